@@ -1,0 +1,125 @@
+"""The benchmarks as data: layers, batch sizes, weights and inputs, the same for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Layer = tuple[str, dict[str, Any]]  # the name of a Keras layer class, and its arguments
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One network. x is float32 [batch, *input_shape]; training is Adam on sparse categorical
+    crossentropy, the labels int32 [batch].
+
+    predict, train: batch sizes to measure. flops: multiplications and additions of one sample's
+    forward pass that the floor counts, 0 where the floor says nothing (calls dominate).
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    layers: tuple[Layer, ...]
+    predict: tuple[int, ...] = ()
+    train: tuple[int, ...] = ()
+    flops: int = 0
+
+    @property
+    def classes(self) -> int:
+        return int(next(a["units"] for _, a in reversed(self.layers) if "units" in a))
+
+    def model(self, keras: Any) -> Any:
+        """The model, built with a Keras-compatible package (ours or Keras itself)."""
+        made = [keras.layers.Input(shape=self.input_shape)]
+        made += [getattr(keras.layers, name)(**arguments) for name, arguments in self.layers]
+        return keras.models.Sequential(made)
+
+
+def _dense(units: int, activation: str | None = None, use_bias: bool = True) -> Layer:
+    return "Dense", {"units": units, "activation": activation, "use_bias": use_bias}
+
+
+def _conv(filters: int, activation: str | None = None, use_bias: bool = True) -> Layer:
+    return "Conv2D", {"filters": filters, "kernel_size": 3, "padding": "same",
+                      "activation": activation, "use_bias": use_bias}
+
+
+def _conv_block(filters: int) -> tuple[Layer, ...]:
+    return (_conv(filters, use_bias=False), ("BatchNormalization", {}),
+            ("Activation", {"activation": "relu"}), ("MaxPooling2D", {"pool_size": 2}))
+
+
+BENCHMARKS = (
+    Benchmark("mlp", (20,), (_dense(64, "relu"), _dense(64, "relu"), _dense(10, "softmax")),
+              predict=(1, 32), train=(128,)),
+    Benchmark("mnist-mlp", (784,),
+              (_dense(512, "relu"), _dense(512, "relu"), _dense(10, "softmax")),
+              predict=(1, 128), train=(128,), flops=2 * (784 * 512 + 512 * 512 + 512 * 10)),
+    Benchmark("dense-1024", (1024,), (_dense(1024, use_bias=False),), predict=(1024,),
+              flops=2 * 1024 * 1024),
+    Benchmark("conv-3x3", (56, 56, 64), (_conv(64, "relu"),), predict=(8,),
+              flops=2 * 56 * 56 * 64 * 64 * 9),
+    Benchmark("digits-cnn", (8, 8, 1),
+              (*_conv_block(32), *_conv_block(64), ("Flatten", {}), _dense(64, "relu"),
+               _dense(10, "softmax")),
+              predict=(1, 32), train=(64,)),
+)
+
+
+def inputs(benchmark: Benchmark, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """x and labels of one batch, the same in every process."""
+    rng = np.random.default_rng(batch)
+    x = rng.normal(size=(batch, *benchmark.input_shape)).astype(np.float32)
+    classes = benchmark.classes if benchmark.train else 1
+    return x, rng.integers(0, classes, batch).astype(np.int32)
+
+
+def weights(shapes: list[tuple[int, ...]], names: list[str]) -> list[np.ndarray]:
+    """Random weights of these shapes (as `get_weights` orders them), the same in every process."""
+    rng = np.random.default_rng(7)
+    return [_weight(rng, shape, name) for shape, name in zip(shapes, names)]
+
+
+def _weight(rng: np.random.Generator, shape: tuple[int, ...], name: str) -> np.ndarray:
+    draws: dict[str, Callable[[], np.ndarray]] = {
+        "kernel": lambda: rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1])),
+        "moving_variance": lambda: rng.uniform(0.5, 1.5, shape),
+        "gamma": lambda: rng.uniform(0.8, 1.2, shape),
+    }
+    make = draws.get(name, lambda: rng.normal(size=shape) * 0.1)
+    return make().astype(np.float32)
+
+
+def weight_table(benchmark: Benchmark) -> list[dict[str, np.ndarray]]:
+    """Each layer's weights by their Keras names, in order. Shapes are followed by hand here, so
+    that an engine needs neither Keras nor us to know them."""
+    shape, shapes = benchmark.input_shape, []
+    for kind, arguments in benchmark.layers:
+        names: dict[str, tuple[int, ...]] = {}
+        if kind == "Dense":
+            names["kernel"] = (shape[-1], arguments["units"])
+            shape = (*shape[:-1], arguments["units"])
+        elif kind == "Conv2D":
+            size = arguments["kernel_size"]
+            names["kernel"] = (size, size, shape[-1], arguments["filters"])
+            shape = (*shape[:-1], arguments["filters"])
+        elif kind == "BatchNormalization":
+            names = dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), (shape[-1],))
+        elif kind == "MaxPooling2D":
+            shape = (shape[0] // 2, shape[1] // 2, shape[2])
+        elif kind == "Flatten":
+            shape = (int(np.prod(shape)),)
+        if kind in ("Dense", "Conv2D") and arguments["use_bias"]:
+            names["bias"] = (shape[-1],)
+        shapes.append(names)
+    flat = [(name, s) for layer in shapes for name, s in layer.items()]
+    drawn = iter(weights([s for _, s in flat], [name for name, _ in flat]))
+    return [{name: next(drawn) for name in layer} for layer in shapes]
+
+
+def flat_weights(benchmark: Benchmark) -> list[np.ndarray]:
+    """What `set_weights` takes."""
+    return [w for layer in weight_table(benchmark) for w in layer.values()]

@@ -1,0 +1,225 @@
+"""The command line: enters arguments, leaves an exit status and text.
+
+Everything it does is one call of the public interface, so this module holds arguments, printing and
+errors only. The compiler is imported by the command that needs it; `--help` and a wrong argument
+answer at once.
+
+Exit status: 0 done; 1 a check failed (`verify`, `demo`); 2 wrong arguments or input, told in one
+message on stderr; 3 an internal error (a bug of ours). KC_DEBUG=1 shows the traceback of either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+STAGES = ("graph", "passes", "loops", "llvm", "asm")
+ARTIFACT_SUFFIXES = (".so", ".dylib", ".dll")
+
+OK, CHECK_FAILED, BAD_INPUT, INTERNAL = 0, 1, 2, 3
+EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command. argv: the arguments without the program's name, `sys.argv[1:]` if None."""
+    arguments = parser().parse_args(argv)
+    try:
+        status = arguments.run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `kcompile show ... | head`: the reader has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except KeyboardInterrupt:
+        print("kcompile: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get("KC_DEBUG"):
+            raise
+        expected = isinstance(error, EXPECTED)
+        kind = "error" if expected else f"internal error, {type(error).__name__}"
+        print(f"kcompile: {kind}: {printable(str(error))}", file=sys.stderr)
+        return BAD_INPUT if expected else INTERNAL
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of every command."""
+    from kcompile import __version__
+
+    top = argparse.ArgumentParser(
+        prog="kcompile", description="Compile Keras models to native code: predict, train, export.")
+    top.add_argument("--version", action="version", version=f"kcompile {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("demo", help="train, export, reload and verify a small network")
+    command.add_argument("--epochs", type=positive, default=20, help="default: %(default)s")
+    command.add_argument("--keep", type=Path, metavar="DIR",
+                         help="leave model.so and model.h in this folder")
+    command.set_defaults(run=demo)
+
+    command = commands.add_parser("build", help="compile a model into a shared library")
+    add_model(command)
+    command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.so")
+    command.add_argument("--target", default="native", help="default: %(default)s")
+    command.set_defaults(run=build)
+
+    command = commands.add_parser("predict", help="predictions of a model or a built library")
+    add_model(command, "a model file, or what `kcompile build` wrote")
+    add_input(command, required=True)
+    command.add_argument("--output", action="append", type=Path, metavar="Y.npy",
+                         help="write predictions here, do not print them; once for each output")
+    command.set_defaults(run=predict)
+
+    command = commands.add_parser(
+        "verify", help="compare the compiled code with the interpreter, layer by layer")
+    add_model(command)
+    add_input(command, required=False)
+    command.set_defaults(run=verify)
+
+    command = commands.add_parser("show", help="print the model as a stage of the compiler sees it")
+    add_model(command)
+    command.add_argument("--stage", choices=STAGES, default="graph", help="default: %(default)s")
+    command.set_defaults(run=show)
+
+    command = commands.add_parser("inspect", help="what a model file or a built library holds")
+    add_model(command, "a model file, or what `kcompile build` wrote")
+    command.set_defaults(run=inspect)
+    return top
+
+
+def add_model(command: argparse.ArgumentParser, text: str = "a model file") -> None:
+    command.add_argument("model", type=Path, metavar="MODEL", help=text)
+    command.add_argument("--weights", type=Path, metavar="FILE",
+                         help="weights of a MODEL that is an architecture alone (.json)")
+
+
+def add_input(command: argparse.ArgumentParser, required: bool) -> None:
+    command.add_argument("--input", action="append", type=Path, metavar="X.npy", required=required,
+                         help="an array with one row for each sample; once for each model input")
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive number. Received: {text}")
+    return number
+
+
+# ---------------------------------------------------------------- commands
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    from kcompile.demo import run
+
+    return OK if run(epochs=arguments.epochs, keep=arguments.keep) else CHECK_FAILED
+
+
+def build(arguments: argparse.Namespace) -> int:
+    import kcompile
+
+    model = load_model(arguments)
+    kcompile.export(kcompile.compile(model), str(arguments.output), target=arguments.target)
+    size = arguments.output.stat().st_size
+    print(f"wrote {arguments.output} ({size:,} bytes) and {arguments.output.with_suffix('.h')}")
+    return OK
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    import kcompile
+
+    inputs = [read_array(path) for path in arguments.input]
+    x = inputs[0] if len(inputs) == 1 else inputs
+    if is_artifact(arguments):
+        import kcompile_runtime
+
+        result = kcompile_runtime.load(str(arguments.model)).predict(x)
+    else:
+        result = kcompile.compile(load_model(arguments)).predict(x)
+    outputs = result if isinstance(result, (list, tuple)) else [result]
+    if arguments.output is None:
+        for output in outputs:
+            print(np.array2string(np.asarray(output), precision=6, suppress_small=True))
+        return OK
+    if len(arguments.output) != len(outputs):
+        raise ValueError(f"the model has {len(outputs)} output(s): give --output that many times. "
+                         f"Received: {len(arguments.output)}")
+    for path, output in zip(arguments.output, outputs):
+        with path.open("wb") as file:
+            np.lib.format.write_array(file, np.asarray(output), allow_pickle=False)
+        print(f"wrote {path}: {output.dtype} {output.shape}")
+    return OK
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    import kcompile
+
+    inputs = [read_array(path) for path in arguments.input or ()]
+    x = None if not inputs else inputs[0] if len(inputs) == 1 else inputs
+    report = kcompile.compile(load_model(arguments)).verify(x)
+    print(report.text())
+    return OK if report.ok else CHECK_FAILED
+
+
+def show(arguments: argparse.Namespace) -> int:
+    import kcompile
+
+    print(kcompile.compile(load_model(arguments)).show(arguments.stage))
+    return OK
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    if not is_artifact(arguments):
+        load_model(arguments).summary()
+        return OK
+    import json
+
+    import kcompile_runtime
+
+    print(json.dumps(kcompile_runtime.load(str(arguments.model)).metadata, indent=2))
+    return OK
+
+
+# ---------------------------------------------------------------- files and text
+
+
+def is_artifact(arguments: argparse.Namespace) -> bool:
+    """Whether MODEL is a built library, which carries its weights."""
+    artifact = arguments.model.suffix in ARTIFACT_SUFFIXES
+    if artifact and arguments.weights is not None:
+        raise ValueError(f"{arguments.model} holds its own weights: leave out --weights")
+    return artifact
+
+
+def load_model(arguments: argparse.Namespace):
+    import kcompile
+
+    path = arguments.model
+    if path.suffix in ARTIFACT_SUFFIXES:
+        raise ValueError(f"{path}: expected a model file. Received: a built library "
+                         "(commands for those: predict, inspect)")
+    if not path.is_file():
+        raise FileNotFoundError(f"no such model file: {path}")
+    if arguments.weights is None:
+        return kcompile.load(str(path))
+    return kcompile.load(str(path), weights=str(arguments.weights))
+
+
+def read_array(path: Path):
+    """The array in a .npy file. Raises ValueError for anything else; never unpickles objects."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a .npy file of numbers. Received: {error}") from error
+
+
+def printable(text: str) -> str:
+    """The text without control characters: names in a model file must not steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

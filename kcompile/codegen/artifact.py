@@ -1,0 +1,390 @@
+"""A compiled model as one file: `model.so`, and `model.h` that describes it.
+
+Enters: a program with an entry that predicts, the bytes it reads (prepared block, constants,
+variables), a sample input with its output. Leaves: a shared object whose C interface (see `header`)
+allocates nothing, keeps no state, and touches no other file. Weights lie in its read-only, page-
+aligned data, so that all processes that load the file share them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompile.codegen import jit, link, llvm
+from kcompile.codegen.loops import Buffer, For, If, Stmt, Store
+from kcompile.codegen.pool import POOL_ABI, pool_ir
+from kcompile.codegen.program import Entry, Program
+from kcompile.codegen.targets import Target
+from kcompile.codegen.wrapper import ABI, DTYPE_CODES, MAX_RANK, Layout, identifier, wrapper_ir
+from kcompile.ir.types import TensorType, bind
+
+_ALIGN = 64
+_CHECKSUM = b'"checksum": "????????"'
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: its name as users know it, and its type."""
+
+    name: str
+    type: TensorType
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Arrays that the artifact carries to test itself: inputs for n samples, and the outputs they
+    must give, within |got - expected| <= tolerance * (1 + |expected|)."""
+
+    n: int
+    inputs: tuple[NDArray[np.generic], ...]
+    outputs: tuple[NDArray[np.generic], ...]
+    tolerance: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is exported.
+
+    name: prefixes the C functions, made safe (`kc_<name>_run`). program: has the entry "predict",
+    which must write no variable; other entries are left out. prepared: the bytes that its "prepare"
+    made, as many as `program.prepared`. variables: in the program's order; those that "predict" does
+    not read may be None. batch: the only batch size accepted, None for any.
+    """
+
+    name: str
+    program: Program
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    prepared: bytes
+    variables: Sequence[NDArray[np.generic] | None]
+    sample: Sample
+    batch: int | None = None
+
+
+def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
+                   version: str = "") -> Path:
+    """Write the shared object `path`, and its header beside it (suffix .h). Returns the path.
+
+    version: the compiler's, for the metadata. The same arguments give the same bytes. Both files
+    appear whole or not at all. Raises ValueError for a model that cannot be exported or a target
+    without shared objects, `link.LinkError` without a linker, OSError when the disk fails.
+    """
+    link.architecture(target.triple)
+    model = replace(model, name=identifier(model.name))
+    entry = _predict_entry(model.program)
+    _check(model, entry)
+    pieces, layout = _data(model, entry)
+    wrapper, exports = wrapper_ir(model, entry, layout, llvm.entry_scratch(entry))
+    program = replace(model.program, entries=(entry,))
+    code = jit.optimise_and_compile(
+        [llvm.emit_program(program, target), pool_ir(target), wrapper], target)
+    metadata = _metadata(model, target, version)
+    destination = Path(path)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".kcompile-") as folder:
+        work = Path(folder)
+        (work / "code.o").write_bytes(code)
+        with open(work / "data.o", "wb") as file:
+            link.write_data_object(file, target.triple, pieces, metadata)
+        (work / "model.h").write_text(header(model, entry), encoding="utf-8")
+        library = work / "model.so"
+        link.link([work / "code.o", work / "data.o"], library, exports, target.triple)
+        _seal(library)
+        for file_name, final in (("model.h", destination.with_suffix(".h")),
+                                 ("model.so", destination)):
+            _publish(work / file_name, final)
+    return destination
+
+
+def _predict_entry(program: Program) -> Entry:
+    for entry in program.entries:
+        if entry.name == "predict":
+            return entry
+    names = ", ".join(e.name for e in program.entries)
+    raise ValueError(f"export: expected a program with the entry 'predict'. Received: {names}")
+
+
+# ---------------------------------------------------------------- what may be exported
+
+
+def _check(model: Model, entry: Entry) -> None:
+    for tensor in (*model.inputs, *model.outputs):
+        if tensor.type.rank > MAX_RANK:
+            raise ValueError(f"{tensor.name}: expected a rank of at most {MAX_RANK}. "
+                             f"Received: {tensor.type}")
+    if len(model.prepared) != model.program.prepared:
+        raise ValueError(f"export: expected {model.program.prepared} prepared bytes. "
+                         f"Received: {len(model.prepared)}")
+    if model.batch is not None and (model.batch < 1 or model.sample.n != model.batch):
+        raise ValueError("export: expected a batch of at least 1, and a sample of that size. "
+                         f"Received: batch={model.batch}, a sample of {model.sample.n}")
+    for launch in entry.launches:
+        written = _written(launch.kernel.body)
+        for buffer, ref in zip(launch.kernel.buffers, launch.buffers):
+            if buffer in written and ref.region not in ("output", "arena"):
+                raise ValueError(
+                    f"export: {launch.kernel.name} writes to a {ref.region} while predicting; "
+                    "a model that keeps state between calls (stateful=True) has no artifact. "
+                    "Rebuild it with stateful=False")
+    for what, tensors, arrays in (("input", model.inputs, model.sample.inputs),
+                                  ("output", model.outputs, model.sample.outputs)):
+        if len(tensors) != len(arrays):
+            raise ValueError(f"export: expected {len(tensors)} sample {what}s. "
+                             f"Received: {len(arrays)}")
+        for tensor, array in zip(tensors, arrays):
+            shape = bind(tensor.type.shape, model.sample.n)
+            if array.shape != shape or str(array.dtype) != tensor.type.dtype:
+                raise ValueError(
+                    f"{tensor.name}: expected a sample of {tensor.type.dtype}, shape {shape}. "
+                    f"Received: {array.dtype}, shape {array.shape}")
+
+
+def _written(body: Sequence[Stmt]) -> set[Buffer]:
+    """The buffers that statements store to."""
+    found: set[Buffer] = set()
+    for s in body:
+        if isinstance(s, Store):
+            found.add(s.buffer)
+        elif isinstance(s, For):
+            found |= _written(s.body)
+        elif isinstance(s, If):
+            found |= _written(s.then) | _written(s.otherwise)
+    return found
+
+
+# ---------------------------------------------------------------- data and metadata
+
+
+def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], Layout]:
+    """All read-only data, in pieces that follow each other, and where each part lies."""
+    pieces: list[bytes | memoryview] = []
+    end = 0
+
+    def add(part: bytes | NDArray[np.generic]) -> int:
+        nonlocal end
+        view = memoryview(part if isinstance(part, bytes) else
+                          np.ascontiguousarray(part).reshape(-1).view(np.uint8))
+        start = end
+        pieces.extend([view, bytes(-len(view) % _ALIGN)])
+        end += len(view) + -len(view) % _ALIGN
+        return start
+
+    prepared, constants = add(model.prepared), add(model.program.constants)
+    used = {ref.index for launch in entry.launches for ref in launch.buffers
+            if ref.region == "variable"}
+    variables = []
+    for index, value in enumerate(model.variables):
+        if index in used and value is None:
+            raise ValueError(f"export: 'predict' reads variable {index}, which is not given")
+        variables.append(add(value) if index in used and value is not None else None)
+    if used and max(used) >= len(variables):
+        raise ValueError(f"export: expected {max(used) + 1} variables. Received: {len(variables)}")
+    inputs = [add(a) for a in model.sample.inputs]
+    outputs = [add(a) for a in model.sample.outputs]
+    if not end:
+        add(bytes(_ALIGN))  # a symbol needs a section to lie in
+    return pieces, Layout(prepared, constants, tuple(variables), tuple(inputs), tuple(outputs))
+
+
+def _metadata(model: Model, target: Target, version: str) -> bytes:
+    """What a loader must know before it may load the file, as JSON in a section of its own."""
+    def describe(tensors: Sequence[Tensor]) -> list[dict[str, object]]:
+        return [{"name": t.name, "dtype": t.type.dtype,
+                 "shape": [d if isinstance(d, int) else str(d) for d in t.type.shape]}
+                for t in tensors]
+
+    record = {
+        "abi": ABI, "pool_abi": POOL_ABI, "version": version, "name": model.name,
+        "triple": target.triple, "target": target.name, "cpu_flags": cpu_flags(target),
+        "batch": model.batch, "inputs": describe(model.inputs),
+        "outputs": describe(model.outputs), "checksum": "????????",
+    }
+    return json.dumps(record, sort_keys=True).encode("ascii")
+
+
+# LLVM's name -> the kernel's name in /proc/cpuinfo, for the features that generated code may use.
+_X86_FLAGS = {
+    "sse3": "pni", "ssse3": "ssse3", "sse4.1": "sse4_1", "sse4.2": "sse4_2", "popcnt": "popcnt",
+    "cx16": "cx16", "avx": "avx", "avx2": "avx2", "fma": "fma", "f16c": "f16c", "bmi": "bmi1",
+    "bmi2": "bmi2", "lzcnt": "abm", "movbe": "movbe", "gfni": "gfni", "fma4": "fma4", "xop": "xop",
+    "tbm": "tbm", "avxvnni": "avx_vnni", "avx512f": "avx512f", "avx512bw": "avx512bw",
+    "avx512cd": "avx512cd", "avx512dq": "avx512dq", "avx512vl": "avx512vl",
+    "avx512vnni": "avx512_vnni", "avx512vbmi": "avx512vbmi", "avx512vbmi2": "avx512_vbmi2",
+    "avx512ifma": "avx512ifma", "avx512bitalg": "avx512_bitalg", "avx512bf16": "avx512_bf16",
+    "avx512vpopcntdq": "avx512_vpopcntdq", "avx512fp16": "avx512_fp16", "amx-tile": "amx_tile",
+    "amx-bf16": "amx_bf16", "amx-int8": "amx_int8", "vpclmulqdq": "vpclmulqdq",
+}
+_ARM_FLAGS = {
+    "neon": "asimd", "fp-armv8": "fp", "dotprod": "asimddp", "fullfp16": "asimdhp", "sve": "sve",
+    "sve2": "sve2", "i8mm": "i8mm", "bf16": "bf16", "lse": "atomics", "fp16fml": "asimdfhm",
+}
+_V2 = ("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16")
+_V3 = (*_V2, "avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe")
+_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+_LEVELS = {"x86-64": (), "x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4,
+           "generic": ("neon",)}
+
+
+def cpu_flags(target: Target) -> list[str]:
+    """The flags that /proc/cpuinfo must show before code for the target may run, sorted. Raises
+    ValueError for a processor model whose features the target does not list."""
+    names = {name[1:] for name in target.features.split(",") if name.startswith("+")}
+    if target.cpu in _LEVELS:
+        names |= set(_LEVELS[target.cpu])
+    elif not names:
+        raise ValueError(f"target {target.name}: expected features beside the processor "
+                         f"{target.cpu!r}, or one of {', '.join(_LEVELS)}. Received: none")
+    arm = link.architecture(target.triple) == "aarch64"
+    known = _ARM_FLAGS if arm else _X86_FLAGS
+    return sorted(known[name] for name in names if name in known)
+
+
+def _seal(path: Path) -> None:
+    """Write the checksum of the file, with the checksum's own digits as '?', into its metadata."""
+    data = path.read_bytes()
+    at = data.find(_CHECKSUM)
+    if at < 0 or data.find(_CHECKSUM, at + 1) >= 0:
+        raise link.LinkError("the linker did not keep the metadata")
+    digits = f"{zlib.crc32(data):08x}".encode()
+    with open(path, "r+b") as file:
+        file.seek(at + _CHECKSUM.index(b"?"))
+        file.write(digits)
+
+
+def _publish(source: Path, final: Path) -> None:
+    """Make a finished temporary file appear under its name, once its contents are on the disk."""
+    with open(source, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(source, final)
+
+
+# ---------------------------------------------------------------- the header
+
+
+def header(model: Model, entry: Entry) -> str:
+    """The C header of an artifact, valid C99 and C++, whatever the names of the tensors."""
+    name = identifier(model.name)
+    upper = name.upper()
+    tensors = []
+    for what, group in (("INPUT", model.inputs), ("OUTPUT", model.outputs)):
+        for index, tensor in enumerate(group):
+            text = _comment(f"{tensor.type} {tensor.name}")
+            tensors.append(f"/* {what.lower()} {index}: {text} */\n"
+                           f"#define KC_{upper}_{what}_{index}_ELEMENTS_FIXED "
+                           f"{_elements(tensor.type)[0]}\n"
+                           f"#define KC_{upper}_{what}_{index}_ELEMENTS_PER_SAMPLE "
+                           f"{_elements(tensor.type)[1]}\n")
+    codes = ", ".join(f"KC_{dtype.upper()} = {code}" for dtype, code in DTYPE_CODES.items())
+    batch = "any number of samples" if model.batch is None else f"{model.batch} samples only"
+    words = {"NAME": name, "UPPER": upper, "TENSORS": "\n".join(tensors), "DTYPES": codes,
+             "BATCH": batch, "ABI": str(ABI), "RANK": str(MAX_RANK),
+             "ARENA": f"{entry.arena.fixed} + n * {entry.arena.per_sample} bytes"}
+    text = _HEADER
+    for word, value in words.items():
+        text = text.replace(f"@{word}@", value)
+    return text
+
+
+def _elements(kind: TensorType) -> tuple[int, int]:
+    """The number of elements as (fixed, per sample)."""
+    count = kind.numel
+    return (count, 0) if isinstance(count, int) else (0, count.multiple)
+
+
+def _comment(text: str) -> str:
+    """Text that cannot end a comment, open one, or break a line."""
+    plain = text.encode("unicode_escape").decode("ascii")
+    return plain.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").rstrip("\\")
+
+
+_HEADER = """\
+/* @NAME@: a compiled model. Written by kcompile; the code and the weights are in the .so file.
+
+   int64_t size = kc_@NAME@_workspace_size(n, threads);
+   void *workspace = aligned_alloc(64, (size + 63) / 64 * 64);
+   const void *inputs[] = {...};
+   void *outputs[] = {...};
+   int status = kc_@NAME@_run(n, inputs, outputs, workspace, size, NULL);
+
+   No function allocates memory, keeps state between calls or touches a file. Calls with different
+   workspaces may run at the same time. Arrays are C-contiguous, aligned to their elements.
+   Accepted batches: @BATCH@. Link with -pthread. */
+#ifndef KC_MODEL_@UPPER@_H
+#define KC_MODEL_@UPPER@_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef KC_ARTIFACT_TYPES
+#define KC_ARTIFACT_TYPES @ABI@
+#define KC_MAX_RANK @RANK@
+
+enum kc_status {
+  KC_OK = 0,
+  KC_NULL_POINTER = 1,    /* an argument, or an element of inputs or outputs, is NULL */
+  KC_SHORT_WORKSPACE = 2, /* smaller than ..._workspace_size or ..._selftest_size says */
+  KC_BAD_BATCH = 3,       /* n is not accepted */
+  KC_BAD_ABI = 4,         /* header and library are of different versions */
+  KC_NO_THREADS = 5,      /* the system gave no threads */
+  KC_SELFTEST_FAILED = 6  /* the outputs differ from those stored in the file */
+};
+
+enum kc_dtype { @DTYPES@ };
+
+/* The size of axis a for n samples is fixed[a] + n * per_sample[a]. */
+typedef struct kc_tensor {
+  const char *name;
+  int32_t dtype; /* enum kc_dtype */
+  int32_t rank;
+  int64_t fixed[KC_MAX_RANK];
+  int64_t per_sample[KC_MAX_RANK];
+} kc_tensor;
+#endif
+
+@TENSORS@
+/* The version of this interface; must equal KC_ARTIFACT_TYPES. */
+int kc_@NAME@_abi(void);
+
+/* Number of inputs and outputs, and their descriptions; NULL for an index out of range. */
+int kc_@NAME@_input_count(void);
+int kc_@NAME@_output_count(void);
+const kc_tensor *kc_@NAME@_input(int index);
+const kc_tensor *kc_@NAME@_output(int index);
+
+/* Bytes of workspace for n samples on a pool of so many threads (at least 1); 0 for a batch or a
+   number of threads that is not accepted. Of this, the intermediate results are
+   @ARENA@. */
+int64_t kc_@NAME@_workspace_size(int64_t n, int threads);
+
+/* Predict. pool: started by ..._pool_start, or NULL for one thread. Returns enum kc_status. A pool
+   serves one call at a time; a call that finds it busy computes on its own thread. */
+int kc_@NAME@_run(int64_t n, const void *const *inputs, void *const *outputs, void *workspace,
+                  int64_t workspace_size, void *pool);
+
+/* Run the sample input in the file and compare with the sample output. *max_error, unless
+   max_error is NULL, becomes the largest |got - expected| / (1 + |expected|). */
+int64_t kc_@NAME@_selftest_size(void);
+int kc_@NAME@_selftest(void *workspace, int64_t workspace_size, double *max_error);
+
+/* A pool of threads, the caller included, in memory of the caller's (aligned to 64 bytes). */
+int64_t kc_@NAME@_pool_size(int threads);
+int kc_@NAME@_pool_start(void *pool, int threads);
+void kc_@NAME@_pool_stop(void *pool);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
+"""

@@ -1,0 +1,313 @@
+"""How a contraction is cut into blocks: register tiles, column blocks, row blocks, depth blocks.
+
+What enters: sizes and strides of a contraction, and the target's registers and caches. What leaves:
+small frozen records that `contraction` turns into loops. Nothing here builds code.
+
+Terms: a *vector* is `lanes` neighbouring columns; a *panel* is a few vectors of B stored for all k
+one after another; a *tile* is rows x vectors of the output kept in registers; *depth* is the
+direction of k.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kcompile.codegen.targets import Target
+from kcompile.ir.contraction import Access
+from kcompile.ir.types import Batch, Dim
+
+FLOAT = 4
+WORK = 190_000       # multiply-adds that are worth waking a thread for (about 2.5 microseconds)
+PLENTY = 256         # rows in one sample that are enough to share between threads
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An index variable, or several that operands step through as one: its size and how many
+    elements of A and of B lie between neighbours."""
+
+    size: Dim
+    a: int
+    b: int = 0
+
+
+def merge(axes: Sequence[Axis]) -> tuple[Axis, ...]:
+    """The same iteration space with as few axes as possible."""
+    out: list[Axis] = []
+    for axis in axes:
+        size = axis.size
+        if size == 1:
+            continue
+        if out and isinstance(size, int) and (out[-1].a, out[-1].b) == (
+                axis.a * size, axis.b * size):
+            out[-1] = Axis(out[-1].size * size, axis.a, axis.b)
+        else:
+            out.append(axis)
+    return tuple(out) or (Axis(1, 0, 0),)
+
+
+def row_major(shape: Sequence[Dim]) -> tuple[int, ...] | None:
+    """Elements between neighbours along each dim; None when one depends on the batch."""
+    strides: list[int] = []
+    step: Dim = 1
+    for size in reversed(shape):
+        if not isinstance(step, int):
+            return None
+        strides.append(step)
+        step = step * size
+    return tuple(reversed(strides))
+
+
+def linear(access: Access, shape: Sequence[Dim], count: int) -> tuple[int, tuple[int, ...]] | None:
+    """(offset, stride of each of `count` variables) of an operand read in place, as elements of
+    its row-major buffer; None when the access is guarded or not linear."""
+    strides = row_major(shape)
+    if strides is None or any(access.guarded) or any(x.divisor != 1 for x in access.index):
+        return None
+    steps, offset = [0] * count, 0
+    for affine, stride in zip(access.index, strides):
+        offset += affine.offset * stride
+        for variable, coefficient in affine.terms:
+            steps[variable] += coefficient * stride
+    return offset, tuple(steps)
+
+
+def multiple(size: Dim) -> int:
+    """The size for one sample."""
+    return size.multiple if isinstance(size, Batch) else size
+
+
+def ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def divisor_at_most(size: int, limit: int) -> int:
+    """The largest divisor of `size` that is <= limit (at least 1)."""
+    return max((d for d in range(1, min(size, max(limit, 1)) + 1) if size % d == 0), default=1)
+
+
+# ---------------------------------------------------------------- columns
+
+
+@dataclass(frozen=True)
+class Columns:
+    """total: J. lanes: of a vector. vectors: ceil(J / lanes). tile: vectors of the main register
+    tile. block: vectors of one column block, a multiple of every tile's vectors (or all)."""
+
+    total: int
+    lanes: int
+    vectors: int
+    tile: int
+    block: int
+
+    @property
+    def blocks(self) -> int:
+        return ceil_div(self.vectors, self.block)
+
+    @property
+    def ragged(self) -> bool:
+        """Whether the last vector is not full."""
+        return self.total % self.lanes != 0
+
+
+def tile_vectors(vectors: int, lanes: int, registers: int) -> int:
+    """Vectors of the main tile: few, so that a panel of B stays in L1, and dividing the columns."""
+    if lanes <= 4 and registers >= 32 and vectors % 4 == 0:
+        return 4
+    if vectors == 1 or vectors % 2 == 0:
+        return min(vectors, 2)
+    for tile in (3, 5, 7):
+        if vectors % tile == 0 and tile <= registers // 4:
+            return tile
+    return 2
+
+
+def most_rows(vectors: int, registers: int) -> int:
+    """Rows of the largest tile of so many vectors: accumulators, one row of B, one element of A."""
+    return min((registers - 1 - vectors) // vectors, 14)
+
+
+def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
+    """Vectors of a tile of few rows: wide enough to hide the latency of multiply-adds."""
+    vectors = columns.tile
+    while (2 * vectors <= min(8, columns.block) and rows * 2 * vectors <= max(registers // 2, 8)
+           and rows < 2 * vectors * 4):
+        vectors *= 2
+    return vectors
+
+
+def choose_columns(total: int, depth: Dim, rows: Dim, lanes: int, registers: int) -> Columns:
+    """Cut the columns only when there are too few rows in a sample to share between threads."""
+    vectors = ceil_div(total, lanes)
+    tile = tile_vectors(vectors, lanes, registers)
+    block = vectors
+    few_rows = isinstance(rows, Batch) and rows.multiple < PLENTY
+    if few_rows and total * multiple(depth) >= 65536 and isinstance(depth, int):
+        block = _doubled(tile, (64 if rows.multiple == 1 else 128) // lanes)
+    elif vectors * lanes > 1024:
+        block = _doubled(tile, 512 // lanes)
+    return Columns(total, lanes, vectors, tile, min(block, vectors))
+
+
+def _doubled(tile: int, limit: int) -> int:
+    """tile * 2^i, at most `limit` (but at least the tile)."""
+    while 2 * tile <= limit:
+        tile *= 2
+    return tile
+
+
+
+# ---------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A register tile: output rows x vectors."""
+
+    rows: int
+    vectors: int
+
+
+@dataclass(frozen=True)
+class FlatRows:
+    """Rows that A steps through evenly. An iteration of the parallel loop is one row; a thread's
+    range is rounded to the main tile, so that every row has one owner.
+
+    tiles: the main tile and the ones for what it leaves over, in falling number of rows.
+    step: rows of one block, a multiple of the main tile's.
+    """
+
+    size: Dim
+    stride: int
+    tiles: tuple[Tile, ...]
+    step: int
+
+    @property
+    def slot(self) -> int:
+        """Rows of scratch for a block."""
+        return self.step
+
+
+def choose_flat(size: Dim, stride: int, columns: Columns, registers: int, step: int) -> FlatRows:
+    """Tiles for rows in one run of any length; `step` is the wanted rows of a block."""
+    main = most_rows(columns.tile, registers)
+    if isinstance(size, int) and size <= 4 * main:
+        main = ceil_div(size, ceil_div(size, main))
+    sizes = [main]
+    rest = size % main if isinstance(size, int) else main - 1
+    bit = 1 << main.bit_length()
+    while bit > 1:
+        bit //= 2
+        if bit < main and (rest & bit if isinstance(size, int) else bit <= rest):
+            sizes.append(bit)
+    tiles = [Tile(main, columns.tile)]
+    tiles += [Tile(r, row_tile_vectors(r, columns, registers)) for r in sizes[1:]]
+    return FlatRows(size, stride, tuple(tiles), max(step // main, 1) * main)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Tiles of equal size in a block of a `GridRows`: `count` side by side from `start` in each
+    line; or `lines` whole lines in one tile; `after` such tiles of `after` lines, single lines."""
+
+    tile: Tile
+    start: int = 0
+    count: int = 1
+    lines: int = 1
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class GridRows:
+    """Rows as outer variables x lines x width. An iteration of the parallel loop is a unit: one
+    index of `outer` and `block` neighbouring lines; `step` units make one block in the cache."""
+
+    outer: tuple[Axis, ...]
+    lines: Axis
+    width: Axis
+    block: int
+    strips: tuple[Strip, ...]
+    step: int
+
+    @property
+    def line_blocks(self) -> int:
+        return ceil_div(multiple(self.lines.size), self.block)
+
+    @property
+    def slot(self) -> int:
+        """Rows of scratch for a unit."""
+        return self.block * multiple(self.width.size)
+
+
+def choose_strips(width: int, lines: Dim, block: int, columns: Columns,
+                  registers: int) -> tuple[Strip, ...]:
+    """Tiles that cover lines of so many rows: two sizes at most, or several short lines at once."""
+    most = most_rows(columns.tile, registers)
+    joined = min(most // width, block)
+    if joined >= 2:
+        strips = [Strip(Tile(joined * width, columns.tile), lines=joined)]
+        if block % joined or multiple(lines) % block % joined:
+            strips.append(Strip(Tile(width, row_tile_vectors(width, columns, registers)),
+                                after=joined))
+        return tuple(strips)
+    count = ceil_div(width, most)
+    rows = ceil_div(width, count)
+    short = count * rows - width
+    vectors = row_tile_vectors(rows, columns, registers)
+    strips = [Strip(Tile(rows, vectors), 0, count - short)]
+    if short:
+        strips.append(Strip(Tile(rows - 1, vectors), (count - short) * rows, short))
+    return tuple(strips)
+
+
+# ---------------------------------------------------------------- depth
+
+
+@dataclass(frozen=True)
+class DepthBlocks:
+    """The summed axes: those before `cut` are stepped one by one, axis `cut` in chunks of `chunk`,
+    those after it are whole in every block."""
+
+    axes: tuple[Axis, ...]
+    cut: int
+    chunk: int
+
+    @property
+    def single(self) -> bool:
+        """Whether one block holds everything."""
+        return self.cut == 0 and isinstance(self.axes[0].size, int) and (
+            self.chunk >= self.axes[0].size)
+
+    @property
+    def longest(self) -> int:
+        """The summed elements of a full block."""
+        return self.chunk * math.prod(multiple(x.size) for x in self.axes[self.cut + 1:])
+
+
+def choose_depth(axes: Sequence[Axis], longest: int) -> DepthBlocks:
+    """Blocks of about `longest` summed elements; the batch is always stepped or cut."""
+    first = max((i for i, x in enumerate(axes) if isinstance(x.size, Batch)), default=0)
+    cut, inner = len(axes) - 1, 1
+    while cut > first and inner * multiple(axes[cut].size) <= longest:
+        inner *= multiple(axes[cut].size)
+        cut -= 1
+    chunk, size = max(longest // inner, 1), axes[cut].size
+    if isinstance(size, int):
+        chunk = ceil_div(size, ceil_div(size, chunk))
+    return DepthBlocks(tuple(axes), cut, chunk)
+
+
+def whole_depth(axes: Sequence[Axis]) -> DepthBlocks:
+    return DepthBlocks(tuple(axes), 0, multiple(axes[0].size))
+
+
+def aliases(stride: int, lines: int) -> bool:
+    """Whether so many cache lines, `stride` elements apart, fall into too few sets of L1."""
+    return lines >= 8 and stride * FLOAT % 4096 == 0
+
+
+def cache_share(target: Target) -> int:
+    """Elements of one operand's block that stay in L2 beside the others."""
+    return target.l2 // 4 // FLOAT

@@ -1,0 +1,367 @@
+"""The builder that ops' `scalar` and `lower` rules receive: from elements to expressions and loops.
+
+An element is an expression of the loop language, of one lane or of a vector of neighbouring elements
+along the last axis of the result. A rule never sees the difference. Where a rule needs statements
+(a reduction, a shared value), they go to the block under construction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from kcompile.codegen import loops, maths
+from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
+from kcompile.codegen.targets import Target
+from kcompile.ir.types import Batch, Dim
+
+Index = tuple[Expr, ...]
+ZERO = loops.const(0)
+UNROLL = 16  # a reduction of at most this many elements is written out
+
+
+class Builder:
+    """Expressions by name, and a stack of blocks.
+
+    lanes: elements in a vector for this kernel. vector: lanes of the index that is being computed
+    now (1 in scalar code). mask: where loads may read, None for everywhere.
+    """
+
+    def __init__(self, target: Target, lanes: int) -> None:
+        self.target = target
+        self.lanes = lanes
+        self.vector = 1
+        self.mask: Expr | None = None
+        self.blocks: list[list[Stmt]] = [[]]
+        self._memo: list[dict[object, tuple[object, Expr]]] = [{}]
+        self._names = 0
+
+    # ---- statements
+
+    def fresh(self, stem: str) -> str:
+        self._names += 1
+        return f"{stem}{self._names}"
+
+    def emit(self, statement: Stmt) -> None:
+        self.blocks[-1].append(statement)
+
+    @contextmanager
+    def block(self) -> Iterator[list[Stmt]]:
+        """Statements emitted inside go to the list; what was shared inside is forgotten after."""
+        self.blocks.append([])
+        self._memo.append({})
+        yield self.blocks[-1]
+        self.blocks.pop()
+        self._memo.pop()
+
+    @contextmanager
+    def loop(self, stem: str, start: loops.Operand, stop: loops.Operand, step: int = 1,
+             parallel: bool = False) -> Iterator[Var]:
+        var = Var(self.fresh(stem))
+        with self.block() as body:
+            yield var
+        self.emit(loops.loop(var, start, stop, body, step, "parallel" if parallel else "serial"))
+
+    @contextmanager
+    def lanes_of(self, lanes: int) -> Iterator[None]:
+        outer, self.vector = self.vector, lanes
+        yield
+        self.vector = outer
+
+    @contextmanager
+    def where(self, mask: Expr | None) -> Iterator[None]:
+        """Loads inside read only where `mask` holds (and where the outer mask does)."""
+        outer = self.mask
+        if mask is not None:
+            self.mask = mask if outer is None else self.logical_and(outer, mask)
+        yield
+        self.mask = outer
+
+    def share(self, x: Expr) -> Expr:
+        """x, computed once."""
+        if isinstance(x, (loops.Const, loops.Var)):
+            return x
+        statement, var = loops.let(self.fresh("t"), x)
+        self.emit(statement)
+        return var
+
+    def remember(self, key: object, alive: object, make: Callable[[], Expr]) -> Expr:
+        """make() once for each key in this block and those inside. `alive` keeps the key unique."""
+        for layer in self._memo:
+            if key in layer:
+                return layer[key][1]
+        value = make()
+        self._memo[-1][key] = (alive, value)
+        return value
+
+    def load(self, buffer: Buffer, index: Expr) -> Expr:
+        """An element of a buffer, which is zero or arbitrary where the mask does not hold."""
+        if self.mask is None:
+            return loops.load(buffer, index)
+        if self.mask.lanes == 1:  # read element 0 instead: it exists
+            if isinstance(index, loops.Ramp):
+                base = loops.select(self.mask, index.base, ZERO)
+                return loops.load(buffer, loops.Ramp(base, index.stride, index.lanes))
+            return loops.load(buffer, loops.select(self.mask, index, ZERO))
+        if index.lanes == 1:
+            return loops.load(buffer, index)
+        return loops.load(buffer, index, self.mask)
+
+    # ---- indices
+
+    def extent(self, dim: Dim) -> Expr:
+        return loops.N * dim.multiple if isinstance(dim, Batch) else loops.const(dim)
+
+    def flatten(self, index: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
+        """Row-major position. Axes of size 1 do not count."""
+        flat: Expr = ZERO
+        for i, d in zip(index, shape):
+            if d != 1:
+                flat = flat * self.extent(d) + i
+        return flat
+
+    def unflatten(self, flat: Expr, shape: Sequence[Dim]) -> Index:
+        out: list[Expr] = []
+        for axis in range(len(shape) - 1, -1, -1):
+            d = shape[axis]
+            if d == 1:
+                out.append(ZERO)
+            elif all(e == 1 for e in shape[:axis]):
+                out.append(flat)
+            else:
+                out.append(flat % self.extent(d))
+                flat = flat // self.extent(d)
+        return tuple(reversed(out))
+
+    def reindex(self, index: Sequence[Expr], shape: Sequence[Dim], other: Sequence[Dim]) -> Index:
+        """An index into `shape` as one into `other`, of as many elements: axes that agree pass
+        through, the rest is flattened in the smallest groups with equal products."""
+        out: list[Expr] = []
+        i = j = 0
+        while i < len(shape) or j < len(other):
+            i0, j0 = i, j
+            left: Dim = 1
+            right: Dim = 1
+            if i < len(shape):
+                left, i = shape[i], i + 1
+            if j < len(other):
+                right, j = other[j], j + 1
+            while left != right:
+                if j == len(other) or (i < len(shape) and _smaller(left, right)):
+                    left, i = left * shape[i], i + 1
+                else:
+                    right, j = right * other[j], j + 1
+            if (i - i0, j - j0) == (1, 1):
+                out.append(index[i0])
+            else:
+                flat = self.flatten(index[i0:i], shape[i0:i])
+                out.extend(self.unflatten(flat, other[j0:j]))
+        return tuple(out)
+
+    def narrow(self, index: Sequence[Expr], shape: Sequence[Dim]) -> Index:
+        """The index into an operand of `shape` that was broadcast to a result of this index."""
+        tail = index[len(index) - len(shape):]
+        return tuple(ZERO if d == 1 else i for i, d in zip(tail, shape))
+
+    def within(self, position: Expr, divisor: int, size: Dim) -> tuple[Expr, Expr]:
+        """(position / divisor, whether that is exact and in [0, size))."""
+        inside = loops.binary("ge", position, 0)
+        if divisor > 1:
+            inside = self.logical_and(inside, loops.binary("eq", position % divisor, 0))
+            position = position // divisor
+        return position, self.logical_and(inside, loops.binary("lt", position, self.extent(size)))
+
+    def guard(self, condition: Expr, element: Callable[[], Expr], otherwise: Expr) -> Expr:
+        """condition ? element() : otherwise, reading nothing for element() where it is false."""
+        if isinstance(condition, loops.Const):
+            return element() if condition.value else otherwise
+        condition = self.share(condition)
+        with self.where(condition):
+            value = element()
+        return loops.select(condition, value, otherwise)
+
+    # ---- reductions
+
+    def combine(self, op: str, a: Expr, b: Expr) -> Expr:
+        return self.maximum(a, b) if op == "max" else (
+            self.minimum(a, b) if op == "min" else loops.binary(op, a, b))
+
+    def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr],
+               first: Expr) -> Expr:
+        """Combine body(i) over all indices i, from `first` (the neutral element).
+
+        The order is fixed: in vectors along the last extent where the result itself is one lane,
+        else element after element.
+        """
+        total = 1
+        for d in extents:
+            total = total * d if isinstance(d, int) else UNROLL + 1
+        if total <= UNROLL and self.vector > 1 or not extents:
+            return self._write_out(op, extents, body)
+        if self.vector > 1:
+            return self._accumulate(op, extents, body, first)
+        return self._across(op, extents, body, first)
+
+    def _write_out(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr]) -> Expr:
+        taps: list[Index] = [()]
+        for d in extents:
+            taps = [(*t, loops.const(i)) for t in taps for i in range(d)]  # type: ignore[arg-type]
+        value = self.share(body(taps[0]))
+        for tap in taps[1:]:
+            value = self.share(self.combine(op, value, body(tap)))
+        return value
+
+    def _nest(self, extents: Sequence[Dim], index: Index, inner: Callable[[Index], None]) -> None:
+        if not extents:
+            inner(index)
+            return
+        with self.loop("r", 0, self.extent(extents[0])) as i:
+            self._nest(extents[1:], (*index, i), inner)
+
+    def _cell(self, first: Expr, lanes: int) -> Buffer:
+        """A register that starts at `first`."""
+        cell = Buffer(self.fresh("acc"), first.dtype, "register", 1, lanes)
+        self.emit(loops.Alloc(cell))
+        self.emit(loops.store(cell, 0, first))
+        return cell
+
+    def _update(self, op: str, cell: Buffer, value: Expr) -> None:
+        self.emit(loops.store(cell, 0, self.combine(op, loops.load(cell, 0), value)))
+
+    def _accumulate(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr],
+                    first: Expr) -> Expr:
+        cell = self._cell(first, self.vector)
+        self._nest(extents, (), lambda i: self._update(op, cell, body(i)))
+        return self.share(loops.load(cell, 0))
+
+    def _across(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr],
+                first: Expr) -> Expr:
+        """One lane out of vectors along the last extent."""
+        *outer, last = extents
+        whole = self.extent(last) // self.lanes * self.lanes
+        masks = self.target.masks
+        wide = self._cell(first, self.lanes)
+        rest = wide if masks else self._cell(first, 1)
+
+        def row(index: Index) -> None:
+            if not isinstance(last, int) or last >= self.lanes:
+                with self.loop("v", 0, whole, self.lanes) as i, self.lanes_of(self.lanes):
+                    self._update(op, wide, body((*index, loops.ramp(i, self.lanes))))
+            if isinstance(last, int) and last % self.lanes == 0:
+                return
+            if masks:
+                with self.lanes_of(self.lanes):
+                    place = loops.ramp(whole, self.lanes)
+                    mask = loops.binary("lt", place, self.extent(last))
+                    self._update(op, wide, self.guard(mask, lambda: body((*index, place)), first))
+            else:
+                with self.loop("s", whole, self.extent(last)) as i:
+                    self._update(op, rest, body((*index, i)))
+
+        self._nest(outer, (), row)
+        value = loops.across(op, loops.load(wide, 0))
+        if not masks:
+            value = self.combine(op, self.share(value), loops.load(rest, 0))
+        return self.share(value)
+
+    # ---- elements
+
+    const = staticmethod(loops.const)
+    cast = staticmethod(loops.cast)
+    select = staticmethod(loops.select)
+
+    def add(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("add", a, b)
+
+    def sub(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("sub", a, b)
+
+    def mul(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("mul", a, b)
+
+    def div(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("div", a, b)
+
+    def maximum(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("max", a, b)
+
+    def minimum(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("min", a, b)
+
+    def equal(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("eq", a, b)
+
+    def not_equal(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("ne", a, b)
+
+    def less(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("lt", a, b)
+
+    def less_equal(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("le", a, b)
+
+    def greater(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("gt", a, b)
+
+    def greater_equal(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("ge", a, b)
+
+    def logical_and(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("and", a, b)
+
+    def logical_or(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("or", a, b)
+
+    def logical_not(self, a: Expr) -> Expr:
+        return loops.unary("not", a)
+
+    def neg(self, x: Expr) -> Expr:
+        return loops.unary("neg", x)
+
+    def abs(self, x: Expr) -> Expr:
+        return loops.unary("abs", x)
+
+    def floor(self, x: Expr) -> Expr:
+        return loops.unary("floor", x)
+
+    def sqrt(self, x: Expr) -> Expr:
+        return loops.unary("sqrt", x)
+
+    def square(self, x: Expr) -> Expr:
+        return loops.binary("mul", x, x)
+
+    def relu(self, x: Expr) -> Expr:
+        return loops.binary("max", x, loops.const(0, x.dtype))
+
+    def sign(self, x: Expr) -> Expr:
+        zero = loops.const(0, x.dtype)
+        return loops.select(loops.binary("gt", x, zero), loops.const(1, x.dtype), loops.select(
+            loops.binary("lt", x, zero), loops.const(-1, x.dtype), x))
+
+    exp = staticmethod(maths.exp)
+    expm1 = staticmethod(maths.expm1)
+    log = staticmethod(maths.log)
+    log1p = staticmethod(maths.log1p)
+    tanh = staticmethod(maths.tanh)
+    sigmoid = staticmethod(maths.sigmoid)
+    softplus = staticmethod(maths.softplus)
+    erf = staticmethod(maths.erf)
+    sin = staticmethod(maths.sin)
+    cos = staticmethod(maths.cos)
+    rsqrt = staticmethod(maths.rsqrt)
+    pow = staticmethod(maths.pow)
+
+    def random_uniform(self, seed: Expr, stream: int, step: Expr, element: Expr) -> Expr:
+        counter = loops.cast(element, "uint32")
+        key = loops.const(stream, "uint32")
+        word, _ = maths.threefry(seed, key, counter, step)
+        return maths.uniform(word)
+
+
+def _smaller(a: Dim, b: Dim) -> bool:
+    """Whether a group of product `a` must grow before one of product `b` can match it."""
+    if isinstance(a, Batch) != isinstance(b, Batch):
+        return not isinstance(a, Batch)
+    size_a = a.multiple if isinstance(a, Batch) else a
+    size_b = b.multiple if isinstance(b, Batch) else b
+    return size_a < size_b

@@ -1,0 +1,442 @@
+"""Contractions as loops: matrix products, convolutions and their gradients on one register tile.
+
+What enters: an `ir.contraction.Contraction`, how its operands can be read, and the epilogue. What
+leaves: a `Kernel`, whose function covers any range of the parallel iterations.
+
+The blocking is the one of Goto and van de Geijn (Anatomy of High-Performance Matrix
+Multiplication, 2008): panels of B against tiles of rows, blocks of rows that stay in L2. A is read
+in place where its index is linear and unguarded; else a block is copied (see `packing`) to where it
+is. Threads share rows and column blocks, never the sum: each output element is one chain of fused
+multiply-adds over ascending k, so the bits do not depend on threads, blocks or tiles.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from kcompile.codegen import loops
+from kcompile.codegen.blocking import (
+    WORK,
+    Axis,
+    FlatRows,
+    GridRows,
+    Tile,
+    ceil_div,
+    merge,
+    multiple,
+)
+from kcompile.codegen.contraction_plan import Plan, make_plan, panel_width
+from kcompile.codegen.loops import Buffer, Expr, Function, Stmt, Var
+from kcompile.codegen.microkernel import (
+    Epilogue,
+    Panels,
+    Site,
+    Step,
+    Task,
+    finish_rows,
+    over_columns,
+    tile,
+)
+from kcompile.codegen.packing import Copy, Side, Source, copy_box, copy_panels, extent
+from kcompile.codegen.program import Size
+from kcompile.codegen.targets import Target
+from kcompile.ir.contraction import Contraction
+from kcompile.ir.types import Batch, Dim
+
+__all__ = ["Epilogue", "Kernel", "Source", "lower_contraction", "panel_width"]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A function with the extent of its parallel iterations, and how many are worth a thread."""
+
+    function: Function
+    extent: Size
+    grain: int
+
+
+def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
+                      target: Target, *, buffers: Sequence[Buffer], b_panels: int | None = None,
+                      note: str = "") -> Kernel:
+    """The kernel of a contraction of float32 operands.
+
+    buffers: the function's parameters in order (those of the sources, the epilogue's inputs and
+    outputs). b_panels: `b.buffer` holds B as [ceil(J / b_panels), K, b_panels], zeros beyond J;
+    b_panels must be what `panel_width` says. Either M or K may contain the batch, J must not.
+    Raises ValueError for sizes that are not covered, naming them.
+    """
+    plan = make_plan(spec, a, b, epilogue, target, b_panels)
+    code = _Code(plan, itertools.count())
+    function = Function(name, tuple(buffers), tuple(_columns_and_rows(code)), note, split=True)
+    units, columns = _units(plan), plan.columns
+    total = units * columns.blocks
+    size = Size(0, total.multiple) if isinstance(total, Batch) else Size(total)
+    return Kernel(function, size, _grain(plan))
+
+
+def _units(plan: Plan) -> Dim:
+    """Iterations of the parallel loop for one block of columns."""
+    rows = plan.rows
+    if isinstance(rows, FlatRows):
+        return rows.size
+    units: Dim = rows.line_blocks
+    if isinstance(rows.lines.size, Batch):
+        units = rows.lines.size
+    for axis in rows.outer:
+        units = units * axis.size if isinstance(axis.size, int) else axis.size * units
+    return units
+
+
+def _grain(plan: Plan) -> int:
+    """Iterations that take some microseconds. A product with large weights is bound by reading
+    them, also for one row: then half of the columns are worth a thread."""
+    total, depth = plan.spec.sizes[1:]
+    assert isinstance(total, int)
+    summed = depth if isinstance(depth, int) else 32 * depth.multiple
+    block = min(plan.columns.block * plan.columns.lanes, total)
+    rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.slot
+    grain = max(ceil_div(WORK, max(summed * block * rows, 1)), 1)
+    if isinstance(depth, int) and total * depth >= 131072:
+        grain = min(grain, max(plan.columns.blocks // 2, 1))
+    return grain
+
+
+# ---------------------------------------------------------------- the loops outside
+
+
+@dataclass(frozen=True)
+class _Code:
+    """A plan and the names that are still free."""
+
+    plan: Plan
+    names: Iterator[int]
+
+    def fresh(self, stem: str) -> Var:
+        return Var(f"{stem}{next(self.names)}")
+
+    def let(self, out: list[Stmt], stem: str, value: Expr) -> Expr:
+        """A name for a value; the binding goes to `out`."""
+        if isinstance(value, (loops.Const, Var)):
+            return value
+        statement, var = loops.let(self.fresh(stem).name, value)
+        out.append(statement)
+        return var
+
+
+def _columns_and_rows(code: _Code) -> list[Stmt]:
+    """All iterations from `begin` to `end`: column blocks outside, units of rows inside."""
+    plan = code.plan
+    begin, end = Var("begin"), Var("end")
+    if plan.columns.blocks == 1:
+        return _range(code, loops.const(0), begin, end)
+    block = code.fresh("j")
+    out: list[Stmt] = []
+    units = code.let(out, "units", loops.binary("max", extent(_units(plan)), 1))
+    body: list[Stmt] = []
+    first = code.let(body, "first", block * units)
+    low = loops.binary("max", loops.binary("sub", begin, first), 0)
+    high = loops.binary("min", loops.binary("sub", end, first), units)
+    body += _range(code, block * plan.columns.block, low, high)
+    return [*out, loops.loop(block, begin // units, (end + units - 1) // units, body)]
+
+
+def _range(code: _Code, vector: Expr, low: Expr, high: Expr) -> list[Stmt]:
+    """The units low .. high of the block of columns that starts at `vector`."""
+    plan = code.plan
+    out: list[Stmt] = []
+    if isinstance(plan.rows, FlatRows):
+        # Threads meet at multiples of the main tile.
+        main = plan.rows.tiles[0].rows
+        low = (low + (main - 1)) // main * main
+        high = loops.binary("min", (high + (main - 1)) // main * main, extent(plan.rows.size))
+    low, high = code.let(out, "low", low), code.let(out, "high", high)
+    if plan.sums is not None:
+        out.append(loops.Alloc(plan.sums))
+    copied_b, body = _b_buffer(code), []
+    if copied_b is not None:
+        out.append(loops.Alloc(copied_b))
+    if copied_b is not None and not plan.by_depth:
+        body += _pack_b(code, copied_b, vector, (), loops.const(0))
+    unit = code.fresh("u")
+    inner: list[Stmt] = []
+    count = code.let(inner, "count", loops.binary(
+        "min", loops.binary("sub", high, unit), plan.rows.step))
+    inner += _block(code, vector, copied_b, unit, count)
+    return [*out, loops.If(loops.binary("lt", low, high), (
+        *body, loops.loop(unit, low, high, inner, plan.rows.step)))]
+
+
+def _b_buffer(code: _Code) -> Buffer | None:
+    plan = code.plan
+    if not plan.read_b.copied:
+        return None
+    panels = ceil_div(plan.columns.block, plan.columns.tile)
+    return Buffer("panels", "float32", "scratch", panels * plan.read_b.stride)
+
+
+def _a_buffer(plan: Plan) -> Buffer | None:
+    """Scratch for the copies of A that one block of rows, or of k, needs."""
+    if plan.read_a.kind == "direct":
+        return None
+    boxes = 1 if plan.by_depth else plan.rows.step
+    return Buffer("copy", "float32", "scratch", boxes * plan.read_a.size)
+
+
+def _block(code: _Code, vector: Expr, copied_b: Buffer | None, unit: Expr,
+           count: Expr) -> list[Stmt]:
+    """The units unit .. unit + count: copies of A, blocks of k, tiles, and the epilogue."""
+    plan = code.plan
+    copied_a = _a_buffer(plan)
+    out: list[Stmt] = [] if copied_a is None else [loops.Alloc(copied_a)]
+    if copied_a is not None and not plan.by_depth:
+        out += _copy_rows(code, copied_a, unit, count)
+    base = Task(
+        a=copied_a or plan.a.buffer or plan.b.buffer,  # type: ignore[arg-type]
+        b=Panels(copied_b or plan.b.buffer, loops.const(0)),  # type: ignore[arg-type]
+        steps=(), columns=plan.columns, vector=vector, epilogue=plan.epilogue, sums=plan.sums,
+        first=_TRUE, last=_TRUE, direct=plan.direct,
+        partial_loads=plan.columns.ragged and plan.read_b.panel is None, names=code.names)
+
+    def one_block(outer: tuple[Expr, ...], start: Expr, length: Expr, first: Expr,
+                  last: Expr) -> list[Stmt]:
+        body: list[Stmt] = []
+        a_start, b_start = _depth_start(plan, outer, start)
+        if plan.by_depth and copied_b is not None:
+            body += _pack_b(code, copied_b, vector, outer, start)
+        if plan.by_depth and copied_a is not None:
+            body += _copy_depth(code, copied_a, outer, start)
+        b = replace(base.b, base=b_start, panel=plan.read_b.panel, stride=plan.read_b.stride)
+        task = replace(base, b=b, steps=_steps(plan, length), first=first, last=last)
+        body += _tiles(code, task, a_start, unit, count)
+        return body
+
+    out += _over_blocks(code, one_block)
+    if not plan.direct:
+        out += _finish(code, replace(base, first=_TRUE), unit, count)
+    return out
+
+
+_TRUE = loops.const(True, "bool")
+
+
+# ---------------------------------------------------------------- depth
+
+
+def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr, Expr],
+                                             list[Stmt]]) -> list[Stmt]:
+    """Loops over the blocks of k. body: (index of each stepped axis, start and length in the cut
+    axis, whether the block is the first, the last) -> statements."""
+    depth = code.plan.depth
+    if depth.single:
+        size = depth.axes[0].size
+        return body((), loops.const(0), extent(size), _TRUE, _TRUE)
+    outer = tuple(code.fresh("t") for _ in range(depth.cut))
+    start, size = code.fresh("t"), extent(depth.axes[depth.cut].size)
+    first: Expr = loops.binary("eq", start, 0)
+    last: Expr = loops.binary("ge", start + depth.chunk, size)
+    for var, axis in zip(outer, depth.axes):
+        first = loops.binary("and", first, loops.binary("eq", var, 0))
+        last = loops.binary("and", last, loops.binary(
+            "eq", var, loops.binary("sub", extent(axis.size), 1)))
+    inner: list[Stmt] = []
+    first, last = code.let(inner, "is_first", first), code.let(inner, "is_last", last)
+    length = code.let(inner, "length", loops.binary(
+        "min", loops.binary("sub", size, start), depth.chunk))
+    inner += body(outer, start, length, first, last)
+    out: list[Stmt] = [loops.loop(start, 0, size, inner, depth.chunk)]
+    for var, axis in reversed(list(zip(outer, depth.axes))):
+        out = [loops.loop(var, 0, extent(axis.size), out)]
+    return out
+
+
+def _depth_start(plan: Plan, outer: tuple[Expr, ...], start: Expr) -> tuple[Expr, Expr]:
+    """How far into A and B a block of k starts; copies start at their own beginning."""
+    a = b = loops.const(0)
+    cut = plan.depth.axes[plan.depth.cut]
+    for index, axis in [*zip(outer, plan.depth.axes), (start, cut)]:
+        a, b = a + index * axis.a, b + index * axis.b
+    if plan.read_a.kind != "direct":
+        a = loops.const(0)
+    if plan.read_b.copied:
+        b = loops.const(0)
+    return a, b + plan.read_b.offset
+
+
+def _steps(plan: Plan, length: Expr) -> tuple[Step, ...]:
+    """The loops over the summed elements of one block, as few as the strides allow."""
+    depth = plan.depth
+    cut = depth.axes[depth.cut]
+    inner = [x for x in merge(depth.axes[depth.cut + 1:]) if x.size != 1]
+    steps = [Step(extent(x.size), x.a, x.b) for x in inner]
+    if inner and (cut.a, cut.b) == (inner[0].a * multiple(inner[0].size),
+                                    inner[0].b * multiple(inner[0].size)):
+        size = multiple(inner[0].size)
+        return (Step(length * size, inner[0].a, inner[0].b), *steps[1:])
+    return (Step(length, cut.a, cut.b), *steps)
+
+
+# ---------------------------------------------------------------- tiles
+
+
+def _tiles(code: _Code, task: Task, a_start: Expr, unit: Expr, count: Expr) -> list[Stmt]:
+    rows = code.plan.rows
+    if isinstance(rows, FlatRows):
+        return _flat_tiles(code, task, rows, a_start, unit, count)
+    return _grid_tiles(code, task, rows, a_start, unit, count)
+
+
+def _flat_tiles(code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Expr,
+                count: Expr) -> list[Stmt]:
+    """Main tiles over the rows unit .. unit + count, then smaller ones for the rest."""
+    plan = code.plan
+    relative = plan.read_a.kind == "rows"
+
+    def site(at: Expr, height: int) -> Site:
+        row = unit + at
+        a = a_start + plan.read_a.offset + (at if relative else row) * rows.stride
+        return Site(a, tuple(r * rows.stride for r in range(height)), row, at)
+
+    main, *small = rows.tiles
+    out: list[Stmt] = []
+    t = code.fresh("t")
+
+    def main_tiles(vectors: int, vector: Expr) -> list[Stmt]:
+        body = tile(task, site(t * main.rows, main.rows), vectors, vector)
+        return [loops.loop(t, 0, count // main.rows, body)]
+
+    out += over_columns(task, main.vectors, main_tiles)
+    if not small:
+        return out
+    rest = code.let(out, "rest", count % main.rows)
+    for small_tile in small:
+        height = small_tile.rows
+        body: list[Stmt] = []
+        at = code.let(body, "at", loops.binary("sub", count, rest % (2 * height)))
+
+        def small_tiles(vectors: int, vector: Expr, at: Expr = at, height: int = height
+                        ) -> list[Stmt]:
+            return tile(task, site(at, height), vectors, vector)
+
+        body += over_columns(task, small_tile.vectors, small_tiles)
+        out.append(loops.If(loops.binary("eq", rest // height % 2, 1), tuple(body)))
+    return out
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """A decoded unit of a `GridRows`. outer: index of each outer axis. line: its first line.
+    lines: how many. row: flat output row of its first."""
+
+    outer: tuple[Expr, ...]
+    line: Expr
+    lines: Expr
+    row: Expr
+
+
+def _decode(code: _Code, out: list[Stmt], rows: GridRows, unit: Expr) -> _Unit:
+    lines = extent(rows.lines.size)
+    width = multiple(rows.width.size)
+    blocks: Expr = lines
+    if isinstance(rows.lines.size, int):
+        blocks = loops.const(rows.line_blocks)
+    rest = code.let(out, "rest", unit // blocks) if rows.outer else loops.const(0)
+    block = unit % blocks if rows.outer else unit
+    line = code.let(out, "line", block * rows.block)
+    here = loops.const(rows.block)
+    if isinstance(rows.lines.size, int) and rows.lines.size % rows.block:
+        here = code.let(out, "lines", loops.binary(
+            "min", loops.binary("sub", lines, line), rows.block))
+    row = code.let(out, "row", (rest * lines + line) * width)
+    return _Unit(_unravel(code, out, rest, [x.size for x in rows.outer]), line, here, row)
+
+
+def _unravel(code: _Code, out: list[Stmt], flat: Expr, sizes: Sequence[Dim]) -> tuple[Expr, ...]:
+    """The index of each dim of a row-major number."""
+    index: list[Expr] = []
+    for size in reversed(sizes[1:]):
+        index.append(code.let(out, "n", flat % extent(size)))
+        flat = code.let(out, "n", flat // extent(size))
+    return (*([flat] if sizes else []), *reversed(index))
+
+
+def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Expr,
+                count: Expr) -> list[Stmt]:
+    """For each kind of tile: columns outside, then units, lines and tiles along a line."""
+    plan = code.plan
+    boxed = plan.read_a.kind == "box" and not plan.by_depth
+    width = multiple(rows.width.size)
+    out: list[Stmt] = []
+    for strip in rows.strips:
+        height = strip.tile.rows
+        offsets = tuple(r // width * rows.lines.a + r % width * rows.width.a
+                        for r in range(height))
+
+        def tiles(vectors: int, vector: Expr, strip: object = strip, height: int = height,
+                  offsets: tuple[int, ...] = offsets) -> list[Stmt]:
+            q, i, t = code.fresh("q"), code.fresh("i"), code.fresh("t")
+            body: list[Stmt] = []
+            at = _decode(code, body, rows, unit + q)
+            a = a_start + plan.read_a.offset
+            if boxed:
+                a = a + q * plan.read_a.size
+            else:
+                a = a + at.line * rows.lines.a
+                for index, axis in zip(at.outer, rows.outer):
+                    a = a + index * axis.a
+            a = code.let(body, "a", a)
+            line, first, stop = _strip_lines(strip, i, at.lines)
+            start = t * height + strip.start
+            inside = line * width + start
+            site = Site(a + line * rows.lines.a + start * rows.width.a, offsets,
+                        at.row + inside, q * rows.slot + inside)
+            inner = loops.loop(t, 0, strip.count, tile(task, site, vectors, vector))
+            body.append(loops.loop(i, first, stop, [inner]))
+            return [loops.loop(q, 0, count, body)]
+
+        out += over_columns(task, strip.tile.vectors, tiles)
+    return out
+
+
+def _strip_lines(strip, i: Expr, lines: Expr) -> tuple[Expr, Expr, Expr]:
+    """(line of iteration i, first and end of i) for the lines that a strip covers."""
+    if strip.lines > 1:
+        return i * strip.lines, loops.const(0), lines // strip.lines
+    if strip.after:
+        return i, lines // strip.after * strip.after, lines
+    return i, loops.const(0), lines
+
+
+def _finish(code: _Code, task: Task, unit: Expr, count: Expr) -> list[Stmt]:
+    """The epilogue over the sums in scratch."""
+    plan, rows = code.plan, code.plan.rows
+    masks = plan.target.masks
+    if isinstance(rows, FlatRows):
+        return finish_rows(task, count, unit, loops.const(0), masks)
+    q = code.fresh("q")
+    body: list[Stmt] = []
+    at = _decode(code, body, rows, unit + q)
+    width = multiple(rows.width.size)
+    body += finish_rows(task, at.lines * width, at.row, q * rows.slot, masks)
+    return [loops.loop(q, 0, count, body)]
+
+
+# ---------------------------------------------------------------- copies
+
+
+def _sides(plan: Plan, starts: Sequence[Expr | None], ragged: frozenset[int]) -> list[Side]:
+    """The box whose variables start at `starts` (a value for fixed ones too); `ragged` ones may
+    run past their end."""
+    out = []
+    access = plan.spec.a
+    for d, (size, stride) in enumerate(plan.read_a.sides):
+        affine = access.index[d]
+        base: Expr = loops.const(affine.offset)
+        reach = 0
+        for v, c in affine.terms:
+            base = base + starts[v] * c  # type: ignore[operator]
+            reach += c
+        out.append((base, size, stride))
+    return out  # type: ignore[return-value]

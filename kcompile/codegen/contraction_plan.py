@@ -1,0 +1,410 @@
+"""The decisions about one contraction, before any code: how A and B are read, and all the blocks.
+
+What enters: a `Contraction`, how its operands can be read, the epilogue and the target. What leaves:
+a `Plan`, which `contraction` turns into loops, and the panel width that suits B.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from kcompile.codegen.blocking import (
+    Axis,
+    Columns,
+    DepthBlocks,
+    FlatRows,
+    GridRows,
+    aliases,
+    cache_share,
+    ceil_div,
+    choose_columns,
+    choose_depth,
+    choose_flat,
+    choose_strips,
+    divisor_at_most,
+    linear,
+    merge,
+    most_rows,
+    multiple,
+    tile_vectors,
+    whole_depth,
+)
+from kcompile.codegen.loops import Buffer
+from kcompile.codegen.microkernel import Epilogue
+from kcompile.codegen.packing import Source
+from kcompile.codegen.targets import Target
+from kcompile.ir.contraction import Access, Affine, Contraction
+from kcompile.ir.types import Batch, Dim
+
+BLOCK_ROWS = 192    # rows of a block between which a panel of B is used again
+
+
+@dataclass(frozen=True)
+class ReadA:
+    """How tiles read A. kind: "direct" (in place), "rows" (each row of A is copied) or "box" (the
+    part of the operand that a block needs is copied). offset, and the strides of the variables of
+    m and k, are in elements of the array that is read. sides: (size, stride) of the copied box, or
+    row, for each dim of the operand. size: elements of the copy.
+    """
+
+    kind: str
+    offset: int
+    m: tuple[int, ...]
+    k: tuple[int, ...]
+    sides: tuple[tuple[int, int], ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class ReadB:
+    """How tiles read B. panel: vectors of a panel, None when in place. copied: packed by the task.
+    k: stride of each variable of k. stride: elements between panels."""
+
+    panel: int | None
+    copied: bool
+    offset: int
+    k: tuple[int, ...]
+    stride: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All decisions. `spec` may differ from the one that was asked for by variables that were split
+    or put in; its meaning is the same. direct: the epilogue is applied to tiles in registers."""
+
+    spec: Contraction
+    a: Source
+    b: Source
+    epilogue: Epilogue
+    target: Target
+    columns: Columns
+    rows: FlatRows | GridRows
+    depth: DepthBlocks
+    read_a: ReadA
+    read_b: ReadB
+    direct: bool
+
+    @property
+    def by_depth(self) -> bool:
+        """Whether copies belong to a block of k rather than to a block of rows."""
+        return isinstance(self.spec.sizes[2], Batch)
+
+    @property
+    def sums(self) -> Buffer | None:
+        """Scratch for partial sums; None when tiles finish in registers."""
+        if self.direct and self.depth.single:
+            return None
+        slots = 1 if isinstance(self.rows, FlatRows) else self.rows.step
+        columns = self.columns.block * self.columns.lanes
+        return Buffer("sums", "float32", "scratch", slots * self.rows.slot * columns)
+
+
+def panel_width(spec: Contraction, b_shape: Sequence[Dim], target: Target,
+                weights: bool) -> int | None:
+    """The columns of a panel that B should be packed in ([ceil(J / width), K, width], the last
+    panel filled up with zeros) before the contraction runs, or None when B is best read in place.
+
+    weights: B changes rarely, so packing costs nothing; else packing must pay for itself.
+    """
+    rows, total, depth = spec.sizes
+    if not isinstance(depth, int) or not isinstance(total, int):
+        return None
+    lanes = target.lanes("float32")
+    vectors = ceil_div(total, lanes)
+    width = tile_vectors(vectors, lanes, target.registers) * lanes
+    place = _b_in_place(spec, b_shape, target)
+    if place is None:
+        return width
+    if weights:
+        return None if total <= width and total % lanes == 0 else width
+    many = multiple(rows) >= 64 or isinstance(rows, Batch)
+    return width if many and depth >= 128 and total * 4 % 2048 == 0 else None
+
+
+def make_plan(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
+              b_panels: int | None) -> Plan:
+    """Decide everything. Raises ValueError for what this lowering does not cover."""
+    rows, total, depth = spec.sizes
+    if not isinstance(total, int):
+        raise ValueError(f"the batch must be among rows or summed dims. Received: {spec}")
+    lanes, registers = target.lanes("float32"), target.registers
+    columns = choose_columns(total, depth, rows, lanes, registers)
+    direct = epilogue.light and (target.masks or total % lanes == 0)
+    kind = _kind(spec, a, columns)
+    if kind == "box" and isinstance(depth, int):
+        spec = with_two_row_variables(spec, most_rows(columns.tile, registers))
+    read_b = _read_b(spec, b, target, columns, b_panels)
+    plan = _plan_by_depth if isinstance(depth, Batch) else _plan_by_rows
+    return plan(spec, a, b, epilogue, target, columns, kind, read_b, direct)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _b_in_place(spec: Contraction, shape: Sequence[Dim], target: Target
+                ) -> tuple[int, tuple[int, ...]] | None:
+    """(offset, strides of k) when rows of B can be read as vectors where they are."""
+    first = len(spec.m)
+    place = linear(spec.b, shape, first + len(spec.k) + len(spec.j))
+    if place is None:
+        return None
+    offset, strides = place
+    depth = strides[first:first + len(spec.k)]
+    axes = merge([Axis(s, x) for s, x in zip(spec.j, strides[first + len(spec.k):])])
+    total = spec.sizes[1]
+    assert isinstance(total, int)
+    plain = len(axes) == 1 and (axes[0].a == 1 or total == 1)
+    if not plain or not (target.masks or total % target.lanes("float32") == 0):
+        return None
+    return offset, depth
+
+
+def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns,
+            b_panels: int | None) -> ReadB:
+    sizes = [multiple(s) for s in spec.k]
+    inner = [math.prod(sizes[i + 1:]) for i in range(len(sizes))]
+    if b_panels is not None:
+        depth = spec.sizes[2]
+        if b_panels != columns.tile * columns.lanes or b.buffer is None:
+            raise ValueError(f"B must be a buffer packed in panels of {columns.tile} vectors of "
+                             f"{columns.lanes}. Received: panels of {b_panels}")
+        if not isinstance(depth, int):
+            raise ValueError("B cannot be packed ahead when the batch is summed")
+        return ReadB(columns.tile, False, 0, tuple(b_panels * x for x in inner), depth * b_panels)
+    place = None if b.buffer is None else _b_in_place(spec, b.shape, target)
+    if place is not None:
+        return ReadB(None, False, *place)
+    width = columns.tile * columns.lanes
+    return ReadB(columns.tile, True, 0, tuple(width * x for x in inner))
+
+
+def _kind(spec: Contraction, a: Source, columns: Columns) -> str:
+    """How A is to be read, see `ReadA`."""
+    count = len(spec.m) + len(spec.k)
+    place = None if a.buffer is None else linear(spec.a, a.shape, count)
+    static = isinstance(spec.sizes[2], int)
+    if place is not None:
+        axes = merge([Axis(s, x) for s, x in zip(spec.m, place[1])])
+        copies = (static and len(axes) == 1 and axes[0].size != 1
+                  and (isinstance(axes[0].size, Batch) or axes[0].size >= 16)
+                  and columns.total >= 128 and aliases(axes[0].a, 14))
+        return "rows" if copies else "direct"
+    whole = all(len({v < len(spec.m) for v, _ in x.terms}) < 2 and x.divisor == 1
+                for x in spec.a.index) and not any(spec.a.guarded)
+    return "rows" if whole and static else "box"
+
+
+def box(access: Access, lengths: Sequence[int], pad: int = 0) -> ReadA:
+    """A row-major copy of all coordinates that variables of these lengths reach (0: fixed).
+
+    pad: elements put between neighbours of the last dim but one.
+    """
+    sizes = [1 + sum(abs(c) * (lengths[v] - 1) for v, c in x.terms if lengths[v])
+             for x in access.index]
+    strides, step = [], 1
+    for i, size in enumerate(reversed(sizes)):
+        strides.append(step)
+        step = step * size + (pad if i == 0 else 0)
+    strides.reverse()
+    steps, offset = [0] * len(lengths), 0
+    for affine, stride in zip(access.index, strides):
+        for v, c in affine.terms:
+            if lengths[v]:
+                steps[v] += c * stride
+                offset += max(-c, 0) * (lengths[v] - 1) * stride
+    return ReadA("box", offset, tuple(steps), (), tuple(zip(sizes, strides)), step)
+
+
+def _split(read: ReadA, rows: int) -> ReadA:
+    return replace(read, m=read.m[:rows], k=read.m[rows:])
+
+
+# ---------------------------------------------------------------- rewriting row variables
+
+
+def _renumber(spec: Contraction, at: int, factor: int) -> Contraction:
+    """Put a variable in front of number `at`; it steps `factor` times as far as that one."""
+    def move(access: Access) -> Access:
+        index = []
+        for affine in access.index:
+            terms: list[tuple[int, int]] = []
+            for v, c in affine.terms:
+                if v == at and factor:
+                    terms.append((v, c * factor))
+                terms.append((v + (v >= at), c))
+            index.append(Affine(tuple(terms), affine.offset, affine.divisor))
+        return Access(access.operand, tuple(index), access.guarded)
+
+    return replace(spec, a=move(spec.a), b=move(spec.b))
+
+
+def with_two_row_variables(spec: Contraction, most: int) -> Contraction:
+    """The same contraction with at least two variables of rows, and a long only line in pieces."""
+    m = spec.m
+    last = m[-1]
+    if len(m) <= 2 and isinstance(last, int) and last > 4 * most:
+        width = divisor_at_most(last, max(last // 4, most))
+        if width >= most // 2:
+            spec = _renumber(spec, len(m) - 1, width)
+            m = (*m[:-1], last // width, width)
+    if len(m) == 1:
+        spec, m = _renumber(spec, 0, 0), (1, *m)
+    return replace(spec, m=m)
+
+
+# ---------------------------------------------------------------- rows, with k static
+
+
+def _plan_by_rows(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
+                  columns: Columns, kind: str, read_b: ReadB, direct: bool) -> Plan:
+    share, registers = cache_share(target), target.registers
+    m, count = len(spec.m), len(spec.m) + len(spec.k)
+    lengths = [0] * m + [multiple(s) for s in spec.k]
+    kept = 1 if direct else columns.block * columns.lanes
+    total = multiple(spec.sizes[2])
+    rows: FlatRows | GridRows
+    if kind == "rows":
+        read_a = _split(box(spec.a, lengths), m)
+        pitch = ceil_div(read_a.size, 16) * 16
+        pitch += 16 * (pitch % 32 == 0)
+        read_a = replace(read_a, kind="rows", size=pitch)
+        rows = choose_flat(spec.sizes[0], pitch, columns, registers,
+                           min(BLOCK_ROWS, share // pitch, share // kept))
+    elif kind == "box":
+        read_a, rows = _box_rows(spec, columns, target, kept)
+    else:
+        place = linear(spec.a, a.shape, count)
+        assert place is not None
+        read_a = ReadA("direct", place[0], place[1][:m], place[1][m:])
+        axes = merge([Axis(s, x) for s, x in zip(spec.m, read_a.m)])
+        if len(axes) == 1:
+            step = min(BLOCK_ROWS, share // total, share // kept)
+            rows = choose_flat(axes[0].size, axes[0].a, columns, registers, step)
+        else:
+            rows = _grid(axes, columns, target, 0, kept)
+    axes = merge([Axis(s, x, y) for s, x, y in zip(spec.k, read_a.k, read_b.k)])
+    depth = whole_depth(axes)
+    width = columns.tile * columns.lanes
+    if kind == "direct" and not read_b.copied and total * width > 2 * share:
+        depth = choose_depth(axes, share // width)
+    if read_b.copied:
+        read_b = replace(read_b, stride=total * width)
+    return Plan(spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, direct)
+
+
+def _lines_per_block(lines: Dim, width: int, wanted: int) -> int:
+    """Lines of a block of about `wanted` rows, dividing the lines evenly."""
+    if isinstance(lines, Batch):
+        return 1
+    blocks = ceil_div(lines, max(wanted // width, 1))
+    return ceil_div(lines, blocks)
+
+
+def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int
+              ) -> tuple[ReadA, GridRows]:
+    """Copied boxes for blocks of lines, as large as the cache takes."""
+    share, m = cache_share(target), len(spec.m)
+    lines, width = spec.m[-2], spec.m[-1]
+    if not isinstance(width, int):
+        raise ValueError(f"the batch must not be the last row dim of a guarded access: {spec}")
+    wanted = BLOCK_ROWS
+    while True:
+        block = _lines_per_block(lines, width, wanted)
+        lengths = [0] * (m - 2) + [block, width] + [multiple(s) for s in spec.k]
+        read = box(spec.a, lengths)
+        if read.m[m - 1] * 4 % 2048 == 0 and not any(
+                v == m - 1 for v, _ in spec.a.index[-1].terms):
+            read = box(spec.a, lengths, 16)
+        if block == 1 or read.size <= 2 * share:
+            break
+        wanted = wanted // 2
+    read = _split(read, m)
+    axes = tuple(Axis(s, x) for s, x in zip(spec.m, read.m))
+    grid = _grid(axes, columns, target, block, kept)
+    step = max(1, min(grid.step, share // read.size))
+    return read, replace(grid, step=step)
+
+
+def _grid(axes: Sequence[Axis], columns: Columns, target: Target, block: int, kept: int
+          ) -> GridRows:
+    """Blocks of lines (`block` of them, 0: to be chosen) and the tiles that cover one."""
+    *outer, lines, width = axes
+    if not isinstance(width.size, int):
+        raise ValueError("the batch must not be the last row dim of a windowed access")
+    block = block or _lines_per_block(lines.size, width.size, BLOCK_ROWS)
+    rows = block * width.size
+    strips = choose_strips(width.size, lines.size, block, columns, target.registers)
+    step = max(1, min(BLOCK_ROWS // rows, cache_share(target) // (rows * kept)))
+    return GridRows(tuple(outer), lines, width, block, strips, step)
+
+
+# ---------------------------------------------------------------- rows static, k with the batch
+
+
+def _plan_by_depth(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
+                   columns: Columns, kind: str, read_b: ReadB, direct: bool) -> Plan:
+    """Blocks of k outside, partial sums of many rows in scratch."""
+    share, m = cache_share(target), len(spec.m)
+    total = spec.sizes[0]
+    assert isinstance(total, int)
+    count = m + len(spec.k)
+    wide = columns.block * columns.lanes
+    longest = min(max(2 * share // (wide + min(total, 512)), 64), 512)
+    k = [Axis(s, 0, x) for s, x in zip(spec.k, read_b.k)]
+    if kind == "direct":
+        place = linear(spec.a, a.shape, count)
+        assert place is not None
+        read_a = ReadA("direct", place[0], place[1][:m], place[1][m:])
+        axes = [replace(x, a=y) for x, y in zip(k, read_a.k)]
+        depth = choose_depth(axes if read_b.copied else merge(axes), longest)
+    else:
+        depth, read_a = _box_depth(spec, k, longest, share)
+    if read_b.copied:
+        read_b = replace(read_b, stride=depth.longest * columns.tile * columns.lanes)
+    rows = _static_rows([Axis(s, x) for s, x in zip(spec.m, read_a.m)], columns, target)
+    return Plan(spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, direct)
+
+
+def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, share: int
+               ) -> tuple[DepthBlocks, ReadA]:
+    """Blocks of k whose box fits the cache."""
+    m = [multiple(s) for s in spec.m]
+    while True:
+        depth = choose_depth(k, longest)
+        sizes = [multiple(x.size) for x in k]
+        sizes[depth.cut] = depth.chunk
+        sizes[:depth.cut] = [0] * depth.cut
+        read = _split(box(spec.a, m + sizes), len(m))
+        if longest <= 16 or read.size <= 2 * share:
+            break
+        longest //= 2
+    axes = tuple(replace(x, a=y) for x, y in zip(depth.axes, read.k))
+    return replace(depth, axes=axes), read
+
+
+def _static_rows(axes: Sequence[Axis], columns: Columns, target: Target) -> FlatRows | GridRows:
+    """Rows in fine units, since a thread's whole range is one block as far as scratch allows."""
+    axes = merge(axes)
+    share, registers = cache_share(target), target.registers
+    wide = columns.block * columns.lanes
+    if len(axes) == 1:
+        size = multiple(axes[0].size)
+        flat = choose_flat(size, axes[0].a, columns, registers, max(share // wide, 1))
+        main = flat.tiles[0].rows
+        return replace(flat, step=min(flat.step, ceil_div(size, main) * main))
+    *outer, lines, width = axes
+    most = most_rows(columns.tile, registers)
+    size = multiple(width.size)
+    if size > 4 * most:
+        piece = divisor_at_most(size, 4 * most)
+        if piece >= most // 2:
+            outer = [*outer, lines]
+            lines, width = Axis(size // piece, piece * width.a), Axis(piece, width.a)
+            size = piece
+    block = min(max(most // size, 1), multiple(lines.size))
+    strips = choose_strips(size, lines.size, block, columns, registers)
+    units = math.prod(multiple(x.size) for x in outer) * ceil_div(multiple(lines.size), block)
+    step = max(1, min(share // (block * size * wide), units))
+    return GridRows(tuple(outer), lines, width, block, strips, step)

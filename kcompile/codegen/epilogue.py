@@ -1,0 +1,92 @@
+"""The group around a contraction: its epilogue as expressions over [rows, columns]."""
+
+from __future__ import annotations
+
+from kcompile.codegen import contraction, loops
+from kcompile.codegen.builder import Builder, Index
+from kcompile.codegen.loops import Buffer, Expr, Function
+from kcompile.codegen.lowering import EXPENSIVE, Kernel, Pull, parameters
+from kcompile.codegen.program import THREAD_CYCLES, Size
+from kcompile.codegen.targets import Target
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.passes.fuse import is_column, is_row
+from kcompile.ir.types import Shape, TensorType, numel
+
+LIGHT = 4  # an epilogue of at most this many operations is unrolled over the register tile
+
+
+def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased: bool) -> Kernel:
+    """The kernel of a group whose anchor is a contraction."""
+    body: Graph = node.attrs["body"]
+    spec, panels = anchor.attrs["spec"], anchor.attrs["panels"]
+    flat = _flatten(body, anchor)
+    inputs, outputs = parameters(body)
+    b = Builder(target, target.lanes(anchor.types[0].dtype))
+    pull = Pull(flat, inputs, b, pure=True)
+    numbers = {v.node: i for i, v in enumerate(body.inputs.values())}
+
+    def source(slot: int) -> contraction.Source:
+        value = anchor.inputs[slot]
+        buffer = inputs[numbers[value.node]]
+        shape = body.type(value).shape
+
+        def at(index: Index, mask: Expr | None) -> Expr:
+            return loops.load(buffer, b.flatten(index, shape), mask)
+
+        return contraction.Source(at, buffer, shape)
+
+    def values(accumulator: Expr, row: Expr, column: Expr, mask: Expr | None) -> tuple[Expr, ...]:
+        with b.block(), b.where(mask):
+            pull.given = {anchor.id: lambda index: accumulator}
+            return tuple(pull.at(v, (row, column)) for v in flat.outputs.values())
+
+    epilogue = contraction.Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
+    made = contraction.lower_contraction(
+        name, spec, source(spec.a.operand), source(spec.b.operand), epilogue, target,
+        b_panels=panels, note=node.label)
+    # the kernel's buffers in the order of the group: operands, results
+    order: tuple[Buffer, ...] = (*inputs, *outputs)
+    function = Function(name, order, made.function.body, node.label, aliased)
+    return Kernel(function, made.extent, Size(-(-THREAD_CYCLES // made.grain)))
+
+
+def _weight(body: Graph) -> int:
+    return sum(EXPENSIVE if m.op.expensive else 1 for m in body.nodes.values()
+               if m.op.kind == "elementwise")
+
+
+def _flatten(body: Graph, anchor: Node) -> Graph:
+    """The body with every value as a matrix [rows, columns], or a part that broadcasts to it. The
+    contraction becomes an input that `Pull.given` supplies; node numbers stay."""
+    spec = anchor.attrs["spec"]
+    rows, columns = spec.m, spec.j
+    whole = (numel(rows), numel(columns))
+
+    def view(type: TensorType) -> TensorType:
+        shape: Shape
+        if type.shape == rows + columns:
+            shape = whole
+        elif numel(type.shape) == 1:
+            shape = (1, 1)
+        elif is_column(type.shape, columns):
+            shape = (1, whole[1])
+        elif is_row(type.shape, rows, columns):
+            shape = (whole[0], 1)
+        else:
+            shape = type.shape  # an operand of the contraction itself
+        return type.with_shape(shape)
+
+    new = Graph(body.name)
+    for node in body.nodes.values():
+        if node.op.name == "input":
+            new.input(node.attrs["name"], view(node.types[0]))
+        elif node.id == anchor.id:
+            new.add("input", name="accumulator", type=TensorType(whole, anchor.types[0].dtype))
+        elif node.op.name == "broadcast_to":
+            new.add(node.op, node.inputs, shape=view(node.types[0]).shape)
+        else:
+            new.add(node.op, node.inputs, **node.attrs)
+    new.outputs = {name: Value(v.node, v.output) for name, v in body.outputs.items()}
+    return new
+
+

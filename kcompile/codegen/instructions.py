@@ -1,0 +1,282 @@
+"""The text of a function as it grows: values, their scope, and index arithmetic.
+
+What enters: expressions (`loops.Expr`), and for each kind of expression the function that emits it
+(`operations.EMITTERS`). What leaves: lines of LLVM IR in `Block.lines`, and for each expression a
+value, which is one of
+- `Index`: an int64 scalar `base + offset`, so that addresses in unrolled code share their base;
+- `Lanes`: an int64 vector `base + (0, stride, ...)`, so that loads see what is contiguous;
+- text: the operand as LLVM writes it, for everything else.
+Pure instructions are shared by their text within the region that they dominate, so LLVM receives
+code without common subexpressions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Union
+
+from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr
+from kcompile.codegen.targets import Target
+
+SCALAR = {"bool": "i1", "int8": "i8", "uint8": "i8", "int32": "i32", "uint32": "i32",
+          "int64": "i64", "uint64": "i64", "float32": "float", "float64": "double"}
+MANGLED = {**SCALAR, "float32": "f32", "float64": "f64"}
+_PARTS = ("mask", "index", "base", "c", "b", "a", "condition")
+_DEEP = 60  # nested expressions that Python may call itself for
+
+
+class Index(NamedTuple):
+    """An int64 scalar: the SSA value `base` (None for zero) plus a constant."""
+
+    base: str | None
+    offset: int
+
+
+class Lanes(NamedTuple):
+    """An int64 vector: lane i is `base + i * stride`."""
+
+    base: Index
+    stride: int
+    width: int
+
+
+class Place(NamedTuple):
+    """Where a buffer in scope lives: a pointer and the alignment of its start in bytes."""
+
+    pointer: str
+    align: int
+
+
+Value = Union[str, Index, Lanes]
+Emitters = Mapping[type, Callable[["Block", Any], Value]]
+
+
+def type_name(dtype: str, lanes: int) -> str:
+    """The LLVM type of a value in a register."""
+    return SCALAR[dtype] if lanes == 1 else f"<{lanes} x {SCALAR[dtype]}>"
+
+
+def memory_type(dtype: str, lanes: int) -> str:
+    """The LLVM type of a value in memory, where a bool is a byte."""
+    return type_name("uint8" if dtype == "bool" else dtype, lanes)
+
+
+def mangled(dtype: str, lanes: int) -> str:
+    return MANGLED[dtype] if lanes == 1 else f"v{lanes}{MANGLED[dtype]}"
+
+
+def literal(value: float | int | bool, dtype: str) -> str:
+    """A constant as LLVM reads it back exactly (floats as the bits of the double)."""
+    if dtype == "bool":
+        return "true" if value else "false"
+    if dtype not in FLOATS:
+        return str(int(value))
+    if dtype == "float32" and value == value:
+        value = ctypes.c_float(value).value
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def splat(text: str, dtype: str, lanes: int) -> str:
+    """A constant operand in every lane."""
+    return text if lanes == 1 else f"splat ({SCALAR[dtype]} {text})"
+
+
+class Block:
+    """The code of one function as it grows: lines, the names in scope, what is already computed."""
+
+    def __init__(self, target: Target, function: str, emitters: Emitters) -> None:
+        self.emitters = emitters
+        self.target = target
+        self.function = function
+        self.lines: list[str] = []
+        self.count = 0
+        self.depth = 0
+        self.variables: dict[str, Value] = {}
+        self.buffers: dict[Buffer, Place] = {}
+        self.memo: dict[int, Value] = {}
+        self.pure: dict[str, str] = {}
+        self.log: list[str] = []
+        self.multiples: dict[str, int] = {}
+
+    def error(self, message: str) -> ValueError:
+        return ValueError(f"{self.function}: {message}")
+
+    # ------------------------------------------------------------ lines
+
+    def put(self, text: str) -> str:
+        """An instruction with a result."""
+        name = f"%{self.count}"
+        self.count += 1
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def op(self, text: str) -> str:
+        """A pure instruction: the earlier result of the same text is used again."""
+        name = self.pure.get(text)
+        if name is None:
+            name = self.pure[text] = self.put(text)
+            self.log.append(text)
+        return name
+
+    def rollback(self, mark: int) -> None:
+        """Leave a region: what was computed after `mark` does not dominate what follows."""
+        for text in self.log[mark:]:
+            del self.pure[text]
+        del self.log[mark:]
+
+    def call(self, name: str, dtype: str, lanes: int, *operands: str, extra: str = "") -> str:
+        """A pure intrinsic whose operands and result have one type."""
+        kind = type_name(dtype, lanes)
+        arguments = ", ".join(f"{kind} {x}" for x in operands)
+        return self.op(f"call {kind} @llvm.{name}.{mangled(dtype, lanes)}({arguments}{extra})")
+
+    # ------------------------------------------------------------ values
+
+    def value(self, e: Expr) -> Value:
+        v = self.memo.get(id(e))
+        if v is None:
+            self.depth += 1
+            if self.depth > _DEEP:
+                self.prepare(e)
+            v = self.memo[id(e)] = self.emitters[type(e)](self, e)
+            self.depth -= 1
+        return v
+
+    def prepare(self, e: Expr) -> None:
+        """Emit what a deep expression is made of, from the leaves up, without recursion."""
+        stack: list[tuple[Any, bool]] = [(e, False)]
+        while stack:
+            node, ready = stack.pop()
+            if id(node) in self.memo:
+                continue
+            if ready and node is not e:
+                self.memo[id(node)] = self.emitters[type(node)](self, node)
+            elif not ready:
+                stack.append((node, True))
+                parts = (getattr(node, name, None) for name in _PARTS)
+                stack += [(part, False) for part in parts if part is not None]
+
+    def operand(self, e: Expr) -> str:
+        """The value of an expression as one LLVM operand."""
+        v = self.value(e)
+        if type(v) is Index:
+            return self.scalar(v)
+        return self.vector(v) if type(v) is Lanes else v  # type: ignore[return-value]
+
+    def index(self, e: Expr) -> Index:
+        """An int64 scalar expression."""
+        v = self.value(e)
+        return v if type(v) is Index else Index(v, 0)  # type: ignore[arg-type]
+
+    def scalar(self, v: Index) -> str:
+        if v.base is None:
+            return str(v.offset)
+        return self.op(f"add i64 {v.base}, {v.offset}") if v.offset else v.base
+
+    def vector(self, v: Lanes) -> str:
+        steps = [i * v.stride for i in range(v.width)]
+        if v.base.base is None:
+            return "<" + ", ".join(f"i64 {v.base.offset + s}" for s in steps) + ">"
+        base = self.spread(self.scalar(v.base), "int64", v.width)
+        if not v.stride:
+            return base
+        ramp = "<" + ", ".join(f"i64 {s}" for s in steps) + ">"
+        return self.op(f"add <{v.width} x i64> {base}, {ramp}")
+
+    def spread(self, text: str, dtype: str, lanes: int) -> str:
+        """A scalar operand in every lane."""
+        if text[0] != "%":
+            return splat(text, dtype, lanes)
+        kind = type_name(dtype, lanes)
+        one = self.op(f"insertelement {kind} poison, {SCALAR[dtype]} {text}, i64 0")
+        return self.op(f"shufflevector {kind} {one}, {kind} poison, "
+                       f"<{lanes} x i32> zeroinitializer")
+
+    def multiple(self, v: Index) -> int:
+        """A number that surely divides an index."""
+        known = 0 if v.base is None else self.multiples.get(v.base, 1)
+        return math.gcd(known, v.offset)
+
+    # ------------------------------------------------------------ index arithmetic
+
+    def add(self, a: Index, b: Index) -> Index:
+        if a.base is None or b.base is None:
+            return Index(a.base or b.base, a.offset + b.offset)
+        base = self.op(f"add i64 {a.base}, {b.base}")
+        self.multiples[base] = math.gcd(self.multiples.get(a.base, 1),
+                                        self.multiples.get(b.base, 1))
+        return Index(base, a.offset + b.offset)
+
+    def scale(self, a: Index, factor: int) -> Index:
+        if a.base is None or factor in (0, 1):
+            return Index(a.base if factor else None, a.offset * factor)
+        base = self.op(f"mul i64 {a.base}, {factor}")
+        self.multiples[base] = abs(factor) * self.multiples.get(a.base, 1)
+        return Index(base, a.offset * factor)
+
+    def affine(self, op: str, a: Value, b: Value) -> Value | None:
+        """`a op b` on int64 without (or with little) code, where its form allows."""
+        if type(a) is Index and type(b) is Index:
+            if op == "add":
+                return self.add(a, b)
+            if b.base is None and op == "sub":
+                return Index(a.base, a.offset - b.offset)
+            if op == "sub" and a.base == b.base:
+                return Index(None, a.offset - b.offset)
+            if op == "mul" and (a.base is None or b.base is None):
+                return self.scale(a, b.offset) if b.base is None else self.scale(b, a.offset)
+            if a.base is None and b.base is None:
+                return fold(op, a.offset, b.offset)
+            if op in COMPARISONS and a.base == b.base:
+                return fold(op, a.offset, b.offset)
+        if type(a) is Lanes and type(b) is Lanes:
+            if op == "add":
+                return Lanes(self.add(a.base, b.base), a.stride + b.stride, a.width)
+            if op == "sub" and b.base.base is None:
+                return Lanes(self.add(a.base, Index(None, -b.base.offset)),
+                             a.stride - b.stride, a.width)
+            if op == "mul":
+                if a.stride == 0 and a.base.base is None:
+                    a, b = b, a
+                if b.stride == 0 and b.base.base is None:
+                    k = b.base.offset
+                    return Lanes(self.scale(a.base, k), a.stride * k, a.width)
+            if a.stride == 0 and b.stride == 0:
+                v = self.affine(op, a.base, b.base)
+                if type(v) is Index:
+                    return Lanes(v, 0, a.width)
+                if type(v) is str:
+                    return self.spread(v, "bool", a.width)
+        return None
+
+    def place(self, buffer: Buffer) -> Place:
+        place = self.buffers.get(buffer)
+        if place is None:
+            raise self.error(f"buffer {buffer.name!r} is used outside the scope of its Alloc, or "
+                             "is not a parameter")
+        return place
+
+
+def fold(op: str, a: int, b: int) -> Value | None:
+    """`a op b` on int64 constants; comparisons give the text of a bool. None: left to LLVM."""
+    if op in ("div", "mod"):
+        if b == 0:
+            return None
+        quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
+        return Index(None, quotient if op == "div" else a - b * quotient)
+    if op in COMPARISONS:
+        known = {"eq": a == b, "ne": a != b, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}
+        return "true" if known[op] else "false"
+    if op in ("min", "max"):
+        return Index(None, min(a, b) if op == "min" else max(a, b))
+    return None
+
+
+def typed(text: str, dtype: str, lanes: int) -> Value:
+    """An operand as a value of the form that its type has."""
+    if dtype != "int64" or lanes != 1:
+        return text
+    return Index(text, 0) if text[0] == "%" else Index(None, int(text))

@@ -1,0 +1,404 @@
+"""From kernels to LLVM IR text, for any CPU target.
+
+What enters: `loops.Function`s, or a whole `program.Program`. What leaves: the text of one LLVM
+module. Kernels have the signature
+
+    void name(ptr buffers, i64 n, i64 begin, i64 end, ptr scratch)
+
+where `buffers` points to an array of pointers, one for each parameter; a loop of kind "parallel"
+runs over [begin, end); `scratch` has `scratch_bytes(function)` bytes, 64-byte aligned. Entries of
+a program have the signature that `program` documents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterator, Sequence
+
+from kcompile.codegen import loops
+from kcompile.codegen.instructions import Block, Index, Place, memory_type
+from kcompile.codegen.loops import BYTES, Buffer, For, Function, Stmt
+from kcompile.codegen.memory import store
+from kcompile.codegen.operations import EMITTERS, FMOD
+from kcompile.codegen.program import THREAD_CYCLES, Entry, Launch, Program, Ref, Size
+from kcompile.codegen.targets import Target
+
+_KERNEL = "ptr %buffers, i64 %n, i64 %begin, i64 %end, ptr %scratch"
+_ENTRY = ("i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared, ptr %constants, "
+          "ptr %arena, ptr %pool")
+_ARRAYS = {"input": "%inputs", "output": "%outputs", "variable": "%variables"}
+_BLOCKS = {"prepared": "%prepared", "constant": "%constants", "arena": "%arena"}
+
+
+def emit(functions: Sequence[Function], target: Target) -> str:
+    """An LLVM module with the kernels, under their own names. Raises ValueError for a kernel that
+    breaks the rules of the loop language (named, with the reason)."""
+    kernels = "\n".join(_kernel(f, f.name, target, "") for f in functions)
+    return "\n".join([_head(target), kernels, _tail(target, kernels)])
+
+
+def emit_program(program: Program, target: Target, prefix: str = "kc_") -> str:
+    """An LLVM module with one native function per entry, named prefix + entry name, and the
+    kernels, which are internal; kernels with equal code are emitted once. It needs `kc_parallel`
+    (see `codegen.pool`) at link time."""
+    parts, names = [_head(target)], {}
+    seen: dict[str, str] = {}
+    unaligned = _unaligned(program)
+    for function in _kernels(program):
+        key = _kernel(function, "?", target, "internal ", unaligned[id(function)])
+        if key not in seen:
+            seen[key] = f"k{len(seen)}_{_plain(function.name)}"
+            note = f"; {' '.join(function.note.split())}\n" if function.note else ""
+            parts.append(note + key.replace('"?', f'"{seen[key]}'))
+        names[id(function)] = seen[key]
+    parts += [_entry(e, names, prefix) for e in program.entries]
+    parts.append("declare void @kc_parallel(ptr, ptr, ptr, i64, i64, i64, ptr, i64)")
+    text = "\n".join(parts)
+    return text + "\n" + _tail(target, text)
+
+
+def scratch_bytes(function: Function) -> int:
+    """Bytes of thread-private memory that one call of a kernel needs, a multiple of 64."""
+    return _scratch(function.body)
+
+
+def entry_scratch(entry: Entry) -> int:
+    """Bytes of scratch for each thread: the most that a kernel of the entry needs."""
+    return max((scratch_bytes(launch.kernel) for launch in entry.launches), default=0)
+
+
+def arena_bytes(entry: Entry, n: int, threads: int = 1) -> int:
+    """Bytes that `arena` must have when the entry is called with a batch of n, on a pool of so
+    many threads: the arena itself, then scratch for each thread."""
+    return _round(entry.arena.at(n)) + threads * entry_scratch(entry)
+
+
+def _round(size: int) -> int:
+    return (size + 63) // 64 * 64
+
+
+def _plain(name: str) -> str:
+    """A name without characters that symbols or quoted text cannot hold."""
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+
+
+def _kernels(program: Program) -> Iterator[Function]:
+    done: set[int] = set()
+    for entry in program.entries:
+        for launch in entry.launches:
+            if id(launch.kernel) not in done:
+                done.add(id(launch.kernel))
+                yield launch.kernel
+
+
+def _unaligned(program: Program) -> dict[int, set[int]]:
+    """Kernel -> its parameters that are, in some launch, arrays of the caller's, or at an odd offset
+    for some n. Those are aligned to their elements only: numpy's arrays, slices of them, and C
+    arrays are no better."""
+    found: dict[int, set[int]] = {}
+    for entry in program.entries:
+        for launch in entry.launches:
+            odd = {i for i, (ref, buffer) in enumerate(zip(launch.buffers, launch.kernel.buffers))
+                   if ref.region in ("input", "output") or ref.offset.fixed % buffer.align
+                   or ref.offset.per_sample % buffer.align}
+            found.setdefault(id(launch.kernel), set()).update(odd)
+    return found
+
+
+def _head(target: Target) -> str:
+    return (f'target triple = "{target.triple}"\n'
+            "@kc_zero = internal constant [8 x i8] zeroinitializer, align 8")
+
+
+def _tail(target: Target, text: str) -> str:
+    """What the text needs: helpers, the attributes of all functions, and the metadata of all loops:
+    explicit vectors and explicit unrolling are the design, so LLVM is told to add none."""
+    width = f'"prefer-vector-width"="{target.vector_bits}" '
+    if target.triple.startswith("x86_64"):
+        width += f'"min-legal-vector-width"="{target.vector_bits}" '
+    return ((FMOD if "@kc_fmod(" in text else "")
+            + f'attributes #0 = {{ nounwind {width}"target-cpu"="{target.cpu}" '
+            f'"target-features"="{target.features}" "no-builtins" }}\n'
+            "!0 = distinct !{!0, !1, !2}\n"
+            '!1 = !{!"llvm.loop.unroll.disable"}\n'
+            '!2 = !{!"llvm.loop.vectorize.enable", i1 false}\n')
+
+
+# ---------------------------------------------------------------- kernels
+
+
+def _kernel(function: Function, name: str, target: Target, linkage: str,
+            unaligned: Container[int] = ()) -> str:
+    """Two functions: the public one takes the pointers out of the array, the body takes them as
+    parameters, where LLVM can be told that they do not overlap. Of the parameters numbered in
+    `unaligned` only the alignment of an element is known."""
+    _check(function)
+    block = Block(target, function.name, EMITTERS)
+    block.variables |= {"n": Index("%n", 0), "begin": Index("%begin", 0), "end": Index("%end", 0)}
+    attribute = "" if function.aliased else "noalias "
+    parameters, pointers, fetch = [], [], []
+    for i, buffer in enumerate(function.buffers):
+        if buffer in block.buffers:
+            raise block.error(f"two parameters are the same buffer {buffer.name!r}")
+        align = BYTES[buffer.dtype] if i in unaligned else buffer.align
+        block.buffers[buffer] = Place(f"%b{i}", align)
+        parameters.append(f"ptr {attribute}align {align} %b{i}")
+        pointers.append(f"ptr %p{i}")
+        fetch += [f"  %a{i} = getelementptr ptr, ptr %buffers, i64 {i}",
+                  f"  %p{i} = load ptr, ptr %a{i}, align 8"]
+    allocas: list[str] = []
+    _Statements(block, allocas).run(function.body)
+    rest = "i64 %n, i64 %begin, i64 %end"
+    lines = [f'define internal void @"{name}.body"({", ".join(parameters + [rest])}, '
+             "ptr noalias align 64 %scratch) noinline #0 {", "entry:", *allocas, *block.lines,
+             "  ret void", "}",
+             f'define {linkage}void @"{name}"({_KERNEL}) #0 {{', *fetch,
+             f'  call void @"{name}.body"({", ".join(pointers + [rest])}, ptr %scratch)',
+             "  ret void", "}"]
+    return "\n".join(lines)
+
+
+def _check(function: Function) -> None:
+    """A parallel loop is the function's only code beside Let and Alloc, so each iteration runs
+    exactly once, whichever thread has it."""
+    parallel = [s for s in function.body if isinstance(s, For) and s.kind == "parallel"]
+    if not parallel:
+        return
+    others = [s for s in function.body if not isinstance(s, (loops.Let, loops.Alloc))]
+    if len(others) > 1:
+        raise ValueError(f"{function.name}: statements beside a parallel loop would run once for "
+                         "each thread; put them into a kernel of their own")
+    if parallel[0].step != 1 or not _is_zero(parallel[0].start):
+        raise ValueError(f"{function.name}: a parallel loop counts from 0 in steps of 1")
+
+
+def _is_zero(e: loops.Expr) -> bool:
+    return isinstance(e, loops.Const) and e.value == 0
+
+
+def _size(buffer: Buffer) -> int:
+    return buffer.size * buffer.lanes * BYTES[buffer.dtype]
+
+
+def _scratch(body: Sequence[Stmt]) -> int:
+    """The most scratch in use at once: buffers of disjoint scopes share memory."""
+    here = deepest = 0
+    for s in body:
+        if isinstance(s, loops.Alloc) and s.buffer.space == "scratch":
+            here += _round(_size(s.buffer))
+        elif isinstance(s, For):
+            deepest = max(deepest, here + _scratch(s.body))
+        elif isinstance(s, loops.If):
+            deepest = max(deepest, here + _scratch(s.then), here + _scratch(s.otherwise))
+    return max(here, deepest)
+
+
+class _Statements:
+    """Statements as basic blocks. `allocas` collects the local arrays for the entry block."""
+
+    def __init__(self, block: Block, allocas: list[str]) -> None:
+        self.block = block
+        self.allocas = allocas
+        self.slots: dict[Buffer, str] = {}
+        self.labels = 0
+        self.used = 0
+        self.depth = 0
+
+    def label(self, name: str) -> str:
+        self.labels += 1
+        return f"{name}{self.labels}"
+
+    def run(self, body: Sequence[Stmt]) -> None:
+        """A block with its scope: names, buffers and scratch memory are given back at its end."""
+        b = self.block
+        variables, buffers, used = dict(b.variables), dict(b.buffers), self.used
+        self.depth += 1
+        for s in body:
+            b.memo.clear()
+            if isinstance(s, loops.Let):
+                b.variables[s.var.name] = b.value(s.value)
+            elif isinstance(s, loops.Store):
+                store(b, s)
+            elif isinstance(s, loops.Alloc):
+                self.alloc(s.buffer)
+            elif isinstance(s, For):
+                self.loop(s)
+            else:
+                self.branch(s)
+        b.variables, b.buffers, self.used = variables, buffers, used
+        self.depth -= 1
+
+    def alloc(self, buffer: Buffer) -> None:
+        b = self.block
+        if buffer.space == "scratch":
+            pointer = "%scratch"
+            if self.used:
+                pointer = b.op(f"getelementptr i8, ptr %scratch, i64 {self.used}")
+            self.used += _round(_size(buffer))
+            b.buffers[buffer] = Place(pointer, 64)
+            return
+        if buffer.space == "global":
+            raise b.error(f"{buffer.name!r} is global memory and cannot be allocated")
+        pointer = self.slots.get(buffer, "")
+        if not pointer:
+            pointer = self.slots[buffer] = f"%s{len(self.slots)}"
+            kind = memory_type(buffer.dtype, 1)
+            self.allocas.append(f"  {pointer} = alloca [{buffer.size * buffer.lanes} x {kind}], "
+                                f"align {buffer.align}")
+        b.buffers[buffer] = Place(pointer, buffer.align)
+
+    def region(self, body: Sequence[Stmt]) -> None:
+        mark = len(self.block.log)
+        self.run(body)
+        self.block.rollback(mark)
+
+    def branch(self, s: loops.If) -> None:
+        b = self.block
+        condition = b.operand(s.condition)
+        if condition in ("true", "false"):
+            self.run(s.then if condition == "true" else s.otherwise)
+            return
+        then, otherwise, end = self.label("then"), self.label("else"), self.label("end")
+        target = otherwise if s.otherwise else end
+        b.lines += [f"  br i1 {condition}, label %{then}, label %{target}", f"{then}:"]
+        self.region(s.then)
+        b.lines.append(f"  br label %{end}")
+        if s.otherwise:
+            b.lines.append(f"{otherwise}:")
+            self.region(s.otherwise)
+            b.lines.append(f"  br label %{end}")
+        b.lines.append(f"{end}:")
+
+    def loop(self, s: For) -> None:
+        b = self.block
+        if s.step < 1:
+            raise b.error(f"the step of a loop must be positive. Received: {s.step}")
+        if s.kind == "parallel":
+            if self.depth > 1:
+                raise b.error("a parallel loop must be outermost")
+            start, stop = Index("%begin", 0), Index("%end", 0)
+        else:
+            start, stop = b.index(s.start), b.index(s.stop)
+        constant = start.base is None and stop.base is None
+        trips = range(start.offset, stop.offset, s.step) if constant else None
+        if s.kind == "unroll" or (trips is not None and len(trips) < 2):
+            if trips is None:
+                raise b.error(f"loop {s.var.name!r} is to be unrolled, its bounds must be constant")
+            for i in trips:
+                b.variables[s.var.name] = Index(None, i)
+                self.run(s.body)
+        else:
+            self.counted(s, start, stop, trips is not None)
+
+    def counted(self, s: For, start: Index, stop: Index, entered: bool) -> None:
+        """A loop with the test at its end; `entered` when it surely runs at least once."""
+        b = self.block
+        first, last = b.scalar(start), b.scalar(stop)
+        before, body = self.label("before"), self.label("loop")
+        latch, leave, end = self.label("latch"), self.label("leave"), self.label("end")
+        if not entered:
+            test = b.op(f"icmp slt i64 {first}, {last}")
+            b.lines.append(f"  br i1 {test}, label %{before}, label %{end}")
+        else:
+            b.lines.append(f"  br label %{before}")
+        counter, following = f"%i.{body}", f"%next.{body}"
+        b.lines += [f"{before}:", f"  br label %{body}", f"{body}:",
+                    f"  {counter} = phi i64 [ {first}, %{before} ], [ {following}, %{latch} ]"]
+        b.variables[s.var.name] = Index(counter, 0)
+        b.multiples[counter] = math.gcd(b.multiple(start), s.step)
+        self.region(s.body)
+        b.lines += [f"  br label %{latch}", f"{latch}:",
+                    f"  {following} = add nsw i64 {counter}, {s.step}",
+                    f"  %more.{body} = icmp slt i64 {following}, {last}",
+                    f"  br i1 %more.{body}, label %{body}, label %{leave}, !llvm.loop !0",
+                    f"{leave}:", f"  br label %{end}", f"{end}:"]
+
+
+# ---------------------------------------------------------------- entries
+
+
+def _entry(entry: Entry, names: dict[int, str], prefix: str) -> str:
+    """The native function of an entry: fill in the pointers of each launch, run it, return 0."""
+    code = _Launches()
+    stride = entry_scratch(entry)
+    scratch = code.at("%arena", _round_size(code, entry.arena)) if stride else "%arena"
+    most = max((len(launch.buffers) for launch in entry.launches), default=0)
+    for number, launch in enumerate(entry.launches):
+        if len(launch.buffers) != len(launch.kernel.buffers):
+            raise ValueError(f"{entry.name}: {launch.kernel.name} takes "
+                             f"{len(launch.kernel.buffers)} buffers. Received: "
+                             f"{len(launch.buffers)}")
+        for i, ref in enumerate(launch.buffers):
+            slot = code.op(f"getelementptr ptr, ptr %buffers, i64 {i}")
+            code.lines.append(f"  store ptr {code.pointer(ref)}, ptr {slot}, align 8")
+        code.launch(number, launch, f'@"{names[id(launch.kernel)]}"', scratch, stride)
+    return "\n".join([f'define i32 @"{prefix}{entry.name}"({_ENTRY}) #0 {{',
+                      f"  %buffers = alloca [{max(most, 1)} x ptr], align 8", *code.first,
+                      "  br label %run", "run:", *code.lines, "  ret i32 0", "}"])
+
+
+def _round_size(code: _Launches, size: Size) -> str:
+    if not size.per_sample:
+        return str(_round(size.fixed))
+    up = code.op(f"add i64 {code.size(size)}, 63")
+    return code.op(f"and i64 {up}, -64")
+
+
+class _Launches:
+    """The code of an entry: `first` computes pointers and sizes once, `lines` uses them."""
+
+    def __init__(self) -> None:
+        self.first: list[str] = []
+        self.lines: list[str] = []
+        self.known: dict[str, str] = {}
+
+    def op(self, text: str) -> str:
+        name = self.known.get(text)
+        if name is None:
+            name = self.known[text] = f"%v{len(self.known)}"
+            self.first.append(f"  {name} = {text}")
+        return name
+
+    def size(self, size: Size) -> str:
+        if not size.per_sample:
+            return str(size.fixed)
+        text = "%n" if size.per_sample == 1 else self.op(f"mul i64 %n, {size.per_sample}")
+        return self.op(f"add i64 {text}, {size.fixed}") if size.fixed else text
+
+    def at(self, pointer: str, offset: str) -> str:
+        if offset == "0":
+            return pointer
+        return self.op(f"getelementptr i8, ptr {pointer}, i64 {offset}")
+
+    def pointer(self, ref: Ref) -> str:
+        if ref.region in _BLOCKS:
+            return self.at(_BLOCKS[ref.region], self.size(ref.offset))
+        slot = self.op(f"getelementptr ptr, ptr {_ARRAYS[ref.region]}, i64 {ref.index}")
+        return self.at(self.op(f"load ptr, ptr {slot}, align 8"), self.size(ref.offset))
+
+    def launch(self, number: int, launch: Launch, kernel: str, scratch: str, stride: int) -> None:
+        """Call a kernel: in parts on the pool when there is work for two threads, else whole."""
+        extent, work = self.size(launch.extent), launch.work
+        grain = str(-(-THREAD_CYCLES // max(work.fixed, 1)))
+        if work.per_sample:
+            cycles = self.op(f"or i64 {self.size(work)}, 1")
+            share = self.op(f"udiv i64 {THREAD_CYCLES}, {cycles}")
+            grain = self.op(f"add i64 {share}, 1")
+        fixed = not launch.extent.per_sample and not work.per_sample
+        whole = (f"  call void {kernel}(ptr %buffers, i64 %n, i64 0, i64 {extent}, "
+                 f"ptr {scratch})")
+        is_parallel = any(isinstance(s, For) and s.kind == "parallel" for s in launch.kernel.body)
+        if not is_parallel or (fixed and launch.extent.fixed < 2 * int(grain)):
+            self.lines.append(whole)
+            return
+        pool = self.op("icmp ne ptr %pool, null")
+        twice = self.op(f"shl i64 {grain}, 1")
+        much = self.op(f"icmp sge i64 {extent}, {twice}")
+        many = self.op(f"and i1 {pool}, {much}")
+        self.lines += [
+            f"  br i1 {many}, label %pool{number}, label %one{number}", f"pool{number}:",
+            f"  call void @kc_parallel(ptr %pool, ptr {kernel}, ptr %buffers, i64 %n, "
+            f"i64 {extent}, i64 {grain}, ptr {scratch}, i64 {stride})",
+            f"  br label %end{number}", f"one{number}:", whole,
+            f"  br label %end{number}", f"end{number}:"]
+

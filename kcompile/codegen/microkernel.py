@@ -1,0 +1,279 @@
+"""The register tile of a contraction, and what happens to its sums.
+
+What enters: where A and B lie (buffers, an index of the first element, strides along k), a tile of
+rows x vectors, and the epilogue. What leaves: statements. Each output element is one chain of fused
+multiply-adds over ascending k, whatever tile it falls in: the bits do not depend on the blocking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from kcompile.codegen import loops
+from kcompile.codegen.blocking import Columns, ceil_div
+from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
+
+Values = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What becomes of the sums.
+
+    outputs: each is [M, J] row-major contiguous. values: (sums, flat row index (int64 scalar),
+    column index (int64 scalar, or a `Ramp` when the sums are a vector), mask of the columns that
+    exist or None for all) -> a value for each output, of the sums' lanes. light: a few
+    instructions, which may be repeated for every vector of a register tile.
+    """
+
+    outputs: tuple[Buffer, ...]
+    values: Values
+    light: bool
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Where a block of B lies. base: index of its first element. panel: vectors of a panel, with
+    `stride` elements between panels; None when rows of B are whole."""
+
+    buffer: Buffer
+    base: Expr
+    panel: int | None = None
+    stride: int = 0
+
+    def start(self, vector: Expr, lanes: int) -> Expr:
+        """Index of the vector that opens a tile (a multiple of the panel)."""
+        if self.panel is None:
+            return self.base + vector * lanes
+        return self.base + vector // self.panel * self.stride
+
+    def step(self, vector: int, lanes: int) -> int:
+        if self.panel is None:
+            return vector * lanes
+        return vector // self.panel * self.stride + vector % self.panel * lanes
+
+
+@dataclass(frozen=True)
+class Step:
+    """A loop over k: iterations, and elements of A and of B from one to the next."""
+
+    count: Expr
+    a: int
+    b: int
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a tile is. a: index in A's buffer of its first row at the block's first k. offsets: of
+    its rows from there. row: flat output row of the first. slot: its row in the scratch block."""
+
+    a: Expr
+    offsets: tuple[int, ...]
+    row: Expr
+    slot: Expr
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all tiles of one block share.
+
+    vector: number of the column block's first vector. sums: scratch [rows, block columns] for
+    partial sums, or None when the tiles finish in registers. first, last: (bool) whether this is
+    the first and the last block of k. direct: the epilogue is applied by the tile itself.
+    partial_loads: lanes of B outside the columns must not be read.
+    """
+
+    a: Buffer
+    b: Panels
+    steps: tuple[Step, ...]
+    columns: Columns
+    vector: Expr
+    epilogue: Epilogue
+    sums: Buffer | None
+    first: Expr
+    last: Expr
+    direct: bool
+    partial_loads: bool
+    names: Iterator[int]
+
+    def fresh(self, stem: str) -> Var:
+        return Var(f"{stem}{next(self.names)}")
+
+    def column(self, vector: Expr) -> Expr:
+        """The first column of a vector of the block."""
+        return (self.vector + vector) * self.columns.lanes
+
+    def sums_index(self, row: Expr, vector: Expr) -> Expr:
+        lanes = self.columns.lanes
+        return row * (self.columns.block * lanes) + vector * lanes
+
+
+def bind(task: Task, stem: str, value: Expr) -> tuple[list[Stmt], Expr]:
+    """A name for a value; constants and names stay as they are."""
+    if isinstance(value, (loops.Const, Var)):
+        return [], value
+    statement, var = loops.let(task.fresh(stem).name, value)
+    return [statement], var
+
+
+def over_columns(task: Task, vectors: int, body: Callable[[int, Expr], list[Stmt]]) -> list[Stmt]:
+    """Tiles of so many vectors over the columns of the block, and a narrower one for the rest.
+    body: (vectors of the tile, its first vector in the block) -> statements."""
+    columns = task.columns
+    last = columns.vectors - (columns.blocks - 1) * columns.block
+    group = task.fresh("g")
+    out: list[Stmt] = []
+    if columns.blocks == 1 or last == columns.block:
+        here: Expr = loops.const(last)
+    else:
+        left = loops.binary("sub", columns.vectors, task.vector)
+        statements, here = bind(task, "w", loops.binary("min", left, columns.block))
+        out += statements
+    if max(last, columns.block) >= vectors:
+        out.append(loops.loop(group, 0, here // vectors, body(vectors, group * vectors)))
+    for rest in sorted({columns.block % vectors, last % vectors} - {0}):
+        tail = body(rest, here - rest)
+        exact = columns.blocks == 1
+        out += tail if exact else [
+            loops.If(loops.binary("eq", here % vectors, rest), tuple(tail))]
+    return out
+
+
+def tile(task: Task, site: Site, vectors: int, vector: Expr) -> list[Stmt]:
+    """All of one tile: start the sums, run over k, keep or finish the sums."""
+    lanes, rows = task.columns.lanes, len(site.offsets)
+    sums = Buffer("acc", "float32", "register", rows * vectors, lanes)
+    zero = loops.broadcast(loops.const(0.0, "float32"), lanes)
+    clear: list[Stmt] = [loops.store(sums, i, zero) for i in range(rows * vectors)]
+    out, slot = bind(task, "c", site.slot)
+    out.append(loops.Alloc(sums))
+    if task.sums is None or task.first is task.last:
+        out += clear
+    else:
+        out.append(loops.If(task.first, tuple(clear), tuple(
+            loops.store(sums, r * vectors + v,
+                        _vector(task, task.sums, task.sums_index(slot + r, vector + v)))
+            for r in range(rows) for v in range(vectors))))
+    masks, mask = _mask(task, vectors, vector)
+    out += masks if task.partial_loads or task.direct else []
+    out += _over_depth(task, site, vectors, vector, sums, mask if task.partial_loads else None)
+    keep: list[Stmt] = []
+    if task.sums is not None:
+        keep = [loops.store(task.sums, loops.ramp(task.sums_index(slot + r, vector + v), lanes),
+                            loops.load(sums, r * vectors + v))
+                for r in range(rows) for v in range(vectors)]
+    if not task.direct:
+        return out + keep
+    finish = _finish_tile(task, site, vectors, vector, sums, mask)
+    return out + ([loops.If(task.last, tuple(finish), tuple(keep))] if keep else finish)
+
+
+def _vector(task: Task, buffer: Buffer, index: Expr) -> Expr:
+    return loops.load(buffer, loops.ramp(index, task.columns.lanes))
+
+
+def _mask(task: Task, vectors: int, vector: Expr) -> tuple[list[Stmt], Expr | None]:
+    """Which lanes of a tile's last vector are columns; None when all are."""
+    columns = task.columns
+    if not columns.ragged:
+        return [], None
+    ramp = loops.ramp(task.column(vector + (vectors - 1)), columns.lanes)
+    statement, mask = loops.let(task.fresh("m").name, loops.binary("lt", ramp, columns.total))
+    return [statement], mask
+
+
+def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer,
+                mask: Expr | None) -> list[Stmt]:
+    """The loops over k around the multiply-adds of a tile."""
+    lanes = task.columns.lanes
+
+    def multiply(a: Expr, b: Expr) -> list[Stmt]:
+        out: list[Stmt] = []
+        row: list[Expr] = []
+        for v in range(vectors):
+            index = loops.ramp(b + task.b.step(v, lanes), lanes)
+            value = loops.load(task.b.buffer, index, mask if v == vectors - 1 else None)
+            statement, name = loops.let(f"b{v}", value)
+            out.append(statement)
+            row.append(name)
+        for r, offset in enumerate(site.offsets):
+            one = loops.broadcast(loops.load(task.a, a + offset), lanes)
+            statement, name = loops.let("x", one)
+            out.append(statement)
+            out += [loops.store(sums, i, loops.fma(name, row[v], loops.load(sums, i)))
+                    for v in range(vectors) for i in (r * vectors + v,)]
+        return out
+
+    def nest(steps: Sequence[Step], a: Expr, b: Expr) -> list[Stmt]:
+        if not steps:
+            return multiply(a, b)
+        k = task.fresh("k")
+        lets_a, a = bind(task, "p", a + k * steps[0].a)
+        lets_b, b = bind(task, "q", b + k * steps[0].b)
+        return [loops.loop(k, 0, steps[0].count, lets_a + lets_b + nest(steps[1:], a, b))]
+
+    lets_a, a = bind(task, "p", site.a)
+    lets_b, b = bind(task, "q", task.b.start(vector, lanes))
+    return lets_a + lets_b + nest(task.steps, a, b)
+
+
+def _finish_tile(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer,
+                 mask: Expr | None) -> list[Stmt]:
+    out, row = bind(task, "o", site.row)
+    for r in range(len(site.offsets)):
+        for v in range(vectors):
+            out += write(task, loops.load(sums, r * vectors + v), row + r,
+                         task.column(vector + v), mask if v == vectors - 1 else None)
+    return out
+
+
+def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -> list[Stmt]:
+    """The epilogue of one vector (or one element) and its stores."""
+    columns = loops.ramp(column, value.lanes)
+    index = loops.ramp(row * task.columns.total + column, value.lanes)
+    epilogue = task.epilogue
+    values = epilogue.values(value, row, columns, mask)
+    if len(values) != len(epilogue.outputs):
+        raise ValueError(f"the epilogue gives {len(values)} values for "
+                         f"{len(epilogue.outputs)} outputs")
+    return [loops.store(buffer, index, x, mask) for buffer, x in zip(epilogue.outputs, values)]
+
+
+def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> list[Stmt]:
+    """The epilogue over `rows` rows of the scratch block, from `slot` there and `row` in the
+    output, as a rolled loop. masked: partial vectors are stored by mask, else by element."""
+    assert task.sums is not None
+    columns, sums = task.columns, task.sums
+    r, v, e = task.fresh("r"), task.fresh("v"), task.fresh("e")
+    lanes = columns.lanes
+    here = _columns_here(task)
+    start = task.sums_index(slot + r, loops.const(0))
+    whole = [*write(task, _vector(task, sums, start + v * lanes), row + r,
+                    task.column(v), None)]
+    body: list[Stmt] = [loops.loop(v, 0, here // lanes, whole)]
+    if columns.ragged:
+        rest = here // lanes * lanes
+        first = task.vector * lanes
+        if masked:
+            ramp = loops.ramp(first + rest, lanes)
+            let, mask = loops.let(task.fresh("m").name,
+                                  loops.binary("lt", ramp, columns.total))
+            tail = [let, *write(task, _vector(task, sums, start + rest), row + r,
+                                first + rest, mask)]
+            body.append(loops.If(loops.binary("lt", rest, here), tuple(tail)))
+        else:
+            body.append(loops.loop(e, rest, here, write(
+                task, loops.load(sums, start + e), row + r, first + e, None)))
+    return [loops.loop(r, 0, rows, body)]
+
+
+def _columns_here(task: Task) -> Expr:
+    columns = task.columns
+    if columns.blocks == 1:
+        return loops.const(columns.total)
+    block = columns.block * columns.lanes
+    if ceil_div(columns.total, block) * block == columns.total:
+        return loops.const(block)
+    left = loops.binary("sub", columns.total, task.vector * columns.lanes)
+    return loops.binary("min", left, block)

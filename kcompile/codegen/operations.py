@@ -1,0 +1,307 @@
+"""Arithmetic of the loop language as LLVM instructions: one function per kind of expression.
+
+What enters: an expression and the `Block` that it belongs to. What leaves: its value, and the lines
+that compute it. There are no fast-math flags: bits are the same in vectors and in scalars, and on
+all targets.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from kcompile.codegen import loops
+from kcompile.codegen.instructions import (
+    SCALAR,
+    Block,
+    Emitters,
+    Index,
+    Lanes,
+    Value,
+    literal,
+    mangled,
+    splat,
+    type_name,
+    typed,
+)
+from kcompile.codegen.loops import BYTES, COMPARISONS, FLOATS
+from kcompile.codegen.memory import ALL_OFF, ALL_ON, load
+
+BITS = {dtype: 8 * size for dtype, size in BYTES.items()} | {"bool": 1}
+_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "mod": "rem", "and": "and",
+           "or": "or", "xor": "xor", "shl": "shl"}
+
+# C's fmod by long division, exact, because LLVM's frem is a call into the C library: the divisor is
+# doubled as long as it fits, then halved back and taken away where it fits.
+FMOD = """
+define internal double @kc_fmod(double %x, double %y) #0 {
+entry:
+  %a = call double @llvm.fabs.f64(double %x)
+  %b = call double @llvm.fabs.f64(double %y)
+  %finite = fcmp olt double %a, 0x7FF0000000000000
+  %positive = fcmp ogt double %b, 0.0
+  %defined = and i1 %finite, %positive
+  br i1 %defined, label %up, label %undefined
+undefined:
+  ret double 0x7FF8000000000000
+up:
+  %t = phi double [ %b, %entry ], [ %t2, %up ]
+  %t2 = fadd double %t, %t
+  %fits = fcmp ole double %t2, %a
+  br i1 %fits, label %up, label %down
+down:
+  %r = phi double [ %a, %up ], [ %rest, %down ]
+  %d = phi double [ %t, %up ], [ %half, %down ]
+  %take = fcmp oge double %r, %d
+  %less = fsub double %r, %d
+  %rest = select i1 %take, double %less, double %r
+  %half = fmul double %d, 0.5
+  %last = fcmp ole double %d, %b
+  br i1 %last, label %end, label %down
+end:
+  %signed = call double @llvm.copysign.f64(double %rest, double %x)
+  ret double %signed
+}
+"""
+
+
+def signed(dtype: str) -> bool:
+    return dtype in ("int8", "int32", "int64")
+
+
+def _const(b: Block, e: loops.Const) -> Value:
+    return typed(literal(e.value, e.dtype), e.dtype, 1)
+
+
+def _var(b: Block, e: loops.Var) -> Value:
+    v = b.variables.get(e.name)
+    if v is None:
+        raise b.error(f"variable {e.name!r} is used outside its scope")
+    return v
+
+
+def _binary(b: Block, e: loops.Binary) -> Value:
+    if e.a.dtype == "int64":
+        known = b.affine(e.op, b.value(e.a), b.value(e.b))
+        if known is not None:
+            return known
+    x, y = b.operand(e.a), b.operand(e.b)
+    return typed(binary(b, e.op, x, y, e.a.dtype, e.lanes), e.dtype, e.lanes)
+
+
+def binary(b: Block, op: str, x: str, y: str, dtype: str, lanes: int) -> str:
+    """`x op y` on operands of one type."""
+    kind = type_name(dtype, lanes)
+    if dtype == "bool":
+        return _logic(b, op, x, y, kind)
+    if dtype in FLOATS:
+        if op in ("min", "max"):
+            return _extremum(b, op, x, y, kind, lanes)
+        if op in COMPARISONS:
+            return b.op(f"fcmp {'une' if op == 'ne' else 'o' + op} {kind} {x}, {y}")
+        if op == "mod" and lanes > 1:
+            raise b.error("float mod is not available in vectors")
+        if op == "mod":
+            return _fmod(b, x, y, dtype)
+        if op not in ("add", "sub", "mul", "div"):
+            raise b.error(f"{op} is not defined for {dtype}")
+        return b.op(f"f{_BINARY[op]} {kind} {x}, {y}")
+    sign = "s" if signed(dtype) else "u"
+    if op in COMPARISONS:
+        return b.op(f"icmp {op if op in ('eq', 'ne') else sign + op} {kind} {x}, {y}")
+    if op in ("min", "max"):
+        return b.call(sign + op, dtype, lanes, x, y)
+    if op == "shr":
+        return b.op(f"{'ashr' if sign == 's' else 'lshr'} {kind} {x}, {y}")
+    return b.op(f"{sign if op in ('div', 'mod') else ''}{_BINARY[op]} {kind} {x}, {y}")
+
+
+def _fmod(b: Block, x: str, y: str, dtype: str) -> str:
+    """float32 goes through float64, where the answer is the same number."""
+    wide = [v if dtype == "float64" else b.op(f"fpext float {v} to double") for v in (x, y)]
+    text = b.op(f"call double @kc_fmod(double {wide[0]}, double {wide[1]})")
+    return text if dtype == "float64" else b.op(f"fptrunc double {text} to float")
+
+
+def _logic(b: Block, op: str, x: str, y: str, kind: str) -> str:
+    op = {"min": "and", "mul": "and", "max": "or"}.get(op, op)
+    if op in ("and", "or"):
+        for one, other in ((x, y), (y, x)):
+            if one in ALL_ON:
+                return other if op == "and" else one
+            if one in ALL_OFF:
+                return one if op == "and" else other
+    if op in COMPARISONS:
+        return b.op(f"icmp {op if op in ('eq', 'ne') else 'u' + op} {kind} {x}, {y}")
+    if op not in ("and", "or", "xor"):
+        raise b.error(f"{op} is not defined for bool")
+    return b.op(f"{op} {kind} {x}, {y}")
+
+
+def _extremum(b: Block, op: str, x: str, y: str, kind: str, lanes: int) -> str:
+    """min or max that gives NaN when either side is NaN. Against a constant one select is enough
+    (and one instruction on x86: the second operand is the answer when the comparison is false)."""
+    order = "ogt" if op == "max" else "olt"
+    condition = f"<{lanes} x i1>" if lanes > 1 else "i1"
+    if x[0] != "%":
+        x, y = y, x
+    if y[0] != "%" and not _is_nan(y):
+        test = b.op(f"fcmp {order} {kind} {y}, {x}")
+        return b.op(f"select {condition} {test}, {kind} {y}, {kind} {x}")
+    test = b.op(f"fcmp {order} {kind} {x}, {y}")
+    best = b.op(f"select {condition} {test}, {kind} {x}, {kind} {y}")
+    nan = b.op(f"fcmp uno {kind} {x}, {x}")
+    return b.op(f"select {condition} {nan}, {kind} {x}, {kind} {best}")
+
+
+def _is_nan(text: str) -> bool:
+    digits = text.split("0x")[-1].rstrip(")")
+    value = struct.unpack("<d", int(digits, 16).to_bytes(8, "little"))[0]
+    return bool(value != value)
+
+
+def _unary(b: Block, e: loops.Unary) -> Value:
+    if e.dtype == "int64" and e.op == "neg":
+        known = b.affine("mul", b.value(e.a), _minus_one(e.lanes))
+        if known is not None:
+            return known
+    x, kind = b.operand(e.a), type_name(e.dtype, e.lanes)
+    if e.op == "not":
+        if e.dtype in FLOATS:
+            raise b.error(f"not is not defined for {e.dtype}")
+        ones = splat("true" if e.dtype == "bool" else "-1", e.dtype, e.lanes)
+        if e.dtype == "bool" and x[0] != "%":
+            return x.replace("true", "?").replace("false", "true").replace("?", "false")
+        text = b.op(f"xor {kind} {x}, {ones}")
+    elif e.dtype in FLOATS:
+        if e.op == "neg":
+            text = b.op(f"fneg {kind} {x}")
+        elif e.op not in loops.UNARY:
+            raise b.error(f"unknown operation {e.op!r}")
+        else:
+            text = b.call({"abs": "fabs"}.get(e.op, e.op), e.dtype, e.lanes, x)
+    elif e.op == "neg":
+        text = b.op(f"sub {kind} {splat('0', e.dtype, e.lanes)}, {x}")
+    elif e.op == "abs":
+        text = b.call("abs", e.dtype, e.lanes, x, extra=", i1 false") if signed(e.dtype) else x
+    elif e.op == "floor":
+        text = x
+    else:
+        raise b.error(f"{e.op} is not defined for {e.dtype}")
+    return typed(text, e.dtype, e.lanes)
+
+
+def _minus_one(lanes: int) -> Value:
+    return Index(None, -1) if lanes == 1 else Lanes(Index(None, -1), 0, lanes)
+
+
+def _fma(b: Block, e: loops.Fma) -> Value:
+    x, y, z = b.operand(e.a), b.operand(e.b), b.operand(e.c)
+    if b.target.fma:
+        return b.call("fma", e.dtype, e.lanes, x, y, z)
+    if e.dtype != "float32":
+        raise b.error(f"{e.dtype} fused multiply-add is not available on {b.target.name}; "
+                      "choose a target with fma, such as x86-64-v3")
+    return _fma_in_double(b, x, y, z, e.lanes)
+
+
+def _fma_in_double(b: Block, x: str, y: str, z: str, lanes: int) -> str:
+    """float32 fma by doubles: the product is exact, the sum is rounded to odd so that the last
+    rounding to float32 is right (Boldo and Melquiond, Emulation of a FMA, 2008)."""
+    single, kind = type_name("float32", lanes), type_name("float64", lanes)
+    bits, flag = type_name("int64", lanes), type_name("bool", lanes)
+    a, c, d = (b.op(f"fpext {single} {v} to {kind}") for v in (x, y, z))
+    p = b.op(f"fmul {kind} {a}, {c}")
+    s = b.op(f"fadd {kind} {p}, {d}")
+    back = b.op(f"fsub {kind} {s}, {p}")
+    rest = b.op(f"fsub {kind} {s}, {back}")
+    error = b.op(f"fadd {kind} {b.op(f'fsub {kind} {p}, {rest}')}, "
+                 f"{b.op(f'fsub {kind} {d}, {back}')}")
+    zero, one = splat(literal(0, "float64"), "float64", lanes), splat("1", "int64", lanes)
+    inexact = b.op(f"fcmp one {kind} {error}, {zero}")
+    pattern = b.op(f"bitcast {kind} {s} to {bits}")
+    even = b.op(f"icmp eq {bits} {b.op(f'and {bits} {pattern}, {one}')}, "
+                f"{splat('0', 'int64', lanes)}")
+    away = b.op(f"xor {flag} {b.op(f'fcmp olt {kind} {error}, {zero}')}, "
+                f"{b.op(f'fcmp olt {kind} {s}, {zero}')}")
+    step = b.op(f"select {flag} {away}, {bits} {splat('-1', 'int64', lanes)}, {bits} {one}")
+    odd = b.op(f"add {bits} {pattern}, {step}")
+    fix = b.op(f"and {flag} {inexact}, {even}")
+    chosen = b.op(f"select {flag} {fix}, {bits} {odd}, {bits} {pattern}")
+    return b.op(f"fptrunc {kind} {b.op(f'bitcast {bits} {chosen} to {kind}')} to {single}")
+
+
+def _select(b: Block, e: loops.Select) -> Value:
+    condition = b.operand(e.condition)
+    if condition in ALL_ON:
+        return b.value(e.a)
+    if condition in ALL_OFF:
+        return b.value(e.b)
+    kind, flag = type_name(e.dtype, e.lanes), type_name("bool", e.lanes)
+    x, y = b.operand(e.a), b.operand(e.b)
+    return typed(b.op(f"select {flag} {condition}, {kind} {x}, {kind} {y}"), e.dtype, e.lanes)
+
+
+def _cast(b: Block, e: loops.Cast) -> Value:
+    to, source = e.dtype, e.a.dtype
+    x, kind, old = b.operand(e.a), type_name(to, e.lanes), type_name(source, e.lanes)
+    if e.bits:
+        if "bool" in (to, source):
+            raise b.error("a bool has no bits to reinterpret")
+        text = x if SCALAR[to] == SCALAR[source] else b.op(f"bitcast {old} {x} to {kind}")
+        return typed(text, to, e.lanes)
+    return typed(_convert(b, x, source, to, old, kind, e.lanes), to, e.lanes)
+
+
+def _convert(b: Block, x: str, source: str, to: str, old: str, kind: str, lanes: int) -> str:
+    zero = splat(literal(0, source), source, lanes)
+    if to == "bool":
+        return b.op(f"fcmp une {old} {x}, {zero}" if source in FLOATS else
+                    f"icmp ne {old} {x}, {zero}")
+    if source in FLOATS:
+        if to in FLOATS:
+            return b.op(f"{'fptrunc' if to == 'float32' else 'fpext'} {old} {x} to {kind}")
+        # Saturating, because the plain conversion is undefined out of range: bits would differ.
+        name = f"fpto{'s' if signed(to) else 'u'}i.sat"
+        return b.op(f"call {kind} @llvm.{name}.{mangled(to, lanes)}."
+                    f"{mangled(source, lanes)}({old} {x})")
+    if to in FLOATS:
+        return b.op(f"{'s' if signed(source) else 'u'}itofp {old} {x} to {kind}")
+    if BITS[to] < BITS[source]:
+        return b.op(f"trunc {old} {x} to {kind}")
+    if BITS[to] == BITS[source]:
+        return x
+    return b.op(f"{'sext' if signed(source) else 'zext'} {old} {x} to {kind}")
+
+
+def _ramp(b: Block, e: loops.Ramp) -> Value:
+    return Lanes(b.index(e.base), e.stride, e.lanes)
+
+
+def _broadcast(b: Block, e: loops.Broadcast) -> Value:
+    v = b.value(e.a)
+    if type(v) is Index:
+        return Lanes(v, 0, e.lanes)
+    return b.spread(b.operand(e.a), e.dtype, e.lanes)
+
+
+def _across(b: Block, e: loops.Across) -> Value:
+    x, lanes = b.operand(e.a), e.a.lanes
+    if lanes & (lanes - 1):
+        raise b.error(f"a reduction across lanes needs a power of two. Received: {lanes} lanes")
+    while lanes > 1:
+        kind, lanes = type_name(e.dtype, lanes), lanes // 2
+        low, high = (b.op(f"shufflevector {kind} {x}, {kind} poison, <{lanes} x i32> <"
+                          + ", ".join(f"i32 {start + i}" for i in range(lanes)) + ">")
+                     for start in (0, lanes))
+        if lanes == 1:
+            low, high = (b.op(f"extractelement {type_name(e.dtype, 2)} {x}, i64 {i}")
+                         for i in range(2))
+        x = binary(b, e.op, low, high, e.dtype, lanes)
+    return typed(x, e.dtype, 1)
+
+
+EMITTERS: Emitters = {
+    loops.Const: _const, loops.Var: _var, loops.Binary: _binary, loops.Unary: _unary,
+    loops.Fma: _fma, loops.Select: _select, loops.Cast: _cast, loops.Load: load,
+    loops.Ramp: _ramp, loops.Broadcast: _broadcast, loops.Across: _across,
+}

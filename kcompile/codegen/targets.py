@@ -1,0 +1,93 @@
+"""Processors as data: what enters is a name (or the machine we run on), what leaves is a `Target`.
+
+Schedules read the vector width, the number of registers and the cache sizes; the emitter reads what
+is native (masks, fused multiply-add); LLVM reads the triple, the processor and the features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from kcompile.codegen.loops import BYTES
+
+
+@dataclass(frozen=True)
+class Target:
+    """One processor family.
+
+    vector_bits: width of a vector register. registers: how many of them the program can name.
+    masks: loads and stores of some lanes cost no more than whole ones. fma: multiply-add rounded
+    once is an instruction. l1, l2: data cache bytes that one thread may count on.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    vector_bits: int
+    registers: int
+    masks: bool = False
+    fma: bool = True
+    l1: int = 32 * 1024
+    l2: int = 512 * 1024
+
+    def lanes(self, dtype: str) -> int:
+        """How many elements of `dtype` (by their size in memory) fill one vector register."""
+        return self.vector_bits // (8 * BYTES[dtype])
+
+
+_LINUX = "x86_64-unknown-linux-gnu"
+_NAMED = (
+    Target("x86-64-v2", _LINUX, "x86-64-v2", "", 128, 16, fma=False, l2=256 * 1024),
+    Target("x86-64-v3", _LINUX, "x86-64-v3", "", 256, 16, l2=256 * 1024),
+    Target("x86-64-v4", _LINUX, "x86-64-v4", "", 512, 32, masks=True, l2=1024 * 1024),
+    Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32),
+    Target("wasm32", "wasm32-unknown-unknown", "generic", "+simd128,+bulk-memory", 128, 16,
+           fma=False),
+)
+
+
+def named(name: str) -> Target:
+    """The target called `name`. Raises ValueError, listing the names, for any other."""
+    if name == "native":
+        return native()
+    for target in _NAMED:
+        if target.name == name:
+            return target
+    names = ", ".join(["native"] + [t.name for t in _NAMED])
+    raise ValueError(f"unknown target. Expected one of: {names}. Received: {name!r}")
+
+
+@cache
+def native() -> Target:
+    """The machine we run on. Raises RuntimeError for a processor older than x86-64-v2."""
+    import llvmlite.binding as llvm
+
+    triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
+    host = llvm.get_host_cpu_features()
+    features = ",".join(("+" if on else "-") + name for name, on in sorted(host.items()))
+    l1, l2 = _cache_bytes(1, 32 * 1024), _cache_bytes(2, 512 * 1024)
+    if not triple.startswith(("x86_64", "amd64")):
+        return Target("native", triple, cpu, features, 128, 32, l1=l1, l2=l2)
+    if not host.get("sse4.1"):
+        raise RuntimeError(
+            f"this processor ({cpu}) has no SSE4.1; kcompile needs x86-64-v2 (2009) or newer")
+    if all(host.get(f) for f in ("avx512f", "avx512vl", "avx512bw", "avx512dq")):
+        return Target("native", triple, cpu, features, 512, 32, masks=True, l1=l1, l2=l2)
+    fma = bool(host.get("fma"))
+    bits = 256 if host.get("avx2") and fma else 128
+    return Target("native", triple, cpu, features, bits, 16, fma=fma, l1=l1, l2=l2)
+
+
+def _cache_bytes(level: int, default: int) -> int:
+    """The data cache size that Linux reports for the first processor, `default` elsewhere."""
+    for entry in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
+        try:
+            kind, size = ((entry / name).read_text().strip() for name in ("type", "size"))
+            if kind != "Instruction" and (entry / "level").read_text().strip() == str(level):
+                return int(size.removesuffix("K")) * 1024
+        except (OSError, ValueError):
+            continue
+    return default

@@ -1,0 +1,100 @@
+"""The demo: handwritten digits from training to a library that needs no compiler.
+
+Enters: the number of epochs, and a folder for the library. Leaves: what it measured, printed, and
+whether every check held. It uses the public interface only, so it is also an example.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import kcompile
+import kcompile_runtime
+from kcompile import keras
+from kcompile.keras import layers
+from kcompile.keras.datasets import digits
+
+ACCURACY = 0.98
+BATCH = 32
+
+
+def network() -> keras.Sequential:
+    """Two convolutions with batch normalisation, for images of (8, 8, 1) and ten classes."""
+    return keras.Sequential([
+        layers.Conv2D(16, 3, padding="same", use_bias=False, input_shape=(8, 8, 1)),
+        layers.BatchNormalization(),
+        layers.Activation("relu"),
+        layers.Conv2D(32, 3, padding="same", use_bias=False),
+        layers.BatchNormalization(),
+        layers.Activation("relu"),
+        layers.MaxPooling2D(2),
+        layers.Dropout(0.3),
+        layers.Flatten(),
+        layers.Dense(10, activation="softmax"),
+    ])
+
+
+def run(epochs: int = 20, keep: Path | None = None) -> bool:
+    """Trains, evaluates, exports, reloads, verifies and times. Returns whether all checks held.
+
+    keep: the folder where model.so and model.h stay; None throws them away.
+    """
+    np.random.seed(1)
+    (x, y), (x_test, y_test) = digits.load_data()
+    x, x_test = (a[..., None].astype("float32") / 16 for a in (x, x_test))
+    model = network()
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.summary()
+
+    print(f"\nTraining on {len(x)} images of handwritten digits")
+    start = time.perf_counter()
+    model.fit(x, y, batch_size=BATCH, epochs=epochs, validation_data=(x_test, y_test))
+    trained = time.perf_counter() - start
+    loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    checks = [check(f"test accuracy {accuracy:.4f} (loss {loss:.4f}) after {trained:.1f} s; "
+                    f"at least {ACCURACY}", accuracy >= ACCURACY)]
+
+    compiled = kcompile.compile(model)
+    report = compiled.verify(x_test[:100])
+    print("\nCompiled code against the interpreter, layer by layer")
+    print(report.text())
+    checks.append(check("the compiled code computes what the interpreter computes", report.ok))
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = temporary if keep is None else keep
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        library = Path(folder) / "model.so"
+        kcompile.export(compiled, str(library))
+        program = kcompile_runtime.load(str(library))
+        same = np.array_equal(program.predict(x_test), compiled.predict(x_test, verbose=0))
+        checks.append(check(f"{library.name} ({library.stat().st_size:,} bytes), loaded with numpy "
+                            "alone, predicts the same bits", same))
+        one = x_test[:1]
+        print(f"\npredict, one image:       {microseconds(lambda: compiled.predict_on_batch(one))}")
+        print(f"the same from model.so:   {microseconds(lambda: program.predict(one))}")
+    batch = x[:BATCH], y[:BATCH]
+    print(f"training step, {BATCH} images: {microseconds(lambda: model.train_on_batch(*batch))}")
+    if keep is not None:
+        print(f"\nmodel.so and model.h are in {keep}")
+    return all(checks)
+
+
+def check(claim: str, holds: bool) -> bool:
+    print(f"{'ok  ' if holds else 'FAIL'} {claim}")
+    return holds
+
+
+def microseconds(call: Callable[[], object], repeats: int = 300) -> str:
+    """The median time of a call, for print."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter_ns()
+        call()
+        times.append(time.perf_counter_ns() - start)
+    return f"{statistics.median(times) / 1000:9.1f} microseconds"

@@ -1,0 +1,205 @@
+"""The graph: nodes of a networkx MultiDiGraph, values on its edges, variables at its boundary.
+
+A `Graph` only grows (`add`); passes build a new one. It computes: updates of variables (weights,
+optimizer slots, moving statistics) are `(variable, new value)` pairs beside the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import networkx as nx
+import numpy as np
+
+from kcompile.ir.op import OPS, Op
+from kcompile.ir.types import TensorType
+
+
+class Value(NamedTuple):
+    """Output number `output` of node `node`."""
+
+    node: int
+    output: int = 0
+
+
+class Source(NamedTuple):
+    """The Keras layer, and the index of its node (its how-manieth call), that an op came from."""
+
+    layer: str
+    index: int = 0
+
+    def __str__(self) -> str:
+        return self.layer if self.index == 0 else f"{self.layer}:{self.index}"
+
+
+@dataclass(frozen=True)
+class Literal:
+    """The value of a constant, hashable."""
+
+    data: bytes
+    dtype: str
+    shape: tuple[int, ...]
+
+    @staticmethod
+    def of(array: np.ndarray) -> Literal:
+        return Literal(np.ascontiguousarray(array).tobytes(), array.dtype.name, array.shape)
+
+    @property
+    def array(self) -> np.ndarray:
+        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
+
+    def __repr__(self) -> str:
+        array = self.array
+        return str(array.item()) if array.ndim == 0 else f"<{self.dtype}{list(self.shape)}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A use of an op. `types` are those of its outputs, `sources` where it came from."""
+
+    id: int
+    op: Op
+    inputs: tuple[Value, ...]
+    attrs: Mapping[str, Any]
+    types: tuple[TensorType, ...]
+    sources: tuple[Source, ...]
+
+    @property
+    def label(self) -> str:
+        return ", ".join(map(str, self.sources))
+
+
+class Graph:
+    """See the module.
+
+    inputs, variables: name -> value. outputs: name -> value. updates: variable name -> new value.
+    nx: the MultiDiGraph; node attribute `node`, edge attributes `slot` (operand number) and `output`.
+    """
+
+    def __init__(self, name: str = "graph") -> None:
+        self.name = name
+        self.nx: nx.MultiDiGraph = nx.MultiDiGraph(name=name)
+        self.nodes: dict[int, Node] = {}
+        self.inputs: dict[str, Value] = {}
+        self.variables: dict[str, Value] = {}
+        self.outputs: dict[str, Value] = {}
+        self.updates: dict[str, Value] = {}
+        self._sources: tuple[Source, ...] = ()
+
+    # ---- building
+
+    @contextmanager
+    def source(self, *sources: Source) -> Iterator[None]:
+        """Nodes added inside the `with` carry these sources."""
+        outer, self._sources = self._sources, sources
+        try:
+            yield
+        finally:
+            self._sources = outer
+
+    @property
+    def current(self) -> tuple[Source, ...]:
+        """The sources that the next node will carry."""
+        return self._sources
+
+    def add(self, op: str | Op, inputs: Sequence[Value] = (), **attrs: Any) -> Node:
+        """Append a node; its types come from the op's own rule."""
+        record = OPS[op] if isinstance(op, str) else op
+        types = record.types([self.type(v) for v in inputs], attrs)
+        node = Node(len(self.nodes), record, tuple(inputs), attrs, types, self._sources)
+        self.nodes[node.id] = node
+        self.nx.add_node(node.id, node=node)
+        for slot, value in enumerate(inputs):
+            self.nx.add_edge(value.node, node.id, key=slot, slot=slot, output=value.output)
+        return node
+
+    def input(self, name: str, type: TensorType) -> Value:
+        if name in self.inputs:
+            raise ValueError(f"input {name!r} is declared twice")
+        self.inputs[name] = Value(self.add("input", name=name, type=type).id)
+        return self.inputs[name]
+
+    def variable(self, name: str, type: TensorType) -> Value:
+        """The value of a variable at the start of the call; the same node for the same name."""
+        if name not in self.variables:
+            self.variables[name] = Value(self.add("variable", name=name, type=type).id)
+        return self.variables[name]
+
+    def constant(self, array: np.ndarray) -> Value:
+        return Value(self.add("constant", value=Literal.of(array)).id)
+
+    # ---- reading
+
+    def type(self, value: Value) -> TensorType:
+        return self.nodes[value.node].types[value.output]
+
+    def results(self) -> list[Value]:
+        """All values that leave the graph: outputs, then updates."""
+        return [*self.outputs.values(), *self.updates.values()]
+
+    def live(self) -> list[Node]:
+        """The nodes that some result depends on, and all inputs, in topological order (the order
+        in which they were added, which is one)."""
+        needed = {v.node for v in self.inputs.values()}
+        stack = [v.node for v in self.results()]
+        while stack:
+            id = stack.pop()
+            if id not in needed:
+                needed.add(id)
+                stack.extend(v.node for v in self.nodes[id].inputs)
+        return [self.nodes[id] for id in sorted(needed)]
+
+    def users(self) -> dict[Value, list[tuple[Node, int]]]:
+        """For each value, the (node, slot) pairs of live nodes that read it."""
+        users: dict[Value, list[tuple[Node, int]]] = {}
+        for node in self.live():
+            for slot, value in enumerate(node.inputs):
+                users.setdefault(value, []).append((node, slot))
+        return users
+
+    def verify(self) -> None:
+        """Recompute every type with the op's own rule, and check that the networkx edges, the order
+        and the boundary agree. Raises ValueError naming the node."""
+        for node in self.nodes.values():
+            where = f"{self.name}: node %{node.id} {node.op.name} ({node.label})"
+            if any(v.node >= node.id for v in node.inputs):
+                raise ValueError(f"{where}: an operand comes later")
+            types = node.op.types([self.type(v) for v in node.inputs], node.attrs)
+            if types != node.types:
+                raise ValueError(f"{where}: type is {node.types}, its rule says {types}")
+            edges = sorted((d["slot"], u, d["output"]) for u, _, d in
+                           self.nx.in_edges(node.id, data=True))
+            if [(slot, v.node, v.output) for slot, v in enumerate(node.inputs)] != edges:
+                raise ValueError(f"{where}: edges differ from operands")
+        for name, value in self.updates.items():
+            if name not in self.variables:
+                raise ValueError(f"{self.name}: update of unknown variable {name!r}")
+            if self.type(value) != self.type(self.variables[name]):
+                raise ValueError(f"{self.name}: update of {name!r} has type {self.type(value)}, "
+                                 f"the variable has {self.type(self.variables[name])}")
+
+    def text(self) -> str:
+        """One line a node: `%3 = add(%1, %2) : float32[n, 64]  # dense_1`."""
+        def show(value: Value) -> str:
+            many = len(self.nodes[value.node].types) > 1
+            return f"%{value.node}.{value.output}" if many else f"%{value.node}"
+
+        lines = [f"graph {self.name}"]
+        for node in self.live():
+            operands = ", ".join(map(show, node.inputs))
+            shown = {k: v for k, v in node.attrs.items() if k not in ("type", "body")}
+            attrs = ", ".join(f"{k}={v}" for k, v in shown.items())
+            inside = ", ".join(filter(None, (operands, attrs)))
+            types = ", ".join(map(str, node.types))
+            label = f"  # {node.label}" if node.sources else ""
+            lines.append(f"  %{node.id} = {node.op.name}({inside}) : {types}{label}")
+            if "body" in node.attrs:
+                lines += ["  | " + line for line in node.attrs["body"].text().splitlines()[1:]]
+        lines += [f"  output {name} = {show(v)}" for name, v in self.outputs.items()]
+        lines += [f"  update {name} = {show(v)}" for name, v in self.updates.items()]
+        return "\n".join(lines)
+
+    __str__ = text

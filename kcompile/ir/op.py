@@ -1,0 +1,102 @@
+"""The record of an operation: everything the compiler knows of it, in one place.
+
+A family file under `ir/ops/` makes one `Op` for each operation, with its shape rule, its meaning in
+numpy, its gradient written in operations, its lowering, and the cases its property tests draw. Nothing
+else in the project lists operations by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from kcompile.ir.contraction import Contraction
+from kcompile.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from kcompile.ir.tensor import Tensor
+
+Kind = Literal["source", "elementwise", "movement", "reduction", "window", "random", "contraction",
+               "composite"]
+
+
+class Draw(Protocol):
+    """The choices of a property test. `shape(rank)` may put the batch first."""
+
+    def integer(self, low: int, high: int) -> int: ...
+    def choice(self, options: Sequence[Any]) -> Any: ...
+    def shape(self, low: int = 0, high: int = 3) -> tuple[Any, ...]: ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """One drawn use of an op: operand types, attributes, and where the values may lie.
+
+    low, high: range of values (per operand when tuples). spaced: values are distinct and apart, for
+    ops with kinks (max, abs), so that finite differences make sense.
+    """
+
+    types: tuple[TensorType, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    low: float | tuple[float, ...] = -2.0
+    high: float | tuple[float, ...] = 2.0
+    spaced: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """One use of an op in a graph, as its gradient rule sees it."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    attrs: Mapping[str, Any]
+
+    @property
+    def output(self) -> Tensor:
+        return self.outputs[0]
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation.
+
+    infer(*types, **attrs): the type of the result, or a tuple of types; raises ValueError.
+    numpy(*arrays, **attrs): the meaning. Batch dims in attributes arrive as ints.
+    gradient(call, *output_gradients): a gradient or None for each input; None for the whole: no
+        gradient flows (integers, comparisons).
+    scalar(b, *elements, **attrs): for elementwise ops, the result of one element; `b` offers the
+        arithmetic of the loop language and its maths.
+    lower(b, call, index, *operands): for other ops computed element by element: the element of the
+        result at `index`, where an operand is a function from index to element. `call` has `.types`
+        (of operands), `.type` (of the result) and `.attrs`.
+    contraction(*types, **attrs): the index maps, for the contraction family.
+    cases(draw): what property tests use. tolerance: relative error allowed in float32.
+    expensive: computing an element twice costs more than storing it.
+    """
+
+    name: str
+    kind: Kind
+    infer: Callable[..., TensorType | tuple[TensorType, ...]]
+    numpy: Callable[..., Any]
+    gradient: Callable[..., Sequence[Tensor | None]] | None = None
+    scalar: Callable[..., Any] | None = None
+    lower: Callable[..., Any] | None = None
+    contraction: Callable[..., Contraction] | None = None
+    cases: Callable[[Draw], Case] | None = None
+    tolerance: float = 1e-6
+    expensive: bool = False
+
+    def types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
+        result = self.infer(*types, **attrs)
+        return result if isinstance(result, tuple) else (result,)
+
+
+OPS: dict[str, Op] = {}
+
+
+def register(op: Op) -> Op:
+    if op.name in OPS:
+        raise ValueError(f"op {op.name!r} is registered twice")
+    OPS[op.name] = op
+    return op

@@ -1,0 +1,303 @@
+"""The contraction family: matrix product, convolution of any rank, and its two gradients.
+
+Layouts: activations [batch, spatial..., channels], kernels [spatial..., in, out]. `padding` is a pair
+(before, after) for each spatial axis. Meaning and code both come from the index maps
+(`ir.contraction`); `contract` is any of them with its maps written out, which is the form the pass
+that chooses algorithms leaves behind, with B perhaps packed in panels (`pack_panels`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import contraction as maps
+from kcompile.ir.contraction import Access, Affine, Contraction, variable
+from kcompile.ir.op import Call, Case, Draw, Op, register
+from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.types import FLOATS, Batch, Dim, TensorType, numel
+
+Pads = tuple[tuple[int, int], ...]
+
+
+def _meaning(spec: Callable[..., Contraction]) -> Callable[..., np.ndarray]:
+    """numpy semantics of index maps: the batch is bound in the types of the concrete operands."""
+    def meaning(*arrays: np.ndarray, **attrs: Any) -> np.ndarray:
+        types = [TensorType(a.shape, a.dtype.name) for a in arrays]
+        return maps.reference(spec(*types, **attrs), 0, *arrays)
+    return meaning
+
+
+def _infer(spec: Callable[..., Contraction]) -> Callable[..., TensorType]:
+    def infer(*types: TensorType, **attrs: Any) -> TensorType:
+        if len({t.dtype for t in types}) > 1 or types[0].dtype not in FLOATS:
+            raise TypeError("contraction: operands must be of one floating point dtype. Received: "
+                            + ", ".join(map(str, types)))
+        made = spec(*types, **attrs)
+        return types[0].with_shape(made.m + made.j)
+    return infer
+
+
+def _register(name: str, spec: Callable[..., Contraction], gradient: Any, cases: Any,
+              meaning: Any = None) -> None:
+    register(Op(name, "contraction", _infer(spec), meaning or _meaning(spec), gradient=gradient,
+                contraction=spec, cases=cases, tolerance=1e-5, expensive=True))
+
+
+# ---------------------------------------------------------------- matrix product
+
+
+def _matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) -> Contraction:
+    if a.rank != 2 or b.rank != 2:
+        raise ValueError(f"matmul: expected two matrices. Received: {a}, {b}")
+    return maps.matmul(a, b, transpose_a, transpose_b)
+
+
+def _matmul_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+    a, b = call.inputs
+    ta, tb = call.attrs["transpose_a"], call.attrs["transpose_b"]
+    da = matmul(b, g, tb, True) if ta else matmul(g, b, False, not tb)
+    db = matmul(g, a, True, ta) if tb else matmul(a, g, not ta, False)
+    return da, db
+
+
+def _matmul_case(draw: Draw) -> Case:
+    m, k, j = (draw.integer(1, 40) for _ in range(3))
+    ta, tb = draw.choice((True, False)), draw.choice((True, False))
+    rows: Dim = Batch() if draw.choice((True, False)) else m
+    depth: Dim = Batch() if not isinstance(rows, Batch) and draw.choice((True, False)) else k
+    return Case((TensorType((depth, rows) if ta else (rows, depth)),
+                 TensorType((j, depth) if tb else (depth, j))),
+                {"transpose_a": ta, "transpose_b": tb})
+
+
+_register("matmul", _matmul, _matmul_gradient, _matmul_case,
+          lambda a, b, transpose_a, transpose_b:
+          (a.T if transpose_a else a) @ (b.T if transpose_b else b))
+
+
+def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+    """The product of two matrices, either of them transposed first."""
+    return emit("matmul", [a, b], transpose_a=transpose_a, transpose_b=transpose_b)
+
+
+# ---------------------------------------------------------------- convolution
+
+
+def window_size(size: int, window: int, stride: int, pads: tuple[int, int], dilation: int = 1) -> int:
+    """Output positions of a window along one axis."""
+    return (size + sum(pads) - (window - 1) * dilation - 1) // stride + 1
+
+
+def same_padding(size: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+    """Keras' padding='same': ceil(size / stride) positions, the odd element at the end."""
+    total = max((-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def _inside(low: int, high: int, size: Dim) -> bool:
+    return low >= 0 and isinstance(size, int) and high < size
+
+
+def _walk(positions: Sequence[Dim], taps: Sequence[Dim], sizes: Sequence[Dim], first: tuple[int, int],
+          strides: Sequence[int], pads: Pads, dilation: Sequence[int]
+          ) -> tuple[tuple[Affine, ...], tuple[bool, ...]]:
+    """Coordinates o * stride + t * dilation - pad for each spatial axis; positions o are variables
+    from first[0], taps t from first[1]."""
+    index, guarded = [], []
+    for i, (o, t, size) in enumerate(zip(positions, taps, sizes)):
+        offset = -pads[i][0]
+        index.append(Affine(((first[0] + i, strides[i]), (first[1] + i, dilation[i])), offset))
+        last = (o - 1) * strides[i] + (t - 1) * dilation[i] + offset  # type: ignore[operator]
+        guarded.append(not _inside(offset, last, size))
+    return tuple(index), tuple(guarded)
+
+
+def _positions(x: TensorType, taps: Sequence[Dim], strides: Sequence[int], padding: Pads,
+               dilation: Sequence[int]) -> tuple[int, ...]:
+    sizes = tuple(window_size(*args) for args in  # type: ignore[arg-type]
+                  zip(x.shape[1:-1], taps, strides, padding, dilation))
+    if any(s < 1 for s in sizes):
+        raise ValueError(f"convolution: the window {tuple(taps)} is larger than the input {x} "
+                         f"with padding {padding}")
+    return sizes
+
+
+def _conv(x: TensorType, w: TensorType, strides: tuple[int, ...], padding: Pads,
+          dilation: tuple[int, ...]) -> Contraction:
+    rank = len(strides)
+    if x.rank != rank + 2 or w.rank != rank + 2 or x.shape[-1] != w.shape[-2]:
+        raise ValueError(f"convolution: channels or ranks do not fit. Received: {x}, kernel {w}")
+    taps, (channels, filters) = w.shape[:rank], w.shape[rank:]
+    out = _positions(x, taps, strides, padding, dilation)
+    index, guarded = _walk(out, taps, x.shape[1:-1], (1, rank + 1), strides, padding, dilation)
+    kernel = tuple(variable(rank + 1 + i) for i in range(rank + 2))
+    return Contraction(
+        (x.shape[0], *out), (*taps, channels), (filters,),
+        Access(0, (variable(0), *index, variable(2 * rank + 1)), (False, *guarded, False)),
+        Access(1, kernel, (False,) * (rank + 2)))
+
+
+def _conv_input(g: TensorType, w: TensorType, sizes: tuple[int, ...], strides: tuple[int, ...],
+                padding: Pads, dilation: tuple[int, ...]) -> Contraction:
+    rank = len(strides)
+    taps, (channels, filters) = w.shape[:rank], w.shape[rank:]
+    index, guarded = [], []
+    for i, (t, size) in enumerate(zip(taps, sizes)):
+        terms = ((1 + i, 1), (rank + 1 + i, -dilation[i]))
+        index.append(Affine(terms, padding[i][0], strides[i]))
+        low = padding[i][0] - (t - 1) * dilation[i]  # type: ignore[operator]
+        guarded.append(strides[i] > 1 or not _inside(low, size - 1 + padding[i][0], g.shape[1 + i]))
+    # kernel [taps..., in, out]: in is the column, out the last of the summed dims
+    kernel = (*(variable(rank + 1 + i) for i in range(rank)), variable(2 * rank + 2),
+              variable(2 * rank + 1))
+    return Contraction(
+        (g.shape[0], *sizes), (*taps, filters), (channels,),
+        Access(0, (variable(0), *index, variable(2 * rank + 1)), (False, *guarded, False)),
+        Access(1, kernel, (False,) * (rank + 2)))
+
+
+def _conv_kernel(x: TensorType, g: TensorType, taps: tuple[int, ...], strides: tuple[int, ...],
+                 padding: Pads, dilation: tuple[int, ...]) -> Contraction:
+    rank = len(strides)
+    out = g.shape[1:-1]
+    index, guarded = _walk(out, taps, x.shape[1:-1], (rank + 2, 0), strides, padding, dilation)
+    return Contraction(
+        (*taps, x.shape[-1]), (x.shape[0], *out), (g.shape[-1],),
+        Access(0, (variable(rank + 1), *index, variable(rank)), (False, *guarded, False)),
+        Access(1, tuple(variable(rank + 1 + i) for i in range(rank + 2)), (False,) * (rank + 2)))
+
+
+def _window_attrs(call: Call) -> dict[str, Any]:
+    return {name: call.attrs[name] for name in ("strides", "padding", "dilation")}
+
+
+def _conv_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+    x, w = call.inputs
+    attrs = _window_attrs(call)
+    return (emit("conv_input", [g, w], sizes=x.shape[1:-1], **attrs),
+            emit("conv_kernel", [x, g], taps=w.shape[:-2], **attrs))
+
+
+def _conv_input_gradient(call: Call, h: Tensor) -> Sequence[Tensor | None]:
+    g, w = call.inputs
+    attrs = _window_attrs(call)
+    return (emit("conv", [h, w], **attrs),
+            emit("conv_kernel", [h, g], taps=w.shape[:-2], **attrs))
+
+
+def _conv_kernel_gradient(call: Call, h: Tensor) -> Sequence[Tensor | None]:
+    x, g = call.inputs
+    attrs = _window_attrs(call)
+    return (emit("conv_input", [g, h], sizes=x.shape[1:-1], **attrs), emit("conv", [x, h], **attrs))
+
+
+def _conv_shapes(draw: Draw) -> tuple[TensorType, TensorType, dict[str, Any], tuple[int, ...]]:
+    rank = draw.integer(1, 2)
+    sizes = tuple(draw.integer(3, 9) for _ in range(rank))
+    taps = tuple(draw.integer(1, 3) for _ in range(rank))
+    strides = tuple(draw.integer(1, 3) for _ in range(rank))
+    dilation = tuple(draw.integer(1, 2) if s == 1 and (t - 1) * 2 < size else 1
+                     for s, t, size in zip(strides, taps, sizes))
+    same = draw.choice((True, False))
+    padding = tuple(same_padding(*args) if same else (0, 0)
+                    for args in zip(sizes, taps, strides, dilation))
+    batch = draw.choice((Batch(), 2))
+    x = TensorType((batch, *sizes, draw.integer(1, 9)))
+    w = TensorType((*taps, x.shape[-1], draw.integer(1, 20)))
+    return x, w, {"strides": strides, "padding": padding, "dilation": dilation}, sizes
+
+
+def _conv_case(draw: Draw) -> Case:
+    x, w, attrs, _ = _conv_shapes(draw)
+    return Case((x, w), attrs)
+
+
+def _conv_input_case(draw: Draw) -> Case:
+    x, w, attrs, sizes = _conv_shapes(draw)
+    return Case((_infer(_conv)(x, w, **attrs), w), {"sizes": sizes, **attrs})
+
+
+def _conv_kernel_case(draw: Draw) -> Case:
+    x, w, attrs, _ = _conv_shapes(draw)
+    return Case((x, _infer(_conv)(x, w, **attrs)), {"taps": w.shape[:-2], **attrs})
+
+
+_register("conv", _conv, _conv_gradient, _conv_case)
+_register("conv_input", _conv_input, _conv_input_gradient, _conv_input_case)
+_register("conv_kernel", _conv_kernel, _conv_kernel_gradient, _conv_kernel_case)
+
+
+def conv(x: Tensor, w: Tensor, strides: Sequence[int], padding: Pads,
+         dilation: Sequence[int]) -> Tensor:
+    """Cross-correlation of x [batch, spatial..., in] with w [spatial..., in, out], as Keras has it."""
+    return emit("conv", [x, w], strides=tuple(strides), padding=tuple(padding),
+                dilation=tuple(dilation))
+
+
+# ---------------------------------------------------------------- chosen algorithms
+
+
+def _infer_pack(b: TensorType, spec: Contraction, width: int) -> TensorType:
+    _, columns, depth = spec.sizes
+    if isinstance(columns, Batch):
+        raise ValueError("pack_panels: the columns may not hold the batch")
+    return b.with_shape((-(-columns // width), depth, width))
+
+
+def _pack(b: np.ndarray, spec: Contraction, width: int) -> np.ndarray:
+    k, j = spec.k, spec.j
+    if any(isinstance(d, Batch) for d in k):
+        raise ValueError("pack_panels: the summed dims may not hold the batch")
+    matrix = maps.gather(spec.b, b, (*k, *j), range(len(spec.m), len(spec.m + k + j)))
+    depth, columns = int(np.prod(k)), int(np.prod(j))
+    padded = np.zeros((depth, -(-columns // width) * width), b.dtype)
+    padded[:, :columns] = matrix.reshape(depth, columns)
+    return np.ascontiguousarray(padded.reshape(depth, -1, width).transpose(1, 0, 2))
+
+
+def _lower_pack(b: Any, call: Any, index: Any, x: Any) -> Any:
+    spec, width = call.attrs["spec"], call.attrs["width"]
+    panel, depth, lane = index
+    column = panel * width + lane
+    _, columns, _ = spec.sizes
+    at = (*b.unflatten(depth, spec.k), *b.unflatten(column, spec.j))
+    place = tuple(sum((at[number - len(spec.m)] * coefficient
+                       for number, coefficient in affine.terms[1:]),
+                      at[affine.terms[0][0] - len(spec.m)] * affine.terms[0][1])
+                  for affine in spec.b.index)
+    if columns % width == 0:
+        return x(place)
+    inside = b.less(column, b.const(columns, "int64"))
+    return b.guard(inside, lambda: x(place), b.const(0, call.type.dtype))
+
+
+register(Op("pack_panels", "movement", _infer_pack, _pack, lower=_lower_pack,
+            cases=lambda draw: _pack_case(draw)))
+
+
+def _pack_case(draw: Draw) -> Case:
+    k, j, tb = draw.integer(1, 9), draw.integer(1, 40), draw.choice((True, False))
+    b = TensorType((j, k) if tb else (k, j))
+    return Case((b,), {"spec": _matmul(TensorType((2, k)), b, False, tb), "width": 16})
+
+
+def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None, n: int
+                      ) -> np.ndarray:
+    if panels is None:
+        return maps.reference(spec, n, *arrays)
+    packed = arrays[spec.b.operand]
+    columns, depth = int(numel(spec.j)), packed.shape[1]  # type: ignore[call-overload]
+    matrix = packed.transpose(1, 0, 2).reshape(depth, -1)[:, :columns]
+    rows = len(spec.m) + len(spec.k)
+    m, k = (tuple(d.multiple * n if isinstance(d, Batch) else d for d in dims)
+            for dims in (spec.m, spec.k))
+    a = maps.gather(spec.a, arrays[spec.a.operand], m + k, range(rows))
+    return (a.reshape(-1, depth) @ matrix).reshape(m + spec.j)  # type: ignore[arg-type]
+
+
+register(Op("contract", "contraction",
+            lambda a, b, spec, panels, n: a.with_shape(spec.m + spec.j), _contract_meaning,
+            contraction=lambda a, b, spec, panels, n: spec, tolerance=1e-5, expensive=True))

@@ -1,0 +1,277 @@
+"""Elementwise ops: one rule for shapes (numpy's broadcasting), one line for each meaning.
+
+`unary` and `binary` make the record and the function that applies it. Gradients of broadcast operands
+are summed back to the operand's shape by `unbroadcast`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.op import Call, Case, Draw, Op, register
+from kcompile.ir.tensor import Operand, Tensor, constant, emit, promote
+from kcompile.ir.types import FLOATS, Batch, TensorType, broadcast_shapes, numel
+
+Array = np.ndarray
+
+# ---------------------------------------------------------------- rules
+
+
+def _float(name: str, *types: TensorType) -> None:
+    for t in types:
+        if t.dtype not in FLOATS:
+            raise TypeError(f"{name}: expected a floating point tensor. Received: {t}")
+
+
+def _same(name: str, *types: TensorType) -> None:
+    if len({t.dtype for t in types}) > 1:
+        raise TypeError(f"{name}: operands of different dtype. Received: "
+                        + ", ".join(map(str, types)))
+
+
+def unbroadcast(gradient: Tensor | None, like: Tensor) -> Tensor | None:
+    """Sum a gradient over the axes along which `like` was broadcast."""
+    from kcompile.ir.ops.movement import reshape
+    from kcompile.ir.ops.reduction import reduce_sum
+
+    if gradient is None or gradient.shape == like.shape:
+        return gradient
+    lead = gradient.rank - like.rank
+    axes = [*range(lead), *(lead + i for i, d in enumerate(like.shape)
+                            if d == 1 and gradient.shape[lead + i] != 1)]
+    return reshape(reduce_sum(gradient, axes), like.shape)
+
+
+def _unary_case(low: float, high: float, spaced: bool, dtype: str) -> Callable[[Draw], Case]:
+    return lambda draw: Case((TensorType(draw.shape(), dtype),), {}, low, high, spaced)
+
+
+def _binary_case(low: Any, high: Any, spaced: bool, dtype: str) -> Callable[[Draw], Case]:
+    def cases(draw: Draw) -> Case:
+        full = draw.shape(0, 3)
+        thin = tuple(1 if draw.choice((True, False, False)) else d for d in full)
+        thin = thin[draw.integer(0, len(thin)):]
+        # the batch cannot be met by an operand which lost only its leading axes
+        pair = (TensorType(full, dtype), TensorType(thin, dtype))
+        return Case(pair if draw.choice((True, False)) else pair[::-1], {}, low, high, spaced)
+    return cases
+
+
+# ---------------------------------------------------------------- makers
+
+Unary = Callable[[Tensor], Tensor]
+Binary = Callable[[Operand, Operand], Tensor]
+
+
+def unary(name: str, meaning: Callable[[Array], Array], gradient: Callable[[Call, Tensor], Tensor] | None,
+          low: float = -2.0, high: float = 2.0, spaced: bool = False, tolerance: float = 1e-6,
+          expensive: bool = False, dtype: str = "float32") -> Unary:
+    def infer(x: TensorType) -> TensorType:
+        if dtype in FLOATS:
+            _float(name, x)
+        return x
+
+    register(Op(
+        name, "elementwise", infer, meaning,
+        gradient=None if gradient is None else lambda call, g: [gradient(call, g)],
+        scalar=lambda b, x: getattr(b, name)(x),
+        cases=_unary_case(low, high, spaced, dtype), tolerance=tolerance, expensive=expensive))
+    return lambda x: emit(name, [x])
+
+
+def binary(name: str, meaning: Callable[[Array, Array], Array],
+           gradient: Callable[[Call, Tensor], Sequence[Tensor | None]] | None,
+           low: Any = -2.0, high: Any = 2.0, spaced: bool = False, tolerance: float = 1e-6,
+           result: str | None = None, dtype: str = "float32", expensive: bool = False) -> Binary:
+    def infer(x: TensorType, y: TensorType) -> TensorType:
+        _same(name, x, y)
+        return TensorType(broadcast_shapes(x.shape, y.shape), result or x.dtype)
+
+    def spread(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+        assert gradient is not None
+        return [unbroadcast(d, x) for d, x in zip(gradient(call, g), call.inputs)]
+
+    register(Op(
+        name, "elementwise", infer, meaning, gradient=None if gradient is None else spread,
+        scalar=lambda b, x, y: getattr(b, name)(x, y),
+        cases=_binary_case(low, high, spaced, dtype), tolerance=tolerance, expensive=expensive))
+    return lambda x, y: emit(name, promote(x, y))
+
+
+# ---------------------------------------------------------------- arithmetic
+
+add = binary("add", np.add, lambda c, g: (g, g))
+sub = binary("sub", np.subtract, lambda c, g: (g, -g))
+mul = binary("mul", np.multiply, lambda c, g: (g * c.inputs[1], g * c.inputs[0]))
+div = binary("div", np.divide,
+             lambda c, g: (g / c.inputs[1], -(g * c.output) / c.inputs[1]), low=0.5, high=2.0)
+
+
+def _power_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+    x, y = call.inputs
+    positive = x > 0.0
+    logarithm = log(select(positive, x, ones_like(x)))
+    # d/dx x^y = y x^(y-1), and 0 for y = 0 even where x = 0 makes 1/x infinite;
+    # d/dy x^y = x^y log x, and 0 where x <= 0, as XLA has it
+    lower = select(equal(y, 0.0), ones_like(y), y - 1.0)
+    return g * y * pow(x, lower), select(positive, g * call.output * logarithm, zeros_like(g))
+
+
+pow = binary("pow", np.power, _power_gradient, low=0.2, high=2.5, tolerance=4e-6, expensive=True)
+maximum = binary("maximum", np.maximum, lambda c, g: _winner(c, g), spaced=True)
+minimum = binary("minimum", np.minimum, lambda c, g: _winner(c, g), spaced=True)
+
+
+def _winner(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+    """The gradient goes to the operand that was chosen, and half to each where they are equal."""
+    x, y = call.inputs
+    zero, half = zeros_like(g), g * 0.5
+    tie = select(equal(x, y), half, zero)
+    return (select(logical_and(equal(x, call.output), not_equal(x, y)), g, tie),
+            select(logical_and(equal(y, call.output), not_equal(x, y)), g, tie))
+
+
+neg = unary("neg", np.negative, lambda c, g: -g)
+abs = unary("abs", np.abs, lambda c, g: g * sign(c.inputs[0]), spaced=True)
+sign = unary("sign", np.sign, None, spaced=True)  # constant between its steps: no gradient flows
+floor = unary("floor", np.floor, None, spaced=True)
+square = unary("square", np.square, lambda c, g: g * (c.inputs[0] * 2.0))
+sqrt = unary("sqrt", np.sqrt, lambda c, g: g * 0.5 / c.output, low=0.1, high=4.0)
+rsqrt = unary("rsqrt", lambda x: 1 / np.sqrt(x),
+              lambda c, g: g * -0.5 * c.output / c.inputs[0], low=0.1, high=4.0)
+
+# ---------------------------------------------------------------- functions
+
+
+def _logistic(x: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return (1 / (1 + np.exp(-x))).astype(x.dtype)
+
+
+def _erf(x: Array) -> Array:
+    import math
+
+    return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x.copy()
+
+
+exp = unary("exp", np.exp, lambda c, g: g * c.output, tolerance=2e-6, expensive=True)
+expm1 = unary("expm1", np.expm1, lambda c, g: g * (c.output + 1.0), tolerance=2e-6, expensive=True)
+log = unary("log", np.log, lambda c, g: g / c.inputs[0], low=0.1, high=4.0, expensive=True)
+log1p = unary("log1p", np.log1p, lambda c, g: g / (c.inputs[0] + 1.0), low=-0.8, high=4.0,
+              expensive=True)
+tanh = unary("tanh", np.tanh, lambda c, g: g * (1.0 - c.output * c.output), expensive=True)
+sigmoid = unary("sigmoid", _logistic, lambda c, g: g * (c.output * (1.0 - c.output)), expensive=True)
+softplus = unary("softplus", lambda x: np.logaddexp(x, x.dtype.type(0)),
+                 lambda c, g: g * sigmoid(c.inputs[0]), expensive=True)
+erf = unary("erf", _erf, lambda c, g: g * (exp(-square(c.inputs[0])) * (2 / np.sqrt(np.pi))),
+            expensive=True)
+sin = unary("sin", np.sin, lambda c, g: g * cos(c.inputs[0]), expensive=True)
+cos = unary("cos", np.cos, lambda c, g: -(g * sin(c.inputs[0])), expensive=True)
+relu = unary("relu", lambda x: np.maximum(x, x.dtype.type(0)),
+             lambda c, g: select(c.output > 0.0, g, zeros_like(g)), spaced=True)
+
+# ---------------------------------------------------------------- comparison and choice
+
+equal = binary("equal", np.equal, None, result="bool")
+not_equal = binary("not_equal", np.not_equal, None, result="bool")
+less = binary("less", np.less, None, result="bool")
+less_equal = binary("less_equal", np.less_equal, None, result="bool")
+greater = binary("greater", np.greater, None, result="bool")
+greater_equal = binary("greater_equal", np.greater_equal, None, result="bool")
+logical_and = binary("logical_and", np.logical_and, None, dtype="bool")
+logical_or = binary("logical_or", np.logical_or, None, dtype="bool")
+logical_not = unary("logical_not", np.logical_not, None, dtype="bool")
+
+
+def _infer_select(c: TensorType, a: TensorType, b: TensorType) -> TensorType:
+    _same("select", a, b)
+    if c.dtype != "bool":
+        raise TypeError(f"select: the condition must be bool. Received: {c}")
+    return TensorType(broadcast_shapes(c.shape, a.shape, b.shape), a.dtype)
+
+
+def _select_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+    c, a, b = call.inputs
+    zero = zeros_like(g)
+    return None, unbroadcast(select(c, g, zero), a), unbroadcast(select(c, zero, g), b)
+
+
+def _select_case(draw: Draw) -> Case:
+    shape = draw.shape(0, 3)
+    return Case((TensorType(shape, "bool"), TensorType(shape), TensorType(shape)))
+
+
+register(Op("select", "elementwise", _infer_select, np.where, gradient=_select_gradient,
+            scalar=lambda b, c, x, y: b.select(c, x, y), cases=_select_case))
+
+
+def select(condition: Tensor, a: Operand, b: Operand) -> Tensor:
+    """`condition ? a : b`, element by element."""
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        a = constant(condition.graph, a, "float32")
+    a, b = promote(a, b)
+    return emit("select", [condition, a, b])
+
+
+def _cast_meaning(x: Array, dtype: str) -> Array:
+    if x.dtype.kind == "f" and np.dtype(dtype).kind in "iu":
+        bounds = np.iinfo(dtype)  # saturate, as compiled code does; NaN becomes 0
+        low, high = float(bounds.min), float(bounds.max)  # 2^63 for int64, which is too large
+        with np.errstate(invalid="ignore"):
+            wide = np.nan_to_num(np.trunc(x.astype(np.float64)))
+            fits = np.where((wide > low) & (wide < high), wide, 0).astype(dtype)
+        return np.where(wide >= high, bounds.max, np.where(wide <= low, bounds.min, fits)
+                        ).astype(dtype)
+    return x.astype(dtype)
+
+
+register(Op("cast", "elementwise", lambda x, dtype: x.with_dtype(dtype), _cast_meaning,
+            gradient=lambda c, g: [cast(g, c.inputs[0].dtype)
+                                   if c.inputs[0].dtype in FLOATS and c.output.dtype in FLOATS
+                                   else None],
+            scalar=lambda b, x, dtype: b.cast(x, dtype),
+            cases=lambda draw: Case((TensorType(draw.shape(), draw.choice(("int32", "bool", "float32"))),),
+                                    {"dtype": draw.choice(("float32", "int32"))})))
+
+
+def cast(x: Tensor, dtype: str) -> Tensor:
+    """The values in another dtype; towards zero and saturating from float to integer."""
+    return x if x.dtype == dtype else emit("cast", [x], dtype=dtype)
+
+
+register(Op("stop_gradient", "elementwise", lambda x: x, lambda x: x, scalar=lambda b, x: x,
+            cases=lambda draw: Case((TensorType(draw.shape()),))))
+
+
+def stop_gradient(x: Tensor) -> Tensor:
+    """x, through which no gradient flows."""
+    return emit("stop_gradient", [x])
+
+
+# ---------------------------------------------------------------- written in the above
+
+
+def zeros_like(x: Tensor) -> Tensor:
+    """Zeros that broadcast to x (a scalar constant of x's dtype)."""
+    return constant(x.graph, 0, x.dtype)
+
+
+def ones_like(x: Tensor) -> Tensor:
+    """Ones that broadcast to x (a scalar constant of x's dtype)."""
+    return constant(x.graph, 1, x.dtype)
+
+
+def clip(x: Tensor, low: float, high: float) -> Tensor:
+    """x limited to [low, high]; NaN stays. The gradient is 1 inside and 0 outside."""
+    return minimum(maximum(x, low), high)
+
+
+def count(x: Tensor, axes: Sequence[int]) -> Tensor | float:
+    """How many elements of x lie along `axes`: a number, or a scalar tensor with the batch."""
+    from kcompile.ir.ops.movement import extent
+
+    dim = numel([x.shape[a] for a in axes])
+    return extent(x.graph, dim, x.dtype) if isinstance(dim, Batch) else float(dim)

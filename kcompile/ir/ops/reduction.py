@@ -1,0 +1,130 @@
+"""Reductions over axes, and the ops on rows written with them (mean, softmax, argmax)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.op import Call, Case, Draw, Op, register
+from kcompile.ir.ops.elementwise import count, equal, exp, select, zeros_like
+from kcompile.ir.ops.movement import broadcast_to, iota, reshape
+from kcompile.ir.tensor import Tensor, constant, emit
+from kcompile.ir.types import Dim, TensorType
+
+
+def _infer(x: TensorType, axes: tuple[int, ...]) -> TensorType:
+    if tuple(sorted(set(axes))) != axes or any(not 0 <= a < x.rank for a in axes):
+        raise ValueError(f"reduction: axes must be increasing and within {x}. Received: {axes}")
+    return x.with_shape([d for i, d in enumerate(x.shape) if i not in axes])
+
+
+def _keep(x: Tensor, axes: Sequence[int], reduced: Tensor) -> Tensor:
+    """The reduced tensor with its axes back as ones."""
+    return reshape(reduced, [1 if i in axes else d for i, d in enumerate(x.shape)])
+
+
+def _case(draw: Draw) -> Case:
+    shape = draw.shape(1, 4)
+    axes = tuple(i for i in range(len(shape)) if draw.choice((True, False)))
+    return Case((TensorType(shape),), {"axes": axes}, spaced=True)
+
+
+def _make(name: str, ufunc: Any, gradient: Callable[[Call, Tensor], Tensor], combine: str,
+          start: float, tolerance: float) -> Callable[..., Tensor]:
+    """A reduction by one associative operation; an empty one gives `start`."""
+
+    def meaning(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+        if combine == "add":
+            return np.sum(x, axis=axes, dtype=x.dtype)
+        return ufunc.reduce(x, axis=axes, initial=_start(start, x.dtype))
+
+    def lower(b: Any, call: Any, index: tuple[Any, ...], x: Callable[..., Any]) -> Any:
+        axes, shape = call.attrs["axes"], call.types[0].shape
+        kept = [i for i in range(len(shape)) if i not in axes]
+        first = b.const(_start(start, np.dtype(call.type.dtype)).item(), call.type.dtype)
+
+        def body(inner: tuple[Any, ...]) -> Any:
+            full = dict(zip(kept, index)) | dict(zip(axes, inner))
+            return x(tuple(full[i] for i in range(len(shape))))
+
+        return b.reduce(combine, [shape[a] for a in axes], body, first)
+
+    register(Op(name, "reduction", _infer, meaning, gradient=lambda c, g: [gradient(c, g)],
+                lower=lower, cases=_case, tolerance=tolerance, expensive=True))
+
+    def apply(x: Tensor, axes: Sequence[int] | int | None = None, keepdims: bool = False) -> Tensor:
+        axes = range(x.rank) if axes is None else [axes] if isinstance(axes, int) else axes
+        chosen = tuple(sorted({a % x.rank for a in axes}))
+        if not chosen:
+            return x
+        reduced = emit(name, [x], axes=chosen)
+        return _keep(x, chosen, reduced) if keepdims else reduced
+
+    return apply
+
+
+def _start(start: float, dtype: np.dtype) -> Any:
+    if dtype.kind in "iu" and not np.isfinite(start):
+        return getattr(np.iinfo(dtype), "max" if start > 0 else "min") * dtype.type(1)
+    return dtype.type(start)
+
+
+def _spread(call: Call, g: Tensor) -> Tensor:
+    x = call.inputs[0]
+    return broadcast_to(_keep(x, call.attrs["axes"], g), x.shape)
+
+
+def _chosen(call: Call, g: Tensor) -> Tensor:
+    """To the elements that equal the extremum, in equal parts."""
+    x, axes = call.inputs[0], call.attrs["axes"]
+    hit = equal(x, _keep(x, axes, call.output))
+    ones = select(hit, constant(x.graph, 1, x.dtype), zeros_like(x))
+    return ones * _keep(x, axes, g / reduce_sum(ones, axes))
+
+
+reduce_sum = _make("reduce_sum", np.add, _spread, "add", 0.0, 1e-5)
+reduce_max = _make("reduce_max", np.maximum, _chosen, "max", -np.inf, 0.0)
+reduce_min = _make("reduce_min", np.minimum, _chosen, "min", np.inf, 0.0)
+
+
+def reduce_mean(x: Tensor, axes: Sequence[int] | int | None = None,
+                keepdims: bool = False) -> Tensor:
+    axes = range(x.rank) if axes is None else [axes] if isinstance(axes, int) else axes
+    return reduce_sum(x, axes, keepdims) / count(x, [a % x.rank for a in axes])
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """exp(x - max) / sum, along `axis`."""
+    from kcompile.ir.ops.elementwise import stop_gradient
+
+    shifted = exp(x - stop_gradient(reduce_max(x, axis, keepdims=True)))
+    return shifted / reduce_sum(shifted, axis, keepdims=True)
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """log(softmax(x)) without overflow."""
+    from kcompile.ir.ops.elementwise import log, stop_gradient
+
+    shifted = x - stop_gradient(reduce_max(x, axis, keepdims=True))
+    return shifted - log(reduce_sum(exp(shifted), axis, keepdims=True))
+
+
+def argmax(x: Tensor, axis: int = -1) -> Tensor:
+    """The first position of the largest element, int32. A row with NaN gives its length."""
+    axis %= x.rank
+    size: Dim = x.shape[axis]
+    if not isinstance(size, int):
+        raise ValueError("argmax over the batch is not supported")
+    place = iota(x.graph, [size if i == axis else 1 for i in range(x.rank)], axis, "int32")
+    hit = equal(x, reduce_max(x, axis, keepdims=True))
+    return reduce_min(select(hit, place, constant(x.graph, size, "int32")), axis)
+
+
+def one_hot(indices: Tensor, classes: int, dtype: str = "float32") -> Tensor:
+    """[..., classes] with 1 at the index and 0 elsewhere (all 0 for an index out of range)."""
+    from kcompile.ir.ops.elementwise import cast
+
+    place = iota(indices.graph, (1,) * indices.rank + (classes,), indices.rank, indices.dtype)
+    return cast(equal(reshape(indices, (*indices.shape, 1)), place), dtype)

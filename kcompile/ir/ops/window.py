@@ -1,0 +1,254 @@
+"""Windows that slide over the spatial axes of [batch, spatial..., channels]: pooling and its gradients.
+
+`size`, `strides` and `padding` (pairs before, after) are given for each spatial axis. Padding counts
+as minus infinity for a maximum and as zero for a sum.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.op import Call, Case, Draw, Op, register
+from kcompile.ir.ops.contraction import Pads, same_padding, window_size
+from kcompile.ir.tensor import Tensor, constant, emit
+from kcompile.ir.types import FLOATS, TensorType
+
+Ints = tuple[int, ...]
+
+
+def _infer(x: TensorType, size: Ints, strides: Ints, padding: Pads) -> TensorType:
+    if x.rank != len(size) + 2:
+        raise ValueError(f"pooling: expected {len(size) + 2} axes. Received: {x}")
+    if x.dtype not in FLOATS:
+        raise TypeError(f"pooling: expected a floating point tensor. Received: {x}")
+    out = [window_size(*args) for args in  # type: ignore[arg-type]
+           zip(x.shape[1:-1], size, strides, padding)]
+    if any(s < 1 for s in out):
+        raise ValueError(f"pooling: the window {size} is larger than the input {x} with padding "
+                         f"{padding}")
+    return x.with_shape((x.shape[0], *out, x.shape[-1]))
+
+
+def _window_attrs(call: Call) -> dict[str, Any]:
+    return {k: call.attrs[k] for k in ("size", "strides", "padding")}
+
+
+def _taps(size: Ints) -> Iterator[Ints]:
+    return itertools.product(*map(range, size))
+
+
+def _views(x: np.ndarray, size: Ints, strides: Ints, padding: Pads, fill: Any
+           ) -> Iterator[np.ndarray]:
+    """For each tap of the window, what it sees at every position."""
+    wide = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
+    out = [(d - s) // t + 1 for d, s, t in zip(wide.shape[1:-1], size, strides)]
+    for tap in _taps(size):
+        yield wide[(slice(None), *(slice(a, a + (o - 1) * s + 1, s)
+                                   for a, o, s in zip(tap, out, strides)))]
+
+
+def _seen(b: Any, call: Any, index: Any, x: Any, tap: Sequence[Any], fill: Any) -> Any:
+    """The element under a tap of the window at an output index."""
+    inside, at = None, [index[0]]
+    shape = call.types[0].shape[1:-1]
+    for i, (stride, pads) in enumerate(zip(call.attrs["strides"], call.attrs["padding"])):
+        place = index[1 + i] * stride + tap[i] - pads[0]
+        if any(pads):
+            place, within = b.within(place, 1, shape[i])
+            inside = within if inside is None else b.logical_and(inside, within)
+        at.append(place)
+    at.append(index[-1])
+    return x(tuple(at)) if inside is None else b.guard(inside, lambda: x(tuple(at)), fill)
+
+
+def _lower_reduce(combine: str, start: float) -> Callable[..., Any]:
+    def lower(b: Any, call: Any, index: Any, x: Any) -> Any:
+        first = b.const(start, call.type.dtype)
+        return b.reduce(combine, call.attrs["size"],
+                        lambda tap: _seen(b, call, index, x, tap, first), first)
+    return lower
+
+
+def _case(draw: Draw) -> Case:
+    rank = draw.integer(1, 2)
+    sizes = [draw.integer(3, 8) for _ in range(rank)]
+    size = tuple(draw.integer(1, 3) for _ in range(rank))
+    strides = tuple(draw.integer(1, 3) for _ in range(rank))
+    same = draw.choice((True, False))
+    padding = tuple(same_padding(*a) if same else (0, 0) for a in zip(sizes, size, strides))
+    x = TensorType((draw.shape(1, 1)[0], *sizes, draw.integer(1, 20)))
+    return Case((x,), {"size": size, "strides": strides, "padding": padding}, spaced=True)
+
+
+# ---------------------------------------------------------------- forward
+
+
+def _max_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+    x = call.inputs[0]
+    place = emit("window_argmax", [x], **call.attrs)
+    return [emit("window_scatter", [g, place], sizes=x.shape[1:-1], **call.attrs)]
+
+
+register(Op("window_max", "window", _infer,
+            lambda x, size, strides, padding: np.maximum.reduce(
+                list(_views(x, size, strides, padding, -np.inf))),
+            gradient=_max_gradient, lower=_lower_reduce("max", -np.inf), cases=_case,
+            tolerance=0.0, expensive=True))
+register(Op("window_sum", "window", _infer,
+            lambda x, size, strides, padding: np.add.reduce(
+                list(_views(x, size, strides, padding, 0))),
+            gradient=lambda c, g: [emit("window_spread", [g], sizes=c.inputs[0].shape[1:-1],
+                                        **c.attrs)],
+            lower=_lower_reduce("add", 0.0), cases=_case, tolerance=1e-5, expensive=True))
+
+
+def _argmax(x: np.ndarray, size: Ints, strides: Ints, padding: Pads) -> np.ndarray:
+    """The number of the first tap with the largest element. A NaN is larger than nothing, and
+    nothing is larger than it: the forward pass is NaN there already."""
+    views = list(_views(x, size, strides, padding, -np.inf))
+    best, place = views[0], np.zeros(views[0].shape, np.int32)
+    for number, value in enumerate(views[1:], 1):
+        larger = value > best
+        best, place = np.where(larger, value, best), np.where(larger, np.int32(number), place)
+    return place
+
+
+def _lower_argmax(b: Any, call: Any, index: Any, x: Any) -> Any:
+    low = b.const(-np.inf, call.types[0].dtype)
+    best, place = None, b.const(0, "int32")
+    for number, tap in enumerate(_taps(call.attrs["size"])):
+        value = b.share(_seen(b, call, index, x, [b.const(t, "int64") for t in tap], low))
+        if best is None:
+            best = value
+            continue
+        larger = b.share(b.greater(value, best))
+        place = b.select(larger, b.const(number, "int32"), place)
+        best = b.share(b.select(larger, value, best))
+    return place
+
+
+register(Op("window_argmax", "window",
+            lambda x, **attrs: _infer(x, **attrs).with_dtype("int32"), _argmax,
+            lower=_lower_argmax, cases=_case, expensive=True))
+
+# ---------------------------------------------------------------- backward
+
+
+def _spread(g: np.ndarray, sizes: Ints, size: Ints, strides: Ints, padding: Pads,
+            keep: Callable[[int], np.ndarray | bool] = lambda number: True) -> np.ndarray:
+    """Add g, where `keep(tap number)`, to every input element its windows cover."""
+    wide = [d + sum(p) for d, p in zip(sizes, padding)]
+    out = np.zeros((g.shape[0], *wide, g.shape[-1]), g.dtype)
+    for number, tap in enumerate(_taps(size)):
+        at = (slice(None), *(slice(a, a + (o - 1) * s + 1, s)
+                             for a, o, s in zip(tap, g.shape[1:-1], strides)))
+        out[at] += np.where(keep(number), g, g.dtype.type(0))
+    return out[(slice(None), *(slice(p[0], p[0] + d) for d, p in zip(sizes, padding)))]
+
+
+def _infer_back(g: TensorType, *place: TensorType, sizes: Ints, size: Ints, strides: Ints,
+                padding: Pads) -> TensorType:
+    return g.with_shape((g.shape[0], *sizes, g.shape[-1]))
+
+
+def _lower_back(b: Any, call: Any, index: Any, g: Any, *place: Any) -> Any:
+    """Sum over the windows that cover the element, in the order of their taps."""
+    attrs, zero = call.attrs, b.const(0, call.type.dtype)
+    windows, total = call.types[0].shape[1:-1], None
+    for number, tap in enumerate(_taps(attrs["size"])):
+        inside, at = None, [index[0]]
+        for i, t in enumerate(tap):
+            where, within = b.within(index[1 + i] + attrs["padding"][i][0] - t,
+                                     attrs["strides"][i], windows[i])
+            at.append(where)
+            inside = within if inside is None else b.logical_and(inside, within)
+        at.append(index[-1])
+
+        def term(at: tuple[Any, ...] = tuple(at), number: int = number) -> Any:
+            if not place:
+                return g(at)
+            return b.select(b.equal(place[0](at), b.const(number, "int32")), g(at), zero)
+
+        part = b.guard(inside, term, zero)
+        total = b.share(part if total is None else b.add(total, part))
+    return total
+
+
+def _back_case(draw: Draw) -> Case:
+    case = _case(draw)
+    return Case((_infer(*case.types, **case.attrs),),
+                {"sizes": case.types[0].shape[1:-1], **case.attrs})
+
+
+register(Op("window_spread", "window", _infer_back, _spread,
+            gradient=lambda c, h: [emit("window_sum", [h], **_window_attrs(c))],
+            lower=_lower_back, cases=_back_case, tolerance=1e-5, expensive=True))
+
+
+def _at_taps(case: Case, x: TensorType, windows: TensorType) -> Case:
+    """Operand x, and for each window the number of a tap."""
+    taps = float(np.prod(case.attrs["size"]))
+    return Case((x, windows.with_dtype("int32")), case.attrs, (-2.0, 0.0), (2.0, taps))
+
+
+def _scatter_case(draw: Draw) -> Case:
+    case = _back_case(draw)
+    return _at_taps(case, case.types[0], case.types[0])
+
+
+def _take_case(draw: Draw) -> Case:
+    case = _case(draw)
+    return _at_taps(case, case.types[0], _infer(*case.types, **case.attrs))
+
+
+def _take(x: np.ndarray, place: np.ndarray, **attrs: Any) -> np.ndarray:
+    """What each window sees under its own tap."""
+    out = np.zeros(place.shape, x.dtype)
+    for number, view in enumerate(_views(x, **attrs, fill=0)):
+        out = np.where(place == number, view, out)
+    return out
+
+
+def _lower_take(b: Any, call: Any, index: Any, x: Any, place: Any) -> Any:
+    zero, tap_number = b.const(0, call.type.dtype), b.share(place(index))
+    out = zero
+    for number, tap in enumerate(_taps(call.attrs["size"])):
+        seen = _seen(b, call, index, x, [b.const(t, "int64") for t in tap], zero)
+        out = b.share(b.select(b.equal(tap_number, b.const(number, "int32")), seen, out))
+    return out
+
+
+register(Op("window_scatter", "window", _infer_back,
+            lambda g, place, **attrs: _spread(g, keep=lambda number: place == number, **attrs),
+            gradient=lambda c, h: [emit("window_take", [h, c.inputs[1]], **_window_attrs(c)), None],
+            lower=_lower_back, cases=_scatter_case, tolerance=1e-5, expensive=True))
+register(Op("window_take", "window", lambda x, place, **attrs: _infer(x, **attrs), _take,
+            gradient=lambda c, g: [emit("window_scatter", [g, c.inputs[1]],
+                                        sizes=c.inputs[0].shape[1:-1], **c.attrs), None],
+            lower=_lower_take, cases=_take_case, tolerance=0.0, expensive=True))
+
+
+# ---------------------------------------------------------------- functions
+
+
+def max_pool(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pads) -> Tensor:
+    """The largest element under each window; the gradient goes to the first such element."""
+    return emit("window_max", [x], size=tuple(size), strides=tuple(strides), padding=tuple(padding))
+
+
+def average_pool(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pads) -> Tensor:
+    """The mean of the elements under each window; padding is not counted."""
+    total = emit("window_sum", [x], size=tuple(size), strides=tuple(strides),
+                 padding=tuple(padding))
+    counts = np.ones((1,) * x.rank, np.float32)
+    for axis, (d, s, t, p) in enumerate(zip(x.shape[1:-1], size, strides, padding), 1):
+        wide = np.pad(np.ones(d), p)  # type: ignore[arg-type]
+        seen = [wide[i * t:i * t + s].sum() for i in range(total.shape[axis])]  # type: ignore
+        counts = counts * np.reshape(seen, [-1 if i == axis else 1 for i in range(x.rank)])
+    if counts.min() == counts.max():
+        return total * float(1 / counts.flat[0])
+    return total * constant(x.graph, 1 / counts, x.dtype)

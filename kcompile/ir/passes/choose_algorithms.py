@@ -1,0 +1,35 @@
+"""choose_algorithms: each contraction's index maps are written out, and kernels are packed in panels.
+
+`matmul`, `conv` and the rest become `contract`; where the target's kernels want operand B in panels,
+a `pack_panels` node makes them, which staging hoists out of the run when B depends on weights alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kcompile.ir.contraction import Contraction
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.passes.rewrite import rebuild, weights_only
+
+Width = Callable[[Contraction, bool], "int | None"]
+
+
+def choose_algorithms(graph: Graph, panel_width: Width) -> Graph:
+    """See the module. panel_width(maps, B depends on weights alone) -> width of panels or None."""
+    early = weights_only(graph, graph.live())
+
+    def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | None:
+        if node.op.kind != "contraction" or node.op.name == "contract":
+            return None
+        assert node.op.contraction is not None
+        spec = node.op.contraction(*(new.type(v) for v in inputs), **node.attrs)
+        slot = spec.b.operand
+        width = panel_width(spec, node.inputs[slot].node in early)
+        operands = list(inputs)
+        if width is not None:
+            packed = new.add("pack_panels", [inputs[slot]], spec=spec, width=width)
+            operands[slot] = Value(packed.id)
+        return [Value(new.add("contract", operands, spec=spec, panels=width, n=0).id)]
+
+    return rebuild(graph, rule)

@@ -1,0 +1,81 @@
+"""fold_batch_norm: a scale and shift per channel, known from weights, goes into the kernel and bias.
+
+    (conv(x, w) + b) * s + t   ->   conv(x, w * s) + (b * s + t)
+
+for every contraction whose kernel has the output channels last. `w * s` and `b * s + t` depend on
+weights alone, so staging computes them once. Results differ by rounding (about 1e-7 relative).
+For graphs that do not update these weights (predict, test).
+"""
+
+from __future__ import annotations
+
+from kcompile.ir import ops
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.passes.rewrite import rebuild, weights_only
+from kcompile.ir.tensor import Tensor, emit
+
+_FOLDABLE = ("conv", "matmul")
+
+
+def fold_batch_norm(graph: Graph) -> Graph:
+    """See the module."""
+    early = weights_only(graph, graph.live())
+    once = {v.node for v, users in graph.users().items() if len(users) == 1}
+    once -= {v.node for v in graph.results()}
+    origin: dict[Value, int] = {}  # value of the new graph -> its node in the old one
+
+    def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | None:
+        for old, value in zip(node.inputs, inputs):
+            origin.setdefault(value, old.node)
+        if node.op.name not in ("mul", "add", "sub") or node.id in early:
+            return None
+        x, factor = (Tensor(new, v) for v in inputs)
+        known = [v.node in early for v in node.inputs]
+        if known[0] and node.op.name != "sub":
+            x, factor, known = factor, x, known[::-1]
+        if not known[1] or x.type != node.types[0] or not _per_channel(factor, x):
+            return None
+        result = _absorb(new, node.op.name, x, factor, origin, once)
+        if result is not None:
+            origin[result.value] = node.id
+            return [result.value]
+        return None
+
+    return rebuild(graph, rule)
+
+
+def _per_channel(factor: Tensor, x: Tensor) -> bool:
+    """Whether a factor is a scalar, or varies along the last axis only."""
+    return all(d == 1 for d in factor.shape[:-1]) and factor.rank <= x.rank
+
+
+def _vector(factor: Tensor) -> Tensor:
+    return ops.reshape(factor, factor.shape[-1:])
+
+
+def _absorb(new: Graph, op: str, x: Tensor, factor: Tensor, origin: dict[Value, int],
+            once: set[int]) -> Tensor | None:
+    producer = new.nodes[x.value.node]
+    if origin.get(x.value) not in once:
+        return None
+    factor = _vector(factor)
+    if op == "sub":
+        factor = -factor
+    if op == "mul" and producer.op.name in _FOLDABLE:
+        a, w = (Tensor(new, v) for v in producer.inputs)
+        if producer.attrs.get("transpose_b"):
+            return None
+        with new.source(*dict.fromkeys((*producer.sources, *new.current))):
+            return emit(producer.op.name, [a, w * factor], **producer.attrs)
+    if producer.op.name != "add":
+        return None
+    y, bias = (Tensor(new, v) for v in producer.inputs)
+    if y.type != x.type or not _per_channel(bias, x):
+        return None
+    inner = new.nodes[y.value.node]
+    if inner.op.name not in _FOLDABLE:
+        return None
+    if op == "mul":
+        scaled = _absorb(new, "mul", y, factor, {y.value: -1}, {-1})
+        return None if scaled is None else scaled + _vector(bias) * factor
+    return y + (_vector(bias) + factor)

@@ -1,0 +1,62 @@
+"""How a pass is written: rebuild the live part of a graph, node by node, with a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.tensor import Tensor
+
+Rule = Callable[[Graph, Node, tuple[Value, ...]], "Sequence[Value] | Tensor | None"]
+
+
+def copy(graph: Graph, node: Node, inputs: Sequence[Value]) -> list[Value]:
+    """The node again in another graph, with these inputs."""
+    if node.op.name == "input":
+        return [graph.input(node.attrs["name"], node.attrs["type"])]
+    if node.op.name == "variable":
+        return [graph.variable(node.attrs["name"], node.attrs["type"])]
+    new = graph.add(node.op, inputs, **node.attrs)
+    return [Value(new.id, i) for i in range(len(node.types))]
+
+
+def rebuild(graph: Graph, rule: Rule) -> Graph:
+    """A new graph where each live node is replaced by `rule(new graph, node, new inputs)`, or copied
+    where the rule gives None. Dead nodes disappear."""
+    new = Graph(graph.name)
+    table: dict[Value, Value] = {}
+    for node in graph.live():
+        inputs = tuple(table[v] for v in node.inputs)
+        with new.source(*node.sources):
+            results = rule(new, node, inputs)
+            if results is None:
+                results = copy(new, node, inputs)
+            elif isinstance(results, Tensor):
+                results = [results.value]
+        for number, value in enumerate(results):
+            table[Value(node.id, number)] = value
+    new.outputs = {name: table[v] for name, v in graph.outputs.items()}
+    new.updates = {name: table[v] for name, v in graph.updates.items()}
+    return new
+
+
+def literal(graph: Graph, value: Value) -> float | None:
+    """The number that a scalar constant holds, else None."""
+    node = graph.nodes[value.node]
+    if node.op.name != "constant" or node.attrs["value"].shape != ():
+        return None
+    number: float = node.attrs["value"].array.item()
+    return number
+
+
+def weights_only(graph: Graph, nodes: Iterable[Node]) -> set[int]:
+    """The nodes that depend on variables and constants alone, and not on chance."""
+    early: set[int] = set()
+    for node in nodes:
+        if node.op.name in ("variable", "constant") or (
+                node.inputs and node.op.kind != "random"
+                and all(v.node in early for v in node.inputs)):
+            early.add(node.id)
+    return early
+
+

@@ -1,0 +1,74 @@
+"""sink_layouts: transposes and reshapes move below elementwise ops, where they meet and cancel.
+
+    relu(transpose(x) + b)  ->  transpose(relu(x + transpose(b)))
+
+So a channels_first network keeps channels last inside, with one transpose at each end, and a Dense
+layer on a sequence keeps its product, bias and activation together.
+"""
+
+from __future__ import annotations
+
+from kcompile.ir import ops
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.passes.rewrite import rebuild
+from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.types import Batch
+
+
+def sink_layouts(graph: Graph) -> Graph:
+    """See the module. Only operands without the batch are transposed instead (weights)."""
+
+    def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
+        if node.op.kind != "elementwise":
+            return None
+        operands = [Tensor(new, v) for v in inputs]
+        full = [x for x in operands if x.shape == node.types[0].shape]
+        moved = {_move(new, x) for x in full}
+        if len(moved) != 1 or None in moved:
+            return None
+        name, before, axes = next(iter(moved))  # type: ignore[misc]
+        if name == "transpose":
+            inverse = [axes.index(i) for i in range(len(axes))]
+            inner = [_under_transpose(new, x, node, inverse) for x in operands]
+        else:
+            inner = [_under_reshape(new, x, node, before) for x in operands]
+        if any(x is None for x in inner):
+            return None
+        result = emit(node.op.name, inner, **node.attrs)
+        if name == "transpose":
+            return ops.transpose(result, axes)
+        return ops.reshape(result, node.types[0].shape)
+
+    return rebuild(graph, rule)
+
+
+def _move(new: Graph, x: Tensor) -> tuple[str, object, tuple[int, ...]] | None:
+    producer = new.nodes[x.value.node]
+    if producer.op.name == "transpose":
+        return ("transpose", None, producer.attrs["axes"])
+    if producer.op.name == "reshape" and len(new.type(producer.inputs[0]).shape) > 0:
+        before = new.type(producer.inputs[0]).shape
+        return ("reshape", before, ()) if before[-1] == x.shape[-1] else None
+    return None
+
+
+def _under_transpose(new: Graph, x: Tensor, node: Node, inverse: list[int]) -> Tensor | None:
+    shape = node.types[0].shape
+    if x.shape == shape:
+        return Tensor(new, new.nodes[x.value.node].inputs[0])
+    if x.rank == 0:
+        return x
+    if any(isinstance(d, Batch) for d in x.shape):
+        return None
+    whole = ops.reshape(x, (1,) * (len(shape) - x.rank) + x.shape)
+    return ops.transpose(whole, inverse)
+
+
+def _under_reshape(new: Graph, x: Tensor, node: Node, before: tuple[object, ...]) -> Tensor | None:
+    if x.shape == node.types[0].shape:
+        return Tensor(new, new.nodes[x.value.node].inputs[0])
+    if x.rank == 0:
+        return x
+    if all(d == 1 for d in x.shape[:-1]):
+        return ops.reshape(x, x.shape[-1:])
+    return None

@@ -1,0 +1,103 @@
+"""Types of values: dtype and shape, where the batch is the one symbolic size.
+
+A dim is an int or a `Batch`, an integer multiple of the symbol `n`. Everything but `n` is static, so
+the number of elements of a value is `c` or `c * n`, and memory is planned before anything runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Union
+
+DTYPES = ("float32", "float64", "int32", "int64", "uint32", "uint8", "bool")
+FLOATS = ("float32", "float64")
+
+
+@dataclass(frozen=True, order=True)
+class Batch:
+    """`multiple * n`, where n is the number of samples in this call."""
+
+    multiple: int = 1
+
+    def __mul__(self, other: int) -> Batch | int:
+        return Batch(self.multiple * other) if other else 0
+
+    __rmul__ = __mul__
+
+    def __floordiv__(self, other: int) -> Batch:
+        if self.multiple % other:
+            raise ValueError(f"{self} is not divisible by {other}")
+        return Batch(self.multiple // other)
+
+    def __str__(self) -> str:
+        return "n" if self.multiple == 1 else f"{self.multiple}n"
+
+    __repr__ = __str__
+
+
+Dim = Union[int, Batch]
+Shape = tuple[Dim, ...]
+
+
+def numel(shape: Sequence[Dim]) -> Dim:
+    """The number of elements. Raises ValueError for two batch dims (n * n is not supported)."""
+    static = math.prod(d for d in shape if isinstance(d, int))
+    batch = [d for d in shape if isinstance(d, Batch)]
+    if len(batch) > 1:
+        raise ValueError(f"a shape may hold the batch once. Received: {format_shape(shape)}")
+    return static * batch[0] if batch else static
+
+
+def bind(shape: Sequence[Dim], n: int) -> tuple[int, ...]:
+    """The concrete shape for a batch of n samples."""
+    return tuple(d.multiple * n if isinstance(d, Batch) else d for d in shape)
+
+
+def format_shape(shape: Sequence[Dim]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """dtype and shape of a value."""
+
+    shape: Shape
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise TypeError(f"unknown dtype. Expected one of {DTYPES}. Received: {self.dtype!r}")
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def numel(self) -> Dim:
+        return numel(self.shape)
+
+    def with_shape(self, shape: Sequence[Dim]) -> TensorType:
+        return TensorType(tuple(shape), self.dtype)
+
+    def with_dtype(self, dtype: str) -> TensorType:
+        return TensorType(self.shape, dtype)
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+def broadcast_shapes(*shapes: Shape) -> Shape:
+    """numpy's broadcasting rule, with the batch equal only to the same multiple of itself or 1."""
+    rank = max(map(len, shapes))
+    out: list[Dim] = [1] * rank
+    for shape in shapes:
+        for axis, dim in enumerate(shape, rank - len(shape)):
+            if dim == 1 or dim == out[axis]:
+                continue
+            if out[axis] != 1:
+                raise ValueError(
+                    "shapes do not broadcast: " + ", ".join(format_shape(s) for s in shapes))
+            out[axis] = dim
+    return tuple(out)

@@ -1,0 +1,667 @@
+"""Variables, layers, and the nodes that calls of layers leave behind.
+
+A layer is its configuration (the arguments of its constructor), `build` (creates variables) and
+`call` (written over symbolic tensors). Calling a layer on a `KerasTensor` records a `Node` and gives
+tensors whose types come from tracing `call` once: shapes are the IR's rules, stated nowhere else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import DTYPES, Batch, TensorType
+from kcompile.keras import backend, constraints, initializers, regularizers
+from kcompile.keras.tracing import Trace
+from kcompile.keras.utils.serialization import serialize
+from kcompile_runtime.errors import (
+    InputError,
+    InputTypeError,
+    KcompileError,
+    ModelError,
+    UnsupportedError,
+    describe,
+)
+
+KerasShape = tuple[Any, ...]
+VINTAGES = ("keras2", "keras3")
+
+
+# ---------------------------------------------------------------- variables
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """A C-contiguous copy that starts at a multiple of 64 bytes, where vector loads are cheapest."""
+    room = np.empty(array.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    copy = room[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
+    np.copyto(copy, array)
+    return copy
+
+
+class Variable:
+    """A named array that outlives calls: a weight, a moving statistic, an optimizer's slot.
+
+    value: the array. It is written in place and never replaced: compiled code holds its address.
+    listeners: called after every `assign`.
+    """
+
+    def __init__(self, value: Any, name: str, trainable: bool = True, dtype: str = backend.FLOAT,
+                 regularizer: Callable[[Tensor], Tensor] | None = None,
+                 constraint: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.value = _aligned(np.asarray(value, dtype))
+        self.name = name
+        self.trainable = trainable
+        self.regularizer = regularizer
+        self.constraint = constraint
+        self.listeners: list[Callable[[], None]] = []
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype.name
+
+    def assign(self, array: Any) -> None:
+        """Write new values. Raises InputError for another shape, InputTypeError for no numbers."""
+        new = np.asarray(array)
+        if new.dtype.kind not in "fiub":
+            raise InputTypeError(describe(f"variable {self.name!r}", "numbers", str(new.dtype)))
+        if new.shape != self.shape:
+            raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}",
+                                      f"shape {new.shape}"))
+        np.copyto(self.value, new, casting="unsafe")
+        for listener in self.listeners:
+            listener()
+
+    def numpy(self) -> np.ndarray:
+        return self.value.copy()
+
+    def __tensor__(self, graph: Trace) -> Tensor:
+        return graph.read(self)
+
+    def __repr__(self) -> str:
+        return f"<Variable {self.name} {self.dtype}{list(self.shape)}>"
+
+
+# ---------------------------------------------------------------- tensors and nodes
+
+
+class KerasTensor:
+    """What Input and layers give while a model is put together: a type, and where it came from.
+
+    layer, node_index, tensor_index: output `tensor_index` of that node of the layer.
+    batch_size: the number of samples where the Input fixed it.
+    """
+
+    def __init__(self, type: TensorType, layer: Layer, node_index: int, tensor_index: int,
+                 batch_size: int | None = None) -> None:
+        self.type = type
+        self.layer = layer
+        self.node_index = node_index
+        self.tensor_index = tensor_index
+        self.batch_size = batch_size
+
+    @property
+    def history(self) -> tuple[Layer, int, int]:
+        return self.layer, self.node_index, self.tensor_index
+
+    @property
+    def node(self) -> Node:
+        return self.layer.nodes_made[self.node_index]
+
+    @property
+    def shape(self) -> KerasShape:
+        return keras_shape(self.type, self.batch_size)
+
+    _keras_shape = shape
+
+    @property
+    def dtype(self) -> str:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.type.rank
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    def __bool__(self) -> bool:
+        raise TypeError("a tensor of a model has no truth value: there is no data yet")
+
+    def __iter__(self) -> Any:
+        raise TypeError("a tensor of a model cannot be iterated over")
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor {self.name} {self.dtype}{self.shape}>"
+
+
+def keras_shape(type: TensorType, batch_size: int | None = None) -> KerasShape:
+    """A type's shape as Keras writes it: None (or the fixed size) for the batch."""
+    def dim(d: Any) -> int | None:
+        if not isinstance(d, Batch):
+            return int(d)
+        return None if batch_size is None else d.multiple * batch_size
+    return tuple(map(dim, type.shape))
+
+
+def type_of_shape(shape: Sequence[Any], dtype: str = backend.FLOAT) -> TensorType:
+    """The type of a Keras shape: its first dim is the batch. Raises UnsupportedError."""
+    if not shape or any(not is_integer(d) for d in shape[1:]):
+        raise UnsupportedError(describe(
+            "shape", "sizes that are known, but for the batch", str(tuple(shape)),
+            "Axes of varying size are not supported: give the size"))
+    return TensorType((Batch(), *map(int, shape[1:])), dtype)
+
+
+def is_integer(value: Any) -> bool:
+    """An integer in earnest: numpy's too, True and 2.0 not."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def one_or_list(values: Sequence[Any]) -> Any:
+    """Keras' way with results: the thing itself where there is one."""
+    return values[0] if len(values) == 1 else list(values)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One call of `layer`: its `index`-th. single: it was called on a tensor, not on a list.
+    arguments: the call's other arguments. Outputs are filled in when the node is made."""
+
+    layer: Layer
+    index: int
+    inputs: tuple[KerasTensor, ...]
+    single: bool
+    arguments: dict[str, Any]
+    outputs: list[KerasTensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a layer accepts as one input: a rank, and sizes of some axes (Keras' InputSpec)."""
+
+    dtype: str | None = None
+    shape: KerasShape | None = None
+    ndim: int | None = None
+    max_ndim: int | None = None
+    min_ndim: int | None = None
+    axes: dict[int, int | None] | None = None
+
+    def check(self, shape: KerasShape) -> None:
+        """Raises ModelError, which says no layer name yet."""
+        rank = len(shape)
+        ndim = len(self.shape) if self.shape else self.ndim
+        low = self.min_ndim if ndim is None else ndim
+        high = self.max_ndim if ndim is None else ndim
+        axes = dict(enumerate(self.shape)) if self.shape else self.axes or {}
+        if (low is not None and rank < low) or (high is not None and rank > high):
+            wanted = (f"an input of rank {low}" if low == high else
+                      f"an input of rank >= {low}" if high is None else
+                      f"an input of rank <= {high}")
+            raise ModelError(describe("call", wanted, f"shape {shape}, of rank {rank}"))
+        for axis, size in axes.items():
+            if size is not None and shape[axis] not in (size, None):
+                raise ModelError(describe("call", f"size {size} on axis {axis} of the input",
+                                          f"shape {shape}"))
+
+
+# ---------------------------------------------------------------- layers
+
+
+class Layer:
+    """Base of all layers.
+
+    name: default the class's name with a number. trainable: whether training changes the weights.
+    input_shape (without the batch), batch_input_shape, input_dim, input_length, batch_size, dtype:
+    the input of the first layer of a Sequential. weights: initial values. activity_regularizer: a
+    loss on the outputs, divided by the batch size. vintage: which Keras' semantics where they differ
+    ("keras2", "keras3"). Raises UnsupportedError for any other keyword.
+    """
+
+    vintage = VINTAGES[0]
+    input_spec: InputSpec | Sequence[InputSpec] | None = None
+    supports_masking = False
+
+    def __init__(self, name: str | None = None, trainable: bool = True, dtype: str | None = None,
+                 activity_regularizer: Any = None, weights: Sequence[Any] | None = None,
+                 vintage: str | None = None, **kwargs: Any) -> None:
+        self.name = _new_name(type(self)) if name is None else _checked_name(name)
+        if vintage is not None:
+            self.vintage = self.one_of("vintage", vintage, VINTAGES)
+        self.batch_input_shape = _input_shape_argument(kwargs)
+        if kwargs:
+            known = ", ".join(sorted(_parameters(type(self))))
+            raise UnsupportedError(f"{self.label}: unknown or unsupported keyword. Expected: "
+                                   f"{known}. Received: {', '.join(sorted(kwargs))}")
+        self.dtype = self.one_of("dtype", dtype or backend.FLOAT, DTYPES)
+        self.trainable = trainable
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.built = False
+        self.nodes_made: list[Node] = []
+        self._initial_weights = weights
+        self._trainable: list[Variable] = []
+        self._non_trainable: list[Variable] = []
+
+    @property
+    def label(self) -> str:
+        """How errors speak of the layer."""
+        return f"Layer {self.name!r} ({type(self).__name__})"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    # ---- for subclasses
+
+    def build(self, input_shape: Any) -> None:
+        """Create the variables. input_shape: a Keras shape, or a list of them for several inputs."""
+
+    def call(self, inputs: Any) -> Any:
+        """The outputs, as an expression over symbolic tensors."""
+        return inputs
+
+    def add_weight(self, name: str | None = None, shape: Sequence[int] | None = None,
+                   dtype: str | None = None, initializer: Any = None, regularizer: Any = None,
+                   trainable: bool = True, constraint: Any = None) -> Variable:
+        """A new variable of this layer, filled by `initializer` (default glorot_uniform)."""
+        sizes = tuple(shape or ())
+        if not isinstance(name, str) or not all(is_integer(d) and d > 0 for d in sizes):
+            raise ModelError(describe(f"{self.label}: add_weight", "a name and positive sizes",
+                                      f"name={name!r}, shape={shape}"))
+        kind = self.one_of("dtype of add_weight", dtype or backend.FLOAT,
+                           (backend.FLOAT, "int32", "uint32"))
+        fill = initializers.get("glorot_uniform" if initializer is None else initializer)
+        taken = {v.name for v in (*self._trainable, *self._non_trainable)}
+        variable = Variable(np.asarray(fill(sizes)), unique(f"{self.name}/{name}", taken), trainable,
+                            kind, regularizers.get(regularizer), constraints.get(constraint))
+        if variable.shape != sizes:
+            raise ModelError(describe(f"{self.label}: initializer of {name!r}", f"shape {sizes}",
+                                      f"shape {variable.shape}"))
+        (self._trainable if trainable else self._non_trainable).append(variable)
+        return variable
+
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """In `call`: add scalars (or tensors, which are summed) to the loss of the model."""
+        from kcompile.ir import ops
+
+        for loss in as_list(losses):
+            if not isinstance(loss, Tensor):
+                raise UnsupportedError(describe(f"{self.label}: add_loss", "a tensor computed in "
+                                                "call", repr(loss)))
+            loss.graph.losses.append(ops.reduce_sum(loss))  # type: ignore[attr-defined]
+
+    def add_update(self, variable: Variable, tensor: Tensor) -> None:
+        """In `call`: the variable's value after this call, unless the layer is frozen."""
+        graph = tensor.graph
+        assert isinstance(graph, Trace)
+        if not graph.frozen:
+            graph.update(variable, tensor)
+
+    def one_of(self, argument: str, value: Any, options: Sequence[Any]) -> Any:
+        """The value of an argument that has few. Raises ModelError naming the layer."""
+        if isinstance(value, (str, int)) and value in options:
+            return value
+        raise ModelError(describe(f"{self.label}: {argument}", "one of "
+                                  + ", ".join(map(repr, options)), repr(value)))
+
+    def positive(self, argument: str, value: Any) -> int:
+        """The value of an argument that counts something. Raises ModelError naming the layer."""
+        if is_integer(value) and value > 0:
+            return int(value)
+        raise ModelError(describe(f"{self.label}: {argument}", "a positive integer", repr(value)))
+
+    def positives(self, argument: str, value: Any, count: int) -> tuple[int, ...]:
+        """One positive integer for each of `count` axes; a single one stands for all."""
+        values = as_list(value) if isinstance(value, (list, tuple)) else [value] * count
+        if len(values) == count and all(is_integer(v) and v > 0 for v in values):
+            return tuple(map(int, values))
+        wanted = "a positive integer" + (f" or {count} of them" if count > 1 else "")
+        raise ModelError(describe(f"{self.label}: {argument}", wanted, repr(value)))
+
+    def number(self, argument: str, value: Any, low: float = -np.inf, high: float = np.inf) -> float:
+        """A finite number in [low, high). Raises ModelError naming the layer."""
+        numeric = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if numeric and np.isfinite(value) and low <= value < high:
+            return float(value)
+        bounds = "" if low == -np.inf else f" in [{low:g}, {high:g})"
+        raise ModelError(describe(f"{self.label}: {argument}", f"a number{bounds}", repr(value)))
+
+    # ---- calling
+
+    def __call__(self, inputs: Any, **arguments: Any) -> Any:
+        """On tensors of a model: record a node. On symbolic tensors, inside another layer's `call`:
+        the result. Raises ModelError, which names the layer, where shapes do not fit."""
+        flat, single = as_list(inputs), not isinstance(inputs, (list, tuple))
+        if flat and all(isinstance(x, Tensor) for x in flat):
+            self.ensure_built([x.type for x in flat], single)
+            return one_or_list(self.trace(flat, single, arguments))
+        if not flat or not all(isinstance(x, KerasTensor) for x in flat):
+            raise InputTypeError(describe(
+                self.label, "the output of Input(...) or of another layer", _describe_types(flat),
+                "Data goes into predict, fit or evaluate of a model"))
+        self._check_arguments(arguments)
+        self.ensure_built([x.type for x in flat], single,
+                          next((x.batch_size for x in flat if x.batch_size), None))
+        types = self.outline([x.type for x in flat], single, arguments)
+        return one_or_list(self._record(flat, single, arguments, types).outputs)
+
+    def _record(self, inputs: Sequence[KerasTensor], single: bool, arguments: dict[str, Any],
+                types: Sequence[TensorType]) -> Node:
+        index = len(self.nodes_made)
+        size = next((x.batch_size for x in inputs if x.batch_size), None)
+        node = Node(self, index, tuple(inputs), single, arguments)
+        node.outputs.extend(KerasTensor(t, self, index, i, size) for i, t in enumerate(types))
+        self.nodes_made.append(node)
+        return node
+
+    def _check_arguments(self, arguments: dict[str, Any]) -> None:
+        known = {*inspect.signature(self.call).parameters, "training"}
+        for name, value in arguments.items():
+            if name not in known or isinstance(value, KerasTensor):
+                raise UnsupportedError(describe(f"{self.label}: call", "arguments among "
+                                                + ", ".join(sorted(known)), f"{name}={value!r}"))
+
+    def ensure_built(self, types: Sequence[TensorType], single: bool,
+                     batch_size: int | None = None) -> None:
+        """Check the inputs against `input_spec`, and create the variables on the first call."""
+        shapes = [keras_shape(t, batch_size) for t in types]
+        with self.named_errors():
+            if not self.built:
+                self.build(shapes[0] if single else shapes)
+                self.built = True
+            for spec, shape in zip(as_list(self.input_spec), shapes):
+                if spec is not None:
+                    spec.check(shape)
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self._initial_weights = None
+
+    def outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
+                ) -> list[TensorType]:
+        """The types of the outputs, by tracing `call` into a graph that is thrown away."""
+        scratch = Trace("outline")
+        inputs = [Tensor(scratch, scratch.input(f"x{i}", t)) for i, t in enumerate(types)]
+        return [y.type for y in self.trace(inputs, single, arguments)]
+
+    def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any]
+              ) -> list[Tensor]:
+        """Run `call` in the graph of the inputs; activity regularisation goes to its losses."""
+        graph = inputs[0].graph
+        assert isinstance(graph, Trace)
+        given = dict(arguments)
+        with self.named_errors(), graph.mode(given.pop("training", None), not self.trainable):
+            if "training" in inspect.signature(self.call).parameters:
+                given["training"] = graph.training
+            outputs = as_list(self.call(inputs[0] if single else list(inputs), **given))
+            if not outputs or not all(isinstance(y, Tensor) for y in outputs):
+                raise InputTypeError(describe("call", "to return a tensor or a list of tensors",
+                                              _describe_types(outputs)))
+            if self.activity_regularizer is not None:
+                self._regularize(graph, outputs)
+        return outputs
+
+    def _regularize(self, graph: Trace, outputs: Sequence[Tensor]) -> None:
+        """Keras 2.3 and later divide by the batch size."""
+        from kcompile.ir import ops
+
+        for output in outputs:
+            penalty = self.activity_regularizer(output)
+            graph.losses.append(penalty / ops.count(output, [0]))
+
+    @contextmanager
+    def named_errors(self) -> Iterator[None]:
+        """Errors raised inside name this layer (the innermost one, where layers are nested)."""
+        try:
+            yield
+        except KcompileError as error:
+            if str(error).startswith(("Layer ", "Model ")):
+                raise
+            raise type(error)(f"{self.label}: {error}") from error
+        except ValueError as error:
+            raise ModelError(f"{self.label}: {error}") from error
+        except TypeError as error:
+            raise InputTypeError(f"{self.label}: {error}") from error
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Keras shape(s) of the output for Keras shape(s) of the input; builds nothing."""
+        single = not input_shape or not isinstance(input_shape[0], (list, tuple))
+        shapes = [input_shape] if single else list(input_shape)
+        types = [type_of_shape(s) for s in shapes]
+        layer = self
+        if not self.built:
+            state = np.random.get_state()  # the copy's initial values must not move the seeds
+            layer = type(self).from_config(self.get_config())
+            layer.ensure_built(types, single)
+            np.random.set_state(state)
+        return one_or_list([keras_shape(t) for t in layer.outline(types, single, {})])
+
+    # ---- weights
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        return list(self._trainable) if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        return [*([] if self.trainable else self._trainable), *self._non_trainable]
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The trainable ones first."""
+        return self.trainable_weights + self.non_trainable_weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Write all weights, in the order of `get_weights`, or none. Raises InputError."""
+        variables, arrays = self.weights, [np.asarray(w) for w in weights]
+        if len(arrays) != len(variables):
+            remedy = "" if self.built else "It has none before it is built: give it an input shape"
+            raise InputError(describe(f"{self.label}: set_weights", f"{len(variables)} arrays",
+                                      f"{len(arrays)}", remedy))
+        for variable, array in zip(variables, arrays):
+            if array.shape != variable.shape:
+                raise InputError(describe(f"{self.label}: set_weights", f"shape {variable.shape} "
+                                          f"for {variable.name!r}", f"shape {array.shape}"))
+        for variable, array in zip(variables, arrays):
+            variable.assign(array)
+
+    def count_params(self) -> int:
+        """The number of elements of all weights. Raises ModelError before the layer is built."""
+        if not self.built:
+            raise ModelError(f"{self.label}: count_params: the layer has no weights yet. Call it on "
+                             "an input, or give it an input_shape in a Sequential")
+        return sum(v.value.size for v in self.weights)
+
+    # ---- configuration
+
+    def get_config(self) -> dict[str, Any]:
+        """What `from_config` needs: the constructor's arguments, made of what JSON can hold.
+
+        Every argument that the layer keeps in an attribute of the same name is included, so layers
+        need not write this method.
+        """
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable,
+                                  "dtype": self.dtype}
+        if self.batch_input_shape is not None:
+            config["batch_input_shape"] = list(self.batch_input_shape)
+        if self.vintage != VINTAGES[0]:
+            config["vintage"] = self.vintage
+        if self.activity_regularizer is not None:
+            config["activity_regularizer"] = serialize(self.activity_regularizer)
+        kept = vars(self)
+        config.update((name, serialize(kept[name])) for name in _parameters(type(self), Layer)
+                      if name in kept and name not in config)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        return cls(**config)
+
+    # ---- nodes, as Keras shows them
+
+    def get_input_at(self, node_index: int) -> Any:
+        return self._at(node_index, "input")
+
+    def get_output_at(self, node_index: int) -> Any:
+        return self._at(node_index, "output")
+
+    def get_input_shape_at(self, node_index: int) -> Any:
+        return _shapes(self._at(node_index, "input shape"))
+
+    def get_output_shape_at(self, node_index: int) -> Any:
+        return _shapes(self._at(node_index, "output shape"))
+
+    @property
+    def input(self) -> Any:
+        return self.get_input_at(self._only("input"))
+
+    @property
+    def output(self) -> Any:
+        return self.get_output_at(self._only("output"))
+
+    @property
+    def input_shape(self) -> Any:
+        return self._common("input_shape", self.get_input_shape_at)
+
+    @property
+    def output_shape(self) -> Any:
+        return self._common("output_shape", self.get_output_shape_at)
+
+    def _at(self, index: int, what: str) -> Any:
+        if not self.nodes_made:
+            raise RuntimeError(f"{self.label} was never called, and so has no {what}")
+        if not -len(self.nodes_made) <= index < len(self.nodes_made):
+            raise ModelError(describe(f"{self.label}: {what} at a node", f"an index below "
+                                      f"{len(self.nodes_made)}", str(index)))
+        node = self.nodes_made[index]
+        if what.startswith("output"):
+            return one_or_list(node.outputs)
+        # An Input is its own input, as Keras has it
+        return one_or_list(node.inputs or node.outputs)
+
+    def _only(self, what: str) -> int:
+        if len(self.nodes_made) > 1:
+            raise AttributeError(f"{self.label} was called {len(self.nodes_made)} times, so it has "
+                                 f"no single {what}. Use get_{what}_at(node_index)")
+        if not self.nodes_made:
+            raise AttributeError(f"{self.label} was never called, and so has no {what}")
+        return 0
+
+    def _common(self, what: str, at: Callable[[int], Any]) -> Any:
+        if not self.nodes_made:
+            raise AttributeError(f"{self.label} was never called, and so has no {what}")
+        found = [at(i) for i in range(len(self.nodes_made))]
+        if any(shape != found[0] for shape in found):
+            raise AttributeError(f"{self.label} has nodes with different {what}s. Use "
+                                 f"get_{what}_at(node_index)")
+        return found[0]
+
+
+def _shapes(tensors: Any) -> Any:
+    return one_or_list([x.shape for x in as_list(tensors)])
+
+
+def _parameters(cls: type, stop: type = object) -> dict[str, None]:
+    """Names of the constructor arguments of a class and of its bases below `stop`, in order."""
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if base is stop or base is object:
+            break
+        if "__init__" in vars(base):
+            names.update((p.name, None) for p in inspect.signature(base.__init__).parameters.values()
+                         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")
+    return names
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name, or the name with the first number that makes it new."""
+    number, found = 0, name
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found
+
+
+def _new_name(cls: type) -> str:
+    prefix = backend.snake_case(cls.__name__)
+    return f"{prefix}_{backend.get_uid(prefix)}"
+
+
+def _checked_name(name: Any) -> str:
+    if isinstance(name, str) and name:
+        return name
+    raise ModelError(describe("the name of a layer", "text", repr(name)))
+
+
+def _input_shape_argument(kwargs: dict[str, Any]) -> KerasShape | None:
+    """Take the ways to state the first layer's input out of kwargs: a shape with the batch."""
+    batch = kwargs.pop("batch_size", None)
+    dim, length = kwargs.pop("input_dim", None), kwargs.pop("input_length", None)
+    shape = kwargs.pop("input_shape", None)
+    full = kwargs.pop("batch_input_shape", None)
+    if shape is None and dim is not None:
+        shape = (dim,) if length is None else (length, dim)
+    if full is None and shape is None:
+        return None
+    given = full if full is not None else (batch, *(shape if isinstance(shape, (list, tuple))
+                                                    else [shape]))
+    if not isinstance(given, (list, tuple)) or not given or any(
+            d is not None and not (is_integer(d) and d > 0) for d in given):
+        raise ModelError(describe("input_shape", "positive sizes", str(given)))
+    return tuple(None if d is None else int(d) for d in given)
+
+
+def _describe_types(values: Sequence[Any]) -> str:
+    return ", ".join(type(v).__name__ for v in values) or "nothing"
+
+
+# ---------------------------------------------------------------- inputs
+
+
+class InputLayer(Layer):
+    """The entry of a model: a node without inputs. Made by `Input`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        if kwargs.pop("sparse", False) or kwargs.pop("input_tensor", None) is not None:
+            raise UnsupportedError("InputLayer: sparse inputs and input_tensor are not supported")
+        super().__init__(**{"name": f"input_{backend.get_uid('input')}", **kwargs}
+                         if kwargs.get("name") is None else kwargs)
+        if self.batch_input_shape is None:
+            raise ModelError(f"{self.label}: expected input_shape or batch_input_shape. "
+                             "Received: neither")
+        self.built = True
+        with self.named_errors():
+            self._record((), True, {}, [type_of_shape(self.batch_input_shape, self.dtype)])
+        self.nodes_made[0].outputs[0].batch_size = self.batch_input_shape[0]
+
+
+def Input(shape: Sequence[int] | None = None, batch_shape: Sequence[Any] | None = None,
+          name: str | None = None, dtype: str | None = None, sparse: bool = False,
+          tensor: Any = None, batch_size: int | None = None) -> Any:
+    """The input of a functional model: a tensor of `shape`, which leaves the batch out.
+
+    batch_shape: the shape with the batch (None: any). Raises ModelError without a shape, and
+    UnsupportedError for sparse and tensor, and for sizes that are not known.
+    """
+    if shape is None and batch_shape is None:
+        raise ModelError("Input: expected shape=(...) or batch_shape=(None, ...). Received: neither")
+    full = batch_shape if batch_shape is not None else (batch_size, *as_list(shape))
+    layer = InputLayer(batch_input_shape=full, dtype=dtype, sparse=sparse, input_tensor=tensor,
+                       name=name)
+    return layer.output

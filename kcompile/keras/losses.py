@@ -1,0 +1,339 @@
+"""Losses: written over ops on symbolic tensors, so that they differentiate and compile as layers do.
+
+A loss function takes y_true and y_pred of shape [n, ..., d] and leaves one number for each sample (and
+each position of the axes between): [n, ...]. Labels of another dtype are cast to that of y_pred. A
+`Loss` object adds the reduction. Formulas are those of `keras/losses.py` in Keras 2.3; Keras 3 has the
+same values. Crossentropies of probabilities clip at 1e-7, as Keras does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor, as_tensor
+
+EPSILON = 1e-7  # K.epsilon()
+
+LossFunction = Callable[[Any, Any], Tensor]
+
+
+def _like(y_true: Any, y_pred: Tensor) -> Tensor:
+    return ops.cast(as_tensor(y_pred.graph, y_true), y_pred.dtype)
+
+
+# ---------------------------------------------------------------- regression
+
+
+def mean_squared_error(y_true: Any, y_pred: Tensor) -> Tensor:
+    """mean((y_pred - y_true)^2)"""
+    return ops.reduce_mean(ops.square(y_pred - _like(y_true, y_pred)), -1)
+
+
+def mean_absolute_error(y_true: Any, y_pred: Tensor) -> Tensor:
+    """mean(|y_pred - y_true|)"""
+    return ops.reduce_mean(ops.abs(y_pred - _like(y_true, y_pred)), -1)
+
+
+def mean_absolute_percentage_error(y_true: Any, y_pred: Tensor) -> Tensor:
+    """100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))"""
+    y_true = _like(y_true, y_pred)
+    share = ops.abs((y_true - y_pred) / ops.maximum(ops.abs(y_true), EPSILON))
+    return ops.reduce_mean(share, -1) * 100.0
+
+
+def mean_squared_logarithmic_error(y_true: Any, y_pred: Tensor) -> Tensor:
+    """mean((log(y_pred + 1) - log(y_true + 1))^2), both at least 1e-7."""
+    y_true = _like(y_true, y_pred)
+    first, second = (ops.log(ops.maximum(y, EPSILON) + 1.0) for y in (y_pred, y_true))
+    return ops.reduce_mean(ops.square(first - second), -1)
+
+
+def logcosh(y_true: Any, y_pred: Tensor) -> Tensor:
+    """mean(log(cosh(y_pred - y_true))), without overflow."""
+    x = y_pred - _like(y_true, y_pred)
+    return ops.reduce_mean(x + ops.softplus(x * -2.0) - math.log(2.0), -1)
+
+
+def huber_loss(y_true: Any, y_pred: Tensor, delta: float = 1.0) -> Tensor:
+    """mean of e^2 / 2 where |e| <= delta, and delta |e| - delta^2 / 2 elsewhere."""
+    error = ops.abs(y_pred - _like(y_true, y_pred))
+    near = ops.minimum(error, delta)
+    return ops.reduce_mean(ops.square(near) * 0.5 + (error - near) * delta, -1)
+
+
+def poisson(y_true: Any, y_pred: Tensor) -> Tensor:
+    """mean(y_pred - y_true log(y_pred + 1e-7))"""
+    return ops.reduce_mean(y_pred - _like(y_true, y_pred) * ops.log(y_pred + EPSILON), -1)
+
+
+def cosine_proximity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
+    """Minus the cosine of the angle between y_true and y_pred."""
+    first, second = (y * ops.rsqrt(ops.maximum(ops.reduce_sum(ops.square(y), axis, True), 1e-12))
+                     for y in (_like(y_true, y_pred), y_pred))
+    return -ops.reduce_sum(first * second, axis)
+
+
+# ---------------------------------------------------------------- margins
+
+
+def _signed(y_true: Any, y_pred: Tensor) -> Tensor:
+    """Labels as -1 and 1: labels of 0 and 1 are converted when the whole batch holds no other."""
+    y_true = _like(y_true, y_pred)
+    binary = ops.logical_or(ops.equal(y_true, 0.0), ops.equal(y_true, 1.0))
+    every = ops.reduce_min(ops.cast(binary, y_pred.dtype))
+    return ops.select(every > 0.5, y_true * 2.0 - 1.0, y_true)
+
+
+def hinge(y_true: Any, y_pred: Tensor) -> Tensor:
+    """mean(max(1 - y_true y_pred, 0)), for labels of -1 and 1 (or 0 and 1)."""
+    return ops.reduce_mean(ops.maximum(1.0 - _signed(y_true, y_pred) * y_pred, 0.0), -1)
+
+
+def squared_hinge(y_true: Any, y_pred: Tensor) -> Tensor:
+    """mean(max(1 - y_true y_pred, 0)^2), for labels of -1 and 1 (or 0 and 1)."""
+    margin = ops.maximum(1.0 - _signed(y_true, y_pred) * y_pred, 0.0)
+    return ops.reduce_mean(ops.square(margin), -1)
+
+
+def categorical_hinge(y_true: Any, y_pred: Tensor) -> Tensor:
+    """max(0, 1 + the largest score of another class - the score of the class)."""
+    y_true = _like(y_true, y_pred)
+    score = ops.reduce_sum(y_true * y_pred, -1)
+    other = ops.reduce_max((1.0 - y_true) * y_pred, -1)
+    return ops.maximum(other - score + 1.0, 0.0)
+
+
+# ---------------------------------------------------------------- crossentropies
+
+
+def _log_probabilities(y_pred: Tensor, from_logits: bool, axis: int = -1) -> Tensor:
+    """log p: of logits exactly; of probabilities brought to sum 1 and clipped, as Keras has it."""
+    if from_logits:
+        return ops.log_softmax(y_pred, axis)
+    share = y_pred / ops.reduce_sum(y_pred, axis, keepdims=True)
+    return ops.log(ops.clip(share, EPSILON, 1.0 - EPSILON))
+
+
+def categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
+                             label_smoothing: float = 0.0) -> Tensor:
+    """-sum(y_true log(p)): y_true one-hot (or any distribution), y_pred probabilities or logits."""
+    y_true = _like(y_true, y_pred)
+    if label_smoothing:
+        y_true = y_true * (1.0 - label_smoothing) + label_smoothing / _classes(y_pred)
+    return -ops.reduce_sum(y_true * _log_probabilities(y_pred, from_logits), -1)
+
+
+def _classes(y_pred: Tensor) -> int:
+    classes = y_pred.shape[-1]
+    if not isinstance(classes, int):
+        raise ValueError(f"the classes lie on the last axis. Received: {y_pred.type}")
+    return classes
+
+
+def indices(y_true: Any, y_pred: Tensor) -> Tensor:
+    """Class numbers [n, ...] or [n, ..., 1], whole numbers of any dtype, as int32 [n, ...]."""
+    y_true = as_tensor(y_pred.graph, y_true)
+    return ops.reshape(ops.cast(y_true, "int32"), y_pred.shape[:-1])
+
+
+def sparse_categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
+                                    axis: int = -1) -> Tensor:
+    """-log(p[y_true]): y_true holds class numbers, [n, ...] or [n, ..., 1]."""
+    if axis not in (-1, y_pred.rank - 1):
+        raise ValueError("sparse_categorical_crossentropy: the classes must lie on the last axis. "
+                         f"Received: axis={axis}")
+    chosen = ops.one_hot(indices(y_true, y_pred), _classes(y_pred), y_pred.dtype)
+    return -ops.reduce_sum(chosen * _log_probabilities(y_pred, from_logits), -1)
+
+
+def binary_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
+                        label_smoothing: float = 0.0) -> Tensor:
+    """mean(-t log(p) - (1 - t) log(1 - p)): y_pred probabilities or logits."""
+    y_true = _like(y_true, y_pred)
+    if label_smoothing:
+        y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    if from_logits:
+        each = y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred)
+    else:
+        p = ops.clip(y_pred, EPSILON, 1.0 - EPSILON)
+        each = -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
+    return ops.reduce_mean(each, -1)
+
+
+def kullback_leibler_divergence(y_true: Any, y_pred: Tensor) -> Tensor:
+    """sum(t log(t / p)), both clipped to [1e-7, 1]."""
+    first, second = (ops.clip(y, EPSILON, 1.0) for y in (_like(y_true, y_pred), y_pred))
+    return ops.reduce_sum(first * ops.log(first / second), -1)
+
+
+# ---------------------------------------------------------------- objects
+
+
+class Loss:
+    """A loss with its reduction over the batch: "sum_over_batch_size" (the mean) or "sum".
+
+    Subclasses define `call(y_true, y_pred)`, one number for each sample.
+    """
+
+    def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
+        reduction = "sum_over_batch_size" if reduction == "auto" else reduction
+        if reduction not in ("sum_over_batch_size", "sum", "none"):
+            raise ValueError(f"{type(self).__name__}: reduction must be 'sum_over_batch_size', "
+                             f"'sum' or 'none'. Received: {reduction!r}")
+        self.reduction = reduction
+        self.name = name or type(self).__name__
+
+    def call(self, y_true: Any, y_pred: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
+
+    def __call__(self, y_true: Any, y_pred: Tensor, sample_weight: Any = None) -> Tensor:
+        """The reduced loss; sample_weight broadcasts to the losses of the samples."""
+        each = self.call(y_true, y_pred)
+        if sample_weight is not None:
+            each = each * _like(sample_weight, each)
+        if self.reduction == "none":
+            return each
+        return ops.reduce_sum(each) if self.reduction == "sum" else ops.reduce_mean(each)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"reduction": self.reduction, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Loss:
+        return cls(**config)
+
+
+class FunctionLoss(Loss):
+    """A loss made of a function of (y_true, y_pred, **arguments)."""
+
+    def __init__(self, function: LossFunction, reduction: str = "sum_over_batch_size",
+                 name: str | None = None, **arguments: Any) -> None:
+        super().__init__(reduction, name or getattr(function, "__name__", type(function).__name__))
+        self.function = function
+        self.arguments = arguments
+
+    def call(self, y_true: Any, y_pred: Tensor) -> Tensor:
+        return self.function(y_true, y_pred, **self.arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.arguments}
+
+
+def _class(name: str, function: Callable[..., Tensor]) -> type[FunctionLoss]:
+    """The class of a loss function; its constructor takes the function's options by name."""
+    options = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+               for p in list(inspect.signature(function).parameters.values())[2:]]
+    allowed = {p.name for p in options}
+
+    def __init__(self: FunctionLoss, *, reduction: str = "sum_over_batch_size",
+                 name: str | None = function.__name__, **arguments: Any) -> None:
+        unknown = set(arguments) - allowed
+        if unknown:
+            raise TypeError(f"{type(self).__name__}: unknown arguments {sorted(unknown)}. "
+                            f"Expected any of {sorted(allowed | {'reduction', 'name'})}")
+        FunctionLoss.__init__(self, function, reduction, name, **arguments)
+
+    return type(name, (FunctionLoss,), {"__init__": __init__, "__doc__": function.__doc__,
+                                        "__module__": __name__})
+
+
+MeanSquaredError = _class("MeanSquaredError", mean_squared_error)
+MeanAbsoluteError = _class("MeanAbsoluteError", mean_absolute_error)
+MeanAbsolutePercentageError = _class("MeanAbsolutePercentageError", mean_absolute_percentage_error)
+MeanSquaredLogarithmicError = _class("MeanSquaredLogarithmicError", mean_squared_logarithmic_error)
+BinaryCrossentropy = _class("BinaryCrossentropy", binary_crossentropy)
+CategoricalCrossentropy = _class("CategoricalCrossentropy", categorical_crossentropy)
+SparseCategoricalCrossentropy = _class(
+    "SparseCategoricalCrossentropy", sparse_categorical_crossentropy)
+Hinge = _class("Hinge", hinge)
+SquaredHinge = _class("SquaredHinge", squared_hinge)
+CategoricalHinge = _class("CategoricalHinge", categorical_hinge)
+Poisson = _class("Poisson", poisson)
+LogCosh = _class("LogCosh", logcosh)
+KLDivergence = _class("KLDivergence", kullback_leibler_divergence)
+Huber = _class("Huber", huber_loss)
+CosineSimilarity = _class("CosineSimilarity", cosine_proximity)
+
+mse = MSE = mean_squared_error
+mae = MAE = mean_absolute_error
+mape = MAPE = mean_absolute_percentage_error
+msle = MSLE = mean_squared_logarithmic_error
+kld = KLD = kl_divergence = kullback_leibler_divergence
+cosine = cosine_similarity = cosine_proximity
+log_cosh = logcosh
+huber = huber_loss
+bce = BCE = binary_crossentropy
+
+FUNCTIONS: dict[str, LossFunction] = {
+    f.__name__: f for f in (
+        mean_squared_error, mean_absolute_error, mean_absolute_percentage_error,
+        mean_squared_logarithmic_error, logcosh, huber_loss, poisson, cosine_proximity, hinge,
+        squared_hinge, categorical_hinge, categorical_crossentropy,
+        sparse_categorical_crossentropy, binary_crossentropy, kullback_leibler_divergence)}
+ALIASES: dict[str, LossFunction] = {
+    "mse": mse, "MSE": mse, "mae": mae, "MAE": mae, "mape": mape, "MAPE": mape, "msle": msle,
+    "MSLE": msle, "kld": kld, "KLD": kld, "kl_divergence": kld, "cosine": cosine,
+    "cosine_similarity": cosine, "log_cosh": logcosh, "huber": huber_loss, "bce": bce, "BCE": bce}
+CLASSES: dict[str, type[FunctionLoss]] = {
+    c.__name__: c for c in (
+        MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError,
+        MeanSquaredLogarithmicError, BinaryCrossentropy, CategoricalCrossentropy,
+        SparseCategoricalCrossentropy, Hinge, SquaredHinge, CategoricalHinge, Poisson, LogCosh,
+        KLDivergence, Huber, CosineSimilarity)}
+
+
+def serialize(loss: Any) -> Any:
+    """A function's name, or {"class_name", "config"} of an object."""
+    if isinstance(loss, Loss):
+        return {"class_name": type(loss).__name__, "config": loss.get_config()}
+    return loss.__name__
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The inverse of `serialize`. Raises ValueError for an unknown name."""
+    custom = custom_objects or {}
+    if isinstance(config, Mapping):
+        name = config["class_name"]
+        found = custom.get(name, CLASSES.get(name))
+        if found is None:
+            raise _unknown(name)
+        return found.from_config(config["config"])
+    found = custom.get(config, FUNCTIONS.get(config, ALIASES.get(config)))
+    if found is not None:
+        return found
+    if config in CLASSES:
+        return CLASSES[config]()
+    raise _unknown(config)
+
+
+def _unknown(name: Any) -> ValueError:
+    return ValueError(f"unknown loss. Expected one of {', '.join(FUNCTIONS)}, a Loss, or a function "
+                      f"of (y_true, y_pred). Received: {name!r}")
+
+
+def get(identifier: Any) -> Any:
+    """A loss by name, config, class, function or object: a function or a `Loss`; None stays None."""
+    if identifier is None or isinstance(identifier, Loss):
+        return identifier
+    if isinstance(identifier, (str, Mapping)):
+        return deserialize(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Loss):
+        return identifier()
+    if callable(identifier):
+        return identifier
+    raise _unknown(identifier)
+
+
+def as_loss(identifier: Any) -> Loss | None:
+    """The same as an object with a reduction."""
+    found = get(identifier)
+    return found if found is None or isinstance(found, Loss) else FunctionLoss(found)
+
+
+def base_function(loss: Any) -> Any:
+    """The function below a loss: what tells sparse from dense labels, and picks the accuracy."""
+    return loss.function if isinstance(loss, FunctionLoss) else loss

@@ -1,0 +1,493 @@
+"""Optimizers: update formulas written in graph ops; state in variables.
+
+Enters: gradients of the trainable variables in a graph being traced. Leaves: the new values of the
+variables, and updates of the optimizer's own state (slots, iterations) on the graph. Formulas are those
+of `keras/optimizers.py` in Keras 2.3; where Keras 3 differs (where epsilon stands, how norms are clipped)
+the vintage of the model decides. The learning rate is a variable, so that callbacks set it without a new
+compilation; every other option is a constant of the compiled step, and setting one drops that step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras.engine import Variable
+
+EPSILON = 1e-7
+Slots = dict[str, Tensor]
+
+# Options of Keras 3's optimizers, with the values at which they do nothing.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "weight_decay": (None, 0, False), "use_ema": (None, False),
+    "ema_overwrite_frequency": (None,), "loss_scale_factor": (None, 1.0),
+    "gradient_accumulation_steps": (None, 1), "jit_compile": (None, False, True),
+    "is_legacy_optimizer": (None, False, True)}
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What an update needs besides gradient and slots: the decayed learning rate, and t = 1, 2, ...
+    (float32 scalars), and the vintage."""
+
+    rate: Tensor
+    t: Tensor
+    vintage: str
+
+
+def _power_gap(beta: float, t: Tensor) -> Tensor:
+    """1 - beta^t, by expm1: beta^t near 1 would lose the difference. beta as Keras rounds it."""
+    logarithm = math.log(max(float(np.float32(beta)), 1e-30))
+    return -ops.expm1(t * logarithm)
+
+
+class Optimizer:
+    """Base of all optimizers.
+
+    lr (also learning_rate): positive float. decay: the rate is divided by 1 + decay * iterations.
+    clipnorm: largest norm, of all gradients together (Keras 2) or of each (Keras 3); global_clipnorm: of
+    all together. clipvalue: gradients are limited to [-clipvalue, clipvalue].
+
+    Subclasses list their options in `options` and slots in `slots()`, and define `update`.
+    """
+
+    options: tuple[str, ...] = ()
+    shared = ("decay", "clipnorm", "clipvalue", "global_clipnorm")
+
+    def __init__(self, lr: Any, decay: float = 0.0, clipnorm: float | None = None,
+                 clipvalue: float | None = None, global_clipnorm: float | None = None,
+                 name: str | None = None, **unknown: Any) -> None:
+        kind = type(self).__name__
+        unknown.pop("ema_momentum", None)
+        for key, value in unknown.items():
+            if key not in NEUTRAL or value not in NEUTRAL[key]:
+                raise TypeError(f"{kind}: the argument {key!r} is not supported. "
+                                f"Received: {key}={value!r}. Remove it")
+        for key, value in (("decay", decay), ("clipnorm", clipnorm), ("clipvalue", clipvalue),
+                           ("global_clipnorm", global_clipnorm)):
+            if value is not None and not value >= 0:
+                raise ValueError(f"{kind}: {key} must not be negative. Received: {value!r}")
+        self.listeners: list[Callable[[], None]] = []
+        self.name = name or kind
+        self.iterations = Variable(f"training/{kind}/iterations", (), "int64", trainable=False)
+        self.learning_rate_variable = Variable(
+            f"training/{kind}/learning_rate", (), "float32", trainable=False)
+        self.lr = lr
+        self.decay = decay
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self._slots: dict[int, dict[str, Variable]] = {}
+        self._variables: list[Variable] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name in self.options or name in self.shared:
+            for listener in self.listeners:
+                listener()
+
+    # ---- the learning rate
+
+    @property
+    def lr(self) -> Variable:
+        """The learning rate, a variable; `optimizer.lr = 0.1` sets its value."""
+        return self.learning_rate_variable
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        kind = type(self).__name__
+        if callable(value) or hasattr(value, "get_config"):
+            raise TypeError(f"{kind}: the learning rate must be a number. Received: {value!r}. For a "
+                            "schedule use callbacks.LearningRateScheduler")
+        value = float(np.asarray(getattr(value, "value", value)))
+        if not value >= 0:
+            raise ValueError(f"{kind}: the learning rate must not be negative. Received: {value!r}")
+        self.learning_rate_variable.assign(np.float32(value))
+
+    learning_rate = lr
+
+    # ---- state
+
+    def slots(self) -> tuple[str, ...]:
+        """Names of the arrays kept for each variable."""
+        return ()
+
+    def initial(self, slot: str) -> float:
+        """The value a slot starts with."""
+        return 0.0
+
+    def state(self) -> list[Variable]:
+        """State kept once, besides iterations and the learning rate."""
+        return []
+
+    def build(self, variables: Sequence[Variable]) -> None:
+        """Create the slots of variables that have none yet."""
+        self._variables = list(variables)
+        for variable in variables:
+            known = self._slots.setdefault(id(variable), {})
+            for slot in self.slots():
+                if slot not in known:
+                    name = f"training/{type(self).__name__}/{variable.name}/{slot}"
+                    known[slot] = Variable(name, variable.shape, variable.dtype, trainable=False)
+                    known[slot].assign(np.full(variable.shape, self.initial(slot), variable.dtype))
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The state in Keras 2's order: iterations, shared state, then slot by slot over variables."""
+        return [self.iterations, *self.state(),
+                *(self._slots[id(v)][slot] for slot in self.slots() for v in self._variables)]
+
+    variables = weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        return [w.numpy() for w in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Set the state. Raises ValueError when the number or a shape differs."""
+        have = self.weights
+        if len(weights) != len(have):
+            raise ValueError(f"{type(self).__name__}.set_weights: expected {len(have)} arrays. "
+                             f"Received: {len(weights)}. An optimizer has its slots once the model is "
+                             "compiled (or after optimizer.build(model.trainable_weights))")
+        for variable, value in zip(have, weights):
+            variable.assign(value)
+
+    # ---- the graph
+
+    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+               ) -> tuple[Tensor, Slots]:
+        """The new value of a variable p with gradient g, and its new slots."""
+        raise NotImplementedError
+
+    def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
+        """What all updates share; computed once a step. May update `state` on the graph."""
+        return (at.rate,)
+
+    def apply(self, graph: Any, gradients: Sequence[tuple[Variable, Tensor]], vintage: str
+              ) -> list[Tensor]:
+        """One step: new values of the variables, in order. Slots, state and iterations are updated
+        on the graph."""
+        self.build([v for v, _ in gradients])
+        iterations = self.iterations.__tensor__(graph)
+        done = ops.cast(iterations, "float32")
+        rate = self.learning_rate_variable.__tensor__(graph)
+        if self.decay:
+            rate = rate / (done * self.decay + 1.0)
+        at = Moment(rate, done + 1.0, vintage)
+        scalars = self.scalars(graph, at)
+        clipped = self.clip([g for _, g in gradients], vintage)
+        values = []
+        for (variable, _), g in zip(gradients, clipped):
+            known = self._slots[id(variable)]
+            value, slots = self.update(variable.__tensor__(graph), g,
+                                       {k: v.__tensor__(graph) for k, v in known.items()},
+                                       scalars, at)
+            values.append(value)
+            for slot, new in slots.items():
+                graph.updates[known[slot].name] = new.value
+        graph.updates[self.iterations.name] = (iterations + ops.constant(graph, 1, "int64")).value
+        return values
+
+    def clip(self, gradients: Sequence[Tensor], vintage: str) -> list[Tensor]:
+        """Gradients limited by norm, then by value."""
+        result = list(gradients)
+        together = self.clipnorm if vintage == "keras2" else self.global_clipnorm
+        if vintage == "keras2" and self.global_clipnorm:
+            together = min(self.global_clipnorm, self.clipnorm or math.inf)
+        if together:
+            total = _square_sum(result[0])
+            for g in result[1:]:
+                total = total + _square_sum(g)
+            result = [_limit(g, total, together) for g in result]
+        elif self.clipnorm and vintage == "keras3":
+            result = [_limit(g, _square_sum(g), self.clipnorm) for g in result]
+        if self.clipvalue:
+            result = [ops.clip(g, -self.clipvalue, self.clipvalue) for g in result]
+        return result
+
+    # ---- configuration
+
+    def get_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "name": self.name, "learning_rate": float(self.learning_rate_variable.value)}
+        config.update((key, getattr(self, key)) for key in (*self.options, "decay"))
+        for key in ("clipnorm", "clipvalue", "global_clipnorm"):
+            if getattr(self, key) is not None:
+                config[key] = getattr(self, key)
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Optimizer:
+        """An optimizer from its configuration; `lr` and `learning_rate` mean the same."""
+        return cls(**config)
+
+
+def _square_sum(g: Tensor) -> Tensor:
+    return ops.reduce_sum(ops.square(g))
+
+
+def _limit(g: Tensor, square_sum: Tensor, norm: float) -> Tensor:
+    """g scaled so that the norm is at most `norm`."""
+    return g * (norm / ops.maximum(ops.sqrt(square_sum), norm))
+
+
+def _rate(kind: str, default: float, lr: Any, options: dict[str, Any]) -> Any:
+    """The learning rate under either of its names."""
+    if "learning_rate" in options:
+        if lr is not None:
+            raise TypeError(f"{kind}: give lr or learning_rate, not both")
+        lr = options.pop("learning_rate")
+    return default if lr is None else lr
+
+
+def _epsilon(epsilon: float | None) -> float:
+    return EPSILON if epsilon is None else epsilon
+
+
+class SGD(Optimizer):
+    """v = momentum v - rate g; p = p + v, or with nesterov p + momentum v - rate g."""
+
+    options = ("momentum", "nesterov")
+
+    def __init__(self, lr: Any = None, momentum: float = 0.0, *, nesterov: bool = False,
+                 **options: Any) -> None:
+        lr = _rate("SGD", 0.01, lr, options)
+        super().__init__(lr, **options)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"SGD: momentum must lie in [0, 1]. Received: {momentum!r}")
+        self.momentum = momentum
+        self.nesterov = nesterov
+
+    def slots(self) -> tuple[str, ...]:
+        return ("momentum",) if self.momentum else ()
+
+    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+               ) -> tuple[Tensor, Slots]:
+        move = g * scalars[0]
+        if not self.momentum:
+            return p - move, {}
+        velocity = slots["momentum"] * self.momentum - move
+        step = velocity * self.momentum - move if self.nesterov else velocity
+        return p + step, {"momentum": velocity}
+
+
+class RMSprop(Optimizer):
+    """a = rho a + (1 - rho) g^2; p = p - rate g / (sqrt(a) + epsilon). Keras 3: / sqrt(a + epsilon)."""
+
+    options = ("rho", "epsilon")
+
+    def __init__(self, lr: Any = None, rho: float = 0.9, *, epsilon: float | None = None,
+                 **options: Any) -> None:
+        lr = _rate("RMSprop", 0.001, lr, options)
+        for key in ("momentum", "centered"):
+            if options.pop(key, None):
+                raise TypeError(f"RMSprop: {key} is not supported. Remove it")
+        super().__init__(lr, **options)
+        self.rho = rho
+        self.epsilon = _epsilon(epsilon)
+
+    def slots(self) -> tuple[str, ...]:
+        return ("rms",)
+
+    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+               ) -> tuple[Tensor, Slots]:
+        a = slots["rms"] * self.rho + ops.square(g) * (1.0 - self.rho)
+        return p - g * scalars[0] / _root(a, self.epsilon, at.vintage), {"rms": a}
+
+
+def _root(x: Tensor, epsilon: float, vintage: str) -> Tensor:
+    return ops.sqrt(x + epsilon) if vintage == "keras3" else ops.sqrt(x) + epsilon
+
+
+class Adagrad(Optimizer):
+    """a = a + g^2; p = p - rate g / (sqrt(a) + epsilon). Keras 3: / sqrt(a + epsilon)."""
+
+    options = ("epsilon", "initial_accumulator_value")
+
+    def __init__(self, lr: Any = None, epsilon: float | None = None, *,
+                 initial_accumulator_value: float = 0.0, **options: Any) -> None:
+        lr = _rate("Adagrad", 0.01, lr, options)
+        super().__init__(lr, **options)
+        self.epsilon = _epsilon(epsilon)
+        self.initial_accumulator_value = initial_accumulator_value
+
+    def slots(self) -> tuple[str, ...]:
+        return ("accumulator",)
+
+    def initial(self, slot: str) -> float:
+        return self.initial_accumulator_value
+
+    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+               ) -> tuple[Tensor, Slots]:
+        a = slots["accumulator"] + ops.square(g)
+        return p - g * scalars[0] / _root(a, self.epsilon, at.vintage), {"accumulator": a}
+
+
+class Adadelta(Optimizer):
+    """a = rho a + (1 - rho) g^2; u = g sqrt(d + epsilon) / sqrt(a + epsilon);
+    d = rho d + (1 - rho) u^2; p = p - rate u (Zeiler 2012)."""
+
+    options = ("rho", "epsilon")
+
+    def __init__(self, lr: Any = None, rho: float = 0.95, *, epsilon: float | None = None,
+                 **options: Any) -> None:
+        lr = _rate("Adadelta", 1.0, lr, options)
+        super().__init__(lr, **options)
+        self.rho = rho
+        self.epsilon = _epsilon(epsilon)
+
+    def slots(self) -> tuple[str, ...]:
+        return ("accumulator", "delta")
+
+    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+               ) -> tuple[Tensor, Slots]:
+        a = slots["accumulator"] * self.rho + ops.square(g) * (1.0 - self.rho)
+        u = g * ops.sqrt(slots["delta"] + self.epsilon) / ops.sqrt(a + self.epsilon)
+        d = slots["delta"] * self.rho + ops.square(u) * (1.0 - self.rho)
+        return p - u * scalars[0], {"accumulator": a, "delta": d}
+
+
+class Adam(Optimizer):
+    """m, v: moving averages of g and g^2; p = p - r m / (sqrt(v) + epsilon) with
+    r = rate sqrt(1 - beta_2^t) / (1 - beta_1^t) (Kingma and Ba 2015). amsgrad: the largest v so far."""
+
+    options = ("beta_1", "beta_2", "epsilon", "amsgrad")
+
+    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999, *,
+                 epsilon: float | None = None, amsgrad: bool = False, **options: Any) -> None:
+        lr = _rate("Adam", 0.001, lr, options)
+        super().__init__(lr, **options)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = _epsilon(epsilon)
+        self.amsgrad = amsgrad
+
+    def slots(self) -> tuple[str, ...]:
+        return ("m", "v", "vhat") if self.amsgrad else ("m", "v")
+
+    def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
+        return (at.rate * ops.sqrt(_power_gap(self.beta_2, at.t)) / _power_gap(self.beta_1, at.t),)
+
+    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+               ) -> tuple[Tensor, Slots]:
+        m = slots["m"] * self.beta_1 + g * (1.0 - self.beta_1)
+        v = slots["v"] * self.beta_2 + ops.square(g) * (1.0 - self.beta_2)
+        new = {"m": m, "v": v}
+        if self.amsgrad:
+            v = new["vhat"] = ops.maximum(slots["vhat"], v)
+        return p - m * scalars[0] / (ops.sqrt(v) + self.epsilon), new
+
+
+class Adamax(Optimizer):
+    """Adam with the largest |g| in place of its average (Kingma and Ba 2015, section 7)."""
+
+    options = ("beta_1", "beta_2", "epsilon")
+
+    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999, *,
+                 epsilon: float | None = None, **options: Any) -> None:
+        lr = _rate("Adamax", 0.002, lr, options)
+        super().__init__(lr, **options)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = _epsilon(epsilon)
+
+    def slots(self) -> tuple[str, ...]:
+        return ("m", "u")
+
+    def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
+        return (at.rate / _power_gap(self.beta_1, at.t),)
+
+    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+               ) -> tuple[Tensor, Slots]:
+        m = slots["m"] * self.beta_1 + g * (1.0 - self.beta_1)
+        u = ops.maximum(slots["u"] * self.beta_2, ops.abs(g))
+        return p - m * scalars[0] / (u + self.epsilon), {"m": m, "u": u}
+
+
+class Nadam(Optimizer):
+    """Adam with Nesterov momentum under the schedule beta_1 (1 - 0.96^(t schedule_decay) / 2) (Dozat
+    2016). Keras 3 has no schedule_decay: for its models it is 1."""
+
+    options = ("beta_1", "beta_2", "epsilon", "schedule_decay")
+
+    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999, *,
+                 epsilon: float | None = None, schedule_decay: float = 0.004, **options: Any) -> None:
+        lr = _rate("Nadam", 0.002, lr, options)
+        super().__init__(lr, **options)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = _epsilon(epsilon)
+        self.schedule_decay = schedule_decay
+        self.product = Variable("training/Nadam/m_schedule", (), "float32", trainable=False)
+        self.product.assign(np.float32(1.0))
+
+    def slots(self) -> tuple[str, ...]:
+        return ("m", "v")
+
+    def state(self) -> list[Variable]:
+        return [self.product]
+
+    def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
+        stretch = 1.0 if at.vintage == "keras3" else self.schedule_decay
+
+        def momentum(t: Tensor) -> Tensor:
+            return (1.0 - ops.exp(t * (stretch * math.log(0.96))) * 0.5) * self.beta_1
+
+        now, following = momentum(at.t), momentum(at.t + 1.0)
+        product = self.product.__tensor__(graph) * now
+        graph.updates[self.product.name] = product.value
+        return (at.rate, (1.0 - now) / (1.0 - product), following / (1.0 - product * following),
+                _power_gap(self.beta_2, at.t))
+
+    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+               ) -> tuple[Tensor, Slots]:
+        rate, of_gradient, of_moment, gap = scalars
+        m = slots["m"] * self.beta_1 + g * (1.0 - self.beta_1)
+        v = slots["v"] * self.beta_2 + ops.square(g) * (1.0 - self.beta_2)
+        step = m * of_moment + g * of_gradient
+        return p - step * rate / (ops.sqrt(v / gap) + self.epsilon), {"m": m, "v": v}
+
+
+sgd, rmsprop, adagrad, adadelta, adam, adamax, nadam = (
+    SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)
+CLASSES: dict[str, type[Optimizer]] = {
+    c.__name__.lower(): c for c in (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)}
+
+
+def serialize(optimizer: Optimizer) -> dict[str, Any]:
+    return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}
+
+
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+                ) -> Optimizer:
+    """The inverse of `serialize`. Raises ValueError for an unknown name."""
+    name = config["class_name"]
+    found = (custom_objects or {}).get(name) or CLASSES.get(str(name).lower())
+    if found is None:
+        raise _unknown(name)
+    made: Optimizer = found.from_config(config["config"])
+    return made
+
+
+def _unknown(name: Any) -> ValueError:
+    return ValueError(f"unknown optimizer. Expected one of {', '.join(CLASSES)}, or an Optimizer. "
+                      f"Received: {name!r}")
+
+
+def get(identifier: Any) -> Optimizer:
+    """An optimizer by name, config, class or object."""
+    if isinstance(identifier, Optimizer):
+        return identifier
+    if isinstance(identifier, str):
+        return deserialize({"class_name": identifier, "config": {}})
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Optimizer):
+        return identifier()
+    raise _unknown(identifier)

@@ -1,0 +1,106 @@
+"""From a model to a graph: run every node's layer over symbolic tensors.
+
+Enters: a model and a tensor for each of its inputs, in a `Trace`. Leaves: a tensor for each output,
+and in the trace the losses of layers, the updates of variables, and which variables were read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from kcompile.ir.graph import Graph, Source
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import TensorType
+
+if TYPE_CHECKING:
+    from kcompile.keras.engine import Variable
+
+
+class Trace(Graph):
+    """A graph that layers are being traced into.
+
+    training: layers behave as in training. frozen: updates of variables are left out, because the
+    layer or a model around it is not trainable. losses: scalars to be added to the loss.
+    captured: the front end's variable behind each variable of the graph, by name.
+    """
+
+    def __init__(self, name: str = "trace", training: bool = False) -> None:
+        super().__init__(name)
+        self.training = training
+        self.frozen = False
+        self.losses: list[Tensor] = []
+        self.captured: dict[str, Variable] = {}
+        self.random_state: Sequence[Variable] = ()
+        self._streams = 0
+
+    def stream(self) -> int:
+        """A number of its own for each random op, in the order of tracing."""
+        self._streams += 1
+        return self._streams - 1
+
+    @property
+    def seed(self) -> Tensor:
+        """The model's seed, a uint32 scalar."""
+        return self._random("seed", 0)
+
+    @property
+    def step(self) -> Tensor:
+        """How many training steps were made, a uint32 scalar."""
+        return self._random("step", 1)
+
+    def _random(self, name: str, index: int) -> Tensor:
+        if self.random_state:
+            return self.random_state[index].__tensor__(self)
+        return Tensor(self, self.variable(name, TensorType((), "uint32")))  # only types matter here
+
+    def read(self, variable: Variable) -> Tensor:
+        """The variable's value at this point of the trace: its update, if it has one already."""
+        if self.captured.setdefault(variable.name, variable) is not variable:
+            raise ValueError(f"two variables of this model are called {variable.name!r}")
+        start = self.variable(variable.name, TensorType(variable.shape, variable.dtype))
+        return Tensor(self, self.updates.get(variable.name, start))
+
+    def update(self, variable: Variable, tensor: Tensor) -> None:
+        """The variable's value after the call is `tensor`."""
+        self.read(variable)
+        self.updates[variable.name] = tensor.value
+
+    @contextmanager
+    def mode(self, training: bool | None = None, frozen: bool = False) -> Iterator[None]:
+        """Inside the `with`, another training flag (None: the same), and updates perhaps left out."""
+        outer = self.training, self.frozen
+        self.training = self.training if training is None else bool(training)
+        self.frozen = self.frozen or frozen
+        try:
+            yield
+        finally:
+            self.training, self.frozen = outer
+
+
+def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The outputs of `model` for `inputs`; regularisation goes to `trace.losses`."""
+    trace.random_state = model.random_state
+    outputs = trace_nodes(model, trace, inputs)
+    # Keras 2 counts the weights of frozen layers too, which moves the loss and no gradient.
+    for variable in model.weights if model.vintage == "keras2" else model.trainable_weights:
+        if variable.regularizer:
+            with trace.source(Source(variable.name.rpartition("/")[0])):
+                trace.losses.append(variable.regularizer(trace.read(variable)))
+    return outputs
+
+
+def trace_nodes(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Run the nodes of a model (or of a model inside one) in their order."""
+    values = dict(zip(model.inputs, inputs))
+    for node in model.nodes:
+        if not node.inputs:
+            continue
+        operands = [values[x] for x in node.inputs]
+        with trace.source(Source(node.layer.name, node.index)):
+            results = node.layer.trace(operands, node.single, node.arguments)
+        values.update(zip(node.outputs, results))
+    return [values[y] for y in model.outputs]
+
+

@@ -1,0 +1,50 @@
+"""Helpers of Keras scripts: labels to one-hot rows, row norms, seeds, custom objects."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import numpy as np
+
+from kcompile.keras.summary import print_summary
+from kcompile.keras.utils.serialization import (
+    CustomObjectScope,
+    custom_object_scope,
+    get_custom_objects,
+)
+from kcompile_runtime.errors import InputError, describe
+
+__all__ = ["CustomObjectScope", "custom_object_scope", "get_custom_objects", "normalize",
+           "print_summary", "set_random_seed", "to_categorical"]
+
+
+def to_categorical(y: Sequence[int] | np.ndarray, num_classes: int | None = None,
+                   dtype: str = "float32") -> np.ndarray:
+    """Class numbers as one-hot rows: shape (..., num_classes). A last axis of size 1 is dropped.
+
+    num_classes: default the largest label plus one. Raises InputError for labels outside.
+    """
+    labels = np.asarray(y)
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    numbers = labels.astype(np.int64)
+    classes = int(numbers.max(initial=-1)) + 1 if num_classes is None else num_classes
+    if not np.array_equal(numbers, labels) or numbers.size and not (
+            0 <= numbers.min() and numbers.max() < classes):
+        raise InputError(describe("to_categorical", f"whole numbers in [0, {classes})",
+                                  f"values in [{labels.min()}, {labels.max()}]"))
+    return np.eye(classes, dtype=dtype)[numbers]
+
+
+def normalize(x: Sequence[float] | np.ndarray, axis: int = -1, order: int = 2) -> np.ndarray:
+    """x divided by its norm of that order along `axis`; vectors of zeros stay."""
+    array = np.asarray(x)
+    norms = np.atleast_1d(np.linalg.norm(array, order, axis, keepdims=True))
+    return np.asarray(array / np.where(norms == 0, 1, norms))
+
+
+def set_random_seed(seed: int) -> None:
+    """Seed Python's and numpy's generators, from which every seed not given is drawn."""
+    random.seed(seed)
+    np.random.seed(seed)

@@ -1,0 +1,34 @@
+"""The runtime of kcompile: compiled models on numpy arrays. Needs numpy alone.
+
+    import kcompile_runtime as rt
+    model = rt.load("model.so")
+    y = model.predict(x)
+"""
+
+from __future__ import annotations
+
+from kcompile_runtime.artifact import Artifact, load
+from kcompile_runtime.errors import (
+    ArtifactError,
+    InputError,
+    InputTypeError,
+    KcompileError,
+    NativeError,
+)
+from kcompile_runtime.program import EntrySpec, Program
+from kcompile_runtime.spec import TensorSpec
+from kcompile_runtime.threads import default_threads
+
+__all__ = [
+    "Artifact",
+    "ArtifactError",
+    "EntrySpec",
+    "InputError",
+    "InputTypeError",
+    "KcompileError",
+    "NativeError",
+    "Program",
+    "TensorSpec",
+    "default_threads",
+    "load",
+]

@@ -1,0 +1,177 @@
+"""Arrays as native code wants them: C order, aligned, of the machine's byte order and right dtype.
+
+Enters: whatever a user passes. Leaves: a conforming array, the user's own wherever it conforms, or
+an `InputError`/`InputTypeError` that names the input. Also here: aligned memory, and the quickest
+way to an array's data pointer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompile_runtime.errors import InputError, InputTypeError, describe
+from kcompile_runtime.spec import TensorSpec
+
+Array = NDArray[Any]
+
+ALIGNMENT = 64
+
+
+def aligned(shape: tuple[int, ...] | int, dtype: Any = np.uint8) -> Array:
+    """An array of undefined contents whose data start at a multiple of 64 bytes."""
+    kind = np.dtype(dtype)
+    dims = (shape,) if isinstance(shape, int) else shape
+    size = kind.itemsize
+    for d in dims:
+        size *= d
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -address(memory) % ALIGNMENT
+    return memory[start:start + size].view(kind).reshape(dims)
+
+
+def aligned_copy(array: Array) -> Array:
+    """A C-ordered copy of an array in aligned memory."""
+    copy = aligned(array.shape, array.dtype.newbyteorder("="))
+    copy[...] = array
+    return copy
+
+
+def in_place(array: Array) -> Array:
+    """The array itself when native code can use it (contiguous, aligned, writable), else a copy."""
+    usable = (type(array) is np.ndarray and array.flags.carray
+              and address(array) % ALIGNMENT == 0 and array.dtype.isnative)
+    return array if usable else aligned_copy(np.asarray(array))
+
+
+def _data_offset() -> int:
+    """Where in numpy's array object its data pointer lies, or -1 if this is not the layout we know.
+
+    numpy's C interface has the pointer right after the object header (`PyArrayObject_fields.data`).
+    An array object is thus itself an array of one pointer, and native code that takes `void **` can
+    be given the object: that is several times cheaper than asking for `array.ctypes.data`.
+    """
+    offset = object.__basicsize__
+    for probe in (np.zeros(3, np.float32), np.zeros((2, 5))[1:]):
+        if type(probe).__basicsize__ < offset + ctypes.sizeof(ctypes.c_size_t):
+            return -1
+        found = ctypes.c_size_t.from_address(id(probe) + offset).value
+        if found != probe.__array_interface__["data"][0]:
+            return -1
+    return offset
+
+
+DATA_OFFSET = _data_offset()
+
+
+def address(array: Array) -> int:
+    """The address of an array's first element."""
+    if DATA_OFFSET >= 0:
+        return ctypes.c_size_t.from_address(id(array) + DATA_OFFSET).value
+    return int(array.__array_interface__["data"][0])
+
+
+def conforms(array: object, spec: TensorSpec, n: int) -> bool:
+    """Whether native code can read the value in place, for a batch of n."""
+    return (type(array) is np.ndarray and array.dtype == spec.numpy_dtype
+            and array.shape == spec.bind(n) and array.flags.c_contiguous and array.flags.aligned)
+
+
+def as_array(value: Any, name: str) -> Array:
+    """A numpy array of numbers from an array, a list, a scalar, or an object that converts itself.
+
+    Raises InputTypeError for masked, object, text, date and complex values, and InputError for
+    nested lists of unequal lengths.
+    """
+    if isinstance(value, np.ma.MaskedArray):
+        raise InputTypeError(describe(name, "an array without a mask", "a masked array",
+                                      "Call .filled(value) on it first."))
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(describe(name, "an array of one shape", f"ragged values ({error})",
+                                  "Pad the rows to one length.")) from error
+    if array.dtype.kind not in "buif":
+        raise InputTypeError(describe(
+            name, "numbers (float, int or bool)",
+            f"{type(value).__name__} of dtype {array.dtype}"))
+    return array
+
+
+def as_shape(value: Any, spec: TensorSpec) -> tuple[Array, int]:
+    """The value as an array of the spec's rank and sizes, of any numeric dtype, and its batch (-1
+    when the spec has none).
+
+    As Keras does, a last axis of size 1 is added or dropped where only that is missing. Raises
+    InputError when sizes differ.
+    """
+    array = as_array(value, spec.name)
+    n = spec.samples(array.shape)
+    if n is None and array.ndim == len(spec.shape) - 1 and spec.shape[-1] == 1:
+        array = array[..., None]
+        n = spec.samples(array.shape)
+    elif n is None and array.ndim == len(spec.shape) + 1 and array.shape[-1] == 1:
+        array = array[..., 0]
+        n = spec.samples(array.shape)
+    if n is None:
+        raise InputError(describe(spec.name, str(spec), f"shape {array.shape}", _remedy(array, spec)))
+    return array, n
+
+
+def _remedy(array: Array, spec: TensorSpec) -> str:
+    if array.ndim == len(spec.shape) - 1 and spec.samples((1, *array.shape)) == 1:
+        return "For one sample, pass x[None]."
+    return "The first axis is the batch; all other sizes are fixed when the model is built."
+
+
+def as_input(value: Any, spec: TensorSpec, n: int) -> Array:
+    """A conforming array for a batch of n; the value itself when it conforms.
+
+    float64, ints and bools become float32 where a float is wanted, as in Keras. Where an integer is
+    wanted, floats must hold whole numbers, and values must fit. Raises InputError, InputTypeError.
+    """
+    if conforms(value, spec, n):
+        return value  # type: ignore[no-any-return]
+    array, samples = as_shape(value, spec)
+    if samples not in (-1, n):
+        raise InputError(describe(spec.name, f"{n} samples", f"{samples} (shape {array.shape})",
+                                  "All inputs of a call have the same number of samples."))
+    return convert(array, spec)
+
+
+def convert(array: Array, spec: TensorSpec) -> Array:
+    """An array of numbers in the spec's dtype, C order and native byte order."""
+    want = spec.numpy_dtype
+    have = array.dtype
+    if have != want and want.kind in "ui":
+        _check_whole(array, spec)
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = np.require(array, want, ["C", "A"])
+    return result if type(result) is np.ndarray else result.view(np.ndarray)
+
+
+def _check_whole(array: Array, spec: TensorSpec) -> None:
+    """Refuse a conversion to integers that would change a value."""
+    if array.size == 0 or np.can_cast(array.dtype, spec.numpy_dtype):
+        return
+    low, high = array.min(), array.max()
+    info = np.iinfo(spec.numpy_dtype)
+    if not (info.min <= low and high <= info.max):  # also catches NaN
+        raise InputError(describe(spec.name, f"values of {spec.dtype}, {info.min} to {info.max}",
+                                  f"values from {low} to {high}"))
+    if array.dtype.kind == "f" and not bool((np.trunc(array) == array).all()):
+        raise InputError(describe(spec.name, f"whole numbers ({spec.dtype})",
+                                  f"{array.dtype} with fractions",
+                                  "Round them, or give the Input a float dtype."))
+
+
+def check_output(array: Any, spec: TensorSpec, n: int) -> None:
+    """Raise InputError unless native code can write the array in place."""
+    if not conforms(array, spec, n) or not array.flags.writeable:
+        shape = getattr(array, "shape", None)
+        raise InputError(describe(
+            spec.name, f"a writable C-contiguous {spec.dtype} array of shape {spec.bind(n)}",
+            f"{type(array).__name__} of dtype {getattr(array, 'dtype', None)}, shape {shape}"))

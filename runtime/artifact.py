@@ -1,0 +1,239 @@
+"""Exported models: `load("model.so")` gives an `Artifact` that predicts.
+
+What enters is a file that may come from anywhere: it is read and checked before any of its code is
+loaded, so that a damaged file, or one for another machine, ends in an `ArtifactError` and not in a
+crash. Its code is then trusted, as with any shared object.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import platform
+import sys
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from kcompile_runtime import batching
+from kcompile_runtime.arrays import Array, address, aligned
+from kcompile_runtime.elf import Section, read_section
+from kcompile_runtime.errors import ArtifactError, InputError, NativeError, describe
+from kcompile_runtime.execute import Executor
+from kcompile_runtime.spec import TensorSpec
+from kcompile_runtime.threads import PoolFunctions, shared_pool
+
+ABI = 1
+_SECTION = ".kcompile"
+_STATUS = {1: "a NULL pointer", 2: "a workspace that is too small", 3: "a batch that is not accepted",
+           4: "another ABI", 5: "no threads", 6: "the self-test failed"}
+
+
+def load(path: str | os.PathLike[str], threads: int | None = None) -> Artifact:
+    """Load an exported model.
+
+    threads: default, see `default_threads`. Raises FileNotFoundError; ArtifactError for a file that
+    is no artifact, is damaged, or needs another system, processor or version of the runtime.
+    """
+    name = os.fspath(path)
+    try:
+        return Artifact(name, read_metadata(name), threads)
+    except ArtifactError as error:
+        raise ArtifactError(f"{name}: {error}") from error.__cause__
+
+
+def read_metadata(path: str) -> dict[str, Any]:
+    """What the file says about itself, checked for this machine; none of its code is loaded."""
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            raise ArtifactError("the file is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            data = memoryview(mapped)
+            try:
+                section = read_section(data, _SECTION)
+                metadata = _parse(section)
+                _check_sum(data, section, metadata)
+            finally:
+                data.release()
+    _check_machine(section.machine, metadata)
+    return metadata
+
+
+def _parse(section: Section) -> dict[str, Any]:
+    try:
+        metadata = json.loads(section.data)
+    except ValueError as error:
+        raise ArtifactError(f"damaged: its metadata are not JSON ({error})") from error
+    if not isinstance(metadata, dict):
+        raise ArtifactError("damaged: its metadata are not a JSON object")
+    if metadata.get("abi") != ABI:
+        raise ArtifactError(f"made for version {metadata.get('abi')} of the interface, and this "
+                            f"runtime has {ABI}. Export the model again, or install the runtime "
+                            f"of kcompile {metadata.get('version')}")
+    kinds: dict[str, tuple[type, ...]] = {
+        "pool_abi": (int,), "name": (str,), "triple": (str,), "cpu_flags": (list,),
+        "batch": (int, type(None)), "inputs": (list,), "outputs": (list,), "checksum": (str,)}
+    for key, kind in kinds.items():
+        if not isinstance(metadata.get(key), kind) or key not in metadata:
+            raise ArtifactError(f"damaged: its metadata have no valid {key!r}")
+    if not metadata["name"].isidentifier() and not f"_{metadata['name']}".isidentifier():
+        raise ArtifactError(f"damaged: its name is {metadata['name']!r}")
+    return metadata
+
+
+def _check_sum(data: memoryview, section: Section, metadata: Mapping[str, Any]) -> None:
+    """The CRC-32 of the file, in which the digits of the checksum itself count as '?'."""
+    key = b'"checksum": "'
+    at = section.data.find(key)
+    start = section.offset + at + len(key)
+    if at < 0 or len(metadata["checksum"]) != 8:
+        raise ArtifactError("damaged: its metadata have no valid 'checksum'")
+    value = zlib.crc32(data[start + 8:], zlib.crc32(b"????????", zlib.crc32(data[:start])))
+    if f"{value:08x}" != metadata["checksum"]:
+        raise ArtifactError("damaged: its checksum is not the one it was written with")
+
+
+def _check_machine(machine: str, metadata: Mapping[str, Any]) -> None:
+    if sys.platform != "linux":
+        raise ArtifactError(f"made for Linux ({metadata['triple']}), and this is {sys.platform}. "
+                            "Export the model for this system")
+    own = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    if machine != own:
+        raise ArtifactError(f"made for {machine}, and this machine is {own}. "
+                            "Export the model with a target for this machine")
+    missing = sorted(set(metadata["cpu_flags"]) - cpu_flags())
+    if missing:
+        raise ArtifactError(f"needs processor features that this machine lacks: "
+                            f"{', '.join(missing)}. Export the model with target='x86-64-v2', or "
+                            "on this machine")
+
+
+@lru_cache(maxsize=1)
+def cpu_flags() -> frozenset[str]:
+    """The features that the kernel lists for the first processor in /proc/cpuinfo."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                if key.strip() in ("flags", "Features"):
+                    return frozenset(value.split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def _specs(items: Sequence[Any]) -> tuple[TensorSpec, ...]:
+    try:
+        return tuple(TensorSpec(str(i["name"]), tuple(i["shape"]), i["dtype"]) for i in items)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"damaged: an input or output is not described ({error})") from error
+
+
+class Artifact:
+    """A loaded model. `inputs` and `outputs` describe its arrays, `metadata` its origin."""
+
+    def __init__(self, path: str, metadata: Mapping[str, Any], threads: int | None = None) -> None:
+        self.path = path
+        self.metadata = dict(metadata)
+        self.inputs = _specs(metadata["inputs"])
+        self.outputs = _specs(metadata["outputs"])
+        self._prefix = f"kc_{metadata['name']}_"
+        try:
+            self._library = ctypes.CDLL(os.path.abspath(path))
+        except OSError as error:
+            raise ArtifactError(f"the system cannot load it: {error}") from error
+        if self._function("abi", ctypes.c_int32)() != ABI:
+            raise ArtifactError("damaged: code and metadata are of different versions")
+        self._pool = shared_pool(PoolFunctions(
+            self._address("pool_size"), self._address("pool_start"), self._address("pool_stop"),
+            metadata["pool_abi"], self._library), threads)
+        self._size = self._function("workspace_size", ctypes.c_int64, ctypes.c_int64,
+                                    ctypes.c_int32)
+        self._executor = Executor(metadata["name"], self._address("run"), self.inputs, self.outputs,
+                                  self._workspace_size, self._tail)
+        self._single = len(self.outputs) == 1
+
+    @property
+    def threads(self) -> int:
+        return self._pool.threads
+
+    def __call__(self, x: Any) -> Any:
+        """The outputs for one batch; see `predict_on_batch`."""
+        return self.predict_on_batch(x)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The outputs for one batch, computed at once.
+
+        x: an array for a model with one input, else a list of arrays in the order of `inputs`, or a
+        dict by their names. Returns an array for a model with one output, else a list. Raises
+        InputError and InputTypeError for arrays that do not fit.
+        """
+        if self._single and len(self.inputs) == 1 and not isinstance(x, (list, tuple, dict)):
+            return self._executor.one(x)
+        return self._result(self._executor.call(self._arrays(x)))
+
+    def predict(self, x: Any, batch_size: int = 32) -> Any:
+        """The outputs for any number of samples, computed `batch_size` at a time; arguments,
+        results and errors as in `predict_on_batch`. A model exported for one batch size computes
+        that many at a time, whatever `batch_size` says."""
+        return self._result(batching.predict(self._executor.run, self.inputs, self.outputs,
+                                             self._arrays(x), batch_size, self.metadata["batch"]))
+
+    def selftest(self) -> float:
+        """Run the sample in the file; return the largest |got - expected| / (1 + |expected|).
+        Raises NativeError when it exceeds what the exporter allowed."""
+        size = self._function("selftest_size", ctypes.c_int64)()
+        memory = aligned(size)
+        error = ctypes.c_double(0.0)
+        run = self._function("selftest", ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64,
+                             ctypes.c_void_p)
+        status = run(address(memory), size, ctypes.addressof(error))
+        if status:
+            raise NativeError(f"{self.path}: {_STATUS.get(status, f'status {status}')} "
+                              f"(largest error {error.value:g})")
+        return error.value
+
+    def _arrays(self, x: Any) -> list[Any]:
+        """One array for each input."""
+        if isinstance(x, dict):
+            names = [spec.name for spec in self.inputs]
+            if sorted(x) != sorted(names):
+                raise InputError(describe("inputs", f"a dict with the keys {names}",
+                                          f"keys {sorted(map(str, x))}"))
+            return [x[name] for name in names]
+        if isinstance(x, (list, tuple)) and (len(self.inputs) > 1 or _is_list_of_one(x)):
+            return list(x)
+        return [x]
+
+    def _result(self, outputs: list[Array]) -> Any:
+        return outputs[0] if self._single else outputs
+
+    def _workspace_size(self, n: int) -> int:
+        size = int(self._size(n, self._pool.threads))
+        if size == 0:
+            raise InputError(describe(self._executor.name,
+                                      f"a batch of {self.metadata['batch'] or 'at least 1'}", str(n),
+                                      "predict() takes any number of samples."))
+        return size
+
+    def _tail(self, memory: Array) -> tuple[Any, ...]:
+        return (ctypes.c_void_p(address(memory)), ctypes.c_int64(memory.size),
+                ctypes.c_void_p(self._pool.pointer))
+
+    def _address(self, name: str) -> int:
+        try:
+            function = self._library[self._prefix + name]
+        except AttributeError as error:
+            raise ArtifactError(f"damaged: it has no function {self._prefix}{name}") from error
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+    def _function(self, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+        return ctypes.CFUNCTYPE(result, *arguments)(self._address(name))
+
+
+def _is_list_of_one(x: Sequence[Any]) -> bool:
+    """Whether a list is a list of arrays, and not an array written as a list."""
+    return len(x) == 1 and hasattr(x[0], "shape")

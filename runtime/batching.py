@@ -1,0 +1,85 @@
+"""Large arrays in batches: slices of the caller's arrays in, slices of one result out, no copies.
+
+Enters: an executor-like `run`, the specs, and whole arrays. Leaves: whole outputs. Outputs without
+a batch axis are collected from all batches and joined along axis 0, as Keras does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile_runtime.arrays import Array, as_shape
+from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.spec import TensorSpec
+
+Run = Callable[[int, Sequence[Any], Sequence[Array]], object]
+
+
+def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec],
+            arrays: Sequence[Any], batch_size: int, fixed: int | None = None) -> list[Array]:
+    """The outputs for all samples, computed `batch_size` samples at a time.
+
+    run(n, inputs, outputs) computes one batch into the given arrays. Samples that are converted
+    (say float64 to float32) are converted batch by batch. With `fixed`, the function takes batches
+    of exactly this size: the last one is filled up with zeros, and the surplus is cut off. Raises
+    InputError for sizes that do not fit, or a batch_size below 1.
+    """
+    if batch_size < 1:
+        raise InputError(describe("batch_size", "at least 1", str(batch_size)))
+    wholes, total = _wholes(inputs, arrays)
+    step = fixed or min(batch_size, max(total, 1))
+    results = [np.empty(s.bind(total), s.numpy_dtype) for s in outputs]
+    pieces: dict[int, list[Array]] = {k: [] for k, s in enumerate(outputs) if not s.is_batched}
+    for start in range(0, total, step):
+        stop = min(start + step, total)
+        parts = [_rows(a, s, start, stop) for a, s in zip(wholes, inputs)]
+        targets = [_rows(a, s, start, stop) for a, s in zip(results, outputs)]
+        n = stop - start
+        if fixed and n < fixed:
+            parts = [_filled(a, s, fixed) for a, s in zip(parts, inputs)]
+            full = [np.empty(s.bind(fixed), s.numpy_dtype) for s in outputs]
+            run(fixed, parts, full)
+            for target, source, spec in zip(targets, full, outputs):
+                target[...] = _rows(source, spec, 0, n)
+        else:
+            run(n, parts, targets)
+        for k, kept in pieces.items():
+            kept.append(np.atleast_1d(targets[k]).copy())
+    for k, kept in pieces.items():
+        if kept:
+            results[k] = np.concatenate(kept)
+    return results
+
+
+def _wholes(inputs: Sequence[TensorSpec], arrays: Sequence[Any]) -> tuple[list[Array], int]:
+    """The arrays in the inputs' shapes, and the number of samples they have in common."""
+    if len(arrays) != len(inputs):
+        names = ", ".join(spec.name for spec in inputs)
+        raise InputError(describe("inputs", f"{len(inputs)} arrays ({names})", str(len(arrays))))
+    wholes, counts = [], {}
+    for value, spec in zip(arrays, inputs):
+        array, n = as_shape(value, spec)
+        wholes.append(array)
+        if n >= 0:
+            counts[spec.name] = n
+    if len(set(counts.values())) > 1:
+        raise InputError(describe("inputs", "the same number of samples in all",
+                                  ", ".join(f"{name}: {n}" for name, n in counts.items())))
+    return wholes, next(iter(counts.values()), 1)
+
+
+def _rows(array: Array, spec: TensorSpec, start: int, stop: int) -> Array:
+    """Samples start to stop, as a view; everything when the first axis is not the batch."""
+    return array[start * spec.rows:stop * spec.rows] if spec.rows else array
+
+
+def _filled(array: Array, spec: TensorSpec, n: int) -> Array:
+    """The samples followed by zeros up to n samples."""
+    if not spec.rows:
+        return array
+    full = np.zeros((n * spec.rows, *array.shape[1:]), array.dtype)
+    full[:len(array)] = array
+    return full

@@ -1,0 +1,86 @@
+"""A section of an ELF file, read with plain Python: what a shared object says about itself before
+any of it is loaded.
+
+Enters: the bytes of a file (System V ABI, chapters 4 and 5). Leaves: the section's bytes and the
+processor. Every offset is checked against the file's size, so truncated or hostile files end in
+`ArtifactError`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from kcompile_runtime.errors import ArtifactError
+
+_MACHINES = {3: "x86", 8: "mips", 20: "powerpc", 21: "powerpc64", 22: "s390x", 40: "arm",
+             62: "x86_64", 183: "aarch64", 243: "riscv64", 258: "loongarch64"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section: the processor its file is for, where it starts, its bytes."""
+
+    machine: str
+    offset: int
+    data: bytes
+
+
+def read_section(data: memoryview, name: str) -> Section:
+    """The section called `name` of a 64-bit little-endian shared object. Raises ArtifactError,
+    saying what the file is, for anything else."""
+    if bytes(data[:4]) != b"\x7fELF":
+        raise ArtifactError(f"not a shared object (ELF): {_guess(bytes(data[:8]))}")
+    if len(data) < 64:
+        raise ArtifactError(f"truncated: {len(data)} bytes are less than an ELF header")
+    if data[4] != 2 or data[5] != 1:
+        raise ArtifactError("an ELF file of another kind: not 64-bit little-endian")
+    kind, machine = struct.unpack_from("<HH", data, 16)
+    machine_name = _MACHINES.get(machine, f"ELF machine {machine}")
+    if kind != 3:
+        raise ArtifactError(f"an ELF file for {machine_name}, but not a shared object")
+    programs, sections = struct.unpack_from("<QQ", data, 32)
+    program_size, program_count, header_size, count, names_at = struct.unpack_from("<5H", data, 54)
+    _inside(data, programs, program_size * program_count)
+    _inside(data, sections, header_size * count)
+    if header_size != 64 or (program_count and program_size != 56) or names_at >= count:
+        raise ArtifactError("damaged: the ELF header contradicts itself")
+    for i in range(program_count):
+        offset, length = struct.unpack_from("<Q16xQ", data, programs + 56 * i + 8)
+        _inside(data, offset, length)
+    table = _section(data, sections + 64 * names_at)[1]
+    for i in range(1, count):
+        name_at, body, offset = _section(data, sections + 64 * i)
+        end = table.find(b"\0", name_at)
+        if end >= 0 and table[name_at:end] == name.encode():
+            return Section(machine_name, offset, body)
+    raise ArtifactError(f"a shared object for {machine_name}, but not one of kcompile's "
+                        f"(it has no section {name})")
+
+
+def _section(data: memoryview, at: int) -> tuple[int, bytes, int]:
+    """Where a section's name is, its bytes, and their offset."""
+    name, kind, offset, length = struct.unpack_from("<II16xQQ", data, at)
+    if kind == 8:  # SHT_NOBITS: takes no room in the file
+        return name, b"", offset
+    _inside(data, offset, length)
+    # Names and metadata are small; larger sections are neither, and are not copied.
+    return name, bytes(data[offset:offset + length]) if length < 1 << 24 else b"", offset
+
+
+def _inside(data: memoryview, offset: int, length: int) -> None:
+    if offset + length > len(data):
+        raise ArtifactError(f"truncated: the file has {len(data)} bytes, "
+                            f"and needs {offset + length}")
+
+
+def _guess(start: bytes) -> str:
+    """What a file that is not ELF seems to be."""
+    known = {b"\x89HDF": "an HDF5 file; load it with kcompile.load", b"PK\x03\x04":
+             "a zip archive, perhaps a .keras file; load it with kcompile.load",
+             b"MZ": "a Windows program", b"\xcf\xfa\xed\xfe": "a macOS library",
+             b"\0asm": "a WebAssembly module", b"#!": "a script"}
+    for magic, what in known.items():
+        if start.startswith(magic):
+            return f"this is {what}"
+    return "this is no program file" if start else "the file is empty"

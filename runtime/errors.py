@@ -1,0 +1,40 @@
+"""The errors that the runtime raises, all of them `KcompileError`s.
+
+A message names the thing, says what was expected, what was received, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class KcompileError(Exception):
+    """Base of all errors of kcompile's runtime."""
+
+
+class InputError(KcompileError, ValueError):
+    """An array that does not fit an input or output: its rank, a size, or its values."""
+
+
+class InputTypeError(KcompileError, TypeError):
+    """A value that is no array of numbers, or of a dtype that is not converted silently."""
+
+
+class ModelError(KcompileError, ValueError):
+    """A layer or model that makes no sense: a bad argument, shapes that do not fit, a wrong use."""
+
+
+class UnsupportedError(KcompileError, ValueError):
+    """Something Keras has, or another framework, and kcompile does not."""
+
+
+class ArtifactError(KcompileError, ValueError):
+    """A file that is no artifact, is damaged, or was made for another machine or version."""
+
+
+class NativeError(KcompileError, RuntimeError):
+    """Native code returned a status other than 0."""
+
+
+def describe(subject: str, expected: str, received: str, remedy: str = "") -> str:
+    """The one form of our messages: `subject: expected ... Received: ... remedy`."""
+    text = f"{subject}: expected {expected}. Received: {received}."
+    return f"{text} {remedy}" if remedy else text

@@ -1,0 +1,178 @@
+"""One native function on numpy arrays, at the least cost in Python.
+
+Enters: an address, what its inputs and outputs look like, and how much memory it needs for a batch.
+Leaves: an `Executor`, which checks the arrays, refills prebuilt arguments and makes the call. Calls
+from several Python threads run side by side, each with a workspace of its own.
+
+The native function is `int32_t f(int64_t n, void **inputs, void **outputs, ...)`; the arguments
+after these are fixed for a workspace, and come from `tail`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile_runtime.arrays import (
+    DATA_OFFSET,
+    Array,
+    address,
+    aligned,
+    as_input,
+    as_shape,
+    check_output,
+)
+from kcompile_runtime.errors import InputError, NativeError, describe
+from kcompile_runtime.spec import TensorSpec
+
+Tail = Callable[[Array], tuple[Any, ...]]
+
+
+class _Workspace:
+    """What one call in flight needs: memory, pointer tables, and the arguments as ctypes objects
+    (converting Python ints for eight arguments would take twice the time of the call)."""
+
+    __slots__ = ("args", "memory", "n", "outputs", "outputs_table", "shape", "source", "table",
+                 "target")
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        self.memory: Array | None = None
+        self.n = ctypes.c_int64(-1)
+        self.table = (ctypes.c_size_t * max(inputs, 1))()
+        self.outputs_table = (ctypes.c_size_t * max(outputs, 1))()
+        self.source = ctypes.c_void_p(ctypes.addressof(self.table))
+        self.target = ctypes.c_void_p(ctypes.addressof(self.outputs_table))
+        self.args: tuple[Any, ...] = ()
+        self.shape: tuple[int, ...] | None = None  # of the last input and output of `one`
+        self.outputs: tuple[int, ...] = ()
+
+
+class Executor:
+    """Calls a native function.
+
+    name: for messages. function: its address. memory: bytes of workspace for a batch of n, which
+    must not shrink with n. tail: the last arguments, as ctypes objects, for a workspace's memory.
+    """
+
+    def __init__(self, name: str, function: int, inputs: Sequence[TensorSpec],
+                 outputs: Sequence[TensorSpec], memory: Callable[[int], int], tail: Tail) -> None:
+        self.name = name
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+        self._memory = memory
+        self._tail = tail
+        self._function = ctypes.CFUNCTYPE(ctypes.c_int32)(function)
+        self._function.argtypes = None  # type: ignore[assignment]  # pass ctypes objects as they are
+        self._free: list[_Workspace] = []
+        single = len(self.inputs) == 1 and len(self.outputs) == 1
+        self._fast = single and DATA_OFFSET >= 0
+        self._dtype = self.inputs[0].numpy_dtype if single else None
+        self._out_dtype = self.outputs[0].numpy_dtype if single else None
+
+    def one(self, x: Any) -> Array:
+        """The output for the input of a function that has one of each. A new array every call."""
+        if not self._fast:
+            return self.call((x,))[0]
+        try:
+            work = self._free.pop()  # atomic: a workspace is in one call at a time
+        except IndexError:
+            work = _Workspace(1, 1)
+        try:
+            if (type(x) is not np.ndarray or x.shape != work.shape or x.dtype is not self._dtype
+                    or not x.flags.carray):
+                x = self._convert_one(x, work)
+            y = np.empty(work.outputs, self._out_dtype)
+            work.source.value = id(x) + DATA_OFFSET
+            work.target.value = id(y) + DATA_OFFSET
+            status = self._function(*work.args)
+        finally:
+            self._free.append(work)
+        if status:
+            raise self._failure(status)
+        return y
+
+    def _convert_one(self, x: Any, work: _Workspace) -> Array:
+        """Make the input right and the workspace fit it."""
+        n = self.batch_of((x,))
+        if n == 0:
+            raise InputError(describe(self.inputs[0].name, "at least one sample", "none"))
+        array = as_input(x, self.inputs[0], n)
+        self._fit(work, n)
+        work.outputs = self.outputs[0].bind(n)
+        work.shape = array.shape
+        return array
+
+    def call(self, inputs: Sequence[Any]) -> list[Array]:
+        """The outputs for any number of inputs; the batch is found from their shapes."""
+        return self.run(self.batch_of(inputs), inputs)
+
+    def batch_of(self, inputs: Sequence[Any]) -> int:
+        """The batch that all inputs have in common, 1 when no input has a batch. Raises InputError
+        when they differ, or are of the wrong number."""
+        self._count(inputs, self.inputs, "inputs")
+        batch, owner = -1, ""
+        for value, spec in zip(inputs, self.inputs):
+            n = as_shape(value, spec)[1]
+            if n not in (-1, batch):
+                if batch != -1:
+                    raise InputError(describe(
+                        spec.name, f"as many samples as {owner} has, {batch}", str(n),
+                        "All inputs of a call have the same number of samples."))
+                batch, owner = n, spec.name
+        return 1 if batch == -1 else batch
+
+    def run(self, n: int, inputs: Sequence[Any],
+            outputs: Sequence[Array] | None = None) -> list[Array]:
+        """Call for a batch of n >= 1. `outputs`, when given, are written in place and returned; they
+        must be C-contiguous, of the exact shape and dtype. Raises InputError, InputTypeError,
+        NativeError."""
+        self._count(inputs, self.inputs, "inputs")
+        if n < 1:
+            raise InputError(describe(self.name, "at least one sample", str(n)))
+        arrays = [as_input(x, spec, n) for x, spec in zip(inputs, self.inputs)]
+        if outputs is None:
+            results = [np.empty(spec.bind(n), spec.numpy_dtype) for spec in self.outputs]
+        else:
+            self._count(outputs, self.outputs, "outputs")
+            results = list(outputs)
+            for array, spec in zip(results, self.outputs):
+                check_output(array, spec, n)
+        try:
+            work = self._free.pop()
+        except IndexError:
+            work = _Workspace(len(self.inputs), len(self.outputs))
+        try:
+            self._fit(work, n)
+            work.shape = None  # `one` sets its own
+            work.table[:len(arrays)] = [address(a) for a in arrays]
+            work.outputs_table[:len(results)] = [address(a) for a in results]
+            work.source.value = ctypes.addressof(work.table)
+            work.target.value = ctypes.addressof(work.outputs_table)
+            status = self._function(*work.args)
+        finally:
+            self._free.append(work)
+        if status:
+            raise self._failure(status)
+        return results
+
+    def _fit(self, work: _Workspace, n: int) -> None:
+        """Give the workspace the memory that a batch of n needs: grown, never shrunk."""
+        need = self._memory(n)
+        if work.memory is None or work.memory.size < need:
+            work.memory = aligned(need)
+            work.args = ()
+        if not work.args:
+            work.args = (work.n, work.source, work.target, *self._tail(work.memory))
+        work.n.value = n
+
+    def _count(self, arrays: Sequence[Any], specs: Sequence[TensorSpec], what: str) -> None:
+        if len(arrays) != len(specs):
+            names = ", ".join(spec.name for spec in specs)
+            raise InputError(describe(self.name, f"{len(specs)} {what} ({names})",
+                                      str(len(arrays))))
+
+    def _failure(self, status: int) -> NativeError:
+        return NativeError(f"{self.name}: the native code returned status {status}")

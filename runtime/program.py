@@ -1,0 +1,158 @@
+"""A compiled model in this process: native entries, their memory, the model's variables.
+
+Enters: addresses of native functions and what they take. Leaves: a `Program`, which runs entries on
+numpy arrays. The native interface of an entry:
+
+    int32_t kc_<entry>(int64_t n, void **inputs, void **outputs, void **variables,
+                       void *prepared, const void *constants, void *arena, void *pool)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcompile_runtime import batching
+from kcompile_runtime.arrays import Array, address, aligned, aligned_copy, in_place
+from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.execute import Executor
+from kcompile_runtime.spec import TensorSpec
+from kcompile_runtime.threads import PoolFunctions, shared_pool
+
+
+@dataclass(frozen=True)
+class EntrySpec:
+    """What the runtime knows of an entry.
+
+    arena: bytes as (fixed, per sample). scratch: bytes for each thread, behind the arena.
+    reads_prepared: the block that "prepare" fills must be up to date before a call.
+    writes_variables: the block is out of date after a call, and calls exclude each other.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    arena: tuple[int, int] = (0, 0)
+    scratch: int = 0
+    reads_prepared: bool = True
+    writes_variables: bool = False
+
+
+class Program:
+    """Native entries that share variables, a prepared block and constants.
+
+    symbol: the address of a native function by its name ("kc_predict", "kc_pool_start"); it is kept,
+    and has to keep the code alive. variables: arrays that the code reads and updates in place (copied
+    when they are not contiguous and aligned). threads: default, see
+    `default_threads`. `stale` says that variables changed since "prepare" ran: set it after writing
+    to `variables` in place.
+
+    Calls of entries that write no variables may run in several Python threads at once. Predicting
+    while another thread trains gives numbers of some mixture of old and new weights.
+    """
+
+    def __init__(self, symbol: Callable[[str], int], entries: Sequence[EntrySpec],
+                 variables: Iterable[Array] = (), *, prepared: int = 0, constants: bytes = b"",
+                 threads: int | None = None, pool_abi: int = 1) -> None:
+        self.variables = [in_place(v) for v in variables]
+        self.stale = True
+        self._symbol = symbol
+        self._lock = threading.RLock()
+        self._pool = shared_pool(PoolFunctions(
+            symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), pool_abi,
+            symbol), threads)
+        self._prepared = aligned(prepared)
+        self._constants = aligned_copy(np.frombuffer(constants, np.uint8))
+        self._table = (ctypes.c_size_t * max(len(self.variables), 1))(
+            *[address(v) for v in self.variables])
+        self._fixed = tuple(map(ctypes.c_void_p, (
+            ctypes.addressof(self._table), address(self._prepared), address(self._constants))))
+        self._pointer = ctypes.c_void_p(self._pool.pointer)
+        self.entries = {entry.name: entry for entry in entries}
+        self._executors = {entry.name: self._executor(entry) for entry in entries}
+
+    @property
+    def threads(self) -> int:
+        return self._pool.threads
+
+    def run(self, entry: str, n: int, inputs: Sequence[Any],
+            outputs: Sequence[Array] | None = None) -> list[Array]:
+        """Run an entry for a batch of n >= 1 and return its outputs, new arrays unless given.
+
+        Raises KeyError for an unknown entry; InputError, InputTypeError for arrays that do not fit;
+        NativeError when the code reports a failure.
+        """
+        executor = self._executors[entry]
+        spec = self.entries[entry]
+        if self.stale and spec.reads_prepared:
+            self._prepare()
+        if not spec.writes_variables:
+            return executor.run(n, inputs, outputs)
+        with self._lock:
+            self.stale = True
+            return executor.run(n, inputs, outputs)
+
+    def call(self, entry: str, *inputs: Any) -> list[Array]:
+        """Run an entry; the batch is found from the inputs' shapes."""
+        return self.run(entry, self._executors[entry].batch_of(inputs), inputs)
+
+    def one(self, entry: str, x: Any) -> Array:
+        """The output of an entry with one input and one output that writes no variables. The way
+        for small models: about a microsecond of Python for a C-contiguous array of the input's
+        dtype."""
+        if self.stale:
+            self._prepare()
+        return self._executors[entry].one(x)
+
+    def predict(self, entry: str, inputs: Sequence[Any], batch_size: int = 32) -> list[Array]:
+        """Run an entry over all samples in batches, the last one partial, into one new array for
+        each output."""
+        spec = self.entries[entry]
+
+        def run(n: int, parts: Sequence[Any], targets: Sequence[Array]) -> object:
+            return self.run(entry, n, parts, targets)
+
+        return batching.predict(run, spec.inputs, spec.outputs, inputs, batch_size)
+
+    def set_variable(self, index: int, value: Any) -> None:
+        """Copy a value into a variable. Raises InputError for another shape."""
+        variable = self.variables[index]
+        array = np.asarray(value)
+        if array.shape != variable.shape:
+            raise InputError(describe(f"variable {index}", f"shape {variable.shape}",
+                                      f"shape {array.shape}"))
+        with self._lock:
+            variable[...] = array
+            self.stale = True
+
+    def prepared_block(self) -> bytes:
+        """The bytes that "prepare" makes from the variables as they are now."""
+        if self.stale:
+            self._prepare()
+        return self._prepared.tobytes()
+
+    def _prepare(self) -> None:
+        with self._lock:
+            if self.stale:
+                if "prepare" in self._executors:
+                    self._executors["prepare"].run(1, ())
+                self.stale = False
+
+    def _executor(self, entry: EntrySpec) -> Executor:
+        fixed, per_sample = entry.arena
+        threads = self._pool.threads
+
+        def memory(n: int) -> int:
+            arena = (fixed + n * per_sample + 63) // 64 * 64
+            return arena + threads * entry.scratch
+
+        def tail(arena: Array) -> tuple[Any, ...]:
+            return (*self._fixed, ctypes.c_void_p(address(arena)), self._pointer)
+
+        return Executor(entry.name, self._symbol("kc_" + entry.name), entry.inputs, entry.outputs,
+                        memory, tail)

@@ -1,0 +1,94 @@
+"""What a model's inputs and outputs look like: name, shape in terms of the batch, dtype.
+
+A dim is an int, or a text like "n" or "3n": the batch, or a multiple of it. Enters: such shapes.
+Leaves: concrete shapes for a batch, and the batch that a concrete shape belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Union
+
+import numpy as np
+
+Dim = Union[int, str]
+
+DTYPES = {name: np.dtype(name) for name in
+          ("float32", "float64", "int32", "int64", "uint32", "uint64", "uint8", "int8", "bool")}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output.
+
+    shape: dims, each an int or "n", "2n", ... dtype: numpy's name of it.
+    Raises ValueError for a dim or dtype of another form.
+    """
+
+    name: str
+    shape: tuple[Dim, ...]
+    dtype: str = "float32"
+    _dims: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "_dims", tuple(_parse(d) for d in self.shape))
+        if self.dtype not in DTYPES:
+            raise ValueError(f"{self.name}: unknown dtype. Expected one of {', '.join(DTYPES)}. "
+                             f"Received: {self.dtype!r}")
+
+    @property
+    def numpy_dtype(self) -> np.dtype[np.generic]:
+        return DTYPES[self.dtype]
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the first axis is the batch, so that slices of it are smaller batches."""
+        return bool(self._dims) and self._dims[0][1] > 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows of the first axis belong to one sample, 0 without a batch axis."""
+        return self._dims[0][1] if self._dims else 0
+
+    def bind(self, n: int) -> tuple[int, ...]:
+        """The shape for a batch of n samples."""
+        return tuple([fixed + n * per_sample for fixed, per_sample in self._dims])
+
+    def nbytes(self, n: int) -> int:
+        size = self.numpy_dtype.itemsize
+        for d in self.bind(n):
+            size *= d
+        return size
+
+    def samples(self, shape: Sequence[int]) -> int | None:
+        """The batch for which this spec has the given shape: -1 when it fits every batch, None when
+        it fits none."""
+        if len(shape) != len(self._dims):
+            return None
+        n = -1
+        for size, (fixed, per_sample) in zip(shape, self._dims):
+            if per_sample:
+                here, rest = divmod(size, per_sample)
+                if rest or n not in (-1, here):
+                    return None
+                n = here
+            elif size != fixed:
+                return None
+        return n
+
+    def __str__(self) -> str:
+        comma = "," if len(self.shape) == 1 else ""
+        return f"{self.dtype} of shape ({', '.join(map(str, self.shape))}{comma})"
+
+
+def _parse(dim: Dim) -> tuple[int, int]:
+    """A dim as (fixed, per sample)."""
+    if isinstance(dim, int) and not isinstance(dim, bool) and dim >= 0:
+        return dim, 0
+    if isinstance(dim, str) and dim.endswith("n") and (dim == "n" or dim[:-1].isdecimal()):
+        multiple = int(dim[:-1] or 1)
+        if multiple > 0:
+            return 0, multiple
+    raise ValueError(f"a dim is an int, or the batch as 'n', '2n', ... Received: {dim!r}")

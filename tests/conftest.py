@@ -1,0 +1,35 @@
+"""What all tests share: a private cache for compiled code, and fixed seeds."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Set before anything of ours is imported, and inherited by the processes that tests start. Tests
+# must neither use the code that an earlier version left in the user's cache nor fill it.
+_cache = tempfile.TemporaryDirectory(prefix="kcompile-tests-")
+os.environ["XDG_CACHE_HOME"] = _cache.name
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+# The first example compiles code, so a deadline for each example would be a timed test.
+settings.register_profile("kcompile", deadline=None, derandomize=True)
+settings.load_profile("kcompile")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Models draw their seeds from numpy's global generator: the same in every run and order."""
+    np.random.seed(0)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT

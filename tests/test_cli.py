@@ -1,0 +1,175 @@
+"""The command line: exit status, one clean message for an error, each command on a model."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import kcompile
+from kcompile import cli, keras
+from kcompile.keras import layers
+
+
+def run(capsys, *arguments):
+    """(exit status, stdout, stderr) of a command."""
+    try:
+        status = cli.main([str(a) for a in arguments])
+    except SystemExit as stop:  # argparse
+        status = stop.code
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+@pytest.fixture(scope="module")
+def model():
+    return keras.Sequential([
+        layers.Conv2D(4, 3, activation="relu", input_shape=(6, 6, 1), name="look"),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax", name="decide"),
+    ])
+
+
+@pytest.fixture
+def saved(model, monkeypatch, tmp_path):
+    """A path that loads as the model. What `kcompile.load` reads is tested where it is written."""
+    path = tmp_path / "model.json"
+    path.write_text("{}")
+    monkeypatch.setattr(kcompile, "load", lambda path, weights=None: model, raising=False)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.random.default_rng(0).random((5, 6, 6, 1), dtype="float32"))
+    return path
+
+
+# ---------------------------------------------------------------- arguments and errors
+
+
+@pytest.mark.parametrize("command", ["demo", "build", "predict", "verify", "show", "inspect"])
+def test_help(capsys, command):
+    status, out, _ = run(capsys, command, "--help")
+    assert status == 0 and out.startswith(f"usage: kcompile {command}")
+
+
+@pytest.mark.parametrize("arguments", [
+    [], ["compile"], ["show", "m.json", "--stage", "bytes"], ["demo", "--epochs", "0"],
+    ["build", "m.json"], ["predict", "m.json"]])
+def test_wrong_arguments(capsys, arguments):
+    status, out, err = run(capsys, *arguments)
+    assert status == 2 and out == "" and "usage: kcompile" in err
+
+
+def one_message(result, *expected):
+    status, out, err = result
+    assert (status, out) == (2, "")
+    assert err.startswith("kcompile: error: ") and err.count("\n") == 1 and "Traceback" not in err
+    for text in expected:
+        assert text in err
+
+
+def test_missing_file(capsys, tmp_path):
+    one_message(run(capsys, "show", tmp_path / "none.json"), "no such model file", "none.json")
+
+
+def test_commands_that_want_a_model_say_so_for_a_library(capsys, tmp_path):
+    for command in (["show"], ["verify"], ["build", "-o", "x.so"]):
+        one_message(run(capsys, *command, tmp_path / "a.so"), "a built library", "predict, inspect")
+    one_message(run(capsys, "inspect", "a.so", "--weights", "w.npz"), "leave out --weights")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY", b"<html>"])
+def test_input_that_is_no_array(capsys, saved, tmp_path, content):
+    path = tmp_path / "bad.npy"
+    path.write_bytes(content)
+    one_message(run(capsys, "predict", saved, "--input", path), "bad.npy", "expected a .npy file")
+
+
+def test_input_of_objects_is_never_unpickled(capsys, saved, tmp_path):
+    path = tmp_path / "objects.npy"
+    np.save(path, np.array([print], dtype=object), allow_pickle=True)
+    one_message(run(capsys, "predict", saved, "--input", path), "objects.npy")
+
+
+def test_internal_errors_are_told_apart(capsys, monkeypatch, saved):
+    def broken(path):
+        raise KeyError("slot\x1b[31m")
+    monkeypatch.setattr(kcompile, "load", broken, raising=False)
+    status, _, err = run(capsys, "show", saved)
+    assert (status, err) == (3, "kcompile: internal error, KeyError: 'slot\\x1b[31m'\n")
+    monkeypatch.setenv("KC_DEBUG", "1")
+    with pytest.raises(KeyError):
+        cli.main(["show", str(saved)])
+
+
+def test_messages_cannot_steer_the_terminal():
+    assert cli.printable("layer \x1b[2Jdense\r\nnext é") == "layer \\x1b[2Jdense\\r\nnext é"
+
+
+# ---------------------------------------------------------------- commands
+
+
+@pytest.mark.parametrize("stage", cli.STAGES)
+def test_show(capsys, saved, stage):
+    status, out, _ = run(capsys, "show", saved, "--stage", stage)
+    assert status == 0 and len(out.splitlines()) > 3
+    if stage in ("graph", "passes", "loops"):
+        assert "look" in out and "decide" in out
+
+
+def test_predict_prints_or_writes(capsys, saved, model, images, tmp_path):
+    status, out, _ = run(capsys, "predict", saved, "--input", images)
+    assert status == 0 and len(out.splitlines()) == 5
+    path = tmp_path / "y.npy"
+    status, out, _ = run(capsys, "predict", saved, "--input", images, "--output", path)
+    assert status == 0 and str(path) in out
+    assert np.array_equal(np.load(path), kcompile.compile(model).predict(np.load(images)))
+    one_message(run(capsys, "predict", saved, "--input", images, "--output", "a", "--output", "b"),
+                "the model has 1 output(s)", "Received: 2")
+
+
+def test_verify(capsys, saved, images):
+    for arguments in ([], ["--input", images]):
+        status, out, _ = run(capsys, "verify", saved, *arguments)
+        assert status == 0 and "look" in out and "decide" in out
+
+
+def test_verify_fails_with_status_1(capsys, saved, monkeypatch):
+    class Report:
+        ok = False
+
+        def text(self):
+            return "look differs"
+
+    class Compiled:
+        def verify(self, x):
+            return Report()
+
+    monkeypatch.setattr(kcompile, "compile", lambda model: Compiled())
+    assert run(capsys, "verify", saved) == (1, "look differs\n", "")
+
+
+def test_inspect_a_model(capsys, saved):
+    status, out, _ = run(capsys, "inspect", saved)
+    assert status == 0 and "look (Conv2D)" in out and "Total params" in out
+
+
+def test_build_then_inspect_and_predict(capsys, saved, model, images, tmp_path):
+    library, result = tmp_path / "out.so", tmp_path / "y.npy"
+    status, out, _ = run(capsys, "build", saved, "-o", library)
+    assert status == 0 and "out.so" in out and (tmp_path / "out.h").is_file()
+    status, out, _ = run(capsys, "inspect", library)
+    assert status == 0 and json.loads(out)["inputs"][0]["shape"][1:] == [6, 6, 1]
+    status, _, _ = run(capsys, "predict", library, "--input", images, "--output", result)
+    assert status == 0
+    assert np.array_equal(np.load(result), kcompile.compile(model).predict(np.load(images)))
+
+
+def test_demo(capsys, tmp_path):
+    status, out, _ = run(capsys, "demo", "--keep", tmp_path)
+    assert status == 0 and "FAIL" not in out and out.count("ok  ") == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"model.so", "model.h"}

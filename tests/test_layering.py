@@ -1,0 +1,169 @@
+"""Who may import whom, read from the source: the drawing in docs/architecture.md, enforced.
+
+Areas are the folders and top modules. An import inside a function counts as much as one at the
+top; only `import kcompile`, the public package, is free inside functions of the front end (that is
+how `model.fit` reaches the compiler without knowing it). Under `if TYPE_CHECKING` nothing counts.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# area -> the areas it may import besides itself
+ALLOWED = {
+    "runtime": set(),
+    "errors": set(),
+    "ir": {"errors"},
+    "codegen": {"errors", "ir"},
+    "keras": {"errors", "ir"},
+    "files": {"errors", "keras"},
+    "compiler": {"errors", "ir", "codegen", "keras", "files", "runtime"},
+    "public": {"errors", "compiler", "keras", "files", "runtime"},
+    "demo": {"public", "keras", "runtime"},
+    "cli": {"public", "demo", "runtime"},
+}
+# Top modules of the package that belong to an area of another name.
+MEMBERS = {"kcompile": "public", "kcompile.__main__": "cli"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """`importer` imports `imported` (names of modules); top: as soon as it is itself imported."""
+
+    importer: str
+    imported: str
+    top: bool
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.imported}"
+
+
+def modules() -> dict[str, Path]:
+    """Every module of ours, name -> file."""
+    found = {}
+    for folder, package in (("kcompile", "kcompile"), ("runtime", "kcompile_runtime")):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            parts = [package, *path.relative_to(ROOT / folder).with_suffix("").parts]
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def area(module: str) -> str:
+    """The area of a module of ours."""
+    if module in MEMBERS:
+        return MEMBERS[module]
+    package, _, rest = module.partition(".")
+    return "runtime" if package == "kcompile_runtime" else rest.split(".")[0]
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def statements(node: ast.AST, top: bool = True) -> Iterator[tuple[ast.stmt, bool]]:
+    """The import statements below a node, and whether they run when the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.Import, ast.ImportFrom)):
+            yield child, top
+        elif is_type_checking(child):
+            for other in child.orelse:
+                yield from statements(other, top)
+        else:
+            inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            yield from statements(child, top and not inside)
+
+
+def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[Import]:
+    """What one module imports. `from package import x` means the module x where there is one."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node, top in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(name, alias.name, top, node.lineno)
+            continue
+        base = node.module or ""
+        if node.level:
+            above = package.split(".")[:len(package.split(".")) - node.level + 1]
+            base = ".".join(above + ([node.module] if node.module else []))
+        for alias in node.names:
+            inner = f"{base}.{alias.name}"
+            yield Import(name, inner if inner in known else base, top, node.lineno)
+
+
+MODULES = modules()
+IMPORTS = [found for name, path in MODULES.items() for found in imports(name, path, MODULES)]
+OURS = [i for i in IMPORTS if i.imported.split(".")[0] in ("kcompile", "kcompile_runtime")]
+
+
+def breaks_a_rule(found: Import) -> bool:
+    source, target = area(found.importer), area(found.imported)
+    if source == target or target in ALLOWED[source]:
+        return False
+    return not (found.imported == "kcompile" and not found.top and source == "keras")
+
+
+def test_every_module_belongs_to_an_area():
+    assert {area(name) for name in MODULES} <= set(ALLOWED)
+    assert all(i.imported in MODULES for i in OURS), [
+        str(i) for i in OURS if i.imported not in MODULES]
+
+
+def test_imports_follow_the_layers():
+    assert [str(i) for i in OURS if breaks_a_rule(i)] == []
+
+
+def test_no_module_waits_for_itself():
+    graph = networkx.DiGraph((i.importer, i.imported) for i in OURS if i.top)
+    cycles = [sorted(c) for c in networkx.strongly_connected_components(graph) if len(c) > 1]
+    assert cycles == []
+
+
+def test_the_runtime_needs_numpy_alone():
+    foreign = {i.imported.split(".")[0] for i in IMPORTS if area(i.importer) == "runtime"}
+    assert foreign - set(sys.stdlib_module_names) <= {"numpy", "kcompile_runtime"}
+
+
+def test_a_forbidden_import_is_found(tmp_path):
+    """The reader sees relative, nested and from-imports, and leaves typing-only imports alone."""
+    path = tmp_path / "a.py"
+    path.write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    import kcompile.cli\n"
+        "def f():\n    from ..codegen import loops\n"
+        "class C:\n    from kcompile import ir\n")
+    known = dict.fromkeys(
+        ("kcompile", "kcompile.codegen", "kcompile.codegen.loops", "kcompile.ir"), path)
+    found = list(imports("kcompile.keras.a", path, known))
+    assert [(i.imported, i.top) for i in found] == [
+        ("typing", True), ("kcompile.codegen.loops", False), ("kcompile.ir", True)]
+    assert [breaks_a_rule(i) for i in found[1:]] == [True, False]
+
+
+def loaded_by(statement: str, beyond: str = "pass") -> set[str]:
+    """Top-level modules that a fresh Python loads for a statement, beyond those for another."""
+    code = (f"import sys; {beyond}; before = set(sys.modules); {statement}; "
+            "print(*(set(sys.modules) - before))")
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return {name.split(".")[0] for name in result.stdout.split()}
+
+
+@pytest.mark.parametrize("heavy", ["networkx", "h5py", "yaml", "llvmlite"])
+def test_importing_the_package_stays_light(heavy):
+    assert heavy not in loaded_by("import kcompile")
+
+
+def test_importing_the_runtime_loads_numpy_alone():
+    loaded = loaded_by("import kcompile_runtime", beyond="import numpy")
+    assert loaded - set(sys.stdlib_module_names) <= {"kcompile_runtime", "numpy"}
