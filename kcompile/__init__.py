@@ -1,3 +1,35 @@
-"""kcompile: an ahead-of-time graph compiler for Keras models."""
+"""kcompile: an ahead-of-time graph compiler for Keras models.
+
+    import kcompile
+    from kcompile import keras
+    cm = kcompile.compile(model)
+
+What is heavy is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kcompile.files import load as load
+    from kcompile.model import CompiledModel as CompiledModel
+    from kcompile.model import compile as compile
+    from kcompile.model import export as export
 
 __version__ = "0.1.0"
+
+_HOMES = {"compile": "kcompile.model", "export": "kcompile.model",
+          "CompiledModel": "kcompile.model", "load": "kcompile.files"}
+
+__all__ = ["CompiledModel", "__version__", "compile", "export", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "keras":
+        return import_module("kcompile.keras")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'kcompile' has no attribute {name!r}")

@@ -28,9 +28,10 @@ def aligned(shape: tuple[int, ...] | int, dtype: Any = np.uint8) -> Array:
     size = kind.itemsize
     for d in dims:
         size *= d
-    memory = np.empty(size + ALIGNMENT, np.uint8)
+    memory: Array = np.empty(size + ALIGNMENT, np.uint8)
     start = -address(memory) % ALIGNMENT
-    return memory[start:start + size].view(kind).reshape(dims)
+    result: Array = memory[start:start + size].view(kind).reshape(dims)
+    return result
 
 
 def aligned_copy(array: Array) -> Array:
@@ -86,6 +87,8 @@ def as_array(value: Any, name: str) -> Array:
     Raises InputTypeError for masked, object, text, date and complex values, and InputError for
     nested lists of unequal lengths.
     """
+    if type(value) is np.ndarray and value.dtype.kind in "buif":
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise InputTypeError(describe(name, "an array without a mask", "a masked array",
                                       "Call .filled(value) on it first."))
@@ -117,7 +120,8 @@ def as_shape(value: Any, spec: TensorSpec) -> tuple[Array, int]:
         array = array[..., 0]
         n = spec.samples(array.shape)
     if n is None:
-        raise InputError(describe(spec.name, str(spec), f"shape {array.shape}", _remedy(array, spec)))
+        raise InputError(describe(spec.name, str(spec), f"shape {array.shape}",
+                                  _remedy(array, spec)))
     return array, n
 
 
@@ -158,7 +162,7 @@ def _check_whole(array: Array, spec: TensorSpec) -> None:
     if array.size == 0 or np.can_cast(array.dtype, spec.numpy_dtype):
         return
     low, high = array.min(), array.max()
-    info = np.iinfo(spec.numpy_dtype)
+    info = np.iinfo(spec.dtype)
     if not (info.min <= low and high <= info.max):  # also catches NaN
         raise InputError(describe(spec.name, f"values of {spec.dtype}, {info.min} to {info.max}",
                                   f"values from {low} to {high}"))

@@ -28,8 +28,9 @@ from kcompile_runtime.threads import PoolFunctions, shared_pool
 
 ABI = 1
 _SECTION = ".kcompile"
-_STATUS = {1: "a NULL pointer", 2: "a workspace that is too small", 3: "a batch that is not accepted",
-           4: "another ABI", 5: "no threads", 6: "the self-test failed"}
+_STATUS = {1: "a NULL pointer", 2: "a workspace that is too small",
+           3: "a batch that is not accepted", 4: "another ABI", 5: "no threads",
+           6: "the self-test failed"}
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None) -> Artifact:
@@ -214,8 +215,8 @@ class Artifact:
     def _workspace_size(self, n: int) -> int:
         size = int(self._size(n, self._pool.threads))
         if size == 0:
-            raise InputError(describe(self._executor.name,
-                                      f"a batch of {self.metadata['batch'] or 'at least 1'}", str(n),
+            batch = self.metadata["batch"] or "at least 1"
+            raise InputError(describe(self._executor.name, f"a batch of {batch}", str(n),
                                       "predict() takes any number of samples."))
         return size
 

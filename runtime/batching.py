@@ -15,22 +15,24 @@ from kcompile_runtime.arrays import Array, as_shape
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.spec import TensorSpec
 
-Run = Callable[[int, Sequence[Any], Sequence[Array]], object]
+Run = Callable[[int, Sequence[Any], "Sequence[Array] | None"], list[Array]]
 
 
 def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec],
             arrays: Sequence[Any], batch_size: int, fixed: int | None = None) -> list[Array]:
     """The outputs for all samples, computed `batch_size` samples at a time.
 
-    run(n, inputs, outputs) computes one batch into the given arrays. Samples that are converted
-    (say float64 to float32) are converted batch by batch. With `fixed`, the function takes batches
+    run(n, inputs, outputs) computes one batch into the given arrays, or into new ones. Samples that
+    are converted (say float64 to float32) are converted batch by batch. With `fixed`, the function takes batches
     of exactly this size: the last one is filled up with zeros, and the surplus is cut off. Raises
     InputError for sizes that do not fit, or a batch_size below 1.
     """
     if batch_size < 1:
         raise InputError(describe("batch_size", "at least 1", str(batch_size)))
     wholes, total = _wholes(inputs, arrays)
-    step = fixed or min(batch_size, max(total, 1))
+    if 0 < total <= batch_size and not fixed:
+        return run(total, wholes, None)
+    step = fixed or batch_size
     results = [np.empty(s.bind(total), s.numpy_dtype) for s in outputs]
     pieces: dict[int, list[Array]] = {k: [] for k, s in enumerate(outputs) if not s.is_batched}
     for start in range(0, total, step):

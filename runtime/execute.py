@@ -29,6 +29,7 @@ from kcompile_runtime.errors import InputError, NativeError, describe
 from kcompile_runtime.spec import TensorSpec
 
 Tail = Callable[[Array], tuple[Any, ...]]
+_Bound = list[tuple[tuple[int, ...], Any, TensorSpec]]  # shape, dtype, and the spec they are of
 
 
 class _Workspace:
@@ -67,6 +68,7 @@ class Executor:
         self._function = ctypes.CFUNCTYPE(ctypes.c_int32)(function)
         self._function.argtypes = None  # type: ignore[assignment]  # pass ctypes objects as they are
         self._free: list[_Workspace] = []
+        self._shapes: dict[int, tuple[_Bound, _Bound]] = {}
         single = len(self.inputs) == 1 and len(self.outputs) == 1
         self._fast = single and DATA_OFFSET >= 0
         self._dtype = self.inputs[0].numpy_dtype if single else None
@@ -126,20 +128,25 @@ class Executor:
 
     def run(self, n: int, inputs: Sequence[Any],
             outputs: Sequence[Array] | None = None) -> list[Array]:
-        """Call for a batch of n >= 1. `outputs`, when given, are written in place and returned; they
-        must be C-contiguous, of the exact shape and dtype. Raises InputError, InputTypeError,
+        """Call for a batch of n >= 1. `outputs`, when given, are written in place and returned;
+        they must be C-contiguous, of the exact shape and dtype. Raises InputError, InputTypeError,
         NativeError."""
         self._count(inputs, self.inputs, "inputs")
         if n < 1:
             raise InputError(describe(self.name, "at least one sample", str(n)))
-        arrays = [as_input(x, spec, n) for x, spec in zip(inputs, self.inputs)]
+        wanted, given = self._shapes.get(n) or self._bind(n)
+        arrays = [x if type(x) is np.ndarray and x.dtype is dtype and x.shape == shape
+                  and x.flags.carray else as_input(x, spec, n)
+                  for x, (shape, dtype, spec) in zip(inputs, wanted)]
         if outputs is None:
-            results = [np.empty(spec.bind(n), spec.numpy_dtype) for spec in self.outputs]
+            results = [np.empty(shape, dtype) for shape, dtype, _ in given]
         else:
             self._count(outputs, self.outputs, "outputs")
             results = list(outputs)
-            for array, spec in zip(results, self.outputs):
-                check_output(array, spec, n)
+            for y, (shape, dtype, spec) in zip(results, given):
+                if not (type(y) is np.ndarray and y.dtype is dtype and y.shape == shape
+                        and y.flags.carray):
+                    check_output(y, spec, n)
         try:
             work = self._free.pop()
         except IndexError:
@@ -157,6 +164,15 @@ class Executor:
         if status:
             raise self._failure(status)
         return results
+
+    def _bind(self, n: int) -> tuple[_Bound, _Bound]:
+        """The concrete shapes for a batch, remembered for the few sizes that occur."""
+        if len(self._shapes) > 64:
+            self._shapes.clear()
+        wanted, given = ([(s.bind(n), s.numpy_dtype, s) for s in specs]
+                         for specs in (self.inputs, self.outputs))
+        self._shapes[n] = wanted, given
+        return wanted, given
 
     def _fit(self, work: _Workspace, n: int) -> None:
         """Give the workspace the memory that a batch of n needs: grown, never shrunk."""

@@ -46,11 +46,11 @@ class EntrySpec:
 class Program:
     """Native entries that share variables, a prepared block and constants.
 
-    symbol: the address of a native function by its name ("kc_predict", "kc_pool_start"); it is kept,
-    and has to keep the code alive. variables: arrays that the code reads and updates in place (copied
-    when they are not contiguous and aligned). threads: default, see
-    `default_threads`. `stale` says that variables changed since "prepare" ran: set it after writing
-    to `variables` in place.
+    symbol: the address of a native function by its name ("kc_predict", "kc_pool_start"); it is
+    kept, and has to keep the code alive. variables: arrays that the code reads and updates in place
+    (copied when they are not contiguous and aligned). threads: default, see `default_threads`.
+    `stale` says that variables changed since "prepare" ran: set it after writing to `variables` in
+    place.
 
     Calls of entries that write no variables may run in several Python threads at once. Predicting
     while another thread trains gives numbers of some mixture of old and new weights.
@@ -114,7 +114,7 @@ class Program:
         each output."""
         spec = self.entries[entry]
 
-        def run(n: int, parts: Sequence[Any], targets: Sequence[Array]) -> object:
+        def run(n: int, parts: Sequence[Any], targets: Sequence[Array] | None) -> list[Array]:
             return self.run(entry, n, parts, targets)
 
         return batching.predict(run, spec.inputs, spec.outputs, inputs, batch_size)

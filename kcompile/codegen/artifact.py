@@ -56,8 +56,8 @@ class Model:
 
     name: prefixes the C functions, made safe (`kc_<name>_run`). program: has the entry "predict",
     which must write no variable; other entries are left out. prepared: the bytes that its "prepare"
-    made, as many as `program.prepared`. variables: in the program's order; those that "predict" does
-    not read may be None. batch: the only batch size accepted, None for any.
+    made, as many as `program.prepared`. variables: in the program's order; those that "predict"
+    does not read may be None. batch: the only batch size accepted, None for any.
     """
 
     name: str
@@ -171,8 +171,8 @@ def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], Layout]
 
     def add(part: bytes | NDArray[np.generic]) -> int:
         nonlocal end
-        view = memoryview(part if isinstance(part, bytes) else
-                          np.ascontiguousarray(part).reshape(-1).view(np.uint8))
+        view = memoryview(part) if isinstance(part, bytes) else (
+            np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
         start = end
         pieces.extend([view, bytes(-len(view) % _ALIGN)])
         end += len(view) + -len(view) % _ALIGN

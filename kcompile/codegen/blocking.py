@@ -19,7 +19,6 @@ from kcompile.ir.contraction import Access
 from kcompile.ir.types import Batch, Dim
 
 FLOAT = 4
-WORK = 190_000       # multiply-adds that are worth waking a thread for (about 2.5 microseconds)
 PLENTY = 256         # rows in one sample that are enough to share between threads
 
 

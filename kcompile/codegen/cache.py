@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import astuple
-from importlib.metadata import version
 from pathlib import Path
 
 from kcompile import __version__
@@ -35,6 +34,8 @@ _log = logging.getLogger("kcompile.cache")
 def key(parts: Iterable[str], target: Target) -> str:
     """The name of the code made from the texts in `parts` (IR, options) for a target by this
     version of kcompile and of LLVM."""
+    from importlib.metadata import version
+
     digest = hashlib.sha256()
     header = (__version__, version("llvmlite"), *map(str, astuple(target)))
     for part in (*header, *parts):

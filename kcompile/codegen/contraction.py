@@ -13,17 +13,14 @@ multiply-adds over ascending k, so the bits do not depend on threads, blocks or 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kcompile.codegen import loops
 from kcompile.codegen.blocking import (
-    WORK,
-    Axis,
     FlatRows,
     GridRows,
-    Tile,
+    Strip,
     ceil_div,
     merge,
     multiple,
@@ -40,8 +37,16 @@ from kcompile.codegen.microkernel import (
     over_columns,
     tile,
 )
-from kcompile.codegen.packing import Copy, Side, Source, copy_box, copy_panels, extent
-from kcompile.codegen.program import Size
+from kcompile.codegen.packing import (
+    Copy,
+    PanelCopy,
+    Side,
+    Source,
+    copy_box,
+    copy_panels,
+    extent,
+)
+from kcompile.codegen.program import THREAD_CYCLES, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import Batch, Dim
@@ -49,32 +54,42 @@ from kcompile.ir.types import Batch, Dim
 __all__ = ["Epilogue", "Kernel", "Source", "lower_contraction", "panel_width"]
 
 
+LARGE = 131072   # elements of B that do not stay in L2 from one call to the next
+READ = 4         # elements a cycle from memory behind it
+
+
 @dataclass(frozen=True)
 class Kernel:
-    """A function with the extent of its parallel iterations, and how many are worth a thread."""
+    """A function, the extent of its parallel iterations, and the cycles that one takes (roughly)."""
 
     function: Function
     extent: Size
-    grain: int
+    work: Size
+
+    @property
+    def grain(self) -> int:
+        """How many iterations are worth a thread, for 32 samples."""
+        return ceil_div(THREAD_CYCLES, max(self.work.at(32), 1))
 
 
 def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
-                      target: Target, *, buffers: Sequence[Buffer], b_panels: int | None = None,
-                      note: str = "") -> Kernel:
+                      target: Target, *, buffers: Sequence[Buffer] = (),
+                      b_panels: int | None = None, note: str = "") -> Kernel:
     """The kernel of a contraction of float32 operands.
 
-    buffers: the function's parameters in order (those of the sources, the epilogue's inputs and
-    outputs). b_panels: `b.buffer` holds B as [ceil(J / b_panels), K, b_panels], zeros beyond J;
-    b_panels must be what `panel_width` says. Either M or K may contain the batch, J must not.
-    Raises ValueError for sizes that are not covered, naming them.
+    buffers: the function's parameters in order, when there are others than the sources' and the
+    epilogue's outputs. b_panels: `b.buffer` holds B as [ceil(J / b_panels), K, b_panels], zeros
+    beyond J; b_panels must be what `panel_width` says. Either M or K may contain the batch, J must
+    not. Raises ValueError for sizes that are not covered, naming them.
     """
     plan = make_plan(spec, a, b, epilogue, target, b_panels)
     code = _Code(plan, itertools.count())
-    function = Function(name, tuple(buffers), tuple(_columns_and_rows(code)), note, split=True)
-    units, columns = _units(plan), plan.columns
-    total = units * columns.blocks
-    size = Size(0, total.multiple) if isinstance(total, Batch) else Size(total)
-    return Kernel(function, size, _grain(plan))
+    units = _units(plan) * plan.columns.blocks
+    run = loops.loop(Var("part"), 0, extent(units), _columns_and_rows(code), kind="span")
+    plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
+    function = Function(name, tuple(buffers or dict.fromkeys(plain)), (run,), note)
+    size = Size(0, units.multiple) if isinstance(units, Batch) else Size(units)
+    return Kernel(function, size, _work(plan))
 
 
 def _units(plan: Plan) -> Dim:
@@ -90,18 +105,19 @@ def _units(plan: Plan) -> Dim:
     return units
 
 
-def _grain(plan: Plan) -> int:
-    """Iterations that take some microseconds. A product with large weights is bound by reading
-    them, also for one row: then half of the columns are worth a thread."""
+def _work(plan: Plan) -> Size:
+    """Cycles of an iteration: the multiply-adds, two vectors a cycle; reading B when that is large,
+    because a product with few rows is bound by it."""
     total, depth = plan.spec.sizes[1:]
     assert isinstance(total, int)
-    summed = depth if isinstance(depth, int) else 32 * depth.multiple
     block = min(plan.columns.block * plan.columns.lanes, total)
     rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.slot
-    grain = max(ceil_div(WORK, max(summed * block * rows, 1)), 1)
-    if isinstance(depth, int) and total * depth >= 131072:
-        grain = min(grain, max(plan.columns.blocks // 2, 1))
-    return grain
+    cycles = ceil_div(block, plan.columns.lanes) * rows * multiple(depth) // 2
+    if isinstance(depth, Batch):
+        return Size(0, cycles)
+    if total * depth >= LARGE:
+        cycles = max(cycles, block * depth // READ)
+    return Size(cycles)
 
 
 # ---------------------------------------------------------------- the loops outside
@@ -374,7 +390,7 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
         offsets = tuple(r // width * rows.lines.a + r % width * rows.width.a
                         for r in range(height))
 
-        def tiles(vectors: int, vector: Expr, strip: object = strip, height: int = height,
+        def tiles(vectors: int, vector: Expr, strip: Strip = strip, height: int = height,
                   offsets: tuple[int, ...] = offsets) -> list[Stmt]:
             q, i, t = code.fresh("q"), code.fresh("i"), code.fresh("t")
             body: list[Stmt] = []
@@ -400,7 +416,7 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
     return out
 
 
-def _strip_lines(strip, i: Expr, lines: Expr) -> tuple[Expr, Expr, Expr]:
+def _strip_lines(strip: Strip, i: Expr, lines: Expr) -> tuple[Expr, Expr, Expr]:
     """(line of iteration i, first and end of i) for the lines that a strip covers."""
     if strip.lines > 1:
         return i * strip.lines, loops.const(0), lines // strip.lines
@@ -426,17 +442,72 @@ def _finish(code: _Code, task: Task, unit: Expr, count: Expr) -> list[Stmt]:
 # ---------------------------------------------------------------- copies
 
 
-def _sides(plan: Plan, starts: Sequence[Expr | None], ragged: frozenset[int]) -> list[Side]:
-    """The box whose variables start at `starts` (a value for fixed ones too); `ragged` ones may
-    run past their end."""
-    out = []
-    access = plan.spec.a
+def _sides(plan: Plan, starts: Sequence[Expr], ragged: frozenset[int]) -> list[Side]:
+    """The box whose variables start at `starts` (the value, for those that are fixed); the
+    variables in `ragged` may run past their end."""
+    access, out = plan.spec.a, []
     for d, (size, stride) in enumerate(plan.read_a.sides):
         affine = access.index[d]
         base: Expr = loops.const(affine.offset)
-        reach = 0
         for v, c in affine.terms:
-            base = base + starts[v] * c  # type: ignore[operator]
-            reach += c
-        out.append((base, size, stride))
-    return out  # type: ignore[return-value]
+            base = base + starts[v] * c
+            if c < 0 and plan.read_a.lengths[v]:
+                base = base + c * (plan.read_a.lengths[v] - 1)
+        checked = access.guarded[d] or any(v in ragged for v, _ in affine.terms)
+        out.append(Side(base, size, stride, affine.divisor, checked))
+    return out
+
+
+def _copy_rows(code: _Code, buffer: Buffer, unit: Expr, count: Expr) -> list[Stmt]:
+    """Copies of A for each row, or each unit of rows."""
+    plan, rows, q = code.plan, code.plan.rows, code.fresh("q")
+    m, k = len(plan.spec.m), [loops.const(0)] * len(plan.spec.k)
+    body: list[Stmt] = []
+    ragged: frozenset[int] = frozenset()
+    starts: tuple[Expr, ...]
+    if isinstance(rows, FlatRows):
+        starts = _unravel(code, body, unit + q, plan.spec.m)
+    else:
+        at = _decode(code, body, rows, unit + q)
+        starts = (*at.outer, at.line, loops.const(0))
+        if multiple(rows.lines.size) % rows.block:
+            ragged = frozenset([m - 2])
+    copy = Copy(plan.a, plan.target, buffer, code.names)
+    sides = _sides(plan, (*starts, *k), ragged)
+    body += copy_box(copy, sides, q * plan.read_a.size)
+    return [loops.loop(q, 0, count, body)]
+
+
+def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Expr) -> list[Stmt]:
+    """The copy of A for a block of k, for all rows."""
+    plan, depth = code.plan, code.plan.depth
+    m = len(plan.spec.m)
+    size = depth.axes[depth.cut].size
+    even = depth.chunk == 1 or (isinstance(size, int) and size % depth.chunk == 0)
+    rest = [loops.const(0)] * (len(plan.spec.k) - len(outer) - 1)
+    starts = (*[loops.const(0)] * m, *outer, start, *rest)
+    ragged: frozenset[int] = frozenset() if even else frozenset([m + depth.cut])
+    copy = Copy(plan.a, plan.target, buffer, code.names)
+    return copy_box(copy, _sides(plan, starts, ragged), loops.const(0))
+
+
+def _pack_b(code: _Code, buffer: Buffer, vector: Expr, outer: tuple[Expr, ...],
+            start: Expr) -> list[Stmt]:
+    """The panels of B for a block of columns and of k (all of k when rows are outside)."""
+    plan, columns = code.plan, code.plan.columns
+    out: list[Stmt] = []
+    sizes = [extent(s) for s in plan.spec.k]
+    starts: list[Expr] = [loops.const(0)] * len(sizes)
+    if plan.by_depth:
+        depth = plan.depth
+        for i, index in enumerate(outer):
+            starts[i], sizes[i] = index, loops.const(1)
+        starts[depth.cut] = start
+        sizes[depth.cut] = code.let(out, "length", loops.binary(
+            "min", loops.binary("sub", sizes[depth.cut], start), depth.chunk))
+    left = loops.binary("sub", columns.vectors, vector)
+    here = code.let(out, "here", loops.binary("min", left, columns.block))
+    copy = Copy(plan.b, plan.target, buffer, code.names)
+    pack = PanelCopy(plan.spec, columns, tuple(zip(starts, sizes, plan.read_b.k)),
+                     plan.read_b.stride)
+    return out + copy_panels(copy, pack, vector, here)

@@ -46,7 +46,8 @@ class ReadA:
     """How tiles read A. kind: "direct" (in place), "rows" (each row of A is copied) or "box" (the
     part of the operand that a block needs is copied). offset, and the strides of the variables of
     m and k, are in elements of the array that is read. sides: (size, stride) of the copied box, or
-    row, for each dim of the operand. size: elements of the copy.
+    row, for each dim of the operand; lengths: how far each variable goes in it (0: fixed). size:
+    elements of the copy.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class ReadA:
     m: tuple[int, ...]
     k: tuple[int, ...]
     sides: tuple[tuple[int, int], ...] = ()
+    lengths: tuple[int, ...] = ()
     size: int = 0
 
 
@@ -101,8 +103,7 @@ class Plan:
         return Buffer("sums", "float32", "scratch", slots * self.rows.slot * columns)
 
 
-def panel_width(spec: Contraction, b_shape: Sequence[Dim], target: Target,
-                weights: bool) -> int | None:
+def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
     """The columns of a panel that B should be packed in ([ceil(J / width), K, width], the last
     panel filled up with zeros) before the contraction runs, or None when B is best read in place.
 
@@ -112,14 +113,16 @@ def panel_width(spec: Contraction, b_shape: Sequence[Dim], target: Target,
     if not isinstance(depth, int) or not isinstance(total, int):
         return None
     lanes = target.lanes("float32")
-    vectors = ceil_div(total, lanes)
-    width = tile_vectors(vectors, lanes, target.registers) * lanes
-    place = _b_in_place(spec, b_shape, target)
-    if place is None:
+    width = tile_vectors(ceil_div(total, lanes), lanes, target.registers) * lanes
+    column = len(spec.m) + len(spec.k)
+    trailing = [x.terms for x in spec.b.index[-len(spec.j):]]
+    in_place = (trailing == [((column + i, 1),) for i in range(len(spec.j))]
+                and not any(spec.b.guarded) and (target.masks or total % lanes == 0))
+    if not in_place:
         return width
     if weights:
         return None if total <= width and total % lanes == 0 else width
-    many = multiple(rows) >= 64 or isinstance(rows, Batch)
+    many = isinstance(rows, Batch) or rows >= 64
     return width if many and depth >= 128 and total * 4 % 2048 == 0 else None
 
 
@@ -214,7 +217,8 @@ def box(access: Access, lengths: Sequence[int], pad: int = 0) -> ReadA:
             if lengths[v]:
                 steps[v] += c * stride
                 offset += max(-c, 0) * (lengths[v] - 1) * stride
-    return ReadA("box", offset, tuple(steps), (), tuple(zip(sizes, strides)), step)
+    return ReadA("box", offset, tuple(steps), (), tuple(zip(sizes, strides)),
+                 tuple(lengths), step)
 
 
 def _split(read: ReadA, rows: int) -> ReadA:

@@ -220,6 +220,9 @@ def _execute(body: Sequence[Stmt], names: dict[str, Array],
             _execute(s.then if values.value(s.condition) else s.otherwise, names, buffers)
         else:
             start, stop = int(values.value(s.start)), int(values.value(s.stop))
+            if s.kind == "span":
+                _execute(s.body, {**names, "begin": start, "end": stop}, buffers)
+                continue
             inner = {**names, "end": stop} if s.kind == "parallel" else dict(names)
             for i in range(start, stop, s.step):
                 inner[s.var.name] = i

@@ -115,7 +115,8 @@ def write_data_object(file: BinaryIO, triple: str, pieces: Sequence[bytes | memo
     file.write(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
         "<HHIQQQIHHHHHH", 1, _MACHINES[architecture(triple)], 1, 0, 0, table, 0, 64, 0, 0, 64,
         len(headers), len(headers) - 1))
-    contents = [list(pieces), [metadata], [], [symbols], [strings], [name_table]]
+    contents: list[Sequence[bytes | memoryview]] = [
+        pieces, [metadata], [], [symbols], [strings], [name_table]]
     position = 64
     for start, parts in zip(starts, contents):
         file.write(bytes(start - position))

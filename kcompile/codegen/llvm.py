@@ -28,6 +28,7 @@ _ENTRY = ("i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared, ptr
           "ptr %arena, ptr %pool")
 _ARRAYS = {"input": "%inputs", "output": "%outputs", "variable": "%variables"}
 _BLOCKS = {"prepared": "%prepared", "constant": "%constants", "arena": "%arena"}
+PARALLEL = ("parallel", "span")
 
 
 def emit(functions: Sequence[Function], target: Target) -> str:
@@ -92,9 +93,9 @@ def _kernels(program: Program) -> Iterator[Function]:
 
 
 def _unaligned(program: Program) -> dict[int, set[int]]:
-    """Kernel -> its parameters that are, in some launch, arrays of the caller's, or at an odd offset
-    for some n. Those are aligned to their elements only: numpy's arrays, slices of them, and C
-    arrays are no better."""
+    """Kernel -> its parameters that are, in some launch, arrays of the caller's, or at an odd
+    offset for some n. Those are aligned to their elements only: numpy's arrays, slices of them, and
+    C arrays are no better."""
     found: dict[int, set[int]] = {}
     for entry in program.entries:
         for launch in entry.launches:
@@ -161,7 +162,7 @@ def _kernel(function: Function, name: str, target: Target, linkage: str,
 def _check(function: Function) -> None:
     """A parallel loop is the function's only code beside Let and Alloc, so each iteration runs
     exactly once, whichever thread has it."""
-    parallel = [s for s in function.body if isinstance(s, For) and s.kind == "parallel"]
+    parallel = [s for s in function.body if isinstance(s, For) and s.kind in PARALLEL]
     if not parallel:
         return
     others = [s for s in function.body if not isinstance(s, (loops.Let, loops.Alloc))]
@@ -273,6 +274,9 @@ class _Statements:
         b = self.block
         if s.step < 1:
             raise b.error(f"the step of a loop must be positive. Received: {s.step}")
+        if s.kind == "span":
+            self.run(s.body)
+            return
         if s.kind == "parallel":
             if self.depth > 1:
                 raise b.error("a parallel loop must be outermost")
@@ -387,7 +391,7 @@ class _Launches:
         fixed = not launch.extent.per_sample and not work.per_sample
         whole = (f"  call void {kernel}(ptr %buffers, i64 %n, i64 0, i64 {extent}, "
                  f"ptr {scratch})")
-        is_parallel = any(isinstance(s, For) and s.kind == "parallel" for s in launch.kernel.body)
+        is_parallel = any(isinstance(s, For) and s.kind in PARALLEL for s in launch.kernel.body)
         if not is_parallel or (fixed and launch.extent.fixed < 2 * int(grain)):
             self.lines.append(whole)
             return

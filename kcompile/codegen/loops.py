@@ -240,14 +240,15 @@ class Alloc:
 @dataclass(frozen=True, eq=False, slots=True)
 class For:
     """`for var in range(start, stop, step)`; var is an int64 scalar, step a positive constant.
-    kind "unroll" needs constant bounds and is unrolled by the emitter."""
+    kind "unroll" needs constant bounds and is unrolled by the emitter. kind "span" is a parallel loop
+    whose body does not mention var and covers all of [begin, end) in one run, in blocks of its own."""
 
     var: Var
     start: Expr
     stop: Expr
     body: tuple[Stmt, ...]
     step: int = 1
-    kind: Literal["serial", "parallel", "unroll"] = "serial"
+    kind: Literal["serial", "parallel", "unroll", "span"] = "serial"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -435,7 +436,7 @@ def let(name: str, value: Expr) -> tuple[Let, Var]:
 
 
 def loop(var: Var, start: Operand, stop: Operand, body: Sequence[Stmt], step: int = 1,
-         kind: Literal["serial", "parallel", "unroll"] = "serial") -> For:
+         kind: Literal["serial", "parallel", "unroll", "span"] = "serial") -> For:
     return For(var, wrap(start, INDEX), wrap(stop, INDEX), tuple(body), step, kind)
 
 

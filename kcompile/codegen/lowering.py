@@ -112,8 +112,8 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
         return lower_anchored(name, node, anchor, target, aliased)
     body = collapse(body)
     inputs, outputs = parameters(body)
-    lanes = min(target.lanes(t.dtype) for m in body.nodes.values() for t in m.types
-                if t.dtype != "bool") if body.nodes else 1
+    lanes = min([target.lanes("float32"), *(target.lanes(t.dtype) for m in body.nodes.values()
+                                            for t in m.types if t.dtype != "bool")])
     b = Builder(target, lanes)
     pull = Pull(body, inputs, b)
     values = list(body.outputs.values())

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.blocking import row_major
+from kcompile.codegen.blocking import Columns, multiple, row_major
 from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
 from kcompile.codegen.targets import Target
+from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import Batch, Dim
 
 
@@ -190,3 +191,99 @@ def fill(copy: Copy, to: Expr, first: Expr, last: Expr,
     out.append(loops.loop(e, middle, last, [
         loops.store(copy.buffer, to + e, element(e, 1, None))]))
     return out
+
+
+# ---------------------------------------------------------------- panels of B
+
+
+@dataclass(frozen=True)
+class PanelCopy:
+    """What of B is packed. depth: (first index, how many, elements of the copy from one to the
+    next) for each variable of k. stride: elements between panels."""
+
+    spec: Contraction
+    columns: Columns
+    depth: tuple[tuple[Expr, Expr, int], ...]
+    stride: int
+
+
+def copy_panels(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr) -> list[Stmt]:
+    """Pack the columns of `here` vectors from `vector` on in panels; zeros where B has none."""
+    ks = [copy.fresh("k") for _ in pack.depth]
+    to: Expr = loops.const(0)
+    for k, (_, _, stride) in zip(ks, pack.depth):
+        to = to + k * stride
+    index = [first + k for k, (first, _, _) in zip(ks, pack.depth)]
+    if _vectorised(copy, pack):
+        body = _pack_vectors(copy, pack, vector, here, index, to)
+    else:
+        body = _pack_elements(copy, pack, vector, here, index, to)
+    for k, (_, size, _) in reversed(list(zip(ks, pack.depth))):
+        body = [loops.loop(k, 0, size, body)]
+    return body
+
+
+def _vectorised(copy: Copy, pack: PanelCopy) -> bool:
+    """Whether neighbouring columns are neighbours in the last dim of B."""
+    spec, columns = pack.spec, pack.columns
+    column = len(spec.m) + len(spec.k)
+    *others, last = spec.b.index
+    masked = columns.ragged or columns.vectors % columns.tile
+    return (len(spec.j) == 1 and last.terms == ((column, 1),) and last.divisor == 1
+            and not any(spec.b.guarded) and (copy.target.masks or not masked)
+            and all(v != column for x in others for v, _ in x.terms))
+
+
+def _coordinates(pack: PanelCopy, depth: Sequence[Expr], columns: Sequence[Expr]) -> list[Expr]:
+    """Coordinates (times the divisor) in B."""
+    spec = pack.spec
+    values = [*depth, *columns]
+    out = []
+    for affine in spec.b.index:
+        at: Expr = loops.const(affine.offset)
+        for v, c in affine.terms:
+            at = at + values[v - len(spec.m)] * c
+        out.append(at)
+    return out
+
+
+def _pack_vectors(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr],
+                  to: Expr) -> list[Stmt]:
+    columns, p = pack.columns, copy.fresh("p")
+    lanes, body = columns.lanes, []
+    for v in range(columns.tile):
+        column = loops.ramp((vector + p * columns.tile + v) * lanes, lanes)
+        mask = None
+        if columns.ragged or columns.vectors % columns.tile:
+            bind, mask = loops.let(copy.fresh("m").name,
+                                   loops.binary("lt", column, columns.total))
+            body.append(bind)
+        value = copy.source.at(tuple(_coordinates(pack, depth, [column])), mask)
+        body.append(loops.store(copy.buffer, loops.ramp(to + p * pack.stride + v * lanes, lanes),
+                                value))
+    return [loops.loop(p, 0, (here + (columns.tile - 1)) // columns.tile, body)]
+
+
+def _pack_elements(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr,
+                   depth: Sequence[Expr], to: Expr) -> list[Stmt]:
+    spec, columns, c = pack.spec, pack.columns, copy.fresh("c")
+    width = columns.tile * columns.lanes
+    let, column = loops.let(copy.fresh("col").name, vector * columns.lanes + c)
+    inside: Expr = loops.binary("lt", column, columns.total)
+    rest: Expr = column
+    parts: list[Expr] = []
+    for size in reversed([multiple(s) for s in spec.j]):
+        parts.append(rest % size)
+        rest = rest // size
+    at = _coordinates(pack, depth, parts[::-1])
+    index = []
+    for d, (x, affine) in enumerate(zip(at, spec.b.index)):
+        if spec.b.guarded[d]:
+            inside = loops.binary("and", inside, _inside(
+                x, Side(x, 0, 0, affine.divisor, True), copy.source.shape[d]))
+        index.append(x // affine.divisor)
+    where = to + c // width * pack.stride + c % width
+    count = (here + (columns.tile - 1)) // columns.tile * width
+    return [loops.loop(c, 0, count, [let, loops.If(
+        inside, (loops.store(copy.buffer, where, copy.source.at(tuple(index), None)),),
+        (loops.store(copy.buffer, where, 0.0),))])]

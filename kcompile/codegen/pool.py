@@ -2,11 +2,11 @@
 
 Enters: a target. Leaves: IR text that defines `kc_pool_size`, `kc_pool_start`, `kc_pool_stop` and
 `kc_parallel`, the same for the JIT and for an exported file. The C library is asked for
-`pthread_create`, `pthread_join`, `pthread_sigmask`, `getpid` and `syscall` (futex), by name, at load
-time. Where the target has no threads, `kc_parallel` is a plain call.
+`pthread_create`, `pthread_join`, `pthread_sigmask`, `getpid` and `syscall` (futex), by name, at
+load time. Where the target has no threads, `kc_parallel` is a plain call.
 
-How it works. The caller owns the memory of the pool: a header, and a slot of its own two cache lines
-for each worker. A slot has one state word, and every hand-off is one exchange on that word:
+How it works. The caller owns the memory of the pool: a header, and for each worker a slot of two
+cache lines. A slot has one state word, and every hand-off is one exchange on that word:
 
     IDLE  --caller-->  WORK  --worker-->  IDLE
     IDLE  --worker-->  PARKED             the worker has spun in vain and sleeps on the word
@@ -65,7 +65,7 @@ def pool_ir(target: HasTriple) -> str:
     """The pool's functions for a target, as the text of LLVM definitions (no triple, no layout).
 
         i64  kc_pool_size(i32 threads)               bytes, to be aligned to 64
-        i32  kc_pool_start(ptr pool, i32 threads)    0, or a status code; threads includes the caller
+        i32  kc_pool_start(ptr pool, i32 threads)    0, or a status code; threads counts the caller
         void kc_pool_stop(ptr pool)                  waits for the workers to end
         i32  kc_pool_threads(ptr pool)               1 for NULL
         void kc_parallel(ptr pool, ptr fn, ptr bufs, i64 n, i64 extent, i64 grain,

@@ -1,8 +1,8 @@
 """The C interface of an artifact, as LLVM IR around the entry "predict".
 
-Enters: a model's name, inputs and outputs, and where its data lie. Leaves: IR text, and the names of
-the functions it defines. `artifact.header` documents them. No function needs memory of its own but
-the stack; addresses of weights are computed relative to the code, so loading relocates nothing.
+Enters: a model's name, inputs and outputs, and where its data lie. Leaves: IR text, and the names
+of the functions it defines. `artifact.header` documents them. No function needs memory of its own
+but the stack; addresses of weights are computed relative to the code, so loading relocates nothing.
 """
 
 from __future__ import annotations
@@ -202,7 +202,8 @@ def _selftest(model: Model, layout: Layout) -> str:
         end += (_elements(tensor.type, n) * _BYTES[tensor.type.dtype] + 63) // 64 * 64
     compares, last = [], "0.0"
     for i, tensor in enumerate(model.outputs):
-        compares.append(f"""  %want.{i} = getelementptr i8, ptr @{DATA_SYMBOL}, i64 {layout.outputs[i]}
+        want = layout.outputs[i]
+        compares.append(f"""  %want.{i} = getelementptr i8, ptr @{DATA_SYMBOL}, i64 {want}
   %got.{i} = getelementptr i8, ptr %start, i64 {offsets[i]}
   %error.{i} = call double @kc_compare_{tensor.type.dtype}(ptr %got.{i}, ptr %want.{i},
                                                      i64 {_elements(tensor.type, n)})
@@ -235,7 +236,8 @@ go:
 {_pointers("inputs", layout.inputs)}
 {_pointers("outputs", offsets, "%start")}
   %left = call i64 @kc_model_workspace_size(i64 {n}, i32 1)
-  %status = call i32 @kc_model_run(i64 {n}, ptr %inputs, ptr %outputs, ptr %rest, i64 %left, ptr null)
+  %status = call i32 @kc_model_run(i64 {n}, ptr %inputs, ptr %outputs, ptr %rest, i64 %left,
+                                   ptr null)
   %ran = icmp eq i32 %status, {_OK}
   br i1 %ran, label %compare, label %failed
 failed:

@@ -640,8 +640,9 @@ class InputLayer(Layer):
     def __init__(self, **kwargs: Any) -> None:
         if kwargs.pop("sparse", False) or kwargs.pop("input_tensor", None) is not None:
             raise UnsupportedError("InputLayer: sparse inputs and input_tensor are not supported")
-        super().__init__(**{"name": f"input_{backend.get_uid('input')}", **kwargs}
-                         if kwargs.get("name") is None else kwargs)
+        if kwargs.get("name") is None:
+            kwargs["name"] = f"input_{backend.get_uid('input')}"
+        super().__init__(**kwargs)
         if self.batch_input_shape is None:
             raise ModelError(f"{self.label}: expected input_shape or batch_input_shape. "
                              "Received: neither")

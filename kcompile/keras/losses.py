@@ -15,8 +15,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
-
-EPSILON = 1e-7  # K.epsilon()
+from kcompile.keras.backend import epsilon
 
 LossFunction = Callable[[Any, Any], Tensor]
 
@@ -41,14 +40,14 @@ def mean_absolute_error(y_true: Any, y_pred: Tensor) -> Tensor:
 def mean_absolute_percentage_error(y_true: Any, y_pred: Tensor) -> Tensor:
     """100 mean(|y_true - y_pred| / max(|y_true|, 1e-7))"""
     y_true = _like(y_true, y_pred)
-    share = ops.abs((y_true - y_pred) / ops.maximum(ops.abs(y_true), EPSILON))
+    share = ops.abs((y_true - y_pred) / ops.maximum(ops.abs(y_true), epsilon()))
     return ops.reduce_mean(share, -1) * 100.0
 
 
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Tensor) -> Tensor:
     """mean((log(y_pred + 1) - log(y_true + 1))^2), both at least 1e-7."""
     y_true = _like(y_true, y_pred)
-    first, second = (ops.log(ops.maximum(y, EPSILON) + 1.0) for y in (y_pred, y_true))
+    first, second = (ops.log(ops.maximum(y, epsilon()) + 1.0) for y in (y_pred, y_true))
     return ops.reduce_mean(ops.square(first - second), -1)
 
 
@@ -67,7 +66,7 @@ def huber_loss(y_true: Any, y_pred: Tensor, delta: float = 1.0) -> Tensor:
 
 def poisson(y_true: Any, y_pred: Tensor) -> Tensor:
     """mean(y_pred - y_true log(y_pred + 1e-7))"""
-    return ops.reduce_mean(y_pred - _like(y_true, y_pred) * ops.log(y_pred + EPSILON), -1)
+    return ops.reduce_mean(y_pred - _like(y_true, y_pred) * ops.log(y_pred + epsilon()), -1)
 
 
 def cosine_proximity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
@@ -115,7 +114,7 @@ def _log_probabilities(y_pred: Tensor, from_logits: bool, axis: int = -1) -> Ten
     if from_logits:
         return ops.log_softmax(y_pred, axis)
     share = y_pred / ops.reduce_sum(y_pred, axis, keepdims=True)
-    return ops.log(ops.clip(share, EPSILON, 1.0 - EPSILON))
+    return ops.log(ops.clip(share, epsilon(), 1.0 - epsilon()))
 
 
 def categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
@@ -159,14 +158,14 @@ def binary_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
     if from_logits:
         each = y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred)
     else:
-        p = ops.clip(y_pred, EPSILON, 1.0 - EPSILON)
+        p = ops.clip(y_pred, epsilon(), 1.0 - epsilon())
         each = -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
     return ops.reduce_mean(each, -1)
 
 
 def kullback_leibler_divergence(y_true: Any, y_pred: Tensor) -> Tensor:
     """sum(t log(t / p)), both clipped to [1e-7, 1]."""
-    first, second = (ops.clip(y, EPSILON, 1.0) for y in (_like(y_true, y_pred), y_pred))
+    first, second = (ops.clip(y, epsilon(), 1.0) for y in (_like(y_true, y_pred), y_pred))
     return ops.reduce_sum(first * ops.log(first / second), -1)
 
 

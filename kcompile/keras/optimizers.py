@@ -18,9 +18,9 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras import backend
 from kcompile.keras.engine import Variable
 
-EPSILON = 1e-7
 Slots = dict[str, Tensor]
 
 # Options of Keras 3's optimizers, with the values at which they do nothing.
@@ -75,15 +75,14 @@ class Optimizer:
                 raise ValueError(f"{kind}: {key} must not be negative. Received: {value!r}")
         self.listeners: list[Callable[[], None]] = []
         self.name = name or kind
-        self.iterations = Variable(f"training/{kind}/iterations", (), "int64", trainable=False)
-        self.learning_rate_variable = Variable(
-            f"training/{kind}/learning_rate", (), "float32", trainable=False)
+        self.iterations = Variable(0, f"training/{kind}/iterations", False, "int64")
+        self.learning_rate_variable = Variable(0, f"training/{kind}/learning_rate", False)
         self.lr = lr
         self.decay = decay
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
-        self._slots: dict[int, dict[str, Variable]] = {}
+        self._slots: dict[Variable, dict[str, Variable]] = {}
         self._variables: list[Variable] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -130,18 +129,18 @@ class Optimizer:
         """Create the slots of variables that have none yet."""
         self._variables = list(variables)
         for variable in variables:
-            known = self._slots.setdefault(id(variable), {})
+            known = self._slots.setdefault(variable, {})
             for slot in self.slots():
                 if slot not in known:
                     name = f"training/{type(self).__name__}/{variable.name}/{slot}"
-                    known[slot] = Variable(name, variable.shape, variable.dtype, trainable=False)
-                    known[slot].assign(np.full(variable.shape, self.initial(slot), variable.dtype))
+                    value = np.full(variable.shape, self.initial(slot))
+                    known[slot] = Variable(value, name, False, variable.dtype)
 
     @property
     def weights(self) -> list[Variable]:
         """The state in Keras 2's order: iterations, shared state, then slot by slot over variables."""
         return [self.iterations, *self.state(),
-                *(self._slots[id(v)][slot] for slot in self.slots() for v in self._variables)]
+                *(self._slots[v][slot] for slot in self.slots() for v in self._variables)]
 
     variables = weights
 
@@ -184,14 +183,14 @@ class Optimizer:
         clipped = self.clip([g for _, g in gradients], vintage)
         values = []
         for (variable, _), g in zip(gradients, clipped):
-            known = self._slots[id(variable)]
+            known = self._slots[variable]
             value, slots = self.update(variable.__tensor__(graph), g,
                                        {k: v.__tensor__(graph) for k, v in known.items()},
                                        scalars, at)
             values.append(value)
             for slot, new in slots.items():
-                graph.updates[known[slot].name] = new.value
-        graph.updates[self.iterations.name] = (iterations + ops.constant(graph, 1, "int64")).value
+                graph.update(known[slot], new)
+        graph.update(self.iterations, iterations + ops.constant(graph, 1, "int64"))
         return values
 
     def clip(self, gradients: Sequence[Tensor], vintage: str) -> list[Tensor]:
@@ -247,7 +246,7 @@ def _rate(kind: str, default: float, lr: Any, options: dict[str, Any]) -> Any:
 
 
 def _epsilon(epsilon: float | None) -> float:
-    return EPSILON if epsilon is None else epsilon
+    return backend.epsilon() if epsilon is None else float(epsilon)
 
 
 class SGD(Optimizer):
@@ -424,8 +423,7 @@ class Nadam(Optimizer):
         self.beta_2 = beta_2
         self.epsilon = _epsilon(epsilon)
         self.schedule_decay = schedule_decay
-        self.product = Variable("training/Nadam/m_schedule", (), "float32", trainable=False)
-        self.product.assign(np.float32(1.0))
+        self.product = Variable(1, "training/Nadam/m_schedule", False)
 
     def slots(self) -> tuple[str, ...]:
         return ("m", "v")
@@ -441,7 +439,7 @@ class Nadam(Optimizer):
 
         now, following = momentum(at.t), momentum(at.t + 1.0)
         product = self.product.__tensor__(graph) * now
-        graph.updates[self.product.name] = product.value
+        graph.update(self.product, product)
         return (at.rate, (1.0 - now) / (1.0 - product), following / (1.0 - product * following),
                 _power_gap(self.beta_2, at.t))
 

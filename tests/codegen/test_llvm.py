@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import re
 from fractions import Fraction
 
@@ -536,7 +537,7 @@ def test_program(pool):
     chain = [Ref("input"), first, second, first, Ref("output")]
     entry = Entry("predict", (
         *(Launch(double(f"step{i}"), pair, extent, quarter)
-          for i, pair in enumerate(zip(chain, chain[1:]))),
+          for i, pair in enumerate(itertools.pairwise(chain))),
         Launch(Function("add", (a, b), (store(b, 0, load(b, 0) + load(a, 1)),)),
                (Ref("constant", offset=Size(8)), Ref("output", 0)))), Size(64, 128))
     text = llvm.emit_program(Program((entry,)), NATIVE)

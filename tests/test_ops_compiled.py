@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ir.draws import DRAWN, arrays, cases, graph_of, named
 
 from kcompile.codegen import targets
-from kcompile.codegen.pipeline import compile_graph, load
+from kcompile.compiler import compile_graph, load
 from kcompile.ir.interpreter import run
 from kcompile.ir.op import OPS, Case, Op
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 class Compiled:
     """A graph at each stage of its way. name: the entry ("predict", "train", ...).
 
-    frozen: the graph only reads its weights. optimised: after the graph passes. prepare, run: after
+    optimised: after the graph passes. prepare, run: after
     staging, choice of algorithms and fusion. variables: names in the order of the native table.
+    prepared: offset of each result of prepare in its block.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Compiled:
     run: Graph
     program: Program
     variables: tuple[str, ...]
+    prepared: Mapping[str, int]
 
     @cached_property
     def text(self) -> str:
@@ -72,7 +74,8 @@ def compile_graph(graph: Graph, name: str, target: Target, frozen: bool) -> Comp
     entries = [plan(prepare, "prepare", layout, target)] if prepare.outputs else []
     entries.append(plan(run, name, layout, target))
     program = Program(tuple(entries), layout.prepared_bytes, bytes(layout.constants))
-    return Compiled(name, target, graph, optimised, prepare, run, program, tuple(names))
+    return Compiled(name, target, graph, optimised, prepare, run, program, tuple(names),
+                    layout.prepared)
 
 
 def checked(graph: Graph) -> Graph:

@@ -1,0 +1,167 @@
+"""Measure us and every installed peer on the same models, in turn, and print ratios.
+
+    python -m benchmarks [--only NAME ...] [--peers NAME ...] [--rounds N] [--threads N]
+
+Every engine gets the same weights and inputs; its predictions, or its first losses in training, are
+compared with ours before anything is timed. Then the engines are timed one after the other, round
+after round, so that what disturbs the machine disturbs all of them. Printed: median and spread
+(quartiles) of the rounds, the ratio of each peer's median to ours (above 1: we are faster), and where
+arithmetic dominates, the share of the machine's measured peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.engines import ENGINES, OURS
+from benchmarks.models import BENCHMARKS, Benchmark
+from benchmarks.start import IMPORTS, compile_seconds, import_seconds
+from benchmarks.worker import Row, Worker
+
+ROUND_SECONDS = 0.05  # one engine's share of one round
+TOLERANCE = {"predict": 1e-4, "train": 1e-3}
+START = "start"
+
+
+def rows(names: Sequence[str]) -> list[tuple[Benchmark, Row]]:
+    """Everything to measure, in order."""
+    chosen = [b for b in BENCHMARKS if not names or b.name in names]
+    return [(b, Row(b.name, mode, batch)) for b in chosen
+            for mode, batches in (("predict", b.predict), ("train", b.train)) for batch in batches]
+
+
+def start(names: Sequence[str], threads: int) -> list[Worker]:
+    """The engines that are installed, with their versions printed."""
+    workers = []
+    for name in names:
+        worker = Worker(name, threads)
+        try:
+            print(f"  {worker.ask('version')}")
+        except RuntimeError as error:
+            print(f"  {name}: not measured ({error})")
+            worker.close()
+        else:
+            workers.append(worker)
+    return workers
+
+
+def prepared(workers: Sequence[Worker], row: Row) -> list[Worker]:
+    """The engines that can do this row and agree on its results."""
+    ready: list[Worker] = []
+    reference: tuple[str, np.ndarray] | None = None
+    for worker in workers:
+        try:
+            result = worker.ask("prepare", row)
+        except RuntimeError as error:
+            if "NotImplementedError" not in str(error):
+                print(f"  {worker.name}: failed: {error}")
+            continue
+        if reference is None:
+            reference = worker.name, result
+        scale = np.abs(reference[1]).max()
+        difference = np.abs(result - reference[1]).max() / scale
+        if result.shape != reference[1].shape or not difference <= TOLERANCE[row.mode]:
+            print(f"  {worker.name}: WRONG: differs from {reference[0]} by {difference:.1e} "
+                  f"(shapes {result.shape}, {reference[1].shape}); not timed")
+            continue
+        ready.append(worker)
+    return ready
+
+
+def measure(workers: Sequence[Worker], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds a call, [rounds], for each engine. The first round warms up and is not kept."""
+    repeats = {}
+    for worker in workers:
+        worker.ask("seconds", 3)
+        repeats[worker.name] = max(1, int(ROUND_SECONDS / worker.ask("seconds", 3)))
+    times: dict[str, list[float]] = {worker.name: [] for worker in workers}
+    for number in range(rounds + 1):
+        turn = number % len(workers)
+        for worker in (*workers[turn:], *workers[:turn]):
+            seconds = worker.ask("seconds", repeats[worker.name])
+            if number:
+                times[worker.name].append(seconds)
+            time.sleep(0.005)  # threads of the engine before may still be spinning
+    return {name: np.array(t) for name, t in times.items()}
+
+
+def show_row(benchmark: Benchmark, row: Row, times: dict[str, np.ndarray], peak: float) -> None:
+    ours = np.median(times[OURS]) if OURS in times else None
+    factor = 3 if row.mode == "train" else 1  # forward, and the gradients of input and weights
+    flops = factor * benchmark.flops * row.batch
+    for name, seconds in times.items():
+        low, middle, high = np.percentile(seconds, (25, 50, 75))
+        line = f"  {name:18}{clock(middle):>10}  [{clock(low)} .. {clock(high)}]"
+        line += f"  best {clock(seconds.min())}"
+        if name != OURS and ours is not None:
+            line += f"  ratio {middle / ours:.2f}"
+        if flops:
+            line += f"  {flops / seconds.min() / peak:.0%} of peak at best"
+        print(line)
+    if flops:
+        print(f"  {'floor':18}{clock(flops / peak):>10}")
+
+
+def clock(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= size or unit == "us":
+            return f"{seconds / size:.3g} {unit}"
+    raise AssertionError
+
+
+def show_start(threads: int, rounds: int) -> None:
+    """Import times, and the time to compile the MLP for training."""
+    print(f"\n{START}: imports, in fresh processes")
+    for module in IMPORTS:
+        seconds = import_seconds(module, rounds)
+        print(f"  {module:18}{clock(seconds) if seconds is not None else 'not installed':>10}")
+    print(f"\n{START}: compile mlp for training, and its first step")
+    for name, seconds in zip(("cold", "disk cache"), compile_seconds(threads, rounds)):
+        print(f"  {name:18}{clock(seconds) if seconds is not None else 'failed':>10}")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME",
+                        choices=[*(b.name for b in BENCHMARKS), START],
+                        help="benchmarks to run: %(choices)s")
+    parser.add_argument("--peers", nargs="*", default=list(ENGINES), metavar="NAME",
+                        choices=list(ENGINES), help="engines besides us: %(choices)s")
+    parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
+    parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    if not arguments.only or START in arguments.only:
+        show_start(arguments.threads, rounds=5)
+    chosen = rows([name for name in arguments.only if name != START])
+    if arguments.only == [START]:
+        return 0
+    print(f"\nengines, {arguments.threads} threads")
+    workers = start([OURS, *(p for p in arguments.peers if p != OURS)], arguments.threads)
+    peak = 0.0
+    if any(benchmark.flops for benchmark, _ in chosen):
+        from benchmarks.floor import fma_peak
+
+        peak = fma_peak(arguments.threads)
+        print(f"peak: {peak / 1e9:.0f} GFLOP/s of float32 fused multiply-adds")
+    for benchmark, row in chosen:
+        print(f"\n{row}")
+        ready = prepared(workers, row)
+        if ready:
+            show_row(benchmark, row, measure(ready, arguments.rounds), peak)
+    for worker in workers:
+        worker.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Times that are paid once: importing, and compiling the MLP for training, cold and from the cache."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+
+IMPORTS = ("numpy", "kcompile_runtime", "kcompile", "kcompile.keras", "onnxruntime", "jax", "keras")
+
+_IMPORT = "import time; t = time.perf_counter(); import {0}; print(time.perf_counter() - t)"
+
+_COMPILE = """
+import time
+import numpy as np
+import kcompile
+from kcompile import keras
+from benchmarks.models import BENCHMARKS, inputs
+benchmark = BENCHMARKS[0]
+model = benchmark.model(keras)
+model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+x, y = inputs(benchmark, 128)
+t = time.perf_counter()
+kcompile.compile(model, threads={threads}).train_on_batch(x, y)
+print(time.perf_counter() - t)
+"""
+
+
+def _run(code: str, **environment: str) -> float | None:
+    """The number that a fresh process prints last, None where it fails."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                            env={**os.environ, **environment})
+    if result.returncode != 0:
+        last = result.stderr.strip().splitlines()[-1:]
+        if "ModuleNotFoundError" not in result.stderr:
+            print(f"  failed: {last}", file=sys.stderr)
+        return None
+    return float(result.stdout.split()[-1])
+
+
+def import_seconds(module: str, rounds: int) -> float | None:
+    times = [_run(_IMPORT.format(module), KERAS_BACKEND="jax") for _ in range(rounds)]
+    return None if None in times else statistics.median(t for t in times if t is not None)
+
+
+def compile_seconds(threads: int, rounds: int) -> tuple[float | None, float | None]:
+    """(cold, from the disk cache): until the first training step is done, imports not counted."""
+    code = _COMPILE.format(threads=threads)
+    cold, warm = [], []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            cold.append(_run(code, XDG_CACHE_HOME=cache))
+            warm.append(_run(code, XDG_CACHE_HOME=cache))
+    if None in cold or None in warm:
+        return None, None
+    return (statistics.median(t for t in cold if t is not None),
+            statistics.median(t for t in warm if t is not None))

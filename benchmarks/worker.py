@@ -1,0 +1,110 @@
+"""A process for each engine: it makes what is asked for, and times it with its own clock.
+
+Engines do not share threads, allocators or environment variables, and one that crashes takes nothing
+with it. The processes are asked in turn, so no two of them compute at the same time.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from benchmarks.models import BENCHMARKS, inputs
+
+CHECKED_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is measured: a benchmark by its name, predict or train, and the batch size."""
+
+    benchmark: str
+    mode: str
+    batch: int
+
+    def __str__(self) -> str:
+        return f"{self.benchmark} {self.mode} b={self.batch}"
+
+
+class _Bench:
+    """The served side: one engine, and the function it made last."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        from benchmarks.engines import ENGINES
+
+        cpus = sorted(os.sched_getaffinity(0))[:threads]
+        os.sched_setaffinity(0, cpus)
+        self.engine = ENGINES[name](threads)
+        self.call: Any = None
+
+    def version(self) -> str:
+        return self.engine.version()
+
+    def prepare(self, row: Row) -> np.ndarray:
+        """Make the function and run it: the predictions, or the losses of the first steps."""
+        benchmark = next(b for b in BENCHMARKS if b.name == row.benchmark)
+        x, labels = inputs(benchmark, row.batch)
+        if row.mode == "predict":
+            predict = self.engine.predict(benchmark)
+            self.call = lambda: predict(x)
+            return np.array(self.call())
+        train = self.engine.train(benchmark)
+        self.call = lambda: train(x, labels)
+        return np.array([self.call() for _ in range(CHECKED_STEPS)], np.float32)
+
+    def seconds(self, repeats: int) -> float:
+        """For one call: the mean over `repeats` of them."""
+        call, clock = self.call, time.perf_counter
+        begin = clock()
+        for _ in range(repeats):
+            call()
+        return (clock() - begin) / repeats
+
+
+def _serve(connection: Connection, name: str, threads: int) -> None:
+    bench: _Bench | None = None
+    while (request := connection.recv()) is not None:
+        method, arguments = request
+        try:
+            bench = bench or _Bench(name, threads)
+            connection.send((True, getattr(bench, method)(*arguments)))
+        except Exception as error:  # it is the other process that decides what to do
+            connection.send((False, f"{type(error).__name__}: {error}"))
+
+
+class Worker:
+    """The asking side. Raises RuntimeError with the engine's error for what it cannot do."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name = name
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, name, threads), daemon=True)
+        self._process.start()
+        other.close()
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        try:
+            self._connection.send((method, arguments))
+            good, answer = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise RuntimeError(f"the process of {self.name} ended "
+                               f"(status {self._process.exitcode})") from error
+        if not good:
+            raise RuntimeError(answer)
+        return answer
+
+    def close(self) -> None:
+        try:
+            self._connection.send(None)
+        except OSError:
+            pass
+        self._process.join(5)
+        if self._process.is_alive():
+            self._process.terminate()

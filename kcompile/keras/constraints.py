@@ -1,0 +1,96 @@
+"""Projections of weights after an update, as graph formulas: a tensor enters, a tensor leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras import backend
+from kcompile.keras.utils.serialization import deserialize as _deserialize
+from kcompile.keras.utils.serialization import serialize
+
+__all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "deserialize", "get",
+           "max_norm", "min_max_norm", "non_neg", "serialize", "unit_norm"]
+
+Axes = int | Sequence[int]
+
+
+class Constraint:
+    """Base: called with a weight, gives the nearest one that is allowed."""
+
+    def __call__(self, w: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(w)")
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Constraint:
+        return cls(**config)
+
+
+def _norms(w: Tensor, axis: Axes) -> Tensor:
+    """Norms over `axis`, whose size becomes 1. Axis 0 is what reaches one unit of a Dense."""
+    return ops.sqrt(ops.reduce_sum(ops.square(w), axis, keepdims=True))
+
+
+class MaxNorm(Constraint):
+    """Norms over `axis` are at most max_value (Srivastava et al. 2014)."""
+
+    def __init__(self, max_value: float = 2, axis: Axes = 0) -> None:
+        self.max_value, self.axis = max_value, axis
+
+    def __call__(self, w: Tensor) -> Tensor:
+        norms = _norms(w, self.axis)
+        return w * (ops.clip(norms, 0.0, self.max_value) / (norms + backend.epsilon()))
+
+
+class NonNeg(Constraint):
+    """Negative weights become 0."""
+
+    def __call__(self, w: Tensor) -> Tensor:
+        return ops.maximum(w, 0.0)
+
+
+class UnitNorm(Constraint):
+    """Norms over `axis` are 1."""
+
+    def __init__(self, axis: Axes = 0) -> None:
+        self.axis = axis
+
+    def __call__(self, w: Tensor) -> Tensor:
+        return w / (_norms(w, self.axis) + backend.epsilon())
+
+
+class MinMaxNorm(Constraint):
+    """Norms over `axis` move into [min_value, max_value], by the share `rate` of the way."""
+
+    def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0,
+                 axis: Axes = 0) -> None:
+        self.min_value, self.max_value, self.rate, self.axis = min_value, max_value, rate, axis
+
+    def __call__(self, w: Tensor) -> Tensor:
+        norms = _norms(w, self.axis)
+        wanted = (ops.clip(norms, self.min_value, self.max_value) * self.rate
+                  + norms * (1 - self.rate))
+        return w * (wanted / (norms + backend.epsilon()))
+
+
+max_norm = maxnorm = MaxNorm
+non_neg = nonneg = NonNeg
+unit_norm = unitnorm = UnitNorm
+min_max_norm = MinMaxNorm
+
+_KNOWN = {name: value for name, value in list(globals().items())
+          if isinstance(value, type) and issubclass(value, Constraint)}
+
+
+def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
+    """The constraint for a name, an object, a function of a tensor, or a configuration."""
+    found: Callable[[Tensor], Tensor] | None = _deserialize(identifier, _KNOWN, "constraint")
+    return found
+
+
+deserialize = get

@@ -1,0 +1,249 @@
+"""The three graphs of a model: predict, test, and train, the whole training step.
+
+Enters: a model, and for test and train what `compile` set (its `compilation`). Leaves: a `Trace`, a graph
+whose inputs are the model's inputs by name, then "y:<output>" and "w:<output>" for every output with a
+loss. predict leaves the outputs by name. test and train leave one vector "results": the loss, then total
+and count of every metric, so that averages over any number of batches are exact; see `result_names`. train
+also updates every variable: weights, optimizer state, moving statistics, the number of steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.gradient import gradient
+from kcompile.ir.graph import Source
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, TensorType
+from kcompile.keras import losses, metrics
+from kcompile.keras.engine import Variable
+from kcompile.keras.losses import Loss
+from kcompile.keras.optimizers import Optimizer
+from kcompile.keras.tracing import Trace, trace_model
+from kcompile_runtime.errors import ModelError, describe
+
+OPTIMIZER = Source("optimizer")
+
+
+@dataclass
+class Compilation:
+    """What `Model.compile` settled; lists have an entry for each output.
+
+    losses: None for an output that is not trained. trainable: the weights that are trained, as they
+    were at `compile` (Keras 2: setting `layer.trainable` later counts from the next `compile` on).
+    targets: types of the labels. names: of the results, known once a graph was traced.
+    """
+
+    optimizer: Optimizer
+    losses: list[Loss | None]
+    loss_weights: list[float]
+    metrics: list[list[Any]]
+    weighted_metrics: list[list[Any]]
+    trainable: list[Variable]
+    targets: list[TensorType | None]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    names: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A reported value: `total / count` over all batches."""
+
+    name: str
+    total: Tensor
+    count: Tensor
+
+
+def compilation(model: Any) -> Compilation:
+    """What `compile` settled. Raises ModelError when the model was not compiled."""
+    found: Compilation | None = model.compilation
+    if found is None:
+        raise ModelError(f"model {model.name!r} must be compiled before it is trained or evaluated. "
+                         "Call model.compile(optimizer, loss)")
+    return found
+
+
+def target_type(loss: Loss | None, output: TensorType) -> TensorType | None:
+    """The type of the labels of an output: class numbers [n, ..., 1] for sparse losses, else the
+    output's own type."""
+    if loss is None:
+        return None
+    if losses.base_function(loss) is losses.sparse_categorical_crossentropy:
+        return TensorType((*output.shape[:-1], 1), "int32")
+    return output
+
+
+def predict_graph(model: Any) -> Trace:
+    """Inputs by their names, outputs by theirs; layers as in inference."""
+    trace, outputs = _forward(model, "predict", training=False)
+    trace.outputs = {name: y.value for name, y in zip(model.output_names, outputs)}
+    return trace
+
+
+def test_graph(model: Any) -> Trace:
+    """Loss and metrics of a batch; layers as in inference; nothing is updated."""
+    trace, outputs = _forward(model, "test", training=False)
+    _results(trace, *_objective(model, trace, outputs))
+    trace.updates.clear()
+    return trace
+
+
+def train_graph(model: Any) -> Trace:
+    """One training step. Raises ModelError when the model has no loss or nothing to train."""
+    settled = compilation(model)
+    trace, outputs = _forward(model, "train", training=True)
+    loss, measures = _objective(model, trace, outputs)
+    _results(trace, loss, measures)
+    if not settled.trainable:
+        raise ModelError(f"model {model.name!r} has no trainable weights to fit. Set layer.trainable "
+                         "before compile, or use evaluate")
+    start = [(v, Tensor(trace, trace.variables[v.name])) for v in settled.trainable
+             if v.name in trace.variables]
+    found = gradient(loss, [x for _, x in start])
+    # A weight that the loss does not depend on (of an output without a loss) stays as it is.
+    pairs = [(v, g) for (v, _), g in zip(start, found) if g is not None]
+    if not pairs:
+        raise ModelError(f"model {model.name!r}: the loss depends on no trainable weight")
+    with trace.source(OPTIMIZER):
+        values = settled.optimizer.apply(trace, pairs, model.vintage)
+        for (variable, _), value in zip(pairs, values):
+            trace.update(variable, variable.constraint(value) if variable.constraint else value)
+        for variable in model.random_state[1:2]:
+            step = trace.read(variable)
+            trace.update(variable, step + ops.constant(trace, 1, step.dtype))
+    return trace
+
+
+def result_names(model: Any) -> list[str]:
+    """Names of what test and train report: "loss", then the metrics (Keras 2's metrics_names)."""
+    settled = compilation(model)
+    if settled.names is None:
+        test_graph(model)
+    assert settled.names is not None
+    return list(settled.names)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _forward(model: Any, name: str, training: bool) -> tuple[Trace, list[Tensor]]:
+    trace = Trace(name, training=training)
+    inputs = [Tensor(trace, trace.input(key, x.type))
+              for key, x in zip(model.input_names, model.inputs)]
+    return trace, trace_model(model, trace, inputs)
+
+
+def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, list[Measure]]:
+    """The loss to minimise, and what is reported beside it."""
+    settled = compilation(model)
+    trained = [(k, name, loss) for k, (name, loss) in
+               enumerate(zip(model.output_names, settled.losses)) if loss is not None]
+    labels = {k: _input(trace, f"y:{name}", settled.targets[k]) for k, name, _ in trained}
+    weights = {k: _input(trace, f"w:{name}", TensorType((Batch(),))) for k, name, _ in trained}
+    n = ops.extent(trace, Batch(), "float32")
+    total: Tensor | None = None
+    reported: list[Measure] = []
+    measures: list[Measure] = []
+    for k, name, loss in trained:
+        y, w = labels[k], weights[k]
+        with trace.source(Source(f"loss of {name}")):
+            value = _output_loss(name, loss, y, outputs[k], w, n, model.vintage)
+            part = value if settled.loss_weights[k] == 1 else value * settled.loss_weights[k]
+            total = part if total is None else total + part
+        prefix = ""
+        if len(outputs) > 1:
+            prefix = f"{name}_"
+            reported.append(Measure(f"{prefix}loss", value * n, n))
+        with trace.source(Source(f"metrics of {name}")):
+            for metric in settled.metrics[k]:
+                measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.vintage)
+            for metric in settled.weighted_metrics[k]:
+                measures += _measure(metric, prefix, loss, y, outputs[k], w, n, model.vintage)
+    for extra in trace.losses:
+        scalar = ops.cast(ops.reduce_mean(extra) if extra.rank else extra, "float32")
+        total = scalar if total is None else total + scalar
+    if total is None:
+        raise ModelError(f"model {model.name!r} has no loss, so that there is nothing to minimise or "
+                         "to evaluate. Call model.compile(optimizer, loss=...) with a loss")
+    measures = _distinct([*reported, *measures])
+    settled.names = ["loss", *(m.name for m in measures)]
+    return total, measures
+
+
+def _input(trace: Trace, name: str, type: TensorType | None) -> Tensor:
+    assert type is not None
+    return Tensor(trace, trace.input(name, type))
+
+
+def _per_sample(value: Tensor) -> Tensor | None:
+    """Means over all axes but the batch, [n]; None when the value has no batch axis."""
+    if not value.rank or value.shape[0] != Batch():
+        return None
+    return ops.reduce_mean(value, range(1, value.rank)) if value.rank > 1 else value
+
+
+def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor, n: Tensor,
+                 vintage: str) -> Tensor:
+    """The weighted loss of an output, a scalar.
+
+    The mean over the batch; Keras 2 divides by the number of weights that are not zero instead (by 1
+    when all are zero, where Keras 2 has NaN).
+    """
+    each = loss.call(y, prediction)
+    if not isinstance(each, Tensor):
+        raise ModelError(describe(f"loss {loss.name!r} of output {name!r}", "a symbolic tensor",
+                                  repr(each), "Write it over K functions."))
+    each = ops.cast(each, "float32")
+    rows = each if not each.rank else _per_sample(each)
+    if rows is None:
+        raise ModelError(describe(f"loss {loss.name!r} of output {name!r}",
+                                  "one number for each sample, or a scalar", str(each.type)))
+    total = ops.reduce_sum(rows * w)
+    if loss.reduction == "sum":
+        return total
+    if vintage == "keras3":
+        return total / n
+    used = ops.reduce_sum(ops.cast(ops.not_equal(w, 0.0), "float32"))
+    return total / ops.maximum(used, 1.0)
+
+
+def _measure(metric: Any, prefix: str, loss: Loss, y: Tensor, prediction: Tensor,
+             w: Tensor | None, n: Tensor, vintage: str) -> list[Measure]:
+    """Totals and counts of a metric; weights enter only where w is given (weighted_metrics)."""
+    name, function = metrics.resolve(metric, loss, y, prediction, vintage)
+    if w is not None and vintage == "keras2":
+        name = f"weighted_{name}"
+    count = n if w is None else ops.reduce_sum(w)
+    made = []
+    for key, value in metrics.evaluate(function, name, y, prediction):
+        value = ops.cast(value, "float32")
+        rows = _per_sample(value)
+        if rows is None:
+            total = (ops.reduce_mean(value) if value.rank else value) * count
+        else:
+            total = ops.reduce_sum(rows if w is None else rows * w)
+        made.append(Measure(prefix + key, total, count))
+    return made
+
+
+def _distinct(measures: Sequence[Measure]) -> list[Measure]:
+    """The second metric of a name gets "_1" behind it, and so on, as in Keras 2."""
+    seen: set[str] = {"loss"}
+    result = []
+    for m in measures:
+        name, number = m.name, 0
+        while name in seen:
+            number += 1
+            name = f"{m.name}_{number}"
+        seen.add(name)
+        result.append(Measure(name, m.total, m.count))
+    return result
+
+
+def _results(trace: Trace, loss: Tensor, measures: Sequence[Measure]) -> None:
+    values = [loss, *(x for m in measures for x in (m.total, m.count))]
+    parts = [ops.reshape(ops.cast(x, "float32"), (1,)) for x in values]
+    trace.outputs = {"results": ops.concatenate(parts, 0).value}

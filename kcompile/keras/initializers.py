@@ -1,0 +1,222 @@
+"""First values of weights. An initializer is called with a shape and gives a numpy array.
+
+A seed that is not given is drawn from numpy's global generator at each call, so `np.random.seed`
+repeats a script; a given seed makes every call give the same values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.keras.utils.serialization import deserialize as _deserialize
+from kcompile.keras.utils.serialization import serialize
+from kcompile_runtime.errors import ModelError, describe
+
+Shape = Sequence[int]
+# standard deviation of a unit normal cut off at two of them
+TRUNCATED_STDDEV = 0.87962566103423978
+
+
+class Initializer:
+    """Base: called with a shape. Subclasses keep each constructor argument as an attribute."""
+
+    seed: int | None = None
+
+    def __call__(self, shape: Shape, dtype: str | None = None) -> np.ndarray:
+        return np.asarray(self.fill(tuple(shape)), dtype or "float32")
+
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        raise NotImplementedError(f"{type(self).__name__} must define fill(shape) or __call__")
+
+    def generator(self) -> np.random.Generator:
+        seed = np.random.randint(2**31) if self.seed is None else self.seed
+        return np.random.default_rng(seed)
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Initializer:
+        return cls(**{k: v for k, v in config.items() if k != "dtype"})
+
+
+class Zeros(Initializer):
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.zeros(shape)
+
+
+class Ones(Initializer):
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.ones(shape)
+
+
+class Constant(Initializer):
+    """A number, or an array of the weight's shape."""
+
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = value
+
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        array = np.asarray(self.value)
+        if array.ndim and array.shape != shape:
+            raise ModelError(describe("Constant", f"shape {shape}", f"shape {array.shape}"))
+        return np.broadcast_to(array, shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"value": serialize(self.value)}
+
+
+class RandomNormal(Initializer):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean, self.stddev, self.seed = mean, stddev, seed
+
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.generator().normal(self.mean, self.stddev, shape)
+
+
+class RandomUniform(Initializer):
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
+                 ) -> None:
+        self.minval, self.maxval, self.seed = minval, maxval, seed
+
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.generator().uniform(self.minval, self.maxval, shape)
+
+
+class TruncatedNormal(Initializer):
+    """Normal values; those beyond two standard deviations are drawn again."""
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean, self.stddev, self.seed = mean, stddev, seed
+
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self.mean + self.stddev * _truncated(self.generator(), shape)
+
+
+def _truncated(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    values = np.asarray(generator.standard_normal(shape))
+    while (far := np.abs(values) > 2).any():
+        values[far] = generator.standard_normal(int(far.sum()))
+    return values
+
+
+class VarianceScaling(Initializer):
+    """Variance `scale / n`, n being fan_in, fan_out or their mean (Glorot 2010, He 2015).
+
+    distribution: "uniform", "normal" or "truncated_normal" (cut off at two standard deviations),
+    "untruncated_normal".
+    """
+
+    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal",
+                 seed: int | None = None) -> None:
+        distributions = ("uniform", "normal", "truncated_normal", "untruncated_normal")
+        if scale <= 0 or mode not in ("fan_in", "fan_out", "fan_avg") \
+                or distribution not in distributions:
+            raise ModelError(describe(
+                "VarianceScaling", "a positive scale, a mode of fan_in, fan_out, fan_avg, and a "
+                f"distribution of {', '.join(distributions)}",
+                f"scale={scale}, mode={mode!r}, distribution={distribution!r}"))
+        self.scale, self.mode, self.distribution, self.seed = scale, mode, distribution, seed
+
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        fan_in, fan_out = _fans(shape)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance, generator = self.scale / max(1.0, fan), self.generator()
+        if self.distribution == "uniform":
+            limit = math.sqrt(3 * variance)
+            return generator.uniform(-limit, limit, shape)
+        if self.distribution == "untruncated_normal":
+            return generator.normal(0, math.sqrt(variance), shape)
+        return _truncated(generator, shape) * (math.sqrt(variance) / TRUNCATED_STDDEV)
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
+    """How many inputs an output sums, and how many outputs an input reaches."""
+    if len(shape) < 2:
+        root = math.sqrt(math.prod(shape))
+        return root, root
+    taps = math.prod(shape[:-2])
+    return shape[-2] * taps, shape[-1] * taps
+
+
+def _scaling(name: str, scale: float, mode: str, distribution: str) -> type[VarianceScaling]:
+    """A VarianceScaling with only its seed left to choose."""
+
+    def __init__(self: VarianceScaling, seed: int | None = None) -> None:
+        VarianceScaling.__init__(self, scale, mode, distribution, seed)
+
+    def get_config(self: VarianceScaling) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+    return type(name, (VarianceScaling,), {
+        "__init__": __init__, "get_config": get_config, "__module__": __name__,
+        "__doc__": f"VarianceScaling({scale:g}, {mode!r}, {distribution!r})."})
+
+
+GlorotUniform = _scaling("GlorotUniform", 1.0, "fan_avg", "uniform")
+GlorotNormal = _scaling("GlorotNormal", 1.0, "fan_avg", "normal")
+HeUniform = _scaling("HeUniform", 2.0, "fan_in", "uniform")
+HeNormal = _scaling("HeNormal", 2.0, "fan_in", "normal")
+LecunUniform = _scaling("LecunUniform", 1.0, "fan_in", "uniform")
+LecunNormal = _scaling("LecunNormal", 1.0, "fan_in", "normal")
+
+
+class Orthogonal(Initializer):
+    """Orthonormal columns (or rows, whichever are fewer) of the weight as a matrix whose columns
+    are its last axis, times gain (Saxe et al. 2014)."""
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain, self.seed = gain, seed
+
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        if len(shape) < 2:
+            raise ModelError(describe("Orthogonal", "a weight of rank 2 or more", f"shape {shape}"))
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        q, r = np.linalg.qr(self.generator().standard_normal(
+            (max(rows, columns), min(rows, columns))))
+        q = q * np.where(np.diag(r) < 0, -1, 1)  # makes the distribution uniform
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+class Identity(Initializer):
+    """The identity matrix times gain."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = gain
+
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        if len(shape) != 2:
+            raise ModelError(describe("Identity", "a weight of rank 2", f"shape {shape}"))
+        return self.gain * np.eye(*shape)
+
+
+zero = zeros = Zeros
+one = ones = Ones
+constant = Constant
+normal = random_normal = RandomNormal
+uniform = random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+orthogonal = Orthogonal
+identity = Identity
+glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
+he_uniform, he_normal = HeUniform, HeNormal
+lecun_uniform, lecun_normal = LecunUniform, LecunNormal
+
+_KNOWN = {name: value for name, value in list(globals().items())
+          if isinstance(value, type) and issubclass(value, Initializer)}
+
+
+def get(identifier: Any) -> Callable[[Shape], np.ndarray]:
+    """The initializer for a name, an object, a function of the shape, or a configuration."""
+    found: Callable[[Shape], np.ndarray] | None = _deserialize(identifier, _KNOWN, "initializer")
+    if found is None:
+        raise ModelError(describe("initializer", "a name or an object", "None"))
+    return found
+
+
+deserialize = get

@@ -1,0 +1,91 @@
+"""Penalties on weights or outputs, as graph formulas: a tensor enters, a scalar leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras.utils.serialization import deserialize as _deserialize
+from kcompile.keras.utils.serialization import serialize
+from kcompile_runtime.errors import ModelError, describe
+
+__all__ = ["L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2",
+           "serialize"]
+
+
+class Regularizer:
+    """Base: called with a tensor, gives a scalar."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(x)")
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Regularizer:
+        return cls(**config)
+
+
+class L1L2(Regularizer):
+    """l1 * sum(|x|) + l2 * sum(x^2)."""
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
+        for name, value in (("l1", l1), ("l2", l2)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+                raise ModelError(describe(f"regularizer: {name}", "a number >= 0", repr(value)))
+        self.l1, self.l2 = float(l1), float(l2)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        parts = [ops.reduce_sum(f(x)) * factor
+                 for f, factor in ((ops.abs, self.l1), (ops.square, self.l2)) if factor]
+        return sum(parts[1:], parts[0]) if parts else ops.constant(x.graph, 0.0)
+
+
+class L1(L1L2):
+    """l1 * sum(|x|)."""
+
+    def __init__(self, l1: float = 0.01) -> None:
+        super().__init__(l1=l1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"l1": self.l1}
+
+
+class L2(L1L2):
+    """l2 * sum(x^2)."""
+
+    def __init__(self, l2: float = 0.01) -> None:
+        super().__init__(l2=l2)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"l2": self.l2}
+
+
+def l1(l: float = 0.01) -> L1L2:  # noqa: E741 (Keras' name)
+    return L1L2(l1=l)
+
+
+def l2(l: float = 0.01) -> L1L2:  # noqa: E741 (Keras' name)
+    return L1L2(l2=l)
+
+
+def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
+    return L1L2(l1, l2)
+
+
+
+
+_KNOWN = {"l1": L1, "l2": L2, "L1": L1, "L2": L2, "L1L2": L1L2}
+
+
+def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
+    """The regularizer for a name, an object, a function of a tensor, or a configuration."""
+    found: Callable[[Tensor], Tensor] | None = (
+        l1_l2() if identifier == "l1_l2" else _deserialize(identifier, _KNOWN, "regularizer"))
+    return found
+
+
+deserialize = get

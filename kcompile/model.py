@@ -1,0 +1,357 @@
+"""A compiled model, as users hold it: Keras' methods on native code.
+
+`compile` takes a model of our front end, a live Keras model, or a path; `export` writes an artifact.
+Native code for an entry ("predict", "test", "train") is made when it is first needed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kcompile_runtime as rt
+from kcompile import compiler
+from kcompile.codegen import artifact, jit, show, targets
+from kcompile.compiler import Compiled
+from kcompile.ir import interpreter
+from kcompile.ir.graph import Graph, Value
+from kcompile.keras import graphs
+from kcompile.keras import models as keras_models
+from kcompile_runtime.errors import InputError, KcompileError, describe
+
+ENTRIES = ("predict", "test", "train")
+STAGES = ("graph", "passes", "loops", "llvm", "asm")
+RELATIVE, ABSOLUTE = 2e-4, 1e-5  # of `verify`: compiled float32 against the interpreter's float64
+
+
+class VerificationError(KcompileError, AssertionError):
+    """Compiled code and interpreter disagree (`compile(verify=True)`)."""
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far a layer's output, compiled, is from the interpreter's: the largest difference, and
+    that over the tolerance."""
+
+    layer: str
+    difference: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Of each layer, in the order of computation."""
+
+    layers: tuple[LayerError, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(error.ratio <= 1 for error in self.layers)
+
+    @property
+    def first_bad(self) -> LayerError | None:
+        return next((error for error in self.layers if not error.ratio <= 1), None)
+
+    def text(self) -> str:
+        width = max([len("layer"), *(len(e.layer) for e in self.layers)])
+        lines = [f"{'layer':<{width}}  largest difference  of tolerance"]
+        lines += [f"{e.layer:<{width}}  {e.difference:18.2e}  {e.ratio:11.1%}" for e in self.layers]
+        return "\n".join([*lines, "ok" if self.ok else "DIFFERENT"])
+
+
+class NativeEngine:
+    """Runs a model's graphs as native code; its variables are the model's own arrays."""
+
+    def __init__(self, model: Any, target: targets.Target, threads: int | None,
+                 verify: bool) -> None:
+        self.model = model
+        self.target = target
+        self.threads = threads
+        self.verify = verify
+        self._compiled: dict[str, Compiled] = {}
+        self._programs: dict[str, rt.Program] = {}
+        self._watched: set[int] = set()
+
+    def graph(self, entry: str) -> Graph:
+        if entry not in ENTRIES:
+            raise InputError(describe("graph", "one of " + ", ".join(ENTRIES), repr(entry)))
+        if entry in self._compiled:
+            return self._compiled[entry].graph
+        make = {"predict": graphs.predict_graph, "test": graphs.test_graph,
+                "train": graphs.train_graph}[entry]
+        graph: Graph = make(self.model)
+        return graph
+
+    def compiled(self, entry: str) -> Compiled:
+        if entry not in self._compiled:
+            self._compiled[entry] = compiler.compile_graph(
+                self.graph(entry), entry, self.target, frozen=entry != "train")
+        return self._compiled[entry]
+
+    def program(self, entry: str) -> rt.Program:
+        """The native code of an entry, over the model's variables."""
+        if entry not in self._programs:
+            made = self.compiled(entry)
+            captured = made.graph.captured  # type: ignore[attr-defined]
+            values = {name: captured[name].value for name in made.variables}
+            self._programs[entry] = compiler.load(made, values, self.threads)
+            for variable in captured.values():
+                if id(variable) not in self._watched:
+                    self._watched.add(id(variable))
+                    variable.listeners.append(self.weights_changed)
+        return self._programs[entry]
+
+    def weights_changed(self) -> None:
+        """What was prepared from the weights must be prepared again before it is next used."""
+        for program in self._programs.values():
+            program.stale = True
+
+    def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs of an entry for n samples; "train" updates the model's variables in place."""
+        program = self._programs.get(entry) or self.program(entry)
+        before = self._state(entry) if self.verify else {}
+        results = program.run(entry, n, inputs)
+        if entry == "train":
+            self.weights_changed()
+        if self.verify:
+            self._compare(entry, n, inputs, before, results)
+        return results
+
+    def predict_one(self, x: np.ndarray) -> np.ndarray:
+        """The output for the input of a model with one of each, at the least cost."""
+        program = self._programs.get("predict") or self.program("predict")
+        if self.verify:
+            return self.run("predict", len(x), [x])[0]
+        return program.one("predict", x)
+
+    # ---- verification
+
+    def _state(self, entry: str) -> dict[str, np.ndarray]:
+        captured = self.compiled(entry).graph.captured  # type: ignore[attr-defined]
+        return {name: variable.value.copy() for name, variable in captured.items()}
+
+    def _compare(self, entry: str, n: int, inputs: Sequence[np.ndarray],
+                 before: Mapping[str, np.ndarray], results: Sequence[np.ndarray]) -> None:
+        graph = self.compiled(entry).graph
+        expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
+        for name, got, right in zip(graph.outputs, results, expected.outputs.values()):
+            error = _error(name, got, right)
+            if not error.ratio <= 1:
+                first = self.verification(inputs, before, entry, n).first_bad
+                where = f", first at layer {first.layer!r}" if first else ""
+                raise VerificationError(
+                    f"{entry}: compiled output {name!r} differs from the interpreter's by "
+                    f"{error.difference:.2e}{where}")
+
+    def verification(self, inputs: Sequence[np.ndarray], state: Mapping[str, np.ndarray],
+                     entry: str = "predict", n: int | None = None) -> Verification:
+        """Compare layer by layer: the graph with every layer's result as an output."""
+        graph = self.graph(entry)
+        opened = _with_layers(graph)
+        made = compiler.compile_graph(opened, entry, self.target, frozen=entry != "train")
+        values = {name: _aligned(state[name]) for name in made.variables}
+        program = compiler.load(made, values, self.threads)
+        count = n if n is not None else len(inputs[0])
+        results = program.run(entry, count, inputs)
+        expected = interpreter.run(opened, count, dict(zip(opened.inputs, inputs)), state, "float64")
+        return Verification(tuple(
+            _error(name, got, right)
+            for name, got, right in zip(opened.outputs, results, expected.outputs.values())))
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    from kcompile_runtime.arrays import aligned_copy
+
+    return aligned_copy(array)
+
+
+def _error(layer: str, got: np.ndarray, right: np.ndarray) -> LayerError:
+    """NaN and infinity agree with themselves."""
+    same = (got == right) | (np.isnan(got) & np.isnan(right))
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.where(same, 0.0, np.abs(got.astype(np.float64) - right))
+        finite = right[np.isfinite(right)]
+        scale = float(np.abs(finite).max(initial=0.0))
+    worst = float(difference.max(initial=0.0))
+    worst = float("inf") if np.isnan(worst) else worst
+    return LayerError(layer, worst, worst / (ABSOLUTE + RELATIVE * scale))
+
+
+def _with_layers(graph: Graph) -> Graph:
+    """The graph, where the last float value of each layer's node is an output, by its name."""
+    from kcompile.ir.passes.rewrite import rebuild
+
+    opened = rebuild(graph, lambda *_: None)
+    last: dict[str, Value] = {}
+    for node in opened.live():
+        if node.sources and node.types[0].dtype == "float32" and node.op.kind != "source":
+            last[str(node.sources[0])] = Value(node.id)
+    opened.outputs = {**last, **opened.outputs}
+    opened.updates = {}
+    return opened
+
+
+class CompiledModel:
+    """A model whose methods run native code. Methods are Keras'; see `kcompile.keras.Model`."""
+
+    def __init__(self, model: Any, engine: NativeEngine, live: Any = None) -> None:
+        self.model = model
+        self.engine = engine
+        self._live = live
+        model.use_engine(engine)
+
+    def graph(self, entry: str = "predict") -> Graph:
+        """The IR of "predict", "test" or "train" as traced; `graph.nx` is the networkx graph."""
+        return self.engine.graph(entry)
+
+    def show(self, stage: str, entry: str = "predict") -> str:
+        """The model at a stage of compilation: graph, passes, loops, llvm or asm, as text."""
+        if stage not in STAGES:
+            raise InputError(describe("stage", "one of " + ", ".join(STAGES), repr(stage)))
+        if stage == "graph":
+            return self.graph(entry).text()
+        made = self.engine.compiled(entry)
+        if stage == "passes":
+            prepare = [made.prepare.text()] if made.prepare.outputs else []
+            return "\n\n".join([made.optimised.text(), *prepare, made.run.text()])
+        if stage == "loops":
+            return show.program(made.program)
+        return made.text if stage == "llvm" else jit.assembly(made.modules, self.engine.target)
+
+    def verify(self, x: Any = None) -> Verification:
+        """Compare compiled code and interpreter layer by layer, on x or on random input."""
+        graph = self.engine.graph("predict")
+        arrays = self.model.standardize_inputs(x) if x is not None else self._random_inputs(graph, 4)
+        captured = graph.captured  # type: ignore[attr-defined]
+        state = {name: variable.value for name, variable in captured.items()}
+        return self.engine.verification(arrays, state)
+
+    def _random_inputs(self, graph: Graph, n: int) -> list[np.ndarray]:
+        generator = np.random.default_rng(0)
+        from kcompile.ir.types import bind
+
+        types = [graph.type(v) for v in graph.inputs.values()]
+        return [generator.random(bind(t.shape, n)).astype(t.dtype) for t in types]
+
+    # ---- Keras' methods
+
+    def __call__(self, x: Any) -> Any:
+        return self.predict_on_batch(x)
+
+    def predict(self, x: Any, batch_size: int = 32, verbose: int = 0, **options: Any) -> Any:
+        return self.model.predict(x, batch_size=batch_size, verbose=verbose, **options)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        return self.model.predict_on_batch(x)
+
+    def evaluate(self, *args: Any, **options: Any) -> Any:
+        return self.model.evaluate(*args, **options)
+
+    def test_on_batch(self, *args: Any, **options: Any) -> Any:
+        return self.model.test_on_batch(*args, **options)
+
+    def fit(self, *args: Any, **options: Any) -> Any:
+        """Train; a live Keras model has the new weights when this returns."""
+        try:
+            return self.model.fit(*args, **options)
+        finally:
+            self._write_back()
+
+    def train_on_batch(self, *args: Any, **options: Any) -> Any:
+        result = self.model.train_on_batch(*args, **options)
+        self._write_back()
+        return result
+
+    def _write_back(self) -> None:
+        if self._live is not None:
+            from kcompile.files import live
+
+            live.write_back(self.model, self._live)
+
+    def get_weights(self) -> list[np.ndarray]:
+        weights: list[np.ndarray] = self.model.get_weights()
+        return weights
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        self.model.set_weights(weights)
+        self._write_back()
+
+    def summary(self, *args: Any, **options: Any) -> None:
+        self.model.summary(*args, **options)
+
+
+def compile(model: Any, *, target: str = "native", threads: int | None = None, verify: bool = False,
+            custom_objects: Mapping[str, Any] | None = None) -> CompiledModel:
+    """Compile a model of `kcompile.keras`, a live Keras model, or the model in a file.
+
+    target: "native". threads: how many to use, default all. verify: run the interpreter beside every
+    call and raise `VerificationError` naming the first layer that differs. Raises UnsupportedError
+    listing everything of the model that cannot be compiled.
+    """
+    if target != "native":
+        raise InputError(describe("compile: target", "'native'", repr(target),
+                                  "Other targets are for kcompile.export."))
+    if custom_objects:
+        raise InputError(describe("compile: custom_objects", "none yet", str(sorted(custom_objects))))
+    live = None
+    if isinstance(model, (str, os.PathLike)):
+        from kcompile.files import load
+
+        model = load(model)
+    elif isinstance(model, CompiledModel):
+        model = model.model
+    elif not isinstance(model, keras_models.Model):
+        from kcompile.files.live import from_keras
+
+        live, model = model, from_keras(model)
+    return CompiledModel(model, NativeEngine(model, targets.native(), threads, verify), live)
+
+
+def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu: str | None = None,
+           batch: int | None = None) -> Path:
+    """Write the shared library `path` and its C header beside it. Gives the path.
+
+    target: "native" or a processor level ("x86-64-v3", ...). cpu: LLVM's name of a processor to
+    tune for and take features from. batch: the only batch size to accept, None for any.
+    """
+    from kcompile import __version__
+    from kcompile.ir.types import bind
+
+    cm = model if isinstance(model, CompiledModel) else compile(model)
+    chosen = targets.named(target)
+    if cpu is not None:
+        chosen = replace(chosen, cpu=cpu)
+    graph = cm.engine.graph("predict")
+    made = (cm.engine.compiled("predict") if chosen == cm.engine.target
+            else compiler.compile_graph(graph, "predict", chosen, frozen=True))
+    captured = graph.captured  # type: ignore[attr-defined]
+    state = {name: variable.value for name, variable in captured.items()}
+    n = batch or 2
+    generator = np.random.default_rng(0)
+    sample = tuple(generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
+                   for v in graph.inputs.values())
+    expected = interpreter.run(graph, n, dict(zip(graph.inputs, sample)), state)
+    described = artifact.Model(
+        cm.model.name, made.program,
+        tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
+        tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
+        _prepared(made, state), [state[name] for name in made.variables],
+        artifact.Sample(n, sample, tuple(expected.outputs.values())), batch)
+    return artifact.build_artifact(described, chosen, path, __version__)
+
+
+def _prepared(made: Compiled, state: Mapping[str, np.ndarray]) -> bytes:
+    """The prepared block for another target, made by the interpreter: this machine may not run the
+    target's code."""
+    block = bytearray(made.program.prepared)
+    results = interpreter.run(made.prepare, 1, {}, state).outputs
+    for name, array in results.items():
+        offset = made.prepared[name]
+        data = np.ascontiguousarray(array).tobytes()
+        block[offset:offset + len(data)] = data
+    return bytes(block)
