@@ -108,8 +108,8 @@ def _check_machine(machine: str, metadata: Mapping[str, Any]) -> None:
     missing = sorted(set(metadata["cpu_flags"]) - cpu_flags())
     if missing:
         raise ArtifactError(f"needs processor features that this machine lacks: "
-                            f"{', '.join(missing)}. Export the model with target='x86-64-v2', or "
-                            "on this machine")
+                            f"{', '.join(missing)}. Export the model with an older target, or on "
+                            "this machine")
 
 
 @lru_cache(maxsize=1)

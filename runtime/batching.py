@@ -23,9 +23,9 @@ def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec
     """The outputs for all samples, computed `batch_size` samples at a time.
 
     run(n, inputs, outputs) computes one batch into the given arrays, or into new ones. Samples that
-    are converted (say float64 to float32) are converted batch by batch. With `fixed`, the function takes batches
-    of exactly this size: the last one is filled up with zeros, and the surplus is cut off. Raises
-    InputError for sizes that do not fit, or a batch_size below 1.
+    are converted (say float64 to float32) are converted batch by batch. With `fixed`, the function
+    takes batches of exactly this size: the last one is filled up with zeros, and the surplus is cut
+    off. Raises InputError for sizes that do not fit, or a batch_size below 1.
     """
     if batch_size < 1:
         raise InputError(describe("batch_size", "at least 1", str(batch_size)))
@@ -33,23 +33,26 @@ def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec
     if 0 < total <= batch_size and not fixed:
         return run(total, wholes, None)
     step = fixed or batch_size
+    for spec in inputs:
+        if not spec.rows and spec.bind(0) != spec.bind(1):
+            raise InputError(describe(spec.name, f"at most {step} samples (its first axis is not "
+                                      "the batch)", str(total), "Pass a larger batch_size."))
     results = [np.empty(s.bind(total), s.numpy_dtype) for s in outputs]
-    pieces: dict[int, list[Array]] = {k: [] for k, s in enumerate(outputs) if not s.is_batched}
+    pieces: dict[int, list[Array]] = {k: [] for k, s in enumerate(outputs) if not s.rows}
     for start in range(0, total, step):
-        stop = min(start + step, total)
-        parts = [_rows(a, s, start, stop) for a, s in zip(wholes, inputs)]
-        targets = [_rows(a, s, start, stop) for a, s in zip(results, outputs)]
-        n = stop - start
-        if fixed and n < fixed:
-            parts = [_filled(a, s, fixed) for a, s in zip(parts, inputs)]
-            full = [np.empty(s.bind(fixed), s.numpy_dtype) for s in outputs]
-            run(fixed, parts, full)
-            for target, source, spec in zip(targets, full, outputs):
-                target[...] = _rows(source, spec, 0, n)
-        else:
-            run(n, parts, targets)
-        for k, kept in pieces.items():
-            kept.append(np.atleast_1d(targets[k]).copy())
+        n = min(step, total - start)
+        parts = [_rows(a, s, start, start + n) for a, s in zip(wholes, inputs)]
+        size = fixed or n
+        if size > n:
+            parts = [_filled(a, s, size) for a, s in zip(parts, inputs)]
+        targets = [_rows(a, s, start, start + n) if s.rows and size == n
+                   else np.empty(s.bind(size), s.numpy_dtype) for a, s in zip(results, outputs)]
+        run(size, parts, targets)
+        for k, (target, spec) in enumerate(zip(targets, outputs)):
+            if not spec.rows:
+                pieces[k].append(np.atleast_1d(target))
+            elif size > n:
+                _rows(results[k], spec, start, start + n)[...] = _rows(target, spec, 0, n)
     for k, kept in pieces.items():
         if kept:
             results[k] = np.concatenate(kept)

@@ -43,13 +43,9 @@ class TensorSpec:
         return DTYPES[self.dtype]
 
     @property
-    def is_batched(self) -> bool:
-        """Whether the first axis is the batch, so that slices of it are smaller batches."""
-        return bool(self._dims) and self._dims[0][1] > 0
-
-    @property
     def rows(self) -> int:
-        """How many rows of the first axis belong to one sample, 0 without a batch axis."""
+        """How many rows of the first axis belong to one sample; 0 when the batch is not the first
+        axis, so that slices are not smaller batches."""
         return self._dims[0][1] if self._dims else 0
 
     def bind(self, n: int) -> tuple[int, ...]:

@@ -142,9 +142,9 @@ def choose_columns(total: int, depth: Dim, rows: Dim, lanes: int, registers: int
     vectors = ceil_div(total, lanes)
     tile = tile_vectors(vectors, lanes, registers)
     block = vectors
-    few_rows = isinstance(rows, Batch) and rows.multiple < PLENTY
-    if few_rows and total * multiple(depth) >= 65536 and isinstance(depth, int):
-        block = _doubled(tile, (64 if rows.multiple == 1 else 128) // lanes)
+    few_rows = isinstance(rows, Batch) and multiple(rows) < PLENTY
+    if few_rows and isinstance(depth, int) and total * depth >= 65536:
+        block = _doubled(tile, (64 if multiple(rows) == 1 else 128) // lanes)
     elif vectors * lanes > 1024:
         block = _doubled(tile, 512 // lanes)
     return Columns(total, lanes, vectors, tile, min(block, vectors))

@@ -49,7 +49,7 @@ from kcompile.codegen.packing import (
 from kcompile.codegen.program import THREAD_CYCLES, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
-from kcompile.ir.types import Batch, Dim
+from kcompile.ir.types import Batch, Dim, numel
 
 __all__ = ["Epilogue", "Kernel", "Source", "lower_contraction", "panel_width"]
 
@@ -60,7 +60,7 @@ READ = 4         # elements a cycle from memory behind it
 
 @dataclass(frozen=True)
 class Kernel:
-    """A function, the extent of its parallel iterations, and the cycles that one takes (roughly)."""
+    """A function, the extent of its parallel iterations, and the cycles one takes (roughly)."""
 
     function: Function
     extent: Size
@@ -97,12 +97,9 @@ def _units(plan: Plan) -> Dim:
     rows = plan.rows
     if isinstance(rows, FlatRows):
         return rows.size
-    units: Dim = rows.line_blocks
-    if isinstance(rows.lines.size, Batch):
-        units = rows.lines.size
-    for axis in rows.outer:
-        units = units * axis.size if isinstance(axis.size, int) else axis.size * units
-    return units
+    lines = rows.lines.size
+    return numel([*(x.size for x in rows.outer),
+                  lines if isinstance(lines, Batch) else rows.line_blocks])
 
 
 def _work(plan: Plan) -> Size:
@@ -225,6 +222,8 @@ def _block(code: _Code, vector: Expr, copied_b: Buffer | None, unit: Expr,
         if plan.by_depth and copied_a is not None:
             body += _copy_depth(code, copied_a, outer, start)
         b = replace(base.b, base=b_start, panel=plan.read_b.panel, stride=plan.read_b.stride)
+        if copied_b is None:
+            b = replace(b, base=b.start(vector, plan.columns.lanes))
         task = replace(base, b=b, steps=_steps(plan, length), first=first, last=last)
         body += _tiles(code, task, a_start, unit, count)
         return body
@@ -250,9 +249,9 @@ def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr
         size = depth.axes[0].size
         return body((), loops.const(0), extent(size), _TRUE, _TRUE)
     outer = tuple(code.fresh("t") for _ in range(depth.cut))
-    start, size = code.fresh("t"), extent(depth.axes[depth.cut].size)
+    start, whole = code.fresh("t"), extent(depth.axes[depth.cut].size)
     first: Expr = loops.binary("eq", start, 0)
-    last: Expr = loops.binary("ge", start + depth.chunk, size)
+    last: Expr = loops.binary("ge", start + depth.chunk, whole)
     for var, axis in zip(outer, depth.axes):
         first = loops.binary("and", first, loops.binary("eq", var, 0))
         last = loops.binary("and", last, loops.binary(
@@ -260,9 +259,9 @@ def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr
     inner: list[Stmt] = []
     first, last = code.let(inner, "is_first", first), code.let(inner, "is_last", last)
     length = code.let(inner, "length", loops.binary(
-        "min", loops.binary("sub", size, start), depth.chunk))
+        "min", loops.binary("sub", whole, start), depth.chunk))
     inner += body(outer, start, length, first, last)
-    out: list[Stmt] = [loops.loop(start, 0, size, inner, depth.chunk)]
+    out: list[Stmt] = [loops.loop(start, 0, whole, inner, depth.chunk)]
     for var, axis in reversed(list(zip(outer, depth.axes))):
         out = [loops.loop(var, 0, extent(axis.size), out)]
     return out
@@ -270,7 +269,8 @@ def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr
 
 def _depth_start(plan: Plan, outer: tuple[Expr, ...], start: Expr) -> tuple[Expr, Expr]:
     """How far into A and B a block of k starts; copies start at their own beginning."""
-    a = b = loops.const(0)
+    a: Expr = loops.const(0)
+    b: Expr = loops.const(0)
     cut = plan.depth.axes[plan.depth.cut]
     for index, axis in [*zip(outer, plan.depth.axes), (start, cut)]:
         a, b = a + index * axis.a, b + index * axis.b
@@ -358,10 +358,10 @@ def _decode(code: _Code, out: list[Stmt], rows: GridRows, unit: Expr) -> _Unit:
     blocks: Expr = lines
     if isinstance(rows.lines.size, int):
         blocks = loops.const(rows.line_blocks)
-    rest = code.let(out, "rest", unit // blocks) if rows.outer else loops.const(0)
+    rest: Expr = code.let(out, "rest", unit // blocks) if rows.outer else loops.const(0)
     block = unit % blocks if rows.outer else unit
     line = code.let(out, "line", block * rows.block)
-    here = loops.const(rows.block)
+    here: Expr = loops.const(rows.block)
     if isinstance(rows.lines.size, int) and rows.lines.size % rows.block:
         here = code.let(out, "lines", loops.binary(
             "min", loops.binary("sub", lines, line), rows.block))
@@ -395,7 +395,7 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
             q, i, t = code.fresh("q"), code.fresh("i"), code.fresh("t")
             body: list[Stmt] = []
             at = _decode(code, body, rows, unit + q)
-            a = a_start + plan.read_a.offset
+            a: Expr = a_start + plan.read_a.offset
             if boxed:
                 a = a + q * plan.read_a.size
             else:

@@ -1,6 +1,6 @@
 """The decisions about one contraction, before any code: how A and B are read, and all the blocks.
 
-What enters: a `Contraction`, how its operands can be read, the epilogue and the target. What leaves:
+What enters: a `Contraction`, how its operands can be read, the epilogue, the target. What leaves:
 a `Plan`, which `contraction` turns into loops, and the panel width that suits B.
 """
 

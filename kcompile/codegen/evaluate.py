@@ -162,7 +162,7 @@ def fused(a: Array, b: Array, c: Array) -> np.ndarray:
     a, b, c = (np.asarray(x) for x in (a, b, c))
     if a.dtype == np.float32:
         product = a.astype(np.float64) * b
-        return _odd_sum(product, c.astype(np.float64)).astype(np.float32)
+        return np.asarray(_odd_sum(product, c.astype(np.float64)), np.float32)
     (fa, ea), (fb, eb) = np.frexp(a), np.frexp(b)
     shift = np.where(a * b == 0, 0, ea + eb)
     scaled = np.ldexp(c, np.clip(-shift, -2100, 2100))

@@ -91,16 +91,26 @@ def expm1(x: Expr) -> Expr:
 
 
 def sigmoid(x: Expr) -> Expr:
-    """1 / (1 + e^-x), within 2 ulp, also where it is close to 0."""
+    """1 / (1 + e^-x), within 2 ulp, also where it is close to 0. With z = e^-|x|, which is at most
+    1, it is 1 / (1 + z) or z / (1 + z)."""
     f = format_of(x)
     magic = f.magic + f.bias + 64
-    a = binary("max", unary("neg", unary("abs", x)), f.exp_low)
+    a = binary("max", -unary("abs", x), f.exp_low)
     t = fma(a, f.log2_e, magic)
     r = _minus(a, t - magic, f.ln2)
-    z = horner(r, (1.0, 1.0, *f.exp)) * _power(t, f)  # e^-|x| * 2^64, never denormal
-    positive = binary("ge", x, 0.0)
-    y = select(positive, 1.0, z) / fma(z, 2.0**-64, 1.0)
-    return y * _pick(positive, 1.0, 2.0**-64, f)
+    z = horner(r, (1.0, 1.0, *f.exp)) * _power(t, f)  # times 2^64, so it is never denormal
+    y = _reciprocal_of_one_plus(z * 2.0**-64, f)
+    return select(binary("ge", x, 0.0), y, z * (y * 2.0**-64))
+
+
+def _reciprocal_of_one_plus(z: Expr, f: Format) -> Expr:
+    """1 / (1 + z) for z from 0 to 1, without a division, and without the rounding of 1 + z: a
+    polynomial, and steps that cube its error."""
+    y = horner(z, f.reciprocal)
+    for _ in range(f.reciprocal_steps):
+        error = fma(-z, y, 1.0 - y)
+        y = fma(y, fma(error, error, error), y)
+    return y
 
 
 def tanh(x: Expr) -> Expr:
@@ -128,7 +138,7 @@ def erf(x: Expr) -> Expr:
     t = fma(q, f.log2_e, magic)
     r = fma(t - magic, -f.ln2[0], q)
     s = _power(t, f)
-    far = fma(unary("neg", s), _expm1_of_reduced(r, f), 1.0 - s)
+    far = fma(-s, _expm1_of_reduced(r, f), 1.0 - s)
     return _with_sign(select(binary("lt", a, 1.0), near, far), x, f)
 
 
@@ -159,7 +169,7 @@ def log1p(x: Expr) -> Expr:
     u = 1.0 + x
     m, shift = _normalise(u, f)
     # What u lost by rounding, halved, times twice the scale of m, which so never overflows.
-    lost = fma(x, 0.5, unary("neg", fma(u, 0.5, -0.5)))
+    lost = fma(x, 0.5, -fma(u, 0.5, -0.5))
     scale = bitcast(shift + (f.one + (1 << f.mantissa)), f.dtype)
     y = _log_of_parts(fma(lost, scale, m - 1.0), cast(bitcast(shift, f.signed), f.dtype), f)
     return _log_specials(x, y, -1.0)
@@ -168,7 +178,7 @@ def log1p(x: Expr) -> Expr:
 def softplus(x: Expr) -> Expr:
     """log(1 + e^x), within 2 ulp, without overflow: max(x, 0) + log1p(e^-|x|)."""
     f = format_of(x)
-    z = exp(unary("neg", unary("abs", x)))
+    z = exp(-unary("abs", x))
     # 1 + z is in [1, 2], so its reduction is one comparison.
     upper = binary("gt", z, 0.4140625)
     y = _log_of_reduced(select(upper, fma(z, 0.5, -0.5), z), f)
@@ -228,7 +238,7 @@ def pow(x: Expr, y: Expr) -> Expr:
     high = select(binary("lt", a, INF), high, a)
     high = select(binary("eq", a, 0.0), -INF, high)
     product = y * high
-    rest = fma(y, high, unary("neg", product)) + y * low
+    rest = fma(y, high, -product) + y * low
     moderate = binary("lt", unary("abs", product), 2.0 * f.exp_high)
     size = _exp_of_sum(product, select(moderate, rest, 0.0))
 
@@ -252,27 +262,27 @@ def _log_extended(x: Expr, f: Format) -> tuple[Expr, Expr]:
     m, exponent = _mantissa_and_exponent(x, f)
     r, d = m - 1.0, m + 1.0
     s = r / d
-    minus_s = unary("neg", s)
+    minus_s = -s
     s_low = fma(minus_s, m - (d - 1.0), fma(minus_s, d, r)) / d
     z = s * s
     z_low = fma(s + s, s_low, _product_error(s, s, z))
     cube = s * z
     cube_low = fma(s, z_low, fma(s_low, z, _product_error(s, z, cube)))
     third = cube * f.two_thirds[0]
-    third_low = fma(cube, f.two_thirds[1], fma(cube_low, f.two_thirds[0], fma(
-        cube, f.two_thirds[0], unary("neg", third))))
+    third_low = fma(cube, f.two_thirds[1], fma(
+        cube_low, f.two_thirds[0], fma(cube, f.two_thirds[0], -third)))
     tail = fma(cube * z, horner(z, f.atanh), third_low) + (s_low + s_low)
     first, first_low = _ordered_sum(s + s, third)
     unit = 2.0**-f.mantissa
     whole = exponent * (-f.ln2[0] * unit)
-    whole_low = fma(exponent, -f.ln2[1] * unit, fma(
-        exponent, -f.ln2[0] * unit, unary("neg", whole)))
+    whole_low = fma(
+        exponent, -f.ln2[1] * unit, fma(exponent, -f.ln2[0] * unit, -whole))
     total, total_low = _ordered_sum(whole, first)
     return _ordered_sum(total, total_low + (whole_low + (first_low + tail)))
 
 
 def _product_error(a: Expr, b: Expr, product: Expr) -> Expr:
-    return fma(a, b, unary("neg", product))
+    return fma(a, b, -product)
 
 
 def _ordered_sum(a: Expr, b: Expr) -> tuple[Expr, Expr]:

@@ -250,7 +250,8 @@ def _coordinates(pack: PanelCopy, depth: Sequence[Expr], columns: Sequence[Expr]
 def _pack_vectors(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr],
                   to: Expr) -> list[Stmt]:
     columns, p = pack.columns, copy.fresh("p")
-    lanes, body = columns.lanes, []
+    lanes = columns.lanes
+    body: list[Stmt] = []
     for v in range(columns.tile):
         column = loops.ramp((vector + p * columns.tile + v) * lanes, lanes)
         mask = None

@@ -25,7 +25,8 @@ class Value(NamedTuple):
     output: int = 0
 
 
-class Source(NamedTuple):
+@dataclass(frozen=True)
+class Source:
     """The Keras layer, and the index of its node (its how-manieth call), that an op came from."""
 
     layer: str

@@ -71,4 +71,4 @@ def normal(bits0: np.ndarray, bits1: np.ndarray) -> np.ndarray:
     """
     radius = np.sqrt(-2.0 * np.log(((bits0 >> np.uint32(8)) + 1.0) * 2.0**-24))
     angle = (bits1 >> np.uint32(8)) * (2.0 * np.pi * 2.0**-24)
-    return (radius * np.cos(angle)).astype(np.float32)
+    return np.asarray(radius * np.cos(angle), np.float32)

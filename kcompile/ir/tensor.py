@@ -7,14 +7,21 @@ are in `kcompile.ir.ops`; this holds the handle they take and give.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any, Protocol, Union
 
 import numpy as np
 
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.types import Shape, TensorType
 
-Operand = Union["Tensor", int, float, bool, np.ndarray]
+
+class HasTensor(Protocol):
+    """Something with a value in any graph: a variable of the front end."""
+
+    def __tensor__(self, graph: Any) -> Tensor: ...
+
+
+Operand = Union["Tensor", HasTensor, int, float, bool, np.ndarray]
 
 
 class Tensor:

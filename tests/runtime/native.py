@@ -13,12 +13,13 @@ import numpy as np
 
 from kcompile.codegen import jit, llvm
 from kcompile.codegen.loops import (
-    N,
     Alloc,
     Buffer,
     Function,
+    N,
     Stmt,
     Var,
+    cast,
     const,
     fma,
     load,
@@ -87,10 +88,24 @@ def affine() -> Program:
         Entry("prepare", (Launch(_double(), (variable, prepared)),)),
         Entry("predict", (
             Launch(_matmul(), (Ref("input"), prepared, Ref("arena")), Size(0, 1), Size(10_000)),
-            Launch(_bias(), (Ref("arena"), Ref("variable", 1), Ref("output")), Size(0, 1), Size(3_000)),
+            Launch(_bias(), (Ref("arena"), Ref("variable", 1), Ref("output")), Size(0, 1),
+                   Size(3_000)),
         ), Size(0, 64)),
         Entry("train", (Launch(_step(), (Ref("variable", 1),)),)),
     ), prepared=64)
+
+
+def pair() -> Program:
+    """b = a + 1 and c = a * k, for int32 a (n, 2) and a float64 scalar k."""
+    a, b = Buffer("a", "int32"), Buffer("b", "int32")
+    k, c, i = Buffer("k", "float64"), Buffer("c", "float64"), Var("i")
+    add = Function("add", (a, b), (loop(i, 0, N * 2, [
+        store(b, i, load(a, i) + const(1, "int32"))]),))
+    scale = Function("scale", (a, k, c), (loop(i, 0, N * 2, [
+        store(c, i, cast(load(a, i), "float64") * load(k, 0))]),))
+    return Program((Entry("predict", (
+        Launch(add, (Ref("input"), Ref("output"))),
+        Launch(scale, (Ref("input"), Ref("input", 1), Ref("output", 1))))),))
 
 
 def compiled(specs: Sequence[EntrySpec], program: Program, variables: Sequence[np.ndarray],

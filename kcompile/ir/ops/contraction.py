@@ -16,7 +16,7 @@ import numpy as np
 from kcompile.ir import contraction as maps
 from kcompile.ir.contraction import Access, Affine, Contraction, variable
 from kcompile.ir.op import Call, Case, Draw, Op, register
-from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.tensor import Operand, Tensor, emit
 from kcompile.ir.types import FLOATS, Batch, Dim, TensorType, numel
 
 Pads = tuple[tuple[int, int], ...]
@@ -78,7 +78,7 @@ _register("matmul", _matmul, _matmul_gradient, _matmul_case,
           (a.T if transpose_a else a) @ (b.T if transpose_b else b))
 
 
-def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+def matmul(a: Operand, b: Operand, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     """The product of two matrices, either of them transposed first."""
     return emit("matmul", [a, b], transpose_a=transpose_a, transpose_b=transpose_b)
 
@@ -86,12 +86,12 @@ def matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = 
 # ---------------------------------------------------------------- convolution
 
 
-def window_size(size: int, window: int, stride: int, pads: tuple[int, int], dilation: int = 1) -> int:
+def window_size(size: Any, window: int, stride: int, pads: tuple[int, int], dilation: int = 1) -> int:
     """Output positions of a window along one axis."""
     return (size + sum(pads) - (window - 1) * dilation - 1) // stride + 1
 
 
-def same_padding(size: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
+def same_padding(size: Any, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
     """Keras' padding='same': ceil(size / stride) positions, the odd element at the end."""
     total = max((-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size, 0)
     return total // 2, total - total // 2
@@ -230,7 +230,7 @@ _register("conv_input", _conv_input, _conv_input_gradient, _conv_input_case)
 _register("conv_kernel", _conv_kernel, _conv_kernel_gradient, _conv_kernel_case)
 
 
-def conv(x: Tensor, w: Tensor, strides: Sequence[int], padding: Pads,
+def conv(x: Operand, w: Operand, strides: Sequence[int], padding: Pads,
          dilation: Sequence[int]) -> Tensor:
     """Cross-correlation of x [batch, spatial..., in] with w [spatial..., in, out], as Keras has it."""
     return emit("conv", [x, w], strides=tuple(strides), padding=tuple(padding),

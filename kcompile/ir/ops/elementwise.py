@@ -135,8 +135,8 @@ def _winner(call: Call, g: Tensor) -> Sequence[Tensor | None]:
 
 
 neg = unary("neg", np.negative, lambda c, g: -g)
-abs = unary("abs", np.abs, lambda c, g: g * sign(c.inputs[0]), spaced=True)
-sign = unary("sign", np.sign, None, spaced=True)  # constant between its steps: no gradient flows
+abs: Unary = unary("abs", np.abs, lambda c, g: g * sign(c.inputs[0]), spaced=True)
+sign: Unary = unary("sign", np.sign, None, spaced=True)  # constant between its steps: no gradient flows
 floor = unary("floor", np.floor, None, spaced=True)
 square = unary("square", np.square, lambda c, g: g * (c.inputs[0] * 2.0))
 sqrt = unary("sqrt", np.sqrt, lambda c, g: g * 0.5 / c.output, low=0.1, high=4.0)
@@ -148,13 +148,15 @@ rsqrt = unary("rsqrt", lambda x: 1 / np.sqrt(x),
 
 def _logistic(x: Array) -> Array:
     with np.errstate(over="ignore"):
-        return (1 / (1 + np.exp(-x))).astype(x.dtype)
+            result: Array = (1 / (1 + np.exp(-x))).astype(x.dtype)
+    return result
 
 
 def _erf(x: Array) -> Array:
     import math
 
-    return np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x.copy()
+    result: Array = np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x.copy()
+    return result
 
 
 exp = unary("exp", np.exp, lambda c, g: g * c.output, tolerance=2e-6, expensive=True)
@@ -168,8 +170,8 @@ softplus = unary("softplus", lambda x: np.logaddexp(x, x.dtype.type(0)),
                  lambda c, g: g * sigmoid(c.inputs[0]), expensive=True)
 erf = unary("erf", _erf, lambda c, g: g * (exp(-square(c.inputs[0])) * (2 / np.sqrt(np.pi))),
             expensive=True)
-sin = unary("sin", np.sin, lambda c, g: g * cos(c.inputs[0]), expensive=True)
-cos = unary("cos", np.cos, lambda c, g: -(g * sin(c.inputs[0])), expensive=True)
+sin: Unary = unary("sin", np.sin, lambda c, g: g * cos(c.inputs[0]), expensive=True)
+cos: Unary = unary("cos", np.cos, lambda c, g: -(g * sin(c.inputs[0])), expensive=True)
 relu = unary("relu", lambda x: np.maximum(x, x.dtype.type(0)),
              lambda c, g: select(c.output > 0.0, g, zeros_like(g)), spaced=True)
 

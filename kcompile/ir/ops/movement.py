@@ -290,7 +290,7 @@ def _concat_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     axis, at, out = call.attrs["axis"], 0, []
     for x in call.inputs:
         start = [at if i == axis else 0 for i in range(g.rank)]
-        at += x.shape[axis]  # type: ignore[operator]
+        at += x.shape[axis]
         stop = [at if i == axis else d for i, d in enumerate(g.shape)]
         out.append(slice_(g, start, stop))
     return out

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir.op import Case, Op, register
+from kcompile.ir.random import random_bits, uniform
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Dim, Shape, TensorType
 
@@ -20,10 +21,9 @@ def _infer(seed: TensorType, step: TensorType, stream: int, shape: Shape, dtype:
 
 def _uniform(seed: np.ndarray, step: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str
              ) -> np.ndarray:
-    from kcompile.ir import random
-
-    bits = random.random_bits(int(seed), stream, int(step), int(np.prod(shape)))
-    return random.uniform(bits).reshape(shape).astype(dtype)
+    bits = random_bits(int(seed), stream, int(step), int(np.prod(shape)))
+    numbers: np.ndarray = uniform(bits).reshape(shape).astype(dtype)
+    return numbers
 
 
 register(Op("random_uniform", "random", _infer, _uniform,

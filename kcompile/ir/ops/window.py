@@ -25,7 +25,7 @@ def _infer(x: TensorType, size: Ints, strides: Ints, padding: Pads) -> TensorTyp
         raise ValueError(f"pooling: expected {len(size) + 2} axes. Received: {x}")
     if x.dtype not in FLOATS:
         raise TypeError(f"pooling: expected a floating point tensor. Received: {x}")
-    out = [window_size(*args) for args in  # type: ignore[arg-type]
+    out = [window_size(*args) for args in
            zip(x.shape[1:-1], size, strides, padding)]
     if any(s < 1 for s in out):
         raise ValueError(f"pooling: the window {size} is larger than the input {x} with padding "
@@ -180,8 +180,8 @@ def _lower_back(b: Any, call: Any, index: Any, g: Any, *place: Any) -> Any:
 
 def _back_case(draw: Draw) -> Case:
     case = _case(draw)
-    return Case((_infer(*case.types, **case.attrs),),
-                {"sizes": case.types[0].shape[1:-1], **case.attrs})
+    attrs: Any = case.attrs
+    return Case((_infer(case.types[0], **attrs),), {"sizes": case.types[0].shape[1:-1], **attrs})
 
 
 register(Op("window_spread", "window", _infer_back, _spread,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.rewrite import copy, literal, rebuild
-from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import broadcast_shapes
 
 # x op c == x for these constants on the right, and on the left where it commutes
@@ -82,9 +81,9 @@ def _shorter(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Value | None:
     if name == "neg" and new.nodes[inputs[0].node].op.name == "neg":
         return new.nodes[inputs[0].node].inputs[0]
     if name in ("reduce_sum", "reduce_max", "reduce_min"):
-        x = Tensor(new, inputs[0])
-        if all(x.shape[a] == 1 for a in node.attrs["axes"]):
-            return Value(new.add("reshape", [x.value], shape=type.shape).id)
+        shape = new.type(inputs[0]).shape
+        if all(shape[a] == 1 for a in node.attrs["axes"]):
+            return Value(new.add("reshape", [inputs[0]], shape=type.shape).id)
     return None
 
 

@@ -12,7 +12,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.rewrite import rebuild
 from kcompile.ir.tensor import Tensor, emit
-from kcompile.ir.types import Batch
+from kcompile.ir.types import Batch, Shape
 
 
 def sink_layouts(graph: Graph) -> Graph:
@@ -42,10 +42,10 @@ def sink_layouts(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
-def _move(new: Graph, x: Tensor) -> tuple[str, object, tuple[int, ...]] | None:
+def _move(new: Graph, x: Tensor) -> tuple[str, Shape, tuple[int, ...]] | None:
     producer = new.nodes[x.value.node]
     if producer.op.name == "transpose":
-        return ("transpose", None, producer.attrs["axes"])
+        return ("transpose", (), producer.attrs["axes"])
     if producer.op.name == "reshape" and len(new.type(producer.inputs[0]).shape) > 0:
         before = new.type(producer.inputs[0]).shape
         return ("reshape", before, ()) if before[-1] == x.shape[-1] else None
@@ -64,7 +64,7 @@ def _under_transpose(new: Graph, x: Tensor, node: Node, inverse: list[int]) -> T
     return ops.transpose(whole, inverse)
 
 
-def _under_reshape(new: Graph, x: Tensor, node: Node, before: tuple[object, ...]) -> Tensor | None:
+def _under_reshape(new: Graph, x: Tensor, node: Node, before: Shape) -> Tensor | None:
     if x.shape == node.types[0].shape:
         return Tensor(new, new.nodes[x.value.node].inputs[0])
     if x.rank == 0:

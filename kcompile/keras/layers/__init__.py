@@ -1,1 +1,77 @@
-"""TODO"""
+"""The layers, by the names Keras gives them, and layers as configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kcompile.keras.engine import Input, InputLayer, InputSpec, Layer
+from kcompile.keras.layers.convolutional import (
+    Conv1D,
+    Conv2D,
+    Conv3D,
+    Convolution1D,
+    Convolution2D,
+    Convolution3D,
+)
+from kcompile.keras.layers.core import Activation, Dense, Dropout, Flatten, Reshape
+from kcompile.keras.layers.merge import Add, Concatenate, Multiply, add, concatenate, multiply
+from kcompile.keras.layers.normalization import BatchNormalization
+from kcompile.keras.layers.pooling import (
+    AveragePooling1D,
+    AveragePooling2D,
+    AveragePooling3D,
+    AvgPool1D,
+    AvgPool2D,
+    AvgPool3D,
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
+    GlobalAvgPool1D,
+    GlobalAvgPool2D,
+    GlobalAvgPool3D,
+    GlobalMaxPool1D,
+    GlobalMaxPool2D,
+    GlobalMaxPool3D,
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    GlobalMaxPooling3D,
+    MaxPool1D,
+    MaxPool2D,
+    MaxPool3D,
+    MaxPooling1D,
+    MaxPooling2D,
+    MaxPooling3D,
+)
+from kcompile.keras.utils import serialization
+
+__all__ = [
+    "Activation", "Add", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "AvgPool1D",
+    "AvgPool2D", "AvgPool3D", "BatchNormalization", "Concatenate", "Conv1D", "Conv2D", "Conv3D",
+    "Convolution1D", "Convolution2D", "Convolution3D", "Dense", "Dropout", "Flatten",
+    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D",
+    "GlobalMaxPool3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Input",
+    "InputLayer", "InputSpec", "Layer", "MaxPool1D", "MaxPool2D", "MaxPool3D", "MaxPooling1D",
+    "MaxPooling2D", "MaxPooling3D", "Multiply", "Reshape", "add", "concatenate", "deserialize",
+    "multiply", "serialize",
+]
+
+_KNOWN = {name: value for name, value in list(globals().items())
+          if isinstance(value, type) and issubclass(value, Layer) and value is not Layer}
+
+
+def serialize(layer: Layer) -> dict[str, Any]:
+    """A layer (or a model) as {"class_name", "config"}."""
+    config: dict[str, Any] = serialization.serialize(layer)
+    return config
+
+
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Layer:
+    """The layer (or model) of a configuration. Raises UnsupportedError for a class nobody knows."""
+    from kcompile.keras.models import Model, Sequential
+
+    models = {"Model": Model, "Functional": Model, "Sequential": Sequential}
+    with serialization.custom_object_scope(custom_objects):
+        layer: Layer = serialization.deserialize(config, {**_KNOWN, **models}, "layer")
+    return layer

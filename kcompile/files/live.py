@@ -1,0 +1,184 @@
+"""A live model of another Keras (Keras 3 on any backend, tf_keras) as one of ours, and back.
+
+Enters: the object, of which nothing is used but its public configuration, its weights and its
+optimizer; its package is never imported by us. Leaves: a `kcompile.keras` model with the same layer
+names, weights, optimizer state and `compile` arguments, of vintage "keras3". `write_back` copies what
+training changed into the live model again. Everything that is not supported is reported at once,
+before anything is built.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.files.configs import Problems, translate_compilation, translate_model
+from kcompile.keras import models
+from kcompile.keras.engine import Variable
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+
+VINTAGE = "keras3"
+PACKAGES = ("keras", "tf_keras", "tensorflow", "keras_core")
+
+# Where Keras 3 and tf_keras keep the slots of an optimizer: our name -> theirs.
+SLOTS = {
+    "SGD": {"momentum": "momentums"},
+    "RMSprop": {"rms": "_velocities"},
+    "Adagrad": {"accumulator": "_accumulators"},
+    "Adadelta": {"accumulator": "_accumulated_grads", "delta": "_accumulated_delta_vars"},
+    "Adam": {"m": "_momentums", "v": "_velocities", "vhat": "_velocity_hats"},
+    "Adamax": {"m": "_m", "u": "_u"},
+    "Nadam": {"m": "_momentums", "v": "_velocities"},
+}
+
+
+def is_live(model: Any) -> bool:
+    """Whether the object is a model of another Keras."""
+    names = {c.__name__: c.__module__.partition(".")[0] for c in type(model).__mro__}
+    return names.get("Model") in PACKAGES
+
+
+def from_keras(model: Any) -> Any:
+    """Our model with the configuration, weights and compilation of a live one.
+
+    Raises UnsupportedError, naming every layer, argument, loss, metric or optimizer option that is not
+    supported; ModelError for an object that is no Keras model, or one that is not built.
+    """
+    if not is_live(model):
+        raise ModelError(describe("compile", "a model of kcompile.keras or of Keras, or a path",
+                                  f"{type(model).__module__}.{type(model).__name__}"))
+    if not model.built:
+        raise ModelError(f"model {model.name!r} has no weights yet. Call model.build(input_shape), "
+                         "or give it an Input")
+    problems = Problems(model.name)
+    config = _config(model, problems)
+    translated = translate_model(config, _old_activations(model), problems) if config else None
+    compiled = _compile_config(model, problems)
+    arguments = translate_compilation(compiled, problems) if compiled else None
+    problems.report()
+    state = np.random.get_state()  # values drawn here are overwritten, and must not move seeds
+    made = models.model_from_config(translated)
+    np.random.set_state(state)
+    for ours, theirs in _pairs(made, model):
+        ours.assign(_numpy(theirs))
+    if arguments is not None:
+        made.compile(**arguments)
+        _read_optimizer(made, model)
+    return made
+
+
+def write_back(ours: Any, theirs: Any) -> None:
+    """Copy our weights, and the optimizer's state where both are compiled, into the live model.
+
+    Raises ModelError when the two no longer have the same layers, UnsupportedError for an optimizer
+    whose state cannot be reached.
+    """
+    for variable, live in _pairs(ours, theirs):
+        live.assign(variable.value)
+    if ours.compilation is not None and getattr(theirs, "optimizer", None) is not None:
+        _write_optimizer(ours, theirs)
+
+
+# ---------------------------------------------------------------- configuration
+
+
+def _config(model: Any, problems: Problems) -> dict[str, Any] | None:
+    kind = type(model)
+    if kind.__module__.partition(".")[0] not in PACKAGES:
+        problems.add(f"{kind.__name__} is a class of your own. Build it as Sequential or functional "
+                     "Model of the layers it calls")
+        return None
+    if kind.__name__ not in ("Sequential", "Functional", "Model") or not hasattr(model, "layers"):
+        problems.add(f"models of class {kind.__name__}")
+        return None
+    config = dict(model.get_config())
+    if "layers" not in config:
+        problems.add("a model that is neither Sequential nor functional")
+        return None
+    return {"class_name": "Sequential" if kind.__name__ == "Sequential" else "Functional",
+            "config": config}
+
+
+def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
+    if not getattr(model, "compiled", False) and getattr(model, "optimizer", None) is None:
+        return None
+    config: dict[str, Any] | None = model.get_compile_config()
+    if config is None:
+        problems.add("the arguments of compile cannot be read")
+    return config
+
+
+def _old_activations(model: Any) -> bool:
+    """Whether its hard_sigmoid is that of Keras 1 and 2: clip(0.2 x + 0.5)."""
+    root = type(model).__module__.partition(".")[0]
+    version = str(getattr(sys.modules.get(root), "__version__", "3"))
+    return version.startswith("2.")
+
+
+# ---------------------------------------------------------------- weights
+
+
+def _numpy(variable: Any) -> np.ndarray:
+    return np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
+
+
+def _pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:
+    """Each of our weights beside the live one. Raises ModelError where the models differ."""
+    for layer in theirs.layers:
+        mine = ours.get_layer(layer.name)
+        if hasattr(layer, "layers"):
+            yield from _pairs(mine, layer)
+            continue
+        live = list(layer.weights)
+        if len(live) != len(mine.weights) or any(
+                tuple(v.shape) != w.shape for v, w in zip(live, mine.weights)):
+            raise ModelError(describe(
+                f"Layer {layer.name!r}", f"weights {[w.shape for w in mine.weights]}",
+                f"{[tuple(v.shape) for v in live]}", "Compile the changed model again"))
+        yield from zip(mine.weights, live)
+
+
+# ---------------------------------------------------------------- the optimizer
+
+
+def _slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
+    """Each slot of our optimizer beside the live one's, for a live optimizer that has its slots."""
+    optimizer, live = ours.compilation.optimizer, theirs.optimizer
+    optimizer.build(ours.compilation.trainable)
+    mine = {id(w): v for v, w in _pairs(ours, theirs)}
+    order = [mine[id(w)] for w in theirs.trainable_variables]
+    pairs = []
+    for slot in optimizer.slots():
+        name = SLOTS[type(optimizer).__name__][slot]
+        found = getattr(live, name, None)
+        if not isinstance(found, Sequence) or len(found) != len(order):
+            raise UnsupportedError(
+                f"the state of the live optimizer {type(live).__name__} cannot be reached: expected "
+                f"{len(order)} arrays in {name}. Compile the live model again, with trainable as it "
+                "is now, to start with a fresh state")
+        pairs += [(optimizer.slot(v, slot), w) for v, w in zip(order, found)]
+    return pairs
+
+
+def _read_optimizer(ours: Any, theirs: Any) -> None:
+    """Copy iterations and slots, which the live optimizer has after its first step."""
+    optimizer, live = ours.compilation.optimizer, theirs.optimizer
+    optimizer.iterations.assign(_numpy(live.iterations))
+    if getattr(live, "built", False):
+        for mine, other in _slots(ours, theirs):
+            mine.assign(_numpy(other))
+
+
+def _write_optimizer(ours: Any, theirs: Any) -> None:
+    optimizer, live = ours.compilation.optimizer, theirs.optimizer
+    if not getattr(live, "built", False):
+        live.build(theirs.trainable_variables)
+    live.iterations.assign(optimizer.iterations.value)
+    live.learning_rate = float(optimizer.learning_rate_variable.value)
+    for mine, other in _slots(ours, theirs):
+        other.assign(mine.value)
+
+

@@ -1,0 +1,53 @@
+"""An engine that runs a model's graphs with the interpreter: slow, readable, the reference.
+
+Enters: a model. Leaves: an `Engine` (see `kcompile.keras.training`), which native code is checked
+against, and with which everything works where there is no native code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import interpreter
+from kcompile.keras import graphs
+from kcompile.keras.tracing import Trace
+
+GRAPHS: dict[str, Callable[[Any], Trace]] = {
+    "predict": graphs.predict_graph, "test": graphs.test_graph, "train": graphs.train_graph}
+
+
+class InterpreterEngine:
+    """precision: "float32", or "float64" to compute in it; variables keep their own dtype."""
+
+    def __init__(self, model: Any, precision: str = "float32") -> None:
+        self.model = model
+        self.precision = precision
+        self._graphs: dict[str, Trace] = {}
+
+    def graph(self, entry: str) -> Trace:
+        """The graph of "predict", "test" or "train"."""
+        if entry not in self._graphs:
+            self._graphs[entry] = GRAPHS[entry](self.model)
+        return self._graphs[entry]
+
+    def reset(self, entries: Iterable[str] = tuple(GRAPHS)) -> None:
+        """Forget graphs: the model changed."""
+        for entry in entries:
+            self._graphs.pop(entry, None)
+
+    def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs for n samples; updates are written into the variables' arrays."""
+        graph = self.graph(entry)
+        variables = {name: v.value for name, v in graph.captured.items()}
+        result = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), variables,
+                                 self.precision)
+        for name, value in result.updates.items():
+            variables[name][...] = value
+        return list(result.outputs.values())
+
+    def predict_one(self, x: np.ndarray) -> np.ndarray:
+        """The output for the input of a model that has one of each."""
+        return self.run("predict", len(x), [x])[0]

@@ -1,0 +1,368 @@
+"""Callbacks: what is told of training, and may stop it or change the learning rate.
+
+Enters: events of the loops in `kcompile_runtime.training`, with logs (values by name). Names, arguments
+and order are those of Keras 2.3. Batch events cost Python time for each batch, so the loop only sends them
+when some callback defines one (or a bar is shown).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.progress import Progbar
+from kcompile_runtime.training import Logs
+
+Report = Mapping[str, Any] | None
+
+
+class Callback:
+    """Base of callbacks: every method may be defined, none has to be.
+
+    params: dict with batch_size, epochs, steps, samples, verbose, do_validation, metrics.
+    model: the model in training. validation_data: arrays x, y, w of the validation, or None.
+    """
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.params: dict[str, Any] = {}
+        self.validation_data: Any = None
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def on_epoch_begin(self, epoch: int, logs: Report = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Report = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Report = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Report = None) -> None:
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Report = None) -> None:
+        self.on_batch_end(batch, logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Report = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Report = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Report = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Report = None) -> None: ...
+    def on_train_begin(self, logs: Report = None) -> None: ...
+    def on_train_end(self, logs: Report = None) -> None: ...
+    def on_test_begin(self, logs: Report = None) -> None: ...
+    def on_test_end(self, logs: Report = None) -> None: ...
+    def on_predict_begin(self, logs: Report = None) -> None: ...
+    def on_predict_end(self, logs: Report = None) -> None: ...
+
+    def wants_batches(self, mode: str) -> bool:
+        """Whether the callback defines an event for batches of "train", "test" or "predict"."""
+        names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
+        if mode == "train":
+            names += ["on_batch_begin", "on_batch_end"]
+        return any(getattr(getattr(self, name), "__func__", None) is not getattr(Callback, name)
+                   for name in names)
+
+
+class CallbackList:
+    """Several callbacks told as one, in one mode: "train", "test" or "predict"."""
+
+    def __init__(self, callbacks: Sequence[Callback], model: Any, params: dict[str, Any],
+                 mode: str = "train") -> None:
+        self.callbacks = list(callbacks)
+        self.model = model
+        self.mode = mode
+        for callback in self.callbacks:
+            callback.set_params(params)
+            callback.set_model(model)
+
+    def within(self, mode: str) -> CallbackList:
+        """The same callbacks, not told their params and model again, in another mode."""
+        other = CallbackList([], self.model, {}, mode)
+        other.callbacks = self.callbacks
+        return other
+
+    @property
+    def wants_batches(self) -> bool:
+        return any(c.wants_batches(self.mode) for c in self.callbacks)
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self.model.stop_training)
+
+    def _tell(self, event: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(*arguments)
+
+    def begin(self) -> None:
+        self._tell(f"on_{self.mode}_begin", {})
+
+    def end(self, logs: Report = None) -> None:
+        self._tell(f"on_{self.mode}_end", logs or {})
+
+    def epoch_begin(self, epoch: int) -> None:
+        self._tell("on_epoch_begin", epoch, {})
+
+    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        self._tell("on_epoch_end", epoch, logs)
+
+    def batch_begin(self, batch: int, logs: dict[str, Any]) -> None:
+        self._tell(f"on_{self.mode}_batch_begin", batch, logs)
+
+    def batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        self._tell(f"on_{self.mode}_batch_end", batch, logs)
+
+
+def check(callbacks: Any) -> list[Callback]:
+    """The callbacks a user gave, as a list. Raises ModelError for anything else."""
+    given = list(callbacks) if isinstance(callbacks, (list, tuple)) else (
+        [] if callbacks is None else [callbacks])
+    for callback in given:
+        if not isinstance(callback, Callback):
+            raise ModelError(describe("callbacks", "Callback objects", repr(callback),
+                                      "Derive it from kcompile.keras.callbacks.Callback."))
+    return given
+
+
+# ---------------------------------------------------------------- always there
+
+
+class BaseLogger(Callback):
+    """Fits Keras scripts that name it: averages over the epoch are made by the loop itself."""
+
+
+class History(Callback):
+    """epoch: the numbers of the epochs; history: the values of each epoch by name."""
+
+    def on_train_begin(self, logs: Report = None) -> None:
+        self.epoch: list[int] = []
+        self.history: Logs[list[Any]] = Logs()
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        self.epoch.append(epoch)
+        for key, value in (logs or {}).items():
+            self.history.setdefault(key, []).append(value)
+
+
+class ProgbarLogger(Callback):
+    """Prints "Epoch 1/5" and the progress bar (verbose 1), or one line an epoch (verbose 2)."""
+
+    def __init__(self, verbose: int = 1) -> None:
+        super().__init__()
+        self.verbose = verbose
+
+    def wants_batches(self, mode: str) -> bool:
+        return self.verbose == 1 and mode == "train"
+
+    def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
+        self.seen = 0
+        self.sums: dict[str, float] = {}
+        if self.verbose:
+            print(f"Epoch {epoch + 1}/{self.params['epochs']}")
+        self.bar = Progbar(self.params["samples"], self.verbose)
+
+    def on_batch_end(self, batch: int, logs: Report = None) -> None:
+        logs = logs or {}
+        size = logs["size"]
+        self.seen += size
+        for name in self.params["metrics"]:
+            if dict.__contains__(logs, name):  # type: ignore[arg-type]
+                self.sums[name] = self.sums.get(name, 0.0) + logs[name] * size
+        # the line of a finished epoch also has the validation, and is written at its end
+        if self.seen < self.bar.target and self.bar.due(self.seen):
+            self.bar.update(self.seen, [(k, v / self.seen) for k, v in self.sums.items()])
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        names = self.params["metrics"]
+        self.bar.update(self.bar.target, [(k, v) for k, v in (logs or {}).items() if k in names])
+
+
+class BatchProgress(Callback):
+    """The bar of evaluate and predict."""
+
+    def __init__(self, samples: int) -> None:
+        super().__init__()
+        self.bar = Progbar(samples, 1)
+        self.seen = 0
+
+    def on_test_batch_end(self, batch: int, logs: Report = None) -> None:
+        self.seen += (logs or {})["size"]
+        self.bar.update(self.seen)
+
+    on_predict_batch_end = on_test_batch_end
+
+
+# ---------------------------------------------------------------- given by the user
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions: on_epoch_begin(epoch, logs), on_epoch_end(epoch, logs),
+    on_batch_begin(batch, logs), on_batch_end(batch, logs), on_train_begin(logs), on_train_end(logs)."""
+
+    def __init__(self, on_epoch_begin: Callable[..., Any] | None = None,
+                 on_epoch_end: Callable[..., Any] | None = None,
+                 on_batch_begin: Callable[..., Any] | None = None,
+                 on_batch_end: Callable[..., Any] | None = None,
+                 on_train_begin: Callable[..., Any] | None = None,
+                 on_train_end: Callable[..., Any] | None = None, **others: Any) -> None:
+        super().__init__()
+        given = {"on_epoch_begin": on_epoch_begin, "on_epoch_end": on_epoch_end,
+                 "on_batch_begin": on_batch_begin, "on_batch_end": on_batch_end,
+                 "on_train_begin": on_train_begin, "on_train_end": on_train_end, **others}
+        for name, function in given.items():
+            if not name.startswith("on_") or not hasattr(Callback, name):
+                raise TypeError(f"LambdaCallback: unknown event {name!r}")
+            if function is not None:
+                setattr(self, name, function)
+
+
+def _comparison(kind: str, mode: str, monitor: str, maximal: tuple[str, ...] = ("acc",)
+                ) -> tuple[Callable[[float, float], bool], float]:
+    """Whether a value is better than another, and the worst value."""
+    if mode not in ("auto", "min", "max"):
+        raise ModelError(describe(f"{kind}: mode", "'auto', 'min' or 'max'", repr(mode)))
+    if mode == "max" or (mode == "auto" and any(word in monitor for word in maximal)):
+        return (lambda a, b: a > b), -np.inf
+    return (lambda a, b: a < b), np.inf
+
+
+class EarlyStopping(Callback):
+    """Stops when `monitor` has not improved by min_delta for `patience` epochs.
+
+    mode: "min", "max", or "auto": "max" when the name holds "acc". baseline: a value to be better than
+    from the start. restore_best_weights: when stopping, go back to the weights of the best epoch.
+    """
+
+    def __init__(self, monitor: str = "val_loss", min_delta: float = 0, patience: int = 0,
+                 verbose: int = 0, mode: str = "auto", baseline: float | None = None,
+                 restore_best_weights: bool = False) -> None:
+        super().__init__()
+        self.monitor = monitor
+        self.min_delta = abs(min_delta)
+        self.patience = patience
+        self.verbose = verbose
+        self.baseline = baseline
+        self.restore_best_weights = restore_best_weights
+        self._better, self._worst = _comparison("EarlyStopping", mode, monitor)
+
+    def on_train_begin(self, logs: Report = None) -> None:
+        self.wait = 0
+        self.stopped_epoch = 0
+        self.best_weights: list[np.ndarray] | None = None
+        self.best = self._worst if self.baseline is None else self.baseline
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        logs = logs or {}
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(f"Early stopping conditioned on metric `{self.monitor}` which is not "
+                          f"available. Available metrics are: {', '.join(logs)}", stacklevel=2)
+            return
+        delta = self.min_delta if self._worst > 0 else -self.min_delta
+        if self._better(current + delta, self.best):
+            self.best, self.wait = current, 0
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
+            return
+        self.wait += 1
+        if self.wait >= self.patience:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+            if self.best_weights is not None:
+                if self.verbose:
+                    print("Restoring model weights from the end of the best epoch")
+                self.model.set_weights(self.best_weights)
+
+    def on_train_end(self, logs: Report = None) -> None:
+        if self.stopped_epoch and self.verbose:
+            print(f"Epoch {self.stopped_epoch + 1:05d}: early stopping")
+
+
+class LearningRateScheduler(Callback):
+    """Before each epoch sets the learning rate to schedule(epoch, rate), or schedule(epoch)."""
+
+    def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.verbose = verbose
+
+    def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
+        rate = float(self.model.optimizer.lr.value)
+        try:
+            new = self.schedule(epoch, rate)
+        except TypeError:  # Keras 2.0's schedules take the epoch alone
+            new = self.schedule(epoch)
+        if not isinstance(new, (float, np.floating)):
+            raise ModelError(describe("LearningRateScheduler: the result of schedule", "a float",
+                                      repr(new)))
+        self.model.optimizer.lr = new
+        if self.verbose:
+            print(f"\nEpoch {epoch + 1:05d}: LearningRateScheduler setting learning rate to {new}.")
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        if isinstance(logs, dict):
+            logs["lr"] = float(self.model.optimizer.lr.value)
+
+
+class ReduceLROnPlateau(Callback):
+    """Multiplies the learning rate by `factor` when `monitor` has not improved by min_delta for
+    `patience` epochs; then waits for `cooldown` epochs. Not below min_lr."""
+
+    def __init__(self, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10,
+                 verbose: int = 0, mode: str = "auto", min_delta: float = 1e-4, cooldown: int = 0,
+                 min_lr: float = 0) -> None:
+        super().__init__()
+        if not factor < 1:
+            raise ModelError(describe("ReduceLROnPlateau: factor", "below 1", repr(factor)))
+        self.monitor = monitor
+        self.factor = factor
+        self.patience = patience
+        self.verbose = verbose
+        self.min_delta = min_delta
+        self.cooldown = cooldown
+        self.min_lr = min_lr
+        self._better, self._worst = _comparison("ReduceLROnPlateau", mode, monitor)
+
+    def on_train_begin(self, logs: Report = None) -> None:
+        self.wait = self.cooldown_counter = 0
+        self.best = self._worst
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        if not isinstance(logs, dict):
+            return
+        rate = logs["lr"] = float(self.model.optimizer.lr.value)
+        current = logs.get(self.monitor)
+        if current is None:
+            warnings.warn(f"Reduce LR on plateau conditioned on metric `{self.monitor}` which is not "
+                          f"available. Available metrics are: {', '.join(logs)}", stacklevel=2)
+            return
+        if self.cooldown_counter:
+            self.cooldown_counter -= 1
+            self.wait = 0
+        delta = self.min_delta if self._worst > 0 else -self.min_delta
+        if self._better(current + delta, self.best):
+            self.best, self.wait = current, 0
+        elif not self.cooldown_counter:
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                new = max(rate * self.factor, self.min_lr)
+                self.model.optimizer.lr = new
+                self.cooldown_counter, self.wait = self.cooldown, 0
+                if self.verbose:
+                    print(f"\nEpoch {epoch + 1:05d}: ReduceLROnPlateau reducing learning rate to "
+                          f"{new}.")
+
+
+class TerminateOnNaN(Callback):
+    """Stops training when the loss of a batch is NaN or infinite."""
+
+    def on_batch_end(self, batch: int, logs: Report = None) -> None:
+        loss = (logs or {}).get("loss")
+        if loss is not None and not np.isfinite(loss):
+            print(f"Batch {batch}: Invalid loss, terminating training")
+            self.model.stop_training = True

@@ -1,0 +1,56 @@
+"""What layers with a kernel and a bias share, and moving channels to the last axis and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras import activations, constraints, initializers, regularizers
+from kcompile.keras.engine import Layer
+
+
+class KernelLayer(Layer):
+    """activation(product with a kernel + bias). `build` calls `add_kernel`, `call` calls `finish`."""
+
+    def __init__(self, activation: Any = None, use_bias: bool = True,
+                 kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+                 kernel_regularizer: Any = None, bias_regularizer: Any = None,
+                 activity_regularizer: Any = None, kernel_constraint: Any = None,
+                 bias_constraint: Any = None, **kwargs: Any) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        with self.named_errors():
+            self.activation = activations.get(activation, self.vintage)
+            self.use_bias = bool(use_bias)
+            self.kernel_initializer = initializers.get(kernel_initializer)
+            self.bias_initializer = initializers.get(bias_initializer)
+            self.kernel_regularizer = regularizers.get(kernel_regularizer)
+            self.bias_regularizer = regularizers.get(bias_regularizer)
+            self.kernel_constraint = constraints.get(kernel_constraint)
+            self.bias_constraint = constraints.get(bias_constraint)
+
+    def add_kernel(self, shape: tuple[int, ...]) -> None:
+        """Create `kernel`, and `bias` for its last axis."""
+        self.kernel = self.add_weight("kernel", shape, initializer=self.kernel_initializer,
+                                      regularizer=self.kernel_regularizer,
+                                      constraint=self.kernel_constraint)
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight("bias", shape[-1:], initializer=self.bias_initializer,
+                                        regularizer=self.bias_regularizer,
+                                        constraint=self.bias_constraint)
+
+    def add_bias(self, x: Tensor) -> Tensor:
+        """x [..., units] with the bias added, if there is one."""
+        return x if self.bias is None else x + self.bias
+
+
+def channels_to_last(x: Tensor, data_format: str) -> Tensor:
+    """[batch, channels, ...] as [batch, ..., channels] for channels_first."""
+    return x if data_format == "channels_last" else ops.transpose(x, (0, *range(2, x.rank), 1))
+
+
+def channels_back(x: Tensor, data_format: str) -> Tensor:
+    """The inverse of `channels_to_last`."""
+    return x if data_format == "channels_last" else ops.transpose(
+        x, (0, x.rank - 1, *range(1, x.rank - 1)))

@@ -1,0 +1,79 @@
+"""Layers that make one tensor of several: elementwise, or side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras.engine import Layer, is_integer
+from kcompile_runtime.errors import ModelError, describe
+
+
+class _Merge(Layer):
+    """Called on a list of tensors; Keras 2 wants at least two, Keras 3 one."""
+
+    def build(self, input_shape: Any) -> None:
+        least = 1 if self.vintage == "keras3" else 2
+        several = isinstance(input_shape, list)
+        if not several or len(input_shape) < least:
+            raise ModelError(describe("call", f"a list of at least {least} tensors",
+                                      f"shapes {input_shape}"))
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        rank = max(x.rank for x in inputs)
+        return reduce(self.merge, [_with_rank(x, rank) for x in inputs])
+
+    def merge(self, x: Tensor, y: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+def _with_rank(x: Tensor, rank: int) -> Tensor:
+    """Axes of size 1 after the batch, so that samples meet samples where ranks differ."""
+    return ops.reshape(x, (x.shape[0], *(1,) * (rank - x.rank), *x.shape[1:]))
+
+
+class Add(_Merge):
+    """The sum of the inputs."""
+
+    def merge(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+class Multiply(_Merge):
+    """The product of the inputs, element by element."""
+
+    def merge(self, x: Tensor, y: Tensor) -> Tensor:
+        return x * y
+
+
+class Concatenate(_Merge):
+    """The inputs side by side along `axis`, which counts the batch as 0 and must not be it."""
+
+    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not is_integer(axis) or axis == 0:
+            raise ModelError(describe(f"{self.label}: axis", "an axis other than 0, which is the "
+                                      "batch", repr(axis)))
+        self.axis = int(axis)
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        ranks = {x.rank for x in inputs}
+        if len(ranks) > 1 or not -min(ranks) < self.axis < min(ranks):
+            raise ModelError(describe("call", f"inputs of one rank that have the axis {self.axis}",
+                                      ", ".join(str(x.type) for x in inputs)))
+        return ops.concatenate(inputs, self.axis)
+
+
+def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    return Add(**kwargs)(inputs)
+
+
+def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    return Multiply(**kwargs)(inputs)
+
+
+def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
+    return Concatenate(axis, **kwargs)(inputs)

@@ -1,0 +1,106 @@
+"""Batch normalisation (Ioffe and Szegedy 2015)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Dim
+from kcompile.keras import constraints, initializers, regularizers
+from kcompile.keras.engine import InputSpec, KerasShape, Layer, Variable, is_integer
+from kcompile_runtime.errors import ModelError, describe
+
+
+class BatchNormalization(Layer):
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta, along `axis`.
+
+    In training mean and (biased) variance are the batch's, and the moving ones follow with
+    `momentum`. The moving variance follows an unbiased estimate in Keras 2 and the biased one in
+    Keras 3. A frozen layer (trainable=False) keeps its moving values; in Keras 3 it also uses them,
+    in Keras 2 it goes on using the batch's. Otherwise it is x * s + t with s and t made of variables
+    alone, which a pass folds into the layer before.
+    """
+
+    def __init__(self, axis: int = -1, momentum: float = 0.99, epsilon: float = 1e-3,
+                 center: bool = True, scale: bool = True, beta_initializer: Any = "zeros",
+                 gamma_initializer: Any = "ones", moving_mean_initializer: Any = "zeros",
+                 moving_variance_initializer: Any = "ones", beta_regularizer: Any = None,
+                 gamma_regularizer: Any = None, beta_constraint: Any = None,
+                 gamma_constraint: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # tf.keras writes the axis as a list of one
+        self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
+        if not is_integer(self.axis):
+            raise ModelError(describe(f"{self.label}: axis", "an integer", repr(axis)))
+        self.momentum = self.number("momentum", momentum)
+        self.epsilon = self.number("epsilon", epsilon, 0)
+        self.center, self.scale = bool(center), bool(scale)
+        with self.named_errors():
+            self.beta_initializer = initializers.get(beta_initializer)
+            self.gamma_initializer = initializers.get(gamma_initializer)
+            self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+            self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+            self.beta_regularizer = regularizers.get(beta_regularizer)
+            self.gamma_regularizer = regularizers.get(gamma_regularizer)
+            self.beta_constraint = constraints.get(beta_constraint)
+            self.gamma_constraint = constraints.get(gamma_constraint)
+
+    def build(self, input_shape: KerasShape) -> None:
+        rank = len(input_shape)
+        if not -rank <= self.axis < rank or self.axis % rank == 0:
+            raise ModelError(describe("axis", f"an axis of the input {input_shape} other than the "
+                                      "batch", str(self.axis)))
+        size = (input_shape[self.axis],)
+        self.gamma = self.add_weight(
+            "gamma", size, initializer=self.gamma_initializer, regularizer=self.gamma_regularizer,
+            constraint=self.gamma_constraint) if self.scale else None
+        self.beta = self.add_weight(
+            "beta", size, initializer=self.beta_initializer, regularizer=self.beta_regularizer,
+            constraint=self.beta_constraint) if self.center else None
+        self.moving_mean = self.add_weight(
+            "moving_mean", size, initializer=self.moving_mean_initializer, trainable=False)
+        self.moving_variance = self.add_weight(
+            "moving_variance", size, initializer=self.moving_variance_initializer, trainable=False)
+        self.input_spec = InputSpec(ndim=rank, axes={self.axis: size[0]})
+
+    def call(self, x: Tensor) -> Tensor:
+        graph: Any = x.graph
+        frozen = graph.frozen and self.vintage == "keras3"
+        if graph.training and not frozen:
+            return self._normalize_batch(x)
+        mean, variance = self.moving_mean.__tensor__(graph), self.moving_variance.__tensor__(graph)
+        scale = self._times_gamma(ops.rsqrt(variance + self.epsilon))
+        shift = mean * scale
+        shift = -shift if self.beta is None else self.beta.__tensor__(graph) - shift
+        return x * self._along(x, scale) + self._along(x, shift)
+
+    def _normalize_batch(self, x: Tensor) -> Tensor:
+        axes = [i for i in range(x.rank) if i != self.axis % x.rank]
+        mean = ops.reduce_mean(x, axes)
+        centered = x - self._along(x, mean)
+        variance = ops.reduce_mean(ops.square(centered), axes)
+        self._follow(self.moving_mean, mean)
+        self._follow(self.moving_variance, self._estimate(variance, ops.count(x, axes)))
+        scale = self._times_gamma(ops.rsqrt(variance + self.epsilon))
+        y = centered * self._along(x, scale)
+        return y if self.beta is None else y + self._along(x, self.beta.__tensor__(x.graph))
+
+    def _estimate(self, variance: Tensor, count: Any) -> Tensor:
+        """What the moving variance follows. Keras 2: n / (n - 1 - epsilon) of the biased one."""
+        if self.vintage == "keras3":
+            return variance
+        return variance * (count / (count - (1.0 + self.epsilon)))
+
+    def _follow(self, moving: Variable, batch: Tensor) -> None:
+        before = moving.__tensor__(batch.graph)  # type: ignore[arg-type]
+        self.add_update(moving, before * self.momentum + batch * (1 - self.momentum))
+
+    def _times_gamma(self, x: Tensor) -> Tensor:
+        return x if self.gamma is None else x * self.gamma
+
+    def _along(self, x: Tensor, values: Tensor) -> Tensor:
+        """A vector of the axis' size, so shaped that it broadcasts along that axis of x."""
+        place = self.axis % x.rank
+        shape: list[Dim] = [d if i == place else 1 for i, d in enumerate(x.shape)]
+        return values if place == x.rank - 1 else ops.reshape(values, shape[place:])

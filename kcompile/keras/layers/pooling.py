@@ -1,0 +1,143 @@
+"""Pooling, written for any number of spatial axes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras import backend
+from kcompile.keras.engine import InputSpec, Layer
+from kcompile.keras.layers.kernel import channels_back, channels_to_last
+
+
+class _Spatial(Layer):
+    """A layer over [batch, `rank` spatial axes, channels], or channels before them."""
+
+    rank: int
+
+    def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        with self.named_errors():
+            self.data_format = backend.checked_data_format(data_format)
+        self.input_spec = InputSpec(ndim=self.rank + 2)
+
+
+class _Pooling(_Spatial):
+    """(pool_size=2, strides=None, padding="valid", data_format=None); strides default to pool_size."""
+
+    def __init__(self, pool_size: Any = 2, strides: Any = None, padding: str = "valid",
+                 data_format: str | None = None, **kwargs: Any) -> None:
+        super().__init__(data_format, **kwargs)
+        self.pool_size = self.positives("pool_size", pool_size, self.rank)
+        self.strides = self.positives("strides", pool_size if strides is None else strides,
+                                      self.rank)
+        self.padding = self.one_of("padding", padding, ("valid", "same"))
+
+    def call(self, x: Tensor) -> Tensor:
+        x = channels_to_last(x, self.data_format)
+        same = self.padding == "same"
+        pads = tuple(ops.same_padding(size, window, stride) if same else (0, 0)
+                     for size, window, stride in zip(x.shape[1:-1], self.pool_size, self.strides))
+        return channels_back(self.pool(x, self.pool_size, self.strides, pads), self.data_format)
+
+    def pool(self, x: Tensor, size: Any, strides: Any, pads: Any) -> Tensor:
+        raise NotImplementedError
+
+
+class _Max(_Pooling):
+    """The largest element under each window."""
+
+    def pool(self, x: Tensor, size: Any, strides: Any, pads: Any) -> Tensor:
+        return ops.max_pool(x, size, strides, pads)
+
+
+class _Average(_Pooling):
+    """The mean of the elements under each window; padding is not counted."""
+
+    def pool(self, x: Tensor, size: Any, strides: Any, pads: Any) -> Tensor:
+        return ops.average_pool(x, size, strides, pads)
+
+
+class _Global(_Spatial):
+    """(data_format=None, keepdims=False): reduces all spatial axes."""
+
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
+                 ) -> None:
+        super().__init__(data_format, **kwargs)
+        self.keepdims = bool(keepdims)
+
+    @property
+    def axes(self) -> range:
+        first = 2 if self.data_format == "channels_first" else 1
+        return range(first, first + self.rank)
+
+
+class _GlobalMax(_Global):
+    """The largest element of each channel."""
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.reduce_max(x, self.axes, self.keepdims)
+
+
+class _GlobalAverage(_Global):
+    """The mean of each channel."""
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.reduce_mean(x, self.axes, self.keepdims)
+
+
+class MaxPooling1D(_Max):
+    rank = 1
+
+
+class MaxPooling2D(_Max):
+    rank = 2
+
+
+class MaxPooling3D(_Max):
+    rank = 3
+
+
+class AveragePooling1D(_Average):
+    rank = 1
+
+
+class AveragePooling2D(_Average):
+    rank = 2
+
+
+class AveragePooling3D(_Average):
+    rank = 3
+
+
+class GlobalMaxPooling1D(_GlobalMax):
+    rank = 1
+
+
+class GlobalMaxPooling2D(_GlobalMax):
+    rank = 2
+
+
+class GlobalMaxPooling3D(_GlobalMax):
+    rank = 3
+
+
+class GlobalAveragePooling1D(_GlobalAverage):
+    rank = 1
+
+
+class GlobalAveragePooling2D(_GlobalAverage):
+    rank = 2
+
+
+class GlobalAveragePooling3D(_GlobalAverage):
+    rank = 3
+
+
+MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
+AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
+GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = (
+    GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D)
+GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (
+    GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D)

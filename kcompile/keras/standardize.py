@@ -1,0 +1,242 @@
+"""Whatever a user passes as data, as the arrays that a model's graphs take; or an error beforehand.
+
+Enters: arrays, lists of arrays, dicts by name. Leaves: C-contiguous arrays of the right dtype and shape,
+all with the same number of samples. Everything that can be wrong with data is found here, before the
+first step, in messages that name the input or output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.types import Batch, TensorType
+from kcompile.keras import losses
+from kcompile.keras.losses import Loss
+from kcompile_runtime.arrays import as_array, as_input, as_shape
+from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.spec import TensorSpec
+
+Array = np.ndarray
+
+# Losses that take their labels in the output's shape. Others (functions of one's own) take any.
+SHAPED = frozenset(losses.FUNCTIONS.values()) - {losses.sparse_categorical_crossentropy}
+
+
+def spec_of(name: str, type: TensorType) -> TensorSpec:
+    """A type as the runtime writes it."""
+    return TensorSpec(name, tuple(str(d) if isinstance(d, Batch) else d for d in type.shape),
+                      type.dtype)
+
+
+@dataclass(frozen=True)
+class Target:
+    """The labels of an output: what they look like, and what the loss asks of their values.
+
+    classes: of labels that are class numbers, else 0. index: of the output in the model.
+    """
+
+    spec: TensorSpec
+    loss: Loss
+    output: TensorType
+    index: int
+
+    @property
+    def classes(self) -> int:
+        last = self.output.shape[-1]
+        sparse = losses.base_function(self.loss) is losses.sparse_categorical_crossentropy
+        return last if sparse and isinstance(last, int) else 0
+
+    @property
+    def any_shape(self) -> bool:
+        return not self.classes and losses.base_function(self.loss) not in SHAPED
+
+
+# ---------------------------------------------------------------- names
+
+
+def by_name(value: Any, names: Sequence[str], what: str, optional: bool = False) -> list[Any]:
+    """The value for each name: from a dict, from a list, or the value itself for a single name.
+
+    what: "input" or "output", for messages. optional: names may be missing from a dict (None then).
+    """
+    if isinstance(value, Mapping):
+        missing = [] if optional else [name for name in names if name not in value]
+        unknown = [name for name in value if name not in names]
+        if missing or unknown:
+            raise InputError(describe(f"data by {what} name", f"the names {', '.join(names)}",
+                                      f"the names {', '.join(map(str, value))}"))
+        return [value.get(name) for name in names]
+    if len(names) == 1:
+        only = isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "shape")
+        return [value[0] if only else value]
+    if optional and value is None:
+        return [None] * len(names)
+    if not isinstance(value, (list, tuple)) or len(value) != len(names):
+        got = (f"a list of {len(value)}" if isinstance(value, (list, tuple))
+               else type(value).__name__)
+        raise InputError(describe(f"data of the {what}s", f"a list of {len(names)} arrays (or a dict) "
+                                  f"for {', '.join(names)}", got))
+    return list(value)
+
+
+def common(counts: Mapping[str, int]) -> int:
+    """The number of samples that all have. Raises InputError when they differ, or for none."""
+    if len(set(counts.values())) > 1:
+        raise InputError(describe("data", "the same number of samples in all arrays",
+                                  ", ".join(f"{name}: {n}" for name, n in counts.items())))
+    n = next(iter(counts.values()))
+    if n < 1:
+        raise InputError(describe("data", "at least one sample", "none"))
+    return n
+
+
+# ---------------------------------------------------------------- inputs
+
+
+def inputs(value: Any, specs: Sequence[TensorSpec]) -> tuple[list[Array], int]:
+    """The arrays of a model's inputs, and how many samples they have."""
+    if value is None:
+        raise InputError(describe("x", "data", "None"))
+    values = by_name(value, [s.name for s in specs], "input")
+    shaped = [as_shape(v, s) for v, s in zip(values, specs)]
+    n = common({f"input {s.name!r}": count for s, (_, count) in zip(specs, shaped)})
+    return [as_input(a, s, n) for s, (a, _) in zip(specs, shaped)], n
+
+
+# ---------------------------------------------------------------- labels
+
+
+def labels(value: Any, targets: Sequence[Target]) -> list[Array]:
+    """The arrays of labels, checked against their losses; lengths are not compared yet."""
+    if value is None and targets:
+        raise InputError(describe("y", "labels", "None",
+                                  "The model was compiled with a loss, which needs them."))
+    values = by_name(value, [t.spec.name for t in targets], "output") if targets else []
+    return [_label(v, t) for v, t in zip(values, targets)]
+
+
+def _label(value: Any, target: Target) -> Array:
+    spec = target.spec
+    array = as_array(value, f"labels of output {spec.name!r}")
+    if spec.samples(array.shape) is None:
+        _check_form(array, target)
+        array = as_shape(array, TensorSpec(f"labels of output {spec.name!r}", spec.shape,
+                                           spec.dtype))[0]
+    result = as_input(array, spec, len(array))
+    if target.classes:
+        check_classes(result, target)
+    return result
+
+
+def _check_form(array: Array, target: Target) -> None:
+    """The two mistakes that people make with crossentropies, told with their remedy."""
+    function = losses.base_function(target.loss)
+    full = tuple(target.output.shape[1:])
+    subject = f"labels of output {target.spec.name!r}"
+    if target.classes and array.shape[1:] == full and target.classes > 1:
+        raise InputError(describe(
+            subject, f"class numbers of shape {target.spec.shape}", f"shape {array.shape}",
+            "For one-hot labels use the loss 'categorical_crossentropy'."))
+    if (function is losses.categorical_crossentropy and array.ndim <= len(full) + 1
+            and array.shape[1:] in (full[:-1], (*full[:-1], 1))):
+        raise InputError(describe(
+            subject, f"one-hot labels of shape {target.spec.shape}", f"shape {array.shape}",
+            "For class numbers use the loss 'sparse_categorical_crossentropy', or convert them "
+            "with keras.utils.to_categorical."))
+
+
+def check_classes(array: Array, target: Target) -> None:
+    """Raise InputError unless all are class numbers. array: int32, C order."""
+    # seen as unsigned, negative numbers are large: one pass finds both ends
+    if array.size and int(array.view(np.uint32).max()) >= target.classes:
+        raise InputError(describe(
+            f"labels of output {target.spec.name!r}",
+            f"class numbers from 0 to {target.classes - 1}, for {target.classes} classes",
+            f"numbers from {array.min()} to {array.max()}"))
+
+
+def label_type(value: Any, target: Target) -> TensorType | None:
+    """The type of labels of another shape than the output's, for a loss that takes any."""
+    array = as_array(value, f"labels of output {target.spec.name!r}")
+    if array.ndim == 0 or target.spec.samples(array.shape) is not None:
+        return None
+    squeezed = array.ndim == len(target.spec.shape) - 1 and target.spec.shape[-1] == 1
+    return None if squeezed else TensorType((Batch(), *array.shape[1:]), "float32")
+
+
+# ---------------------------------------------------------------- weights of samples
+
+
+_ones: dict[int, Array] = {}
+
+
+def ones(n: int) -> Array:
+    """Weights of 1; the same array for the same small n."""
+    known = _ones.get(n)
+    if known is None:
+        known = np.ones(n, np.float32)
+        if n <= 4096:
+            if len(_ones) > 64:
+                _ones.clear()
+            _ones[n] = known
+    return known
+
+
+def sample_weights(value: Any, class_weight: Any, targets: Sequence[Target],
+                   label_arrays: Sequence[Array], n: int) -> list[Array]:
+    """The weight of every sample for each output: sample_weight times class_weight, default 1."""
+    names = [t.spec.name for t in targets]
+    given = by_name(value, names, "output", optional=True) if targets else []
+    classes = _class_weights(class_weight, names)
+    result = []
+    for weight, mapping, target, y in zip(given, classes, targets, label_arrays):
+        array = ones(n) if weight is None else _weight(weight, target, n)
+        if mapping is not None:
+            array = array * class_factors(mapping, y, target)
+        result.append(array)
+    return result
+
+
+def _weight(value: Any, target: Target, n: int) -> Array:
+    spec = TensorSpec(f"sample_weight of output {target.spec.name!r}", ("n",))
+    return as_input(value, spec, n)
+
+
+def _class_weights(value: Any, names: Sequence[str]) -> list[Mapping[Any, float] | None]:
+    """The class weights of each output: {class: weight}, or {output: {class: weight}}."""
+    if value is None:
+        return [None] * len(names)
+    if not isinstance(value, Mapping):
+        raise InputError(describe("class_weight", "a dict from class to weight", repr(value)))
+    if value and all(isinstance(v, Mapping) for v in value.values()):
+        return [v for v in by_name(value, names, "output", optional=True)]
+    if len(names) > 1:
+        raise InputError(describe(
+            "class_weight", f"a dict for each output, by name ({', '.join(names)})",
+            "one dict for a model of several outputs",
+            "Use {output: {class: weight}}, or sample_weight."))
+    return [value]
+
+
+def class_factors(mapping: Mapping[Any, float], y: Array, target: Target) -> Array:
+    """The weight of every sample by its class: the largest label of one-hot labels, else the label.
+
+    Raises InputError for labels of several numbers a sample that are not one-hot rows, and for a class
+    without a weight.
+    """
+    rows = y.reshape(len(y), -1) if y.ndim <= 2 else None
+    if rows is None:
+        raise InputError(describe("class_weight", f"labels of two axes of output {target.spec.name!r}",
+                                  f"shape {y.shape}", "Use sample_weight."))
+    classes = rows.argmax(1) if rows.shape[1] > 1 else rows[:, 0]
+    present, inverse = np.unique(classes, return_inverse=True)
+    missing = [c for c in present.tolist() if c not in mapping]
+    if missing:
+        raise InputError(describe("class_weight", "a weight for every class in the data",
+                                  f"none for {', '.join(f'{c:g}' for c in missing)}"))
+    factors = np.array([mapping[c] for c in present.tolist()], np.float32)
+    return factors[inverse.reshape(-1)]
