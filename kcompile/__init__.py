@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kcompile.version import __version__
+
 if TYPE_CHECKING:
     from kcompile.files import load as load
     from kcompile.model import CompiledModel as CompiledModel
     from kcompile.model import compile as compile
     from kcompile.model import export as export
 
-__version__ = "0.1.0"
+
 
 _HOMES = {"compile": "kcompile.model", "export": "kcompile.model",
           "CompiledModel": "kcompile.model", "load": "kcompile.files"}

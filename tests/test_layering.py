@@ -22,19 +22,20 @@ ROOT = Path(__file__).resolve().parent.parent
 # area -> the areas it may import besides itself
 ALLOWED = {
     "runtime": set(),
+    "version": set(),
     "ir": set(),
-    "codegen": {"ir"},
+    "codegen": {"ir", "version"},
     "keras": {"ir", "runtime"},
     "files": {"keras", "ir", "runtime"},
     "interpreted": {"ir", "keras", "runtime"},
     "compiler": {"ir", "codegen", "runtime"},
-    "model": {"compiler", "ir", "codegen", "keras", "files", "runtime", "public"},
-    "public": {"model", "keras", "files", "runtime"},
+    "model": {"compiler", "ir", "codegen", "keras", "files", "runtime", "public", "version"},
+    "public": {"version", "model", "keras", "files", "runtime"},
     "demo": {"public", "keras", "runtime"},
     "cli": {"public", "demo", "runtime"},
 }
 # Top modules of the package that belong to an area of another name.
-MEMBERS = {"kcompile": "public", "kcompile.__main__": "cli"}
+MEMBERS = {"kcompile": "public", "kcompile.__main__": "cli", "kcompile.version": "version"}
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
 
-from kcompile import __version__
 from kcompile.codegen.targets import Target
+from kcompile.version import __version__
 
 LIMIT = 512 * 1024 * 1024  # bytes on disk; the entries that were used longest ago go first
 _DIGEST = 32

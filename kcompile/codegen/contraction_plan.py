@@ -299,11 +299,13 @@ def _plan_by_rows(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, t
 
 
 def _lines_per_block(lines: Dim, width: int, wanted: int) -> int:
-    """Lines of a block of about `wanted` rows, dividing the lines evenly."""
+    """Lines of a block of about `wanted` rows, dividing the lines evenly where they have a fitting
+    divisor."""
     if isinstance(lines, Batch):
         return 1
-    blocks = ceil_div(lines, max(wanted // width, 1))
-    return ceil_div(lines, blocks)
+    most = max(wanted // width, 1)
+    even = divisor_at_most(lines, most + most // 3)
+    return even if 2 * even >= most else ceil_div(lines, ceil_div(lines, most))
 
 
 def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int

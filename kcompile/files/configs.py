@@ -7,6 +7,7 @@ Leaves: configurations that our `from_config` and `compile` take. What is not su
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,7 +64,20 @@ def translate_model(entry: Mapping[str, Any], old_activations: bool, problems: P
     if functional:
         for key in ("input_layers", "output_layers"):
             made[key] = _tensors(config[key], key, problems)
+        if any(isinstance(node, Mapping) for layer in config["layers"]
+               for node in layer.get("inbound_nodes", ())):
+            _count_models_from_one(made)
     return {"class_name": "Model" if functional else "Sequential", "config": made}
+
+
+def _count_models_from_one(config: dict[str, Any]) -> None:
+    """Keras 3 counts the calls of a model inside from 0; Keras 2, where it is its own first, from 1."""
+    inside = {layer["name"] for layer in config["layers"] if "layers" in layer["config"]}
+    calls = [call for layer in config["layers"] for call in layer["inbound_nodes"]]
+    for place in (*config["input_layers"], *config["output_layers"],
+                  *(place for call in calls for place in call)):
+        if place[0] in inside:
+            place[1] += 1
 
 
 def _translate_entry(entry: Mapping[str, Any], old_activations: bool, functional: bool,
@@ -99,7 +113,7 @@ def _translate_layer(entry: Mapping[str, Any], old_activations: bool, problems: 
         given["batch_input_shape"] = given.pop("batch_shape")
     if kind == "BatchNormalization" and isinstance(given.get("axis"), (list, tuple)):
         (given["axis"],) = given["axis"]  # tf_keras writes a list
-    known = cls.parameters()
+    known = _parameters(cls)
     for key, value in given.items():
         if key in known:
             config[key] = _plain(value)
@@ -113,6 +127,13 @@ def _translate_layer(entry: Mapping[str, Any], old_activations: bool, problems: 
     except (ValueError, TypeError) as error:
         problems.add(str(error) if str(error).startswith("Layer") else f"{label}: {error}")
     return config
+
+
+def _parameters(cls: type) -> set[str]:
+    """The names that the constructor of a layer class takes."""
+    made = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
+    return {name for init in made for name in inspect.signature(init).parameters} | {
+        "batch_input_shape"}
 
 
 def _dtype(policy: Any) -> str:

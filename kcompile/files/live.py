@@ -148,10 +148,12 @@ def _slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
     """Each slot of our optimizer beside the live one's, for a live optimizer that has its slots."""
     optimizer, live = ours.compilation.optimizer, theirs.optimizer
     optimizer.build(ours.compilation.trainable)
+    kept = optimizer.weights[1 + len(optimizer.state()):]  # slot by slot, over the trainable weights
+    place = {id(v): i for i, v in enumerate(ours.compilation.trainable)}
     mine = {id(w): v for v, w in _pairs(ours, theirs)}
-    order = [mine[id(w)] for w in theirs.trainable_variables]
+    order = [place[id(mine[id(w)])] for w in theirs.trainable_variables]
     pairs = []
-    for slot in optimizer.slots():
+    for number, slot in enumerate(optimizer.slots()):
         name = SLOTS[type(optimizer).__name__][slot]
         found = getattr(live, name, None)
         if not isinstance(found, Sequence) or len(found) != len(order):
@@ -159,7 +161,7 @@ def _slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
                 f"the state of the live optimizer {type(live).__name__} cannot be reached: expected "
                 f"{len(order)} arrays in {name}. Compile the live model again, with trainable as it "
                 "is now, to start with a fresh state")
-        pairs += [(optimizer.slot(v, slot), w) for v, w in zip(order, found)]
+        pairs += [(kept[number * len(order) + i], w) for i, w in zip(order, found)]
     return pairs
 
 

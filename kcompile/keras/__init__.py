@@ -1,1 +1,26 @@
-"""TODO"""
+"""The Keras-compatible front end: it describes models and never computes.
+
+Modules and names are Keras' own: `from keras.layers import Dense` becomes
+`from kcompile.keras.layers import Dense`.
+"""
+
+from kcompile.keras import (
+    activations,
+    backend,
+    callbacks,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    utils,
+)
+from kcompile.keras.engine import Input
+from kcompile.keras.models import Model, Sequential
+
+__all__ = ["Input", "Model", "Sequential", "activations", "backend", "callbacks", "constraints",
+           "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers",
+           "utils"]

@@ -20,6 +20,7 @@ from kcompile.ir.types import DTYPES, Batch, TensorType
 from kcompile.keras import backend, constraints, initializers, regularizers
 from kcompile.keras.tracing import Trace
 from kcompile.keras.utils.serialization import serialize
+from kcompile_runtime.arrays import aligned_copy
 from kcompile_runtime.errors import (
     InputError,
     InputTypeError,
@@ -36,15 +37,6 @@ VINTAGES = ("keras2", "keras3")
 # ---------------------------------------------------------------- variables
 
 
-def _aligned(array: np.ndarray) -> np.ndarray:
-    """A C-contiguous copy that starts at a multiple of 64 bytes, where vector loads are cheapest."""
-    room = np.empty(array.nbytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    copy = room[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
-    np.copyto(copy, array)
-    return copy
-
-
 class Variable:
     """A named array that outlives calls: a weight, a moving statistic, an optimizer's slot.
 
@@ -55,7 +47,7 @@ class Variable:
     def __init__(self, value: Any, name: str, trainable: bool = True, dtype: str = backend.FLOAT,
                  regularizer: Callable[[Tensor], Tensor] | None = None,
                  constraint: Callable[[Tensor], Tensor] | None = None) -> None:
-        self.value = _aligned(np.asarray(value, dtype))
+        self.value = aligned_copy(np.asarray(value, dtype))
         self.name = name
         self.trainable = trainable
         self.regularizer = regularizer
@@ -236,6 +228,7 @@ class Layer:
     vintage = VINTAGES[0]
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     supports_masking = False
+    wants_list = False  # of one tensor too, as layers that merge do
 
     def __init__(self, name: str | None = None, trainable: bool = True, dtype: str | None = None,
                  activity_regularizer: Any = None, weights: Sequence[Any] | None = None,
@@ -614,7 +607,7 @@ def _input_shape_argument(kwargs: dict[str, Any]) -> KerasShape | None:
     batch = kwargs.pop("batch_size", None)
     dim, length = kwargs.pop("input_dim", None), kwargs.pop("input_length", None)
     shape = kwargs.pop("input_shape", None)
-    full = kwargs.pop("batch_input_shape", None)
+    full = kwargs.pop("batch_input_shape", kwargs.pop("batch_shape", None))
     if shape is None and dim is not None:
         shape = (dim,) if length is None else (length, dim)
     if full is None and shape is None:

@@ -82,7 +82,8 @@ class Trace(Graph):
 def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The outputs of `model` for `inputs`; regularisation goes to `trace.losses`."""
     trace.random_state = model.random_state
-    outputs = trace_nodes(model, trace, inputs)
+    with trace.mode(frozen=not model.trainable):
+        outputs = trace_nodes(model, trace, inputs)
     # Keras 2 counts the weights of frozen layers too, which moves the loss and no gradient.
     for variable in model.weights if model.vintage == "keras2" else model.trainable_weights:
         if variable.regularizer:

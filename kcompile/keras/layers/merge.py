@@ -15,6 +15,8 @@ from kcompile_runtime.errors import ModelError, describe
 class _Merge(Layer):
     """Called on a list of tensors; Keras 2 wants at least two, Keras 3 one."""
 
+    wants_list = True
+
     def build(self, input_shape: Any) -> None:
         least = 1 if self.vintage == "keras3" else 2
         several = isinstance(input_shape, list)

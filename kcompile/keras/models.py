@@ -1,0 +1,470 @@
+"""Models: layers put together, called, described, written as configurations and read back.
+
+`Model` holds the nodes between its inputs and its outputs, in the order Keras runs them, and is a
+layer itself. `Sequential` is a Model that grows by `add`. Training and prediction are in `training`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.tensor import Tensor
+from kcompile.keras import layers as keras_layers
+from kcompile.keras.engine import (
+    Input,
+    InputLayer,
+    KerasTensor,
+    Layer,
+    Node,
+    Variable,
+    as_list,
+    is_integer,
+    one_or_list,
+    unique,
+)
+from kcompile.keras.summary import print_summary
+from kcompile.keras.topology import sort_nodes
+from kcompile.keras.tracing import trace_nodes
+from kcompile.keras.training import Training
+from kcompile.keras.utils.serialization import custom_object_scope, serialize
+from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+
+
+class Model(Training, Layer):
+    """A graph of layers from `inputs` to `outputs`, tensors or lists of them.
+
+    nodes: the calls in the order they run. layers: in the order Keras lists them. random_state: the
+    variables "seed" and "step", which random layers draw from. Raises ModelError when an output does
+    not follow from the inputs, and for layers of the same name.
+    """
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None,
+                 **kwargs: Any) -> None:
+        inputs = kwargs.pop("input", inputs)  # Keras 1 and 2 take Model(input=, output=) too
+        outputs = kwargs.pop("output", outputs)
+        if inputs is None or outputs is None:
+            raise UnsupportedError("Model: expected inputs and outputs. Received: none. Models made "
+                                   "by subclassing are not supported: use the functional style")
+        self._begin(name, kwargs)
+        self._connect(as_list(inputs), as_list(outputs))
+
+    def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
+        Layer.__init__(self, name=name, **kwargs)
+        self.random_state = [
+            Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
+            Variable(0, "step", False, "uint32")]
+        self.inputs: list[KerasTensor] = []
+        self.outputs: list[KerasTensor] = []
+        self.nodes: list[Node] = []
+        self._layers: list[Layer] = []
+
+    def _connect(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Take the nodes between inputs and outputs as this model's."""
+        for x in (*inputs, *outputs):
+            if not isinstance(x, KerasTensor):
+                raise ModelError(describe(f"Model {self.name!r}", "tensors that Input or layers "
+                                          "gave, as inputs and outputs", repr(x)))
+        for x in inputs:
+            if not isinstance(x.layer, InputLayer):
+                raise ModelError(describe(f"Model {self.name!r}", "inputs made by Input(...)",
+                                          f"an output of {x.layer.label}"))
+        if len({id(x) for x in inputs}) < len(inputs):
+            raise ModelError(describe(f"Model {self.name!r}", "inputs that differ",
+                                      ", ".join(x.name for x in inputs)))
+        self.nodes, self._layers = sort_nodes(f"Model {self.name!r}", inputs, outputs)
+        self.inputs, self.outputs = list(inputs), list(outputs)
+        names = [layer.name for layer in self._layers]
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise ModelError(describe(f"Model {self.name!r}", "a name of its own for each layer",
+                                      f"several layers called {', '.join(map(repr, twice))}"))
+        self._distinguish_variables()
+        self.built = True
+        # A model is a layer whose first node is itself, as Keras has it
+        self.nodes_made[:1] = [Node(self, 0, tuple(inputs), len(inputs) == 1, {}, self.outputs)]
+
+    def _distinguish_variables(self) -> None:
+        """Models inside may have layers of the same name; variables are told apart by theirs."""
+        taken: set[str] = set()
+        for variable in self.weights:
+            variable.name = unique(variable.name, taken)
+            taken.add(variable.name)
+
+    # ---- parts
+
+    @property
+    def layers(self) -> list[Layer]:
+        return list(self._layers)
+
+    @property
+    def input_names(self) -> list[str]:
+        return [x.name for x in self.inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the layers the outputs come from; the second of a layer gets "_1" behind it."""
+        names: list[str] = []
+        for y in self.outputs:
+            names.append(unique(y.name, set(names)))
+        return names
+
+    @property
+    def input(self) -> Any:
+        self._need_inputs("input")
+        return one_or_list(self.inputs)
+
+    @property
+    def output(self) -> Any:
+        self._need_inputs("output")
+        return one_or_list(self.outputs)
+
+    @property
+    def input_shape(self) -> Any:
+        self._need_inputs("input_shape")
+        return one_or_list([x.shape for x in self.inputs])
+
+    @property
+    def output_shape(self) -> Any:
+        self._need_inputs("output_shape")
+        return one_or_list([y.shape for y in self.outputs])
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of samples that an Input fixed, or None."""
+        return next((x.batch_size for x in self.inputs if x.batch_size), None)
+
+    def _need_inputs(self, what: str) -> None:
+        if not self.built:
+            raise AttributeError(f"Model {self.name!r} has no {what} yet: its input shape is not "
+                                 "known. Give the first layer an input_shape, or call build")
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by name or by its place in `layers`. Raises ModelError."""
+        if index is not None:
+            if not is_integer(index) or not -len(self.layers) <= index < len(self.layers):
+                raise ModelError(describe(f"Model {self.name!r}: get_layer", f"an index below "
+                                          f"{len(self.layers)}", repr(index)))
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ModelError(describe(f"Model {self.name!r}: get_layer", "the name of a layer, one of "
+                                  + ", ".join(layer.name for layer in self.layers), repr(name)))
+
+    # ---- as a layer
+
+    def __call__(self, inputs: Any, **arguments: Any) -> Any:
+        """On tensors of a model: a node. On arrays: predictions for this batch."""
+        if all(isinstance(x, (KerasTensor, Tensor)) for x in as_list(inputs)):
+            return super().__call__(inputs, **arguments)
+        if arguments:
+            raise UnsupportedError(describe(f"Model {self.name!r} called on arrays", "no other "
+                                            "arguments", ", ".join(arguments)))
+        return self.predict_on_batch(inputs)
+
+    def ensure_built(self, types: Sequence[Any], single: bool, batch_size: int | None = None
+                     ) -> None:
+        super().ensure_built(types, single, batch_size)
+        expected = [x.type for x in self.inputs]
+        if [t.shape for t in types] != [t.shape for t in expected]:
+            raise ModelError(describe(f"Model {self.name!r}", "inputs " + ", ".join(
+                map(str, expected)), ", ".join(map(str, types))))
+
+    def call(self, inputs: Any) -> Any:
+        tensors = as_list(inputs)
+        return one_or_list(trace_nodes(self, tensors[0].graph, tensors))
+
+    @property
+    def trainable(self) -> bool:
+        return self._is_trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        """Keras 3 sets it for every layer inside; Keras 2 keeps theirs."""
+        self._is_trainable = bool(value)
+        if self.vintage == "keras3":
+            for layer in getattr(self, "_layers", ()):
+                layer.trainable = value
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        if not self.trainable:
+            return []
+        return _distinct(v for layer in self._layers for v in layer.trainable_weights)
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        trained = {id(v) for v in self.trainable_weights}
+        fixed = _distinct(v for layer in self._layers for v in layer.non_trainable_weights)
+        if not self.trainable:
+            fixed = [*_distinct(v for layer in self._layers for v in layer.trainable_weights),
+                     *fixed]
+        return [v for v in _distinct(fixed) if id(v) not in trained]
+
+    @property
+    def weights(self) -> list[Variable]:
+        """Layer by layer. A model inside gives, in Keras 2, its trainable weights before the others."""
+        def of(layer: Layer) -> list[Variable]:
+            nested = isinstance(layer, Model) and self.vintage == "keras2"
+            return (layer.trainable_weights + layer.non_trainable_weights if nested
+                    else layer.weights)
+        return _distinct(v for layer in self._layers for v in of(layer))
+
+    # ---- description
+
+    def summary(self, line_length: int | None = None, positions: Sequence[float] | None = None,
+                print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print the layers with their output shapes and numbers of parameters. Raises ModelError
+        before the input shape is known."""
+        if not self.built:
+            raise ModelError(f"Model {self.name!r} is not built: its input shape is not known. Give "
+                             "the first layer an input_shape, call build, or fit it first")
+        print_summary(self, line_length, positions, print_fn)
+
+    def get_config(self) -> dict[str, Any]:
+        """Layers with the calls they are in, as Keras 2 writes it. `from_config` reads it."""
+        renumbered = self._node_numbers()
+
+        def place(x: KerasTensor) -> list[Any]:
+            return [x.layer.name, renumbered[id(x.node)], x.tensor_index]
+
+        entries = []
+        for layer in self._layers:
+            calls = [[[*place(x), serialize(node.arguments)] for x in node.inputs]
+                     for node in self.nodes if node.layer is layer and node.inputs]
+            entries.append({"name": layer.name, "class_name": type(layer).__name__,
+                            "config": layer.get_config(), "inbound_nodes": calls})
+        return {**self._own_config(), "layers": entries,
+                "input_layers": [place(x) for x in self.inputs],
+                "output_layers": [place(y) for y in self.outputs]}
+
+    def _own_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        return config if self.vintage == "keras2" else {**config, "vintage": self.vintage}
+
+    def _node_numbers(self) -> dict[int, int]:
+        """Numbers of nodes among those of this model; a model inside starts at 1, after its own."""
+        counts: dict[int, int] = {}
+        numbers = {}
+        for node in sorted(self.nodes, key=lambda node: node.index):
+            first = 1 if isinstance(node.layer, Model) else 0
+            numbers[id(node)] = counts.get(id(node.layer), first)
+            counts[id(node.layer)] = numbers[id(node)] + 1
+        return numbers
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any],
+                    custom_objects: Mapping[str, Any] | None = None) -> Model:
+        """The model of a configuration, with fresh weights. Raises UnsupportedError, in one message
+        for all layers and arguments that are not supported."""
+        with custom_object_scope(custom_objects):
+            made = dict(zip((e["name"] for e in config["layers"]), _make_layers(config["layers"])))
+            _replay(made, config["layers"])
+
+        def tensors(places: Sequence[Any]) -> list[KerasTensor]:
+            # One place alone may stand without the list around it
+            places = [places] if places and isinstance(places[0], str) else places
+            return [_tensor(made, place) for place in places]
+
+        return cls(tensors(config["input_layers"]), tensors(config["output_layers"]),
+                   **_own_arguments(config))
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The configuration as JSON; `model_from_json` reads it. kwargs: those of json.dumps."""
+        return json.dumps({"class_name": type(self).__name__, "config": self.get_config(),
+                           "backend": "kcompile"}, **kwargs)
+
+
+class Sequential(Model):
+    """A chain of layers. The input's shape comes from the first layer (input_shape, ...), from an
+    InputLayer, or with the first data or `build`."""
+
+    def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None,
+                 **kwargs: Any) -> None:
+        self._begin(name, kwargs)
+        self._chain: list[KerasTensor] = []  # the input, then the output of each layer
+        self._build_shape: list[Any] | None = None
+        for layer in layers or ():
+            self.add(layer)
+
+    @property
+    def layers(self) -> list[Layer]:
+        return [layer for layer in self._layers if not isinstance(layer, InputLayer)]
+
+    def add(self, layer: Layer) -> None:
+        """Append a layer (an Input tensor may be the first). Raises ModelError."""
+        if isinstance(layer, KerasTensor) and isinstance(layer.layer, InputLayer):
+            layer = layer.layer
+        if not isinstance(layer, Layer):
+            raise ModelError(describe(f"Model {self.name!r}: add", "a layer", repr(layer)))
+        if any(layer.name == other.name for other in self._layers):
+            raise ModelError(describe(f"Model {self.name!r}: add", "a layer of another name",
+                                      f"a second {layer.name!r}"))
+        if isinstance(layer, InputLayer):
+            if self._layers:
+                raise ModelError(f"Model {self.name!r}: add: {layer.label} must be the first layer")
+            self._chain = [layer.nodes_made[0].outputs[0]]
+        elif not self._layers:
+            self._start(layer)
+        if self._chain and not isinstance(layer, InputLayer):
+            self._extend(layer)
+        self._layers.append(layer)
+        self._settle()
+
+    def _start(self, layer: Layer) -> None:
+        """Make the Input that the first layer speaks of, if it does."""
+        shape, dtype = layer.batch_input_shape, layer.dtype
+        if isinstance(layer, Model) and layer.inputs:
+            shape, dtype = layer.inputs[0].shape, layer.inputs[0].dtype
+        if shape is not None:
+            self._chain = [Input(batch_shape=shape, name=f"{layer.name}_input", dtype=dtype)]
+
+    def _extend(self, layer: Layer) -> None:
+        output = layer(self._chain[-1])
+        if not isinstance(output, KerasTensor):
+            raise ModelError(describe(f"Model {self.name!r}: add", "layers with one output",
+                                      f"{layer.label}, which has {len(output)}"))
+        self._chain.append(output)
+
+    def _settle(self) -> None:
+        """Take over what the chain is now."""
+        order = self._layers
+        if len(self._chain) > 1:
+            self._connect(self._chain[:1], self._chain[-1:])
+        else:
+            self.inputs, self.outputs, self.nodes, self.built = [], [], [], False
+        self._layers = order  # an Input that was not added by name is no layer of a Sequential
+        self.structure_changed()
+
+    def pop(self) -> None:
+        """Remove the last layer. Raises ModelError when there is none."""
+        if not self.layers:
+            raise ModelError(f"Model {self.name!r}: pop: there are no layers")
+        self._layers.pop()
+        if self._chain:
+            self._chain.pop()
+        if not self._layers:
+            self._chain = []
+        self._settle()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build the layers for inputs of this shape, whose first dim is the batch."""
+        if self.built:
+            return
+        if not self.layers:
+            raise ModelError(f"Model {self.name!r} has no layers. Add some before it is used")
+        if input_shape is None:
+            raise ModelError(f"Model {self.name!r}: build: expected an input shape. Received: None")
+        self._build_shape = list(input_shape)
+        first = self._layers[0]
+        self._chain = [Input(batch_shape=tuple(input_shape), name=f"{first.name}_input",
+                             dtype=first.dtype)]
+        for layer in self._layers:
+            self._extend(layer)
+        self._settle()
+
+    def get_config(self) -> dict[str, Any]:
+        entries = [{"class_name": type(layer).__name__, "config": layer.get_config()}
+                   for layer in self._layers]
+        config = {**self._own_config(), "layers": entries}
+        return config if self._build_shape is None else {
+            **config, "build_input_shape": self._build_shape}
+
+    @classmethod
+    def from_config(cls, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Model:
+        """As `Model.from_config`; early Keras 2 wrote the bare list of layers."""
+        entries = config if isinstance(config, list) else config["layers"]
+        with custom_object_scope(custom_objects):
+            made = _make_layers(entries)
+        model = cls(made, **({} if isinstance(config, list) else _own_arguments(config)))
+        if not isinstance(config, list) and config.get("build_input_shape") and not model.built:
+            model.build(config["build_input_shape"])
+        return model
+
+
+# ---------------------------------------------------------------- from configurations
+
+
+def _own_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: config[key] for key in ("name", "trainable", "vintage") if key in config}
+
+
+def _make_layers(entries: Sequence[Mapping[str, Any]]) -> list[Layer]:
+    """The layers of configurations; what is wrong with any of them is told in one message."""
+    made, errors = [], []
+    for entry in entries:
+        try:
+            made.append(keras_layers.deserialize(entry))
+        except (ModelError, UnsupportedError) as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise UnsupportedError(f"the model has {len(errors)} layers that cannot be made:\n"
+                               + "\n".join(f"- {error}" for error in errors))
+    return made
+
+
+def _replay(made: Mapping[str, Layer], entries: Sequence[Mapping[str, Any]]) -> None:
+    """Call the layers as the configuration lists it, each call as soon as its inputs are there."""
+    waiting = [(e["name"], number, call) for e in entries
+               for number, call in enumerate(e.get("inbound_nodes", ()))]
+    while waiting:
+        later = []
+        for name, number, call in waiting:
+            before = any(n == name and k < number for n, k, _ in later)
+            if before or not all(_exists(made, place) for place in call):
+                later.append((name, number, call))
+                continue
+            tensors = [_tensor(made, place) for place in call]
+            arguments = call[0][3] if len(call[0]) > 3 else {}
+            several = len(tensors) > 1 or made[name].wants_list
+            made[name](tensors if several else tensors[0], **arguments)
+        if len(later) == len(waiting):
+            names = ", ".join(sorted({name for name, _, _ in later}))
+            raise ModelError(f"configuration: the inputs of these layers are nowhere made: {names}")
+        waiting = later
+
+
+def _exists(made: Mapping[str, Layer], place: Sequence[Any]) -> bool:
+    return place[0] in made and place[1] < len(made[place[0]].nodes_made)
+
+
+def _tensor(made: Mapping[str, Layer], place: Sequence[Any]) -> KerasTensor:
+    name, node, index = place[:3]
+    if not _exists(made, place) or index >= len(made[name].nodes_made[node].outputs):
+        raise ModelError(describe("configuration", "tensors that its layers make", str(place)))
+    return made[name].nodes_made[node].outputs[index]
+
+
+def model_from_config(config: Mapping[str, Any],
+                      custom_objects: Mapping[str, Any] | None = None) -> Model:
+    """The model of {"class_name", "config"}."""
+    model = keras_layers.deserialize(config, custom_objects)
+    if not isinstance(model, Model):
+        raise ModelError(describe("model_from_config", "the configuration of a model",
+                                  f"that of {model.label}"))
+    return model
+
+
+def model_from_json(text: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
+    """The model that `to_json` wrote, with fresh weights. Raises ModelError for other text."""
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise ModelError(f"model_from_json: the text is not JSON: {error}") from error
+    return model_from_config(config, custom_objects)
+
+
+def clone_model(model: Model) -> Model:
+    """A model of the same configuration with its own, fresh weights."""
+    if not isinstance(model, Model):
+        raise InputError(describe("clone_model", "a model", repr(model)))
+    return type(model).from_config(model.get_config())
+
+
+def _distinct(variables: Iterable[Variable]) -> list[Variable]:
+    return list({id(v): v for v in variables}.values())

@@ -1,0 +1,61 @@
+"""The calls between a model's inputs and its outputs, in the order that Keras gives them.
+
+Enters: input and output tensors. Leaves: nodes, each after those it needs, and layers. Depth is the
+longest way to an output; a layer is as deep as its deepest node. Nodes and layers go from the deepest
+to the outputs, layers of one depth in the order in which they are met on the way back from the outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kcompile.keras.engine import KerasTensor, Layer, Node
+from kcompile_runtime.errors import ModelError
+
+
+def sort_nodes(owner: str, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]
+               ) -> tuple[list[Node], list[Layer]]:
+    """Raises ModelError when an output needs a tensor that does not follow from the inputs."""
+    met: dict[int, Layer] = {}
+    nodes = _back_from(outputs, met)
+    entries = {id(x.node) for x in inputs}
+    for node in nodes:
+        if not node.inputs and id(node) not in entries:
+            raise ModelError(f"{owner}: graph disconnected: an output needs {node.layer.label}, which "
+                             "is not among the inputs. Received: inputs "
+                             + ", ".join(x.name for x in inputs))
+    depth: dict[int, int] = {}
+    layer_depth: dict[int, int] = {}
+    for node in reversed(nodes):
+        deep = max(depth.get(id(node), 0), layer_depth.get(id(node.layer), 0))
+        depth[id(node)] = layer_depth[id(node.layer)] = deep
+        for x in node.inputs:
+            depth[id(x.node)] = max(deep + 1, depth.get(id(x.node), 0))
+    order = {key: place for place, key in enumerate(met)}
+    for x in inputs:  # an input that no output needs is still one
+        if id(x.node) not in depth:
+            nodes.append(x.node)
+            met[id(x.layer)] = x.layer
+            depth[id(x.node)] = layer_depth[id(x.layer)] = 0
+            order[id(x.layer)] = -1
+    layers = sorted(met.values(), key=lambda layer: (-layer_depth[id(layer)], order[id(layer)]))
+    return sorted(nodes, key=lambda node: -depth[id(node)]), layers
+
+
+def _back_from(outputs: Sequence[KerasTensor], met: dict[int, Layer]) -> list[Node]:
+    """All nodes that the outputs need, each after those it needs; `met`: their layers as they are
+    first met. Depth first, without recursion: models may have thousands of layers in a row."""
+    done: list[Node] = []
+    seen: set[int] = set()
+    for y in outputs:
+        stack = [(y.node, False)]
+        while stack:
+            node, finished = stack.pop()
+            if finished:
+                done.append(node)
+            elif id(node) not in seen:
+                seen.add(id(node))
+                met.setdefault(id(node.layer), node.layer)
+                stack.append((node, True))
+                stack.extend((x.node, False) for x in reversed(node.inputs))
+    return done

@@ -1,0 +1,165 @@
+"""Predictions, gradients and training against live Keras with equal weights and data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras")
+
+from nets import ENGINES, NETS, one
+
+BATCHES = (1, 2, 7, 31, 32, 33, 100, 257)
+STEPS = 50
+
+OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "sgd": ("SGD", {"learning_rate": 0.05}),
+    "momentum": ("SGD", {"learning_rate": 0.02, "momentum": 0.9}),
+    "nesterov": ("SGD", {"learning_rate": 0.02, "momentum": 0.9, "nesterov": True}),
+    "rmsprop": ("RMSprop", {"learning_rate": 1e-3}),
+    "adam": ("Adam", {"learning_rate": 1e-3}),
+    "amsgrad": ("Adam", {"learning_rate": 1e-3, "amsgrad": True}),
+    "clipnorm": ("SGD", {"learning_rate": 0.05, "clipnorm": 0.1}),
+    "global_clipnorm": ("SGD", {"learning_rate": 0.05, "global_clipnorm": 0.2}),
+    "clipvalue": ("Adam", {"learning_rate": 1e-3, "clipvalue": 0.01}),
+}
+
+
+def optimizer(name: str) -> Any:
+    import keras
+
+    kind, arguments = OPTIMIZERS[name]
+    return getattr(keras.optimizers, kind)(**arguments)
+
+
+def live_step(model: Any, x: Any, y: Any, **options: Any) -> np.ndarray:
+    """Keras' results for this batch alone, in the order of metrics_names."""
+    model.reset_metrics()
+    return np.ravel(model.train_on_batch(x, y, **options)).astype(np.float64)
+
+
+def as_list(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, (list, tuple)) else [values]
+
+
+@pytest.fixture(params=list(ENGINES))
+def engine(request: pytest.FixtureRequest) -> Any:
+    return ENGINES[request.param]
+
+
+@pytest.mark.parametrize("name", list(NETS))
+def test_predictions_at_any_batch_size(name: str, engine: Any) -> None:
+    net, rng = NETS[name], np.random.default_rng(1)
+    live = net.model()
+    ours = engine(live)
+    for n in BATCHES:
+        x, _ = net.data(n, rng)
+        expected = as_list(live.predict_on_batch(one(x)))
+        got = as_list(ours.predict_on_batch(one(x)))
+        assert len(got) == len(expected)
+        for mine, theirs in zip(got, expected):
+            np.testing.assert_allclose(mine, np.asarray(theirs), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(NETS))
+def test_gradients(name: str, engine: Any) -> None:
+    """The momentum of plain SGD after one step at rate 1 is minus the gradient, exactly."""
+    import keras
+
+    net = NETS[name]
+    x, y = net.data(16, np.random.default_rng(2))
+    gradients = []
+    for ours in (False, True):
+        live = net.compiled(keras.optimizers.SGD(1.0, momentum=0.5))
+        (engine(live) if ours else live).train_on_batch(one(x), one(y))
+        gradients.append([-np.asarray(m) for m in live.optimizer.momentums])
+    assert len(gradients[0]) == len(gradients[1])
+    for theirs, mine in zip(*gradients):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4 * np.abs(theirs).max() + 1e-9)
+
+
+def train(live: Any, ours: Any, net: Any, steps: int, sizes: tuple[int, ...] = (32,)
+          ) -> tuple[np.ndarray, np.ndarray]:
+    """Results [steps, losses and metrics] of both, on equal batches."""
+    rng = np.random.default_rng(3)
+    expected, got = [], []
+    for step in range(steps):
+        x, y = net.data(sizes[step % len(sizes)], rng)
+        expected.append(live_step(live, one(x), one(y)))
+        got.append(np.ravel(ours.train_on_batch(one(x), one(y))))
+    return np.array(expected), np.array(got)
+
+
+@pytest.mark.parametrize("name", list(NETS))
+@pytest.mark.parametrize("how", list(OPTIMIZERS))
+def test_losses_of_training(name: str, how: str, engine: Any) -> None:
+    net = NETS[name]
+    live, mine = net.compiled(optimizer(how)), net.compiled(optimizer(how))
+    expected, got = train(live, engine(mine), net, STEPS)
+    np.testing.assert_allclose(got[:, 0], expected[:, 0], rtol=1e-4)
+    for theirs, back in zip(live.weights, mine.weights):  # they flow back into the live model
+        np.testing.assert_allclose(np.asarray(back.value), np.asarray(theirs.value), rtol=1e-2,
+                                   atol=1e-3)
+    assert int(mine.optimizer.iterations.value) == STEPS
+
+
+@pytest.mark.parametrize("name", list(NETS))
+def test_training_at_any_batch_size(name: str, engine: Any) -> None:
+    net = NETS[name]
+    live, mine = net.compiled(optimizer("sgd")), net.compiled(optimizer("sgd"))
+    expected, got = train(live, engine(mine), net, len(BATCHES), BATCHES)
+    np.testing.assert_allclose(got[:, 0], expected[:, 0], rtol=1e-4)
+
+
+def test_metrics(engine: Any) -> None:
+    for name, order in (("mlp", slice(0, 2)), ("conv", slice(0, 2))):
+        net = NETS[name]
+        live, mine = net.compiled(optimizer("adam")), net.compiled(optimizer("adam"))
+        expected, got = train(live, engine(mine), net, 5)
+        np.testing.assert_allclose(got, expected[:, order], rtol=1e-4)
+
+
+def test_sample_weights(engine: Any) -> None:
+    """Keras 3 divides a weighted loss by the batch, zeros included."""
+    net = NETS["mlp"]
+    live, mine = net.compiled(optimizer("sgd")), net.compiled(optimizer("sgd"))
+    ours, rng = engine(mine), np.random.default_rng(4)
+    for _ in range(5):
+        x, y = net.data(20, rng)
+        weights = rng.integers(0, 3, 20).astype(np.float32)
+        expected = live_step(live, x[0], y[0], sample_weight=weights)[0]
+        got = np.ravel(ours.train_on_batch(x[0], y[0], sample_weight=weights))[0]
+        assert got == pytest.approx(expected, rel=1e-4)
+
+
+def test_training_goes_on_where_keras_stopped(engine: Any) -> None:
+    """Iterations and slots of the live optimizer come along, and go back."""
+    net, rng = NETS["mlp"], np.random.default_rng(5)
+    live, mine = net.compiled(optimizer("adam")), net.compiled(optimizer("adam"))
+    batches = [net.data(32, rng) for _ in range(15)]
+    expected = [live_step(live, x[0], y[0])[0] for x, y in batches]
+    got = [live_step(mine, x[0], y[0])[0] for x, y in batches[:5]]
+    ours = engine(mine)
+    got += [np.ravel(ours.train_on_batch(x[0], y[0]))[0] for x, y in batches[5:10]]
+    got += [live_step(mine, x[0], y[0])[0] for x, y in batches[10:]]
+    np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
+def test_frozen_layers_are_those_of_keras_3(engine: Any) -> None:
+    """A frozen BatchNormalization uses and keeps its moving statistics in training."""
+    net = NETS["conv"]
+    pair = []
+    for _ in range(2):
+        live = net.model()
+        for layer in live.layers[:3]:
+            layer.trainable = False
+        live.compile(optimizer=optimizer("momentum"), loss=net.loss)
+        pair.append(live)
+    before = [np.asarray(w.value) for layer in pair[1].layers[:3] for w in layer.weights]
+    expected, got = train(pair[0], engine(pair[1]), net, 5)
+    np.testing.assert_allclose(got[:, 0], expected[:, 0], rtol=1e-4)
+    after = [np.asarray(w.value) for layer in pair[1].layers[:3] for w in layer.weights]
+    for a, b in zip(before, after):
+        np.testing.assert_array_equal(a, b)
