@@ -1,7 +1,7 @@
-"""From a graph to native code, one arrow of the design a line: passes, staging, fusion, plan, code.
+"""The straight line: from a graph to native code, one stage of the design after the other.
 
-Enters: a `Graph` as the front end traced it. Leaves: `Compiled`, which holds every form on the way (so
-that each can be printed) and, through `load`, a runtime `Program`.
+Enters: a `Graph` as the front end traced it. Leaves: `Compiled`, whose properties are the stages, each
+made from the one before when it is asked for; and, through `load`, a runtime `Program`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kcompile.codegen import contraction, jit, llvm, pool
+from kcompile.codegen import cache, contraction, image, jit, llvm, pool
+from kcompile.codegen.image import EntryImage, Image
 from kcompile.codegen.plan import Layout, plan
 from kcompile.codegen.program import Program
 from kcompile.codegen.targets import Target
@@ -28,22 +29,61 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Compiled:
-    """A graph at each stage of its way. name: the entry ("predict", "train", ...).
+    """A graph on its way to native code.
 
-    optimised: after the graph passes. prepare, run: after
-    staging, choice of algorithms and fusion. variables: names in the order of the native table.
-    prepared: offset of each result of prepare in its block.
+    graph: as traced. name: of the entry ("predict", "train", ...). frozen: the graph updates none of
+    the weights it reads, so batch normalisation may be folded, and what depends on weights alone is
+    prepared ahead.
     """
 
+    graph: Graph
     name: str
     target: Target
-    graph: Graph
-    optimised: Graph
-    prepare: Graph
-    run: Graph
-    program: Program
-    variables: tuple[str, ...]
-    prepared: Mapping[str, int]
+    frozen: bool
+
+    @cached_property
+    def optimised(self) -> Graph:
+        """After the graph passes."""
+        graph = self.graph
+        for rewrite in passes.INFERENCE_PASSES if self.frozen else passes.GRAPH_PASSES:
+            graph = checked(rewrite(graph))
+        return graph
+
+    @cached_property
+    def staged(self) -> tuple[Graph, Graph]:
+        """(prepare, run), with algorithms chosen; prepare is empty unless frozen."""
+        chosen = checked(passes.choose_algorithms(
+            self.optimised,
+            lambda spec, weights: contraction.panel_width(spec, self.target, weights)))
+        return passes.stage(chosen) if self.frozen else (Graph(f"{chosen.name}.prepare"), chosen)
+
+    @cached_property
+    def prepare(self) -> Graph:
+        return checked(passes.fuse(self.staged[0]))
+
+    @cached_property
+    def run(self) -> Graph:
+        return checked(passes.fuse(self.staged[1]))
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names in the order of the native table."""
+        return tuple(self.graph.variables)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where variables, prepared values and constants lie."""
+        layout = Layout({name: number for number, name in enumerate(self.variables)})
+        layout.prepare(self.prepare)
+        return layout
+
+    @cached_property
+    def program(self) -> Program:
+        """Kernels as loops, launches, and the memory plan."""
+        layout = self.layout
+        entries = [plan(self.prepare, "prepare", layout, self.target)] if self.prepare.outputs else []
+        entries.append(plan(self.run, self.name, layout, self.target))
+        return Program(tuple(entries), layout.prepared_bytes, bytes(layout.constants))
 
     @cached_property
     def text(self) -> str:
@@ -52,30 +92,28 @@ class Compiled:
 
     @property
     def modules(self) -> list[str]:
+        """All LLVM IR: the program and the thread pool."""
         return [self.text, pool.pool_ir(self.target)]
 
-    def object_code(self) -> bytes:
-        return jit.cached_object(self.modules, self.target)
+    @cached_property
+    def image(self) -> Image:
+        """Machine code, from the disk cache when this graph was compiled before."""
+        key = cache.key([image.compiler_stamp(), image.fingerprint(self.graph), self.name,
+                         str(self.frozen), jit.PASSES], self.target)
+        stored = cache.get(key)
+        if stored is not None:
+            return Image.from_bytes(stored)
+        entries = tuple(EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), llvm.entry_scratch(e))
+                        for e in self.program.entries)
+        code = jit.optimise_and_compile(self.modules, self.target)
+        made = Image(code, entries, self.program.prepared, self.program.constants)
+        cache.put(key, made.to_bytes())
+        return made
 
 
 def compile_graph(graph: Graph, name: str, target: Target, frozen: bool) -> Compiled:
-    """All stages for the entry `name`. `frozen`: the graph updates none of the weights it reads, so
-    batch normalisation may be folded, and what depends on weights alone is prepared ahead."""
-    optimised = graph
-    for rewrite in passes.INFERENCE_PASSES if frozen else passes.GRAPH_PASSES:
-        optimised = checked(rewrite(optimised))
-    chosen = checked(passes.choose_algorithms(
-        optimised, lambda spec, weights: contraction.panel_width(spec, target, weights)))
-    prepare, run = passes.stage(chosen) if frozen else (Graph(f"{graph.name}.prepare"), chosen)
-    prepare, run = checked(passes.fuse(prepare)), checked(passes.fuse(run))
-    names = dict.fromkeys([*graph.variables])
-    layout = Layout({variable: number for number, variable in enumerate(names)})
-    layout.prepare(prepare)
-    entries = [plan(prepare, "prepare", layout, target)] if prepare.outputs else []
-    entries.append(plan(run, name, layout, target))
-    program = Program(tuple(entries), layout.prepared_bytes, bytes(layout.constants))
-    return Compiled(name, target, graph, optimised, prepare, run, program, tuple(names),
-                    layout.prepared)
+    """The compilation of `graph` as the entry `name`; see `Compiled`."""
+    return Compiled(graph, name, target, frozen)
 
 
 def checked(graph: Graph) -> Graph:
@@ -91,20 +129,17 @@ def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int |
     in place, and must be C-contiguous, 64-byte aligned and of the variables' types."""
     import kcompile_runtime as rt
 
-    library = jit.load(compiled.object_code())
-    specs = []
-    for entry in compiled.program.entries:
-        graph = compiled.prepare if entry.name == "prepare" else compiled.run
-        is_run = entry.name != "prepare"
-        specs.append(rt.EntrySpec(
-            entry.name,
-            tuple(spec_of(k, graph.type(v)) for k, v in graph.inputs.items()),
-            tuple(spec_of(k, graph.type(v)) for k, v in graph.outputs.items()) if is_run else (),
-            (entry.arena.fixed, entry.arena.per_sample), llvm.entry_scratch(entry),
-            reads_prepared=is_run, writes_variables=bool(graph.updates)))
+    made, graph = compiled.image, compiled.graph
+    library = jit.load(made.object_code)
+    inputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.inputs.items())
+    outputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.outputs.items())
+    specs = [
+        rt.EntrySpec(e.name, inputs, outputs, e.arena, e.scratch, reads_prepared=True,
+                     writes_variables=bool(graph.updates)) if e.name == compiled.name else
+        rt.EntrySpec(e.name, (), (), e.arena, e.scratch, reads_prepared=False)
+        for e in made.entries]
     return rt.Program(library.address, specs, [variables[name] for name in compiled.variables],
-                      prepared=compiled.program.prepared, constants=compiled.program.constants,
-                      threads=threads)
+                      prepared=made.prepared, constants=made.constants, threads=threads)
 
 
 def spec_of(name: str, type: TensorType) -> rt.TensorSpec:

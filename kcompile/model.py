@@ -351,7 +351,7 @@ def _prepared(made: Compiled, state: Mapping[str, np.ndarray]) -> bytes:
     block = bytearray(made.program.prepared)
     results = interpreter.run(made.prepare, 1, {}, state).outputs
     for name, array in results.items():
-        offset = made.prepared[name]
+        offset = made.layout.prepared[name]
         data = np.ascontiguousarray(array).tobytes()
         block[offset:offset + len(data)] = data
     return bytes(block)

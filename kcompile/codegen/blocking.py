@@ -93,17 +93,19 @@ def divisor_at_most(size: int, limit: int) -> int:
 @dataclass(frozen=True)
 class Columns:
     """total: J. lanes: of a vector. vectors: ceil(J / lanes). tile: vectors of the main register
-    tile. block: vectors of one column block, a multiple of every tile's vectors (or all)."""
+    tile. part: vectors that threads share out when rows are few, a multiple of every tile's vectors
+    (or all). block: vectors of a block in the cache, a multiple of the part."""
 
     total: int
     lanes: int
     vectors: int
     tile: int
+    part: int
     block: int
 
     @property
-    def blocks(self) -> int:
-        return ceil_div(self.vectors, self.block)
+    def parts(self) -> int:
+        return ceil_div(self.vectors, self.part)
 
     @property
     def ragged(self) -> bool:
@@ -131,23 +133,23 @@ def most_rows(vectors: int, registers: int) -> int:
 def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
     """Vectors of a tile of few rows: wide enough to hide the latency of multiply-adds."""
     vectors = columns.tile
-    while (2 * vectors <= min(8, columns.block) and rows * 2 * vectors <= max(registers // 2, 8)
+    while (2 * vectors <= min(8, columns.part) and rows * 2 * vectors <= max(registers // 2, 8)
            and rows < 2 * vectors * 4):
         vectors *= 2
     return vectors
 
 
 def choose_columns(total: int, depth: Dim, rows: Dim, lanes: int, registers: int) -> Columns:
-    """Cut the columns only when there are too few rows in a sample to share between threads."""
+    """Threads share columns only when a sample has too few rows for them."""
     vectors = ceil_div(total, lanes)
     tile = tile_vectors(vectors, lanes, registers)
-    block = vectors
+    part = block = vectors
     few_rows = isinstance(rows, Batch) and multiple(rows) < PLENTY
+    if vectors * lanes > 1024:
+        part = block = _doubled(tile, 512 // lanes)
     if few_rows and isinstance(depth, int) and total * depth >= 65536:
-        block = _doubled(tile, (64 if multiple(rows) == 1 else 128) // lanes)
-    elif vectors * lanes > 1024:
-        block = _doubled(tile, 512 // lanes)
-    return Columns(total, lanes, vectors, tile, min(block, vectors))
+        part = _doubled(tile, (64 if multiple(rows) == 1 else 128) // lanes)
+    return Columns(total, lanes, vectors, tile, min(part, vectors), min(block, vectors))
 
 
 def _doubled(tile: int, limit: int) -> int:

@@ -196,7 +196,7 @@ class Builder:
         total = 1
         for d in extents:
             total = total * d if isinstance(d, int) else UNROLL + 1
-        if total <= UNROLL and self.vector > 1 or not extents:
+        if (total <= UNROLL and self.vector > 1) or not extents:
             return self._write_out(op, extents, body)
         if self.vector > 1:
             return self._accumulate(op, extents, body, first)

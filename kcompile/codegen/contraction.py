@@ -84,8 +84,8 @@ def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilog
     """
     plan = make_plan(spec, a, b, epilogue, target, b_panels)
     code = _Code(plan, itertools.count())
-    units = _units(plan) * plan.columns.blocks
-    run = loops.loop(Var("part"), 0, extent(units), _columns_and_rows(code), kind="span")
+    units = _units(plan) * plan.columns.parts
+    run = loops.loop(Var("part"), 0, extent(units), _span(code), kind="span")
     plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
     function = Function(name, tuple(buffers or dict.fromkeys(plain)), (run,), note)
     size = Size(0, units.multiple) if isinstance(units, Batch) else Size(units)
@@ -107,7 +107,7 @@ def _work(plan: Plan) -> Size:
     because a product with few rows is bound by it."""
     total, depth = plan.spec.sizes[1:]
     assert isinstance(total, int)
-    block = min(plan.columns.block * plan.columns.lanes, total)
+    block = min(plan.columns.part * plan.columns.lanes, total)
     rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.slot
     cycles = ceil_div(block, plan.columns.lanes) * rows * multiple(depth) // 2
     if isinstance(depth, Batch):
@@ -139,47 +139,73 @@ class _Code:
         return var
 
 
-def _columns_and_rows(code: _Code) -> list[Stmt]:
-    """All iterations from `begin` to `end`: column blocks outside, units of rows inside."""
-    plan = code.plan
-    begin, end = Var("begin"), Var("end")
-    if plan.columns.blocks == 1:
-        return _range(code, loops.const(0), begin, end)
-    block = code.fresh("j")
+def _span(code: _Code) -> list[Stmt]:
+    """All iterations from `begin` to `end`: one rectangle of rows and columns. Threads share the
+    rows when there are many, else the columns; the thread that has the first iteration of a group
+    (a tile of rows, a part of the columns) has all of it."""
+    plan, columns = code.plan, code.plan.columns
+    low: Expr = Var("begin")
+    high: Expr = Var("end")
     out: list[Stmt] = []
+    if columns.parts == 1:
+        return out + _rows(code, low, high, loops.const(0), loops.const(columns.vectors))
     units = code.let(out, "units", loops.binary("max", extent(_units(plan)), 1))
-    body: list[Stmt] = []
-    first = code.let(body, "first", block * units)
-    low = loops.binary("max", loops.binary("sub", begin, first), 0)
-    high = loops.binary("min", loops.binary("sub", end, first), units)
-    body += _range(code, block * plan.columns.block, low, high)
-    return [*out, loops.loop(block, begin // units, (end + units - 1) // units, body)]
+    main = plan.rows.tiles[0].rows if isinstance(plan.rows, FlatRows) else 1
+    enough = max(columns.total, 16 * main) if isinstance(plan.rows, FlatRows) else 16
+    many = code.let(out, "many", loops.binary("ge", units, enough))
+
+    def up(x: Expr, unit: Expr) -> Expr:
+        return (x + unit - 1) // unit
+
+    low = loops.select(many, up(low, loops.const(columns.parts)), 0)
+    high = loops.select(many, up(high, loops.const(columns.parts)), units)
+    first = loops.select(many, 0, up(low, units) * columns.part)
+    last = loops.select(many, columns.vectors, loops.binary(
+        "min", up(high, units) * columns.part, columns.vectors))
+    first, last = code.let(out, "first", first), code.let(out, "last", last)
+    return out + _rows(code, low, high, first, last)
 
 
-def _range(code: _Code, vector: Expr, low: Expr, high: Expr) -> list[Stmt]:
-    """The units low .. high of the block of columns that starts at `vector`."""
-    plan = code.plan
+def _rows(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> list[Stmt]:
+    """The units low .. high (to be rounded up to the main tile) of the vectors first .. last."""
+    plan, columns = code.plan, code.plan.columns
     out: list[Stmt] = []
     if isinstance(plan.rows, FlatRows):
-        # Threads meet at multiples of the main tile.
         main = plan.rows.tiles[0].rows
         low = (low + (main - 1)) // main * main
         high = loops.binary("min", (high + (main - 1)) // main * main, extent(plan.rows.size))
     low, high = code.let(out, "low", low), code.let(out, "high", high)
+    if columns.vectors <= columns.block:
+        inner: list[Stmt] = []
+        here = code.let(inner, "here", loops.binary("sub", last, first))
+        inner += _column_block(code, low, high, first, here)
+    else:
+        vector = code.fresh("v")
+        body: list[Stmt] = []
+        here = code.let(body, "here", loops.binary(
+            "min", loops.binary("sub", last, vector), columns.block))
+        body += _column_block(code, low, high, vector, here)
+        inner = [loops.loop(vector, first, last, body, columns.block)]
+    return [*out, loops.If(loops.binary("lt", low, high), tuple(inner))]
+
+
+def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, here: Expr) -> list[Stmt]:
+    """The units low .. high of the `here` vectors from `vector` on, which stay in the cache."""
+    plan = code.plan
+    out: list[Stmt] = []
     if plan.sums is not None:
         out.append(loops.Alloc(plan.sums))
-    copied_b, body = _b_buffer(code), []
+    copied_b = _b_buffer(code)
     if copied_b is not None:
         out.append(loops.Alloc(copied_b))
     if copied_b is not None and not plan.by_depth:
-        body += _pack_b(code, copied_b, vector, (), loops.const(0))
+        out += _pack_b(code, copied_b, vector, here, (), loops.const(0))
     unit = code.fresh("u")
     inner: list[Stmt] = []
     count = code.let(inner, "count", loops.binary(
         "min", loops.binary("sub", high, unit), plan.rows.step))
-    inner += _block(code, vector, copied_b, unit, count)
-    return [*out, loops.If(loops.binary("lt", low, high), (
-        *body, loops.loop(unit, low, high, inner, plan.rows.step)))]
+    inner += _block(code, vector, here, copied_b, unit, count)
+    return [*out, loops.loop(unit, low, high, inner, plan.rows.step)]
 
 
 def _b_buffer(code: _Code) -> Buffer | None:
@@ -198,7 +224,7 @@ def _a_buffer(plan: Plan) -> Buffer | None:
     return Buffer("copy", "float32", "scratch", boxes * plan.read_a.size)
 
 
-def _block(code: _Code, vector: Expr, copied_b: Buffer | None, unit: Expr,
+def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit: Expr,
            count: Expr) -> list[Stmt]:
     """The units unit .. unit + count: copies of A, blocks of k, tiles, and the epilogue."""
     plan = code.plan
@@ -209,8 +235,8 @@ def _block(code: _Code, vector: Expr, copied_b: Buffer | None, unit: Expr,
     base = Task(
         a=copied_a or plan.a.buffer or plan.b.buffer,  # type: ignore[arg-type]
         b=Panels(copied_b or plan.b.buffer, loops.const(0)),  # type: ignore[arg-type]
-        steps=(), columns=plan.columns, vector=vector, epilogue=plan.epilogue, sums=plan.sums,
-        first=_TRUE, last=_TRUE, direct=plan.direct,
+        steps=(), columns=plan.columns, vector=vector, here=here, epilogue=plan.epilogue,
+        sums=plan.sums, first=_TRUE, last=_TRUE, direct=plan.direct,
         partial_loads=plan.columns.ragged and plan.read_b.panel is None, names=code.names)
 
     def one_block(outer: tuple[Expr, ...], start: Expr, length: Expr, first: Expr,
@@ -218,7 +244,7 @@ def _block(code: _Code, vector: Expr, copied_b: Buffer | None, unit: Expr,
         body: list[Stmt] = []
         a_start, b_start = _depth_start(plan, outer, start)
         if plan.by_depth and copied_b is not None:
-            body += _pack_b(code, copied_b, vector, outer, start)
+            body += _pack_b(code, copied_b, vector, here, outer, start)
         if plan.by_depth and copied_a is not None:
             body += _copy_depth(code, copied_a, outer, start)
         b = replace(base.b, base=b_start, panel=plan.read_b.panel, stride=plan.read_b.stride)
@@ -491,7 +517,7 @@ def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Exp
     return copy_box(copy, _sides(plan, starts, ragged), loops.const(0))
 
 
-def _pack_b(code: _Code, buffer: Buffer, vector: Expr, outer: tuple[Expr, ...],
+def _pack_b(code: _Code, buffer: Buffer, vector: Expr, here: Expr, outer: tuple[Expr, ...],
             start: Expr) -> list[Stmt]:
     """The panels of B for a block of columns and of k (all of k when rows are outside)."""
     plan, columns = code.plan, code.plan.columns
@@ -505,8 +531,6 @@ def _pack_b(code: _Code, buffer: Buffer, vector: Expr, outer: tuple[Expr, ...],
         starts[depth.cut] = start
         sizes[depth.cut] = code.let(out, "length", loops.binary(
             "min", loops.binary("sub", sizes[depth.cut], start), depth.chunk))
-    left = loops.binary("sub", columns.vectors, vector)
-    here = code.let(out, "here", loops.binary("min", left, columns.block))
     copy = Copy(plan.b, plan.target, buffer, code.names)
     pack = PanelCopy(plan.spec, columns, tuple(zip(starts, sizes, plan.read_b.k)),
                      plan.read_b.stride)

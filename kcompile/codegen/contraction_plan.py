@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kcompile.codegen.blocking import (
+    FLOAT,
     Axis,
     Columns,
     DepthBlocks,
@@ -221,6 +222,15 @@ def box(access: Access, lengths: Sequence[int], pad: int = 0) -> ReadA:
                  tuple(lengths), step)
 
 
+def spread_box(access: Access, lengths: Sequence[int], variable: int) -> ReadA:
+    """A box in which neighbours along `variable` do not fall into the same sets of the cache."""
+    read = box(access, lengths)
+    last = {v for v, _ in access.index[-1].terms}
+    if read.m[variable] * FLOAT % 2048 == 0 and variable not in last:
+        return box(access, lengths, 16)
+    return read
+
+
 def _split(read: ReadA, rows: int) -> ReadA:
     return replace(read, m=read.m[:rows], k=read.m[rows:])
 
@@ -319,10 +329,7 @@ def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int
     while True:
         block = _lines_per_block(lines, width, wanted)
         lengths = [0] * (m - 2) + [block, width] + [multiple(s) for s in spec.k]
-        read = box(spec.a, lengths)
-        if read.m[m - 1] * 4 % 2048 == 0 and not any(
-                v == m - 1 for v, _ in spec.a.index[-1].terms):
-            read = box(spec.a, lengths, 16)
+        read = spread_box(spec.a, lengths, m - 1)
         if block == 1 or read.size <= 2 * share:
             break
         wanted = wanted // 2
@@ -382,7 +389,7 @@ def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, share: int
         sizes = [multiple(x.size) for x in k]
         sizes[depth.cut] = depth.chunk
         sizes[:depth.cut] = [0] * depth.cut
-        read = _split(box(spec.a, m + sizes), len(m))
+        read = _split(spread_box(spec.a, m + sizes, len(m) + len(k) - 1), len(m))
         if longest <= 16 or read.size <= 2 * share:
             break
         longest //= 2

@@ -171,7 +171,7 @@ def fused(a: Array, b: Array, c: Array) -> np.ndarray:
     head, tail = _two_sum(high, top)
     exact = np.ldexp(head + _odd_sum(rest, tail), shift)
     lost = ~np.isfinite(scaled) | ((c != 0) & (abs(scaled) < 1e-300)) | (fa * fb == 0)
-    return np.where(lost | ~np.isfinite(a * b + c), a * b + c, exact)
+    return np.asarray(np.where(lost | ~np.isfinite(a * b + c), a * b + c, exact))
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ from kcompile.codegen.targets import Target
 
 Text = Union[str, Sequence[str]]
 
-_PASSES = "function O1"  # part of the cache key: change it with the passes
+PASSES = "function O1"  # part of the cache key: change it with the passes
 
 _names = itertools.count()
 _lock = threading.Lock()
@@ -64,7 +64,7 @@ def optimise_and_compile(ir: Text, target: Target) -> bytes:
 
 def cached_object(ir: Text, target: Target) -> bytes:
     """`optimise_and_compile`, or what it gave for the same text, target and versions before."""
-    name = cache.key([_PASSES, *_texts(ir)], target)
+    name = cache.key([PASSES, *_texts(ir)], target)
     code = cache.get(name)
     if code is None:
         code = optimise_and_compile(ir, target)

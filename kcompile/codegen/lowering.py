@@ -300,7 +300,7 @@ def _runs(nodes: Sequence[Node], after: set[int], full: Shape,
             if any(d not in (1, full[i]) for d, i in zip(t.shape, own)):
                 return None
             if t.shape and set(t.shape) != {1}:
-                patterns.add(tuple(i in own and t.shape[own.index(i)] == full[i] and full[i] != 1
+                patterns.add(tuple((i in own and t.shape[own.index(i)] == full[i] and full[i] != 1)
                                    or (i in axes and m.id in after and bool(axes))
                                    for i in range(len(full))))
     runs: list[list[int]] = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.blocking import Columns, ceil_div
+from kcompile.codegen.blocking import Columns
 from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
 
 Values = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]
@@ -78,9 +78,9 @@ class Site:
 class Task:
     """What all tiles of one block share.
 
-    vector: number of the column block's first vector. sums: scratch [rows, block columns] for
-    partial sums, or None when the tiles finish in registers. first, last: (bool) whether this is
-    the first and the last block of k. direct: the epilogue is applied by the tile itself.
+    vector: number of the column block's first vector. here: vectors in it. sums: scratch [rows,
+    block columns] for partial sums, or None when the tiles finish in registers. first, last: (bool)
+    whether this is the first and the last block of k. direct: the tile itself applies the epilogue.
     partial_loads: lanes of B outside the columns must not be read.
     """
 
@@ -89,6 +89,7 @@ class Task:
     steps: tuple[Step, ...]
     columns: Columns
     vector: Expr
+    here: Expr
     epilogue: Epilogue
     sums: Buffer | None
     first: Expr
@@ -120,22 +121,13 @@ def bind(task: Task, stem: str, value: Expr) -> tuple[list[Stmt], Expr]:
 def over_columns(task: Task, vectors: int, body: Callable[[int, Expr], list[Stmt]]) -> list[Stmt]:
     """Tiles of so many vectors over the columns of the block, and a narrower one for the rest.
     body: (vectors of the tile, its first vector in the block) -> statements."""
-    columns = task.columns
-    last = columns.vectors - (columns.blocks - 1) * columns.block
-    group = task.fresh("g")
-    out: list[Stmt] = []
-    if columns.blocks == 1 or last == columns.block:
-        here: Expr = loops.const(last)
-    else:
-        left = loops.binary("sub", columns.vectors, task.vector)
-        statements, here = bind(task, "w", loops.binary("min", left, columns.block))
-        out += statements
-    if max(last, columns.block) >= vectors:
-        out.append(loops.loop(group, 0, here // vectors, body(vectors, group * vectors)))
-    for rest in sorted({columns.block % vectors, last % vectors} - {0}):
+    here, group = task.here, task.fresh("g")
+    rest = task.columns.vectors % vectors
+    out: list[Stmt] = [
+        loops.loop(group, 0, here // vectors, body(vectors, group * vectors))]
+    if rest:
         tail = body(rest, here - rest)
-        exact = columns.blocks == 1
-        out += tail if exact else [
+        out += tail if isinstance(here, loops.Const) else [
             loops.If(loops.binary("eq", here % vectors, rest), tuple(tail))]
     return out
 
@@ -269,11 +261,8 @@ def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> 
 
 
 def _columns_here(task: Task) -> Expr:
-    columns = task.columns
-    if columns.blocks == 1:
-        return loops.const(columns.total)
-    block = columns.block * columns.lanes
-    if ceil_div(columns.total, block) * block == columns.total:
-        return loops.const(block)
-    left = loops.binary("sub", columns.total, task.vector * columns.lanes)
-    return loops.binary("min", left, block)
+    lanes, total = task.columns.lanes, task.columns.total
+    if not task.columns.ragged:
+        return task.here * lanes
+    return loops.binary("min", task.here * lanes,
+                        loops.binary("sub", total, task.vector * lanes))

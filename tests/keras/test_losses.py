@@ -1,0 +1,244 @@
+"""Losses and metrics: values against numpy's and Keras' own, gradients against finite differences."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from kcompile.ir import interpreter, ops
+from kcompile.ir.gradient import gradient
+from kcompile.ir.graph import Graph
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, TensorType
+from kcompile.keras import losses, metrics
+
+rng = np.random.default_rng(7)
+N, C = 6, 4
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+SCORES = rng.normal(size=(N, C))
+PROBABILITIES = softmax(SCORES)
+SIGMOIDS = 1 / (1 + np.exp(-SCORES))
+ONE_HOT = np.eye(C)[rng.integers(0, C, N)]
+BITS = rng.integers(0, 2, (N, C)).astype(float)
+REALS = rng.normal(size=(N, C))
+POSITIVE = rng.uniform(0.1, 2, (N, C))
+SIGNS = BITS * 2 - 1
+
+# name -> labels, predictions, and what the loss is
+CASES = {
+    "mean_squared_error": (REALS, SCORES, lambda t, p: ((p - t) ** 2).mean(-1)),
+    "mean_absolute_error": (REALS, SCORES, lambda t, p: np.abs(p - t).mean(-1)),
+    "mean_absolute_percentage_error":
+        (REALS, SCORES, lambda t, p: 100 * np.abs((p - t) / np.maximum(np.abs(t), 1e-7)).mean(-1)),
+    "mean_squared_logarithmic_error":
+        (POSITIVE, POSITIVE[::-1], lambda t, p: ((np.log1p(p) - np.log1p(t)) ** 2).mean(-1)),
+    "logcosh": (REALS, SCORES, lambda t, p: np.log(np.cosh(p - t)).mean(-1)),
+    "huber_loss": (REALS * 2, SCORES, lambda t, p: np.where(
+        np.abs(p - t) <= 1, (p - t) ** 2 / 2, np.abs(p - t) - 0.5).mean(-1)),
+    "poisson": (POSITIVE, POSITIVE[::-1], lambda t, p: (p - t * np.log(p + 1e-7)).mean(-1)),
+    "cosine_proximity": (REALS, SCORES, lambda t, p: -(t * p).sum(-1) / np.linalg.norm(t, axis=-1)
+                         / np.linalg.norm(p, axis=-1)),
+    "hinge": (SIGNS, SCORES, lambda t, p: np.maximum(1 - t * p, 0).mean(-1)),
+    "squared_hinge": (SIGNS, SCORES, lambda t, p: (np.maximum(1 - t * p, 0) ** 2).mean(-1)),
+    "categorical_hinge": (ONE_HOT, SCORES, lambda t, p: np.maximum(
+        ((1 - t) * p).max(-1) - (t * p).sum(-1) + 1, 0)),
+    "categorical_crossentropy":
+        (ONE_HOT, PROBABILITIES, lambda t, p: -(t * np.log(p / p.sum(-1, keepdims=True))).sum(-1)),
+    "sparse_categorical_crossentropy":
+        (ONE_HOT.argmax(1)[:, None], PROBABILITIES,
+         lambda t, p: -np.log(p[np.arange(N), t[:, 0].astype(int)])),
+    "binary_crossentropy":
+        (BITS, SIGMOIDS, lambda t, p: -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(-1)),
+    "kullback_leibler_divergence":
+        (PROBABILITIES[::-1], PROBABILITIES, lambda t, p: (t * np.log(t / p)).sum(-1)),
+}
+KERAS3 = {"logcosh": "log_cosh", "huber_loss": "huber", "cosine_proximity": "cosine_similarity",
+          "kullback_leibler_divergence": "kl_divergence"}
+
+
+def run(function, t, p, precision="float64", wants_gradient=False):
+    """The value of a loss or metric, and the gradient of its sum by the predictions."""
+    graph = Graph()
+
+    def given(name, array):
+        kind = "int32" if np.asarray(array).dtype.kind == "i" else "float32"
+        type = TensorType((Batch(), *np.shape(array)[1:]), kind)
+        return Tensor(graph, graph.input(name, type))
+
+    y_true, y_pred = given("t", t), given("p", p)
+    result = function(y_true, y_pred)
+    graph.outputs["value"] = result.value
+    if wants_gradient:
+        total = ops.reduce_sum(result)
+        graph.outputs["gradient"] = gradient(total, [y_pred])[0].value
+    found = interpreter.run(graph, len(p), {"t": t, "p": p}, {}, precision).outputs
+    return (found["value"], found["gradient"]) if wants_gradient else found["value"]
+
+
+def test_every_loss_has_a_case():
+    assert set(CASES) == set(losses.FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_value(name):
+    t, p, expected = CASES[name]
+    np.testing.assert_allclose(run(losses.get(name), t, p), expected(t, p), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradient(name):
+    t, p, _ = CASES[name]
+    function, step = losses.get(name), 1e-6
+    found = run(function, t, p, wants_gradient=True)[1]
+    expected = np.empty_like(p)
+    for i in np.ndindex(p.shape):
+        up, down = p.copy(), p.copy()
+        up[i] += step
+        down[i] -= step
+        expected[i] = (run(function, t, up).sum() - run(function, t, down).sum()) / (2 * step)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_probabilities_are_clipped_at_keras_epsilon():
+    certain = np.array([[1.0, 0.0]])
+    wrong = run(losses.categorical_crossentropy, np.array([[0.0, 1.0]]), certain)
+    np.testing.assert_allclose(wrong, -np.log(1e-7), rtol=1e-6)
+    right = run(losses.binary_crossentropy, np.ones((1, 1)), np.ones((1, 1)))
+    np.testing.assert_allclose(right, -np.log(1 - 1e-7), rtol=1e-6)
+
+
+def test_categorical_brings_probabilities_to_sum_1():
+    half = run(losses.categorical_crossentropy, np.array([[1.0, 0.0]]), np.array([[3.0, 3.0]]))
+    np.testing.assert_allclose(half, np.log(2), rtol=1e-6)
+
+
+def test_from_logits_is_stable_and_the_same():
+    for function, t, p in ((losses.categorical_crossentropy, ONE_HOT, PROBABILITIES),
+                           (losses.sparse_categorical_crossentropy, ONE_HOT.argmax(1), PROBABILITIES),
+                           (losses.binary_crossentropy, BITS, SIGMOIDS)):
+        logits = functools.partial(function, from_logits=True)
+        np.testing.assert_allclose(run(logits, t, SCORES), run(function, t, p), rtol=1e-6)
+        assert np.isfinite(run(logits, t, SCORES * 1e4)).all()
+
+
+def test_label_smoothing():
+    smooth = losses.CategoricalCrossentropy(label_smoothing=0.1)
+    expected = -((ONE_HOT * 0.9 + 0.1 / C) * np.log(PROBABILITIES)).sum(-1)
+    np.testing.assert_allclose(run(smooth.call, ONE_HOT, PROBABILITIES), expected, rtol=1e-6)
+
+
+def test_sparse_labels_of_either_shape_and_dtype():
+    labels = ONE_HOT.argmax(1)
+    expected = run(losses.sparse_categorical_crossentropy, labels, PROBABILITIES)
+    for other in (labels[:, None], labels.astype(float), labels.astype(float)[:, None]):
+        found = run(losses.sparse_categorical_crossentropy, other, PROBABILITIES)
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_hinge_takes_labels_of_0_and_1():
+    np.testing.assert_allclose(run(losses.hinge, BITS, SCORES), run(losses.hinge, SIGNS, SCORES))
+
+
+def test_reductions_and_weights():
+    t, p, expected = CASES["mean_squared_error"]
+    each = expected(t, p)
+    np.testing.assert_allclose(run(losses.MeanSquaredError(), t, p), each.mean(), rtol=1e-6)
+    np.testing.assert_allclose(run(losses.MeanSquaredError(reduction="sum"), t, p), each.sum(),
+                               rtol=1e-6)
+    weights = np.arange(N, dtype=np.float32)
+    weighted = run(lambda y, z: losses.MeanSquaredError()(y, z, weights), t, p)
+    np.testing.assert_allclose(weighted, (each * weights).mean(), rtol=1e-6)
+    with pytest.raises(ValueError, match="reduction"):
+        losses.MeanSquaredError(reduction="product")
+
+
+def test_names_classes_and_configurations():
+    assert losses.get("mse") is losses.get("MSE") is losses.mean_squared_error
+    assert losses.get("kld") is losses.kullback_leibler_divergence
+    assert losses.serialize(losses.get("mae")) == "mean_absolute_error"
+    made = losses.get(losses.serialize(losses.BinaryCrossentropy(from_logits=True)))
+    assert made.arguments == {"from_logits": True} and made.name == "binary_crossentropy"
+    assert isinstance(losses.get(losses.Huber), losses.Huber)
+    with pytest.raises(ValueError, match=r"unknown loss.*Received: 'mistake'"):
+        losses.get("mistake")
+    with pytest.raises(TypeError, match="unknown arguments"):
+        losses.MeanSquaredError(from_logits=True)
+    assert metrics.deserialize(metrics.serialize(metrics.BinaryAccuracy(threshold=0.3))
+                               ).arguments == {"threshold": 0.3}
+    with pytest.raises(ValueError, match="unknown metric"):
+        metrics.get("mistake")
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def test_accuracies():
+    labels, hit = ONE_HOT.argmax(1), ONE_HOT.argmax(1) == SCORES.argmax(1)
+    np.testing.assert_array_equal(run(metrics.categorical_accuracy, ONE_HOT, SCORES), hit)
+    np.testing.assert_array_equal(run(metrics.sparse_categorical_accuracy, labels, SCORES), hit)
+    np.testing.assert_allclose(run(metrics.binary_accuracy, BITS, SIGMOIDS),
+                               ((SIGMOIDS > 0.5) == BITS).mean(1))
+    ranks = (SCORES > SCORES[np.arange(N), labels][:, None]).sum(1)
+    for k in (1, 2, 3):
+        found = run(functools.partial(metrics.sparse_top_k_categorical_accuracy, k=k), labels, SCORES)
+        np.testing.assert_array_equal(found, ranks < k)
+        found = run(metrics.TopKCategoricalAccuracy(k), ONE_HOT, SCORES)
+        np.testing.assert_array_equal(found, ranks < k)
+
+
+def kind_of(metric, loss, y_true, y_pred, vintage="keras2"):
+    graph = Graph()
+    tensors = (Tensor(graph, graph.input(name, TensorType((Batch(), *shape))))
+               for name, shape in (("t", y_true), ("p", y_pred)))
+    return metrics.resolve(metric, loss, *tensors, vintage)
+
+
+def test_accuracy_is_chosen_by_loss_and_output():
+    """As `handle_metrics` of Keras 2 does, and by the shapes alone in Keras 3."""
+    binary, sparse = losses.binary_crossentropy, losses.sparse_categorical_crossentropy
+    assert kind_of("accuracy", binary, (1,), (1,)) == ("acc", metrics.binary_accuracy)
+    assert kind_of("acc", binary, (4,), (4,)) == ("acc", metrics.binary_accuracy)
+    assert kind_of("accuracy", sparse, (1,), (4,))[1] is metrics.sparse_categorical_accuracy
+    assert kind_of("accuracy", losses.mse, (4,), (4,))[1] is metrics.categorical_accuracy
+    assert kind_of("ce", sparse, (1,), (4,)) == ("ce", sparse)
+    assert kind_of("accuracy", binary, (4,), (4,), "keras3") == (
+        "accuracy", metrics.categorical_accuracy)
+    assert kind_of("mse", losses.mse, (4,), (4,)) == ("mean_squared_error", losses.mse)
+
+
+# ---------------------------------------------------------------- real Keras
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", CASES)
+def test_value_and_gradient_are_those_of_keras(name):
+    import jax
+    import keras
+
+    t, p, _ = CASES[name]
+    reference = getattr(keras.losses, KERAS3.get(name, name))
+    labels = t if t.dtype.kind == "i" else t.astype("float32")
+    p = p.astype("float32")
+    value, slope = run(losses.get(name), labels, p, "float32", wants_gradient=True)
+    np.testing.assert_allclose(value, np.asarray(reference(labels, p)).reshape(N), rtol=1e-5,
+                               atol=1e-6)
+    expected = jax.grad(lambda x: reference(labels, x).sum())(p)
+    np.testing.assert_allclose(slope, np.asarray(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.keras
+def test_extreme_probabilities_are_those_of_keras():
+    import keras
+
+    p = np.array([[0, 1], [1e-9, 1], [0.5, 0.5], [1e-7, 2e-7], [1, 0]], "float32")
+    t = np.array([[1, 0]] * 5, "float32")
+    for name in ("categorical_crossentropy", "binary_crossentropy"):
+        expected = np.asarray(getattr(keras.losses, name)(t, p))
+        np.testing.assert_allclose(run(losses.get(name), t, p, "float32"), expected, rtol=1e-5,
+                                   atol=1e-7)
