@@ -50,7 +50,9 @@ class Ours(Engine):
         return kcompile.compile(model, threads=self.threads)
 
     def version(self) -> str:
-        return f"kcompile {version('kcompile')}"
+        import kcompile
+
+        return f"kcompile {kcompile.__version__}"
 
     def predict(self, benchmark: Benchmark) -> Predict:
         return self._compiled(benchmark, False).predict_on_batch  # type: ignore[no-any-return]

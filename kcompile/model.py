@@ -7,7 +7,7 @@ Native code for an entry ("predict", "test", "train") is made when it is first n
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,12 @@ class NativeEngine:
         """What was prepared from the weights must be prepared again before it is next used."""
         for program in self._programs.values():
             program.stale = True
+
+    def reset(self, entries: Iterable[str] = ENTRIES) -> None:
+        """Forget the code of these entries: the model changed."""
+        for entry in entries:
+            self._compiled.pop(entry, None)
+            self._programs.pop(entry, None)
 
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs of an entry for n samples; "train" updates the model's variables in place."""

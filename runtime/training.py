@@ -39,7 +39,10 @@ class Logs(dict[str, T]):
         return dict.__contains__(self, key) or dict.__contains__(self, _ALIASES.get(str(key)))
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
 
 class Events(Protocol):

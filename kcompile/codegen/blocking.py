@@ -192,19 +192,16 @@ class FlatRows:
 
 
 def choose_flat(size: Dim, stride: int, columns: Columns, registers: int, step: int) -> FlatRows:
-    """Tiles for rows in one run of any length; `step` is the wanted rows of a block."""
+    """Tiles for rows in one run of any length; `step` is the wanted rows of a block. What the main
+    tile leaves over is done by fours and by single rows: more sizes gain little and cost code."""
     main = most_rows(columns.tile, registers)
     if isinstance(size, int) and size <= 4 * main:
         main = ceil_div(size, ceil_div(size, main))
-    sizes = [main]
     rest = size % main if isinstance(size, int) else main - 1
-    bit = 1 << main.bit_length()
-    while bit > 1:
-        bit //= 2
-        if bit < main and (rest & bit if isinstance(size, int) else bit <= rest):
-            sizes.append(bit)
+    sizes = [rows for rows in (4, 1) if rows <= rest and (
+        rows == 4 or rest % 4 or isinstance(size, Batch))]
     tiles = [Tile(main, columns.tile)]
-    tiles += [Tile(r, row_tile_vectors(r, columns, registers)) for r in sizes[1:]]
+    tiles += [Tile(rows, row_tile_vectors(rows, columns, registers)) for rows in sizes]
     return FlatRows(size, stride, tuple(tiles), max(step // main, 1) * main)
 
 

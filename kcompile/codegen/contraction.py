@@ -157,12 +157,12 @@ def _span(code: _Code) -> list[Stmt]:
     def up(x: Expr, unit: Expr) -> Expr:
         return (x + unit - 1) // unit
 
-    low = loops.select(many, up(low, loops.const(columns.parts)), 0)
-    high = loops.select(many, up(high, loops.const(columns.parts)), units)
     first = loops.select(many, 0, up(low, units) * columns.part)
     last = loops.select(many, columns.vectors, loops.binary(
         "min", up(high, units) * columns.part, columns.vectors))
     first, last = code.let(out, "first", first), code.let(out, "last", last)
+    low = loops.select(many, up(low, loops.const(columns.parts)), 0)
+    high = loops.select(many, up(high, loops.const(columns.parts)), units)
     return out + _rows(code, low, high, first, last)
 
 
@@ -330,6 +330,19 @@ def _tiles(code: _Code, task: Task, a_start: Expr, unit: Expr, count: Expr) -> l
     return _grid_tiles(code, task, rows, a_start, unit, count)
 
 
+Inner = Callable[[Site], "list[Stmt]"]
+
+
+def _both(code: _Code, task: Task, vectors: int, over_rows: Callable[[Inner], list[Stmt]]
+          ) -> list[Stmt]:
+    """Tiles of so many vectors at every site, in the order that the plan says."""
+    if code.plan.rows_outside:
+        return over_rows(lambda site: over_columns(
+            task, vectors, lambda wide, vector: tile(task, site, wide, vector)))
+    return over_columns(task, vectors, lambda wide, vector: over_rows(
+        lambda site: tile(task, site, wide, vector)))
+
+
 def _flat_tiles(code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Expr,
                 count: Expr) -> list[Stmt]:
     """Main tiles over the rows unit .. unit + count, then smaller ones for the rest."""
@@ -341,29 +354,23 @@ def _flat_tiles(code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Ex
         a = a_start + plan.read_a.offset + (at if relative else row) * rows.stride
         return Site(a, tuple(r * rows.stride for r in range(height)), row, at)
 
-    main, *small = rows.tiles
     out: list[Stmt] = []
-    t = code.fresh("t")
+    done: Expr = loops.const(0)
+    rest = count
+    for number, (height, vectors) in enumerate((t.rows, t.vectors) for t in rows.tiles):
+        if number:
+            # What is left is less than the tile before.
+            before = rows.tiles[number - 1].rows
+            rest = code.let(out, "rest", rest % before)
+            done = code.let(out, "done", loops.binary("sub", count, rest))
 
-    def main_tiles(vectors: int, vector: Expr) -> list[Stmt]:
-        body = tile(task, site(t * main.rows, main.rows), vectors, vector)
-        return [loops.loop(t, 0, count // main.rows, body)]
+        def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest
+                      ) -> list[Stmt]:
+            t = code.fresh("t")
+            return [loops.loop(t, 0, rest // height, inner(site(done + t * height, height)))]
 
-    out += over_columns(task, main.vectors, main_tiles)
-    if not small:
-        return out
-    rest = code.let(out, "rest", count % main.rows)
-    for small_tile in small:
-        height = small_tile.rows
-        body: list[Stmt] = []
-        at = code.let(body, "at", loops.binary("sub", count, rest % (2 * height)))
-
-        def small_tiles(vectors: int, vector: Expr, at: Expr = at, height: int = height
-                        ) -> list[Stmt]:
-            return tile(task, site(at, height), vectors, vector)
-
-        body += over_columns(task, small_tile.vectors, small_tiles)
-        out.append(loops.If(loops.binary("eq", rest // height % 2, 1), tuple(body)))
+        body = _both(code, task, vectors, over_rows)
+        out += body if number == 0 else [loops.If(loops.binary("ge", rest, height), tuple(body))]
     return out
 
 
@@ -406,7 +413,7 @@ def _unravel(code: _Code, out: list[Stmt], flat: Expr, sizes: Sequence[Dim]) -> 
 
 def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Expr,
                 count: Expr) -> list[Stmt]:
-    """For each kind of tile: columns outside, then units, lines and tiles along a line."""
+    """For each kind of tile: units, lines and tiles along a line."""
     plan = code.plan
     boxed = plan.read_a.kind == "box" and not plan.by_depth
     width = multiple(rows.width.size)
@@ -416,8 +423,8 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
         offsets = tuple(r // width * rows.lines.a + r % width * rows.width.a
                         for r in range(height))
 
-        def tiles(vectors: int, vector: Expr, strip: Strip = strip, height: int = height,
-                  offsets: tuple[int, ...] = offsets) -> list[Stmt]:
+        def over_rows(inner: Inner, strip: Strip = strip, height: int = height,
+                      offsets: tuple[int, ...] = offsets) -> list[Stmt]:
             q, i, t = code.fresh("q"), code.fresh("i"), code.fresh("t")
             body: list[Stmt] = []
             at = _decode(code, body, rows, unit + q)
@@ -434,11 +441,11 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
             inside = line * width + start
             site = Site(a + line * rows.lines.a + start * rows.width.a, offsets,
                         at.row + inside, q * rows.slot + inside)
-            inner = loops.loop(t, 0, strip.count, tile(task, site, vectors, vector))
-            body.append(loops.loop(i, first, stop, [inner]))
+            body.append(loops.loop(i, first, stop, [
+                loops.loop(t, 0, strip.count, inner(site))]))
             return [loops.loop(q, 0, count, body)]
 
-        out += over_columns(task, strip.tile.vectors, tiles)
+        out += _both(code, task, strip.tile.vectors, over_rows)
     return out
 
 

@@ -95,6 +95,13 @@ class Plan:
         return isinstance(self.spec.sizes[2], Batch)
 
     @property
+    def rows_outside(self) -> bool:
+        """The order of tiles: all columns of a tile of rows before the next, when B's block stays
+        in L2; else all rows of a panel of B before the next."""
+        columns = self.columns.block * self.columns.lanes
+        return self.depth.longest * columns * FLOAT <= self.target.l2 // 3
+
+    @property
     def sums(self) -> Buffer | None:
         """Scratch for partial sums; None when tiles finish in registers."""
         if self.direct and self.depth.single:
@@ -178,7 +185,11 @@ def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns,
             raise ValueError("B cannot be packed ahead when the batch is summed")
         return ReadB(columns.tile, False, 0, tuple(b_panels * x for x in inner), depth * b_panels)
     place = None if b.buffer is None else _b_in_place(spec, b.shape, target)
-    if place is not None:
+    rows, total, depth = spec.sizes
+    # Rows of B a power of two apart fall into few sets of the cache; a block is used often enough.
+    crowded = (isinstance(depth, Batch) and isinstance(rows, int) and rows >= 64
+               and isinstance(total, int) and total * FLOAT % 2048 == 0)
+    if place is not None and not crowded:
         return ReadB(None, False, *place)
     width = columns.tile * columns.lanes
     return ReadB(columns.tile, True, 0, tuple(width * x for x in inner))
@@ -364,7 +375,7 @@ def _plan_by_depth(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, 
     assert isinstance(total, int)
     count = m + len(spec.k)
     wide = columns.block * columns.lanes
-    longest = min(max(2 * share // (wide + min(total, 512)), 64), 512)
+    longest = min(max(share // (wide + min(total, 512)), 64), 512)
     k = [Axis(s, 0, x) for s, x in zip(spec.k, read_b.k)]
     if kind == "direct":
         place = linear(spec.a, a.shape, count)
@@ -390,7 +401,7 @@ def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, share: int
         sizes[depth.cut] = depth.chunk
         sizes[:depth.cut] = [0] * depth.cut
         read = _split(spread_box(spec.a, m + sizes, len(m) + len(k) - 1), len(m))
-        if longest <= 16 or read.size <= 2 * share:
+        if longest <= 16 or read.size <= share + share // 8:
             break
         longest //= 2
     axes = tuple(replace(x, a=y) for x, y in zip(depth.axes, read.k))

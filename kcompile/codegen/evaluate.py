@@ -148,7 +148,8 @@ def convert(a: np.ndarray, dtype: str) -> np.ndarray:
     if a.dtype.kind != "f" or np.dtype(dtype).kind not in "iu":
         return a.astype(dtype)
     limits = np.iinfo(dtype)
-    out = np.where(np.isnan(a), 0, a).astype(dtype)
+    with np.errstate(invalid="ignore"):
+        out = np.where(np.isnan(a), 0, a).astype(dtype)
     out = np.where(a >= float(limits.max), np.dtype(dtype).type(limits.max), out)
     return np.where(a <= float(limits.min), np.dtype(dtype).type(limits.min), out)
 
@@ -159,7 +160,11 @@ def fused(a: Array, b: Array, c: Array) -> np.ndarray:
     The last rounding is right when the sum before it was rounded to odd: Boldo and Melquiond,
     "Emulation of a FMA and correctly rounded sums", IEEE Transactions on Computers 57 (2008).
     """
-    a, b, c = (np.asarray(x) for x in (a, b, c))
+    with np.errstate(all="ignore"):
+        return _fused(*(np.asarray(x) for x in (a, b, c)))
+
+
+def _fused(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     if a.dtype == np.float32:
         product = a.astype(np.float64) * b
         return np.asarray(_odd_sum(product, c.astype(np.float64)), np.float32)

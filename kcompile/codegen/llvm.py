@@ -52,7 +52,7 @@ def emit_program(program: Program, target: Target, prefix: str = "kc_") -> str:
             note = f"; {' '.join(function.note.split())}\n" if function.note else ""
             parts.append(note + key.replace('"?', f'"{seen[key]}'))
         names[id(function)] = seen[key]
-    parts += [_entry(e, names, prefix) for e in program.entries]
+    parts += [_entry(e, names, prefix, target) for e in program.entries]
     parts.append("declare void @kc_parallel(ptr, ptr, ptr, i64, i64, i64, ptr, i64)")
     text = "\n".join(parts)
     return text + "\n" + _tail(target, text)
@@ -117,6 +117,8 @@ def _tail(target: Target, text: str) -> str:
     width = f'"prefer-vector-width"="{target.vector_bits}" '
     if target.triple.startswith("x86_64"):
         width += f'"min-legal-vector-width"="{target.vector_bits}" '
+    if target.tune:
+        width += f'"tune-cpu"="{target.tune}" '
     return ((FMOD if "@kc_fmod(" in text else "")
             + f'attributes #0 = {{ nounwind {width}"target-cpu"="{target.cpu}" '
             f'"target-features"="{target.features}" "no-builtins" }}\n'
@@ -146,7 +148,7 @@ def _kernel(function: Function, name: str, target: Target, linkage: str,
         parameters.append(f"ptr {attribute}align {align} %b{i}")
         pointers.append(f"ptr %p{i}")
         fetch += [f"  %a{i} = getelementptr ptr, ptr %buffers, i64 {i}",
-                  f"  %p{i} = load ptr, ptr %a{i}, align 8"]
+                  f"  %p{i} = load ptr, ptr %a{i}, align {target.pointer_bytes}"]
     allocas: list[str] = []
     _Statements(block, allocas).run(function.body)
     rest = "i64 %n, i64 %begin, i64 %end"
@@ -321,9 +323,9 @@ class _Statements:
 # ---------------------------------------------------------------- entries
 
 
-def _entry(entry: Entry, names: dict[int, str], prefix: str) -> str:
+def _entry(entry: Entry, names: dict[int, str], prefix: str, target: Target) -> str:
     """The native function of an entry: fill in the pointers of each launch, run it, return 0."""
-    code = _Launches()
+    code = _Launches(target)
     stride = entry_scratch(entry)
     scratch = code.at("%arena", _round_size(code, entry.arena)) if stride else "%arena"
     most = max((len(launch.buffers) for launch in entry.launches), default=0)
@@ -334,7 +336,7 @@ def _entry(entry: Entry, names: dict[int, str], prefix: str) -> str:
                              f"{len(launch.buffers)}")
         for i, ref in enumerate(launch.buffers):
             slot = code.op(f"getelementptr ptr, ptr %buffers, i64 {i}")
-            code.lines.append(f"  store ptr {code.pointer(ref)}, ptr {slot}, align 8")
+            code.lines.append(f"  store ptr {code.pointer(ref)}, ptr {slot}, align {code.word}")
         code.launch(number, launch, f'@"{names[id(launch.kernel)]}"', scratch, stride)
     return "\n".join([f'define i32 @"{prefix}{entry.name}"({_ENTRY}) #0 {{',
                       f"  %buffers = alloca [{max(most, 1)} x ptr], align 8", *code.first,
@@ -351,7 +353,8 @@ def _round_size(code: _Launches, size: Size) -> str:
 class _Launches:
     """The code of an entry: `first` computes pointers and sizes once, `lines` uses them."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: Target) -> None:
+        self.word = target.pointer_bytes
         self.first: list[str] = []
         self.lines: list[str] = []
         self.known: dict[str, str] = {}
@@ -378,7 +381,7 @@ class _Launches:
         if ref.region in _BLOCKS:
             return self.at(_BLOCKS[ref.region], self.size(ref.offset))
         slot = self.op(f"getelementptr ptr, ptr {_ARRAYS[ref.region]}, i64 {ref.index}")
-        return self.at(self.op(f"load ptr, ptr {slot}, align 8"), self.size(ref.offset))
+        return self.at(self.op(f"load ptr, ptr {slot}, align {self.word}"), self.size(ref.offset))
 
     def launch(self, number: int, launch: Launch, kernel: str, scratch: str, stride: int) -> None:
         """Call a kernel: in parts on the pool when there is work for two threads, else whole."""

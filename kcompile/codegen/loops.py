@@ -133,13 +133,15 @@ class Unary(Arithmetic):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Fma(Arithmetic):
-    """`a * b + c`, rounded once, on every target."""
+    """`a * b + c`, rounded once: on every target, or, unless `exact`, where that is an instruction
+    (elsewhere the product is rounded too)."""
 
     a: Expr
     b: Expr
     c: Expr
     dtype: str
     lanes: int
+    exact: bool = True
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -379,10 +381,10 @@ def unary(op: str, a: Expr) -> Expr:
     return Unary(op, a, a.dtype, a.lanes)
 
 
-def fma(a: Expr, b: Operand, c: Operand) -> Expr:
+def fma(a: Expr, b: Operand, c: Operand, exact: bool = True) -> Expr:
     b, c = wrap(b, a.dtype), wrap(c, a.dtype)
     lanes = max(a.lanes, b.lanes, c.lanes)
-    return Fma(broadcast(a, lanes), broadcast(b, lanes), broadcast(c, lanes), a.dtype, lanes)
+    return Fma(broadcast(a, lanes), broadcast(b, lanes), broadcast(c, lanes), a.dtype, lanes, exact)
 
 
 def select(condition: Expr, a: Operand, b: Operand) -> Expr:

@@ -193,7 +193,7 @@ def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer
             one = loops.broadcast(loops.load(task.a, a + offset), lanes)
             statement, name = loops.let("x", one)
             out.append(statement)
-            out += [loops.store(sums, i, loops.fma(name, row[v], loops.load(sums, i)))
+            out += [loops.store(sums, i, loops.fma(name, row[v], loops.load(sums, i), exact=False))
                     for v in range(vectors) for i in (r * vectors + v,)]
         return out
 
@@ -229,7 +229,11 @@ def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -
     if len(values) != len(epilogue.outputs):
         raise ValueError(f"the epilogue gives {len(values)} values for "
                          f"{len(epilogue.outputs)} outputs")
-    return [loops.store(buffer, index, x, mask) for buffer, x in zip(epilogue.outputs, values)]
+    # All values before the first store: an output may be written over an operand (a slot of the
+    # optimizer) that the values of the others are made of.
+    lets, bound = zip(*(loops.let(task.fresh("y").name, x) for x in values))
+    return [*lets, *(loops.store(buffer, index, x, mask)
+                     for buffer, x in zip(epilogue.outputs, bound))]
 
 
 def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> list[Stmt]:

@@ -198,6 +198,9 @@ def _fma(b: Block, e: loops.Fma) -> Value:
     x, y, z = b.operand(e.a), b.operand(e.b), b.operand(e.c)
     if b.target.fma:
         return b.call("fma", e.dtype, e.lanes, x, y, z)
+    if not e.exact:
+        kind = type_name(e.dtype, e.lanes)
+        return b.op(f"fadd {kind} {b.op(f'fmul {kind} {x}, {y}')}, {z}")
     if e.dtype != "float32":
         raise b.error(f"{e.dtype} fused multiply-add is not available on {b.target.name}; "
                       "choose a target with fma, such as x86-64-v3")

@@ -137,12 +137,11 @@ def _run(copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to:
         out.append(let)
         names.append(name)
     first, last, to = names
-    if source.buffer is None:
+    strides = row_major(source.shape)
+    if source.buffer is None or strides is None:
         def element(x: Expr, lanes: int, mask: Expr | None) -> Expr:
             return source.at((*index, loops.ramp(side.base + x, lanes)), mask)
     else:
-        strides = row_major(source.shape)
-        assert strides is not None
         flat = side.base * width
         for at, stride in zip(index, strides):
             flat = flat + at * stride

@@ -6,7 +6,7 @@ is native (masks, fused multiply-add); LLVM reads the triple, the processor and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -19,7 +19,8 @@ class Target:
 
     vector_bits: width of a vector register. registers: how many of them the program can name.
     masks: loads and stores of some lanes cost no more than whole ones. fma: multiply-add rounded
-    once is an instruction. l1, l2: data cache bytes that one thread may count on.
+    once is an instruction. l1, l2: data cache bytes that one thread may count on. tune: LLVM's name
+    of the processor whose timing decides the order of instructions, "" for a blend; it adds none.
     """
 
     name: str
@@ -32,6 +33,11 @@ class Target:
     fma: bool = True
     l1: int = 32 * 1024
     l2: int = 512 * 1024
+    tune: str = ""
+
+    @property
+    def pointer_bytes(self) -> int:
+        return 4 if self.triple.startswith("wasm32") else 8
 
     def lanes(self, dtype: str) -> int:
         """How many elements of `dtype` (by their size in memory) fill one vector register."""
@@ -44,9 +50,23 @@ _NAMED = (
     Target("x86-64-v3", _LINUX, "x86-64-v3", "", 256, 16, l2=256 * 1024),
     Target("x86-64-v4", _LINUX, "x86-64-v4", "", 512, 32, masks=True, l2=1024 * 1024),
     Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32),
-    Target("wasm32", "wasm32-unknown-unknown", "generic", "+simd128,+bulk-memory", 128, 16,
-           fma=False),
+    Target("wasm32", "wasm32-unknown-unknown", "generic",
+           "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext", 128, 16, fma=False),
 )
+
+# Processors to tune for, by LLVM's names. LLVM ignores a name that it does not know; we do not.
+_TUNES = {
+    "x86_64": ("nehalem", "westmere", "sandybridge", "ivybridge", "haswell", "broadwell", "skylake",
+               "skylake-avx512", "cascadelake", "icelake-client", "icelake-server", "tigerlake",
+               "alderlake", "raptorlake", "sapphirerapids", "graniterapids", "silvermont",
+               "goldmont", "tremont", "gracemont", "btver2", "znver1", "znver2", "znver3", "znver4",
+               "znver5"),
+    "aarch64": ("cortex-a35", "cortex-a53", "cortex-a55", "cortex-a57", "cortex-a72", "cortex-a73",
+                "cortex-a75", "cortex-a76", "cortex-a77", "cortex-a78", "cortex-a510",
+                "cortex-a710", "cortex-x1", "cortex-x2", "cortex-x3", "cortex-x4", "neoverse-n1",
+                "neoverse-n2", "neoverse-v1", "neoverse-v2", "apple-m1", "apple-m2", "ampere1"),
+    "wasm32": (),
+}
 
 
 def named(name: str) -> Target:
@@ -58,6 +78,26 @@ def named(name: str) -> Target:
             return target
     names = ", ".join(["native"] + [t.name for t in _NAMED])
     raise ValueError(f"unknown target. Expected one of: {names}. Received: {name!r}")
+
+
+def tuned(target: Target, cpu: str) -> Target:
+    """The target with its instructions in the order that suits a processor, by LLVM's name; code
+    for it runs wherever the target's does, with the same bits. Raises ValueError for a name that is
+    not known."""
+    known = _TUNES[architecture(target.triple)]
+    if cpu not in known:
+        raise ValueError(f"cpu: expected {'one of: ' + ', '.join(known) if known else 'None'} "
+                         f"for target {target.name}. Received: {cpu!r}")
+    return replace(target, tune=cpu)
+
+
+def architecture(triple: str) -> str:
+    """The processor family of a triple: x86_64, aarch64 or wasm32. Raises ValueError for others."""
+    first = triple.split("-")[0]
+    name = {"amd64": "x86_64", "arm64": "aarch64"}.get(first, first)
+    if name not in _TUNES:
+        raise ValueError(f"expected a processor of: {', '.join(_TUNES)}. Received: {triple!r}")
+    return name
 
 
 @cache

@@ -203,7 +203,7 @@ def translate_compilation(config: Mapping[str, Any], problems: Problems) -> dict
     nothing here.
     """
     made: dict[str, Any] = {"loss_weights": config.get("loss_weights")}
-    made["optimizer"] = _object("optimizer", config.get("optimizer"), optimizers.get, problems)
+    made["optimizer"] = _optimizer(config.get("optimizer"), problems)
     made["loss"] = _nested("loss", config.get("loss"), losses.get, problems)
     for key in ("metrics", "weighted_metrics"):
         made[key] = _nested(key, config.get(key), metrics.get, problems, ("accuracy", "acc",
@@ -211,6 +211,15 @@ def translate_compilation(config: Mapping[str, Any], problems: Problems) -> dict
     if config.get("auto_scale_loss") and config.get("loss_scale_factor"):
         problems.add("compile: loss scaling")
     return made
+
+
+def _optimizer(value: Any, problems: Problems) -> Any:
+    rate = value["config"].get("learning_rate") if isinstance(value, Mapping) else None
+    if isinstance(rate, Mapping):
+        problems.add(f"compile: optimizer: the learning rate as a schedule "
+                     f"({rate.get('class_name')}). Use callbacks.LearningRateScheduler")
+        return None
+    return _object("optimizer", value, optimizers.get, problems)
 
 
 def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[str, ...] = ()

@@ -11,12 +11,12 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS
 
 
-def _between(graph: Graph, target: Value, wrt: Sequence[Value]) -> list[Node]:
-    """The nodes on a path from wrt to the target, last first."""
+def _between(graph: Graph, targets: Sequence[Value], wrt: Sequence[Value]) -> list[Node]:
+    """The nodes on a path from wrt to a target, last first."""
     reached = {v.node for v in wrt}
     forward = [node for node in graph.nodes.values()
                if node.id in reached or _note(node, reached)]
-    needed = {target.node}
+    needed = {v.node for v in targets}
     path = []
     for node in reversed(forward):
         if node.id in needed:
@@ -38,11 +38,25 @@ def gradient(target: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | None]:
     target: a float scalar. The new nodes carry the sources of the nodes they differentiate. Raises
     ValueError when the target is not a scalar.
     """
-    graph = target.graph
     if target.shape != () or target.dtype not in FLOATS:
         raise ValueError(f"gradient: the target must be a float scalar. Received: {target.type}")
-    gradients: dict[Value, Tensor] = {target.value: constant(graph, 1, target.dtype)}
-    for node in _between(graph, target.value, [x.value for x in wrt]):
+    return pull_back([target], [constant(target.graph, 1, target.dtype)], wrt)
+
+
+def pull_back(targets: Sequence[Tensor], cotangents: Sequence[Tensor],
+              wrt: Sequence[Tensor]) -> list[Tensor | None]:
+    """The gradient of sum(target * cotangent) over all elements and targets (a vector-Jacobian
+    product), for each x in `wrt`; None where no target depends on x."""
+    graph = wrt[0].graph if wrt else targets[0].graph
+    gradients: dict[Value, Tensor] = {}
+
+    def add(value: Value, part: Tensor) -> None:
+        known = gradients.get(value)
+        gradients[value] = part if known is None else known + part
+
+    for target, cotangent in zip(targets, cotangents):
+        add(target.value, cotangent)
+    for node in _between(graph, [t.value for t in targets], [x.value for x in wrt]):
         outputs = [Value(node.id, i) for i in range(len(node.types))]
         received = [gradients.get(v) for v in outputs]
         if not node.inputs or all(g is None for g in received) or node.op.gradient is None:
@@ -52,6 +66,5 @@ def gradient(target: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | None]:
         with graph.source(*node.sources):
             for value, part in zip(node.inputs, node.op.gradient(call, *received)):
                 if part is not None and graph.type(value).dtype in FLOATS:
-                    known = gradients.get(value)
-                    gradients[value] = part if known is None else known + part
+                    add(value, part)
     return [gradients.get(x.value) for x in wrt]

@@ -171,7 +171,7 @@ class ProgbarLogger(Callback):
         size = logs["size"]
         self.seen += size
         for name in self.params["metrics"]:
-            if dict.__contains__(logs, name):  # type: ignore[arg-type]
+            if dict.__contains__(logs, name):
                 self.sums[name] = self.sums.get(name, 0.0) + logs[name] * size
         # the line of a finished epoch also has the validation, and is written at its end
         if self.seen < self.bar.target and self.bar.due(self.seen):

@@ -277,7 +277,7 @@ ALIASES: dict[str, LossFunction] = {
     "mse": mse, "MSE": mse, "mae": mae, "MAE": mae, "mape": mape, "MAPE": mape, "msle": msle,
     "MSLE": msle, "kld": kld, "KLD": kld, "kl_divergence": kld, "cosine": cosine,
     "cosine_similarity": cosine, "log_cosh": logcosh, "huber": huber_loss, "bce": bce, "BCE": bce}
-CLASSES: dict[str, type[FunctionLoss]] = {
+CLASSES: dict[str, Callable[..., Any]] = {
     c.__name__: c for c in (
         MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError,
         MeanSquaredLogarithmicError, BinaryCrossentropy, CategoricalCrossentropy,

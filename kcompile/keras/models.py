@@ -366,6 +366,11 @@ class Sequential(Model):
             self._extend(layer)
         self._settle()
 
+    def _batch(self, entry: str, x: Any, *rest: Any) -> Any:
+        if not self.built:
+            self._inputs(x)  # builds the layers for x
+        return super()._batch(entry, x, *rest)
+
     def get_config(self) -> dict[str, Any]:
         entries = [{"class_name": type(layer).__name__, "config": layer.get_config()}
                    for layer in self._layers]
@@ -413,7 +418,7 @@ def _replay(made: Mapping[str, Layer], entries: Sequence[Mapping[str, Any]]) -> 
     waiting = [(e["name"], number, call) for e in entries
                for number, call in enumerate(e.get("inbound_nodes", ()))]
     while waiting:
-        later = []
+        later: list[tuple[str, int, Any]] = []
         for name, number, call in waiting:
             before = any(n == name and k < number for n, k, _ in later)
             if before or not all(_exists(made, place) for place in call):

@@ -152,7 +152,7 @@ def _check_form(array: Array, target: Target) -> None:
 def check_classes(array: Array, target: Target) -> None:
     """Raise InputError unless all are class numbers. array: int32, C order."""
     # seen as unsigned, negative numbers are large: one pass finds both ends
-    if array.size and int(array.view(np.uint32).max()) >= target.classes:
+    if array.size and np.maximum.reduce(array.view(np.uint32), None) >= target.classes:
         raise InputError(describe(
             f"labels of output {target.spec.name!r}",
             f"class numbers from 0 to {target.classes - 1}, for {target.classes} classes",

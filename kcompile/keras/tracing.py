@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import TensorType
+from kcompile_runtime.errors import UnsupportedError, describe
 
 if TYPE_CHECKING:
-    from kcompile.keras.engine import Variable
+    from kcompile.keras.tensors import Variable
 
 
 class Trace(Graph):
@@ -89,6 +90,12 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
         if variable.regularizer:
             with trace.source(Source(variable.name.rpartition("/")[0])):
                 trace.losses.append(variable.regularizer(trace.read(variable)))
+    known = {id(v) for v in (*model.weights, *model.random_state)}
+    for name, variable in trace.captured.items():
+        if id(variable) not in known:
+            raise UnsupportedError(describe(
+                f"model {model.name!r}", "layers that use their own weights alone", f"{name!r}, which "
+                "belongs to no layer of the model", "Layers inside custom layers are not supported"))
     return outputs
 
 

@@ -432,13 +432,14 @@ def settle(model: Any, arguments: dict[str, Any]) -> Compilation:
                                       "reduction='none'"))
     scales = [1.0 if value is None else float(value) for value in
               _per_output(arguments["loss_weights"], names, "loss_weights", single=False)]
-    measured = [_metrics(arguments[key], names, key) for key in ("metrics", "weighted_metrics")]
-    for output, loss, *wanted in zip(names, found, *measured):
+    plain, weighted = (_metrics(arguments[key], names, key)
+                       for key in ("metrics", "weighted_metrics"))
+    for output, loss, *wanted in zip(names, found, plain, weighted):
         if loss is None and any(wanted):
             raise ModelError(f"compile: output {output!r} has metrics and no loss. Give it a loss, or "
                              "no metrics")
     return Compilation(
-        arguments["optimizer"], found, scales, *measured,
+        arguments["optimizer"], found, scales, plain, weighted,
         list(model.trainable_weights),
         [graphs.target_type(loss, y.type) for loss, y in zip(found, model.outputs)], arguments)
 

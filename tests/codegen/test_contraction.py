@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompile.codegen import jit, llvm, loops
+from kcompile.codegen import evaluate, jit, llvm, loops
 from kcompile.codegen.contraction import Epilogue, Source, lower_contraction, panel_width
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.targets import Target, named, native
@@ -210,6 +210,16 @@ def test_input_gradient_of_dense(n, k, j):
     check(spec, (N, k), (j, k), n, panels=True)
 
 
+@pytest.mark.parametrize("transpose_a, transpose_b", [(False, False), (True, True)])
+def test_batch_behind_another_dim(transpose_a, transpose_b):
+    """Rows in memory are as long as the batch, so no stride is a constant."""
+    a = (20, N) if transpose_a else (N, 20)
+    b = (24, 20) if transpose_b else (20, 24)
+    check(matmul(TensorType(a), TensorType(b), transpose_a, transpose_b), a, b, 19)
+    a, b = (30, N), ((24, N) if transpose_b else (N, 24))
+    check(matmul(TensorType(a), TensorType(b), False, transpose_b), a, b, 19)
+
+
 @pytest.mark.parametrize("m, k, j", [
     (N, 512, 512), (N, 1024, 300), (70, 1024, 256), (N, 12000, 40), (200, 64, 1100),
     (Batch(300), 16, 33)])
@@ -350,6 +360,15 @@ def test_same_bits_for_any_batch():
     whole = compiled(40, a, b)
     for n in range(1, 40):
         np.testing.assert_array_equal(compiled(n, a[:n], b), whole[:n])
+
+
+def test_machine_code_is_what_the_loops_say():
+    spec, a_shape, b_shape, _ = conv2d((N, 5, 6, 3), (3, 3, 3, 20), 1, 1, True)
+    compiled = Compiled(spec, a_shape, b_shape)
+    a, b = operands(np.random.default_rng(0), 3, a_shape, b_shape)
+    out = np.full(bind(spec.m + spec.j, 3), np.nan, np.float32)
+    evaluate.run(compiled.kernel.function, [a.reshape(-1), b.reshape(-1), out.reshape(-1)], 3)
+    np.testing.assert_array_equal(compiled(3, a, b), out)
 
 
 def test_wrong_panels_are_refused():

@@ -110,7 +110,7 @@ def test_probabilities_are_clipped_at_keras_epsilon():
     wrong = run(losses.categorical_crossentropy, np.array([[0.0, 1.0]]), certain)
     np.testing.assert_allclose(wrong, -np.log(1e-7), rtol=1e-6)
     right = run(losses.binary_crossentropy, np.ones((1, 1)), np.ones((1, 1)))
-    np.testing.assert_allclose(right, -np.log(1 - 1e-7), rtol=1e-6)
+    np.testing.assert_allclose(right, -np.log(np.float32(1 - 1e-7)), rtol=1e-6)
 
 
 def test_categorical_brings_probabilities_to_sum_1():
@@ -151,9 +151,8 @@ def test_reductions_and_weights():
     np.testing.assert_allclose(run(losses.MeanSquaredError(), t, p), each.mean(), rtol=1e-6)
     np.testing.assert_allclose(run(losses.MeanSquaredError(reduction="sum"), t, p), each.sum(),
                                rtol=1e-6)
-    weights = np.arange(N, dtype=np.float32)
-    weighted = run(lambda y, z: losses.MeanSquaredError()(y, z, weights), t, p)
-    np.testing.assert_allclose(weighted, (each * weights).mean(), rtol=1e-6)
+    weighted = run(lambda y, z: losses.MeanSquaredError()(y, z, ops.reduce_max(y, 1)), t, p)
+    np.testing.assert_allclose(weighted, (each * t.max(1)).mean(), rtol=1e-6)
     with pytest.raises(ValueError, match="reduction"):
         losses.MeanSquaredError(reduction="product")
 
@@ -184,7 +183,8 @@ def test_accuracies():
     np.testing.assert_array_equal(run(metrics.sparse_categorical_accuracy, labels, SCORES), hit)
     np.testing.assert_allclose(run(metrics.binary_accuracy, BITS, SIGMOIDS),
                                ((SIGMOIDS > 0.5) == BITS).mean(1))
-    ranks = (SCORES > SCORES[np.arange(N), labels][:, None]).sum(1)
+    chosen = SCORES[np.arange(N), labels]
+    ranks = np.greater(SCORES, chosen[:, None]).sum(1)
     for k in (1, 2, 3):
         found = run(functools.partial(metrics.sparse_top_k_categorical_accuracy, k=k), labels, SCORES)
         np.testing.assert_array_equal(found, ranks < k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kcompile.ir.ops import group as group
+from kcompile.ir.ops import scan as scan_op
 from kcompile.ir.ops.contraction import conv, matmul, same_padding, window_size
 from kcompile.ir.ops.elementwise import (
     abs,

@@ -57,7 +57,7 @@ class _Conv(KernelLayer):
         y = self.activation(self.add_bias(ops.concatenate(parts)))
         return channels_back(y, self.data_format)
 
-    def _pads(self, size: int, window: int, stride: int, dilation: int) -> tuple[int, int]:
+    def _pads(self, size: Any, window: int, stride: int, dilation: int) -> tuple[int, int]:
         if self.padding == "same":
             return ops.same_padding(size, window, stride, dilation)
         return (dilation * (window - 1), 0) if self.padding == "causal" else (0, 0)
@@ -65,7 +65,7 @@ class _Conv(KernelLayer):
     def _groups(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The channels of each group with the part of the kernel that sees them."""
         kernel = self.kernel.__tensor__(x.graph)
-        depth, filters = kernel.shape[-2], self.filters // self.groups
+        depth, filters = self.kernel.shape[-2], self.filters // self.groups
         return [(_last(x, i * depth, depth), _last(kernel, i * filters, filters))
                 for i in range(self.groups)]
 

@@ -67,10 +67,10 @@ class Dropout(Layer):
             raise ModelError(describe(f"{self.label}: seed", "an integer in [0, 2**32)", repr(seed)))
 
     def call(self, x: Tensor) -> Tensor:
-        shape = self._mask_shape(x)
-        if not x.graph.training or self.rate == 0:
-            return x
         graph: Any = x.graph
+        shape = self._mask_shape(x)
+        if not graph.training or self.rate == 0:
+            return x
         seed = graph.seed if self.seed is None else ops.constant(graph, self.seed, "uint32")
         kept = ops.dropout_mask(seed, graph.step, graph.stream(), shape, self.rate)
         return ops.select(kept, x * (1 / (1 - self.rate)), ops.zeros_like(x))

@@ -93,7 +93,7 @@ class BatchNormalization(Layer):
         return variance * (count / (count - (1.0 + self.epsilon)))
 
     def _follow(self, moving: Variable, batch: Tensor) -> None:
-        before = moving.__tensor__(batch.graph)  # type: ignore[arg-type]
+        before = moving.__tensor__(batch.graph)
         self.add_update(moving, before * self.momentum + batch * (1 - self.momentum))
 
     def _times_gamma(self, x: Tensor) -> Tensor:

@@ -30,8 +30,8 @@ def to_categorical(y: Sequence[int] | np.ndarray, num_classes: int | None = None
         labels = labels[..., 0]
     numbers = labels.astype(np.int64)
     classes = int(numbers.max(initial=-1)) + 1 if num_classes is None else num_classes
-    if not np.array_equal(numbers, labels) or numbers.size and not (
-            0 <= numbers.min() and numbers.max() < classes):
+    outside = (numbers < 0) | (numbers >= classes)
+    if not np.array_equal(numbers, labels) or outside.any():
         raise InputError(describe("to_categorical", f"whole numbers in [0, {classes})",
                                   f"values in [{labels.min()}, {labels.max()}]"))
     return np.eye(classes, dtype=dtype)[numbers]

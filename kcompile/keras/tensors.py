@@ -1,0 +1,209 @@
+"""What models are made of besides layers: variables, tensors without data, and calls of layers.
+
+Shapes as Keras writes them (None for the batch) meet the IR's types here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kcompile.ir.graph import Graph
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, TensorType
+from kcompile.keras import backend
+from kcompile.keras.tracing import Trace
+from kcompile_runtime.arrays import aligned_copy
+from kcompile_runtime.errors import (
+    InputError,
+    InputTypeError,
+    ModelError,
+    UnsupportedError,
+    describe,
+)
+
+if TYPE_CHECKING:
+    from kcompile.keras.engine import Layer
+
+KerasShape = tuple[Any, ...]
+
+# ---------------------------------------------------------------- variables
+
+
+class Variable:
+    """A named array that outlives calls: a weight, a moving statistic, an optimizer's slot.
+
+    value: the array. It is written in place and never replaced: compiled code holds its address.
+    listeners: called after every `assign`.
+    """
+
+    def __init__(self, value: Any, name: str, trainable: bool = True, dtype: str = backend.FLOAT,
+                 regularizer: Callable[[Tensor], Tensor] | None = None,
+                 constraint: Callable[[Tensor], Tensor] | None = None) -> None:
+        self.value = aligned_copy(np.asarray(value, dtype))
+        self.name = name
+        self.trainable = trainable
+        self.regularizer = regularizer
+        self.constraint = constraint
+        self.listeners: list[Callable[[], None]] = []
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype.name
+
+    def assign(self, array: Any) -> None:
+        """Write new values. Raises InputError for another shape, InputTypeError for no numbers."""
+        new = np.asarray(array)
+        if new.dtype.kind not in "fiub":
+            raise InputTypeError(describe(f"variable {self.name!r}", "numbers", str(new.dtype)))
+        if new.shape != self.shape:
+            raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}",
+                                      f"shape {new.shape}"))
+        np.copyto(self.value, new, casting="unsafe")
+        for listener in self.listeners:
+            listener()
+
+    def numpy(self) -> np.ndarray:
+        return self.value.copy()
+
+    def __tensor__(self, graph: Graph) -> Tensor:
+        assert isinstance(graph, Trace)
+        return graph.read(self)
+
+    def __repr__(self) -> str:
+        return f"<Variable {self.name} {self.dtype}{list(self.shape)}>"
+
+
+# ---------------------------------------------------------------- tensors and nodes
+
+
+class KerasTensor:
+    """What Input and layers give while a model is put together: a type, and where it came from.
+
+    layer, node_index, tensor_index: output `tensor_index` of that node of the layer.
+    batch_size: the number of samples where the Input fixed it.
+    """
+
+    def __init__(self, type: TensorType, layer: Layer, node_index: int, tensor_index: int,
+                 batch_size: int | None = None) -> None:
+        self.type = type
+        self.layer = layer
+        self.node_index = node_index
+        self.tensor_index = tensor_index
+        self.batch_size = batch_size
+
+    @property
+    def history(self) -> tuple[Layer, int, int]:
+        return self.layer, self.node_index, self.tensor_index
+
+    @property
+    def node(self) -> Node:
+        return self.layer.nodes_made[self.node_index]
+
+    @property
+    def shape(self) -> KerasShape:
+        return keras_shape(self.type, self.batch_size)
+
+    _keras_shape = shape
+
+    @property
+    def dtype(self) -> str:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.type.rank
+
+    @property
+    def name(self) -> str:
+        return self.layer.name
+
+    def __bool__(self) -> bool:
+        raise TypeError("a tensor of a model has no truth value: there is no data yet")
+
+    def __iter__(self) -> Any:
+        raise TypeError("a tensor of a model cannot be iterated over")
+
+    def __repr__(self) -> str:
+        return f"<KerasTensor {self.name} {self.dtype}{self.shape}>"
+
+
+def keras_shape(type: TensorType, batch_size: int | None = None) -> KerasShape:
+    """A type's shape as Keras writes it: None (or the fixed size) for the batch."""
+    def dim(d: Any) -> int | None:
+        if not isinstance(d, Batch):
+            return int(d)
+        return None if batch_size is None else d.multiple * batch_size
+    return tuple(map(dim, type.shape))
+
+
+def type_of_shape(shape: Sequence[Any], dtype: str = backend.FLOAT) -> TensorType:
+    """The type of a Keras shape: its first dim is the batch. Raises UnsupportedError."""
+    if not shape or any(not is_integer(d) for d in shape[1:]):
+        raise UnsupportedError(describe(
+            "shape", "sizes that are known, but for the batch", str(tuple(shape)),
+            "Axes of varying size are not supported: give the size"))
+    return TensorType((Batch(), *map(int, shape[1:])), dtype)
+
+
+def is_integer(value: Any) -> bool:
+    """An integer in earnest: numpy's too, True and 2.0 not."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def one_or_list(values: Sequence[Any]) -> Any:
+    """Keras' way with results: the thing itself where there is one."""
+    return values[0] if len(values) == 1 else list(values)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One call of `layer`: its `index`-th. single: it was called on a tensor, not on a list.
+    arguments: the call's other arguments. Outputs are filled in when the node is made."""
+
+    layer: Layer
+    index: int
+    inputs: tuple[KerasTensor, ...]
+    single: bool
+    arguments: dict[str, Any]
+    outputs: list[KerasTensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a layer accepts as one input: a rank, and sizes of some axes (Keras' InputSpec)."""
+
+    dtype: str | None = None
+    shape: KerasShape | None = None
+    ndim: int | None = None
+    max_ndim: int | None = None
+    min_ndim: int | None = None
+    axes: dict[int, int | None] | None = None
+
+    def check(self, shape: KerasShape) -> None:
+        """Raises ModelError, which says no layer name yet."""
+        rank = len(shape)
+        ndim = len(self.shape) if self.shape else self.ndim
+        low = self.min_ndim if ndim is None else ndim
+        high = self.max_ndim if ndim is None else ndim
+        axes = dict(enumerate(self.shape)) if self.shape else self.axes or {}
+        if (low is not None and rank < low) or (high is not None and rank > high):
+            wanted = (f"an input of rank {low}" if low == high else
+                      f"an input of rank >= {low}" if high is None else
+                      f"an input of rank <= {high}")
+            raise ModelError(describe("call", wanted, f"shape {shape}, of rank {rank}"))
+        for axis, size in axes.items():
+            if size is not None and shape[axis] not in (size, None):
+                raise ModelError(describe("call", f"size {size} on axis {axis} of the input",
+                                          f"shape {shape}"))

@@ -1,0 +1,273 @@
+"""Optimizers: every formula against plain numpy, and 50 steps against real Keras."""
+
+import numpy as np
+import pytest
+
+from kcompile.interpreted import InterpreterEngine
+from kcompile.keras import optimizers
+from kcompile.keras.layers import Dense
+from kcompile.keras.models import Sequential
+
+STEPS = 6
+
+
+def model_of(optimizer, vintage="keras2", units=3):
+    """One dense layer with the loss sum(w * y): its gradient is chosen by the labels."""
+    model = Sequential([Dense(units, input_shape=(2,))], vintage=vintage)
+    model.compile(optimizer, lambda y_true, y_pred: y_true * y_pred)
+    model.use_engine(InterpreterEngine(model))
+    return model
+
+
+def run(optimizer, vintage="keras2", steps=STEPS, scale=1.0):
+    """Weights after each step, and the gradients that were applied: for the kernel."""
+    rng = np.random.default_rng(3)
+    np.random.seed(3)  # of the initial weights
+    model = model_of(optimizer, vintage)
+    weights, gradients = [model.get_weights()[0]], []
+    for _ in range(steps):
+        x, y = rng.normal(size=(4, 2)).astype("f"), rng.normal(size=(4, 3)).astype("f") * scale
+        model.train_on_batch(x, y)
+        gradients.append((x.T.astype(float) @ y) / 4 / 3)
+        weights.append(model.get_weights()[0])
+    return weights, gradients
+
+
+def reference(step, weights, gradients, **state):
+    """The weights that `step(w, g, t, state)` gives."""
+    w, result = weights[0].astype(float), []
+    state = {key: np.full(w.shape, value) for key, value in state.items()}
+    for t, g in enumerate(gradients, 1):
+        w = step(w, g, t, state)
+        result.append(w)
+    return result
+
+
+def sgd(w, g, t, s, lr=0.1, momentum=0.0, nesterov=False, decay=0.0):
+    lr = lr / (1 + decay * (t - 1))
+    s["m"] = momentum * s["m"] - lr * g
+    return w + (momentum * s["m"] - lr * g if nesterov else s["m"])
+
+
+def rmsprop(w, g, t, s, inside=False):
+    s["a"] = 0.9 * s["a"] + 0.1 * g * g
+    return w - 0.01 * g / (np.sqrt(s["a"] + 1e-7) if inside else np.sqrt(s["a"]) + 1e-7)
+
+
+def adam(w, g, t, s, amsgrad=False):
+    s["m"] = 0.9 * s["m"] + 0.1 * g
+    s["v"] = 0.999 * s["v"] + 0.001 * g * g
+    s["h"] = np.maximum(s["h"], s["v"])
+    lr = 0.01 * np.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
+    return w - lr * s["m"] / (np.sqrt(s["h"] if amsgrad else s["v"]) + 1e-7)
+
+
+def adagrad(w, g, t, s):
+    s["a"] = s["a"] + g * g
+    return w - 0.01 * g / (np.sqrt(s["a"]) + 1e-7)
+
+
+def adadelta(w, g, t, s):
+    s["a"] = 0.95 * s["a"] + 0.05 * g * g
+    u = g * np.sqrt(s["d"] + 1e-7) / np.sqrt(s["a"] + 1e-7)
+    s["d"] = 0.95 * s["d"] + 0.05 * u * u
+    return w - u
+
+
+def adamax(w, g, t, s):
+    s["m"] = 0.9 * s["m"] + 0.1 * g
+    s["u"] = np.maximum(0.999 * s["u"], np.abs(g))
+    return w - 0.002 / (1 - 0.9 ** t) * s["m"] / (s["u"] + 1e-7)
+
+
+def nadam(w, g, t, s):
+    """As Keras 2 writes it, with its momentum_cache and m_schedule."""
+    now, following = (0.9 * (1 - 0.5 * 0.96 ** (k * 0.004)) for k in (t, t + 1))
+    s["p"] = s["p"] * now
+    s["m"] = 0.9 * s["m"] + 0.1 * g
+    s["v"] = 0.999 * s["v"] + 0.001 * g * g
+    bar = ((1 - now) * g / (1 - s["p"]) + following * s["m"] / (1 - s["p"] * following))
+    return w - 0.002 * bar / (np.sqrt(s["v"] / (1 - 0.999 ** t)) + 1e-7)
+
+
+FORMULAS = {
+    "sgd": (lambda: optimizers.SGD(lr=0.1), sgd, {"m": 0}),
+    "sgd decay": (lambda: optimizers.SGD(lr=0.1, decay=0.5),
+                  lambda *a: sgd(*a, decay=0.5), {"m": 0}),
+    "sgd momentum": (lambda: optimizers.SGD(0.1, 0.9), lambda *a: sgd(*a, momentum=0.9), {"m": 0}),
+    "sgd nesterov": (lambda: optimizers.SGD(0.1, 0.9, nesterov=True),
+                     lambda *a: sgd(*a, momentum=0.9, nesterov=True), {"m": 0}),
+    "rmsprop": (lambda: optimizers.RMSprop(0.01), rmsprop, {"a": 0}),
+    "adam": (lambda: optimizers.Adam(0.01), adam, {"m": 0, "v": 0, "h": 0}),
+    "adam amsgrad": (lambda: optimizers.Adam(0.01, amsgrad=True),
+                     lambda *a: adam(*a, amsgrad=True), {"m": 0, "v": 0, "h": 0}),
+    "adagrad": (optimizers.Adagrad, adagrad, {"a": 0}),
+    "adadelta": (optimizers.Adadelta, adadelta, {"a": 0, "d": 0}),
+    "adamax": (optimizers.Adamax, adamax, {"m": 0, "u": 0}),
+    "nadam": (optimizers.Nadam, nadam, {"m": 0, "v": 0, "p": 1}),
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formula(name):
+    make, step, state = FORMULAS[name]
+    weights, gradients = run(make())
+    expected = reference(step, weights, gradients, **state)
+    for found, right in zip(weights[1:], expected):
+        np.testing.assert_allclose(found, right, rtol=1e-4, atol=2e-6)
+
+
+def test_rmsprop_of_keras_3_has_epsilon_inside_the_root():
+    weights, gradients = run(optimizers.RMSprop(0.01), "keras3", scale=1e-3)
+    expected = reference(lambda *a: rmsprop(*a, inside=True), weights, gradients, a=0)
+    np.testing.assert_allclose(weights[-1], expected[-1], rtol=1e-5)
+    apart = run(optimizers.RMSprop(0.01), "keras2", scale=1e-3)[0]
+    assert np.abs(apart[-1] - weights[-1]).max() > 1e-4
+
+
+def test_clipnorm_is_of_all_gradients_in_keras_2_and_of_each_in_keras_3():
+    for vintage, shared in (("keras2", True), ("keras3", False)):
+        model = model_of(optimizers.SGD(lr=1.0, clipnorm=0.5), vintage)
+        before = model.get_weights()
+        model.train_on_batch(np.full((4, 2), 2.0), np.ones((4, 3)))
+        steps = [a - b for a, b in zip(before, model.get_weights())]
+        norms = [np.linalg.norm(s) for s in steps]
+        if shared:
+            np.testing.assert_allclose(np.linalg.norm(norms), 0.5, rtol=1e-5)
+        else:
+            np.testing.assert_allclose(norms, [0.5, 0.5], rtol=1e-5)
+
+
+def test_clipping_leaves_small_gradients_alone():
+    clipped = run(optimizers.SGD(lr=0.1, clipnorm=1e3, clipvalue=1e3))[0]
+    np.testing.assert_allclose(clipped[-1], run(optimizers.SGD(lr=0.1))[0][-1], rtol=1e-6)
+
+
+def test_clipvalue():
+    weights, gradients = run(optimizers.SGD(lr=0.1, clipvalue=0.05))
+    expected = reference(lambda w, g, t, s: sgd(w, np.clip(g, -0.05, 0.05), t, s), weights,
+                         gradients, m=0)
+    np.testing.assert_allclose(weights[-1], expected[-1], rtol=1e-5)
+
+
+def test_learning_rate_is_set_without_a_new_graph():
+    model = model_of(optimizers.SGD(lr=0.1))
+    x, y = np.ones((4, 2), "f"), np.ones((4, 3), "f")
+    model.train_on_batch(x, y)
+    graph = model._engine().graph("train")
+    model.optimizer.lr = 0.0
+    before = model.get_weights()[0]
+    model.train_on_batch(x, y)
+    assert model._engine().graph("train") is graph
+    np.testing.assert_array_equal(model.get_weights()[0], before)
+    model.optimizer.learning_rate.assign(1.0)
+    model.train_on_batch(x, y)
+    assert np.abs(model.get_weights()[0] - before).max() > 0.1
+
+
+def test_other_options_drop_the_graph():
+    model = model_of(optimizers.SGD(lr=0.1, momentum=0.5))
+    x, y = np.ones((4, 2), "f"), np.ones((4, 3), "f")
+    model.train_on_batch(x, y)
+    graph = model._engine().graph("train")
+    model.optimizer.momentum = 0.9
+    assert model._engine().graph("train") is not graph
+
+
+def test_state_can_be_read_and_set():
+    first = model_of(optimizers.Adam(0.01))
+    x, y = np.ones((4, 2), "f"), np.ones((4, 3), "f")
+    for _ in range(3):
+        first.train_on_batch(x, y)
+    state = first.optimizer.get_weights()
+    assert state[0] == 3 and [s.shape for s in state[1:]] == [(2, 3), (3,), (2, 3), (3,)]
+    second = model_of(optimizers.Adam(0.01))
+    second.set_weights(first.get_weights())
+    second.optimizer.build(second.trainable_weights)
+    second.optimizer.set_weights(state)
+    for model in (first, second):
+        model.train_on_batch(x, y)
+    for a, b in zip(first.get_weights(), second.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match=r"expected 5 arrays. Received: 1"):
+        second.optimizer.set_weights(state[:1])
+
+
+@pytest.mark.parametrize("name", optimizers.CLASSES)
+def test_configuration(name):
+    made = optimizers.get(name)
+    again = optimizers.deserialize(optimizers.serialize(made))
+    assert type(again) is type(made) and again.get_config() == made.get_config()
+    assert type(made).from_config({"lr": 0.5}).lr.value == np.float32(0.5)
+
+
+def test_configurations_of_keras_3_are_read():
+    config = {"name": "adam", "learning_rate": 0.01, "weight_decay": None, "clipnorm": None,
+              "global_clipnorm": None, "clipvalue": None, "use_ema": False, "ema_momentum": 0.99,
+              "ema_overwrite_frequency": None, "loss_scale_factor": None,
+              "gradient_accumulation_steps": None, "beta_1": 0.8, "amsgrad": True}
+    made = optimizers.Adam.from_config(config)
+    assert made.beta_1 == 0.8 and made.amsgrad
+    with pytest.raises(TypeError, match="use_ema"):
+        optimizers.Adam.from_config({**config, "use_ema": True})
+
+
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda: optimizers.SGD(lr=-1), "must not be negative"),
+    (lambda: optimizers.SGD(momentum=2), r"\[0, 1\]"),
+    (lambda: optimizers.SGD(lr=0.1, learning_rate=0.1), "not both"),
+    (lambda: optimizers.Adam(rho=0.1), "'rho' is not supported"),
+    (lambda: optimizers.Adam(lambda step: 0.1), "LearningRateScheduler"),
+    (lambda: optimizers.get("mistake"), r"unknown optimizer.*'mistake'"),
+    (lambda: optimizers.get(3), "unknown optimizer"),
+    (lambda: optimizers.Adam(clipnorm=-1.0), "clipnorm must not be negative"),
+])
+def test_bad_arguments(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()
+
+
+# ---------------------------------------------------------------- real Keras
+
+KERAS = {
+    "SGD": {"learning_rate": 0.05},
+    "SGD momentum": {"learning_rate": 0.05, "momentum": 0.9},
+    "SGD nesterov": {"learning_rate": 0.05, "momentum": 0.9, "nesterov": True},
+    "RMSprop": {"learning_rate": 0.01},
+    "Adam": {"learning_rate": 0.01},
+    "Adam amsgrad": {"learning_rate": 0.01, "amsgrad": True},
+    "Adam clipnorm": {"learning_rate": 0.01, "clipnorm": 0.1},
+    "SGD global_clipnorm": {"learning_rate": 0.05, "global_clipnorm": 0.1},
+    "SGD clipvalue": {"learning_rate": 0.05, "clipvalue": 0.01},
+    "Adagrad": {"learning_rate": 0.05, "initial_accumulator_value": 0.1},
+    "Adadelta": {"learning_rate": 1.0},
+    "Adamax": {"learning_rate": 0.01},
+    "Nadam": {"learning_rate": 0.01},
+}
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("name", KERAS)
+def test_50_steps_are_those_of_keras(name):
+    import keras
+
+    rng = np.random.default_rng(1)
+    kind = name.split()[0]
+    ours = Sequential([Dense(16, activation="tanh", input_shape=(8,)),
+                       Dense(4, activation="softmax")], vintage="keras3")
+    ours.compile(getattr(optimizers, kind)(**KERAS[name]), "categorical_crossentropy")
+    ours.use_engine(InterpreterEngine(ours))
+    theirs = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(16, activation="tanh"),
+                               keras.layers.Dense(4, activation="softmax")])
+    theirs.set_weights(ours.get_weights())
+    theirs.compile(getattr(keras.optimizers, kind)(**KERAS[name]), "categorical_crossentropy")
+    found, expected = [], []
+    for _ in range(50):
+        x = rng.normal(size=(16, 8)).astype("f")
+        y = np.eye(4, dtype="f")[np.abs(x[:, :4]).argmax(1)]
+        found.append(ours.train_on_batch(x, y))
+        theirs.reset_metrics()
+        expected.append(float(theirs.train_on_batch(x, y)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    for a, b in zip(ours.get_weights(), theirs.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)

@@ -1,0 +1,463 @@
+"""compile, fit, evaluate, predict and the single steps, on the interpreter."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+from kcompile.interpreted import InterpreterEngine
+from kcompile.ir import ops
+from kcompile.keras import graphs, losses
+from kcompile.keras.constraints import MaxNorm
+from kcompile.keras.engine import Input
+from kcompile.keras.layers import BatchNormalization, Concatenate, Dense, Dropout
+from kcompile.keras.models import Model, Sequential
+from kcompile.keras.optimizers import SGD, Adam
+from kcompile.keras.regularizers import l2
+
+rng = np.random.default_rng(5)
+X = rng.normal(size=(20, 4)).astype("f")
+CLASSES = X[:, :3].argmax(1)
+ONE_HOT = np.eye(3, dtype="f")[CLASSES]
+Y = X.sum(1)
+
+
+def ready(model, *arguments, **options):
+    model.compile(*arguments, **options)
+    model.use_engine(InterpreterEngine(model))
+    return model
+
+
+def classifier(loss="sparse_categorical_crossentropy", optimizer="sgd", **options):
+    layers = [Dense(8, activation="relu", input_shape=(4,)), Dense(3, activation="softmax")]
+    return ready(Sequential(layers), optimizer, loss, **options)
+
+
+def regressor(loss="mse", optimizer="sgd", vintage="keras2", **options):
+    return ready(Sequential([Dense(1, input_shape=(4,))], vintage=vintage), optimizer, loss, **options)
+
+
+def two_outputs(**options):
+    a, b = Input((4,), name="a"), Input((4,), name="b")
+    shared = Dense(5, activation="tanh", name="shared")
+    merged = Concatenate()([shared(a), shared(b)])
+    outputs = [Dense(3, activation="softmax", name="kind")(merged), Dense(1, name="size")(merged)]
+    options = {"loss": ["sparse_categorical_crossentropy", "mse"], **options}
+    return ready(Model([a, b], outputs), "sgd", **options)
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def test_a_step_of_sgd_is_what_numpy_computes():
+    model = regressor(optimizer=SGD(lr=0.1))
+    w, b = (v.astype(float) for v in model.get_weights())
+    for start in (0, 5, 10):
+        x, y = X[start:start + 5], Y[start:start + 5, None]
+        error = x @ w + b - y
+        assert model.train_on_batch(x, y) == pytest.approx((error ** 2).mean(), rel=1e-5)
+        w = w - 0.1 * 2 * x.T @ error / 5
+        b = b - 0.1 * 2 * error.mean(0)
+        np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-5)
+        np.testing.assert_allclose(model.get_weights()[1], b, rtol=1e-5)
+
+
+def test_gradients_are_finite_differences():
+    """With SGD and rate 1, a step is minus the gradient: of the whole loss, penalties included."""
+    model = ready(Sequential([
+        Dense(5, activation="tanh", input_shape=(4,), kernel_regularizer=l2(0.1)),
+        Dense(3, activation="softmax", activity_regularizer=l2(0.01))]),
+        SGD(lr=1.0), "categorical_crossentropy")
+    start, step = model.get_weights(), 1e-3
+    model.train_on_batch(X, ONE_HOT)
+    gradients = [a - b for a, b in zip(start, model.get_weights())]
+    exact = InterpreterEngine(model, "float64")
+    data = [X, ONE_HOT, np.ones(len(X), "f")]
+    for k, (w, g) in enumerate(zip(start, gradients)):
+        for i in list(np.ndindex(w.shape))[::3]:
+            values = []
+            for sign in (1, -1):
+                moved = [a.copy() for a in start]
+                moved[k][i] += sign * step
+                model.set_weights(moved)
+                values.append(exact.run("test", len(X), data)[0][0])
+            assert g[i] == pytest.approx((values[0] - values[1]) / (2 * step), rel=2e-3, abs=1e-5)
+
+
+def test_weights_divide_by_those_not_zero_in_keras_2_and_by_the_batch_in_keras_3():
+    weights = np.array([2, 0, 1, 0, 0], "f")
+    for vintage, count in (("keras2", 2), ("keras3", 5)):
+        model = regressor(vintage=vintage)
+        each = (model.predict(X[:5])[:, 0] - Y[:5]) ** 2
+        found = model.test_on_batch(X[:5], Y[:5], sample_weight=weights)
+        assert found == pytest.approx((each * weights).sum() / count, rel=1e-5)
+    assert regressor().test_on_batch(X[:5], Y[:5], sample_weight=np.zeros(5)) == 0
+
+
+def test_metrics_ignore_weights_and_weighted_metrics_use_them():
+    model = regressor(metrics=["mae"], weighted_metrics=["mae"])
+    assert model.metrics_names == ["loss", "mean_absolute_error", "weighted_mean_absolute_error"]
+    each, weights = np.abs(model.predict(X)[:, 0] - Y), np.arange(20) % 3
+    _, plain, weighted = model.evaluate(X, Y, sample_weight=weights, batch_size=7, verbose=0)
+    assert plain == pytest.approx(each.mean(), rel=1e-5)
+    assert weighted == pytest.approx((each * weights).sum() / weights.sum(), rel=1e-5)
+
+
+def test_class_weights_are_sample_weights():
+    first, second = classifier(), classifier()
+    second.set_weights(first.get_weights())
+    mapping = {0: 1.0, 1: 3.0, 2: 0.5}
+    weights = np.array([mapping[c] for c in CLASSES])
+    a = first.train_on_batch(X, CLASSES, class_weight=mapping)
+    assert a == second.train_on_batch(X, CLASSES, sample_weight=weights)
+    np.testing.assert_array_equal(first.get_weights()[0], second.get_weights()[0])
+    dense = classifier("categorical_crossentropy")
+    dense.set_weights(second.get_weights())
+    assert dense.train_on_batch(X, ONE_HOT, class_weight=mapping) == pytest.approx(
+        second.train_on_batch(X, CLASSES, sample_weight=weights), rel=1e-5)
+
+
+def test_class_weights_do_not_count_in_validation():
+    model = classifier(optimizer=SGD(lr=0.0))
+    history = model.fit(X, CLASSES, validation_split=0.5, verbose=0, class_weight={0: 9, 1: 9, 2: 9})
+    plain = model.evaluate(X[10:], CLASSES[10:], verbose=0)
+    assert history.history["val_loss"][0] == pytest.approx(plain, rel=1e-6)
+
+
+def test_losses_of_outputs_are_weighted_and_reported():
+    model = two_outputs(loss_weights={"kind": 2.0, "size": 0.5},
+                        metrics={"kind": ["accuracy", "ce"], "size": "mae"})
+    assert model.metrics_names == ["loss", "kind_loss", "size_loss", "kind_acc", "kind_ce",
+                                   "size_mean_absolute_error"]
+    y = {"size": Y, "kind": CLASSES}
+    values = model.test_on_batch({"b": X[::-1], "a": X}, y)
+    assert values == pytest.approx(model.evaluate([X, X[::-1]], [CLASSES, Y], verbose=0,
+                                                  batch_size=6), rel=1e-5)
+    total, kind, size, accuracy, ce, _ = values
+    assert total == pytest.approx(2 * kind + 0.5 * size, rel=1e-5)
+    assert ce == pytest.approx(kind, rel=1e-6)
+    said = model.predict([X, X[::-1]])[0].argmax(1)
+    assert accuracy == pytest.approx((said == CLASSES).mean())
+
+
+def test_an_output_without_a_loss_takes_no_labels():
+    model = two_outputs(loss={"size": "mse"})
+    assert model.metrics_names == ["loss", "size_loss"]
+    before = model.get_layer("kind").get_weights()[0]
+    model.fit([X, X], Y, verbose=0)
+    np.testing.assert_array_equal(model.get_layer("kind").get_weights()[0], before)
+    assert len(model.predict([X, X])) == 2
+
+
+def test_reductions_by_sum():
+    model = regressor(losses.MeanSquaredError(reduction="sum"))
+    each = (model.predict(X)[:, 0] - Y) ** 2
+    assert model.test_on_batch(X, Y) == pytest.approx(each.sum(), rel=1e-5)
+
+
+def test_constraints_hold_after_every_step():
+    model = ready(Sequential([Dense(6, input_shape=(4,), kernel_constraint=MaxNorm(0.3))]),
+                  SGD(lr=1.0), "mse")
+    model.train_on_batch(X, rng.normal(size=(20, 6)))
+    norms = np.linalg.norm(model.get_weights()[0], axis=0)
+    assert norms.max() <= 0.3 + 1e-5
+
+
+def test_moving_statistics_and_steps_are_updated_in_training_only():
+    model = ready(Sequential([BatchNormalization(input_shape=(4,)), Dropout(0.5), Dense(1)]),
+                  "sgd", "mse")
+    before = model.get_weights()[2]
+    model.evaluate(X, Y, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[2], before)
+    first = model.train_on_batch(X, Y)
+    assert np.abs(model.get_weights()[2] - before).max() > 0
+    assert [int(v.value) for v in model.random_state][1] == 1
+    assert model.optimizer.iterations.value == 1
+    assert first != model.train_on_batch(X, Y)
+
+
+# ---------------------------------------------------------------- fit
+
+
+def test_fit_learns():
+    model = classifier(optimizer=Adam(0.02), metrics=["accuracy"])
+    history = model.fit(X, CLASSES, epochs=60, batch_size=5, verbose=0)
+    assert history.history["acc"][-1] > 0.9 and history.history["accuracy"][-1] > 0.9
+    assert history.history["loss"][-1] < history.history["loss"][0] / 2
+
+
+def test_same_seed_same_run():
+    def once():
+        np.random.seed(9)
+        model = classifier()
+        return model.fit(X, CLASSES, epochs=3, batch_size=6, verbose=0).history["loss"]
+    assert once() == once()
+
+
+def test_validation_split_is_the_last_part_before_shuffling():
+    model = regressor(optimizer=SGD(lr=0.0))
+    history = model.fit(X, Y, validation_split=0.25, verbose=0)
+    np.testing.assert_allclose(history.history["val_loss"][0],
+                               model.evaluate(X[15:], Y[15:], verbose=0), rtol=1e-6)
+    np.testing.assert_allclose(history.history["loss"][0],
+                               model.evaluate(X[:15], Y[:15], verbose=0), rtol=1e-6)
+    again = model.fit(X[:15], Y[:15], validation_data=(X[15:], Y[15:]), verbose=0)
+    assert again.history["val_loss"] == history.history["val_loss"]
+    weighted = model.fit(X, Y, validation_data=(X, Y, np.arange(20)), verbose=0)
+    assert weighted.history["val_loss"][0] == pytest.approx(
+        model.evaluate(X, Y, sample_weight=np.arange(20), verbose=0), rel=1e-6)
+
+
+def test_partial_batches_count_by_their_size():
+    model = regressor(metrics=["mae"])
+    np.testing.assert_allclose(model.evaluate(X, Y, batch_size=7, verbose=0),
+                               model.evaluate(X, Y, batch_size=20, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(model.predict(X, batch_size=3), model.predict_on_batch(X), rtol=1e-5)
+
+
+def test_steps():
+    model = regressor()
+    model.fit(X, Y, batch_size=4, epochs=2, steps_per_epoch=3, verbose=0)
+    assert model.optimizer.iterations.value == 6
+    assert model.predict(X, batch_size=4, steps=2).shape == (8, 1)
+    with pytest.raises(ValueError, match=r"steps_per_epoch: expected at most 5"):
+        model.fit(X, Y, batch_size=4, steps_per_epoch=6)
+
+
+def test_keras_1_spelling_of_epochs():
+    with pytest.warns(UserWarning, match="nb_epoch") as caught:
+        history = regressor().fit(X, Y, nb_epoch=3, verbose=0)
+    assert len(history.epoch) == 3 and len(caught) == 1
+    with pytest.raises(TypeError, match="'epoch'"):
+        regressor().fit(X, Y, epoch=3)
+
+
+def test_nan_in_the_data_propagates_and_is_told():
+    model = regressor()
+    x = X.copy()
+    x[11, 2] = np.nan
+    with pytest.warns(UserWarning, match="loss is nan in epoch 1, batch 3"):
+        history = model.fit(x, Y, batch_size=4, shuffle=False, epochs=2, verbose=0)
+    assert np.isnan(history.history["loss"]).all() and np.isnan(model.get_weights()[0]).all()
+
+
+def test_data_of_other_dtypes_and_layouts():
+    model = regressor()
+    expected = model.test_on_batch(X, Y[:, None])
+    for x, y in ((X.astype(float), Y.astype(float)), (X.tolist(), Y.tolist()), ([X], [Y]),
+                 (np.asfortranarray(X), Y[:, None]), (X[::-1][::-1], Y), ({"a": X}, {"b": Y})):
+        if isinstance(x, dict):
+            x, y = {model.input_names[0]: X}, {model.output_names[0]: Y}
+        assert model.test_on_batch(x, y) == pytest.approx(expected, rel=1e-6)
+        assert model.evaluate(x, y, verbose=0) == pytest.approx(expected, rel=1e-6)
+    images = (X * 10).astype(np.uint8)
+    assert model.predict(images).dtype == np.float32
+
+
+def test_a_model_without_input_shape_is_built_by_the_data():
+    model = Sequential([Dense(8, activation="relu"), Dense(3, activation="softmax")])
+    ready(model, "sgd", "sparse_categorical_crossentropy", metrics=["acc"])
+    model.fit(X, CLASSES, verbose=0)
+    assert model.input_shape == (None, 4)
+
+
+def test_what_is_trained_is_settled_at_compile():
+    """As in Keras 2, and as adversarial networks need it."""
+    model = regressor()
+    model.layers[0].trainable = False
+    before = model.get_weights()[0]
+    model.train_on_batch(X, Y)
+    assert np.abs(model.get_weights()[0] - before).max() > 0
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="no trainable weights"):
+        model.train_on_batch(X, Y)
+
+
+def test_layers_added_after_compile_count():
+    model = regressor()
+    model.train_on_batch(X, Y)
+    model.add(Dense(3, activation="softmax"))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    assert model.train_on_batch(X, CLASSES) > 0
+
+
+# ---------------------------------------------------------------- losses and metrics of one's own
+
+
+def test_functions_of_ones_own():
+    def mean_pred(y_true, y_pred):
+        return ops.reduce_mean(y_pred)
+
+    def both(y_true, y_pred):
+        return {"low": ops.reduce_min(y_pred), "rows": ops.reduce_sum(y_pred, -1)}
+
+    model = regressor(lambda t, p: ops.abs(t - p) * 3.0, metrics=[mean_pred, both, mean_pred])
+    assert model.metrics_names == ["loss", "mean_pred", "low", "rows", "mean_pred_1"]
+    loss, mean, low, rows, _ = model.evaluate(X, Y, verbose=0)
+    said = model.predict(X)
+    assert loss == pytest.approx(3 * np.abs(said[:, 0] - Y).mean(), rel=1e-5)
+    assert (mean, low, rows) == pytest.approx((said.mean(), said.min(), said.mean()), rel=1e-5)
+
+
+def test_a_loss_of_ones_own_takes_labels_of_any_shape():
+    model = regressor(lambda t, p: ops.reduce_mean(ops.square(t - p), -1))
+    wide = rng.normal(size=(20, 6))
+    expected = ((model.predict(X) - wide) ** 2).mean()
+    assert model.test_on_batch(X, wide) == pytest.approx(expected, rel=1e-5)
+    assert model.fit(X, Y, verbose=0).history["loss"][0] > 0
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"loss": "mistake"}, "unknown loss"),
+    ({"loss": "mse", "metrics": ["mistake"]}, "unknown metric"),
+    ({"loss": "mse", "optimizer": "mistake"}, "unknown optimizer"),
+    ({"loss": {"other": "mse"}}, "names of outputs"),
+    ({"loss": ["mse", "mse"]}, "one for each of the 1 outputs"),
+    ({"loss": "mse", "metrics": {"other": "mae"}}, "names of outputs"),
+    ({"loss": "mse", "loss_weights": 3}, "a list or dict"),
+    ({"loss": "mse", "sample_weight_mode": "temporal"}, "sample_weight_mode"),
+    ({"loss": losses.MeanSquaredError(reduction="none")}, "a reduction to one number"),
+    ({"metrics": ["mae"]}, "metrics and no loss"),
+])
+def test_bad_arguments_of_compile(options, message):
+    model = Sequential([Dense(1, input_shape=(4,))])
+    with pytest.raises(ValueError, match=message):
+        model.compile(**{"optimizer": "sgd", **options})
+
+
+def test_functions_that_return_no_tensor():
+    with pytest.raises(ValueError, match=r"expected a symbolic tensor. Received: 3"):
+        regressor(lambda t, p: 3).train_on_batch(X, Y)
+    with pytest.raises(TypeError, match="expected a symbolic tensor"):
+        regressor(metrics=[lambda t, p: None]).train_on_batch(X, Y)
+
+
+# ---------------------------------------------------------------- errors before the first step
+
+
+def test_fit_before_compile_and_without_loss():
+    model = Sequential([Dense(1, input_shape=(4,))])
+    for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises(ValueError, match="must be compiled before"):
+            call(X, Y)
+    model.compile("sgd")
+    model.use_engine(InterpreterEngine(model))
+    with pytest.raises(ValueError, match=r"has no loss.*model.compile"):
+        model.fit(X, None)
+    assert model.predict(X).shape == (20, 1)
+
+
+WRONG = {
+    "rank": (X[:, :, None, None], CLASSES, r"dense_\w+: expected float32 of shape \(n, 4\)"),
+    "size": (X[:, :3], CLASSES, r"Received: shape \(20, 3\)"),
+    "one sample": (X[0], CLASSES[0], r"pass x\[None\]|shape \(4,\)"),
+    "lengths": (X, CLASSES[:-1], "the same number of samples"),
+    "no samples": (X[:0], CLASSES[:0], "at least one sample"),
+    "text": (X.astype(str), CLASSES, "expected numbers"),
+    "complex": (X.astype(complex), CLASSES, "expected numbers"),
+    "objects": (X.astype(object), CLASSES, "expected numbers"),
+    "ragged": ([[1.0, 2.0], [3.0]], CLASSES, "ragged"),
+    "one-hot labels": (X, ONE_HOT, "categorical_crossentropy"),
+    "a class too many": (X, CLASSES + 1, r"class numbers from 0 to 2.*from 1 to 3"),
+    "a negative class": (X, CLASSES - 1, "from -1 to 1"),
+    "labels with fractions": (X, CLASSES + 0.5, "whole numbers"),
+    "labels with nan": (X, np.full(20, np.nan), "labels of|values of int32"),
+    "no labels": (X, None, "y: expected labels"),
+    "no data": (None, CLASSES, "x: expected data"),
+    "two inputs": ([X, X], CLASSES, r"shape \(2, 20, 4\)|expected"),
+    "names": ({"other": X}, CLASSES, "data by input name"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_data_is_told_before_the_first_step(name):
+    x, y, message = WRONG[name]
+    model = classifier()
+    before = model.get_weights()
+    for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
+        with pytest.raises((ValueError, TypeError), match=message):
+            call(x, y)
+    assert model.optimizer.iterations.value == 0
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+
+
+def test_class_numbers_for_a_dense_loss():
+    with pytest.raises(ValueError, match="to_categorical"):
+        classifier("categorical_crossentropy").fit(X, CLASSES)
+    with pytest.raises(ValueError, match=r"labels of output 'dense_\w+': expected"):
+        regressor("mse").fit(X, ONE_HOT)
+
+
+def test_lists_of_another_length():
+    model = two_outputs()
+    with pytest.raises(ValueError, match="data of the inputs"):
+        model.fit(X, [CLASSES, Y])
+    with pytest.raises(ValueError, match="data of the outputs"):
+        model.fit([X, X], [CLASSES])
+    with pytest.raises(ValueError, match="the same number of samples"):
+        model.fit([X, X[:5]], [CLASSES, Y])
+
+
+def test_wrong_weights():
+    model = classifier()
+    with pytest.raises(ValueError, match=r"none for 2"):
+        model.fit(X, CLASSES, class_weight={0: 1, 1: 1})
+    with pytest.raises(ValueError, match="a dict from class to weight"):
+        model.fit(X, CLASSES, class_weight="auto")
+    with pytest.raises(ValueError, match="sample_weight of output"):
+        model.fit(X, CLASSES, sample_weight=np.ones(7))
+    model = two_outputs()
+    with pytest.raises(ValueError, match="one dict for a model of several outputs"):
+        model.fit([X, X], [CLASSES, Y], class_weight={0: 1, 1: 2, 2: 1})
+    model.fit([X, X], [CLASSES, Y], class_weight={"kind": {0: 1, 1: 2, 2: 1}}, verbose=0)
+    model.fit([X, X], [CLASSES, Y], sample_weight={"size": np.arange(20)}, verbose=0)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"batch_size": 0}, "batch_size: expected an integer of at least 1"),
+    ({"batch_size": 2.5}, "batch_size"), ({"epochs": -1}, "epochs"), ({"verbose": 7}, "verbose"),
+    ({"shuffle": "yes"}, "shuffle"), ({"validation_split": 1.0}, "validation_split"),
+    ({"validation_data": X}, "validation_data"), ({"validation_steps": 1}, "validation_steps"),
+    ({"validation_data": (X, CLASSES[:3])}, "the same number of samples"),
+    ({"validation_data": (X, CLASSES + 9)}, "class numbers from 0 to 2"),
+])
+def test_wrong_options_of_fit(options, message):
+    model = classifier()
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, CLASSES, **{"verbose": 0, **options})
+    assert model.optimizer.iterations.value == 0
+
+
+# ---------------------------------------------------------------- graphs
+
+
+def test_graphs_have_the_promised_boundary():
+    model = two_outputs(metrics=["accuracy"])
+    train = graphs.train_graph(model)
+    assert list(train.inputs) == ["a", "b", "y:kind", "y:size", "w:kind", "w:size"]
+    assert list(graphs.test_graph(model).inputs) == list(train.inputs)
+    assert graphs.test_graph(model).updates == {}
+    assert list(graphs.predict_graph(model).outputs) == ["kind", "size"]
+    result = train.outputs["results"]
+    assert train.type(result).shape == (2 * len(model.metrics_names) - 1,)
+    assert {v.name for v in model.trainable_weights} < set(train.updates)
+    assert "training/SGD/iterations" in train.updates
+    assert "training/SGD/learning_rate" not in train.updates
+    for graph in (train, graphs.test_graph(model), graphs.predict_graph(model)):
+        graph.verify()
+
+
+def test_every_optimizer_traces_a_valid_graph():
+    from kcompile.keras import optimizers
+
+    for name in optimizers.CLASSES:
+        graphs.train_graph(classifier(optimizer=name)).verify()
+
+
+def test_no_warnings_in_ordinary_use():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = classifier(metrics=["accuracy"])
+        model.fit(X, CLASSES, epochs=2, validation_split=0.2, verbose=0)
+        model.evaluate(X, CLASSES, verbose=0)
+        model.predict(X)

@@ -1,0 +1,152 @@
+"""Taking a live Keras model in, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras")
+
+from keras import layers
+
+from kcompile.files.live import from_keras, is_live, write_back
+from kcompile_runtime.errors import ModelError, UnsupportedError
+
+
+def small(*more: Any) -> Any:
+    return keras.Sequential([layers.Input((4,)), layers.Dense(3, name="first"), *more])
+
+
+def refused(model: Any) -> str:
+    with pytest.raises(UnsupportedError) as caught:
+        from_keras(model)
+    return str(caught.value)
+
+
+def test_names_weights_and_structure_are_kept() -> None:
+    inside = keras.Sequential([layers.Input((5,)), layers.Dense(2, name="deep")], name="inside")
+    shared = layers.Dense(5, name="shared", activation="relu")
+    a, b = layers.Input((4,), name="a"), layers.Input((4,), name="b")
+    y = layers.Add(name="sum")([inside(shared(a)), inside(shared(b))])
+    live = keras.Model([a, b], [y, layers.Flatten(name="flat")(y)],
+                       name="whole")
+    ours = from_keras(live)
+    assert ours.name == "whole"
+    assert [x.name for x in ours.layers] == [x.name for x in live.layers]
+    assert ours.input_names == ["a", "b"]
+    assert ours.output_names == ["sum", "flat"]
+    assert ours.vintage == "keras3"
+    for mine, theirs in zip(ours.get_weights(), live.get_weights()):
+        np.testing.assert_array_equal(mine, theirs)
+    assert len(ours.get_layer("shared").nodes_made) == 2
+
+
+def test_conversion_draws_no_seeds() -> None:
+    np.random.seed(3)
+    expected = np.random.randint(1000)
+    np.random.seed(3)
+    from_keras(small())
+    assert np.random.randint(1000) == expected
+
+
+def test_uncompiled_models_stay_so() -> None:
+    assert from_keras(small()).compilation is None
+
+
+def test_the_compilation_comes_along() -> None:
+    live = small()
+    live.compile(keras.optimizers.RMSprop(0.02, rho=0.8, clipvalue=0.5),
+                 loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
+                 metrics=["accuracy", keras.metrics.BinaryAccuracy(threshold=0.3)])
+    ours = from_keras(live)
+    optimizer = ours.optimizer
+    assert type(optimizer).__name__ == "RMSprop"
+    assert (optimizer.rho, optimizer.clipvalue) == (0.8, 0.5)
+    assert float(optimizer.lr.value) == pytest.approx(0.02)
+    assert ours.compilation.losses[0].arguments == {"from_logits": True, "label_smoothing": 0.1}
+    assert len(ours.compilation.metrics[0]) == 2
+
+
+def test_write_back() -> None:
+    live = small()
+    live.compile("adam", "mse")
+    ours = from_keras(live)
+    ours.set_weights([w + 1 for w in ours.get_weights()])
+    ours.optimizer.iterations.assign(7)
+    write_back(ours, live)
+    for mine, theirs in zip(ours.get_weights(), live.get_weights()):
+        np.testing.assert_array_equal(mine, theirs)
+    assert int(live.optimizer.iterations.value) == 7
+
+
+def test_write_back_to_a_changed_model_is_refused() -> None:
+    live = small()
+    ours = from_keras(live)
+    other = keras.Sequential([layers.Input((5,)), layers.Dense(3, name="first")])
+    with pytest.raises(ModelError, match="first.*Compile the changed model again"):
+        write_back(ours, other)
+
+
+# ---------------------------------------------------------------- refused
+
+
+def test_everything_unsupported_is_told_at_once() -> None:
+    class Mine(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x
+
+    def my_loss(a: Any, b: Any) -> Any:
+        return keras.ops.mean(a - b)
+
+    live = small(Mine(name="mine"), layers.UnitNormalization(name="norm"),
+                 layers.Dense(2, name="half", dtype="mixed_float16"),
+                 layers.BatchNormalization(name="renormed", renorm=True)
+                 if "renorm" in layers.BatchNormalization().get_config()
+                 else layers.UnitNormalization(name="renormed"))
+    live.compile(keras.optimizers.Adam(1e-3, weight_decay=0.1), loss=my_loss)
+    text = refused(live)
+    for part in ("'mine' (Mine)", "'norm' (UnitNormalization)", "'half' (Dense): dtype",
+                 "mixed_float16", "'renormed'", "weight_decay", "my_loss"):
+        assert part in text
+    assert "'first'" not in text
+
+
+def test_learning_rate_schedules_are_refused() -> None:
+    live = small()
+    live.compile(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)),
+                 "mse")
+    assert "learning rate" in refused(live)
+
+
+def test_models_by_subclassing_are_refused() -> None:
+    class Mine(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.dense(x)
+
+    live = Mine()
+    live(np.zeros((1, 3), np.float32))
+    assert "class of your own" in refused(live)
+
+
+def test_outputs_as_a_dict_are_refused() -> None:
+    x = layers.Input((4,))
+    live = keras.Model(x, {"a": layers.Dense(2)(x), "b": layers.Dense(3)(x)})
+    assert "dict" in refused(live)
+
+
+def test_a_model_that_is_not_built() -> None:
+    with pytest.raises(ModelError, match="has no weights yet"):
+        from_keras(keras.Sequential([layers.Dense(3)]))
+
+
+@pytest.mark.parametrize("thing", [None, 3, "text", object(), layers.Dense])
+def test_what_is_no_model(thing: Any) -> None:
+    assert not is_live(thing)
+    with pytest.raises(ModelError, match="Received"):
+        from_keras(thing)
