@@ -1,9 +1,10 @@
-"""A compiled model as one file: `model.so`, and `model.h` that describes it.
+"""A compiled model as one file: `model.so` (or `model.wasm`), and `model.h` that describes it.
 
 Enters: a program with an entry that predicts, the bytes it reads (prepared block, constants,
 variables), a sample input with its output. Leaves: a shared object whose C interface (see `header`)
 allocates nothing, keeps no state, and touches no other file. Weights lie in its read-only, page-
-aligned data, so that all processes that load the file share them.
+aligned data, so that all processes that load the file share them. For wasm32 it is a WebAssembly
+module with the same functions, which imports nothing.
 """
 
 from __future__ import annotations
@@ -72,30 +73,34 @@ class Model:
 
 def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
                    version: str = "") -> Path:
-    """Write the shared object `path`, and its header beside it (suffix .h). Returns the path.
+    """Write the shared object (for wasm32: the module) `path`, and its header beside it (suffix
+    .h). Returns the path.
 
     version: the compiler's, for the metadata. The same arguments give the same bytes. Both files
     appear whole or not at all. Raises ValueError for a model that cannot be exported or a target
-    without shared objects, `link.LinkError` without a linker, OSError when the disk fails.
+    that cannot be linked for, `link.LinkError` without a linker, OSError when the disk fails.
     """
     link.architecture(target.triple)
+    destination = Path(path)
+    if destination.suffix == ".h":
+        raise ValueError("export: expected a path for the library; its header gets the suffix .h. "
+                         f"Received: {destination}")
     model = replace(model, name=identifier(model.name))
     entry = _predict_entry(model.program)
     _check(model, entry)
     pieces, layout = _data(model, entry)
-    wrapper, exports = wrapper_ir(model, entry, layout, llvm.entry_scratch(entry))
+    wrapper, exports = wrapper_ir(model, entry, layout, llvm.entry_scratch(entry), target)
     program = replace(model.program, entries=(entry,))
     code = jit.optimise_and_compile(
         [llvm.emit_program(program, target), pool_ir(target), wrapper], target)
     metadata = _metadata(model, target, version)
-    destination = Path(path)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".kcompile-") as folder:
         work = Path(folder)
         (work / "code.o").write_bytes(code)
         with open(work / "data.o", "wb") as file:
             link.write_data_object(file, target.triple, pieces, metadata)
-        (work / "model.h").write_text(header(model, entry), encoding="utf-8")
+        (work / "model.h").write_text(header(model, entry, target), encoding="utf-8")
         library = work / "model.so"
         link.link([work / "code.o", work / "data.o"], library, exports, target.triple)
         _seal(library)
@@ -227,24 +232,24 @@ _ARM_FLAGS = {
     "neon": "asimd", "fp-armv8": "fp", "dotprod": "asimddp", "fullfp16": "asimdhp", "sve": "sve",
     "sve2": "sve2", "i8mm": "i8mm", "bf16": "bf16", "lse": "atomics", "fp16fml": "asimdfhm",
 }
+_FLAGS = {"x86_64": _X86_FLAGS, "aarch64": _ARM_FLAGS}
 _V2 = ("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16")
 _V3 = (*_V2, "avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
-_LEVELS = {"x86-64": (), "x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4,
-           "generic": ("neon",)}
+_LEVELS = {"x86-64": (), "x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4, "generic": ()}
 
 
 def cpu_flags(target: Target) -> list[str]:
-    """The flags that /proc/cpuinfo must show before code for the target may run, sorted. Raises
-    ValueError for a processor model whose features the target does not list."""
+    """The flags that /proc/cpuinfo must show before code for the target may run, sorted; for wasm32
+    LLVM's names of what the host must have. Raises ValueError for a processor model whose features
+    the target does not list."""
     names = {name[1:] for name in target.features.split(",") if name.startswith("+")}
     if target.cpu in _LEVELS:
         names |= set(_LEVELS[target.cpu])
     elif not names:
         raise ValueError(f"target {target.name}: expected features beside the processor "
                          f"{target.cpu!r}, or one of {', '.join(_LEVELS)}. Received: none")
-    arm = link.architecture(target.triple) == "aarch64"
-    known = _ARM_FLAGS if arm else _X86_FLAGS
+    known = _FLAGS.get(link.architecture(target.triple), {name: name for name in names})
     return sorted(known[name] for name in names if name in known)
 
 
@@ -270,8 +275,9 @@ def _publish(source: Path, final: Path) -> None:
 # ---------------------------------------------------------------- the header
 
 
-def header(model: Model, entry: Entry) -> str:
-    """The C header of an artifact, valid C99 and C++, whatever the names of the tensors."""
+def header(model: Model, entry: Entry, target: Target) -> str:
+    """The C header of an artifact, valid C99 and C++, whatever the names of the tensors. For wasm32
+    its comment says how to call the module from JavaScript."""
     name = identifier(model.name)
     upper = name.upper()
     tensors = []
@@ -285,7 +291,9 @@ def header(model: Model, entry: Entry) -> str:
                            f"{_elements(tensor.type)[1]}\n")
     codes = ", ".join(f"KC_{dtype.upper()} = {code}" for dtype, code in DTYPE_CODES.items())
     batch = "any number of samples" if model.batch is None else f"{model.batch} samples only"
-    words = {"NAME": name, "UPPER": upper, "TENSORS": "\n".join(tensors), "DTYPES": codes,
+    web = link.architecture(target.triple) == "wasm32"
+    words = {"USAGE": _JAVASCRIPT if web else _C, "NAME": name, "UPPER": upper,
+             "TENSORS": "\n".join(tensors), "DTYPES": codes,
              "BATCH": batch, "ABI": str(ABI), "RANK": str(MAX_RANK),
              "ARENA": f"{entry.arena.fixed} + n * {entry.arena.per_sample} bytes"}
     text = _HEADER
@@ -306,18 +314,42 @@ def _comment(text: str) -> str:
     return plain.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").rstrip("\\")
 
 
-_HEADER = """\
-/* @NAME@: a compiled model. Written by kcompile; the code and the weights are in the .so file.
-
+_C = """\
    int64_t size = kc_@NAME@_workspace_size(n, threads);
    void *workspace = aligned_alloc(64, (size + 63) / 64 * 64);
    const void *inputs[] = {...};
    void *outputs[] = {...};
    int status = kc_@NAME@_run(n, inputs, outputs, workspace, size, NULL);
 
+   Link with -pthread: the file names no library, and uses the threads of the program's."""
+
+# For one input and one output; pointers are 32 bits wide, int64_t is a BigInt.
+_JAVASCRIPT = """\
+   The code is a WebAssembly module (with simd128) that imports nothing. From JavaScript, for one
+   float32 input and output:
+
+   const { instance } = await WebAssembly.instantiate(bytes);
+   const { kc_@NAME@_workspace_size, kc_@NAME@_run, memory, __heap_base } = instance.exports;
+   const size = kc_@NAME@_workspace_size(BigInt(n), 1);   // int64_t is a BigInt
+   const x = (__heap_base.value + 15) & ~15, y = x + 4 * input.length;
+   const tables = y + 4 * outputLength, workspace = tables + 8;
+   memory.grow(Math.ceil((workspace + Number(size)) / 65536));
+   new Float32Array(memory.buffer, x, input.length).set(input);
+   new Uint32Array(memory.buffer, tables, 2).set([x, y]); // the tables of pointers
+   const status = kc_@NAME@_run(BigInt(n), tables, tables + 4, workspace, size, 0);
+   const output = new Float32Array(memory.buffer, y, outputLength).slice();
+
+   There are no threads: ..._pool_start refuses more than one."""
+
+_HEADER = """\
+/* @NAME@: a compiled model. Written by kcompile; the code and the weights are in the file beside
+   this one.
+
+@USAGE@
+
    No function allocates memory, keeps state between calls or touches a file. Calls with different
    workspaces may run at the same time. Arrays are C-contiguous, aligned to their elements.
-   Accepted batches: @BATCH@. Link with -pthread. */
+   Accepted batches: @BATCH@. */
 #ifndef KC_MODEL_@UPPER@_H
 #define KC_MODEL_@UPPER@_H
 

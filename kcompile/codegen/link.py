@@ -1,9 +1,11 @@
-"""From object files to a shared object, without a C compiler and without a C library to link with.
+"""From object files to a shared object, or to a WebAssembly module, without a C compiler and without
+a C library to link with.
 
 Enters: object code, a block of read-only data, a list of names to export. Leaves: a shared object,
 the same bytes for the same inputs. The few functions that the code needs of the C library (threads,
-futex) stay undefined, and are found by the dynamic loader in the process that loads the file; so it
-runs with glibc, musl and Android's library alike.
+futex, memset) stay undefined, it names no library (DT_NEEDED) that holds them, and the dynamic
+loader finds them in the process that loads the file; so it runs with glibc, musl and Android's
+library alike. A WebAssembly module has no threads and imports nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from kcompile.codegen import targets, wasm
+
 DATA_SYMBOL = "kc_data"
 METADATA_SECTION = ".kcompile"
 PAGE = 4096
@@ -26,6 +30,9 @@ _EMULATIONS = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
 
 _FLAGS = ("-shared", "--hash-style=both", "--build-id=none", "--gc-sections", "--strip-all",
           "-z", "noexecstack", "-z", "relro", "-z", "now")
+# The stack comes first in memory: where it overflows it traps, and overwrites no data.
+_WASM_FLAGS = ("--no-entry", "--gc-sections", "--strip-all", "--stack-first", "-z",
+               f"stack-size={256 * 1024}", "--export=__heap_base")
 
 
 class LinkError(RuntimeError):
@@ -33,45 +40,56 @@ class LinkError(RuntimeError):
 
 
 def architecture(triple: str) -> str:
-    """The processor of a triple that shared objects can be made for: x86_64 or aarch64 with Linux
-    (Android included). Raises ValueError for others."""
-    first = triple.split("-")[0]
-    name = {"amd64": "x86_64", "arm64": "aarch64"}.get(first, first)
-    if name not in _MACHINES or "-linux" not in triple:
+    """The processor of a triple that can be linked for: x86_64 or aarch64 with Linux (Android
+    included), or wasm32. Raises ValueError for others."""
+    name = targets.architecture(triple)
+    if name in _MACHINES and "-linux" not in triple:
         raise ValueError("shared objects are made for Linux on x86_64 or aarch64. "
                          f"Received: target {triple!r}")
     return name
 
 
+def data_alignment(triple: str) -> int:
+    """The alignment of `kc_data`: a page where the system maps files, a cache line elsewhere."""
+    return 64 if architecture(triple) == "wasm32" else PAGE
+
+
 def link(objects: Sequence[Path], output: Path, exports: Sequence[str], triple: str) -> None:
-    """Link objects into the shared object `output`, with `exports` as its only visible names.
+    """Link objects into `output`, with `exports` as its only visible names (a WebAssembly module
+    also has `memory`, and `__heap_base`, where the caller's part of it begins).
 
     Raises LinkError, with the linker's message, or with what to install when there is no linker.
     """
     script = output.with_name(output.name + ".exports")
-    script.write_text("{ global: " + " ".join(f"{name};" for name in exports) + " local: *; };\n")
-    command = [*find_linker(triple), "-m", _EMULATIONS[architecture(triple)], *_FLAGS,
-               f"--version-script={script}", "-o", str(output), *map(str, objects)]
+    if architecture(triple) == "wasm32":
+        options = [*_WASM_FLAGS, *(f"--export={name}" for name in exports)]
+    else:
+        names = " ".join(f"{name};" for name in exports)
+        script.write_text(f"{{ global: {names} local: *; }};\n")
+        options = ["-m", _EMULATIONS[architecture(triple)], *_FLAGS, f"--version-script={script}"]
+    command = [*find_linker(triple), *options, "-o", str(output), *map(str, objects)]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:
         raise LinkError(f"could not run {command[0]}: {error}") from error
     finally:
-        script.unlink()
+        script.unlink(missing_ok=True)
     if result.returncode:
         raise LinkError(f"linking failed ({' '.join(command[:3])}): {result.stderr.strip()}")
 
 
 def find_linker(triple: str) -> list[str]:
     """The command of a linker for the target: lld from the `ziglang` wheel, else an installed
-    ld.lld, else (for this machine's own processor) the system's ld. Raises LinkError."""
+    one (ld.lld or wasm-ld), else (for this machine's own processor) the system's ld. Raises
+    LinkError."""
+    lld = "wasm-ld" if architecture(triple) == "wasm32" else "ld.lld"
     if importlib.util.find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "ld.lld"]
-    for name in ("ld.lld", "ld"):
+        return [sys.executable, "-m", "ziglang", lld]
+    for name in (lld, "ld"):
         path = shutil.which(name)
-        if path and (name == "ld.lld" or _is_own_processor(triple)):
+        if path and (name == lld or _is_own_processor(triple)):
             return [path]
-    raise LinkError("a linker is needed to write a shared object, and none was found. "
+    raise LinkError(f"a linker is needed to write a model for {triple}, and none was found. "
                     "Install one with: pip install 'kcompile[export]'")
 
 
@@ -87,10 +105,19 @@ def _is_own_processor(triple: str) -> bool:
 
 def write_data_object(file: BinaryIO, triple: str, pieces: Sequence[bytes | memoryview],
                       metadata: bytes) -> None:
-    """Write an ELF relocatable object (System V ABI, chapter 4) with two sections: read-only data,
-    the pieces one after the other, page-aligned, under the hidden name `kc_data`; and the metadata,
-    which is not loaded into memory. Hundreds of megabytes pass through here, so no assembler does.
-    """
+    """Write a relocatable object with two sections: read-only data, the pieces one after the other,
+    aligned to `data_alignment`, under the hidden name `kc_data`; and the metadata, which is not
+    loaded into memory. Hundreds of megabytes pass through here, so no assembler does."""
+    if architecture(triple) == "wasm32":
+        wasm.write_data_object(file, pieces, DATA_SYMBOL, data_alignment(triple), METADATA_SECTION,
+                               metadata)
+    else:
+        _write_elf(file, _MACHINES[architecture(triple)], pieces, metadata)
+
+
+def _write_elf(file: BinaryIO, machine: int, pieces: Sequence[bytes | memoryview],
+               metadata: bytes) -> None:
+    """The object for Linux (System V ABI, chapter 4)."""
     size = sum(len(memoryview(p).cast("B")) for p in pieces)
     strings = b"\0" + DATA_SYMBOL.encode() + b"\0"
     names = ["", ".rodata.kcompile", METADATA_SECTION, ".note.GNU-stack", ".symtab", ".strtab",
@@ -113,7 +140,7 @@ def write_data_object(file: BinaryIO, triple: str, pieces: Sequence[bytes | memo
         offset += length
     table = -(-offset // 8) * 8
     file.write(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
-        "<HHIQQQIHHHHHH", 1, _MACHINES[architecture(triple)], 1, 0, 0, table, 0, 64, 0, 0, 64,
+        "<HHIQQQIHHHHHH", 1, machine, 1, 0, 0, table, 0, 64, 0, 0, 64,
         len(headers), len(headers) - 1))
     contents: list[Sequence[bytes | memoryview]] = [
         pieces, [metadata], [], [symbols], [strings], [name_table]]

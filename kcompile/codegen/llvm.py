@@ -12,15 +12,17 @@ a program have the signature that `program` documents.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 
 from kcompile.codegen import loops
 from kcompile.codegen.instructions import Block, Index, Place, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For, Function, Stmt
 from kcompile.codegen.memory import store
 from kcompile.codegen.operations import EMITTERS, FMOD
-from kcompile.codegen.program import THREAD_CYCLES, Entry, Launch, Program, Ref, Size
+from kcompile.codegen.program import THREAD_CYCLES, Entry, Launch, Program, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
 
 _KERNEL = "ptr %buffers, i64 %n, i64 %begin, i64 %end, ptr %scratch"
@@ -100,8 +102,9 @@ def _unaligned(program: Program) -> dict[int, set[int]]:
     for entry in program.entries:
         for launch in entry.launches:
             odd = {i for i, (ref, buffer) in enumerate(zip(launch.buffers, launch.kernel.buffers))
-                   if ref.region in ("input", "output") or ref.offset.fixed % buffer.align
-                   or ref.offset.per_sample % buffer.align}
+                   if ref.region in ("input", "output") or any(
+                       size.fixed % buffer.align or size.per_sample % buffer.align
+                       for size in (ref.offset, ref.step, ref.flip))}
             found.setdefault(id(launch.kernel), set()).update(odd)
     return found
 
@@ -329,15 +332,13 @@ def _entry(entry: Entry, names: dict[int, str], prefix: str, target: Target) -> 
     stride = entry_scratch(entry)
     scratch = code.at("%arena", _round_size(code, entry.arena)) if stride else "%arena"
     most = max((len(launch.buffers) for launch in entry.launches), default=0)
-    for number, launch in enumerate(entry.launches):
-        if len(launch.buffers) != len(launch.kernel.buffers):
-            raise ValueError(f"{entry.name}: {launch.kernel.name} takes "
-                             f"{len(launch.kernel.buffers)} buffers. Received: "
-                             f"{len(launch.buffers)}")
-        for i, ref in enumerate(launch.buffers):
-            slot = code.op(f"getelementptr ptr, ptr %buffers, i64 {i}")
-            code.lines.append(f"  store ptr {code.pointer(ref)}, ptr {slot}, align {code.word}")
-        code.launch(number, launch, f'@"{names[id(launch.kernel)]}"', scratch, stride)
+    for step in entry.steps:
+        if isinstance(step, Repeat):
+            with code.repeat(step.count):
+                for launch in step.launches:
+                    code.launch(launch, f'@"{names[id(launch.kernel)]}"', scratch, stride)
+        else:
+            code.launch(step, f'@"{names[id(step.kernel)]}"', scratch, stride)
     return "\n".join([f'define i32 @"{prefix}{entry.name}"({_ENTRY}) #0 {{',
                       f"  %buffers = alloca [{max(most, 1)} x ptr], align 8", *code.first,
                       "  br label %run", "run:", *code.lines, "  ret i32 0", "}"])
@@ -358,6 +359,24 @@ class _Launches:
         self.first: list[str] = []
         self.lines: list[str] = []
         self.known: dict[str, str] = {}
+        self.labels = itertools.count()
+        self.time = ""  # the iteration of the repeat under construction
+
+    @contextmanager
+    def repeat(self, count: int) -> Iterator[None]:
+        """The lines made inside run `count` times."""
+        number = next(self.labels)
+        self.time = f"%t{number}"
+        self.lines += [f"  br label %enter{number}", f"enter{number}:", f"  br label %repeat{number}",
+                       f"repeat{number}:", f"  {self.time} = phi i64 [ 0, %enter{number} ], "
+                       f"[ %u{number}, %again{number} ]"]
+        yield
+        self.lines += [f"  br label %again{number}", f"again{number}:",
+                       f"  %u{number} = add i64 {self.time}, 1",
+                       f"  %c{number} = icmp slt i64 %u{number}, {count}",
+                       f"  br i1 %c{number}, label %repeat{number}, label %leave{number}",
+                       f"leave{number}:"]
+        self.time = ""
 
     def op(self, text: str) -> str:
         name = self.known.get(text)
@@ -383,8 +402,35 @@ class _Launches:
         slot = self.op(f"getelementptr ptr, ptr {_ARRAYS[ref.region]}, i64 {ref.index}")
         return self.at(self.op(f"load ptr, ptr {slot}, align {self.word}"), self.size(ref.offset))
 
-    def launch(self, number: int, launch: Launch, kernel: str, scratch: str, stride: int) -> None:
+    def moved(self, ref: Ref) -> str:
+        """The pointer at this iteration."""
+        pointer = self.pointer(ref)
+        for factor, size in ((self.time, ref.step), ("odd", ref.flip)):
+            if size == Size():
+                continue
+            number = next(self.labels)
+            if factor == "odd":
+                self.lines += [f"  %s{number} = add i64 {self.time}, {ref.phase}",
+                               f"  %f{number} = and i64 %s{number}, 1"]
+                factor = f"%f{number}"
+            self.lines += [f"  %o{number} = mul i64 {factor}, {self.size(size)}",
+                           f"  %p{number} = getelementptr i8, ptr {pointer}, i64 %o{number}"]
+            pointer = f"%p{number}"
+        return pointer
+
+    def fill(self, launch: Launch) -> None:
+        """Write the pointers of a launch where the kernel reads them."""
+        if len(launch.buffers) != len(launch.kernel.buffers):
+            raise ValueError(f"{launch.kernel.name} takes {len(launch.kernel.buffers)} buffers. "
+                             f"Received: {len(launch.buffers)}")
+        for i, ref in enumerate(launch.buffers):
+            slot = self.op(f"getelementptr ptr, ptr %buffers, i64 {i}")
+            self.lines.append(f"  store ptr {self.moved(ref)}, ptr {slot}, align {self.word}")
+
+    def launch(self, launch: Launch, kernel: str, scratch: str, stride: int) -> None:
         """Call a kernel: in parts on the pool when there is work for two threads, else whole."""
+        self.fill(launch)
+        number = next(self.labels)
         extent, work = self.size(launch.extent), launch.work
         grain = str(-(-THREAD_CYCLES // max(work.fixed, 1)))
         if work.per_sample:

@@ -33,6 +33,12 @@ class Size:
     def at(self, n: int) -> int:
         return self.fixed + n * self.per_sample
 
+    def __add__(self, other: Size) -> Size:
+        return Size(self.fixed + other.fixed, self.per_sample + other.per_sample)
+
+    def __mul__(self, factor: int) -> Size:
+        return Size(self.fixed * factor, self.per_sample * factor)
+
 
 THREAD_CYCLES = 8192  # the least work worth handing to another thread, which costs about 2000
 
@@ -40,11 +46,18 @@ THREAD_CYCLES = 8192  # the least work worth handing to another thread, which co
 @dataclass(frozen=True)
 class Ref:
     """Where a buffer of a launch lives: the `index`-th pointer of inputs, outputs or variables, or an
-    offset in bytes into prepared, constants or the arena."""
+    offset in bytes into prepared, constants or the arena.
+
+    Inside a `Repeat`, at iteration t: `step` bytes further with each t, and `flip` bytes further when
+    t + phase is odd (two buffers that take turns).
+    """
 
     region: Region
     index: int = 0
     offset: Size = Size()
+    step: Size = Size()
+    flip: Size = Size()
+    phase: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,12 +76,26 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """Launches that run `count` times, one round after the other: a scan. Not nested."""
+
+    count: int
+    launches: tuple[Launch, ...]
+
+
+@dataclass(frozen=True)
 class Entry:
-    """A native function: "prepare", "predict", "test", "train" ..."""
+    """A native function: "prepare", "predict", "test", "train" ... `steps` run in order."""
 
     name: str
-    launches: tuple[Launch, ...]
+    steps: tuple[Launch | Repeat, ...]
     arena: Size = Size()
+
+    @property
+    def launches(self) -> tuple[Launch, ...]:
+        """All launches, those inside repeats too."""
+        return tuple(x for s in self.steps
+                     for x in (s.launches if isinstance(s, Repeat) else (s,)))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kcompile.codegen import loops
 from kcompile.codegen.loops import Expr, Function, Stmt
-from kcompile.codegen.program import Program, Ref, Size
+from kcompile.codegen.program import Launch, Program, Ref, Repeat, Size
 
 _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "mod": "%", "and": "&", "or": "|",
           "xor": "^", "shl": "<<", "shr": ">>", "eq": "==", "ne": "!=", "lt": "<", "le": "<=",
@@ -82,7 +82,15 @@ def _size(size: Size) -> str:
 def _place(ref: Ref) -> str:
     if ref.region in ("input", "output", "variable"):
         return f"{ref.region}{ref.index}"
-    return f"{ref.region}[{_size(ref.offset)}]"
+    moving = f" + t*({_size(ref.step)})" if ref.step != Size() else ""
+    moving += f" + odd(t+{ref.phase})*({_size(ref.flip)})" if ref.flip != Size() else ""
+    return f"{ref.region}[{_size(ref.offset)}{moving}]"
+
+
+def _launch(launch: Launch) -> str:
+    places = ", ".join(map(_place, launch.buffers))
+    note = f"  # {launch.kernel.note}" if launch.kernel.note else ""
+    return f"  {launch.kernel.name}({places}) over {_size(launch.extent)}{note}"
 
 
 def program(p: Program) -> str:
@@ -94,9 +102,11 @@ def program(p: Program) -> str:
     parts = [function(f) for f in seen.values()]
     for entry in p.entries:
         lines = [f"entry {entry.name}  # arena: {_size(entry.arena)} bytes"]
-        for launch in entry.launches:
-            places = ", ".join(map(_place, launch.buffers))
-            note = f"  # {launch.kernel.note}" if launch.kernel.note else ""
-            lines.append(f"  {launch.kernel.name}({places}) over {_size(launch.extent)}{note}")
+        for step in entry.steps:
+            if isinstance(step, Repeat):
+                lines.append(f"  for t in range({step.count}):")
+                lines += ["  " + _launch(launch) for launch in step.launches]
+            else:
+                lines.append(_launch(step))
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kcompile.codegen.link import DATA_SYMBOL
+from kcompile.codegen.link import DATA_SYMBOL, data_alignment
 from kcompile.codegen.program import Entry
+from kcompile.codegen.targets import Target
 from kcompile.ir.types import Batch, TensorType, bind
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def identifier(name: str) -> str:
     return plain or "model"
 
 
-def wrapper_ir(model: Model, entry: Entry, layout: Layout, scratch: int) -> tuple[str, list[str]]:
+def wrapper_ir(model: Model, entry: Entry, layout: Layout, scratch: int,
+               target: Target) -> tuple[str, list[str]]:
     """The module, and the names it defines. scratch: bytes for each thread of the pool."""
     prefix = f"kc_{identifier(model.name)}_"
     dtypes = sorted({t.type.dtype for t in model.outputs})
@@ -61,7 +63,11 @@ def wrapper_ir(model: Model, entry: Entry, layout: Layout, scratch: int) -> tupl
         *_describe("input", model.inputs),
         *_describe("output", model.outputs),
     ]
-    text = "\n".join(parts).replace("@kc_model_", f"@{prefix}").replace("$ABI", str(ABI))
+    words = {"@kc_model_": f"@{prefix}", "$ABI": str(ABI), "$WORD": str(target.pointer_bytes),
+             "$PAGE": str(data_alignment(target.triple))}
+    text = "\n".join(parts)
+    for word, value in words.items():
+        text = text.replace(word, value)
     names = ["abi", "input_count", "output_count", "input", "output", "workspace_size", "run",
              "selftest_size", "selftest", "pool_size", "pool_start", "pool_stop"]
     return text, [prefix + name for name in names]
@@ -69,7 +75,7 @@ def wrapper_ir(model: Model, entry: Entry, layout: Layout, scratch: int) -> tupl
 
 _PRELUDE = f"""
 %kc.tensor = type {{ ptr, i32, i32, [{MAX_RANK} x i64], [{MAX_RANK} x i64] }}
-@{DATA_SYMBOL} = external hidden constant i8, align 4096
+@{DATA_SYMBOL} = external hidden constant i8, align $PAGE
 declare i32 @kc_predict(i64, ptr, ptr, ptr, ptr, ptr, ptr, ptr)
 declare i32 @kc_pool_threads(ptr)
 declare i64 @kc_pool_size(i32)
@@ -135,7 +141,7 @@ def _null_checks(table: str, count: int) -> Iterator[str]:
     """Code that goes to label null when one of the first pointers of a table is NULL."""
     for i in range(count):
         yield f"""  %{table}.at.{i} = getelementptr ptr, ptr %{table}, i64 {i}
-  %{table}.{i} = load ptr, ptr %{table}.at.{i}, align 8
+  %{table}.{i} = load ptr, ptr %{table}.at.{i}, align $WORD
   %{table}.none.{i} = icmp eq ptr %{table}.{i}, null
   br i1 %{table}.none.{i}, label %null, label %{table}.good.{i}
 {table}.good.{i}:"""
@@ -149,7 +155,7 @@ def _pointers(table: str, offsets: Sequence[int | None], base: str = f"@{DATA_SY
         if offset is not None:
             lines.append(f"  {value} = getelementptr i8, ptr {base}, i64 {offset}")
         lines += [f"  %{table}.cell.{i} = getelementptr ptr, ptr %{table}, i64 {i}",
-                  f"  store ptr {value}, ptr %{table}.cell.{i}, align 8"]
+                  f"  store ptr {value}, ptr %{table}.cell.{i}, align $WORD"]
     return "\n".join(lines)
 
 
