@@ -37,7 +37,7 @@ def _kernel(lanes: int) -> Any:
     return loops.Function("peak", (out,), body)
 
 
-def fma_peak(threads: int, seconds: float = 0.2, rounds: int = 5) -> float:
+def fma_peak(threads: int, seconds: float = 0.1, rounds: int = 5) -> float:
     """Floating point operations a second (an FMA is two), the best of several rounds."""
     from kcompile.codegen import jit, llvm
     from kcompile.codegen.targets import native

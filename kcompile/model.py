@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -320,10 +320,14 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
 
 def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu: str | None = None,
            batch: int | None = None) -> Path:
-    """Write the shared library `path` and its C header beside it. Gives the path.
+    """Write the library `path` and its C header beside it (suffix .h). Gives the path.
 
-    target: "native" or a processor level ("x86-64-v3", ...). cpu: LLVM's name of a processor to
-    tune for and take features from. batch: the only batch size to accept, None for any.
+    target: "native" (this machine's processor, and those with all of its features), "x86-64-v2",
+    "x86-64-v3", "x86-64-v4" or "aarch64" for a shared object for Linux, "wasm32" for a WebAssembly
+    module (with simd128). cpu: LLVM's name of a processor ("znver4", "cortex-a76", ...) to order
+    instructions for; it changes neither results nor what the file needs. batch: the only batch size
+    to accept, None for any. Raises ValueError for a model or arguments that cannot be exported,
+    and `kcompile.codegen.link.LinkError` where there is no linker.
     """
     from kcompile import __version__
     from kcompile.ir.types import bind
@@ -331,7 +335,7 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     cm = model if isinstance(model, CompiledModel) else compile(model)
     chosen = targets.named(target)
     if cpu is not None:
-        chosen = replace(chosen, cpu=cpu)
+        chosen = targets.tuned(chosen, cpu)
     graph = cm.engine.graph("predict")
     made = (cm.engine.compiled("predict") if chosen == cm.engine.target
             else compiler.compile_graph(graph, "predict", chosen, frozen=True))
@@ -341,13 +345,13 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     generator = np.random.default_rng(0)
     sample = tuple(generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
                    for v in graph.inputs.values())
-    expected = interpreter.run(graph, n, dict(zip(graph.inputs, sample)), state)
+    expected = _interpreted(graph, n, dict(zip(graph.inputs, sample)), state)
     described = artifact.Model(
         cm.model.name, made.program,
         tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
         tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
         _prepared(made, state), [state[name] for name in made.variables],
-        artifact.Sample(n, sample, tuple(expected.outputs.values())), batch)
+        artifact.Sample(n, sample, tuple(expected.values())), batch)
     return artifact.build_artifact(described, chosen, path, __version__)
 
 
@@ -355,9 +359,16 @@ def _prepared(made: Compiled, state: Mapping[str, np.ndarray]) -> bytes:
     """The prepared block for another target, made by the interpreter: this machine may not run the
     target's code."""
     block = bytearray(made.program.prepared)
-    results = interpreter.run(made.prepare, 1, {}, state).outputs
-    for name, array in results.items():
-        offset = made.layout.prepared[name]
-        data = np.ascontiguousarray(array).tobytes()
+    for name, array in _interpreted(made.prepare, 1, {}, state).items():
+        offset, data = made.layout.prepared[name], array.tobytes()
         block[offset:offset + len(data)] = data
     return bytes(block)
+
+
+def _interpreted(graph: Graph, n: int, inputs: Mapping[str, np.ndarray],
+                 state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The interpreter's outputs, in the graph's own types."""
+    double = any(t.dtype == "float64" for node in graph.live() for t in node.types)
+    results = interpreter.run(graph, n, inputs, state, "float64" if double else "float32").outputs
+    return {name: np.ascontiguousarray(array, graph.type(graph.outputs[name]).dtype).reshape(array.shape)
+            for name, array in results.items()}

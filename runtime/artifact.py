@@ -126,6 +126,25 @@ def cpu_flags() -> frozenset[str]:
     return frozenset()
 
 
+_loaded: dict[str, list[tuple[int, int, str]]] = {}
+
+
+def _fresh_name(path: str, checksum: str) -> str:
+    """The path, spelled as for no other file before: the system's loader takes a name that it knows
+    for the library that it has loaded, and an older export may have been there. Raises
+    ArtifactError for a loaded file that was overwritten, whose code is neither the old nor the new."""
+    absolute, status = os.path.abspath(path), os.stat(path)
+    this = (status.st_dev, status.st_ino, checksum)
+    if any(other[:2] == this[:2] and other != this for seen in _loaded.values() for other in seen):
+        raise ArtifactError("written over a file that this process has loaded. Delete such a file "
+                            "before writing it again, or write under another name and rename")
+    seen = _loaded.setdefault(absolute, [])
+    if this not in seen:
+        seen.append(this)
+    folder, name = os.path.split(absolute)
+    return os.path.join(folder, *["."] * seen.index(this), name)
+
+
 def _specs(items: Sequence[Any]) -> tuple[TensorSpec, ...]:
     try:
         return tuple(TensorSpec(str(i["name"]), tuple(i["shape"]), i["dtype"]) for i in items)
@@ -142,8 +161,9 @@ class Artifact:
         self.inputs = _specs(metadata["inputs"])
         self.outputs = _specs(metadata["outputs"])
         self._prefix = f"kc_{metadata['name']}_"
+        name = _fresh_name(path, metadata["checksum"])
         try:
-            self._library = ctypes.CDLL(os.path.abspath(path))
+            self._library = ctypes.CDLL(name)
         except OSError as error:
             raise ArtifactError(f"the system cannot load it: {error}") from error
         if self._function("abi", ctypes.c_int32)() != ABI:

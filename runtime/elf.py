@@ -79,7 +79,8 @@ def _guess(start: bytes) -> str:
     known = {b"\x89HDF": "an HDF5 file; load it with kcompile.load", b"PK\x03\x04":
              "a zip archive, perhaps a .keras file; load it with kcompile.load",
              b"MZ": "a Windows program", b"\xcf\xfa\xed\xfe": "a macOS library",
-             b"\0asm": "a WebAssembly module", b"#!": "a script"}
+             b"\0asm": "a WebAssembly module; run it in a browser or in Node",
+             b"#!": "a script"}
     for magic, what in known.items():
         if start.startswith(magic):
             return f"this is {what}"

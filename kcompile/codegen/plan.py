@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from kcompile.codegen.loops import BYTES
 from kcompile.codegen.lowering import buffer_bytes, lower_group
-from kcompile.codegen.program import Entry, Launch, Ref, Size
+from kcompile.codegen.program import Entry, Launch, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
-from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.graph import Graph, Node, Source, Value
 from kcompile.ir.passes.stage import PREPARED
+from kcompile.ir.types import Batch, TensorType, numel
 
 
 @dataclass
@@ -82,15 +84,76 @@ class _Space:
         self.free = merged
 
 
+@dataclass(frozen=True)
+class Where:
+    """An offset in the arena's fixed region, or in its region with the batch (bytes per sample)."""
+
+    offset: int
+    is_sample: bool
+
+    def resolve(self, fixed_end: int) -> Size:
+        return Size(fixed_end, self.offset) if self.is_sample else Size(self.offset)
+
+    def shifted(self, block: Size) -> Where:
+        """The same place in a block that begins at these offsets of the two regions."""
+        start = block.per_sample if self.is_sample else block.fixed
+        return Where(self.offset + start, self.is_sample)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """places: of values. blocks: offsets of the memory that a group asked for. end: bytes in all."""
+
+    places: dict[Value, Where]
+    blocks: dict[int, Size]
+    end: Size
+
+
+def allocate(groups: Sequence[Node], placed: set[Value], last: Mapping[Value, int],
+             needs: Mapping[int, Size]) -> Allocation:
+    """Memory for the results of groups that run one after the other, except those `placed` already.
+
+    last: the number of the group that reads a value last. needs: memory that a group (by its id)
+    uses for itself. Values share memory when one is last read before the other is written.
+    """
+    fixed, sample = _Space(), _Space()
+    ends: dict[int, list[Value]] = {}
+    for value, step in last.items():
+        ends.setdefault(step, []).append(value)
+    places: dict[Value, Where] = {}
+    sizes: dict[Value, int] = {}
+    blocks: dict[int, Size] = {}
+    for step, m in enumerate(groups):
+        for number, type in enumerate(m.types):
+            value = Value(m.id, number)
+            if value in placed:
+                continue
+            size = buffer_bytes(type)
+            is_sample = bool(size.per_sample)
+            sizes[value] = size.per_sample if is_sample else size.fixed
+            places[value] = Where((sample if is_sample else fixed).take(sizes[value]), is_sample)
+            if value not in last:
+                ends.setdefault(step, []).append(value)
+        if m.id in needs:
+            need = needs[m.id]
+            blocks[m.id] = Size(fixed.take(need.fixed), sample.take(need.per_sample))
+            fixed.give(blocks[m.id].fixed, need.fixed)
+            sample.give(blocks[m.id].per_sample, need.per_sample)
+        for value in ends.get(step, []):
+            if value in places:
+                where = places[value]
+                (sample if where.is_sample else fixed).give(where.offset, sizes[value])
+    return Allocation(places, blocks, Size(fixed.end, sample.end))
+
+
 class _Plan:
     def __init__(self, graph: Graph, name: str, layout: Layout, target: Target) -> None:
         self.graph, self.name, self.layout, self.target = graph, name, layout, target
         nodes = graph.live()
-        self.base = {Value(m.id, i): Value(m.id, i) for m in nodes for i in range(len(m.types))}
-        for m in nodes:
-            if m.op.name == "reshape":
-                self.base[Value(m.id)] = self.base[m.inputs[0]]
-        self.groups = self.ordered([m for m in nodes if m.op.name == "group"])
+        self.base = bases(graph)
+        self.groups = self.ordered([m for m in nodes if m.op.name in ("group", "scan")])
+        self.bodies = {m.id: BodyPlan(m, f"{name}{m.id}", target) for m in self.groups
+                       if m.op.name == "scan"}
         self.place: dict[Value, Ref] = {}
         self.aliased: set[int] = set()
         self.copies: list[tuple[Value, Ref]] = []
@@ -104,9 +167,13 @@ class _Plan:
         for value, _ in self.copies:
             last[value] = len(self.groups)
         arena = self.place_arena(last)
-        launches = [self.launch(step, m) for step, m in enumerate(self.groups)]
-        launches += [self.copy(i, value, ref) for i, (value, ref) in enumerate(self.copies)]
-        return Entry(self.name, tuple(launches), arena)
+        steps: list[Launch | Repeat] = []
+        for step, m in enumerate(self.groups):
+            steps += self.scan(m, arena) if m.id in self.bodies else [self.launch(step, m)]
+        steps += [copy_launch(f"{self.name}_copy{i}", self.graph.type(value), self.place[value], ref,
+                              self.target, self.graph.nodes[value.node].sources)
+                  for i, (value, ref) in enumerate(self.copies)]
+        return Entry(self.name, tuple(steps), arena)
 
     def ordered(self, groups: Sequence[Node]) -> list[Node]:
         """Groups whose results are updates and nothing else come last, when all has been read."""
@@ -160,31 +227,12 @@ class _Plan:
             self.copies.append((value, ref))
 
     def place_arena(self, last: Mapping[Value, int]) -> Size:
-        fixed, sample = _Space(), _Space()
-        taken: dict[Value, tuple[_Space, int, int]] = {}
-        ends: dict[int, list[Value]] = {}
-        for value, step in last.items():
-            ends.setdefault(step, []).append(value)
-        pending: list[tuple[Value, int]] = []
-        for step, m in enumerate(self.groups):
-            for number, type in enumerate(m.types):
-                value = Value(m.id, number)
-                if value in self.place:
-                    continue
-                size = buffer_bytes(type)
-                space, amount = (sample, size.per_sample) if size.per_sample else (fixed, size.fixed)
-                taken[value] = (space, space.take(amount), amount)
-                pending.append((value, taken[value][1]))
-                if value not in last:
-                    ends.setdefault(step, []).append(value)
-            for value in ends.get(step, []):
-                if value in taken:
-                    space, offset, amount = taken[value]
-                    space.give(offset, amount)
-        for value, offset in pending:
-            where = Size(fixed.end, offset) if taken[value][0] is sample else Size(offset)
-            self.place[value] = Ref("arena", offset=where)
-        return Size(fixed.end, sample.end)
+        spaces = allocate(self.groups, set(self.place), last,
+                          {id: body.arena for id, body in self.bodies.items()})
+        self.blocks = spaces.blocks
+        for value, where in spaces.places.items():
+            self.place[value] = Ref("arena", offset=where.resolve(spaces.end.fixed))
+        return spaces.end
 
     # ---- launches
 
@@ -195,17 +243,21 @@ class _Plan:
         buffers += [self.place[Value(m.id, i)] for i in range(len(m.types))]
         return Launch(kernel.function, tuple(buffers), kernel.extent, kernel.work)
 
-    def copy(self, number: int, value: Value, to: Ref) -> Launch:
-        """Move a new value to its variable when everything else is done."""
-        scratch, body = Graph("copies"), Graph("copy")
-        type = self.graph.type(value)
-        read = body.input("0", type)
-        body.outputs["0"] = Value(body.add("stop_gradient", [read]).id)
-        node = scratch.add("group", [scratch.input("0", type)], body=body, n=0, precision="float32")
-        source = self.graph.nodes[value.node]
-        node = replace(node, sources=source.sources)
-        kernel = lower_group(f"{self.name}_copy{number}", node, self.target)
-        return Launch(kernel.function, (self.place[value], to), kernel.extent, kernel.work)
+    def scan(self, m: Node, arena: Size) -> list[Launch | Repeat]:
+        operands = [self.place[self.base[v]] for v in m.inputs]
+        results = [self.place[Value(m.id, i)] for i in range(len(m.types))]
+        return self.bodies[m.id].steps(operands, results, self.blocks[m.id], arena.fixed)
+
+
+def copy_launch(name: str, type: TensorType, source: Ref, to: Ref, target: Target,
+                sources: tuple[Source, ...] = ()) -> Launch:
+    """Move a value from one place to another."""
+    outer, body = Graph("copies"), Graph("copy")
+    body.outputs["0"] = Value(body.add("stop_gradient", [body.input("0", type)]).id)
+    with outer.source(*sources):
+        node = outer.add("group", [outer.input("0", type)], body=body, n=0, precision="float32")
+    kernel = lower_group(name, node, target)
+    return Launch(kernel.function, (source, to), kernel.extent, kernel.work)
 
 
 def _same_element(group: Node, slot: int) -> bool:
@@ -220,3 +272,102 @@ def _same_element(group: Node, slot: int) -> bool:
                 return False
             reached.add(m.id)
     return all(body.type(v).shape == shape for v in body.outputs.values())
+
+
+class BodyPlan:
+    """The plan of a scan's body: what runs at each step, and the memory it needs.
+
+    Elements of sequences and outputs are read and written where the sequences lie, a step further
+    each time. A state has two buffers, which take turns. arena: bytes for states and what lives
+    within a step.
+    """
+
+    def __init__(self, node: Node, name: str, target: Target) -> None:
+        self.node, self.name, self.target = node, name, target
+        self.body: Graph = node.attrs["body"]
+        self.base = bases(self.body)
+        self.groups = [m for m in self.body.live() if m.op.name == "group"]
+        if any(m.op.name == "scan" for m in self.body.live()):
+            raise ValueError(f"layer {node.label!r}: a loop over time inside a step of another "
+                                   "loop over time is not supported")
+        self.k, self.s = node.attrs["states"], node.attrs["states"] + node.attrs["steps"]
+        self.results = [self.base[v] for v in self.body.outputs.values()]
+        last: dict[Value, int] = {}
+        for step, m in enumerate(self.groups):
+            for value in m.inputs:
+                last[self.base[value]] = step
+        self.local = allocate(self.groups, set(self.results), last, {})
+        self.states: list[Where] = []
+        fixed, sample = self.local.end.fixed, self.local.end.per_sample
+        for v in list(self.body.inputs.values())[:self.k]:
+            size = buffer_bytes(self.body.type(v))
+            is_sample = bool(size.per_sample)
+            self.states.append(Where(sample if is_sample else fixed, is_sample))
+            fixed, sample = fixed + 2 * size.fixed, sample + 2 * size.per_sample
+        self.arena = Size(fixed, sample)
+
+    def steps(self, operands: Sequence[Ref], results: Sequence[Ref], block: Size,
+              fixed_end: int) -> list[Launch | Repeat]:
+        """Copies of the initial states, the loop, copies of the final states."""
+        length = self.node.attrs["length"]
+        inputs = list(self.body.inputs.values())
+        place: dict[Value, Ref] = {}
+        for i, v in enumerate(inputs):
+            if i < self.k:
+                place[v] = self.state(i, 0, block, fixed_end)
+            else:
+                place[v] = self.moving(operands[i], v) if i < self.s else operands[i]
+        for i, v in enumerate(self.results):
+            place[v] = (self.state(i, 1, block, fixed_end) if i < self.k
+                        else self.moving(results[i], v))
+        for v, where in self.local.places.items():
+            place[v] = Ref("arena", offset=where.shifted(block).resolve(fixed_end))
+        launches = []
+        for step, m in enumerate(self.groups):
+            kernel = lower_group(f"{self.name}_{step}_{m.attrs['body'].name}", m, self.target)
+            buffers = [place[self.base[v]] for v in m.inputs]
+            buffers += [place[Value(m.id, i)] for i in range(len(m.types))]
+            launches.append(Launch(kernel.function, tuple(buffers), kernel.extent, kernel.work))
+        types = [self.body.type(v) for v in inputs[:self.k]]
+        sources = self.node.sources
+        before = [copy_launch(f"{self.name}_start{i}", t, operands[i],
+                              fixed_ref(self.state(i, 0, block, fixed_end), 0), self.target, sources)
+                  for i, t in enumerate(types)]
+        after = [copy_launch(f"{self.name}_final{i}", t,
+                             fixed_ref(self.state(i, 0, block, fixed_end), length), results[i],
+                             self.target, sources)
+                 for i, t in enumerate(types)]
+        return [*before, Repeat(length, tuple(launches)), *after]
+
+    def state(self, i: int, phase: int, block: Size, fixed_end: int) -> Ref:
+        value = list(self.body.inputs.values())[i]
+        offset = self.states[i].shifted(block).resolve(fixed_end)
+        return Ref("arena", offset=offset, flip=buffer_bytes(self.body.type(value)), phase=phase)
+
+    def moving(self, ref: Ref, value: Value) -> Ref:
+        """An element of a sequence, which lies there without gaps between the steps."""
+        type = self.body.type(value)
+        count, width = numel(type.shape), BYTES[type.dtype]
+        step = (Size(0, count.multiple * width) if isinstance(count, Batch)
+                else Size(count * width))
+        if self.node.attrs["reverse"]:
+            start = ref.offset + step * (self.node.attrs["length"] - 1)
+            return replace(ref, offset=start, step=step * -1)
+        return replace(ref, step=step)
+
+
+def fixed_ref(ref: Ref, t: int) -> Ref:
+    """A state's buffer as it is at step t."""
+    odd = (t + ref.phase) % 2
+    return replace(ref, offset=ref.offset + ref.flip * odd, flip=Size(), phase=0)
+
+
+def bases(graph: Graph) -> dict[Value, Value]:
+    """For each value, the one whose memory it is a view of."""
+    base: dict[Value, Value] = {}
+    for m in graph.live():
+        for i in range(len(m.types)):
+            base[Value(m.id, i)] = Value(m.id, i)
+        if m.op.name == "reshape":
+            base[Value(m.id)] = base[m.inputs[0]]
+    return base

@@ -11,15 +11,23 @@ from collections.abc import Callable
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.rewrite import rebuild, weights_only
+from kcompile.ir.scan import build
+from kcompile.ir.tensor import Tensor
 
 Width = Callable[[Contraction, bool], "int | None"]
 
 
-def choose_algorithms(graph: Graph, panel_width: Width) -> Graph:
-    """See the module. panel_width(maps, B depends on weights alone) -> width of panels or None."""
-    early = weights_only(graph, graph.live())
+def choose_algorithms(graph: Graph, panel_width: Width, fixed: frozenset[int] = frozenset()) -> Graph:
+    """See the module. panel_width(maps, B depends on weights alone) -> width of panels or None.
+
+    In the body of a scan the invariants count as weights (`fixed`: their nodes), and panels of them
+    are made before the loop.
+    """
+    early = weights_only(graph, graph.live()) | fixed
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | None:
+        if node.op.name == "scan":
+            return _in_body(new, node, inputs, panel_width)
         if node.op.kind != "contraction" or node.op.name == "contract":
             return None
         assert node.op.contraction is not None
@@ -33,3 +41,13 @@ def choose_algorithms(graph: Graph, panel_width: Width) -> Graph:
         return [Value(new.add("contract", operands, spec=spec, panels=width, n=0).id)]
 
     return rebuild(graph, rule)
+
+
+def _in_body(new: Graph, node: Node, inputs: tuple[Value, ...], panel_width: Width) -> list[Value]:
+    attrs, operands = node.attrs, [Tensor(new, v) for v in inputs]
+    k, s = attrs["states"], attrs["states"] + attrs["steps"]
+    fixed = frozenset(v.node for v in list(attrs["body"].inputs.values())[s:])
+    body = choose_algorithms(attrs["body"], panel_width, fixed)
+    finals, outs = build(new, body, operands[:k], operands[k:s], operands[s:], attrs["length"],
+                         attrs["reverse"])
+    return [x.value for x in (*finals, *outs)]

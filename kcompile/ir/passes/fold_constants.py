@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kcompile.ir.graph import Graph, Literal, Node, Value
-from kcompile.ir.passes.rewrite import rebuild
+from kcompile.ir.passes.rewrite import in_bodies, rebuild
 from kcompile.ir.types import Batch
 
 LARGEST = 65536  # elements; a larger result is cheaper to compute than to carry
@@ -26,4 +26,4 @@ def fold_constants(graph: Graph) -> Graph:
         literal = Literal.of(np.asarray(result, node.types[0].dtype))
         return [Value(new.add("constant", value=literal).id)]
 
-    return rebuild(graph, rule)
+    return rebuild(in_bodies(fold_constants)(graph), rule)

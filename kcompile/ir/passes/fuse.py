@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import copy, rebuild
+from kcompile.ir.passes.rewrite import copy, in_bodies, rebuild
 from kcompile.ir.types import Shape, numel
 
 _FREE = ("broadcast_to", "iota", "extent", "cast")
@@ -25,7 +25,7 @@ _FREE = ("broadcast_to", "iota", "extent", "cast")
 
 def fuse(graph: Graph) -> Graph:
     """See the module. In the result every node that computes is a `group`."""
-    return _Fusion(_materialise(graph)).run()
+    return _Fusion(_materialise(in_bodies(fuse)(graph))).run()
 
 
 def is_column(shape: Shape, columns: Shape) -> bool:
@@ -72,6 +72,10 @@ class _Fusion:
 
     def is_view(self, node: Node) -> bool:
         return node.op.name == "reshape"
+
+    def is_loop(self, node: Node) -> bool:
+        """A scan: its operands are in memory, its body is fused by itself."""
+        return node.op.name == "scan"
 
     def is_free(self, node: Node) -> bool:
         return (node.op.name in _FREE or self.is_scalar_constant(node)
@@ -163,10 +167,10 @@ class _Fusion:
         return list(found.values())
 
     def is_needed(self, node: Node) -> bool:
-        """Whether something outside groups wants it in memory: a result or a view."""
-        values = [Value(node.id, i) for i in range(len(node.types))]
-        return any(v in self.results or any(self.is_view(u) for u, _ in self.users.get(v, []))
-                   for v in values)
+        """Whether something outside groups wants it in memory: a result, a view or a scan."""
+        return any(v in self.results or any(
+            self.is_view(user) or self.is_loop(user) for user, _ in self.users.get(v, []))
+            for v in self.values(node))
 
     def root(self, group: _Group) -> Node:
         return self.graph.nodes[group.place]
@@ -198,7 +202,8 @@ class _Fusion:
 
     def place(self, node: Node) -> None:
         """Decide on one node, all of whose users are decided."""
-        if node.id in self.group_of or self.is_source(node) or self.is_view(node):
+        if node.id in self.group_of or self.is_source(node) or self.is_view(node) or (
+                self.is_loop(node)):
             return
         groups = self.consumers(node)
         needed = self.is_needed(node)
@@ -255,7 +260,7 @@ class _Fusion:
 
     def reads_memory(self, user: Node, value: Value) -> bool:
         """Whether a use outside the group happens at all (a repeated node may have no other)."""
-        if user.id in self.group_of or self.is_view(user):
+        if user.id in self.group_of or self.is_view(user) or self.is_loop(user):
             return True
         return any(user.id in g.repeats for g in self.groups)
 
@@ -266,7 +271,8 @@ class _Fusion:
         for node in sorted(self.nodes, key=lambda node: not self.is_source(node)):
             if node.id in at:
                 self.build_group(new, at[node.id], table)
-            elif (self.is_source(node) and not self.is_scalar_constant(node)) or self.is_view(node):
+            elif self.is_loop(node) or self.is_view(node) or (
+                    self.is_source(node) and not self.is_scalar_constant(node)):
                 with new.source(*node.sources):
                     made = copy(new, node, [self.external(new, v, table) for v in node.inputs])
                 table.update(zip(self.values(node), made))

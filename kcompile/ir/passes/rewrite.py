@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch
 
 Rule = Callable[[Graph, Node, tuple[Value, ...]], "Sequence[Value] | Tensor | None"]
 
@@ -40,6 +41,22 @@ def rebuild(graph: Graph, rule: Rule) -> Graph:
     return new
 
 
+def in_bodies(rewrite: Callable[[Graph], Graph]) -> Callable[[Graph], Graph]:
+    """The pass that does `rewrite` to the body of every scan."""
+
+    def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        if node.op.name != "scan":
+            return None
+        made = new.add("scan", inputs, **{**node.attrs, "body": rewrite(node.attrs["body"])})
+        return [Value(made.id, i) for i in range(len(made.types))]
+
+    return lambda graph: rebuild(graph, rule) if has_scans(graph) else graph
+
+
+def has_scans(graph: Graph) -> bool:
+    return any(node.op.name == "scan" for node in graph.nodes.values())
+
+
 def literal(graph: Graph, value: Value) -> float | None:
     """The number that a scalar constant holds, else None."""
     node = graph.nodes[value.node]
@@ -50,9 +67,11 @@ def literal(graph: Graph, value: Value) -> float | None:
 
 
 def weights_only(graph: Graph, nodes: Iterable[Node]) -> set[int]:
-    """The nodes that depend on variables and constants alone, and not on chance."""
+    """The nodes that depend on variables and constants alone, not on chance nor on the batch."""
     early: set[int] = set()
     for node in nodes:
+        if any(isinstance(d, Batch) for t in node.types for d in t.shape):
+            continue
         if node.op.name in ("variable", "constant") or (
                 node.inputs and node.op.kind != "random"
                 and all(v.node in early for v in node.inputs)):

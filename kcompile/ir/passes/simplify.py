@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import copy, literal, rebuild
+from kcompile.ir.passes.rewrite import copy, in_bodies, literal, rebuild
 from kcompile.ir.types import broadcast_shapes
 
 # x op c == x for these constants on the right, and on the left where it commutes
@@ -28,7 +28,7 @@ def simplify(graph: Graph) -> Graph:
             known[key] = copy(new, node, inputs)
         return known[key]
 
-    return rebuild(graph, rule)
+    return rebuild(in_bodies(simplify)(graph), rule)
 
 
 def _unbroadcast(new: Graph, node: Node, inputs: tuple[Value, ...], slot: int) -> Value:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import rebuild
+from kcompile.ir.passes.rewrite import in_bodies, rebuild
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, Shape
 
@@ -39,14 +39,14 @@ def sink_layouts(graph: Graph) -> Graph:
             return ops.transpose(result, axes)
         return ops.reshape(result, node.types[0].shape)
 
-    return rebuild(graph, rule)
+    return rebuild(in_bodies(sink_layouts)(graph), rule)
 
 
 def _move(new: Graph, x: Tensor) -> tuple[str, Shape, tuple[int, ...]] | None:
     producer = new.nodes[x.value.node]
     if producer.op.name == "transpose":
         return ("transpose", (), producer.attrs["axes"])
-    if producer.op.name == "reshape" and len(new.type(producer.inputs[0]).shape) > 0:
+    if producer.op.name == "reshape" and x.rank and new.type(producer.inputs[0]).rank:
         before = new.type(producer.inputs[0]).shape
         return ("reshape", before, ()) if before[-1] == x.shape[-1] else None
     return None
