@@ -29,6 +29,7 @@ _KERNEL = "ptr %buffers, i64 %n, i64 %begin, i64 %end, ptr %scratch"
 _ENTRY = ("i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared, ptr %constants, "
           "ptr %arena, ptr %pool")
 _ARRAYS = {"input": "%inputs", "output": "%outputs", "variable": "%variables"}
+_BASES = ("%inputs", "%outputs", "%variables", "%prepared", "%constants", "%arena")
 _BLOCKS = {"prepared": "%prepared", "constant": "%constants", "arena": "%arena"}
 PARALLEL = ("parallel", "span")
 
@@ -104,7 +105,7 @@ def _unaligned(program: Program) -> dict[int, set[int]]:
             odd = {i for i, (ref, buffer) in enumerate(zip(launch.buffers, launch.kernel.buffers))
                    if ref.region in ("input", "output") or any(
                        size.fixed % buffer.align or size.per_sample % buffer.align
-                       for size in (ref.offset, ref.step, ref.flip))}
+                       for size in (ref.offset, ref.step, ref.flip, Size(ref.row)))}
             found.setdefault(id(launch.kernel), set()).update(odd)
     return found
 
@@ -331,17 +332,40 @@ def _entry(entry: Entry, names: dict[int, str], prefix: str, target: Target) -> 
     code = _Launches(target)
     stride = entry_scratch(entry)
     scratch = code.at("%arena", _round_size(code, entry.arena)) if stride else "%arena"
-    most = max((len(launch.buffers) for launch in entry.launches), default=0)
-    for step in entry.steps:
-        if isinstance(step, Repeat):
+    most = max((len(launch.buffers) for launch in entry.launches), default=1)
+    functions = []
+    for number, step in enumerate(entry.steps):
+        if isinstance(step, Launch):
+            code.launch(step, names[id(step.kernel)], scratch, stride)
+        elif step.by_rows:
+            name = f"{prefix}{entry.name}_rows{number}"
+            functions.append(_rows(step, name, names, most, target))
+            code.share_rows(step, name, scratch, stride)
+        else:
             with code.repeat(step.count):
                 for launch in step.launches:
-                    code.launch(launch, f'@"{names[id(launch.kernel)]}"', scratch, stride)
-        else:
-            code.launch(step, f'@"{names[id(step.kernel)]}"', scratch, stride)
-    return "\n".join([f'define i32 @"{prefix}{entry.name}"({_ENTRY}) #0 {{',
-                      f"  %buffers = alloca [{max(most, 1)} x ptr], align 8", *code.first,
+                    code.launch(launch, names[id(launch.kernel)], scratch, stride)
+    return "\n".join([*functions, f'define i32 @"{prefix}{entry.name}"({_ENTRY}) #0 {{',
+                      f"  %buffers = alloca [{most} x ptr], align 8",
+                      f"  %context = alloca [{len(_BASES)} x ptr], align 8", *code.first,
                       "  br label %run", "run:", *code.lines, "  ret i32 0", "}"])
+
+
+def _rows(step: Repeat, name: str, names: dict[int, str], most: int, target: Target) -> str:
+    """A kernel that runs all rounds of a repeat on the samples [begin, end)."""
+    code = _Launches(target, rows="%rows")
+    with code.repeat(step.count):
+        for launch in step.launches:
+            code.launch(launch, names[id(launch.kernel)], "%scratch", 0, whole=True)
+    bases = []
+    for number, base in enumerate(_BASES):
+        bases += [f"  {base}.at = getelementptr ptr, ptr %context, i64 {number}",
+                  f"  {base} = load ptr, ptr {base}.at, align {code.word}"]
+    return "\n".join([
+        f'define internal void @"{name}"(ptr %context, i64 %n, i64 %begin, i64 %end, '
+        "ptr %scratch) #0 {", f"  %buffers = alloca [{most} x ptr], align 8",
+        "  %rows = sub i64 %end, %begin", *bases, *code.first, "  br label %run", "run:",
+        *code.lines, "  ret void", "}"])
 
 
 def _round_size(code: _Launches, size: Size) -> str:
@@ -352,10 +376,14 @@ def _round_size(code: _Launches, size: Size) -> str:
 
 
 class _Launches:
-    """The code of an entry: `first` computes pointers and sizes once, `lines` uses them."""
+    """The code of an entry: `first` computes pointers and sizes once, `lines` uses them.
 
-    def __init__(self, target: Target) -> None:
+    rows: the samples of this call: all, "%n", or "%rows" of them from "%begin".
+    """
+
+    def __init__(self, target: Target, rows: str = "%n") -> None:
         self.word = target.pointer_bytes
+        self.rows = rows  # the samples that kernels are called for
         self.first: list[str] = []
         self.lines: list[str] = []
         self.known: dict[str, str] = {}
@@ -385,10 +413,11 @@ class _Launches:
             self.first.append(f"  {name} = {text}")
         return name
 
-    def size(self, size: Size) -> str:
+    def size(self, size: Size, samples: str = "%n") -> str:
         if not size.per_sample:
             return str(size.fixed)
-        text = "%n" if size.per_sample == 1 else self.op(f"mul i64 %n, {size.per_sample}")
+        text = (samples if size.per_sample == 1
+                else self.op(f"mul i64 {samples}, {size.per_sample}"))
         return self.op(f"add i64 {text}, {size.fixed}") if size.fixed else text
 
     def at(self, pointer: str, offset: str) -> str:
@@ -403,8 +432,10 @@ class _Launches:
         return self.at(self.op(f"load ptr, ptr {slot}, align {self.word}"), self.size(ref.offset))
 
     def moved(self, ref: Ref) -> str:
-        """The pointer at this iteration."""
+        """The pointer at this iteration, for these rows."""
         pointer = self.pointer(ref)
+        if ref.row and self.rows != "%n":
+            pointer = self.at(pointer, self.op(f"mul i64 %begin, {ref.row}"))
         for factor, size in ((self.time, ref.step), ("odd", ref.flip)):
             if size == Size():
                 continue
@@ -427,22 +458,37 @@ class _Launches:
             slot = self.op(f"getelementptr ptr, ptr %buffers, i64 {i}")
             self.lines.append(f"  store ptr {self.moved(ref)}, ptr {slot}, align {self.word}")
 
-    def launch(self, launch: Launch, kernel: str, scratch: str, stride: int) -> None:
-        """Call a kernel: in parts on the pool when there is work for two threads, else whole."""
+    def grain(self, work: Size) -> str:
+        """Iterations of so many cycles that are worth a thread."""
+        if not work.per_sample:
+            return str(-(-THREAD_CYCLES // max(work.fixed, 1)))
+        cycles = self.op(f"or i64 {self.size(work)}, 1")
+        share = self.op(f"udiv i64 {THREAD_CYCLES}, {cycles}")
+        return self.op(f"add i64 {share}, 1")
+
+    def share_rows(self, step: Repeat, name: str, scratch: str, stride: int) -> None:
+        """Run a repeat by rows, on the pool."""
+        for number, base in enumerate(_BASES):
+            slot = self.op(f"getelementptr ptr, ptr %context, i64 {number}")
+            self.lines.append(f"  store ptr {base}, ptr {slot}, align {self.word}")
+        self.lines.append(
+            f'  call void @kc_parallel(ptr %pool, ptr @"{name}", ptr %context, i64 %n, i64 %n, '
+            f"i64 {self.grain(step.work)}, ptr {scratch}, i64 {stride})")
+
+    def launch(self, launch: Launch, name: str, scratch: str, stride: int,
+               whole: bool = False) -> None:
+        """Call a kernel: in parts on the pool when there is work for two threads and not `whole`."""
         self.fill(launch)
+        kernel = f'@"{name}"'
         number = next(self.labels)
-        extent, work = self.size(launch.extent), launch.work
-        grain = str(-(-THREAD_CYCLES // max(work.fixed, 1)))
-        if work.per_sample:
-            cycles = self.op(f"or i64 {self.size(work)}, 1")
-            share = self.op(f"udiv i64 {THREAD_CYCLES}, {cycles}")
-            grain = self.op(f"add i64 {share}, 1")
+        extent, work = self.size(launch.extent, self.rows), launch.work
+        grain = self.grain(work)
         fixed = not launch.extent.per_sample and not work.per_sample
-        whole = (f"  call void {kernel}(ptr %buffers, i64 %n, i64 0, i64 {extent}, "
+        alone = (f"  call void {kernel}(ptr %buffers, i64 {self.rows}, i64 0, i64 {extent}, "
                  f"ptr {scratch})")
         is_parallel = any(isinstance(s, For) and s.kind in PARALLEL for s in launch.kernel.body)
-        if not is_parallel or (fixed and launch.extent.fixed < 2 * int(grain)):
-            self.lines.append(whole)
+        if whole or not is_parallel or (fixed and launch.extent.fixed < 2 * int(grain)):
+            self.lines.append(alone)
             return
         pool = self.op("icmp ne ptr %pool, null")
         twice = self.op(f"shl i64 {grain}, 1")
@@ -452,6 +498,6 @@ class _Launches:
             f"  br i1 {many}, label %pool{number}, label %one{number}", f"pool{number}:",
             f"  call void @kc_parallel(ptr %pool, ptr {kernel}, ptr %buffers, i64 %n, "
             f"i64 {extent}, i64 {grain}, ptr {scratch}, i64 {stride})",
-            f"  br label %end{number}", f"one{number}:", whole,
+            f"  br label %end{number}", f"one{number}:", alone,
             f"  br label %end{number}", f"end{number}:"]
 

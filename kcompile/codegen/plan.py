@@ -325,8 +325,8 @@ class BodyPlan:
         launches = []
         for step, m in enumerate(self.groups):
             kernel = lower_group(f"{self.name}_{step}_{m.attrs['body'].name}", m, self.target)
-            buffers = [place[self.base[v]] for v in m.inputs]
-            buffers += [place[Value(m.id, i)] for i in range(len(m.types))]
+            values = [*m.inputs, *(Value(m.id, i) for i in range(len(m.types)))]
+            buffers = [replace(place[self.base[v]], row=row_bytes(self.body.type(v))) for v in values]
             launches.append(Launch(kernel.function, tuple(buffers), kernel.extent, kernel.work))
         types = [self.body.type(v) for v in inputs[:self.k]]
         sources = self.node.sources
@@ -337,7 +337,8 @@ class BodyPlan:
                              fixed_ref(self.state(i, 0, block, fixed_end), length), results[i],
                              self.target, sources)
                  for i, t in enumerate(types)]
-        return [*before, Repeat(length, tuple(launches)), *after]
+        by_rows = all(is_rowwise(m) for m in self.groups)
+        return [*before, Repeat(length, tuple(launches), by_rows), *after]
 
     def state(self, i: int, phase: int, block: Size, fixed_end: int) -> Ref:
         value = list(self.body.inputs.values())[i]
@@ -354,6 +355,30 @@ class BodyPlan:
             start = ref.offset + step * (self.node.attrs["length"] - 1)
             return replace(ref, offset=start, step=step * -1)
         return replace(ref, step=step)
+
+
+def row_bytes(type: TensorType) -> int:
+    """Bytes of one sample of a value whose first axis is the batch, else 0."""
+    count = numel(type.shape)
+    return count.multiple * BYTES[type.dtype] if isinstance(count, Batch) else 0
+
+
+def is_rowwise(group: Node) -> bool:
+    """Whether each sample of a group's results depends on the same sample of its operands only, in
+    the same place: then any range of samples can be computed by itself."""
+    body: Graph = group.attrs["body"]
+    for m in body.nodes.values():
+        batched = [bool(t.shape) and isinstance(t.shape[0], Batch) for t in m.types]
+        anywhere = [any(isinstance(d, Batch) for d in t.shape) for t in m.types]
+        if m.op.kind == "random" or m.op.name in ("extent", "iota") or batched != anywhere:
+            return False
+        inputs = [body.type(v) for v in m.inputs]
+        was = [any(isinstance(d, Batch) for d in t.shape) for t in inputs]
+        if any(was) and not batched[0]:
+            return False  # a sum over samples
+        if batched[0] and any(w and t.shape[0] != m.types[0].shape[0] for w, t in zip(was, inputs)):
+            return False
+    return True
 
 
 def fixed_ref(ref: Ref, t: int) -> Ref:

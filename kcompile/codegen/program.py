@@ -49,7 +49,7 @@ class Ref:
     offset in bytes into prepared, constants or the arena.
 
     Inside a `Repeat`, at iteration t: `step` bytes further with each t, and `flip` bytes further when
-    t + phase is odd (two buffers that take turns).
+    t + phase is odd (two buffers that take turns). row: bytes of one sample, for a repeat by rows.
     """
 
     region: Region
@@ -58,6 +58,7 @@ class Ref:
     step: Size = Size()
     flip: Size = Size()
     phase: int = 0
+    row: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,25 @@ class Launch:
 
 @dataclass(frozen=True)
 class Repeat:
-    """Launches that run `count` times, one round after the other: a scan. Not nested."""
+    """Launches that run `count` times, one round after the other: a scan. Not nested.
+
+    by_rows: samples do not meet, so threads share the samples and each runs all rounds on its own;
+    else threads share each launch.
+    """
 
     count: int
     launches: tuple[Launch, ...]
+    by_rows: bool = False
+
+    @property
+    def work(self) -> Size:
+        """Cycles for one sample."""
+        total = 0
+        for launch in self.launches:
+            extent, work = launch.extent, launch.work
+            total += extent.per_sample * (work.fixed + work.per_sample)
+            total += extent.fixed * work.per_sample
+        return Size(max(total * self.count, 1))
 
 
 @dataclass(frozen=True)

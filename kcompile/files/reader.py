@@ -8,6 +8,7 @@ references, YAML tags) or blow it up (sizes, depth, aliases) is refused before i
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -15,7 +16,8 @@ import re
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -299,15 +301,9 @@ def _archive(path: PathLike) -> Iterator[zipfile.ZipFile]:
             yield archive
     except KcompileError:
         raise
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError,
-            ValueError, OSError, OverflowError, MemoryError, KeyError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError,
+            RuntimeError, ValueError, OSError, OverflowError, MemoryError, KeyError) as error:
         raise _damaged(path, error) from error
-    except Exception as error:
-        if type(error).__module__ == "zlib":
-            raise _damaged(path, error) from error
-        raise
 
 
 def _members(archive: zipfile.ZipFile, path: PathLike, limit: int) -> dict[str, zipfile.ZipInfo]:
@@ -402,8 +398,6 @@ def read_arrays(path: PathLike) -> list[np.ndarray]:
 def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: PathLike) -> np.ndarray:
     data = bytearray()
     _stream(archive, member, path, MAX_ARRAYS, data.extend)
-    import io
-
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     header = {(1, 0): np.lib.format.read_array_header_1_0,
@@ -637,8 +631,3 @@ def is_archive_of_arrays(path: PathLike) -> bool:
     with _archive(path) as archive:
         return all(name.endswith(".npy") for name in archive.namelist())
 
-
-__all__: Sequence[str] = (
-    "Hdf5", "KerasArchive", "Stored", "check_kind", "is_archive_of_arrays", "kind_of", "open_hdf5",
-    "open_keras", "parse_json", "parse_yaml", "read_arrays", "read_json", "read_text", "read_yaml")
-_: Mapping[str, Any] = {}

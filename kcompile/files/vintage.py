@@ -1,0 +1,253 @@
+"""Which Keras wrote a model, and the configurations of Keras 0.3 and 1 in the words of Keras 2.
+
+Enters: parsed configurations, as they stand in files. Leaves: the same as `{"class_name", "config"}`
+trees with Keras 2's classes and arguments. Layers of Keras 1 are translated by the table `KERAS1`: a new
+class takes a line there. Whether a layer or argument is supported is not decided here (`configs` does).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kcompile_runtime.errors import ModelError, describe
+
+Config = dict[str, Any]
+BACKENDS = ("tensorflow", "theano")
+MAX_LAYERS = 10_000
+
+
+@dataclass(frozen=True)
+class Vintage:
+    """version: of Keras, such as (1, 2, 2). tf: tf.keras wrote it. backend: that it computed with,
+    None where nobody knows."""
+
+    version: tuple[int, ...]
+    tf: bool = False
+    backend: str | None = None
+
+    @property
+    def semantics(self) -> str:
+        """Whose behaviour the front end gives it: tf.keras trains as Keras 3 does."""
+        return "keras3" if self.version >= (3,) or self.tf else "keras2"
+
+    @property
+    def old_activations(self) -> bool:
+        """hard_sigmoid is clip(0.2 x + 0.5)."""
+        return self.version < (3,)
+
+    @property
+    def keras1(self) -> bool:
+        return self.version < (2,)
+
+
+def parse_version(text: str) -> tuple[tuple[int, ...], bool]:
+    """"2.2.4-tf" -> ((2, 2, 4), True). From 2.4 on Keras is tf.keras."""
+    numbers = tuple(int(n) for n in re.findall(r"\d{1,6}", text.partition("-")[0])[:3])
+    if not numbers:
+        raise ModelError(describe("keras_version", "a version such as 2.3.1", repr(text)))
+    return numbers, "-tf" in text or (2, 4) <= numbers < (3,)
+
+
+def vintage_of(entry: Mapping[str, Any], version: str | None, backend: str | None) -> Vintage:
+    """The vintage of a model's configuration. version, backend: as a file says beside it."""
+    version = version if version is not None else _text(entry, "keras_version")
+    backend = backend if backend is not None else _text(entry, "backend")
+    if version is not None:
+        numbers, tf = parse_version(version)
+        return Vintage(numbers, tf, backend)
+    if backend == "kcompile":
+        return Vintage((2, 3), False, backend)
+    if "module" in entry:  # Keras 3 writes where its classes are, and no version
+        return Vintage((3,), False, backend)
+    return Vintage((1,) if _is_old(entry) else (2,), False, backend)
+
+
+def _text(entry: Mapping[str, Any], key: str) -> str | None:
+    value = entry.get(key)
+    return value if isinstance(value, str) else None
+
+
+def _is_old(entry: Mapping[str, Any]) -> bool:
+    """Whether a configuration without a version speaks Keras 1 (or 0.3)."""
+    config = entry.get("config")
+    layers = entry.get("layers", config.get("layers") if isinstance(config, Mapping) else config)
+    if not isinstance(layers, list):
+        return False
+    signs = {"dim_ordering", "output_dim", "nb_filter", "border_mode", "input_dtype", "W_regularizer",
+             "init", "p", "inner_init"}
+    for layer in layers:
+        if isinstance(layer, Mapping):
+            inner = layer.get("config")
+            if signs & set(inner if isinstance(inner, Mapping) else layer):
+                return True
+    return isinstance(config, list) or "layers" in entry
+
+
+# ---------------------------------------------------------------- Keras 1 -> 2
+
+# The names of arguments; None: it says nothing that matters.
+NAMES: dict[str, str | None] = {
+    "init": "kernel_initializer", "inner_init": "recurrent_initializer",
+    "inner_activation": "recurrent_activation", "W_regularizer": "kernel_regularizer",
+    "U_regularizer": "recurrent_regularizer", "b_regularizer": "bias_regularizer",
+    "W_constraint": "kernel_constraint", "U_constraint": "recurrent_constraint",
+    "b_constraint": "bias_constraint", "bias": "use_bias", "border_mode": "padding",
+    "subsample": "strides", "dim_ordering": "data_format", "input_dtype": "dtype",
+    "nb_filter": "filters", "output_dim": "units", "dropout_W": "dropout",
+    "dropout_U": "recurrent_dropout", "atrous_rate": "dilation_rate", "input_dim": None,
+    "input_length": None, "consume_less": None, "cache_enabled": None, "custom_name": None}
+_ORDERINGS = {"th": "channels_first", "tf": "channels_last"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a class of Keras 1 is written in Keras 2.
+
+    name: the class, None: the same. names: arguments named otherwise than `NAMES` has it. change:
+    called with the new configuration, for what is more than a name.
+    """
+
+    name: str | None = None
+    names: Mapping[str, str | None] | None = None
+    change: Callable[[Config], None] | None = None
+
+
+def _join(target: str, *sources: str) -> Callable[[Config], None]:
+    """Sizes given one by one, as one argument."""
+    def change(config: Config) -> None:
+        config[target] = [config.pop(source, None) for source in sources]
+    return change
+
+
+def _mode_zero(config: Config) -> None:
+    """BatchNormalization has three modes; 0 is what Keras 2 has. Others stay, to be refused."""
+    if config.get("mode") == 0:
+        del config["mode"]
+
+
+def _forget_bias(config: Config) -> None:
+    config["unit_forget_bias"] = config.pop("forget_bias_init", "one") == "one"
+
+
+def _embedding(config: Config) -> None:
+    if config.get("dropout") == 0:
+        del config["dropout"]
+
+
+_EMBEDDING = {"init": "embeddings_initializer", "W_regularizer": "embeddings_regularizer",
+              "W_constraint": "embeddings_constraint", "output_dim": "output_dim",
+              "input_dim": "input_dim", "input_length": "input_length", "dropout_W": "dropout",
+              "dropout": "dropout"}
+_LENGTHS: dict[str, str | None] = {"pool_length": "pool_size", "stride": "strides"}
+_CONV1D: dict[str, str | None] = {"filter_length": "kernel_size", "subsample_length": "strides"}
+
+# Classes of Keras 1 whose name or arguments differ by more than NAMES.
+KERAS1: dict[str, Rule] = {
+    "AtrousConvolution1D": Rule("Conv1D", _CONV1D),
+    "AtrousConvolution2D": Rule("Conv2D", None, _join("kernel_size", "nb_row", "nb_col")),
+    "AveragePooling1D": Rule(None, _LENGTHS),
+    "BatchNormalization": Rule(None, {"beta_init": "beta_initializer", "gamma_init":
+                                      "gamma_initializer"}, _mode_zero),
+    "Convolution1D": Rule("Conv1D", _CONV1D),
+    "Convolution2D": Rule("Conv2D", None, _join("kernel_size", "nb_row", "nb_col")),
+    "Convolution3D": Rule("Conv3D", None, _join("kernel_size", "kernel_dim1", "kernel_dim2",
+                                                "kernel_dim3")),
+    "Deconvolution2D": Rule("Conv2DTranspose", {"output_shape": None},
+                            _join("kernel_size", "nb_row", "nb_col")),
+    "Dropout": Rule(None, {"p": "rate"}),
+    "Embedding": Rule(None, _EMBEDDING, _embedding),
+    "GaussianDropout": Rule(None, {"p": "rate"}),
+    "GaussianNoise": Rule(None, {"sigma": "stddev"}),
+    "LSTM": Rule(None, None, _forget_bias),
+    "MaxPooling1D": Rule(None, _LENGTHS),
+    "PReLU": Rule(None, {"init": "alpha_initializer"}),
+    "SeparableConvolution2D": Rule("SeparableConv2D", None,
+                                   _join("kernel_size", "nb_row", "nb_col")),
+    "SpatialDropout1D": Rule(None, {"p": "rate"}),
+    "SpatialDropout2D": Rule(None, {"p": "rate"}),
+    "SpatialDropout3D": Rule(None, {"p": "rate"}),
+    "TimeDistributedDense": Rule("Dense"),
+    "UpSampling1D": Rule(None, {"length": "size"}),
+}
+# mode of a Merge -> class
+MERGES = {"sum": "Add", "mul": "Multiply", "concat": "Concatenate", "ave": "Average", "max": "Maximum",
+          "dot": "Dot", "cos": "Dot"}
+
+
+def upgrade(entry: Mapping[str, Any]) -> Config:
+    """The configuration of a model or layer of Keras 0.3 or 1 in the words of Keras 2."""
+    if "class_name" not in entry:
+        return _upgrade_03(entry)
+    kind, config = entry["class_name"], entry.get("config")
+    made = {key: value for key, value in entry.items() if key not in ("class_name", "config")}
+    if kind in ("Sequential", "Model"):
+        layers = config if isinstance(config, list) else config.get("layers", [])
+        rest = {} if isinstance(config, list) else dict(config)
+        return {**made, "class_name": kind,
+                "config": {**rest, "layers": [upgrade(layer) for layer in layers]}}
+    return {**made, **upgrade_layer(kind, config)}
+
+
+def upgrade_layer(kind: str, config: Mapping[str, Any]) -> Config:
+    """The configuration of one layer, with those inside it (wrappers)."""
+    if kind == "Merge":
+        return _upgrade_merge(config)
+    rule = KERAS1.get(kind, Rule())
+    names = {**NAMES, **(rule.names or {})}
+    made: Config = {}
+    for key, value in config.items():
+        new = names.get(key, key)
+        if new is not None:
+            made[new] = _value(new, value)
+    if rule.change is not None:
+        rule.change(made)
+    if isinstance(made.get("layer"), Mapping):
+        made["layer"] = upgrade(made["layer"])
+    return {"class_name": rule.name or kind, "config": made}
+
+
+def _value(key: str, value: Any) -> Any:
+    if key == "data_format":
+        return _ORDERINGS.get(value, value) if isinstance(value, str) else value
+    if key.endswith("_regularizer") and isinstance(value, Mapping):
+        return {"class_name": "L1L2" if value.get("name") in (
+            "WeightRegularizer", "ActivityRegularizer", "L1L2Regularizer") else value.get("name"),
+            "config": {k: v for k, v in value.items() if k != "name"}}
+    if key.endswith("_constraint") and isinstance(value, Mapping):
+        return {"class_name": value.get("name"), "config": {
+            "max_value" if k == "m" else k: v for k, v in value.items() if k != "name"}}
+    return value
+
+
+def _upgrade_merge(config: Mapping[str, Any]) -> Config:
+    """A Merge called on tensors. One that holds its branches itself keeps them, to be refused."""
+    mode = config.get("mode")
+    kind = MERGES.get(mode, "Merge") if isinstance(mode, str) else "Merge"
+    made = {key: config[key] for key in ("name", "trainable") if key in config}
+    if kind == "Merge" or config.get("layers"):
+        return {"class_name": "Merge", "config": {**made, "mode": mode}}
+    if kind == "Concatenate":
+        made["axis"] = config.get("concat_axis", -1)
+    if kind == "Dot":
+        made.update(axes=config.get("dot_axes", -1), normalize=mode == "cos")
+    return {"class_name": kind, "config": made}
+
+
+def _upgrade_03(entry: Mapping[str, Any]) -> Config:
+    """A Sequential of Keras 0.3: layers without names of their own, their class called "name"."""
+    counts: dict[str, int] = {}
+    layers = []
+    for layer in entry.get("layers", ()):
+        kind = layer.get("name")
+        if not isinstance(kind, str):
+            raise ModelError(describe("a layer of Keras 0.3", "the name of its class", repr(kind)))
+        config = {key: value for key, value in layer.items() if key != "name"}
+        if isinstance(config.get("input_shape"), list):
+            config["batch_input_shape"] = [None, *config.pop("input_shape")]
+        counts[kind] = counts.get(kind, 0) + 1
+        config["name"] = f"{kind.lower()}_{counts[kind]}"
+        layers.append(upgrade_layer(kind, config))
+    return {"class_name": str(entry.get("name", "Sequential")), "config": {"layers": layers}}

@@ -1,0 +1,152 @@
+"""Run an exported model where it belongs: here, on an emulated aarch64, or in Node.
+
+`run` gives the outputs; it skips the test where the machine lacks what the target needs (an emulator
+and a C library for the processor, Node).
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kcompile_runtime import ArtifactError, artifact, load
+from kcompile_runtime.elf import read_section
+
+ROOT = Path(__file__).parent.parent.parent
+DRIVER = ROOT / "tests" / "codegen" / "driver.c"
+X86 = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
+TARGETS = (*X86, "aarch64", "wasm32")
+
+
+def suffix(target: str) -> str:
+    return ".wasm" if target == "wasm32" else ".so"
+
+
+def metadata(path: Path) -> dict:
+    """What a file says about itself, for whatever machine it is."""
+    data = path.read_bytes()
+    if data.startswith(b"\0asm"):
+        return json.loads(re.search(rb'{"abi".*}', data)[0])
+    return json.loads(read_section(memoryview(data), ".kcompile").data)
+
+
+def run(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:
+    """The outputs for n samples, after the file's self-test."""
+    about = metadata(path)
+    if about["triple"].startswith("wasm32"):
+        return _in_node(path, n, inputs, about)
+    if not about["triple"].startswith(platform.machine()):
+        return _emulated(path, n, inputs, about, threads)
+    try:
+        model = load(path, threads)
+    except ArtifactError as error:
+        pytest.skip(str(error))
+    model.selftest()
+    result = model.predict_on_batch(list(inputs))
+    return result if isinstance(result, list) else [result]
+
+
+def _arrays(about: dict, n: int, read) -> list[np.ndarray]:
+    """The outputs, where `read(i, dtype)` gives the numbers of one."""
+    def size(d):
+        return d if isinstance(d, int) else n * int(d.removesuffix("n") or 1)
+
+    return [read(i, spec["dtype"]).reshape([size(d) for d in spec["shape"]])
+            for i, spec in enumerate(about["outputs"])]
+
+
+def _emulated(path, n, inputs, about, threads):
+    emulator = [shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static"), "-L", sysroot()]
+    if emulator[0] is None:
+        pytest.skip("needs qemu-aarch64")
+    with tempfile.TemporaryDirectory() as folder:
+        sources = [f"{folder}/x{i}" for i in range(len(inputs))]
+        results = [f"{folder}/y{i}" for i in range(len(about["outputs"]))]
+        for source, array in zip(sources, inputs):
+            np.ascontiguousarray(array).tofile(source)
+        done = subprocess.run([*emulator, driver("aarch64-linux-gnu.2.28"), path, about["name"], str(n),
+                               str(threads), *sources, *results], capture_output=True, timeout=300)
+        assert done.returncode == 0, (done.returncode, done.stderr)
+        return _arrays(about, n, lambda i, dtype: np.fromfile(results[i], dtype))
+
+
+def sysroot() -> str:
+    """A C library for aarch64, with its dynamic loader."""
+    for folder in (os.environ.get("QEMU_LD_PREFIX", ""), "/usr/aarch64-linux-gnu"):
+        if folder and os.path.exists(f"{folder}/lib/ld-linux-aarch64.so.1"):
+            return folder
+    pytest.skip("needs a C library for aarch64 (Debian: libc6-arm64-cross)")
+
+
+@functools.cache
+def driver(triple: str) -> str:
+    """The C program, compiled for a machine by the compiler in the `ziglang` wheel."""
+    pytest.importorskip("ziglang")
+    folder = tempfile.mkdtemp(prefix="kcompile-driver-")
+    subprocess.run([sys.executable, "-m", "ziglang", "cc", "-target", triple, "-O1", "-Wall", "-Werror",
+                    "-o", f"{folder}/driver", DRIVER, "-ldl"], check=True)
+    return f"{folder}/driver"
+
+
+def _in_node(path, n, inputs, about):
+    """By the example."""
+    if shutil.which("node") is None:
+        pytest.skip("needs node")
+    with tempfile.TemporaryDirectory() as folder:
+        files = [f"{folder}/x{i}" for i in range(len(inputs))]
+        for file, array in zip(files, inputs):
+            np.ascontiguousarray(array).tofile(file)
+        done = subprocess.run(["node", ROOT / "examples" / "predict.mjs", path, *files],
+                              capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    texts = [part.split("\n", 1)[1].split() for part in ("\n" + done.stdout).split("\n# ")[1:]]
+
+    def read(i, dtype):
+        convert = float if np.dtype(dtype).kind == "f" else int
+        return np.array([convert(t.replace("Infinity", "inf")) for t in texts[i]], dtype)
+
+    return _arrays(about, n, read)
+
+
+def dynamic(path: Path) -> tuple[list[str], list[str]]:
+    """(DT_NEEDED libraries, undefined names) of a shared object, from its dynamic section."""
+    data = path.read_bytes()
+    programs, = struct.unpack_from("<Q", data, 32)
+    size, count = struct.unpack_from("<HH", data, 54)
+    headers = [struct.unpack_from("<IIQQQQ", data, programs + size * i) for i in range(count)]
+
+    def offset(address):
+        return next(h[2] + address - h[3] for h in headers if h[0] == 1 and h[3] <= address < h[3] + h[5])
+
+    entries = next(h for h in headers if h[0] == 2)
+    pairs = list(struct.iter_unpack("<QQ", data[entries[2]:entries[2] + entries[5]]))
+    table = dict(pairs)
+    strings, symbols = offset(table[5]), offset(table[6])
+    chains = struct.unpack_from("<II", data, offset(table[4]))[1]  # DT_HASH counts the symbols
+
+    def text(at):
+        return data[strings + at:data.index(b"\0", strings + at)].decode()
+
+    rows = [struct.unpack_from("<IBBHQQ", data, symbols + 24 * i) for i in range(1, chains)]
+    return [text(value) for key, value in pairs if key == 1], [text(r[0]) for r in rows if r[3] == 0]
+
+
+def can_run(target: str) -> bool:
+    """Whether this machine has the processor features of an x86-64 level."""
+    from kcompile.codegen.artifact import cpu_flags
+    from kcompile.codegen.targets import named
+
+    return platform.machine() == "x86_64" and set(cpu_flags(named(target))) <= artifact.cpu_flags()
