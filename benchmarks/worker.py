@@ -6,6 +6,7 @@ with it. The processes are asked in turn, so no two of them compute at the same 
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import time
@@ -101,10 +102,8 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self._connection.send(None)
-        except OSError:
-            pass
         self._process.join(5)
         if self._process.is_alive():
             self._process.terminate()

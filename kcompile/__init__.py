@@ -30,8 +30,8 @@ __all__ = ["CompiledModel", "__version__", "compile", "export", "load"]
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "keras":
-        return import_module("kcompile.keras")
+    if name in ("files", "keras"):
+        return import_module(f"kcompile.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'kcompile' has no attribute {name!r}")

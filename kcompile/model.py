@@ -279,6 +279,11 @@ class CompiledModel:
 
             live.write_back(self.model, self._live)
 
+    def save(self, path: str | os.PathLike[str], overwrite: bool = True,
+             include_optimizer: bool = True) -> None:
+        """Write the model, as it is now, to a .keras or .h5 file that Keras reads too."""
+        self.model.save(path, overwrite, include_optimizer)
+
     def get_weights(self) -> list[np.ndarray]:
         weights: list[np.ndarray] = self.model.get_weights()
         return weights

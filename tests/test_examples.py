@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import runpy
 
+import pytest
+
 
 def main_of(root, name):
     return runpy.run_path(str(root / "examples" / name))["main"]
@@ -18,6 +20,12 @@ def test_shared_layer(root, capsys):
     assert "amplitude" in capsys.readouterr().out
 
 
+def test_export_c(root, capsys):
+    pytest.importorskip("ziglang")  # links for all targets
+    assert main_of(root, "export_c.py")(epochs=2) == 1.0
+    assert "DIFFERENT" not in capsys.readouterr().out
+
+
 def test_every_example_is_tested(root):
-    tested = {"mlp.py", "shared_layer.py"}
+    tested = {"mlp.py", "shared_layer.py", "export_c.py"}
     assert {path.name for path in (root / "examples").glob("*.py")} == tested

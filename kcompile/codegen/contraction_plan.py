@@ -117,6 +117,8 @@ def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
 
     weights: B changes rarely, so packing costs nothing; else packing must pay for itself.
     """
+    if target.is_gpu:
+        return None
     rows, total, depth = spec.sizes
     if not isinstance(depth, int) or not isinstance(total, int):
         return None

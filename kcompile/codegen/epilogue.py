@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kcompile.codegen import contraction, loops
 from kcompile.codegen.builder import Builder, Index
-from kcompile.codegen.loops import Buffer, Expr, Function
+from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.lowering import EXPENSIVE, Kernel, Pull, parameters
 from kcompile.codegen.program import THREAD_CYCLES, Size
 from kcompile.codegen.targets import Target
@@ -41,12 +43,15 @@ def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased:
             return tuple(pull.at(v, (row, column)) for v in flat.outputs.values())
 
     epilogue = contraction.Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
-    made = contraction.lower_contraction(
+    lower = contraction.lower_contraction
+    if target.is_gpu:
+        from kcompile.codegen.gpu.contraction import lower_contraction as lower
+    made = lower(
         name, spec, source(spec.a.operand), source(spec.b.operand), epilogue, target,
         b_panels=panels, note=node.label)
     # the kernel's buffers in the order of the group: operands, results
     order: tuple[Buffer, ...] = (*inputs, *outputs)
-    function = Function(name, order, made.function.body, node.label, aliased)
+    function = replace(made.function, buffers=order, note=node.label, aliased=aliased)
     return Kernel(function, made.extent, Size(-(-THREAD_CYCLES // made.grain)))
 
 

@@ -35,7 +35,7 @@ def evaluate(expression: Expr, names: Mapping[str, Array],
     loaded from, flat. Raises KeyError for a name or buffer that is missing.
     """
     with np.errstate(all="ignore"):
-        return np.asarray(_Values(dict(names), dict(buffers or {})).value(expression))
+        return np.asarray(Values(dict(names), dict(buffers or {})).value(expression))
 
 
 def run(function: Function, buffers: Sequence[np.ndarray], n: int = 1) -> None:
@@ -57,7 +57,7 @@ def run(function: Function, buffers: Sequence[np.ndarray], n: int = 1) -> None:
         _execute(function.body, {"n": n, "begin": 0, "end": 1}, memory)
 
 
-class _Values:
+class Values:
     """Expressions of one statement: each is evaluated once."""
 
     def __init__(self, names: dict[str, Array], buffers: dict[Buffer, np.ndarray]) -> None:
@@ -212,7 +212,7 @@ def _execute(body: Sequence[Stmt], names: dict[str, Array],
     """The statements of one block; what they bind is gone at its end."""
     names, buffers = dict(names), dict(buffers)
     for s in body:
-        values = _Values(names, buffers)
+        values = Values(names, buffers)
         if isinstance(s, loops.Let):
             names[s.var.name] = values.value(s.value)
         elif isinstance(s, loops.Store):
@@ -221,6 +221,8 @@ def _execute(body: Sequence[Stmt], names: dict[str, Array],
             size = s.buffer.size * s.buffer.lanes
             fill = np.nan if s.buffer.dtype in FLOATS else -1
             buffers[s.buffer] = np.full(size, fill).astype(s.buffer.dtype)
+        elif isinstance(s, loops.Barrier):
+            raise ValueError("blocks of threads are run by kcompile.codegen.gpu.evaluate")
         elif isinstance(s, loops.If):
             _execute(s.then if values.value(s.condition) else s.otherwise, names, buffers)
         else:
@@ -234,7 +236,7 @@ def _execute(body: Sequence[Stmt], names: dict[str, Array],
                 _execute(s.body, inner, buffers)
 
 
-def _store(s: loops.Store, values: _Values) -> None:
+def _store(s: loops.Store, values: Values) -> None:
     memory, where = values.buffers[s.buffer], values.place(s.buffer, s.index)
     value = values.value(s.value)
     if s.mask is None:

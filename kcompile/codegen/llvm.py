@@ -154,7 +154,7 @@ def _kernel(function: Function, name: str, target: Target, linkage: str,
         fetch += [f"  %a{i} = getelementptr ptr, ptr %buffers, i64 {i}",
                   f"  %p{i} = load ptr, ptr %a{i}, align {target.pointer_bytes}"]
     allocas: list[str] = []
-    _Statements(block, allocas).run(function.body)
+    Statements(block, allocas).run(function.body)
     rest = "i64 %n, i64 %begin, i64 %end"
     lines = [f'define internal void @"{name}.body"({", ".join(parameters + [rest])}, '
              "ptr noalias align 64 %scratch) noinline #0 {", "entry:", *allocas, *block.lines,
@@ -200,7 +200,7 @@ def _scratch(body: Sequence[Stmt]) -> int:
     return max(here, deepest)
 
 
-class _Statements:
+class Statements:
     """Statements as basic blocks. `allocas` collects the local arrays for the entry block."""
 
     def __init__(self, block: Block, allocas: list[str]) -> None:
@@ -230,13 +230,20 @@ class _Statements:
                 self.alloc(s.buffer)
             elif isinstance(s, For):
                 self.loop(s)
-            else:
+            elif isinstance(s, loops.If):
                 self.branch(s)
+            else:
+                self.barrier(s)
         b.variables, b.buffers, self.used = variables, buffers, used
         self.depth -= 1
 
+    def barrier(self, s: loops.Barrier) -> None:
+        raise self.block.error(f"{self.block.target.name} has no barriers")
+
     def alloc(self, buffer: Buffer) -> None:
         b = self.block
+        if buffer.space == "shared":
+            raise b.error(f"{b.target.name} has no shared memory for {buffer.name!r}")
         if buffer.space == "scratch":
             pointer = "%scratch"
             if self.used:
@@ -280,6 +287,8 @@ class _Statements:
         b = self.block
         if s.step < 1:
             raise b.error(f"the step of a loop must be positive. Received: {s.step}")
+        if s.kind in ("grid", "block"):
+            raise b.error(f"{b.target.name} has no blocks of threads")
         if s.kind == "span":
             self.run(s.body)
             return

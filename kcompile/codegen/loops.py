@@ -28,7 +28,8 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 ARITHMETIC = ("add", "sub", "mul", "div", "mod", "min", "max", "and", "or", "xor", "shl", "shr")
 UNARY = ("neg", "abs", "sqrt", "floor", "not")
 
-Space = Literal["global", "stack", "scratch", "register"]
+Space = Literal["global", "stack", "scratch", "register", "shared"]
+Kind = Literal["serial", "parallel", "unroll", "span", "grid", "block"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Buffer:
     space: "global" is a parameter of the function; "scratch" is memory private to the executing
     thread (any size, taken from the arena); "stack" is a small local array; "register" is a local
     array which is only indexed by constants once loops of kind "unroll" are unrolled, and so lives
-    in registers. An element of a local buffer may be a vector of `lanes`.
+    in registers; "shared" is memory that the threads of a block have in common, on targets that have
+    blocks. An element of a local buffer may be a vector of `lanes`.
     size: elements (of `lanes` scalars each); 0 for "global".
     align: bytes guaranteed for the start.
     """
@@ -243,14 +245,16 @@ class Alloc:
 class For:
     """`for var in range(start, stop, step)`; var is an int64 scalar, step a positive constant.
     kind "unroll" needs constant bounds and is unrolled by the emitter. kind "span" is a parallel loop
-    whose body does not mention var and covers all of [begin, end) in one run, in blocks of its own."""
+    whose body does not mention var and covers all of [begin, end) in one run, in blocks of its own.
+    kind "grid" (outermost, from 0) runs each iteration as a block of threads of its own; kind "block",
+    directly inside, from 0 to a constant, runs each iteration as a thread of that block."""
 
     var: Var
     start: Expr
     stop: Expr
     body: tuple[Stmt, ...]
     step: int = 1
-    kind: Literal["serial", "parallel", "unroll", "span"] = "serial"
+    kind: Kind = "serial"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -262,7 +266,13 @@ class If:
     otherwise: tuple[Stmt, ...] = ()
 
 
-Stmt = Union[Let, Store, Alloc, For, If]
+@dataclass(frozen=True, eq=False, slots=True)
+class Barrier:
+    """Every thread of the block waits here for all others, and then sees what they wrote. All threads
+    must come to it: it stands in no branch or loop whose condition differs between threads."""
+
+
+Stmt = Union[Let, Store, Alloc, For, If, Barrier]
 
 
 @dataclass(frozen=True, eq=False)
@@ -438,7 +448,7 @@ def let(name: str, value: Expr) -> tuple[Let, Var]:
 
 
 def loop(var: Var, start: Operand, stop: Operand, body: Sequence[Stmt], step: int = 1,
-         kind: Literal["serial", "parallel", "unroll", "span"] = "serial") -> For:
+         kind: Kind = "serial") -> For:
     return For(var, wrap(start, INDEX), wrap(stop, INDEX), tuple(body), step, kind)
 
 

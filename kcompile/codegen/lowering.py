@@ -104,12 +104,21 @@ def parameters(body: Graph) -> tuple[list[Buffer], list[Buffer]]:
 def lower_group(name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
     """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
     result may be written over an operand."""
+    if target.is_gpu:
+        from kcompile.codegen.gpu import schedules
+
+        return schedules.lower_group(name, node, target, aliased)
     body: Graph = node.attrs["body"]
     anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
     if anchor is not None:
         from kcompile.codegen.epilogue import lower_anchored
 
         return lower_anchored(name, node, anchor, target, aliased)
+    scatter = next((m for m in body.nodes.values() if m.op.name == "scatter_rows"), None)
+    if scatter is not None:
+        from kcompile.codegen.scatter import lower_scatter
+
+        return lower_scatter(name, node, scatter, target)
     body = collapse(body)
     inputs, outputs = parameters(body)
     lanes = min([target.lanes("float32"), *(target.lanes(t.dtype) for m in body.nodes.values()

@@ -2,15 +2,18 @@
 
 What enters: expressions, float32 or float64, of any lanes. What leaves: expressions made of the
 loop language's own operations, without branches or tables, so every kernel vectorises, all targets
-give the same bits, and no mathematical library is called. NaN, infinities, both zeros and denormal
-numbers are treated as IEEE 754 and C say. `ULP_BOUNDS` holds the largest error of each function.
+with fused multiply-add give the same bits, and no mathematical library is called. NaN, infinities,
+both zeros and denormal numbers are treated as IEEE 754 and C say. `ULP_BOUNDS` holds the largest
+error of each function.
 
 An argument is mentioned many times in its result. The emitter evaluates a shared subexpression of
 one statement once; across statements, `Let` the argument and the result.
 
 Method: arguments are reduced as in Cody and Waite, "Software Manual for the Elementary Functions"
 (1980), with fused multiply-add. `t = fma(x, 1/c, magic)` rounds x/c to an integer n, which then
-stands in the low bits of t, and n = t - magic. The polynomials are in `polynomials`.
+stands in the low bits of t, and n = t - magic. The polynomials are in `polynomials`. `near_fma` is
+used where a product that is rounded too keeps the bounds: a target without the instruction is so
+some ten times faster, and its bits are others.
 """
 
 from __future__ import annotations
@@ -41,7 +44,10 @@ ULP_BOUNDS: dict[str, dict[str, float]] = {
     "float64": {"exp": 1.0, "expm1": 2.0, "log": 1.5, "log1p": 2.0, "tanh": 1.75, "sigmoid": 2.0,
                 "softplus": 2.25, "erf": 1.5, "sin": 1.75, "cos": 1.75, "rsqrt": 1.5, "pow": 1.25},
 }
-"""The largest error in units in the last place of the exact result."""
+"""The largest error in units in the last place of the exact result, with fused multiply-add."""
+
+WITHOUT_FMA = 0.4
+"""What a target without the instruction adds to the bounds."""
 
 INF, NAN = float("inf"), float("nan")
 
@@ -73,7 +79,7 @@ def _exp_of_sum(x: Expr, low: Expr | None) -> Expr:
     negative = binary("lt", x, 0.0)
     magic = _pick(negative, f.magic + f.bias + 64, f.magic + f.bias - 64, f)
     top = binary("min", x, f.exp_high)
-    t = fma(top, f.log2_e, magic)
+    t = near_fma(top, f.log2_e, magic)
     r = _minus(top, t - magic, f.ln2)
     r = r if low is None else r + low
     y = horner(r, (1.0, 1.0, *f.exp)) * _power(t, f) * _pick(negative, 2.0**-64, 2.0**64, f)
@@ -85,10 +91,10 @@ def expm1(x: Expr) -> Expr:
     f = format_of(x)
     magic = f.magic + f.bias - 1
     inside = binary("max", binary("min", x, f.exp_high), -50.0)
-    t = fma(inside, f.log2_e, magic)
+    t = near_fma(inside, f.log2_e, magic)
     r = _minus(inside, t - magic, f.ln2)
     half = _power(t, f)  # 2^n / 2, for 2^n itself overflows when the result need not
-    y = fma(half, _expm1_of_reduced(r, f), half - 0.5)
+    y = near_fma(half, _expm1_of_reduced(r, f), half - 0.5)
     return select(binary("lt", unary("abs", x), f.epsilon), x, y + y)
 
 
@@ -98,7 +104,7 @@ def sigmoid(x: Expr) -> Expr:
     f = format_of(x)
     magic = f.magic + f.bias + 64
     a = binary("max", -unary("abs", x), f.exp_low)
-    t = fma(a, f.log2_e, magic)
+    t = near_fma(a, f.log2_e, magic)
     r = _minus(a, t - magic, f.ln2)
     z = horner(r, (1.0, 1.0, *f.exp)) * _power(t, f)  # times 2^64, so it is never denormal
     y = _reciprocal_of_one_plus(z * 2.0**-64, f)
@@ -110,8 +116,8 @@ def _reciprocal_of_one_plus(z: Expr, f: Format) -> Expr:
     polynomial, and steps that cube its error."""
     y = horner(z, f.reciprocal)
     for _ in range(f.reciprocal_steps):
-        error = fma(-z, y, 1.0 - y)
-        y = fma(y, fma(error, error, error), y)
+        error = near_fma(-z, y, 1.0 - y)
+        y = near_fma(y, near_fma(error, error, error), y)
     return y
 
 
@@ -121,12 +127,12 @@ def tanh(x: Expr) -> Expr:
     f = format_of(x)
     a = binary("min", unary("abs", x), f.tanh_one)
     z = a * a
-    near = fma(a * z, horner(z, f.tanh), a)
+    near = near_fma(a * z, horner(z, f.tanh), a)
     magic = f.magic + f.bias
-    t = fma(a, 2.0 * f.log2_e, magic)
-    r = fma(t - magic, -f.ln2[0], a + a)
+    t = near_fma(a, 2.0 * f.log2_e, magic)
+    r = near_fma(t - magic, -f.ln2[0], a + a)
     s = _power(t, f)
-    far = 1.0 - binary("div", const(2.0, f.dtype), fma(s, _expm1_of_reduced(r, f), s + 1.0))
+    far = 1.0 - binary("div", const(2.0, f.dtype), near_fma(s, _expm1_of_reduced(r, f), s + 1.0))
     return _with_sign(select(binary("lt", a, 0.5625), near, far), x, f)
 
 
@@ -134,19 +140,19 @@ def erf(x: Expr) -> Expr:
     """The error function, within 1 ulp (float64: 1.5): x + x P(x^2) up to 1, then 1 - e^Q(|x|)."""
     f = format_of(x)
     a = binary("min", unary("abs", x), f.erf_one)
-    near = fma(a, horner(a * a, f.erf), a)
+    near = near_fma(a, horner(a * a, f.erf), a)
     q = horner(a, f.erfc)
     magic = f.magic + f.bias
-    t = fma(q, f.log2_e, magic)
-    r = fma(t - magic, -f.ln2[0], q)
+    t = near_fma(q, f.log2_e, magic)
+    r = near_fma(t - magic, -f.ln2[0], q)
     s = _power(t, f)
-    far = fma(-s, _expm1_of_reduced(r, f), 1.0 - s)
+    far = near_fma(-s, _expm1_of_reduced(r, f), 1.0 - s)
     return _with_sign(select(binary("lt", a, 1.0), near, far), x, f)
 
 
 def _expm1_of_reduced(r: Expr, f: Format) -> Expr:
     """e^r - 1 for |r| up to about log(2) / 2."""
-    return fma(r * r, horner(r, f.exp), r)
+    return near_fma(r * r, horner(r, f.exp), r)
 
 
 def _power(t: Expr, f: Format) -> Expr:
@@ -185,7 +191,7 @@ def softplus(x: Expr) -> Expr:
     z = exp(-unary("abs", x))
     # 1 + z is in [1, 2], so its reduction is one comparison.
     upper = binary("gt", z, 0.4140625)
-    y = _log_of_reduced(select(upper, fma(z, 0.5, -0.5), z), f)
+    y = _log_of_reduced(select(upper, near_fma(z, 0.5, -0.5), z), f)
     return binary("max", x, 0.0) + (_pick(upper, f.ln2[0], 0.0, f) + y)
 
 
@@ -209,12 +215,12 @@ def _mantissa_and_exponent(x: Expr, f: Format) -> tuple[Expr, Expr]:
 
 def _log_of_reduced(r: Expr, f: Format) -> Expr:
     """log(1 + r) for 1 + r from sqrt(1/2) to sqrt(2)."""
-    return fma(r * r, horner(r, f.log), r)
+    return near_fma(r * r, horner(r, f.log), r)
 
 
 def _log_of_parts(r: Expr, exponent: Expr, f: Format) -> Expr:
     """log((1 + r) 2^k), where `exponent` is -k 2^mantissa; it is negative so that -0 stays -0."""
-    return fma(exponent, -f.ln2[0] * 2.0**-f.mantissa, _log_of_reduced(r, f))
+    return near_fma(exponent, -f.ln2[0] * 2.0**-f.mantissa, _log_of_reduced(r, f))
 
 
 def _log_specials(x: Expr, y: Expr, pole: float) -> Expr:
@@ -322,7 +328,7 @@ def _quarter_turns(x: Expr, f: Format) -> tuple[Expr, Expr]:
     """(r, n): |x| = r + n pi/2, |r| up to about pi/4, n the low bits of an integer."""
     a = unary("abs", x)
     t = fma(a, f.two_over_pi, f.magic)
-    r = _minus(a, t - f.magic, f.half_pi)
+    r = _minus(a, t - f.magic, f.half_pi, exact=True)
     return select(binary("le", a, f.circular_limit), r, NAN), bitcast(t, f.integer)
 
 
@@ -402,12 +408,18 @@ def _upper_bits(bits: Expr) -> Expr:
 def horner(x: Expr, coefficients: Sequence[float]) -> Expr:
     """The polynomial with these coefficients, lowest power first."""
     top: Expr = const(coefficients[-1], x.dtype)
-    return reduce(lambda sum, c: fma(x, sum, c), reversed(coefficients[:-1]), top)
+    return reduce(lambda sum, c: near_fma(x, sum, c), reversed(coefficients[:-1]), top)
 
 
-def _minus(x: Expr, n: Expr, parts: Sequence[float]) -> Expr:
-    """x - n * (sum of parts), where the parts are of decreasing size."""
-    return reduce(lambda rest, part: fma(n, -part, rest), parts, x)
+def near_fma(a: Expr, b: Operand, c: Operand) -> Expr:
+    """a * b + c, rounded once where that is an instruction."""
+    return fma(a, b, c, exact=False)
+
+
+def _minus(x: Expr, n: Expr, parts: Sequence[float], exact: bool = False) -> Expr:
+    """x - n * (sum of parts), where the parts are of decreasing size. Unless `exact`, n is an integer
+    of about ten bits at most."""
+    return reduce(lambda rest, part: fma(n, -part, rest, exact), parts, x)
 
 
 def _pick(condition: Expr, a: float, b: float, f: Format) -> Expr:

@@ -7,6 +7,7 @@ all targets.
 
 from __future__ import annotations
 
+import math
 import struct
 
 from kcompile.codegen import loops
@@ -199,19 +200,84 @@ def _fma(b: Block, e: loops.Fma) -> Value:
     if b.target.fma:
         return b.call("fma", e.dtype, e.lanes, x, y, z)
     if not e.exact:
-        kind = type_name(e.dtype, e.lanes)
-        return b.op(f"fadd {kind} {b.op(f'fmul {kind} {x}, {y}')}, {z}")
-    if e.dtype != "float32":
-        raise b.error(f"{e.dtype} fused multiply-add is not available on {b.target.name}; "
-                      "choose a target with fma, such as x86-64-v3")
-    return _fma_in_double(b, x, y, z, e.lanes)
+        return _fma_by_parts(b, e, x, y, z)
+    if e.dtype == "float32":
+        return _fma_in_double(b, x, y, z, e.lanes)
+    return _fma_of_doubles(b, x, y, z, e.lanes)
+
+
+def _fma_by_parts(b: Block, e: loops.Fma, x: str, y: str, z: str) -> str:
+    """A product and a sum. A constant factor has a few bits first, then the rest: the product of an
+    argument's reduction, where most of z cancels, is exact (Cody and Waite, 1980)."""
+    kind = type_name(e.dtype, e.lanes)
+    if _constant(e.a) is not None:
+        x, y = y, x
+    value = _constant(e.a) if _constant(e.b) is None else _constant(e.b)
+    parts = [y]
+    if value is not None and value == value and abs(value) != float("inf"):
+        parts = [splat(literal(v, e.dtype), e.dtype, e.lanes) for v in _split(value, e.dtype)]
+    for part in parts:
+        z = b.op(f"fadd {kind} {b.op(f'fmul {kind} {x}, {part}')}, {z}")
+    return z
+
+
+def _constant(e: loops.Expr) -> float | None:
+    e = e.a if isinstance(e, loops.Broadcast) else e
+    return float(e.value) if isinstance(e, loops.Const) else None
+
+
+def _split(value: float, dtype: str) -> list[float]:
+    """A constant as a sum of one with half of its bits, and the rest if there is one."""
+    keep = 12 if dtype == "float32" else 26
+    mantissa, exponent = math.frexp(value)
+    first = math.ldexp(float(int(mantissa * 2**keep)), exponent - keep)
+    return [v for v in (first, value - first) if v] or [0.0]
+
+
+def _fma_of_doubles(b: Block, x: str, y: str, z: str, lanes: int) -> str:
+    """float64 fma in float64: the product and two sums with their errors, the errors added and
+    rounded to odd (Boldo and Melquiond, 2008). Where an error might be no number (something is beyond
+    2^1000, or the product below 2^-900) the product is rounded too."""
+    kind, bits, flag = (type_name(d, lanes) for d in ("float64", "int64", "bool"))
+
+    def do(op: str, p: str, q: str) -> str:
+        return b.op(f"{op} {kind} {p}, {q}")
+
+    def halves(v: str) -> tuple[str, str]:
+        """The upper 26 bits, to the nearest, and the rest, of 26 bits and a sign."""
+        up = b.op(f"add {bits} {b.op(f'bitcast {kind} {v} to {bits}')}, "
+                  f"{splat(str(1 << 26), 'int64', lanes)}")
+        cut = b.op(f"and {bits} {up}, {splat(str(-(1 << 27)), 'int64', lanes)}")
+        high = b.op(f"bitcast {bits} {cut} to {kind}")
+        return high, do("fsub", v, high)
+
+    def sum_of(p: str, q: str) -> tuple[str, str]:
+        """p + q and its error."""
+        s = do("fadd", p, q)
+        back = do("fsub", s, p)
+        return s, do("fadd", do("fsub", p, do("fsub", s, back)), do("fsub", q, back))
+
+    product = do("fmul", x, y)
+    (x1, x2), (y1, y2) = halves(x), halves(y)
+    rest = do("fsub", do("fmul", x1, y1), product)
+    for p, q in ((x1, y2), (x2, y1), (x2, y2)):
+        rest = do("fadd", rest, do("fmul", p, q))
+    inner, inner_error = sum_of(z, rest)
+    outer, outer_error = sum_of(product, inner)
+    odd = _to_odd(b, *sum_of(inner_error, outer_error), lanes)
+    plain, exact = do("fadd", product, z), do("fadd", outer, odd)
+    low, high = (splat(literal(2.0**k, "float64"), "float64", lanes) for k in (-900, 1000))
+    sizes = [b.call("fabs", "float64", lanes, v) for v in (product, x, y, z)]
+    large = do("fadd", do("fadd", sizes[0], sizes[1]), do("fadd", sizes[2], sizes[3]))
+    inside = b.op(f"and {flag} {b.op(f'fcmp ogt {kind} {sizes[0]}, {low}')}, "
+                  f"{b.op(f'fcmp olt {kind} {large}, {high}')}")
+    return b.op(f"select {flag} {inside}, {kind} {exact}, {kind} {plain}")
 
 
 def _fma_in_double(b: Block, x: str, y: str, z: str, lanes: int) -> str:
     """float32 fma by doubles: the product is exact, the sum is rounded to odd so that the last
     rounding to float32 is right (Boldo and Melquiond, Emulation of a FMA, 2008)."""
     single, kind = type_name("float32", lanes), type_name("float64", lanes)
-    bits, flag = type_name("int64", lanes), type_name("bool", lanes)
     a, c, d = (b.op(f"fpext {single} {v} to {kind}") for v in (x, y, z))
     p = b.op(f"fmul {kind} {a}, {c}")
     s = b.op(f"fadd {kind} {p}, {d}")
@@ -219,6 +285,13 @@ def _fma_in_double(b: Block, x: str, y: str, z: str, lanes: int) -> str:
     rest = b.op(f"fsub {kind} {s}, {back}")
     error = b.op(f"fadd {kind} {b.op(f'fsub {kind} {p}, {rest}')}, "
                  f"{b.op(f'fsub {kind} {d}, {back}')}")
+    return b.op(f"fptrunc {kind} {_to_odd(b, s, error, lanes)} to {single}")
+
+
+def _to_odd(b: Block, s: str, error: str, lanes: int) -> str:
+    """The exact sum s + error, where s is what it rounds to: s, or the neighbour on the other side
+    of the sum, whichever has an odd last bit."""
+    kind, bits, flag = (type_name(d, lanes) for d in ("float64", "int64", "bool"))
     zero, one = splat(literal(0, "float64"), "float64", lanes), splat("1", "int64", lanes)
     inexact = b.op(f"fcmp one {kind} {error}, {zero}")
     pattern = b.op(f"bitcast {kind} {s} to {bits}")
@@ -230,7 +303,7 @@ def _fma_in_double(b: Block, x: str, y: str, z: str, lanes: int) -> str:
     odd = b.op(f"add {bits} {pattern}, {step}")
     fix = b.op(f"and {flag} {inexact}, {even}")
     chosen = b.op(f"select {flag} {fix}, {bits} {odd}, {bits} {pattern}")
-    return b.op(f"fptrunc {kind} {b.op(f'bitcast {bits} {chosen} to {kind}')} to {single}")
+    return b.op(f"bitcast {bits} {chosen} to {kind}")
 
 
 def _select(b: Block, e: loops.Select) -> Value:

@@ -52,6 +52,8 @@ def statements(body: tuple[Stmt, ...], indent: str) -> list[str]:
             b = s.buffer
             lanes = f" x{b.lanes}" if b.lanes > 1 else ""
             lines.append(f"{indent}{b.space} {b.name}: {b.dtype}{lanes}[{b.size}]")
+        elif isinstance(s, loops.Barrier):
+            lines.append(f"{indent}barrier")
         elif isinstance(s, loops.For):
             step = f", {s.step}" if s.step != 1 else ""
             kind = f"{s.kind} " if s.kind != "serial" else ""

@@ -21,6 +21,7 @@ class Target:
     masks: loads and stores of some lanes cost no more than whole ones. fma: multiply-add rounded
     once is an instruction. l1, l2: data cache bytes that one thread may count on. tune: LLVM's name
     of the processor whose timing decides the order of instructions, "" for a blend; it adds none.
+    shared: bytes of memory that the threads of a block have in common, on a GPU; 0 elsewhere.
     """
 
     name: str
@@ -34,6 +35,11 @@ class Target:
     l1: int = 32 * 1024
     l2: int = 512 * 1024
     tune: str = ""
+    shared: int = 0
+
+    @property
+    def is_gpu(self) -> bool:
+        return self.shared > 0
 
     @property
     def pointer_bytes(self) -> int:
@@ -41,7 +47,7 @@ class Target:
 
     def lanes(self, dtype: str) -> int:
         """How many elements of `dtype` (by their size in memory) fill one vector register."""
-        return self.vector_bits // (8 * BYTES[dtype])
+        return max(self.vector_bits // (8 * BYTES[dtype]), 1)
 
 
 _LINUX = "x86_64-unknown-linux-gnu"
@@ -52,6 +58,13 @@ _NAMED = (
     Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32),
     Target("wasm32", "wasm32-unknown-unknown", "generic",
            "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext", 128, 16, fma=False),
+)
+
+# Graphics processors: one element in a thread, threads in blocks with 48 KB in common. Code for sm_80
+# runs on every later one, code for sm_90a on that one alone.
+_DEVICES = (
+    Target("sm_80", "nvptx64-nvidia-cuda", "sm_80", "+ptx71", 32, 255, shared=48 * 1024),
+    Target("sm_90a", "nvptx64-nvidia-cuda", "sm_90a", "+ptx80", 32, 255, shared=48 * 1024),
 )
 
 # Processors to tune for, by LLVM's names. LLVM ignores a name that it does not know; we do not.
@@ -78,6 +91,15 @@ def named(name: str) -> Target:
             return target
     names = ", ".join(["native"] + [t.name for t in _NAMED])
     raise ValueError(f"unknown target. Expected one of: {names}. Received: {name!r}")
+
+
+def device(name: str) -> Target:
+    """The graphics processor called `name`. Raises ValueError, listing the names, for any other."""
+    for target in _DEVICES:
+        if target.name == name:
+            return target
+    names = ", ".join(t.name for t in _DEVICES)
+    raise ValueError(f"unknown device. Expected one of: {names}. Received: {name!r}")
 
 
 def tuned(target: Target, cpu: str) -> Target:

@@ -54,9 +54,8 @@ def from_keras(model: Any) -> Any:
         raise ModelError(f"model {model.name!r} has no weights yet. Call model.build(input_shape), "
                          "or give it an Input")
     problems = Problems(model.name)
-    config = _config(model, problems)
-    translated = translate_model(config, _old_activations(model), problems) if config else None
-    compiled = _compile_config(model, problems)
+    config, compiled = _config(model, problems), _compile_config(model, problems)
+    translated = translate_model(config, _old_activations(model), problems) if config else {}
     arguments = translate_compilation(compiled, problems) if compiled else None
     problems.report()
     state = np.random.get_state()  # values drawn here are overwritten, and must not move seeds

@@ -594,9 +594,11 @@ def _attributes(name: str, path: str, group: Any) -> dict[str, Any]:
         if attribute.get_type().get_class() not in allowed and not _is_bool(attribute.get_type()):
             raise _bad(name, "attributes of text and numbers",
                        f"{key!r} of {path or '/'}, a reference or another type")
-        if attribute.get_storage_size() > MAX_TEXT:
+        none = attribute.get_space().get_simple_extent_type() == h5py.h5s.NULL
+        count = 0 if none else math.prod(attribute.shape)
+        if count * attribute.get_type().get_size() > MAX_TEXT:
             raise _bad(name, f"attributes of at most {MAX_TEXT} bytes", f"{key!r} of {path or '/'}")
-        if attribute.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+        if count == 0:
             found[key.decode("utf-8")] = []
         else:
             found[key.decode("utf-8")] = _plain(_raw(attribute))

@@ -7,12 +7,12 @@ are in `kcompile.ir.ops`; this holds the handle they take and give.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, Union
+from typing import Any, NoReturn, Protocol, Union
 
 import numpy as np
 
 from kcompile.ir.graph import Graph, Value
-from kcompile.ir.types import Shape, TensorType
+from kcompile.ir.types import Batch, Dim, Shape, TensorType
 
 
 class HasTensor(Protocol):
@@ -22,6 +22,15 @@ class HasTensor(Protocol):
 
 
 Operand = Union["Tensor", HasTensor, int, float, bool, np.ndarray]
+
+# numpy's functions that Python's operators call when an array stands on the left
+UFUNCS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow",
+          "greater": "greater", "greater_equal": "greater_equal", "less": "less",
+          "less_equal": "less_equal", "equal": "equal", "not_equal": "not_equal"}
+# Names under which K has what numpy calls otherwise
+RENAMED = {"absolute": "abs", "amax": "max", "amin": "min", "negative": "-x", "arange": "arange"}
+NO_DATA = ("a symbolic tensor has no data yet: the code that is being traced becomes part of the "
+           "compiled model, and runs later")
 
 
 class Tensor:
@@ -53,12 +62,45 @@ class Tensor:
     def __repr__(self) -> str:
         return f"<{self.type} %{self.value.node}>"
 
+    # ---- what would need the data
+
     def __bool__(self) -> bool:
         raise TypeError("a symbolic tensor has no truth value: the branch would be decided before "
                         "the data is known. Use `select(condition, a, b)` (K.switch)")
 
     def __iter__(self) -> Any:
-        raise TypeError("a symbolic tensor cannot be iterated over")
+        raise TypeError("a symbolic tensor cannot be iterated over. Loop over a size that is known "
+                        "(`for i in range(x.shape[1])`, with x[:, i] inside), or use K.rnn")
+
+    def __len__(self) -> int:
+        raise TypeError("a symbolic tensor has no len(). Use x.shape, or K.int_shape(x)")
+
+    def __int__(self) -> int:
+        raise TypeError(f"{NO_DATA}. int(x) is not possible: use K.cast(x, 'int32')")
+
+    def __float__(self) -> float:
+        raise TypeError(f"{NO_DATA}. float(x) is not possible: use K.cast(x, 'float32')")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        raise TypeError(f"{NO_DATA}. It cannot become a numpy array here: use functions of "
+                        "keras.backend (K) instead of numpy's (or another library's)")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
+        name = ufunc.__name__
+        if method == "__call__" and name in UFUNCS and not options:
+            return self._binary(UFUNCS[name], inputs[0], True) if inputs[1] is self else (
+                self._binary(UFUNCS[name], inputs[1]))
+        _refuse_numpy(name)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        _refuse_numpy(function.__name__)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        hint = f". {NO_DATA}" if name in ("numpy", "eval", "item", "tolist") else ""
+        raise AttributeError(f"a symbolic tensor has no attribute {name!r}{hint}. Functions of "
+                             "keras.backend (K), Python's operators and x.shape work on it")
+
+    # ---- operators
 
     def _binary(self, name: str, other: Operand, swap: bool = False) -> Tensor:
         from kcompile.ir import ops
@@ -94,10 +136,45 @@ class Tensor:
     def __pow__(self, other: Operand) -> Tensor:
         return self._binary("pow", other)
 
+    def __rpow__(self, other: Operand) -> Tensor:
+        return self._binary("pow", other, True)
+
     def __neg__(self) -> Tensor:
         from kcompile.ir import ops
 
         return ops.neg(self)
+
+    def __abs__(self) -> Tensor:
+        from kcompile.ir import ops
+
+        return ops.abs(self)
+
+    def __invert__(self) -> Tensor:
+        from kcompile.ir import ops
+
+        return ops.logical_not(self)
+
+    def __and__(self, other: Operand) -> Tensor:
+        return self._binary("logical_and", other)
+
+    def __or__(self, other: Operand) -> Tensor:
+        return self._binary("logical_or", other)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        """Numpy's basic indexing: integers, slices with bounds known now, `...` and None. The batch
+        can only be kept whole. Raises IndexError."""
+        return _indexed(self, key)
+
+    # Where Keras 2 compared identities, which is what nobody means
+    def __eq__(self, other: Any) -> Any:
+        return NotImplemented if other is None or isinstance(other, str) else (
+            self._binary("equal", other))
+
+    def __ne__(self, other: Any) -> Any:
+        return NotImplemented if other is None or isinstance(other, str) else (
+            self._binary("not_equal", other))
+
+    __hash__ = object.__hash__
 
     def __gt__(self, other: Operand) -> Tensor:
         return self._binary("greater", other)
@@ -119,11 +196,19 @@ def _graph(operands: Sequence[Any]) -> Graph:
     return next(iter(graphs.values()))
 
 
+def _refuse_numpy(name: str) -> NoReturn:
+    raise TypeError(f"numpy.{name} was called on a symbolic tensor, and {NO_DATA}. Use "
+                    f"keras.backend's function (K.{RENAMED.get(name, name)}) or Python's operators")
+
+
 def as_tensor(graph: Graph, x: Any, dtype: str | None = None) -> Tensor:
     """x in `graph`: a tensor as it is, an object with `__tensor__(graph)` (a variable of the front
-    end) as it says, numbers and arrays as constants of `dtype` (default: their own, float32)."""
+    end) as it says, a batch size as a scalar, numbers and arrays as constants of `dtype` (default:
+    their own, float32)."""
     if isinstance(x, Tensor):
         return x
+    if isinstance(x, Batch):
+        return emit_source(graph, "extent", dim=x, dtype=dtype or "int32")
     if hasattr(x, "__tensor__"):
         converted: Tensor = x.__tensor__(graph)
         return converted
@@ -137,9 +222,20 @@ def emit(op: str, inputs: Sequence[Any], **attrs: Any) -> Tensor:
     return Tensor(graph, Value(graph.add(op, values, **attrs).id))
 
 
+def emit_source(graph: Graph, op: str, **attrs: Any) -> Tensor:
+    """Add a node without operands."""
+    return Tensor(graph, Value(graph.add(op, **attrs).id))
+
+
 def constant(graph: Graph, value: Any, dtype: str | None = None) -> Tensor:
-    """A constant of `graph`; float64 values become float32 unless a dtype is given."""
+    """A constant of `graph`; float64 values become float32 unless a dtype is given. Raises TypeError
+    for what is no number, and where an integer dtype would lose a fraction."""
     array = np.asarray(value, dtype)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"expected numbers, or tensors. Received: {value!r}")
+    if array.dtype.kind in "iu" and isinstance(value, float) and value != int(value):
+        raise TypeError(f"a tensor of {dtype} meets the number {value}, which is no integer. Use "
+                        "K.cast(x, 'float32') first")
     if dtype is None and array.dtype == np.float64:
         array = array.astype(np.float32)
     return Tensor(graph, graph.constant(array))
@@ -150,3 +246,75 @@ def promote(*operands: Operand) -> list[Tensor]:
     graph = _graph(operands)
     dtype = next(x.dtype for x in operands if isinstance(x, Tensor))
     return [as_tensor(graph, x, dtype) for x in operands]
+
+
+# ---------------------------------------------------------------- indexing
+
+
+def _indexed(x: Tensor, key: Any) -> Tensor:
+    """x[key]: one slice, and a reshape that drops the axes of integers and adds those of None."""
+    from kcompile.ir import ops
+
+    start: list[int] = []
+    stop: list[Dim] = []
+    step: list[int] = []
+    kept: list[int | None] = []  # axes of the result: an axis of x, or None for a new one
+    for part in _expanded(x, key if isinstance(key, tuple) else (key,)):
+        axis = len(start)
+        if part is None:
+            kept.append(None)
+        elif isinstance(part, slice):
+            low, high, by = _bounds(x, axis, part)
+            start, stop, step = [*start, low], [*stop, high], [*step, by]
+            kept.append(axis)
+        else:
+            place = _position(x, axis, part)
+            start, stop, step = [*start, place], [*stop, place + 1], [*step, 1]
+    cut = ops.slice_(x, start, stop, step)
+    shape = tuple(1 if axis is None else cut.shape[axis] for axis in kept)
+    return cut if shape == cut.shape else ops.reshape(cut, shape)
+
+
+def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
+    """The key with a part for every axis of x."""
+    for part in key:
+        integer = isinstance(part, (int, np.integer)) and not isinstance(part, bool)
+        if not (integer or part is None or part is Ellipsis or isinstance(part, slice)):
+            raise IndexError(f"a symbolic tensor is indexed by integers, slices, `...` and None. "
+                             f"Received: {part!r}. For rows by number use K.gather")
+    used = sum(part is not None and part is not Ellipsis for part in key)
+    if used > x.rank or sum(part is Ellipsis for part in key) > 1:
+        raise IndexError(f"too many indices for {x.type}. Received: {key}")
+    whole = [slice(None)] * (x.rank - used)
+    if not any(part is Ellipsis for part in key):
+        return [*key, *whole]
+    at = next(i for i, part in enumerate(key) if part is Ellipsis)
+    return [*key[:at], *whole, *key[at + 1:]]
+
+
+def _bounds(x: Tensor, axis: int, part: slice) -> tuple[int, Dim, int]:
+    size = x.shape[axis]
+    for bound in (part.start, part.stop, part.step):
+        if bound is not None and not isinstance(bound, (int, np.integer, Batch)):
+            raise IndexError(f"bounds of a slice must be known when the model is compiled. "
+                             f"Received: {bound!r}")
+    if isinstance(size, Batch):
+        if part.start in (None, 0) and part.stop in (None, size) and part.step in (None, 1):
+            return 0, size, 1
+        raise IndexError(f"the batch (axis {axis} of {x.type}) can only be taken whole: `:`. "
+                         f"Received: {part}")
+    low, high, by = part.indices(size)
+    if by < 0:
+        raise IndexError("slices of a symbolic tensor go forward. Use K.reverse(x, axes)")
+    if high <= low:
+        raise IndexError(f"axis {axis} of {x.type}: the slice {low}:{high} is empty")
+    return low, high, by
+
+
+def _position(x: Tensor, axis: int, place: int) -> int:
+    size = x.shape[axis]
+    if isinstance(size, Batch):
+        raise IndexError(f"one sample cannot be taken out of the batch (axis {axis} of {x.type})")
+    if not -size <= place < size:
+        raise IndexError(f"index {place} is outside axis {axis} of {x.type}")
+    return int(place) % size

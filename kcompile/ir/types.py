@@ -31,6 +31,11 @@ class Batch:
             raise ValueError(f"{self} is not divisible by {other}")
         return Batch(self.multiple // other)
 
+    def __index__(self) -> int:
+        raise TypeError("the number of samples is not known when the model is compiled, so it cannot "
+                        "be the bound of a Python loop or a list's index. Write whole tensors, over "
+                        "K functions; a mean over the batch is K.mean(x, axis=0)")
+
     def __str__(self) -> str:
         return "n" if self.multiple == 1 else f"{self.multiple}n"
 

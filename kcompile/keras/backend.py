@@ -118,3 +118,8 @@ def get_value(variable: Any) -> np.ndarray:
 
 def set_value(variable: Any, value: Any) -> None:
     variable.assign(value)
+
+
+def eval(x: Any) -> np.ndarray:
+    """The value of x."""
+    return np.asarray(x)

@@ -8,13 +8,17 @@ tensors whose types come from tracing `call` once: shapes are the IR's rules, st
 from __future__ import annotations
 
 import inspect
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kcompile.ir.tensor import Tensor
+from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import DTYPES, TensorType
 from kcompile.keras import backend, constraints, initializers, regularizers
 from kcompile.keras.tensors import (
@@ -29,7 +33,7 @@ from kcompile.keras.tensors import (
     one_or_list,
     type_of_shape,
 )
-from kcompile.keras.tracing import Trace
+from kcompile.keras.tracing import Trace, tracing
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import (
     InputError,
@@ -42,9 +46,24 @@ from kcompile_runtime.errors import (
 
 __all__ = ["Input", "InputLayer", "InputSpec", "KerasShape", "KerasTensor", "Layer", "Node",
            "Variable", "as_list", "is_integer", "keras_shape", "one_or_list", "type_of_shape",
-           "unique"]
+           "unique", "weight_budget"]
 
 VINTAGES = ("keras2", "keras3")
+RUNTIME = str(Path(inspect.getfile(KcompileError)).parent)
+
+# Bytes of weights that may still be made, None: as many as there is room for.
+_budget: ContextVar[int | None] = ContextVar("budget", default=None)
+
+
+@contextmanager
+def weight_budget(limit: int) -> Iterator[None]:
+    """Inside, layers make at most `limit` bytes of weights: a file must not ask for more than there
+    is. What is too large raises ModelError before it is allocated."""
+    token = _budget.set(limit)
+    try:
+        yield
+    finally:
+        _budget.reset(token)
 
 
 # ---------------------------------------------------------------- layers
@@ -114,15 +133,27 @@ class Layer:
                                       f"name={name!r}, shape={shape}"))
         kind = self.one_of("dtype of add_weight", dtype or backend.FLOAT,
                            (backend.FLOAT, "int32", "uint32"))
+        self._spend(4 * prod(map(int, sizes)), sizes)
         fill = initializers.get("glorot_uniform" if initializer is None else initializer)
         taken = {v.name for v in (*self._trainable, *self._non_trainable)}
-        variable = Variable(np.asarray(fill(sizes)), unique(f"{self.name}/{name}", taken), trainable,
+        with tracing(None):  # first values are computed now
+            values = backend.eval(fill(sizes))
+        variable = Variable(values, unique(f"{self.name}/{name}", taken), trainable,
                             kind, regularizers.get(regularizer), constraints.get(constraint))
         if variable.shape != sizes:
             raise ModelError(describe(f"{self.label}: initializer of {name!r}", f"shape {sizes}",
                                       f"shape {variable.shape}"))
         (self._trainable if trainable else self._non_trainable).append(variable)
         return variable
+
+    def _spend(self, size: int, shape: Sequence[int]) -> None:
+        left = _budget.get()
+        if left is None:
+            return
+        if size > left:
+            raise ModelError(describe(f"{self.label}: weights", f"at most {left} bytes more",
+                                      f"shape {tuple(shape)}, which is {size} bytes"))
+        _budget.set(left - size)
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """In `call`: add scalars (or tensors, which are summed) to the loss of the model."""
@@ -186,15 +217,18 @@ class Layer:
         self._check_arguments(arguments)
         self.ensure_built([x.type for x in flat], single,
                           next((x.batch_size for x in flat if x.batch_size), None))
-        types = self.outline([x.type for x in flat], single, arguments)
-        return one_or_list(self._record(flat, single, arguments, types).outputs)
+        types, masks = self._outline([x.type for x in flat], single, arguments,
+                                     [x.mask for x in flat])
+        return one_or_list(self._record(flat, single, arguments, types, masks).outputs)
 
     def _record(self, inputs: Sequence[KerasTensor], single: bool, arguments: dict[str, Any],
-                types: Sequence[TensorType]) -> Node:
+                types: Sequence[TensorType], masks: Sequence[TensorType | None] = ()) -> Node:
         index = len(self.nodes_made)
         size = next((x.batch_size for x in inputs if x.batch_size), None)
         node = Node(self, index, tuple(inputs), single, arguments)
         node.outputs.extend(KerasTensor(t, self, index, i, size) for i, t in enumerate(types))
+        for output, mask in zip(node.outputs, masks):
+            output.mask = mask
         self.nodes_made.append(node)
         return node
 
@@ -211,7 +245,8 @@ class Layer:
         shapes = [keras_shape(t, batch_size) for t in types]
         with self.named_errors():
             if not self.built:
-                self.build(shapes[0] if single else shapes)
+                with tracing(None):
+                    self.build(shapes[0] if single else shapes)
                 self.built = True
             for spec, shape in zip(as_list(self.input_spec), shapes):
                 if spec is not None:
@@ -223,26 +258,64 @@ class Layer:
     def outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
                 ) -> list[TensorType]:
         """The types of the outputs, by tracing `call` into a graph that is thrown away."""
+        return self._outline(types, single, arguments, ())[0]
+
+    def _outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any],
+                 masks: Sequence[TensorType | None]
+                 ) -> tuple[list[TensorType], list[TensorType | None]]:
+        """The types of the outputs and of their masks."""
         scratch = Trace("outline")
         inputs = [Tensor(scratch, scratch.input(f"x{i}", t)) for i, t in enumerate(types)]
-        return [y.type for y in self.trace(inputs, single, arguments)]
+        for i, mask in enumerate(masks):
+            if mask is not None:
+                scratch.masks[inputs[i].value] = Tensor(scratch, scratch.input(f"mask{i}", mask))
+        outputs = self.trace(inputs, single, arguments)
+        found = [scratch.masks.get(y.value) for y in outputs]
+        return [y.type for y in outputs], [None if m is None else m.type for m in found]
 
     def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any]
               ) -> list[Tensor]:
-        """Run `call` in the graph of the inputs; activity regularisation goes to its losses."""
+        """Run `call` in the graph of the inputs; activity regularisation goes to its losses, masks of
+        the outputs to its masks."""
         graph = inputs[0].graph
         assert isinstance(graph, Trace)
         given = dict(arguments)
+        masks = [graph.masks.get(x.value) for x in inputs]
         with self.named_errors(), graph.mode(given.pop("training", None), not self.trainable):
-            if "training" in inspect.signature(self.call).parameters:
+            wanted = inspect.signature(self.call).parameters
+            if "training" in wanted:
                 given["training"] = graph.training
+            if "mask" in wanted and any(m is not None for m in masks):
+                given.setdefault("mask", masks[0] if single else masks)
             outputs = as_list(self.call(inputs[0] if single else list(inputs), **given))
             if not outputs or not all(isinstance(y, Tensor) for y in outputs):
                 raise InputTypeError(describe("call", "to return a tensor or a list of tensors",
                                               _describe_types(outputs)))
             if self.activity_regularizer is not None:
                 self._regularize(graph, outputs)
-        return outputs
+            made = self.output_masks(inputs, single, masks, outputs)
+            return [_with_mask(y, m, inputs) for y, m in zip(outputs, made)]
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """The mask(s) of the output(s), for those of the inputs: bool tensors, or None.
+
+        Here: the input's, where the layer sets `supports_masking`. Else Keras 2 raises (ModelError),
+        and Keras 3 drops it.
+        """
+        if self.supports_masking or all(m is None for m in as_list(mask)):
+            return mask
+        if self.vintage == "keras3":
+            return None
+        raise ModelError("this layer does not support masking, but its input has a mask (from "
+                         "Masking or Embedding(mask_zero=True)). Put it before them, or leave the "
+                         "mask out")
+
+    def output_masks(self, inputs: Sequence[Tensor], single: bool, masks: Sequence[Tensor | None],
+                     outputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """The mask of each output."""
+        mask = None if all(m is None for m in masks) else masks[0] if single else list(masks)
+        made = as_list(self.compute_mask(inputs[0] if single else list(inputs), mask))
+        return made if len(made) == len(outputs) else [None] * len(outputs)
 
     def _regularize(self, graph: Trace, outputs: Sequence[Tensor]) -> None:
         """Keras 2.3 and later divide by the batch size."""
@@ -261,11 +334,11 @@ class Layer:
         except KcompileError as error:
             if str(error).startswith(("Layer ", "Model ")):
                 raise
-            raise type(error)(f"{self.label}: {error}") from error
-        except ValueError as error:
-            raise ModelError(f"{self.label}: {error}") from error
+            raise type(error)(f"{self.label}: {error}{user_line(error)}") from error
+        except (ValueError, AttributeError, IndexError) as error:
+            raise ModelError(f"{self.label}: {error}{user_line(error)}") from error
         except TypeError as error:
-            raise InputTypeError(f"{self.label}: {error}") from error
+            raise InputTypeError(f"{self.label}: {error}{user_line(error)}") from error
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Keras shape(s) of the output for Keras shape(s) of the input; builds nothing."""
@@ -289,6 +362,11 @@ class Layer:
     @property
     def non_trainable_weights(self) -> list[Variable]:
         return [*([] if self.trainable else self._trainable), *self._non_trainable]
+
+    @property
+    def state_variables(self) -> list[Variable]:
+        """What outlives calls and is no weight: the states of a stateful recurrent layer."""
+        return []
 
     @property
     def weights(self) -> list[Variable]:
@@ -404,6 +482,18 @@ class Layer:
         return found[0]
 
 
+def _with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tensor:
+    """y, with this mask in its trace: another value, where y is an input that has another mask."""
+    masks: dict[Any, Tensor] = y.graph.masks  # type: ignore[attr-defined]
+    if masks.get(y.value) is not mask:
+        if y.value in [x.value for x in inputs]:
+            y = emit("reshape", [y], shape=y.shape)
+        masks.pop(y.value, None)
+        if mask is not None:
+            masks[y.value] = mask
+    return y
+
+
 def _shapes(tensors: Any) -> Any:
     return one_or_list([x.shape for x in as_list(tensors)])
 
@@ -418,6 +508,19 @@ def _parameters(cls: type, stop: type = object) -> dict[str, None]:
             names.update((p.name, None) for p in inspect.signature(vars(base)["__init__"]).parameters.values()
                          if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")
     return names
+
+
+def user_line(error: BaseException) -> str:
+    """Where the innermost code of the user's stands in the traceback of an error, as text to append;
+    nothing where only ours raised it."""
+    ours = str(Path(__file__).parent.parent)
+    frames = [f for f in traceback.extract_tb(error.__traceback__)
+              if not f.filename.startswith((ours, "<frozen")) and "site-packages" not in f.filename
+              and "kcompile_runtime" not in f.filename and not f.filename.startswith(RUNTIME)]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f" ({last.filename}, line {last.lineno}, in {last.name}: `{last.line}`)"
 
 
 def unique(name: str, taken: set[str]) -> str:

@@ -6,7 +6,6 @@ layer itself. `Sequential` is a Model that grows by `add`. Training and predicti
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +25,13 @@ from kcompile.keras.engine import (
     one_or_list,
     unique,
 )
+from kcompile.keras.saving import (
+    Saving,
+    load_model,
+    model_from_json,
+    model_from_yaml,
+    save_model,
+)
 from kcompile.keras.summary import print_summary
 from kcompile.keras.topology import sort_nodes
 from kcompile.keras.tracing import trace_nodes
@@ -33,8 +39,11 @@ from kcompile.keras.training import Training
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
+__all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_from_config",
+           "model_from_json", "model_from_yaml", "save_model"]
 
-class Model(Training, Layer):
+
+class Model(Training, Saving, Layer):
     """A graph of layers from `inputs` to `outputs`, tensors or lists of them.
 
     nodes: the calls in the order they run. layers: in the order Keras lists them. random_state: the
@@ -213,6 +222,25 @@ class Model(Training, Layer):
                     else layer.weights)
         return _distinct(v for layer in self._layers for v in of(layer))
 
+    @property
+    def state_variables(self) -> list[Variable]:
+        return _distinct(v for layer in self._layers for v in layer.state_variables)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a layer keeps its state from one batch to the next."""
+        return bool(self.state_variables)
+
+    def reset_states(self) -> None:
+        """Set the states of all stateful layers to zeros."""
+        for variable in self.state_variables:
+            variable.assign(np.zeros(variable.shape))
+
+    def output_masks(self, inputs: Sequence[Tensor], single: bool, masks: Sequence[Tensor | None],
+                     outputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """As the layers inside left them."""
+        return [y.graph.masks.get(y.value) for y in outputs]  # type: ignore[attr-defined]
+
     # ---- description
 
     def summary(self, line_length: int | None = None, positions: Sequence[float] | None = None,
@@ -271,11 +299,6 @@ class Model(Training, Layer):
 
         return cls(tensors(config["input_layers"]), tensors(config["output_layers"]),
                    **_own_arguments(config))
-
-    def to_json(self, **kwargs: Any) -> str:
-        """The configuration as JSON; `model_from_json` reads it. kwargs: those of json.dumps."""
-        return json.dumps({"class_name": type(self).__name__, "config": self.get_config(),
-                           "backend": "kcompile"}, **kwargs)
 
 
 class Sequential(Model):
@@ -453,15 +476,6 @@ def model_from_config(config: Mapping[str, Any],
         raise ModelError(describe("model_from_config", "the configuration of a model",
                                   f"that of {model.label}"))
     return model
-
-
-def model_from_json(text: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
-    """The model that `to_json` wrote, with fresh weights. Raises ModelError for other text."""
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise ModelError(f"model_from_json: the text is not JSON: {error}") from error
-    return model_from_config(config, custom_objects)
 
 
 def clone_model(model: Model) -> Model:

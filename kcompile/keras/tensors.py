@@ -30,15 +30,53 @@ if TYPE_CHECKING:
 
 KerasShape = tuple[Any, ...]
 
+# ---------------------------------------------------------------- operators
+
+
+def _operator(function: str, swap: bool = False) -> Callable[[Any, Any], Any]:
+    def apply(self: Any, other: Any) -> Any:
+        if isinstance(other, Tensor) and not swap:
+            self = self.__tensor__(other.graph)
+        meaning = getattr(backend, function)
+        return meaning(other, self) if swap else meaning(self, other)
+    return apply
+
+
+class Operators:
+    """Python's operators for what is no tensor of a graph yet: the backend's functions decide
+    whether a graph is being traced, or the result is another such thing."""
+
+    __array_ufunc__ = None  # numpy leaves `array * variable` to us
+
+    __add__, __radd__ = _operator("add"), _operator("add", True)
+    __sub__, __rsub__ = _operator("subtract"), _operator("subtract", True)
+    __mul__, __rmul__ = _operator("multiply"), _operator("multiply", True)
+    __truediv__, __rtruediv__ = _operator("divide"), _operator("divide", True)
+    __pow__, __rpow__ = _operator("pow"), _operator("pow", True)
+    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
+    __lt__, __le__ = _operator("less"), _operator("less_equal")
+    __matmul__ = _operator("dot")
+    __getitem__ = _operator("getitem")
+
+    def __neg__(self) -> Any:
+        return backend.negative(self)
+
+    def __abs__(self) -> Any:
+        return backend.abs(self)
+
+
 # ---------------------------------------------------------------- variables
 
 
-class Variable:
+class Variable(Operators):
     """A named array that outlives calls: a weight, a moving statistic, an optimizer's slot.
 
     value: the array. It is written in place and never replaced: compiled code holds its address.
-    listeners: called after every `assign`.
+    listeners: called after every `assign`. shared: it belongs to no layer (made by K.variable), and
+    any model may read it.
     """
+
+    shared = False
 
     def __init__(self, value: Any, name: str, trainable: bool = True, dtype: str = backend.FLOAT,
                  regularizer: Callable[[Tensor], Tensor] | None = None,
@@ -73,6 +111,9 @@ class Variable:
     def numpy(self) -> np.ndarray:
         return self.value.copy()
 
+    def __iter__(self) -> Any:
+        raise TypeError(f"variable {self.name!r} cannot be iterated over. K.get_value gives its array")
+
     def __tensor__(self, graph: Graph) -> Tensor:
         assert isinstance(graph, Trace)
         return graph.read(self)
@@ -84,11 +125,12 @@ class Variable:
 # ---------------------------------------------------------------- tensors and nodes
 
 
-class KerasTensor:
+class KerasTensor(Operators):
     """What Input and layers give while a model is put together: a type, and where it came from.
 
     layer, node_index, tensor_index: output `tensor_index` of that node of the layer.
-    batch_size: the number of samples where the Input fixed it.
+    batch_size: the number of samples where the Input fixed it. mask: the type of its mask, if it has
+    one.
     """
 
     def __init__(self, type: TensorType, layer: Layer, node_index: int, tensor_index: int,
@@ -98,6 +140,7 @@ class KerasTensor:
         self.node_index = node_index
         self.tensor_index = tensor_index
         self.batch_size = batch_size
+        self.mask: TensorType | None = None
 
     @property
     def history(self) -> tuple[Layer, int, int]:
@@ -124,6 +167,12 @@ class KerasTensor:
     @property
     def name(self) -> str:
         return self.layer.name
+
+    def __tensor__(self, graph: Graph) -> Tensor:
+        """Its value in a graph, where it depends on no input. Raises ModelError."""
+        from kcompile.keras import expressions
+
+        return expressions.emit(graph, [self], {})[0]
 
     def __bool__(self) -> bool:
         raise TypeError("a tensor of a model has no truth value: there is no data yet")

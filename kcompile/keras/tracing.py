@@ -6,11 +6,13 @@ and in the trace the losses of layers, the updates of variables, and which varia
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from kcompile.ir.graph import Graph, Source
+from kcompile.ir.graph import Graph, Source, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import TensorType
 from kcompile_runtime.errors import UnsupportedError, describe
@@ -19,12 +21,33 @@ if TYPE_CHECKING:
     from kcompile.keras.tensors import Variable
 
 
+# The graph that user code is being traced into: functions of K that are given no tensor (a weight, a
+# constant, a random number) build their result there.
+_current: ContextVar[Graph | None] = ContextVar("current", default=None)
+
+
+def current() -> Graph | None:
+    """The graph being traced now, None outside."""
+    return _current.get()
+
+
+@contextmanager
+def tracing(graph: Graph | None) -> Iterator[None]:
+    """Inside the `with`, this graph is the current one; None: no graph is."""
+    token = _current.set(graph)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
 class Trace(Graph):
     """A graph that layers are being traced into.
 
     training: layers behave as in training. frozen: updates of variables are left out, because the
     layer or a model around it is not trainable. losses: scalars to be added to the loss.
-    captured: the front end's variable behind each variable of the graph, by name.
+    captured: the front end's variable behind each variable of the graph, by name. masks: of values
+    that have one, bool tensors of their first axes.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -33,13 +56,27 @@ class Trace(Graph):
         self.frozen = False
         self.losses: list[Tensor] = []
         self.captured: dict[str, Variable] = {}
+        self.masks: dict[Value, Tensor] = {}
         self.random_state: Sequence[Variable] = ()
-        self._streams = 0
+        self._streams = itertools.count()
+
+    @contextmanager
+    def source(self, *sources: Source) -> Iterator[None]:
+        """As `Graph.source`; inside, this is the current graph."""
+        with super().source(*sources), tracing(self):
+            yield
 
     def stream(self) -> int:
         """A number of its own for each random op, in the order of tracing."""
-        self._streams += 1
-        return self._streams - 1
+        return next(self._streams)
+
+    def inside(self, name: str) -> Trace:
+        """An empty trace for the body of a loop in this one: of the same mode, with the same
+        variables, and random streams that go on."""
+        body = Trace(name, self.training)
+        body.frozen, body.captured, body.random_state = self.frozen, self.captured, self.random_state
+        body._streams = self._streams
+        return body
 
     @property
     def seed(self) -> Tensor:
@@ -75,7 +112,8 @@ class Trace(Graph):
         self.training = self.training if training is None else bool(training)
         self.frozen = self.frozen or frozen
         try:
-            yield
+            with tracing(self):
+                yield
         finally:
             self.training, self.frozen = outer
 
@@ -90,9 +128,9 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
         if variable.regularizer:
             with trace.source(Source(variable.name.rpartition("/")[0])):
                 trace.losses.append(variable.regularizer(trace.read(variable)))
-    known = {id(v) for v in (*model.weights, *model.random_state)}
+    known = {id(v) for v in (*model.weights, *model.state_variables, *model.random_state)}
     for name, variable in trace.captured.items():
-        if id(variable) not in known:
+        if id(variable) not in known and not variable.shared:
             raise UnsupportedError(describe(
                 f"model {model.name!r}", "layers that use their own weights alone", f"{name!r}, which "
                 "belongs to no layer of the model", "Layers inside custom layers are not supported"))

@@ -223,14 +223,6 @@ def nearest_float32(value):
     return min(near, key=lambda f: (abs(Fraction(float(f)) - value), int(f.view("uint32")) & 1))
 
 
-def test_float64_fma_without_the_instruction_is_refused():
-    a, = buffers("float64")
-    x = load(a, 0)
-    function = Function("f", (a,), (store(a, 0, fma(x, x, x)),))
-    with pytest.raises(ValueError, match="x86-64-v2"):
-        llvm.emit([function], targets.named("x86-64-v2"))
-
-
 @pytest.mark.parametrize("lanes", [1, 16])
 @pytest.mark.parametrize("source", (*DTYPES, "bool"))
 def test_casts(source, lanes):

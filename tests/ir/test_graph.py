@@ -107,14 +107,14 @@ def test_verify_finds_a_wrong_type() -> None:
 def test_verify_finds_edges_that_differ_from_operands() -> None:
     graph = dense()
     graph.nx.remove_edge(0, 4)
-    with pytest.raises(ValueError, match="%4 matmul.*edges differ"):
+    with pytest.raises(ValueError, match=r"%4 matmul.*edges differ"):
         graph.verify()
 
 
 def test_verify_finds_an_operand_that_comes_later() -> None:
     graph = dense()
     object.__setattr__(graph.nodes[5], "inputs", (Value(6), Value(2)))
-    with pytest.raises(ValueError, match="%5 add.*comes later"):
+    with pytest.raises(ValueError, match=r"%5 add.*comes later"):
         graph.verify()
 
 

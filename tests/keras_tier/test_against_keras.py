@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nets import ENGINES, NETS, one
 
 pytest.importorskip("keras")
-
-from nets import ENGINES, NETS, one
 
 BATCHES = (1, 2, 7, 31, 32, 33, 100, 257)
 TRAINED = (1, 7, 33, 257)  # Keras compiles for each

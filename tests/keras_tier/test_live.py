@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras")
-
-from keras import layers
-
 from kcompile.files.live import from_keras, is_live, write_back
 from kcompile_runtime.errors import ModelError, UnsupportedError
+
+keras = pytest.importorskip("keras")
+layers = keras.layers
 
 
 def small(*more: Any) -> Any:
@@ -85,7 +84,7 @@ def test_write_back_to_a_changed_model_is_refused() -> None:
     live = small()
     ours = from_keras(live)
     other = keras.Sequential([layers.Input((5,)), layers.Dense(3, name="first")])
-    with pytest.raises(ModelError, match="first.*Compile the changed model again"):
+    with pytest.raises(ModelError, match=r"first.*Compile the changed model again"):
         write_back(ours, other)
 
 

@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import platform
-import re
 import shutil
 import struct
 import subprocess
@@ -22,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kcompile_runtime import ArtifactError, artifact, load
+from kcompile_runtime import ArtifactError, load
 from kcompile_runtime.elf import read_section
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,7 +38,8 @@ def metadata(path: Path) -> dict:
     """What a file says about itself, for whatever machine it is."""
     data = path.read_bytes()
     if data.startswith(b"\0asm"):
-        return json.loads(re.search(rb'{"abi".*}', data)[0])
+        text = data[data.index(b'{"abi"'):].decode("latin-1")
+        return json.JSONDecoder().raw_decode(text)[0]
     return json.loads(read_section(memoryview(data), ".kcompile").data)
 
 
@@ -49,7 +49,7 @@ def run(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int = 1) -> l
     if about["triple"].startswith("wasm32"):
         return _in_node(path, n, inputs, about)
     if not about["triple"].startswith(platform.machine()):
-        return _emulated(path, n, inputs, about, threads)
+        return _emulated(path, n, inputs, threads)
     try:
         model = load(path, threads)
     except ArtifactError as error:
@@ -68,17 +68,30 @@ def _arrays(about: dict, n: int, read) -> list[np.ndarray]:
             for i, spec in enumerate(about["outputs"])]
 
 
-def _emulated(path, n, inputs, about, threads):
-    emulator = [shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static"), "-L", sysroot()]
-    if emulator[0] is None:
+def _emulated(path, n, inputs, threads):
+    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if emulator is None:
         pytest.skip("needs qemu-aarch64")
+    return by_driver([emulator, "-L", sysroot(), driver("aarch64-linux-gnu.2.28")], path, n, inputs,
+                     threads)
+
+
+def with_musl(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int) -> list[np.ndarray]:
+    """As `run`, for x86-64, in a process with another C library."""
+    if not os.path.exists("/lib/ld-musl-x86_64.so.1"):
+        pytest.skip("needs musl")
+    return by_driver([driver("x86_64-linux-musl", "-dynamic")], path, n, inputs, threads)
+
+
+def by_driver(command, path, n, inputs, threads):
+    about = metadata(path)
     with tempfile.TemporaryDirectory() as folder:
         sources = [f"{folder}/x{i}" for i in range(len(inputs))]
         results = [f"{folder}/y{i}" for i in range(len(about["outputs"]))]
         for source, array in zip(sources, inputs):
             np.ascontiguousarray(array).tofile(source)
-        done = subprocess.run([*emulator, driver("aarch64-linux-gnu.2.28"), path, about["name"], str(n),
-                               str(threads), *sources, *results], capture_output=True, timeout=300)
+        done = subprocess.run([*command, path, about["name"], str(n), str(threads), *sources, *results],
+                              capture_output=True, timeout=300)
         assert done.returncode == 0, (done.returncode, done.stderr)
         return _arrays(about, n, lambda i, dtype: np.fromfile(results[i], dtype))
 
@@ -92,12 +105,12 @@ def sysroot() -> str:
 
 
 @functools.cache
-def driver(triple: str) -> str:
+def driver(triple: str, *flags: str) -> str:
     """The C program, compiled for a machine by the compiler in the `ziglang` wheel."""
     pytest.importorskip("ziglang")
     folder = tempfile.mkdtemp(prefix="kcompile-driver-")
-    subprocess.run([sys.executable, "-m", "ziglang", "cc", "-target", triple, "-O1", "-Wall", "-Werror",
-                    "-o", f"{folder}/driver", DRIVER, "-ldl"], check=True)
+    subprocess.run([sys.executable, "-m", "ziglang", "cc", "-target", triple, *flags, "-O1", "-Wall",
+                    "-Werror", "-o", f"{folder}/driver", DRIVER, "-ldl"], check=True)
     return f"{folder}/driver"
 
 
@@ -142,11 +155,3 @@ def dynamic(path: Path) -> tuple[list[str], list[str]]:
 
     rows = [struct.unpack_from("<IBBHQQ", data, symbols + 24 * i) for i in range(1, chains)]
     return [text(value) for key, value in pairs if key == 1], [text(r[0]) for r in rows if r[3] == 0]
-
-
-def can_run(target: str) -> bool:
-    """Whether this machine has the processor features of an x86-64 level."""
-    from kcompile.codegen.artifact import cpu_flags
-    from kcompile.codegen.targets import named
-
-    return platform.machine() == "x86_64" and set(cpu_flags(named(target))) <= artifact.cpu_flags()

@@ -48,10 +48,12 @@ from kcompile.ir.ops.elementwise import (
     tanh,
     zeros_like,
 )
+from kcompile.ir.ops.gather import gather, scatter_rows
 from kcompile.ir.ops.movement import (
     broadcast_to,
     concatenate,
     extent,
+    flip,
     iota,
     pad,
     reshape,
@@ -66,6 +68,7 @@ from kcompile.ir.ops.reduction import (
     reduce_max,
     reduce_mean,
     reduce_min,
+    reduce_prod,
     reduce_sum,
     softmax,
 )
@@ -75,10 +78,10 @@ from kcompile.ir.tensor import constant
 __all__ = [
     "abs", "add", "argmax", "average_pool", "broadcast_to", "cast", "clip", "concatenate",
     "constant", "conv", "cos", "count", "div", "dropout_mask", "equal", "erf", "exp", "expm1",
-    "extent", "floor", "greater", "greater_equal", "iota", "less", "less_equal", "log", "log1p",
-    "log_softmax", "logical_and", "logical_not", "logical_or", "matmul", "max_pool", "maximum",
+    "extent", "flip", "floor", "gather", "greater", "greater_equal", "iota", "less", "less_equal", "log",
+    "log1p",    "log_softmax", "logical_and", "logical_not", "logical_or", "matmul", "max_pool", "maximum",
     "minimum", "mul", "neg", "not_equal", "one_hot", "ones_like", "pad", "pow", "random_uniform",
-    "reduce_max", "reduce_mean", "reduce_min", "reduce_sum", "relu", "reshape", "rsqrt",
-    "same_padding", "select", "sigmoid", "sign", "sin", "slice_", "softmax", "softplus", "sqrt",
+    "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "relu", "reshape", "rsqrt",
+    "same_padding", "scatter_rows", "select", "sigmoid", "sign", "sin", "slice_", "softmax", "softplus", "sqrt",
     "square", "stop_gradient", "sub", "tanh", "transpose", "window_size", "zeros_like",
 ]

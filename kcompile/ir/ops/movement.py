@@ -141,6 +141,33 @@ def broadcast_to(x: Tensor, shape: Sequence[Dim]) -> Tensor:
     return x if tuple(shape) == x.shape else emit("broadcast_to", [x], shape=tuple(shape))
 
 
+def _infer_flip(x: TensorType, axis: int) -> TensorType:
+    if not 0 <= axis < x.rank or not isinstance(x.shape[axis], int):
+        raise ValueError(f"flip of {x}: axis {axis} must be one of its axes, and not the batch")
+    return x
+
+
+def _lower_flip(b: Any, call: Any, index: Index, x: Element) -> Any:
+    axis = call.attrs["axis"]
+    turned = b.sub(b.const(call.type.shape[axis] - 1, "int64"), index[axis])
+    return x((*index[:axis], turned, *index[axis + 1:]))
+
+
+def _flip_case(draw: Draw) -> Case:
+    shape = (*draw.shape(0, 2), draw.choice((1, 3, 17)), *draw.choice(((), (4,))))
+    axis = draw.choice([i for i, d in enumerate(shape) if isinstance(d, int)])
+    return Case((TensorType(shape),), {"axis": axis})
+
+
+register(Op("flip", "movement", _infer_flip, lambda x, axis: np.flip(x, axis),
+            gradient=lambda c, g: [flip(g, c.attrs["axis"])], lower=_lower_flip, cases=_flip_case))
+
+
+def flip(x: Tensor, axis: int) -> Tensor:
+    """x backwards along `axis`, which must not be the batch."""
+    return emit("flip", [x], axis=axis % x.rank)
+
+
 # ---------------------------------------------------------------- pad, slice, concatenate
 
 

@@ -31,8 +31,16 @@ def _case(draw: Draw) -> Case:
     return Case((TensorType(shape),), {"axes": axes}, spaced=True)
 
 
+def _product_case(draw: Draw) -> Case:
+    """Few enough factors for their product to stay in range."""
+    shape = (*draw.shape(0, 1), draw.integer(1, 5), draw.choice((1, 2, 3, 17)))
+    axes = tuple(i for i in range(len(shape) - 2, len(shape)) if draw.choice((True, False)))
+    return Case((TensorType(shape),), {"axes": axes}, low=0.6, high=1.5)
+
+
 def _make(name: str, ufunc: Any, gradient: Callable[[Call, Tensor], Tensor], combine: str,
-          start: float, tolerance: float) -> Callable[..., Tensor]:
+          start: float, tolerance: float, cases: Callable[[Draw], Case] = _case
+          ) -> Callable[..., Tensor]:
     """A reduction by one associative operation; an empty one gives `start`."""
 
     def meaning(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -51,7 +59,7 @@ def _make(name: str, ufunc: Any, gradient: Callable[[Call, Tensor], Tensor], com
         return b.reduce(combine, [shape[a] for a in axes], body, first)
 
     register(Op(name, "reduction", _infer, meaning, gradient=lambda c, g: [gradient(c, g)],
-                lower=lower, cases=_case, tolerance=tolerance, expensive=True))
+                lower=lower, cases=cases, tolerance=tolerance, expensive=True))
 
     def apply(x: Tensor, axes: Sequence[int] | int | None = None, keepdims: bool = False) -> Tensor:
         axes = range(x.rank) if axes is None else [axes] if isinstance(axes, int) else axes
@@ -83,7 +91,22 @@ def _chosen(call: Call, g: Tensor) -> Tensor:
     return ones * _keep(x, axes, g / reduce_sum(ones, axes))
 
 
+def _product_gradient(call: Call, g: Tensor) -> Tensor:
+    """The product of the others: output / x; where factors are zero, of the others than the zero if
+    there is one, and nothing if there are several."""
+    x, axes = call.inputs[0], call.attrs["axes"]
+    one, zero = constant(x.graph, 1, x.dtype), zeros_like(x)
+    empty = equal(x, zero)
+    zeros = _keep(x, axes, reduce_sum(select(empty, one, zero), axes))
+    filled = select(empty, one, x)
+    others = _keep(x, axes, reduce_prod(filled, axes)) / filled
+    alone = select(equal(zeros, one), select(empty, others, zero), zero)
+    return _keep(x, axes, g) * select(equal(zeros, zero), others, alone)
+
+
 reduce_sum = _make("reduce_sum", np.add, _spread, "add", 0.0, 1e-5)
+reduce_prod: Callable[..., Tensor] = _make(
+    "reduce_prod", np.multiply, _product_gradient, "mul", 1.0, 1e-5, _product_case)
 reduce_max = _make("reduce_max", np.maximum, _chosen, "max", -np.inf, 0.0)
 reduce_min = _make("reduce_min", np.minimum, _chosen, "min", np.inf, 0.0)
 

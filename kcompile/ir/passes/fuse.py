@@ -178,7 +178,7 @@ class _Fusion:
     def joins(self, node: Node, group: _Group) -> bool:
         """Whether `node`, needed by this group alone, is computed inside it."""
         root = self.root(group)
-        if root.op.kind in ("contraction", "window") or root.op.name == "pack_panels":
+        if root.op.kind in ("contraction", "window", "composite") or root.op.name == "pack_panels":
             return False
         shape, whole = node.types[0].shape, self.iteration(group)
         if node.op.kind == "elementwise":

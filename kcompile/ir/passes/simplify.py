@@ -78,6 +78,12 @@ def _shorter(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Value | None:
                 return Value(new.add("transpose", [x], axes=joined).id)
             if _only_moves_ones(new.type(x).shape, axes):
                 return Value(new.add("reshape", [x], shape=type.shape).id)
+    if name == "flip":
+        before = new.nodes[inputs[0].node]
+        if type.shape[node.attrs["axis"]] == 1:
+            return inputs[0]
+        if before.op.name == "flip" and before.attrs["axis"] == node.attrs["axis"]:
+            return before.inputs[0]
     if name == "neg" and new.nodes[inputs[0].node].op.name == "neg":
         return new.nodes[inputs[0].node].inputs[0]
     if name in ("reduce_sum", "reduce_max", "reduce_min"):

@@ -23,6 +23,8 @@ class Dense(KernelLayer):
     arguments after units are those of `KernelLayer`.
     """
 
+    supports_masking = True
+
     def __init__(self, units: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.units = self.positive("units", units)
@@ -41,6 +43,8 @@ class Dense(KernelLayer):
 class Activation(Layer):
     """A function of each tensor: a name, or a function over symbolic tensors."""
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.named_errors():
@@ -56,6 +60,8 @@ class Dropout(Layer):
     noise_shape: one choice for all elements along axes of size 1 (None: the input's size). seed: of
     this layer alone; default the model's. Masks are a function of seed, step, layer and element.
     """
+
+    supports_masking = True
 
     def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None,
                  seed: int | None = None, **kwargs: Any) -> None:

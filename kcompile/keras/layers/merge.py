@@ -8,7 +8,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras.engine import Layer, is_integer
+from kcompile.keras.engine import Layer, as_list, is_integer
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -16,6 +16,14 @@ class _Merge(Layer):
     """Called on a list of tensors; Keras 2 wants at least two, Keras 3 one."""
 
     wants_list = True
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
+        """Keras 2: where all masks that there are hold; Keras 3: where any does, if all are there."""
+        given = [m for m in as_list(mask) if m is not None]
+        if not given or (self.vintage == "keras3" and len(given) < len(as_list(inputs))):
+            return None
+        return reduce(ops.logical_or if self.vintage == "keras3" else ops.logical_and, given)
 
     def build(self, input_shape: Any) -> None:
         least = 1 if self.vintage == "keras3" else 2
@@ -35,6 +43,11 @@ class _Merge(Layer):
 def _with_rank(x: Tensor, rank: int) -> Tensor:
     """Axes of size 1 after the batch, so that samples meet samples where ranks differ."""
     return ops.reshape(x, (x.shape[0], *(1,) * (rank - x.rank), *x.shape[1:]))
+
+
+def _all_true(x: Tensor) -> Tensor:
+    """The mask of an input that has none."""
+    return ops.broadcast_to(ops.constant(x.graph, True), x.shape[:-1])
 
 
 class Add(_Merge):
@@ -67,6 +80,20 @@ class Concatenate(_Merge):
             raise ModelError(describe("call", f"inputs of one rank that have the axis {self.axis}",
                                       ", ".join(str(x.type) for x in inputs)))
         return ops.concatenate(inputs, self.axis)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
+        """Along the last axis, where all masks hold (Keras 3: any); along time, one after the other."""
+        given = as_list(mask)
+        if all(m is None for m in given):
+            return None
+        masks = [_all_true(x) if m is None else m for x, m in zip(inputs, given)]
+        axis, rank = self.axis % inputs[0].rank, inputs[0].rank
+        if any(m.rank != rank - 1 for m in masks):
+            raise ModelError(describe("call", "masks of all axes but the last",
+                                      ", ".join(str(m.type) for m in masks)))
+        if axis < rank - 1:
+            return ops.concatenate(masks, axis)
+        return reduce(ops.logical_or if self.vintage == "keras3" else ops.logical_and, masks)
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:

@@ -1,0 +1,243 @@
+"""Contractions on a graphics processor: a tile of the result in each block, slices of A and B in shared
+memory, a small tile of sums in the registers of each thread.
+
+What enters: the same index maps, operands and epilogue as on other processors
+(`codegen.contraction.lower_contraction`), so dense layers, convolutions and all their gradients are
+covered, padding included. What leaves: a `Kernel` of a `DeviceFunction`. Each output element is one chain
+of fused multiply-adds over ascending k, as it is there: the bits are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kcompile.codegen import loops
+from kcompile.codegen.builder import ZERO, Builder
+from kcompile.codegen.contraction import Epilogue, Kernel, Source
+from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
+from kcompile.codegen.loops import Buffer, Expr
+from kcompile.codegen.lowering import size_of
+from kcompile.codegen.program import THREAD_CYCLES, Size
+from kcompile.codegen.targets import Target
+from kcompile.ir.contraction import Access, Contraction
+from kcompile.ir.types import Batch, Dim
+
+SIDE = 16          # a block has SIDE x SIDE threads
+DEPTH = 16         # k in a slice
+BUSY = 64          # blocks that are worth smaller tiles
+CONFLICT = 1       # element between rows of a slice, so that a column falls into different banks
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Sums of one thread: `rows` x `columns`, SIDE apart from each other."""
+
+    rows: int
+    columns: int
+
+
+def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
+                      target: Target, *, buffers: Sequence[Buffer] = (),
+                      b_panels: int | None = None, note: str = "",
+                      chosen: Tile | None = None) -> Kernel:
+    """The kernel of a contraction; the arguments are those of `codegen.contraction`. chosen: the
+    tile, `choose_tile`'s by default. Raises ValueError for panels and for a batch in the columns."""
+    rows, columns, _ = spec.sizes
+    if b_panels is not None or isinstance(columns, Batch):
+        raise ValueError(f"{note or name}: a product with panels or with the batch in its columns has "
+                         "no kernel for graphics processors")
+    tile = chosen or choose_tile(rows, columns)
+    wide = -(-columns // (SIDE * tile.columns))
+    grid = Grid(size_of(rows), SIDE * tile.rows, wide, SIDE * SIDE)
+    code = _Code(spec, a, b, epilogue, tile, Builder(target, 1))
+    with code.b.block() as body:
+        code.run(BLOCK // wide, BLOCK % wide)
+    plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
+    function = device_function(name, tuple(buffers or dict.fromkeys(plain)), grid, body, note)
+    return Kernel(function, Size(1), Size(THREAD_CYCLES))
+
+
+def choose_tile(rows: Dim, columns: int) -> Tile:
+    """Large tiles read less from memory; but every multiprocessor should have a block."""
+    across = _fit(columns, 4)
+    if isinstance(rows, Batch):
+        down = 8 if rows.multiple >= 128 and across == 4 else 4 if rows.multiple >= 16 else 2
+        return Tile(down, across)
+    down = _fit(rows, 8 if across == 4 else 4)
+    while down * across > 1 and _blocks(rows, columns, down, across) < BUSY:
+        down, across = (down // 2, across) if down >= across else (down, across // 2)
+    return Tile(down, across)
+
+
+def _fit(size: int, most: int) -> int:
+    """The smallest tile (in units of SIDE) that covers `size`, at most `most`."""
+    tile = 1
+    while tile < most and SIDE * tile < size:
+        tile *= 2
+    return tile
+
+
+def _blocks(rows: int, columns: int, down: int, across: int) -> int:
+    return -(-rows // (SIDE * down)) * -(-columns // (SIDE * across))
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """A slice of an operand in shared memory, [DEPTH, SIDE * units + CONFLICT].
+
+    outer_first: the element of the operand next to one in memory is the next row (of A) or column
+    (of B), else the next k; threads next to each other read it so.
+    """
+
+    buffer: Buffer
+    units: int
+    outer_first: bool
+
+    @property
+    def size(self) -> int:
+        return SIDE * self.units
+
+    def place(self, k: Expr, at: Expr) -> Expr:
+        return k * (self.size + CONFLICT) + at
+
+    def element(self, number: int) -> tuple[Expr, Expr]:
+        """(k, row or column) of the `number`-th element that this thread copies."""
+        flat = THREAD + number * SIDE * SIDE
+        return ((flat // self.size, flat % self.size) if self.outer_first
+                else (flat % DEPTH, flat // DEPTH))
+
+
+class _Code:
+    """The code of one thread."""
+
+    def __init__(self, spec: Contraction, a: Source, b: Source, epilogue: Epilogue, tile: Tile,
+                 builder: Builder) -> None:
+        self.spec, self.operands, self.epilogue, self.tile = spec, (a, b), epilogue, tile
+        self.b = builder
+        self.rows, self.columns, self.depth = map(builder.extent, spec.sizes)
+        assert a.buffer is not None and b.buffer is not None
+        self.dtype = a.buffer.dtype
+        shared = [self._slice(name, access, units, first) for name, access, units, first in (
+            ("a", spec.a, tile.rows, range(len(spec.m))),
+            ("b", spec.b, tile.columns,
+             range(len(spec.m) + len(spec.k), len(spec.m) + len(spec.k) + len(spec.j))))]
+        self.a, self.c = shared
+        self.sums = Buffer("sums", self.dtype, "register", tile.rows * tile.columns)
+
+    def _slice(self, name: str, access: Access, units: int, outer: range) -> _Slice:
+        last = access.index[-1].terms
+        first = bool(last) and last[-1][0] in outer
+        size = DEPTH * (SIDE * units + CONFLICT)
+        return _Slice(Buffer(f"slice_{name}", self.dtype, "shared", size), units, first)
+
+    def run(self, block_row: Expr, block_column: Expr) -> None:
+        b, tile = self.b, self.tile
+        top = b.share(block_row * (SIDE * tile.rows))
+        left = b.share(block_column * (SIDE * tile.columns))
+        b.emit(loops.Alloc(self.a.buffer))
+        b.emit(loops.Alloc(self.c.buffer))
+        b.emit(loops.Alloc(self.sums))
+        for i in range(self.sums.size):
+            b.emit(loops.store(self.sums, i, 0.0))
+        copies = [*self._copies(0, self.a, top), *self._copies(1, self.c, left)]
+        with b.loop("k", 0, self.depth, DEPTH) as k:
+            for copy in copies:
+                copy(k)
+            b.emit(loops.Barrier())
+            self._multiply()
+            b.emit(loops.Barrier())
+        self._finish(top, left)
+
+    # ---- slices
+
+    def _copies(self, side: int, slice: _Slice, origin: Expr) -> list[Callable[[Expr], None]]:
+        """For each element that this thread copies, the code for the slice at k; what does not
+        depend on k is computed before."""
+        spec, b = self.spec, self.b
+        outer, limit = ((spec.m, self.rows), (spec.j, self.columns))[side]
+        out = []
+        for number in range(slice.units):
+            depth, at = slice.element(number)
+            place = b.share(slice.place(depth, at))
+            position = b.share(origin + at)
+            inside = b.share(loops.binary("lt", position, limit))
+            index = tuple(b.share(i) for i in b.unflatten(position, outer))
+            depth = b.share(depth)
+
+            def copy(k: Expr, place: Expr = place, index: tuple[Expr, ...] = index,
+                     inside: Expr = inside, depth: Expr = depth) -> None:
+                at = b.share(k + depth)
+                value = self._element(side, index, at, inside)
+                b.emit(loops.store(slice.buffer, place, value))
+
+            out.append(copy)
+        return out
+
+    def _element(self, side: int, outer: tuple[Expr, ...], k: Expr, inside: Expr) -> Expr:
+        """The element of A at (row, k) or of B at (k, column); zero where there is none."""
+        b, spec = self.b, self.spec
+        source, access = self.operands[side], (spec.a, spec.b)[side]
+        first = 0 if side == 0 else len(spec.m) + len(spec.k)
+        known = {first + i: e for i, e in enumerate(outer)}
+        known |= {len(spec.m) + i: e for i, e in enumerate(b.unflatten(k, spec.k))}
+        valid = loops.binary("and", inside, loops.binary("lt", k, self.depth))
+        coordinates = []
+        for affine, guarded, size in zip(access.index, access.guarded, source.shape):
+            at: Expr = loops.const(affine.offset)
+            for variable, coefficient in affine.terms:
+                at = at + known[variable] * coefficient
+            if guarded:
+                at, within = b.within(b.share(at), affine.divisor, size)
+                valid = loops.binary("and", valid, within)
+            coordinates.append(at)
+        valid = b.share(valid)
+        assert source.buffer is not None
+        flat = loops.select(valid, b.flatten(coordinates, source.shape), ZERO)
+        return loops.select(valid, loops.load(source.buffer, flat), 0.0)
+
+    # ---- sums
+
+    def _multiply(self) -> None:
+        """The sums, one slice further."""
+        b, tile = self.b, self.tile
+        down, across = THREAD // SIDE, THREAD % SIDE
+        for k in range(DEPTH):
+            at = loops.const(k)
+            left = [b.share(loops.load(self.a.buffer, self.a.place(at, down + i * SIDE)))
+                    for i in range(tile.rows)]
+            right = [b.share(loops.load(self.c.buffer, self.c.place(at, across + j * SIDE)))
+                     for j in range(tile.columns)]
+            for i, x in enumerate(left):
+                for j, y in enumerate(right):
+                    number = i * tile.columns + j
+                    total = loops.fma(x, y, loops.load(self.sums, number))
+                    b.emit(loops.store(self.sums, number, total))
+
+    def _finish(self, top: Expr, left: Expr) -> None:
+        """The epilogue: written out when it is light, else in a loop over sums in local memory."""
+        b, tile = self.b, self.tile
+        top, left = b.share(top + THREAD // SIDE), b.share(left + THREAD % SIDE)
+        if self.epilogue.light or self.sums.size == 1:
+            for i in range(tile.rows):
+                for j in range(tile.columns):
+                    total = loops.load(self.sums, i * tile.columns + j)
+                    self._write(total, top + i * SIDE, left + j * SIDE)
+            return
+        kept = Buffer("kept", self.dtype, "stack", self.sums.size)
+        b.emit(loops.Alloc(kept))
+        for i in range(self.sums.size):
+            b.emit(loops.store(kept, i, loops.load(self.sums, i)))
+        with b.loop("i", 0, tile.rows) as down, b.loop("j", 0, tile.columns) as across:
+            total = b.share(loops.load(kept, down * tile.columns + across))
+            self._write(total, b.share(top + down * SIDE), b.share(left + across * SIDE))
+
+    def _write(self, total: Expr, row: Expr, column: Expr) -> None:
+        columns = self.spec.sizes[1]
+        flat = row * self.b.extent(columns) + column
+        values = self.epilogue.values(total, row, column, None)
+        writes = tuple(loops.store(buffer, flat, value)
+                       for buffer, value in zip(self.epilogue.outputs, values))
+        inside = loops.binary("and", loops.binary("lt", row, self.rows),
+                              loops.binary("lt", column, self.columns))
+        self.b.emit(loops.If(inside, writes))

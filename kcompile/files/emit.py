@@ -1,0 +1,208 @@
+"""The configuration of a model in the words of other Keras: Keras 2's and tf.keras', or Keras 3's.
+
+Enters: a built model of ours. Leaves: `{"class_name", "config"}` trees of plain values that real Keras
+reads, and what they have no place for, under the key "kcompile": the vintage of each layer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from kcompile.keras import layers as keras_layers
+from kcompile.keras import losses, metrics, optimizers
+from kcompile.keras.engine import InputLayer, Layer
+from kcompile.keras.models import Model, Sequential
+from kcompile.keras.utils.serialization import serialize
+from kcompile_runtime.errors import ModelError
+
+Config = dict[str, Any]
+OURS = ("vintage",)
+# Where Keras 3 has the objects that stand under an argument.
+_MODULES = {"_initializer": "keras.initializers", "_regularizer": "keras.regularizers",
+            "_constraint": "keras.constraints"}
+
+
+def check_built(model: Any, what: str) -> None:
+    """Raises ModelError for a model without weights."""
+    if not model.built:
+        raise ModelError(f"model {model.name!r}: {what}: the model has no weights yet, as its input "
+                         "shape is not known. Give the first layer an input_shape, or call build")
+
+
+def configuration(model: Any, keras3: bool) -> Config:
+    """The model as Keras 3 writes it to .keras, or as tf.keras writes it to .h5 and JSON."""
+    return _Writer(keras3).model(model, True)
+
+
+class _Writer:
+    """keras3: in the words of Keras 3."""
+
+    def __init__(self, keras3: bool) -> None:
+        self.keras3 = keras3
+
+    def model(self, model: Any, trainable: bool) -> Config:
+        """trainable: whether the model around it is. Keras hands that on to the layers inside."""
+        trainable = trainable and model.trainable
+        config: Config = {"name": model.name, "trainable": trainable}
+        if isinstance(model, Sequential):
+            made = [self.layer(layer, trainable) for layer in model._layers]
+            if model.built and not isinstance(model._layers[0], InputLayer):
+                made.insert(0, self.layer(model.inputs[0].layer, trainable))
+            config["layers"] = made
+            kind, module = "Sequential", "keras"
+        else:
+            given = model.get_config()
+            config["layers"] = [
+                {**self.layer(layer, trainable), "name": layer.name,
+                 "inbound_nodes": [self.node(model, layer, call)
+                                   for call in entry["inbound_nodes"]]}
+                for layer, entry in zip(model._layers, given["layers"])]
+            for key in ("input_layers", "output_layers"):
+                config[key] = [self.place(model, place) for place in given[key]]
+            kind, module = "Functional", "keras.src.models.functional"
+        return self.entry(kind, config, module)
+
+    def layer(self, layer: Any, trainable: bool) -> Config:
+        if isinstance(layer, Model):
+            return self.model(layer, trainable)
+        config = {key: self.value(key, value) for key, value in layer.get_config().items()
+                  if key not in OURS}
+        config["trainable"] = trainable and layer.trainable
+        shape = config.pop("batch_input_shape", None)
+        if isinstance(layer, InputLayer):
+            config.pop("trainable")
+            config["batch_shape" if self.keras3 else "batch_input_shape"] = shape
+        if isinstance(config.get("layer"), Mapping) and isinstance(
+                getattr(layer, "layer", None), Layer):
+            config["layer"] = self.layer(layer.layer, trainable)
+        known = vars(keras_layers).get(type(layer).__name__) is type(layer)
+        return self.entry(type(layer).__name__, config, "keras.layers" if known else None)
+
+    def entry(self, kind: str, config: Config, module: str | None) -> Config:
+        made: Config = {"class_name": kind, "config": config}
+        if self.keras3:
+            made["module"] = module
+            made["registered_name"] = None if module and module.startswith("keras.layers") else kind
+            if module == "keras":
+                made["registered_name"] = None
+        return made
+
+    def value(self, key: str, value: Any) -> Any:
+        """An argument; objects in it with the module that Keras 3 wants."""
+        module = next((m for end, m in _MODULES.items() if key.endswith(end)), None)
+        if self.keras3 and module is not None and isinstance(value, Mapping):
+            return {"module": module, "class_name": value["class_name"],
+                    "config": value["config"], "registered_name": None}
+        return value
+
+    # ---- nodes
+
+    def place(self, model: Any, place: Any) -> list[Any]:
+        """Keras 3 counts the calls of a model inside from 0, Keras 2 from 1."""
+        name, node, index = place[:3]
+        inside = isinstance(model.get_layer(name), Model) if self.keras3 and node else False
+        return [name, node - 1 if inside else node, index]
+
+    def node(self, model: Any, layer: Any, call: Any) -> Any:
+        if not self.keras3:
+            return call
+        tensors = []
+        for place in call:
+            source = model.get_layer(place[0])
+            shape = source.get_output_at(0) if not isinstance(source, Model) else None
+            number, index = self.place(model, place)[1:]
+            outputs = source.outputs if shape is None else (
+                shape if isinstance(shape, list) else [shape])
+            tensors.append({"class_name": "__keras_tensor__", "config": {
+                "shape": list(outputs[index].shape), "dtype": outputs[index].dtype,
+                "keras_history": [place[0], number, index]}})
+        arguments = call[0][3] if call and len(call[0]) > 3 else {}
+        several = len(tensors) > 1 or layer.wants_list
+        return {"args": [tensors] if several else tensors, "kwargs": arguments}
+
+
+# ---------------------------------------------------------------- vintages
+
+
+def extras(model: Any) -> Config:
+    """What is ours alone: the vintages of the model and of its layers, by path."""
+    vintages: dict[str, str] = {}
+    _collect(model, "", vintages)
+    return {"vintages": vintages}
+
+
+def _collect(layer: Any, path: str, vintages: dict[str, str]) -> None:
+    if layer.vintage != "keras2":
+        vintages[path] = layer.vintage
+    if isinstance(layer, Model):
+        for inner in layer._layers:
+            _collect(inner, f"{path}/{inner.name}", vintages)
+
+
+def warn_of_activations(model: Any, keras3: bool) -> None:
+    """hard_sigmoid is another function in Keras 3 than before, under the same name."""
+    wrong = [layer.name for layer in _leaves(model)
+             if any(getattr(function, "__name__", "") == "hard_sigmoid"
+                    and (layer.vintage == "keras3") != keras3 for function in vars(layer).values())]
+    if wrong:
+        others = "Keras 3" if keras3 else "Keras 2 and tf_keras"
+        warnings.warn(f"hard_sigmoid is another function in {others}: there these layers will compute "
+                      f"other numbers (not here): {', '.join(wrong)}", stacklevel=4)
+
+
+def _leaves(model: Any) -> list[Any]:
+    return [leaf for layer in model._layers
+            for leaf in (_leaves(layer) if isinstance(layer, Model) else [layer])]
+
+
+# ---------------------------------------------------------------- compile
+
+
+def compilation(model: Any, keras3: bool) -> Config | None:
+    """The arguments of `compile`, or None: `compile_config` of Keras 3, `training_config` before."""
+    arguments = model._arguments
+    if arguments is None:
+        return None
+    optimizer = optimizers.serialize(arguments["optimizer"])
+    config = {key: value for key, value in optimizer["config"].items()
+              if key not in ("decay", "schedule_decay") or (value and not keras3)}
+    optimizer = {"class_name": optimizer["class_name"], "config": config}
+    made: Config = {key: _serialized(arguments[key], key, keras3)
+                    for key in ("loss", "metrics", "weighted_metrics")}
+    made["loss_weights"] = serialize(arguments["loss_weights"])
+    if not keras3:
+        return {**made, "optimizer_config": optimizer}
+    if getattr(arguments["optimizer"], "decay", 0):
+        warnings.warn("decay of the learning rate is not known to Keras 3: there it will stay constant "
+                      "(not here)", stacklevel=4)
+    return {**made, "optimizer": _with_module(optimizer, "keras.optimizers"), "run_eagerly": False,
+            "steps_per_execution": 1, "jit_compile": False}
+
+
+def own_compilation(model: Any) -> Config | None:
+    """The same in our words."""
+    made = compilation(model, False)
+    if made is None:
+        return None
+    optimizer = optimizers.serialize(model._arguments["optimizer"])
+    return {**{k: v for k, v in made.items() if k != "optimizer_config"}, "optimizer": optimizer}
+
+
+def _serialized(value: Any, what: str, keras3: bool) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_serialized(v, what, keras3) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _serialized(v, what, keras3) for k, v in value.items()}
+    made = losses.serialize(value) if what == "loss" else metrics.serialize(value)
+    if keras3 and isinstance(made, Mapping):
+        made = _with_module(made, "keras.losses" if isinstance(value, losses.Loss)
+                            else "keras.metrics")
+    return made
+
+
+def _with_module(made: Mapping[str, Any], module: str) -> Config:
+    return {"module": module, **made, "registered_name": None}

@@ -1,0 +1,388 @@
+"""From a file to a model: `load`, `load_weights`, and models from texts.
+
+Enters: a path (or a text), and what a file cannot hold: the user's own classes and functions, the backend
+of a Keras 1 file. Leaves: a `kcompile.keras` model with the file's weights, semantics of the vintage that
+wrote it, and, where the file has one, its training configuration with the optimizer's state.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kcompile.files import reader, weights
+from kcompile.files.configs import Problems, translate_compilation, translate_model
+from kcompile.files.reader import Hdf5, PathLike
+from kcompile.files.vintage import BACKENDS, Vintage, parse_version, upgrade, vintage_of
+from kcompile.keras import models
+from kcompile.keras.engine import weight_budget
+from kcompile.keras.utils.serialization import custom_object_scope, get_custom_objects
+from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError, describe
+
+Custom = Mapping[str, Any] | None
+SUFFIXES = {".keras": "zip", ".h5": "hdf5", ".hdf5": "hdf5", ".json": "text", ".yaml": "text",
+            ".yml": "text"}
+
+
+def load(path: PathLike, weights: PathLike | None = None, backend: str | None = None,
+         custom_objects: Custom = None, compile: bool = True) -> Any:
+    """The model in a file: .keras, .h5, .hdf5, or an architecture in .json, .yaml.
+
+    weights: a file of weights for an architecture (.h5 of any Keras, .weights.h5, .keras, or an .npz made
+    by `numpy.savez(path, *model.get_weights())`); without it weights are initialised anew. backend:
+    "tensorflow" or "theano", what a Keras 1 model computed with, for files do not say; kernels of Theano
+    are turned by 180 degrees. By default it is read off the names of the weights, which end in ":0" under
+    TensorFlow, and a warning says so where it matters. custom_objects: the user's own classes and
+    functions by name; the function of a Lambda by the name of the layer. compile: whether to take over
+    the training configuration and the state of the optimizer, which are left out with a warning where
+    they are not supported.
+
+    Raises UnsupportedError listing all that is not supported, ModelError for damaged, unfitting or
+    dangerous files, OSError. Nothing that a file holds is run, imported or followed.
+    """
+    file = Path(path)
+    if backend is not None and backend not in BACKENDS:
+        raise InputError(describe("load: backend", " or ".join(map(repr, BACKENDS)), repr(backend)))
+    kind = reader.kind_of(file)
+    expected = SUFFIXES.get(file.suffix.lower())
+    if expected is not None:
+        reader.check_kind(file, expected)
+    elif kind not in ("hdf5", "zip", "text"):
+        reader.check_kind(file, "hdf5")
+    custom = {**get_custom_objects(), **(custom_objects or {})}
+    with custom_object_scope(custom), _last_resort(file):
+        if kind == "zip":
+            model = _load_keras(file, backend, custom, compile)
+        elif kind == "hdf5":
+            model = _load_hdf5(file, backend, custom, compile)
+        else:
+            yaml = file.suffix.lower() in (".yaml", ".yml")
+            entry = reader.read_yaml(file) if yaml else reader.read_json(file)
+            return _with_weights(_entry(entry, file), file, weights, backend, custom)
+        if weights is not None:
+            _load_weights(model, weights, None, False, False)
+        return model
+
+
+@contextmanager
+def _last_resort(file: PathLike) -> Iterator[None]:
+    """Configurations may be wrong in ways that nobody foresaw; the file is then what is wrong."""
+    try:
+        yield
+    except KcompileError:
+        raise
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError,
+            OverflowError, MemoryError) as error:
+        raise ModelError(f"{file}: the file is damaged, or no model: {type(error).__name__}: "
+                         f"{error}") from error
+
+
+# ---------------------------------------------------------------- formats
+
+
+def _load_keras(file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool) -> Any:
+    if reader.is_archive_of_arrays(file):
+        raise ModelError(describe(str(file), "a .keras model", "an .npz of arrays",
+                                  "Give it as weights= of an architecture"))
+    with reader.open_keras(file) as archive:
+        entry = _entry(archive.config, file)
+        metadata = archive.metadata if isinstance(archive.metadata, Mapping) else {}
+        vintage = vintage_of(entry, metadata.get("keras_version"), None)
+        _check_backend(file, vintage, backend)
+        ours = metadata.get("kcompile")
+        if isinstance(ours, Mapping):
+            entry, vintage = _restore(entry, ours), replace(vintage, backend="kcompile")
+        model = _build(entry, vintage, custom, file, True)
+        weights.load_by_path(model, archive.weights)
+        training = ours.get("compile") if isinstance(ours, Mapping) else None
+        training = training or entry.get("compile_config")
+        if compiled and isinstance(training, Mapping) and training.get("optimizer"):
+            paths = weights._vars(archive.weights, None, "optimizer")
+            _compile(model, training, file, lambda: weights.load_optimizer(
+                model, archive.weights, paths, vintage) if paths else True)
+        return model
+
+
+def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool) -> Any:
+    with reader.open_hdf5(file) as opened:
+        text = opened.text("", "model_config")
+        if text is None:
+            what = "weights alone" if opened.datasets else "HDF5 without a model"
+            raise ModelError(describe(
+                str(file), "a model with its configuration", what,
+                "Give the architecture, and this file as weights=" if opened.datasets else ""))
+        entry = _entry(reader.parse_json(text, f"{file}: model_config"), file)
+        vintage = vintage_of(entry, opened.text("", "keras_version"), opened.text("", "backend"))
+        if not vintage.keras1:
+            _check_backend(file, vintage, backend)
+        else:
+            vintage = replace(vintage, backend=backend)
+        ours = opened.text("", "kcompile")
+        if ours is not None:
+            entry = _restore(entry, reader.parse_json(ours, f"{file}: kcompile"))
+            vintage = replace(vintage, backend="kcompile")
+        model = _build(entry, vintage, custom, file, True)
+        vintage = _settled(opened, "model_weights", vintage, model)
+        weights.load_by_layer(model, opened, "model_weights", vintage)
+        training = opened.text("", "training_config")
+        if compiled and training is not None:
+            given = reader.parse_json(training, f"{file}: training_config")
+            names = opened.list("optimizer_weights", "weight_names") or []
+            paths = [f"optimizer_weights/{name}" for name in names]
+            _compile(model, given, file, lambda: weights.load_optimizer(
+                model, opened, paths, vintage) if paths else True)
+        return model
+
+
+def _with_weights(entry: dict[str, Any], file: PathLike, given: PathLike | None,
+                  backend: str | None, custom: Mapping[str, Any]) -> Any:
+    """The model of an architecture, with the weights of another file."""
+    vintage = vintage_of(entry, None, None)
+    ours = entry.get("kcompile")
+    if isinstance(ours, Mapping):
+        entry = _restore(entry, ours)
+    if vintage.backend in BACKENDS and backend is not None and not vintage.keras1:
+        _check_backend(file, vintage, backend)
+    model = _build(entry, vintage, custom, file, given is not None)
+    if given is not None:
+        if str(given).endswith(".npz"):
+            model.set_weights(reader.read_arrays(given))
+        else:
+            _load_weights(model, given, replace(vintage, backend=backend or vintage.backend), False,
+                          False)
+    return model
+
+
+def _entry(value: Any, file: PathLike) -> dict[str, Any]:
+    """The configuration of a model: `{"class_name", "config"}`, or Keras 0.3's form."""
+    if isinstance(value, Mapping) and isinstance(value.get("keras_model"), str):
+        value = reader.parse_json(value["keras_model"], f"{file}: keras_model")
+    if isinstance(value, dict) and ("class_name" in value or (
+            isinstance(value.get("layers"), list) and value.get("name") == "Sequential"
+            or "custom_name" in str(value.get("layers"))[:2000])):
+        return value
+    raise ModelError(describe(str(file), "the configuration of a model", _about(value)))
+
+
+def _about(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping with " + (", ".join(map(repr, list(value)[:5])) or "nothing")
+    return type(value).__name__
+
+
+# ---------------------------------------------------------------- building
+
+
+def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], file: PathLike,
+           overwritten: bool) -> Any:
+    """The model of a configuration. overwritten: its weights come from the file, and their first values
+    must not move the user's random numbers."""
+    if vintage.keras1:
+        entry = upgrade(entry)
+    if not isinstance(entry.get("config"), (Mapping, list)) or entry.get("class_name") not in (
+            "Sequential", "Functional", "Model"):
+        raise UnsupportedError(describe(str(file), "a Sequential or functional model",
+                                        repr(entry.get("class_name"))[:80]))
+    config = entry["config"]
+    name = config.get("name") if isinstance(config, Mapping) else None
+    problems = Problems(str(name or Path(file).name), "loaded")
+    translated = translate_model(entry, vintage.old_activations, problems, vintage.semantics, custom)
+    _check_theano(translated, vintage, problems)
+    problems.report()
+    state = np.random.get_state()
+    with weight_budget(reader.MAX_ARRAYS):
+        model = models.model_from_config(translated)
+    if overwritten:
+        np.random.set_state(state)
+        if not model.built:
+            raise ModelError(f"{file}: model {model.name!r} does not say what its input is, so its "
+                             "weights have no place. Save it after it was built")
+    _check_reached(translated["config"], model)
+    return model
+
+
+def _check_reached(config: Mapping[str, Any], model: Any) -> None:
+    """Layers between no input and output would be lost silently."""
+    if "input_layers" in config:
+        lost = {layer["name"] for layer in config["layers"]} - {x.name for x in model._layers}
+        if lost:
+            raise ModelError(describe(
+                f"model {model.name!r}", "every layer on a way from the inputs to the outputs",
+                "disconnected layers " + ", ".join(map(repr, sorted(lost)[:10]))))
+
+
+def _check_theano(entry: Mapping[str, Any], vintage: Vintage, problems: Problems) -> None:
+    """Theano pads otherwise where padding is "same" and windows are even or strides above 1."""
+    if vintage.backend != "theano":
+        return
+    for layer in entry["config"]["layers"]:
+        config = layer["config"]
+        if "layers" in config:
+            _check_theano(layer, vintage, problems)
+            continue
+        window = config.get("kernel_size", config.get("pool_size"))
+        if config.get("padding") != "same" or window is None:
+            continue
+        sizes = window if isinstance(window, list) else [window]
+        strides = config.get("strides") or (1 if "kernel_size" in config else window)
+        strides = strides if isinstance(strides, list) else [strides]
+        largest = 3 if "pool_size" in config else 10**9
+        if any(s != 1 for s in strides) or any(k % 2 == 0 or k > largest for k in sizes):
+            problems.add(f"Layer {config.get('name')!r} ({layer['class_name']}): Theano's padding "
+                         f"'same' with windows {sizes} and strides {strides}")
+
+
+def _check_backend(file: PathLike, vintage: Vintage, backend: str | None) -> None:
+    written = "theano" if vintage.backend == "theano" else "tensorflow"
+    if backend is not None and backend != written:
+        raise ModelError(describe(str(file), f"backend={written!r}, which the file says, or none",
+                                  repr(backend)))
+
+
+def _settled(file: Hdf5, group: str, vintage: Vintage, model: Any) -> Vintage:
+    """The vintage with a backend. Keras 1 did not write it; names of weights end in ":0" under
+    TensorFlow."""
+    if vintage.backend is not None or not vintage.keras1:
+        return vintage
+    names = [path for layer in weights.saved_layers(file, group) for path in layer.paths]
+    guess = "tensorflow" if any(name.endswith(":0") for name in names) else "theano"
+    if any(_flips(part) for part in weights.parts_of(model)):
+        warnings.warn(
+            f"{file.name}: Keras 1 does not say with which backend a model computed, and convolutions "
+            f"of Theano turn their kernels. By the names of its weights it was {guess}. Say "
+            f"backend={guess!r} if that is right", stacklevel=4)
+    return replace(vintage, backend=guess)
+
+
+def _flips(part: weights.Part) -> bool:
+    """Whether a layer computes otherwise under Theano: a kernel of more than one tap."""
+    return any(type(layer).__name__ in weights.FLIPPED and max(np.ravel(layer.kernel_size)) > 1
+               for layer in (part.layer, *weights.inner_layers(part.layer)))
+
+
+def _restore(entry: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """The vintages that Keras' form of a configuration has no place for, put back."""
+    vintages = ours.get("vintages")
+    if isinstance(vintages, Mapping):
+        _put_vintages(entry, "", vintages)
+    return entry
+
+
+def _put_vintages(entry: Any, path: str, vintages: Mapping[str, Any]) -> None:
+    config = entry.get("config") if isinstance(entry, dict) else None
+    if not isinstance(config, dict):
+        return
+    if isinstance(vintages.get(path), str):
+        config["vintage"] = vintages[path]
+    layers = config.get("layers")
+    for layer in layers if isinstance(layers, list) else ():
+        inner = layer.get("config") if isinstance(layer, dict) else None
+        if isinstance(inner, dict):
+            _put_vintages(layer, f"{path}/{inner.get('name')}", vintages)
+
+
+# ---------------------------------------------------------------- training configuration
+
+
+def _compile(model: Any, training: Any, file: PathLike, state: Callable[[], bool]) -> None:
+    """Compile the model as it was, and take over the optimizer's state. What is not supported leaves
+    the model as it is, with a warning: its predictions do not depend on it."""
+    problems = Problems(model.name)
+    try:
+        arguments = translate_compilation(training, problems)
+        problems.report()
+        model.compile(**arguments)
+    except (KcompileError, ValueError, TypeError, AttributeError, KeyError) as error:
+        warnings.warn(f"{file}: loaded without its training configuration; compile the model to train "
+                      f"it. {error}", stacklevel=4)
+        return
+    if not state():
+        warnings.warn(f"{file}: the state of the optimizer is not one that is read here; it starts "
+                      "afresh", stacklevel=4)
+
+
+# ---------------------------------------------------------------- weights alone
+
+
+def load_weights(model: Any, path: PathLike, by_name: bool = False, skip_mismatch: bool = False,
+                 backend: str | None = None) -> None:
+    """Weights of a file into a built model.
+
+    path: .h5 of any Keras (a whole model too), .weights.h5, .keras, or .npz. by_name: only layers
+    whose names are in the file, which must be laid out by layer. skip_mismatch: leave layers that do not
+    fit as they are, with a warning. backend: as in `load`. Raises ModelError, with nothing changed.
+    """
+    if backend is not None and backend not in BACKENDS:
+        raise InputError(describe("load_weights: backend", " or ".join(map(repr, BACKENDS)),
+                                  repr(backend)))
+    if not model.built:
+        raise ModelError(f"model {model.name!r} has no weights yet: its input shape is not known. Give "
+                         "the first layer an input_shape, or call build")
+    if str(path).endswith(".npz"):
+        if by_name or skip_mismatch:
+            raise InputError("load_weights: by_name and skip_mismatch need a file with names (.h5)")
+        model.set_weights(reader.read_arrays(path))
+        return
+    vintage = Vintage((2,), False, backend) if backend else None
+    with _last_resort(path):
+        _load_weights(model, path, vintage, by_name, skip_mismatch)
+
+
+def _load_weights(model: Any, path: PathLike, vintage: Vintage | None, by_name: bool, skip: bool
+                  ) -> None:
+    """vintage: of the architecture, where it says more than the file."""
+    if reader.kind_of(path) == "zip" and not by_name:
+        with reader.open_keras(path) as archive:
+            weights.load_by_path(model, archive.weights, skip)
+        return
+    with reader.open_hdf5(path) as file:
+        if weights.is_by_path(file):
+            if by_name:
+                raise UnsupportedError(f"{path}: by_name needs weights that are stored by layer name, "
+                                       "as .h5 of Keras 2 has them; these are stored by path")
+            weights.load_by_path(model, file, skip)
+            return
+        group = "model_weights" if "model_weights" in file.attributes else ""
+        found = _weights_vintage(file, group, vintage)
+        found = _settled(file, group, found, model)
+        weights.load_by_layer(model, file, group, found, by_name, skip)
+
+
+def _weights_vintage(file: Hdf5, group: str, architecture: Vintage | None) -> Vintage:
+    """Weights say their own vintage from Keras 2 on; those that do not are of Keras 1."""
+    version, backend = (file.text(group, key) or file.text("", key)
+                        for key in ("keras_version", "backend"))
+    given = architecture.backend if architecture is not None else None
+    given = given if given in BACKENDS else None
+    if version is None:
+        return Vintage((1,), False, given)
+    numbers, tf = parse_version(version)
+    if given is not None and backend is not None and given != backend and "theano" in (given, backend):
+        raise ModelError(describe(file.name, f"backend={backend!r}, which the file says, or none",
+                                  repr(given)))
+    return Vintage(numbers, tf, backend or given)
+
+
+# ---------------------------------------------------------------- texts
+
+
+def model_from_json(text: str, custom_objects: Custom = None) -> Any:
+    """The model that `to_json` of any Keras wrote, with fresh weights. Raises ModelError."""
+    return _from_text(reader.parse_json(text, "model_from_json"), "model_from_json", custom_objects)
+
+
+def model_from_yaml(text: str, custom_objects: Custom = None) -> Any:
+    """The model that `to_yaml` of Keras 1 or 2 wrote, with fresh weights. Raises ModelError."""
+    return _from_text(reader.parse_yaml(text, "model_from_yaml"), "model_from_yaml", custom_objects)
+
+
+def _from_text(value: Any, name: str, custom_objects: Custom) -> Any:
+    custom = {**get_custom_objects(), **(custom_objects or {})}
+    with custom_object_scope(custom), _last_resort(name):
+        return _with_weights(_entry(value, name), name, None, None, custom)

@@ -1,0 +1,486 @@
+"""Weights between HDF5 files and the variables of a model.
+
+Enters: a checked HDF5 file (`reader.Hdf5`), a built model, and the vintage of the file. Leaves: the
+model's variables assigned, all of them or none. Two layouts exist: by layer name (Keras 1, 2, tf.keras,
+and .h5 of Keras 3), and by path (Keras 3's .keras and .weights.h5). How a class stored its weights in
+other times is in the tables `KERAS1`, `FLIPPED` and `PARTS`.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcompile.files.reader import Hdf5, Stored
+from kcompile.files.vintage import Vintage
+from kcompile.keras import backend
+from kcompile.keras.engine import Layer, Variable
+from kcompile.keras.models import Model
+from kcompile_runtime.errors import ModelError, describe
+
+Array = np.ndarray
+Variables = list[Variable]
+
+
+# ---------------------------------------------------------------- how classes stored weights
+
+
+@dataclass(frozen=True)
+class Stored1:
+    """How Keras 1 stored a class: the number of arrays (None: as many as now), and the change."""
+
+    count: int | None
+    convert: Callable[[list[Array], Any], list[Array]]
+
+
+def _first_axes(layer: Any) -> bool:
+    return bool(getattr(layer, "data_format", "channels_last") == "channels_first")
+
+
+def _conv1d(arrays: list[Array], layer: Any) -> list[Array]:
+    """(length, 1, inputs, filters), or earlier (filters, inputs, length, 1)."""
+    kernel, *rest = arrays
+    if kernel.ndim == 4:
+        if kernel.shape[1] == 1 and kernel.shape[0] == layer.kernel_size[0]:
+            kernel = kernel[:, 0]
+        else:
+            kernel = kernel.transpose(2, 3, 1, 0)[:, 0]
+    return [kernel, *rest]
+
+
+def _conv(*order: int) -> Callable[[list[Array], Any], list[Array]]:
+    """Ordering "th" put filters and channels first."""
+    def convert(arrays: list[Array], layer: Any) -> list[Array]:
+        kernel, *rest = arrays
+        fits = _first_axes(layer) and kernel.ndim == len(order)
+        return [kernel.transpose(order) if fits else kernel, *rest]
+    return convert
+
+
+def _transposed(arrays: list[Array], layer: Any) -> list[Array]:
+    kernel, *rest = arrays
+    return [kernel.transpose((2, 3, 0, 1) if _first_axes(layer) else (0, 1, 3, 2)), *rest]
+
+
+def _gates(*order: int) -> Callable[[list[Array], Any], list[Array]]:
+    """One kernel, recurrent kernel and bias for each gate, put side by side in Keras 2's order."""
+    def convert(arrays: list[Array], layer: Any) -> list[Array]:
+        if len(arrays) == 3:  # consume_less="gpu"
+            return arrays
+        return [np.concatenate([arrays[3 * gate + part] for gate in order], -1) for part in range(3)]
+    return convert
+
+
+KERAS1: dict[str, Stored1] = {
+    "Conv1D": Stored1(None, _conv1d),
+    "Conv2D": Stored1(None, _conv(2, 3, 1, 0)),
+    "Conv2DTranspose": Stored1(None, _transposed),
+    "Conv3D": Stored1(None, _conv(2, 3, 4, 1, 0)),
+    "GRU": Stored1(9, _gates(0, 1, 2)),
+    "LSTM": Stored1(12, _gates(0, 2, 1, 3)),  # input, cell, forget, output
+}
+# Kernels that Theano turns by 180 degrees: their places among the weights of a class.
+FLIPPED = {"Conv1D": (0,), "Conv2D": (0,), "Conv3D": (0,), "Conv2DTranspose": (0,),
+           "Conv3DTranspose": (0,), "ConvLSTM2D": (0, 1)}
+# Where Keras 3 keeps the weights of a layer: the parts of it, in the order of its weights.
+PARTS: dict[str, tuple[str, ...]] = {
+    "Bidirectional": ("forward_layer/cell", "backward_layer/cell"),
+    "GRU": ("cell",), "LSTM": ("cell",), "SimpleRNN": ("cell",), "ConvLSTM2D": ("cell",),
+    "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense"),
+    "TimeDistributed": ("layer",),
+}
+
+
+def inner_layers(layer: Any) -> list[Any]:
+    """The layers inside a wrapper that have its weights, in their order."""
+    pair = [getattr(layer, name, None) for name in ("forward_layer", "backward_layer")]
+    if all(isinstance(part, Layer) for part in pair):
+        return pair
+    inner = getattr(layer, "layer", None)
+    return [inner] if isinstance(inner, Layer) else []
+
+
+def _count1(layer: Any) -> int | None:
+    """How many arrays Keras 1 stored for a layer, where that differs."""
+    inner = [_count1(part) for part in inner_layers(layer)]
+    if inner and all(count is not None for count in inner):
+        return sum(count for count in inner if count is not None)
+    rule = KERAS1.get(type(layer).__name__)
+    return rule.count if rule is not None else None
+
+
+def convert(arrays: list[Array], layer: Any, vintage: Vintage) -> list[Array]:
+    """The arrays of a layer as Keras 2 with TensorFlow has them."""
+    if inner := inner_layers(layer):
+        share = len(arrays) // len(inner)
+        return [array for i, part in enumerate(inner)
+                for array in convert(arrays[i * share:(i + 1) * share], part, vintage)]
+    kind = type(layer).__name__
+    if vintage.keras1 and kind in KERAS1:
+        arrays = KERAS1[kind].convert(arrays, layer)
+    if vintage.backend == "theano":
+        for place in FLIPPED.get(kind, ()):
+            if place < len(arrays):
+                arrays[place] = flip(arrays[place])
+    return arrays
+
+
+def flip(kernel: Array) -> Array:
+    """A kernel [spatial..., inputs, filters] turned by 180 degrees: Theano convolves, the others
+    correlate."""
+    return kernel[(slice(None, None, -1),) * (kernel.ndim - 2)]
+
+
+# ---------------------------------------------------------------- from a file to a model
+
+
+@dataclass(frozen=True)
+class Group:
+    """Arrays of a file that belong together: paths of datasets, in order."""
+
+    name: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Weights of one layer that stand together in a file."""
+
+    layer: Any
+    variables: Variables
+
+
+class Assignment:
+    """Arrays to be assigned once everything fits; what does not fit is told together."""
+
+    def __init__(self, file: Hdf5, vintage: Vintage, skip_mismatch: bool = False) -> None:
+        self.file = file
+        self.vintage = vintage
+        self.skip = skip_mismatch
+        self.values: list[tuple[Variable, Array]] = []
+        self.wrong: list[str] = []
+        self.not_finite: list[str] = []
+
+    def mismatch(self, what: str, expected: str, found: str) -> None:
+        self.wrong.append(f"{what}: expected {expected}. Found: {found}")
+
+    def part(self, part: Part, paths: Sequence[str]) -> None:
+        """Read the weights of a part, if number, dtypes and shapes are as expected."""
+        stored = [self.file.datasets.get(path) for path in paths]
+        label, wanted = part.layer.label, [v.shape for v in part.variables]
+        if None in stored:
+            lost = [path for path, found in zip(paths, stored) if found is None]
+            return self.mismatch(label, "its arrays in the file", f"none at {', '.join(lost[:3])}")
+        given = [found for found in stored if found is not None]
+        shapes = [found.shape for found in given]
+        if not self._fits(part, given):
+            return self.mismatch(label, f"shapes {wanted}", f"{shapes} in {self.file.name}")
+        kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
+        for variable, found in zip(part.variables, given):
+            if found.dtype.kind not in kinds[variable.value.dtype.kind]:
+                return self.mismatch(label, f"{variable.dtype} for {variable.name!r}",
+                                     f"{found.dtype}")
+        try:
+            arrays = convert([self.file.read(path) for path in paths], part.layer, self.vintage)
+        except (IndexError, ValueError):  # of axes that are not there
+            return self.mismatch(label, f"shapes {wanted}", f"{shapes}")
+        if [a.shape for a in arrays] != wanted:
+            return self.mismatch(label, f"shapes {wanted}", f"{[a.shape for a in arrays]}")
+        if any(a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
+            self.not_finite.append(part.layer.name)
+        self.values.extend(zip(part.variables, arrays))
+        return None
+
+    def _fits(self, part: Part, stored: Sequence[Stored]) -> bool:
+        """Before a byte is read: the very shapes, or, of a class that was stored otherwise, as many
+        numbers."""
+        if [s.shape for s in stored] == [v.shape for v in part.variables]:
+            return True
+        classes = {type(layer).__name__ for layer in (part.layer, *inner_layers(part.layer))}
+        return (self.vintage.keras1 and not classes.isdisjoint(KERAS1)
+                and sum(s.size for s in stored) == sum(v.value.size for v in part.variables))
+
+    def finish(self) -> None:
+        """Assign. Raises ModelError, with nothing assigned, where something did not fit."""
+        if self.wrong and not self.skip:
+            raise ModelError(f"{self.file.name}: the weights do not fit the model:"
+                             + "".join(f"\n- {text}" for text in self.wrong))
+        if self.wrong:
+            warnings.warn(f"{self.file.name}: weights that do not fit were left out:"
+                          + "".join(f"\n- {text}" for text in self.wrong), stacklevel=4)
+        for variable, array in self.values:
+            variable.assign(array)
+        if self.not_finite:
+            warnings.warn(f"{self.file.name}: weights that are NaN or infinite, in the layers "
+                          + ", ".join(map(repr, self.not_finite)), stacklevel=4)
+
+
+def is_by_path(file: Hdf5) -> bool:
+    """Whether a weights file is laid out by path, as Keras 3 does it."""
+    return "layers" in file.attributes or "_layer_checkpoint_dependencies" in file.attributes or (
+        "vars" in file.attributes and file.list("", "layer_names") is None)
+
+
+# ---------------------------------------------------------------- by layer name
+
+
+def trainable_parts(layer: Any) -> list[Part]:
+    """`layer.trainable_weights`, layer by layer."""
+    if not isinstance(layer, Model):
+        return [Part(layer, layer.trainable_weights)]
+    return [p for inner in layer._layers for p in trainable_parts(inner)] if layer.trainable else []
+
+
+def fixed_parts(layer: Any) -> list[Part]:
+    """`layer.non_trainable_weights`, layer by layer."""
+    if not isinstance(layer, Model):
+        return [Part(layer, layer.non_trainable_weights)]
+    inside = [p for inner in layer._layers for p in fixed_parts(inner)]
+    if layer.trainable:
+        return inside
+    return [*(p for inner in layer._layers for p in trainable_parts(inner)), *inside]
+
+
+def parts_of(layer: Any) -> list[Part]:
+    """The weights of a layer as all vintages store them: trainable ones before the others."""
+    if not isinstance(layer, Model):
+        return [Part(layer, layer.weights)]
+    seen: set[int] = set()
+    parts = []
+    for part in (*trainable_parts(layer), *fixed_parts(layer)):
+        new = [v for v in part.variables if id(v) not in seen]
+        seen.update(map(id, new))
+        if new:
+            parts.append(Part(part.layer, new))
+    return parts
+
+
+def saved_layers(file: Hdf5, group: str) -> list[Group]:
+    """The layers of a weights group in the order they were saved, those without weights too."""
+    names = file.list(group, "layer_names")
+    prefix = f"{group}/" if group else ""
+    if names is None:
+        count = file.attributes.get(group, {}).get("nb_layers")  # Keras 0.3
+        if not isinstance(count, int) or not 0 <= count <= len(file.attributes):
+            raise ModelError(describe(file.name, "weights of Keras", "HDF5 without layer_names"))
+        return [Group(f"layer_{k}", tuple(
+            f"{prefix}layer_{k}/param_{p}" for p in range(_count(file, f"{prefix}layer_{k}"))))
+            for k in range(count)]
+    found = []
+    for name in names:
+        weights = file.list(prefix + name, "weight_names")
+        if weights is None:
+            raise ModelError(f"{file.name}: the file is damaged: no weight_names for layer {name!r}")
+        found.append(Group(name, tuple(f"{prefix}{name}/{weight}" for weight in weights)))
+    extra = file.list(f"{prefix}top_level_model_weights", "weight_names")
+    if extra:
+        raise ModelError(describe(file.name, "weights of layers", "weights of the model itself, "
+                                  + ", ".join(extra[:3])))
+    return found
+
+
+def _count(file: Hdf5, group: str) -> int:
+    count = file.attributes.get(group, {}).get("nb_params", 0)
+    return count if isinstance(count, int) and 0 <= count <= len(file.datasets) else 0
+
+
+def load_by_layer(model: Any, file: Hdf5, group: str, vintage: Vintage, by_name: bool = False,
+                  skip_mismatch: bool = False) -> None:
+    """Weights that are stored by layer. Layers are paired by name where all names agree, or with
+    by_name (whose others stay as they are), else in order. Raises ModelError."""
+    saved = [layer for layer in saved_layers(file, group) if layer.paths]
+    targets = [layer for layer in model.layers if layer.weights]
+    assignment = Assignment(file, vintage, skip_mismatch)
+    known = {layer.name: layer for layer in targets}
+    if by_name:
+        pairs = [(known[s.name], s) for s in saved if s.name in known]
+    elif sorted(known) == sorted(s.name for s in saved):
+        pairs = [(known[s.name], s) for s in saved]
+    elif len(saved) != len(targets):
+        raise ModelError(describe(
+            file.name, f"weights of {len(targets)} layers ({_some(t.name for t in targets)})",
+            f"weights of {len(saved)} layers ({_some(s.name for s in saved)})"))
+    else:
+        pairs = list(zip(targets, saved))
+    for layer, stored in pairs:
+        _pair(assignment, layer, stored)
+    assignment.finish()
+
+
+def _pair(assignment: Assignment, layer: Any, stored: Group) -> None:
+    """The weights of a layer, or of all layers of a model inside, from one group."""
+    parts = parts_of(layer)
+    counts = [len(p.variables) for p in parts]
+    if assignment.vintage.keras1 and sum(counts) != len(stored.paths):
+        counts = [_count1(p.layer) or n for p, n in zip(parts, counts)]
+    if sum(counts) != len(stored.paths):
+        assignment.mismatch(layer.label, f"{sum(counts)} arrays", str(len(stored.paths)))
+        return
+    start = 0
+    for part, count in zip(parts, counts):
+        assignment.part(part, stored.paths[start:start + count])
+        start += count
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")
+
+
+# ---------------------------------------------------------------- by path
+
+
+_CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+
+
+def path_names(layers: Sequence[Any]) -> list[str]:
+    """The names Keras 3 gives to the groups of layers: the class, with a number behind."""
+    used: dict[str, int] = {}
+    names = []
+    for layer in layers:
+        name = _snake(layer)
+        names.append(f"{name}_{used[name]}" if name in used else name)
+        used[name] = used.get(name, 0) + 1
+    return names
+
+
+def _snake(layer: Any) -> str:
+    if isinstance(layer, Model):
+        return "functional" if type(layer) is Model else backend.snake_case(type(layer).__name__)
+    return backend.snake_case(type(layer).__name__)
+
+
+def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:
+    """Weights that are stored by path. Raises ModelError, also for weights that no layer takes."""
+    assignment = Assignment(file, Vintage((3,)), skip_mismatch)
+    taken: set[str] = set()
+    _load_container(model, "", assignment, taken, set())
+    left = [path for container in _CONTAINERS for path in file.inside(container)
+            if path not in taken and "seed_generator" not in path]
+    if left and not assignment.wrong:
+        assignment.mismatch(model.label, "no other weights", _some(left))
+    assignment.finish()
+
+
+def _load_container(model: Any, path: str, assignment: Assignment, taken: set[str], seen: set[int]
+                    ) -> None:
+    """The layers of a model, class by class: the n-th group of a class that has weights belongs to the
+    n-th such layer."""
+    prefix = f"{path}/" if path else ""
+    container = next((f"{prefix}{name}" for name in _CONTAINERS
+                      if f"{prefix}{name}" in assignment.file.attributes), None)
+    layers: dict[str, list[Any]] = {}
+    for layer in model._layers:
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            if layer.weights:
+                layers.setdefault(_snake(layer), []).append(layer)
+    for name, members in layers.items():
+        groups = _numbered(assignment.file, container, name) if container else []
+        if not groups and name == "functional" and container:
+            groups = _numbered(assignment.file, container, "model")
+        if len(groups) != len(members):
+            for layer in members:
+                assignment.mismatch(layer.label, f"one of {len(members)} groups {name!r} in the file",
+                                    f"{len(groups)}")
+            continue
+        for layer, group in zip(members, groups):
+            if isinstance(layer, Model):
+                _load_container(layer, group, assignment, taken, seen)
+            else:
+                paths = _vars(assignment.file, layer, group)
+                taken.update(paths)
+                assignment.part(Part(layer, layer.weights), paths)
+
+
+def _numbered(file: Hdf5, container: str, name: str) -> list[str]:
+    """The groups name, name_1, name_2, ... that hold weights, in the order of their numbers."""
+    found = {}
+    pattern = re.compile(re.escape(f"{container}/{name}") + r"(?:_(\d{1,9}))?")
+    for path in file.attributes:
+        if matched := pattern.fullmatch(path):
+            found[int(matched.group(1) or 0)] = path
+    return [path for _, path in sorted(found.items())
+            if any("seed_generator" not in inside for inside in file.inside(path))]
+
+
+def _vars(file: Hdf5, layer: Any, group: str) -> list[str]:
+    parts = ("", *PARTS.get(type(layer).__name__, ()))
+    paths = []
+    for part in parts:
+        below = f"{group}/{part}/vars/" if part else f"{group}/vars/"
+        numbers = sorted(int(path[len(below):]) for path in file.datasets
+                         if path.startswith(below) and path[len(below):].isdecimal())
+        paths.extend(f"{below}{number}" for number in numbers)
+    return paths
+
+
+# ---------------------------------------------------------------- the optimizer's state
+
+# The last word of the names that tf.keras up to 2.10 gave to slots.
+_SUFFIXES: dict[str, Mapping[str, str]] = {
+    "SGD": {"momentum": "momentum"}, "RMSprop": {"rms": "rms"}, "Adagrad": {"accumulator":
+                                                                             "accumulator"},
+    "Adadelta": {"accumulator": "accum_grad", "delta": "accum_var"},
+    "Adam": {"m": "m", "v": "v", "vhat": "vhat"}, "Adamax": {"m": "m", "u": "v"},
+    "Nadam": {"m": "m", "v": "v"}}
+
+
+def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintage) -> bool:
+    """The state of the model's optimizer from arrays of a file. False, with nothing assigned, when
+    they are not those of such an optimizer."""
+    optimizer = model.optimizer
+    optimizer.build(model.compilation.trainable)
+    stored = [file.datasets.get(path) for path in paths]
+    if not paths or any(s is None for s in stored):
+        return False
+    shapes = [s.shape for s in stored if s is not None]
+    targets = _targets(optimizer, model.compilation.trainable, paths, shapes, vintage)
+    if targets is None or any(shapes[i] != v.shape for v, i in targets):
+        return False
+    for variable, i in targets:
+        variable.assign(file.read(paths[i]))
+    if hasattr(optimizer, "product"):
+        optimizer.product.assign(_nadam_product(optimizer, vintage))
+    return True
+
+
+def _targets(optimizer: Any, variables: Variables, paths: Sequence[str],
+             shapes: Sequence[tuple[int, ...]], vintage: Vintage) -> list[tuple[Variable, int]] | None:
+    """Each variable of the state with the number of its array."""
+    slots, n = optimizer.slots(), len(variables)
+    last = [path.rpartition("/")[2].partition(":")[0] for path in paths]
+    scalars = next((i for i, shape in enumerate(shapes) if shape), len(shapes))
+    head: list[tuple[Variable, int]] = [(optimizer.iterations, 0)] if scalars else []
+    suffixes = _SUFFIXES.get(type(optimizer).__name__, {})
+    if any(name in suffixes.values() for name in last):  # tf.keras up to 2.10
+        found = {slot: [i for i, name in enumerate(last) if name == suffixes[slot]]
+                 for slot in slots}
+    elif vintage.version < (2, 1) and vintage.backend != "kcompile":
+        return None  # in an order by names that are not in the file
+    elif vintage.semantics == "keras2" and vintage.backend != "kcompile":  # slot by slot
+        found = {slot: list(range(scalars + k * n, scalars + (k + 1) * n))
+                 for k, slot in enumerate(slots)}
+    else:  # variable by variable; only the largest v of amsgrad stand behind
+        paired = [slot for slot in slots if slot != "vhat"]
+        found = {slot: [scalars + i * len(paired) + k for i in range(n)]
+                 for k, slot in enumerate(paired)}
+        if "vhat" in slots:
+            found["vhat"] = list(range(scalars + n * len(paired), scalars + n * len(slots)))
+    if any(len(numbers) != n or (numbers and max(numbers) >= len(paths))
+           for numbers in found.values()):
+        return None
+    return head + [(optimizer._slots[v][slot], i) for slot in slots
+                   for v, i in zip(variables, found[slot])]
+
+
+def _nadam_product(optimizer: Any, vintage: Vintage) -> float:
+    """The product of Nadam's momenta so far, which most files leave out."""
+    stretch = 1.0 if vintage.semantics == "keras3" else optimizer.schedule_decay
+    t = np.arange(1, min(int(optimizer.iterations.value), 100_000) + 1)
+    return float(np.prod(optimizer.beta_1 * (1 - 0.5 * 0.96 ** (t * stretch))))

@@ -1,0 +1,275 @@
+"""From a model to a file: .keras (Keras 3), .h5 (as tf.keras writes it), weights, JSON, YAML.
+
+Enters: a built model and a path. Leaves: a file that real Keras reads, and that `load` gives back the same
+model from. A file appears whole or not at all: it is written beside its place, synced, and renamed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from kcompile.files import emit, weights
+from kcompile.files.reader import PathLike
+from kcompile.keras.engine import Variable
+from kcompile.keras.models import Model
+from kcompile_runtime.errors import InputError, describe
+
+# What the files say that they were written by: the last versions whose form they have.
+KERAS2, KERAS3 = "2.15.0", "3.8.0"
+ATTRIBUTE_LIMIT = 64512  # bytes, of HDF5's object headers
+
+
+def save(model: Any, path: PathLike, overwrite: bool = True, include_optimizer: bool = True) -> None:
+    """The whole model: architecture, weights, training configuration, state of the optimizer.
+
+    path: ends in .keras, .h5 or .hdf5. overwrite: without it an existing file is an error. Raises
+    InputError, ModelError for a model without weights, OSError; an older file is then as it was.
+    """
+    emit.check_built(model, "save")
+    suffix = Path(path).suffix.lower()
+    if suffix == ".keras":
+        emit.warn_of_activations(model, True)
+        _write(path, overwrite, lambda file: _write_keras(model, file, include_optimizer))
+    elif suffix in (".h5", ".hdf5"):
+        emit.warn_of_activations(model, model.vintage == "keras3")
+        _write(path, overwrite, lambda file: _write_h5(model, file, include_optimizer))
+    else:
+        raise InputError(describe("save", "a path that ends in .keras, .h5 or .hdf5", repr(str(path)),
+                                  "model.to_json() and to_yaml() give the architecture alone, "
+                                  "save_weights the weights"))
+
+
+def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
+    """The weights alone: by path for a name that ends in .weights.h5 (Keras 3), by layer for any other
+    that ends in .h5 or .hdf5 (Keras 2), in order for .npz. Raises as `save`."""
+    emit.check_built(model, "save_weights")
+    name = str(path).lower()
+    if name.endswith(".weights.h5"):
+        _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_path(model, h, False)))
+    elif name.endswith((".h5", ".hdf5")):
+        _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_layer(model, h)))
+    elif name.endswith(".npz"):
+        _write(path, overwrite, lambda file: np.savez(file, *model.get_weights()))
+    else:
+        raise InputError(describe("save_weights", "a path that ends in .weights.h5, .h5, .hdf5 or .npz",
+                                  repr(str(path))))
+
+
+def to_json(model: Any, **options: Any) -> str:
+    """The architecture as JSON. options: those of json.dumps."""
+    return json.dumps(_architecture(model), **options)
+
+
+def to_yaml(model: Any, **options: Any) -> str:
+    """The architecture as YAML. options: those of yaml.safe_dump."""
+    import yaml
+
+    text: str = yaml.safe_dump(json.loads(to_json(model)), **options)
+    return text
+
+
+def _architecture(model: Any) -> dict[str, Any]:
+    return {**emit.configuration(model, False), "keras_version": KERAS2, "backend": "kcompile",
+            "kcompile": emit.extras(model)}
+
+
+# ---------------------------------------------------------------- whole or not at all
+
+
+def _write(path: PathLike, overwrite: bool, fill: Callable[[IO[bytes]], Any]) -> None:
+    """Fill a new file beside the place, and put it there when it is whole and on disk."""
+    place = Path(path)
+    if not overwrite and place.exists():
+        raise InputError(describe(str(place), "a name that is free, or overwrite=True",
+                                  "the name of an existing file"))
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{place.name[:100]}.", dir=place.parent)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, _mode(place))
+        os.replace(temporary, place)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    _sync_folder(place.parent)
+
+
+def _mode(place: Path) -> int:
+    """The permissions of the file that is replaced, or those that a new file gets."""
+    if place.exists():
+        return place.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself, where folders can be synced."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+# ---------------------------------------------------------------- formats
+
+
+def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
+    config = emit.configuration(model, True)
+    ours = emit.extras(model)
+    compiled = emit.compilation(model, True) if include_optimizer else None
+    if compiled is not None:
+        config["compile_config"] = compiled
+        ours["compile"] = emit.own_compilation(model)
+    saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
+    metadata = {"keras_version": KERAS3, "date_saved": saved, "kcompile": ours}
+    data = io.BytesIO()
+    _hdf5(data, lambda h: _by_path(model, h, compiled is not None))
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("metadata.json", json.dumps(metadata))
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", data.getbuffer())
+
+
+def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
+    def fill(h5: Any) -> None:
+        version = KERAS3 if model.vintage == "keras3" else KERAS2
+        h5.attrs["keras_version"] = version
+        h5.attrs["backend"] = "tensorflow"
+        h5.attrs["kcompile"] = json.dumps(emit.extras(model))
+        _long_text(h5, "model_config", json.dumps(emit.configuration(model, False)))
+        _by_layer(model, h5.create_group("model_weights"))
+        compiled = emit.compilation(model, False) if include_optimizer else None
+        if compiled is not None:
+            _long_text(h5, "training_config", json.dumps(compiled))
+            group = h5.create_group("optimizer_weights")
+            state = [model.optimizer.iterations, *_slots(model)]
+            _arrays(group, [(v.name, v) for v in state])
+
+    _hdf5(file, fill)
+
+
+def _hdf5(file: IO[bytes], fill: Callable[[Any], Any]) -> None:
+    import h5py
+
+    with h5py.File(file, "w") as h5:
+        fill(h5)
+
+
+def _long_text(h5: Any, name: str, text: str) -> None:
+    """Text of any length: of variable length, so that it stands outside the object header."""
+    h5.attrs[name] = text
+
+
+def _by_layer(model: Any, group: Any) -> None:
+    """Weights by layer name, as tf.keras has them."""
+    group.attrs["keras_version"] = KERAS3 if model.vintage == "keras3" else KERAS2
+    group.attrs["backend"] = "tensorflow"
+    _names(group, "layer_names", [layer.name for layer in model.layers])
+    for layer in model.layers:
+        variables = [v for part in _effective_parts(layer) for v in part]
+        _arrays(group.create_group(layer.name), [(v.name, v) for v in variables])
+
+
+def _effective_parts(layer: Any) -> list[list[Variable]]:
+    """Trainable weights before the others, where a frozen model freezes the layers inside."""
+    if not isinstance(layer, Model):
+        return [layer.weights]
+    trainable: list[list[Variable]] = []
+    fixed: list[list[Variable]] = []
+    _split(layer, False, trainable, fixed)
+    seen: set[int] = set()
+    parts = []
+    for part in (*trainable, *fixed):
+        parts.append([v for v in part if id(v) not in seen])
+        seen.update(id(v) for v in part)
+    return parts
+
+
+def _split(layer: Any, frozen: bool, trainable: list[list[Variable]], fixed: list[list[Variable]]
+           ) -> None:
+    frozen = frozen or not layer.trainable
+    if isinstance(layer, Model):
+        for inner in layer._layers:
+            _split(inner, frozen, trainable, fixed)
+        return
+    split = layer.trainable_weights
+    trainable.append([] if frozen else split)
+    fixed.append(layer.weights if frozen else layer.non_trainable_weights)
+
+
+def _by_path(model: Any, h5: Any, optimizer: bool) -> None:
+    """Weights by path, as Keras 3 has them."""
+    _container(model, h5, set())
+    if optimizer:
+        state = [model.optimizer.iterations, model.optimizer.learning_rate_variable, *_slots(model)]
+        _vars(h5.create_group("optimizer"), state, model.optimizer.name.lower())
+
+
+def _container(model: Any, group: Any, seen: set[int]) -> None:
+    _vars(group, [], model.name)
+    below = group.create_group("layers")
+    listed = list(model._layers)
+    for name, layer in zip(weights.path_names(listed), listed):
+        if id(layer) in seen:
+            continue
+        seen.add(id(layer))
+        made = below.create_group(name)
+        if isinstance(layer, Model):
+            _container(layer, made, seen)
+            continue
+        parts = weights.PARTS.get(type(layer).__name__)
+        variables = layer.weights
+        _vars(made, [] if parts else variables, layer.name)
+        for i, part in enumerate(parts or ()):
+            share = len(variables) // len(parts or ())
+            _vars(made.require_group(part), variables[i * share:(i + 1) * share], layer.name)
+
+
+def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:
+    made = group.create_group("vars")
+    made.attrs["name"] = name
+    for i, variable in enumerate(variables):
+        made.create_dataset(str(i), data=variable.value)
+
+
+def _slots(model: Any) -> list[Variable]:
+    """The optimizer's slots, variable by variable; the largest v of amsgrad behind all others."""
+    optimizer, variables = model.optimizer, model.compilation.trainable
+    optimizer.build(variables)
+    names = [name for name in optimizer.slots() if name != "vhat"]
+    slots = [optimizer._slots[v][name] for v in variables for name in names]
+    if "vhat" in optimizer.slots():
+        slots += [optimizer._slots[v]["vhat"] for v in variables]
+    return slots
+
+
+def _arrays(group: Any, named: Sequence[tuple[str, Variable]]) -> None:
+    names = [f"{name}:0" for name, _ in named]
+    _names(group, "weight_names", names)
+    for name, (_, variable) in zip(names, named):
+        group.create_dataset(name, data=variable.value)
+
+
+def _names(group: Any, attribute: str, names: Sequence[str]) -> None:
+    """A list of names, in parts that object headers hold."""
+    data = np.asarray([name.encode("utf-8") for name in names], dtype=np.bytes_)
+    parts = 1
+    while any(part.nbytes > ATTRIBUTE_LIMIT for part in np.array_split(data, parts)):
+        parts += 1
+    for i, part in enumerate(np.array_split(data, parts)):
+        group.attrs[attribute if parts == 1 else f"{attribute}{i}"] = part
