@@ -16,6 +16,7 @@ Conventions:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union
@@ -323,10 +324,10 @@ def _pair(a: Operand, b: Operand) -> tuple[Expr, Expr]:
     return a, b
 
 
-_FOLD: dict[str, Callable[[Any, Any], Any]] = {"add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y,
-         "div": lambda x, y: x // y, "mod": lambda x, y: x % y, "min": min, "max": max,
-         "eq": lambda x, y: x == y, "ne": lambda x, y: x != y, "lt": lambda x, y: x < y,
-         "le": lambda x, y: x <= y, "gt": lambda x, y: x > y, "ge": lambda x, y: x >= y}
+_FOLD: dict[str, Callable[[Any, Any], Any]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.floordiv,
+    "mod": operator.mod, "min": min, "max": max, "eq": operator.eq, "ne": operator.ne,
+    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge}
 
 
 def binary(op: str, a: Operand, b: Operand) -> Expr:

@@ -56,8 +56,8 @@ class _Writer:
             given = model.get_config()
             config["layers"] = [
                 {**self.layer(layer, trainable), "name": layer.name,
-                 "inbound_nodes": [self.node(model, layer, call)
-                                   for call in entry["inbound_nodes"]]}
+                 "inbound_nodes": [self.node(model, layer, call) for call in entry["inbound_nodes"]
+                                   for _ in range(self.times(layer))]}
                 for layer, entry in zip(model._layers, given["layers"])]
             for key in ("input_layers", "output_layers"):
                 config[key] = [self.place(model, place) for place in given[key]]
@@ -99,15 +99,20 @@ class _Writer:
 
     # ---- nodes
 
+    def times(self, layer: Any) -> int:
+        """How often a call is written. Keras 2 counts the calls of a model inside from 1, Keras 3 from
+        0, in files of Keras 2 too. Written twice, a call has a number at which both find it."""
+        return 2 if isinstance(layer, Model) and not self.keras3 else 1
+
     def place(self, model: Any, place: Any) -> list[Any]:
-        """Keras 3 counts the calls of a model inside from 0, Keras 2 from 1."""
         name, node, index = place[:3]
-        inside = isinstance(model.get_layer(name), Model) if self.keras3 and node else False
-        return [name, node - 1 if inside else node, index]
+        if isinstance(model.get_layer(name), Model):
+            node = node - 1 if self.keras3 else 2 * node - 1
+        return [name, node, index]
 
     def node(self, model: Any, layer: Any, call: Any) -> Any:
         if not self.keras3:
-            return call
+            return [[*self.place(model, place), *place[3:]] for place in call]
         tensors = []
         for place in call:
             source = model.get_layer(place[0])
@@ -190,9 +195,14 @@ def own_compilation(model: Any) -> Config | None:
     return {**{k: v for k, v in made.items() if k != "optimizer_config"}, "optimizer": optimizer}
 
 
+# Short names of losses, which Keras 3 writes into .h5 and cannot read from there.
+_FULL = {"mse": "mean_squared_error", "mae": "mean_absolute_error",
+         "mape": "mean_absolute_percentage_error", "msle": "mean_squared_logarithmic_error"}
+
+
 def _serialized(value: Any, what: str, keras3: bool) -> Any:
     if value is None or isinstance(value, str):
-        return value
+        return _FULL.get(str(value).lower(), value) if what == "loss" else value
     if isinstance(value, (list, tuple)):
         return [_serialized(v, what, keras3) for v in value]
     if isinstance(value, Mapping):

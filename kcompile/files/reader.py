@@ -185,10 +185,12 @@ _TUPLE = "tag:yaml.org,2002:python/tuple"  # Keras 1 and 2 wrote tuples, and Pyt
 _TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:python/unicode", "!")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?")
-_NUMERIC = re.compile(r"[-+]?\.?[0-9]")
+# Octal, hexadecimal, binary, with underscores, of base 60, or a date, for some YAML versions
+_DOUBTFUL = re.compile(r"[-+]?0[0-9_]+|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9.]*[0-9][0-9_.]*_[0-9_.eE+-]*|"
+                       r"[-+]?[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|"
+                       r"(?i:yes|no|on|off|[-+]?\.(nan|inf))|<<|=")
 _WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True,
           "TRUE": True, "false": False, "False": False, "FALSE": False}
-_DOUBTFUL = {"yes", "no", "on", "off", ".nan", ".inf", "+.inf", "-.inf"}
 
 
 def read_yaml(path: PathLike) -> Any:
@@ -278,16 +280,13 @@ def _scalar(event: Any) -> Any:
         return text
     if text in _WORDS:
         return _WORDS[text]
-    if text.lower() in _DOUBTFUL:
-        raise ValueError(f"{text!r}, which YAML versions read differently. Quote it, or write true or "
-                         "false")
     if _INTEGER.fullmatch(text):
         return _integer(text)
     if any(c.isdigit() for c in text) and _FLOAT.fullmatch(text):
         return _number(text)
-    if _NUMERIC.match(text) and re.fullmatch(r"[-+0-9a-fA-FxoO_:.eE]+", text):
-        raise ValueError(f"{text!r}, which YAML versions read differently. Quote it, or write a plain "
-                         "number")
+    if _DOUBTFUL.fullmatch(text):
+        raise ValueError(f"{text!r}, which YAML versions read differently. Quote it, or write true, "
+                         "false or a plain number")
     return text
 
 

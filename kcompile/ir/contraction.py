@@ -94,7 +94,7 @@ def reference(spec: Contraction, n: int, *operands: np.ndarray) -> np.ndarray:
     a = gather(spec.a, operands[spec.a.operand], m + k, range(0, summed))
     b = gather(spec.b, operands[spec.b.operand], k + j, range(rows, summed + len(j)))
     depth = int(np.prod(k))
-    product = a.reshape(-1, depth) @ b.reshape(depth, -1)
+    product: np.ndarray = a.reshape(-1, depth) @ b.reshape(depth, -1)
     return product.reshape(m + j)
 
 

@@ -179,14 +179,14 @@ class _Scan:
             return all(self.body.type(v).rank <= node.types[0].rank for v in node.inputs)
         right = node.inputs[1].node in free if len(node.inputs) == 2 else False
         return right and (node.op.name in ("conv", "conv_input")
-                          or node.op.name == "matmul" and not node.attrs["transpose_a"])
+                          or (node.op.name == "matmul" and not node.attrs["transpose_a"]))
 
     def sinkable(self, value: Value) -> Node | None:
         """The product behind an output, when it is only needed after the loop."""
         node = self.body.nodes[value.node]
         users = sum(v == value for m in self.body.live() for v in m.inputs)
         users += sum(v == value for v in self.body.outputs.values())
-        able = (node.op.name == "matmul" and not node.attrs["transpose_a"]
+        able = ((node.op.name == "matmul" and not node.attrs["transpose_a"])
                 or node.op.name in ("conv", "conv_input"))
         if value in self.stacked or users != 1 or not able or node.inputs[1] not in self.constant:
             return None
@@ -334,8 +334,8 @@ class _Backward:
             return self.rows(node.inputs[0])
         first = self.inner.type(node.inputs[0]).shape[:1] if node.inputs else ()
         batched = bool(first) and isinstance(first[0], Batch)
-        if batched and (node.op.name == "conv_kernel" or node.op.name == "matmul"
-                        and node.attrs["transpose_a"] and not node.attrs["transpose_b"]):
+        if batched and (node.op.name == "conv_kernel" or (node.op.name == "matmul"
+                        and node.attrs["transpose_a"] and not node.attrs["transpose_b"])):
             return node.inputs
         if batched and node.op.name == "reduce_sum" and 0 in node.attrs["axes"]:
             return node.inputs

@@ -19,6 +19,7 @@ from kcompile.ir.graph import Source
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import losses, metrics
+from kcompile.keras.backend import epsilon
 from kcompile.keras.engine import Variable
 from kcompile.keras.losses import Loss
 from kcompile.keras.optimizers import Optimizer
@@ -84,10 +85,11 @@ def predict_graph(model: Any) -> Trace:
 
 
 def test_graph(model: Any) -> Trace:
-    """Loss and metrics of a batch; layers as in inference; nothing is updated."""
+    """Loss and metrics of a batch; layers as in inference; only recurrent states are updated."""
     trace, outputs = _forward(model, "test", training=False)
     _results(trace, *_objective(model, trace, outputs))
-    trace.updates.clear()
+    kept = {v.name for v in model.state_variables}
+    trace.updates = {name: v for name, v in trace.updates.items() if name in kept}
     return trace
 
 
@@ -150,7 +152,8 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
     for k, name, loss in trained:
         y, w = labels[k], weights[k]
         with trace.source(Source(f"loss of {name}")):
-            value = _output_loss(name, loss, y, outputs[k], w, n, model.vintage)
+            mask = trace.masks.get(outputs[k].value)
+            value = _output_loss(name, loss, y, outputs[k], w, n, model.vintage, mask)
             part = value if settled.loss_weights[k] == 1 else value * settled.loss_weights[k]
             total = part if total is None else total + part
         prefix = ""
@@ -159,9 +162,9 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
             reported.append(Measure(f"{prefix}loss", value * n, n))
         with trace.source(Source(f"metrics of {name}")):
             for metric in settled.metrics[k]:
-                measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.vintage)
+                measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.vintage, mask)
             for metric in settled.weighted_metrics[k]:
-                measures += _measure(metric, prefix, loss, y, outputs[k], w, n, model.vintage)
+                measures += _measure(metric, prefix, loss, y, outputs[k], w, n, model.vintage, mask)
     for extra in trace.losses:
         scalar = ops.cast(ops.reduce_mean(extra) if extra.rank else extra, "float32")
         total = scalar if total is None else total + scalar
@@ -185,18 +188,34 @@ def _per_sample(value: Tensor) -> Tensor | None:
     return ops.reduce_mean(value, range(1, value.rank)) if value.rank > 1 else value
 
 
+def _masked(each: Tensor, mask: Tensor | None, share: bool = True) -> Tensor:
+    """Losses [n, ...] with those of masked steps as zeros; share: divided by the share of steps that
+    are not masked, so that the mean over all is the mean over those."""
+    if mask is None:
+        return each
+    if each.rank < mask.rank:
+        raise ModelError(describe("loss or metric of a masked output", "a value for each step, of "
+                                  f"shape {mask.type}", str(each.type)))
+    if each.rank > mask.rank:
+        each = ops.reduce_mean(each, range(mask.rank, each.rank))
+    there = ops.cast(mask, "float32")
+    if share:
+        there = there / (ops.reduce_mean(there) + epsilon())
+    return each * there
+
+
 def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor, n: Tensor,
-                 vintage: str) -> Tensor:
+                 vintage: str, mask: Tensor | None = None) -> Tensor:
     """The weighted loss of an output, a scalar.
 
     The mean over the batch; Keras 2 divides by the number of weights that are not zero instead (by 1
-    when all are zero, where Keras 2 has NaN).
+    when all are zero, where Keras 2 has NaN). Masked steps do not count.
     """
     each = loss.call(y, prediction)
     if not isinstance(each, Tensor):
         raise ModelError(describe(f"loss {loss.name!r} of output {name!r}", "a symbolic tensor",
                                   repr(each), "Write it over K functions."))
-    each = ops.cast(each, "float32")
+    each = _masked(ops.cast(each, "float32"), mask, share=loss.reduction != "sum")
     rows = each if not each.rank else _per_sample(each)
     if rows is None:
         raise ModelError(describe(f"loss {loss.name!r} of output {name!r}",
@@ -211,8 +230,13 @@ def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor
 
 
 def _measure(metric: Any, prefix: str, loss: Loss, y: Tensor, prediction: Tensor,
-             w: Tensor | None, n: Tensor, vintage: str) -> list[Measure]:
-    """Totals and counts of a metric; weights enter only where w is given (weighted_metrics)."""
+             w: Tensor | None, n: Tensor, vintage: str, mask: Tensor | None = None
+             ) -> list[Measure]:
+    """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
+
+    Keras 2 averages a masked metric over a batch's steps that are there, and these over the samples;
+    Keras 3 weights each sample with its share of such steps.
+    """
     name, function = metrics.resolve(metric, loss, y, prediction, vintage)
     if w is not None and vintage == "keras2":
         name = f"weighted_{name}"
@@ -220,6 +244,12 @@ def _measure(metric: Any, prefix: str, loss: Loss, y: Tensor, prediction: Tensor
     made = []
     for key, value in metrics.evaluate(function, name, y, prediction):
         value = ops.cast(value, "float32")
+        if mask is not None and value.rank >= mask.rank:
+            value = _masked(value, mask, share=vintage == "keras2")
+            if vintage == "keras3":
+                there = _per_sample(ops.cast(mask, "float32"))
+                assert there is not None
+                count = ops.reduce_sum(there if w is None else there * w)
         rows = _per_sample(value)
         if rows is None:
             total = (ops.reduce_mean(value) if value.rank else value) * count

@@ -9,8 +9,20 @@ from hypothesis import strategies as st
 from ir.draws import DRAWN, arrays, cases, graph_of, named
 
 from gpu import machine
+from kcompile.codegen import loops
+from kcompile.codegen.contraction import Epilogue, Source
+from kcompile.codegen.gpu import evaluate
+from kcompile.codegen.gpu.contraction import Tile, choose_tile, lower_contraction
+from kcompile.codegen.gpu.device import THREAD, Grid, device_function
+from kcompile.codegen.loops import Buffer
+from kcompile.codegen.program import Size
+from kcompile.ir import ops
+from kcompile.ir.contraction import matmul
+from kcompile.ir.graph import Graph
 from kcompile.ir.interpreter import run
 from kcompile.ir.op import OPS
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, TensorType, bind
 
 
 def agree(y: np.ndarray, reference: np.ndarray, tolerance: float) -> None:
@@ -31,3 +43,76 @@ def test_schedule_is_numpy(name: str, data: st.DataObject, seed: int) -> None:
         outputs, _ = machine.run(graph, n, named(values))
         for y, reference in zip(outputs, expected):
             agree(y, reference, OPS[name].tolerance)
+
+
+def test_long_reductions_are_shared_by_threads():
+    """Sums over rows, over columns and over everything, long and short, on both sides of a block."""
+    generator = np.random.default_rng(0)
+    for shape, axes in [((Batch(), 70), (1,)), ((Batch(), 2100), (1,)), ((Batch(8), 50), (0,)),
+                        ((Batch(), 40), (0, 1)), ((40, Batch(), 3), (0, 2)), ((45, 9), (0,))]:
+        graph = Graph("reduction")
+        x = Tensor(graph, graph.input("x", TensorType(shape)))
+        graph.outputs = {"sum": ops.reduce_sum(ops.square(x), axes).value,
+                         "max": ops.reduce_max(x, axes).value}
+        for n in (1, 6):
+            value = generator.normal(size=bind(shape, n)).astype(np.float32)
+            outputs, _ = machine.run(graph, n, {"x": value})
+            for y, reference in zip(outputs, run(graph, n, {"x": value}, {}).outputs.values()):
+                agree(y, reference, 1e-5)
+
+
+def test_softmax_needs_a_barrier_between_its_two_reductions():
+    graph = Graph("softmax")
+    x = Tensor(graph, graph.input("x", TensorType((Batch(), 77))))
+    graph.outputs = {"y": ops.softmax(x).value}
+    value = np.random.default_rng(0).normal(size=(5, 77)).astype(np.float32)
+    outputs, _ = machine.run(graph, 5, {"x": value})
+    agree(outputs[0], run(graph, 5, {"x": value}, {}).outputs["y"], 1e-6)
+
+
+@pytest.mark.parametrize("tile", [Tile(8, 4), Tile(2, 1), Tile(1, 2)])
+def test_tiles_give_the_same_bits(tile: Tile):
+    """M, J and K beyond a tile and no multiple of it; sums are one chain over k for any tile."""
+    a, b, y = Buffer("a", "float32"), Buffer("b", "float32"), Buffer("y", "float32")
+    spec = matmul(TensorType((Batch(), 21)), TensorType((70, 21)), False, True)
+    sources = [Source(lambda index, mask: pytest.fail("not read so"), buffer, shape)
+               for buffer, shape in ((a, (Batch(), 21)), (b, (70, 21)))]
+    epilogue = Epilogue((y,), lambda total, row, column, mask: (total,), True)
+    generator = np.random.default_rng(0)
+    x, w = (generator.normal(size=s).astype(np.float32) for s in ((19, 21), (70, 21)))
+    results = []
+    for chosen in (tile, Tile(1, 1)):
+        made = lower_contraction("product", spec, *sources, epilogue, machine.TARGET, chosen=chosen)
+        results.append(np.full(19 * 70, np.nan, np.float32))
+        evaluate.run(made.function, [x.ravel(), w.ravel(), results[-1]], 19)
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(results[0].reshape(19, 70), x @ w.T, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tile_for_every_size():
+    assert choose_tile(Batch(), 10) == Tile(2, 1)
+    assert choose_tile(Batch(64), 64) == Tile(4, 4)
+    assert choose_tile(Batch(3136), 64) == Tile(8, 4)
+    assert choose_tile(4096, 4096) == Tile(8, 4)
+    assert choose_tile(288, 64) == Tile(1, 1), "few rows and columns: small tiles, more blocks"
+
+
+def test_a_missing_barrier_is_found():
+    """The interpreter runs threads together, so only its records can tell."""
+    shared, y = Buffer("shared", "float32", "shared", 64), Buffer("y", "float32")
+    write = loops.store(shared, THREAD, loops.cast(THREAD, "float32"))
+    read = loops.store(y, THREAD, loops.load(shared, 63 - THREAD))
+    grid = Grid(Size(1), 1, 1, 64)
+    body = [loops.Alloc(shared), write, loops.Barrier(), read]
+    out = np.zeros(64, np.float32)
+    evaluate.run(device_function("good", [y], grid, body), [out])
+    np.testing.assert_array_equal(out, np.arange(64)[::-1])
+    with pytest.raises(evaluate.RaceError, match="before a barrier"):
+        evaluate.run(device_function("bad", [y], grid, [body[0], write, read]), [out])
+    half = loops.If(loops.binary("lt", THREAD, 32), (loops.Barrier(),))
+    with pytest.raises(evaluate.RaceError, match="not all threads"):
+        evaluate.run(device_function("half", [y], grid, [half]), [out])
+    same = loops.store(y, THREAD // 2, 1.0)
+    with pytest.raises(evaluate.RaceError, match="written twice"):
+        evaluate.run(device_function("twice", [y], grid, [same]), [out])
+

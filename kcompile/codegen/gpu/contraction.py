@@ -235,9 +235,11 @@ class _Code:
     def _write(self, total: Expr, row: Expr, column: Expr) -> None:
         columns = self.spec.sizes[1]
         flat = row * self.b.extent(columns) + column
-        values = self.epilogue.values(total, row, column, None)
-        writes = tuple(loops.store(buffer, flat, value)
-                       for buffer, value in zip(self.epilogue.outputs, values))
         inside = loops.binary("and", loops.binary("lt", row, self.rows),
                               loops.binary("lt", column, self.columns))
-        self.b.emit(loops.If(inside, writes))
+        with self.b.block() as body:
+            # All before the first is written: it may be in the place of an operand.
+            values = [self.b.share(x) for x in self.epilogue.values(total, row, column, None)]
+            for buffer, value in zip(self.epilogue.outputs, values):
+                self.b.emit(loops.store(buffer, flat, value))
+        self.b.emit(loops.If(inside, tuple(body)))

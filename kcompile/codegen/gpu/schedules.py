@@ -21,6 +21,7 @@ from kcompile.codegen.lowering import Kernel, Pull, collapse, parameters, size_o
 from kcompile.codegen.program import Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node
+from kcompile.ir.ops.gather import clamped
 from kcompile.ir.types import Batch, Dim, numel
 
 THREADS = 256
@@ -49,9 +50,13 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
                 THREADS if team is None else team.threads)
     with b.block() as statements:
         pull = Pull(body, inputs, b)
+        for m in body.nodes.values():
+            if m.op.name == "scatter_rows":
+                pull.given[m.id] = _scatter(b, pull, m)
 
         def store(index: Index, flat: Expr, mask: Expr | None) -> None:
-            results = [pull.at(v, index) for v in body.outputs.values()]
+            # All before the first is written: it may be in the place of an operand.
+            results = [b.share(pull.at(v, index)) for v in body.outputs.values()]
             writes = tuple(loops.store(buffer, flat, result)
                            for buffer, result in zip(outputs, results))
             for write in writes if mask is None else (loops.If(mask, writes),):
@@ -70,9 +75,34 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
 
 def _supported(body: Graph, label: str) -> None:
     for m in body.nodes.values():
+        if m.op.name == "scatter_rows":
+            continue
         if m.op.kind not in ("source", "elementwise", "movement", "reduction", "window", "random") or (
                 m.op.scalar is None and m.op.lower is None and m.op.kind != "source"):
             raise ValueError(f"layer {label!r}: {m.op.name} has no schedule for graphics processors")
+
+
+def _scatter(b: Builder, pull: Pull, node: Node) -> Callable[[Index], Expr]:
+    """Elements of `scatter_rows`: a thread walks all positions in order and adds those that fall into
+    its row, so the order of a sum is always the same."""
+    values, indices = node.inputs
+    positions = pull.body.type(indices).shape
+    zero = loops.const(0, node.types[0].dtype)
+
+    def element(index: Index) -> Expr:
+        cell = Buffer(b.fresh("sum"), zero.dtype, "register", 1)
+        b.emit(loops.Alloc(cell))
+        b.emit(loops.store(cell, 0, zero))
+        with b.loop("i", 0, b.extent(numel(positions))) as flat:
+            at = b.unflatten(flat, positions)
+            row = clamped(b, pull.at(indices, at), node.attrs["rows"])
+            with b.block() as hit:
+                total = b.add(loops.load(cell, 0), pull.at(values, (*at, *index[1:])))
+                b.emit(loops.store(cell, 0, total))
+            b.emit(loops.If(b.equal(row, index[0]), tuple(hit)))
+        return b.share(loops.load(cell, 0))
+
+    return element
 
 
 # ---------------------------------------------------------------- reductions by several threads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kcompile.ir.ops import group as group
-from kcompile.ir.ops import scan as scan_op
+from kcompile.ir.ops import scan as scan
 from kcompile.ir.ops.contraction import conv, matmul, same_padding, window_size
 from kcompile.ir.ops.elementwise import (
     abs,
@@ -78,10 +78,11 @@ from kcompile.ir.tensor import constant
 __all__ = [
     "abs", "add", "argmax", "average_pool", "broadcast_to", "cast", "clip", "concatenate",
     "constant", "conv", "cos", "count", "div", "dropout_mask", "equal", "erf", "exp", "expm1",
-    "extent", "flip", "floor", "gather", "greater", "greater_equal", "iota", "less", "less_equal", "log",
-    "log1p",    "log_softmax", "logical_and", "logical_not", "logical_or", "matmul", "max_pool", "maximum",
-    "minimum", "mul", "neg", "not_equal", "one_hot", "ones_like", "pad", "pow", "random_uniform",
-    "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum", "relu", "reshape", "rsqrt",
-    "same_padding", "scatter_rows", "select", "sigmoid", "sign", "sin", "slice_", "softmax", "softplus", "sqrt",
-    "square", "stop_gradient", "sub", "tanh", "transpose", "window_size", "zeros_like",
+    "extent", "flip", "floor", "gather", "greater", "greater_equal", "iota", "less", "less_equal",
+    "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "matmul", "max_pool",
+    "maximum", "minimum", "mul", "neg", "not_equal", "one_hot", "ones_like", "pad", "pow",
+    "random_uniform", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum",
+    "relu", "reshape", "rsqrt", "same_padding", "scatter_rows", "select", "sigmoid", "sign", "sin",
+    "slice_", "softmax", "softplus", "sqrt", "square", "stop_gradient", "sub", "tanh", "transpose",
+    "window_size", "zeros_like",
 ]

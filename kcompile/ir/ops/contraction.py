@@ -17,7 +17,7 @@ from kcompile.ir import contraction as maps
 from kcompile.ir.contraction import Access, Affine, Contraction, variable
 from kcompile.ir.op import Call, Case, Draw, Op, register
 from kcompile.ir.tensor import Operand, Tensor, emit
-from kcompile.ir.types import FLOATS, Batch, Dim, TensorType, numel
+from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, bind
 
 Pads = tuple[tuple[int, int], ...]
 
@@ -88,7 +88,7 @@ def matmul(a: Operand, b: Operand, transpose_a: bool = False, transpose_b: bool 
 
 def window_size(size: Any, window: int, stride: int, pads: tuple[int, int], dilation: int = 1) -> int:
     """Output positions of a window along one axis."""
-    return (size + sum(pads) - (window - 1) * dilation - 1) // stride + 1
+    return int(size + sum(pads) - (window - 1) * dilation - 1) // stride + 1
 
 
 def same_padding(size: Any, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
@@ -247,11 +247,17 @@ def _infer_pack(b: TensorType, spec: Contraction, width: int) -> TensorType:
     return b.with_shape((-(-columns // width), depth, width))
 
 
+def _static(dims: Shape) -> tuple[int, ...]:
+    """Dims that cannot hold the batch."""
+    sizes = tuple(d for d in dims if isinstance(d, int))
+    if len(sizes) != len(dims):
+        raise ValueError("pack_panels: summed dims and columns may not hold the batch")
+    return sizes
+
+
 def _pack(b: np.ndarray, spec: Contraction, width: int) -> np.ndarray:
-    k, j = spec.k, spec.j
-    if any(isinstance(d, Batch) for d in k):
-        raise ValueError("pack_panels: the summed dims may not hold the batch")
-    matrix = maps.gather(spec.b, b, (*k, *j), range(len(spec.m), len(spec.m + k + j)))
+    k, j = _static(spec.k), _static(spec.j)
+    matrix = maps.gather(spec.b, b, (*k, *j), range(len(spec.m), len(spec.m) + len(k) + len(j)))
     depth, columns = int(np.prod(k)), int(np.prod(j))
     padded = np.zeros((depth, -(-columns // width) * width), b.dtype)
     padded[:, :columns] = matrix.reshape(depth, columns)
@@ -289,13 +295,12 @@ def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None
     if panels is None:
         return maps.reference(spec, n, *arrays)
     packed = arrays[spec.b.operand]
-    columns, depth = int(numel(spec.j)), packed.shape[1]  # type: ignore[call-overload]
-    matrix = packed.transpose(1, 0, 2).reshape(depth, -1)[:, :columns]
-    rows = len(spec.m) + len(spec.k)
-    m, k = (tuple(d.multiple * n if isinstance(d, Batch) else d for d in dims)
-            for dims in (spec.m, spec.k))
-    a = maps.gather(spec.a, arrays[spec.a.operand], m + k, range(rows))
-    return (a.reshape(-1, depth) @ matrix).reshape(m + spec.j)  # type: ignore[arg-type]
+    depth, j = packed.shape[1], _static(spec.j)
+    matrix = packed.transpose(1, 0, 2).reshape(depth, -1)[:, :int(np.prod(j))]
+    m, k = bind(spec.m, n), bind(spec.k, n)
+    a = maps.gather(spec.a, arrays[spec.a.operand], m + k, range(len(m) + len(k)))
+    product: np.ndarray = a.reshape(-1, depth) @ matrix
+    return product.reshape(m + j)
 
 
 register(Op("contract", "contraction",

@@ -11,7 +11,6 @@ that make scans).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 

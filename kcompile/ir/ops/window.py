@@ -202,7 +202,8 @@ def _scatter_case(draw: Draw) -> Case:
 
 def _take_case(draw: Draw) -> Case:
     case = _case(draw)
-    return _at_taps(case, case.types[0], _infer(*case.types, **case.attrs))
+    attrs: Any = case.attrs
+    return _at_taps(case, case.types[0], _infer(case.types[0], **attrs))
 
 
 def _take(x: np.ndarray, place: np.ndarray, **attrs: Any) -> np.ndarray:
@@ -246,8 +247,8 @@ def average_pool(x: Tensor, size: Sequence[int], strides: Sequence[int], padding
                  padding=tuple(padding))
     counts = np.ones((1,) * x.rank, np.float32)
     for axis, (d, s, t, p) in enumerate(zip(x.shape[1:-1], size, strides, padding), 1):
-        wide = np.pad(np.ones(d), p)  # type: ignore[arg-type]
-        seen = [wide[i * t:i * t + s].sum() for i in range(total.shape[axis])]  # type: ignore
+        wide = np.pad(np.ones(d), p)
+        seen = [wide[i * t:i * t + s].sum() for i in range(total.shape[axis])]
         counts = counts * np.reshape(seen, [-1 if i == axis else 1 for i in range(x.rank)])
     if counts.min() == counts.max():
         return total * float(1 / counts.flat[0])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kcompile.keras.engine import Input, InputLayer, InputSpec, Layer
+from kcompile.keras.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from kcompile.keras.layers.convolutional import (
     Conv1D,
     Conv2D,
@@ -15,6 +16,8 @@ from kcompile.keras.layers.convolutional import (
     Convolution3D,
 )
 from kcompile.keras.layers.core import Activation, Dense, Dropout, Flatten, Reshape
+from kcompile.keras.layers.embedding import Embedding
+from kcompile.keras.layers.masking import Masking
 from kcompile.keras.layers.merge import Add, Concatenate, Multiply, add, concatenate, multiply
 from kcompile.keras.layers.normalization import BatchNormalization
 from kcompile.keras.layers.pooling import (
@@ -43,18 +46,72 @@ from kcompile.keras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
+from kcompile.keras.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
+from kcompile.keras.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 from kcompile.keras.utils import serialization
 
 __all__ = [
-    "Activation", "Add", "AveragePooling1D", "AveragePooling2D", "AveragePooling3D", "AvgPool1D",
-    "AvgPool2D", "AvgPool3D", "BatchNormalization", "Concatenate", "Conv1D", "Conv2D", "Conv3D",
-    "Convolution1D", "Convolution2D", "Convolution3D", "Dense", "Dropout", "Flatten",
-    "GlobalAveragePooling1D", "GlobalAveragePooling2D", "GlobalAveragePooling3D",
-    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalAvgPool3D", "GlobalMaxPool1D", "GlobalMaxPool2D",
-    "GlobalMaxPool3D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "GlobalMaxPooling3D", "Input",
-    "InputLayer", "InputSpec", "Layer", "MaxPool1D", "MaxPool2D", "MaxPool3D", "MaxPooling1D",
-    "MaxPooling2D", "MaxPooling3D", "Multiply", "Reshape", "add", "concatenate", "deserialize",
-    "multiply", "serialize",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Activation",
+    "Add",
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "AvgPool1D",
+    "AvgPool2D",
+    "AvgPool3D",
+    "BatchNormalization",
+    "Bidirectional",
+    "Concatenate",
+    "Conv1D",
+    "Conv2D",
+    "Conv3D",
+    "Convolution1D",
+    "Convolution2D",
+    "Convolution3D",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GRUCell",
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalAvgPool1D",
+    "GlobalAvgPool2D",
+    "GlobalAvgPool3D",
+    "GlobalMaxPool1D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPool3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
+    "Input",
+    "InputLayer",
+    "InputSpec",
+    "LSTMCell",
+    "Layer",
+    "Masking",
+    "MaxPool1D",
+    "MaxPool2D",
+    "MaxPool3D",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+    "Multiply",
+    "Reshape",
+    "SimpleRNN",
+    "SimpleRNNCell",
+    "StackedRNNCells",
+    "TimeDistributed",
+    "Wrapper",
+    "add",
+    "concatenate",
+    "deserialize",
+    "multiply",
+    "serialize",
 ]
 
 _KNOWN = {name: value for name, value in list(globals().items())

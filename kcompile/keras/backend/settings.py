@@ -1,18 +1,15 @@
-"""The settings and small services that Keras calls the backend (`K`).
-
-Numbers that hold for a whole script: the fuzz factor, the float type, the default data format, and
-the counters that name layers. Nothing here computes.
-"""
+"""What holds for a whole script: the fuzz factor, the float type, the default data format, the learning
+phase, and the counters that name layers. Nothing here computes."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
@@ -71,7 +68,41 @@ def _configured_format() -> str:
     return value if value in DATA_FORMATS else DATA_FORMATS[0]
 
 
+def image_dim_ordering() -> str:
+    """Keras 1's name of the data format: 'tf' (channels last) or 'th'."""
+    return "tf" if image_data_format() == "channels_last" else "th"
+
+
+def set_image_dim_ordering(dim_ordering: str) -> None:
+    set_image_data_format({"tf": "channels_last", "th": "channels_first"}.get(dim_ordering,
+                                                                             dim_ordering))
+
+
+def backend() -> str:
+    """The name of the backend."""
+    return "kcompile"
+
+
+def set_learning_phase(value: int) -> None:
+    """Fix the phase of the graphs that are traced from now on: 0 inference, 1 training."""
+    if value not in (0, 1):
+        raise ModelError(describe("set_learning_phase", "0 or 1", repr(value)))
+    _settings["learning_phase"] = bool(value)
+
+
+def fixed_phase() -> bool | None:
+    """What `set_learning_phase` set, None if it was not called."""
+    phase: bool | None = _settings.get("learning_phase")
+    return phase
+
+
 # ---------------------------------------------------------------- names
+
+
+@contextmanager
+def name_scope(name: str) -> Iterator[str]:
+    """For scripts that structure TensorFlow's graph; names here come from layers."""
+    yield name
 
 
 def get_uid(prefix: str = "") -> int:
@@ -85,8 +116,10 @@ def reset_uids() -> None:
 
 
 def clear_session() -> None:
-    """Start naming layers from 1 again. Models that exist keep working."""
+    """Start naming layers from 1 again, and forget a set learning phase. Models that exist keep
+    working."""
     reset_uids()
+    _settings.pop("learning_phase", None)
 
 
 def snake_case(name: str) -> str:
@@ -94,32 +127,3 @@ def snake_case(name: str) -> str:
     spaced = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     spaced = re.sub(r"([a-z])([A-Z])", r"\1_\2", spaced).lower()
     return spaced if not spaced.startswith("_") else "private" + spaced
-
-
-# ---------------------------------------------------------------- values
-
-
-def int_shape(x: Any) -> tuple[int | None, ...]:
-    """The shape of a tensor of a model, None standing for the batch."""
-    return tuple(x.shape)
-
-
-def is_keras_tensor(x: Any) -> bool:
-    """Whether x came out of Input or of a layer."""
-    from kcompile.keras.engine import KerasTensor
-
-    return isinstance(x, KerasTensor)
-
-
-def get_value(variable: Any) -> np.ndarray:
-    """A copy of a variable's value."""
-    return np.array(variable.numpy())
-
-
-def set_value(variable: Any, value: Any) -> None:
-    variable.assign(value)
-
-
-def eval(x: Any) -> np.ndarray:
-    """The value of x."""
-    return np.asarray(x)

@@ -1,0 +1,324 @@
+"""Shapes: what a tensor's is, other shapes for the same elements, and elements in other places.
+
+Shapes may hold the batch: as K.shape(x)[0], or x.shape[0] inside a layer, and -1 for one size that
+follows from the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, Dim, numel
+from kcompile.keras.backend.operands import axes_of, graph, pair, tensor, traced
+from kcompile.keras.backend.settings import checked_data_format
+
+# ---------------------------------------------------------------- what a shape is
+
+
+def shape(x: Any) -> tuple[Any, ...]:
+    """The sizes of x; the batch is a symbolic number, which shapes, arithmetic and K.cast take."""
+    return tuple(x.type.shape if hasattr(x, "type") else np.shape(x) if isinstance(
+        x, (list, int, float, np.ndarray)) else x.shape)
+
+
+def int_shape(x: Any) -> tuple[int | None, ...]:
+    """The sizes of x, None standing for the batch."""
+    return tuple(None if isinstance(d, Batch) else d for d in
+                 (x.shape if not isinstance(x, (list, int, float)) else np.shape(x)))
+
+
+def ndim(x: Any) -> int:
+    """The number of axes."""
+    return len(shape(x))
+
+
+def dtype(x: Any) -> str:
+    """The dtype's name."""
+    return str(x.dtype)
+
+
+def count_params(x: Any) -> int:
+    """The number of elements of a variable."""
+    return int(np.prod(x.shape))
+
+
+def target_shape(x: Tensor, wanted: Any) -> tuple[Dim, ...]:
+    """The wanted shape with -1 worked out. Raises ValueError."""
+    sizes = [d if isinstance(d, Batch) else int(d) for d in wanted]
+    if -1 not in sizes:
+        return tuple(sizes)
+    known, total = numel([d for d in sizes if d != -1]), x.type.numel
+    if isinstance(known, Batch):
+        fits = isinstance(total, Batch) and total.multiple % known.multiple == 0
+        missing: Dim = total.multiple // known.multiple if fits else 0  # type: ignore[union-attr]
+    elif isinstance(total, Batch):
+        missing = total // known if known and total.multiple % known == 0 else 0
+    else:
+        missing = total // known if known and total % known == 0 else 0
+    if not missing or sizes.count(-1) > 1:
+        raise ValueError(f"reshape: {x.type} cannot take the shape {tuple(wanted)}")
+    return tuple(missing if d == -1 else d for d in sizes)
+
+
+# ---------------------------------------------------------------- the same elements
+
+
+@traced
+def reshape(x: Any, shape: Sequence[Any]) -> Any:
+    """The elements in another shape, in the same order."""
+    x = tensor(x)
+    return ops.reshape(x, target_shape(x, shape))
+
+
+@traced
+def permute_dimensions(x: Any, pattern: Sequence[int]) -> Any:
+    """Axis i of the result is axis pattern[i] of x."""
+    x = tensor(x)
+    return ops.transpose(x, axes_of(x, pattern))
+
+
+@traced
+def transpose(x: Any) -> Any:
+    """The axes in the opposite order."""
+    x = tensor(x)
+    return ops.transpose(x, range(x.rank)[::-1])
+
+
+@traced
+def expand_dims(x: Any, axis: int = -1) -> Any:
+    """A new axis of size 1 at that place."""
+    x = tensor(x)
+    place = axis % (x.rank + 1)
+    return ops.reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
+
+
+@traced
+def squeeze(x: Any, axis: int) -> Any:
+    """Without an axis of size 1."""
+    x = tensor(x)
+    (place,) = axes_of(x, axis)
+    if x.shape[place] != 1:
+        raise ValueError(f"squeeze: axis {axis} of {x.type} is not of size 1")
+    return ops.reshape(x, (*x.shape[:place], *x.shape[place + 1:]))
+
+
+@traced
+def flatten(x: Any) -> Any:
+    """All elements on one axis."""
+    x = tensor(x)
+    return ops.reshape(x, (x.type.numel,))
+
+
+@traced
+def batch_flatten(x: Any) -> Any:
+    """[batch, elements of a sample]."""
+    x = tensor(x)
+    return ops.reshape(x, (x.shape[0], numel(x.shape[1:])))
+
+
+@traced
+def getitem(x: Any, key: Any) -> Any:
+    """x[key]: integers, slices with known bounds, `...` and None."""
+    return tensor(x)[key]
+
+
+@traced
+def slice(x: Any, start: Sequence[int], size: Sequence[Any]) -> Any:
+    """`size` elements from `start` on each axis; a size of -1 is what remains."""
+    x = tensor(x)
+    stop = [d if isinstance(s, Batch) or s == -1 else a + s for a, s, d in zip(start, size, x.shape)]
+    return ops.slice_(x, list(start), stop)
+
+
+# ---------------------------------------------------------------- several tensors
+
+
+def _alike(tensors: Sequence[Any]) -> list[Tensor]:
+    made = [tensor(x) for x in tensors]
+    kinds = {x.dtype for x in made}
+    return made if len(kinds) == 1 else [ops.cast(x, "float32") for x in made]
+
+
+@traced
+def concatenate(tensors: Sequence[Any], axis: int = -1) -> Any:
+    """Tensors one after the other along `axis`, which must not be the batch."""
+    return ops.concatenate(_alike(tensors), axis)
+
+
+@traced
+def stack(x: Sequence[Any], axis: int = 0) -> Any:
+    """Tensors of one shape as one, along a new axis. A list of numbers and batch sizes makes a
+    vector."""
+    parts = _alike(x)
+    place = axis % (parts[0].rank + 1)
+    widened = [ops.reshape(p, (*p.shape[:place], 1, *p.shape[place:])) for p in parts]
+    return ops.concatenate(widened, place)
+
+
+# ---------------------------------------------------------------- repeated elements
+
+
+def _repeated(x: Tensor, counts: Sequence[int], each: bool) -> Tensor:
+    """Every axis counts[i] times as long: each element repeated, or the whole one after the other."""
+    split: list[Dim] = []
+    wide: list[Dim] = []
+    for d, count in zip(x.shape, counts):
+        split += [d, 1] if each else [1, d]
+        wide += [d, count] if each else [count, d]
+    result = ops.broadcast_to(ops.reshape(x, split), wide)
+    return ops.reshape(result, [d * count for d, count in zip(x.shape, counts)])
+
+
+@traced
+def repeat_elements(x: Any, rep: int, axis: int) -> Any:
+    """Each element `rep` times in a row along `axis`."""
+    x = tensor(x)
+    return _repeated(x, [rep if i == axis % x.rank else 1 for i in range(x.rank)], True)
+
+
+@traced
+def repeat(x: Any, n: int) -> Any:
+    """[batch, d] as [batch, n, d]."""
+    x = tensor(x)
+    if x.rank != 2:
+        raise ValueError(f"repeat: expected a tensor of rank 2. Received: {x.type}")
+    return ops.broadcast_to(ops.reshape(x, (x.shape[0], 1, x.shape[1])), (x.shape[0], n, x.shape[1]))
+
+
+@traced
+def tile(x: Any, n: Any) -> Any:
+    """The whole tensor n[i] times along axis i."""
+    x = tensor(x)
+    counts = [n] if isinstance(n, int) else list(n)
+    if len(counts) != x.rank or not all(isinstance(c, int) and c > 0 for c in counts):
+        raise ValueError(f"tile: expected {x.rank} positive numbers. Received: {n}")
+    return _repeated(x, counts, False)
+
+
+def _spatial_axes(rank: int, data_format: str | None) -> range:
+    first = 1 if checked_data_format(data_format) == "channels_last" else 2
+    return range(first, first + rank)
+
+
+def _resize(x: Any, factors: Sequence[int], data_format: str | None) -> Tensor:
+    x = tensor(x)
+    axes = _spatial_axes(len(factors), data_format)
+    return _repeated(x, [factors[axes.index(i)] if i in axes else 1 for i in range(x.rank)], True)
+
+
+@traced
+def resize_images(x: Any, height_factor: int, width_factor: int, data_format: str | None = None,
+                  interpolation: str = "nearest") -> Any:
+    """Images larger by whole factors, each pixel repeated. Raises ValueError for 'bilinear'."""
+    if interpolation != "nearest":
+        raise ValueError(f"resize_images: expected interpolation='nearest'. Received: {interpolation!r}")
+    return _resize(x, (height_factor, width_factor), data_format)
+
+
+@traced
+def resize_volumes(x: Any, depth_factor: int, height_factor: int, width_factor: int,
+                   data_format: str | None = None) -> Any:
+    """Volumes larger by whole factors, each element repeated."""
+    return _resize(x, (depth_factor, height_factor, width_factor), data_format)
+
+
+# ---------------------------------------------------------------- padding and picking
+
+
+def _padded(x: Any, padding: Sequence[Sequence[int]], axes: Sequence[int]) -> Tensor:
+    x = tensor(x)
+    low, high = [0] * x.rank, [0] * x.rank
+    for axis, (before, after) in zip(axes, padding):
+        low[axis], high[axis] = before, after
+    return ops.pad(x, low, high)
+
+
+@traced
+def temporal_padding(x: Any, padding: Sequence[int] = (1, 1)) -> Any:
+    """[batch, steps, d] with zeros before and after the steps."""
+    return _padded(x, [padding], [1])
+
+
+@traced
+def spatial_2d_padding(x: Any, padding: Any = ((1, 1), (1, 1)), data_format: str | None = None) -> Any:
+    """Images with rows and columns of zeros around."""
+    return _padded(x, padding, _spatial_axes(2, data_format))
+
+
+@traced
+def spatial_3d_padding(x: Any, padding: Any = ((1, 1), (1, 1), (1, 1)),
+                       data_format: str | None = None) -> Any:
+    """Volumes with zeros around."""
+    return _padded(x, padding, _spatial_axes(3, data_format))
+
+
+@traced
+def gather(reference: Any, indices: Any) -> Any:
+    """Rows of `reference` [rows, ...] by number."""
+    return ops.gather(tensor(reference), ops.cast(tensor(indices), "int32"))
+
+
+@traced
+def reverse(x: Any, axes: Any) -> Any:
+    """The elements in the opposite order along the axes, which must not be the batch."""
+    x = tensor(x)
+    for axis in axes_of(x, axes):
+        size = x.shape[axis]
+        if isinstance(size, Batch):
+            raise ValueError(f"reverse: the batch cannot be turned round. Received: axes={axes}")
+        order = [axis, *(i for i in range(x.rank) if i != axis)]
+        numbers = ops.constant(x.graph, np.arange(size)[::-1].copy(), "int32")
+        turned = ops.gather(ops.transpose(x, order), numbers)
+        x = ops.transpose(turned, [order.index(i) for i in range(x.rank)])
+    return x
+
+
+@traced
+def arange(start: Any, stop: Any = None, step: int = 1, dtype: str = "int32") -> Any:
+    """start, start + step, ... below stop (0 up to the one number given); stop may be a batch size."""
+    low, high = (0, start) if stop is None else (start, stop)
+    if isinstance(high, Batch):
+        if low != 0 or step != 1:
+            raise ValueError("arange: up to a batch size it goes from 0, by 1")
+        return ops.iota(graph(), (high,), 0, dtype)
+    return ops.constant(graph(), np.arange(low, high, step), dtype)
+
+
+# ---------------------------------------------------------------- filled
+
+
+def filled(value: float, sizes: Sequence[Any], dtype: str) -> Tensor:
+    return ops.broadcast_to(ops.constant(graph(), value, dtype), tuple(sizes))
+
+
+@traced
+def zeros_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
+    """Zeros in the shape of x."""
+    x = tensor(x)
+    return filled(0, x.shape, dtype or x.dtype)
+
+
+@traced
+def ones_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
+    """Ones in the shape of x."""
+    x = tensor(x)
+    return filled(1, x.shape, dtype or x.dtype)
+
+
+@traced
+def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Any:
+    """x plus a bias: a vector of the channels, or of the shape of a sample."""
+    x, bias = pair(x, bias)
+    bias = tensor(bias)
+    if bias.rank not in (1, x.rank - 1):
+        raise ValueError(f"bias_add: expected a bias of rank 1 or {x.rank - 1}. Received: {bias.type}")
+    if checked_data_format(data_format) == "channels_first" and x.rank > 2:
+        order = (bias.rank - 1, *range(bias.rank - 1))
+        bias = ops.transpose(bias, order)
+        bias = ops.reshape(bias, (*bias.shape, *(1,) * (x.rank - 1 - bias.rank)))
+    return x + bias

@@ -1,0 +1,215 @@
+"""Networks' functions: convolutions, pooling, normalisation, crossentropies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.types import Dim
+from kcompile.keras.backend.operands import axes_of, tensor, traced
+from kcompile.keras.backend.settings import checked_data_format, epsilon
+
+
+def _last(x: Tensor, data_format: str | None) -> Tensor:
+    first = checked_data_format(data_format) == "channels_first"
+    return ops.transpose(x, (0, *range(2, x.rank), 1)) if first else x
+
+
+def _back(x: Tensor, data_format: str | None) -> Tensor:
+    first = checked_data_format(data_format) == "channels_first"
+    return ops.transpose(x, (0, x.rank - 1, *range(1, x.rank - 1))) if first else x
+
+
+def _each(value: Any, count: int) -> tuple[int, ...]:
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * count
+    if len(values) != count or not all(isinstance(v, int) and v > 0 for v in values):
+        raise ValueError(f"expected {count} positive integers. Received: {value}")
+    return values
+
+
+def _pads(padding: str, sizes: Sequence[Any], windows: Sequence[Any], strides: Sequence[int],
+          dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    if padding == "same":
+        return tuple(ops.same_padding(*args) for args in zip(sizes, windows, strides, dilation))
+    if padding == "causal" and len(windows) == 1:
+        return ((dilation[0] * (windows[0] - 1), 0),)
+    if padding != "valid":
+        raise ValueError(f"expected padding 'valid' or 'same'. Received: {padding!r}")
+    return ((0, 0),) * len(windows)
+
+
+def _conv(rank: int, x: Any, kernel: Any, strides: Any, padding: str, data_format: str | None,
+          dilation_rate: Any) -> Tensor:
+    x, kernel = _last(tensor(x), data_format), tensor(kernel)
+    strides, dilation = _each(strides, rank), _each(dilation_rate, rank)
+    pads = _pads(padding, x.shape[1:-1], kernel.shape[:rank], strides, dilation)
+    return _back(ops.conv(x, kernel, strides, pads, dilation), data_format)
+
+
+@traced
+def conv1d(x: Any, kernel: Any, strides: Any = 1, padding: str = "valid",
+           data_format: str | None = None, dilation_rate: Any = 1) -> Any:
+    """[batch, steps, channels] with a kernel [taps, channels, filters]; padding may be 'causal'."""
+    return _conv(1, x, kernel, strides, padding, data_format, dilation_rate)
+
+
+@traced
+def conv2d(x: Any, kernel: Any, strides: Any = (1, 1), padding: str = "valid",
+           data_format: str | None = None, dilation_rate: Any = (1, 1)) -> Any:
+    """Images with a kernel [rows, columns, channels, filters]."""
+    return _conv(2, x, kernel, strides, padding, data_format, dilation_rate)
+
+
+@traced
+def conv3d(x: Any, kernel: Any, strides: Any = (1, 1, 1), padding: str = "valid",
+           data_format: str | None = None, dilation_rate: Any = (1, 1, 1)) -> Any:
+    """Volumes with a kernel [three taps, channels, filters]."""
+    return _conv(3, x, kernel, strides, padding, data_format, dilation_rate)
+
+
+def _conv_transpose(rank: int, x: Any, kernel: Any, output_shape: Sequence[Any], strides: Any,
+                    padding: str, data_format: str | None) -> Tensor:
+    x, kernel = _last(tensor(x), data_format), tensor(kernel)
+    first = checked_data_format(data_format) == "channels_first"
+    sizes = tuple(output_shape[2:] if first else output_shape[1:-1])
+    strides, ones = _each(strides, rank), (1,) * rank
+    pads = _pads(padding, sizes, kernel.shape[:rank], strides, ones)
+    made = emit("conv_input", [x, kernel], sizes=sizes, strides=strides, padding=pads, dilation=ones)
+    return _back(made, data_format)
+
+
+@traced
+def conv2d_transpose(x: Any, kernel: Any, output_shape: Sequence[Any], strides: Any = (1, 1),
+                     padding: str = "valid", data_format: str | None = None) -> Any:
+    """The gradient of conv2d by its input: kernel [rows, columns, filters, channels]; output_shape with
+    the batch."""
+    return _conv_transpose(2, x, kernel, output_shape, strides, padding, data_format)
+
+
+@traced
+def conv3d_transpose(x: Any, kernel: Any, output_shape: Sequence[Any], strides: Any = (1, 1, 1),
+                     padding: str = "valid", data_format: str | None = None) -> Any:
+    """The gradient of conv3d by its input."""
+    return _conv_transpose(3, x, kernel, output_shape, strides, padding, data_format)
+
+
+def _pool(rank: int, x: Any, pool_size: Any, strides: Any, padding: str, data_format: str | None,
+          pool_mode: str) -> Tensor:
+    x = _last(tensor(x), data_format)
+    size, steps = _each(pool_size, rank), _each(strides, rank)
+    pads = _pads(padding, x.shape[1:-1], size, steps, (1,) * rank)
+    if pool_mode not in ("max", "avg"):
+        raise ValueError(f"expected pool_mode 'max' or 'avg'. Received: {pool_mode!r}")
+    function = ops.max_pool if pool_mode == "max" else ops.average_pool
+    return _back(function(x, size, steps, pads), data_format)
+
+
+@traced
+def pool2d(x: Any, pool_size: Any, strides: Any = (1, 1), padding: str = "valid",
+           data_format: str | None = None, pool_mode: str = "max") -> Any:
+    """The largest ('max') or the mean ('avg') element under each window of images."""
+    return _pool(2, x, pool_size, strides, padding, data_format, pool_mode)
+
+
+@traced
+def pool3d(x: Any, pool_size: Any, strides: Any = (1, 1, 1), padding: str = "valid",
+           data_format: str | None = None, pool_mode: str = "max") -> Any:
+    """The same for volumes."""
+    return _pool(3, x, pool_size, strides, padding, data_format, pool_mode)
+
+
+# ---------------------------------------------------------------- normalisation
+
+
+def _along(x: Tensor, values: Any, axis: int) -> Tensor:
+    """A vector of the size of an axis (or what broadcasts already), so shaped that it broadcasts."""
+    values = tensor(values)
+    if values.rank != 1 or x.rank == 1:
+        return values
+    shape: list[Dim] = [d if i == axis % x.rank else 1 for i, d in enumerate(x.shape)]
+    return ops.reshape(values, shape)
+
+
+@traced
+def batch_normalization(x: Any, mean: Any, var: Any, beta: Any, gamma: Any, axis: int = -1,
+                        epsilon: float = 1e-3) -> Any:
+    """(x - mean) / sqrt(var + epsilon) * gamma + beta; beta and gamma may be None."""
+    x = tensor(x)
+    scale = ops.rsqrt(_along(x, var, axis) + epsilon)
+    if gamma is not None:
+        scale = scale * _along(x, gamma, axis)
+    y = (x - _along(x, mean, axis)) * scale
+    return y if beta is None else y + _along(x, beta, axis)
+
+
+@traced
+def normalize_batch_in_training(x: Any, gamma: Any, beta: Any, reduction_axes: Sequence[int],
+                                epsilon: float = 1e-3) -> Any:
+    """(x normalised by its own statistics, their mean, their variance)."""
+    x = tensor(x)
+    axes = axes_of(x, list(reduction_axes))
+    mean = ops.reduce_mean(x, axes, True)
+    variance = ops.reduce_mean(ops.square(x - mean), axes, True)
+    rest = [i for i in range(x.rank) if i not in axes]
+    scale = ops.rsqrt(variance + epsilon)
+    y = (x - mean) * (scale if gamma is None else scale * _along(x, gamma, rest[-1]))
+    y = y if beta is None else y + _along(x, beta, rest[-1])
+    shape = [x.shape[i] for i in rest]
+    return y, ops.reshape(mean, shape), ops.reshape(variance, shape)
+
+
+# ---------------------------------------------------------------- crossentropies
+
+
+def _log_probabilities(output: Tensor, from_logits: bool, axis: int) -> Tensor:
+    if from_logits:
+        return ops.log_softmax(output, axis)
+    share = output / ops.reduce_sum(output, axis, keepdims=True)
+    return ops.log(ops.clip(share, epsilon(), 1.0 - epsilon()))
+
+
+@traced
+def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1
+                             ) -> Any:
+    """-sum(target * log(output)) along `axis`; output: probabilities or logits."""
+    output = tensor(output)
+    target = ops.cast(tensor(target), output.dtype)
+    return -ops.reduce_sum(target * _log_probabilities(output, from_logits, axis), axis)
+
+
+@traced
+def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False,
+                                    axis: int = -1) -> Any:
+    """-log(output at the class number) along `axis`; target [...] or [..., 1]."""
+    output = tensor(output)
+    (place,) = axes_of(output, axis)
+    order = [*(i for i in range(output.rank) if i != place), place]
+    logs = ops.transpose(_log_probabilities(output, from_logits, axis), order)
+    numbers = ops.reshape(ops.cast(tensor(target), "int32"), logs.shape[:-1])
+    chosen = ops.one_hot(numbers, logs.shape[-1], output.dtype)  # type: ignore[arg-type]
+    return -ops.reduce_sum(chosen * logs, -1)
+
+
+@traced
+def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> Any:
+    """-t log(p) - (1 - t) log(1 - p), of each element."""
+    output = tensor(output)
+    target = ops.cast(tensor(target), output.dtype)
+    if from_logits:
+        return target * ops.softplus(-output) + (1.0 - target) * ops.softplus(output)
+    p = ops.clip(output, epsilon(), 1.0 - epsilon())
+    return -(target * ops.log(p) + (1.0 - target) * ops.log(1.0 - p))
+
+
+@traced
+def in_top_k(predictions: Any, targets: Any, k: int) -> Any:
+    """Whether fewer than k classes score higher than the target's, bool."""
+    predictions = tensor(predictions)
+    classes = predictions.shape[-1]
+    numbers = ops.reshape(ops.cast(tensor(targets), "int32"), predictions.shape[:-1])
+    chosen = ops.one_hot(numbers, classes, predictions.dtype)  # type: ignore[arg-type]
+    score = ops.reduce_sum(chosen * predictions, -1, keepdims=True)
+    higher = ops.cast(predictions > score, "float32")
+    return ops.reduce_sum(higher, -1) < float(k)

@@ -1,0 +1,89 @@
+"""How a function of K finds its graph, and its operands.
+
+Enters: tensors of a graph, variables, tensors of a model (`KerasTensor`), numbers, arrays. Inside the
+tracing of a layer, loss, metric, ... the result is a tensor of that graph. Outside, where Keras 2
+would extend its one graph, it is a `KerasTensor` that remembers the function and its operands: what
+`K.eval` computes and `K.function` compiles.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from kcompile.ir.graph import Graph
+from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.keras.tracing import current, tracing
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def leaves(tree: Any) -> Iterator[Any]:
+    """What nested lists, tuples and dicts hold."""
+    if isinstance(tree, (list, tuple)):
+        for part in tree:
+            yield from leaves(part)
+    elif isinstance(tree, dict):
+        yield from leaves(list(tree.values()))
+    else:
+        yield tree
+
+
+def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
+    """The same nesting of lists, tuples and dicts, each leaf replaced."""
+    if isinstance(tree, list) or type(tree) is tuple:
+        return type(tree)(map_leaves(function, part) for part in tree)
+    if isinstance(tree, dict):
+        return {key: map_leaves(function, part) for key, part in tree.items()}
+    return function(tree)
+
+
+def traced(function: F) -> F:
+    """A function over operands, that builds its result in their graph, in the current one, or (where
+    there is none) remembers the call."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        graph = next((x.graph for x in leaves([args, kwargs]) if isinstance(x, Tensor)), current())
+        if graph is None:
+            from kcompile.keras import expressions
+
+            return expressions.record(function, args, kwargs)
+        with tracing(graph):
+            return function(*args, **kwargs)
+
+    return cast(F, call)
+
+
+def graph() -> Graph:
+    """The graph that the function being called builds in."""
+    found = current()
+    assert found is not None
+    return found
+
+
+def tensor(x: Any, dtype: str | None = None) -> Tensor:
+    """An operand in the graph. Python's integers and numpy's int64 become int32."""
+    if isinstance(x, (list, tuple, int, np.ndarray, np.generic)) and dtype is None:
+        array = np.asarray(x)
+        dtype = "int32" if array.dtype == np.int64 else None
+    return as_tensor(graph(), x, dtype)
+
+
+def pair(x: Any, y: Any) -> tuple[Any, Any]:
+    """Two operands, at least one of them a tensor: a number takes the dtype of the other."""
+    x, y = (tensor(v) if hasattr(v, "__tensor__") else v for v in (x, y))
+    if not isinstance(x, Tensor) and not isinstance(y, Tensor):
+        x = tensor(x)
+    return x, y
+
+
+def axes_of(x: Tensor, axis: Any) -> list[int]:
+    """The axes that an `axis` argument means (None: all), counted from 0. Raises ValueError."""
+    chosen = range(x.rank) if axis is None else axis if isinstance(axis, (list, tuple)) else [axis]
+    if any(not -x.rank <= a < x.rank for a in chosen):
+        raise ValueError(f"axis {axis} is not an axis of {x.type}")
+    return [int(a) % x.rank for a in chosen]

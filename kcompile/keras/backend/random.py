@@ -1,0 +1,76 @@
+"""Random tensors. In a model, numbers are a function of its seed, the training step and the place of
+the call; outside, of a seed that is drawn from numpy's global generator when they are computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras.backend.operands import graph, tensor, traced
+from kcompile.keras.tracing import Trace, current
+from kcompile_runtime.errors import UnsupportedError
+
+
+def _uniform(shape: Sequence[Any], seed: int | None) -> Tensor:
+    """[0, 1)"""
+    trace = graph()
+    if not isinstance(trace, Trace):
+        raise UnsupportedError("random numbers inside the step of a recurrent layer are not supported: "
+                               "draw them before, and give them as a sequence")
+    key = trace.seed if seed is None else ops.constant(trace, int(seed) % 2**32, "uint32")
+    return ops.random_uniform(key, trace.step, trace.stream(), tuple(shape))
+
+
+@traced
+def random_uniform(shape: Sequence[Any], minval: float = 0.0, maxval: float = 1.0,
+                   dtype: str | None = None, seed: int | None = None) -> Any:
+    """Uniform numbers in [minval, maxval)."""
+    return ops.cast(_uniform(shape, seed) * (maxval - minval) + minval, dtype or "float32")
+
+
+@traced
+def random_normal(shape: Sequence[Any], mean: float = 0.0, stddev: float = 1.0,
+                  dtype: str | None = None, seed: int | None = None) -> Any:
+    """Normal numbers (Box and Muller 1958)."""
+    radius = ops.sqrt(ops.log(1.0 - _uniform(shape, seed)) * -2.0)
+    angle = _uniform(shape, seed) * (2 * math.pi)
+    return ops.cast(radius * ops.cos(angle) * stddev + mean, dtype or "float32")
+
+
+@traced
+def random_binomial(shape: Sequence[Any], p: float = 0.0, dtype: str | None = None,
+                    seed: int | None = None) -> Any:
+    """1 with probability p, else 0."""
+    return ops.cast(_uniform(shape, seed) < p, dtype or "float32")
+
+
+def truncated_normal(shape: Sequence[int], mean: float = 0.0, stddev: float = 1.0,
+                     dtype: str | None = None, seed: int | None = None) -> Any:
+    """Normal numbers, none further than two standard deviations off: of an initializer. Raises
+    UnsupportedError inside a model."""
+    from kcompile.keras import initializers
+    from kcompile.keras.backend.values import constant
+
+    if current() is not None:
+        raise UnsupportedError("truncated_normal is for first values of weights. Inside a model use "
+                               "K.random_normal")
+    values = initializers.TruncatedNormal(mean, stddev, seed)(tuple(shape))
+    return constant(np.asarray(values, dtype or "float32"))
+
+
+@traced
+def dropout(x: Any, level: float, noise_shape: Sequence[Any] | None = None, seed: int | None = None
+            ) -> Any:
+    """x with a share `level` of its elements 0 and the others larger by 1 / (1 - level)."""
+    x = tensor(x)
+    if not 0 <= level < 1:
+        raise ValueError(f"dropout: expected a level in [0, 1). Received: {level}")
+    noise = noise_shape or (None,) * x.rank
+    shape = [d if given is None else given for given, d in zip(noise, x.shape)]
+    kept = _uniform(shape, seed) >= level
+    return ops.select(kept, x * (1 / (1 - level)), ops.zeros_like(x))

@@ -1,0 +1,88 @@
+"""K.rnn: a step function over the time axis, as one scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.scan import scan
+from kcompile.ir.tensor import Tensor
+from kcompile.keras.backend.operands import graph, tensor, traced
+from kcompile.keras.tracing import Trace, tracing
+
+Step = Callable[..., Any]
+
+
+@traced
+def rnn(step_function: Step, inputs: Any, initial_states: Sequence[Any], go_backwards: bool = False,
+        mask: Any = None, constants: Sequence[Any] | None = None, unroll: bool = False,
+        input_length: int | None = None) -> Any:
+    """(last output, outputs [batch, time, ...], final states) of
+    step_function(input [batch, ...], states + constants) -> (output, new states).
+
+    inputs: [batch, time, ...]. mask: [batch, time]; where it is false, the states stay and the output
+    is the one before (zeros at first). Outputs of go_backwards are in the order of computation.
+    `unroll` makes no difference to values.
+    """
+    outer = graph()
+    x = tensor(inputs)
+    states, fixed = [tensor(s) for s in initial_states], [tensor(c) for c in constants or ()]
+    sequences = [_time_first(x)]
+    body = _body(outer)
+    previous: list[Tensor] = []
+    if mask is not None:
+        keep = tensor(mask)
+        sequences.append(_time_first(keep if keep.dtype == "bool" else ops.not_equal(keep, 0)))
+        previous = [_zero_output(step_function, outer, x, states, fixed)]
+
+    def step(carried: list[Tensor], elements: list[Tensor], invariants: list[Tensor]) -> Any:
+        with tracing(body):
+            now = carried[:len(states)]
+            output, new = step_function(elements[0], [*now, *invariants])
+            if mask is None:
+                return list(new), [output]
+            chosen = [_where(elements[1], a, b) for a, b in zip((output, *new), (carried[-1], *now))]
+            return [*chosen[1:], chosen[0]], [chosen[0]]
+
+    final, (outputs,) = scan(step, [*states, *previous], sequences, fixed, x.shape[1],  # type: ignore[arg-type]
+                             go_backwards, body)
+    _read_outside(outer, body)
+    order = (1, 0, *range(2, outputs.rank))
+    last = outputs[0 if go_backwards else -1]
+    made = ops.transpose(outputs, order)
+    if go_backwards:
+        from kcompile.keras.backend.arrange import reverse
+
+        made = reverse(made, 1)
+    return last, made, final[:len(states)]
+
+
+def _time_first(x: Tensor) -> Tensor:
+    return ops.transpose(x, (1, 0, *range(2, x.rank)))
+
+
+def _where(hit: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    return ops.select(ops.reshape(hit, (hit.shape[0], *(1,) * (a.rank - 1))), a, b)
+
+
+def _body(outer: Any) -> Trace:
+    body = Trace("step", getattr(outer, "training", False))
+    body.frozen = True  # a step has no updates
+    return body
+
+
+def _read_outside(outer: Any, body: Trace) -> None:
+    for variable in body.captured.values():
+        outer.read(variable)
+
+
+def _zero_output(step_function: Step, outer: Any, x: Tensor, states: Sequence[Tensor],
+                 fixed: Sequence[Tensor]) -> Tensor:
+    """Zeros of the type of the step's output."""
+    scratch = _body(outer)
+    types = [x.type.with_shape((x.shape[0], *x.shape[2:])), *(s.type for s in (*states, *fixed))]
+    given = [Tensor(scratch, scratch.input(f"in{i}", t)) for i, t in enumerate(types)]
+    with tracing(scratch):
+        output, _ = step_function(given[0], given[1:])
+    return ops.broadcast_to(ops.constant(outer, 0, output.dtype), output.shape)

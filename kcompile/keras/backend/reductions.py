@@ -1,0 +1,154 @@
+"""Over axes: sums, extrema, statistics, running sums, products of tensors."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.scan import scan
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import FLOATS, Batch, numel
+from kcompile.keras.backend.operands import axes_of, pair, tensor, traced
+
+
+def _reduction(name: str, function: Callable[..., Tensor], doc: str) -> Callable[..., Any]:
+    def apply(x: Any, axis: Any = None, keepdims: builtins.bool = False) -> Any:
+        x = tensor(x)
+        return function(_number(x), axes_of(x, axis), keepdims)
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = f"{doc} axis: one, several, or None for all. keepdims: axes stay, of size 1."
+    return traced(apply)
+
+
+def _number(x: Tensor) -> Tensor:
+    return ops.cast(x, "float32") if x.dtype == "bool" else x
+
+
+def _mean(x: Tensor, axes: Any, keepdims: builtins.bool) -> Tensor:
+    return ops.reduce_mean(x if x.dtype in FLOATS else ops.cast(x, "float32"), axes, keepdims)
+
+
+def _variance(x: Tensor, axes: Any, keepdims: builtins.bool) -> Tensor:
+    return _mean(ops.square(x - _mean(x, axes, True)), axes, keepdims)
+
+
+sum = _reduction("sum", ops.reduce_sum, "The sum.")
+prod = _reduction("prod", ops.reduce_prod, "The product.")
+max = _reduction("max", ops.reduce_max, "The largest.")
+min = _reduction("min", ops.reduce_min, "The smallest.")
+mean = _reduction("mean", _mean, "The mean, of bools the share of true ones.")
+var = _reduction("var", _variance, "The (biased) variance.")
+std = _reduction("std", lambda *a: ops.sqrt(_variance(*a)), "The (biased) standard deviation.")
+
+
+def _of_bools(name: str, reduce: Callable[..., Tensor], doc: str) -> Callable[..., Any]:
+    def apply(x: Any, axis: Any = None, keepdims: builtins.bool = False) -> Any:
+        x = tensor(x)
+        hit = x if x.dtype == "bool" else ops.not_equal(x, 0)
+        return reduce(ops.cast(hit, "float32"), axes_of(x, axis), keepdims) > 0.5
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = doc
+    return traced(apply)
+
+
+any = _of_bools("any", ops.reduce_max, "Whether at least one is true (not 0), bool.")
+all = _of_bools("all", ops.reduce_min, "Whether none is false (0), bool.")
+
+
+@traced
+def argmax(x: Any, axis: int = -1) -> Any:
+    """The first position of the largest element, int32."""
+    return ops.argmax(tensor(x), axis)
+
+
+@traced
+def argmin(x: Any, axis: int = -1) -> Any:
+    """The first position of the smallest element, int32."""
+    return ops.argmax(-tensor(x), axis)
+
+
+def _running(x: Tensor, axis: int, combine: Callable[[Tensor, Tensor], Tensor], first: float
+             ) -> Tensor:
+    """first combined with all elements up to each, along an axis."""
+    (place,) = axes_of(x, axis)
+    order = [place, *(i for i in range(x.rank) if i != place)]
+    if isinstance(x.shape[place], Batch):
+        raise ValueError(f"running sums and products go along an axis other than the batch. "
+                         f"Received: axis {axis} of {x.type}")
+    steps = ops.transpose(x, order)
+    start = ops.broadcast_to(ops.constant(x.graph, first, x.dtype), steps.shape[1:])
+
+    def step(states: list[Tensor], elements: list[Tensor], _: list[Tensor]) -> tuple[Any, Any]:
+        total = combine(states[0], elements[0])
+        return [total], [total]
+
+    _, (result,) = scan(step, [start], [steps])
+    return ops.transpose(result, [order.index(i) for i in range(x.rank)])
+
+
+@traced
+def cumsum(x: Any, axis: int = 0) -> Any:
+    """Sums of all elements up to each, along an axis that is not the batch."""
+    return _running(tensor(x), axis, ops.add, 0.0)
+
+
+@traced
+def cumprod(x: Any, axis: int = 0) -> Any:
+    """Products of all elements up to each, along an axis that is not the batch."""
+    return _running(tensor(x), axis, ops.mul, 1.0)
+
+
+# ---------------------------------------------------------------- products of tensors
+
+
+@traced
+def dot(x: Any, y: Any) -> Any:
+    """The last axis of x against the last but one of y (its only one, if it has one): shape
+    x.shape[:-1] + y.shape without that axis."""
+    x, y = pair(x, y)
+    x, y = tensor(x), tensor(y)
+    if not x.rank or not y.rank:
+        raise ValueError(f"dot: expected tensors of rank 1 or more. Received: {x.type}, {y.type}")
+    axis = builtins.max(y.rank - 2, 0)
+    rest = [i for i in range(y.rank) if i != axis]
+    if x.shape[-1] != y.shape[axis]:
+        raise ValueError(f"dot: the last axis of x and axis {axis} of y differ in size. Received: "
+                         f"{x.type}, {y.type}")
+    rows = ops.reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
+    shape = [y.shape[i] for i in rest]
+    columns = ops.reshape(ops.transpose(y, (axis, *rest)), (y.shape[axis], numel(shape)))
+    return ops.reshape(ops.matmul(rows, columns), (*x.shape[:-1], *shape))
+
+
+@traced
+def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
+    """For each sample, axis axes[0] of x against axes[1] of y; an int means both. Default: the last
+    of x against the last but one of y (its last, for rank 2). Axes count the batch as 0. Shape: that
+    of x, then that of y without the batch, both without the axis; [batch, 1] for two of rank 2."""
+    x, y = tensor(x), tensor(y)
+    if x.rank < 2 or y.rank < 2:
+        raise ValueError(f"batch_dot: expected tensors of rank 2 or more. Received: {x.type}, {y.type}")
+    if axes is None:
+        axes = (x.rank - 1, y.rank - 1 if y.rank == 2 else y.rank - 2)
+    pairs = axes if isinstance(axes, (list, tuple)) else (axes, axes)
+    (a,), (b,) = axes_of(x, pairs[0]), axes_of(y, pairs[1])
+    if a == 0 or b == 0 or x.shape[a] != y.shape[b]:
+        raise ValueError(f"batch_dot: axes {axes} of {x.type} and {y.type} differ in size, or are the "
+                         "batch")
+    x_rest, y_rest = ([i for i in range(1, t.rank) if i != axis] for t, axis in ((x, a), (y, b)))
+    left = ops.transpose(x, (0, *x_rest, a))
+    right = ops.transpose(y, (0, *y_rest, b))
+    left = ops.reshape(left, (*left.shape[:-1], *(1,) * len(y_rest), left.shape[-1]))
+    right = ops.reshape(right, (right.shape[0], *(1,) * len(x_rest), *right.shape[1:]))
+    result = ops.reduce_sum(left * right, -1)
+    return ops.reshape(result, (*result.shape, 1)) if result.rank == 1 else result
+
+
+@traced
+def l2_normalize(x: Any, axis: Any = None) -> Any:
+    """x over its Euclidean norm along `axis` (None: of the whole tensor)."""
+    x = tensor(x)
+    norm = ops.reduce_sum(ops.square(x), axes_of(x, axis), True)
+    return x * ops.rsqrt(ops.maximum(norm, 1e-12))

@@ -1,0 +1,285 @@
+"""Values: variables, constants, what computes them now, and what differs between the phases."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch
+from kcompile.keras.backend.arrange import filled
+from kcompile.keras.backend.operands import graph, leaves, tensor, traced
+from kcompile.keras.backend.settings import FLOAT, fixed_phase
+from kcompile.keras.tracing import Trace, current
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+
+_numbers = itertools.count(1)
+
+# ---------------------------------------------------------------- variables
+
+
+def variable(value: Any, dtype: str | None = None, name: str | None = None, constraint: Any = None
+             ) -> Any:
+    """A new variable that no layer owns: any model may read it, and training leaves it as it is.
+    The weights that a layer trains are made by its `add_weight`."""
+    from kcompile.keras.tensors import Variable
+
+    if isinstance(value, Tensor) or hasattr(value, "__tensor__"):
+        value = eval(value)
+    made = Variable(np.asarray(value), f"{name or 'variable'}.{next(_numbers)}", True, dtype or FLOAT,
+                    constraint=constraint)
+    made.shared = True
+    return made
+
+
+def is_variable(x: Any) -> bool:
+    from kcompile.keras.tensors import Variable
+
+    return isinstance(x, Variable)
+
+
+def is_tensor(x: Any) -> bool:
+    return isinstance(x, Tensor) or hasattr(x, "__tensor__")
+
+
+def is_keras_tensor(x: Any) -> bool:
+    """Whether x came out of Input or of a layer."""
+    from kcompile.keras.expressions import TensorFunction
+    from kcompile.keras.tensors import KerasTensor
+
+    return isinstance(x, KerasTensor) and not isinstance(x.layer, TensorFunction)
+
+
+def is_placeholder(x: Any) -> bool:
+    from kcompile.keras.engine import InputLayer
+    from kcompile.keras.tensors import KerasTensor
+
+    return isinstance(x, KerasTensor) and isinstance(x.layer, InputLayer)
+
+
+def is_sparse(x: Any) -> bool:
+    """False: there are no sparse tensors."""
+    return False
+
+
+def to_dense(x: Any) -> Any:
+    return x
+
+
+@traced
+def constant(value: Any, dtype: str | None = None, shape: Sequence[int] | None = None,
+             name: str | None = None) -> Any:
+    """A tensor of these numbers; shape: of a single number, repeated."""
+    made = ops.constant(graph(), np.asarray(value), dtype or FLOAT)
+    return made if shape is None else ops.broadcast_to(made, tuple(shape))
+
+
+def _full(value: float, shape: Sequence[Any], dtype: str | None, name: str | None) -> Any:
+    if current() is not None or any(isinstance(d, Batch) for d in shape):
+        return _filled(value, shape, dtype or FLOAT)
+    return variable(np.full(tuple(shape), value), dtype, name)
+
+
+@traced
+def _filled(value: float, shape: Sequence[Any], dtype: str) -> Any:
+    return filled(value, shape, dtype)
+
+
+def zeros(shape: Sequence[Any], dtype: str | None = None, name: str | None = None) -> Any:
+    """Zeros: outside a model a variable, as in Keras 2."""
+    return _full(0, shape, dtype, name)
+
+
+def ones(shape: Sequence[Any], dtype: str | None = None, name: str | None = None) -> Any:
+    """Ones: outside a model a variable, as in Keras 2."""
+    return _full(1, shape, dtype, name)
+
+
+def eye(size: int, dtype: str | None = None, name: str | None = None) -> Any:
+    """The identity matrix."""
+    return constant(np.eye(size), dtype)
+
+
+def random_uniform_variable(shape: Sequence[int], low: float, high: float, dtype: str | None = None,
+                            name: str | None = None, seed: int | None = None) -> Any:
+    generator = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
+    return variable(generator.uniform(low, high, tuple(shape)), dtype, name)
+
+
+def random_normal_variable(shape: Sequence[int], mean: float, scale: float, dtype: str | None = None,
+                           name: str | None = None, seed: int | None = None) -> Any:
+    generator = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
+    return variable(generator.normal(mean, scale, tuple(shape)), dtype, name)
+
+
+def placeholder(shape: Sequence[Any] | None = None, ndim: int | None = None, dtype: str | None = None,
+                sparse: bool = False, name: str | None = None) -> Any:
+    """An input for K.function. At most one size may be None."""
+    from kcompile.keras import expressions
+
+    if shape is None or sparse or sum(d is None for d in shape) > 1:
+        raise UnsupportedError(describe("placeholder", "a shape with at most one None, not sparse",
+                                        f"shape={shape}, ndim={ndim}, sparse={sparse}"))
+    return expressions.placeholder(shape, dtype or FLOAT, name)
+
+
+# ---------------------------------------------------------------- now
+
+
+def eval(x: Any) -> np.ndarray:
+    """The value of x now, which must depend on no input: a variable, or an expression over
+    variables, constants and random numbers."""
+    from kcompile.keras import expressions
+    from kcompile.keras.tensors import Variable
+
+    if isinstance(x, Variable):
+        return x.numpy()
+    if isinstance(x, Tensor):
+        raise ModelError("eval: a symbolic tensor of a model has no value while it is being traced. "
+                         "Make it an output, or use K.function")
+    if hasattr(x, "__tensor__"):
+        return expressions.evaluate(x)
+    return np.asarray(x)
+
+
+def get_value(x: Any) -> np.ndarray:
+    """A copy of a variable's value."""
+    return eval(x)
+
+
+def set_value(x: Any, value: Any) -> None:
+    """Write a variable."""
+    x.assign(value)
+
+
+def batch_get_value(tensors: Sequence[Any]) -> list[np.ndarray]:
+    return [eval(x) for x in tensors]
+
+
+def batch_set_value(tuples: Sequence[tuple[Any, Any]]) -> None:
+    """Write (variable, value) pairs."""
+    for x, value in tuples:
+        x.assign(value)
+
+
+def function(inputs: Sequence[Any], outputs: Any, updates: Any = (), **kwargs: Any) -> Callable[..., Any]:
+    """A compiled function from values of `inputs` to those of `outputs`, lists both.
+
+    inputs: tensors of models (inputs or intermediate results), placeholders, K.learning_phase().
+    updates: (variable, new value) pairs, made when it is called. Raises UnsupportedError for keywords
+    of other backends.
+    """
+    from kcompile.keras import expressions
+
+    if kwargs.keys() - {"name"}:
+        raise UnsupportedError(describe("K.function", "inputs, outputs, updates and name",
+                                        ", ".join(sorted(kwargs))))
+    return expressions.Function(inputs, outputs, updates)
+
+
+@traced
+def gradients(loss: Any, variables: Any) -> Any:
+    """The gradient of the sum of `loss` by each of the variables (or tensors), a list; one tensor
+    gives a list of one. Raises ValueError where the loss does not depend on one."""
+    from kcompile.ir.gradient import gradient
+
+    loss = tensor(loss)
+    wanted = [tensor(v) for v in leaves([variables])]
+    found = gradient(ops.reduce_sum(loss), wanted)
+    for x, part in zip(leaves([variables]), found):
+        if part is None:
+            raise ValueError(f"gradients: the loss does not depend on {x!r}, or through operations "
+                             "without a gradient alone")
+    return found
+
+
+# ---------------------------------------------------------------- updates
+
+
+class Update(NamedTuple):
+    """What K.update gives, for `Layer.add_update` and K.function."""
+
+    variable: Any
+    value: Any
+
+
+def update(x: Any, new_x: Any) -> Update:
+    """The variable's next value."""
+    return Update(x, new_x)
+
+
+def update_add(x: Any, increment: Any) -> Update:
+    return Update(x, x + increment)
+
+
+def update_sub(x: Any, decrement: Any) -> Update:
+    return Update(x, x - decrement)
+
+
+def moving_average_update(x: Any, value: Any, momentum: float) -> Update:
+    """x * momentum + value * (1 - momentum)."""
+    return Update(x, x * momentum + value * (1.0 - momentum))
+
+
+# ---------------------------------------------------------------- phases
+
+
+class LearningPhase:
+    """K.learning_phase() outside a model: an input of K.function that is 0 or 1."""
+
+    def __bool__(self) -> bool:
+        raise TypeError("the learning phase is not known yet. Use K.in_train_phase(x, alt)")
+
+
+PHASE = LearningPhase()
+
+
+def learning_phase() -> Any:
+    """1 in training and 0 in inference, inside a model; outside what `set_learning_phase` set, or an
+    input for K.function."""
+    trace = current()
+    if isinstance(trace, Trace):
+        return int(trace.training)
+    phase = fixed_phase()
+    return PHASE if phase is None else int(phase)
+
+
+@traced
+def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
+    """x in training and alt in inference; both may be functions without arguments."""
+    if training is None or isinstance(training, LearningPhase):
+        training = learning_phase()
+    if isinstance(training, Tensor) or hasattr(training, "__tensor__"):
+        raise UnsupportedError("in_train_phase: training must be True, False or None: graphs for "
+                               "training and inference are compiled apart")
+    chosen = x if training in (1, True) else alt
+    return tensor(chosen() if callable(chosen) else chosen)
+
+
+def in_test_phase(x: Any, alt: Any, training: Any = None) -> Any:
+    """x in inference and alt in training."""
+    return in_train_phase(alt, x, training)
+
+
+# ---------------------------------------------------------------- what there is not
+
+
+def _missing(name: str, remedy: str) -> Callable[..., NoReturn]:
+    def raises(*args: Any, **kwargs: Any) -> NoReturn:
+        raise UnsupportedError(f"K.{name} is not supported. {remedy}")
+    raises.__name__ = raises.__qualname__ = name
+    raises.__doc__ = f"Not supported. {remedy}"
+    return raises
+
+
+_FOLDS = "Write whole tensors over K functions, a Python loop over a known size, or K.rnn"
+map_fn, foldl, foldr = (_missing(name, _FOLDS) for name in ("map_fn", "foldl", "foldr"))
+_SESSION = "There is no TensorFlow session: use K.function or K.eval"
+get_session, set_session = _missing("get_session", _SESSION), _missing("set_session", _SESSION)
+print_tensor = _missing("print_tensor", "Look at values with K.function, or kcompile's verify")
+ctc_batch_cost = _missing("ctc_batch_cost", "Connectionist temporal classification is not available")
+ctc_decode = _missing("ctc_decode", "Connectionist temporal classification is not available")

@@ -1,0 +1,216 @@
+"""Functions of K outside a layer: remembered calls, computed by K.eval and compiled by K.function.
+
+Enters: a function of the backend with its operands, where no graph is being traced. Leaves: tensors of
+a model (`KerasTensor`) whose layer, a `TensorFunction`, is that one call. A model may hold such calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import interpreter
+from kcompile.ir.graph import Graph, Source
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, TensorType
+from kcompile.keras.backend.operands import leaves, map_leaves
+from kcompile.keras.backend.values import LearningPhase
+from kcompile.keras.engine import InputLayer, Layer
+from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list, keras_shape
+from kcompile.keras.tracing import Trace, tracing
+from kcompile_runtime.arrays import as_array
+from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+
+Known = dict[KerasTensor, Tensor]
+
+
+class TensorFunction(Layer):
+    """One call of a function of K. Operands that depend on inputs are the node's inputs."""
+
+    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        super().__init__()
+        self.function, self.arguments = function, (args, kwargs)
+        self.built = True
+        self.operands = list(dict.fromkeys(
+            x for x in leaves([args, kwargs]) if isinstance(x, KerasTensor) and depends(x)))
+        self.structure: Any = None
+
+    def compute(self, graph: Graph, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The results in a graph, as a flat list; `structure` is how they were nested."""
+        table = dict(zip(self.operands, tensors))
+        args, kwargs = map_leaves(
+            lambda x: table.get(x, x) if isinstance(x, KerasTensor) else x, self.arguments)
+        with self.named_errors(), tracing(graph):
+            self.structure = self.function(*args, **kwargs)
+        return list(leaves([self.structure]))
+
+    def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any]
+              ) -> list[Tensor]:
+        return self.compute(inputs[0].graph, inputs)
+
+    def get_config(self) -> dict[str, Any]:
+        raise UnsupportedError(f"{self.label}: K.{self.function.__name__} was called on a tensor of a "
+                               "model outside a layer, which no configuration can hold. Put it into a "
+                               "Lambda layer")
+
+
+def depends(x: KerasTensor) -> bool:
+    """Whether a tensor depends on an input, rather than on variables and constants alone."""
+    return not isinstance(x.layer, TensorFunction) or bool(x.node.inputs)
+
+
+def record(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """The results of a call that is to be made later, nested as the function nests them."""
+    layer = TensorFunction(function, args, kwargs)
+    scratch = Trace("outline")
+    inputs = [Tensor(scratch, scratch.input(f"x{i}", x.type)) for i, x in enumerate(layer.operands)]
+    types = [y.type for y in layer.compute(scratch, inputs)]
+    node = layer._record(layer.operands, False, {}, types)
+    results = iter(node.outputs)
+    return map_leaves(lambda _: next(results), layer.structure)
+
+
+def placeholder(shape: Sequence[Any], dtype: str, name: str | None) -> KerasTensor:
+    """An input of this shape, whose batch is the None in it."""
+    layer = InputLayer(batch_input_shape=(None,), dtype=dtype, name=name)
+    type = TensorType(tuple(Batch() if d is None else int(d) for d in shape), dtype)
+    layer.nodes_made[0].outputs[0] = KerasTensor(type, layer, 0, 0)
+    return layer.nodes_made[0].outputs[0]
+
+
+# ---------------------------------------------------------------- into a graph
+
+
+def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Known) -> list[Tensor]:
+    """The outputs in `graph`, where `known` tensors have values already. Raises ModelError for an
+    input among what they need that is not known."""
+    values = dict(known)
+    for node in _needed(outputs, values):
+        operands = [values[x] for x in node.inputs]
+        if isinstance(node.layer, TensorFunction):
+            results = node.layer.compute(graph, operands)
+        elif not node.inputs:
+            raise ModelError(f"the value of input {node.layer.name!r} is needed here. Give it among the "
+                             "inputs of K.function; inside a layer, use the tensors that `call` is given")
+        else:
+            with graph.source(Source(node.layer.name, node.index)):
+                results = node.layer.trace(operands, node.single, node.arguments)
+        values.update((y, r) for y, r in zip(node.outputs, results) if y not in known)
+    return [values[y] for y in outputs]
+
+
+def _needed(outputs: Sequence[KerasTensor], known: Known) -> list[Node]:
+    """The nodes that make the outputs out of the known tensors, each after those it needs."""
+    done: list[Node] = []
+    seen: set[int] = set()
+    stack = [(y.node, False) for y in outputs if y not in known]
+    while stack:
+        node, finished = stack.pop()
+        if finished:
+            done.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack.extend((x.node, False) for x in node.inputs if x not in known)
+    return done
+
+
+def _random_state() -> list[Variable]:
+    return [Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
+            Variable(0, "step", False, "uint32")]
+
+
+def evaluate(x: Any) -> np.ndarray:
+    """The value of an expression that depends on no input, by the interpreter."""
+    trace = Trace("eval")
+    trace.random_state = _random_state()
+    trace.outputs = {"y": x.__tensor__(trace).value}
+    variables = {name: v.value for name, v in trace.captured.items()}
+    found = interpreter.run(trace, 1, {}, variables).outputs["y"]
+    return np.array(found)
+
+
+# ---------------------------------------------------------------- K.function
+
+
+class Function:
+    """What K.function gives; called with a list of values (one for each input), gives a list of
+    arrays. Compiled on the first call in each phase."""
+
+    def __init__(self, inputs: Any, outputs: Any, updates: Any = ()) -> None:
+        given = as_list(inputs)
+        for x in given:
+            if not isinstance(x, (KerasTensor, LearningPhase)):
+                raise ModelError(describe("K.function: inputs", "tensors of a model, placeholders, and "
+                                          "K.learning_phase()", repr(x)))
+        self.inputs = given
+        self.single = not isinstance(outputs, (list, tuple))
+        self.outputs = as_list(outputs)
+        self.updates = [tuple(pair) for pair in updates or ()]
+        self.random_state = _random_state()
+        self._compiled: dict[bool, Callable[..., list[np.ndarray]]] = {}
+
+    def __call__(self, inputs: Sequence[Any] = ()) -> Any:
+        """Raises InputError for values that do not fit."""
+        values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        if len(values) != len(self.inputs):
+            raise InputError(describe("K.function", f"{len(self.inputs)} values, as it has inputs",
+                                      str(len(values))))
+        training, arrays, n = False, [], None
+        for x, value in zip(self.inputs, values):
+            if isinstance(x, LearningPhase):
+                training = bool(value)
+                continue
+            array = np.ascontiguousarray(as_array(value, x.name), x.dtype)
+            n = _samples(x, array, n)
+            arrays.append(array)
+        if training not in self._compiled:
+            self._compiled[training] = self._compile(training)
+        results = self._compiled[training](1 if n is None else n, arrays)
+        self.random_state[1].assign(self.random_state[1].value + np.uint32(1))
+        return results[0] if self.single else results
+
+    def graph(self, training: bool = False) -> Trace:
+        """The graph of a phase."""
+        trace = Trace("function", training)
+        trace.random_state = self.random_state
+        known = {x: Tensor(trace, trace.input(f"x{i}", x.type))
+                 for i, x in enumerate(self.inputs) if isinstance(x, KerasTensor)}
+        updated = [value for _, value in self.updates]
+        made = self._in(trace, [*self.outputs, *updated], known)
+        trace.updates.clear()  # moving statistics change in training alone
+        trace.outputs = {f"y{i}": y.value for i, y in enumerate(made[:len(self.outputs)])}
+        for (variable, _), value in zip(self.updates, made[len(self.outputs):]):
+            trace.update(variable, value)
+        return trace
+
+    def _in(self, trace: Trace, wanted: Sequence[Any], known: Known) -> list[Tensor]:
+        """Everything in one go, so that what is shared is computed once."""
+        symbolic = [x for x in wanted if isinstance(x, KerasTensor)]
+        table = dict(zip(map(id, symbolic), emit(trace, symbolic, known)))
+        return [table[id(x)] if id(x) in table else x.__tensor__(trace) for x in wanted]
+
+    def _compile(self, training: bool) -> Callable[..., list[np.ndarray]]:
+        import kcompile
+
+        compiled: Callable[..., list[np.ndarray]] = kcompile.compile_trace(self.graph(training))
+        return compiled
+
+
+def _samples(x: KerasTensor, array: np.ndarray, known: int | None) -> int | None:
+    """The batch size that an array says. Raises InputError where it does not fit."""
+    shape, n = x.type.shape, known
+    fits = array.ndim == len(shape)
+    for d, size in zip(shape, array.shape):
+        if isinstance(d, Batch):
+            fits = fits and (n is None or size == n * d.multiple) and size % d.multiple == 0
+            n = size // d.multiple if n is None else n
+        else:
+            fits = fits and d == size
+    if not fits:
+        more = "" if known is None else f", {known} samples as in the inputs before"
+        raise InputError(describe(f"K.function: input {x.name!r}", f"shape {keras_shape(x.type)}{more}",
+                                  f"shape {array.shape}"))
+    return n

@@ -1,0 +1,317 @@
+"""The steps of recurrent layers: x [batch, inputs] and the states before, to output and new states.
+
+Formulas and the order of gates are Keras': kernel [inputs, gates * units], recurrent_kernel
+[units, gates * units]; LSTM has the gates i, f, c, o, GRU z, r, h. Source: `keras/layers/recurrent.py`
+of Keras 2.2, and the cells of Keras 3 for layers of that vintage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.keras import activations, constraints, initializers, regularizers
+from kcompile.keras.engine import KerasShape, Layer
+from kcompile.keras.layers.held import Holder, as_layer
+from kcompile_runtime.errors import ModelError, describe
+
+Result = tuple[Tensor, list[Tensor]]
+
+
+class Cell(Layer):
+    """What the cells share: weights, and masks of dropout.
+
+    dropout, recurrent_dropout: of the input and of the state before, with masks that are the same at
+    all steps. implementation: 1 has masks for each gate, 2 one for all; the values are the same
+    otherwise.
+    """
+
+    gates = 1
+
+    def __init__(self, units: int, activation: Any = "tanh", use_bias: bool = True,
+                 kernel_initializer: Any = "glorot_uniform",
+                 recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
+                 kernel_regularizer: Any = None, recurrent_regularizer: Any = None,
+                 bias_regularizer: Any = None, kernel_constraint: Any = None,
+                 recurrent_constraint: Any = None, bias_constraint: Any = None,
+                 dropout: float = 0.0, recurrent_dropout: float = 0.0, implementation: int = 1,
+                 **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = self.positive("units", units)
+        with self.named_errors():
+            self.activation = activations.get(activation, self.vintage)
+            self.use_bias = bool(use_bias)
+            self.kernel_initializer = initializers.get(kernel_initializer)
+            self.recurrent_initializer = initializers.get(recurrent_initializer)
+            self.bias_initializer = initializers.get(bias_initializer)
+            self.kernel_regularizer = regularizers.get(kernel_regularizer)
+            self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
+            self.bias_regularizer = regularizers.get(bias_regularizer)
+            self.kernel_constraint = constraints.get(kernel_constraint)
+            self.recurrent_constraint = constraints.get(recurrent_constraint)
+            self.bias_constraint = constraints.get(bias_constraint)
+        self.dropout = self.number("dropout", dropout, 0, 1)
+        self.recurrent_dropout = self.number("recurrent_dropout", recurrent_dropout, 0, 1)
+        self.implementation = self.one_of("implementation", implementation, (0, 1, 2))
+
+    @property
+    def state_size(self) -> Any:
+        """Sizes of the states: one, or a list."""
+        return self.units
+
+    @property
+    def output_size(self) -> int:
+        return self.units
+
+    def build(self, input_shape: KerasShape) -> None:
+        width = self.gates * self.units
+        self.kernel = self.add_weight(
+            "kernel", (input_shape[-1], width), initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)
+        self.recurrent_kernel = self.add_weight(
+            "recurrent_kernel", (self.units, width), initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer, constraint=self.recurrent_constraint)
+        self.bias = self.add_weight(
+            "bias", self.bias_shape(), initializer=self.fill_bias,
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint) if self.use_bias else None
+
+    def bias_shape(self) -> tuple[int, ...]:
+        return (self.gates * self.units,)
+
+    def fill_bias(self, shape: Sequence[int]) -> np.ndarray:
+        return np.asarray(self.bias_initializer(shape))
+
+    def call(self, inputs: Tensor, states: Sequence[Tensor]) -> Result:
+        return self.step(inputs, list(states), self.dropout_masks(inputs, states[0]))
+
+    def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
+        """One step, with the masks that `dropout_masks` made for all of them."""
+        raise NotImplementedError
+
+    # ---- dropout
+
+    def dropout_masks(self, x: Tensor, state: Tensor) -> list[Tensor]:
+        """Factors for the input, then for the state, in training; none otherwise."""
+        graph: Any = x.graph
+        if not graph.training:
+            return []
+        count = self.gates if self.implementation == 1 else 1
+        return [_mask(graph, like, rate) for like, rate in
+                ((x, self.dropout), (state, self.recurrent_dropout)) if rate for _ in range(count)]
+
+    def split_masks(self, masks: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of the input, those of the state; [] where there is no such dropout."""
+        count = len(masks) // (bool(self.dropout) + bool(self.recurrent_dropout) or 1)
+        first = count if self.dropout else 0
+        return list(masks[:first]), list(masks[first:])
+
+    # ---- products
+
+    def weight(self, name: str, x: Tensor) -> Tensor:
+        return as_tensor(x.graph, getattr(self, name))
+
+    def gate(self, x: Tensor, number: int, count: int = 1) -> Tensor:
+        """Columns of gates number, number + 1, ... of x [..., gates * units]."""
+        start, stop = number * self.units, (number + count) * self.units
+        lead = x.rank - 1
+        return ops.slice_(x, [0] * lead + [start], [*x.shape[:lead], stop])
+
+    def project(self, x: Tensor, kernel: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        """x @ kernel, where each gate may have its own mask of x."""
+        if len(masks) < 2:
+            return ops.matmul(x * masks[0] if masks else x, kernel)
+        return ops.concatenate([ops.matmul(x * mask, self.gate(kernel, k))
+                                for k, mask in enumerate(masks)], -1)
+
+
+def _mask(graph: Any, like: Tensor, rate: float) -> Tensor:
+    kept = ops.dropout_mask(graph.seed, graph.step, graph.stream(), like.shape, rate)
+    return ops.cast(kept, "float32") * (1 / (1 - rate))
+
+
+class SimpleRNNCell(Cell):
+    """h' = activation(x @ kernel + h @ recurrent_kernel + bias)."""
+
+    def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
+        (h,) = states
+        of_input, of_state = self.split_masks(masks)
+        z = self.project(x, self.weight("kernel", x), of_input)
+        if self.bias is not None:
+            z = z + self.bias
+        z = z + self.project(h, self.weight("recurrent_kernel", x), of_state)
+        h = self.activation(z)
+        return h, [h]
+
+
+class LSTMCell(Cell):
+    """c' = f c + i activation(c gate), h' = o activation(c'), with gates i, f, o by
+    recurrent_activation. unit_forget_bias: the bias of f begins at 1."""
+
+    gates = 4
+
+    def __init__(self, units: int, activation: Any = "tanh",
+                 recurrent_activation: Any = "hard_sigmoid", use_bias: bool = True,
+                 kernel_initializer: Any = "glorot_uniform",
+                 recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
+                 unit_forget_bias: bool = True, **kwargs: Any) -> None:
+        super().__init__(units, activation, use_bias, kernel_initializer, recurrent_initializer,
+                         bias_initializer, **kwargs)
+        with self.named_errors():
+            self.recurrent_activation = activations.get(recurrent_activation, self.vintage)
+        self.unit_forget_bias = bool(unit_forget_bias)
+
+    @property
+    def state_size(self) -> Any:
+        return [self.units, self.units]
+
+    def fill_bias(self, shape: Sequence[int]) -> np.ndarray:
+        if not self.unit_forget_bias:
+            return super().fill_bias(shape)
+        u = self.units
+        return np.concatenate([super().fill_bias((u,)), np.ones(u),
+                               super().fill_bias((2 * u,))])
+
+    def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
+        h, c = states
+        of_input, of_state = self.split_masks(masks)
+        z = self.project(x, self.weight("kernel", x), of_input)
+        if self.bias is not None:
+            z = z + self.bias
+        z = z + self.project(h, self.weight("recurrent_kernel", x), of_state)
+        i, f, o = (self.recurrent_activation(self.gate(z, k)) for k in (0, 1, 3))
+        c = f * c + i * self.activation(self.gate(z, 2))
+        h = o * self.activation(c)
+        return h, [h, c]
+
+
+class GRUCell(Cell):
+    """h' = z h + (1 - z) activation(h gate), with gates z, r by recurrent_activation.
+
+    reset_after: r multiplies the product h @ recurrent_kernel (which then has a bias of its own: bias
+    is [2, 3 units]) instead of h before it.
+    """
+
+    gates = 3
+
+    def __init__(self, units: int, activation: Any = "tanh",
+                 recurrent_activation: Any = "hard_sigmoid", use_bias: bool = True,
+                 kernel_initializer: Any = "glorot_uniform",
+                 recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
+                 reset_after: bool = False, **kwargs: Any) -> None:
+        super().__init__(units, activation, use_bias, kernel_initializer, recurrent_initializer,
+                         bias_initializer, **kwargs)
+        with self.named_errors():
+            self.recurrent_activation = activations.get(recurrent_activation, self.vintage)
+        self.reset_after = bool(reset_after)
+
+    def bias_shape(self) -> tuple[int, ...]:
+        return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+
+    def biases(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Of the input's product, of the state's."""
+        if self.bias is None:
+            return None, None
+        bias, width = self.weight("bias", x), 3 * self.units
+        if not self.reset_after:
+            return bias, None
+        first, second = (ops.reshape(ops.slice_(bias, (k, 0), (k + 1, width)), (width,))
+                         for k in (0, 1))
+        return first, second
+
+    def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
+        (h,) = states
+        of_input, of_state = self.split_masks(masks)
+        kernel, recurrent = self.weight("kernel", x), self.weight("recurrent_kernel", x)
+        input_bias, state_bias = self.biases(x)
+        xz = self.project(x, kernel, of_input)
+        if input_bias is not None:
+            xz = xz + input_bias
+        if len(of_state) == 1:  # as Keras has it, the masked state is also what z keeps of it
+            h, of_state = h * of_state[0], []
+        if self.reset_after:
+            hz = self.project(h, recurrent, of_state)
+            if state_bias is not None:
+                hz = hz + state_bias
+            z, r = (self.recurrent_activation(self.gate(xz, k) + self.gate(hz, k)) for k in (0, 1))
+            inner = r * self.gate(hz, 2)
+        else:
+            zr = self.recurrent_activation(
+                self.gate(xz, 0, 2)
+                + self.project(h, self.gate(recurrent, 0, 2), of_state[:2]))
+            z, r = self.gate(zr, 0), self.gate(zr, 1)
+            inner = self.project(r * h, self.gate(recurrent, 2), of_state[2:])
+        h = z * h + (1.0 - z) * self.activation(self.gate(xz, 2) + inner)
+        return h, [h]
+
+
+class StackedRNNCells(Holder):
+    """Cells one after the other, as one cell. States are those of the last cell first (Keras 3: of
+    the first cell first), in one flat list."""
+
+    def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cells = [as_layer(self, "cells", cell) for cell in cells]
+        for cell in self.cells:
+            check_cell(self, cell)
+        if not self.cells:
+            raise ModelError(describe(f"{self.label}: cells", "at least one cell", "none"))
+
+    @property
+    def parts(self) -> list[Layer]:
+        return list(self.cells)
+
+    @property
+    def in_state_order(self) -> list[Any]:
+        return self.cells if self.vintage == "keras3" else self.cells[::-1]
+
+    @property
+    def state_size(self) -> list[Any]:
+        return [size for cell in self.in_state_order for size in state_sizes(cell)]
+
+    @property
+    def output_size(self) -> Any:
+        return output_size(self.cells[-1])
+
+    def build(self, input_shape: KerasShape) -> None:
+        from kcompile.keras.engine import type_of_shape
+
+        width = input_shape[-1]
+        for cell in self.cells:
+            cell.ensure_built([type_of_shape((None, width))], True)
+            width = output_size(cell)
+
+    def call(self, inputs: Tensor, states: Sequence[Tensor]) -> Result:
+        left = list(states)
+        given: dict[int, list[Tensor]] = {}
+        for cell in self.in_state_order:
+            count = len(state_sizes(cell))
+            given[id(cell)], left = left[:count], left[count:]
+        x, after = inputs, {}
+        for cell in self.cells:
+            x, new = cell.call(x, given[id(cell)])
+            after[id(cell)] = list(new)
+        return x, [s for cell in self.in_state_order for s in after[id(cell)]]
+
+
+def check_cell(owner: Layer, cell: Layer) -> None:
+    """Raises ModelError unless the layer is a cell."""
+    if not hasattr(cell, "state_size"):
+        raise ModelError(describe(f"{owner.label}: cell", "a layer with state_size and "
+                                  "call(inputs, states)", cell.label))
+
+
+def state_sizes(cell: Any) -> list[Any]:
+    """The size of each state of a cell."""
+    size = cell.state_size
+    return list(size) if isinstance(size, (list, tuple)) else [size]
+
+
+def output_size(cell: Any) -> Any:
+    """Of the output of a cell: as it says, or its first state's."""
+    size = getattr(cell, "output_size", None)
+    return state_sizes(cell)[0] if size is None else size

@@ -1,0 +1,46 @@
+"""Layers that hold other layers: wrappers, and recurrent layers with their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kcompile.keras.engine import Layer, Variable
+from kcompile_runtime.errors import ModelError, describe
+
+
+class Holder(Layer):
+    """Its weights are its own and those of `parts`, one part after the other."""
+
+    @property
+    def parts(self) -> list[Layer]:
+        raise NotImplementedError(f"{type(self).__name__} must say which layers it holds")
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        if not self.trainable:
+            return []
+        return [*self._trainable, *(v for part in self.parts for v in part.trainable_weights)]
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        fixed = [v for part in self.parts for v in part.non_trainable_weights]
+        if self.trainable:
+            return [*self._non_trainable, *fixed]
+        trained = [v for part in self.parts for v in part.trainable_weights]
+        return [*self._trainable, *trained, *self._non_trainable, *fixed]
+
+    @property
+    def state_variables(self) -> list[Variable]:
+        return [v for part in self.parts for v in part.state_variables]
+
+
+def as_layer(owner: Layer, argument: str, value: Any) -> Layer:
+    """A layer, or the layer of a configuration. Raises ModelError naming the owner."""
+    from kcompile.keras import layers
+
+    if isinstance(value, Mapping):
+        value = layers.deserialize(value)
+    if not isinstance(value, Layer):
+        raise ModelError(describe(f"{owner.label}: {argument}", "a layer", repr(value)))
+    return value

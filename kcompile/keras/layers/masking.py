@@ -1,0 +1,31 @@
+"""Masking: marks the steps of a sequence that are padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras.engine import InputSpec, Layer
+
+
+class Masking(Layer):
+    """Steps of [batch, time, ...] whose elements all are `mask_value` are masked, and made zeros."""
+
+    supports_masking = True
+    input_spec = InputSpec(min_ndim=2)
+
+    def __init__(self, mask_value: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mask_value = self.number("mask_value", mask_value)
+
+    def call(self, x: Tensor) -> Tensor:
+        return x * self._there(x, True)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor:
+        return self._there(inputs, False) > 0.5
+
+    def _there(self, x: Tensor, keepdims: bool) -> Tensor:
+        """1 where some element differs from the mask value, else 0."""
+        differs = ops.cast(ops.not_equal(x, self.mask_value), "float32")
+        return ops.reduce_max(differs, -1, keepdims=keepdims)

@@ -1,0 +1,283 @@
+"""Recurrent layers: a cell run over the time axis of [batch, time, ...] as one `scan`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.scan import scan
+from kcompile.ir.tensor import Tensor
+from kcompile.keras.engine import (
+    InputSpec,
+    KerasTensor,
+    Layer,
+    Variable,
+    as_list,
+    type_of_shape,
+)
+from kcompile.keras.layers.cells import (
+    Cell,
+    GRUCell,
+    LSTMCell,
+    SimpleRNNCell,
+    StackedRNNCells,
+    check_cell,
+    state_sizes,
+)
+from kcompile.keras.layers.held import Holder, as_layer
+from kcompile.keras.tracing import Trace
+from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+
+
+class RNN(Holder):
+    """A cell (or a list of them) over time: [batch, time, ...] to the last output [batch, units].
+
+    return_sequences: all outputs [batch, time, units]. return_state: also the last states.
+    go_backwards: from the last step to the first; outputs are in that order. stateful: each batch
+    begins with the states where the one before ended, until `reset_states`; needs a fixed batch
+    size. unroll: no other values, and no other code here. Where a mask is False, the output and the
+    states before stay.
+
+    Call arguments: initial_state, the states to begin with, or a list [x, *states] as the input.
+    """
+
+    supports_masking = True
+
+    def __init__(self, cell: Any, return_sequences: bool = False, return_state: bool = False,
+                 go_backwards: bool = False, stateful: bool = False, unroll: bool = False,
+                 **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(cell, (list, tuple)):
+            cell = StackedRNNCells(cell, vintage=self.vintage)
+        self.cell: Any = as_layer(self, "cell", cell)
+        check_cell(self, self.cell)
+        self.return_sequences = bool(return_sequences)
+        self.return_state = bool(return_state)
+        self.go_backwards = bool(go_backwards)
+        self.stateful = bool(stateful)
+        self.unroll = bool(unroll)
+        self.states: list[Variable] = []
+
+    @property
+    def parts(self) -> list[Layer]:
+        return [self.cell]
+
+    @property
+    def state_variables(self) -> list[Variable]:
+        return list(self.states)
+
+    def build(self, input_shape: Any) -> None:
+        several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
+        shape = tuple(input_shape[0] if several else input_shape)
+        InputSpec(min_ndim=3).check(shape)
+        self.cell.ensure_built([type_of_shape((None, *shape[2:]))], True)
+        if self.stateful:
+            if shape[0] is None:
+                raise ModelError("a stateful layer needs a fixed batch size. Give the first layer "
+                                 "batch_input_shape=(batch, time, ...), or Input a batch_shape")
+            self.states = [
+                Variable(np.zeros((shape[0], *_dims(size))), f"{self.name}/state_{i}", False)
+                for i, size in enumerate(state_sizes(self.cell))]
+        self.input_spec = InputSpec(min_ndim=3, axes={-1: shape[-1]})
+
+    def __call__(self, inputs: Any, initial_state: Any = None, constants: Any = None,
+                 **arguments: Any) -> Any:
+        if constants is not None:
+            raise UnsupportedError(describe(f"{self.label}: constants", "None", repr(constants),
+                                            "Concatenate them to the input of each step"))
+        tensors = [*as_list(inputs), *([] if initial_state is None else as_list(initial_state))]
+        if not all(isinstance(x, (Tensor, KerasTensor)) for x in tensors):
+            raise UnsupportedError(describe(f"{self.label}: initial_state", "tensors of the model",
+                                            repr(initial_state)))
+        return super().__call__(tensors if len(tensors) > 1 else tensors[0], **arguments)
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        x, *initial = as_list(inputs)
+        outputs, last, states = self.run(x, initial, as_list(mask)[0])
+        if self.return_sequences:
+            if self.go_backwards:
+                outputs = ops.flip(outputs, 0)
+            result = ops.transpose(outputs, (1, 0, *range(2, outputs.rank)))
+        else:
+            result = last
+        return [result, *states] if self.return_state else result
+
+    def run(self, x: Tensor, initial: Sequence[Tensor], mask: Tensor | None
+            ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """All outputs [time, batch, ...] in the order of time, the last output, the last states."""
+        graph = x.graph
+        assert isinstance(graph, Trace)
+        sequences = [ops.transpose(x, (1, 0, *range(2, x.rank)))]
+        if mask is not None:
+            sequences.append(ops.transpose(mask, (1, 0)))
+        states = self._initial(x, initial)
+        first = sequences[0].type.with_shape(sequences[0].shape[1:])
+        masks = self._dropout_masks(graph, first, states)
+        body = graph.inside(f"{self.name}.step")
+        shared = []  # whether the output is the first state
+
+        def step(states: list[Tensor], elements: list[Tensor], masks: list[Tensor]
+                 ) -> tuple[list[Tensor], list[Tensor]]:
+            element, *rest = elements
+            y, new = (self.cell.step(element, states, masks) if isinstance(self.cell, Cell)
+                      else self._custom(element, states))
+            shared.append(y.value == new[self._output_state].value)
+            if rest:
+                y = self._keep(rest[0], y, states[self._output_state])
+                new = [self._keep(rest[0], a, b) for a, b in zip(new, states)]
+            return new, [y]
+
+        finals, (outputs,) = scan(step, states, sequences, masks, reverse=self.go_backwards,
+                                  body=body)
+        if body.updates or body.losses:
+            raise UnsupportedError("a cell that adds losses or updates variables at every step")
+        if self.stateful:
+            rows = ops.iota(graph, (x.shape[0],), 0)
+            for variable, state in zip(self.states, finals):
+                graph.update(variable, ops.scatter_rows(state, rows, variable.shape[0]))
+        if shared[0]:
+            return outputs, finals[self._output_state], finals
+        at = 0 if self.go_backwards else outputs.shape[0] - 1  # type: ignore[operator]
+        last = ops.slice_(outputs, [at] + [0] * (outputs.rank - 1), [at + 1, *outputs.shape[1:]])
+        return outputs, ops.reshape(last, outputs.shape[1:]), finals
+
+    @property
+    def _output_state(self) -> int:
+        """The state that stands for the output before, where a step is masked."""
+        if isinstance(self.cell, StackedRNNCells) and self.vintage == "keras3":
+            return len(self.cell.state_size) - len(state_sizes(self.cell.cells[-1]))
+        return 0
+
+    def _custom(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """A step of a cell of one's own."""
+        graph: Any = x.graph
+        options = ({"training": graph.training}
+                   if "training" in inspect.signature(self.cell.call).parameters else {})
+        y, new = self.cell.call(x, states, **options)
+        return y, as_list(new)
+
+    def _keep(self, mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
+        if new.type != old.type:
+            raise UnsupportedError(describe("call", "a cell whose output is like its first state, as "
+                                            "the input has a mask", f"{new.type} and {old.type}"))
+        return ops.select(ops.reshape(mask, (mask.shape[0], *(1,) * (new.rank - 1))), new, old)
+
+    def _initial(self, x: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        graph: Any = x.graph
+        sizes = [(x.shape[0], *_dims(size)) for size in state_sizes(self.cell)]
+        if given:
+            if [s.shape for s in given] != sizes:
+                raise ModelError(describe("initial_state", f"states of shape {sizes}",
+                                          ", ".join(str(s.type) for s in given)))
+            return list(given)
+        if self.stateful:
+            rows = ops.iota(graph, (x.shape[0],), 0)
+            return [ops.gather(graph.read(v), rows) for v in self.states]
+        return [ops.broadcast_to(ops.constant(graph, 0.0), size) for size in sizes]
+
+    def _dropout_masks(self, graph: Trace, first: Any, states: list[Tensor]) -> list[Tensor]:
+        if not isinstance(self.cell, Cell) or not graph.training:
+            return []
+        like = ops.broadcast_to(ops.constant(graph, 0.0), first.shape)  # only its shape is read
+        return self.cell.dropout_masks(like, states[0])
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        found = as_list(mask)[0] if self.return_sequences else None
+        return [found, *(None for _ in state_sizes(self.cell))] if self.return_state else found
+
+    def reset_states(self, states: Any = None) -> None:
+        """Set the states of a stateful layer: to zeros, or to these arrays [batch, size]. Raises
+        ModelError, InputError."""
+        if not self.states:
+            raise ModelError(f"{self.label}: reset_states: the layer is not stateful, or was not "
+                             "called yet")
+        values = ([np.zeros(v.shape) for v in self.states] if states is None
+                  else [np.asarray(s) for s in as_list(states)])
+        if [v.shape for v in values] != [v.shape for v in self.states]:
+            raise InputError(describe(f"{self.label}: reset_states",
+                                      f"arrays of shape {[v.shape for v in self.states]}",
+                                      f"{[v.shape for v in values]}"))
+        for variable, value in zip(self.states, values):
+            variable.assign(value)
+
+
+def _dims(size: Any) -> tuple[int, ...]:
+    return tuple(size) if isinstance(size, (list, tuple)) else (int(size),)
+
+
+class _Recurrent(RNN):
+    """An RNN over the cell of its own kind, whose arguments it takes too. The weights are named
+    after the layer."""
+
+    cell_class: type[Cell]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """The constructor's signature: the cell's arguments, then those of RNN by name."""
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls) or "cell_class" not in vars(cls):
+            return
+
+        def __init__(self: _Recurrent, *args: Any, **kwargs: Any) -> None:
+            _Recurrent.__init__(self, *args, **kwargs)
+
+        __init__.__signature__ = _signature(cls.cell_class)  # type: ignore[attr-defined]
+        cls.__init__ = __init__  # type: ignore[method-assign]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        names = [p.name for p in _cell_parameters(self.cell_class)]
+        given = {**dict(zip(names, args)), **kwargs}
+        if len(args) > len(names) or any(n in kwargs for n in names[:len(args)]):
+            raise TypeError(f"{type(self).__name__}: too many arguments, or one given twice")
+        if "units" not in given:
+            raise TypeError(f"{type(self).__name__}: missing the argument units")
+        options = {name: given.pop(name) for name in names if name in given}
+        Layer.__init__(self, **{k: v for k, v in given.items() if k in ("name", "vintage")})
+        cell = self.cell_class(**options, name=self.name, vintage=self.vintage)
+        super().__init__(cell, **{**given, "name": self.name})
+        vars(self).update((name, getattr(cell, name)) for name in names)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["cell"]
+        return config
+
+
+def _cell_parameters(cell: type[Cell]) -> list[inspect.Parameter]:
+    found: dict[str, inspect.Parameter] = {}
+    for base in cell.__mro__:
+        if base is Layer:
+            break
+        if "__init__" in vars(base):
+            for p in inspect.signature(vars(base)["__init__"]).parameters.values():
+                if p.kind == p.POSITIONAL_OR_KEYWORD and p.name != "self":
+                    found.setdefault(p.name, p)
+    return list(found.values())
+
+
+def _signature(cell: type[Cell]) -> inspect.Signature:
+    own = inspect.signature(RNN.__init__).parameters
+    rest = [p.replace(kind=p.KEYWORD_ONLY) for name, p in own.items()
+            if name not in ("self", "cell", "kwargs")]
+    return inspect.Signature([own["self"], *_cell_parameters(cell), *rest, own["kwargs"]])
+
+
+class SimpleRNN(_Recurrent):
+    """Fully connected: see `SimpleRNNCell` for the formula, `RNN` for the rest."""
+
+    cell_class = SimpleRNNCell
+
+
+class LSTM(_Recurrent):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997): see `LSTMCell`, `RNN`."""
+
+    cell_class = LSTMCell
+
+
+class GRU(_Recurrent):
+    """Gated recurrent unit (Cho et al. 2014): see `GRUCell`, `RNN`."""
+
+    cell_class = GRUCell

@@ -1,0 +1,158 @@
+"""Layers around a layer: at every step of a sequence, or in both directions of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras.engine import (
+    InputSpec,
+    KerasTensor,
+    Layer,
+    as_list,
+    type_of_shape,
+)
+from kcompile.keras.layers.held import Holder, as_layer
+from kcompile.keras.layers.recurrent import RNN
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+
+MERGE_MODES = ("sum", "mul", "concat", "ave", None)
+
+
+class Wrapper(Holder):
+    """A layer around `layer`."""
+
+    def __init__(self, layer: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.layer = as_layer(self, "layer", layer)
+
+    @property
+    def parts(self) -> list[Layer]:
+        return [self.layer]
+
+
+class TimeDistributed(Wrapper):
+    """The layer at every step of [batch, time, ...], with the same weights: batch and time are one
+    axis for it."""
+
+    supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        InputSpec(min_ndim=3).check(tuple(input_shape))
+        self.layer.ensure_built([type_of_shape((None, *input_shape[2:]))], True)
+
+    def call(self, x: Tensor) -> Tensor:
+        graph: Any = x.graph
+        steps = x.shape[1]
+        rows = ops.reshape(x, (x.shape[0] * steps, *x.shape[2:]))
+        mask = graph.masks.get(x.value)
+        if mask is not None and mask.rank > 2:  # of elements within a step
+            graph.masks[rows.value] = ops.reshape(mask, (x.shape[0] * steps, *mask.shape[2:]))
+        outputs = self.layer.trace([rows], True, {})
+        if len(outputs) > 1:
+            raise UnsupportedError(describe("layer", "a layer with one output", self.layer.label))
+        (y,) = outputs
+        self._inner = graph.masks.get(y.value)
+        return ops.reshape(y, (x.shape[0], steps, *y.shape[1:]))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
+        """What the layer gives for each step; else the input's, of whole steps."""
+        inner, shape = self._inner, inputs.shape
+        if inner is not None:
+            return ops.reshape(inner, (shape[0], shape[1], *inner.shape[1:]))
+        while mask is not None and mask.rank > 2:
+            mask = ops.reduce_max(ops.cast(mask, "float32"), -1) > 0.5
+        return mask
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        inner = self.layer.compute_output_shape((input_shape[0], *input_shape[2:]))
+        return (input_shape[0], input_shape[1], *inner[1:])
+
+
+class Bidirectional(Wrapper):
+    """A recurrent layer and a copy of it that goes the other way, merged.
+
+    merge_mode: "sum", "mul", "concat", "ave", or None for both outputs. initial_state: the states
+    of the layer, then those of the copy, which is also the order in which `return_state` gives them.
+    """
+
+    supports_masking = True
+
+    def __init__(self, layer: Any, merge_mode: str | None = "concat", **kwargs: Any) -> None:
+        super().__init__(layer, **kwargs)
+        if not isinstance(self.layer, RNN):
+            raise ModelError(describe(f"{self.label}: layer", "a recurrent layer",
+                                      self.layer.label))
+        if merge_mode not in MERGE_MODES:
+            raise ModelError(describe(f"{self.label}: merge_mode", "one of " + ", ".join(
+                map(repr, MERGE_MODES)), repr(merge_mode)))
+        self.merge_mode = merge_mode
+        self.forward_layer = self._copy("forward", self.layer.go_backwards)
+        self.backward_layer = self._copy("backward", not self.layer.go_backwards)
+
+    def _copy(self, prefix: str, go_backwards: bool) -> RNN:
+        config = {**self.layer.get_config(), "name": f"{prefix}_{self.layer.name}",
+                  "go_backwards": go_backwards}
+        made = type(self.layer).from_config(config)
+        assert isinstance(made, RNN)
+        return made
+
+    @property
+    def parts(self) -> list[Layer]:
+        return [self.forward_layer, self.backward_layer]
+
+    def build(self, input_shape: Any) -> None:
+        several = isinstance(input_shape[0], (list, tuple))
+        shape = tuple(input_shape[0] if several else input_shape)
+        types = [type_of_shape((None, *shape[1:]))]
+        for layer in (self.forward_layer, self.backward_layer):
+            layer.ensure_built(types, True, shape[0])
+        self.input_spec = self.forward_layer.input_spec
+
+    def __call__(self, inputs: Any, initial_state: Any = None, constants: Any = None,
+                 **arguments: Any) -> Any:
+        if constants is not None:
+            raise UnsupportedError(describe(f"{self.label}: constants", "None", repr(constants)))
+        tensors = [*as_list(inputs), *([] if initial_state is None else as_list(initial_state))]
+        if len(tensors) % 2 == 0:
+            raise ModelError(describe(f"{self.label}: initial_state", "an even number of states, "
+                                      "half of them for each direction", f"{len(tensors) - 1}"))
+        if not all(isinstance(x, (Tensor, KerasTensor)) for x in tensors):
+            raise UnsupportedError(describe(f"{self.label}: initial_state", "tensors of the model",
+                                            repr(initial_state)))
+        return super().__call__(tensors if len(tensors) > 1 else tensors[0], **arguments)
+
+    def call(self, inputs: Any) -> Any:
+        x, *states = as_list(inputs)
+        half = len(states) // 2
+        first, *first_states = self._one(self.forward_layer, x, states[:half])
+        second, *second_states = self._one(self.backward_layer, x, states[half:])
+        if self.layer.return_sequences:
+            second = ops.flip(second, 1)
+        merged = [first, second] if self.merge_mode is None else [self._merge(first, second)]
+        result = [*merged, *first_states, *second_states]
+        return result if len(result) > 1 else result[0]
+
+    def _one(self, layer: RNN, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
+        return layer.trace([x, *states], not states, {})
+
+    def _merge(self, a: Tensor, b: Tensor) -> Tensor:
+        if self.merge_mode == "concat":
+            return ops.concatenate([a, b], -1)
+        if self.merge_mode == "mul":
+            return a * b
+        return a + b if self.merge_mode == "sum" else (a + b) * 0.5
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        found = as_list(mask)[0] if self.layer.return_sequences else None
+        masks = [found] * (2 if self.merge_mode is None else 1)
+        if self.layer.return_state:
+            masks += [None] * (2 * len(self.forward_layer.compute_mask(inputs, None)) - 2)
+        return masks if len(masks) > 1 else masks[0]
+
+    def reset_states(self) -> None:
+        """Set the states of both directions to zeros."""
+        self.forward_layer.reset_states()
+        self.backward_layer.reset_states()

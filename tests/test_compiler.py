@@ -1,0 +1,130 @@
+"""The straight line and the compiled model: stages, cache, verification, errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kcompile
+from kcompile import compiler
+from kcompile.codegen import targets
+from kcompile.codegen.image import Image, fingerprint
+from kcompile.ir import ops
+from kcompile.ir.graph import Graph
+from kcompile.ir.op import OPS
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, TensorType
+from kcompile.keras.layers import Activation, BatchNormalization, Conv2D, Dense, Flatten, MaxPooling2D
+from kcompile.keras.models import Sequential
+from kcompile.model import STAGES, VerificationError
+
+
+@pytest.fixture
+def network() -> Sequential:
+    return Sequential([
+        Conv2D(8, 3, padding="same", input_shape=(8, 8, 2), name="look"),
+        BatchNormalization(name="norm"), Activation("relu", name="bend"),
+        MaxPooling2D(name="pool"), Flatten(name="flat"), Dense(3, activation="softmax", name="say")])
+
+
+def simple(factor: float) -> Graph:
+    graph = Graph("simple")
+    x = Tensor(graph, graph.input("x", TensorType((Batch(), 3))))
+    w = Tensor(graph, graph.variable("w", TensorType((3, 5))))
+    graph.outputs["y"] = (ops.matmul(x, w) * factor).value
+    return graph
+
+
+def test_every_stage_can_be_shown(network: Sequential) -> None:
+    compiled = kcompile.compile(network)
+    texts = {stage: compiled.show(stage) for stage in STAGES}
+    assert "conv(" in texts["graph"] and "# look" in texts["graph"]
+    assert "group(" in texts["passes"] and "pack_panels" in texts["passes"]
+    # convolution, folded normalisation and activation are one kernel, with the layers' names
+    kernels = [line for line in texts["loops"].splitlines() if line.startswith("def ")]
+    assert any(all(name in line for name in ("look", "norm", "bend")) for line in kernels)
+    assert "define i32" in texts["llvm"] and ".text" in texts["asm"]
+    with pytest.raises(ValueError, match="expected one of graph, passes"):
+        compiled.show("soup")
+
+
+def test_graph_is_networkx_and_names_its_layers(network: Sequential) -> None:
+    graph = kcompile.compile(network).graph("predict")
+    assert graph.nx.number_of_nodes() == len(graph.nodes)
+    assert {str(s) for n in graph.nodes.values() for s in n.sources} >= {"look", "norm", "say"}
+    with pytest.raises(ValueError, match="one of predict, test, train"):
+        kcompile.compile(network).graph("dream")
+
+
+def test_a_graph_compiled_before_is_not_lowered_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = compiler.compile_graph(simple(0.123), "predict", targets.native(), frozen=True).image
+
+    def lowering(*_: object) -> None:
+        raise AssertionError("lowered again")
+
+    monkeypatch.setattr(compiler, "plan", lowering)
+    again = compiler.compile_graph(simple(0.123), "predict", targets.native(), frozen=True).image
+    assert again == first == Image.from_bytes(first.to_bytes())
+
+
+def test_fingerprint_is_of_the_content() -> None:
+    assert fingerprint(simple(2.0)) == fingerprint(simple(2.0)) != fingerprint(simple(3.0))
+    renamed = simple(2.0)
+    renamed.outputs = {"z": renamed.outputs["y"]}
+    assert fingerprint(renamed) != fingerprint(simple(2.0))
+
+
+def test_weights_set_later_count(network: Sequential) -> None:
+    compiled, x = kcompile.compile(network), np.ones((2, 8, 8, 2), np.float32)
+    before = compiled.predict(x)
+    compiled.set_weights([w + 0.1 * (i + 1) for i, w in enumerate(compiled.get_weights())])
+    after = compiled.predict(x)
+    assert not np.allclose(before, after)
+    assert compiled.verify(x).ok
+    np.testing.assert_array_equal(after, kcompile.compile(network).predict(x))
+
+
+def test_verification_is_by_layer(network: Sequential) -> None:
+    report = kcompile.compile(network).verify()
+    assert report.ok and report.first_bad is None
+    assert [e.layer for e in report.layers][:3] == ["look", "norm", "bend"]
+    assert "say" in report.text()
+
+
+def test_verify_names_the_first_layer_that_differs(network: Sequential,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong kernel: the maximum is taken as the sum of the window."""
+    right = OPS["window_max"]
+    wrong = type(right)(**{**{f: getattr(right, f) for f in right.__dataclass_fields__},
+                           "lower": OPS["window_sum"].lower})
+    monkeypatch.setitem(OPS, "window_max", wrong)
+    monkeypatch.setenv("KCOMPILE_CACHE", "off")  # which trusts that the compiler did not change
+    compiled = kcompile.compile(network, verify=True)
+    with pytest.raises(VerificationError, match="first at layer 'pool'"):
+        compiled.predict(np.ones((2, 8, 8, 2), np.float32))
+
+
+def test_verify_accepts_right_code(network: Sequential) -> None:
+    network.compile("adam", "sparse_categorical_crossentropy")
+    compiled = kcompile.compile(network, verify=True)
+    x, y = np.random.rand(20, 8, 8, 2).astype(np.float32), np.random.randint(0, 3, 20)
+    compiled.fit(x, y, batch_size=8, epochs=1, verbose=0)
+    assert compiled.predict(x).shape == (20, 3)
+
+
+def test_one_compile_serves_every_batch(network: Sequential) -> None:
+    compiled = kcompile.compile(network)
+    x = np.random.rand(257, 8, 8, 2).astype(np.float32)
+    whole = compiled.predict_on_batch(x)
+    for n in (1, 2, 3, 31, 64, 100, 257):
+        np.testing.assert_allclose(compiled.predict_on_batch(x[:n]), whole[:n], rtol=1e-5, atol=1e-7)
+
+
+def test_compile_refuses(network: Sequential, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="target"):
+        kcompile.compile(network, target="abacus")
+    with pytest.raises(ValueError, match="unknown target"):
+        kcompile.export(network, tmp_path / "m.so", target="abacus")
+    assert list(tmp_path.iterdir()) == []
