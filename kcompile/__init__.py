@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from kcompile.files import load as load
     from kcompile.model import CompiledModel as CompiledModel
     from kcompile.model import compile as compile
+    from kcompile.model import compile_trace as compile_trace
     from kcompile.model import export as export
 
 
 
-_HOMES = {"compile": "kcompile.model", "export": "kcompile.model",
+_HOMES = {"compile": "kcompile.model", "compile_trace": "kcompile.model", "export": "kcompile.model",
           "CompiledModel": "kcompile.model", "load": "kcompile.files"}
 
 __all__ = ["CompiledModel", "__version__", "compile", "export", "load"]

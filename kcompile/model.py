@@ -7,7 +7,7 @@ Native code for an entry ("predict", "test", "train") is made when it is first n
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -321,6 +321,14 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
 
         live, model = model, from_keras(model)
     return CompiledModel(model, NativeEngine(model, targets.native(), threads, verify), live)
+
+
+def compile_trace(graph: Any) -> Callable[[int, Sequence[np.ndarray]], list[np.ndarray]]:
+    """A traced graph (K.function's) as a function of the number of samples and the inputs' arrays.
+    Weights are read, and updated, in the variables' own arrays."""
+    made = compiler.compile_graph(graph, "function", targets.native(), frozen=False)
+    program = compiler.load(made, {name: graph.captured[name].value for name in made.variables})
+    return lambda n, inputs: program.run("function", n, inputs)
 
 
 def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu: str | None = None,

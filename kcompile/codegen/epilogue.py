@@ -8,7 +8,6 @@ from kcompile.codegen import contraction, loops
 from kcompile.codegen.builder import Builder, Index
 from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.lowering import EXPENSIVE, Kernel, Pull, parameters
-from kcompile.codegen.program import THREAD_CYCLES, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.fuse import is_column, is_row
@@ -52,7 +51,7 @@ def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased:
     # the kernel's buffers in the order of the group: operands, results
     order: tuple[Buffer, ...] = (*inputs, *outputs)
     function = replace(made.function, buffers=order, note=node.label, aliased=aliased)
-    return Kernel(function, made.extent, Size(-(-THREAD_CYCLES // made.grain)))
+    return Kernel(function, made.extent, made.work)
 
 
 def _weight(body: Graph) -> int:

@@ -40,7 +40,7 @@ class Size:
         return Size(self.fixed * factor, self.per_sample * factor)
 
 
-THREAD_CYCLES = 8192  # the least work worth handing to another thread, which costs about 2000
+THREAD_CYCLES = 65536  # the least work worth a thread: data moves between caches, not only the word
 
 
 @dataclass(frozen=True)

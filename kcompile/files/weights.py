@@ -458,6 +458,8 @@ def _targets(optimizer: Any, variables: Variables, paths: Sequence[str],
     scalars = next((i for i, shape in enumerate(shapes) if shape), len(shapes))
     head: list[tuple[Variable, int]] = [(optimizer.iterations, 0)] if scalars else []
     suffixes = _SUFFIXES.get(type(optimizer).__name__, {})
+    if scalars == len(shapes):
+        return head  # saved before the first step
     if any(name in suffixes.values() for name in last):  # tf.keras up to 2.10
         found = {slot: [i for i, name in enumerate(last) if name == suffixes[slot]]
                  for slot in slots}

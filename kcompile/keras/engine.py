@@ -332,7 +332,7 @@ class Layer:
         try:
             yield
         except KcompileError as error:
-            if str(error).startswith(("Layer ", "Model ")):
+            if str(error).startswith(("Layer ", "Model ", "K.")):
                 raise
             raise type(error)(f"{self.label}: {error}{user_line(error)}") from error
         except (ValueError, AttributeError, IndexError) as error:

@@ -37,6 +37,10 @@ class TensorFunction(Layer):
             x for x in leaves([args, kwargs]) if isinstance(x, KerasTensor) and depends(x)))
         self.structure: Any = None
 
+    @property
+    def label(self) -> str:
+        return f"K.{self.function.__name__.lstrip('_')}"
+
     def compute(self, graph: Graph, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The results in a graph, as a flat list; `structure` is how they were nested."""
         table = dict(zip(self.operands, tensors))
@@ -61,15 +65,28 @@ def depends(x: KerasTensor) -> bool:
     return not isinstance(x.layer, TensorFunction) or bool(x.node.inputs)
 
 
-def record(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """The results of a call that is to be made later, nested as the function nests them."""
+def record(function: Callable[..., Any], args: Any, kwargs: Any,
+           types: Sequence[TensorType] | None = None) -> Any:
+    """The results of a call that is to be made later, nested as the function nests them.
+
+    types: of a list of results, where they cannot be told from the operands' types alone.
+    """
     layer = TensorFunction(function, args, kwargs)
-    scratch = Trace("outline")
-    inputs = [Tensor(scratch, scratch.input(f"x{i}", x.type)) for i, x in enumerate(layer.operands)]
-    types = [y.type for y in layer.compute(scratch, inputs)]
+    if types is None:
+        scratch = Trace("outline")
+        inputs = [Tensor(scratch, scratch.input(f"x{i}", x.type))
+                  for i, x in enumerate(layer.operands)]
+        types = [y.type for y in layer.compute(scratch, inputs)]
+    else:
+        layer.structure = list(types)
     node = layer._record(layer.operands, False, {}, types)
     results = iter(node.outputs)
     return map_leaves(lambda _: next(results), layer.structure)
+
+
+def type_of(x: Any) -> TensorType:
+    """The type of a tensor of a model, or of a variable."""
+    return x.type if isinstance(x, KerasTensor) else TensorType(x.shape, x.dtype)
 
 
 def placeholder(shape: Sequence[Any], dtype: str, name: str | None) -> KerasTensor:

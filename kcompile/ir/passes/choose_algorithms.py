@@ -11,7 +11,6 @@ from collections.abc import Callable
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.rewrite import rebuild, weights_only
-from kcompile.ir.scan import build
 from kcompile.ir.tensor import Tensor
 
 Width = Callable[[Contraction, bool], "int | None"]
@@ -44,6 +43,8 @@ def choose_algorithms(graph: Graph, panel_width: Width, fixed: frozenset[int] = 
 
 
 def _in_body(new: Graph, node: Node, inputs: tuple[Value, ...], panel_width: Width) -> list[Value]:
+    from kcompile.ir.scan import build  # which is written with the tools of passes itself
+
     attrs, operands = node.attrs, [Tensor(new, v) for v in inputs]
     k, s = attrs["states"], attrs["states"] + attrs["steps"]
     fixed = frozenset(v.node for v in list(attrs["body"].inputs.values())[s:])

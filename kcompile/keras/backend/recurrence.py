@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kcompile.ir import ops
-from kcompile.ir.scan import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.operands import graph, tensor, traced
 from kcompile.keras.tracing import Trace, tracing
@@ -25,6 +24,8 @@ def rnn(step_function: Step, inputs: Any, initial_states: Sequence[Any], go_back
     is the one before (zeros at first). Outputs of go_backwards are in the order of computation.
     `unroll` makes no difference to values.
     """
+    from kcompile.ir.scan import scan
+
     outer = graph()
     x = tensor(inputs)
     states, fixed = [tensor(s) for s in initial_states], [tensor(c) for c in constants or ()]

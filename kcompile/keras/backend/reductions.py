@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from kcompile.ir import ops
-from kcompile.ir.scan import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, numel
 from kcompile.keras.backend.operands import axes_of, pair, tensor, traced
@@ -72,6 +71,8 @@ def argmin(x: Any, axis: int = -1) -> Any:
 def _running(x: Tensor, axis: int, combine: Callable[[Tensor, Tensor], Tensor], first: float
              ) -> Tensor:
     """first combined with all elements up to each, along an axis."""
+    from kcompile.ir.scan import scan
+
     (place,) = axes_of(x, axis)
     order = [place, *(i for i in range(x.rank) if i != place)]
     if isinstance(x.shape[place], Batch):

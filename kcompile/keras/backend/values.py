@@ -181,19 +181,28 @@ def function(inputs: Sequence[Any], outputs: Any, updates: Any = (), **kwargs: A
     return expressions.Function(inputs, outputs, updates)
 
 
-@traced
 def gradients(loss: Any, variables: Any) -> Any:
-    """The gradient of the sum of `loss` by each of the variables (or tensors), a list; one tensor
+    """The gradient of the sum of `loss` by each of the variables (or tensors), a list; one of them
     gives a list of one. Raises ValueError where the loss does not depend on one."""
+    from kcompile.keras import expressions
+
+    wanted = list(leaves([variables]))
+    if current() is not None or any(isinstance(x, Tensor) for x in (loss, *wanted)):
+        return _gradients(loss, wanted)
+    return expressions.record(_gradients, (loss, wanted), {}, [expressions.type_of(x) for x in wanted])
+
+
+@traced
+def _gradients(loss: Any, wanted: list[Any]) -> list[Tensor]:
     from kcompile.ir.gradient import gradient
 
-    loss = tensor(loss)
-    wanted = [tensor(v) for v in leaves([variables])]
-    found = gradient(ops.reduce_sum(loss), wanted)
-    for x, part in zip(leaves([variables]), found):
+    tensors = [tensor(x) for x in wanted]
+    found: list[Tensor] = []
+    for x, part in zip(wanted, gradient(ops.reduce_sum(tensor(loss)), tensors)):
         if part is None:
             raise ValueError(f"gradients: the loss does not depend on {x!r}, or through operations "
                              "without a gradient alone")
+        found.append(part)
     return found
 
 

@@ -1,0 +1,218 @@
+"""Compiled programs on a graphics processor: memory on the device, launches, and the way back.
+
+Enters: PTX, the launch table (see `kcompile.codegen.gpu.program`), a model's arrays. Leaves: a `CudaProgram`,
+which runs entries on numpy arrays as `program.Program` does. Weights, what is prepared from them,
+constants and the arena stay on the device; inputs go there and outputs come back with each call.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcompile_runtime import batching
+from kcompile_runtime.arrays import Array, aligned_copy, as_input, as_shape, check_output
+from kcompile_runtime.cuda_driver import Driver, argument_tables
+from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.program import EntrySpec
+
+PLANS = 16  # batch sizes whose launches are remembered
+
+
+class Held:
+    """An array of the model and its copy on the device. `newer` says which side was written last."""
+
+    def __init__(self, driver: Driver, array: Array) -> None:
+        self.array, self.pointer = array, driver.allocate(array.nbytes)
+        self.newer: str | None = "host"
+        self._driver = driver
+        weakref.finalize(self, _release, driver, [self.pointer], [])
+
+    def host_wrote(self) -> None:
+        self.newer = "host"
+
+    def device_wrote(self) -> None:
+        self.newer = "device"
+
+    def to_device(self) -> None:
+        if self.newer == "host":
+            self._driver.upload(self.pointer, self.array)
+            self.newer = None
+
+    def to_host(self) -> None:
+        """Bring the device's values into the array, where they are newer."""
+        if self.newer == "device":
+            self._driver.activate()
+            self._driver.download(self.array, self.pointer)
+            self.newer = None
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One launch, ready to go."""
+
+    kernel: Any
+    blocks: int
+    threads: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """All launches of an entry for one batch size. keep: what their arguments point to."""
+
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    steps: tuple[_Step, ...]
+    keep: tuple[Array, ...]
+
+
+class CudaProgram:
+    """Entries that share variables, a prepared block and constants, on a device.
+
+    table, constants: of the compiled program. variables: in the order of the table's indices.
+    `stale` says that variables changed since "prepare" ran. Calls exclude each other.
+    """
+
+    def __init__(self, driver: Driver, ptx: str, table: dict[str, Any], constants: bytes,
+                 entries: Sequence[EntrySpec], variables: Sequence[Held]) -> None:
+        self.stale = True
+        self.entries = {entry.name: entry for entry in entries}
+        self.variables = list(variables)
+        self._driver = driver
+        self._lock = threading.RLock()
+        self._tables = {entry["name"]: entry for entry in table["entries"]}
+        driver.activate()
+        module = driver.load(ptx)
+        self._kernels = {launch["kernel"]: driver.kernel(module, launch["kernel"])
+                         for entry in table["entries"] for launch in _launches(entry)}
+        data = aligned_copy(np.frombuffer(constants, np.uint8))
+        self._fixed = {"prepared": driver.allocate(table["prepared"]),
+                       "constant": driver.allocate(data.nbytes)}
+        driver.upload(self._fixed["constant"], data)
+        self._memory = 0
+        self._room = 0
+        self._plans: dict[tuple[str, int], _Plan] = {}
+        self._owned = [*self._fixed.values()]
+        weakref.finalize(self, _release, driver, self._owned, [module])
+
+    def run(self, entry: str, n: int, inputs: Sequence[Any],
+            outputs: Sequence[Array] | None = None) -> list[Array]:
+        """Run an entry for a batch of n >= 1 and return its outputs, new arrays unless given.
+
+        Raises KeyError for an unknown entry; InputError, InputTypeError for arrays that do not fit;
+        DeviceError when the device reports a failure.
+        """
+        spec = self.entries[entry]
+        if n < 1:
+            raise InputError(describe(entry, "at least one sample", str(n)))
+        if len(inputs) != len(spec.inputs):
+            raise InputError(describe(entry, f"{len(spec.inputs)} inputs", str(len(inputs))))
+        arrays = [as_input(x, s, n) for x, s in zip(inputs, spec.inputs)]
+        if outputs is None:
+            results = [np.empty(s.bind(n), s.numpy_dtype) for s in spec.outputs]
+        else:
+            results = list(outputs)
+            for y, s in zip(results, spec.outputs):
+                check_output(y, s, n)
+        with self._lock:
+            self._driver.activate()
+            for variable in self.variables:
+                variable.to_device()
+            if self.stale and spec.reads_prepared and "prepare" in self._tables:
+                self._run("prepare", 1, (), ())
+            self.stale = self.stale and not spec.reads_prepared
+            self._run(entry, n, arrays, results)
+        return results
+
+    def one(self, entry: str, x: Any) -> Array:
+        """The output of an entry with one input and one output."""
+        spec = self.entries[entry].inputs[0]
+        n = as_shape(x, spec)[1]
+        return self.run(entry, 1 if n == -1 else n, [x])[0]
+
+    def predict(self, entry: str, inputs: Sequence[Any], batch_size: int = 32) -> list[Array]:
+        """Run an entry over all samples in batches, the last one partial."""
+        spec = self.entries[entry]
+
+        def run(n: int, parts: Sequence[Any], targets: Sequence[Array] | None) -> list[Array]:
+            return self.run(entry, n, parts, targets)
+
+        return batching.predict(run, spec.inputs, spec.outputs, inputs, batch_size)
+
+    # ---- one call
+
+    def _run(self, entry: str, n: int, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        driver, plan = self._driver, self._plan(entry, n)
+        for pointer, array in zip(plan.inputs, inputs):
+            driver.upload(pointer, np.ascontiguousarray(array))
+        for step in plan.steps:
+            driver.launch(step.kernel, step.blocks, step.threads, step.parameters)
+        writes = self._tables[entry]["writes"]
+        for number in writes:
+            self.variables[number].device_wrote()
+        self.stale = self.stale or bool(writes)
+        for pointer, array in zip(plan.outputs, outputs):
+            driver.download(array, pointer)
+        if not plan.outputs:
+            driver.wait()
+
+    def _plan(self, entry: str, n: int) -> _Plan:
+        plan = self._plans.get((entry, n))
+        if plan is None:
+            spec = self.entries[entry]
+            sizes = [s.nbytes(n) for s in (*spec.inputs, *spec.outputs)]
+            arena = _at(self._tables[entry]["arena"], n)
+            places = np.cumsum([0, *(_round(size) for size in (arena, *sizes))])
+            self._grow(int(places[-1]))
+            if len(self._plans) >= PLANS:
+                self._plans.clear()
+            pointers = [self._memory + int(p) for p in places[:-1]]
+            plan = self._plans[entry, n] = self._record(entry, n, pointers)
+        return plan
+
+    def _grow(self, size: int) -> None:
+        """A workspace of at least so many bytes; what pointed into a smaller one is forgotten."""
+        if size <= self._room:
+            return
+        self._plans.clear()
+        if self._memory:
+            self._owned.remove(self._memory)
+            self._driver.free(self._memory)
+            self._memory = self._room = 0
+        self._memory, self._room = self._driver.allocate(size), size
+        self._owned.append(self._memory)
+
+    def _record(self, entry: str, n: int, pointers: Sequence[int]) -> _Plan:
+        """The launches of an entry, with every argument in its place. pointers: to the arena, the
+        inputs, the outputs."""
+        count = 1 + len(self.entries[entry].inputs)
+        bases = {"arena": pointers[:1], "input": pointers[1:count], "output": pointers[count:],
+                 "variable": [v.pointer for v in self.variables],
+                 **{name: [pointer] for name, pointer in self._fixed.items()}}
+        steps, keep = [], []
+        for launch, rounds in _rounds(self._tables[entry]):
+            blocks = -(-_at(launch["units"], n) // launch["per_block"]) * launch["times"]
+            if not blocks:
+                continue
+            arguments = np.array([
+                [*(bases[p["region"]][p["index"]] + _offset(p, n, t) for p in launch["places"]), n]
+                for t in rounds], np.uint64)
+            table, rows = argument_tables(arguments)
+            keep += [arguments, table]
+            steps.append([_Step(self._kernels[launch["kernel"]], blocks, launch["threads"], row)
+                          for row in rows])
+        order = _interleave(self._tables[entry], steps, n)
+        return _Plan(tuple(bases["input"]), tuple(bases["output"]), order, tuple(keep))
+
+
+# ---------------------------------------------------------------- the table
+
+
+def _launches(entry: dict[str, Any]) -> list[dict[str, Any]]:
+    return [launch for step in entry["steps"] for launch in step.get("launches", [step])]

@@ -1,0 +1,613 @@
+"""Files that are damaged, dangerous or something else: each is refused for what it is."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import stat
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import crafted
+import h5py
+import numpy as np
+import pytest
+from crafted import (
+    config_of,
+    edit_h5,
+    edit_keras,
+    first_dense,
+    functional,
+    layer,
+    weights_inside,
+    write_json,
+)
+
+import kcompile
+from kcompile.files import reader
+from kcompile_runtime.errors import KcompileError, ModelError, UnsupportedError
+
+KERNEL = "model_weights/first/first/kernel:0"
+
+
+def refused(path: Path, *parts: str, error: type[Exception] = ModelError, **options: Any) -> str:
+    """The message of `load`, which holds these parts."""
+    with pytest.raises(error) as caught:
+        kcompile.load(path, **options)
+    for part in parts:
+        assert part in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def h5(tmp_path: Path) -> Path:
+    crafted.dense().save(tmp_path / "m.h5")
+    return tmp_path / "m.h5"
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    crafted.dense().save(tmp_path / "m.keras")
+    return tmp_path / "m.keras"
+
+
+# ---------------------------------------------------------------- the wrong type of file
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b"", "an empty file"),
+    (b"<!DOCTYPE html><html></html>", "an HTML page"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git-LFS pointer"),
+    (b"\x1f\x8b\x08\x00rest", "gzip"),
+    (pickle.dumps({"a": 1}), "pickle"),
+    (b"some text", "a text file"),
+    (b"\0\1\2\3" * 10, "unknown binary file")])
+@pytest.mark.parametrize("name", ["m.h5", "m.keras"])
+def test_another_type_is_named(tmp_path: Path, content: bytes, said: str, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, said)
+
+
+def test_h5_named_keras_and_the_other_way(h5: Path, archive: Path, tmp_path: Path) -> None:
+    refused(h5.rename(tmp_path / "a.keras"), "a zip archive (.keras)", "an HDF5 file (.h5)")
+    refused(archive.rename(tmp_path / "b.h5"), "an HDF5 file (.h5)", "a zip archive (.keras)")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    refused(tmp_path, "a folder", "SavedModel")
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        kcompile.load(tmp_path / "none.h5")
+
+
+def test_weights_where_a_model_is_wanted(tmp_path: Path) -> None:
+    crafted.dense().save_weights(tmp_path / "w.h5")
+    refused(tmp_path / "w.h5", "weights alone", "weights=")
+    np.savez(tmp_path / "w.npz", np.zeros(3))
+    refused(tmp_path / "w.npz", ".npz", "weights=")
+
+
+# ---------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize("kind", ["h5", "archive"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
+def test_truncated(kind: str, share: float, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(kind)
+    data = path.read_bytes()
+    path.write_bytes(data[:max(9, int(len(data) * share))])
+    refused(path)
+
+
+def test_a_flipped_bit_in_an_archive_is_found(archive: Path) -> None:
+    """Whatever the byte: zip has checksums."""
+    data = archive.read_bytes()
+    model = kcompile.load(archive)
+    for place in range(0, len(data), 131):
+        broken = bytearray(data)
+        broken[place] ^= 0x10
+        archive.write_bytes(broken)
+        try:
+            found = kcompile.load(archive)
+        except KcompileError:
+            continue
+        for a, b in zip(found.get_weights(), model.get_weights()):  # a date, a name: not the numbers
+            np.testing.assert_array_equal(a, b)
+
+
+def test_flipped_bits_in_h5_never_escape_as_other_errors(h5: Path) -> None:
+    data = h5.read_bytes()
+    generator = np.random.default_rng(0)
+    for place in generator.integers(0, len(data), 150):
+        broken = bytearray(data)
+        broken[place] ^= 1 << int(generator.integers(8))
+        h5.write_bytes(broken)
+        try:
+            kcompile.load(h5)
+        except KcompileError:
+            continue
+
+
+def test_checksums_of_hdf5_are_used(h5: Path) -> None:
+    def change(file: h5py.File) -> None:
+        values = file[KERNEL][()]
+        del file[KERNEL]
+        file.create_dataset(KERNEL, data=values, chunks=values.shape, fletcher32=True)
+
+    edit_h5(h5, change)
+    kernel = kcompile.load(h5).get_weights()[0]
+    data = h5.read_bytes()
+    at = data.rindex(kernel.tobytes())
+    h5.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+    refused(h5, "damaged")
+
+
+# ---------------------------------------------------------------- HDF5 that leads elsewhere
+
+
+def _link(target: Any) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[KERNEL]
+        file[KERNEL] = target
+    return change
+
+
+def _external_storage(file: h5py.File) -> None:
+    del file[KERNEL]
+    file.create_dataset(KERNEL, (4, 3), "f4", external=[("/etc/passwd", 0, 48)])
+
+
+def _virtual(file: h5py.File) -> None:
+    del file[KERNEL]
+    layout = h5py.VirtualLayout((4, 3), "f4")
+    layout[:] = h5py.VirtualSource("/etc/passwd", "data", (4, 3))
+    file.create_virtual_dataset(KERNEL, layout)
+
+
+def _reference(file: h5py.File) -> None:
+    del file[KERNEL]
+    file.create_dataset(KERNEL, (1,), h5py.ref_dtype)[0] = file["model_weights"].ref
+
+
+def _reference_attribute(file: h5py.File) -> None:
+    file["model_weights"].attrs["r"] = file["model_weights"].ref
+
+
+def _unknown_filter(file: h5py.File) -> None:
+    del file[KERNEL]
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk((4, 3))
+    plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, ())
+    space = h5py.h5s.create_simple((4, 3))
+    h5py.h5d.create(file["model_weights/first/first"].id, b"kernel:0", h5py.h5t.IEEE_F32LE, space,
+                    plist)
+
+
+def _lzf(file: h5py.File) -> None:
+    values = file[KERNEL][()]
+    del file[KERNEL]
+    file.create_dataset(KERNEL, data=values, compression="lzf")
+
+
+def _cycle(file: h5py.File) -> None:
+    file["model_weights/first/again"] = file["model_weights"]
+
+
+def _named_type(file: h5py.File) -> None:
+    file["t"] = np.dtype("f4")
+
+
+def _compound(file: h5py.File) -> None:
+    del file[KERNEL]
+    file[KERNEL] = np.zeros((4, 3), [("a", "f4")])
+
+
+def _text(file: h5py.File) -> None:
+    del file[KERNEL]
+    file[KERNEL] = np.full((4, 3), b"abcd")
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (_link(h5py.ExternalLink("/etc/passwd", "/x")), "link, which is not followed"),
+    (_link(h5py.SoftLink("/model_weights/second/second/kernel:0")), "link, which is not followed"),
+    (_external_storage, "stored in other files"), (_virtual, "a virtual dataset"),
+    (_reference, "of another type"), (_reference_attribute, "a reference"),
+    (_unknown_filter, "with filter 32015"), (_lzf, "with filter 32000"), (_cycle, "a second way"),
+    (_named_type, "a named datatype"), (_compound, "of another type"), (_text, "of another type")])
+def test_hdf5_that_leads_elsewhere(h5: Path, archive: Path, change: Any, said: str) -> None:
+    refused(edit_h5(h5, change), said)
+
+
+@pytest.mark.parametrize(("target", "said"), [
+    (h5py.ExternalLink("/etc/passwd", "/x"), "link, which is not followed"),
+    (h5py.SoftLink("/layers"), "link, which is not followed")])
+def test_links_inside_an_archive(archive: Path, target: Any, said: str) -> None:
+    def change(file: h5py.File) -> None:
+        file["layers/more"] = target
+
+    refused(edit_keras(archive, weights_inside(change)), said)
+
+
+def test_known_filters_are_read(h5: Path) -> None:
+    expected = kcompile.load(h5).get_weights()
+
+    def change(file: h5py.File) -> None:
+        values = file[KERNEL][()]
+        del file[KERNEL]
+        file.create_dataset(KERNEL, data=values, chunks=(2, 3), compression="gzip", shuffle=True,
+                            fletcher32=True)
+
+    for a, b in zip(kcompile.load(edit_h5(h5, change)).get_weights(), expected):
+        np.testing.assert_array_equal(a, b)
+
+
+# ---------------------------------------------------------------- weights that do not fit
+
+
+def _replace(values: Any) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        del file[KERNEL]
+        file[KERNEL] = values
+    return change
+
+
+def _huge(file: h5py.File) -> None:
+    del file[KERNEL]
+    file.create_dataset(KERNEL, (1 << 30, 1 << 20), "f4", chunks=(1, 1024))
+
+
+def _huge_chunk(file: h5py.File) -> None:
+    del file[KERNEL]
+    file.create_dataset(KERNEL, (4, 3), "f4", maxshape=(None, None), chunks=(1 << 15, 1 << 14))
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (_replace(np.zeros((3, 4), "f4")), "(3, 4)"), (_replace(np.zeros((4, 3), "i4")), "int32"),
+    (_replace(np.zeros((4, 3, 1), "f4")), "(4, 3, 1)"), (_huge, "(1073741824, 1048576)"),
+    (_huge_chunk, "chunks"), (_replace(np.zeros((4, 3), "c8")), "of another type")])
+def test_weights_of_another_shape_or_dtype(h5: Path, change: Any, said: str) -> None:
+    refused(edit_h5(h5, change), said)
+
+
+def test_every_layer_that_does_not_fit_is_told(h5: Path) -> None:
+    def change(file: h5py.File) -> None:
+        for name in ("first", "second"):
+            del file[f"model_weights/{name}/{name}/bias:0"]
+            file[f"model_weights/{name}/{name}/bias:0"] = np.zeros(7, "f4")
+
+    refused(edit_h5(h5, change), "Layer 'first' (Dense): expected shapes [(4, 3), (3,)]",
+            "[(4, 3), (7,)]", "Layer 'second'")
+
+
+def test_a_missing_weight_and_a_missing_layer(h5: Path) -> None:
+    def change(file: h5py.File) -> None:
+        file["model_weights/first"].attrs["weight_names"] = [b"first/kernel:0"]
+
+    refused(edit_h5(h5, change), "'first'", "2 arrays", "1")
+
+    def remove(file: h5py.File) -> None:
+        file["model_weights"].attrs["layer_names"] = [b"first"]
+
+    refused(edit_h5(h5, remove), "2 layers", "1 layers")
+
+
+def test_weights_of_an_archive_that_do_not_fit(archive: Path) -> None:
+    def change(file: h5py.File) -> None:
+        del file["layers/dense/vars/0"]
+        file["layers/dense/vars/0"] = np.zeros((4, 9), "f4")
+        file["layers/dense_7/vars/0"] = np.zeros((4, 9), "f4")
+
+    refused(edit_keras(archive, weights_inside(change)), "Layer 'first'", "groups 'dense'")
+
+
+def test_weights_that_no_layer_takes(archive: Path) -> None:
+    def change(file: h5py.File) -> None:
+        file["layers/other/vars/0"] = np.zeros(3, "f4")
+
+    refused(edit_keras(archive, weights_inside(change)), "layers/other/vars/0")
+
+
+def test_nothing_is_assigned_when_something_does_not_fit(h5: Path) -> None:
+    edit_h5(h5, _replace(np.zeros((3, 4), "f4")))
+    model = crafted.dense()
+    before = model.get_weights()
+    with pytest.raises(ModelError):
+        model.load_weights(h5)
+    for a, b in zip(model.get_weights(), before):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_nan_weights_load_with_a_warning_by_layer(h5: Path, archive: Path) -> None:
+    model = crafted.dense()
+    model.get_layer("second").set_weights([np.full((3, 2), np.nan), np.full(2, np.inf)])
+    for path in (h5, archive):
+        model.save(path)
+        with pytest.warns(UserWarning, match="NaN or infinite, in the layers 'second'"):
+            found = kcompile.load(path)
+        assert np.isnan(found.get_weights()[2]).all()
+
+
+# ---------------------------------------------------------------- zip
+
+
+def _rewrite(path: Path, *members: tuple[Any, bytes]) -> Path:
+    """The same archive with other members behind."""
+    with zipfile.ZipFile(path) as archive:
+        kept = [(name, archive.read(name)) for name in archive.namelist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in (*kept, *members):
+            archive.writestr(name, data)
+    return path
+
+
+def _symlink() -> zipfile.ZipInfo:
+    made = zipfile.ZipInfo("assets/link")
+    made.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return made
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(("member", "said"), [
+    ("config.json", "two called 'config.json'"), ("../evil.py", "the member '../evil.py'"),
+    ("/etc/evil", "the member '/etc/evil'"), ("a\\..\\b", "the member"), (_symlink(), "symbolic link"),
+    ("more.txt", "'more.txt'"), ("assets/vocabulary.txt", "'assets/vocabulary.txt'")])
+def test_members_that_nobody_writes(archive: Path, member: Any, said: str) -> None:
+    refused(_rewrite(archive, (member, b"{}")), said)
+
+
+def test_a_missing_member(archive: Path) -> None:
+    refused(edit_keras(archive, lambda members: members.pop("config.json")), "without config.json")
+
+
+def test_encrypted_members(archive: Path) -> None:
+    data = bytearray(archive.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + offset] |= 1
+    archive.write_bytes(data)
+    refused(archive, "encrypted")
+
+
+def test_a_bomb_that_says_its_size(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_ARRAYS", 1 << 20)
+    monkeypatch.setattr(reader, "MAX_TEXT", 1 << 20)
+
+    def change(members: dict[str, bytes]) -> None:
+        members["model.weights.h5"] += bytes(8 << 20)
+
+    refused(edit_keras(archive, change), "at most", "bytes unpacked")
+
+
+def test_a_bomb_that_lies_about_its_size(archive: Path) -> None:
+    """The directory says 10 bytes; the data unpack to 8 MiB."""
+    with zipfile.ZipFile(archive) as opened:
+        members = {name: opened.read(name) for name in opened.namelist()}
+    members["config.json"] = b"[" + b"1," * (4 << 20) + b"1]"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for name, data in members.items():
+            opened.writestr(name, data)
+    data = bytearray(archive.read_bytes())
+    at = data.index(b"config.json", data.index(b"PK\x01\x02"))
+    data[at - 22:at - 18] = (10).to_bytes(4, "little")  # the size in the central directory
+    archive.write_bytes(data)
+    refused(archive, "damaged")
+
+
+def test_text_in_a_config_beyond_the_cap(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_TEXT", 1000)
+    refused(archive, "at most 1000 bytes in")
+
+
+def test_arrays_that_lie(tmp_path: Path) -> None:
+    """An .npy header that declares more than there is must not be believed."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)})
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
+        archive.writestr("arr_0.npy", stream.getvalue())
+    path = write_json(tmp_path / "m.json", config_of(first_dense()))
+    refused(path, "another number of bytes", weights=tmp_path / "w.npz")
+    np.savez(tmp_path / "o.npz", np.array([{}], object))
+    refused(path, "object", weights=tmp_path / "o.npz")
+
+
+# ---------------------------------------------------------------- JSON
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ('{"a": NaN}', "NaN"), ('{"a": -Infinity}', "Infinity"), ('{"a": 1e999}', "out of range"),
+    ('{"a": 1, "a": 2}', "duplicate key 'a'"), ('{"a": 100000000000000000000}', "out of range"),
+    ("[" * 5000, "nested at most"), ('{"a": ' * 200 + "1" + "}" * 200, "nested at most"),
+    ("{", "JSON"), ('{"a": "\\ud800"}', "JSON"), ("[1, 2]", "the configuration of a model"),
+    ('{"b": 1}', "'b'"), ('"text"', "the configuration of a model")])
+def test_json_that_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    refused(write_json(tmp_path / "m.json", text), said)
+
+
+def test_json_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_bytes('{"a": "ä"}'.encode("latin-1"))
+    refused(tmp_path / "m.json", "UTF-8")
+
+
+def test_json_of_millions_of_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_TEXT", 1000)
+    refused(write_json(tmp_path / "m.json", "[" + "1," * 1000 + "1]"), "at most 1000 bytes")
+
+
+# ---------------------------------------------------------------- YAML
+
+
+def parse(text: str) -> Any:
+    return reader.parse_yaml(text, "text")
+
+
+@pytest.mark.parametrize("text", [
+    "!!python/object/apply:os.system ['true']", "!!python/name:os.system", "a: !!int '3'", "a: !x 3",
+    "!!python/tuple {a: 1}", "&a [*a]", "a: &x [1]\nb: *x", "a: *x", "a: &x {b: 1}\nc: *x",
+    "a: no", "a: On", "a: 010", "a: 0x10", "a: 1_000", "a: 1:30", "a: 2020-01-01", "a: .nan",
+    "a: -.inf", "a: 1e999", "a: 99999999999999999999", "a: 1\na: 2", "? [a]\n: b", "1: 2",
+    "<<: {a: 1}", "[" * 2000, "- " * 3000 + "a", "a: 1\n---\nb: 2", "a: [1", "\ta: 1", ""])
+def test_yaml_that_is_refused(text: str) -> None:
+    with pytest.raises(ModelError, match="expected YAML of plain values"):
+        parse(text)
+
+
+def test_yaml_alias_bomb() -> None:
+    lines = ["a: &a !!python/tuple [x, x, x, x]"]
+    for k in range(30):
+        before = chr(97 + k) if k < 25 else "y"
+        lines.append(f"n{k}: &n{k} !!python/tuple [*{before if k == 0 else f'n{k - 1}'}, 1]")
+    with pytest.raises(ModelError, match="alias"):
+        parse("\n".join(lines))
+
+
+def test_yaml_with_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "MAX_NODES", 100)
+    with pytest.raises(ModelError, match="too many values"):
+        parse("[" + "1, " * 200 + "1]")
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("1e-3", 1e-3), ("1.5e+3", 1500.0), (".5", 0.5), ("-3", -3), ("0", 0), ("true", True),
+    ("False", False), ("null", None), ("~", None), ("", None), ("'no'", "no"), ('"010"', "010"),
+    ("2.15.0", "2.15.0"), ("relu", "relu"), ("y", "y"), ("e5", "e5"),
+    ("!!python/tuple [3, 3]", [3, 3]), ("!!python/unicode 'a'", "a"), ("!!str 3", "3")])
+def test_yaml_values_have_their_type(text: str, value: Any) -> None:
+    found = parse(f"a: {text}")["a"]
+    assert found == value and type(found) is type(value)
+
+
+def test_yaml_as_keras_wrote_tuples() -> None:
+    assert parse("a: &id001 !!python/tuple [1, 1]\nb: *id001") == {"a": [1, 1], "b": [1, 1]}
+
+
+# ---------------------------------------------------------------- configurations
+
+
+@pytest.mark.parametrize("units", [-1, 0, True, 2.5, "3", None, [3], 10**17])
+def test_sizes_out_of_range(tmp_path: Path, units: Any) -> None:
+    refused(write_json(tmp_path / "m.json", config_of(first_dense(units=units))), "'d'", "Received")
+
+
+def test_a_size_that_no_integer_holds(tmp_path: Path) -> None:
+    refused(write_json(tmp_path / "m.json", config_of(first_dense(units=10**20))), "out of range")
+
+
+def test_the_memory_budget_is_told_in_bytes(tmp_path: Path) -> None:
+    big = config_of(first_dense(units=10**9), layer("Dense", "e", units=10**9))
+    refused(write_json(tmp_path / "m.json", big), "at most", "16000000000 bytes")
+
+
+@pytest.mark.parametrize(("config", "said"), [
+    ({"colour": "red"}, "the argument colour='red'"), ({"use_bias": "no"}, "expected True or False"),
+    ({"use_bias": 2}, "expected True or False"), ({"activation": "sing"}, "sing"),
+    ({"activation": {"module": "os", "class_name": "system", "config": {"command": "true"}}}, "system"),
+    ({"kernel_initializer": {"module": "keras.utils", "class_name": "get_file", "config": {}}},
+     "get_file"), ({"weights": [[1.0]]}, "the argument weights"), ({"dtype": "float16"}, "float16")])
+def test_arguments_that_are_refused(tmp_path: Path, config: dict[str, Any], said: str) -> None:
+    path = write_json(tmp_path / "m.json", config_of(first_dense(**config)))
+    refused(path, "'d'", said, error=KcompileError)
+
+
+def test_unknown_classes_are_all_told_at_once_and_nothing_is_imported(tmp_path: Path) -> None:
+    gadget = {**layer("system", "g"), "module": "antigravity"}
+    path = write_json(tmp_path / "m.json", config_of(
+        first_dense(), layer("GarNet", "a"), gadget, layer("os.system", "b"), layer("Layer", "c"),
+        layer("__class__", "e"), {**layer("Dense", "f", units=3), "module": "antigravity"}))
+    refused(path, "'a' (GarNet)", "'g' (system)", "'b'", "'c' (Layer)", "'e' (__class__)",
+            "'f' (Dense)", error=UnsupportedError)
+    assert "antigravity" not in sys.modules
+
+
+def test_bytecode_of_a_lambda_is_not_run(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "m.json", config_of(
+        first_dense(), layer("Lambda", "twice", function=["4wEAAAA=", None, None],
+                             function_type="lambda")))
+    refused(path, "'twice' (Lambda)", "never run", "custom_objects={'twice': function}",
+            error=UnsupportedError)
+
+
+def test_duplicate_names(tmp_path: Path) -> None:
+    refused(write_json(tmp_path / "m.json", config_of(first_dense(), layer("Dense", "d", units=2))),
+            "several layers called 'd'")
+
+
+def test_cycles_are_named(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "m.json", functional(
+        layer("Dense", "a", [[["b", 0, 0, {}]]], units=4),
+        layer("Dense", "b", [[["a", 0, 0, {}]]], units=4),
+        layer("Dense", "d", [[["x", 0, 0, {}]]], units=4), output="b"))
+    refused(path, "a, b")
+
+
+def test_disconnected_layers_are_named(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "m.json", functional(
+        layer("Dense", "d", [[["x", 0, 0, {}]]], units=4),
+        layer("Dense", "lost", [[["x", 0, 0, {}]]], units=4)))
+    refused(path, "disconnected layers 'lost'")
+
+
+@pytest.mark.parametrize("place", [["nowhere", 0, 0], ["x", -1, 0], ["x", 0, 10**9], ["x", True, 0],
+                                   ["x", 0.5, 0], ["x"], "x", {}, None, ["x", 0, 0, 0]])
+def test_calls_of_tensors_that_are_not_there(tmp_path: Path, place: Any) -> None:
+    path = write_json(tmp_path / "m.json", functional(layer("Dense", "d", [[place]], units=4)))
+    refused(path, error=KcompileError)
+
+
+@pytest.mark.parametrize("broken", [
+    {"class_name": "Sequential", "config": 3}, {"class_name": "Sequential"},
+    {"class_name": "Sequential", "config": {"layers": [1]}}, {"class_name": 3, "config": []},
+    {"class_name": "Sequential", "config": {"layers": [{"class_name": "Dense", "config": None}]}},
+    {"class_name": "Sequential", "config": {"layers": [{"class_name": ["Dense"], "config": {}}]}},
+    {"class_name": "Sequential", "config": {"layers": [layer("Dense", "d", units=2)], "name": 3}},
+    {"class_name": "Model", "config": {"layers": [], "input_layers": []}},
+    {"class_name": "Model", "config": {"layers": [], "input_layers": [], "output_layers": []}},
+    {"class_name": "Model", "config": {"layers": [], "input_layers": "x", "output_layers": 3}},
+    {"class_name": "Dense", "config": {"units": 3}}, {"class_name": "Sequential", "config": []}])
+def test_configurations_of_no_model(tmp_path: Path, broken: Any) -> None:
+    try:
+        model = kcompile.load(write_json(tmp_path / "m.json", broken))
+    except KcompileError:
+        return
+    assert not model.layers  # a Sequential without layers is one
+
+
+def test_too_many_layers(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "m.json", config_of(*(layer("Dense", f"d{i}", units=1)
+                                                        for i in range(10_001))))
+    refused(path, "at most 10000 layers")
+
+
+def test_names_with_odd_characters(tmp_path: Path) -> None:
+    for name in ("a\0b", "a\nb", "quo\"te", "*/ }", "int", "../../x"):
+        model = kcompile.load(write_json(tmp_path / "m.json", config_of(
+            {"class_name": "Dense", "config": {"name": name, "units": 2,
+                                               "batch_input_shape": [None, 4]}})))
+        assert crafted.predict(model, np.ones((1, 4), np.float32)).shape == (1, 2)
+
+
+def test_fuzzed_configurations_fail_cleanly(tmp_path: Path) -> None:
+    """Any value of a configuration replaced by another: a model, or one of our errors."""
+    whole = functional(layer("Dense", "d", [[["x", 0, 0, {}]]], units=4, activation="relu"))
+    strange = [None, True, -1, 1e9, "", "x", [], [[]], {}, {"class_name": "x"}, [None, 1]]
+    generator = np.random.default_rng(0)
+
+    def places(value: Any) -> list[tuple[Any, Any]]:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return [found for key, inner in items for found in (
+            [(value, key)] + (places(inner) if isinstance(inner, (dict, list)) else []))]
+
+    for _ in range(400):
+        copy = json.loads(json.dumps(whole))
+        found = places(copy)
+        holder, key = found[int(generator.integers(len(found)))]
+        holder[key] = strange[int(generator.integers(len(strange)))]
+        try:
+            kcompile.load(write_json(tmp_path / "m.json", copy))
+        except KcompileError:
+            continue

@@ -1,0 +1,70 @@
+"""One module opens model files; a test reads the source for calls that would do it elsewhere."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+READER, WRITER = "kcompile/files/reader.py", "kcompile/files/writer.py"
+# What opens or interprets files, and who may use it for something that is no model file.
+MODULES = {
+    "h5py": {READER, WRITER}, "yaml": {READER, WRITER}, "zipfile": {READER, WRITER},
+    "pickle": set(), "marshal": set(), "shelve": set(), "dill": set(), "tarfile": set(),
+    "importlib": {"kcompile/__init__.py"}}
+CALLS = {
+    ("json", "load"): set(), ("json", "loads"): {
+        READER, WRITER, "kcompile/keras/backend.py",  # ~/.keras/keras.json
+        "runtime/artifact.py"},  # what our own libraries say of themselves
+    ("np", "load"): set(), ("numpy", "load"): set(), ("np", "loadtxt"): {
+        "kcompile/keras/datasets/digits.py"}, ("np", "fromfile"): set(),
+    ("yaml", "load"): set(), ("pd", "read_pickle"): set()}
+BUILTINS = {"eval", "exec", "compile", "__import__"}
+
+
+def sources() -> list[Path]:
+    return [path for folder in ("kcompile", "runtime") for path in (ROOT / folder).rglob("*.py")]
+
+
+def found(tree: ast.AST) -> list[str]:
+    """Modules imported and functions called: "h5py", "json.loads", "eval()"."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name.partition(".")[0] for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.append((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if isinstance(node.func.value, ast.Name):
+                names.append(f"{node.func.value.id}.{node.func.attr}")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            names.append(f"{node.func.id}()")
+    return names
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_the_reader_opens_model_files(path: Path) -> None:
+    here = str(path.relative_to(ROOT))
+    allowed = {**MODULES, **{f"{m}.{f}": where for (m, f), where in CALLS.items()},
+               **{f"{name}()": set() for name in BUILTINS}}
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    wrong = [name for name in found(tree) if name in allowed and here not in allowed[name]
+             and name.rstrip("()") not in own]
+    assert wrong == []
+
+
+def test_such_calls_are_seen() -> None:
+    text = "import h5py\nfrom yaml import x\njson.loads(y)\neval(z)\ndef f():\n    import pickle\n"
+    assert found(ast.parse(text)) == ["h5py", "yaml", "json.loads", "eval()", "pickle"] or set(
+        found(ast.parse(text))) == {"h5py", "yaml", "json.loads", "eval()", "pickle"}
+
+
+@pytest.mark.parametrize("module", ["h5py", "yaml", "llvmlite"])
+def test_importing_files_stays_light(module: str) -> None:
+    code = f"import sys, kcompile.files; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
