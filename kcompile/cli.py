@@ -5,7 +5,8 @@ errors only. The compiler is imported by the command that needs it; `--help` and
 answer at once.
 
 Exit status: 0 done; 1 a check failed (`verify`, `demo`); 2 wrong arguments or input, told in one
-message on stderr; 3 an internal error (a bug of ours). KC_DEBUG=1 shows the traceback of either.
+message on stderr; 3 an internal error (a bug of ours). KC_DEBUG=1 shows the traceback of either. `run`
+ends as the script does: with its status, or 1 and its traceback.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-STAGES = ("graph", "passes", "loops", "llvm", "asm")
+STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
 ARTIFACT_SUFFIXES = (".so", ".dylib", ".dll")
 
 OK, CHECK_FAILED, BAD_INPUT, INTERNAL = 0, 1, 2, 3
@@ -59,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--keep", type=Path, metavar="DIR",
                          help="leave model.so and model.h in this folder")
     command.set_defaults(run=demo)
+
+    command = commands.add_parser(
+        "run", help="run a Keras script unchanged, with `keras` meaning kcompile's")
+    command.add_argument("script", type=Path, metavar="SCRIPT.py")
+    command.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
+    command.set_defaults(run=run)
 
     command = commands.add_parser("build", help="compile a model into a shared library")
     add_model(command)
@@ -115,6 +122,12 @@ def demo(arguments: argparse.Namespace) -> int:
     from kcompile.demo import run
 
     return OK if run(epochs=arguments.epochs, keep=arguments.keep) else CHECK_FAILED
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from kcompile.run import run_script
+
+    return run_script(arguments.script, arguments.arguments)
 
 
 def build(arguments: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kcompile.codegen import cache, contraction, image, jit, llvm, pool
+from kcompile.codegen.gpu import program as gpu_program
 from kcompile.codegen.image import EntryImage, Image
 from kcompile.codegen.plan import Layout, plan
 from kcompile.codegen.program import Program
@@ -25,6 +26,8 @@ from kcompile.ir.types import Batch, TensorType
 
 if TYPE_CHECKING:
     import kcompile_runtime as rt
+    from kcompile_runtime.cuda import CudaProgram, Held
+    from kcompile_runtime.cuda_driver import Driver
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,22 @@ class Compiled:
 
     @cached_property
     def text(self) -> str:
-        """The LLVM IR of all kernels and entries."""
+        """The LLVM IR of all kernels and entries (on a graphics processor, of kernels alone)."""
+        if self.target.is_gpu:
+            return gpu_program.emission.emit_program(self.program, self.target).ir
         return llvm.emit_program(self.program, self.target)
 
     @property
     def modules(self) -> list[str]:
         """All LLVM IR: the program and the thread pool."""
+        if self.target.is_gpu:
+            return [self.text]
         return [self.text, pool.pool_ir(self.target)]
+
+    @cached_property
+    def on_device(self) -> gpu_program.DeviceProgram:
+        """PTX and launch table, for a graphics processor."""
+        return gpu_program.device_program(self.program, self.target)
 
     @cached_property
     def image(self) -> Image:
@@ -129,17 +141,35 @@ def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int |
     in place, and must be C-contiguous, 64-byte aligned and of the variables' types."""
     import kcompile_runtime as rt
 
-    made, graph = compiled.image, compiled.graph
+    made = compiled.image
     library = jit.load(made.object_code)
+    return rt.Program(library.address, [entry_spec(compiled, e) for e in made.entries],
+                      [variables[name] for name in compiled.variables],
+                      prepared=made.prepared, constants=made.constants, threads=threads)
+
+
+def load_on_device(compiled: Compiled, driver: Driver, variables: Mapping[str, Held]) -> CudaProgram:
+    """The program on a graphics processor, over the variables as they are held there."""
+    from kcompile_runtime.cuda import CudaProgram
+
+    made = compiled.on_device
+    entries = [EntryImage(e["name"], e["arena"], 0) for e in made.table["entries"]]
+    return CudaProgram(driver, made.ptx, made.table, made.constants,
+                       [entry_spec(compiled, e) for e in entries],
+                       [variables[name] for name in compiled.variables])
+
+
+def entry_spec(compiled: Compiled, entry: EntryImage) -> rt.EntrySpec:
+    """An entry as the runtime knows it: "prepare", or the graph's own."""
+    import kcompile_runtime as rt
+
+    graph = compiled.graph
+    if entry.name != compiled.name:
+        return rt.EntrySpec(entry.name, (), (), entry.arena, entry.scratch, reads_prepared=False)
     inputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.inputs.items())
     outputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.outputs.items())
-    specs = [
-        rt.EntrySpec(e.name, inputs, outputs, e.arena, e.scratch, reads_prepared=True,
-                     writes_variables=bool(graph.updates)) if e.name == compiled.name else
-        rt.EntrySpec(e.name, (), (), e.arena, e.scratch, reads_prepared=False)
-        for e in made.entries]
-    return rt.Program(library.address, specs, [variables[name] for name in compiled.variables],
-                      prepared=made.prepared, constants=made.constants, threads=threads)
+    return rt.EntrySpec(entry.name, inputs, outputs, entry.arena, entry.scratch, reads_prepared=True,
+                        writes_variables=bool(graph.updates))
 
 
 def spec_of(name: str, type: TensorType) -> rt.TensorSpec:

@@ -7,6 +7,7 @@ Native code for an entry ("predict", "test", "train") is made when it is first n
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +18,18 @@ import numpy as np
 import kcompile_runtime as rt
 from kcompile import compiler
 from kcompile.codegen import artifact, jit, show, targets
+from kcompile.codegen.gpu import program as gpu_program
 from kcompile.compiler import Compiled
 from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph, Value
 from kcompile.keras import graphs
 from kcompile.keras import models as keras_models
+from kcompile_runtime.cuda import Held
+from kcompile_runtime.cuda_driver import Driver, connect
 from kcompile_runtime.errors import InputError, KcompileError, describe
 
 ENTRIES = ("predict", "test", "train")
-STAGES = ("graph", "passes", "loops", "llvm", "asm")
+STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
 RELATIVE, ABSOLUTE = 2e-4, 1e-5  # of `verify`: compiled float32 against the interpreter's float64
 
 
@@ -99,12 +103,19 @@ class NativeEngine:
             made = self.compiled(entry)
             captured = made.graph.captured  # type: ignore[attr-defined]
             values = {name: captured[name].value for name in made.variables}
-            self._programs[entry] = compiler.load(made, values, self.threads)
             for variable in captured.values():
                 if id(variable) not in self._watched:
                     self._watched.add(id(variable))
-                    variable.listeners.append(self.weights_changed)
+                    self.watch(variable)
+            self._programs[entry] = self.load(made, values)
         return self._programs[entry]
+
+    def load(self, made: Compiled, values: Mapping[str, np.ndarray]) -> Any:
+        """A program over the arrays of its variables."""
+        return compiler.load(made, values, self.threads)
+
+    def watch(self, variable: Any) -> None:
+        variable.listeners.append(self.weights_changed)
 
     def weights_changed(self) -> None:
         """What was prepared from the weights must be prepared again before it is next used."""
@@ -161,13 +172,35 @@ class NativeEngine:
         opened = _with_layers(graph)
         made = compiler.compile_graph(opened, entry, self.target, frozen=entry != "train")
         values = {name: _aligned(state[name]) for name in made.variables}
-        program = compiler.load(made, values, self.threads)
+        program = self.load(made, values)
         count = n if n is not None else len(inputs[0])
         results = program.run(entry, count, inputs)
         expected = interpreter.run(opened, count, dict(zip(opened.inputs, inputs)), state, "float64")
         return Verification(tuple(
             _error(name, got, right)
             for name, got, right in zip(opened.outputs, results, expected.outputs.values())))
+
+
+class CudaEngine(NativeEngine):
+    """Runs a model's graphs on a graphics processor. Variables live there: one that is read here is
+    brought back first, one that is assigned here is sent before the next call."""
+
+    def __init__(self, model: Any, driver: Driver, verify: bool) -> None:
+        super().__init__(model, targets.device(driver.architecture), None, verify)
+        self._driver = driver
+        self._held: dict[int, Held] = {}
+
+    def load(self, made: Compiled, values: Mapping[str, np.ndarray]) -> Any:
+        held = {name: self._held.get(id(array)) or Held(self._driver, array)
+                for name, array in values.items()}
+        return compiler.load_on_device(made, self._driver, held)
+
+    def watch(self, variable: Any) -> None:
+        held = Held(self._driver, variable.value)
+        self._held[id(held.array)] = held
+        variable.fetch = held.to_host
+        variable.listeners.append(held.host_wrote)
+        super().watch(variable)
 
 
 def _aligned(array: np.ndarray) -> np.ndarray:
@@ -216,12 +249,19 @@ class CompiledModel:
         return self.engine.graph(entry)
 
     def show(self, stage: str, entry: str = "predict") -> str:
-        """The model at a stage of compilation: graph, passes, loops, llvm or asm, as text."""
+        """The model at a stage of compilation, as text: graph, passes, loops, llvm, asm, or ptx (for
+        sm_80 unless the model is compiled for a graphics processor), with what each kernel uses where
+        the package nvidia-cuda-nvcc is installed."""
         if stage not in STAGES:
             raise InputError(describe("stage", "one of " + ", ".join(STAGES), repr(stage)))
         if stage == "graph":
             return self.graph(entry).text()
+        if stage == "ptx" and not self.engine.target.is_gpu:
+            return _ptx(compiler.compile_graph(self.graph(entry), entry, targets.device("sm_80"),
+                                               frozen=entry != "train"))
         made = self.engine.compiled(entry)
+        if stage == "ptx":
+            return _ptx(made)
         if stage == "passes":
             prepare = [made.prepare.text()] if made.prepare.outputs else []
             return "\n\n".join([made.optimised.text(), *prepare, made.run.text()])
@@ -296,17 +336,32 @@ class CompiledModel:
         self.model.summary(*args, **options)
 
 
+def _ptx(made: Compiled) -> str:
+    """PTX, and as comments registers and spills of each kernel."""
+    text, ptxas = made.on_device.ptx, gpu_program.find_ptxas()
+    if ptxas is None:
+        return text
+    with tempfile.TemporaryDirectory(prefix="kcompile") as folder:
+        uses = gpu_program.assemble(text, made.target, ptxas, Path(folder))
+    return "\n".join([text, *(f"// {line}" for line in gpu_program.summary(uses).splitlines())])
+
+
 def compile(model: Any, *, target: str = "native", threads: int | None = None, verify: bool = False,
             custom_objects: Mapping[str, Any] | None = None) -> CompiledModel:
     """Compile a model of `kcompile.keras`, a live Keras model, or the model in a file.
 
-    target: "native". threads: how many to use, default all. verify: run the interpreter beside every
-    call and raise `VerificationError` naming the first layer that differs. Raises UnsupportedError
-    listing everything of the model that cannot be compiled.
+    target: "native", or "cuda" for the first NVIDIA graphics processor (compute capability 8.0 or
+    newer; extra `cuda`). threads: how many to use, default all. verify: run the interpreter beside
+    every call and raise `VerificationError` naming the first layer that differs. Raises
+    UnsupportedError listing everything of the model that cannot be compiled, DeviceError saying what
+    "cuda" needs and does not find.
     """
-    if target != "native":
-        raise InputError(describe("compile: target", "'native'", repr(target),
+    if target not in ("native", "cuda"):
+        raise InputError(describe("compile: target", "'native' or 'cuda'", repr(target),
                                   "Other targets are for kcompile.export."))
+    if target == "cuda" and threads is not None:
+        raise InputError(describe("compile: threads", "None for target 'cuda'", repr(threads)))
+    driver = connect() if target == "cuda" else None
     if custom_objects:
         raise InputError(describe("compile: custom_objects", "none yet", str(sorted(custom_objects))))
     live = None
@@ -320,7 +375,9 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
         from kcompile.files.live import from_keras
 
         live, model = model, from_keras(model)
-    return CompiledModel(model, NativeEngine(model, targets.native(), threads, verify), live)
+    engine = (NativeEngine(model, targets.native(), threads, verify) if driver is None
+              else CudaEngine(model, driver, verify))
+    return CompiledModel(model, engine, live)
 
 
 def compile_trace(graph: Any) -> Callable[[int, Sequence[np.ndarray]], list[np.ndarray]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from kcompile_runtime.artifact import Artifact, load
 from kcompile_runtime.errors import (
     ArtifactError,
+    DeviceError,
     InputError,
     InputTypeError,
     KcompileError,
@@ -22,6 +23,7 @@ from kcompile_runtime.threads import default_threads
 __all__ = [
     "Artifact",
     "ArtifactError",
+    "DeviceError",
     "EntrySpec",
     "InputError",
     "InputTypeError",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from kcompile_runtime import batching
 from kcompile_runtime.arrays import Array, aligned_copy, as_input, as_shape, check_output
 from kcompile_runtime.cuda_driver import Driver, argument_tables
-from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.errors import DeviceError, InputError, describe
 from kcompile_runtime.program import EntrySpec
 
 PLANS = 16  # batch sizes whose launches are remembered
@@ -195,20 +195,19 @@ class CudaProgram:
         bases = {"arena": pointers[:1], "input": pointers[1:count], "output": pointers[count:],
                  "variable": [v.pointer for v in self.variables],
                  **{name: [pointer] for name, pointer in self._fixed.items()}}
-        steps, keep = [], []
-        for launch, rounds in _rounds(self._tables[entry]):
+        heads, rows = [], []
+        for launch, t in _sequence(self._tables[entry]):
             blocks = -(-_at(launch["units"], n) // launch["per_block"]) * launch["times"]
-            if not blocks:
-                continue
-            arguments = np.array([
-                [*(bases[p["region"]][p["index"]] + _offset(p, n, t) for p in launch["places"]), n]
-                for t in rounds], np.uint64)
-            table, rows = argument_tables(arguments)
-            keep += [arguments, table]
-            steps.append([_Step(self._kernels[launch["kernel"]], blocks, launch["threads"], row)
-                          for row in rows])
-        order = _interleave(self._tables[entry], steps, n)
-        return _Plan(tuple(bases["input"]), tuple(bases["output"]), order, tuple(keep))
+            if blocks:
+                heads.append((self._kernels[launch["kernel"]], blocks, launch["threads"]))
+                rows.append([*(bases[p["region"]][p["index"]] + _offset(p, n, t)
+                               for p in launch["places"]), n])
+        arguments = np.zeros((len(rows), max(map(len, rows), default=1)), np.uint64)
+        for line, row in zip(arguments, rows):
+            line[:len(row)] = row
+        table, addresses = argument_tables(arguments)
+        steps = tuple(_Step(*head, at) for head, at in zip(heads, addresses))
+        return _Plan(tuple(bases["input"]), tuple(bases["output"]), steps, (arguments, table))
 
 
 # ---------------------------------------------------------------- the table
@@ -216,3 +215,39 @@ class CudaProgram:
 
 def _launches(entry: dict[str, Any]) -> list[dict[str, Any]]:
     return [launch for step in entry["steps"] for launch in step.get("launches", [step])]
+
+
+def _sequence(entry: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Every launch of one call in order, with the round of the repeat that it is in."""
+    for step in entry["steps"]:
+        for t in range(step.get("count", 1)):
+            for launch in step.get("launches", [step]):
+                yield launch, t
+
+
+def _at(size: Sequence[int], n: int) -> int:
+    return size[0] + n * size[1]
+
+
+def _offset(place: dict[str, Any], n: int, t: int) -> int:
+    """Bytes from the start of its region to a buffer, in round t."""
+    offset = _at(place["offset"], n)
+    if "step" in place:
+        offset += t * _at(place["step"], n) + (t + place["phase"]) % 2 * _at(place["flip"], n)
+    return offset
+
+
+def _round(size: int) -> int:
+    return (size + 255) // 256 * 256
+
+
+def _release(driver: Driver, pointers: Sequence[int], modules: Sequence[Any]) -> None:
+    """Give memory and code back; too late when the driver has gone, as it does at exit."""
+    try:
+        driver.activate()
+        for pointer in pointers:
+            driver.free(pointer)
+        for module in modules:
+            driver.unload(module)
+    except DeviceError:
+        return

@@ -34,6 +34,10 @@ class NativeError(KcompileError, RuntimeError):
     """Native code returned a status other than 0."""
 
 
+class DeviceError(KcompileError, RuntimeError):
+    """A graphics processor that is not there, or reported a failure."""
+
+
 def describe(subject: str, expected: str, received: str, remedy: str = "") -> str:
     """The one form of our messages: `subject: expected ... Received: ... remedy`."""
     text = f"{subject}: expected {expected}. Received: {received}."

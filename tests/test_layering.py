@@ -32,7 +32,8 @@ ALLOWED = {
     "model": {"compiler", "ir", "codegen", "keras", "files", "runtime", "public", "version"},
     "public": {"version", "model", "keras", "files", "runtime"},
     "demo": {"public", "keras", "runtime"},
-    "cli": {"public", "demo", "runtime"},
+    "run": {"keras"},
+    "cli": {"public", "demo", "run", "runtime"},
 }
 # Top modules of the package that belong to an area of another name.
 MEMBERS = {"kcompile": "public", "kcompile.__main__": "cli", "kcompile.version": "version"}
@@ -132,8 +133,10 @@ def test_no_module_waits_for_itself():
 
 
 def test_the_runtime_needs_numpy_alone():
-    foreign = {i.imported.split(".")[0] for i in IMPORTS if area(i.importer) == "runtime"}
-    assert foreign - set(sys.stdlib_module_names) <= {"numpy", "kcompile_runtime"}
+    foreign = {(i.imported.split(".")[0], i.top) for i in IMPORTS if area(i.importer) == "runtime"}
+    names = {name for name, _ in foreign} - set(sys.stdlib_module_names)
+    assert names <= {"numpy", "kcompile_runtime", "cuda"}
+    assert ("cuda", True) not in foreign, "only when a graphics processor is asked for"
 
 
 def test_a_forbidden_import_is_found(tmp_path):

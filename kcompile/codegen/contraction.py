@@ -55,7 +55,7 @@ __all__ = ["Epilogue", "Kernel", "Source", "lower_contraction", "panel_width"]
 
 
 LARGE = 131072   # elements of B that do not stay in L2 from one call to the next
-READ = 4         # elements a cycle from memory behind it
+READ = 2         # elements a cycle from behind L2, which threads have each for themselves
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def compiler_stamp() -> str:
     """A name for the compiler itself: the state of its source files."""
     package = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
-    for folder in ("codegen", "ir", "ir/ops", "ir/passes"):
+    for folder in ("codegen", "codegen/gpu", "ir", "ir/ops", "ir/passes"):
         with os.scandir(package / folder) as files:
             for file in sorted(files, key=lambda f: f.name):
                 if file.name.endswith(".py"):

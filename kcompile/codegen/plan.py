@@ -296,6 +296,9 @@ class BodyPlan:
         for step, m in enumerate(self.groups):
             for value in m.inputs:
                 last[self.base[value]] = step
+        self.by_rows = all(is_rowwise(m) for m in self.groups)
+        if self.by_rows:  # threads are at different steps: rows of values that share memory would meet
+            last = {Value(m.id, i): len(self.groups) for m in self.groups for i in range(len(m.types))}
         self.local = allocate(self.groups, set(self.results), last, {})
         self.states: list[Where] = []
         fixed, sample = self.local.end.fixed, self.local.end.per_sample
@@ -337,8 +340,7 @@ class BodyPlan:
                              fixed_ref(self.state(i, 0, block, fixed_end), length), results[i],
                              self.target, sources)
                  for i, t in enumerate(types)]
-        by_rows = all(is_rowwise(m) for m in self.groups)
-        return [*before, Repeat(length, tuple(launches), by_rows), *after]
+        return [*before, Repeat(length, tuple(launches), self.by_rows), *after]
 
     def state(self, i: int, phase: int, block: Size, fixed_end: int) -> Ref:
         value = list(self.body.inputs.values())[i]

@@ -234,9 +234,30 @@ def _reset_before(label: str, given: dict[str, Any], reading: _Reading) -> None:
     given.setdefault("reset_after", False)
 
 
+def _backward(label: str, given: dict[str, Any], reading: _Reading) -> None:
+    """Keras 3 writes the layer that goes backwards too; here it is made from the first one."""
+    first, second = given.get("layer"), given.pop("backward_layer", None)
+    own = ("name", "go_backwards", "build_config", "dtype")
+    if second is not None and not (
+            isinstance(first, Mapping) and isinstance(second, Mapping)
+            and first.get("class_name") == second.get("class_name")
+            and _without(first.get("config"), own) == _without(second.get("config"), own)):
+        reading.problems.add(f"{label}: a backward_layer that is no copy of layer")
+
+
+def _without(config: Any, names: tuple[str, ...]) -> Any:
+    """A configuration without what differs between copies."""
+    if isinstance(config, Mapping):
+        return {k: _without(v, ("shared_object_id",)) for k, v in config.items() if k not in names}
+    return config
+
+
 # What of a class is more than its arguments by name: class -> change of its configuration. A class
 # that needs no change needs no line: it is found in `kcompile.keras.layers`.
-CHANGES = {"BatchNormalization": _one_axis, "GRU": _reset_before, "Lambda": _lambda}
+CHANGES = {"BatchNormalization": _one_axis, "Bidirectional": _backward, "GRU": _reset_before,
+           "GRUCell": _reset_before, "Lambda": _lambda}
+# Arguments that are layers, or lists of them.
+HELD = ("layer", "cell", "cells")
 
 
 def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
@@ -260,7 +281,8 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
     for key, value in given.items():
         if key in known and not _wrong_switch(known[key], value):
             switch = isinstance(getattr(known[key], "default", None), bool)
-            config[key] = bool(value) if switch else _translate_value(value, reading)
+            config[key] = (bool(value) if switch else _held(value, label, reading) if key in HELD
+                           else _plain(value))
         elif key in known:
             problems.add(f"{label}: {key}: expected True or False. Received: {value!r}", wrong=True)
         elif key not in IGNORED and value not in NEUTRAL.get(key, ()):
@@ -295,14 +317,14 @@ def _class(kind: str, entry: Mapping[str, Any], reading: _Reading) -> type[Layer
     return known
 
 
-def _translate_value(value: Any, reading: _Reading) -> Any:
-    """A value of a configuration. The layer inside a wrapper is translated as a layer."""
-    if isinstance(value, Mapping) and isinstance(value.get("config"), Mapping):
-        kind = value.get("class_name")
-        inner = vars(layers).get(kind) if isinstance(kind, str) else None
-        if isinstance(inner, type) and issubclass(inner, Layer):
-            return _translate_entry(value, False, reading)
-    return _plain(value)
+def _held(value: Any, label: str, reading: _Reading) -> Any:
+    """The layers inside a wrapper, translated as layers."""
+    if isinstance(value, (list, tuple)):
+        return [_held(v, label, reading) for v in value]
+    if not (isinstance(value, Mapping) and isinstance(value.get("class_name"), str)
+            and isinstance(value.get("config"), (Mapping, list))):
+        raise ModelError(describe(label, "the configuration of the layer inside", repr(value)[:80]))
+    return _translate_entry(value, False, reading)
 
 
 def _wrong_switch(parameter: inspect.Parameter | None, value: Any) -> bool:
@@ -350,6 +372,7 @@ def _plain(value: Any) -> Any:
 def _node(node: Any, label: str, problems: Problems, operation: bool = False) -> list[Any]:
     """An inbound node as Keras 2 writes it: [[layer, node index, tensor index, {}], ...]. operation:
     it is one of Keras 3 on two tensors (x + y), which a merging layer computes."""
+    node = _with_states(node)
     if not isinstance(node, Mapping):  # that is how Keras 1 and 2 write it, with the arguments inside
         if not (isinstance(node, (list, tuple)) and node and all(map(_is_place, node))):
             problems.add(f"{label}: a call of another form than [[layer, node, tensor, arguments], ...]")
@@ -368,6 +391,27 @@ def _node(node: Any, label: str, problems: Problems, operation: bool = False) ->
         problems.add(f"{label}: a call with other arguments than one tensor, or a list of them")
         return []
     return [[*x["config"]["keras_history"], {}] for x in tensors]
+
+
+def _with_states(node: Any) -> Any:
+    """The call of a recurrent layer, with its initial_state as further inputs, as Keras 2 has it."""
+    if isinstance(node, Mapping):
+        named, given = node.get("kwargs"), node.get("args") or [None]
+        states = named.get("initial_state") if isinstance(named, Mapping) else None
+        states = list(states) if isinstance(states, (list, tuple)) else [states]
+        if not all(map(_is_keras_tensor, [given[0], *states])):
+            return node
+        return {**node, "args": [[given[0], *states], *given[1:]],
+                "kwargs": {k: v for k, v in named.items() if k != "initial_state"}}
+    if not (isinstance(node, list) and len(node) == 1 and _is_place(node[0]) and len(node[0]) == 4):
+        return node
+    *place, named = node[0]
+    states = named.get("initial_state")
+    states = [states] if _is_place(states) else states
+    if not isinstance(states, (list, tuple)) or not states or not all(map(_is_place, states)):
+        return node
+    return [[*place, {k: v for k, v in named.items() if k != "initial_state"}],
+            *([*state[:3], {}] for state in states)]
 
 
 def _is_place(place: Any) -> bool:

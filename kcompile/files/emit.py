@@ -1,7 +1,7 @@
 """The configuration of a model in the words of other Keras: Keras 2's and tf.keras', or Keras 3's.
 
 Enters: a built model of ours. Leaves: `{"class_name", "config"}` trees of plain values that real Keras
-reads, and what they have no place for, under the key "kcompile": the vintage of each layer.
+reads, and what they have no place for: the vintage of each layer.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from kcompile.files.configs import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
-from kcompile.keras.engine import InputLayer, Layer
+from kcompile.keras.engine import InputLayer
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError
 
 Config = dict[str, Any]
-OURS = ("vintage",)
 # Where Keras 3 has the objects that stand under an argument.
 _MODULES = {"_initializer": "keras.initializers", "_regularizer": "keras.regularizers",
             "_constraint": "keras.constraints"}
@@ -31,31 +31,35 @@ def check_built(model: Any, what: str) -> None:
                          "shape is not known. Give the first layer an input_shape, or call build")
 
 
-def configuration(model: Any, keras3: bool) -> Config:
-    """The model as Keras 3 writes it to .keras, or as tf.keras writes it to .h5 and JSON."""
-    return _Writer(keras3).model(model, True)
+def configuration(model: Any, keras3: bool) -> tuple[Config, Config]:
+    """The model as Keras 3 writes it to .keras, or as tf.keras writes it to .h5 and JSON; and what is
+    ours alone: the vintages of the model and its layers, by path."""
+    writer = _Writer(keras3)
+    return writer.model(model, True, ""), {"vintages": writer.vintages}
 
 
 class _Writer:
-    """keras3: in the words of Keras 3."""
+    """keras3: in the words of Keras 3. vintages: those that were met and are not "keras2"."""
 
     def __init__(self, keras3: bool) -> None:
         self.keras3 = keras3
+        self.vintages: dict[str, str] = {}
 
-    def model(self, model: Any, trainable: bool) -> Config:
+    def model(self, model: Any, trainable: bool, path: str) -> Config:
         """trainable: whether the model around it is. Keras hands that on to the layers inside."""
+        self.met(model.vintage, path)
         trainable = trainable and model.trainable
         config: Config = {"name": model.name, "trainable": trainable}
         if isinstance(model, Sequential):
-            made = [self.layer(layer, trainable) for layer in model._layers]
+            made = [self.layer(layer, trainable, path) for layer in model._layers]
             if model.built and not isinstance(model._layers[0], InputLayer):
-                made.insert(0, self.layer(model.inputs[0].layer, trainable))
+                made.insert(0, self.layer(model.inputs[0].layer, trainable, path))
             config["layers"] = made
             kind, module = "Sequential", "keras"
         else:
             given = model.get_config()
             config["layers"] = [
-                {**self.layer(layer, trainable), "name": layer.name,
+                {**self.layer(layer, trainable, path), "name": layer.name,
                  "inbound_nodes": [self.node(model, layer, call) for call in entry["inbound_nodes"]
                                    for _ in range(self.times(layer))]}
                 for layer, entry in zip(model._layers, given["layers"])]
@@ -64,33 +68,50 @@ class _Writer:
             kind, module = "Functional", "keras.src.models.functional"
         return self.entry(kind, config, module)
 
-    def layer(self, layer: Any, trainable: bool) -> Config:
+    def layer(self, layer: Any, trainable: bool, path: str) -> Config:
+        path = f"{path}/{layer.name}"
         if isinstance(layer, Model):
-            return self.model(layer, trainable)
-        config = {key: self.value(key, value) for key, value in layer.get_config().items()
-                  if key not in OURS}
+            return self.model(layer, trainable, path)
+        config = self.arguments(type(layer).__name__, layer.get_config(), path)
         config["trainable"] = trainable and layer.trainable
         shape = config.pop("batch_input_shape", None)
         if isinstance(layer, InputLayer):
             config.pop("trainable")
             config["batch_shape" if self.keras3 else "batch_input_shape"] = shape
-        if isinstance(config.get("layer"), Mapping) and isinstance(
-                getattr(layer, "layer", None), Layer):
-            config["layer"] = self.layer(layer.layer, trainable)
-        known = vars(keras_layers).get(type(layer).__name__) is type(layer)
-        return self.entry(type(layer).__name__, config, "keras.layers" if known else None)
+        return self.entry(type(layer).__name__, config, self.home(type(layer).__name__))
+
+    def home(self, kind: str) -> str | None:
+        """The module of a layer class of Keras, None for the user's own."""
+        return "keras.layers" if isinstance(vars(keras_layers).get(kind), type) else None
+
+    def met(self, vintage: str, path: str) -> None:
+        if vintage != "keras2":
+            self.vintages[path] = vintage
+
+    def arguments(self, kind: str, config: Mapping[str, Any], path: str) -> Config:
+        self.met(config.get("vintage", "keras2"), path)
+        made = {key: self.value(key, value, path) for key, value in config.items()
+                if key != "vintage"}
+        if kind == "Embedding":
+            made["dtype"] = "float32"  # of the vectors; ours is that of the numbers
+            made.pop("input_length", None)
+        return made
 
     def entry(self, kind: str, config: Config, module: str | None) -> Config:
         made: Config = {"class_name": kind, "config": config}
         if self.keras3:
-            made["module"] = module
-            made["registered_name"] = None if module and module.startswith("keras.layers") else kind
-            if module == "keras":
-                made["registered_name"] = None
+            known = module in ("keras", "keras.layers")
+            made.update(module=module, registered_name=None if known else kind)
         return made
 
-    def value(self, key: str, value: Any) -> Any:
+    def value(self, key: str, value: Any, path: str) -> Any:
         """An argument; objects in it with the module that Keras 3 wants."""
+        if key in HELD and value is not None:
+            several = isinstance(value, list)
+            made = [self.entry(v["class_name"], self.arguments(
+                v["class_name"], v["config"], f"{path}/{key}/{i}"), self.home(v["class_name"]))
+                for i, v in enumerate(value if several else [value])]
+            return made if several else made[0]
         module = next((m for end, m in _MODULES.items() if key.endswith(end)), None)
         if self.keras3 and module is not None and isinstance(value, Mapping):
             return {"module": module, "class_name": value["class_name"],
@@ -129,21 +150,6 @@ class _Writer:
 
 
 # ---------------------------------------------------------------- vintages
-
-
-def extras(model: Any) -> Config:
-    """What is ours alone: the vintages of the model and of its layers, by path."""
-    vintages: dict[str, str] = {}
-    _collect(model, "", vintages)
-    return {"vintages": vintages}
-
-
-def _collect(layer: Any, path: str, vintages: dict[str, str]) -> None:
-    if layer.vintage != "keras2":
-        vintages[path] = layer.vintage
-    if isinstance(layer, Model):
-        for inner in layer._layers:
-            _collect(inner, f"{path}/{inner.name}", vintages)
 
 
 def warn_of_activations(model: Any, keras3: bool) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from kcompile.files import reader, weights
-from kcompile.files.configs import Problems, translate_compilation, translate_model
+from kcompile.files.configs import HELD, Problems, translate_compilation, translate_model
 from kcompile.files.reader import Hdf5, PathLike
-from kcompile.files.vintage import BACKENDS, Vintage, parse_version, upgrade, vintage_of
+from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of
 from kcompile.keras import models
 from kcompile.keras.engine import weight_budget
 from kcompile.keras.utils.serialization import custom_object_scope, get_custom_objects
@@ -97,13 +97,13 @@ def _load_keras(file: Path, backend: str | None, custom: Mapping[str, Any], comp
         _check_backend(file, vintage, backend)
         ours = metadata.get("kcompile")
         if isinstance(ours, Mapping):
-            entry, vintage = _restore(entry, ours), replace(vintage, backend="kcompile")
+            entry, vintage = _restore(entry, ours), OURS
         model = _build(entry, vintage, custom, file, True)
         weights.load_by_path(model, archive.weights)
         training = ours.get("compile") if isinstance(ours, Mapping) else None
         training = training or entry.get("compile_config")
         if compiled and isinstance(training, Mapping) and training.get("optimizer"):
-            paths = weights._vars(archive.weights, None, "optimizer")
+            paths = weights.vars_of(archive.weights, "optimizer")
             _compile(model, training, file, lambda: weights.load_optimizer(
                 model, archive.weights, paths, vintage) if paths else True)
         return model
@@ -126,7 +126,7 @@ def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compi
         ours = opened.text("", "kcompile")
         if ours is not None:
             entry = _restore(entry, reader.parse_json(ours, f"{file}: kcompile"))
-            vintage = replace(vintage, backend="kcompile")
+            vintage = OURS
         model = _build(entry, vintage, custom, file, True)
         vintage = _settled(opened, "model_weights", vintage, model)
         weights.load_by_layer(model, opened, "model_weights", vintage)
@@ -146,7 +146,7 @@ def _with_weights(entry: dict[str, Any], file: PathLike, given: PathLike | None,
     vintage = vintage_of(entry, None, None)
     ours = entry.get("kcompile")
     if isinstance(ours, Mapping):
-        entry = _restore(entry, ours)
+        entry, vintage = _restore(entry, ours), OURS
     if vintage.backend in BACKENDS and backend is not None and not vintage.keras1:
         _check_backend(file, vintage, backend)
     model = _build(entry, vintage, custom, file, given is not None)
@@ -275,6 +275,7 @@ def _restore(entry: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _put_vintages(entry: Any, path: str, vintages: Mapping[str, Any]) -> None:
+    """The paths are those of `emit`: names of layers, and arguments that are layers."""
     config = entry.get("config") if isinstance(entry, dict) else None
     if not isinstance(config, dict):
         return
@@ -285,6 +286,10 @@ def _put_vintages(entry: Any, path: str, vintages: Mapping[str, Any]) -> None:
         inner = layer.get("config") if isinstance(layer, dict) else None
         if isinstance(inner, dict):
             _put_vintages(layer, f"{path}/{inner.get('name')}", vintages)
+    for key in HELD:
+        held = config.get(key)
+        for i, inner in enumerate(held if isinstance(held, list) else [held]):
+            _put_vintages(inner, f"{path}/{key}/{i}", vintages)
 
 
 # ---------------------------------------------------------------- training configuration

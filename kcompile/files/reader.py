@@ -184,7 +184,7 @@ def _number(text: str) -> float:
 _TUPLE = "tag:yaml.org,2002:python/tuple"  # Keras 1 and 2 wrote tuples, and Python 2's text, so
 _TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:python/unicode", "!")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_FLOAT = re.compile(r"[-+]?(0|[1-9][0-9]*)?(\.[0-9]*)?([eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 # Octal, hexadecimal, binary, with underscores, of base 60, or a date, for some YAML versions
 _DOUBTFUL = re.compile(r"[-+]?0[0-9_]+|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9.]*[0-9][0-9_.]*_[0-9_.eE+-]*|"
                        r"[-+]?[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|"
@@ -282,7 +282,7 @@ def _scalar(event: Any) -> Any:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
         return _integer(text)
-    if any(c.isdigit() for c in text) and _FLOAT.fullmatch(text):
+    if _FLOAT.fullmatch(text):
         return _number(text)
     if _DOUBTFUL.fullmatch(text):
         raise ValueError(f"{text!r}, which YAML versions read differently. Quote it, or write true, "

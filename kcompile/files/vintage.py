@@ -43,6 +43,9 @@ class Vintage:
         return self.version < (2,)
 
 
+OURS = Vintage((2, 3), False, "kcompile")  # files of kcompile say the vintages of layers themselves
+
+
 def parse_version(text: str) -> tuple[tuple[int, ...], bool]:
     """"2.2.4-tf" -> ((2, 2, 4), True). From 2.4 on Keras is tf.keras."""
     numbers = tuple(int(n) for n in re.findall(r"\d{1,6}", text.partition("-")[0])[:3])
@@ -55,11 +58,11 @@ def vintage_of(entry: Mapping[str, Any], version: str | None, backend: str | Non
     """The vintage of a model's configuration. version, backend: as a file says beside it."""
     version = version if version is not None else _text(entry, "keras_version")
     backend = backend if backend is not None else _text(entry, "backend")
+    if backend == OURS.backend:
+        return OURS
     if version is not None:
         numbers, tf = parse_version(version)
         return Vintage(numbers, tf, backend)
-    if backend == "kcompile":
-        return Vintage((2, 3), False, backend)
     if "module" in entry:  # Keras 3 writes where its classes are, and no version
         return Vintage((3,), False, backend)
     return Vintage((1,) if _is_old(entry) else (2,), False, backend)

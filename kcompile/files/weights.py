@@ -3,7 +3,7 @@
 Enters: a checked HDF5 file (`reader.Hdf5`), a built model, and the vintage of the file. Leaves: the
 model's variables assigned, all of them or none. Two layouts exist: by layer name (Keras 1, 2, tf.keras,
 and .h5 of Keras 3), and by path (Keras 3's .keras and .weights.h5). How a class stored its weights in
-other times is in the tables `KERAS1`, `FLIPPED` and `PARTS`.
+other times is in the tables `KERAS1`, `FLIPPED` and `HELD`.
 """
 
 from __future__ import annotations
@@ -87,13 +87,26 @@ KERAS1: dict[str, Stored1] = {
 # Kernels that Theano turns by 180 degrees: their places among the weights of a class.
 FLIPPED = {"Conv1D": (0,), "Conv2D": (0,), "Conv3D": (0,), "Conv2DTranspose": (0,),
            "Conv3DTranspose": (0,), "ConvLSTM2D": (0, 1)}
-# Where Keras 3 keeps the weights of a layer: the parts of it, in the order of its weights.
-PARTS: dict[str, tuple[str, ...]] = {
-    "Bidirectional": ("forward_layer/cell", "backward_layer/cell"),
-    "GRU": ("cell",), "LSTM": ("cell",), "SimpleRNN": ("cell",), "ConvLSTM2D": ("cell",),
-    "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense"),
-    "TimeDistributed": ("layer",),
-}
+# Layers that hold layers: the attributes that have the weights, in their order. Keras 3 names groups so.
+HELD: dict[str, tuple[str, ...]] = {
+    "Bidirectional": ("forward_layer", "backward_layer"), "GRU": ("cell",), "LSTM": ("cell",),
+    "RNN": ("cell",), "SimpleRNN": ("cell",), "ConvLSTM2D": ("cell",), "TimeDistributed": ("layer",),
+    "StackedRNNCells": ("cells",),
+    "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense")}
+
+
+def places(layer: Any) -> list[tuple[str, Variables]]:
+    """Where Keras 3 keeps the weights of a layer, below its own group."""
+    found: list[tuple[str, Variables]] = []
+    for name in HELD.get(type(layer).__name__, ()):
+        inner = getattr(layer, name)
+        if isinstance(inner, (list, tuple)):
+            pairs = [(f"{name}/{n}", part) for n, part in zip(path_names(inner), inner)]
+        else:
+            pairs = [(name, inner)]
+        found += [(f"{path}/{below}".rstrip("/"), variables) for path, part in pairs
+                  for below, variables in places(part)]
+    return found or [("", layer.weights)]
 
 
 def inner_layers(layer: Any) -> list[Any]:
@@ -116,6 +129,8 @@ def _count1(layer: Any) -> int | None:
 
 def convert(arrays: list[Array], layer: Any, vintage: Vintage) -> list[Array]:
     """The arrays of a layer as Keras 2 with TensorFlow has them."""
+    if not vintage.keras1 and vintage.backend != "theano":
+        return arrays
     if inner := inner_layers(layer):
         share = len(arrays) // len(inner)
         return [array for i, part in enumerate(inner)
@@ -185,8 +200,9 @@ class Assignment:
             if found.dtype.kind not in kinds[variable.value.dtype.kind]:
                 return self.mismatch(label, f"{variable.dtype} for {variable.name!r}",
                                      f"{found.dtype}")
+        read = [self.file.read(path) for path in paths]
         try:
-            arrays = convert([self.file.read(path) for path in paths], part.layer, self.vintage)
+            arrays = convert(read, part.layer, self.vintage)
         except (IndexError, ValueError):  # of axes that are not there
             return self.mismatch(label, f"shapes {wanted}", f"{shapes}")
         if [a.shape for a in arrays] != wanted:
@@ -393,9 +409,10 @@ def _load_container(model: Any, path: str, assignment: Assignment, taken: set[st
             if isinstance(layer, Model):
                 _load_container(layer, group, assignment, taken, seen)
             else:
-                paths = _vars(assignment.file, layer, group)
-                taken.update(paths)
-                assignment.part(Part(layer, layer.weights), paths)
+                for place, variables in places(layer):
+                    paths = vars_of(assignment.file, f"{group}/{place}".rstrip("/"))
+                    taken.update(paths)
+                    assignment.part(Part(layer, variables), paths)
 
 
 def _numbered(file: Hdf5, container: str, name: str) -> list[str]:
@@ -409,15 +426,12 @@ def _numbered(file: Hdf5, container: str, name: str) -> list[str]:
             if any("seed_generator" not in inside for inside in file.inside(path))]
 
 
-def _vars(file: Hdf5, layer: Any, group: str) -> list[str]:
-    parts = ("", *PARTS.get(type(layer).__name__, ()))
-    paths = []
-    for part in parts:
-        below = f"{group}/{part}/vars/" if part else f"{group}/vars/"
-        numbers = sorted(int(path[len(below):]) for path in file.datasets
-                         if path.startswith(below) and path[len(below):].isdecimal())
-        paths.extend(f"{below}{number}" for number in numbers)
-    return paths
+def vars_of(file: Hdf5, group: str) -> list[str]:
+    """The paths of the arrays 0, 1, 2, ... of a group."""
+    below = f"{group}/vars/"
+    numbers = sorted(int(path[len(below):]) for path in file.datasets
+                     if path.startswith(below) and re.fullmatch(r"[0-9]{1,9}", path[len(below):]))
+    return [f"{below}{number}" for number in numbers]
 
 
 # ---------------------------------------------------------------- the optimizer's state

@@ -41,7 +41,7 @@ def save(model: Any, path: PathLike, overwrite: bool = True, include_optimizer: 
         emit.warn_of_activations(model, True)
         _write(path, overwrite, lambda file: _write_keras(model, file, include_optimizer))
     elif suffix in (".h5", ".hdf5"):
-        emit.warn_of_activations(model, model.vintage == "keras3")
+        emit.warn_of_activations(model, False)
         _write(path, overwrite, lambda file: _write_h5(model, file, include_optimizer))
     else:
         raise InputError(describe("save", "a path that ends in .keras, .h5 or .hdf5", repr(str(path)),
@@ -79,8 +79,8 @@ def to_yaml(model: Any, **options: Any) -> str:
 
 
 def _architecture(model: Any) -> dict[str, Any]:
-    return {**emit.configuration(model, False), "keras_version": KERAS2, "backend": "kcompile",
-            "kcompile": emit.extras(model)}
+    config, ours = emit.configuration(model, False)
+    return {**config, "keras_version": KERAS2, "backend": "kcompile", "kcompile": ours}
 
 
 # ---------------------------------------------------------------- whole or not at all
@@ -129,8 +129,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
-    config = emit.configuration(model, True)
-    ours = emit.extras(model)
+    config, ours = emit.configuration(model, True)
     compiled = emit.compilation(model, True) if include_optimizer else None
     if compiled is not None:
         config["compile_config"] = compiled
@@ -147,15 +146,15 @@ def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
 
 def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
     def fill(h5: Any) -> None:
-        version = KERAS3 if model.vintage == "keras3" else KERAS2
-        h5.attrs["keras_version"] = version
+        h5.attrs["keras_version"] = KERAS2
         h5.attrs["backend"] = "tensorflow"
-        h5.attrs["kcompile"] = json.dumps(emit.extras(model))
-        _long_text(h5, "model_config", json.dumps(emit.configuration(model, False)))
+        config, ours = emit.configuration(model, False)
+        h5.attrs["kcompile"] = json.dumps(ours)
+        h5.attrs["model_config"] = json.dumps(config)
         _by_layer(model, h5.create_group("model_weights"))
         compiled = emit.compilation(model, False) if include_optimizer else None
         if compiled is not None:
-            _long_text(h5, "training_config", json.dumps(compiled))
+            h5.attrs["training_config"] = json.dumps(compiled)
             group = h5.create_group("optimizer_weights")
             state = [model.optimizer.iterations, *_slots(model)]
             _arrays(group, [(v.name, v) for v in state])
@@ -170,14 +169,9 @@ def _hdf5(file: IO[bytes], fill: Callable[[Any], Any]) -> None:
         fill(h5)
 
 
-def _long_text(h5: Any, name: str, text: str) -> None:
-    """Text of any length: of variable length, so that it stands outside the object header."""
-    h5.attrs[name] = text
-
-
 def _by_layer(model: Any, group: Any) -> None:
     """Weights by layer name, as tf.keras has them."""
-    group.attrs["keras_version"] = KERAS3 if model.vintage == "keras3" else KERAS2
+    group.attrs["keras_version"] = KERAS2
     group.attrs["backend"] = "tensorflow"
     _names(group, "layer_names", [layer.name for layer in model.layers])
     for layer in model.layers:
@@ -232,12 +226,8 @@ def _container(model: Any, group: Any, seen: set[int]) -> None:
         if isinstance(layer, Model):
             _container(layer, made, seen)
             continue
-        parts = weights.PARTS.get(type(layer).__name__)
-        variables = layer.weights
-        _vars(made, [] if parts else variables, layer.name)
-        for i, part in enumerate(parts or ()):
-            share = len(variables) // len(parts or ())
-            _vars(made.require_group(part), variables[i * share:(i + 1) * share], layer.name)
+        for place, variables in weights.places(layer):
+            _vars(made.require_group(place) if place else made, variables, layer.name)
 
 
 def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:

@@ -21,6 +21,8 @@ from kcompile.keras import (
 from kcompile.keras.engine import Input
 from kcompile.keras.models import Model, Sequential
 
+__version__ = "2.3.1"  # of the Keras whose public API this is
+
 __all__ = ["Input", "Model", "Sequential", "activations", "backend", "callbacks", "constraints",
            "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers",
            "utils"]

@@ -33,7 +33,7 @@ from kcompile.keras.tensors import (
     one_or_list,
     type_of_shape,
 )
-from kcompile.keras.tracing import Trace, tracing
+from kcompile.keras.tracing import Trace, current, tracing
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import (
     InputError,
@@ -165,12 +165,22 @@ class Layer:
                                                 "call", repr(loss)))
             loss.graph.losses.append(ops.reduce_sum(loss))  # type: ignore[attr-defined]
 
-    def add_update(self, variable: Variable, tensor: Tensor) -> None:
-        """In `call`: the variable's value after this call, unless the layer is frozen."""
-        graph = tensor.graph
-        assert isinstance(graph, Trace)
-        if not graph.frozen:
-            graph.update(variable, tensor)
+    def add_update(self, updates: Any, tensor: Any = None) -> None:
+        """In `call`: (variable, its value after this call), unless the layer is frozen. Or as Keras 2
+        has it, what K.update and the like gave, one or a list (`tensor` is the input then): it
+        happens in training alone."""
+        if isinstance(updates, Variable):
+            graph = tensor.graph
+            assert isinstance(graph, Trace)
+            if not graph.frozen:
+                graph.update(updates, tensor)
+            return
+        trace = current()
+        if not isinstance(trace, Trace):
+            raise UnsupportedError(f"{self.label}: add_update: expected to be called in `call`")
+        pairs = [updates] if isinstance(updates, tuple) else updates
+        for variable, value in pairs if trace.training and not trace.frozen else ():
+            trace.update(variable, as_tensor(trace, value, variable.dtype))
 
     def one_of(self, argument: str, value: Any, options: Sequence[Any]) -> Any:
         """The value of an argument that has few. Raises ModelError naming the layer."""
@@ -358,6 +368,11 @@ class Layer:
     @property
     def trainable_weights(self) -> list[Variable]:
         return list(self._trainable) if self.trainable else []
+
+    @trainable_weights.setter
+    def trainable_weights(self, variables: Sequence[Variable]) -> None:
+        """Make these the layer's trained weights, as custom layers of Keras 1 and 2 do in `build`."""
+        self._trainable = list(variables)
 
     @property
     def non_trainable_weights(self) -> list[Variable]:

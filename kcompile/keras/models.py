@@ -69,6 +69,7 @@ class Model(Training, Saving, Layer):
         self.inputs: list[KerasTensor] = []
         self.outputs: list[KerasTensor] = []
         self.nodes: list[Node] = []
+        self.added_losses: list[KerasTensor] = []
         self._layers: list[Layer] = []
 
     def _connect(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
@@ -101,6 +102,15 @@ class Model(Training, Saving, Layer):
         for variable in self.weights:
             variable.name = unique(variable.name, taken)
             taken.add(variable.name)
+
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """Add scalars (of others, the mean) to the loss: functions of K over tensors of this model."""
+        for loss in as_list(losses):
+            if not isinstance(loss, KerasTensor):
+                raise ModelError(describe(f"Model {self.name!r}: add_loss", "a tensor computed by K "
+                                          "from tensors of the model", repr(loss)))
+            self.added_losses.append(loss)
+        self.structure_changed()
 
     # ---- parts
 

@@ -72,7 +72,8 @@ class Variable(Operators):
     """A named array that outlives calls: a weight, a moving statistic, an optimizer's slot.
 
     value: the array. It is written in place and never replaced: compiled code holds its address.
-    listeners: called after every `assign`. shared: it belongs to no layer (made by K.variable), and
+    listeners: called after every `assign`. fetch: called before every read of `value`, by an engine
+    that has the newest values elsewhere and writes them into the array. shared: it belongs to no layer (made by K.variable), and
     any model may read it.
     """
 
@@ -81,20 +82,27 @@ class Variable(Operators):
     def __init__(self, value: Any, name: str, trainable: bool = True, dtype: str = backend.FLOAT,
                  regularizer: Callable[[Tensor], Tensor] | None = None,
                  constraint: Callable[[Tensor], Tensor] | None = None) -> None:
-        self.value = aligned_copy(np.asarray(value, dtype))
+        self._value = aligned_copy(np.asarray(value, dtype))
         self.name = name
         self.trainable = trainable
         self.regularizer = regularizer
         self.constraint = constraint
         self.listeners: list[Callable[[], None]] = []
+        self.fetch: Callable[[], None] | None = None
+
+    @property
+    def value(self) -> np.ndarray:
+        if self.fetch is not None:
+            self.fetch()
+        return self._value
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.value.shape
+        return self._value.shape
 
     @property
     def dtype(self) -> str:
-        return self.value.dtype.name
+        return self._value.dtype.name
 
     def assign(self, array: Any) -> None:
         """Write new values. Raises InputError for another shape, InputTypeError for no numbers."""
@@ -169,10 +177,11 @@ class KerasTensor(Operators):
         return self.layer.name
 
     def __tensor__(self, graph: Graph) -> Tensor:
-        """Its value in a graph, where it depends on no input. Raises ModelError."""
+        """Its value in a graph, where it depends on no input, or the graph is that of its model.
+        Raises ModelError."""
         from kcompile.keras import expressions
 
-        return expressions.emit(graph, [self], {})[0]
+        return expressions.emit(graph, [self], getattr(graph, "known", {}))[0]
 
     def __bool__(self) -> bool:
         raise TypeError("a tensor of a model has no truth value: there is no data yet")

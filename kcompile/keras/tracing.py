@@ -18,7 +18,7 @@ from kcompile.ir.types import TensorType
 from kcompile_runtime.errors import UnsupportedError, describe
 
 if TYPE_CHECKING:
-    from kcompile.keras.tensors import Variable
+    from kcompile.keras.tensors import KerasTensor, Variable
 
 
 # The graph that user code is being traced into: functions of K that are given no tensor (a weight, a
@@ -47,7 +47,8 @@ class Trace(Graph):
     training: layers behave as in training. frozen: updates of variables are left out, because the
     layer or a model around it is not trainable. losses: scalars to be added to the loss.
     captured: the front end's variable behind each variable of the graph, by name. masks: of values
-    that have one, bool tensors of their first axes.
+    that have one, bool tensors of their first axes. known: the values of the traced model's tensors,
+    which losses may speak of.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -57,6 +58,7 @@ class Trace(Graph):
         self.losses: list[Tensor] = []
         self.captured: dict[str, Variable] = {}
         self.masks: dict[Value, Tensor] = {}
+        self.known: dict[KerasTensor, Tensor] = {}
         self.random_state: Sequence[Variable] = ()
         self._streams = itertools.count()
 
@@ -122,7 +124,7 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
     """The outputs of `model` for `inputs`; regularisation goes to `trace.losses`."""
     trace.random_state = model.random_state
     with trace.mode(frozen=not model.trainable):
-        outputs = trace_nodes(model, trace, inputs)
+        outputs = trace_nodes(model, trace, inputs, trace.known)
     # Keras 2 counts the weights of frozen layers too, which moves the loss and no gradient.
     for variable in model.weights if model.vintage == "keras2" else model.trainable_weights:
         if variable.regularizer:
@@ -137,9 +139,12 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
     return outputs
 
 
-def trace_nodes(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Run the nodes of a model (or of a model inside one) in their order."""
-    values = dict(zip(model.inputs, inputs))
+def trace_nodes(model: Any, trace: Trace, inputs: Sequence[Tensor],
+                values: dict[KerasTensor, Tensor] | None = None) -> list[Tensor]:
+    """Run the nodes of a model (or of a model inside one) in their order. values: is given the value
+    of every tensor of the model."""
+    values = {} if values is None else values
+    values.update(zip(model.inputs, inputs))
     for node in model.nodes:
         if not node.inputs:
             continue
@@ -147,6 +152,10 @@ def trace_nodes(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
         with trace.source(Source(node.layer.name, node.index)):
             results = node.layer.trace(operands, node.single, node.arguments)
         values.update(zip(node.outputs, results))
+    if model.added_losses:
+        from kcompile.keras import expressions
+
+        trace.losses += expressions.emit(trace, model.added_losses, values)
     return [values[y] for y in model.outputs]
 
 

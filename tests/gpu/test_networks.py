@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from gpu import machine, nets
-from kcompile.ir.interpreter import run
-from kcompile.keras import graphs
+
 from kcompile.ir.graph import Graph
+from kcompile.ir.interpreter import run
 from kcompile.ir.types import bind
+from kcompile.keras import graphs
 
 
 def compare(graph: Graph, n: int, inputs: dict, variables: dict, frozen: bool) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from gpu import machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir.draws import DRAWN, arrays, cases, graph_of, named
 
-from gpu import machine
 from kcompile.codegen import loops
 from kcompile.codegen.contraction import Epilogue, Source
 from kcompile.codegen.gpu import evaluate

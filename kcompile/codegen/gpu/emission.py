@@ -101,12 +101,12 @@ def _kernel(function: DeviceFunction, aligns: list[int], target: Target) -> str:
     which LLVM finds out again where they point."""
     block = Block(target, function.name, EMITTERS)
     block.variables["n"] = Index("%n", 0)
-    written = set(_written(function.body))
+    changed = written(function)
     parameters, first = [], []
     for i, (buffer, align) in enumerate(zip(function.buffers, aligns)):
         block.buffers[buffer] = Place(f"%b{i}", align)
         marks = "" if function.aliased else "noalias "
-        marks += "" if buffer in written else "readonly "
+        marks += "" if buffer in changed else "readonly "
         parameters.append(f"ptr addrspace(1) {marks}align {align} %g{i}")
         first.append(f"  %b{i} = addrspacecast ptr addrspace(1) %g{i} to ptr")
     body = _DeviceStatements(block, function)
@@ -118,6 +118,11 @@ def _kernel(function: DeviceFunction, aligns: list[int], target: Target) -> str:
     return "\n".join([
         *body.globals, f'define ptx_kernel void @?({", ".join([*parameters, "i64 %n"])}) '
         f"{limit} #0 {{", "entry:", *body.allocas, *first, *block.lines, "  ret void", "}"])
+
+
+def written(function: loops.Function) -> set[Buffer]:
+    """The buffers that a kernel stores to."""
+    return set(_written(function.body))
 
 
 def _written(body: Iterable[loops.Stmt]) -> Iterable[Buffer]:

@@ -4,7 +4,8 @@ Enters: a planned `program.Program` whose kernels are for blocks of threads. Lea
 `kcompile_runtime.cuda` loads, and from which nothing of the compiler is needed to run. The table is of
 dicts, lists, texts and numbers (JSON); a size [a, b] is a + b * n for a batch of n:
 
-    {"prepared": bytes, "entries": [{"name", "arena": size, "steps": [launch or repeat ...]} ...]}
+    {"prepared": bytes, "entries": [{"name", "arena": size, "writes": [variables that change ...],
+                                     "steps": [launch or repeat ...]} ...]}
     launch: {"kernel", "threads", "units": size, "per_block", "times", "places": [place ...]}
             with ceil(units / per_block) * times blocks
     repeat: {"count", "launches": [launch ...]}
@@ -25,7 +26,7 @@ from typing import Any
 
 from kcompile.codegen.gpu import emission
 from kcompile.codegen.gpu.device import DeviceFunction
-from kcompile.codegen.program import Launch, Program, Ref, Repeat, Size
+from kcompile.codegen.program import Entry, Launch, Program, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
 
 
@@ -53,11 +54,18 @@ class KernelUse:
 def device_program(program: Program, target: Target) -> DeviceProgram:
     """The program as PTX and launches. Raises ValueError, see `emission.emit_program`."""
     module = emission.emit_program(program, target)
-    entries = [{"name": entry.name, "arena": _size(entry.arena),
+    entries = [{"name": entry.name, "arena": _size(entry.arena), "writes": _writes(entry),
                 "steps": [_step(step, module.names) for step in entry.steps]}
                for entry in program.entries]
     table = {"prepared": program.prepared, "entries": entries}
     return DeviceProgram(emission.ptx(module.ir, target), table, program.constants)
+
+
+def _writes(entry: Entry) -> list[int]:
+    """Numbers of the variables that an entry changes."""
+    return sorted({ref.index for launch in entry.launches
+                   for buffer, ref in zip(launch.kernel.buffers, launch.buffers)
+                   if ref.region == "variable" and buffer in emission.written(launch.kernel)})
 
 
 def _size(size: Size) -> list[int]:

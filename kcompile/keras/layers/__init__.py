@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from kcompile.keras.engine import Input, InputLayer, InputSpec, Layer
+from kcompile.keras.layers.advanced_activations import (
+    ELU,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    Softmax,
+    ThresholdedReLU,
+)
 from kcompile.keras.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from kcompile.keras.layers.convolutional import (
     Conv1D,
@@ -17,8 +25,26 @@ from kcompile.keras.layers.convolutional import (
 )
 from kcompile.keras.layers.core import Activation, Dense, Dropout, Flatten, Reshape
 from kcompile.keras.layers.embedding import Embedding
+from kcompile.keras.layers.lambda_ import Lambda
 from kcompile.keras.layers.masking import Masking
-from kcompile.keras.layers.merge import Add, Concatenate, Multiply, add, concatenate, multiply
+from kcompile.keras.layers.merge import (
+    Add,
+    Average,
+    Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
 from kcompile.keras.layers.normalization import BatchNormalization
 from kcompile.keras.layers.pooling import (
     AveragePooling1D,
@@ -51,11 +77,9 @@ from kcompile.keras.layers.wrappers import Bidirectional, TimeDistributed, Wrapp
 from kcompile.keras.utils import serialization
 
 __all__ = [
-    "GRU",
-    "LSTM",
-    "RNN",
     "Activation",
     "Add",
+    "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",
@@ -72,9 +96,12 @@ __all__ = [
     "Convolution2D",
     "Convolution3D",
     "Dense",
+    "Dot",
     "Dropout",
+    "ELU",
     "Embedding",
     "Flatten",
+    "GRU",
     "GRUCell",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
@@ -91,8 +118,11 @@ __all__ = [
     "Input",
     "InputLayer",
     "InputSpec",
+    "LSTM",
     "LSTMCell",
+    "Lambda",
     "Layer",
+    "LeakyReLU",
     "Masking",
     "MaxPool1D",
     "MaxPool2D",
@@ -100,18 +130,31 @@ __all__ = [
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "Maximum",
+    "Minimum",
     "Multiply",
+    "PReLU",
+    "RNN",
+    "ReLU",
     "Reshape",
     "SimpleRNN",
     "SimpleRNNCell",
+    "Softmax",
     "StackedRNNCells",
+    "Subtract",
+    "ThresholdedReLU",
     "TimeDistributed",
     "Wrapper",
     "add",
+    "average",
     "concatenate",
     "deserialize",
+    "dot",
+    "maximum",
+    "minimum",
     "multiply",
     "serialize",
+    "subtract",
 ]
 
 _KNOWN = {name: value for name, value in list(globals().items())

@@ -8,6 +8,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras import backend
 from kcompile.keras.engine import Layer, as_list, is_integer
 from kcompile_runtime.errors import ModelError, describe
 
@@ -64,6 +65,42 @@ class Multiply(_Merge):
         return x * y
 
 
+class Subtract(_Merge):
+    """The first of two inputs minus the second."""
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        if len(input_shape) != 2:
+            raise ModelError(describe("call", "a list of two tensors", f"shapes {input_shape}"))
+
+    def merge(self, x: Tensor, y: Tensor) -> Tensor:
+        return x - y
+
+
+class Average(_Merge):
+    """The mean of the inputs, element by element."""
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        return super().call(inputs) * (1.0 / len(inputs))
+
+    def merge(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+class Maximum(_Merge):
+    """The largest of the inputs, element by element."""
+
+    def merge(self, x: Tensor, y: Tensor) -> Tensor:
+        return ops.maximum(x, y)
+
+
+class Minimum(_Merge):
+    """The smallest of the inputs, element by element."""
+
+    def merge(self, x: Tensor, y: Tensor) -> Tensor:
+        return ops.minimum(x, y)
+
+
 class Concatenate(_Merge):
     """The inputs side by side along `axis`, which counts the batch as 0 and must not be it."""
 
@@ -96,8 +133,61 @@ class Concatenate(_Merge):
         return reduce(ops.logical_or if self.vintage == "keras3" else ops.logical_and, masks)
 
 
+class Dot(_Merge):
+    """For each sample the product of two tensors along an axis of each: K.batch_dot.
+
+    axes: one axis for both, or a pair, counting the batch as 0. normalize: make vectors along these
+    axes of length 1 first, so that the products are cosines.
+    """
+
+    def __init__(self, axes: int | Sequence[int], normalize: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        pair = list(axes) if isinstance(axes, (list, tuple)) else [axes]
+        if len(pair) > 2 or not pair or not all(is_integer(a) and a != 0 for a in pair):
+            raise ModelError(describe(f"{self.label}: axes", "an axis other than 0, which is the "
+                                      "batch, or two of them", repr(axes)))
+        self.axes = axes
+        self.normalize = bool(normalize)
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape)
+        if len(input_shape) != 2:
+            raise ModelError(describe("call", "a list of two tensors", f"shapes {input_shape}"))
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        x, y = inputs
+        axes = self.axes if isinstance(self.axes, (list, tuple)) else [self.axes]
+        if self.normalize:
+            x, y = backend.l2_normalize(x, axes[0]), backend.l2_normalize(y, axes[-1])
+        result: Tensor = backend.batch_dot(x, y, [axes[0], axes[-1]])
+        return result
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """None, as in Keras."""
+
+
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
     return Add(**kwargs)(inputs)
+
+
+def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    return Subtract(**kwargs)(inputs)
+
+
+def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    return Average(**kwargs)(inputs)
+
+
+def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    return Maximum(**kwargs)(inputs)
+
+
+def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
+    return Minimum(**kwargs)(inputs)
+
+
+def dot(inputs: Sequence[Any], axes: int | Sequence[int], normalize: bool = False, **kwargs: Any) -> Any:
+    return Dot(axes, normalize, **kwargs)(inputs)
 
 
 def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:

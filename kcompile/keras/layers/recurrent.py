@@ -40,7 +40,7 @@ class RNN(Holder):
     go_backwards: from the last step to the first; outputs are in that order. stateful: each batch
     begins with the states where the one before ended, until `reset_states`; needs a fixed batch
     size. unroll: no other values, and no other code here. Where a mask is False, the output and the
-    states before stay.
+    states before stay; zero_output_for_mask: the output is 0 there.
 
     Call arguments: initial_state, the states to begin with, or a list [x, *states] as the input.
     """
@@ -49,7 +49,7 @@ class RNN(Holder):
 
     def __init__(self, cell: Any, return_sequences: bool = False, return_state: bool = False,
                  go_backwards: bool = False, stateful: bool = False, unroll: bool = False,
-                 **kwargs: Any) -> None:
+                 zero_output_for_mask: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell, vintage=self.vintage)
@@ -60,6 +60,7 @@ class RNN(Holder):
         self.go_backwards = bool(go_backwards)
         self.stateful = bool(stateful)
         self.unroll = bool(unroll)
+        self.zero_output_for_mask = bool(zero_output_for_mask)
         self.states: list[Variable] = []
 
     @property
@@ -125,9 +126,12 @@ class RNN(Holder):
             element, *rest = elements
             y, new = (self.cell.step(element, states, masks) if isinstance(self.cell, Cell)
                       else self._custom(element, states))
-            shared.append(y.value == new[self._output_state].value)
+            zero = bool(rest) and self.zero_output_for_mask
+            shared.append(y.value == new[self._output_state].value and not zero)
             if rest:
-                y = self._keep(rest[0], y, states[self._output_state])
+                before = (ops.broadcast_to(ops.constant(y.graph, 0.0), y.shape) if zero
+                          else states[self._output_state])
+                y = self._keep(rest[0], y, before)
                 new = [self._keep(rest[0], a, b) for a, b in zip(new, states)]
             return new, [y]
 
@@ -188,6 +192,13 @@ class RNN(Holder):
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         found = as_list(mask)[0] if self.return_sequences else None
         return [found, *(None for _ in state_sizes(self.cell))] if self.return_state else found
+
+    def get_config(self) -> dict[str, Any]:
+        """Keras 2 does not know zero_output_for_mask."""
+        config = super().get_config()
+        if not self.zero_output_for_mask:
+            del config["zero_output_for_mask"]
+        return config
 
     def reset_states(self, states: Any = None) -> None:
         """Set the states of a stateful layer: to zeros, or to these arrays [batch, size]. Raises

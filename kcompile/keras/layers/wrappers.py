@@ -76,11 +76,13 @@ class Bidirectional(Wrapper):
 
     merge_mode: "sum", "mul", "concat", "ave", or None for both outputs. initial_state: the states
     of the layer, then those of the copy, which is also the order in which `return_state` gives them.
+    backward_layer: another layer than the copy.
     """
 
     supports_masking = True
 
-    def __init__(self, layer: Any, merge_mode: str | None = "concat", **kwargs: Any) -> None:
+    def __init__(self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None,
+                 **kwargs: Any) -> None:
         super().__init__(layer, **kwargs)
         if not isinstance(self.layer, RNN):
             raise ModelError(describe(f"{self.label}: layer", "a recurrent layer",
@@ -90,10 +92,33 @@ class Bidirectional(Wrapper):
                 map(repr, MERGE_MODES)), repr(merge_mode)))
         self.merge_mode = merge_mode
         self.forward_layer = self._copy("forward", self.layer.go_backwards)
-        self.backward_layer = self._copy("backward", not self.layer.go_backwards)
+        self._copied = backward_layer is None
+        self.backward_layer: Any = (self._copy("backward", not self.layer.go_backwards)
+                                    if backward_layer is None
+                                    else as_layer(self, "backward_layer", backward_layer))
+        self._check_backward()
+
+    def _check_backward(self) -> None:
+        """The two layers must fit together."""
+        def shape(layer: Any) -> list[Any]:
+            return [getattr(layer, k, None) for k in ("return_sequences", "return_state", "stateful")]
+
+        other = self.backward_layer
+        if not isinstance(other, RNN) or other.go_backwards == self.layer.go_backwards or (
+                shape(other) != shape(self.layer)):
+            raise ModelError(describe(
+                f"{self.label}: backward_layer", "a recurrent layer like the other one, with the "
+                "other go_backwards", f"{other.label} with go_backwards={self.layer.go_backwards}"))
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if self._copied:  # Keras 2 does not know it
+            del config["backward_layer"]
+        return config
 
     def _copy(self, prefix: str, go_backwards: bool) -> RNN:
-        config = {**self.layer.get_config(), "name": f"{prefix}_{self.layer.name}",
+        stem = self.layer.name.removeprefix("forward_")  # Keras 3 has renamed it already
+        config = {**self.layer.get_config(), "name": f"{prefix}_{stem}",
                   "go_backwards": go_backwards}
         made = type(self.layer).from_config(config)
         assert isinstance(made, RNN)

@@ -1,0 +1,102 @@
+"""PTX of the digits CNN and of an LSTM, assembled for two generations of graphics processors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gpu import nets
+
+import kcompile
+from kcompile.codegen import llvm, loops, targets
+from kcompile.codegen.gpu import emission, program
+from kcompile.codegen.gpu.device import THREAD, Grid, device_function
+from kcompile.codegen.loops import Buffer
+from kcompile.codegen.program import Size
+from kcompile.compiler import compile_graph
+from kcompile.keras import graphs
+
+PTXAS = program.find_ptxas()
+assembled = pytest.mark.skipif(PTXAS is None, reason="needs the package nvidia-cuda-nvcc")
+NETWORKS = ("cnn predict", "cnn train", "lstm predict", "lstm train")
+
+
+def traced(network: str) -> Any:
+    if network == "cnn predict":
+        return graphs.predict_graph(nets.digits_cnn())
+    if network == "cnn train":
+        return graphs.train_graph(nets.digits_cnn())
+    return nets.lstm(network == "lstm train", steps=80, width=256, units=128)
+
+
+@assembled
+@pytest.mark.parametrize("target", ["sm_80", "sm_90a"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_ptx_assembles_without_spills(network: str, target: str, tmp_path: Path):
+    chosen = targets.device(target)
+    made = compile_graph(traced(network), "run", chosen, frozen="predict" in network).on_device
+    assert PTXAS is not None
+    uses = program.assemble(made.ptx, chosen, PTXAS, tmp_path)
+    launched = {launch["kernel"] for entry in made.table["entries"] for step in entry["steps"]
+                for launch in step.get("launches", [step])}
+    assert {use.name for use in uses} == launched
+    assert not any(use.spills for use in uses), program.summary(uses)
+    assert all(use.registers <= 128 and use.shared <= chosen.shared for use in uses)
+
+
+@assembled
+def test_wrong_ptx_is_an_error(tmp_path: Path):
+    assert PTXAS is not None
+    with pytest.raises(RuntimeError, match="ptxas"):
+        program.assemble(".version 7.1\n.target sm_80\nnonsense", targets.device("sm_80"), PTXAS, tmp_path)
+
+
+def test_rounding_is_said_in_every_instruction():
+    """Where PTX leaves rounding open, the assembler may join a product and a sum."""
+    made = compile_graph(traced("lstm predict"), "run", targets.device("sm_80"), frozen=True).on_device
+    joined = re.findall(r"\b(?:add|sub|mul|mad|fma)\.(?:ftz\.)?f(?:32|64)", made.ptx)
+    assert "fma.rn.f32" in made.ptx and not joined
+    assert "ftz" not in made.ptx and "approx" not in made.ptx, "denormals are kept, division is exact"
+
+
+def test_memory_has_its_space():
+    made = compile_graph(traced("lstm predict"), "run", targets.device("sm_80"), frozen=True).on_device
+    assert "ld.shared" in made.ptx and "ld.global.nc" in made.ptx
+    assert not re.search(r"\b(ld|st)\.b32", made.ptx), "an access whose space LLVM did not find out"
+
+
+def test_equal_kernels_are_emitted_once():
+    y = Buffer("y", "float32")
+
+    def fill(name: str) -> Any:
+        return device_function(name, [y], Grid(Size(1), 1, 1, 32), [loops.store(y, THREAD, 1.0)])
+
+    target = targets.device("sm_80")
+    text = emission.emit([fill("one")], target)
+    assert "define ptx_kernel void @one(ptr addrspace(1)" in text
+    assert emission.ptx(text, target).count(".entry") == 1
+    with pytest.raises(ValueError, match="no blocks of threads"):
+        llvm.emit([fill("one")], targets.named("x86-64-v3"))
+
+
+def test_too_much_shared_memory_is_refused():
+    big = Buffer("big", "float64", "shared", 10000)
+    kernel = device_function("big", [], Grid(Size(1), 1, 1, 32), [loops.Alloc(big)])
+    with pytest.raises(ValueError, match="80000 bytes of shared memory"):
+        emission.emit([kernel], targets.device("sm_80"))
+
+
+def test_show_prints_kernels_and_what_they_use():
+    text = kcompile.compile(nets.digits_cnn(size=4, filters=2)).show("ptx")
+    assert ".visible .entry" in text and ".target sm_80" in text
+    if PTXAS is not None:
+        assert re.search(r"// \d+ kernels, 0 bytes of spills$", text)
+
+
+def test_devices_are_no_targets_of_libraries():
+    with pytest.raises(ValueError, match="unknown target"):
+        targets.named("sm_80")
+    with pytest.raises(ValueError, match="sm_80, sm_90a"):
+        targets.device("sm_70")

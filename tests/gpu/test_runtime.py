@@ -1,0 +1,177 @@
+"""`target="cuda"` from end to end on a driver that runs kernels in the interpreter: the sequence of calls, the
+packing of arguments, memory that stays on the device and comes back when it is read."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu import nets
+from gpu.device import FakeDriver
+
+import kcompile
+import kcompile_runtime as rt
+from kcompile import compiler, keras, model
+from kcompile.codegen import targets
+from kcompile.codegen.gpu import emission
+from kcompile.ir import interpreter
+from kcompile_runtime import cuda_driver
+from kcompile_runtime.cuda import Held
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
+    """A fake device that `compile(target="cuda")` finds, and that knows the kernels it is given."""
+    fake = FakeDriver()
+    emit = emission.emit_program
+
+    def remember(program: Any, target: Any) -> emission.Module:
+        module = emit(program, target)
+        launches = [launch for entry in program.entries for launch in entry.launches]
+        fake.functions = {module.names[id(x.kernel)]: x.kernel for x in launches}
+        return module
+
+    monkeypatch.setattr(emission, "emit_program", remember)
+    monkeypatch.setattr(model, "connect", lambda: cuda_driver.connect(fake))
+    return fake
+
+
+def dense(compiled: bool = True) -> Any:
+    layers = keras.layers
+    net = keras.Sequential([layers.Dense(6, activation="tanh", input_shape=(4,)), layers.Dense(3)])
+    if compiled:
+        net.compile(optimizer="adam", loss="mse")
+    return net
+
+
+def data(rows: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    return generator.normal(size=(rows, 4)).astype("float32"), generator.normal(
+        size=(rows, 3)).astype("float32")
+
+
+def test_predictions_are_the_processors(device: FakeDriver):
+    net, (x, _) = dense(), data()
+    expected = kcompile.compile(net).predict(x)
+    on_device = kcompile.compile(net, target="cuda")
+    for batch_size in (8, 3):
+        np.testing.assert_allclose(on_device.predict(x, batch_size=batch_size), expected, rtol=1e-5,
+                                   atol=1e-6)
+    assert on_device.verify(x).ok
+
+
+def test_weights_stay_on_the_device_and_come_back_when_read(device: FakeDriver):
+    nets_ = [dense(), dense()]
+    nets_[1].set_weights(nets_[0].get_weights())
+    x, y = data()
+    native, on_device = kcompile.compile(nets_[0]), kcompile.compile(nets_[1], target="cuda")
+    native.train_on_batch(x, y), on_device.train_on_batch(x, y)
+    device.calls.clear()
+    losses = [m.train_on_batch(x, y) for m in (native, on_device)]
+    copies = [c for c in device.calls if c.startswith("cuMemcpy")]
+    assert copies.count("cuMemcpyDtoH") == 1, "the losses"
+    assert copies.count("cuMemcpyHtoD") == 3, "x, y and sample weights; no weights"
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    for a, b in zip(native.get_weights(), on_device.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(native.predict(x), on_device.predict(x), rtol=1e-4, atol=1e-6)
+
+
+def test_assigned_weights_are_sent(device: FakeDriver):
+    net, (x, _) = dense(), data()
+    on_device = kcompile.compile(net, target="cuda")
+    before = on_device.predict(x)
+    on_device.set_weights([2 * w for w in on_device.get_weights()])
+    after = on_device.predict(x)
+    assert not np.allclose(before, after)
+    np.testing.assert_allclose(after, kcompile.compile(net).predict(x), rtol=1e-5, atol=1e-6)
+
+
+def test_the_digits_cnn_trains(device: FakeDriver):
+    pair = []
+    for _ in range(2):  # with the same weights, and the same masks of Dropout
+        np.random.seed(0)
+        pair.append(nets.digits_cnn(size=4, filters=2))
+    generator = np.random.default_rng(0)
+    x, y = generator.random((6, 4, 4, 1)).astype("float32"), generator.integers(0, 10, 6)
+    results = []
+    for net, target in zip(pair, ("native", "cuda")):
+        compiled = kcompile.compile(net, target=target)
+        history = compiled.fit(x, y, batch_size=4, epochs=2, verbose=0, shuffle=False)
+        results.append((history.history["loss"], compiled.predict(x)))
+    np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-3)
+    np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_an_lstm_runs_its_rounds(device: FakeDriver, train: bool):
+    graph = nets.lstm(train, steps=3)
+    made = compiler.compile_graph(graph, "run", targets.device("sm_80"), frozen=not train)
+    driver = cuda_driver.Driver(device)
+    x, variables = nets.lstm_arrays(graph, 2)
+    held = {name: Held(driver, value.copy()) for name, value in variables.items()}
+    program = compiler.load_on_device(made, driver, held)
+    expected = interpreter.run(graph, 2, x, variables, "float64")
+    for y, right in zip(program.run("run", 2, list(x.values())), expected.outputs.values()):
+        np.testing.assert_allclose(y, right, rtol=1e-4, atol=1e-5)
+    for name, right in expected.updates.items():
+        held[name].to_host()
+        np.testing.assert_allclose(held[name].array, right, rtol=1e-4, atol=1e-5)
+
+
+def test_the_order_of_a_first_call(device: FakeDriver):
+    net, (x, _) = dense(False), data(2)
+    kcompile.compile(net, target="cuda").predict_on_batch(x)
+    calls = [c for i, c in enumerate(device.calls) if c != (device.calls[i - 1] if i else "")]
+    calls = [c for c in calls if c not in ("cuCtxSetCurrent", "cuModuleGetFunction")]
+    assert calls[:4] == ["cuInit", "cuDeviceGet", "cuDeviceGetAttribute", "cuDevicePrimaryCtxRetain"]
+    assert calls[4] == "cuMemAlloc" and "cuModuleLoadData" in calls
+    assert calls[-3:] == ["cuMemcpyHtoD", "cuLaunchKernel", "cuMemcpyDtoH"]
+    assert all(threads == 256 for _, _, threads in device.launches)
+
+
+def test_memory_is_given_back(device: FakeDriver):
+    net, (x, _) = dense(False), data()
+    on_device = kcompile.compile(net, target="cuda")
+    on_device.predict(x, batch_size=3)
+    on_device.engine.reset()
+    gc.collect()
+    held = sum(len(m) for m in device.memory.values())
+    assert held == sum(w.nbytes for w in net.get_weights()) and not device.modules
+
+
+def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch):
+    def told(connect: Callable[[], Any]) -> str:
+        with pytest.raises(rt.DeviceError, match="target 'cuda': expected an NVIDIA") as caught:
+            connect()
+        return str(caught.value)
+
+    assert "compute capability 7.5" in told(lambda: cuda_driver.connect(FakeDriver((7, 5))))
+    broken = FakeDriver()
+    broken.fails = "cuInit"
+    assert "CUDA_ERROR_LAUNCH_FAILED" in told(lambda: cuda_driver.connect(broken))
+
+    def absent() -> None:
+        raise ImportError("No module named 'cuda'")
+
+    monkeypatch.setattr(cuda_driver, "_default", absent)
+    assert "No module named 'cuda'" in told(lambda: kcompile.compile(dense(), target="cuda"))
+
+
+def test_a_failure_on_the_device_is_an_error(device: FakeDriver):
+    net, (x, _) = dense(False), data()
+    on_device = kcompile.compile(net, target="cuda")
+    on_device.predict(x)
+    device.fails = "cuLaunchKernel"
+    with pytest.raises(rt.DeviceError, match="cuLaunchKernel failed"):
+        on_device.predict(x)
+
+
+def test_wrong_arguments():
+    with pytest.raises(rt.InputError, match="'native' or 'cuda'"):
+        kcompile.compile(dense(), target="gpu")
+    with pytest.raises(rt.InputError, match="threads"):
+        kcompile.compile(dense(), target="cuda", threads=2)
