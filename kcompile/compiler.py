@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kcompile.codegen import cache, contraction, image, jit, llvm, pool
+from kcompile.codegen.gpu import emission
 from kcompile.codegen.gpu import program as gpu_program
 from kcompile.codegen.image import EntryImage, Image
 from kcompile.codegen.plan import Layout, plan
@@ -62,11 +63,11 @@ class Compiled:
 
     @cached_property
     def prepare(self) -> Graph:
-        return checked(passes.fuse(self.staged[0]))
+        return checked(passes.fuse(self.staged[0], not self.target.is_gpu))
 
     @cached_property
     def run(self) -> Graph:
-        return checked(passes.fuse(self.staged[1]))
+        return checked(passes.fuse(self.staged[1], not self.target.is_gpu))
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -85,14 +86,15 @@ class Compiled:
         """Kernels as loops, launches, and the memory plan."""
         layout = self.layout
         entries = [plan(self.prepare, "prepare", layout, self.target)] if self.prepare.outputs else []
-        entries.append(plan(self.run, self.name, layout, self.target))
+        run = plan(self.run, self.name, layout, self.target)
+        entries.append(replace(run, flush=not self.frozen))
         return Program(tuple(entries), layout.prepared_bytes, bytes(layout.constants))
 
     @cached_property
     def text(self) -> str:
         """The LLVM IR of all kernels and entries (on a graphics processor, of kernels alone)."""
         if self.target.is_gpu:
-            return gpu_program.emission.emit_program(self.program, self.target).ir
+            return emission.emit_program(self.program, self.target).ir
         return llvm.emit_program(self.program, self.target)
 
     @property

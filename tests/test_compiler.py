@@ -128,3 +128,17 @@ def test_compile_refuses(network: Sequential, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown target"):
         kcompile.export(network, tmp_path / "m.so", target="abacus")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(targets.native().triple.split("-")[0] != "x86_64", reason="a flag of x86-64")
+@pytest.mark.parametrize("threads", (1, 2))
+def test_training_flushes_denormals_and_predicting_does_not(threads: int) -> None:
+    tiny = np.float32(1e-40)
+    for frozen, expected in ((True, tiny), (False, np.float32(0))):
+        graph = Graph("scale")
+        x = Tensor(graph, graph.input("x", TensorType((Batch(), 4096))))
+        graph.outputs["y"] = ops.tanh(ops.tanh(x) * 0.5).value
+        made = compiler.compile_graph(graph, "run", targets.native(), frozen)
+        y, = compiler.load(made, {}, threads).run("run", 64, [np.full((64, 4096), 2 * tiny)])
+        assert np.all(y == expected)
+        assert np.float32(2e-40) * np.float32(0.5) == tiny  # the caller's own flags are as before

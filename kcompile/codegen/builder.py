@@ -23,8 +23,9 @@ UNROLL = 16  # a reduction of at most this many elements is written out
 class Builder:
     """Expressions by name, and a stack of blocks.
 
-    lanes: elements in a vector for this kernel. vector: lanes of the index that is being computed
-    now (1 in scalar code). mask: where loads may read, None for everywhere.
+    lanes: elements in a vector for this kernel, which may fill several registers. vector: lanes of
+    the index that is being computed now (1 in scalar code). mask: where loads may read, None for
+    everywhere.
     """
 
     def __init__(self, target: Target, lanes: int) -> None:
@@ -113,11 +114,12 @@ class Builder:
         return loops.N * dim.multiple if isinstance(dim, Batch) else loops.const(dim)
 
     def flatten(self, index: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
-        """Row-major position. Axes of size 1 do not count."""
+        """Row-major position. Axes of size 1 do not count; the inverse of `unflatten` costs nothing."""
         flat: Expr = ZERO
         for i, d in zip(index, shape):
             if d != 1:
-                flat = flat * self.extent(d) + i
+                whole = _undivided(flat, i, d)
+                flat = flat * self.extent(d) + i if whole is None else whole
         return flat
 
     def unflatten(self, flat: Expr, shape: Sequence[Dim]) -> Index:
@@ -188,19 +190,16 @@ class Builder:
 
     def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr],
                first: Expr) -> Expr:
-        """Combine body(i) over all indices i, from `first` (the neutral element).
-
-        The order is fixed: in vectors along the last extent where the result itself is one lane,
-        else element after element.
-        """
+        """Combine body(i) over all indices i, from `first` (the neutral element), one after the
+        other in each lane."""
         total = 1
         for d in extents:
             total = total * d if isinstance(d, int) else UNROLL + 1
-        if (total <= UNROLL and self.vector > 1) or not extents:
+        if 0 < total <= UNROLL:
             return self._write_out(op, extents, body)
-        if self.vector > 1:
-            return self._accumulate(op, extents, body, first)
-        return self._across(op, extents, body, first)
+        cell = self.cell(first, self.vector)
+        self._nest(extents, (), lambda i: self.update(op, cell, body(i)))
+        return self.share(loops.load(cell, 0))
 
     def _write_out(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr]) -> Expr:
         taps: list[Index] = [()]
@@ -218,51 +217,16 @@ class Builder:
         with self.loop("r", 0, self.extent(extents[0])) as i:
             self._nest(extents[1:], (*index, i), inner)
 
-    def _cell(self, first: Expr, lanes: int) -> Buffer:
-        """A register that starts at `first`."""
+    def cell(self, first: Expr, lanes: int) -> Buffer:
+        """A register of so many lanes that starts at `first`."""
         cell = Buffer(self.fresh("acc"), first.dtype, "register", 1, lanes)
         self.emit(loops.Alloc(cell))
         self.emit(loops.store(cell, 0, first))
         return cell
 
-    def _update(self, op: str, cell: Buffer, value: Expr) -> None:
+    def update(self, op: str, cell: Buffer, value: Expr) -> None:
+        """Combine a value into a register."""
         self.emit(loops.store(cell, 0, self.combine(op, loops.load(cell, 0), value)))
-
-    def _accumulate(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr],
-                    first: Expr) -> Expr:
-        cell = self._cell(first, self.vector)
-        self._nest(extents, (), lambda i: self._update(op, cell, body(i)))
-        return self.share(loops.load(cell, 0))
-
-    def _across(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr],
-                first: Expr) -> Expr:
-        """One lane out of vectors along the last extent."""
-        *outer, last = extents
-        whole = self.extent(last) // self.lanes * self.lanes
-        masks = self.target.masks
-        wide = self._cell(first, self.lanes)
-        rest = wide if masks else self._cell(first, 1)
-
-        def row(index: Index) -> None:
-            if not isinstance(last, int) or last >= self.lanes:
-                with self.loop("v", 0, whole, self.lanes) as i, self.lanes_of(self.lanes):
-                    self._update(op, wide, body((*index, loops.ramp(i, self.lanes))))
-            if isinstance(last, int) and last % self.lanes == 0:
-                return
-            if masks:
-                with self.lanes_of(self.lanes):
-                    place = loops.ramp(whole, self.lanes)
-                    mask = loops.binary("lt", place, self.extent(last))
-                    self._update(op, wide, self.guard(mask, lambda: body((*index, place)), first))
-            else:
-                with self.loop("s", whole, self.extent(last)) as i:
-                    self._update(op, rest, body((*index, i)))
-
-        self._nest(outer, (), row)
-        value = loops.across(op, loops.load(wide, 0))
-        if not masks:
-            value = self.combine(op, self.share(value), loops.load(rest, 0))
-        return self.share(value)
 
     # ---- elements
 
@@ -365,3 +329,14 @@ def _smaller(a: Dim, b: Dim) -> bool:
     size_a = a.multiple if isinstance(a, Batch) else a
     size_b = b.multiple if isinstance(b, Batch) else b
     return size_a < size_b
+
+
+def _undivided(quotient: Expr, rest: Expr, divisor: Dim) -> Expr | None:
+    """x, where the operands are x / divisor and x % divisor."""
+    if not (isinstance(quotient, loops.Binary) and isinstance(rest, loops.Binary)):
+        return None
+    same = (quotient.op, rest.op) == ("div", "mod") and quotient.a is rest.a
+    divisors = [e.b.a if isinstance(e.b, loops.Broadcast) else e.b for e in (quotient, rest)]
+    if same and all(isinstance(d, loops.Const) and d.value == divisor for d in divisors):
+        return quotient.a
+    return None

@@ -7,7 +7,8 @@ from dataclasses import replace
 from kcompile.codegen import contraction, loops
 from kcompile.codegen.builder import Builder, Index
 from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.lowering import EXPENSIVE, Kernel, Pull, parameters
+from kcompile.codegen.lowering import Kernel, weight
+from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.fuse import is_column, is_row
@@ -55,8 +56,7 @@ def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased:
 
 
 def _weight(body: Graph) -> int:
-    return sum(EXPENSIVE if m.op.expensive else 1 for m in body.nodes.values()
-               if m.op.kind == "elementwise")
+    return sum(weight(m) for m in body.nodes.values() if m.op.kind == "elementwise")
 
 
 def _flatten(body: Graph, anchor: Node) -> Graph:

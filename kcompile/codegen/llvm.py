@@ -12,26 +12,19 @@ a program have the signature that `program` documents.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
 
 from kcompile.codegen import loops
+from kcompile.codegen.entries import PARALLEL, entry_ir
 from kcompile.codegen.instructions import Block, Index, Place, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For, Function, Stmt
 from kcompile.codegen.memory import store
 from kcompile.codegen.operations import EMITTERS, FMOD
-from kcompile.codegen.program import THREAD_CYCLES, Entry, Launch, Program, Ref, Repeat, Size
+from kcompile.codegen.program import Entry, Program, Size, round_up
 from kcompile.codegen.targets import Target
 
 _KERNEL = "ptr %buffers, i64 %n, i64 %begin, i64 %end, ptr %scratch"
-_ENTRY = ("i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared, ptr %constants, "
-          "ptr %arena, ptr %pool")
-_ARRAYS = {"input": "%inputs", "output": "%outputs", "variable": "%variables"}
-_BASES = ("%inputs", "%outputs", "%variables", "%prepared", "%constants", "%arena")
-_BLOCKS = {"prepared": "%prepared", "constant": "%constants", "arena": "%arena"}
-PARALLEL = ("parallel", "span")
 
 
 def emit(functions: Sequence[Function], target: Target) -> str:
@@ -55,7 +48,7 @@ def emit_program(program: Program, target: Target, prefix: str = "kc_") -> str:
             note = f"; {' '.join(function.note.split())}\n" if function.note else ""
             parts.append(note + key.replace('"?', f'"{seen[key]}'))
         names[id(function)] = seen[key]
-    parts += [_entry(e, names, prefix, target) for e in program.entries]
+    parts += [entry_ir(e, names, prefix, target, entry_scratch(e)) for e in program.entries]
     parts.append("declare void @kc_parallel(ptr, ptr, ptr, i64, i64, i64, ptr, i64)")
     text = "\n".join(parts)
     return text + "\n" + _tail(target, text)
@@ -74,11 +67,7 @@ def entry_scratch(entry: Entry) -> int:
 def arena_bytes(entry: Entry, n: int, threads: int = 1) -> int:
     """Bytes that `arena` must have when the entry is called with a batch of n, on a pool of so
     many threads: the arena itself, then scratch for each thread."""
-    return _round(entry.arena.at(n)) + threads * entry_scratch(entry)
-
-
-def _round(size: int) -> int:
-    return (size + 63) // 64 * 64
+    return round_up(entry.arena.at(n)) + threads * entry_scratch(entry)
 
 
 def _plain(name: str) -> str:
@@ -192,7 +181,7 @@ def _scratch(body: Sequence[Stmt]) -> int:
     here = deepest = 0
     for s in body:
         if isinstance(s, loops.Alloc) and s.buffer.space == "scratch":
-            here += _round(_size(s.buffer))
+            here += round_up(_size(s.buffer))
         elif isinstance(s, For):
             deepest = max(deepest, here + _scratch(s.body))
         elif isinstance(s, loops.If):
@@ -248,7 +237,7 @@ class Statements:
             pointer = "%scratch"
             if self.used:
                 pointer = b.op(f"getelementptr i8, ptr %scratch, i64 {self.used}")
-            self.used += _round(_size(buffer))
+            self.used += round_up(_size(buffer))
             b.buffers[buffer] = Place(pointer, 64)
             return
         if buffer.space == "global":
@@ -331,182 +320,3 @@ class Statements:
                     f"  %more.{body} = icmp slt i64 {following}, {last}",
                     f"  br i1 %more.{body}, label %{body}, label %{leave}, !llvm.loop !0",
                     f"{leave}:", f"  br label %{end}", f"{end}:"]
-
-
-# ---------------------------------------------------------------- entries
-
-
-def _entry(entry: Entry, names: dict[int, str], prefix: str, target: Target) -> str:
-    """The native function of an entry: fill in the pointers of each launch, run it, return 0."""
-    code = _Launches(target)
-    stride = entry_scratch(entry)
-    scratch = code.at("%arena", _round_size(code, entry.arena)) if stride else "%arena"
-    most = max((len(launch.buffers) for launch in entry.launches), default=1)
-    functions = []
-    for number, step in enumerate(entry.steps):
-        if isinstance(step, Launch):
-            code.launch(step, names[id(step.kernel)], scratch, stride)
-        elif step.by_rows:
-            name = f"{prefix}{entry.name}_rows{number}"
-            functions.append(_rows(step, name, names, most, target))
-            code.share_rows(step, name, scratch, stride)
-        else:
-            with code.repeat(step.count):
-                for launch in step.launches:
-                    code.launch(launch, names[id(launch.kernel)], scratch, stride)
-    return "\n".join([*functions, f'define i32 @"{prefix}{entry.name}"({_ENTRY}) #0 {{',
-                      f"  %buffers = alloca [{most} x ptr], align 8",
-                      f"  %context = alloca [{len(_BASES)} x ptr], align 8", *code.first,
-                      "  br label %run", "run:", *code.lines, "  ret i32 0", "}"])
-
-
-def _rows(step: Repeat, name: str, names: dict[int, str], most: int, target: Target) -> str:
-    """A kernel that runs all rounds of a repeat on the samples [begin, end)."""
-    code = _Launches(target, rows="%rows")
-    with code.repeat(step.count):
-        for launch in step.launches:
-            code.launch(launch, names[id(launch.kernel)], "%scratch", 0, whole=True)
-    bases = []
-    for number, base in enumerate(_BASES):
-        bases += [f"  {base}.at = getelementptr ptr, ptr %context, i64 {number}",
-                  f"  {base} = load ptr, ptr {base}.at, align {code.word}"]
-    return "\n".join([
-        f'define internal void @"{name}"(ptr %context, i64 %n, i64 %begin, i64 %end, '
-        "ptr %scratch) #0 {", f"  %buffers = alloca [{most} x ptr], align 8",
-        "  %rows = sub i64 %end, %begin", *bases, *code.first, "  br label %run", "run:",
-        *code.lines, "  ret void", "}"])
-
-
-def _round_size(code: _Launches, size: Size) -> str:
-    if not size.per_sample:
-        return str(_round(size.fixed))
-    up = code.op(f"add i64 {code.size(size)}, 63")
-    return code.op(f"and i64 {up}, -64")
-
-
-class _Launches:
-    """The code of an entry: `first` computes pointers and sizes once, `lines` uses them.
-
-    rows: the samples of this call: all, "%n", or "%rows" of them from "%begin".
-    """
-
-    def __init__(self, target: Target, rows: str = "%n") -> None:
-        self.word = target.pointer_bytes
-        self.rows = rows  # the samples that kernels are called for
-        self.first: list[str] = []
-        self.lines: list[str] = []
-        self.known: dict[str, str] = {}
-        self.labels = itertools.count()
-        self.time = ""  # the iteration of the repeat under construction
-
-    @contextmanager
-    def repeat(self, count: int) -> Iterator[None]:
-        """The lines made inside run `count` times."""
-        number = next(self.labels)
-        self.time = f"%t{number}"
-        self.lines += [f"  br label %enter{number}", f"enter{number}:", f"  br label %repeat{number}",
-                       f"repeat{number}:", f"  {self.time} = phi i64 [ 0, %enter{number} ], "
-                       f"[ %u{number}, %again{number} ]"]
-        yield
-        self.lines += [f"  br label %again{number}", f"again{number}:",
-                       f"  %u{number} = add i64 {self.time}, 1",
-                       f"  %c{number} = icmp slt i64 %u{number}, {count}",
-                       f"  br i1 %c{number}, label %repeat{number}, label %leave{number}",
-                       f"leave{number}:"]
-        self.time = ""
-
-    def op(self, text: str) -> str:
-        name = self.known.get(text)
-        if name is None:
-            name = self.known[text] = f"%v{len(self.known)}"
-            self.first.append(f"  {name} = {text}")
-        return name
-
-    def size(self, size: Size, samples: str = "%n") -> str:
-        if not size.per_sample:
-            return str(size.fixed)
-        text = (samples if size.per_sample == 1
-                else self.op(f"mul i64 {samples}, {size.per_sample}"))
-        return self.op(f"add i64 {text}, {size.fixed}") if size.fixed else text
-
-    def at(self, pointer: str, offset: str) -> str:
-        if offset == "0":
-            return pointer
-        return self.op(f"getelementptr i8, ptr {pointer}, i64 {offset}")
-
-    def pointer(self, ref: Ref) -> str:
-        if ref.region in _BLOCKS:
-            return self.at(_BLOCKS[ref.region], self.size(ref.offset))
-        slot = self.op(f"getelementptr ptr, ptr {_ARRAYS[ref.region]}, i64 {ref.index}")
-        return self.at(self.op(f"load ptr, ptr {slot}, align {self.word}"), self.size(ref.offset))
-
-    def moved(self, ref: Ref) -> str:
-        """The pointer at this iteration, for these rows."""
-        pointer = self.pointer(ref)
-        if ref.row and self.rows != "%n":
-            pointer = self.at(pointer, self.op(f"mul i64 %begin, {ref.row}"))
-        for factor, size in ((self.time, ref.step), ("odd", ref.flip)):
-            if size == Size():
-                continue
-            number = next(self.labels)
-            if factor == "odd":
-                self.lines += [f"  %s{number} = add i64 {self.time}, {ref.phase}",
-                               f"  %f{number} = and i64 %s{number}, 1"]
-                factor = f"%f{number}"
-            self.lines += [f"  %o{number} = mul i64 {factor}, {self.size(size)}",
-                           f"  %p{number} = getelementptr i8, ptr {pointer}, i64 %o{number}"]
-            pointer = f"%p{number}"
-        return pointer
-
-    def fill(self, launch: Launch) -> None:
-        """Write the pointers of a launch where the kernel reads them."""
-        if len(launch.buffers) != len(launch.kernel.buffers):
-            raise ValueError(f"{launch.kernel.name} takes {len(launch.kernel.buffers)} buffers. "
-                             f"Received: {len(launch.buffers)}")
-        for i, ref in enumerate(launch.buffers):
-            slot = self.op(f"getelementptr ptr, ptr %buffers, i64 {i}")
-            self.lines.append(f"  store ptr {self.moved(ref)}, ptr {slot}, align {self.word}")
-
-    def grain(self, work: Size) -> str:
-        """Iterations of so many cycles that are worth a thread."""
-        if not work.per_sample:
-            return str(-(-THREAD_CYCLES // max(work.fixed, 1)))
-        cycles = self.op(f"or i64 {self.size(work)}, 1")
-        share = self.op(f"udiv i64 {THREAD_CYCLES}, {cycles}")
-        return self.op(f"add i64 {share}, 1")
-
-    def share_rows(self, step: Repeat, name: str, scratch: str, stride: int) -> None:
-        """Run a repeat by rows, on the pool."""
-        for number, base in enumerate(_BASES):
-            slot = self.op(f"getelementptr ptr, ptr %context, i64 {number}")
-            self.lines.append(f"  store ptr {base}, ptr {slot}, align {self.word}")
-        self.lines.append(
-            f'  call void @kc_parallel(ptr %pool, ptr @"{name}", ptr %context, i64 %n, i64 %n, '
-            f"i64 {self.grain(step.work)}, ptr {scratch}, i64 {stride})")
-
-    def launch(self, launch: Launch, name: str, scratch: str, stride: int,
-               whole: bool = False) -> None:
-        """Call a kernel: in parts on the pool when there is work for two threads and not `whole`."""
-        self.fill(launch)
-        kernel = f'@"{name}"'
-        number = next(self.labels)
-        extent, work = self.size(launch.extent, self.rows), launch.work
-        grain = self.grain(work)
-        fixed = not launch.extent.per_sample and not work.per_sample
-        alone = (f"  call void {kernel}(ptr %buffers, i64 {self.rows}, i64 0, i64 {extent}, "
-                 f"ptr {scratch})")
-        is_parallel = any(isinstance(s, For) and s.kind in PARALLEL for s in launch.kernel.body)
-        if whole or not is_parallel or (fixed and launch.extent.fixed < 2 * int(grain)):
-            self.lines.append(alone)
-            return
-        pool = self.op("icmp ne ptr %pool, null")
-        twice = self.op(f"shl i64 {grain}, 1")
-        much = self.op(f"icmp sge i64 {extent}, {twice}")
-        many = self.op(f"and i1 {pool}, {much}")
-        self.lines += [
-            f"  br i1 {many}, label %pool{number}, label %one{number}", f"pool{number}:",
-            f"  call void @kc_parallel(ptr %pool, ptr {kernel}, ptr %buffers, i64 %n, "
-            f"i64 {extent}, i64 {grain}, ptr {scratch}, i64 {stride})",
-            f"  br label %end{number}", f"one{number}:", alone,
-            f"  br label %end{number}", f"end{number}:"]
-

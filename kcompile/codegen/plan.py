@@ -218,7 +218,8 @@ class _Plan:
         reads = [slot for slot, v in enumerate(maker.inputs) if self.base[v] == old]
         later = [i for i in steps if i > at]
         safe = not later and value not in self.place and all(
-            maker.inputs[slot] == old and _same_element(maker, slot) for slot in reads)
+            maker.inputs[slot] == old and _same_element(maker, slot, value.output)
+            for slot in reads)
         if safe:
             self.place[value] = ref
             if reads:
@@ -260,10 +261,11 @@ def copy_launch(name: str, type: TensorType, source: Ref, to: Ref, target: Targe
     return Launch(kernel.function, (source, to), kernel.extent, kernel.work)
 
 
-def _same_element(group: Node, slot: int) -> bool:
-    """Whether a group reads operand `slot` only at the element that it then writes."""
+def _same_element(group: Node, slot: int, output: int) -> bool:
+    """Whether a group reads operand `slot` only at the element of `output` that it then writes."""
     body: Graph = group.attrs["body"]
     value = list(body.inputs.values())[slot]
+    result = list(body.outputs.values())[output]
     shape = body.type(value).shape
     reached = {value.node}
     for m in body.nodes.values():
@@ -271,7 +273,7 @@ def _same_element(group: Node, slot: int) -> bool:
             if m.op.kind != "elementwise" or m.types[0].shape != shape:
                 return False
             reached.add(m.id)
-    return all(body.type(v).shape == shape for v in body.outputs.values())
+    return body.type(result).shape == shape
 
 
 class BodyPlan:

@@ -43,6 +43,11 @@ class Size:
 THREAD_CYCLES = 65536  # the least work worth a thread: data moves between caches, not only the word
 
 
+def round_up(size: int) -> int:
+    """A number of bytes in whole cache lines."""
+    return (size + 63) // 64 * 64
+
+
 @dataclass(frozen=True)
 class Ref:
     """Where a buffer of a launch lives: the `index`-th pointer of inputs, outputs or variables, or an
@@ -101,11 +106,15 @@ class Repeat:
 
 @dataclass(frozen=True)
 class Entry:
-    """A native function: "prepare", "predict", "test", "train" ... `steps` run in order."""
+    """A native function: "prepare", "predict", "test", "train" ... `steps` run in order.
+
+    flush: denormal numbers count as zero (where the target can say so).
+    """
 
     name: str
     steps: tuple[Launch | Repeat, ...]
     arena: Size = Size()
+    flush: bool = False
 
     @property
     def launches(self) -> tuple[Launch, ...]:

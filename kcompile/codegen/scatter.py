@@ -12,8 +12,9 @@ from collections.abc import Callable
 from kcompile.codegen import loops
 from kcompile.codegen.builder import ZERO, Builder
 from kcompile.codegen.loops import Buffer, Expr, Function, Var
-from kcompile.codegen.lowering import Kernel, Pull, parameters
+from kcompile.codegen.lowering import Kernel
 from kcompile.codegen.program import Size
+from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node
 from kcompile.ir.ops.gather import clamped

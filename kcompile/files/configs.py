@@ -213,6 +213,8 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
 def _lambda(label: str, given: dict[str, Any], reading: _Reading) -> None:
     """The function of a Lambda: bytecode in files is never run, the user gives it by the layer's name."""
     function = reading.custom.get(str(given.get("name")))
+    if function is None and isinstance(given.get("function"), str):  # one that had a name
+        function = reading.custom.get(given["function"])
     if function is None:
         reading.problems.add(
             f"{label}: its function is stored as bytecode, which is never run. Give the function: "
@@ -482,6 +484,8 @@ def _optimizer(value: Any, problems: Problems) -> Any:
         problems.add(f"compile: optimizer: the learning rate as a schedule "
                      f"({rate.get('class_name')}). Use callbacks.LearningRateScheduler")
         return None
+    if isinstance(config, Mapping) and not config.get("use_ema"):
+        value = {**value, "config": {k: v for k, v in config.items() if not k.startswith("ema_")}}
     return _object("optimizer", value, optimizers.get, problems)
 
 

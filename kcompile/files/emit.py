@@ -92,14 +92,16 @@ class _Writer:
         self.met(config.get("vintage", "keras2"), path)
         made = {key: self.value(key, value, path) for key, value in config.items()
                 if key != "vintage"}
+        made.pop("implementation", None)  # how to compute, which not all classes take
         if kind == "Embedding":
             made["dtype"] = "float32"  # of the vectors; ours is that of the numbers
             made.pop("input_length", None)
         return made
 
-    def entry(self, kind: str, config: Config, module: str | None) -> Config:
+    def entry(self, kind: str, config: Config, module: str | None, held: bool = False) -> Config:
+        """held: inside a layer. There Keras 3 needs the module even in files of Keras 2."""
         made: Config = {"class_name": kind, "config": config}
-        if self.keras3:
+        if self.keras3 or (held and module is not None):
             known = module in ("keras", "keras.layers")
             made.update(module=module, registered_name=None if known else kind)
         return made
@@ -109,7 +111,7 @@ class _Writer:
         if key in HELD and value is not None:
             several = isinstance(value, list)
             made = [self.entry(v["class_name"], self.arguments(
-                v["class_name"], v["config"], f"{path}/{key}/{i}"), self.home(v["class_name"]))
+                v["class_name"], v["config"], f"{path}/{key}/{i}"), self.home(v["class_name"]), True)
                 for i, v in enumerate(value if several else [value])]
             return made if several else made[0]
         module = next((m for end, m in _MODULES.items() if key.endswith(end)), None)
@@ -177,8 +179,9 @@ def compilation(model: Any, keras3: bool) -> Config | None:
     if arguments is None:
         return None
     optimizer = optimizers.serialize(arguments["optimizer"])
+    silent = {"decay": 0.0, "schedule_decay": 0.004}  # which not all vintages know
     config = {key: value for key, value in optimizer["config"].items()
-              if key not in ("decay", "schedule_decay") or (value and not keras3)}
+              if key not in silent or (value != silent[key] and not keras3)}
     optimizer = {"class_name": optimizer["class_name"], "config": config}
     made: Config = {key: _serialized(arguments[key], key, keras3)
                     for key in ("loss", "metrics", "weighted_metrics")}

@@ -437,7 +437,7 @@ def vars_of(file: Hdf5, group: str) -> list[str]:
 # ---------------------------------------------------------------- the optimizer's state
 
 # The last word of the names that tf.keras up to 2.10 gave to slots.
-_SUFFIXES: dict[str, Mapping[str, str]] = {
+SUFFIXES: dict[str, Mapping[str, str]] = {
     "SGD": {"momentum": "momentum"}, "RMSprop": {"rms": "rms"}, "Adagrad": {"accumulator":
                                                                              "accumulator"},
     "Adadelta": {"accumulator": "accum_grad", "delta": "accum_var"},
@@ -471,7 +471,7 @@ def _targets(optimizer: Any, variables: Variables, paths: Sequence[str],
     last = [path.rpartition("/")[2].partition(":")[0] for path in paths]
     scalars = next((i for i, shape in enumerate(shapes) if shape), len(shapes))
     head: list[tuple[Variable, int]] = [(optimizer.iterations, 0)] if scalars else []
-    suffixes = _SUFFIXES.get(type(optimizer).__name__, {})
+    suffixes = SUFFIXES.get(type(optimizer).__name__, {})
     if scalars == len(shapes):
         return head  # saved before the first step
     if any(name in suffixes.values() for name in last):  # tf.keras up to 2.10

@@ -156,8 +156,7 @@ def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
         if compiled is not None:
             h5.attrs["training_config"] = json.dumps(compiled)
             group = h5.create_group("optimizer_weights")
-            state = [model.optimizer.iterations, *_slots(model)]
-            _arrays(group, [(v.name, v) for v in state])
+            _arrays(group, _named_state(model))
 
     _hdf5(file, fill)
 
@@ -246,6 +245,23 @@ def _slots(model: Any) -> list[Variable]:
     if "vhat" in optimizer.slots():
         slots += [optimizer._slots[v]["vhat"] for v in variables]
     return slots
+
+
+def _named_state(model: Any) -> list[tuple[str, Variable]]:
+    """The optimizer's state in the order and with the names that tf.keras gives it in .h5: slot by
+    slot, but for Adadelta."""
+    optimizer, variables = model.optimizer, model.compilation.trainable
+    optimizer.build(variables)
+    kind = type(optimizer).__name__
+    state = [(f"{kind}/iter", optimizer.iterations)]
+    state += [(f"{kind}/momentum_cache", v) for v in optimizer.state()]
+    words = weights.SUFFIXES.get(kind, {})
+    slots = [(f"{kind}/{v.name}/{words.get(slot, slot)}", optimizer._slots[v][slot])
+             for slot in optimizer.slots() for v in variables]
+    if kind == "Adadelta":
+        half = len(slots) // 2
+        slots = [pair for both in zip(slots[:half], slots[half:]) for pair in both]
+    return state + slots
 
 
 def _arrays(group: Any, named: Sequence[tuple[str, Variable]]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.tensor import Tensor, as_tensor, emit
 from kcompile.ir.types import DTYPES, TensorType
 from kcompile.keras import backend, constraints, initializers, regularizers
 from kcompile.keras.tensors import (

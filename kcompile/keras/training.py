@@ -80,6 +80,7 @@ class Training:
     _settled: Compilation | None = None
     _feeds: Feeds | None = None
     _specs: tuple[TensorSpec, ...] | None = None
+    _fixed: int | None = None  # of `_fixed_size`, 0 for none
 
     # ---- the engine
 
@@ -99,7 +100,7 @@ class Training:
         """Graphs of these entries are out of date: layers, what is trainable, or `compile` changed."""
         self._feeds = None
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
-            self._specs = self._settled = None
+            self._specs = self._settled = self._fixed = None
         if self._settled is not None:
             self._settled.names = None
         if self._attached is not None:
@@ -169,6 +170,25 @@ class Training:
 
     # ---- data
 
+    @property
+    def _fixed_size(self) -> int | None:
+        """The number of samples in each batch of a model that keeps states between batches."""
+        if self._fixed is None:
+            states = self.state_variables  # type: ignore[attr-defined]
+            self._fixed = int(states[0].shape[0]) if states else 0
+        return self._fixed or None
+
+    def _size(self, batch_size: int | None, n: int) -> int:
+        """The batch size, default 32. Raises InputError where a stateful model cannot have it."""
+        fixed = self._fixed_size
+        size = loops.check_count("batch_size", (fixed or 32) if batch_size is None else batch_size)
+        if fixed and (size != fixed or n % fixed):
+            raise InputError(describe(
+                f"model {self.name!r}, which is stateful",  # type: ignore[attr-defined]
+                f"batch_size={fixed}, and a number of samples that it divides",
+                f"batch_size={size}, {n} samples"))
+        return size
+
     def standardize_inputs(self, x: Any) -> list[Array]:
         """The arrays of the inputs, as the graphs take them. Raises InputError, InputTypeError."""
         return self._inputs(x)[0]
@@ -216,6 +236,7 @@ class Training:
             arrays, n = self._data(x, y, sample_weight, class_weight)
         else:
             n = len(arrays[0])
+        self._size(n, n)
         engine = self._attached or self._engine()
         values = loops.batch_values(engine.run(entry, n, arrays)[0])
         return values[0] if len(values) == 1 else values
@@ -234,11 +255,12 @@ class Training:
     def predict_on_batch(self, x: Any) -> Any:
         """The output (a list for several) for all samples of x, as one batch."""
         specs = self._specs
-        if (specs is not None and len(specs) == 1 and len(self.outputs) == 1  # type: ignore[attr-defined]
+        if (specs is not None and self._fixed_size is None and len(specs) == 1 and len(self.outputs) == 1  # type: ignore[attr-defined]
                 and type(x) is np.ndarray and x.dtype is specs[0].numpy_dtype
                 and x.ndim == len(specs[0].shape) and len(x)):
             return (self._attached or self._engine()).predict_one(x)
         arrays, n = self._inputs(x)
+        self._size(n, n)
         return _one_or_list(self._engine().run("predict", n, arrays))
 
     # ---- all data
@@ -268,6 +290,8 @@ class Training:
         arrays, n = self._data(x, y, sample_weight, class_weight)
         arrays, n, held = self._validation(arrays, n, validation_split, validation_data,
                                            class_weight, (x, y, sample_weight))
+        for count in (n, *([] if held is None else [len(held[0])])):
+            size = self._size(batch_size, count)
         names = self.metrics_names
         steps = loops.check_steps("steps_per_epoch", steps_per_epoch, -(-n // size))
         if held is not None:
@@ -304,6 +328,7 @@ class Training:
         given = events.check(callbacks)
         verbose = check_verbose(verbose)
         arrays, n = self._data(x, y, sample_weight)
+        size = self._size(batch_size, n)
         steps = loops.check_steps("steps", steps, -(-n // size))
         told = self._progress(given, verbose, n, size, steps, "test")
         return _one_or_list(self._test(arrays, self.metrics_names, told, size, steps))
@@ -315,6 +340,7 @@ class Training:
         given = events.check(callbacks)
         verbose = check_verbose(verbose)
         arrays, n = self._inputs(x)
+        size = self._size(batch_size, n)
         steps = loops.check_steps("steps", steps, -(-n // size))
         told = self._progress(given, verbose, n, size, steps, "predict")
         engine = self._engine()

@@ -1,4 +1,4 @@
-"""`target="cuda"` from end to end on a driver that runs kernels in the interpreter: the sequence of calls, the
+"""`target="cuda"` from end to end on a driver that runs kernels in the interpreter: the order of calls, the
 packing of arguments, memory that stays on the device and comes back when it is read."""
 
 from __future__ import annotations

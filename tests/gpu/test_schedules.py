@@ -16,12 +16,13 @@ from kcompile.codegen.gpu.contraction import Tile, choose_tile, lower_contractio
 from kcompile.codegen.gpu.device import THREAD, Grid, device_function
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.program import Size
+from kcompile.compiler import compile_graph
 from kcompile.ir import ops
 from kcompile.ir.contraction import matmul
 from kcompile.ir.graph import Graph
 from kcompile.ir.interpreter import run
 from kcompile.ir.op import OPS
-from kcompile.ir.tensor import Tensor
+from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, TensorType, bind
 
 
@@ -87,6 +88,24 @@ def test_tiles_give_the_same_bits(tile: Tile):
         evaluate.run(made.function, [x.ravel(), w.ravel(), results[-1]], 19)
     np.testing.assert_array_equal(*results)
     np.testing.assert_allclose(results[0].reshape(19, 70), x @ w.T, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_small_kernels_share_their_sums():
+    """A convolution's gradient has few results; each is a sum over all images and positions."""
+    graph = Graph("gradient")
+    x = Tensor(graph, graph.input("x", TensorType((Batch(), 6, 6, 3))))
+    g = Tensor(graph, graph.input("g", TensorType((Batch(), 6, 6, 5))))
+    attributes = {"taps": (3, 3), "strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+    graph.outputs["dw"] = (emit("conv_kernel", [x, g], **attributes) * 0.5).value
+    kernels = [launch.kernel for launch in
+               compile_graph(graph, "run", machine.TARGET, frozen=False).program.entries[0].launches]
+    assert [k.grid.blocks(7) for k in kernels] == [27 * 5], "a block for each result"
+    generator = np.random.default_rng(0)
+    for n in (1, 9):
+        values = {name: generator.normal(size=(n, 6, 6, c)).astype(np.float32)
+                  for name, c in (("x", 3), ("g", 5))}
+        outputs, _ = machine.run(graph, n, values)
+        agree(outputs[0], run(graph, n, values, {}, "float64").outputs["dw"], 1e-5)
 
 
 def test_a_tile_for_every_size():

@@ -4,7 +4,8 @@ memory, a small tile of sums in the registers of each thread.
 What enters: the same index maps, operands and epilogue as on other processors
 (`codegen.contraction.lower_contraction`), so dense layers, convolutions and all their gradients are
 covered, padding included. What leaves: a `Kernel` of a `DeviceFunction`. Each output element is one chain
-of fused multiply-adds over ascending k, as it is there: the bits are the same.
+of fused multiply-adds over ascending k, as it is there: the bits are the same. Only where there are few
+results of very many terms (`is_deep`), the threads of a block share a sum, in a tree of fixed shape.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from kcompile.codegen import loops
 from kcompile.codegen.builder import ZERO, Builder
 from kcompile.codegen.contraction import Epilogue, Kernel, Source
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
+from kcompile.codegen.gpu.schedules import Team, TeamBuilder
 from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.lowering import size_of
+from kcompile.codegen.sweeps import size_of
 from kcompile.codegen.program import THREAD_CYCLES, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Contraction
@@ -47,15 +49,39 @@ def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilog
     if b_panels is not None or isinstance(columns, Batch):
         raise ValueError(f"{note or name}: a product with panels or with the batch in its columns has "
                          "no kernel for graphics processors")
+    plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
+    parameters = tuple(buffers or dict.fromkeys(plain))
+    if chosen is None and is_deep(spec):
+        return _deep(name, spec, a, b, epilogue, target, parameters, note)
     tile = chosen or choose_tile(rows, columns)
     wide = -(-columns // (SIDE * tile.columns))
     grid = Grid(size_of(rows), SIDE * tile.rows, wide, SIDE * SIDE)
     code = _Code(spec, a, b, epilogue, tile, Builder(target, 1))
     with code.b.block() as body:
         code.run(BLOCK // wide, BLOCK % wide)
-    plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
-    function = device_function(name, tuple(buffers or dict.fromkeys(plain)), grid, body, note)
+    function = device_function(name, parameters, grid, body, note)
     return Kernel(function, Size(1), Size(THREAD_CYCLES))
+
+
+def is_deep(spec: Contraction) -> bool:
+    """Whether a product has so few results, and so many terms in each, that the threads of a block had
+    better share a sum: the gradients of small kernels and of biases."""
+    rows, columns, depth = spec.sizes
+    return (isinstance(rows, int) and isinstance(columns, int)
+            and _blocks(rows, columns, 1, 1) < BUSY // 4 and (isinstance(depth, Batch) or depth >= 1024))
+
+
+def _deep(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
+          buffers: tuple[Buffer, ...], note: str) -> Kernel:
+    """A kernel with a block for each result."""
+    columns = spec.sizes[1]
+    assert isinstance(columns, int)
+    team = Team(1, SIDE * SIDE, False)
+    grid = Grid(size_of(spec.sizes[0]), 1, columns, team.threads)
+    code = _Code(spec, a, b, epilogue, Tile(1, 1), TeamBuilder(target, team))
+    with code.b.block() as body:
+        code.run_deep(BLOCK // columns, BLOCK % columns)
+    return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(THREAD_CYCLES))
 
 
 def choose_tile(rows: Dim, columns: int) -> Tile:
@@ -149,6 +175,21 @@ class _Code:
             b.emit(loops.Barrier())
         self._finish(top, left)
 
+    def run_deep(self, row: Expr, column: Expr) -> None:
+        """One result, the terms of its sum shared by all threads."""
+        b, spec = self.b, self.spec
+        row, column = b.share(row), b.share(column)
+        yes = loops.const(True, "bool")
+        ends = [tuple(b.share(i) for i in b.unflatten(at, dims))
+                for at, dims in ((row, spec.m), (column, spec.j))]
+
+        def term(index: tuple[Expr, ...]) -> Expr:
+            x, y = (self._element(side, ends[side], index[0], yes) for side in (0, 1))
+            return b.mul(x, y)
+
+        total = b.reduce("add", [spec.sizes[2]], term, loops.const(0, self.dtype))
+        self._write(total, row, column, loops.binary("eq", THREAD, 0))
+
     # ---- slices
 
     def _copies(self, side: int, slice: _Slice, origin: Expr) -> list[Callable[[Expr], None]]:
@@ -232,11 +273,12 @@ class _Code:
             total = b.share(loops.load(kept, down * tile.columns + across))
             self._write(total, b.share(top + down * SIDE), b.share(left + across * SIDE))
 
-    def _write(self, total: Expr, row: Expr, column: Expr) -> None:
+    def _write(self, total: Expr, row: Expr, column: Expr, where: Expr | None = None) -> None:
         columns = self.spec.sizes[1]
         flat = row * self.b.extent(columns) + column
         inside = loops.binary("and", loops.binary("lt", row, self.rows),
                               loops.binary("lt", column, self.columns))
+        inside = inside if where is None else where
         with self.b.block() as body:
             # All before the first is written: it may be in the place of an operand.
             values = [self.b.share(x) for x in self.epilogue.values(total, row, column, None)]

@@ -17,8 +17,10 @@ from kcompile.codegen import loops
 from kcompile.codegen.builder import Builder, Index
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.lowering import Kernel, Pull, collapse, parameters, size_of
+from kcompile.codegen.lowering import Kernel
 from kcompile.codegen.program import Size
+from kcompile.codegen.pull import Pull, parameters
+from kcompile.codegen.sweeps import size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node
 from kcompile.ir.ops.gather import clamped
@@ -39,7 +41,6 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
 
         return lower_anchored(name, node, anchor, target, aliased)
     _supported(body, node.label)
-    body = collapse(body)
     inputs, outputs = parameters(body)
     shape = body.type(next(iter(body.outputs.values()))).shape
     team = _team(body)
@@ -75,10 +76,8 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
 
 def _supported(body: Graph, label: str) -> None:
     for m in body.nodes.values():
-        if m.op.name == "scatter_rows":
-            continue
-        if m.op.kind not in ("source", "elementwise", "movement", "reduction", "window", "random") or (
-                m.op.scalar is None and m.op.lower is None and m.op.kind != "source"):
+        by_element = m.op.scalar is not None or m.op.lower is not None
+        if not by_element and m.op.kind != "source" and m.op.name != "scatter_rows":
             raise ValueError(f"layer {label!r}: {m.op.name} has no schedule for graphics processors")
 
 
@@ -197,11 +196,11 @@ class TeamBuilder(Builder):
     def _part(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr,
               total: Dim) -> Expr:
         """What one thread adds up: every `lanes`-th term."""
-        cell = self._cell(first, 1)
+        cell = self.cell(first, 1)
         self.alone = True
         with self.loop("r", self.team.lane, self.extent(total), self.team.lanes) as i:
             value = body(self.unflatten(i, tuple(extents)))
-            self._update(op, cell, value)
+            self.update(op, cell, value)
         self.alone = False
         return self.share(loops.load(cell, 0))
 

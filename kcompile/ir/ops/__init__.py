@@ -57,6 +57,7 @@ from kcompile.ir.ops.movement import (
     iota,
     pad,
     reshape,
+    reverse,
     slice_,
     transpose,
 )
@@ -82,7 +83,7 @@ __all__ = [
     "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "matmul", "max_pool",
     "maximum", "minimum", "mul", "neg", "not_equal", "one_hot", "ones_like", "pad", "pow",
     "random_uniform", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum",
-    "relu", "reshape", "rsqrt", "same_padding", "scatter_rows", "select", "sigmoid", "sign", "sin",
+    "relu", "reshape", "reverse", "rsqrt", "same_padding", "scatter_rows", "select", "sigmoid", "sign", "sin",
     "slice_", "softmax", "softplus", "sqrt", "square", "stop_gradient", "sub", "tanh", "transpose",
     "window_size", "zeros_like",
 ]

@@ -168,6 +168,34 @@ def flip(x: Tensor, axis: int) -> Tensor:
     return emit("flip", [x], axis=axis % x.rank)
 
 
+def _infer_reverse(x: TensorType, axes: tuple[int, ...]) -> TensorType:
+    if any(not 0 <= a < x.rank for a in axes):
+        raise ValueError(f"reverse: axes {axes} are not axes of {x}")
+    return x
+
+
+def _lower_reverse(b: Any, call: Any, index: Index, x: Element) -> Any:
+    axes, shape = call.attrs["axes"], call.types[0].shape
+    return x(tuple(i * -1 + (b.extent(d) - 1) if axis in axes else i
+                   for axis, (i, d) in enumerate(zip(index, shape))))
+
+
+def _reverse_case(draw: Draw) -> Case:
+    shape = draw.shape(1, 3)
+    return Case((TensorType(shape),), {"axes": tuple(
+        i for i in range(len(shape)) if draw.choice((True, False)))})
+
+
+register(Op("reverse", "movement", _infer_reverse, lambda x, axes: np.flip(x, axes),
+            gradient=lambda c, g: [reverse(g, c.attrs["axes"])], lower=_lower_reverse,
+            cases=_reverse_case))
+
+
+def reverse(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """The elements in the opposite order along each of the axes."""
+    return emit("reverse", [x], axes=tuple(axes)) if axes else x
+
+
 # ---------------------------------------------------------------- pad, slice, concatenate
 
 

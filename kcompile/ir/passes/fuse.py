@@ -4,28 +4,42 @@ Two kinds of group:
 - a contraction takes the elementwise ops that follow it as its epilogue (bias, activation, residual
   addition, an optimizer's update of the weights whose gradient it is). Such a group runs at the place
   of the contraction, so everything else it reads must come earlier in the order of the graph;
-- any other op that must be in memory is the root of a group, and takes in the elementwise and movement
-  ops in front of it that only it needs. Such a group runs at the place of its root.
+- any other op that must be in memory is the root of a group with a `Space`, and takes in what computes
+  over the same space: elementwise ops, reductions of it, and where these go along rows also what
+  depends on them (softmax and its gradient are one group). What others read too is a further result.
 
-Comparisons, broadcasts, scalars and the like cost nothing and are repeated in every group that wants
+Nodes are placed from last to first, each with its readers known. A node joins the earliest of them, so
+the order of groups holds by construction. Comparisons, broadcasts, scalars and the like cost nothing,
+and an elementwise op over one large operand costs little: they are repeated in every group that wants
 them. Reshapes of values in memory are views and stay outside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.rewrite import copy, in_bodies, rebuild
-from kcompile.ir.types import Shape, numel
+from kcompile.ir.space import Space, only_ones
+from kcompile.ir.types import Batch, Shape, numel
 
 _FREE = ("broadcast_to", "iota", "extent", "cast")
+_ROW = 8192  # elements of a row that are worked on while they are in the nearest cache
+_SMALL = 64  # elements of a sample that may wait in memory
+_REPEATS = 3  # cheap ops in a chain that are repeated
 
 
-def fuse(graph: Graph) -> Graph:
-    """See the module. In the result every node that computes is a `group`."""
-    return _Fusion(_materialise(in_bodies(fuse)(graph))).run()
+def fuse(graph: Graph, sweeps: bool = True) -> Graph:
+    """See the module. In the result every node that computes is a `group`.
+
+    sweeps: whether a kernel can go over its space several times, and store results of the space's
+    shape beside reduced ones. Without it all results of a group have one shape, and no element
+    depends on a reduction of others.
+    """
+    inside = in_bodies(lambda body: fuse(body, sweeps))(graph)
+    return _Fusion(_ordered(_materialise(inside)), sweeps).run()
 
 
 def is_column(shape: Shape, columns: Shape) -> bool:
@@ -42,25 +56,30 @@ def is_row(shape: Shape, rows: Shape, columns: Shape) -> bool:
 
 @dataclass
 class _Group:
-    """Members are moved here; repeats are free nodes computed again. place: order of execution."""
+    """Members are moved here; repeats are cheap nodes computed again. place: order of execution, the
+    id of a node. space: None where no other op can join."""
 
     place: int
+    space: Space | None = None
     members: set[int] = field(default_factory=set)
     repeats: set[int] = field(default_factory=set)
     outputs: list[Value] = field(default_factory=list)
 
 
 class _Fusion:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, sweeps: bool) -> None:
         self.graph = graph
+        self.sweeps = sweeps
         self.nodes = graph.live()
         self.users = graph.users()
         self.results = set(graph.results())
         self.group_of: dict[int, _Group] = {}
         self.groups: list[_Group] = []
-        self.used: dict[Value, int] = {}
-        for value in graph.results():
-            self.used[value] = self.used.get(value, 0) + 1
+        self.readers: dict[int, dict[int, _Group]] = {}  # node -> groups that compute with it
+        self.in_memory: dict[int, float] = {}  # node -> place of the first that reads a view of it
+        self.depth: dict[int, int] = {}  # of cheap nodes that are repeated
+        self.by_rows = self.after_rows()
+        self.free = self.costing_nothing()
 
     # ---- what a node is
 
@@ -78,8 +97,53 @@ class _Fusion:
         return node.op.name == "scan"
 
     def is_free(self, node: Node) -> bool:
-        return (node.op.name in _FREE or self.is_scalar_constant(node)
-                or (node.op.kind == "elementwise" and node.types[0].dtype == "bool"))
+        return node.id in self.free
+
+    def costing_nothing(self) -> set[int]:
+        """Nodes that are repeated wherever they are read: comparisons, broadcasts, constants, and
+        scalars made of such."""
+        free: set[int] = set()
+        for node in self.nodes:
+            cheap = node.op.kind == "elementwise" and not node.op.expensive
+            scalar = cheap and node.types[0].shape == () and all(v.node in free for v in node.inputs)
+            if (node.op.name in _FREE or self.is_scalar_constant(node) or scalar
+                    or (cheap and node.types[0].dtype == "bool")):
+                free.add(node.id)
+        return free
+
+    def after_rows(self) -> set[int]:
+        """Nodes that depend on a reduction of rows of their own shape: they want to be computed row
+        by row, and not in a group that goes down the columns."""
+        rows: dict[int, Shape] = {}
+        for node in self.nodes:
+            shape = node.types[0].shape
+            if node.op.kind == "reduction":
+                full = self.graph.type(node.inputs[0]).shape
+                if Space(full, node.attrs["axes"]).by_rows:
+                    rows[node.id] = full
+            elif node.op.kind in ("elementwise", "movement"):
+                found = [rows[v.node] for v in node.inputs if v.node in rows]
+                if found and (node.op.kind == "elementwise" or node.op.name == "reshape"):
+                    rows[node.id] = found[0]
+        return {id for id, full in rows.items() if self.graph.nodes[id].types[0].shape == full}
+
+    def is_cheap(self, node: Node) -> bool:
+        """Whether computing a node again costs no more memory traffic than reading it: one operand
+        of its size, the others small."""
+        if node.op.kind != "elementwise" or node.op.expensive:
+            return False
+        size = numel(node.types[0].shape)
+        large = [v for v in node.inputs if numel(self.graph.type(v).shape) == size]
+        return len(set(large)) <= 1 and size != 1
+
+    def values(self, node: Node) -> list[Value]:
+        return [Value(node.id, i) for i in range(len(node.types))]
+
+    def base(self, value: Value) -> Value:
+        """The value in memory that a view shows."""
+        while self.is_view(self.graph.nodes[value.node]):
+            value = self.graph.nodes[value.node].inputs[0]
+        return value
 
     def operands(self, ids: Iterable[int]) -> list[Value]:
         """The values that these nodes read from outside, in a fixed order."""
@@ -95,7 +159,7 @@ class _Fusion:
 
     def grow(self, anchor: Node) -> None:
         """Take what follows a contraction, as far as its operands are there already."""
-        group = _Group(anchor.id, {anchor.id})
+        group = _Group(anchor.id, members={anchor.id})
         frontier = [anchor]
         while frontier:
             node = frontier.pop(0)
@@ -107,7 +171,27 @@ class _Fusion:
                     group.members.add(user.id)
                     group.repeats |= helpers
                     frontier.append(user)
-        self.add(group)
+        self.trim(group)
+        self.groups.append(group)
+        for id in group.members | group.repeats:
+            self.take(group, self.graph.nodes[id], again=id in group.repeats)
+
+    def trim(self, group: _Group) -> None:
+        """Give up members that cost memory: further results made of results, which the elementwise
+        ops and reductions that read them can compute as well."""
+        def leaves(id: int) -> bool:
+            return any(v in self.results or any(u.id not in group.members for u, _ in
+                                                self.users.get(v, []))
+                       for v in self.values(self.graph.nodes[id]))
+
+        for id in sorted(group.members - {group.place}, reverse=True):
+            node = self.graph.nodes[id]
+            readers = [u for u, _ in self.users.get(Value(id), [])]
+            if (not node.op.expensive and Value(id) not in self.results
+                    and all(u.op.kind in ("elementwise", "reduction")
+                            and u.id not in group.members | group.repeats for u in readers)
+                    and all(leaves(v.node) for v in node.inputs if v.node in group.members)):
+                group.members.discard(id)
 
     def epilogue(self, user: Node, anchor: Node, group: _Group) -> set[int] | None:
         """The free nodes to repeat when `user` joins the epilogue, or None when it cannot."""
@@ -156,87 +240,183 @@ class _Fusion:
 
     # ---- other groups
 
-    def consumers(self, node: Node) -> list[_Group]:
-        """The groups that compute with a node's results."""
-        found: dict[int, _Group] = {}
-        for number in range(len(node.types)):
-            for user, _ in self.users.get(Value(node.id, number), []):
-                for group in self.groups:
-                    if user.id in group.members or user.id in group.repeats:
-                        found[id(group)] = group
-        return list(found.values())
-
-    def is_needed(self, node: Node) -> bool:
-        """Whether something outside groups wants it in memory: a result, a view or a scan."""
-        return any(v in self.results or any(
-            self.is_view(user) or self.is_loop(user) for user, _ in self.users.get(v, []))
-            for v in self.values(node))
-
-    def root(self, group: _Group) -> Node:
-        return self.graph.nodes[group.place]
-
-    def joins(self, node: Node, group: _Group) -> bool:
-        """Whether `node`, needed by this group alone, is computed inside it."""
-        root = self.root(group)
-        if root.op.kind in ("contraction", "window", "composite") or root.op.name == "pack_panels":
-            return False
-        shape, whole = node.types[0].shape, self.iteration(group)
-        if node.op.kind == "elementwise":
-            return shape == whole or shape == root.types[0].shape
-        if node.op.kind == "movement":
-            return not node.op.expensive and numel(shape) == numel(whole) and not any(
-                self.graph.nodes[v.node].op.expensive and not self.is_source(self.graph.nodes[v.node])
-                for v in node.inputs) and node.op.name != "concatenate"
-        if node.op.kind == "reduction":
-            return root.op.kind == "elementwise" and shape == root.types[0].shape and not any(
-                self.graph.nodes[m].op.kind == "reduction" for m in group.members)
-        return node.op.kind == "random" and shape == whole
-
-    def iteration(self, group: _Group) -> Shape:
-        """The shape that a group's work runs over: the operand of its reduction, if it has one."""
-        for id in group.members:
-            node = self.graph.nodes[id]
-            if node.op.kind == "reduction":
-                return self.graph.type(node.inputs[0]).shape
-        return self.root(group).types[0].shape
-
     def place(self, node: Node) -> None:
-        """Decide on one node, all of whose users are decided."""
-        if node.id in self.group_of or self.is_source(node) or self.is_view(node) or (
-                self.is_loop(node)):
+        """Decide on one node, all of whose readers are decided."""
+        if node.id in self.group_of or self.is_source(node):
             return
-        groups = self.consumers(node)
-        needed = self.is_needed(node)
-        if self.is_free(node) and not needed and all(
-                self.root(g).op.kind != "contraction" or node.id in g.repeats for g in groups):
-            for group in groups:
-                group.repeats.add(node.id)
+        wanting = [g for g in self.readers.get(node.id, {}).values() if node.id not in g.repeats]
+        if self.is_view(node):
+            self.view(node, wanting)
             return
-        single = len(groups) == 1 and node.id not in groups[0].repeats
-        if single and not needed and self.joins(node, groups[0]):
-            groups[0].members.add(node.id)
-            self.group_of[node.id] = groups[0]
+        needed = min([self.in_memory.get(node.id, math.inf),
+                      *(g.place for g in wanting if self.is_anchored(g))])
+        leaves = needed < math.inf or any(v in self.results for v in self.values(node))
+        if not wanting and not leaves:
             return
-        if single and needed and self.updates_together(node, groups[0]):
-            groups[0].members.add(node.id)
-            self.group_of[node.id] = groups[0]
+        if self.is_loop(node):
+            self.start(node)
             return
-        if any(node.id not in g.repeats for g in groups) or needed or not groups:
-            self.add(_Group(node.id, {node.id}))
+        if not leaves and (self.is_free(node) or self.repeats_cheaply(node, wanting)):
+            for group in wanting:
+                self.take(group, node, again=True)
+        elif not (self.join(node, wanting, needed, leaves) or self.stand_beside(node, wanting, needed)):
+            self.start(node)
 
-    def updates_together(self, node: Node, group: _Group) -> bool:
-        """Whether a result can be a further output of the elementwise group that reads it."""
-        root, value = self.root(group), Value(node.id)
-        return (node.op.kind == root.op.kind == "elementwise"
-                and node.types[0].shape == root.types[0].shape
-                and value in self.results
-                and not any(self.is_view(u) for u, _ in self.users.get(value, []))
-                and all(self.graph.nodes[m].op.kind == "elementwise" for m in group.members))
+    def view(self, node: Node, wanting: Sequence[_Group]) -> None:
+        """A reshape that only moves ones is no more than an index; another is read from memory."""
+        operand = node.inputs[0]
+        ones = only_ones(node, self.graph.type(operand).shape)
+        for group in wanting:
+            if ones and not self.is_anchored(group):
+                self.take(group, node, again=True)
+        places = [g.place for g in wanting if node.id not in g.repeats]
+        first = min([self.in_memory.get(node.id, math.inf), *places])
+        if first < math.inf:
+            self.in_memory[operand.node] = min(self.in_memory.get(operand.node, math.inf), first)
+        if Value(node.id) in self.results:
+            self.results.add(operand)
 
-    def add(self, group: _Group) -> None:
+    def is_anchored(self, group: _Group) -> bool:
+        """Whether a group reads its operands from memory."""
+        root = self.graph.nodes[group.place]
+        return root.op.kind == "contraction" or self.is_loop(root)
+
+    def take(self, group: _Group, node: Node, again: bool = False) -> None:
+        """Compute a node in a group; `again` when others do so too."""
+        (group.repeats if again else group.members).add(node.id)
+        if not again:
+            self.group_of[node.id] = group
+        for value in node.inputs:
+            self.readers.setdefault(value.node, {})[id(group)] = group
+
+    def start(self, node: Node) -> None:
+        """A group of a node's own."""
+        space: Space | None = None
+        if node.op.kind == "reduction":
+            space = Space(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
+        elif node.op.kind not in ("window", "composite") and node.op.name != "pack_panels":
+            space = Space(node.types[0].shape)
+        group = _Group(node.id, space)
         self.groups.append(group)
-        for id in group.members:
-            self.group_of[id] = group
+        self.take(group, node)
+
+    def repeats_cheaply(self, node: Node, wanting: Sequence[_Group]) -> bool:
+        """Whether several groups each compute a node for themselves."""
+        depth = 1 + max((self.depth.get(user.id, 0) for v in self.values(node)
+                         for user, _ in self.users.get(v, [])), default=0)
+        if len(wanting) < 2 or not self.is_cheap(node) or depth > _REPEATS or any(
+                g.space is None for g in wanting):
+            return False
+        self.depth[node.id] = depth
+        return True
+
+    def join(self, node: Node, wanting: Sequence[_Group], needed: float, leaves: bool) -> bool:
+        """Move a node into the first group that reads it, or into one that can run this early."""
+        others = leaves or len(wanting) > 1
+        for group in sorted(wanting, key=lambda g: g.place):
+            space = self.fits(node, group, others)
+            if space is None or (node.id in self.by_rows and space.axes and not space.by_rows):
+                continue
+            first = min([needed, *(g.place for g in wanting if g is not group)])
+            if group.place > first:
+                if not self.could_run(group, node):
+                    continue
+                group.place = node.id
+            group.space = space
+            self.take(group, node)
+            return True
+        return False
+
+    def could_run(self, group: _Group, node: Node) -> bool:
+        """Whether everything else that a group reads is there when the node is."""
+        return all(v.node <= node.id or self.is_source(self.graph.nodes[v.node])
+                   for v in self.operands(group.members | group.repeats))
+
+    def stand_beside(self, node: Node, wanting: Sequence[_Group], needed: float) -> bool:
+        """Move a node into a group that does not read it, but reads what it reads."""
+        if node.op.kind not in ("elementwise", "reduction"):
+            return False
+        first = min([needed, *(g.place for g in wanting)])
+        shape = (node.types[0] if node.op.kind == "elementwise"
+                 else self.graph.type(node.inputs[0])).shape
+        if numel(shape) == 1:
+            return False
+        for id in self.large_operands(node, shape):
+            for group in self.readers.get(id, {}).values():
+                if group.place >= first or group.space is None or node.id in group.members:
+                    continue
+                space = self.fits(node, group, True)
+                if space is not None and space.full == shape:
+                    group.space = space
+                    self.take(group, node)
+                    return True
+        return False
+
+    def large_operands(self, node: Node, shape: Shape) -> list[int]:
+        """Nodes of this shape that a node reads, itself or by way of one other elementwise op."""
+        near = [v for v in node.inputs if self.graph.type(v).shape == shape]
+        far = [w for v in near if self.graph.nodes[v.node].op.kind == "elementwise"
+               for w in self.graph.nodes[v.node].inputs if self.graph.type(w).shape == shape]
+        return [v.node for v in dict.fromkeys([*near, *far])]
+
+    # ---- what fits together
+
+    def fits(self, node: Node, group: _Group, leaves: bool) -> Space | None:
+        """The space of a group when a node joins it, None where it cannot. `leaves`: the node's
+        value is a result of the group, too."""
+        space, shape = group.space, node.types[0].shape
+        if space is None or (leaves and not self.could_leave(node, group)):
+            return None
+        if node.op.kind in ("elementwise", "random"):
+            if shape == space.full:
+                return space
+            return space if self.is_outer(node, group, space) else None
+        if node.op.kind == "movement":
+            return space if not leaves and self.moves_along(node, space) else None
+        if node.op.kind != "reduction":
+            return None
+        wider = Space(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
+        if space.axes:
+            return wider if space == wider and self.is_outer(node, group, wider) else None
+        return wider if self.widens(group, space, wider) and (
+            self.is_outer(node, group, wider)) else None
+
+    def could_leave(self, node: Node, group: _Group) -> bool:
+        """Whether a node's value can be a further result of a group."""
+        root = self.graph.nodes[max(group.members)]
+        alike = self.sweeps or node.types[0].shape == root.types[0].shape
+        return alike and root.op.kind != "movement"
+
+    def widens(self, group: _Group, space: Space, wider: Space) -> bool:
+        """Whether a group without reductions can run over the space of one."""
+        if space.full == wider.full:  # what it computes goes on beside the reduction or depends on it
+            if not self.sweeps:
+                return False
+            row = numel([wider.full[a] for a in wider.axes])
+            by_rows = wider.by_rows and isinstance(row, int) and row <= _ROW
+            return by_rows or any(isinstance(d, Batch) for d in wider.plain)
+        return space.full in (wider.plain, wider.padded) and all(
+            self.graph.nodes[m].op.kind == "elementwise" for m in group.members)
+
+    def is_outer(self, node: Node, group: _Group, space: Space) -> bool:
+        """Whether a value is one number for each index that is kept, and all that read it in the
+        group take it as that."""
+        shape = node.types[0].shape
+        if not space.axes or shape not in (space.plain, space.padded):
+            return False
+        return all(
+            space.takes_outer(shape, user) and (
+                user.id not in group.repeats or self.is_outer(user, group, space)
+                or user.types[0].shape == space.full)
+            for user, _ in self.users.get(Value(node.id), [])
+            if user.id in group.members or user.id in group.repeats)
+
+    def moves_along(self, node: Node, space: Space) -> bool:
+        """Whether a movement can be read through: it repeats no work."""
+        return not node.op.expensive and node.op.name != "concatenate" and (
+            numel(node.types[0].shape) == numel(space.full)) and not any(
+            self.graph.nodes[v.node].op.expensive and not self.is_source(self.graph.nodes[v.node])
+            for v in node.inputs)
 
     # ---- the new graph
 
@@ -246,47 +426,43 @@ class _Fusion:
                 self.grow(node)
         for node in reversed(self.nodes):
             self.place(node)
+        inside = [group.members | self.closure(group) for group in self.groups]
+        wanted = {self.base(v) for ids in inside for v in self.operands(ids)} | {
+            self.base(v) for v in self.results}
         for group in self.groups:
-            inside = group.members
-            group.outputs = [
-                value for id in sorted(inside) for value in self.values(self.graph.nodes[id])
-                if value in self.results or any(
-                    user.id not in inside and self.reads_memory(user, value)
-                    for user, _ in self.users.get(value, []))]
+            group.outputs = [value for id in sorted(group.members)
+                             for value in self.values(self.graph.nodes[id]) if value in wanted]
         return self.build()
-
-    def values(self, node: Node) -> list[Value]:
-        return [Value(node.id, i) for i in range(len(node.types))]
-
-    def reads_memory(self, user: Node, value: Value) -> bool:
-        """Whether a use outside the group happens at all (a repeated node may have no other)."""
-        if user.id in self.group_of or self.is_view(user) or self.is_loop(user):
-            return True
-        return any(user.id in g.repeats for g in self.groups)
 
     def build(self) -> Graph:
         new = Graph(self.graph.name)
         table: dict[Value, Value] = {}
-        at: dict[int, _Group] = {g.place: g for g in self.groups}
-        for node in sorted(self.nodes, key=lambda node: not self.is_source(node)):
-            if node.id in at:
-                self.build_group(new, at[node.id], table)
-            elif self.is_loop(node) or self.is_view(node) or (
-                    self.is_source(node) and not self.is_scalar_constant(node)):
+        for node in self.nodes:
+            if self.is_source(node) and not self.is_scalar_constant(node):
                 with new.source(*node.sources):
-                    made = copy(new, node, [self.external(new, v, table) for v in node.inputs])
-                table.update(zip(self.values(node), made))
+                    table[Value(node.id)] = copy(new, node, [])[0]
+        for group in sorted(self.groups, key=lambda group: group.place):
+            self.build_group(new, group, table)
         new.outputs = {k: self.external(new, v, table) for k, v in self.graph.outputs.items()}
         new.updates = {k: self.external(new, v, table) for k, v in self.graph.updates.items()}
         return new
 
     def external(self, new: Graph, value: Value, table: dict[Value, Value]) -> Value:
-        if value not in table:  # a scalar constant that a view or result reads
-            table[value] = copy(new, self.graph.nodes[value.node], [])[value.output]
+        """A value outside groups; scalar constants and views are made when something reads them."""
+        if value not in table:
+            node = self.graph.nodes[value.node]
+            inputs = [self.external(new, v, table) for v in node.inputs]
+            with new.source(*node.sources):
+                table[value] = copy(new, node, inputs)[value.output]
         return table[value]
 
     def build_group(self, new: Graph, group: _Group, table: dict[Value, Value]) -> None:
-        root = self.root(group)
+        root = self.graph.nodes[group.place]
+        if self.is_loop(root):
+            with new.source(*root.sources):
+                made = copy(new, root, [self.external(new, v, table) for v in root.inputs])
+            table.update(zip(self.values(root), made))
+            return
         inside = group.members | self.closure(group)
         body = Graph(root.op.name)
         inner: dict[Value, Value] = {}
@@ -315,10 +491,9 @@ class _Fusion:
         while stack:
             for value in self.graph.nodes[stack.pop()].inputs:
                 id = value.node
-                node = self.graph.nodes[id]
                 if id in group.members or id in needed:
                     continue
-                if id in group.repeats or self.is_scalar_constant(node):
+                if id in group.repeats or self.is_scalar_constant(self.graph.nodes[id]):
                     needed.add(id)
                     stack.append(id)
         return needed
@@ -340,3 +515,36 @@ def _materialise(graph: Graph) -> Graph:
                 fresh[name] = Value(new.add("stop_gradient", [fresh[name]]).id)
             taken.add(origin)
     return new
+
+
+def _ordered(graph: Graph) -> Graph:
+    """The same graph with what ends in a result, like the loss, after everything else: it can wait,
+    where the samples' values are small, and is then computed beside the gradients."""
+    nodes = graph.live()
+    users = graph.users()
+    late: set[int] = set()
+    data: set[int] = set()
+    for node in nodes:
+        if node.op.name == "input" or any(v.node in data for v in node.inputs):
+            data.add(node.id)
+    for node in reversed(nodes):
+        readers = [u for i in range(len(node.types)) for u, _ in users.get(Value(node.id, i), [])]
+        if (node.id in data and node.inputs and node.op.kind in ("elementwise", "movement", "reduction")
+                and all(u.id in late for u in readers)
+                and not any(isinstance(numel(t.shape), Batch) for t in node.types)
+                and all(_is_small(graph.type(v).shape) for v in node.inputs)):
+            late.add(node.id)
+    new = Graph(graph.name)
+    table: dict[Value, Value] = {}
+    for node in sorted(nodes, key=lambda node: node.id in late):
+        with new.source(*node.sources):
+            made = copy(new, node, [table[v] for v in node.inputs])
+        table.update((Value(node.id, i), v) for i, v in enumerate(made))
+    new.outputs = {name: table[v] for name, v in graph.outputs.items()}
+    new.updates = {name: table[v] for name, v in graph.updates.items()}
+    return new
+
+
+def _is_small(shape: Shape) -> bool:
+    size = numel(shape)
+    return (size.multiple if isinstance(size, Batch) else size) <= _SMALL

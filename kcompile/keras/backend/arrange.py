@@ -265,17 +265,9 @@ def gather(reference: Any, indices: Any) -> Any:
 
 @traced
 def reverse(x: Any, axes: Any) -> Any:
-    """The elements in the opposite order along the axes, which must not be the batch."""
+    """The elements in the opposite order along the axes."""
     x = tensor(x)
-    for axis in axes_of(x, axes):
-        size = x.shape[axis]
-        if isinstance(size, Batch):
-            raise ValueError(f"reverse: the batch cannot be turned round. Received: axes={axes}")
-        order = [axis, *(i for i in range(x.rank) if i != axis)]
-        numbers = ops.constant(x.graph, np.arange(size)[::-1].copy(), "int32")
-        turned = ops.gather(ops.transpose(x, order), numbers)
-        x = ops.transpose(turned, [order.index(i) for i in range(x.rank)])
-    return x
+    return ops.reverse(x, axes_of(x, axes))
 
 
 @traced

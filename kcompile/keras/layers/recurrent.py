@@ -98,7 +98,9 @@ class RNN(Holder):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         x, *initial = as_list(inputs)
-        outputs, last, states = self.run(x, initial, as_list(mask)[0])
+        # Keras 3 forgets the mask where an initial_state is given
+        there = None if initial and self.vintage == "keras3" else as_list(mask)[0]
+        outputs, last, states = self.run(x, initial, there)
         if self.return_sequences:
             if self.go_backwards:
                 outputs = ops.flip(outputs, 0)

@@ -1,0 +1,452 @@
+"""The loops of a group without contraction: over what is kept, and in there over what is reduced.
+
+Enters: a group's body and its `Space`. Leaves: statements in the builder's block, the iterations of the
+parallel loop, and what one costs. Vectors lie along the last axis:
+
+- if that is kept ([n, h, w, C] to [C], or nothing reduced at all), each lane has a sum of its own;
+- if it is reduced (softmax, layer normalisation), a row is swept once for each reduction that waits
+  for the one before. Elements that a later sweep needs again, and that cost something, stay in memory
+  private to the thread. A row of at most a few vectors stays in registers.
+
+Sums run in several independent chains, whose number depends on shapes only: the bits are the same for
+any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kcompile.codegen import loops
+from kcompile.codegen.builder import ZERO, Builder, Index
+from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
+from kcompile.codegen.program import Size
+from kcompile.codegen.pull import OpCall, Pull
+from kcompile.ir.space import Run, Space, runs_of
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.types import Batch, Dim, Shape, numel
+
+CHAINS = 4  # independent sums: an addition takes about four cycles
+UNIT = 64  # elements that a flat loop hands to a thread at least
+CHEAP = 2  # operations that are repeated rather than kept in memory
+
+Visit = Callable[[Expr, "Expr | None"], None]
+
+
+@dataclass
+class _Level:
+    """What one sweep does: reductions, results to store, elements to keep for later sweeps."""
+
+    reductions: list[Node] = field(default_factory=list)
+    results: list[tuple[Value, Buffer]] = field(default_factory=list)
+    kept: list[Node] = field(default_factory=list)
+    ready: list[Node] = field(default_factory=list)  # outer values known when it ends
+
+
+class Sweeps:
+    """See the module. weights: operations of each node, by its id."""
+
+    def __init__(self, b: Builder, pull: Pull, body: Graph, space: Space,
+                 results: Sequence[tuple[Value, Buffer]], weights: dict[int, int]) -> None:
+        self.b, self.pull, self.body, self.space = b, pull, body, space
+        self.nodes = body.live()
+        self.sized = [r for r in runs_of(body, space) if self.size(r) != 1]
+        self.across = self.sized[-1] if self.sized else None  # where the lanes of a vector lie
+        self.rows = self.across is not None and self.across[0] in space.axes
+        self.chains = self.widen()
+        self.levels, self.outer = self.plan(results, weights)
+        self.weight = 1 + sum(weights.values())
+
+    # ---- shapes
+
+    def size(self, run: Run) -> Dim:
+        return numel([self.space.full[i] for i in run])
+
+    def kept_runs(self) -> list[Run]:
+        return [r for r in self.sized if r[0] not in self.space.axes and r != self.across]
+
+    def reduced_runs(self) -> list[Run]:
+        return [r for r in self.sized if r[0] in self.space.axes and r != self.across]
+
+    def widen(self) -> int:
+        """Take vectors of several registers where that gives independent sums, and say how many more
+        chains are wanted."""
+        size = self.size(self.across) if self.across else 1
+        if not self.space.axes or not isinstance(size, int):
+            return CHAINS if self.space.axes and not self.rows else 1
+        lanes = self.b.lanes
+        wide = 1
+        while wide < CHAINS and (self.b.target.masks and size > wide * lanes if self.rows
+                                 else size % (2 * wide * lanes) == 0):
+            wide *= 2
+        self.b.lanes *= wide
+        return 1 if self.rows else CHAINS // wide
+
+    # ---- what happens in which sweep
+
+    def plan(self, results: Sequence[tuple[Value, Buffer]], weights: dict[int, int]
+             ) -> tuple[list[_Level], list[tuple[Value, Buffer]]]:
+        after = self.numbers()
+        levels = [_Level() for _ in range(max(after.values(), default=0) + 1)]
+        outer = []
+        for value, buffer in results:
+            if self.body.type(value).shape == self.space.full:
+                levels[after[value.node]].results.append((value, buffer))
+            else:
+                outer.append((value, buffer))
+        for m in self.nodes:
+            if self.reduces(m):
+                levels[after[m.id] - 1].reductions.append(m)
+            if self.is_outer(m):
+                levels[max(after[m.id] - 1, 0)].ready.append(m)
+        if self.rows and not self.is_short:
+            for m in self.worth_keeping(after, weights):
+                levels[after[m.id]].kept.append(m)
+        while len(levels) > 1 and not (levels[-1].reductions or levels[-1].results):
+            levels.pop()
+        return levels, outer
+
+    def numbers(self) -> dict[int, int]:
+        """For each node the sweep in which its elements can be computed."""
+        number: dict[int, int] = {}
+        for m in self.nodes:
+            number[m.id] = max((number[v.node] for v in m.inputs), default=0) + (
+                self.reduces(m))
+        return number
+
+    def reduces(self, m: Node) -> bool:
+        return m.op.kind == "reduction" and bool(self.space.axes)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether a row is one vector."""
+        size = self.size(self.across) if self.across else 1
+        whole = size == self.b.lanes or self.b.target.masks
+        return self.rows and not self.reduced_runs() and isinstance(size, int) and (
+            size <= self.b.lanes and whole)
+
+    def is_outer(self, m: Node) -> bool:
+        """Whether a node is one number for each row, as everything that reads it takes it."""
+        if not self.rows or m.op.kind == "source":
+            return False
+        shape = m.types[0].shape
+        return self.reduces(m) or (shape in (self.space.plain, self.space.padded) and all(
+            self.space.takes_outer(shape, user) for user in self.nodes
+            if any(v.node == m.id for v in user.inputs)))
+
+    def worth_keeping(self, after: dict[int, int], weights: dict[int, int]) -> list[Node]:
+        """Inner values that a later sweep reads and that cost more to compute again than to keep."""
+        last: dict[int, int] = {}
+        for m in reversed(self.nodes):
+            for v in m.inputs:
+                last[v.node] = max(last.get(v.node, 0), after[m.id] - self.reduces(m))
+        total: dict[int, int] = {}
+        kept = []
+        for m in self.nodes:
+            total[m.id] = 0 if self.is_outer(m) else weights.get(m.id, 0) + sum(
+                total[v.node] for v in m.inputs)
+            inner = m.types[0].shape == self.space.full and m.op.kind != "source"
+            if inner and last.get(m.id, 0) > after[m.id] and total[m.id] > CHEAP:
+                kept.append(m)
+                total[m.id] = 1
+        return kept
+
+    # ---- loops over what is kept
+
+    def emit(self) -> tuple[Size, Size]:
+        """The statements; gives the parallel extent and the cycles of an iteration."""
+        b, kept = self.b, self.kept_runs()
+        if not kept:
+            return self.emit_flat()
+        head, rest = kept[:2], kept[2:]
+        dims = [self.size(r) for r in head]
+        with b.loop("p", 0, b.extent(numel(dims)), parallel=True) as p:
+            at = dict(zip(head, b.unflatten(p, dims)))
+            self.nest(rest, at, self.row)
+        return size_of(numel(dims)), self.cycles([r for r in self.sized if r not in head])
+
+    def nest(self, runs: Sequence[Run], at: dict[Run, Expr],
+             inner: Callable[[dict[Run, Expr]], None]) -> None:
+        """Loops over some runs; inner gets the position in each."""
+        if not runs:
+            inner(at)
+        else:
+            with self.b.loop("i", 0, self.b.extent(self.size(runs[0]))) as i:
+                self.nest(runs[1:], {**at, runs[0]: i}, inner)
+
+    def row(self, at: dict[Run, Expr]) -> None:
+        """Everything at one position of the runs that are kept, except the vectors' own."""
+        if self.across is None or self.rows:
+            self.at_kept(at)
+            return
+        across, size = self.across, self.size(self.across)
+        self.vectors(ZERO, self.b.extent(size), size,
+                     lambda i, mask: self.at_kept({**at, across: i}))
+
+    def emit_flat(self) -> tuple[Size, Size]:
+        """A single run of vectors, cut into spans for the threads; or one row for all."""
+        b = self.b
+        if self.across is None or self.rows:
+            self.at_kept({})
+            return Size(1), self.cycles(self.sized)
+        across, size = self.across, self.size(self.across)
+        unit = b.lanes if self.space.axes else max(UNIT, b.lanes)
+        if isinstance(size, int) and size <= unit:
+            self.row({})
+            return Size(1), self.cycles(self.sized)
+        begin, end = Var("begin"), Var("end")
+        if isinstance(size, Batch):  # a sample at a time, but cut where vectors meet
+            extent, count = Size(0, 1), b.extent(size)
+            start: Expr = begin * size.multiple // unit * unit
+            stop = loops.select(loops.binary("lt", end, loops.N),
+                                end * size.multiple // unit * unit, count)
+            steps = -(-size.multiple // b.lanes)
+        else:
+            extent = Size(-(-size // unit))
+            start, stop = begin * unit, loops.binary("min", end * unit, loops.const(size))
+            steps = unit // b.lanes
+        with b.block() as body:
+            self.vectors(b.share(start), b.share(stop), size,
+                         lambda i, mask: self.at_kept({across: i}))
+        b.emit(loops.loop(Var(b.fresh("p")), 0, self.count(extent), body, kind="span"))
+        return extent, times(self.cycles([r for r in self.sized if r != across]), steps)
+
+    def count(self, size: Size) -> Expr:
+        return loops.N * size.per_sample + size.fixed
+
+    # ---- one position of what is kept
+
+    def at_kept(self, at: dict[Run, Expr]) -> None:
+        """All sweeps, then the results that have one number here."""
+        b = self.b
+        index = self.index(at, self.space.kept)
+        cache: list[Buffer] = []
+        before = dict(self.pull.given)
+        short = self.short_row() if self.is_short else None
+        for level in self.levels:
+            if self.space.axes:
+                self.sweep(level, at, short, cache)
+            else:
+                self.visit(level, at, None, 0, cache)
+        for value, buffer in self.outer:
+            place = self.align(index, self.body.type(value).shape)
+            b.emit(loops.store(buffer, b.flatten(place, self.body.type(value).shape),
+                               self.pull.at(value, place), b.mask))
+        self.pull.given = before
+
+    def index(self, at: dict[Run, Expr], axes: Sequence[int]) -> Index:
+        """The index along some axes, from positions in runs that hold them whole."""
+        place: dict[int, Expr] = {}
+        for run, i in at.items():
+            place.update(zip(run, self.b.unflatten(i, [self.space.full[a] for a in run])))
+        return tuple(place.get(a, ZERO) for a in axes)
+
+    def align(self, index: Index, shape: Shape) -> Index:
+        """An index along the kept axes as one into a shape with ones for reduced axes."""
+        if len(shape) == len(index):
+            return index
+        place = dict(zip(self.space.kept, index))
+        return tuple(place.get(i, ZERO) for i in range(len(shape)))
+
+    def short_row(self) -> tuple[Expr, Expr | None]:
+        assert self.across is not None
+        size, lanes = self.size(self.across), self.b.lanes
+        place = loops.ramp(0, lanes)
+        return place, None if size == lanes else loops.binary("lt", place, self.b.extent(size))
+
+    # ---- one sweep over what is reduced
+
+    def sweep(self, level: _Level, at: dict[Run, Expr], short: tuple[Expr, Expr | None] | None,
+              cache: list[Buffer]) -> None:
+        b, across = self.b, self.across
+        lanes = b.lanes if self.rows or b.vector > 1 else 1
+        cells: dict[int, list[Buffer]] = {}
+        for m in level.reductions:
+            first = self.asked(m)[1]
+            cells[m.id] = [b.cell(first, lanes) for _ in range(self.chains)]
+            if self.rows and not b.target.masks:
+                cells[m.id].append(b.cell(first, 1))
+        row_cache = self.keep(level)
+
+        def vector(here: dict[Run, Expr]) -> None:
+            assert across is not None
+            if short is not None:
+                with b.lanes_of(b.lanes):
+                    self.visit(level, {**here, across: short[0]}, short[1], 0, row_cache, cells)
+                return
+            size = self.size(across)
+            self.vectors(ZERO, b.extent(size), size, lambda i, mask: self.visit(
+                level, {**here, across: i}, mask, 0 if i.lanes > 1 else -1, row_cache, cells))
+
+        if self.rows:
+            self.nest(self.reduced_runs(), at, vector)
+        else:
+            self.columns(at, lambda here, chain: self.visit(level, here, None, chain, row_cache, cells))
+        for m in level.reductions:
+            self.finish(m, cells[m.id])
+        for m, buffer in zip(level.kept, row_cache):
+            self.pull.given[m.id] = self.reload(m, buffer)
+        for m in level.ready:
+            if m.op.kind != "reduction":
+                place = self.align(self.index(at, self.space.kept), m.types[0].shape)
+                self.give(m, b.share(self.pull.at(Value(m.id), place)))
+
+    def columns(self, at: dict[Run, Expr], visit: Callable[[dict[Run, Expr], int], None]) -> None:
+        """Loops over the reduced runs, the innermost in several chains."""
+        b, chains = self.b, self.chains
+        if not self.reduced_runs():
+            visit(at, 0)
+            return
+        *outer, last = self.reduced_runs()
+        size = self.size(last)
+        if isinstance(size, int) and size < chains:
+            chains = 1
+
+        def inner(here: dict[Run, Expr]) -> None:
+            stop = b.extent(size)
+            whole = stop // chains * chains
+            with b.loop("r", 0, whole, chains) as i:
+                for chain in range(chains):
+                    visit({**here, last: i + chain}, chain)
+            if chains > 1 and not (isinstance(size, int) and size % chains == 0):
+                with b.loop("r", whole, stop) as i:
+                    visit({**here, last: i}, 0)
+
+        self.nest(outer, at, inner)
+
+    def visit(self, level: _Level, at: dict[Run, Expr], mask: Expr | None, chain: int,
+              cache: Sequence[Buffer], cells: dict[int, list[Buffer]] | None = None) -> None:
+        """One vector of elements: store what leaves or stays, and update the reductions."""
+        b, pull = self.b, self.pull
+        index = self.index(at, range(len(self.space.full)))
+        with b.where(mask):
+            writes = [(buffer, b.flatten(index, self.space.full), pull.at(value, index))
+                      for value, buffer in level.results]
+            writes += [(buffer, self.in_row(index), pull.at(Value(m.id), index))
+                       for m, buffer in zip(level.kept, cache) if buffer.space == "scratch"]
+            for m in level.reductions:
+                combine, first = self.asked(m)
+                value = pull.at(m.inputs[0], index)
+                if mask is not None:
+                    value = loops.select(mask, value, first)
+                assert cells is not None
+                b.update(combine, cells[m.id][chain], value)
+            for buffer, place, value in writes:  # after the loads, which might wait for the stores
+                b.emit(loops.store(buffer, place, value, b.mask))
+
+    def keep(self, level: _Level) -> list[Buffer]:
+        """Where the elements for later sweeps stay: with the results, if they are one, else in
+        memory of the thread."""
+        stored = {value.node: buffer for value, buffer in level.results}
+        found = []
+        for m in level.kept:
+            if m.id in stored:
+                found.append(stored[m.id])
+                continue
+            row = numel([self.space.full[a] for a in self.space.axes])
+            assert isinstance(row, int)
+            found.append(Buffer(self.b.fresh("row"), m.types[0].dtype, "scratch", row))
+            self.b.emit(loops.Alloc(found[-1]))
+        return found
+
+    def in_row(self, index: Index) -> Expr:
+        axes = self.space.axes
+        return self.b.flatten([index[a] for a in axes], [self.space.full[a] for a in axes])
+
+    def reload(self, m: Node, buffer: Buffer) -> Callable[[Index], Expr]:
+        scratch = buffer.space == "scratch"
+        return lambda index: self.b.load(buffer, self.in_row(index) if scratch else
+                                         self.b.flatten(index, self.space.full))
+
+    def asked(self, m: Node) -> tuple[str, Expr]:
+        """How a reduction combines, and what it starts from, as its own rule tells."""
+        assert m.op.lower is not None
+        types = tuple(self.body.type(v) for v in m.inputs)
+        answer: tuple[str, Expr] = m.op.lower(_ASKING, OpCall(types, m.types[0], m.attrs), (), None)
+        return answer
+
+    def finish(self, m: Node, cells: Sequence[Buffer]) -> None:
+        """Combine the chains, always in the same order."""
+        b, combine = self.b, self.asked(m)[0]
+        values = [loops.load(cell, 0) for cell in cells]
+        if self.rows:
+            values = [loops.across(combine, b.share(v)) for v in values]
+        while len(values) > 1:
+            pairs = [b.share(b.combine(combine, x, y)) for x, y in zip(values[::2], values[1::2])]
+            values = pairs + values[2 * len(pairs):]
+        self.give(m, b.share(values[0]))
+
+    def give(self, m: Node, value: Expr) -> None:
+        self.pull.given[m.id] = lambda index: value
+
+    # ---- vectors along an axis
+
+    def vectors(self, start: Expr, stop: Expr, size: Dim, element: Visit) -> None:
+        """Positions [start, stop): whole vectors, then one under a mask, or single elements."""
+        b, lanes = self.b, self.b.lanes
+        fixed = isinstance(size, int) and isinstance(start, loops.Const)
+        if size == 1:
+            with b.lanes_of(1):
+                element(ZERO, None)
+            return
+        whole = start + (stop - start) // lanes * lanes
+        if not isinstance(size, int) or size >= lanes:
+            with b.loop("v", start, whole, lanes) as i, b.lanes_of(lanes):
+                element(loops.ramp(i, lanes), None)
+        if isinstance(size, int) and size % lanes == 0:
+            return
+        if not b.target.masks:
+            with b.loop("s", whole, stop) as i, b.lanes_of(1):
+                element(i, None)
+            return
+        tail: list[Stmt]
+        with b.block() as tail, b.lanes_of(lanes):
+            place = loops.ramp(whole, lanes)
+            mask = loops.binary("lt", place, stop)
+            self.masked(element, place, mask if fixed else b.share(mask))
+        if fixed:
+            for s in tail:
+                b.emit(s)
+        else:
+            b.emit(loops.If(loops.binary("lt", whole, stop), tuple(tail)))
+
+    def masked(self, element: Visit, place: Expr, mask: Expr) -> None:
+        if self.rows:
+            element(place, mask)
+            return
+        with self.b.where(mask):
+            element(place, mask)
+
+    # ---- cost
+
+    def cycles(self, runs: Sequence[Run]) -> Size:
+        """Cycles, roughly, to go over some runs once."""
+        total = Size(self.weight)
+        for run in runs:
+            size = self.size(run)
+            if run == self.across:
+                lanes = self.b.lanes
+                size = -(-size // lanes) if isinstance(size, int) else Batch(-(-size.multiple // lanes))
+            total = (times(total, size) if isinstance(size, int)
+                     else Size(0, total.fixed * size.multiple))
+        return total
+
+
+class _Asking:
+    """Stands in for the builder where only a reduction's operation is wanted."""
+
+    const = staticmethod(loops.const)
+
+    def reduce(self, op: str, extents: object, body: object, first: Expr) -> tuple[str, Expr]:
+        return op, first
+
+
+_ASKING = _Asking()
+
+
+def size_of(dim: Dim) -> Size:
+    return Size(0, dim.multiple) if isinstance(dim, Batch) else Size(dim, 0)
+
+
+def times(size: Size, factor: int) -> Size:
+    return Size(size.fixed * factor, size.per_sample * factor)

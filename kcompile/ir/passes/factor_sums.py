@@ -1,0 +1,98 @@
+"""factor_sums: what does not vary along the axes of a sum leaves it, and known sums are used again.
+
+    reduce_sum(x * s)        ->  reduce_sum(x) * s         for s with size 1 along the axes
+    reduce_sum(a * s - m)    ->  reduce_sum(a) * s - count * m    where reduce_sum(a) is there already
+
+The gradient of a batch normalisation is full of such sums: each would read its activation once more.
+"""
+
+from __future__ import annotations
+
+from kcompile.ir import ops
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.passes.rewrite import rebuild
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import FLOATS, Shape, numel
+
+
+def factor_sums(graph: Graph) -> Graph:
+    """See the module. Sums come out in another order."""
+    sums = _Sums()
+
+    def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
+        if node.op.name != "reduce_sum":
+            return None
+        x, axes = Tensor(new, inputs[0]), node.attrs["axes"]
+        if x.dtype not in FLOATS or numel(x.shape) == 1:
+            return None
+        total = sums.known(x, axes, x.shape)
+        total = sums.scaled(x, axes) if total is None else total
+        return ops.broadcast_to(total, node.types[0].shape)
+
+    return rebuild(graph, rule)
+
+
+class _Sums:
+    """The sums made so far, by operand and axes."""
+
+    def __init__(self) -> None:
+        self.made: dict[tuple[Value, tuple[int, ...]], Tensor] = {}
+
+    def scaled(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """The sum over x, with factors taken out of it."""
+        node = x.graph.nodes[x.value.node]
+        operands = [Tensor(x.graph, v) for v in node.inputs]
+        if node.op.name == "neg":
+            return -self.scaled(operands[0], axes)
+        if node.op.name in ("mul", "div"):
+            for a, b in (operands, operands[::-1]):
+                if a.shape == x.shape and (node.op.name == "mul" or a is operands[0]):
+                    factor = _outside(b, axes, x.shape)
+                    if factor is not None:
+                        total = self.scaled(a, axes)
+                        return total * factor if node.op.name == "mul" else total / factor
+        key = (x.value, axes)
+        if key not in self.made:
+            self.made[key] = ops.reduce_sum(x, axes)
+        return self.made[key]
+
+    def known(self, x: Tensor, axes: tuple[int, ...], shape: Shape) -> Tensor | None:
+        """The sum over x, broadcast to `shape`, out of sums that are there; else None."""
+        constant = _outside(x, axes, shape)
+        if constant is not None:
+            return constant * ops.count(Tensor(x.graph, x.value) if x.shape == shape else
+                                        ops.broadcast_to(x, shape), axes)
+        if x.shape != shape:
+            return None
+        if (x.value, axes) in self.made:
+            return self.made[x.value, axes]
+        node = x.graph.nodes[x.value.node]
+        operands = [Tensor(x.graph, v) for v in node.inputs]
+        if node.op.name == "neg":
+            total = self.known(operands[0], axes, shape)
+            return None if total is None else -total
+        if node.op.name in ("add", "sub"):
+            parts = [self.known(y, axes, shape) for y in operands]
+            if parts[0] is None or parts[1] is None:
+                return None
+            return parts[0] + parts[1] if node.op.name == "add" else parts[0] - parts[1]
+        if node.op.name in ("mul", "div"):
+            for a, b in (operands, operands[::-1]):
+                factor = _outside(b, axes, shape)
+                if factor is not None and (node.op.name == "mul" or a is operands[0]):
+                    total = self.known(a, axes, shape)
+                    if total is not None:
+                        return total * factor if node.op.name == "mul" else total / factor
+        return None
+
+
+def _outside(x: Tensor, axes: tuple[int, ...], shape: Shape) -> Tensor | None:
+    """x, broadcast to `shape`, as a value over the axes that are kept; None where it varies along
+    one of `axes`."""
+    lead = len(shape) - x.rank
+    if any(a >= lead and x.shape[a - lead] != 1 for a in axes):
+        return None
+    kept = [x.shape[i - lead] if i >= lead else 1 for i in range(len(shape)) if i not in axes]
+    while kept and kept[0] == 1:
+        kept = kept[1:]
+    return ops.reshape(x, kept)

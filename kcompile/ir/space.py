@@ -1,0 +1,124 @@
+"""What a kernel runs over: the elements of one shape, some axes of which are reduced away.
+
+Enters: a group's body. Leaves: its `Space`, and the axes of it merged into few, long runs.
+
+Every value in a group is of one of these forms:
+- inner: it has the space's full shape, or broadcasts to it;
+- outer: one number for each index of the axes that are kept, written with those axes alone (what a
+  reduction gives), or with ones in place of the reduced axes (which inner values broadcast).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kcompile.ir.graph import Graph, Node
+from kcompile.ir.types import Shape, numel
+
+Run = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Space:
+    """`full` shape and the axes that are reduced."""
+
+    full: Shape
+    axes: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        return tuple(i for i in range(len(self.full)) if i not in self.axes)
+
+    @property
+    def plain(self) -> Shape:
+        """The shape of a reduction's result."""
+        return tuple(self.full[i] for i in self.kept)
+
+    @property
+    def padded(self) -> Shape:
+        """The same with ones for the reduced axes."""
+        return tuple(1 if i in self.axes else d for i, d in enumerate(self.full))
+
+    @property
+    def by_rows(self) -> bool:
+        """Whether the reduced axes are the last ones, and static: then one row after the other is
+        worked on, and its elements may depend on what it was reduced to."""
+        first = len(self.full) - len(self.axes)
+        return bool(self.axes) and self.axes[0] == first and all(
+            isinstance(self.full[a], int) for a in self.axes)
+
+    def takes_outer(self, shape: Shape, user: Node) -> bool:
+        """Whether a user of an outer value of this shape reads one number for each kept index."""
+        result = user.types[0].shape
+        if user.op.name == "reshape":
+            return result in (self.plain, self.padded)
+        if user.op.kind != "elementwise" and user.op.name != "broadcast_to":
+            return False
+        if result == self.full:
+            return self.by_rows and (shape == self.padded or not self.plain)
+        return result == shape
+
+
+def space_of(body: Graph) -> Space:
+    """The space of a group: what its reductions run over when they agree, else its results."""
+    result = body.type(next(iter(body.outputs.values()))).shape
+    found = {Space(body.type(m.inputs[0]).shape, m.attrs["axes"])
+             for m in body.nodes.values() if m.op.kind == "reduction"}
+    if len(found) != 1:
+        return Space(result)
+    (space,) = found
+    shapes = {body.type(v).shape for v in body.outputs.values()}
+    return space if shapes <= {space.full, space.plain, space.padded} else Space(result)
+
+
+def only_ones(node: Node, before: Shape) -> bool:
+    """Whether a node is a reshape that puts in or takes out axes of size 1."""
+    return node.op.name == "reshape" and (
+        [d for d in before if d != 1] == [d for d in node.types[0].shape if d != 1])
+
+
+def runs_of(body: Graph, space: Space) -> list[Run]:
+    """The axes in runs that can be counted as one: neighbours which every value has both, or both
+    not. Only speed depends on it. With movement and windows in the body each axis is a run."""
+    apart = [(i,) for i in range(len(space.full))]
+    nodes = body.live()
+    for m in nodes:
+        plain = m.op.kind in ("elementwise", "source", "reduction", "random")
+        before = body.type(m.inputs[0]).shape if m.inputs else ()
+        if m.op.name == "iota" or not (plain or m.op.name == "broadcast_to" or only_ones(m, before)):
+            return apart
+    patterns = {tuple(i in space.axes for i in range(len(space.full)))}
+    for shape in {t.shape for m in nodes for t in m.types}:
+        pattern = _pattern(shape, space)
+        if pattern is None:
+            return apart
+        patterns.add(pattern)
+    return _merge(patterns, space.full)
+
+
+def _pattern(shape: Shape, space: Space) -> tuple[bool, ...] | None:
+    """The axes of the space along which a value of this shape varies; None where that is unclear."""
+    rank = len(space.full)
+    if space.axes and shape == space.plain:
+        own: Sequence[int] = space.kept
+    elif len(shape) <= rank:
+        own = range(rank - len(shape), rank)
+    else:
+        return None
+    if any(d not in (1, space.full[i]) for d, i in zip(shape, own)):
+        return None
+    varying = {i for d, i in zip(shape, own) if d != 1}
+    return tuple(i in varying for i in range(rank)) if varying else (True,) * rank
+
+
+def _merge(patterns: Iterable[tuple[bool, ...]], full: Shape) -> list[Run]:
+    runs: list[list[int]] = []
+    for i, d in enumerate(full):
+        alike = bool(runs) and isinstance(d, int) and d != 1 and full[i - 1] != 1 and all(
+            p[i] == p[i - 1] for p in patterns)
+        if alike:
+            runs[-1].append(i)
+        else:
+            runs.append([i])
+    return [tuple(run) for run in runs]

@@ -1,0 +1,299 @@
+"""Recurrent layers, wrappers: against plain numpy loops, options, state, configurations, errors.
+
+Against real Keras: `tests/keras_tier/test_recurrent.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kcompile import keras
+from kcompile.interpreted import InterpreterEngine
+from kcompile.ir import ops
+from kcompile.keras import layers as L
+from kcompile.keras.models import Model, Sequential, model_from_json
+from kcompile_runtime.errors import InputError, ModelError, UnsupportedError
+
+STEPS, INPUTS, UNITS = 6, 3, 4
+
+
+def data(n: int = 5, shape: tuple[int, ...] = (STEPS, INPUTS), seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, *shape)).astype(np.float32)
+
+
+def fill(model: Any, seed: int = 1) -> Any:
+    rng = np.random.default_rng(seed)
+    for variable in model.weights:
+        variable.assign(rng.normal(size=variable.shape) * 0.5)
+    return model
+
+
+def interpreted(model: Any) -> Any:
+    model.use_engine(InterpreterEngine(model))
+    return model
+
+
+def net(*layers: Any, shape: tuple[int, ...] = (STEPS, INPUTS)) -> Any:
+    return fill(Sequential([L.Input(shape), *layers]))
+
+
+def hard_sigmoid(x: Any) -> Any:
+    return np.clip(0.2 * x + 0.5, 0, 1)
+
+
+def by_hand(kind: str, weights: list[np.ndarray], x: np.ndarray, reset_after: bool = False
+            ) -> np.ndarray:
+    """All outputs [n, time, units], written from the formulas in Keras' documentation."""
+    w, r, b = (v.astype(np.float64) for v in weights)
+    u = r.shape[0]
+    h = c = np.zeros((len(x), u))
+    outs = []
+    for t in range(x.shape[1]):
+        if kind == "SimpleRNN":
+            h = np.tanh(x[:, t] @ w + h @ r + b)
+        elif kind == "LSTM":
+            i, f, g, o = np.split(x[:, t] @ w + h @ r + b, 4, -1)
+            c = hard_sigmoid(f) * c + hard_sigmoid(i) * np.tanh(g)
+            h = hard_sigmoid(o) * np.tanh(c)
+        elif reset_after:
+            xz, xr, xh = np.split(x[:, t] @ w + b[0], 3, -1)
+            hz, hr, hh = np.split(h @ r + b[1], 3, -1)
+            z, reset = hard_sigmoid(xz + hz), hard_sigmoid(xr + hr)
+            h = z * h + (1 - z) * np.tanh(xh + reset * hh)
+        else:
+            xz, xr, xh = np.split(x[:, t] @ w + b, 3, -1)
+            z, reset = hard_sigmoid(xz + h @ r[:, :u]), hard_sigmoid(xr + h @ r[:, u:2 * u])
+            h = z * h + (1 - z) * np.tanh(xh + (reset * h) @ r[:, 2 * u:])
+        outs.append(h)
+    return np.stack(outs, 1)
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    ("SimpleRNN", {}), ("LSTM", {}), ("GRU", {}), ("GRU", {"reset_after": True})])
+def test_values_are_the_formulas(kind: str, options: dict[str, Any]) -> None:
+    x = data()
+    model = net(getattr(L, kind)(UNITS, return_sequences=True, **options))
+    expected = by_hand(kind, model.get_weights(), x, **options)
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(interpreted(model).predict(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+def test_sequences_states_and_direction(kind: str) -> None:
+    make, x = getattr(L, kind), data()
+    inputs = L.Input((STEPS, INPUTS))
+    layer = make(UNITS, return_sequences=True, return_state=True)
+    model = fill(Model(inputs, layer(inputs)))
+    outputs, h, *_ = model.predict(x)
+    np.testing.assert_array_equal(outputs[:, -1], h)
+    last = net(make(UNITS))
+    last.set_weights(model.get_weights())
+    np.testing.assert_array_equal(last.predict(x), h)
+    back = net(make(UNITS, return_sequences=True, go_backwards=True))
+    back.set_weights(model.get_weights())
+    np.testing.assert_allclose(back.predict(x), model.predict(x[:, ::-1].copy())[0], rtol=1e-5,
+                               atol=1e-6)
+    for options in ({"unroll": True}, {"implementation": 2}, {"implementation": 0}):
+        same = net(make(UNITS, **options))
+        same.set_weights(model.get_weights())
+        np.testing.assert_array_equal(same.predict(x), h)
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_initial_state(as_list: bool) -> None:
+    x, h, c = L.Input((STEPS, INPUTS)), L.Input((UNITS,)), L.Input((UNITS,))
+    layer = L.LSTM(UNITS, return_state=True)
+    outputs = layer([x, h, c]) if as_list else layer(x, initial_state=[h, c])
+    model = fill(Model([x, h, c], outputs))
+    whole = data()
+    zeros = np.zeros((5, UNITS), np.float32)
+    _, h1, c1 = model.predict([whole, zeros, zeros])
+    again = model.predict([whole[:, ::-1].copy(), h1, c1])
+    double = fill(Sequential([L.Input((2 * STEPS, INPUTS)), L.LSTM(UNITS)]))
+    both = np.concatenate([whole, whole[:, ::-1]], 1)
+    np.testing.assert_allclose(again[0], double.predict(both), rtol=1e-5, atol=1e-6)
+    copy = model_from_json(model.to_json())
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy.predict([whole, h1, c1])[0], model.predict([whole, h1, c1])[0])
+
+
+@pytest.mark.parametrize("engine", ["native", "interpreter"])
+def test_stateful(engine: str) -> None:
+    model = fill(Sequential([L.LSTM(UNITS, stateful=True, batch_input_shape=(2, STEPS, INPUTS)),
+                             L.Dense(1)]))
+    if engine == "interpreter":
+        interpreted(model)
+    assert model.stateful
+    plain = fill(Sequential([L.Input((2 * STEPS, INPUTS)), L.LSTM(UNITS), L.Dense(1)]))
+    x = data(2, (2 * STEPS, INPUTS))
+    halves = x[:, :STEPS].copy(), x[:, STEPS:].copy()
+    first = model.predict_on_batch(halves[0])
+    np.testing.assert_allclose(model.predict_on_batch(halves[1]), plain.predict(x), rtol=1e-5,
+                               atol=1e-6)
+    assert len(model.get_weights()) == 5  # states are no weights
+    model.reset_states()
+    np.testing.assert_array_equal(model.predict_on_batch(halves[0]), first)
+    model.layers[0].reset_states([np.ones((2, UNITS))] * 2)
+    np.testing.assert_array_equal(model.layers[0].states[1].value, 1)
+    model.compile("sgd", "mse")
+    model.reset_states()
+    model.test_on_batch(halves[0], np.zeros((2, 1)))
+    kept = model.layers[0].states[0].value.copy()
+    assert kept.any()
+    model.train_on_batch(halves[1], np.zeros((2, 1)))
+    assert (model.layers[0].states[0].value != kept).all()
+    model.fit(np.concatenate(halves), np.zeros((4, 1)), verbose=0)  # batches of 2 by themselves
+    with pytest.raises(InputError, match="stateful"):
+        model.predict(data(3))
+    with pytest.raises(InputError, match="batch_size=2"):
+        model.fit(data(4), np.zeros((4, 1)), batch_size=4)
+    with pytest.raises(InputError, match="shape"):
+        model.layers[0].reset_states([np.ones((3, UNITS))] * 2)
+
+
+def test_bidirectional_is_two_layers() -> None:
+    x = data()
+    for mode, merge in (("concat", lambda a, b: np.concatenate([a, b], -1)), ("sum", np.add),
+                        ("mul", np.multiply), ("ave", lambda a, b: (a + b) / 2)):
+        model = net(L.Bidirectional(L.GRU(UNITS, return_sequences=True), merge_mode=mode))
+        forward = net(L.GRU(UNITS, return_sequences=True))
+        backward = net(L.GRU(UNITS, return_sequences=True, go_backwards=True))
+        forward.set_weights(model.get_weights()[:3])
+        backward.set_weights(model.get_weights()[3:])
+        expected = merge(forward.predict(x), backward.predict(x)[:, ::-1])
+        np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-6)
+    inputs = L.Input((STEPS, INPUTS))
+    layer = L.Bidirectional(L.LSTM(UNITS, return_state=True), merge_mode=None)
+    outputs = layer(inputs)
+    assert len(outputs) == 6
+    states = Model(inputs, outputs).predict(x)
+    np.testing.assert_array_equal(states[0], states[2])
+    np.testing.assert_array_equal(states[1], states[4])
+    names = [w.name for w in layer.weights]
+    assert names[0].startswith("forward_lstm") and names[3].startswith("backward_lstm")
+
+
+@pytest.mark.parametrize("inner", [lambda: L.Dense(4, activation="tanh"), lambda: L.Conv2D(2, 3),
+                                   lambda: Sequential([L.Input((7, 6, 2)), L.Flatten(), L.Dense(3)])])
+def test_time_distributed(inner: Any) -> None:
+    layer = inner()
+    model = net(L.TimeDistributed(layer), shape=(STEPS, 7, 6, 2))
+    x = data(3, (STEPS, 7, 6, 2))
+    each = fill(Sequential([L.Input((7, 6, 2)), inner()]))
+    each.set_weights(model.get_weights())
+    expected = np.stack([each.predict(x[:, t].copy()) for t in range(STEPS)], 1)
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-6)
+    assert model.output_shape == (None, STEPS, *each.output_shape[1:])
+
+
+class Minimal(L.Layer):
+    """The cell of the documents: h' = x @ kernel + h @ recurrent."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+
+    def build(self, input_shape: Any) -> None:
+        self.kernel = self.add_weight("kernel", (input_shape[-1], self.units))
+        self.recurrent = self.add_weight("recurrent", (self.units, self.units))
+
+    def call(self, inputs: Any, states: Any) -> Any:
+        h = ops.matmul(inputs, self.kernel) + ops.matmul(states[0], self.recurrent)
+        return h, [h]
+
+
+def test_cells_of_ones_own_and_stacks() -> None:
+    x = data()
+    model = net(L.RNN([Minimal(UNITS), Minimal(2)], return_sequences=True))
+    w1, r1, w2, r2 = (w.astype(np.float64) for w in model.get_weights())
+    a, b, expected = np.zeros((5, UNITS)), np.zeros((5, 2)), []
+    for t in range(STEPS):
+        a = x[:, t] @ w1 + a @ r1
+        b = a @ w2 + b @ r2
+        expected.append(b)
+    np.testing.assert_allclose(model.predict(x), np.stack(expected, 1), rtol=1e-5, atol=1e-5)
+    stacked = net(L.RNN([L.LSTMCell(UNITS), L.GRUCell(3)]))
+    one = net(L.LSTM(UNITS, return_sequences=True), L.GRU(3))
+    one.set_weights(stacked.get_weights())
+    np.testing.assert_allclose(stacked.predict(x), one.predict(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("implementation", [1, 2])
+def test_dropout_is_the_same_at_all_steps_and_reproducible(kind: str, implementation: int) -> None:
+    losses = []
+    for engine in ("native", "native", "interpreter"):
+        np.random.seed(0)
+        model = net(getattr(L, kind)(UNITS, dropout=0.4, recurrent_dropout=0.3,
+                                     implementation=implementation), L.Dense(1))
+        if engine == "interpreter":
+            interpreted(model)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        losses.append([model.train_on_batch(data(), np.ones((5, 1))) for _ in range(4)])
+        assert model.test_on_batch(data(), np.ones((5, 1))) == model.test_on_batch(
+            data(), np.ones((5, 1)))
+    assert losses[0] == losses[1]
+    np.testing.assert_allclose(losses[0], losses[2], rtol=1e-4)
+
+
+def test_a_dropped_input_is_dropped_at_every_step() -> None:
+    """With all weights ones and no recurrence, the output of a step counts the inputs that are kept."""
+    model = Sequential([L.Input((STEPS, 8)), L.SimpleRNN(1, activation="linear", use_bias=False,
+                                                         dropout=0.5, return_sequences=True)])
+    model.layers[0].set_weights([np.ones((8, 1)), np.zeros((1, 1))])
+    model.compile(keras.optimizers.SGD(0.0), lambda y, p: ops.reduce_max(
+        ops.abs(p - ops.slice_(p, (0, 0, 0), (p.shape[0], 1, 1))), [1, 2]))
+    x = np.ones((5, STEPS, 8), np.float32)
+    assert model.train_on_batch(x, np.zeros((5, STEPS, 1))) == 0
+
+
+@pytest.mark.parametrize("layer", [
+    L.LSTM(3, activation="relu", recurrent_activation="sigmoid", unit_forget_bias=False,
+           kernel_regularizer="l2", recurrent_constraint="unit_norm", dropout=0.1, go_backwards=True),
+    L.GRU(3, reset_after=True, return_sequences=True, implementation=2),
+    L.SimpleRNN(3, use_bias=False, bias_initializer="ones"),
+    L.RNN(L.LSTMCell(2)), L.RNN([L.GRUCell(2), L.SimpleRNNCell(4)], unroll=True),
+    L.Bidirectional(L.LSTM(2), merge_mode="ave"), L.TimeDistributed(L.Dense(4, activation="relu")),
+])
+def test_configurations_round_trip(layer: Any) -> None:
+    config = json.loads(json.dumps(layer.get_config()))
+    again = type(layer).from_config(config)
+    assert json.loads(json.dumps(again.get_config())) == config
+    model = net(layer)
+    copy = model_from_json(model.to_json())
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy.predict(data()), model.predict(data()))
+
+
+def test_weights_are_named_and_shaped_as_keras_has_them() -> None:
+    layer = net(L.LSTM(UNITS, name="memory")).layers[0]
+    assert [(w.name, w.shape) for w in layer.weights] == [
+        ("memory/kernel", (INPUTS, 16)), ("memory/recurrent_kernel", (UNITS, 16)),
+        ("memory/bias", (16,))]
+    fresh = Sequential([L.Input((STEPS, INPUTS)), L.LSTM(2)]).get_weights()[2]
+    assert fresh.tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    gru = net(L.GRU(UNITS, reset_after=True)).layers[0]
+    assert gru.weights[2].shape == (2, 12)
+
+
+@pytest.mark.parametrize(("make", "error", "text"), [
+    (lambda: L.LSTM(0), ModelError, "units"),
+    (lambda: L.LSTM(3, time_major=True), UnsupportedError, "time_major"),
+    (lambda: L.GRU(3, dropout=1.5), ModelError, "dropout"),
+    (lambda: L.GRU(3, implementation=3), ModelError, "implementation"),
+    (lambda: L.RNN(L.Dense(3)), ModelError, "state_size"),
+    (lambda: L.RNN("lstm"), ModelError, "layer"),
+    (lambda: L.Bidirectional(L.Dense(3)), ModelError, "recurrent"),
+    (lambda: L.Bidirectional(L.LSTM(3), merge_mode="max"), ModelError, "merge_mode"),
+    (lambda: net(L.LSTM(3), shape=(4,)), ModelError, "rank"),
+    (lambda: net(L.LSTM(3, stateful=True)), ModelError, "batch_input_shape"),
+    (lambda: net(L.TimeDistributed(L.Dense(3)), shape=(4,)), ModelError, "rank"),
+    (lambda: net(L.LSTM(3)).layers[0].reset_states(), ModelError, "not stateful"),
+])
+def test_errors(make: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        make()
