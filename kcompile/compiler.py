@@ -58,7 +58,7 @@ class Compiled:
         """(prepare, run), with algorithms chosen; prepare is empty unless frozen."""
         chosen = checked(passes.choose_algorithms(
             self.optimised,
-            lambda spec, weights: contraction.panel_width(spec, self.target, weights)))
+            lambda spec, often: contraction.panel_width(spec, self.target, often), self.frozen))
         return passes.stage(chosen) if self.frozen else (Graph(f"{chosen.name}.prepare"), chosen)
 
     @cached_property

@@ -385,7 +385,20 @@ def compile_trace(graph: Any) -> Callable[[int, Sequence[np.ndarray]], list[np.n
     Weights are read, and updated, in the variables' own arrays."""
     made = compiler.compile_graph(graph, "function", targets.native(), frozen=False)
     program = compiler.load(made, {name: graph.captured[name].value for name in made.variables})
-    return lambda n, inputs: program.run("function", n, inputs)
+    held = list(graph.captured.values())
+    changed = [graph.captured[name] for name in graph.updates]
+
+    def call(n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        for variable in held:
+            if variable.fetch is not None:
+                variable.fetch()
+        results = program.run("function", n, inputs)
+        for variable in changed:
+            for listener in variable.listeners:
+                listener()
+        return results
+
+    return call
 
 
 def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu: str | None = None,

@@ -37,7 +37,7 @@ class TensorFlow(types.ModuleType):
     """What `import tensorflow` gives: `keras`, and an error for anything else."""
 
     __version__ = "2.0.0"
-    __path__: Sequence[str] = ()
+    __path__ = []  # noqa: RUF012 (a package's)
 
     def __getattr__(self, name: str) -> Any:
         if name == "keras":

@@ -13,10 +13,10 @@ from kcompile.codegen.builder import Builder
 from kcompile.codegen.loops import BYTES, Function
 from kcompile.codegen.program import Size
 from kcompile.codegen.pull import Pull, parameters
-from kcompile.ir.space import space_of
 from kcompile.codegen.sweeps import Sweeps
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node
+from kcompile.ir.space import space_of
 from kcompile.ir.types import Batch, TensorType, numel
 
 EXPENSIVE = 12  # operations that a transcendental function counts for

@@ -22,8 +22,8 @@ from kcompile.codegen.builder import ZERO, Builder, Index
 from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
 from kcompile.codegen.program import Size
 from kcompile.codegen.pull import OpCall, Pull
-from kcompile.ir.space import Run, Space, runs_of
 from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.space import Run, Space, runs_of
 from kcompile.ir.types import Batch, Dim, Shape, numel
 
 CHAINS = 4  # independent sums: an addition takes about four cycles

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kcompile.ir.graph import Graph, Node
-from kcompile.ir.types import Shape, numel
+from kcompile.ir.types import Shape
 
 Run = tuple[int, ...]
 

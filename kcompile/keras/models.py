@@ -208,7 +208,7 @@ class Model(Training, Saving, Layer):
             for layer in getattr(self, "_layers", ()):
                 layer.trainable = value
 
-    @property
+    @property  # type: ignore[misc]  # a layer's can be set, a model's not
     def trainable_weights(self) -> list[Variable]:
         if not self.trainable:
             return []

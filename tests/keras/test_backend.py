@@ -282,7 +282,8 @@ def test_eval_of_variables_and_constants():
 
 
 def test_random_numbers():
-    normal, uniform = K.eval(K.random_normal((200, 100), 3.0, 0.5)), K.eval(K.random_uniform((200, 100), -1, 3))
+    normal = K.eval(K.random_normal((200, 100), 3.0, 0.5))
+    uniform = K.eval(K.random_uniform((200, 100), -1, 3))
     assert abs(normal.mean() - 3) < 0.02 and abs(normal.std() - 0.5) < 0.02
     assert uniform.min() >= -1 and uniform.max() < 3 and abs(uniform.mean() - 1) < 0.05
     assert abs(K.eval(K.random_binomial((200, 100), 0.3)).mean() - 0.3) < 0.02
@@ -368,7 +369,7 @@ def test_rnn_with_mask_and_backwards():
 
 
 def test_what_there_is_not_is_told():
-    with pytest.raises(UnsupportedError, match="K.rnn"):
+    with pytest.raises(UnsupportedError, match=r"K\.rnn"):
         K.map_fn(lambda x: x, K.ones((2,)))
     with pytest.raises(AttributeError, match="does not support"):
         K.local_conv1d  # noqa: B018

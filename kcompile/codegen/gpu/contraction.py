@@ -19,8 +19,8 @@ from kcompile.codegen.contraction import Epilogue, Kernel, Source
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.schedules import Team, TeamBuilder
 from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.sweeps import size_of
 from kcompile.codegen.program import THREAD_CYCLES, Size
+from kcompile.codegen.sweeps import size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Contraction
 from kcompile.ir.types import Batch, Dim

@@ -16,13 +16,15 @@ from kcompile.ir.tensor import Tensor
 Width = Callable[[Contraction, bool], "int | None"]
 
 
-def choose_algorithms(graph: Graph, panel_width: Width, fixed: frozenset[int] = frozenset()) -> Graph:
-    """See the module. panel_width(maps, B depends on weights alone) -> width of panels or None.
+def choose_algorithms(graph: Graph, panel_width: Width, frozen: bool = True,
+                      fixed: frozenset[int] = frozenset()) -> Graph:
+    """See the module. panel_width(maps, B is the same in many calls) -> width of panels or None.
 
-    In the body of a scan the invariants count as weights (`fixed`: their nodes), and panels of them
-    are made before the loop.
+    frozen: weights stay the same from call to call. In the body of a scan the invariants do from step
+    to step (`fixed`: their nodes), and panels of them are made before the loop.
     """
-    early = weights_only(graph, graph.live()) | fixed
+    early = weights_only(graph, graph.live()) if frozen else set()
+    early |= fixed
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | None:
         if node.op.name == "scan":
@@ -48,7 +50,7 @@ def _in_body(new: Graph, node: Node, inputs: tuple[Value, ...], panel_width: Wid
     attrs, operands = node.attrs, [Tensor(new, v) for v in inputs]
     k, s = attrs["states"], attrs["states"] + attrs["steps"]
     fixed = frozenset(v.node for v in list(attrs["body"].inputs.values())[s:])
-    body = choose_algorithms(attrs["body"], panel_width, fixed)
+    body = choose_algorithms(attrs["body"], panel_width, fixed=fixed)
     finals, outs = build(new, body, operands[:k], operands[k:s], operands[s:], attrs["length"],
                          attrs["reverse"])
     return [x.value for x in (*finals, *outs)]

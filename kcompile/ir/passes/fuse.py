@@ -116,7 +116,6 @@ class _Fusion:
         by row, and not in a group that goes down the columns."""
         rows: dict[int, Shape] = {}
         for node in self.nodes:
-            shape = node.types[0].shape
             if node.op.kind == "reduction":
                 full = self.graph.type(node.inputs[0]).shape
                 if Space(full, node.attrs["axes"]).by_rows:

@@ -209,7 +209,7 @@ def in_top_k(predictions: Any, targets: Any, k: int) -> Any:
     predictions = tensor(predictions)
     classes = predictions.shape[-1]
     numbers = ops.reshape(ops.cast(tensor(targets), "int32"), predictions.shape[:-1])
-    chosen = ops.one_hot(numbers, classes, predictions.dtype)  # type: ignore[arg-type]
+    chosen = ops.one_hot(numbers, classes, predictions.dtype)
     score = ops.reduce_sum(chosen * predictions, -1, keepdims=True)
     higher = ops.cast(predictions > score, "float32")
     return ops.reduce_sum(higher, -1) < float(k)

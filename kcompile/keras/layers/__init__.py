@@ -77,6 +77,10 @@ from kcompile.keras.layers.wrappers import Bidirectional, TimeDistributed, Wrapp
 from kcompile.keras.utils import serialization
 
 __all__ = [
+    "ELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
     "Add",
     "Average",
@@ -98,10 +102,8 @@ __all__ = [
     "Dense",
     "Dot",
     "Dropout",
-    "ELU",
     "Embedding",
     "Flatten",
-    "GRU",
     "GRUCell",
     "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
@@ -118,7 +120,6 @@ __all__ = [
     "Input",
     "InputLayer",
     "InputSpec",
-    "LSTM",
     "LSTMCell",
     "Lambda",
     "Layer",
@@ -134,7 +135,6 @@ __all__ = [
     "Minimum",
     "Multiply",
     "PReLU",
-    "RNN",
     "ReLU",
     "Reshape",
     "SimpleRNN",

@@ -16,7 +16,7 @@ class Holder(Layer):
     def parts(self) -> list[Layer]:
         raise NotImplementedError(f"{type(self).__name__} must say which layers it holds")
 
-    @property
+    @property  # type: ignore[misc]  # a layer's can be set, not these
     def trainable_weights(self) -> list[Variable]:
         if not self.trainable:
             return []

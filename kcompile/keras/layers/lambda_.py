@@ -40,7 +40,7 @@ class Lambda(Layer):
             raise UnsupportedError(describe(
                 "function", "a function, or the name of one among custom_objects", repr(function),
                 "Functions that a file holds as bytecode are never run"))
-        return found  # type: ignore[no-any-return]
+        return found
 
     def call(self, inputs: Any, mask: Any = None, training: Any = None) -> Any:
         given = dict(self.arguments)
