@@ -26,6 +26,22 @@ def _normalise(x: Any, w: dict[str, Any], moving: dict[str, Any], training: bool
     return (x - mean) * jax.lax.rsqrt(variance + EPSILON) * w["gamma"] + w["beta"], moving
 
 
+def _lstm(x: Any, w: dict[str, Any], sequences: bool) -> Any:
+    """x [batch, time, inputs]. The input's product for all steps first, as one would write it."""
+    projected = jnp.swapaxes(x @ w["kernel"] + w["bias"], 0, 1)
+
+    def step(carry: Any, z: Any) -> Any:
+        h, c = carry
+        i, f, g, o = jnp.split(z + h @ w["recurrent_kernel"], 4, -1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    zeros = jnp.zeros((x.shape[0], w["recurrent_kernel"].shape[0]))
+    (h, _), outputs = jax.lax.scan(step, (zeros, zeros), projected)
+    return jnp.swapaxes(outputs, 0, 1) if sequences else h
+
+
 def _layer(kind: str, arguments: dict[str, Any], x: Any, w: dict[str, Any]) -> Any:
     if kind == "Dense":
         x = x @ w["kernel"] + w.get("bias", 0.0)
@@ -36,6 +52,10 @@ def _layer(kind: str, arguments: dict[str, Any], x: Any, w: dict[str, Any]) -> A
     elif kind == "MaxPooling2D":
         window = (1, arguments["pool_size"], arguments["pool_size"], 1)
         x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+    elif kind == "Embedding":
+        x = w["embeddings"][x]
+    elif kind == "LSTM":
+        x = _lstm(x, w, arguments["return_sequences"])
     elif kind == "Flatten":
         x = x.reshape(x.shape[0], -1)
     return jax.nn.relu(x) if arguments.get("activation") == "relu" else x

@@ -17,7 +17,7 @@ class Benchmark:
     crossentropy, the labels int32 [batch].
 
     predict, train: batch sizes to measure. bound: whether arithmetic dominates, so that the floor
-    says something.
+    says something. vocabulary: x is int32 instead, numbers below it.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Benchmark:
     predict: tuple[int, ...] = ()
     train: tuple[int, ...] = ()
     bound: bool = False
+    vocabulary: int | None = None
 
     @property
     def classes(self) -> int:
@@ -33,7 +34,8 @@ class Benchmark:
 
     def model(self, keras: Any) -> Any:
         """The model, built with a Keras-compatible package (ours or Keras itself)."""
-        made = [keras.layers.Input(shape=self.input_shape)]
+        dtype = "int32" if self.vocabulary else "float32"
+        made = [keras.layers.Input(shape=self.input_shape, dtype=dtype)]
         made += [getattr(keras.layers, name)(**arguments) for name, arguments in self.layers]
         return keras.models.Sequential(made)
 
@@ -52,6 +54,11 @@ def _conv_block(filters: int) -> tuple[Layer, ...]:
             ("Activation", {"activation": "relu"}), ("MaxPooling2D", {"pool_size": 2}))
 
 
+def _lstm(units: int, return_sequences: bool = False) -> Layer:
+    return "LSTM", {"units": units, "return_sequences": return_sequences,
+                    "recurrent_activation": "sigmoid"}
+
+
 BENCHMARKS = (
     Benchmark("mlp", (20,), (_dense(64, "relu"), _dense(64, "relu"), _dense(10, "softmax")),
               predict=(1, 32), train=(128,)),
@@ -64,13 +71,22 @@ BENCHMARKS = (
               (*_conv_block(32), *_conv_block(64), ("Flatten", {}), _dense(64, "relu"),
                _dense(10, "softmax")),
               predict=(1, 32), train=(64,)),
+    Benchmark("stacked-lstm", (8, 16),
+              (_lstm(32, True), _lstm(32, True), _lstm(32), _dense(10, "softmax")),
+              predict=(1, 32), train=(64,)),
+    Benchmark("embedding-lstm", (80,),
+              (("Embedding", {"input_dim": 20000, "output_dim": 256}), _lstm(128),
+               _dense(2, "softmax")),
+              predict=(1, 32), train=(16,), bound=True, vocabulary=20000),
 )
 
 
 def inputs(benchmark: Benchmark, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """x and labels of one batch, the same in every process."""
     rng = np.random.default_rng(batch)
-    x = rng.normal(size=(batch, *benchmark.input_shape)).astype(np.float32)
+    shape = (batch, *benchmark.input_shape)
+    x = (rng.integers(0, benchmark.vocabulary, shape).astype(np.int32) if benchmark.vocabulary
+         else rng.normal(size=shape).astype(np.float32))
     classes = benchmark.classes if benchmark.train else 1
     return x, rng.integers(0, classes, batch).astype(np.int32)
 
@@ -84,6 +100,7 @@ def weights(shapes: list[tuple[int, ...]], names: list[str]) -> list[np.ndarray]
 def _weight(rng: np.random.Generator, shape: tuple[int, ...], name: str) -> np.ndarray:
     draws: dict[str, Callable[[], np.ndarray]] = {
         "kernel": lambda: rng.normal(size=shape) * np.sqrt(2 / np.prod(shape[:-1])),
+        "recurrent_kernel": lambda: rng.normal(size=shape) / np.sqrt(shape[0]),
         "moving_variance": lambda: rng.uniform(0.5, 1.5, shape),
         "gamma": lambda: rng.uniform(0.8, 1.2, shape),
     }
@@ -112,6 +129,16 @@ def plans(benchmark: Benchmark) -> list[Plan]:
             size = arguments["kernel_size"]
             names["kernel"] = (size, size, shape[-1], arguments["filters"])
             shape = (*shape[:-1], arguments["filters"])
+        elif kind == "Embedding":
+            names["embeddings"] = (arguments["input_dim"], arguments["output_dim"])
+            shape = (*shape, arguments["output_dim"])
+        elif kind == "LSTM":
+            units, steps = arguments["units"], shape[0]
+            names = {"kernel": (shape[1], 4 * units), "recurrent_kernel": (units, 4 * units),
+                     "bias": (4 * units,)}
+            made.append(Plan(names, steps))
+            shape = (steps, units) if arguments["return_sequences"] else (units,)
+            continue
         elif kind == "BatchNormalization":
             names = dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), (shape[-1],))
         elif kind == "MaxPooling2D":
@@ -126,10 +153,11 @@ def plans(benchmark: Benchmark) -> list[Plan]:
 
 def flops(benchmark: Benchmark, mode: str) -> int:
     """Multiplications and additions in the products of one sample. Training adds the gradient of
-    every kernel, and of every layer's input but the first's."""
-    products = [2 * int(np.prod(p.weights["kernel"])) * p.positions
-                for p in plans(benchmark) if "kernel" in p.weights]
-    return sum(products) if mode == "predict" else 3 * sum(products) - products[0]
+    every kernel, and of every layer's input but the first's (that of an Embedding's rows counts)."""
+    products = [2 * int(np.prod(shape)) * p.positions for p in plans(benchmark)
+                for name, shape in p.weights.items() if name in ("kernel", "recurrent_kernel")]
+    first = 0 if benchmark.vocabulary else products[0]
+    return sum(products) if mode == "predict" else 3 * sum(products) - first
 
 
 def weight_table(benchmark: Benchmark) -> list[dict[str, np.ndarray]]:

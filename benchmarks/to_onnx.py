@@ -73,8 +73,34 @@ def _flatten(graph: _Builder, arguments: dict[str, Any], w: dict[str, np.ndarray
     graph.add("Flatten")
 
 
-_LAYERS = {"Dense": _dense, "Conv2D": _conv, "BatchNormalization": _normalise,
-           "MaxPooling2D": _pool, "Flatten": _flatten, "Activation": lambda *_: None}
+def _embedding(graph: _Builder, arguments: dict[str, Any], w: dict[str, np.ndarray]) -> None:
+    numbers, graph.last = graph.last, graph.constant(w["embeddings"])
+    graph.add("Gather", numbers)
+
+
+def _lstm(graph: _Builder, arguments: dict[str, Any], w: dict[str, np.ndarray]) -> None:
+    """Keras' gates are i, f, c, o; ONNX has i, o, f, c, and time first."""
+    def turned(kernel: np.ndarray) -> np.ndarray:
+        i, f, c, o = np.split(kernel, 4, -1)
+        return np.concatenate([i, o, f, c], -1).T[None]
+
+    bias = turned(w["bias"][None])[..., 0]
+    operands = [turned(w["kernel"]), turned(w["recurrent_kernel"]),
+                np.concatenate([bias, np.zeros_like(bias)], -1)]
+    graph.add("Transpose", perm=(1, 0, 2))
+    graph.add("LSTM", *map(graph.constant, operands), hidden_size=arguments["units"])
+    outputs = graph.nodes[-1]
+    outputs.output.append(f"{graph.last}_h")
+    sequences = arguments["return_sequences"]
+    graph.last = graph.last if sequences else f"{graph.last}_h"
+    graph.add("Squeeze", graph.constant(np.array([1 if sequences else 0])))
+    if sequences:
+        graph.add("Transpose", perm=(1, 0, 2))
+
+
+_LAYERS = {"Dense": _dense, "Embedding": _embedding, "LSTM": _lstm, "Conv2D": _conv,
+           "BatchNormalization": _normalise, "MaxPooling2D": _pool, "Flatten": _flatten,
+           "Activation": lambda *_: None}
 
 
 def to_onnx(benchmark: Benchmark) -> bytes:
@@ -90,7 +116,9 @@ def to_onnx(benchmark: Benchmark) -> bytes:
     rank = 4 if len(benchmark.input_shape) == 3 and graph.nodes[-2].op_type == "Transpose" else 2
     made = helper.make_graph(
         graph.nodes, benchmark.name,
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", *benchmark.input_shape])],
+        [helper.make_tensor_value_info(
+            "x", TensorProto.INT32 if benchmark.vocabulary else TensorProto.FLOAT,
+            ["n", *benchmark.input_shape])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"] + [None] * (rank - 1))],
         graph.constants)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)])

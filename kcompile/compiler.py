@@ -87,7 +87,7 @@ class Compiled:
         layout = self.layout
         entries = [plan(self.prepare, "prepare", layout, self.target)] if self.prepare.outputs else []
         run = plan(self.run, self.name, layout, self.target)
-        entries.append(replace(run, flush=not self.frozen))
+        entries.append(replace(run, flush=not self.frozen and bool(self.graph.updates)))
         return Program(tuple(entries), layout.prepared_bytes, bytes(layout.constants))
 
     @cached_property

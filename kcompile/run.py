@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,12 @@ HOME = "kcompile.keras"
 PREFIXES = ("tensorflow.python.keras", "tensorflow.keras", "keras")
 FRAMEWORKS = ("keras", "tensorflow")
 
-# Modules that Keras 2 calls otherwise, below `keras`
+# Modules that Keras 2 cuts otherwise, below `keras`
+LAYERS = ("advanced_activations", "convolutional", "convolutional_recurrent", "core",
+          "cudnn_recurrent", "embeddings", "local", "merge", "noise", "normalization", "pooling",
+          "recurrent", "wrappers")
 RENAMED = {
-    "layers.embeddings": "layers.embedding", "layers.noise": "layers", "layers.local": "layers",
-    "layers.cudnn_recurrent": "layers", "layers.convolutional_recurrent": "layers",
-    "layers.experimental": "layers", "utils.np_utils": "utils", "utils.vis_utils": "utils",
+    **{f"layers.{name}": "layers" for name in LAYERS}, "utils.np_utils": "utils", "utils.vis_utils": "utils",
     "utils.layer_utils": "utils", "utils.data_utils": "utils", "utils.io_utils": "utils",
     "utils.generic_utils": "utils", "engine.topology": "engine", "engine.base_layer": "engine",
     "engine.input_layer": "engine", "engine.network": "models", "engine.training": "models",
@@ -89,7 +90,7 @@ class Finder(MetaPathFinder):
                                           "is its keras alone", name=name)
             return None
         meant = RENAMED.get(relative, relative)
-        if name.startswith(HOME) and meant == relative:
+        if name.startswith(HOME) and (meant == relative or PathFinder.find_spec(name, path)):
             return None  # really ours
         home = f"{HOME}.{meant}".rstrip(".")
         if importlib.util.find_spec(home) is None:

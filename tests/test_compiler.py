@@ -138,7 +138,9 @@ def test_training_flushes_denormals_and_predicting_does_not(threads: int) -> Non
         graph = Graph("scale")
         x = Tensor(graph, graph.input("x", TensorType((Batch(), 4096))))
         graph.outputs["y"] = ops.tanh(ops.tanh(x) * 0.5).value
+        count = Tensor(graph, graph.variable("count", TensorType(())))
+        graph.updates["count"] = (count + 1.0).value
         made = compiler.compile_graph(graph, "run", targets.native(), frozen)
-        y, = compiler.load(made, {}, threads).run("run", 64, [np.full((64, 4096), 2 * tiny)])
+        y, = compiler.load(made, {"count": np.zeros((), np.float32)}, threads).run("run", 64, [np.full((64, 4096), 2 * tiny)])
         assert np.all(y == expected)
         assert np.float32(2e-40) * np.float32(0.5) == tiny  # the caller's own flags are as before

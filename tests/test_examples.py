@@ -26,6 +26,11 @@ def test_export_c(root, capsys):
     assert "DIFFERENT" not in capsys.readouterr().out
 
 
+def test_custom_layer(root, capsys):
+    assert main_of(root, "custom_layer.py")(epochs=10) < 0.5
+    assert "Ripples" in capsys.readouterr().out
+
+
 def test_every_example_is_tested(root):
-    tested = {"mlp.py", "shared_layer.py", "export_c.py"}
+    tested = {"mlp.py", "custom_layer.py", "shared_layer.py", "export_c.py"}
     assert {path.name for path in (root / "examples").glob("*.py")} == tested

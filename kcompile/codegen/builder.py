@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from kcompile.codegen import loops, maths
 from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
 from kcompile.codegen.targets import Target
-from kcompile.ir.types import Batch, Dim
+from kcompile.ir.types import Batch, Dim, numel
 
 Index = tuple[Expr, ...]
 ZERO = loops.const(0)
@@ -150,9 +150,9 @@ class Builder:
                 right, j = other[j], j + 1
             while left != right:
                 if j == len(other) or (i < len(shape) and _smaller(left, right)):
-                    left, i = left * shape[i], i + 1
+                    left, i = numel([left, shape[i]]), i + 1
                 else:
-                    right, j = right * other[j], j + 1
+                    right, j = numel([right, other[j]]), j + 1
             if (i - i0, j - j0) == (1, 1):
                 out.append(index[i0])
             else:
@@ -204,7 +204,7 @@ class Builder:
     def _write_out(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr]) -> Expr:
         taps: list[Index] = [()]
         for d in extents:
-            taps = [(*t, loops.const(i)) for t in taps for i in range(d)]  # type: ignore[arg-type]
+            taps = [(*t, loops.const(i)) for t in taps for i in range(d)]
         value = self.share(body(taps[0]))
         for tap in taps[1:]:
             value = self.share(self.combine(op, value, body(tap)))

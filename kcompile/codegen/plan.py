@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kcompile.codegen.loops import BYTES
-from kcompile.codegen.lowering import buffer_bytes, lower_group
+from kcompile.codegen.lowering import Kernel, buffer_bytes, lower_group
 from kcompile.codegen.program import Entry, Launch, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Source, Value
@@ -154,18 +154,19 @@ class _Plan:
         self.groups = self.ordered([m for m in nodes if m.op.name in ("group", "scan")])
         self.bodies = {m.id: BodyPlan(m, f"{name}{m.id}", target) for m in self.groups
                        if m.op.name == "scan"}
+        self.step_of = {m.id: step for step, m in enumerate(self.groups)}
+        self.last_read: dict[Value, int] = {}
+        for step, m in enumerate(self.groups):
+            for value in m.inputs:
+                self.last_read[self.base[value]] = step
         self.place: dict[Value, Ref] = {}
         self.aliased: set[int] = set()
         self.copies: list[tuple[Value, Ref]] = []
+        self.kernels: dict[object, Kernel] = {}
 
     def entry(self) -> Entry:
         self.place_boundary()
-        last: dict[Value, int] = {}
-        for step, m in enumerate(self.groups):
-            for value in m.inputs:
-                last[self.base[value]] = step
-        for value, _ in self.copies:
-            last[value] = len(self.groups)
+        last = {**self.last_read, **{value: len(self.groups) for value, _ in self.copies}}
         arena = self.place_arena(last)
         steps: list[Launch | Repeat] = []
         for step, m in enumerate(self.groups):
@@ -212,11 +213,10 @@ class _Plan:
     def place_update(self, name: str, value: Value) -> None:
         """In place, when the old value is read by no later group and at no other element."""
         old, ref = self.graph.variables[name], self.variable(name)
-        steps = [i for i, m in enumerate(self.groups) if any(self.base[v] == old for v in m.inputs)]
-        at = next(i for i, m in enumerate(self.groups) if m.id == value.node)
+        at = self.step_of[value.node]
         maker = self.groups[at]
         reads = [slot for slot, v in enumerate(maker.inputs) if self.base[v] == old]
-        later = [i for i in steps if i > at]
+        later = self.last_read.get(old, at) > at
         safe = not later and value not in self.place and all(
             maker.inputs[slot] == old and _same_element(maker, slot, value.output)
             for slot in reads)
@@ -238,8 +238,13 @@ class _Plan:
     # ---- launches
 
     def launch(self, step: int, m: Node) -> Launch:
+        """A group's kernel; groups that compute the same share one."""
         body: Graph = m.attrs["body"]
-        kernel = lower_group(f"{self.name}{step}_{body.name}", m, self.target, m.id in self.aliased)
+        aliased = m.id in self.aliased
+        key = (signature(body), aliased)
+        if key not in self.kernels:
+            self.kernels[key] = lower_group(f"{self.name}{step}_{body.name}", m, self.target, aliased)
+        kernel = self.kernels[key]
         buffers = [self.place[self.base[v]] for v in m.inputs]
         buffers += [self.place[Value(m.id, i)] for i in range(len(m.types))]
         return Launch(kernel.function, tuple(buffers), kernel.extent, kernel.work)
@@ -259,6 +264,12 @@ def copy_launch(name: str, type: TensorType, source: Ref, to: Ref, target: Targe
         node = outer.add("group", [outer.input("0", type)], body=body, n=0, precision="float32")
     kernel = lower_group(name, node, target)
     return Launch(kernel.function, (source, to), kernel.extent, kernel.work)
+
+
+def signature(body: Graph) -> object:
+    """What a group computes, whatever layer it is from: equal for bodies that need the same code."""
+    return (tuple((m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types)
+                  for m in body.nodes.values()), tuple(body.outputs.values()))
 
 
 def _same_element(group: Node, slot: int, output: int) -> bool:

@@ -55,7 +55,9 @@ class Sweeps:
         self.rows = self.across is not None and self.across[0] in space.axes
         self.chains = self.widen()
         self.levels, self.outer = self.plan(results, weights)
-        self.weight = 1 + sum(weights.values())
+        self.weight = 1 + sum(weights[m.id] for m in self.nodes
+                              if not space.axes or self.reduces(m)
+                              or m.types[0].shape == space.full)
 
     # ---- shapes
 
@@ -368,7 +370,7 @@ class Sweeps:
     def finish(self, m: Node, cells: Sequence[Buffer]) -> None:
         """Combine the chains, always in the same order."""
         b, combine = self.b, self.asked(m)[0]
-        values = [loops.load(cell, 0) for cell in cells]
+        values: list[Expr] = [loops.load(cell, 0) for cell in cells]
         if self.rows:
             values = [loops.across(combine, b.share(v)) for v in values]
         while len(values) > 1:

@@ -95,6 +95,8 @@ def translate_model(entry: Mapping[str, Any], old_activations: bool, problems: P
 def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     config = _checked_config(entry)
     functional = "input_layers" in config
+    if functional:
+        config = _without_mask_ops(config)
     made: dict[str, Any] = {"name": config.get("name"), "trainable": config.get("trainable", True),
                             "vintage": config.get("vintage", reading.vintage), "layers": []}
     for layer in config["layers"]:
@@ -110,6 +112,52 @@ def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     elif config.get("build_input_shape") and not _says_input(made["layers"]):
         made["build_input_shape"] = config["build_input_shape"]
     return {"class_name": "Model" if functional else "Sequential", "config": made}
+
+
+# Operations that Keras 3 writes for the masks of a functional model.
+MASK_OPS = frozenset(("NotEqual", "Any", "All", "LogicalOr", "LogicalAnd", "ExpandDims", "ZerosLike",
+                      "OnesLike", "Concatenate"))
+
+
+def _without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A functional model without the masks that Keras 3 writes out, as operations and as arguments of
+    calls. They begin at Masking and Embedding(mask_zero=True); ours follow from these by themselves."""
+    def masks(layer: Mapping[str, Any]) -> bool:
+        return layer["class_name"] == "Masking" or (
+            layer["class_name"] == "Embedding" and layer["config"].get("mask_zero") is True)
+
+    if not any(isinstance(layer["config"], Mapping) and masks(layer) for layer in config["layers"]):
+        return config
+    kept = [{**layer, "inbound_nodes": [_without_mask(n) for n in layer.get("inbound_nodes", ())]}
+            for layer in config["layers"]]
+    while True:
+        read = set(_names_read([layer["inbound_nodes"] for layer in kept]))
+        read |= {str(x[0]) for key in ("input_layers", "output_layers")
+                 for x in _tensors(config[key], key, Problems(""))}
+        left = [layer for layer in kept if layer.get("name") in read
+                or layer["class_name"] not in MASK_OPS
+                or not str(layer.get("module", "")).startswith("keras.src.ops")]
+        if len(left) == len(kept):
+            return {**config, "layers": kept}
+        kept = left
+
+
+def _without_mask(node: Any) -> Any:
+    named = node.get("kwargs") if isinstance(node, Mapping) else None
+    if not isinstance(named, Mapping) or not _names_read(named.get("mask")):
+        return node
+    return {**node, "kwargs": {k: v for k, v in named.items() if k != "mask"}}
+
+
+def _names_read(value: Any) -> list[str]:
+    """The layers that the tensors in a part of a configuration come from."""
+    if _is_keras_tensor(value):
+        return [value["config"]["keras_history"][0]]
+    if isinstance(value, Mapping):
+        return [name for v in value.values() for name in _names_read(v)]
+    if isinstance(value, (list, tuple)):
+        return [name for v in value for name in _names_read(v)]
+    return []
 
 
 def _checked_config(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -165,7 +213,7 @@ def _check_places(made: Mapping[str, Any]) -> None:
 
 def _says_input(entries: list[dict[str, Any]]) -> bool:
     """Whether the first layer of a Sequential says what its input is."""
-    first = entries[0] if entries else {"class_name": "", "config": {}}
+    first: dict[str, Any] = entries[0] if entries else {"class_name": "", "config": {}}
     config = first["config"]
     return (first["class_name"] in ("InputLayer", "Model") or "batch_input_shape" in config
             or (first["class_name"] == "Sequential" and _says_input(config["layers"])))
@@ -398,8 +446,8 @@ def _node(node: Any, label: str, problems: Problems, operation: bool = False) ->
 def _with_states(node: Any) -> Any:
     """The call of a recurrent layer, with its initial_state as further inputs, as Keras 2 has it."""
     if isinstance(node, Mapping):
-        named, given = node.get("kwargs"), node.get("args") or [None]
-        states = named.get("initial_state") if isinstance(named, Mapping) else None
+        named, given = _mapping(node.get("kwargs")), node.get("args") or [None]
+        states = named.get("initial_state")
         states = list(states) if isinstance(states, (list, tuple)) else [states]
         if not all(map(_is_keras_tensor, [given[0], *states])):
             return node

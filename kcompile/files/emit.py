@@ -13,7 +13,7 @@ from typing import Any
 from kcompile.files.configs import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
-from kcompile.keras.engine import InputLayer
+from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError
@@ -34,25 +34,36 @@ def check_built(model: Any, what: str) -> None:
 def configuration(model: Any, keras3: bool) -> tuple[Config, Config]:
     """The model as Keras 3 writes it to .keras, or as tf.keras writes it to .h5 and JSON; and what is
     ours alone: the vintages of the model and its layers, by path."""
-    writer = _Writer(keras3)
+    writer = _Writer(keras3, False)
+    return writer.model(model, True, ""), {"vintages": writer.vintages}
+
+
+def architecture(model: Any) -> tuple[Config, Config]:
+    """The same for JSON and YAML: our own configuration, which is that of Keras 2."""
+    writer = _Writer(False, True)
     return writer.model(model, True, ""), {"vintages": writer.vintages}
 
 
 class _Writer:
-    """keras3: in the words of Keras 3. vintages: those that were met and are not "keras2"."""
+    """keras3: in the words of Keras 3. plain: leave everything as `get_config` has it that Keras 2 and
+    tf.keras understand. vintages: those that were met and are not "keras2"."""
 
-    def __init__(self, keras3: bool) -> None:
+    def __init__(self, keras3: bool, plain: bool) -> None:
         self.keras3 = keras3
+        self.plain = plain
         self.vintages: dict[str, str] = {}
 
     def model(self, model: Any, trainable: bool, path: str) -> Config:
         """trainable: whether the model around it is. Keras hands that on to the layers inside."""
         self.met(model.vintage, path)
+        trainable = self.plain or trainable
         trainable = trainable and model.trainable
         config: Config = {"name": model.name, "trainable": trainable}
         if isinstance(model, Sequential):
             made = [self.layer(layer, trainable, path) for layer in model._layers]
-            if model.built and not isinstance(model._layers[0], InputLayer):
+            if self.plain and model._build_shape is not None:
+                config["build_input_shape"] = model._build_shape
+            elif model.built and not self.plain and not isinstance(model._layers[0], InputLayer):
                 made.insert(0, self.layer(model.inputs[0].layer, trainable, path))
             config["layers"] = made
             kind, module = "Sequential", "keras"
@@ -65,7 +76,8 @@ class _Writer:
                 for layer, entry in zip(model._layers, given["layers"])]
             for key in ("input_layers", "output_layers"):
                 config[key] = [self.place(model, place) for place in given[key]]
-            kind, module = "Functional", "keras.src.models.functional"
+            kind = "Model" if self.plain else "Functional"
+            module = "keras.src.models.functional"
         return self.entry(kind, config, module)
 
     def layer(self, layer: Any, trainable: bool, path: str) -> Config:
@@ -73,6 +85,8 @@ class _Writer:
         if isinstance(layer, Model):
             return self.model(layer, trainable, path)
         config = self.arguments(type(layer).__name__, layer.get_config(), path)
+        if self.plain:
+            return self.entry(type(layer).__name__, config, None)
         config["trainable"] = trainable and layer.trainable
         shape = config.pop("batch_input_shape", None)
         if isinstance(layer, InputLayer):
@@ -92,10 +106,10 @@ class _Writer:
         self.met(config.get("vintage", "keras2"), path)
         made = {key: self.value(key, value, path) for key, value in config.items()
                 if key != "vintage"}
-        made.pop("implementation", None)  # how to compute, which not all classes take
         if kind == "Embedding":
             made["dtype"] = "float32"  # of the vectors; ours is that of the numbers
-            made.pop("input_length", None)
+        for key in () if self.plain else ("implementation", "input_length"):
+            made.pop(key, None)  # which Keras 3 does not take
         return made
 
     def entry(self, kind: str, config: Config, module: str | None, held: bool = False) -> Config:
@@ -125,11 +139,11 @@ class _Writer:
     def times(self, layer: Any) -> int:
         """How often a call is written. Keras 2 counts the calls of a model inside from 1, Keras 3 from
         0, in files of Keras 2 too. Written twice, a call has a number at which both find it."""
-        return 2 if isinstance(layer, Model) and not self.keras3 else 1
+        return 2 if isinstance(layer, Model) and not (self.keras3 or self.plain) else 1
 
     def place(self, model: Any, place: Any) -> list[Any]:
         name, node, index = place[:3]
-        if isinstance(model.get_layer(name), Model):
+        if isinstance(model.get_layer(name), Model) and not self.plain:
             node = node - 1 if self.keras3 else 2 * node - 1
         return [name, node, index]
 
@@ -156,9 +170,10 @@ class _Writer:
 
 def warn_of_activations(model: Any, keras3: bool) -> None:
     """hard_sigmoid is another function in Keras 3 than before, under the same name."""
-    wrong = [layer.name for layer in _leaves(model)
-             if any(getattr(function, "__name__", "") == "hard_sigmoid"
-                    and (layer.vintage == "keras3") != keras3 for function in vars(layer).values())]
+    wrong = sorted({layer.name for layer in _leaves(model)
+                    if any(getattr(function, "__name__", "") == "hard_sigmoid"
+                           and (layer.vintage == "keras3") != keras3
+                           for function in vars(layer).values())})
     if wrong:
         others = "Keras 3" if keras3 else "Keras 2 and tf_keras"
         warnings.warn(f"hard_sigmoid is another function in {others}: there these layers will compute "
@@ -166,8 +181,18 @@ def warn_of_activations(model: Any, keras3: bool) -> None:
 
 
 def _leaves(model: Any) -> list[Any]:
-    return [leaf for layer in model._layers
-            for leaf in (_leaves(layer) if isinstance(layer, Model) else [layer])]
+    """All layers that are no models, and the layers that they hold."""
+    found, waiting = [], list(model._layers)
+    while waiting:
+        layer = waiting.pop(0)
+        if isinstance(layer, Model):
+            waiting = [*layer._layers, *waiting]
+            continue
+        found.append(layer)
+        held = [getattr(layer, name, None) for name in HELD]
+        waiting = [inner for one in held for inner in (one if isinstance(one, list) else [one])
+                   if isinstance(inner, Layer)] + waiting
+    return found
 
 
 # ---------------------------------------------------------------- compile

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from kcompile.files import reader, weights
-from kcompile.files.configs import HELD, Problems, translate_compilation, translate_model
+from kcompile.files.configs import HELD, MODELS, Problems, translate_compilation, translate_model
 from kcompile.files.reader import Hdf5, PathLike
 from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of
-from kcompile.keras import models
+from kcompile.keras import layers, models
 from kcompile.keras.engine import weight_budget
 from kcompile.keras.utils.serialization import custom_object_scope, get_custom_objects
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError, describe
@@ -133,7 +133,7 @@ def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compi
         training = opened.text("", "training_config")
         if compiled and training is not None:
             given = reader.parse_json(training, f"{file}: training_config")
-            names = opened.list("optimizer_weights", "weight_names") or []
+            names = opened.names("optimizer_weights", "weight_names") or []
             paths = [f"optimizer_weights/{name}" for name in names]
             _compile(model, given, file, lambda: weights.load_optimizer(
                 model, opened, paths, vintage) if paths else True)
@@ -164,8 +164,7 @@ def _entry(value: Any, file: PathLike) -> dict[str, Any]:
     if isinstance(value, Mapping) and isinstance(value.get("keras_model"), str):
         value = reader.parse_json(value["keras_model"], f"{file}: keras_model")
     if isinstance(value, dict) and ("class_name" in value or (
-            isinstance(value.get("layers"), list) and value.get("name") == "Sequential"
-            or "custom_name" in str(value.get("layers"))[:2000])):
+            isinstance(value.get("layers"), list) and value.get("name", "Sequential") == "Sequential")):
         return value
     raise ModelError(describe(str(file), "the configuration of a model", _about(value)))
 
@@ -185,15 +184,16 @@ def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], f
     must not move the user's random numbers."""
     if vintage.keras1:
         entry = upgrade(entry)
-    if not isinstance(entry.get("config"), (Mapping, list)) or entry.get("class_name") not in (
-            "Sequential", "Functional", "Model"):
-        raise UnsupportedError(describe(str(file), "a Sequential or functional model",
-                                        repr(entry.get("class_name"))[:80]))
+    kind = entry.get("class_name")
+    if not isinstance(kind, str) or kind in vars(layers) or not isinstance(
+            entry.get("config"), (Mapping, list)):
+        raise ModelError(describe(str(file), "the configuration of a model", f"that of {kind!r}"[:80]))
+    if kind not in MODELS:
+        raise UnsupportedError(describe(str(file), "a Sequential or functional model", repr(kind)))
     config = entry["config"]
     name = config.get("name") if isinstance(config, Mapping) else None
     problems = Problems(str(name or Path(file).name), "loaded")
     translated = translate_model(entry, vintage.old_activations, problems, vintage.semantics, custom)
-    _check_theano(translated, vintage, problems)
     problems.report()
     state = np.random.get_state()
     with weight_budget(reader.MAX_ARRAYS):
@@ -217,25 +217,20 @@ def _check_reached(config: Mapping[str, Any], model: Any) -> None:
                 "disconnected layers " + ", ".join(map(repr, sorted(lost)[:10]))))
 
 
-def _check_theano(entry: Mapping[str, Any], vintage: Vintage, problems: Problems) -> None:
-    """Theano pads otherwise where padding is "same" and windows are even or strides above 1."""
-    if vintage.backend != "theano":
-        return
-    for layer in entry["config"]["layers"]:
-        config = layer["config"]
-        if "layers" in config:
-            _check_theano(layer, vintage, problems)
+def _check_theano(model: Any) -> None:
+    """Theano pads otherwise where padding is "same" and windows are even or strides above 1. Raises
+    UnsupportedError naming the layers."""
+    problems = Problems(model.name, "loaded")
+    for part in weights.all_layers(model):
+        pools = hasattr(part, "pool_size")
+        window = getattr(part, "pool_size", getattr(part, "kernel_size", None))
+        if getattr(part, "padding", None) != "same" or window is None:
             continue
-        window = config.get("kernel_size", config.get("pool_size"))
-        if config.get("padding") != "same" or window is None:
-            continue
-        sizes = window if isinstance(window, list) else [window]
-        strides = config.get("strides") or (1 if "kernel_size" in config else window)
-        strides = strides if isinstance(strides, list) else [strides]
-        largest = 3 if "pool_size" in config else 10**9
-        if any(s != 1 for s in strides) or any(k % 2 == 0 or k > largest for k in sizes):
-            problems.add(f"Layer {config.get('name')!r} ({layer['class_name']}): Theano's padding "
-                         f"'same' with windows {sizes} and strides {strides}")
+        if any(s != 1 for s in part.strides) or any(
+                k % 2 == 0 or (pools and k > 3) for k in window):
+            problems.add(f"{part.label}: Theano's padding 'same' with windows {window} and strides "
+                         f"{part.strides}")
+    problems.report()
 
 
 def _check_backend(file: PathLike, vintage: Vintage, backend: str | None) -> None:
@@ -248,22 +243,23 @@ def _check_backend(file: PathLike, vintage: Vintage, backend: str | None) -> Non
 def _settled(file: Hdf5, group: str, vintage: Vintage, model: Any) -> Vintage:
     """The vintage with a backend. Keras 1 did not write it; names of weights end in ":0" under
     TensorFlow."""
-    if vintage.backend is not None or not vintage.keras1:
-        return vintage
-    names = [path for layer in weights.saved_layers(file, group) for path in layer.paths]
-    guess = "tensorflow" if any(name.endswith(":0") for name in names) else "theano"
-    if any(_flips(part) for part in weights.parts_of(model)):
-        warnings.warn(
-            f"{file.name}: Keras 1 does not say with which backend a model computed, and convolutions "
-            f"of Theano turn their kernels. By the names of its weights it was {guess}. Say "
-            f"backend={guess!r} if that is right", stacklevel=4)
-    return replace(vintage, backend=guess)
+    if vintage.backend is None and vintage.keras1:
+        names = [path for layer in weights.saved_layers(file, group) for path in layer.paths]
+        guess = "tensorflow" if any(name.endswith(":0") for name in names) else "theano"
+        if any(map(_flips, weights.all_layers(model))):
+            warnings.warn(
+                f"{file.name}: Keras 1 does not say with which backend a model computed, and "
+                "convolutions of Theano turn their kernels. By the names of its weights it was "
+                f"{guess}. Say backend={guess!r} if that is right", stacklevel=4)
+        vintage = replace(vintage, backend=guess)
+    if vintage.backend == "theano":
+        _check_theano(model)
+    return vintage
 
 
-def _flips(part: weights.Part) -> bool:
+def _flips(layer: Any) -> bool:
     """Whether a layer computes otherwise under Theano: a kernel of more than one tap."""
-    return any(type(layer).__name__ in weights.FLIPPED and max(np.ravel(layer.kernel_size)) > 1
-               for layer in (part.layer, *weights.inner_layers(part.layer)))
+    return type(layer).__name__ in weights.FLIPPED and max(np.ravel(layer.kernel_size)) > 1
 
 
 def _restore(entry: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def parse_json(text: str | bytes, name: str) -> Any:
         json.dumps(value, ensure_ascii=False).encode()  # no halves of surrogate pairs in names
     except ValueError as error:
         start = text.lstrip()[:40].splitlines()[:1] or ["nothing"]
-        raise _bad(name, "JSON", f"{start[0]!r} ({error})") from error
+        raise _bad(name, "JSON", f"{start[0]!r}, not JSON: {error}") from error
     return value
 
 
@@ -440,7 +440,7 @@ class Hdf5:
         self.attributes: dict[str, dict[str, Any]] = {}
         self.datasets: dict[str, Stored] = {}
 
-    def list(self, group: str, attribute: str) -> list[str] | None:
+    def names(self, group: str, attribute: str) -> list[str] | None:
         """A list of text, which Keras cuts in parts (layer_names0, ...) when it is long."""
         found = self.attributes.get(group, {})
         if attribute in found:

@@ -185,12 +185,16 @@ def upgrade(entry: Mapping[str, Any]) -> Config:
     if "class_name" not in entry:
         return _upgrade_03(entry)
     kind, config = entry["class_name"], entry.get("config")
+    if not isinstance(kind, str) or not isinstance(config, (Mapping, list)):
+        raise ModelError(describe("configuration", "a class_name and a config", repr(entry)[:80]))
     made = {key: value for key, value in entry.items() if key not in ("class_name", "config")}
     if kind in ("Sequential", "Model"):
         layers = config if isinstance(config, list) else config.get("layers", [])
         rest = {} if isinstance(config, list) else dict(config)
         return {**made, "class_name": kind,
                 "config": {**rest, "layers": [upgrade(layer) for layer in layers]}}
+    if isinstance(config, list):
+        raise ModelError(describe(f"configuration of a {kind}", "arguments by name", "a list"))
     return {**made, **upgrade_layer(kind, config)}
 
 

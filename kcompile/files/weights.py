@@ -239,10 +239,21 @@ class Assignment:
 def is_by_path(file: Hdf5) -> bool:
     """Whether a weights file is laid out by path, as Keras 3 does it."""
     return "layers" in file.attributes or "_layer_checkpoint_dependencies" in file.attributes or (
-        "vars" in file.attributes and file.list("", "layer_names") is None)
+        "vars" in file.attributes and file.names("", "layer_names") is None)
 
 
 # ---------------------------------------------------------------- by layer name
+
+
+def all_layers(model: Any) -> list[Any]:
+    """The layers of a model, of the models inside it, and of their wrappers."""
+    found: list[Any] = []
+    waiting = list(model._layers)
+    while waiting:
+        layer = waiting.pop(0)
+        waiting = [*(layer._layers if isinstance(layer, Model) else inner_layers(layer)), *waiting]
+        found.append(layer)
+    return found
 
 
 def trainable_parts(layer: Any) -> list[Part]:
@@ -278,7 +289,7 @@ def parts_of(layer: Any) -> list[Part]:
 
 def saved_layers(file: Hdf5, group: str) -> list[Group]:
     """The layers of a weights group in the order they were saved, those without weights too."""
-    names = file.list(group, "layer_names")
+    names = file.names(group, "layer_names")
     prefix = f"{group}/" if group else ""
     if names is None:
         count = file.attributes.get(group, {}).get("nb_layers")  # Keras 0.3
@@ -289,11 +300,11 @@ def saved_layers(file: Hdf5, group: str) -> list[Group]:
             for k in range(count)]
     found = []
     for name in names:
-        weights = file.list(prefix + name, "weight_names")
+        weights = file.names(prefix + name, "weight_names")
         if weights is None:
             raise ModelError(f"{file.name}: the file is damaged: no weight_names for layer {name!r}")
         found.append(Group(name, tuple(f"{prefix}{name}/{weight}" for weight in weights)))
-    extra = file.list(f"{prefix}top_level_model_weights", "weight_names")
+    extra = file.names(f"{prefix}top_level_model_weights", "weight_names")
     if extra:
         raise ModelError(describe(file.name, "weights of layers", "weights of the model itself, "
                                   + ", ".join(extra[:3])))
@@ -375,7 +386,9 @@ def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:
     """Weights that are stored by path. Raises ModelError, also for weights that no layer takes."""
     assignment = Assignment(file, Vintage((3,)), skip_mismatch)
     taken: set[str] = set()
-    _load_container(model, "", assignment, taken, set())
+    owned: dict[int, list[Any]] = {}
+    _claim(model, {id(model)}, owned)
+    _load_container(model, "", assignment, taken, owned)
     left = [path for container in _CONTAINERS for path in file.inside(container)
             if path not in taken and "seed_generator" not in path]
     if left and not assignment.wrong:
@@ -383,19 +396,28 @@ def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:
     assignment.finish()
 
 
-def _load_container(model: Any, path: str, assignment: Assignment, taken: set[str], seen: set[int]
-                    ) -> None:
+def _claim(model: Any, seen: set[int], owned: dict[int, list[Any]]) -> bool:
+    """Which layers of each model have their weights in its group: a shared one where it is first met.
+    Gives whether there are any."""
+    mine = owned[id(model)] = []
+    for layer in model._layers:
+        if id(layer) not in seen:
+            seen.add(id(layer))
+            if _claim(layer, seen, owned) if isinstance(layer, Model) else layer.weights:
+                mine.append(layer)
+    return bool(mine)
+
+
+def _load_container(model: Any, path: str, assignment: Assignment, taken: set[str],
+                    owned: dict[int, list[Any]]) -> None:
     """The layers of a model, class by class: the n-th group of a class that has weights belongs to the
     n-th such layer."""
     prefix = f"{path}/" if path else ""
     container = next((f"{prefix}{name}" for name in _CONTAINERS
                       if f"{prefix}{name}" in assignment.file.attributes), None)
     layers: dict[str, list[Any]] = {}
-    for layer in model._layers:
-        if id(layer) not in seen:
-            seen.add(id(layer))
-            if layer.weights:
-                layers.setdefault(_snake(layer), []).append(layer)
+    for layer in owned[id(model)]:
+        layers.setdefault(_snake(layer), []).append(layer)
     for name, members in layers.items():
         groups = _numbered(assignment.file, container, name) if container else []
         if not groups and name == "functional" and container:
@@ -407,7 +429,7 @@ def _load_container(model: Any, path: str, assignment: Assignment, taken: set[st
             continue
         for layer, group in zip(members, groups):
             if isinstance(layer, Model):
-                _load_container(layer, group, assignment, taken, seen)
+                _load_container(layer, group, assignment, taken, owned)
             else:
                 for place, variables in places(layer):
                     paths = vars_of(assignment.file, f"{group}/{place}".rstrip("/"))

@@ -79,7 +79,7 @@ def to_yaml(model: Any, **options: Any) -> str:
 
 
 def _architecture(model: Any) -> dict[str, Any]:
-    config, ours = emit.configuration(model, False)
+    config, ours = emit.architecture(model)
     return {**config, "keras_version": KERAS2, "backend": "kcompile", "kcompile": ours}
 
 
@@ -210,6 +210,7 @@ def _by_path(model: Any, h5: Any, optimizer: bool) -> None:
     _container(model, h5, set())
     if optimizer:
         state = [model.optimizer.iterations, model.optimizer.learning_rate_variable, *_slots(model)]
+        state += model.optimizer.state()
         _vars(h5.create_group("optimizer"), state, model.optimizer.name.lower())
 
 

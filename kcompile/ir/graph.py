@@ -142,9 +142,10 @@ class Graph:
         return [*self.outputs.values(), *self.updates.values()]
 
     def live(self) -> list[Node]:
-        """The nodes that some result depends on, and all inputs, in topological order (the order
-        in which they were added, which is one)."""
+        """The nodes that some result depends on, all inputs, and the variables that are updated, in
+        topological order (the order in which they were added, which is one)."""
         needed = {v.node for v in self.inputs.values()}
+        needed.update(self.variables[name].node for name in self.updates if name in self.variables)
         stack = [v.node for v in self.results()]
         while stack:
             id = stack.pop()

@@ -81,7 +81,7 @@ def only_ones(node: Node, before: Shape) -> bool:
 def runs_of(body: Graph, space: Space) -> list[Run]:
     """The axes in runs that can be counted as one: neighbours which every value has both, or both
     not. Only speed depends on it. With movement and windows in the body each axis is a run."""
-    apart = [(i,) for i in range(len(space.full))]
+    apart: list[Run] = [(i,) for i in range(len(space.full))]
     nodes = body.live()
     for m in nodes:
         plain = m.op.kind in ("elementwise", "source", "reduction", "random")

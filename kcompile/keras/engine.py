@@ -8,12 +8,10 @@ tensors whose types come from tracing `call` once: shapes are the IR's rules, st
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +19,7 @@ import numpy as np
 from kcompile.ir.tensor import Tensor, as_tensor, emit
 from kcompile.ir.types import DTYPES, TensorType
 from kcompile.keras import backend, constraints, initializers, regularizers
+from kcompile.keras.explain import explained
 from kcompile.keras.tensors import (
     InputSpec,
     KerasShape,
@@ -38,7 +37,6 @@ from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import (
     InputError,
     InputTypeError,
-    KcompileError,
     ModelError,
     UnsupportedError,
     describe,
@@ -49,7 +47,6 @@ __all__ = ["Input", "InputLayer", "InputSpec", "KerasShape", "KerasTensor", "Lay
            "unique", "weight_budget"]
 
 VINTAGES = ("keras2", "keras3")
-RUNTIME = str(Path(inspect.getfile(KcompileError)).parent)
 
 # Bytes of weights that may still be made, None: as many as there is room for.
 _budget: ContextVar[int | None] = ContextVar("budget", default=None)
@@ -336,19 +333,9 @@ class Layer:
             penalty = self.activity_regularizer(output)
             graph.losses.append(penalty / ops.count(output, [0]))
 
-    @contextmanager
-    def named_errors(self) -> Iterator[None]:
+    def named_errors(self) -> AbstractContextManager[None]:
         """Errors raised inside name this layer (the innermost one, where layers are nested)."""
-        try:
-            yield
-        except KcompileError as error:
-            if str(error).startswith(("Layer ", "Model ", "K.")):
-                raise
-            raise type(error)(f"{self.label}: {error}{user_line(error)}") from error
-        except (ValueError, AttributeError, IndexError) as error:
-            raise ModelError(f"{self.label}: {error}{user_line(error)}") from error
-        except TypeError as error:
-            raise InputTypeError(f"{self.label}: {error}{user_line(error)}") from error
+        return explained(self.label)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Keras shape(s) of the output for Keras shape(s) of the input; builds nothing."""
@@ -523,19 +510,6 @@ def _parameters(cls: type, stop: type = object) -> dict[str, None]:
             names.update((p.name, None) for p in inspect.signature(vars(base)["__init__"]).parameters.values()
                          if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")
     return names
-
-
-def user_line(error: BaseException) -> str:
-    """Where the innermost code of the user's stands in the traceback of an error, as text to append;
-    nothing where only ours raised it."""
-    ours = str(Path(__file__).parent.parent)
-    frames = [f for f in traceback.extract_tb(error.__traceback__)
-              if not f.filename.startswith((ours, "<frozen")) and "site-packages" not in f.filename
-              and "kcompile_runtime" not in f.filename and not f.filename.startswith(RUNTIME)]
-    if not frames:
-        return ""
-    last = frames[-1]
-    return f" ({last.filename}, line {last.lineno}, in {last.name}: `{last.line}`)"
 
 
 def unique(name: str, taken: set[str]) -> str:

@@ -18,9 +18,10 @@ from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Source
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras import losses, metrics
+from kcompile.keras import backend, losses, metrics
 from kcompile.keras.backend import epsilon
 from kcompile.keras.engine import Variable
+from kcompile.keras.explain import explained
 from kcompile.keras.losses import Loss
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.tracing import Trace, trace_model
@@ -132,7 +133,8 @@ def result_names(model: Any) -> list[str]:
 
 
 def _forward(model: Any, name: str, training: bool) -> tuple[Trace, list[Tensor]]:
-    trace = Trace(name, training=training)
+    phase = backend.fixed_phase()
+    trace = Trace(name, training=training if phase is None else phase)
     inputs = [Tensor(trace, trace.input(key, x.type))
               for key, x in zip(model.input_names, model.inputs)]
     return trace, trace_model(model, trace, inputs)
@@ -151,7 +153,8 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
     measures: list[Measure] = []
     for k, name, loss in trained:
         y, w = labels[k], weights[k]
-        with trace.source(Source(f"loss of {name}")):
+        label = f"Loss {loss.name!r} of output {name!r}"
+        with trace.source(Source(f"loss of {name}")), explained(label):
             mask = trace.masks.get(outputs[k].value)
             value = _output_loss(name, loss, y, outputs[k], w, n, model.vintage, mask)
             part = value if settled.loss_weights[k] == 1 else value * settled.loss_weights[k]
@@ -160,7 +163,7 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         if len(outputs) > 1:
             prefix = f"{name}_"
             reported.append(Measure(f"{prefix}loss", value * n, n))
-        with trace.source(Source(f"metrics of {name}")):
+        with trace.source(Source(f"metrics of {name}")), explained(f"Metric of output {name!r}"):
             for metric in settled.metrics[k]:
                 measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.vintage, mask)
             for metric in settled.weighted_metrics[k]:

@@ -73,8 +73,8 @@ class Variable(Operators):
 
     value: the array. It is written in place and never replaced: compiled code holds its address.
     listeners: called after every `assign`. fetch: called before every read of `value`, by an engine
-    that has the newest values elsewhere and writes them into the array. shared: it belongs to no layer (made by K.variable), and
-    any model may read it.
+    that has the newest values elsewhere and writes them into the array. shared: it belongs to no
+    layer (made by K.variable), and any model may read it.
     """
 
     shared = False

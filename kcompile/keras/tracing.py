@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kcompile.ir.graph import Graph, Source, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import TensorType
+from kcompile.keras.explain import explained
 from kcompile_runtime.errors import UnsupportedError, describe
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Trace(Graph):
     layer or a model around it is not trainable. losses: scalars to be added to the loss.
     captured: the front end's variable behind each variable of the graph, by name. masks: of values
     that have one, bool tensors of their first axes. known: the values of the traced model's tensors,
-    which losses may speak of.
+    which losses may speak of. loop: this is the body of one.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -60,6 +61,7 @@ class Trace(Graph):
         self.masks: dict[Value, Tensor] = {}
         self.known: dict[KerasTensor, Tensor] = {}
         self.random_state: Sequence[Variable] = ()
+        self.loop = False
         self._streams = itertools.count()
 
     @contextmanager
@@ -77,7 +79,7 @@ class Trace(Graph):
         variables, and random streams that go on."""
         body = Trace(name, self.training)
         body.frozen, body.captured, body.random_state = self.frozen, self.captured, self.random_state
-        body._streams = self._streams
+        body._streams, body.loop = self._streams, True
         return body
 
     @property
@@ -128,7 +130,8 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
     # Keras 2 counts the weights of frozen layers too, which moves the loss and no gradient.
     for variable in model.weights if model.vintage == "keras2" else model.trainable_weights:
         if variable.regularizer:
-            with trace.source(Source(variable.name.rpartition("/")[0])):
+            label = f"Regularizer of {variable.name!r}"
+            with trace.source(Source(variable.name.rpartition("/")[0])), explained(label):
                 trace.losses.append(variable.regularizer(trace.read(variable)))
     known = {id(v) for v in (*model.weights, *model.state_variables, *model.random_state)}
     for name, variable in trace.captured.items():

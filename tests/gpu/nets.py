@@ -30,6 +30,16 @@ def digits_cnn(size: int = 8, filters: int = 32) -> Any:
     return model
 
 
+def text_lstm(words: int = 20000, width: int = 256, units: int = 128, steps: int = 80) -> Any:
+    """The classifier of texts: embedding, LSTM, one dense unit; compiled with Adam."""
+    layers = keras.layers
+    model = keras.Sequential([
+        layers.Embedding(words, width, input_length=steps), layers.LSTM(units),
+        layers.Dense(1, activation="sigmoid")])
+    model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
 def lstm(train: bool, steps: int = 4, width: int = 3, units: int = 5, reverse: bool = False) -> Graph:
     """An LSTM over [n, steps, width], and (train) the gradients of a loss with a step of descent."""
     graph = Graph("lstm")

@@ -20,7 +20,7 @@ from kcompile.keras import graphs
 
 PTXAS = program.find_ptxas()
 assembled = pytest.mark.skipif(PTXAS is None, reason="needs the package nvidia-cuda-nvcc")
-NETWORKS = ("cnn predict", "cnn train", "lstm predict", "lstm train")
+NETWORKS = ("cnn predict", "cnn train", "text predict", "text train", "lstm predict", "lstm train")
 
 
 def traced(network: str) -> Any:
@@ -28,6 +28,9 @@ def traced(network: str) -> Any:
         return graphs.predict_graph(nets.digits_cnn())
     if network == "cnn train":
         return graphs.train_graph(nets.digits_cnn())
+    if network.startswith("text"):
+        graph = graphs.train_graph if network == "text train" else graphs.predict_graph
+        return graph(nets.text_lstm())
     return nets.lstm(network == "lstm train", steps=80, width=256, units=128)
 
 

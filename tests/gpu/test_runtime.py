@@ -106,6 +106,22 @@ def test_the_digits_cnn_trains(device: FakeDriver):
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-2, atol=1e-3)
 
 
+def test_a_text_classifier_trains(device: FakeDriver):
+    pair = []
+    for _ in range(2):
+        np.random.seed(0)
+        pair.append(nets.text_lstm(words=20, width=3, units=4, steps=5))
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(0, 20, (6, 5)), generator.integers(0, 2, (6, 1))
+    results = []
+    for net, target in zip(pair, ("native", "cuda")):
+        compiled = kcompile.compile(net, target=target)
+        losses = compiled.fit(x, y, batch_size=4, epochs=2, verbose=0, shuffle=False).history["loss"]
+        results.append((losses, compiled.predict(x), *compiled.get_weights()))
+    for right, got in zip(*results):
+        np.testing.assert_allclose(got, right, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("train", [False, True])
 def test_an_lstm_runs_its_rounds(device: FakeDriver, train: bool):
     graph = nets.lstm(train, steps=3)

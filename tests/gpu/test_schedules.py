@@ -9,17 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir.draws import DRAWN, arrays, cases, graph_of, named
 
-from kcompile.codegen import loops
+from kcompile.codegen import loops, show
 from kcompile.codegen.contraction import Epilogue, Source
 from kcompile.codegen.gpu import evaluate
 from kcompile.codegen.gpu.contraction import Tile, choose_tile, lower_contraction
 from kcompile.codegen.gpu.device import THREAD, Grid, device_function
+from kcompile.codegen.gpu.schedules import LONG, lower_group
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.program import Size
 from kcompile.compiler import compile_graph
 from kcompile.ir import ops
 from kcompile.ir.contraction import matmul
-from kcompile.ir.graph import Graph
+from kcompile.ir.graph import Graph, Node
 from kcompile.ir.interpreter import run
 from kcompile.ir.op import OPS
 from kcompile.ir.tensor import Tensor, emit
@@ -62,13 +63,56 @@ def test_long_reductions_are_shared_by_threads():
                 agree(y, reference, 1e-5)
 
 
-def test_softmax_needs_a_barrier_between_its_two_reductions():
-    graph = Graph("softmax")
-    x = Tensor(graph, graph.input("x", TensorType((Batch(), 77))))
-    graph.outputs = {"y": ops.softmax(x).value}
-    value = np.random.default_rng(0).normal(size=(5, 77)).astype(np.float32)
-    outputs, _ = machine.run(graph, 5, {"x": value})
-    agree(outputs[0], run(graph, 5, {"x": value}, {}).outputs["y"], 1e-6)
+@pytest.mark.parametrize("width", [10, 77, 2100])
+def test_rows_are_written_by_those_who_reduced_them(width: int):
+    """A normalisation as one kernel: two reductions, then the row, none of them done twice."""
+    body = Graph("body")
+    x = Tensor(body, body.input("x", TensorType((Batch(), width))))
+    body.outputs = {"y": ops.softmax(x).value, "most": ops.reduce_max(x, 1).value}
+    made = lower_group("kernel", group(body), machine.TARGET).function
+    text = "\n".join(show.statements(made.body, ""))
+    reductions = 3  # the maximum is there twice, since nothing simplified this body
+    assert text.count("shared parts") == (reductions if width > LONG else 0)
+    assert width < LONG or text.count("for ") - 2 == reductions + 1, "in the grid's and the block's loop"
+    for n in (1, 9):
+        value = np.random.default_rng(0).normal(size=(n, width)).astype(np.float32)
+        y, most = np.empty_like(value), np.empty(n, np.float32)
+        evaluate.run(made, [value.ravel(), y.ravel(), most], n)
+        expected = run(body, n, {"x": value}, {}).outputs
+        agree(y, expected["y"], 1e-6)
+        np.testing.assert_array_equal(most, expected["most"])
+
+
+def group(body: Graph) -> Node:
+    outer = Graph("outer")
+    operands = [outer.input(name, body.type(v)) for name, v in body.inputs.items()]
+    return outer.nodes[outer.add("group", operands, body=body, n=0, precision="float32").id]
+
+
+@pytest.mark.parametrize("width", [5, 40])
+def test_a_number_in_the_place_of_an_operand_of_the_row(width: int):
+    body = Graph("body")
+    x = Tensor(body, body.input("x", TensorType((Batch(), width))))
+    old = Tensor(body, body.input("old", TensorType((Batch(), 1))))
+    total = ops.reduce_sum(x, 1, keepdims=True)
+    body.outputs = {"new": (old * 0.5 + total).value, "row": (x * old).value}
+    made = lower_group("kernel", group(body), machine.TARGET, aliased=True).function
+    generator = np.random.default_rng(0)
+    n = 11
+    rows, kept = (generator.normal(size=(n, w)).astype(np.float32) for w in (width, 1))
+    result, memory = np.empty_like(rows), kept.copy()
+    evaluate.run(made, [rows.ravel(), memory.ravel(), memory.ravel(), result.ravel()], n)
+    agree(result, rows * kept, 1e-6)
+    agree(memory, kept * 0.5 + rows.sum(1, keepdims=True), 1e-5)
+
+
+def test_results_that_do_not_fit_are_refused():
+    body = Graph("body")
+    x = Tensor(body, body.input("x", TensorType((Batch(), 5))))
+    y = Tensor(body, body.input("y", TensorType((3,))))
+    body.outputs = {"x": ops.tanh(x).value, "y": ops.tanh(y).value}
+    with pytest.raises(ValueError, match="has no schedule"):
+        lower_group("kernel", group(body), machine.TARGET)
 
 
 @pytest.mark.parametrize("tile", [Tile(8, 4), Tile(2, 1), Tile(1, 2)])

@@ -368,6 +368,22 @@ def test_rnn_with_mask_and_backwards():
     close(interpret(back, [CUBE])["y"], interpret(trace, [CUBE])["y"])
 
 
+def test_rnn_with_weights_and_without_random_numbers():
+    weight = K.variable(np.eye(5) * 0.5)
+
+    def step(x, states):
+        new = x + K.dot(states[0], weight)
+        return new, [new]
+
+    expression = K.rnn(step, K.constant(CUBE), [K.zeros((3, 5))])[0]
+    state = np.zeros((3, 5))
+    for t in range(4):
+        state = CUBE[:, t] + 0.5 * state
+    close(K.eval(expression), state)
+    with pytest.raises(UnsupportedError, match="random numbers inside the step"):
+        K.rnn(lambda x, s: (K.dropout(x, 0.5), s), K.constant(CUBE), [K.zeros((3, 5))])
+
+
 def test_what_there_is_not_is_told():
     with pytest.raises(UnsupportedError, match=r"K\.rnn"):
         K.map_fn(lambda x: x, K.ones((2,)))

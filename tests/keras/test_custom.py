@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+import kcompile
 from kcompile import keras
 from kcompile.keras import Input, Model, Sequential, layers
 from kcompile.keras import backend as K
@@ -379,8 +380,12 @@ def test_a_tensor_of_the_model_inside_a_layer_is_refused():
 def test_untraceable_loss_is_explained():
     model = Sequential([Dense(3, input_shape=(4,))])
     model.compile("sgd", lambda y_true, y_pred: np.mean(y_true - y_pred))
-    with pytest.raises((KcompileError, TypeError), match=r"numpy\.mean"):
+    with pytest.raises(InputTypeError, match=r"Loss '<lambda>' of output 'dense_.*numpy\.mean.*line") as e:
         model.train_on_batch(X, Y)
+    assert __file__ in str(e.value)
+    model = Sequential([Dense(3, kernel_regularizer=lambda w: float(K.sum(w)), input_shape=(4,))])
+    with pytest.raises(InputTypeError, match=r"Regularizer of 'dense_.*float\(x\) is not possible"):
+        model.predict(X)
 
 
 def test_stochastic_custom_layer():
@@ -394,6 +399,30 @@ def test_stochastic_custom_layer():
     many = np.zeros((500, 4), "float32")
     first, second = noisy([many, 1])[0], noisy([many, 1])[0]
     assert (first != second).any() and abs(first.std() - 2) < 0.2
+
+
+def test_custom_code_is_exported(tmp_path):
+    pytest.importorskip("ziglang")  # has the linker
+    import kcompile_runtime
+
+    model = Sequential([
+        MyLayer(5, input_shape=(4,)),
+        Lambda(lambda x: K.concatenate([K.relu(x), K.reverse(x, 1) ** 2, K.cumsum(x, axis=1)])),
+        layers.PReLU("random_uniform"), Dense(2, activation=lambda x: x * K.sigmoid(x))])
+    compiled = kcompile.compile(model)
+    assert compiled.verify(X).ok
+    kcompile.export(compiled, tmp_path / "model.so")
+    close(kcompile_runtime.load(tmp_path / "model.so").predict(X), model.predict(X))
+
+
+def test_the_learning_phase_can_be_fixed():
+    try:
+        K.set_learning_phase(1)
+        fixed = Sequential([Dropout(0.5, input_shape=(100,))]).predict(np.ones((2, 100)))
+    finally:
+        K.clear_session()
+    free = Sequential([Dropout(0.5, input_shape=(100,))]).predict(np.ones((2, 100)))
+    assert 0.3 < (fixed == 0).mean() < 0.7 and (free == 1).all()
 
 
 # ---------------------------------------------------------------- merge and advanced activations

@@ -197,7 +197,7 @@ class _Code:
         depend on k is computed before."""
         spec, b = self.spec, self.b
         outer, limit = ((spec.m, self.rows), (spec.j, self.columns))[side]
-        out = []
+        out: list[Callable[[Expr], None]] = []
         for number in range(slice.units):
             depth, at = slice.element(number)
             place = b.share(slice.place(depth, at))
@@ -270,8 +270,8 @@ class _Code:
         for i in range(self.sums.size):
             b.emit(loops.store(kept, i, loops.load(self.sums, i)))
         with b.loop("i", 0, tile.rows) as down, b.loop("j", 0, tile.columns) as across:
-            total = b.share(loops.load(kept, down * tile.columns + across))
-            self._write(total, b.share(top + down * SIDE), b.share(left + across * SIDE))
+            kept_sum = b.share(loops.load(kept, down * tile.columns + across))
+            self._write(kept_sum, b.share(top + down * SIDE), b.share(left + across * SIDE))
 
     def _write(self, total: Expr, row: Expr, column: Expr, where: Expr | None = None) -> None:
         columns = self.spec.sizes[1]

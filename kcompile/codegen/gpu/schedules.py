@@ -1,10 +1,11 @@
 """From a fused group to a kernel with blocks and threads.
 
 What enters: a `group` node. What leaves: a `Kernel` whose function is a `DeviceFunction`. Elements are
-pulled by the same rules as on other processors (`lowering.Pull`), one element in a thread:
+pulled by the same rules as on other processors (`pull.Pull`), one element in a thread:
 - most groups: a thread computes an element of the result;
-- a group around a reduction over many elements: several threads share an element, and join their
-  parts in shared memory by a tree of fixed shape, so that results do not depend on timing;
+- a group around reductions over many elements: a team of threads shares an element, and joins parts in
+  shared memory by a tree of fixed shape, so that results do not depend on timing; rows that depend on
+  what they were reduced to (softmax) are written by the same team;
 - contractions: `gpu.contraction`.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.builder import Builder, Index
+from kcompile.codegen.builder import ZERO, Builder, Index
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.lowering import Kernel
@@ -22,8 +23,9 @@ from kcompile.codegen.program import Size
 from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.sweeps import size_of
 from kcompile.codegen.targets import Target
-from kcompile.ir.graph import Graph, Node
+from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.ops.gather import clamped
+from kcompile.ir.space import Space, space_of
 from kcompile.ir.types import Batch, Dim, numel
 
 THREADS = 256
@@ -42,11 +44,10 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
         return lower_anchored(name, node, anchor, target, aliased)
     _supported(body, node.label)
     inputs, outputs = parameters(body)
-    shape = body.type(next(iter(body.outputs.values()))).shape
+    space = space_of(body)
     team = _team(body)
     b = Builder(target, 1) if team is None else TeamBuilder(target, team)
-    units = size_of(numel(shape))
-    count = loops.N * units.per_sample + units.fixed
+    units = size_of(numel(space.plain))
     grid = Grid(units, THREADS if team is None else team.rows, 1,
                 THREADS if team is None else team.threads)
     with b.block() as statements:
@@ -54,24 +55,102 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
         for m in body.nodes.values():
             if m.op.name == "scatter_rows":
                 pull.given[m.id] = _scatter(b, pull, m)
-
-        def store(index: Index, flat: Expr, mask: Expr | None) -> None:
-            # All before the first is written: it may be in the place of an operand.
-            results = [b.share(pull.at(v, index)) for v in body.outputs.values()]
-            writes = tuple(loops.store(buffer, flat, result)
-                           for buffer, result in zip(outputs, results))
-            for write in writes if mask is None else (loops.If(mask, writes),):
-                b.emit(write)
-
+        element = _Element(b, pull, space, list(zip(body.outputs.values(), outputs)))
+        count = loops.N * units.per_sample + units.fixed
         if team is None:
             flat = b.share(BLOCK * THREADS + THREAD)
             with b.block() as inside:
-                store(b.unflatten(flat, shape), flat, None)
+                element.alone(flat)
             b.emit(loops.If(loops.binary("lt", flat, count), tuple(inside)))
         else:
-            _of_team(b, team, count, lambda flat, mask: store(b.unflatten(flat, shape), flat, mask))
+            row = b.share(BLOCK * team.rows + team.row)
+            element.together(team, row, count)
     function = device_function(name, (*inputs, *outputs), grid, statements, node.label, aliased)
     return Kernel(function, Size(1), Size(1))
+
+
+class _Element:
+    """The results that belong to one element of what a group keeps (`Space.plain`): one number in those
+    of that shape, a row of numbers in those that have the reduced axes."""
+
+    def __init__(self, b: Builder, pull: Pull, space: Space,
+                 results: Sequence[tuple[Value, Buffer]]) -> None:
+        self.b, self.pull, self.space = b, pull, space
+        self.depth = [space.full[a] for a in space.axes]
+        shapes = [pull.body.type(v).shape for v, _ in results]
+        whole = [bool(space.axes) and shape == space.full for shape in shapes]
+        self.rows = [x for x, row in zip(results, whole) if row]
+        self.numbers = [(v, buffer, shape) for (v, buffer), row, shape in zip(results, whole, shapes)
+                        if not row]
+        for _, buffer, shape in self.numbers:
+            if numel(shape) != numel(space.plain):
+                raise ValueError(f"{buffer.name}: a result of {shape} beside one of {space.plain} has no "
+                                 "schedule for graphics processors")
+
+    def alone(self, flat: Expr) -> None:
+        """By one thread."""
+        kept = self._reduce(flat)
+        values = self._numbers(flat, kept)
+        if self.rows:
+            with self.b.loop("r", 0, self.b.extent(numel(self.depth))) as at:
+                self._row(kept, at)
+        for (_, buffer, _), value in zip(self.numbers, values):
+            self.b.emit(loops.store(buffer, flat, value))
+
+    def together(self, team: Team, row: Expr, count: Expr) -> None:
+        """By a team. Beyond the last element it works on that one again, and writes nothing: all
+        threads come to every barrier."""
+        b = self.b
+        assert isinstance(b, TeamBuilder)
+        flat = b.share(loops.binary("min", row, loops.binary("sub", count, 1)))
+        inside = b.share(loops.binary("lt", row, count))
+        kept = self._reduce(flat)
+        values = self._numbers(flat, kept)
+        if self.rows:
+            stop = b.share(loops.select(inside, b.extent(numel(self.depth)), 0))
+            b.alone = True
+            with b.loop("r", team.lane, stop, team.lanes) as at:
+                self._row(kept, at)
+            b.alone = False
+            b.emit(loops.Barrier())  # a number may be in the place of an operand of a row
+        mine = loops.binary("and", loops.binary("eq", team.lane, 0), inside)
+        writes = tuple(loops.store(buffer, flat, value)
+                       for (_, buffer, _), value in zip(self.numbers, values))
+        if writes:
+            b.emit(loops.If(mine, writes))
+
+    def _reduce(self, flat: Expr) -> Index:
+        """The index of the element. Its reductions come first, so that later all find them done."""
+        kept = tuple(self.b.share(i) for i in self.b.unflatten(flat, self.space.plain))
+        if self.space.axes:
+            for m in self.pull.body.live():
+                if m.op.kind == "reduction":
+                    self.pull.at(Value(m.id), kept)
+        return kept
+
+    def _numbers(self, flat: Expr, kept: Index) -> list[Expr]:
+        """All before the first is written: it may be in the place of an operand."""
+        out = []
+        for value, _, shape in self.numbers:
+            if shape == self.space.plain:
+                index = kept
+            elif self.space.axes and shape == self.space.padded:
+                index = self._full(kept, [ZERO] * len(self.depth))
+            else:
+                index = self.b.unflatten(flat, shape)
+            out.append(self.b.share(self.pull.at(value, index)))
+        return out
+
+    def _row(self, kept: Index, at: Expr) -> None:
+        index = self._full(kept, [self.b.share(i) for i in self.b.unflatten(at, tuple(self.depth))])
+        values = [self.b.share(self.pull.at(value, index)) for value, _ in self.rows]
+        flat = self.b.flatten(index, self.space.full)
+        for (_, buffer), value in zip(self.rows, values):
+            self.b.emit(loops.store(buffer, flat, value))
+
+    def _full(self, kept: Index, reduced: Sequence[Expr]) -> Index:
+        known = dict(zip(self.space.kept, kept)) | dict(zip(self.space.axes, reduced))
+        return tuple(known[i] for i in range(len(self.space.full)))
 
 
 def _supported(body: Graph, label: str) -> None:
@@ -151,16 +230,6 @@ def _team(body: Graph) -> Team | None:
     if contiguous:
         return Team(1, THREADS, False) if long else Team(THREADS // WARP, WARP, False)
     return Team(WARP, 32 if long else 8, True)
-
-
-def _of_team(b: Builder, team: Team, count: Expr, store: Callable[[Expr, Expr], None]) -> None:
-    """All threads of a team compute the same element (the last one again, beyond the end, so that
-    all come to every barrier), and its first lane writes it."""
-    row = b.share(BLOCK * team.rows + team.row)
-    last = loops.binary("sub", count, 1)
-    flat = b.share(loops.binary("min", row, last))
-    mine = loops.binary("and", loops.binary("eq", team.lane, 0), loops.binary("lt", row, count))
-    store(flat, b.share(mine))
 
 
 class TeamBuilder(Builder):

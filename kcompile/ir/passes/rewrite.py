@@ -67,10 +67,13 @@ def literal(graph: Graph, value: Value) -> float | None:
 
 
 def weights_only(graph: Graph, nodes: Iterable[Node]) -> set[int]:
-    """The nodes that depend on variables and constants alone, not on chance nor on the batch."""
+    """The nodes that depend on constants and on variables that the graph does not update, not on
+    chance nor on the batch."""
     early: set[int] = set()
     for node in nodes:
         if any(isinstance(d, Batch) for t in node.types for d in t.shape):
+            continue
+        if node.op.name == "variable" and node.attrs["name"] in graph.updates:
             continue
         if node.op.name in ("variable", "constant") or (
                 node.inputs and node.op.kind != "random"

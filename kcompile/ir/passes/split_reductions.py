@@ -43,7 +43,8 @@ def _first_step(shape: Shape, axes: tuple[int, ...]) -> tuple[int, ...]:
     if any(isinstance(d, Batch) for d in kept) or (
             size.multiple if isinstance(size, Batch) else size) < LARGE:
         return ()
-    part, inner = 1, []
+    part = 1
+    inner: list[int] = []
     for axis in reversed(axes):
         d = shape[axis]
         if isinstance(d, Batch) or axis == axes[0] or part * d > PART:

@@ -19,9 +19,9 @@ from kcompile_runtime.errors import UnsupportedError
 def _uniform(shape: Sequence[Any], seed: int | None) -> Tensor:
     """[0, 1)"""
     trace = graph()
-    if not isinstance(trace, Trace):
-        raise UnsupportedError("random numbers inside the step of a recurrent layer are not supported: "
-                               "draw them before, and give them as a sequence")
+    if not isinstance(trace, Trace) or trace.loop:
+        raise UnsupportedError("random numbers inside the step of a recurrent layer would be the same at "
+                               "all steps: draw them before, and give them as a sequence")
     key = trace.seed if seed is None else ops.constant(trace, int(seed) % 2**32, "uint32")
     return ops.random_uniform(key, trace.step, trace.stream(), tuple(shape))
 

@@ -9,6 +9,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.operands import graph, tensor, traced
 from kcompile.keras.tracing import Trace, tracing
+from kcompile_runtime.errors import UnsupportedError
 
 Step = Callable[..., Any]
 
@@ -48,7 +49,6 @@ def rnn(step_function: Step, inputs: Any, initial_states: Sequence[Any], go_back
 
     final, (outputs,) = scan(step, [*states, *previous], sequences, fixed, x.shape[1],  # type: ignore[arg-type]
                              go_backwards, body)
-    _read_outside(outer, body)
     order = (1, 0, *range(2, outputs.rank))
     last = outputs[0 if go_backwards else -1]
     made = ops.transpose(outputs, order)
@@ -68,14 +68,11 @@ def _where(hit: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _body(outer: Any) -> Trace:
-    body = Trace("step", getattr(outer, "training", False))
+    if not isinstance(outer, Trace):
+        raise UnsupportedError("K.rnn works inside a model, or on expressions outside")
+    body = outer.inside("step")
     body.frozen = True  # a step has no updates
     return body
-
-
-def _read_outside(outer: Any, body: Trace) -> None:
-    for variable in body.captured.values():
-        outer.read(variable)
 
 
 def _zero_output(step_function: Step, outer: Any, x: Tensor, states: Sequence[Tensor],

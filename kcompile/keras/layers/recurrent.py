@@ -102,6 +102,7 @@ class RNN(Holder):
         there = None if initial and self.vintage == "keras3" else as_list(mask)[0]
         outputs, last, states = self.run(x, initial, there)
         if self.return_sequences:
+            assert outputs is not None
             if self.go_backwards:
                 outputs = ops.flip(outputs, 0)
             result = ops.transpose(outputs, (1, 0, *range(2, outputs.rank)))
@@ -110,8 +111,9 @@ class RNN(Holder):
         return [result, *states] if self.return_state else result
 
     def run(self, x: Tensor, initial: Sequence[Tensor], mask: Tensor | None
-            ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """All outputs [time, batch, ...] in the order of time, the last output, the last states."""
+            ) -> tuple[Tensor | None, Tensor, list[Tensor]]:
+        """All outputs [time, batch, ...] in the order of time (None where nobody wants them), the last
+        output, the last states."""
         graph = x.graph
         assert isinstance(graph, Trace)
         sequences = [ops.transpose(x, (1, 0, *range(2, x.rank)))]
@@ -135,10 +137,9 @@ class RNN(Holder):
                           else states[self._output_state])
                 y = self._keep(rest[0], y, before)
                 new = [self._keep(rest[0], a, b) for a, b in zip(new, states)]
-            return new, [y]
+            return new, [] if shared[-1] and not self.return_sequences else [y]
 
-        finals, (outputs,) = scan(step, states, sequences, masks, reverse=self.go_backwards,
-                                  body=body)
+        finals, outs = scan(step, states, sequences, masks, reverse=self.go_backwards, body=body)
         if body.updates or body.losses:
             raise UnsupportedError("a cell that adds losses or updates variables at every step")
         if self.stateful:
@@ -146,7 +147,8 @@ class RNN(Holder):
             for variable, state in zip(self.states, finals):
                 graph.update(variable, ops.scatter_rows(state, rows, variable.shape[0]))
         if shared[0]:
-            return outputs, finals[self._output_state], finals
+            return outs[0] if outs else None, finals[self._output_state], finals
+        (outputs,) = outs
         at = 0 if self.go_backwards else outputs.shape[0] - 1  # type: ignore[operator]
         last = ops.slice_(outputs, [at] + [0] * (outputs.rank - 1), [at + 1, *outputs.shape[1:]])
         return outputs, ops.reshape(last, outputs.shape[1:]), finals

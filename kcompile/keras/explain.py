@@ -1,0 +1,45 @@
+"""Errors that say where they belong: the layer, loss or metric, and the line of the user's code.
+
+Enters: whatever is raised while code of the user's, or a layer's own, is traced. Leaves: an error of
+ours that begins with a label and ends with the place.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kcompile_runtime.errors import InputTypeError, KcompileError, ModelError
+
+OURS = (f"{Path(__file__).parent.parent}/", f"{Path(inspect.getfile(KcompileError)).parent}/", "<frozen")
+LABELS = ("Layer ", "Model ", "Loss ", "Metric ", "Regularizer ", "Constraint ", "K.")
+
+
+@contextmanager
+def explained(label: str) -> Iterator[None]:
+    """Errors raised inside begin with this label, unless they have one of their own (the innermost
+    counts), and name the user's line."""
+    try:
+        yield
+    except KcompileError as error:
+        if str(error).startswith(LABELS):
+            raise
+        raise type(error)(f"{label}: {error}{user_line(error)}") from error
+    except (ValueError, AttributeError, IndexError) as error:
+        raise ModelError(f"{label}: {error}{user_line(error)}") from error
+    except TypeError as error:
+        raise InputTypeError(f"{label}: {error}{user_line(error)}") from error
+
+
+def user_line(error: BaseException) -> str:
+    """Where the innermost code of the user's stands in the traceback of an error, as text to append;
+    nothing where only ours (or a library's) raised it."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__)
+              if not f.filename.startswith(OURS) and "site-packages" not in f.filename]
+    if not frames:
+        return ""
+    last = frames[-1]
+    return f" ({last.filename}, line {last.lineno}, in {last.name}: `{last.line}`)"

@@ -1,0 +1,359 @@
+"""Keras 0.3 and 1: classes and arguments in other words, weights in other shapes, unknown backends."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import crafted
+import h5py
+import numpy as np
+import pytest
+from crafted import layer, write_json, write_keras1
+
+import kcompile
+from kcompile.files import vintage
+from kcompile.files.vintage import Vintage, parse_version, vintage_of
+from kcompile.keras import layers, models
+from kcompile_runtime.errors import InputError, ModelError, UnsupportedError
+
+RNG = np.random.default_rng(0)
+
+
+def draw(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def loaded(path: Path, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kcompile.load(path, **options)
+
+
+# ---------------------------------------------------------------- which Keras it was
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("1.2.2", ((1, 2, 2), False)), ("2.2.4-tf", ((2, 2, 4), True)), ("2.3.1", ((2, 3, 1), False)),
+    ("2.13.1-rc0", ((2, 13, 1), True)), ("3.9.2", ((3, 9, 2), False)), ("2.4.0", ((2, 4, 0), True))])
+def test_versions(text: str, expected: Any) -> None:
+    assert parse_version(text) == expected
+
+
+def test_a_version_that_is_none() -> None:
+    with pytest.raises(ModelError, match="keras_version"):
+        parse_version("new")
+
+
+@pytest.mark.parametrize(("entry", "version"), [
+    ({"class_name": "Sequential", "config": [layer("Dense", "d", output_dim=3)]}, (1,)),
+    ({"class_name": "Model", "config": {"layers": [layer("Dense", "d", units=3)]}}, (2,)),
+    ({"class_name": "Sequential", "config": [], "keras_version": "2.1.0"}, (2, 1, 0)),
+    ({"class_name": "Functional", "module": "keras", "config": {}}, (3,)),
+    ({"name": "Sequential", "layers": [{"name": "Dense", "output_dim": 3}]}, (1,))])
+def test_vintages_without_a_version(entry: dict[str, Any], version: tuple[int, ...]) -> None:
+    assert vintage_of(entry, None, None).version == version
+
+
+def test_semantics() -> None:
+    assert Vintage((2, 3, 1)).semantics == "keras2"
+    assert Vintage((2, 4), tf=True).semantics == "keras3"
+    assert Vintage((2, 15), tf=True).old_activations and not Vintage((3, 0)).old_activations
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def test_arguments_of_keras_1_in_new_words() -> None:
+    made = vintage.upgrade(layer(
+        "Convolution2D", "c", nb_filter=4, nb_row=3, nb_col=2, border_mode="same", subsample=[1, 2],
+        dim_ordering="th", init="glorot_normal", bias=False, activation="relu",
+        W_regularizer={"name": "WeightRegularizer", "l1": 0.0, "l2": 0.1},
+        b_constraint={"name": "MaxNorm", "m": 2, "axis": 0}, input_dtype="float32"))
+    assert made == {"class_name": "Conv2D", "config": {
+        "name": "c", "filters": 4, "kernel_size": [3, 2], "padding": "same", "strides": [1, 2],
+        "data_format": "channels_first", "kernel_initializer": "glorot_normal", "use_bias": False,
+        "activation": "relu", "dtype": "float32",
+        "kernel_regularizer": {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.1}},
+        "bias_constraint": {"class_name": "MaxNorm", "config": {"max_value": 2, "axis": 0}}}}
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("sum", "Add"), ("mul", "Multiply"),
+                                            ("concat", "Concatenate"), ("cos", "Dot"), ("odd", "Merge")])
+def test_merges(mode: str, kind: str) -> None:
+    made = vintage.upgrade(layer("Merge", "m", mode=mode, concat_axis=2, dot_axes=-1))
+    assert made["class_name"] == kind
+    assert made["config"].get("axis") == (2 if mode == "concat" else None)
+
+
+def test_a_merge_that_holds_its_branches_is_told(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "m.json", {"class_name": "Sequential", "config": [
+        layer("Merge", "m", mode="sum", layers=[layer("Dense", "a", output_dim=2)])]})
+    with pytest.raises(UnsupportedError, match="'m' \\(Merge\\)"):
+        kcompile.load(path)
+
+
+def test_modes_of_batch_normalization(tmp_path: Path) -> None:
+    for mode, fits in ((0, True), (1, False), (2, False)):
+        path = write_json(tmp_path / "m.json", {"class_name": "Sequential", "config": [
+            layer("BatchNormalization", "b", mode=mode, axis=-1, epsilon=1e-6, momentum=0.9,
+                  batch_input_shape=[None, 4], input_dtype="float32")]})
+        if fits:
+            assert kcompile.load(path).layers[0].epsilon == 1e-6
+        else:
+            with pytest.raises(UnsupportedError, match=f"mode={mode}"):
+                kcompile.load(path)
+
+
+def test_flatten_does_not_follow_this_machines_settings(tmp_path: Path) -> None:
+    from kcompile import keras
+
+    path = write_json(tmp_path / "m.json", {"class_name": "Sequential", "config": [
+        layer("Flatten", "f", batch_input_shape=[None, 2, 3, 4])]})
+    before = keras.backend.image_data_format()
+    keras.backend.set_image_data_format("channels_first")
+    try:
+        assert kcompile.load(path).layers[0].data_format == "channels_last"
+    finally:
+        keras.backend.set_image_data_format(before)
+
+
+def test_hard_sigmoid_is_that_of_its_vintage(tmp_path: Path) -> None:
+    x = np.array([[1.0, -2.0, 2.7]], np.float32)
+    for version, expected in (("2.3.1", 0.2 * x + 0.5), ("2.13.0", 0.2 * x + 0.5),
+                              ("3.1.0", (x + 3) / 6)):
+        path = write_json(tmp_path / "m.json", {
+            **crafted.config_of(layer("Activation", "a", activation="hard_sigmoid",
+                                      batch_input_shape=[None, 3])), "keras_version": version})
+        np.testing.assert_allclose(crafted.predict(kcompile.load(path), x),
+                                   np.clip(expected, 0, 1), rtol=1e-6)
+
+
+def test_frozen_batch_normalization_is_that_of_its_vintage(tmp_path: Path) -> None:
+    for version, expected in (("2.3.1", "keras2"), ("2.4.0", "keras3"), ("3.1.0", "keras3")):
+        path = write_json(tmp_path / "m.json", {
+            **crafted.config_of(layer("BatchNormalization", "b", trainable=False,
+                                      batch_input_shape=[None, 3])), "keras_version": version})
+        assert kcompile.load(path).layers[0].vintage == expected
+
+
+def test_keras_0_3(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "m.json", {"name": "Sequential", "layers": [
+        {"name": "Dense", "custom_name": "dense", "output_dim": 3, "init": "uniform", "input_shape": [4],
+         "input_dim": 4, "cache_enabled": True, "activation": "tanh"},
+        {"name": "Dropout", "custom_name": "d", "p": 0.5}, {"name": "Dense", "output_dim": 2}]})
+    arrays = [draw(4, 3), draw(3), draw(3, 2), draw(2)]
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["nb_layers"] = 3
+        for k, part in enumerate((arrays[:2], [], arrays[2:])):
+            group = file.create_group(f"layer_{k}")
+            group.attrs["nb_params"] = len(part)
+            for p, array in enumerate(part):
+                group[f"param_{p}"] = array
+    model = kcompile.load(path, weights=tmp_path / "w.h5")
+    x = draw(5, 4)
+    expected = np.tanh(x @ arrays[0] + arrays[1]) @ arrays[2] + arrays[3]
+    np.testing.assert_allclose(crafted.predict(model, x), expected, rtol=1e-5, atol=1e-6)
+
+
+# ---------------------------------------------------------------- weights
+
+
+def conv_model(ordering: str, **config: Any) -> list[dict[str, Any]]:
+    shape = [None, 2, 5, 6] if ordering == "th" else [None, 5, 6, 2]
+    return [layer("Convolution2D", "c", nb_filter=4, nb_row=3, dim_ordering=ordering,
+                  batch_input_shape=shape, input_dtype="float32",
+                  **{"nb_col": 2, "border_mode": "valid", "subsample": [1, 1], **config})]
+
+
+def reference(kernel: np.ndarray, bias: np.ndarray, ordering: str, x: np.ndarray) -> np.ndarray:
+    """The same convolution as Keras 2 has it."""
+    first = ordering == "th"
+    model = models.Sequential([layers.Conv2D(
+        4, (3, 2), input_shape=x.shape[1:],
+        data_format="channels_first" if first else "channels_last")])
+    model.set_weights([kernel, bias])
+    return crafted.predict(model, x)
+
+
+@pytest.mark.parametrize("ordering", ["th", "tf"])
+@pytest.mark.parametrize("backend", ["tensorflow", "theano"])
+def test_kernels_of_keras_1(tmp_path: Path, ordering: str, backend: str) -> None:
+    kernel, bias = draw(3, 2, 2, 4), draw(4)  # as Keras 2 has it
+    x = draw(3, 2, 5, 6) if ordering == "th" else draw(3, 5, 6, 2)
+    stored = kernel.transpose(3, 2, 0, 1) if ordering == "th" else kernel
+    suffix = ":0" if backend == "tensorflow" else ""
+    path = write_keras1(tmp_path / "m.h5", conv_model(ordering), {"c": [stored, bias]}, suffix)
+    turned = kernel[::-1, ::-1] if backend == "theano" else kernel
+    expected = reference(turned, bias, ordering, x)
+    with pytest.warns(UserWarning, match=f"By the names of its weights it was {backend}"):
+        guessed = kcompile.load(path)
+    np.testing.assert_allclose(crafted.predict(guessed, x), expected, rtol=1e-5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        told = kcompile.load(path, backend=backend)
+    np.testing.assert_allclose(crafted.predict(told, x), expected, rtol=1e-5)
+    other = "theano" if backend == "tensorflow" else "tensorflow"
+    assert not np.allclose(crafted.predict(kcompile.load(path, backend=other), x), expected)
+
+
+def test_no_warning_where_the_backend_does_not_matter(tmp_path: Path) -> None:
+    path = write_keras1(tmp_path / "m.h5", [
+        layer("Dense", "d", output_dim=3, batch_input_shape=[None, 4])], {"d": [draw(4, 3), draw(3)]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kcompile.load(path)
+
+
+def test_theano_in_files_that_say_so(tmp_path: Path) -> None:
+    model = models.Sequential([layers.Conv2D(4, (3, 2), input_shape=(5, 6, 2))])
+    model.save(tmp_path / "m.h5")
+
+    def change(file: h5py.File) -> None:
+        del file.attrs["kcompile"]
+        file.attrs["keras_version"], file.attrs["backend"] = "2.1.3", "theano"
+
+    crafted.edit_h5(tmp_path / "m.h5", change)
+    kernel = kcompile.load(tmp_path / "m.h5").get_weights()[0]
+    np.testing.assert_array_equal(kernel, model.get_weights()[0][::-1, ::-1])
+    with pytest.raises(ModelError, match="which the file says"):
+        kcompile.load(tmp_path / "m.h5", backend="tensorflow")
+    with pytest.raises(InputError, match="'tensorflow' or 'theano'"):
+        kcompile.load(tmp_path / "m.h5", backend="cntk")
+
+
+def test_paddings_of_theano_that_differ_are_told(tmp_path: Path) -> None:
+    for config in ({"border_mode": "same"}, {"border_mode": "same", "nb_col": 3, "subsample": [2, 2]}):
+        path = write_keras1(tmp_path / "m.h5", conv_model("tf", **config),
+                            {"c": [draw(3, config.get("nb_col", 2), 2, 4), draw(4)]})
+        with pytest.raises(UnsupportedError, match="Theano's padding"):
+            kcompile.load(path, backend="theano")
+        with pytest.raises(UnsupportedError, match="Theano's padding"):
+            loaded(path)  # found out by the names of the weights
+
+
+def test_convolutions_in_one_dimension(tmp_path: Path) -> None:
+    kernel, bias = draw(3, 2, 4), draw(4)
+    entry = layer("Convolution1D", "c", nb_filter=4, filter_length=3, border_mode="valid",
+                  subsample_length=1, batch_input_shape=[None, 7, 2])
+    for stored in (kernel[:, None], kernel[:, None].transpose(3, 2, 0, 1)):
+        path = write_keras1(tmp_path / "m.h5", [entry], {"c": [stored, bias]}, ":0")
+        np.testing.assert_array_equal(loaded(path).get_weights()[0], kernel)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3)])
+def test_gates_of_recurrent_layers(tmp_path: Path, kind: str, gates: int) -> None:
+    """Keras 1 stored W, U, b of each gate: LSTM as i, c, f, o, GRU as z, r, h."""
+    if not hasattr(layers, kind):
+        pytest.skip(f"no {kind} yet")
+    parts = [array for _ in range(gates) for array in (draw(2, 3), draw(3, 3), draw(3))]
+    entry = layer(kind, "r", output_dim=3, init="glorot_uniform", inner_init="orthogonal",
+                  activation="tanh", inner_activation="hard_sigmoid", return_sequences=True,
+                  consume_less="cpu", dropout_W=0.0, dropout_U=0.0, batch_input_shape=[None, 5, 2],
+                  **({"forget_bias_init": "one"} if kind == "LSTM" else {}))
+    path = write_keras1(tmp_path / "m.h5", [entry], {"r": parts})
+    kernel, recurrent, bias = kcompile.load(path).get_weights()
+    order = (0, 2, 1, 3) if kind == "LSTM" else (0, 1, 2)
+    np.testing.assert_array_equal(kernel, np.concatenate([parts[3 * g] for g in order], 1))
+    np.testing.assert_array_equal(recurrent, np.concatenate([parts[3 * g + 1] for g in order], 1))
+    np.testing.assert_array_equal(bias, np.concatenate([parts[3 * g + 2] for g in order]))
+
+
+def test_weights_of_another_size_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    path = write_keras1(tmp_path / "m.h5", conv_model("tf"), {"c": [draw(3, 2, 2, 5), draw(4)]})
+    with pytest.raises(ModelError, match="Layer 'c' \\(Conv2D\\): expected shapes"):
+        loaded(path)
+
+
+def test_weights_alone_of_keras_1(tmp_path: Path) -> None:
+    """An architecture in JSON, and weights that say nothing of themselves."""
+    kernel, bias = draw(3, 2, 2, 4), draw(4)
+    write_json(tmp_path / "m.json", {"class_name": "Sequential", "config": conv_model("tf")})
+    write_keras1(tmp_path / "whole.h5", conv_model("tf"), {"c": [kernel, bias]})
+    with h5py.File(tmp_path / "whole.h5") as whole, h5py.File(tmp_path / "w.h5", "w") as file:
+        file.attrs["layer_names"] = whole["model_weights"].attrs["layer_names"]
+        whole.copy("model_weights/c", file, "c")
+    with pytest.warns(UserWarning, match="it was theano"):
+        model = kcompile.load(tmp_path / "m.json", weights=tmp_path / "w.h5")
+    np.testing.assert_array_equal(model.get_weights()[0], kernel[::-1, ::-1])
+    model = kcompile.load(tmp_path / "m.json", weights=tmp_path / "w.h5", backend="tensorflow")
+    np.testing.assert_array_equal(model.get_weights()[0], kernel)
+
+
+# ---------------------------------------------------------------- other files of Keras 2
+
+
+def test_sequential_as_a_bare_list(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "m.json", {
+        "class_name": "Sequential", "keras_version": "2.1.0", "backend": "tensorflow",
+        "config": [crafted.first_dense(), layer("Dense", "e", units=3)]})
+    assert kcompile.load(path).output_shape == (None, 3)
+
+
+def test_yaml_of_keras_2(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(
+        "backend: tensorflow\nclass_name: Sequential\nconfig:\n- class_name: Conv2D\n  config:\n"
+        "    batch_input_shape: !!python/tuple [null, 6, 6, 2]\n    name: c\n    filters: 3\n"
+        "    kernel_size: !!python/tuple [3, 3]\n    strides: &id001 !!python/tuple [1, 1]\n"
+        "    dilation_rate: *id001\n    kernel_regularizer:\n      class_name: L1L2\n"
+        "      config: {l1: 0.0, l2: 1e-3}\nkeras_version: 2.1.3\n")
+    model = kcompile.load(tmp_path / "m.yaml")
+    assert model.output_shape == (None, 4, 4, 3)
+    assert model.layers[0].kernel_regularizer.l2 == 1e-3
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("use_bias: no", "'no'"), ("units: 010", "'010'"), ("units: '3'", "Received: '3'"),
+    ("units: 1e1", "Received: 10.0")])
+def test_yaml_values_are_not_bent(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "m.yaml").write_text(
+        "class_name: Sequential\nconfig:\n- class_name: Dense\n  config:\n    name: d\n"
+        f"    batch_input_shape: [null, 4]\n    {text}\n"
+        + ("" if text.startswith("units") else "    units: 3\n") + "keras_version: 2.1.3\n")
+    with pytest.raises(ModelError, match=said):
+        kcompile.load(tmp_path / "m.yaml")
+
+
+def test_optimizer_state_of_keras_2(tmp_path: Path) -> None:
+    """Slot by slot, with the placeholders that Adam had without amsgrad; SGD's without momentum."""
+    model = crafted.dense()
+    model.compile("adam", "mse")
+    model.save(tmp_path / "m.h5")
+    shapes = [w.shape for w in model.get_weights()]
+    arrays = [draw(*s) for s in shapes * 2]
+
+    def change(file: h5py.File) -> None:
+        del file.attrs["kcompile"], file["optimizer_weights"]
+        file.attrs["keras_version"] = "2.3.1"
+        given = json.loads(file.attrs["training_config"])
+        given["optimizer_config"]["config"]["lr"] = given["optimizer_config"]["config"].pop(
+            "learning_rate")
+        file.attrs["training_config"] = json.dumps(given)
+        group = file.create_group("optimizer_weights")
+        stored = [np.int64(7), *arrays, *[np.zeros(1, "f4")] * 4]
+        group.attrs["weight_names"] = [f"Variable_{i}:0".encode() for i in range(len(stored))]
+        for i, array in enumerate(stored):
+            group[f"Variable_{i}:0"] = array
+
+    crafted.edit_h5(tmp_path / "m.h5", change)
+    found = kcompile.load(tmp_path / "m.h5").optimizer.get_weights()
+    assert int(found[0]) == 7
+    for a, b in zip(found[1:], arrays, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_optimizer_state_that_does_not_fit_starts_afresh(tmp_path: Path) -> None:
+    model = crafted.dense()
+    model.compile("adam", "mse")
+    model.save(tmp_path / "m.h5")
+
+    def change(file: h5py.File) -> None:
+        names = file["optimizer_weights"].attrs["weight_names"]
+        file["optimizer_weights"].attrs["weight_names"] = names[:-1]
+
+    crafted.edit_h5(tmp_path / "m.h5", change)
+    with pytest.warns(UserWarning, match="starts afresh"):
+        found = kcompile.load(tmp_path / "m.h5")
+    assert int(found.optimizer.iterations.value) == 0

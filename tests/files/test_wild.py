@@ -1,0 +1,75 @@
+"""Files found in public repositories, where the folder with them exists: what loads must match.
+
+A file whose layers do not exist yet is skipped, and says what is missing.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kcompile
+from kcompile.interpreted import InterpreterEngine
+from kcompile_runtime.errors import UnsupportedError
+
+WILD = Path(__file__).resolve().parents[3] / "shared" / "wild"
+pytestmark = pytest.mark.skipif(not WILD.is_dir(), reason="no folder of wild files")
+# What a Lambda computed, by the names of the layers; the files hold bytecode.
+LAMBDAS: dict[str, Any] = {"Preprocess": lambda x: x / 127.5 - 1.0}
+
+
+def recorded() -> list[tuple[str, str, str | None]]:
+    """Model file, file of arrays, backend."""
+    found = []
+    for path in sorted(WILD.glob("*.npz")):
+        base, _, alternative = path.name[:-4].partition(".alt")
+        model = base.replace("_weights.h5", "_arch.json")
+        backend = {"": None, "TF": "tensorflow", "Theano": "theano"}[alternative]
+        found.append((model, path.name, backend))
+    return found
+
+
+def arrays(name: str, letter: str) -> list[np.ndarray]:
+    with np.load(WILD / name, allow_pickle=False) as found:
+        return [found[key] for key in sorted(found) if key.startswith(letter)]
+
+
+@pytest.mark.parametrize(("model", "npz", "backend"), recorded())
+def test_predictions_are_those_recorded(model: str, npz: str, backend: str | None) -> None:
+    weights = WILD / model.replace("_arch.json", "_weights.h5")
+    given = {"weights": weights} if model.endswith(".json") else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            loaded = kcompile.load(WILD / model, backend=backend, custom_objects=LAMBDAS, **given)
+        except UnsupportedError as error:
+            pytest.skip(" ".join(str(error).split())[:300])
+    loaded.use_engine(InterpreterEngine(loaded))
+    x = arrays(npz, "x") or arrays(npz.partition(".alt")[0] + ".npz", "x")
+    x = [a.astype(tensor.dtype) for a, tensor in zip(x, loaded.inputs)]
+    y = loaded.predict_on_batch(x if len(x) > 1 else x[0])
+    expected = arrays(npz, "y")
+    for a, b in zip(y if isinstance(y, list) else [y], expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6 * max(1.0, float(np.abs(b).max())))
+
+
+def test_an_architecture_of_keras_0_3() -> None:
+    model = kcompile.load(WILD / "k03_rocalphago_minimodel_arch.json")
+    assert model.input_shape == (None, 12, 19, 19) and model.output_shape == (None, 361)
+
+
+def test_keras_1_files_warn_that_the_backend_is_a_guess() -> None:
+    with pytest.warns(UserWarning, match="By the names of its weights it was theano"):
+        kcompile.load(WILD / "k122_dl4j_conv2d_reshape_th.h5")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kcompile.load(WILD / "k122_dl4j_conv2d_reshape_th.h5", backend="theano")
+
+
+def test_a_class_of_ones_own_is_named() -> None:
+    with pytest.raises(UnsupportedError, match="'gar_1' \\(GarNet\\)"):
+        kcompile.load(WILD / "tf224_hls4ml_garnet_custom.h5")

@@ -1,0 +1,46 @@
+"""Random models on blocks and threads of the interpreter: predictions and a training step are the graph's."""
+
+from __future__ import annotations
+
+import numpy as np
+from generator import Sample, models
+from gpu import machine
+from hypothesis import HealthCheck, Phase, given, settings
+
+from kcompile.ir import interpreter
+from kcompile.ir.graph import Graph
+from kcompile.keras import graphs
+
+FEW = settings(max_examples=6, suppress_health_check=list(HealthCheck),
+               phases=(Phase.explicit, Phase.generate))
+
+
+STEP = 4e-3  # the most that RMSprop and Adam change a weight by in one step, where its gradient is noise
+
+
+def check(graph: Graph, data: list[np.ndarray], frozen: bool, loose: float = 0.0) -> None:
+    inputs = dict(zip(graph.inputs, data))
+    state = {name: v.value.copy() for name, v in graph.captured.items()}  # type: ignore[attr-defined]
+    right = interpreter.run(graph, len(data[0]), inputs, state, "float64")
+    outputs, after = machine.run(graph, len(data[0]), inputs, state, frozen)
+    compared = [(name, y, right.outputs[name], 0.0) for name, y in zip(graph.outputs, outputs)]
+    compared += [(name, after[name], right.updates[name], loose) for name in right.updates]
+    for name, got, expected, slack in compared:
+        scale = np.abs(expected).max(initial=0.0)
+        np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4 * scale + 1e-5 + slack,
+                                   err_msg=name)
+
+
+@FEW
+@given(models())
+def test_predictions(sample: Sample) -> None:
+    check(graphs.predict_graph(sample.model), sample.inputs(3), frozen=True)
+
+
+@FEW
+@given(models(compiled=True))
+def test_a_training_step(sample: Sample) -> None:
+    graph = graphs.train_graph(sample.model)
+    rows = [np.ones(5, np.float32)] * len(sample.model.outputs)
+    check(graph, [*sample.inputs(5), *sample.targets(5), *rows], frozen=False,
+          loose=0.0 if sample.notes[-1].endswith("sgd") else STEP)

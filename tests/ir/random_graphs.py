@@ -1,0 +1,81 @@
+"""Random graphs of elementwise ops, reductions, broadcasts and reshapes, for tests of fusion and of
+what comes after it. `graphs()` is a hypothesis strategy; `values(graph, n, seed)` makes its operands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from kcompile.ir import ops
+from kcompile.ir.graph import Graph
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, Dim, TensorType, bind, broadcast_shapes
+
+UNARY = (ops.exp, ops.tanh, ops.relu, ops.square, lambda x: -x, lambda x: x * 0.5, lambda x: x + 0.25,
+         ops.sigmoid)
+BINARY = (lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, ops.maximum,
+          lambda x, y: x / (ops.square(y) + 1.0), lambda x, y: ops.select(x > y, x, y * 0.5))
+REDUCE = (ops.reduce_sum, ops.reduce_mean, ops.reduce_max)
+
+
+def _shapes(draw: Any) -> list[tuple[Dim, ...]]:
+    """A full shape and what broadcasts to it."""
+    last = draw(st.sampled_from((1, 3, 10, 16, 20, 48, 64, 70)))
+    rows = draw(st.sampled_from((1, 2, 5)))
+    full: tuple[Dim, ...] = draw(st.sampled_from(((Batch(), last), (Batch(), rows, last),
+                                                  (Batch(), rows, 3, last), (rows, last))))
+    return [full, full, full[-1:], (1,) * (len(full) - 1) + full[-1:], full[:-1] + (1,), ()]
+
+
+def _step(draw: Any, known: list[Tensor]) -> Tensor | None:
+    x = draw(st.sampled_from(known[-6:]))
+    kind = draw(st.integers(0, 7))
+    if kind <= 1:
+        return draw(st.sampled_from(UNARY))(ops.tanh(x) if draw(st.booleans()) else x * 0.3)
+    if kind <= 4:
+        y = draw(st.sampled_from(known))
+        try:
+            broadcast_shapes(x.shape, y.shape)
+        except ValueError:
+            return None
+        return draw(st.sampled_from(BINARY))(x, y)
+    if kind <= 6 and x.rank:
+        first = draw(st.integers(0, x.rank - 1))
+        axes = draw(st.sampled_from((range(first, x.rank), range(first + 1), (first,))))
+        return draw(st.sampled_from(REDUCE))(x * 0.3, list(axes), draw(st.booleans()))
+    if x.rank >= 2 and isinstance(x.shape[1], int):
+        return ops.transpose(x, [1, 0, *range(2, x.rank)]) if draw(st.booleans()) else ops.reshape(
+            x, (x.shape[0], *(d for d in x.shape[1:] if d != 1)))
+    return None
+
+
+@st.composite
+def graphs(draw: Any) -> Graph:
+    """Inputs x0, x1, ..., a variable w with an update, several outputs."""
+    graph = Graph("random")
+    shapes = _shapes(draw)
+    known = [Tensor(graph, graph.input(f"x{i}", TensorType(s))) for i, s in enumerate(shapes)]
+    weight = Tensor(graph, graph.variable("w", TensorType(shapes[2])))
+    known.append(weight)
+    for _ in range(draw(st.integers(3, 14))):
+        made = _step(draw, known)
+        if made is not None:
+            known.append(made)
+    for number in range(draw(st.integers(1, 3))):
+        graph.outputs[f"y{number}"] = draw(st.sampled_from(known[-5:])).value
+    change = [x for x in known if x.shape == weight.shape]
+    graph.updates["w"] = (weight * 0.9 + change[-1] * 0.1).value
+    return graph
+
+
+def values(graph: Graph, n: int, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """(inputs, variables) by name, float32."""
+    generator = np.random.default_rng(seed)
+
+    def make(named: dict[str, Any]) -> dict[str, np.ndarray]:
+        return {name: generator.uniform(-1, 1, bind(graph.type(v).shape, n)).astype(np.float32)
+                for name, v in named.items()}
+
+    return make(graph.inputs), make(graph.variables)

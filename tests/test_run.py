@@ -1,0 +1,251 @@
+"""`kcompile run`: scripts in the style of the Keras 2 manual, unchanged, and what python promises them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from kcompile.run import as_keras, run_script
+
+
+def run(tmp_path, source, *arguments, **environment):
+    """(status, stdout, stderr) of a script under `python -m kcompile run`."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(source))
+    result = subprocess.run([sys.executable, "-m", "kcompile", "run", str(script), *arguments],
+                            capture_output=True, text=True, env={**os.environ, **environment})
+    return result.returncode, result.stdout, result.stderr
+
+
+def value(out, name):
+    """The number that a script printed as `name 1.23`."""
+    return float(next(line.split()[-1] for line in out.splitlines() if line.startswith(f"{name} ")))
+
+
+MLP = """
+    import keras
+    import numpy as np
+    from keras.models import Sequential
+    from keras.layers import Dense, Dropout, Activation
+    from keras.optimizers import SGD
+
+    np.random.seed(0)
+    x_train = np.random.random((500, 20))
+    y_train = keras.utils.to_categorical((x_train[:, :1] * 5).astype(int), num_classes=5)
+
+    model = Sequential()
+    # Dense(64) is a fully-connected layer with 64 hidden units.
+    model.add(Dense(64, activation='relu', input_dim=20))
+    model.add(Dropout(0.1))
+    model.add(Dense(64))
+    model.add(Activation('relu'))
+    model.add(Dense(5, activation='softmax'))
+
+    sgd = SGD(lr=0.05, decay=1e-6, momentum=0.9, nesterov=True)
+    model.compile(loss='categorical_crossentropy', optimizer=sgd, metrics=['accuracy'])
+    model.fit(x_train, y_train, epochs=40, batch_size=32, verbose=0)
+    score = model.evaluate(x_train, y_train, batch_size=128, verbose=0)
+    print('accuracy', score[1])
+"""
+
+CNN = """
+    import numpy as np
+    from tensorflow import keras
+    from tensorflow.keras import layers
+    from tensorflow.keras.models import Sequential
+    import tensorflow as tf
+
+    np.random.seed(0)
+    assert tf.keras.layers.Dense is layers.Dense and keras.Sequential is Sequential
+    kinds = np.random.randint(0, 2, 200)
+    images = np.random.rand(200, 8, 8, 1) * 0.5
+    images[kinds == 1, :, 3:5] += 0.5
+
+    model = Sequential([
+        layers.Conv2D(8, (3, 3), activation='relu', input_shape=(8, 8, 1)),
+        layers.MaxPooling2D(pool_size=(2, 2)),
+        layers.Flatten(),
+        layers.Dense(1, activation='sigmoid')])
+    model.summary()
+    model.compile(optimizer='adam', loss='binary_crossentropy', metrics=['acc'])
+    history = model.fit(images, kinds, epochs=30, batch_size=20, validation_split=0.2, verbose=2)
+    print('accuracy', history.history['val_acc'][-1])
+"""
+
+CUSTOM = """
+    from keras import backend as K
+    from keras.engine.topology import Layer
+    from keras.models import Sequential
+    from keras.layers.core import Dense, Lambda
+    from keras.layers.advanced_activations import LeakyReLU
+    import numpy as np
+
+    np.random.seed(0)
+
+    class MyLayer(Layer):
+        def __init__(self, output_dim, **kwargs):
+            self.output_dim = output_dim
+            super(MyLayer, self).__init__(**kwargs)
+
+        def build(self, input_shape):
+            self.kernel = self.add_weight(name='kernel', shape=(input_shape[1], self.output_dim),
+                                          initializer='uniform', trainable=True)
+            super(MyLayer, self).build(input_shape)
+
+        def call(self, x):
+            return K.dot(x, self.kernel)
+
+        def compute_output_shape(self, input_shape):
+            return (input_shape[0], self.output_dim)
+
+    def antirectifier(x):
+        x -= K.mean(x, axis=1, keepdims=True)
+        x = K.l2_normalize(x, axis=1)
+        return K.concatenate([K.relu(x), K.relu(-x)], axis=1)
+
+    def my_loss(y_true, y_pred):
+        return K.mean(K.square(y_true - y_pred), axis=-1)
+
+    model = Sequential()
+    model.add(MyLayer(32, input_shape=(10,)))
+    model.add(Lambda(antirectifier))
+    model.add(Dense(16, kernel_regularizer=lambda w: 1e-4 * K.sum(K.square(w))))
+    model.add(LeakyReLU(0.1))
+    model.add(Dense(1, activation=K.tanh))
+    model.compile('adam', loss=my_loss, metrics=[lambda t, p: K.max(K.abs(t - p))])
+    x = np.random.randn(400, 10)
+    y = np.tanh(x[:, :1])
+    before = model.evaluate(x, y, verbose=0)[0]
+    model.fit(x, y, epochs=40, batch_size=20, verbose=0)
+    print('share', model.evaluate(x, y, verbose=0)[0] / before)
+    get_first = K.function([model.layers[0].input, K.learning_phase()], [model.layers[1].output])
+    print('width', get_first([x, 0])[0].shape[1])
+"""
+
+TWO_INPUTS = """
+    import sys
+    import argparse
+    from keras.layers import Input, Dense, concatenate
+    from keras.models import Model
+    import numpy as np
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--epochs', type=int, default=1)
+    epochs = parser.parse_args().epochs
+
+    np.random.seed(0)
+    main_input = Input(shape=(10,), dtype='float32', name='main_input')
+    x = Dense(32, activation='relu')(main_input)
+    auxiliary_output = Dense(1, activation='sigmoid', name='aux_output')(x)
+    auxiliary_input = Input(shape=(5,), name='aux_input')
+    x = concatenate([x, auxiliary_input])
+    x = Dense(64, activation='relu')(x)
+    main_output = Dense(1, activation='sigmoid', name='main_output')(x)
+
+    model = Model(inputs=[main_input, auxiliary_input], outputs=[main_output, auxiliary_output])
+    model.compile(optimizer='rmsprop',
+                  loss={'main_output': 'binary_crossentropy', 'aux_output': 'binary_crossentropy'},
+                  loss_weights={'main_output': 1., 'aux_output': 0.2}, metrics=['accuracy'])
+    data, more = np.random.randn(300, 10), np.random.randn(300, 5)
+    labels = (data[:, :1] + more[:, :1] > 0).astype('float32')
+    model.fit({'main_input': data, 'aux_input': more},
+              {'main_output': labels, 'aux_output': labels}, epochs=epochs, batch_size=32, verbose=0)
+    names = model.metrics_names
+    values = model.evaluate([data, more], [labels, labels], verbose=0)
+    print('accuracy', dict(zip(names, values))['main_output_acc'])
+    sys.exit(epochs)
+"""
+
+
+def test_mlp(tmp_path):
+    status, out, err = run(tmp_path, MLP)
+    assert (status, err) == (0, "") and value(out, "accuracy") > 0.9
+
+
+def test_cnn_by_the_names_of_tensorflow(tmp_path):
+    status, out, err = run(tmp_path, CNN)
+    assert (status, err) == (0, "") and value(out, "accuracy") > 0.9
+    assert "max_pooling2d" in out and "Epoch 30/30" in out
+
+
+def test_custom_layer_loss_and_lambda(tmp_path):
+    status, out, err = run(tmp_path, CUSTOM)
+    assert (status, err) == (0, "") and value(out, "share") < 0.2 and value(out, "width") == 64
+
+
+def test_two_inputs_and_arguments_and_status(tmp_path):
+    status, out, err = run(tmp_path, TWO_INPUTS, "--epochs", "30")
+    assert (status, err) == (30, "") and value(out, "accuracy") > 0.9
+
+
+def test_the_script_is_main_with_its_folder_on_the_path(tmp_path):
+    (tmp_path / "helper.py").write_text("from keras.layers import Dense\n")
+    status, out, _ = run(tmp_path, """
+        import sys, helper, kcompile
+        if __name__ == "__main__":
+            print(sys.argv[1:], sys.modules["__main__"].helper is helper, __file__ == sys.argv[0])
+            print(helper.Dense is kcompile.keras.layers.Dense)
+        """, "-x", "--y", "z")
+    assert status == 0 and out == "['-x', '--y', 'z'] True True\nTrue\n"
+
+
+def test_tracebacks_are_the_scripts_alone(tmp_path):
+    status, _, err = run(tmp_path, """\
+        def broken():
+            return 1 / 0
+        broken()
+        """)
+    assert status == 1 and err.startswith("Traceback (most recent call last):\n")
+    assert "line 3, in <module>" in err and "line 2, in broken" in err and "run.py" not in err
+    assert err.strip().endswith("ZeroDivisionError: division by zero")
+    status, _, err = run(tmp_path, "def (:\n")
+    assert status == 1 and "SyntaxError" in err
+
+
+def test_the_rest_of_tensorflow_is_refused(tmp_path):
+    status, _, err = run(tmp_path, "import tensorflow as tf\ntf.constant(3)\n")
+    assert status == 1 and "AttributeError: tensorflow.constant: under `kcompile run`" in err
+    status, _, err = run(tmp_path, "import tensorflow.nn\n")
+    assert status == 1 and "tensorflow is its keras alone" in err
+    status, _, err = run(tmp_path, "import keras.applications.nowhere\n")
+    assert status == 1 and "ModuleNotFoundError" in err
+
+
+def test_untraceable_code_names_the_line(tmp_path):
+    status, _, err = run(tmp_path, """\
+        import numpy as np
+        from keras.layers import Lambda, Input
+        x = Input((3,))
+        Lambda(lambda t: np.exp(t), name='bad')(x)
+        """)
+    assert status == 1 and "Layer 'bad' (Lambda): numpy.exp was called" in err
+    assert "line 4, in <lambda>: `Lambda(lambda t: np.exp(t), name='bad')(x)`" in err
+
+
+def test_a_script_that_is_not_there(tmp_path):
+    result = subprocess.run([sys.executable, "-m", "kcompile", "run", str(tmp_path / "no.py")],
+                            capture_output=True, text=True)
+    assert result.returncode == 2 and result.stderr.startswith("kcompile: error:")
+
+
+def test_the_process_is_as_before(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import keras, sys\nassert keras.__name__ == 'kcompile.keras'\n")
+    before = sys.argv, sys.path[:], sys.modules["__main__"], sys.meta_path[:]
+    assert run_script(script) == 0
+    assert (sys.argv, sys.path, sys.modules["__main__"], sys.meta_path) == before
+
+
+@pytest.mark.parametrize("name", [
+    "keras.layers.embeddings", "keras.utils.np_utils", "keras.engine.base_layer",
+    "tensorflow.keras.layers", "tensorflow.python.keras.layers", "keras.backend", "keras.callbacks"])
+def test_names_of_modules(name):
+    import importlib
+
+    with as_keras():
+        found = importlib.import_module(name)
+    assert found.__name__.startswith("kcompile.keras.")
