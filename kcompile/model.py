@@ -26,7 +26,7 @@ from kcompile.keras import graphs
 from kcompile.keras import models as keras_models
 from kcompile_runtime.cuda import Held
 from kcompile_runtime.cuda_driver import Driver, connect
-from kcompile_runtime.errors import InputError, KcompileError, describe
+from kcompile_runtime.errors import InputError, KcompileError, UnsupportedError, describe
 
 ENTRIES = ("predict", "test", "train")
 STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
@@ -362,13 +362,15 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
     if target == "cuda" and threads is not None:
         raise InputError(describe("compile: threads", "None for target 'cuda'", repr(threads)))
     driver = connect() if target == "cuda" else None
-    if custom_objects:
-        raise InputError(describe("compile: custom_objects", "none yet", str(sorted(custom_objects))))
+    if custom_objects and not isinstance(model, (str, os.PathLike)):
+        raise InputError(describe("compile: custom_objects", "none, but for a path",
+                                  str(sorted(custom_objects)),
+                                  "A model that exists already holds the objects themselves"))
     live = None
     if isinstance(model, (str, os.PathLike)):
         from kcompile.files import load
 
-        model = load(model)
+        model = load(model, custom_objects=custom_objects)
     elif isinstance(model, CompiledModel):
         model = model.model
     elif not isinstance(model, keras_models.Model):
@@ -416,6 +418,10 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     from kcompile.ir.types import bind
 
     cm = model if isinstance(model, CompiledModel) else compile(model)
+    if cm.model.stateful:
+        raise UnsupportedError(f"export: model {cm.model.name!r} keeps states between calls, and the "
+                               "weights in a library are read-only. Build it with stateful=False, and "
+                               "states as inputs (initial_state) and outputs (return_state)")
     chosen = targets.named(target)
     if cpu is not None:
         chosen = targets.tuned(chosen, cpu)

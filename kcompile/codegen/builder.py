@@ -25,7 +25,7 @@ class Builder:
 
     lanes: elements in a vector for this kernel, which may fill several registers. vector: lanes of
     the index that is being computed now (1 in scalar code). mask: where loads may read, None for
-    everywhere.
+    everywhere. uniform: names of numbers that all elements of a row share.
     """
 
     def __init__(self, target: Target, lanes: int) -> None:
@@ -33,6 +33,7 @@ class Builder:
         self.lanes = lanes
         self.vector = 1
         self.mask: Expr | None = None
+        self.uniform: set[str] = set()
         self.blocks: list[list[Stmt]] = [[]]
         self._memo: list[dict[object, tuple[object, Expr]]] = [{}]
         self._names = 0
@@ -244,6 +245,11 @@ class Builder:
         return loops.binary("mul", a, b)
 
     def div(self, a: Expr, b: Expr) -> Expr:
+        """a / b. Many divisions by one number are products with its reciprocal."""
+        if isinstance(b, Var) and b.name in self.uniform:
+            one = loops.const(1, b.dtype)
+            return self.mul(a, self.remember(("reciprocal", b.name), b,
+                                             lambda: self.share(loops.binary("div", one, b))))
         return loops.binary("div", a, b)
 
     def maximum(self, a: Expr, b: Expr) -> Expr:

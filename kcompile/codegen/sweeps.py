@@ -28,6 +28,7 @@ from kcompile.ir.types import Batch, Dim, Shape, numel
 
 CHAINS = 4  # independent sums: an addition takes about four cycles
 UNIT = 64  # elements that a flat loop hands to a thread at least
+TILE = 16  # lines of an operand that lies across the vectors; they stay in the nearest cache
 CHEAP = 2  # operations that are repeated rather than kept in memory
 
 Visit = Callable[[Expr, "Expr | None"], None]
@@ -53,6 +54,7 @@ class Sweeps:
         self.sized = [r for r in runs_of(body, space) if self.size(r) != 1]
         self.across = self.sized[-1] if self.sized else None  # where the lanes of a vector lie
         self.rows = self.across is not None and self.across[0] in space.axes
+        self.turned = self.across_vectors()
         self.chains = self.widen()
         self.levels, self.outer = self.plan(results, weights)
         self.weight = 1 + sum(weights[m.id] for m in self.nodes
@@ -83,6 +85,18 @@ class Sweeps:
             wide *= 2
         self.b.lanes *= wide
         return 1 if self.rows else CHAINS // wide
+
+    def across_vectors(self) -> Run | None:
+        """The run along which a transposed operand lies in memory, when vectors go another way."""
+        if self.space.axes:
+            return None
+        for m in self.nodes:
+            if m.op.name == "transpose" and m.types[0].shape == self.space.full:
+                last = m.attrs["axes"].index(len(self.space.full) - 1)
+                found = [r for r in self.sized if last in r and r != self.across]
+                if found and isinstance(self.size(found[0]), int):
+                    return found[0]
+        return None
 
     # ---- what happens in which sweep
 
@@ -157,9 +171,9 @@ class Sweeps:
 
     def emit(self) -> tuple[Size, Size]:
         """The statements; gives the parallel extent and the cycles of an iteration."""
-        b, kept = self.b, self.kept_runs()
+        b, kept = self.b, [r for r in self.kept_runs() if r != self.turned]
         if not kept:
-            return self.emit_flat()
+            return self.emit_flat() if self.turned is None else self.emit_turned()
         head, rest = kept[:2], kept[2:]
         dims = [self.size(r) for r in head]
         with b.loop("p", 0, b.extent(numel(dims)), parallel=True) as p:
@@ -182,8 +196,35 @@ class Sweeps:
             self.at_kept(at)
             return
         across, size = self.across, self.size(self.across)
+        if self.turned is not None:
+            with self.b.loop("b", 0, self.b.extent(self.size(self.turned)), TILE) as base:
+                self.tile(at, base)
+            return
         self.vectors(ZERO, self.b.extent(size), size,
                      lambda i, mask: self.at_kept({**at, across: i}))
+
+    def tile(self, at: dict[Run, Expr], base: Expr) -> None:
+        """All vectors, for a few positions of the turned run."""
+        b, across, turned = self.b, self.across, self.turned
+        assert across is not None and turned is not None
+        stop = b.share(loops.binary("min", base + TILE, b.extent(self.size(turned))))
+
+        def element(i: Expr, mask: Expr | None) -> None:
+            with b.loop("t", base, stop) as t:
+                self.at_kept({**at, across: i, turned: t})
+
+        self.vectors(ZERO, b.extent(self.size(across)), self.size(across), element)
+
+    def emit_turned(self) -> tuple[Size, Size]:
+        """A transposed matrix: threads share its tiles."""
+        assert self.turned is not None
+        size = self.size(self.turned)
+        assert isinstance(size, int)
+        tiles = -(-size // TILE)
+        with self.b.loop("p", 0, tiles, parallel=True) as p:
+            self.tile({}, p * TILE)
+        rest = [r for r in self.sized if r != self.turned]
+        return Size(tiles), times(self.cycles(rest), TILE)
 
     def emit_flat(self) -> tuple[Size, Size]:
         """A single run of vectors, cut into spans for the threads; or one row for all."""
@@ -230,11 +271,17 @@ class Sweeps:
                 self.sweep(level, at, short, cache)
             else:
                 self.visit(level, at, None, 0, cache)
-        for value, buffer in self.outer:
-            place = self.align(index, self.body.type(value).shape)
-            b.emit(loops.store(buffer, b.flatten(place, self.body.type(value).shape),
-                               self.pull.at(value, place), b.mask))
+        places = [self.align(index, self.body.type(value).shape) for value, _ in self.outer]
+        self.write([(buffer, b.flatten(place, self.body.type(value).shape), self.pull.at(value, place))
+                    for (value, buffer), place in zip(self.outer, places)])
         self.pull.given = before
+
+    def write(self, results: Sequence[tuple[Buffer, Expr, Expr]]) -> None:
+        """Store elements (buffer, place, value), all of which are computed before the first is
+        written: a result may lie where another's operand does."""
+        values = [self.b.share(v) if len(results) > 1 else v for _, _, v in results]
+        for (buffer, place, _), value in zip(results, values):
+            self.b.emit(loops.store(buffer, place, value, self.b.mask))
 
     def index(self, at: dict[Run, Expr], axes: Sequence[int]) -> Index:
         """The index along some axes, from positions in runs that hold them whole."""
@@ -333,8 +380,7 @@ class Sweeps:
                     value = loops.select(mask, value, first)
                 assert cells is not None
                 b.update(combine, cells[m.id][chain], value)
-            for buffer, place, value in writes:  # after the loads, which might wait for the stores
-                b.emit(loops.store(buffer, place, value, b.mask))
+            self.write(writes)
 
     def keep(self, level: _Level) -> list[Buffer]:
         """Where the elements for later sweeps stay: with the results, if they are one, else in
@@ -379,6 +425,8 @@ class Sweeps:
         self.give(m, b.share(values[0]))
 
     def give(self, m: Node, value: Expr) -> None:
+        if self.rows and isinstance(value, Var) and value.dtype in loops.FLOATS:
+            self.b.uniform.add(value.name)
         self.pull.given[m.id] = lambda index: value
 
     # ---- vectors along an axis

@@ -250,7 +250,8 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         known = kind in MODELS or _class(kind, entry, reading) is not None
         problems = reading.problems if known else Problems("")  # one complaint a layer is enough
         operation = str(entry.get("module")).startswith("keras.src.ops.") and kind in OPERATIONS
-        made["inbound_nodes"] = [_node(node, f"Layer {name!r} ({kind})", problems, operation)
+        ours = reading.vintage == "keras2"
+        made["inbound_nodes"] = [_node(node, f"Layer {name!r} ({kind})", problems, operation, ours)
                                  for node in nodes]
     return made
 
@@ -419,9 +420,10 @@ def _plain(value: Any) -> Any:
 # ---------------------------------------------------------------- nodes
 
 
-def _node(node: Any, label: str, problems: Problems, operation: bool = False) -> list[Any]:
+def _node(node: Any, label: str, problems: Problems, operation: bool = False, ours: bool = False
+          ) -> list[Any]:
     """An inbound node as Keras 2 writes it: [[layer, node index, tensor index, {}], ...]. operation:
-    it is one of Keras 3 on two tensors (x + y), which a merging layer computes."""
+    it is one of Keras 3 on two tensors (x + y), which a merging layer computes. ours: we wrote it."""
     node = _with_states(node)
     if not isinstance(node, Mapping):  # that is how Keras 1 and 2 write it, with the arguments inside
         if not (isinstance(node, (list, tuple)) and node and all(map(_is_place, node))):
@@ -429,8 +431,9 @@ def _node(node: Any, label: str, problems: Problems, operation: bool = False) ->
             return []
         for _, _, _, *arguments in node:
             _arguments(arguments[0] if arguments else {}, label, problems)
-        return [[*tensor[:3], {}] for tensor in node]
+        return [[*place[:3], _training(place[3] if len(place) == 4 else {})] for place in node]
     _arguments(node.get("kwargs", {}), label, problems)
+    kept = _training(node.get("kwargs", {})) if ours else {}
     arguments = node.get("args") or [None]
     if operation and len(arguments) == 2 and all(map(_is_keras_tensor, arguments)):
         ranks = {len(x["config"].get("shape", ())) for x in arguments}
@@ -440,7 +443,14 @@ def _node(node: Any, label: str, problems: Problems, operation: bool = False) ->
     if any(x is not None for x in more) or not all(map(_is_keras_tensor, tensors)):
         problems.add(f"{label}: a call with other arguments than one tensor, or a list of them")
         return []
-    return [[*x["config"]["keras_history"], {}] for x in tensors]
+    return [[*x["config"]["keras_history"], kept] for x in tensors]
+
+
+def _training(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The training flag of a call, which Keras 2 and tf.keras heed. Keras 3 runs a model with its own,
+    whatever a call says of it."""
+    value = arguments.get("training")
+    return {"training": value} if isinstance(value, bool) else {}
 
 
 def _with_states(node: Any) -> Any:
@@ -477,7 +487,7 @@ def _is_keras_tensor(x: Any) -> bool:
 
 
 def _arguments(arguments: Mapping[str, Any], label: str, problems: Problems) -> None:
-    """Keras 3 and tf_keras run a model with their own training flag, whatever a node says of it."""
+    """Arguments of a call other than the training flag are not supported."""
     if not isinstance(arguments, Mapping):
         problems.add(f"{label}: a call with arguments that have no names")
         return

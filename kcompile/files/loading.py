@@ -196,7 +196,7 @@ def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], f
     translated = translate_model(entry, vintage.old_activations, problems, vintage.semantics, custom)
     problems.report()
     state = np.random.get_state()
-    with weight_budget(reader.MAX_ARRAYS):
+    with weight_budget(reader.MAX_ARRAYS, overwritten):
         model = models.model_from_config(translated)
     if overwritten:
         np.random.set_state(state)

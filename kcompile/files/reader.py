@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -459,6 +460,12 @@ class Hdf5:
     def text(self, group: str, attribute: str) -> str | None:
         value = self.attributes.get(group, {}).get(attribute)
         return value if isinstance(value, str) else None
+
+    @cached_property
+    def filled(self) -> set[str]:
+        """The groups with weights below them; states of random generators are none."""
+        return {path[:at] for path in self.datasets if "seed_generator" not in path
+                for at, c in enumerate(path) if c == "/"}
 
     def inside(self, group: str) -> list[str]:
         """The paths of all datasets below a group."""

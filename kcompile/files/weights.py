@@ -441,19 +441,18 @@ def _numbered(file: Hdf5, container: str, name: str) -> list[str]:
     """The groups name, name_1, name_2, ... that hold weights, in the order of their numbers."""
     found = {}
     pattern = re.compile(re.escape(f"{container}/{name}") + r"(?:_(\d{1,9}))?")
-    for path in file.attributes:
+    for path in file.filled:
         if matched := pattern.fullmatch(path):
             found[int(matched.group(1) or 0)] = path
-    return [path for _, path in sorted(found.items())
-            if any("seed_generator" not in inside for inside in file.inside(path))]
+    return [path for _, path in sorted(found.items())]
 
 
 def vars_of(file: Hdf5, group: str) -> list[str]:
     """The paths of the arrays 0, 1, 2, ... of a group."""
-    below = f"{group}/vars/"
-    numbers = sorted(int(path[len(below):]) for path in file.datasets
-                     if path.startswith(below) and re.fullmatch(r"[0-9]{1,9}", path[len(below):]))
-    return [f"{below}{number}" for number in numbers]
+    paths: list[str] = []
+    while (path := f"{group}/vars/{len(paths)}") in file.datasets:
+        paths.append(path)
+    return paths
 
 
 # ---------------------------------------------------------------- the optimizer's state

@@ -50,17 +50,20 @@ VINTAGES = ("keras2", "keras3")
 
 # Bytes of weights that may still be made, None: as many as there is room for.
 _budget: ContextVar[int | None] = ContextVar("budget", default=None)
+_blank: ContextVar[bool] = ContextVar("blank", default=False)
 
 
 @contextmanager
-def weight_budget(limit: int) -> Iterator[None]:
+def weight_budget(limit: int, blank: bool = False) -> Iterator[None]:
     """Inside, layers make at most `limit` bytes of weights: a file must not ask for more than there
-    is. What is too large raises ModelError before it is allocated."""
-    token = _budget.set(limit)
+    is. What is too large raises ModelError before it is allocated. blank: first values are not drawn,
+    as all of them are about to be overwritten."""
+    tokens = _budget.set(limit), _blank.set(blank)
     try:
         yield
     finally:
-        _budget.reset(token)
+        _budget.reset(tokens[0])
+        _blank.reset(tokens[1])
 
 
 # ---------------------------------------------------------------- layers
@@ -124,7 +127,7 @@ class Layer:
                    dtype: str | None = None, initializer: Any = None, regularizer: Any = None,
                    trainable: bool = True, constraint: Any = None) -> Variable:
         """A new variable of this layer, filled by `initializer` (default glorot_uniform)."""
-        sizes = tuple(shape or ())
+        sizes, name = tuple(shape or ()), "weight" if name is None else name
         if not isinstance(name, str) or not all(is_integer(d) and d > 0 for d in sizes):
             raise ModelError(describe(f"{self.label}: add_weight", "a name and positive sizes",
                                       f"name={name!r}, shape={shape}"))
@@ -132,6 +135,7 @@ class Layer:
                            (backend.FLOAT, "int32", "uint32"))
         self._spend(4 * prod(map(int, sizes)), sizes)
         fill = initializers.get("glorot_uniform" if initializer is None else initializer)
+        fill = np.zeros if _blank.get() else fill
         taken = {v.name for v in (*self._trainable, *self._non_trainable)}
         with tracing(None):  # first values are computed now
             values = backend.eval(fill(sizes))

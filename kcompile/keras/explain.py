@@ -7,6 +7,7 @@ ours that begins with a label and ends with the place.
 from __future__ import annotations
 
 import inspect
+import os
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from kcompile_runtime.errors import InputTypeError, KcompileError, ModelError
 
-OURS = (f"{Path(__file__).parent.parent}/", f"{Path(inspect.getfile(KcompileError)).parent}/", "<frozen")
+OURS = (f"{Path(__file__).parent.parent}{os.sep}",
+        f"{Path(inspect.getfile(KcompileError)).parent}{os.sep}", "<frozen")
 LABELS = ("Layer ", "Model ", "Loss ", "Metric ", "Regularizer ", "Constraint ", "K.")
 
 

@@ -328,3 +328,18 @@ def test_models_without_weights(tmp_path: Path) -> None:
         model.save(tmp_path / "m.h5")
     with pytest.raises(ModelError, match="no weights yet"):
         model.load_weights(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "m.json"])
+def test_training_flags_of_calls(tmp_path: Path, name: str) -> None:
+    x = keras.Input((50,))
+    base = models.Sequential([layers.BatchNormalization(input_shape=(50,))], name="base")
+    model = keras.Model(x, layers.Dropout(0.5)(base(x, training=False), training=True))
+    if name.endswith("json"):
+        (tmp_path / name).write_text(model.to_json())
+    else:
+        model.save(tmp_path / name)
+    found = kcompile.load(tmp_path / name)
+    assert [node.arguments for node in found.nodes if node.arguments] == [
+        {"training": False}, {"training": True}]
+    assert np.count_nonzero(crafted.predict(found, np.ones((1, 50), np.float32)) == 0) > 5

@@ -201,6 +201,22 @@ def test_custom_layer_of_keras_1_sets_trainable_weights():
     assert (model.get_weights()[0] != 1).any()
 
 
+def test_weights_without_names_and_layers_inside_expressions():
+    class Unnamed(Layer):
+        def build(self, input_shape):
+            self.a = self.add_weight(shape=(input_shape[1], 2), initializer="uniform", trainable=True)
+            self.b = self.add_weight(shape=(2,), initializer=lambda shape: np.ones(shape))
+
+        def call(self, x):
+            doubled = 2 * self.a - self.a[0] * 0
+            return K.dot(x, doubled) + K.expand_dims(self.b ** 2, 0)
+
+    model = Sequential([Unnamed(input_shape=(4,))])
+    a, b = model.get_weights()
+    assert len({v.name for v in model.weights}) == 2
+    close(model.predict(X), X @ (2 * a) + b)
+
+
 def test_custom_layer_of_two_inputs():
     class Bilinear(Layer):
         def build(self, input_shape):

@@ -297,3 +297,22 @@ def test_weights_are_named_and_shaped_as_keras_has_them() -> None:
 def test_errors(make: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         make()
+
+
+def test_stateful_models_are_not_exported(tmp_path: Any) -> None:
+    import kcompile
+
+    model = Sequential([L.LSTM(3, stateful=True, batch_input_shape=(2, STEPS, INPUTS))])
+    with pytest.raises(UnsupportedError, match="keeps states"):
+        kcompile.export(model, tmp_path / "model.so")
+
+
+def test_export_of_embedding_and_recurrent_layers(tmp_path: Any) -> None:
+    import kcompile
+    import kcompile_runtime as rt
+
+    model = fill(Sequential([L.Embedding(20, 4, mask_zero=True, input_length=STEPS),
+                             L.Bidirectional(L.LSTM(3, return_sequences=True)), L.GRU(2)]))
+    x = np.random.default_rng(0).integers(0, 20, (5, STEPS)).astype(np.int32)
+    kcompile.export(model, tmp_path / "model.so")
+    np.testing.assert_array_equal(rt.load(tmp_path / "model.so").predict(x), model.predict(x))

@@ -155,23 +155,41 @@ def _infer_back(g: TensorType, *place: TensorType, sizes: Ints, size: Ints, stri
     return g.with_shape((g.shape[0], *sizes, g.shape[-1]))
 
 
+def _covering(b: Any, position: Any, last: int, size: int, stride: int, windows: int
+              ) -> Iterator[tuple[Any, Any, Any]]:
+    """(window, its tap, whether there is one) for the windows of one axis that may cover a position
+    (padding counted, at most `last`), in the order of their taps."""
+    first, tap = position // stride, position % stride
+    for k in range(-(-size // stride)):
+        inside = b.const(True, "bool")
+        if (k + 1) * stride > size:
+            inside = b.logical_and(inside, b.less(tap + k * stride, b.const(size, "int64")))
+        if k:
+            inside = b.logical_and(inside, b.greater_equal(first - k, b.const(0, "int64")))
+        if last // stride - k >= windows:
+            inside = b.logical_and(inside, b.less(first - k, b.const(windows, "int64")))
+        yield first - k, tap + k * stride, inside
+
+
 def _lower_back(b: Any, call: Any, index: Any, g: Any, *place: Any) -> Any:
     """Sum over the windows that cover the element, in the order of their taps."""
-    attrs, zero = call.attrs, b.const(0, call.type.dtype)
-    windows, total = call.types[0].shape[1:-1], None
-    for number, tap in enumerate(_taps(attrs["size"])):
-        inside, at = None, [index[0]]
-        for i, t in enumerate(tap):
-            where, within = b.within(index[1 + i] + attrs["padding"][i][0] - t,
-                                     attrs["strides"][i], windows[i])
-            at.append(where)
-            inside = within if inside is None else b.logical_and(inside, within)
+    attrs, zero, total = call.attrs, b.const(0, call.type.dtype), None
+    axes = [list(_covering(b, i + p[0], d - 1 + p[0], size, stride, windows))
+            for i, d, p, size, stride, windows in zip(
+                index[1:-1], attrs["sizes"], attrs["padding"], attrs["size"], attrs["strides"],
+                call.types[0].shape[1:-1])]
+    for windows in itertools.product(*axes):
+        at, number, inside = [index[0]], b.const(0, "int64"), b.const(True, "bool")
+        for (window, tap, exists), size in zip(windows, attrs["size"]):
+            at.append(window)
+            number = number * size + tap
+            inside = b.logical_and(inside, exists)
         at.append(index[-1])
 
-        def term(at: tuple[Any, ...] = tuple(at), number: int = number) -> Any:
+        def term(at: tuple[Any, ...] = tuple(at), number: Any = number) -> Any:
             if not place:
                 return g(at)
-            return b.select(b.equal(place[0](at), b.const(number, "int32")), g(at), zero)
+            return b.select(b.equal(place[0](at), b.cast(number, "int32")), g(at), zero)
 
         part = b.guard(inside, term, zero)
         total = b.share(part if total is None else b.add(total, part))

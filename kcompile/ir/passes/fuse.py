@@ -78,7 +78,7 @@ class _Fusion:
         self.readers: dict[int, dict[int, _Group]] = {}  # node -> groups that compute with it
         self.in_memory: dict[int, float] = {}  # node -> place of the first that reads a view of it
         self.depth: dict[int, int] = {}  # of cheap nodes that are repeated
-        self.by_rows = self.after_rows()
+        self.rows = self.after_rows()
         self.free = self.costing_nothing()
 
     # ---- what a node is
@@ -111,20 +111,20 @@ class _Fusion:
                 free.add(node.id)
         return free
 
-    def after_rows(self) -> set[int]:
-        """Nodes that depend on a reduction of rows of their own shape: they want to be computed row
-        by row, and not in a group that goes down the columns."""
-        rows: dict[int, Shape] = {}
+    def after_rows(self) -> dict[int, Space]:
+        """Nodes that depend on a reduction of rows, with its space: they want to be computed row by
+        row, and not in a group that goes down the columns."""
+        rows: dict[int, Space] = {}
         for node in self.nodes:
             if node.op.kind == "reduction":
-                full = self.graph.type(node.inputs[0]).shape
-                if Space(full, node.attrs["axes"]).by_rows:
-                    rows[node.id] = full
-            elif node.op.kind in ("elementwise", "movement"):
+                space = Space(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
+                if space.by_rows:
+                    rows[node.id] = space
+            elif node.op.kind == "elementwise" or node.op.name == "reshape":
                 found = [rows[v.node] for v in node.inputs if v.node in rows]
-                if found and (node.op.kind == "elementwise" or node.op.name == "reshape"):
+                if found:
                     rows[node.id] = found[0]
-        return {id for id, full in rows.items() if self.graph.nodes[id].types[0].shape == full}
+        return rows
 
     def is_cheap(self, node: Node) -> bool:
         """Whether computing a node again costs no more memory traffic than reading it: one operand
@@ -304,7 +304,7 @@ class _Fusion:
         depth = 1 + max((self.depth.get(user.id, 0) for v in self.values(node)
                          for user, _ in self.users.get(v, [])), default=0)
         if len(wanting) < 2 or not self.is_cheap(node) or depth > _REPEATS or any(
-                g.space is None for g in wanting):
+                g.space is None or self.under_window(node, g) for g in wanting):
             return False
         self.depth[node.id] = depth
         return True
@@ -314,7 +314,7 @@ class _Fusion:
         others = leaves or len(wanting) > 1
         for group in sorted(wanting, key=lambda g: g.place):
             space = self.fits(node, group, others)
-            if space is None or (node.id in self.by_rows and space.axes and not space.by_rows):
+            if space is None or (space.axes and not space.by_rows and self.is_in_rows(node)):
                 continue
             first = min([needed, *(g.place for g in wanting if g is not group)])
             if group.place > first:
@@ -325,6 +325,9 @@ class _Fusion:
             self.take(group, node)
             return True
         return False
+
+    def is_in_rows(self, node: Node) -> bool:
+        return node.id in self.rows and self.rows[node.id].full == node.types[0].shape
 
     def could_run(self, group: _Group, node: Node) -> bool:
         """Whether everything else that a group reads is there when the node is."""
@@ -364,12 +367,15 @@ class _Fusion:
         """The space of a group when a node joins it, None where it cannot. `leaves`: the node's
         value is a result of the group, too."""
         space, shape = group.space, node.types[0].shape
-        if space is None or (leaves and not self.could_leave(node, group)):
+        if space is None or (leaves and not self.could_leave(node, group)) or (
+                self.under_window(node, group)):
             return None
-        if node.op.kind in ("elementwise", "random"):
+        if node.op.kind in ("elementwise", "random", "window"):
             if shape == space.full:
                 return space
-            return space if self.is_outer(node, group, space) else None
+            wider = space if space.axes else self.rows.get(node.id, space)
+            return wider if (space.axes or self.widens(group, space, wider)) and (
+                self.is_outer(node, group, wider)) else None
         if node.op.kind == "movement":
             return space if not leaves and self.moves_along(node, space) else None
         if node.op.kind != "reduction":
@@ -379,6 +385,11 @@ class _Fusion:
             return wider if space == wider and self.is_outer(node, group, wider) else None
         return wider if self.widens(group, space, wider) and (
             self.is_outer(node, group, wider)) else None
+
+    def under_window(self, node: Node, group: _Group) -> bool:
+        """Whether a window in the group sees a node's elements, each many times."""
+        return any(user.op.kind == "window" and user.id in group.members
+                   for user, _ in self.users.get(Value(node.id), []))
 
     def could_leave(self, node: Node, group: _Group) -> bool:
         """Whether a node's value can be a further result of a group."""

@@ -66,10 +66,13 @@ class BatchNormalization(Layer):
             "moving_variance", size, initializer=self.moving_variance_initializer, trainable=False)
         self.input_spec = InputSpec(ndim=rank, axes={self.axis: size[0]})
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         graph: Any = x.graph
         frozen = graph.frozen and self.vintage == "keras3"
         if graph.training and not frozen:
+            if mask is not None and self.vintage == "keras3":  # Keras 2 counts masked steps too
+                raise UnsupportedError("training with statistics of the steps that a mask leaves, as "
+                                       "Keras 3 has it. Normalise before the mask is made")
             return self._normalize_batch(x)
         mean, variance = self.moving_mean.__tensor__(graph), self.moving_variance.__tensor__(graph)
         scale = self._times_gamma(ops.rsqrt(variance + self.epsilon))

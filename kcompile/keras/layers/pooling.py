@@ -124,7 +124,22 @@ class GlobalMaxPooling3D(_GlobalMax):
 
 
 class GlobalAveragePooling1D(_GlobalAverage):
+    """The mean of each channel, over the steps that a mask leaves."""
+
     rank = 1
+    supports_masking = True
+
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        if mask is None:
+            return super().call(x)
+        (steps,) = self.axes
+        shape = [d if i in (0, steps) else 1 for i, d in enumerate(x.shape)]
+        there = ops.reshape(ops.cast(mask, "float32"), shape)
+        return (ops.reduce_sum(x * there, steps, self.keepdims)
+                / ops.reduce_sum(there, steps, self.keepdims))
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        return None
 
 
 class GlobalAveragePooling2D(_GlobalAverage):

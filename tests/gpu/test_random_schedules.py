@@ -1,14 +1,17 @@
-"""Random models on blocks and threads of the interpreter: predictions and a training step are the graph's."""
+"""Random models, and recurrent ones, on blocks and threads of the interpreter: prediction and training."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from generator import Sample, models
 from gpu import machine
 from hypothesis import HealthCheck, Phase, given, settings
 
+from kcompile import keras
 from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
+from kcompile.ir.types import bind
 from kcompile.keras import graphs
 
 FEW = settings(max_examples=6, suppress_health_check=list(HealthCheck),
@@ -44,3 +47,31 @@ def test_a_training_step(sample: Sample) -> None:
     rows = [np.ones(5, np.float32)] * len(sample.model.outputs)
     check(graph, [*sample.inputs(5), *sample.targets(5), *rows], frozen=False,
           loose=0.0 if sample.notes[-1].endswith("sgd") else STEP)
+
+
+L = keras.layers
+RECURRENT = {
+    "gru": lambda: [L.Masking(0.0, input_shape=(5, 3)), L.GRU(4, return_sequences=True),
+                    L.GRU(3, reset_after=False)],
+    "both ways": lambda: [L.Bidirectional(L.LSTM(4, return_sequences=True), input_shape=(5, 3)),
+                          L.TimeDistributed(L.Dense(2))],
+    "wide": lambda: [L.SimpleRNN(40, input_shape=(6, 3)), L.Dense(1)],
+    "words": lambda: [L.Embedding(11, 4, mask_zero=True, input_length=6), L.LSTM(40), L.Dense(1)],
+}
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("kind", RECURRENT)
+def test_recurrent_layers(kind: str, train: bool) -> None:
+    model = keras.Sequential(RECURRENT[kind]())
+    model.compile("adam", "mse")
+    graph = (graphs.train_graph if train else graphs.predict_graph)(model)
+    generator, data = np.random.default_rng(0), []
+    for value in graph.inputs.values():
+        type = graph.type(value)
+        drawn = generator.integers(0, 11, bind(type.shape, 5)) if kind == "words" else (
+            generator.random(bind(type.shape, 5)))
+        data.append(np.ascontiguousarray(drawn).astype(type.dtype))
+    if kind == "gru":
+        data[0][:2, 3:] = 0  # steps that are masked
+    check(graph, data, not train, STEP)
