@@ -88,7 +88,8 @@ class Sweeps:
 
     def across_vectors(self) -> Run | None:
         """The run along which a transposed operand lies in memory, when vectors go another way."""
-        if self.space.axes:
+        size = self.size(self.across) if self.across else 1
+        if self.space.axes or (isinstance(size, int) and size < self.b.lanes):
             return None
         for m in self.nodes:
             if m.op.name == "transpose" and m.types[0].shape == self.space.full:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from ir.random_graphs import graphs, values
 
 from kcompile.codegen import targets
@@ -102,3 +101,23 @@ def test_layer_normalisation_with_parameters_of_the_same_size_as_the_batch_axis(
     graph.outputs |= {"y": y.value, "twice": (mean * scale).value}
     for target in TARGETS:
         check(graph, target, (1,))
+
+
+@pytest.mark.parametrize("axes", [(0, 3, 1, 2), (0, 2, 3, 1), (0, 2, 1, 3), (3, 0, 1, 2)])
+def test_transposes(axes: tuple[int, ...]) -> None:
+    """Tiles of vectors and of lines across them, with ends."""
+    graph = Graph("transpose")
+    x = Tensor(graph, graph.input("x", TensorType((Batch(), 19, 23, 37))))
+    turned = ops.transpose(x, axes)
+    graph.outputs |= {"y": turned.value, "z": (ops.tanh(turned) + 1.0).value}
+    for target in TARGETS:
+        check(graph, target, (1, 3), threads=2)
+
+
+def test_pooling_joins_what_follows() -> None:
+    graph = Graph("pool")
+    x = Tensor(graph, graph.input("x", TensorType((Batch(), 9, 9, 20))))
+    mean = ops.average_pool(x, (3, 3), (1, 1), ((1, 1), (1, 1)))
+    graph.outputs |= {"y": ops.relu(mean + x).value, "z": ops.reduce_max(mean, (1, 2)).value}
+    for target in TARGETS:
+        check(graph, target, (1, 3))

@@ -14,12 +14,19 @@ import pytest
 
 import kcompile
 from kcompile.interpreted import InterpreterEngine
+from kcompile.keras import backend as K
 from kcompile_runtime.errors import UnsupportedError
 
 WILD = Path(__file__).resolve().parents[3] / "shared" / "wild"
 pytestmark = pytest.mark.skipif(not WILD.is_dir(), reason="no folder of wild files")
 # What a Lambda computed, by the names of the layers; the files hold bytecode.
-LAMBDAS: dict[str, Any] = {"Preprocess": lambda x: x / 127.5 - 1.0}
+LAMBDAS: dict[str, Any] = {
+    "Preprocess": lambda x: x / 127.5 - 1.0,
+    "space_to_depth_x2": lambda x: K.reshape(K.permute_dimensions(
+        K.reshape(x, (-1, 3, 2, 3, 2, 4)), (0, 1, 3, 2, 4, 5)), (-1, 3, 3, 16)),
+    "cat_embed_2d_genure_mean": lambda x: K.mean(x, axis=1, keepdims=True),
+    "embed_1d_mean": lambda x: K.mean(x, axis=1), "sum_of_tensors": lambda x: K.sum(x, axis=1),
+    "square_of_tensors": K.square, "lambda_1": lambda x: x * 0.5}
 
 
 def recorded() -> list[tuple[str, str, str | None]]:

@@ -49,7 +49,7 @@ def same_values(before: Graph, after: Graph, n: int = 3) -> None:
 @given(graph=graphs())
 def test_every_pass_keeps_the_values_of_random_graphs(graph: Graph) -> None:
     before = graph
-    for rewrite in (*passes.GRAPH_PASSES, passes.fuse, ):
+    for rewrite in (*passes.GRAPH_PASSES, passes.fuse):
         graph = rewrite(graph)
         graph.verify()
         same_values(before, graph)
@@ -187,5 +187,5 @@ def test_large_reductions_are_made_in_two_steps(shape: tuple[object, ...], axes:
     graph = Graph("split")
     graph.outputs["y"] = ops.reduce_sum(tensor(graph, "x", *shape), axes).value
     made = [m for m in passes.split_reductions(graph).live() if m.op.kind == "reduction"]
-    assert [m.attrs["axes"] for m in made][0] == (first or axes)
+    assert made[0].attrs["axes"] == (first or axes)
     assert len(made) == (1 if first is None else 2)

@@ -264,3 +264,16 @@ def test_a_second_derivative() -> None:
     numeric = (at(step) - at(-step)) / (2 * step)
     found = run(graph, n, *split(arrays), "float64").outputs["second"]
     assert np.sum(found * direction) == pytest.approx(numeric, rel=1e-6)
+
+
+def test_threads_at_different_steps_do_not_meet() -> None:
+    """Threads share the rows and run on their own: rows of a value must not lie where another value
+    has the rows of another thread, as they would if both shared memory and differed in width."""
+    made = compile_graph(trained("gated", steps=40), "run", targets.native(), frozen=False)
+    inputs, weights = split({k: v.astype(np.float32) for k, v in values(9, 40).items()})
+    table = {k: aligned_copy(weights[k]) for k in made.variables}
+    first, *more = ([load(made, table, 1)] + [load(made, table, 2)] * 40)
+    expected = first.run("run", 9, list(inputs.values()))
+    for program in more:
+        for a, b in zip(expected, program.run("run", 9, list(inputs.values()))):
+            np.testing.assert_array_equal(a, b)

@@ -11,7 +11,7 @@ from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import ops
 from kcompile.keras import layers as L
 from kcompile.keras.models import Model, Sequential
-from kcompile_runtime.errors import ModelError
+from kcompile_runtime.errors import ModelError, UnsupportedError
 
 STEPS, WIDTH = 5, 3
 THERE = np.array([[1, 1, 1, 0, 0], [0, 1, 0, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1]], bool)
@@ -168,3 +168,19 @@ def test_masked_steps_have_no_gradient() -> None:
     assert results[0][0] == results[1][0]
     for a, b in zip(results[0][1], results[1][1]):
         np.testing.assert_array_equal(a, b)
+
+
+def test_the_mean_over_time_is_of_steps_that_are_there() -> None:
+    got = net(L.Masking(), L.GlobalAveragePooling1D()).predict(data())
+    np.testing.assert_allclose(got, data().sum(1) / THERE.sum(1, keepdims=True), rtol=1e-5,
+                               atol=1e-6)
+
+
+def test_masked_batch_statistics_of_keras_3_are_refused() -> None:
+    model = Sequential([L.Input((STEPS, WIDTH)), L.Masking(vintage="keras3"),
+                        L.BatchNormalization(vintage="keras3"), L.LSTM(2, vintage="keras3")],
+                       vintage="keras3")
+    model.compile("sgd", "mse")
+    assert model.predict(data()).shape == (4, 2)
+    with pytest.raises(UnsupportedError, match="batch_normalization"):
+        model.train_on_batch(data(), np.ones((4, 2)))

@@ -15,7 +15,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras import activations, constraints, initializers, regularizers
-from kcompile.keras.engine import KerasShape, Layer
+from kcompile.keras.engine import KerasShape, Layer, type_of_shape
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile_runtime.errors import ModelError, describe
 
@@ -278,8 +278,6 @@ class StackedRNNCells(Holder):
         return output_size(self.cells[-1])
 
     def build(self, input_shape: KerasShape) -> None:
-        from kcompile.keras.engine import type_of_shape
-
         width = input_shape[-1]
         for cell in self.cells:
             cell.ensure_built([type_of_shape((None, width))], True)

@@ -9,7 +9,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim
 from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, Variable, is_integer
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
 class BatchNormalization(Layer):

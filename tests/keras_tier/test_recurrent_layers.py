@@ -80,6 +80,8 @@ NETS: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
     "embedding, masked": (lambda: words(layers.GRU(UNITS), layers.Dense(1), mask_zero=True), numbers),
     "masked loss": (lambda: words(layers.GRU(UNITS, return_sequences=True), layers.Dense(3),
                                   mask_zero=True), numbers),
+    "masked mean": (lambda: words(layers.GlobalAveragePooling1D(), layers.Dense(2), mask_zero=True),
+                    numbers),
     "stack": (lambda: chain(layers.LSTM(8, return_sequences=True),
                             layers.LSTM(7, return_sequences=True), layers.LSTM(6)), sequences),
     "GRU reset before": (lambda: chain(layers.GRU(UNITS, reset_after=False)), sequences),
