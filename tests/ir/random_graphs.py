@@ -24,8 +24,9 @@ def _shapes(draw: Any) -> list[tuple[Dim, ...]]:
     """A full shape and what broadcasts to it."""
     last = draw(st.sampled_from((1, 3, 10, 16, 20, 48, 64, 70)))
     rows = draw(st.sampled_from((1, 2, 5)))
-    full: tuple[Dim, ...] = draw(st.sampled_from(((Batch(), last), (Batch(), rows, last),
-                                                  (Batch(), rows, 3, last), (rows, last))))
+    full: tuple[Dim, ...] = draw(st.sampled_from((
+        (Batch(), last), (Batch(), rows, last), (Batch(), rows, 3, last), (rows, last),
+        (Batch(), 5, 5), (4, 4))))
     return [full, full, full[-1:], (1,) * (len(full) - 1) + full[-1:], full[:-1] + (1,), ()]
 
 
@@ -46,7 +47,8 @@ def _step(draw: Any, known: list[Tensor]) -> Tensor | None:
         axes = draw(st.sampled_from((range(first, x.rank), range(first + 1), (first,))))
         return draw(st.sampled_from(REDUCE))(x * 0.3, list(axes), draw(st.booleans()))
     if x.rank >= 2 and isinstance(x.shape[1], int):
-        return ops.transpose(x, [1, 0, *range(2, x.rank)]) if draw(st.booleans()) else ops.reshape(
+        swapped = [1, 0] if x.rank == 2 else [0, *range(2, x.rank), 1]
+        return ops.transpose(x, swapped) if draw(st.booleans()) else ops.reshape(
             x, (x.shape[0], *(d for d in x.shape[1:] if d != 1)))
     return None
 

@@ -56,13 +56,15 @@ def is_row(shape: Shape, rows: Shape, columns: Shape) -> bool:
 
 @dataclass
 class _Group:
-    """Members are moved here; repeats are cheap nodes computed again. place: order of execution, the
-    id of a node. space: None where no other op can join."""
+    """Members are moved here; repeats are cheap nodes computed again; displaced are those of both that
+    are read at other places than their own. place: order of execution, the id of a node. space: None
+    where no other op can join."""
 
     place: int
     space: Space | None = None
     members: set[int] = field(default_factory=set)
     repeats: set[int] = field(default_factory=set)
+    displaced: set[int] = field(default_factory=set)
     outputs: list[Value] = field(default_factory=list)
 
 
@@ -282,6 +284,8 @@ class _Fusion:
 
     def take(self, group: _Group, node: Node, again: bool = False) -> None:
         """Compute a node in a group; `again` when others do so too."""
+        if self.is_displaced(node, group):
+            group.displaced.add(node.id)
         (group.repeats if again else group.members).add(node.id)
         if not again:
             self.group_of[node.id] = group
@@ -368,7 +372,7 @@ class _Fusion:
         value is a result of the group, too."""
         space, shape = group.space, node.types[0].shape
         if space is None or (leaves and not self.could_leave(node, group)) or (
-                self.under_window(node, group)):
+                node.op.kind != "movement" and self.is_displaced(node, group)):
             return None
         if node.op.kind in ("elementwise", "random", "window"):
             if shape == space.full:
@@ -390,6 +394,14 @@ class _Fusion:
         """Whether a window in the group sees a node's elements, each many times."""
         return any(user.op.kind == "window" and user.id in group.members
                    for user, _ in self.users.get(Value(node.id), []))
+
+    def is_displaced(self, node: Node, group: _Group) -> bool:
+        """Whether something in the group reads a node's elements at other places than its own."""
+        inside = [user for user, _ in self.users.get(Value(node.id), [])
+                  if user.id in group.members or user.id in group.repeats]
+        return any(user.id in group.displaced or user.op.kind == "window"
+                   or (user.op.kind == "movement" and user.op.name not in ("reshape", "broadcast_to"))
+                   for user in inside)
 
     def could_leave(self, node: Node, group: _Group) -> bool:
         """Whether a node's value can be a further result of a group."""
