@@ -20,6 +20,7 @@ from kcompile.ir.space import space_of
 from kcompile.ir.types import Batch, TensorType, numel
 
 EXPENSIVE = 12  # operations that a transcendental function counts for
+ACCESS = 2  # and reading memory beyond the nearest cache
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ def weight(node: Node) -> int:
         for s in node.attrs["size"]:
             taps *= s
         return 3 * taps
-    return {"reduction": 2, "random": EXPENSIVE}.get(node.op.kind, 0 if node.op.name == "constant"
-                                                     else 1)
+    if node.op.kind == "source":
+        return 0 if node.op.name == "constant" else ACCESS
+    return {"reduction": 2, "random": EXPENSIVE}.get(node.op.kind, 1)
 
 
 def buffer_bytes(type: TensorType) -> Size:

@@ -57,7 +57,8 @@ class Sweeps:
         self.turned = self.across_vectors()
         self.chains = self.widen()
         self.levels, self.outer = self.plan(results, weights)
-        self.weight = 1 + sum(weights[m.id] for m in self.nodes
+        stored = sum(body.type(v).shape == space.full for v, _ in results)
+        self.weight = 1 + 2 * stored + sum(weights[m.id] for m in self.nodes
                               if not space.axes or self.reduces(m)
                               or m.types[0].shape == space.full)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch, Dim, TensorType, bind, broadcast_shapes
+from kcompile.ir.types import Batch, Dim, TensorType, bind, broadcast_shapes, numel
 
 UNARY = (ops.exp, ops.tanh, ops.relu, ops.square, lambda x: -x, lambda x: x * 0.5, lambda x: x + 0.25,
          ops.sigmoid)
@@ -38,7 +38,7 @@ def _step(draw: Any, known: list[Tensor]) -> Tensor | None:
     if kind <= 4:
         y = draw(st.sampled_from(known))
         try:
-            broadcast_shapes(x.shape, y.shape)
+            numel(broadcast_shapes(x.shape, y.shape))  # not all broadcast, nor n * n
         except ValueError:
             return None
         return draw(st.sampled_from(BINARY))(x, y)

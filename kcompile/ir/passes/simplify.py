@@ -19,7 +19,8 @@ def simplify(graph: Graph) -> Graph:
         if node.op.name in ("input", "variable"):
             return None
         if node.op.kind == "elementwise":
-            inputs = tuple(_unbroadcast(new, node, inputs, i) for i in range(len(inputs)))
+            for i in range(len(inputs)):  # one after the other: together they could lose an axis
+                inputs = (*inputs[:i], _unbroadcast(new, node, inputs, i), *inputs[i + 1:])
         shorter = _shorter(new, node, inputs)
         if shorter is not None:
             return [shorter]

@@ -86,7 +86,8 @@ class Cell(Layer):
     def fill_bias(self, shape: Sequence[int]) -> np.ndarray:
         return np.asarray(self.bias_initializer(shape))
 
-    def call(self, inputs: Tensor, states: Sequence[Tensor]) -> Result:
+    def call(self, inputs: Tensor, states: Sequence[Tensor]  # type: ignore[override]
+             ) -> Result:
         return self.step(inputs, list(states), self.dropout_masks(inputs, states[0]))
 
     def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
@@ -255,7 +256,7 @@ class StackedRNNCells(Holder):
 
     def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.cells = [as_layer(self, "cells", cell) for cell in cells]
+        self.cells: list[Any] = [as_layer(self, "cells", cell) for cell in cells]
         for cell in self.cells:
             check_cell(self, cell)
         if not self.cells:
@@ -283,7 +284,8 @@ class StackedRNNCells(Holder):
             cell.ensure_built([type_of_shape((None, width))], True)
             width = output_size(cell)
 
-    def call(self, inputs: Tensor, states: Sequence[Tensor]) -> Result:
+    def call(self, inputs: Tensor, states: Sequence[Tensor]  # type: ignore[override]
+             ) -> Result:
         left = list(states)
         given: dict[int, list[Tensor]] = {}
         for cell in self.in_state_order:

@@ -45,7 +45,7 @@ class TimeDistributed(Wrapper):
 
     def call(self, x: Tensor) -> Tensor:
         graph: Any = x.graph
-        steps = x.shape[1]
+        steps: Any = x.shape[1]
         rows = ops.reshape(x, (x.shape[0] * steps, *x.shape[2:]))
         mask = graph.masks.get(x.value)
         if mask is not None and mask.rank > 2:  # of elements within a step
@@ -78,6 +78,8 @@ class Bidirectional(Wrapper):
     of the layer, then those of the copy, which is also the order in which `return_state` gives them.
     backward_layer: another layer than the copy.
     """
+
+    layer: RNN
 
     supports_masking = True
 
