@@ -76,8 +76,9 @@ class _Builder:
     # ---- building
 
     def input(self) -> None:
-        shape = ((self.integer(1, 9),) if self.choice((True, False, False)) else
-                 (self.integer(3, 8), self.integer(3, 8), self.integer(1, 5)))
+        shape = self.choice((
+            (self.integer(1, 9),), (self.integer(2, 6), self.integer(1, 7)),
+            (self.integer(3, 8), self.integer(3, 8), self.integer(1, 5))))
         self.tensors.append(layers.Input(shape=shape))
         self.notes.append(f"Input{shape}")
 
@@ -121,6 +122,35 @@ class _Builder:
         return kind(size, strides=self.choice((None, 1, 2)),
                     padding=self.choice(("valid", "same")))
 
+    def recurrent(self, x: Any, ends: bool = False) -> Any:
+        """ends: only the last step leaves, and so no mask."""
+        kind = self.choice((layers.SimpleRNN, layers.LSTM, layers.GRU))
+        options = {"reset_after": self.choice((True, False))} if kind is layers.GRU else {}
+        layer = kind(self.integer(1, 18), return_sequences=not ends and self.choice((True, False)),
+                     go_backwards=self.choice((True, False, False)),
+                     use_bias=self.choice((True, False)), dropout=self.choice((0.0, 0.0, 0.3)),
+                     recurrent_dropout=self.choice((0.0, 0.0, 0.3)), **options)
+        if self.choice((True, False, False)):
+            merge = self.choice(("concat", "sum", "ave", "mul"))
+            return layers.Bidirectional(layer, merge_mode=merge)
+        return layer
+
+    def sequence(self, x: Any) -> Any:
+        """A layer for [batch, steps, features]."""
+        return self.choice((
+            self.recurrent, self.recurrent, self.recurrent, self.conv1d,
+            lambda x: layers.TimeDistributed(layers.Dense(self.integer(1, 9), activation="tanh")),
+            lambda x: self.choice((layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D))(),
+            lambda x: layers.Flatten()))(x)
+
+    def conv1d(self, x: Any) -> Any:
+        return layers.Conv1D(self.integer(1, 18), min(self.integer(1, 3), x.shape[1]),
+                             padding=self.choice(("valid", "same")), activation=self.activation())
+
+    def advanced(self, x: Any) -> Any:
+        return self.choice((layers.LeakyReLU, layers.PReLU, layers.ELU, layers.ThresholdedReLU,
+                            layers.ReLU))()
+
     def global_pool(self, x: Any) -> Any:
         return self.choice((layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D))()
 
@@ -132,13 +162,16 @@ class _Builder:
         sizes = list(x.shape[1:])
         if len(sizes) == 1:
             factor = next(f for f in (3, 2, 1) if sizes[0] % f == 0)
-            return layers.Reshape((1, sizes[0] // factor, factor))
+            steps = self.choice(((1, sizes[0] // factor), (sizes[0] // factor,)))
+            return layers.Reshape((*steps, factor))
+        if len(sizes) == 2:
+            return layers.Reshape((sizes[1], sizes[0]))
         return layers.Reshape((sizes[1], sizes[0], sizes[2]))
 
     def step(self) -> None:
         """One more layer somewhere."""
         anywhere: list[Callable[[Any], Any]] = [
-            self.dense, self.normalise, self.reshape,
+            self.dense, self.normalise, self.reshape, self.advanced,
             lambda x: layers.Activation(self.activation()),
             lambda x: layers.Dropout(self.choice((0.0, 0.3)))]
         images = [self.conv, self.conv, self.pool, self.global_pool, lambda x: layers.Flatten()]
@@ -149,7 +182,7 @@ class _Builder:
             return
         x = self.tensor()
         assert x is not None
-        makers = anywhere + (images * 2 if len(x.shape) == 4 else [])
+        makers = anywhere + {4: images * 2, 3: [self.sequence] * 6}.get(len(x.shape), [])
         self.apply(self.choice(makers)(x), x)
 
     def share(self) -> bool:
@@ -177,7 +210,8 @@ class _Builder:
             others = [self.tensors[-1]]
         if not others:
             return False
-        merge = self.choice((layers.Add, layers.Multiply, layers.Concatenate))()
+        merge = self.choice((layers.Add, layers.Multiply, layers.Concatenate, layers.Average,
+                             layers.Maximum, layers.Minimum))()
         self.apply(merge, [x, self.choice(others)])
         return True
 
@@ -209,7 +243,13 @@ def models(draw: Any, compiled: bool = False, depth: int = 8) -> Sample:
     for _ in range(draw(st.integers(1, 2))):
         build.input()
     for x in list(build.tensors):  # every input is used
-        layer = build.conv(x) if len(x.shape) == 4 else build.dense(x)
+        first = {4: build.conv, 3: build.sequence}.get(len(x.shape), build.dense)
+        if len(x.shape) == 3 and build.choice((True, False)):
+            build.apply(layers.Masking(), x)
+            x = build.tensors.pop()  # what most layers refuse
+            layer = build.recurrent(x, ends=True)
+        else:
+            layer = first(x)
         build.apply(layer, x)
     for _ in range(draw(st.integers(2, depth))):
         build.step()

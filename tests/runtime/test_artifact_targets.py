@@ -16,15 +16,19 @@ import kcompile
 from kcompile.codegen.wrapper import DTYPE_CODES
 from kcompile.ir import interpreter
 from kcompile.keras.layers import (
+    GRU,
+    LSTM,
     Activation,
     Add,
     BatchNormalization,
+    Bidirectional,
     Concatenate,
     Conv2D,
     Dense,
     Dropout,
     Flatten,
     Input,
+    Masking,
     MaxPooling2D,
     Reshape,
 )
@@ -58,7 +62,13 @@ def pair():
     return Model([a, b], [Dense(3)(both), Reshape((3, 4))(Add()([b, b]))], name="pair of/two")
 
 
-MODELS = {"mlp": mlp, "digits": digits, "pair": pair}
+def classifier(last="sigmoid"):
+    """A masked LSTM and a GRU in both directions."""
+    return Sequential([Masking(input_shape=(6, 5)), LSTM(9, return_sequences=True),
+                       Bidirectional(GRU(4)), Dense(2, activation=last)], name="classifier")
+
+
+MODELS = {"mlp": mlp, "digits": digits, "pair": pair, "classifier": classifier}
 
 
 def data(model, n):
