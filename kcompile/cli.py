@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add_model(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.so")
     command.add_argument("--target", default="native", help="default: %(default)s")
+    add_lengths(command)
     command.set_defaults(run=build)
 
     command = commands.add_parser("predict", help="predictions of a model or a built library")
@@ -89,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("show", help="print the model as a stage of the compiler sees it")
     add_model(command)
     command.add_argument("--stage", choices=STAGES, default="graph", help="default: %(default)s")
+    add_lengths(command)
     command.set_defaults(run=show)
 
     command = commands.add_parser("inspect", help="what a model file or a built library holds")
@@ -101,6 +103,11 @@ def add_model(command: argparse.ArgumentParser, text: str = "a model file") -> N
     command.add_argument("model", type=Path, metavar="MODEL", help=text)
     command.add_argument("--weights", type=Path, metavar="FILE",
                          help="weights of a MODEL that is an architecture alone (.json)")
+
+
+def add_lengths(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--lengths", type=positive, nargs="+", metavar="SIZE",
+                         help="sizes that the shapes of the model's inputs leave unknown (None)")
 
 
 def add_input(command: argparse.ArgumentParser, required: bool) -> None:
@@ -134,7 +141,8 @@ def build(arguments: argparse.Namespace) -> int:
     import kcompile
 
     model = load_model(arguments)
-    kcompile.export(kcompile.compile(model), str(arguments.output), target=arguments.target)
+    kcompile.export(kcompile.compile(model), str(arguments.output), target=arguments.target,
+                    lengths=arguments.lengths)
     size = arguments.output.stat().st_size
     print(f"wrote {arguments.output} ({size:,} bytes) and {arguments.output.with_suffix('.h')}")
     return OK
@@ -181,7 +189,7 @@ def verify(arguments: argparse.Namespace) -> int:
 def show(arguments: argparse.Namespace) -> int:
     import kcompile
 
-    print(kcompile.compile(load_model(arguments)).show(arguments.stage))
+    print(kcompile.compile(load_model(arguments)).show(arguments.stage, lengths=arguments.lengths))
     return OK
 
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from kcompile.ir import interpreter
 from kcompile.keras import graphs
+from kcompile.keras.lengths import Lengths, checked_lengths, keep, lengths_of, recent
 from kcompile.keras.tracing import Trace
 
-GRAPHS: dict[str, Callable[[Any], Trace]] = {
+GRAPHS: dict[str, Callable[[Any, Lengths], Trace]] = {
     "predict": graphs.predict_graph, "test": graphs.test_graph, "train": graphs.train_graph}
 
 
@@ -25,22 +26,23 @@ class InterpreterEngine:
     def __init__(self, model: Any, precision: str = "float32") -> None:
         self.model = model
         self.precision = precision
-        self._graphs: dict[str, Trace] = {}
+        self._graphs: dict[tuple[str, Lengths], Trace] = {}
 
-    def graph(self, entry: str) -> Trace:
-        """The graph of "predict", "test" or "train"."""
-        if entry not in self._graphs:
-            self._graphs[entry] = GRAPHS[entry](self.model)
-        return self._graphs[entry]
+    def graph(self, entry: str, lengths: Any = None) -> Trace:
+        """The graph of "predict", "test" or "train". lengths: the sizes that the model's inputs leave
+        unknown."""
+        key = (entry, checked_lengths(self.model, lengths))
+        return recent(self._graphs, key) or keep(self._graphs, key,
+                                                 GRAPHS[entry](self.model, key[1]))
 
     def reset(self, entries: Iterable[str] = tuple(GRAPHS)) -> None:
         """Forget graphs: the model changed."""
-        for entry in entries:
-            self._graphs.pop(entry, None)
+        gone = set(entries)
+        self._graphs = {key: g for key, g in self._graphs.items() if key[0] not in gone}
 
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for n samples; updates are written into the variables' arrays."""
-        graph = self.graph(entry)
+        graph = self.graph(entry, lengths_of(self.model, inputs) or None)
         variables = {name: v.value for name, v in graph.captured.items()}
         result = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), variables,
                                  self.precision)

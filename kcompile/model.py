@@ -24,6 +24,7 @@ from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph, Value
 from kcompile.keras import graphs
 from kcompile.keras import models as keras_models
+from kcompile.keras.lengths import Lengths, checked_lengths, keep, lengths_of, recent
 from kcompile_runtime.cuda import Held
 from kcompile_runtime.cuda_driver import Driver, connect
 from kcompile_runtime.errors import InputError, KcompileError, UnsupportedError, describe
@@ -69,7 +70,9 @@ class Verification:
 
 
 class NativeEngine:
-    """Runs a model's graphs as native code; its variables are the model's own arrays."""
+    """Runs a model's graphs as native code; its variables are the model's own arrays. Code is made for
+    an entry at given lengths (of inputs that leave sizes unknown); that of the `KEPT` lengths used
+    last is kept."""
 
     def __init__(self, model: Any, target: targets.Target, threads: int | None,
                  verify: bool) -> None:
@@ -77,38 +80,43 @@ class NativeEngine:
         self.target = target
         self.threads = threads
         self.verify = verify
-        self._compiled: dict[str, Compiled] = {}
-        self._programs: dict[str, rt.Program] = {}
+        self._compiled: dict[tuple[str, Lengths], Compiled] = {}
+        self._programs: dict[tuple[str, Lengths], rt.Program] = {}
         self._watched: set[int] = set()
 
-    def graph(self, entry: str) -> Graph:
+    def graph(self, entry: str, lengths: Any = None) -> Graph:
+        """The graph of an entry. lengths: the sizes that the model's inputs leave unknown, see
+        `checked_lengths`."""
         if entry not in ENTRIES:
             raise InputError(describe("graph", "one of " + ", ".join(ENTRIES), repr(entry)))
-        if entry in self._compiled:
-            return self._compiled[entry].graph
+        key = (entry, checked_lengths(self.model, lengths))
+        if key in self._compiled:
+            return self._compiled[key].graph
         make = {"predict": graphs.predict_graph, "test": graphs.test_graph,
                 "train": graphs.train_graph}[entry]
-        graph: Graph = make(self.model)
+        graph: Graph = make(self.model, key[1])
         return graph
 
-    def compiled(self, entry: str) -> Compiled:
-        if entry not in self._compiled:
-            self._compiled[entry] = compiler.compile_graph(
-                self.graph(entry), entry, self.target, frozen=entry != "train")
-        return self._compiled[entry]
+    def compiled(self, entry: str, lengths: Any = None) -> Compiled:
+        key = (entry, checked_lengths(self.model, lengths))
+        return recent(self._compiled, key) or keep(
+            self._compiled, key, compiler.compile_graph(
+                self.graph(entry, lengths), entry, self.target, frozen=entry != "train"))
 
-    def program(self, entry: str) -> rt.Program:
+    def program(self, entry: str, lengths: Any = None) -> rt.Program:
         """The native code of an entry, over the model's variables."""
-        if entry not in self._programs:
-            made = self.compiled(entry)
+        key = (entry, checked_lengths(self.model, lengths))
+        program = recent(self._programs, key)
+        if program is None:
+            made = self.compiled(entry, lengths)
             captured = made.graph.captured  # type: ignore[attr-defined]
             values = {name: captured[name].value for name in made.variables}
             for variable in captured.values():
                 if id(variable) not in self._watched:
                     self._watched.add(id(variable))
                     self.watch(variable)
-            self._programs[entry] = self.load(made, values)
-        return self._programs[entry]
+            program = keep(self._programs, key, self.load(made, values))
+        return program
 
     def load(self, made: Compiled, values: Mapping[str, np.ndarray]) -> Any:
         """A program over the arrays of its variables."""
@@ -124,14 +132,14 @@ class NativeEngine:
 
     def reset(self, entries: Iterable[str] = ENTRIES) -> None:
         """Forget the code of these entries: the model changed."""
-        for entry in entries:
-            self._compiled.pop(entry, None)
-            self._programs.pop(entry, None)
+        gone = set(entries)
+        self._compiled = {key: c for key, c in self._compiled.items() if key[0] not in gone}
+        self._programs = {key: p for key, p in self._programs.items() if key[0] not in gone}
 
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs of an entry for n samples; "train" updates the model's variables in place."""
-        program = self._programs.get(entry) or self.program(entry)
-        before = self._state(entry) if self.verify else {}
+        program = self._programs.get((entry, ())) or self.program(entry, self._lengths(inputs))
+        before = self._state(entry, inputs) if self.verify else {}
         results = program.run(entry, n, inputs)
         if entry == "train":
             self.weights_changed()
@@ -141,20 +149,23 @@ class NativeEngine:
 
     def predict_one(self, x: np.ndarray) -> np.ndarray:
         """The output for the input of a model with one of each, at the least cost."""
-        program = self._programs.get("predict") or self.program("predict")
+        program = self._programs.get(("predict", ())) or self.program("predict", self._lengths([x]))
         if self.verify:
             return self.run("predict", len(x), [x])[0]
         return program.one("predict", x)
 
     # ---- verification
 
-    def _state(self, entry: str) -> dict[str, np.ndarray]:
-        captured = self.compiled(entry).graph.captured  # type: ignore[attr-defined]
+    def _lengths(self, inputs: Sequence[np.ndarray]) -> Lengths | None:
+        return lengths_of(self.model, inputs) or None
+
+    def _state(self, entry: str, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        captured = self.compiled(entry, self._lengths(inputs)).graph.captured  # type: ignore[attr-defined]
         return {name: variable.value.copy() for name, variable in captured.items()}
 
     def _compare(self, entry: str, n: int, inputs: Sequence[np.ndarray],
                  before: Mapping[str, np.ndarray], results: Sequence[np.ndarray]) -> None:
-        graph = self.compiled(entry).graph
+        graph = self.compiled(entry, self._lengths(inputs)).graph
         expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
         for name, got, right in zip(graph.outputs, results, expected.outputs.values()):
             error = _error(name, got, right)
@@ -168,7 +179,7 @@ class NativeEngine:
     def verification(self, inputs: Sequence[np.ndarray], state: Mapping[str, np.ndarray],
                      entry: str = "predict", n: int | None = None) -> Verification:
         """Compare layer by layer: the graph with every layer's result as an output."""
-        graph = self.graph(entry)
+        graph = self.graph(entry, self._lengths(inputs))
         opened = _with_layers(graph)
         made = compiler.compile_graph(opened, entry, self.target, frozen=entry != "train")
         values = {name: _aligned(state[name]) for name in made.variables}
@@ -244,22 +255,26 @@ class CompiledModel:
         self._live = live
         model.use_engine(engine)
 
-    def graph(self, entry: str = "predict") -> Graph:
-        """The IR of "predict", "test" or "train" as traced; `graph.nx` is the networkx graph."""
-        return self.engine.graph(entry)
+    def graph(self, entry: str = "predict", lengths: Any = None) -> Graph:
+        """The IR of "predict", "test" or "train" as traced; `graph.nx` is the networkx graph.
 
-    def show(self, stage: str, entry: str = "predict") -> str:
+        lengths: where inputs leave sizes unknown (None in their shapes), these sizes, in the order of
+        inputs and axes, as a number or a list. Raises InputError where they are missing or too many.
+        """
+        return self.engine.graph(entry, lengths)
+
+    def show(self, stage: str, entry: str = "predict", lengths: Any = None) -> str:
         """The model at a stage of compilation, as text: graph, passes, loops, llvm, asm, or ptx (for
         sm_80 unless the model is compiled for a graphics processor), with what each kernel uses where
-        the package nvidia-cuda-nvcc is installed."""
+        the package nvidia-cuda-nvcc is installed. lengths: as `graph` takes them."""
         if stage not in STAGES:
             raise InputError(describe("stage", "one of " + ", ".join(STAGES), repr(stage)))
         if stage == "graph":
-            return self.graph(entry).text()
+            return self.graph(entry, lengths).text()
         if stage == "ptx" and not self.engine.target.is_gpu:
-            return _ptx(compiler.compile_graph(self.graph(entry), entry, targets.device("sm_80"),
-                                               frozen=entry != "train"))
-        made = self.engine.compiled(entry)
+            return _ptx(compiler.compile_graph(self.graph(entry, lengths), entry,
+                                               targets.device("sm_80"), frozen=entry != "train"))
+        made = self.engine.compiled(entry, lengths)
         if stage == "ptx":
             return _ptx(made)
         if stage == "passes":
@@ -270,9 +285,14 @@ class CompiledModel:
         return made.text if stage == "llvm" else jit.assembly(made.modules, self.engine.target)
 
     def verify(self, x: Any = None) -> Verification:
-        """Compare compiled code and interpreter layer by layer, on x or on random input."""
-        graph = self.engine.graph("predict")
-        arrays = self.model.standardize_inputs(x) if x is not None else self._random_inputs(graph, 4)
+        """Compare compiled code and interpreter layer by layer, on x or on random input. Raises
+        InputError without x for a model whose inputs leave sizes unknown."""
+        if x is None and self.model.varies:
+            raise InputError(describe("verify", "x, as sizes of the model's inputs are unknown", "none"))
+        given = None if x is None else self.model.standardize_inputs(x)
+        lengths = None if given is None else lengths_of(self.model, given) or None
+        graph = self.engine.graph("predict", lengths)
+        arrays = self._random_inputs(graph, 4) if given is None else given
         captured = graph.captured  # type: ignore[attr-defined]
         state = {name: variable.value for name, variable in captured.items()}
         return self.engine.verification(arrays, state)
@@ -404,15 +424,16 @@ def compile_trace(graph: Any) -> Callable[[int, Sequence[np.ndarray]], list[np.n
 
 
 def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu: str | None = None,
-           batch: int | None = None) -> Path:
+           batch: int | None = None, lengths: Any = None) -> Path:
     """Write the library `path` and its C header beside it (suffix .h). Gives the path.
 
     target: "native" (this machine's processor, and those with all of its features), "x86-64-v2",
     "x86-64-v3", "x86-64-v4" or "aarch64" for a shared object for Linux, "wasm32" for a WebAssembly
     module (with simd128). cpu: LLVM's name of a processor ("znver4", "cortex-a76", ...) to order
     instructions for; it changes neither results nor what the file needs. batch: the only batch size
-    to accept, None for any. Raises ValueError for a model or arguments that cannot be exported,
-    and `kcompile.codegen.link.LinkError` where there is no linker.
+    to accept, None for any. lengths: the sizes that inputs leave unknown (None in their shapes), in
+    the order of inputs and axes; the library takes these alone. Raises ValueError for a model or
+    arguments that cannot be exported, and `kcompile.codegen.link.LinkError` where there is no linker.
     """
     from kcompile import __version__
     from kcompile.ir.types import bind
@@ -425,8 +446,8 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     chosen = targets.named(target)
     if cpu is not None:
         chosen = targets.tuned(chosen, cpu)
-    graph = cm.engine.graph("predict")
-    made = (cm.engine.compiled("predict") if chosen == cm.engine.target
+    graph = cm.engine.graph("predict", lengths)
+    made = (cm.engine.compiled("predict", lengths) if chosen == cm.engine.target
             else compiler.compile_graph(graph, "predict", chosen, frozen=True))
     captured = graph.captured  # type: ignore[attr-defined]
     state = {name: variable.value for name, variable in captured.items()}

@@ -128,6 +128,8 @@ def as_shape(value: Any, spec: TensorSpec) -> tuple[Array, int]:
 def _remedy(array: Array, spec: TensorSpec) -> str:
     if array.ndim == len(spec.shape) - 1 and spec.samples((1, *array.shape)) == 1:
         return "For one sample, pass x[None]."
+    if None in spec.shape:
+        return "The first axis is the batch; None is any size."
     return "The first axis is the batch; all other sizes are fixed when the model is built."
 
 

@@ -1,6 +1,7 @@
 """What a model's inputs and outputs look like: name, shape in terms of the batch, dtype.
 
-A dim is an int, or a text like "n" or "3n": the batch, or a multiple of it. Enters: such shapes.
+A dim is an int, or a text like "n" or "3n": the batch, or a multiple of it. None is any size, for
+specs that data are checked against; a program's have none of these. Enters: such shapes.
 Leaves: concrete shapes for a batch, and the batch that a concrete shape belongs to.
 """
 
@@ -12,7 +13,9 @@ from typing import Union
 
 import numpy as np
 
-Dim = Union[int, str]
+Dim = Union[int, str, None]
+
+ANY = -1  # in place of a fixed size
 
 DTYPES = {name: np.dtype(name) for name in
           ("float32", "float64", "int32", "int64", "uint32", "uint64", "uint8", "int8", "bool")}
@@ -22,7 +25,7 @@ DTYPES = {name: np.dtype(name) for name in
 class TensorSpec:
     """One input or output.
 
-    shape: dims, each an int or "n", "2n", ... dtype: numpy's name of it.
+    shape: dims, each an int, "n", "2n", ... or None. dtype: numpy's name of it.
     Raises ValueError for a dim or dtype of another form.
     """
 
@@ -49,7 +52,7 @@ class TensorSpec:
         return self._dims[0][1] if self._dims else 0
 
     def bind(self, n: int) -> tuple[int, ...]:
-        """The shape for a batch of n samples."""
+        """The shape for a batch of n samples, where no size is None (see `fitted`)."""
         return tuple([fixed + n * per_sample for fixed, per_sample in self._dims])
 
     def nbytes(self, n: int) -> int:
@@ -70,9 +73,16 @@ class TensorSpec:
                 if rest or n not in (-1, here):
                     return None
                 n = here
-            elif size != fixed:
+            elif size != fixed and fixed != ANY:
                 return None
         return n
+
+    def fitted(self, shape: Sequence[int]) -> TensorSpec:
+        """This spec with the sizes of an array's shape where it has None."""
+        if None not in self.shape:
+            return self
+        dims = tuple(size if d is None else d for d, size in zip(self.shape, shape))
+        return TensorSpec(self.name, dims, self.dtype)
 
     def __str__(self) -> str:
         comma = "," if len(self.shape) == 1 else ""
@@ -83,6 +93,8 @@ def _parse(dim: Dim) -> tuple[int, int]:
     """A dim as (fixed, per sample)."""
     if isinstance(dim, int) and not isinstance(dim, bool) and dim >= 0:
         return dim, 0
+    if dim is None:
+        return ANY, 0
     if isinstance(dim, str) and dim.endswith("n") and (dim == "n" or dim[:-1].isdecimal()):
         multiple = int(dim[:-1] or 1)
         if multiple > 0:

@@ -21,6 +21,7 @@ from kcompile.ir.types import DTYPES, TensorType
 from kcompile.keras import backend, constraints, initializers, regularizers
 from kcompile.keras.explain import explained
 from kcompile.keras.tensors import (
+    PROBES,
     InputSpec,
     KerasShape,
     KerasTensor,
@@ -31,12 +32,14 @@ from kcompile.keras.tensors import (
     keras_shape,
     one_or_list,
     type_of_shape,
+    types_of_shapes,
 )
 from kcompile.keras.tracing import Trace, current, tracing
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import (
     InputError,
     InputTypeError,
+    KcompileError,
     ModelError,
     UnsupportedError,
     describe,
@@ -128,6 +131,10 @@ class Layer:
                    trainable: bool = True, constraint: Any = None) -> Variable:
         """A new variable of this layer, filled by `initializer` (default glorot_uniform)."""
         sizes, name = tuple(shape or ()), "weight" if name is None else name
+        if None in sizes:
+            raise ModelError(describe(f"{self.label}: weights {name!r}", "a shape that is known",
+                                      f"shape {sizes}, with sizes that the model's inputs leave "
+                                      "unknown", "Give the Input these sizes"))
         if not isinstance(name, str) or not all(is_integer(d) and d > 0 for d in sizes):
             raise ModelError(describe(f"{self.label}: add_weight", "a name and positive sizes",
                                       f"name={name!r}, shape={shape}"))
@@ -226,20 +233,29 @@ class Layer:
                 self.label, "the output of Input(...) or of another layer", _describe_types(flat),
                 "Data goes into predict, fit or evaluate of a model"))
         self._check_arguments(arguments)
-        self.ensure_built([x.type for x in flat], single,
-                          next((x.batch_size for x in flat if x.batch_size), None))
-        types, masks = self._outline([x.type for x in flat], single, arguments,
-                                     [x.mask for x in flat])
-        return one_or_list(self._record(flat, single, arguments, types, masks).outputs)
+        types, seconds = [x.type for x in flat], [x.second for x in flat]
+        with _probing(types != seconds):
+            self.ensure_built(types, single,
+                              next((x.batch_size for x in flat if x.batch_size), None), seconds)
+            found = self._outline(types, single, arguments, [x.mask for x in flat])
+            again = found if types == seconds else self._outline(
+                seconds, single, arguments, [x.second_mask for x in flat])
+        node = self._record(flat, single, arguments, found[0], again[0])
+        for output, mask, second in zip(node.outputs, found[1], again[1]):
+            output.mask, output.second_mask = mask, second
+        return one_or_list(node.outputs)
 
     def _record(self, inputs: Sequence[KerasTensor], single: bool, arguments: dict[str, Any],
-                types: Sequence[TensorType], masks: Sequence[TensorType | None] = ()) -> Node:
+                types: Sequence[TensorType], seconds: Sequence[TensorType]) -> Node:
+        """A node, whose outputs have these types at the two probes."""
+        if [t.rank for t in types] != [t.rank for t in seconds]:
+            raise ModelError(f"{self.label}: the number of axes depends on sizes that the model's "
+                             "inputs leave unknown. Give the Input these sizes")
         index = len(self.nodes_made)
         size = next((x.batch_size for x in inputs if x.batch_size), None)
         node = Node(self, index, tuple(inputs), single, arguments)
-        node.outputs.extend(KerasTensor(t, self, index, i, size) for i, t in enumerate(types))
-        for output, mask in zip(node.outputs, masks):
-            output.mask = mask
+        node.outputs.extend(KerasTensor(t, self, index, i, size, second)
+                            for i, (t, second) in enumerate(zip(types, seconds)))
         self.nodes_made.append(node)
         return node
 
@@ -250,10 +266,18 @@ class Layer:
                 raise UnsupportedError(describe(f"{self.label}: call", "arguments among "
                                                 + ", ".join(sorted(known)), f"{name}={value!r}"))
 
+    def build_for(self, *shapes: KerasShape) -> None:
+        """`ensure_built` for Keras shapes."""
+        types, seconds = types_of_shapes(shapes)
+        size = shapes[0][0] if shapes else None
+        self.ensure_built(types, len(shapes) == 1, size, seconds)
+
     def ensure_built(self, types: Sequence[TensorType], single: bool,
-                     batch_size: int | None = None) -> None:
-        """Check the inputs against `input_spec`, and create the variables on the first call."""
-        shapes = [keras_shape(t, batch_size) for t in types]
+                     batch_size: int | None = None, seconds: Sequence[TensorType] | None = None
+                     ) -> None:
+        """Check the inputs against `input_spec`, and create the variables on the first call.
+        seconds: the types at the second probe."""
+        shapes = [keras_shape(t, batch_size, second) for t, second in zip(types, seconds or types)]
         with self.named_errors():
             if not self.built:
                 with tracing(None):
@@ -345,14 +369,16 @@ class Layer:
         """Keras shape(s) of the output for Keras shape(s) of the input; builds nothing."""
         single = not input_shape or not isinstance(input_shape[0], (list, tuple))
         shapes = [input_shape] if single else list(input_shape)
-        types = [type_of_shape(s) for s in shapes]
+        types, seconds = types_of_shapes(shapes)
         layer = self
         if not self.built:
             state = np.random.get_state()  # the copy's initial values must not move the seeds
             layer = type(self).from_config(self.get_config())
-            layer.ensure_built(types, single)
+            layer.ensure_built(types, single, None, seconds)
             np.random.set_state(state)
-        return one_or_list([keras_shape(t) for t in layer.outline(types, single, {})])
+        with _probing(types != seconds):
+            found, again = (layer.outline(t, single, {}) for t in (types, seconds))
+        return one_or_list([keras_shape(t, None, second) for t, second in zip(found, again)])
 
     # ---- weights
 
@@ -488,6 +514,19 @@ class Layer:
         return found[0]
 
 
+@contextmanager
+def _probing(unknown: bool) -> Iterator[None]:
+    """Errors raised inside say, where sizes are unknown, what they were tried as."""
+    try:
+        yield
+    except KcompileError as error:
+        if not unknown or "unknown" in str(error):
+            raise
+        text = str(error).removesuffix(".")
+        raise type(error)(f"{text}. Sizes unknown before there are data were tried as {PROBES[0]} and "
+                          f"{PROBES[1]}: if others are needed, give the Input these sizes") from error
+
+
 def _with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tensor:
     """y, with this mask in its trace: another value, where y is an input that has another mask."""
     masks: dict[Any, Tensor] = y.graph.masks  # type: ignore[attr-defined]
@@ -575,17 +614,19 @@ class InputLayer(Layer):
                              "Received: neither")
         self.built = True
         with self.named_errors():
-            self._record((), True, {}, [type_of_shape(self.batch_input_shape, self.dtype)])
+            self._record((), True, {}, *([type_of_shape(self.batch_input_shape, self.dtype, probe)]
+                                         for probe in (0, 1)))
         self.nodes_made[0].outputs[0].batch_size = self.batch_input_shape[0]
 
 
-def Input(shape: Sequence[int] | None = None, batch_shape: Sequence[Any] | None = None,
+def Input(shape: Sequence[int | None] | None = None, batch_shape: Sequence[Any] | None = None,
           name: str | None = None, dtype: str | None = None, sparse: bool = False,
           tensor: Any = None, batch_size: int | None = None) -> Any:
     """The input of a functional model: a tensor of `shape`, which leaves the batch out.
 
-    batch_shape: the shape with the batch (None: any). Raises ModelError without a shape, and
-    UnsupportedError for sparse and tensor, and for sizes that are not known.
+    batch_shape: the shape with the batch. None is a size that may differ from call to call; code is
+    made for each size that comes. Raises ModelError without a shape, and UnsupportedError for sparse
+    and tensor.
     """
     if shape is None and batch_shape is None:
         raise ModelError("Input: expected shape=(...) or batch_shape=(None, ...). Received: neither")

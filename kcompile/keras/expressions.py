@@ -18,7 +18,8 @@ from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.backend.operands import leaves, map_leaves
 from kcompile.keras.backend.values import LearningPhase
 from kcompile.keras.engine import InputLayer, Layer
-from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list, keras_shape
+from kcompile.keras.lengths import keep, recent
+from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list
 from kcompile.keras.tracing import Trace, tracing
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
@@ -50,6 +51,12 @@ class TensorFunction(Layer):
             self.structure = self.function(*args, **kwargs)
         return list(leaves([self.structure]))
 
+    def outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
+                ) -> list[TensorType]:
+        scratch = Trace("outline")
+        inputs = [Tensor(scratch, scratch.input(f"x{i}", t)) for i, t in enumerate(types)]
+        return [y.type for y in self.compute(scratch, inputs)]
+
     def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any]
               ) -> list[Tensor]:
         return self.compute(inputs[0].graph, inputs)
@@ -66,20 +73,22 @@ def depends(x: KerasTensor) -> bool:
 
 
 def record(function: Callable[..., Any], args: Any, kwargs: Any,
-           types: Sequence[TensorType] | None = None) -> Any:
+           like: Sequence[Any] | None = None) -> Any:
     """The results of a call that is to be made later, nested as the function nests them.
 
-    types: of a list of results, where they cannot be told from the operands' types alone.
+    like: tensors that a list of results have the types of, where they cannot be told from the
+    operands' types alone.
     """
     layer = TensorFunction(function, args, kwargs)
-    if types is None:
-        scratch = Trace("outline")
-        inputs = [Tensor(scratch, scratch.input(f"x{i}", x.type))
-                  for i, x in enumerate(layer.operands)]
-        types = [y.type for y in layer.compute(scratch, inputs)]
+    if like is None:
+        first, second = [x.type for x in layer.operands], [x.second for x in layer.operands]
+        types = layer.outline(first, False, {})
+        seconds = types if first == second else layer.outline(second, False, {})
     else:
+        types = [type_of(x) for x in like]
+        seconds = [x.second if isinstance(x, KerasTensor) else type_of(x) for x in like]
         layer.structure = list(types)
-    node = layer._record(layer.operands, False, {}, types)
+    node = layer._record(layer.operands, False, {}, types, seconds)
     results = iter(node.outputs)
     return map_leaves(lambda _: next(results), layer.structure)
 
@@ -167,7 +176,7 @@ class Function:
         self.outputs = as_list(outputs)
         self.updates = [tuple(pair) for pair in updates or ()]
         self.random_state = _random_state()
-        self._compiled: dict[bool, Callable[..., list[np.ndarray]]] = {}
+        self._compiled: dict[tuple[bool, Any], Callable[..., list[np.ndarray]]] = {}
 
     def __call__(self, inputs: Sequence[Any] = ()) -> Any:
         """Raises InputError for values that do not fit."""
@@ -175,7 +184,7 @@ class Function:
         if len(values) != len(self.inputs):
             raise InputError(describe("K.function", f"{len(self.inputs)} values, as it has inputs",
                                       str(len(values))))
-        training, arrays, n = False, [], None
+        training, arrays, types, n = False, [], [], None
         for x, value in zip(self.inputs, values):
             if isinstance(x, LearningPhase):
                 training = bool(value)
@@ -183,18 +192,21 @@ class Function:
             array = np.ascontiguousarray(as_array(value, x.name), x.dtype)
             n = _samples(x, array, n)
             arrays.append(array)
-        if training not in self._compiled:
-            self._compiled[training] = self._compile(training)
-        results = self._compiled[training](1 if n is None else n, arrays)
+            types.append(x.at([array.shape[axis] for axis in x.unknown_axes]))
+        key = (training, tuple(types))
+        code = recent(self._compiled, key) or keep(self._compiled, key,
+                                                   self._compile(training, types))
+        results = code(1 if n is None else n, arrays)
         self.random_state[1].assign(self.random_state[1].value + np.uint32(1))
         return results[0] if self.single else results
 
-    def graph(self, training: bool = False) -> Trace:
-        """The graph of a phase."""
+    def graph(self, training: bool = False, types: Sequence[TensorType] | None = None) -> Trace:
+        """The graph of a phase, for inputs of these types."""
         trace = Trace("function", training)
         trace.random_state = self.random_state
-        known = {x: Tensor(trace, trace.input(f"x{i}", x.type))
-                 for i, x in enumerate(self.inputs) if isinstance(x, KerasTensor)}
+        tensors = [x for x in self.inputs if isinstance(x, KerasTensor)]
+        known = {x: Tensor(trace, trace.input(f"x{i}", type)) for i, (x, type) in
+                 enumerate(zip(tensors, types or [x.type for x in tensors]))}
         updated = [value for _, value in self.updates]
         made = self._in(trace, [*self.outputs, *updated], known)
         trace.updates.clear()  # moving statistics change in training alone
@@ -209,10 +221,12 @@ class Function:
         table = dict(zip(map(id, symbolic), emit(trace, symbolic, known)))
         return [table[id(x)] if id(x) in table else x.__tensor__(trace) for x in wanted]
 
-    def _compile(self, training: bool) -> Callable[..., list[np.ndarray]]:
+    def _compile(self, training: bool, types: Sequence[TensorType]
+                 ) -> Callable[..., list[np.ndarray]]:
         import kcompile
 
-        compiled: Callable[..., list[np.ndarray]] = kcompile.compile_trace(self.graph(training))
+        compiled: Callable[..., list[np.ndarray]] = kcompile.compile_trace(
+            self.graph(training, types))
         return compiled
 
 
@@ -220,14 +234,14 @@ def _samples(x: KerasTensor, array: np.ndarray, known: int | None) -> int | None
     """The batch size that an array says. Raises InputError where it does not fit."""
     shape, n = x.type.shape, known
     fits = array.ndim == len(shape)
-    for d, size in zip(shape, array.shape):
+    for axis, (d, size) in enumerate(zip(shape, array.shape)):
         if isinstance(d, Batch):
             fits = fits and (n is None or size == n * d.multiple) and size % d.multiple == 0
             n = size // d.multiple if n is None else n
         else:
-            fits = fits and d == size
+            fits = fits and (d == size or (axis in x.unknown_axes and size > 0))
     if not fits:
         more = "" if known is None else f", {known} samples as in the inputs before"
-        raise InputError(describe(f"K.function: input {x.name!r}", f"shape {keras_shape(x.type)}{more}",
+        raise InputError(describe(f"K.function: input {x.name!r}", f"shape {x.shape}{more}",
                                   f"shape {array.shape}"))
     return n

@@ -1,6 +1,7 @@
 """The three graphs of a model: predict, test, and train, the whole training step.
 
-Enters: a model, and for test and train what `compile` set (its `compilation`). Leaves: a `Trace`, a graph
+Enters: a model, for test and train what `compile` set (its `compilation`), and the lengths of the inputs
+where the model leaves sizes unknown (`lengths`). Leaves: a `Trace`, a graph
 whose inputs are the model's inputs by name, then "y:<output>" and "w:<output>" for every output with a
 loss. predict leaves the outputs by name. test and train leave one vector "results": the loss, then total
 and count of every metric, so that averages over any number of batches are exact; see `result_names`. train
@@ -22,10 +23,11 @@ from kcompile.keras import backend, losses, metrics
 from kcompile.keras.backend import epsilon
 from kcompile.keras.engine import Variable
 from kcompile.keras.explain import explained
+from kcompile.keras.lengths import Lengths, checked_lengths, probe_lengths, types_at
 from kcompile.keras.losses import Loss
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.tracing import Trace, trace_model
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.errors import InputError, KcompileError, ModelError, describe
 
 OPTIMIZER = Source("optimizer")
 
@@ -78,26 +80,41 @@ def target_type(loss: Loss | None, output: TensorType) -> TensorType | None:
     return output
 
 
-def predict_graph(model: Any) -> Trace:
+def output_types(model: Any, lengths: Lengths) -> list[TensorType]:
+    """The types of the outputs at these lengths. Raises InputError where layers cannot take them."""
+    if not lengths:
+        return [y.type for y in model.outputs]
+    return [y.type for y in _forward(model, "predict", False, lengths)[1]]
+
+
+def label_types(model: Any, outputs: Sequence[TensorType]) -> list[TensorType | None]:
+    """The types of the labels for outputs of these types: they follow the outputs, but where they
+    followed the data."""
+    settled = compilation(model)
+    return [target_type(loss, now) if kind == target_type(loss, y.type) else kind for loss, kind, y, now
+            in zip(settled.losses, settled.targets, model.outputs, outputs)]
+
+
+def predict_graph(model: Any, lengths: Lengths = ()) -> Trace:
     """Inputs by their names, outputs by theirs; layers as in inference."""
-    trace, outputs = _forward(model, "predict", training=False)
+    trace, outputs = _forward(model, "predict", False, lengths)
     trace.outputs = {name: y.value for name, y in zip(model.output_names, outputs)}
     return trace
 
 
-def test_graph(model: Any) -> Trace:
+def test_graph(model: Any, lengths: Lengths = ()) -> Trace:
     """Loss and metrics of a batch; layers as in inference; only recurrent states are updated."""
-    trace, outputs = _forward(model, "test", training=False)
+    trace, outputs = _forward(model, "test", False, lengths)
     _results(trace, *_objective(model, trace, outputs))
     kept = {v.name for v in model.state_variables}
     trace.updates = {name: v for name, v in trace.updates.items() if name in kept}
     return trace
 
 
-def train_graph(model: Any) -> Trace:
+def train_graph(model: Any, lengths: Lengths = ()) -> Trace:
     """One training step. Raises ModelError when the model has no loss or nothing to train."""
     settled = compilation(model)
-    trace, outputs = _forward(model, "train", training=True)
+    trace, outputs = _forward(model, "train", True, lengths)
     loss, measures = _objective(model, trace, outputs)
     _results(trace, loss, measures)
     if not settled.trainable:
@@ -120,11 +137,11 @@ def train_graph(model: Any) -> Trace:
     return trace
 
 
-def result_names(model: Any) -> list[str]:
+def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
     """Names of what test and train report: "loss", then the metrics (Keras 2's metrics_names)."""
     settled = compilation(model)
     if settled.names is None:
-        test_graph(model)
+        test_graph(model, lengths or probe_lengths(model))
     assert settled.names is not None
     return list(settled.names)
 
@@ -132,12 +149,21 @@ def result_names(model: Any) -> list[str]:
 # ---------------------------------------------------------------- parts
 
 
-def _forward(model: Any, name: str, training: bool) -> tuple[Trace, list[Tensor]]:
+def _forward(model: Any, name: str, training: bool, lengths: Lengths
+             ) -> tuple[Trace, list[Tensor]]:
     phase = backend.fixed_phase()
     trace = Trace(name, training=training if phase is None else phase)
-    inputs = [Tensor(trace, trace.input(key, x.type))
-              for key, x in zip(model.input_names, model.inputs)]
-    return trace, trace_model(model, trace, inputs)
+    types = types_at(model, checked_lengths(model, lengths or None))
+    inputs = [Tensor(trace, trace.input(key, type))
+              for key, type in zip(model.input_names, types)]
+    try:
+        return trace, trace_model(model, trace, inputs)
+    except KcompileError as error:
+        if not lengths:
+            raise
+        shapes = ", ".join(f"{key!r} of {type}" for key, type in zip(model.input_names, types))
+        raise InputError(f"model {model.name!r} cannot take inputs of these sizes: {shapes}. "
+                         f"{error}") from error
 
 
 def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, list[Measure]]:
@@ -145,7 +171,8 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
     settled = compilation(model)
     trained = [(k, name, loss) for k, (name, loss) in
                enumerate(zip(model.output_names, settled.losses)) if loss is not None]
-    labels = {k: _input(trace, f"y:{name}", settled.targets[k]) for k, name, _ in trained}
+    kinds = label_types(model, [y.type for y in outputs])
+    labels = {k: _input(trace, f"y:{name}", kinds[k]) for k, name, _ in trained}
     weights = {k: _input(trace, f"w:{name}", TensorType((Batch(),))) for k, name, _ in trained}
     n = ops.extent(trace, Batch(), "float32")
     total: Tensor | None = None

@@ -155,6 +155,11 @@ class Model(Training, Saving, Layer):
         """The number of samples that an Input fixed, or None."""
         return next((x.batch_size for x in self.inputs if x.batch_size), None)
 
+    @property
+    def varies(self) -> bool:
+        """Whether sizes of the inputs, besides the batch, are unknown until there are data."""
+        return any(x.unknown_axes for x in self.inputs)
+
     def _need_inputs(self, what: str) -> None:
         if not self.built:
             raise AttributeError(f"Model {self.name!r} has no {what} yet: its input shape is not "
@@ -184,11 +189,13 @@ class Model(Training, Saving, Layer):
                                             "arguments", ", ".join(arguments)))
         return self.predict_on_batch(inputs)
 
-    def ensure_built(self, types: Sequence[Any], single: bool, batch_size: int | None = None
-                     ) -> None:
-        super().ensure_built(types, single, batch_size)
+    def ensure_built(self, types: Sequence[Any], single: bool, batch_size: int | None = None,
+                     seconds: Sequence[Any] | None = None) -> None:
+        super().ensure_built(types, single, batch_size, seconds)
         expected = [x.type for x in self.inputs]
-        if [t.shape for t in types] != [t.shape for t in expected]:
+        if len(types) != len(expected) or not all(
+                _fits(x, t.shape) for given in (types, seconds or types)
+                for x, t in zip(self.inputs, given)):
             raise ModelError(describe(f"Model {self.name!r}", "inputs " + ", ".join(
                 map(str, expected)), ", ".join(map(str, types))))
 
@@ -493,6 +500,12 @@ def clone_model(model: Model) -> Model:
     if not isinstance(model, Model):
         raise InputError(describe("clone_model", "a model", repr(model)))
     return type(model).from_config(model.get_config())
+
+
+def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:
+    """Whether a tensor of this shape can take the place of an input."""
+    return len(shape) == x.ndim and all(
+        i in x.unknown_axes or a == b for i, (a, b) in enumerate(zip(x.type.shape, shape)))
 
 
 def _distinct(variables: Iterable[Variable]) -> list[Variable]:

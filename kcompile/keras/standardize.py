@@ -16,6 +16,7 @@ import numpy as np
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import losses
 from kcompile.keras.losses import Loss
+from kcompile.keras.tensors import KerasTensor
 from kcompile_runtime.arrays import as_array, as_input, as_shape
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.spec import TensorSpec
@@ -30,6 +31,13 @@ def spec_of(name: str, type: TensorType) -> TensorSpec:
     """A type as the runtime writes it."""
     return TensorSpec(name, tuple(str(d) if isinstance(d, Batch) else d for d in type.shape),
                       type.dtype)
+
+
+def input_spec(name: str, x: KerasTensor) -> TensorSpec:
+    """The spec of a model's input; None stands for the sizes that only data say."""
+    known = spec_of(name, x.type)
+    dims = tuple(None if i in x.unknown_axes else d for i, d in enumerate(known.shape))
+    return TensorSpec(name, dims, known.dtype)
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,10 @@ def inputs(value: Any, specs: Sequence[TensorSpec]) -> tuple[list[Array], int]:
     values = by_name(value, [s.name for s in specs], "input")
     shaped = [as_shape(v, s) for v, s in zip(values, specs)]
     n = common({f"input {s.name!r}": count for s, (_, count) in zip(specs, shaped)})
-    return [as_input(a, s, n) for s, (a, _) in zip(specs, shaped)], n
+    for s, (array, _) in zip(specs, shaped):
+        if 0 in array.shape[1:] and None in s.shape:
+            raise InputError(describe(s.name, f"{s}, no size 0", f"shape {array.shape}"))
+    return [as_input(a, s.fitted(a.shape), n) for s, (a, _) in zip(specs, shaped)], n
 
 
 # ---------------------------------------------------------------- labels

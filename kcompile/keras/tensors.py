@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 KerasShape = tuple[Any, ...]
 
+# What an axis of unknown size is tried as while a model is put together (see `lengths`): large, and
+# divisible, so that pooling, strides and the way back up fit.
+PROBES = (960, 1920)
+
 # ---------------------------------------------------------------- operators
 
 
@@ -138,17 +142,19 @@ class KerasTensor(Operators):
 
     layer, node_index, tensor_index: output `tensor_index` of that node of the layer.
     batch_size: the number of samples where the Input fixed it. mask: the type of its mask, if it has
-    one.
+    one. second, second_mask: these types with the second probe for every size that is not known.
     """
 
     def __init__(self, type: TensorType, layer: Layer, node_index: int, tensor_index: int,
-                 batch_size: int | None = None) -> None:
+                 batch_size: int | None = None, second: TensorType | None = None) -> None:
         self.type = type
+        self.second = type if second is None else second
         self.layer = layer
         self.node_index = node_index
         self.tensor_index = tensor_index
         self.batch_size = batch_size
         self.mask: TensorType | None = None
+        self.second_mask: TensorType | None = None
 
     @property
     def history(self) -> tuple[Layer, int, int]:
@@ -160,9 +166,19 @@ class KerasTensor(Operators):
 
     @property
     def shape(self) -> KerasShape:
-        return keras_shape(self.type, self.batch_size)
+        return keras_shape(self.type, self.batch_size, self.second)
 
     _keras_shape = shape
+
+    @property
+    def unknown_axes(self) -> tuple[int, ...]:
+        """Axes, besides the batch, whose size only the data say."""
+        return tuple(i for i, (a, b) in enumerate(zip(self.type.shape, self.second.shape)) if a != b)
+
+    def at(self, sizes: Sequence[int]) -> TensorType:
+        """The type with these sizes of the unknown axes."""
+        known = dict(zip(self.unknown_axes, sizes))
+        return self.type.with_shape([known.get(i, d) for i, d in enumerate(self.type.shape)])
 
     @property
     def dtype(self) -> str:
@@ -193,22 +209,30 @@ class KerasTensor(Operators):
         return f"<KerasTensor {self.name} {self.dtype}{self.shape}>"
 
 
-def keras_shape(type: TensorType, batch_size: int | None = None) -> KerasShape:
-    """A type's shape as Keras writes it: None (or the fixed size) for the batch."""
-    def dim(d: Any) -> int | None:
+def keras_shape(type: TensorType, batch_size: int | None = None, second: TensorType | None = None
+                ) -> KerasShape:
+    """A type's shape as Keras writes it: None (or the fixed size) for the batch, and None for what
+    `second`, the type at the second probe, has otherwise."""
+    def dim(d: Any, other: Any) -> int | None:
+        if d != other:
+            return None
         if not isinstance(d, Batch):
             return int(d)
         return None if batch_size is None else d.multiple * batch_size
-    return tuple(map(dim, type.shape))
+    return tuple(map(dim, type.shape, (second or type).shape))
 
 
-def type_of_shape(shape: Sequence[Any], dtype: str = backend.FLOAT) -> TensorType:
-    """The type of a Keras shape: its first dim is the batch. Raises UnsupportedError."""
-    if not shape or any(not is_integer(d) for d in shape[1:]):
-        raise UnsupportedError(describe(
-            "shape", "sizes that are known, but for the batch", str(tuple(shape)),
-            "Axes of varying size are not supported: give the size"))
-    return TensorType((Batch(), *map(int, shape[1:])), dtype)
+def type_of_shape(shape: Sequence[Any], dtype: str = backend.FLOAT, probe: int = 0) -> TensorType:
+    """The type of a Keras shape, whose first dim is the batch, at one of the probes. Raises
+    UnsupportedError."""
+    if not shape or any(d is not None and not is_integer(d) for d in shape[1:]):
+        raise UnsupportedError(describe("shape", "the batch, then sizes or None", str(tuple(shape))))
+    return TensorType((Batch(), *(PROBES[probe] if d is None else int(d) for d in shape[1:])), dtype)
+
+
+def types_of_shapes(shapes: Sequence[KerasShape]) -> tuple[list[TensorType], list[TensorType]]:
+    """The types of Keras shapes at both probes."""
+    return [type_of_shape(s) for s in shapes], [type_of_shape(s, probe=1) for s in shapes]
 
 
 def is_integer(value: Any) -> bool:

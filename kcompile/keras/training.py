@@ -17,6 +17,7 @@ import numpy as np
 from kcompile.keras import callbacks as events
 from kcompile.keras import graphs, losses, metrics, optimizers, standardize
 from kcompile.keras.graphs import Compilation
+from kcompile.keras.lengths import Lengths, keep, lengths_of, recent
 from kcompile.keras.standardize import Target
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import as_array
@@ -49,23 +50,24 @@ class Feeds:
     fast: tuple[tuple[tuple[int, ...], Any], tuple[tuple[int, ...], Any]] | None
 
     @staticmethod
-    def of(model: Any) -> Feeds:
+    def of(model: Any, lengths: Lengths) -> Feeds:
         specs = input_specs(model)
         settled = graphs.compilation(model)
+        outputs = graphs.output_types(model, lengths)
         targets = tuple(
-            Target(standardize.spec_of(name, kind), loss, output.type, k)
+            Target(standardize.spec_of(name, kind), loss, output, k)
             for k, (name, kind, loss, output) in enumerate(zip(
-                model.output_names, settled.targets, settled.losses, model.outputs))
+                model.output_names, graphs.label_types(model, outputs), settled.losses, outputs))
             if loss is not None and kind is not None)
         fast = None
-        if len(specs) == len(targets) == 1:
+        if len(specs) == len(targets) == 1 and not lengths:
             pair = specs[0], targets[0].spec
             fast = tuple((s.bind(1)[1:], s.numpy_dtype) for s in pair)
         return Feeds(specs, targets, fast)  # type: ignore[arg-type]
 
 
 def input_specs(model: Any) -> tuple[TensorSpec, ...]:
-    return tuple(standardize.spec_of(name, x.type)
+    return tuple(standardize.input_spec(name, x)
                  for name, x in zip(model.input_names, model.inputs))
 
 
@@ -78,7 +80,8 @@ class Training:
     _attached: Engine | None = None
     _arguments: dict[str, Any] | None = None
     _settled: Compilation | None = None
-    _feeds: Feeds | None = None
+    _feeds: Feeds | None = None  # where all sizes are known
+    _feeds_at: dict[tuple[str, Lengths], Feeds] | None = None  # where they are not
     _specs: tuple[TensorSpec, ...] | None = None
     _fixed: int | None = None  # of `_fixed_size`, 0 for none
 
@@ -98,7 +101,7 @@ class Training:
 
     def structure_changed(self, entries: Iterable[str] = ("predict", "test", "train")) -> None:
         """Graphs of these entries are out of date: layers, what is trainable, or `compile` changed."""
-        self._feeds = None
+        self._feeds = self._feeds_at = None
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
             self._specs = self._settled = self._fixed = None
         if self._settled is not None:
@@ -163,9 +166,14 @@ class Training:
         """Names of what evaluate and train_on_batch give: "loss", then the metrics."""
         return graphs.result_names(self)
 
-    def _fed(self) -> Feeds:
+    def _fed(self, lengths: Lengths = ()) -> Feeds:
+        if lengths:
+            if self._feeds_at is None:
+                self._feeds_at = {}
+            key = ("data", lengths)
+            return recent(self._feeds_at, key) or keep(self._feeds_at, key, Feeds.of(self, lengths))
         if self._feeds is None:
-            self._feeds = Feeds.of(self)
+            self._feeds = Feeds.of(self, ())
         return self._feeds
 
     # ---- data
@@ -204,18 +212,19 @@ class Training:
               ) -> tuple[list[Array], int]:
         """All inputs of the training graph: x, y, weights; and the number of samples."""
         arrays, n = self._inputs(x)
-        self._adopt(y)
-        targets = self._fed().targets
+        lengths = lengths_of(self, arrays)
+        self._adopt(y, lengths)
+        targets = self._fed(lengths).targets
         labels = standardize.labels(y, targets)
-        counts = {f"input {s.name!r}": len(a) for s, a in zip(self._fed().inputs, arrays)}
+        counts = {f"input {s.name!r}": len(a) for s, a in zip(self._fed(lengths).inputs, arrays)}
         counts.update((f"labels of {t.spec.name!r}", len(a)) for t, a in zip(targets, labels))
         standardize.common(counts)
         weights = standardize.sample_weights(sample_weight, class_weight, targets, labels, n)
         return [*arrays, *labels, *weights], n
 
-    def _adopt(self, y: Any) -> None:
+    def _adopt(self, y: Any, lengths: Lengths) -> None:
         """A loss of one's own takes labels of any shape: the graph follows the data."""
-        targets = self._fed().targets
+        targets = self._fed(lengths).targets
         if y is None or not any(t.any_shape for t in targets):
             return
         settled = graphs.compilation(self)
@@ -228,9 +237,9 @@ class Training:
 
     def _batch(self, entry: str, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> Any:
         """One step on one batch: the loss, or the list of all values."""
-        feeds = self._feeds or self._fed()
+        feeds = self._feeds or (None if self.varies else self._fed())  # type: ignore[attr-defined]
         arrays = None
-        if feeds.fast is not None and sample_weight is None and class_weight is None:
+        if feeds is not None and feeds.fast is not None and sample_weight is None and class_weight is None:
             arrays = _conforming(feeds, x, y)
         if arrays is None:
             arrays, n = self._data(x, y, sample_weight, class_weight)
@@ -257,7 +266,7 @@ class Training:
         specs = self._specs
         if (specs is not None and self._fixed_size is None and len(specs) == 1 and len(self.outputs) == 1  # type: ignore[attr-defined]
                 and type(x) is np.ndarray and x.dtype is specs[0].numpy_dtype
-                and x.ndim == len(specs[0].shape) and len(x)):
+                and x.ndim == len(specs[0].shape) and len(x) and None not in specs[0].shape):
             return (self._attached or self._engine()).predict_one(x)
         arrays, n = self._inputs(x)
         self._size(n, n)
@@ -292,7 +301,7 @@ class Training:
                                            class_weight, (x, y, sample_weight))
         for count in (n, *([] if held is None else [len(held[0])])):
             size = self._size(batch_size, count)
-        names = self.metrics_names
+        names = graphs.result_names(self, lengths_of(self, arrays))
         steps = loops.check_steps("steps_per_epoch", steps_per_epoch, -(-n // size))
         if held is not None:
             held_steps = loops.check_steps("validation_steps", validation_steps,
@@ -331,7 +340,8 @@ class Training:
         size = self._size(batch_size, n)
         steps = loops.check_steps("steps", steps, -(-n // size))
         told = self._progress(given, verbose, n, size, steps, "test")
-        return _one_or_list(self._test(arrays, self.metrics_names, told, size, steps))
+        names = graphs.result_names(self, lengths_of(self, arrays))
+        return _one_or_list(self._test(arrays, names, told, size, steps))
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = 0,
                 steps: int | None = None, callbacks: Any = None) -> Any:

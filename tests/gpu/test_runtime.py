@@ -63,6 +63,23 @@ def test_predictions_are_the_processors(device: FakeDriver):
     assert on_device.verify(x).ok
 
 
+def test_sizes_that_only_the_data_say(device: FakeDriver):
+    def pooled() -> Any:
+        net = keras.Sequential([keras.layers.Conv1D(3, 2, input_shape=(None, 2)),
+                                keras.layers.GlobalMaxPooling1D(), keras.layers.Dense(2)])
+        net.compile(optimizer="sgd", loss="mse")
+        return net
+
+    nets_ = [pooled(), pooled()]
+    nets_[1].set_weights(nets_[0].get_weights())
+    native, on_device = kcompile.compile(nets_[0]), kcompile.compile(nets_[1], target="cuda")
+    generator = np.random.default_rng(0)
+    for length in (4, 6, 4):
+        x, y = generator.normal(size=(3, length, 2)), generator.normal(size=(3, 2))
+        np.testing.assert_allclose(*(m.train_on_batch(x, y) for m in (native, on_device)), rtol=1e-4)
+        np.testing.assert_allclose(native.predict(x), on_device.predict(x), rtol=1e-4, atol=1e-6)
+
+
 def test_weights_stay_on_the_device_and_come_back_when_read(device: FakeDriver):
     nets_ = [dense(), dense()]
     nets_[1].set_weights(nets_[0].get_weights())

@@ -189,7 +189,7 @@ def gradients(loss: Any, variables: Any) -> Any:
     wanted = list(leaves([variables]))
     if current() is not None or any(isinstance(x, Tensor) for x in (loss, *wanted)):
         return _gradients(loss, wanted)
-    return expressions.record(_gradients, (loss, wanted), {}, [expressions.type_of(x) for x in wanted])
+    return expressions.record(_gradients, (loss, wanted), {}, wanted)
 
 
 @traced

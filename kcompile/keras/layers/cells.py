@@ -15,7 +15,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras import activations, constraints, initializers, regularizers
-from kcompile.keras.engine import KerasShape, Layer, type_of_shape
+from kcompile.keras.engine import KerasShape, Layer
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile_runtime.errors import ModelError, describe
 
@@ -281,7 +281,7 @@ class StackedRNNCells(Holder):
     def build(self, input_shape: KerasShape) -> None:
         width = input_shape[-1]
         for cell in self.cells:
-            cell.ensure_built([type_of_shape((None, width))], True)
+            cell.build_for((None, width))
             width = output_size(cell)
 
     def call(self, inputs: Tensor, states: Sequence[Tensor]  # type: ignore[override]

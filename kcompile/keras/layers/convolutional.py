@@ -42,6 +42,9 @@ class _Conv(KernelLayer):
         InputSpec(ndim=self.rank + 2).check(input_shape)
         axis = 1 if self.data_format == "channels_first" else self.rank + 1
         channels = input_shape[axis]
+        if channels is None:
+            raise ModelError(describe("input", f"a known number of channels (axis {axis})",
+                                      f"shape {input_shape}", "Give the Input this size"))
         if channels % self.groups or self.filters % self.groups:
             raise ModelError(describe("groups", f"a divisor of the input's channels ({channels}) "
                                       f"and of filters ({self.filters})", str(self.groups)))

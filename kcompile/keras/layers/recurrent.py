@@ -17,7 +17,6 @@ from kcompile.keras.engine import (
     Layer,
     Variable,
     as_list,
-    type_of_shape,
 )
 from kcompile.keras.layers.cells import (
     Cell,
@@ -75,7 +74,7 @@ class RNN(Holder):
         several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
         shape = tuple(input_shape[0] if several else input_shape)
         InputSpec(min_ndim=3).check(shape)
-        self.cell.ensure_built([type_of_shape((None, *shape[2:]))], True)
+        self.cell.build_for((None, *shape[2:]))
         if self.stateful:
             if shape[0] is None:
                 raise ModelError("a stateful layer needs a fixed batch size. Give the first layer "

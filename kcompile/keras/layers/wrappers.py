@@ -12,7 +12,6 @@ from kcompile.keras.engine import (
     KerasTensor,
     Layer,
     as_list,
-    type_of_shape,
 )
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.layers.recurrent import RNN
@@ -41,7 +40,7 @@ class TimeDistributed(Wrapper):
 
     def build(self, input_shape: Any) -> None:
         InputSpec(min_ndim=3).check(tuple(input_shape))
-        self.layer.ensure_built([type_of_shape((None, *input_shape[2:]))], True)
+        self.layer.build_for((None, *input_shape[2:]))
 
     def call(self, x: Tensor) -> Tensor:
         graph: Any = x.graph
@@ -133,9 +132,8 @@ class Bidirectional(Wrapper):
     def build(self, input_shape: Any) -> None:
         several = isinstance(input_shape[0], (list, tuple))
         shape = tuple(input_shape[0] if several else input_shape)
-        types = [type_of_shape((None, *shape[1:]))]
         for layer in (self.forward_layer, self.backward_layer):
-            layer.ensure_built(types, True, shape[0])
+            layer.build_for(shape)
         self.input_spec = self.forward_layer.input_spec
 
     def __call__(self, inputs: Any, initial_state: Any = None, constants: Any = None,
