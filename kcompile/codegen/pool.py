@@ -34,7 +34,7 @@ _PAUSE = {
     "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
     "aarch64": ("declare void @llvm.aarch64.isb(i32)", "call void @llvm.aarch64.isb(i32 15)"),
 }
-_SPINS = {"x86_64": 1000, "aarch64": 2000}  # some tens of microseconds
+_SPINS = {"x86_64": 20000, "aarch64": 40000}  # about a millisecond: to wake a thread takes 80 us
 
 _LINE = 128  # two cache lines: neighbouring lines are fetched in pairs
 _THREADS, _PID, _BUSY, _JOB, _SLOTS = 0, 4, _LINE, 2 * _LINE, 3 * _LINE
