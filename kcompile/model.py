@@ -25,6 +25,7 @@ from kcompile.ir.graph import Graph, Value
 from kcompile.keras import graphs
 from kcompile.keras import models as keras_models
 from kcompile.keras.lengths import Lengths, checked_lengths, keep, lengths_of, recent
+from kcompile_runtime.arrays import aligned_copy
 from kcompile_runtime.cuda import Held
 from kcompile_runtime.cuda_driver import Driver, connect
 from kcompile_runtime.errors import InputError, KcompileError, UnsupportedError, describe
@@ -182,7 +183,7 @@ class NativeEngine:
         graph = self.graph(entry, self._lengths(inputs))
         opened = _with_layers(graph)
         made = compiler.compile_graph(opened, entry, self.target, frozen=entry != "train")
-        values = {name: _aligned(state[name]) for name in made.variables}
+        values = {name: aligned_copy(state[name]) for name in made.variables}
         program = self.load(made, values)
         count = n if n is not None else len(inputs[0])
         results = program.run(entry, count, inputs)
@@ -212,12 +213,6 @@ class CudaEngine(NativeEngine):
         variable.fetch = held.to_host
         variable.listeners.append(held.host_wrote)
         super().watch(variable)
-
-
-def _aligned(array: np.ndarray) -> np.ndarray:
-    from kcompile_runtime.arrays import aligned_copy
-
-    return aligned_copy(array)
 
 
 def _error(layer: str, got: np.ndarray, right: np.ndarray) -> LayerError:

@@ -46,7 +46,7 @@ from kcompile.codegen.packing import (
     copy_panels,
     extent,
 )
-from kcompile.codegen.program import THREAD_CYCLES, Size
+from kcompile.codegen.program import Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import Batch, Dim, numel
@@ -65,11 +65,6 @@ class Kernel:
     function: Function
     extent: Size
     work: Size
-
-    @property
-    def grain(self) -> int:
-        """How many iterations are worth a thread, for 32 samples."""
-        return ceil_div(THREAD_CYCLES, max(self.work.at(32), 1))
 
 
 def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
