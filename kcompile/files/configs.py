@@ -1,9 +1,8 @@
 """Configurations of Keras 2, Keras 3 and tf_keras, as ours: the form of Keras 2, with the vintage said.
 
-Enters: what `get_config` and `get_compile_config` of other Keras give (dicts that JSON can hold), live
-or from a file; Keras 1 comes here through `vintage.upgrade`. Nothing in it is trusted.
-Leaves: configurations that our `from_config` and `compile` take. What is not supported is noted in a
-`Problems`, which reports all of it in one error.
+Enters: what `get_config` of other Keras gives (dicts that JSON can hold), live or from a file; Keras 1
+comes here through `vintage.upgrade`. Nothing in it is trusted. Leaves: configurations that our
+`from_config` takes. What is not supported is noted in a `Problems`, which reports all of it in one error.
 """
 
 from __future__ import annotations
@@ -14,14 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kcompile.files.calls import translate_call, translate_tensors, without_mask_ops
+from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.vintage import MAX_LAYERS
-from kcompile.keras import layers, losses, metrics, optimizers
+from kcompile.keras import layers
 from kcompile.keras.engine import Layer, is_integer
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 VINTAGE = "keras3"
-PACKAGES = ("keras", "tf_keras", "tensorflow", "builtins")
 
 # Arguments that ours do not have, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -40,32 +40,6 @@ OPERATIONS = ("Add", "Multiply", "Subtract", "Maximum", "Minimum")
 MODELS = ("Sequential", "Functional", "Model")
 # An initializer's options that only say how its fans were counted.
 INITIALIZER_NEUTRAL = ("input_axes", "output_axes", "dtype")
-
-
-class Problems:
-    """What of a model is not supported, or wrong, to be told together."""
-
-    def __init__(self, model: str, verb: str = "compiled") -> None:
-        self.model = model
-        self.verb = verb
-        self.found: list[str] = []
-        self._wrong: list[str] = []
-
-    def add(self, text: str, wrong: bool = False) -> None:
-        """wrong: no Keras could take it."""
-        if text not in self.found:
-            self.found.append(text)
-            if wrong:
-                self._wrong.append(text)
-
-    def report(self) -> None:
-        """Raises UnsupportedError when there is any; ModelError when all of it is plainly wrong."""
-        if self.found:
-            lines = "".join(f"\n- {text}" for text in self.found)
-            if len(self._wrong) == len(self.found):
-                raise ModelError(f"model {self.model!r} cannot be {self.verb}:{lines}")
-            raise UnsupportedError(
-                f"model {self.model!r} cannot be {self.verb}. Not supported:{lines}")
 
 
 # ---------------------------------------------------------------- models
@@ -94,9 +68,10 @@ def translate_model(entry: Mapping[str, Any], old_activations: bool, problems: P
 
 def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     config = _checked_config(entry)
+    _check_arguments(config, reading.problems)
     functional = "input_layers" in config
     if functional:
-        config = _without_mask_ops(config)
+        config = without_mask_ops(config)
     made: dict[str, Any] = {"name": config.get("name"), "trainable": config.get("trainable", True),
                             "vintage": config.get("vintage", reading.vintage), "layers": []}
     for layer in config["layers"]:
@@ -104,7 +79,7 @@ def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     _check_names(made, functional)
     if functional:
         for key in ("input_layers", "output_layers"):
-            made[key] = _tensors(config[key], key, reading.problems)
+            made[key] = translate_tensors(config[key], key, reading.problems)
         if any(isinstance(node, Mapping) for layer in config["layers"]
                for node in layer.get("inbound_nodes", ())):
             _count_models_from_one(made)
@@ -112,52 +87,6 @@ def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     elif config.get("build_input_shape") and not _says_input(made["layers"]):
         made["build_input_shape"] = config["build_input_shape"]
     return {"class_name": "Model" if functional else "Sequential", "config": made}
-
-
-# Operations that Keras 3 writes for the masks of a functional model.
-MASK_OPS = frozenset(("NotEqual", "Any", "All", "LogicalOr", "LogicalAnd", "ExpandDims", "ZerosLike",
-                      "OnesLike", "Concatenate"))
-
-
-def _without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A functional model without the masks that Keras 3 writes out, as operations and as arguments of
-    calls. They begin at Masking and Embedding(mask_zero=True); ours follow from these by themselves."""
-    def masks(layer: Mapping[str, Any]) -> bool:
-        return layer["class_name"] == "Masking" or (
-            layer["class_name"] == "Embedding" and layer["config"].get("mask_zero") is True)
-
-    if not any(isinstance(layer["config"], Mapping) and masks(layer) for layer in config["layers"]):
-        return config
-    kept = [{**layer, "inbound_nodes": [_without_mask(n) for n in layer.get("inbound_nodes", ())]}
-            for layer in config["layers"]]
-    while True:
-        read = set(_names_read([layer["inbound_nodes"] for layer in kept]))
-        read |= {str(x[0]) for key in ("input_layers", "output_layers")
-                 for x in _tensors(config[key], key, Problems(""))}
-        left = [layer for layer in kept if layer.get("name") in read
-                or layer["class_name"] not in MASK_OPS
-                or not str(layer.get("module", "")).startswith("keras.src.ops")]
-        if len(left) == len(kept):
-            return {**config, "layers": kept}
-        kept = left
-
-
-def _without_mask(node: Any) -> Any:
-    named = node.get("kwargs") if isinstance(node, Mapping) else None
-    if not isinstance(named, Mapping) or not _names_read(named.get("mask")):
-        return node
-    return {**node, "kwargs": {k: v for k, v in named.items() if k != "mask"}}
-
-
-def _names_read(value: Any) -> list[str]:
-    """The layers that the tensors in a part of a configuration come from."""
-    if _is_keras_tensor(value):
-        return [value["config"]["keras_history"][0]]
-    if isinstance(value, Mapping):
-        return [name for v in value.values() for name in _names_read(v)]
-    if isinstance(value, (list, tuple)):
-        return [name for v in value for name in _names_read(v)]
-    return []
 
 
 def _checked_config(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -179,6 +108,24 @@ def _checked_config(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     if "input_layers" in config and "output_layers" not in config:
         raise ModelError("configuration: expected output_layers. Received: none")
     return config
+
+
+# What a model is configured with, but for its dtype, which says float32.
+_OF_MODELS = {"name", "layers", "input_layers", "output_layers", "trainable", "vintage",
+              "build_input_shape"}
+
+
+def _check_arguments(config: Mapping[str, Any], problems: Problems) -> None:
+    """What a model says of itself beside its layers."""
+    label = f"model {config.get('name')!r}"
+    if not isinstance(config.get("trainable", True), bool):
+        problems.add(f"{label}: trainable: expected True or False. Received: "
+                     f"{config['trainable']!r}"[:200], wrong=True)
+    if (dtype := _dtype(config.get("dtype"))) != "float32":
+        problems.add(f"{label}: dtype {dtype}. Use float32")
+    for key in sorted(set(config) - _OF_MODELS - {"dtype"}):
+        if config[key] is not None:
+            problems.add(f"{label}: the argument {key}={config[key]!r}"[:200])
 
 
 def _check_names(made: Mapping[str, Any], functional: bool) -> None:
@@ -251,7 +198,7 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         problems = reading.problems if known else Problems("")  # one complaint a layer is enough
         operation = str(entry.get("module")).startswith("keras.src.ops.") and kind in OPERATIONS
         ours = reading.vintage == "keras2"
-        made["inbound_nodes"] = [_node(node, f"Layer {name!r} ({kind})", problems, operation, ours)
+        made["inbound_nodes"] = [translate_call(node, f"Layer {name!r} ({kind})", problems, operation, ours)
                                  for node in nodes]
     return made
 
@@ -274,10 +221,12 @@ def _lambda(label: str, given: dict[str, Any], reading: _Reading) -> None:
         given.pop(key, None)
 
 
-def _one_axis(label: str, given: dict[str, Any], reading: _Reading) -> None:
-    """tf_keras writes the axis of a BatchNormalization as a list."""
+def _of_tf(label: str, given: dict[str, Any], reading: _Reading) -> None:
+    """tf.keras writes the axis of a BatchNormalization as a list, and trains it in its own way."""
     if isinstance(given.get("axis"), (list, tuple)) and len(given["axis"]) == 1:
         (given["axis"],) = given["axis"]
+    if reading.vintage == "keras3" and reading.old_activations:
+        given.setdefault("vintage", "tf_keras")
 
 
 def _reset_before(label: str, given: dict[str, Any], reading: _Reading) -> None:
@@ -305,7 +254,7 @@ def _without(config: Any, names: tuple[str, ...]) -> Any:
 
 # What of a class is more than its arguments by name: class -> change of its configuration. A class
 # that needs no change needs no line: it is found in `kcompile.keras.layers`.
-CHANGES = {"BatchNormalization": _one_axis, "Bidirectional": _backward, "GRU": _reset_before,
+CHANGES = {"BatchNormalization": _of_tf, "Bidirectional": _backward, "GRU": _reset_before,
            "GRUCell": _reset_before, "Lambda": _lambda}
 # Arguments that are layers, or lists of them.
 HELD = ("layer", "cell", "cells")
@@ -333,7 +282,7 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
         if key in known and not _wrong_switch(known[key], value):
             switch = isinstance(getattr(known[key], "default", None), bool)
             config[key] = (bool(value) if switch else _held(value, label, reading) if key in HELD
-                           else _plain(value))
+                           else plain(value))
         elif key in known:
             problems.add(f"{label}: {key}: expected True or False. Received: {value!r}", wrong=True)
         elif key not in IGNORED and value not in NEUTRAL.get(key, ()):
@@ -406,7 +355,7 @@ def _dtype(policy: Any) -> str:
     return str(policy or "float32")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A value of a configuration; objects in it without what only Keras 3 has."""
     if not isinstance(value, Mapping) or "class_name" not in value:
         return value
@@ -415,186 +364,3 @@ def _plain(value: Any) -> Any:
         config = {k: v for k, v in config.items()
                   if not (k in INITIALIZER_NEUTRAL and v in (None, "float32"))}
     return {"class_name": value["class_name"], "config": config}
-
-
-# ---------------------------------------------------------------- nodes
-
-
-def _node(node: Any, label: str, problems: Problems, operation: bool = False, ours: bool = False
-          ) -> list[Any]:
-    """An inbound node as Keras 2 writes it: [[layer, node index, tensor index, {}], ...]. operation:
-    it is one of Keras 3 on two tensors (x + y), which a merging layer computes. ours: we wrote it."""
-    node = _with_states(node)
-    if not isinstance(node, Mapping):  # that is how Keras 1 and 2 write it, with the arguments inside
-        if not (isinstance(node, (list, tuple)) and node and all(map(_is_place, node))):
-            problems.add(f"{label}: a call of another form than [[layer, node, tensor, arguments], ...]")
-            return []
-        for _, _, _, *arguments in node:
-            _arguments(arguments[0] if arguments else {}, label, problems)
-        return [[*place[:3], _training(place[3] if len(place) == 4 else {})] for place in node]
-    _arguments(node.get("kwargs", {}), label, problems)
-    kept = _training(node.get("kwargs", {})) if ours else {}
-    arguments = node.get("args") or [None]
-    if operation and len(arguments) == 2 and all(map(_is_keras_tensor, arguments)):
-        ranks = {len(x["config"].get("shape", ())) for x in arguments}
-        arguments = [arguments] if len(ranks) == 1 else arguments
-    first, *more = arguments
-    tensors = first if isinstance(first, (list, tuple)) else [first]
-    if any(x is not None for x in more) or not all(map(_is_keras_tensor, tensors)):
-        problems.add(f"{label}: a call with other arguments than one tensor, or a list of them")
-        return []
-    return [[*x["config"]["keras_history"], kept] for x in tensors]
-
-
-def _training(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The training flag of a call, which Keras 2 and tf.keras heed. Keras 3 runs a model with its own,
-    whatever a call says of it."""
-    value = arguments.get("training")
-    return {"training": value} if isinstance(value, bool) else {}
-
-
-def _with_states(node: Any) -> Any:
-    """The call of a recurrent layer, with its initial_state as further inputs, as Keras 2 has it."""
-    if isinstance(node, Mapping):
-        named, given = _mapping(node.get("kwargs")), node.get("args") or [None]
-        states = named.get("initial_state")
-        states = list(states) if isinstance(states, (list, tuple)) else [states]
-        if not all(map(_is_keras_tensor, [given[0], *states])):
-            return node
-        return {**node, "args": [[given[0], *states], *given[1:]],
-                "kwargs": {k: v for k, v in named.items() if k != "initial_state"}}
-    if not (isinstance(node, list) and len(node) == 1 and _is_place(node[0]) and len(node[0]) == 4):
-        return node
-    *place, named = node[0]
-    states = named.get("initial_state")
-    states = [states] if _is_place(states) else states
-    if not isinstance(states, (list, tuple)) or not states or not all(map(_is_place, states)):
-        return node
-    return [[*place, {k: v for k, v in named.items() if k != "initial_state"}],
-            *([*state[:3], {}] for state in states)]
-
-
-def _is_place(place: Any) -> bool:
-    return (isinstance(place, (list, tuple)) and len(place) in (3, 4) and isinstance(place[0], str)
-            and (len(place) == 3 or isinstance(place[3], Mapping)))
-
-
-def _is_keras_tensor(x: Any) -> bool:
-    if not isinstance(x, Mapping) or x.get("class_name") != "__keras_tensor__":
-        return False
-    history = x["config"].get("keras_history") if isinstance(x.get("config"), Mapping) else None
-    return isinstance(history, (list, tuple)) and len(history) == 3 and isinstance(history[0], str)
-
-
-def _arguments(arguments: Mapping[str, Any], label: str, problems: Problems) -> None:
-    """Arguments of a call other than the training flag are not supported."""
-    if not isinstance(arguments, Mapping):
-        problems.add(f"{label}: a call with arguments that have no names")
-        return
-    for key, value in arguments.items():
-        if key != "training" and value is not None:
-            problems.add(f"{label}: a call with the argument {key}")
-
-
-def _tensors(given: Any, what: str, problems: Problems) -> list[list[Any]]:
-    """Inputs or outputs of a model: a list of [layer, node index, tensor index]."""
-    if isinstance(given, Mapping):
-        problems.add(f"{what} as a dict. Use a list")
-        return []
-    if not isinstance(given, (list, tuple)) or not given:
-        raise ModelError(describe(f"configuration: {what}", "a list of tensors", repr(given)[:80]))
-    if len(given) == 3 and isinstance(given[0], str):
-        return [list(given)]
-    if not all(isinstance(x, (list, tuple)) and len(x) == 3 and isinstance(x[0], str)
-               for x in given):
-        problems.add(f"{what} as nested lists. Use a flat list")
-        return []
-    return [list(x) for x in given]
-
-
-# ---------------------------------------------------------------- compile
-
-
-def translate_compilation(config: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """The arguments of `compile` from `get_compile_config`, or the `training_config` of a file: objects,
-    or names, of ours.
-
-    `run_eagerly`, `jit_compile` and `steps_per_execution` say how another Keras computes, and mean
-    nothing here.
-    """
-    made: dict[str, Any] = {"loss_weights": config.get("loss_weights")}
-    made["optimizer"] = _optimizer(config.get("optimizer", config.get("optimizer_config")), problems)
-    made["loss"] = _nested("loss", config.get("loss"), losses.get, problems)
-    for key in ("metrics", "weighted_metrics"):
-        made[key] = _nested(key, config.get(key), metrics.get, problems, ("accuracy", "acc",
-                                                                          "crossentropy", "ce"))
-    if config.get("auto_scale_loss") and config.get("loss_scale_factor"):
-        problems.add("compile: loss scaling")
-    if config.get("sample_weight_mode") not in (None, [None], {}):
-        problems.add(f"compile: sample_weight_mode={config['sample_weight_mode']!r}")
-    return made
-
-
-def _optimizer(value: Any, problems: Problems) -> Any:
-    config = value.get("config") if isinstance(value, Mapping) else None
-    rate = config.get("learning_rate") if isinstance(config, Mapping) else None
-    if isinstance(rate, Mapping):
-        problems.add(f"compile: optimizer: the learning rate as a schedule "
-                     f"({rate.get('class_name')}). Use callbacks.LearningRateScheduler")
-        return None
-    if isinstance(config, Mapping) and not config.get("use_ema"):
-        value = {**value, "config": {k: v for k, v in config.items() if not k.startswith("ema_")}}
-    return _object("optimizer", value, optimizers.get, problems)
-
-
-def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[str, ...] = ()
-            ) -> Any:
-    """Names and objects in lists and dicts, by output. `names` have a meaning only in a model."""
-    if value is None or (isinstance(value, str) and value in names):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_nested(what, v, get, problems, names) for v in value]
-    if isinstance(value, Mapping) and "class_name" not in value:
-        return {k: _nested(what, v, get, problems, names) for k, v in value.items()}
-    if isinstance(value, Mapping) and value["class_name"] == "MeanMetricWrapper":
-        config = value.get("config")
-        config = config if isinstance(config, Mapping) else {}
-        named = config.get("name") if config.get("name") in names else config.get("fn")
-        return _nested(what, named, get, problems, names)  # what tf.keras makes of a name or function
-    if isinstance(value, str):
-        _object(what, value, get, problems)  # the name stays, as results are reported under it
-        return value
-    return _object(what, value, get, problems)
-
-
-def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
-    """An object from its configuration, without options that say nothing."""
-    if isinstance(value, Mapping) and value.get("class_name") == "function":
-        if str(value.get("module")).partition(".")[0] in PACKAGES and _known(get, value["config"]):
-            return get(value["config"])
-        problems.add(f"compile: {what} {value.get('config')!r}, a function of your own. Write it "
-                     "over kcompile.keras.backend and compile a kcompile.keras model with it")
-        return None
-    if isinstance(value, Mapping):
-        given = _mapping(value.get("config"))
-        silent = {"axis": (-1,), "dtype": (None, "float32")}
-        # "fn" is the function of a loss class, which tf_keras writes beside it
-        config = {k: _plain(v) for k, v in given.items()
-                  if v is not None and k != "fn" and v not in silent.get(k, ())}
-        value = {"class_name": str(value["class_name"]).rpartition(">")[2], "config": config}
-    try:
-        return get(value)
-    except (ValueError, TypeError) as error:
-        problems.add(f"compile: {what}: {error}")
-        return None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _known(get: Any, name: Any) -> bool:
-    try:
-        return isinstance(name, str) and get(name) is not None
-    except (ValueError, TypeError):
-        return False

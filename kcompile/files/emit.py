@@ -14,7 +14,7 @@ from kcompile.files.configs import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
 from kcompile.keras.engine import InputLayer, Layer
-from kcompile.keras.models import Model, Sequential
+from kcompile.keras.models import Model
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError
 
@@ -59,7 +59,7 @@ class _Writer:
         trainable = self.plain or trainable
         trainable = trainable and model.trainable
         config: Config = {"name": model.name, "trainable": trainable}
-        if isinstance(model, Sequential):
+        if not model.functional:
             made = [self.layer(layer, trainable, path) for layer in model._layers]
             if self.plain and model._build_shape is not None:
                 config["build_input_shape"] = model._build_shape
@@ -212,6 +212,8 @@ def compilation(model: Any, keras3: bool) -> Config | None:
                     for key in ("loss", "metrics", "weighted_metrics")}
     made["loss_weights"] = serialize(arguments["loss_weights"])
     if not keras3:
+        if arguments["sample_weight_mode"] is not None:  # Keras 3 has none: there the data say it
+            made["sample_weight_mode"] = serialize(arguments["sample_weight_mode"])
         return {**made, "optimizer_config": optimizer}
     if getattr(arguments["optimizer"], "decay", 0):
         warnings.warn("decay of the learning rate is not known to Keras 3: there it will stay constant "

@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.files.configs import Problems, translate_compilation, translate_model
+from kcompile.files.compilations import translate_compilation
+from kcompile.files.configs import translate_model
+from kcompile.files.problems import Problems
 from kcompile.keras import models
 from kcompile.keras.engine import Variable
+from kcompile.keras.layer_weights import kept_random_state
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 VINTAGE = "keras3"
@@ -58,9 +61,8 @@ def from_keras(model: Any) -> Any:
     translated = translate_model(config, _old_activations(model), problems) if config else {}
     arguments = translate_compilation(compiled, problems) if compiled else None
     problems.report()
-    state = np.random.get_state()  # values drawn here are overwritten, and must not move seeds
-    made = models.model_from_config(translated)
-    np.random.set_state(state)
+    with kept_random_state():
+        made = models.model_from_config(translated)
     for ours, theirs in _pairs(made, model):
         ours.assign(_numpy(theirs))
     if arguments is not None:

@@ -7,6 +7,8 @@ wrote it, and, where the file has one, its training configuration with the optim
 
 from __future__ import annotations
 
+import math
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from kcompile.files import reader, weights
-from kcompile.files.configs import HELD, MODELS, Problems, translate_compilation, translate_model
-from kcompile.files.reader import Hdf5, PathLike
+from kcompile.files.compilations import translate_compilation
+from kcompile.files.configs import HELD, MODELS, translate_model
+from kcompile.files.problems import Problems
+from kcompile.files.reader import Hdf5, PathLike, limits
 from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of
 from kcompile.keras import layers, models
 from kcompile.keras.engine import weight_budget
@@ -31,17 +35,19 @@ SUFFIXES = {".keras": "zip", ".h5": "hdf5", ".hdf5": "hdf5", ".json": "text", ".
 
 
 def load(path: PathLike, weights: PathLike | None = None, backend: str | None = None,
-         custom_objects: Custom = None, compile: bool = True) -> Any:
+         custom_objects: Custom = None, compile: bool = True, isolated: bool = False) -> Any:
     """The model in a file: .keras, .h5, .hdf5, or an architecture in .json, .yaml.
 
-    weights: a file of weights for an architecture (.h5 of any Keras, .weights.h5, .keras, or an .npz made
-    by `numpy.savez(path, *model.get_weights())`); without it weights are initialised anew. backend:
-    "tensorflow" or "theano", what a Keras 1 model computed with, for files do not say; kernels of Theano
-    are turned by 180 degrees. By default it is read off the names of the weights, which end in ":0" under
-    TensorFlow, and a warning says so where it matters. custom_objects: the user's own classes and
-    functions by name; the function of a Lambda by the name of the layer. compile: whether to take over
-    the training configuration and the state of the optimizer, which are left out with a warning where
-    they are not supported.
+    weights: a file of weights for an architecture: .h5 of any Keras, .weights.h5, .weights.json with its
+    shards, .keras, or an .npz made by `numpy.savez(path, *model.get_weights())`; without it weights are
+    initialised anew. backend: "tensorflow" or "theano", what a Keras 1 model computed with, for files do
+    not say; kernels of Theano are turned by 180 degrees. By default it is read off the names of the
+    weights, which end in ":0" under TensorFlow, and a warning says so where it matters. custom_objects:
+    the user's own classes and functions by name; the function of a Lambda by the name of the layer.
+    compile: whether to take over the training configuration and the state of the optimizer, which are
+    left out with a warning where they are not supported. isolated: HDF5 is read by another process, with
+    limits of time and memory, so that a file that makes the HDF5 library crash, or never come to an end,
+    is an error here (half a second more).
 
     Raises UnsupportedError listing all that is not supported, ModelError for damaged, unfitting or
     dangerous files, OSError. Nothing that a file holds is run, imported or followed.
@@ -58,39 +64,42 @@ def load(path: PathLike, weights: PathLike | None = None, backend: str | None = 
     custom = {**get_custom_objects(), **(custom_objects or {})}
     with custom_object_scope(custom), _last_resort(file):
         if kind == "zip":
-            model = _load_keras(file, backend, custom, compile)
+            model = _load_keras(file, backend, custom, compile, isolated)
         elif kind == "hdf5":
-            model = _load_hdf5(file, backend, custom, compile)
+            model = _load_hdf5(file, backend, custom, compile, isolated)
         else:
             yaml = file.suffix.lower() in (".yaml", ".yml")
             entry = reader.read_yaml(file) if yaml else reader.read_json(file)
-            return _with_weights(_entry(entry, file), file, weights, backend, custom)
+            return _with_weights(_entry(entry, file), file, weights, backend, custom, isolated)
         if weights is not None:
-            _load_weights(model, weights, None, False, False)
+            _load_weights(model, weights, None, isolated=isolated)
         return model
 
 
 @contextmanager
 def _last_resort(file: PathLike) -> Iterator[None]:
-    """Configurations may be wrong in ways that nobody foresaw; the file is then what is wrong."""
+    """Every error names the file, and quotes no book from it. Configurations may be wrong in ways that
+    nobody foresaw; the file is then what is wrong."""
     try:
         yield
-    except KcompileError:
-        raise
+    except KcompileError as error:
+        text = re.sub(r"(\S{300})\S+", r"\1...", str(error))
+        raise type(error)(text if str(file) in text else f"{file}: {text}") from error.__cause__
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError,
             OverflowError, MemoryError) as error:
         raise ModelError(f"{file}: the file is damaged, or no model: {type(error).__name__}: "
-                         f"{error}") from error
+                         f"{str(error)[:1000]}") from error
 
 
 # ---------------------------------------------------------------- formats
 
 
-def _load_keras(file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool) -> Any:
+def _load_keras(file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool,
+                isolated: bool) -> Any:
     if reader.is_archive_of_arrays(file):
         raise ModelError(describe(str(file), "a .keras model", "an .npz of arrays",
                                   "Give it as weights= of an architecture"))
-    with reader.open_keras(file) as archive:
+    with reader.open_keras(file, isolated) as archive:
         entry = _entry(archive.config, file)
         metadata = archive.metadata if isinstance(archive.metadata, Mapping) else {}
         vintage = vintage_of(entry, metadata.get("keras_version"), None)
@@ -109,8 +118,9 @@ def _load_keras(file: Path, backend: str | None, custom: Mapping[str, Any], comp
         return model
 
 
-def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool) -> Any:
-    with reader.open_hdf5(file) as opened:
+def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool,
+               isolated: bool) -> Any:
+    with reader.open_hdf5(file, isolated) as opened:
         text = opened.text("", "model_config")
         if text is None:
             what = "weights alone" if opened.datasets else "HDF5 without a model"
@@ -141,7 +151,7 @@ def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compi
 
 
 def _with_weights(entry: dict[str, Any], file: PathLike, given: PathLike | None,
-                  backend: str | None, custom: Mapping[str, Any]) -> Any:
+                  backend: str | None, custom: Mapping[str, Any], isolated: bool = False) -> Any:
     """The model of an architecture, with the weights of another file."""
     vintage = vintage_of(entry, None, None)
     ours = entry.get("kcompile")
@@ -154,13 +164,16 @@ def _with_weights(entry: dict[str, Any], file: PathLike, given: PathLike | None,
         if str(given).endswith(".npz"):
             model.set_weights(reader.read_arrays(given))
         else:
-            _load_weights(model, given, replace(vintage, backend=backend or vintage.backend), False,
-                          False)
+            _load_weights(model, given, replace(vintage, backend=backend or vintage.backend),
+                          isolated=isolated)
     return model
 
 
 def _entry(value: Any, file: PathLike) -> dict[str, Any]:
     """The configuration of a model: `{"class_name", "config"}`, or Keras 0.3's form."""
+    if reader.is_index(file):
+        raise ModelError(describe(str(file), "a model", "an index of weights alone",
+                                  "Give it as weights= of an architecture"))
     if isinstance(value, Mapping) and isinstance(value.get("keras_model"), str):
         value = reader.parse_json(value["keras_model"], f"{file}: keras_model")
     if isinstance(value, dict) and ("class_name" in value or (
@@ -196,7 +209,7 @@ def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], f
     translated = translate_model(entry, vintage.old_activations, problems, vintage.semantics, custom)
     problems.report()
     state = np.random.get_state()
-    with weight_budget(reader.MAX_ARRAYS, overwritten):
+    with weight_budget(limits.MAX_ARRAYS, overwritten):
         model = models.model_from_config(translated)
     if overwritten:
         np.random.set_state(state)
@@ -204,6 +217,7 @@ def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], f
             raise ModelError(f"{file}: model {model.name!r} does not say what its input is, so its "
                              "weights have no place. Save it after it was built")
     _check_reached(translated["config"], model)
+    _check_sizes(model)
     return model
 
 
@@ -215,6 +229,18 @@ def _check_reached(config: Mapping[str, Any], model: Any) -> None:
             raise ModelError(describe(
                 f"model {model.name!r}", "every layer on a way from the inputs to the outputs",
                 "disconnected layers " + ", ".join(map(repr, sorted(lost)[:10]))))
+
+
+def _check_sizes(model: Any) -> None:
+    """Shapes of a file may be such that no memory holds a single sample, or that sizes overflow."""
+    parts = [model, *(part for part in weights.all_layers(model) if isinstance(part, models.Model))]
+    for node in (node for part in parts for node in part.nodes):
+        for y in node.outputs:
+            size = 4 * math.prod(d for d in y.shape if d is not None)
+            if size > limits.MAX_ARRAYS:
+                raise ModelError(describe(
+                    f"{node.layer.label}: its output {tuple(y.shape)}",
+                    f"at most {limits.MAX_ARRAYS} bytes for a sample", f"{size} bytes"))
 
 
 def _check_theano(model: Any) -> None:
@@ -312,12 +338,13 @@ def _compile(model: Any, training: Any, file: PathLike, state: Callable[[], bool
 
 
 def load_weights(model: Any, path: PathLike, by_name: bool = False, skip_mismatch: bool = False,
-                 backend: str | None = None) -> None:
+                 backend: str | None = None, isolated: bool = False) -> None:
     """Weights of a file into a built model.
 
-    path: .h5 of any Keras (a whole model too), .weights.h5, .keras, or .npz. by_name: only layers
-    whose names are in the file, which must be laid out by layer. skip_mismatch: leave layers that do not
-    fit as they are, with a warning. backend: as in `load`. Raises ModelError, with nothing changed.
+    path: .h5 of any Keras (a whole model too), .weights.h5, .weights.json with its shards, .keras, or
+    .npz. by_name: only layers whose names are in the file, which must be laid out by layer.
+    skip_mismatch: leave layers that do not fit as they are, with a warning. backend, isolated: as in
+    `load`. Raises ModelError, with nothing changed.
     """
     if backend is not None and backend not in BACKENDS:
         raise InputError(describe("load_weights: backend", " or ".join(map(repr, BACKENDS)),
@@ -332,17 +359,18 @@ def load_weights(model: Any, path: PathLike, by_name: bool = False, skip_mismatc
         return
     vintage = Vintage((2,), False, backend) if backend else None
     with _last_resort(path):
-        _load_weights(model, path, vintage, by_name, skip_mismatch)
+        _load_weights(model, path, vintage, by_name, skip_mismatch, isolated)
 
 
-def _load_weights(model: Any, path: PathLike, vintage: Vintage | None, by_name: bool, skip: bool
-                  ) -> None:
+def _load_weights(model: Any, path: PathLike, vintage: Vintage | None, by_name: bool = False,
+                  skip: bool = False, isolated: bool = False) -> None:
     """vintage: of the architecture, where it says more than the file."""
     if reader.kind_of(path) == "zip" and not by_name:
-        with reader.open_keras(path) as archive:
+        with reader.open_keras(path, isolated) as archive:
             weights.load_by_path(model, archive.weights, skip)
         return
-    with reader.open_hdf5(path) as file:
+    opened = reader.open_shards if reader.is_index(path) else reader.open_hdf5
+    with opened(path, isolated) as file:
         if weights.is_by_path(file):
             if by_name:
                 raise UnsupportedError(f"{path}: by_name needs weights that are stored by layer name, "

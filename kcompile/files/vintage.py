@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kcompile.files.branches import as_functional, has_branches
+from kcompile.keras.layers.old_merge import MODES
 from kcompile_runtime.errors import ModelError, describe
 
 Config = dict[str, Any]
@@ -175,13 +177,12 @@ KERAS1: dict[str, Rule] = {
     "TimeDistributedDense": Rule("Dense"),
     "UpSampling1D": Rule(None, {"length": "size"}),
 }
-# mode of a Merge -> class
-MERGES = {"sum": "Add", "mul": "Multiply", "concat": "Concatenate", "ave": "Average", "max": "Maximum",
-          "dot": "Dot", "cos": "Dot"}
 
 
 def upgrade(entry: Mapping[str, Any]) -> Config:
     """The configuration of a model or layer of Keras 0.3 or 1 in the words of Keras 2."""
+    if not isinstance(entry, Mapping):
+        raise ModelError(describe("configuration", "a class_name and a config", repr(entry)[:80]))
     if "class_name" not in entry:
         return _upgrade_03(entry)
     kind, config = entry["class_name"], entry.get("config")
@@ -189,8 +190,13 @@ def upgrade(entry: Mapping[str, Any]) -> Config:
         raise ModelError(describe("configuration", "a class_name and a config", repr(entry)[:80]))
     made = {key: value for key, value in entry.items() if key not in ("class_name", "config")}
     if kind in ("Sequential", "Model"):
-        layers = config if isinstance(config, list) else config.get("layers", [])
+        layers = config if isinstance(config, list) else config.get("layers")
+        if not isinstance(layers, list):
+            raise ModelError(describe(f"configuration of a {kind}", "a list of layers",
+                                      repr(layers)[:80]))
         rest = {} if isinstance(config, list) else dict(config)
+        if kind == "Sequential" and has_branches(layers):
+            return {**made, **as_functional(layers, upgrade, rest.get("name"))}
         return {**made, "class_name": kind,
                 "config": {**rest, "layers": [upgrade(layer) for layer in layers]}}
     if isinstance(config, list):
@@ -230,11 +236,17 @@ def _value(key: str, value: Any) -> Any:
 
 
 def _upgrade_merge(config: Mapping[str, Any]) -> Config:
-    """A Merge called on tensors. One that holds its branches itself keeps them, to be refused."""
+    """A Merge called on tensors. One that holds its branches and is not the first layer of a Sequential
+    stays, to be refused."""
     mode = config.get("mode")
-    kind = MERGES.get(mode, "Merge") if isinstance(mode, str) else "Merge"
+    kind = MODES[mode].__name__ if isinstance(mode, str) and mode in MODES else "Merge"
     made = {key: config[key] for key in ("name", "trainable") if key in config}
-    if kind == "Merge" or config.get("layers"):
+    if config.get("layers"):
+        kind = "Merge"
+    elif config.get("mode_type") in ("lambda", "function"):
+        return {"class_name": "Lambda", "config": {
+            **made, "function": mode, "arguments": config.get("arguments") or {}}}
+    if kind == "Merge":
         return {"class_name": "Merge", "config": {**made, "mode": mode}}
     if kind == "Concatenate":
         made["axis"] = config.get("concat_axis", -1)
@@ -248,9 +260,9 @@ def _upgrade_03(entry: Mapping[str, Any]) -> Config:
     counts: dict[str, int] = {}
     layers = []
     for layer in entry.get("layers", ()):
-        kind = layer.get("name")
-        if not isinstance(kind, str):
-            raise ModelError(describe("a layer of Keras 0.3", "the name of its class", repr(kind)))
+        kind = layer.get("name") if isinstance(layer, Mapping) else layer
+        if not isinstance(layer, Mapping) or not isinstance(kind, str):
+            raise ModelError(describe("a layer of Keras 0.3", "the name of its class", repr(kind)[:80]))
         config = {key: value for key, value in layer.items() if key != "name"}
         if isinstance(config.get("input_shape"), list):
             config["batch_input_shape"] = [None, *config.pop("input_shape")]

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.files import cudnn
 from kcompile.files.reader import Hdf5, Stored
 from kcompile.files.vintage import Vintage
 from kcompile.keras import backend
 from kcompile.keras.engine import Layer, Variable
-from kcompile.keras.models import Model
+from kcompile.keras.models import Model, Sequential
 from kcompile_runtime.errors import ModelError, describe
 
 Array = np.ndarray
@@ -128,14 +129,16 @@ def _count1(layer: Any) -> int | None:
 
 
 def convert(arrays: list[Array], layer: Any, vintage: Vintage) -> list[Array]:
-    """The arrays of a layer as Keras 2 with TensorFlow has them."""
-    if not vintage.keras1 and vintage.backend != "theano":
-        return arrays
-    if inner := inner_layers(layer):
+    """The arrays of a layer as Keras 2 with TensorFlow has them, and as this layer has them: a file may
+    hold those of a layer of cuDNN, or of a plain one."""
+    inner = inner_layers(layer)
+    if inner and len(arrays) % len(inner) == 0:  # else they are one layer's, as Keras 3 stores them
         share = len(arrays) // len(inner)
         return [array for i, part in enumerate(inner)
                 for array in convert(arrays[i * share:(i + 1) * share], part, vintage)]
     kind = type(layer).__name__
+    if len(arrays) == 3 and cudnn.converts(layer, arrays[2].shape):
+        arrays = cudnn.convert(arrays, layer)
     if vintage.keras1 and kind in KERAS1:
         arrays = KERAS1[kind].convert(arrays, layer)
     if vintage.backend == "theano":
@@ -195,6 +198,10 @@ class Assignment:
         shapes = [found.shape for found in given]
         if not self._fits(part, given):
             return self.mismatch(label, f"shapes {wanted}", f"{shapes} in {self.file.name}")
+        for inner, bias in self._other_biases(part, given):
+            needed = cudnn.refusal(inner)
+            if needed is not None:
+                return self.mismatch(inner.label, needed, f"weights of cuDNN, with a bias {bias}")
         kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
         for variable, found in zip(part.variables, given):
             if found.dtype.kind not in kinds[variable.value.dtype.kind]:
@@ -217,9 +224,18 @@ class Assignment:
         numbers."""
         if [s.shape for s in stored] == [v.shape for v in part.variables]:
             return True
+        if len(stored) == len(part.variables) and self._other_biases(part, stored):
+            return True
         classes = {type(layer).__name__ for layer in (part.layer, *inner_layers(part.layer))}
         return (self.vintage.keras1 and not classes.isdisjoint(KERAS1)
                 and sum(s.size for s in stored) == sum(v.value.size for v in part.variables))
+
+    def _other_biases(self, part: Part, stored: Sequence[Stored]) -> list[tuple[Any, tuple[int, ...]]]:
+        """The layers whose arrays are those of cuDNN and they are not, or the other way."""
+        layers = inner_layers(part.layer) or [part.layer]
+        share = len(stored) // len(layers)
+        biases = [stored[k * share + 2].shape for k in range(len(layers))] if share == 3 else []
+        return [pair for pair in zip(layers, biases) if cudnn.converts(*pair)]
 
     def finish(self) -> None:
         """Assign. Raises ModelError, with nothing assigned, where something did not fit."""
@@ -378,7 +394,8 @@ def path_names(layers: Sequence[Any]) -> list[str]:
 
 def _snake(layer: Any) -> str:
     if isinstance(layer, Model):
-        return "functional" if type(layer) is Model else backend.snake_case(type(layer).__name__)
+        merged = isinstance(layer, Sequential) and layer.functional  # it is read again as a Model
+        return "functional" if type(layer) is Model or merged else backend.snake_case(type(layer).__name__)
     return backend.snake_case(type(layer).__name__)
 
 

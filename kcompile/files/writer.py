@@ -249,8 +249,9 @@ def _slots(model: Any) -> list[Variable]:
 
 
 def _named_state(model: Any) -> list[tuple[str, Variable]]:
-    """The optimizer's state in the order and with the names that tf.keras gives it in .h5: slot by
-    slot, but for Adadelta."""
+    """The optimizer's state in the order and with the names that tf.keras up to 2.10 gives it in .h5,
+    slot by slot. Later ones read that too, with the optimizers of then, as the configuration does not
+    deny it (`is_legacy_optimizer`, which Keras 3 would not take)."""
     optimizer, variables = model.optimizer, model.compilation.trainable
     optimizer.build(variables)
     kind = type(optimizer).__name__
@@ -259,9 +260,6 @@ def _named_state(model: Any) -> list[tuple[str, Variable]]:
     words = weights.SUFFIXES.get(kind, {})
     slots = [(f"{kind}/{v.name}/{words.get(slot, slot)}", optimizer._slots[v][slot])
              for slot in optimizer.slots() for v in variables]
-    if kind == "Adadelta":
-        half = len(slots) // 2
-        slots = [pair for both in zip(slots[:half], slots[half:]) for pair in both]
     return state + slots
 
 

@@ -11,10 +11,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
+import kcompile
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import layers
 from kcompile.keras.models import Sequential
+from kcompile_runtime.errors import ModelError
 
 
 def dense(units: int = 3, **options: Any) -> Sequential:
@@ -61,6 +64,19 @@ def edit_h5(path: Path, change: Callable[[h5py.File], Any]) -> Path:
     return path
 
 
+def endless(path: Path) -> Path:
+    """An .h5 file with a text in a heap in which an object has no size: HDF5 never gets past it."""
+    with h5py.File(path, "r+") as file:
+        file.attrs["text"] = "of variable length"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"GCOL") + 16
+    while int.from_bytes(data[at:at + 2], "little"):  # 0 is the room that is free
+        at += 16 + -(-int.from_bytes(data[at + 8:at + 16], "little") // 8) * 8
+    data[at + 8:at + 16] = bytes(8)
+    path.write_bytes(data)
+    return path
+
+
 def edit_keras(path: Path, change: Callable[[dict[str, bytes]], Any]) -> Path:
     """Members of a .keras file, changed and written again."""
     with zipfile.ZipFile(path) as archive:
@@ -97,3 +113,12 @@ def write_keras1(path: Path, entries: list[dict[str, Any]], weights: dict[str, l
             for n, array in zip(names, arrays):
                 below[n] = array
     return path
+
+
+def refused(path: Path, *parts: str, error: type[Exception] = ModelError, **options: Any) -> str:
+    """The message of `load`, which holds these parts."""
+    with pytest.raises(error) as caught:
+        kcompile.load(path, **options)
+    for part in parts:
+        assert part in str(caught.value)
+    return str(caught.value)

@@ -16,6 +16,7 @@ from crafted import layer, write_json, write_keras1
 import kcompile
 from kcompile.files import vintage
 from kcompile.files.vintage import Vintage, parse_version, vintage_of
+from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import layers, models
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError
 
@@ -88,10 +89,48 @@ def test_merges(mode: str, kind: str) -> None:
     assert made["config"].get("axis") == (2 if mode == "concat" else None)
 
 
-def test_a_merge_that_holds_its_branches_is_told(tmp_path: Path) -> None:
+def branched(mode: Any, *rest: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+    """A Sequential of two branches: numbers to vectors, and a functional model."""
+    first = {"class_name": "Sequential", "config": [
+        layer("Embedding", "words", batch_input_shape=[None, 3], input_dtype="int32", input_dim=5,
+              output_dim=2, input_length=3), layer("Flatten", "flat")]}
+    second = {"class_name": "Model", "config": {
+        "name": "inside", "input_layers": [["x", 0, 0]], "output_layers": [["d", 0, 0]], "layers": [
+            layer("InputLayer", "x", [], batch_input_shape=[None, 4], input_dtype="float32"),
+            layer("Dense", "d", [[["x", 0, 0]]], output_dim=6)]}}
+    return [layer("Merge", "m", layers=[first, second], mode=mode, concat_axis=-1, **options), *rest]
+
+
+def test_a_merge_that_holds_its_branches(tmp_path: Path) -> None:
+    weights = {"words": [draw(5, 2)], "flat": [], "d": [draw(4, 6), draw(6)],
+               "out": [draw(12, 1), draw(1)]}
+    path = crafted.write_keras1(
+        tmp_path / "m.h5", branched("concat", layer("Dense", "out", output_dim=1)), weights, ":0")
+    model = loaded(path)
+    words, x = RNG.integers(0, 5, (4, 3)), draw(4, 4)
+    (table,), (w, b), (v, c) = weights["words"], weights["d"], weights["out"]
+    joined = np.concatenate([table[words].reshape(4, 6), x @ w + b], -1)
+    np.testing.assert_allclose(crafted.predict(model, words.astype("int32"), x), joined @ v + c,
+                               rtol=1e-5)
+
+
+def test_a_merge_by_a_function_takes_the_users(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "m.json", {"class_name": "Sequential", "config": branched(
+        ["4wEAAAAC", None, None], mode_type="lambda", output_shape_type="raw", arguments={})})
+    with pytest.raises(UnsupportedError, match="custom_objects"):
+        kcompile.load(path)
+    model = kcompile.load(path, custom_objects={"m": lambda tensors: tensors[0] * tensors[1]})
+    assert model.output_shape == (None, 6)
+
+
+def test_a_merge_elsewhere_or_of_branches_without_inputs_is_told(tmp_path: Path) -> None:
+    held = layer("Merge", "m", mode="sum", layers=[layer("Dense", "a", output_dim=2)])
+    path = write_json(tmp_path / "m.json", {"class_name": "Sequential", "config": [held]})
+    with pytest.raises(ModelError, match=r"'a'.*batch_input_shape"):
+        kcompile.load(path)
     path = write_json(tmp_path / "m.json", {"class_name": "Sequential", "config": [
-        layer("Merge", "m", mode="sum", layers=[layer("Dense", "a", output_dim=2)])]})
-    with pytest.raises(UnsupportedError, match="'m' \\(Merge\\)"):
+        layer("Dense", "d", output_dim=2, batch_input_shape=[None, 3]), held]})
+    with pytest.raises(UnsupportedError, match=r"'m' \(Merge\)"):
         kcompile.load(path)
 
 
@@ -132,7 +171,7 @@ def test_hard_sigmoid_is_that_of_its_vintage(tmp_path: Path) -> None:
 
 
 def test_frozen_batch_normalization_is_that_of_its_vintage(tmp_path: Path) -> None:
-    for version, expected in (("2.3.1", "keras2"), ("2.4.0", "keras3"), ("3.1.0", "keras3")):
+    for version, expected in (("2.3.1", "keras2"), ("2.4.0", "tf_keras"), ("3.1.0", "keras3")):
         path = write_json(tmp_path / "m.json", {
             **crafted.config_of(layer("BatchNormalization", "b", trainable=False,
                                       batch_input_shape=[None, 3])), "keras_version": version})
@@ -357,3 +396,23 @@ def test_optimizer_state_that_does_not_fit_starts_afresh(tmp_path: Path) -> None
     with pytest.warns(UserWarning, match="starts afresh"):
         found = kcompile.load(tmp_path / "m.h5")
     assert int(found.optimizer.iterations.value) == 0
+
+
+@pytest.mark.parametrize(("version", "shape", "axis", "factor"), [
+    ("2.15.0", [5, 5, 4], -1, 150 / 149), ("2.15.0", [3, 10, 4], 1, 240 / 239),
+    ("2.15.0", [5, 5, 4], 2, 1.0), ("2.15.0", [4], -1, 1.0), ("2.15.0", [9, 4], -1, 1.0),
+    ("3.5.0", [5, 5, 4], -1, 1.0), ("2.2.4", [5, 5, 4], -1, 150 / (149 - 1e-3))])
+def test_moving_variances_of_every_vintage(tmp_path: Path, version: str, shape: list[int], axis: int,
+                                           factor: float) -> None:
+    """Unbiased in Keras 2, and in tf.keras for images with a fused kernel; biased elsewhere."""
+    path = write_json(tmp_path / "m.json", {**crafted.config_of(
+        layer("BatchNormalization", "b", axis=axis, momentum=0.75, epsilon=1e-3,
+              batch_input_shape=[None, *shape])), "keras_version": version})
+    model = kcompile.load(path)
+    model.compile("sgd", "mse")
+    model.use_engine(InterpreterEngine(model))
+    x = draw(6, *shape)
+    model.train_on_batch(x, x)
+    others = tuple(a for a in range(x.ndim) if a != axis % x.ndim)
+    expected = 0.75 + 0.25 * x.var(others) * factor
+    np.testing.assert_allclose(model.get_weights()[3], expected, rtol=1e-6)

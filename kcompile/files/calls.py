@@ -1,0 +1,161 @@
+"""The calls of layers that make a functional model (its inbound nodes), as ours: the form of Keras 2.
+
+Enters: nodes, inputs and outputs as Keras 1, 2 or 3 writes them; nothing in them is trusted. Leaves:
+lists of [layer, node index, tensor index, arguments]; what is not supported goes to `Problems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kcompile.files.problems import Problems
+from kcompile_runtime.errors import ModelError, describe
+
+
+def translate_call(node: Any, label: str, problems: Problems, operation: bool = False, ours: bool = False
+          ) -> list[Any]:
+    """An inbound node as Keras 2 writes it: [[layer, node index, tensor index, {}], ...]. operation:
+    it is one of Keras 3 on two tensors (x + y), which a merging layer computes. ours: we wrote it."""
+    node = _with_states(node)
+    if not isinstance(node, Mapping):  # that is how Keras 1 and 2 write it, with the arguments inside
+        if not (isinstance(node, (list, tuple)) and node and all(map(_is_place, node))):
+            problems.add(f"{label}: a call of another form than [[layer, node, tensor, arguments], ...]")
+            return []
+        for _, _, _, *arguments in node:
+            _arguments(arguments[0] if arguments else {}, label, problems)
+        return [[*place[:3], _training(place[3] if len(place) == 4 else {})] for place in node]
+    _arguments(node.get("kwargs", {}), label, problems)
+    kept = _training(node.get("kwargs", {})) if ours else {}
+    arguments = node.get("args") or [None]
+    if operation and len(arguments) == 2 and all(map(_is_keras_tensor, arguments)):
+        ranks = {len(x["config"].get("shape", ())) for x in arguments}
+        arguments = [arguments] if len(ranks) == 1 else arguments
+    first, *more = arguments
+    tensors = first if isinstance(first, (list, tuple)) else [first]
+    if any(x is not None for x in more) or not all(map(_is_keras_tensor, tensors)):
+        problems.add(f"{label}: a call with other arguments than one tensor, or a list of them")
+        return []
+    return [[*x["config"]["keras_history"], kept] for x in tensors]
+
+
+def _training(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The training flag of a call, which Keras 2 and tf.keras heed. Keras 3 runs a model with its own,
+    whatever a call says of it."""
+    value = arguments.get("training")
+    return {"training": value} if isinstance(value, bool) else {}
+
+
+def _with_states(node: Any) -> Any:
+    """The call of a recurrent layer, with its initial_state as further inputs, as Keras 2 has it."""
+    if isinstance(node, Mapping):
+        named, given = mapping(node.get("kwargs")), node.get("args") or [None]
+        states = named.get("initial_state")
+        states = list(states) if isinstance(states, (list, tuple)) else [states]
+        if not all(map(_is_keras_tensor, [given[0], *states])):
+            return node
+        return {**node, "args": [[given[0], *states], *given[1:]],
+                "kwargs": {k: v for k, v in named.items() if k != "initial_state"}}
+    if not (isinstance(node, list) and len(node) == 1 and _is_place(node[0]) and len(node[0]) == 4):
+        return node
+    *place, named = node[0]
+    states = named.get("initial_state")
+    states = [states] if _is_place(states) else states
+    if not isinstance(states, (list, tuple)) or not states or not all(map(_is_place, states)):
+        return node
+    return [[*place, {k: v for k, v in named.items() if k != "initial_state"}],
+            *([*state[:3], {}] for state in states)]
+
+
+def _is_place(place: Any) -> bool:
+    return (isinstance(place, (list, tuple)) and len(place) in (3, 4) and isinstance(place[0], str)
+            and (len(place) == 3 or isinstance(place[3], Mapping)))
+
+
+def _is_keras_tensor(x: Any) -> bool:
+    if not isinstance(x, Mapping) or x.get("class_name") != "__keras_tensor__":
+        return False
+    history = x["config"].get("keras_history") if isinstance(x.get("config"), Mapping) else None
+    return isinstance(history, (list, tuple)) and len(history) == 3 and isinstance(history[0], str)
+
+
+def _arguments(arguments: Mapping[str, Any], label: str, problems: Problems) -> None:
+    """Arguments of a call other than the training flag are not supported."""
+    if not isinstance(arguments, Mapping):
+        problems.add(f"{label}: a call with arguments that have no names")
+        return
+    for key, value in arguments.items():
+        if key != "training" and value is not None:
+            problems.add(f"{label}: a call with the argument {key}")
+
+
+def translate_tensors(given: Any, what: str, problems: Problems) -> list[list[Any]]:
+    """Inputs or outputs of a model: a list of [layer, node index, tensor index]."""
+    if isinstance(given, Mapping):
+        problems.add(f"{what} as a dict. Use a list")
+        return []
+    if not isinstance(given, (list, tuple)) or not given:
+        raise ModelError(describe(f"configuration: {what}", "a list of tensors", repr(given)[:80]))
+    if len(given) == 3 and isinstance(given[0], str):
+        return [list(given)]
+    if not all(isinstance(x, (list, tuple)) and len(x) == 3 and isinstance(x[0], str)
+               for x in given):
+        problems.add(f"{what} as nested lists. Use a flat list")
+        return []
+    return [list(x) for x in given]
+
+
+# ---------------------------------------------------------------- masks
+
+# Operations that Keras 3 writes for the masks of a functional model.
+MASK_OPS = frozenset(("NotEqual", "Any", "All", "LogicalOr", "LogicalAnd", "ExpandDims", "ZerosLike",
+                      "OnesLike", "Concatenate"))
+
+
+def without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A functional model without the masks that Keras 3 writes out, as operations and as arguments of
+    calls. They begin at Masking and Embedding(mask_zero=True); ours follow from these by themselves."""
+    def masks(layer: Mapping[str, Any]) -> bool:
+        return layer["class_name"] == "Masking" or (
+            layer["class_name"] == "Embedding" and layer["config"].get("mask_zero") is True)
+
+    if not any(isinstance(layer["config"], Mapping) and masks(layer) for layer in config["layers"]):
+        return config
+    kept = [{**layer, "inbound_nodes": [_without_mask(n) for n in layer.get("inbound_nodes", ())]}
+            for layer in config["layers"]]
+    while True:
+        read = set(_names_read([layer["inbound_nodes"] for layer in kept]))
+        read |= {str(x[0]) for key in ("input_layers", "output_layers")
+                 for x in translate_tensors(config[key], key, Problems(""))}
+        left = [layer for layer in kept if layer.get("name") in read
+                or layer["class_name"] not in MASK_OPS
+                or not str(layer.get("module", "")).startswith("keras.src.ops")]
+        if len(left) == len(kept):
+            return {**config, "layers": kept}
+        kept = left
+
+
+def _without_mask(node: Any) -> Any:
+    named = node.get("kwargs") if isinstance(node, Mapping) else None
+    if not isinstance(named, Mapping) or not _names_read(named.get("mask")):
+        return node
+    return {**node, "kwargs": {k: v for k, v in named.items() if k != "mask"}}
+
+
+def _names_read(value: Any) -> list[str]:
+    """The layers that the tensors in a part of a configuration come from."""
+    if _is_keras_tensor(value):
+        return [value["config"]["keras_history"][0]]
+    if isinstance(value, Mapping):
+        return [name for v in value.values() for name in _names_read(v)]
+    if isinstance(value, (list, tuple)):
+        return [name for v in value for name in _names_read(v)]
+    return []
+
+
+# ---------------------------------------------------------------- parts of configurations
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """The value, or an empty mapping for any other."""
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,96 @@
+"""The arguments of `compile` of Keras 2, Keras 3 and tf_keras, as ours.
+
+Enters: what `get_compile_config` gives, or the training_config of a file; nothing in it is trusted.
+Leaves: objects and names that our `compile` takes; what is not supported goes to `Problems`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kcompile.files.calls import mapping
+from kcompile.files.configs import plain
+from kcompile.files.problems import PACKAGES, Problems
+from kcompile.keras import losses, metrics, optimizers
+
+
+def translate_compilation(config: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
+    """The arguments of `compile` from `get_compile_config`, or the `training_config` of a file: objects,
+    or names, of ours.
+
+    `run_eagerly`, `jit_compile` and `steps_per_execution` say how another Keras computes, and mean
+    nothing here.
+    """
+    made: dict[str, Any] = {"loss_weights": config.get("loss_weights")}
+    made["optimizer"] = _optimizer(config.get("optimizer", config.get("optimizer_config")), problems)
+    made["loss"] = _nested("loss", config.get("loss"), losses.get, problems)
+    for key in ("metrics", "weighted_metrics"):
+        made[key] = _nested(key, config.get(key), metrics.get, problems, ("accuracy", "acc",
+                                                                          "crossentropy", "ce"))
+    if config.get("auto_scale_loss") and config.get("loss_scale_factor"):
+        problems.add("compile: loss scaling")
+    mode = config.get("sample_weight_mode")
+    made["sample_weight_mode"] = None if mode in ([None], {}) else mode
+    return made
+
+
+def _optimizer(value: Any, problems: Problems) -> Any:
+    config = value.get("config") if isinstance(value, Mapping) else None
+    rate = config.get("learning_rate") if isinstance(config, Mapping) else None
+    if isinstance(rate, Mapping):
+        problems.add(f"compile: optimizer: the learning rate as a schedule "
+                     f"({rate.get('class_name')}). Use callbacks.LearningRateScheduler")
+        return None
+    if isinstance(config, Mapping) and not config.get("use_ema"):
+        value = {**value, "config": {k: v for k, v in config.items() if not k.startswith("ema_")}}
+    return _object("optimizer", value, optimizers.get, problems)
+
+
+def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[str, ...] = ()
+            ) -> Any:
+    """Names and objects in lists and dicts, by output. `names` have a meaning only in a model."""
+    if value is None or (isinstance(value, str) and value in names):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_nested(what, v, get, problems, names) for v in value]
+    if isinstance(value, Mapping) and "class_name" not in value:
+        return {k: _nested(what, v, get, problems, names) for k, v in value.items()}
+    if isinstance(value, Mapping) and value["class_name"] == "MeanMetricWrapper":
+        config = value.get("config")
+        config = config if isinstance(config, Mapping) else {}
+        named = config.get("name") if config.get("name") in names else config.get("fn")
+        return _nested(what, named, get, problems, names)  # what tf.keras makes of a name or function
+    if isinstance(value, str):
+        _object(what, value, get, problems)  # the name stays, as results are reported under it
+        return value
+    return _object(what, value, get, problems)
+
+
+def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
+    """An object from its configuration, without options that say nothing."""
+    if isinstance(value, Mapping) and value.get("class_name") == "function":
+        if str(value.get("module")).partition(".")[0] in PACKAGES and _known(get, value["config"]):
+            return get(value["config"])
+        problems.add(f"compile: {what} {value.get('config')!r}, a function of your own. Write it "
+                     "over kcompile.keras.backend and compile a kcompile.keras model with it")
+        return None
+    if isinstance(value, Mapping):
+        given = mapping(value.get("config"))
+        silent = {"axis": (-1,), "dtype": (None, "float32")}
+        # "fn" is the function of a loss class, which tf_keras writes beside it
+        config = {k: plain(v) for k, v in given.items()
+                  if v is not None and k != "fn" and v not in silent.get(k, ())}
+        value = {"class_name": str(value["class_name"]).rpartition(">")[2], "config": config}
+    try:
+        return get(value)
+    except (ValueError, TypeError) as error:
+        problems.add(f"compile: {what}: {error}")
+        return None
+
+
+def _known(get: Any, name: Any) -> bool:
+    try:
+        return isinstance(name, str) and get(name) is not None
+    except (ValueError, TypeError):
+        return False
