@@ -1,8 +1,9 @@
 """Random models over all layers of the front end, for tests of every stage after it.
 
-`models()` is a hypothesis strategy of `Sample`s: a functional model with random weights, with branches,
-shared layers, several inputs and outputs. `Sample.inputs(n)` makes data for a batch of n, and
-`Sample.targets(n)` labels for the loss it was compiled with, where `models(compiled=True)`.
+`models()` is a hypothesis strategy of `Sample`s, `sample(seed)` is one of them: a functional model with
+random weights, with branches, shared layers, several inputs and outputs, about half of them with inputs of
+whole numbers too. `Sample.inputs(n)` makes data for a batch of n, and `Sample.targets(n)` labels for the loss
+it was compiled with, where `models(compiled=True)`.
 """
 
 from __future__ import annotations
@@ -14,28 +15,40 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from kcompile.keras import layers
+from kcompile.keras import layers, optimizers
 from kcompile.keras.models import Model
 
 ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "elu", "selu", "softplus",
                "softsign", "softmax")
-OPTIMIZERS = ("sgd", "rmsprop", "adam")
+OPTIMIZERS: dict[str, Callable[..., Any]] = {
+    "sgd": optimizers.SGD, "momentum": lambda **limits: optimizers.SGD(momentum=0.9, **limits),
+    "rmsprop": optimizers.RMSprop, "adam": optimizers.Adam,
+    "adagrad": lambda **limits: optimizers.Adagrad(0.001, **limits)}
+LIMITS: tuple[dict[str, float], ...] = ({}, {}, {"clipnorm": 0.5}, {"clipvalue": 0.02})
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A model, what it is made of (for messages), and the seed of its data."""
+    """A model, what it is made of (for messages), and the seed of its data. words: the vocabularies of
+    its first inputs, which take whole numbers; the others take floats."""
 
     model: Any
     seed: int
     notes: tuple[str, ...]
+    words: tuple[int, ...] = ()
 
     def inputs(self, n: int) -> list[np.ndarray]:
+        """Numbers below the vocabulary, a third of them 0 (padding, to some), never a whole row; and
+        floats in [-1, 1]."""
         rng = np.random.default_rng(self.seed + n)
-        return [rng.uniform(-1, 1, (n, *x.shape[1:])).astype(np.float32)
-                for x in self.model.inputs]
+        shapes = [(n, *x.shape[1:]) for x in self.model.inputs]
+        made = []
+        for words, shape in zip(self.words, shapes):
+            x = rng.integers(1, words, shape)
+            made.append((x * ((rng.random(shape) > 1 / 3) | (np.arange(shape[1]) == 0))).astype(np.int32))
+        return made + [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes[len(made):]]
 
     def targets(self, n: int) -> list[np.ndarray]:
         rng = np.random.default_rng(self.seed + n + 1)
@@ -47,11 +60,16 @@ class Sample:
 
 
 class _Builder:
-    """A model under construction: tensors that exist, layers that could be shared."""
+    """A model under construction: tensors that exist, layers that could be shared. All choices follow
+    from the seed: hypothesis, left to make them, varies one of them at a time."""
 
-    def __init__(self, draw: Any) -> None:
-        self._draw = draw
+    def __init__(self, seed: int, portable: bool) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._portable = portable
+        self._rates = (0.0,) if portable else (0.0, 0.0, 0.3)
         self.tensors: list[Any] = []
+        self.numbers: list[tuple[Any, int]] = []  # inputs of whole numbers, with their vocabulary
+        self.tables: list[tuple[Any, int]] = []
         self.used: set[int] = set()
         self.made: list[tuple[Any, Shape]] = []
         self.notes: list[str] = []
@@ -60,8 +78,7 @@ class _Builder:
     # ---- choices
 
     def integer(self, low: int, high: int) -> int:
-        drawn: int = self._draw(st.integers(low, high))
-        return drawn
+        return int(self._rng.integers(low, high + 1))
 
     def choice(self, options: Any) -> Any:
         return options[self.integer(0, len(options) - 1)]
@@ -82,6 +99,35 @@ class _Builder:
         self.tensors.append(layers.Input(shape=shape))
         self.notes.append(f"Input{shape}")
 
+    def text(self) -> None:
+        """An input of whole numbers, a table (a new one, or one that is there), and what follows it."""
+        if not self.tables or self.choice((True, True, False)):
+            words = self.choice((self.integer(2, 12), self.integer(200, 400)))
+            table = layers.Embedding(words, self.integer(1, 18), mask_zero=self.choice((True, False)),
+                                     embeddings_regularizer=self.choice((None, None, "l2")),
+                                     embeddings_constraint=self.choice((None, None, "unit_norm")))
+            self.tables.append((table, words))
+        table, words = self.choice(self.tables)
+        x = layers.Input((self.integer(1, 6),), dtype="int32")
+        self.numbers.append((x, words))
+        self.notes.append(f"Input{x.shape[1:]} below {words}")
+        self.apply(table, x)
+        if table.mask_zero:
+            self.masked()
+
+    def masked(self) -> None:
+        """Layers after the newest tensor, which has a mask, until none is left."""
+        while True:
+            x = self.tensors.pop()  # what most layers refuse
+            if x.mask is None:
+                self.tensors.append(x)
+                return
+            makers: list[Callable[[Any], Any]] = [
+                self.recurrent, lambda x: self.recurrent(x, ends=True), self.dense,
+                lambda x: layers.GlobalAveragePooling1D(), lambda x: layers.Dropout(self._rates[-1]),
+                lambda x: layers.TimeDistributed(self.dense(x))]
+            self.apply(self.choice(makers)(x), x)
+
     def apply(self, layer: Any, inputs: Any) -> None:
         several = isinstance(inputs, list)
         self.used.update(id(x) for x in (inputs if several else [inputs]))
@@ -91,14 +137,15 @@ class _Builder:
                   if v is not None and "initializer" not in k and k not in ("dtype", "trainable")}
         shapes = [x.shape[1:] for x in inputs] if several else inputs.shape[1:]
         self.notes.append(f"{type(layer).__name__}{config} of {shapes} -> {output.shape[1:]}")
-        if not several:
+        if not several and output.mask is None and inputs.dtype == "float32":  # for any tensor
             self.made.append((layer, tuple(inputs.shape[1:])))
 
     def activation(self) -> str:
         if not self.exponentials and self.integer(0, 15) == 0:  # more than one would overflow
             self.exponentials += 1
             return "exponential"
-        return str(self.choice(ACTIVATIONS))
+        name = str(self.choice(ACTIVATIONS))
+        return "sigmoid" if self._portable and name == "hard_sigmoid" else name
 
     def dense(self, x: Any) -> Any:
         return layers.Dense(self.integer(1, 20), activation=self.activation(),
@@ -125,12 +172,18 @@ class _Builder:
     def recurrent(self, x: Any, ends: bool = False) -> Any:
         """ends: only the last step leaves, and so no mask."""
         kind = self.choice((layers.SimpleRNN, layers.LSTM, layers.GRU))
-        options = {"reset_after": self.choice((True, False))} if kind is layers.GRU else {}
+        options: dict[str, Any] = {}
+        if kind is layers.GRU:
+            options["reset_after"] = self.choice((True, False))
+        if kind is not layers.SimpleRNN:
+            options["recurrent_activation"] = self.choice(
+                ("sigmoid", "tanh") if self._portable else ("hard_sigmoid", "hard_sigmoid", "sigmoid"))
+        both = self.choice((True, False, False))
         layer = kind(self.integer(1, 18), return_sequences=not ends and self.choice((True, False)),
-                     go_backwards=self.choice((True, False, False)),
-                     use_bias=self.choice((True, False)), dropout=self.choice((0.0, 0.0, 0.3)),
-                     recurrent_dropout=self.choice((0.0, 0.0, 0.3)), **options)
-        if self.choice((True, False, False)):
+                     go_backwards=self.choice((True, False, False)) and not (both and self._portable),
+                     use_bias=self.choice((True, False)), dropout=self.choice(self._rates),
+                     recurrent_dropout=self.choice(self._rates), **options)
+        if both:
             merge = self.choice(("concat", "sum", "ave", "mul"))
             return layers.Bidirectional(layer, merge_mode=merge)
         return layer
@@ -148,8 +201,8 @@ class _Builder:
                              padding=self.choice(("valid", "same")), activation=self.activation())
 
     def advanced(self, x: Any) -> Any:
-        return self.choice((layers.LeakyReLU, layers.PReLU, layers.ELU, layers.ThresholdedReLU,
-                            layers.ReLU))()
+        kinds = (layers.LeakyReLU, layers.PReLU, layers.ELU, layers.ReLU, layers.ThresholdedReLU)
+        return self.choice(kinds[:4] if self._portable else kinds)()
 
     def global_pool(self, x: Any) -> Any:
         return self.choice((layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D))()
@@ -173,7 +226,7 @@ class _Builder:
         anywhere: list[Callable[[Any], Any]] = [
             self.dense, self.normalise, self.reshape, self.advanced,
             lambda x: layers.Activation(self.activation()),
-            lambda x: layers.Dropout(self.choice((0.0, 0.3)))]
+            lambda x: layers.Dropout(self.choice(self._rates))]
         images = [self.conv, self.conv, self.pool, self.global_pool, lambda x: layers.Flatten()]
         kind = self.integer(0, 9)
         if kind <= 1 and self.share():
@@ -217,7 +270,8 @@ class _Builder:
 
     def model(self) -> Any:
         """All tensors that nothing reads are outputs; those that depend on no input are none."""
-        inputs = [x for x in self.tensors if not x.node.inputs and id(x) in self.used]
+        inputs = [x for x, _ in self.numbers]
+        inputs += [x for x in self.tensors if not x.node.inputs and id(x) in self.used]
         outputs = [x for x in self.tensors if id(x) not in self.used and x.node.inputs]
         return Model(inputs, outputs)
 
@@ -236,27 +290,35 @@ def _randomise(model: Any, seed: int) -> None:
         variable.assign(value.astype(np.float32))
 
 
-@st.composite
-def models(draw: Any, compiled: bool = False, depth: int = 8) -> Sample:
-    """Models of up to `depth` layers and those that merging adds. compiled: for training too."""
-    build = _Builder(draw)
-    for _ in range(draw(st.integers(1, 2))):
+def models(compiled: bool = False, depth: int = 8) -> st.SearchStrategy[Sample]:
+    """Samples of every seed, see `sample`."""
+    return st.integers(0, 2**31 - 1).map(lambda seed: sample(seed, compiled, depth))
+
+
+def sample(seed: int, compiled: bool = False, depth: int = 8, portable: bool = False) -> Sample:
+    """A model of up to `depth` layers and those that merging adds. compiled: for training too. portable:
+    only of what Keras 3 has too and computes the same, so nothing that drops at random."""
+    build = _Builder(seed, portable)
+    texts = build.choice((0, 0, 1, 2))
+    for _ in range(build.integer(0 if texts else 1, 2 - texts)):
         build.input()
     for x in list(build.tensors):  # every input is used
-        first = {4: build.conv, 3: build.sequence}.get(len(x.shape), build.dense)
         if len(x.shape) == 3 and build.choice((True, False)):
             build.apply(layers.Masking(), x)
-            x = build.tensors.pop()  # what most layers refuse
-            layer = build.recurrent(x, ends=True)
+            build.masked()
         else:
-            layer = first(x)
-        build.apply(layer, x)
-    for _ in range(draw(st.integers(2, depth))):
+            first = {4: build.conv, 3: build.sequence}.get(len(x.shape), build.dense)
+            build.apply(first(x), x)
+    for _ in range(texts):
+        build.text()
+    for _ in range(build.integer(2, depth)):
         build.step()
-    model, seed = build.model(), draw(st.integers(0, 2**31 - 1))
+    if not build.model().trainable_weights:
+        build.apply(build.dense(build.tensors[-1]), build.tensors[-1])
+    model = build.model()
     _randomise(model, seed)
     if compiled:
-        optimizer = draw(st.sampled_from(OPTIMIZERS))
-        model.compile(optimizer=optimizer, loss="mse")
-        build.notes.append(f"compiled with {optimizer}")
-    return Sample(model, seed, tuple(build.notes))
+        optimizer, limits = build.choice(tuple(OPTIMIZERS)), build.choice(LIMITS)
+        model.compile(optimizer=OPTIMIZERS[optimizer](**limits), loss="mse")
+        build.notes.append(f"compiled with {optimizer}{limits or ''}")
+    return Sample(model, seed, tuple(build.notes), tuple(words for _, words in build.numbers))

@@ -2,7 +2,7 @@
 
 Enters: events of the loops in `kcompile_runtime.training`, with logs (values by name). Names, arguments
 and order are those of Keras 2.3. Batch events cost Python time for each batch, so the loop only sends them
-when some callback defines one (or a bar is shown).
+when some callback defines one; bars are told of progress between many batches.
 """
 
 from __future__ import annotations
@@ -117,6 +117,11 @@ class CallbackList:
     def batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         self._tell(f"on_{self.mode}_batch_end", batch, logs)
 
+    def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
+        for callback in self.callbacks:
+            if isinstance(callback, Bar) and self.mode in callback.modes:
+                callback.progress(samples, values)
+
 
 def check(callbacks: Any) -> list[Callback]:
     """The callbacks a user gave, as a list. Raises ModelError for anything else."""
@@ -149,52 +154,51 @@ class History(Callback):
             self.history.setdefault(key, []).append(value)
 
 
-class ProgbarLogger(Callback):
+class Bar(Callback):
+    """A callback that shows how far a pass is, in the modes `modes`."""
+
+    modes: tuple[str, ...] = ()
+
+    def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
+        """So many samples are done; values() gives the averages so far."""
+        raise NotImplementedError
+
+
+class ProgbarLogger(Bar):
     """Prints "Epoch 1/5" and the progress bar (verbose 1), or one line an epoch (verbose 2)."""
+
+    modes = ("train",)
 
     def __init__(self, verbose: int = 1) -> None:
         super().__init__()
         self.verbose = verbose
 
-    def wants_batches(self, mode: str) -> bool:
-        return self.verbose == 1 and mode == "train"
-
     def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
-        self.seen = 0
-        self.sums: dict[str, float] = {}
         if self.verbose:
             print(f"Epoch {epoch + 1}/{self.params['epochs']}")
         self.bar = Progbar(self.params["samples"], self.verbose)
 
-    def on_batch_end(self, batch: int, logs: Report = None) -> None:
-        logs = logs or {}
-        size = logs["size"]
-        self.seen += size
-        for name in self.params["metrics"]:
-            if dict.__contains__(logs, name):
-                self.sums[name] = self.sums.get(name, 0.0) + logs[name] * size
+    def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
         # the line of a finished epoch also has the validation, and is written at its end
-        if self.seen < self.bar.target and self.bar.due(self.seen):
-            self.bar.update(self.seen, [(k, v / self.seen) for k, v in self.sums.items()])
+        if samples < self.bar.target and self.bar.due(samples):
+            self.bar.update(samples, list(zip(self.params["metrics"], values())))
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         names = self.params["metrics"]
         self.bar.update(self.bar.target, [(k, v) for k, v in (logs or {}).items() if k in names])
 
 
-class BatchProgress(Callback):
+class BatchProgress(Bar):
     """The bar of evaluate and predict."""
+
+    modes = ("test", "predict")
 
     def __init__(self, samples: int) -> None:
         super().__init__()
         self.bar = Progbar(samples, 1)
-        self.seen = 0
 
-    def on_test_batch_end(self, batch: int, logs: Report = None) -> None:
-        self.seen += (logs or {})["size"]
-        self.bar.update(self.seen)
-
-    on_predict_batch_end = on_test_batch_end
+    def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
+        self.bar.update(samples)
 
 
 # ---------------------------------------------------------------- given by the user

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from kcompile.ir import ops
@@ -31,6 +33,21 @@ class Constraint:
         return cls(**config)
 
 
+def _size(name: str, value: Any) -> float:
+    """A norm, or a share of one. Raises ValueError."""
+    if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= float(value) < math.inf):
+        raise ValueError(f"{name}: expected a number of at least 0. Received: {value!r}")
+    return float(value)
+
+
+def _axes(axis: Any) -> Axes:
+    """One axis or several. Raises ValueError."""
+    for one in axis if isinstance(axis, (list, tuple)) else (axis,):
+        if isinstance(one, bool) or not isinstance(one, Integral):
+            raise ValueError(f"axis: expected an integer, or several. Received: {axis!r}")
+    return axis
+
+
 def _norms(w: Tensor, axis: Axes) -> Tensor:
     """Norms over `axis`, whose size becomes 1. Axis 0 is what reaches one unit of a Dense."""
     return ops.sqrt(ops.reduce_sum(ops.square(w), axis, keepdims=True))
@@ -40,7 +57,7 @@ class MaxNorm(Constraint):
     """Norms over `axis` are at most max_value (Srivastava et al. 2014)."""
 
     def __init__(self, max_value: float = 2, axis: Axes = 0) -> None:
-        self.max_value, self.axis = max_value, axis
+        self.max_value, self.axis = _size("max_value", max_value), _axes(axis)
 
     def __call__(self, w: Tensor) -> Tensor:
         norms = _norms(w, self.axis)
@@ -58,7 +75,7 @@ class UnitNorm(Constraint):
     """Norms over `axis` are 1."""
 
     def __init__(self, axis: Axes = 0) -> None:
-        self.axis = axis
+        self.axis = _axes(axis)
 
     def __call__(self, w: Tensor) -> Tensor:
         return w / (_norms(w, self.axis) + backend.epsilon())
@@ -69,7 +86,8 @@ class MinMaxNorm(Constraint):
 
     def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0,
                  axis: Axes = 0) -> None:
-        self.min_value, self.max_value, self.rate, self.axis = min_value, max_value, rate, axis
+        self.min_value, self.max_value = _size("min_value", min_value), _size("max_value", max_value)
+        self.rate, self.axis = _size("rate", rate), _axes(axis)
 
     def __call__(self, w: Tensor) -> Tensor:
         norms = _norms(w, self.axis)

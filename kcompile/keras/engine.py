@@ -3,23 +3,23 @@
 A layer is its configuration (the arguments of its constructor), `build` (creates variables) and
 `call` (written over symbolic tensors). Calling a layer on a `KerasTensor` records a `Node` and gives
 tensors whose types come from tracing `call` once: shapes are the IR's rules, stated nowhere else.
+What a layer does with its arguments, its variables and its nodes stands in `layer_arguments`,
+`layer_weights` and `layer_nodes`.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
-from math import prod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
-
-import numpy as np
 
 from kcompile.ir.tensor import Tensor, as_tensor, emit
 from kcompile.ir.types import DTYPES, TensorType
-from kcompile.keras import backend, constraints, initializers, regularizers
-from kcompile.keras.explain import explained
+from kcompile.keras import backend, regularizers
+from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
+from kcompile.keras.layer_nodes import Nodes
+from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
 from kcompile.keras.tensors import (
     PROBES,
     InputSpec,
@@ -35,9 +35,8 @@ from kcompile.keras.tensors import (
     types_of_shapes,
 )
 from kcompile.keras.tracing import Trace, current, tracing
-from kcompile.keras.utils.serialization import serialize
+from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import (
-    InputError,
     InputTypeError,
     KcompileError,
     ModelError,
@@ -51,28 +50,8 @@ __all__ = ["Input", "InputLayer", "InputSpec", "KerasShape", "KerasTensor", "Lay
 
 VINTAGES = ("keras2", "keras3")
 
-# Bytes of weights that may still be made, None: as many as there is room for.
-_budget: ContextVar[int | None] = ContextVar("budget", default=None)
-_blank: ContextVar[bool] = ContextVar("blank", default=False)
 
-
-@contextmanager
-def weight_budget(limit: int, blank: bool = False) -> Iterator[None]:
-    """Inside, layers make at most `limit` bytes of weights: a file must not ask for more than there
-    is. What is too large raises ModelError before it is allocated. blank: first values are not drawn,
-    as all of them are about to be overwritten."""
-    tokens = _budget.set(limit), _blank.set(blank)
-    try:
-        yield
-    finally:
-        _budget.reset(tokens[0])
-        _blank.reset(tokens[1])
-
-
-# ---------------------------------------------------------------- layers
-
-
-class Layer:
+class Layer(Weights, Nodes):
     """Base of all layers.
 
     name: default the class's name with a number. trainable: whether training changes the weights.
@@ -82,20 +61,22 @@ class Layer:
     ("keras2", "keras3"). Raises UnsupportedError for any other keyword.
     """
 
+    vintages: tuple[str, ...] = VINTAGES
     vintage = VINTAGES[0]
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     supports_masking = False
     wants_list = False  # of one tensor too, as layers that merge do
+    branches: Any = None  # of a Merge that holds some
 
     def __init__(self, name: str | None = None, trainable: bool = True, dtype: str | None = None,
                  activity_regularizer: Any = None, weights: Sequence[Any] | None = None,
                  vintage: str | None = None, **kwargs: Any) -> None:
-        self.name = _new_name(type(self)) if name is None else _checked_name(name)
+        self.name = _new_name(type(self)) if name is None else checked_name(name)
         if vintage is not None:
-            self.vintage = self.one_of("vintage", vintage, VINTAGES)
-        self.batch_input_shape = _input_shape_argument(kwargs)
+            self.vintage = self.one_of("vintage", vintage, self.vintages)
+        self.batch_input_shape = input_shape_argument(kwargs)
         if kwargs:
-            known = ", ".join(sorted(_parameters(type(self))))
+            known = ", ".join(sorted(parameters(type(self))))
             raise UnsupportedError(f"{self.label}: unknown or unsupported keyword. Expected: "
                                    f"{known}. Received: {', '.join(sorted(kwargs))}")
         # The dtype of the input that the layer stands for; weights and results are float32
@@ -109,11 +90,6 @@ class Layer:
         self._trainable: list[Variable] = []
         self._non_trainable: list[Variable] = []
 
-    @property
-    def label(self) -> str:
-        """How errors speak of the layer."""
-        return f"Layer {self.name!r} ({type(self).__name__})"
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
 
@@ -125,43 +101,6 @@ class Layer:
     def call(self, inputs: Any) -> Any:
         """The outputs, as an expression over symbolic tensors."""
         return inputs
-
-    def add_weight(self, name: str | None = None, shape: Sequence[int] | None = None,
-                   dtype: str | None = None, initializer: Any = None, regularizer: Any = None,
-                   trainable: bool = True, constraint: Any = None) -> Variable:
-        """A new variable of this layer, filled by `initializer` (default glorot_uniform)."""
-        sizes, name = tuple(shape or ()), "weight" if name is None else name
-        if None in sizes:
-            raise ModelError(describe(f"{self.label}: weights {name!r}", "a shape that is known",
-                                      f"shape {sizes}, with sizes that the model's inputs leave "
-                                      "unknown", "Give the Input these sizes"))
-        if not isinstance(name, str) or not all(is_integer(d) and d > 0 for d in sizes):
-            raise ModelError(describe(f"{self.label}: add_weight", "a name and positive sizes",
-                                      f"name={name!r}, shape={shape}"))
-        kind = self.one_of("dtype of add_weight", dtype or backend.FLOAT,
-                           (backend.FLOAT, "int32", "uint32"))
-        self._spend(4 * prod(map(int, sizes)), sizes)
-        fill = initializers.get("glorot_uniform" if initializer is None else initializer)
-        fill = np.zeros if _blank.get() else fill
-        taken = {v.name for v in (*self._trainable, *self._non_trainable)}
-        with tracing(None):  # first values are computed now
-            values = backend.eval(fill(sizes))
-        variable = Variable(values, unique(f"{self.name}/{name}", taken), trainable,
-                            kind, regularizers.get(regularizer), constraints.get(constraint))
-        if variable.shape != sizes:
-            raise ModelError(describe(f"{self.label}: initializer of {name!r}", f"shape {sizes}",
-                                      f"shape {variable.shape}"))
-        (self._trainable if trainable else self._non_trainable).append(variable)
-        return variable
-
-    def _spend(self, size: int, shape: Sequence[int]) -> None:
-        left = _budget.get()
-        if left is None:
-            return
-        if size > left:
-            raise ModelError(describe(f"{self.label}: weights", f"at most {left} bytes more",
-                                      f"shape {tuple(shape)}, which is {size} bytes"))
-        _budget.set(left - size)
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """In `call`: add scalars (or tensors, which are summed) to the loss of the model."""
@@ -189,35 +128,6 @@ class Layer:
         pairs = [updates] if isinstance(updates, tuple) else updates
         for variable, value in pairs if trace.training and not trace.frozen else ():
             trace.update(variable, as_tensor(trace, value, variable.dtype))
-
-    def one_of(self, argument: str, value: Any, options: Sequence[Any]) -> Any:
-        """The value of an argument that has few. Raises ModelError naming the layer."""
-        if isinstance(value, (str, int)) and value in options:
-            return value
-        raise ModelError(describe(f"{self.label}: {argument}", "one of "
-                                  + ", ".join(map(repr, options)), repr(value)))
-
-    def positive(self, argument: str, value: Any) -> int:
-        """The value of an argument that counts something. Raises ModelError naming the layer."""
-        if is_integer(value) and value > 0:
-            return int(value)
-        raise ModelError(describe(f"{self.label}: {argument}", "a positive integer", repr(value)))
-
-    def positives(self, argument: str, value: Any, count: int) -> tuple[int, ...]:
-        """One positive integer for each of `count` axes; a single one stands for all."""
-        values = as_list(value) if isinstance(value, (list, tuple)) else [value] * count
-        if len(values) == count and all(is_integer(v) and v > 0 for v in values):
-            return tuple(map(int, values))
-        wanted = "a positive integer" + (f" or {count} of them" if count > 1 else "")
-        raise ModelError(describe(f"{self.label}: {argument}", wanted, repr(value)))
-
-    def number(self, argument: str, value: Any, low: float = -np.inf, high: float = np.inf) -> float:
-        """A finite number in [low, high). Raises ModelError naming the layer."""
-        numeric = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if numeric and np.isfinite(value) and low <= value < high:
-            return float(value)
-        bounds = "" if low == -np.inf else f" in [{low:g}, {high:g})"
-        raise ModelError(describe(f"{self.label}: {argument}", f"a number{bounds}", repr(value)))
 
     # ---- calling
 
@@ -361,10 +271,6 @@ class Layer:
             penalty = self.activity_regularizer(output)
             graph.losses.append(penalty / ops.count(output, [0]))
 
-    def named_errors(self) -> AbstractContextManager[None]:
-        """Errors raised inside name this layer (the innermost one, where layers are nested)."""
-        return explained(self.label)
-
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Keras shape(s) of the output for Keras shape(s) of the input; builds nothing."""
         single = not input_shape or not isinstance(input_shape[0], (list, tuple))
@@ -372,64 +278,23 @@ class Layer:
         types, seconds = types_of_shapes(shapes)
         layer = self
         if not self.built:
-            state = np.random.get_state()  # the copy's initial values must not move the seeds
-            layer = type(self).from_config(self.get_config())
-            layer.ensure_built(types, single, None, seconds)
-            np.random.set_state(state)
+            with kept_random_state():
+                layer = self.twin()
+                layer.ensure_built(types, single, None, seconds)
         with _probing(types != seconds):
             found, again = (layer.outline(t, single, {}) for t in (types, seconds))
         return one_or_list([keras_shape(t, None, second) for t, second in zip(found, again)])
 
-    # ---- weights
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        return list(self._trainable) if self.trainable else []
-
-    @trainable_weights.setter
-    def trainable_weights(self, variables: Sequence[Variable]) -> None:
-        """Make these the layer's trained weights, as custom layers of Keras 1 and 2 do in `build`."""
-        self._trainable = list(variables)
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        return [*([] if self.trainable else self._trainable), *self._non_trainable]
-
-    @property
-    def state_variables(self) -> list[Variable]:
-        """What outlives calls and is no weight: the states of a stateful recurrent layer."""
-        return []
-
-    @property
-    def weights(self) -> list[Variable]:
-        """The trainable ones first."""
-        return self.trainable_weights + self.non_trainable_weights
-
-    def get_weights(self) -> list[np.ndarray]:
-        return [v.numpy() for v in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Write all weights, in the order of `get_weights`, or none. Raises InputError."""
-        variables, arrays = self.weights, [np.asarray(w) for w in weights]
-        if len(arrays) != len(variables):
-            remedy = "" if self.built else "It has none before it is built: give it an input shape"
-            raise InputError(describe(f"{self.label}: set_weights", f"{len(variables)} arrays",
-                                      f"{len(arrays)}", remedy))
-        for variable, array in zip(variables, arrays):
-            if array.shape != variable.shape:
-                raise InputError(describe(f"{self.label}: set_weights", f"shape {variable.shape} "
-                                          f"for {variable.name!r}", f"shape {array.shape}"))
-        for variable, array in zip(variables, arrays):
-            variable.assign(array)
-
-    def count_params(self) -> int:
-        """The number of elements of all weights. Raises ModelError before the layer is built."""
-        if not self.built:
-            raise ModelError(f"{self.label}: count_params: the layer has no weights yet. Call it on "
-                             "an input, or give it an input_shape in a Sequential")
-        return sum(v.value.size for v in self.weights)
-
     # ---- configuration
+
+    def twin(self, **changes: Any) -> Any:
+        """A layer of the same configuration, but for `changes`, that is not built."""
+        with custom_object_scope(self.classes()):
+            return type(self).from_config({**self.get_config(), **changes})
+
+    def classes(self) -> dict[str, type]:
+        """The classes by name that its configuration speaks of, which may be the user's own."""
+        return {type(self).__name__: type(self)}
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs: the constructor's arguments, made of what JSON can hold.
@@ -446,73 +311,13 @@ class Layer:
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = serialize(self.activity_regularizer)
         kept = vars(self)
-        config.update((name, serialize(kept[name])) for name in _parameters(type(self), Layer)
+        config.update((name, serialize(kept[name])) for name in parameters(type(self), Layer)
                       if name in kept and name not in config)
         return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         return cls(**config)
-
-    # ---- nodes, as Keras shows them
-
-    def get_input_at(self, node_index: int) -> Any:
-        return self._at(node_index, "input")
-
-    def get_output_at(self, node_index: int) -> Any:
-        return self._at(node_index, "output")
-
-    def get_input_shape_at(self, node_index: int) -> Any:
-        return _shapes(self._at(node_index, "input shape"))
-
-    def get_output_shape_at(self, node_index: int) -> Any:
-        return _shapes(self._at(node_index, "output shape"))
-
-    @property
-    def input(self) -> Any:
-        return self.get_input_at(self._only("input"))
-
-    @property
-    def output(self) -> Any:
-        return self.get_output_at(self._only("output"))
-
-    @property
-    def input_shape(self) -> Any:
-        return self._common("input_shape", self.get_input_shape_at)
-
-    @property
-    def output_shape(self) -> Any:
-        return self._common("output_shape", self.get_output_shape_at)
-
-    def _at(self, index: int, what: str) -> Any:
-        if not self.nodes_made:
-            raise RuntimeError(f"{self.label} was never called, and so has no {what}")
-        if not -len(self.nodes_made) <= index < len(self.nodes_made):
-            raise ModelError(describe(f"{self.label}: {what} at a node", f"an index below "
-                                      f"{len(self.nodes_made)}", str(index)))
-        node = self.nodes_made[index]
-        if what.startswith("output"):
-            return one_or_list(node.outputs)
-        # An Input is its own input, as Keras has it
-        return one_or_list(node.inputs or node.outputs)
-
-    def _only(self, what: str) -> int:
-        if len(self.nodes_made) > 1:
-            raise AttributeError(f"{self.label} was called {len(self.nodes_made)} times, so it has "
-                                 f"no single {what}. Use get_{what}_at(node_index)")
-        if not self.nodes_made:
-            raise AttributeError(f"{self.label} was never called, and so has no {what}")
-        return 0
-
-    def _common(self, what: str, at: Callable[[int], Any]) -> Any:
-        if not self.nodes_made:
-            raise AttributeError(f"{self.label} was never called, and so has no {what}")
-        found = [at(i) for i in range(len(self.nodes_made))]
-        if any(shape != found[0] for shape in found):
-            raise AttributeError(f"{self.label} has nodes with different {what}s. Use "
-                                 f"get_{what}_at(node_index)")
-        return found[0]
-
 
 @contextmanager
 def _probing(unknown: bool) -> Iterator[None]:
@@ -539,58 +344,9 @@ def _with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tens
     return y
 
 
-def _shapes(tensors: Any) -> Any:
-    return one_or_list([x.shape for x in as_list(tensors)])
-
-
-def _parameters(cls: type, stop: type = object) -> dict[str, None]:
-    """Names of the constructor arguments of a class and of its bases below `stop`, in order."""
-    names: dict[str, None] = {}
-    for base in cls.__mro__:
-        if base is stop or base is object:
-            break
-        if "__init__" in vars(base):
-            names.update((p.name, None) for p in inspect.signature(vars(base)["__init__"]).parameters.values()
-                         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")
-    return names
-
-
-def unique(name: str, taken: set[str]) -> str:
-    """The name, or the name with the first number that makes it new."""
-    number, found = 0, name
-    while found in taken:
-        number += 1
-        found = f"{name}_{number}"
-    return found
-
-
 def _new_name(cls: type) -> str:
     prefix = backend.snake_case(cls.__name__)
     return f"{prefix}_{backend.get_uid(prefix)}"
-
-
-def _checked_name(name: Any) -> str:
-    if isinstance(name, str) and name:
-        return name
-    raise ModelError(describe("the name of a layer", "text", repr(name)))
-
-
-def _input_shape_argument(kwargs: dict[str, Any]) -> KerasShape | None:
-    """Take the ways to state the first layer's input out of kwargs: a shape with the batch."""
-    batch = kwargs.pop("batch_size", None)
-    dim, length = kwargs.pop("input_dim", None), kwargs.pop("input_length", None)
-    shape = kwargs.pop("input_shape", None)
-    full = kwargs.pop("batch_input_shape", kwargs.pop("batch_shape", None))
-    if shape is None and dim is not None:
-        shape = (dim,) if length is None else (length, dim)
-    if full is None and shape is None:
-        return None
-    given = full if full is not None else (batch, *(shape if isinstance(shape, (list, tuple))
-                                                    else [shape]))
-    if not isinstance(given, (list, tuple)) or not given or any(
-            d is not None and not (is_integer(d) and d > 0) for d in given):
-        raise ModelError(describe("input_shape", "positive sizes", str(given)))
-    return tuple(None if d is None else int(d) for d in given)
 
 
 def _describe_types(values: Sequence[Any]) -> str:

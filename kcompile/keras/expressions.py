@@ -19,7 +19,8 @@ from kcompile.keras.backend.operands import leaves, map_leaves
 from kcompile.keras.backend.values import LearningPhase
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.lengths import keep, recent
-from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list
+from kcompile.keras.tensors import KerasTensor, as_list, new_random_state
+from kcompile.keras.topology import back_from
 from kcompile.keras.tracing import Trace, tracing
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
@@ -113,7 +114,7 @@ def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Known) -> list[Ten
     """The outputs in `graph`, where `known` tensors have values already. Raises ModelError for an
     input among what they need that is not known."""
     values = dict(known)
-    for node in _needed(outputs, values):
+    for node in back_from(outputs, values)[0]:
         operands = [values[x] for x in node.inputs]
         if isinstance(node.layer, TensorFunction):
             results = node.layer.compute(graph, operands)
@@ -127,31 +128,10 @@ def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Known) -> list[Ten
     return [values[y] for y in outputs]
 
 
-def _needed(outputs: Sequence[KerasTensor], known: Known) -> list[Node]:
-    """The nodes that make the outputs out of the known tensors, each after those it needs."""
-    done: list[Node] = []
-    seen: set[int] = set()
-    stack = [(y.node, False) for y in outputs if y not in known]
-    while stack:
-        node, finished = stack.pop()
-        if finished:
-            done.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((x.node, False) for x in node.inputs if x not in known)
-    return done
-
-
-def _random_state() -> list[Variable]:
-    return [Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
-            Variable(0, "step", False, "uint32")]
-
-
 def evaluate(x: Any) -> np.ndarray:
     """The value of an expression that depends on no input, by the interpreter."""
     trace = Trace("eval")
-    trace.random_state = _random_state()
+    trace.random_state = new_random_state()
     trace.outputs = {"y": x.__tensor__(trace).value}
     variables = {name: v.value for name, v in trace.captured.items()}
     found = interpreter.run(trace, 1, {}, variables).outputs["y"]
@@ -175,7 +155,7 @@ class Function:
         self.single = not isinstance(outputs, (list, tuple))
         self.outputs = as_list(outputs)
         self.updates = [tuple(pair) for pair in updates or ()]
-        self.random_state = _random_state()
+        self.random_state = new_random_state()
         self._compiled: dict[tuple[bool, Any], Callable[..., list[np.ndarray]]] = {}
 
     def __call__(self, inputs: Sequence[Any] = ()) -> Any:

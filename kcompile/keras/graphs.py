@@ -1,11 +1,11 @@
 """The three graphs of a model: predict, test, and train, the whole training step.
 
 Enters: a model, for test and train what `compile` set (its `compilation`), and the lengths of the inputs
-where the model leaves sizes unknown (`lengths`). Leaves: a `Trace`, a graph
-whose inputs are the model's inputs by name, then "y:<output>" and "w:<output>" for every output with a
-loss. predict leaves the outputs by name. test and train leave one vector "results": the loss, then total
-and count of every metric, so that averages over any number of batches are exact; see `result_names`. train
-also updates every variable: weights, optimizer state, moving statistics, the number of steps.
+where the model leaves sizes unknown (`lengths`). Leaves: a `Trace`, a graph whose inputs are the model's
+inputs by name, then "y:<output>" and "w:<output>" (weights of samples, or of their steps) for every output
+with a loss. predict leaves the outputs by name. test and train leave one vector "results": the loss, then
+total and count of every metric, so that averages over any number of batches are exact; see `result_names`.
+train also updates every variable: weights, optimizer state, moving statistics, the number of steps.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Compilation:
 
     losses: None for an output that is not trained. trainable: the weights that are trained, as they
     were at `compile` (Keras 2: setting `layer.trainable` later counts from the next `compile` on).
-    targets: types of the labels. names: of the results, known once a graph was traced.
+    targets: types of the labels. weight_ranks: 1 for a weight for each sample, 2 for one for each of its
+    steps. names: of the results, known once a graph was traced.
     """
 
     optimizer: Optimizer
@@ -48,6 +49,7 @@ class Compilation:
     weighted_metrics: list[list[Any]]
     trainable: list[Variable]
     targets: list[TensorType | None]
+    weight_ranks: list[int]
     arguments: dict[str, Any] = field(default_factory=dict)
     names: list[str] | None = None
 
@@ -78,6 +80,11 @@ def target_type(loss: Loss | None, output: TensorType) -> TensorType | None:
     if losses.base_function(loss) is losses.sparse_categorical_crossentropy:
         return TensorType((*output.shape[:-1], 1), "int32")
     return output
+
+
+def weight_type(rank: int, output: TensorType) -> TensorType:
+    """The type of the weights of an output: for each sample, or for each of its first axes."""
+    return TensorType((Batch(), *output.shape[1:rank]))
 
 
 def output_types(model: Any, lengths: Lengths) -> list[TensorType]:
@@ -173,7 +180,8 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
                enumerate(zip(model.output_names, settled.losses)) if loss is not None]
     kinds = label_types(model, [y.type for y in outputs])
     labels = {k: _input(trace, f"y:{name}", kinds[k]) for k, name, _ in trained}
-    weights = {k: _input(trace, f"w:{name}", TensorType((Batch(),))) for k, name, _ in trained}
+    weights = {k: _input(trace, f"w:{name}", weight_type(settled.weight_ranks[k], outputs[k].type))
+               for k, name, _ in trained}
     n = ops.extent(trace, Batch(), "float32")
     total: Tensor | None = None
     reported: list[Measure] = []
@@ -183,7 +191,7 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         label = f"Loss {loss.name!r} of output {name!r}"
         with trace.source(Source(f"loss of {name}")), explained(label):
             mask = trace.masks.get(outputs[k].value)
-            value = _output_loss(name, loss, y, outputs[k], w, n, model.vintage, mask)
+            value = _output_loss(name, loss, y, outputs[k], w, model.vintage, mask)
             part = value if settled.loss_weights[k] == 1 else value * settled.loss_weights[k]
             total = part if total is None else total + part
         prefix = ""
@@ -211,11 +219,15 @@ def _input(trace: Trace, name: str, type: TensorType | None) -> Tensor:
     return Tensor(trace, trace.input(name, type))
 
 
-def _per_sample(value: Tensor) -> Tensor | None:
-    """Means over all axes but the batch, [n]; None when the value has no batch axis."""
-    if not value.rank or value.shape[0] != Batch():
-        return None
-    return ops.reduce_mean(value, range(1, value.rank)) if value.rank > 1 else value
+def _by_sample(value: Tensor) -> bool:
+    return bool(value.rank) and value.shape[0] == Batch()
+
+
+def _rows(value: Tensor, rank: int = 1, summed: bool = False) -> Tensor:
+    """Means (or sums) over all axes from `rank` on."""
+    if value.rank <= rank:
+        return value
+    return (ops.reduce_sum if summed else ops.reduce_mean)(value, range(rank, value.rank))
 
 
 def _masked(each: Tensor, mask: Tensor | None, share: bool = True) -> Tensor:
@@ -226,35 +238,48 @@ def _masked(each: Tensor, mask: Tensor | None, share: bool = True) -> Tensor:
     if each.rank < mask.rank:
         raise ModelError(describe("loss or metric of a masked output", "a value for each step, of "
                                   f"shape {mask.type}", str(each.type)))
-    if each.rank > mask.rank:
-        each = ops.reduce_mean(each, range(mask.rank, each.rank))
     there = ops.cast(mask, "float32")
     if share:
         there = there / (ops.reduce_mean(there) + epsilon())
-    return each * there
+    return _rows(each, mask.rank) * there
 
 
-def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor, n: Tensor,
-                 vintage: str, mask: Tensor | None = None) -> Tensor:
+def _weighted(each: Tensor, w: Tensor) -> Tensor:
+    """Values [n, ...] times weights of their first axes."""
+    if each.rank < w.rank:
+        raise ModelError(describe("loss or metric of an output whose steps have weights", "a value for "
+                                  f"each step, of shape {w.type}", str(each.type)))
+    return each * _over(w, each.rank)
+
+
+def _over(x: Tensor, rank: int) -> Tensor:
+    """x with axes of size 1 behind, to meet a tensor of this rank."""
+    return ops.reshape(x, (*x.shape, *(1,) * (rank - x.rank)))
+
+
+def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor, vintage: str,
+                 mask: Tensor | None = None) -> Tensor:
     """The weighted loss of an output, a scalar.
 
-    The mean over the batch; Keras 2 divides by the number of weights that are not zero instead (by 1
-    when all are zero, where Keras 2 has NaN). Masked steps do not count.
+    The mean over what the weights are of, samples or steps; Keras 2 divides by the number of weights
+    that are not zero instead (by 1 when all are zero, where Keras 2 has NaN). Masked steps do not
+    count. reduction="sum" adds up all there is.
     """
     each = loss.call(y, prediction)
     if not isinstance(each, Tensor):
         raise ModelError(describe(f"loss {loss.name!r} of output {name!r}", "a symbolic tensor",
                                   repr(each), "Write it over K functions."))
-    each = _masked(ops.cast(each, "float32"), mask, share=loss.reduction != "sum")
-    rows = each if not each.rank else _per_sample(each)
-    if rows is None:
+    summed, each = loss.reduction == "sum", ops.cast(each, "float32")
+    if each.rank and not _by_sample(each):
         raise ModelError(describe(f"loss {loss.name!r} of output {name!r}",
                                   "one number for each sample, or a scalar", str(each.type)))
-    total = ops.reduce_sum(rows * w)
-    if loss.reduction == "sum":
+    rows = _rows(each, max(w.rank, mask.rank if mask is not None else 1), summed)
+    rows = _rows(_masked(rows, mask, share=not summed), w.rank, summed)
+    total = ops.reduce_sum(_weighted(rows, w) if rows.rank else rows * w)
+    if summed:
         return total
     if vintage == "keras3":
-        return total / n
+        return total / ops.count(w, range(w.rank))
     used = ops.reduce_sum(ops.cast(ops.not_equal(w, 0.0), "float32"))
     return total / ops.maximum(used, 1.0)
 
@@ -265,26 +290,27 @@ def _measure(metric: Any, prefix: str, loss: Loss, y: Tensor, prediction: Tensor
     """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
 
     Keras 2 averages a masked metric over a batch's steps that are there, and these over the samples;
-    Keras 3 weights each sample with its share of such steps.
+    Keras 3, and Keras 2 where steps have weights, takes the mask for weights.
     """
     name, function = metrics.resolve(metric, loss, y, prediction, vintage)
     if w is not None and vintage == "keras2":
         name = f"weighted_{name}"
-    count = n if w is None else ops.reduce_sum(w)
+    mask_weighs = vintage == "keras3" or (w is not None and w.rank > 1)
     made = []
     for key, value in metrics.evaluate(function, name, y, prediction):
-        value = ops.cast(value, "float32")
+        value, weight = ops.cast(value, "float32"), w
         if mask is not None and value.rank >= mask.rank:
-            value = _masked(value, mask, share=vintage == "keras2")
-            if vintage == "keras3":
-                there = _per_sample(ops.cast(mask, "float32"))
-                assert there is not None
-                count = ops.reduce_sum(there if w is None else there * w)
-        rows = _per_sample(value)
-        if rows is None:
+            if mask_weighs:
+                there = ops.cast(mask, "float32")
+                weight = there if w is None else _over(there, w.rank) * _over(w, there.rank)
+            else:
+                value = _masked(value, mask)
+        count = n if weight is None else ops.reduce_sum(_rows(weight))
+        if not _by_sample(value):
             total = (ops.reduce_mean(value) if value.rank else value) * count
         else:
-            total = ops.reduce_sum(rows if w is None else rows * w)
+            rows = value if weight is None else _weighted(_rows(value, weight.rank), weight)
+            total = ops.reduce_sum(_rows(rows))
         made.append(Measure(prefix + key, total, count))
     return made
 

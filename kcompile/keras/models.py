@@ -6,6 +6,7 @@ layer itself. `Sequential` is a Model that grows by `add`. Training and predicti
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from kcompile.keras.engine import (
     one_or_list,
     unique,
 )
+from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.saving import (
     Saving,
     load_model,
@@ -33,6 +35,7 @@ from kcompile.keras.saving import (
     save_model,
 )
 from kcompile.keras.summary import print_summary
+from kcompile.keras.tensors import new_random_state
 from kcompile.keras.topology import sort_nodes
 from kcompile.keras.tracing import trace_nodes
 from kcompile.keras.training import Training
@@ -63,9 +66,7 @@ class Model(Training, Saving, Layer):
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
         Layer.__init__(self, name=name, **kwargs)
-        self.random_state = [
-            Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
-            Variable(0, "step", False, "uint32")]
+        self.random_state = new_random_state()
         self.inputs: list[KerasTensor] = []
         self.outputs: list[KerasTensor] = []
         self.nodes: list[Node] = []
@@ -88,20 +89,13 @@ class Model(Training, Saving, Layer):
         self.nodes, self._layers = sort_nodes(f"Model {self.name!r}", inputs, outputs)
         self.inputs, self.outputs = list(inputs), list(outputs)
         names = [layer.name for layer in self._layers]
-        if twice := sorted({n for n in names if names.count(n) > 1}):
+        if twice := sorted(n for n, count in Counter(names).items() if count > 1):
             raise ModelError(describe(f"Model {self.name!r}", "a name of its own for each layer",
                                       f"several layers called {', '.join(map(repr, twice))}"))
-        self._distinguish_variables()
+        distinguish(self.weights)
         self.built = True
         # A model is a layer whose first node is itself, as Keras has it
         self.nodes_made[:1] = [Node(self, 0, tuple(inputs), len(inputs) == 1, {}, self.outputs)]
-
-    def _distinguish_variables(self) -> None:
-        """Models inside may have layers of the same name; variables are told apart by theirs."""
-        taken: set[str] = set()
-        for variable in self.weights:
-            variable.name = unique(variable.name, taken)
-            taken.add(variable.name)
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """Add scalars (of others, the mean) to the loss: functions of K over tensors of this model."""
@@ -156,6 +150,11 @@ class Model(Training, Saving, Layer):
         return next((x.batch_size for x in self.inputs if x.batch_size), None)
 
     @property
+    def functional(self) -> bool:
+        """Whether its configuration lists calls, as it is no chain of layers."""
+        return True
+
+    @property
     def varies(self) -> bool:
         """Whether sizes of the inputs, besides the batch, are unknown until there are data."""
         return any(x.unknown_axes for x in self.inputs)
@@ -172,7 +171,7 @@ class Model(Training, Saving, Layer):
                 raise ModelError(describe(f"Model {self.name!r}: get_layer", f"an index below "
                                           f"{len(self.layers)}", repr(index)))
             return self.layers[index]
-        for layer in self.layers:
+        for layer in self._layers:
             if layer.name == name:
                 return layer
         raise ModelError(describe(f"Model {self.name!r}: get_layer", "the name of a layer, one of "
@@ -272,6 +271,7 @@ class Model(Training, Saving, Layer):
     def get_config(self) -> dict[str, Any]:
         """Layers with the calls they are in, as Keras 2 writes it. `from_config` reads it."""
         renumbered = self._node_numbers()
+        nodes = sorted(self.nodes, key=lambda node: node.index)  # the n-th listed is the one numbered n
 
         def place(x: KerasTensor) -> list[Any]:
             return [x.layer.name, renumbered[id(x.node)], x.tensor_index]
@@ -279,7 +279,7 @@ class Model(Training, Saving, Layer):
         entries = []
         for layer in self._layers:
             calls = [[[*place(x), serialize(node.arguments)] for x in node.inputs]
-                     for node in self.nodes if node.layer is layer and node.inputs]
+                     for node in nodes if node.layer is layer and node.inputs]
             entries.append({"name": layer.name, "class_name": type(layer).__name__,
                             "config": layer.get_config(), "inbound_nodes": calls})
         return {**self._own_config(), "layers": entries,
@@ -320,47 +320,67 @@ class Model(Training, Saving, Layer):
 
 class Sequential(Model):
     """A chain of layers. The input's shape comes from the first layer (input_shape, ...), from an
-    InputLayer, or with the first data or `build`."""
+    InputLayer, or with the first data or `build`. Or the first layer is a Merge (of Keras 1), whose
+    branches' layers are then the model's too, and whose inputs are the model's inputs."""
 
     def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None,
                  **kwargs: Any) -> None:
         self._begin(name, kwargs)
-        self._chain: list[KerasTensor] = []  # the input, then the output of each layer
+        self._added: list[Layer] = []  # those of branches too
+        self._heads: list[KerasTensor] = []  # the inputs
+        self._chain: list[Any] = []  # what the first layer is called on, then the output of each layer
         self._build_shape: list[Any] | None = None
         for layer in layers or ():
-            self.add(layer)
+            self._append(layer)
+        if self._added:
+            self._settle()
 
     @property
     def layers(self) -> list[Layer]:
-        return [layer for layer in self._layers if not isinstance(layer, InputLayer)]
+        return [layer for layer in self._added if not isinstance(layer, InputLayer)]
+
+    @property
+    def functional(self) -> bool:
+        return bool(self._chain) and isinstance(self._chain[0], list)
 
     def add(self, layer: Layer) -> None:
         """Append a layer (an Input tensor may be the first). Raises ModelError."""
+        self._append(layer)
+        self._settle()
+
+    def _append(self, layer: Any) -> None:
+        """To the chain, of which the model does not know yet."""
         if isinstance(layer, KerasTensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
         if not isinstance(layer, Layer):
             raise ModelError(describe(f"Model {self.name!r}: add", "a layer", repr(layer)))
-        if any(layer.name == other.name for other in self._layers):
+        if any(layer.name == other.name for other in self._added):
             raise ModelError(describe(f"Model {self.name!r}: add", "a layer of another name",
                                       f"a second {layer.name!r}"))
         if isinstance(layer, InputLayer):
-            if self._layers:
+            if self._added:
                 raise ModelError(f"Model {self.name!r}: add: {layer.label} must be the first layer")
-            self._chain = [layer.nodes_made[0].outputs[0]]
-        elif not self._layers:
+            self._heads, self._chain = layer.nodes_made[0].outputs[:1], layer.nodes_made[0].outputs[:1]
+        elif not self._added:
             self._start(layer)
+        elif layer.branches is not None:
+            raise ModelError(f"Model {self.name!r}: add: a Merge of models must be the first layer")
         if self._chain and not isinstance(layer, InputLayer):
             self._extend(layer)
-        self._layers.append(layer)
-        self._settle()
+        self._added.append(layer)
 
     def _start(self, layer: Layer) -> None:
-        """Make the Input that the first layer speaks of, if it does."""
+        """Make the Input that the first layer speaks of, if it does, or take those of its branches."""
+        if layer.branches is not None:
+            self._heads, self._chain = layer.branches.inputs, [layer.branches.outputs]
+            self._added += layer.branches.layers
+            return
         shape, dtype = layer.batch_input_shape, layer.dtype
         if isinstance(layer, Model) and layer.inputs:
             shape, dtype = layer.inputs[0].shape, layer.inputs[0].dtype
         if shape is not None:
-            self._chain = [Input(batch_shape=shape, name=f"{layer.name}_input", dtype=dtype)]
+            self._heads = [Input(batch_shape=shape, name=f"{layer.name}_input", dtype=dtype)]
+            self._chain = list(self._heads)
 
     def _extend(self, layer: Layer) -> None:
         output = layer(self._chain[-1])
@@ -371,23 +391,25 @@ class Sequential(Model):
 
     def _settle(self) -> None:
         """Take over what the chain is now."""
-        order = self._layers
         if len(self._chain) > 1:
-            self._connect(self._chain[:1], self._chain[-1:])
+            self._connect(self._heads, self._chain[-1:])
         else:
             self.inputs, self.outputs, self.nodes, self.built = [], [], [], False
-        self._layers = order  # an Input that was not added by name is no layer of a Sequential
+        if not self.functional:  # an Input that was not added by name is no layer of a chain
+            self._layers = list(self._added)
         self.structure_changed()
 
     def pop(self) -> None:
         """Remove the last layer. Raises ModelError when there is none."""
         if not self.layers:
             raise ModelError(f"Model {self.name!r}: pop: there are no layers")
-        self._layers.pop()
+        self._added.pop()
         if self._chain:
             self._chain.pop()
-        if not self._layers:
-            self._chain = []
+        if self.functional and len(self._chain) == 1:  # the Merge: its branches go with it
+            self._added = []
+        if not self._added:
+            self._heads, self._chain = [], []
         self._settle()
 
     def build(self, input_shape: Any = None) -> None:
@@ -399,10 +421,11 @@ class Sequential(Model):
         if input_shape is None:
             raise ModelError(f"Model {self.name!r}: build: expected an input shape. Received: None")
         self._build_shape = list(input_shape)
-        first = self._layers[0]
-        self._chain = [Input(batch_shape=tuple(input_shape), name=f"{first.name}_input",
+        first = self._added[0]
+        self._heads = [Input(batch_shape=tuple(input_shape), name=f"{first.name}_input",
                              dtype=first.dtype)]
-        for layer in self._layers:
+        self._chain = list(self._heads)
+        for layer in self._added:
             self._extend(layer)
         self._settle()
 
@@ -412,15 +435,20 @@ class Sequential(Model):
         return super()._batch(entry, x, *rest)
 
     def get_config(self) -> dict[str, Any]:
+        if self.functional:
+            return super().get_config()
         entries = [{"class_name": type(layer).__name__, "config": layer.get_config()}
-                   for layer in self._layers]
+                   for layer in self._added]
         config = {**self._own_config(), "layers": entries}
         return config if self._build_shape is None else {
             **config, "build_input_shape": self._build_shape}
 
     @classmethod
     def from_config(cls, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Model:
-        """As `Model.from_config`; early Keras 2 wrote the bare list of layers."""
+        """As `Model.from_config`; early Keras 2 wrote the bare list of layers. What has branches becomes a
+        Model."""
+        if not isinstance(config, list) and "input_layers" in config:
+            return Model.from_config(config, custom_objects)
         entries = config if isinstance(config, list) else config["layers"]
         with custom_object_scope(custom_objects):
             made = _make_layers(entries)

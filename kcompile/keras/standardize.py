@@ -44,10 +44,12 @@ def input_spec(name: str, x: KerasTensor) -> TensorSpec:
 class Target:
     """The labels of an output: what they look like, and what the loss asks of their values.
 
-    classes: of labels that are class numbers, else 0. index: of the output in the model.
+    classes: of labels that are class numbers, else 0. index: of the output in the model. weights: of the
+    samples, or of their steps.
     """
 
     spec: TensorSpec
+    weights: TensorSpec
     loss: Loss
     output: TensorType
     index: int
@@ -199,13 +201,13 @@ def ones(n: int) -> Array:
 
 def sample_weights(value: Any, class_weight: Any, targets: Sequence[Target],
                    label_arrays: Sequence[Array], n: int) -> list[Array]:
-    """The weight of every sample for each output: sample_weight times class_weight, default 1."""
+    """The weight of every sample (or step) for each output: sample_weight times class_weight, default 1."""
     names = [t.spec.name for t in targets]
     given = by_name(value, names, "output", optional=True) if targets else []
     classes = _class_weights(class_weight, names)
     result = []
     for weight, mapping, target, y in zip(given, classes, targets, label_arrays):
-        array = ones(n) if weight is None else _weight(weight, target, n)
+        array = _weight(weight, target, n)
         if mapping is not None:
             array = array * class_factors(mapping, y, target)
         result.append(array)
@@ -213,8 +215,29 @@ def sample_weights(value: Any, class_weight: Any, targets: Sequence[Target],
 
 
 def _weight(value: Any, target: Target, n: int) -> Array:
-    spec = TensorSpec(f"sample_weight of output {target.spec.name!r}", ("n",))
-    return as_input(value, spec, n)
+    """The weights of an output. Where steps have weights, that of a sample is that of all its steps."""
+    spec, rank = target.weights, len(target.weights.shape)
+    if value is None:
+        return ones(n) if rank == 1 else np.ones(spec.bind(n), np.float32)
+    array = as_array(value, spec.name)
+    if rank == 1 and array.ndim == 2 and array.shape[1] > 1:
+        raise InputError(describe(spec.name, f"{spec}, a weight for each sample", f"shape {array.shape}",
+                                  "For weights of steps, compile with sample_weight_mode='temporal'"))
+    if rank > 1 and array.shape[1:] in ((), (1,)):
+        column = array.reshape(-1, *(1,) * (rank - 1))
+        array = np.broadcast_to(column, (len(column), *spec.bind(1)[1:]))
+    return as_input(array, spec, n)
+
+
+def weight_rank(value: Any, target: Target) -> int:
+    """How many axes weights have, where an output of several axes has them; the last of size 1 do not
+    count."""
+    array = as_array(value, target.weights.name)
+    rank = array.ndim
+    while rank > 1 and array.shape[rank - 1] == 1:
+        rank -= 1
+    fits = 0 < rank <= target.output.rank and array.shape[1:rank] == target.output.shape[1:rank]
+    return rank if fits else 1
 
 
 def _class_weights(value: Any, names: Sequence[str]) -> list[Mapping[Any, float] | None]:
@@ -239,7 +262,7 @@ def class_factors(mapping: Mapping[Any, float], y: Array, target: Target) -> Arr
     Raises InputError for labels of several numbers a sample that are not one-hot rows, and for a class
     without a weight.
     """
-    rows = y.reshape(len(y), -1) if y.ndim <= 2 else None
+    rows = y.reshape(len(y), -1) if y.ndim <= 2 and len(target.weights.shape) == 1 else None
     if rows is None:
         raise InputError(describe("class_weight", f"labels of two axes of output {target.spec.name!r}",
                                   f"shape {y.shape}", "Use sample_weight."))

@@ -134,6 +134,13 @@ class Variable(Operators):
         return f"<Variable {self.name} {self.dtype}{list(self.shape)}>"
 
 
+def new_random_state() -> list[Variable]:
+    """The variables "seed", drawn from numpy's global generator, and "step", from which random layers and
+    functions draw."""
+    return [Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
+            Variable(0, "step", False, "uint32")]
+
+
 # ---------------------------------------------------------------- tensors and nodes
 
 

@@ -7,7 +7,7 @@ to the outputs, layers of one depth in the order in which they are met on the wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kcompile.keras.engine import KerasTensor, Layer, Node
 from kcompile_runtime.errors import ModelError
@@ -16,8 +16,7 @@ from kcompile_runtime.errors import ModelError
 def sort_nodes(owner: str, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]
                ) -> tuple[list[Node], list[Layer]]:
     """Raises ModelError when an output needs a tensor that does not follow from the inputs."""
-    met: dict[int, Layer] = {}
-    nodes = _back_from(outputs, met)
+    nodes, met = back_from(outputs)
     entries = {id(x.node) for x in inputs}
     for node in nodes:
         if not node.inputs and id(node) not in entries:
@@ -31,24 +30,27 @@ def sort_nodes(owner: str, inputs: Sequence[KerasTensor], outputs: Sequence[Kera
         depth[id(node)] = layer_depth[id(node.layer)] = deep
         for x in node.inputs:
             depth[id(x.node)] = max(deep + 1, depth.get(id(x.node), 0))
-    order = {key: place for place, key in enumerate(met)}
+    order = {id(layer): place for place, layer in enumerate(met)}
     for x in inputs:  # an input that no output needs is still one
         if id(x.node) not in depth:
             nodes.append(x.node)
-            met[id(x.layer)] = x.layer
+            met.append(x.layer)
             depth[id(x.node)] = layer_depth[id(x.layer)] = 0
             order[id(x.layer)] = -1
-    layers = sorted(met.values(), key=lambda layer: (-layer_depth[id(layer)], order[id(layer)]))
+    layers = sorted(met, key=lambda layer: (-layer_depth[id(layer)], order[id(layer)]))
     return sorted(nodes, key=lambda node: -depth[id(node)]), layers
 
 
-def _back_from(outputs: Sequence[KerasTensor], met: dict[int, Layer]) -> list[Node]:
-    """All nodes that the outputs need, each after those it needs; `met`: their layers as they are
-    first met. Depth first, without recursion: models may have thousands of layers in a row."""
+def back_from(outputs: Sequence[KerasTensor], known: Collection[KerasTensor] = ()
+              ) -> tuple[list[Node], list[Layer]]:
+    """The nodes that make the outputs, each after those it needs, but for what makes `known` tensors;
+    and their layers as they are first met. Depth first, without recursion: models may have thousands
+    of layers in a row."""
     done: list[Node] = []
+    met: dict[int, Layer] = {}
     seen: set[int] = set()
     for y in outputs:
-        stack = [(y.node, False)]
+        stack = [] if y in known else [(y.node, False)]
         while stack:
             node, finished = stack.pop()
             if finished:
@@ -57,5 +59,5 @@ def _back_from(outputs: Sequence[KerasTensor], met: dict[int, Layer]) -> list[No
                 seen.add(id(node))
                 met.setdefault(id(node.layer), node.layer)
                 stack.append((node, True))
-                stack.extend((x.node, False) for x in reversed(node.inputs))
-    return done
+                stack.extend((x.node, False) for x in reversed(node.inputs) if x not in known)
+    return done, list(met.values())

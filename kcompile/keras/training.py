@@ -19,9 +19,11 @@ from kcompile.keras import graphs, losses, metrics, optimizers, standardize
 from kcompile.keras.graphs import Compilation
 from kcompile.keras.lengths import Lengths, keep, lengths_of, recent
 from kcompile.keras.standardize import Target
+from kcompile.keras.tensors import as_list, one_or_list
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+from kcompile_runtime.loop import Runner
 from kcompile_runtime.spec import TensorSpec
 
 Array = np.ndarray
@@ -31,12 +33,14 @@ MODES = (False, True, "batch")
 class Engine(Protocol):
     """Runs the graphs of a model ("predict", "test", "train"), whose variables it updates in place.
 
-    run: inputs in the order of the graph, conforming, n samples. predict_one: for a model with one
-    input and one output. reset: graphs of these entries are to be made anew.
+    run: inputs in the order of the graph, conforming, n samples. batches: what runs an entry over the
+    rows of arrays. predictor: a quick way from any array to the output, of models with one input and one
+    output, if there is one. reset: graphs of these entries are to be made anew.
     """
 
     def run(self, entry: str, n: int, inputs: Sequence[Array]) -> list[Array]: ...
-    def predict_one(self, x: Array) -> Array: ...
+    def batches(self, entry: str) -> Runner: ...
+    def predictor(self) -> Callable[[Any], Array] | None: ...
     def reset(self, entries: Iterable[str] = ...) -> None: ...
 
 
@@ -55,12 +59,14 @@ class Feeds:
         settled = graphs.compilation(model)
         outputs = graphs.output_types(model, lengths)
         targets = tuple(
-            Target(standardize.spec_of(name, kind), loss, output, k)
+            Target(standardize.spec_of(name, kind), standardize.spec_of(
+                f"sample_weight of output {name!r}",
+                graphs.weight_type(settled.weight_ranks[k], output)), loss, output, k)
             for k, (name, kind, loss, output) in enumerate(zip(
                 model.output_names, graphs.label_types(model, outputs), settled.losses, outputs))
             if loss is not None and kind is not None)
         fast = None
-        if len(specs) == len(targets) == 1 and not lengths:
+        if len(specs) == len(targets) == 1 and not lengths and settled.weight_ranks == [1]:
             pair = specs[0], targets[0].spec
             fast = tuple((s.bind(1)[1:], s.numpy_dtype) for s in pair)
         return Feeds(specs, targets, fast)  # type: ignore[arg-type]
@@ -83,13 +89,15 @@ class Training:
     _feeds: Feeds | None = None  # where all sizes are known
     _feeds_at: dict[tuple[str, Lengths], Feeds] | None = None  # where they are not
     _specs: tuple[TensorSpec, ...] | None = None
+    _quick: Callable[[Any], Array] | None = None  # the engine's predictor
+    _turns: dict[str, loops.Turns] | None = None  # the pace of each entry
     _fixed: int | None = None  # of `_fixed_size`, 0 for none
 
     # ---- the engine
 
     def use_engine(self, engine: Engine) -> None:
         """Run on this engine from now on."""
-        self._attached = engine
+        self._attached, self._quick = engine, None
 
     def _engine(self) -> Engine:
         if self._attached is None:
@@ -101,9 +109,9 @@ class Training:
 
     def structure_changed(self, entries: Iterable[str] = ("predict", "test", "train")) -> None:
         """Graphs of these entries are out of date: layers, what is trainable, or `compile` changed."""
-        self._feeds = self._feeds_at = None
+        self._feeds = self._feeds_at = self._turns = None
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
-            self._specs = self._settled = self._fixed = None
+            self._specs = self._settled = self._fixed = self._quick = None
         if self._settled is not None:
             self._settled.names = None
         if self._attached is not None:
@@ -122,15 +130,15 @@ class Training:
         optimizer: a name or an Optimizer. loss: a name, a Loss or a function of (y_true, y_pred); for
         several outputs also a list, or a dict by output name (None: not trained). metrics: a list
         (for all outputs), a list of lists, or a dict by output name; they ignore sample weights, and
-        weighted_metrics use them. loss_weights: a list or dict of numbers. Raises UnsupportedError for
-        sample_weight_mode other than None, and for target_tensors.
+        weighted_metrics use them. loss_weights: a list or dict of numbers. sample_weight_mode:
+        "temporal" where each step of a sample has a weight, sample_weight [n, time]; also a list, or a
+        dict by output name. Raises UnsupportedError for target_tensors.
         """
-        for name, value in (("sample_weight_mode", sample_weight_mode),
-                            ("target_tensors", target_tensors)):
-            if value is not None and any(v is not None for v in _values(value)):
-                raise UnsupportedError(describe(f"compile: {name}", "None", repr(value)))
+        if target_tensors is not None and any(v is not None for v in _values(target_tensors)):
+            raise UnsupportedError(describe("compile: target_tensors", "None", repr(target_tensors)))
         arguments = {"optimizer": optimizers.get(optimizer), "loss": loss, "metrics": metrics,
-                     "loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
+                     "loss_weights": loss_weights, "weighted_metrics": weighted_metrics,
+                     "sample_weight_mode": sample_weight_mode}
         settled = settle(self, arguments) if self.built else None  # type: ignore[attr-defined]
         if self._arguments is not None:
             _unlisten(self._arguments["optimizer"], self._training_changed)
@@ -214,6 +222,7 @@ class Training:
         arrays, n = self._inputs(x)
         lengths = lengths_of(self, arrays)
         self._adopt(y, lengths)
+        self._adopt_weights(sample_weight, lengths)
         targets = self._fed(lengths).targets
         labels = standardize.labels(y, targets)
         counts = {f"input {s.name!r}": len(a) for s, a in zip(self._fed(lengths).inputs, arrays)}
@@ -233,6 +242,18 @@ class Training:
             found = standardize.label_type(value, t) if t.any_shape else None
             if found is not None:
                 settled.targets[t.index] = found
+                self._training_changed()
+
+    def _adopt_weights(self, sample_weight: Any, lengths: Lengths) -> None:
+        """In Keras 3 and tf_keras, the data alone say that steps have weights."""
+        if sample_weight is None or self.vintage != "keras3":  # type: ignore[attr-defined]
+            return
+        targets, ranks = self._fed(lengths).targets, graphs.compilation(self).weight_ranks
+        for value, t in zip(standardize.by_name(sample_weight, [t.spec.name for t in targets], "output",
+                                                optional=True), targets):
+            rank = 1 if value is None else standardize.weight_rank(value, t)
+            if rank > ranks[t.index]:
+                ranks[t.index] = rank
                 self._training_changed()
 
     def _batch(self, entry: str, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> Any:
@@ -263,14 +284,12 @@ class Training:
 
     def predict_on_batch(self, x: Any) -> Any:
         """The output (a list for several) for all samples of x, as one batch."""
-        specs = self._specs
-        if (specs is not None and self._fixed_size is None and len(specs) == 1 and len(self.outputs) == 1  # type: ignore[attr-defined]
-                and type(x) is np.ndarray and x.dtype is specs[0].numpy_dtype
-                and x.ndim == len(specs[0].shape) and len(x) and None not in specs[0].shape):
-            return (self._attached or self._engine()).predict_one(x)
+        if self._quick is not None and type(x) is np.ndarray:
+            return self._quick(x)
         arrays, n = self._inputs(x)
         self._size(n, n)
-        return _one_or_list(self._engine().run("predict", n, arrays))
+        self._find_quick()
+        return one_or_list(self._engine().run("predict", n, arrays))
 
     # ---- all data
 
@@ -322,8 +341,8 @@ class Training:
         self.stop_training = False
         told.begin()
         loops.fit_loop(
-            lambda count, parts: engine.run("train", count, parts)[0], arrays, names, told,
-            batch_size=size, epochs=epochs, initial_epoch=initial_epoch, shuffle=shuffle, steps=steps,
+            engine.batches("train"), arrays, names, told, turns=self._pace("train"), batch_size=size,
+            epochs=epochs, initial_epoch=initial_epoch, shuffle=shuffle, steps=steps,
             validate=None if held is None else
             lambda: self._test(held, names, told.within("test"), size, held_steps))
         told.end()
@@ -341,33 +360,48 @@ class Training:
         steps = loops.check_steps("steps", steps, -(-n // size))
         told = self._progress(given, verbose, n, size, steps, "test")
         names = graphs.result_names(self, lengths_of(self, arrays))
-        return _one_or_list(self._test(arrays, names, told, size, steps))
+        return one_or_list(self._test(arrays, names, told, size, steps))
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = 0,
                 steps: int | None = None, callbacks: Any = None) -> Any:
         """The output (a list for several) for all samples, computed batch by batch."""
         size = loops.check_count("batch_size", 32 if batch_size is None else batch_size)
-        given = events.check(callbacks)
         verbose = check_verbose(verbose)
+        if (self._quick is not None and type(x) is np.ndarray and x.ndim and len(x) <= size
+                and not verbose and steps is None and callbacks is None):
+            return self._quick(x)
+        given = events.check(callbacks)
         arrays, n = self._inputs(x)
         size = self._size(batch_size, n)
         steps = loops.check_steps("steps", steps, -(-n // size))
         told = self._progress(given, verbose, n, size, steps, "predict")
-        engine = self._engine()
+        batches = self._engine().batches("predict")
         told.begin()
-        outputs = loops.predict_loop(lambda count, parts: engine.run("predict", count, parts),
-                                     arrays, told, batch_size=size, steps=steps)
+        outputs = loops.predict_loop(batches, arrays, told, turns=self._pace("predict"), batch_size=size,
+                                     steps=steps)
         told.end()
-        return _one_or_list(outputs)
+        self._find_quick()
+        return one_or_list(outputs)
 
     # ---- parts of the above
 
+    def _pace(self, entry: str) -> loops.Turns:
+        if self._turns is None:
+            self._turns = {}
+        return self._turns.setdefault(entry, loops.Turns())
+
+    def _find_quick(self) -> None:
+        """Take the engine's predictor where the model may have one: a conforming array is all of x."""
+        if (len(self.inputs) == len(self.outputs) == 1 and not self.varies  # type: ignore[attr-defined]
+                and not self._fixed_size):
+            self._quick = self._engine().predictor()
+
     def _test(self, arrays: Sequence[Array], names: Sequence[str], told: events.CallbackList,
               size: int, steps: int | None) -> list[float]:
-        engine = self._engine()
+        batches = self._engine().batches("test")
         told.begin()
-        values = loops.evaluate_loop(lambda n, parts: engine.run("test", n, parts)[0], arrays, names,
-                                     told, batch_size=size, steps=steps)
+        values = loops.evaluate_loop(batches, arrays, names, told, turns=self._pace("test"),
+                                     batch_size=size, steps=steps)
         told.end(dict(zip(names, values)))
         return values
 
@@ -440,14 +474,8 @@ def _old_epochs(epochs: int, old: dict[str, Any]) -> int:
     return epochs
 
 
-def _one_or_list(values: Sequence[Any]) -> Any:
-    return values[0] if len(values) == 1 else list(values)
-
-
 def _values(value: Any) -> list[Any]:
-    if isinstance(value, Mapping):
-        return list(value.values())
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    return list(value.values()) if isinstance(value, Mapping) else as_list(value)
 
 
 def _unlisten(optimizer: optimizers.Optimizer, listener: Callable[[], None]) -> None:
@@ -477,7 +505,22 @@ def settle(model: Any, arguments: dict[str, Any]) -> Compilation:
     return Compilation(
         arguments["optimizer"], found, scales, plain, weighted,
         list(model.trainable_weights),
-        [graphs.target_type(loss, y.type) for loss, y in zip(found, model.outputs)], arguments)
+        [graphs.target_type(loss, y.type) for loss, y in zip(found, model.outputs)],
+        _weight_ranks(arguments["sample_weight_mode"], names, model.outputs), arguments)
+
+
+def _weight_ranks(modes: Any, names: Sequence[str], outputs: Sequence[Any]) -> list[int]:
+    """How many axes the weights of each output have. Raises ModelError."""
+    ranks = []
+    for name, y, mode in zip(names, outputs, _per_output(modes, names, "sample_weight_mode")):
+        if mode not in (None, "temporal"):
+            raise ModelError(describe(f"compile: sample_weight_mode of {name!r}",
+                                      "None or 'temporal'", repr(mode)))
+        if mode == "temporal" and y.ndim < 3:
+            raise ModelError(describe(f"compile: sample_weight_mode='temporal' of {name!r}",
+                                      "an output [batch, time, ...]", f"shape {y.shape}"))
+        ranks.append(1 if mode is None else 2)
+    return ranks
 
 
 def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True) -> list[Any]:

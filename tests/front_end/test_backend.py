@@ -25,7 +25,7 @@ def values(*shape, low=-2.0, high=2.0):
     return (low + unit * (high - low)).astype("float32").reshape(shape)
 
 
-X, Y, POSITIVE = values(3, 4), values(3, 4), values(3, 4, low=0.2, high=3)
+X, Y, POSITIVE = values(3, 4), values(3, 4, low=-1.87, high=2.13), values(3, 4, low=0.2, high=3)
 CUBE, IMAGE = values(3, 4, 5), values(3, 5, 6, 2)
 PROBABLE = np.random.default_rng(1).dirichlet(np.ones(4), 3).astype("float32")
 ONE_HOT = np.eye(4, dtype="float32")[[0, 3, 1]]

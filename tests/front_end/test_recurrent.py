@@ -1,6 +1,6 @@
 """Recurrent layers, wrappers: against plain numpy loops, options, state, configurations, errors.
 
-Against real Keras: `tests/keras_tier/test_recurrent.py`.
+Against real Keras: `tests/keras_tier/test_recurrent_layers.py`.
 """
 
 from __future__ import annotations
@@ -240,6 +240,29 @@ def test_dropout_is_the_same_at_all_steps_and_reproducible(kind: str, implementa
     np.testing.assert_allclose(losses[0], losses[2], rtol=1e-4)
 
 
+def test_dropout_in_stacked_cells() -> None:
+    """Their masks are made inside the loop, the same at every step."""
+    losses = []
+    for engine in ("native", "interpreter"):
+        np.random.seed(0)
+        model = net(L.RNN([L.LSTMCell(UNITS, dropout=0.4, recurrent_dropout=0.3),
+                           L.GRUCell(3, dropout=0.2)]))
+        if engine == "interpreter":
+            interpreted(model)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        losses.append([model.train_on_batch(data(), np.ones((5, 3))) for _ in range(4)])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    ones = np.ones((5, STEPS, 8), np.float32)
+    cells = [L.SimpleRNNCell(1, "linear", use_bias=False, dropout=0.5),
+             L.SimpleRNNCell(1, "linear", use_bias=False)]
+    counted = Sequential([L.Input((STEPS, 8)), L.RNN(cells, return_sequences=True)])
+    counted.layers[0].set_weights([np.ones((8, 1)), np.zeros((1, 1)), np.ones((1, 1)),
+                                   np.zeros((1, 1))])
+    counted.compile(keras.optimizers.SGD(0.0), lambda y, p: ops.reduce_max(
+        ops.abs(p - ops.slice_(p, (0, 0, 0), (p.shape[0], 1, 1))), [1, 2]))
+    assert counted.train_on_batch(ones, np.zeros((5, STEPS, 1))) == 0
+
+
 def test_a_dropped_input_is_dropped_at_every_step() -> None:
     """With all weights ones and no recurrence, the output of a step counts the inputs that are kept."""
     model = Sequential([L.Input((STEPS, 8)), L.SimpleRNN(1, activation="linear", use_bias=False,
@@ -316,3 +339,62 @@ def test_export_of_embedding_and_recurrent_layers(tmp_path: Any) -> None:
     x = np.random.default_rng(0).integers(0, 20, (5, STEPS)).astype(np.int32)
     kcompile.export(model, tmp_path / "model.so")
     np.testing.assert_array_equal(rt.load(tmp_path / "model.so").predict(x), model.predict(x))
+
+
+def cudnn_layout(kernel: np.ndarray, gates: int) -> np.ndarray:
+    """As Keras 2 converts weights between its layers: each gate's transpose, read row by row."""
+    return np.hstack([k.T.reshape(k.shape) for k in np.hsplit(kernel, gates)])
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3)])
+def test_layers_of_cudnn(kind: str, gates: int) -> None:
+    """The same numbers as the plain layer's with sigmoid gates, whose weights are laid out otherwise."""
+    options = {"return_sequences": True, "go_backwards": True}
+    model = net(getattr(L, f"CuDNN{kind}")(UNITS, **options))
+    plain = net(getattr(L, kind)(UNITS, recurrent_activation="sigmoid", **options, **(
+        {"reset_after": True} if kind == "GRU" else {})))
+    kernel, recurrent, bias = plain.get_weights()
+    stored = [cudnn_layout(kernel, gates), cudnn_layout(recurrent, gates),
+              np.concatenate([bias * 0.25, bias * 0.75]) if kind == "LSTM" else bias.ravel()]
+    model.set_weights(stored)
+    x, y = data(), data(shape=(STEPS, UNITS))
+    np.testing.assert_allclose(model.predict(x), plain.predict(x), rtol=1e-5, atol=1e-6)
+    losses = []
+    for each in (model, plain):
+        each.compile(keras.optimizers.SGD(0.1), "mse")
+        losses.append([each.train_on_batch(x, y) for _ in range(2)])
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
+    config = json.loads(json.dumps(model.layers[0].get_config()))
+    assert "activation" not in config and "dropout" not in config
+    copy = model_from_json(model.to_json())
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy.predict(x), model.predict(x))
+    start = Sequential([L.Input((STEPS, INPUTS)), getattr(L, f"CuDNN{kind}")(2)]).get_weights()[2]
+    assert start.tolist() == ([0] * 10 + [1, 1] + [0] * 4 if kind == "LSTM" else [0] * 12)
+    with pytest.raises(UnsupportedError, match="dropout"):
+        getattr(L, f"CuDNN{kind}")(2, dropout=0.5)
+
+
+def test_gradients_reach_the_layout_of_cudnn() -> None:
+    plain = net(L.LSTM(UNITS, recurrent_activation="sigmoid"))
+    model = net(L.CuDNNLSTM(UNITS))
+    kernel, recurrent, bias = plain.get_weights()
+    model.set_weights([cudnn_layout(kernel, 4), cudnn_layout(recurrent, 4),
+                       np.concatenate([bias, bias * 0])])
+    x, y = data(), data(shape=(UNITS,))
+    for each in (model, plain):
+        each.compile(keras.optimizers.SGD(0.1), "mse")
+        each.train_on_batch(x, y)
+    found, right = model.get_weights(), plain.get_weights()
+    for k in (0, 1):
+        np.testing.assert_allclose(found[k], cudnn_layout(right[k], 4), rtol=1e-4, atol=1e-6)
+    first, second = np.split(found[2], 2)
+    np.testing.assert_allclose(first - bias, second, rtol=1e-3, atol=1e-6)  # the slope of both
+    np.testing.assert_allclose(first, right[2], rtol=1e-4, atol=1e-6)
+
+
+def test_copies_of_cells_have_names_of_their_own() -> None:
+    model = net(L.Bidirectional(L.RNN(L.LSTMCell(UNITS))))
+    plain = net(L.Bidirectional(L.LSTM(UNITS)))
+    plain.set_weights(model.get_weights())
+    np.testing.assert_array_equal(model.predict(data()), plain.predict(data()))

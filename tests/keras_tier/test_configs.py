@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.files.configs import Problems, translate_compilation, translate_model
+from kcompile.files.compilations import translate_compilation
+from kcompile.files.configs import translate_model
+from kcompile.files.problems import Problems
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras.models import model_from_config
 
@@ -35,7 +37,7 @@ def test_tf_keras() -> None:
     problems.report()
     model = model_from_config(made)
     assert model.get_layer("d").vintage == "keras2"
-    assert model.get_layer("bn").vintage == "keras3"
+    assert model.get_layer("bn").vintage == "tf_keras"
     model.use_engine(InterpreterEngine(model))
     kernel, x = model.get_layer("d").get_weights()[0], np.ones((2, 6), np.float32)
     hidden = np.clip(0.2 * (x @ kernel) + 0.5, 0, 1)

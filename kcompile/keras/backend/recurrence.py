@@ -30,12 +30,12 @@ def rnn(step_function: Step, inputs: Any, initial_states: Sequence[Any], go_back
     outer = graph()
     x = tensor(inputs)
     states, fixed = [tensor(s) for s in initial_states], [tensor(c) for c in constants or ()]
-    sequences = [_time_first(x)]
+    sequences = [time_first(x)]
     body = _body(outer)
     previous: list[Tensor] = []
     if mask is not None:
         keep = tensor(mask)
-        sequences.append(_time_first(keep if keep.dtype == "bool" else ops.not_equal(keep, 0)))
+        sequences.append(time_first(keep if keep.dtype == "bool" else ops.not_equal(keep, 0)))
         previous = [_zero_output(step_function, outer, x, states, fixed)]
 
     def step(carried: list[Tensor], elements: list[Tensor], invariants: list[Tensor]) -> Any:
@@ -44,14 +44,13 @@ def rnn(step_function: Step, inputs: Any, initial_states: Sequence[Any], go_back
             output, new = step_function(elements[0], [*now, *invariants])
             if mask is None:
                 return list(new), [output]
-            chosen = [_where(elements[1], a, b) for a, b in zip((output, *new), (carried[-1], *now))]
+            chosen = [choose(elements[1], a, b) for a, b in zip((output, *new), (carried[-1], *now))]
             return [*chosen[1:], chosen[0]], [chosen[0]]
 
     final, (outputs,) = scan(step, [*states, *previous], sequences, fixed, x.shape[1],  # type: ignore[arg-type]
                              go_backwards, body)
-    order = (1, 0, *range(2, outputs.rank))
     last = outputs[0 if go_backwards else -1]
-    made = ops.transpose(outputs, order)
+    made = time_first(outputs)
     if go_backwards:
         from kcompile.keras.backend.arrange import reverse
 
@@ -59,11 +58,13 @@ def rnn(step_function: Step, inputs: Any, initial_states: Sequence[Any], go_back
     return last, made, final[:len(states)]
 
 
-def _time_first(x: Tensor) -> Tensor:
+def time_first(x: Tensor) -> Tensor:
+    """[batch, time, ...] as [time, batch, ...], or the other way."""
     return ops.transpose(x, (1, 0, *range(2, x.rank)))
 
 
-def _where(hit: Tensor, a: Tensor, b: Tensor) -> Tensor:
+def choose(hit: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """a for the samples of hit [batch], b for the others."""
     return ops.select(ops.reshape(hit, (hit.shape[0], *(1,) * (a.rank - 1))), a, b)
 
 

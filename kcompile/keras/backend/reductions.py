@@ -8,7 +8,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import FLOATS, Batch, numel
+from kcompile.ir.types import FLOATS, Batch, Dim, numel
 from kcompile.keras.backend.operands import axes_of, pair, tensor, traced
 
 
@@ -138,13 +138,27 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     if a == 0 or b == 0 or x.shape[a] != y.shape[b]:
         raise ValueError(f"batch_dot: axes {axes} of {x.type} and {y.type} differ in size, or are the "
                          "batch")
-    x_rest, y_rest = ([i for i in range(1, t.rank) if i != axis] for t, axis in ((x, a), (y, b)))
-    left = ops.transpose(x, (0, *x_rest, a))
-    right = ops.transpose(y, (0, *y_rest, b))
-    left = ops.reshape(left, (*left.shape[:-1], *(1,) * len(y_rest), left.shape[-1]))
-    right = ops.reshape(right, (right.shape[0], *(1,) * len(x_rest), *right.shape[1:]))
-    result = ops.reduce_sum(left * right, -1)
-    return ops.reshape(result, (*result.shape, 1)) if result.rank == 1 else result
+    shape = [t.shape[i] for t, axis in ((x, a), (y, b)) for i in range(1, t.rank) if i != axis]
+    (left, down, rows), (right, along, columns) = _matrices(x, a), _matrices(y, b)
+    if x.dtype in FLOATS:
+        result = ops.batch_matmul(left, right, down, not along)
+    else:
+        left, right = (ops.transpose(t, (0, 2, 1)) if first else t
+                       for t, first in ((left, down), (right, along)))
+        result = ops.reduce_sum(ops.reshape(left, (x.shape[0], rows, 1, x.shape[a]))
+                                * ops.reshape(right, (x.shape[0], 1, columns, x.shape[a])), -1)
+    return ops.reshape(result, (x.shape[0], *shape) if shape else (x.shape[0], 1))
+
+
+def _matrices(x: Tensor, axis: int) -> tuple[Tensor, bool, Dim]:
+    """For each sample a matrix, whether its first axis is `axis` (else its second is), and the size of the
+    other, which is all other axes in their order."""
+    rest = [i for i in range(1, x.rank) if i != axis]
+    size = numel([x.shape[i] for i in rest])
+    if axis == 1 and rest:
+        return ops.reshape(x, (x.shape[0], x.shape[1], size)), True, size
+    last = x if axis == x.rank - 1 else ops.transpose(x, (0, *rest, axis))
+    return ops.reshape(last, (x.shape[0], size, x.shape[axis])), False, size
 
 
 @traced

@@ -46,6 +46,7 @@ from kcompile.keras.layers.merge import (
     subtract,
 )
 from kcompile.keras.layers.normalization import BatchNormalization
+from kcompile.keras.layers.old_merge import Merge, merge
 from kcompile.keras.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -72,7 +73,7 @@ from kcompile.keras.layers.pooling import (
     MaxPooling2D,
     MaxPooling3D,
 )
-from kcompile.keras.layers.recurrent import GRU, LSTM, RNN, SimpleRNN
+from kcompile.keras.layers.recurrent import GRU, LSTM, RNN, CuDNNGRU, CuDNNLSTM, SimpleRNN
 from kcompile.keras.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 from kcompile.keras.utils import serialization
 
@@ -99,6 +100,8 @@ __all__ = [
     "Convolution1D",
     "Convolution2D",
     "Convolution3D",
+    "CuDNNGRU",
+    "CuDNNLSTM",
     "Dense",
     "Dot",
     "Dropout",
@@ -132,6 +135,7 @@ __all__ = [
     "MaxPooling2D",
     "MaxPooling3D",
     "Maximum",
+    "Merge",
     "Minimum",
     "Multiply",
     "PReLU",
@@ -151,6 +155,7 @@ __all__ = [
     "deserialize",
     "dot",
     "maximum",
+    "merge",
     "minimum",
     "multiply",
     "serialize",

@@ -7,7 +7,8 @@ of Keras 2.2, and the cells of Keras 3 for layers of that vintage.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras import activations, constraints, initializers, regularizers
-from kcompile.keras.engine import KerasShape, Layer
+from kcompile.keras.engine import KerasShape, Layer, as_list
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile_runtime.errors import ModelError, describe
 
@@ -27,10 +28,11 @@ class Cell(Layer):
 
     dropout, recurrent_dropout: of the input and of the state before, with masks that are the same at
     all steps. implementation: 1 has masks for each gate, 2 one for all; the values are the same
-    otherwise.
+    otherwise. fixed: arguments that the layer over this cell does not have, with their values.
     """
 
     gates = 1
+    fixed: Mapping[str, Any] = {}
 
     def __init__(self, units: int, activation: Any = "tanh", use_bias: bool = True,
                  kernel_initializer: Any = "glorot_uniform",
@@ -182,7 +184,7 @@ class LSTMCell(Cell):
         of_input, of_state = self.split_masks(masks)
         z = self.project(x, self.weight("kernel", x), of_input)
         if self.bias is not None:
-            z = z + self.bias
+            z = z + self.weight("bias", x)
         z = z + self.project(h, self.weight("recurrent_kernel", x), of_state)
         i, f, o = (self.recurrent_activation(self.gate(z, k)) for k in (0, 1, 3))
         c = f * c + i * self.activation(self.gate(z, 2))
@@ -250,6 +252,45 @@ class GRUCell(Cell):
         return h, [h]
 
 
+class CuDNN(Cell):
+    """What cells of cuDNN's layers share: the kernel of each gate is stored as its transpose, read row
+    by row, and there is a bias for the input's product and one for the state's, one after the other.
+    Source: `keras/layers/cudnn_recurrent.py` of Keras 2.2."""
+
+    fixed: Mapping[str, Any] = {
+        "activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True, "dropout": 0.0,
+        "recurrent_dropout": 0.0, "implementation": 2}
+
+    def bias_shape(self) -> tuple[int, ...]:
+        return (2 * self.gates * self.units,)
+
+    def weight(self, name: str, x: Tensor) -> Tensor:
+        stored = super().weight(name, x)
+        if name == "bias":
+            return ops.reshape(stored, (2, self.gates * self.units))
+        rows = (self.units, stored.shape[0])
+        return ops.concatenate([ops.transpose(ops.reshape(self.gate(stored, k), rows), (1, 0))
+                                for k in range(self.gates)], -1)
+
+
+class CuDNNLSTMCell(CuDNN, LSTMCell):
+    """An LSTM with sigmoid gates, and weights as cuDNN has them."""
+
+    def weight(self, name: str, x: Tensor) -> Tensor:
+        found = super().weight(name, x)
+        return ops.reduce_sum(found, 0) if name == "bias" else found
+
+    def fill_bias(self, shape: Sequence[int]) -> np.ndarray:
+        half = (4 * self.units,)
+        return np.concatenate([np.asarray(self.bias_initializer(half)), super().fill_bias(half)])
+
+
+class CuDNNGRUCell(CuDNN, GRUCell):
+    """A GRU with sigmoid gates and reset_after, and weights as cuDNN has them."""
+
+    fixed: Mapping[str, Any] = {**CuDNN.fixed, "reset_after": True}
+
+
 class StackedRNNCells(Holder):
     """Cells one after the other, as one cell. States are those of the last cell first (Keras 3: of
     the first cell first), in one flat list."""
@@ -278,14 +319,14 @@ class StackedRNNCells(Holder):
     def output_size(self) -> Any:
         return output_size(self.cells[-1])
 
-    def build(self, input_shape: KerasShape) -> None:
-        width = input_shape[-1]
+    def build(self, input_shape: Any) -> None:
+        shape, *constants = input_shape if isinstance(input_shape, list) else [input_shape]
         for cell in self.cells:
-            cell.build_for((None, width))
-            width = output_size(cell)
+            cell.build_for((None, *shape[1:]), *(constants if takes(cell, "constants") else ()))
+            shape = (None, *dims(output_size(cell)))
 
-    def call(self, inputs: Tensor, states: Sequence[Tensor]  # type: ignore[override]
-             ) -> Result:
+    def call(self, inputs: Tensor, states: Sequence[Tensor],  # type: ignore[override]
+             constants: Sequence[Tensor] = ()) -> Result:
         left = list(states)
         given: dict[int, list[Tensor]] = {}
         for cell in self.in_state_order:
@@ -293,9 +334,39 @@ class StackedRNNCells(Holder):
             given[id(cell)], left = left[:count], left[count:]
         x, after = inputs, {}
         for cell in self.cells:
-            x, new = cell.call(x, given[id(cell)])
-            after[id(cell)] = list(new)
+            x, after[id(cell)] = run_cell(cell, x, given[id(cell)], constants)
         return x, [s for cell in self.in_state_order for s in after[id(cell)]]
+
+
+def takes(cell: Any, argument: str) -> bool:
+    """Whether the `call` of a cell has an argument; stacked cells, whether that of any of them does."""
+    if isinstance(cell, StackedRNNCells):
+        return any(takes(inner, argument) for inner in cell.cells)
+    return argument in inspect.signature(cell.call).parameters
+
+
+def has_step(cell: Any) -> bool:
+    """Whether a cell is one of ours, and not a subclass with a `call` of its own: `step` is then run,
+    with masks of dropout that are made before the loop."""
+    return isinstance(cell, Cell) and type(cell).call is Cell.call
+
+
+def run_cell(cell: Any, x: Tensor, states: Sequence[Tensor], constants: Sequence[Tensor] = ()
+             ) -> Result:
+    """A step of any cell, which is given `training` and `constants` where it takes them."""
+    graph: Any = x.graph
+    options: dict[str, Any] = {}
+    if constants and takes(cell, "constants"):
+        options["constants"] = list(constants)
+    if "training" in inspect.signature(cell.call).parameters:
+        options["training"] = graph.training
+    y, new = cell.call(x, states, **options)
+    return y, as_list(new)
+
+
+def dims(size: Any) -> tuple[int, ...]:
+    """The size of a state as a shape."""
+    return tuple(size) if isinstance(size, (list, tuple)) else (int(size),)
 
 
 def check_cell(owner: Layer, cell: Layer) -> None:

@@ -30,6 +30,12 @@ class Holder(Layer):
         trained = [v for part in self.parts for v in part.trainable_weights]
         return [*self._trainable, *trained, *self._non_trainable, *fixed]
 
+    def classes(self) -> dict[str, type]:
+        found = super().classes()
+        for part in self.parts:
+            found |= part.classes()
+        return found
+
     @property
     def state_variables(self) -> list[Variable]:
         return [v for part in self.parts for v in part.state_variables]

@@ -11,28 +11,96 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.scan import scan
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.backend.recurrence import choose, time_first
 from kcompile.keras.engine import (
     InputSpec,
     KerasTensor,
     Layer,
     Variable,
     as_list,
+    is_integer,
 )
 from kcompile.keras.layers.cells import (
     Cell,
+    CuDNNGRUCell,
+    CuDNNLSTMCell,
     GRUCell,
     LSTMCell,
     SimpleRNNCell,
     StackedRNNCells,
     check_cell,
+    dims,
+    has_step,
+    run_cell,
     state_sizes,
+    takes,
 )
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.tracing import Trace
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
 
-class RNN(Holder):
+class Recurrence(Holder):
+    """What is called on a sequence, states to begin with, and constants, [x, *states, *constants]: the
+    recurrent layers and Bidirectional.
+
+    num_constants: how many of the tensors are constants, which a call with constants= settles.
+    """
+
+    num_constants = 0
+
+    @property
+    def _num_constants(self) -> int | None:
+        """As Keras 2 calls it."""
+        return self.num_constants or None
+
+    def settle_constants(self, count: int) -> None:
+        """Calls have this many constants. Raises ModelError where an earlier one had others."""
+        if not is_integer(count) or count < 0:
+            raise ModelError(describe(f"{self.label}: num_constants", "a number of tensors", repr(count)))
+        if self.built and count != self.num_constants:
+            raise ModelError(describe(f"{self.label}: constants", f"{self.num_constants} of them, as "
+                                      "when it was called before", str(count)))
+        self.num_constants = count
+
+    def __call__(self, inputs: Any, initial_state: Any = None, constants: Any = None,
+                 **arguments: Any) -> Any:
+        tensors = as_list(inputs)
+        states = [] if initial_state is None else as_list(initial_state)
+        fixed = [] if constants is None else as_list(constants)
+        if len(tensors) > 1 and states + fixed:
+            raise ModelError(describe(f"{self.label}: inputs", "states and constants either in the list "
+                                      "of inputs or as initial_state= and constants=", "both"))
+        if not all(isinstance(x, (Tensor, KerasTensor)) for x in states + fixed):
+            raise UnsupportedError(describe(
+                f"{self.label}: initial_state and constants", "tensors of the model",
+                f"{initial_state!r} and {constants!r}", "Make them an Input. A stateful layer takes "
+                "arrays in reset_states(states)"))
+        if fixed:
+            self.settle_constants(len(fixed))
+        tensors += states + fixed
+        return super().__call__(tensors if len(tensors) > 1 else tensors[0], **arguments)
+
+    def split(self, inputs: Any) -> tuple[Any, list[Any], list[Any]]:
+        """The sequence, the states, and the constants, of inputs or of their shapes."""
+        several = isinstance(inputs, list) or (isinstance(inputs, tuple) and inputs
+                                               and isinstance(inputs[0], (list, tuple)))
+        x, *more = inputs if several else [inputs]
+        at = len(more) - self.num_constants
+        if at < 0:
+            raise ModelError(describe("call", f"{self.num_constants} constants behind the input",
+                                      f"{len(more)} tensors"))
+        return x, more[:at], more[at:]
+
+    def get_config(self) -> dict[str, Any]:
+        """num_constants stands there where there are any, as in Keras 2."""
+        config = super().get_config()
+        if not self.num_constants:
+            config.pop("num_constants", None)
+        return config
+
+
+class RNN(Recurrence):
     """A cell (or a list of them) over time: [batch, time, ...] to the last output [batch, units].
 
     return_sequences: all outputs [batch, time, units]. return_state: also the last states.
@@ -41,14 +109,15 @@ class RNN(Holder):
     size. unroll: no other values, and no other code here. Where a mask is False, the output and the
     states before stay; zero_output_for_mask: the output is 0 there.
 
-    Call arguments: initial_state, the states to begin with, or a list [x, *states] as the input.
+    Call arguments: initial_state, the states to begin with; constants, tensors that `cell.call` is given
+    as `constants` at every step; or a list [x, *states, *constants] as the input.
     """
 
     supports_masking = True
 
     def __init__(self, cell: Any, return_sequences: bool = False, return_state: bool = False,
                  go_backwards: bool = False, stateful: bool = False, unroll: bool = False,
-                 zero_output_for_mask: bool = False, **kwargs: Any) -> None:
+                 zero_output_for_mask: bool = False, num_constants: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell, vintage=self.vintage)
@@ -61,6 +130,13 @@ class RNN(Holder):
         self.unroll = bool(unroll)
         self.zero_output_for_mask = bool(zero_output_for_mask)
         self.states: list[Variable] = []
+        self.settle_constants(num_constants or 0)
+
+    def settle_constants(self, count: int) -> None:
+        super().settle_constants(count)
+        if count and not takes(self.cell, "constants"):
+            raise ModelError(describe(f"{self.label}: constants", "a cell whose call has an argument "
+                                      "`constants`", self.cell.label))
 
     @property
     def parts(self) -> list[Layer]:
@@ -71,64 +147,52 @@ class RNN(Holder):
         return list(self.states)
 
     def build(self, input_shape: Any) -> None:
-        several = bool(input_shape) and isinstance(input_shape[0], (list, tuple))
-        shape = tuple(input_shape[0] if several else input_shape)
+        shape, _, constants = self.split(input_shape)
         InputSpec(min_ndim=3).check(shape)
-        self.cell.build_for((None, *shape[2:]))
+        told = constants if self.vintage == "keras2" else []  # tf.keras tells the cell nothing of them
+        self.cell.build_for((None, *shape[2:]), *((None, *c[1:]) for c in told))
         if self.stateful:
             if shape[0] is None:
                 raise ModelError("a stateful layer needs a fixed batch size. Give the first layer "
                                  "batch_input_shape=(batch, time, ...), or Input a batch_shape")
             self.states = [
-                Variable(np.zeros((shape[0], *_dims(size))), f"{self.name}/state_{i}", False)
+                Variable(np.zeros((shape[0], *dims(size))), f"{self.name}/state_{i}", False)
                 for i, size in enumerate(state_sizes(self.cell))]
         self.input_spec = InputSpec(min_ndim=3, axes={-1: shape[-1]})
 
-    def __call__(self, inputs: Any, initial_state: Any = None, constants: Any = None,
-                 **arguments: Any) -> Any:
-        if constants is not None:
-            raise UnsupportedError(describe(f"{self.label}: constants", "None", repr(constants),
-                                            "Concatenate them to the input of each step"))
-        tensors = [*as_list(inputs), *([] if initial_state is None else as_list(initial_state))]
-        if not all(isinstance(x, (Tensor, KerasTensor)) for x in tensors):
-            raise UnsupportedError(describe(f"{self.label}: initial_state", "tensors of the model",
-                                            repr(initial_state)))
-        return super().__call__(tensors if len(tensors) > 1 else tensors[0], **arguments)
-
     def call(self, inputs: Any, mask: Any = None) -> Any:
-        x, *initial = as_list(inputs)
+        x, initial, constants = self.split(inputs)
         # Keras 3 forgets the mask where an initial_state is given
         there = None if initial and self.vintage == "keras3" else as_list(mask)[0]
-        outputs, last, states = self.run(x, initial, there)
+        outputs, last, states = self.run(x, initial, there, constants)
         if self.return_sequences:
             assert outputs is not None
             if self.go_backwards:
                 outputs = ops.flip(outputs, 0)
-            result = ops.transpose(outputs, (1, 0, *range(2, outputs.rank)))
+            result = time_first(outputs)
         else:
             result = last
         return [result, *states] if self.return_state else result
 
-    def run(self, x: Tensor, initial: Sequence[Tensor], mask: Tensor | None
-            ) -> tuple[Tensor | None, Tensor, list[Tensor]]:
+    def run(self, x: Tensor, initial: Sequence[Tensor], mask: Tensor | None,
+            constants: Sequence[Tensor] = ()) -> tuple[Tensor | None, Tensor, list[Tensor]]:
         """All outputs [time, batch, ...] in the order of time (None where nobody wants them), the last
         output, the last states."""
         graph = x.graph
         assert isinstance(graph, Trace)
-        sequences = [ops.transpose(x, (1, 0, *range(2, x.rank)))]
-        if mask is not None:
-            sequences.append(ops.transpose(mask, (1, 0)))
+        sequences = [time_first(s) for s in ([x] if mask is None else [x, mask])]
         states = self._initial(x, initial)
         first = sequences[0].type.with_shape(sequences[0].shape[1:])
         masks = self._dropout_masks(graph, first, states)
         body = graph.inside(f"{self.name}.step")
         shared = []  # whether the output is the first state
 
-        def step(states: list[Tensor], elements: list[Tensor], masks: list[Tensor]
+        def step(states: list[Tensor], elements: list[Tensor], fixed: list[Tensor]
                  ) -> tuple[list[Tensor], list[Tensor]]:
             element, *rest = elements
-            y, new = (self.cell.step(element, states, masks) if isinstance(self.cell, Cell)
-                      else self._custom(element, states))
+            y, new = (self.cell.step(element, states, fixed[:len(masks)])
+                      if has_step(self.cell)
+                      else run_cell(self.cell, element, states, fixed[len(masks):]))
             zero = bool(rest) and self.zero_output_for_mask
             shared.append(y.value == new[self._output_state].value and not zero)
             if rest:
@@ -138,7 +202,8 @@ class RNN(Holder):
                 new = [self._keep(rest[0], a, b) for a, b in zip(new, states)]
             return new, [] if shared[-1] and not self.return_sequences else [y]
 
-        finals, outs = scan(step, states, sequences, masks, reverse=self.go_backwards, body=body)
+        finals, outs = scan(step, states, sequences, [*masks, *constants],
+                            reverse=self.go_backwards, body=body)
         if body.updates or body.losses:
             raise UnsupportedError("a cell that adds losses or updates variables at every step")
         if self.stateful:
@@ -148,9 +213,7 @@ class RNN(Holder):
         if shared[0]:
             return outs[0] if outs else None, finals[self._output_state], finals
         (outputs,) = outs
-        at = 0 if self.go_backwards else outputs.shape[0] - 1  # type: ignore[operator]
-        last = ops.slice_(outputs, [at] + [0] * (outputs.rank - 1), [at + 1, *outputs.shape[1:]])
-        return outputs, ops.reshape(last, outputs.shape[1:]), finals
+        return outputs, outputs[0 if self.go_backwards else -1], finals
 
     @property
     def _output_state(self) -> int:
@@ -159,38 +222,37 @@ class RNN(Holder):
             return len(self.cell.state_size) - len(state_sizes(self.cell.cells[-1]))
         return 0
 
-    def _custom(self, x: Tensor, states: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """A step of a cell of one's own."""
-        graph: Any = x.graph
-        options = ({"training": graph.training}
-                   if "training" in inspect.signature(self.cell.call).parameters else {})
-        y, new = self.cell.call(x, states, **options)
-        return y, as_list(new)
-
     def _keep(self, mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
         if new.type != old.type:
             raise UnsupportedError(describe("call", "a cell whose output is like its first state, as "
                                             "the input has a mask", f"{new.type} and {old.type}"))
-        return ops.select(ops.reshape(mask, (mask.shape[0], *(1,) * (new.rank - 1))), new, old)
+        return choose(mask, new, old)
 
     def _initial(self, x: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        graph: Any = x.graph
-        sizes = [(x.shape[0], *_dims(size)) for size in state_sizes(self.cell)]
         if given:
+            sizes = [(x.shape[0], *dims(size)) for size in state_sizes(self.cell)]
             if [s.shape for s in given] != sizes:
                 raise ModelError(describe("initial_state", f"states of shape {sizes}",
                                           ", ".join(str(s.type) for s in given)))
             return list(given)
         if self.stateful:
+            graph: Any = x.graph
             rows = ops.iota(graph, (x.shape[0],), 0)
             return [ops.gather(graph.read(v), rows) for v in self.states]
-        return [ops.broadcast_to(ops.constant(graph, 0.0), size) for size in sizes]
+        return self.get_initial_state(x)
+
+    def get_initial_state(self, inputs: Tensor) -> list[Tensor]:
+        """The states to begin with where none are given: zeros."""
+        zero = ops.constant(inputs.graph, 0.0)
+        return [ops.broadcast_to(zero, (inputs.shape[0], *dims(size)))
+                for size in state_sizes(self.cell)]
 
     def _dropout_masks(self, graph: Trace, first: Any, states: list[Tensor]) -> list[Tensor]:
-        if not isinstance(self.cell, Cell) or not graph.training:
+        if not has_step(self.cell) or not graph.training:
             return []
         like = ops.broadcast_to(ops.constant(graph, 0.0), first.shape)  # only its shape is read
-        return self.cell.dropout_masks(like, states[0])
+        masks: list[Tensor] = self.cell.dropout_masks(like, states[0])
+        return masks
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         found = as_list(mask)[0] if self.return_sequences else None
@@ -217,10 +279,6 @@ class RNN(Holder):
                                       f"{[v.shape for v in values]}"))
         for variable, value in zip(self.states, values):
             variable.assign(value)
-
-
-def _dims(size: Any) -> tuple[int, ...]:
-    return tuple(size) if isinstance(size, (list, tuple)) else (int(size),)
 
 
 class _Recurrent(RNN):
@@ -250,7 +308,8 @@ class _Recurrent(RNN):
             raise TypeError(f"{type(self).__name__}: missing the argument units")
         options = {name: given.pop(name) for name in names if name in given}
         Layer.__init__(self, **{k: v for k, v in given.items() if k in ("name", "vintage")})
-        cell = self.cell_class(**options, name=self.name, vintage=self.vintage)
+        cell = self.cell_class(**options, **self.cell_class.fixed, name=self.name,
+                               vintage=self.vintage)
         super().__init__(cell, **{**given, "name": self.name})
         vars(self).update((name, getattr(cell, name)) for name in names)
 
@@ -267,7 +326,7 @@ def _cell_parameters(cell: type[Cell]) -> list[inspect.Parameter]:
             break
         if "__init__" in vars(base):
             for p in inspect.signature(vars(base)["__init__"]).parameters.values():
-                if p.kind == p.POSITIONAL_OR_KEYWORD and p.name != "self":
+                if p.kind == p.POSITIONAL_OR_KEYWORD and p.name not in ("self", *cell.fixed):
                     found.setdefault(p.name, p)
     return list(found.values())
 
@@ -295,3 +354,15 @@ class GRU(_Recurrent):
     """Gated recurrent unit (Cho et al. 2014): see `GRUCell`, `RNN`."""
 
     cell_class = GRUCell
+
+
+class CuDNNLSTM(_Recurrent):
+    """LSTM with the weights of cuDNN, and without the options that it has not: `CuDNNLSTMCell`."""
+
+    cell_class = CuDNNLSTMCell
+
+
+class CuDNNGRU(_Recurrent):
+    """GRU with the weights of cuDNN, and without the options that it has not: `CuDNNGRUCell`."""
+
+    cell_class = CuDNNGRUCell

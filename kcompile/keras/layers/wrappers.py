@@ -7,14 +7,10 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras.engine import (
-    InputSpec,
-    KerasTensor,
-    Layer,
-    as_list,
-)
+from kcompile.keras.engine import InputSpec, Layer, as_list
+from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.layers.held import Holder, as_layer
-from kcompile.keras.layers.recurrent import RNN
+from kcompile.keras.layers.recurrent import RNN, Recurrence
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 MERGE_MODES = ("sum", "mul", "concat", "ave", None)
@@ -25,7 +21,7 @@ class Wrapper(Holder):
 
     def __init__(self, layer: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.layer = as_layer(self, "layer", layer)
+        self.layer: Any = as_layer(self, "layer", layer)
 
     @property
     def parts(self) -> list[Layer]:
@@ -70,20 +66,18 @@ class TimeDistributed(Wrapper):
         return (input_shape[0], input_shape[1], *inner[1:])
 
 
-class Bidirectional(Wrapper):
+class Bidirectional(Recurrence, Wrapper):
     """A recurrent layer and a copy of it that goes the other way, merged.
 
     merge_mode: "sum", "mul", "concat", "ave", or None for both outputs. initial_state: the states
     of the layer, then those of the copy, which is also the order in which `return_state` gives them.
-    backward_layer: another layer than the copy.
+    constants: the same ones for both. backward_layer: another layer than the copy.
     """
-
-    layer: RNN
 
     supports_masking = True
 
     def __init__(self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None,
-                 **kwargs: Any) -> None:
+                 num_constants: int = 0, **kwargs: Any) -> None:
         super().__init__(layer, **kwargs)
         if not isinstance(self.layer, RNN):
             raise ModelError(describe(f"{self.label}: layer", "a recurrent layer",
@@ -98,6 +92,12 @@ class Bidirectional(Wrapper):
                                     if backward_layer is None
                                     else as_layer(self, "backward_layer", backward_layer))
         self._check_backward()
+        self.settle_constants(num_constants or self.layer.num_constants)
+
+    def settle_constants(self, count: int) -> None:
+        super().settle_constants(count)
+        for layer in (self.forward_layer, self.backward_layer):
+            layer.settle_constants(count)
 
     def _check_backward(self) -> None:
         """The two layers must fit together."""
@@ -119,9 +119,7 @@ class Bidirectional(Wrapper):
 
     def _copy(self, prefix: str, go_backwards: bool) -> RNN:
         stem = self.layer.name.removeprefix("forward_")  # Keras 3 has renamed it already
-        config = {**self.layer.get_config(), "name": f"{prefix}_{stem}",
-                  "go_backwards": go_backwards}
-        made = type(self.layer).from_config(config)
+        made = self.layer.twin(name=f"{prefix}_{stem}", go_backwards=go_backwards)
         assert isinstance(made, RNN)
         return made
 
@@ -130,38 +128,28 @@ class Bidirectional(Wrapper):
         return [self.forward_layer, self.backward_layer]
 
     def build(self, input_shape: Any) -> None:
-        several = isinstance(input_shape[0], (list, tuple))
-        shape = tuple(input_shape[0] if several else input_shape)
+        shape, _, constants = self.split(input_shape)
         for layer in (self.forward_layer, self.backward_layer):
-            layer.build_for(shape)
+            layer.build_for(shape, *constants)
+        distinguish(self.weights)  # cells and their copies have the same names
         self.input_spec = self.forward_layer.input_spec
 
-    def __call__(self, inputs: Any, initial_state: Any = None, constants: Any = None,
-                 **arguments: Any) -> Any:
-        if constants is not None:
-            raise UnsupportedError(describe(f"{self.label}: constants", "None", repr(constants)))
-        tensors = [*as_list(inputs), *([] if initial_state is None else as_list(initial_state))]
-        if len(tensors) % 2 == 0:
-            raise ModelError(describe(f"{self.label}: initial_state", "an even number of states, "
-                                      "half of them for each direction", f"{len(tensors) - 1}"))
-        if not all(isinstance(x, (Tensor, KerasTensor)) for x in tensors):
-            raise UnsupportedError(describe(f"{self.label}: initial_state", "tensors of the model",
-                                            repr(initial_state)))
-        return super().__call__(tensors if len(tensors) > 1 else tensors[0], **arguments)
-
     def call(self, inputs: Any) -> Any:
-        x, *states = as_list(inputs)
+        x, states, constants = self.split(inputs)
+        if len(states) % 2:
+            raise ModelError(describe("initial_state", "an even number of states, half of them for each "
+                                      "direction", str(len(states))))
         half = len(states) // 2
-        first, *first_states = self._one(self.forward_layer, x, states[:half])
-        second, *second_states = self._one(self.backward_layer, x, states[half:])
+        first, *first_states = self._one(self.forward_layer, x, [*states[:half], *constants])
+        second, *second_states = self._one(self.backward_layer, x, [*states[half:], *constants])
         if self.layer.return_sequences:
             second = ops.flip(second, 1)
         merged = [first, second] if self.merge_mode is None else [self._merge(first, second)]
         result = [*merged, *first_states, *second_states]
         return result if len(result) > 1 else result[0]
 
-    def _one(self, layer: RNN, x: Tensor, states: Sequence[Tensor]) -> list[Tensor]:
-        return layer.trace([x, *states], not states, {})
+    def _one(self, layer: RNN, x: Tensor, more: Sequence[Tensor]) -> list[Tensor]:
+        return layer.trace([x, *more], not more, {})
 
     def _merge(self, a: Tensor, b: Tensor) -> Tensor:
         if self.merge_mode == "concat":

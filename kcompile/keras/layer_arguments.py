@@ -1,0 +1,98 @@
+"""What constructors of layers do with their arguments: names, checks, the shape of a first layer.
+
+Enters: arguments as users (and configurations) give them. Leaves: values that are what they have to be,
+or an error that names the layer and the argument.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from kcompile.keras.explain import explained
+from kcompile.keras.tensors import KerasShape, as_list, is_integer
+from kcompile_runtime.errors import ModelError, describe
+
+
+class Arguments:
+    """The part of `Layer` that is about arguments, and about its name."""
+
+    name: str
+
+    @property
+    def label(self) -> str:
+        """How errors speak of the layer."""
+        return f"Layer {self.name!r} ({type(self).__name__})"
+
+    def named_errors(self) -> AbstractContextManager[None]:
+        """Errors raised inside name this layer (the innermost one, where layers are nested)."""
+        return explained(self.label)
+
+    def one_of(self, argument: str, value: Any, options: Sequence[Any]) -> Any:
+        """The value of an argument that has few. Raises ModelError naming the layer."""
+        if isinstance(value, (str, int)) and value in options:
+            return value
+        raise ModelError(describe(f"{self.label}: {argument}", "one of "
+                                  + ", ".join(map(repr, options)), repr(value)))
+
+    def positive(self, argument: str, value: Any) -> int:
+        """The value of an argument that counts something. Raises ModelError naming the layer."""
+        if is_integer(value) and value > 0:
+            return int(value)
+        raise ModelError(describe(f"{self.label}: {argument}", "a positive integer", repr(value)))
+
+    def positives(self, argument: str, value: Any, count: int) -> tuple[int, ...]:
+        """One positive integer for each of `count` axes; a single one stands for all."""
+        values = as_list(value) if isinstance(value, (list, tuple)) else [value] * count
+        if len(values) == count and all(is_integer(v) and v > 0 for v in values):
+            return tuple(map(int, values))
+        wanted = "a positive integer" + (f" or {count} of them" if count > 1 else "")
+        raise ModelError(describe(f"{self.label}: {argument}", wanted, repr(value)))
+
+    def number(self, argument: str, value: Any, low: float = -np.inf, high: float = np.inf) -> float:
+        """A finite number in [low, high). Raises ModelError naming the layer."""
+        numeric = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+        if numeric and np.isfinite(value) and low <= value < high:
+            return float(value)
+        bounds = "" if low == -np.inf else f" in [{low:g}, {high:g})"
+        raise ModelError(describe(f"{self.label}: {argument}", f"a number{bounds}", repr(value)))
+
+
+def parameters(cls: type, stop: type = object) -> dict[str, None]:
+    """Names of the constructor arguments of a class and of its bases below `stop`, in order."""
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if base is stop or base is object:
+            break
+        if "__init__" in vars(base):
+            names.update((p.name, None) for p in inspect.signature(vars(base)["__init__"]).parameters.values()
+                         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")
+    return names
+
+
+def checked_name(name: Any) -> str:
+    if isinstance(name, str) and name:
+        return name
+    raise ModelError(describe("the name of a layer", "text", repr(name)))
+
+
+def input_shape_argument(kwargs: dict[str, Any]) -> KerasShape | None:
+    """Take the ways to state the first layer's input out of kwargs: a shape with the batch."""
+    batch = kwargs.pop("batch_size", None)
+    dim, length = kwargs.pop("input_dim", None), kwargs.pop("input_length", None)
+    shape = kwargs.pop("input_shape", None)
+    full = kwargs.pop("batch_input_shape", kwargs.pop("batch_shape", None))
+    if shape is None and dim is not None:
+        shape = (dim,) if length is None else (length, dim)
+    if full is None and shape is None:
+        return None
+    given = full if full is not None else (batch, *(shape if isinstance(shape, (list, tuple))
+                                                    else [shape]))
+    if not isinstance(given, (list, tuple)) or not given or any(
+            d is not None and not (is_integer(d) and d > 0) for d in given):
+        raise ModelError(describe("input_shape", "positive sizes", str(given)))
+    return tuple(None if d is None else int(d) for d in given)

@@ -1,0 +1,159 @@
+"""The variables of a layer: made, counted, read and written.
+
+Enters: names, shapes, initializers. Leaves: `Variable`s, in the order in which Keras lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kcompile.keras import backend, constraints, initializers, regularizers
+from kcompile.keras.layer_arguments import Arguments
+from kcompile.keras.tensors import Variable, is_integer
+from kcompile.keras.tracing import tracing
+from kcompile_runtime.errors import InputError, ModelError, describe
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Numbers drawn inside, such as first values of weights that nobody will see, do not move numpy's
+    global generator."""
+    state = np.random.get_state()
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+# Bytes of weights that may still be made, None: as many as there is room for.
+_budget: ContextVar[int | None] = ContextVar("budget", default=None)
+_blank: ContextVar[bool] = ContextVar("blank", default=False)
+
+
+@contextmanager
+def weight_budget(limit: int, blank: bool = False) -> Iterator[None]:
+    """Inside, layers make at most `limit` bytes of weights: a file must not ask for more than there
+    is. What is too large raises ModelError before it is allocated. blank: first values are not drawn,
+    as all of them are about to be overwritten."""
+    tokens = _budget.set(limit), _blank.set(blank)
+    try:
+        yield
+    finally:
+        _budget.reset(tokens[0])
+        _blank.reset(tokens[1])
+
+
+class Weights(Arguments):
+    """The part of `Layer` that is about its variables."""
+
+    trainable: Any
+    built: bool
+    _trainable: list[Variable]
+    _non_trainable: list[Variable]
+
+    def add_weight(self, name: str | None = None, shape: Sequence[int] | None = None,
+                   dtype: str | None = None, initializer: Any = None, regularizer: Any = None,
+                   trainable: bool = True, constraint: Any = None) -> Variable:
+        """A new variable of this layer, filled by `initializer` (default glorot_uniform)."""
+        sizes, name = tuple(shape or ()), "weight" if name is None else name
+        if None in sizes:
+            raise ModelError(describe(f"{self.label}: weights {name!r}", "a shape that is known",
+                                      f"shape {sizes}, with sizes that the model's inputs leave "
+                                      "unknown", "Give the Input these sizes"))
+        if not isinstance(name, str) or not all(is_integer(d) and d > 0 for d in sizes):
+            raise ModelError(describe(f"{self.label}: add_weight", "a name and positive sizes",
+                                      f"name={name!r}, shape={shape}"))
+        kind = self.one_of("dtype of add_weight", dtype or backend.FLOAT,
+                           (backend.FLOAT, "int32", "uint32"))
+        self._spend(4 * prod(map(int, sizes)), sizes)
+        fill = initializers.get("glorot_uniform" if initializer is None else initializer)
+        fill = np.zeros if _blank.get() else fill
+        taken = {v.name for v in (*self._trainable, *self._non_trainable)}
+        with tracing(None):  # first values are computed now
+            values = backend.eval(fill(sizes))
+        variable = Variable(values, unique(f"{self.name}/{name}", taken), trainable,
+                            kind, regularizers.get(regularizer), constraints.get(constraint))
+        if variable.shape != sizes:
+            raise ModelError(describe(f"{self.label}: initializer of {name!r}", f"shape {sizes}",
+                                      f"shape {variable.shape}"))
+        (self._trainable if trainable else self._non_trainable).append(variable)
+        return variable
+
+    def _spend(self, size: int, shape: Sequence[int]) -> None:
+        left = _budget.get()
+        if left is None:
+            return
+        if size > left:
+            raise ModelError(describe(f"{self.label}: weights", f"at most {left} bytes more",
+                                      f"shape {tuple(shape)}, which is {size} bytes"))
+        _budget.set(left - size)
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        return list(self._trainable) if self.trainable else []
+
+    @trainable_weights.setter
+    def trainable_weights(self, variables: Sequence[Variable]) -> None:
+        """Make these the layer's trained weights, as custom layers of Keras 1 and 2 do in `build`."""
+        self._trainable = list(variables)
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        return [*([] if self.trainable else self._trainable), *self._non_trainable]
+
+    @property
+    def state_variables(self) -> list[Variable]:
+        """What outlives calls and is no weight: the states of a stateful recurrent layer."""
+        return []
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The trainable ones first."""
+        return self.trainable_weights + self.non_trainable_weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        return [v.numpy() for v in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Write all weights, in the order of `get_weights`, or none. Raises InputError."""
+        variables, arrays = self.weights, [np.asarray(w) for w in weights]
+        if len(arrays) != len(variables):
+            remedy = "" if self.built else "It has none before it is built: give it an input shape"
+            raise InputError(describe(f"{self.label}: set_weights", f"{len(variables)} arrays",
+                                      f"{len(arrays)}", remedy))
+        for variable, array in zip(variables, arrays):
+            if array.shape != variable.shape:
+                raise InputError(describe(f"{self.label}: set_weights", f"shape {variable.shape} "
+                                          f"for {variable.name!r}", f"shape {array.shape}"))
+        for variable, array in zip(variables, arrays):
+            variable.assign(array)
+
+    def count_params(self) -> int:
+        """The number of elements of all weights. Raises ModelError before the layer is built."""
+        if not self.built:
+            raise ModelError(f"{self.label}: count_params: the layer has no weights yet. Call it on "
+                             "an input, or give it an input_shape in a Sequential")
+        return sum(v.value.size for v in self.weights)
+
+
+def distinguish(variables: Sequence[Variable]) -> None:
+    """Layers inside others may have the same names; give each variable a name of its own."""
+    taken: set[str] = set()
+    for variable in variables:
+        variable.name = unique(variable.name, taken)
+        taken.add(variable.name)
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name, or the name with the first number that makes it new."""
+    number, found = 0, name
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found
