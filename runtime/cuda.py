@@ -7,17 +7,17 @@ constants and the arena stay on the device; inputs go there and outputs come bac
 
 from __future__ import annotations
 
-import threading
+import time
 import weakref
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kcompile_runtime import batching
-from kcompile_runtime.arrays import Array, aligned_copy, as_input, as_shape, check_output
-from kcompile_runtime.cuda_driver import Driver, argument_tables
+from kcompile_runtime.arrays import Array, aligned_copy, as_input, check_output
+from kcompile_runtime.cuda_driver import MOST_BLOCKS, Driver, Step, argument_tables
 from kcompile_runtime.errors import DeviceError, InputError, describe
 from kcompile_runtime.program import EntrySpec
 
@@ -28,7 +28,9 @@ class Held:
     """An array of the model and its copy on the device. `newer` says which side was written last."""
 
     def __init__(self, driver: Driver, array: Array) -> None:
-        self.array, self.pointer = array, driver.allocate(array.nbytes)
+        with driver:
+            self.pointer = driver.allocate(array.nbytes)
+        self.array = array
         self.newer: str | None = "host"
         self._driver = driver
         weakref.finalize(self, _release, driver, [self.pointer], [])
@@ -47,36 +49,44 @@ class Held:
     def to_host(self) -> None:
         """Bring the device's values into the array, where they are newer."""
         if self.newer == "device":
-            self._driver.activate()
-            self._driver.download(self.array, self.pointer)
-            self.newer = None
+            with self._driver:
+                if self.newer == "device":  # no other thread was faster
+                    self._driver.download(self.array, self.pointer)
+                    self.newer = None
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One launch, ready to go."""
-
-    kernel: Any
-    blocks: int
-    threads: int
-    parameters: int
-
-
-@dataclass(frozen=True)
+@dataclass
 class _Plan:
-    """All launches of an entry for one batch size. keep: what their arguments point to."""
+    """All launches of an entry for one batch size. keep: what their arguments point to. Launches of a
+    plan that is used again are recorded, and then start at once."""
 
+    driver: Driver
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    steps: tuple[_Step, ...]
+    steps: tuple[Step, ...]
     keep: tuple[Array, ...]
+    used: bool = False
+    recorded: Any = None
+
+    def start(self) -> None:
+        if self.recorded is not None:
+            self.driver.replay(self.recorded)
+        elif self.used and len(self.steps) > 1:
+            self.recorded = self.driver.record(self.steps)
+            weakref.finalize(self, _forget, self.driver, self.recorded)
+            self.driver.replay(self.recorded)
+        else:
+            for step in self.steps:
+                self.driver.launch(step)
+        self.used = True
 
 
 class CudaProgram:
     """Entries that share variables, a prepared block and constants, on a device.
 
     table, constants: of the compiled program. variables: in the order of the table's indices.
-    `stale` says that variables changed since "prepare" ran. Calls exclude each other.
+    `stale` says that variables changed since "prepare" ran. Calls exclude each other, those of other
+    programs on the device too.
     """
 
     def __init__(self, driver: Driver, ptx: str, table: dict[str, Any], constants: bytes,
@@ -85,21 +95,23 @@ class CudaProgram:
         self.entries = {entry.name: entry for entry in entries}
         self.variables = list(variables)
         self._driver = driver
-        self._lock = threading.RLock()
         self._tables = {entry["name"]: entry for entry in table["entries"]}
-        driver.activate()
-        module = driver.load(ptx)
-        self._kernels = {launch["kernel"]: driver.kernel(module, launch["kernel"])
-                         for entry in table["entries"] for launch in _launches(entry)}
-        data = aligned_copy(np.frombuffer(constants, np.uint8))
-        self._fixed = {"prepared": driver.allocate(table["prepared"]),
-                       "constant": driver.allocate(data.nbytes)}
-        driver.upload(self._fixed["constant"], data)
+        self._fixed: dict[str, int] = {}
         self._memory = 0
         self._room = 0
         self._plans: dict[tuple[str, int], _Plan] = {}
-        self._owned = [*self._fixed.values()]
-        weakref.finalize(self, _release, driver, self._owned, [module])
+        self._owned: list[int] = []
+        modules: list[Any] = []
+        weakref.finalize(self, _release, driver, self._owned, modules)
+        data = aligned_copy(np.frombuffer(constants, np.uint8))
+        with driver:
+            modules.append(driver.load(ptx))
+            self._kernels = {launch["kernel"]: driver.kernel(modules[0], launch["kernel"])
+                             for entry in table["entries"] for launch in _launches(entry)}
+            for name, size in (("prepared", table["prepared"]), ("constant", data.nbytes)):
+                self._fixed[name] = driver.allocate(size)
+                self._owned.append(self._fixed[name])
+            driver.upload(self._fixed["constant"], data)
 
     def run(self, entry: str, n: int, inputs: Sequence[Any],
             outputs: Sequence[Array] | None = None) -> list[Array]:
@@ -120,8 +132,7 @@ class CudaProgram:
             results = list(outputs)
             for y, s in zip(results, spec.outputs):
                 check_output(y, s, n)
-        with self._lock:
-            self._driver.activate()
+        with self._driver:
             for variable in self.variables:
                 variable.to_device()
             if self.stale and spec.reads_prepared and "prepare" in self._tables:
@@ -130,20 +141,19 @@ class CudaProgram:
             self._run(entry, n, arrays, results)
         return results
 
-    def one(self, entry: str, x: Any) -> Array:
-        """The output of an entry with one input and one output."""
-        spec = self.entries[entry].inputs[0]
-        n = as_shape(x, spec)[1]
-        return self.run(entry, 1 if n == -1 else n, [x])[0]
-
-    def predict(self, entry: str, inputs: Sequence[Any], batch_size: int = 32) -> list[Array]:
-        """Run an entry over all samples in batches, the last one partial."""
-        spec = self.entries[entry]
-
-        def run(n: int, parts: Sequence[Any], targets: Sequence[Array] | None) -> list[Array]:
-            return self.run(entry, n, parts, targets)
-
-        return batching.predict(run, spec.inputs, spec.outputs, inputs, batch_size)
+    def seconds(self, entry: str, n: int, repeats: int) -> float:
+        """Time on the device for one call, the mean over `repeats`: launches alone, on what the last
+        call of this size left there, without copies. Variables change as in calls."""
+        with self._driver:
+            plan = self._plan(entry, n)
+            for count in (2, repeats):  # the first two record
+                self._driver.wait()
+                start = time.perf_counter()
+                for _ in range(count):
+                    plan.start()
+                self._driver.wait()
+            self._wrote(entry)
+            return (time.perf_counter() - start) / repeats
 
     # ---- one call
 
@@ -151,16 +161,18 @@ class CudaProgram:
         driver, plan = self._driver, self._plan(entry, n)
         for pointer, array in zip(plan.inputs, inputs):
             driver.upload(pointer, np.ascontiguousarray(array))
-        for step in plan.steps:
-            driver.launch(step.kernel, step.blocks, step.threads, step.parameters)
-        writes = self._tables[entry]["writes"]
-        for number in writes:
-            self.variables[number].device_wrote()
-        self.stale = self.stale or bool(writes)
+        plan.start()
+        self._wrote(entry)
         for pointer, array in zip(plan.outputs, outputs):
             driver.download(array, pointer)
         if not plan.outputs:
             driver.wait()
+
+    def _wrote(self, entry: str) -> None:
+        writes = self._tables[entry]["writes"]
+        for number in writes:
+            self.variables[number].device_wrote()
+        self.stale = self.stale or bool(writes)
 
     def _plan(self, entry: str, n: int) -> _Plan:
         plan = self._plans.get((entry, n))
@@ -198,6 +210,9 @@ class CudaProgram:
         heads, rows = [], []
         for launch, t in _sequence(self._tables[entry]):
             blocks = -(-_at(launch["units"], n) // launch["per_block"]) * launch["times"]
+            if blocks > MOST_BLOCKS:
+                raise DeviceError(describe(entry, f"at most {MOST_BLOCKS} blocks in a launch",
+                                           f"{n} samples, which need {blocks}", "Use a smaller batch."))
             if blocks:
                 heads.append((self._kernels[launch["kernel"]], blocks, launch["threads"]))
                 rows.append([*(bases[p["region"]][p["index"]] + _offset(p, n, t)
@@ -206,8 +221,9 @@ class CudaProgram:
         for line, row in zip(arguments, rows):
             line[:len(row)] = row
         table, addresses = argument_tables(arguments)
-        steps = tuple(_Step(*head, at) for head, at in zip(heads, addresses))
-        return _Plan(tuple(bases["input"]), tuple(bases["output"]), steps, (arguments, table))
+        steps = tuple(Step(*head, at) for head, at in zip(heads, addresses))
+        return _Plan(self._driver, tuple(bases["input"]), tuple(bases["output"]), steps,
+                     (arguments, table))
 
 
 # ---------------------------------------------------------------- the table
@@ -242,12 +258,19 @@ def _round(size: int) -> int:
 
 
 def _release(driver: Driver, pointers: Sequence[int], modules: Sequence[Any]) -> None:
-    """Give memory and code back; too late when the driver has gone, as it does at exit."""
-    try:
-        driver.activate()
+    """Give memory and code back."""
+    with _too_late(), driver:
         for pointer in pointers:
             driver.free(pointer)
         for module in modules:
             driver.unload(module)
-    except DeviceError:
-        return
+
+
+def _forget(driver: Driver, recorded: Any) -> None:
+    with _too_late(), driver:
+        driver.forget(recorded)
+
+
+def _too_late() -> AbstractContextManager[None]:
+    """Around giving things back: the driver may have gone, as it does at exit, or have failed."""
+    return suppress(DeviceError)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gpu import nets
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ir.draws import DRAWN, cases, graph_of
 
 import kcompile
 from kcompile.codegen import llvm, loops, targets
@@ -16,6 +21,7 @@ from kcompile.codegen.gpu.device import THREAD, Grid, device_function
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.program import Size
 from kcompile.compiler import compile_graph
+from kcompile.ir.op import OPS
 from kcompile.keras import graphs
 
 PTXAS = program.find_ptxas()
@@ -50,6 +56,25 @@ def test_ptx_assembles_without_spills(network: str, target: str, tmp_path: Path)
 
 
 @assembled
+@settings(max_examples=1)
+@given(data=st.data())
+def test_every_op_assembles(data: st.DataObject) -> None:
+    """The kernels of all ops in one module, for the assembler of the oldest cards."""
+    chosen, kernels = targets.device("sm_80"), []
+    for name in DRAWN:
+        if name != "winograd":  # never chosen here
+            graph, _, _ = graph_of(OPS[name], data.draw(cases(OPS[name])))
+            made = compile_graph(graph, "run", chosen, frozen=False).program
+            kernels += [launch.kernel for launch in made.entries[-1].launches]
+    named = [replace(kernel, name=f"k{i}_{kernel.name}") for i, kernel in enumerate(kernels)]
+    text = emission.ptx(emission.emit(named, chosen), chosen)
+    assert PTXAS is not None
+    with tempfile.TemporaryDirectory() as folder:
+        uses = program.assemble(text, chosen, PTXAS, Path(folder))
+    assert len(uses) == len(named) > len(DRAWN) // 2
+
+
+@assembled
 def test_wrong_ptx_is_an_error(tmp_path: Path):
     assert PTXAS is not None
     with pytest.raises(RuntimeError, match="ptxas"):
@@ -68,6 +93,29 @@ def test_memory_has_its_space():
     made = compile_graph(traced("lstm predict"), "run", targets.device("sm_80"), frozen=True).on_device
     assert "ld.shared" in made.ptx and "ld.global.nc" in made.ptx
     assert not re.search(r"\b(ld|st)\.b32", made.ptx), "an access whose space LLVM did not find out"
+
+
+def test_ptx_is_kept_on_disk(monkeypatch: pytest.MonkeyPatch):
+    """Compiled before, by another object or process: nothing is lowered, and all is the same."""
+    target = targets.device("sm_80")
+    graph = nets.lstm(True, units=7)
+    first = compile_graph(graph, "run", target, frozen=False).on_device
+    monkeypatch.setattr(program, "device_program", lambda *_: pytest.fail("compiled again"))
+    assert compile_graph(graph, "run", target, frozen=False).on_device == first
+    with pytest.raises(pytest.fail.Exception):
+        _ = compile_graph(graph, "run", targets.device("sm_90a"), frozen=False).on_device
+
+
+def test_no_load_is_placed_before_a_barrier():
+    """It does not depend on the loop, and the loop does not write there: other threads did."""
+    shared, y, r = Buffer("shared", "float32", "shared", 64), Buffer("y", "float32"), loops.Var("r")
+    body = [loops.Alloc(shared), loops.store(shared, THREAD, 1.0), loops.loop(r, 0, 2, [
+        loops.Barrier(), loops.store(y, r * 64 + THREAD, loops.load(shared, 63 - THREAD))])]
+    target = targets.device("sm_80")
+    text = emission.emit([device_function("late", [y], Grid(Size(1), 1, 1, 64), body)], target)
+    assert text.index("call void @llvm.nvvm.barrier") < text.index("= load float")
+    made = emission.ptx(text, target)
+    assert made.index("bar.sync") < made.index("ld.shared")
 
 
 def test_equal_kernels_are_emitted_once():

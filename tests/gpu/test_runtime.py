@@ -4,37 +4,38 @@ packing of arguments, memory that stays on the device and comes back when it is 
 from __future__ import annotations
 
 import gc
+import importlib.util
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gpu import nets
-from gpu.device import FakeDriver
+from gpu.device import FakeDriver, remembering
 
 import kcompile
 import kcompile_runtime as rt
 from kcompile import compiler, keras, model
 from kcompile.codegen import targets
 from kcompile.codegen.gpu import emission
+from kcompile.codegen.gpu.device import Grid, device_function
+from kcompile.codegen.program import Size
 from kcompile.ir import interpreter
 from kcompile_runtime import cuda_driver
-from kcompile_runtime.cuda import Held
+from kcompile_runtime.cuda import CudaProgram, Held
 
 
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
     """A fake device that `compile(target="cuda")` finds, and that knows the kernels it is given."""
     fake = FakeDriver()
-    emit = emission.emit_program
-
-    def remember(program: Any, target: Any) -> emission.Module:
-        module = emit(program, target)
-        launches = [launch for entry in program.entries for launch in entry.launches]
-        fake.functions = {module.names[id(x.kernel)]: x.kernel for x in launches}
-        return module
-
-    monkeypatch.setattr(emission, "emit_program", remember)
+    monkeypatch.setenv("KCOMPILE_CACHE", "off")  # kernels are learnt when they are emitted
+    monkeypatch.setattr(emission, "emit_program", remembering(fake))
     monkeypatch.setattr(model, "connect", lambda: cuda_driver.connect(fake))
     return fake
 
@@ -159,11 +160,11 @@ def test_the_order_of_a_first_call(device: FakeDriver):
     net, (x, _) = dense(False), data(2)
     kcompile.compile(net, target="cuda").predict_on_batch(x)
     calls = [c for i, c in enumerate(device.calls) if c != (device.calls[i - 1] if i else "")]
-    calls = [c for c in calls if c not in ("cuCtxSetCurrent", "cuModuleGetFunction")]
+    calls = [c for c in calls if c not in ("cuCtxPushCurrent", "cuCtxPopCurrent", "cuModuleGetFunction")]
     assert calls[:4] == ["cuInit", "cuDeviceGet", "cuDeviceGetAttribute", "cuDevicePrimaryCtxRetain"]
-    assert calls[4] == "cuMemAlloc" and "cuModuleLoadData" in calls
+    assert calls[4] == "cuMemAlloc" and "cuModuleLoadDataEx" in calls
     assert calls[-3:] == ["cuMemcpyHtoD", "cuLaunchKernel", "cuMemcpyDtoH"]
-    assert all(threads == 256 for _, _, threads in device.launches)
+    assert all(launch.threads == 256 for launch in device.launches)
 
 
 def test_memory_is_given_back(device: FakeDriver):
@@ -172,8 +173,8 @@ def test_memory_is_given_back(device: FakeDriver):
     on_device.predict(x, batch_size=3)
     on_device.engine.reset()
     gc.collect()
-    held = sum(len(m) for m in device.memory.values())
-    assert held == sum(w.nbytes for w in net.get_weights()) and not device.modules
+    held = sum(w.nbytes for w in net.get_weights())
+    assert device.used == held and not device.modules and not device.graphs
 
 
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch):
@@ -194,13 +195,128 @@ def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch):
     assert "No module named 'cuda'" in told(lambda: kcompile.compile(dense(), target="cuda"))
 
 
-def test_a_failure_on_the_device_is_an_error(device: FakeDriver):
+@pytest.mark.parametrize("call", ["cuLaunchKernel", "cuGraphInstantiate", "cuGraphLaunch", "cuMemcpyDtoH"])
+def test_a_failure_on_the_device_is_an_error(device: FakeDriver, call: str):
+    """Also one of a kernel that started well: the copy after it reports that."""
     net, (x, _) = dense(False), data()
     on_device = kcompile.compile(net, target="cuda")
-    on_device.predict(x)
-    device.fails = "cuLaunchKernel"
-    with pytest.raises(rt.DeviceError, match="cuLaunchKernel failed"):
-        on_device.predict(x)
+    expected = on_device.predict(x)
+    device.fails = call
+    with pytest.raises(rt.DeviceError, match=f"{call} failed"):
+        on_device.predict(x if call != "cuLaunchKernel" else x[:2])
+    device.fails = ""
+    np.testing.assert_array_equal(on_device.predict(x), expected)
+
+
+def test_launches_that_come_again_are_recorded(device: FakeDriver):
+    """The first call of a size launches one by one, the second records, all later ones replay."""
+    net, (x, _) = dense(False), data()
+    on_device = kcompile.compile(net, target="cuda")
+    counts = []
+    for _ in range(4):
+        device.calls.clear()
+        results = on_device.predict_on_batch(x)
+        counts.append([device.calls.count(f"cu{name}") for name in (
+            "LaunchKernel", "GraphInstantiate", "GraphLaunch")])
+        np.testing.assert_allclose(results, kcompile.compile(net).predict(x), rtol=1e-5, atol=1e-6)
+        on_device.model.use_engine(on_device.engine)
+    assert counts[0][0] > 1 and counts == [counts[0], [0, 1, 1], [0, 0, 1], [0, 0, 1]]
+    on_device.predict_on_batch(np.repeat(x, 9, 0))  # more room: old launches are of no use
+    gc.collect()
+    assert not device.graphs
+
+
+def test_a_thread_of_its_own(device: FakeDriver):
+    """A thread has no device until it is given one, and is left as it was found."""
+    net, (x, y) = dense(), data()
+    expected = kcompile.compile(net).predict(x)
+    results: list[Any] = []
+
+    def work() -> None:
+        on_device = kcompile.compile(net, target="cuda")
+        results.append(on_device.predict(x))
+        on_device.train_on_batch(x, y)
+        results.append(on_device)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    np.testing.assert_allclose(results[0], expected, rtol=1e-5, atol=1e-6)
+    results[1].get_weights()  # here, from what the other thread made
+    assert not device.contexts
+
+
+def test_too_little_memory_is_told_and_survived(device: FakeDriver):
+    net, (x, _) = dense(False), data()
+    on_device = kcompile.compile(net, target="cuda")
+    few = on_device.predict_on_batch(x)
+    device.room = device.used + 1000
+    with pytest.raises(rt.DeviceError, match=r"cuMemAlloc of \d+ bytes .*OUT_OF_MEMORY.* smaller batch"):
+        on_device.predict_on_batch(np.repeat(x, 1000, 0))
+    np.testing.assert_array_equal(on_device.predict_on_batch(x), few)
+
+
+def test_two_models_at_once(device: FakeDriver):
+    nets_, (x, y) = [dense(), dense()], data()
+    pairs = [(kcompile.compile(dense_like(net)), kcompile.compile(net, target="cuda")) for net in nets_]
+    for _ in range(2):
+        for native, on_device in pairs:
+            np.testing.assert_allclose(*(m.train_on_batch(x, y) for m in (native, on_device)), rtol=1e-5)
+    for native, on_device in pairs:
+        np.testing.assert_allclose(native.predict(x), on_device.predict(x), rtol=1e-4, atol=1e-6)
+
+
+def dense_like(net: Any) -> Any:
+    other = dense()
+    other.set_weights(net.get_weights())
+    return other
+
+
+def test_slices_and_other_layouts_of_arrays(device: FakeDriver):
+    """What is copied is C-contiguous, whatever the caller has."""
+    net, (x, _) = dense(False), data(16)
+    on_device = kcompile.compile(net, target="cuda")
+    for part in (x[::2], x[:, ::-1], np.asfortranarray(x), x[3:8], x.astype("float64")):
+        expected = on_device.predict_on_batch(np.ascontiguousarray(part, "float32"))
+        np.testing.assert_array_equal(on_device.predict_on_batch(part), expected)
+
+
+def test_numbers_of_no_word(device: FakeDriver):
+    """Out of range of a table: the same as on the processor, and no access beyond it."""
+    net = keras.Sequential([keras.layers.Embedding(5, 3, input_length=4), keras.layers.Flatten()])
+    x = np.array([[0, 4, 5, 1 << 30], [-1, -(1 << 30), 2, 3]], np.int64)
+    expected = kcompile.compile(net).predict_on_batch(x)
+    np.testing.assert_array_equal(kcompile.compile(net, target="cuda").predict_on_batch(x), expected)
+
+
+def test_a_batch_too_large_for_a_launch(device: FakeDriver):
+    driver = cuda_driver.connect(device)
+    spec = rt.TensorSpec("x", ("n",), "float32")
+    launch = {"kernel": "k", "threads": 256, "units": [0, 1], "per_block": 1, "times": 1 << 20,
+              "places": []}
+    table = {"prepared": 0, "entries": [{"name": "e", "arena": [0, 0], "writes": [], "steps": [launch]}]}
+    function = device_function("k", [], Grid(Size(0, 1), 1, 1 << 20, 256), [])
+    device.functions = {"k": function}
+    ptx = emission.ptx(emission.emit([function], targets.device("sm_80")), targets.device("sm_80"))
+    entry = rt.EntrySpec("e", (spec,), (), (0, 0), 0)
+    program = CudaProgram(driver, ptx, table, b"", [entry], [])
+    with pytest.raises(rt.DeviceError, match="2147483647 blocks"):
+        program.run("e", 4096, [np.zeros(4096, np.float32)])
+
+
+@pytest.mark.skipif(not all(map(importlib.util.find_spec, ("cuda", "ziglang"))),
+                    reason="needs the packages cuda-bindings and ziglang")
+def test_the_package_as_it_is(tmp_path: Path, root: Path):
+    """`binding.py`: the installed cuda-bindings, with a driver of ours under it."""
+    library = tmp_path / "libcuda.so.1"
+    source = Path(__file__).with_name("libcuda.c")
+    options = ["-shared", "-fPIC", "-nostdlib", "-fno-sanitize=all", "-Wl,-soname,libcuda.so.1"]
+    subprocess.run([sys.executable, "-m", "ziglang", "cc", *options, "-o", str(library), str(source)],
+                   check=True)
+    done = subprocess.run([sys.executable, str(source.with_name("binding.py")), str(library)],
+                          capture_output=True, text=True, check=False,
+                          env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "tests"), *sys.path])})
+    assert done.stdout.endswith("ok\n"), done.stdout + done.stderr
 
 
 def test_wrong_arguments():

@@ -11,7 +11,7 @@ from ir.draws import DRAWN, arrays, cases, graph_of, named
 
 from kcompile.codegen import loops, show
 from kcompile.codegen.contraction import Epilogue, Source
-from kcompile.codegen.gpu import evaluate
+from kcompile.codegen.gpu import emission, evaluate
 from kcompile.codegen.gpu.contraction import Tile, choose_tile, lower_contraction
 from kcompile.codegen.gpu.device import THREAD, Grid, device_function
 from kcompile.codegen.gpu.schedules import LONG, lower_group
@@ -33,7 +33,7 @@ def agree(y: np.ndarray, reference: np.ndarray, tolerance: float) -> None:
                                atol=(tolerance + 1e-7) * scale)
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", [name for name in DRAWN if name != "winograd"])  # never chosen here
 @settings(max_examples=3)
 @given(data=st.data(), seed=st.integers(0, 2**31 - 1))
 def test_schedule_is_numpy(name: str, data: st.DataObject, seed: int) -> None:
@@ -72,7 +72,7 @@ def test_rows_are_written_by_those_who_reduced_them(width: int):
     made = lower_group("kernel", group(body), machine.TARGET).function
     text = "\n".join(show.statements(made.body, ""))
     reductions = 3  # the maximum is there twice, since nothing simplified this body
-    assert text.count("shared parts") == (reductions if width > LONG else 0)
+    assert text.count("shared parts") == (1 if width > LONG else 0), "the same for all"
     assert width < LONG or text.count("for ") - 2 == reductions + 1, "in the grid's and the block's loop"
     for n in (1, 9):
         value = np.random.default_rng(0).normal(size=(n, width)).astype(np.float32)
@@ -81,6 +81,20 @@ def test_rows_are_written_by_those_who_reduced_them(width: int):
         expected = run(body, n, {"x": value}, {}).outputs
         agree(y, expected["y"], 1e-6)
         np.testing.assert_array_equal(most, expected["most"])
+
+
+def test_any_number_of_reductions_fits_into_shared_memory():
+    """Each of them over columns, with 1024 threads in a block: 4 KB each, 48 KB are all there is."""
+    body = Graph("body")
+    x = Tensor(body, body.input("x", TensorType((2000, 5))))
+    body.outputs = {f"y{i}": ops.reduce_sum(x * float(i + 1), 0).value for i in range(14)}
+    made = lower_group("kernel", group(body), machine.TARGET).function
+    emission.emit([made], machine.TARGET)
+    value = np.random.default_rng(0).normal(size=(2000, 5)).astype(np.float32)
+    results = [np.zeros(5, np.float32) for _ in range(14)]
+    evaluate.run(made, [value.ravel(), *results])
+    for i, y in enumerate(results):
+        np.testing.assert_allclose(y, (i + 1) * value.astype(np.float64).sum(0), rtol=1e-3, atol=1e-3)
 
 
 def group(body: Graph) -> Node:

@@ -14,21 +14,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.builder import ZERO, Builder
-from kcompile.codegen.contraction import Epilogue, Kernel, Source
+from kcompile.codegen.builder import Builder
+from kcompile.codegen.contraction import Epilogue, Source
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.schedules import Team, TeamBuilder
 from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.program import THREAD_CYCLES, Size
+from kcompile.codegen.packing import ZERO
+from kcompile.codegen.program import THREAD_CYCLES, Kernel, Size
 from kcompile.codegen.sweeps import size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Contraction
-from kcompile.ir.types import Batch, Dim
+from kcompile.ir.types import Batch, Dim, numel
 
 SIDE = 16          # a block has SIDE x SIDE threads
 DEPTH = 16         # k in a slice
 BUSY = 64          # blocks that are worth smaller tiles
+LEAST = 128        # threads that have work, where a block works alone
+AHEAD = 8          # k for which a thread that works alone asks memory at once
 CONFLICT = 1       # element between rows of a slice, so that a column falls into different banks
+
+YES = loops.const(True, "bool")
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,23 @@ def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilog
                          "no kernel for graphics processors")
     plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
     parameters = tuple(buffers or dict.fromkeys(plain))
-    if chosen is None and is_deep(spec):
+    if chosen is None and not spec.g and is_deep(spec):
         return _deep(name, spec, a, b, epilogue, target, parameters, note)
     tile = chosen or choose_tile(rows, columns)
     wide = -(-columns // (SIDE * tile.columns))
     grid = Grid(size_of(rows), SIDE * tile.rows, wide, SIDE * SIDE)
-    code = _Code(spec, a, b, epilogue, tile, Builder(target, 1))
+    block: Expr = BLOCK
+    first: Expr = ZERO
+    if spec.g:
+        if isinstance(rows, Batch):
+            raise ValueError(f"{note or name}: the batch must be among the samples. Received: {spec}")
+        each = wide * -(-rows // (SIDE * tile.rows))
+        grid, block = Grid(size_of(numel(spec.g)), 1, each, SIDE * SIDE), BLOCK % each
+        a, b = (x.sample(BLOCK // each, len(spec.g)) for x in (a, b))
+        first = BLOCK // each * rows
+    code = _Code(spec.one, a, b, epilogue, tile, Builder(target, 1), first)
     with code.b.block() as body:
-        code.run(BLOCK // wide, BLOCK % wide)
+        code.run(block // wide, block % wide)
     function = device_function(name, parameters, grid, body, note)
     return Kernel(function, Size(1), Size(THREAD_CYCLES))
 
@@ -82,6 +96,29 @@ def _deep(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue
     with code.b.block() as body:
         code.run_deep(BLOCK // columns, BLOCK % columns)
     return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(THREAD_CYCLES))
+
+
+def lower_rows(b: Builder, spec: Contraction, a: Source, other: Source, epilogue: Epilogue, first: Expr,
+               samples: Expr, most: int, threads: int) -> None:
+    """A contraction for `samples` samples from `first` on (at most `most` of them), by one block of so
+    many threads, as a part of a kernel that does more. Columns and depth must be known."""
+    each, columns = numel(spec.m), spec.sizes[1]
+    assert isinstance(each, Batch) and isinstance(columns, int)
+    tile = choose_rows(most * each.multiple, columns)
+    code = _Code(spec, a, other, epilogue, tile, b)
+    code.run_rows(b.share(first * each.multiple), b.share(samples * each.multiple), threads)
+
+
+def choose_rows(rows: int, columns: int) -> Tile:
+    """The sums of one thread, where a block has few rows: a tile reads less for each multiply-add, as
+    long as every scheduler of a multiprocessor has a warp."""
+    down = across = 1
+    while True:
+        wider = 2 * across if across <= down and across < 4 and columns % (2 * across) == 0 else 0
+        taller = 2 * down if down < 8 and 2 * down <= rows else 0
+        if not (wider or taller) or rows * columns < 2 * down * across * LEAST:
+            return Tile(down, across)
+        down, across = (down, wider) if wider else (taller, across)
 
 
 def choose_tile(rows: Dim, columns: int) -> Tile:
@@ -135,10 +172,11 @@ class _Slice:
 
 
 class _Code:
-    """The code of one thread."""
+    """The code of one thread. first: the flat row of the output where its rows begin."""
 
     def __init__(self, spec: Contraction, a: Source, b: Source, epilogue: Epilogue, tile: Tile,
-                 builder: Builder) -> None:
+                 builder: Builder, first: Expr = ZERO) -> None:
+        self.first = first
         self.spec, self.operands, self.epilogue, self.tile = spec, (a, b), epilogue, tile
         self.b = builder
         self.rows, self.columns, self.depth = map(builder.extent, spec.sizes)
@@ -179,16 +217,52 @@ class _Code:
         """One result, the terms of its sum shared by all threads."""
         b, spec = self.b, self.spec
         row, column = b.share(row), b.share(column)
-        yes = loops.const(True, "bool")
         ends = [tuple(b.share(i) for i in b.unflatten(at, dims))
                 for at, dims in ((row, spec.m), (column, spec.j))]
 
         def term(index: tuple[Expr, ...]) -> Expr:
-            x, y = (self._element(side, ends[side], index[0], yes) for side in (0, 1))
+            x, y = (self._element(side, ends[side], index[0], YES) for side in (0, 1))
             return b.mul(x, y)
 
         total = b.reduce("add", [spec.sizes[2]], term, loops.const(0, self.dtype))
         self._write(total, row, column, loops.binary("eq", THREAD, 0))
+
+    def run_rows(self, first: Expr, count: Expr, threads: int) -> None:
+        """The rows [first, first + count), by a block on its own: a thread has neighbours in `tile.rows`
+        rows, in columns that lie apart, and reads its operands where they are. As everywhere, sums
+        are chains over k."""
+        b, spec, tile = self.b, self.spec, self.tile
+        columns, depth = spec.sizes[1:]
+        assert isinstance(columns, int) and isinstance(depth, int)
+        wide = columns // tile.columns
+        last = b.share(first + count - 1)
+        tiles = b.share((count + (tile.rows - 1)) // tile.rows)
+        with b.loop("i", THREAD, tiles * wide, threads) as item:
+            left, top = b.share(item % wide), b.share(first + item // wide * tile.rows)
+            across = [b.share(left + j * wide) for j in range(tile.columns)]
+            down = [b.share(loops.binary("min", top + i, last)) for i in range(tile.rows)]
+            ends = [[tuple(b.share(i) for i in b.unflatten(at, dims)) for at in places]
+                    for places, dims in ((down, spec.m), (across, spec.j))]
+            b.emit(loops.Alloc(self.sums))
+            for i in range(self.sums.size):
+                b.emit(loops.store(self.sums, i, 0.0))
+            whole = depth // AHEAD * AHEAD
+            with b.loop("k", 0, whole, AHEAD) as k:
+                self._add([b.share(k + i) for i in range(AHEAD)], *ends)
+            self._add([loops.const(k) for k in range(whole, depth)], *ends)
+            for i, row in enumerate(down):
+                there = loops.binary("le", top + i, last)
+                for j, column in enumerate(across):
+                    self._write(loops.load(self.sums, i * tile.columns + j), row, column, there)
+
+    def _add(self, ks: Sequence[Expr], rows: Sequence[tuple[Expr, ...]],
+             columns: Sequence[tuple[Expr, ...]]) -> None:
+        """Some terms of the sums; elements of B are asked for before the first is used."""
+        b = self.b
+        right = [[b.share(self._element(1, end, k, YES)) for end in columns] for k in ks]
+        for k, terms in zip(ks, right):
+            left = [b.share(self._element(0, end, k, YES)) for end in rows]
+            self._fma(left, terms)
 
     # ---- slices
 
@@ -209,20 +283,22 @@ class _Code:
             def copy(k: Expr, place: Expr = place, index: tuple[Expr, ...] = index,
                      inside: Expr = inside, depth: Expr = depth) -> None:
                 at = b.share(k + depth)
-                value = self._element(side, index, at, inside)
+                there = loops.binary("and", inside, loops.binary("lt", at, self.depth))
+                value = self._element(side, index, at, there)
                 b.emit(loops.store(slice.buffer, place, value))
 
             out.append(copy)
         return out
 
     def _element(self, side: int, outer: tuple[Expr, ...], k: Expr, inside: Expr) -> Expr:
-        """The element of A at (row, k) or of B at (k, column); zero where there is none."""
+        """The element of A at (row, k) or of B at (k, column); zero where that is not inside, or in
+        the padding."""
         b, spec = self.b, self.spec
         source, access = self.operands[side], (spec.a, spec.b)[side]
         first = 0 if side == 0 else len(spec.m) + len(spec.k)
         known = {first + i: e for i, e in enumerate(outer)}
         known |= {len(spec.m) + i: e for i, e in enumerate(b.unflatten(k, spec.k))}
-        valid = loops.binary("and", inside, loops.binary("lt", k, self.depth))
+        valid = inside
         coordinates = []
         for affine, guarded, size in zip(access.index, access.guarded, source.shape):
             at: Expr = loops.const(affine.offset)
@@ -234,7 +310,8 @@ class _Code:
             coordinates.append(at)
         valid = b.share(valid)
         assert source.buffer is not None
-        flat = loops.select(valid, b.flatten(coordinates, source.shape), ZERO)
+        place = source.start + b.flatten(coordinates, source.shape)
+        flat = loops.select(valid, place, b.safe(source.buffer))
         return loops.select(valid, loops.load(source.buffer, flat), 0.0)
 
     # ---- sums
@@ -249,11 +326,15 @@ class _Code:
                     for i in range(tile.rows)]
             right = [b.share(loops.load(self.c.buffer, self.c.place(at, across + j * SIDE)))
                      for j in range(tile.columns)]
-            for i, x in enumerate(left):
-                for j, y in enumerate(right):
-                    number = i * tile.columns + j
-                    total = loops.fma(x, y, loops.load(self.sums, number))
-                    b.emit(loops.store(self.sums, number, total))
+            self._fma(left, right)
+
+    def _fma(self, left: Sequence[Expr], right: Sequence[Expr]) -> None:
+        """One term of each sum."""
+        for i, x in enumerate(left):
+            for j, y in enumerate(right):
+                number = i * self.tile.columns + j
+                total = loops.fma(x, y, loops.load(self.sums, number))
+                self.b.emit(loops.store(self.sums, number, total))
 
     def _finish(self, top: Expr, left: Expr) -> None:
         """The epilogue: written out when it is light, else in a loop over sums in local memory."""
@@ -275,13 +356,14 @@ class _Code:
 
     def _write(self, total: Expr, row: Expr, column: Expr, where: Expr | None = None) -> None:
         columns = self.spec.sizes[1]
-        flat = row * self.b.extent(columns) + column
+        place = self.first + row
+        flat = place * self.b.extent(columns) + column
         inside = loops.binary("and", loops.binary("lt", row, self.rows),
                               loops.binary("lt", column, self.columns))
         inside = inside if where is None else where
         with self.b.block() as body:
             # All before the first is written: it may be in the place of an operand.
-            values = [self.b.share(x) for x in self.epilogue.values(total, row, column, None)]
+            values = [self.b.share(x) for x in self.epilogue.values(total, place, column, None)]
             for buffer, value in zip(self.epilogue.outputs, values):
                 self.b.emit(loops.store(buffer, flat, value))
         self.b.emit(loops.If(inside, tuple(body)))

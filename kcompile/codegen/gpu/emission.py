@@ -12,7 +12,7 @@ are numbered, shared memory, barriers, and the address space of parameters.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import jit, llvm, loops
@@ -101,7 +101,7 @@ def _kernel(function: DeviceFunction, aligns: list[int], target: Target) -> str:
     which LLVM finds out again where they point."""
     block = Block(target, function.name, EMITTERS)
     block.variables["n"] = Index("%n", 0)
-    changed = written(function)
+    changed = loops.written(function.body)
     parameters, first = [], []
     for i, (buffer, align) in enumerate(zip(function.buffers, aligns)):
         block.buffers[buffer] = Place(f"%b{i}", align)
@@ -117,30 +117,16 @@ def _kernel(function: DeviceFunction, aligns: list[int], target: Target) -> str:
     limit = f'"nvvm.maxntid"="{function.grid.threads}"'
     return "\n".join([
         *body.globals, f'define ptx_kernel void @?({", ".join([*parameters, "i64 %n"])}) '
-        f"{limit} #0 {{", "entry:", *body.allocas, *first, *block.lines, "  ret void", "}"])
-
-
-def written(function: loops.Function) -> set[Buffer]:
-    """The buffers that a kernel stores to."""
-    return set(_written(function.body))
-
-
-def _written(body: Iterable[loops.Stmt]) -> Iterable[Buffer]:
-    for s in body:
-        if isinstance(s, loops.Store):
-            yield s.buffer
-        elif isinstance(s, For):
-            yield from _written(s.body)
-        elif isinstance(s, loops.If):
-            yield from _written((*s.then, *s.otherwise))
+        f"{limit} #0 {{", "entry:", *body.allocas, *first, *block.code(), "  ret void", "}"])
 
 
 class _DeviceStatements(llvm.Statements):
     """Statements of one thread. `globals`: declarations of shared memory, which the module holds."""
 
     def __init__(self, block: Block, function: DeviceFunction) -> None:
-        super().__init__(block, [])
+        super().__init__(block, [], function.aliased)
         self.threads = function.grid.threads
+        self.changed = loops.written(function.body)
         self.globals: list[str] = []
         self.shared_bytes = 0
 
@@ -154,6 +140,11 @@ class _DeviceStatements(llvm.Statements):
                       f"@llvm.nvvm.read.ptx.sreg.{_REGISTERS[s.kind]}.x()")
         b.variables[s.var.name] = Index(b.op(f"zext nneg i32 {number} to i64"), 0)
         self.run(s.body)
+
+    def stores(self, body: Sequence[loops.Stmt]) -> frozenset[Buffer]:
+        """Behind a barrier, threads see what others wrote: no load of that may be placed before."""
+        found = super().stores(body)
+        return found | self.changed if _waits(body) else found
 
     def barrier(self, s: loops.Barrier) -> None:
         self.block.lines.append("  call void @llvm.nvvm.barrier.cta.sync.aligned.all(i32 0)")
@@ -169,3 +160,9 @@ class _DeviceStatements(llvm.Statements):
         self.shared_bytes += (buffer.size * BYTES[buffer.dtype] + WIDEST - 1) // WIDEST * WIDEST
         pointer = b.op(f"addrspacecast ptr addrspace(3) {name} to ptr")
         b.buffers[buffer] = Place(pointer, WIDEST)
+
+
+def _waits(body: Sequence[loops.Stmt]) -> bool:
+    """Whether there is a barrier."""
+    return any(isinstance(s, loops.Barrier) or (isinstance(s, For) and _waits(s.body))
+               or (isinstance(s, loops.If) and _waits((*s.then, *s.otherwise))) for s in body)

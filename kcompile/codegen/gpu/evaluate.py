@@ -2,13 +2,17 @@
 
 What enters: a `DeviceFunction` and its buffers, or an entry of a program and its memory. What leaves: the
 buffers, changed in place, with the bits that a device gives. The threads of a block go through the code
-together, so a barrier that is missing would not show in the numbers; instead every access of shared
-memory is recorded, and a `RaceError` tells of two threads that meet without a barrier between them.
+together and blocks one after the other, so what is missing in a schedule would not show in the numbers.
+Instead accesses are recorded: of shared memory, and of all memory that a kernel writes, whichever
+buffers lie there. A `RaceError` tells of two threads that meet without a barrier between them (threads
+of two blocks always do), of memory that is read before anything was written there, and of a barrier
+that not all threads reach.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,7 @@ from kcompile.codegen.loops import FLOATS, Buffer, Stmt
 from kcompile.codegen.program import Entry, Launch, Ref, Repeat
 
 NOBODY, MANY = -1, -2
+MOST_BLOCKS, MOST_THREADS = 2**31 - 1, 1024
 
 
 class RaceError(RuntimeError):
@@ -30,11 +35,14 @@ def run(function: DeviceFunction, buffers: Sequence[np.ndarray], n: int = 1) -> 
     """Execute a kernel for a batch of n on flat arrays, one for each parameter, which it changes.
 
     Raises IndexError for an access outside a buffer, RaceError for one that depends on timing or a
-    barrier that not all threads reach.
+    barrier that not all threads reach, ValueError for what no device launches.
     """
     names = {"n": n}
     memory = dict(zip(function.buffers, buffers))
-    written = {b: np.full(a.size, NOBODY) for b, a in memory.items()}
+    for buffer, array in memory.items():
+        if array.ctypes.data % array.itemsize:
+            raise ValueError(f"{function.name}: {buffer.name} is not aligned to its elements")
+    watched = _watched(function, memory)
     (grid,) = function.body
     assert isinstance(grid, loops.For) and grid.kind == "grid"
     (block,) = grid.body
@@ -43,51 +51,109 @@ def run(function: DeviceFunction, buffers: Sequence[np.ndarray], n: int = 1) -> 
         count = int(Values(dict(names), {}).value(grid.stop))
         if count != function.grid.blocks(n):
             raise ValueError(f"{function.name}: {count} blocks, its launch has {function.grid.blocks(n)}")
+        if count > MOST_BLOCKS or function.grid.threads > MOST_THREADS:
+            raise ValueError(f"{function.name}: {count} blocks of {function.grid.threads} threads")
         for number in range(count):
-            threads = _Block(function, memory, written, number)
+            threads = _Block(function, memory, watched, number)
             threads.run(block.body, {**names, grid.var.name: number,
                                      block.var.name: np.arange(function.grid.threads)})
 
 
-class _Shared:
-    """Who touched each element of a shared buffer since the last barrier."""
+class _Touches:
+    """Who touched each unit of a piece of memory, in which block, and after how many of its barriers.
+    filled: whether anything is there; None where there always is."""
 
-    def __init__(self, size: int) -> None:
-        self.writer = np.full(size, NOBODY)
-        self.reader = np.full(size, NOBODY)
+    def __init__(self, size: int, filled: bool) -> None:
+        self.filled = None if filled else np.zeros(size, bool)
+        self.block, self.epoch, self.thread = (
+            {way: np.full(size, NOBODY) for way in ("read", "write")} for _ in range(3))
 
-    def barrier(self) -> None:
-        self.writer[:] = NOBODY
-        self.reader[:] = NOBODY
+    def clear(self, way: str, at: np.ndarray, threads: np.ndarray, block: int,
+              epoch: int) -> np.ndarray:
+        """For each unit, whether nobody else touched it in this way, but for threads of this block
+        before its last barrier."""
+        was = self.block[way][at]
+        apart = (self.epoch[way][at] < epoch) | (self.thread[way][at] == threads)
+        return np.asarray((was == NOBODY) | ((was == block) & apart))
 
-    def read(self, at: np.ndarray, threads: np.ndarray) -> bool:
-        """Whether nobody else wrote what these threads read."""
-        fine = bool(np.all((self.writer[at] == NOBODY) | (self.writer[at] == threads)))
-        before = self.reader[at]
-        self.reader[at] = threads
-        mixed = (self.reader[at] != threads) | ((before != NOBODY) & (before != threads))
-        self.reader[at[mixed]] = MANY
-        return fine
+    def note(self, way: str, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> None:
+        was = self.block[way][at]
+        others = ((was == block) & (self.epoch[way][at] == epoch) & (self.thread[way][at] != threads))
+        self.block[way][at] = np.where((was == NOBODY) | (was == block), block, MANY)
+        self.epoch[way][at] = epoch
+        self.thread[way][at] = threads
+        shared = others | (self.thread[way][at] != threads)  # by threads of the same access
+        self.thread[way][at[shared]] = MANY
 
-    def write(self, at: np.ndarray, threads: np.ndarray) -> bool:
-        """Whether nobody else read or wrote what these threads write."""
+    def read(self, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> str:
+        """What is wrong with these threads' reading, "" for nothing."""
+        if self.filled is not None and not self.filled[at].all():
+            return "is read before it is written"
+        fine = self.clear("write", at, threads, block, epoch)
+        self.note("read", at, threads, block, epoch)
+        return "" if fine.all() else "is read before a barrier"
+
+    def write(self, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> str:
+        if self.filled is not None:
+            self.filled[at] = True
         alone = len(np.unique(at)) == len(at)
-        old = np.concatenate([self.reader[at], self.writer[at]])
-        fine = np.all((old == NOBODY) | (old == np.tile(threads, 2)))
-        self.writer[at] = threads
-        return alone and bool(fine)
+        if not alone or not self.clear("write", at, threads, block, epoch).all():
+            return "is written twice"
+        fine = self.clear("read", at, threads, block, epoch)
+        self.note("write", at, threads, block, epoch)
+        return "" if fine.all() else "is written before a barrier, after others read it"
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Where a buffer lies in a piece of memory: its first unit, and units for each element."""
+
+    touches: _Touches
+    first: int
+    width: int
+
+    def units(self, at: np.ndarray, threads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self.width == 1:
+            return at + self.first, threads
+        units = self.first + at[:, None] * self.width + np.arange(self.width)
+        return units.ravel(), np.repeat(threads, self.width)
+
+
+def _watched(function: DeviceFunction, memory: Mapping[Buffer, np.ndarray]) -> dict[Buffer, _Watch]:
+    """A watch on each parameter that shares memory with one that is written, itself included."""
+    changed = loops.written(function.body)
+    spans = sorted((a.ctypes.data, a.ctypes.data + a.nbytes, i)
+                   for i, a in enumerate(memory.values()) if a.size)
+    pieces: list[tuple[int, list[int]]] = []
+    for start, stop, i in spans:
+        if pieces and start < pieces[-1][0]:
+            pieces[-1] = (max(pieces[-1][0], stop), [*pieces[-1][1], i])
+        else:
+            pieces.append((stop, [i]))
+    out: dict[Buffer, _Watch] = {}
+    buffers = list(memory)
+    for stop, numbers in pieces:
+        members = [buffers[i] for i in numbers]
+        if changed.isdisjoint(members):
+            continue
+        unit = min(memory[x].itemsize for x in members)
+        begin = memory[members[0]].ctypes.data
+        touches = _Touches((stop - begin) // unit, True)
+        for x in members:
+            out[x] = _Watch(touches, (memory[x].ctypes.data - begin) // unit,
+                            memory[x].itemsize // unit)
+    return out
 
 
 class _Block:
     """One block of threads."""
 
     def __init__(self, function: DeviceFunction, memory: Mapping[Buffer, np.ndarray],
-                 written: Mapping[Buffer, np.ndarray], number: int) -> None:
-        self.function, self.written = function, written
+                 watched: Mapping[Buffer, _Watch], number: int) -> None:
+        self.function, self.number, self.epoch = function, number, 0
         self.threads = np.arange(function.grid.threads)
-        self.first = number * function.grid.threads
         self.memory = dict(memory)
-        self.shared: dict[Buffer, _Shared] = {}
+        self.watched = dict(watched)
 
     def run(self, body: Sequence[Stmt], names: dict[str, Any]) -> None:
         self.statements(body, names, np.ones(len(self.threads), bool))
@@ -105,8 +171,7 @@ class _Block:
             elif isinstance(s, loops.Barrier):
                 if not active.all():
                     raise RaceError(f"{self.function.name}: a barrier that not all threads reach")
-                for shared in self.shared.values():
-                    shared.barrier()
+                self.epoch += 1
             elif isinstance(s, loops.If):
                 condition = self.spread(values.value(s.condition))
                 for side, chosen in ((s.then, active & condition), (s.otherwise, active & ~condition)):
@@ -130,8 +195,7 @@ class _Block:
         copies = 1 if buffer.space == "shared" else len(self.threads)
         fill = np.nan if buffer.dtype in FLOATS else -1
         self.memory[buffer] = np.full(copies * buffer.size, fill).astype(buffer.dtype)
-        if buffer.space == "shared":
-            self.shared[buffer] = _Shared(buffer.size)
+        self.watched[buffer] = _Watch(_Touches(copies * buffer.size, False), 0, 1)
 
     def place(self, buffer: Buffer, index: Any, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(element numbers, the threads that want them), for active threads."""
@@ -149,14 +213,15 @@ class _Block:
             active = active & self.spread(values.value(s.mask))
         at, threads = self.place(s.buffer, values.value(s.index), active)
         self.memory[s.buffer][at] = self.spread(values.value(s.value))[active]
-        if s.buffer in self.shared and not self.shared[s.buffer].write(at, threads):
-            raise RaceError(f"{self.function.name}: threads meet in {s.buffer.name}")
-        if s.buffer in self.written:
-            owner, own = self.written[s.buffer], threads + self.first
-            mine = (owner[at] == NOBODY) | (owner[at] == own)
-            if len(np.unique(at)) < len(at) or not mine.all():
-                raise RaceError(f"{self.function.name}: {s.buffer.name} is written twice")
-            owner[at] = own
+        self.touch("write", s.buffer, at, threads)
+
+    def touch(self, way: str, buffer: Buffer, at: np.ndarray, threads: np.ndarray) -> None:
+        watch = self.watched.get(buffer)
+        if watch is not None:
+            touched = watch.touches.read if way == "read" else watch.touches.write
+            wrong = touched(*watch.units(at, threads), self.number, self.epoch)
+            if wrong:
+                raise RaceError(f"{self.function.name}: {buffer.name} {wrong}")
 
 
 class _ThreadValues(Values):
@@ -173,8 +238,7 @@ class _ThreadValues(Values):
         at, threads = block.place(e.buffer, self.value(e.index), active)
         out = np.zeros(block.threads.shape, e.dtype)
         out[active] = block.memory[e.buffer][at]
-        if e.buffer in block.shared and not block.shared[e.buffer].read(at, threads):
-            raise RaceError(f"{block.function.name}: {e.buffer.name} is read before a barrier")
+        block.touch("read", e.buffer, at, threads)
         return out
 
 

@@ -17,6 +17,7 @@ A kernel takes a pointer for each place, then n as 64 bits.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kcompile.codegen import loops
 from kcompile.codegen.gpu import emission
 from kcompile.codegen.gpu.device import DeviceFunction
 from kcompile.codegen.program import Entry, Launch, Program, Ref, Repeat, Size
@@ -37,6 +39,18 @@ class DeviceProgram:
     ptx: str
     table: dict[str, Any]
     constants: bytes
+
+    def to_bytes(self) -> bytes:
+        head = json.dumps({"table": self.table, "constants": len(self.constants)}).encode()
+        return len(head).to_bytes(8, "little") + head + self.constants + self.ptx.encode()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> DeviceProgram:
+        """What `to_bytes` gave. Raises ValueError, KeyError for other bytes."""
+        start = 8 + int.from_bytes(data[:8], "little")
+        head = json.loads(data[8:start])
+        middle = start + head["constants"]
+        return DeviceProgram(data[middle:].decode(), head["table"], data[start:middle])
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ def _writes(entry: Entry) -> list[int]:
     """Numbers of the variables that an entry changes."""
     return sorted({ref.index for launch in entry.launches
                    for buffer, ref in zip(launch.kernel.buffers, launch.buffers)
-                   if ref.region == "variable" and buffer in emission.written(launch.kernel)})
+                   if ref.region == "variable" and buffer in loops.written(launch.kernel.body)})
 
 
 def _size(size: Size) -> list[int]:

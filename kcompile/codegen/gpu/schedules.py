@@ -18,13 +18,11 @@ from kcompile.codegen import loops
 from kcompile.codegen.builder import ZERO, Builder, Index
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.lowering import Kernel
-from kcompile.codegen.program import Size
+from kcompile.codegen.program import Kernel, Size
 from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.sweeps import size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.ops.gather import clamped
 from kcompile.ir.space import Space, space_of
 from kcompile.ir.types import Batch, Dim, numel
 
@@ -42,7 +40,7 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
         from kcompile.codegen.epilogue import lower_anchored
 
         return lower_anchored(name, node, anchor, target, aliased)
-    _supported(body, node.label)
+    supported(body, node.label)
     inputs, outputs = parameters(body)
     space = space_of(body)
     team = _team(body)
@@ -52,10 +50,7 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
                 THREADS if team is None else team.threads)
     with b.block() as statements:
         pull = Pull(body, inputs, b)
-        for m in body.nodes.values():
-            if m.op.name == "scatter_rows":
-                pull.given[m.id] = _scatter(b, pull, m)
-        element = _Element(b, pull, space, list(zip(body.outputs.values(), outputs)))
+        element = element_of(b, pull, space, outputs)
         count = loops.N * units.per_sample + units.fixed
         if team is None:
             flat = b.share(BLOCK * THREADS + THREAD)
@@ -69,7 +64,12 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     return Kernel(function, Size(1), Size(1))
 
 
-class _Element:
+def element_of(b: Builder, pull: Pull, space: Space, outputs: Sequence[Buffer]) -> Element:
+    """The results of a group over its space. Raises ValueError for one that does not fit there."""
+    return Element(b, pull, space, list(zip(pull.body.outputs.values(), outputs)))
+
+
+class Element:
     """The results that belong to one element of what a group keeps (`Space.plain`): one number in those
     of that shape, a row of numbers in those that have the reduced axes."""
 
@@ -94,8 +94,7 @@ class _Element:
         if self.rows:
             with self.b.loop("r", 0, self.b.extent(numel(self.depth))) as at:
                 self._row(kept, at)
-        for (_, buffer, _), value in zip(self.numbers, values):
-            self.b.emit(loops.store(buffer, flat, value))
+        self._write(values, flat)
 
     def together(self, team: Team, row: Expr, count: Expr) -> None:
         """By a team. Beyond the last element it works on that one again, and writes nothing: all
@@ -105,19 +104,29 @@ class _Element:
         flat = b.share(loops.binary("min", row, loops.binary("sub", count, 1)))
         inside = b.share(loops.binary("lt", row, count))
         kept = self._reduce(flat)
-        values = self._numbers(flat, kept)
-        if self.rows:
-            stop = b.share(loops.select(inside, b.extent(numel(self.depth)), 0))
-            b.alone = True
-            with b.loop("r", team.lane, stop, team.lanes) as at:
-                self._row(kept, at)
-            b.alone = False
-            b.emit(loops.Barrier())  # a number may be in the place of an operand of a row
         mine = loops.binary("and", loops.binary("eq", team.lane, 0), inside)
-        writes = tuple(loops.store(buffer, flat, value)
-                       for (_, buffer, _), value in zip(self.numbers, values))
-        if writes:
-            b.emit(loops.If(mine, writes))
+        if not self.rows:
+            with b.block() as numbers:
+                b.alone = True  # here the team's other threads are not
+                self._write(self._numbers(flat, kept), flat)
+                b.alone = False
+            b.emit(loops.If(mine, tuple(numbers)))
+            return
+        values = self._numbers(flat, kept)
+        stop = b.share(loops.select(inside, b.extent(numel(self.depth)), 0))
+        b.alone = True
+        with b.loop("r", team.lane, stop, team.lanes) as at:
+            self._row(kept, at)
+        b.alone = False
+        if values:
+            b.emit(loops.Barrier())  # a number may be in the place of an operand of a row
+            with b.block() as numbers:
+                self._write(values, flat)
+            b.emit(loops.If(mine, tuple(numbers)))
+
+    def _write(self, values: Sequence[Expr], flat: Expr) -> None:
+        for (_, buffer, _), value in zip(self.numbers, values):
+            self.b.emit(loops.store(buffer, flat, value))
 
     def _reduce(self, flat: Expr) -> Index:
         """The index of the element. Its reductions come first, so that later all find them done."""
@@ -153,34 +162,12 @@ class _Element:
         return tuple(known[i] for i in range(len(self.space.full)))
 
 
-def _supported(body: Graph, label: str) -> None:
+def supported(body: Graph, label: str) -> None:
+    """Raises ValueError for an op that no schedule computes."""
     for m in body.nodes.values():
         by_element = m.op.scalar is not None or m.op.lower is not None
-        if not by_element and m.op.kind != "source" and m.op.name != "scatter_rows":
+        if not by_element and m.op.kind != "source":
             raise ValueError(f"layer {label!r}: {m.op.name} has no schedule for graphics processors")
-
-
-def _scatter(b: Builder, pull: Pull, node: Node) -> Callable[[Index], Expr]:
-    """Elements of `scatter_rows`: a thread walks all positions in order and adds those that fall into
-    its row, so the order of a sum is always the same."""
-    values, indices = node.inputs
-    positions = pull.body.type(indices).shape
-    zero = loops.const(0, node.types[0].dtype)
-
-    def element(index: Index) -> Expr:
-        cell = Buffer(b.fresh("sum"), zero.dtype, "register", 1)
-        b.emit(loops.Alloc(cell))
-        b.emit(loops.store(cell, 0, zero))
-        with b.loop("i", 0, b.extent(numel(positions))) as flat:
-            at = b.unflatten(flat, positions)
-            row = clamped(b, pull.at(indices, at), node.attrs["rows"])
-            with b.block() as hit:
-                total = b.add(loops.load(cell, 0), pull.at(values, (*at, *index[1:])))
-                b.emit(loops.store(cell, 0, total))
-            b.emit(loops.If(b.equal(row, index[0]), tuple(hit)))
-        return b.share(loops.load(cell, 0))
-
-    return element
 
 
 # ---------------------------------------------------------------- reductions by several threads
@@ -238,6 +225,7 @@ class TeamBuilder(Builder):
     def __init__(self, target: Target, team: Team) -> None:
         super().__init__(target, 1)
         self.team = team
+        self.parts: dict[str, Buffer] = {}
         self.alone = False  # inside a shared reduction: threads are at different places
 
     def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr],
@@ -247,8 +235,7 @@ class TeamBuilder(Builder):
             return super().reduce(op, extents, body, first)
         team = self.team
         part = self._part(op, extents, body, first, total)
-        parts = Buffer(self.fresh("parts"), first.dtype, "shared", team.threads)
-        self.emit(loops.Alloc(parts))
+        parts = self._parts(first.dtype)
         self.emit(loops.store(parts, THREAD, part))
         self.emit(loops.Barrier())
         width = team.lanes // 2
@@ -261,6 +248,16 @@ class TeamBuilder(Builder):
             width //= 2
         start = team.row if team.across else team.row * team.lanes
         return self.share(loops.load(parts, start))
+
+    def _parts(self, dtype: str) -> Buffer:
+        """Shared memory, an element for each thread: the same for all reductions of a kernel, so that
+        any number of them fits."""
+        if dtype in self.parts:
+            self.emit(loops.Barrier())  # all have read the result that was there before
+        else:
+            self.parts[dtype] = Buffer(f"parts_{dtype}", dtype, "shared", self.team.threads)
+            self.blocks[1].insert(0, loops.Alloc(self.parts[dtype]))
+        return self.parts[dtype]
 
     def _part(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr,
               total: Dim) -> Expr:

@@ -1,0 +1,195 @@
+"""All rounds of a scan in one kernel, where samples do not meet: each block has some samples, and runs
+every step of them on its own. Between steps stands a barrier of the block, not a launch.
+
+What enters: the groups of a scan's body, each with the places of its buffers, and how often they run.
+What leaves: one `Launch`, with the bits of the launches it stands for; or None where these are better:
+weights that do not stay near a multiprocessor are read faster by all of them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from kcompile.codegen import loops
+from kcompile.codegen.builder import ZERO, Builder
+from kcompile.codegen.epilogue import anchored
+from kcompile.codegen.gpu import contraction
+from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
+from kcompile.codegen.gpu.schedules import element_of, supported
+from kcompile.codegen.loops import BYTES, Buffer, Expr, Stmt
+from kcompile.codegen.program import Launch, Ref, Size
+from kcompile.codegen.pull import Pull, parameters
+from kcompile.codegen.targets import Target
+from kcompile.ir.graph import Graph, Node
+from kcompile.ir.space import space_of
+from kcompile.ir.types import Batch, numel
+
+SAMPLES = 4  # of a block: what it reads of the weights serves all of them
+THREADS = 512
+NEAR = (
+    1 << 20
+)  # bytes of weights that one block reads in each step, about as fast as a launch takes
+LIGHT = 1 << 22  # multiply-adds in a step of a block, likewise
+
+Placed = tuple[Node, Sequence[Ref]]
+
+
+def lower_rounds(name: str, groups: Sequence[Placed], count: int, target: Target) -> Launch | None:
+    """The launch that runs `groups`, in order, `count` times; None where launches of their own are
+    better. The groups must be by rows (`plan.is_rowwise`). Raises ValueError for an op that no kernel
+    for graphics processors computes."""
+    if not _is_light([node for node, _ in groups]):
+        return None
+    b = _Builder(target)
+    arguments = _Arguments(count)
+    with b.block() as body:
+        first = b.share(BLOCK * SAMPLES)
+        samples = b.share(loops.binary("min", loops.N - first, SAMPLES))
+        with b.loop("round", 0, count) as t:
+            for node, refs in groups:
+                with b.block() as statements:
+                    buffers = _group(b, node, first, samples, target)
+                places = {}
+                for buffer, ref in zip(buffers, refs):
+                    argument, shift = arguments.place(buffer, ref, t)
+                    places[buffer] = (argument, b.share(shift))
+                for s in moved(statements, places):
+                    b.emit(s)
+                b.emit(loops.Barrier())
+    note = " ".join(dict.fromkeys(node.label for node, _ in groups))
+    grid = Grid(Size(0, 1), SAMPLES, 1, THREADS)
+    function = device_function(name, list(arguments.known.values()), grid, body, note, aliased=True)
+    return Launch(function, tuple(arguments.refs))
+
+
+class _Builder(Builder):
+    """A builder that knows of each operand an element which other blocks do not write."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, 1)
+        self.own: dict[Buffer, Expr] = {}
+
+    def safe(self, buffer: Buffer) -> Expr:
+        return self.own.get(buffer, ZERO)
+
+
+def _is_light(nodes: Sequence[Node]) -> bool:
+    """Whether one block does a step about as fast as a launch starts."""
+    weights = work = 0
+    for node in nodes:
+        body: Graph = node.attrs["body"]
+        for m in body.nodes.values():
+            if m.op.kind == "contraction":
+                spec = m.attrs["spec"]
+                if spec.g:
+                    return False
+                rows, (columns, depth) = numel(spec.m), spec.sizes[1:]
+                if not (
+                    isinstance(rows, Batch) and isinstance(columns, int) and isinstance(depth, int)
+                ):
+                    return False
+                weights += columns * depth * BYTES[m.types[0].dtype]
+                work += SAMPLES * rows.multiple * columns * depth
+    return weights <= NEAR and work <= LIGHT
+
+
+def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) -> Sequence[Buffer]:
+    """Emit a group's code for the samples of a block. Gives the buffers: operands, results."""
+    body: Graph = node.attrs["body"]
+    anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
+    if anchor is not None:
+        parts = anchored(node, anchor, target)
+        b.own = _own(body, parts.buffers, first)
+        contraction.lower_rows(
+            b, parts.spec, parts.a, parts.b, parts.epilogue, first, samples, SAMPLES, THREADS
+        )
+        return parts.buffers
+    supported(body, node.label)
+    inputs, outputs = parameters(body)
+    b.own = _own(body, inputs, first)
+    space = space_of(body)
+    each = numel(space.plain)
+    assert isinstance(each, Batch)
+    element = element_of(b, Pull(body, inputs, b), space, outputs)
+    start = b.share(first * each.multiple)
+    with b.loop("e", THREAD, samples * each.multiple, THREADS) as e:
+        element.alone(b.share(start + e))
+    return [*inputs, *outputs]
+
+
+def _own(body: Graph, buffers: Sequence[Buffer], first: Expr) -> dict[Buffer, Expr]:
+    """Where the samples of a block begin in each operand."""
+    sizes = [numel(body.type(v).shape) for v in body.inputs.values()]
+    return {x: first * size.multiple for x, size in zip(buffers, sizes) if isinstance(size, Batch)}
+
+
+@dataclass
+class _Arguments:
+    """The parameters of the kernel. Buffers of one place are one parameter; those of a state take
+    turns, so any two may be the same memory."""
+
+    count: int
+
+    def __post_init__(self) -> None:
+        self.known: dict[object, Buffer] = {}
+        self.refs: list[Ref] = []
+
+    def place(self, buffer: Buffer, ref: Ref, t: Expr) -> tuple[Buffer, Expr]:
+        """The parameter that a buffer is in, and its elements from there in round t."""
+        back = ref.step.fixed < 0 or ref.step.per_sample < 0
+        step, round_ = ref.step, t
+        offset = ref.offset
+        if back:  # parameters point to the lowest address
+            offset = offset + step * (self.count - 1)
+            step, round_ = step * -1, (self.count - 1) - t
+        shift = round_ * _elements(step, buffer)
+        if ref.flip != Size():
+            shift = shift + (t + ref.phase) % 2 * _elements(ref.flip, buffer)
+        key = (ref.region, ref.index, offset, buffer.dtype)
+        if key not in self.known:
+            self.known[key] = Buffer(f"p{len(self.known)}", buffer.dtype)
+            self.refs.append(Ref(ref.region, ref.index, offset))
+        return self.known[key], shift
+
+
+def _elements(size: Size, buffer: Buffer) -> Expr:
+    width = BYTES[buffer.dtype]
+    if size.fixed % width or size.per_sample % width:
+        raise ValueError(f"{buffer.name}: {size} is no number of elements of {width} bytes")
+    return loops.N * (size.per_sample // width) + size.fixed // width
+
+
+def moved(body: Sequence[Stmt], places: Mapping[Buffer, tuple[Buffer, Expr]]) -> tuple[Stmt, ...]:
+    """The statements, where some buffers are parts of others: each access goes to the other buffer,
+    so many elements further. What is shared stays shared."""
+    known: dict[int, Any] = {}
+
+    def expression(e: Any) -> Any:
+        if id(e) not in known:
+            parts = {
+                f.name: expression(getattr(e, f.name))
+                for f in fields(e)
+                if isinstance(getattr(e, f.name), loops.Arithmetic)
+            }
+            if isinstance(e, loops.Load) and e.buffer in places:
+                buffer, shift = places[e.buffer]
+                parts |= {"buffer": buffer, "index": parts["index"] + shift}
+            known[id(e)] = replace(e, **parts) if parts else e
+        return known[id(e)]
+
+    def statement(s: Any) -> Any:
+        parts: dict[str, Any] = {}
+        for f in fields(s):
+            value = getattr(s, f.name)
+            if isinstance(value, tuple):
+                parts[f.name] = tuple(map(statement, value))
+            elif isinstance(value, loops.Arithmetic) and f.name != "var":
+                parts[f.name] = expression(value)
+        if isinstance(s, loops.Store) and s.buffer in places:
+            buffer, shift = places[s.buffer]
+            parts |= {"buffer": buffer, "index": parts["index"] + shift}
+        return replace(s, **parts)
+
+    return tuple(map(statement, body))
