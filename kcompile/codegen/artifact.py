@@ -20,8 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompile.codegen import jit, link, llvm
-from kcompile.codegen.loops import Buffer, For, If, Stmt, Store
+from kcompile.codegen import jit, link, llvm, loops
 from kcompile.codegen.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target
@@ -133,7 +132,7 @@ def _check(model: Model, entry: Entry) -> None:
         raise ValueError("export: expected a batch of at least 1, and a sample of that size. "
                          f"Received: batch={model.batch}, a sample of {model.sample.n}")
     for launch in entry.launches:
-        written = _written(launch.kernel.body)
+        written = loops.written(launch.kernel.body)
         for buffer, ref in zip(launch.kernel.buffers, launch.buffers):
             if buffer in written and ref.region not in ("output", "arena"):
                 raise ValueError(
@@ -151,19 +150,6 @@ def _check(model: Model, entry: Entry) -> None:
                 raise ValueError(
                     f"{tensor.name}: expected a sample of {tensor.type.dtype}, shape {shape}. "
                     f"Received: {array.dtype}, shape {array.shape}")
-
-
-def _written(body: Sequence[Stmt]) -> set[Buffer]:
-    """The buffers that statements store to."""
-    found: set[Buffer] = set()
-    for s in body:
-        if isinstance(s, Store):
-            found.add(s.buffer)
-        elif isinstance(s, For):
-            found |= _written(s.body)
-        elif isinstance(s, If):
-            found |= _written(s.then) | _written(s.otherwise)
-    return found
 
 
 # ---------------------------------------------------------------- data and metadata

@@ -126,8 +126,9 @@ def tile_vectors(vectors: int, lanes: int, registers: int) -> int:
 
 
 def most_rows(vectors: int, registers: int) -> int:
-    """Rows of the largest tile of so many vectors: accumulators, one row of B, one element of A."""
-    return min((registers - 1 - vectors) // vectors, 14)
+    """Rows of the largest tile of so many vectors: accumulators, one row of B, one element of A. A
+    tile of one vector wants more, because each row of B is loaded for it alone."""
+    return min((registers - 1 - vectors) // vectors, 24 if vectors == 1 else 14)
 
 
 def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
@@ -193,13 +194,14 @@ class FlatRows:
 
 def choose_flat(size: Dim, stride: int, columns: Columns, registers: int, step: int) -> FlatRows:
     """Tiles for rows in one run of any length; `step` is the wanted rows of a block. What the main
-    tile leaves over is done by fours and by single rows: more sizes gain little and cost code."""
+    tile leaves over is done by fours, a pair and a single row: more sizes gain little and cost
+    code, and single rows alone would read all of B for each."""
     main = most_rows(columns.tile, registers)
     if isinstance(size, int) and size <= 4 * main:
         main = ceil_div(size, ceil_div(size, main))
-    rest = size % main if isinstance(size, int) else main - 1
-    sizes = [rows for rows in (4, 1) if rows <= rest and (
-        rows == 4 or rest % 4 or isinstance(size, Batch))]
+    left = [size % main] if isinstance(size, int) else range(0, main, math.gcd(multiple(size), main))
+    sizes = [rows for rows in (4, 2, 1) if any(
+        rest >= 4 if rows == 4 else rest & rows for rest in left)]
     tiles = [Tile(main, columns.tile)]
     tiles += [Tile(rows, row_tile_vectors(rows, columns, registers)) for rows in sizes]
     return FlatRows(size, stride, tuple(tiles), max(step // main, 1) * main)

@@ -100,14 +100,18 @@ class Builder:
         """An element of a buffer, which is zero or arbitrary where the mask does not hold."""
         if self.mask is None:
             return loops.load(buffer, index)
-        if self.mask.lanes == 1:  # read element 0 instead: it exists
+        if self.mask.lanes == 1:
             if isinstance(index, loops.Ramp):
-                base = loops.select(self.mask, index.base, ZERO)
+                base = loops.select(self.mask, index.base, self.safe(buffer))
                 return loops.load(buffer, loops.Ramp(base, index.stride, index.lanes))
-            return loops.load(buffer, loops.select(self.mask, index, ZERO))
+            return loops.load(buffer, loops.select(self.mask, index, self.safe(buffer)))
         if index.lanes == 1:
             return loops.load(buffer, index)
         return loops.load(buffer, index, self.mask)
+
+    def safe(self, buffer: Buffer) -> Expr:
+        """An element to read instead of one that must not be read: the first, it exists."""
+        return ZERO
 
     # ---- indices
 

@@ -21,6 +21,7 @@ from kcompile.codegen.blocking import (
     FlatRows,
     GridRows,
     Strip,
+    cache_share,
     ceil_div,
     merge,
     multiple,
@@ -29,15 +30,17 @@ from kcompile.codegen.contraction_plan import Plan, make_plan, panel_width
 from kcompile.codegen.loops import Buffer, Expr, Function, Stmt, Var
 from kcompile.codegen.microkernel import (
     Epilogue,
+    Inner,
     Panels,
     Site,
     Step,
     Task,
+    cover,
+    cover_rows,
     finish_rows,
-    over_columns,
-    tile,
 )
 from kcompile.codegen.packing import (
+    ZERO,
     Copy,
     PanelCopy,
     Side,
@@ -46,7 +49,8 @@ from kcompile.codegen.packing import (
     copy_panels,
     extent,
 )
-from kcompile.codegen.program import Size
+from kcompile.codegen.phases import Phase, phases
+from kcompile.codegen.program import Kernel, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import Batch, Dim, numel
@@ -56,15 +60,6 @@ __all__ = ["Epilogue", "Kernel", "Source", "lower_contraction", "panel_width"]
 
 LARGE = 131072   # elements of B that do not stay in L2 from one call to the next
 READ = 2         # elements a cycle from behind L2, which threads have each for themselves
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """A function, the extent of its parallel iterations, and the cycles one takes (roughly)."""
-
-    function: Function
-    extent: Size
-    work: Size
 
 
 def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
@@ -77,14 +72,56 @@ def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilog
     beyond J; b_panels must be what `panel_width` says. Either M or K may contain the batch, J must
     not. Raises ValueError for sizes that are not covered, naming them.
     """
-    plan = make_plan(spec, a, b, epilogue, target, b_panels)
-    code = _Code(plan, itertools.count())
-    units = _units(plan) * plan.columns.parts
-    run = loops.loop(Var("part"), 0, extent(units), _span(code), kind="span")
-    plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
-    function = Function(name, tuple(buffers or dict.fromkeys(plain)), (run,), note)
-    size = Size(0, units.multiple) if isinstance(units, Batch) else Size(units)
-    return Kernel(function, size, _work(plan))
+    parameters = tuple(buffers or dict.fromkeys(
+        x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None))
+    if spec.g:
+        return _for_each_sample(name, spec, a, b, epilogue, target, parameters, note)
+    plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
+    units = _iterations(plans[0])
+    body = _interleaved([_Code(plan, names) for names in [itertools.count()] for plan in plans], units)
+    run = loops.loop(Var("part"), 0, extent(units), body, kind="span")
+    return Kernel(Function(name, parameters, (run,), note), _size(units), _work(plans))
+
+
+def _interleaved(codes: Sequence[_Code], units: Dim) -> list[Stmt]:
+    """The units of the first plan from `begin` to `end`, and the share that they have of the others.
+    Phases write to lines between each other's: a block of the output is finished while in L2."""
+    begin, end = Var("begin"), Var("end")
+    if len(codes) == 1:
+        return _span(codes[0], units, begin, end)
+    plan, low = codes[0].plan, codes[0].fresh("part")
+    rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.slot
+    written = rows * len(codes) * plan.columns.total // plan.columns.parts
+    step = max(cache_share(plan.target) // max(written, 1), 1)
+    body: list[Stmt] = []
+    high = codes[0].let(body, "stop", loops.binary("min", low + step, end))
+    body += [s for code in codes for s in _span(code, units, low, high)]
+    return [loops.loop(low, begin, end, body, step)]
+
+
+def _for_each_sample(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
+                     parameters: tuple[Buffer, ...], note: str) -> Kernel:
+    """A product for each sample: threads share the samples."""
+    number, dims, samples = Var("sample"), len(spec.g), numel(spec.g)
+    if isinstance(numel(spec.m + spec.k + spec.j), Batch):
+        raise ValueError(f"the batch must be among the samples. Received: {spec}")
+    whole = phases(spec.one, a.shape[dims:])[0]
+    plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, target, None)
+    units = _iterations(plan)
+    code = _Code(plan, itertools.count(), number * multiple(numel(spec.m)))
+    run = loops.loop(number, 0, extent(samples), _span(code, units, ZERO, extent(units)),
+                     kind="parallel")
+    work = _work([plan]).fixed * multiple(units)
+    return Kernel(Function(name, parameters, (run,), note), _size(samples), Size(work))
+
+
+def _size(count: Dim) -> Size:
+    return Size(0, count.multiple) if isinstance(count, Batch) else Size(count)
+
+
+def _iterations(plan: Plan) -> Dim:
+    """Of the parallel loop."""
+    return _units(plan) * plan.columns.parts
 
 
 def _units(plan: Plan) -> Dim:
@@ -97,7 +134,15 @@ def _units(plan: Plan) -> Dim:
                   lines if isinstance(lines, Batch) else rows.line_blocks])
 
 
-def _work(plan: Plan) -> Size:
+def _work(plans: Sequence[Plan]) -> Size:
+    """Cycles of an iteration of the first plan, and of the share that it has of the others."""
+    first = multiple(_iterations(plans[0]))
+    made = [(_cycles(plan), multiple(_iterations(plan))) for plan in plans]
+    return Size(sum(ceil_div(size.fixed * count, first) for size, count in made),
+                sum(ceil_div(size.per_sample * count, first) for size, count in made))
+
+
+def _cycles(plan: Plan) -> Size:
     """Cycles of an iteration: the multiply-adds, two vectors a cycle; reading B when that is large,
     because a product with few rows is bound by it."""
     total, depth = plan.spec.sizes[1:]
@@ -117,10 +162,11 @@ def _work(plan: Plan) -> Size:
 
 @dataclass(frozen=True)
 class _Code:
-    """A plan and the names that are still free."""
+    """A plan, the names that are still free, and the flat row of the output where its rows begin."""
 
     plan: Plan
     names: Iterator[int]
+    first_row: Expr = ZERO
 
     def fresh(self, stem: str) -> Var:
         return Var(f"{stem}{next(self.names)}")
@@ -134,13 +180,14 @@ class _Code:
         return var
 
 
-def _span(code: _Code) -> list[Stmt]:
-    """All iterations from `begin` to `end`: one rectangle of rows and columns. Threads share the
-    rows when there are many, else the columns; the thread that has the first iteration of a group
-    (a tile of rows, a part of the columns) has all of it."""
+def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> list[Stmt]:
+    """All iterations from `low` to `high` (of so many): one rectangle of rows and columns. Threads
+    share the rows when there are many, else the columns; the thread that has the first iteration of
+    a group (a tile of rows, a part of the columns) has all of it."""
     plan, columns = code.plan, code.plan.columns
-    low: Expr = Var("begin")
-    high: Expr = Var("end")
+    own = _iterations(plan)
+    if own != iterations:  # a phase with other rows than the first: the same share of them
+        low, high = (x * multiple(own) // multiple(iterations) for x in (low, high))
     out: list[Stmt] = []
     if columns.parts == 1:
         return out + _rows(code, low, high, loops.const(0), loops.const(columns.vectors))
@@ -193,7 +240,7 @@ def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, here: Expr) 
     copied_b = _b_buffer(code)
     if copied_b is not None:
         out.append(loops.Alloc(copied_b))
-    if copied_b is not None and not plan.by_depth:
+    if copied_b is not None and plan.depth.single and not plan.by_depth:
         out += _pack_b(code, copied_b, vector, here, (), loops.const(0))
     unit = code.fresh("u")
     inner: list[Stmt] = []
@@ -225,20 +272,21 @@ def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit:
     plan = code.plan
     copied_a = _a_buffer(plan)
     out: list[Stmt] = [] if copied_a is None else [loops.Alloc(copied_a)]
-    if copied_a is not None and not plan.by_depth:
+    if copied_a is not None and not plan.by_depth and not plan.phase.empty:
         out += _copy_rows(code, copied_a, unit, count)
     base = Task(
         a=copied_a or plan.a.buffer or plan.b.buffer,  # type: ignore[arg-type]
         b=Panels(copied_b or plan.b.buffer, loops.const(0)),  # type: ignore[arg-type]
         steps=(), columns=plan.columns, vector=vector, here=here, epilogue=plan.epilogue,
         sums=plan.sums, first=_TRUE, last=_TRUE, direct=plan.direct,
-        partial_loads=plan.columns.ragged and plan.read_b.panel is None, names=code.names)
+        partial_loads=plan.columns.ragged and plan.read_b.panel is None, names=code.names,
+        output_row=_output_row(plan.phase, code.first_row))
 
     def one_block(outer: tuple[Expr, ...], start: Expr, length: Expr, first: Expr,
                   last: Expr) -> list[Stmt]:
         body: list[Stmt] = []
         a_start, b_start = _depth_start(plan, outer, start)
-        if plan.by_depth and copied_b is not None:
+        if copied_b is not None and (plan.by_depth or not plan.depth.single):
             body += _pack_b(code, copied_b, vector, here, outer, start)
         if plan.by_depth and copied_a is not None:
             body += _copy_depth(code, copied_a, outer, start)
@@ -256,6 +304,21 @@ def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit:
 
 
 _TRUE = loops.const(True, "bool")
+
+
+def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
+    """The flat row of the output that a flat row of a phase is, where its rows begin at `first`."""
+    def output_row(row: Expr) -> Expr:
+        index: list[Expr] = []
+        for size in reversed(phase.spec.m[1:]):
+            index.append(row % extent(size))
+            row = row // extent(size)
+        out: Expr = loops.const(0)
+        for walk, at in zip(phase.rows, (row, *reversed(index))):
+            out = out * extent(walk.size) + at * walk.step + walk.start
+        return first + out
+
+    return (lambda row: first + row) if phase.is_whole else output_row
 
 
 # ---------------------------------------------------------------- depth
@@ -290,8 +353,7 @@ def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr
 
 def _depth_start(plan: Plan, outer: tuple[Expr, ...], start: Expr) -> tuple[Expr, Expr]:
     """How far into A and B a block of k starts; copies start at their own beginning."""
-    a: Expr = loops.const(0)
-    b: Expr = loops.const(0)
+    a, b = plan.a.start, plan.b.start
     cut = plan.depth.axes[plan.depth.cut]
     for index, axis in [*zip(outer, plan.depth.axes), (start, cut)]:
         a, b = a + index * axis.a, b + index * axis.b
@@ -305,6 +367,8 @@ def _depth_start(plan: Plan, outer: tuple[Expr, ...], start: Expr) -> tuple[Expr
 def _steps(plan: Plan, length: Expr) -> tuple[Step, ...]:
     """The loops over the summed elements of one block, as few as the strides allow."""
     depth = plan.depth
+    if plan.phase.empty:
+        return (Step(loops.const(0), 0, 0),)
     cut = depth.axes[depth.cut]
     inner = [x for x in merge(depth.axes[depth.cut + 1:]) if x.size != 1]
     steps = [Step(extent(x.size), x.a, x.b) for x in inner]
@@ -325,19 +389,6 @@ def _tiles(code: _Code, task: Task, a_start: Expr, unit: Expr, count: Expr) -> l
     return _grid_tiles(code, task, rows, a_start, unit, count)
 
 
-Inner = Callable[[Site], "list[Stmt]"]
-
-
-def _both(code: _Code, task: Task, vectors: int, over_rows: Callable[[Inner], list[Stmt]]
-          ) -> list[Stmt]:
-    """Tiles of so many vectors at every site, in the order that the plan says."""
-    if code.plan.rows_outside:
-        return over_rows(lambda site: over_columns(
-            task, vectors, lambda wide, vector: tile(task, site, wide, vector)))
-    return over_columns(task, vectors, lambda wide, vector: over_rows(
-        lambda site: tile(task, site, wide, vector)))
-
-
 def _flat_tiles(code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Expr,
                 count: Expr) -> list[Stmt]:
     """Main tiles over the rows unit .. unit + count, then smaller ones for the rest."""
@@ -349,24 +400,7 @@ def _flat_tiles(code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Ex
         a = a_start + plan.read_a.offset + (at if relative else row) * rows.stride
         return Site(a, tuple(r * rows.stride for r in range(height)), row, at)
 
-    out: list[Stmt] = []
-    done: Expr = loops.const(0)
-    rest = count
-    for number, (height, vectors) in enumerate((t.rows, t.vectors) for t in rows.tiles):
-        if number:
-            # What is left is less than the tile before.
-            before = rows.tiles[number - 1].rows
-            rest = code.let(out, "rest", rest % before)
-            done = code.let(out, "done", loops.binary("sub", count, rest))
-
-        def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest
-                      ) -> list[Stmt]:
-            t = code.fresh("t")
-            return [loops.loop(t, 0, rest // height, inner(site(done + t * height, height)))]
-
-        body = _both(code, task, vectors, over_rows)
-        out += body if number == 0 else [loops.If(loops.binary("ge", rest, height), tuple(body))]
-    return out
+    return cover_rows(task, rows.tiles, count, site, plan.rows_outside)
 
 
 @dataclass(frozen=True)
@@ -440,7 +474,7 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
                 loops.loop(t, 0, strip.count, inner(site))]))
             return [loops.loop(q, 0, count, body)]
 
-        out += _both(code, task, strip.tile.vectors, over_rows)
+        out += cover(task, strip.tile.vectors, over_rows, plan.rows_outside)
     return out
 
 
@@ -526,7 +560,7 @@ def _pack_b(code: _Code, buffer: Buffer, vector: Expr, here: Expr, outer: tuple[
     out: list[Stmt] = []
     sizes = [extent(s) for s in plan.spec.k]
     starts: list[Expr] = [loops.const(0)] * len(sizes)
-    if plan.by_depth:
+    if plan.by_depth or not plan.depth.single:
         depth = plan.depth
         for i, index in enumerate(outer):
             starts[i], sizes[i] = index, loops.const(1)

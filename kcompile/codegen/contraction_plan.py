@@ -29,12 +29,14 @@ from kcompile.codegen.blocking import (
     merge,
     most_rows,
     multiple,
+    row_major,
     tile_vectors,
     whole_depth,
 )
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.microkernel import Epilogue
 from kcompile.codegen.packing import Source
+from kcompile.codegen.phases import Phase
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Affine, Contraction
 from kcompile.ir.types import Batch, Dim
@@ -74,9 +76,10 @@ class ReadB:
 
 @dataclass(frozen=True)
 class Plan:
-    """All decisions. `spec` may differ from the one that was asked for by variables that were split
-    or put in; its meaning is the same. direct: the epilogue is applied to tiles in registers."""
+    """All decisions. `spec` may differ from the phase's by variables that were split or put in; its
+    meaning is the same. direct: the epilogue is applied to tiles in registers."""
 
+    phase: Phase
     spec: Contraction
     a: Source
     b: Source
@@ -91,7 +94,7 @@ class Plan:
 
     @property
     def by_depth(self) -> bool:
-        """Whether copies belong to a block of k rather than to a block of rows."""
+        """Whether copies of A belong to a block of k rather than to a block of rows."""
         return isinstance(self.spec.sizes[2], Batch)
 
     @property
@@ -136,9 +139,10 @@ def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
     return width if many and depth >= 128 and total * 4 % 2048 == 0 else None
 
 
-def make_plan(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
+def make_plan(phase: Phase, a: Source, b: Source, epilogue: Epilogue, target: Target,
               b_panels: int | None) -> Plan:
     """Decide everything. Raises ValueError for what this lowering does not cover."""
+    spec = phase.spec
     rows, total, depth = spec.sizes
     if not isinstance(total, int):
         raise ValueError(f"the batch must be among rows or summed dims. Received: {spec}")
@@ -148,9 +152,10 @@ def make_plan(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, targe
     kind = _kind(spec, a, columns)
     if kind == "box" and isinstance(depth, int):
         spec = with_two_row_variables(spec, most_rows(columns.tile, registers))
-    read_b = _read_b(spec, b, target, columns, b_panels)
+    read_b = _read_b(spec, b, target, columns, kind) if b_panels is None else (
+        _read_panels(phase, b, columns, b_panels))
     plan = _plan_by_depth if isinstance(depth, Batch) else _plan_by_rows
-    return plan(spec, a, b, epilogue, target, columns, kind, read_b, direct)
+    return plan(phase, spec, a, b, epilogue, target, columns, kind, read_b, direct)
 
 
 # ---------------------------------------------------------------- reading
@@ -174,25 +179,33 @@ def _b_in_place(spec: Contraction, shape: Sequence[Dim], target: Target
     return offset, depth
 
 
-def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns,
-            b_panels: int | None) -> ReadB:
-    sizes = [multiple(s) for s in spec.k]
-    inner = [math.prod(sizes[i + 1:]) for i in range(len(sizes))]
-    if b_panels is not None:
-        depth = spec.sizes[2]
-        if b_panels != columns.tile * columns.lanes or b.buffer is None:
-            raise ValueError(f"B must be a buffer packed in panels of {columns.tile} vectors of "
-                             f"{columns.lanes}. Received: panels of {b_panels}")
-        if not isinstance(depth, int):
-            raise ValueError("B cannot be packed ahead when the batch is summed")
-        return ReadB(columns.tile, False, 0, tuple(b_panels * x for x in inner), depth * b_panels)
+def _read_panels(phase: Phase, b: Source, columns: Columns, width: int) -> ReadB:
+    """B was packed ahead, with all taps; a phase reads those that it has."""
+    if width != columns.tile * columns.lanes or b.buffer is None:
+        raise ValueError(f"B must be a buffer packed in panels of {columns.tile} vectors of "
+                         f"{columns.lanes}. Received: panels of {width}")
+    strides = row_major([w.size for w in phase.taps])
+    if strides is None or isinstance(phase.taps[0].size, Batch):
+        raise ValueError("B cannot be packed ahead when the batch is summed")
+    start = sum(w.start * x for w, x in zip(phase.taps, strides))
+    depth = math.prod(multiple(w.size) for w in phase.taps)
+    return ReadB(columns.tile, False, width * start,
+                 tuple(width * w.step * x for w, x in zip(phase.taps, strides)), depth * width)
+
+
+def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind: str) -> ReadB:
     place = None if b.buffer is None else _b_in_place(spec, b.shape, target)
     rows, total, depth = spec.sizes
+    # A tile of columns takes little of each row of B: from behind L2, whole rows are copied at once.
+    far = (kind == "direct" and isinstance(depth, int) and isinstance(total, int)
+           and columns.vectors > columns.tile and depth * total * FLOAT > target.l2 // 2)
     # Rows of B a power of two apart fall into few sets of the cache; a block is used often enough.
     crowded = (isinstance(depth, Batch) and isinstance(rows, int) and rows >= 64
                and isinstance(total, int) and total * FLOAT % 2048 == 0)
-    if place is not None and not crowded:
+    if place is not None and not crowded and not far:
         return ReadB(None, False, *place)
+    sizes = [multiple(s) for s in spec.k]
+    inner = [math.prod(sizes[i + 1:]) for i in range(len(sizes))]
     width = columns.tile * columns.lanes
     return ReadB(columns.tile, True, 0, tuple(width * x for x in inner))
 
@@ -284,8 +297,8 @@ def with_two_row_variables(spec: Contraction, most: int) -> Contraction:
 # ---------------------------------------------------------------- rows, with k static
 
 
-def _plan_by_rows(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
-                  columns: Columns, kind: str, read_b: ReadB, direct: bool) -> Plan:
+def _plan_by_rows(phase: Phase, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
+                  target: Target, columns: Columns, kind: str, read_b: ReadB, direct: bool) -> Plan:
     share, registers = cache_share(target), target.registers
     m, count = len(spec.m), len(spec.m) + len(spec.k)
     lengths = [0] * m + [multiple(s) for s in spec.k]
@@ -305,20 +318,25 @@ def _plan_by_rows(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, t
         place = linear(spec.a, a.shape, count)
         assert place is not None
         read_a = ReadA("direct", place[0], place[1][:m], place[1][m:])
-        axes = merge([Axis(s, x) for s, x in zip(spec.m, read_a.m)])
-        if len(axes) == 1:
-            step = min(BLOCK_ROWS, share // total, share // kept)
-            rows = choose_flat(axes[0].size, axes[0].a, columns, registers, step)
-        else:
-            rows = _grid(axes, columns, target, 0, kept)
-    axes = merge([Axis(s, x, y) for s, x, y in zip(spec.k, read_a.k, read_b.k)])
-    depth = whole_depth(axes)
+    axes = [Axis(s, x, y) for s, x, y in zip(spec.k, read_a.k, read_b.k)]
     width = columns.tile * columns.lanes
-    if kind == "direct" and not read_b.copied and total * width > 2 * share:
-        depth = choose_depth(axes, share // width)
+    wide = columns.block * columns.lanes
+    depth = whole_depth(merge(axes))
+    if kind == "direct" and read_b.copied and total * wide > share:
+        depth = choose_depth(axes, share // wide)
+    elif kind == "direct" and total * width > 2 * share:
+        depth = choose_depth(merge(axes), share // width)
+    if kind == "direct":
+        kept = kept if depth.single else wide
+        lines = merge([Axis(s, x) for s, x in zip(spec.m, read_a.m)])
+        if len(lines) == 1:
+            step = min(BLOCK_ROWS, share // depth.longest, share // kept)
+            rows = choose_flat(lines[0].size, lines[0].a, columns, registers, step)
+        else:
+            rows = _grid(lines, columns, target, 0, kept)
     if read_b.copied:
-        read_b = replace(read_b, stride=total * width)
-    return Plan(spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, direct)
+        read_b = replace(read_b, stride=depth.longest * width)
+    return Plan(phase, spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, direct)
 
 
 def _lines_per_block(lines: Dim, width: int, wanted: int) -> int:
@@ -369,8 +387,8 @@ def _grid(axes: Sequence[Axis], columns: Columns, target: Target, block: int, ke
 # ---------------------------------------------------------------- rows static, k with the batch
 
 
-def _plan_by_depth(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
-                   columns: Columns, kind: str, read_b: ReadB, direct: bool) -> Plan:
+def _plan_by_depth(phase: Phase, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
+                   target: Target, columns: Columns, kind: str, read_b: ReadB, direct: bool) -> Plan:
     """Blocks of k outside, partial sums of many rows in scratch."""
     share, m = cache_share(target), len(spec.m)
     total = spec.sizes[0]
@@ -390,7 +408,7 @@ def _plan_by_depth(spec: Contraction, a: Source, b: Source, epilogue: Epilogue, 
     if read_b.copied:
         read_b = replace(read_b, stride=depth.longest * columns.tile * columns.lanes)
     rows = _static_rows([Axis(s, x) for s, x in zip(spec.m, read_a.m)], columns, target)
-    return Plan(spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, direct)
+    return Plan(phase, spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, direct)
 
 
 def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, share: int

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kcompile.codegen import contraction, loops
 from kcompile.codegen.builder import Builder, Index
 from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.lowering import Kernel, weight
+from kcompile.codegen.lowering import weight
+from kcompile.codegen.program import Kernel
 from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.targets import Target
+from kcompile.codegen.winograd import lower_winograd
+from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.ops.winograd import Tiling
 from kcompile.ir.passes.fuse import is_column, is_row
 from kcompile.ir.types import Shape, TensorType, numel
 
 LIGHT = 4  # an epilogue of at most this many operations is unrolled over the register tile
 
 
+@dataclass(frozen=True)
+class Anchored:
+    """A group around a contraction, taken apart. buffers: of its operands, then of its results."""
+
+    spec: Contraction
+    panels: int | None
+    a: contraction.Source
+    b: contraction.Source
+    epilogue: contraction.Epilogue
+    buffers: tuple[Buffer, ...]
+
+
 def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased: bool) -> Kernel:
     """The kernel of a group whose anchor is a contraction."""
+    parts = anchored(node, anchor, target)
+    if anchor.op.name == "winograd":
+        made = lower_winograd(name, Tiling(parts.spec, anchor.attrs["outputs"]), parts.a, parts.b,
+                              parts.epilogue, target)
+    else:
+        lower = contraction.lower_contraction
+        if target.is_gpu:
+            from kcompile.codegen.gpu.contraction import lower_contraction as lower
+        made = lower(name, parts.spec, parts.a, parts.b, parts.epilogue, target,
+                     b_panels=parts.panels, note=node.label)
+    function = replace(made.function, buffers=parts.buffers, note=node.label, aliased=aliased)
+    return replace(made, function=function)
+
+
+def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
+    """The parts of a group whose anchor is a contraction."""
     body: Graph = node.attrs["body"]
-    spec, panels = anchor.attrs["spec"], anchor.attrs["panels"]
+    spec = anchor.attrs["spec"]
     flat = _flatten(body, anchor)
     inputs, outputs = parameters(body)
     b = Builder(target, target.lanes(anchor.types[0].dtype))
@@ -43,16 +75,8 @@ def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased:
             return tuple(pull.at(v, (row, column)) for v in flat.outputs.values())
 
     epilogue = contraction.Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
-    lower = contraction.lower_contraction
-    if target.is_gpu:
-        from kcompile.codegen.gpu.contraction import lower_contraction as lower
-    made = lower(
-        name, spec, source(spec.a.operand), source(spec.b.operand), epilogue, target,
-        b_panels=panels, note=node.label)
-    # the kernel's buffers in the order of the group: operands, results
-    order: tuple[Buffer, ...] = (*inputs, *outputs)
-    function = replace(made.function, buffers=order, note=node.label, aliased=aliased)
-    return Kernel(function, made.extent, made.work)
+    return Anchored(spec, anchor.attrs["panels"], source(spec.a.operand), source(spec.b.operand),
+                    epilogue, (*inputs, *outputs))
 
 
 def _weight(body: Graph) -> int:
@@ -63,7 +87,7 @@ def _flatten(body: Graph, anchor: Node) -> Graph:
     """The body with every value as a matrix [rows, columns], or a part that broadcasts to it. The
     contraction becomes an input that `Pull.given` supplies; node numbers stay."""
     spec = anchor.attrs["spec"]
-    rows, columns = spec.m, spec.j
+    rows, columns = spec.rows, spec.j
     whole = (numel(rows), numel(columns))
 
     def view(type: TensorType) -> TensorType:

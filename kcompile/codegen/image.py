@@ -1,6 +1,6 @@
 """Native code with what the runtime must know of it: what the disk cache keeps.
 
-Enters: a planned program and its object code. Leaves: an `Image`, from which a runtime program can be
+Enters: a planned program's object code. Leaves: an `Image`, from which a runtime program can be
 made without any compiler. `fingerprint` names a graph by its content, so that a graph that was compiled
 before costs one hash.
 """
@@ -13,9 +13,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+from kcompile.codegen import cache as disk
+from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Literal
 
 
@@ -30,28 +33,29 @@ class EntryImage:
 
 @dataclass(frozen=True)
 class Image:
-    """object_code: relocatable, with the functions kc_<entry> and the thread pool. prepared: bytes of
-    the prepared block. constants: its bytes."""
+    """objects: relocatable code, with the functions kc_<entry>. prepared: bytes of the prepared block.
+    constants: its bytes."""
 
-    object_code: bytes
+    objects: tuple[bytes, ...]
     entries: tuple[EntryImage, ...]
     prepared: int
     constants: bytes
 
     def to_bytes(self) -> bytes:
         head = json.dumps({"entries": [asdict(e) for e in self.entries], "prepared": self.prepared,
-                           "constants": len(self.constants)}).encode()
-        return len(head).to_bytes(8, "little") + head + self.constants + self.object_code
+                           "parts": [len(self.constants), *map(len, self.objects)]}).encode()
+        return b"".join([len(head).to_bytes(8, "little"), head, self.constants, *self.objects])
 
     @staticmethod
     def from_bytes(data: bytes) -> Image:
         """What `to_bytes` gave. Raises ValueError, KeyError for other bytes."""
         start = 8 + int.from_bytes(data[:8], "little")
         head: Mapping[str, Any] = json.loads(data[8:start])
-        middle = start + head["constants"]
+        ends = list(accumulate(head["parts"], initial=start))
+        constants, *objects = (data[a:b] for a, b in pairwise(ends))
         entries = tuple(EntryImage(e["name"], tuple(e["arena"]), e["scratch"])
                         for e in head["entries"])
-        return Image(data[middle:], entries, head["prepared"], data[start:middle])
+        return Image(tuple(objects), entries, head["prepared"], constants)
 
 
 def fingerprint(graph: Graph) -> str:
@@ -67,6 +71,19 @@ def fingerprint(graph: Graph) -> str:
                 for k, v in table.items()]
     digest.update(repr(boundary).encode())
     return digest.hexdigest()
+
+
+@cache
+def support(target: Target) -> bytes:
+    """Object code that all programs need: the thread pool, and the loop over batches."""
+    key = disk.key([compiler_stamp(), "support"], target)
+    code = disk.get(key)
+    if code is None:
+        from kcompile.codegen import batches, jit, pool
+
+        code = jit.optimise_and_compile([pool.pool_ir(target), batches.batches_ir()], target)
+        disk.put(key, code)
+    return code
 
 
 @cache

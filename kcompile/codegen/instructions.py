@@ -6,16 +6,20 @@ value, which is one of
 - `Index`: an int64 scalar `base + offset`, so that addresses in unrolled code share their base;
 - `Lanes`: an int64 vector `base + (0, stride, ...)`, so that loads see what is contiguous;
 - text: the operand as LLVM writes it, for everything else.
-Pure instructions are shared by their text within the region that they dominate, so LLVM receives
-code without common subexpressions.
+Pure instructions are shared by their text within the region that they dominate, and placed before the
+outermost loop that does not change their operands; so are loads of what the loop does not store. LLVM
+receives code without common subexpressions or loop invariants, and need not look for them.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
+import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union
 
 from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr
@@ -26,6 +30,8 @@ SCALAR = {"bool": "i1", "int8": "i8", "uint8": "i8", "int32": "i32", "uint32": "
 MANGLED = {**SCALAR, "float32": "f32", "float64": "f64"}
 _PARTS = ("mask", "index", "base", "c", "b", "a", "condition")
 _DEEP = 60  # nested expressions that Python may call itself for
+_NAMES = re.compile(r"%[\w.]+")
+_TRAPS = re.compile(r"[su](div|rem) \S+ \S+, %")  # division by what may be zero
 
 
 class Index(NamedTuple):
@@ -48,6 +54,22 @@ class Place(NamedTuple):
 
     pointer: str
     align: int
+
+
+@dataclass
+class Region:
+    """Code that is entered at one place: a function, the body of a loop, a branch.
+
+    level: how many loops are around it. before: the code in front of it, where it is a loop's body.
+    stores: the buffers that the loop writes. entered: the body surely runs whenever that code does. log:
+    the pure instructions placed in it.
+    """
+
+    level: int = 0
+    before: list[str] | None = None
+    stores: frozenset[Buffer] = frozenset()
+    entered: bool = True
+    log: list[str] = field(default_factory=list)
 
 
 Value = Union[str, Index, Lanes]
@@ -91,14 +113,15 @@ class Block:
         self.emitters = emitters
         self.target = target
         self.function = function
-        self.lines: list[str] = []
+        self.lines: list[str | list[str]] = []
+        self.regions = [Region()]
+        self.levels: dict[str, int] = {}  # of the loop that a value belongs to; 0 where it is missing
         self.count = 0
         self.depth = 0
         self.variables: dict[str, Value] = {}
         self.buffers: dict[Buffer, Place] = {}
         self.memo: dict[int, Value] = {}
         self.pure: dict[str, str] = {}
-        self.log: list[str] = []
         self.multiples: dict[str, int] = {}
 
     def error(self, message: str) -> ValueError:
@@ -106,26 +129,69 @@ class Block:
 
     # ------------------------------------------------------------ lines
 
-    def put(self, text: str) -> str:
-        """An instruction with a result."""
-        name = f"%{self.count}"
+    def code(self) -> Iterator[str]:
+        """The lines, with what was placed before loops."""
+        for line in self.lines:
+            if isinstance(line, str):
+                yield line
+            else:
+                yield from line
+
+    def put(self, text: str, before: Region | None = None) -> str:
+        """An instruction with a result, here or before a loop."""
+        name = f"%v{self.count}"
         self.count += 1
-        self.lines.append(f"  {name} = {text}")
+        lines = self.lines if before is None else before.before
+        lines.append(f"  {name} = {text}")  # type: ignore[union-attr]
+        level = self.regions[-1].level if before is None else before.level - 1
+        if level:
+            self.levels[name] = level
         return name
+
+    def level(self, text: str) -> int:
+        """Of the loop that computes the last of the operands in `text`."""
+        levels = self.levels
+        return max([levels.get(name, 0) for name in _NAMES.findall(text)], default=0)
 
     def op(self, text: str) -> str:
         """A pure instruction: the earlier result of the same text is used again."""
         name = self.pure.get(text)
         if name is None:
-            name = self.pure[text] = self.put(text)
-            self.log.append(text)
+            known, loop = self.regions[-1], None
+            if known.level and not _TRAPS.match(text):
+                level = self.level(text)
+                for inner, outer in zip(self.regions[::-1], self.regions[-2::-1]):
+                    if inner.level <= level:
+                        break
+                    if inner.before is not None:
+                        loop, known = inner, outer if inner.entered else inner
+            name = self.pure[text] = self.put(text, loop)
+            known.log.append(text)
         return name
 
-    def rollback(self, mark: int) -> None:
-        """Leave a region: what was computed after `mark` does not dominate what follows."""
-        for text in self.log[mark:]:
+    def read(self, text: str, buffer: Buffer) -> str:
+        """A load from a buffer. It is not placed before a loop that may not run, nor out of a branch."""
+        level, loop = -1, None
+        for region in reversed(self.regions):
+            if region.before is None or buffer in region.stores:
+                break
+            if level < 0:
+                level = self.level(text)
+            if level >= region.level:
+                break
+            loop = region
+            if not region.entered:
+                break
+        return self.put(text, loop)
+
+    @contextmanager
+    def region(self, region: Region) -> Iterator[None]:
+        """What is computed inside the `with` does not dominate what follows."""
+        self.regions.append(region)
+        yield
+        self.regions.pop()
+        for text in region.log:
             del self.pure[text]
-        del self.log[mark:]
 
     def call(self, name: str, dtype: str, lanes: int, *operands: str, extra: str = "") -> str:
         """A pure intrinsic whose operands and result have one type."""

@@ -7,18 +7,18 @@ llvmlite is imported by the functions that need it, so that importing kcompile s
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import itertools
+import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Union
 
-from kcompile.codegen import cache
 from kcompile.codegen.targets import Target
 
 Text = Union[str, Sequence[str]]
-
-PASSES = "function O1"  # part of the cache key: change it with the passes
 
 _names = itertools.count()
 _lock = threading.Lock()
@@ -27,11 +27,13 @@ _lock = threading.Lock()
 class Library:
     """Machine code in this process. Addresses are valid as long as the library is referenced."""
 
-    def __init__(self, code: bytes) -> None:
+    def __init__(self, objects: Sequence[bytes]) -> None:
         import llvmlite.binding as llvm
 
         with _lock:
-            builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()
+            builder = llvm.JITLibraryBuilder().add_current_process()
+            for code in objects:
+                builder.add_object_img(code)
             self._name = f"kcompile{next(_names)}"
             self._jit = _lljit()
             self._tracker = builder.link(self._jit, self._name)
@@ -48,10 +50,10 @@ class Library:
             return int(self._keep[symbol][symbol])
 
 
-def load(object_code: bytes) -> Library:
+def load(*objects: bytes) -> Library:
     """Link object code (from `optimise_and_compile`, for this machine) into this process. Raises
     RuntimeError when a symbol it needs is missing."""
-    return Library(object_code)
+    return Library(objects)
 
 
 def optimise_and_compile(ir: Text, target: Target) -> bytes:
@@ -62,14 +64,38 @@ def optimise_and_compile(ir: Text, target: Target) -> bytes:
         return bytes(machine.emit_object(module))
 
 
-def cached_object(ir: Text, target: Target) -> bytes:
-    """`optimise_and_compile`, or what it gave for the same text, target and versions before."""
-    name = cache.key([PASSES, *_texts(ir)], target)
-    code = cache.get(name)
-    if code is None:
-        code = optimise_and_compile(ir, target)
-        cache.put(name, code)
-    return code
+def compile_apart(texts: Sequence[str], target: Target) -> list[bytes]:
+    """Object code of each of several modules, compiled side by side by as many threads as there are
+    processors. Raises as `optimise_and_compile` does."""
+    workers = min(len(texts), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+                  else os.cpu_count() or 1)
+    with _lock:
+        _initialise()
+        if workers == 1:
+            return [_apart(text, target) for text in texts]
+        with ThreadPoolExecutor(workers, "kcompile") as pool:
+            return list(pool.map(lambda text: _apart(text, target), texts))
+
+
+def _apart(text: str, target: Target) -> bytes:
+    """A module compiled with nothing that other threads use: LLVM's rule for threads. llvmlite holds one
+    lock for all of LLVM, here around everything but the long call."""
+    import llvmlite.binding as llvm
+
+    module = llvm.parse_assembly(text, llvm.create_context())
+    machine = _new_machine(target)
+    _prepare(llvm, module, machine, target)
+    emit = getattr(llvm.ffi.lib.LLVMPY_TargetMachineEmitToMemory, "_cfn", None)
+    if emit is None:  # a llvmlite that keeps its lock elsewhere
+        return bytes(machine.emit_object(module))
+    lib, message = llvm.ffi.lib, llvm.ffi.OutputString()
+    buffer = emit(machine, module, 1, message)
+    if not buffer:
+        raise RuntimeError(str(message))
+    try:
+        return ctypes.string_at(lib.LLVMPY_GetBufferStart(buffer), lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
 def assembly(ir: Text, target: Target) -> str:
@@ -97,32 +123,52 @@ def _optimised(ir: Text, target: Target) -> tuple[Any, Any]:
     module = llvm.parse_assembly(texts[0])
     for text in texts[1:]:
         module.link_in(llvm.parse_assembly(text))
-    module.data_layout = str(machine.target_data)
-    module.verify()
-    _run_passes(llvm, module, machine)
+    _prepare(llvm, module, machine, target)
     return module, machine
 
 
-def _run_passes(llvm: Any, module: Any, machine: Any) -> None:
-    """LLVM's -O1 pipeline for single functions: it puts register buffers into registers, and moves
-    what does not change out of loops. The pipeline for modules takes half as long again and finds
-    nothing more, since kernels do not call each other; loops are already as they should be."""
+def _prepare(llvm: Any, module: Any, machine: Any, target: Target) -> None:
+    """What a module goes through before machine code is made of it.
+
+    Register buffers are put into registers, and that is all: the emission shares common subexpressions
+    and moves what does not change out of loops (see `instructions`), loops are already as they should
+    be, and the code generator folds what constants are left. LLVM's -O1 pipeline takes twenty times as
+    long, as long as half of the code generation, and kernels are not faster for it. Those of graphics
+    processors get it: LLVM has to find out where pointers point.
+    """
+    module.data_layout = str(machine.target_data)
+    module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=1)
     options.loop_vectorization = options.slp_vectorization = False
     options.loop_unrolling = options.loop_interleaving = False
     builder = llvm.create_pass_builder(machine, options)
-    passes = builder.getFunctionPassManager()
+    if target.is_gpu:
+        passes = builder.getFunctionPassManager()
+    else:
+        passes = llvm.create_new_function_pass_manager()
+        passes.add_sroa_pass()
     for function in module.functions:
         if not function.is_declaration:
             passes.run(function, builder)
 
 
 @functools.cache
-def _machine(target: Target) -> Any:
+def _initialise() -> None:
     import llvmlite.binding as llvm
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
+
+
+@functools.cache
+def _machine(target: Target) -> Any:
+    _initialise()
+    return _new_machine(target)
+
+
+def _new_machine(target: Target) -> Any:
+    import llvmlite.binding as llvm
+
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small")
 

@@ -17,7 +17,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from kcompile.codegen import loops
 from kcompile.codegen.entries import PARALLEL, entry_ir
-from kcompile.codegen.instructions import Block, Index, Place, memory_type
+from kcompile.codegen.instructions import Block, Index, Place, Region, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For, Function, Stmt
 from kcompile.codegen.memory import store
 from kcompile.codegen.operations import EMITTERS, FMOD
@@ -25,32 +25,57 @@ from kcompile.codegen.program import Entry, Program, Size, round_up
 from kcompile.codegen.targets import Target
 
 _KERNEL = "ptr %buffers, i64 %n, i64 %begin, i64 %end, ptr %scratch"
+MODULES = 16  # at most, of a program that is compiled in parts
+MODULE_TEXT = 40_000  # characters of IR that are worth a module: 20 ms of LLVM
 
 
 def emit(functions: Sequence[Function], target: Target) -> str:
     """An LLVM module with the kernels, under their own names. Raises ValueError for a kernel that
     breaks the rules of the loop language (named, with the reason)."""
-    kernels = "\n".join(_kernel(f, f.name, target, "") for f in functions)
-    return "\n".join([_head(target), kernels, _tail(target, kernels)])
+    return _module([_kernel(f, f.name, target, "") for f in functions], target)
 
 
 def emit_program(program: Program, target: Target, prefix: str = "kc_") -> str:
     """An LLVM module with one native function per entry, named prefix + entry name, and the
     kernels, which are internal; kernels with equal code are emitted once. It needs `kc_parallel`
     (see `codegen.pool`) at link time."""
-    parts, names = [_head(target)], {}
+    kernels, entries = _parts(program, target, prefix, "internal ")
+    return _module([*kernels.values(), entries], target)
+
+
+def emit_modules(program: Program, target: Target, prefix: str = "kc_") -> list[str]:
+    """The same as modules that can be compiled apart, side by side: kernels, then entries. How kernels
+    are shared out depends on the program alone."""
+    kernels, entries = _parts(program, target, prefix, "")
+    count = max(1, min(MODULES, sum(map(len, kernels.values())) // MODULE_TEXT))
+    shares: list[list[str]] = [[] for _ in range(count)]
+    for name in sorted(kernels, key=lambda name: -len(kernels[name])):
+        min(shares, key=lambda share: sum(len(kernels[x]) for x in share)).append(name)
+    declared = [f'declare void @"{name}"({_KERNEL})' for name in kernels]
+    return [_module(parts, target) for parts in
+            (*([kernels[name] for name in share] for share in shares if share), [*declared, entries])]
+
+
+def _parts(program: Program, target: Target, prefix: str, linkage: str) -> tuple[dict[str, str], str]:
+    """Each kernel by its name, and all entries."""
+    names: dict[int, str] = {}
+    kernels: dict[str, str] = {}
     seen: dict[str, str] = {}
     unaligned = _unaligned(program)
     for function in _kernels(program):
-        key = _kernel(function, "?", target, "internal ", unaligned[id(function)])
+        key = _kernel(function, "?", target, linkage, unaligned[id(function)])
         if key not in seen:
-            seen[key] = f"k{len(seen)}_{_plain(function.name)}"
+            name = seen[key] = f"k{len(seen)}_{_plain(function.name)}"
             note = f"; {' '.join(function.note.split())}\n" if function.note else ""
-            parts.append(note + key.replace('"?', f'"{seen[key]}'))
+            kernels[name] = note + key.replace('"?', f'"{name}')
         names[id(function)] = seen[key]
-    parts += [entry_ir(e, names, prefix, target, entry_scratch(e)) for e in program.entries]
-    parts.append("declare void @kc_parallel(ptr, ptr, ptr, i64, i64, i64, ptr, i64)")
-    text = "\n".join(parts)
+    entries = [entry_ir(e, names, prefix, target, entry_scratch(e)) for e in program.entries]
+    entries.append("declare void @kc_parallel(ptr, ptr, ptr, i64, i64, i64, ptr, i64)")
+    return kernels, "\n".join(entries)
+
+
+def _module(parts: Sequence[str], target: Target) -> str:
+    text = "\n".join([_head(target), *parts])
     return text + "\n" + _tail(target, text)
 
 
@@ -61,13 +86,8 @@ def scratch_bytes(function: Function) -> int:
 
 def entry_scratch(entry: Entry) -> int:
     """Bytes of scratch for each thread: the most that a kernel of the entry needs."""
-    return max((scratch_bytes(launch.kernel) for launch in entry.launches), default=0)
-
-
-def arena_bytes(entry: Entry, n: int, threads: int = 1) -> int:
-    """Bytes that `arena` must have when the entry is called with a batch of n, on a pool of so
-    many threads: the arena itself, then scratch for each thread."""
-    return round_up(entry.arena.at(n)) + threads * entry_scratch(entry)
+    kernels = {id(launch.kernel): launch.kernel for launch in entry.launches}
+    return max(map(scratch_bytes, kernels.values()), default=0)
 
 
 def _plain(name: str) -> str:
@@ -143,10 +163,10 @@ def _kernel(function: Function, name: str, target: Target, linkage: str,
         fetch += [f"  %a{i} = getelementptr ptr, ptr %buffers, i64 {i}",
                   f"  %p{i} = load ptr, ptr %a{i}, align {target.pointer_bytes}"]
     allocas: list[str] = []
-    Statements(block, allocas).run(function.body)
+    Statements(block, allocas, function.aliased).run(function.body)
     rest = "i64 %n, i64 %begin, i64 %end"
     lines = [f'define internal void @"{name}.body"({", ".join(parameters + [rest])}, '
-             "ptr noalias align 64 %scratch) noinline #0 {", "entry:", *allocas, *block.lines,
+             "ptr noalias align 64 %scratch) noinline #0 {", "entry:", *allocas, *block.code(),
              "  ret void", "}",
              f'define {linkage}void @"{name}"({_KERNEL}) #0 {{', *fetch,
              f'  call void @"{name}.body"({", ".join(pointers + [rest])}, ptr %scratch)',
@@ -190,15 +210,17 @@ def _scratch(body: Sequence[Stmt]) -> int:
 
 
 class Statements:
-    """Statements as basic blocks. `allocas` collects the local arrays for the entry block."""
+    """Statements as basic blocks. `allocas` collects the local arrays for the entry block. aliased: the
+    function's parameters may be the same memory."""
 
-    def __init__(self, block: Block, allocas: list[str]) -> None:
+    def __init__(self, block: Block, allocas: list[str], aliased: bool = False) -> None:
         self.block = block
         self.allocas = allocas
         self.slots: dict[Buffer, str] = {}
         self.labels = 0
         self.used = 0
         self.depth = 0
+        self.may_alias = aliased
 
     def label(self, name: str) -> str:
         self.labels += 1
@@ -250,11 +272,6 @@ class Statements:
                                 f"align {buffer.align}")
         b.buffers[buffer] = Place(pointer, buffer.align)
 
-    def region(self, body: Sequence[Stmt]) -> None:
-        mark = len(self.block.log)
-        self.run(body)
-        self.block.rollback(mark)
-
     def branch(self, s: loops.If) -> None:
         b = self.block
         condition = b.operand(s.condition)
@@ -264,11 +281,14 @@ class Statements:
         then, otherwise, end = self.label("then"), self.label("else"), self.label("end")
         target = otherwise if s.otherwise else end
         b.lines += [f"  br i1 {condition}, label %{then}, label %{target}", f"{then}:"]
-        self.region(s.then)
+        level = b.regions[-1].level
+        with b.region(Region(level)):
+            self.run(s.then)
         b.lines.append(f"  br label %{end}")
         if s.otherwise:
             b.lines.append(f"{otherwise}:")
-            self.region(s.otherwise)
+            with b.region(Region(level)):
+                self.run(s.otherwise)
             b.lines.append(f"  br label %{end}")
         b.lines.append(f"{end}:")
 
@@ -298,6 +318,13 @@ class Statements:
         else:
             self.counted(s, start, stop, trips is not None)
 
+    def stores(self, body: Sequence[Stmt]) -> frozenset[Buffer]:
+        """The buffers that a loop may change."""
+        found = loops.written(body)
+        if self.may_alias and any(x.space == "global" for x in found):
+            found |= {x for x in self.block.buffers if x.space == "global"}
+        return frozenset(found)
+
     def counted(self, s: For, start: Index, stop: Index, entered: bool) -> None:
         """A loop with the test at its end; `entered` when it surely runs at least once."""
         b = self.block
@@ -310,11 +337,14 @@ class Statements:
         else:
             b.lines.append(f"  br label %{before}")
         counter, following = f"%i.{body}", f"%next.{body}"
-        b.lines += [f"{before}:", f"  br label %{body}", f"{body}:",
+        region = Region(b.regions[-1].level + 1, [], self.stores(s.body), entered)
+        b.levels[counter] = region.level
+        b.lines += [f"{before}:", region.before, f"  br label %{body}", f"{body}:",  # type: ignore[list-item]
                     f"  {counter} = phi i64 [ {first}, %{before} ], [ {following}, %{latch} ]"]
         b.variables[s.var.name] = Index(counter, 0)
         b.multiples[counter] = math.gcd(b.multiple(start), s.step)
-        self.region(s.body)
+        with b.region(region):
+            self.run(s.body)
         b.lines += [f"  br label %{latch}", f"{latch}:",
                     f"  {following} = add nsw i64 {counter}, {s.step}",
                     f"  %more.{body} = icmp slt i64 {following}, {last}",

@@ -21,12 +21,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union
 
+from kcompile.ir.types import BYTES as BYTES
+
 INDEX = "int64"
-BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
-         "float32": 4, "float64": 8}
 FLOATS = ("float32", "float64")
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
-ARITHMETIC = ("add", "sub", "mul", "div", "mod", "min", "max", "and", "or", "xor", "shl", "shr")
 UNARY = ("neg", "abs", "sqrt", "floor", "not")
 
 Space = Literal["global", "stack", "scratch", "register", "shared"]
@@ -440,6 +439,19 @@ def ramp(base: Operand, lanes: int, stride: int = 1) -> Expr:
 
 def across(op: str, a: Expr) -> Expr:
     return a if a.lanes == 1 else Across(op, a, a.dtype)
+
+
+def written(body: Sequence[Stmt]) -> set[Buffer]:
+    """The buffers that statements store to."""
+    found: set[Buffer] = set()
+    for s in body:
+        if isinstance(s, Store):
+            found.add(s.buffer)
+        elif isinstance(s, For):
+            found |= written(s.body)
+        elif isinstance(s, If):
+            found |= written(s.then) | written(s.otherwise)
+    return found
 
 
 def let(name: str, value: Expr) -> tuple[Let, Var]:

@@ -7,11 +7,9 @@ their epilogue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from kcompile.codegen.builder import Builder
 from kcompile.codegen.loops import BYTES, Function
-from kcompile.codegen.program import Size
+from kcompile.codegen.program import Kernel, Size
 from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.sweeps import Sweeps
 from kcompile.codegen.targets import Target
@@ -23,14 +21,27 @@ EXPENSIVE = 12  # operations that a transcendental function counts for
 ACCESS = 2  # and reading memory beyond the nearest cache
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """A function, the iterations of its parallel loop, and the cycles one iteration takes (a guess,
-    which only decides how many threads share the work)."""
+class Kernels:
+    """The kernels of an entry: groups that compute the same have one. Deep models are made of equal
+    layers, and their code is made once."""
 
-    function: Function
-    extent: Size
-    work: Size
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.made: dict[object, Kernel] = {}
+
+    def of(self, node: Node, name: str, aliased: bool = False) -> Kernel:
+        """The kernel of a group; see `lower_group`. name: it is called so where it is new."""
+        body: Graph = node.attrs["body"]
+        key = (signature(body), aliased)
+        if key not in self.made:
+            self.made[key] = lower_group(f"{name}_{body.name}", node, self.target, aliased)
+        return self.made[key]
+
+
+def signature(body: Graph) -> object:
+    """What a group computes, whatever layer it is from: equal for bodies that need the same code."""
+    return (tuple((m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types)
+                  for m in body.nodes.values()), tuple(body.outputs.values()))
 
 
 def lower_group(name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
@@ -46,11 +57,11 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
         from kcompile.codegen.epilogue import lower_anchored
 
         return lower_anchored(name, node, anchor, target, aliased)
-    scatter = next((m for m in body.nodes.values() if m.op.name == "scatter_rows"), None)
+    scatter = next((m for m in body.nodes.values() if m.op.kind == "scatter"), None)
     if scatter is not None:
         from kcompile.codegen.scatter import lower_scatter
 
-        return lower_scatter(name, node, scatter, target)
+        return lower_scatter(name, node, scatter, target, aliased)
     inputs, outputs = parameters(body)
     b = Builder(target, lanes_of(body, target))
     weights = {m.id: weight(m) for m in body.live()}

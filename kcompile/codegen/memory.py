@@ -81,10 +81,10 @@ def load(b: Block, e: loops.Load) -> Value:
     start = at.base if type(at) is Lanes else b.index(e.index)
     pointer, align = address(b, e.buffer, start)
     if mask is None:
-        text = b.put(f"load {kind}, ptr {pointer}, align {align}")
+        text = b.read(f"load {kind}, ptr {pointer}, align {align}", e.buffer)
     elif e.lanes == 1:
         pointer = b.op(f"select i1 {mask}, ptr {pointer}, ptr @kc_zero")
-        text = b.put(f"load {kind}, ptr {pointer}, align {BYTES[e.dtype]}")
+        text = b.read(f"load {kind}, ptr {pointer}, align {BYTES[e.dtype]}", e.buffer)
     else:
         text = b.put(
             f"call {kind} @llvm.masked.load.{_mangled_memory(e.dtype, e.lanes)}.p0("
@@ -97,7 +97,7 @@ def repeat(b: Block, e: loops.Load, at: Index, mask: str | None) -> Value:
     if mask is not None:
         return gather(b, e, Lanes(at, 0, e.lanes), mask)
     pointer, _ = address(b, e.buffer, at)
-    one = b.put(f"load {memory_type(e.dtype, 1)}, ptr {pointer}, align {BYTES[e.dtype]}")
+    one = b.read(f"load {memory_type(e.dtype, 1)}, ptr {pointer}, align {BYTES[e.dtype]}", e.buffer)
     return b.spread(from_memory(b, one, e.dtype, 1), e.dtype, e.lanes)
 
 
@@ -119,8 +119,8 @@ def _strided(b: Block, e: loops.Load, at: Lanes, kind: str) -> str:
     scalar, text = memory_type(e.dtype, 1), "poison"
     for i in range(e.lanes):
         pointer, _ = address(b, e.buffer, Index(at.base.base, at.base.offset + i * at.stride))
-        one = b.put(f"load {scalar}, ptr {pointer}, align {BYTES[e.dtype]}")
-        text = b.put(f"insertelement {kind} {text}, {scalar} {one}, i64 {i}")
+        one = b.read(f"load {scalar}, ptr {pointer}, align {BYTES[e.dtype]}", e.buffer)
+        text = b.op(f"insertelement {kind} {text}, {scalar} {one}, i64 {i}")
     return text
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.blocking import Columns
+from kcompile.codegen.blocking import Columns, Tile
 from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
 
 Values = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]
@@ -74,6 +74,9 @@ class Site:
     slot: Expr
 
 
+Inner = Callable[[Site], "list[Stmt]"]
+
+
 @dataclass(frozen=True)
 class Task:
     """What all tiles of one block share.
@@ -81,7 +84,8 @@ class Task:
     vector: number of the column block's first vector. here: vectors in it. sums: scratch [rows,
     block columns] for partial sums, or None when the tiles finish in registers. first, last: (bool)
     whether this is the first and the last block of k. direct: the tile itself applies the epilogue.
-    partial_loads: lanes of B outside the columns must not be read.
+    partial_loads: lanes of B outside the columns must not be read. output_row: where in the output
+    a row of the tiles' numbering is.
     """
 
     a: Buffer
@@ -97,6 +101,7 @@ class Task:
     direct: bool
     partial_loads: bool
     names: Iterator[int]
+    output_row: Callable[[Expr], Expr]
 
     def fresh(self, stem: str) -> Var:
         return Var(f"{stem}{next(self.names)}")
@@ -129,6 +134,40 @@ def over_columns(task: Task, vectors: int, body: Callable[[int, Expr], list[Stmt
         tail = body(rest, here - rest)
         out += tail if isinstance(here, loops.Const) else [
             loops.If(loops.binary("eq", here % vectors, rest), tuple(tail))]
+    return out
+
+
+def cover(task: Task, vectors: int, over_rows: Callable[[Inner], list[Stmt]], rows_outside: bool
+          ) -> list[Stmt]:
+    """Tiles of so many vectors at every site of a loop over rows. rows_outside: all columns of a
+    tile of rows before the next, else all rows of a panel of B before the next."""
+    if rows_outside:
+        return over_rows(lambda site: over_columns(
+            task, vectors, lambda wide, vector: tile(task, site, wide, vector)))
+    return over_columns(task, vectors, lambda wide, vector: over_rows(
+        lambda site: tile(task, site, wide, vector)))
+
+
+def cover_rows(task: Task, tiles: Sequence[Tile], count: Expr, site: Callable[[Expr, int], Site],
+               rows_outside: bool) -> list[Stmt]:
+    """The rows 0 .. count in the first kind of tile, and what it leaves over in the next ones.
+    site: (first row of a tile, its rows) -> where it is."""
+    out: list[Stmt] = []
+    done: Expr = loops.const(0)
+    rest = count
+    for number, (height, vectors) in enumerate((t.rows, t.vectors) for t in tiles):
+        if number:  # what is left is less than the tile before
+            lets, rest = bind(task, "rest", rest % tiles[number - 1].rows)
+            more, done = bind(task, "done", loops.binary("sub", count, rest))
+            out += [*lets, *more]
+
+        def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest
+                      ) -> list[Stmt]:
+            t = task.fresh("t")
+            return [loops.loop(t, 0, rest // height, inner(site(done + t * height, height)))]
+
+        body = cover(task, vectors, over_rows, rows_outside)
+        out += body if number == 0 else [loops.If(loops.binary("ge", rest, height), tuple(body))]
     return out
 
 
@@ -223,6 +262,7 @@ def _finish_tile(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffe
 def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -> list[Stmt]:
     """The epilogue of one vector (or one element) and its stores."""
     columns = loops.ramp(column, value.lanes)
+    place, row = bind(task, "o", task.output_row(row))
     index = loops.ramp(row * task.columns.total + column, value.lanes)
     epilogue = task.epilogue
     values = epilogue.values(value, row, columns, mask)
@@ -232,8 +272,8 @@ def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -
     # All values before the first store: an output may be written over an operand (a slot of the
     # optimizer) that the values of the others are made of.
     lets, bound = zip(*(loops.let(task.fresh("y").name, x) for x in values))
-    return [*lets, *(loops.store(buffer, index, x, mask)
-                     for buffer, x in zip(epilogue.outputs, bound))]
+    return [*place, *lets, *(loops.store(buffer, index, x, mask)
+                             for buffer, x in zip(epilogue.outputs, bound))]
 
 
 def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> list[Stmt]:

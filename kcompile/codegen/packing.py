@@ -18,7 +18,9 @@ from kcompile.codegen.blocking import Columns, multiple, row_major
 from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
-from kcompile.ir.types import Batch, Dim
+from kcompile.ir.types import Batch, Dim, numel
+
+ZERO = loops.const(0)
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,27 @@ class Source:
 
     at: (index for each dim, mask or None) -> value. The last index may be a `Ramp`, and the value
     then has its lanes; masked lanes are not read. It may be any fused expression. buffer: set when
-    the operand is a plain row-major float32 array of exactly this shape.
+    the operand is a plain row-major float32 array of exactly this shape, from its element `start` on.
     """
 
     at: Callable[[tuple[Expr, ...], Expr | None], Expr]
     buffer: Buffer | None
     shape: tuple[Dim, ...]
+    start: Expr = ZERO
+
+    def sample(self, number: Expr, dims: int) -> Source:
+        """One sample of an operand whose first so many dims are samples."""
+        shape, samples = self.shape[dims:], self.shape[:dims]
+
+        def at(index: tuple[Expr, ...], mask: Expr | None) -> Expr:
+            outer: list[Expr] = []
+            rest = number
+            for size in reversed(samples[1:]):
+                outer.append(rest % extent(size))
+                rest = rest // extent(size)
+            return self.at((rest, *reversed(outer), *index), mask)
+
+        return Source(at, self.buffer, shape, number * extent(numel(shape)))
 
 
 @dataclass(frozen=True)
@@ -142,7 +159,7 @@ def _run(copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to:
         def element(x: Expr, lanes: int, mask: Expr | None) -> Expr:
             return source.at((*index, loops.ramp(side.base + x, lanes)), mask)
     else:
-        flat = side.base * width
+        flat = source.start + side.base * width
         for at, stride in zip(index, strides):
             flat = flat + at * stride
         let, flat = loops.let(copy.fresh("f").name, flat)
@@ -223,14 +240,17 @@ def copy_panels(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr) -> list[S
 
 
 def _vectorised(copy: Copy, pack: PanelCopy) -> bool:
-    """Whether neighbouring columns are neighbours in the last dim of B."""
+    """Whether neighbouring columns are neighbours in the last dim of B, or a constant stride apart."""
     spec, columns = pack.spec, pack.columns
     column = len(spec.m) + len(spec.k)
-    *others, last = spec.b.index
+    along = [x for x in spec.b.index if any(v == column for v, _ in x.terms)]
+    if len(spec.j) > 1 or any(spec.b.guarded) or len(along) != 1 or (
+            along[0].terms != ((column, 1),) or along[0].divisor != 1):
+        return False
     masked = columns.ragged or columns.vectors % columns.tile
-    return (len(spec.j) == 1 and last.terms == ((column, 1),) and last.divisor == 1
-            and not any(spec.b.guarded) and (copy.target.masks or not masked)
-            and all(v != column for x in others for v, _ in x.terms))
+    if along[0] is spec.b.index[-1]:
+        return copy.target.masks or not masked
+    return not masked and copy.source.buffer is not None
 
 
 def _coordinates(pack: PanelCopy, depth: Sequence[Expr], columns: Sequence[Expr]) -> list[Expr]:

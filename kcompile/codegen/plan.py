@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kcompile.codegen.loops import BYTES
-from kcompile.codegen.lowering import Kernel, buffer_bytes, lower_group
+from kcompile.codegen.lowering import Kernels, buffer_bytes
 from kcompile.codegen.program import Entry, Launch, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Source, Value
@@ -146,13 +146,24 @@ def allocate(groups: Sequence[Node], placed: set[Value], last: Mapping[Value, in
     return Allocation(places, blocks, Size(fixed.end, sample.end))
 
 
+def execution_order(graph: Graph) -> list[Node]:
+    """The groups and scans of a fused graph. Those whose results are updates and nothing else come
+    last, when all has been read."""
+    base = bases(graph)
+    groups = [m for m in graph.live() if m.op.name in ("group", "scan")]
+    read = {base[v].node for m in groups for v in m.inputs}
+    updates = {base[v].node for v in graph.updates.values()}
+    leaving = {base[v].node for v in graph.outputs.values()}
+    late = updates - read - leaving
+    return [m for m in groups if m.id not in late] + [m for m in groups if m.id in late]
+
+
 class _Plan:
     def __init__(self, graph: Graph, name: str, layout: Layout, target: Target) -> None:
-        self.graph, self.name, self.layout, self.target = graph, name, layout, target
-        nodes = graph.live()
+        self.graph, self.name, self.layout, self.kernels = graph, name, layout, Kernels(target)
         self.base = bases(graph)
-        self.groups = self.ordered([m for m in nodes if m.op.name in ("group", "scan")])
-        self.bodies = {m.id: BodyPlan(m, f"{name}{m.id}", target) for m in self.groups
+        self.groups = execution_order(graph)
+        self.bodies = {m.id: BodyPlan(m, f"{name}{m.id}", self.kernels) for m in self.groups
                        if m.op.name == "scan"}
         self.step_of = {m.id: step for step, m in enumerate(self.groups)}
         self.last_read: dict[Value, int] = {}
@@ -162,7 +173,6 @@ class _Plan:
         self.place: dict[Value, Ref] = {}
         self.aliased: set[int] = set()
         self.copies: list[tuple[Value, Ref]] = []
-        self.kernels: dict[object, Kernel] = {}
 
     def entry(self) -> Entry:
         self.place_boundary()
@@ -171,18 +181,10 @@ class _Plan:
         steps: list[Launch | Repeat] = []
         for step, m in enumerate(self.groups):
             steps += self.scan(m, arena) if m.id in self.bodies else [self.launch(step, m)]
-        steps += [copy_launch(f"{self.name}_copy{i}", self.graph.type(value), self.place[value], ref,
-                              self.target, self.graph.nodes[value.node].sources)
+        steps += [copy_launch(f"{self.name}_{i}", self.graph.type(value), self.place[value], ref,
+                              self.kernels, self.graph.nodes[value.node].sources)
                   for i, (value, ref) in enumerate(self.copies)]
         return Entry(self.name, tuple(steps), arena)
-
-    def ordered(self, groups: Sequence[Node]) -> list[Node]:
-        """Groups whose results are updates and nothing else come last, when all has been read."""
-        read = {self.base[v].node for m in groups for v in m.inputs}
-        updates = {self.base[v].node for v in self.graph.updates.values()}
-        leaving = {self.base[v].node for v in self.graph.outputs.values()}
-        late = updates - read - leaving
-        return [m for m in groups if m.id not in late] + [m for m in groups if m.id in late]
 
     # ---- places
 
@@ -238,13 +240,7 @@ class _Plan:
     # ---- launches
 
     def launch(self, step: int, m: Node) -> Launch:
-        """A group's kernel; groups that compute the same share one."""
-        body: Graph = m.attrs["body"]
-        aliased = m.id in self.aliased
-        key = (signature(body), aliased)
-        if key not in self.kernels:
-            self.kernels[key] = lower_group(f"{self.name}{step}_{body.name}", m, self.target, aliased)
-        kernel = self.kernels[key]
+        kernel = self.kernels.of(m, f"{self.name}{step}", m.id in self.aliased)
         buffers = [self.place[self.base[v]] for v in m.inputs]
         buffers += [self.place[Value(m.id, i)] for i in range(len(m.types))]
         return Launch(kernel.function, tuple(buffers), kernel.extent, kernel.work)
@@ -255,21 +251,15 @@ class _Plan:
         return self.bodies[m.id].steps(operands, results, self.blocks[m.id], arena.fixed)
 
 
-def copy_launch(name: str, type: TensorType, source: Ref, to: Ref, target: Target,
+def copy_launch(name: str, type: TensorType, source: Ref, to: Ref, kernels: Kernels,
                 sources: tuple[Source, ...] = ()) -> Launch:
     """Move a value from one place to another."""
     outer, body = Graph("copies"), Graph("copy")
     body.outputs["0"] = Value(body.add("stop_gradient", [body.input("0", type)]).id)
     with outer.source(*sources):
         node = outer.add("group", [outer.input("0", type)], body=body, n=0, precision="float32")
-    kernel = lower_group(name, node, target)
+    kernel = kernels.of(node, name)
     return Launch(kernel.function, (source, to), kernel.extent, kernel.work)
-
-
-def signature(body: Graph) -> object:
-    """What a group computes, whatever layer it is from: equal for bodies that need the same code."""
-    return (tuple((m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types)
-                  for m in body.nodes.values()), tuple(body.outputs.values()))
 
 
 def _same_element(group: Node, slot: int, output: int) -> bool:
@@ -280,8 +270,10 @@ def _same_element(group: Node, slot: int, output: int) -> bool:
     shape = body.type(value).shape
     reached = {value.node}
     for m in body.nodes.values():
-        if any(v.node in reached for v in m.inputs):
-            if m.op.kind != "elementwise" or m.types[0].shape != shape:
+        slots = [i for i, v in enumerate(m.inputs) if v.node in reached]
+        if slots:
+            by_element = m.op.kind == "elementwise" or slots == [m.op.in_place]
+            if not by_element or m.types[0].shape != shape:
                 return False
             reached.add(m.id)
     return body.type(result).shape == shape
@@ -295,8 +287,8 @@ class BodyPlan:
     within a step.
     """
 
-    def __init__(self, node: Node, name: str, target: Target) -> None:
-        self.node, self.name, self.target = node, name, target
+    def __init__(self, node: Node, name: str, kernels: Kernels) -> None:
+        self.node, self.name, self.kernels = node, name, kernels
         self.body: Graph = node.attrs["body"]
         self.base = bases(self.body)
         self.groups = [m for m in self.body.live() if m.op.name == "group"]
@@ -340,20 +332,32 @@ class BodyPlan:
             place[v] = Ref("arena", offset=where.shifted(block).resolve(fixed_end))
         launches = []
         for step, m in enumerate(self.groups):
-            kernel = lower_group(f"{self.name}_{step}_{m.attrs['body'].name}", m, self.target)
+            kernel = self.kernels.of(m, f"{self.name}_{step}")
             values = [*m.inputs, *(Value(m.id, i) for i in range(len(m.types)))]
             buffers = [replace(place[self.base[v]], row=row_bytes(self.body.type(v))) for v in values]
             launches.append(Launch(kernel.function, tuple(buffers), kernel.extent, kernel.work))
         types = [self.body.type(v) for v in inputs[:self.k]]
         sources = self.node.sources
         before = [copy_launch(f"{self.name}_start{i}", t, operands[i],
-                              fixed_ref(self.state(i, 0, block, fixed_end), 0), self.target, sources)
+                              fixed_ref(self.state(i, 0, block, fixed_end), 0), self.kernels, sources)
                   for i, t in enumerate(types)]
         after = [copy_launch(f"{self.name}_final{i}", t,
                              fixed_ref(self.state(i, 0, block, fixed_end), length), results[i],
-                             self.target, sources)
+                             self.kernels, sources)
                  for i, t in enumerate(types)]
-        return [*before, Repeat(length, tuple(launches), self.by_rows), *after]
+        return [*before, self.rounds(launches), *after]
+
+    def rounds(self, launches: Sequence[Launch]) -> Launch | Repeat:
+        """All steps. A graphics processor can have them in one kernel where samples do not meet."""
+        length, target = self.node.attrs["length"], self.kernels.target
+        if target.is_gpu and self.by_rows:
+            from kcompile.codegen.gpu.rounds import lower_rounds
+
+            pairs = [(m, launch.buffers) for m, launch in zip(self.groups, launches)]
+            whole = lower_rounds(f"{self.name}_rounds", pairs, length, target)
+            if whole is not None:
+                return whole
+        return Repeat(length, tuple(launches), self.by_rows)
 
     def state(self, i: int, phase: int, block: Size, fixed_end: int) -> Ref:
         value = list(self.body.inputs.values())[i]
@@ -380,8 +384,11 @@ def row_bytes(type: TensorType) -> int:
 
 def is_rowwise(group: Node) -> bool:
     """Whether each sample of a group's results depends on the same sample of its operands only, in
-    the same place: then any range of samples can be computed by itself."""
+    the same place: then any range of samples can be computed by itself. A result that samples share
+    is none: threads at different steps would write it."""
     body: Graph = group.attrs["body"]
+    if not all(t.shape and isinstance(t.shape[0], Batch) for t in group.types):
+        return False
     for m in body.nodes.values():
         batched = [bool(t.shape) and isinstance(t.shape[0], Batch) for t in m.types]
         anywhere = [any(isinstance(d, Batch) for d in t.shape) for t in m.types]

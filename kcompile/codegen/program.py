@@ -67,6 +67,16 @@ class Ref:
 
 
 @dataclass(frozen=True)
+class Kernel:
+    """A function, the iterations of its parallel loop, and the cycles one iteration takes (a guess,
+    which only decides how many threads share the work)."""
+
+    function: Function
+    extent: Size
+    work: Size
+
+
+@dataclass(frozen=True)
 class Launch:
     """One call of a kernel.
 

@@ -1,88 +1,125 @@
-"""The kernel of `scatter_rows`: enters a group around it, leaves a `Kernel`.
+"""The kernels of the ops of kind "scatter": enters a group around one, leaves a `Kernel`.
 
-Threads share the rows of the result. Each clears its rows, then walks all positions in order and adds
-those that fall into its rows: no two threads write the same row, and the order of a sum does not
-depend on how many there are. Walking is cheap beside adding: an index is read once for a whole row.
+Rows are added up by walking all positions in order: an index is read once for a whole row. Threads
+share the columns, so each has as much to do however often a number occurs, no two write the same
+element, and the order of a sum does not depend on how many there are. Values (and indices) are pulled,
+so elementwise ops and transposes before them are computed on the way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from kcompile.codegen import loops
 from kcompile.codegen.builder import ZERO, Builder
 from kcompile.codegen.loops import Buffer, Expr, Function, Var
-from kcompile.codegen.lowering import Kernel
-from kcompile.codegen.program import Size
+from kcompile.codegen.lowering import lanes_of
+from kcompile.codegen.program import Kernel, Size
 from kcompile.codegen.pull import Pull, parameters
+from kcompile.codegen.sweeps import over_vectors, size_of
 from kcompile.codegen.targets import Target
-from kcompile.ir.graph import Graph, Node
+from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.ops.gather import clamped
-from kcompile.ir.types import Batch, numel
+from kcompile.ir.types import Shape, numel
 
 BEGIN, END = Var("begin"), Var("end")
+STEP = 4  # cycles to add one vector to a row
 
 
-def lower_scatter(name: str, node: Node, scatter: Node, target: Target) -> Kernel:
-    """The kernel of a group whose root is `scatter`; its operands may be computed on the way."""
+def lower_scatter(name: str, node: Node, scatter: Node, target: Target, aliased: bool) -> Kernel:
+    """The kernel of a group whose root is `scatter`. aliased: its result lies where its table does."""
     body: Graph = node.attrs["body"]
     inputs, outputs = parameters(body)
-    (result,) = outputs
-    b = Builder(target, target.lanes(result.dtype))
+    b = Builder(target, lanes_of(body, target))
     pull = Pull(body, inputs, b)
-    values, indices = scatter.inputs
-    positions, rest = body.type(indices).shape, scatter.types[0].shape[1:]
-    rows, width = scatter.attrs["rows"], numel(rest)
+    if scatter.op.name == "first_places":
+        extent, work = _places(b, pull, scatter, outputs[0])
+    else:
+        extent, work = _sums(b, pull, scatter, outputs[0], aliased)
+    function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label, aliased)
+    return Kernel(function, extent, work)
+
+
+def _sums(b: Builder, pull: Pull, scatter: Node, result: Buffer, aliased: bool) -> tuple[Size, Size]:
+    """The extent and the cycles of an iteration; an iteration is a vector of columns."""
+    shape = scatter.types[0].shape
+    width = numel(shape[1:])
     assert isinstance(width, int)
+    slot = scatter.op.in_place
+    table = None if slot is None else scatter.inputs[slot]
+    pairs = scatter.inputs if slot is None else scatter.inputs[1:]
+    parts = -(-width // b.lanes)
+    start: Expr = ZERO
+    stop: Expr = loops.const(width)
+    work = size_of(shape[0])
+    with b.block() as code:
+        if parts > 1:
+            start = b.share(BEGIN * b.lanes)
+            stop = b.share(loops.binary("min", END * b.lanes, loops.const(width)))
+        if not (aliased and table is not None and table in pull.body.inputs.values()):
+            _begin(b, pull, shape, table, result, start, stop)
+        for values, indices in zip(pairs[::2], pairs[1::2]):
+            _walk(b, pull, shape, values, indices, result, start, stop)
+            work += size_of(numel(pull.body.type(indices).shape)) * STEP
+    if parts == 1:
+        for statement in code:
+            b.emit(statement)
+    else:
+        b.emit(loops.loop(Var("part"), 0, loops.const(parts), code, kind="span"))
+    return Size(parts), work
 
-    def add(at: Expr, row: Expr) -> None:
-        def element(column: Expr, lanes: int, mask: Expr | None) -> None:
-            with b.lanes_of(lanes), b.where(mask):
-                place = b.unflatten(column, rest) if rest else ()
-                value = pull.at(values, (*b.unflatten(at, positions), *place))
-            target_at = row * width + column
-            old = loops.load(result, target_at, mask)
-            b.emit(loops.store(result, target_at, loops.binary("add", old, value), mask))
 
-        _columns(b, width, element)
+def _begin(b: Builder, pull: Pull, shape: Shape, table: Value | None, result: Buffer, start: Expr,
+           stop: Expr) -> None:
+    """What is added to: the table's elements, or zeros."""
+    zero = loops.const(0, result.dtype)
+
+    def write(flat: Expr, mask: Expr | None) -> None:
+        with b.where(mask):
+            value = zero if table is None else pull.at(table, b.unflatten(flat, shape))
+        b.emit(loops.store(result, flat, value, mask))
+
+    if isinstance(start, loops.Const):  # all columns: rows lie without gaps
+        over_vectors(b, ZERO, b.extent(numel(shape)), numel(shape), write)
+        return
+    width = numel(shape[1:])
+    with b.loop("r", 0, b.extent(shape[0])) as row:
+        base = b.share(row * b.extent(width))
+        over_vectors(b, start, stop, width, lambda column, mask: write(base + column, mask))
+
+
+def _walk(b: Builder, pull: Pull, shape: Shape, values: Value, indices: Value, result: Buffer,
+          start: Expr, stop: Expr) -> None:
+    """Add the columns [start, stop) of all positions."""
+    positions, rest = pull.body.type(indices).shape, shape[1:]
+    width = numel(rest)
+    with b.loop("i", 0, b.extent(numel(positions))) as flat:
+        at = tuple(b.share(i) for i in b.unflatten(flat, positions))
+        base = b.share(clamped(b, pull.at(indices, at), shape[0]) * width)
+
+        def add(column: Expr, mask: Expr | None) -> None:
+            with b.where(mask):
+                value = pull.at(values, (*at, *b.unflatten(column, rest)))
+            old = loops.load(result, base + column, mask)
+            b.emit(loops.store(result, base + column, loops.binary("add", old, value), mask))
+
+        over_vectors(b, start, stop, width, add)
+
+
+def _places(b: Builder, pull: Pull, scatter: Node, result: Buffer) -> tuple[Size, Size]:
+    """Threads share the rows. Positions are walked from last to first, and the first stays."""
+    (indices,), rows = scatter.inputs, scatter.attrs["rows"]
+    positions = pull.body.type(indices).shape
+    count = b.extent(numel(positions))
+
+    def clear(row: Expr, mask: Expr | None) -> None:
+        b.emit(loops.store(result, row, loops.const(-1, result.dtype), mask))
 
     with b.block() as code:
-        _clear(b, result, b.share(BEGIN * width), b.share(END * width))
-        with b.loop("i", 0, b.extent(numel(positions))) as at:
-            row = clamped(b, pull.at(indices, b.unflatten(at, positions)), rows)
+        over_vectors(b, BEGIN, END, rows, clear)
+        with b.loop("i", 0, count) as i:
+            flat = b.share(count - 1 - i)
+            row = clamped(b, pull.at(indices, b.unflatten(flat, positions)), rows)
             mine = b.logical_and(b.greater_equal(row, BEGIN), b.less(row, END))
-            with b.block() as hit:
-                add(at, row)
-            b.emit(loops.If(mine, tuple(hit)))
+            b.emit(loops.If(mine, (loops.store(result, row, loops.cast(flat, result.dtype)),)))
     b.emit(loops.loop(Var("part"), 0, loops.const(rows), code, kind="span"))
-    function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label)
-    count = numel(positions)
-    each = 2 * -(-width // b.lanes)
-    share = (Size(each, -(-count.multiple * each // rows)) if isinstance(count, Batch)
-             else Size(each + -(-count * each // rows)))
-    return Kernel(function, Size(rows), share)
-
-
-def _clear(b: Builder, result: Buffer, start: Expr, stop: Expr) -> None:
-    zero = loops.const(0, result.dtype)
-    whole = b.share(start + (stop - start) // b.lanes * b.lanes)
-    with b.loop("z", start, whole, b.lanes) as i:
-        b.emit(loops.store(result, loops.ramp(i, b.lanes), zero))
-    with b.loop("z", whole, stop) as i:
-        b.emit(loops.store(result, i, zero))
-
-
-def _columns(b: Builder, width: int, element: Callable[[Expr, int, Expr | None], None]) -> None:
-    """element(column, lanes, mask) for all columns: vectors, then a masked one or single ones."""
-    lanes, whole = b.lanes, width // b.lanes * b.lanes
-    if whole:
-        with b.loop("v", 0, whole, lanes) as i:
-            element(loops.ramp(i, lanes), lanes, None)
-    if width == 1:
-        element(ZERO, 1, None)
-    elif whole < width and b.target.masks:
-        place = loops.ramp(whole, lanes)
-        element(place, lanes, b.share(loops.binary("lt", place, width)))
-    elif whole < width:
-        with b.loop("s", whole, width) as i:
-            element(i, 1, None)
+    each = size_of(numel(positions)) * STEP
+    return Size(rows), Size(1 + each.fixed // rows, -(-each.per_sample // rows))

@@ -434,40 +434,12 @@ class Sweeps:
     # ---- vectors along an axis
 
     def vectors(self, start: Expr, stop: Expr, size: Dim, element: Visit) -> None:
-        """Positions [start, stop): whole vectors, then one under a mask, or single elements."""
-        b, lanes = self.b, self.b.lanes
-        fixed = isinstance(size, int) and isinstance(start, loops.Const)
-        if size == 1:
-            with b.lanes_of(1):
-                element(ZERO, None)
-            return
-        whole = start + (stop - start) // lanes * lanes
-        if not isinstance(size, int) or size >= lanes:
-            with b.loop("v", start, whole, lanes) as i, b.lanes_of(lanes):
-                element(loops.ramp(i, lanes), None)
-        if isinstance(size, int) and size % lanes == 0:
-            return
-        if not b.target.masks:
-            with b.loop("s", whole, stop) as i, b.lanes_of(1):
-                element(i, None)
-            return
-        tail: list[Stmt]
-        with b.block() as tail, b.lanes_of(lanes):
-            place = loops.ramp(whole, lanes)
-            mask = loops.binary("lt", place, stop)
-            self.masked(element, place, mask if fixed else b.share(mask))
-        if fixed:
-            for s in tail:
-                b.emit(s)
-        else:
-            b.emit(loops.If(loops.binary("lt", whole, stop), tuple(tail)))
+        """Positions [start, stop), as `over_vectors`; where lanes are kept, all loads under the mask."""
+        def masked(place: Expr, mask: Expr | None) -> None:
+            with self.b.where(mask):
+                element(place, mask)
 
-    def masked(self, element: Visit, place: Expr, mask: Expr) -> None:
-        if self.rows:
-            element(place, mask)
-            return
-        with self.b.where(mask):
-            element(place, mask)
+        over_vectors(self.b, start, stop, size, element if self.rows else masked)
 
     # ---- cost
 
@@ -494,6 +466,37 @@ class _Asking:
 
 
 _ASKING = _Asking()
+
+
+def over_vectors(b: Builder, start: Expr, stop: Expr, size: Dim, element: Visit) -> None:
+    """element(place, mask) for the positions [start, stop) of `size`: whole vectors, then one under a
+    mask, or single elements."""
+    lanes = b.lanes
+    fixed = isinstance(size, int) and isinstance(start, loops.Const)
+    if size == 1:
+        with b.lanes_of(1):
+            element(ZERO, None)
+        return
+    whole = start + (stop - start) // lanes * lanes
+    if not isinstance(size, int) or size >= lanes:
+        with b.loop("v", start, whole, lanes) as i, b.lanes_of(lanes):
+            element(loops.ramp(i, lanes), None)
+    if isinstance(size, int) and size % lanes == 0:
+        return
+    if not b.target.masks:
+        with b.loop("s", whole, stop) as i, b.lanes_of(1):
+            element(i, None)
+        return
+    tail: list[Stmt]
+    with b.block() as tail, b.lanes_of(lanes):
+        place = loops.ramp(whole, lanes)
+        mask = loops.binary("lt", place, stop)
+        element(place, mask if fixed else b.share(mask))
+    if fixed:
+        for s in tail:
+            b.emit(s)
+    else:
+        b.emit(loops.If(loops.binary("lt", whole, stop), tuple(tail)))
 
 
 def size_of(dim: Dim) -> Size:

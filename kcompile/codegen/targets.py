@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from kcompile.codegen.loops import BYTES
+from kcompile.ir.types import BYTES
 
 
 @dataclass(frozen=True)

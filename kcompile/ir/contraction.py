@@ -2,13 +2,14 @@
 
 Dense layers, convolutions and all their gradients are instances, which differ only in how an index
 (m, k or k, j) finds its element in the operand. Rows m, columns j and the summed k are each a tuple of
-dims, counted in row-major order; the output has shape `m + j`. Whoever generates code, for whatever
-target, reads this and nothing else.
+dims, counted in row-major order; the output has shape `m + j`. Where each of many samples has its own A
+and B (attention), their dims g come first in both operands and in the output, `g + m + j`. Whoever
+generates code, for whatever target, reads this and nothing else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,21 +44,39 @@ class Access:
 
 @dataclass(frozen=True, repr=False)
 class Contraction:
-    """See the module. `a` uses only variables of m and k, `b` only of k and j."""
+    """See the module. `a` uses only variables of m and k, `b` only of k and j; both speak of the dims
+    behind g."""
 
     m: tuple[Dim, ...]
     k: tuple[Dim, ...]
     j: tuple[Dim, ...]
     a: Access
     b: Access
+    g: tuple[Dim, ...] = ()
+
+    @property
+    def rows(self) -> tuple[Dim, ...]:
+        """The dims of the output before the columns."""
+        return self.g + self.m
+
+    @property
+    def shape(self) -> tuple[Dim, ...]:
+        """Of the output."""
+        return self.g + self.m + self.j
+
+    @property
+    def one(self) -> Contraction:
+        """What happens to one sample of g."""
+        return replace(self, g=())
 
     @property
     def sizes(self) -> tuple[Dim, Dim, Dim]:
-        """(rows, columns, summed) = (M, J, K)."""
+        """(rows, columns, summed) = (M, J, K), of one sample of g."""
         return numel(self.m), numel(self.j), numel(self.k)
 
     def __repr__(self) -> str:
-        return f"[{format_shape(self.m)} x {format_shape(self.k)} x {format_shape(self.j)}]"
+        sizes = f"{format_shape(self.m)} x {format_shape(self.k)} x {format_shape(self.j)}"
+        return f"[{sizes} for each of {format_shape(self.g)}]" if self.g else f"[{sizes}]"
 
 
 def variable(number: int, coefficient: int = 1) -> Affine:
@@ -89,6 +108,10 @@ def gather(access: Access, array: np.ndarray, sizes: tuple[int, ...],
 
 def reference(spec: Contraction, n: int, *operands: np.ndarray) -> np.ndarray:
     """The meaning of a contraction, by gathering both operands in full (memory: M*K + K*J)."""
+    if spec.g:
+        g, parts = bind(spec.g, n), [x.reshape(-1, *x.shape[len(spec.g):]) for x in operands]
+        made = [reference(spec.one, n, *sample) for sample in zip(*parts)]
+        return np.array(made, operands[0].dtype).reshape(g + bind(spec.m + spec.j, n))
     m, k, j = (bind(dims, n) for dims in (spec.m, spec.k, spec.j))
     rows, summed = len(m), len(m) + len(k)
     a = gather(spec.a, operands[spec.a.operand], m + k, range(0, summed))
@@ -109,3 +132,12 @@ def matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) -
         (m,), (k,), (j,),
         Access(0, (depth, row) if transpose_a else (row, depth), (False, False)),
         Access(1, (column, depth) if transpose_b else (depth, column), (False, False)))
+
+
+def batch_matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) -> Contraction:
+    """A matrix product for each sample of the dims in front of the last two, which both have."""
+    g = a.shape[:-2]
+    if min(a.rank, b.rank) < 3 or g != b.shape[:-2]:
+        raise ValueError(f"batch_matmul: expected matrices for the same samples. Received: {a}, {b}")
+    one = matmul(a.with_shape(a.shape[-2:]), b.with_shape(b.shape[-2:]), transpose_a, transpose_b)
+    return replace(one, g=g)

@@ -1,4 +1,4 @@
-"""The graph: nodes of a networkx MultiDiGraph, values on its edges, variables at its boundary.
+"""The graph: nodes that name their operands, variables at its boundary; and as a networkx MultiDiGraph.
 
 A `Graph` only grows (`add`); passes build a new one. It computes: updates of variables (weights,
 optimizer slots, moving statistics) are `(variable, new value)` pairs beside the outputs.
@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import networkx as nx
 import numpy as np
 
 from kcompile.ir.op import OPS, Op
 from kcompile.ir.types import TensorType
+
+if TYPE_CHECKING:
+    import networkx
 
 
 class Value(NamedTuple):
@@ -77,44 +79,59 @@ class Graph:
     """See the module.
 
     inputs, variables: name -> value. outputs: name -> value. updates: variable name -> new value.
-    nx: the MultiDiGraph; node attribute `node`, edge attributes `slot` (operand number) and `output`.
+    current: the sources that the next node will carry.
     """
 
     def __init__(self, name: str = "graph") -> None:
         self.name = name
-        self.nx: nx.MultiDiGraph = nx.MultiDiGraph(name=name)
         self.nodes: dict[int, Node] = {}
         self.inputs: dict[str, Value] = {}
         self.variables: dict[str, Value] = {}
         self.outputs: dict[str, Value] = {}
         self.updates: dict[str, Value] = {}
-        self._sources: tuple[Source, ...] = ()
+        self.current: tuple[Source, ...] = ()
+        self._nx: networkx.MultiDiGraph | None = None
+
+    @property
+    def nx(self) -> networkx.MultiDiGraph:
+        """The graph for the algorithms of networkx: node attribute `node`, edge attributes `slot` (operand
+        number, also the key) and `output`. The graph grows and this one with it, but not the other way."""
+        import networkx  # when somebody asks: it costs more to import than a small model to load
+
+        if self._nx is None:
+            self._nx = networkx.MultiDiGraph(name=self.name)
+        for id in range(self._nx.number_of_nodes(), len(self.nodes)):
+            node = self.nodes[id]
+            self._nx.add_node(id, node=node)
+            for slot, value in enumerate(node.inputs):
+                self._nx.add_edge(value.node, id, key=slot, slot=slot, output=value.output)
+        return self._nx
 
     # ---- building
 
     @contextmanager
     def source(self, *sources: Source) -> Iterator[None]:
         """Nodes added inside the `with` carry these sources."""
-        outer, self._sources = self._sources, sources
+        outer, self.current = self.current, sources
         try:
             yield
         finally:
-            self._sources = outer
-
-    @property
-    def current(self) -> tuple[Source, ...]:
-        """The sources that the next node will carry."""
-        return self._sources
+            self.current = outer
 
     def add(self, op: str | Op, inputs: Sequence[Value] = (), **attrs: Any) -> Node:
         """Append a node; its types come from the op's own rule."""
         record = OPS[op] if isinstance(op, str) else op
         types = record.types([self.type(v) for v in inputs], attrs)
-        node = Node(len(self.nodes), record, tuple(inputs), attrs, types, self._sources)
+        return self._append(record, inputs, attrs, types)
+
+    def add_again(self, node: Node, inputs: Sequence[Value]) -> Node:
+        """Append a node of another graph with its types, which its rule must give for these operands."""
+        return self._append(node.op, inputs, node.attrs, node.types)
+
+    def _append(self, op: Op, inputs: Sequence[Value], attrs: Mapping[str, Any],
+                types: tuple[TensorType, ...]) -> Node:
+        node = Node(len(self.nodes), op, tuple(inputs), attrs, types, self.current)
         self.nodes[node.id] = node
-        self.nx.add_node(node.id, node=node)
-        for slot, value in enumerate(inputs):
-            self.nx.add_edge(value.node, node.id, key=slot, slot=slot, output=value.output)
         return node
 
     def input(self, name: str, type: TensorType) -> Value:
@@ -163,8 +180,8 @@ class Graph:
         return users
 
     def verify(self) -> None:
-        """Recompute every type with the op's own rule, and check that the networkx edges, the order
-        and the boundary agree. Raises ValueError naming the node."""
+        """Recompute every type with the op's own rule, and check the order and the boundary. Raises
+        ValueError naming the node."""
         for node in self.nodes.values():
             where = f"{self.name}: node %{node.id} {node.op.name} ({node.label})"
             if any(v.node >= node.id for v in node.inputs):
@@ -172,10 +189,6 @@ class Graph:
             types = node.op.types([self.type(v) for v in node.inputs], node.attrs)
             if types != node.types:
                 raise ValueError(f"{where}: type is {node.types}, its rule says {types}")
-            edges = sorted((d["slot"], u, d["output"]) for u, _, d in
-                           self.nx.in_edges(node.id, data=True))
-            if [(slot, v.node, v.output) for slot, v in enumerate(node.inputs)] != edges:
-                raise ValueError(f"{where}: edges differ from operands")
         for name, value in self.updates.items():
             if name not in self.variables:
                 raise ValueError(f"{self.name}: update of unknown variable {name!r}")

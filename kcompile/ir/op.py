@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kcompile.ir.tensor import Tensor
 
 Kind = Literal["source", "elementwise", "movement", "reduction", "window", "random", "contraction",
-               "composite"]
+               "scatter", "composite"]
 
 
 class Draw(Protocol):
@@ -73,6 +73,8 @@ class Op:
     contraction(*types, **attrs): the index maps, for the contraction family.
     cases(draw): what property tests use. tolerance: relative error allowed in float32.
     expensive: computing an element twice costs more than storing it.
+    in_place: the operand in whose memory the result may be written: what it reads of it is the
+        element that it writes.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Op:
     cases: Callable[[Draw], Case] | None = None
     tolerance: float = 1e-6
     expensive: bool = False
+    in_place: int | None = None
 
     def types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
         result = self.infer(*types, **attrs)

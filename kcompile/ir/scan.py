@@ -129,7 +129,7 @@ class _Scan:
         or follows one."""
         wanted = self.wanted()
         for node in self.body.nodes.values():
-            if len(node.types) > 1 or not node.inputs or node.op.kind == "random":
+            if not _movable(node):
                 continue
             sources = [self.body.nodes[v.node] for v in node.inputs]
             fixed = [v in self.constant or m.op.name == "constant"
@@ -160,7 +160,7 @@ class _Scan:
         for node in self.body.nodes.values():
             known = all(v.node in able or v.node in free or
                         self.body.nodes[v.node].op.name == "constant" for v in node.inputs)
-            if not node.inputs or not known:
+            if not known or not _movable(node):
                 continue
             if all(v.node not in able for v in node.inputs):
                 free.add(node.id)
@@ -235,6 +235,11 @@ class _Scan:
                               precision="float32")
         made = [Tensor(self.graph, Value(node.id, i)) for i in range(len(node.types))]
         return made[:k], made[k:]
+
+
+def _movable(node: Node) -> bool:
+    """Whether a node may leave the loop: random numbers are made again at every step, not kept."""
+    return bool(node.inputs) and len(node.types) == 1 and node.op.kind != "random"
 
 
 def _ancestors(body: Graph, values: Sequence[Value], known: set[Value]) -> set[int]:

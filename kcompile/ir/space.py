@@ -61,15 +61,19 @@ class Space:
 
 
 def space_of(body: Graph) -> Space:
-    """The space of a group: what its reductions run over when they agree, else its results."""
-    result = body.type(next(iter(body.outputs.values()))).shape
+    """The space of a group: what its reductions run over when they agree, else its results. Of results
+    of two shapes without a reduction between them, one has a number for each row of the other."""
+    shapes = list(dict.fromkeys(body.type(v).shape for v in body.outputs.values()))
     found = {Space(body.type(m.inputs[0]).shape, m.attrs["axes"])
              for m in body.nodes.values() if m.op.kind == "reduction"}
+    if not found and len(shapes) > 1:
+        small, *_, full = sorted(shapes, key=lambda shape: (len(shape), -shape.count(1)))
+        wide = (*small, *(1,) * (len(full) - len(small)))
+        found = {Space(full, tuple(i for i, d in enumerate(full) if wide[i] != d))}
     if len(found) != 1:
-        return Space(result)
+        return Space(shapes[0])
     (space,) = found
-    shapes = {body.type(v).shape for v in body.outputs.values()}
-    return space if shapes <= {space.full, space.plain, space.padded} else Space(result)
+    return space if set(shapes) <= {space.full, space.plain, space.padded} else Space(shapes[0])
 
 
 def only_ones(node: Node, before: Shape) -> bool:

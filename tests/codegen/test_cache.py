@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from kcompile.codegen import cache, jit, llvm, targets
-from kcompile.codegen.loops import Function
+from kcompile.codegen import cache, image, jit, targets
+from kcompile.codegen.image import EntryImage, Image
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions")
 
@@ -152,10 +152,14 @@ def test_default_directory(tmp_path, monkeypatch):
     assert cache.get("a") == b"code"
 
 
-def test_compiled_code_is_kept(folder, monkeypatch):
+def test_what_all_programs_need_is_kept(folder, monkeypatch):
     target = targets.native()
-    text = llvm.emit([Function("f", (), ())], target)
-    code = jit.cached_object(text, target)
+    code = image.support.__wrapped__(target)
     monkeypatch.setattr(jit, "optimise_and_compile", None)
-    assert jit.cached_object(text, target) == code
-    assert jit.load(code).address("f")
+    assert image.support.__wrapped__(target) == code
+    assert jit.load(code).address("kc_parallel")
+
+
+def test_an_image_is_what_it_was():
+    made = Image((b"code", b"", b"more"), (EntryImage("run", (64, 8), 128),), 192, b"\0\1")
+    assert Image.from_bytes(made.to_bytes()) == made

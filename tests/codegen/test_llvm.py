@@ -499,6 +499,70 @@ def test_other_targets_compile():
         assert len(jit.optimise_and_compile(llvm.emit([function], target), target)) > 100
 
 
+# ---------------------------------------------------------------- what does not change in a loop
+
+
+def lines_of(function, part):
+    """The lines of a kernel's text with `part`, and that of its innermost loop's label."""
+    text = llvm.emit([function], NATIVE).splitlines()
+    loops = [i for i, line in enumerate(text) if re.match(r"loop\d+:", line)]
+    return [i for i, line in enumerate(text) if part in line], loops
+
+
+def test_invariants_are_computed_before_the_loops_that_do_not_change_them():
+    x, s, y = buffers("float32", "float32", "float32")
+    value = (load(s, 0) / 3.0 + load(x, ROW)) * load(s, COL)
+    body = loop(ROW, 0, 6, [loop(COL, 0, 4, [store(y, ROW * 4 + COL, value)])])
+    function = Function("outer", (x, s, y), (body,))
+    outer, inner = lines_of(function, "")[1]
+    divisions, additions = (lines_of(function, part)[0] for part in ("fdiv", "fadd"))
+    assert len(divisions) == len(additions) == 1
+    assert divisions[0] < outer < additions[0] < inner
+    a, b = samples("float32", size=16)[10:], np.array([1, 2, 3, 4], "float32")
+    got = run(function, a, b, np.zeros(24, "float32"))[-1]
+    same_bits(got, ((b[0] / np.float32(3) + a)[:, None] * b).ravel())
+
+
+@pytest.mark.parametrize("aliased", [False, True])
+def test_what_a_loop_writes_is_read_in_it(aliased):
+    x, y = buffers("float32", "float32")
+    body = loop(ROW, 0, 8, [store(y, 0, load(y, 0) + load(x, 1))])
+    function = Function("sum", (x, y), (body,), aliased=aliased)
+    loads, (start,) = lines_of(function, "load float")
+    assert [line > start for line in loads] == ([True, True] if aliased else [False, True])
+    assert run(function, np.array([0, 2], "float32"), np.zeros(1, "float32"))[-1] == 16
+    both = aligned(np.array([1, 1], "float32"))
+    if aliased:  # y is x[1:]
+        library = jit.load(jit.optimise_and_compile(llvm.emit([function], NATIVE), NATIVE))
+        pointers = (ctypes.c_void_p * 2)(both.ctypes.data, both.ctypes.data + 4)
+        SIGNATURE(library.address("sum"))(pointers, 0, 0, 1, None)
+        assert both[1] == 256
+
+
+def test_nothing_that_could_trap_leaves_a_branch_or_a_loop_that_does_not_run():
+    """A division by zero, and loads outside of the arrays."""
+    d, x, y = buffers("int64", "float32", "int64")
+    zero = load(d, 0)
+    far = load(x, zero * 0 + 2 ** 40)
+    body = loop(ROW, 0, 4, [
+        If(binary("ne", zero, 0), (store(y, ROW, N // zero),)),
+        If(binary("ne", zero, 0), (store(y, ROW, cast(far, "int64")),)),
+        loop(COL, 0, zero, [store(y, ROW, cast(far, "int64"))])])
+    got = run(Function("safe", (d, x, y), (body,)), np.zeros(1, "int64"), np.zeros(4, "float32"),
+              np.arange(4), n=7)[-1]
+    assert got.tolist() == [0, 1, 2, 3]
+
+
+def test_a_value_from_before_a_loop_that_may_not_run_is_computed_again_after_it():
+    x, y = buffers("float32", "float32")
+    value = load(x, 0) * 3.0
+    body = (loop(ROW, 0, N, [store(y, ROW, value)]), store(y, 7, value))
+    function = Function("twice", (x, y), body)
+    assert run(function, np.array([2], "float32"), np.zeros(8, "float32"), n=0)[-1][7] == 6
+    assert run(function, np.array([2], "float32"), np.zeros(8, "float32"), n=3)[-1].tolist() == [
+        6, 6, 6, 0, 0, 0, 0, 6]
+
+
 # ---------------------------------------------------------------- programs
 
 POOL = """
@@ -539,8 +603,7 @@ def test_program(pool):
     x, out = aligned(samples("float32", size=32)[8:29]), aligned(np.zeros(21, "float32"))
     constants = aligned(np.array([0, 0, 0, 10], "float32"))
     assert llvm.entry_scratch(entry) == 64
-    assert llvm.arena_bytes(entry, 21, 2) == 64 + 21 * 128 + 128
-    arena = aligned(np.zeros(llvm.arena_bytes(entry, 21, 2), np.uint8))
+    arena = aligned(np.zeros(entry.arena.at(21) + 2 * 64, np.uint8))
     call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, *[ctypes.c_void_p] * 7)(
         library.address("kc_predict"))
     one = ctypes.c_void_p * 1

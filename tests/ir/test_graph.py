@@ -62,6 +62,9 @@ def test_it_is_a_networkx_graph_whose_edges_are_operands() -> None:
     assert graph.nx.number_of_edges(x.value.node, y.value.node) == 2
     assert sorted(d["slot"] for *_, d in graph.nx.in_edges(y.value.node, data=True)) == [0, 1]
     assert nx.is_directed_acyclic_graph(graph.nx)
+    z = y + x  # the graph grows, and the networkx graph with it
+    assert sorted(graph.nx.predecessors(z.value.node)) == [x.value.node, y.value.node]
+    assert graph.nx.nodes[z.value.node]["node"] is graph.nodes[z.value.node]
 
 
 def test_live_leaves_out_what_no_result_needs_but_keeps_inputs() -> None:
@@ -104,10 +107,10 @@ def test_verify_finds_a_wrong_type() -> None:
         graph.verify()
 
 
-def test_verify_finds_edges_that_differ_from_operands() -> None:
+def test_verify_finds_a_node_added_again_over_other_types() -> None:
     graph = dense()
-    graph.nx.remove_edge(0, 4)
-    with pytest.raises(ValueError, match=r"%4 matmul.*edges differ"):
+    graph.add_again(graph.nodes[5], [graph.updates["steps"]] * 2)
+    with pytest.raises(ValueError, match=r"add \(.*type is .*float32.*its rule says .*int32"):
         graph.verify()
 
 

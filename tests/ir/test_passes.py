@@ -149,6 +149,33 @@ def test_an_optimizer_update_is_the_epilogue_of_its_gradient() -> None:
     assert len(group.types) == 2
 
 
+def test_a_rate_that_is_computed_late_reaches_the_epilogue() -> None:
+    """Scalars that no data decide come first, wherever the graph has them."""
+    graph = Graph("rate")
+    x, g = tensor(graph, "x", N, 8), tensor(graph, "g", N, 4)
+    w = Tensor(graph, graph.variable("w", TensorType((8, 4))))
+    slope = ops.matmul(x, g, True)
+    step = Tensor(graph, graph.variable("step", TensorType(())))
+    graph.updates["w"] = (w - slope * ops.exp(-step)).value
+    last = groups(fused(graph))[-1]
+    assert {"contract", "sub"} <= names(last)
+
+
+def test_a_maximum_and_its_place_are_one_kernel() -> None:
+    graph = Graph("pool")
+    x, g = tensor(graph, "x", N, 8, 8, 16), tensor(graph, "g", N, 4, 4, 16)
+    w = tensor(graph, "w", 16, 16)
+    y = ops.max_pool(x, (2, 2), (2, 2), ((0, 0), (0, 0)))
+    total = ops.reduce_sum(ops.matmul(ops.reshape(y, (N * 16, 16)), w) * ops.reshape(g, (N * 16, 16)),
+                           (0, 1))
+    (slope,) = gradient(total, [x])
+    graph.outputs |= {"total": total.value, "slope": slope.value}
+    made = fused(graph)
+    assert {"window_max", "window_argmax"} in [
+        {n for n in names(m) if n.startswith("window")} for m in groups(made)]
+    same_values(graph, made)
+
+
 # ---------------------------------------------------------------- sums
 
 

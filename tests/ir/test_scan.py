@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kcompile.codegen import targets
-from kcompile.codegen.lowering import buffer_bytes
+from kcompile.codegen.lowering import Kernels, buffer_bytes
 from kcompile.codegen.plan import BodyPlan
 from kcompile.compiler import compile_graph, load
 from kcompile.ir import ops, passes
@@ -277,11 +277,30 @@ def test_a_second_derivative() -> None:
     assert np.sum(found * direction) == pytest.approx(numeric, rel=1e-6)
 
 
+def test_a_state_that_samples_share() -> None:
+    """Threads that run steps on their own must not write it: one would be ahead of another."""
+    graph = Graph("counting")
+    x = Tensor(graph, graph.input("x", TensorType((Batch(), 6, 3))))
+    zeros = ops.broadcast_to(ops.constant(graph, 0.0), (Batch(), 3))
+    count = ops.constant(graph, np.zeros((1,), np.float32))
+
+    def step(state: Any, element: Any, fixed: Any) -> Any:
+        return [state[0] * 0.5 + element[0] * state[1], state[1] + 1.0], []
+
+    final, _ = scan(step, [zeros, count], [ops.transpose(x, (1, 0, 2))], [])
+    graph.outputs = {"y": final[0].value, "count": final[1].value}
+    n = 50000
+    value = np.random.default_rng(0).normal(size=(n, 6, 3)).astype(np.float32)
+    program = load(compile_graph(graph, "run", targets.native(), frozen=True), {}, threads=4)
+    for y, right in zip(program.run("run", n, [value]), run(graph, n, {"x": value}, {}).outputs.values()):
+        np.testing.assert_allclose(y, right, rtol=1e-4, atol=1e-5)
+
+
 def test_threads_at_different_steps_do_not_meet() -> None:
     """Threads share the rows and run on their own: rows of a value must not lie where another value
     has the rows of another thread, as they would if both shared memory and differed in width."""
     made = compile_graph(trained("deep"), "run", targets.native(), frozen=False)
-    bodies = [BodyPlan(m, "body", targets.native()) for m in made.run.live() if m.op.name == "scan"]
+    bodies = [BodyPlan(m, "body", Kernels(made.target)) for m in made.run.live() if m.op.name == "scan"]
     assert all(body.by_rows for body in bodies)
     for body in bodies:
         ends = 0

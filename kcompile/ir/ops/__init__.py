@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from kcompile.ir.ops import group as group
 from kcompile.ir.ops import scan as scan
-from kcompile.ir.ops.contraction import conv, matmul, same_padding, window_size
+from kcompile.ir.ops import winograd as winograd
+from kcompile.ir.ops.contraction import batch_matmul, conv, matmul, same_padding, window_size
 from kcompile.ir.ops.elementwise import (
     abs,
     add,
@@ -77,7 +78,7 @@ from kcompile.ir.ops.window import average_pool, max_pool
 from kcompile.ir.tensor import constant
 
 __all__ = [
-    "abs", "add", "argmax", "average_pool", "broadcast_to", "cast", "clip", "concatenate",
+    "abs", "add", "argmax", "average_pool", "batch_matmul", "broadcast_to", "cast", "clip", "concatenate",
     "constant", "conv", "cos", "count", "div", "dropout_mask", "equal", "erf", "exp", "expm1",
     "extent", "flip", "floor", "gather", "greater", "greater_equal", "iota", "less", "less_equal",
     "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "matmul", "max_pool",

@@ -16,6 +16,8 @@ import numpy as np
 from kcompile.ir import contraction as maps
 from kcompile.ir.contraction import Access, Affine, Contraction, variable
 from kcompile.ir.op import Call, Case, Draw, Op, register
+from kcompile.ir.ops.movement import reshape
+from kcompile.ir.ops.reduction import reduce_sum
 from kcompile.ir.tensor import Operand, Tensor, emit
 from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, bind
 
@@ -36,7 +38,7 @@ def _infer(spec: Callable[..., Contraction]) -> Callable[..., TensorType]:
             raise TypeError("contraction: operands must be of one floating point dtype. Received: "
                             + ", ".join(map(str, types)))
         made = spec(*types, **attrs)
-        return types[0].with_shape(made.m + made.j)
+        return types[0].with_shape(made.shape)
     return infer
 
 
@@ -55,12 +57,15 @@ def _matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) 
     return maps.matmul(a, b, transpose_a, transpose_b)
 
 
-def _matmul_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
-    a, b = call.inputs
-    ta, tb = call.attrs["transpose_a"], call.attrs["transpose_b"]
-    da = matmul(b, g, tb, True) if ta else matmul(g, b, False, not tb)
-    db = matmul(g, a, True, ta) if tb else matmul(a, g, not ta, False)
-    return da, db
+def _matmul_gradient(product: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor | None]]:
+    """For one product, or one for each sample."""
+    def rule(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+        a, b = call.inputs
+        ta, tb = call.attrs["transpose_a"], call.attrs["transpose_b"]
+        da = product(b, g, tb, True) if ta else product(g, b, False, not tb)
+        db = product(g, a, True, ta) if tb else product(a, g, not ta, False)
+        return da, db
+    return rule
 
 
 def _matmul_case(draw: Draw) -> Case:
@@ -73,14 +78,43 @@ def _matmul_case(draw: Draw) -> Case:
                 {"transpose_a": ta, "transpose_b": tb})
 
 
-_register("matmul", _matmul, _matmul_gradient, _matmul_case,
-          lambda a, b, transpose_a, transpose_b:
-          (a.T if transpose_a else a) @ (b.T if transpose_b else b))
+def _batch_matmul_case(draw: Draw) -> Case:
+    m, k, j = (draw.integer(1, 20) for _ in range(3))
+    ta, tb = draw.choice((True, False)), draw.choice((True, False))
+    g: Shape = draw.choice(((Batch(),), (Batch(), 2), (3,)))
+    return Case((TensorType((*g, k, m) if ta else (*g, m, k)), TensorType((*g, j, k) if tb else (*g, k, j))),
+                {"transpose_a": ta, "transpose_b": tb})
+
+
+def _product(a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool) -> np.ndarray:
+    product: np.ndarray = (a.swapaxes(-1, -2) if transpose_a else a) @ (b.swapaxes(-1, -2)
+                                                                        if transpose_b else b)
+    return product
 
 
 def matmul(a: Operand, b: Operand, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
     """The product of two matrices, either of them transposed first."""
     return emit("matmul", [a, b], transpose_a=transpose_a, transpose_b=transpose_b)
+
+
+def batch_matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
+    """The product of two matrices for each sample: the last two dims, in front of which both have the
+    same dims. Either is transposed first. What is no more than sums of products along the memory, or
+    single products, is written so: it goes with what is around it."""
+    spec = maps.batch_matmul(a.type, b.type, transpose_a, transpose_b)
+    (m,), (k,), (j,) = spec.m, spec.k, spec.j
+    if k == 1:
+        return reshape(a, (*spec.g, m, 1)) * reshape(b, (*spec.g, 1, j))
+    if 1 in (m, j) and (m == 1 or not transpose_a) and (j == 1 or transpose_b):
+        return reshape(reduce_sum(reshape(a, (*spec.g, m, k)) * reshape(b, (*spec.g, j, k)), -1),
+                       spec.shape)
+    if j == 1:
+        return reshape(batch_matmul(b, a, not transpose_b, not transpose_a), spec.shape)
+    return emit("batch_matmul", [a, b], transpose_a=transpose_a, transpose_b=transpose_b)
+
+
+_register("matmul", _matmul, _matmul_gradient(matmul), _matmul_case, _product)
+_register("batch_matmul", maps.batch_matmul, _matmul_gradient(batch_matmul), _batch_matmul_case, _product)
 
 
 # ---------------------------------------------------------------- convolution
@@ -125,8 +159,9 @@ def _positions(x: TensorType, taps: Sequence[Dim], strides: Sequence[int], paddi
     return sizes
 
 
-def _conv(x: TensorType, w: TensorType, strides: tuple[int, ...], padding: Pads,
-          dilation: tuple[int, ...]) -> Contraction:
+def conv_maps(x: TensorType, w: TensorType, strides: tuple[int, ...], padding: Pads,
+              dilation: tuple[int, ...]) -> Contraction:
+    """The index maps of a convolution."""
     rank = len(strides)
     if x.rank != rank + 2 or w.rank != rank + 2 or x.shape[-1] != w.shape[-2]:
         raise ValueError(f"convolution: channels or ranks do not fit. Received: {x}, kernel {w}")
@@ -217,15 +252,15 @@ def _conv_case(draw: Draw) -> Case:
 
 def _conv_input_case(draw: Draw) -> Case:
     x, w, attrs, sizes = _conv_shapes(draw)
-    return Case((_infer(_conv)(x, w, **attrs), w), {"sizes": sizes, **attrs})
+    return Case((_infer(conv_maps)(x, w, **attrs), w), {"sizes": sizes, **attrs})
 
 
 def _conv_kernel_case(draw: Draw) -> Case:
     x, w, attrs, _ = _conv_shapes(draw)
-    return Case((x, _infer(_conv)(x, w, **attrs)), {"taps": w.shape[:-2], **attrs})
+    return Case((x, _infer(conv_maps)(x, w, **attrs)), {"taps": w.shape[:-2], **attrs})
 
 
-_register("conv", _conv, _conv_gradient, _conv_case)
+_register("conv", conv_maps, _conv_gradient, _conv_case)
 _register("conv_input", _conv_input, _conv_input_gradient, _conv_input_case)
 _register("conv_kernel", _conv_kernel, _conv_kernel_gradient, _conv_kernel_case)
 
@@ -304,5 +339,5 @@ def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None
 
 
 register(Op("contract", "contraction",
-            lambda a, b, spec, panels, n: a.with_shape(spec.m + spec.j), _contract_meaning,
+            lambda a, b, spec, panels, n: a.with_shape(spec.shape), _contract_meaning,
             contraction=lambda a, b, spec, panels, n: spec, tolerance=1e-5, expensive=True))

@@ -1,9 +1,15 @@
 """Rows of a table by number, and the gradient: rows added up at their numbers.
 
-    gather(table, indices)[i..., d...]        = table[indices[i...], d...]
+    gather(table, indices)[i..., d...]          = table[indices[i...], d...]
     scatter_rows(values, indices, rows)[v, ...] = sum of values[i...] over all i with indices[i] == v
 
 Numbers outside the table mean its first or last row, so nothing is ever read or written beyond it.
+
+What `passes.compact_scatters` makes of a scatter most of whose rows are zero:
+
+    add_rows(table, values, indices, ...) = table + scatter_rows(values, indices) + ...
+    first_places(indices, rows)[v]        = the first i (counted in one) with indices[i] == v, else -1
+    spread_rows(table, places)[v, d...]   = table[places[v], d...], and 0 where places[v] < 0
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ import numpy as np
 
 from kcompile.ir.op import Call, Case, Draw, Op, register
 from kcompile.ir.tensor import Tensor, emit
-from kcompile.ir.types import TensorType, format_shape
+from kcompile.ir.types import Batch, Dim, TensorType, format_shape, numel
 
 Index = tuple[Any, ...]
 Element = Callable[[Index], Any]
@@ -44,11 +50,10 @@ def _lower_gather(b: Any, call: Any, index: Index, table: Element, indices: Elem
     return table((row, *index[rank:]))
 
 
-def clamped(b: Any, row: Any, rows: int) -> Any:
+def clamped(b: Any, row: Any, rows: Dim) -> Any:
     """A row number as an index into a table of so many rows."""
     row = b.cast(row, "int64")
-    low, high = b.const(0, "int64"), b.const(rows - 1, "int64")
-    return b.share(b.minimum(b.maximum(row, low), high))
+    return b.share(b.minimum(b.maximum(row, b.const(0, "int64")), b.extent(rows) - 1))
 
 
 def _gather_case(draw: Draw) -> Case:
@@ -68,15 +73,26 @@ def gather(table: Tensor, indices: Tensor) -> Tensor:
     return emit("gather", [table, indices])
 
 
-def _infer_scatter(values: TensorType, indices: TensorType, rows: int) -> TensorType:
-    _check_indices("scatter_rows", indices)
+# ---------------------------------------------------------------- rows added up
+#
+# Threads have kernels of their own for these (`kcompile.codegen.scatter`), which walk the positions
+# once for all elements; the `lower` rules here walk them for one element, as graphics processors do.
+
+
+def _check_rows(name: str, values: TensorType, indices: TensorType) -> tuple[int, ...]:
+    """The axes of a row, with all checks."""
+    _check_indices(name, indices)
     if values.shape[:indices.rank] != indices.shape:
-        raise ValueError(f"scatter_rows: values {values} do not begin with the axes of the indices "
+        raise ValueError(f"{name}: values {values} do not begin with the axes of the indices "
                          f"{format_shape(indices.shape)}")
     rest = values.shape[indices.rank:]
     if any(not isinstance(d, int) for d in rest):
-        raise ValueError(f"scatter_rows: the batch of {values} must be an axis of the indices")
-    return values.with_shape((rows, *rest))
+        raise ValueError(f"{name}: the batch of {values} must be an axis of the indices")
+    return rest  # type: ignore[return-value]
+
+
+def _infer_scatter(values: TensorType, indices: TensorType, rows: Dim) -> TensorType:
+    return values.with_shape((rows, *_check_rows("scatter_rows", values, indices)))
 
 
 def _scatter(values: np.ndarray, indices: np.ndarray, rows: int) -> np.ndarray:
@@ -89,18 +105,164 @@ def _scatter_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     return [gather(g, call.inputs[1]), None]
 
 
-def _scatter_case(draw: Draw) -> Case:
+def _rows_at(b: Any, type: TensorType, index: Index, positions: Sequence[Dim], values: Element,
+             indices: Element) -> Any:
+    """The sum of all values whose row is index[0], at the rest of the index. type: of the result."""
+    zero = b.const(0, type.dtype)
+
+    def body(at: Index) -> Any:
+        place = b.unflatten(at[0], positions)
+        hit = b.equal(clamped(b, indices(place), type.shape[0]), index[0])
+        return b.guard(hit, lambda: values((*place, *index[1:])), zero)
+
+    return b.reduce("add", [numel(positions)], body, zero)
+
+
+def _lower_scatter(b: Any, call: Any, index: Index, values: Element, indices: Element) -> Any:
+    return _rows_at(b, call.type, index, call.types[1].shape, values, indices)
+
+
+def _rows_case(draw: Draw) -> tuple[TensorType, TensorType, int]:
+    """Values, indices, and a number of rows."""
     indices = TensorType(draw.shape(0, 2), "int32")
     rest = draw.choice(((), (1,), (3,), (17,), (2, 5), (33,), (64,)))
-    return Case((TensorType((*indices.shape, *rest)), indices), {"rows": draw.integer(1, 9)},
-                low=(-2.0, -2.0), high=(2.0, 11.0))
+    return TensorType((*indices.shape, *rest)), indices, draw.integer(1, 9)
 
 
-# Its kernel is `kcompile.codegen.scatter`: an element of the result is no simple sum over operands.
-register(Op("scatter_rows", "composite", _infer_scatter, _scatter, gradient=_scatter_gradient,
-            cases=_scatter_case, expensive=True))
+def _scatter_case(draw: Draw) -> Case:
+    values, indices, rows = _rows_case(draw)
+    return Case((values, indices), {"rows": rows}, low=(-2.0, -2.0), high=(2.0, 11.0))
 
 
-def scatter_rows(values: Tensor, indices: Tensor, rows: int) -> Tensor:
+register(Op("scatter_rows", "scatter", _infer_scatter, _scatter, gradient=_scatter_gradient,
+            lower=_lower_scatter, cases=_scatter_case, expensive=True))
+
+
+def scatter_rows(values: Tensor, indices: Tensor, rows: Dim) -> Tensor:
     """values [i..., d...] added up at the rows that int32 indices [i...] name: [rows, d...]."""
     return emit("scatter_rows", [values, indices], rows=rows)
+
+
+def _infer_add(table: TensorType, *pairs: TensorType) -> TensorType:
+    for values, indices in zip(pairs[::2], pairs[1::2]):
+        rest = _check_rows("add_rows", values, indices)
+        if table.shape[1:] != rest or table.dtype != values.dtype:
+            raise ValueError(f"add_rows: rows of {values} do not fit a table of {table}")
+    return table
+
+
+def _add(table: np.ndarray, *pairs: np.ndarray) -> np.ndarray:
+    result = table.copy()
+    for values, indices in zip(pairs[::2], pairs[1::2]):
+        np.add.at(result, np.clip(indices, 0, len(table) - 1), values)
+    return result
+
+
+def _lower_add(b: Any, call: Any, index: Index, table: Element, *pairs: Element) -> Any:
+    total = table(index)
+    for values, indices, type in zip(pairs[::2], pairs[1::2], call.types[2::2]):
+        total = b.add(total, _rows_at(b, call.type, index, type.shape, values, indices))
+    return total
+
+
+def _add_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+    taken = [(gather(g, indices), None) for indices in call.inputs[2::2]]
+    return [g, *(x for pair in taken for x in pair)]
+
+
+def _add_case(draw: Draw) -> Case:
+    values, indices, rows = _rows_case(draw)
+    table = TensorType((rows, *values.shape[indices.rank:]))
+    pairs = (values, indices) * draw.integer(1, 2)
+    return Case((table, *pairs), {}, low=-2.0, high=(2.0, *(2.0, 11.0) * (len(pairs) // 2)))
+
+
+register(Op("add_rows", "scatter", _infer_add, _add, gradient=_add_gradient, lower=_lower_add,
+            cases=_add_case, expensive=True, in_place=0))
+
+
+def add_rows(table: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The table [rows, d...] with values [i..., d...] added at the rows that int32 indices [i...]
+    name, for each pair (values, indices)."""
+    return emit("add_rows", [table, *(x for pair in pairs for x in pair)])
+
+
+# ---------------------------------------------------------------- few rows of many
+
+
+def _infer_first(indices: TensorType, rows: int) -> TensorType:
+    _check_indices("first_places", indices)
+    return TensorType((rows,), "int32")
+
+
+def _first(indices: np.ndarray, rows: int) -> np.ndarray:
+    result = np.full(rows, -1, np.int32)
+    flat = np.clip(indices.ravel(), 0, rows - 1)
+    result[flat[::-1]] = np.arange(len(flat), dtype=np.int32)[::-1]
+    return result
+
+
+def _lower_first(b: Any, call: Any, index: Index, indices: Element) -> Any:
+    shape, rows = call.types[0].shape, call.type.shape[0]
+    none = b.cast(b.extent(numel(shape)), "int32")
+
+    def body(at: Index) -> Any:
+        hit = b.equal(clamped(b, indices(b.unflatten(at[0], shape)), rows), index[0])
+        return b.select(hit, b.cast(at[0], "int32"), none)
+
+    first = b.reduce("min", [numel(shape)], body, none)
+    return b.select(b.less(first, none), first, b.const(-1, "int32"))
+
+
+def _first_case(draw: Draw) -> Case:
+    _, indices, rows = _rows_case(draw)
+    return Case((indices,), {"rows": rows}, low=-2.0, high=11.0)
+
+
+register(Op("first_places", "scatter", _infer_first, _first, lower=_lower_first, cases=_first_case,
+            expensive=True))
+
+
+def first_places(indices: Tensor, rows: int) -> Tensor:
+    """For each of so many rows the first place (in row-major order) where int32 indices name it, or
+    -1: int32 [rows]."""
+    return emit("first_places", [indices], rows=rows)
+
+
+def _infer_spread(table: TensorType, places: TensorType) -> TensorType:
+    _check_indices("spread_rows", places)
+    if table.rank < 1 or any(not isinstance(d, int) for d in table.shape[1:]):
+        raise ValueError(f"spread_rows: expected a table of rows. Received: {table}")
+    return table.with_shape((*places.shape, *table.shape[1:]))
+
+
+def _spread(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+    there = np.reshape(places >= 0, (*places.shape, *(1,) * (table.ndim - 1)))
+    result: np.ndarray = np.where(there, _gather(table, places), table.dtype.type(0))
+    return result
+
+
+def _lower_spread(b: Any, call: Any, index: Index, table: Element, places: Element) -> Any:
+    rank = len(call.types[1].shape)
+    place = b.share(places(index[:rank]))
+    row = clamped(b, place, call.types[0].shape[0])
+    return b.guard(b.greater_equal(place, b.const(0, "int32")),
+                   lambda: table((row, *index[rank:])), b.const(0, call.type.dtype))
+
+
+def _spread_case(draw: Draw) -> Case:
+    places = TensorType(draw.shape(0, 2), "int32")
+    rest = draw.choice(((), (1,), (4,), (17,), (2, 5), (33,)))
+    rows: Dim = draw.integer(1, 9)
+    if places.rank == 0 or isinstance(places.shape[0], int):
+        rows = draw.choice((rows, Batch(2)))
+    return Case((TensorType((rows, *rest)), places), {}, low=(-2.0, -5.0), high=(2.0, 11.0))
+
+
+register(Op("spread_rows", "movement", _infer_spread, _spread, lower=_lower_spread,
+            cases=_spread_case))
+
+
+def spread_rows(table: Tensor, places: Tensor) -> Tensor:
+    """table [rows, d...] by int32 places [i...] -> [i..., d...]; zeros where a place is below 0."""
+    return emit("spread_rows", [table, places])

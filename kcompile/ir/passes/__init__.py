@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kcompile.ir.passes.choose_algorithms import choose_algorithms
+from kcompile.ir.passes.compact_scatters import compact_scatters
 from kcompile.ir.passes.factor_sums import factor_sums
 from kcompile.ir.passes.fold_batch_norm import fold_batch_norm
 from kcompile.ir.passes.fold_constants import fold_constants
@@ -12,14 +13,16 @@ from kcompile.ir.passes.simplify import simplify
 from kcompile.ir.passes.sink_layouts import sink_layouts
 from kcompile.ir.passes.split_reductions import split_reductions
 from kcompile.ir.passes.stage import stage
+from kcompile.ir.passes.use_winograd import use_winograd
 
 # What every graph goes through before algorithms are chosen.
 GRAPH_PASSES = (merge_scans, simplify, fold_constants, sink_layouts, factor_sums, simplify,
-                split_reductions, simplify)
+                compact_scatters, split_reductions, simplify)
 # What a graph that only reads its weights goes through besides.
 INFERENCE_PASSES = (simplify, fold_constants, sink_layouts, split_reductions, simplify,
                     fold_batch_norm, simplify)
 
-__all__ = ["GRAPH_PASSES", "INFERENCE_PASSES", "choose_algorithms", "factor_sums",
-           "fold_batch_norm", "fold_constants", "fuse", "merge_scans", "simplify", "sink_layouts",
-           "split_reductions", "stage"]
+__all__ = ["GRAPH_PASSES", "INFERENCE_PASSES", "choose_algorithms", "compact_scatters",
+           "factor_sums", "fold_batch_norm", "fold_constants", "fuse", "merge_scans", "simplify",
+           "sink_layouts", "split_reductions", "stage",
+           "use_winograd"]

@@ -21,13 +21,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import copy, in_bodies, rebuild
+from kcompile.ir.passes.arrange import arrange, materialise
+from kcompile.ir.passes.rewrite import copy, in_bodies
 from kcompile.ir.space import Space, only_ones
 from kcompile.ir.types import Batch, Shape, numel
 
-_FREE = ("broadcast_to", "iota", "extent", "cast")
+_FREE = ("broadcast_to", "iota", "extent", "cast", "spread_rows")
 _ROW = 8192  # elements of a row that are worked on while they are in the nearest cache
-_SMALL = 64  # elements of a sample that may wait in memory
 _REPEATS = 3  # cheap ops in a chain that are repeated
 
 
@@ -39,7 +39,7 @@ def fuse(graph: Graph, sweeps: bool = True) -> Graph:
     depends on a reduction of others.
     """
     inside = in_bodies(lambda body: fuse(body, sweeps))(graph)
-    return _Fusion(_ordered(_materialise(inside)), sweeps).run()
+    return _Fusion(arrange(materialise(inside)), sweeps).run()
 
 
 def is_column(shape: Shape, columns: Shape) -> bool:
@@ -214,7 +214,7 @@ class _Fusion:
         elementwise nodes over such operands."""
         node = self.graph.nodes[value.node]
         spec = anchor.attrs["spec"]
-        rows, columns = spec.m, spec.j
+        rows, columns = spec.rows, spec.j
         shape = node.types[value.output].shape
         fits = (numel(shape) == 1 or shape == rows + columns or is_column(shape, columns)
                 or is_row(shape, rows, columns))
@@ -260,7 +260,8 @@ class _Fusion:
         if not leaves and (self.is_free(node) or self.repeats_cheaply(node, wanting)):
             for group in wanting:
                 self.take(group, node, again=True)
-        elif not (self.join(node, wanting, needed, leaves) or self.stand_beside(node, wanting, needed)):
+        elif not (self.pair(node) or self.join(node, wanting, needed, leaves)
+                  or self.stand_beside(node, wanting, needed)):
             self.start(node)
 
     def view(self, node: Node, wanting: Sequence[_Group]) -> None:
@@ -297,6 +298,8 @@ class _Fusion:
         space: Space | None = None
         if node.op.kind == "reduction":
             space = Space(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
+        elif node.op.kind == "scatter":
+            space = Space(self.graph.type(node.inputs[-2:][0]).shape)  # its (last) values
         elif node.op.kind not in ("window", "composite") and node.op.name != "pack_panels":
             space = Space(node.types[0].shape)
         group = _Group(node.id, space)
@@ -338,6 +341,19 @@ class _Fusion:
         return all(v.node <= node.id or self.is_source(self.graph.nodes[v.node])
                    for v in self.operands(group.members | group.repeats))
 
+    def pair(self, node: Node) -> bool:
+        """Move a window beside another one on the same operand: a maximum, and where it is."""
+        if node.op.kind != "window" or not self.sweeps:
+            return False
+        for group in self.readers.get(node.inputs[0].node, {}).values():
+            root = self.graph.nodes[group.place]
+            if (group.members == {root.id} and root.op.kind == "window" and root.inputs == node.inputs
+                    and root.attrs == node.attrs and root.types[0].shape == node.types[0].shape):
+                group.place = node.id
+                self.take(group, node)
+                return True
+        return False
+
     def stand_beside(self, node: Node, wanting: Sequence[_Group], needed: float) -> bool:
         """Move a node into a group that does not read it, but reads what it reads."""
         if node.op.kind not in ("elementwise", "reduction"):
@@ -371,6 +387,10 @@ class _Fusion:
         """The space of a group when a node joins it, None where it cannot. `leaves`: the node's
         value is a result of the group, too."""
         space, shape = group.space, node.types[0].shape
+        if space is not None and self.root(group).op.kind == "scatter":  # it reads each element once
+            alike = node.op.kind in ("elementwise", "random") and numel(shape) == numel(space.full)
+            along = node.op.kind == "movement" and self.moves_along(node, space)
+            return space if not leaves and (alike or along) else None
         if space is None or (leaves and not self.could_leave(node, group)) or (
                 node.op.kind != "movement" and self.is_displaced(node, group)):
             return None
@@ -403,9 +423,13 @@ class _Fusion:
                    or (user.op.kind == "movement" and user.op.name not in ("reshape", "broadcast_to"))
                    for user in inside)
 
+    def root(self, group: _Group) -> Node:
+        """The node that a group was started for."""
+        return self.graph.nodes[max(group.members)]
+
     def could_leave(self, node: Node, group: _Group) -> bool:
         """Whether a node's value can be a further result of a group."""
-        root = self.graph.nodes[max(group.members)]
+        root = self.root(group)
         alike = self.sweeps or node.types[0].shape == root.types[0].shape
         return alike and root.op.kind != "movement"
 
@@ -519,54 +543,3 @@ class _Fusion:
                     needed.add(id)
                     stack.append(id)
         return needed
-
-
-def _materialise(graph: Graph) -> Graph:
-    """Every result gets a value of its own that some op computes: inputs, variables, views of them
-    and values that leave twice are copied."""
-    base: dict[Value, Value] = {}
-    for node in graph.live():
-        if node.op.name == "reshape":
-            base[Value(node.id)] = base.get(node.inputs[0], node.inputs[0])
-    new = rebuild(graph, lambda *_: None)
-    taken: set[Value] = set()
-    for results, fresh in ((graph.outputs, new.outputs), (graph.updates, new.updates)):
-        for name, value in results.items():
-            origin = base.get(value, value)
-            if graph.nodes[origin.node].op.kind == "source" or origin in taken:
-                fresh[name] = Value(new.add("stop_gradient", [fresh[name]]).id)
-            taken.add(origin)
-    return new
-
-
-def _ordered(graph: Graph) -> Graph:
-    """The same graph with what ends in a result, like the loss, after everything else: it can wait,
-    where the samples' values are small, and is then computed beside the gradients."""
-    nodes = graph.live()
-    users = graph.users()
-    late: set[int] = set()
-    data: set[int] = set()
-    for node in nodes:
-        if node.op.name == "input" or any(v.node in data for v in node.inputs):
-            data.add(node.id)
-    for node in reversed(nodes):
-        readers = [u for i in range(len(node.types)) for u, _ in users.get(Value(node.id, i), [])]
-        if (node.id in data and node.inputs and node.op.kind in ("elementwise", "movement", "reduction")
-                and all(u.id in late for u in readers)
-                and not any(isinstance(numel(t.shape), Batch) for t in node.types)
-                and all(_is_small(graph.type(v).shape) for v in node.inputs)):
-            late.add(node.id)
-    new = Graph(graph.name)
-    table: dict[Value, Value] = {}
-    for node in sorted(nodes, key=lambda node: node.id in late):
-        with new.source(*node.sources):
-            made = copy(new, node, [table[v] for v in node.inputs])
-        table.update((Value(node.id, i), v) for i, v in enumerate(made))
-    new.outputs = {name: table[v] for name, v in graph.outputs.items()}
-    new.updates = {name: table[v] for name, v in graph.updates.items()}
-    return new
-
-
-def _is_small(shape: Shape) -> bool:
-    size = numel(shape)
-    return (size.multiple if isinstance(size, Batch) else size) <= _SMALL

@@ -12,30 +12,31 @@ Rule = Callable[[Graph, Node, tuple[Value, ...]], "Sequence[Value] | Tensor | No
 
 
 def copy(graph: Graph, node: Node, inputs: Sequence[Value]) -> list[Value]:
-    """The node again in another graph, with these inputs."""
+    """The node again in another graph, with these inputs. It keeps its types, as passes keep values."""
     if node.op.name == "input":
         return [graph.input(node.attrs["name"], node.attrs["type"])]
     if node.op.name == "variable":
         return [graph.variable(node.attrs["name"], node.attrs["type"])]
-    new = graph.add(node.op, inputs, **node.attrs)
+    new = graph.add_again(node, inputs)
     return [Value(new.id, i) for i in range(len(node.types))]
 
 
-def rebuild(graph: Graph, rule: Rule) -> Graph:
+def rebuild(graph: Graph, rule: Rule, nodes: Sequence[Node] | None = None) -> Graph:
     """A new graph where each live node is replaced by `rule(new graph, node, new inputs)`, or copied
-    where the rule gives None. Dead nodes disappear."""
+    where the rule gives None. Dead nodes disappear. nodes: the live ones in another order."""
     new = Graph(graph.name)
     table: dict[Value, Value] = {}
-    for node in graph.live():
-        inputs = tuple(table[v] for v in node.inputs)
-        with new.source(*node.sources):
-            results = rule(new, node, inputs)
-            if results is None:
-                results = copy(new, node, inputs)
-            elif isinstance(results, Tensor):
-                results = [results.value]
+    for node in graph.live() if nodes is None else nodes:
+        inputs = tuple([table[v] for v in node.inputs])
+        new.current = node.sources
+        results = rule(new, node, inputs)
+        if results is None:
+            results = copy(new, node, inputs)
+        elif isinstance(results, Tensor):
+            results = [results.value]
         for number, value in enumerate(results):
             table[Value(node.id, number)] = value
+    new.current = ()
     new.outputs = {name: table[v] for name, v in graph.outputs.items()}
     new.updates = {name: table[v] for name, v in graph.updates.items()}
     return new

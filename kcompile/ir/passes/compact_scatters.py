@@ -1,0 +1,163 @@
+"""compact_scatters: a table's gradient, most of whose rows are zero, is not made.
+
+    sums = the values of each number added up at the first place where it occurs, zeros elsewhere
+
+    p - f(scatter_rows(values, indices))  ->  add_rows(p, -f(sums), indices)      as the update of p
+    reduce_sum(f(scatter_rows(...)))      ->  reduce_sum(f(sums))
+    any other elementwise use of it       ->  of spread_rows(sums, places)
+
+where f gives 0 for 0. So plain gradient descent on an embedding costs as much as the rows of the batch,
+in place; and where all rows must be written (momentum, Adam, a regularizer, a constraint) the sweep
+that writes them pulls the gradient's elements out of `sums`. Each number's values are added up first, in
+order, and then used once, as in the dense gradient: adding them to p one by one would lose small ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.ops.gather import add_rows, first_places, spread_rows
+from kcompile.ir.passes.rewrite import copy, literal, rebuild
+from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.types import Batch, TensorType, numel
+
+TYPICAL = 32  # samples in a batch, where a choice must be made before it is known
+
+
+def compact_scatters(graph: Graph) -> Graph:
+    """See the module. Sums over a gradient come out in another order; else the bits stay the same."""
+    if any(node.op.name == "scatter_rows" for node in graph.nodes.values()):
+        return rebuild(graph, _Compact(graph).rule)
+    return graph
+
+
+@dataclass(frozen=True)
+class _Part:
+    """values [places, d...] at the rows of a table that indices [places] name: zeros in all other rows.
+    A number that occurs again has zeros there, so that functions of values are functions of rows."""
+
+    values: Tensor
+    indices: Tensor
+
+
+_Parts = tuple[_Part, ...]  # what a value is the sum of
+
+
+class _Compact:
+    def __init__(self, graph: Graph) -> None:
+        self.users = graph.users()
+        self.results = set(graph.results())
+        self.updated = {value: name for name, value in graph.updates.items()}
+        self.parts: dict[Value, _Parts] = {}
+        self.places: dict[tuple[Value, int], Tensor] = {}
+
+    def rule(self, new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | Tensor | None:
+        if node.op.name == "scatter_rows":
+            return self.compact(new, node, inputs)
+        found = [self.parts.get(v) for v in inputs]
+        if not any(found):
+            return None
+        if node.op.name == "reduce_sum" and 0 in node.attrs["axes"]:
+            terms = [ops.reduce_sum(part.values, node.attrs["axes"]) for part in found[0] or ()]
+            return _total(terms)
+        if node.op.kind != "elementwise":
+            return None
+        moved = self.update(new, node, inputs, found)
+        if moved is not None:
+            return moved
+        (result,) = copy(new, node, inputs)
+        operands = [Tensor(new, v) for v in inputs]
+        parts = _apply(node, operands, found)
+        if parts:
+            self.parts[result] = parts
+        return [result]
+
+    def compact(self, new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
+        """A scatter as rows that are spread, where it pays."""
+        value, rows = Value(node.id), node.attrs["rows"]
+        values, indices = (Tensor(new, v) for v in inputs)
+        pulled = value not in self.results and all(
+            user.op.kind in ("elementwise", "reduction") for user, _ in self.users.get(value, []))
+        if not pulled or not _names_few(indices.type, rows):
+            return None
+        key = (indices.value, rows)
+        if key not in self.places:
+            self.places[key] = first_places(indices, rows)
+        places, count = self.places[key], numel(indices.shape)
+        sums = ops.scatter_rows(values, ops.gather(places, indices), count)
+        result = spread_rows(sums, places)
+        self.parts[result.value] = (_Part(sums, ops.reshape(indices, (count,))),)
+        return result
+
+    def update(self, new: Graph, node: Node, inputs: tuple[Value, ...],
+               found: list[_Parts | None]) -> Tensor | None:
+        """A variable's update by few rows."""
+        if node.op.name not in ("add", "sub") or None not in found:
+            return None
+        slot = found.index(None)
+        variable, parts = new.nodes[inputs[slot].node], found[1 - slot]
+        name = self.updated.get(Value(node.id))
+        if variable.op.name != "variable" or variable.attrs["name"] != name or not parts or (
+                node.op.name == "sub" and slot):
+            return None
+        sign = node.op.name == "sub"
+        return add_rows(Tensor(new, inputs[slot]),
+                        [(-part.values if sign else part.values, part.indices) for part in parts])
+
+
+def _names_few(indices: TensorType, rows: int) -> bool:
+    """Whether a batch leaves most rows of a table alone."""
+    count = numel(indices.shape)
+    return (count.multiple * TYPICAL if isinstance(count, Batch) else count) < rows
+
+
+def _total(terms: list[Tensor]) -> Tensor:
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
+
+
+def _apply(node: Node, operands: list[Tensor], found: list[_Parts | None]) -> _Parts | None:
+    """The parts of an elementwise op's result; None where it has no such form."""
+    shape = node.types[0].shape
+    known = [parts for parts in found if parts]
+    if any(x.shape != shape if parts else _varies(x, len(shape)) for x, parts in zip(operands, found)):
+        return None
+    places = {part.indices.value for parts in known for part in parts}
+    if len(places) == 1 and all(len(parts) == 1 for parts in known):
+        if not _keeps_zero(node, operands, found):
+            return None
+        values = [parts[0].values if parts else x for x, parts in zip(operands, found)]
+        return (_Part(emit(node.op.name, values, **node.attrs), known[0][0].indices),)
+    if node.op.name in ("add", "sub") and len(known) == 2:
+        first, second = known
+        if node.op.name == "sub":
+            second = tuple(_Part(-part.values, part.indices) for part in second)
+        return first + second
+    if node.op.name == "neg" or (node.op.name in ("mul", "div") and len(known) == 1
+                                 and _keeps_zero(node, operands, found)):
+        slot = found.index(known[0])
+        return tuple(_Part(emit(node.op.name, [part.values if i == slot else x
+                                               for i, x in enumerate(operands)]), part.indices)
+                     for part in known[0])
+    return None
+
+
+def _varies(x: Tensor, rank: int) -> bool:
+    """Whether an operand differs from row to row of a table of this rank."""
+    return x.rank == rank and x.shape[0] != 1
+
+
+def _keeps_zero(node: Node, operands: list[Tensor], found: list[_Parts | None]) -> bool:
+    """Whether an elementwise op gives 0 where the operands with parts are 0."""
+    numbers = [0.0 if parts else literal(x.graph, x.value) for x, parts in zip(operands, found)]
+    if None in numbers:  # by a factor that the step computes, as from a norm
+        return node.op.name == "mul" or (node.op.name == "div" and bool(found[0]))
+    arrays = [np.asarray(v, x.dtype) for v, x in zip(numbers, operands)]
+    with np.errstate(all="ignore"):
+        return bool(node.op.numpy(*arrays, **node.attrs) == 0)

@@ -1,0 +1,39 @@
+"""use_winograd: convolutions of stride 1 whose kernel is known ahead, by fewer multiplications.
+
+    conv(x, w)  ->  winograd(x, transformed w)
+
+The kernel is transformed by ordinary ops, which staging takes out of the run. For graphs that do not
+update their weights (predict, test): results differ by a few 1e-6 of the largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kcompile.ir.contraction import Contraction
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.ops.winograd import winograd
+from kcompile.ir.passes.rewrite import rebuild, weights_only
+from kcompile.ir.tensor import Tensor
+
+Choose = Callable[[Contraction], "tuple[tuple[int, ...], int] | None"]
+
+
+def use_winograd(graph: Graph, choose: Choose) -> Graph:
+    """See the module. choose(maps of a convolution) -> (outputs of a tile, columns of a panel), or
+    None where the direct algorithm is better."""
+    early = weights_only(graph, graph.live())
+
+    def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
+        if node.op.name != "conv" or node.inputs[1].node not in early or any(
+                d != 1 for d in (*node.attrs["strides"], *node.attrs["dilation"])):
+            return None
+        assert node.op.contraction is not None
+        spec = node.op.contraction(*(new.type(v) for v in inputs), **node.attrs)
+        chosen = choose(spec)
+        if chosen is None:
+            return None
+        x, kernel = (Tensor(new, v) for v in inputs)
+        return winograd(x, kernel, spec, *chosen)
+
+    return rebuild(graph, rule)
