@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kcompile.codegen import cache, contraction, image, jit, llvm, pool
-from kcompile.codegen.gpu import emission
-from kcompile.codegen.gpu import program as gpu_program
+from kcompile.codegen import cache, image, jit
 from kcompile.codegen.image import EntryImage, Image
-from kcompile.codegen.plan import Layout, plan
-from kcompile.codegen.program import Program
 from kcompile.codegen.targets import Target
-from kcompile.ir import passes
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import Batch, TensorType
 
+# What makes code is imported by the stages that use it: a model that was compiled before needs none of it.
 if TYPE_CHECKING:
     import kcompile_runtime as rt
+    from kcompile.codegen.gpu.program import DeviceProgram
+    from kcompile.codegen.plan import Layout
+    from kcompile.codegen.program import Program
     from kcompile_runtime.cuda import CudaProgram, Held
     from kcompile_runtime.cuda_driver import Driver
 
@@ -48,6 +47,8 @@ class Compiled:
     @cached_property
     def optimised(self) -> Graph:
         """After the graph passes."""
+        from kcompile.ir import passes
+
         graph = self.graph
         for rewrite in passes.INFERENCE_PASSES if self.frozen else passes.GRAPH_PASSES:
             graph = checked(rewrite(graph))
@@ -56,18 +57,31 @@ class Compiled:
     @cached_property
     def staged(self) -> tuple[Graph, Graph]:
         """(prepare, run), with algorithms chosen; prepare is empty unless frozen."""
+        from kcompile.codegen.contraction import panel_width
+        from kcompile.codegen.winograd import choose_tiling
+        from kcompile.ir import passes
+
+        graph = self.optimised
+        if self.frozen:
+            graph = checked(passes.use_winograd(
+                graph, lambda spec: choose_tiling(spec, self.target)))
         chosen = checked(passes.choose_algorithms(
-            self.optimised,
-            lambda spec, often: contraction.panel_width(spec, self.target, often), self.frozen))
+            graph, lambda spec, often: panel_width(spec, self.target, often), self.frozen,
+            columns_last=self.target.is_gpu))
         return passes.stage(chosen) if self.frozen else (Graph(f"{chosen.name}.prepare"), chosen)
 
     @cached_property
     def prepare(self) -> Graph:
-        return checked(passes.fuse(self.staged[0], not self.target.is_gpu))
+        return self._fused(self.staged[0])
 
     @cached_property
     def run(self) -> Graph:
-        return checked(passes.fuse(self.staged[1], not self.target.is_gpu))
+        return self._fused(self.staged[1])
+
+    def _fused(self, graph: Graph) -> Graph:
+        from kcompile.ir import passes
+
+        return checked(passes.fuse(graph, not self.target.is_gpu))
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -77,6 +91,8 @@ class Compiled:
     @cached_property
     def layout(self) -> Layout:
         """Where variables, prepared values and constants lie."""
+        from kcompile.codegen.plan import Layout
+
         layout = Layout({name: number for number, name in enumerate(self.variables)})
         layout.prepare(self.prepare)
         return layout
@@ -84,6 +100,9 @@ class Compiled:
     @cached_property
     def program(self) -> Program:
         """Kernels as loops, launches, and the memory plan."""
+        from kcompile.codegen.plan import plan
+        from kcompile.codegen.program import Program
+
         layout = self.layout
         entries = [plan(self.prepare, "prepare", layout, self.target)] if self.prepare.outputs else []
         run = plan(self.run, self.name, layout, self.target)
@@ -93,35 +112,45 @@ class Compiled:
     @cached_property
     def text(self) -> str:
         """The LLVM IR of all kernels and entries (on a graphics processor, of kernels alone)."""
+        from kcompile.codegen import llvm
+        from kcompile.codegen.gpu import emission
+
         if self.target.is_gpu:
             return emission.emit_program(self.program, self.target).ir
         return llvm.emit_program(self.program, self.target)
 
-    @property
-    def modules(self) -> list[str]:
-        """All LLVM IR: the program and the thread pool."""
-        if self.target.is_gpu:
-            return [self.text]
-        return [self.text, pool.pool_ir(self.target)]
+    @cached_property
+    def on_device(self) -> DeviceProgram:
+        """PTX and launch table, for a graphics processor; from the disk cache like `image`. (The
+        driver keeps what it translates PTX to in a cache of its own.)"""
+        from kcompile.codegen.gpu.program import DeviceProgram, device_program
+
+        stored = cache.get(self._key)
+        if stored is not None:
+            return DeviceProgram.from_bytes(stored)
+        made = device_program(self.program, self.target)
+        cache.put(self._key, made.to_bytes())
+        return made
 
     @cached_property
-    def on_device(self) -> gpu_program.DeviceProgram:
-        """PTX and launch table, for a graphics processor."""
-        return gpu_program.device_program(self.program, self.target)
+    def _key(self) -> str:
+        """What the code is called in the disk cache."""
+        return cache.key([image.compiler_stamp(), image.fingerprint(self.graph), self.name,
+                          str(self.frozen)], self.target)
 
     @cached_property
     def image(self) -> Image:
         """Machine code, from the disk cache when this graph was compiled before."""
-        key = cache.key([image.compiler_stamp(), image.fingerprint(self.graph), self.name,
-                         str(self.frozen), jit.PASSES], self.target)
-        stored = cache.get(key)
+        stored = cache.get(self._key)
         if stored is not None:
             return Image.from_bytes(stored)
+        from kcompile.codegen import llvm
+
         entries = tuple(EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), llvm.entry_scratch(e))
                         for e in self.program.entries)
-        code = jit.optimise_and_compile(self.modules, self.target)
-        made = Image(code, entries, self.program.prepared, self.program.constants)
-        cache.put(key, made.to_bytes())
+        code = jit.compile_apart(llvm.emit_modules(self.program, self.target), self.target)
+        made = Image(tuple(code), entries, self.program.prepared, self.program.constants)
+        cache.put(self._key, made.to_bytes())
         return made
 
 
@@ -144,7 +173,7 @@ def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int |
     import kcompile_runtime as rt
 
     made = compiled.image
-    library = jit.load(made.object_code)
+    library = jit.load(*made.objects, image.support(compiled.target))
     return rt.Program(library.address, [entry_spec(compiled, e) for e in made.entries],
                       [variables[name] for name in compiled.variables],
                       prepared=made.prepared, constants=made.constants, threads=threads)

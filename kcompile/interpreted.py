@@ -15,6 +15,7 @@ from kcompile.ir import interpreter
 from kcompile.keras import graphs
 from kcompile.keras.lengths import Lengths, checked_lengths, keep, lengths_of, recent
 from kcompile.keras.tracing import Trace
+from kcompile_runtime.loop import Runner, one_by_one
 
 GRAPHS: dict[str, Callable[[Any, Lengths], Trace]] = {
     "predict": graphs.predict_graph, "test": graphs.test_graph, "train": graphs.train_graph}
@@ -50,6 +51,9 @@ class InterpreterEngine:
             variables[name][...] = value
         return list(result.outputs.values())
 
-    def predict_one(self, x: np.ndarray) -> np.ndarray:
-        """The output for the input of a model that has one of each."""
-        return self.run("predict", len(x), [x])[0]
+    def batches(self, entry: str) -> Runner:
+        """What runs an entry over the rows of arrays, batch by batch."""
+        return one_by_one(lambda n, parts: self.run(entry, n, parts))
+
+    def predictor(self) -> None:
+        """None: there is no quicker way than `run`."""

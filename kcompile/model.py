@@ -17,8 +17,7 @@ import numpy as np
 
 import kcompile_runtime as rt
 from kcompile import compiler
-from kcompile.codegen import artifact, jit, show, targets
-from kcompile.codegen.gpu import program as gpu_program
+from kcompile.codegen import jit, targets
 from kcompile.compiler import Compiled
 from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph, Value
@@ -29,6 +28,7 @@ from kcompile_runtime.arrays import aligned_copy
 from kcompile_runtime.cuda import Held
 from kcompile_runtime.cuda_driver import Driver, connect
 from kcompile_runtime.errors import InputError, KcompileError, UnsupportedError, describe
+from kcompile_runtime.loop import Runner, one_by_one
 
 ENTRIES = ("predict", "test", "train")
 STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
@@ -148,12 +148,29 @@ class NativeEngine:
             self._compare(entry, n, inputs, before, results)
         return results
 
-    def predict_one(self, x: np.ndarray) -> np.ndarray:
-        """The output for the input of a model with one of each, at the least cost."""
-        program = self._programs.get(("predict", ())) or self.program("predict", self._lengths([x]))
+    def batches(self, entry: str) -> Runner:
+        """What runs an entry over the rows of arrays, many batches in one native call."""
         if self.verify:
-            return self.run("predict", len(x), [x])[0]
-        return program.one("predict", x)
+            return one_by_one(lambda n, parts: self.run(entry, n, parts))
+        held: tuple[Any, Runner] | None = None
+
+        def run(arrays: Sequence[np.ndarray], *span: Any) -> list[np.ndarray]:
+            nonlocal held
+            program = self._programs.get((entry, ())) or self.program(entry, self._lengths(arrays))
+            if held is None or held[0] is not program:  # a callback may change the model
+                held = program, program.batches(entry)
+            try:
+                return held[1](arrays, *span)
+            finally:
+                if entry == "train":
+                    self.weights_changed()
+
+        return run
+
+    def predictor(self) -> Callable[[Any], np.ndarray] | None:
+        """The output for an array, conforming or not, for a model with one input, of known sizes, and
+        one output: at the least cost. Valid until `reset`."""
+        return None if self.verify else self.program("predict").single("predict")
 
     # ---- verification
 
@@ -206,6 +223,12 @@ class CudaEngine(NativeEngine):
         held = {name: self._held.get(id(array)) or Held(self._driver, array)
                 for name, array in values.items()}
         return compiler.load_on_device(made, self._driver, held)
+
+    def predictor(self) -> None:
+        return None
+
+    def batches(self, entry: str) -> Runner:
+        return one_by_one(lambda n, parts: self.run(entry, n, parts))
 
     def watch(self, variable: Any) -> None:
         held = Held(self._driver, variable.value)
@@ -276,8 +299,10 @@ class CompiledModel:
             prepare = [made.prepare.text()] if made.prepare.outputs else []
             return "\n\n".join([made.optimised.text(), *prepare, made.run.text()])
         if stage == "loops":
+            from kcompile.codegen import show
+
             return show.program(made.program)
-        return made.text if stage == "llvm" else jit.assembly(made.modules, self.engine.target)
+        return made.text if stage == "llvm" else jit.assembly(made.text, self.engine.target)
 
     def verify(self, x: Any = None) -> Verification:
         """Compare compiled code and interpreter layer by layer, on x or on random input. Raises
@@ -353,6 +378,8 @@ class CompiledModel:
 
 def _ptx(made: Compiled) -> str:
     """PTX, and as comments registers and spills of each kernel."""
+    from kcompile.codegen.gpu import program as gpu_program
+
     text, ptxas = made.on_device.ptx, gpu_program.find_ptxas()
     if ptxas is None:
         return text
@@ -431,6 +458,7 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     arguments that cannot be exported, and `kcompile.codegen.link.LinkError` where there is no linker.
     """
     from kcompile import __version__
+    from kcompile.codegen import artifact
     from kcompile.ir.types import bind
 
     cm = model if isinstance(model, CompiledModel) else compile(model)

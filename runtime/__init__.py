@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from kcompile_runtime.artifact import Artifact, load
+from kcompile_runtime.contents import Contents, read_contents
 from kcompile_runtime.errors import (
     ArtifactError,
     DeviceError,
@@ -23,6 +24,7 @@ from kcompile_runtime.threads import default_threads
 __all__ = [
     "Artifact",
     "ArtifactError",
+    "Contents",
     "DeviceError",
     "EntrySpec",
     "InputError",
@@ -33,4 +35,5 @@ __all__ = [
     "TensorSpec",
     "default_threads",
     "load",
+    "read_contents",
 ]

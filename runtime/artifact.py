@@ -8,26 +8,23 @@ crash. Its code is then trusted, as with any shared object.
 from __future__ import annotations
 
 import ctypes
-import json
-import mmap
 import os
 import platform
 import sys
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+
 from kcompile_runtime import batching
 from kcompile_runtime.arrays import Array, address, aligned
-from kcompile_runtime.elf import Section, read_section
+from kcompile_runtime.contents import ABI, Contents, read_contents
 from kcompile_runtime.errors import ArtifactError, InputError, NativeError, describe
 from kcompile_runtime.execute import Executor
 from kcompile_runtime.spec import TensorSpec
 from kcompile_runtime.threads import PoolFunctions, shared_pool
 
-ABI = 1
-_SECTION = ".kcompile"
 _STATUS = {1: "a NULL pointer", 2: "a workspace that is too small",
            3: "a batch that is not accepted", 4: "another ABI", 5: "no threads",
            6: "the self-test failed"}
@@ -39,65 +36,20 @@ def load(path: str | os.PathLike[str], threads: int | None = None) -> Artifact:
     threads: default, see `default_threads`. Raises FileNotFoundError; ArtifactError for a file that
     is no artifact, is damaged, or needs another system, processor or version of the runtime.
     """
-    name = os.fspath(path)
+    contents, name = read_contents(path), os.fspath(path)
     try:
-        return Artifact(name, read_metadata(name), threads)
+        check_machine(contents)
+        return Artifact(name, contents.metadata, threads)
     except ArtifactError as error:
         raise ArtifactError(f"{name}: {error}") from error.__cause__
 
 
-def read_metadata(path: str) -> dict[str, Any]:
-    """What the file says about itself, checked for this machine; none of its code is loaded."""
-    with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size == 0:
-            raise ArtifactError("the file is empty")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            data = memoryview(mapped)
-            try:
-                section = read_section(data, _SECTION)
-                metadata = _parse(section)
-                _check_sum(data, section, metadata)
-            finally:
-                data.release()
-    _check_machine(section.machine, metadata)
-    return metadata
-
-
-def _parse(section: Section) -> dict[str, Any]:
-    try:
-        metadata = json.loads(section.data)
-    except ValueError as error:
-        raise ArtifactError(f"damaged: its metadata are not JSON ({error})") from error
-    if not isinstance(metadata, dict):
-        raise ArtifactError("damaged: its metadata are not a JSON object")
-    if metadata.get("abi") != ABI:
-        raise ArtifactError(f"made for version {metadata.get('abi')} of the interface, and this "
-                            f"runtime has {ABI}. Export the model again, or install the runtime "
-                            f"of kcompile {metadata.get('version')}")
-    kinds: dict[str, tuple[type, ...]] = {
-        "pool_abi": (int,), "name": (str,), "triple": (str,), "cpu_flags": (list,),
-        "batch": (int, type(None)), "inputs": (list,), "outputs": (list,), "checksum": (str,)}
-    for key, kind in kinds.items():
-        if not isinstance(metadata.get(key), kind) or key not in metadata:
-            raise ArtifactError(f"damaged: its metadata have no valid {key!r}")
-    if not metadata["name"].isidentifier() and not f"_{metadata['name']}".isidentifier():
-        raise ArtifactError(f"damaged: its name is {metadata['name']!r}")
-    return metadata
-
-
-def _check_sum(data: memoryview, section: Section, metadata: Mapping[str, Any]) -> None:
-    """The CRC-32 of the file, in which the digits of the checksum itself count as '?'."""
-    key = b'"checksum": "'
-    at = section.data.find(key)
-    start = section.offset + at + len(key)
-    if at < 0 or len(metadata["checksum"]) != 8:
-        raise ArtifactError("damaged: its metadata have no valid 'checksum'")
-    value = zlib.crc32(data[start + 8:], zlib.crc32(b"????????", zlib.crc32(data[:start])))
-    if f"{value:08x}" != metadata["checksum"]:
-        raise ArtifactError("damaged: its checksum is not the one it was written with")
-
-
-def _check_machine(machine: str, metadata: Mapping[str, Any]) -> None:
+def check_machine(contents: Contents) -> None:
+    """Raises ArtifactError, saying what is missing, unless this machine can run the model."""
+    machine, metadata = contents.machine, contents.metadata
+    if machine == "wasm32":
+        raise ArtifactError("a WebAssembly module, which runs in a browser or in Node (its header says "
+                            "how). Export the model with a target for this machine")
     if sys.platform != "linux":
         raise ArtifactError(f"made for Linux ({metadata['triple']}), and this is {sys.platform}. "
                             "Export the model for this system")
@@ -176,6 +128,8 @@ class Artifact:
         self._executor = Executor(metadata["name"], self._address("run"), self.inputs, self.outputs,
                                   self._workspace_size, self._tail)
         self._single = len(self.outputs) == 1
+        self._quick = (self._single and len(self.inputs) == 1 and not metadata["batch"]
+                       and self.inputs[0].rows == 1)  # an array of few samples is one call
 
     @property
     def threads(self) -> int:
@@ -200,6 +154,8 @@ class Artifact:
         """The outputs for any number of samples, computed `batch_size` at a time; arguments,
         results and errors as in `predict_on_batch`. A model exported for one batch size computes
         that many at a time, whatever `batch_size` says."""
+        if self._quick and type(x) is np.ndarray and x.ndim and 0 < len(x) <= batch_size:
+            return self._executor.one(x)
         return self._result(batching.predict(self._executor.run, self.inputs, self.outputs,
                                              self._arrays(x), batch_size, self.metadata["batch"]))
 

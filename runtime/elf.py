@@ -15,15 +15,19 @@ from kcompile_runtime.errors import ArtifactError
 
 _MACHINES = {3: "x86", 8: "mips", 20: "powerpc", 21: "powerpc64", 22: "s390x", 40: "arm",
              62: "x86_64", 183: "aarch64", 243: "riscv64", 258: "loongarch64"}
+LARGEST = 1 << 24  # bytes of metadata
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section: the processor its file is for, where it starts, its bytes."""
+    """A section: the processor its file is for, where it starts, its bytes; and how many bytes of code
+    and of constants the file has."""
 
     machine: str
     offset: int
     data: bytes
+    code: int
+    constants: int
 
 
 def read_section(data: memoryview, name: str) -> Section:
@@ -48,24 +52,47 @@ def read_section(data: memoryview, name: str) -> Section:
     for i in range(program_count):
         offset, length = struct.unpack_from("<Q16xQ", data, programs + 56 * i + 8)
         _inside(data, offset, length)
-    table = _section(data, sections + 64 * names_at)[1]
-    for i in range(1, count):
-        name_at, body, offset = _section(data, sections + 64 * i)
-        end = table.find(b"\0", name_at)
-        if end >= 0 and table[name_at:end] == name.encode():
-            return Section(machine_name, offset, body)
+    headers = [_Header.read(data, sections + 64 * i) for i in range(count)]
+    names = headers[names_at]
+    wanted = name.encode() + b"\0"
+    for header in headers[1:]:
+        at = names.offset + header.name
+        if header.name < names.length and data[at : at + len(wanted)] == wanted and header.length <= LARGEST:
+            return Section(
+                machine_name,
+                header.offset,
+                bytes(data[header.offset : header.offset + header.length]),
+                sum(h.length for h in headers if h.is_code),
+                sum(h.length for h in headers if h.is_constant),
+            )
     raise ArtifactError(f"a shared object for {machine_name}, but not one of kcompile's "
                         f"(it has no section {name})")
 
 
-def _section(data: memoryview, at: int) -> tuple[int, bytes, int]:
-    """Where a section's name is, its bytes, and their offset."""
-    name, kind, offset, length = struct.unpack_from("<II16xQQ", data, at)
-    if kind == 8:  # SHT_NOBITS: takes no room in the file
-        return name, b"", offset
-    _inside(data, offset, length)
-    # Names and metadata are small; larger sections are neither, and are not copied.
-    return name, bytes(data[offset:offset + length]) if length < 1 << 24 else b"", offset
+@dataclass(frozen=True)
+class _Header:
+    """A section header: where the name is among names, flags, and the part of the file."""
+
+    name: int
+    flags: int
+    offset: int
+    length: int
+
+    @staticmethod
+    def read(data: memoryview, at: int) -> _Header:
+        name, kind, flags, offset, length = struct.unpack_from("<IIQ8xQQ", data, at)
+        if kind == 8:  # SHT_NOBITS: takes no room in the file
+            return _Header(name, 0, offset, 0)
+        _inside(data, offset, length)
+        return _Header(name, flags, offset, length)
+
+    @property
+    def is_code(self) -> bool:
+        return self.flags & 4 != 0  # SHF_EXECINSTR
+
+    @property
+    def is_constant(self) -> bool:
+        return self.flags & 7 == 2  # SHF_ALLOC, neither written nor run
 
 
 def _inside(data: memoryview, offset: int, length: int) -> None:

@@ -29,23 +29,28 @@ from kcompile_runtime.errors import InputError, NativeError, describe
 from kcompile_runtime.spec import TensorSpec
 
 Tail = Callable[[Array], tuple[Any, ...]]
+_WORDS = 9  # the address of a native function, and as many arguments as kc_call passes on
 _Bound = list[tuple[tuple[int, ...], Any, TensorSpec]]  # shape, dtype, and the spec they are of
 
 
 class _Workspace:
-    """What one call in flight needs: memory, pointer tables, and the arguments as ctypes objects
-    (converting Python ints for eight arguments would take twice the time of the call)."""
+    """What one call in flight needs: memory, pointer tables, and the arguments: words that native code
+    unpacks, or ctypes objects (an argument of these takes 50 ns, and an int twice as long)."""
 
     __slots__ = ("args", "memory", "n", "outputs", "outputs_table", "shape", "source", "table",
-                 "target")
+                 "tail", "target", "words")
 
     def __init__(self, inputs: int, outputs: int) -> None:
         self.memory: Array | None = None
-        self.n = ctypes.c_int64(-1)
         self.table = (ctypes.c_size_t * max(inputs, 1))()
         self.outputs_table = (ctypes.c_size_t * max(outputs, 1))()
-        self.source = ctypes.c_void_p(ctypes.addressof(self.table))
-        self.target = ctypes.c_void_p(ctypes.addressof(self.outputs_table))
+        self.words = (ctypes.c_int64 * _WORDS)()
+        self.n = ctypes.c_int64.from_buffer(self.words, 8)
+        self.source = ctypes.c_void_p.from_buffer(self.words, 16)
+        self.target = ctypes.c_void_p.from_buffer(self.words, 24)
+        self.source.value = ctypes.addressof(self.table)
+        self.target.value = ctypes.addressof(self.outputs_table)
+        self.tail: tuple[Any, ...] = ()
         self.args: tuple[Any, ...] = ()
         self.shape: tuple[int, ...] | None = None  # of the last input and output of `one`
         self.outputs: tuple[int, ...] = ()
@@ -56,16 +61,21 @@ class Executor:
 
     name: for messages. function: its address. memory: bytes of workspace for a batch of n, which
     must not shrink with n. tail: the last arguments, as ctypes objects, for a workspace's memory.
+    caller: the address of `int32_t kc_call(const int64_t words[9])`, which calls words[0] with the other
+    words; 0 where there is none.
     """
 
     def __init__(self, name: str, function: int, inputs: Sequence[TensorSpec],
-                 outputs: Sequence[TensorSpec], memory: Callable[[int], int], tail: Tail) -> None:
+                 outputs: Sequence[TensorSpec], memory: Callable[[int], int], tail: Tail,
+                 caller: int = 0) -> None:
         self.name = name
+        self.address = function
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._memory = memory
         self._tail = tail
-        self._function = ctypes.CFUNCTYPE(ctypes.c_int32)(function)
+        self._packed = bool(caller)
+        self._function = ctypes.CFUNCTYPE(ctypes.c_int32)(caller or function)
         self._function.argtypes = None  # type: ignore[assignment]  # pass ctypes objects as they are
         self._free: list[_Workspace] = []
         self._shapes: dict[int, tuple[_Bound, _Bound]] = {}
@@ -93,7 +103,7 @@ class Executor:
         finally:
             self._free.append(work)
         if status:
-            raise self._failure(status)
+            raise self.failure(status)
         return y
 
     def _convert_one(self, x: Any, work: _Workspace) -> Array:
@@ -147,23 +157,32 @@ class Executor:
                 if not (type(y) is np.ndarray and y.dtype is dtype and y.shape == shape
                         and y.flags.carray):
                     check_output(y, spec, n)
+        work = self.take(n)
         try:
-            work = self._free.pop()
-        except IndexError:
-            work = _Workspace(len(self.inputs), len(self.outputs))
-        try:
-            self._fit(work, n)
-            work.shape = None  # `one` sets its own
             work.table[:len(arrays)] = [address(a) for a in arrays]
             work.outputs_table[:len(results)] = [address(a) for a in results]
             work.source.value = ctypes.addressof(work.table)
             work.target.value = ctypes.addressof(work.outputs_table)
             status = self._function(*work.args)
         finally:
-            self._free.append(work)
+            self.give(work)
         if status:
-            raise self._failure(status)
+            raise self.failure(status)
         return results
+
+    def take(self, n: int) -> _Workspace:
+        """A workspace for a batch of n, for one call; `give` it back after."""
+        try:
+            work = self._free.pop()
+        except IndexError:
+            work = _Workspace(len(self.inputs), len(self.outputs))
+        self._fit(work, n)
+        work.shape = None  # `one` sets its own
+        return work
+
+    def give(self, work: _Workspace) -> None:
+        """The call that took the workspace is over."""
+        self._free.append(work)
 
     def _bind(self, n: int) -> tuple[_Bound, _Bound]:
         """The concrete shapes for a batch, remembered for the few sizes that occur."""
@@ -181,7 +200,12 @@ class Executor:
             work.memory = aligned(need)
             work.args = ()
         if not work.args:
-            work.args = (work.n, work.source, work.target, *self._tail(work.memory))
+            work.tail = self._tail(work.memory)
+            work.args = (work.n, work.source, work.target, *work.tail)
+            if self._packed:
+                work.words[0] = self.address
+                work.words[4:] = [pointer.value or 0 for pointer in work.tail]
+                work.args = (ctypes.c_void_p(ctypes.addressof(work.words)),)
         work.n.value = n
 
     def _count(self, arrays: Sequence[Any], specs: Sequence[TensorSpec], what: str) -> None:
@@ -190,5 +214,6 @@ class Executor:
             raise InputError(describe(self.name, f"{len(specs)} {what} ({names})",
                                       str(len(arrays))))
 
-    def _failure(self, status: int) -> NativeError:
+    def failure(self, status: int) -> NativeError:
+        """The error for what a native function returned."""
         return NativeError(f"{self.name}: the native code returned status {status}")

@@ -21,6 +21,7 @@ from kcompile_runtime import batching
 from kcompile_runtime.arrays import Array, address, aligned, aligned_copy, in_place
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.execute import Executor
+from kcompile_runtime.loop import BatchLoop, Runner, can_join, one_by_one
 from kcompile_runtime.spec import TensorSpec
 from kcompile_runtime.threads import PoolFunctions, shared_pool
 
@@ -46,11 +47,11 @@ class EntrySpec:
 class Program:
     """Native entries that share variables, a prepared block and constants.
 
-    symbol: the address of a native function by its name ("kc_predict", "kc_pool_start"); it is
-    kept, and has to keep the code alive. variables: arrays that the code reads and updates in place
-    (copied when they are not contiguous and aligned). threads: default, see `default_threads`.
-    `stale` says that variables changed since "prepare" ran: set it after writing to `variables` in
-    place.
+    symbol: the address of a native function by its name ("kc_predict", "kc_pool_start", and
+    "kc_batches", "kc_call", which call entries, see `loop` and `execute`); it is kept, and has to
+    keep the code alive. variables: arrays that the code reads and updates in place (copied when they
+    are not contiguous and aligned). threads: default, see `default_threads`. `stale` says that
+    variables changed since "prepare" ran: set it after writing to `variables` in place.
 
     Calls of entries that write no variables may run in several Python threads at once. Predicting
     while another thread trains gives numbers of some mixture of old and new weights.
@@ -102,12 +103,38 @@ class Program:
         return self.run(entry, self._executors[entry].batch_of(inputs), inputs)
 
     def one(self, entry: str, x: Any) -> Array:
-        """The output of an entry with one input and one output that writes no variables. The way
-        for small models: about a microsecond of Python for a C-contiguous array of the input's
-        dtype."""
-        if self.stale:
-            self._prepare()
-        return self._executors[entry].one(x)
+        """The output of an entry with one input and one output that writes no variables."""
+        return self.single(entry)(x)
+
+    def single(self, entry: str) -> Callable[[Any], Array]:
+        """`one` of an entry, to be kept: the way for small models, a microsecond of Python for a
+        C-contiguous array of the input's dtype."""
+        call = self._executors[entry].one
+
+        def one(x: Any) -> Array:
+            if self.stale:
+                self._prepare()
+            return call(x)
+
+        return one
+
+    def batches(self, entry: str) -> Runner:
+        """What runs an entry over the rows of arrays, many batches in one native call: a `Runner`."""
+        spec, executor = self.entries[entry], self._executors[entry]
+        if not can_join(spec.inputs, spec.outputs):
+            return one_by_one(lambda n, parts: self.run(entry, n, parts))
+        loop = BatchLoop(self._symbol("kc_batches"), executor)
+
+        def run(*span: Any) -> list[Array]:
+            if self.stale and spec.reads_prepared:
+                self._prepare()
+            if not spec.writes_variables:
+                return loop(*span)
+            with self._lock:
+                self.stale = True
+                return loop(*span)
+
+        return run
 
     def predict(self, entry: str, inputs: Sequence[Any], batch_size: int = 32) -> list[Array]:
         """Run an entry over all samples in batches, the last one partial, into one new array for
@@ -155,4 +182,4 @@ class Program:
             return (*self._fixed, ctypes.c_void_p(address(arena)), self._pointer)
 
         return Executor(entry.name, self._symbol("kc_" + entry.name), entry.inputs, entry.outputs,
-                        memory, tail)
+                        memory, tail, self._symbol("kc_call"))

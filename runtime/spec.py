@@ -51,6 +51,11 @@ class TensorSpec:
         axis, so that slices are not smaller batches."""
         return self._dims[0][1] if self._dims else 0
 
+    @property
+    def leading(self) -> bool:
+        """Whether there is a first axis, and the batch, if anywhere, is in that one alone."""
+        return bool(self._dims) and not any(per_sample for _, per_sample in self._dims[1:])
+
     def bind(self, n: int) -> tuple[int, ...]:
         """The shape for a batch of n samples, where no size is None (see `fitted`)."""
         return tuple([fixed + n * per_sample for fixed, per_sample in self._dims])

@@ -1,23 +1,25 @@
 """The training loop: epochs, order, batches, averages, validation. Knows arrays and step functions only.
 
-Enters: whole arrays whose first axis is the sample, and a step function that runs one batch and leaves
-its vector of results: the loss, then total and count of every metric. Leaves: events for callbacks, and
-averages over samples. Steps are called with arrays that are valid during the call only.
+Enters: whole arrays whose first axis is the sample, and a `Runner` that runs batches of them, each of which
+leaves a vector of results: the loss, then total and count of every metric. Leaves: events for callbacks,
+and averages over samples. Where nobody listens to batches, a call of the runner takes many of them.
 """
 
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeVar, Union
 
 import numpy as np
 
-from kcompile_runtime.arrays import Array, aligned
+from kcompile_runtime.arrays import Array
 from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.loop import Runner, joined
 
-Step = Callable[[int, list[Array]], Array]
+TURN = 0.05  # seconds
 Shuffle = Union[bool, Literal["batch"]]
 T = TypeVar("T")
 
@@ -46,12 +48,14 @@ class Logs(dict[str, T]):
 
 
 class Events(Protocol):
-    """What the loops tell. wants_batches: whether anybody listens to batches."""
+    """What the loops tell. wants_batches: whether anybody listens to batches. progress: so many samples
+    are done, and the values so far if somebody asks."""
 
     @property
     def wants_batches(self) -> bool: ...
     def batch_begin(self, batch: int, logs: dict[str, Any]) -> None: ...
     def batch_end(self, batch: int, logs: dict[str, Any]) -> None: ...
+    def progress(self, samples: int, values: Callable[[], list[float]]) -> None: ...
 
 
 class FitEvents(Events, Protocol):
@@ -81,57 +85,48 @@ class Averages:
 
     def __init__(self) -> None:
         self.samples = 0
-        self._loss = 0.0
-        self._sums: Array | None = None
+        self._sums: Array | None = None  # [results]: of losses times samples, then of the other results
 
-    def add(self, n: int, results: Array) -> float:
-        """Count a batch of n samples in; gives back its loss."""
-        loss = float(results[0])
-        self.samples += n
-        self._loss += loss * n
-        if self._sums is None:
-            self._sums = results.astype(np.float64)
-        else:
-            self._sums += results
-        return loss
+    def add(self, size: int, samples: int, results: Array) -> None:
+        """Count batches of `size` samples in, the last one maybe smaller, with their results [batches,
+        results]. Sums grow in double precision, batch after batch, however many come at once."""
+        parts = np.empty((len(results) + 1, results.shape[1]))
+        parts[0] = 0.0 if self._sums is None else self._sums
+        parts[1:] = results
+        parts[1:-1, 0] *= size
+        parts[-1, 0] *= samples - size * (len(results) - 1)
+        self.samples += samples
+        self._sums = np.add.accumulate(parts)[-1]
 
     def values(self) -> list[float]:
         if self._sums is None:
             return []
-        return [self._loss / self.samples, *batch_values(self._sums)[1:]]
+        loss, *values = batch_values(self._sums)
+        return [loss / self.samples, *values]
 
 
 # ---------------------------------------------------------------- batches
 
 
-class Batches:
-    """Arrays cut in batches: views in their own order, else rows gathered into buffers used again."""
+class Turns:
+    """Cuts passes over samples into spans of whole batches: for each Python calls native code once,
+    and then has its turn (signals, bars), about every `TURN` seconds. The first span is one batch;
+    from then on the pace is known, in later passes too."""
 
-    def __init__(self, arrays: Sequence[Array], batch_size: int) -> None:
-        self.arrays = list(arrays)
-        self.samples = len(self.arrays[0])
-        self.batch_size = min(batch_size, self.samples)
-        self._buffers: list[Array] = []
+    def __init__(self) -> None:
+        self._pace = TURN  # seconds for a sample
 
-    def __len__(self) -> int:
-        return -(-self.samples // self.batch_size)
-
-    def cut(self, order: Array | None, steps: int | None = None) -> Iterator[tuple[int, list[Array]]]:
-        """(size, arrays) of each batch, or of the first `steps` of them."""
-        stop = self.samples if steps is None else min(steps * self.batch_size, self.samples)
-        for start in range(0, stop, self.batch_size):
-            end = min(start + self.batch_size, self.samples)
-            if order is None:
-                yield end - start, [a[start:end] for a in self.arrays]
-            else:
-                yield end - start, self._gather(order[start:end])
-
-    def _gather(self, rows: Array) -> list[Array]:
-        if not self._buffers:
-            self._buffers = [aligned((self.batch_size, *a.shape[1:]), a.dtype) for a in self.arrays]
-        # mode="clip" writes to `out` directly; rows are never out of range
-        return [a.take(rows, 0, buffer[:len(rows)], "clip")
-                for a, buffer in zip(self.arrays, self._buffers)]
+    def spans(self, stop: int, size: int, single: bool) -> Iterator[tuple[int, int]]:
+        """(start, end) of each span of the samples up to `stop`, which must be run before the next one
+        is asked for. single: of one batch each."""
+        start = 0
+        while start < stop:
+            batches = 1 if single else max(1, int(TURN / (self._pace * size)))
+            end = min(start + size * batches, stop)
+            begin = time.perf_counter()
+            yield start, end
+            self._pace = max(time.perf_counter() - begin, 1e-9) / (end - start)
+            start = end
 
 
 def shuffled(samples: int, batch_size: int, shuffle: Shuffle) -> Array | None:
@@ -139,7 +134,7 @@ def shuffled(samples: int, batch_size: int, shuffle: Shuffle) -> Array | None:
     the samples of a batch together, and an incomplete last one where it is."""
     if not shuffle:
         return None
-    order = np.arange(samples)
+    order = np.arange(samples, dtype=np.int64)
     if shuffle == "batch":
         whole = samples // batch_size * batch_size
         batches = order[:whole].reshape(-1, batch_size)
@@ -170,35 +165,28 @@ def check_steps(name: str, steps: Any, batches: int) -> int | None:
 # ---------------------------------------------------------------- loops
 
 
-def fit_loop(step: Step, arrays: Sequence[Array], names: Sequence[str], events: FitEvents, *,
-             batch_size: int, epochs: int, initial_epoch: int = 0, shuffle: Shuffle = True,
+def fit_loop(run: Runner, arrays: Sequence[Array], names: Sequence[str], events: FitEvents, *,
+             turns: Turns, batch_size: int, epochs: int, initial_epoch: int = 0, shuffle: Shuffle = True,
              steps: int | None = None, validate: Callable[[], Sequence[float]] | None = None) -> None:
     """Train. names: of the results, the loss first. validate: gives the values of a validation pass
-    after each epoch, which are reported as "val_" + name.
+    after each epoch, which are reported as "val_" + name. turns: the pace of earlier calls.
 
     Warns once when the loss of a batch is NaN. Raises InputError when steps exceed the batches.
     """
-    batches = Batches(arrays, batch_size)
+    samples, size, stop = _extent(arrays, batch_size, steps)
     warned = False
     for epoch in range(initial_epoch, epochs):
         events.epoch_begin(epoch)
-        listening = events.wants_batches
         averages = Averages()
-        order = shuffled(batches.samples, batches.batch_size, shuffle)
-        for number, (n, parts) in enumerate(batches.cut(order, steps)):
-            if listening:
-                events.batch_begin(number, {"batch": number, "size": n})
-            results = step(n, parts)
-            loss = averages.add(n, results)
-            if loss != loss and not warned:
+        order = shuffled(samples, size, shuffle)
+        for first, results in _results(run, arrays, order, names, events, turns, averages, size, stop):
+            bad = np.isnan(results[:, 0])
+            if not warned and bad.any():
                 warned = True
-                warnings.warn(f"loss is nan in epoch {epoch + 1}, batch {number + 1}. Look for NaN in "
-                              "the data, or lower the learning rate", stacklevel=4)
-            if listening:
-                logs = Logs(zip(names, batch_values(results)), batch=number, size=n)
-                events.batch_end(number, logs)
-                if events.stopped:
-                    break
+                warnings.warn(f"loss is nan in epoch {epoch + 1}, batch {first + bad.argmax() + 1}. Look for "
+                              "NaN in the data, or lower the learning rate", stacklevel=4)
+            if events.stopped:
+                break
         logs = Logs(zip(names, averages.values()))
         if validate is not None and not events.stopped:
             logs.update(zip((f"val_{name}" for name in names), validate()))
@@ -207,37 +195,58 @@ def fit_loop(step: Step, arrays: Sequence[Array], names: Sequence[str], events: 
             break
 
 
-def evaluate_loop(step: Step, arrays: Sequence[Array], names: Sequence[str], events: Events, *,
-                  batch_size: int, steps: int | None = None) -> list[float]:
+def evaluate_loop(run: Runner, arrays: Sequence[Array], names: Sequence[str], events: Events, *,
+                  turns: Turns, batch_size: int, steps: int | None = None) -> list[float]:
     """The averages of all results over the samples, the loss first."""
-    batches = Batches(arrays, batch_size)
+    _, size, stop = _extent(arrays, batch_size, steps)
     averages = Averages()
-    listening = events.wants_batches
-    for number, (n, parts) in enumerate(batches.cut(None, steps)):
-        if listening:
-            events.batch_begin(number, {"batch": number, "size": n})
-        results = step(n, parts)
-        averages.add(n, results)
-        if listening:
-            events.batch_end(number, Logs(zip(names, batch_values(results)), batch=number, size=n))
+    for _ in _results(run, arrays, None, names, events, turns, averages, size, stop):
+        pass
     return averages.values()
 
 
-def predict_loop(run: Callable[[int, list[Array]], list[Array]], arrays: Sequence[Array],
-                 events: Events, *, batch_size: int, steps: int | None = None) -> list[Array]:
+def predict_loop(run: Runner, arrays: Sequence[Array], events: Events, *, turns: Turns,
+                 batch_size: int, steps: int | None = None) -> list[Array]:
     """The outputs of all samples, one array for each output, batch by batch along axis 0."""
-    batches = Batches(arrays, batch_size)
+    _, size, stop = _extent(arrays, batch_size, steps)
     listening = events.wants_batches
-    parts_of: list[list[Array]] = []
-    for number, (n, parts) in enumerate(batches.cut(None, steps)):
+    outputs: list[list[Array]] = []
+    for start, end in turns.spans(stop, size, listening):
+        logs = {"batch": start // size, "size": end - start}
         if listening:
-            events.batch_begin(number, {"batch": number, "size": n})
-        parts_of.append(run(n, parts))
+            events.batch_begin(start // size, logs)
+        outputs.append(run(arrays, None, size, start, end))
         if listening:
-            events.batch_end(number, {"batch": number, "size": n})
-    if len(parts_of) == 1:
-        return parts_of[0]
-    return [np.concatenate(output) for output in zip(*parts_of)]
+            events.batch_end(start // size, dict(logs))
+        events.progress(end, list)
+    return joined(outputs)
+
+
+def _extent(arrays: Sequence[Array], batch_size: int, steps: int | None) -> tuple[int, int, int]:
+    """The number of samples, the size of a batch, and how many samples a pass takes."""
+    samples = len(arrays[0])
+    size = min(batch_size, samples)
+    return samples, size, samples if steps is None else min(steps * size, samples)
+
+
+def _results(run: Runner, arrays: Sequence[Array], order: Array | None, names: Sequence[str],
+             events: Events, turns: Turns, averages: Averages, size: int, stop: int
+             ) -> Iterator[tuple[int, Array]]:
+    """One pass: the number of its first batch and the results [batches, results] of each span, when they
+    are counted in and told of."""
+    listening = events.wants_batches
+    for start, end in turns.spans(stop, size, listening):
+        number = start // size
+        if listening:
+            events.batch_begin(number, {"batch": number, "size": end - start})
+        batches = -(-(end - start) // size)
+        results = run(arrays, order, size, start, end)[0].reshape(batches, -1)
+        averages.add(size, end - start, results)
+        if listening:
+            events.batch_end(number, Logs(zip(names, batch_values(results[0])), batch=number,
+                                          size=end - start))
+        events.progress(end, averages.values)
+        yield number, results
 
 
 def split_at(samples: int, share: float) -> int:

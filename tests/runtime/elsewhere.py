@@ -7,7 +7,6 @@ and a C library for the processor, Node).
 from __future__ import annotations
 
 import functools
-import json
 import os
 import platform
 import shutil
@@ -21,8 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kcompile_runtime import ArtifactError, load
-from kcompile_runtime.elf import read_section
+from kcompile_runtime import ArtifactError, load, read_contents
 
 ROOT = Path(__file__).parent.parent.parent
 DRIVER = ROOT / "tests" / "codegen" / "driver.c"
@@ -36,11 +34,7 @@ def suffix(target: str) -> str:
 
 def metadata(path: Path) -> dict:
     """What a file says about itself, for whatever machine it is."""
-    data = path.read_bytes()
-    if data.startswith(b"\0asm"):
-        text = data[data.index(b'{"abi"'):].decode("latin-1")
-        return json.JSONDecoder().raw_decode(text)[0]
-    return json.loads(read_section(memoryview(data), ".kcompile").data)
+    return read_contents(path).metadata
 
 
 def run(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from kcompile.codegen import jit, llvm
+from kcompile.codegen.batches import batches_ir
 from kcompile.codegen.loops import (
     Alloc,
     Buffer,
@@ -113,7 +114,7 @@ def compiled(specs: Sequence[EntrySpec], program: Program, variables: Sequence[n
     """A program in this process."""
     target = native()
     library = jit.load(jit.optimise_and_compile(
-        [llvm.emit_program(program, target), pool_ir(target)], target))
+        [llvm.emit_program(program, target), pool_ir(target), batches_ir()], target))
     filled = [replace(s, arena=(e.arena.fixed, e.arena.per_sample), scratch=llvm.entry_scratch(e))
               for s, e in zip(specs, program.entries)]
     return Runtime(library.address, filled, variables, prepared=program.prepared,

@@ -72,7 +72,7 @@ def test_round_trip(path: Path, threads: int) -> None:
 
 def test_versions_agree(path: Path) -> None:
     assert artifact.ABI == ABI
-    assert artifact.read_metadata(str(path))["pool_abi"] == POOL_ABI
+    assert artifact.read_contents(path).metadata["pool_abi"] == POOL_ABI
 
 
 def test_wrong_inputs(path: Path) -> None:

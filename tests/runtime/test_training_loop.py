@@ -5,7 +5,20 @@ import pytest
 
 from kcompile_runtime import training
 from kcompile_runtime.errors import InputError
+from kcompile_runtime.loop import one_by_one
 from kcompile_runtime.progress import Progbar, format_seconds, format_value
+
+
+def fit_loop(*arguments, **options):
+    training.fit_loop(*arguments, turns=training.Turns(), **options)
+
+
+def evaluate_loop(*arguments, **options):
+    return training.evaluate_loop(*arguments, turns=training.Turns(), **options)
+
+
+def predict_loop(*arguments, **options):
+    return training.predict_loop(*arguments, turns=training.Turns(), **options)
 
 
 class Events:
@@ -14,7 +27,7 @@ class Events:
     def __init__(self, wants_batches=True, stop_at=None):
         self.wants_batches = wants_batches
         self.stop_at = stop_at
-        self.said = []
+        self.said, self.done = [], []
 
     @property
     def stopped(self):
@@ -32,6 +45,14 @@ class Events:
     def batch_end(self, batch, logs):
         self.said.append(("batch", batch, dict(logs)))
 
+    def progress(self, samples, values):
+        self.done.append((samples, values()))
+
+
+def stepwise(step):
+    """A runner of a step (n, arrays) -> results."""
+    return one_by_one(lambda n, arrays: [step(n, arrays)])
+
 
 def mean_step(seen=None):
     """Loss: the batch's mean. One metric: the share of values above 4."""
@@ -41,12 +62,12 @@ def mean_step(seen=None):
         if seen is not None:
             seen.append(x.copy())
         return np.array([x.mean(), (x > 4).sum(), n], np.float32)
-    return step
+    return stepwise(step)
 
 
 def test_an_epoch_sees_every_sample_once_and_averages_over_samples():
     x, seen, events = np.arange(10, dtype=np.float32), [], Events(False)
-    training.fit_loop(mean_step(seen), [x], ["loss", "high"], events, batch_size=4, epochs=2)
+    fit_loop(mean_step(seen), [x], ["loss", "high"], events, batch_size=4, epochs=2)
     assert [len(s) for s in seen] == [4, 4, 2] * 2
     assert sorted(np.concatenate(seen[:3])) == sorted(np.concatenate(seen[3:])) == list(x)
     assert list(np.concatenate(seen[:3])) != list(np.concatenate(seen[3:]))
@@ -60,7 +81,7 @@ def test_order_follows_numpys_seed():
     def orders(seed):
         seen = []
         np.random.seed(seed)
-        training.fit_loop(mean_step(seen), [np.arange(9.0, dtype="f")], ["loss", "m"], Events(False),
+        fit_loop(mean_step(seen), [np.arange(9.0, dtype="f")], ["loss", "m"], Events(False),
                           batch_size=3, epochs=1)
         return np.concatenate(seen).tolist()
     assert orders(1) == orders(1) != orders(2)
@@ -74,13 +95,13 @@ def test_without_shuffling_batches_are_views():
         seen.append(arrays[0][0])
         return np.zeros(1, np.float32)
 
-    training.fit_loop(step, [x], ["loss"], Events(False), batch_size=3, epochs=1, shuffle=False)
+    fit_loop(stepwise(step), [x], ["loss"], Events(False), batch_size=3, epochs=1, shuffle=False)
     assert seen == [0, 3, 6]
 
 
 def test_batch_shuffle_keeps_batches_together():
     seen = []
-    training.fit_loop(mean_step(seen), [np.arange(11, dtype="f")], ["loss", "m"], Events(False),
+    fit_loop(mean_step(seen), [np.arange(11, dtype="f")], ["loss", "m"], Events(False),
                       batch_size=2, epochs=1, shuffle="batch")
     assert all(b[1] == b[0] + 1 and b[0] % 2 == 0 for b in seen[:5]) and seen[5].tolist() == [10]
 
@@ -92,12 +113,12 @@ def test_rows_of_all_arrays_move_together():
         np.testing.assert_array_equal(arrays[0][:, 0], arrays[1])
         return np.zeros(1, np.float32)
 
-    training.fit_loop(step, [x, y], ["loss"], Events(False), batch_size=4, epochs=3)
+    fit_loop(stepwise(step), [x, y], ["loss"], Events(False), batch_size=4, epochs=3)
 
 
 def test_batch_events_carry_this_batchs_values():
     events = Events()
-    training.fit_loop(mean_step(), [np.arange(6, dtype="f")], ["loss", "high"], events, batch_size=4,
+    fit_loop(mean_step(), [np.arange(6, dtype="f")], ["loss", "high"], events, batch_size=4,
                       epochs=1, shuffle=False)
     assert [s for s in events.said if s[0] == "batch"] == [
         ("batch", 0, {"loss": 1.5, "high": 0.0, "batch": 0, "size": 4}),
@@ -106,14 +127,14 @@ def test_batch_events_carry_this_batchs_values():
 
 def test_stopping_within_an_epoch_and_initial_epoch():
     events = Events(stop_at=3)
-    training.fit_loop(mean_step(), [np.zeros(8, "f")], ["loss", "m"], events, batch_size=2,
+    fit_loop(mean_step(), [np.zeros(8, "f")], ["loss", "m"], events, batch_size=2,
                       epochs=9, initial_epoch=5)
     assert [s[:2] for s in events.said] == [("epoch", 5), ("batch", 0), ("batch", 1), ("end", 5)]
 
 
 def test_validation_values_come_with_the_epoch():
     events = Events(False)
-    training.fit_loop(mean_step(), [np.zeros(4, "f")], ["loss", "m"], events, batch_size=2, epochs=1,
+    fit_loop(mean_step(), [np.zeros(4, "f")], ["loss", "m"], events, batch_size=2, epochs=1,
                       validate=lambda: [7.0, 8.0])
     assert events.said[-1][2] == {"loss": 0, "m": 0, "val_loss": 7, "val_m": 8}
 
@@ -122,7 +143,7 @@ def test_nan_is_told_once_with_its_place():
     x = np.array([0, 0, 0, np.nan, 0, 0], "f")
     events = Events(False)
     with pytest.warns(UserWarning, match="loss is nan in epoch 1, batch 2") as caught:
-        training.fit_loop(mean_step(), [x], ["loss", "m"], events, batch_size=2, epochs=3,
+        fit_loop(mean_step(), [x], ["loss", "m"], events, batch_size=2, epochs=3,
                           shuffle=False)
     assert len(caught) == 1
     assert np.isnan(events.said[-1][2]["loss"])
@@ -130,7 +151,7 @@ def test_nan_is_told_once_with_its_place():
 
 def test_steps_limit_an_epoch():
     seen = []
-    training.fit_loop(mean_step(seen), [np.zeros(10, "f")], ["loss", "m"], Events(False),
+    fit_loop(mean_step(seen), [np.zeros(10, "f")], ["loss", "m"], Events(False),
                       batch_size=2, epochs=2, steps=3)
     assert len(seen) == 6
     with pytest.raises(InputError, match="at most 5"):
@@ -139,12 +160,41 @@ def test_steps_limit_an_epoch():
 
 def test_evaluate_and_predict():
     x = np.arange(5, dtype="f")
-    assert training.evaluate_loop(mean_step(), [x], ["loss", "m"], Events(False), batch_size=2
+    assert evaluate_loop(mean_step(), [x], ["loss", "m"], Events(False), batch_size=2
                                   ) == pytest.approx([2.0, 0.0])
-    outputs = training.predict_loop(lambda n, a: [a[0] * 2, a[0][:, None]], [x], Events(False),
-                                    batch_size=2)
+    outputs = predict_loop(one_by_one(lambda n, a: [a[0] * 2, a[0][:, None]]), [x],
+                                    Events(False), batch_size=2)
     np.testing.assert_array_equal(outputs[0], x * 2)
     assert outputs[1].shape == (5, 1)
+
+
+def test_spans_take_a_turn_each(monkeypatch):
+    """A first batch, then as many as fit in the time that one took; single batches for listeners."""
+    now = [0.0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+
+    def lengths(turns, stop, each, single=False):
+        found = []
+        for start, end in turns.spans(stop, 4, single):
+            assert start % 4 == 0
+            now[0] += each * -(-(end - start) // 4)
+            found.append(end - start)
+        return found
+
+    monkeypatch.setattr(training, "TURN", 1.0)
+    turns = training.Turns()
+    assert lengths(turns, 90, 0.125) == [4, 32, 32, 22]
+    assert lengths(turns, 90, 0.125) == [28, 32, 30]  # a partial batch took as long as a whole one
+    assert lengths(turns, 10, 3.0, True) == [4, 4, 2]
+    assert lengths(turns, 10, 3.0) == [4, 4, 2]
+    assert lengths(training.Turns(), 11, 0.0) == [4, 7]
+
+
+def test_progress_is_told_after_each_span():
+    events = Events()
+    fit_loop(mean_step(), [np.arange(6, dtype="f")], ["loss", "high"], events, batch_size=4,
+                      epochs=1, shuffle=False)
+    assert events.done == [(4, [1.5, 0.0]), (6, [2.5, 1 / 6])]
 
 
 def test_accuracy_is_found_under_both_names():
