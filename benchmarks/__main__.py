@@ -5,8 +5,9 @@
 Every engine gets the same weights and inputs; its predictions, or its first losses in training, are
 compared with ours before anything is timed. Then the engines are timed one after the other, round
 after round, so that what disturbs the machine disturbs all of them. Printed: median and spread
-(quartiles) of the rounds, the ratio of each peer's median to ours (above 1: we are faster), and where
-arithmetic dominates, the share of the machine's measured peak.
+(quartiles) of the rounds, the median over the rounds of each peer's time over ours (above 1: we are
+faster), and where arithmetic dominates, the share of the machine's measured peak. Before each row it
+is said what several threads can do at that moment: on a virtual machine they may be given one core.
 """
 
 from __future__ import annotations
@@ -19,21 +20,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.engines import ENGINES, OURS
-from benchmarks.floor import fma_peak
+from benchmarks.floor import fma_peak, scaling
 from benchmarks.models import BENCHMARKS, Benchmark, flops
 from benchmarks.start import IMPORTS, compile_seconds, import_seconds
 from benchmarks.worker import Row, Worker
 
 ROUND_SECONDS = 0.05  # one engine's share of one round
-TOLERANCE = {"predict": 1e-4, "train": 1e-3}
+TOLERANCE = {"predict": 1e-4, "train": 1e-3, "fit": 1e-3}
 START = "start"
 
 
 def rows(names: Sequence[str]) -> list[tuple[Benchmark, Row]]:
     """Everything to measure, in order."""
     chosen = [b for b in BENCHMARKS if not names or b.name in names]
-    return [(b, Row(b.name, mode, batch)) for b in chosen
-            for mode, batches in (("predict", b.predict), ("train", b.train)) for batch in batches]
+    return [(b, row) for b in chosen for row in (
+        *(Row(b.name, "predict", batch) for batch in b.predict),
+        *(Row(b.name, "train", batch) for batch in b.train),
+        *(Row(b.name, "fit", b.train[0], steps) for steps in b.fit))]
 
 
 def start(names: Sequence[str], threads: int) -> list[Worker]:
@@ -74,12 +77,13 @@ def prepared(workers: Sequence[Worker], row: Row) -> list[Worker]:
     return ready
 
 
-def measure(workers: Sequence[Worker], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds a call, [rounds], for each engine. The first round warms up and is not kept."""
+def measure(workers: Sequence[Worker], rounds: int, steps: int = 1) -> dict[str, np.ndarray]:
+    """Seconds a call (of fit: a step), [rounds], for each engine. The first round warms up and is not
+    kept."""
     repeats = {}
     for worker in workers:
         worker.ask("seconds", 3)
-        repeats[worker.name] = max(1, int(ROUND_SECONDS / worker.ask("seconds", 3)))
+        repeats[worker.name] = max(1, int(ROUND_SECONDS / (steps * worker.ask("seconds", 3))))
     times: dict[str, list[float]] = {worker.name: [] for worker in workers}
     for number in range(rounds + 1):
         turn = number % len(workers)
@@ -92,14 +96,14 @@ def measure(workers: Sequence[Worker], rounds: int) -> dict[str, np.ndarray]:
 
 
 def show_row(benchmark: Benchmark, row: Row, times: dict[str, np.ndarray], peak: float) -> None:
-    ours = np.median(times[OURS]) if OURS in times else None
+    ours = times.get(OURS)
     work = flops(benchmark, row.mode) * row.batch if benchmark.bound else 0
     for name, seconds in times.items():
         low, middle, high = np.percentile(seconds, (25, 50, 75))
         line = f"  {name:18}{clock(middle):>10}  [{clock(low)} .. {clock(high)}]"
         line += f"  best {clock(seconds.min())}"
         if name != OURS and ours is not None:
-            line += f"  ratio {middle / ours:.2f}"
+            line += f"  ratio {np.median(seconds / ours):.2f}"  # within a round all met the same
         if work:
             line += f"  {work / seconds.min() / peak:.0%} of peak at best"
         print(line)
@@ -149,10 +153,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     workers = start([OURS, *(p for p in arguments.peers if p != OURS)], arguments.threads)
     peak = 0.0  # the best seen in this run: a busy moment must not make the floor look low
     for benchmark, row in chosen:
-        print(f"\n{row}")
+        print(f"\n{row}  ({arguments.threads} threads do {scaling(arguments.threads):.2f} times the work "
+              "of one)")
         ready = prepared(workers, row)
         if ready:
-            times = measure(ready, arguments.rounds)
+            times = measure(ready, arguments.rounds, row.steps)
             peak = max(peak, fma_peak(arguments.threads)) if benchmark.bound else peak
             show_row(benchmark, row, times, peak)
     for worker in workers:

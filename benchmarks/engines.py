@@ -1,8 +1,9 @@
 """The engines that are compared. Each makes functions on numpy arrays for a benchmark.
 
-`predict(benchmark)` gives x -> y, `train(benchmark)` gives (x, labels) -> loss after one step. An engine
-raises ImportError where it is not installed and NotImplementedError for what it cannot do. Each
-runs in a process of its own (`worker`), so none of them is imported here at the top.
+`predict(benchmark)` gives x -> y, `train(benchmark)` gives (x, labels) -> loss after one step,
+`fit(benchmark, batch)` gives (x, labels, shuffle) -> mean loss of an epoch. An engine raises
+ImportError where it is not installed and NotImplementedError for what it cannot do. Each runs in a
+process of its own (`worker`), so none of them is imported here at the top.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from benchmarks.models import Benchmark, flat_weights
 
 Predict = Callable[[np.ndarray], np.ndarray]
 Train = Callable[[np.ndarray, np.ndarray], float]
+Fit = Callable[[np.ndarray, np.ndarray, bool], float]
 
 
 class Engine:
@@ -33,6 +35,9 @@ class Engine:
         raise NotImplementedError
 
     def train(self, benchmark: Benchmark) -> Train:
+        raise NotImplementedError
+
+    def fit(self, benchmark: Benchmark, batch: int) -> Fit:
         raise NotImplementedError
 
 
@@ -59,6 +64,9 @@ class Ours(Engine):
 
     def train(self, benchmark: Benchmark) -> Train:
         return self._compiled(benchmark, True).train_on_batch  # type: ignore[no-any-return]
+
+    def fit(self, benchmark: Benchmark, batch: int) -> Fit:
+        return _keras_fit(self._compiled(benchmark, True), batch)
 
 
 class OnnxRuntime(Engine):
@@ -142,6 +150,16 @@ class Keras(Engine):
 
         return step
 
+    def fit(self, benchmark: Benchmark, batch: int) -> Fit:
+        model = self._model(benchmark)
+        model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+        return _keras_fit(model, batch)
+
+
+def _keras_fit(model: Any, batch: int) -> Fit:
+    return lambda x, labels, shuffle: float(model.fit(  # type: ignore[no-any-return]
+        x, labels, batch_size=batch, epochs=1, shuffle=shuffle, verbose=0).history["loss"][0])
+
 
 class KerasJax(Keras):
     backend = "jax"
@@ -175,6 +193,9 @@ class Jax(Engine):
 
     def train(self, benchmark: Benchmark) -> Train:
         return self.code.trainer(benchmark)  # type: ignore[no-any-return]
+
+    def fit(self, benchmark: Benchmark, batch: int) -> Fit:
+        return self.code.fitter(benchmark, batch)  # type: ignore[no-any-return]
 
 
 OURS = "kcompile"

@@ -67,3 +67,9 @@ def fma_peak(threads: int, seconds: float = 0.1, rounds: int = 5) -> float:
     steps = int(probe * seconds / measure(probe)) + 1
     best = min(measure(steps) for _ in range(rounds))
     return threads * steps * CHAINS * lanes * 2 / best
+
+
+def scaling(threads: int) -> float:
+    """How many times the arithmetic of one thread so many threads do just now. Two processors of a
+    virtual machine may be one core: then it is 1."""
+    return fma_peak(threads, 0.02, 3) / fma_peak(1, 0.02, 3)

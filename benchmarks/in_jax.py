@@ -93,8 +93,8 @@ def predictor(benchmark: Benchmark) -> Any:
     return lambda x: np.asarray(predict(params, moving, x))
 
 
-def trainer(benchmark: Benchmark) -> Any:
-    """(x, labels) -> loss, after one step of Adam."""
+def _stepper(benchmark: Benchmark) -> Any:
+    """(x, labels) -> loss on the device, after one step of Adam."""
     params, moving = _split(benchmark)
     zeros = jax.tree.map(jnp.zeros_like, params)
     state = (params, moving, zeros, zeros, jnp.float32(0))
@@ -115,9 +115,27 @@ def trainer(benchmark: Benchmark) -> Any:
         params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + TINY), params, m, v)
         return (params, moving, m, v, t), loss
 
-    def train(x: np.ndarray, labels: np.ndarray) -> float:
+    def train(x: np.ndarray, labels: np.ndarray) -> Any:
         nonlocal state
         state, loss = step(state, x, labels)
-        return float(loss)
+        return loss
 
     return train
+
+
+def trainer(benchmark: Benchmark) -> Any:
+    """(x, labels) -> loss, after one step of Adam."""
+    step = _stepper(benchmark)
+    return lambda x, labels: float(step(x, labels))
+
+
+def fitter(benchmark: Benchmark, batch: int) -> Any:
+    """(x, labels, shuffle) -> the mean loss of an epoch. Losses are waited for at its end."""
+    step = _stepper(benchmark)
+
+    def fit(x: np.ndarray, labels: np.ndarray, shuffle: bool) -> float:
+        order = np.random.permutation(len(x)) if shuffle else np.arange(len(x))
+        rows = [order[i:i + batch] for i in range(0, len(x), batch)]
+        return float(np.mean([float(loss) for loss in [step(x[r], labels[r]) for r in rows]]))
+
+    return fit

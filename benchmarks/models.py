@@ -16,7 +16,8 @@ class Benchmark:
     """One network. x is float32 [batch, *input_shape]; training is Adam on sparse categorical
     crossentropy, the labels int32 [batch].
 
-    predict, train: batch sizes to measure. bound: whether arithmetic dominates, so that the floor
+    predict, train: batch sizes to measure. fit: numbers of steps of a whole call of `fit`, at the first
+    batch size of `train`. bound: whether arithmetic dominates, so that the floor
     says something. vocabulary: x is int32 instead, numbers below it.
     """
 
@@ -25,6 +26,7 @@ class Benchmark:
     layers: tuple[Layer, ...]
     predict: tuple[int, ...] = ()
     train: tuple[int, ...] = ()
+    fit: tuple[int, ...] = ()
     bound: bool = False
     vocabulary: int | None = None
 
@@ -61,7 +63,7 @@ def _lstm(units: int, return_sequences: bool = False) -> Layer:
 
 BENCHMARKS = (
     Benchmark("mlp", (20,), (_dense(64, "relu"), _dense(64, "relu"), _dense(10, "softmax")),
-              predict=(1, 32), train=(128,)),
+              predict=(1, 32), train=(128,), fit=(10, 1000)),
     Benchmark("mnist-mlp", (784,),
               (_dense(512, "relu"), _dense(512, "relu"), _dense(10, "softmax")),
               predict=(1, 128), train=(128,), bound=True),

@@ -23,14 +23,17 @@ CHECKED_STEPS = 5
 
 @dataclass(frozen=True)
 class Row:
-    """What is measured: a benchmark by its name, predict or train, and the batch size."""
+    """What is measured: a benchmark by its name, predict, train or fit, and the batch size; of fit also
+    the number of steps, which share the time."""
 
     benchmark: str
     mode: str
     batch: int
+    steps: int = 1
 
     def __str__(self) -> str:
-        return f"{self.benchmark} {self.mode} b={self.batch}"
+        steps = f", each of {self.steps} steps" if self.mode == "fit" else ""
+        return f"{self.benchmark} {self.mode} b={self.batch}{steps}"
 
 
 class _Bench:
@@ -43,14 +46,21 @@ class _Bench:
         os.sched_setaffinity(0, cpus)
         self.engine = ENGINES[name](threads)
         self.call: Any = None
+        self.steps = 1  # of a call
 
     def version(self) -> str:
         return self.engine.version()
 
     def prepare(self, row: Row) -> np.ndarray:
-        """Make the function and run it: the predictions, or the losses of the first steps."""
+        """Make the function and run it: the predictions, or the losses of the first steps (of fit: of
+        an epoch in order; what is timed is shuffled)."""
         benchmark = next(b for b in BENCHMARKS if b.name == row.benchmark)
-        x, labels = inputs(benchmark, row.batch)
+        x, labels = inputs(benchmark, row.batch * row.steps)
+        self.steps = row.steps
+        if row.mode == "fit":
+            fit = self.engine.fit(benchmark, row.batch)
+            self.call = lambda: fit(x, labels, True)
+            return np.array([fit(x, labels, False)], np.float32)
         if row.mode == "predict":
             predict = self.engine.predict(benchmark)
             self.call = lambda: predict(x)
@@ -60,12 +70,12 @@ class _Bench:
         return np.array([self.call() for _ in range(CHECKED_STEPS)], np.float32)
 
     def seconds(self, repeats: int) -> float:
-        """For one call: the mean over `repeats` of them."""
+        """For one step: the mean over `repeats` calls."""
         call, clock = self.call, time.perf_counter
         begin = clock()
         for _ in range(repeats):
             call()
-        return (clock() - begin) / repeats
+        return (clock() - begin) / (repeats * self.steps)
 
 
 def _serve(connection: Connection, name: str, threads: int) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
-ARTIFACT_SUFFIXES = (".so", ".dylib", ".dll")
+ARTIFACT_SUFFIXES = (".so", ".wasm", ".dylib", ".dll")
 
 OK, CHECK_FAILED, BAD_INPUT, INTERNAL = 0, 1, 2, 3
 EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
@@ -103,6 +103,9 @@ def add_model(command: argparse.ArgumentParser, text: str = "a model file") -> N
     command.add_argument("model", type=Path, metavar="MODEL", help=text)
     command.add_argument("--weights", type=Path, metavar="FILE",
                          help="weights of a MODEL that is an architecture alone (.json)")
+    command.add_argument("--isolated", action="store_true",
+                         help="read HDF5 in a process of its own, with limits of time and memory: for "
+                         "files that you have no reason to trust")
 
 
 def add_lengths(command: argparse.ArgumentParser) -> None:
@@ -140,6 +143,9 @@ def run(arguments: argparse.Namespace) -> int:
 def build(arguments: argparse.Namespace) -> int:
     import kcompile
 
+    if (arguments.output.suffix == ".wasm") != (arguments.target == "wasm32"):
+        raise ValueError(f"a name that ends in .wasm goes with --target wasm32. Received: "
+                         f"{arguments.output}, --target {arguments.target}")
     model = load_model(arguments)
     kcompile.export(kcompile.compile(model), str(arguments.output), target=arguments.target,
                     lengths=arguments.lengths)
@@ -197,12 +203,41 @@ def inspect(arguments: argparse.Namespace) -> int:
     if not is_artifact(arguments):
         load_model(arguments).summary()
         return OK
-    import json
-
     import kcompile_runtime
 
-    print(json.dumps(kcompile_runtime.load(str(arguments.model)).metadata, indent=2))
+    contents = kcompile_runtime.read_contents(arguments.model)
+    about = contents.metadata
+    rows = [
+        ("model", f"{about['name']}, built by kcompile {about.get('version') or '?'}"),
+        ("target", f"{about.get('target', contents.machine)} ({about['triple']})"),
+        ("needs", ", ".join(map(str, about["cpu_flags"])) or "nothing special"),
+        ("runs here", runs_here(contents)),
+        ("batch", "any" if about["batch"] is None else str(about["batch"])),
+        *((what, tensor(spec)) for what in ("inputs", "outputs") for spec in about[what]),
+        ("bytes", f"{contents.size:,}: {contents.code:,} of code, {contents.data:,} of weights and "
+                  "tables"),
+        ("checksum", f"{about['checksum']}, which is right"),
+    ]
+    for key, value in rows:
+        print(printable(f"{key:<10} {value}"))
     return OK
+
+
+def runs_here(contents) -> str:
+    from kcompile_runtime.artifact import check_machine
+
+    try:
+        check_machine(contents)
+    except ValueError as error:
+        return f"no: {error}"
+    return "yes"
+
+
+def tensor(spec) -> str:
+    """A line about an input or output as an artifact describes it. Raises ValueError for nonsense."""
+    if not (isinstance(spec, dict) and isinstance(spec.get("shape"), list)):
+        raise ValueError("the artifact is damaged: an input or output is not described")
+    return f"{spec.get('name')}: {spec.get('dtype')} ({', '.join(map(str, spec['shape']))})"
 
 
 # ---------------------------------------------------------------- files and text
@@ -210,24 +245,32 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def is_artifact(arguments: argparse.Namespace) -> bool:
     """Whether MODEL is a built library, which carries its weights."""
-    artifact = arguments.model.suffix in ARTIFACT_SUFFIXES
-    if artifact and arguments.weights is not None:
-        raise ValueError(f"{arguments.model} holds its own weights: leave out --weights")
+    artifact = looks_built(arguments.model)
+    if artifact and (arguments.weights is not None or arguments.isolated):
+        raise ValueError(f"{arguments.model} holds its own weights and no HDF5: leave out --weights "
+                         "and --isolated")
     return artifact
+
+
+def looks_built(path: Path) -> bool:
+    """By its name, or by its first bytes: a shared object or a WebAssembly module."""
+    if path.suffix in ARTIFACT_SUFFIXES or not path.is_file():
+        return path.suffix in ARTIFACT_SUFFIXES
+    with path.open("rb") as file:
+        return file.read(4) in (b"\x7fELF", b"\0asm")
 
 
 def load_model(arguments: argparse.Namespace):
     import kcompile
 
     path = arguments.model
-    if path.suffix in ARTIFACT_SUFFIXES:
+    if looks_built(path):
         raise ValueError(f"{path}: expected a model file. Received: a built library "
                          "(commands for those: predict, inspect)")
     if not path.is_file():
         raise FileNotFoundError(f"no such model file: {path}")
-    if arguments.weights is None:
-        return kcompile.load(str(path))
-    return kcompile.load(str(path), weights=str(arguments.weights))
+    weights = None if arguments.weights is None else str(arguments.weights)
+    return kcompile.load(str(path), weights, isolated=arguments.isolated)
 
 
 def read_array(path: Path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import pytest
 import kcompile
 from kcompile import cli, keras
 from kcompile.keras import layers
+from kcompile_runtime import artifact
 
 
 def run(capsys, *arguments):
@@ -36,7 +37,7 @@ def saved(model, monkeypatch, tmp_path):
     """A path that loads as the model. What `kcompile.load` reads is tested where it is written."""
     path = tmp_path / "model.json"
     path.write_text("{}")
-    monkeypatch.setattr(kcompile, "load", lambda path, weights=None: model, raising=False)
+    monkeypatch.setattr(kcompile, "load", lambda path, weights, isolated: model, raising=False)
     return path
 
 
@@ -96,7 +97,7 @@ def test_input_of_objects_is_never_unpickled(capsys, saved, tmp_path):
 
 
 def test_internal_errors_are_told_apart(capsys, monkeypatch, saved):
-    def broken(path):
+    def broken(path, weights, isolated):
         raise KeyError("slot\x1b[31m")
     monkeypatch.setattr(kcompile, "load", broken, raising=False)
     status, _, err = run(capsys, "show", saved)
@@ -163,10 +164,51 @@ def test_build_then_inspect_and_predict(capsys, saved, model, images, tmp_path):
     status, out, _ = run(capsys, "build", saved, "-o", library)
     assert status == 0 and "out.so" in out and (tmp_path / "out.h").is_file()
     status, out, _ = run(capsys, "inspect", library)
-    assert status == 0 and json.loads(out)["inputs"][0]["shape"][1:] == [6, 6, 1]
+    assert status == 0 and re.search(r"inputs +\S+: float32 \(n, 6, 6, 1\)\n", out)
+    assert re.search(r"runs here +yes\n", out)
     status, _, _ = run(capsys, "predict", library, "--input", images, "--output", result)
     assert status == 0
     assert np.array_equal(np.load(result), kcompile.compile(model).predict(np.load(images)))
+
+
+@pytest.mark.parametrize(("target", "needs"), [
+    ("aarch64", r"asimd.*\n.*no: made for aarch64, and this machine is x86_64"),
+    ("wasm32", r"simd128.*\n.*no: a WebAssembly module, which runs in a browser or in Node")])
+def test_inspect_what_runs_elsewhere(capsys, saved, monkeypatch, images, tmp_path, target, needs):
+    """Without a look at its code, and whatever its name."""
+    monkeypatch.setattr(artifact.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(artifact.ctypes, "CDLL", lambda name: pytest.fail("its code was loaded"))
+    library = tmp_path / ("out.wasm" if target == "wasm32" else "out.so")
+    assert run(capsys, "build", saved, "-o", library, "--target", target)[0] == 0
+    for path in (library, tmp_path / "model.bin"):
+        if not path.exists():
+            library.rename(path)
+        status, out, _ = run(capsys, "inspect", path)
+        assert status == 0 and re.search(rf"target +{target} \(.*\nneeds +.*{needs}", out)
+        assert re.search(r"inputs +\S+: float32 \(n, 6, 6, 1\)\noutputs +\S+: float32 \(n, 3\)", out)
+        line = re.search(r"bytes +([\d,]+): ([\d,]+) of code, ([\d,]+) of weights", out)
+        size, code, data = (int(text.replace(",", "")) for text in line.groups())
+        assert size == path.stat().st_size and 1000 < code < size and 1000 < data < size - code
+    one_message(run(capsys, "predict", tmp_path / "model.bin", "--input", images), "model.bin",
+                needs.rpartition("no: ")[2][:20])
+    one_message(run(capsys, "show", tmp_path / "model.bin"), "a built library")
+
+
+def test_build_wants_the_suffix_of_the_target(capsys, saved, tmp_path):
+    for name, target in (("m.wasm", "native"), ("m.so", "wasm32")):
+        one_message(run(capsys, "build", saved, "-o", tmp_path / name, "--target", target), ".wasm",
+                    "--target wasm32")
+
+
+def test_isolated(capsys, monkeypatch, tmp_path, model):
+    given = []
+    model.save(tmp_path / "m.keras")
+    load = kcompile.load
+    monkeypatch.setattr(kcompile, "load", lambda path, weights, **o: given.append(o) or load(path, **o),
+                        raising=False)
+    status, out, _ = run(capsys, "inspect", "--isolated", tmp_path / "m.keras")
+    assert status == 0 and "look (Conv2D)" in out and given == [{"isolated": True}]
+    one_message(run(capsys, "inspect", "a.so", "--isolated"), "leave out")
 
 
 def test_demo(capsys, tmp_path):

@@ -9,14 +9,23 @@ import pytest
 
 import kcompile
 from kcompile import compiler
-from kcompile.codegen import targets
+from kcompile.codegen import jit, llvm, targets
 from kcompile.codegen.image import Image, fingerprint
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.op import OPS
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras.layers import Activation, BatchNormalization, Conv2D, Dense, Flatten, MaxPooling2D
+from kcompile.keras.layers import (
+    LSTM,
+    Activation,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Flatten,
+    Input,
+    MaxPooling2D,
+)
 from kcompile.keras.models import Sequential
 from kcompile.model import STAGES, VerificationError
 from kcompile_runtime.arrays import aligned_copy
@@ -65,7 +74,7 @@ def test_a_graph_compiled_before_is_not_lowered_again(monkeypatch: pytest.Monkey
     def lowering(*_: object) -> None:
         raise AssertionError("lowered again")
 
-    monkeypatch.setattr(compiler, "plan", lowering)
+    monkeypatch.setattr("kcompile.codegen.plan.plan", lowering)
     again = compiler.compile_graph(simple(0.123), "predict", targets.native(), frozen=True).image
     assert again == first == Image.from_bytes(first.to_bytes())
 
@@ -160,3 +169,33 @@ def test_updates_in_place_are_computed_before_any_is_written() -> None:
     compiler.load(made, values, 1).run("train", 1, [])
     np.testing.assert_array_equal(values["a"], np.arange(37) + 1)
     np.testing.assert_array_equal(values["b"], (np.arange(37) + 1) * 2 + np.arange(37))
+
+
+def deep(layers: int) -> Sequential:
+    model = Sequential([Input((8, 16))])
+    for _ in range(layers):
+        model.add(LSTM(16, return_sequences=True))
+        model.add(Dense(16, activation="relu"))
+    return model
+
+
+def test_equal_layers_share_their_code() -> None:
+    """Inside loops over time too: a model twice as deep has no more kernels."""
+    def kernels(layers: int) -> tuple[int, int]:
+        made = kcompile.compile(deep(layers)).engine.compiled("predict")
+        launches = [launch for entry in made.program.entries for launch in entry.launches]
+        return len({id(launch.kernel) for launch in launches}), len(launches)
+
+    (few, some), (many, more) = kernels(3), kernels(6)
+    assert few == many and more >= 2 * some - few
+
+
+def test_code_compiled_in_parts_is_the_same_code(network: Sequential) -> None:
+    made = kcompile.compile(network).engine.compiled("predict")
+    parts = llvm.emit_modules(made.program, made.target)
+    assert len(parts) > 1
+    apart = jit.compile_apart(parts, made.target)
+    assert apart == jit.compile_apart(parts, made.target) == [
+        jit.optimise_and_compile(part, made.target) for part in parts]
+    with pytest.raises(RuntimeError, match="expected"):
+        jit.compile_apart([*parts, "define nonsense"], made.target)
