@@ -66,6 +66,19 @@ def test_passes_keep_the_values_of_training(sample: Sample) -> None:
     check_passes(graph, [*sample.inputs(3), *sample.targets(3), *rows], frozen=False)
 
 
+@settings(FEW, max_examples=30)
+@given(models())
+def test_copies_by_configuration_predict_the_same(sample: Sample) -> None:
+    model = sample.model
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    x = sample.inputs(3)
+    right, got = ([y for y in interpreter.run(graph, 3, dict(zip(graph.inputs, x)), state_of(graph)
+                                              ).outputs.values()]
+                  for graph in map(graphs.predict_graph, (model, copy)))
+    assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(got, right))
+
+
 @FEW
 @given(models())
 def test_predictions_are_the_interpreters(sample: Sample) -> None:

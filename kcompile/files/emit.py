@@ -6,6 +6,7 @@ reads, and what they have no place for: the vintage of each layer.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -207,6 +208,9 @@ def compilation(model: Any, keras3: bool) -> Config | None:
     silent = {"decay": 0.0, "schedule_decay": 0.004}  # which not all vintages know
     config = {key: value for key, value in optimizer["config"].items()
               if key not in silent or (value != silent[key] and not keras3)}
+    if keras3 and model.vintage == "keras2" and "clipnorm" in config:
+        # Keras 2 limits all gradients together by it, Keras 3 each of them
+        config["global_clipnorm"] = min(config.pop("clipnorm"), config.get("global_clipnorm", math.inf))
     optimizer = {"class_name": optimizer["class_name"], "config": config}
     made: Config = {key: _serialized(arguments[key], key, keras3)
                     for key in ("loss", "metrics", "weighted_metrics")}

@@ -321,6 +321,19 @@ def test_functional_configuration(make):
     assert not np.array_equal(clone.get_weights()[0], model.get_weights()[0])
 
 
+def test_calls_of_a_shared_layer_keep_their_numbers():
+    """Whatever the order in which the way back from the outputs meets them."""
+    shared = layers.Dense(4, activation="tanh")
+    x, y = Input((4,)), Input((4,))
+    first, second = shared(x), shared(y)
+    model = Model([x, y], [layers.Dense(2)(second), layers.Dense(3)(first)])
+    copy = Model.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    p, q = draw(3, 4), -draw(3, 4)
+    for a, b in zip(predict(copy, p, q), predict(model, p, q)):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_nested_models_count_their_nodes_from_one_as_keras_2_does():
     config = nested().get_config()
     add = next(e for e in config["layers"] if e["class_name"] == "Add")
