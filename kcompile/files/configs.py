@@ -229,6 +229,12 @@ def _of_tf(label: str, given: dict[str, Any], reading: _Reading) -> None:
         given.setdefault("vintage", "tf_keras")
 
 
+def _slope(label: str, given: dict[str, Any], reading: _Reading) -> None:
+    """Keras 3's name of alpha."""
+    if "negative_slope" in given:
+        given.setdefault("alpha", given.pop("negative_slope"))
+
+
 def _reset_before(label: str, given: dict[str, Any], reading: _Reading) -> None:
     """A GRU of before reset_after existed."""
     given.setdefault("reset_after", False)
@@ -255,7 +261,7 @@ def _without(config: Any, names: tuple[str, ...]) -> Any:
 # What of a class is more than its arguments by name: class -> change of its configuration. A class
 # that needs no change needs no line: it is found in `kcompile.keras.layers`.
 CHANGES = {"BatchNormalization": _of_tf, "Bidirectional": _backward, "GRU": _reset_before,
-           "GRUCell": _reset_before, "Lambda": _lambda}
+           "GRUCell": _reset_before, "LeakyReLU": _slope, "Lambda": _lambda}
 # Arguments that are layers, or lists of them.
 HELD = ("layer", "cell", "cells")
 

@@ -109,6 +109,8 @@ class _Writer:
                 if key != "vintage"}
         if kind == "Embedding":
             made["dtype"] = "float32"  # of the vectors; ours is that of the numbers
+        if kind == "LeakyReLU" and self.keras3:
+            made["negative_slope"] = made.pop("alpha")
         for key in () if self.plain else ("implementation", "input_length"):
             made.pop(key, None)  # which Keras 3 does not take
         return made

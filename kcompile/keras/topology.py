@@ -2,7 +2,9 @@
 
 Enters: input and output tensors. Leaves: nodes, each after those it needs, and layers. Depth is the
 longest way to an output; a layer is as deep as its deepest node. Nodes and layers go from the deepest
-to the outputs, layers of one depth in the order in which they are met on the way back from the outputs.
+to the outputs; of one depth, layers in the order in which they are met on the way back from the outputs,
+and nodes in that in which what reads them is. (A layer called twice that counts or averages over calls
+shows it.)
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def sort_nodes(owner: str, inputs: Sequence[KerasTensor], outputs: Sequence[Kera
             depth[id(x.node)] = layer_depth[id(x.layer)] = 0
             order[id(x.layer)] = -1
     layers = sorted(met, key=lambda layer: (-layer_depth[id(layer)], order[id(layer)]))
-    return sorted(nodes, key=lambda node: -depth[id(node)]), layers
+    known = {id(node): node for node in nodes}
+    return sorted((known[key] for key in depth), key=lambda node: -depth[id(node)]), layers
 
 
 def back_from(outputs: Sequence[KerasTensor], known: Collection[KerasTensor] = ()

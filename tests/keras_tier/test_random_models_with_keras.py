@@ -1,0 +1,51 @@
+"""Random models against a live Keras 3: predictions, and twenty training steps.
+
+A model of ours goes to Keras as a file, and Keras' model comes back live: so files, the conversion and
+the compiled code are all between the numbers compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import generator
+import numpy as np
+import pytest
+
+import kcompile
+
+keras = pytest.importorskip("keras")
+STEPS = 20
+
+
+def close(got: Any, right: Any, tolerance: float, notes: object) -> None:
+    """Within `tolerance` of the largest number, or of 1."""
+    right = np.asarray(right)
+    scale = max(1.0, np.abs(right).max(initial=0.0))
+    np.testing.assert_allclose(got, right, rtol=0, atol=tolerance * scale, err_msg=repr(notes))
+
+
+def as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_predictions_and_training(seed: int, tmp_path: Path) -> None:
+    sample = generator.sample(seed, compiled=True, portable=True)
+    sample.model.save(tmp_path / "model.keras")
+    theirs, live = (keras.models.load_model(tmp_path / "model.keras") for _ in range(2))
+    ours = kcompile.compile(live)
+    mine = kcompile.compile(sample.model)
+    x, y = sample.inputs(5), sample.targets(5)
+    for a, b, right in zip(*(as_list(m.predict_on_batch(x)) for m in (mine, ours, theirs))):
+        close(a, right, 1e-5, sample)
+        close(b, right, 1e-5, sample)
+    losses = []
+    for _ in range(STEPS):
+        theirs.reset_metrics()
+        losses.append([np.ravel(m.train_on_batch(x, y))[0] for m in (ours, theirs)])
+    got, right = np.transpose(losses)
+    close(got, right, 1e-4, sample)
+    for a, b in zip(ours.get_weights(), theirs.get_weights()):
+        close(a, b, 1e-4, sample)
