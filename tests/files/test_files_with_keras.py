@@ -44,6 +44,19 @@ def live_recurrent() -> Any:
         layers.SimpleRNN(4), layers.Dense(5, activation="softmax")])
 
 
+def live_options() -> Any:
+    """What has another name, or stands elsewhere, in Keras 3 than in Keras 2."""
+    from keras import layers
+
+    a, b = layers.Input((6, 6, 2)), layers.Input((6, 6, 2))
+    norm = layers.BatchNormalization(axis=1, center=False)
+    h = layers.ReLU(2.0, negative_slope=0.1, threshold=0.3)(norm(a))
+    h = layers.PReLU(shared_axes=[1, 2])(layers.Add()([layers.LeakyReLU(negative_slope=0.2)(norm(b)), h]))
+    h = layers.GlobalAveragePooling2D(keepdims=True)(layers.Conv2D(4, 3, groups=2)(h))
+    h = layers.Softmax(axis=-1)(layers.ELU(0.7)(layers.Flatten()(h)))
+    return keras.Model([a, b], layers.Dense(3, activity_regularizer="l2", kernel_constraint="unit_norm")(h))
+
+
 def flat(values: Any) -> list[np.ndarray]:
     return [np.asarray(v) for v in (values if isinstance(values, list) else [values])]
 
@@ -57,7 +70,7 @@ def one(values: list[Any]) -> Any:
     return values if len(values) > 1 else values[0]
 
 
-CASES = [(live_shared, IMAGES), (live_recurrent, WORDS)]
+CASES = [(live_shared, IMAGES), (live_recurrent, WORDS), (live_options, IMAGES)]
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5"])
