@@ -55,13 +55,18 @@ def test_predictions_are_those_recorded(model: str, npz: str, backend: str | Non
             loaded = kcompile.load(WILD / model, backend=backend, custom_objects=LAMBDAS, **given)
         except UnsupportedError as error:
             pytest.skip(" ".join(str(error).split())[:300])
-    loaded.use_engine(InterpreterEngine(loaded))
     x = arrays(npz, "x") or arrays(npz.partition(".alt")[0] + ".npz", "x")
     x = [a.astype(tensor.dtype) for a, tensor in zip(x, loaded.inputs)]
-    y = loaded.predict_on_batch(x if len(x) > 1 else x[0])
     expected = arrays(npz, "y")
-    for a, b in zip(y if isinstance(y, list) else [y], expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6 * max(1.0, float(np.abs(b).max())))
+    for run in (kcompile.compile(loaded), interpreted(loaded)):
+        y = run.predict_on_batch(x if len(x) > 1 else x[0])
+        for a, b in zip(y if isinstance(y, list) else [y], expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6 * max(1.0, float(np.abs(b).max())))
+
+
+def interpreted(model: Any) -> Any:
+    model.use_engine(InterpreterEngine(model))
+    return model
 
 
 def test_an_architecture_of_keras_0_3() -> None:
