@@ -15,15 +15,16 @@ from kcompile.files.problems import PACKAGES, Problems
 from kcompile.keras import losses, metrics, optimizers
 
 
-def translate_compilation(config: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
+def translate_compilation(config: Mapping[str, Any], problems: Problems, tf: bool = False
+                          ) -> dict[str, Any]:
     """The arguments of `compile` from `get_compile_config`, or the `training_config` of a file: objects,
-    or names, of ours.
+    or names, of ours. tf: those of tf.keras.
 
     `run_eagerly`, `jit_compile` and `steps_per_execution` say how another Keras computes, and mean
     nothing here.
     """
     made: dict[str, Any] = {"loss_weights": config.get("loss_weights")}
-    made["optimizer"] = _optimizer(config.get("optimizer", config.get("optimizer_config")), problems)
+    made["optimizer"] = _optimizer(config.get("optimizer", config.get("optimizer_config")), problems, tf)
     made["loss"] = _nested("loss", config.get("loss"), losses.get, problems)
     for key in ("metrics", "weighted_metrics"):
         made[key] = _nested(key, config.get(key), metrics.get, problems, ("accuracy", "acc",
@@ -35,15 +36,20 @@ def translate_compilation(config: Mapping[str, Any], problems: Problems) -> dict
     return made
 
 
-def _optimizer(value: Any, problems: Problems) -> Any:
+def _optimizer(value: Any, problems: Problems, tf: bool) -> Any:
     config = value.get("config") if isinstance(value, Mapping) else None
     rate = config.get("learning_rate") if isinstance(config, Mapping) else None
     if isinstance(rate, Mapping):
         problems.add(f"compile: optimizer: the learning rate as a schedule "
                      f"({rate.get('class_name')}). Use callbacks.LearningRateScheduler")
         return None
-    if isinstance(config, Mapping) and not config.get("use_ema"):
-        value = {**value, "config": {k: v for k, v in config.items() if not k.startswith("ema_")}}
+    if isinstance(config, Mapping):
+        given = {k: v for k, v in config.items() if config.get("use_ema") or not k.startswith("ema_")}
+        if tf and given.get("is_legacy_optimizer", True):  # the only ones that do not say so
+            given["vintage"] = "tf_keras"
+            if str(value.get("class_name")) == "Nadam":
+                given["schedule_decay"] = given.pop("decay", None)
+        value = {**value, "config": given}
     return _object("optimizer", value, optimizers.get, problems)
 
 

@@ -209,7 +209,7 @@ def compilation(model: Any, keras3: bool) -> Config | None:
     optimizer = optimizers.serialize(arguments["optimizer"])
     silent = {"decay": 0.0, "schedule_decay": 0.004}  # which not all vintages know
     config = {key: value for key, value in optimizer["config"].items()
-              if key not in silent or (value != silent[key] and not keras3)}
+              if key != "vintage" and (key not in silent or (value != silent[key] and not keras3))}
     if keras3 and model.vintage == "keras2" and "clipnorm" in config:
         # Keras 2 limits all gradients together by it, Keras 3 each of them
         config["global_clipnorm"] = min(config.pop("clipnorm"), config.get("global_clipnorm", math.inf))

@@ -59,7 +59,8 @@ def from_keras(model: Any) -> Any:
     problems = Problems(model.name)
     config, compiled = _config(model, problems), _compile_config(model, problems)
     translated = translate_model(config, _old_activations(model), problems) if config else {}
-    arguments = translate_compilation(compiled, problems) if compiled else None
+    arguments = (translate_compilation(compiled, problems, _old_activations(model)) if compiled
+                 else None)
     problems.report()
     with kept_random_state():
         made = models.model_from_config(translated)

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from kcompile.files import reader, weights
+from kcompile.files.calls import mapping
 from kcompile.files.compilations import translate_compilation
 from kcompile.files.configs import HELD, MODELS, translate_model
 from kcompile.files.problems import Problems
 from kcompile.files.reader import Hdf5, PathLike, limits
 from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of
-from kcompile.keras import layers, models
+from kcompile.keras import layers, models, optimizers
 from kcompile.keras.engine import weight_budget
 from kcompile.keras.utils.serialization import custom_object_scope, get_custom_objects
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError, describe
@@ -113,7 +114,7 @@ def _load_keras(file: Path, backend: str | None, custom: Mapping[str, Any], comp
         training = training or entry.get("compile_config")
         if compiled and isinstance(training, Mapping) and training.get("optimizer"):
             paths = weights.vars_of(archive.weights, "optimizer")
-            _compile(model, training, file, lambda: weights.load_optimizer(
+            _compile(model, training, file, vintage, lambda: weights.load_optimizer(
                 model, archive.weights, paths, vintage) if paths else True)
         return model
 
@@ -133,10 +134,10 @@ def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compi
             _check_backend(file, vintage, backend)
         else:
             vintage = replace(vintage, backend=backend)
-        ours = opened.text("", "kcompile")
-        if ours is not None:
-            entry = _restore(entry, reader.parse_json(ours, f"{file}: kcompile"))
-            vintage = OURS
+        text = opened.text("", "kcompile")
+        ours = mapping(None if text is None else reader.parse_json(text, f"{file}: kcompile"))
+        if text is not None:
+            entry, vintage = _restore(entry, ours), OURS
         model = _build(entry, vintage, custom, file, True)
         vintage = _settled(opened, "model_weights", vintage, model)
         weights.load_by_layer(model, opened, "model_weights", vintage)
@@ -145,8 +146,10 @@ def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compi
             given = reader.parse_json(training, f"{file}: training_config")
             names = opened.names("optimizer_weights", "weight_names") or []
             paths = [f"optimizer_weights/{name}" for name in names]
-            _compile(model, given, file, lambda: weights.load_optimizer(
+            _compile(model, given, file, vintage, lambda: weights.load_optimizer(
                 model, opened, paths, vintage) if paths else True)
+            if model.compilation is not None and ours.get("optimizer_vintage") in optimizers.VINTAGES:
+                model.optimizer.vintage = ours["optimizer_vintage"]
         return model
 
 
@@ -317,12 +320,13 @@ def _put_vintages(entry: Any, path: str, vintages: Mapping[str, Any]) -> None:
 # ---------------------------------------------------------------- training configuration
 
 
-def _compile(model: Any, training: Any, file: PathLike, state: Callable[[], bool]) -> None:
+def _compile(model: Any, training: Any, file: PathLike, vintage: Vintage, state: Callable[[], bool]
+             ) -> None:
     """Compile the model as it was, and take over the optimizer's state. What is not supported leaves
     the model as it is, with a warning: its predictions do not depend on it."""
     problems = Problems(model.name)
     try:
-        arguments = translate_compilation(training, problems)
+        arguments = translate_compilation(training, problems, vintage.tf)
         problems.report()
         model.compile(**arguments)
     except (KcompileError, ValueError, TypeError, AttributeError, KeyError) as error:

@@ -149,10 +149,12 @@ def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
         h5.attrs["keras_version"] = KERAS2
         h5.attrs["backend"] = "tensorflow"
         config, ours = emit.configuration(model, False)
+        compiled = emit.compilation(model, False) if include_optimizer else None
+        if compiled is not None and model.optimizer.vintage is not None:
+            ours["optimizer_vintage"] = model.optimizer.vintage
         h5.attrs["kcompile"] = json.dumps(ours)
         h5.attrs["model_config"] = json.dumps(config)
         _by_layer(model, h5.create_group("model_weights"))
-        compiled = emit.compilation(model, False) if include_optimizer else None
         if compiled is not None:
             h5.attrs["training_config"] = json.dumps(compiled)
             group = h5.create_group("optimizer_weights")

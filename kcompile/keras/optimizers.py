@@ -20,6 +20,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend
 from kcompile.keras.engine import Variable
+from kcompile_runtime.errors import describe
 
 Slots = dict[str, Tensor]
 
@@ -29,6 +30,9 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "ema_overwrite_frequency": (None,), "loss_scale_factor": (None, 1.0),
     "gradient_accumulation_steps": (None, 1), "jit_compile": (None, False, True),
     "is_legacy_optimizer": (None, False, True)}
+
+
+VINTAGES = ("keras2", "keras3", "tf_keras")
 
 
 @dataclass(frozen=True)
@@ -52,18 +56,22 @@ class Optimizer:
 
     lr (also learning_rate): positive float. decay: the rate is divided by 1 + decay * iterations.
     clipnorm: largest norm, of all gradients together (Keras 2) or of each (Keras 3); global_clipnorm: of
-    all together. clipvalue: gradients are limited to [-clipvalue, clipvalue].
+    all together. clipvalue: gradients are limited to [-clipvalue, clipvalue]. vintage: whose rules where
+    they differ, "keras2", "keras3" or "tf_keras" (tf.keras before 2.11, and its legacy optimizers since);
+    default the model's.
 
     Subclasses list their options in `options` and slots in `slots()`, and define `update`.
     """
 
     options: tuple[str, ...] = ()
-    shared = ("decay", "clipnorm", "clipvalue", "global_clipnorm")
+    shared = ("decay", "clipnorm", "clipvalue", "global_clipnorm", "vintage")
 
     def __init__(self, lr: Any, decay: float = 0.0, clipnorm: float | None = None,
                  clipvalue: float | None = None, global_clipnorm: float | None = None,
-                 name: str | None = None, **unknown: Any) -> None:
+                 name: str | None = None, vintage: str | None = None, **unknown: Any) -> None:
         kind = type(self).__name__
+        if vintage not in (None, *VINTAGES):
+            raise ValueError(describe(f"{kind}: vintage", "one of " + ", ".join(VINTAGES), repr(vintage)))
         unknown.pop("ema_momentum", None)
         for key, value in unknown.items():
             if key not in NEUTRAL or value not in NEUTRAL[key]:
@@ -82,6 +90,7 @@ class Optimizer:
         self.clipnorm = clipnorm
         self.clipvalue = clipvalue
         self.global_clipnorm = global_clipnorm
+        self.vintage = vintage
         self._slots: dict[Variable, dict[str, Variable]] = {}
         self._variables: list[Variable] = []
 
@@ -171,8 +180,9 @@ class Optimizer:
     def apply(self, graph: Any, gradients: Sequence[tuple[Variable, Tensor]], vintage: str
               ) -> list[Tensor]:
         """One step: new values of the variables, in order. Slots, state and iterations are updated
-        on the graph."""
+        on the graph. vintage: the model's."""
         self.build([v for v, _ in gradients])
+        vintage = self.vintage or vintage
         iterations = self.iterations.__tensor__(graph)
         done = ops.cast(iterations, "float32")
         rate = self.learning_rate_variable.__tensor__(graph)
@@ -204,7 +214,7 @@ class Optimizer:
             for g in result[1:]:
                 total = total + _square_sum(g)
             result = [_limit(g, total, together) for g in result]
-        elif self.clipnorm and vintage == "keras3":
+        elif self.clipnorm and vintage != "keras2":
             result = [_limit(g, _square_sum(g), self.clipnorm) for g in result]
         if self.clipvalue:
             result = [ops.clip(g, -self.clipvalue, self.clipvalue) for g in result]
@@ -216,7 +226,7 @@ class Optimizer:
         config: dict[str, Any] = {
             "name": self.name, "learning_rate": float(self.learning_rate_variable.value)}
         config.update((key, getattr(self, key)) for key in (*self.options, "decay"))
-        for key in ("clipnorm", "clipvalue", "global_clipnorm"):
+        for key in ("clipnorm", "clipvalue", "global_clipnorm", "vintage"):
             if getattr(self, key) is not None:
                 config[key] = getattr(self, key)
         return config

@@ -383,6 +383,35 @@ def test_optimizer_state_of_keras_2(tmp_path: Path) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(("version", "options", "expected"), [
+    ("2.2.4-tf", {}, "tf_keras"), ("2.15.0", {"is_legacy_optimizer": False}, None),
+    ("2.15.0", {}, "tf_keras"), ("2.3.1", {}, None), ("3.0.0", {}, None)])
+def test_optimizers_of_every_vintage(tmp_path: Path, version: str, options: dict[str, Any],
+                                     expected: str | None) -> None:
+    """tf.keras before 2.11 has others, which may be used since; only the new ones say what they are."""
+    model = crafted.dense()
+    model.compile("nadam", "mse")
+    model.save(tmp_path / "m.h5")
+
+    def change(file: h5py.File) -> None:
+        del file.attrs["kcompile"], file["optimizer_weights"]
+        file.attrs["keras_version"] = version
+        given = json.loads(file.attrs["training_config"])
+        config = given["optimizer_config"]["config"]
+        config.update(options)
+        if expected:
+            config["decay"] = config.pop("schedule_decay", 0.005)
+        file.attrs["training_config"] = json.dumps(given)
+
+    crafted.edit_h5(tmp_path / "m.h5", change)
+    found = kcompile.load(tmp_path / "m.h5")
+    assert found.optimizer.vintage == expected
+    assert (found.optimizer.decay, found.optimizer.schedule_decay) == (0, 0.005 if expected else 0.004)
+    for name in ("again.h5", "again.keras"):
+        found.save(tmp_path / name)
+        assert kcompile.load(tmp_path / name).optimizer.vintage == expected
+
+
 def test_optimizer_state_that_does_not_fit_starts_afresh(tmp_path: Path) -> None:
     model = crafted.dense()
     model.compile("adam", "mse")

@@ -7,27 +7,16 @@ the compiled code are all between the numbers compared.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import generator
 import numpy as np
 import pytest
+from comparing import as_list, close
 
 import kcompile
 
 keras = pytest.importorskip("keras")
 STEPS = 20
-
-
-def close(got: Any, right: Any, tolerance: float, notes: object) -> None:
-    """Within `tolerance` of the largest number, or of 1."""
-    right = np.asarray(right)
-    scale = max(1.0, np.abs(right).max(initial=0.0))
-    np.testing.assert_allclose(got, right, rtol=0, atol=tolerance * scale, err_msg=repr(notes))
-
-
-def as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 @pytest.mark.parametrize("seed", range(8))
