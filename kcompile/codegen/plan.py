@@ -8,6 +8,7 @@ each from a region of its own: the arena has `fixed + n * per_sample` bytes.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -55,33 +56,23 @@ def plan(graph: Graph, name: str, layout: Layout, target: Target) -> Entry:
 
 
 class _Space:
-    """Offsets in one region, first fit."""
+    """Offsets in one region, for memory that is in use from one step to another, both included."""
 
     def __init__(self) -> None:
-        self.free: list[tuple[int, int]] = []  # (offset, bytes), sorted
+        self.taken: list[tuple[int, int, int, int]] = []  # (offset, bytes, first, last), sorted
         self.end = 0
 
-    def take(self, size: int) -> int:
-        for i, (offset, room) in enumerate(self.free):
-            if room >= size:
-                self.free[i:i + 1] = [(offset + size, room - size)] if room > size else []
-                return offset
-        if self.free and sum(self.free[-1]) == self.end:
-            offset, room = self.free.pop()
-        else:
-            offset = self.end
-        self.end = offset + size
+    def take(self, size: int, first: int, last: int) -> int:
+        """The lowest offset that is free all the time."""
+        offset = 0
+        for start, room, since, until in self.taken:
+            if since <= last and first <= until:
+                if offset + size <= start:
+                    break
+                offset = max(offset, start + room)
+        insort(self.taken, (offset, size, first, last))
+        self.end = max(self.end, offset + size)
         return offset
-
-    def give(self, offset: int, size: int) -> None:
-        spans = sorted([*self.free, (offset, size)])
-        merged: list[tuple[int, int]] = []
-        for start, room in spans:
-            if merged and sum(merged[-1]) == start:
-                merged[-1] = (merged[-1][0], merged[-1][1] + room)
-            else:
-                merged.append((start, room))
-        self.free = merged
 
 
 @dataclass(frozen=True)
@@ -114,35 +105,28 @@ def allocate(groups: Sequence[Node], placed: set[Value], last: Mapping[Value, in
     """Memory for the results of groups that run one after the other, except those `placed` already.
 
     last: the number of the group that reads a value last. needs: memory that a group (by its id)
-    uses for itself. Values share memory when one is last read before the other is written.
+    uses for itself. Values share memory when one is last read before the other is written; the largest
+    get their places first, so that small ones do not lie in the way.
     """
-    fixed, sample = _Space(), _Space()
-    ends: dict[int, list[Value]] = {}
-    for value, step in last.items():
-        ends.setdefault(step, []).append(value)
-    places: dict[Value, Where] = {}
-    sizes: dict[Value, int] = {}
-    blocks: dict[int, Size] = {}
+    wanted: list[tuple[Size, int, int, Value | int]] = []
     for step, m in enumerate(groups):
         for number, type in enumerate(m.types):
             value = Value(m.id, number)
-            if value in placed:
-                continue
-            size = buffer_bytes(type)
-            is_sample = bool(size.per_sample)
-            sizes[value] = size.per_sample if is_sample else size.fixed
-            places[value] = Where((sample if is_sample else fixed).take(sizes[value]), is_sample)
-            if value not in last:
-                ends.setdefault(step, []).append(value)
+            if value not in placed:
+                wanted.append((buffer_bytes(type), step, last.get(value, step), value))
         if m.id in needs:
-            need = needs[m.id]
-            blocks[m.id] = Size(fixed.take(need.fixed), sample.take(need.per_sample))
-            fixed.give(blocks[m.id].fixed, need.fixed)
-            sample.give(blocks[m.id].per_sample, need.per_sample)
-        for value in ends.get(step, []):
-            if value in places:
-                where = places[value]
-                (sample if where.is_sample else fixed).give(where.offset, sizes[value])
+            wanted.append((needs[m.id], step, step, m.id))
+    fixed, sample = _Space(), _Space()
+    places: dict[Value, Where] = {}
+    blocks: dict[int, Size] = {}
+    for size, first, until, owner in sorted(wanted, key=lambda w: (-w[0].per_sample, -w[0].fixed)):
+        if isinstance(owner, int):
+            blocks[owner] = Size(fixed.take(size.fixed, first, until),
+                                 sample.take(size.per_sample, first, until))
+        elif size.per_sample:
+            places[owner] = Where(sample.take(size.per_sample, first, until), True)
+        else:
+            places[owner] = Where(fixed.take(size.fixed, first, until), False)
     return Allocation(places, blocks, Size(fixed.end, sample.end))
 
 

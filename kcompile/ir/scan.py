@@ -380,10 +380,9 @@ class _Backward:
         carried = [Tensor(inner, inner.input(f"sum{i}", d.type)) for i, d in totals]
         added = [c + d for c, (_, d) in zip(carried, totals)]
         new, outs = [d.value for d in (*zero_states, *added)], list(self.outs)
-        needed = _ancestors(inner, [*new, *outs], set(self.forward_values()))
-        operands = {v for id in needed for v in inner.nodes[id].inputs} | {*new, *outs}
-        saved = [v for v in sorted(operands | self.kept) if v.node < self.border
-                 and inner.nodes[v.node].op.name != "constant" and v not in self.inputs[self.s:]]
+        _, read = self.cone([*new, *outs], set(self.forward_values()))
+        saved = self.essential(read)
+        needed, operands = self.cone([*new, *outs], {*saved, *self.inputs})
         stacks = self.save(saved)
         used_seeds = [i for i in range(self.k, len(seeds)) if self.given[i] is not None]
         sequences = {**{v: stacks[v] for v in saved if v in operands},
@@ -405,6 +404,33 @@ class _Backward:
             [x for x in sequences.values() if x is not None], list(invariants.values()),
             self.length, not self.reverse)
         return finals, {**stacks, **dict(zip(outs, made))}
+
+    def cone(self, results: Sequence[Value], known: set[Value]) -> tuple[set[int], set[Value]]:
+        """The nodes that compute the results from known values, and all operands."""
+        needed = _ancestors(self.inner, results, known)
+        return needed, {v for id in needed for v in self.inner.nodes[id].inputs} | {*results}
+
+    def essential(self, read: set[Value]) -> list[Value]:
+        """The forward values to save, of those that the gradient reads: what follows from the others by
+        cheap operations is computed again, as memory is dearer."""
+        nodes, fixed = self.inner.nodes, self.inputs[self.s:]
+        saved = {v for v in read | self.kept if v.node < self.border
+                 and nodes[v.node].op.name != "constant" and v not in fixed}
+        given = {*fixed, *self.kept, *(saved & {*self.inputs})}
+        for value in sorted(saved - given, reverse=True):
+            if value in self.following(given | (saved - {value})):
+                saved.remove(value)
+        return sorted(saved)
+
+    def following(self, known: set[Value]) -> set[Value]:
+        """Forward values that are known, or follow by cheap operations."""
+        found = set(known)
+        for node in self.inner.nodes.values():
+            if node.op.name == "constant" or (
+                    node.id < self.border and node.op.kind in ("elementwise", "movement")
+                    and not node.op.expensive and node.inputs and all(v in found for v in node.inputs)):
+                found.update(Value(node.id, i) for i in range(len(node.types)))
+        return found
 
     def forward_values(self) -> list[Value]:
         """Everything that the forward pass computed and the gradient takes as given; constants are

@@ -90,6 +90,15 @@ def test_allocation(data: st.DataObject) -> None:
                 assert begin > end or stop < start or high <= left or right <= low
 
 
+def test_small_values_do_not_lie_in_the_way_of_large_ones() -> None:
+    """Two large values, a small one made when the first is gone, and a large one after that."""
+    graph = Graph("values")
+    source = graph.input("x", TensorType(()))
+    nodes = [graph.add("broadcast_to", [source], shape=(size,)) for size in (1600, 1600, 16, 1600)]
+    last = {Value(m.id): step for m, step in zip(nodes, (1, 3, 3, 3))}
+    assert allocate(nodes, set(), last, {}).end == Size(2 * 1600 * 4 + 64)
+
+
 # ---------------------------------------------------------------- updates
 
 

@@ -33,6 +33,7 @@ class Numpy:
     """The few functions that bodies below use, in numpy."""
 
     matmul, tanh, sigmoid = staticmethod(np.matmul), staticmethod(np.tanh), staticmethod(sigmoid)
+    clip = staticmethod(np.clip)
 
     @staticmethod
     def gate(x: Any, k: int) -> Any:
@@ -43,6 +44,7 @@ class Symbolic:
     """The same over tensors."""
 
     matmul, tanh, sigmoid = staticmethod(ops.matmul), staticmethod(ops.tanh), staticmethod(ops.sigmoid)
+    clip = staticmethod(ops.clip)
 
     @staticmethod
     def gate(x: Any, k: int) -> Any:
@@ -92,9 +94,17 @@ def deep(F: Any, s: Any, e: Any, i: Any) -> Any:
     return [h, h + s[1]], [h, h * h]
 
 
+def clipped(F: Any, s: Any, e: Any, i: Any) -> Any:
+    """Cheap operations in a row, of which the gradient reads every result."""
+    z = F.matmul(e[0], i[0]) + F.matmul(s[0], i[1])
+    a = F.clip(F.gate(z, 0) * 0.25 + 0.5, 0.25, 0.75)
+    c = a * s[1] + F.tanh(F.gate(z, 1)) * (1.0 - a)
+    return [a * c * e[1], c], [a, c]
+
+
 BODIES: dict[str, Callable[..., Any]] = {
     f.__name__: f for f in (
-        gated, outputs_are_states, unused, products_of_outputs, squares, deep)}
+        gated, outputs_are_states, unused, products_of_outputs, squares, deep, clipped)}
 TYPES = {
     "x": TensorType((Batch(), STEPS, INPUTS)), "y": TensorType((Batch(), STEPS, UNITS)),
     "h": TensorType((Batch(), UNITS)), "c": TensorType((Batch(), UNITS)),
@@ -245,6 +255,16 @@ def test_memory_is_linear_in_the_number_of_steps() -> None:
     sizes = [compile_graph(trained("gated", steps=steps), "run", targets.native(), frozen=False)
              .program.entries[-1].arena.at(8) for steps in (100, 200, 400)]
     assert sizes[2] - sizes[1] == pytest.approx(2 * (sizes[1] - sizes[0]), rel=0.1)
+
+
+def test_what_follows_from_saved_values_is_not_saved() -> None:
+    """Of a clipped gate (its argument, two comparisons, the result), the argument is enough."""
+    graph = passes.merge_scans(trained("clipped", used="h c"))
+    scans = [m for m in graph.live() if m.op.name == "scan"]
+    forward_scan = next(m for m in scans if len(m.types) > 2 and not m.attrs["reverse"])
+    saved = forward_scan.types[forward_scan.attrs["states"] + 2:]  # after o0, o1
+    # the gate's argument, the tanh, both states
+    assert [t.shape for t in saved] == [(STEPS, Batch(), UNITS)] * 4
 
 
 def test_states_must_keep_their_type() -> None:
