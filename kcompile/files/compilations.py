@@ -13,6 +13,7 @@ from kcompile.files.calls import mapping
 from kcompile.files.configs import plain
 from kcompile.files.problems import PACKAGES, Problems
 from kcompile.keras import losses, metrics, optimizers
+from kcompile.keras.utils.serialization import custom_names
 
 
 def translate_compilation(config: Mapping[str, Any], problems: Problems, tf: bool = False
@@ -68,18 +69,21 @@ def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[st
         named = config.get("name") if config.get("name") in names else config.get("fn")
         return _nested(what, named, get, problems, names)  # what tf.keras makes of a name or function
     if isinstance(value, str):
-        _object(what, value, get, problems)  # the name stays, as results are reported under it
-        return value
+        found = _object(what, value, get, problems)  # the name stays, as results are reported under it
+        return found if value in custom_names() else value
     return _object(what, value, get, problems)
 
 
 def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
     """An object from its configuration, without options that say nothing."""
     if isinstance(value, Mapping) and value.get("class_name") == "function":
-        if str(value.get("module")).partition(".")[0] in PACKAGES and _known(get, value["config"]):
-            return get(value["config"])
-        problems.add(f"compile: {what} {value.get('config')!r}, a function of your own. Write it "
-                     "over kcompile.keras.backend and compile a kcompile.keras model with it")
+        name = value.get("config")
+        theirs = str(value.get("module")).partition(".")[0] in PACKAGES
+        if isinstance(name, str) and (theirs or name in custom_names()) and _known(get, name):
+            return get(name)
+        problems.add(f"compile: {what} {name!r}, a function of your own. Write it over "
+                     f"kcompile.keras.backend, and give it to load by custom_objects={{{name!r}: ...}}, or "
+                     "to compile of a kcompile.keras model")
         return None
     if isinstance(value, Mapping):
         given = mapping(value.get("config"))

@@ -16,6 +16,7 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.backend import epsilon
+from kcompile.keras.utils.serialization import custom_names
 
 LossFunction = Callable[[Any, Any], Tensor]
 
@@ -294,7 +295,7 @@ def serialize(loss: Any) -> Any:
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The inverse of `serialize`. Raises ValueError for an unknown name."""
-    custom = custom_objects or {}
+    custom = custom_names(custom_objects)
     if isinstance(config, Mapping):
         name = config["class_name"]
         found = custom.get(name, CLASSES.get(name))
@@ -302,11 +303,10 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
             raise _unknown(name)
         return found.from_config(config["config"])
     found = custom.get(config, FUNCTIONS.get(config, ALIASES.get(config)))
-    if found is not None:
-        return found
-    if config in CLASSES:
-        return CLASSES[config]()
-    raise _unknown(config)
+    found = CLASSES.get(config) if found is None else found
+    if found is None:
+        raise _unknown(config)
+    return found() if isinstance(found, type) else found
 
 
 def _unknown(name: Any) -> ValueError:

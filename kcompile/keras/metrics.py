@@ -14,6 +14,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import losses
 from kcompile.keras.losses import Loss, _like, indices
+from kcompile.keras.utils.serialization import custom_names
 
 MetricFunction = Callable[[Any, Any], Any]
 
@@ -140,7 +141,7 @@ def serialize(metric: Any) -> Any:
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The inverse of `serialize`. Raises ValueError for an unknown name."""
-    custom = custom_objects or {}
+    custom = custom_names(custom_objects)
     name = config["class_name"] if isinstance(config, Mapping) else config
     found = custom.get(name, CLASSES.get(name, ACCURACIES.get(name)))
     if found is None:

@@ -20,6 +20,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend
 from kcompile.keras.engine import Variable
+from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.errors import describe
 
 Slots = dict[str, Tensor]
@@ -476,7 +477,7 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
                 ) -> Optimizer:
     """The inverse of `serialize`. Raises ValueError for an unknown name."""
     name = config["class_name"]
-    found = (custom_objects or {}).get(name) or CLASSES.get(str(name).lower())
+    found = custom_names(custom_objects).get(name) or CLASSES.get(str(name).lower())
     if found is None:
         raise _unknown(name)
     made: Optimizer = found.from_config(config["config"])

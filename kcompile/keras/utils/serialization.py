@@ -59,6 +59,11 @@ def serialize(value: Any) -> Any:
                               "get_config", repr(value)))
 
 
+def custom_names(custom_objects: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The user's objects by name: those of the scopes that are open, and these."""
+    return {**_custom, **(custom_objects or {})}
+
+
 def deserialize(identifier: Any, known: Mapping[str, Any], kind: str) -> Any:
     """The object that an identifier stands for. known: name -> class or function; kind: for errors,
     such as "initializer". Raises UnsupportedError for a name that nobody knows, ModelError for a
