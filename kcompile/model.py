@@ -84,13 +84,18 @@ class NativeEngine:
         self._compiled: dict[tuple[str, Lengths], Compiled] = {}
         self._programs: dict[tuple[str, Lengths], rt.Program] = {}
         self._watched: set[int] = set()
+        self._latest: Lengths | None = None
+
+    def _key(self, entry: str, lengths: Any) -> tuple[str, Lengths]:
+        """lengths: None for those of the data seen last."""
+        return entry, checked_lengths(self.model, self._latest if lengths is None else lengths)
 
     def graph(self, entry: str, lengths: Any = None) -> Graph:
         """The graph of an entry. lengths: the sizes that the model's inputs leave unknown, see
-        `checked_lengths`."""
+        `checked_lengths`; by default those of the data seen last."""
         if entry not in ENTRIES:
             raise InputError(describe("graph", "one of " + ", ".join(ENTRIES), repr(entry)))
-        key = (entry, checked_lengths(self.model, lengths))
+        key = self._key(entry, lengths)
         if key in self._compiled:
             return self._compiled[key].graph
         make = {"predict": graphs.predict_graph, "test": graphs.test_graph,
@@ -99,14 +104,14 @@ class NativeEngine:
         return graph
 
     def compiled(self, entry: str, lengths: Any = None) -> Compiled:
-        key = (entry, checked_lengths(self.model, lengths))
+        key = self._key(entry, lengths)
         return recent(self._compiled, key) or keep(
             self._compiled, key, compiler.compile_graph(
                 self.graph(entry, lengths), entry, self.target, frozen=entry != "train"))
 
     def program(self, entry: str, lengths: Any = None) -> rt.Program:
         """The native code of an entry, over the model's variables."""
-        key = (entry, checked_lengths(self.model, lengths))
+        key = self._key(entry, lengths)
         program = recent(self._programs, key)
         if program is None:
             made = self.compiled(entry, lengths)
@@ -133,7 +138,7 @@ class NativeEngine:
 
     def reset(self, entries: Iterable[str] = ENTRIES) -> None:
         """Forget the code of these entries: the model changed."""
-        gone = set(entries)
+        gone, self._latest = set(entries), None
         self._compiled = {key: c for key, c in self._compiled.items() if key[0] not in gone}
         self._programs = {key: p for key, p in self._programs.items() if key[0] not in gone}
 
@@ -175,7 +180,8 @@ class NativeEngine:
     # ---- verification
 
     def _lengths(self, inputs: Sequence[np.ndarray]) -> Lengths | None:
-        return lengths_of(self.model, inputs) or None
+        self._latest = lengths_of(self.model, inputs) or None
+        return self._latest
 
     def _state(self, entry: str, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         captured = self.compiled(entry, self._lengths(inputs)).graph.captured  # type: ignore[attr-defined]
@@ -277,7 +283,8 @@ class CompiledModel:
         """The IR of "predict", "test" or "train" as traced; `graph.nx` is the networkx graph.
 
         lengths: where inputs leave sizes unknown (None in their shapes), these sizes, in the order of
-        inputs and axes, as a number or a list. Raises InputError where they are missing or too many.
+        inputs and axes, as a number or a list; by default those of the data seen last. Raises
+        InputError where they are missing or too many.
         """
         return self.engine.graph(entry, lengths)
 
@@ -454,7 +461,8 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     module (with simd128). cpu: LLVM's name of a processor ("znver4", "cortex-a76", ...) to order
     instructions for; it changes neither results nor what the file needs. batch: the only batch size
     to accept, None for any. lengths: the sizes that inputs leave unknown (None in their shapes), in
-    the order of inputs and axes; the library takes these alone. Raises ValueError for a model or
+    the order of inputs and axes (default: those of the data that a compiled model saw last); the
+    library takes these alone. Raises ValueError for a model or
     arguments that cannot be exported, and `kcompile.codegen.link.LinkError` where there is no linker.
     """
     from kcompile import __version__

@@ -67,6 +67,7 @@ class Layer(Weights, Nodes):
     supports_masking = False
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
+    likely_shape: KerasShape | None = None  # of the input, where the first layer of a Sequential says none
 
     def __init__(self, name: str | None = None, trainable: bool = True, dtype: str | None = None,
                  activity_regularizer: Any = None, weights: Sequence[Any] | None = None,

@@ -330,6 +330,7 @@ class Sequential(Model):
         self._heads: list[KerasTensor] = []  # the inputs
         self._chain: list[Any] = []  # what the first layer is called on, then the output of each layer
         self._build_shape: list[Any] | None = None
+        self._guessed = False  # whether the input's shape is what the first layer usually gets
         for layer in layers or ():
             self._append(layer)
         if self._added:
@@ -366,7 +367,11 @@ class Sequential(Model):
         elif layer.branches is not None:
             raise ModelError(f"Model {self.name!r}: add: a Merge of models must be the first layer")
         if self._chain and not isinstance(layer, InputLayer):
-            self._extend(layer)
+            try:
+                self._extend(layer)
+            except ModelError:
+                if not self._withdraw():
+                    raise
         self._added.append(layer)
 
     def _start(self, layer: Layer) -> None:
@@ -378,9 +383,22 @@ class Sequential(Model):
         shape, dtype = layer.batch_input_shape, layer.dtype
         if isinstance(layer, Model) and layer.inputs:
             shape, dtype = layer.inputs[0].shape, layer.inputs[0].dtype
+        if shape is None and self.vintage == "keras2" and layer.likely_shape is not None:
+            shape, self._guessed = layer.likely_shape, True
         if shape is not None:
             self._heads = [Input(batch_shape=shape, name=f"{layer.name}_input", dtype=dtype)]
             self._chain = list(self._heads)
+
+    def _withdraw(self) -> bool:
+        """Undo the calls on an input whose shape was guessed: the data will say it. False where it was
+        given, or a layer has been called elsewhere since."""
+        nodes = [x.node for x in self._chain[1:]]
+        if not self._guessed or any(node is not node.layer.nodes_made[-1] for node in nodes):
+            return False
+        for node in nodes:
+            node.layer.nodes_made.pop()
+        self._heads, self._chain, self._guessed = [], [], False
+        return True
 
     def _extend(self, layer: Layer) -> None:
         output = layer(self._chain[-1])
@@ -409,7 +427,7 @@ class Sequential(Model):
         if self.functional and len(self._chain) == 1:  # the Merge: its branches go with it
             self._added = []
         if not self._added:
-            self._heads, self._chain = [], []
+            self._heads, self._chain, self._guessed = [], [], False
         self._settle()
 
     def build(self, input_shape: Any = None) -> None:
@@ -453,8 +471,10 @@ class Sequential(Model):
         with custom_object_scope(custom_objects):
             made = _make_layers(entries)
         model = cls(made, **({} if isinstance(config, list) else _own_arguments(config)))
-        if not isinstance(config, list) and config.get("build_input_shape") and not model.built:
-            model.build(config["build_input_shape"])
+        shape = None if isinstance(config, list) else config.get("build_input_shape")
+        if shape and (not model.built or model._withdraw()):
+            model._settle()
+            model.build(shape)
         return model
 
 

@@ -234,6 +234,48 @@ def test_inspecting_and_exporting_needs_lengths(tmp_path: Any) -> None:
         kcompile.compile(ONE_AXIS["conv"](9)).graph(lengths=9)
 
 
+def test_lengths_are_by_default_those_seen_last(tmp_path: Any) -> None:
+    compiled = kcompile.compile(ONE_AXIS["lstm"](None))
+    with pytest.raises(InputError, match="lengths=1"):
+        compiled.graph()
+    for steps in (4, 6):
+        compiled.predict(np.zeros((2, steps, WIDTH), "f"), verbose=0)
+        (x,) = [compiled.graph().type(v) for v in compiled.graph().inputs.values()]
+        assert x.shape[1:] == (steps, WIDTH)
+    compiled.predict(np.zeros((2, 4, WIDTH), "f"), verbose=0)  # its code is there already
+    assert compiled.graph().inputs and compiled.show("graph") == compiled.show("graph", lengths=4)
+
+
+def test_a_sequential_that_begins_with_an_embedding_takes_any_length() -> None:
+    """As in Keras 2, at once: before there are data it can be summed up, saved and trained."""
+    model = Sequential([L.Embedding(9, 5, mask_zero=True), L.LSTM(4), L.Dense(2)])
+    assert model.built and model.input_shape == (None, None) and model.output_shape == (None, 2)
+    compiled = kcompile.compile(model)
+    assert [compiled.predict(np.ones((3, k), "i4")).shape for k in (4, 7)] == [(3, 2)] * 2
+    again = Sequential.from_config(model.get_config())
+    assert again.built and again.input_shape == (None, None)
+
+
+def test_where_layers_need_its_length_the_data_say_it() -> None:
+    model = Sequential([L.Embedding(9, 5), L.Conv1D(3, 2)])
+    assert model.built
+    model.add(L.Flatten())
+    model.add(L.Dense(2))
+    assert not model.built
+    assert model.predict(np.ones((3, 4), "i4")).shape == (3, 2)
+    assert model.input_shape == (None, 4) and model.layers[0].output_shape == (None, 4, 5)
+    again = Sequential.from_config(model.get_config())
+    assert again.built and again.input_shape == (None, 4)
+    model.pop()
+    assert model.output_shape == (None, 9)
+    fixed = Sequential([L.Embedding(9, 5), L.LSTM(4)])
+    fixed._withdraw()
+    fixed._settle()
+    fixed.build((None, 6))
+    copy = Sequential.from_config(fixed.get_config())
+    assert copy.input_shape == (None, 6) and copy.layers[0].output_shape == (None, 6, 5)
+
+
 def test_an_export_has_fixed_lengths(tmp_path: Any) -> None:
     from kcompile_runtime.artifact import load
 

@@ -15,7 +15,7 @@ class Embedding(Layer):
     """Numbers [batch, ...] to rows of a table [input_dim, output_dim]: [batch, ..., output_dim].
 
     mask_zero: 0 stands for padding, and the output has a mask. input_length: the length of the
-    sequences, for a first layer of a Sequential. A number below 0 or from input_dim on means the
+    sequences, for a first layer of a Sequential (without it: any). A number below 0 or from input_dim on means the
     first or last row.
     """
 
@@ -37,6 +37,7 @@ class Embedding(Layer):
             self.embeddings_constraint = constraints.get(embeddings_constraint)
         self.mask_zero = bool(mask_zero)
         self.input_length = input_length
+        self.likely_shape = (None, None)
 
     def build(self, input_shape: KerasShape) -> None:
         expected = () if self.input_length is None else tuple(as_list(self.input_length))
