@@ -15,8 +15,8 @@ class Embedding(Layer):
     """Numbers [batch, ...] to rows of a table [input_dim, output_dim]: [batch, ..., output_dim].
 
     mask_zero: 0 stands for padding, and the output has a mask. input_length: the length of the
-    sequences, for a first layer of a Sequential (without it: any). A number below 0 or from input_dim on means the
-    first or last row.
+    sequences, for a first layer of a Sequential (without it: any). A number below 0 or from input_dim
+    on means the first or last row.
     """
 
     def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform",
