@@ -105,7 +105,12 @@ def _config(model: Any, problems: Problems) -> dict[str, Any] | None:
 
 
 def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
-    if not getattr(model, "compiled", False) and getattr(model, "optimizer", None) is None:
+    optimizer = getattr(model, "optimizer", None)
+    if not getattr(model, "compiled", False) and optimizer is None:
+        return None
+    if optimizer is not None and not hasattr(optimizer, "build"):
+        problems.add("compile: a legacy optimizer of tf_keras, whose state cannot be shared. Compile the "
+                     f"live model with tf_keras.optimizers.{type(optimizer).__name__}")
         return None
     config: dict[str, Any] | None = model.get_compile_config()
     if config is None:

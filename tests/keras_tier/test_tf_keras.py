@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import kcompile
+from kcompile_runtime.errors import UnsupportedError
 
 pytestmark = pytest.mark.keras
 keras = pytest.importorskip("tf_keras")
@@ -81,3 +82,10 @@ def test_20_steps(name: str, optimizer: Callable[[], Any]) -> None:
     model.compile(optimizer(), "categorical_crossentropy")
     theirs = [model.train_on_batch(x, y) for _ in range(20)]
     np.testing.assert_allclose(losses, theirs, rtol=1e-4)
+
+
+def test_legacy_optimizers_are_refused() -> None:
+    model = mlp()
+    model.compile(keras.optimizers.legacy.Adam(), "mse")
+    with pytest.raises(UnsupportedError, match=r"legacy optimizer.*tf_keras\.optimizers\.Adam"):
+        kcompile.compile(model)
