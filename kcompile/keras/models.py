@@ -6,6 +6,7 @@ layer itself. `Sequential` is a Model that grows by `add`. Training and predicti
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -446,6 +447,19 @@ class Sequential(Model):
         for layer in self._added:
             self._extend(layer)
         self._settle()
+
+    def predict_proba(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
+        """The output for all samples, which should be probabilities: warns where it is none."""
+        found = self.predict(x, batch_size, verbose)
+        if found.min(initial=0) < 0 or found.max(initial=0) > 1:
+            warnings.warn(f"Model {self.name!r}: predict_proba: its output is not in [0, 1], so these are "
+                          "no probabilities. End with softmax or sigmoid", stacklevel=2)
+        return found
+
+    def predict_classes(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
+        """The number of the likeliest class of each sample; for a single output, int32 1 above 0.5."""
+        found = self.predict(x, batch_size, verbose)
+        return found.argmax(-1) if found.shape[-1] > 1 else (found > 0.5).astype("int32")
 
     def _batch(self, entry: str, x: Any, *rest: Any) -> Any:
         if not self.built:

@@ -461,3 +461,16 @@ def test_no_warnings_in_ordinary_use():
         model.fit(X, CLASSES, epochs=2, validation_split=0.2, verbose=0)
         model.evaluate(X, CLASSES, verbose=0)
         model.predict(X)
+
+
+def test_classes_and_probabilities_of_a_sequential():
+    x = np.random.default_rng(0).normal(size=(9, 4)).astype("f")
+    many = Sequential([Dense(3, activation="softmax", input_shape=(4,))])
+    np.testing.assert_array_equal(many.predict_classes(x, 4), many.predict(x).argmax(-1))
+    np.testing.assert_array_equal(many.predict_proba(x), many.predict(x))
+    single = Sequential([Dense(1, activation="sigmoid", input_shape=(4,))])
+    classes = single.predict_classes(x)
+    assert classes.dtype == "int32"
+    np.testing.assert_array_equal(classes, single.predict(x) > 0.5)
+    with pytest.warns(UserWarning, match="no probabilities"):
+        Sequential([Dense(3, input_shape=(4,))]).predict_proba(x * 10)
