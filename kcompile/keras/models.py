@@ -432,8 +432,9 @@ class Sequential(Model):
         self._settle()
 
     def build(self, input_shape: Any = None) -> None:
-        """Build the layers for inputs of this shape, whose first dim is the batch."""
-        if self.built:
+        """Build the layers for inputs of this shape, whose first dim is the batch; if the model is built
+        already, for an input whose shape was given, nothing happens."""
+        if self.built and (input_shape is None or not self._withdraw()):
             return
         if not self.layers:
             raise ModelError(f"Model {self.name!r} has no layers. Add some before it is used")
@@ -486,8 +487,7 @@ class Sequential(Model):
             made = _make_layers(entries)
         model = cls(made, **({} if isinstance(config, list) else _own_arguments(config)))
         shape = None if isinstance(config, list) else config.get("build_input_shape")
-        if shape and (not model.built or model._withdraw()):
-            model._settle()
+        if shape:
             model.build(shape)
         return model
 

@@ -269,9 +269,8 @@ def test_where_layers_need_its_length_the_data_say_it() -> None:
     model.pop()
     assert model.output_shape == (None, 9)
     fixed = Sequential([L.Embedding(9, 5), L.LSTM(4)])
-    fixed._withdraw()
-    fixed._settle()
     fixed.build((None, 6))
+    fixed.build((None, 7))  # is built
     copy = Sequential.from_config(fixed.get_config())
     assert copy.input_shape == (None, 6) and copy.layers[0].output_shape == (None, 6, 5)
 
