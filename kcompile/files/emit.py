@@ -225,7 +225,7 @@ def compilation(model: Any, keras3: bool) -> Config | None:
         warnings.warn("decay of the learning rate is not known to Keras 3: there it will stay constant "
                       "(not here)", stacklevel=4)
     return {**made, "optimizer": _with_module(optimizer, "keras.optimizers"), "run_eagerly": False,
-            "steps_per_execution": 1, "jit_compile": False}
+            "steps_per_execution": 1, "jit_compile": "auto"}
 
 
 def own_compilation(model: Any) -> Config | None:

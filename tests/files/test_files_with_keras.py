@@ -185,6 +185,7 @@ def test_training_goes_on_in_keras_and_back(tmp_path: Path, optimizer: str) -> N
     model.save(tmp_path / "m.keras")
     live = keras.models.load_model(tmp_path / "m.keras")
     assert int(live.optimizer.iterations.value) == 3
+    assert live.jit_compile  # as a model of Keras' own: without, it trains many times slower
     train(model, live)
     live.save(tmp_path / "back.keras")
     back = kcompile.load(tmp_path / "back.keras")
