@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from kcompile.codegen import loops, maths
-from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
+from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import Batch, Dim, numel
 
 Index = tuple[Expr, ...]
-ZERO = loops.const(0)
 UNROLL = 16  # a reduction of at most this many elements is written out
 
 

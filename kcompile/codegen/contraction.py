@@ -12,8 +12,7 @@ multiply-adds over ascending k, so the bits do not depend on threads, blocks or 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kcompile.codegen import loops
@@ -27,7 +26,7 @@ from kcompile.codegen.blocking import (
     multiple,
 )
 from kcompile.codegen.contraction_plan import Plan, make_plan, panel_width
-from kcompile.codegen.loops import Buffer, Expr, Function, Stmt, Var
+from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Names, Stmt, Var
 from kcompile.codegen.microkernel import (
     Epilogue,
     Inner,
@@ -40,7 +39,6 @@ from kcompile.codegen.microkernel import (
     finish_rows,
 )
 from kcompile.codegen.packing import (
-    ZERO,
     Copy,
     PanelCopy,
     Side,
@@ -48,9 +46,10 @@ from kcompile.codegen.packing import (
     copy_box,
     copy_panels,
     extent,
+    unflatten,
 )
 from kcompile.codegen.phases import Phase, phases
-from kcompile.codegen.program import Kernel, Size
+from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import Batch, Dim, numel
@@ -78,9 +77,10 @@ def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilog
         return _for_each_sample(name, spec, a, b, epilogue, target, parameters, note)
     plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
     units = _iterations(plans[0])
-    body = _interleaved([_Code(plan, names) for names in [itertools.count()] for plan in plans], units)
+    names = Names()
+    body = _interleaved([_Code(plan, names) for plan in plans], units)
     run = loops.loop(Var("part"), 0, extent(units), body, kind="span")
-    return Kernel(Function(name, parameters, (run,), note), _size(units), _work(plans))
+    return Kernel(Function(name, parameters, (run,), note), size_of(units), _work(plans))
 
 
 def _interleaved(codes: Sequence[_Code], units: Dim) -> list[Stmt]:
@@ -89,12 +89,12 @@ def _interleaved(codes: Sequence[_Code], units: Dim) -> list[Stmt]:
     begin, end = Var("begin"), Var("end")
     if len(codes) == 1:
         return _span(codes[0], units, begin, end)
-    plan, low = codes[0].plan, codes[0].fresh("part")
+    plan, low = codes[0].plan, codes[0].names.fresh("part")
     rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.slot
     written = rows * len(codes) * plan.columns.total // plan.columns.parts
     step = max(cache_share(plan.target) // max(written, 1), 1)
     body: list[Stmt] = []
-    high = codes[0].let(body, "stop", loops.binary("min", low + step, end))
+    high = codes[0].names.let(body, "stop", loops.binary("min", low + step, end))
     body += [s for code in codes for s in _span(code, units, low, high)]
     return [loops.loop(low, begin, end, body, step)]
 
@@ -108,15 +108,11 @@ def _for_each_sample(name: str, spec: Contraction, a: Source, b: Source, epilogu
     whole = phases(spec.one, a.shape[dims:])[0]
     plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, target, None)
     units = _iterations(plan)
-    code = _Code(plan, itertools.count(), number * multiple(numel(spec.m)))
+    code = _Code(plan, Names(), number * multiple(numel(spec.m)))
     run = loops.loop(number, 0, extent(samples), _span(code, units, ZERO, extent(units)),
                      kind="parallel")
     work = _work([plan]).fixed * multiple(units)
-    return Kernel(Function(name, parameters, (run,), note), _size(samples), Size(work))
-
-
-def _size(count: Dim) -> Size:
-    return Size(0, count.multiple) if isinstance(count, Batch) else Size(count)
+    return Kernel(Function(name, parameters, (run,), note), size_of(samples), Size(work))
 
 
 def _iterations(plan: Plan) -> Dim:
@@ -165,19 +161,8 @@ class _Code:
     """A plan, the names that are still free, and the flat row of the output where its rows begin."""
 
     plan: Plan
-    names: Iterator[int]
+    names: Names
     first_row: Expr = ZERO
-
-    def fresh(self, stem: str) -> Var:
-        return Var(f"{stem}{next(self.names)}")
-
-    def let(self, out: list[Stmt], stem: str, value: Expr) -> Expr:
-        """A name for a value; the binding goes to `out`."""
-        if isinstance(value, (loops.Const, Var)):
-            return value
-        statement, var = loops.let(self.fresh(stem).name, value)
-        out.append(statement)
-        return var
 
 
 def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> list[Stmt]:
@@ -191,10 +176,10 @@ def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> list[Stmt]:
     out: list[Stmt] = []
     if columns.parts == 1:
         return out + _rows(code, low, high, loops.const(0), loops.const(columns.vectors))
-    units = code.let(out, "units", loops.binary("max", extent(_units(plan)), 1))
+    units = code.names.let(out, "units", loops.binary("max", extent(_units(plan)), 1))
     main = plan.rows.tiles[0].rows if isinstance(plan.rows, FlatRows) else 1
     enough = max(columns.total, 16 * main) if isinstance(plan.rows, FlatRows) else 16
-    many = code.let(out, "many", loops.binary("ge", units, enough))
+    many = code.names.let(out, "many", loops.binary("ge", units, enough))
 
     def up(x: Expr, unit: Expr) -> Expr:
         return (x + unit - 1) // unit
@@ -202,7 +187,7 @@ def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> list[Stmt]:
     first = loops.select(many, 0, up(low, units) * columns.part)
     last = loops.select(many, columns.vectors, loops.binary(
         "min", up(high, units) * columns.part, columns.vectors))
-    first, last = code.let(out, "first", first), code.let(out, "last", last)
+    first, last = code.names.let(out, "first", first), code.names.let(out, "last", last)
     low = loops.select(many, up(low, loops.const(columns.parts)), 0)
     high = loops.select(many, up(high, loops.const(columns.parts)), units)
     return out + _rows(code, low, high, first, last)
@@ -216,15 +201,15 @@ def _rows(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> list[S
         main = plan.rows.tiles[0].rows
         low = (low + (main - 1)) // main * main
         high = loops.binary("min", (high + (main - 1)) // main * main, extent(plan.rows.size))
-    low, high = code.let(out, "low", low), code.let(out, "high", high)
+    low, high = code.names.let(out, "low", low), code.names.let(out, "high", high)
     if columns.vectors <= columns.block:
         inner: list[Stmt] = []
-        here = code.let(inner, "here", loops.binary("sub", last, first))
+        here = code.names.let(inner, "here", loops.binary("sub", last, first))
         inner += _column_block(code, low, high, first, here)
     else:
-        vector = code.fresh("v")
+        vector = code.names.fresh("v")
         body: list[Stmt] = []
-        here = code.let(body, "here", loops.binary(
+        here = code.names.let(body, "here", loops.binary(
             "min", loops.binary("sub", last, vector), columns.block))
         body += _column_block(code, low, high, vector, here)
         inner = [loops.loop(vector, first, last, body, columns.block)]
@@ -242,9 +227,9 @@ def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, here: Expr) 
         out.append(loops.Alloc(copied_b))
     if copied_b is not None and plan.depth.single and not plan.by_depth:
         out += _pack_b(code, copied_b, vector, here, (), loops.const(0))
-    unit = code.fresh("u")
+    unit = code.names.fresh("u")
     inner: list[Stmt] = []
-    count = code.let(inner, "count", loops.binary(
+    count = code.names.let(inner, "count", loops.binary(
         "min", loops.binary("sub", high, unit), plan.rows.step))
     inner += _block(code, vector, here, copied_b, unit, count)
     return [*out, loops.loop(unit, low, high, inner, plan.rows.step)]
@@ -278,7 +263,7 @@ def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit:
         a=copied_a or plan.a.buffer or plan.b.buffer,  # type: ignore[arg-type]
         b=Panels(copied_b or plan.b.buffer, loops.const(0)),  # type: ignore[arg-type]
         steps=(), columns=plan.columns, vector=vector, here=here, epilogue=plan.epilogue,
-        sums=plan.sums, first=_TRUE, last=_TRUE, direct=plan.direct,
+        sums=plan.sums, first=TRUE, last=TRUE, direct=plan.direct,
         partial_loads=plan.columns.ragged and plan.read_b.panel is None, names=code.names,
         output_row=_output_row(plan.phase, code.first_row))
 
@@ -299,22 +284,15 @@ def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit:
 
     out += _over_blocks(code, one_block)
     if not plan.direct:
-        out += _finish(code, replace(base, first=_TRUE), unit, count)
+        out += _finish(code, replace(base, first=TRUE), unit, count)
     return out
-
-
-_TRUE = loops.const(True, "bool")
 
 
 def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
     """The flat row of the output that a flat row of a phase is, where its rows begin at `first`."""
     def output_row(row: Expr) -> Expr:
-        index: list[Expr] = []
-        for size in reversed(phase.spec.m[1:]):
-            index.append(row % extent(size))
-            row = row // extent(size)
         out: Expr = loops.const(0)
-        for walk, at in zip(phase.rows, (row, *reversed(index))):
+        for walk, at in zip(phase.rows, unflatten(row, phase.spec.m)):
             out = out * extent(walk.size) + at * walk.step + walk.start
         return first + out
 
@@ -331,9 +309,9 @@ def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr
     depth = code.plan.depth
     if depth.single:
         size = depth.axes[0].size
-        return body((), loops.const(0), extent(size), _TRUE, _TRUE)
-    outer = tuple(code.fresh("t") for _ in range(depth.cut))
-    start, whole = code.fresh("t"), extent(depth.axes[depth.cut].size)
+        return body((), loops.const(0), extent(size), TRUE, TRUE)
+    outer = tuple(code.names.fresh("t") for _ in range(depth.cut))
+    start, whole = code.names.fresh("t"), extent(depth.axes[depth.cut].size)
     first: Expr = loops.binary("eq", start, 0)
     last: Expr = loops.binary("ge", start + depth.chunk, whole)
     for var, axis in zip(outer, depth.axes):
@@ -341,8 +319,8 @@ def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr
         last = loops.binary("and", last, loops.binary(
             "eq", var, loops.binary("sub", extent(axis.size), 1)))
     inner: list[Stmt] = []
-    first, last = code.let(inner, "is_first", first), code.let(inner, "is_last", last)
-    length = code.let(inner, "length", loops.binary(
+    first, last = code.names.let(inner, "is_first", first), code.names.let(inner, "is_last", last)
+    length = code.names.let(inner, "length", loops.binary(
         "min", loops.binary("sub", whole, start), depth.chunk))
     inner += body(outer, start, length, first, last)
     out: list[Stmt] = [loops.loop(start, 0, whole, inner, depth.chunk)]
@@ -420,14 +398,14 @@ def _decode(code: _Code, out: list[Stmt], rows: GridRows, unit: Expr) -> _Unit:
     blocks: Expr = lines
     if isinstance(rows.lines.size, int):
         blocks = loops.const(rows.line_blocks)
-    rest: Expr = code.let(out, "rest", unit // blocks) if rows.outer else loops.const(0)
+    rest: Expr = code.names.let(out, "rest", unit // blocks) if rows.outer else loops.const(0)
     block = unit % blocks if rows.outer else unit
-    line = code.let(out, "line", block * rows.block)
+    line = code.names.let(out, "line", block * rows.block)
     here: Expr = loops.const(rows.block)
     if isinstance(rows.lines.size, int) and rows.lines.size % rows.block:
-        here = code.let(out, "lines", loops.binary(
+        here = code.names.let(out, "lines", loops.binary(
             "min", loops.binary("sub", lines, line), rows.block))
-    row = code.let(out, "row", (rest * lines + line) * width)
+    row = code.names.let(out, "row", (rest * lines + line) * width)
     return _Unit(_unravel(code, out, rest, [x.size for x in rows.outer]), line, here, row)
 
 
@@ -435,8 +413,8 @@ def _unravel(code: _Code, out: list[Stmt], flat: Expr, sizes: Sequence[Dim]) -> 
     """The index of each dim of a row-major number."""
     index: list[Expr] = []
     for size in reversed(sizes[1:]):
-        index.append(code.let(out, "n", flat % extent(size)))
-        flat = code.let(out, "n", flat // extent(size))
+        index.append(code.names.let(out, "n", flat % extent(size)))
+        flat = code.names.let(out, "n", flat // extent(size))
     return (*([flat] if sizes else []), *reversed(index))
 
 
@@ -454,7 +432,7 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
 
         def over_rows(inner: Inner, strip: Strip = strip, height: int = height,
                       offsets: tuple[int, ...] = offsets) -> list[Stmt]:
-            q, i, t = code.fresh("q"), code.fresh("i"), code.fresh("t")
+            q, i, t = code.names.fresh("q"), code.names.fresh("i"), code.names.fresh("t")
             body: list[Stmt] = []
             at = _decode(code, body, rows, unit + q)
             a: Expr = a_start + plan.read_a.offset
@@ -464,7 +442,7 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
                 a = a + at.line * rows.lines.a
                 for index, axis in zip(at.outer, rows.outer):
                     a = a + index * axis.a
-            a = code.let(body, "a", a)
+            a = code.names.let(body, "a", a)
             line, first, stop = _strip_lines(strip, i, at.lines)
             start = t * height + strip.start
             inside = line * width + start
@@ -493,7 +471,7 @@ def _finish(code: _Code, task: Task, unit: Expr, count: Expr) -> list[Stmt]:
     masks = plan.target.masks
     if isinstance(rows, FlatRows):
         return finish_rows(task, count, unit, loops.const(0), masks)
-    q = code.fresh("q")
+    q = code.names.fresh("q")
     body: list[Stmt] = []
     at = _decode(code, body, rows, unit + q)
     width = multiple(rows.width.size)
@@ -522,7 +500,7 @@ def _sides(plan: Plan, starts: Sequence[Expr], ragged: frozenset[int]) -> list[S
 
 def _copy_rows(code: _Code, buffer: Buffer, unit: Expr, count: Expr) -> list[Stmt]:
     """Copies of A for each row, or each unit of rows."""
-    plan, rows, q = code.plan, code.plan.rows, code.fresh("q")
+    plan, rows, q = code.plan, code.plan.rows, code.names.fresh("q")
     m, k = len(plan.spec.m), [loops.const(0)] * len(plan.spec.k)
     body: list[Stmt] = []
     ragged: frozenset[int] = frozenset()
@@ -565,7 +543,7 @@ def _pack_b(code: _Code, buffer: Buffer, vector: Expr, here: Expr, outer: tuple[
         for i, index in enumerate(outer):
             starts[i], sizes[i] = index, loops.const(1)
         starts[depth.cut] = start
-        sizes[depth.cut] = code.let(out, "length", loops.binary(
+        sizes[depth.cut] = code.names.let(out, "length", loops.binary(
             "min", loops.binary("sub", sizes[depth.cut], start), depth.chunk))
     copy = Copy(plan.b, plan.target, buffer, code.names)
     pack = PanelCopy(plan.spec, columns, tuple(zip(starts, sizes, plan.read_b.k)),

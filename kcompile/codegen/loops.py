@@ -16,8 +16,9 @@ Conventions:
 
 from __future__ import annotations
 
+import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union
 
@@ -441,17 +442,21 @@ def across(op: str, a: Expr) -> Expr:
     return a if a.lanes == 1 else Across(op, a, a.dtype)
 
 
-def written(body: Sequence[Stmt]) -> set[Buffer]:
-    """The buffers that statements store to."""
-    found: set[Buffer] = set()
-    for s in body:
-        if isinstance(s, Store):
-            found.add(s.buffer)
-        elif isinstance(s, For):
-            found |= written(s.body)
+def walk(body: Iterable[Stmt]) -> Iterator[Stmt]:
+    """All statements, also those in loops and branches, in no particular order."""
+    waiting = list(body)
+    while waiting:
+        s = waiting.pop()
+        yield s
+        if isinstance(s, For):
+            waiting += s.body
         elif isinstance(s, If):
-            found |= written(s.then) | written(s.otherwise)
-    return found
+            waiting += (*s.then, *s.otherwise)
+
+
+def written(body: Iterable[Stmt]) -> set[Buffer]:
+    """The buffers that statements store to."""
+    return {s.buffer for s in walk(body) if isinstance(s, Store)}
 
 
 def let(name: str, value: Expr) -> tuple[Let, Var]:
@@ -465,4 +470,29 @@ def loop(var: Var, start: Operand, stop: Operand, body: Sequence[Stmt], step: in
     return For(var, wrap(start, INDEX), wrap(stop, INDEX), tuple(body), step, kind)
 
 
+class Names:
+    """Variables that no other of a kernel is called like."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def fresh(self, stem: str) -> Var:
+        return Var(f"{stem}{next(self._numbers)}")
+
+    def bind(self, stem: str, value: Expr) -> tuple[list[Stmt], Expr]:
+        """A name for a value, with its binding; constants and names stay as they are."""
+        if isinstance(value, (Const, Var)):
+            return [], value
+        statement, var = let(self.fresh(stem).name, value)
+        return [statement], var
+
+    def let(self, out: list[Stmt], stem: str, value: Expr) -> Expr:
+        """The same; the binding goes to `out`."""
+        statements, named = self.bind(stem, value)
+        out += statements
+        return named
+
+
 N = Var("n")
+ZERO = const(0)
+TRUE = const(True, "bool")

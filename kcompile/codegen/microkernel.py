@@ -7,12 +7,12 @@ multiply-adds over ascending k, whatever tile it falls in: the bits do not depen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
 from kcompile.codegen.blocking import Columns, Tile
-from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
+from kcompile.codegen.loops import Buffer, Expr, Names, Stmt
 
 Values = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]
 
@@ -100,11 +100,8 @@ class Task:
     last: Expr
     direct: bool
     partial_loads: bool
-    names: Iterator[int]
+    names: Names
     output_row: Callable[[Expr], Expr]
-
-    def fresh(self, stem: str) -> Var:
-        return Var(f"{stem}{next(self.names)}")
 
     def column(self, vector: Expr) -> Expr:
         """The first column of a vector of the block."""
@@ -115,18 +112,10 @@ class Task:
         return row * (self.columns.block * lanes) + vector * lanes
 
 
-def bind(task: Task, stem: str, value: Expr) -> tuple[list[Stmt], Expr]:
-    """A name for a value; constants and names stay as they are."""
-    if isinstance(value, (loops.Const, Var)):
-        return [], value
-    statement, var = loops.let(task.fresh(stem).name, value)
-    return [statement], var
-
-
 def over_columns(task: Task, vectors: int, body: Callable[[int, Expr], list[Stmt]]) -> list[Stmt]:
     """Tiles of so many vectors over the columns of the block, and a narrower one for the rest.
     body: (vectors of the tile, its first vector in the block) -> statements."""
-    here, group = task.here, task.fresh("g")
+    here, group = task.here, task.names.fresh("g")
     rest = task.columns.vectors % vectors
     out: list[Stmt] = [
         loops.loop(group, 0, here // vectors, body(vectors, group * vectors))]
@@ -157,13 +146,13 @@ def cover_rows(task: Task, tiles: Sequence[Tile], count: Expr, site: Callable[[E
     rest = count
     for number, (height, vectors) in enumerate((t.rows, t.vectors) for t in tiles):
         if number:  # what is left is less than the tile before
-            lets, rest = bind(task, "rest", rest % tiles[number - 1].rows)
-            more, done = bind(task, "done", loops.binary("sub", count, rest))
+            lets, rest = task.names.bind("rest", rest % tiles[number - 1].rows)
+            more, done = task.names.bind("done", loops.binary("sub", count, rest))
             out += [*lets, *more]
 
         def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest
                       ) -> list[Stmt]:
-            t = task.fresh("t")
+            t = task.names.fresh("t")
             return [loops.loop(t, 0, rest // height, inner(site(done + t * height, height)))]
 
         body = cover(task, vectors, over_rows, rows_outside)
@@ -177,7 +166,7 @@ def tile(task: Task, site: Site, vectors: int, vector: Expr) -> list[Stmt]:
     sums = Buffer("acc", "float32", "register", rows * vectors, lanes)
     zero = loops.broadcast(loops.const(0.0, "float32"), lanes)
     clear: list[Stmt] = [loops.store(sums, i, zero) for i in range(rows * vectors)]
-    out, slot = bind(task, "c", site.slot)
+    out, slot = task.names.bind("c", site.slot)
     out.append(loops.Alloc(sums))
     if task.sums is None or task.first is task.last:
         out += clear
@@ -210,7 +199,7 @@ def _mask(task: Task, vectors: int, vector: Expr) -> tuple[list[Stmt], Expr | No
     if not columns.ragged:
         return [], None
     ramp = loops.ramp(task.column(vector + (vectors - 1)), columns.lanes)
-    statement, mask = loops.let(task.fresh("m").name, loops.binary("lt", ramp, columns.total))
+    statement, mask = loops.let(task.names.fresh("m").name, loops.binary("lt", ramp, columns.total))
     return [statement], mask
 
 
@@ -239,19 +228,19 @@ def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer
     def nest(steps: Sequence[Step], a: Expr, b: Expr) -> list[Stmt]:
         if not steps:
             return multiply(a, b)
-        k = task.fresh("k")
-        lets_a, a = bind(task, "p", a + k * steps[0].a)
-        lets_b, b = bind(task, "q", b + k * steps[0].b)
+        k = task.names.fresh("k")
+        lets_a, a = task.names.bind("p", a + k * steps[0].a)
+        lets_b, b = task.names.bind("q", b + k * steps[0].b)
         return [loops.loop(k, 0, steps[0].count, lets_a + lets_b + nest(steps[1:], a, b))]
 
-    lets_a, a = bind(task, "p", site.a)
-    lets_b, b = bind(task, "q", task.b.start(vector, lanes))
+    lets_a, a = task.names.bind("p", site.a)
+    lets_b, b = task.names.bind("q", task.b.start(vector, lanes))
     return lets_a + lets_b + nest(task.steps, a, b)
 
 
 def _finish_tile(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer,
                  mask: Expr | None) -> list[Stmt]:
-    out, row = bind(task, "o", site.row)
+    out, row = task.names.bind("o", site.row)
     for r in range(len(site.offsets)):
         for v in range(vectors):
             out += write(task, loops.load(sums, r * vectors + v), row + r,
@@ -262,7 +251,7 @@ def _finish_tile(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffe
 def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -> list[Stmt]:
     """The epilogue of one vector (or one element) and its stores."""
     columns = loops.ramp(column, value.lanes)
-    place, row = bind(task, "o", task.output_row(row))
+    place, row = task.names.bind("o", task.output_row(row))
     index = loops.ramp(row * task.columns.total + column, value.lanes)
     epilogue = task.epilogue
     values = epilogue.values(value, row, columns, mask)
@@ -271,7 +260,7 @@ def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -
                          f"{len(epilogue.outputs)} outputs")
     # All values before the first store: an output may be written over an operand (a slot of the
     # optimizer) that the values of the others are made of.
-    lets, bound = zip(*(loops.let(task.fresh("y").name, x) for x in values))
+    lets, bound = zip(*(loops.let(task.names.fresh("y").name, x) for x in values))
     return [*place, *lets, *(loops.store(buffer, index, x, mask)
                              for buffer, x in zip(epilogue.outputs, bound))]
 
@@ -281,7 +270,7 @@ def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> 
     output, as a rolled loop. masked: partial vectors are stored by mask, else by element."""
     assert task.sums is not None
     columns, sums = task.columns, task.sums
-    r, v, e = task.fresh("r"), task.fresh("v"), task.fresh("e")
+    r, v, e = task.names.fresh("r"), task.names.fresh("v"), task.names.fresh("e")
     lanes = columns.lanes
     here = _columns_here(task)
     start = task.sums_index(slot + r, loops.const(0))
@@ -293,7 +282,7 @@ def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> 
         first = task.vector * lanes
         if masked:
             ramp = loops.ramp(first + rest, lanes)
-            let, mask = loops.let(task.fresh("m").name,
+            let, mask = loops.let(task.names.fresh("m").name,
                                   loops.binary("lt", ramp, columns.total))
             tail = [let, *write(task, _vector(task, sums, start + rest), row + r,
                                 first + rest, mask)]

@@ -10,17 +10,15 @@ each input element once, never once per filter tap.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
 from kcompile.codegen.blocking import Columns, multiple, row_major
-from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
+from kcompile.codegen.loops import ZERO, Buffer, Expr, Names, Stmt
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import Batch, Dim, numel
-
-ZERO = loops.const(0)
 
 
 @dataclass(frozen=True)
@@ -42,12 +40,7 @@ class Source:
         shape, samples = self.shape[dims:], self.shape[:dims]
 
         def at(index: tuple[Expr, ...], mask: Expr | None) -> Expr:
-            outer: list[Expr] = []
-            rest = number
-            for size in reversed(samples[1:]):
-                outer.append(rest % extent(size))
-                rest = rest // extent(size)
-            return self.at((rest, *reversed(outer), *index), mask)
+            return self.at((*unflatten(number, samples), *index), mask)
 
         return Source(at, self.buffer, shape, number * extent(numel(shape)))
 
@@ -71,15 +64,21 @@ class Copy:
     source: Source
     target: Target
     buffer: Buffer
-    names: Iterator[int]
-
-    def fresh(self, stem: str) -> Var:
-        return Var(f"{stem}{next(self.names)}")
+    names: Names
 
 
 def extent(size: Dim) -> Expr:
     """A dim as an expression."""
     return loops.N * size.multiple if isinstance(size, Batch) else loops.const(size)
+
+
+def unflatten(flat: Expr, sizes: Sequence[Dim]) -> tuple[Expr, ...]:
+    """The index of each dim of a row-major number."""
+    index: list[Expr] = []
+    for size in reversed(sizes[1:]):
+        index.append(flat % extent(size))
+        flat = flat // extent(size)
+    return (*([flat] if sizes else []), *reversed(index))
 
 
 def clamp(x: Expr, low: int, high: int) -> Expr:
@@ -93,8 +92,8 @@ def copy_box(copy: Copy, sides: Sequence[Side], start: Expr) -> list[Stmt]:
     def nest(d: int, index: tuple[Expr, ...], to: Expr, valid: Expr | None) -> list[Stmt]:
         if d == run:
             return _run(copy, sides, d, index, to, valid)
-        side, i = sides[d], copy.fresh("i")
-        let, at = loops.let(copy.fresh("h").name, side.base + i)
+        side, i = sides[d], copy.names.fresh("i")
+        let, at = loops.let(copy.names.fresh("h").name, side.base + i)
         if side.checked:
             ok = _inside(at, side, copy.source.shape[d])
             valid = ok if valid is None else loops.binary("and", valid, ok)
@@ -150,7 +149,7 @@ def _run(copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to:
     out: list[Stmt] = []
     names = []
     for stem, value in (("lo", low), ("hi", high), ("to", to)):
-        let, name = loops.let(copy.fresh(stem).name, value)
+        let, name = loops.let(copy.names.fresh(stem).name, value)
         out.append(let)
         names.append(name)
     first, last, to = names
@@ -162,7 +161,7 @@ def _run(copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to:
         flat = source.start + side.base * width
         for at, stride in zip(index, strides):
             flat = flat + at * stride
-        let, flat = loops.let(copy.fresh("f").name, flat)
+        let, flat = loops.let(copy.names.fresh("f").name, flat)
         out.append(let)
         buffer = source.buffer
 
@@ -188,9 +187,9 @@ def fill(copy: Copy, to: Expr, first: Expr, last: Expr,
     """Elements first .. last of a run, in vectors and then the rest by mask or one by one.
     count: last - first when known, which leaves out what is not needed."""
     lanes = copy.target.lanes("float32")
-    x, e = copy.fresh("x"), copy.fresh("e")
+    x, e = copy.names.fresh("x"), copy.names.fresh("e")
     whole = loops.binary("sub", last, first) // lanes * lanes
-    let, middle = loops.let(copy.fresh("mid").name, first + whole)
+    let, middle = loops.let(copy.names.fresh("mid").name, first + whole)
     out: list[Stmt] = [let]
     if count is None or count >= lanes:
         out.append(loops.loop(x, first, middle, [
@@ -198,7 +197,7 @@ def fill(copy: Copy, to: Expr, first: Expr, last: Expr,
     if count is not None and count % lanes == 0:
         return out
     if copy.target.masks:
-        bind, mask = loops.let(copy.fresh("m").name,
+        bind, mask = loops.let(copy.names.fresh("m").name,
                                loops.binary("lt", loops.ramp(middle, lanes), last))
         value = element(middle, lanes, mask)
         out.append(loops.If(loops.binary("lt", middle, last), (
@@ -225,7 +224,7 @@ class PanelCopy:
 
 def copy_panels(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr) -> list[Stmt]:
     """Pack the columns of `here` vectors from `vector` on in panels; zeros where B has none."""
-    ks = [copy.fresh("k") for _ in pack.depth]
+    ks = [copy.names.fresh("k") for _ in pack.depth]
     to: Expr = loops.const(0)
     for k, (_, _, stride) in zip(ks, pack.depth):
         to = to + k * stride
@@ -268,14 +267,14 @@ def _coordinates(pack: PanelCopy, depth: Sequence[Expr], columns: Sequence[Expr]
 
 def _pack_vectors(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr],
                   to: Expr) -> list[Stmt]:
-    columns, p = pack.columns, copy.fresh("p")
+    columns, p = pack.columns, copy.names.fresh("p")
     lanes = columns.lanes
     body: list[Stmt] = []
     for v in range(columns.tile):
         column = loops.ramp((vector + p * columns.tile + v) * lanes, lanes)
         mask = None
         if columns.ragged or columns.vectors % columns.tile:
-            bind, mask = loops.let(copy.fresh("m").name,
+            bind, mask = loops.let(copy.names.fresh("m").name,
                                    loops.binary("lt", column, columns.total))
             body.append(bind)
         value = copy.source.at(tuple(_coordinates(pack, depth, [column])), mask)
@@ -286,9 +285,9 @@ def _pack_vectors(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: 
 
 def _pack_elements(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr,
                    depth: Sequence[Expr], to: Expr) -> list[Stmt]:
-    spec, columns, c = pack.spec, pack.columns, copy.fresh("c")
+    spec, columns, c = pack.spec, pack.columns, copy.names.fresh("c")
     width = columns.tile * columns.lanes
-    let, column = loops.let(copy.fresh("col").name, vector * columns.lanes + c)
+    let, column = loops.let(copy.names.fresh("col").name, vector * columns.lanes + c)
     inside: Expr = loops.binary("lt", column, columns.total)
     rest: Expr = column
     parts: list[Expr] = []

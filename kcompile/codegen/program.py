@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kcompile.codegen.loops import Function
+from kcompile.ir.types import Batch, Dim
 
 Region = Literal["input", "output", "variable", "prepared", "constant", "arena"]
 
@@ -46,6 +47,10 @@ THREAD_CYCLES = 65536  # the least work worth a thread: data moves between cache
 def round_up(size: int) -> int:
     """A number of bytes in whole cache lines."""
     return (size + 63) // 64 * 64
+
+
+def size_of(count: Dim) -> Size:
+    return Size(0, count.multiple) if isinstance(count, Batch) else Size(count)
 
 
 @dataclass(frozen=True)

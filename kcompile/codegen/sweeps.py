@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kcompile.codegen import loops
-from kcompile.codegen.builder import ZERO, Builder, Index
-from kcompile.codegen.loops import Buffer, Expr, Stmt, Var
-from kcompile.codegen.program import Size
+from kcompile.codegen.builder import Builder, Index
+from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var
+from kcompile.codegen.program import Size, size_of
 from kcompile.codegen.pull import OpCall, Pull
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.space import Run, Space, runs_of
@@ -497,10 +497,6 @@ def over_vectors(b: Builder, start: Expr, stop: Expr, size: Dim, element: Visit)
             b.emit(s)
     else:
         b.emit(loops.If(loops.binary("lt", whole, stop), tuple(tail)))
-
-
-def size_of(dim: Dim) -> Size:
-    return Size(0, dim.multiple) if isinstance(dim, Batch) else Size(dim, 0)
 
 
 def times(size: Size, factor: int) -> Size:

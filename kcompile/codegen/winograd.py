@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kcompile.codegen import loops
 from kcompile.codegen.blocking import Columns, cache_share, choose_flat, row_major, tile_vectors
-from kcompile.codegen.loops import Buffer, Expr, Function, Stmt, Var
+from kcompile.codegen.loops import TRUE, Buffer, Expr, Function, Names, Stmt, Var
 from kcompile.codegen.microkernel import Epilogue, Panels, Site, Step, Task, cover_rows, write
 from kcompile.codegen.packing import Copy, Side, Source, copy_box, extent
-from kcompile.codegen.program import Kernel, Size
+from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.ops.winograd import MOST, Tiling
@@ -90,13 +90,13 @@ def lower_winograd(name: str, t: Tiling, a: Source, kernel: Source, epilogue: Ep
     packed [patch, filters / panel, channels, panel]."""
     panel = kernel.shape[-1]
     assert kernel.buffer is not None and isinstance(panel, int)
-    code = _Code(t, a, kernel.buffer, panel, epilogue, target, itertools.count())
+    code = _Code(t, a, kernel.buffer, panel, epilogue, target, Names())
     tiles = numel((t.spec.m[0], *t.counts))
     run = loops.loop(Var("part"), 0, extent(tiles), code.blocks(), kind="span")
     buffers = [x for x in (a.buffer, kernel.buffer, *epilogue.outputs) if x is not None]
     function = Function(name, tuple(dict.fromkeys(buffers)), (run,))
-    size = Size(0, tiles.multiple) if isinstance(tiles, Batch) else Size(tiles)
-    return Kernel(function, size, Size(_cycles(t) * LANES // target.lanes("float32") // math.prod(t.counts)))
+    work = _cycles(t) * LANES // target.lanes("float32") // math.prod(t.counts)
+    return Kernel(function, size_of(tiles), Size(work))
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _Code:
     panel: int
     epilogue: Epilogue
     target: Target
-    names: Iterator[int]
+    names: Names
 
     # V and M hold one row more than there are tiles for each place in a patch: places a power of two
     # apart would fall into few sets of the cache.
@@ -124,25 +124,14 @@ class _Code:
         return Buffer(name, "float32", "scratch",
                       math.prod(self.t.patch) * (self.block + 1) * columns)
 
-    def fresh(self, stem: str) -> Var:
-        return Var(f"{stem}{next(self.names)}")
-
-    def let(self, out: list[Stmt], stem: str, value: Expr) -> Expr:
-        if isinstance(value, (loops.Const, Var)):
-            return value
-        statement, var = loops.let(self.fresh(stem).name, value)
-        out.append(statement)
-        return var
-
     def blocks(self) -> list[Stmt]:
         v, m = self.scratch("inputs", self.t.channels), self.scratch("products", self.t.filters)
-        unit, body = self.fresh("u"), list[Stmt]()
-        count = self.let(body, "count", loops.binary(
+        unit, body = self.names.fresh("u"), list[Stmt]()
+        count = self.names.let(body, "count", loops.binary(
             "min", loops.binary("sub", Var("end"), unit), self.block))
-        for stem, inner in (("i", self.inputs(v, unit)), ("o", self.outputs(m, unit))):
-            i = self.fresh(stem)
-            part = loops.loop(i, 0, count, inner(i))
-            body += [part] if stem == "i" else [*self.products(v, m, count), part]
+        i, o = self.names.fresh("i"), self.names.fresh("o")
+        body += [loops.loop(i, 0, count, self.inputs(v, unit, i)), *self.products(v, m, count),
+                 loops.loop(o, 0, count, self.outputs(m, unit, o))]
         return [loops.Alloc(v), loops.Alloc(m),
                 loops.loop(unit, Var("begin"), Var("end"), body, self.block)]
 
@@ -150,38 +139,35 @@ class _Code:
         """The sample of a tile, and its first output along each axis."""
         first: list[Expr] = []
         for count, outputs in zip(reversed(self.t.counts), reversed(self.t.outputs)):
-            first.insert(0, self.let(out, "y", tile % count * outputs))
-            tile = self.let(out, "n", tile // count)
+            first.insert(0, self.names.let(out, "y", tile % count * outputs))
+            tile = self.names.let(out, "n", tile // count)
         return tile, first
 
     # ---- inputs
 
-    def inputs(self, v: Buffer, unit: Expr) -> Callable[[Expr], list[Stmt]]:
-        """Transform the patch of one tile of the block, copied to where it has zeros for padding."""
-        def one(i: Expr) -> list[Stmt]:
-            t, lanes, out = self.t, self.lanes, list[Stmt]()
-            sample, first = self.place(out, unit + i)
-            sizes = (1, *t.patch, t.channels)
-            strides = row_major(sizes)
-            assert strides is not None
-            copied = Buffer("patch", "float32", "scratch", math.prod(sizes))
-            bases = [self.let(out, "x", x - before) for x, before in zip(first, t.before)]
-            sides = [Side(base, size, stride, checked=0 < axis <= len(first)) for axis, (
-                base, size, stride) in enumerate(zip((sample, *bases, loops.const(0)), sizes, strides))]
-            copy = Copy(self.a, self.target, copied, self.names)
-            out += [loops.Alloc(copied), *copy_box(copy, sides, loops.const(0))]
-            c, body = self.fresh("c"), list[Stmt]()
-            patch = np.empty(t.patch, object)
-            for number, at in enumerate(np.ndindex(*t.patch)):
-                patch[at] = self.let(body, "p", loops.load(
-                    copied, loops.ramp(c + number * t.channels, lanes)))
-            result = self.transformed(body, patch, [x.b.T for x in t.transforms])
-            for number, value in enumerate(result.flat):
-                place = (number * (self.block + 1) + i) * t.channels + c
-                body.append(loops.store(v, loops.ramp(place, lanes), value))
-            return [*out, loops.loop(c, 0, t.channels, body, lanes)]
-
-        return one
+    def inputs(self, v: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
+        """Transform the patch of tile i of the block, copied to where it has zeros for padding."""
+        t, lanes, out = self.t, self.lanes, list[Stmt]()
+        sample, first = self.place(out, unit + i)
+        sizes = (1, *t.patch, t.channels)
+        strides = row_major(sizes)
+        assert strides is not None
+        copied = Buffer("patch", "float32", "scratch", math.prod(sizes))
+        bases = [self.names.let(out, "x", x - before) for x, before in zip(first, t.before)]
+        sides = [Side(base, size, stride, checked=0 < axis <= len(first)) for axis, (
+            base, size, stride) in enumerate(zip((sample, *bases, loops.const(0)), sizes, strides))]
+        copy = Copy(self.a, self.target, copied, self.names)
+        out += [loops.Alloc(copied), *copy_box(copy, sides, loops.const(0))]
+        c, body = self.names.fresh("c"), list[Stmt]()
+        patch = np.empty(t.patch, object)
+        for number, at in enumerate(np.ndindex(*t.patch)):
+            patch[at] = self.names.let(body, "p", loops.load(
+                copied, loops.ramp(c + number * t.channels, lanes)))
+        result = self.transformed(body, patch, [x.b.T for x in t.transforms])
+        for number, value in enumerate(result.flat):
+            place = (number * (self.block + 1) + i) * t.channels + c
+            body.append(loops.store(v, loops.ramp(place, lanes), value))
+        return [*out, loops.loop(c, 0, t.channels, body, lanes)]
 
     def transformed(self, out: list[Stmt], values: np.ndarray, matrices: Sequence[np.ndarray]
                     ) -> np.ndarray:
@@ -193,7 +179,7 @@ class _Code:
             made = np.empty((*turned.shape[:-1], len(matrix)), object)
             for at in np.ndindex(*turned.shape[:-1]):
                 for row, factors in enumerate(matrix):
-                    made[(*at, row)] = self.let(out, "s", combine(factors, list(turned[at])))
+                    made[(*at, row)] = self.names.let(out, "s", combine(factors, list(turned[at])))
             values = np.moveaxis(made, -1, axis)
         return values
 
@@ -201,7 +187,7 @@ class _Code:
 
     def products(self, v: Buffer, m: Buffer, count: Expr) -> list[Stmt]:
         """M = V times the kernel, for each place in a patch."""
-        t, xi, rows = self.t, self.fresh("xi"), self.block + 1
+        t, xi, rows = self.t, self.names.fresh("xi"), self.block + 1
         task = self.task(v, xi, Epilogue((m,), lambda sums, row, column, mask: (sums,), True))
 
         def site(at: Expr, height: int) -> Site:
@@ -215,46 +201,43 @@ class _Code:
     def task(self, v: Buffer, place: Expr, epilogue: Epilogue) -> Task:
         """Products for one place in a patch, all columns at once."""
         t, lanes, width = self.t, self.lanes, self.panel
-        vectors, true = t.filters // lanes, loops.const(True, "bool")
+        vectors = t.filters // lanes
         columns = Columns(t.filters, lanes, vectors, width // lanes, vectors, vectors)
         b = Panels(self.kernel, place * (t.filters * t.channels), width // lanes, t.channels * width)
         return Task(
             a=v, b=b, steps=(Step(loops.const(t.channels), 1, width),), columns=columns,
             vector=loops.const(0), here=loops.const(vectors), epilogue=epilogue, sums=None,
-            first=true, last=true, direct=True, partial_loads=False, names=self.names,
+            first=TRUE, last=TRUE, direct=True, partial_loads=False, names=self.names,
             output_row=lambda row: row)
 
     # ---- outputs
 
-    def outputs(self, m: Buffer, unit: Expr) -> Callable[[Expr], list[Stmt]]:
-        """Transform the products of one tile of the block, and finish its outputs."""
-        def one(i: Expr) -> list[Stmt]:
-            t, lanes, out = self.t, self.lanes, list[Stmt]()
-            sample, first = self.place(out, unit + i)
-            counts = [self.let(out, "many", loops.binary(
-                "min", loops.binary("sub", loops.const(size), x), outputs))
-                for x, size, outputs in zip(first, t.positions, t.outputs)]
-            j, body = self.fresh("j"), list[Stmt]()
-            done = Buffer("outputs", "float32", "scratch", math.prod(t.outputs) * lanes)
-            values = np.empty(t.patch, object)
-            for number, at in enumerate(np.ndindex(*t.patch)):
-                index = (number * (self.block + 1) + i) * t.filters + j
-                values[at] = self.let(body, "m", loops.load(m, loops.ramp(index, lanes)))
-            body.append(loops.Alloc(done))
-            result = self.transformed(body, values, [x.a.T for x in t.transforms])
-            body += [loops.store(done, loops.ramp(number * lanes, lanes), value)
-                     for number, value in enumerate(result.flat)]
-            task = self.task(m, loops.const(0), self.epilogue)
-            body += self.finish(task, done, sample, first, counts, j)
-            return [*out, loops.loop(j, 0, t.filters, body, lanes)]
-
-        return one
+    def outputs(self, m: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
+        """Transform the products of tile i of the block, and finish its outputs."""
+        t, lanes, out = self.t, self.lanes, list[Stmt]()
+        sample, first = self.place(out, unit + i)
+        counts = [self.names.let(out, "many", loops.binary(
+            "min", loops.binary("sub", loops.const(size), x), outputs))
+            for x, size, outputs in zip(first, t.positions, t.outputs)]
+        j, body = self.names.fresh("j"), list[Stmt]()
+        done = Buffer("outputs", "float32", "scratch", math.prod(t.outputs) * lanes)
+        values = np.empty(t.patch, object)
+        for number, at in enumerate(np.ndindex(*t.patch)):
+            index = (number * (self.block + 1) + i) * t.filters + j
+            values[at] = self.names.let(body, "m", loops.load(m, loops.ramp(index, lanes)))
+        body.append(loops.Alloc(done))
+        result = self.transformed(body, values, [x.a.T for x in t.transforms])
+        body += [loops.store(done, loops.ramp(number * lanes, lanes), value)
+                 for number, value in enumerate(result.flat)]
+        task = self.task(m, loops.const(0), self.epilogue)
+        body += self.finish(task, done, sample, first, counts, j)
+        return [*out, loops.loop(j, 0, t.filters, body, lanes)]
 
     def finish(self, task: Task, done: Buffer, sample: Expr, first: Sequence[Expr],
                counts: Sequence[Expr], column: Expr) -> list[Stmt]:
         """The epilogue of a vector of each output of a tile."""
         t, lanes = self.t, self.lanes
-        at = [self.fresh("a") for _ in counts]
+        at = [self.names.fresh("a") for _ in counts]
         row: Expr = sample
         number: Expr = loops.const(0)
         for x, a, size, outputs in zip(first, at, t.positions, t.outputs):

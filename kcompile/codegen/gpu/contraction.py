@@ -18,10 +18,8 @@ from kcompile.codegen.builder import Builder
 from kcompile.codegen.contraction import Epilogue, Source
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.schedules import Team, TeamBuilder
-from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.packing import ZERO
-from kcompile.codegen.program import THREAD_CYCLES, Kernel, Size
-from kcompile.codegen.sweeps import size_of
+from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr
+from kcompile.codegen.program import THREAD_CYCLES, Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Contraction
 from kcompile.ir.types import Batch, Dim, numel
@@ -32,8 +30,6 @@ BUSY = 64          # blocks that are worth smaller tiles
 LEAST = 128        # threads that have work, where a block works alone
 AHEAD = 8          # k for which a thread that works alone asks memory at once
 CONFLICT = 1       # element between rows of a slice, so that a column falls into different banks
-
-YES = loops.const(True, "bool")
 
 
 @dataclass(frozen=True)
@@ -221,7 +217,7 @@ class _Code:
                 for at, dims in ((row, spec.m), (column, spec.j))]
 
         def term(index: tuple[Expr, ...]) -> Expr:
-            x, y = (self._element(side, ends[side], index[0], YES) for side in (0, 1))
+            x, y = (self._element(side, ends[side], index[0], TRUE) for side in (0, 1))
             return b.mul(x, y)
 
         total = b.reduce("add", [spec.sizes[2]], term, loops.const(0, self.dtype))
@@ -259,9 +255,9 @@ class _Code:
              columns: Sequence[tuple[Expr, ...]]) -> None:
         """Some terms of the sums; elements of B are asked for before the first is used."""
         b = self.b
-        right = [[b.share(self._element(1, end, k, YES)) for end in columns] for k in ks]
+        right = [[b.share(self._element(1, end, k, TRUE)) for end in columns] for k in ks]
         for k, terms in zip(ks, right):
-            left = [b.share(self._element(0, end, k, YES)) for end in rows]
+            left = [b.share(self._element(0, end, k, TRUE)) for end in rows]
             self._fma(left, terms)
 
     # ---- slices

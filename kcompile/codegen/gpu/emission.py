@@ -144,7 +144,8 @@ class _DeviceStatements(llvm.Statements):
     def stores(self, body: Sequence[loops.Stmt]) -> frozenset[Buffer]:
         """Behind a barrier, threads see what others wrote: no load of that may be placed before."""
         found = super().stores(body)
-        return found | self.changed if _waits(body) else found
+        waits = any(isinstance(s, loops.Barrier) for s in loops.walk(body))
+        return found | self.changed if waits else found
 
     def barrier(self, s: loops.Barrier) -> None:
         self.block.lines.append("  call void @llvm.nvvm.barrier.cta.sync.aligned.all(i32 0)")
@@ -162,7 +163,3 @@ class _DeviceStatements(llvm.Statements):
         b.buffers[buffer] = Place(pointer, WIDEST)
 
 
-def _waits(body: Sequence[loops.Stmt]) -> bool:
-    """Whether there is a barrier."""
-    return any(isinstance(s, loops.Barrier) or (isinstance(s, For) and _waits(s.body))
-               or (isinstance(s, loops.If) and _waits((*s.then, *s.otherwise))) for s in body)

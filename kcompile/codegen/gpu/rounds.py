@@ -9,16 +9,16 @@ weights that do not stay near a multiprocessor are read faster by all of them to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from kcompile.codegen import loops
-from kcompile.codegen.builder import ZERO, Builder
+from kcompile.codegen.builder import Builder
 from kcompile.codegen.epilogue import anchored
 from kcompile.codegen.gpu import contraction
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.schedules import element_of, supported
-from kcompile.codegen.loops import BYTES, Buffer, Expr, Stmt
+from kcompile.codegen.loops import BYTES, ZERO, Buffer, Expr, Stmt
 from kcompile.codegen.program import Launch, Ref, Size
 from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.targets import Target
@@ -28,9 +28,7 @@ from kcompile.ir.types import Batch, numel
 
 SAMPLES = 4  # of a block: what it reads of the weights serves all of them
 THREADS = 512
-NEAR = (
-    1 << 20
-)  # bytes of weights that one block reads in each step, about as fast as a launch takes
+NEAR = 1 << 20  # bytes of weights that one block reads in each step, about as fast as a launch takes
 LIGHT = 1 << 22  # multiply-adds in a step of a block, likewise
 
 Placed = tuple[Node, Sequence[Ref]]
@@ -131,10 +129,8 @@ class _Arguments:
     turns, so any two may be the same memory."""
 
     count: int
-
-    def __post_init__(self) -> None:
-        self.known: dict[object, Buffer] = {}
-        self.refs: list[Ref] = []
+    known: dict[object, Buffer] = field(default_factory=dict)
+    refs: list[Ref] = field(default_factory=list)
 
     def place(self, buffer: Buffer, ref: Ref, t: Expr) -> tuple[Buffer, Expr]:
         """The parameter that a buffer is in, and its elements from there in round t."""

@@ -15,12 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.builder import ZERO, Builder, Index
+from kcompile.codegen.builder import Builder, Index
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
-from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.program import Kernel, Size
+from kcompile.codegen.loops import ZERO, Buffer, Expr
+from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.pull import Pull, parameters
-from kcompile.codegen.sweeps import size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.space import Space, space_of
