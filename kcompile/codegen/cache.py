@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import logging
 import os
 import stat
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 from kcompile.codegen.targets import Target
 from kcompile.version import __version__
@@ -42,6 +45,20 @@ def key(parts: Iterable[str], target: Target) -> str:
         data = part.encode()
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
+
+
+def pack(head: Mapping[str, Any], parts: Sequence[bytes]) -> bytes:
+    """What JSON can hold and any number of byte strings, as one."""
+    text = json.dumps({"head": head, "parts": [len(part) for part in parts]}).encode()
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+
+
+def unpack(data: bytes) -> tuple[Any, list[bytes]]:
+    """What `pack` was given. Raises ValueError, KeyError for other bytes."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    text = json.loads(data[8:start])
+    ends = accumulate(text["parts"], initial=start)
+    return text["head"], [data[a:b] for a, b in pairwise(ends)]
 
 
 def get(key: str) -> bytes | None:

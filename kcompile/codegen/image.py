@@ -8,14 +8,10 @@ before costs one hash.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
 
 from kcompile.codegen import cache as disk
 from kcompile.codegen.targets import Target
@@ -42,17 +38,13 @@ class Image:
     constants: bytes
 
     def to_bytes(self) -> bytes:
-        head = json.dumps({"entries": [asdict(e) for e in self.entries], "prepared": self.prepared,
-                           "parts": [len(self.constants), *map(len, self.objects)]}).encode()
-        return b"".join([len(head).to_bytes(8, "little"), head, self.constants, *self.objects])
+        head = {"entries": [asdict(e) for e in self.entries], "prepared": self.prepared}
+        return disk.pack(head, [self.constants, *self.objects])
 
     @staticmethod
     def from_bytes(data: bytes) -> Image:
         """What `to_bytes` gave. Raises ValueError, KeyError for other bytes."""
-        start = 8 + int.from_bytes(data[:8], "little")
-        head: Mapping[str, Any] = json.loads(data[8:start])
-        ends = list(accumulate(head["parts"], initial=start))
-        constants, *objects = (data[a:b] for a, b in pairwise(ends))
+        head, (constants, *objects) = disk.unpack(data)
         entries = tuple(EntryImage(e["name"], tuple(e["arena"]), e["scratch"])
                         for e in head["entries"])
         return Image(tuple(objects), entries, head["prepared"], constants)

@@ -18,8 +18,7 @@ MODULES = {
 CALLS = {
     ("json", "load"): set(), ("json", "loads"): {
         READER, WRITER, "kcompile/keras/backend/settings.py",  # ~/.keras/keras.json
-        "runtime/contents.py", "kcompile/codegen/image.py",  # what our own libraries hold
-        "kcompile/codegen/gpu/program.py"},
+        "runtime/contents.py", "kcompile/codegen/cache.py"},  # what our own libraries hold
     ("np", "load"): set(), ("numpy", "load"): set(), ("np", "loadtxt"): {
         "kcompile/keras/datasets/digits.py"}, ("np", "fromfile"): set(),
     ("importlib", "import_module"): {"kcompile/__init__.py"},

@@ -161,5 +161,3 @@ class _DeviceStatements(llvm.Statements):
         self.shared_bytes += (buffer.size * BYTES[buffer.dtype] + WIDEST - 1) // WIDEST * WIDEST
         pointer = b.op(f"addrspacecast ptr addrspace(3) {name} to ptr")
         b.buffers[buffer] = Place(pointer, WIDEST)
-
-

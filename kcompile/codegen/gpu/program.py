@@ -17,7 +17,6 @@ A kernel takes a pointer for each place, then n as 64 bits.
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kcompile.codegen import loops
+from kcompile.codegen import cache, loops
 from kcompile.codegen.gpu import emission
 from kcompile.codegen.gpu.device import DeviceFunction
 from kcompile.codegen.program import Entry, Launch, Program, Ref, Repeat, Size
@@ -41,16 +40,13 @@ class DeviceProgram:
     constants: bytes
 
     def to_bytes(self) -> bytes:
-        head = json.dumps({"table": self.table, "constants": len(self.constants)}).encode()
-        return len(head).to_bytes(8, "little") + head + self.constants + self.ptx.encode()
+        return cache.pack(self.table, [self.ptx.encode(), self.constants])
 
     @staticmethod
     def from_bytes(data: bytes) -> DeviceProgram:
         """What `to_bytes` gave. Raises ValueError, KeyError for other bytes."""
-        start = 8 + int.from_bytes(data[:8], "little")
-        head = json.loads(data[8:start])
-        middle = start + head["constants"]
-        return DeviceProgram(data[middle:].decode(), head["table"], data[start:middle])
+        table, (ptx, constants) = cache.unpack(data)
+        return DeviceProgram(ptx.decode(), table, constants)
 
 
 @dataclass(frozen=True)
