@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu import machine, nets
+from ir.scans import counting
 
 from kcompile import keras
 from kcompile.codegen import loops, show
@@ -17,11 +18,8 @@ from kcompile.codegen.gpu.device import BLOCK, THREAD, DeviceFunction, Grid, dev
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.program import Repeat, Size
 from kcompile.compiler import compile_graph
-from kcompile.ir import interpreter, ops
+from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
-from kcompile.ir.scan import scan
-from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import graphs
 
 
@@ -80,21 +78,6 @@ def test_where_launches_are_better(monkeypatch: pytest.MonkeyPatch):
     assert not taken(recurrent("LSTM", units=512)), "4 MB of weights"
     monkeypatch.setattr(rounds, "LIGHT", 4 * 64 * 256 - 1)
     assert not taken(recurrent("LSTM", units=64)), "more work than a block does in a moment"
-
-
-def counting() -> Graph:
-    """A scan whose second state is a number that all samples share."""
-    graph = Graph("counting")
-    x = Tensor(graph, graph.input("x", TensorType((Batch(), 6, 3))))
-    zeros = ops.broadcast_to(ops.constant(graph, 0.0), (Batch(), 3))
-    count = ops.constant(graph, np.zeros((1,), np.float32))
-
-    def step(state: Any, element: Any, fixed: Any) -> Any:
-        return [state[0] * 0.5 + element[0] * state[1], state[1] + 1.0], []
-
-    final, _ = scan(step, [zeros, count], [ops.transpose(x, (1, 0, 2))], [])
-    graph.outputs = {"y": final[0].value, "count": final[1].value}
-    return graph
 
 
 def test_a_state_that_samples_share():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ir.scans import counting
 
 from kcompile.codegen import targets
 from kcompile.codegen.lowering import Kernels, buffer_bytes
@@ -299,17 +300,7 @@ def test_a_second_derivative() -> None:
 
 def test_a_state_that_samples_share() -> None:
     """Threads that run steps on their own must not write it: one would be ahead of another."""
-    graph = Graph("counting")
-    x = Tensor(graph, graph.input("x", TensorType((Batch(), 6, 3))))
-    zeros = ops.broadcast_to(ops.constant(graph, 0.0), (Batch(), 3))
-    count = ops.constant(graph, np.zeros((1,), np.float32))
-
-    def step(state: Any, element: Any, fixed: Any) -> Any:
-        return [state[0] * 0.5 + element[0] * state[1], state[1] + 1.0], []
-
-    final, _ = scan(step, [zeros, count], [ops.transpose(x, (1, 0, 2))], [])
-    graph.outputs = {"y": final[0].value, "count": final[1].value}
-    n = 50000
+    graph, n = counting(), 50000
     value = np.random.default_rng(0).normal(size=(n, 6, 3)).astype(np.float32)
     program = load(compile_graph(graph, "run", targets.native(), frozen=True), {}, threads=4)
     for y, right in zip(program.run("run", n, [value]), run(graph, n, {"x": value}, {}).outputs.values()):
