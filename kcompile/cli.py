@@ -254,8 +254,10 @@ def is_artifact(arguments: argparse.Namespace) -> bool:
 
 def looks_built(path: Path) -> bool:
     """By its name, or by its first bytes: a shared object or a WebAssembly module."""
-    if path.suffix in ARTIFACT_SUFFIXES or not path.is_file():
-        return path.suffix in ARTIFACT_SUFFIXES
+    if path.suffix in ARTIFACT_SUFFIXES:
+        return True
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         return file.read(4) in (b"\x7fELF", b"\0asm")
 

@@ -13,6 +13,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,15 +89,18 @@ class Program:
         Raises KeyError for an unknown entry; InputError, InputTypeError for arrays that do not fit;
         NativeError when the code reports a failure.
         """
-        executor = self._executors[entry]
-        spec = self.entries[entry]
+        return self._fresh(self.entries[entry], self._executors[entry].run, n, inputs, outputs)
+
+    def _fresh(self, spec: EntrySpec, call: Callable[..., list[Array]], *arguments: Any) -> list[Array]:
+        """A call of native code of an entry: what was prepared is made again where variables changed,
+        and calls that change them exclude each other."""
         if self.stale and spec.reads_prepared:
             self._prepare()
         if not spec.writes_variables:
-            return executor.run(n, inputs, outputs)
+            return call(*arguments)
         with self._lock:
             self.stale = True
-            return executor.run(n, inputs, outputs)
+            return call(*arguments)
 
     def call(self, entry: str, *inputs: Any) -> list[Array]:
         """Run an entry; the batch is found from the inputs' shapes."""
@@ -123,18 +127,7 @@ class Program:
         spec, executor = self.entries[entry], self._executors[entry]
         if not can_join(spec.inputs, spec.outputs):
             return one_by_one(lambda n, parts: self.run(entry, n, parts))
-        loop = BatchLoop(self._symbol("kc_batches"), executor)
-
-        def run(*span: Any) -> list[Array]:
-            if self.stale and spec.reads_prepared:
-                self._prepare()
-            if not spec.writes_variables:
-                return loop(*span)
-            with self._lock:
-                self.stale = True
-                return loop(*span)
-
-        return run
+        return partial(self._fresh, spec, BatchLoop(self._symbol("kc_batches"), executor))
 
     def predict(self, entry: str, inputs: Sequence[Any], batch_size: int = 32) -> list[Array]:
         """Run an entry over all samples in batches, the last one partial, into one new array for

@@ -64,8 +64,7 @@ def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[st
     if isinstance(value, Mapping) and "class_name" not in value:
         return {k: _nested(what, v, get, problems, names) for k, v in value.items()}
     if isinstance(value, Mapping) and value["class_name"] == "MeanMetricWrapper":
-        config = value.get("config")
-        config = config if isinstance(config, Mapping) else {}
+        config = mapping(value.get("config"))
         named = config.get("name") if config.get("name") in names else config.get("fn")
         return _nested(what, named, get, problems, names)  # what tf.keras makes of a name or function
     if isinstance(value, str):

@@ -11,7 +11,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from kcompile.files.problems import Problems
 from kcompile.files.reader import Hdf5, PathLike, limits
 from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of
 from kcompile.keras import layers, models, optimizers
-from kcompile.keras.engine import weight_budget
+from kcompile.keras.layer_weights import kept_random_state, weight_budget
 from kcompile.keras.utils.serialization import custom_object_scope, get_custom_objects
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError, describe
 
@@ -102,7 +102,7 @@ def _load_keras(file: Path, backend: str | None, custom: Mapping[str, Any], comp
                                   "Give it as weights= of an architecture"))
     with reader.open_keras(file, isolated) as archive:
         entry = _entry(archive.config, file)
-        metadata = archive.metadata if isinstance(archive.metadata, Mapping) else {}
+        metadata = mapping(archive.metadata)
         vintage = vintage_of(entry, metadata.get("keras_version"), None)
         _check_backend(file, vintage, backend)
         ours = metadata.get("kcompile")
@@ -211,14 +211,12 @@ def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], f
     problems = Problems(str(name or Path(file).name), "loaded")
     translated = translate_model(entry, vintage.old_activations, problems, vintage.semantics, custom)
     problems.report()
-    state = np.random.get_state()
-    with weight_budget(limits.MAX_ARRAYS, overwritten):
+    with weight_budget(limits.MAX_ARRAYS, overwritten), (
+            kept_random_state() if overwritten else nullcontext()):
         model = models.model_from_config(translated)
-    if overwritten:
-        np.random.set_state(state)
-        if not model.built:
-            raise ModelError(f"{file}: model {model.name!r} does not say what its input is, so its "
-                             "weights have no place. Save it after it was built")
+    if overwritten and not model.built:
+        raise ModelError(f"{file}: model {model.name!r} does not say what its input is, so its "
+                         "weights have no place. Save it after it was built")
     _check_reached(translated["config"], model)
     _check_sizes(model)
     return model

@@ -96,7 +96,7 @@ def open_keras(path: PathLike, isolated: bool = False) -> Iterator[KerasArchive]
         wanted = ("metadata.json", "config.json", "model.weights.h5")
         if missing := [name for name in wanted if name not in members]:
             raise bad(path, "a .keras archive with " + ", ".join(wanted),
-                       f"one without {', '.join(missing)}")
+                      f"one without {', '.join(missing)}")
         if extra := [name for name in members if name not in wanted
                      and not (name.startswith("assets/") and name.endswith("/"))]:
             raise bad(path, "no members but " + ", ".join(wanted), ", ".join(map(repr, extra[:5])))
@@ -125,14 +125,13 @@ def read_arrays(path: PathLike) -> list[np.ndarray]:
         expected = [f"arr_{i}.npy" for i in range(len(members))]
         if sorted(members) != sorted(expected):
             raise bad(path, "the members arr_0, arr_1, ... of numpy.savez(path, *weights)",
-                       ", ".join(map(repr, list(members)[:5])) or "none")
+                      ", ".join(map(repr, list(members)[:5])) or "none")
         return [_read_npy(archive, members[name], path) for name in expected]
 
 
 # As numpy has written headers ever since: a dict of three entries, in this order.
 _HEADER = re.compile(rb"\{'descr': '([^']*)', 'fortran_order': (True|False), "
                      rb"'shape': \(((?:[0-9]{1,18}L?(?:, ?|(?=\))))*)\),? ?\}\s*")
-_DTYPE = re.compile(rb"[<>|][fiub][1248]")
 
 
 def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: PathLike) -> np.ndarray:
@@ -146,9 +145,10 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: PathLike)
     header = _HEADER.fullmatch(bytes(data[start:min(end, limits.CHUNK)]))
     if header is None or end > len(data):
         raise damaged(path, f"{member.filename!r} has no header of an array")
-    if not _DTYPE.fullmatch(header[1]):
-        raise bad(path, "arrays of numbers", f"{member.filename!r} of dtype {header[1].decode('latin-1')}")
-    dtype = np.dtype(header[1].decode())
+    name = header[1].decode("latin-1")
+    if not limits.DTYPE.fullmatch(name):
+        raise bad(path, "arrays of numbers", f"{member.filename!r} of dtype {name}")
+    dtype = np.dtype(name)
     shape = tuple(int(d) for d in re.findall(rb"[0-9]+", header[3]))
     if math.prod(shape) * dtype.itemsize != len(data) - end:
         raise damaged(path, f"{member.filename!r} of shape {shape} has another number of bytes")

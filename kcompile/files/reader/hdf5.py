@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,17 +95,13 @@ def open_hdf5(path: PathLike, isolated: bool = False) -> Iterator[Hdf5]:
         yield file
 
 
-@contextmanager
-def open_stream(stream: IO[bytes], name: str, isolated: bool = False) -> Iterator[Hdf5]:
+def open_stream(stream: IO[bytes], name: str, isolated: bool = False) -> AbstractContextManager[Hdf5]:
     """An HDF5 file that is open already; the name is for messages."""
     if isolated:
         from kcompile.files.reader.isolated import open_elsewhere
 
-        with open_elsewhere(stream, name) as file:
-            yield file
-    else:
-        with open_here(stream, name) as file:
-            yield file
+        return open_elsewhere(stream, name)
+    return open_here(stream, name)
 
 
 @contextmanager
@@ -170,7 +166,7 @@ def _walk(checked: Hdf5, file: Any) -> None:
                 raise bad(checked.name, f"groups nested at most {limits.MAX_DEPTH} deep", "deeper")
             if group.links.get_info(raw).type != h5py.h5l.TYPE_HARD:
                 raise bad(checked.name, "objects of this file alone", f"{below!r}, a soft or external "
-                           "link, which is not followed")
+                          "link, which is not followed")
             found = h5py.h5o.open(group, raw)
             if isinstance(found, h5py.h5g.GroupID):
                 waiting.append((below, found))
@@ -229,7 +225,7 @@ def _attributes(name: str, path: str, group: Any, room: int) -> dict[str, Any]:
         allowed = (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT)
         if attribute.get_type().get_class() not in allowed and not _is_bool(attribute.get_type()):
             raise bad(name, "attributes of text and numbers",
-                       f"{key!r} of {path or '/'}, a reference or another type")
+                      f"{key!r} of {path or '/'}, a reference or another type")
         none = attribute.get_space().get_simple_extent_type() == h5py.h5s.NULL
         count = 0 if none else math.prod(attribute.shape)
         if count * attribute.get_type().get_size() > room:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import selectors
 import signal
 import subprocess
@@ -32,7 +31,6 @@ _CODE = (
     "import sys; sys.path[:] = sys.argv[6:]; "
     "from kcompile.files.reader.isolated import serve; serve(*sys.argv[1:6])"
 )
-_DTYPE = re.compile(r"[<>|][fiub][1248]")
 _COUNT = 8  # bytes that say how many follow
 
 
@@ -133,7 +131,7 @@ class _Servant:
 
 def _stored(shape: Any, dtype: Any) -> Stored:
     sizes = tuple(shape)
-    if not all(type(d) is int and d >= 0 for d in sizes) or not _DTYPE.fullmatch(dtype):
+    if not all(type(d) is int and d >= 0 for d in sizes) or not limits.DTYPE.fullmatch(dtype):
         raise ValueError(f"{shape!r} of {dtype!r}")
     return Stored(sizes, np.dtype(dtype))
 

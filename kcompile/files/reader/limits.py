@@ -7,6 +7,7 @@ The caps are generous to every real model and hold before anything is allocated.
 from __future__ import annotations
 
 import os
+import re
 
 from kcompile_runtime.errors import ModelError, describe
 
@@ -20,6 +21,7 @@ MAX_OBJECTS = 200_000  # groups and datasets of HDF5 files
 MAX_SHARDS = 256  # files that the weights of a model are cut into
 MAX_ARRAYS = 4 * 1024**3  # bytes of all weights of a model
 CHUNK = 1024 * 1024
+DTYPE = re.compile(r"[<>|][fiub][1248]")  # of arrays: numbers of at most 64 bits, as numpy writes it
 
 # Of the process that reads for `isolated=True`. Memory is that beyond the file and what is read.
 MAX_PROCESSOR_SECONDS = 120

@@ -167,7 +167,7 @@ def _infer(x: TensorType, kernel: TensorType, spec: Contraction, outputs: tuple[
     expected = (math.prod(t.patch), t.filters // panels, t.channels, panels)
     if kernel.shape != expected or t.filters % panels:
         raise ValueError(f"winograd: expected a kernel of shape {expected}. Received: {kernel}")
-    return x.with_shape(spec.m + spec.j)
+    return x.with_shape(spec.shape)
 
 
 def _case(draw: Draw) -> Case:

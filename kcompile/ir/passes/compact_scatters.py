@@ -63,7 +63,7 @@ class _Compact:
             return None
         if node.op.name == "reduce_sum" and 0 in node.attrs["axes"]:
             terms = [ops.reduce_sum(part.values, node.attrs["axes"]) for part in found[0] or ()]
-            return _total(terms)
+            return sum(terms[1:], start=terms[0])
         if node.op.kind != "elementwise":
             return None
         moved = self.update(new, node, inputs, found)
@@ -113,13 +113,6 @@ def _names_few(indices: TensorType, rows: int) -> bool:
     """Whether a batch leaves most rows of a table alone."""
     count = numel(indices.shape)
     return (count.multiple * TYPICAL if isinstance(count, Batch) else count) < rows
-
-
-def _total(terms: list[Tensor]) -> Tensor:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
 
 
 def _apply(node: Node, operands: list[Tensor], found: list[_Parts | None]) -> _Parts | None:
