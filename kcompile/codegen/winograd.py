@@ -44,7 +44,10 @@ def choose_tiling(spec: Contraction, target: Target) -> tuple[tuple[int, ...], i
     if target.is_gpu or channels % LANES or filters % LANES:
         return None
     options = [range(2, MOST - r + 2) if r > 1 else (1,) for r in spec.k[:-1]]  # type: ignore
-    best = min((Tiling(spec, outputs) for outputs in itertools.product(*options)), key=_cycles)
+    tilings = [Tiling(spec, outputs) for outputs in itertools.product(*options)]
+    if not tilings:  # an axis has more taps than a patch gains from
+        return None
+    best = min(tilings, key=_cycles)
     rows = math.prod(best.positions)
     whole = rows * math.prod(best.taps) * channels * filters // (2 * LANES)
     if _cycles(best) >= GAIN * whole:

@@ -123,6 +123,8 @@ def test_training_does_not_use_it() -> None:
     ((20, 20, 32), (3, 3), 10),  # nor do filters
     ((20, 20, 64), (1, 1), 64),  # nothing to gain
     ((2, 2, 512), (3, 3), 512),  # bound by reading the kernel, which is larger transformed
+    ((40, 32), (6,), 32), ((20, 20, 32), (7, 7), 32), ((20, 20, 32), (3, 9), 32),
+    ((9, 9, 9, 16), (6, 6, 6), 16),  # more taps than a patch has room for
 ])
 def test_where_it_does_not_pay(shape: tuple[int, ...], taps: tuple[int, ...], filters: int) -> None:
     x, w = TensorType((Batch(), *shape)), TensorType((*taps, shape[-1], filters))
