@@ -120,38 +120,46 @@ class Compiled:
         return llvm.emit_program(self.program, self.target)
 
     @cached_property
+    def stored(self) -> Image | DeviceProgram | None:
+        """The code of this graph in the disk cache."""
+        data = cache.get(self._key)
+        if data is None:
+            return None
+        if not self.target.is_gpu:
+            return Image.from_bytes(data)
+        from kcompile.codegen.gpu.program import DeviceProgram
+
+        return DeviceProgram.from_bytes(data)
+
+    @cached_property
     def on_device(self) -> DeviceProgram:
         """PTX and launch table, for a graphics processor; from the disk cache like `image`. (The
         driver keeps what it translates PTX to in a cache of its own.)"""
-        from kcompile.codegen.gpu.program import DeviceProgram, device_program
+        from kcompile.codegen.gpu.program import device_program
 
-        stored = cache.get(self._key)
-        if stored is not None:
-            return DeviceProgram.from_bytes(stored)
-        made = device_program(self.program, self.target)
-        cache.put(self._key, made.to_bytes())
-        return made
-
-    @cached_property
-    def _key(self) -> str:
-        """What the code is called in the disk cache."""
-        return cache.key([image.compiler_stamp(), image.fingerprint(self.graph), self.name,
-                          str(self.frozen)], self.target)
+        return self.stored or device_program(self.program, self.target)  # type: ignore[return-value]
 
     @cached_property
     def image(self) -> Image:
         """Machine code, from the disk cache when this graph was compiled before."""
-        stored = cache.get(self._key)
-        if stored is not None:
-            return Image.from_bytes(stored)
+        if self.stored is not None:
+            return self.stored  # type: ignore[return-value]
         from kcompile.codegen import llvm
 
         entries = tuple(EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), llvm.entry_scratch(e))
                         for e in self.program.entries)
         code = jit.compile_apart(llvm.emit_modules(self.program, self.target), self.target)
-        made = Image(tuple(code), entries, self.program.prepared, self.program.constants)
-        cache.put(self._key, made.to_bytes())
-        return made
+        return Image(tuple(code), entries, self.program.prepared, self.program.constants)
+
+    @cached_property
+    def _key(self) -> str:
+        """What the code is called in the disk cache."""
+        return image.code_key(self.graph, self.name, self.frozen, self.target)
+
+    def keep(self, made: Image | DeviceProgram) -> None:
+        """Put code into the disk cache that was loaded, and so is whole, unless it came from there."""
+        if self.stored is None:
+            cache.put(self._key, made.to_bytes())
 
 
 def compile_graph(graph: Graph, name: str, target: Target, frozen: bool) -> Compiled:
@@ -174,9 +182,11 @@ def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int |
 
     made = compiled.image
     library = jit.load(*made.objects, image.support(compiled.target))
-    return rt.Program(library.address, [entry_spec(compiled, e) for e in made.entries],
-                      [variables[name] for name in compiled.variables],
-                      prepared=made.prepared, constants=made.constants, threads=threads)
+    program = rt.Program(library.address, [entry_spec(compiled, e) for e in made.entries],
+                         [variables[name] for name in compiled.variables],
+                         prepared=made.prepared, constants=made.constants, threads=threads)
+    compiled.keep(made)
+    return program
 
 
 def load_on_device(compiled: Compiled, driver: Driver, variables: Mapping[str, Held]) -> CudaProgram:
@@ -185,9 +195,11 @@ def load_on_device(compiled: Compiled, driver: Driver, variables: Mapping[str, H
 
     made = compiled.on_device
     entries = [EntryImage(e["name"], e["arena"], 0) for e in made.table["entries"]]
-    return CudaProgram(driver, made.ptx, made.table, made.constants,
-                       [entry_spec(compiled, e) for e in entries],
-                       [variables[name] for name in compiled.variables])
+    program = CudaProgram(driver, made.ptx, made.table, made.constants,
+                          [entry_spec(compiled, e) for e in entries],
+                          [variables[name] for name in compiled.variables])
+    compiled.keep(made)
+    return program
 
 
 def entry_spec(compiled: Compiled, entry: EntryImage) -> rt.EntrySpec:

@@ -1,11 +1,11 @@
 """Object code kept on disk, found by content.
 
 What enters: a key made of everything that the code depends on, and the code. What leaves: the same
-code, or None. The directory is `KCOMPILE_CACHE`, or "kcompile" in the user's cache directory;
-`KCOMPILE_CACHE=off` turns the cache off. Machine code is run without further checks, so the
-directory must be the user's own and closed to others; where it is not, and wherever the disk fails,
-the compiler works as if there were no cache and says why in the log (logger "kcompile.cache",
-level debug).
+code, or None. The directory is "kcompile" in the folder that `KC_CACHE` names, or in the user's cache
+directory; `KC_CACHE=off` turns the cache off. Files of other names there are left alone. Machine code is
+run without further checks than a checksum, so the directory must be the user's own, and writable by
+nobody else; where it is not, and wherever the disk fails, the compiler works as if there were no cache
+and says why in the log (logger "kcompile.cache", level debug).
 """
 
 from __future__ import annotations
@@ -26,22 +26,21 @@ from pathlib import Path
 from typing import Any
 
 from kcompile.codegen.targets import Target
-from kcompile.version import __version__
 
+OWN = "code-"  # how the names of our files begin: no others are read or deleted
 LIMIT = 512 * 1024 * 1024  # bytes on disk; the entries that were used longest ago go first
 _DIGEST = 32
 _LEFTOVER = 3600.0  # seconds after which a temporary file belongs to nobody
+# What waits for a writer, and a link to elsewhere, is not opened
+_READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 _log = logging.getLogger("kcompile.cache")
 
 
 def key(parts: Iterable[str], target: Target) -> str:
-    """The name of the code made from the texts in `parts` (IR, options) for a target by this
-    version of kcompile and of LLVM."""
-    from importlib.metadata import version
-
+    """The name of the code made from what the texts in `parts` say (compiler, graph, options) for a
+    target."""
     digest = hashlib.sha256()
-    header = (__version__, version("llvmlite"), *map(str, astuple(target)))
-    for part in (*header, *parts):
+    for part in (*map(repr, astuple(target)), *parts):
         data = part.encode()
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
@@ -66,12 +65,12 @@ def get(key: str) -> bytes | None:
     folder = directory()
     if folder is None:
         return None
-    path = folder / f"{key}.o"
+    path = folder / f"{OWN}{key}.o"
     try:
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)
-                          | getattr(os, "O_BINARY", 0)), "rb") as file:
-            if not _is_ours(os.fstat(file.fileno())):
-                _log.debug("%s belongs to another user and is not used", path)
+        with open(os.open(path, _READ), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not (stat.S_ISREG(status.st_mode) and _is_ours(status)):
+                _log.debug("%s is no file of this user and is not used", path)
                 return None
             stored = file.read()
     except FileNotFoundError:
@@ -95,13 +94,13 @@ def put(key: str, code: bytes, limit: int = LIMIT) -> None:
     if folder is None or len(code) + _DIGEST > limit:
         return
     try:
-        handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+        handle, temporary = tempfile.mkstemp(".tmp", OWN, folder)
         try:
             with open(handle, "wb") as file:
                 file.write(_checksum(key, code) + code)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, folder / f"{key}.o")
+            os.replace(temporary, folder / f"{OWN}{key}.o")
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
@@ -113,16 +112,13 @@ def put(key: str, code: bytes, limit: int = LIMIT) -> None:
 
 def directory() -> Path | None:
     """The cache directory, made when missing; None when the cache is off or cannot be trusted."""
-    setting = os.environ.get("KCOMPILE_CACHE", "")
+    setting = os.environ.get("KC_CACHE", "")
     if setting == "off":
         return None
     try:
-        path = Path(setting) if setting else _user_cache() / "kcompile"
+        path = (Path(setting) if setting else _user_cache()) / "kcompile"
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-        reason = _distrust(status)
-        if reason is None and os.name == "posix" and status.st_mode & 0o077:
-            path.chmod(0o700)
+        reason = _distrust(path.lstat())
     except (OSError, RuntimeError) as error:
         _log.debug("no cache directory: %s", error)
         return None
@@ -166,6 +162,8 @@ def _trim(folder: Path, limit: int) -> None:
     for entry in os.scandir(folder):
         with contextlib.suppress(OSError):  # another process may be trimming too
             status = entry.stat(follow_symlinks=False)
+            if not (entry.name.startswith(OWN) and stat.S_ISREG(status.st_mode)):
+                continue
             if entry.name.endswith(".tmp") and time.time() - status.st_mtime > _LEFTOVER:
                 os.unlink(entry.path)
             elif entry.name.endswith(".o"):

@@ -1,21 +1,26 @@
 """Native code with what the runtime must know of it: what the disk cache keeps.
 
 Enters: a planned program's object code. Leaves: an `Image`, from which a runtime program can be
-made without any compiler. `fingerprint` names a graph by its content, so that a graph that was compiled
-before costs one hash.
+made without any compiler. `compiler_stamp` names the compiler by its content: with the graph's fingerprint
+it makes the key, so that a graph that was compiled before costs one hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from kcompile.codegen import cache as disk
 from kcompile.codegen.targets import Target
-from kcompile.ir.graph import Graph, Literal
+from kcompile.ir.digest import fingerprint
+from kcompile.ir.graph import Graph
 
 
 @dataclass(frozen=True)
@@ -50,19 +55,9 @@ class Image:
         return Image(tuple(objects), entries, head["prepared"], constants)
 
 
-def fingerprint(graph: Graph) -> str:
-    """A name for what a graph computes: its nodes, constants and boundary, not where they came from."""
-    digest = hashlib.sha256()
-    for node in graph.live():
-        digest.update(f"{node.id} {node.op.name} {[tuple(v) for v in node.inputs]} {node.types} ".encode())
-        for name, value in node.attrs.items():
-            if isinstance(value, Literal):
-                digest.update(value.data)
-            digest.update(f"{name}={value!r} ".encode())
-    boundary = [(k, tuple(v)) for table in (graph.inputs, graph.variables, graph.outputs, graph.updates)
-                for k, v in table.items()]
-    digest.update(repr(boundary).encode())
-    return digest.hexdigest()
+def code_key(graph: Graph, entry: str, frozen: bool, target: Target) -> str:
+    """What the code of a graph, as this entry, is called in the disk cache."""
+    return disk.key([compiler_stamp(), fingerprint(graph), entry, str(frozen)], target)
 
 
 @cache
@@ -74,19 +69,29 @@ def support(target: Target) -> bytes:
         from kcompile.codegen import batches, jit, pool
 
         code = jit.optimise_and_compile([pool.pool_ir(target), batches.batches_ir()], target)
+        jit.load(code)
         disk.put(key, code)
     return code
 
 
 @cache
 def compiler_stamp() -> str:
-    """A name for the compiler itself: the state of its source files."""
+    """A name for the compiler itself: the content of its files, and the versions of what makes code and
+    computes constants for it."""
+    import llvmlite
+    from llvmlite.binding import llvm_version_info
+
     package = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for folder in ("codegen", "codegen/gpu", "ir", "ir/ops", "ir/passes"):
-        with os.scandir(package / folder) as files:
-            for file in sorted(files, key=lambda f: f.name):
-                if file.name.endswith(".py"):
-                    status = file.stat()
-                    digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns};".encode())
+    versions = sys.version, llvmlite.__version__, llvm_version_info, np.__version__
+    digest = hashlib.sha256(repr(versions).encode())
+    for path in sorted(source_files(package)):
+        data = path.read_bytes()
+        digest.update(f"\n{path.relative_to(package).as_posix()} {len(data)} ".encode() + data)
     return digest.hexdigest()
+
+
+def source_files(package: Path) -> Iterator[Path]:
+    """Every file of a package that is not made from another one."""
+    for folder, inner, names in os.walk(package):
+        inner[:] = [name for name in inner if name != "__pycache__"]
+        yield from (Path(folder, name) for name in names)

@@ -160,7 +160,7 @@ class Library:
 
 
 def main(path: str) -> None:
-    os.environ["KCOMPILE_CACHE"] = "off"  # kernels are learnt when they are emitted
+    os.environ["KC_CACHE"] = "off"  # kernels are learnt when they are emitted
     device = FakeDriver()
     library = Library(device, path)
     from cuda.bindings import driver

@@ -16,7 +16,7 @@ def test_the_benchmark_runs(root: Path):
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "KCOMPILE_CACHE": "off"},
+        env={**os.environ, "KC_CACHE": "off"},
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("of ours on the device") == 4 and "WRONG" not in done.stdout

@@ -139,7 +139,7 @@ def test_the_digits_cnn_predicts_and_trains():
 def test_an_lstm(monkeypatch: pytest.MonkeyPatch, train: bool, one_kernel: bool):
     if not one_kernel:
         monkeypatch.setattr(rounds, "NEAR", -1)
-        monkeypatch.setenv("KCOMPILE_CACHE", "off")
+        monkeypatch.setenv("KC_CACHE", "off")
     graph = nets.lstm(train, steps=40, width=32, units=64)
     x, variables = nets.lstm_arrays(graph, 33)
     variables = {name: 0.2 * value for name, value in variables.items()}

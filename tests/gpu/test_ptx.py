@@ -99,7 +99,9 @@ def test_ptx_is_kept_on_disk(monkeypatch: pytest.MonkeyPatch):
     """Compiled before, by another object or process: nothing is lowered, and all is the same."""
     target = targets.device("sm_80")
     graph = nets.lstm(True, units=7)
-    first = compile_graph(graph, "run", target, frozen=False).on_device
+    made = compile_graph(graph, "run", target, frozen=False)
+    first = made.on_device
+    made.keep(first)
     monkeypatch.setattr(program, "device_program", lambda *_: pytest.fail("compiled again"))
     assert compile_graph(graph, "run", target, frozen=False).on_device == first
     with pytest.raises(pytest.fail.Exception):

@@ -34,7 +34,7 @@ from kcompile_runtime.cuda import CudaProgram, Held
 def device(monkeypatch: pytest.MonkeyPatch) -> FakeDriver:
     """A fake device that `compile(target="cuda")` finds, and that knows the kernels it is given."""
     fake = FakeDriver()
-    monkeypatch.setenv("KCOMPILE_CACHE", "off")  # kernels are learnt when they are emitted
+    monkeypatch.setenv("KC_CACHE", "off")  # kernels are learnt when they are emitted
     monkeypatch.setattr(emission, "emit_program", remembering(fake))
     monkeypatch.setattr(model, "connect", lambda: cuda_driver.connect(fake))
     return fake

@@ -156,7 +156,7 @@ for target in targets:
 def test_two_builds_are_the_same_bytes(tmp_path):
     for seed in ("1", "2"):
         subprocess.run([sys.executable, "-c", BUILD, tmp_path / seed, *TARGETS], check=True,
-                       env={**os.environ, "PYTHONHASHSEED": seed, "KCOMPILE_CACHE": "off"})
+                       env={**os.environ, "PYTHONHASHSEED": seed, "KC_CACHE": "off"})
     for target in TARGETS:
         for file in (target, f"{target.rsplit('.', 1)[0]}.h"):
             assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
