@@ -77,7 +77,7 @@ def target_type(loss: Loss | None, output: TensorType) -> TensorType | None:
     output's own type."""
     if loss is None:
         return None
-    if losses.base_function(loss) is losses.sparse_categorical_crossentropy:
+    if losses.takes_classes(loss):
         return TensorType((*output.shape[:-1], 1), "int32")
     return output
 

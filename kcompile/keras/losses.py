@@ -10,19 +10,32 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.backend import epsilon
+from kcompile.keras.tensors import is_integer, is_number
 from kcompile.keras.utils.serialization import custom_names
+from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
 LossFunction = Callable[[Any, Any], Tensor]
 
 
 def _like(y_true: Any, y_pred: Tensor) -> Tensor:
     return ops.cast(as_tensor(y_pred.graph, y_true), y_pred.dtype)
+
+
+def _feature_axis(name: str, axis: Any, y_pred: Tensor) -> int:
+    """An axis of y_pred that is not the batch's, from 0 on. Raises ModelError for any other."""
+    rank = y_pred.rank
+    if is_integer(axis) and axis % rank and -rank <= axis < rank:
+        return int(axis) % rank
+    raise ModelError(describe(f"{name}: axis", f"an axis of {y_pred.type} other than the batch",
+                              repr(axis)))
 
 
 # ---------------------------------------------------------------- regression
@@ -72,6 +85,7 @@ def poisson(y_true: Any, y_pred: Tensor) -> Tensor:
 
 def cosine_proximity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
     """Minus the cosine of the angle between y_true and y_pred."""
+    axis = _feature_axis("cosine_similarity", axis, y_pred)
     first, second = (y * ops.rsqrt(ops.maximum(ops.reduce_sum(ops.square(y), axis, True), 1e-12))
                      for y in (_like(y_true, y_pred), y_pred))
     return -ops.reduce_sum(first * second, axis)
@@ -115,16 +129,40 @@ def _log_probabilities(y_pred: Tensor, from_logits: bool, axis: int = -1) -> Ten
     if from_logits:
         return ops.log_softmax(y_pred, axis)
     share = y_pred / ops.reduce_sum(y_pred, axis, keepdims=True)
-    return ops.log(ops.clip(share, epsilon(), 1.0 - epsilon()))
+    return ops.log(_clipped(share))
+
+
+def _smoothed(y_true: Tensor, share: float, classes: int) -> Tensor:
+    """Labels of which a share is spread over all classes."""
+    return y_true * (1.0 - share) + share / classes if share else y_true
 
 
 def categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
-                             label_smoothing: float = 0.0) -> Tensor:
-    """-sum(y_true log(p)): y_true one-hot (or any distribution), y_pred probabilities or logits."""
-    y_true = _like(y_true, y_pred)
-    if label_smoothing:
-        y_true = y_true * (1.0 - label_smoothing) + label_smoothing / _classes(y_pred)
-    return -ops.reduce_sum(y_true * _log_probabilities(y_pred, from_logits), -1)
+                             label_smoothing: float = 0.0, axis: int = -1) -> Tensor:
+    """-sum(y_true log(p)) over the axis of the classes: y_true one-hot (or any distribution), y_pred
+    probabilities or logits."""
+    axis = _feature_axis("categorical_crossentropy", axis, y_pred)
+    # Keras divides by the size of the last axis, whichever the classes' is
+    y_true = _smoothed(_like(y_true, y_pred), label_smoothing, _classes(y_pred))
+    return -ops.reduce_sum(y_true * _log_probabilities(y_pred, from_logits, axis), axis)
+
+
+def categorical_focal_crossentropy(y_true: Any, y_pred: Tensor, alpha: float = 0.25, gamma: float = 2.0,
+                                   from_logits: bool = False, label_smoothing: float = 0.0,
+                                   axis: int = -1) -> Tensor:
+    """-sum(alpha (1 - p)^gamma y_true log(p)): what is predicted well counts less (arXiv 1708.02002)."""
+    axis = _feature_axis("categorical_focal_crossentropy", axis, y_pred)
+    y_true = _smoothed(_like(y_true, y_pred), label_smoothing, _classes(y_pred))
+    if from_logits:
+        y_pred = ops.softmax(y_pred, axis)
+    p = _clipped(y_pred / ops.reduce_sum(y_pred, axis, keepdims=True))
+    return -ops.reduce_sum(ops.pow(1.0 - p, gamma) * alpha * y_true * ops.log(p), axis)
+
+
+def categorical_generalized_cross_entropy(y_true: Any, y_pred: Tensor, q: float = 0.5) -> Tensor:
+    """(1 - p[y_true]^q) / q, of class numbers and probabilities (arXiv 1805.07836)."""
+    chosen = ops.one_hot(indices(y_true, y_pred), _classes(y_pred), y_pred.dtype)
+    return (1.0 - ops.pow(ops.reduce_sum(chosen * y_pred, -1), q)) / q
 
 
 def _classes(y_pred: Tensor) -> int:
@@ -141,27 +179,51 @@ def indices(y_true: Any, y_pred: Tensor) -> Tensor:
 
 
 def sparse_categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
-                                    axis: int = -1) -> Tensor:
-    """-log(p[y_true]): y_true holds class numbers, [n, ...] or [n, ..., 1]."""
+                                    ignore_class: int | None = None, axis: int = -1) -> Tensor:
+    """-log(p[y_true]): y_true holds class numbers, [n, ...] or [n, ..., 1]. What is of the class
+    ignore_class, which may be none of y_pred's, counts as 0."""
     if axis not in (-1, y_pred.rank - 1):
         raise ValueError("sparse_categorical_crossentropy: the classes must lie on the last axis. "
                          f"Received: axis={axis}")
-    chosen = ops.one_hot(indices(y_true, y_pred), _classes(y_pred), y_pred.dtype)
-    return -ops.reduce_sum(chosen * _log_probabilities(y_pred, from_logits), -1)
+    classes = indices(y_true, y_pred)
+    chosen = ops.one_hot(classes, _classes(y_pred), y_pred.dtype)
+    each = -ops.reduce_sum(chosen * _log_probabilities(y_pred, from_logits), -1)
+    if ignore_class is None:
+        return each
+    return ops.select(ops.equal(classes, ignore_class), ops.zeros_like(each), each)
+
+
+def _clipped(p: Tensor) -> Tensor:
+    return ops.clip(p, epsilon(), 1.0 - epsilon())
+
+
+def _binary(y_true: Tensor, p: Tensor) -> Tensor:
+    """-t log(p) - (1 - t) log(1 - p), of clipped probabilities."""
+    p = _clipped(p)
+    return -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
 
 
 def binary_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
-                        label_smoothing: float = 0.0) -> Tensor:
+                        label_smoothing: float = 0.0, axis: int = -1) -> Tensor:
     """mean(-t log(p) - (1 - t) log(1 - p)): y_pred probabilities or logits."""
-    y_true = _like(y_true, y_pred)
-    if label_smoothing:
-        y_true = y_true * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    if from_logits:
-        each = y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred)
-    else:
-        p = ops.clip(y_pred, epsilon(), 1.0 - epsilon())
-        each = -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
-    return ops.reduce_mean(each, -1)
+    y_true = _smoothed(_like(y_true, y_pred), label_smoothing, 2)
+    each = (y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred) if from_logits
+            else _binary(y_true, y_pred))
+    return ops.reduce_mean(each, _feature_axis("binary_crossentropy", axis, y_pred))
+
+
+def binary_focal_crossentropy(y_true: Any, y_pred: Tensor, apply_class_balancing: bool = False,
+                              alpha: float = 0.25, gamma: float = 2.0, from_logits: bool = False,
+                              label_smoothing: float = 0.0, axis: int = -1) -> Tensor:
+    """mean((1 - q)^gamma binary crossentropy), where q is the probability of the label; class 1 weighs
+    alpha, class 0 the rest, with apply_class_balancing (arXiv 1708.02002)."""
+    y_true = _smoothed(_like(y_true, y_pred), label_smoothing, 2)
+    p = ops.sigmoid(y_pred) if from_logits else y_pred
+    q = y_true * p + (1.0 - y_true) * (1.0 - p)
+    each = ops.pow(1.0 - q, gamma) * _binary(y_true, p)
+    if apply_class_balancing:
+        each = each * (y_true * alpha + (1.0 - y_true) * (1.0 - alpha))
+    return ops.reduce_mean(each, _feature_axis("binary_focal_crossentropy", axis, y_pred))
 
 
 def kullback_leibler_divergence(y_true: Any, y_pred: Tensor) -> Tensor:
@@ -173,18 +235,23 @@ def kullback_leibler_divergence(y_true: Any, y_pred: Tensor) -> Tensor:
 # ---------------------------------------------------------------- objects
 
 
+# "mean" is another name of the first
+REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none")
+
+
 class Loss:
-    """A loss with its reduction over the batch: "sum_over_batch_size" (the mean) or "sum".
+    """A loss with its reduction over the batch: "sum_over_batch_size" (the mean), "sum", or
+    "mean_with_sample_weight", the sum of weighted losses over that of the weights.
 
     Subclasses define `call(y_true, y_pred)`, one number for each sample.
     """
 
-    def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
-        reduction = "sum_over_batch_size" if reduction == "auto" else reduction
-        if reduction not in ("sum_over_batch_size", "sum", "none"):
-            raise ValueError(f"{type(self).__name__}: reduction must be 'sum_over_batch_size', "
-                             f"'sum' or 'none'. Received: {reduction!r}")
-        self.reduction = reduction
+    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
+        reduction = {"auto": "sum_over_batch_size", None: "none"}.get(reduction, reduction)
+        if reduction not in REDUCTIONS:
+            raise ModelError(describe(f"{type(self).__name__}: reduction",
+                                      "one of " + ", ".join(map(repr, REDUCTIONS)), repr(reduction)))
+        self.reduction: str = reduction
         self.name = name or type(self).__name__
 
     def call(self, y_true: Any, y_pred: Tensor) -> Tensor:
@@ -197,6 +264,8 @@ class Loss:
             each = each * _like(sample_weight, each)
         if self.reduction == "none":
             return each
+        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
+            return ops.reduce_sum(each) / ops.reduce_sum(_like(sample_weight, each))
         return ops.reduce_sum(each) if self.reduction == "sum" else ops.reduce_mean(each)
 
     def get_config(self) -> dict[str, Any]:
@@ -210,7 +279,7 @@ class Loss:
 class FunctionLoss(Loss):
     """A loss made of a function of (y_true, y_pred, **arguments)."""
 
-    def __init__(self, function: LossFunction, reduction: str = "sum_over_batch_size",
+    def __init__(self, function: LossFunction, reduction: str | None = "sum_over_batch_size",
                  name: str | None = None, **arguments: Any) -> None:
         super().__init__(reduction, name or getattr(function, "__name__", type(function).__name__))
         self.function = function
@@ -223,19 +292,67 @@ class FunctionLoss(Loss):
         return {**super().get_config(), **self.arguments}
 
 
-def _class(name: str, function: Callable[..., Tensor]) -> type[FunctionLoss]:
-    """The class of a loss function; its constructor takes the function's options by name."""
-    options = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-               for p in list(inspect.signature(function).parameters.values())[2:]]
-    allowed = {p.name for p in options}
+def _share(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1
 
-    def __init__(self: FunctionLoss, *, reduction: str = "sum_over_batch_size",
-                 name: str | None = function.__name__, **arguments: Any) -> None:
-        unknown = set(arguments) - allowed
-        if unknown:
-            raise TypeError(f"{type(self).__name__}: unknown arguments {sorted(unknown)}. "
-                            f"Expected any of {sorted(allowed | {'reduction', 'name'})}")
-        FunctionLoss.__init__(self, function, reduction, name, **arguments)
+
+# What options of losses and metrics may be: for messages, and as a test.
+OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "from_logits": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
+    "apply_class_balancing": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
+    "label_smoothing": ("a number from 0 to 1", _share),
+    "alpha": ("a number from 0 to 1", _share),
+    "threshold": ("a number", is_number),
+    "gamma": ("a number of at least 0", lambda v: is_number(v) and v >= 0),
+    "delta": ("a number above 0", lambda v: is_number(v) and v > 0),
+    "q": ("a number between 0 and 1", lambda v: is_number(v) and 0 < v < 1),
+    "axis": ("an integer", is_integer),
+    "ignore_class": ("an integer or None", lambda v: v is None or is_integer(v)),
+    "k": ("an integer of at least 1", lambda v: is_integer(v) and v >= 1),
+}
+
+
+def checked_options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as Python's own numbers. Raises ModelError for one that makes no sense."""
+    for name, value in given.items():
+        expected, allowed = OPTIONS[name]
+        if not allowed(value):
+            raise ModelError(describe(f"{kind}: {name}", expected, repr(value)))
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
+
+
+def options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The parameters of a loss or metric function behind y_true and y_pred."""
+    return list(inspect.signature(function).parameters.values())[2:]
+
+
+def bound_options(kind: str, parameters: Sequence[inspect.Parameter], args: Sequence[Any],
+                  kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor by name. Raises InputTypeError where they do not fit it."""
+    try:
+        found = inspect.Signature(list(parameters)).bind(*args, **kwargs).arguments
+    except TypeError as error:
+        raise InputTypeError(describe(kind, "arguments " + ", ".join(p.name for p in parameters),
+                                  str(error))) from None
+    dtype = found.pop("dtype", None)
+    if dtype is not None and str(dtype) != "float32":
+        raise UnsupportedError(describe(f"{kind}: dtype", "None or 'float32'", repr(dtype)))
+    return found
+
+
+def _class(name: str, function: Callable[..., Tensor], label: str | None = None) -> type[FunctionLoss]:
+    """The class of a loss function; its constructor takes the function's options, then a reduction, a name
+    and a dtype. label: the name that it has by default."""
+    plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [*options_of(function), *(inspect.Parameter(key, plain, default=None) for key in (
+        "reduction", "name", "dtype"))]
+
+    def __init__(self: FunctionLoss, *args: Any, **kwargs: Any) -> None:
+        given = bound_options(type(self).__name__, parameters, args, kwargs)
+        reduction = given.pop("reduction", "sum_over_batch_size")
+        shown = given.pop("name", None) or label or function.__name__
+        FunctionLoss.__init__(self, function, reduction, shown,
+                              **checked_options(type(self).__name__, given))
 
     return type(name, (FunctionLoss,), {"__init__": __init__, "__doc__": function.__doc__,
                                         "__module__": __name__})
@@ -257,6 +374,10 @@ LogCosh = _class("LogCosh", logcosh)
 KLDivergence = _class("KLDivergence", kullback_leibler_divergence)
 Huber = _class("Huber", huber_loss)
 CosineSimilarity = _class("CosineSimilarity", cosine_proximity)
+BinaryFocalCrossentropy = _class("BinaryFocalCrossentropy", binary_focal_crossentropy)
+CategoricalFocalCrossentropy = _class("CategoricalFocalCrossentropy", categorical_focal_crossentropy)
+CategoricalGeneralizedCrossEntropy = _class(
+    "CategoricalGeneralizedCrossEntropy", categorical_generalized_cross_entropy)
 
 mse = MSE = mean_squared_error
 mae = MAE = mean_absolute_error
@@ -273,7 +394,9 @@ FUNCTIONS: dict[str, LossFunction] = {
         mean_squared_error, mean_absolute_error, mean_absolute_percentage_error,
         mean_squared_logarithmic_error, logcosh, huber_loss, poisson, cosine_proximity, hinge,
         squared_hinge, categorical_hinge, categorical_crossentropy,
-        sparse_categorical_crossentropy, binary_crossentropy, kullback_leibler_divergence)}
+        sparse_categorical_crossentropy, binary_crossentropy, kullback_leibler_divergence,
+        binary_focal_crossentropy, categorical_focal_crossentropy,
+        categorical_generalized_cross_entropy)}
 ALIASES: dict[str, LossFunction] = {
     "mse": mse, "MSE": mse, "mae": mae, "MAE": mae, "mape": mape, "MAPE": mape, "msle": msle,
     "MSLE": msle, "kld": kld, "KLD": kld, "kl_divergence": kld, "cosine": cosine,
@@ -283,7 +406,8 @@ CLASSES: dict[str, Callable[..., Any]] = {
         MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError,
         MeanSquaredLogarithmicError, BinaryCrossentropy, CategoricalCrossentropy,
         SparseCategoricalCrossentropy, Hinge, SquaredHinge, CategoricalHinge, Poisson, LogCosh,
-        KLDivergence, Huber, CosineSimilarity)}
+        KLDivergence, Huber, CosineSimilarity, BinaryFocalCrossentropy, CategoricalFocalCrossentropy,
+        CategoricalGeneralizedCrossEntropy)}
 
 
 def serialize(loss: Any) -> Any:
@@ -294,24 +418,26 @@ def serialize(loss: Any) -> Any:
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The inverse of `serialize`. Raises ValueError for an unknown name."""
+    """The inverse of `serialize`. Raises ModelError for an unknown name, or options that do not fit."""
     custom = custom_names(custom_objects)
+    name = config.get("class_name") if isinstance(config, Mapping) else config
+    if not isinstance(name, str):
+        raise _unknown(config)
     if isinstance(config, Mapping):
-        name = config["class_name"]
         found = custom.get(name, CLASSES.get(name))
         if found is None:
             raise _unknown(name)
-        return found.from_config(config["config"])
-    found = custom.get(config, FUNCTIONS.get(config, ALIASES.get(config)))
-    found = CLASSES.get(config) if found is None else found
+        return found.from_config(config.get("config") or {})
+    found = custom.get(name, FUNCTIONS.get(name, ALIASES.get(name)))
+    found = CLASSES.get(name) if found is None else found
     if found is None:
-        raise _unknown(config)
+        raise _unknown(name)
     return found() if isinstance(found, type) else found
 
 
-def _unknown(name: Any) -> ValueError:
-    return ValueError(f"unknown loss. Expected one of {', '.join(FUNCTIONS)}, a Loss, or a function "
-                      f"of (y_true, y_pred). Received: {name!r}")
+def _unknown(name: Any) -> ModelError:
+    return ModelError(describe("unknown loss", f"one of {', '.join(FUNCTIONS)}, a Loss, or a function of "
+                               "(y_true, y_pred)", repr(name)))
 
 
 def get(identifier: Any) -> Any:
@@ -331,6 +457,17 @@ def as_loss(identifier: Any) -> Loss | None:
     """The same as an object with a reduction."""
     found = get(identifier)
     return found if found is None or isinstance(found, Loss) else FunctionLoss(found)
+
+
+def takes_classes(loss: Any) -> bool:
+    """Whether the labels of a loss are class numbers."""
+    return base_function(loss) in (sparse_categorical_crossentropy, categorical_generalized_cross_entropy)
+
+
+def ignored_class(loss: Any) -> int | None:
+    """The class whose labels do not count, if there is one."""
+    found = loss.arguments.get("ignore_class") if isinstance(loss, FunctionLoss) else None
+    return None if found is None else int(found)
 
 
 def base_function(loss: Any) -> Any:

@@ -7,6 +7,7 @@ as Keras does. Formulas are those of `keras/metrics.py` in Keras 2.3.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import losses
 from kcompile.keras.losses import Loss, _like, indices
 from kcompile.keras.utils.serialization import custom_names
+from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
 MetricFunction = Callable[[Any, Any], Any]
 
@@ -52,18 +54,27 @@ def _share(hit: Tensor, like: Tensor) -> Tensor:
     return ops.cast(hit, like.dtype)
 
 
+def cosine_similarity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
+    """The cosine of the angle between y_true and y_pred. The loss of this name is minus it."""
+    return -losses.cosine_proximity(y_true, y_pred, axis)
+
+
+def accuracy(y_true: Any, y_pred: Tensor) -> Tensor:
+    """1 where y_true and y_pred are equal."""
+    return _share(ops.equal(_like(y_true, y_pred), y_pred), y_pred)
+
+
 class Metric:
     """A metric function with its options and a name: what is written in compile(metrics=[...])."""
 
     function: MetricFunction
 
     def __init__(self, name: str | None = None, **arguments: Any) -> None:
-        function = type(self).function
-        self.name = name or function.__name__
+        self.name = name or getattr(self.function, "__name__", type(self.function).__name__)
         self.arguments = arguments
 
     def __call__(self, y_true: Any, y_pred: Tensor) -> Any:
-        return type(self).function(y_true, y_pred, **self.arguments)
+        return self.function(y_true, y_pred, **self.arguments)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self.arguments}
@@ -73,40 +84,73 @@ class Metric:
         return cls(**config)
 
 
-class BinaryAccuracy(Metric):
-    function = staticmethod(binary_accuracy)
+class MeanMetricWrapper(Metric):
+    """The mean of a function of (y_true, y_pred, **arguments)."""
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
-        super().__init__(name, threshold=threshold)
+    def __init__(self, fn: MetricFunction, name: str | None = None, dtype: Any = None,
+                 **arguments: Any) -> None:
+        if not callable(fn):
+            raise ModelError(describe("MeanMetricWrapper: fn", "a function of (y_true, y_pred)", repr(fn)))
+        losses.bound_options("MeanMetricWrapper", [_NAME, _DTYPE], [], {"name": name, "dtype": dtype})
+        self.function = fn
+        super().__init__(name, **arguments)
 
+    def get_config(self) -> dict[str, Any]:
+        return {"fn": serialize(self.function), **super().get_config()}
 
-class CategoricalAccuracy(Metric):
-    function = staticmethod(categorical_accuracy)
-
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(name)
-
-
-class SparseCategoricalAccuracy(Metric):
-    function = staticmethod(sparse_categorical_accuracy)
-
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(name)
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Metric:
+        return cls(**{**config, "fn": get(config.get("fn"))})
 
 
-class TopKCategoricalAccuracy(Metric):
-    function = staticmethod(top_k_categorical_accuracy)
-
-    def __init__(self, k: int = 5, name: str | None = None) -> None:
-        super().__init__(name, k=k)
+_PLAIN = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_NAME, _DTYPE = (inspect.Parameter(key, _PLAIN, default=None) for key in ("name", "dtype"))
 
 
-class SparseTopKCategoricalAccuracy(Metric):
-    function = staticmethod(sparse_top_k_categorical_accuracy)
+def _class(cls: str, function: MetricFunction, label: str | None = None, behind: tuple[str, ...] = ()
+           ) -> type[Metric]:
+    """The class of a metric function; its constructor takes name, dtype and the function's options.
+    label: the name that it has by default. behind: options that Keras has before the name."""
+    options = losses.options_of(function)
+    parameters = [*(p for p in options if p.name in behind), _NAME, _DTYPE,
+                  *(p for p in options if p.name not in behind)]
 
-    def __init__(self, k: int = 5, name: str | None = None) -> None:
-        super().__init__(name, k=k)
+    def __init__(self: Metric, *args: Any, **kwargs: Any) -> None:
+        given = losses.bound_options(cls, parameters, args, kwargs)
+        if given.get("ignore_class") is not None:
+            raise UnsupportedError(describe(f"metric {cls}: ignore_class", "None",
+                                            repr(given["ignore_class"])))
+        Metric.__init__(self, given.pop("name", None) or label, **losses.checked_options(cls, given))
 
+    return type(cls, (Metric,), {"__init__": __init__, "__doc__": function.__doc__,
+                                 "__module__": __name__, "function": staticmethod(function)})
+
+
+Accuracy = _class("Accuracy", accuracy)
+BinaryAccuracy = _class("BinaryAccuracy", binary_accuracy)
+CategoricalAccuracy = _class("CategoricalAccuracy", categorical_accuracy)
+SparseCategoricalAccuracy = _class("SparseCategoricalAccuracy", sparse_categorical_accuracy)
+TopKCategoricalAccuracy = _class(
+    "TopKCategoricalAccuracy", top_k_categorical_accuracy, behind=("k",))
+SparseTopKCategoricalAccuracy = _class(
+    "SparseTopKCategoricalAccuracy", sparse_top_k_categorical_accuracy, behind=("k",))
+MeanSquaredError = _class("MeanSquaredError", losses.mean_squared_error)
+MeanAbsoluteError = _class("MeanAbsoluteError", losses.mean_absolute_error)
+MeanAbsolutePercentageError = _class(
+    "MeanAbsolutePercentageError", losses.mean_absolute_percentage_error)
+MeanSquaredLogarithmicError = _class(
+    "MeanSquaredLogarithmicError", losses.mean_squared_logarithmic_error)
+LogCoshError = _class("LogCoshError", losses.logcosh)
+Poisson = _class("Poisson", losses.poisson)
+KLDivergence = _class("KLDivergence", losses.kullback_leibler_divergence)
+Hinge = _class("Hinge", losses.hinge)
+SquaredHinge = _class("SquaredHinge", losses.squared_hinge)
+CategoricalHinge = _class("CategoricalHinge", losses.categorical_hinge)
+CosineSimilarity = _class("CosineSimilarity", cosine_similarity)
+BinaryCrossentropy = _class("BinaryCrossentropy", losses.binary_crossentropy)
+CategoricalCrossentropy = _class("CategoricalCrossentropy", losses.categorical_crossentropy)
+SparseCategoricalCrossentropy = _class(
+    "SparseCategoricalCrossentropy", losses.sparse_categorical_crossentropy)
 
 mse = MSE = mean_squared_error = losses.mean_squared_error
 mae = MAE = mean_absolute_error = losses.mean_absolute_error
@@ -123,13 +167,18 @@ binary_crossentropy = losses.binary_crossentropy
 categorical_crossentropy = losses.categorical_crossentropy
 sparse_categorical_crossentropy = losses.sparse_categorical_crossentropy
 
-ACCURACIES: dict[str, MetricFunction] = {
+# What a name means here before it means a loss: accuracies, and what has another sign as a loss.
+FUNCTIONS: dict[str, MetricFunction] = {
     f.__name__: f for f in (
         binary_accuracy, categorical_accuracy, sparse_categorical_accuracy,
-        top_k_categorical_accuracy, sparse_top_k_categorical_accuracy)}
+        top_k_categorical_accuracy, sparse_top_k_categorical_accuracy, cosine_similarity)}
 CLASSES: dict[str, type[Metric]] = {
-    c.__name__: c for c in (BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy,
-                            TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy)}
+    c.__name__: c for c in (
+        MeanMetricWrapper, Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy,
+        TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy, MeanSquaredError, MeanAbsoluteError,
+        MeanAbsolutePercentageError, MeanSquaredLogarithmicError, LogCoshError, Poisson, KLDivergence,
+        Hinge, SquaredHinge, CategoricalHinge, CosineSimilarity, BinaryCrossentropy,
+        CategoricalCrossentropy, SparseCategoricalCrossentropy)}
 
 
 def serialize(metric: Any) -> Any:
@@ -140,24 +189,27 @@ def serialize(metric: Any) -> Any:
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """The inverse of `serialize`. Raises ValueError for an unknown name."""
+    """The inverse of `serialize`. Raises ModelError for an unknown name, or options that do not fit."""
     custom = custom_names(custom_objects)
-    name = config["class_name"] if isinstance(config, Mapping) else config
-    found = custom.get(name, CLASSES.get(name, ACCURACIES.get(name)))
-    if found is None:
-        try:
-            return losses.deserialize(config)
-        except ValueError:
-            raise _unknown(name) from None
+    name = config.get("class_name") if isinstance(config, Mapping) else config
+    if not isinstance(name, str):
+        raise _unknown(config)
     if isinstance(config, Mapping):
-        return found.from_config(config["config"])
+        found = custom.get(name, CLASSES.get(name, losses.CLASSES.get(name)))
+        if found is None:
+            raise _unknown(name)
+        return found.from_config(config.get("config") or {})
+    found = custom.get(name, FUNCTIONS.get(name, losses.FUNCTIONS.get(name, losses.ALIASES.get(name))))
+    found = CLASSES.get(name) if found is None else found
+    if found is None:
+        raise _unknown(name)
     return found() if isinstance(found, type) else found
 
 
-def _unknown(name: Any) -> ValueError:
-    known = ("accuracy", "crossentropy", *ACCURACIES, *losses.FUNCTIONS)
-    return ValueError(f"unknown metric. Expected one of {', '.join(known)}, a Metric, or a function "
-                      f"of (y_true, y_pred). Received: {name!r}")
+def _unknown(name: Any) -> ModelError:
+    known = ("accuracy", "crossentropy", *FUNCTIONS, *losses.FUNCTIONS)
+    return ModelError(describe("unknown metric", f"one of {', '.join(known)}, a Metric, or a function of "
+                               "(y_true, y_pred)", repr(name)))
 
 
 def get(identifier: Any) -> Any:
@@ -182,7 +234,7 @@ def _kind(loss: Any, y_true: Tensor, y_pred: Tensor, vintage: str) -> str:
     function = losses.base_function(loss)
     if y_pred.shape[-1] == 1 or (vintage == "keras2" and function is losses.binary_crossentropy):
         return "binary"
-    if function is losses.sparse_categorical_crossentropy:
+    if losses.takes_classes(loss):
         return "sparse"
     if vintage == "keras3" and y_true.shape != y_pred.shape:
         return "sparse"
@@ -223,11 +275,12 @@ def name_of(function: Any) -> str:
 
 def evaluate(function: MetricFunction, name: str, y_true: Tensor, y_pred: Tensor
              ) -> list[tuple[str, Tensor]]:
-    """The results of a metric, by name. Raises TypeError for a result that is no tensor."""
+    """The results of a metric, by name. Raises InputTypeError for a result that is no tensor."""
     result = function.call(y_true, y_pred) if isinstance(function, Loss) else function(y_true, y_pred)
     named = result.items() if isinstance(result, Mapping) else [(name, result)]
     for key, value in named:
         if not isinstance(value, Tensor):
-            raise TypeError(f"metric {name!r}: expected a symbolic tensor, or a dict of them by name, "
-                            f"as result. Received: {key}={value!r}. Write it over K functions.")
+            raise InputTypeError(describe(
+                f"metric {name!r}", "a symbolic tensor, or a dict of them by name, as result",
+                f"{key}={value!r}", "Write it over K functions."))
     return list(named)

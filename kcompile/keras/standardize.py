@@ -24,7 +24,7 @@ from kcompile_runtime.spec import TensorSpec
 Array = np.ndarray
 
 # Losses that take their labels in the output's shape. Others (functions of one's own) take any.
-SHAPED = frozenset(losses.FUNCTIONS.values()) - {losses.sparse_categorical_crossentropy}
+SHAPED = frozenset(f for f in losses.FUNCTIONS.values() if not losses.takes_classes(f))
 
 
 def spec_of(name: str, type: TensorType) -> TensorSpec:
@@ -57,8 +57,7 @@ class Target:
     @property
     def classes(self) -> int:
         last = self.output.shape[-1]
-        sparse = losses.base_function(self.loss) is losses.sparse_categorical_crossentropy
-        return last if sparse and isinstance(last, int) else 0
+        return last if losses.takes_classes(self.loss) and isinstance(last, int) else 0
 
     @property
     def any_shape(self) -> bool:
@@ -163,7 +162,11 @@ def _check_form(array: Array, target: Target) -> None:
 
 
 def check_classes(array: Array, target: Target) -> None:
-    """Raise InputError unless all are class numbers. array: int32, C order."""
+    """Raise InputError unless all are class numbers, or the class that does not count. array: int32, C
+    order."""
+    ignored = losses.ignored_class(target.loss)
+    if ignored is not None:
+        array = array[array != ignored]
     # seen as unsigned, negative numbers are large: one pass finds both ends
     if array.size and np.maximum.reduce(array.view(np.uint32), None) >= target.classes:
         raise InputError(describe(

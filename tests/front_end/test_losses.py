@@ -11,6 +11,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import losses, metrics
+from kcompile_runtime.errors import KcompileError
 
 rng = np.random.default_rng(7)
 N, C = 6, 4
@@ -55,6 +56,13 @@ CASES = {
          lambda t, p: -np.log(p[np.arange(N), t[:, 0].astype(int)])),
     "binary_crossentropy":
         (BITS, SIGMOIDS, lambda t, p: -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(-1)),
+    "binary_focal_crossentropy": (BITS, SIGMOIDS, lambda t, p: -(
+        t * (1 - p) ** 2 * np.log(p) + (1 - t) * p ** 2 * np.log(1 - p)).mean(-1)),
+    "categorical_focal_crossentropy":
+        (ONE_HOT, PROBABILITIES, lambda t, p: -(0.25 * (1 - p) ** 2 * t * np.log(p)).sum(-1)),
+    "categorical_generalized_cross_entropy":
+        (ONE_HOT.argmax(1)[:, None], PROBABILITIES,
+         lambda t, p: (1 - p[np.arange(N), t[:, 0].astype(int)] ** 0.5) / 0.5),
     "kullback_leibler_divergence":
         (PROBABILITIES[::-1], PROBABILITIES, lambda t, p: (t * np.log(t / p)).sum(-1)),
 }
@@ -166,7 +174,7 @@ def test_names_classes_and_configurations():
     assert isinstance(losses.get(losses.Huber), losses.Huber)
     with pytest.raises(ValueError, match=r"unknown loss.*Received: 'mistake'"):
         losses.get("mistake")
-    with pytest.raises(TypeError, match="unknown arguments"):
+    with pytest.raises(TypeError, match="unexpected keyword argument"):
         losses.MeanSquaredError(from_logits=True)
     assert metrics.deserialize(metrics.serialize(metrics.BinaryAccuracy(threshold=0.3))
                                ).arguments == {"threshold": 0.3}
@@ -242,3 +250,49 @@ def test_extreme_probabilities_are_those_of_keras():
         expected = np.asarray(getattr(keras.losses, name)(t, p))
         np.testing.assert_allclose(run(losses.get(name), t, p, "float32"), expected, rtol=1e-5,
                                    atol=1e-7)
+
+
+CUBE = rng.normal(size=(N, 3, C))
+
+
+@pytest.mark.parametrize(("loss", "labels", "scores", "expected"), [
+    (losses.Huber(2.0), REALS * 3, SCORES, lambda t, p: np.where(
+        np.abs(p - t) <= 2, (p - t) ** 2 / 2, 2 * np.abs(p - t) - 2).mean(-1)),
+    (losses.CosineSimilarity(axis=1), CUBE[::-1], CUBE, lambda t, p: -(t * p).sum(1) / np.linalg.norm(
+        t, axis=1) / np.linalg.norm(p, axis=1)),
+    (losses.BinaryCrossentropy(True, 0.2), BITS, SCORES, lambda t, p: np.log1p(np.exp(p)).mean(-1) - (
+        (0.8 * t + 0.1) * p).mean(-1)),
+    (losses.CategoricalCrossentropy(label_smoothing=0.2), ONE_HOT, PROBABILITIES,
+     lambda t, p: -((0.8 * t + 0.05) * np.log(p)).sum(-1)),
+    (losses.CategoricalCrossentropy(True, axis=1), softmax(CUBE[::-1]), CUBE,
+     lambda t, p: -(t * np.log(softmax(p.swapaxes(1, 2)).swapaxes(1, 2))).sum(1)),
+    (losses.SparseCategoricalCrossentropy(ignore_class=-1), np.array([[0], [-1], [2], [1], [-1], [3]]),
+     PROBABILITIES, lambda t, p: np.where(t[:, 0] < 0, 0, -np.log(p[np.arange(N), t[:, 0].astype(int)]))),
+    (losses.BinaryFocalCrossentropy(True, 0.3, 1.0), BITS, SIGMOIDS, lambda t, p: -(
+        0.3 * t * (1 - p) * np.log(p) + 0.7 * (1 - t) * p * np.log(1 - p)).mean(-1)),
+])
+def test_options_of_losses(loss, labels, scores, expected):
+    found = run(loss.call, labels, scores)
+    np.testing.assert_allclose(found, expected(labels, scores), rtol=1e-5, atol=1e-7)
+    assert losses.deserialize(losses.serialize(loss)).get_config() == loss.get_config()
+
+
+@pytest.mark.parametrize("make", [
+    lambda: losses.Huber("a"), lambda: losses.Huber(delta=0), lambda: losses.Huber(delta=None),
+    lambda: losses.BinaryCrossentropy(from_logits=1), lambda: losses.CosineSimilarity(axis=1.5),
+    lambda: losses.CategoricalCrossentropy(label_smoothing=2), lambda: losses.MeanSquaredError(delta=1),
+    lambda: losses.MeanSquaredError("mistake"), lambda: losses.MeanSquaredError(dtype="float64"),
+    lambda: metrics.TopKCategoricalAccuracy(0), lambda: metrics.BinaryAccuracy(threshold="a"),
+    lambda: metrics.MeanMetricWrapper("mse"), lambda: losses.get(3), lambda: metrics.get(None),
+    lambda: losses.deserialize({"config": {}}), lambda: metrics.deserialize({"class_name": ["a"]}),
+    lambda: metrics.SparseCategoricalCrossentropy(ignore_class=1)])
+def test_options_that_make_no_sense_are_told_at_once(make):
+    with pytest.raises(KcompileError):
+        make()
+
+
+def test_the_metric_cosine_similarity_is_the_cosine_and_the_loss_minus_it():
+    found = run(metrics.get("cosine_similarity"), REALS, SCORES)
+    np.testing.assert_allclose(found, -run(losses.get("cosine_similarity"), REALS, SCORES))
+    np.testing.assert_allclose(found, run(metrics.CosineSimilarity(), REALS, SCORES))
+    assert run(metrics.get("cosine_proximity"), REALS, SCORES)[0] == -found[0]  # that of Keras 2.2
