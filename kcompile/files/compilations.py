@@ -13,6 +13,7 @@ from kcompile.files.calls import mapping
 from kcompile.files.configs import plain
 from kcompile.files.problems import PACKAGES, Problems
 from kcompile.keras import losses, metrics, optimizers
+from kcompile.keras.semantics import LEGACY_OPTIMIZERS
 from kcompile.keras.utils.serialization import custom_names
 
 
@@ -46,8 +47,10 @@ def _optimizer(value: Any, problems: Problems, tf: bool) -> Any:
         return None
     if isinstance(config, Mapping):
         given = {k: v for k, v in config.items() if config.get("use_ema") or not k.startswith("ema_")}
-        if tf and given.get("is_legacy_optimizer", True):  # the only ones that do not say so
-            given["vintage"] = "tf_keras"
+        legacy = given.get("is_legacy_optimizer", True)  # the only ones that do not say so
+        if tf:
+            given["vintage"] = LEGACY_OPTIMIZERS if legacy else "tf_keras"
+        if tf and legacy:
             if str(value.get("class_name")) == "Nadam":
                 given["schedule_decay"] = given.pop("decay", None)
         value = {**value, "config": given}

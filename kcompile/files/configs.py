@@ -21,8 +21,6 @@ from kcompile.keras.engine import Layer, is_integer
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
-VINTAGE = "keras3"
-
 # Arguments that ours do not have, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,), "lora_rank": (None,), "lora_alpha": (None,), "groups": (1,),
@@ -50,20 +48,20 @@ class _Reading:
     """How a configuration is to be read. custom: the user's own classes and functions by name."""
 
     problems: Problems
-    old_activations: bool
     vintage: str
+    ours: bool
     custom: Mapping[str, Any] = field(default_factory=dict)
 
 
-def translate_model(entry: Mapping[str, Any], old_activations: bool, problems: Problems,
-                    vintage: str = VINTAGE, custom: Mapping[str, Any] | None = None
+def translate_model(entry: Mapping[str, Any], problems: Problems, vintage: str, ours: bool = False,
+                    custom: Mapping[str, Any] | None = None
                     ) -> dict[str, Any]:
     """A Sequential or functional model, `{"class_name", "config"}`, with the models inside it.
 
-    vintage: whose semantics it has. custom: custom_objects. Raises ModelError for what is no
-    configuration at all; everything else goes to `problems`.
+    vintage: whose semantics it has. ours: we wrote it. custom: custom_objects. Raises ModelError for
+    what is no configuration at all; everything else goes to `problems`.
     """
-    return _model(entry, _Reading(problems, old_activations, vintage, custom or {}))
+    return _model(entry, _Reading(problems, vintage, ours, custom or {}))
 
 
 def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
@@ -197,8 +195,8 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         known = kind in MODELS or _class(kind, entry, reading) is not None
         problems = reading.problems if known else Problems("")  # one complaint a layer is enough
         operation = str(entry.get("module")).startswith("keras.src.ops.") and kind in OPERATIONS
-        ours = reading.vintage == "keras2"
-        made["inbound_nodes"] = [translate_call(node, f"Layer {name!r} ({kind})", problems, operation, ours)
+        label = f"Layer {name!r} ({kind})"
+        made["inbound_nodes"] = [translate_call(node, label, problems, operation, reading.ours)
                                  for node in nodes]
     return made
 
@@ -222,11 +220,9 @@ def _lambda(label: str, given: dict[str, Any], reading: _Reading) -> None:
 
 
 def _of_tf(label: str, given: dict[str, Any], reading: _Reading) -> None:
-    """tf.keras writes the axis of a BatchNormalization as a list, and trains it in its own way."""
+    """tf.keras writes the axis of a BatchNormalization as a list."""
     if isinstance(given.get("axis"), (list, tuple)) and len(given["axis"]) == 1:
         (given["axis"],) = given["axis"]
-    if reading.vintage == "keras3" and reading.old_activations:
-        given.setdefault("vintage", "tf_keras")
 
 
 def _slope(label: str, given: dict[str, Any], reading: _Reading) -> None:
@@ -297,8 +293,6 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
         config["data_format"] = "channels_last"  # not what this machine's keras.json says
     if "vintage" in known:
         config.setdefault("vintage", reading.vintage)
-        if reading.old_activations and "activation" in config and "vintage" not in given:
-            config["vintage"] = "keras2"
     try:
         with custom_object_scope(reading.custom):
             cls.from_config(dict(config))

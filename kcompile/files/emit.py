@@ -16,6 +16,7 @@ from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.models import Model
+from kcompile.keras.semantics import DEFAULT, semantics
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError
 
@@ -47,7 +48,7 @@ def architecture(model: Any) -> tuple[Config, Config]:
 
 class _Writer:
     """keras3: in the words of Keras 3. plain: leave everything as `get_config` has it that Keras 2 and
-    tf.keras understand. vintages: those that were met and are not "keras2"."""
+    tf.keras understand. vintages: those that were met and are not the default."""
 
     def __init__(self, keras3: bool, plain: bool) -> None:
         self.keras3 = keras3
@@ -100,11 +101,11 @@ class _Writer:
         return "keras.layers" if isinstance(vars(keras_layers).get(kind), type) else None
 
     def met(self, vintage: str, path: str) -> None:
-        if vintage != "keras2":
+        if vintage != DEFAULT:
             self.vintages[path] = vintage
 
     def arguments(self, kind: str, config: Mapping[str, Any], path: str) -> Config:
-        self.met(config.get("vintage", "keras2"), path)
+        self.met(config.get("vintage", DEFAULT), path)
         made = {key: self.value(key, value, path) for key, value in config.items()
                 if key != "vintage"}
         if kind == "Embedding":
@@ -173,9 +174,10 @@ class _Writer:
 
 def warn_of_activations(model: Any, keras3: bool) -> None:
     """hard_sigmoid is another function in Keras 3 than before, under the same name."""
+    theirs = semantics("keras3" if keras3 else "tf_keras").hard_sigmoid
     wrong = sorted({layer.name for layer in _leaves(model)
                     if any(getattr(function, "__name__", "") == "hard_sigmoid"
-                           and (layer.vintage == "keras3") != keras3
+                           and layer.semantics.hard_sigmoid != theirs
                            for function in vars(layer).values())})
     if wrong:
         others = "Keras 3" if keras3 else "Keras 2 and tf_keras"
@@ -210,8 +212,8 @@ def compilation(model: Any, keras3: bool) -> Config | None:
     silent = {"decay": 0.0, "schedule_decay": 0.004}  # which not all vintages know
     config = {key: value for key, value in optimizer["config"].items()
               if key != "vintage" and (key not in silent or (value != silent[key] and not keras3))}
-    if keras3 and model.vintage == "keras2" and "clipnorm" in config:
-        # Keras 2 limits all gradients together by it, Keras 3 each of them
+    rules = semantics(arguments["optimizer"].vintage or model.vintage)
+    if keras3 and rules.clipnorm == "together" and "clipnorm" in config:  # Keras 3 limits each
         config["global_clipnorm"] = min(config.pop("clipnorm"), config.get("global_clipnorm", math.inf))
     optimizer = {"class_name": optimizer["class_name"], "config": config}
     made: Config = {key: _serialized(arguments[key], key, keras3)

@@ -2,8 +2,8 @@
 
 Enters: the object, of which nothing is used but its public configuration, its weights and its
 optimizer; its package is never imported by us. Leaves: a `kcompile.keras` model with the same layer
-names, weights, optimizer state and `compile` arguments, of vintage "keras3". `write_back` copies what
-training changed into the live model again. Everything that is not supported is reported at once,
+names, weights, optimizer state and `compile` arguments, of the vintage of its package. `write_back` copies
+what training changed into the live model again. Everything that is not supported is reported at once,
 before anything is built.
 """
 
@@ -18,12 +18,13 @@ import numpy as np
 from kcompile.files.compilations import translate_compilation
 from kcompile.files.configs import translate_model
 from kcompile.files.problems import Problems
+from kcompile.files.vintage import parse_version
 from kcompile.keras import models
 from kcompile.keras.engine import Variable
 from kcompile.keras.layer_weights import kept_random_state
+from kcompile.keras.semantics import vintage_of_version
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
-VINTAGE = "keras3"
 PACKAGES = ("keras", "tf_keras", "tensorflow", "keras_core")
 
 # Where Keras 3 and tf_keras keep the slots of an optimizer: our name -> theirs.
@@ -57,10 +58,10 @@ def from_keras(model: Any) -> Any:
         raise ModelError(f"model {model.name!r} has no weights yet. Call model.build(input_shape), "
                          "or give it an Input")
     problems = Problems(model.name)
+    vintage, tf = _vintage(model)
     config, compiled = _config(model, problems), _compile_config(model, problems)
-    translated = translate_model(config, _old_activations(model), problems) if config else {}
-    arguments = (translate_compilation(compiled, problems, _old_activations(model)) if compiled
-                 else None)
+    translated = translate_model(config, problems, vintage) if config else {}
+    arguments = translate_compilation(compiled, problems, tf) if compiled else None
     problems.report()
     with kept_random_state():
         made = models.model_from_config(translated)
@@ -118,11 +119,11 @@ def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
     return config
 
 
-def _old_activations(model: Any) -> bool:
-    """Whether its hard_sigmoid is that of Keras 1 and 2: clip(0.2 x + 0.5)."""
+def _vintage(model: Any) -> tuple[str, bool]:
+    """Whose semantics the live model has, and whether its package is tf.keras."""
     root = type(model).__module__.partition(".")[0]
-    version = str(getattr(sys.modules.get(root), "__version__", "3"))
-    return version.startswith("2.")
+    version, tf = parse_version(str(getattr(sys.modules.get(root), "__version__", "3")))
+    return vintage_of_version(version, tf), tf
 
 
 # ---------------------------------------------------------------- weights

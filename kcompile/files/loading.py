@@ -25,8 +25,9 @@ from kcompile.files.configs import HELD, MODELS, translate_model
 from kcompile.files.problems import Problems
 from kcompile.files.reader import Hdf5, PathLike, limits
 from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of
-from kcompile.keras import layers, models, optimizers
+from kcompile.keras import layers, models
 from kcompile.keras.layer_weights import kept_random_state, weight_budget
+from kcompile.keras.semantics import VINTAGES
 from kcompile.keras.utils.serialization import custom_object_scope, get_custom_objects
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError, describe
 
@@ -148,7 +149,7 @@ def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compi
             paths = [f"optimizer_weights/{name}" for name in names]
             _compile(model, given, file, vintage, lambda: weights.load_optimizer(
                 model, opened, paths, vintage) if paths else True)
-            if model.compilation is not None and ours.get("optimizer_vintage") in optimizers.VINTAGES:
+            if model.compilation is not None and ours.get("optimizer_vintage") in VINTAGES:
                 model.optimizer.vintage = ours["optimizer_vintage"]
         return model
 
@@ -209,7 +210,7 @@ def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], f
     config = entry["config"]
     name = config.get("name") if isinstance(config, Mapping) else None
     problems = Problems(str(name or Path(file).name), "loaded")
-    translated = translate_model(entry, vintage.old_activations, problems, vintage.semantics, custom)
+    translated = translate_model(entry, problems, vintage.semantics, vintage == OURS, custom)
     problems.report()
     with weight_budget(limits.MAX_ARRAYS, overwritten), (
             kept_random_state() if overwritten else nullcontext()):

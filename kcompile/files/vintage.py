@@ -14,6 +14,7 @@ from typing import Any
 
 from kcompile.files.branches import as_functional, has_branches
 from kcompile.keras.layers.old_merge import MODES
+from kcompile.keras.semantics import vintage_of_version
 from kcompile_runtime.errors import ModelError, describe
 
 Config = dict[str, Any]
@@ -32,13 +33,8 @@ class Vintage:
 
     @property
     def semantics(self) -> str:
-        """Whose behaviour the front end gives it: tf.keras trains as Keras 3 does."""
-        return "keras3" if self.version >= (3,) or self.tf else "keras2"
-
-    @property
-    def old_activations(self) -> bool:
-        """hard_sigmoid is clip(0.2 x + 0.5)."""
-        return self.version < (3,)
+        """Whose behaviour the front end gives it: a name of `kcompile.keras.semantics`."""
+        return vintage_of_version(self.version, self.tf)
 
     @property
     def keras1(self) -> bool:

@@ -22,6 +22,7 @@ from kcompile.files.vintage import Vintage
 from kcompile.keras import backend
 from kcompile.keras.engine import Layer, Variable
 from kcompile.keras.models import Model, Sequential
+from kcompile.keras.semantics import semantics
 from kcompile_runtime.errors import ModelError, describe
 
 Array = np.ndarray
@@ -498,7 +499,7 @@ def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintag
     for variable, i in targets:
         variable.assign(file.read(paths[i]))
     if hasattr(optimizer, "product"):
-        optimizer.product.assign(_nadam_product(optimizer, vintage))
+        optimizer.product.assign(_nadam_product(optimizer, model.vintage))
     return True
 
 
@@ -517,7 +518,7 @@ def _targets(optimizer: Any, variables: Variables, paths: Sequence[str],
                  for slot in slots}
     elif vintage.version < (2, 1) and vintage.backend != "kcompile":
         return None  # in an order by names that are not in the file
-    elif vintage.semantics == "keras2" and vintage.backend != "kcompile":  # slot by slot
+    elif not vintage.tf and vintage.version < (3,) and vintage.backend != "kcompile":  # slot by slot
         found = {slot: list(range(scalars + k * n, scalars + (k + 1) * n))
                  for k, slot in enumerate(slots)}
     else:  # variable by variable; only the largest v of amsgrad stand behind
@@ -533,8 +534,9 @@ def _targets(optimizer: Any, variables: Variables, paths: Sequence[str],
                    for v, i in zip(variables, found[slot])]
 
 
-def _nadam_product(optimizer: Any, vintage: Vintage) -> float:
+def _nadam_product(optimizer: Any, model_vintage: str) -> float:
     """The product of Nadam's momenta so far, which most files leave out."""
-    stretch = 1.0 if vintage.semantics == "keras3" else optimizer.schedule_decay
+    rules = semantics(optimizer.vintage or model_vintage)
+    stretch = optimizer.schedule_decay if rules.nadam_schedule_decay else 1.0
     t = np.arange(1, min(int(optimizer.iterations.value), 100_000) + 1)
     return float(np.prod(optimizer.beta_1 * (1 - 0.5 * 0.96 ** (t * stretch))))

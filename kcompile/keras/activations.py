@@ -1,6 +1,6 @@
 """Activation functions, written over symbolic tensors.
 
-`get` finds one by name; `vintage` decides where Keras 2 and 3 mean different functions.
+`get` finds one by name, as a vintage means it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.semantics import DEFAULT, Semantics, semantics
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 
@@ -94,14 +95,17 @@ def linear(x: Tensor) -> Tensor:
     return x
 
 
-_KERAS2 = {f.__name__: f for f in (softmax, elu, selu, softplus, softsign, relu, tanh, sigmoid,
-                                   hard_sigmoid, exponential, linear)}
-_KNOWN = {"keras2": _KERAS2, "keras3": {**_KERAS2, "hard_sigmoid": hard_sigmoid_keras3}}
+_KNOWN = {f.__name__: f for f in (softmax, elu, selu, softplus, softsign, relu, tanh, sigmoid,
+                                  exponential, linear)}
+_HARD_SIGMOIDS = {"x / 5": hard_sigmoid, "x / 6": hard_sigmoid_keras3}
 
 
-def get(identifier: Any, vintage: str = "keras2") -> Callable[..., Tensor]:
-    """The function for a name, a function, or None (linear). Raises UnsupportedError."""
-    found: Callable[..., Tensor] | None = _deserialize(identifier, _KNOWN[vintage], "activation")
+def get(identifier: Any, meaning: Semantics | None = None) -> Callable[..., Tensor]:
+    """The function for a name, a function, or None (linear). meaning: whose names they are, default
+    those of Keras 2. Raises UnsupportedError."""
+    slope = (meaning or semantics(DEFAULT)).hard_sigmoid
+    known = {**_KNOWN, "hard_sigmoid": _HARD_SIGMOIDS[slope]}
+    found: Callable[..., Tensor] | None = _deserialize(identifier, known, "activation")
     return linear if found is None else found
 
 

@@ -20,6 +20,7 @@ from kcompile.keras import backend, regularizers
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
+from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.tensors import (
     PROBES,
     InputSpec,
@@ -48,8 +49,6 @@ __all__ = ["Input", "InputLayer", "InputSpec", "KerasShape", "KerasTensor", "Lay
            "Variable", "as_list", "is_integer", "keras_shape", "one_or_list", "type_of_shape",
            "unique", "weight_budget"]
 
-VINTAGES = ("keras2", "keras3")
-
 
 class Layer(Weights, Nodes):
     """Base of all layers.
@@ -57,12 +56,11 @@ class Layer(Weights, Nodes):
     name: default the class's name with a number. trainable: whether training changes the weights.
     input_shape (without the batch), batch_input_shape, input_dim, input_length, batch_size, dtype:
     the input of the first layer of a Sequential. weights: initial values. activity_regularizer: a
-    loss on the outputs, divided by the batch size. vintage: which Keras' semantics where they differ
-    ("keras2", "keras3"). Raises UnsupportedError for any other keyword.
+    loss on the outputs, divided by the batch size. vintage: which Keras' semantics where they differ,
+    one of `semantics.VINTAGES`. Raises UnsupportedError for any other keyword.
     """
 
-    vintages: tuple[str, ...] = VINTAGES
-    vintage = VINTAGES[0]
+    vintage = DEFAULT
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     supports_masking = False
     wants_list = False  # of one tensor too, as layers that merge do
@@ -74,7 +72,7 @@ class Layer(Weights, Nodes):
                  vintage: str | None = None, **kwargs: Any) -> None:
         self.name = _new_name(type(self)) if name is None else checked_name(name)
         if vintage is not None:
-            self.vintage = self.one_of("vintage", vintage, self.vintages)
+            self.vintage = self.one_of("vintage", vintage, VINTAGES)
         self.batch_input_shape = input_shape_argument(kwargs)
         if kwargs:
             known = ", ".join(sorted(parameters(type(self))))
@@ -93,6 +91,11 @@ class Layer(Weights, Nodes):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+    @property
+    def semantics(self) -> Semantics:
+        """How the layer behaves where the Kerases differ."""
+        return semantics(self.vintage)
 
     # ---- for subclasses
 
@@ -246,11 +249,11 @@ class Layer(Weights, Nodes):
         """The mask(s) of the output(s), for those of the inputs: bool tensors, or None.
 
         Here: the input's, where the layer sets `supports_masking`. Else Keras 2 raises (ModelError),
-        and Keras 3 drops it.
+        and its successors drop it.
         """
         if self.supports_masking or all(m is None for m in as_list(mask)):
             return mask
-        if self.vintage == "keras3":
+        if self.semantics.unsupported_mask == "dropped":
             return None
         raise ModelError("this layer does not support masking, but its input has a mask (from "
                          "Masking or Embedding(mask_zero=True)). Put it before them, or leave the "
@@ -307,7 +310,7 @@ class Layer(Weights, Nodes):
                                   "dtype": self.dtype}
         if self.batch_input_shape is not None:
             config["batch_input_shape"] = list(self.batch_input_shape)
-        if self.vintage != VINTAGES[0]:
+        if self.vintage != DEFAULT:
             config["vintage"] = self.vintage
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = serialize(self.activity_regularizer)

@@ -26,6 +26,7 @@ from kcompile.keras.explain import explained
 from kcompile.keras.lengths import Lengths, checked_lengths, probe_lengths, types_at
 from kcompile.keras.losses import Loss
 from kcompile.keras.optimizers import Optimizer
+from kcompile.keras.semantics import Semantics
 from kcompile.keras.tracing import Trace, trace_model
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, describe
 
@@ -135,7 +136,7 @@ def train_graph(model: Any, lengths: Lengths = ()) -> Trace:
     if not pairs:
         raise ModelError(f"model {model.name!r}: the loss depends on no trainable weight")
     with trace.source(OPTIMIZER):
-        values = settled.optimizer.apply(trace, pairs, model.vintage)
+        values = settled.optimizer.apply(trace, pairs, model.semantics)
         for (variable, _), value in zip(pairs, values):
             trace.update(variable, variable.constraint(value) if variable.constraint else value)
         for variable in model.random_state[1:2]:
@@ -191,7 +192,7 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         label = f"Loss {loss.name!r} of output {name!r}"
         with trace.source(Source(f"loss of {name}")), explained(label):
             mask = trace.masks.get(outputs[k].value)
-            value = _output_loss(name, loss, y, outputs[k], w, model.vintage, mask)
+            value = _output_loss(name, loss, y, outputs[k], w, model.semantics, mask)
             part = value if settled.loss_weights[k] == 1 else value * settled.loss_weights[k]
             total = part if total is None else total + part
         prefix = ""
@@ -200,9 +201,9 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
             reported.append(Measure(f"{prefix}loss", value * n, n))
         with trace.source(Source(f"metrics of {name}")), explained(f"Metric of output {name!r}"):
             for metric in settled.metrics[k]:
-                measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.vintage, mask)
+                measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.semantics, mask)
             for metric in settled.weighted_metrics[k]:
-                measures += _measure(metric, prefix, loss, y, outputs[k], w, n, model.vintage, mask)
+                measures += _measure(metric, prefix, loss, y, outputs[k], w, n, model.semantics, mask)
     for extra in trace.losses:
         scalar = ops.cast(ops.reduce_mean(extra) if extra.rank else extra, "float32")
         total = scalar if total is None else total + scalar
@@ -257,7 +258,7 @@ def _over(x: Tensor, rank: int) -> Tensor:
     return ops.reshape(x, (*x.shape, *(1,) * (rank - x.rank)))
 
 
-def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor, vintage: str,
+def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor, meaning: Semantics,
                  mask: Tensor | None = None) -> Tensor:
     """The weighted loss of an output, a scalar.
 
@@ -278,24 +279,24 @@ def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor
     total = ops.reduce_sum(_weighted(rows, w) if rows.rank else rows * w)
     if summed:
         return total
-    if vintage == "keras3":
+    if meaning.loss_divides_by == "weights":
         return total / ops.count(w, range(w.rank))
     used = ops.reduce_sum(ops.cast(ops.not_equal(w, 0.0), "float32"))
     return total / ops.maximum(used, 1.0)
 
 
 def _measure(metric: Any, prefix: str, loss: Loss, y: Tensor, prediction: Tensor,
-             w: Tensor | None, n: Tensor, vintage: str, mask: Tensor | None = None
+             w: Tensor | None, n: Tensor, meaning: Semantics, mask: Tensor | None = None
              ) -> list[Measure]:
     """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
 
     Keras 2 averages a masked metric over a batch's steps that are there, and these over the samples;
     Keras 3, and Keras 2 where steps have weights, takes the mask for weights.
     """
-    name, function = metrics.resolve(metric, loss, y, prediction, vintage)
-    if w is not None and vintage == "keras2":
+    name, function = metrics.resolve(metric, loss, y, prediction, meaning)
+    if w is not None and meaning.weighted_prefix:
         name = f"weighted_{name}"
-    mask_weighs = vintage == "keras3" or (w is not None and w.rank > 1)
+    mask_weighs = meaning.mask_weighs_metrics or (w is not None and w.rank > 1)
     made = []
     for key, value in metrics.evaluate(function, name, y, prediction):
         value, weight = ops.cast(value, "float32"), w

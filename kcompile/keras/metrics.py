@@ -15,6 +15,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import losses
 from kcompile.keras.losses import Loss, _like, indices
+from kcompile.keras.semantics import Semantics
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
@@ -226,17 +227,17 @@ def get(identifier: Any) -> Any:
 # ---------------------------------------------------------------- the metrics of a model's output
 
 
-def _kind(loss: Any, y_true: Tensor, y_pred: Tensor, vintage: str) -> str:
+def _kind(loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Semantics) -> str:
     """Which accuracy or crossentropy belongs to an output: "binary", "categorical" or "sparse".
 
     Keras 2 looks at the loss, Keras 3 at the shapes alone.
     """
-    function = losses.base_function(loss)
-    if y_pred.shape[-1] == 1 or (vintage == "keras2" and function is losses.binary_crossentropy):
+    function, by_loss = losses.base_function(loss), meaning.accuracy_by == "loss"
+    if y_pred.shape[-1] == 1 or (by_loss and function is losses.binary_crossentropy):
         return "binary"
     if losses.takes_classes(loss):
         return "sparse"
-    if vintage == "keras3" and y_true.shape != y_pred.shape:
+    if not by_loss and y_true.shape != y_pred.shape:
         return "sparse"
     return "categorical"
 
@@ -250,19 +251,19 @@ BY_KIND: dict[str, dict[str, MetricFunction]] = {
 CHOSEN = {"accuracy": "acc", "acc": "acc", "crossentropy": "ce", "ce": "ce"}
 
 
-def resolve(metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, vintage: str
+def resolve(metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Semantics
             ) -> tuple[str, MetricFunction]:
     """The reported name and the function of a metric of an output trained with `loss`.
 
     Names are those of Keras 2.2: "acc" for accuracy, a function's own name for the rest; for a model
-    of vintage keras3 the text that was given.
+    whose Keras reports names as given the text that was given.
     """
     if isinstance(metric, str) and metric in CHOSEN:
         short = CHOSEN[metric]
-        kind = _kind(loss, y_true, y_pred, vintage)
-        return metric if vintage == "keras3" else short, BY_KIND[short][kind]
+        kind = _kind(loss, y_true, y_pred, meaning)
+        return metric if meaning.metric_names == "given" else short, BY_KIND[short][kind]
     function = get(metric)
-    if vintage == "keras3" and isinstance(metric, str):
+    if meaning.metric_names == "given" and isinstance(metric, str):
         return metric, function
     return name_of(function), function
 

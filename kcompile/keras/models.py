@@ -35,6 +35,7 @@ from kcompile.keras.saving import (
     model_from_yaml,
     save_model,
 )
+from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.summary import print_summary
 from kcompile.keras.tensors import new_random_state
 from kcompile.keras.topology import sort_nodes
@@ -209,9 +210,9 @@ class Model(Training, Saving, Layer):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        """Keras 3 sets it for every layer inside; Keras 2 keeps theirs."""
+        """In Keras 2 the layers inside keep their own."""
         self._is_trainable = bool(value)
-        if self.vintage == "keras3":
+        if self.semantics.trainable_of_model == "each layer":
             for layer in getattr(self, "_layers", ()):
                 layer.trainable = value
 
@@ -234,7 +235,7 @@ class Model(Training, Saving, Layer):
     def weights(self) -> list[Variable]:
         """Layer by layer. A model inside gives, in Keras 2, its trainable weights before the others."""
         def of(layer: Layer) -> list[Variable]:
-            nested = isinstance(layer, Model) and self.vintage == "keras2"
+            nested = isinstance(layer, Model) and self.semantics.weights_of_inner == "trainable first"
             return (layer.trainable_weights + layer.non_trainable_weights if nested
                     else layer.weights)
         return _distinct(v for layer in self._layers for v in of(layer))
@@ -289,7 +290,7 @@ class Model(Training, Saving, Layer):
 
     def _own_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
-        return config if self.vintage == "keras2" else {**config, "vintage": self.vintage}
+        return config if self.vintage == DEFAULT else {**config, "vintage": self.vintage}
 
     def _node_numbers(self) -> dict[int, int]:
         """Numbers of nodes among those of this model; a model inside starts at 1, after its own."""
@@ -384,7 +385,7 @@ class Sequential(Model):
         shape, dtype = layer.batch_input_shape, layer.dtype
         if isinstance(layer, Model) and layer.inputs:
             shape, dtype = layer.inputs[0].shape, layer.inputs[0].dtype
-        if shape is None and self.vintage == "keras2" and layer.likely_shape is not None:
+        if shape is None and self.semantics.builds_embedding_first and layer.likely_shape is not None:
             shape, self._guessed = layer.likely_shape, True
         if shape is not None:
             self._heads = [Input(batch_shape=shape, name=f"{layer.name}_input", dtype=dtype)]

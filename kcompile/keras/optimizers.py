@@ -20,6 +20,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend
 from kcompile.keras.engine import Variable
+from kcompile.keras.semantics import VINTAGES, Semantics, semantics
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.errors import describe
 
@@ -33,17 +34,15 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "is_legacy_optimizer": (None, False, True)}
 
 
-VINTAGES = ("keras2", "keras3", "tf_keras")
-
 
 @dataclass(frozen=True)
 class Moment:
     """What an update needs besides gradient and slots: the decayed learning rate, and t = 1, 2, ...
-    (float32 scalars), and the vintage."""
+    (float32 scalars), and whose rules they are."""
 
     rate: Tensor
     t: Tensor
-    vintage: str
+    meaning: Semantics
 
 
 def _power_gap(beta: float, t: Tensor) -> Tensor:
@@ -58,8 +57,7 @@ class Optimizer:
     lr (also learning_rate): positive float. decay: the rate is divided by 1 + decay * iterations.
     clipnorm: largest norm, of all gradients together (Keras 2) or of each (Keras 3); global_clipnorm: of
     all together. clipvalue: gradients are limited to [-clipvalue, clipvalue]. vintage: whose rules where
-    they differ, "keras2", "keras3" or "tf_keras" (tf.keras before 2.11, and its legacy optimizers since);
-    default the model's.
+    they differ, one of `semantics.VINTAGES`; default the model's.
 
     Subclasses list their options in `options` and slots in `slots()`, and define `update`.
     """
@@ -178,20 +176,20 @@ class Optimizer:
         """What all updates share; computed once a step. May update `state` on the graph."""
         return (at.rate,)
 
-    def apply(self, graph: Any, gradients: Sequence[tuple[Variable, Tensor]], vintage: str
+    def apply(self, graph: Any, gradients: Sequence[tuple[Variable, Tensor]], meaning: Semantics
               ) -> list[Tensor]:
         """One step: new values of the variables, in order. Slots, state and iterations are updated
-        on the graph. vintage: the model's."""
+        on the graph. meaning: the model's semantics."""
         self.build([v for v, _ in gradients])
-        vintage = self.vintage or vintage
+        meaning = semantics(self.vintage) if self.vintage else meaning
         iterations = self.iterations.__tensor__(graph)
         done = ops.cast(iterations, "float32")
         rate = self.learning_rate_variable.__tensor__(graph)
         if self.decay:
             rate = rate / (done * self.decay + 1.0)
-        at = Moment(rate, done + 1.0, vintage)
+        at = Moment(rate, done + 1.0, meaning)
         scalars = self.scalars(graph, at)
-        clipped = self.clip([g for _, g in gradients], vintage)
+        clipped = self.clip([g for _, g in gradients], meaning)
         values = []
         for (variable, _), g in zip(gradients, clipped):
             known = self._slots[variable]
@@ -204,18 +202,19 @@ class Optimizer:
         graph.update(self.iterations, iterations + ops.constant(graph, 1, "int64"))
         return values
 
-    def clip(self, gradients: Sequence[Tensor], vintage: str) -> list[Tensor]:
+    def clip(self, gradients: Sequence[Tensor], meaning: Semantics) -> list[Tensor]:
         """Gradients limited by norm, then by value."""
         result = list(gradients)
-        together = self.clipnorm if vintage == "keras2" else self.global_clipnorm
-        if vintage == "keras2" and self.global_clipnorm:
+        all_by_norm = meaning.clipnorm == "together"
+        together = self.clipnorm if all_by_norm else self.global_clipnorm
+        if all_by_norm and self.global_clipnorm:
             together = min(self.global_clipnorm, self.clipnorm or math.inf)
         if together:
             total = _square_sum(result[0])
             for g in result[1:]:
                 total = total + _square_sum(g)
             result = [_limit(g, total, together) for g in result]
-        elif self.clipnorm and vintage != "keras2":
+        elif self.clipnorm and not all_by_norm:
             result = [_limit(g, _square_sum(g), self.clipnorm) for g in result]
         if self.clipvalue:
             result = [ops.clip(g, -self.clipvalue, self.clipvalue) for g in result]
@@ -308,11 +307,11 @@ class RMSprop(Optimizer):
     def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
                ) -> tuple[Tensor, Slots]:
         a = slots["rms"] * self.rho + ops.square(g) * (1.0 - self.rho)
-        return p - g * scalars[0] / _root(a, self.epsilon, at.vintage), {"rms": a}
+        return p - g * scalars[0] / _root(a, self.epsilon, at.meaning), {"rms": a}
 
 
-def _root(x: Tensor, epsilon: float, vintage: str) -> Tensor:
-    return ops.sqrt(x + epsilon) if vintage == "keras3" else ops.sqrt(x) + epsilon
+def _root(x: Tensor, epsilon: float, meaning: Semantics) -> Tensor:
+    return ops.sqrt(x + epsilon) if meaning.epsilon == "inside" else ops.sqrt(x) + epsilon
 
 
 class Adagrad(Optimizer):
@@ -336,7 +335,7 @@ class Adagrad(Optimizer):
     def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
                ) -> tuple[Tensor, Slots]:
         a = slots["accumulator"] + ops.square(g)
-        return p - g * scalars[0] / _root(a, self.epsilon, at.vintage), {"accumulator": a}
+        return p - g * scalars[0] / _root(a, self.epsilon, at.meaning), {"accumulator": a}
 
 
 class Adadelta(Optimizer):
@@ -443,7 +442,7 @@ class Nadam(Optimizer):
         return [self.product]
 
     def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
-        stretch = 1.0 if at.vintage == "keras3" else self.schedule_decay
+        stretch = self.schedule_decay if at.meaning.nadam_schedule_decay else 1.0
 
         def momentum(t: Tensor) -> Tensor:
             return (1.0 - ops.exp(t * (stretch * math.log(0.96))) * 0.5) * self.beta_1

@@ -127,8 +127,8 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
     trace.random_state = model.random_state
     with trace.mode(frozen=not model.trainable):
         outputs = trace_nodes(model, trace, inputs, trace.known)
-    # Keras 2 counts the weights of frozen layers too, which moves the loss and no gradient.
-    for variable in model.weights if model.vintage == "keras2" else model.trainable_weights:
+    # That of a frozen weight moves the loss and no gradient.
+    for variable in model.weights if model.semantics.penalty_of_frozen else model.trainable_weights:
         if variable.regularizer:
             label = f"Regularizer of {variable.name!r}"
             with trace.source(Source(variable.name.rpartition("/")[0])), explained(label):

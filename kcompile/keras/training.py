@@ -79,7 +79,7 @@ def input_specs(model: Any) -> tuple[TensorSpec, ...]:
 
 class Training:
     """The part of `Model` that is about data. A model has `inputs`, `outputs`, their names,
-    `trainable_weights`, `vintage`, and says `structure_changed()` when its graphs are out of date."""
+    `trainable_weights`, `semantics`, and says `structure_changed()` when its graphs are out of date."""
 
     history: Any = None
     stop_training = False
@@ -245,8 +245,8 @@ class Training:
                 self._training_changed()
 
     def _adopt_weights(self, sample_weight: Any, lengths: Lengths) -> None:
-        """In Keras 3 and tf_keras, the data alone say that steps have weights."""
-        if sample_weight is None or self.vintage != "keras3":  # type: ignore[attr-defined]
+        """After Keras 2, the data alone say that steps have weights."""
+        if sample_weight is None or not self.semantics.step_weights_by_shape:  # type: ignore[attr-defined]
             return
         targets, ranks = self._fed(lengths).targets, graphs.compilation(self).weight_ranks
         for value, t in zip(standardize.by_name(sample_weight, [t.spec.name for t in targets], "output",

@@ -60,8 +60,8 @@ def test_vintages_without_a_version(entry: dict[str, Any], version: tuple[int, .
 
 def test_semantics() -> None:
     assert Vintage((2, 3, 1)).semantics == "keras2"
-    assert Vintage((2, 4), tf=True).semantics == "keras3"
-    assert Vintage((2, 15), tf=True).old_activations and not Vintage((3, 0)).old_activations
+    assert Vintage((2, 4), tf=True).semantics == "tf_keras2.10"
+    assert Vintage((2, 15), tf=True).semantics == "tf_keras" and Vintage((3, 0)).semantics == "keras3"
 
 
 # ---------------------------------------------------------------- arguments
@@ -171,7 +171,8 @@ def test_hard_sigmoid_is_that_of_its_vintage(tmp_path: Path) -> None:
 
 
 def test_frozen_batch_normalization_is_that_of_its_vintage(tmp_path: Path) -> None:
-    for version, expected in (("2.3.1", "keras2"), ("2.4.0", "tf_keras"), ("3.1.0", "keras3")):
+    for version, expected in (("2.3.1", "keras2"), ("2.4.0", "tf_keras2.10"), ("2.15.0", "tf_keras"),
+                              ("3.1.0", "keras3")):
         path = write_json(tmp_path / "m.json", {
             **crafted.config_of(layer("BatchNormalization", "b", trainable=False,
                                       batch_input_shape=[None, 3])), "keras_version": version})
@@ -384,14 +385,15 @@ def test_optimizer_state_of_keras_2(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("version", "options", "expected"), [
-    ("2.2.4-tf", {}, "tf_keras"), ("2.15.0", {"is_legacy_optimizer": False}, None),
-    ("2.15.0", {}, "tf_keras"), ("2.3.1", {}, None), ("3.0.0", {}, None)])
+    ("2.2.4-tf", {}, "tf_keras2.10"), ("2.15.0", {"is_legacy_optimizer": False}, "tf_keras"),
+    ("2.15.0", {}, "tf_keras2.10"), ("2.3.1", {}, None), ("3.0.0", {}, None)])
 def test_optimizers_of_every_vintage(tmp_path: Path, version: str, options: dict[str, Any],
                                      expected: str | None) -> None:
     """tf.keras before 2.11 has others, which may be used since; only the new ones say what they are."""
     model = crafted.dense()
     model.compile("nadam", "mse")
     model.save(tmp_path / "m.h5")
+    legacy = expected == "tf_keras2.10"
 
     def change(file: h5py.File) -> None:
         del file.attrs["kcompile"], file["optimizer_weights"]
@@ -399,14 +401,14 @@ def test_optimizers_of_every_vintage(tmp_path: Path, version: str, options: dict
         given = json.loads(file.attrs["training_config"])
         config = given["optimizer_config"]["config"]
         config.update(options)
-        if expected:
+        if legacy:
             config["decay"] = config.pop("schedule_decay", 0.005)
         file.attrs["training_config"] = json.dumps(given)
 
     crafted.edit_h5(tmp_path / "m.h5", change)
     found = kcompile.load(tmp_path / "m.h5")
     assert found.optimizer.vintage == expected
-    assert (found.optimizer.decay, found.optimizer.schedule_decay) == (0, 0.005 if expected else 0.004)
+    assert (found.optimizer.decay, found.optimizer.schedule_decay) == (0, 0.005 if legacy else 0.004)
     for name in ("again.h5", "again.keras"):
         found.save(tmp_path / name)
         assert kcompile.load(tmp_path / name).optimizer.vintage == expected

@@ -11,6 +11,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import losses, metrics
+from kcompile.keras.semantics import semantics
 from kcompile_runtime.errors import KcompileError
 
 rng = np.random.default_rng(7)
@@ -204,7 +205,7 @@ def kind_of(metric, loss, y_true, y_pred, vintage="keras2"):
     graph = Graph()
     tensors = (Tensor(graph, graph.input(name, TensorType((Batch(), *shape))))
                for name, shape in (("t", y_true), ("p", y_pred)))
-    return metrics.resolve(metric, loss, *tensors, vintage)
+    return metrics.resolve(metric, loss, *tensors, semantics(vintage))
 
 
 def test_accuracy_is_chosen_by_loss_and_output():

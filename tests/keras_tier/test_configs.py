@@ -27,17 +27,16 @@ def functional(*entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_tf_keras() -> None:
-    """Its activations are those of Keras 2, the rest is Keras 3; nodes are lists, an axis too."""
+    """Its activations are those of Keras 2; nodes are lists, an axis too."""
     problems = Problems("m")
     made = translate_model(functional(
         layer("Dense", "d", [[["x", 0, 0, {}]]], units=4, activation="hard_sigmoid", use_bias=True),
         layer("BatchNormalization", "bn", [[["d", 0, 0, {"training": None}]]], axis=[1],
               momentum=0.9, epsilon=0.001, center=True, scale=True),
-        layer("Add", "sum", [[["d", 0, 0, {}], ["bn", 0, 0, {}]]])), True, problems)
+        layer("Add", "sum", [[["d", 0, 0, {}], ["bn", 0, 0, {}]]])), problems, "tf_keras")
     problems.report()
     model = model_from_config(made)
-    assert model.get_layer("d").vintage == "keras2"
-    assert model.get_layer("bn").vintage == "tf_keras"
+    assert {layer.vintage for layer in (model, *model.layers)} == {"tf_keras"}
     model.use_engine(InterpreterEngine(model))
     kernel, x = model.get_layer("d").get_weights()[0], np.ones((2, 6), np.float32)
     hidden = np.clip(0.2 * (x @ kernel) + 0.5, 0, 1)
@@ -49,7 +48,7 @@ def test_call_arguments_and_dtypes_are_reported() -> None:
     problems = Problems("m")
     translate_model(functional(
         layer("Dense", "d", [[["x", 0, 0, {"mask": ["y", 0, 0]}]]], units=4,
-              dtype={"class_name": "Policy", "config": {"name": "mixed_float16"}})), True, problems)
+              dtype={"class_name": "Policy", "config": {"name": "mixed_float16"}})), problems, "tf_keras")
     assert [text.partition(": ")[2] for text in problems.found] == [
         "dtype mixed_float16. Use float32", "a call with the argument mask"]
 

@@ -45,7 +45,7 @@ class Cell(Layer):
         super().__init__(**kwargs)
         self.units = self.positive("units", units)
         with self.named_errors():
-            self.activation = activations.get(activation, self.vintage)
+            self.activation = activations.get(activation, self.semantics)
             self.use_bias = bool(use_bias)
             self.kernel_initializer = initializers.get(kernel_initializer)
             self.recurrent_initializer = initializers.get(recurrent_initializer)
@@ -165,7 +165,7 @@ class LSTMCell(Cell):
         super().__init__(units, activation, use_bias, kernel_initializer, recurrent_initializer,
                          bias_initializer, **kwargs)
         with self.named_errors():
-            self.recurrent_activation = activations.get(recurrent_activation, self.vintage)
+            self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
         self.unit_forget_bias = bool(unit_forget_bias)
 
     @property
@@ -209,7 +209,7 @@ class GRUCell(Cell):
         super().__init__(units, activation, use_bias, kernel_initializer, recurrent_initializer,
                          bias_initializer, **kwargs)
         with self.named_errors():
-            self.recurrent_activation = activations.get(recurrent_activation, self.vintage)
+            self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
         self.reset_after = bool(reset_after)
 
     def bias_shape(self) -> tuple[int, ...]:
@@ -292,8 +292,8 @@ class CuDNNGRUCell(CuDNN, GRUCell):
 
 
 class StackedRNNCells(Holder):
-    """Cells one after the other, as one cell. States are those of the last cell first (Keras 3: of
-    the first cell first), in one flat list."""
+    """Cells one after the other, as one cell. States are those of the last cell first (after
+    Keras 2: of the first cell first), in one flat list."""
 
     def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -309,7 +309,7 @@ class StackedRNNCells(Holder):
 
     @property
     def in_state_order(self) -> list[Any]:
-        return self.cells if self.vintage == "keras3" else self.cells[::-1]
+        return self.cells if self.semantics.stacked_states == "first first" else self.cells[::-1]
 
     @property
     def state_size(self) -> list[Any]:

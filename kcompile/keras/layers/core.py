@@ -48,7 +48,7 @@ class Activation(Layer):
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.named_errors():
-            self.activation = activations.get(activation, self.vintage)
+            self.activation = activations.get(activation, self.semantics)
 
     def call(self, x: Tensor) -> Tensor:
         return self.activation(x)

@@ -20,7 +20,7 @@ class KernelLayer(Layer):
                  bias_constraint: Any = None, **kwargs: Any) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         with self.named_errors():
-            self.activation = activations.get(activation, self.vintage)
+            self.activation = activations.get(activation, self.semantics)
             self.use_bias = bool(use_bias)
             self.kernel_initializer = initializers.get(kernel_initializer)
             self.bias_initializer = initializers.get(bias_initializer)

@@ -20,14 +20,17 @@ class _Merge(Layer):
     supports_masking = True
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
-        """Keras 2: where all masks that there are hold; Keras 3: where any does, if all are there."""
+        """Where all masks that there are hold; or where any does, if all are there."""
         given = [m for m in as_list(mask) if m is not None]
-        if not given or (self.vintage == "keras3" and len(given) < len(as_list(inputs))):
+        if not given or (self.semantics.merged_masks == "any" and len(given) < len(as_list(inputs))):
             return None
-        return reduce(ops.logical_or if self.vintage == "keras3" else ops.logical_and, given)
+        return self._joined(given)
+
+    def _joined(self, masks: Sequence[Tensor]) -> Tensor:
+        return reduce(ops.logical_or if self.semantics.merged_masks == "any" else ops.logical_and, masks)
 
     def build(self, input_shape: Any) -> None:
-        least = 1 if self.vintage == "keras3" else 2
+        least = 1 if self.semantics.merges_one else 2
         several = isinstance(input_shape, list)
         if not several or len(input_shape) < least:
             raise ModelError(describe("call", f"a list of at least {least} tensors",
@@ -130,7 +133,7 @@ class Concatenate(_Merge):
                                       ", ".join(str(m.type) for m in masks)))
         if axis < rank - 1:
             return ops.concatenate(masks, axis)
-        return reduce(ops.logical_or if self.vintage == "keras3" else ops.logical_and, masks)
+        return self._joined(masks)
 
 
 class Dot(_Merge):

@@ -8,7 +8,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim
 from kcompile.keras import constraints, initializers, regularizers
-from kcompile.keras.engine import VINTAGES, InputSpec, KerasShape, Layer, Variable, is_integer
+from kcompile.keras.engine import InputSpec, KerasShape, Layer, Variable, is_integer
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
@@ -17,14 +17,13 @@ class BatchNormalization(Layer):
 
     In training mean and (biased) variance are the batch's, and the moving ones follow with
     `momentum`. The moving variance follows the biased one in Keras 3, an unbiased estimate in Keras 2;
-    in tf.keras (vintage "tf_keras", else as "keras3") an unbiased one for images and volumes, where
+    in tf.keras an unbiased one for images and volumes, where
     it has a fused kernel, and the biased one elsewhere. A frozen layer (trainable=False) keeps its
-    moving values; in Keras 3 it also uses them, in Keras 2 it goes on using the batch's. Otherwise it
+    moving values; after Keras 2 it also uses them, in Keras 2 it goes on using the batch's. Otherwise it
     is x * s + t with s and t made of variables alone, which a pass folds into the layer before.
     """
 
     supports_masking = True
-    vintages = (*VINTAGES, "tf_keras")
 
     def __init__(self, axis: int = -1, momentum: float = 0.99, epsilon: float = 1e-3,
                  center: bool = True, scale: bool = True, beta_initializer: Any = "zeros",
@@ -70,9 +69,9 @@ class BatchNormalization(Layer):
 
     def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         graph: Any = x.graph
-        frozen = graph.frozen and self.vintage != "keras2"
+        frozen = graph.frozen and self.semantics.frozen_batch_norm == "moving"
         if graph.training and not frozen:
-            if mask is not None and self.vintage != "keras2":  # Keras 2 counts masked steps too
+            if mask is not None and not self.semantics.batch_norm_counts_masked:
                 raise UnsupportedError("training with statistics of the steps that a mask leaves, as "
                                        "Keras 3 has it. Normalise before the mask is made")
             return self._normalize_batch(x)
@@ -96,10 +95,10 @@ class BatchNormalization(Layer):
     def _estimate(self, x: Tensor, variance: Tensor, count: Any) -> Tensor:
         """What the moving variance follows. Keras 2: n / (n - 1 - epsilon) of the biased one. The fused
         kernels of tf.keras: n / (n - 1), or the biased one where n is 1."""
-        if self.vintage == "keras2":
+        if self.semantics.moving_variance == "unbiased":
             return variance * (count / (count - (1.0 + self.epsilon)))
         fused = x.rank in (4, 5) and self.axis % x.rank in (1, x.rank - 1)
-        if self.vintage == "keras3" or not fused:
+        if self.semantics.moving_variance == "biased" or not fused:
             return variance
         rest = max(count - 1.0, 1.0) if isinstance(count, float) else ops.maximum(count - 1.0, 1.0)
         return variance * (count / rest)

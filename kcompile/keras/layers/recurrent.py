@@ -149,7 +149,7 @@ class RNN(Recurrence):
     def build(self, input_shape: Any) -> None:
         shape, _, constants = self.split(input_shape)
         InputSpec(min_ndim=3).check(shape)
-        told = constants if self.vintage == "keras2" else []  # tf.keras tells the cell nothing of them
+        told = constants if self.semantics.constants_in_build else []
         self.cell.build_for((None, *shape[2:]), *((None, *c[1:]) for c in told))
         if self.stateful:
             if shape[0] is None:
@@ -162,8 +162,8 @@ class RNN(Recurrence):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         x, initial, constants = self.split(inputs)
-        # Keras 3 forgets the mask where an initial_state is given
-        there = None if initial and self.vintage == "keras3" else as_list(mask)[0]
+        forgotten = initial and not self.semantics.mask_with_initial_state
+        there = None if forgotten else as_list(mask)[0]
         outputs, last, states = self.run(x, initial, there, constants)
         if self.return_sequences:
             assert outputs is not None
@@ -218,7 +218,7 @@ class RNN(Recurrence):
     @property
     def _output_state(self) -> int:
         """The state that stands for the output before, where a step is masked."""
-        if isinstance(self.cell, StackedRNNCells) and self.vintage == "keras3":
+        if isinstance(self.cell, StackedRNNCells) and self.cell.semantics.stacked_states == "first first":
             return len(self.cell.state_size) - len(state_sizes(self.cell.cells[-1]))
         return 0
 

@@ -1,0 +1,140 @@
+"""What differs between the Kerases: named questions, and the answer of each vintage.
+
+A layer, model or optimizer has a `vintage`, a name that configurations hold, and asks
+`self.semantics.<question>`; no code besides this module compares names of vintages. `TABLE` has a line for
+each question and a column for each vintage, so what changes one answer leaves the others alone. What a
+question means, and which line of which Keras says so, stands at its field of `Semantics`. Arguments that
+scripts leave out are no semantics: their values are in configurations, and `defaults` has those that differ.
+
+Vintages: "keras2" (Keras 2.2 and 2.3), "tf_keras" (tf.keras and tf_keras 2.11 to 2.21), "tf_keras2.10"
+(tf.keras up to 2.10: the optimizers that are called legacy since), "keras3". A further one is a column.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """The answers of one vintage, by question."""
+
+    name: str
+
+    # ---- masks
+
+    # What becomes of a mask that meets a layer which does not support masking.
+    # Keras 2: engine/base_layer.py, Layer.compute_mask; tf_keras: base_layer.py, _set_mask_metadata;
+    # Keras 3: layers/layer.py, compute_mask.
+    unsupported_mask: Literal["raises", "dropped"]
+    # A merge's mask is that of the steps where all masks that there are hold, or where any does, and then
+    # only if every input has one. Keras 2 and tf_keras: merge.py, compute_mask; Keras 3: base_merge.py.
+    merged_masks: Literal["all", "any"]
+    # Whether a merge takes a list of one tensor.
+    merges_one: bool
+
+    # ---- recurrent layers
+
+    # Whether a mask counts where the call has an initial_state.
+    mask_with_initial_state: bool
+    # The order of the states of stacked cells. Keras 2.2: recurrent.py, StackedRNNCells.state_size.
+    stacked_states: Literal["last first", "first first"]
+    # Whether a cell's `build` is given the shapes of the constants.
+    constants_in_build: bool
+
+    # ---- layers
+
+    # hard_sigmoid is clip(0.2 x + 0.5), or relu6(x + 3) / 6. Both: activations.py.
+    hard_sigmoid: Literal["x / 5", "x / 6"]
+    # With which statistics a frozen batch normalisation works in training.
+    frozen_batch_norm: Literal["batch", "moving"]
+    # Whether statistics of a batch count masked steps.
+    batch_norm_counts_masked: bool
+    # What the moving variance follows: the batch's variance; n / (n - 1 - epsilon) of it (Keras 2:
+    # normalization.py); n / (n - 1) of it where TensorFlow has a fused kernel (tf_keras).
+    moving_variance: Literal["biased", "unbiased", "unbiased if fused"]
+
+    # ---- models
+
+    # Setting `trainable` of a model sets its own flag, or that each layer inside too.
+    trainable_of_model: Literal["own", "each layer"]
+    # Whether weights that are not trained add their penalties to the loss.
+    penalty_of_frozen: bool
+    # The order of weights of a model in a model.
+    weights_of_inner: Literal["trainable first", "by layer"]
+    # Whether a Sequential that begins with an Embedding is built at once, for any length.
+    builds_embedding_first: bool
+
+    # ---- training
+
+    # A weighted loss is divided by the number of weights, or of those that are not zero.
+    loss_divides_by: Literal["weights", "nonzero weights"]
+    # Whether [n, time] weights say by themselves that steps have weights (else: sample_weight_mode).
+    step_weights_by_shape: bool
+    # A mask makes a metric the mean over steps of a batch, whose mean over samples is reported; or weighs.
+    mask_weighs_metrics: bool
+    # "accuracy" is chosen by the loss first, or by the shapes of labels and outputs alone.
+    accuracy_by: Literal["loss", "shapes"]
+    # The name of a metric given as text: that text, or "acc" and the function's own.
+    metric_names: Literal["given", "own"]
+    # Whether names of weighted_metrics begin with "weighted_".
+    weighted_prefix: bool
+
+    # ---- optimizers
+
+    # clipnorm limits the norm of all gradients together, or of each.
+    clipnorm: Literal["together", "each"]
+    # sqrt(a + epsilon), or sqrt(a) + epsilon, in RMSprop and Adagrad.
+    epsilon: Literal["inside", "outside"]
+    # Whether Nadam's momentum follows schedule_decay (else as if that were 1).
+    nadam_schedule_decay: bool
+
+
+VINTAGES = ("keras2", "tf_keras2.10", "tf_keras", "keras3")
+DEFAULT = "keras2"  # of what no file or library made
+LEGACY_OPTIMIZERS = "tf_keras2.10"
+
+TABLE: dict[str, tuple[Any, ...]] = {
+    # question                   keras2             tf_keras2.10         tf_keras             keras3
+    "unsupported_mask":         ("raises",          "dropped",           "dropped",           "dropped"),
+    "merged_masks":             ("all",             "all",               "all",               "any"),
+    "merges_one":               (False,             True,                True,                True),
+    "mask_with_initial_state":  (True,              False,               False,               False),
+    "stacked_states":           ("last first",      "first first",       "first first",       "first first"),
+    "constants_in_build":       (True,              False,               False,               False),
+    "hard_sigmoid":             ("x / 5",           "x / 5",             "x / 5",             "x / 6"),
+    "frozen_batch_norm":        ("batch",           "moving",            "moving",            "moving"),
+    "batch_norm_counts_masked": (True,              False,               False,               False),
+    "moving_variance":          ("unbiased",        "unbiased if fused", "unbiased if fused", "biased"),
+    "trainable_of_model":       ("own",             "each layer",        "each layer",        "each layer"),
+    "penalty_of_frozen":        (True,              True,                True,                False),
+    "weights_of_inner":         ("trainable first", "by layer",          "by layer",          "by layer"),
+    "builds_embedding_first":   (True,              False,               False,               False),
+    "loss_divides_by":          ("nonzero weights", "weights",           "weights",           "weights"),
+    "step_weights_by_shape":    (False,             True,                True,                True),
+    "mask_weighs_metrics":      (False,             True,                True,                True),
+    "accuracy_by":              ("loss",            "shapes",            "shapes",            "shapes"),
+    "metric_names":             ("own",             "given",             "given",             "given"),
+    "weighted_prefix":          (True,              False,               False,               False),
+    "clipnorm":                 ("together",        "each",              "each",              "each"),
+    "epsilon":                  ("outside",         "outside",           "inside",            "inside"),
+    "nadam_schedule_decay":     (True,              True,                False,               False),
+}
+
+_RECORDS = {vintage: Semantics(vintage, **{question: answers[k] for question, answers in TABLE.items()})
+            for k, vintage in enumerate(VINTAGES)}
+
+
+def semantics(vintage: str) -> Semantics:
+    """The answers of a vintage. Raises KeyError for a name that is none."""
+    return _RECORDS[vintage]
+
+
+def vintage_of_version(version: tuple[int, ...], tf: bool = False) -> str:
+    """The vintage of a version of Keras; tf: of tf.keras, whose own version that is."""
+    if version >= (3,):
+        return "keras3"
+    if tf:
+        return "tf_keras" if version >= (2, 11) else "tf_keras2.10"
+    return "keras2"
