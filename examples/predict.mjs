@@ -6,6 +6,8 @@
 //
 // In Node also: node predict.mjs MODEL.wasm X0.bin [X1.bin ...]
 // The files hold the inputs as raw numbers, row by row; the outputs are printed, one line a sample.
+// A model that draws random numbers has new ones in every call; load(bytes, seed) and SEED in the
+// environment start them.
 
 const ARRAYS = {
   float32: Float32Array, float64: Float64Array, int32: Int32Array, int64: BigInt64Array,
@@ -13,20 +15,21 @@ const ARRAYS = {
 };
 const PAGE = 65536;
 
-export async function load(bytes) {
+export async function load(bytes, seed = Math.floor(Math.random() * 2 ** 32)) {
   const module = await WebAssembly.compile(bytes);
   const [section] = WebAssembly.Module.customSections(module, ".kcompile");
   if (section === undefined) throw new Error("not a model that kcompile exported");
   const metadata = JSON.parse(new TextDecoder().decode(section));
-  return new Model(await WebAssembly.instantiate(module), metadata);
+  return new Model(await WebAssembly.instantiate(module), metadata, seed);
 }
 
 class Model {
   // metadata: inputs and outputs with name, dtype and shape, where "n" is the batch ("2n" twice it).
-  constructor(instance, metadata) {
+  constructor(instance, metadata, seed) {
     this.metadata = metadata;
     this.exports = instance.exports;
     this.prefix = `kc_${metadata.name}_`;
+    this.draw = BigInt(seed) << 32n; // the seed above, the number of the call below
   }
 
   // n: samples. inputs: typed arrays in the order of metadata.inputs. Gives new typed arrays.
@@ -59,8 +62,9 @@ class Model {
     view(Uint32Array, from, sources.length).set(sources);
     view(Uint32Array, to, targets.length).set(targets);
     wanted.forEach((spec, i) => view(ARRAYS[spec.dtype], sources[i], inputs[i].length).set(inputs[i]));
-    // int64_t is a BigInt; the last argument is the pool of threads: none.
-    const status = this.call("run", BigInt(n), from, to, workspace, BigInt(need), 0);
+    // int64_t is a BigInt; the argument after it is the pool of threads: none.
+    const draw = this.metadata.draws ? [this.draw++] : [];
+    const status = this.call("run", BigInt(n), from, to, workspace, BigInt(need), 0, ...draw);
     if (status !== 0) throw new Error(`the model returned status ${status}`);
     return outputs.map((spec, i) => view(ARRAYS[spec.dtype], targets[i], elements(spec, n)).slice());
   }
@@ -82,7 +86,7 @@ function bytesOf(spec, n) {
 if (typeof process !== "undefined" && process.argv[1]?.endsWith("predict.mjs")) {
   const { readFileSync } = await import("node:fs");
   const [path, ...files] = process.argv.slice(2);
-  const model = await load(readFileSync(path));
+  const model = await load(readFileSync(path), process.env.SEED);
   const inputs = model.metadata.inputs.map((spec, i) => {
     const bytes = readFileSync(files[i]);
     return new ARRAYS[spec.dtype](bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));

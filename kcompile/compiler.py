@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 class Compiled:
     """A graph on its way to native code.
 
-    graph: as traced. name: of the entry ("predict", "train", ...). frozen: the graph updates none of
-    the weights it reads, so batch normalisation may be folded, and what depends on weights alone is
-    prepared ahead.
+    graph: as traced. name: of the entry ("predict", "train", ...). frozen: the graph updates states
+    and counters at most, so batch normalisation may be folded, and what depends on weights that it does
+    not update is prepared ahead.
     """
 
     graph: Graph
@@ -212,7 +212,7 @@ def entry_spec(compiled: Compiled, entry: EntryImage) -> rt.EntrySpec:
     inputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.inputs.items())
     outputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.outputs.items())
     return rt.EntrySpec(entry.name, inputs, outputs, entry.arena, entry.scratch, reads_prepared=True,
-                        writes_variables=bool(graph.updates))
+                        writes_variables=bool(graph.updates), keeps_prepared=compiled.frozen)
 
 
 def spec_of(name: str, type: TensorType) -> rt.TensorSpec:

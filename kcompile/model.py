@@ -258,15 +258,12 @@ def _error(layer: str, got: np.ndarray, right: np.ndarray) -> LayerError:
 
 def _with_layers(graph: Graph) -> Graph:
     """The graph, where the last float value of each layer's node is an output, by its name."""
-    from kcompile.ir.passes.rewrite import rebuild
-
-    opened = rebuild(graph, lambda *_: None)
+    opened = _without_updates(graph)
     last: dict[str, Value] = {}
     for node in opened.live():
         if node.sources and node.types[0].dtype == "float32" and node.op.kind != "source":
             last[str(node.sources[0])] = Value(node.id)
     opened.outputs = {**last, **opened.outputs}
-    opened.updates = {}
     return opened
 
 
@@ -478,10 +475,16 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     if cpu is not None:
         chosen = targets.tuned(chosen, cpu)
     graph = cm.engine.graph("predict", lengths)
-    made = (cm.engine.compiled("predict", lengths) if chosen == cm.engine.target
+    state = {name: v.value for name, v in graph.captured.items()}  # type: ignore[attr-defined]
+    draws = None
+    if graph.updates:  # of the number of the next draw, which the library's caller gives
+        numbers, graph = cm.model.random_state, _without_updates(graph)
+        names = list(graph.variables)
+        draws = artifact.Draws(*(names.index(v.name) if v.name in names else None
+                                 for v in (numbers.draws, numbers.seed)))
+        state |= {v.name: np.uint32(0) for v in (numbers.draws, numbers.seed)}
+    made = (cm.engine.compiled("predict", lengths) if chosen == cm.engine.target and draws is None
             else compiler.compile_graph(graph, "predict", chosen, frozen=True))
-    captured = graph.captured  # type: ignore[attr-defined]
-    state = {name: variable.value for name, variable in captured.items()}
     n = batch or 2
     generator = np.random.default_rng(0)
     sample = tuple(generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
@@ -492,8 +495,17 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
         tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
         tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
         _prepared(made, state), [state[name] for name in made.variables],
-        artifact.Sample(n, sample, tuple(expected.values())), batch)
+        artifact.Sample(n, sample, tuple(expected.values())), batch, draws)
     return artifact.build_artifact(described, chosen, path, __version__)
+
+
+def _without_updates(graph: Graph) -> Graph:
+    """The graph, which leaves its variables as they are."""
+    from kcompile.ir.passes.rewrite import rebuild
+
+    rebuilt = rebuild(graph, lambda *_: None)
+    rebuilt.updates = {}
+    return rebuilt
 
 
 def _prepared(made: Compiled, state: Mapping[str, np.ndarray]) -> bytes:

@@ -8,6 +8,7 @@ crash. Its code is then trusted, as with any shared object.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import platform
 import sys
@@ -30,16 +31,19 @@ _STATUS = {1: "a NULL pointer", 2: "a workspace that is too small",
            6: "the self-test failed"}
 
 
-def load(path: str | os.PathLike[str], threads: int | None = None) -> Artifact:
+def load(path: str | os.PathLike[str], threads: int | None = None, seed: int | None = None) -> Artifact:
     """Load an exported model.
 
-    threads: default, see `default_threads`. Raises FileNotFoundError; ArtifactError for a file that
-    is no artifact, is damaged, or needs another system, processor or version of the runtime.
+    threads: default, see `default_threads`. seed: of a model that draws random numbers, new ones in
+    every call and batch; the same calls after another load with this seed (from 0 to 2^32 - 1) give
+    the same; default drawn from numpy's global generator. Raises FileNotFoundError; ArtifactError for a
+    file that is no artifact, is damaged, or needs another system, processor or version of the runtime;
+    InputError for a seed that is no such number, or of a model that draws no numbers.
     """
     contents, name = read_contents(path), os.fspath(path)
     try:
         check_machine(contents)
-        return Artifact(name, contents.metadata, threads)
+        return Artifact(name, contents.metadata, threads, seed)
     except ArtifactError as error:
         raise ArtifactError(f"{name}: {error}") from error.__cause__
 
@@ -107,7 +111,8 @@ def _specs(items: Sequence[Any]) -> tuple[TensorSpec, ...]:
 class Artifact:
     """A loaded model. `inputs` and `outputs` describe its arrays, `metadata` its origin."""
 
-    def __init__(self, path: str, metadata: Mapping[str, Any], threads: int | None = None) -> None:
+    def __init__(self, path: str, metadata: Mapping[str, Any], threads: int | None = None,
+                 seed: int | None = None) -> None:
         self.path = path
         self.metadata = dict(metadata)
         self.inputs = _specs(metadata["inputs"])
@@ -126,7 +131,8 @@ class Artifact:
         self._size = self._function("workspace_size", ctypes.c_int64, ctypes.c_int64,
                                     ctypes.c_int32)
         self._executor = Executor(metadata["name"], self._address("run"), self.inputs, self.outputs,
-                                  self._workspace_size, self._tail)
+                                  self._workspace_size, self._tail,
+                                  last=_draws(seed, bool(metadata.get("draws"))))
         self._single = len(self.outputs) == 1
         self._quick = (self._single and len(self.inputs) == 1 and not metadata["batch"]
                        and self.inputs[0].rows == 1)  # an array of few samples is one call
@@ -209,6 +215,21 @@ class Artifact:
 
     def _function(self, name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
         return ctypes.CFUNCTYPE(result, *arguments)(self._address(name))
+
+
+def _draws(seed: int | None, drawing: bool) -> Callable[[], ctypes.c_uint64] | None:
+    """What gives each call of a model that draws random numbers the number of its draw: the seed above,
+    and a count below. Calls of several Python threads get different ones."""
+    if not drawing:
+        if seed is not None:
+            raise InputError(describe("seed", "None: the model draws no random numbers", repr(seed)))
+        return None
+    if seed is None:
+        seed = int(np.random.randint(2**32, dtype=np.uint32))
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise InputError(describe("seed", "an integer of at least 0 and below 2^32", repr(seed)))
+    numbers, upper = itertools.count(), int(seed) << 32
+    return lambda: ctypes.c_uint64(upper | next(numbers) & 0xFFFFFFFF)
 
 
 def _is_list_of_one(x: Sequence[Any]) -> bool:

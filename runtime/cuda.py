@@ -172,7 +172,7 @@ class CudaProgram:
         writes = self._tables[entry]["writes"]
         for number in writes:
             self.variables[number].device_wrote()
-        self.stale = self.stale or bool(writes)
+        self.stale = self.stale or (bool(writes) and not self.entries[entry].keeps_prepared)
 
     def _plan(self, entry: str, n: int) -> _Plan:
         plan = self._plans.get((entry, n))

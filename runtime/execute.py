@@ -62,12 +62,12 @@ class Executor:
     name: for messages. function: its address. memory: bytes of workspace for a batch of n, which
     must not shrink with n. tail: the last arguments, as ctypes objects, for a workspace's memory.
     caller: the address of `int32_t kc_call(const int64_t words[9])`, which calls words[0] with the other
-    words; 0 where there is none.
+    words; 0 where there is none. last: makes one more argument for each call, the last one.
     """
 
     def __init__(self, name: str, function: int, inputs: Sequence[TensorSpec],
                  outputs: Sequence[TensorSpec], memory: Callable[[int], int], tail: Tail,
-                 caller: int = 0) -> None:
+                 caller: int = 0, last: Callable[[], Any] | None = None) -> None:
         self.name = name
         self.address = function
         self.inputs = tuple(inputs)
@@ -75,8 +75,10 @@ class Executor:
         self._memory = memory
         self._tail = tail
         self._packed = bool(caller)
-        self._function = ctypes.CFUNCTYPE(ctypes.c_int32)(caller or function)
-        self._function.argtypes = None  # type: ignore[assignment]  # pass ctypes objects as they are
+        native = ctypes.CFUNCTYPE(ctypes.c_int32)(caller or function)
+        native.argtypes = None  # type: ignore[assignment]  # pass ctypes objects as they are
+        self._function: Callable[..., int] = native if last is None else (
+            lambda *args: native(*args, last()))
         self._free: list[_Workspace] = []
         self._shapes: dict[int, tuple[_Bound, _Bound]] = {}
         single = len(self.inputs) == 1 and len(self.outputs) == 1

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ from kcompile_runtime.loop import BatchLoop, Runner, can_join, one_by_one
 from kcompile_runtime.spec import TensorSpec
 from kcompile_runtime.threads import PoolFunctions, shared_pool
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class EntrySpec:
@@ -33,7 +35,8 @@ class EntrySpec:
 
     arena: bytes as (fixed, per sample). scratch: bytes for each thread, behind the arena.
     reads_prepared: the block that "prepare" fills must be up to date before a call.
-    writes_variables: the block is out of date after a call, and calls exclude each other.
+    writes_variables: calls exclude each other, and the block is out of date after one, unless
+    keeps_prepared: it does not depend on the variables that are written.
     """
 
     name: str
@@ -43,6 +46,7 @@ class EntrySpec:
     scratch: int = 0
     reads_prepared: bool = True
     writes_variables: bool = False
+    keeps_prepared: bool = False
 
 
 class Program:
@@ -91,7 +95,7 @@ class Program:
         """
         return self._fresh(self.entries[entry], self._executors[entry].run, n, inputs, outputs)
 
-    def _fresh(self, spec: EntrySpec, call: Callable[..., list[Array]], *arguments: Any) -> list[Array]:
+    def _fresh(self, spec: EntrySpec, call: Callable[..., T], *arguments: Any) -> T:
         """A call of native code of an entry: what was prepared is made again where variables changed,
         and calls that change them exclude each other."""
         if self.stale and spec.reads_prepared:
@@ -99,7 +103,7 @@ class Program:
         if not spec.writes_variables:
             return call(*arguments)
         with self._lock:
-            self.stale = True
+            self.stale = self.stale or not spec.keeps_prepared
             return call(*arguments)
 
     def call(self, entry: str, *inputs: Any) -> list[Array]:
@@ -107,13 +111,15 @@ class Program:
         return self.run(entry, self._executors[entry].batch_of(inputs), inputs)
 
     def one(self, entry: str, x: Any) -> Array:
-        """The output of an entry with one input and one output that writes no variables."""
+        """The output of an entry with one input and one output."""
         return self.single(entry)(x)
 
     def single(self, entry: str) -> Callable[[Any], Array]:
         """`one` of an entry, to be kept: the way for small models, a microsecond of Python for a
         C-contiguous array of the input's dtype."""
-        call = self._executors[entry].one
+        spec, call = self.entries[entry], self._executors[entry].one
+        if spec.writes_variables:
+            return partial(self._fresh, spec, call)
 
         def one(x: Any) -> Array:
             if self.stale:

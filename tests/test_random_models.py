@@ -108,7 +108,7 @@ def test_training_is_the_interpreters(sample: Sample) -> None:
     ends = []
     for threads in (1, 2):
         model.set_weights(start)
-        model.random_state[1].assign(0)  # the step, which dropout's masks depend on
+        model.random_state.step.assign(0)  # the step, which dropout's masks depend on
         arguments = model.compilation.arguments
         old = arguments["optimizer"]
         model.compile(**{**arguments, "optimizer": type(old).from_config(old.get_config())})

@@ -51,13 +51,23 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Draws:
+    """The variables of a model that draws random numbers, by their index (None: it reads no such): the
+    number of a draw, and the seed. A caller gives them, as a library keeps no state."""
+
+    number: int | None
+    seed: int | None
+
+
+@dataclass(frozen=True)
 class Model:
     """What is exported.
 
     name: prefixes the C functions, made safe (`kc_<name>_run`). program: has the entry "predict",
     which must write no variable; other entries are left out. prepared: the bytes that its "prepare"
     made, as many as `program.prepared`. variables: in the program's order; those that "predict"
-    does not read may be None. batch: the only batch size accepted, None for any.
+    does not read, and those of `draws`, may be None. batch: the only batch size accepted, None for any.
+    draws: of a model that draws random numbers; in the sample both are 0.
     """
 
     name: str
@@ -68,6 +78,7 @@ class Model:
     variables: Sequence[NDArray[np.generic] | None]
     sample: Sample
     batch: int | None = None
+    draws: Draws | None = None
 
 
 def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
@@ -172,6 +183,8 @@ def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], Layout]
     prepared, constants = add(model.prepared), add(model.program.constants)
     used = {ref.index for launch in entry.launches for ref in launch.buffers
             if ref.region == "variable"}
+    given = () if model.draws is None else (model.draws.number, model.draws.seed)
+    used -= set(given)
     variables = []
     for index, value in enumerate(model.variables):
         if index in used and value is None:
@@ -199,6 +212,8 @@ def _metadata(model: Model, target: Target, version: str) -> bytes:
         "batch": model.batch, "inputs": describe(model.inputs),
         "outputs": describe(model.outputs), "checksum": "????????",
     }
+    if model.draws is not None:
+        record["draws"] = True
     return json.dumps(record, sort_keys=True).encode("ascii")
 
 
@@ -281,7 +296,10 @@ def header(model: Model, entry: Entry, target: Target) -> str:
     words = {"USAGE": _JAVASCRIPT if web else _C, "NAME": name, "UPPER": upper,
              "TENSORS": "\n".join(tensors), "DTYPES": codes,
              "BATCH": batch, "ABI": str(ABI), "RANK": str(MAX_RANK),
-             "ARENA": f"{entry.arena.fixed} + n * {entry.arena.per_sample} bytes"}
+             "ARENA": f"{entry.arena.fixed} + n * {entry.arena.per_sample} bytes",
+             "DRAW": "", "DRAWS": "", "AND_DRAW": ""}
+    if model.draws is not None:
+        words |= {"DRAW": ", 0n" if web else ", draw", "DRAWS": _DRAWS, "AND_DRAW": ", uint64_t draw"}
     text = _HEADER
     for word, value in words.items():
         text = text.replace(f"@{word}@", value)
@@ -305,7 +323,7 @@ _C = """\
    void *workspace = aligned_alloc(64, (size + 63) / 64 * 64);
    const void *inputs[] = {...};
    void *outputs[] = {...};
-   int status = kc_@NAME@_run(n, inputs, outputs, workspace, size, NULL);
+   int status = kc_@NAME@_run(n, inputs, outputs, workspace, size, NULL@DRAW@);
 
    Link with -pthread: the file names no library, and uses the threads of the program's."""
 
@@ -322,10 +340,15 @@ _JAVASCRIPT = """\
    memory.grow(Math.ceil((workspace + Number(size)) / 65536));
    new Float32Array(memory.buffer, x, input.length).set(input);
    new Uint32Array(memory.buffer, tables, 2).set([x, y]); // the tables of pointers
-   const status = kc_@NAME@_run(BigInt(n), tables, tables + 4, workspace, size, 0);
+   const status = kc_@NAME@_run(BigInt(n), tables, tables + 4, workspace, size, 0@DRAW@);
    const output = new Float32Array(memory.buffer, y, outputLength).slice();
 
    There are no threads: ..._pool_start refuses more than one."""
+
+_DRAWS = """
+
+   draw: the model draws random numbers, and they are a function of this: its lower 32 bits are the
+   number of the call (count it up: equal numbers draw the same), its upper 32 bits a seed."""
 
 _HEADER = """\
 /* @NAME@: a compiled model. Written by kcompile; the code and the weights are in the file beside
@@ -387,9 +410,9 @@ const kc_tensor *kc_@NAME@_output(int index);
 int64_t kc_@NAME@_workspace_size(int64_t n, int threads);
 
 /* Predict. pool: started by ..._pool_start, or NULL for one thread. Returns enum kc_status. A pool
-   serves one call at a time; a call that finds it busy computes on its own thread. */
+   serves one call at a time; a call that finds it busy computes on its own thread.@DRAWS@ */
 int kc_@NAME@_run(int64_t n, const void *const *inputs, void *const *outputs, void *workspace,
-                  int64_t workspace_size, void *pool);
+                  int64_t workspace_size, void *pool@AND_DRAW@);
 
 /* Run the sample input in the file and compare with the sample output. *max_error, unless
    max_error is NULL, becomes the largest |got - expected| / (1 + |expected|). */

@@ -159,13 +159,32 @@ def _pointers(table: str, offsets: Sequence[int | None], base: str = f"@{DATA_SY
     return "\n".join(lines)
 
 
+def _draw(model: Model) -> tuple[str, str]:
+    """Of a model that draws random numbers: the parameter of `run`, and code that puts its halves into
+    the variables they are: the number of the draw, and the seed."""
+    if model.draws is None:
+        return "", ""
+    lines = ["  %draw.number = trunc i64 %draw to i32", "  %draw.upper = lshr i64 %draw, 32",
+             "  %draw.seed = trunc i64 %draw.upper to i32"]
+    for part, index in zip(("number", "seed"), (model.draws.number, model.draws.seed)):
+        if index is not None:
+            lines += [f"  store i32 %draw.{part}, ptr %cell.{part}, align 4",
+                      f"  %of.{part} = getelementptr ptr, ptr %variables, i64 {index}",
+                      f"  store ptr %cell.{part}, ptr %of.{part}, align $WORD"]
+    return ", i64 %draw", "\n".join(lines)
+
+
 def _run(model: Model, layout: Layout) -> str:
+    parameter, draw = _draw(model)
+    cells = "" if model.draws is None else (
+        "\n  %cell.number = alloca i32, align 4\n  %cell.seed = alloca i32, align 4")
     checks = "\n".join([*_null_checks("inputs", len(model.inputs)),
                         *_null_checks("outputs", len(model.outputs))])
     return f"""
-define i32 @kc_model_run(i64 %n, ptr %inputs, ptr %outputs, ptr %workspace, i64 %size, ptr %pool) {{
+define i32 @kc_model_run(i64 %n, ptr %inputs, ptr %outputs, ptr %workspace, i64 %size,
+                         ptr %pool{parameter}) {{
 entry:
-  %variables = alloca [{max(len(layout.variables), 1)} x ptr], align 16
+  %variables = alloca [{max(len(layout.variables), 1)} x ptr], align 16{cells}
   %no.inputs = icmp eq ptr %inputs, null
   %no.outputs = icmp eq ptr %outputs, null
   %no.workspace = icmp eq ptr %workspace, null
@@ -186,6 +205,7 @@ go:
   %prepared = getelementptr i8, ptr @{DATA_SYMBOL}, i64 {layout.prepared}
   %constants = getelementptr i8, ptr @{DATA_SYMBOL}, i64 {layout.constants}
 {_pointers("variables", layout.variables)}
+{draw}
   %status = call i32 @kc_predict(i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared,
                                  ptr %constants, ptr %arena, ptr %pool)
   ret i32 %status
@@ -243,7 +263,7 @@ go:
 {_pointers("outputs", offsets, "%start")}
   %left = call i64 @kc_model_workspace_size(i64 {n}, i32 1)
   %status = call i32 @kc_model_run(i64 {n}, ptr %inputs, ptr %outputs, ptr %rest, i64 %left,
-                                   ptr null)
+                                   ptr null{"" if model.draws is None else ", i64 0"})
   %ran = icmp eq i32 %status, {_OK}
   br i1 %ran, label %compare, label %failed
 failed:

@@ -19,7 +19,7 @@ from kcompile.keras.backend.operands import leaves, map_leaves
 from kcompile.keras.backend.values import LearningPhase
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.lengths import keep, recent
-from kcompile.keras.tensors import KerasTensor, as_list, new_random_state
+from kcompile.keras.tensors import KerasTensor, Node, as_list, new_random_state
 from kcompile.keras.topology import back_from
 from kcompile.keras.tracing import Trace, tracing
 from kcompile_runtime.arrays import as_array
@@ -38,6 +38,7 @@ class TensorFunction(Layer):
         self.operands = list(dict.fromkeys(
             x for x in leaves([args, kwargs]) if isinstance(x, KerasTensor) and depends(x)))
         self.structure: Any = None
+        self.evaluations = 0  # by K.eval
 
     @property
     def label(self) -> str:
@@ -117,21 +118,50 @@ def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Known) -> list[Ten
     for node in back_from(outputs, values)[0]:
         operands = [values[x] for x in node.inputs]
         if isinstance(node.layer, TensorFunction):
-            results = node.layer.compute(graph, operands)
+            results = _results(graph, node, operands)
         elif not node.inputs:
             raise ModelError(f"the value of input {node.layer.name!r} is needed here. Give it among the "
                              "inputs of K.function; inside a layer, use the tensors that `call` is given")
         else:
             with graph.source(Source(node.layer.name, node.index)):
                 results = node.layer.trace(operands, node.single, node.arguments)
-        values.update((y, r) for y, r in zip(node.outputs, results) if y not in known)
+        for y, result in zip(node.outputs, results):
+            values.setdefault(y, result)
     return [values[y] for y in outputs]
 
 
+def _results(graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
+    """The results of a call. One that depends on no input is made once in a graph: it may draw random
+    numbers, and whoever reads it has the same ones."""
+    known = graph.known if isinstance(graph, Trace) and not node.inputs else {}
+    if any(y not in known for y in node.outputs):
+        known.update(zip(node.outputs, node.layer.compute(graph, operands)))  # type: ignore[attr-defined]
+    return [known[y] for y in node.outputs]
+
+
+def _calls(x: KerasTensor) -> set[TensorFunction]:
+    """The calls that an expression is made of."""
+    found: set[TensorFunction] = set()
+    left = [x]
+    while left:
+        layer = left.pop().layer
+        if isinstance(layer, TensorFunction) and layer not in found:
+            found.add(layer)
+            left += [y for y in leaves(layer.arguments) if isinstance(y, KerasTensor)]
+    return found
+
+
 def evaluate(x: Any) -> np.ndarray:
-    """The value of an expression that depends on no input, by the interpreter."""
+    """The value of an expression that depends on no input, by the interpreter. Calls with a seed of
+    their own draw the same first numbers in every run, and others in every evaluation."""
     trace = Trace("eval")
-    trace.random_state = new_random_state()
+    state = new_random_state()
+    calls = _calls(x)
+    number = max((layer.evaluations for layer in calls), default=0)
+    for layer in calls:
+        layer.evaluations = number + 1
+    state.draws.assign(state.draws.value + np.uint32(number))
+    trace.draws_from(state, False)
     trace.outputs = {"y": x.__tensor__(trace).value}
     variables = {name: v.value for name, v in trace.captured.items()}
     found = interpreter.run(trace, 1, {}, variables).outputs["y"]
@@ -177,13 +207,14 @@ class Function:
         code = recent(self._compiled, key) or keep(self._compiled, key,
                                                    self._compile(training, types))
         results = code(1 if n is None else n, arrays)
-        self.random_state[1].assign(self.random_state[1].value + np.uint32(1))
+        draws = self.random_state.draws
+        draws.assign(draws.value + np.uint32(1))
         return results[0] if self.single else results
 
     def graph(self, training: bool = False, types: Sequence[TensorType] | None = None) -> Trace:
         """The graph of a phase, for inputs of these types."""
         trace = Trace("function", training)
-        trace.random_state = self.random_state
+        trace.draws_from(self.random_state, False)
         tensors = [x for x in self.inputs if isinstance(x, KerasTensor)]
         known = {x: Tensor(trace, trace.input(f"x{i}", type)) for i, (x, type) in
                  enumerate(zip(tensors, types or [x.type for x in tensors]))}

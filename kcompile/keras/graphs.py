@@ -5,7 +5,8 @@ where the model leaves sizes unknown (`lengths`). Leaves: a `Trace`, a graph who
 inputs by name, then "y:<output>" and "w:<output>" (weights of samples, or of their steps) for every output
 with a loss. predict leaves the outputs by name. test and train leave one vector "results": the loss, then
 total and count of every metric, so that averages over any number of batches are exact; see `result_names`.
-train also updates every variable: weights, optimizer state, moving statistics, the number of steps.
+train also updates every variable: weights, optimizer state, moving statistics, the number of steps. The
+others update recurrent states, and where random numbers are drawn the number of the next batch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
-from kcompile.ir.graph import Source
+from kcompile.ir.graph import Source, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import backend, losses, metrics
@@ -107,6 +108,8 @@ def predict_graph(model: Any, lengths: Lengths = ()) -> Trace:
     """Inputs by their names, outputs by theirs; layers as in inference."""
     trace, outputs = _forward(model, "predict", False, lengths)
     trace.outputs = {name: y.value for name, y in zip(model.output_names, outputs)}
+    trace.updates = _kept(model, trace)
+    trace.count_draws()
     return trace
 
 
@@ -114,9 +117,15 @@ def test_graph(model: Any, lengths: Lengths = ()) -> Trace:
     """Loss and metrics of a batch; layers as in inference; only recurrent states are updated."""
     trace, outputs = _forward(model, "test", False, lengths)
     _results(trace, *_objective(model, trace, outputs))
-    kept = {v.name for v in model.state_variables}
-    trace.updates = {name: v for name, v in trace.updates.items() if name in kept}
+    trace.updates = _kept(model, trace)
+    trace.count_draws()
     return trace
+
+
+def _kept(model: Any, trace: Trace) -> dict[str, Value]:
+    """The updates that are made outside training too: of recurrent states."""
+    states = {v.name for v in model.state_variables}
+    return {name: v for name, v in trace.updates.items() if name in states}
 
 
 def train_graph(model: Any, lengths: Lengths = ()) -> Trace:
@@ -139,9 +148,8 @@ def train_graph(model: Any, lengths: Lengths = ()) -> Trace:
         values = settled.optimizer.apply(trace, pairs, model.semantics)
         for (variable, _), value in zip(pairs, values):
             trace.update(variable, variable.constraint(value) if variable.constraint else value)
-        for variable in model.random_state[1:2]:
-            step = trace.read(variable)
-            trace.update(variable, step + ops.constant(trace, 1, step.dtype))
+        trace.read(model.random_state.step)  # counts whether anything is drawn or not
+        trace.count_draws()
     return trace
 
 
@@ -161,6 +169,7 @@ def _forward(model: Any, name: str, training: bool, lengths: Lengths
              ) -> tuple[Trace, list[Tensor]]:
     phase = backend.fixed_phase()
     trace = Trace(name, training=training if phase is None else phase)
+    trace.draws_from(model.random_state, training)
     types = types_at(model, checked_lengths(model, lengths or None))
     inputs = [Tensor(trace, trace.input(key, type))
               for key, type in zip(model.input_names, types)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -134,11 +134,26 @@ class Variable(Operators):
         return f"<Variable {self.name} {self.dtype}{list(self.shape)}>"
 
 
-def new_random_state() -> list[Variable]:
-    """The variables "seed", drawn from numpy's global generator, and "step", from which random layers and
-    functions draw."""
-    return [Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
-            Variable(0, "step", False, "uint32")]
+class RandomState(NamedTuple):
+    """What random layers and functions draw from: a seed, and a number for each batch.
+
+    step counts the batches of training, and draws those of everything else, from 2^31 on: so predictions
+    in between do not change what training draws, and no two batches draw the same.
+    """
+
+    seed: Variable
+    step: Variable
+    draws: Variable
+
+
+FIRST_DRAW = 2**31
+
+
+def new_random_state() -> RandomState:
+    """A state whose seed comes from numpy's global generator."""
+    return RandomState(Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
+                       Variable(0, "step", False, "uint32"),
+                       Variable(FIRST_DRAW, "draws", False, "uint32"))
 
 
 # ---------------------------------------------------------------- tensors and nodes
@@ -204,7 +219,7 @@ class KerasTensor(Operators):
         Raises ModelError."""
         from kcompile.keras import expressions
 
-        return expressions.emit(graph, [self], getattr(graph, "known", {}))[0]
+        return expressions.emit(graph, [self], graph.known if isinstance(graph, Trace) else {})[0]
 
     def __bool__(self) -> bool:
         raise TypeError("a tensor of a model has no truth value: there is no data yet")

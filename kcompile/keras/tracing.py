@@ -19,7 +19,7 @@ from kcompile.keras.explain import explained
 from kcompile_runtime.errors import UnsupportedError, describe
 
 if TYPE_CHECKING:
-    from kcompile.keras.tensors import KerasTensor, Variable
+    from kcompile.keras.tensors import KerasTensor, RandomState, Variable
 
 
 # The graph that user code is being traced into: functions of K that are given no tensor (a weight, a
@@ -49,7 +49,8 @@ class Trace(Graph):
     layer or a model around it is not trainable. losses: scalars to be added to the loss.
     captured: the front end's variable behind each variable of the graph, by name. masks: of values
     that have one, bool tensors of their first axes. known: the values of the traced model's tensors,
-    which losses may speak of. loop: this is the body of one.
+    which losses may speak of. random_state, counter: what random numbers come from, and which of its
+    counters numbers the calls of this graph. loop: this is the body of one.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -60,7 +61,8 @@ class Trace(Graph):
         self.captured: dict[str, Variable] = {}
         self.masks: dict[Value, Tensor] = {}
         self.known: dict[KerasTensor, Tensor] = {}
-        self.random_state: Sequence[Variable] = ()
+        self.random_state: RandomState | None = None
+        self.counter: Variable | None = None
         self.loop = False
         self._streams = itertools.count()
 
@@ -78,24 +80,38 @@ class Trace(Graph):
         """An empty trace for the body of a loop in this one: of the same mode, with the same
         variables, and random streams that go on."""
         body = Trace(name, self.training)
-        body.frozen, body.captured, body.random_state = self.frozen, self.captured, self.random_state
+        body.frozen, body.captured = self.frozen, self.captured
+        body.random_state, body.counter = self.random_state, self.counter
         body._streams, body.loop = self._streams, True
         return body
+
+    def draws_from(self, state: RandomState, training: bool) -> None:
+        """Random numbers come from this state: those of a training step, or of any other call."""
+        self.random_state, self.counter = state, state.step if training else state.draws
 
     @property
     def seed(self) -> Tensor:
         """The model's seed, a uint32 scalar."""
-        return self._random("seed", 0)
+        return self._random("seed", self.random_state and self.random_state.seed)
 
     @property
     def step(self) -> Tensor:
-        """How many training steps were made, a uint32 scalar."""
-        return self._random("step", 1)
+        """The number of this call, a uint32 scalar."""
+        return self._random("step", self.counter)
 
-    def _random(self, name: str, index: int) -> Tensor:
-        if self.random_state:
-            return self.random_state[index].__tensor__(self)
+    def _random(self, name: str, variable: Variable | None) -> Tensor:
+        if variable is not None:
+            return variable.__tensor__(self)
         return Tensor(self, self.variable(name, TensorType((), "uint32")))  # only types matter here
+
+    def count_draws(self) -> None:
+        """The next call draws other numbers, where this one draws any."""
+        from kcompile.ir import ops
+
+        counter = self.counter
+        if counter is not None and counter.name in self.captured:
+            step = self.read(counter)
+            self.update(counter, step + ops.constant(self, 1, step.dtype))
 
     def read(self, variable: Variable) -> Tensor:
         """The variable's value at this point of the trace: its update, if it has one already."""
@@ -124,7 +140,6 @@ class Trace(Graph):
 
 def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The outputs of `model` for `inputs`; regularisation goes to `trace.losses`."""
-    trace.random_state = model.random_state
     with trace.mode(frozen=not model.trainable):
         outputs = trace_nodes(model, trace, inputs, trace.known)
     # That of a frozen weight moves the loss and no gradient.

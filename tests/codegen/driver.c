@@ -1,5 +1,6 @@
 /* Runs an exported model by the dynamic loader: driver FILE NAME SAMPLES THREADS INPUT... OUTPUT...
-   Files of inputs hold raw numbers, files of outputs are written. */
+   Files of inputs hold raw numbers, files of outputs are written. DRAW in the environment: the last
+   argument of the run of a model that draws random numbers. */
 #include <dlfcn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -65,8 +66,14 @@ int main(int argc, char **argv) {
   int (*run)(int64_t, void **, void **, void *, int64_t, void *) =
       (int (*)(int64_t, void **, void **, void *, int64_t, void *))function("run");
   void *workspace = room(size);
-  for (int i = 0; i < 20; ++i)
-    if ((status = run(n, from, to, workspace, size, pool))) return 10 + status;
+  int (*run_draw)(int64_t, void **, void **, void *, int64_t, void *, uint64_t) =
+      (int (*)(int64_t, void **, void **, void *, int64_t, void *, uint64_t))function("run");
+  const char *draw = getenv("DRAW");
+  for (int i = 0; i < 20; ++i) {
+    status = draw ? run_draw(n, from, to, workspace, size, pool, strtoull(draw, NULL, 10))
+                  : run(n, from, to, workspace, size, pool);
+    if (status) return 10 + status;
+  }
   ((void (*)(void *))function("pool_stop"))(pool);
   for (int i = 0; i < outputs; ++i) {
     FILE *file = fopen(argv[5 + inputs + i], "wb");

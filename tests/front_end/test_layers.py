@@ -24,6 +24,7 @@ def evaluate(model, *xs, training=False):
     """Outputs, updates and losses of a model, by the interpreter."""
     trace = Trace("test", training=training)
     inputs = [Tensor(trace, trace.input(f"x{i}", x.type)) for i, x in enumerate(model.inputs)]
+    trace.draws_from(model.random_state, training)
     outputs = trace_model(model, trace, inputs)
     trace.outputs = {f"y{i}": y.value for i, y in enumerate(outputs)}
     trace.outputs |= {f"loss{i}": loss.value for i, loss in enumerate(trace.losses)}
@@ -187,7 +188,7 @@ def test_dropout_scales_what_it_keeps_and_repeats_with_its_seed():
     assert abs((y == 0).mean() - 0.25) < 0.02
     np.testing.assert_array_equal(evaluate(model, x)[0][0], x)
     np.testing.assert_array_equal(evaluate(model, x, training=True)[0][0], y)
-    model.random_state[1].assign(1)  # the next step
+    model.random_state.step.assign(1)  # the next step
     assert (evaluate(model, x, training=True)[0][0] != y).any()
 
 

@@ -37,15 +37,17 @@ def metadata(path: Path) -> dict:
     return read_contents(path).metadata
 
 
-def run(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:
-    """The outputs for n samples, after the file's self-test."""
+def run(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int = 1, seed: int | None = None
+        ) -> list[np.ndarray]:
+    """The outputs for n samples, after the file's self-test. seed: of a model that draws random
+    numbers, for its first call."""
     about = metadata(path)
     if about["triple"].startswith("wasm32"):
-        return _in_node(path, n, inputs, about)
+        return _in_node(path, n, inputs, about, seed)
     if not about["triple"].startswith(platform.machine()):
-        return _emulated(path, n, inputs, threads)
+        return _emulated(path, n, inputs, threads, seed)
     try:
-        model = load(path, threads)
+        model = load(path, threads, seed)
     except ArtifactError as error:
         pytest.skip(str(error))
     model.selftest()
@@ -62,12 +64,13 @@ def _arrays(about: dict, n: int, read) -> list[np.ndarray]:
             for i, spec in enumerate(about["outputs"])]
 
 
-def _emulated(path, n, inputs, threads):
+def _emulated(path, n, inputs, threads, seed):
     emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
     if emulator is None:
         pytest.skip("needs qemu-aarch64")
+    draw = {} if seed is None else {"DRAW": str(seed << 32)}
     return by_driver([emulator, "-L", sysroot(), driver("aarch64-linux-gnu.2.28")], path, n, inputs,
-                     threads)
+                     threads, draw)
 
 
 def with_musl(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int) -> list[np.ndarray]:
@@ -77,7 +80,7 @@ def with_musl(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int) ->
     return by_driver([driver("x86_64-linux-musl", "-dynamic")], path, n, inputs, threads)
 
 
-def by_driver(command, path, n, inputs, threads):
+def by_driver(command, path, n, inputs, threads, environment=None):
     about = metadata(path)
     with tempfile.TemporaryDirectory() as folder:
         sources = [f"{folder}/x{i}" for i in range(len(inputs))]
@@ -85,7 +88,8 @@ def by_driver(command, path, n, inputs, threads):
         for source, array in zip(sources, inputs):
             np.ascontiguousarray(array).tofile(source)
         done = subprocess.run([*command, path, about["name"], str(n), str(threads), *sources, *results],
-                              capture_output=True, timeout=300)
+                              capture_output=True, timeout=300,
+                              env={**os.environ, **(environment or {})})
         assert done.returncode == 0, (done.returncode, done.stderr)
         return _arrays(about, n, lambda i, dtype: np.fromfile(results[i], dtype))
 
@@ -108,7 +112,7 @@ def driver(triple: str, *flags: str) -> str:
     return f"{folder}/driver"
 
 
-def _in_node(path, n, inputs, about):
+def _in_node(path, n, inputs, about, seed):
     """By the example."""
     if shutil.which("node") is None:
         pytest.skip("needs node")
@@ -117,7 +121,8 @@ def _in_node(path, n, inputs, about):
         for file, array in zip(files, inputs):
             np.ascontiguousarray(array).tofile(file)
         done = subprocess.run(["node", ROOT / "examples" / "predict.mjs", path, *files],
-                              capture_output=True, text=True, timeout=300)
+                              capture_output=True, text=True, timeout=300,
+                              env=os.environ if seed is None else {**os.environ, "SEED": str(seed)})
         assert done.returncode == 0, done.stderr
     texts = [part.split("\n", 1)[1].split() for part in ("\n" + done.stdout).split("\n# ")[1:]]
 

@@ -15,6 +15,7 @@ from elsewhere import TARGETS, X86, suffix
 import kcompile
 from kcompile.codegen.wrapper import DTYPE_CODES
 from kcompile.ir import interpreter
+from kcompile.keras import backend as K
 from kcompile.keras.layers import (
     GRU,
     LSTM,
@@ -28,12 +29,13 @@ from kcompile.keras.layers import (
     Dropout,
     Flatten,
     Input,
+    Lambda,
     Masking,
     MaxPooling2D,
     Reshape,
 )
 from kcompile.keras.models import Model, Sequential
-from kcompile_runtime import ArtifactError, artifact, load
+from kcompile_runtime import ArtifactError, InputError, artifact, load
 
 RNG = np.random.default_rng(5)
 
@@ -136,6 +138,49 @@ def test_same_bits_where_multiply_add_is_the_same(name, tmp_path):
     fused = {bits[t] for t in ("x86-64-v3", "x86-64-v4", "aarch64") if t in bits}
     assert len(fused) <= 1
     assert len({bits[t] for t in ("x86-64-v2", "wasm32") if t in bits}) <= 1
+
+
+def chance():
+    """Masks of a dropped input, normal numbers, and a layer with a seed of its own."""
+    x = Input((20,), name="x")
+    noisy = Lambda(lambda t: t + K.random_normal(K.shape(t)))(Dropout(0.4)(x, training=True))
+    return Model(x, Dense(8, activation="tanh")(Dropout(0.5, seed=3)(noisy, training=True)), name="chance")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_random_numbers_are_the_interpreters(target, tmp_path):
+    model = chance()
+    x = data(model, 30)
+    path = kcompile.export(model, tmp_path / f"model{suffix(target)}", target=target)
+    state = model.random_state
+    state.seed.assign(7)
+    state.draws.assign(0)
+    want = reference(model, 30, x)[0]
+    np.testing.assert_allclose(elsewhere.run(path, 30, x, seed=7)[0], want, rtol=1e-4, atol=1e-5)
+    assert (np.abs(elsewhere.run(path, 30, x, seed=8)[0] - want) > 1e-3).mean() > 0.5
+    assert "uint64_t draw);" in path.with_suffix(".h").read_text()
+
+
+def test_calls_and_batches_draw_anew_and_a_seed_repeats_them(tmp_path):
+    path = kcompile.export(chance(), tmp_path / "model.so")
+    x = np.ones((40, 20), np.float32)
+    drawn = []
+    for seed, threads in ((5, 1), (5, 3), (6, 1)):
+        model = load(path, threads, seed)
+        drawn.append([*np.split(model.predict(x, 20), 2), model(x[:20]), model.predict_on_batch([x[:20]])])
+    same = [np.array_equal(a, b) for a, b in zip(drawn[0], drawn[1])]
+    assert all(same)
+    every = [*drawn[0], *drawn[2]]
+    assert not any(np.array_equal(a, b) for k, a in enumerate(every) for b in every[:k])
+    np.random.seed(3)
+    first = load(path).predict(x)
+    np.random.seed(3)
+    assert np.array_equal(load(path).predict(x), first)
+    for seed in (-1, 2**32, 1.5, True):
+        with pytest.raises(InputError, match="seed"):
+            load(path, seed=seed)
+    with pytest.raises(InputError, match="draws no random numbers"):
+        load(kcompile.export(mlp(), tmp_path / "plain.so"), seed=1)
 
 
 BUILD = """
