@@ -31,7 +31,7 @@ __all__ = ["CompiledModel", "__version__", "compile", "export", "load"]
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name in ("files", "keras"):
+    if name in ("files", "keras", "keras3", "tf_keras"):
         return import_module(f"kcompile.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)

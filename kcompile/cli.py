@@ -63,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser(
         "run", help="run a Keras script unchanged, with `keras` meaning kcompile's")
+    command.add_argument("--keras", choices=("2", "3"), help="which Keras `keras` is (default: what KC_KERAS "
+                         "says, else 2); tensorflow.keras is always tf.keras 2")
     command.add_argument("script", type=Path, metavar="SCRIPT.py")
     command.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
     command.set_defaults(run=run)
@@ -137,7 +139,7 @@ def demo(arguments: argparse.Namespace) -> int:
 def run(arguments: argparse.Namespace) -> int:
     from kcompile.run import run_script
 
-    return run_script(arguments.script, arguments.arguments)
+    return run_script(arguments.script, arguments.arguments, arguments.keras)
 
 
 def build(arguments: argparse.Namespace) -> int:

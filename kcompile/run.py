@@ -1,14 +1,18 @@
 """Run a Keras script unchanged, with `keras` meaning ours.
 
-Enters: the path of a script and its arguments. While it runs, `keras`, `tensorflow.keras` and all that
-is below them are the modules of `kcompile.keras`; of `tensorflow` there is nothing else. The rest is as
-`python script.py` has it: sys.argv, sys.path, __main__, tracebacks, the exit status.
+Enters: the path of a script, its arguments, and which Keras `keras` means in it: 2, or 3. While it runs,
+`keras` and all that is below it are the modules of `kcompile.keras` (or of `kcompile.keras3`), and those of
+`tensorflow.keras` and `tf_keras` are the modules of `kcompile.tf_keras`; of `tensorflow` there is nothing
+else. The rest is as `python script.py` has it: sys.argv, sys.path, __main__, tracebacks, the exit status.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import os
+import re
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -18,9 +22,20 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
-HOME = "kcompile.keras"
-PREFIXES = ("tensorflow.python.keras", "tensorflow.keras", "keras")
-FRAMEWORKS = ("keras", "tensorflow")
+from kcompile_runtime.errors import InputError, describe
+
+# What `keras` may mean, and what the names of tf.keras do
+KERAS = {"2": "kcompile.keras", "3": "kcompile.keras3"}
+TF_KERAS = "kcompile.tf_keras"
+TF_NAMES = ("tensorflow.python.keras", "tensorflow.keras", "tf_keras")
+FRAMEWORKS = ("keras", "tensorflow", "tf_keras")
+CALLED = {"kcompile.keras": "Keras 2", "kcompile.keras3": "Keras 3", "kcompile.tf_keras": "tf.keras"}
+# How a script gets each of them
+SWITCHES = {"kcompile.keras": "without --keras 3", "kcompile.keras3": "with `kcompile run --keras 3`",
+            "kcompile.tf_keras": "with `from tensorflow import keras`"}
+# Parts of Keras 3 that no Keras 2 has
+ONLY_KERAS3 = frozenset({"ops", "random", "saving", "tree", "distribution", "dtype_policies", "quantizers",
+                         "config", "export", "KerasTensor", "Variable", "Operation", "Function"})
 
 # Modules that Keras 2 cuts otherwise, below `keras`
 LAYERS = ("advanced_activations", "convolutional", "convolutional_recurrent", "core",
@@ -37,12 +52,12 @@ RENAMED = {
 class TensorFlow(types.ModuleType):
     """What `import tensorflow` gives: `keras`, and an error for anything else."""
 
-    __version__ = "2.0.0"
+    __version__ = "2.15.0"
     __path__ = []  # noqa: RUF012 (a package's)
 
     def __getattr__(self, name: str) -> Any:
         if name == "keras":
-            return importlib.import_module(HOME)
+            return importlib.import_module(TF_KERAS)
         raise AttributeError(
             f"tensorflow.{name}: under `kcompile run` tensorflow is its keras alone. Write tensors over "
             "keras.backend (K), and models over keras.layers")
@@ -51,8 +66,10 @@ class TensorFlow(types.ModuleType):
 class _Alias(Loader):
     """Loads a module by making its name stand for another one."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, root: str = "", relative: str = "") -> None:
         self.target = target
+        self.root = root
+        self.relative = relative
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
         return TensorFlow(spec.name) if self.target == "tensorflow" else None
@@ -63,40 +80,97 @@ class _Alias(Loader):
         name = module.__name__
         found = importlib.import_module(self.target)
         sys.modules[name] = found
-        if not hasattr(found, "__path__"):  # Keras has a folder where we have a file
-            relative = _relative(name) or ""
-            sys.modules.update((f"{name}{old[len(relative):]}", importlib.import_module(f"{HOME}.{new}"))
-                               for old, new in RENAMED.items() if old.startswith(f"{relative}."))
-
-
-def _relative(name: str) -> str | None:
-    """The part below `keras` of a module's name, "" for keras itself, None for other modules."""
-    for prefix in (*PREFIXES, HOME):
-        if name == prefix or name.startswith(f"{prefix}."):
-            return name[len(prefix) + 1:]
-    return None
+        if not getattr(found, "__path__", None):  # Keras has a folder where we have a file
+            below = {old: new for old, new in RENAMED.items() if old.startswith(f"{self.relative}.")}
+            for old, new in below.items():
+                sys.modules[name + old[len(self.relative):]] = importlib.import_module(f"{self.root}.{new}")
 
 
 class Finder(MetaPathFinder):
-    """Finds our modules under the names of Keras and TensorFlow."""
+    """Finds our modules under the names of Keras and TensorFlow. keras: the package that `keras` means."""
+
+    def __init__(self, keras: str) -> None:
+        self.roots = {**dict.fromkeys(TF_NAMES, TF_KERAS), "keras": keras, **{home: home for home in CALLED}}
+
+    def place(self, name: str) -> tuple[str, str] | None:
+        """The package of ours that a module belongs to and its name below it, "" for the package itself; None
+        for other modules."""
+        for prefix, root in self.roots.items():
+            if name == prefix or name.startswith(f"{prefix}."):
+                return root, name[len(prefix) + 1:]
+        return None
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if name in ("tensorflow", "tensorflow.python"):
             return ModuleSpec(name, _Alias("tensorflow"), is_package=True)
-        relative = _relative(name)
-        if relative is None:
+        found = self.place(name)
+        if found is None:
             if name.split(".")[0] == "tensorflow":
                 raise ModuleNotFoundError(f"No module named {name!r}: under `kcompile run` tensorflow "
                                           "is its keras alone", name=name)
             return None
+        root, relative = found
         meant = RENAMED.get(relative, relative)
-        if name.startswith(HOME) and (meant == relative or PathFinder.find_spec(name, path)):
+        home = f"{root}.{meant}".rstrip(".")
+        if name.startswith("kcompile.") and (name == home or PathFinder.find_spec(name, path)):
             return None  # really ours
-        home = f"{HOME}.{meant}".rstrip(".")
-        if importlib.util.find_spec(home) is None:
-            raise ModuleNotFoundError(f"No module named {name!r}: kcompile does not have this part of "
-                                      "Keras", name=name)
-        return ModuleSpec(name, _Alias(home))
+        if not _exists(home):
+            raise ModuleNotFoundError(f"No module named {name!r}: {elsewhere(root, relative)}", name=name)
+        return ModuleSpec(name, _Alias(home, root, relative))
+
+
+def _exists(module: str) -> bool:
+    """Whether there is a module of ours of this name."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module(module.rpartition(".")[0])  # which may make the modules below it
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    return False
+
+
+def elsewhere(root: str, name: str) -> str:
+    """Where the part of Keras of this name (below the package root) is, when it is not there."""
+    first = name.split(".")[0]
+    others = [home for home in CALLED if home != root and _has(home, name)]
+    if first in ONLY_KERAS3 and root != "kcompile.keras3" and not others:
+        others = ["kcompile.keras3"]
+    if not others:
+        return f"kcompile does not have this part of {CALLED[root]}"
+    return "; ".join(f"{CALLED[home]} has it: run the script {SWITCHES[home]}" for home in others)
+
+
+def _has(root: str, name: str) -> bool:
+    """Whether a package of ours has a module, or a name in a module."""
+    module, _, last = name.rpartition(".")
+    home = f"{root}.{RENAMED.get(module, module)}".rstrip(".")
+    return _exists(f"{root}.{RENAMED.get(name, name)}") or (
+        _exists(home) and hasattr(importlib.import_module(home), last))
+
+
+def explained(error: BaseException) -> BaseException:
+    """The error; where it says that a name of Keras is missing, it also says which Keras has it."""
+    module, name = None, getattr(error, "name", None)
+    if isinstance(error, AttributeError):
+        module = getattr(getattr(error, "obj", None), "__name__", None)
+    elif isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+        missing = re.search(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
+        name, module = missing.groups() if missing else (None, None)
+    root = next((home for home in CALLED if f"{module}.".startswith(f"{home}.")), None)
+    if root is None or not isinstance(name, str) or not isinstance(module, str):
+        return error
+    text = f"{error}: {elsewhere(root, f'{module[len(root) + 1:]}.{name}'.lstrip('.'))}"
+    error.args = (text,)
+    if isinstance(error, ImportError):
+        error.msg = text
+    return error
+
+
+def chosen(keras: str | None) -> str:
+    """The package that `keras` means: for "2" or "3"; by default for what KC_KERAS says, else 2. Raises
+    InputError."""
+    version = keras or os.environ.get("KC_KERAS") or "2"
+    if version not in KERAS:
+        raise InputError(describe("KC_KERAS" if keras is None else "keras", "2 or 3", repr(version)))
+    return KERAS[version]
 
 
 def _ours(name: str) -> bool:
@@ -104,9 +178,10 @@ def _ours(name: str) -> bool:
 
 
 @contextmanager
-def as_keras() -> Iterator[None]:
-    """Inside the `with`, `import keras` and `import tensorflow` mean ours, for this process."""
-    finder = Finder()
+def as_keras(keras: str | None = None) -> Iterator[None]:
+    """Inside the `with`, `import keras` and `import tensorflow` mean ours, for this process. keras: "2" or
+    "3", see `chosen`."""
+    finder = Finder(chosen(keras))
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if _ours(name)}
     sys.meta_path.insert(0, finder)
     try:
@@ -136,18 +211,19 @@ def _as_main(path: Path, arguments: Sequence[str]) -> Iterator[types.ModuleType]
             sys.modules["__main__"] = before[2]
 
 
-def run_script(path: str | Path, arguments: Sequence[str] = ()) -> int:
+def run_script(path: str | Path, arguments: Sequence[str] = (), keras: str | None = None) -> int:
     """Run a script; gives 1 after printing the traceback of an exception, else 0. SystemExit passes,
-    as the script raised it. Raises OSError when there is no such file."""
+    as the script raised it. keras: which Keras `keras` is, "2" or "3" (see `chosen`). Raises OSError when
+    there is no such file."""
     script = Path(path)
     source = script.read_bytes()
-    with as_keras(), _as_main(script, arguments) as main:
+    with as_keras(keras), _as_main(script, arguments) as main:
         try:
             exec(compile(source, str(script), "exec"), main.__dict__)
         except Exception as error:
             trace = error.__traceback__
             while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
                 trace = trace.tb_next
-            sys.excepthook(type(error), error.with_traceback(trace), trace)
+            sys.excepthook(type(error), explained(error).with_traceback(trace), trace)
             return 1
     return 0

@@ -1,4 +1,4 @@
-"""The progress bar, in the form that Keras 2 prints.
+"""The progress bar, in the forms that Keras 2, tf.keras and Keras 3 print.
 
 Enters: how many samples are done, and named values. Leaves: text on a stream. On a terminal the line is
 rewritten as samples are done; elsewhere it is written once, when it is complete.
@@ -11,20 +11,28 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+STYLES = ("samples", "steps", "line")
 WIDTH = 30
+LINE = 20  # the width in Keras 3
 INTERVAL = 0.05  # seconds between two updates of the line
 
 
 class Progbar:
-    """`1437/1437 [==============================] - 1s 45us/step - loss: 0.1000 - acc: 0.9800`.
+    """How far a pass over `target` samples is.
 
-    target: the number of samples. verbose: 0 nothing, 1 the bar, 2 one line without a bar.
+    style: "samples" counts them, as Keras 2 does: `1437/1437 [======] - 1s 45us/step - loss: 0.1000`; "steps"
+    counts batches, as tf.keras does: `45/45 [======] - 0s 3ms/step - loss: 0.1000`, and so does "line", of
+    Keras 3: `45/45 ━━━━━━ 0s 3ms/step - loss: 0.1000`. batch_size: the number of samples in a batch, for the
+    latter two. verbose: 0 nothing, 1 the bar, 2 one line without a bar.
     """
 
-    def __init__(self, target: int, verbose: int = 1, stream: TextIO | None = None) -> None:
+    def __init__(self, target: int, verbose: int = 1, stream: TextIO | None = None, style: str = "samples",
+                 batch_size: int = 1) -> None:
         self.target = target
         self.verbose = verbose
         self.stream = sys.stdout if stream is None else stream
+        self.style = style
+        self._unit = 1 if style == "samples" else batch_size
         self._dynamic = self.stream.isatty() or "ipykernel" in sys.modules
         self._start = time.perf_counter()
         self._last = 0.0
@@ -43,7 +51,7 @@ class Progbar:
         now = time.perf_counter()
         shown = "".join(f" - {name}: {format_value(value)}" for name, value in values)
         if self.verbose == 2:
-            self.stream.write(f" - {now - self._start:.0f}s{shown}\n")
+            self.stream.write(self._plain(now - self._start, shown) + "\n")
         else:
             line = self._bar(current) + self._times(current, now - self._start) + shown
             erase = "\r" if self._dynamic else ""
@@ -54,19 +62,45 @@ class Progbar:
         self.stream.flush()
         self._last = now
 
+    def _counts(self, current: int) -> tuple[int, int]:
+        """What is done and what there is, in samples or batches."""
+        return -(-current // self._unit), -(-self.target // self._unit)
+
+    def _plain(self, elapsed: float, shown: str) -> str:
+        """The line of a whole pass, without a bar."""
+        steps = self._counts(self.target)[1]
+        each = format_each(elapsed / max(steps, 1))
+        head = "" if self.style == "samples" else f"{steps}/{steps}"
+        line = f"{head} - {elapsed:.0f}s"
+        if self.style == "line":
+            return f"{line} - {each}/step{shown}"
+        return f"{line}{shown}" + (f" - {format_each(elapsed)}/epoch - {each}/step" if head else "")
+
     def _bar(self, current: int) -> str:
-        done = int(WIDTH * current / max(self.target, 1))
-        head = "=" if current >= self.target else ">"
-        filled = "=" * (done - 1) + head if done else ""
-        return f"{current:{len(str(self.target))}d}/{self.target} [{filled:.<{WIDTH}}]"
+        done, total = self._counts(current)
+        head = f"{done:{len(str(total))}d}/{total}"
+        if self.style == "line":
+            return f"{head} {'━' * (LINE * done // max(total, 1)):<{LINE}}"
+        width = int(WIDTH * done / max(total, 1))
+        end = "=" if current >= self.target else ">"
+        filled = "=" * (width - 1) + end if width else ""
+        return f"{head} [{filled:.<{WIDTH}}]"
 
     def _times(self, current: int, elapsed: float) -> str:
-        each = elapsed / max(current, 1)
+        done, total = self._counts(current)
+        each = elapsed / max(done, 1)
+        if self.style == "line":
+            return f" {elapsed if done >= total else each * (total - done):.0f}s {format_each(each)}/step"
         if current < self.target:
-            return f" - ETA: {format_seconds(each * (self.target - current))}"
-        unit = (f"{each:.0f}s" if each >= 1 else
-                f"{each * 1e3:.0f}ms" if each >= 1e-3 else f"{each * 1e6:.0f}us")
-        return f" - {elapsed:.0f}s {unit}/step"
+            return f" - ETA: {format_seconds(each * (total - done))}"
+        return f" - {elapsed:.0f}s {format_each(each)}/step"
+
+
+def format_each(seconds: float) -> str:
+    """`2s`, `45ms`, `45us`."""
+    if seconds >= 1:
+        return f"{seconds:.0f}s"
+    return f"{seconds * 1e3:.0f}ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f}us"
 
 
 def format_value(value: float) -> str:

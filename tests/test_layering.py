@@ -32,11 +32,12 @@ ALLOWED = {
     "model": {"compiler", "ir", "codegen", "keras", "files", "runtime", "public", "version"},
     "public": {"version", "model", "keras", "files", "runtime"},
     "demo": {"public", "keras", "runtime"},
-    "run": {"keras"},
+    "run": {"keras", "runtime"},
     "cli": {"public", "demo", "run", "runtime"},
 }
 # Top modules of the package that belong to an area of another name.
-MEMBERS = {"kcompile": "public", "kcompile.__main__": "cli", "kcompile.version": "version"}
+MEMBERS = {"kcompile": "public", "kcompile.__main__": "cli", "kcompile.version": "version",
+           "kcompile.keras3": "keras", "kcompile.tf_keras": "keras"}
 
 
 @dataclass(frozen=True)

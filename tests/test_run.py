@@ -240,12 +240,67 @@ def test_the_process_is_as_before(tmp_path):
     assert (sys.argv, sys.path, sys.modules["__main__"], sys.meta_path) == before
 
 
-@pytest.mark.parametrize("name", [
-    "keras.layers.embeddings", "keras.utils.np_utils", "keras.engine.base_layer",
-    "tensorflow.keras.layers", "tensorflow.python.keras.layers", "keras.backend", "keras.callbacks"])
-def test_names_of_modules(name):
+@pytest.mark.parametrize("keras, name, home", [
+    ("2", "keras.layers.embeddings", "kcompile.keras."), ("2", "keras.utils.np_utils", "kcompile.keras."),
+    ("2", "keras.engine.base_layer", "kcompile.keras."), ("2", "keras.backend", "kcompile.keras."),
+    ("2", "keras.callbacks", "kcompile.keras."), ("3", "keras.layers", "kcompile.keras3."),
+    ("3", "keras.utils", "kcompile.keras3."), ("2", "tensorflow.keras.layers", "kcompile.tf_keras."),
+    ("3", "tensorflow.keras.layers", "kcompile.tf_keras."), ("2", "tf_keras.layers", "kcompile.tf_keras."),
+    ("2", "tensorflow.python.keras.layers", "kcompile.tf_keras."),
+    ("2", "tensorflow.keras.layers.embeddings", "kcompile.tf_keras.")])
+def test_names_of_modules(keras, name, home):
     import importlib
 
-    with as_keras():
+    with as_keras(keras):
         found = importlib.import_module(name)
-    assert found.__name__.startswith("kcompile.keras.")
+        root = importlib.import_module(name.split(".keras")[0] if name.startswith("tensorflow") else name)
+    assert found.__name__.startswith(home)
+    assert root.__name__ in ("tensorflow", "tensorflow.python", found.__name__)
+
+
+DEFAULTS = """
+    from {}.layers import GRU, LSTM, Dense
+    from {}.models import Sequential
+    model = Sequential([Dense(1, input_shape=(2,))])
+    model.compile('sgd', 'mse', metrics=['accuracy'])
+    print(LSTM(3).get_config()["recurrent_activation"], GRU(3).reset_after, Dense(1).name,
+          model.metrics_names)
+    """
+
+
+@pytest.mark.parametrize("keras, arguments, environment, told", [
+    ("keras", [], {}, "hard_sigmoid False dense_2 ['loss', 'acc']"),
+    ("tensorflow.keras", [], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
+    ("tensorflow.keras", ["--keras", "3"], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
+    ("keras", ["--keras", "3"], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
+    ("keras", [], {"KC_KERAS": "3"}, "sigmoid True dense_1 ['loss', 'accuracy']"),
+    ("keras", ["--keras", "2"], {"KC_KERAS": "3"}, "hard_sigmoid False dense_2 ['loss', 'acc']")])
+def test_a_script_has_a_vintage(tmp_path, keras, arguments, environment, told):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(DEFAULTS.replace("{}", keras)))
+    done = subprocess.run([sys.executable, "-m", "kcompile", "run", *arguments, str(script)],
+                          capture_output=True, text=True, env={**os.environ, **environment})
+    assert (done.stdout, done.stderr) == (told + "\n", "")
+
+
+def test_a_wrong_vintage_is_refused(tmp_path):
+    status, _, err = run(tmp_path, "import keras", KC_KERAS="4")
+    assert status == 2 and "KC_KERAS: expected 2 or 3. Received: '4'" in err
+
+
+@pytest.mark.parametrize("source, arguments, told", [
+    ("from keras import ops", [], "Keras 3 has it: run the script with `kcompile run --keras 3`"),
+    ("import keras.ops", [], "Keras 3 has it: run the script with `kcompile run --keras 3`"),
+    ("import keras\nkeras.ops.mean", [], "Keras 3 has it: run the script with `kcompile run --keras 3`"),
+    ("from keras.layers import CuDNNLSTM", ["--keras", "3"],
+     "Keras 2 has it: run the script without --keras 3"),
+    ("import keras\nkeras.layers.CuDNNLSTM", ["--keras", "3"], "Keras 2 has it"),
+    ("from tensorflow.keras.layers import Merge", [], "Keras 2 has it"),
+    ("from keras.layers import Nowhere", [], "kcompile does not have this part of Keras 2"),
+    ("from keras import ops", ["--keras", "3"], "kcompile does not have this part of Keras 3")])
+def test_what_another_keras_has_is_said(tmp_path, source, arguments, told):
+    script = tmp_path / "script.py"
+    script.write_text(source)
+    done = subprocess.run([sys.executable, "-m", "kcompile", "run", *arguments, str(script)],
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and told in done.stderr.splitlines()[-1]

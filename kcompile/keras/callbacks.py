@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.keras.editions import edition
 from kcompile_runtime.errors import ModelError, describe
 from kcompile_runtime.progress import Progbar
 from kcompile_runtime.training import Logs
@@ -176,7 +177,7 @@ class ProgbarLogger(Bar):
     def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
         if self.verbose:
             print(f"Epoch {epoch + 1}/{self.params['epochs']}")
-        self.bar = Progbar(self.params["samples"], self.verbose)
+        self.bar = progbar(self.model, self.params, self.verbose)
 
     def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
         # the line of a finished epoch also has the validation, and is written at its end
@@ -193,12 +194,18 @@ class BatchProgress(Bar):
 
     modes = ("test", "predict")
 
-    def __init__(self, samples: int) -> None:
-        super().__init__()
-        self.bar = Progbar(samples, 1)
-
     def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
         self.bar.update(samples)
+
+    def set_model(self, model: Any) -> None:
+        super().set_model(model)
+        self.bar = progbar(model, self.params, 1)
+
+
+def progbar(model: Any, params: Mapping[str, Any], verbose: int) -> Progbar:
+    """The bar of a pass over params["samples"], as the vintage of the model shows it."""
+    style = edition(model.vintage).bar
+    return Progbar(params["samples"], verbose, style=style, batch_size=params["batch_size"] or 1)
 
 
 # ---------------------------------------------------------------- given by the user

@@ -17,6 +17,7 @@ from typing import Any
 from kcompile.ir.tensor import Tensor, as_tensor, emit
 from kcompile.ir.types import DTYPES, TensorType
 from kcompile.keras import backend, regularizers
+from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
@@ -70,9 +71,11 @@ class Layer(Weights, Nodes):
     def __init__(self, name: str | None = None, trainable: bool = True, dtype: str | None = None,
                  activity_regularizer: Any = None, weights: Sequence[Any] | None = None,
                  vintage: str | None = None, **kwargs: Any) -> None:
-        self.name = _new_name(type(self)) if name is None else checked_name(name)
+        self.name = type(self).__name__ if name is None else checked_name(name)
         if vintage is not None:
             self.vintage = self.one_of("vintage", vintage, VINTAGES)
+        if name is None:
+            self.name = self._new_name()
         self.batch_input_shape = input_shape_argument(kwargs)
         if kwargs:
             known = ", ".join(sorted(parameters(type(self))))
@@ -91,6 +94,10 @@ class Layer(Weights, Nodes):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
+
+    def _new_name(self) -> str:
+        """The name of a layer that is given none: its class's, with a number."""
+        return numbered(backend.snake_case(type(self).__name__), self.vintage)
 
     @property
     def semantics(self) -> Semantics:
@@ -348,9 +355,10 @@ def _with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tens
     return y
 
 
-def _new_name(cls: type) -> str:
-    prefix = backend.snake_case(cls.__name__)
-    return f"{prefix}_{backend.get_uid(prefix)}"
+def numbered(prefix: str, vintage: str) -> str:
+    """An automatic name: dense_1, dense_2, ... in Keras 2, dense, dense_1, ... since tf.keras."""
+    number = backend.get_uid(prefix) - (0 if edition(vintage).numbers_first else 1)
+    return f"{prefix}_{number}" if number else prefix
 
 
 def _describe_types(values: Sequence[Any]) -> str:
@@ -366,8 +374,6 @@ class InputLayer(Layer):
     def __init__(self, **kwargs: Any) -> None:
         if kwargs.pop("sparse", False) or kwargs.pop("input_tensor", None) is not None:
             raise UnsupportedError("InputLayer: sparse inputs and input_tensor are not supported")
-        if kwargs.get("name") is None:
-            kwargs["name"] = f"input_{backend.get_uid('input')}"
         super().__init__(**kwargs)
         if self.batch_input_shape is None:
             raise ModelError(f"{self.label}: expected input_shape or batch_input_shape. "
@@ -378,19 +384,23 @@ class InputLayer(Layer):
                                          for probe in (0, 1)))
         self.nodes_made[0].outputs[0].batch_size = self.batch_input_shape[0]
 
+    def _new_name(self) -> str:
+        prefix = edition(self.vintage).input
+        return f"input_{backend.get_uid(prefix)}" if prefix == "input" else numbered(prefix, self.vintage)
+
 
 def Input(shape: Sequence[int | None] | None = None, batch_shape: Sequence[Any] | None = None,
           name: str | None = None, dtype: str | None = None, sparse: bool = False,
-          tensor: Any = None, batch_size: int | None = None) -> Any:
+          tensor: Any = None, batch_size: int | None = None, vintage: str | None = None) -> Any:
     """The input of a functional model: a tensor of `shape`, which leaves the batch out.
 
-    batch_shape: the shape with the batch. None is a size that may differ from call to call; code is
-    made for each size that comes. Raises ModelError without a shape, and UnsupportedError for sparse
-    and tensor.
+    batch_shape: the shape with the batch. None is a size that may differ from call to call; code is made
+    for each size that comes. vintage: see `Layer`. Raises ModelError without a shape, and UnsupportedError
+    for sparse and tensor.
     """
     if shape is None and batch_shape is None:
         raise ModelError("Input: expected shape=(...) or batch_shape=(None, ...). Received: neither")
     full = batch_shape if batch_shape is not None else (batch_size, *as_list(shape))
     layer = InputLayer(batch_input_shape=full, dtype=dtype, sparse=sparse, input_tensor=tensor,
-                       name=name)
+                       name=name, vintage=vintage)
     return layer.output

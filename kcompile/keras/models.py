@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir.tensor import Tensor
+from kcompile.keras import backend
 from kcompile.keras import layers as keras_layers
+from kcompile.keras.editions import edition
 from kcompile.keras.engine import (
     Input,
     InputLayer,
@@ -24,6 +26,7 @@ from kcompile.keras.engine import (
     Variable,
     as_list,
     is_integer,
+    numbered,
     one_or_list,
     unique,
 )
@@ -107,6 +110,10 @@ class Model(Training, Saving, Layer):
                                           "from tensors of the model", repr(loss)))
             self.added_losses.append(loss)
         self.structure_changed()
+
+    def _new_name(self) -> str:
+        kind = backend.snake_case(type(self).__name__)
+        return numbered(edition(self.vintage).model if kind == "model" else kind, self.vintage)
 
     # ---- parts
 
@@ -388,8 +395,13 @@ class Sequential(Model):
         if shape is None and self.semantics.builds_embedding_first and layer.likely_shape is not None:
             shape, self._guessed = layer.likely_shape, True
         if shape is not None:
-            self._heads = [Input(batch_shape=shape, name=f"{layer.name}_input", dtype=dtype)]
-            self._chain = list(self._heads)
+            self._open(layer, shape, dtype)
+
+    def _open(self, layer: Layer, shape: Any, dtype: str) -> None:
+        """Begin the chain with an Input for its first layer."""
+        name = f"{layer.name}_input" if edition(self.vintage).input == "input" else None
+        self._heads = [Input(batch_shape=shape, name=name, dtype=dtype, vintage=self.vintage)]
+        self._chain = list(self._heads)
 
     def _withdraw(self) -> bool:
         """Undo the calls on an input whose shape was guessed: the data will say it. False where it was
@@ -443,9 +455,7 @@ class Sequential(Model):
             raise ModelError(f"Model {self.name!r}: build: expected an input shape. Received: None")
         self._build_shape = list(input_shape)
         first = self._added[0]
-        self._heads = [Input(batch_shape=tuple(input_shape), name=f"{first.name}_input",
-                             dtype=first.dtype)]
-        self._chain = list(self._heads)
+        self._open(first, tuple(input_shape), first.dtype)
         for layer in self._added:
             self._extend(layer)
         self._settle()

@@ -19,8 +19,9 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend
+from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
-from kcompile.keras.semantics import VINTAGES, Semantics, semantics
+from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.errors import describe
 
@@ -488,12 +489,14 @@ def _unknown(name: Any) -> ValueError:
                       f"Received: {name!r}")
 
 
-def get(identifier: Any) -> Optimizer:
-    """An optimizer by name, config, class or object."""
+def get(identifier: Any, vintage: str = DEFAULT) -> Optimizer:
+    """An optimizer by name, config, class or object. vintage: whose defaults one by name has."""
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, str):
-        return deserialize({"class_name": identifier, "config": {}})
+        found = CLASSES.get(identifier.lower())
+        defaults = edition(vintage).defaults.get(found.__name__, {}) if found else {}
+        return deserialize({"class_name": identifier, "config": dict(defaults)})
     if isinstance(identifier, Mapping):
         return deserialize(identifier)
     if isinstance(identifier, type) and issubclass(identifier, Optimizer):

@@ -1,54 +1,97 @@
-"""`model.summary()`, laid out as Keras 2 prints it."""
+"""`model.summary()`, laid out as Keras 2, tf.keras and Keras 3 print it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
+
+from kcompile.keras.editions import edition
+
+HEADS = ("Layer (type)", "Output Shape", "Param #", "Connected to")
+
+
+@dataclass(frozen=True)
+class Table:
+    """How a table of layers looks: its width, and where columns end, for chains and for other models, as
+    shares of the width or absolute."""
+
+    chain: tuple[int, tuple[float, ...]]
+    graph: tuple[int, tuple[float, ...]]
+
+    def ends(self, chain: bool, line_length: int | None, positions: Sequence[float] | None) -> list[int]:
+        width, shares = self.chain if chain else self.graph
+        width, shares = line_length or width, tuple(positions or shares)
+        return [int(width * p) if shares[-1] <= 1 else int(p) for p in shares]
+
+
+TABLES = {
+    "keras2": Table((65, (0.45, 0.85, 1.0)), (98, (0.33, 0.55, 0.67, 1.0))),
+    "tf_keras": Table((65, (28, 54, 65)), (98, (28, 57, 67, 98))),
+    "keras3": Table((75, (34, 59, 75)), (75, (22, 42, 55, 75))),
+}
 
 
 def print_summary(model: Any, line_length: int | None = None,
                   positions: Sequence[float] | None = None,
                   print_fn: Callable[[str], Any] | None = None) -> None:
-    """Print a table of the layers with output shapes and numbers of parameters.
+    """Print a table of the layers with output shapes and numbers of parameters, as the vintage of the model
+    has it.
 
     A model that is not a chain gets a fourth column, the tensors that each layer is called on.
-    positions: where columns end, as shares of line_length (default 65, or 98 with connections) or
-    absolute. print_fn: called with each line.
+    positions: where columns end, as shares of line_length or absolute. print_fn: called with each line.
     """
     show = print if print_fn is None else print_fn
+    style = edition(model.vintage).summary
     chain = _is_chain(model)
-    width = line_length or (65 if chain else 98)
-    shares = positions or ((0.45, 0.85, 1.0) if chain else (0.33, 0.55, 0.67, 1.0))
-    ends = [int(width * p) if shares[-1] <= 1 else int(p) for p in shares]
-    columns = ["Layer (type)", "Output Shape", "Param #", "Connected to"][:3 if chain else 4]
-
+    ends = TABLES[style].ends(chain, line_length, positions)
+    lines = {"keras2": _keras2, "tf_keras": _tf_keras, "keras3": _keras3}[style]
     show(f'Model: "{model.name}"')
-    show("_" * width)
-    show(_row(columns, ends))
-    show("=" * width)
-    for number, layer in enumerate(model.layers, 1):
-        sources = [] if chain else _sources(model, layer)
-        shape = _output_shape(layer)
-        label = f"{layer.name} ({type(layer).__name__})"
-        show(_row([label, shape, layer.count_params(), *sources[:1]], ends))
-        for source in sources[1:]:
-            show(_row(["", "", "", source], ends))
-        show(("=" if number == len(model.layers) else "_") * width)
-    trainable = sum(v.value.size for v in model.trainable_weights)
-    fixed = sum(v.value.size for v in model.non_trainable_weights)
-    show(f"Total params: {trainable + fixed:,}")
-    show(f"Trainable params: {trainable:,}")
-    show(f"Non-trainable params: {fixed:,}")
-    show("_" * width)
+    for line in lines(_rows(model, chain, style), ends, _counts(model)):
+        show(line)
 
 
-def _row(fields: Sequence[Any], ends: Sequence[int]) -> str:
-    """Each field cut off before its column's end, with a space between columns."""
-    line = ""
-    for number, (field, end) in enumerate(zip(fields, ends)):
-        line = f"{line[:-1]} {field}" if number else str(field)
-        line = line[:end].ljust(end)
-    return line
+# ---------------------------------------------------------------- what the table says
+
+
+@dataclass(frozen=True)
+class Row:
+    """A layer: its fields, and the tensors it is called on."""
+
+    name: str
+    kind: str
+    shape: str
+    params: int
+    sources: tuple[str, ...]
+
+
+def _rows(model: Any, chain: bool, style: str) -> list[Row]:
+    return [Row(layer.name, type(layer).__name__, _shape_of(layer, style), layer.count_params(),
+                () if chain else tuple(_sources(model, layer))) for layer in model.layers]
+
+
+def _counts(model: Any) -> dict[str, tuple[int, int]]:
+    """Numbers of parameters and their bytes: in all, trainable, and not."""
+    trained, fixed = ([v.value for v in variables]
+                      for variables in (model.trainable_weights, model.non_trainable_weights))
+    kinds = {"Total": trained + fixed, "Trainable": trained, "Non-trainable": fixed}
+    return {kind: (sum(a.size for a in found), sum(a.nbytes for a in found)) for kind, found in kinds.items()}
+
+
+def _shape_of(layer: Any, style: str) -> str:
+    try:
+        shape = layer.output_shape
+    except AttributeError:
+        return "multiple"
+    entry = not any(node.inputs for node in layer.nodes_made[:1])
+    return f"[{shape}]" if style == "tf_keras" and entry else str(shape)
+
+
+def _sources(model: Any, layer: Any) -> list[str]:
+    """`layer[node][tensor]` for each tensor that the layer is called on in this model."""
+    return [f"{x.layer.name}[{x.node_index}][{x.tensor_index}]"
+            for node in model.nodes if node.layer is layer for x in node.inputs]
 
 
 def _is_chain(model: Any) -> bool:
@@ -61,14 +104,102 @@ def _is_chain(model: Any) -> bool:
             and len({id(y) for y in ends}) == len(ends))
 
 
-def _output_shape(layer: Any) -> Any:
-    try:
-        return layer.output_shape
-    except AttributeError:
-        return "multiple"
+# ---------------------------------------------------------------- how it looks
 
 
-def _sources(model: Any, layer: Any) -> list[str]:
-    """`layer[node][tensor]` for each tensor that the layer is called on in this model."""
-    return [f"{x.layer.name}[{x.node_index}][{x.tensor_index}]"
-            for node in model.nodes if node.layer is layer for x in node.inputs]
+def _keras2(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[int, int]]) -> Iterator[str]:
+    width = ends[-1]
+    yield "_" * width
+    yield _cut(HEADS[:len(ends)], ends)
+    yield "=" * width
+    for number, row in enumerate(rows, 1):
+        yield _cut([f"{row.name} ({row.kind})", row.shape, row.params, *row.sources[:1]], ends)
+        for source in row.sources[1:]:
+            yield _cut(["", "", "", source], ends)
+        yield ("=" if number == len(rows) else "_") * width
+    for kind, (count, _) in counts.items():
+        yield f"{kind} params: {count:,}"
+    yield "_" * width
+
+
+def _tf_keras(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[int, int]]) -> Iterator[str]:
+    width = ends[-1]
+    widths = _widths(ends)
+    yield "_" * width
+    yield "".join(f" {head}".ljust(w) for head, w in zip(HEADS, widths))
+    yield "=" * width
+    for row in rows:
+        sources = [[repr(s) + ("]" if k == len(row.sources) else ",") for k, s in enumerate(row.sources, 1)]]
+        if len(ends) == 4:
+            sources = [["[" + s if k == 0 else " " + s for k, s in enumerate(sources[0])] or ["[]"]]
+        columns = [*_wrapped([f"{row.name} ({row.kind})", row.shape, str(row.params)], widths),
+                   *(sources if len(ends) == 4 else ())]
+        for fields in _lines(columns):
+            yield "".join(f" {field}".ljust(w) for field, w in zip(fields, widths))
+        yield " " * width
+    yield "=" * width
+    for kind, (count, size) in counts.items():
+        yield f"{kind} params: {count} ({_size(size, 'Byte')})"
+    yield "_" * width
+
+
+def _keras3(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[int, int]]) -> Iterator[str]:
+    widths = [w - 3 for w in _widths(ends)]
+
+    def rule(left: str, line: str, between: str, right: str) -> str:
+        return left + between.join(line * (w + 2) for w in widths) + right
+
+    def line(fields: Sequence[str], bar: str) -> str:
+        padded = [f.rjust(w) if k == 2 else f.ljust(w) for k, (f, w) in enumerate(zip(fields, widths))]
+        return f"{bar} " + f" {bar} ".join(padded) + f" {bar}"
+
+    yield rule("┏", "━", "┳", "┓")
+    yield line(HEADS, "┃")
+    for number, row in enumerate(rows):
+        yield rule("├", "─", "┼", "┤") if number else rule("┡", "━", "╇", "┩")
+        label = [f"{row.name} ({row.kind})"]
+        if len(label[0]) > widths[0]:
+            label = [row.name, f"({row.kind})"]
+        sources = [s + ("," if k < len(row.sources) else "") for k, s in enumerate(row.sources, 1)] or ["-"]
+        columns = [[part for text in label for part in _pieces(text, widths[0])],
+                   *_wrapped([row.shape, f"{row.params:,}"], [w + 1 for w in widths[1:]]),
+                   [part for s in sources for part in _pieces(s, widths[-1])]]
+        for fields in _lines(columns[:len(ends)]):
+            yield line(fields, "│")
+    yield rule("└", "─", "┴", "┘")
+    for kind, (count, size) in counts.items():
+        yield f" {kind} params: {count:,} ({_size(size, 'B')})"
+
+
+def _cut(fields: Sequence[Any], ends: Sequence[int]) -> str:
+    """Each field cut off before its column's end, with a space between columns."""
+    line = ""
+    for number, (text, end) in enumerate(zip(fields, ends)):
+        line = f"{line[:-1]} {text}" if number else str(text)
+        line = line[:end].ljust(end)
+    return line
+
+
+def _widths(ends: Sequence[int]) -> list[int]:
+    return [end - start for start, end in zip([0, *ends], ends)]
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    return [text[k:k + width] for k in range(0, len(text), width)] or [""]
+
+
+def _wrapped(texts: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
+    """Each text in pieces that its column has room for, besides a space."""
+    return [_pieces(text, max(width - 1, 1)) for text, width in zip(texts, widths)]
+
+
+def _lines(columns: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    for number in range(max(map(len, columns))):
+        yield [column[number] if number < len(column) else "" for column in columns]
+
+
+def _size(count: int, unit: str) -> str:
+    """Bytes as `124.00 Byte`, `21.50 KB`."""
+    sizes = list(accumulate([float(count)] + [1024.0] * 4, lambda a, b: a / b))
+    power = next((k for k, size in enumerate(sizes) if size < 1024), 4)
+    return f"{sizes[power]:.2f} {('', 'K', 'M', 'G', 'T')[power]}{unit if not power else 'B'}"

@@ -16,6 +16,7 @@ import numpy as np
 
 from kcompile.keras import callbacks as events
 from kcompile.keras import graphs, losses, metrics, optimizers, standardize
+from kcompile.keras.editions import edition
 from kcompile.keras.graphs import Compilation
 from kcompile.keras.lengths import Lengths, keep, lengths_of, recent
 from kcompile.keras.standardize import Target
@@ -136,7 +137,8 @@ class Training:
         """
         if target_tensors is not None and any(v is not None for v in _values(target_tensors)):
             raise UnsupportedError(describe("compile: target_tensors", "None", repr(target_tensors)))
-        arguments = {"optimizer": optimizers.get(optimizer), "loss": loss, "metrics": metrics,
+        vintage = self.vintage  # type: ignore[attr-defined]
+        arguments = {"optimizer": optimizers.get(optimizer, vintage), "loss": loss, "metrics": metrics,
                      "loss_weights": loss_weights, "weighted_metrics": weighted_metrics,
                      "sample_weight_mode": sample_weight_mode}
         settled = settle(self, arguments) if self.built else None  # type: ignore[attr-defined]
@@ -335,7 +337,7 @@ class Training:
             "metrics": names + [f"val_{name}" for name in names] if held else names})
         for callback in told.callbacks:
             callback.validation_data = held
-        if verbose and held is not None:
+        if verbose and held is not None and edition(self.vintage).bar == "samples":  # type: ignore[attr-defined]
             print(f"Train on {n} samples, validate on {len(held[0])} samples")
         engine = self._engine()
         self.stop_training = False
@@ -414,7 +416,7 @@ class Training:
     def _progress(self, given: Sequence[events.Callback], verbose: int, n: int, size: int,
                   steps: int | None, mode: str) -> events.CallbackList:
         samples = n if steps is None else min(steps * size, n)
-        bar = [events.BatchProgress(samples)] if verbose == 1 else []
+        bar = [events.BatchProgress()] if verbose == 1 else []
         params = {"batch_size": size, "steps": steps, "samples": samples, "verbose": verbose}
         return events.CallbackList([*bar, *given], self, params, mode)
 

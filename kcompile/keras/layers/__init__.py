@@ -75,6 +75,7 @@ from kcompile.keras.layers.pooling import (
 )
 from kcompile.keras.layers.recurrent import GRU, LSTM, RNN, CuDNNGRU, CuDNNLSTM, SimpleRNN
 from kcompile.keras.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
+from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.utils import serialization
 
 __all__ = [
@@ -172,11 +173,26 @@ def serialize(layer: Layer) -> dict[str, Any]:
     return config
 
 
-def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Layer:
-    """The layer (or model) of a configuration. Raises UnsupportedError for a class nobody knows."""
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None,
+                vintage: str = DEFAULT) -> Layer:
+    """The layer (or model) of a configuration. vintage: of layers whose configuration says none. Raises
+    UnsupportedError for a class nobody knows."""
     from kcompile.keras.models import Model, Sequential
 
-    models = {"Model": Model, "Functional": Model, "Sequential": Sequential}
+    known = {**_KNOWN, "Model": Model, "Functional": Model, "Sequential": Sequential}
+
+    def dated(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [dated(v) for v in value]
+        if not isinstance(value, Mapping):
+            return value
+        found = {key: dated(v) for key, v in value.items()}
+        if found.get("class_name") in known and isinstance(found.get("config"), dict):
+            found["config"] = {"vintage": vintage, **found["config"]}
+        return found
+
+    if vintage != DEFAULT:
+        config = dated(config)
     with serialization.custom_object_scope(custom_objects):
-        layer: Layer = serialization.deserialize(config, {**_KNOWN, **models}, "layer")
+        layer: Layer = serialization.deserialize(config, known, "layer")
     return layer

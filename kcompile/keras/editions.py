@@ -1,0 +1,68 @@
+"""What scripts of a vintage take for granted: defaults of arguments, names, the text on the terminal.
+
+`semantics` says what a model computes; its configuration holds every argument, so a default counts only where
+somebody writes a script. An `Edition` is what `kcompile.keras3` and `kcompile.tf_keras` have otherwise than
+`kcompile.keras`. Sources: the signatures of Keras 2.3.1, tf_keras 2.15 to 2.21 and Keras 3.15, compared by
+tests/keras_tier/test_editions.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One vintage, as a script meets it.
+
+    version: `keras.__version__`. defaults: by the name of a class or function, arguments that have others.
+    positions: the order of arguments of a class, where it is another. removed: what a module has not.
+    numbers_first: whether automatic names begin with dense_1, or with dense. input, model: what theirs begin
+    with.
+    bar: counts samples, or steps, and how it looks. summary: how the table of layers looks.
+    """
+
+    vintage: str
+    version: str
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    positions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    removed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    numbers_first: bool = True
+    input: str = "input"
+    model: str = "model"
+    bar: Literal["samples", "steps", "line"] = "samples"
+    summary: Literal["keras2", "tf_keras", "keras3"] = "keras2"
+
+
+_GATES = {"recurrent_activation": "sigmoid"}
+_RESET = {**_GATES, "reset_after": True}
+_SINCE_TF: dict[str, Mapping[str, Any]] = {
+    "LSTM": _GATES, "LSTMCell": _GATES, "GRU": _RESET, "GRUCell": _RESET,
+    "Adagrad": {"learning_rate": 0.001, "initial_accumulator_value": 0.1},
+    "Adadelta": {"learning_rate": 0.001}, "Adamax": {"learning_rate": 0.001},
+    "Nadam": {"learning_rate": 0.001}}
+_ORDER = {
+    "SGD": ("learning_rate", "momentum", "nesterov"), "RMSprop": ("learning_rate", "rho"),
+    "Adagrad": ("learning_rate", "initial_accumulator_value", "epsilon"),
+    "Adadelta": ("learning_rate", "rho", "epsilon"),
+    "Adam": ("learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"),
+    "Adamax": ("learning_rate", "beta_1", "beta_2", "epsilon"),
+    "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon")}
+_OLD_LAYERS = frozenset({"CuDNNGRU", "CuDNNLSTM", "Merge", "merge"})
+
+EDITIONS = {edition.vintage: edition for edition in (
+    Edition("keras2", "2.3.1"),
+    Edition("tf_keras", "2.15.0", _SINCE_TF, _ORDER, {"layers": _OLD_LAYERS}, numbers_first=False,
+            bar="steps", summary="tf_keras"),
+    Edition("keras3", "3.15.0", {**_SINCE_TF, "l1_l2": {"l1": 0.0, "l2": 0.0}}, _ORDER,
+            {"layers": _OLD_LAYERS | {"ThresholdedReLU"}}, numbers_first=False,
+            input="input_layer", model="functional", bar="line", summary="keras3"),
+)}
+EDITIONS["tf_keras2.10"] = EDITIONS["tf_keras"]
+
+
+def edition(vintage: str) -> Edition:
+    """The edition of a vintage."""
+    return EDITIONS[vintage]

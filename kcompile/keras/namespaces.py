@@ -1,0 +1,169 @@
+"""The front end under the names, and with the defaults, of another edition of Keras.
+
+Enters: the name of a package, and a vintage. Leaves: in sys.modules, modules with what those of
+`kcompile.keras` have. Layers, models and optimizers are subclasses there, which differ in `vintage` and in
+what the edition says; what is the same in all editions is the same object. An instance of the class of
+`kcompile.keras`, as files bring them, counts as an instance of its subclass here:
+`isinstance(layer, keras3.layers.Dense)` asks what kind of layer it is, and not who made it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+import types
+from abc import ABCMeta
+from collections.abc import Callable, Mapping
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+from kcompile.keras import layers as keras_layers
+from kcompile.keras.editions import Edition, edition
+from kcompile.keras.engine import Layer
+from kcompile.keras.optimizers import Optimizer
+from kcompile_runtime.errors import InputTypeError, describe
+
+HOME = "kcompile.keras"
+MODULES = ("activations", "backend", "callbacks", "constraints", "datasets", "datasets.digits", "engine",
+           "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers", "utils")
+# Functions that make a layer, which is of the vintage too
+MAKERS = frozenset({"Input", "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply",
+                    "subtract"})
+OLD_OPTIONS = ("lr", "decay")  # of the optimizers of Keras 2
+
+
+class OfEdition(ABCMeta):
+    """The class of the subclasses made here: what is an instance of the class below is one of theirs."""
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        same = vars(cls).get("_same_as")
+        return super().__instancecheck__(instance) if same is None else isinstance(instance, same)
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        same = vars(cls).get("_same_as")
+        return super().__subclasscheck__(other) if same is None else issubclass(other, same)
+
+
+def publish(package: str, vintage: str) -> None:
+    """Fill the package, and make its modules. Called by the package while it is imported."""
+    maker = _Maker(package, edition(vintage))
+    root = sys.modules[package]
+    for name in MODULES:
+        module = types.ModuleType(f"{package}.{name}", importlib.import_module(f"{HOME}.{name}").__doc__)
+        module.__spec__ = ModuleSpec(module.__name__, None, is_package=True)
+        module.__path__ = []
+        sys.modules[module.__name__] = module
+        parent, _, last = module.__name__.rpartition(".")
+        setattr(sys.modules[parent], last, module)
+    for name in MODULES:
+        vars(sys.modules[f"{package}.{name}"]).update(maker.contents(name))
+    vars(root).update((name, value) for name, value in maker.contents("").items() if not hasattr(root, name))
+    vars(root)["__version__"] = maker.edition.version
+
+
+class _Maker:
+    """Makes the modules of one edition."""
+
+    def __init__(self, package: str, edition: Edition) -> None:
+        self.package = package
+        self.edition = edition
+        self._made: dict[type, type] = {}
+
+    def contents(self, name: str) -> dict[str, Any]:
+        """What the module has: the public names of ours, but for what the edition lacks."""
+        source = importlib.import_module(f"{HOME}.{name}".rstrip("."))
+        lacks = self.edition.removed.get(name, frozenset())
+        return {key: self.of_edition(key, value) for key, value in vars(source).items()
+                if not key.startswith("_") and key not in lacks and not isinstance(value, types.ModuleType)}
+
+    def of_edition(self, name: str, value: Any) -> Any:
+        """A class, function or constant as the edition has it."""
+        if isinstance(value, type):
+            own = issubclass(value, (Layer, Optimizer)) or value.__name__ in self.edition.defaults
+            return self.subclass(value) if own else value
+        if not isinstance(value, types.FunctionType):
+            return value
+        if name in MAKERS and value.__module__.startswith(HOME):
+            return _with_defaults(value, {"vintage": self.edition.vintage})
+        if value is keras_layers.deserialize:
+            return functools.partial(value, vintage=self.edition.vintage)
+        return _with_defaults(value, self.edition.defaults.get(name, {}))
+
+    def subclass(self, base: type) -> type:
+        """The subclass of a class of ours."""
+        if base not in self._made:
+            members: dict[str, Any] = {"__module__": f"{self.package}.{_module_of(base)}", "_same_as": base,
+                                       "__doc__": base.__doc__}
+            if issubclass(base, Layer):
+                members["vintage"] = self.edition.vintage
+            defaults = self.edition.defaults.get(base.__name__, {})
+            order = self.edition.positions.get(base.__name__, ())
+            if defaults or order:
+                members["__init__"] = _constructor(base, defaults, order, self.edition)
+            self._made[base] = OfEdition(base.__name__, (base,), members)
+        return self._made[base]
+
+
+def _module_of(cls: type) -> str:
+    """The module below the package that has the class: the file's folder, where that is a package."""
+    relative = cls.__module__.removeprefix(f"{HOME}.")
+    return relative if relative in MODULES else relative.partition(".")[0]
+
+
+def _with_defaults(function: Callable[..., Any], defaults: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function, with these values of arguments that are not given."""
+    if not defaults:
+        return function
+    parameters = inspect.signature(function).parameters
+    names = list(parameters)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = {*names[:len(args)], *kwargs}
+        return function(*args, **{k: v for k, v in defaults.items() if k not in given}, **kwargs)
+
+    call.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
+        p.replace(default=defaults[name]) if name in defaults else p for name, p in parameters.items()])
+    return call
+
+
+def _constructor(base: type, defaults: Mapping[str, Any], order: tuple[str, ...], edition: Edition
+                 ) -> Callable[..., None]:
+    """`__init__` of a subclass: arguments by position in the edition's order, its defaults for the rest."""
+    own = list(inspect.signature(base.__init__).parameters.values())  # type: ignore[misc]
+    names = order or tuple(p.name for p in own[1:] if p.kind == p.POSITIONAL_OR_KEYWORD)
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        if len(args) > len(names):
+            raise InputTypeError(describe(type(self).__name__, f"at most {len(names)} arguments by position",
+                                          str(len(args))))
+        given = dict(zip(names, args))
+        if twice := given.keys() & kwargs.keys():
+            raise InputTypeError(f"{type(self).__name__}: given twice: {', '.join(sorted(twice))}")
+        if order:
+            _check_old_options(type(self).__name__, kwargs, edition)
+        given.update(kwargs)
+        for name, value in defaults.items():
+            if name not in given and not (name == "learning_rate" and "lr" in given):
+                given[name] = value
+        base.__init__(self, **given)  # type: ignore[misc]
+
+    known = {p.name: p.default for p in own} | dict(defaults)
+    ordered = [inspect.Parameter(n, own[0].kind, default=known.get(n)) for n in order]
+    rest = [p.replace(default=known[p.name]) for p in own[1:] if p.name not in order and p.name != "lr"]
+    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [own[0], *ordered, *(p.replace(kind=p.KEYWORD_ONLY) if order and p.kind != p.VAR_KEYWORD else p
+                             for p in rest)])
+    return __init__
+
+
+def _check_old_options(kind: str, options: dict[str, Any], edition: Edition) -> None:
+    """lr and decay are Keras 2's: tf.keras takes them, decay with its older optimizers, Keras 3 does not."""
+    old = [name for name in OLD_OPTIONS if name in options]
+    if old and edition.vintage == "keras3":
+        raise InputTypeError(describe(f"{kind} of Keras 3", "learning_rate, and for a decay a callback "
+                                      "LearningRateScheduler", ", ".join(old)))
+    if "decay" in old:
+        options.setdefault("vintage", "tf_keras2.10")

@@ -1,0 +1,176 @@
+"""`kcompile.keras3` and `kcompile.tf_keras`: the front end with the names and defaults of other Kerases."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from kcompile import keras, keras3, tf_keras
+from kcompile.keras.namespaces import MODULES
+from kcompile_runtime.errors import InputTypeError
+
+BOTH = pytest.mark.parametrize("edition", [keras3, tf_keras])
+
+
+@BOTH
+def test_every_module_can_be_imported_by_its_name(edition):
+    for name in MODULES:
+        module = importlib.import_module(f"{edition.__name__}.{name}")
+        assert module.__name__ == f"{edition.__name__}.{name}" and vars(module).keys() > {"__doc__"}
+    assert edition.layers.Dense is importlib.import_module(f"{edition.__name__}.layers").Dense
+
+
+def test_a_fresh_process_imports_a_module_below_at_once():
+    text = ("from kcompile.keras3.layers import Dense; import kcompile.tf_keras.utils; print(Dense(1).name)")
+    assert subprocess.run([sys.executable, "-c", text], capture_output=True, text=True,
+                          check=True).stdout == "dense\n"
+
+
+@BOTH
+def test_classes_are_subclasses_and_ask_what_kind_a_layer_is(edition):
+    layers = edition.layers
+    dense = layers.Dense(3)
+    assert isinstance(dense, keras.layers.Dense) and type(dense) is layers.Dense
+    assert isinstance(keras.layers.Dense(3), layers.Dense) and isinstance(dense, layers.Layer)
+    assert not isinstance(keras.layers.Flatten(), layers.Dense)
+
+    class Mine(layers.Dense):
+        pass
+
+    assert isinstance(Mine(2), layers.Dense) and not isinstance(dense, Mine)
+    assert Mine.vintage == dense.vintage != keras.layers.Dense.vintage
+    assert issubclass(Mine, keras.layers.Dense) and issubclass(Mine, layers.Layer)
+
+
+@BOTH
+def test_models_are_of_the_vintage_whole(edition):
+    inputs = edition.Input((6, 4))
+    x = edition.layers.Masking()(inputs)
+    x = edition.layers.add([x, edition.layers.LSTM(4, return_sequences=True)(x)])
+    model = edition.Model(inputs, edition.layers.Bidirectional(edition.layers.GRU(2))(x))
+    vintages = {layer.vintage for layer in model.layers} | {model.vintage}
+    assert vintages == {edition.layers.Layer.vintage}
+    again = edition.models.model_from_json(model.to_json())
+    assert {layer.vintage for layer in again.layers} == vintages
+    sequential = edition.Sequential([edition.layers.Dense(3, input_shape=(4,))])
+    assert edition.models.clone_model(sequential).vintage == model.vintage
+
+
+@BOTH
+def test_defaults(edition):
+    layers, optimizers = edition.layers, edition.optimizers
+    assert layers.LSTM(3).get_config()["recurrent_activation"] == "sigmoid"
+    assert layers.GRU(3).reset_after is True and layers.GRU(3, reset_after=False).reset_after is False
+    assert layers.GRUCell(3).reset_after is True
+    assert layers.LSTM(3, "relu", "hard_sigmoid").get_config()["recurrent_activation"] == "hard_sigmoid"
+    assert float(optimizers.Adagrad().lr.value) == pytest.approx(0.001)
+    assert float(optimizers.Adagrad(0.5).lr.value) == 0.5
+    assert optimizers.SGD(0.1, 0.9, True).nesterov is True
+    model = edition.Sequential([layers.Dense(1, input_shape=(2,))])
+    model.compile("adadelta", "mse")
+    assert float(model.optimizer.lr.value) == pytest.approx(0.001)
+    assert keras.layers.LSTM(3).get_config()["recurrent_activation"] == "hard_sigmoid"
+
+
+def test_defaults_of_keras2_are_as_before():
+    model = keras.Sequential([keras.layers.Dense(1, input_shape=(2,))])
+    model.compile("adadelta", "mse")
+    assert float(model.optimizer.lr.value) == 1.0 and not keras.layers.GRU(3).reset_after
+
+
+def test_old_options_of_optimizers():
+    assert float(tf_keras.optimizers.Adam(lr=0.5).lr.value) == 0.5
+    assert tf_keras.optimizers.SGD(0.1, decay=0.5).vintage == "tf_keras2.10"
+    with pytest.raises(InputTypeError, match=r"Keras 3.*learning_rate.*lr"):
+        keras3.optimizers.Adam(lr=0.5)
+    with pytest.raises(InputTypeError, match="given twice: momentum"):
+        keras3.optimizers.SGD(0.1, 0.9, momentum=0.5)
+
+
+@BOTH
+def test_what_only_keras2_has_is_not_there(edition):
+    assert not hasattr(edition.layers, "CuDNNLSTM") and hasattr(keras.layers, "CuDNNLSTM")
+
+
+def test_penalties_by_default():
+    assert (keras3.regularizers.l1_l2().l1, keras.regularizers.l1_l2().l1) == (0.0, 0.01)
+    assert keras3.regularizers.l1_l2(l2=0.5).l2 == 0.5
+
+
+@BOTH
+def test_training_uses_the_vintage(edition):
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(64, 5, 3)).astype("float32"), generator.random((64, 1)).astype("float32")
+    model = edition.Sequential([edition.layers.GRU(4, input_shape=(5, 3)), edition.layers.Dense(1)])
+    model.compile("adam", "mse", metrics=["mae", "accuracy"])
+    history = model.fit(x, y, epochs=2, verbose=0, validation_split=0.25)
+    assert set(history.history) == {"loss", "mae", "accuracy", "val_loss", "val_mae", "val_accuracy"}
+    assert model.get_weights()[2].shape == (2, 12)  # the bias of reset_after
+
+
+@BOTH
+def test_classes_are_found_by_pickle(edition):
+    for cls in (edition.layers.Dense, edition.Model, edition.optimizers.Adam, edition.layers.LSTMCell):
+        assert pickle.loads(pickle.dumps(cls)) is cls
+
+
+def bar_of(edition, capsys, verbose):
+    model = edition.Sequential([edition.layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((40, 2)), np.ones((40, 1)), verbose=verbose, validation_split=0.2)
+    return capsys.readouterr().out
+
+
+def test_bars(capsys):
+    number = r"\d\.\d{4}(e-\d\d)?"
+    values = rf"loss: {number} - val_loss: {number}"
+    each = r"\ds \d+[mu]?s/step"
+    assert re.fullmatch(r"Train on 32 samples, validate on 8 samples\nEpoch 1/1\n"
+                        rf"32/32 \[=+\] - {each} - {values}\n", bar_of(keras, capsys, 1))
+    assert re.fullmatch(rf"Epoch 1/1\n1/1 \[=+\] - {each} - {values}\n", bar_of(tf_keras, capsys, 1))
+    assert re.fullmatch(rf"Epoch 1/1\n1/1 ━{{20}} {each} - {values}\n", bar_of(keras3, capsys, 1))
+    assert re.fullmatch(rf"Epoch 1/1\n1/1 - \ds - {values} - \d+[mu]?s/epoch - \d+[mu]?s/step\n",
+                        bar_of(tf_keras, capsys, 2))
+    assert re.fullmatch(rf"Epoch 1/1\n1/1 - \ds - \d+[mu]?s/step - {values}\n", bar_of(keras3, capsys, 2))
+
+
+def test_summaries(capsys):
+    def made(edition):
+        edition.backend.clear_session()
+        layers, x = edition.layers, edition.Input((4,))
+        return edition.Model(x, layers.Add()([layers.Dense(3)(x), layers.Dense(3)(x)]))
+
+    made(keras3).summary()
+    text = capsys.readouterr().out
+    assert text == """\
+Model: "functional"
+┏━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┓
+┃ Layer (type)        ┃ Output Shape      ┃    Param # ┃ Connected to      ┃
+┡━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━┩
+│ input_layer         │ (None, 4)         │          0 │ -                 │
+│ (InputLayer)        │                   │            │                   │
+├─────────────────────┼───────────────────┼────────────┼───────────────────┤
+│ dense (Dense)       │ (None, 3)         │         15 │ input_layer[0][0] │
+├─────────────────────┼───────────────────┼────────────┼───────────────────┤
+│ dense_1 (Dense)     │ (None, 3)         │         15 │ input_layer[0][0] │
+├─────────────────────┼───────────────────┼────────────┼───────────────────┤
+│ add (Add)           │ (None, 3)         │          0 │ dense[0][0],      │
+│                     │                   │            │ dense_1[0][0]     │
+└─────────────────────┴───────────────────┴────────────┴───────────────────┘
+ Total params: 30 (120.00 B)
+ Trainable params: 30 (120.00 B)
+ Non-trainable params: 0 (0.00 B)
+"""
+    made(tf_keras).summary()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == 'Model: "model"' and {len(line) for line in lines[1:4]} == {98}
+    assert lines[4] == (" input_1 (InputLayer)        [(None, 4)]                  0         []" + " " * 28)
+    assert lines[10] == (" add (Add)                   (None, 3)                    0         "
+                         "['dense[0][0]'," + " " * 15)
+    assert lines[14] == "Total params: 30 (120.00 Byte)"
