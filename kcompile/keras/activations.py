@@ -10,6 +10,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.operands import lift
 from kcompile.keras.semantics import DEFAULT, Semantics, semantics
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
@@ -94,6 +95,8 @@ def linear(x: Tensor) -> Tensor:
     """x."""
     return x
 
+
+lift(globals(), "x")
 
 _KNOWN = {f.__name__: f for f in (softmax, elu, selu, softplus, softsign, relu, tanh, sigmoid,
                                   exponential, linear)}

@@ -10,6 +10,7 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend
+from kcompile.keras.operands import over
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 
@@ -59,7 +60,8 @@ class MaxNorm(Constraint):
     def __init__(self, max_value: float = 2, axis: Axes = 0) -> None:
         self.max_value, self.axis = _size("max_value", max_value), _axes(axis)
 
-    def __call__(self, w: Tensor) -> Tensor:
+    @over("w")
+    def __call__(self, w: Any) -> Any:
         norms = _norms(w, self.axis)
         return w * (ops.clip(norms, 0.0, self.max_value) / (norms + backend.epsilon()))
 
@@ -67,7 +69,8 @@ class MaxNorm(Constraint):
 class NonNeg(Constraint):
     """Negative weights become 0."""
 
-    def __call__(self, w: Tensor) -> Tensor:
+    @over("w")
+    def __call__(self, w: Any) -> Any:
         return ops.maximum(w, 0.0)
 
 
@@ -77,7 +80,8 @@ class UnitNorm(Constraint):
     def __init__(self, axis: Axes = 0) -> None:
         self.axis = _axes(axis)
 
-    def __call__(self, w: Tensor) -> Tensor:
+    @over("w")
+    def __call__(self, w: Any) -> Any:
         return w / (_norms(w, self.axis) + backend.epsilon())
 
 
@@ -89,7 +93,8 @@ class MinMaxNorm(Constraint):
         self.min_value, self.max_value = _size("min_value", min_value), _size("max_value", max_value)
         self.rate, self.axis = _size("rate", rate), _axes(axis)
 
-    def __call__(self, w: Tensor) -> Tensor:
+    @over("w")
+    def __call__(self, w: Any) -> Any:
         norms = _norms(w, self.axis)
         wanted = (ops.clip(norms, self.min_value, self.max_value) * self.rate
                   + norms * (1 - self.rate))

@@ -57,7 +57,7 @@ class Layer(Weights, Nodes):
     name: default the class's name with a number. trainable: whether training changes the weights.
     input_shape (without the batch), batch_input_shape, input_dim, input_length, batch_size, dtype:
     the input of the first layer of a Sequential. weights: initial values. activity_regularizer: a
-    loss on the outputs, divided by the batch size. vintage: which Keras' semantics where they differ,
+    loss on the outputs. vintage: which Keras' semantics where they differ,
     one of `semantics.VINTAGES`. Raises UnsupportedError for any other keyword.
     """
 
@@ -274,13 +274,14 @@ class Layer(Weights, Nodes):
         return made if len(made) == len(outputs) else [None] * len(outputs)
 
     def _regularize(self, graph: Trace, outputs: Sequence[Tensor]) -> None:
-        """Keras 2.3 and later divide by the batch size."""
+        """The penalties on the outputs, of all samples together."""
         from kcompile.ir import ops
 
         assert self.activity_regularizer is not None
         for output in outputs:
             penalty = self.activity_regularizer(output)
-            graph.losses.append(penalty / ops.count(output, [0]))
+            divided = self.semantics.activity_by_sample and output.rank
+            graph.losses.append(penalty / ops.count(output, [0]) if divided else penalty)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Keras shape(s) of the output for Keras shape(s) of the input; builds nothing."""

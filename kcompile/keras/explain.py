@@ -17,7 +17,8 @@ from kcompile_runtime.errors import InputTypeError, KcompileError, ModelError
 
 OURS = (f"{Path(__file__).parent.parent}{os.sep}",
         f"{Path(inspect.getfile(KcompileError)).parent}{os.sep}", "<frozen")
-LABELS = ("Layer ", "Model ", "Loss ", "Metric ", "Regularizer ", "Constraint ", "K.")
+LABELS = ("Layer ", "Model ", "Loss ", "Metric ", "Regularizer ", "Constraint ", "K.", "activations.",
+          "losses.", "metrics.")
 
 
 @contextmanager

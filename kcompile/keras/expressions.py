@@ -15,10 +15,10 @@ from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras.backend.operands import leaves, map_leaves
 from kcompile.keras.backend.values import LearningPhase
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.lengths import keep, recent
+from kcompile.keras.operands import leaves, map_leaves
 from kcompile.keras.tensors import KerasTensor, Node, as_list, new_random_state
 from kcompile.keras.topology import back_from
 from kcompile.keras.tracing import Trace, tracing
@@ -26,6 +26,7 @@ from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
 Known = dict[KerasTensor, Tensor]
+MODULES = ("activations", "losses", "metrics")  # besides K, of functions that take tensors
 
 
 class TensorFunction(Layer):
@@ -42,7 +43,11 @@ class TensorFunction(Layer):
 
     @property
     def label(self) -> str:
-        return f"K.{self.function.__name__.lstrip('_')}"
+        """As users write the function: K.sum, losses.mean_squared_error, MaxNorm."""
+        name, module = self.function.__name__.lstrip("_"), self.function.__module__.rpartition(".")[2]
+        if name == "call__":
+            return type(self.arguments[0][0]).__name__
+        return f"{module if module in MODULES else 'K'}.{name}"
 
     def compute(self, graph: Graph, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The results in a graph, as a flat list; `structure` is how they were nested."""
@@ -64,9 +69,8 @@ class TensorFunction(Layer):
         return self.compute(inputs[0].graph, inputs)
 
     def get_config(self) -> dict[str, Any]:
-        raise UnsupportedError(f"{self.label}: K.{self.function.__name__} was called on a tensor of a "
-                               "model outside a layer, which no configuration can hold. Put it into a "
-                               "Lambda layer")
+        raise UnsupportedError(f"{self.label} was called on a tensor of a model outside a layer, which no "
+                               "configuration can hold. Put it into a Lambda layer")
 
 
 def depends(x: KerasTensor) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.backend import epsilon
+from kcompile.keras.operands import lift, over
 from kcompile.keras.tensors import is_integer, is_number
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
@@ -232,6 +233,8 @@ def kullback_leibler_divergence(y_true: Any, y_pred: Tensor) -> Tensor:
     return ops.reduce_sum(first * ops.log(first / second), -1)
 
 
+lift(globals(), "y_true", "y_pred")
+
 # ---------------------------------------------------------------- objects
 
 
@@ -257,7 +260,8 @@ class Loss:
     def call(self, y_true: Any, y_pred: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
 
-    def __call__(self, y_true: Any, y_pred: Tensor, sample_weight: Any = None) -> Tensor:
+    @over("y_true", "y_pred", "sample_weight")
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss; sample_weight broadcasts to the losses of the samples."""
         each = self.call(y_true, y_pred)
         if sample_weight is not None:

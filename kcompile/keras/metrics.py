@@ -13,9 +13,11 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import losses
+from kcompile.keras import backend, losses
 from kcompile.keras.losses import Loss, _like, indices
+from kcompile.keras.operands import lift
 from kcompile.keras.semantics import Semantics
+from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
@@ -65,6 +67,9 @@ def accuracy(y_true: Any, y_pred: Tensor) -> Tensor:
     return _share(ops.equal(_like(y_true, y_pred), y_pred), y_pred)
 
 
+lift(globals(), "y_true", "y_pred")
+
+
 class Metric:
     """A metric function with its options and a name: what is written in compile(metrics=[...])."""
 
@@ -74,8 +79,11 @@ class Metric:
         self.name = name or getattr(self.function, "__name__", type(self.function).__name__)
         self.arguments = arguments
 
-    def __call__(self, y_true: Any, y_pred: Tensor) -> Any:
-        return self.function(y_true, y_pred, **self.arguments)
+    def __call__(self, y_true: Any, y_pred: Any) -> Any:
+        """In a model's graph the values that are averaged; outside, for arrays, variables and tensors of
+        a model, their mean."""
+        values = self.function(y_true, y_pred, **self.arguments)
+        return backend.mean(values) if isinstance(values, KerasTensor) else values
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, **self.arguments}

@@ -7,6 +7,8 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.operands import over
+from kcompile.keras.tensors import is_number
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, describe
@@ -34,11 +36,12 @@ class L1L2(Regularizer):
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
         for name, value in (("l1", l1), ("l2", l2)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            if not is_number(value) or not value >= 0:
                 raise ModelError(describe(f"regularizer: {name}", "a number >= 0", repr(value)))
         self.l1, self.l2 = float(l1), float(l2)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    @over("x")
+    def __call__(self, x: Any) -> Any:
         parts = [ops.reduce_sum(f(x)) * factor
                  for f, factor in ((ops.abs, self.l1), (ops.square, self.l2)) if factor]
         return sum(parts[1:], parts[0]) if parts else ops.constant(x.graph, 0.0)

@@ -65,9 +65,15 @@ class Semantics:
     weights_of_inner: Literal["trainable first", "by layer"]
     # Whether a Sequential that begins with an Embedding is built at once, for any length.
     builds_embedding_first: bool
+    # Layers that only an added loss needs become the model's, and are trained. Keras 2: engine/network.py
+    # keeps the tensor alone; tf_keras: functional.py, _insert_layers; Keras 3 takes no such tensors.
+    losses_bring_layers: bool
 
     # ---- training
 
+    # The penalty on a layer's outputs is divided by the batch size. Keras 2: engine/base_layer.py, __call__
+    # (not divided); tf_keras: base_layer.py, _handle_activity_regularization; Keras 3: layers/layer.py.
+    activity_by_sample: bool
     # A weighted loss is divided by the number of weights, or of those that are not zero.
     loss_divides_by: Literal["weights", "nonzero weights"]
     # Whether [n, time] weights say by themselves that steps have weights (else: sample_weight_mode).
@@ -111,6 +117,8 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "penalty_of_frozen":        (True,              True,                True,                False),
     "weights_of_inner":         ("trainable first", "by layer",          "by layer",          "by layer"),
     "builds_embedding_first":   (True,              False,               False,               False),
+    "losses_bring_layers":      (False,             True,                True,                True),
+    "activity_by_sample":       (False,             True,                True,                True),
     "loss_divides_by":          ("nonzero weights", "weights",           "weights",           "weights"),
     "step_weights_by_shape":    (False,             True,                True,                True),
     "mask_weighs_metrics":      (False,             True,                True,                True),

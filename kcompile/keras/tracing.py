@@ -148,13 +148,23 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
             label = f"Regularizer of {variable.name!r}"
             with trace.source(Source(variable.name.rpartition("/")[0])), explained(label):
                 trace.losses.append(variable.regularizer(trace.read(variable)))
-    known = {id(v) for v in (*model.weights, *model.state_variables, *model.random_state)}
+    known = {id(v) for v in (*model.weights, *model.state_variables, *model.random_state,
+                             *_read_by_losses(model))}
     for name, variable in trace.captured.items():
         if id(variable) not in known and not variable.shared:
             raise UnsupportedError(describe(
                 f"model {model.name!r}", "layers that use their own weights alone", f"{name!r}, which "
                 "belongs to no layer of the model", "Layers inside custom layers are not supported"))
     return outputs
+
+
+def _read_by_losses(model: Any) -> list[Variable]:
+    """The weights of layers that only an added loss needs, where they are read and not trained."""
+    if not model.added_losses or model.semantics.losses_bring_layers:
+        return []
+    from kcompile.keras.topology import back_from
+
+    return [v for layer in back_from(model.added_losses)[1] for v in layer.weights]
 
 
 def trace_nodes(model: Any, trace: Trace, inputs: Sequence[Tensor],

@@ -246,16 +246,18 @@ def test_shared_batch_normalization_updates_twice():
 # ---------------------------------------------------------------- losses of layers
 
 
-def test_regularizers_count_once_and_activity_by_the_batch():
+@pytest.mark.parametrize("vintage, share", [("keras2", 1), ("tf_keras", 5), ("keras3", 5)])
+def test_regularizers_count_once_and_activity_as_its_vintage_says(vintage, share):
+    """Keras 2 does not divide the penalty on outputs by the batch size; tf_keras and Keras 3 do."""
     x = Input((4,))
-    dense = layers.Dense(3, kernel_regularizer=regularizers.l1_l2(0.1, 0.2),
+    dense = layers.Dense(3, kernel_regularizer=regularizers.l1_l2(0.1, 0.2), vintage=vintage,
                          bias_regularizer="l2", activity_regularizer=regularizers.l1(0.5))
     model = Model(x, dense(x))
     dense.bias.assign([1, 2, 3])
     data = draw((4,), samples=5)
     (y,), _, losses = evaluate(model, data)
     w = dense.kernel.numpy()
-    expected = [0.5 * np.abs(y).sum() / 5, 0.1 * np.abs(w).sum() + 0.2 * (w**2).sum(), 0.01 * 14]
+    expected = [0.5 * np.abs(y).sum() / share, 0.1 * np.abs(w).sum() + 0.2 * (w**2).sum(), 0.01 * 14]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, Dim, numel
-from kcompile.keras.backend.operands import axes_of, graph, pair, tensor, traced
 from kcompile.keras.backend.settings import checked_data_format
+from kcompile.keras.operands import axes_of, graph, pair, tensor, traced
 
 # ---------------------------------------------------------------- what a shape is
 

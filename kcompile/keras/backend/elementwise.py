@@ -10,7 +10,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS
 from kcompile.keras import activations
-from kcompile.keras.backend.operands import pair, tensor, traced
+from kcompile.keras.operands import pair, tensor, traced
 
 
 def _unary(name: str, function: Callable[[Tensor], Tensor], doc: str) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras.backend.operands import graph, tensor, traced
+from kcompile.keras.operands import graph, tensor, traced
 from kcompile.keras.tracing import Trace, current
 from kcompile_runtime.errors import UnsupportedError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras.backend.operands import graph, tensor, traced
+from kcompile.keras.operands import graph, tensor, traced
 from kcompile.keras.tracing import Trace, tracing
 from kcompile_runtime.errors import UnsupportedError
 

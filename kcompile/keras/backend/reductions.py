@@ -9,7 +9,7 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, Dim, numel
-from kcompile.keras.backend.operands import axes_of, pair, tensor, traced
+from kcompile.keras.operands import axes_of, pair, tensor, traced
 
 
 def _reduction(name: str, function: Callable[..., Tensor], doc: str) -> Callable[..., Any]:

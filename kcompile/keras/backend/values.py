@@ -12,8 +12,8 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch
 from kcompile.keras.backend.arrange import filled
-from kcompile.keras.backend.operands import graph, leaves, tensor, traced
 from kcompile.keras.backend.settings import FLOAT, fixed_phase
+from kcompile.keras.operands import graph, leaves, tensor, traced
 from kcompile.keras.tracing import Trace, current
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 

@@ -1,4 +1,4 @@
-"""How a function of K finds its graph, and its operands.
+"""How a function of K, or a loss, a metric, an activation, ..., finds its graph and its operands.
 
 Enters: tensors of a graph, variables, tensors of a model (`KerasTensor`), numbers, arrays. Inside the
 tracing of a layer, loss, metric, ... the result is a tensor of that graph. Outside, where Keras 2
@@ -9,6 +9,7 @@ would extend its one graph, it is a `KerasTensor` that remembers the function an
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
@@ -56,6 +57,33 @@ def traced(function: F) -> F:
             return function(*args, **kwargs)
 
     return cast(F, call)
+
+
+def over(*names: str) -> Callable[[F], F]:
+    """Makes a function of tensors one of anything that is an operand: its parameters of these names."""
+
+    def lifted(function: F) -> F:
+        places = [k for k, name in enumerate(inspect.signature(function).parameters) if name in names]
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            given = [tensor(x) if k in places and x is not None else x for k, x in enumerate(args)]
+            named = {key: tensor(x) if key in names and x is not None else x for key, x in kwargs.items()}
+            return function(*given, **named)
+
+        return traced(cast(F, call))
+
+    return lifted
+
+
+def lift(module: dict[str, Any], *names: str) -> None:
+    """Do that to every public function that a module has defined so far and whose first parameters have
+    these names. module: its `globals()`."""
+    for key, function in list(module.items()):
+        if (inspect.isfunction(function) and function.__module__ == module["__name__"]
+                and not key.startswith("_")
+                and tuple(inspect.signature(function).parameters)[:len(names)] == names):
+            module[key] = over(*names)(function)
 
 
 def graph() -> Graph:
