@@ -7,7 +7,7 @@ made from the one before when it is asked for; and, through `load`, a runtime `P
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -174,22 +174,26 @@ def checked(graph: Graph) -> Graph:
     return graph
 
 
-def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int | None = None
+def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int | None = None,
+         wrote: Callable[[], None] | None = None, refresh: Callable[[], None] | None = None
          ) -> rt.Program:
     """Native code in this process, over the given arrays of the variables: they are read and updated
-    in place, and must be C-contiguous, 64-byte aligned and of the variables' types."""
+    in place, and must be C-contiguous, 64-byte aligned and of the variables' types. wrote,
+    refresh: see `rt.Program`."""
     import kcompile_runtime as rt
 
     made = compiled.image
     library = jit.load(*made.objects, image.support(compiled.target))
     program = rt.Program(library.address, [entry_spec(compiled, e) for e in made.entries],
                          [variables[name] for name in compiled.variables],
-                         prepared=made.prepared, constants=made.constants, threads=threads)
+                         prepared=made.prepared, constants=made.constants, threads=threads,
+                         wrote=wrote, refresh=refresh)
     compiled.keep(made)
     return program
 
 
-def load_on_device(compiled: Compiled, driver: Driver, variables: Mapping[str, Held]) -> CudaProgram:
+def load_on_device(compiled: Compiled, driver: Driver, variables: Mapping[str, Held],
+                   wrote: Callable[[], None] | None = None) -> CudaProgram:
     """The program on a graphics processor, over the variables as they are held there."""
     from kcompile_runtime.cuda import CudaProgram
 
@@ -197,7 +201,7 @@ def load_on_device(compiled: Compiled, driver: Driver, variables: Mapping[str, H
     entries = [EntryImage(e["name"], e["arena"], 0) for e in made.table["entries"]]
     program = CudaProgram(driver, made.ptx, made.table, made.constants,
                           [entry_spec(compiled, e) for e in entries],
-                          [variables[name] for name in compiled.variables])
+                          [variables[name] for name in compiled.variables], wrote)
     compiled.keep(made)
     return program
 

@@ -14,6 +14,7 @@ import numpy as np
 from kcompile.ir import interpreter
 from kcompile.keras import graphs
 from kcompile.keras.lengths import Lengths, checked_lengths, keep, lengths_of, recent
+from kcompile.keras.listeners import Audience
 from kcompile.keras.tracing import Trace
 from kcompile_runtime.loop import Runner, one_by_one
 
@@ -49,6 +50,7 @@ class InterpreterEngine:
                                  self.precision)
         for name, value in result.updates.items():
             variables[name][...] = value
+        Audience(graph.captured[name] for name in result.updates)()
         return list(result.outputs.values())
 
     def batches(self, entry: str) -> Runner:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ class Held:
             self.pointer = driver.allocate(array.nbytes)
         self.array = array
         self.newer: str | None = "host"
-        self._driver = driver
+        self.driver = driver
         weakref.finalize(self, _release, driver, [self.pointer], [])
 
     def host_wrote(self) -> None:
@@ -43,15 +43,15 @@ class Held:
 
     def to_device(self) -> None:
         if self.newer == "host":
-            self._driver.upload(self.pointer, self.array)
+            self.driver.upload(self.pointer, self.array)
             self.newer = None
 
     def to_host(self) -> None:
         """Bring the device's values into the array, where they are newer."""
         if self.newer == "device":
-            with self._driver:
+            with self.driver:
                 if self.newer == "device":  # no other thread was faster
-                    self._driver.download(self.array, self.pointer)
+                    self.driver.download(self.array, self.pointer)
                     self.newer = None
 
 
@@ -85,13 +85,15 @@ class CudaProgram:
     """Entries that share variables, a prepared block and constants, on a device.
 
     table, constants: of the compiled program. variables: in the order of the table's indices.
-    `stale` says that variables changed since "prepare" ran. Calls exclude each other, those of other
-    programs on the device too.
+    `stale` says that variables changed since "prepare" ran. wrote: called after an entry wrote
+    variables. Calls exclude each other, those of other programs on the device too.
     """
 
     def __init__(self, driver: Driver, ptx: str, table: dict[str, Any], constants: bytes,
-                 entries: Sequence[EntrySpec], variables: Sequence[Held]) -> None:
+                 entries: Sequence[EntrySpec], variables: Sequence[Held],
+                 wrote: Callable[[], None] | None = None) -> None:
         self.stale = True
+        self._told = wrote
         self.entries = {entry.name: entry for entry in entries}
         self.variables = list(variables)
         self._driver = driver
@@ -170,9 +172,15 @@ class CudaProgram:
 
     def _wrote(self, entry: str) -> None:
         writes = self._tables[entry]["writes"]
+        if writes and self._told is not None:
+            self._told()  # also the copies here, which are the newest
         for number in writes:
             self.variables[number].device_wrote()
         self.stale = self.stale or (bool(writes) and not self.entries[entry].keeps_prepared)
+
+    def changed(self) -> None:
+        """Variables were written: what was prepared from them is prepared again before it is used."""
+        self.stale = True
 
     def _plan(self, entry: str, n: int) -> _Plan:
         plan = self._plans.get((entry, n))

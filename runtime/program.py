@@ -56,7 +56,9 @@ class Program:
     "kc_batches", "kc_call", which call entries, see `loop` and `execute`); it is kept, and has to
     keep the code alive. variables: arrays that the code reads and updates in place (copied when they
     are not contiguous and aligned). threads: default, see `default_threads`. `stale` says that
-    variables changed since "prepare" ran: set it after writing to `variables` in place.
+    variables changed since "prepare" ran: call `changed` after writing to `variables` in place. wrote:
+    called after an entry wrote variables. refresh: called before the first entry after a change, for
+    arrays whose newest values are elsewhere.
 
     Calls of entries that write no variables may run in several Python threads at once. Predicting
     while another thread trains gives numbers of some mixture of old and new weights.
@@ -64,9 +66,14 @@ class Program:
 
     def __init__(self, symbol: Callable[[str], int], entries: Sequence[EntrySpec],
                  variables: Iterable[Array] = (), *, prepared: int = 0, constants: bytes = b"",
-                 threads: int | None = None, pool_abi: int = 1) -> None:
+                 threads: int | None = None, pool_abi: int = 1,
+                 wrote: Callable[[], None] | None = None, refresh: Callable[[], None] | None = None
+                 ) -> None:
         self.variables = [in_place(v) for v in variables]
         self.stale = True
+        self._changes = 0
+        self._wrote = wrote
+        self._refresh = refresh
         self._symbol = symbol
         self._lock = threading.RLock()
         self._pool = shared_pool(PoolFunctions(
@@ -104,7 +111,16 @@ class Program:
             return call(*arguments)
         with self._lock:
             self.stale = self.stale or not spec.keeps_prepared
-            return call(*arguments)
+            try:
+                return call(*arguments)
+            finally:
+                if self._wrote is not None:
+                    self._wrote()
+
+    def changed(self) -> None:
+        """Variables were written: what was prepared from them is prepared again before it is used."""
+        self._changes += 1
+        self.stale = True
 
     def call(self, entry: str, *inputs: Any) -> list[Array]:
         """Run an entry; the batch is found from the inputs' shapes."""
@@ -154,7 +170,7 @@ class Program:
                                       f"shape {array.shape}"))
         with self._lock:
             variable[...] = array
-            self.stale = True
+            self.changed()
 
     def prepared_block(self) -> bytes:
         """The bytes that "prepare" makes from the variables as they are now."""
@@ -165,9 +181,12 @@ class Program:
     def _prepare(self) -> None:
         with self._lock:
             if self.stale:
+                changes = self._changes
+                if self._refresh is not None:
+                    self._refresh()
                 if "prepare" in self._executors:
                     self._executors["prepare"].run(1, ())
-                self.stale = False
+                self.stale = changes != self._changes  # another thread may have written meanwhile
 
     def _executor(self, entry: EntrySpec) -> Executor:
         fixed, per_sample = entry.arena

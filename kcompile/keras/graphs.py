@@ -124,7 +124,7 @@ def test_graph(model: Any, lengths: Lengths = ()) -> Trace:
 
 def _kept(model: Any, trace: Trace) -> dict[str, Value]:
     """The updates that are made outside training too: of recurrent states."""
-    states = {v.name for v in model.state_variables}
+    states = {trace.names.get(v) for v in model.state_variables}
     return {name: v for name, v in trace.updates.items() if name in states}
 
 
@@ -137,8 +137,8 @@ def train_graph(model: Any, lengths: Lengths = ()) -> Trace:
     if not settled.trainable:
         raise ModelError(f"model {model.name!r} has no trainable weights to fit. Set layer.trainable "
                          "before compile, or use evaluate")
-    start = [(v, Tensor(trace, trace.variables[v.name])) for v in settled.trainable
-             if v.name in trace.variables]
+    start = [(v, Tensor(trace, trace.variables[trace.names[v]])) for v in settled.trainable
+             if v in trace.names]
     found = gradient(loss, [x for _, x in start])
     # A weight that the loss does not depend on (of an output without a loss) stays as it is.
     pairs = [(v, g) for (v, _), g in zip(start, found) if g is not None]

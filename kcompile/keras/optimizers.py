@@ -10,7 +10,7 @@ compilation; every other option is a constant of the compiled step, and setting 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
+from kcompile.keras.listeners import Listeners
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.errors import describe
@@ -81,7 +82,7 @@ class Optimizer:
                            ("global_clipnorm", global_clipnorm)):
             if value is not None and not value >= 0:
                 raise ValueError(f"{kind}: {key} must not be negative. Received: {value!r}")
-        self.listeners: list[Callable[[], None]] = []
+        self.listeners = Listeners()
         self.name = name or kind
         self.iterations = Variable(0, f"training/{kind}/iterations", False, "int64")
         self.learning_rate_variable = Variable(0, f"training/{kind}/learning_rate", False)
@@ -97,8 +98,7 @@ class Optimizer:
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
         if name in self.options or name in self.shared:
-            for listener in self.listeners:
-                listener()
+            self.listeners.tell()
 
     # ---- the learning rate
 

@@ -15,6 +15,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import backend
+from kcompile.keras.listeners import Listeners
 from kcompile.keras.tracing import Trace
 from kcompile_runtime.arrays import aligned_copy
 from kcompile_runtime.errors import (
@@ -76,12 +77,13 @@ class Variable(Operators):
     """A named array that outlives calls: a weight, a moving statistic, an optimizer's slot.
 
     value: the array. It is written in place and never replaced: compiled code holds its address.
-    listeners: called after every `assign`. fetch: called before every read of `value`, by an engine
-    that has the newest values elsewhere and writes them into the array. shared: it belongs to no
-    layer (made by K.variable), and any model may read it.
+    listeners: told after every `assign`, and by whatever writes the array otherwise. held: the copy on a
+    device, which may be newer and is brought back before `value` is read. shared: it belongs to no layer
+    (made by K.variable), and any model may read it.
     """
 
     shared = False
+    elsewhere = False  # whether any variable is held on a device
 
     def __init__(self, value: Any, name: str, trainable: bool = True, dtype: str = backend.FLOAT,
                  regularizer: Callable[[Tensor], Tensor] | None = None,
@@ -91,13 +93,13 @@ class Variable(Operators):
         self.trainable = trainable
         self.regularizer = regularizer
         self.constraint = constraint
-        self.listeners: list[Callable[[], None]] = []
-        self.fetch: Callable[[], None] | None = None
+        self.listeners = Listeners()
+        self.held: Any = None
 
     @property
     def value(self) -> np.ndarray:
-        if self.fetch is not None:
-            self.fetch()
+        if self.held is not None:
+            self.held.to_host()
         return self._value
 
     @property
@@ -117,8 +119,7 @@ class Variable(Operators):
             raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}",
                                       f"shape {new.shape}"))
         np.copyto(self.value, new, casting="unsafe")
-        for listener in self.listeners:
-            listener()
+        self.listeners.tell()
 
     def numpy(self) -> np.ndarray:
         return self.value.copy()

@@ -47,7 +47,8 @@ class Trace(Graph):
 
     training: layers behave as in training. frozen: updates of variables are left out, because the
     layer or a model around it is not trainable. losses: scalars to be added to the loss.
-    captured: the front end's variable behind each variable of the graph, by name. masks: of values
+    captured: the front end's variable behind each variable of the graph, by its name here; names: the
+    other way round. masks: of values
     that have one, bool tensors of their first axes. known: the values of the traced model's tensors,
     which losses may speak of. random_state, counter: what random numbers come from, and which of its
     counters numbers the calls of this graph. loop: this is the body of one.
@@ -59,6 +60,7 @@ class Trace(Graph):
         self.frozen = False
         self.losses: list[Tensor] = []
         self.captured: dict[str, Variable] = {}
+        self.names: dict[Variable, str] = {}
         self.masks: dict[Value, Tensor] = {}
         self.known: dict[KerasTensor, Tensor] = {}
         self.random_state: RandomState | None = None
@@ -80,7 +82,7 @@ class Trace(Graph):
         """An empty trace for the body of a loop in this one: of the same mode, with the same
         variables, and random streams that go on."""
         body = Trace(name, self.training)
-        body.frozen, body.captured = self.frozen, self.captured
+        body.frozen, body.captured, body.names = self.frozen, self.captured, self.names
         body.random_state, body.counter = self.random_state, self.counter
         body._streams, body.loop = self._streams, True
         return body
@@ -109,21 +111,25 @@ class Trace(Graph):
         from kcompile.ir import ops
 
         counter = self.counter
-        if counter is not None and counter.name in self.captured:
+        if counter is not None and counter in self.names:
             step = self.read(counter)
             self.update(counter, step + ops.constant(self, 1, step.dtype))
 
     def read(self, variable: Variable) -> Tensor:
         """The variable's value at this point of the trace: its update, if it has one already."""
-        if self.captured.setdefault(variable.name, variable) is not variable:
-            raise ValueError(f"two variables of this model are called {variable.name!r}")
-        start = self.variable(variable.name, TensorType(variable.shape, variable.dtype))
-        return Tensor(self, self.updates.get(variable.name, start))
+        name = self.names.get(variable)
+        if name is None:  # two models that share a layer may each have given it another name
+            name = variable.name
+            while name in self.captured:
+                name += "'"
+            self.names[variable], self.captured[name] = name, variable
+        start = self.variable(name, TensorType(variable.shape, variable.dtype))
+        return Tensor(self, self.updates.get(name, start))
 
     def update(self, variable: Variable, tensor: Tensor) -> None:
         """The variable's value after the call is `tensor`."""
         self.read(variable)
-        self.updates[variable.name] = tensor.value
+        self.updates[self.names[variable]] = tensor.value
 
     @contextmanager
     def mode(self, training: bool | None = None, frozen: bool = False) -> Iterator[None]:

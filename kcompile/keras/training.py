@@ -143,8 +143,8 @@ class Training:
                      "sample_weight_mode": sample_weight_mode}
         settled = settle(self, arguments) if self.built else None  # type: ignore[attr-defined]
         if self._arguments is not None:
-            _unlisten(self._arguments["optimizer"], self._training_changed)
-        arguments["optimizer"].listeners.append(self._training_changed)
+            self._arguments["optimizer"].listeners.remove(self._training_changed)
+        arguments["optimizer"].listeners.add(self._training_changed)
         self._arguments, self._settled = arguments, settled
         self._training_changed()
 
@@ -478,11 +478,6 @@ def _old_epochs(epochs: int, old: dict[str, Any]) -> int:
 
 def _values(value: Any) -> list[Any]:
     return list(value.values()) if isinstance(value, Mapping) else as_list(value)
-
-
-def _unlisten(optimizer: optimizers.Optimizer, listener: Callable[[], None]) -> None:
-    if listener in optimizer.listeners:
-        optimizer.listeners.remove(listener)
 
 
 # ---------------------------------------------------------------- what `compile` means

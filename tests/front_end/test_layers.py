@@ -474,10 +474,15 @@ def test_other_wrong_calls():
 # ---------------------------------------------------------------- variables and nodes
 
 
+class Calls(list):
+    def count(self):
+        self.append(1)
+
+
 def test_variables_are_aligned_and_written_in_place():
     variable = Variable(np.ones((3, 5)), "v")
-    address, calls = variable.value.ctypes.data, []
-    variable.listeners.append(lambda: calls.append(1))
+    address, calls = variable.value.ctypes.data, Calls()
+    variable.listeners.add(calls.count)
     variable.assign(np.arange(15).reshape(3, 5))
     assert variable.value.ctypes.data == address and address % 64 == 0 and calls == [1]
     assert variable.value.dtype == np.float32 and variable.value[2, 4] == 14

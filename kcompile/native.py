@@ -1,0 +1,297 @@
+"""Engines that run a model's graphs as native code, on the processor or on a device, and check them.
+
+Enters: a model. Leaves: an `Engine` (see `kcompile.keras.training`), whose programs work on the model's own
+variables. `load_program` is the only way from variables to code that writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import kcompile_runtime as rt
+from kcompile import compiler
+from kcompile.codegen import targets
+from kcompile.compiler import Compiled
+from kcompile.ir import interpreter
+from kcompile.ir.graph import Graph, Value
+from kcompile.keras import graphs
+from kcompile.keras.lengths import Lengths, checked_lengths, keep, lengths_of, recent
+from kcompile.keras.listeners import Audience
+from kcompile.keras.tensors import Variable
+from kcompile_runtime.cuda import Held
+from kcompile_runtime.cuda_driver import Driver
+from kcompile_runtime.errors import InputError, KcompileError, describe
+from kcompile_runtime.loop import Runner, one_by_one
+
+ENTRIES = ("predict", "test", "train")
+RELATIVE, ABSOLUTE = 2e-4, 1e-5  # of `verify`: compiled float32 against the interpreter's float64
+
+
+class VerificationError(KcompileError, AssertionError):
+    """Compiled code and interpreter disagree (`compile(verify=True)`)."""
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far a layer's output, compiled, is from the interpreter's: the largest difference, and
+    that over the tolerance."""
+
+    layer: str
+    difference: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Of each layer, in the order of computation."""
+
+    layers: tuple[LayerError, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(error.ratio <= 1 for error in self.layers)
+
+    @property
+    def first_bad(self) -> LayerError | None:
+        return next((error for error in self.layers if not error.ratio <= 1), None)
+
+    def text(self) -> str:
+        width = max([len("layer"), *(len(e.layer) for e in self.layers)])
+        lines = [f"{'layer':<{width}}  largest difference  of tolerance"]
+        lines += [f"{e.layer:<{width}}  {e.difference:18.2e}  {e.ratio:11.1%}" for e in self.layers]
+        return "\n".join([*lines, "ok" if self.ok else "DIFFERENT"])
+
+
+class NativeEngine:
+    """Runs a model's graphs as native code; its variables are the model's own arrays. Code is made for
+    an entry at given lengths (of inputs that leave sizes unknown); that of the `KEPT` lengths used
+    last is kept."""
+
+    def __init__(self, model: Any, target: targets.Target, threads: int | None,
+                 verify: bool) -> None:
+        self.model = model
+        self.target = target
+        self.threads = threads
+        self.verify = verify
+        self._compiled: dict[tuple[str, Lengths], Compiled] = {}
+        self._programs: dict[tuple[str, Lengths], rt.Program] = {}
+        self._latest: Lengths | None = None
+
+    def _key(self, entry: str, lengths: Any) -> tuple[str, Lengths]:
+        """lengths: None for those of the data seen last."""
+        return entry, checked_lengths(self.model, self._latest if lengths is None else lengths)
+
+    def graph(self, entry: str, lengths: Any = None) -> Graph:
+        """The graph of an entry. lengths: the sizes that the model's inputs leave unknown, see
+        `checked_lengths`; by default those of the data seen last."""
+        if entry not in ENTRIES:
+            raise InputError(describe("graph", "one of " + ", ".join(ENTRIES), repr(entry)))
+        key = self._key(entry, lengths)
+        if key in self._compiled:
+            return self._compiled[key].graph
+        make = {"predict": graphs.predict_graph, "test": graphs.test_graph,
+                "train": graphs.train_graph}[entry]
+        graph: Graph = make(self.model, key[1])
+        return graph
+
+    def compiled(self, entry: str, lengths: Any = None) -> Compiled:
+        key = self._key(entry, lengths)
+        return recent(self._compiled, key) or keep(
+            self._compiled, key, compiler.compile_graph(
+                self.graph(entry, lengths), entry, self.target, frozen=entry != "train"))
+
+    def program(self, entry: str, lengths: Any = None) -> rt.Program:
+        """The native code of an entry, over the model's variables."""
+        key = self._key(entry, lengths)
+        program = recent(self._programs, key)
+        if program is None:
+            made = self.compiled(entry, lengths)
+            captured = made.graph.captured  # type: ignore[attr-defined]
+            program = keep(self._programs, key, self.load(made, captured))
+        return program
+
+    def load(self, made: Compiled, variables: Mapping[str, Variable]) -> Any:
+        """A program over the arrays of its variables, see `load_program`."""
+        return load_program(made, variables, self.threads)
+
+    def reset(self, entries: Iterable[str] = ENTRIES) -> None:
+        """Forget the code of these entries: the model changed."""
+        gone, self._latest = set(entries), None
+        self._compiled = {key: c for key, c in self._compiled.items() if key[0] not in gone}
+        self._programs = {key: p for key, p in self._programs.items() if key[0] not in gone}
+
+    def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The outputs of an entry for n samples; "train" updates the model's variables in place."""
+        program = self._programs.get((entry, ())) or self.program(entry, self._lengths(inputs))
+        before = self._state(entry, inputs) if self.verify else {}
+        results = program.run(entry, n, inputs)
+        if self.verify:
+            self._compare(entry, n, inputs, before, results)
+        return results
+
+    def batches(self, entry: str) -> Runner:
+        """What runs an entry over the rows of arrays, many batches in one native call."""
+        if self.verify:
+            return one_by_one(lambda n, parts: self.run(entry, n, parts))
+        held: tuple[Any, Runner] | None = None
+
+        def run(arrays: Sequence[np.ndarray], *span: Any) -> list[np.ndarray]:
+            nonlocal held
+            program = self._programs.get((entry, ())) or self.program(entry, self._lengths(arrays))
+            if held is None or held[0] is not program:  # a callback may change the model
+                held = program, program.batches(entry)
+            return held[1](arrays, *span)
+
+        return run
+
+    def predictor(self) -> Callable[[Any], np.ndarray] | None:
+        """The output for an array, conforming or not, for a model with one input, of known sizes, and
+        one output: at the least cost. Valid until `reset`."""
+        return None if self.verify else self.program("predict").single("predict")
+
+    # ---- verification
+
+    def _lengths(self, inputs: Sequence[np.ndarray]) -> Lengths | None:
+        self._latest = lengths_of(self.model, inputs) or None
+        return self._latest
+
+    def _state(self, entry: str, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        captured = self.compiled(entry, self._lengths(inputs)).graph.captured  # type: ignore[attr-defined]
+        return {name: variable.value.copy() for name, variable in captured.items()}
+
+    def _compare(self, entry: str, n: int, inputs: Sequence[np.ndarray],
+                 before: Mapping[str, np.ndarray], results: Sequence[np.ndarray]) -> None:
+        graph = self.compiled(entry, self._lengths(inputs)).graph
+        expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
+        for name, got, right in zip(graph.outputs, results, expected.outputs.values()):
+            error = _error(name, got, right)
+            if not error.ratio <= 1:
+                first = self.verification(inputs, before, entry, n).first_bad
+                where = f", first at layer {first.layer!r}" if first else ""
+                raise VerificationError(
+                    f"{entry}: compiled output {name!r} differs from the interpreter's by "
+                    f"{error.difference:.2e}{where}")
+
+    def verification(self, inputs: Sequence[np.ndarray], state: Mapping[str, np.ndarray],
+                     entry: str = "predict", n: int | None = None) -> Verification:
+        """Compare layer by layer: the graph with every layer's result as an output."""
+        graph = self.graph(entry, self._lengths(inputs))
+        opened = _with_layers(graph)
+        made = compiler.compile_graph(opened, entry, self.target, frozen=entry != "train")
+        program = self.load(made, {name: Variable(state[name], name, dtype=state[name].dtype.name)
+                                   for name in made.variables})
+        count = n if n is not None else len(inputs[0])
+        results = program.run(entry, count, inputs)
+        expected = interpreter.run(opened, count, dict(zip(opened.inputs, inputs)), state, "float64")
+        return Verification(tuple(
+            _error(name, got, right)
+            for name, got, right in zip(opened.outputs, results, expected.outputs.values())))
+
+    def check(self, inputs: Sequence[np.ndarray]) -> Verification:
+        """Compare prediction layer by layer, on copies of the variables; then the program that predicts,
+        over its own arrays and what it prepared from them. What it writes is taken back."""
+        lengths, n = self._lengths(inputs), len(inputs[0])
+        graph, before = self.compiled("predict", lengths).graph, self._state("predict", inputs)
+        layers = self.verification(inputs, before).layers
+        results = self.program("predict", lengths).run("predict", n, inputs)
+        for name in graph.updates:
+            graph.captured[name].assign(before[name])  # type: ignore[attr-defined]
+        expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
+        return Verification((*layers, *(
+            _error(f"predict: {name}", got, right)
+            for name, got, right in zip(graph.outputs, results, expected.outputs.values()))))
+
+
+class CudaEngine(NativeEngine):
+    """Runs a model's graphs on a graphics processor. Variables live there: one that is read here is
+    brought back first, one that is assigned here is sent before the next call."""
+
+    def __init__(self, model: Any, driver: Driver, verify: bool) -> None:
+        super().__init__(model, targets.device(driver.architecture), None, verify)
+        self._driver = driver
+
+    def load(self, made: Compiled, variables: Mapping[str, Variable]) -> Any:
+        program = compiler.load_on_device(
+            made, self._driver, {name: self._held(variables[name]) for name in made.variables},
+            _audience(made, variables))
+        _follow(program, made, variables)
+        return program
+
+    def predictor(self) -> None:
+        return None
+
+    def batches(self, entry: str) -> Runner:
+        return one_by_one(lambda n, parts: self.run(entry, n, parts))
+
+    def _held(self, variable: Variable) -> Held:
+        """The variable's copy on the device, the same for all programs there."""
+        if variable.held is None or variable.held.driver is not self._driver:
+            variable.held = Held(self._driver, variable.value)
+            variable.listeners.add(variable.held.host_wrote)
+            Variable.elsewhere = True
+        held: Held = variable.held
+        return held
+
+
+def load_program(made: Compiled, variables: Mapping[str, Variable], threads: int | None = None
+                 ) -> rt.Program:
+    """Native code over the arrays of variables. It follows what others write to them, and tells all who
+    listen to a variable when it wrote it: every program that runs here over a model's own variables is
+    made by this function or its counterpart for a device."""
+    def refresh() -> None:
+        if Variable.elsewhere:
+            for variable in variables.values():
+                _ = variable.value  # brings it back from a device
+
+    program = compiler.load(made, {name: variables[name].value for name in made.variables}, threads,
+                            wrote=_audience(made, variables), refresh=refresh)
+    _follow(program, made, variables)
+    return program
+
+
+def _audience(made: Compiled, variables: Mapping[str, Variable]) -> Audience:
+    return Audience(variables[name] for name in made.graph.updates)
+
+
+def _follow(program: Any, made: Compiled, variables: Mapping[str, Variable]) -> None:
+    """Tell the program from now on when somebody writes to its variables. From those that frozen code
+    writes, it prepares nothing."""
+    for name in made.variables:
+        if not (made.frozen and name in made.graph.updates):
+            variables[name].listeners.add(program.changed)
+
+
+def _error(layer: str, got: np.ndarray, right: np.ndarray) -> LayerError:
+    """NaN and infinity agree with themselves."""
+    same = (got == right) | (np.isnan(got) & np.isnan(right))
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.where(same, 0.0, np.abs(got.astype(np.float64) - right))
+        finite = right[np.isfinite(right)]
+        scale = float(np.abs(finite).max(initial=0.0))
+    worst = float(difference.max(initial=0.0))
+    worst = float("inf") if np.isnan(worst) else worst
+    return LayerError(layer, worst, worst / (ABSOLUTE + RELATIVE * scale))
+
+
+def _with_layers(graph: Graph) -> Graph:
+    """The graph, where the last float value of each layer's node is an output, by its name."""
+    opened = without_updates(graph)
+    last: dict[str, Value] = {}
+    for node in opened.live():
+        if node.sources and node.types[0].dtype == "float32" and node.op.kind != "source":
+            last[str(node.sources[0])] = Value(node.id)
+    opened.outputs = {**last, **opened.outputs}
+    return opened
+
+
+def without_updates(graph: Graph) -> Graph:
+    """The graph, which leaves its variables as they are."""
+    from kcompile.ir.passes.rewrite import rebuild
+
+    rebuilt = rebuild(graph, lambda *_: None)
+    rebuilt.updates = {}
+    return rebuilt
