@@ -17,19 +17,11 @@ from kcompile.files.calls import translate_call, translate_tensors, without_mask
 from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.vintage import MAX_LAYERS
 from kcompile.keras import layers
+from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
-# Arguments that ours do not have, with the values at which they do nothing.
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "quantization_config": (None,), "lora_rank": (None,), "lora_alpha": (None,), "groups": (1,),
-    "synchronized": (False, None), "renorm": (False, None), "renorm_clipping": (None,),
-    "keepdims": (False, None), "sparse": (False, None), "ragged": (False, None),
-    "optional": (False, None), "activity_regularizer": (None,), "seed": (None,),
-    "noise_shape": (None,), "autocast": (True,), "virtual_batch_size": (None,),
-    "adjustment": (None,), "time_major": (False, None), "query_shape": (None,),
-    "zero_output_for_mask": (False, None)}
 IGNORED = {"renorm_momentum", "build_input_shape"}  # say nothing by themselves
 # Names that classes had in other versions.
 ALIASES = {"BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization"}

@@ -247,12 +247,14 @@ class EarlyStopping(Callback):
 
     mode: "min", "max", or "auto": "max" when the name holds "acc". baseline: a value to be better than
     from the start. restore_best_weights: when stopping, go back to the weights of the best epoch.
+    start_from_epoch: epochs before this one are not looked at.
     """
 
     def __init__(self, monitor: str = "val_loss", min_delta: float = 0, patience: int = 0,
                  verbose: int = 0, mode: str = "auto", baseline: float | None = None,
-                 restore_best_weights: bool = False) -> None:
+                 restore_best_weights: bool = False, start_from_epoch: int = 0) -> None:
         super().__init__()
+        self.start_from_epoch = start_from_epoch
         self.monitor = monitor
         self.min_delta = abs(min_delta)
         self.patience = patience
@@ -270,6 +272,8 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         logs = logs or {}
         current = logs.get(self.monitor)
+        if epoch < self.start_from_epoch:
+            return
         if current is None:
             warnings.warn(f"Early stopping conditioned on metric `{self.monitor}` which is not "
                           f"available. Available metrics are: {', '.join(logs)}", stacklevel=2)
@@ -317,7 +321,7 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         if isinstance(logs, dict):
-            logs["lr"] = float(self.model.optimizer.lr.value)
+            logs[edition(self.model.vintage).rate_log] = float(self.model.optimizer.lr.value)
 
 
 class ReduceLROnPlateau(Callback):
@@ -346,7 +350,7 @@ class ReduceLROnPlateau(Callback):
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         if not isinstance(logs, dict):
             return
-        rate = logs["lr"] = float(self.model.optimizer.lr.value)
+        rate = logs[edition(self.model.vintage).rate_log] = float(self.model.optimizer.lr.value)
         current = logs.get(self.monitor)
         if current is None:
             warnings.warn(f"Reduce LR on plateau conditioned on metric `{self.monitor}` which is not "

@@ -18,7 +18,10 @@ class Edition:
     """One vintage, as a script meets it.
 
     version: `keras.__version__`. defaults: by the name of a class or function, arguments that have others.
-    positions: the order of arguments of a class, where it is another. removed: what a module has not.
+    positions: the order of arguments of a class (and of Layer.add_weight), where it is another. renamed: of a
+    class or function, its name of an argument -> ours. neutral: arguments of layers that ours do not have,
+    with the values at which they do nothing. removed: what a module has not. rate_log: the learning rate in
+    logs.
     numbers_first: whether automatic names begin with dense_1, or with dense. input, model: what theirs begin
     with.
     bar: counts samples, or steps, and how it looks. summary: how the table of layers looks.
@@ -28,7 +31,10 @@ class Edition:
     version: str
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     positions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    neutral: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     removed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    rate_log: str = "lr"
     numbers_first: bool = True
     input: str = "input"
     model: str = "model"
@@ -52,12 +58,28 @@ _ORDER = {
     "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon")}
 _OLD_LAYERS = frozenset({"CuDNNGRU", "CuDNNLSTM", "Merge", "merge"})
 
+_RENAMED = {"l1": {"l1": "l"}, "l2": {"l2": "l"}}
+# Arguments that our layers do not have, with the values at which they do nothing.
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "quantization_config": (None,), "lora_rank": (None,), "lora_alpha": (None,), "groups": (1,),
+    "synchronized": (False, None), "renorm": (False, None), "renorm_clipping": (None,),
+    "keepdims": (False, None), "sparse": (False, None), "ragged": (False, None),
+    "optional": (False, None), "activity_regularizer": (None,), "seed": (None,),
+    "noise_shape": (None,), "autocast": (True,), "virtual_batch_size": (None,),
+    "adjustment": (None,), "time_major": (False, None), "query_shape": (None,),
+    "zero_output_for_mask": (False, None)}
+_NEUTRAL = {**NEUTRAL, "renorm_momentum": (0.99,), "use_cudnn": ("auto", True, False), "dynamic": (False,),
+            "robust_masking": (False,), "type_spec": (None,)}
+
 EDITIONS = {edition.vintage: edition for edition in (
     Edition("keras2", "2.3.1"),
-    Edition("tf_keras", "2.15.0", _SINCE_TF, _ORDER, {"layers": _OLD_LAYERS}, numbers_first=False,
-            bar="steps", summary="tf_keras"),
-    Edition("keras3", "3.15.0", {**_SINCE_TF, "l1_l2": {"l1": 0.0, "l2": 0.0}}, _ORDER,
-            {"layers": _OLD_LAYERS | {"ThresholdedReLU"}}, numbers_first=False,
+    Edition("tf_keras", "2.15.0", _SINCE_TF, _ORDER, _RENAMED, _NEUTRAL, {"layers": _OLD_LAYERS},
+            numbers_first=False, bar="steps", summary="tf_keras"),
+    Edition("keras3", "3.15.0", {**_SINCE_TF, "l1_l2": {"l1": 0.0, "l2": 0.0}},
+            {**_ORDER, "add_weight": ("shape", "initializer", "dtype", "trainable")},
+            {**_RENAMED, "LeakyReLU": {"negative_slope": "alpha"}, "relu": {"negative_slope": "alpha"},
+             "InputLayer": {"shape": "input_shape"}, "to_categorical": {"x": "y"}}, _NEUTRAL,
+            {"layers": _OLD_LAYERS | {"ThresholdedReLU"}}, "learning_rate", numbers_first=False,
             input="input_layer", model="functional", bar="line", summary="keras3"),
 )}
 EDITIONS["tf_keras2.10"] = EDITIONS["tf_keras"]

@@ -77,6 +77,8 @@ class Layer(Weights, Nodes):
         if name is None:
             self.name = self._new_name()
         self.batch_input_shape = input_shape_argument(kwargs)
+        neutral = edition(self.vintage).neutral
+        kwargs = {k: v for k, v in kwargs.items() if k not in neutral or v not in neutral[k]}
         if kwargs:
             known = ", ".join(sorted(parameters(type(self))))
             raise UnsupportedError(f"{self.label}: unknown or unsupported keyword. Expected: "

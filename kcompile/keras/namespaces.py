@@ -15,7 +15,7 @@ import inspect
 import sys
 import types
 from abc import ABCMeta
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -86,10 +86,10 @@ class _Maker:
         if not isinstance(value, types.FunctionType):
             return value
         if name in MAKERS and value.__module__.startswith(HOME):
-            return _with_defaults(value, {"vintage": self.edition.vintage})
+            return _with_defaults(value, {"vintage": self.edition.vintage}, {})
         if value is keras_layers.deserialize:
             return functools.partial(value, vintage=self.edition.vintage)
-        return _with_defaults(value, self.edition.defaults.get(name, {}))
+        return _with_defaults(value, self.edition.defaults.get(name, {}), self.edition.renamed.get(name, {}))
 
     def subclass(self, base: type) -> type:
         """The subclass of a class of ours."""
@@ -98,10 +98,13 @@ class _Maker:
                                        "__doc__": base.__doc__}
             if issubclass(base, Layer):
                 members["vintage"] = self.edition.vintage
+                if "add_weight" in self.edition.positions:
+                    members["add_weight"] = _ordered(base.add_weight, self.edition.positions["add_weight"])
             defaults = self.edition.defaults.get(base.__name__, {})
             order = self.edition.positions.get(base.__name__, ())
-            if defaults or order:
-                members["__init__"] = _constructor(base, defaults, order, self.edition)
+            renamed = self.edition.renamed.get(base.__name__, {})
+            if defaults or order or renamed:
+                members["__init__"] = _constructor(base, defaults, order, renamed, self.edition)
             self._made[base] = OfEdition(base.__name__, (base,), members)
         return self._made[base]
 
@@ -112,25 +115,51 @@ def _module_of(cls: type) -> str:
     return relative if relative in MODULES else relative.partition(".")[0]
 
 
-def _with_defaults(function: Callable[..., Any], defaults: Mapping[str, Any]) -> Callable[..., Any]:
-    """The function, with these values of arguments that are not given."""
-    if not defaults:
+def _with_defaults(function: Callable[..., Any], defaults: Mapping[str, Any], renamed: Mapping[str, str]
+                   ) -> Callable[..., Any]:
+    """The function, with these values of arguments that are not given, and these names of arguments."""
+    if not defaults and not renamed:
         return function
     parameters = inspect.signature(function).parameters
     names = list(parameters)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        kwargs = _as_ours(kwargs, renamed)
         given = {*names[:len(args)], *kwargs}
         return function(*args, **{k: v for k, v in defaults.items() if k not in given}, **kwargs)
 
-    call.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
-        p.replace(default=defaults[name]) if name in defaults else p for name, p in parameters.items()])
+    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        _shown(parameters.values(), defaults, renamed))
     return call
 
 
-def _constructor(base: type, defaults: Mapping[str, Any], order: tuple[str, ...], edition: Edition
-                 ) -> Callable[..., None]:
+def _ordered(method: Callable[..., Any], order: tuple[str, ...]) -> Callable[..., Any]:
+    """`add_weight`, whose first arguments come in this order, unless the first is a name: layers of ours, and
+    of Keras 2, begin with that."""
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if args and isinstance(args[0], str):
+            return method(self, *args, **kwargs)
+        return method(self, **dict(zip(order, args)), **kwargs)
+
+    return call
+
+
+def _as_ours(arguments: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    return {renamed.get(name, name): value for name, value in arguments.items()}
+
+
+def _shown(parameters: Iterable[inspect.Parameter], defaults: Mapping[str, Any], renamed: Mapping[str, str]
+           ) -> list[inspect.Parameter]:
+    """Parameters under the edition's names, with its defaults."""
+    theirs = {ours: name for name, ours in renamed.items()}
+    return [p.replace(name=theirs.get(p.name, p.name), default=defaults.get(p.name, p.default))
+            for p in parameters]
+
+
+def _constructor(base: type, defaults: Mapping[str, Any], order: tuple[str, ...],
+                 renamed: Mapping[str, str], edition: Edition) -> Callable[..., None]:
     """`__init__` of a subclass: arguments by position in the edition's order, its defaults for the rest."""
     own = list(inspect.signature(base.__init__).parameters.values())  # type: ignore[misc]
     names = order or tuple(p.name for p in own[1:] if p.kind == p.POSITIONAL_OR_KEYWORD)
@@ -140,6 +169,7 @@ def _constructor(base: type, defaults: Mapping[str, Any], order: tuple[str, ...]
             raise InputTypeError(describe(type(self).__name__, f"at most {len(names)} arguments by position",
                                           str(len(args))))
         given = dict(zip(names, args))
+        kwargs = _as_ours(kwargs, renamed)
         if twice := given.keys() & kwargs.keys():
             raise InputTypeError(f"{type(self).__name__}: given twice: {', '.join(sorted(twice))}")
         if order:
@@ -152,10 +182,10 @@ def _constructor(base: type, defaults: Mapping[str, Any], order: tuple[str, ...]
 
     known = {p.name: p.default for p in own} | dict(defaults)
     ordered = [inspect.Parameter(n, own[0].kind, default=known.get(n)) for n in order]
-    rest = [p.replace(default=known[p.name]) for p in own[1:] if p.name not in order and p.name != "lr"]
+    rest = [p.replace(kind=p.KEYWORD_ONLY) if order and p.kind != p.VAR_KEYWORD else p
+            for p in own[1:] if p.name not in order and p.name != "lr"]
     __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [own[0], *ordered, *(p.replace(kind=p.KEYWORD_ONLY) if order and p.kind != p.VAR_KEYWORD else p
-                             for p in rest)])
+        [own[0], *ordered, *_shown(rest, defaults, renamed)])
     return __init__
 
 

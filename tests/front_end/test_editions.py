@@ -13,7 +13,7 @@ import pytest
 
 from kcompile import keras, keras3, tf_keras
 from kcompile.keras.namespaces import MODULES
-from kcompile_runtime.errors import InputTypeError
+from kcompile_runtime.errors import InputTypeError, UnsupportedError
 
 BOTH = pytest.mark.parametrize("edition", [keras3, tf_keras])
 
@@ -91,6 +91,60 @@ def test_old_options_of_optimizers():
         keras3.optimizers.Adam(lr=0.5)
     with pytest.raises(InputTypeError, match="given twice: momentum"):
         keras3.optimizers.SGD(0.1, 0.9, momentum=0.5)
+
+
+def test_arguments_under_other_names():
+    assert keras3.layers.LeakyReLU(negative_slope=0.1).get_config()["alpha"] == 0.1
+    assert keras3.layers.LeakyReLU(0.2).alpha == keras3.layers.LeakyReLU(alpha=0.2).alpha == 0.2
+    assert keras3.regularizers.l2(l2=0.5).l2 == 0.5
+    assert keras3.utils.to_categorical(x=[1, 0]).tolist() == [[0, 1], [1, 0]]
+
+
+@BOTH
+def test_arguments_that_do_nothing_here(edition):
+    assert edition.layers.LSTM(3, seed=None).units == edition.layers.Dense(3, lora_rank=None).units == 3
+    for layer, options in ((edition.layers.LSTM, {"seed": 3}), (edition.layers.Dense, {"lora_rank": 2})):
+        with pytest.raises(UnsupportedError, match=next(iter(options))):
+            layer(3, **options)
+    with pytest.raises(UnsupportedError, match="seed"):
+        keras.layers.LSTM(3, seed=None)
+
+
+@pytest.mark.parametrize("edition, name", [(keras, "lr"), (tf_keras, "lr"), (keras3, "learning_rate")])
+def test_the_learning_rate_in_logs(edition, name):
+    model = edition.Sequential([edition.layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    schedule = edition.callbacks.LearningRateScheduler(lambda epoch: 0.5 / (epoch + 1))
+    history = model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0, callbacks=[schedule])
+    assert history.history[name] == [0.5, 0.25]
+
+
+def test_weights_of_layers_of_ones_own():
+    class Scale(keras3.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight((input_shape[-1],), "ones")
+
+        def call(self, x):
+            return x * self.scale
+
+    class Old(tf_keras.layers.Layer):
+        def build(self, input_shape):
+            self.scale = self.add_weight("scale", (input_shape[-1],), initializer="ones")
+
+        def call(self, x):
+            return x * self.scale
+
+    for edition, layer in ((keras3, Scale()), (tf_keras, Old())):
+        model = edition.Sequential([edition.Input((3,)), layer])
+        assert np.array_equal(model.predict(np.eye(3)), np.eye(3)) and layer.scale.shape == (3,)
+
+
+def test_early_stopping_begins_at_an_epoch():
+    model = keras3.Sequential([keras3.layers.Dense(1, input_shape=(2,))])
+    model.compile("sgd", "mse")
+    stop = keras3.callbacks.EarlyStopping("loss", min_delta=1e9, start_from_epoch=3)
+    history = model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=9, verbose=0, callbacks=[stop])
+    assert history.epoch == [0, 1, 2, 3, 4]
 
 
 @BOTH
