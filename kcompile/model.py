@@ -29,6 +29,7 @@ from kcompile.native import (
     load_program,
     without_updates,
 )
+from kcompile_runtime.checks import check_count
 from kcompile_runtime.cuda_driver import connect
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 
@@ -177,6 +178,7 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
                                   "Other targets are for kcompile.export."))
     if target == "cuda" and threads is not None:
         raise InputError(describe("compile: threads", "None for target 'cuda'", repr(threads)))
+    threads = None if threads is None else check_count("compile: threads", threads)
     driver = connect() if target == "cuda" else None
     if custom_objects and not isinstance(model, (str, os.PathLike)):
         raise InputError(describe("compile: custom_objects", "none, but for a path",

@@ -20,6 +20,7 @@ import numpy as np
 
 from kcompile_runtime import batching
 from kcompile_runtime.arrays import Array, address, aligned
+from kcompile_runtime.checks import check_count
 from kcompile_runtime.contents import ABI, Contents, read_contents
 from kcompile_runtime.errors import ArtifactError, InputError, NativeError, describe
 from kcompile_runtime.execute import Executor
@@ -40,6 +41,7 @@ def load(path: str | os.PathLike[str], threads: int | None = None, seed: int | N
     file that is no artifact, is damaged, or needs another system, processor or version of the runtime;
     InputError for a seed that is no such number, or of a model that draws no numbers.
     """
+    threads = None if threads is None else check_count("threads", threads)
     contents, name = read_contents(path), os.fspath(path)
     try:
         check_machine(contents)
@@ -160,7 +162,8 @@ class Artifact:
         """The outputs for any number of samples, computed `batch_size` at a time; arguments,
         results and errors as in `predict_on_batch`. A model exported for one batch size computes
         that many at a time, whatever `batch_size` says."""
-        if self._quick and type(x) is np.ndarray and x.ndim and 0 < len(x) <= batch_size:
+        if (self._quick and type(x) is np.ndarray and x.ndim and type(batch_size) is int
+                and len(x) <= batch_size):
             return self._executor.one(x)
         return self._result(batching.predict(self._executor.run, self.inputs, self.outputs,
                                              self._arrays(x), batch_size, self.metadata["batch"]))

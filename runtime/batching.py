@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kcompile_runtime.arrays import Array, as_shape
+from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.spec import TensorSpec
 
@@ -27,10 +28,11 @@ def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec
     takes batches of exactly this size: the last one is filled up with zeros, and the surplus is cut
     off. Raises InputError for sizes that do not fit, or a batch_size below 1.
     """
-    if batch_size < 1:
-        raise InputError(describe("batch_size", "at least 1", str(batch_size)))
+    batch_size = check_count("batch_size", batch_size)
     wholes, total = _wholes(inputs, arrays)
-    if 0 < total <= batch_size and not fixed:
+    if not total:
+        return no_samples(outputs)
+    if total <= batch_size and not fixed:
         return run(total, wholes, None)
     step = fixed or batch_size
     for spec in inputs:
@@ -57,6 +59,12 @@ def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec
         if kept:
             results[k] = np.concatenate(kept)
     return results
+
+
+def no_samples(outputs: Sequence[TensorSpec]) -> list[Array]:
+    """The outputs for no samples: arrays without rows, as of no batches joined."""
+    return [np.empty(s.bind(0) if s.rows or not s.bind(0) else (0, *s.bind(0)[1:]), s.numpy_dtype)
+            for s in outputs]
 
 
 def _wholes(inputs: Sequence[TensorSpec], arrays: Sequence[Any]) -> tuple[list[Array], int]:

@@ -25,6 +25,7 @@ from kcompile_runtime.arrays import (
     as_shape,
     check_output,
 )
+from kcompile_runtime.batching import no_samples
 from kcompile_runtime.errors import InputError, NativeError, describe
 from kcompile_runtime.spec import TensorSpec
 
@@ -98,6 +99,8 @@ class Executor:
             if (type(x) is not np.ndarray or x.shape != work.shape or x.dtype is not self._dtype
                     or not x.flags.carray):
                 x = self._convert_one(x, work)
+                if x is None:
+                    return no_samples(self.outputs)[0]
             y = np.empty(work.outputs, self._out_dtype)
             work.source.value = id(x) + DATA_OFFSET
             work.target.value = id(y) + DATA_OFFSET
@@ -108,11 +111,11 @@ class Executor:
             raise self.failure(status)
         return y
 
-    def _convert_one(self, x: Any, work: _Workspace) -> Array:
-        """Make the input right and the workspace fit it."""
+    def _convert_one(self, x: Any, work: _Workspace) -> Array | None:
+        """Make the input right and the workspace fit it. None for no samples."""
         n = self.batch_of((x,))
         if n == 0:
-            raise InputError(describe(self.inputs[0].name, "at least one sample", "none"))
+            return None
         array = as_input(x, self.inputs[0], n)
         self._fit(work, n)
         work.outputs = self.outputs[0].bind(n)
@@ -121,7 +124,8 @@ class Executor:
 
     def call(self, inputs: Sequence[Any]) -> list[Array]:
         """The outputs for any number of inputs; the batch is found from their shapes."""
-        return self.run(self.batch_of(inputs), inputs)
+        n = self.batch_of(inputs)
+        return self.run(n, inputs) if n else no_samples(self.outputs)
 
     def batch_of(self, inputs: Sequence[Any]) -> int:
         """The batch that all inputs have in common, 1 when no input has a batch. Raises InputError

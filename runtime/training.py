@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar, Union
 import numpy as np
 
 from kcompile_runtime.arrays import Array
+from kcompile_runtime.checks import check_count, check_number
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.loop import Runner, joined
 
@@ -144,13 +145,6 @@ def shuffled(samples: int, batch_size: int, shuffle: Shuffle) -> Array | None:
     return order
 
 
-def check_count(name: str, value: Any, low: int = 1) -> int:
-    """An integer option. Raises InputError below `low` or for no integer."""
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= low:
-        return int(value)
-    raise InputError(describe(name, f"an integer of at least {low}", repr(value)))
-
-
 def check_steps(name: str, steps: Any, batches: int) -> int | None:
     """Steps of a pass. Raises InputError when the data have fewer batches."""
     if steps is None:
@@ -252,8 +246,7 @@ def _results(run: Runner, arrays: Sequence[Array], order: Array | None, names: S
 def split_at(samples: int, share: float) -> int:
     """Where the validation part begins: the last `share` of the samples. Raises InputError when
     either part would be empty."""
-    if not (isinstance(share, (int, float)) and 0 < share < 1):
-        raise InputError(describe("validation_split", "a number between 0 and 1", repr(share)))
+    share = check_number("validation_split", share, 0, 1)
     at = math.floor(samples * (1.0 - share))
     if not 0 < at < samples:
         raise InputError(describe("validation_split", "a split that leaves samples in both parts",

@@ -66,10 +66,6 @@ def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[st
         return [_nested(what, v, get, problems, names) for v in value]
     if isinstance(value, Mapping) and "class_name" not in value:
         return {k: _nested(what, v, get, problems, names) for k, v in value.items()}
-    if isinstance(value, Mapping) and value["class_name"] == "MeanMetricWrapper":
-        config = mapping(value.get("config"))
-        named = config.get("name") if config.get("name") in names else config.get("fn")
-        return _nested(what, named, get, problems, names)  # what tf.keras makes of a name or function
     if isinstance(value, str):
         found = _object(what, value, get, problems)  # the name stays, as results are reported under it
         return found if value in custom_names() else value
@@ -79,26 +75,76 @@ def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[st
 def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
     """An object from its configuration, without options that say nothing."""
     if isinstance(value, Mapping) and value.get("class_name") == "function":
-        name = value.get("config")
-        theirs = str(value.get("module")).partition(".")[0] in PACKAGES
-        if isinstance(name, str) and (theirs or name in custom_names()) and _known(get, name):
-            return get(name)
-        problems.add(f"compile: {what} {name!r}, a function of your own. Write it over "
-                     f"kcompile.keras.backend, and give it to load by custom_objects={{{name!r}: ...}}, or "
-                     "to compile of a kcompile.keras model")
-        return None
+        return _function(what, value, get, problems)
     if isinstance(value, Mapping):
-        given = mapping(value.get("config"))
-        silent = {"axis": (-1,), "dtype": (None, "float32")}
-        # "fn" is the function of a loss class, which tf_keras writes beside it
-        config = {k: plain(v) for k, v in given.items()
-                  if v is not None and k != "fn" and v not in silent.get(k, ())}
-        value = {"class_name": str(value["class_name"]).rpartition(">")[2], "config": config}
+        name = str(value.get("class_name")).rpartition(">")[2]
+        if not _is_keras(value) and name not in custom_names():
+            problems.add(f"compile: {what}: {name}, a class of your own. {_REMEDY.format(name)}")
+            return None
+        config = {k: plain(v) for k, v in mapping(value.get("config")).items()
+                  if v is not None and v not in _SILENT.get(k, ())}
+        if name == "MeanMetricWrapper":  # what tf.keras makes of a name or function
+            config["fn"] = _object(what, config.get("fn"), get, problems)
+            return metrics.MeanMetricWrapper(**config) if config["fn"] is not None else None
+        config.pop("fn", None)  # the function of a loss class, which tf_keras writes beside it
+        value = {"class_name": name, "config": config}
     try:
         return get(value)
     except (ValueError, TypeError) as error:
-        problems.add(f"compile: {what}: {error}")
+        named = value["class_name"] if isinstance(value, Mapping) else value
+        problems.add(f"compile: {what} {named!r}: {error}")
         return None
+
+
+_SILENT: dict[str, tuple[Any, ...]] = {
+    "axis": (-1,), "dtype": ("float32",), "from_sorted_ids": (False,)}
+_REMEDY = ("Write it over kcompile.keras.backend, and give it to load by custom_objects={{{0!r}: ...}}, or "
+           "to compile of a kcompile.keras model")
+
+
+def _is_keras(value: Mapping[str, Any]) -> bool:
+    """Whether a configuration speaks of something of Keras' own; older files do not say."""
+    module = value.get("module")
+    return module is None or str(module).partition(".")[0] in PACKAGES
+
+
+def _function(what: str, value: Mapping[str, Any], get: Any, problems: Problems) -> Any:
+    """A function by its name. As a metric it is reported under the name that its Keras gave it."""
+    name = value.get("config")
+    if not (_is_keras(value) and value.get("module") is not None) and name not in custom_names():
+        problems.add(f"compile: {what} {name!r}, a function of your own. {_REMEDY.format(name)}")
+        return None
+    source = losses.get if ".losses" in str(value.get("module")) else get
+    if not _known(source, name):
+        problems.add(f"compile: {what} {name!r}")
+        return None
+    found = source(name)
+    return metrics.MeanMetricWrapper(found, name) if get is metrics.get and found is not None and (
+        name not in custom_names()) else found
+
+
+def described(value: Any) -> Any:
+    """The losses or metrics of a live model as configurations that hold all of their options: of those that
+    wrap a function also the ones that get_config may leave out."""
+    if isinstance(value, Mapping):
+        return {key: described(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [described(v) for v in value]
+    if value is None or isinstance(value, str):
+        return value
+    kind = value if isinstance(value, type) else type(value)
+    if isinstance(value, type):
+        return {"class_name": kind.__name__, "module": kind.__module__, "config": {}}
+    if not hasattr(value, "get_config"):
+        named = value if hasattr(value, "__name__") else kind
+        return {"class_name": "function", "module": str(named.__module__), "config": named.__name__}
+    config = {**value.get_config(), **getattr(value, "_fn_kwargs", {})}
+    wrapped = getattr(value, "_fn", getattr(value, "fn", None))
+    if kind.__name__ == "MeanMetricWrapper" and wrapped is not None:
+        config["fn"] = described(wrapped)
+    if isinstance(getattr(value, "dtype", None), str):
+        config["dtype"] = value.dtype
+    return {"class_name": kind.__name__, "module": kind.__module__, "config": config}
 
 
 def _known(get: Any, name: Any) -> bool:

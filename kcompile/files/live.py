@@ -1,21 +1,21 @@
 """A live model of another Keras (Keras 3 on any backend, tf_keras) as one of ours, and back.
 
-Enters: the object, of which nothing is used but its public configuration, its weights and its
-optimizer; its package is never imported by us. Leaves: a `kcompile.keras` model with the same layer
-names, weights, optimizer state and `compile` arguments, of the vintage of its package. `write_back` copies
-what training changed into the live model again. Everything that is not supported is reported at once,
-before anything is built.
+Enters: the object, of which nothing is used but its configuration, its weights, its optimizer and
+what it was compiled with; its package is never imported by us. Leaves: a `kcompile.keras` model with the
+same layer names, weights, optimizer state and `compile` arguments, of the vintage of its package.
+`write_back` copies what training changed into the live model again. Everything that is not supported is
+reported at once, before anything is built.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from kcompile.files.compilations import translate_compilation
+from kcompile.files.compilations import described, translate_compilation
 from kcompile.files.configs import translate_model
 from kcompile.files.problems import Problems
 from kcompile.files.vintage import parse_version
@@ -113,10 +113,15 @@ def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
         problems.add("compile: a legacy optimizer of tf_keras, whose state cannot be shared. Compile the "
                      f"live model with tf_keras.optimizers.{type(optimizer).__name__}")
         return None
-    config: dict[str, Any] | None = model.get_compile_config()
-    if config is None:
+    # The arguments themselves say more than their configurations, which is what is public
+    given = getattr(getattr(model, "_compile_config", None), "config", None)
+    if not isinstance(given, Mapping):
         problems.add("the arguments of compile cannot be read")
-    return config
+        return None
+    config = {key: value if key == "loss_weights" else described(value) for key, value in given.items()
+              if key in ("loss", "metrics", "loss_weights", "weighted_metrics", "sample_weight_mode")}
+    return {**config, "optimizer": described(optimizer),
+            "auto_scale_loss": given.get("auto_scale_loss")}
 
 
 def _vintage(model: Any) -> tuple[str, bool]:

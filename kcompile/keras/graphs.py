@@ -3,10 +3,10 @@
 Enters: a model, for test and train what `compile` set (its `compilation`), and the lengths of the inputs
 where the model leaves sizes unknown (`lengths`). Leaves: a `Trace`, a graph whose inputs are the model's
 inputs by name, then "y:<output>" and "w:<output>" (weights of samples, or of their steps) for every output
-with a loss. predict leaves the outputs by name. test and train leave one vector "results": the loss, then
-total and count of every metric, so that averages over any number of batches are exact; see `result_names`.
-train also updates every variable: weights, optimizer state, moving statistics, the number of steps. The
-others update recurrent states, and where random numbers are drawn the number of the next batch.
+with a loss or metrics. predict leaves the outputs by name. test and train leave one vector "results": the
+loss, then total and count of every metric, so that averages over any number of batches are exact; see
+`result_names`. train also updates every variable: weights, optimizer state, moving statistics, the number
+of steps. The others update recurrent states, and where random numbers are drawn the number of the next batch.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class Compilation:
 
     losses: None for an output that is not trained. trainable: the weights that are trained, as they
     were at `compile` (Keras 2: setting `layer.trainable` later counts from the next `compile` on).
-    targets: types of the labels. weight_ranks: 1 for a weight for each sample, 2 for one for each of its
-    steps. names: of the results, known once a graph was traced.
+    targets: types of the labels, None for an output that is not looked at. weight_ranks: 1 for a weight
+    for each sample, 2 for one for each of its steps. names: of the results, known once a graph was
+    traced.
     """
 
     optimizer: Optimizer
@@ -58,11 +59,14 @@ class Compilation:
 
 @dataclass(frozen=True)
 class Measure:
-    """A reported value: `total / count` over all batches."""
+    """A reported value: `total / count` over all batches. prefix: of the output, where there are several.
+    weighted: whether weights count."""
 
     name: str
     total: Tensor
     count: Tensor
+    prefix: str = ""
+    weighted: bool = False
 
 
 def compilation(model: Any) -> Compilation:
@@ -74,11 +78,9 @@ def compilation(model: Any) -> Compilation:
     return found
 
 
-def target_type(loss: Loss | None, output: TensorType) -> TensorType | None:
+def target_type(loss: Loss | None, output: TensorType) -> TensorType:
     """The type of the labels of an output: class numbers [n, ..., 1] for sparse losses, else the
     output's own type."""
-    if loss is None:
-        return None
     if losses.takes_classes(loss):
         return TensorType((*output.shape[:-1], 1), "int32")
     return output
@@ -100,8 +102,8 @@ def label_types(model: Any, outputs: Sequence[TensorType]) -> list[TensorType | 
     """The types of the labels for outputs of these types: they follow the outputs, but where they
     followed the data."""
     settled = compilation(model)
-    return [target_type(loss, now) if kind == target_type(loss, y.type) else kind for loss, kind, y, now
-            in zip(settled.losses, settled.targets, model.outputs, outputs)]
+    return [target_type(loss, now) if kind is not None and kind == target_type(loss, y.type) else kind
+            for loss, kind, y, now in zip(settled.losses, settled.targets, model.outputs, outputs)]
 
 
 def predict_graph(model: Any, lengths: Lengths = ()) -> Trace:
@@ -186,28 +188,27 @@ def _forward(model: Any, name: str, training: bool, lengths: Lengths
 def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, list[Measure]]:
     """The loss to minimise, and what is reported beside it."""
     settled = compilation(model)
-    trained = [(k, name, loss) for k, (name, loss) in
-               enumerate(zip(model.output_names, settled.losses)) if loss is not None]
     kinds = label_types(model, [y.type for y in outputs])
-    labels = {k: _input(trace, f"y:{name}", kinds[k]) for k, name, _ in trained}
+    seen = [(k, name) for k, name in enumerate(model.output_names) if kinds[k] is not None]
+    labels = {k: _input(trace, f"y:{name}", kinds[k]) for k, name in seen}
     weights = {k: _input(trace, f"w:{name}", weight_type(settled.weight_ranks[k], outputs[k].type))
-               for k, name, _ in trained}
+               for k, name in seen}
     n = ops.extent(trace, Batch(), "float32")
+    several = len(settled.losses) - settled.losses.count(None) > 1
     total: Tensor | None = None
     reported: list[Measure] = []
     measures: list[Measure] = []
-    for k, name, loss in trained:
-        y, w = labels[k], weights[k]
-        label = f"Loss {loss.name!r} of output {name!r}"
-        with trace.source(Source(f"loss of {name}")), explained(label):
-            mask = trace.masks.get(outputs[k].value)
-            value = _output_loss(name, loss, y, outputs[k], w, model.semantics, mask)
-            part = value if settled.loss_weights[k] == 1 else value * settled.loss_weights[k]
-            total = part if total is None else total + part
-        prefix = ""
-        if len(outputs) > 1:
-            prefix = f"{name}_"
-            reported.append(Measure(f"{prefix}loss", value * n, n))
+    for k, name in seen:
+        loss, y, w, mask = settled.losses[k], labels[k], weights[k], trace.masks.get(outputs[k].value)
+        prefix = f"{name}_" if len(outputs) > 1 else ""
+        if loss is not None:
+            label = f"Loss {loss.name!r} of output {name!r}"
+            with trace.source(Source(f"loss of {name}")), explained(label):
+                value = _output_loss(name, loss, y, outputs[k], w, model.semantics, mask)
+                part = value if settled.loss_weights[k] == 1 else value * settled.loss_weights[k]
+                total = part if total is None else total + part
+            if prefix and (model.semantics.lone_loss_reported or several):
+                reported.append(Measure("loss", value * n, n, prefix))
         with trace.source(Source(f"metrics of {name}")), explained(f"Metric of output {name!r}"):
             for metric in settled.metrics[k]:
                 measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.semantics, mask)
@@ -219,6 +220,8 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
     if total is None:
         raise ModelError(f"model {model.name!r} has no loss, so that there is nothing to minimise or "
                          "to evaluate. Call model.compile(optimizer, loss=...) with a loss")
+    if model.semantics.metrics_order == "plain first":
+        measures.sort(key=lambda m: m.weighted)
     measures = _distinct([*reported, *measures])
     settled.names = ["loss", *(m.name for m in measures)]
     return total, measures
@@ -273,17 +276,26 @@ def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor
 
     The mean over what the weights are of, samples or steps; Keras 2 divides by the number of weights
     that are not zero instead (by 1 when all are zero, where Keras 2 has NaN). Masked steps do not
-    count. reduction="sum" adds up all there is.
+    count. reduction="sum" adds up all there is, "mean_with_sample_weight" divides by the sum of weights.
     """
     each = loss.call(y, prediction)
     if not isinstance(each, Tensor):
         raise ModelError(describe(f"loss {loss.name!r} of output {name!r}", "a symbolic tensor",
                                   repr(each), "Write it over K functions."))
     summed, each = loss.reduction == "sum", ops.cast(each, "float32")
+    ignored = losses.ignored_class(loss)
+    if ignored is not None:
+        counts = ops.not_equal(losses.indices(y, prediction), ignored)
+        mask = counts if mask is None else ops.logical_and(_over(mask, counts.rank), counts)
     if each.rank and not _by_sample(each):
         raise ModelError(describe(f"loss {loss.name!r} of output {name!r}",
                                   "one number for each sample, or a scalar", str(each.type)))
     rows = _rows(each, max(w.rank, mask.rank if mask is not None else 1), summed)
+    if loss.reduction == "mean_with_sample_weight":
+        w = _over(w, rows.rank) * ops.ones_like(rows)
+        w = w if mask is None else w * ops.cast(_over(mask, rows.rank), "float32")
+        count = ops.reduce_sum(w)
+        return ops.reduce_sum(rows * w) / ops.select(ops.equal(count, 0.0), ops.ones_like(count), count)
     rows = _rows(_masked(rows, mask, share=not summed), w.rank, summed)
     total = ops.reduce_sum(_weighted(rows, w) if rows.rank else rows * w)
     if summed:
@@ -294,7 +306,7 @@ def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor
     return total / ops.maximum(used, 1.0)
 
 
-def _measure(metric: Any, prefix: str, loss: Loss, y: Tensor, prediction: Tensor,
+def _measure(metric: Any, prefix: str, loss: Loss | None, y: Tensor, prediction: Tensor,
              w: Tensor | None, n: Tensor, meaning: Semantics, mask: Tensor | None = None
              ) -> list[Measure]:
     """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
@@ -303,8 +315,10 @@ def _measure(metric: Any, prefix: str, loss: Loss, y: Tensor, prediction: Tensor
     Keras 3, and Keras 2 where steps have weights, takes the mask for weights.
     """
     name, function = metrics.resolve(metric, loss, y, prediction, meaning)
-    if w is not None and meaning.weighted_prefix:
+    if w is not None and meaning.weighted_prefix == "always":
         name = f"weighted_{name}"
+    if meaning.metric_objects_renamed and not isinstance(metric, str) and name.startswith(prefix):
+        prefix = ""
     mask_weighs = meaning.mask_weighs_metrics or (w is not None and w.rank > 1)
     made = []
     for key, value in metrics.evaluate(function, name, y, prediction):
@@ -321,19 +335,23 @@ def _measure(metric: Any, prefix: str, loss: Loss, y: Tensor, prediction: Tensor
         else:
             rows = value if weight is None else _weighted(_rows(value, weight.rank), weight)
             total = ops.reduce_sum(_rows(rows))
-        made.append(Measure(prefix + key, total, count))
+        made.append(Measure(key, total, count, prefix, w is not None))
     return made
 
 
 def _distinct(measures: Sequence[Measure]) -> list[Measure]:
-    """The second metric of a name gets "_1" behind it, and so on, as in Keras 2."""
+    """Named as they are reported. A weighted metric whose name is taken gets "weighted_" before it; the
+    second of a name "_1" behind it, and so on."""
     seen: set[str] = {"loss"}
     result = []
     for m in measures:
-        name, number = m.name, 0
+        full, number = m.prefix + m.name, 0
+        if m.weighted and full in seen:
+            full = f"{m.prefix}weighted_{m.name}"
+        name = full
         while name in seen:
             number += 1
-            name = f"{m.name}_{number}"
+            name = f"{full}_{number}"
         seen.add(name)
         result.append(Measure(name, m.total, m.count))
     return result

@@ -238,8 +238,8 @@ lift(globals(), "y_true", "y_pred")
 # ---------------------------------------------------------------- objects
 
 
-# "mean" is another name of the first
-REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none")
+MEANS = ("sum_over_batch_size", "mean")  # two names
+REDUCTIONS = (*MEANS, "mean_with_sample_weight", "sum", "none")
 
 
 class Loss:

@@ -84,8 +84,24 @@ class Semantics:
     accuracy_by: Literal["loss", "shapes"]
     # The name of a metric given as text: that text, or "acc" and the function's own.
     metric_names: Literal["given", "own"]
-    # Whether names of weighted_metrics begin with "weighted_".
-    weighted_prefix: bool
+    # Whether names of weighted_metrics begin with "weighted_", or only those that are taken.
+    # tf_keras: compile_utils.py, MetricsContainer._set_metric_names; Keras 3: CompileMetrics.result.
+    weighted_prefix: Literal["always", "if taken"]
+    # Metrics of all outputs come before all weighted ones (Keras 3: CompileMetrics.result), or each output's
+    # together.
+    metrics_order: Literal["by output", "plain first"]
+    # Names of metric objects have that of their output in them already, as a model was trained (tf_keras).
+    metric_objects_renamed: bool
+    # What a list of metrics means for a model of several outputs: each metric is one of every output, or each
+    # entry is of one output (Keras 3: CompileMetrics._build_metrics_set).
+    metrics_list: Literal["each for all", "by output"]
+    # Whether the loss of the only output that has one is reported by its own name too.
+    lone_loss_reported: bool
+    # What becomes of metrics of an output without a loss. Keras 2: training.py, skip_target_indices.
+    metrics_without_loss: Literal["left out", "computed"]
+    # class_weight without some of the classes: is refused, must be of classes 0 to n - 1 (tf_keras:
+    # data_adapter.py, _make_class_weight_map_fn), or gives the others 1 (Keras 3: data_adapter_utils.py).
+    classes_without_weight: Literal["refused", "refused, from 0 on", "weigh 1"]
 
     # ---- optimizers
 
@@ -124,7 +140,13 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "mask_weighs_metrics":      (False,             True,                True,                True),
     "accuracy_by":              ("loss",            "shapes",            "shapes",            "shapes"),
     "metric_names":             ("own",             "given",             "given",             "given"),
-    "weighted_prefix":          (True,              False,               False,               False),
+    "weighted_prefix":          ("always",          "if taken",          "if taken",          "if taken"),
+    "metrics_order":            ("by output",       "by output",         "by output",         "plain first"),
+    "metric_objects_renamed":   (False,             True,                True,                False),
+    "metrics_list":             ("each for all",    "each for all",      "each for all",      "by output"),
+    "lone_loss_reported":       (True,              True,                True,                False),
+    "metrics_without_loss":     ("left out",        "computed",          "computed",          "computed"),
+    "classes_without_weight":   ("refused",         "refused, from 0 on", "refused, from 0 on", "weigh 1"),
     "clipnorm":                 ("together",        "each",              "each",              "each"),
     "epsilon":                  ("outside",         "outside",           "inside",            "inside"),
     "nadam_schedule_decay":     (True,              True,                False,               False),

@@ -16,8 +16,10 @@ import numpy as np
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import losses
 from kcompile.keras.losses import Loss
+from kcompile.keras.semantics import Semantics
 from kcompile.keras.tensors import KerasTensor
 from kcompile_runtime.arrays import as_array, as_input, as_shape
+from kcompile_runtime.checks import check_number
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.spec import TensorSpec
 
@@ -44,13 +46,13 @@ def input_spec(name: str, x: KerasTensor) -> TensorSpec:
 class Target:
     """The labels of an output: what they look like, and what the loss asks of their values.
 
-    classes: of labels that are class numbers, else 0. index: of the output in the model. weights: of the
-    samples, or of their steps.
+    loss: None for an output that has metrics alone. classes: of labels that are class numbers, else 0.
+    index: of the output in the model. weights: of the samples, or of their steps.
     """
 
     spec: TensorSpec
     weights: TensorSpec
-    loss: Loss
+    loss: Loss | None
     output: TensorType
     index: int
 
@@ -67,18 +69,24 @@ class Target:
 # ---------------------------------------------------------------- names
 
 
-def by_name(value: Any, names: Sequence[str], what: str, optional: bool = False) -> list[Any]:
+def by_name(value: Any, names: Sequence[str], what: str, optional: bool = False,
+            among: Sequence[str] = ()) -> list[Any]:
     """The value for each name: from a dict, from a list, or the value itself for a single name.
 
-    what: "input" or "output", for messages. optional: names may be missing from a dict (None then).
+    what: "input" or "output", for messages. optional: names may be missing from a dict (None then), which
+    holds no others. Else a dict may hold more, as in Keras. among: all outputs, of which only `names` are
+    looked at; a list may be of these.
     """
     if isinstance(value, Mapping):
         missing = [] if optional else [name for name in names if name not in value]
-        unknown = [name for name in value if name not in names]
+        unknown = [name for name in value if optional and name not in (among or names)]
         if missing or unknown:
             raise InputError(describe(f"data by {what} name", f"the names {', '.join(names)}",
                                       f"the names {', '.join(map(str, value))}"))
         return [value.get(name) for name in names]
+    if (isinstance(value, (list, tuple)) and len(value) == len(among) > len(names)
+            and all(v is None or hasattr(v, "shape") for v in value)):
+        return [value[among.index(name)] for name in names]
     if len(names) == 1:
         only = isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "shape")
         return [value[0] if only else value]
@@ -93,14 +101,11 @@ def by_name(value: Any, names: Sequence[str], what: str, optional: bool = False)
 
 
 def common(counts: Mapping[str, int]) -> int:
-    """The number of samples that all have. Raises InputError when they differ, or for none."""
+    """The number of samples that all have. Raises InputError when they differ."""
     if len(set(counts.values())) > 1:
         raise InputError(describe("data", "the same number of samples in all arrays",
                                   ", ".join(f"{name}: {n}" for name, n in counts.items())))
-    n = next(iter(counts.values()))
-    if n < 1:
-        raise InputError(describe("data", "at least one sample", "none"))
-    return n
+    return next(iter(counts.values()))
 
 
 # ---------------------------------------------------------------- inputs
@@ -122,12 +127,13 @@ def inputs(value: Any, specs: Sequence[TensorSpec]) -> tuple[list[Array], int]:
 # ---------------------------------------------------------------- labels
 
 
-def labels(value: Any, targets: Sequence[Target]) -> list[Array]:
-    """The arrays of labels, checked against their losses; lengths are not compared yet."""
+def labels(value: Any, targets: Sequence[Target], outputs: Sequence[str]) -> list[Array]:
+    """The arrays of labels, checked against their losses; lengths are not compared yet. outputs: the names
+    of all outputs, which may be given labels too."""
     if value is None and targets:
         raise InputError(describe("y", "labels", "None",
                                   "The model was compiled with a loss, which needs them."))
-    values = by_name(value, [t.spec.name for t in targets], "output") if targets else []
+    values = by_name(value, [t.spec.name for t in targets], "output", among=outputs) if targets else []
     return [_label(v, t) for v, t in zip(values, targets)]
 
 
@@ -203,16 +209,18 @@ def ones(n: int) -> Array:
 
 
 def sample_weights(value: Any, class_weight: Any, targets: Sequence[Target],
-                   label_arrays: Sequence[Array], n: int) -> list[Array]:
-    """The weight of every sample (or step) for each output: sample_weight times class_weight, default 1."""
+                   label_arrays: Sequence[Array], n: int, outputs: Sequence[str],
+                   meaning: Semantics) -> list[Array]:
+    """The weight of every sample (or step) for each output: sample_weight times class_weight, default 1.
+    outputs: the names of all outputs."""
     names = [t.spec.name for t in targets]
-    given = by_name(value, names, "output", optional=True) if targets else []
-    classes = _class_weights(class_weight, names)
+    given = by_name(value, names, "output", True, outputs) if targets else []
+    classes = _class_weights(class_weight, names, outputs)
     result = []
     for weight, mapping, target, y in zip(given, classes, targets, label_arrays):
         array = _weight(weight, target, n)
         if mapping is not None:
-            array = array * class_factors(mapping, y, target)
+            array = array * class_factors(mapping, y, target, meaning)
         result.append(array)
     return result
 
@@ -243,27 +251,38 @@ def weight_rank(value: Any, target: Target) -> int:
     return rank if fits else 1
 
 
-def _class_weights(value: Any, names: Sequence[str]) -> list[Mapping[Any, float] | None]:
-    """The class weights of each output: {class: weight}, or {output: {class: weight}}."""
+def _class_weights(value: Any, names: Sequence[str], outputs: Sequence[str]
+                   ) -> list[Mapping[Any, float] | None]:
+    """The class weights of each output: {class: weight}, or a list or dict of these by output."""
     if value is None:
         return [None] * len(names)
-    if not isinstance(value, Mapping):
-        raise InputError(describe("class_weight", "a dict from class to weight", repr(value)))
-    if value and all(isinstance(v, Mapping) for v in value.values()):
-        return [v for v in by_name(value, names, "output", optional=True)]
-    if len(names) > 1:
+    of_outputs = isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values())
+    if isinstance(value, (list, tuple)) or of_outputs:
+        several = isinstance(value, Mapping) or len(value) in (len(names), len(outputs))
+        found: list[Any] = by_name(value, names, "output", True, outputs) if several else [value]
+        if len(names) == 1 and isinstance(found[0], (list, tuple)) and len(found[0]) == 1:
+            found = list(found[0])
+    elif len(names) > 1 and isinstance(value, Mapping):
         raise InputError(describe(
             "class_weight", f"a dict for each output, by name ({', '.join(names)})",
             "one dict for a model of several outputs",
             "Use {output: {class: weight}}, or sample_weight."))
-    return [value]
+    else:
+        found = [value]
+    for mapping in found:
+        if mapping is not None and not isinstance(mapping, Mapping):
+            raise InputError(describe("class_weight", "a dict from class to weight", repr(mapping)))
+        for key, weight in (mapping or {}).items():
+            check_number("class_weight: a class", key)
+            check_number(f"class_weight: the weight of class {key}", weight)
+    return found
 
 
-def class_factors(mapping: Mapping[Any, float], y: Array, target: Target) -> Array:
+def class_factors(mapping: Mapping[Any, float], y: Array, target: Target, meaning: Semantics) -> Array:
     """The weight of every sample by its class: the largest label of one-hot labels, else the label.
 
-    Raises InputError for labels of several numbers a sample that are not one-hot rows, and for a class
-    without a weight.
+    Raises InputError for labels of several numbers a sample that are not one-hot rows, and, but for
+    Keras 3, for a class without a weight.
     """
     rows = y.reshape(len(y), -1) if y.ndim <= 2 and len(target.weights.shape) == 1 else None
     if rows is None:
@@ -272,8 +291,12 @@ def class_factors(mapping: Mapping[Any, float], y: Array, target: Target) -> Arr
     classes = rows.argmax(1) if rows.shape[1] > 1 else rows[:, 0]
     present, inverse = np.unique(classes, return_inverse=True)
     missing = [c for c in present.tolist() if c not in mapping]
-    if missing:
+    if missing and meaning.classes_without_weight != "weigh 1":
         raise InputError(describe("class_weight", "a weight for every class in the data",
                                   f"none for {', '.join(f'{c:g}' for c in missing)}"))
-    factors = np.array([mapping[c] for c in present.tolist()], np.float32)
+    from_0 = meaning.classes_without_weight == "refused, from 0 on"
+    if from_0 and sorted(mapping) != list(range(len(mapping))):
+        raise InputError(describe("class_weight", "the classes from 0 on, as tf.keras has it",
+                                  f"{sorted(mapping)}"))
+    factors = np.array([mapping.get(c, 1.0) for c in present.tolist()], np.float32)
     return factors[inverse.reshape(-1)]

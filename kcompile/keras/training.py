@@ -19,10 +19,14 @@ from kcompile.keras import graphs, losses, metrics, optimizers, standardize
 from kcompile.keras.editions import edition
 from kcompile.keras.graphs import Compilation
 from kcompile.keras.lengths import Lengths, keep, lengths_of, recent
+from kcompile.keras.losses import MEANS, Loss
+from kcompile.keras.semantics import Semantics
 from kcompile.keras.standardize import Target
 from kcompile.keras.tensors import as_list, one_or_list
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import as_array
+from kcompile_runtime.batching import no_samples
+from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 from kcompile_runtime.loop import Runner
 from kcompile_runtime.spec import TensorSpec
@@ -65,7 +69,7 @@ class Feeds:
                 graphs.weight_type(settled.weight_ranks[k], output)), loss, output, k)
             for k, (name, kind, loss, output) in enumerate(zip(
                 model.output_names, graphs.label_types(model, outputs), settled.losses, outputs))
-            if loss is not None and kind is not None)
+            if kind is not None)
         fast = None
         if len(specs) == len(targets) == 1 and not lengths and settled.weight_ranks == [1]:
             pair = specs[0], targets[0].spec
@@ -199,7 +203,7 @@ class Training:
     def _size(self, batch_size: int | None, n: int) -> int:
         """The batch size, default 32. Raises InputError where a stateful model cannot have it."""
         fixed = self._fixed_size
-        size = loops.check_count("batch_size", (fixed or 32) if batch_size is None else batch_size)
+        size = check_count("batch_size", (fixed or 32) if batch_size is None else batch_size)
         if fixed and (size != fixed or n % fixed):
             raise InputError(describe(
                 f"model {self.name!r}, which is stateful",  # type: ignore[attr-defined]
@@ -226,11 +230,14 @@ class Training:
         self._adopt(y, lengths)
         self._adopt_weights(sample_weight, lengths)
         targets = self._fed(lengths).targets
-        labels = standardize.labels(y, targets)
+        labels = standardize.labels(y, targets, self.output_names)  # type: ignore[attr-defined]
         counts = {f"input {s.name!r}": len(a) for s, a in zip(self._fed(lengths).inputs, arrays)}
         counts.update((f"labels of {t.spec.name!r}", len(a)) for t, a in zip(targets, labels))
-        standardize.common(counts)
-        weights = standardize.sample_weights(sample_weight, class_weight, targets, labels, n)
+        if standardize.common(counts) < 1:
+            raise InputError(describe("data", "at least one sample, as a loss is a mean over them", "none"))
+        weights = standardize.sample_weights(
+            sample_weight, class_weight, targets, labels, n,
+            self.output_names, self.semantics)  # type: ignore[attr-defined]
         return [*arrays, *labels, *weights], n
 
     def _adopt(self, y: Any, lengths: Lengths) -> None:
@@ -239,8 +246,8 @@ class Training:
         if y is None or not any(t.any_shape for t in targets):
             return
         settled = graphs.compilation(self)
-        for value, t in zip(standardize.by_name(y, [t.spec.name for t in targets], "output"),
-                            targets):
+        for value, t in zip(standardize.by_name(y, [t.spec.name for t in targets], "output",
+                                                among=self.output_names), targets):  # type: ignore[attr-defined]
             found = standardize.label_type(value, t) if t.any_shape else None
             if found is not None:
                 settled.targets[t.index] = found
@@ -252,7 +259,7 @@ class Training:
             return
         targets, ranks = self._fed(lengths).targets, graphs.compilation(self).weight_ranks
         for value, t in zip(standardize.by_name(sample_weight, [t.spec.name for t in targets], "output",
-                                                optional=True), targets):
+                                                True, self.output_names), targets):  # type: ignore[attr-defined]
             rank = 1 if value is None else standardize.weight_rank(value, t)
             if rank > ranks[t.index]:
                 ranks[t.index] = rank
@@ -289,6 +296,8 @@ class Training:
         if self._quick is not None and type(x) is np.ndarray:
             return self._quick(x)
         arrays, n = self._inputs(x)
+        if not n:
+            return self._no_samples(arrays)
         self._size(n, n)
         self._find_quick()
         return one_or_list(self._engine().run("predict", n, arrays))
@@ -310,9 +319,9 @@ class Training:
         data hold. Raises InputError, InputTypeError and ModelError before the first step.
         """
         epochs = _old_epochs(epochs, old)
-        size = loops.check_count("batch_size", 32 if batch_size is None else batch_size)
-        epochs = loops.check_count("epochs", epochs, 0)
-        initial_epoch = loops.check_count("initial_epoch", initial_epoch, 0)
+        size = check_count("batch_size", 32 if batch_size is None else batch_size)
+        epochs = check_count("epochs", epochs, 0)
+        initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         verbose = check_verbose(verbose)
         if shuffle not in MODES:
             raise InputError(describe("shuffle", "True, False or 'batch'", repr(shuffle)))
@@ -354,7 +363,7 @@ class Training:
                  verbose: Any = 1, sample_weight: Any = None, steps: int | None = None,
                  callbacks: Any = None) -> Any:
         """The loss, or the list of loss and metrics, averaged over all samples."""
-        size = loops.check_count("batch_size", 32 if batch_size is None else batch_size)
+        size = check_count("batch_size", 32 if batch_size is None else batch_size)
         given = events.check(callbacks)
         verbose = check_verbose(verbose)
         arrays, n = self._data(x, y, sample_weight)
@@ -367,7 +376,7 @@ class Training:
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = 0,
                 steps: int | None = None, callbacks: Any = None) -> Any:
         """The output (a list for several) for all samples, computed batch by batch."""
-        size = loops.check_count("batch_size", 32 if batch_size is None else batch_size)
+        size = check_count("batch_size", 32 if batch_size is None else batch_size)
         verbose = check_verbose(verbose)
         if (self._quick is not None and type(x) is np.ndarray and x.ndim and len(x) <= size
                 and not verbose and steps is None and callbacks is None):
@@ -375,6 +384,8 @@ class Training:
         given = events.check(callbacks)
         arrays, n = self._inputs(x)
         size = self._size(batch_size, n)
+        if not n:
+            return self._no_samples(arrays)
         steps = loops.check_steps("steps", steps, -(-n // size))
         told = self._progress(given, verbose, n, size, steps, "predict")
         batches = self._engine().batches("predict")
@@ -386,6 +397,13 @@ class Training:
         return one_or_list(outputs)
 
     # ---- parts of the above
+
+    def _no_samples(self, arrays: Sequence[Array]) -> Any:
+        """The outputs for no samples."""
+        kinds = graphs.output_types(self, lengths_of(self, arrays))
+        specs = [standardize.spec_of(name, kind) for name, kind in zip(
+            self.output_names, kinds)]  # type: ignore[attr-defined]
+        return one_or_list(no_samples(specs))
 
     def _pace(self, entry: str) -> loops.Turns:
         if self._turns is None:
@@ -493,16 +511,16 @@ def settle(model: Any, arguments: dict[str, Any]) -> Compilation:
                                       "reduction='none'"))
     scales = [1.0 if value is None else float(value) for value in
               _per_output(arguments["loss_weights"], names, "loss_weights", single=False)]
-    plain, weighted = (_metrics(arguments[key], names, key)
+    plain, weighted = (_metrics(arguments[key], names, key, model.semantics)
                        for key in ("metrics", "weighted_metrics"))
-    for output, loss, *wanted in zip(names, found, plain, weighted):
-        if loss is None and any(wanted):
-            raise ModelError(f"compile: output {output!r} has metrics and no loss. Give it a loss, or "
-                             "no metrics")
+    if model.semantics.metrics_without_loss == "left out":
+        plain, weighted = ([[] if loss is None else chosen for loss, chosen in zip(found, several)]
+                           for several in (plain, weighted))
     return Compilation(
         arguments["optimizer"], found, scales, plain, weighted,
         list(model.trainable_weights),
-        [graphs.target_type(loss, y.type) for loss, y in zip(found, model.outputs)],
+        [graphs.target_type(loss, y.type) if loss is not None or any(wanted) else None
+         for loss, y, *wanted in zip(found, model.outputs, map(bool, plain), map(bool, weighted))],
         _weight_ranks(arguments["sample_weight_mode"], names, model.outputs), arguments)
 
 
@@ -538,16 +556,23 @@ def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True
     return [value] * len(names)
 
 
-def _metrics(value: Any, names: Sequence[str], what: str) -> list[list[Any]]:
-    """The metrics of each output. A flat list is for every output, a list of lists one for each."""
+def _metrics(value: Any, names: Sequence[str], what: str, meaning: Semantics) -> list[list[Any]]:
+    """The metrics of each output. A list of lists is one for each; what a flat list is, the vintage says."""
     if value is None:
         return [[] for _ in names]
-    if isinstance(value, Mapping) or (isinstance(value, (list, tuple)) and len(value) == len(names)
-                                      and any(isinstance(v, (list, tuple)) for v in value)):
-        chosen = [[] if v is None else _values(v) for v in _per_output(value, names, what)]
+    listed = isinstance(value, (list, tuple)) and len(names) > 1 and (
+        meaning.metrics_list == "by output" or (
+            len(value) == len(names) and any(v is None or isinstance(v, (list, tuple)) for v in value)))
+    nested = isinstance(value, (list, tuple)) and len(value) == len(names) == 1 and isinstance(
+        value[0], (list, tuple))
+    if isinstance(value, Mapping) or listed or nested:
+        chosen = [_values(v) for v in _per_output(value, names, what)]
     else:
         chosen = [_values(value) for _ in names]
+    chosen = [[m for m in several if m is not None] for several in chosen]
     for metric in (m for several in chosen for m in several):
-        if metric not in metrics.CHOSEN:
-            metrics.get(metric)  # raises for what is no metric
+        found = None if metric in metrics.CHOSEN else metrics.get(metric)  # raises for what is none
+        if isinstance(found, Loss) and found.reduction not in MEANS:
+            raise UnsupportedError(describe(f"compile: {what}: reduction of {found.name!r}",
+                                            " or ".join(map(repr, MEANS)), repr(found.reduction)))
     return chosen

@@ -317,7 +317,7 @@ def test_a_loss_of_ones_own_takes_labels_of_any_shape():
     ({"loss": "mse", "loss_weights": 3}, "a list or dict"),
     ({"loss": "mse", "sample_weight_mode": "temporal"}, "sample_weight_mode"),
     ({"loss": losses.MeanSquaredError(reduction="none")}, "a reduction to one number"),
-    ({"metrics": ["mae"]}, "metrics and no loss"),
+    ({"loss": "mse", "metrics": [losses.MeanSquaredError("sum")]}, "reduction"),
 ])
 def test_bad_arguments_of_compile(options, message):
     model = Sequential([Dense(1, input_shape=(4,))])
@@ -474,3 +474,65 @@ def test_classes_and_probabilities_of_a_sequential():
     np.testing.assert_array_equal(classes, single.predict(x) > 0.5)
     with pytest.warns(UserWarning, match="no probabilities"):
         Sequential([Dense(3, input_shape=(4,))]).predict_proba(x * 10)
+
+
+def two(vintage="keras2", **compiled):
+    x = Input((4,))
+    model = Model(x, [Dense(1, name="a", vintage=vintage)(x),
+                      Dense(3, activation="softmax", name="b", vintage=vintage)(x)], vintage=vintage)
+    model.use_engine(InterpreterEngine(model))
+    model.compile("sgd", **compiled)
+    return model
+
+
+@pytest.mark.parametrize("loss", [{"a": "mse", "b": None}, {"a": "mse"}, ["mse", None]])
+@pytest.mark.parametrize("give", [lambda a, b: [a, b], lambda a, b: {"a": a, "b": b}, lambda a, b: a,
+                                  lambda a, b: {"a": a}, lambda a, b: [a, None], lambda a, b: [a]])
+def test_labels_of_an_output_without_a_loss_are_left_out(loss, give):
+    model = two(loss=loss)
+    labels = X[:, :1].astype("float32")
+    expected = ((model.predict(X)[0] - labels) ** 2).mean()
+    found = model.evaluate(X, give(labels, CLASSES), verbose=0)
+    np.testing.assert_allclose(found, [expected, expected], rtol=1e-5)
+
+
+def test_metrics_of_an_output_without_a_loss():
+    given = {"loss": ["mse", None], "metrics": [["mae"], ["accuracy"]]}
+    assert two("keras2", **given).metrics_names == ["loss", "a_loss", "a_mean_absolute_error"]
+    for vintage, names in (("tf_keras", ["loss", "a_loss", "a_mae", "b_accuracy"]),
+                           ("keras3", ["loss", "a_mae", "b_accuracy"])):
+        model = two(vintage, **given)
+        assert model.metrics_names == names
+        found = model.evaluate(X, [X[:, :1], CLASSES], verbose=0)
+        hits = (model.predict(X)[1].argmax(1) == CLASSES).mean()
+        assert found[-1] == pytest.approx(hits)
+        with pytest.raises(ValueError, match="names a, b"):
+            model.evaluate(X, {"a": X[:, :1]}, verbose=0)
+
+
+@pytest.mark.parametrize(("vintage", "mapping", "message"), [
+    ("keras2", {1: 5.0}, "every class in the data"), ("tf_keras", {1: 5.0}, "every class|from 0 on"),
+    ("tf_keras", {0: 1.0, 1: 5.0, 2: 1.0, 7: 2.0}, "from 0 on"), ("keras3", {1: 5.0}, ""),
+    ("keras2", {0: 1.0, 1: 5.0, 2: 1.0, 7: 2.0}, ""), ("keras3", {0: None}, "a finite number"),
+    ("keras3", {0: "a"}, "a finite number"), ("keras2", {"a": 1.0}, "a class"), ("keras2", [1, 2], "a dict"),
+    ("keras2", 3, "a dict from class to weight"), ("keras3", {0: float("nan")}, "a finite number")])
+def test_class_weight_of_some_classes(vintage, mapping, message):
+    model = Sequential([Dense(3, activation="softmax", input_shape=(4,), vintage=vintage)], vintage=vintage)
+    model.use_engine(InterpreterEngine(model))
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    if message:
+        with pytest.raises(ValueError, match=message):
+            model.train_on_batch(X, CLASSES, class_weight=mapping)
+        return
+    p = model.predict(X)
+    expected = (-np.log(p[np.arange(len(X)), CLASSES]) * np.where(CLASSES == 1, 5, 1)).mean()
+    assert model.train_on_batch(X, CLASSES, class_weight=mapping) == pytest.approx(expected, rel=1e-5)
+
+
+def test_no_samples_give_no_predictions_and_no_loss():
+    model = two(loss=["mse", None])
+    for call in (model.predict, model.predict_on_batch, model):
+        assert [y.shape for y in call(X[:0])] == [(0, 1), (0, 3)]
+    for call in (model.evaluate, model.train_on_batch, model.test_on_batch, model.fit):
+        with pytest.raises(ValueError, match="at least one sample"):
+            call(X[:0], [X[:0, :1], CLASSES[:0]])

@@ -278,7 +278,7 @@ def test_predictions_of_one_array_stay_right():
 
 def test_errors_of_predictions_are_the_same_the_first_time_and_later():
     for bad, message in ((np.zeros((2, 4)), "expected float32"), (np.zeros(3), "pass x"),
-                         (np.zeros((0, 3)), "at least one sample"), (np.array("a"), "expected numbers"),
+                         (np.array("a"), "expected numbers"),
                          (np.zeros((2, 3), complex), "expected numbers")):
         c = quick_model()
         for _ in range(2):
