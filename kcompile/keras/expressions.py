@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.ir import interpreter
+from kcompile.ir import interpreter, ops
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.backend.values import LearningPhase
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.lengths import keep, recent
-from kcompile.keras.operands import leaves, map_leaves
-from kcompile.keras.tensors import KerasTensor, Node, as_list, new_random_state
+from kcompile.keras.operands import leaves, map_leaves, tensor
+from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.topology import back_from
 from kcompile.keras.tracing import Trace, tracing
 from kcompile_runtime.arrays import as_array
@@ -188,7 +188,7 @@ class Function:
         self.inputs = given
         self.single = not isinstance(outputs, (list, tuple))
         self.outputs = as_list(outputs)
-        self.updates = [tuple(pair) for pair in updates or ()]
+        self.updates = list(map(_pair, updates or ()))
         self.random_state = new_random_state()
         self._compiled: dict[tuple[bool, Any], Callable[..., list[np.ndarray]]] = {}
 
@@ -227,14 +227,16 @@ class Function:
         trace.updates.clear()  # moving statistics change in training alone
         trace.outputs = {f"y{i}": y.value for i, y in enumerate(made[:len(self.outputs)])}
         for (variable, _), value in zip(self.updates, made[len(self.outputs):]):
-            trace.update(variable, value)
+            same = value.dtype == variable.dtype
+            trace.update(variable, value if same else ops.cast(value, variable.dtype))
         return trace
 
     def _in(self, trace: Trace, wanted: Sequence[Any], known: Known) -> list[Tensor]:
         """Everything in one go, so that what is shared is computed once."""
         symbolic = [x for x in wanted if isinstance(x, KerasTensor)]
         table = dict(zip(map(id, symbolic), emit(trace, symbolic, known)))
-        return [table[id(x)] if id(x) in table else x.__tensor__(trace) for x in wanted]
+        with tracing(trace):
+            return [table[id(x)] if id(x) in table else tensor(x) for x in wanted]
 
     def _compile(self, training: bool, types: Sequence[TensorType]
                  ) -> Callable[..., list[np.ndarray]]:
@@ -243,6 +245,14 @@ class Function:
         compiled: Callable[..., list[np.ndarray]] = kcompile.compile_trace(
             self.graph(training, types))
         return compiled
+
+
+def _pair(update: Any) -> tuple[Variable, Any]:
+    """A (variable, new value) pair. Raises ModelError."""
+    if not (isinstance(update, (list, tuple)) and len(update) == 2 and isinstance(update[0], Variable)):
+        raise ModelError(describe("K.function: updates", "pairs (variable, new value), as K.update gives",
+                                  repr(update)))
+    return update[0], update[1]
 
 
 def _samples(x: KerasTensor, array: np.ndarray, known: int | None) -> int | None:

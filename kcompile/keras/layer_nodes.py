@@ -46,6 +46,30 @@ class Nodes(Arguments):
     def output_shape(self) -> Any:
         return self._common("output_shape", self.get_output_shape_at)
 
+    # ---- what calls leave behind, for K.function
+
+    @property
+    def losses(self) -> list[Any]:
+        """Penalties on weights, and what the calls add to the loss: tensors."""
+        return self.get_losses_for(None) + self.get_losses_for(self)
+
+    @property
+    def updates(self) -> list[Any]:
+        """(variable, new value) of moving statistics after the calls, as in training."""
+        from kcompile.keras import updates
+
+        return updates.updates_of_calls(self)
+
+    def get_losses_for(self, inputs: Any) -> list[Any]:
+        """None: the losses that follow from weights alone; else those of the calls."""
+        from kcompile.keras import updates
+
+        return (updates.losses_of_weights if inputs is None else updates.losses_of_calls)(self)
+
+    def get_updates_for(self, inputs: Any) -> list[Any]:
+        """None: the updates that follow from no input, which are none; else those of the calls."""
+        return [] if inputs is None else self.updates
+
     def _at(self, index: int, what: str) -> Any:
         if not self.nodes_made:
             raise RuntimeError(f"{self.label} was never called, and so has no {what}")

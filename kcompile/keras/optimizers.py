@@ -221,6 +221,21 @@ class Optimizer:
             result = [ops.clip(g, -self.clipvalue, self.clipvalue) for g in result]
         return result
 
+    # ---- for K.function
+
+    def get_gradients(self, loss: Any, params: Sequence[Variable]) -> list[Any]:
+        """Keras 2's: the gradients of a loss by variables, limited as clipnorm and clipvalue say."""
+        from kcompile.keras import updates
+
+        return updates.get_gradients(self, loss, params)
+
+    def get_updates(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Keras 2's: (variable, new value) pairs of one step, for `K.function(updates=...)`. Arguments:
+        loss, params; or as in Keras 1 params, constraints, loss."""
+        from kcompile.keras import updates
+
+        return updates.get_updates(self, *updates.arguments(type(self).__name__, args, kwargs))
+
     # ---- configuration
 
     def get_config(self) -> dict[str, Any]:
