@@ -22,8 +22,8 @@ class Edition:
     class or function, its name of an argument -> ours. neutral: arguments of layers that ours do not have,
     with the values at which they do nothing. removed: what a module has not. rate_log: the learning rate in
     logs.
-    numbers_first: whether automatic names begin with dense_1, or with dense. input, model: what theirs begin
-    with.
+    numbers_first: whether automatic names begin with dense_1, or with dense. eager: whether a model
+    called on arrays gives tensors. input, model: what automatic names begin with.
     bar: counts samples, or steps, and how it looks. summary: how the table of layers looks.
     """
 
@@ -36,6 +36,7 @@ class Edition:
     removed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     rate_log: str = "lr"
     numbers_first: bool = True
+    eager: bool = False
     input: str = "input"
     model: str = "model"
     bar: Literal["samples", "steps", "line"] = "samples"
@@ -74,12 +75,12 @@ _NEUTRAL = {**NEUTRAL, "renorm_momentum": (0.99,), "use_cudnn": ("auto", True, F
 EDITIONS = {edition.vintage: edition for edition in (
     Edition("keras2", "2.3.1"),
     Edition("tf_keras", "2.15.0", _SINCE_TF, _ORDER, _RENAMED, _NEUTRAL, {"layers": _OLD_LAYERS},
-            numbers_first=False, bar="steps", summary="tf_keras"),
+            numbers_first=False, eager=True, bar="steps", summary="tf_keras"),
     Edition("keras3", "3.15.0", {**_SINCE_TF, "l1_l2": {"l1": 0.0, "l2": 0.0}},
             {**_ORDER, "add_weight": ("shape", "initializer", "dtype", "trainable")},
             {**_RENAMED, "LeakyReLU": {"negative_slope": "alpha"}, "relu": {"negative_slope": "alpha"},
              "InputLayer": {"shape": "input_shape"}, "to_categorical": {"x": "y"}}, _NEUTRAL,
-            {"layers": _OLD_LAYERS | {"ThresholdedReLU"}}, "learning_rate", numbers_first=False,
+            {"layers": _OLD_LAYERS | {"ThresholdedReLU"}}, "learning_rate", numbers_first=False, eager=True,
             input="input_layer", model="functional", bar="line", summary="keras3"),
 )}
 EDITIONS["tf_keras2.10"] = EDITIONS["tf_keras"]

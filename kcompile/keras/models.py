@@ -51,6 +51,20 @@ __all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_f
            "model_from_json", "model_from_yaml", "save_model"]
 
 
+def as_eager(found: Any, vintage: str) -> Any:
+    """Arrays as a call gives them: since tf.keras they are tensors, which have a method `numpy`."""
+    if not edition(vintage).eager:
+        return found
+    return [a.view(EagerArray) for a in found] if isinstance(found, list) else found.view(EagerArray)
+
+
+class EagerArray(np.ndarray):
+    """An array with the method `numpy` of tensors."""
+
+    def numpy(self) -> np.ndarray:
+        return self.view(np.ndarray)
+
+
 class Model(Training, Saving, Layer):
     """A graph of layers from `inputs` to `outputs`, tensors or lists of them.
 
@@ -77,6 +91,7 @@ class Model(Training, Saving, Layer):
         self.nodes: list[Node] = []
         self.added_losses: list[KerasTensor] = []
         self._layers: list[Layer] = []
+        self._in_training: tuple[list[Node], Model] | None = None
 
     def _connect(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Take the nodes between inputs and outputs as this model's."""
@@ -189,13 +204,28 @@ class Model(Training, Saving, Layer):
     # ---- as a layer
 
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
-        """On tensors of a model: a node. On arrays: predictions for this batch."""
+        """On tensors of a model: a node. On arrays: predictions for this batch; training=True: with layers as
+        in training (dropout, statistics of the batch), but for what training updates."""
         if all(isinstance(x, (KerasTensor, Tensor)) for x in as_list(inputs)):
             return super().__call__(inputs, **arguments)
-        if arguments:
-            raise UnsupportedError(describe(f"Model {self.name!r} called on arrays", "no other "
-                                            "arguments", ", ".join(arguments)))
-        return self.predict_on_batch(inputs)
+        training = arguments.pop("training", None)
+        if arguments or training not in (None, False, True):
+            raise UnsupportedError(describe(f"Model {self.name!r} called on arrays", "no arguments but "
+                                            "training=True or False", ", ".join(arguments) or repr(training)))
+        model = self._as_in_training() if training else self
+        return as_eager(model.predict_on_batch(inputs), self.vintage)
+
+    def _as_in_training(self) -> Model:
+        """A model that calls this one with training=True, over the same weights and random numbers."""
+        if self._in_training is None or self._in_training[0] != self.nodes:
+            if not self.built:
+                raise ModelError(f"Model {self.name!r} is not built: its input shape is not known")
+            inputs = [Input(batch_shape=x.shape, dtype=x.dtype, vintage=self.vintage) for x in self.inputs]
+            outputs = self(one_or_list(inputs), training=True)
+            model = Model(inputs, outputs, name=f"{self.name}_in_training", vintage=self.vintage)
+            model.random_state = self.random_state
+            self._in_training = list(self.nodes), model
+        return self._in_training[1]
 
     def ensure_built(self, types: Sequence[Any], single: bool, batch_size: int | None = None,
                      seconds: Sequence[Any] | None = None) -> None:

@@ -139,6 +139,28 @@ def test_weights_of_layers_of_ones_own():
         assert np.array_equal(model.predict(np.eye(3)), np.eye(3)) and layer.scale.shape == (3,)
 
 
+@BOTH
+def test_a_call_on_arrays(edition):
+    layers = edition.layers
+    model = edition.Sequential([layers.Dense(64, input_shape=(8,)), layers.BatchNormalization(),
+                                layers.Dropout(0.5), layers.Dense(40)])
+    x = np.random.default_rng(0).normal(size=(16, 8)).astype("float32")
+    expected = model.predict(x)
+    assert np.array_equal(model(x).numpy(), expected) and type(model(x).numpy()) is np.ndarray
+    assert np.array_equal(model(x, training=False), expected)
+    first, second = model(x, training=True), model(x, training=True)
+    assert not np.array_equal(first, second) and not np.allclose(first, expected)
+    model.set_weights([w * 0 for w in model.get_weights()])
+    assert not model(x, training=True).any() and len(model.layers[0].nodes_made) == 1
+    with pytest.raises(UnsupportedError, match="mask"):
+        model(x, mask=None)
+
+
+def test_a_call_on_arrays_in_keras2_gives_arrays():
+    model = keras.Sequential([keras.layers.Dense(2, input_shape=(2,))])
+    assert type(model(np.ones((1, 2)))) is np.ndarray
+
+
 def test_early_stopping_begins_at_an_epoch():
     model = keras3.Sequential([keras3.layers.Dense(1, input_shape=(2,))])
     model.compile("sgd", "mse")
