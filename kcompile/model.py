@@ -6,6 +6,7 @@ Native code for an entry ("predict", "test", "train") is made when it is first n
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,8 @@ import numpy as np
 from kcompile import compiler
 from kcompile.codegen import jit, targets
 from kcompile.compiler import Compiled
-from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
+from kcompile.ir.types import BYTES, bind
 from kcompile.keras import models as keras_models
 from kcompile.keras.lengths import lengths_of
 from kcompile.native import (
@@ -29,6 +30,7 @@ from kcompile.native import (
     load_program,
     without_updates,
 )
+from kcompile_runtime import Program
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.cuda_driver import connect
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
@@ -94,8 +96,6 @@ class CompiledModel:
 
     def _random_inputs(self, graph: Graph, n: int) -> list[np.ndarray]:
         generator = np.random.default_rng(0)
-        from kcompile.ir.types import bind
-
         types = [graph.type(v) for v in graph.inputs.values()]
         return [generator.random(bind(t.shape, n)).astype(t.dtype) for t in types]
 
@@ -223,7 +223,6 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     """
     from kcompile import __version__
     from kcompile.codegen import artifact
-    from kcompile.ir.types import bind
 
     cm = model if isinstance(model, CompiledModel) else compile(model)
     if cm.model.stateful:
@@ -242,37 +241,32 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
         graph = without_updates(graph)
         names = list(graph.variables)
         draws = artifact.Draws(*(names.index(name) if name in names else None for name in named))
-        state |= {name: np.uint32(0) for name in named if name is not None}
-    made = (cm.engine.compiled("predict", lengths) if chosen == cm.engine.target and draws is None
-            else compiler.compile_graph(graph, "predict", chosen, frozen=True))
+        state |= {name: np.zeros((), np.uint32) for name in named if name is not None}
+
+    def compiled(here: targets.Target) -> Compiled:
+        return (cm.engine.compiled("predict", lengths) if here == cm.engine.target and draws is None
+                else compiler.compile_graph(graph, "predict", here, frozen=True))
+
+    made, simulated = compiled(chosen), compiled(targets.simulated(chosen))
     n = batch or 2
     generator = np.random.default_rng(0)
     sample = tuple(generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
                    for v in graph.inputs.values())
-    expected = _interpreted(graph, n, dict(zip(graph.inputs, sample)), state)
+    program = compiler.load(simulated, state)
     described = artifact.Model(
         cm.model.name, made.program,
         tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
         tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
-        _prepared(made, state), [state[name] for name in made.variables],
-        artifact.Sample(n, sample, tuple(expected.values())), batch, draws)
+        _prepared(simulated, program), [state[name] for name in made.variables],
+        artifact.Sample(n, sample, tuple(program.run("predict", n, sample))), batch, draws)
     return artifact.build_artifact(described, chosen, path, __version__)
 
 
-def _prepared(made: Compiled, state: Mapping[str, np.ndarray]) -> bytes:
-    """The prepared block for another target, made by the interpreter: this machine may not run the
-    target's code."""
-    block = bytearray(made.program.prepared)
-    for name, array in _interpreted(made.prepare, 1, {}, state).items():
-        offset, data = made.layout.prepared[name], array.tobytes()
-        block[offset:offset + len(data)] = data
-    return bytes(block)
-
-
-def _interpreted(graph: Graph, n: int, inputs: Mapping[str, np.ndarray],
-                 state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The interpreter's outputs, in the graph's own types."""
-    double = any(t.dtype == "float64" for node in graph.live() for t in node.types)
-    results = interpreter.run(graph, n, inputs, state, "float64" if double else "float32").outputs
-    return {name: np.ascontiguousarray(array, graph.type(graph.outputs[name]).dtype).reshape(array.shape)
-            for name, array in results.items()}
+def _prepared(made: Compiled, program: Program) -> bytes:
+    """The prepared block that a program made, with zeros between its values."""
+    block, clean = program.prepared_block(), bytearray(made.program.prepared)
+    for name, value in made.prepare.outputs.items():
+        start, type = made.layout.prepared[name], made.prepare.type(value)
+        end = start + math.prod(bind(type.shape, 1)) * BYTES[type.dtype]
+        clean[start:end] = block[start:end]
+    return bytes(clean)

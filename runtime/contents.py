@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kcompile_runtime import elf, wasm
 from kcompile_runtime.elf import Section
 from kcompile_runtime.errors import ArtifactError
+from kcompile_runtime.spec import TensorSpec
 
 ABI = 1
 _SECTION = ".kcompile"
+_MOST = 2**62
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,48 @@ def _parse(section: Section) -> dict[str, Any]:
             "Export the model again, or install the runtime of kcompile "
             f"{metadata.get('version')}"
         )
-    kinds: dict[str, tuple[type, ...]] = {
-        "pool_abi": (int,), "name": (str,), "triple": (str,), "cpu_flags": (list,),
-        "batch": (int, type(None)), "inputs": (list,), "outputs": (list,), "checksum": (str,)}
-    for key, kind in kinds.items():
-        if not isinstance(metadata.get(key), kind) or key not in metadata:
+    for key, right in _RIGHT.items():
+        if key not in metadata or not right(metadata[key]):
             raise ArtifactError(f"damaged: its metadata have no valid {key!r}")
-    if not metadata["name"].isidentifier() and not f"_{metadata['name']}".isidentifier():
-        raise ArtifactError(f"damaged: its name is {metadata['name']!r}")
+    if metadata.get("draws", True) is not True:
+        raise ArtifactError("damaged: its metadata have no valid 'draws'")
+    for item in (*metadata["inputs"], *metadata["outputs"]):
+        _check_tensor(item, metadata["batch"] or 1)
     return metadata
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+# What the values of the metadata may be.
+_RIGHT: dict[str, Callable[[Any], bool]] = {
+    "pool_abi": _is_count, "version": _is_text, "triple": _is_text, "target": _is_text,
+    "name": lambda value: _is_text(value) and re.fullmatch("[A-Za-z0-9_]+", value) is not None,
+    "cpu_flags": lambda value: _is_list(value) and all(map(_is_text, value)),
+    "batch": lambda value: value is None or _is_count(value),
+    "inputs": _is_list, "outputs": lambda value: _is_list(value) and len(value) > 0,
+    "checksum": lambda value: _is_text(value) and re.fullmatch("[0-9a-f]{8}", value) is not None}
+
+
+def _check_tensor(item: Any, batch: int) -> None:
+    """Raises ArtifactError for what is no description of an input or output, or one of more bytes than
+    there are addresses."""
+    try:
+        if not _is_text(item["name"]) or not _is_list(item["shape"]) or None in item["shape"]:
+            raise ValueError("its name or shape")
+        if TensorSpec(item["name"], tuple(item["shape"]), item["dtype"]).nbytes(batch) > _MOST:
+            raise ValueError("its size")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(f"damaged: an input or output is not described ({error})") from error
 
 
 def _check_sum(data: memoryview, section: Section, metadata: Mapping[str, Any]) -> None:
@@ -92,7 +128,7 @@ def _check_sum(data: memoryview, section: Section, metadata: Mapping[str, Any]) 
     key = b'"checksum": "'
     at = section.data.find(key)
     start = section.offset + at + len(key)
-    if at < 0 or len(metadata["checksum"]) != 8:
+    if at < 0:
         raise ArtifactError("damaged: its metadata have no valid 'checksum'")
     value = zlib.crc32(data[start + 8:], zlib.crc32(b"????????", zlib.crc32(data[:start])))
     if f"{value:08x}" != metadata["checksum"]:

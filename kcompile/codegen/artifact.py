@@ -9,8 +9,11 @@ module with the same functions, which imports nothing.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Sequence
@@ -87,14 +90,19 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
     .h). Returns the path.
 
     version: the compiler's, for the metadata. The same arguments give the same bytes. Both files
-    appear whole or not at all. Raises ValueError for a model that cannot be exported or a target
-    that cannot be linked for, `link.LinkError` without a linker, OSError when the disk fails.
+    appear, or none does; a symbolic link is written through. Raises ValueError for a model that cannot
+    be exported or a target that cannot be linked for, `link.LinkError` without a linker, OSError for a
+    path that is a folder's and when the disk fails.
     """
     link.architecture(target.triple)
     destination = Path(path)
     if destination.suffix == ".h":
         raise ValueError("export: expected a path for the library; its header gets the suffix .h. "
                          f"Received: {destination}")
+    finals = [Path(os.path.realpath(p)) for p in (destination, destination.with_suffix(".h"))]
+    for final in finals:
+        if final.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "export: expected a path for a file", str(final))
     model = replace(model, name=identifier(model.name))
     entry = _predict_entry(model.program)
     _check(model, entry)
@@ -104,19 +112,16 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
     code = jit.optimise_and_compile(
         [llvm.emit_program(program, target), pool_ir(target), wrapper], target)
     metadata = _metadata(model, target, version)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".kcompile-") as folder:
-        work = Path(folder)
+    with contextlib.ExitStack() as stack:
+        work, beside = (_work_folder(stack, final.parent) for final in finals)
         (work / "code.o").write_bytes(code)
         with open(work / "data.o", "wb") as file:
             link.write_data_object(file, target.triple, pieces, metadata)
-        (work / "model.h").write_text(header(model, entry, target), encoding="utf-8")
-        library = work / "model.so"
+        library, head = work / "model.so", beside / "model.h"
+        head.write_text(header(model, entry, target), encoding="utf-8")
         link.link([work / "code.o", work / "data.o"], library, exports, target.triple)
         _seal(library)
-        for file_name, final in (("model.h", destination.with_suffix(".h")),
-                                 ("model.so", destination)):
-            _publish(work / file_name, final)
+        _publish(list(zip((library, head), finals)))
     return destination
 
 
@@ -266,11 +271,32 @@ def _seal(path: Path) -> None:
         file.write(digits)
 
 
-def _publish(source: Path, final: Path) -> None:
-    """Make a finished temporary file appear under its name, once its contents are on the disk."""
-    with open(source, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(source, final)
+def _work_folder(stack: contextlib.ExitStack, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".kcompile-")))
+
+
+def _publish(pairs: Sequence[tuple[Path, Path]]) -> None:
+    """Make finished temporary files appear under their names, once their contents are on the disk: each
+    whole, and all or none. What was there before comes back when one of them cannot appear."""
+    for source, _ in pairs:
+        with open(source, "rb+") as file:
+            os.fsync(file.fileno())
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for source, final in pairs:
+            old = source.with_name("old") if final.exists() else None
+            if old is not None:
+                shutil.copy2(final, old)
+            os.replace(source, final)
+            done.append((final, old))
+    except BaseException:
+        for final, old in reversed(done):
+            if old is None:
+                final.unlink()
+            else:
+                os.replace(old, final)
+        raise
 
 
 # ---------------------------------------------------------------- the header

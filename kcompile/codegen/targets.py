@@ -113,6 +113,18 @@ def tuned(target: Target, cpu: str) -> Target:
     return replace(target, tune=cpu)
 
 
+def simulated(target: Target) -> Target:
+    """This machine with the schedules of a target: what runs here computes what an exported file holds
+    (the prepared block, the sample's outputs). For the native target that is its own code. For another,
+    sums have the target's order, and a product is rounded before it is added: the bits are the same on
+    every machine that computes them, whatever instructions it has."""
+    own = native()
+    if target.name == own.name:
+        return own
+    return replace(own, name=f"{target.name} here", vector_bits=target.vector_bits,
+                   registers=target.registers, masks=target.masks, fma=False, l1=target.l1, l2=target.l2)
+
+
 def architecture(triple: str) -> str:
     """The processor family of a triple: x86_64, aarch64 or wasm32. Raises ValueError for others."""
     first = triple.split("-")[0]

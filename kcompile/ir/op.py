@@ -73,6 +73,9 @@ class Op:
     contraction(*types, **attrs): the index maps, for the contraction family.
     cases(draw): what property tests use. tolerance: relative error allowed in float32.
     expensive: computing an element twice costs more than storing it.
+    exact: of an elementwise op, that numpy gives the same bits on every processor: each element is one
+        operation of IEEE 754 (or two). Not so functions, which numpy computes by the instructions that
+        it finds, and the larger of two zeros.
     in_place: the operand in whose memory the result may be written: what it reads of it is the
         element that it writes.
     """
@@ -88,6 +91,7 @@ class Op:
     cases: Callable[[Draw], Case] | None = None
     tolerance: float = 1e-6
     expensive: bool = False
+    exact: bool = False
     in_place: int | None = None
 
     def types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:

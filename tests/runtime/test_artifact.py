@@ -91,6 +91,42 @@ def test_files_are_whole_and_the_same_every_time(path: Path, tmp_path: Path) -> 
     assert sorted(p.name for p in again.parent.iterdir()) == ["name.h", "name.so"]
 
 
+@pytest.mark.parametrize("blocked", ["model.so", "model.h"])
+def test_library_and_header_appear_together_or_not_at_all(tmp_path: Path, blocked: str) -> None:
+    (tmp_path / blocked).mkdir()
+    with pytest.raises(IsADirectoryError, match=blocked):
+        build_artifact(affine_model(), named("x86-64-v2"), tmp_path / "model.so")
+    assert [p.name for p in tmp_path.iterdir()] == [blocked]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_was_there_comes_back_when_the_second_file_cannot_appear(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    if there:
+        (tmp_path / "model.so").write_text("old library")
+        (tmp_path / "model.h").write_text("old header")
+    before = {p.name: p.read_text() for p in tmp_path.iterdir()}
+    replaced = os.replace
+
+    def fail(source: Path, final: Path) -> None:
+        if Path(source).name == "model.h":
+            raise PermissionError("no")
+        replaced(source, final)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(PermissionError):
+        build_artifact(affine_model(), named("x86-64-v2"), tmp_path / "model.so")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == before
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "model.so").symlink_to(tmp_path / "far" / "real.so")
+    build_artifact(affine_model(), named("x86-64-v2"), tmp_path / "model.so")
+    assert (tmp_path / "model.so").is_symlink() and (tmp_path / "far" / "real.so").stat().st_size > 1000
+    assert not (tmp_path / "model.h").is_symlink() and os.listdir(tmp_path / "far") == ["real.so"]
+
+
 def _sample_of(path: Path) -> Sample:
     x = np.arange(10, dtype=np.float32).reshape(2, 5)
     return Sample(2, (x,), (expected(x),))

@@ -68,7 +68,7 @@ Binary = Callable[[Operand, Operand], Tensor]
 
 def unary(name: str, meaning: Callable[[Array], Array], gradient: Callable[[Call, Tensor], Tensor] | None,
           low: float = -2.0, high: float = 2.0, spaced: bool = False, tolerance: float = 1e-6,
-          expensive: bool = False, dtype: str = "float32") -> Unary:
+          expensive: bool = False, exact: bool = True, dtype: str = "float32") -> Unary:
     def infer(x: TensorType) -> TensorType:
         if dtype in FLOATS:
             _float(name, x)
@@ -78,14 +78,16 @@ def unary(name: str, meaning: Callable[[Array], Array], gradient: Callable[[Call
         name, "elementwise", infer, meaning,
         gradient=None if gradient is None else lambda call, g: [gradient(call, g)],
         scalar=lambda b, x: getattr(b, name)(x),
-        cases=_unary_case(low, high, spaced, dtype), tolerance=tolerance, expensive=expensive))
+        cases=_unary_case(low, high, spaced, dtype), tolerance=tolerance, expensive=expensive,
+        exact=exact and not expensive))
     return lambda x: emit(name, [x])
 
 
 def binary(name: str, meaning: Callable[[Array, Array], Array],
            gradient: Callable[[Call, Tensor], Sequence[Tensor | None]] | None,
            low: Any = -2.0, high: Any = 2.0, spaced: bool = False, tolerance: float = 1e-6,
-           result: str | None = None, dtype: str = "float32", expensive: bool = False) -> Binary:
+           result: str | None = None, dtype: str = "float32", expensive: bool = False,
+          exact: bool = True) -> Binary:
     def infer(x: TensorType, y: TensorType) -> TensorType:
         _same(name, x, y)
         return TensorType(broadcast_shapes(x.shape, y.shape), result or x.dtype)
@@ -97,7 +99,8 @@ def binary(name: str, meaning: Callable[[Array, Array], Array],
     register(Op(
         name, "elementwise", infer, meaning, gradient=None if gradient is None else spread,
         scalar=lambda b, x, y: getattr(b, name)(x, y),
-        cases=_binary_case(low, high, spaced, dtype), tolerance=tolerance, expensive=expensive))
+        cases=_binary_case(low, high, spaced, dtype), tolerance=tolerance, expensive=expensive,
+        exact=exact and not expensive))
     return lambda x, y: emit(name, promote(x, y))
 
 
@@ -121,8 +124,8 @@ def _power_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
 
 
 pow = binary("pow", np.power, _power_gradient, low=0.2, high=2.5, tolerance=4e-6, expensive=True)
-maximum = binary("maximum", np.maximum, lambda c, g: _winner(c, g), spaced=True)
-minimum = binary("minimum", np.minimum, lambda c, g: _winner(c, g), spaced=True)
+maximum = binary("maximum", np.maximum, lambda c, g: _winner(c, g), spaced=True, exact=False)
+minimum = binary("minimum", np.minimum, lambda c, g: _winner(c, g), spaced=True, exact=False)
 
 
 def _winner(call: Call, g: Tensor) -> Sequence[Tensor | None]:
@@ -173,7 +176,7 @@ erf = unary("erf", _erf, lambda c, g: g * (exp(-square(c.inputs[0])) * (2 / np.s
 sin: Unary = unary("sin", np.sin, lambda c, g: g * cos(c.inputs[0]), expensive=True)
 cos: Unary = unary("cos", np.cos, lambda c, g: -(g * sin(c.inputs[0])), expensive=True)
 relu = unary("relu", lambda x: np.maximum(x, x.dtype.type(0)),
-             lambda c, g: select(c.output > 0.0, g, zeros_like(g)), spaced=True)
+             lambda c, g: select(c.output > 0.0, g, zeros_like(g)), spaced=True, exact=False)
 
 # ---------------------------------------------------------------- comparison and choice
 
@@ -207,7 +210,7 @@ def _select_case(draw: Draw) -> Case:
 
 
 register(Op("select", "elementwise", _infer_select, np.where, gradient=_select_gradient,
-            scalar=lambda b, c, x, y: b.select(c, x, y), cases=_select_case))
+            scalar=lambda b, c, x, y: b.select(c, x, y), cases=_select_case, exact=True))
 
 
 def select(condition: Tensor, a: Operand, b: Operand) -> Tensor:
@@ -234,7 +237,7 @@ register(Op("cast", "elementwise", lambda x, dtype: x.with_dtype(dtype), _cast_m
             gradient=lambda c, g: [cast(g, c.inputs[0].dtype)
                                    if c.inputs[0].dtype in FLOATS and c.output.dtype in FLOATS
                                    else None],
-            scalar=lambda b, x, dtype: b.cast(x, dtype),
+            scalar=lambda b, x, dtype: b.cast(x, dtype), exact=True,
             cases=lambda draw: Case((TensorType(draw.shape(), draw.choice(("int32", "bool", "float32"))),),
                                     {"dtype": draw.choice(("float32", "int32"))})))
 
@@ -244,7 +247,7 @@ def cast(x: Tensor, dtype: str) -> Tensor:
     return x if x.dtype == dtype else emit("cast", [x], dtype=dtype)
 
 
-register(Op("stop_gradient", "elementwise", lambda x: x, lambda x: x, scalar=lambda b, x: x,
+register(Op("stop_gradient", "elementwise", lambda x: x, lambda x: x, scalar=lambda b, x: x, exact=True,
             cases=lambda draw: Case((TensorType(draw.shape()),))))
 
 
