@@ -26,6 +26,7 @@ from kcompile import keras
 from kcompile.codegen import image, jit, llvm
 from kcompile.codegen.lowering import buffer_bytes
 from kcompile.codegen.plan import execution_order
+from kcompile.codegen.pool import POOL_ABI
 from kcompile.codegen.program import Entry, Program
 from kcompile.compiler import Compiled
 from kcompile.ir.graph import Graph, Node
@@ -92,7 +93,8 @@ def load(compiled: Compiled, entries: list[Entry], n: int, threads: int
     code = jit.optimise_and_compile(llvm.emit_program(whole, compiled.target), compiled.target)
     symbol = jit.load(code, image.support(compiled.target)).address
     pool = shared_pool(PoolFunctions(
-        symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), 1, symbol), threads)
+        symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), POOL_ABI,
+        symbol), threads)
     captured = compiled.graph.captured  # type: ignore[attr-defined]
     groups = arrays(compiled.graph, n, {name: captured[name].value for name in compiled.variables})
     tables = [(ctypes.c_size_t * max(len(group), 1))(*map(address, group)) for group in groups]

@@ -16,6 +16,7 @@ import numpy as np
 
 from kcompile.codegen import cache, image, jit
 from kcompile.codegen.image import EntryImage, Image
+from kcompile.codegen.pool import POOL_ABI
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import Batch, TensorType
@@ -145,10 +146,12 @@ class Compiled:
         if self.stored is not None:
             return self.stored  # type: ignore[return-value]
         from kcompile.codegen import llvm
+        from kcompile_runtime import default_threads
 
         entries = tuple(EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), llvm.entry_scratch(e))
                         for e in self.program.entries)
-        code = jit.compile_apart(llvm.emit_modules(self.program, self.target), self.target)
+        code = jit.compile_apart(llvm.emit_modules(self.program, self.target), self.target,
+                                 default_threads())
         return Image(tuple(code), entries, self.program.prepared, self.program.constants)
 
     @cached_property
@@ -187,7 +190,7 @@ def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int |
     program = rt.Program(library.address, [entry_spec(compiled, e) for e in made.entries],
                          [variables[name] for name in compiled.variables],
                          prepared=made.prepared, constants=made.constants, threads=threads,
-                         wrote=wrote, refresh=refresh)
+                         pool_abi=POOL_ABI, wrote=wrote, refresh=refresh)
     compiled.keep(made)
     return program
 

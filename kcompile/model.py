@@ -168,8 +168,8 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
     """Compile a model of `kcompile.keras`, a live Keras model, or the model in a file.
 
     target: "native", or "cuda" for the first NVIDIA graphics processor (compute capability 8.0 or
-    newer; extra `cuda`). threads: how many to use, default all. verify: run the interpreter beside
-    every call and raise `VerificationError` naming the first layer that differs. Raises
+    newer; extra `cuda`). threads: how many to use, default KC_THREADS, or all processors. verify: run the
+    interpreter beside every call and raise `VerificationError` naming the first layer that differs. Raises
     UnsupportedError listing everything of the model that cannot be compiled, DeviceError saying what
     "cuda" needs and does not find.
     """

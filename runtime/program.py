@@ -10,7 +10,6 @@ numpy arrays. The native interface of an entry:
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +23,7 @@ from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.execute import Executor
 from kcompile_runtime.loop import BatchLoop, Runner, can_join, one_by_one
 from kcompile_runtime.spec import TensorSpec
-from kcompile_runtime.threads import PoolFunctions, shared_pool
+from kcompile_runtime.threads import ForkLock, PoolFunctions, shared_pool
 
 T = TypeVar("T")
 
@@ -55,7 +54,8 @@ class Program:
     symbol: the address of a native function by its name ("kc_predict", "kc_pool_start", and
     "kc_batches", "kc_call", which call entries, see `loop` and `execute`); it is kept, and has to
     keep the code alive. variables: arrays that the code reads and updates in place (copied when they
-    are not contiguous and aligned). threads: default, see `default_threads`. `stale` says that
+    are not contiguous and aligned). threads: default, see `default_threads`. pool_abi: of the
+    code's pool functions. `stale` says that
     variables changed since "prepare" ran: call `changed` after writing to `variables` in place. wrote:
     called after an entry wrote variables. refresh: called before the first entry after a change, for
     arrays whose newest values are elsewhere.
@@ -66,7 +66,7 @@ class Program:
 
     def __init__(self, symbol: Callable[[str], int], entries: Sequence[EntrySpec],
                  variables: Iterable[Array] = (), *, prepared: int = 0, constants: bytes = b"",
-                 threads: int | None = None, pool_abi: int = 1,
+                 threads: int | None = None, pool_abi: int,
                  wrote: Callable[[], None] | None = None, refresh: Callable[[], None] | None = None
                  ) -> None:
         self.variables = [in_place(v) for v in variables]
@@ -75,7 +75,7 @@ class Program:
         self._wrote = wrote
         self._refresh = refresh
         self._symbol = symbol
-        self._lock = threading.RLock()
+        self._lock = ForkLock()
         self._pool = shared_pool(PoolFunctions(
             symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), pool_abi,
             symbol), threads)

@@ -12,12 +12,14 @@ import ctypes
 import os
 import threading
 import warnings
-from collections.abc import Callable
+import weakref
 from dataclasses import dataclass
-from functools import lru_cache
 
 from kcompile_runtime.arrays import address, aligned
 from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.processors import usable_processors
+
+MAX_THREADS = 4096
 
 
 @dataclass(frozen=True)
@@ -60,15 +62,45 @@ class Pool:
 
 
 _pools: dict[tuple[int, int, int], Pool] = {}
-_lock = threading.Lock()
+
+
+class ForkLock:
+    """A lock that one thread may take several times, and that is free in the child of a fork, whatever
+    thread of the parent held it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        _fork_locks.add(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def renew(self) -> None:
+        self._lock = threading.RLock()
+
+
+_fork_locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+_lock = ForkLock()
+
+
+def _renew_locks() -> None:
+    for lock in list(_fork_locks):
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def shared_pool(functions: PoolFunctions, threads: int | None) -> Pool:
     """The pool of this process with so many threads (default: `default_threads()`). Raises
-    InputError for a number below 1."""
+    InputError for a number below 1 or above MAX_THREADS."""
     count = default_threads() if threads is None else threads
-    if count < 1:
-        raise InputError(describe("threads", "at least 1", str(count)))
+    if not 1 <= count <= MAX_THREADS:
+        raise InputError(describe("threads", f"from 1 to {MAX_THREADS}", str(count)))
     # A child of a fork has another process id, and starts pools of its own.
     key = (os.getpid(), count, functions.abi)
     with _lock:
@@ -86,27 +118,11 @@ def _stop_all() -> None:
 
 
 def default_threads() -> int:
-    """How many processors this process may use, no more than KCOMPILE_THREADS says. Raises
-    InputError when that is not a positive number."""
-    usable = _usable_processors()
-    cap = os.environ.get("KCOMPILE_THREADS", "")
-    if not cap:
-        return usable
-    if not cap.isdecimal() or int(cap) < 1:
-        raise InputError(describe("KCOMPILE_THREADS", "a positive number", repr(cap)))
-    return min(usable, int(cap))
-
-
-@lru_cache(maxsize=1)
-def _usable_processors() -> int:
-    """The affinity mask, cut to the quota that a container may have (cgroup v2 `cpu.max`)."""
-    allowed: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
-    count = len(allowed(0)) if allowed else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as file:
-            quota, period = file.read().split()
-        if quota != "max":
-            count = min(count, -(-int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
-    return max(count, 1)
+    """The number that the environment variable KC_THREADS gives, else how many processors this process
+    may use. Raises InputError when the variable is no positive number."""
+    wanted = os.environ.get("KC_THREADS", "").strip()
+    if not wanted:
+        return usable_processors()
+    if not wanted.isdecimal() or not 1 <= int(wanted) <= MAX_THREADS:
+        raise InputError(describe("KC_THREADS", f"a whole number from 1 to {MAX_THREADS}", repr(wanted)))
+    return int(wanted)

@@ -189,8 +189,8 @@ def test_code_compiled_in_parts_is_the_same_code(network: Sequential) -> None:
     made = kcompile.compile(network).engine.compiled("predict")
     parts = llvm.emit_modules(made.program, made.target)
     assert len(parts) > 1
-    apart = jit.compile_apart(parts, made.target)
-    assert apart == jit.compile_apart(parts, made.target) == [
+    apart = jit.compile_apart(parts, made.target, 2)
+    assert apart == jit.compile_apart(parts, made.target, 1) == [
         jit.optimise_and_compile(part, made.target) for part in parts]
     with pytest.raises(RuntimeError, match="expected"):
-        jit.compile_apart([*parts, "define nonsense"], made.target)
+        jit.compile_apart([*parts, "define nonsense"], made.target, 2)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
-import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -64,11 +63,10 @@ def optimise_and_compile(ir: Text, target: Target) -> bytes:
         return bytes(machine.emit_object(module))
 
 
-def compile_apart(texts: Sequence[str], target: Target) -> list[bytes]:
-    """Object code of each of several modules, compiled side by side by as many threads as there are
-    processors. Raises as `optimise_and_compile` does."""
-    workers = min(len(texts), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
-                  else os.cpu_count() or 1)
+def compile_apart(texts: Sequence[str], target: Target, threads: int) -> list[bytes]:
+    """Object code of each of several modules, compiled side by side by so many threads. Raises as
+    `optimise_and_compile` does."""
+    workers = min(len(texts), threads)
     with _lock:
         _initialise()
         if workers == 1:

@@ -215,7 +215,7 @@ def test_only_what_was_loaded_is_stored(folder, monkeypatch):
     image.support.__wrapped__(targets.native())
     before = list(folder.iterdir())
     with monkeypatch.context() as broken:
-        broken.setattr(jit, "compile_apart", lambda texts, target: [b"not an object"])
+        broken.setattr(jit, "compile_apart", lambda texts, target, threads: [b"not an object"])
         with pytest.raises(RuntimeError):
             load(simple())
     assert list(folder.iterdir()) == before

@@ -1,21 +1,27 @@
-"""The native thread pool: every index is done once, however the calls come."""
+"""The native thread pool: every index is done once, however the calls come and whoever computes."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+import claims
 import numpy as np
 import pytest
 from llvmlite import binding
 
 from kcompile.codegen.pool import STATUS_NO_THREADS, has_threads, pool_bytes, pool_ir
 
-# count: out[i] += 1 and out[extent + i] = thread (scratch is thread * 8); bufs is {out}.
+# count: out[i] += 1 and out[n + i] = thread (scratch is the thread's number); bufs is {out}.
+# gate: the same, when a worker has begun a share (out[2n] is 1); that worker waits for out[2n] = 2.
 KERNEL = """
 define void @count(ptr %bufs, i64 %n, i64 %begin, i64 %end, ptr %scratch) {
 entry:
@@ -37,6 +43,29 @@ body:
   %next = add i64 %i, 1
   br label %test
 done:
+  ret void
+}
+define void @gate(ptr %bufs, i64 %n, i64 %begin, i64 %end, ptr %scratch) {
+entry:
+  %thread = ptrtoint ptr %scratch to i64
+  %worker = icmp ne i64 %thread, 0
+  %out = load ptr, ptr %bufs
+  %last = shl i64 %n, 1
+  %word = getelementptr i64, ptr %out, i64 %last
+  br i1 %worker, label %enter, label %caller
+caller:
+  %begun = load atomic i64, ptr %word seq_cst, align 8
+  %none = icmp eq i64 %begun, 0
+  br i1 %none, label %caller, label %go
+enter:
+  store atomic i64 1, ptr %word seq_cst, align 8
+  br label %wait
+wait:
+  %state = load atomic i64, ptr %word seq_cst, align 8
+  %open = icmp eq i64 %state, 2
+  br i1 %open, label %go, label %wait
+go:
+  call void @count(ptr %bufs, i64 %n, i64 %begin, i64 %end, ptr %scratch)
   ret void
 }
 """
@@ -69,7 +98,7 @@ class Pool:
         self.threads = ctypes.CFUNCTYPE(i32, ptr)(address("kc_pool_threads"))
         self.parallel = ctypes.CFUNCTYPE(None, ptr, ptr, ptr, i64, i64, i64, ptr, i64)(
             address("kc_parallel"))
-        self.count = address("count")
+        self.count, self.gate = address("count"), address("gate")
 
     def open(self, threads: int) -> np.ndarray:
         memory = np.zeros(self.size(threads) + 64, np.uint8)
@@ -101,24 +130,29 @@ def test_size(native: Pool) -> None:
     assert [native.size(t) for t in (0, 1, 4, 64)] == [pool_bytes(t) for t in (0, 1, 4, 64)]
 
 
-def test_every_index_once_and_in_its_part(native: Pool, pool: np.ndarray) -> None:
+def test_every_index_once_and_in_shares(native: Pool, pool: np.ndarray) -> None:
+    """Equal parts, or finer ones, each done by one thread of the pool."""
     threads = native.threads(pool.ctypes.data)
     for extent in (1, 2, 3, 7, 64, 1001):
         out = np.zeros(2 * extent, np.int64)
         native.run(pool, out, extent)
-        parts = min(threads, extent)
-        cuts = [extent * i // parts for i in range(parts + 1)]
-        owner = np.repeat(np.arange(parts), np.diff(cuts))
         assert (out[:extent] == 1).all()
-        assert (out[extent:] == owner).all()
+        assert set(out[extent:]) <= set(range(threads))
 
 
-def test_grain_limits_the_threads(native: Pool, pool: np.ndarray) -> None:
-    threads = native.threads(pool.ctypes.data)
-    for grain, parts in ((100, 1), (51, 1), (50, 2), (25, 4), (1, 100), (0, 100)):
-        out = np.zeros(200, np.int64)
-        native.run(pool, out, 100, grain)
-        assert out[100:].max() + 1 == min(threads, parts)
+@pytest.mark.parametrize("threads", [2, 3, 8])
+def test_a_share_has_a_grain_at_least(native: Pool, threads: int) -> None:
+    memory = native.open(threads)
+    for grain in (0, 1, 9, 25, 50, 51, 100):
+        for _ in range(50):
+            out = np.zeros(200, np.int64)
+            native.run(memory, out, 100, grain)
+            cuts = np.flatnonzero(np.diff(out[100:], prepend=-1, append=-1))
+            assert (np.diff(cuts) >= min(grain, 100)).all()
+            assert (out[:100] == 1).all()
+            if grain > 50:
+                assert (out[100:] == 0).all()  # not enough for two
+    native.stop(memory.ctypes.data)
 
 
 def test_no_pool_and_no_work(native: Pool, pool: np.ndarray) -> None:
@@ -168,19 +202,148 @@ def test_stopped_pool_runs_serially(native: Pool) -> None:
     assert (out[:10] == 1).all() and (out[10:] == 0).all()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_child_of_a_fork_runs_serially(native: Pool) -> None:
-    memory = native.open(2)
-    out = np.zeros(20, np.int64)
-    native.run(memory, out, 10)
+def test_the_caller_waits_for_a_share_in_work(native: Pool) -> None:
+    """A worker has begun a share and is held there: the launch ends after that share, not before."""
+    memory, n = native.open(2), 64
+    out = np.zeros(2 * n + 1, np.int64)
+    bufs = (ctypes.c_void_p * 1)(out.ctypes.data)
+    launch = threading.Thread(target=native.parallel, daemon=True, args=(
+        memory.ctypes.data, native.gate, bufs, n, n, n // 2, None, 1))
+    launch.start()
+    stop = time.monotonic() + 60
+    while (out[:n] == 1).sum() < n // 2 and time.monotonic() < stop:
+        time.sleep(0.001)
+    launch.join(0.02)  # far beyond the time that the caller spins
+    assert launch.is_alive() and out[2 * n] == 1
+    assert (out[:n] == 0).sum() == n // 2  # the worker's share, and no other, is missing
+    out[2 * n] = 2
+    launch.join(60)
+    assert not launch.is_alive()
+    assert (out[:n] == 1).all()
+    native.stop(memory.ctypes.data)
+
+
+def in_child(work: Callable[[], bool], seconds: float = 60) -> None:
+    """Run it in the child of a fork, which must end in time and find it true."""
     child = os.fork()
     if child == 0:
+        os._exit(0 if work() else 1)
+    stop = time.monotonic() + seconds
+    while time.monotonic() < stop:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            assert os.waitstatus_to_exitcode(status) == 0
+            return
+        time.sleep(0.005)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    pytest.fail("the child of the fork hangs")
+
+
+FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+
+
+@FORKS
+@pytest.mark.parametrize("parked", [False, True])
+def test_workers_that_never_run(native: Pool, parked: bool) -> None:
+    """The child of a fork has the pool's memory and none of its workers: the caller does every share."""
+    memory = native.open(4)
+    out = np.zeros(2 * 4096, np.int64)
+    native.run(memory, out, 4096)
+    time.sleep(0.1 if parked else 0)
+
+    def launches() -> bool:
         out[:] = 0
-        native.run(memory, out, 10)
+        for _ in range(500):
+            native.run(memory, out, 4096)
         native.stop(memory.ctypes.data)
-        os._exit(0 if (out[:10] == 1).all() and (out[10:] == 0).all() else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        return bool((out[:4096] == 500).all() and (out[4096:] == 0).all())
+
+    in_child(launches)
+    out[:] = 0
+    native.run(memory, out, 4096)  # the parent's are still there
+    assert (out[:4096] == 1).all()
     native.stop(memory.ctypes.data)
+
+
+@FORKS
+def test_fork_while_another_thread_launches(native: Pool) -> None:
+    memory, running = native.open(3), True
+
+    def launch() -> None:
+        out = np.zeros(2 * 512, np.int64)
+        while running:
+            native.run(memory, out, 512)
+
+    def launches() -> bool:
+        out = np.zeros(2 * 512, np.int64)
+        for _ in range(100):
+            native.run(memory, out, 512)
+        return bool((out[:512] == 100).all())
+
+    other = threading.Thread(target=launch)
+    other.start()
+    try:
+        for _ in range(20):
+            in_child(launches)
+    finally:
+        running = False
+        other.join(60)
+    assert not other.is_alive()
+    native.stop(memory.ctypes.data)
+
+
+CROWD = """
+import os, sys, threading
+import numpy as np
+sys.path[:0] = [{folder!r}]
+from test_pool import Pool
+
+os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+native, seed = Pool(), np.random.default_rng(3)
+pools = [native.open(16), native.open(5)]
+for task in os.listdir("/proc/self/task"):  # workers run when nobody else does
+    if int(task) != os.getpid():
+        os.sched_setscheduler(int(task), os.SCHED_IDLE, os.sched_param(0))
+wrong = []
+
+def work(pool, sizes):
+    for extent, grain in sizes:
+        out = np.zeros(2 * extent, np.int64)
+        native.run(pool, out, extent, grain)
+        if not (out[:extent] == 1).all():
+            wrong.append((extent, grain))
+
+callers = [threading.Thread(target=work, args=(pools[i % 2], [
+    (int(seed.integers(1, 3000)), int(seed.integers(0, 40))) for _ in range(1500)])) for i in range(4)]
+for caller in callers:
+    caller.start()
+for caller in callers:
+    caller.join()
+for pool in pools:
+    native.stop(pool.ctypes.data)
+print("wrong:", wrong)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity")
+def test_more_threads_than_processors() -> None:
+    """Twenty-one threads on one processor, workers last in the queue, four callers with launches of any
+    size: each is over in time, and whole."""
+    code = CROWD.format(folder=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "wrong: []\n", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("launches", "workers"), [((3, 3), 2), ((4, 2, 3), 1)])
+def test_every_interleaving_of_the_claims(launches: tuple[int, ...], workers: int) -> None:
+    assert claims.explore(claims.System(launches, workers)) > 1000
+
+
+@pytest.mark.parametrize("part", ["recheck", "wait", "tell", "compare"])
+def test_no_part_of_the_protocol_can_be_left_out(part: str) -> None:
+    with pytest.raises(claims.Fault):
+        claims.explore(claims.System((3, 2), 2)._replace(**{part: False}))
 
 
 @pytest.mark.parametrize("triple", ["aarch64-unknown-linux-gnu", "wasm32-unknown-unknown",

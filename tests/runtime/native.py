@@ -27,7 +27,7 @@ from kcompile.codegen.loops import (
     loop,
     store,
 )
-from kcompile.codegen.pool import pool_ir
+from kcompile.codegen.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Launch, Program, Ref, Size
 from kcompile.codegen.targets import native
 from kcompile_runtime import EntrySpec, TensorSpec
@@ -118,4 +118,4 @@ def compiled(specs: Sequence[EntrySpec], program: Program, variables: Sequence[n
     filled = [replace(s, arena=(e.arena.fixed, e.arena.per_sample), scratch=llvm.entry_scratch(e))
               for s, e in zip(specs, program.entries)]
     return Runtime(library.address, filled, variables, prepared=program.prepared,
-                   constants=program.constants, threads=threads)
+                   constants=program.constants, threads=threads, pool_abi=POOL_ABI)
