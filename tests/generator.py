@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from ranges import left, pick
 
 from kcompile.keras import layers, optimizers
 from kcompile.keras.models import Model
@@ -25,6 +26,9 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "rmsprop": optimizers.RMSprop, "adam": optimizers.Adam,
     "adagrad": lambda **limits: optimizers.Adagrad(0.001, **limits)}
 LIMITS: tuple[dict[str, float], ...] = ({}, {}, {"clipnorm": 0.5}, {"clipvalue": 0.02})
+
+WORK = 1 << 18  # products for a sample that one layer of a model makes
+ELEMENTS = 4096  # of a sample's tensor
 
 Shape = tuple[int, ...]
 
@@ -80,6 +84,14 @@ class _Builder:
     def integer(self, low: int, high: int) -> int:
         return int(self._rng.integers(low, high + 1))
 
+    def size(self, name: str, most: int | None = None) -> int:
+        """A size of the range that it has in real use."""
+        return pick(self.integer, name, most)
+
+    def filters(self, work: int, positions: int = 1) -> int:
+        """Columns of a layer with so many products for each, at so many positions."""
+        return self.size("channels", min(left(WORK, work), left(ELEMENTS, positions)))
+
     def choice(self, options: Any) -> Any:
         return options[self.integer(0, len(options) - 1)]
 
@@ -93,22 +105,23 @@ class _Builder:
     # ---- building
 
     def input(self) -> None:
-        shape = self.choice((
-            (self.integer(1, 9),), (self.integer(2, 6), self.integer(1, 7)),
-            (self.integer(3, 8), self.integer(3, 8), self.integer(1, 5))))
+        rank = self.choice((0, 0, 1, 1, 2, 2, 3))
+        name, most = (("units", 1), ("steps", 48), ("size", 16), ("size", 6))[rank]
+        sizes = tuple(self.size(name, most) for _ in range(rank))
+        shape = (*sizes, self.size("channels", left(ELEMENTS // 4, *sizes)))
         self.tensors.append(layers.Input(shape=shape))
         self.notes.append(f"Input{shape}")
 
     def text(self) -> None:
         """An input of whole numbers, a table (a new one, or one that is there), and what follows it."""
         if not self.tables or self.choice((True, True, False)):
-            words = self.choice((self.integer(2, 12), self.integer(200, 400)))
+            words = self.choice((self.integer(2, 12), self.size("words", 5000) + 1))
             table = layers.Embedding(words, self.integer(1, 18), mask_zero=self.choice((True, False)),
                                      embeddings_regularizer=self.choice((None, None, "l2")),
                                      embeddings_constraint=self.choice((None, None, "unit_norm")))
             self.tables.append((table, words))
         table, words = self.choice(self.tables)
-        x = layers.Input((self.integer(1, 6),), dtype="int32")
+        x = layers.Input((self.size("steps", 24),), dtype="int32")
         self.numbers.append((x, words))
         self.notes.append(f"Input{x.shape[1:]} below {words}")
         self.apply(table, x)
@@ -148,26 +161,43 @@ class _Builder:
         return "sigmoid" if self._portable and name == "hard_sigmoid" else name
 
     def dense(self, x: Any) -> Any:
-        return layers.Dense(self.integer(1, 20), activation=self.activation(),
+        rows = int(np.prod(x.shape[1:-1]))
+        return layers.Dense(self.filters(rows * x.shape[-1], rows), activation=self.activation(),
                             use_bias=self.choice((True, False)),
                             kernel_regularizer=self.choice((None, None, "l2", "l1")))
 
     def conv(self, x: Any) -> Any:
-        window = [min(self.integer(1, 3), d) for d in x.shape[1:3]]
-        strides = self.choice((1, 1, 2, (1, 2)))
-        dilation = self.choice((1, 2)) if strides == 1 else 1
-        padding = self.choice(("valid", "same"))
-        if any((w - 1) * dilation + 1 > d for w, d in zip(window, x.shape[1:3])):
-            dilation = 1
-        return layers.Conv2D(self.integer(1, 18), tuple(window), strides=strides, padding=padding,
-                             dilation_rate=dilation, activation=self.activation(),
-                             use_bias=self.choice((True, False)))
+        """Windows larger than the input only where padding makes room."""
+        sizes, channels = x.shape[1:-1], x.shape[-1]
+        rank = len(sizes)
+        padding = self.choice(("valid", "same", "causal") if rank == 1 else ("valid", "same"))
+        window = [self.size("kernel", (13, 9, 4)[rank - 1]) for _ in sizes]
+        if padding == "valid":
+            window = [min(w, d) for w, d in zip(window, sizes)]
+        strides = self.choice((1, 1, tuple(self.size("stride") for _ in sizes)))
+        dilation: Any = 1
+        if strides == 1 and not (self._portable and rank == 3):  # TensorFlow cannot train that
+            dilation = self.choice((1, tuple(self.size("dilation") for _ in sizes)))
+            if padding == "valid" and dilation != 1:
+                dilation = tuple(min(e, (d - 1) // max(w - 1, 1) or 1)
+                                 for e, w, d in zip(dilation, window, sizes))
+        groups = self.choice([g for g in (1, 1, 2, 3, channels) if channels % g == 0 and g <= 32])
+        groups = 1 if self._portable else groups
+        positions = int(np.prod(sizes))
+        filters = self.filters(int(np.prod(window)) * channels * positions // groups, positions)
+        kind = (layers.Conv1D, layers.Conv2D, layers.Conv3D)[rank - 1]
+        return kind(-(-filters // groups) * groups, tuple(window), strides=strides, padding=padding,
+                    dilation_rate=dilation, groups=groups, activation=self.activation(),
+                    use_bias=self.choice((True, False)))
 
     def pool(self, x: Any) -> Any:
-        kind = self.choice((layers.MaxPooling2D, layers.AveragePooling2D))
-        size = tuple(min(self.integer(1, 3), d) for d in x.shape[1:3])
-        return kind(size, strides=self.choice((None, 1, 2)),
-                    padding=self.choice(("valid", "same")))
+        rank = len(x.shape) - 2
+        kind = getattr(layers, f"{self.choice(('Max', 'Average'))}Pooling{rank}D")
+        padding = self.choice(("valid", "same"))
+        size = tuple(self.size("pool") for _ in range(rank))
+        if padding == "valid":
+            size = tuple(min(s, d) for s, d in zip(size, x.shape[1:-1]))
+        return kind(size, strides=self.choice((None, self.size("stride"))), padding=padding)
 
     def recurrent(self, x: Any, ends: bool = False) -> Any:
         """ends: only the last step leaves, and so no mask."""
@@ -179,7 +209,8 @@ class _Builder:
             options["recurrent_activation"] = self.choice(
                 ("sigmoid", "tanh") if self._portable else ("hard_sigmoid", "hard_sigmoid", "sigmoid"))
         both = self.choice((True, False, False))
-        layer = kind(self.integer(1, 18), return_sequences=not ends and self.choice((True, False)),
+        units = min(self.filters(4 * x.shape[1] * x.shape[2], x.shape[1]), 128)
+        layer = kind(units, return_sequences=not ends and self.choice((True, False)),
                      go_backwards=self.choice((True, False, False)) and not (both and self._portable),
                      use_bias=self.choice((True, False)), dropout=self.choice(self._rates),
                      recurrent_dropout=self.choice(self._rates), **options)
@@ -191,21 +222,17 @@ class _Builder:
     def sequence(self, x: Any) -> Any:
         """A layer for [batch, steps, features]."""
         return self.choice((
-            self.recurrent, self.recurrent, self.recurrent, self.conv1d,
-            lambda x: layers.TimeDistributed(layers.Dense(self.integer(1, 9), activation="tanh")),
+            self.recurrent, self.recurrent, self.recurrent, self.conv, self.pool,
+            lambda x: layers.TimeDistributed(layers.Dense(self.size("units", 32), activation="tanh")),
             lambda x: self.choice((layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D))(),
             lambda x: layers.Flatten()))(x)
-
-    def conv1d(self, x: Any) -> Any:
-        return layers.Conv1D(self.integer(1, 18), min(self.integer(1, 3), x.shape[1]),
-                             padding=self.choice(("valid", "same")), activation=self.activation())
 
     def advanced(self, x: Any) -> Any:
         kinds = (layers.LeakyReLU, layers.PReLU, layers.ELU, layers.ReLU, layers.ThresholdedReLU)
         return self.choice(kinds[:4] if self._portable else kinds)()
 
     def global_pool(self, x: Any) -> Any:
-        return self.choice((layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D))()
+        return getattr(layers, f"Global{self.choice(('Average', 'Max'))}Pooling{len(x.shape) - 2}D")()
 
     def normalise(self, x: Any) -> Any:
         return layers.BatchNormalization(momentum=0.9, center=self.choice((True, False)),
@@ -219,7 +246,7 @@ class _Builder:
             return layers.Reshape((*steps, factor))
         if len(sizes) == 2:
             return layers.Reshape((sizes[1], sizes[0]))
-        return layers.Reshape((sizes[1], sizes[0], sizes[2]))
+        return layers.Reshape((sizes[1], sizes[0], *sizes[2:]))
 
     def step(self) -> None:
         """One more layer somewhere."""
@@ -235,7 +262,7 @@ class _Builder:
             return
         x = self.tensor()
         assert x is not None
-        makers = anywhere + {4: images * 2, 3: [self.sequence] * 6}.get(len(x.shape), [])
+        makers = anywhere + {5: images * 2, 4: images * 2, 3: [self.sequence] * 6}.get(len(x.shape), [])
         self.apply(self.choice(makers)(x), x)
 
     def share(self) -> bool:
@@ -307,7 +334,7 @@ def sample(seed: int, compiled: bool = False, depth: int = 8, portable: bool = F
             build.apply(layers.Masking(), x)
             build.masked()
         else:
-            first = {4: build.conv, 3: build.sequence}.get(len(x.shape), build.dense)
+            first = {5: build.conv, 4: build.conv, 3: build.sequence}.get(len(x.shape), build.dense)
             build.apply(first(x), x)
     for _ in range(texts):
         build.text()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ranges import sizes
 
 from kcompile.codegen import evaluate, jit, llvm, loops
 from kcompile.codegen.contraction import Epilogue, Source, lower_contraction, panel_width
@@ -179,7 +180,7 @@ def check(spec, a_shape, b_shape, n, seed=0, **options) -> None:
 
 
 @SMALL
-@given(st.integers(1, 40), st.integers(1, 3), st.integers(1, 70), st.integers(1, 70),
+@given(sizes("batch", 200), st.integers(1, 3), sizes("units", 600), sizes("units", 600),
        st.booleans(), st.booleans(), st.booleans())
 def test_dense(n, multiple, k, j, panels, fused, light):
     spec = matmul(TensorType((Batch(multiple), k)), TensorType((k, j)), False, False)
@@ -187,7 +188,7 @@ def test_dense(n, multiple, k, j, panels, fused, light):
 
 
 @SMALL
-@given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 70), st.booleans(), st.booleans(),
+@given(sizes("units", 300), sizes("units", 600), sizes("units", 600), st.booleans(), st.booleans(),
        st.booleans())
 def test_static_product(m, k, j, transpose_a, transpose_b, panels):
     a, b = ((k, m) if transpose_a else (m, k)), ((j, k) if transpose_b else (k, j))
@@ -196,14 +197,14 @@ def test_static_product(m, k, j, transpose_a, transpose_b, panels):
 
 
 @SMALL
-@given(st.integers(1, 40), st.integers(1, 70), st.integers(1, 70), st.booleans(), st.booleans())
+@given(sizes("batch"), sizes("units", 600), sizes("units", 600), st.booleans(), st.booleans())
 def test_weight_gradient_of_dense(n, m, j, fused, light):
     spec = matmul(TensorType((N, m)), TensorType((N, j)), True, False)
     check(spec, (N, m), (N, j), n, fused=fused, light=light)
 
 
 @SMALL
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 70))
+@given(sizes("batch", 200), sizes("units", 600), sizes("units", 600))
 def test_input_gradient_of_dense(n, k, j):
     spec = matmul(TensorType((N, k)), TensorType((j, k)), False, True)
     check(spec, (N, k), (j, k), n)
@@ -236,12 +237,13 @@ def test_long_sum_over_the_batch():
 
 # ---------------------------------------------------------------- convolutions
 
-images = st.tuples(st.just(N), st.integers(3, 12), st.integers(3, 20), st.integers(1, 19))
-kernels = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 40))
+images = st.tuples(st.just(N), sizes("size", 16), sizes("size", 24), sizes("channels", 40))
+kernels = st.tuples(sizes("kernel"), sizes("kernel"), sizes("channels", 70))
+strides, dilations = sizes("stride"), sizes("dilation", 3)
 
 
 @SMALL
-@given(st.integers(1, 5), images, kernels, st.integers(1, 2), st.integers(1, 2), st.booleans(),
+@given(st.integers(1, 5), images, kernels, strides, dilations, st.booleans(),
        st.booleans(), st.booleans())
 def test_conv(n, x, kernel, stride, dilation, same, panels, fused):
     kh, kw, co = kernel
@@ -252,7 +254,7 @@ def test_conv(n, x, kernel, stride, dilation, same, panels, fused):
 
 
 @SMALL
-@given(st.integers(1, 4), images, kernels, st.integers(1, 2), st.integers(1, 2), st.booleans(),
+@given(st.integers(1, 4), images, kernels, strides, dilations, st.booleans(),
        st.booleans())
 def test_conv_input_gradient(n, x, kernel, stride, dilation, same, panels):
     kh, kw, co = kernel
@@ -263,7 +265,7 @@ def test_conv_input_gradient(n, x, kernel, stride, dilation, same, panels):
 
 
 @SMALL
-@given(st.integers(1, 5), images, kernels, st.integers(1, 2), st.integers(1, 2), st.booleans(),
+@given(st.integers(1, 5), images, kernels, strides, dilations, st.booleans(),
        st.booleans())
 def test_conv_kernel_gradient(n, x, kernel, stride, dilation, same, fused):
     kh, kw, co = kernel

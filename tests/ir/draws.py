@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import ranges
 from hypothesis import strategies as st
 
 from kcompile.ir import ops
@@ -35,6 +36,9 @@ class Choices:
     def integer(self, low: int, high: int) -> int:
         drawn: int = self._draw(st.integers(low, high))
         return drawn
+
+    def size(self, name: str, most: int | None = None) -> int:
+        return ranges.pick(self.integer, name, most)
 
     def choice(self, options: Sequence[Any]) -> Any:
         return options[self.integer(0, len(options) - 1)]

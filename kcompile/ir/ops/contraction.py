@@ -8,6 +8,7 @@ that chooses algorithms leaves behind, with B perhaps packed in panels (`pack_pa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from kcompile.ir.tensor import Operand, Tensor, emit
 from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, bind
 
 Pads = tuple[tuple[int, int], ...]
+WORK = 1 << 16  # products of a sample that a property test makes
 
 
 def _meaning(spec: Callable[..., Contraction]) -> Callable[..., np.ndarray]:
@@ -68,8 +70,15 @@ def _matmul_gradient(product: Callable[..., Tensor]) -> Callable[..., Sequence[T
     return rule
 
 
+def _matrix_sizes(draw: Draw, work: int = WORK) -> tuple[int, int, int]:
+    """Rows, summed, columns: no more products than `work`."""
+    k = draw.size("units", work // 8)
+    j = draw.size("units", work // (4 * k))
+    return draw.size("units", work // (k * j)), k, j
+
+
 def _matmul_case(draw: Draw) -> Case:
-    m, k, j = (draw.integer(1, 40) for _ in range(3))
+    m, k, j = _matrix_sizes(draw)
     ta, tb = draw.choice((True, False)), draw.choice((True, False))
     rows: Dim = Batch() if draw.choice((True, False)) else m
     depth: Dim = Batch() if not isinstance(rows, Batch) and draw.choice((True, False)) else k
@@ -79,7 +88,7 @@ def _matmul_case(draw: Draw) -> Case:
 
 
 def _batch_matmul_case(draw: Draw) -> Case:
-    m, k, j = (draw.integer(1, 20) for _ in range(3))
+    m, k, j = _matrix_sizes(draw, WORK // 8)
     ta, tb = draw.choice((True, False)), draw.choice((True, False))
     g: Shape = draw.choice(((Batch(),), (Batch(), 2), (3,)))
     return Case((TensorType((*g, k, m) if ta else (*g, m, k)), TensorType((*g, j, k) if tb else (*g, k, j))),
@@ -230,18 +239,23 @@ def _conv_kernel_gradient(call: Call, h: Tensor) -> Sequence[Tensor | None]:
 
 
 def _conv_shapes(draw: Draw) -> tuple[TensorType, TensorType, dict[str, Any], tuple[int, ...]]:
-    rank = draw.integer(1, 2)
-    sizes = tuple(draw.integer(3, 9) for _ in range(rank))
-    taps = tuple(draw.integer(1, 3) for _ in range(rank))
-    strides = tuple(draw.integer(1, 3) for _ in range(rank))
-    dilation = tuple(draw.integer(1, 2) if s == 1 and (t - 1) * 2 < size else 1
-                     for s, t, size in zip(strides, taps, sizes))
+    rank = draw.size("rank")
+    most = {1: 13, 2: 9, 3: 5}[rank]
+    taps = tuple(draw.size("kernel", most) for _ in range(rank))
+    strides = tuple(draw.choice((1, draw.size("stride"))) for _ in range(rank))
+    dilation = tuple(1 if s > 1 else draw.choice((1, draw.size("dilation"))) for s in strides)
     same = draw.choice((True, False))
+    extents = tuple((t - 1) * d + 1 for t, d in zip(taps, dilation))
+    positions = tuple(draw.size("size", 12 // rank) for _ in range(rank))
+    sizes = tuple(draw.size("size", e) if same and draw.choice((False, True)) else e + (p - 1) * s
+                  for e, p, s in zip(extents, positions, strides))
     padding = tuple(same_padding(*args) if same else (0, 0)
                     for args in zip(sizes, taps, strides, dilation))
     batch = draw.choice((Batch(), 2))
-    x = TensorType((batch, *sizes, draw.integer(1, 9)))
-    w = TensorType((*taps, x.shape[-1], draw.integer(1, 20)))
+    made = [window_size(*args) for args in zip(sizes, taps, strides, padding, dilation)]
+    work = WORK // math.prod((*taps, *made))
+    x = TensorType((batch, *sizes, draw.size("channels", max(work // 2, 1))))
+    w = TensorType((*taps, x.shape[-1], draw.size("channels", max(work // x.shape[-1], 1))))
     return x, w, {"strides": strides, "padding": padding, "dilation": dilation}, sizes
 
 

@@ -7,6 +7,7 @@ as minus infinity for a maximum and as zero for a sum.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -74,13 +75,14 @@ def _lower_reduce(combine: str, start: float) -> Callable[..., Any]:
 
 
 def _case(draw: Draw) -> Case:
-    rank = draw.integer(1, 2)
-    sizes = [draw.integer(3, 8) for _ in range(rank)]
-    size = tuple(draw.integer(1, 3) for _ in range(rank))
-    strides = tuple(draw.integer(1, 3) for _ in range(rank))
+    rank = draw.size("rank")
+    size = tuple(draw.size("pool", {1: 13, 2: 9, 3: 4}[rank]) for _ in range(rank))
+    strides = tuple(draw.size("stride") for _ in range(rank))
     same = draw.choice((True, False))
+    sizes = [draw.size("size", p) if same and draw.choice((False, True)) else
+             p + draw.size("size", 9) - 1 for p in size]
     padding = tuple(same_padding(*a) if same else (0, 0) for a in zip(sizes, size, strides))
-    x = TensorType((draw.shape(1, 1)[0], *sizes, draw.integer(1, 20)))
+    x = TensorType((draw.shape(1, 1)[0], *sizes, draw.size("channels", 2000 // math.prod(sizes) + 1)))
     return Case((x,), {"size": size, "strides": strides, "padding": padding}, spaced=True)
 
 

@@ -12,6 +12,9 @@ Nodes are placed from last to first, each with its readers known. A node joins t
 the order of groups holds by construction. Comparisons, broadcasts, scalars and the like cost nothing,
 and an elementwise op over one large operand costs little: they are repeated in every group that wants
 them. Reshapes of values in memory are views and stay outside.
+
+A group is bounded: of a chain it takes `DEPTH` nodes, altogether `MOST`, and the rest begins another group.
+Code is made of a group by walking down its chains, and registers are few.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ from kcompile.ir.types import Batch, Shape, numel
 _FREE = ("broadcast_to", "iota", "extent", "cast", "spread_rows")
 _ROW = 8192  # elements of a row that are worked on while they are in the nearest cache
 _REPEATS = 3  # cheap ops in a chain that are repeated
+_FREE_CHAIN = 12  # comparisons, scalars, ... in a chain that cost nothing
+DEPTH = 48  # nodes of a group that read each other; the training step of a softmax has half of that
+MOST = 400  # nodes of a group
 
 
 def fuse(graph: Graph, sweeps: bool = True) -> Graph:
@@ -54,17 +60,19 @@ def is_row(shape: Shape, rows: Shape, columns: Shape) -> bool:
     return shape == rows + (1,) * len(columns)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Group:
     """Members are moved here; repeats are cheap nodes computed again; displaced are those of both that
     are read at other places than their own. place: order of execution, the id of a node. space: None
-    where no other op can join."""
+    where no other op can join. heights: of each node in it, the nodes of the longest chain from there
+    to a result."""
 
     place: int
     space: Space | None = None
     members: set[int] = field(default_factory=set)
     repeats: set[int] = field(default_factory=set)
     displaced: set[int] = field(default_factory=set)
+    heights: dict[int, int] = field(default_factory=dict)
     outputs: list[Value] = field(default_factory=list)
 
 
@@ -78,7 +86,7 @@ class _Fusion:
         self.group_of: dict[int, _Group] = {}
         self.groups: list[_Group] = []
         self.readers: dict[int, dict[int, _Group]] = {}  # node -> groups that compute with it
-        self.in_memory: dict[int, float] = {}  # node -> place of the first that reads a view of it
+        self.viewers: dict[int, list[_Group]] = {}  # node -> groups that read a view of it in memory
         self.depth: dict[int, int] = {}  # of cheap nodes that are repeated
         self.rows = self.after_rows()
         self.free = self.costing_nothing()
@@ -103,15 +111,18 @@ class _Fusion:
 
     def costing_nothing(self) -> set[int]:
         """Nodes that are repeated wherever they are read: comparisons, broadcasts, constants, and
-        scalars made of such."""
-        free: set[int] = set()
+        scalars made of such. Of a long chain of them some are computed once."""
+        free: dict[int, int] = {}  # and how many in a chain
         for node in self.nodes:
+            chain = 1 + max((free.get(v.node, 0) for v in node.inputs), default=0)
+            if chain > _FREE_CHAIN:
+                continue
             cheap = node.op.kind == "elementwise" and not node.op.expensive
             scalar = cheap and node.types[0].shape == () and all(v.node in free for v in node.inputs)
             if (node.op.name in _FREE or self.is_scalar_constant(node) or scalar
                     or (cheap and node.types[0].dtype == "bool")):
-                free.add(node.id)
-        return free
+                free[node.id] = chain
+        return set(free)
 
     def after_rows(self) -> dict[int, Space]:
         """Nodes that depend on a reduction of rows, with its space: they want to be computed row by
@@ -161,14 +172,19 @@ class _Fusion:
     def grow(self, anchor: Node) -> None:
         """Take what follows a contraction, as far as its operands are there already."""
         group = _Group(anchor.id, members={anchor.id})
+        depth = {anchor.id: 1}
         frontier = [anchor]
         while frontier:
             node = frontier.pop(0)
             for user, _ in self.users.get(Value(node.id), []):
                 if user.id in group.members or user.id in self.group_of:
                     continue
+                chain = 1 + max(depth.get(v.node, 0) for v in user.inputs)
+                if chain > DEPTH or len(group.members) + len(group.repeats) > MOST:
+                    continue
                 helpers = self.epilogue(user, anchor, group)
                 if helpers is not None:
+                    depth[user.id] = chain
                     group.members.add(user.id)
                     group.repeats |= helpers
                     frontier.append(user)
@@ -249,15 +265,16 @@ class _Fusion:
         if self.is_view(node):
             self.view(node, wanting)
             return
-        needed = min([self.in_memory.get(node.id, math.inf),
-                      *(g.place for g in wanting if self.is_anchored(g))])
+        viewers = self.viewers.get(node.id, [])
+        needed = min((g.place for g in (*viewers, *filter(self.is_anchored, wanting))), default=math.inf)
         leaves = needed < math.inf or any(v in self.results for v in self.values(node))
         if not wanting and not leaves:
             return
         if self.is_loop(node):
             self.start(node)
             return
-        if not leaves and (self.is_free(node) or self.repeats_cheaply(node, wanting)):
+        if not leaves and all(self.has_room(g, node) for g in wanting) and (
+                self.is_free(node) or self.repeats_cheaply(node, wanting)):
             for group in wanting:
                 self.take(group, node, again=True)
         elif not (self.pair(node) or self.join(node, wanting, needed, leaves)
@@ -269,12 +286,10 @@ class _Fusion:
         operand = node.inputs[0]
         ones = only_ones(node, self.graph.type(operand).shape)
         for group in wanting:
-            if ones and not self.is_anchored(group):
+            if ones and not self.is_anchored(group) and self.has_room(group, node):
                 self.take(group, node, again=True)
-        places = [g.place for g in wanting if node.id not in g.repeats]
-        first = min([self.in_memory.get(node.id, math.inf), *places])
-        if first < math.inf:
-            self.in_memory[operand.node] = min(self.in_memory.get(operand.node, math.inf), first)
+        viewers = [*self.viewers.get(node.id, []), *(g for g in wanting if node.id not in g.repeats)]
+        self.viewers.setdefault(operand.node, []).extend(viewers)
         if Value(node.id) in self.results:
             self.results.add(operand)
 
@@ -288,10 +303,20 @@ class _Fusion:
         if self.is_displaced(node, group):
             group.displaced.add(node.id)
         (group.repeats if again else group.members).add(node.id)
+        group.heights[node.id] = self.height(group, node)
         if not again:
             self.group_of[node.id] = group
         for value in node.inputs:
             self.readers.setdefault(value.node, {})[id(group)] = group
+
+    def height(self, group: _Group, node: Node) -> int:
+        """The nodes of the longest chain in a group that ends with what a node is read for."""
+        return 1 + max((group.heights.get(user.id, 0) for value in self.values(node)
+                        for user, _ in self.users.get(value, [])), default=0)
+
+    def has_room(self, group: _Group, node: Node) -> bool:
+        """Whether a group may take a node, by its budget."""
+        return len(group.heights) < MOST and self.height(group, node) <= DEPTH
 
     def start(self, node: Node) -> None:
         """A group of a node's own."""
@@ -321,6 +346,8 @@ class _Fusion:
         others = leaves or len(wanting) > 1
         for group in sorted(wanting, key=lambda g: g.place):
             space = self.fits(node, group, others)
+            if group in self.viewers.get(node.id, []):  # it reads the node from memory
+                continue
             if space is None or (space.axes and not space.by_rows and self.is_in_rows(node)):
                 continue
             first = min([needed, *(g.place for g in wanting if g is not group)])
@@ -387,6 +414,8 @@ class _Fusion:
         """The space of a group when a node joins it, None where it cannot. `leaves`: the node's
         value is a result of the group, too."""
         space, shape = group.space, node.types[0].shape
+        if not self.has_room(group, node):
+            return None
         if space is not None and self.root(group).op.kind == "scatter":  # it reads each element once
             alike = node.op.kind in ("elementwise", "random") and numel(shape) == numel(space.full)
             along = node.op.kind == "movement" and self.moves_along(node, space)
