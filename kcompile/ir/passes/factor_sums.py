@@ -14,6 +14,8 @@ from kcompile.ir.passes.rewrite import rebuild
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Shape, numel
 
+DEPTH = 10  # operations in a row that a sum is taken through; a batch normalisation's gradient has half
+
 
 def factor_sums(graph: Graph) -> Graph:
     """See the module. Sums come out in another order."""
@@ -38,49 +40,50 @@ class _Sums:
     def __init__(self) -> None:
         self.made: dict[tuple[Value, tuple[int, ...]], Tensor] = {}
 
-    def scaled(self, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    def scaled(self, x: Tensor, axes: tuple[int, ...], depth: int = DEPTH) -> Tensor:
         """The sum over x, with factors taken out of it."""
         node = x.graph.nodes[x.value.node]
         operands = [Tensor(x.graph, v) for v in node.inputs]
-        if node.op.name == "neg":
-            return -self.scaled(operands[0], axes)
-        if node.op.name in ("mul", "div"):
+        if node.op.name == "neg" and depth:
+            return -self.scaled(operands[0], axes, depth - 1)
+        if node.op.name in ("mul", "div") and depth:
             for a, b in (operands, operands[::-1]):
                 if a.shape == x.shape and (node.op.name == "mul" or a is operands[0]):
                     factor = _outside(b, axes, x.shape)
                     if factor is not None:
-                        total = self.scaled(a, axes)
+                        total = self.scaled(a, axes, depth - 1)
                         return total * factor if node.op.name == "mul" else total / factor
         key = (x.value, axes)
         if key not in self.made:
             self.made[key] = ops.reduce_sum(x, axes)
         return self.made[key]
 
-    def known(self, x: Tensor, axes: tuple[int, ...], shape: Shape) -> Tensor | None:
+    def known(self, x: Tensor, axes: tuple[int, ...], shape: Shape, depth: int = DEPTH) -> Tensor | None:
         """The sum over x, broadcast to `shape`, out of sums that are there; else None."""
         constant = _outside(x, axes, shape)
         if constant is not None:
             return constant * ops.count(Tensor(x.graph, x.value) if x.shape == shape else
                                         ops.broadcast_to(x, shape), axes)
-        if x.shape != shape:
+        if x.shape != shape or not depth:
             return None
         if (x.value, axes) in self.made:
             return self.made[x.value, axes]
         node = x.graph.nodes[x.value.node]
         operands = [Tensor(x.graph, v) for v in node.inputs]
         if node.op.name == "neg":
-            total = self.known(operands[0], axes, shape)
+            total = self.known(operands[0], axes, shape, depth - 1)
             return None if total is None else -total
         if node.op.name in ("add", "sub"):
-            parts = [self.known(y, axes, shape) for y in operands]
-            if parts[0] is None or parts[1] is None:
+            first = self.known(operands[0], axes, shape, depth - 1)
+            second = None if first is None else self.known(operands[1], axes, shape, depth - 1)
+            if first is None or second is None:
                 return None
-            return parts[0] + parts[1] if node.op.name == "add" else parts[0] - parts[1]
+            return first + second if node.op.name == "add" else first - second
         if node.op.name in ("mul", "div"):
             for a, b in (operands, operands[::-1]):
                 factor = _outside(b, axes, shape)
                 if factor is not None and (node.op.name == "mul" or a is operands[0]):
-                    total = self.known(a, axes, shape)
+                    total = self.known(a, axes, shape, depth - 1)
                     if total is not None:
                         return total * factor if node.op.name == "mul" else total / factor
         return None

@@ -62,10 +62,10 @@ def is_row(shape: Shape, rows: Shape, columns: Shape) -> bool:
 
 @dataclass(eq=False)
 class _Group:
-    """Members are moved here; repeats are cheap nodes computed again; displaced are those of both that
-    are read at other places than their own. place: order of execution, the id of a node. space: None
-    where no other op can join. heights: of each node in it, the nodes of the longest chain from there
-    to a result."""
+    """Members are moved here; repeats are cheap nodes computed again; displaced are nodes (of both, and
+    what they read) that are read at other places than their own. place: order of execution, the id of a node. space: None
+    where no other op can join. heights: of each node in it, and of those that it reads, the nodes of
+    the longest chain from there to a result."""
 
     place: int
     space: Space | None = None
@@ -300,23 +300,21 @@ class _Fusion:
 
     def take(self, group: _Group, node: Node, again: bool = False) -> None:
         """Compute a node in a group; `again` when others do so too."""
-        if self.is_displaced(node, group):
-            group.displaced.add(node.id)
+        displaces = node.id in group.displaced or node.op.kind == "window" or (
+            node.op.kind == "movement" and node.op.name not in ("reshape", "broadcast_to"))
         (group.repeats if again else group.members).add(node.id)
-        group.heights[node.id] = self.height(group, node)
+        height = group.heights.setdefault(node.id, 1)
         if not again:
             self.group_of[node.id] = group
         for value in node.inputs:
             self.readers.setdefault(value.node, {})[id(group)] = group
-
-    def height(self, group: _Group, node: Node) -> int:
-        """The nodes of the longest chain in a group that ends with what a node is read for."""
-        return 1 + max((group.heights.get(user.id, 0) for value in self.values(node)
-                        for user, _ in self.users.get(value, [])), default=0)
+            group.heights[value.node] = max(group.heights.get(value.node, 0), height + 1)
+            if displaces:
+                group.displaced.add(value.node)
 
     def has_room(self, group: _Group, node: Node) -> bool:
         """Whether a group may take a node, by its budget."""
-        return len(group.heights) < MOST and self.height(group, node) <= DEPTH
+        return len(group.heights) < MOST and group.heights.get(node.id, 1) <= DEPTH
 
     def start(self, node: Node) -> None:
         """A group of a node's own."""
@@ -421,7 +419,7 @@ class _Fusion:
             along = node.op.kind == "movement" and self.moves_along(node, space)
             return space if not leaves and (alike or along) else None
         if space is None or (leaves and not self.could_leave(node, group)) or (
-                node.op.kind != "movement" and self.is_displaced(node, group)):
+                node.op.kind != "movement" and node.id in group.displaced):
             return None
         if node.op.kind in ("elementwise", "random", "window"):
             if shape == space.full:
@@ -443,14 +441,6 @@ class _Fusion:
         """Whether a window in the group sees a node's elements, each many times."""
         return any(user.op.kind == "window" and user.id in group.members
                    for user, _ in self.users.get(Value(node.id), []))
-
-    def is_displaced(self, node: Node, group: _Group) -> bool:
-        """Whether something in the group reads a node's elements at other places than its own."""
-        inside = [user for user, _ in self.users.get(Value(node.id), [])
-                  if user.id in group.members or user.id in group.repeats]
-        return any(user.id in group.displaced or user.op.kind == "window"
-                   or (user.op.kind == "movement" and user.op.name not in ("reshape", "broadcast_to"))
-                   for user in inside)
 
     def root(self, group: _Group) -> Node:
         """The node that a group was started for."""
