@@ -27,8 +27,8 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "adagrad": lambda **limits: optimizers.Adagrad(0.001, **limits)}
 LIMITS: tuple[dict[str, float], ...] = ({}, {}, {"clipnorm": 0.5}, {"clipvalue": 0.02})
 
-WORK = 1 << 18  # products for a sample that one layer of a model makes
-ELEMENTS = 4096  # of a sample's tensor
+WORK = 1 << 16  # products for a sample that one layer of a model makes
+ELEMENTS = 1500  # of a sample's tensor
 
 Shape = tuple[int, ...]
 
@@ -108,7 +108,7 @@ class _Builder:
         rank = self.choice((0, 0, 1, 1, 2, 2, 3))
         name, most = (("units", 1), ("steps", 48), ("size", 16), ("size", 6))[rank]
         sizes = tuple(self.size(name, most) for _ in range(rank))
-        shape = (*sizes, self.size("channels", left(ELEMENTS // 4, *sizes)))
+        shape = (*sizes, self.size("channels", left(ELEMENTS // 2, *sizes)))
         self.tensors.append(layers.Input(shape=shape))
         self.notes.append(f"Input{shape}")
 

@@ -254,8 +254,9 @@ def _conv_shapes(draw: Draw) -> tuple[TensorType, TensorType, dict[str, Any], tu
     batch = draw.choice((Batch(), 2))
     made = [window_size(*args) for args in zip(sizes, taps, strides, padding, dilation)]
     work = WORK // math.prod((*taps, *made))
-    x = TensorType((batch, *sizes, draw.size("channels", max(work // 2, 1))))
-    w = TensorType((*taps, x.shape[-1], draw.size("channels", max(work // x.shape[-1], 1))))
+    channels = draw.size("channels", max(work // 2, 1))
+    x = TensorType((batch, *sizes, channels))
+    w = TensorType((*taps, channels, draw.size("channels", max(work // channels, 1))))
     return x, w, {"strides": strides, "padding": padding, "dilation": dilation}, sizes
 
 
