@@ -81,22 +81,67 @@ def conforms(array: object, spec: TensorSpec, n: int) -> bool:
             and array.shape == spec.bind(n) and array.flags.c_contiguous and array.flags.aligned)
 
 
-def as_array(value: Any, name: str) -> Array:
-    """A numpy array of numbers from an array, a list, a scalar, or an object that converts itself.
+_PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
+_SCALARS = (bool, int, float, complex, np.generic, str, bytes, type(None))
 
-    Raises InputTypeError for masked, object, text, date and complex values, and InputError for
-    nested lists of unequal lengths.
+
+def is_array(value: Any) -> bool:
+    """Whether a value, which is no list, is an array or converts itself to one."""
+    if isinstance(value, (np.ndarray, np.generic, bool, int, float, complex)) or is_sparse(value) or any(
+            hasattr(type(value), name) for name in _PROTOCOLS):
+        return True
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True
+
+
+def is_sparse(value: Any) -> bool:
+    """Whether a value is a sparse matrix, of scipy or what looks like it."""
+    return hasattr(type(value), "tocsr") and hasattr(type(value), "toarray")
+
+
+def _check_convertible(value: Any, name: str) -> None:
+    """Refuse what numpy would ask for items without end. Raises InputTypeError."""
+    if isinstance(value, (list, tuple)):
+        kinds = set(map(type, value))
+        if not all(issubclass(kind, _SCALARS) for kind in kinds):
+            for item in value:
+                if not isinstance(item, _SCALARS):
+                    _check_convertible(item, name)
+        return
+    if is_sparse(value):
+        raise InputTypeError(describe(name, "a dense array", f"a sparse {type(value).__name__}",
+                                      "Call .toarray() on it first."))
+    if not is_array(value) and not isinstance(value, (range, *_SCALARS)):
+        raise InputTypeError(describe(
+            name, "an array, a list or tuple of numbers, or what converts itself to an array",
+            f"{type(value).__module__}.{type(value).__qualname__}"))
+
+
+def as_array(value: Any, name: str) -> Array:
+    """A numpy array of numbers from an array, a list, a scalar, or an object that converts itself (pandas,
+    tensors of other libraries, buffers).
+
+    Raises InputTypeError for masked, object, text, date, complex and sparse values and for objects that
+    are no arrays, and InputError for nested lists of unequal lengths.
     """
     if type(value) is np.ndarray and value.dtype.kind in "buif":
         return value
     if isinstance(value, np.ma.MaskedArray):
         raise InputTypeError(describe(name, "an array without a mask", "a masked array",
                                       "Call .filled(value) on it first."))
+    _check_convertible(value, name)
     try:
-        array = np.asarray(value)
+        only_dlpack = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
+        array = np.from_dlpack(value) if only_dlpack else np.asarray(value)
     except ValueError as error:
         raise InputError(describe(name, "an array of one shape", f"ragged values ({error})",
                                   "Pad the rows to one length.")) from error
+    except Exception as error:  # what another library raises while it converts its own object
+        raise InputTypeError(describe(name, "what converts itself to an array",
+                                      f"{type(value).__name__}, which does not: {error}")) from error
     if array.dtype.kind not in "buif":
         raise InputTypeError(describe(
             name, "numbers (float, int or bool)",

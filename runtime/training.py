@@ -160,32 +160,46 @@ def check_steps(name: str, steps: Any, batches: int) -> int | None:
 
 
 def fit_loop(run: Runner, arrays: Sequence[Array], names: Sequence[str], events: FitEvents, *,
-             turns: Turns, batch_size: int, epochs: int, initial_epoch: int = 0, shuffle: Shuffle = True,
-             steps: int | None = None, validate: Callable[[], Sequence[float]] | None = None) -> None:
-    """Train. names: of the results, the loss first. validate: gives the values of a validation pass
-    after each epoch, which are reported as "val_" + name. turns: the pace of earlier calls.
-
-    Warns once when the loss of a batch is NaN. Raises InputError when steps exceed the batches.
-    """
+             turns: Turns, batch_size: int, shuffle: Shuffle = True, steps: int | None = None,
+             **epochs: Any) -> None:
+    """Train on rows of arrays. names: of the results, the loss first. turns: the pace of earlier calls.
+    epochs: the arguments of `_epochs`. Raises InputError when steps exceed the batches."""
     samples, size, stop = _extent(arrays, batch_size, steps)
+
+    def train(averages: Averages) -> Iterator[tuple[int, Array]]:
+        order = shuffled(samples, size, shuffle)
+        return _results(run, arrays, order, names, events, turns, averages, size, stop)
+
+    _epochs(train, names, events, **epochs)
+
+
+def _epochs(train: Callable[[Averages], Iterator[tuple[int, Array]]], names: Sequence[str],
+            events: FitEvents, *, epochs: int, initial_epoch: int = 0,
+            validate: Callable[[], Sequence[float]] | None = None,
+            validates: Callable[[int], bool] = lambda epoch: True,
+            ended: Callable[[], bool] = lambda: False) -> None:
+    """The epochs from initial_epoch to epochs. train: one pass, which counts its results in. validate: gives
+    the values of a validation pass after each epoch that `validates`, which are reported as "val_" + name.
+    ended: whether there are no more data. Warns once when the loss of a batch is NaN."""
     warned = False
     for epoch in range(initial_epoch, epochs):
         events.epoch_begin(epoch)
         averages = Averages()
-        order = shuffled(samples, size, shuffle)
-        for first, results in _results(run, arrays, order, names, events, turns, averages, size, stop):
+        for first, results in train(averages):
             bad = np.isnan(results[:, 0])
             if not warned and bad.any():
                 warned = True
                 warnings.warn(f"loss is nan in epoch {epoch + 1}, batch {first + bad.argmax() + 1}. Look for "
-                              "NaN in the data, or lower the learning rate", stacklevel=4)
+                              "NaN in the data, or lower the learning rate", stacklevel=5)
             if events.stopped:
                 break
+        if ended() and not averages.samples:
+            break
         logs = Logs(zip(names, averages.values()))
-        if validate is not None and not events.stopped:
+        if validate is not None and not events.stopped and validates(epoch):
             logs.update(zip((f"val_{name}" for name in names), validate()))
         events.epoch_end(epoch, logs)
-        if events.stopped:
+        if events.stopped or ended():
             break
 
 
@@ -241,6 +255,77 @@ def _results(run: Runner, arrays: Sequence[Array], order: Array | None, names: S
                                           size=end - start))
         events.progress(end, averages.values)
         yield number, results
+
+
+# ---------------------------------------------------------------- batches that are given one by one
+
+
+def fit_batches(run: Callable[[T], tuple[int, Array]], passes: Callable[[], Iterator[T]],
+                names: Sequence[str], events: FitEvents, *, steps: int, **epochs: Any) -> None:
+    """Train on batches as they are given. run: a step, which gives the number of samples and the results.
+    passes: gives the batches of an epoch, `steps` of them. When there are fewer, training ends with a
+    warning, as in Keras. epochs: the arguments of `_epochs`."""
+    short = False
+
+    def train(averages: Averages) -> Iterator[tuple[int, Array]]:
+        nonlocal short
+        count = 0
+        for found in _given(run, passes(), names, events, averages):
+            count += 1
+            yield found
+        short = count < steps
+        if short:
+            warnings.warn(f"the data ended after {count} of {steps} batches of an epoch; training ends here. "
+                          "Give steps_per_epoch * epochs batches", stacklevel=6)
+
+    _epochs(train, names, events, ended=lambda: short, **epochs)
+
+
+def evaluate_batches(run: Callable[[T], tuple[int, Array]], batches: Iterator[T], names: Sequence[str],
+                     events: Events, *, steps: int) -> list[float]:
+    """The averages of all results over the samples of `steps` batches. Raises InputError for fewer."""
+    averages, count = Averages(), 0
+    for _ in _given(run, batches, names, events, averages):
+        count += 1
+    _check_complete(count, steps)
+    return averages.values()
+
+
+def predict_batches(run: Callable[[T], tuple[int, list[Array]]], batches: Iterator[T], events: Events, *,
+                    steps: int) -> list[Array]:
+    """The outputs of `steps` batches, joined along axis 0. Raises InputError for fewer."""
+    outputs: list[list[Array]] = []
+    for number, batch in enumerate(batches):
+        if events.wants_batches:
+            events.batch_begin(number, {"batch": number})
+        n, found = run(batch)
+        outputs.append(found)
+        if events.wants_batches:
+            events.batch_end(number, {"batch": number, "size": n})
+        events.progress(number + 1, list)
+    _check_complete(len(outputs), steps)
+    return joined(outputs)
+
+
+def _given(run: Callable[[T], tuple[int, Array]], batches: Iterator[T], names: Sequence[str],
+           events: Events, averages: Averages) -> Iterator[tuple[int, Array]]:
+    """The number and the results [1, results] of each batch, counted in and told of. Progress is counted in
+    batches."""
+    for number, batch in enumerate(batches):
+        if events.wants_batches:
+            events.batch_begin(number, {"batch": number})
+        n, found = run(batch)
+        results = found.reshape(1, -1)
+        averages.add(n, n, results)
+        if events.wants_batches:
+            events.batch_end(number, Logs(zip(names, batch_values(results[0])), batch=number, size=n))
+        events.progress(number + 1, averages.values)
+        yield number, results
+
+
+def _check_complete(count: int, steps: int) -> None:
+    if count < steps:
+        raise InputError(describe("data", f"{steps} batches", f"{count} batches"))
 
 
 def split_at(samples: int, share: float) -> int:

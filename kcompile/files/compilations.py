@@ -84,8 +84,9 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         config = {k: plain(v) for k, v in mapping(value.get("config")).items()
                   if v is not None and v not in _SILENT.get(k, ())}
         if name == "MeanMetricWrapper":  # what tf.keras makes of a name or function
-            config["fn"] = _object(what, config.get("fn"), get, problems)
-            return metrics.MeanMetricWrapper(**config) if config["fn"] is not None else None
+            found = _object(what, mapping(value.get("config")).get("fn"), get, problems)
+            config["fn"] = found.function if isinstance(found, metrics.MeanMetricWrapper) else found
+            return metrics.MeanMetricWrapper(**config) if found is not None else None
         config.pop("fn", None)  # the function of a loss class, which tf_keras writes beside it
         value = {"class_name": name, "config": config}
     try:

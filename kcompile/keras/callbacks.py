@@ -203,9 +203,11 @@ class BatchProgress(Bar):
 
 
 def progbar(model: Any, params: Mapping[str, Any], verbose: int) -> Progbar:
-    """The bar of a pass over params["samples"], as the vintage of the model shows it."""
-    style = edition(model.vintage).bar
-    return Progbar(params["samples"], verbose, style=style, batch_size=params["batch_size"] or 1)
+    """The bar of a pass over params["samples"], or where these are unknown over params["steps"], as the
+    vintage of the model shows it."""
+    style, samples = edition(model.vintage).bar, params["samples"]
+    return Progbar(params["steps"] if samples is None else samples, verbose, style=style,
+                   batch_size=params["batch_size"] or 1)
 
 
 # ---------------------------------------------------------------- given by the user

@@ -220,9 +220,10 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
     if total is None:
         raise ModelError(f"model {model.name!r} has no loss, so that there is nothing to minimise or "
                          "to evaluate. Call model.compile(optimizer, loss=...) with a loss")
-    if model.semantics.metrics_order == "plain first":
-        measures.sort(key=lambda m: m.weighted)
-    measures = _distinct([*reported, *measures])
+    by_name = model.semantics.metrics_order == "by name"
+    measures = _distinct([*reported, *(sorted(measures, key=lambda m: m.weighted) if by_name else measures)])
+    if by_name and len(outputs) > 1:
+        measures[len(reported):] = sorted(measures[len(reported):], key=lambda m: m.name)
     settled.names = ["loss", *(m.name for m in measures)]
     return total, measures
 

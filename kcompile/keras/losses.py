@@ -184,8 +184,7 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bo
     """-log(p[y_true]): y_true holds class numbers, [n, ...] or [n, ..., 1]. What is of the class
     ignore_class, which may be none of y_pred's, counts as 0."""
     if axis not in (-1, y_pred.rank - 1):
-        raise ValueError("sparse_categorical_crossentropy: the classes must lie on the last axis. "
-                         f"Received: axis={axis}")
+        raise UnsupportedError(describe("sparse_categorical_crossentropy: axis", "the last axis", repr(axis)))
     classes = indices(y_true, y_pred)
     chosen = ops.one_hot(classes, _classes(y_pred), y_pred.dtype)
     each = -ops.reduce_sum(chosen * _log_probabilities(y_pred, from_logits), -1)

@@ -168,6 +168,8 @@ class Model(Training, Saving, Layer):
         self._need_inputs("output_shape")
         return one_or_list([y.shape for y in self.outputs])
 
+    output_keys: tuple[str, ...] | None = None  # of a model whose outputs are a dict
+
     @property
     def batch_size(self) -> int | None:
         """The number of samples that an Input fixed, or None."""
@@ -505,7 +507,7 @@ class Sequential(Model):
 
     def _batch(self, entry: str, x: Any, *rest: Any) -> Any:
         if not self.built:
-            self._inputs(x)  # builds the layers for x
+            self.prepared_inputs(x)  # builds the layers for x
         return super()._batch(entry, x, *rest)
 
     def get_config(self) -> dict[str, Any]:

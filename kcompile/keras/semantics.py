@@ -87,9 +87,8 @@ class Semantics:
     # Whether names of weighted_metrics begin with "weighted_", or only those that are taken.
     # tf_keras: compile_utils.py, MetricsContainer._set_metric_names; Keras 3: CompileMetrics.result.
     weighted_prefix: Literal["always", "if taken"]
-    # Metrics of all outputs come before all weighted ones (Keras 3: CompileMetrics.result), or each output's
-    # together.
-    metrics_order: Literal["by output", "plain first"]
+    # The order of the metrics of several outputs. Keras 3: Trainer._flatten_metrics_in_order.
+    metrics_order: Literal["by output", "by name"]
     # Names of metric objects have that of their output in them already, as a model was trained (tf_keras).
     metric_objects_renamed: bool
     # What a list of metrics means for a model of several outputs: each metric is one of every output, or each
@@ -141,7 +140,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "accuracy_by":              ("loss",            "shapes",            "shapes",            "shapes"),
     "metric_names":             ("own",             "given",             "given",             "given"),
     "weighted_prefix":          ("always",          "if taken",          "if taken",          "if taken"),
-    "metrics_order":            ("by output",       "by output",         "by output",         "plain first"),
+    "metrics_order":            ("by output",       "by output",         "by output",         "by name"),
     "metric_objects_renamed":   (False,             True,                True,                False),
     "metrics_list":             ("each for all",    "each for all",      "each for all",      "by output"),
     "lone_loss_reported":       (True,              True,                True,                False),

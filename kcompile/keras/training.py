@@ -15,23 +15,24 @@ from typing import Any, Protocol
 import numpy as np
 
 from kcompile.keras import callbacks as events
-from kcompile.keras import graphs, losses, metrics, optimizers, standardize
+from kcompile.keras import graphs, optimizers, standardize
 from kcompile.keras.editions import edition
+from kcompile.keras.feeding import Batches, Rows, gives_batches
 from kcompile.keras.graphs import Compilation
 from kcompile.keras.lengths import Lengths, keep, lengths_of, recent
-from kcompile.keras.losses import MEANS, Loss
-from kcompile.keras.semantics import Semantics
+from kcompile.keras.settling import settle, values_of
 from kcompile.keras.standardize import Target
-from kcompile.keras.tensors import as_list, one_or_list
+from kcompile.keras.tensors import one_or_list
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.batching import no_samples
-from kcompile_runtime.checks import check_count
-from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+from kcompile_runtime.checks import check_count, check_flag, check_number
+from kcompile_runtime.errors import InputError, InputTypeError, ModelError, UnsupportedError, describe
 from kcompile_runtime.loop import Runner
 from kcompile_runtime.spec import TensorSpec
 
 Array = np.ndarray
+Feed = Rows | Batches
 MODES = (False, True, "batch")
 
 
@@ -96,6 +97,7 @@ class Training:
     _specs: tuple[TensorSpec, ...] | None = None
     _quick: Callable[[Any], Array] | None = None  # the engine's predictor
     _turns: dict[str, loops.Turns] | None = None  # the pace of each entry
+    _running: loops.Averages | None = None  # over batches, see `train_on_batch`
     _fixed: int | None = None  # of `_fixed_size`, 0 for none
 
     # ---- the engine
@@ -104,7 +106,8 @@ class Training:
         """Run on this engine from now on."""
         self._attached, self._quick = engine, None
 
-    def _engine(self) -> Engine:
+    @property
+    def engine(self) -> Engine:
         if self._attached is None:
             import kcompile
 
@@ -129,7 +132,8 @@ class Training:
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None,
                 loss_weights: Any = None, sample_weight_mode: Any = None,
-                weighted_metrics: Any = None, target_tensors: Any = None) -> None:
+                weighted_metrics: Any = None, target_tensors: Any = None, run_eagerly: Any = None,
+                steps_per_execution: Any = None, jit_compile: Any = None) -> None:
         """Say how to train.
 
         optimizer: a name or an Optimizer. loss: a name, a Loss or a function of (y_true, y_pred); for
@@ -137,9 +141,10 @@ class Training:
         (for all outputs), a list of lists, or a dict by output name; they ignore sample weights, and
         weighted_metrics use them. loss_weights: a list or dict of numbers. sample_weight_mode:
         "temporal" where each step of a sample has a weight, sample_weight [n, time]; also a list, or a
-        dict by output name. Raises UnsupportedError for target_tensors.
+        dict by output name. run_eagerly, steps_per_execution and jit_compile say how another Keras
+        computes, and mean nothing here. Raises UnsupportedError for target_tensors.
         """
-        if target_tensors is not None and any(v is not None for v in _values(target_tensors)):
+        if target_tensors is not None and any(v is not None for v in values_of(target_tensors)):
             raise UnsupportedError(describe("compile: target_tensors", "None", repr(target_tensors)))
         vintage = self.vintage  # type: ignore[attr-defined]
         arguments = {"optimizer": optimizers.get(optimizer, vintage), "loss": loss, "metrics": metrics,
@@ -213,19 +218,21 @@ class Training:
 
     def standardize_inputs(self, x: Any) -> list[Array]:
         """The arrays of the inputs, as the graphs take them. Raises InputError, InputTypeError."""
-        return self._inputs(x)[0]
+        return self.prepared_inputs(x)[0]
 
-    def _inputs(self, x: Any) -> tuple[list[Array], int]:
+    def prepared_inputs(self, x: Any) -> tuple[list[Array], int]:
         if self._specs is None:
             if not self.built:  # type: ignore[attr-defined]
-                self.build((None, *as_array(x, "x").shape[1:]))  # type: ignore[attr-defined]
+                only = standardize.by_name(next(iter(x.values())) if isinstance(x, Mapping) and len(x) == 1
+                                           else x, ["x"], "input")[0]
+                self.build((None, *as_array(only, "x").shape[1:]))  # type: ignore[attr-defined]
             self._specs = input_specs(self)
         return standardize.inputs(x, self._specs)
 
-    def _data(self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
+    def prepared(self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
               ) -> tuple[list[Array], int]:
         """All inputs of the training graph: x, y, weights; and the number of samples."""
-        arrays, n = self._inputs(x)
+        arrays, n = self.prepared_inputs(x)
         lengths = lengths_of(self, arrays)
         self._adopt(y, lengths)
         self._adopt_weights(sample_weight, lengths)
@@ -265,42 +272,66 @@ class Training:
                 ranks[t.index] = rank
                 self._training_changed()
 
-    def _batch(self, entry: str, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> Any:
-        """One step on one batch: the loss, or the list of all values."""
+    def _batch(self, entry: str, x: Any, y: Any, sample_weight: Any, class_weight: Any,
+               reset_metrics: bool = True, return_dict: bool = False) -> Any:
+        """One step on one batch: the loss, or the list of all values, or a dict."""
         feeds = self._feeds or (None if self.varies else self._fed())  # type: ignore[attr-defined]
         arrays = None
         if feeds is not None and feeds.fast is not None and sample_weight is None and class_weight is None:
             arrays = _conforming(feeds, x, y)
         if arrays is None:
-            arrays, n = self._data(x, y, sample_weight, class_weight)
+            arrays, n = self.prepared(x, y, sample_weight, class_weight)
         else:
             n = len(arrays[0])
         self._size(n, n)
-        engine = self._attached or self._engine()
-        values = loops.batch_values(engine.run(entry, n, arrays)[0])
+        engine = self._attached or self.engine
+        results = engine.run(entry, n, arrays)[0]
+        if self._running is not None or reset_metrics is not True:
+            values = self._over_batches(n, results, check_flag("reset_metrics", reset_metrics))
+        else:
+            values = loops.batch_values(results)
+        if return_dict is not False and check_flag("return_dict", return_dict):
+            return dict(zip(graphs.result_names(self), values))
         return values[0] if len(values) == 1 else values
+
+    def _over_batches(self, n: int, results: Array, reset: bool) -> list[float]:
+        """The values over the batches since they were last reset, and this one."""
+        running = self._running or loops.Averages()
+        running.add(n, n, results.reshape(1, -1))
+        self._running = None if reset else running
+        return running.values()
 
     # ---- one batch
 
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None,
-                       class_weight: Any = None) -> Any:
-        """One training step: the loss of this batch, or the list of loss and metrics."""
-        return self._batch("train", x, y, sample_weight, class_weight)
+    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None,
+                       reset_metrics: bool = True, return_dict: bool = False) -> Any:
+        """One training step: the loss of this batch, or the list of loss and metrics.
 
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Loss and metrics of this batch."""
-        return self._batch("test", x, y, sample_weight, None)
+        reset_metrics: False for values over the batches so far, since the last call that reset them.
+        return_dict: whether the values come by name.
+        """
+        return self._batch("train", x, y, sample_weight, class_weight, reset_metrics, return_dict)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, reset_metrics: bool = True,
+                      return_dict: bool = False) -> Any:
+        """Loss and metrics of this batch. Arguments as those of `train_on_batch`."""
+        return self._batch("test", x, y, sample_weight, None, reset_metrics, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """The output (a list for several) for all samples of x, as one batch."""
+        """The output (a list for several, a dict for a model made of one) for all samples of x, as one
+        batch."""
         if self._quick is not None and type(x) is np.ndarray:
             return self._quick(x)
-        arrays, n = self._inputs(x)
+        arrays, n = self.prepared_inputs(x)
         if not n:
             return self._no_samples(arrays)
         self._size(n, n)
         self._find_quick()
-        return one_or_list(self._engine().run("predict", n, arrays))
+        return self._packed(self.engine.run("predict", n, arrays))
+
+    def reset_metrics(self) -> None:
+        """Begin values over several batches anew."""
+        self._running = None
 
     # ---- all data
 
@@ -308,104 +339,164 @@ class Training:
             verbose: Any = 1, callbacks: Any = None, validation_split: float = 0.0,
             validation_data: Any = None, shuffle: Any = True, class_weight: Any = None,
             sample_weight: Any = None, initial_epoch: int = 0, steps_per_epoch: int | None = None,
-            validation_steps: int | None = None, **old: Any) -> Any:
+            validation_steps: int | None = None, validation_batch_size: int | None = None,
+            validation_freq: Any = 1, max_queue_size: int = 10, workers: int = 1,
+            use_multiprocessing: bool = False, **old: Any) -> Any:
         """Train for `epochs` passes over the data, and give back the History.
 
-        x, y: arrays, lists of arrays, or dicts by name. batch_size: default 32; the last batch may be
-        smaller. verbose: 0, 1 (bar) or 2 (a line an epoch). validation_split: the share at the end of
-        the data, taken before shuffling; or validation_data: (x, y) or (x, y, sample_weight).
-        shuffle: True, False or "batch". class_weight: {class: weight}. initial_epoch: number of the
-        first epoch; epochs is the last one's. steps_per_epoch: batches in an epoch, at most what the
-        data hold. Raises InputError, InputTypeError and ModelError before the first step.
+        x, y: arrays, lists of arrays, or dicts by name; or x alone, an object of batches (`feeding.Batches`),
+        each (x, y) or (x, y, sample_weight). batch_size: default 32; the last batch may be smaller.
+        verbose: 0, 1 (bar) or 2 (a line an epoch). validation_split: the share at the end of the data,
+        taken before shuffling; or validation_data: (x, y), (x, y, sample_weight), or an object of batches.
+        validation_freq: validate after so many epochs, or after each of these. shuffle: True, False or
+        "batch"; of a sequence of batches, their order. class_weight: {class: weight}. initial_epoch:
+        number of the first epoch; epochs is the last one's. steps_per_epoch: batches in an epoch, of
+        arrays at most what they hold. Batches are made when they are needed, whatever max_queue_size,
+        workers and use_multiprocessing are. Raises InputError, InputTypeError and ModelError before the
+        first step.
         """
-        epochs = _old_epochs(epochs, old)
-        size = check_count("batch_size", 32 if batch_size is None else batch_size)
-        epochs = check_count("epochs", epochs, 0)
+        epochs = check_count("epochs", _old_epochs(epochs, old), 0)
         initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         verbose = check_verbose(verbose)
-        if shuffle not in MODES:
+        if not (isinstance(shuffle, (bool, int, str, np.bool_)) and shuffle in MODES):
             raise InputError(describe("shuffle", "True, False or 'batch'", repr(shuffle)))
-        given = events.check(callbacks)
-        arrays, n = self._data(x, y, sample_weight, class_weight)
-        arrays, n, held = self._validation(arrays, n, validation_split, validation_data,
-                                           class_weight, (x, y, sample_weight))
-        for count in (n, *([] if held is None else [len(held[0])])):
-            size = self._size(batch_size, count)
-        names = graphs.result_names(self, lengths_of(self, arrays))
-        steps = loops.check_steps("steps_per_epoch", steps_per_epoch, -(-n // size))
-        if held is not None:
-            held_steps = loops.check_steps("validation_steps", validation_steps,
-                                           -(-len(held[0]) // size))
-        elif validation_steps is not None:
-            raise InputError("fit: validation_steps needs validation_data or validation_split")
+        _check_queue(max_queue_size, workers, use_multiprocessing)
+        share = 0.0 if validation_split is None else check_number("validation_split", validation_split, 0, 1)
+        validates, given = _frequency(validation_freq), events.check(callbacks)
+        batch_size = None if batch_size is None else check_count("batch_size", batch_size)
+        validation_batch_size = batch_size if validation_batch_size is None else check_count(
+            "validation_batch_size", validation_batch_size)
+        if gives_batches(x):
+            _refuse("fit", {"y": y, "sample_weight": sample_weight, "batch_size": batch_size,
+                            "validation_split": share or None})
+            batches = Batches(self, x, steps_per_epoch, "steps_per_epoch", class_weight)
+            lengths, rest = lengths_of(self, batches.first("train")), None
+            feed: Feed = batches
+        else:
+            feed, rest, lengths = self._rows(x, y, sample_weight, class_weight, batch_size, share,
+                                             validation_data, steps_per_epoch)
+        held = self._held(validation_data, rest, validation_batch_size, validation_steps)
+        names = graphs.result_names(self, lengths)
         self.history = events.History()
         told = self._callbacks(given, verbose, {
-            "batch_size": size, "epochs": epochs, "steps": steps, "verbose": verbose,
-            "samples": n if steps is None else min(steps * size, n),
-            "do_validation": held is not None,
+            **feed.params, "epochs": epochs, "verbose": verbose, "do_validation": held is not None,
             "metrics": names + [f"val_{name}" for name in names] if held else names})
         for callback in told.callbacks:
-            callback.validation_data = held
-        if verbose and held is not None and edition(self.vintage).bar == "samples":  # type: ignore[attr-defined]
-            print(f"Train on {n} samples, validate on {len(held[0])} samples")
-        engine = self._engine()
+            callback.validation_data = held.arrays if isinstance(held, Rows) else None
+        style = edition(self.vintage).bar  # type: ignore[attr-defined]
+        if verbose and isinstance(held, Rows) and isinstance(feed, Rows) and style == "samples":
+            print(f"Train on {feed.samples} samples, validate on {held.samples} samples")
+        self.engine  # noqa: B018  # what cannot be compiled is told before training begins
         self.stop_training = False
         told.begin()
-        loops.fit_loop(
-            engine.batches("train"), arrays, names, told, turns=self._pace("train"), batch_size=size,
-            epochs=epochs, initial_epoch=initial_epoch, shuffle=shuffle, steps=steps,
-            validate=None if held is None else
-            lambda: self._test(held, names, told.within("test"), size, held_steps))
+        feed.fit(names, told, shuffle, epochs=epochs, initial_epoch=initial_epoch, validates=validates,
+                 validate=None if held is None else lambda: self._test(held, names, told.within("test")))
         told.end()
         return self.history
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None,
                  verbose: Any = 1, sample_weight: Any = None, steps: int | None = None,
-                 callbacks: Any = None) -> Any:
-        """The loss, or the list of loss and metrics, averaged over all samples."""
-        size = check_count("batch_size", 32 if batch_size is None else batch_size)
-        given = events.check(callbacks)
-        verbose = check_verbose(verbose)
-        arrays, n = self._data(x, y, sample_weight)
-        size = self._size(batch_size, n)
-        steps = loops.check_steps("steps", steps, -(-n // size))
-        told = self._progress(given, verbose, n, size, steps, "test")
-        names = graphs.result_names(self, lengths_of(self, arrays))
-        return one_or_list(self._test(arrays, names, told, size, steps))
+                 callbacks: Any = None, max_queue_size: int = 10, workers: int = 1,
+                 use_multiprocessing: bool = False, return_dict: bool = False) -> Any:
+        """The loss, or the list of loss and metrics, averaged over all samples; by name with return_dict.
+        x, y and the other arguments: as `fit` takes them."""
+        given, verbose = events.check(callbacks), check_verbose(verbose)
+        _check_queue(max_queue_size, workers, use_multiprocessing)
+        by_name = check_flag("return_dict", return_dict)
+        batch_size = None if batch_size is None else check_count("batch_size", batch_size)
+        if gives_batches(x):
+            _refuse("evaluate", {"y": y, "sample_weight": sample_weight, "batch_size": batch_size})
+            batches = Batches(self, x, steps, "steps")
+            lengths = lengths_of(self, batches.first("test"))
+            feed: Feed = batches
+        else:
+            arrays, n = self.prepared(x, y, sample_weight)
+            feed, lengths = self._over(arrays, n, batch_size, steps, "steps"), lengths_of(self, arrays)
+        names = graphs.result_names(self, lengths)
+        values = self._test(feed, names, self._progress(given, verbose, feed, "test"))
+        return dict(zip(names, values)) if by_name else one_or_list(values)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = 0,
-                steps: int | None = None, callbacks: Any = None) -> Any:
-        """The output (a list for several) for all samples, computed batch by batch."""
+                steps: int | None = None, callbacks: Any = None, max_queue_size: int = 10,
+                workers: int = 1, use_multiprocessing: bool = False) -> Any:
+        """The output (a list for several, a dict for a model made of one) for all samples, computed batch
+        by batch. x: as `fit` takes it; what an object of batches gives beside inputs is left out."""
         size = check_count("batch_size", 32 if batch_size is None else batch_size)
         verbose = check_verbose(verbose)
         if (self._quick is not None and type(x) is np.ndarray and x.ndim and len(x) <= size
                 and not verbose and steps is None and callbacks is None):
             return self._quick(x)
         given = events.check(callbacks)
-        arrays, n = self._inputs(x)
-        size = self._size(batch_size, n)
-        if not n:
-            return self._no_samples(arrays)
-        steps = loops.check_steps("steps", steps, -(-n // size))
-        told = self._progress(given, verbose, n, size, steps, "predict")
-        batches = self._engine().batches("predict")
+        _check_queue(max_queue_size, workers, use_multiprocessing)
+        if gives_batches(x):
+            _refuse("predict", {"batch_size": batch_size})
+            batches = Batches(self, x, steps, "steps")
+            batches.first("predict")
+            feed: Feed = batches
+        else:
+            arrays, n = self.prepared_inputs(x)
+            if not n:
+                return self._no_samples(arrays)
+            feed = self._over(arrays, n, batch_size, steps, "steps")
+        told = self._progress(given, verbose, feed, "predict")
+        self.engine  # noqa: B018
         told.begin()
-        outputs = loops.predict_loop(batches, arrays, told, turns=self._pace("predict"), batch_size=size,
-                                     steps=steps)
+        outputs = feed.predict(told)
         told.end()
         self._find_quick()
-        return one_or_list(outputs)
+        return self._packed(outputs)
 
     # ---- parts of the above
+
+    def _over(self, arrays: Sequence[Array], n: int, batch_size: int | None, steps: Any, name: str) -> Rows:
+        """Rows of arrays, with the default batch size where none is given."""
+        size = self._size(batch_size, n)
+        return Rows(self, arrays, size, loops.check_steps(name, steps, -(-n // size)))
+
+    def _rows(self, x: Any, y: Any, sample_weight: Any, class_weight: Any, batch_size: int | None,
+              share: float, validation_data: Any, steps: Any) -> tuple[Rows, list[Array] | None, Lengths]:
+        """What `fit` trains on, and what validation_split leaves for validation."""
+        arrays, n = self.prepared(x, y, sample_weight, class_weight)
+        lengths, rest = lengths_of(self, arrays), None
+        if share and validation_data is None:
+            n = loops.split_at(n, share)
+            # class weights count in training only
+            whole = arrays if class_weight is None else self.prepared(x, y, sample_weight)[0]
+            arrays, rest = [a[:n] for a in arrays], [a[n:] for a in whole]
+        return self._over(arrays, n, batch_size, steps, "steps_per_epoch"), rest, lengths
+
+    def _held(self, data: Any, rest: list[Array] | None, batch_size: int | None, steps: Any
+              ) -> Feed | None:
+        """What is validated on: data that were given, or the rest that was split off."""
+        if data is None and rest is None:
+            if steps is not None:
+                raise InputError("fit: validation_steps needs validation_data or validation_split")
+            return None
+        if gives_batches(data):
+            held = Batches(self, data, steps, "validation_steps")
+            held.first("test")
+            return held
+        if data is not None:
+            if not isinstance(data, (list, tuple)) or len(data) not in (2, 3):
+                raise InputError(describe("validation_data", "(x, y) or (x, y, sample_weight), or an object "
+                                          "of batches", type(data).__name__))
+            rest = self.prepared(*data)[0]
+        assert rest is not None
+        return self._over(rest, len(rest[0]), batch_size, steps, "validation_steps")
+
+    def _packed(self, outputs: Sequence[Array]) -> Any:
+        """Outputs as the model gives them: one, a list, or a dict."""
+        return one_or_list(outputs)
 
     def _no_samples(self, arrays: Sequence[Array]) -> Any:
         """The outputs for no samples."""
         kinds = graphs.output_types(self, lengths_of(self, arrays))
         specs = [standardize.spec_of(name, kind) for name, kind in zip(
             self.output_names, kinds)]  # type: ignore[attr-defined]
-        return one_or_list(no_samples(specs))
+        return self._packed(no_samples(specs))
 
-    def _pace(self, entry: str) -> loops.Turns:
+    def pace(self, entry: str) -> loops.Turns:
+        """How fast an entry was so far."""
         if self._turns is None:
             self._turns = {}
         return self._turns.setdefault(entry, loops.Turns())
@@ -413,15 +504,13 @@ class Training:
     def _find_quick(self) -> None:
         """Take the engine's predictor where the model may have one: a conforming array is all of x."""
         if (len(self.inputs) == len(self.outputs) == 1 and not self.varies  # type: ignore[attr-defined]
-                and not self._fixed_size):
-            self._quick = self._engine().predictor()
+                and not self._fixed_size and self.output_keys is None):  # type: ignore[attr-defined]
+            self._quick = self.engine.predictor()
 
-    def _test(self, arrays: Sequence[Array], names: Sequence[str], told: events.CallbackList,
-              size: int, steps: int | None) -> list[float]:
-        batches = self._engine().batches("test")
+    def _test(self, feed: Feed, names: Sequence[str], told: events.CallbackList) -> list[float]:
+        self.engine  # noqa: B018
         told.begin()
-        values = loops.evaluate_loop(batches, arrays, names, told, turns=self._pace("test"),
-                                     batch_size=size, steps=steps)
+        values = feed.evaluate(names, told)
         told.end(dict(zip(names, values)))
         return values
 
@@ -431,29 +520,10 @@ class Training:
         bar = [events.ProgbarLogger(verbose)] if verbose else []
         return events.CallbackList([*bar, *given, self.history], self, params)
 
-    def _progress(self, given: Sequence[events.Callback], verbose: int, n: int, size: int,
-                  steps: int | None, mode: str) -> events.CallbackList:
-        samples = n if steps is None else min(steps * size, n)
+    def _progress(self, given: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
+                  ) -> events.CallbackList:
         bar = [events.BatchProgress()] if verbose == 1 else []
-        params = {"batch_size": size, "steps": steps, "samples": samples, "verbose": verbose}
-        return events.CallbackList([*bar, *given], self, params, mode)
-
-    def _validation(self, arrays: list[Array], n: int, share: float, data: Any, class_weight: Any,
-                    user: tuple[Any, Any, Any]) -> tuple[list[Array], int, list[Array] | None]:
-        """The arrays to train on, how many samples they have, and the arrays to validate on."""
-        if data is not None:
-            if not isinstance(data, (list, tuple)) or len(data) not in (2, 3):
-                raise InputError(describe("validation_data", "(x, y) or (x, y, sample_weight)",
-                                          type(data).__name__))
-            return arrays, n, self._data(*data)[0]
-        if not share:
-            return arrays, n, None
-        at = loops.split_at(n, share)
-        held = [a[at:] for a in arrays]
-        if class_weight is not None:  # counts in training only
-            x, y, sample_weight = user
-            held = [a[at:] for a in self._data(x, y, sample_weight)[0]]
-        return [a[:at] for a in arrays], at, held
+        return events.CallbackList([*bar, *given], self, {**feed.params, "verbose": verbose}, mode)
 
 
 def _conforming(feeds: Feeds, x: Any, y: Any) -> list[Array] | None:
@@ -484,95 +554,35 @@ def check_verbose(verbose: Any) -> int:
     return int(value)
 
 
-def _old_epochs(epochs: int, old: dict[str, Any]) -> int:
+def _frequency(value: Any) -> Callable[[int], bool]:
+    """After which epochs, from 0 on, to validate: each of so many, or those of a collection (from 1 on)."""
+    if isinstance(value, (list, tuple, set, frozenset, range, np.ndarray)):
+        wanted = {check_count("validation_freq: an epoch", v) for v in value}
+        return lambda epoch: epoch + 1 in wanted
+    every = check_count("validation_freq", value)
+    return lambda epoch: (epoch + 1) % every == 0
+
+
+def _check_queue(max_queue_size: Any, workers: Any, use_multiprocessing: Any) -> None:
+    """Arguments that say how another Keras makes batches ahead."""
+    check_count("max_queue_size", max_queue_size)
+    check_count("workers", workers, 0)
+    check_flag("use_multiprocessing", use_multiprocessing)
+
+
+def _refuse(method: str, given: Mapping[str, Any]) -> None:
+    """Arguments that say nothing beside an object of batches."""
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InputError(describe(f"{method} on an object of batches", "no " + ", no ".join(given),
+                                  ", ".join(wrong), "The batches themselves say it."))
+
+
+def _old_epochs(epochs: Any, old: dict[str, Any]) -> Any:
     """Keras 1's spelling of epochs."""
     if "nb_epoch" in old:
         warnings.warn("fit: nb_epoch is Keras 1's name of epochs", stacklevel=3)
         epochs = old.pop("nb_epoch")
     if old:
-        raise TypeError(f"fit() got unexpected keyword arguments {', '.join(map(repr, old))}")
+        raise InputTypeError(describe("fit", "the arguments of Keras' fit", ", ".join(map(repr, old))))
     return epochs
-
-
-def _values(value: Any) -> list[Any]:
-    return list(value.values()) if isinstance(value, Mapping) else as_list(value)
-
-
-# ---------------------------------------------------------------- what `compile` means
-
-
-def settle(model: Any, arguments: dict[str, Any]) -> Compilation:
-    """The arguments of `compile` for each output of a built model. Raises ModelError, ValueError."""
-    names = list(model.output_names)
-    found = [losses.as_loss(value) for value in _per_output(arguments["loss"], names, "loss")]
-    for name, loss in zip(names, found):
-        if loss is not None and loss.reduction == "none":
-            raise ModelError(describe(f"compile: loss of {name!r}", "a reduction to one number",
-                                      "reduction='none'"))
-    scales = [1.0 if value is None else float(value) for value in
-              _per_output(arguments["loss_weights"], names, "loss_weights", single=False)]
-    plain, weighted = (_metrics(arguments[key], names, key, model.semantics)
-                       for key in ("metrics", "weighted_metrics"))
-    if model.semantics.metrics_without_loss == "left out":
-        plain, weighted = ([[] if loss is None else chosen for loss, chosen in zip(found, several)]
-                           for several in (plain, weighted))
-    return Compilation(
-        arguments["optimizer"], found, scales, plain, weighted,
-        list(model.trainable_weights),
-        [graphs.target_type(loss, y.type) if loss is not None or any(wanted) else None
-         for loss, y, *wanted in zip(found, model.outputs, map(bool, plain), map(bool, weighted))],
-        _weight_ranks(arguments["sample_weight_mode"], names, model.outputs), arguments)
-
-
-def _weight_ranks(modes: Any, names: Sequence[str], outputs: Sequence[Any]) -> list[int]:
-    """How many axes the weights of each output have. Raises ModelError."""
-    ranks = []
-    for name, y, mode in zip(names, outputs, _per_output(modes, names, "sample_weight_mode")):
-        if mode not in (None, "temporal"):
-            raise ModelError(describe(f"compile: sample_weight_mode of {name!r}",
-                                      "None or 'temporal'", repr(mode)))
-        if mode == "temporal" and y.ndim < 3:
-            raise ModelError(describe(f"compile: sample_weight_mode='temporal' of {name!r}",
-                                      "an output [batch, time, ...]", f"shape {y.shape}"))
-        ranks.append(1 if mode is None else 2)
-    return ranks
-
-
-def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True) -> list[Any]:
-    """A value for each output, from a dict by name, a list, or (if `single`) one for all."""
-    if isinstance(value, Mapping) and "class_name" not in value:
-        unknown = [key for key in value if key not in names]
-        if unknown:
-            raise ModelError(describe(f"compile: {what}", f"names of outputs ({', '.join(names)})",
-                                      ", ".join(map(repr, unknown))))
-        return [value.get(name) for name in names]
-    if isinstance(value, (list, tuple)):
-        if len(value) != len(names):
-            raise ModelError(describe(f"compile: {what}", f"one for each of the {len(names)} outputs "
-                                      f"({', '.join(names)})", f"a list of {len(value)}"))
-        return list(value)
-    if value is not None and not single:
-        raise ModelError(describe(f"compile: {what}", "a list or dict", repr(value)))
-    return [value] * len(names)
-
-
-def _metrics(value: Any, names: Sequence[str], what: str, meaning: Semantics) -> list[list[Any]]:
-    """The metrics of each output. A list of lists is one for each; what a flat list is, the vintage says."""
-    if value is None:
-        return [[] for _ in names]
-    listed = isinstance(value, (list, tuple)) and len(names) > 1 and (
-        meaning.metrics_list == "by output" or (
-            len(value) == len(names) and any(v is None or isinstance(v, (list, tuple)) for v in value)))
-    nested = isinstance(value, (list, tuple)) and len(value) == len(names) == 1 and isinstance(
-        value[0], (list, tuple))
-    if isinstance(value, Mapping) or listed or nested:
-        chosen = [_values(v) for v in _per_output(value, names, what)]
-    else:
-        chosen = [_values(value) for _ in names]
-    chosen = [[m for m in several if m is not None] for several in chosen]
-    for metric in (m for several in chosen for m in several):
-        found = None if metric in metrics.CHOSEN else metrics.get(metric)  # raises for what is none
-        if isinstance(found, Loss) and found.reduction not in MEANS:
-            raise UnsupportedError(describe(f"compile: {what}: reduction of {found.name!r}",
-                                            " or ".join(map(repr, MEANS)), repr(found.reduction)))
-    return chosen

@@ -168,11 +168,11 @@ def test_learning_rate_is_set_without_a_new_graph():
     model = model_of(optimizers.SGD(lr=0.1))
     x, y = np.ones((4, 2), "f"), np.ones((4, 3), "f")
     model.train_on_batch(x, y)
-    graph = model._engine().graph("train")
+    graph = model.engine.graph("train")
     model.optimizer.lr = 0.0
     before = model.get_weights()[0]
     model.train_on_batch(x, y)
-    assert model._engine().graph("train") is graph
+    assert model.engine.graph("train") is graph
     np.testing.assert_array_equal(model.get_weights()[0], before)
     model.optimizer.learning_rate.assign(1.0)
     model.train_on_batch(x, y)
@@ -183,9 +183,9 @@ def test_other_options_drop_the_graph():
     model = model_of(optimizers.SGD(lr=0.1, momentum=0.5))
     x, y = np.ones((4, 2), "f"), np.ones((4, 3), "f")
     model.train_on_batch(x, y)
-    graph = model._engine().graph("train")
+    graph = model.engine.graph("train")
     model.optimizer.momentum = 0.9
-    assert model._engine().graph("train") is not graph
+    assert model.engine.graph("train") is not graph
 
 
 def test_state_can_be_read_and_set():

@@ -7,13 +7,14 @@ import pytest
 
 from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import ops
-from kcompile.keras import graphs, losses
+from kcompile.keras import callbacks, graphs, losses
 from kcompile.keras.constraints import MaxNorm
 from kcompile.keras.engine import Input
 from kcompile.keras.layers import BatchNormalization, Concatenate, Dense, Dropout
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.optimizers import SGD, Adam
 from kcompile.keras.regularizers import l2
+from kcompile_runtime.errors import KcompileError
 
 rng = np.random.default_rng(5)
 X = rng.normal(size=(20, 4)).astype("f")
@@ -536,3 +537,61 @@ def test_no_samples_give_no_predictions_and_no_loss():
     for call in (model.evaluate, model.train_on_batch, model.test_on_batch, model.fit):
         with pytest.raises(ValueError, match="at least one sample"):
             call(X[:0], [X[:0, :1], CLASSES[:0]])
+
+
+def test_values_by_name_and_over_several_batches():
+    for entry in ("train_on_batch", "test_on_batch"):
+        model = regressor(metrics=["mae"], optimizer=SGD(lr=0.0))
+        step = getattr(model, entry)
+        names = ["loss", "mean_absolute_error"]
+        first, second = step(X[:5], Y[:5]), step(X[5:], Y[5:], return_dict=True)
+        assert list(second) == names
+        whole = model.evaluate(X, Y, verbose=0, return_dict=True)
+        assert list(whole) == names
+        assert step(X[:5], Y[:5], reset_metrics=False) == pytest.approx(first, rel=1e-5)
+        both = step(X[5:], Y[5:], reset_metrics=False, return_dict=True)
+        assert both == pytest.approx(whole, rel=1e-5)
+        model.reset_metrics()
+        assert step(X[:5], Y[:5]) == pytest.approx(first, rel=1e-5)
+
+
+def test_validation_after_some_epochs_in_batches_of_their_own_size():
+    sizes = []
+
+    class Seen(callbacks.Callback):
+        def on_test_batch_end(self, batch, logs=None):
+            sizes.append(logs["size"])
+
+    model = regressor()
+    for freq, epochs in ((2, [1, 3]), ([1, 4], [0, 3]), (5, [])):
+        history = model.fit(X, Y, epochs=4, verbose=0, validation_data=(X, Y), validation_freq=freq,
+                            validation_batch_size=15, callbacks=[Seen()]).history
+        assert len(history["loss"]) == 4 and len(history.get("val_loss", [])) == len(epochs)
+    assert sizes == [15, 5] * 4
+
+
+@pytest.mark.parametrize("options", [
+    {"epochs": "3"}, {"epochs": 2.5}, {"epochs": None}, {"batch_size": 2.5}, {"batch_size": "8"},
+    {"validation_split": 1.5}, {"validation_split": "a"}, {"validation_freq": 0}, {"workers": -1},
+    {"validation_freq": "a"}, {"validation_freq": [0.5]}, {"validation_batch_size": 0}, {"verbose": "a"},
+    {"verbose": None}, {"verbose": [1]}, {"shuffle": "yes"}, {"shuffle": None}, {"shuffle": X},
+    {"workers": None}, {"max_queue_size": "a"}, {"use_multiprocessing": "no"}, {"initial_epoch": -1},
+    {"steps_per_epoch": 0}, {"steps_per_epoch": 1.5}, {"validation_steps": 1}, {"callbacks": [3]},
+    {"callbacks": 3}, {"callbacks": "a"}, {"class_weight": "a"}, {"sample_weight": "a"},
+    {"validation_data": 3}, {"validation_data": (X,)}, {"validation_data": "ab"}, {"mistake": 1}])
+def test_arguments_of_fit_that_make_no_sense(options):
+    model = regressor()
+    with pytest.raises(KcompileError):
+        model.fit(X, Y, **{"verbose": 0, **options})
+
+
+def test_lists_and_dicts_of_one_input_build_a_sequential():
+    for give in (lambda a: a, lambda a: [a], lambda a: (a,), lambda a: a.tolist()):
+        model = ready(Sequential([Dense(2)]), "sgd", "mse")
+        model.fit(give(X), give(X[:, :2]), verbose=0)
+        assert model.get_weights()[0].shape == (4, 2)
+
+
+def test_how_another_keras_computes_is_no_error():
+    model = regressor(run_eagerly=False, steps_per_execution=4, jit_compile="auto")
+    assert model.evaluate(X, Y, verbose=0) > 0

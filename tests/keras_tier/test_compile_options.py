@@ -22,7 +22,7 @@ OPTIONS: dict[str, Any] = {
     "apply_class_balancing": True, "ignore_class": 1, "q": 0.3, "beta": 0.4, "threshold": 0.3, "k": 2,
     "from_sorted_ids": True, "reduction": "sum", "name": "mine", "dtype": "float16", "margin": 0.3,
     "remove_diagonal": False, "num_thresholds": 50, "curve": "PR", "summation_method": "minoring",
-    "thresholds": 0.4, "multi_label": True, "average": "macro", "top_k": 2, "class_id": 1}
+    "thresholds": [0.4, 0.6], "multi_label": True, "average": "macro", "top_k": 2, "class_id": 1}
 NEEDED = {"num_classes": 3, "target_class_ids": [0], "recall": 0.5, "precision": 0.5, "specificity": 0.5,
           "sensitivity": 0.5}
 CLASSES_AS_LABELS = ("SparseCategorical", "SparseTopK", "CategoricalGeneralized")
@@ -133,7 +133,7 @@ def test_names_given_by_the_user_and_objects_as_functions(library: str) -> None:
     module = LIBRARIES[library]
     model = live(library, loss=module.losses.Huber(2.0, name="far"), metrics=[
         module.metrics.MeanMetricWrapper(module.losses.huber, name="near", delta=0.5), "cosine_similarity",
-        module.losses.cosine_similarity, module.losses.mean_squared_error, module.metrics.MeanSquaredError,
+        module.losses.cosine_similarity, module.losses.mean_squared_error,
         module.metrics.CosineSimilarity(name="cos", axis=1)])
     ours = kcompile.compile(model)
     found = ours.evaluate(SCORES, LABELS * 5, verbose=0)

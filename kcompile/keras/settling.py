@@ -1,0 +1,100 @@
+"""What the arguments of `compile` mean for each output of a model.
+
+Enters: a built model, and the arguments as a user wrote them: one value, lists, dicts by output. Leaves: a
+`Compilation`. Everything that makes no sense is told here, before a graph is traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kcompile.keras import graphs, losses, metrics
+from kcompile.keras.graphs import Compilation
+from kcompile.keras.losses import MEANS, Loss
+from kcompile.keras.semantics import Semantics
+from kcompile.keras.tensors import as_list
+from kcompile_runtime.checks import check_number
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+
+
+def settle(model: Any, arguments: dict[str, Any]) -> Compilation:
+    """The arguments of `compile` for each output of a built model. Raises ModelError, ValueError."""
+    names = list(model.output_names)
+    found = [losses.as_loss(value) for value in _per_output(arguments["loss"], names, "loss")]
+    for name, loss in zip(names, found):
+        if loss is not None and loss.reduction == "none":
+            raise ModelError(describe(f"compile: loss of {name!r}", "a reduction to one number",
+                                      "reduction='none'"))
+    scales = [1.0 if value is None else check_number(f"compile: loss_weights of {name!r}", value)
+              for name, value in zip(names, _per_output(arguments["loss_weights"], names, "loss_weights",
+                                                        single=False))]
+    plain, weighted = (_metrics(arguments[key], names, key, model.semantics)
+                       for key in ("metrics", "weighted_metrics"))
+    if model.semantics.metrics_without_loss == "left out":
+        plain, weighted = ([[] if loss is None else chosen for loss, chosen in zip(found, several)]
+                           for several in (plain, weighted))
+    return Compilation(
+        arguments["optimizer"], found, scales, plain, weighted,
+        list(model.trainable_weights),
+        [graphs.target_type(loss, y.type) if loss is not None or any(wanted) else None
+         for loss, y, *wanted in zip(found, model.outputs, map(bool, plain), map(bool, weighted))],
+        _weight_ranks(arguments["sample_weight_mode"], names, model.outputs), arguments)
+
+
+def _weight_ranks(modes: Any, names: Sequence[str], outputs: Sequence[Any]) -> list[int]:
+    """How many axes the weights of each output have. Raises ModelError."""
+    ranks = []
+    for name, y, mode in zip(names, outputs, _per_output(modes, names, "sample_weight_mode")):
+        if mode not in (None, "temporal"):
+            raise ModelError(describe(f"compile: sample_weight_mode of {name!r}",
+                                      "None or 'temporal'", repr(mode)))
+        if mode == "temporal" and y.ndim < 3:
+            raise ModelError(describe(f"compile: sample_weight_mode='temporal' of {name!r}",
+                                      "an output [batch, time, ...]", f"shape {y.shape}"))
+        ranks.append(1 if mode is None else 2)
+    return ranks
+
+
+def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True) -> list[Any]:
+    """A value for each output, from a dict by name, a list, or (if `single`) one for all."""
+    if isinstance(value, Mapping) and "class_name" not in value:
+        unknown = [key for key in value if key not in names]
+        if unknown:
+            raise ModelError(describe(f"compile: {what}", f"names of outputs ({', '.join(names)})",
+                                      ", ".join(map(repr, unknown))))
+        return [value.get(name) for name in names]
+    if isinstance(value, (list, tuple)):
+        if len(value) != len(names):
+            raise ModelError(describe(f"compile: {what}", f"one for each of the {len(names)} outputs "
+                                      f"({', '.join(names)})", f"a list of {len(value)}"))
+        return list(value)
+    if value is not None and not single:
+        raise ModelError(describe(f"compile: {what}", "a list or dict", repr(value)))
+    return [value] * len(names)
+
+
+def _metrics(value: Any, names: Sequence[str], what: str, meaning: Semantics) -> list[list[Any]]:
+    """The metrics of each output. A list of lists is one for each; what a flat list is, the vintage says."""
+    if value is None:
+        return [[] for _ in names]
+    listed = isinstance(value, (list, tuple)) and len(names) > 1 and (
+        meaning.metrics_list == "by output" or (
+            len(value) == len(names) and any(v is None or isinstance(v, (list, tuple)) for v in value)))
+    nested = isinstance(value, (list, tuple)) and len(value) == len(names) == 1 and isinstance(
+        value[0], (list, tuple))
+    if isinstance(value, Mapping) or listed or nested:
+        chosen = [values_of(v) for v in _per_output(value, names, what)]
+    else:
+        chosen = [values_of(value) for _ in names]
+    chosen = [[m for m in several if m is not None] for several in chosen]
+    for metric in (m for several in chosen for m in several):
+        found = None if metric in metrics.CHOSEN else metrics.get(metric)  # raises for what is none
+        if isinstance(found, Loss) and found.reduction not in MEANS:
+            raise UnsupportedError(describe(f"compile: {what}: reduction of {found.name!r}",
+                                            " or ".join(map(repr, MEANS)), repr(found.reduction)))
+    return chosen
+
+
+def values_of(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, Mapping) else as_list(value)
