@@ -330,6 +330,10 @@ class Builder:
         word, _ = maths.threefry(seed, key, counter, step)
         return maths.uniform(word)
 
+    def random_normal(self, seed: Expr, stream: int, step: Expr, element: Expr) -> Expr:
+        counter = loops.cast(element, "uint32")
+        return maths.normal(*maths.threefry(seed, loops.const(stream, "uint32"), counter, step))
+
 
 def _smaller(a: Dim, b: Dim) -> bool:
     """Whether a group of product `a` must grow before one of product `b` can match it."""

@@ -18,8 +18,10 @@ some ten times faster, and its bits are others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
+from itertools import pairwise
 
 from kcompile.codegen.loops import (
     Expr,
@@ -36,7 +38,7 @@ from kcompile.codegen.loops import (
     unary,
     wrap,
 )
-from kcompile.codegen.polynomials import FORMATS, Format
+from kcompile.codegen.polynomials import FORMATS, TWO_OVER_PI, Format
 
 ULP_BOUNDS: dict[str, dict[str, float]] = {
     "float32": {"exp": 1.0, "expm1": 1.5, "log": 1.0, "log1p": 1.5, "tanh": 1.5, "sigmoid": 2.0,
@@ -305,7 +307,7 @@ def _ordered_sum(a: Expr, b: Expr) -> tuple[Expr, Expr]:
 
 
 def sin(x: Expr) -> Expr:
-    """The sine, within 1.75 ulp for |x| up to 2^20 (float32) or 2^45 (float64), beyond it NaN: an
+    """The sine, within 1.75 ulp for all finite float32, and for float64 up to 2^45; beyond that NaN, an
     honest error instead of a number without meaning."""
     f = format_of(x)
     r, turns = _quarter_turns(x, f)
@@ -329,7 +331,35 @@ def _quarter_turns(x: Expr, f: Format) -> tuple[Expr, Expr]:
     a = unary("abs", x)
     t = fma(a, f.two_over_pi, f.magic)
     r = _minus(a, t - f.magic, f.half_pi, exact=True)
-    return select(binary("le", a, f.circular_limit), r, NAN), bitcast(t, f.integer)
+    near = binary("le", a, f.circular_limit)
+    if f.dtype != "float32":
+        return select(near, r, NAN), bitcast(t, f.integer)
+    far, far_turns = _far_quarter_turns(bitcast(a, "uint32"))
+    r = select(near, r, select(binary("lt", a, INF), far, NAN))
+    return r, select(near, bitcast(t, "uint32"), far_turns)
+
+
+def _far_quarter_turns(bits: Expr) -> tuple[Expr, Expr]:
+    """(r, n) for the bits of a float32 above 2^20: the product with 2 / pi modulo 4 in fixed point.
+
+    Source: Payne and Hanek, "Radian reduction for trigonometric functions", SIGNUM Newsletter 18, 1983.
+    x = m 2^(e - 150) for the exponent's bits e; of 2 / pi only the 96 bits from the (e - 151)th on count:
+    bits before them give multiples of 4, bits behind them less than what float32 shows.
+    """
+    place = binary("shr", bits, 23) - 120  # of the first of them in TWO_OVER_PI
+    shift = binary("and", place, 31)
+    beyond = [binary("ge", place, 32 * k) for k in range(1, 5)]
+    words = [reduce(lambda word, k, i=i: select(  # type: ignore[misc]
+        beyond[k - 1], const(TWO_OVER_PI[k + i], "uint32"), word), range(1, 5),
+        broadcast(const(TWO_OVER_PI[i], "uint32"), bits.lanes)) for i in range(4)]
+    window = [cast(binary("or", binary("shl", high, shift), binary(
+        "shr", binary("shr", low, 1), 31 - shift)), "uint64") for high, low in pairwise(words)]
+    m = cast(binary("or", binary("and", bits, 0x7FFFFF), 0x800000), "uint64")
+    first, second, third = (m * word for word in window)
+    product = binary("shl", first, 32) + second + binary("shr", third, 32)  # 2 bits before the point
+    turns = binary("shr", product + (1 << 61), 62)
+    rest = cast(bitcast(binary("shl", product, 2), "int64"), "float64")
+    return cast(rest * (math.pi / 2.0**65), "float32"), cast(turns, "uint32")
 
 
 def _sin_or_cos(r: Expr, turns: Expr, sin_when: int, f: Format) -> Expr:

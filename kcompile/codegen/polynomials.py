@@ -18,7 +18,7 @@ class Format:
     integer, signed: the integer types of its size. mantissa: bits stored of it; bias: of the
     exponent; sqrt_half: the bits of sqrt(1/2). ln2, half_pi, two_thirds: sums of numbers of
     decreasing size. exp_low, exp_high: beyond them exp is 0 or inf. tanh_one, erf_one: from here on
-    the rounded value is 1. circular_limit: what sin and cos reduce well.
+    the rounded value is 1. circular_limit: up to where sin and cos reduce by half_pi.
 
     Polynomials, lowest power first:
     exp    (e^r - 1 - r) / r^2 for |r| <= log(2)/2; relative error of e^r 2^-28.2, 2^-63.8
@@ -89,6 +89,9 @@ class Format:
         """Half an ulp of 1: functions f(x) = x + O(x^2) are x below it."""
         return 2.0 ** -(self.mantissa + 1)
 
+
+# The bits of 2 / pi behind the point, 32 in a word, after a word of zeros.
+TWO_OVER_PI = (0, 0xA2F9836E, 0x4E441529, 0xFC2757D1, 0xF534DDC0, 0xDB629599, 0x3C439041, 0xFE5163AB)
 
 FLOAT32 = Format(
     dtype="float32", integer="uint32", signed="int32", bits=32, mantissa=23, bias=127,

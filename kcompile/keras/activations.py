@@ -61,7 +61,8 @@ def relu(x: Tensor, alpha: float = 0.0, max_value: float | None = None,
         above = ops.relu(x)
         return above if max_value is None else ops.minimum(above, max_value)
     above = x if max_value is None else ops.minimum(x, max_value)
-    return ops.select(x > threshold, above, (x - threshold) * alpha)
+    below = (x - threshold) * alpha if alpha else ops.zeros_like(x)
+    return ops.select(x <= threshold, below, above)  # NaN is not below
 
 
 def tanh(x: Tensor) -> Tensor:

@@ -161,6 +161,16 @@ def test_random_numbers_are_the_interpreters(target, tmp_path):
     assert "uint64_t draw);" in path.with_suffix(".h").read_text()
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_circular_functions_far_out(target, tmp_path):
+    x = Input((40,), name="x")
+    model = Model(x, [Lambda(K.sin)(x), Lambda(K.cos)(x)], name="circular")
+    far = np.ldexp(RNG.uniform(-2, 2, (3, 40)), RNG.integers(15, 127, (3, 40))).astype(np.float32)
+    path = kcompile.export(model, tmp_path / f"model{suffix(target)}", target=target)
+    for got, want in zip(elsewhere.run(path, 3, [far]), (np.sin, np.cos)):
+        np.testing.assert_allclose(got, want(far.astype(np.float64)), rtol=1e-5, atol=1e-7)
+
+
 def test_calls_and_batches_draw_anew_and_a_seed_repeats_them(tmp_path):
     path = kcompile.export(chance(), tmp_path / "model.so")
     x = np.ones((40, 20), np.float32)

@@ -62,9 +62,10 @@ from kcompile.ir.ops.movement import (
     slice_,
     transpose,
 )
-from kcompile.ir.ops.random import dropout_mask, random_uniform
+from kcompile.ir.ops.random import dropout_mask, random_normal, random_uniform
 from kcompile.ir.ops.reduction import (
     argmax,
+    argmin,
     log_softmax,
     one_hot,
     reduce_max,
@@ -78,12 +79,12 @@ from kcompile.ir.ops.window import average_pool, max_pool
 from kcompile.ir.tensor import constant
 
 __all__ = [
-    "abs", "add", "argmax", "average_pool", "batch_matmul", "broadcast_to", "cast", "clip", "concatenate",
-    "constant", "conv", "cos", "count", "div", "dropout_mask", "equal", "erf", "exp", "expm1",
+    "abs", "add", "argmax", "argmin", "average_pool", "batch_matmul", "broadcast_to", "cast", "clip",
+    "concatenate", "constant", "conv", "cos", "count", "div", "dropout_mask", "equal", "erf", "exp", "expm1",
     "extent", "flip", "floor", "gather", "greater", "greater_equal", "iota", "less", "less_equal",
     "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "matmul", "max_pool",
     "maximum", "minimum", "mul", "neg", "not_equal", "one_hot", "ones_like", "pad", "pow",
-    "random_uniform", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum",
+    "random_normal", "random_uniform", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum",
     "relu", "reshape", "reverse", "rsqrt", "same_padding", "scatter_rows", "select", "sigmoid", "sign", "sin",
     "slice_", "softmax", "softplus", "sqrt", "square", "stop_gradient", "sub", "tanh", "transpose",
     "window_size", "zeros_like",

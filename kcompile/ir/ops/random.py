@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from kcompile.ir.op import Case, Op, register
-from kcompile.ir.random import random_bits, uniform
+from kcompile.ir.random import normal, random_bits, random_words, uniform
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Dim, Shape, TensorType
 
@@ -26,19 +26,37 @@ def _uniform(seed: np.ndarray, step: np.ndarray, stream: int, shape: tuple[int, 
     return numbers
 
 
-register(Op("random_uniform", "random", _infer, _uniform,
-            lower=lambda b, call, index, seed, step: b.random_uniform(
-                seed(()), call.attrs["stream"], step(()), b.flatten(index, call.type.shape)),
-            cases=lambda draw: Case(
-                (TensorType((), "uint32"),) * 2,
-                {"stream": draw.integer(0, 9), "shape": draw.shape(1, 3), "dtype": "float32"},
-                low=0, high=1000)))
+def _normal(seed: np.ndarray, step: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str
+            ) -> np.ndarray:
+    words = random_words(int(seed), stream, int(step), int(np.prod(shape)))
+    return normal(*words).reshape(shape).astype(dtype)
+
+
+def _register(name: str, meaning: Callable[..., np.ndarray], tolerance: float) -> None:
+    """A source of random numbers; the builder has a method of its name for one element."""
+    register(Op(name, "random", _infer, meaning,
+                lower=lambda b, call, index, seed, step: getattr(b, name)(
+                    seed(()), call.attrs["stream"], step(()), b.flatten(index, call.type.shape)),
+                cases=lambda draw: Case(
+                    (TensorType((), "uint32"),) * 2,
+                    {"stream": draw.integer(0, 9), "shape": draw.shape(1, 3), "dtype": "float32"},
+                    low=0, high=1000), tolerance=tolerance))
+
+
+_register("random_uniform", _uniform, 0.0)
+_register("random_normal", _normal, 1e-6)
 
 
 def random_uniform(seed: Tensor, step: Tensor, stream: int, shape: Sequence[Dim],
                    dtype: str = "float32") -> Tensor:
     """Uniform numbers in [0, 1); a `stream` of its own for each use in a model."""
     return emit("random_uniform", [seed, step], stream=stream, shape=tuple(shape), dtype=dtype)
+
+
+def random_normal(seed: Tensor, step: Tensor, stream: int, shape: Sequence[Dim],
+                  dtype: str = "float32") -> Tensor:
+    """Numbers of mean 0 and variance 1; a `stream` of its own for each use in a model."""
+    return emit("random_normal", [seed, step], stream=stream, shape=tuple(shape), dtype=dtype)
 
 
 def dropout_mask(seed: Tensor, step: Tensor, stream: int, shape: Sequence[Dim], rate: float,

@@ -8,10 +8,19 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir.op import Call, Case, Draw, Op, register
-from kcompile.ir.ops.elementwise import count, equal, exp, select, zeros_like
+from kcompile.ir.ops.elementwise import (
+    cast,
+    count,
+    equal,
+    exp,
+    logical_or,
+    not_equal,
+    select,
+    zeros_like,
+)
 from kcompile.ir.ops.movement import broadcast_to, iota, reshape
 from kcompile.ir.tensor import Tensor, constant, emit
-from kcompile.ir.types import Dim, TensorType
+from kcompile.ir.types import FLOATS, Dim, TensorType
 
 
 def _infer(x: TensorType, axes: tuple[int, ...]) -> TensorType:
@@ -134,19 +143,30 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 
 def argmax(x: Tensor, axis: int = -1) -> Tensor:
-    """The first position of the largest element, int32. A row with NaN gives its length."""
+    """The first position of the largest element, int32; of the first NaN where there is one (numpy's
+    rule)."""
+    return _place("argmax", x, axis, reduce_max)
+
+
+def argmin(x: Tensor, axis: int = -1) -> Tensor:
+    """The first position of the smallest element, int32; of the first NaN where there is one."""
+    return _place("argmin", x, axis, reduce_min)
+
+
+def _place(name: str, x: Tensor, axis: int, extremum: Callable[..., Tensor]) -> Tensor:
     axis %= x.rank
     size: Dim = x.shape[axis]
     if not isinstance(size, int):
-        raise ValueError("argmax over the batch is not supported")
+        raise ValueError(f"{name} over the batch is not supported")
+    x = cast(x, "int32") if x.dtype == "bool" else x
     place = iota(x.graph, [size if i == axis else 1 for i in range(x.rank)], axis, "int32")
-    hit = equal(x, reduce_max(x, axis, keepdims=True))
+    hit = equal(x, extremum(x, axis, keepdims=True))
+    if x.dtype in FLOATS:
+        hit = logical_or(hit, not_equal(x, x))
     return reduce_min(select(hit, place, constant(x.graph, size, "int32")), axis)
 
 
 def one_hot(indices: Tensor, classes: int, dtype: str = "float32") -> Tensor:
     """[..., classes] with 1 at the index and 0 elsewhere (all 0 for an index out of range)."""
-    from kcompile.ir.ops.elementwise import cast
-
     place = iota(indices.graph, (1,) * indices.rank + (classes,), indices.rank, indices.dtype)
     return cast(equal(reshape(indices, (*indices.shape, 1)), place), dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -77,16 +78,20 @@ def pow(x: Any, a: Any) -> Any:
 def round(x: Any) -> Any:
     """The nearest whole number, halves to the even one."""
     x = tensor(x)
-    near = ops.floor(x + 0.5)
-    half = ops.equal(near - x, 0.5)
-    odd = ops.not_equal(ops.floor(near * 0.5) * 2.0, near)
-    return ops.select(ops.logical_and(half, odd), near - 1.0, near)
+    if not is_float(x):
+        return x
+    low = ops.floor(x)
+    part = x - low  # exact, where x + 0.5 is rounded
+    odd = ops.not_equal(ops.floor(low * 0.5) * 2.0, low)
+    up = ops.logical_or(part > 0.5, ops.logical_and(ops.equal(part, 0.5), odd))
+    return ops.select(up, low + 1.0, low)
 
 
 @traced
 def floor(x: Any) -> Any:
     """The largest whole number that is not larger."""
-    return ops.floor(tensor(x))
+    x = tensor(x)
+    return ops.floor(x) if is_float(x) else x
 
 
 @traced
@@ -170,6 +175,7 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     x = tensor(x)
     axes = range(x.rank) if axis is None else axis
     top = ops.stop_gradient(ops.reduce_max(x, axes, True))
+    top = ops.select(ops.abs(top) < math.inf, top, ops.zeros_like(top))  # inf - inf would be NaN
     result = ops.log(ops.reduce_sum(ops.exp(x - top), axes, True)) + top
     return result if keepdims else ops.reduce_sum(result, axes)
 

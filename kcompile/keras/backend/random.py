@@ -3,8 +3,7 @@ the call; outside, of a seed that is drawn from numpy's global generator when th
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,37 +15,36 @@ from kcompile.keras.tracing import Trace, current
 from kcompile_runtime.errors import UnsupportedError
 
 
-def _uniform(shape: Sequence[Any], seed: int | None) -> Tensor:
-    """[0, 1)"""
+def _drawn(source: Callable[..., Tensor], shape: Sequence[Any], seed: int | None) -> Tensor:
+    """The numbers of a source: uniform in [0, 1), or normal."""
     trace = graph()
     if not isinstance(trace, Trace) or trace.loop:
         raise UnsupportedError("random numbers inside the step of a recurrent layer would be the same at "
                                "all steps: draw them before, and give them as a sequence")
     key = trace.seed if seed is None else ops.constant(trace, int(seed) % 2**32, "uint32")
-    return ops.random_uniform(key, trace.step, trace.stream(), tuple(shape))
+    return source(key, trace.step, trace.stream(), tuple(shape))
 
 
 @traced
 def random_uniform(shape: Sequence[Any], minval: float = 0.0, maxval: float = 1.0,
                    dtype: str | None = None, seed: int | None = None) -> Any:
     """Uniform numbers in [minval, maxval)."""
-    return ops.cast(_uniform(shape, seed) * (maxval - minval) + minval, dtype or "float32")
+    drawn = _drawn(ops.random_uniform, shape, seed)
+    return ops.cast(drawn * (maxval - minval) + minval, dtype or "float32")
 
 
 @traced
 def random_normal(shape: Sequence[Any], mean: float = 0.0, stddev: float = 1.0,
                   dtype: str | None = None, seed: int | None = None) -> Any:
     """Normal numbers (Box and Muller 1958)."""
-    radius = ops.sqrt(ops.log(1.0 - _uniform(shape, seed)) * -2.0)
-    angle = _uniform(shape, seed) * (2 * math.pi)
-    return ops.cast(radius * ops.cos(angle) * stddev + mean, dtype or "float32")
+    return ops.cast(_drawn(ops.random_normal, shape, seed) * stddev + mean, dtype or "float32")
 
 
 @traced
 def random_binomial(shape: Sequence[Any], p: float = 0.0, dtype: str | None = None,
                     seed: int | None = None) -> Any:
     """1 with probability p, else 0."""
-    return ops.cast(_uniform(shape, seed) < p, dtype or "float32")
+    return ops.cast(_drawn(ops.random_uniform, shape, seed) < p, dtype or "float32")
 
 
 def truncated_normal(shape: Sequence[int], mean: float = 0.0, stddev: float = 1.0,
@@ -72,5 +70,5 @@ def dropout(x: Any, level: float, noise_shape: Sequence[Any] | None = None, seed
         raise ValueError(f"dropout: expected a level in [0, 1). Received: {level}")
     noise = noise_shape or (None,) * x.rank
     shape = [d if given is None else given for given, d in zip(noise, x.shape)]
-    kept = _uniform(shape, seed) >= level
+    kept = _drawn(ops.random_uniform, shape, seed) >= level
     return ops.select(kept, x * (1 / (1 - level)), ops.zeros_like(x))

@@ -58,14 +58,14 @@ all = _of_bools("all", ops.reduce_min, "Whether none is false (0), bool.")
 
 @traced
 def argmax(x: Any, axis: int = -1) -> Any:
-    """The first position of the largest element, int32."""
+    """The first position of the largest element, int32; of the first NaN where there is one, as in numpy."""
     return ops.argmax(tensor(x), axis)
 
 
 @traced
 def argmin(x: Any, axis: int = -1) -> Any:
-    """The first position of the smallest element, int32."""
-    return ops.argmax(-tensor(x), axis)
+    """The first position of the smallest element, int32; of the first NaN where there is one."""
+    return ops.argmin(tensor(x), axis)
 
 
 def _running(x: Tensor, axis: int, combine: Callable[[Tensor, Tensor], Tensor], first: float

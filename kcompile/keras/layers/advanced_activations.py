@@ -82,7 +82,7 @@ class ThresholdedReLU(Layer):
         self.theta = self.number("theta", theta)
 
     def call(self, x: Tensor) -> Tensor:
-        return ops.select(x > self.theta, x, ops.zeros_like(x))
+        return ops.select(x <= self.theta, ops.zeros_like(x), x)  # NaN stays
 
 
 class Softmax(Layer):
