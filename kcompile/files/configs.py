@@ -157,13 +157,15 @@ def _says_input(entries: list[dict[str, Any]]) -> bool:
 
 
 def _count_models_from_one(config: dict[str, Any]) -> None:
-    """Keras 3 counts the calls of a model inside from 0; Keras 2, where it is its own first, from 1."""
-    inside = {layer["name"] for layer in config["layers"] if "layers" in layer["config"]}
+    """In Keras 2 the first call of a model inside has the number 1, as a model is its own call 0. Keras 3
+    counts so where a functional model is an output (`Functional.get_config`), else from 0."""
+    kinds = {layer["name"]: layer["class_name"] for layer in config["layers"] if "layers" in layer["config"]}
     calls = [call for layer in config["layers"] for call in layer["inbound_nodes"]]
-    for place in (*config["input_layers"], *config["output_layers"],
-                  *(place for call in calls for place in call)):
-        if place[0] in inside and is_integer(place[1]):
-            place[1] += 1
+    chains = {name for name, kind in kinds.items() if kind == "Sequential"}
+    for places, from_zero in ((config["output_layers"], chains), *((call, kinds) for call in calls)):
+        for place in places:
+            if place[0] in from_zero and is_integer(place[1]):
+                place[1] += 1
 
 
 def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Reading

@@ -41,31 +41,33 @@ def configuration(model: Any, keras3: bool) -> tuple[Config, Config]:
 
 
 def architecture(model: Any) -> tuple[Config, Config]:
-    """The same for JSON and YAML: our own configuration, which is that of Keras 2."""
+    """The same for JSON and YAML, with the flags of frozen layers as they are."""
     writer = _Writer(False, True)
-    return writer.model(model, True, ""), {"vintages": writer.vintages}
+    made = writer.model(model, True, "")
+    kind = "Sequential" if made["class_name"] == "Sequential" else "Model"
+    return ({**made, "class_name": kind, "module": "keras", "registered_name": None},
+            {"vintages": writer.vintages})
 
 
 class _Writer:
-    """keras3: in the words of Keras 3. plain: leave everything as `get_config` has it that Keras 2 and
-    tf.keras understand. vintages: those that were met and are not the default."""
+    """keras3: in the words of Keras 3. plain: a frozen model does not make the layers inside frozen.
+    vintages: those that were met and are not the default."""
 
     def __init__(self, keras3: bool, plain: bool) -> None:
         self.keras3 = keras3
         self.plain = plain
         self.vintages: dict[str, str] = {}
 
-    def model(self, model: Any, trainable: bool, path: str) -> Config:
-        """trainable: whether the model around it is. Keras hands that on to the layers inside."""
+    def model(self, model: Any, trainable: bool, path: str, held: bool = False) -> Config:
+        """trainable: whether the model around it is. Keras hands that on to the layers inside. held: a
+        wrapper holds it."""
         self.met(model.vintage, path)
         trainable = self.plain or trainable
         trainable = trainable and model.trainable
         config: Config = {"name": model.name, "trainable": trainable}
         if not model.functional:
             made = [self.layer(layer, trainable, path) for layer in model._layers]
-            if self.plain and model._build_shape is not None:
-                config["build_input_shape"] = model._build_shape
-            elif model.built and not self.plain and not isinstance(model._layers[0], InputLayer):
+            if model.built and not isinstance(model._layers[0], InputLayer):
                 made.insert(0, self.layer(model.inputs[0].layer, trainable, path))
             config["layers"] = made
             kind, module = "Sequential", "keras"
@@ -77,8 +79,10 @@ class _Writer:
                                    for _ in range(self.times(layer))]}
                 for layer, entry in zip(model._layers, given["layers"])]
             for key in ("input_layers", "output_layers"):
-                config[key] = [self.place(model, place) for place in given[key]]
-            kind = "Model" if self.plain else "Functional"
+                places = [self.place(model, place, True) for place in given[key]]
+                # Keras 3 takes a list of one for something else than the tensor
+                config[key] = places[0] if len(places) == 1 and (self.keras3 or held) else places
+            kind = "Functional"
             module = "keras.src.models.functional"
         return self.entry(kind, config, module)
 
@@ -86,9 +90,7 @@ class _Writer:
         path = f"{path}/{layer.name}"
         if isinstance(layer, Model):
             return self.model(layer, trainable, path)
-        config = self.arguments(type(layer).__name__, layer.get_config(), path)
-        if self.plain:
-            return self.entry(type(layer).__name__, config, None)
+        config = self.arguments(layer, trainable, path)
         config["trainable"] = trainable and layer.trainable
         shape = config.pop("batch_input_shape", None)
         if isinstance(layer, InputLayer):
@@ -104,17 +106,35 @@ class _Writer:
         if vintage != DEFAULT:
             self.vintages[path] = vintage
 
-    def arguments(self, kind: str, config: Mapping[str, Any], path: str) -> Config:
+    def arguments(self, layer: Any, trainable: bool, path: str) -> Config:
+        """What the constructor of a layer takes, with the layers that it holds."""
+        kind, config = type(layer).__name__, layer.get_config()
         self.met(config.get("vintage", DEFAULT), path)
-        made = {key: self.value(key, value, path) for key, value in config.items()
-                if key != "vintage"}
+        made = {key: self.held(key, getattr(layer, key), trainable, path)
+                if key in HELD and value is not None else self.value(key, value)
+                for key, value in config.items() if key != "vintage"}
         if kind == "Embedding":
             made["dtype"] = "float32"  # of the vectors; ours is that of the numbers
         if kind == "LeakyReLU" and self.keras3:
             made["negative_slope"] = made.pop("alpha")
-        for key in () if self.plain else ("implementation", "input_length"):
+        for key in ("implementation", "input_length"):
             made.pop(key, None)  # which Keras 3 does not take
         return made
+
+    def held(self, key: str, value: Any, trainable: bool, path: str) -> Any:
+        """The layers that an argument holds, with their modules, without which Keras 3 does not read them
+        in files of Keras 2 either."""
+        if isinstance(value, (list, tuple)):
+            return [self._held(layer, trainable, f"{path}/{key}/{i}") for i, layer in enumerate(value)]
+        return self._held(value, trainable, f"{path}/{key}/0")
+
+    def _held(self, layer: Any, trainable: bool, path: str) -> Config:
+        kind = type(layer).__name__
+        if isinstance(layer, Model):
+            made = self.model(layer, trainable, path, True)
+            module = "keras" if made["class_name"] == "Sequential" else "keras.src.models.functional"
+            return self.entry(made["class_name"], made["config"], module, True)
+        return self.entry(kind, self.arguments(layer, trainable, path), self.home(kind), True)
 
     def entry(self, kind: str, config: Config, module: str | None, held: bool = False) -> Config:
         """held: inside a layer. There Keras 3 needs the module even in files of Keras 2."""
@@ -124,14 +144,8 @@ class _Writer:
             made.update(module=module, registered_name=None if known else kind)
         return made
 
-    def value(self, key: str, value: Any, path: str) -> Any:
+    def value(self, key: str, value: Any) -> Any:
         """An argument; objects in it with the module that Keras 3 wants."""
-        if key in HELD and value is not None:
-            several = isinstance(value, list)
-            made = [self.entry(v["class_name"], self.arguments(
-                v["class_name"], v["config"], f"{path}/{key}/{i}"), self.home(v["class_name"]), True)
-                for i, v in enumerate(value if several else [value])]
-            return made if several else made[0]
         module = next((m for end, m in _MODULES.items() if key.endswith(end)), None)
         if self.keras3 and module is not None and isinstance(value, Mapping):
             return {"module": module, "class_name": value["class_name"],
@@ -143,12 +157,16 @@ class _Writer:
     def times(self, layer: Any) -> int:
         """How often a call is written. Keras 2 counts the calls of a model inside from 1, Keras 3 from
         0, in files of Keras 2 too. Written twice, a call has a number at which both find it."""
-        return 2 if isinstance(layer, Model) and not (self.keras3 or self.plain) else 1
+        return 2 if isinstance(layer, Model) and not self.keras3 else 1
 
-    def place(self, model: Any, place: Any) -> list[Any]:
+    def place(self, model: Any, place: Any, output: bool = False) -> list[Any]:
+        """output: of the model, where Keras 3 too counts the calls of a functional model from 1."""
         name, node, index = place[:3]
-        if isinstance(model.get_layer(name), Model) and not self.plain:
-            node = node - 1 if self.keras3 else 2 * node - 1
+        source = model.get_layer(name)
+        if isinstance(source, Model) and self.keras3:
+            node -= not (output and source.functional)
+        elif isinstance(source, Model):
+            node = 2 * node - 1
         return [name, node, index]
 
     def node(self, model: Any, layer: Any, call: Any) -> Any:

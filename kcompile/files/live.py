@@ -19,6 +19,7 @@ from kcompile.files.compilations import described, translate_compilation
 from kcompile.files.configs import translate_model
 from kcompile.files.problems import Problems
 from kcompile.files.vintage import parse_version
+from kcompile.files.weights import run_inside
 from kcompile.keras import models
 from kcompile.keras.engine import Variable
 from kcompile.keras.layer_weights import kept_random_state
@@ -140,18 +141,20 @@ def _numpy(variable: Any) -> np.ndarray:
 
 def _pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:
     """Each of our weights beside the live one. Raises ModelError where the models differ."""
-    for layer in theirs.layers:
-        mine = ours.get_layer(layer.name)
-        if hasattr(layer, "layers"):
-            yield from _pairs(mine, layer)
-            continue
-        live = list(layer.weights)
-        if len(live) != len(mine.weights) or any(
-                tuple(v.shape) != w.shape for v, w in zip(live, mine.weights)):
-            raise ModelError(describe(
-                f"Layer {layer.name!r}", f"weights {[w.shape for w in mine.weights]}",
-                f"{[tuple(v.shape) for v in live]}", "Compile the changed model again"))
-        yield from zip(mine.weights, live)
+    if isinstance(ours, models.Model):
+        for layer in theirs.layers:
+            yield from _pairs(ours.get_layer(layer.name), layer)
+        return
+    if run_inside(ours) is not None:  # a wrapper around a model
+        yield from _pairs(ours.layer, theirs.layer)
+        return
+    live = list(theirs.weights)
+    if len(live) != len(ours.weights) or any(
+            tuple(v.shape) != w.shape for v, w in zip(live, ours.weights)):
+        raise ModelError(describe(
+            f"Layer {theirs.name!r}", f"weights {[w.shape for w in ours.weights]}",
+            f"{[tuple(v.shape) for v in live]}", "Compile the changed model again"))
+    yield from zip(ours.weights, live)
 
 
 # ---------------------------------------------------------------- the optimizer

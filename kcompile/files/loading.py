@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +64,7 @@ def load(path: PathLike, weights: PathLike | None = None, backend: str | None = 
     elif kind not in ("hdf5", "zip", "text"):
         reader.check_kind(file, "hdf5")
     custom = {**get_custom_objects(), **(custom_objects or {})}
-    with custom_object_scope(custom), _last_resort(file):
+    with custom_object_scope(custom), _last_resort(file, custom):
         if kind == "zip":
             model = _load_keras(file, backend, custom, compile, isolated)
         elif kind == "hdf5":
@@ -79,18 +79,31 @@ def load(path: PathLike, weights: PathLike | None = None, backend: str | None = 
 
 
 @contextmanager
-def _last_resort(file: PathLike) -> Iterator[None]:
+def _last_resort(file: PathLike, custom: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Every error names the file, and quotes no book from it. Configurations may be wrong in ways that
-    nobody foresaw; the file is then what is wrong."""
+    nobody foresaw; the file is then what is wrong, unless code of the user's own raised the error."""
+    own = {getattr(value, "__module__", None) for value in (custom or {}).values()}
     try:
         yield
     except KcompileError as error:
         text = re.sub(r"(\S{300})\S+", r"\1...", str(error))
         raise type(error)(text if str(file) in text else f"{file}: {text}") from error.__cause__
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError, RecursionError,
-            OverflowError, MemoryError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError,
+            MemoryError, AssertionError) as error:
+        if _passed(error, own):
+            raise
         raise ModelError(f"{file}: the file is damaged, or no model: {type(error).__name__}: "
                          f"{str(error)[:1000]}") from error
+
+
+def _passed(error: BaseException, own: Collection[Any]) -> bool:
+    """Whether an error went through functions of these modules."""
+    frame = error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_globals.get("__name__") in own:
+            return True
+        frame = frame.tb_next
+    return False
 
 
 # ---------------------------------------------------------------- formats
@@ -166,7 +179,7 @@ def _with_weights(entry: dict[str, Any], file: PathLike, given: PathLike | None,
     model = _build(entry, vintage, custom, file, given is not None)
     if given is not None:
         if str(given).endswith(".npz"):
-            model.set_weights(reader.read_arrays(given))
+            weights.load_in_order(model, reader.read_arrays(given), str(given))
         else:
             _load_weights(model, given, replace(vintage, backend=backend or vintage.backend),
                           isolated=isolated)
@@ -358,7 +371,7 @@ def load_weights(model: Any, path: PathLike, by_name: bool = False, skip_mismatc
     if str(path).endswith(".npz"):
         if by_name or skip_mismatch:
             raise InputError("load_weights: by_name and skip_mismatch need a file with names (.h5)")
-        model.set_weights(reader.read_arrays(path))
+        weights.load_in_order(model, reader.read_arrays(path), str(path))
         return
     vintage = Vintage((2,), False, backend) if backend else None
     with _last_resort(path):
@@ -416,5 +429,5 @@ def model_from_yaml(text: str, custom_objects: Custom = None) -> Any:
 
 def _from_text(value: Any, name: str, custom_objects: Custom) -> Any:
     custom = {**get_custom_objects(), **(custom_objects or {})}
-    with custom_object_scope(custom), _last_resort(name):
+    with custom_object_scope(custom), _last_resort(name, custom):
         return _with_weights(_entry(value, name), name, None, None, custom)

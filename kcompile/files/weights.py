@@ -93,22 +93,37 @@ FLIPPED = {"Conv1D": (0,), "Conv2D": (0,), "Conv3D": (0,), "Conv2DTranspose": (0
 HELD: dict[str, tuple[str, ...]] = {
     "Bidirectional": ("forward_layer", "backward_layer"), "GRU": ("cell",), "LSTM": ("cell",),
     "RNN": ("cell",), "SimpleRNN": ("cell",), "ConvLSTM2D": ("cell",), "TimeDistributed": ("layer",),
-    "StackedRNNCells": ("cells",),
+    "StackedRNNCells": ("cells",), "Wrapper": ("layer",),
     "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense")}
 
 
-def places(layer: Any) -> list[tuple[str, Variables]]:
-    """Where Keras 3 keeps the weights of a layer, below its own group."""
-    found: list[tuple[str, Variables]] = []
-    for name in HELD.get(type(layer).__name__, ()):
+def held(layer: Any) -> list[tuple[str, Any]]:
+    """The layers that a wrapper or a recurrent layer holds, each with its place below the group that
+    Keras 3 gives to the layer."""
+    found: list[tuple[str, Any]] = []
+    names = next((HELD[c.__name__] for c in type(layer).__mro__ if c.__name__ in HELD), ())
+    for name in names:
         inner = getattr(layer, name)
-        if isinstance(inner, (list, tuple)):
-            pairs = [(f"{name}/{n}", part) for n, part in zip(path_names(inner), inner)]
-        else:
-            pairs = [(name, inner)]
-        found += [(f"{path}/{below}".rstrip("/"), variables) for path, part in pairs
-                  for below, variables in places(part)]
-    return found or [("", layer.weights)]
+        several = isinstance(inner, (list, tuple))
+        found += ([(f"{name}/{below}", part) for below, part in zip(path_names(inner), inner)] if several
+                  else [(name, inner)])
+    return found
+
+
+def own_variables(layer: Any) -> Variables:
+    """The weights of a layer that are not of the layers inside it."""
+    if isinstance(layer, Model):
+        return []
+    others = {id(v) for _, part in held(layer) for v in part.weights}
+    return [v for v in layer.weights if id(v) not in others]
+
+
+def run_inside(layer: Any) -> list[Any] | None:
+    """The layers of a model, or the model that a wrapper is around; None for any other layer."""
+    if isinstance(layer, Model):
+        return list(layer._layers)
+    inner = getattr(layer, "layer", None)
+    return [inner] if isinstance(inner, Model) else None
 
 
 def inner_layers(layer: Any) -> list[Any]:
@@ -203,7 +218,7 @@ class Assignment:
             needed = cudnn.refusal(inner)
             if needed is not None:
                 return self.mismatch(inner.label, needed, f"weights of cuDNN, with a bias {bias}")
-        kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
+        kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}  # of a variable: of what it takes
         for variable, found in zip(part.variables, given):
             if found.dtype.kind not in kinds[variable.value.dtype.kind]:
                 return self.mismatch(label, f"{variable.dtype} for {variable.name!r}",
@@ -215,7 +230,10 @@ class Assignment:
             return self.mismatch(label, f"shapes {wanted}", f"{shapes}")
         if [a.shape for a in arrays] != wanted:
             return self.mismatch(label, f"shapes {wanted}", f"{[a.shape for a in arrays]}")
-        if any(a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
+        with np.errstate(over="ignore"):  # told by layer
+            arrays = [np.asarray(a, v.dtype) for v, a in zip(part.variables, arrays)]
+        if part.layer.name not in self.not_finite and any(
+                a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
             self.not_finite.append(part.layer.name)
         self.values.extend(zip(part.variables, arrays))
         return None
@@ -275,24 +293,24 @@ def all_layers(model: Any) -> list[Any]:
 
 def trainable_parts(layer: Any) -> list[Part]:
     """`layer.trainable_weights`, layer by layer."""
-    if not isinstance(layer, Model):
+    inside = run_inside(layer)
+    if inside is None:
         return [Part(layer, layer.trainable_weights)]
-    return [p for inner in layer._layers for p in trainable_parts(inner)] if layer.trainable else []
+    return [p for inner in inside for p in trainable_parts(inner)] if layer.trainable else []
 
 
 def fixed_parts(layer: Any) -> list[Part]:
     """`layer.non_trainable_weights`, layer by layer."""
-    if not isinstance(layer, Model):
+    inside = run_inside(layer)
+    if inside is None:
         return [Part(layer, layer.non_trainable_weights)]
-    inside = [p for inner in layer._layers for p in fixed_parts(inner)]
-    if layer.trainable:
-        return inside
-    return [*(p for inner in layer._layers for p in trainable_parts(inner)), *inside]
+    fixed = [p for inner in inside for p in fixed_parts(inner)]
+    return fixed if layer.trainable else [*(p for inner in inside for p in trainable_parts(inner)), *fixed]
 
 
 def parts_of(layer: Any) -> list[Part]:
     """The weights of a layer as all vintages store them: trainable ones before the others."""
-    if not isinstance(layer, Model):
+    if run_inside(layer) is None:
         return [Part(layer, layer.weights)]
     seen: set[int] = set()
     parts = []
@@ -376,6 +394,22 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")
 
 
+# ---------------------------------------------------------------- in the order of get_weights
+
+
+def load_in_order(model: Any, arrays: Sequence[Array], name: str) -> None:
+    """Arrays as `get_weights` gives them, checked as those of an HDF5 file. Raises ModelError."""
+    stored = {str(i): Stored(a.shape, a.dtype) for i, a in enumerate(arrays)}
+    assignment = Assignment(Hdf5(name, {}, stored, lambda path: arrays[int(path)]), Vintage((3,)))
+    if len(arrays) != len(model.weights):
+        raise ModelError(describe(name, f"{len(model.weights)} arrays, as {model.label} has weights",
+                                  str(len(arrays))))
+    owners = {id(v): layer for layer in all_layers(model) for v in layer.weights}
+    for i, variable in enumerate(model.weights):
+        assignment.part(Part(owners[id(variable)], [variable]), [str(i)])
+    assignment.finish()
+
+
 # ---------------------------------------------------------------- by path
 
 
@@ -414,16 +448,32 @@ def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:
     assignment.finish()
 
 
-def _claim(model: Any, seen: set[int], owned: dict[int, list[Any]]) -> bool:
-    """Which layers of each model have their weights in its group: a shared one where it is first met.
-    Gives whether there are any."""
-    mine = owned[id(model)] = []
-    for layer in model._layers:
-        if id(layer) not in seen:
-            seen.add(id(layer))
-            if _claim(layer, seen, owned) if isinstance(layer, Model) else layer.weights:
-                mine.append(layer)
-    return bool(mine)
+def _claim(layer: Any, seen: set[int], owned: dict[int, list[Any]]) -> bool:
+    """Which layers have their weights in the group of the model or wrapper that holds them: a shared one
+    where it is first met. Gives whether there are any."""
+    inside = layer._layers if isinstance(layer, Model) else [part for _, part in held(layer)]
+    mine = owned[id(layer)] = []
+    for inner in inside:
+        if id(inner) not in seen:
+            seen.add(id(inner))
+            if _claim(inner, seen, owned):
+                mine.append(inner)
+    return bool(mine) or bool(own_variables(layer))
+
+
+def _load_group(layer: Any, owner: Any, group: str, assignment: Assignment, taken: set[str],
+                owned: dict[int, list[Any]]) -> None:
+    """The weights of a layer and of those that it holds. owner: whom errors name."""
+    if isinstance(layer, Model):
+        return _load_container(layer, group, assignment, taken, owned)
+    if own := own_variables(layer):
+        paths = vars_of(assignment.file, group)
+        taken.update(paths)
+        assignment.part(Part(owner, own), paths)
+    for place, part in held(layer):
+        if any(part is mine for mine in owned[id(layer)]):
+            _load_group(part, owner, f"{group}/{place}", assignment, taken, owned)
+    return None
 
 
 def _load_container(model: Any, path: str, assignment: Assignment, taken: set[str],
@@ -446,13 +496,7 @@ def _load_container(model: Any, path: str, assignment: Assignment, taken: set[st
                                     f"{len(groups)}")
             continue
         for layer, group in zip(members, groups):
-            if isinstance(layer, Model):
-                _load_container(layer, group, assignment, taken, owned)
-            else:
-                for place, variables in places(layer):
-                    paths = vars_of(assignment.file, f"{group}/{place}".rstrip("/"))
-                    taken.update(paths)
-                    assignment.part(Part(layer, variables), paths)
+            _load_group(layer, layer, group, assignment, taken, owned)
 
 
 def _numbered(file: Hdf5, container: str, name: str) -> list[str]:

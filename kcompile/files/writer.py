@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -23,6 +21,7 @@ from kcompile.files.reader import PathLike
 from kcompile.keras.engine import Variable
 from kcompile.keras.models import Model
 from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.replacing import replacing
 
 # What the files say that they were written by: the last versions whose form they have.
 KERAS2, KERAS3 = "2.15.0", "3.8.0"
@@ -87,42 +86,9 @@ def _architecture(model: Any) -> dict[str, Any]:
 
 
 def _write(path: PathLike, overwrite: bool, fill: Callable[[IO[bytes]], Any]) -> None:
-    """Fill a new file beside the place, and put it there when it is whole and on disk."""
-    place = Path(path)
-    if not overwrite and place.exists():
-        raise InputError(describe(str(place), "a name that is free, or overwrite=True",
-                                  "the name of an existing file"))
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{place.name[:100]}.", dir=place.parent)
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, _mode(place))
-        os.replace(temporary, place)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    _sync_folder(place.parent)
-
-
-def _mode(place: Path) -> int:
-    """The permissions of the file that is replaced, or those that a new file gets."""
-    if place.exists():
-        return place.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """The rename itself, where folders can be synced."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Fill a new file, which takes its place when it is whole and on disk."""
+    with replacing(path, overwrite) as part, open(part, "w+b") as file:
+        fill(file)
 
 
 # ---------------------------------------------------------------- formats
@@ -182,7 +148,7 @@ def _by_layer(model: Any, group: Any) -> None:
 
 def _effective_parts(layer: Any) -> list[list[Variable]]:
     """Trainable weights before the others, where a frozen model freezes the layers inside."""
-    if not isinstance(layer, Model):
+    if weights.run_inside(layer) is None:
         return [layer.weights]
     trainable: list[list[Variable]] = []
     fixed: list[list[Variable]] = []
@@ -198,8 +164,9 @@ def _effective_parts(layer: Any) -> list[list[Variable]]:
 def _split(layer: Any, frozen: bool, trainable: list[list[Variable]], fixed: list[list[Variable]]
            ) -> None:
     frozen = frozen or not layer.trainable
-    if isinstance(layer, Model):
-        for inner in layer._layers:
+    inside = weights.run_inside(layer)
+    if inside is not None:
+        for inner in inside:
             _split(inner, frozen, trainable, fixed)
         return
     split = layer.trainable_weights
@@ -216,20 +183,18 @@ def _by_path(model: Any, h5: Any, optimizer: bool) -> None:
         _vars(h5.create_group("optimizer"), state, model.optimizer.name.lower())
 
 
-def _container(model: Any, group: Any, seen: set[int]) -> None:
-    _vars(group, [], model.name)
-    below = group.create_group("layers")
-    listed = list(model._layers)
-    for name, layer in zip(weights.path_names(listed), listed):
-        if id(layer) in seen:
-            continue
-        seen.add(id(layer))
-        made = below.create_group(name)
-        if isinstance(layer, Model):
-            _container(layer, made, seen)
-            continue
-        for place, variables in weights.places(layer):
-            _vars(made.require_group(place) if place else made, variables, layer.name)
+def _container(layer: Any, group: Any, seen: set[int]) -> None:
+    """A layer, and those inside it that no other group has yet."""
+    _vars(group, weights.own_variables(layer), layer.name)
+    inside = weights.held(layer)
+    if isinstance(layer, Model):
+        group.create_group("layers")
+        inside = [(f"layers/{name}", inner)
+                  for name, inner in zip(weights.path_names(layer._layers), layer._layers)]
+    for place, inner in inside:
+        if id(inner) not in seen:
+            seen.add(id(inner))
+            _container(inner, group.require_group(place), seen)
 
 
 def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:

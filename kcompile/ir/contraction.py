@@ -10,6 +10,7 @@ generates code, for whatever target, reads this and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -116,7 +117,7 @@ def reference(spec: Contraction, n: int, *operands: np.ndarray) -> np.ndarray:
     rows, summed = len(m), len(m) + len(k)
     a = gather(spec.a, operands[spec.a.operand], m + k, range(0, summed))
     b = gather(spec.b, operands[spec.b.operand], k + j, range(rows, summed + len(j)))
-    depth = int(np.prod(k))
+    depth = prod(k)
     product: np.ndarray = a.reshape(-1, depth) @ b.reshape(depth, -1)
     return product.reshape(m + j)
 

@@ -5,6 +5,7 @@ Shapes as Keras writes them (None for the batch) meet the IR's types here.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -118,7 +119,11 @@ class Variable(Operators):
         if new.shape != self.shape:
             raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}",
                                       f"shape {new.shape}"))
-        np.copyto(self.value, new, casting="unsafe")
+        with np.errstate(over="ignore"):
+            np.copyto(self.value, new, casting="unsafe")
+        if new.dtype.kind == "f" and new.itemsize > self._value.itemsize and (
+                np.isfinite(new).all() and not np.isfinite(self._value).all()):
+            warnings.warn(f"variable {self.name!r}: values beyond {self.dtype} became infinite", stacklevel=3)
         self.listeners.tell()
 
     def numpy(self) -> np.ndarray:

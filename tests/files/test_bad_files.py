@@ -27,8 +27,9 @@ from crafted import (
 )
 
 import kcompile
-from kcompile.files import reader
+from kcompile.files import model_from_json, reader
 from kcompile.files.reader import limits
+from kcompile.keras import layers, models
 from kcompile_runtime.errors import KcompileError, ModelError
 
 KERNEL = "model_weights/first/first/kernel:0"
@@ -469,3 +470,44 @@ def test_gadgets_in_the_training_configuration_are_not_run(tmp_path: Path, key: 
         found = kcompile.load(tmp_path / "m.h5")
     np.testing.assert_array_equal(found.get_weights()[0], model.get_weights()[0])
     assert found.compilation is None and "antigravity" not in sys.modules
+
+
+def test_what_the_users_code_raises_is_not_called_damage(tmp_path: Path) -> None:
+    class Mine(layers.Layer):
+        def build(self, shape: Any) -> None:
+            self.add_weight("kernel", (shape[-1], 2))
+
+    class Broken(Mine):
+        error: type[Exception] = RuntimeError
+
+        def build(self, shape: Any) -> None:
+            raise self.error("a fault of mine")
+
+    x = layers.Input((3,))
+    for name in ("m.keras", "m.h5"):
+        models.Model(x, Mine()(x)).save(tmp_path / name)
+        for error in (RuntimeError, KeyError, OSError, ZeroDivisionError):
+            with pytest.raises(error, match="a fault of mine"):
+                Broken.error = error
+                kcompile.load(tmp_path / name, custom_objects={"Mine": Broken})
+
+
+def test_texts_are_measured_before_they_are_parsed() -> None:
+    many, bound = limits.MAX_NODES, limits.MAX_ESCAPES
+    for text, told in (
+            ("[" + "[]," * (many + 1) + "[]]", "values"),
+            ('{"a": "' + '\\"' * (bound + 1) + '"}', "backslashes"),
+            ("[" * 101 + "]" * 101, "100 deep"), ("[" * 500_000, "100 deep")):
+        with pytest.raises(ModelError, match=told):
+            reader.parse_json(text, "text")
+    tricky = {'a\\"[[': ['"{', "\\", "\\\\\"]", "," * 50]}
+    assert reader.parse_json(json.dumps(tricky), "text") == tricky
+
+
+@pytest.mark.parametrize("shape", [[2**32, 2**32, -1], [-1, 2**40, 2**40], [2**63, 2]])
+def test_sizes_are_counted_beyond_64_bits(shape: list[int]) -> None:
+    text = json.dumps({"class_name": "Sequential", "config": {"name": "m", "layers": [
+        {"class_name": "Reshape", "config": {"name": "r", "target_shape": shape,
+                                             "batch_input_shape": [None, 8]}}]}})
+    with pytest.raises(ModelError, match=r"target_shape|integer out of range"):
+        model_from_json(text)

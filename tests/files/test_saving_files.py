@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from kcompile import keras
 from kcompile.files import emit
 from kcompile.keras import layers, models
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError
+from kcompile_runtime.replacing import _host
 
 FORMATS = ["m.keras", "m.h5"]
 
@@ -343,3 +345,51 @@ def test_training_flags_of_calls(tmp_path: Path, name: str) -> None:
     assert [node.arguments for node in found.nodes if node.arguments] == [
         {"training": False}, {"training": True}]
     assert np.count_nonzero(crafted.predict(found, np.ones((1, 50), np.float32)) == 0) > 5
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path: Path) -> None:
+    model = models.Sequential([layers.Dense(2, input_dim=3)])
+    (tmp_path / "there").mkdir()
+    (tmp_path / "latest.keras").symlink_to("there/first.keras")
+    model.save(tmp_path / "latest.keras")  # what it points to is not there yet
+    model.set_weights([np.full_like(w, 7) for w in model.get_weights()])
+    os.chmod(tmp_path / "there" / "first.keras", 0o640)
+    model.save(tmp_path / "latest.keras")
+    assert (tmp_path / "latest.keras").is_symlink()
+    assert (tmp_path / "there" / "first.keras").stat().st_mode & 0o777 == 0o640
+    assert kcompile.load(tmp_path / "there" / "first.keras").get_weights()[0][0, 0] == 7
+
+
+def test_what_ended_saves_left_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    host = _host()
+    old = [tmp_path / f".m.keras.{host}-{gone.pid}-{k:016x}.part" for k in range(2)]
+    kept = [tmp_path / f".m.keras.{host}-{os.getpid()}-{2:016x}.part",  # of a process that lives
+            tmp_path / f".m.keras.{int(host, 16) ^ 1:08x}-{gone.pid}-{3:016x}.part",  # of another machine
+            tmp_path / ".m.keras.part", tmp_path / f".m.keras.{host}-{gone.pid}-{4:016x}.part"]
+    for path in (*old, *kept):
+        path.write_bytes(b"part of a model")
+        os.utime(path, (1, 1))
+    os.utime(kept[-1])  # it may be another container's
+    models.Sequential([layers.Dense(2, input_dim=3)]).save(tmp_path / "m.keras")
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "m.keras"])
+
+
+def test_npz_weights_get_the_checks_of_others(tmp_path: Path) -> None:
+    model = models.Sequential([layers.Dense(2, input_dim=3, name="first")])
+    path = tmp_path / "w.npz"
+    for wrong, told in ((np.ones((3, 2), bool), "float32"), (np.ones((3, 2), "int32"), "float32"),
+                        (np.ones((2, 3), "float32"), r"\(3, 2\)")):
+        np.savez(path, wrong, np.zeros(2, "float32"))
+        with pytest.raises(ModelError, match=told):
+            model.load_weights(path)
+    np.savez(path, np.ones((3, 2), "float32"))
+    with pytest.raises(ModelError, match="2 arrays"):
+        model.load_weights(path)
+    for values in (np.full((3, 2), np.nan), np.full((3, 2), 1e300)):  # infinite as float32
+        np.savez(path, values, np.zeros(2))
+        with pytest.warns(UserWarning, match="NaN or infinite, in the layers 'first'"):
+            model.load_weights(path)
+    with pytest.warns(UserWarning, match="'first/kernel'.* became infinite"):
+        model.set_weights([np.full((3, 2), 1e300), np.zeros(2)])

@@ -29,9 +29,18 @@ from kcompile_runtime.errors import KcompileError
 
 @contextmanager
 def _archive(path: PathLike) -> Iterator[zipfile.ZipFile]:
+    """An open archive. What its user does with it is none of the file's faults."""
+    with _errors(path):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        yield archive
+
+
+@contextmanager
+def _errors(path: PathLike) -> Iterator[None]:
+    """zipfile and zlib tell of damage by errors of many kinds."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
+        yield
     except KcompileError:
         raise
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError,
@@ -67,8 +76,14 @@ def _stream(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: PathLike, l
             write: Callable[[bytes], Any]) -> None:
     """Unpack a member piece by piece; sizes that an archive declares may lie."""
     size = 0
-    with archive.open(member) as source:
-        while piece := source.read(limits.CHUNK):
+    with _errors(path):
+        source = archive.open(member)
+    with source:
+        while True:
+            with _errors(path):
+                piece = source.read(limits.CHUNK)
+            if not piece:
+                break
             size += len(piece)
             if size > limit:
                 raise bad(path, f"at most {limit} bytes in {member.filename!r}", "more")

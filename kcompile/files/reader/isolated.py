@@ -177,9 +177,12 @@ def _confine(seconds: int) -> None:
     """Processor time; no file written, no core dumped."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for what, soft, hard in ((resource.RLIMIT_CPU, seconds, seconds + 1), (resource.RLIMIT_FSIZE, 0, 0),
+                             (resource.RLIMIT_CORE, 0, 0)):
+        allowed = resource.getrlimit(what)[1]  # which nobody may raise
+        if allowed != resource.RLIM_INFINITY:
+            soft, hard = min(soft, allowed), min(hard, allowed)
+        resource.setrlimit(what, (soft, hard))
 
 
 def _allow(memory: int) -> None:

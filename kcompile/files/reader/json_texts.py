@@ -24,13 +24,12 @@ def read_json(path: PathLike) -> Any:
 
 def parse_json(text: str | bytes, name: str) -> Any:
     """The value of a JSON text. Refuses NaN, infinities, duplicate keys, integers of more than 18
-    digits and nesting beyond 100. Raises ModelError."""
+    digits, nesting beyond 100 and more values than `limits` has. Raises ModelError."""
     if len(text) > limits.MAX_TEXT:
         raise bad(name, f"at most {limits.MAX_TEXT} bytes of JSON", f"{len(text)}")
     if isinstance(text, bytes):
         text = decoded(text, name)
-    if _depth(text) > limits.MAX_DEPTH:
-        raise bad(name, f"JSON nested at most {limits.MAX_DEPTH} deep", "deeper")
+    _check_size(text, name)
     try:
         value = json.loads(text, object_pairs_hook=unique, parse_constant=_refuse,
                            parse_int=integer, parse_float=number)
@@ -41,21 +40,31 @@ def parse_json(text: str | bytes, name: str) -> Any:
     return value
 
 
-# A bracket, or a string, whose end may be missing: a text of quotes must not be scanned once for each.
-_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
+# A bracket, a comma, or a string without escapes, whose end may be missing. No group repeats in it, as the
+# matcher keeps a state for each repetition.
+_MARK = re.compile(r'"[^"]*"?|[\[{\]},]')
 
 
-def _depth(text: str) -> int:
-    """How deep brackets nest outside strings: json.loads would recurse so deep."""
-    deepest = depth = 0
-    for found in _BRACKET.finditer(text):
-        first = found.group()[0]
-        if first in "[{":
+def _check_size(text: str, name: str) -> None:
+    """How deep brackets nest outside strings, as json.loads would recurse so deep, and how many values
+    there are, before any is made. Raises ModelError."""
+    if text.count("\\") > limits.MAX_ESCAPES:
+        raise bad(name, f"at most {limits.MAX_ESCAPES} backslashes in JSON", "more")
+    plain = text.replace("\\\\", "").replace('\\"', "") if "\\" in text else text
+    depth, values = 0, 1
+    for found in _MARK.finditer(plain):
+        mark = plain[found.start()]
+        if mark in "[{":
             depth += 1
-            deepest = max(deepest, depth)
-        elif first in "]}":
+            values += 1
+        elif mark == ",":
+            values += 1
+        elif mark in "]}":
             depth -= 1
-    return deepest
+        if depth > limits.MAX_DEPTH:
+            raise bad(name, f"JSON nested at most {limits.MAX_DEPTH} deep", "deeper")
+        if values > limits.MAX_NODES:
+            raise bad(name, f"at most {limits.MAX_NODES} values in JSON", "more")
 
 
 def unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -15,7 +15,8 @@ PathLike = str | os.PathLike[str]
 
 MAX_TEXT = 64 * 1024 * 1024  # bytes of a configuration
 MAX_DEPTH = 100
-MAX_NODES = 2_000_000  # values in a YAML file
+MAX_NODES = 2_000_000  # values in a text
+MAX_ESCAPES = 2_000_000  # backslashes in a text
 MAX_DIGITS = 18
 MAX_OBJECTS = 200_000  # groups and datasets of HDF5 files
 MAX_SHARDS = 256  # files that the weights of a model are cut into

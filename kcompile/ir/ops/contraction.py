@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -308,7 +309,7 @@ def _static(dims: Shape) -> tuple[int, ...]:
 def _pack(b: np.ndarray, spec: Contraction, width: int) -> np.ndarray:
     k, j = _static(spec.k), _static(spec.j)
     matrix = maps.gather(spec.b, b, (*k, *j), range(len(spec.m), len(spec.m) + len(k) + len(j)))
-    depth, columns = int(np.prod(k)), int(np.prod(j))
+    depth, columns = prod(k), prod(j)
     padded = np.zeros((depth, -(-columns // width) * width), b.dtype)
     padded[:, :columns] = matrix.reshape(depth, columns)
     return np.ascontiguousarray(padded.reshape(depth, -1, width).transpose(1, 0, 2))
@@ -346,7 +347,7 @@ def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None
         return maps.reference(spec, n, *arrays)
     packed = arrays[spec.b.operand]
     depth, j = packed.shape[1], _static(spec.j)
-    matrix = packed.transpose(1, 0, 2).reshape(depth, -1)[:, :int(np.prod(j))]
+    matrix = packed.transpose(1, 0, 2).reshape(depth, -1)[:, :prod(j)]
     m, k = bind(spec.m, n), bind(spec.k, n)
     a = maps.gather(spec.a, arrays[spec.a.operand], m + k, range(len(m) + len(k)))
     product: np.ndarray = a.reshape(-1, depth) @ matrix

@@ -7,6 +7,7 @@ follows from the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def dtype(x: Any) -> str:
 
 def count_params(x: Any) -> int:
     """The number of elements of a variable."""
-    return int(np.prod(x.shape))
+    return prod(x.shape)
 
 
 def target_shape(x: Tensor, wanted: Any) -> tuple[Dim, ...]:

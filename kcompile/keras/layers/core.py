@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
-
-import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
@@ -115,7 +114,7 @@ class Reshape(Layer):
         self.target_shape = tuple(map(int, sizes))
 
     def call(self, x: Tensor) -> Tensor:
-        known, total = int(np.prod([d for d in self.target_shape if d != -1])), numel(x.shape[1:])
+        known, total = prod(d for d in self.target_shape if d != -1), numel(x.shape[1:])
         assert isinstance(total, int)
         if total % known or (-1 not in self.target_shape and total != known):
             raise ModelError(describe("target_shape", f"{total} elements, as the input {x.type} has "

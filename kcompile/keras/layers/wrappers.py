@@ -23,6 +23,10 @@ class Wrapper(Holder):
         super().__init__(**kwargs)
         self.layer: Any = as_layer(self, "layer", layer)
 
+    def call(self, inputs: Any) -> Any:
+        raise ModelError("a Wrapper does not say what it does with its layer: use TimeDistributed, "
+                         "Bidirectional, or a subclass that defines call")
+
     @property
     def parts(self) -> list[Layer]:
         return [self.layer]

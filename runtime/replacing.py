@@ -1,0 +1,103 @@
+"""Files that appear whole or not at all.
+
+Enters: a place, and code that fills a new file. Leaves: the file in its place, on the disk; or the older
+one as it was. The new file lies beside its place until it is whole; what a process that was killed left
+there is removed by the next one that writes into the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from kcompile_runtime.errors import InputError, describe
+
+# .NAME.HOST-PROCESS-NUMBER.part: another machine may write into the same folder
+_PART = re.compile(r"\..{1,60}\.([0-9a-f]{8})-(\d{1,10})-[0-9a-f]{16}\.part", re.DOTALL)
+_YOUNG = 60  # seconds: a process of another container has a number that means nothing here
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], overwrite: bool = True) -> Iterator[Path]:
+    """Gives the path of an empty file to fill, which then takes the place of `path`, with the permissions
+    and the owner of what was there. A symbolic link stays, and what it points to is written. Raises
+    InputError where there is a file and overwrite is False, OSError."""
+    if not overwrite and os.path.lexists(path):
+        raise InputError(describe(str(path), "a name that is free, or overwrite=True",
+                                  "the name of an existing file"))
+    place = Path(os.path.realpath(path))
+    remove_left_over(place.parent)
+    part = place.parent / f".{place.name[:60]}.{_host()}-{os.getpid()}-{secrets.token_hex(8)}.part"
+    with open(part, "xb"):
+        pass
+    try:
+        yield part
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        _adopt(part, place)
+        os.replace(part, place)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
+    _sync_folder(place.parent)
+
+
+def remove_left_over(folder: Path) -> None:
+    """Delete what processes of this machine that are no more have left unfinished."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            found = _PART.fullmatch(entry.name)
+            if found is not None and found[1] == _host() and not _is_alive(int(found[2])):
+                with contextlib.suppress(OSError):
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > _YOUNG:
+                        os.unlink(entry.path)
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # where asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _adopt(part: Path, place: Path) -> None:
+    """The permissions and the owner of the file that is replaced, or the permissions that a new one gets."""
+    try:
+        status = place.stat()
+    except FileNotFoundError:
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(part, 0o666 & ~mask)
+        return
+    if hasattr(os, "chown"):
+        with contextlib.suppress(OSError):
+            os.chown(part, status.st_uid, status.st_gid)
+    os.chmod(part, status.st_mode & 0o777)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself, where folders can be synced."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,97 @@
+"""Every model of `zoo`, in every format: what is saved there is read here, and the other way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import crafted
+import numpy as np
+import pytest
+import zoo
+
+import kcompile
+from kcompile import keras as ours
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+every_model = pytest.mark.parametrize("name", list(zoo.MODELS))
+
+
+def outputs(model: Any, x: list[np.ndarray]) -> list[np.ndarray]:
+    """Predictions of a model of ours (by the interpreter) or of another Keras."""
+    if isinstance(model, ours.Model):
+        found = crafted.predict(model, *x)
+    else:
+        found = model.predict(x if len(x) > 1 else x[0], verbose=0)
+    return [np.asarray(y) for y in (found if isinstance(found, (list, tuple)) else [found])]
+
+
+def check(model: Any, x: list[np.ndarray], expected: list[np.ndarray]) -> None:
+    for found, wanted in zip(outputs(model, x), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_ours_in_all_formats(tmp_path: Path, name: str) -> None:
+    model = zoo.randomized(zoo.MODELS[name](ours))
+    x = zoo.samples(model)
+    expected = outputs(model, x)
+    for file in ("m.keras", "m.h5"):
+        model.save(tmp_path / file)
+        check(kcompile.load(tmp_path / file), x, expected)
+    (tmp_path / "m.json").write_text(model.to_json())
+    (tmp_path / "m.yaml").write_text(model.to_yaml())
+    for weights in ("w.weights.h5", "w.h5", "w.npz"):
+        model.save_weights(tmp_path / weights)
+        for file in ("m.json", "m.yaml"):
+            check(kcompile.load(tmp_path / file, weights=tmp_path / weights), x, expected)
+    check(kcompile.compile(kcompile.load(tmp_path / "m.keras")), x, expected)
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+@every_model
+def test_theirs_in_all_formats(tmp_path: Path, name: str, package: str) -> None:
+    theirs = pytest.importorskip(package)
+    live = zoo.randomized(zoo.MODELS[name](theirs))
+    x = zoo.samples(live)
+    expected = outputs(live, x)
+    for file in ("m.keras", "m.h5"):
+        live.save(tmp_path / file)
+        check(kcompile.load(tmp_path / file), x, expected)
+    (tmp_path / "m.json").write_text(live.to_json())
+    for weights in ("w.weights.h5", *(["w.h5"] if package == "tf_keras" else [])):
+        live.save_weights(tmp_path / weights)
+        check(kcompile.load(tmp_path / "m.json", weights=tmp_path / weights), x, expected)
+    check(kcompile.compile(live), x, expected)
+
+
+@pytest.mark.keras
+@every_model
+def test_keras_3_reads_ours(tmp_path: Path, name: str) -> None:
+    theirs = pytest.importorskip("keras")
+    model = zoo.randomized(zoo.MODELS[name](ours))
+    x = zoo.samples(model)
+    expected = outputs(model, x)
+    for file in ("m.keras", "m.h5"):
+        model.save(tmp_path / file)
+        check(theirs.models.load_model(tmp_path / file), x, expected)
+    model.save_weights(tmp_path / "w.weights.h5")
+    live = theirs.models.model_from_json(model.to_json())
+    live.load_weights(tmp_path / "w.weights.h5")
+    check(live, x, expected)
+
+
+@pytest.mark.keras
+@every_model
+def test_tf_keras_reads_ours(tmp_path: Path, name: str) -> None:
+    theirs = pytest.importorskip("tf_keras")
+    model = zoo.randomized(zoo.MODELS[name](ours))
+    x = zoo.samples(model)
+    expected = outputs(model, x)
+    model.save(tmp_path / "m.h5")
+    check(theirs.models.load_model(tmp_path / "m.h5"), x, expected)
+    model.save_weights(tmp_path / "w.h5")
+    for live in (theirs.models.model_from_json(model.to_json()), zoo.MODELS[name](theirs)):
+        live.load_weights(tmp_path / "w.h5")
+        check(live, x, expected)
