@@ -23,7 +23,8 @@ class Problems:
 
     def add(self, text: str, wrong: bool = False) -> None:
         """wrong: no Keras could take it."""
-        text = text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+        if len(text) > LONGEST:  # what was received stands at its end
+            text = f"{text[:LONGEST // 2]} ... {text[-LONGEST // 2:]}"
         if text not in self.found:
             self.found.append(text)
             if wrong:
