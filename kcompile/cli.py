@@ -17,6 +17,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kcompile_runtime.texts import printable, printable_lines
+
 STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
 ARTIFACT_SUFFIXES = (".so", ".wasm", ".dylib", ".dll")
 
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         expected = isinstance(error, EXPECTED)
         kind = "error" if expected else f"internal error, {type(error).__name__}"
-        print(f"kcompile: {kind}: {printable(str(error))}", file=sys.stderr)
+        print(f"kcompile: {kind}: {printable_lines(error)}", file=sys.stderr)
         return BAD_INPUT if expected else INTERNAL
 
 
@@ -288,6 +290,3 @@ def read_array(path: Path):
         raise ValueError(f"{path}: expected a .npy file of numbers. Received: {error}") from error
 
 
-def printable(text: str) -> str:
-    """The text without control characters: names in a model file must not steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -26,6 +26,7 @@ from kcompile_runtime.cuda import Held
 from kcompile_runtime.cuda_driver import Driver
 from kcompile_runtime.errors import InputError, KcompileError, describe
 from kcompile_runtime.loop import Runner, one_by_one
+from kcompile_runtime.texts import printable
 
 ENTRIES = ("predict", "test", "train")
 RELATIVE, ABSOLUTE = 2e-4, 1e-5  # of `verify`: compiled float32 against the interpreter's float64
@@ -60,9 +61,11 @@ class Verification:
         return next((error for error in self.layers if not error.ratio <= 1), None)
 
     def text(self) -> str:
-        width = max([len("layer"), *(len(e.layer) for e in self.layers)])
+        names = [printable(e.layer) for e in self.layers]
+        width = max(len("layer"), *map(len, names)) if names else len("layer")
         lines = [f"{'layer':<{width}}  largest difference  of tolerance"]
-        lines += [f"{e.layer:<{width}}  {e.difference:18.2e}  {e.ratio:11.1%}" for e in self.layers]
+        lines += [f"{name:<{width}}  {e.difference:18.2e}  {e.ratio:11.1%}"
+                  for name, e in zip(names, self.layers)]
         return "\n".join([*lines, "ok" if self.ok else "DIFFERENT"])
 
 

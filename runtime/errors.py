@@ -5,9 +5,14 @@ A message names the thing, says what was expected, what was received, and what t
 
 from __future__ import annotations
 
+from kcompile_runtime.texts import printable_lines
+
 
 class KcompileError(Exception):
-    """Base of all errors of kcompile's runtime."""
+    """Base of all errors of kcompile's runtime. Names in a message cannot steer the terminal."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable_lines(message))
 
 
 class InputError(KcompileError, ValueError):

@@ -11,6 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from kcompile_runtime.texts import printable
+
 STYLES = ("samples", "steps", "line")
 WIDTH = 30
 LINE = 20  # the width in Keras 3
@@ -49,7 +51,7 @@ class Progbar:
         if not self.due(current):
             return
         now = time.perf_counter()
-        shown = "".join(f" - {name}: {format_value(value)}" for name, value in values)
+        shown = "".join(f" - {printable(name)}: {format_value(value)}" for name, value in values)
         if self.verbose == 2:
             self.stream.write(self._plain(now - self._start, shown) + "\n")
         else:

@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "runtime": set(),
     "version": set(),
-    "ir": set(),
-    "codegen": {"ir", "version"},
+    "ir": {"runtime"},
+    "codegen": {"ir", "version", "runtime"},
     "keras": {"ir", "runtime"},
     "files": {"keras", "ir", "runtime"},
     "interpreted": {"ir", "keras", "runtime"},

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from kcompile.files import weights
 from kcompile.files.configs import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
@@ -18,12 +19,26 @@ from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.models import Model
 from kcompile.keras.semantics import DEFAULT, semantics
 from kcompile.keras.utils.serialization import serialize
-from kcompile_runtime.errors import ModelError
+from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.texts import printable
 
 Config = dict[str, Any]
 # Where Keras 3 has the objects that stand under an argument.
 _MODULES = {"_initializer": "keras.initializers", "_regularizer": "keras.regularizers",
             "_constraint": "keras.constraints"}
+
+
+LONGEST_NAME = 1000  # characters, of the names in a configuration
+
+
+def check_names(model: Any) -> None:
+    """Raises ModelError for names that no reader would take."""
+    layers = [model, *weights.all_layers(model)]
+    layers += [x.layer for part in layers if isinstance(part, Model) for x in part.inputs]
+    for layer in layers:
+        if len(layer.name) > LONGEST_NAME or any("\ud800" <= c <= "\udfff" for c in layer.name):
+            raise ModelError(describe(f"model {model.name[:80]!r}", f"names of at most {LONGEST_NAME} "
+                                      "characters, all of which Unicode has", repr(layer.name)[:80]))
 
 
 def check_built(model: Any, what: str) -> None:
@@ -36,12 +51,14 @@ def check_built(model: Any, what: str) -> None:
 def configuration(model: Any, keras3: bool) -> tuple[Config, Config]:
     """The model as Keras 3 writes it to .keras, or as tf.keras writes it to .h5 and JSON; and what is
     ours alone: the vintages of the model and its layers, by path."""
+    check_names(model)
     writer = _Writer(keras3, False)
     return writer.model(model, True, ""), {"vintages": writer.vintages}
 
 
 def architecture(model: Any) -> tuple[Config, Config]:
     """The same for JSON and YAML, with the flags of frozen layers as they are."""
+    check_names(model)
     writer = _Writer(False, True)
     made = writer.model(model, True, "")
     kind = "Sequential" if made["class_name"] == "Sequential" else "Model"
@@ -200,7 +217,7 @@ def warn_of_activations(model: Any, keras3: bool) -> None:
     if wrong:
         others = "Keras 3" if keras3 else "Keras 2 and tf_keras"
         warnings.warn(f"hard_sigmoid is another function in {others}: there these layers will compute "
-                      f"other numbers (not here): {', '.join(wrong)}", stacklevel=4)
+                      f"other numbers (not here): {', '.join(map(printable, wrong))}", stacklevel=4)
 
 
 def _leaves(model: Any) -> list[Any]:

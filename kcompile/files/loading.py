@@ -393,7 +393,7 @@ def _load_weights(model: Any, path: PathLike, vintage: Vintage | None, by_name: 
                                        "as .h5 of Keras 2 has them; these are stored by path")
             weights.load_by_path(model, file, skip)
             return
-        group = "model_weights" if "model_weights" in file.attributes else ""
+        group = weights.weights_group(file)
         found = _weights_vintage(file, group, vintage)
         found = _settled(file, group, found, model)
         weights.load_by_layer(model, file, group, found, by_name, skip)

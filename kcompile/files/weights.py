@@ -24,6 +24,7 @@ from kcompile.keras.engine import Layer, Variable
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.semantics import semantics
 from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.texts import printable
 
 Array = np.ndarray
 Variables = list[Variable]
@@ -271,8 +272,27 @@ class Assignment:
                           + ", ".join(map(repr, self.not_finite)), stacklevel=4)
 
 
+_RESERVED = ("top_level_model_weights",)  # Keras keeps weights of no layer there
+
+
+def place_of(name: str) -> str:
+    """The path of an HDF5 group or dataset for a name: HDF5 passes over empty parts and ".", a leading
+    slash leads out of the group, and NUL ends a name. Most names are their own place."""
+    parts = [part for part in printable(name).split("/") if part not in ("", ".")]
+    place = "/".join(parts) or "_"
+    return f"{place}_" if place in _RESERVED else place
+
+
+def weights_group(file: Hdf5) -> str:
+    """The group of a file that has weights by layer: that of a whole model, or the file itself."""
+    alone = file.names("", "layer_names") is not None
+    return "model_weights" if "model_weights" in file.attributes and not alone else ""
+
+
 def is_by_path(file: Hdf5) -> bool:
     """Whether a weights file is laid out by path, as Keras 3 does it."""
+    if file.names("", "layer_names") is not None:  # whatever its layers are called
+        return False
     return "layers" in file.attributes or "_layer_checkpoint_dependencies" in file.attributes or (
         "vars" in file.attributes and file.names("", "layer_names") is None)
 
@@ -335,10 +355,11 @@ def saved_layers(file: Hdf5, group: str) -> list[Group]:
             for k in range(count)]
     found = []
     for name in names:
+        name = place_of(name)
         weights = file.names(prefix + name, "weight_names")
         if weights is None:
             raise ModelError(f"{file.name}: the file is damaged: no weight_names for layer {name!r}")
-        found.append(Group(name, tuple(f"{prefix}{name}/{weight}" for weight in weights)))
+        found.append(Group(name, tuple(f"{prefix}{name}/{place_of(weight)}" for weight in weights)))
     extra = file.names(f"{prefix}top_level_model_weights", "weight_names")
     if extra:
         raise ModelError(describe(file.name, "weights of layers", "weights of the model itself, "
@@ -358,7 +379,7 @@ def load_by_layer(model: Any, file: Hdf5, group: str, vintage: Vintage, by_name:
     saved = [layer for layer in saved_layers(file, group) if layer.paths]
     targets = [layer for layer in model.layers if layer.weights]
     assignment = Assignment(file, vintage, skip_mismatch)
-    known = {layer.name: layer for layer in targets}
+    known = {place_of(layer.name): layer for layer in targets}
     if by_name:
         pairs = [(known[s.name], s) for s in saved if s.name in known]
     elif sorted(known) == sorted(s.name for s in saved):

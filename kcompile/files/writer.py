@@ -20,8 +20,9 @@ from kcompile.files import emit, weights
 from kcompile.files.reader import PathLike
 from kcompile.keras.engine import Variable
 from kcompile.keras.models import Model
-from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.errors import InputError, ModelError, describe
 from kcompile_runtime.replacing import replacing
+from kcompile_runtime.texts import printable
 
 # What the files say that they were written by: the last versions whose form they have.
 KERAS2, KERAS3 = "2.15.0", "3.8.0"
@@ -41,6 +42,7 @@ def save(model: Any, path: PathLike, overwrite: bool = True, include_optimizer: 
         _write(path, overwrite, lambda file: _write_keras(model, file, include_optimizer))
     elif suffix in (".h5", ".hdf5"):
         emit.warn_of_activations(model, False)
+        _check_places(model)
         _write(path, overwrite, lambda file: _write_h5(model, file, include_optimizer))
     else:
         raise InputError(describe("save", "a path that ends in .keras, .h5 or .hdf5", repr(str(path)),
@@ -56,6 +58,7 @@ def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
     if name.endswith(".weights.h5"):
         _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_path(model, h, False)))
     elif name.endswith((".h5", ".hdf5")):
+        _check_places(model)
         _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_layer(model, h)))
     elif name.endswith(".npz"):
         _write(path, overwrite, lambda file: np.savez(file, *model.get_weights()))
@@ -140,10 +143,29 @@ def _by_layer(model: Any, group: Any) -> None:
     """Weights by layer name, as tf.keras has them."""
     group.attrs["keras_version"] = KERAS2
     group.attrs["backend"] = "tensorflow"
-    _names(group, "layer_names", [layer.name for layer in model.layers])
-    for layer in model.layers:
+    named = [(weights.place_of(layer.name), layer) for layer in model.layers]
+    _names(group, "layer_names", [name for name, _ in named])
+    for name, layer in named:
         variables = [v for part in _effective_parts(layer) for v in part]
-        _arrays(group.create_group(layer.name), [(v.name, v) for v in variables])
+        _arrays(group.require_group(name), [(v.name, v) for v in variables])
+
+
+def _check_places(model: Any) -> None:
+    """Raises ModelError where two names lead to one place of an HDF5 file, before anything is written."""
+    groups: set[str] = set()
+    arrays: set[str] = set()
+    for layer in model.layers:
+        group = weights.place_of(layer.name)
+        inside = [f"{group}/{weights.place_of(f'{v.name}:0')}" for v in layer.weights]
+        around = {path[:at] for path in (f"{group}/", *inside) for at, c in enumerate(path) if c == "/"}
+        if group in groups or arrays & {*inside, *around} or set(inside) & groups or (
+                len(set(inside)) < len(inside)):
+            raise ModelError(describe(
+                f"model {model.name!r}", "names that are different places in an HDF5 file",
+                f"the layer {layer.name!r} beside the others"[:200],
+                "Give it another name, or save as .keras or .weights.h5"))
+        groups.add(group)
+        arrays.update(inside)
 
 
 def _effective_parts(layer: Any) -> list[list[Variable]]:
@@ -199,7 +221,7 @@ def _container(layer: Any, group: Any, seen: set[int]) -> None:
 
 def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:
     made = group.create_group("vars")
-    made.attrs["name"] = name
+    made.attrs["name"] = printable(name)
     for i, variable in enumerate(variables):
         made.create_dataset(str(i), data=variable.value)
 
@@ -231,7 +253,7 @@ def _named_state(model: Any) -> list[tuple[str, Variable]]:
 
 
 def _arrays(group: Any, named: Sequence[tuple[str, Variable]]) -> None:
-    names = [f"{name}:0" for name, _ in named]
+    names = [weights.place_of(f"{name}:0") for name, _ in named]
     _names(group, "weight_names", names)
     for name, (_, variable) in zip(names, named):
         group.create_dataset(name, data=variable.value)

@@ -15,6 +15,7 @@ import numpy as np
 
 from kcompile.ir.op import OPS, Op
 from kcompile.ir.types import TensorType
+from kcompile_runtime.texts import printable
 
 if TYPE_CHECKING:
     import networkx
@@ -35,7 +36,8 @@ class Source:
     index: int = 0
 
     def __str__(self) -> str:
-        return self.layer if self.index == 0 else f"{self.layer}:{self.index}"
+        name = printable(self.layer)
+        return name if self.index == 0 else f"{name}:{self.index}"
 
 
 @dataclass(frozen=True)
@@ -202,19 +204,19 @@ class Graph:
             many = len(self.nodes[value.node].types) > 1
             return f"%{value.node}.{value.output}" if many else f"%{value.node}"
 
-        lines = [f"graph {self.name}"]
+        lines = [f"graph {printable(self.name)}"]
         for node in self.live():
             operands = ", ".join(map(show, node.inputs))
             shown = {k: v for k, v in node.attrs.items() if k not in ("type", "body")}
-            attrs = ", ".join(f"{k}={v}" for k, v in shown.items())
+            attrs = ", ".join(f"{k}={printable(v)}" for k, v in shown.items())
             inside = ", ".join(filter(None, (operands, attrs)))
             types = ", ".join(map(str, node.types))
             label = f"  # {node.label}" if node.sources else ""
             lines.append(f"  %{node.id} = {node.op.name}({inside}) : {types}{label}")
             if "body" in node.attrs:
                 lines += ["  | " + line for line in node.attrs["body"].text().splitlines()[1:]]
-        lines += [f"  output {name} = {show(v)}" for name, v in self.outputs.items()]
-        lines += [f"  update {name} = {show(v)}" for name, v in self.updates.items()]
+        lines += [f"  output {printable(name)} = {show(v)}" for name, v in self.outputs.items()]
+        lines += [f"  update {printable(name)} = {show(v)}" for name, v in self.updates.items()]
         return "\n".join(lines)
 
     __str__ = text

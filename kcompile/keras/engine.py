@@ -45,6 +45,7 @@ from kcompile_runtime.errors import (
     UnsupportedError,
     describe,
 )
+from kcompile_runtime.texts import printable
 
 __all__ = ["Input", "InputLayer", "InputSpec", "KerasShape", "KerasTensor", "Layer", "Node",
            "Variable", "as_list", "is_integer", "keras_shape", "one_or_list", "type_of_shape",
@@ -95,7 +96,7 @@ class Layer(Weights, Nodes):
         self._non_trainable: list[Variable] = []
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}>"
+        return f"<{type(self).__name__} {printable(self.name)}>"
 
     def _new_name(self) -> str:
         """The name of a layer that is given none: its class's, with a number."""

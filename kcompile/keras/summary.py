@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from kcompile.keras.editions import edition
+from kcompile_runtime.texts import printable
 
 HEADS = ("Layer (type)", "Output Shape", "Param #", "Connected to")
 
@@ -47,7 +48,7 @@ def print_summary(model: Any, line_length: int | None = None,
     chain = _is_chain(model)
     ends = TABLES[style].ends(chain, line_length, positions)
     lines = {"keras2": _keras2, "tf_keras": _tf_keras, "keras3": _keras3}[style]
-    show(f'Model: "{model.name}"')
+    show(f'Model: "{printable(model.name)}"')
     for line in lines(_rows(model, chain, style), ends, _counts(model)):
         show(line)
 
@@ -67,8 +68,9 @@ class Row:
 
 
 def _rows(model: Any, chain: bool, style: str) -> list[Row]:
-    return [Row(layer.name, type(layer).__name__, _shape_of(layer, style), layer.count_params(),
-                () if chain else tuple(_sources(model, layer))) for layer in model.layers]
+    return [Row(printable(layer.name), printable(type(layer).__name__), _shape_of(layer, style),
+                layer.count_params(), () if chain else tuple(_sources(model, layer)))
+            for layer in model.layers]
 
 
 def _counts(model: Any) -> dict[str, tuple[int, int]]:
@@ -90,7 +92,7 @@ def _shape_of(layer: Any, style: str) -> str:
 
 def _sources(model: Any, layer: Any) -> list[str]:
     """`layer[node][tensor]` for each tensor that the layer is called on in this model."""
-    return [f"{x.layer.name}[{x.node_index}][{x.tensor_index}]"
+    return [f"{printable(x.layer.name)}[{x.node_index}][{x.tensor_index}]"
             for node in model.nodes if node.layer is layer for x in node.inputs]
 
 

@@ -26,6 +26,7 @@ from kcompile_runtime.errors import (
     UnsupportedError,
     describe,
 )
+from kcompile_runtime.texts import printable
 
 if TYPE_CHECKING:
     from kcompile.keras.engine import Layer
@@ -137,7 +138,7 @@ class Variable(Operators):
         return graph.read(self)
 
     def __repr__(self) -> str:
-        return f"<Variable {self.name} {self.dtype}{list(self.shape)}>"
+        return f"<Variable {printable(self.name)} {self.dtype}{list(self.shape)}>"
 
 
 class RandomState(NamedTuple):
@@ -234,7 +235,7 @@ class KerasTensor(Operators):
         raise TypeError("a tensor of a model cannot be iterated over")
 
     def __repr__(self) -> str:
-        return f"<KerasTensor {self.name} {self.dtype}{self.shape}>"
+        return f"<KerasTensor {printable(self.name)} {self.dtype}{self.shape}>"
 
 
 def keras_shape(type: TensorType, batch_size: int | None = None, second: TensorType | None = None
