@@ -269,9 +269,10 @@ def resolve(metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Sem
     if isinstance(metric, str) and metric in CHOSEN:
         short = CHOSEN[metric]
         kind = _kind(loss, y_true, y_pred, meaning)
-        return metric if meaning.metric_names == "given" else short, BY_KIND[short][kind]
+        return short if meaning.metric_names == "own" else metric, BY_KIND[short][kind]
     function = get(metric)
-    if meaning.metric_names == "given" and isinstance(metric, str):
+    if isinstance(metric, str) and (meaning.metric_names == "given" or (
+            meaning.metric_names == "given function" and not isinstance(function, (Metric, Loss)))):
         return metric, function
     return name_of(function), function
 

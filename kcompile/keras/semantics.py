@@ -82,8 +82,9 @@ class Semantics:
     mask_weighs_metrics: bool
     # "accuracy" is chosen by the loss first, or by the shapes of labels and outputs alone.
     accuracy_by: Literal["loss", "shapes"]
-    # The name of a metric given as text: that text, or "acc" and the function's own.
-    metric_names: Literal["given", "own"]
+    # The name of a metric given as text: that text (of a class, in tf_keras: the name of its object), or
+    # "acc" and the function's own.
+    metric_names: Literal["given", "given function", "own"]
     # Whether names of weighted_metrics begin with "weighted_", or only those that are taken.
     # tf_keras: compile_utils.py, MetricsContainer._set_metric_names; Keras 3: CompileMetrics.result.
     weighted_prefix: Literal["always", "if taken"]
@@ -138,7 +139,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "step_weights_by_shape":    (False,             True,                True,                True),
     "mask_weighs_metrics":      (False,             True,                True,                True),
     "accuracy_by":              ("loss",            "shapes",            "shapes",            "shapes"),
-    "metric_names":             ("own",             "given",             "given",             "given"),
+    "metric_names":             ("own",             "given function",    "given function",    "given"),
     "weighted_prefix":          ("always",          "if taken",          "if taken",          "if taken"),
     "metrics_order":            ("by output",       "by output",         "by output",         "by name"),
     "metric_objects_renamed":   (False,             True,                True,                False),

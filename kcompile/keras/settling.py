@@ -76,7 +76,7 @@ def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True
 
 def _metrics(value: Any, names: Sequence[str], what: str, meaning: Semantics) -> list[list[Any]]:
     """The metrics of each output. A list of lists is one for each; what a flat list is, the vintage says."""
-    if value is None:
+    if value is None or (isinstance(value, (list, tuple)) and not value):
         return [[] for _ in names]
     listed = isinstance(value, (list, tuple)) and len(names) > 1 and (
         meaning.metrics_list == "by output" or (
