@@ -59,7 +59,7 @@ def check_machine(contents: Contents) -> None:
     if sys.platform != "linux":
         raise ArtifactError(f"made for Linux ({metadata['triple']}), and this is {sys.platform}. "
                             "Export the model for this system")
-    own = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine(), platform.machine())
+    own = _own_machine()
     if machine != own:
         raise ArtifactError(f"made for {machine}, and this machine is {own}. "
                             "Export the model with a target for this machine")
@@ -70,9 +70,22 @@ def check_machine(contents: Contents) -> None:
                             "this machine")
 
 
+# Features of aarch64 by the kernel's names, at their bits of AT_HWCAP and AT_HWCAP2 (asm/hwcap.h).
+_HWCAPS = {16: {0: "fp", 1: "asimd", 8: "atomics", 10: "asimdhp", 20: "asimddp", 22: "sve", 23: "asimdfhm"},
+           26: {1: "sve2", 13: "i8mm", 14: "bf16"}}
+
+
 @lru_cache(maxsize=1)
 def cpu_flags() -> frozenset[str]:
-    """The features that the kernel lists for the first processor in /proc/cpuinfo."""
+    """The features of the processor by the kernel's names: on aarch64 those that the kernel gives each
+    process, elsewhere those that it lists for the first processor in /proc/cpuinfo (where an emulator
+    runs this process, that may be of another machine)."""
+    own = _own_machine() == "aarch64"
+    getauxval = getattr(ctypes.CDLL(None), "getauxval", None) if own else None
+    if getauxval is not None:
+        getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
+        return frozenset(name for kind, bits in _HWCAPS.items() for bit, name in bits.items()
+                         if getauxval(kind) >> bit & 1)
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -82,6 +95,10 @@ def cpu_flags() -> frozenset[str]:
     except OSError:
         pass
     return frozenset()
+
+
+def _own_machine() -> str:
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
 
 
 _loaded: dict[str, list[tuple[int, int, str]]] = {}

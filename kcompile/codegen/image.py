@@ -62,13 +62,15 @@ def code_key(graph: Graph, entry: str, frozen: bool, target: Target) -> str:
 
 @cache
 def support(target: Target) -> bytes:
-    """Object code that all programs need: the thread pool, and the loop over batches."""
+    """Object code that all programs need: the thread pool, the loop over batches, and what the system
+    asks for."""
     key = disk.key([compiler_stamp(), "support"], target)
     code = disk.get(key)
     if code is None:
         from kcompile.codegen import batches, jit, pool
 
-        code = jit.optimise_and_compile([pool.pool_ir(target), batches.batches_ir()], target)
+        code = jit.optimise_and_compile([pool.pool_ir(target), batches.batches_ir(), jit.system_ir(target)],
+                                        target)
         jit.load(code)
         disk.put(key, code)
     return code

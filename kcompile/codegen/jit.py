@@ -49,6 +49,12 @@ class Library:
             return int(self._keep[symbol][symbol])
 
 
+def system_ir(target: Target) -> str:
+    """What a system wants to be defined once beside all code: on Windows the mark that there is floating-
+    point arithmetic, which linkers find in the C library's static part."""
+    return "@_fltused = constant i32 1\n" if "-windows" in target.triple else ""
+
+
 def load(*objects: bytes) -> Library:
     """Link object code (from `optimise_and_compile`, for this machine) into this process. Raises
     RuntimeError when a symbol it needs is missing."""

@@ -79,25 +79,29 @@ def link(objects: Sequence[Path], output: Path, exports: Sequence[str], triple: 
 
 
 def find_linker(triple: str) -> list[str]:
-    """The command of a linker for the target: lld from the `ziglang` wheel, else an installed
-    one (ld.lld or wasm-ld), else (for this machine's own processor) the system's ld. Raises
-    LinkError."""
-    lld = "wasm-ld" if architecture(triple) == "wasm32" else "ld.lld"
+    """The command of a linker for the target: lld from the `ziglang` wheel, else an installed one:
+    ld.lld or wasm-ld, GNU's for this processor (aarch64-linux-gnu-ld), or the system's ld where it
+    says that it links for the processor. Raises LinkError."""
+    machine = architecture(triple)
+    lld = "wasm-ld" if machine == "wasm32" else "ld.lld"
     if importlib.util.find_spec("ziglang") is not None:
         return [sys.executable, "-m", "ziglang", lld]
-    for name in (lld, "ld"):
-        path = shutil.which(name)
-        if path and (name == lld or _is_own_processor(triple)):
+    names = [lld] if machine == "wasm32" else [lld, f"{machine}-linux-gnu-ld", "ld"]
+    for path in filter(None, map(shutil.which, names)):
+        if Path(path).name != "ld" or _links_for(path, _EMULATIONS[machine]):
             return [path]
     raise LinkError(f"a linker is needed to write a model for {triple}, and none was found. "
                     "Install one with: pip install 'kcompile[export]'")
 
 
-def _is_own_processor(triple: str) -> bool:
-    import platform
-
-    own = platform.machine().lower()
-    return sys.platform == "linux" and architecture(f"{own}-linux") == architecture(triple)
+def _links_for(path: str, emulation: str) -> bool:
+    """Whether a linker is GNU's and knows an emulation. (Where another processor is emulated, the one
+    that is found may be this machine's.)"""
+    try:
+        said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return emulation in said.stdout.split()
 
 
 # ---------------------------------------------------------------- an object file that holds data

@@ -41,7 +41,7 @@ def test_ten_models_are_the_same_bytes(tmp_path):
         env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "KCOMPILE_THREADS")}
         running.append((change, subprocess.Popen(
             [sys.executable, SCRIPT, folder, "x86-64-v3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env={**env, "KCOMPILE_CACHE": "off", **change})))
+            text=True, env={**env, "KC_CACHE": "off", **change})))
     printed = []
     for change, process in running:
         out, errors = process.communicate(timeout=600)
