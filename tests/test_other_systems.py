@@ -70,9 +70,9 @@ MODULES = {"darwin": (), "win32": ("fcntl", "resource", "pwd", "grp", "termios",
 LINUX = ("sched_getaffinity", "sched_setaffinity", "memfd_create", "eventfd", "posix_fadvise", "getrandom",
          "sched_getscheduler", "O_DIRECT", "copy_file_range", "splice", "prlimit", "setns", "pidfd_open")
 POSIX = ("fork", "forkpty", "register_at_fork", "getuid", "geteuid", "getgid", "getegid", "getpgid",
-         "fchmod", "fchown", "chown", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "setsid", "killpg",
-         "nice", "getloadavg", "sysconf", "statvfs", "mkfifo", "uname", "pread", "pwrite", "getpriority", "geteuid",
-         "WNOHANG", "ttyname", "lockf", "sync")
+         "fchmod", "fchown", "chown", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "setsid",
+         "killpg", "nice", "getloadavg", "sysconf", "statvfs", "mkfifo", "uname", "pread", "pwrite",
+         "getpriority", "WNOHANG", "ttyname", "lockf", "sync")
 REMOVED = {"darwin": LINUX, "win32": LINUX + POSIX}
 
 SCRIPT = """
@@ -135,7 +135,7 @@ print("fine")
 def test_nothing_of_linux_is_needed(system, tmp_path):
     """Neither to import, nor to train, predict, save and load on one thread, nor with code that the disk
     cache has."""
-    env = {**os.environ, "KCOMPILE_THREADS": "1", "KC_CACHE": str(tmp_path / "cache")}
+    env = {**os.environ, "KC_THREADS": "1", "KC_CACHE": str(tmp_path / "cache")}
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, system, str(tmp_path), " ".join(MODULES[system]),

@@ -28,9 +28,9 @@ def environments():
     yield {}
     if platform.machine() in ("x86_64", "AMD64"):
         for core in ("Prescott", "Nehalem"):
-            yield {"OPENBLAS_CORETYPE": core, "KCOMPILE_THREADS": "1", "NPY_DISABLE_CPU_FEATURES": FEATURES}
+            yield {"OPENBLAS_CORETYPE": core, "KC_THREADS": "1", "NPY_DISABLE_CPU_FEATURES": FEATURES}
     else:
-        yield {"KCOMPILE_THREADS": "1"}
+        yield {"KC_THREADS": "1"}
 
 
 def test_ten_models_are_the_same_bytes(tmp_path):
@@ -38,7 +38,7 @@ def test_ten_models_are_the_same_bytes(tmp_path):
     for number, change in enumerate(environments()):
         folder = tmp_path / str(number)
         folder.mkdir()
-        env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "KCOMPILE_THREADS")}
+        env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "KC_THREADS")}
         running.append((change, subprocess.Popen(
             [sys.executable, SCRIPT, folder, "x86-64-v3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, env={**env, "KC_CACHE": "off", **change})))
