@@ -19,6 +19,7 @@ from kcompile.codegen.image import EntryImage, Image
 from kcompile.codegen.pool import POOL_ABI
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph
+from kcompile.ir.indices import index_checks
 from kcompile.ir.types import Batch, TensorType
 
 # What makes code is imported by the stages that use it: a model that was compiled before needs none of it.
@@ -50,7 +51,7 @@ class Compiled:
         """After the graph passes."""
         from kcompile.ir import passes
 
-        graph = self.graph
+        graph = self.graph if self.target.is_gpu else checked(passes.check_indices(self.graph))
         for rewrite in passes.INFERENCE_PASSES if self.frozen else passes.GRAPH_PASSES:
             graph = checked(rewrite(graph))
         return graph
@@ -106,7 +107,7 @@ class Compiled:
 
         layout = self.layout
         entries = [plan(self.prepare, "prepare", layout, self.target)] if self.prepare.outputs else []
-        run = plan(self.run, self.name, layout, self.target)
+        run = plan(self.run, self.name, layout, self.target, index_checks(self.graph))
         entries.append(replace(run, flush=not self.frozen and bool(self.graph.updates)))
         return Program(tuple(entries), layout.prepared_bytes, bytes(layout.constants))
 
@@ -216,10 +217,14 @@ def entry_spec(compiled: Compiled, entry: EntryImage) -> rt.EntrySpec:
     graph = compiled.graph
     if entry.name != compiled.name:
         return rt.EntrySpec(entry.name, (), (), entry.arena, entry.scratch, reads_prepared=False)
+    checks, places = index_checks(graph), {v: i for i, v in enumerate(graph.inputs.values())}
     inputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.inputs.items())
     outputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.outputs.items())
     return rt.EntrySpec(entry.name, inputs, outputs, entry.arena, entry.scratch, reads_prepared=True,
-                        writes_variables=bool(graph.updates), keeps_prepared=compiled.frozen)
+                        writes_variables=bool(graph.updates), keeps_prepared=compiled.frozen,
+                        checks=tuple(check.label for check in checks),
+                        numbers=tuple((places[c.numbers], c.rows, c.label) for c in checks
+                                      if c.numbers in places))
 
 
 def spec_of(name: str, type: TensorType) -> rt.TensorSpec:

@@ -75,6 +75,15 @@ def address(array: Array) -> int:
     return int(array.__array_interface__["data"][0])
 
 
+def check_rows(name: str, numbers: Array, rows: int) -> None:
+    """Raises InputError unless all numbers are those of rows, counted from 0."""
+    outside = ~((numbers > -1) & (numbers < rows))
+    if outside.any():
+        place = tuple(map(int, np.unravel_index(outside.argmax(), outside.shape)))
+        raise InputError(describe(name, f"whole numbers from 0 to {rows - 1}",
+                                  f"{numbers[place]}, at {place}"))
+
+
 def conforms(array: object, spec: TensorSpec, n: int) -> bool:
     """Whether native code can read the value in place, for a batch of n."""
     return (type(array) is np.ndarray and array.dtype == spec.numpy_dtype

@@ -29,7 +29,7 @@ from kcompile_runtime.threads import PoolFunctions, shared_pool
 
 _STATUS = {1: "a NULL pointer", 2: "a workspace that is too small",
            3: "a batch that is not accepted", 4: "another ABI", 5: "no threads",
-           6: "the self-test failed"}
+           6: "the self-test failed", 7: "a number of a row that is not there"}
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None, seed: int | None = None) -> Artifact:
@@ -148,7 +148,8 @@ class Artifact:
                                     ctypes.c_int32)
         self._executor = Executor(metadata["name"], self._address("run"), self.inputs, self.outputs,
                                   self._workspace_size, self._tail,
-                                  last=_draws(seed, bool(metadata.get("draws"))))
+                                  last=_draws(seed, bool(metadata.get("draws"))),
+                                  checks=tuple(map(str, metadata.get("checks", ()))))
         self._single = len(self.outputs) == 1
         self._quick = (self._single and len(self.inputs) == 1 and not metadata["batch"]
                        and self.inputs[0].rows == 1)  # an array of few samples is one call

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile_runtime.arrays import Array, aligned_copy, as_input, check_output
+from kcompile_runtime.arrays import Array, aligned_copy, as_input, check_output, check_rows
 from kcompile_runtime.cuda_driver import MOST_BLOCKS, Driver, Step, argument_tables
 from kcompile_runtime.errors import DeviceError, InputError, describe
 from kcompile_runtime.program import EntrySpec
@@ -128,6 +128,8 @@ class CudaProgram:
         if len(inputs) != len(spec.inputs):
             raise InputError(describe(entry, f"{len(spec.inputs)} inputs", str(len(inputs))))
         arrays = [as_input(x, s, n) for x, s in zip(inputs, spec.inputs)]
+        for number, rows, label in spec.numbers:
+            check_rows(f"{entry}: {label}", arrays[number], rows)
         if outputs is None:
             results = [np.empty(s.bind(n), s.numpy_dtype) for s in spec.outputs]
         else:

@@ -26,10 +26,11 @@ from kcompile_runtime.arrays import (
     check_output,
 )
 from kcompile_runtime.batching import no_samples
-from kcompile_runtime.errors import InputError, NativeError, describe
+from kcompile_runtime.errors import InputError, KcompileError, NativeError, describe
 from kcompile_runtime.spec import TensorSpec
 
 Tail = Callable[[Array], tuple[Any, ...]]
+BAD_INDEX = 7  # the status for a number of a row that is not there; the workspace says which
 _WORDS = 9  # the address of a native function, and as many arguments as kc_call passes on
 _Bound = list[tuple[tuple[int, ...], Any, TensorSpec]]  # shape, dtype, and the spec they are of
 
@@ -63,14 +64,17 @@ class Executor:
     name: for messages. function: its address. memory: bytes of workspace for a batch of n, which
     must not shrink with n. tail: the last arguments, as ctypes objects, for a workspace's memory.
     caller: the address of `int32_t kc_call(const int64_t words[9])`, which calls words[0] with the other
-    words; 0 where there is none. last: makes one more argument for each call, the last one.
+    words; 0 where there is none. last: makes one more argument for each call, the last one. checks: labels
+    of the layers that read rows by number.
     """
 
     def __init__(self, name: str, function: int, inputs: Sequence[TensorSpec],
                  outputs: Sequence[TensorSpec], memory: Callable[[int], int], tail: Tail,
-                 caller: int = 0, last: Callable[[], Any] | None = None) -> None:
+                 caller: int = 0, last: Callable[[], Any] | None = None,
+                 checks: Sequence[str] = ()) -> None:
         self.name = name
         self.address = function
+        self.checks = tuple(checks)
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._memory = memory
@@ -105,10 +109,10 @@ class Executor:
             work.source.value = id(x) + DATA_OFFSET
             work.target.value = id(y) + DATA_OFFSET
             status = self._function(*work.args)
+            if status:
+                raise self.failure(status, work)
         finally:
             self._free.append(work)
-        if status:
-            raise self.failure(status)
         return y
 
     def _convert_one(self, x: Any, work: _Workspace) -> Array | None:
@@ -170,10 +174,10 @@ class Executor:
             work.source.value = ctypes.addressof(work.table)
             work.target.value = ctypes.addressof(work.outputs_table)
             status = self._function(*work.args)
+            if status:
+                raise self.failure(status, work)
         finally:
             self.give(work)
-        if status:
-            raise self.failure(status)
         return results
 
     def take(self, n: int) -> _Workspace:
@@ -220,6 +224,19 @@ class Executor:
             raise InputError(describe(self.name, f"{len(specs)} {what} ({names})",
                                       str(len(arrays))))
 
-    def failure(self, status: int) -> NativeError:
-        """The error for what a native function returned."""
-        return NativeError(f"{self.name}: the native code returned status {status}")
+    def failure(self, status: int, work: _Workspace, rows: Callable[[int], int] | None = None
+                ) -> KcompileError:
+        """The error for what a native function returned with this workspace. rows: from a sample of the
+        call to its number in the user's arrays, where these are larger."""
+        if status != BAD_INDEX or work.memory is None:
+            return NativeError(f"{self.name}: the native code returned status {status}")
+        check, place, number, limit, each = work.memory[:40].view(np.int64).tolist()
+        label = self.checks[check] if 0 <= check < len(self.checks) else ""
+        where = f"place {place}"
+        if each:
+            sample, place = divmod(place, each)
+            where = f"place {place} of sample {sample}" if rows is None else (
+                f"place {place} of sample {rows(sample)}")
+        told = f"{number}" if number > -2**31 else "a number beyond int32, or none"
+        return InputError(describe(f"{self.name}: {label or 'rows by number'}",
+                                   f"whole numbers from 0 to {limit - 1}", f"{told}, at {where}"))

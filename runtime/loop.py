@@ -3,7 +3,7 @@
 Enters: whole arrays, the order of their rows, a batch size. Leaves: a `Runner`, which the training loop
 calls for as many batches as may go by before Python has its turn. The native function is
 
-    int32_t kc_batches(const int64_t *job)
+    int32_t kc_batches(int64_t *job)
 
 It gathers the rows of each batch (without an order it points to them), calls the entry, and moves
 the outputs on; the words of a job are listed in `BatchLoop._job`.
@@ -90,10 +90,12 @@ class BatchLoop:
         try:
             job = self._job(sources, order, size, start, stop, results, work.tail)
             status = self._function(address(job))
+            if status:
+                first = int(job[1])  # of the batch that failed
+                raise executor.failure(status, work, lambda sample: first + sample if order is None
+                                       else int(order[first + sample]))
         finally:
             executor.give(work)
-        if status:
-            raise executor.failure(status)
         return results
 
     def _checked(self, arrays: Sequence[Array]) -> list[Array]:

@@ -36,6 +36,8 @@ class EntrySpec:
     reads_prepared: the block that "prepare" fills must be up to date before a call.
     writes_variables: calls exclude each other, and the block is out of date after one, unless
     keeps_prepared: it does not depend on the variables that are written.
+    checks: the labels of the layers that read rows by numbers from data, in the order of the native
+    code's checks. numbers: of those that are inputs, (input, rows, label), for code that does not check.
     """
 
     name: str
@@ -46,6 +48,8 @@ class EntrySpec:
     reads_prepared: bool = True
     writes_variables: bool = False
     keeps_prepared: bool = False
+    checks: tuple[str, ...] = ()
+    numbers: tuple[tuple[int, int, str], ...] = ()
 
 
 class Program:
@@ -200,4 +204,4 @@ class Program:
             return (*self._fixed, ctypes.c_void_p(address(arena)), self._pointer)
 
         return Executor(entry.name, self._symbol("kc_" + entry.name), entry.inputs, entry.outputs,
-                        memory, tail, self._symbol("kc_call"))
+                        memory, tail, self._symbol("kc_call"), checks=entry.checks)

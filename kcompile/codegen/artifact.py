@@ -219,6 +219,9 @@ def _metadata(model: Model, target: Target, version: str) -> bytes:
     }
     if model.draws is not None:
         record["draws"] = True
+    guards = next(e.guards for e in model.program.entries if e.name == "predict")
+    if guards:
+        record["checks"] = [guard.label for guard in guards]
     return json.dumps(record, sort_keys=True).encode("ascii")
 
 
@@ -405,7 +408,12 @@ enum kc_status {
   KC_BAD_BATCH = 3,       /* n is not accepted */
   KC_BAD_ABI = 4,         /* header and library are of different versions */
   KC_NO_THREADS = 5,      /* the system gave no threads */
-  KC_SELFTEST_FAILED = 6  /* the outputs differ from those stored in the file */
+  KC_SELFTEST_FAILED = 6, /* the outputs differ from those stored in the file */
+  KC_BAD_INDEX = 7        /* an input has a number of a row (of an embedding, say) that is not there.
+                             Nothing was computed. At the workspace's first multiple of 64 are then five
+                             int64_t: which of the model's checks, the place of the number among all
+                             that were checked, the number (as int32_t), how many rows there are, and
+                             how many numbers a sample has (0: they are of no sample) */
 };
 
 enum kc_dtype { @DTYPES@ };

@@ -6,7 +6,8 @@ Enters: nothing. Leaves: IR text. The first function runs an entry over the samp
 their rows; by an order (a permutation of rows, int64) it gathers the rows of each batch into buffers
 before, on the pool where that is much.
 
-    int32_t kc_batches(const int64_t *job)      0, or the status of the batch that failed
+    int32_t kc_batches(int64_t *job)            0, or the status of the batch that failed, whose first
+                                                sample is then the job's first
 
 The words of a job, addresses among them:
 
@@ -133,6 +134,7 @@ again:
   %number.next = add i64 %number, 1
   br label %step
 leave:
+  store i64 %start, ptr %first.at, align 8
   ret i32 %status
 }
 """

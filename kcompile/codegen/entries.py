@@ -10,12 +10,23 @@ gradient decay into them, and each operation on one costs a hundred cycles. Pred
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kcompile.codegen.loops import For
-from kcompile.codegen.program import THREAD_CYCLES, Entry, Launch, Ref, Repeat, Size, round_up
+from kcompile.codegen.program import (
+    BAD_INDEX,
+    THREAD_CYCLES,
+    Entry,
+    Guard,
+    Launch,
+    Ref,
+    Repeat,
+    Size,
+    round_up,
+)
 from kcompile.codegen.targets import Target, architecture
+from kcompile.ir.indices import FINE
 
 _ENTRY = ("i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared, ptr %constants, "
           "ptr %arena, ptr %pool")
@@ -35,7 +46,8 @@ _RESTORE = ("  call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr.old)",)
 
 
 def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, stride: int) -> str:
-    """The native function of an entry: fill in the pointers of each launch, run it, return 0.
+    """The native function of an entry: fill in the pointers of each launch, run it, return 0, or
+    `BAD_INDEX` (see `program`).
 
     names: of the kernels, by identity. stride: bytes of scratch for each thread.
     """
@@ -45,6 +57,8 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
     most = max((len(launch.buffers) for launch in entry.launches), default=1)
     functions = []
     for number, step in enumerate(entry.steps):
+        if number == entry.guarded:
+            code.guards(entry.guards)
         if isinstance(step, Launch):
             code.launch(step, names[id(step.kernel)], scratch, stride)
         elif step.by_rows:
@@ -55,12 +69,17 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
             with code.repeat(step.count):
                 for launch in step.launches:
                     code.launch(launch, names[id(launch.kernel)], scratch, stride)
+    if entry.guarded == len(entry.steps):
+        code.guards(entry.guards)
     functions += code.wrappers(names, entry) if flush else []
     enter, leave = (_FLUSH, _RESTORE) if flush else ((), ())
     return "\n".join([*functions, f'define i32 @"{prefix}{entry.name}"({_ENTRY}) #0 {{',
                       f"  %buffers = alloca [{most} x ptr], align 8",
-                      f"  %context = alloca [{len(_BASES)} x ptr], align 8", *enter, *code.first,
-                      "  br label %run", "run:", *code.lines, *leave, "  ret i32 0", "}"])
+                      f"  %context = alloca [{len(_BASES)} x ptr], align 8",
+                      "  %found = alloca i32, align 4", "  store i32 0, ptr %found, align 4",
+                      *enter, *code.first, "  br label %run", "run:", *code.lines,
+                      "  br label %leave", "leave:", *leave,
+                      "  %status = load i32, ptr %found, align 4", "  ret i32 %status", "}"])
 
 
 def _rows(step: Repeat, name: str, names: dict[int, str], most: int, target: Target) -> str:
@@ -176,6 +195,22 @@ class _Launches:
     def shared(self, name: str) -> str:
         """The function to give to the pool for a kernel: worker threads flush like the caller."""
         return f'@"{name}{self.flush}"'
+
+    def guards(self, guards: Sequence[Guard]) -> None:
+        """Leave where a guard has found a number, and say which."""
+        for number, guard in enumerate(guards):
+            self.lines += [f"  %word{number} = load i64, ptr {self.pointer(guard.word)}, align 8",
+                           f"  %fine{number} = icmp eq i64 %word{number}, {FINE}",
+                           f"  br i1 %fine{number}, label %good{number}, label %bad{number}",
+                           f"bad{number}:", f"  %place{number} = lshr i64 %word{number}, 32",
+                           f"  %low{number} = and i64 %word{number}, {2**32 - 1}",
+                           f"  %number{number} = sub i64 %low{number}, {2**31}"]
+            words = (number, f"%place{number}", f"%number{number}", guard.rows, guard.each)
+            for slot, word in enumerate(words):
+                at = self.op(f"getelementptr i64, ptr %arena, i64 {slot}")
+                self.lines.append(f"  store i64 {word}, ptr {at}, align 8")
+            self.lines += [f"  store i32 {BAD_INDEX}, ptr %found, align 4", "  br label %leave",
+                           f"good{number}:"]
 
     def wrappers(self, names: dict[int, str], entry: Entry) -> list[str]:
         """Kernels for the pool that set the processor's flags around the call."""

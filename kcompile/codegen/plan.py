@@ -9,14 +9,15 @@ each from a region of its own: the arena has `fixed + n * per_sample` bytes.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kcompile.codegen.loops import BYTES
 from kcompile.codegen.lowering import Kernels, buffer_bytes
-from kcompile.codegen.program import Entry, Launch, Ref, Repeat, Size
+from kcompile.codegen.program import Entry, Guard, Launch, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Source, Value
+from kcompile.ir.indices import CHECK, IndexCheck
 from kcompile.ir.passes.stage import PREPARED
 from kcompile.ir.types import Batch, TensorType, numel
 
@@ -49,10 +50,12 @@ class Layout:
         return self._known[data]
 
 
-def plan(graph: Graph, name: str, layout: Layout, target: Target) -> Entry:
+def plan(graph: Graph, name: str, layout: Layout, target: Target, checks: Sequence[IndexCheck] = ()
+         ) -> Entry:
     """The entry `name` of a fused graph. Outputs are numbered in the graph's order, except those
-    called "prepared/...", which go to the prepared block."""
-    return _Plan(graph, name, layout, target).entry()
+    called "prepared/...", which go to the prepared block, and those called "check/...", which the
+    entry looks at itself."""
+    return _Plan(graph, name, layout, target, checks).entry()
 
 
 class _Space:
@@ -142,11 +145,29 @@ def execution_order(graph: Graph) -> list[Node]:
     return [m for m in groups if m.id not in late] + [m for m in groups if m.id in late]
 
 
+def checks_first(groups: list[Node], base: Mapping[Value, Value], words: Sequence[Value]
+                 ) -> tuple[list[Node], int]:
+    """The groups with those in front that some values depend on, and how many these are."""
+    makers = {m.id: m for m in groups}
+    needed: set[int] = set()
+    stack = [word.node for word in words]
+    while stack:
+        id = stack.pop()
+        if id in makers and id not in needed:
+            needed.add(id)
+            stack += [base[v].node for v in makers[id].inputs]
+    early = [m for m in groups if m.id in needed]
+    return early + [m for m in groups if m.id not in needed], len(early)
+
+
 class _Plan:
-    def __init__(self, graph: Graph, name: str, layout: Layout, target: Target) -> None:
+    def __init__(self, graph: Graph, name: str, layout: Layout, target: Target,
+                 checks: Sequence[IndexCheck]) -> None:
         self.graph, self.name, self.layout, self.kernels = graph, name, layout, Kernels(target)
         self.base = bases(graph)
-        self.groups = execution_order(graph)
+        self.checks = checks
+        self.words = [self.base[v] for k, v in graph.outputs.items() if k.startswith(CHECK)]
+        self.groups, self.early = checks_first(execution_order(graph), self.base, self.words)
         self.bodies = {m.id: BodyPlan(m, f"{name}{m.id}", self.kernels) for m in self.groups
                        if m.op.name == "scan"}
         self.step_of = {m.id: step for step, m in enumerate(self.groups)}
@@ -160,15 +181,24 @@ class _Plan:
 
     def entry(self) -> Entry:
         self.place_boundary()
-        last = {**self.last_read, **{value: len(self.groups) for value, _ in self.copies}}
+        last = {**self.last_read, **{v: len(self.groups) for v, _ in self.copies},
+                **{v: max(self.early, self.last_read.get(v, 0)) for v in self.words}}
         arena = self.place_arena(last)
         steps: list[Launch | Repeat] = []
+        guarded = 0
         for step, m in enumerate(self.groups):
             steps += self.scan(m, arena) if m.id in self.bodies else [self.launch(step, m)]
+            guarded = len(steps) if step + 1 == self.early else guarded
         steps += [copy_launch(f"{self.name}_{i}", self.graph.type(value), self.place[value], ref,
                               self.kernels, self.graph.nodes[value.node].sources)
                   for i, (value, ref) in enumerate(self.copies)]
-        return Entry(self.name, tuple(steps), arena)
+        return Entry(self.name, tuple(steps), arena, guards=tuple(self.guards()), guarded=guarded)
+
+    def guards(self) -> Iterator[Guard]:
+        for word, check in zip(self.words, self.checks):
+            count = numel(check.shape)
+            each = count.multiple if isinstance(count, Batch) else 0
+            yield Guard(self.place[word], check.rows, each, check.label)
 
     # ---- places
 
@@ -185,7 +215,7 @@ class _Plan:
         for name, value in self.graph.outputs.items():
             if name.startswith(PREPARED):
                 self.place[self.base[value]] = self.variable(name)
-            else:
+            elif not name.startswith(CHECK):
                 self.place[self.base[value]] = Ref("output", number)
                 number += 1
         for name, value in self.graph.updates.items():

@@ -41,6 +41,11 @@ class Size:
         return Size(self.fixed * factor, self.per_sample * factor)
 
 
+# The status of an entry that was given a number of a row that is not there. The arena begins then with five
+# int64: which guard found it, the number's place in row-major order, the number, the rows there are, and
+# how many numbers a sample has (0: they are of no sample).
+BAD_INDEX = 7
+
 THREAD_CYCLES = 65536  # the least work worth a thread: data moves between caches, not only the word
 
 
@@ -120,16 +125,32 @@ class Repeat:
 
 
 @dataclass(frozen=True)
+class Guard:
+    """An int64 that a launch leaves (see `ir.passes.check_indices`): where the first of some numbers is
+    that names none of so many rows. each: numbers of a sample, 0 where they are of none. label: of the
+    layer that reads the rows."""
+
+    word: Ref
+    rows: int
+    each: int
+    label: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """A native function: "prepare", "predict", "test", "train" ... `steps` run in order.
 
-    flush: denormal numbers count as zero (where the target can say so).
+    guards: looked at after `guarded` steps; where one has found a number, nothing else runs, and the entry
+    returns `BAD_INDEX`, with what was found at the start of the arena. flush: denormal numbers count as
+    zero (where the target can say so).
     """
 
     name: str
     steps: tuple[Launch | Repeat, ...]
     arena: Size = Size()
     flush: bool = False
+    guards: tuple[Guard, ...] = ()
+    guarded: int = 0
 
     @property
     def launches(self) -> tuple[Launch, ...]:

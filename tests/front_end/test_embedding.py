@@ -37,13 +37,6 @@ def test_rows_of_the_table() -> None:
     assert model.output_shape == (None, 6, 4)
 
 
-def test_numbers_outside_mean_the_nearest_row() -> None:
-    model = Sequential([L.Embedding(11, 4, input_length=2)])
-    (table,) = model.get_weights()
-    got = model.predict(np.array([[-5, 11], [2**31 - 1, 10]]))
-    np.testing.assert_array_equal(got, table[[[0, 10], [10, 10]]])
-
-
 def test_the_input_may_be_floats_of_another_layer() -> None:
     inputs = L.Input((6,))
     model = Model(inputs, L.Embedding(11, 4)(inputs))

@@ -281,14 +281,6 @@ def test_slices_and_other_layouts_of_arrays(device: FakeDriver):
         np.testing.assert_array_equal(on_device.predict_on_batch(part), expected)
 
 
-def test_numbers_of_no_word(device: FakeDriver):
-    """Out of range of a table: the same as on the processor, and no access beyond it."""
-    net = keras.Sequential([keras.layers.Embedding(5, 3, input_length=4), keras.layers.Flatten()])
-    x = np.array([[0, 4, 5, 1 << 30], [-1, -(1 << 30), 2, 3]], np.int64)
-    expected = kcompile.compile(net).predict_on_batch(x)
-    np.testing.assert_array_equal(kcompile.compile(net, target="cuda").predict_on_batch(x), expected)
-
-
 def test_a_batch_too_large_for_a_launch(device: FakeDriver):
     driver = cuda_driver.connect(device)
     spec = rt.TensorSpec("x", ("n",), "float32")
@@ -324,3 +316,14 @@ def test_wrong_arguments():
         kcompile.compile(dense(), target="gpu")
     with pytest.raises(rt.InputError, match="threads"):
         kcompile.compile(dense(), target="cuda", threads=2)
+
+
+def test_numbers_of_rows_are_checked_before_a_launch(device: FakeDriver):
+    net = keras.Sequential([keras.layers.Embedding(11, 4, input_length=2), keras.layers.Flatten()])
+    compiled = kcompile.compile(net, target="cuda")
+    x = np.array([[0, 10], [3, 4]], np.int32)
+    np.testing.assert_array_equal(compiled.predict(x), net.get_weights()[0][x].reshape(2, 8))
+    for number in (11, -1):
+        x[1, 0] = number
+        with pytest.raises(rt.InputError, match=rf"from 0 to 10\. Received: {number}, at \(1, 0\)"):
+            compiled.predict(x)

@@ -3,7 +3,8 @@
     gather(table, indices)[i..., d...]          = table[indices[i...], d...]
     scatter_rows(values, indices, rows)[v, ...] = sum of values[i...] over all i with indices[i] == v
 
-Numbers outside the table mean its first or last row, so nothing is ever read or written beyond it.
+Numbers outside the table mean its first or last row, so nothing is ever read or written beyond it. Those
+that data give are checked before (`ir.indices`), and a graph with such numbers is not run.
 
 What `passes.compact_scatters` makes of a scatter most of whose rows are zero:
 

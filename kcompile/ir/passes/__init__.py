@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kcompile.ir.passes.check_indices import check_indices
 from kcompile.ir.passes.choose_algorithms import choose_algorithms
 from kcompile.ir.passes.compact_scatters import compact_scatters
 from kcompile.ir.passes.factor_sums import factor_sums
@@ -22,7 +23,6 @@ GRAPH_PASSES = (merge_scans, simplify, fold_constants, sink_layouts, factor_sums
 INFERENCE_PASSES = (simplify, fold_constants, sink_layouts, split_reductions, simplify,
                     fold_batch_norm, simplify)
 
-__all__ = ["GRAPH_PASSES", "INFERENCE_PASSES", "choose_algorithms", "compact_scatters",
-           "factor_sums", "fold_batch_norm", "fold_constants", "fuse", "merge_scans", "simplify",
-           "sink_layouts", "split_reductions", "stage",
-           "use_winograd"]
+__all__ = ["GRAPH_PASSES", "INFERENCE_PASSES", "check_indices", "choose_algorithms",
+           "compact_scatters", "factor_sums", "fold_batch_norm", "fold_constants", "fuse", "merge_scans",
+           "simplify", "sink_layouts", "split_reductions", "stage", "use_winograd"]

@@ -260,7 +260,7 @@ def spatial_3d_padding(x: Any, padding: Any = ((1, 1), (1, 1), (1, 1)),
 
 @traced
 def gather(reference: Any, indices: Any) -> Any:
-    """Rows of `reference` [rows, ...] by number."""
+    """Rows of `reference` [rows, ...] by number. Raises, when it runs, for a number that names none."""
     return ops.gather(tensor(reference), ops.cast(tensor(indices), "int32"))
 
 

@@ -16,7 +16,7 @@ class Embedding(Layer):
 
     mask_zero: 0 stands for padding, and the output has a mask. input_length: the length of the
     sequences, for a first layer of a Sequential (without it: any). A number below 0 or from input_dim
-    on means the first or last row.
+    on is an error wherever the layer runs, with its place and before anything is computed from it.
     """
 
     def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform",

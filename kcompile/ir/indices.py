@@ -1,0 +1,80 @@
+"""Numbers of rows that come from data: where a graph reads rows by them, and whether they are there.
+
+Enters: a graph. Leaves: an `IndexCheck` for each set of numbers, in a fixed order, from which
+`passes.check_indices` makes outputs for native code, and engines without it make checks of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.types import Shape
+
+CHECK = "check/"  # the names of outputs that are checks begin so
+FINE = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class IndexCheck:
+    """Numbers that must name one of so many rows: an operand of a node (slot), or what was cast to that.
+    label: of the layer that reads the rows."""
+
+    node: int
+    slot: int
+    numbers: Value
+    rows: int
+    shape: Shape
+    label: str
+
+
+def index_checks(graph: Graph) -> list[IndexCheck]:
+    """The checks of a graph: for each gather by numbers that depend on inputs or variables, where
+    no other has the same. In the body of a scan these are numbers of its sequences and invariants;
+    numbers that are computed there, step by step, are not checked."""
+    data: set[int] = set()
+    found: dict[tuple[Value, int], IndexCheck] = {}
+    for node in graph.live():
+        if node.op.name in ("input", "variable") or any(v.node in data for v in node.inputs):
+            data.add(node.id)
+        for slot, rows, label in _reads(node, graph):
+            if node.inputs[slot].node in data:
+                numbers = before_cast(graph, node.inputs[slot])
+                found.setdefault((numbers, rows), IndexCheck(
+                    node.id, slot, numbers, rows, graph.type(numbers).shape, label))
+    return list(found.values())
+
+
+def _reads(node: Node, graph: Graph) -> Iterator[tuple[int, int, str]]:
+    """The operands of a node that are numbers of rows: (slot, rows, label)."""
+    if node.op.name == "gather":
+        rows = graph.type(node.inputs[0]).shape[0]
+        assert isinstance(rows, int)
+        yield 1, rows, node.label
+    elif node.op.name == "scan":
+        body, states = node.attrs["body"], node.attrs["states"]
+        slots = {value: slot for slot, value in enumerate(body.inputs.values()) if slot >= states}
+        for check in index_checks(body):
+            if check.numbers in slots:
+                yield slots[check.numbers], check.rows, check.label or node.label
+
+
+def before_cast(graph: Graph, value: Value) -> Value:
+    """What a value was before it was cast."""
+    node = graph.nodes[value.node]
+    return node.inputs[0] if node.op.name == "cast" else value
+
+
+def failed(graph: Graph, values: Mapping[Value, np.ndarray]) -> tuple[IndexCheck, int, int] | None:
+    """The first check of a graph that these values fail, the place of the number in row-major order,
+    and the number."""
+    for check in index_checks(graph):
+        flat = np.ravel(values[check.numbers])
+        outside = ~((flat > -1) & (flat < check.rows))
+        if outside.any():
+            place = int(outside.argmax())
+            return check, place, int(np.nan_to_num(flat[place]))
+    return None
