@@ -61,7 +61,8 @@ def _gather_case(draw: Draw) -> Case:
     table = TensorType((draw.integer(1, 9), *draw.shape(0, 2)))
     if any(not isinstance(d, int) for d in table.shape):
         table = TensorType((table.shape[0], draw.choice((1, 4, 17, 33))))
-    return Case((table, TensorType(draw.shape(0, 2), "int32")), {}, low=-2.0, high=11.0)
+    return Case((table, TensorType(draw.shape(0, 2), "int32")), {}, low=(-2.0, 0.0),
+                high=(2.0, float(table.shape[0])))
 
 
 register(Op("gather", "movement", _infer_gather, _gather,
