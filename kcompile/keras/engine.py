@@ -9,18 +9,24 @@ What a layer does with its arguments, its variables and its nodes stands in `lay
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kcompile.ir.tensor import Tensor, as_tensor, emit
+import numpy as np
+
+from kcompile.ir.tensor import Tensor, as_tensor, constant, emit
 from kcompile.ir.types import DTYPES, TensorType
 from kcompile.keras import backend, regularizers
+from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
+from kcompile.keras.operands import leaves
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.tensors import (
     PROBES,
@@ -50,6 +56,9 @@ from kcompile_runtime.texts import printable
 __all__ = ["Input", "InputLayer", "InputSpec", "KerasShape", "KerasTensor", "Layer", "Node",
            "Variable", "as_list", "is_integer", "keras_shape", "one_or_list", "type_of_shape",
            "unique", "weight_budget"]
+
+
+_calls_made = itertools.count()  # on arrays
 
 
 class Layer(Weights, Nodes):
@@ -107,6 +116,13 @@ class Layer(Weights, Nodes):
         """How the layer behaves where the Kerases differ."""
         return semantics(self.vintage)
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """What scripts call themselves on tensors of a model takes these too."""
+        super().__init_subclass__(**kwargs)
+        for name in ("call", "compute_mask", "get_initial_state"):
+            if inspect.isfunction(vars(cls).get(name)):
+                setattr(cls, name, _anywhere(vars(cls)[name]))
+
     # ---- for subclasses
 
     def build(self, input_shape: Any) -> None:
@@ -147,11 +163,16 @@ class Layer(Weights, Nodes):
 
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
         """On tensors of a model: record a node. On symbolic tensors, inside another layer's `call`:
-        the result. Raises ModelError, which names the layer, where shapes do not fit."""
+        the result. On variables as on the tensors they are there. On arrays: the values, where the
+        layer's Keras computes at once. Raises ModelError, which names the layer, where shapes do not fit."""
         flat, single = as_list(inputs), not isinstance(inputs, (list, tuple))
+        if any(isinstance(x, Variable) for x in flat):
+            flat = [backend.identity(x) if isinstance(x, Variable) else x for x in flat]
         if flat and all(isinstance(x, Tensor) for x in flat):
             self.ensure_built([x.type for x in flat], single)
             return one_or_list(self.trace(flat, single, arguments))
+        if flat and edition(self.vintage).eager and all(isinstance(x, np.ndarray) for x in flat):
+            return self._now(flat, single, arguments)
         if not flat or not all(isinstance(x, KerasTensor) for x in flat):
             raise InputTypeError(describe(
                 self.label, "the output of Input(...) or of another layer", _describe_types(flat),
@@ -168,6 +189,17 @@ class Layer(Weights, Nodes):
         for output, mask, second in zip(node.outputs, found[1], again[1]):
             output.mask, output.second_mask = mask, second
         return one_or_list(node.outputs)
+
+    def _now(self, arrays: Sequence[np.ndarray], single: bool, arguments: dict[str, Any]) -> Any:
+        """The values for arrays, without a node."""
+        from kcompile.keras import expressions
+
+        self._check_arguments(arguments)
+        given = [np.asarray(a, backend.FLOAT) if a.dtype.kind == "f" else a for a in arrays]
+        self.ensure_built([TensorType(a.shape, a.dtype.name) for a in given], single)
+        found = expressions.computed(lambda trace: self.trace(
+            [constant(trace, a, a.dtype.name) for a in given], single, arguments), next(_calls_made))
+        return one_or_list([as_eager(y, self.vintage) for y in found])
 
     def _record(self, inputs: Sequence[KerasTensor], single: bool, arguments: dict[str, Any],
                 types: Sequence[TensorType], seconds: Sequence[TensorType]) -> Node:
@@ -333,6 +365,20 @@ class Layer(Weights, Nodes):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         return cls(**config)
+
+def _anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method over tensors of a graph, that on tensors of a model, outside any graph, is a function of K."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if current() is None and any(isinstance(x, (KerasTensor, Variable)) for x in leaves([args, kwargs])):
+            from kcompile.keras import expressions
+
+            return expressions.record(method, (self, *args), kwargs)
+        return method(self, *args, **kwargs)
+
+    return call
+
 
 @contextmanager
 def _probing(unknown: bool) -> Iterator[None]:

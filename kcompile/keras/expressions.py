@@ -19,7 +19,7 @@ from kcompile.keras.backend.values import LearningPhase
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.lengths import keep, recent
 from kcompile.keras.operands import leaves, map_leaves, tensor
-from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list, new_random_state
+from kcompile.keras.tensors import PROBES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.topology import back_from
 from kcompile.keras.tracing import Trace, tracing
 from kcompile_runtime.arrays import as_array
@@ -56,7 +56,7 @@ class TensorFunction(Layer):
             lambda x: table.get(x, x) if isinstance(x, KerasTensor) else x, self.arguments)
         with self.named_errors(), tracing(graph):
             self.structure = self.function(*args, **kwargs)
-        return list(leaves([self.structure]))
+        return [y for y in leaves([self.structure]) if isinstance(y, Tensor)]
 
     def outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
                 ) -> list[TensorType]:
@@ -96,7 +96,8 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any,
         layer.structure = list(types)
     node = layer._record(layer.operands, False, {}, types, seconds)
     results = iter(node.outputs)
-    return map_leaves(lambda _: next(results), layer.structure)
+    return map_leaves(lambda y: next(results) if isinstance(y, (Tensor, TensorType)) else y,
+                      layer.structure)
 
 
 def type_of(x: Any) -> TensorType:
@@ -105,10 +106,12 @@ def type_of(x: Any) -> TensorType:
 
 
 def placeholder(shape: Sequence[Any], dtype: str, name: str | None) -> KerasTensor:
-    """An input of this shape, whose batch is the None in it."""
+    """An input of this shape: a None in the first place is the batch, others are sizes not known yet."""
     layer = InputLayer(batch_input_shape=(None,), dtype=dtype, name=name)
-    type = TensorType(tuple(Batch() if d is None else int(d) for d in shape), dtype)
-    layer.nodes_made[0].outputs[0] = KerasTensor(type, layer, 0, 0)
+    first, second = (TensorType(tuple(
+        int(d) if d is not None else probe if place else Batch() for place, d in enumerate(shape)), dtype)
+        for probe in PROBES)
+    layer.nodes_made[0].outputs[0] = KerasTensor(first, layer, 0, 0, second=second)
     return layer.nodes_made[0].outputs[0]
 
 
@@ -148,28 +151,35 @@ def _calls(x: KerasTensor) -> set[TensorFunction]:
     found: set[TensorFunction] = set()
     left = [x]
     while left:
-        layer = left.pop().layer
+        x = left.pop()
+        layer, node = x.layer, x.node
         if isinstance(layer, TensorFunction) and layer not in found:
             found.add(layer)
             left += [y for y in leaves(layer.arguments) if isinstance(y, KerasTensor)]
+        elif not isinstance(layer, TensorFunction):
+            left += node.inputs
     return found
 
 
 def evaluate(x: Any) -> np.ndarray:
     """The value of an expression that depends on no input, by the interpreter. Calls with a seed of
     their own draw the same first numbers in every run, and others in every evaluation."""
-    trace = Trace("eval")
-    state = new_random_state()
     calls = _calls(x)
     number = max((layer.evaluations for layer in calls), default=0)
     for layer in calls:
         layer.evaluations = number + 1
+    return computed(lambda trace: [x.__tensor__(trace)], number)[0]
+
+
+def computed(make: Callable[[Trace], Sequence[Tensor]], number: int = 0) -> list[np.ndarray]:
+    """The values of tensors that are made in a graph without inputs. number: of the draw."""
+    trace, state = Trace("eval"), new_random_state()
     state.draws.assign(state.draws.value + np.uint32(number))
     trace.draws_from(state, False)
-    trace.outputs = {"y": x.__tensor__(trace).value}
+    with tracing(trace):
+        trace.outputs = {f"y{i}": y.value for i, y in enumerate(make(trace))}
     variables = {name: v.value for name, v in trace.captured.items()}
-    found = interpreter.run(trace, 1, {}, variables).outputs["y"]
-    return np.array(found)
+    return [np.array(y) for y in interpreter.run(trace, 1, {}, variables).outputs.values()]
 
 
 # ---------------------------------------------------------------- K.function
@@ -190,6 +200,7 @@ class Function:
         self.outputs = as_list(outputs)
         self.updates = list(map(_pair, updates or ()))
         self.random_state = new_random_state()
+        self._fixed = False  # whether code is for fixed numbers of samples
         self._compiled: dict[tuple[bool, Any], Callable[..., list[np.ndarray]]] = {}
 
     def __call__(self, inputs: Sequence[Any] = ()) -> Any:
@@ -198,19 +209,27 @@ class Function:
         if len(values) != len(self.inputs):
             raise InputError(describe("K.function", f"{len(self.inputs)} values, as it has inputs",
                                       str(len(values))))
-        training, arrays, types, n = False, [], [], None
+        training, arrays = False, []
         for x, value in zip(self.inputs, values):
             if isinstance(x, LearningPhase):
                 training = bool(value)
                 continue
-            array = np.ascontiguousarray(as_array(value, x.name), x.dtype)
-            n = _samples(x, array, n)
-            arrays.append(array)
-            types.append(x.at([array.shape[axis] for axis in x.unknown_axes]))
-        key = (training, tuple(types))
-        code = recent(self._compiled, key) or keep(self._compiled, key,
-                                                   self._compile(training, types))
-        results = code(1 if n is None else n, arrays)
+            arrays.append(np.ascontiguousarray(as_array(value, x.name), x.dtype))
+        tensors = [x for x in self.inputs if isinstance(x, KerasTensor)]
+        n, types = _sizes(tensors, arrays, self._fixed)
+        code = recent(self._compiled, (training, tuple(types)))
+        if code is None:
+            try:
+                code = self._compile(training, types)
+            except ValueError:
+                if self._fixed or not any(x.type.shape[:1] == (Batch(),) for x in tensors[1:]):
+                    raise
+                # As placeholders' sizes are one batch, it may come twice into a result; not so fixed sizes
+                self._fixed = True
+                n, types = _sizes(tensors, arrays, True)
+                code = self._compile(training, types)
+            keep(self._compiled, (training, tuple(types)), code)
+        results = code(n, arrays)
         draws = self.random_state.draws
         draws.assign(draws.value + np.uint32(1))
         return results[0] if self.single else results
@@ -255,18 +274,20 @@ def _pair(update: Any) -> tuple[Variable, Any]:
     return update[0], update[1]
 
 
-def _samples(x: KerasTensor, array: np.ndarray, known: int | None) -> int | None:
-    """The batch size that an array says. Raises InputError where it does not fit."""
-    shape, n = x.type.shape, known
-    fits = array.ndim == len(shape)
-    for axis, (d, size) in enumerate(zip(shape, array.shape)):
-        if isinstance(d, Batch):
-            fits = fits and (n is None or size == n * d.multiple) and size % d.multiple == 0
-            n = size // d.multiple if n is None else n
-        else:
-            fits = fits and (d == size or (axis in x.unknown_axes and size > 0))
-    if not fits:
-        more = "" if known is None else f", {known} samples as in the inputs before"
-        raise InputError(describe(f"K.function: input {x.name!r}", f"shape {x.shape}{more}",
-                                  f"shape {array.shape}"))
-    return n
+def _sizes(inputs: Sequence[KerasTensor], arrays: Sequence[np.ndarray], fixed: bool
+           ) -> tuple[int, list[TensorType]]:
+    """The number of samples, and the types of the inputs at their arrays' sizes. fixed: without a batch, and
+    so where inputs have different numbers of samples. Raises InputError."""
+    counts = set()
+    for x, array in zip(inputs, arrays):
+        shape = x.type.shape
+        if array.ndim != len(shape) or 0 in array.shape or not all(
+                size % d.multiple == 0 if isinstance(d, Batch) else d == size or axis in x.unknown_axes
+                for axis, (d, size) in enumerate(zip(shape, array.shape))):
+            raise InputError(describe(f"K.function: input {x.name!r}", f"shape {x.shape}",
+                                      f"shape {array.shape}"))
+        counts |= {size // d.multiple for d, size in zip(shape, array.shape) if isinstance(d, Batch)}
+    if fixed or len(counts) > 1:
+        return 1, [x.type.with_shape(array.shape) for x, array in zip(inputs, arrays)]
+    types = [x.at([array.shape[axis] for axis in x.unknown_axes]) for x, array in zip(inputs, arrays)]
+    return (counts or {1}).pop(), types

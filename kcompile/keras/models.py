@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch
 from kcompile.keras import backend
 from kcompile.keras import layers as keras_layers
+from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import (
     Input,
@@ -49,20 +51,6 @@ from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, de
 
 __all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_from_config",
            "model_from_json", "model_from_yaml", "save_model"]
-
-
-def as_eager(found: Any, vintage: str) -> Any:
-    """Arrays as a call gives them: since tf.keras they are tensors, which have a method `numpy`."""
-    if not edition(vintage).eager:
-        return found
-    return [a.view(EagerArray) for a in found] if isinstance(found, list) else found.view(EagerArray)
-
-
-class EagerArray(np.ndarray):
-    """An array with the method `numpy` of tensors."""
-
-    def numpy(self) -> np.ndarray:
-        return self.view(np.ndarray)
 
 
 class Model(Training, Saving, Layer):
@@ -208,7 +196,7 @@ class Model(Training, Saving, Layer):
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
         """On tensors of a model: a node. On arrays: predictions for this batch; training=True: with layers as
         in training (dropout, statistics of the batch), but for what training updates."""
-        if all(isinstance(x, (KerasTensor, Tensor)) for x in as_list(inputs)):
+        if all(isinstance(x, (KerasTensor, Tensor, Variable)) for x in as_list(inputs)):
             return super().__call__(inputs, **arguments)
         training = arguments.pop("training", None)
         if arguments or training not in (None, False, True):
@@ -608,9 +596,10 @@ def clone_model(model: Model) -> Model:
 
 
 def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:
-    """Whether a tensor of this shape can take the place of an input."""
+    """Whether a tensor of this shape can take the place of an input; its number of samples may be fixed."""
     return len(shape) == x.ndim and all(
-        i in x.unknown_axes or a == b for i, (a, b) in enumerate(zip(x.type.shape, shape)))
+        i in x.unknown_axes or a == b or (i == 0 and a == Batch() and isinstance(b, int))
+        for i, (a, b) in enumerate(zip(x.type.shape, shape)))
 
 
 def _distinct(variables: Iterable[Variable]) -> list[Variable]:

@@ -228,6 +228,16 @@ class KerasTensor(Operators):
 
         return expressions.emit(graph, [self], graph.known if isinstance(graph, Trace) else {})[0]
 
+    def numpy(self) -> np.ndarray:
+        """Its value now. Raises ModelError where it depends on an input."""
+        return backend.eval(self)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.asarray(self.numpy(), dtype)
+
+    def __float__(self) -> float:
+        return float(self.numpy())
+
     def __bool__(self) -> bool:
         raise TypeError("a tensor of a model has no truth value: there is no data yet")
 

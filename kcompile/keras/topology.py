@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from kcompile.keras.engine import KerasTensor, Layer, Node
+from kcompile.keras.engine import InputLayer, KerasTensor, Layer, Node
 from kcompile_runtime.errors import ModelError
 
 
@@ -21,7 +21,7 @@ def sort_nodes(owner: str, inputs: Sequence[KerasTensor], outputs: Sequence[Kera
     nodes, met = back_from(outputs)
     entries = {id(x.node) for x in inputs}
     for node in nodes:
-        if not node.inputs and id(node) not in entries:
+        if isinstance(node.layer, InputLayer) and id(node) not in entries:
             raise ModelError(f"{owner}: graph disconnected: an output needs {node.layer.label}, which "
                              "is not among the inputs. Received: inputs "
                              + ", ".join(x.name for x in inputs))

@@ -180,7 +180,8 @@ def trace_nodes(model: Any, trace: Trace, inputs: Sequence[Tensor],
     values = {} if values is None else values
     values.update(zip(model.inputs, inputs))
     for node in model.nodes:
-        if not node.inputs:
+        if not node.inputs:  # an input, or a function of variables and constants
+            values.update((y, y.__tensor__(trace)) for y in node.outputs if y not in values)
             continue
         operands = [values[x] for x in node.inputs]
         with trace.source(Source(node.layer.name, node.index)):

@@ -389,8 +389,9 @@ def test_what_there_is_not_is_told():
         K.map_fn(lambda x: x, K.ones((2,)))
     with pytest.raises(AttributeError, match="does not support"):
         K.local_conv1d  # noqa: B018
-    with pytest.raises(UnsupportedError, match="at most one None"):
-        K.placeholder(ndim=3)
+    for wrong in ({}, {"shape": (3,), "sparse": True}, {"shape": (3, "n")}, {"shape": (0, 2)}):
+        with pytest.raises(UnsupportedError, match="placeholder: expected a shape"):
+            K.placeholder(**wrong)
     with pytest.raises(ModelError, match="input 'here'"):
         K.eval(Input((3,), name="here") * 2)
 

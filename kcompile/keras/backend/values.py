@@ -118,13 +118,18 @@ def random_normal_variable(shape: Sequence[int], mean: float, scale: float, dtyp
 
 def placeholder(shape: Sequence[Any] | None = None, ndim: int | None = None, dtype: str | None = None,
                 sparse: bool = False, name: str | None = None) -> Any:
-    """An input for K.function. At most one size may be None."""
+    """An input for K.function, of a shape in which None is a size that may differ from call to call; or
+    of ndim such sizes."""
     from kcompile.keras import expressions
+    from kcompile.keras.tensors import as_list, is_integer
 
-    if shape is None or sparse or sum(d is None for d in shape) > 1:
-        raise UnsupportedError(describe("placeholder", "a shape with at most one None, not sparse",
-                                        f"shape={shape}, ndim={ndim}, sparse={sparse}"))
-    return expressions.placeholder(shape, dtype or FLOAT, name)
+    if shape is None and is_integer(ndim):
+        shape = (None,) * int(ndim)  # type: ignore[arg-type]
+    sizes = None if shape is None else as_list(shape.tolist() if isinstance(shape, np.ndarray) else shape)
+    if sizes is None or sparse or not all(d is None or (is_integer(d) and d > 0) for d in sizes):
+        raise UnsupportedError(describe("placeholder", "a shape of positive sizes and None, or ndim, and not "
+                                        "sparse", f"shape={shape}, ndim={ndim}, sparse={sparse}"))
+    return expressions.placeholder(sizes, dtype or FLOAT, name)
 
 
 # ---------------------------------------------------------------- now

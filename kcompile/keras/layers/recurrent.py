@@ -71,7 +71,7 @@ class Recurrence(Holder):
         if len(tensors) > 1 and states + fixed:
             raise ModelError(describe(f"{self.label}: inputs", "states and constants either in the list "
                                       "of inputs or as initial_state= and constants=", "both"))
-        if not all(isinstance(x, (Tensor, KerasTensor)) for x in states + fixed):
+        if not all(isinstance(x, (Tensor, KerasTensor, Variable)) for x in states + fixed):
             raise UnsupportedError(describe(
                 f"{self.label}: initial_state and constants", "tensors of the model",
                 f"{initial_state!r} and {constants!r}", "Make them an Input. A stateful layer takes "
@@ -230,6 +230,9 @@ class RNN(Recurrence):
 
     def _initial(self, x: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
         if given:
+            rows = ops.iota(x.graph, (x.shape[0],), 0)  # a variable has a fixed number of them
+            given = [s if not s.rank or s.shape[0] == x.shape[0] or not isinstance(s.shape[0], int)
+                     else ops.gather(s, rows) for s in given]
             sizes = [(x.shape[0], *dims(size)) for size in state_sizes(self.cell)]
             if [s.shape for s in given] != sizes:
                 raise ModelError(describe("initial_state", f"states of shape {sizes}",

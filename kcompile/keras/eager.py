@@ -1,0 +1,23 @@
+"""Arrays as calls on arrays give them: since tf.keras they are tensors, which have a method `numpy`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kcompile.keras.editions import edition
+
+
+class EagerArray(np.ndarray):
+    """An array with the method `numpy` of tensors."""
+
+    def numpy(self) -> np.ndarray:
+        return self.view(np.ndarray)
+
+
+def as_eager(found: Any, vintage: str) -> Any:
+    """An array, or a list of them, as a call in this vintage gives it."""
+    if not edition(vintage).eager:
+        return found
+    return [a.view(EagerArray) for a in found] if isinstance(found, list) else found.view(EagerArray)
