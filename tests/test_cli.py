@@ -108,7 +108,7 @@ def test_internal_errors_are_told_apart(capsys, monkeypatch, saved):
 
 
 def test_messages_cannot_steer_the_terminal():
-    assert cli.printable("layer \x1b[2Jdense\r\nnext é") == "layer \\x1b[2Jdense\\r\nnext é"
+    assert cli.printable_lines("layer \x1b[2Jdense\r\nnext é") == "layer \\x1b[2Jdense\\r\nnext é"
 
 
 # ---------------------------------------------------------------- commands

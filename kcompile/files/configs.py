@@ -15,7 +15,7 @@ from typing import Any
 
 from kcompile.files.calls import translate_call, translate_tensors, without_mask_ops
 from kcompile.files.problems import PACKAGES, Problems
-from kcompile.files.vintage import MAX_LAYERS
+from kcompile.files.vintage import MAX_LAYERS, MAX_RUNS
 from kcompile.keras import layers
 from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
@@ -43,6 +43,13 @@ class _Reading:
     vintage: str
     ours: bool
     custom: Mapping[str, Any] = field(default_factory=dict)
+    spent: Counter[str] = field(default_factory=Counter)
+
+    def spend(self, what: str, count: int, limit: int) -> None:
+        """One budget for all models of a file. Raises ModelError, before anything is made."""
+        self.spent[what] += count
+        if self.spent[what] > limit:
+            raise ModelError(describe("configuration", f"at most {limit} {what}", "more"))
 
 
 def translate_model(entry: Mapping[str, Any], problems: Problems, vintage: str, ours: bool = False,
@@ -58,6 +65,7 @@ def translate_model(entry: Mapping[str, Any], problems: Problems, vintage: str, 
 
 def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     config = _checked_config(entry)
+    reading.spend("layers", len(config["layers"]), MAX_LAYERS)
     _check_arguments(config, reading.problems)
     functional = "input_layers" in config
     if functional:
@@ -74,9 +82,27 @@ def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
                for node in layer.get("inbound_nodes", ())):
             _count_models_from_one(made)
         _check_places(made)
+        _drop_second_calls(made)
     elif config.get("build_input_shape") and not _says_input(made["layers"]):
         made["build_input_shape"] = config["build_input_shape"]
-    return {"class_name": "Model" if functional else "Sequential", "config": made}
+    result = {"class_name": "Model" if functional else "Sequential", "config": made}
+    if _runs(result) > MAX_RUNS:
+        raise ModelError(describe(f"model {made['name']!r}", f"at most {MAX_RUNS} layers to run, those of "
+                                  "models inside in each of their calls", "more"))
+    return result
+
+
+def _runs(entry: Mapping[str, Any]) -> int:
+    """How many layers run when a layer does: a model that calls the one inside twice, and so on, doubles
+    it at each level."""
+    config = entry["config"]
+    inside = config["layers"] if isinstance(config.get("layers"), list) else [
+        held for key in HELD for held in _listed(config.get(key)) if isinstance(held, Mapping)]
+    return 1 + sum(max(1, len(layer.get("inbound_nodes", ()))) * _runs(layer) for layer in inside)
+
+
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, (list, tuple)) else [value]
 
 
 def _checked_config(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -168,6 +194,19 @@ def _count_models_from_one(config: dict[str, Any]) -> None:
                 place[1] += 1
 
 
+def _drop_second_calls(config: dict[str, Any]) -> None:
+    """The calls of models inside that `emit` writes twice, so that all Keras find them, once."""
+    places = [place for call in (config["output_layers"], *(
+        call for layer in config["layers"] for call in layer["inbound_nodes"])) for place in call]
+    for layer in config["layers"]:
+        calls, read = layer["inbound_nodes"], [p for p in places if p[0] == layer["name"]]
+        if "layers" in layer["config"] and calls and calls[::2] == calls[1::2] and all(
+                place[1] % 2 for place in read):
+            layer["inbound_nodes"] = calls[::2]
+            for place in read:
+                place[1] = (place[1] + 1) // 2
+
+
 def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Reading
                      ) -> dict[str, Any]:
     kind, config = entry["class_name"], entry["config"]
@@ -186,6 +225,7 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         if not isinstance(nodes, (list, tuple)):
             raise ModelError(describe(f"Layer {name!r}", "a list of inbound_nodes",
                                       repr(nodes)[:80]))
+        reading.spend("calls of layers", len(nodes), MAX_RUNS)
         known = kind in MODELS or _class(kind, entry, reading) is not None
         problems = reading.problems if known else Problems("")  # one complaint a layer is enough
         operation = str(entry.get("module")).startswith("keras.src.ops.") and kind in OPERATIONS

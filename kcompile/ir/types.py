@@ -49,6 +49,13 @@ Dim = Union[int, Batch]
 Shape = tuple[Dim, ...]
 
 
+def axis_of(axis: int, rank: int) -> int:
+    """An axis counted from the front. Raises ValueError for one that is not there."""
+    if not -rank <= axis < rank:
+        raise ValueError(f"axis: expected one of {rank}, from {-rank} to {rank - 1}. Received: {axis}")
+    return axis % rank
+
+
 def numel(shape: Sequence[Dim]) -> Dim:
     """The number of elements. Raises ValueError for two batch dims (n * n is not supported)."""
     static = math.prod(d for d in shape if isinstance(d, int))

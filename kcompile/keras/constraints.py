@@ -13,6 +13,7 @@ from kcompile.keras import backend
 from kcompile.keras.operands import over
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
+from kcompile_runtime.errors import ModelError
 
 __all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "deserialize", "get",
            "max_norm", "min_max_norm", "non_neg", "serialize", "unit_norm"]
@@ -35,17 +36,17 @@ class Constraint:
 
 
 def _size(name: str, value: Any) -> float:
-    """A norm, or a share of one. Raises ValueError."""
+    """A norm, or a share of one. Raises ModelError."""
     if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= float(value) < math.inf):
-        raise ValueError(f"{name}: expected a number of at least 0. Received: {value!r}")
+        raise ModelError(f"{name}: expected a number of at least 0. Received: {value!r}")
     return float(value)
 
 
 def _axes(axis: Any) -> Axes:
-    """One axis or several. Raises ValueError."""
+    """One axis or several. Raises ModelError."""
     for one in axis if isinstance(axis, (list, tuple)) else (axis,):
         if isinstance(one, bool) or not isinstance(one, Integral):
-            raise ValueError(f"axis: expected an integer, or several. Received: {axis!r}")
+            raise ModelError(f"axis: expected an integer, or several. Received: {axis!r}")
     return axis
 
 

@@ -96,6 +96,8 @@ class Layer(Weights, Nodes):
         # The dtype of the input that the layer stands for; weights and results are float32
         options = DTYPES if self.batch_input_shape else (backend.FLOAT,)
         self.dtype = self.one_of("dtype", dtype or backend.FLOAT, options)
+        if trainable not in (True, False):
+            raise ModelError(describe(f"{self.label}: trainable", "True or False", repr(trainable)))
         self.trainable = trainable
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False

@@ -54,6 +54,15 @@ class Ones(Initializer):
         return np.ones(shape)
 
 
+def _finite(name: str, value: Any, low: float = -math.inf) -> Any:
+    """A number of at least `low`. Raises ModelError."""
+    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and value >= low):
+        least = "" if low == -math.inf else f" of at least {low:g}"
+        raise ModelError(describe(f"initializer: {name}", f"a finite number{least}", repr(value)))
+    return value
+
+
 class Constant(Initializer):
     """A number, or an array of the weight's shape."""
 
@@ -72,7 +81,7 @@ class Constant(Initializer):
 
 class RandomNormal(Initializer):
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean, self.stddev, self.seed = mean, stddev, seed
+        self.mean, self.stddev, self.seed = _finite("mean", mean), _finite("stddev", stddev, 0), seed
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         return self.generator().normal(self.mean, self.stddev, shape)
@@ -81,7 +90,7 @@ class RandomNormal(Initializer):
 class RandomUniform(Initializer):
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
                  ) -> None:
-        self.minval, self.maxval, self.seed = minval, maxval, seed
+        self.minval, self.maxval, self.seed = _finite("minval", minval), _finite("maxval", maxval), seed
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         return self.generator().uniform(self.minval, self.maxval, shape)
@@ -91,7 +100,7 @@ class TruncatedNormal(Initializer):
     """Normal values; those beyond two standard deviations are drawn again."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
-        self.mean, self.stddev, self.seed = mean, stddev, seed
+        self.mean, self.stddev, self.seed = _finite("mean", mean), _finite("stddev", stddev, 0), seed
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         return self.mean + self.stddev * _truncated(self.generator(), shape)
@@ -114,7 +123,7 @@ class VarianceScaling(Initializer):
     def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal",
                  seed: int | None = None) -> None:
         distributions = ("uniform", "normal", "truncated_normal", "untruncated_normal")
-        if scale <= 0 or mode not in ("fan_in", "fan_out", "fan_avg") \
+        if _finite("scale", scale) <= 0 or mode not in ("fan_in", "fan_out", "fan_avg") \
                 or distribution not in distributions:
             raise ModelError(describe(
                 "VarianceScaling", "a positive scale, a mode of fan_in, fan_out, fan_avg, and a "
@@ -170,7 +179,7 @@ class Orthogonal(Initializer):
     are its last axis, times gain (Saxe et al. 2014)."""
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
-        self.gain, self.seed = gain, seed
+        self.gain, self.seed = _finite("gain", gain), seed
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         if len(shape) < 2:
@@ -186,7 +195,7 @@ class Identity(Initializer):
     """The identity matrix times gain."""
 
     def __init__(self, gain: float = 1.0) -> None:
-        self.gain = gain
+        self.gain = _finite("gain", gain)
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         if len(shape) != 2:

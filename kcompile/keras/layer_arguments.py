@@ -83,8 +83,8 @@ def checked_name(name: Any) -> str:
 def input_shape_argument(kwargs: dict[str, Any]) -> KerasShape | None:
     """Take the ways to state the first layer's input out of kwargs: a shape with the batch."""
     batch = kwargs.pop("batch_size", None)
-    dim, length = kwargs.pop("input_dim", None), kwargs.pop("input_length", None)
-    shape = kwargs.pop("input_shape", None)
+    dim, shape = kwargs.pop("input_dim", None), kwargs.pop("input_shape", None)
+    length = kwargs.pop("input_length", None) if dim is not None else None  # alone it says nothing
     full = kwargs.pop("batch_input_shape", kwargs.pop("batch_shape", None))
     if shape is None and dim is not None:
         shape = (dim,) if length is None else (length, dim)

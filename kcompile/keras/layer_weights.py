@@ -82,6 +82,11 @@ class Weights(Arguments):
         if variable.shape != sizes:
             raise ModelError(describe(f"{self.label}: initializer of {name!r}", f"shape {sizes}",
                                       f"shape {variable.shape}"))
+        axes = getattr(variable.constraint, "axis", ())
+        for axis in axes if isinstance(axes, (list, tuple)) else (axes,):
+            if is_integer(axis) and not -len(sizes) <= axis < len(sizes):
+                raise ModelError(describe(f"{self.label}: constraint of {name!r}", "an axis of its shape "
+                                          f"{sizes}", f"axis {axis}"))
         (self._trainable if trainable else self._non_trainable).append(variable)
         return variable
 

@@ -15,7 +15,7 @@ import pytest
 from crafted import config_of, first_dense, functional, layer, refused, write_json
 
 import kcompile
-from kcompile.files import reader
+from kcompile.files import model_from_json, reader
 from kcompile.files.reader import limits
 from kcompile_runtime.errors import KcompileError, ModelError, UnsupportedError
 
@@ -265,3 +265,77 @@ def test_fuzzed_configurations_fail_cleanly(tmp_path: Path) -> None:
             kcompile.load(write_json(tmp_path / "m.json", copy))
         except KcompileError:
             continue
+
+
+# ---------------------------------------------------------------- one budget for a whole file
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """A model that calls the one inside twice, at each level."""
+    start = crafted.layer("InputLayer", "i", [], batch_input_shape=[None, 3], dtype="float32", sparse=False)
+    made = {"class_name": "Functional", "config": {
+        "name": "m0", "layers": [start, crafted.layer("Dense", "d", [[["i", 0, 0, {}]]], units=3)],
+        "input_layers": [["i", 0, 0]], "output_layers": [["d", 0, 0]]}}
+    for k in range(levels):
+        inner = {**made, "name": f"m{k}", "inbound_nodes": [[["i", 0, 0, {}]], [[f"m{k}", 1, 0, {}]]]}
+        made = {"class_name": "Functional", "config": {
+            "name": f"m{k + 1}", "layers": [start, inner], "input_layers": [["i", 0, 0]],
+            "output_layers": [[f"m{k}", 2, 0]]}}
+    return made
+
+
+def test_models_that_double_the_work_at_each_level() -> None:
+    model_from_json(json.dumps(nested(4)))
+    for levels in (16, 20):
+        with pytest.raises(ModelError, match="layers to run"):
+            model_from_json(json.dumps(nested(levels)))
+    wrapped = crafted.layer("TimeDistributed", "t", None, layer=nested(20),
+                            batch_input_shape=[None, 5, 3])
+    with pytest.raises(ModelError, match="layers to run"):
+        model_from_json(json.dumps(config_of(wrapped)))
+
+
+def test_layers_are_counted_in_all_models_of_a_file() -> None:
+    def chain(name: str, inside: list[Any]) -> dict[str, Any]:
+        return {"class_name": "Sequential", "config": {"name": name, "layers": inside}}
+
+    inside = [crafted.layer("Activation", f"a{k}", None, activation="relu") for k in range(101)]
+    with pytest.raises(ModelError, match="10000 layers"):
+        model_from_json(json.dumps(chain("outer", [chain(f"m{i}", inside) for i in range(100)])))
+
+
+def test_calls_are_counted() -> None:
+    start = crafted.layer("InputLayer", "i", [], batch_input_shape=[None, 2], dtype="float32", sparse=False)
+    called = crafted.layer("Dense", "d", [[["i", 0, 0, {}]]] * 20_000, units=2)
+    with pytest.raises(ModelError, match="calls of layers"):
+        model_from_json(json.dumps({"class_name": "Functional", "config": {
+            "name": "m", "layers": [start, called], "input_layers": [["i", 0, 0]],
+            "output_layers": [["d", 0, 0]]}}))
+
+
+def test_a_call_of_keras_3_is_counted_from_zero_but_as_an_output(tmp_path: Path) -> None:
+    """`Functional.get_config` of Keras 3: inbound nodes count the calls of a model inside from 0,
+    output_layers from 1, but for a Sequential."""
+    def model(kind: str, first: int) -> dict[str, Any]:
+        def three(name: str, *calls: str, cls: str = "Dense", **config: Any) -> dict[str, Any]:
+            return {"module": "keras.layers", "class_name": cls, "config": {"name": name, **config},
+                    "registered_name": None, "name": name, "inbound_nodes": [{"args": [{
+                        "class_name": "__keras_tensor__", "config": {
+                            "shape": [None, 2], "dtype": "float32", "keras_history": [x, 0, 0]}}],
+                        "kwargs": {}} for x in calls]}
+
+        ends = [three(n, cls="InputLayer", batch_shape=[None, 2], dtype="float32") for n in "ab"]
+        inside = [three("c", cls="InputLayer", batch_shape=[None, 2], dtype="float32"),
+                  three("d", "c", units=2, use_bias=False)]
+        places = {} if kind == "Sequential" else {
+            "input_layers": [["c", 0, 0]], "output_layers": [["d", 0, 0]]}
+        inner = {**three("inner", "a", "b", cls=kind, layers=inside, **places)}
+        return {"module": "keras", "class_name": "Functional", "registered_name": None, "config": {
+            "name": "m", "layers": [*ends, inner], "input_layers": [["a", 0, 0], ["b", 0, 0]],
+            "output_layers": [["inner", first, 0], ["inner", first + 1, 0]]}}
+
+    for kind, first in (("Functional", 1), ("Sequential", 0)):
+        made = model_from_json(json.dumps(model(kind, first)))
+        made.set_weights([2 * np.eye(2)])
+        a, b = crafted.predict(made, np.ones((1, 2), "float32"), np.full((1, 2), 3, "float32"))
+        assert (a[0, 0], b[0, 0]) == (2, 6)

@@ -141,6 +141,22 @@ def same_padding(size: Any, window: int, stride: int, dilation: int = 1) -> tupl
     return total // 2, total - total // 2
 
 
+_FAR, _MOST = 64, 2**36  # times the size, and elements looked at for one channel of a sample
+
+
+def check_windows(sizes: Sequence[Any], positions: Sequence[Any], taps: Sequence[Any],
+                  dilation: Sequence[int]) -> None:
+    """Raises ValueError for windows that reach far beyond the input, or would take days."""
+    for size, tap, step in zip(sizes, taps, dilation):
+        reach = (tap - 1) * step + 1
+        if reach > _FAR * (size + _FAR):
+            raise ValueError(f"expected windows near the size of the input, {size}. Received: one of "
+                             f"{reach} elements")
+    if (work := prod(positions) * prod(taps)) > _MOST:
+        raise ValueError(f"expected windows that look at no more than {_MOST} elements of a channel. "
+                         f"Received: {work}")
+
+
 def _inside(low: int, high: int, size: Dim) -> bool:
     return low >= 0 and isinstance(size, int) and high < size
 
@@ -166,6 +182,7 @@ def _positions(x: TensorType, taps: Sequence[Dim], strides: Sequence[int], paddi
     if any(s < 1 for s in sizes):
         raise ValueError(f"convolution: the window {tuple(taps)} is larger than the input {x} "
                          f"with padding {padding}")
+    check_windows(x.shape[1:-1], sizes, taps, dilation)
     return sizes
 
 

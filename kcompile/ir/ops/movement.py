@@ -10,7 +10,7 @@ import numpy as np
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.op import Call, Case, Draw, Op, register
 from kcompile.ir.tensor import Tensor, emit, promote
-from kcompile.ir.types import Batch, Dim, TensorType, broadcast_shapes, format_shape, numel
+from kcompile.ir.types import Batch, Dim, TensorType, axis_of, broadcast_shapes, format_shape, numel
 
 Index = tuple[Any, ...]
 Element = Callable[[Index], Any]
@@ -165,7 +165,7 @@ register(Op("flip", "movement", _infer_flip, lambda x, axis: np.flip(x, axis),
 
 def flip(x: Tensor, axis: int) -> Tensor:
     """x backwards along `axis`, which must not be the batch."""
-    return emit("flip", [x], axis=axis % x.rank)
+    return emit("flip", [x], axis=axis_of(axis, x.rank))
 
 
 def _infer_reverse(x: TensorType, axes: tuple[int, ...]) -> TensorType:
@@ -367,4 +367,4 @@ register(Op("concatenate", "movement", _infer_concat,
 def concatenate(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
     """Tensors one after the other along `axis`, which must not be the batch."""
     parts = promote(*tensors)
-    return parts[0] if len(parts) == 1 else emit("concatenate", parts, axis=axis % parts[0].rank)
+    return parts[0] if len(parts) == 1 else emit("concatenate", parts, axis=axis_of(axis, parts[0].rank))

@@ -20,7 +20,7 @@ from kcompile.ir.ops.elementwise import (
 )
 from kcompile.ir.ops.movement import broadcast_to, iota, reshape
 from kcompile.ir.tensor import Tensor, constant, emit
-from kcompile.ir.types import FLOATS, Dim, TensorType
+from kcompile.ir.types import FLOATS, Dim, TensorType, axis_of
 
 
 def _infer(x: TensorType, axes: tuple[int, ...]) -> TensorType:
@@ -72,7 +72,7 @@ def _make(name: str, ufunc: Any, gradient: Callable[[Call, Tensor], Tensor], com
 
     def apply(x: Tensor, axes: Sequence[int] | int | None = None, keepdims: bool = False) -> Tensor:
         axes = range(x.rank) if axes is None else [axes] if isinstance(axes, int) else axes
-        chosen = tuple(sorted({a % x.rank for a in axes}))
+        chosen = tuple(sorted({axis_of(a, x.rank) for a in axes}))
         if not chosen:
             return x
         reduced = emit(name, [x], axes=chosen)
@@ -123,7 +123,7 @@ reduce_min = _make("reduce_min", np.minimum, _chosen, "min", np.inf, 0.0)
 def reduce_mean(x: Tensor, axes: Sequence[int] | int | None = None,
                 keepdims: bool = False) -> Tensor:
     axes = range(x.rank) if axes is None else [axes] if isinstance(axes, int) else axes
-    return reduce_sum(x, axes, keepdims) / count(x, [a % x.rank for a in axes])
+    return reduce_sum(x, axes, keepdims) / count(x, [axis_of(a, x.rank) for a in axes])
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:

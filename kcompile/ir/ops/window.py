@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir.op import Call, Case, Draw, Op, register
-from kcompile.ir.ops.contraction import Pads, same_padding, window_size
+from kcompile.ir.ops.contraction import Pads, check_windows, same_padding, window_size
 from kcompile.ir.tensor import Tensor, constant, emit
 from kcompile.ir.types import FLOATS, TensorType
 
@@ -31,6 +31,7 @@ def _infer(x: TensorType, size: Ints, strides: Ints, padding: Pads) -> TensorTyp
     if any(s < 1 for s in out):
         raise ValueError(f"pooling: the window {size} is larger than the input {x} with padding "
                          f"{padding}")
+    check_windows(x.shape[1:-1], out, size, (1,) * len(size))
     return x.with_shape((x.shape[0], *out, x.shape[-1]))
 
 

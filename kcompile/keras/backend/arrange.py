@@ -14,7 +14,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch, Dim, numel
+from kcompile.ir.types import Batch, Dim, axis_of, numel
 from kcompile.keras.backend.settings import checked_data_format
 from kcompile.keras.operands import axes_of, graph, pair, tensor, traced
 
@@ -94,7 +94,7 @@ def transpose(x: Any) -> Any:
 def expand_dims(x: Any, axis: int = -1) -> Any:
     """A new axis of size 1 at that place."""
     x = tensor(x)
-    place = axis % (x.rank + 1)
+    place = axis_of(axis, x.rank + 1)
     return ops.reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
 
 
@@ -156,7 +156,7 @@ def stack(x: Sequence[Any], axis: int = 0) -> Any:
     """Tensors of one shape as one, along a new axis. A list of numbers and batch sizes makes a
     vector."""
     parts = _alike(x)
-    place = axis % (parts[0].rank + 1)
+    place = axis_of(axis, parts[0].rank + 1)
     widened = [ops.reshape(p, (*p.shape[:place], 1, *p.shape[place:])) for p in parts]
     return ops.concatenate(widened, place)
 
@@ -179,7 +179,7 @@ def _repeated(x: Tensor, counts: Sequence[int], each: bool) -> Tensor:
 def repeat_elements(x: Any, rep: int, axis: int) -> Any:
     """Each element `rep` times in a row along `axis`."""
     x = tensor(x)
-    return _repeated(x, [rep if i == axis % x.rank else 1 for i in range(x.rank)], True)
+    return _repeated(x, [rep if i == axis_of(axis, x.rank) else 1 for i in range(x.rank)], True)
 
 
 @traced

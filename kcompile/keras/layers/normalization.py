@@ -36,7 +36,7 @@ class BatchNormalization(Layer):
         self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
         if not is_integer(self.axis):
             raise ModelError(describe(f"{self.label}: axis", "an integer", repr(axis)))
-        self.momentum = self.number("momentum", momentum)
+        self.momentum = self.number("momentum", momentum, 0.0, 1.0 + 1e-9)
         self.epsilon = self.number("epsilon", epsilon, 0)
         self.center, self.scale = bool(center), bool(scale)
         with self.named_errors():
