@@ -129,7 +129,7 @@ def without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
                  for x in translate_tensors(config[key], key, Problems(""))}
         left = [layer for layer in kept if layer.get("name") in read
                 or layer["class_name"] not in MASK_OPS
-                or not str(layer.get("module", "")).startswith("keras.src.ops")]
+                or not str(layer.get("module") or "keras.src.ops").startswith("keras.src.ops")]
         if len(left) == len(kept):
             return {**config, "layers": kept}
         kept = left

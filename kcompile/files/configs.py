@@ -217,6 +217,8 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         raise ModelError(describe(f"configuration of a {kind}", "arguments by name", "a list"))
     else:
         kind = ALIASES.get(kind, kind)
+        if _is_operation(kind, entry):
+            entry = {**entry, "config": {**config, "operator": True}}
         made = {"class_name": kind, "config": _translate_layer(kind, entry, reading)}
     if functional:
         name = entry.get("name") or config.get("name")
@@ -228,11 +230,20 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         reading.spend("calls of layers", len(nodes), MAX_RUNS)
         known = kind in MODELS or _class(kind, entry, reading) is not None
         problems = reading.problems if known else Problems("")  # one complaint a layer is enough
-        operation = str(entry.get("module")).startswith("keras.src.ops.") and kind in OPERATIONS
+        operation = _is_operation(kind, entry)
         label = f"Layer {name!r} ({kind})"
         made["inbound_nodes"] = [translate_call(node, label, problems, operation, reading.ours)
                                  for node in nodes]
     return made
+
+
+def _is_operation(kind: str, entry: Mapping[str, Any]) -> bool:
+    """Whether it is an operation of Keras 3, and no layer. In .h5, only its two arguments tell."""
+    if kind not in OPERATIONS or "module" in entry:
+        return kind in OPERATIONS and str(entry["module"]).startswith("keras.src.ops.")
+    nodes = entry.get("inbound_nodes")
+    return isinstance(nodes, list) and any(isinstance(node, Mapping) and isinstance(
+        node.get("args"), list) and len(node["args"]) == 2 for node in nodes)
 
 
 # ---------------------------------------------------------------- layers

@@ -50,10 +50,10 @@ def check_built(model: Any, what: str) -> None:
 
 def configuration(model: Any, keras3: bool) -> tuple[Config, Config]:
     """The model as Keras 3 writes it to .keras, or as tf.keras writes it to .h5 and JSON; and what is
-    ours alone: the vintages of the model and its layers, by path."""
+    ours alone: the vintages of the model and its layers, by path, and which layers are operators."""
     check_names(model)
     writer = _Writer(keras3, False)
-    return writer.model(model, True, ""), {"vintages": writer.vintages}
+    return writer.model(model, True, ""), writer.ours
 
 
 def architecture(model: Any) -> tuple[Config, Config]:
@@ -62,26 +62,25 @@ def architecture(model: Any) -> tuple[Config, Config]:
     writer = _Writer(False, True)
     made = writer.model(model, True, "")
     kind = "Sequential" if made["class_name"] == "Sequential" else "Model"
-    return ({**made, "class_name": kind, "module": "keras", "registered_name": None},
-            {"vintages": writer.vintages})
+    return {**made, "class_name": kind, "module": "keras", "registered_name": None}, writer.ours
 
 
 class _Writer:
     """keras3: in the words of Keras 3. plain: a frozen model does not make the layers inside frozen.
-    vintages: those that were met and are not the default."""
+    ours: the vintages that were met and are not the default, and the operators."""
 
     def __init__(self, keras3: bool, plain: bool) -> None:
         self.keras3 = keras3
         self.plain = plain
-        self.vintages: dict[str, str] = {}
+        self.ours: Config = {"vintages": {}}
 
     def model(self, model: Any, trainable: bool, path: str, held: bool = False) -> Config:
         """trainable: whether the model around it is. Keras hands that on to the layers inside. held: a
         wrapper holds it."""
         self.met(model.vintage, path)
-        trainable = self.plain or trainable
-        trainable = trainable and model.trainable
-        config: Config = {"name": model.name, "trainable": trainable}
+        own = self.plain or model.semantics.trained_weights == "own flag"
+        config: Config = {"name": model.name, "trainable": model.trainable and (own or trainable)}
+        trainable = own or config["trainable"]
         if not model.functional:
             made = [self.layer(layer, trainable, path) for layer in model._layers]
             if model.built and not isinstance(model._layers[0], InputLayer):
@@ -113,7 +112,10 @@ class _Writer:
         if isinstance(layer, InputLayer):
             config.pop("trainable")
             config["batch_shape" if self.keras3 else "batch_input_shape"] = shape
-        return self.entry(type(layer).__name__, config, self.home(type(layer).__name__))
+        module = self.home(type(layer).__name__)
+        if _is_operator(layer) and self.keras3:
+            config, module = {"name": layer.name}, "keras.src.ops.numpy"
+        return self.entry(type(layer).__name__, config, module)
 
     def home(self, kind: str) -> str | None:
         """The module of a layer class of Keras, None for the user's own."""
@@ -121,7 +123,7 @@ class _Writer:
 
     def met(self, vintage: str, path: str) -> None:
         if vintage != DEFAULT:
-            self.vintages[path] = vintage
+            self.ours["vintages"][path] = vintage
 
     def arguments(self, layer: Any, trainable: bool, path: str) -> Config:
         """What the constructor of a layer takes, with the layers that it holds."""
@@ -129,7 +131,9 @@ class _Writer:
         self.met(config.get("vintage", DEFAULT), path)
         made = {key: self.held(key, getattr(layer, key), trainable, path)
                 if key in HELD and value is not None else self.value(key, value)
-                for key, value in config.items() if key != "vintage"}
+                for key, value in config.items() if key not in ("vintage", "operator")}
+        if config.get("operator"):
+            self.ours.setdefault("operators", []).append(path)
         if kind == "Embedding":
             made["dtype"] = "float32"  # of the vectors; ours is that of the numbers
         if kind == "LeakyReLU" and self.keras3:
@@ -200,8 +204,12 @@ class _Writer:
                 "shape": list(outputs[index].shape), "dtype": outputs[index].dtype,
                 "keras_history": [place[0], number, index]}})
         arguments = call[0][3] if call and len(call[0]) > 3 else {}
-        several = len(tensors) > 1 or layer.wants_list
+        several = (len(tensors) > 1 or layer.wants_list) and not _is_operator(layer)
         return {"args": [tensors] if several else tensors, "kwargs": arguments}
+
+
+def _is_operator(layer: Any) -> bool:
+    return bool(getattr(layer, "operator", False))
 
 
 # ---------------------------------------------------------------- vintages

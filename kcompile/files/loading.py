@@ -305,28 +305,29 @@ def _flips(layer: Any) -> bool:
 
 def _restore(entry: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
     """The vintages that Keras' form of a configuration has no place for, put back."""
-    vintages = ours.get("vintages")
-    if isinstance(vintages, Mapping):
-        _put_vintages(entry, "", vintages)
+    vintages, operators = mapping(ours.get("vintages")), ours.get("operators")
+    _put_vintages(entry, "", vintages, operators if isinstance(operators, list) else [])
     return entry
 
 
-def _put_vintages(entry: Any, path: str, vintages: Mapping[str, Any]) -> None:
+def _put_vintages(entry: Any, path: str, vintages: Mapping[str, Any], operators: list[Any]) -> None:
     """The paths are those of `emit`: names of layers, and arguments that are layers."""
     config = entry.get("config") if isinstance(entry, dict) else None
     if not isinstance(config, dict):
         return
     if isinstance(vintages.get(path), str):
         config["vintage"] = vintages[path]
+    if path in operators:
+        config["operator"] = True
     layers = config.get("layers")
     for layer in layers if isinstance(layers, list) else ():
         inner = layer.get("config") if isinstance(layer, dict) else None
         if isinstance(inner, dict):
-            _put_vintages(layer, f"{path}/{inner.get('name')}", vintages)
+            _put_vintages(layer, f"{path}/{inner.get('name')}", vintages, operators)
     for key in HELD:
         held = config.get(key)
         for i, inner in enumerate(held if isinstance(held, list) else [held]):
-            _put_vintages(inner, f"{path}/{key}/{i}", vintages)
+            _put_vintages(inner, f"{path}/{key}/{i}", vintages, operators)
 
 
 # ---------------------------------------------------------------- training configuration

@@ -313,10 +313,14 @@ def all_layers(model: Any) -> list[Any]:
 
 def trainable_parts(layer: Any) -> list[Part]:
     """`layer.trainable_weights`, layer by layer."""
+    return _parts(layer, {id(v) for v in layer.trainable_weights})
+
+
+def _parts(layer: Any, wanted: set[int]) -> list[Part]:
     inside = run_inside(layer)
     if inside is None:
-        return [Part(layer, layer.trainable_weights)]
-    return [p for inner in inside for p in trainable_parts(inner)] if layer.trainable else []
+        return [Part(layer, [v for v in layer.weights if id(v) in wanted])]
+    return [p for inner in inside for p in _parts(inner, wanted)]
 
 
 def fixed_parts(layer: Any) -> list[Part]:
@@ -324,6 +328,8 @@ def fixed_parts(layer: Any) -> list[Part]:
     inside = run_inside(layer)
     if inside is None:
         return [Part(layer, layer.non_trainable_weights)]
+    if layer.semantics.trained_weights == "own flag":
+        return _parts(layer, {id(v) for v in layer.non_trainable_weights})
     fixed = [p for inner in inside for p in fixed_parts(inner)]
     return fixed if layer.trainable else [*(p for inner in inside for p in trainable_parts(inner)), *fixed]
 

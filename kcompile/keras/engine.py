@@ -74,6 +74,7 @@ class Layer(Weights, Nodes):
     vintage = DEFAULT
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     supports_masking = False
+    meets_samples = False  # in training: samples of a batch meet, or one call follows from the one before
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
     likely_shape: KerasShape | None = None  # of the input, where the first layer of a Sequential says none
@@ -98,7 +99,7 @@ class Layer(Weights, Nodes):
         self.dtype = self.one_of("dtype", dtype or backend.FLOAT, options)
         if trainable not in (True, False):
             raise ModelError(describe(f"{self.label}: trainable", "True or False", repr(trainable)))
-        self.trainable = trainable
+        self._is_trainable = bool(trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self.nodes_made: list[Node] = []
@@ -124,6 +125,19 @@ class Layer(Weights, Nodes):
         for name in ("call", "compute_mask", "get_initial_state"):
             if inspect.isfunction(vars(cls).get(name)):
                 setattr(cls, name, _anywhere(vars(cls)[name]))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights."""
+        return self._is_trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        """After Keras 2, it is set for all layers inside too."""
+        self._is_trainable = bool(value)
+        if self.semantics.trainable_of_model == "each layer":
+            for layer in self.inside:
+                layer.trainable = value
 
     # ---- for subclasses
 
@@ -266,15 +280,17 @@ class Layer(Weights, Nodes):
         found = [scratch.masks.get(y.value) for y in outputs]
         return [y.type for y in outputs], [None if m is None else m.type for m in found]
 
-    def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any]
-              ) -> list[Tensor]:
+    def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any],
+              regularized: bool = True) -> list[Tensor]:
         """Run `call` in the graph of the inputs; activity regularisation goes to its losses, masks of
         the outputs to its masks."""
         graph = inputs[0].graph
         assert isinstance(graph, Trace)
         given = dict(arguments)
         masks = [graph.masks.get(x.value) for x in inputs]
-        with self.named_errors(), graph.mode(given.pop("training", None), not self.trainable):
+        with self.named_errors(), graph.mode(
+                given.pop("training", None), not self.trainable,
+                self.semantics.moving_statistics == "all flags"):
             wanted = inspect.signature(self.call).parameters
             if "training" in wanted:
                 given["training"] = graph.training
@@ -284,7 +300,7 @@ class Layer(Weights, Nodes):
             if not outputs or not all(isinstance(y, Tensor) for y in outputs):
                 raise InputTypeError(describe("call", "to return a tensor or a list of tensors",
                                               _describe_types(outputs)))
-            if self.activity_regularizer is not None:
+            if self.activity_regularizer is not None and regularized:
                 self._regularize(graph, outputs)
             made = self.output_masks(inputs, single, masks, outputs)
             return [_with_mask(y, m, inputs) for y, m in zip(outputs, made)]

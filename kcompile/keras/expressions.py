@@ -64,8 +64,8 @@ class TensorFunction(Layer):
         inputs = [Tensor(scratch, scratch.input(f"x{i}", t)) for i, t in enumerate(types)]
         return [y.type for y in self.compute(scratch, inputs)]
 
-    def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any]
-              ) -> list[Tensor]:
+    def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any],
+              regularized: bool = True) -> list[Tensor]:
         return self.compute(inputs[0].graph, inputs)
 
     def get_config(self) -> dict[str, Any]:

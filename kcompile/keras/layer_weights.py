@@ -54,6 +54,7 @@ class Weights(Arguments):
 
     trainable: Any
     built: bool
+    semantics: Any
     _trainable: list[Variable]
     _non_trainable: list[Variable]
 
@@ -98,6 +99,17 @@ class Weights(Arguments):
             raise ModelError(describe(f"{self.label}: weights", f"at most {left} bytes more",
                                       f"shape {tuple(shape)}, which is {size} bytes"))
         _budget.set(left - size)
+
+    @property
+    def inside(self) -> Sequence[Any]:
+        """The layers that this one holds."""
+        return ()
+
+    @property
+    def flagged_weights(self) -> list[Variable]:
+        """Those whose own layer is trainable, whatever is said of the layers around it."""
+        own = self._trainable if self.trainable else []
+        return [*own, *(v for layer in self.inside for v in layer.flagged_weights)]
 
     @property
     def trainable_weights(self) -> list[Variable]:

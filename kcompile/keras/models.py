@@ -232,26 +232,22 @@ class Model(Training, Saving, Layer):
         return one_or_list(trace_nodes(self, tensors[0].graph, tensors))
 
     @property
-    def trainable(self) -> bool:
-        return self._is_trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        """In Keras 2 the layers inside keep their own."""
-        self._is_trainable = bool(value)
-        if self.semantics.trainable_of_model == "each layer":
-            for layer in getattr(self, "_layers", ()):
-                layer.trainable = value
+    def inside(self) -> list[Layer]:
+        return self._layers
 
     @property  # type: ignore[misc]  # a layer's can be set, a model's not
     def trainable_weights(self) -> list[Variable]:
         if not self.trainable:
             return []
+        if self.semantics.trained_weights == "own flag":
+            return _distinct(self.flagged_weights)
         return _distinct(v for layer in self._layers for v in layer.trainable_weights)
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         trained = {id(v) for v in self.trainable_weights}
+        if self.semantics.trained_weights == "own flag":
+            return [v for v in self.weights if id(v) not in trained]
         fixed = _distinct(v for layer in self._layers for v in layer.non_trainable_weights)
         if not self.trainable:
             fixed = [*_distinct(v for layer in self._layers for v in layer.trainable_weights),

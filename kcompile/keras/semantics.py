@@ -31,13 +31,24 @@ class Semantics:
     # A merge's mask is that of the steps where all masks that there are hold, or where any does, and then
     # only if every input has one. Keras 2 and tf_keras: merge.py, compute_mask; Keras 3: base_merge.py.
     merged_masks: Literal["all", "any"]
+    # Whether Multiply, Maximum and Minimum leave out values at masked steps: 1, or the other's value, stands
+    # for them, and 0 where the product has none. Keras 3: multiply.py; base_merge.py,
+    # _apply_merge_op_and_or_mask.
+    merges_leave_out_masked: bool
+    # Whether operators (x + y, x * 2, x[:, 1:]) keep masks. Keras 3: operations have none, ops/operation.py.
+    operators_keep_masks: bool
     # Whether a merge takes a list of one tensor.
     merges_one: bool
 
     # ---- recurrent layers
 
-    # Whether a mask counts where the call has an initial_state.
+    # Whether a mask counts where the call has an initial_state. Keras 3 looks for an argument
+    # "sequences_mask" then, which `call` has not: layers/layer.py, __call__, step 6.
     mask_with_initial_state: bool
+    # What the output is at a masked step: the first state (of the last cell), which differs where states do
+    # not begin as zeros, or cells are the user's own. Keras 2: tensorflow_backend.py, rnn; tf_keras:
+    # backend.py, rnn; Keras 3: backend/jax/rnn.py (unrolled, and on TensorFlow, as tf_keras has it).
+    masked_output: Literal["first state", "previous output"]
     # The order of the states of stacked cells. Keras 2.2: recurrent.py, StackedRNNCells.state_size.
     stacked_states: Literal["last first", "first first"]
     # Whether a cell's `build` is given the shapes of the constants.
@@ -47,18 +58,29 @@ class Semantics:
 
     # hard_sigmoid is clip(0.2 x + 0.5), or relu6(x + 3) / 6. Both: activations.py.
     hard_sigmoid: Literal["x / 5", "x / 6"]
+    # TimeDistributed runs the layer once on all steps as samples, and gives on its mask; or step by step by
+    # its `call`, without its activity regularizer and with the input's mask. Both: time_distributed.py.
+    time_distributed: Literal["rows", "steps"]
     # With which statistics a frozen batch normalisation works in training.
     frozen_batch_norm: Literal["batch", "moving"]
-    # Whether statistics of a batch count masked steps.
-    batch_norm_counts_masked: bool
+    # Whether statistics of a batch count masked steps: all, or those of no fused kernel (tf_keras:
+    # batch_normalization.py, _fused_batch_norm), or never. Keras 3: batch_normalization.py, _moments.
+    batch_norm_counts_masked: Literal["yes", "if fused", "no"]
     # What the moving variance follows: the batch's variance; n / (n - 1 - epsilon) of it (Keras 2:
     # normalization.py); n / (n - 1) of it where TensorFlow has a fused kernel (tf_keras).
     moving_variance: Literal["biased", "unbiased", "unbiased if fused"]
 
     # ---- models
 
-    # Setting `trainable` of a model sets its own flag, or that each layer inside too.
+    # Setting `trainable` of a model or wrapper sets its own flag, or that of each layer inside too.
+    # Keras 2: engine/network.py; tf_keras: base_layer.py, trainable; Keras 3: layers/layer.py, trainable.
     trainable_of_model: Literal["own", "each layer"]
+    # Weights are trained where no layer around them is frozen, or where the flag of their own layer says
+    # so (and that of the model that is trained). Keras 3: layers/layer.py, trainable_variables.
+    trained_weights: Literal["all flags", "own flag"]
+    # The same of batch normalisation's moving statistics. tf_keras: batch_normalization.py,
+    # _get_training_value.
+    moving_statistics: Literal["all flags", "own flag"]
     # Whether weights that are not trained add their penalties to the loss.
     penalty_of_frozen: bool
     # The order of weights of a model in a model.
@@ -121,15 +143,21 @@ TABLE: dict[str, tuple[Any, ...]] = {
     # question                   keras2             tf_keras2.10         tf_keras             keras3
     "unsupported_mask":         ("raises",          "dropped",           "dropped",           "dropped"),
     "merged_masks":             ("all",             "all",               "all",               "any"),
+    "merges_leave_out_masked":  (False,             False,               False,               True),
+    "operators_keep_masks":     (True,              True,                True,                False),
     "merges_one":               (False,             True,                True,                True),
-    "mask_with_initial_state":  (True,              False,               False,               False),
+    "mask_with_initial_state":  (True,              True,                True,                False),
+    "masked_output":            ("first state",     "previous output",   "previous output",   "first state"),
     "stacked_states":           ("last first",      "first first",       "first first",       "first first"),
     "constants_in_build":       (True,              False,               False,               False),
+    "time_distributed":         ("rows",            "rows",              "rows",              "steps"),
     "hard_sigmoid":             ("x / 5",           "x / 5",             "x / 5",             "x / 6"),
     "frozen_batch_norm":        ("batch",           "moving",            "moving",            "moving"),
-    "batch_norm_counts_masked": (True,              False,               False,               False),
+    "batch_norm_counts_masked": ("yes",             "if fused",          "if fused",          "no"),
     "moving_variance":          ("unbiased",        "unbiased if fused", "unbiased if fused", "biased"),
     "trainable_of_model":       ("own",             "each layer",        "each layer",        "each layer"),
+    "trained_weights":          ("all flags",       "all flags",         "all flags",         "own flag"),
+    "moving_statistics":        ("all flags",       "own flag",          "own flag",          "own flag"),
     "penalty_of_frozen":        (True,              True,                True,                False),
     "weights_of_inner":         ("trainable first", "by layer",          "by layer",          "by layer"),
     "builds_embedding_first":   (True,              False,               False,               False),

@@ -132,11 +132,13 @@ class Trace(Graph):
         self.updates[self.names[variable]] = tensor.value
 
     @contextmanager
-    def mode(self, training: bool | None = None, frozen: bool = False) -> Iterator[None]:
-        """Inside the `with`, another training flag (None: the same), and updates perhaps left out."""
+    def mode(self, training: bool | None = None, frozen: bool = False, inherited: bool = True
+             ) -> Iterator[None]:
+        """Inside the `with`, another training flag (None: the same), and updates left out where `frozen`,
+        or also where they are outside (inherited)."""
         outer = self.training, self.frozen
         self.training = self.training if training is None else bool(training)
-        self.frozen = self.frozen or frozen
+        self.frozen = frozen or (inherited and self.frozen)
         try:
             with tracing(self):
                 yield

@@ -261,8 +261,8 @@ def test_regularizers_count_once_and_activity_as_its_vintage_says(vintage, share
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
-def test_frozen_weights_are_regularized_in_keras_2_alone():
-    for vintage, count in (("keras2", 1), ("keras3", 0)):
+def test_frozen_weights_are_regularized_before_keras_3():
+    for vintage, count in (("keras2", 1), ("tf_keras", 1), ("keras3", 0)):
         model = Sequential([layers.Dense(2, kernel_regularizer="l2", input_dim=2, trainable=False)],
                            vintage=vintage)
         assert len(evaluate(model, draw((2,)))[2]) == count

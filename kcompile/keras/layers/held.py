@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kcompile.keras.engine import Layer, Variable
@@ -20,15 +20,30 @@ class Holder(Layer):
     def trainable_weights(self) -> list[Variable]:
         if not self.trainable:
             return []
+        if self.semantics.trained_weights == "own flag":
+            return self.flagged_weights
         return [*self._trainable, *(v for part in self.parts for v in part.trainable_weights)]
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
+        if self.semantics.trained_weights == "own flag":
+            flagged = {id(v) for v in self.trainable_weights}
+            return [v for v in self.weights if id(v) not in flagged]
         fixed = [v for part in self.parts for v in part.non_trainable_weights]
         if self.trainable:
             return [*self._non_trainable, *fixed]
         trained = [v for part in self.parts for v in part.trainable_weights]
         return [*self._trainable, *trained, *self._non_trainable, *fixed]
+
+    @property
+    def weights(self) -> list[Variable]:
+        if self.semantics.trained_weights == "own flag":  # flags do not move weights
+            return [*self._trainable, *self._non_trainable, *(v for part in self.parts for v in part.weights)]
+        return super().weights
+
+    @property
+    def inside(self) -> Sequence[Layer]:
+        return self.parts
 
     def classes(self) -> dict[str, type]:
         found = super().classes()

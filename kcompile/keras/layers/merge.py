@@ -19,9 +19,31 @@ class _Merge(Layer):
     wants_list = True
     supports_masking = True
 
+    def __init__(self, operator: bool = False, **kwargs: Any) -> None:
+        """operator: x + y and the like made it."""
+        super().__init__(**kwargs)
+        self.operator = bool(operator)
+
+    def get_config(self) -> dict[str, Any]:
+        """Kerases know no such argument."""
+        config = super().get_config()
+        if not self.operator:
+            del config["operator"]
+        return config
+
+    def operand_masks(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """Where the values of the inputs count, with axes for theirs, if they do not everywhere."""
+        if not self.semantics.merges_leave_out_masked or self.operator:
+            return [None] * len(inputs)
+        masks = [x.graph.masks.get(x.value) for x in inputs]  # type: ignore[attr-defined]
+        return [None if m is None else ops.broadcast_to(ops.reshape(m, (*m.shape, 1)), x.shape)
+                for x, m in zip(inputs, masks)]
+
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
         """Where all masks that there are hold; or where any does, if all are there."""
         given = [m for m in as_list(mask) if m is not None]
+        if self.operator and not self.semantics.operators_keep_masks:
+            return None
         if not given or (self.semantics.merged_masks == "any" and len(given) < len(as_list(inputs))):
             return None
         return self._joined(given)
@@ -64,6 +86,15 @@ class Add(_Merge):
 class Multiply(_Merge):
     """The product of the inputs, element by element."""
 
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        masks = self.operand_masks(inputs)
+        ones = [x if m is None else ops.select(m, x, ops.ones_like(x)) for x, m in zip(inputs, masks)]
+        product = super().call(ones)
+        there = [m for m in masks if m is not None]
+        if len(there) < len(masks):
+            return product
+        return ops.select(reduce(ops.logical_or, there), product, ops.zeros_like(product))
+
     def merge(self, x: Tensor, y: Tensor) -> Tensor:
         return x * y
 
@@ -90,14 +121,30 @@ class Average(_Merge):
         return x + y
 
 
-class Maximum(_Merge):
+class _Extremum(_Merge):
+    """Where an input is masked, the other's value stands for it."""
+
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        masks = self.operand_masks(inputs)
+        if all(m is None for m in masks):
+            return super().call(inputs)
+        found, known = inputs[0], masks[0]
+        for x, mask in zip(inputs[1:], masks[1:]):
+            x = x if mask is None else ops.select(mask, x, found)
+            found = found if known is None else ops.select(known, found, x)
+            known = None if mask is None or known is None else ops.logical_or(known, mask)
+            found = self.merge(found, x)
+        return found
+
+
+class Maximum(_Extremum):
     """The largest of the inputs, element by element."""
 
     def merge(self, x: Tensor, y: Tensor) -> Tensor:
         return ops.maximum(x, y)
 
 
-class Minimum(_Merge):
+class Minimum(_Extremum):
     """The smallest of the inputs, element by element."""
 
     def merge(self, x: Tensor, y: Tensor) -> Tensor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim
-from kcompile.keras import constraints, initializers, regularizers
+from kcompile.keras import backend, constraints, initializers, regularizers
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, Variable, is_integer
-from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+from kcompile_runtime.errors import ModelError, describe
 
 
 class BatchNormalization(Layer):
@@ -24,6 +26,7 @@ class BatchNormalization(Layer):
     """
 
     supports_masking = True
+    meets_samples = True
 
     def __init__(self, axis: int = -1, momentum: float = 0.99, epsilon: float = 1e-3,
                  center: bool = True, scale: bool = True, beta_initializer: Any = "zeros",
@@ -71,21 +74,29 @@ class BatchNormalization(Layer):
         graph: Any = x.graph
         frozen = graph.frozen and self.semantics.frozen_batch_norm == "moving"
         if graph.training and not frozen:
-            if mask is not None and not self.semantics.batch_norm_counts_masked:
-                raise UnsupportedError("training with statistics of the steps that a mask leaves, as "
-                                       "Keras 3 has it. Normalise before the mask is made")
-            return self._normalize_batch(x)
+            counted = self.semantics.batch_norm_counts_masked
+            every = counted == "yes" or (counted == "if fused" and self._fused(x))
+            return self._normalize_batch(x, None if every else mask)
         mean, variance = self.moving_mean.__tensor__(graph), self.moving_variance.__tensor__(graph)
         scale = self._times_gamma(ops.rsqrt(variance + self.epsilon))
         shift = mean * scale
         shift = -shift if self.beta is None else self.beta.__tensor__(graph) - shift
         return x * self._along(x, scale) + self._along(x, shift)
 
-    def _normalize_batch(self, x: Tensor) -> Tensor:
+    def _normalize_batch(self, x: Tensor, mask: Tensor | None) -> Tensor:
         axes = [i for i in range(x.rank) if i != self.axis % x.rank]
-        mean = ops.reduce_mean(x, axes)
+        mean_of: Callable[[Tensor], Tensor]
+        if mask is None:
+            mean_of = partial(ops.reduce_mean, axes=axes)
+        else:
+            there = ops.broadcast_to(ops.reshape(ops.cast(mask, x.dtype), (*mask.shape, 1)), x.shape)
+            number = ops.reduce_sum(there, axes) + backend.epsilon()
+
+            def mean_of(values: Tensor) -> Tensor:
+                return ops.reduce_sum(values * there, axes) / number
+        mean = mean_of(x)
         centered = x - self._along(x, mean)
-        variance = ops.reduce_mean(ops.square(centered), axes)
+        variance = mean_of(ops.square(centered))
         self._follow(self.moving_mean, mean)
         self._follow(self.moving_variance, self._estimate(x, variance, ops.count(x, axes)))
         scale = self._times_gamma(ops.rsqrt(variance + self.epsilon))
@@ -97,11 +108,14 @@ class BatchNormalization(Layer):
         kernels of tf.keras: n / (n - 1), or the biased one where n is 1."""
         if self.semantics.moving_variance == "unbiased":
             return variance * (count / (count - (1.0 + self.epsilon)))
-        fused = x.rank in (4, 5) and self.axis % x.rank in (1, x.rank - 1)
-        if self.semantics.moving_variance == "biased" or not fused:
+        if self.semantics.moving_variance == "biased" or not self._fused(x):
             return variance
         rest = max(count - 1.0, 1.0) if isinstance(count, float) else ops.maximum(count - 1.0, 1.0)
         return variance * (count / rest)
+
+    def _fused(self, x: Tensor) -> bool:
+        """Whether TensorFlow has a fused kernel."""
+        return x.rank in (4, 5) and self.axis % x.rank in (1, x.rank - 1)
 
     def _follow(self, moving: Variable, batch: Tensor) -> None:
         before = moving.__tensor__(batch.graph)

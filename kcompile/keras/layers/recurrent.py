@@ -31,6 +31,7 @@ from kcompile.keras.layers.cells import (
     check_cell,
     dims,
     has_step,
+    output_size,
     run_cell,
     state_sizes,
     takes,
@@ -139,6 +140,10 @@ class RNN(Recurrence):
                                       "`constants`", self.cell.label))
 
     @property
+    def meets_samples(self) -> bool:  # type: ignore[override]
+        return self.stateful
+
+    @property
     def parts(self) -> list[Layer]:
         return [self.cell]
 
@@ -185,19 +190,23 @@ class RNN(Recurrence):
         first = sequences[0].type.with_shape(sequences[0].shape[1:])
         masks = self._dropout_masks(graph, first, states)
         body = graph.inside(f"{self.name}.step")
-        shared = []  # whether the output is the first state
+        count, place = len(states), self._output_state
+        if mask is not None and self._carries_output(initial):
+            states, place = [*states, self._nothing(x, output_size(self.cell))], count
+        shared = []  # whether the output is a state
 
         def step(states: list[Tensor], elements: list[Tensor], fixed: list[Tensor]
                  ) -> tuple[list[Tensor], list[Tensor]]:
             element, *rest = elements
-            y, new = (self.cell.step(element, states, fixed[:len(masks)])
+            y, new = (self.cell.step(element, states[:count], fixed[:len(masks)])
                       if has_step(self.cell)
-                      else run_cell(self.cell, element, states, fixed[len(masks):]))
+                      else run_cell(self.cell, element, states[:count], fixed[len(masks):]))
+            new = [*new, y] if len(states) > count else new
             zero = bool(rest) and self.zero_output_for_mask
-            shared.append(y.value == new[self._output_state].value and not zero)
+            shared.append(y.value == new[place].value and not zero)
             if rest:
                 before = (ops.broadcast_to(ops.constant(y.graph, 0.0), y.shape) if zero
-                          else states[self._output_state])
+                          else states[place])
                 y = self._keep(rest[0], y, before)
                 new = [self._keep(rest[0], a, b) for a, b in zip(new, states)]
             return new, [] if shared[-1] and not self.return_sequences else [y]
@@ -211,9 +220,14 @@ class RNN(Recurrence):
             for variable, state in zip(self.states, finals):
                 graph.update(variable, ops.scatter_rows(state, rows, variable.shape[0]))
         if shared[0]:
-            return outs[0] if outs else None, finals[self._output_state], finals
+            return outs[0] if outs else None, finals[place], finals[:count]
         (outputs,) = outs
-        return outputs, outputs[0 if self.go_backwards else -1], finals
+        return outputs, outputs[0 if self.go_backwards else -1], finals[:count]
+
+    def _carries_output(self, initial: Sequence[Tensor]) -> bool:
+        """Whether the output before, which stands at masked steps, is no state, or none to begin with."""
+        return (self.semantics.masked_output == "previous output" and not self.zero_output_for_mask
+                and (bool(initial) or self.stateful or not has_step(self.cell)))
 
     @property
     def _output_state(self) -> int:
@@ -246,9 +260,10 @@ class RNN(Recurrence):
 
     def get_initial_state(self, inputs: Tensor) -> list[Tensor]:
         """The states to begin with where none are given: zeros."""
-        zero = ops.constant(inputs.graph, 0.0)
-        return [ops.broadcast_to(zero, (inputs.shape[0], *dims(size)))
-                for size in state_sizes(self.cell)]
+        return [self._nothing(inputs, size) for size in state_sizes(self.cell)]
+
+    def _nothing(self, inputs: Tensor, size: Any) -> Tensor:
+        return ops.broadcast_to(ops.constant(inputs.graph, 0.0), (inputs.shape[0], *dims(size)))
 
     def _dropout_masks(self, graph: Trace, first: Any, states: list[Tensor]) -> list[Tensor]:
         if not has_step(self.cell) or not graph.training:
@@ -312,7 +327,7 @@ class _Recurrent(RNN):
         options = {name: given.pop(name) for name in names if name in given}
         Layer.__init__(self, **{k: v for k, v in given.items() if k in ("name", "vintage")})
         cell = self.cell_class(**options, **self.cell_class.fixed, name=self.name,
-                               vintage=self.vintage)
+                               vintage=self.vintage, trainable=given.get("trainable", True))
         super().__init__(cell, **{**given, "name": self.name})
         vars(self).update((name, getattr(cell, name)) for name in names)
 

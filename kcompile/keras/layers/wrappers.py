@@ -44,20 +44,52 @@ class TimeDistributed(Wrapper):
 
     def call(self, x: Tensor) -> Tensor:
         graph: Any = x.graph
+        self._inner: Tensor | None = None
+        return (self._steps(x) if self._by_step and graph.training and _meets_samples(self.layer)
+                else self._rows(x))
+
+    @property
+    def _by_step(self) -> bool:
+        return self.semantics.time_distributed == "steps"
+
+    def _steps(self, x: Tensor) -> Tensor:
+        """A call for each step, in their order."""
+        graph: Any = x.graph
+        mask, length = graph.masks.get(x.value), x.shape[1]
+        if not isinstance(length, int):
+            raise UnsupportedError(f"{self.label}: steps whose number is the batch's")
+        outputs = []
+        for t in range(length):
+            step = _step(x, t)
+            if mask is not None:
+                graph.masks[step.value] = _step(mask, t)
+            y = self._one(step)
+            outputs.append(ops.reshape(y, (y.shape[0], 1, *y.shape[1:])))
+        return ops.concatenate(outputs, 1)
+
+    def _one(self, x: Tensor) -> Tensor:
+        outputs = self.layer.trace([x], True, {}, regularized=not self._by_step)
+        if len(outputs) > 1:
+            raise UnsupportedError(describe("layer", "a layer with one output", self.layer.label))
+        return outputs[0]
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """One call, for which all steps are samples."""
+        graph: Any = x.graph
         steps: Any = x.shape[1]
         rows = ops.reshape(x, (x.shape[0] * steps, *x.shape[2:]))
         mask = graph.masks.get(x.value)
-        if mask is not None and mask.rank > 2:  # of elements within a step
+        of_elements = mask is not None and mask.rank > 2  # within a step
+        if of_elements or (mask is not None and not self._by_step and _meets_samples(self.layer)):
             graph.masks[rows.value] = ops.reshape(mask, (x.shape[0] * steps, *mask.shape[2:]))
-        outputs = self.layer.trace([rows], True, {})
-        if len(outputs) > 1:
-            raise UnsupportedError(describe("layer", "a layer with one output", self.layer.label))
-        (y,) = outputs
+        y = self._one(rows)
         self._inner = graph.masks.get(y.value)
         return ops.reshape(y, (x.shape[0], steps, *y.shape[1:]))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
         """What the layer gives for each step; else the input's, of whole steps."""
+        if self._by_step:
+            return mask
         inner, shape = self._inner, inputs.shape
         if inner is not None:
             return ops.reshape(inner, (shape[0], shape[1], *inner.shape[1:]))
@@ -68,6 +100,16 @@ class TimeDistributed(Wrapper):
     def compute_output_shape(self, input_shape: Any) -> Any:
         inner = self.layer.compute_output_shape((input_shape[0], *input_shape[2:]))
         return (input_shape[0], input_shape[1], *inner[1:])
+
+
+def _step(x: Tensor, t: int) -> Tensor:
+    rest = x.shape[2:]
+    at = ops.slice_(x, (0, t, *(0 for _ in rest)), (x.shape[0], t + 1, *rest))
+    return ops.reshape(at, (x.shape[0], *rest))
+
+
+def _meets_samples(layer: Any) -> bool:
+    return layer.meets_samples or any(map(_meets_samples, layer.inside))
 
 
 class Bidirectional(Recurrence, Wrapper):

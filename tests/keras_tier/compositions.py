@@ -1,0 +1,423 @@
+"""Random compositions in Keras 3 or tf_keras: masks that meet, models in models and wrappers, shared and
+frozen parts, several outputs with and without losses, weights and metrics.
+
+`build(library, seed)` gives a compiled model of theirs, the same one for the same seed; `differences(...)`
+runs it there and here, from its files and live. By itself, any number of them:
+python tests/keras_tier/compositions.py tf_keras --count 1000
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import tempfile
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import kcompile
+from kcompile.files.live import from_keras
+from kcompile.interpreted import InterpreterEngine
+from kcompile_runtime.errors import UnsupportedError
+
+STEPS, BATCH = 4, 5
+WAYS = ("live", "keras", "h5")
+
+
+class Impossible(Exception):
+    """Their library does not make or run this composition itself."""
+
+
+@dataclass
+class Sample:
+    """A compiled model of theirs and its data. notes: what it is made of."""
+
+    model: Any
+    x: list[np.ndarray]
+    y: list[np.ndarray]
+    weights: list[np.ndarray] | None
+    trained: list[bool]  # whether an output has a loss
+    notes: list[str]
+
+
+@dataclass
+class _Builder:
+    library: Any
+    rng: np.random.Generator
+    notes: list[str] = field(default_factory=list)
+    sequences: list[Any] = field(default_factory=list)
+    vectors: list[Any] = field(default_factory=list)
+    inputs: list[Any] = field(default_factory=list)
+    kinds: list[int] = field(default_factory=list)  # vocabularies of the inputs, 0 for floats
+    parts: list[Any] = field(default_factory=list)  # layers and models that may be frozen
+    shared: list[tuple[Any, tuple[Any, ...]]] = field(default_factory=list)
+    count: int = 0
+
+    # ---- choices
+
+    def pick(self, options: Any) -> Any:
+        return options[int(self.rng.integers(len(options)))]
+
+    def chance(self, share: float) -> bool:
+        return bool(self.rng.random() < share)
+
+    def name(self, stem: str) -> str:
+        self.count += 1
+        return f"{stem}_{self.count}"
+
+    @property
+    def layers(self) -> Any:
+        return self.library.layers
+
+    def make(self, kind: str, *arguments: Any, **options: Any) -> Any:
+        layer = getattr(self.layers, kind)(*arguments, name=self.name(kind.lower()), **options)
+        self.parts.append(layer)
+        return layer
+
+    def penalties(self) -> dict[str, str]:
+        found = {}
+        if self.chance(0.2):
+            found["kernel_regularizer"] = "l2"
+        if self.chance(0.1):
+            found["activity_regularizer"] = "l2"
+        return found
+
+    def call(self, layer: Any, *inputs: Any) -> Any:
+        """The layer on these tensors; remembered, to be called again on others like them."""
+        x = inputs[0] if len(inputs) == 1 else list(inputs)
+        y = layer(x)
+        shapes = [tuple(i.shape) for i in inputs]
+        self.notes.append(f"{layer.name}{shapes if len(shapes) > 1 else shapes[0]} -> {tuple(y.shape)}")
+        if len(inputs) == 1:
+            self.shared.append((layer, tuple(x.shape)))
+        self.add(y)
+        return y
+
+    def add(self, y: Any) -> None:
+        (self.sequences if len(y.shape) == 3 else self.vectors).append(y)
+
+    # ---- parts
+
+    def start(self) -> None:
+        for _ in range(self.pick((1, 2, 2, 3))):
+            if self.chance(0.5):
+                words = 5
+                x = self.layers.Input((STEPS,), name=self.name("ids"), dtype="int32")
+                self.inputs.append(x)
+                self.kinds.append(words)
+                self.call(self.make("Embedding", words, 3, mask_zero=self.chance(0.7)), x)
+            else:
+                x = self.layers.Input((STEPS, 3), name=self.name("x"))
+                self.inputs.append(x)
+                self.kinds.append(0)
+                if self.chance(0.6):
+                    self.call(self.make("Masking"), x)
+                else:
+                    self.sequences.append(x)
+        if self.chance(0.3):
+            x = self.layers.Input((3,), name=self.name("v"))
+            self.inputs.append(x)
+            self.kinds.append(0)
+            self.vectors.append(x)
+
+    def recurrent(self, **options: Any) -> Any:
+        return self.make(self.pick(("LSTM", "GRU", "SimpleRNN")), 3, **options)
+
+    def over_sequences(self, depth: int = 0) -> Any:
+        """A layer (or a model) from [n, STEPS, 3] to the same."""
+        options: list[Callable[[], Any]] = [
+            lambda: self.make("Dense", 3, activation="tanh", **self.penalties()),
+            lambda: self.recurrent(return_sequences=True),
+            lambda: self.recurrent(return_sequences=True, go_backwards=True),
+            lambda: self.make("Bidirectional", self.recurrent(return_sequences=True),
+                              merge_mode=self.pick(("sum", "mul", "ave"))),
+            lambda: self.make("BatchNormalization", momentum=0.8),
+            lambda: self.make("Activation", self.pick(("relu", "hard_sigmoid"))),
+            lambda: self.make("LeakyReLU"), lambda: self.make("Dropout", 0.0),
+            lambda: self.make("Conv1D", 3, 2, padding="same"),
+            lambda: self.make("TimeDistributed", self.over_vectors(depth + 1)),
+            lambda: self.make("Softmax"), lambda: self.make("PReLU")]
+        if depth < 2:
+            options += [lambda: self.chain(depth + 1), lambda: self.graph(depth + 1)] * 2
+        return self.pick(options)()
+
+    def over_vectors(self, depth: int = 0) -> Any:
+        """A layer (or a model) from [n, 3] to the same."""
+        options: list[Callable[[], Any]] = [
+            lambda: self.make("Dense", 3, activation="tanh", **self.penalties()),
+            lambda: self.make("BatchNormalization", momentum=0.8),
+            lambda: self.make("Activation", self.pick(("relu", "hard_sigmoid")))]
+        if depth < 2:
+            options += [lambda: self.chain(depth + 1, (3,)), lambda: self.graph(depth + 1, (3,))]
+        return self.pick(options)()
+
+    def chain(self, depth: int, shape: tuple[int, ...] = (STEPS, 3)) -> Any:
+        inner = self.over_sequences if len(shape) == 2 else self.over_vectors
+        model = self.library.Sequential([self.layers.Input(shape, name=self.name("in")),
+                                         *(inner(depth) for _ in range(self.pick((1, 2))))],
+                                        name=self.name("chain"))
+        self.parts.append(model)
+        return model
+
+    def graph(self, depth: int, shape: tuple[int, ...] = (STEPS, 3)) -> Any:
+        inner = self.over_sequences if len(shape) == 2 else self.over_vectors
+        x = self.layers.Input(shape, name=self.name("in"))
+        if len(shape) == 2 and self.chance(0.3):
+            first, second = inner(depth)(self.make("Masking")(x)), inner(depth)(x)
+        else:
+            first, second = inner(depth)(x), inner(depth)(x)
+        merge = self.make(self.pick(("Add", "Multiply", "Maximum", "Average")))
+        model = self.library.Model(x, merge([first, second]), name=self.name("graph"))
+        self.parts.append(model)
+        return model
+
+    def step(self) -> None:
+        """One more call somewhere."""
+        steps: list[Callable[[], None]] = [self.again, self.merge, self.merge, self.operate,
+                                           self.sequence, self.sequence, self.shrink, self.vector]
+        self.pick(steps)()
+
+    def sequence(self) -> None:
+        self.call(self.over_sequences(), self.narrow())
+
+    def narrow(self) -> Any:
+        """A sequence of STEPS vectors of 3."""
+        x = self.pick([x for x in self.sequences if x.shape[1] == STEPS])
+        return x if x.shape[2] == 3 else self.call(self.make("Dense", 3), x)
+
+    def vector(self) -> None:
+        if self.vectors:
+            x = self.pick(self.vectors)
+            x = x if x.shape[1] == 3 else self.call(self.make("Dense", 3), x)
+            self.call(self.over_vectors(), x)
+
+    def shrink(self) -> None:
+        """A sequence to a vector."""
+        kinds: list[Callable[[], Any]] = [
+            self.recurrent, lambda: self.make("Bidirectional", self.recurrent()),
+            lambda: self.make("GlobalAveragePooling1D"), lambda: self.make("GlobalMaxPooling1D"),
+            lambda: self.make("Flatten")]
+        self.call(self.pick(kinds)(), self.pick(self.sequences))
+
+    def merge(self) -> None:
+        kinds = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate")
+        kind = self.pick(kinds)
+        if self.vectors and self.chance(0.2):
+            pair = [self.pick(self.vectors) for _ in range(2)]
+            if kind != "Concatenate" and pair[0].shape[1] != pair[1].shape[1]:
+                return
+        else:
+            pair = [self.narrow() for _ in range(2 if kind == "Subtract" else self.pick((2, 2, 3)))]
+        if len({id(x) for x in pair}) < len(pair):
+            return
+        options = {"axis": self.pick((-1, 1))} if kind == "Concatenate" and len(pair[0].shape) == 3 else {}
+        self.call(self.make(kind, **options), *pair)
+
+    def operate(self) -> None:
+        """x + y and the like, in Keras 3 (in tf_keras these are other layers)."""
+        if self.library.__name__ == "keras":
+            x, y = self.narrow(), self.narrow()
+            if x is not y:
+                z, text = self.pick(((x + y, "+"), (x * y, "*"), (x - y, "-")))
+                self.notes.append(f"{text}{tuple(x.shape)}")
+                self.add(z)
+
+    def again(self) -> None:
+        """A layer that was called, on another tensor."""
+        layer, shape = self.pick(self.shared or [(None, ())])
+        found = [x for x in (*self.sequences, *self.vectors) if tuple(x.shape) == shape]
+        if layer is not None and found:
+            self.call(layer, self.pick(found))
+
+    def freeze(self) -> None:
+        for part in self.parts:
+            if self.chance(0.12):
+                part.trainable = False
+                self.notes.append(f"{part.name} frozen")
+        for part in self.parts:
+            if not part.trainable and self.chance(0.3):
+                part.trainable = True
+                self.notes.append(f"{part.name} trainable again")
+
+    def model(self) -> Any:
+        if not self.vectors or self.chance(0.7):
+            self.shrink()
+        found = [self.vectors[-1]]
+        for x in (*self.sequences[-2:], *self.vectors[-3:-1]):
+            if self.chance(0.3) and all(x is not y for y in (*found, *self.inputs)):
+                found.append(x)
+        outputs = [self.layers.Dense(2, name=self.name("out"))(y) if self.chance(0.7) else y for y in found]
+        if all(y is x for y in outputs for x in self.inputs):
+            raise Impossible("an input as the only output")
+        return self.library.Model(self.inputs, outputs, name="model")
+
+
+def build(library: str, seed: int) -> Sample:
+    """Raises Impossible where the library refuses the composition."""
+    made = _Builder(importlib.import_module(library), np.random.default_rng(seed))
+    try:
+        made.start()
+        for _ in range(int(made.rng.integers(2, 8))):
+            made.step()
+        model = made.model()
+    except Exception as error:
+        raise Impossible(str(error)) from error
+    rng = np.random.default_rng(seed + 1)
+    model.set_weights([_values(rng, w.shape, getattr(w, "path", w.name)) for w in model.weights])
+    made.freeze()
+    if not model.trainable_weights:
+        raise Impossible("nothing is trained")
+    return _compiled(made, model, rng)
+
+
+def _values(rng: np.random.Generator, shape: Any, name: str) -> np.ndarray:
+    values = rng.normal(size=tuple(shape)) * 0.5
+    return np.abs(values) + 0.5 if "variance" in name else values
+
+
+def _compiled(made: _Builder, model: Any, rng: np.random.Generator) -> Sample:
+    optimizers = made.library.optimizers
+    # TensorFlow clips the gradients of an Embedding before it adds up those of one row
+    limits = {} if any(made.kinds) and made.library.__name__ == "tf_keras" else {"clipnorm": 0.3}
+    optimizer = made.pick((lambda: optimizers.SGD(0.05), lambda: optimizers.SGD(0.02, momentum=0.8),
+                           lambda: optimizers.Adam(0.01), lambda: optimizers.RMSprop(0.01),
+                           lambda: optimizers.Adagrad(0.05), lambda: optimizers.SGD(0.05, **limits)))()
+    count = len(model.outputs)
+    losses = [made.pick(("mse", "mae", "mse", None)) for _ in range(count)]
+    losses[0] = losses[0] or "mse"
+    options: dict[str, Any] = {"loss": losses if count > 1 else losses[0]}
+    if count > 1 and all(losses) and made.chance(0.5):
+        options["loss_weights"] = [made.pick((1.0, 0.5, 2.0)) for _ in range(count)]
+    if count == 1 and made.chance(0.5):
+        options["metrics"] = ["mae"]
+    weighted = all(losses) and made.chance(0.4)
+    if count == 1 and weighted and made.chance(0.5):
+        options["weighted_metrics"] = ["mse"]
+    model.compile(optimizer, **options)
+    made.notes.append(f"{type(optimizer).__name__} {limits}, {options}, {'weighted' if weighted else ''}")
+    x = []
+    for tensor, words in zip(model.inputs, made.kinds):
+        shape = (BATCH, *tensor.shape[1:])
+        if words:
+            ids = rng.integers(1, words, shape) * (rng.random(shape) > 0.4)
+            ids[:, 1] = 1
+            x.append(ids.astype("int32"))
+        else:
+            values = rng.normal(size=shape)
+            if len(shape) == 3:
+                values *= rng.random((*shape[:2], 1)) > 0.4
+                values[:, 1] = 1.0
+            x.append(values.astype("float32"))
+    y = [rng.normal(size=(BATCH, *t.shape[1:])).astype("float32") for t in model.outputs]
+    weights = [rng.uniform(0.1, 2, BATCH).astype("float32") for _ in y] if weighted else None
+    return Sample(model, x, y, weights, [loss is not None for loss in losses], made.notes)
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _one(values: list[Any] | None) -> Any:
+    return None if values is None else values[0] if len(values) == 1 else values
+
+
+def _run(model: Any, sample: Sample, steps: int, theirs: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """What is compared: predictions, the loss before, losses of the steps, predictions after."""
+    labels = [y for y, trained in zip(sample.y, sample.trained) if trained or theirs]
+    x, y, w = _one(sample.x), _one(labels), _one(sample.weights)
+    for k, value in enumerate(_list(model.predict_on_batch(x))):
+        yield f"prediction {k}", np.asarray(value)
+    reset = getattr(model, "reset_metrics", lambda: None) if theirs else lambda: None
+    reset()
+    yield "loss of a test", np.ravel(_list(model.test_on_batch(x, y, sample_weight=w))[0])
+    for k in range(steps):
+        reset()
+        yield f"loss {k}", np.ravel(_list(model.train_on_batch(x, y, sample_weight=w))[0])
+    for k, value in enumerate(_list(model.predict_on_batch(x))):
+        yield f"prediction {k} after", np.asarray(value)
+
+
+def differences(library: str, seed: int, ways: tuple[str, ...] = WAYS, steps: int = 3,
+                interpreted: bool = False, eager: bool = False) -> dict[str, str]:
+    """By way, what differs or is refused; nothing where all agrees. Raises Impossible."""
+    sample, found = build(library, seed), {}
+    sample.model.run_eagerly = eager  # quicker there, where each model runs a few steps
+    models: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for way in ways:
+            try:
+                if way == "live":
+                    read = from_keras(build(library, seed).model)
+                else:
+                    sample.model.save(Path(folder) / f"m.{way}")
+                    read = kcompile.load(Path(folder) / f"m.{way}")
+                if interpreted:
+                    read.use_engine(InterpreterEngine(read))
+                models[way] = read if interpreted else kcompile.compile(read)
+            except Exception as error:
+                found[way] = _said(error)
+    try:
+        right = list(_run(sample.model, sample, steps, True))
+    except Exception as error:
+        raise Impossible(str(error)) from error
+    for way, model in models.items():
+        try:
+            for (what, b), (_, a) in zip(right, _run(model, sample, steps, False), strict=True):
+                error = np.abs(a - b).max() / max(1.0, np.abs(b).max()) if a.shape == b.shape else np.inf
+                if not error < 2e-4:
+                    found[way] = f"{what} differs by {error:.2g}"
+                    break
+        except Exception as error:
+            found[way] = _said(error)
+    return found
+
+
+def _said(error: Exception) -> str:
+    kind = "refused" if isinstance(error, UnsupportedError) else type(error).__name__
+    return f"{kind}: {' '.join(str(error).split())[:300]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("library", choices=("keras", "tf_keras"))
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0, help="of the first model")
+    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--interpreted", action="store_true", help="here, by the interpreter")
+    parser.add_argument("--eager", action="store_true", help="there, without a compilation")
+    parser.add_argument("--verbose", action="store_true")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    counts: Counter[str] = Counter()
+    for seed in range(options.seed, options.seed + options.count):
+        try:
+            found = differences(options.library, seed, tuple(options.ways.split(",")),
+                                interpreted=options.interpreted, eager=options.eager)
+        except Impossible as error:
+            counts["not possible there"] += 1
+            if options.verbose:
+                print(seed, "impossible:", " ".join(str(error).split())[:200], flush=True)
+            continue
+        except Exception:
+            print(seed, traceback.format_exc(), flush=True)
+            counts["crashed"] += 1
+            continue
+        counts["wrong" if found else "right"] += 1
+        for way, text in found.items():
+            print(seed, way, text, flush=True)
+        if found and options.verbose:
+            print("   " + "\n   ".join(build(options.library, seed).notes), flush=True)
+    print(dict(counts))
+
+
+if __name__ == "__main__":
+    main()
