@@ -23,6 +23,7 @@ from kcompile.keras import layers as keras_layers
 from kcompile.keras.editions import Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.optimizers import Optimizer
+from kcompile.keras.semantics import semantics
 from kcompile_runtime.errors import InputTypeError, describe
 
 HOME = "kcompile.keras"
@@ -192,7 +193,7 @@ def _constructor(base: type, defaults: Mapping[str, Any], order: tuple[str, ...]
 def _check_old_options(kind: str, options: dict[str, Any], edition: Edition) -> None:
     """lr and decay are Keras 2's: tf.keras takes them, decay with its older optimizers, Keras 3 does not."""
     old = [name for name in OLD_OPTIONS if name in options]
-    if old and edition.vintage == "keras3":
+    if old and not semantics(edition.vintage).old_optimizer_options:
         raise InputTypeError(describe(f"{kind} of Keras 3", "learning_rate, and for a decay a callback "
                                       "LearningRateScheduler", ", ".join(old)))
     if "decay" in old:

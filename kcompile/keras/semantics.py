@@ -127,6 +127,8 @@ class Semantics:
 
     # ---- optimizers
 
+    # Whether optimizers take lr and decay. Keras 3: optimizers/base_optimizer.py, __init__.
+    old_optimizer_options: bool
     # clipnorm limits the norm of all gradients together, or of each.
     clipnorm: Literal["together", "each"]
     # sqrt(a + epsilon), or sqrt(a) + epsilon, in RMSprop and Adagrad.
@@ -175,6 +177,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "lone_loss_reported":       (True,              True,                True,                False),
     "metrics_without_loss":     ("left out",        "computed",          "computed",          "computed"),
     "classes_without_weight":   ("refused",         "refused, from 0 on", "refused, from 0 on", "weigh 1"),
+    "old_optimizer_options": (True, True, True, False),
     "clipnorm":                 ("together",        "each",              "each",              "each"),
     "epsilon":                  ("outside",         "outside",           "inside",            "inside"),
     "nadam_schedule_decay":     (True,              True,                False,               False),

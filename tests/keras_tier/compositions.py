@@ -129,14 +129,18 @@ class _Builder:
     def recurrent(self, **options: Any) -> Any:
         return self.make(self.pick(("LSTM", "GRU", "SimpleRNN")), 3, **options)
 
+    def bidirectional(self, merge_mode: str = "concat", **options: Any) -> Any:
+        layer = self.recurrent(**options)
+        self.parts.remove(layer)  # copies of it run, which its flag does not reach
+        return self.make("Bidirectional", layer, merge_mode=merge_mode)
+
     def over_sequences(self, depth: int = 0) -> Any:
         """A layer (or a model) from [n, STEPS, 3] to the same."""
         options: list[Callable[[], Any]] = [
             lambda: self.make("Dense", 3, activation="tanh", **self.penalties()),
             lambda: self.recurrent(return_sequences=True),
             lambda: self.recurrent(return_sequences=True, go_backwards=True),
-            lambda: self.make("Bidirectional", self.recurrent(return_sequences=True),
-                              merge_mode=self.pick(("sum", "mul", "ave"))),
+            lambda: self.bidirectional(merge_mode=self.pick(("sum", "mul", "ave")), return_sequences=True),
             lambda: self.make("BatchNormalization", momentum=0.8),
             lambda: self.make("Activation", self.pick(("relu", "hard_sigmoid"))),
             lambda: self.make("LeakyReLU"), lambda: self.make("Dropout", 0.0),
@@ -200,7 +204,7 @@ class _Builder:
     def shrink(self) -> None:
         """A sequence to a vector."""
         kinds: list[Callable[[], Any]] = [
-            self.recurrent, lambda: self.make("Bidirectional", self.recurrent()),
+            self.recurrent, self.bidirectional,
             lambda: self.make("GlobalAveragePooling1D"), lambda: self.make("GlobalMaxPooling1D"),
             lambda: self.make("Flatten")]
         self.call(self.pick(kinds)(), self.pick(self.sequences))
