@@ -1,6 +1,6 @@
 """Measure us and every installed peer on the same models, in turn, and print ratios.
 
-    python -m benchmarks [--only NAME ...] [--peers NAME ...] [--rounds N] [--threads N]
+    python -m benchmarks [--only NAME ...] [--peers NAME ...] [--rounds N] [--threads N] [--busy K ...]
 
 Every engine gets the same weights and inputs; its predictions, or its first losses in training, are
 compared with ours before anything is timed. Then the engines are timed one after the other, round
@@ -8,6 +8,7 @@ after round, so that what disturbs the machine disturbs all of them. Printed: me
 (quartiles) of the rounds, the median over the rounds of each peer's time over ours (above 1: we are
 faster), and where arithmetic dominates, the share of the machine's measured peak. Before each row it
 is said what several threads can do at that moment: on a virtual machine they may be given one core.
+With --busy, see `benchmarks.busy`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks import busy
 from benchmarks.engines import ENGINES, OURS
 from benchmarks.floor import fma_peak, scaling
 from benchmarks.models import BENCHMARKS, Benchmark, flops
+from benchmarks.session import clock, prepared, start
 from benchmarks.start import IMPORTS, compile_seconds, import_seconds
 from benchmarks.worker import Row, Worker
 
 ROUND_SECONDS = 0.05  # one engine's share of one round
-TOLERANCE = {"predict": 1e-4, "train": 1e-3, "fit": 1e-3}
 START = "start"
 
 
@@ -37,44 +39,6 @@ def rows(names: Sequence[str]) -> list[tuple[Benchmark, Row]]:
         *(Row(b.name, "predict", batch) for batch in b.predict),
         *(Row(b.name, "train", batch) for batch in b.train),
         *(Row(b.name, "fit", b.train[0], steps) for steps in b.fit))]
-
-
-def start(names: Sequence[str], threads: int) -> list[Worker]:
-    """The engines that are installed, with their versions printed."""
-    workers = []
-    for name in names:
-        worker = Worker(name, threads)
-        try:
-            print(f"  {worker.ask('version')}")
-        except RuntimeError as error:
-            print(f"  {name}: not measured ({error})")
-            worker.close()
-        else:
-            workers.append(worker)
-    return workers
-
-
-def prepared(workers: Sequence[Worker], row: Row) -> list[Worker]:
-    """The engines that can do this row and agree on its results."""
-    ready: list[Worker] = []
-    reference: tuple[str, np.ndarray] | None = None
-    for worker in workers:
-        try:
-            result = worker.ask("prepare", row)
-        except RuntimeError as error:
-            if "NotImplementedError" not in str(error):
-                print(f"  {worker.name}: failed: {error}")
-            continue
-        if reference is None:
-            reference = worker.name, result
-        scale = np.abs(reference[1]).max()
-        difference = np.abs(result - reference[1]).max() / scale
-        if result.shape != reference[1].shape or not difference <= TOLERANCE[row.mode]:
-            print(f"  {worker.name}: WRONG: differs from {reference[0]} by {difference:.1e} "
-                  f"(shapes {result.shape}, {reference[1].shape}); not timed")
-            continue
-        ready.append(worker)
-    return ready
 
 
 def measure(workers: Sequence[Worker], rounds: int, steps: int = 1) -> dict[str, np.ndarray]:
@@ -111,13 +75,6 @@ def show_row(benchmark: Benchmark, row: Row, times: dict[str, np.ndarray], peak:
         print(f"  {'floor':18}{clock(work / peak):>10}  at {peak / 1e9:.0f} GFLOP/s")
 
 
-def clock(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= size or unit == "us":
-            return f"{seconds / size:.3g} {unit}"
-    raise AssertionError
-
-
 def show_start(threads: int, rounds: int) -> None:
     """Import times, and the time to compile the MLP for training."""
     print(f"\n{START}: imports, in fresh processes")
@@ -139,11 +96,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
                         choices=list(ENGINES), help="engines besides us: %(choices)s")
     parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--busy", nargs="+", type=int, default=[], metavar="K",
+                        help="measure beside K busy programs instead, for each K (0: beside none)")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
+    if arguments.busy:
+        busy.run(arguments.busy, [b for b in BENCHMARKS if b.name in arguments.only or not arguments.only],
+                 arguments.peers, arguments.threads, arguments.rounds)
+        return 0
     if not arguments.only or START in arguments.only:
         show_start(arguments.threads, rounds=5)
     chosen = rows([name for name in arguments.only if name != START])

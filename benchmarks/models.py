@@ -17,7 +17,8 @@ class Benchmark:
     crossentropy, the labels int32 [batch].
 
     predict, train: batch sizes to measure. fit: numbers of steps of a whole call of `fit`, at the first
-    batch size of `train`. bound: whether arithmetic dominates, so that the floor
+    batch size of `train`. busy: batch sizes to predict beside busy programs, where `fit` is measured
+    too. bound: whether arithmetic dominates, so that the floor
     says something. vocabulary: x is int32 instead, numbers below it.
     """
 
@@ -27,6 +28,7 @@ class Benchmark:
     predict: tuple[int, ...] = ()
     train: tuple[int, ...] = ()
     fit: tuple[int, ...] = ()
+    busy: tuple[int, ...] = ()
     bound: bool = False
     vocabulary: int | None = None
 
@@ -46,14 +48,18 @@ def _dense(units: int, activation: str | None = None, use_bias: bool = True) -> 
     return "Dense", {"units": units, "activation": activation, "use_bias": use_bias}
 
 
-def _conv(filters: int, activation: str | None = None, use_bias: bool = True) -> Layer:
-    return "Conv2D", {"filters": filters, "kernel_size": 3, "padding": "same",
+def _conv(filters: int, activation: str | None = None, use_bias: bool = True, size: int = 3) -> Layer:
+    return "Conv2D", {"filters": filters, "kernel_size": size, "padding": "same",
                       "activation": activation, "use_bias": use_bias}
 
 
 def _conv_block(filters: int) -> tuple[Layer, ...]:
     return (_conv(filters, use_bias=False), ("BatchNormalization", {}),
             ("Activation", {"activation": "relu"}), ("MaxPooling2D", {"pool_size": 2}))
+
+
+def _small_conv(filters: int) -> tuple[Layer, ...]:
+    return _conv(filters, "relu", size=2), ("MaxPooling2D", {"pool_size": 2})
 
 
 def _lstm(units: int, return_sequences: bool = False) -> Layer:
@@ -66,7 +72,7 @@ BENCHMARKS = (
               predict=(1, 32), train=(128,), fit=(10, 1000)),
     Benchmark("mnist-mlp", (784,),
               (_dense(512, "relu"), _dense(512, "relu"), _dense(10, "softmax")),
-              predict=(1, 128), train=(128,), bound=True),
+              predict=(1, 128), train=(128,), busy=(1, 32, 256), bound=True),
     Benchmark("dense-1024", (1024,), (_dense(1024, use_bias=False),), predict=(1024,), bound=True),
     Benchmark("conv-3x3", (56, 56, 64), (_conv(64, "relu"),), predict=(8,), bound=True),
     Benchmark("digits-cnn", (8, 8, 1),
@@ -75,7 +81,11 @@ BENCHMARKS = (
               predict=(1, 32), train=(64,)),
     Benchmark("stacked-lstm", (8, 16),
               (_lstm(32, True), _lstm(32, True), _lstm(32), _dense(10, "softmax")),
-              predict=(1, 32), train=(64,)),
+              predict=(1, 32), train=(64,), busy=(1, 32)),
+    Benchmark("cifar-cnn", (32, 32, 3),
+              (*_small_conv(16), *_small_conv(32), *_small_conv(64), ("Flatten", {}),
+               _dense(500, "relu"), _dense(10, "softmax")),
+              predict=(1, 32), train=(32,), busy=(1, 32)),
     Benchmark("embedding-lstm", (80,),
               (("Embedding", {"input_dim": 20000, "output_dim": 256}), _lstm(128),
                _dense(2, "softmax")),

@@ -39,11 +39,10 @@ class Row:
 class _Bench:
     """The served side: one engine, and the function it made last."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, processors: int) -> None:
         from benchmarks.engines import ENGINES
 
-        cpus = sorted(os.sched_getaffinity(0))[:threads]
-        os.sched_setaffinity(0, cpus)
+        os.sched_setaffinity(0, first_processors(processors))
         self.engine = ENGINES[name](threads)
         self.call: Any = None
         self.steps = 1  # of a call
@@ -77,26 +76,45 @@ class _Bench:
             call()
         return (clock() - begin) / (repeats * self.steps)
 
+    def latencies(self, seconds: float) -> np.ndarray:
+        """The seconds that each call took (of fit: for one step), called for about so long."""
+        call, clock, found = self.call, time.perf_counter, []
+        now = clock()
+        stop = now + seconds
+        while now < stop:
+            begin = now
+            call()
+            now = clock()
+            found.append((now - begin) / self.steps)
+        return np.array(found)
 
-def _serve(connection: Connection, name: str, threads: int) -> None:
+
+def first_processors(count: int) -> list[int]:
+    """So many of those that this process may use."""
+    return sorted(os.sched_getaffinity(0))[:count]
+
+
+def _serve(connection: Connection, name: str, threads: int, processors: int) -> None:
     bench: _Bench | None = None
     while (request := connection.recv()) is not None:
         method, arguments = request
         try:
-            bench = bench or _Bench(name, threads)
+            bench = bench or _Bench(name, threads, processors)
             connection.send((True, getattr(bench, method)(*arguments)))
         except Exception as error:  # it is the other process that decides what to do
             connection.send((False, f"{type(error).__name__}: {error}"))
 
 
 class Worker:
-    """The asking side. Raises RuntimeError with the engine's error for what it cannot do."""
+    """The asking side. processors: that the engine may use, default one for each thread. Raises
+    RuntimeError with the engine's error for what it cannot do."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, processors: int | None = None) -> None:
         self.name = name
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, name, threads), daemon=True)
+        self._process = context.Process(target=_serve, daemon=True,
+                                        args=(other, name, threads, processors or threads))
         self._process.start()
         other.close()
 
