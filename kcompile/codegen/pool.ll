@@ -65,10 +65,12 @@ define internal i1 @kc_pool_closed(i32 %word) alwaysinline {  ; every share has 
   ret i1 %closed
 }
 
-; One share of the job, by a thread. The least time that one takes is kept in FASTEST.
+; One share of the job, by a thread. FASTEST keeps the least time of one; the last share, which may have
+; less to do than others, is kept apart.
 define internal void @kc_pool_share(ptr %pool, i32 %share, i64 %thread) noinline {
   %job = getelementptr i8, ptr %pool, i64 $JOB
   %fastest = getelementptr i8, ptr %pool, i64 $FASTEST
+  %last = getelementptr i8, ptr %pool, i64 $LAST
   %i = zext i32 %share to i64
 $LOAD_JOB
   %from = mul i64 %extent, %i
@@ -83,7 +85,9 @@ $LOAD_JOB
   %stop = call i64 @kc_pool_now()
   %took = sub i64 %stop, %start
   %time = call i64 @llvm.smax.i64(i64 %took, i64 1)  ; a clock may step back between processors
-  atomicrmw umin ptr %fastest, i64 %time monotonic, align 8
+  %is.last = icmp eq i64 %next, %shares
+  %kept = select i1 %is.last, ptr %last, ptr %fastest
+  atomicrmw umin ptr %kept, i64 %time monotonic, align 8
   ret void
 }
 
@@ -328,6 +332,10 @@ define internal void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %own, i64 %sh
   %fastest = load atomic i64, ptr %fastest.at monotonic, align 8
   %serial = mul i64 %fastest, %shares
   %lost = sub i64 %elapsed, %serial
+  %last.at = getelementptr i8, ptr %pool, i64 $LAST
+  %last = load atomic i64, ptr %last.at monotonic, align 8
+  %least = call i64 @llvm.smin.i64(i64 %fastest, i64 %last)
+  %surely = mul i64 %least, %shares
   %noise = ashr i64 %elapsed, 3
   %much = icmp sgt i64 %lost, %noise
   br i1 %much, label %lose, label %check
@@ -335,10 +343,10 @@ lose:
   call void @kc_pool_lose(ptr %pool, i64 %lost)
   ret void
 check:
-  %less = icmp slt i64 %lost, 0
-  br i1 %less, label %win, label %out
+  %won = sub i64 %surely, %elapsed
+  %more = icmp sgt i64 %won, 0
+  br i1 %more, label %win, label %out
 win:
-  %won = sub i64 0, %lost
   call void @kc_pool_win(ptr %pool, i64 %won)
   br label %out
 out:
@@ -439,7 +447,9 @@ entry:
   %fastest = getelementptr i8, ptr %pool, i64 $FASTEST
   %parked.at = getelementptr i8, ptr %pool, i64 $PARKED
   %count = trunc i64 %shares to i32
+  %last = getelementptr i8, ptr %pool, i64 $LAST
   store atomic i64 9223372036854775807, ptr %fastest monotonic, align 8
+  store atomic i64 9223372036854775807, ptr %last monotonic, align 8
   store atomic i32 %count, ptr %left monotonic, align 4
   %high = shl i32 %count, 16
   %first = or i32 %high, 1
