@@ -32,10 +32,11 @@ they have taken it. A worker that wakes on the caller's processor lets the calle
 
 **When to share.** The pool keeps account of what sharing costs. The fastest share of a launch, times
 their number, is what one thread would have needed; what a launch took beyond that is lost, what it saved
-is won, and a wake in vain is a small loss. (The last share may have less to do: it counts for wins only.) PRICE times what was lost, less what was won, is
-owed. After each loss the pool works on one thread for some times as long as is owed. So waiting costs a
-small part of the time under any load, and an idle machine is found again soon. Nothing of this changes
-results: a kernel's numbers do not depend on how it is cut.
+is won, and a wake in vain is a small loss. (The last share may have less to do than others: it counts
+for wins only.) PRICE times what was lost, less what was won, is owed. After each loss the pool works on
+one thread for some times as long as is owed. So waiting costs a small part of the time under any load,
+and an idle machine is found again soon. Nothing of this changes results: a kernel's numbers do not
+depend on how it is cut.
 
 A second caller finds the pool busy and runs its whole range itself. In the child of a fork there are no
 workers, so the caller does all shares; or the pool stays busy, if it was at the fork.
@@ -98,7 +99,7 @@ _POLICY = {
     "MAX_SHARES": 1 << 14,
 }
 _LINE = 128  # two cache lines: neighbouring lines are fetched in pairs
-_LAYOUT = {  # offsets in a pool and in a slot, bytes
+LAYOUT = {  # offsets in a pool and in a slot, bytes
     "THREADS": 0, "PID": 4, "TICK": 8,  # TICK: of the clock, for a microsecond
     "BUSY": _LINE, "DEBT": _LINE + 8, "OWED": _LINE + 16, "HELP": _LINE + 24,
     "OPEN": 2 * _LINE, "LEFT": 3 * _LINE, "FASTEST": 3 * _LINE + 8, "LAST": 3 * _LINE + 16,
@@ -124,7 +125,7 @@ def has_threads(target: HasTriple) -> bool:
 
 def pool_bytes(threads: int) -> int:
     """Bytes of a pool of so many threads, as `kc_pool_size` returns."""
-    return _LAYOUT["SLOTS"] + _LAYOUT["SLOT_BYTES"] * max(threads, 1)
+    return LAYOUT["SLOTS"] + LAYOUT["SLOT_BYTES"] * max(threads, 1)
 
 
 def pool_ir(target: HasTriple) -> str:
@@ -145,7 +146,7 @@ def pool_ir(target: HasTriple) -> str:
         return _SERIAL
     architecture = _architecture(target)
     declare_pause, pause = _PAUSE[architecture]
-    words = {**_POLICY, **_LAYOUT, "DECLARE_PAUSE": declare_pause, "PAUSE": pause,
+    words = {**_POLICY, **LAYOUT, "DECLARE_PAUSE": declare_pause, "PAUSE": pause,
              "CLOCK": _CLOCK[architecture], "FUTEX": _FUTEX[architecture],
              "YIELD": _YIELD[architecture], "GETCPU": _GETCPU[architecture],
              "OK": STATUS_OK, "NO_THREADS": STATUS_NO_THREADS,

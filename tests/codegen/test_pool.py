@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from llvmlite import binding
 
-from kcompile.codegen.pool import STATUS_NO_THREADS, has_threads, pool_bytes, pool_ir
+from kcompile.codegen.pool import LAYOUT, STATUS_NO_THREADS, has_threads, pool_bytes, pool_ir
 
 # count: out[i] += 1 and out[n + i] = thread (scratch is the thread's number); bufs is {out}.
 # gate: the same, when a worker has begun a share (out[2n] is 1); that worker waits for out[2n] = 2.
@@ -209,18 +209,35 @@ def test_the_caller_waits_for_a_share_in_work(native: Pool) -> None:
     bufs = (ctypes.c_void_p * 1)(out.ctypes.data)
     launch = threading.Thread(target=native.parallel, daemon=True, args=(
         memory.ctypes.data, native.gate, bufs, n, n, n // 2, None, 1))
+    start = time.monotonic()
     launch.start()
-    stop = time.monotonic() + 60
-    while (out[:n] == 1).sum() < n // 2 and time.monotonic() < stop:
+    while (out[:n] == 1).sum() < n // 2 and time.monotonic() < start + 60:
         time.sleep(0.001)
-    launch.join(0.02)  # far beyond the time that the caller spins
+    launch.join(0.02 + 4 * (time.monotonic() - start))  # far beyond what the caller's own share took
     assert launch.is_alive() and out[2 * n] == 1
     assert (out[:n] == 0).sum() == n // 2  # the worker's share, and no other, is missing
     out[2 * n] = 2
     launch.join(60)
     assert not launch.is_alive()
     assert (out[:n] == 1).all()
+    check_account(native, memory)
     native.stop(memory.ctypes.data)
+
+
+def check_account(native: Pool, memory: np.ndarray) -> None:
+    """After a long wait the caller works alone until it has computed for the debt, then shares again."""
+    owed, debt = (memory[LAYOUT[name]:][:8].view(np.int64) for name in ("OWED", "DEBT"))
+    shares = memory[LAYOUT["JOB"]:][48:56].view(np.int64)  # of the last launch that was shared
+    out = np.zeros(2 * 100_000, np.int64)
+    assert owed > 0 and debt > 0
+    shares[0] = 0
+    for _ in range(100_000):
+        before = int(debt[0])
+        native.run(memory, out, 100_000)
+        if before <= 0:
+            break
+        assert debt < before and shares == 0 and (out[100_000:] == 0).all()
+    assert before <= 0 and shares > 1
 
 
 def in_child(work: Callable[[], bool], seconds: float = 60) -> None:
