@@ -99,8 +99,11 @@ _POLICY = {
     "MAX_SHARES": 1 << 14,
 }
 _LINE = 128  # two cache lines: neighbouring lines are fetched in pairs
-LAYOUT = {  # offsets in a pool and in a slot, bytes
-    "THREADS": 0, "PID": 4, "TICK": 8,  # TICK: of the clock, for a microsecond
+# Offsets in a pool and in a slot, bytes. TICK: ticks of the clock in a microsecond. Of the caller at work:
+# BUSY, that there is one; DEBT, ticks to spend on one thread; OWED, see above; HELP, shares that workers
+# did since the last wake. CPU: where the caller woke others.
+LAYOUT = {
+    "THREADS": 0, "PID": 4, "TICK": 8,
     "BUSY": _LINE, "DEBT": _LINE + 8, "OWED": _LINE + 16, "HELP": _LINE + 24,
     "OPEN": 2 * _LINE, "LEFT": 3 * _LINE, "FASTEST": 3 * _LINE + 8, "LAST": 3 * _LINE + 16,
     "EPOCH": 4 * _LINE, "PARKED": 4 * _LINE + 4, "CPU": 4 * _LINE + 8,
