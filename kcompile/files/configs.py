@@ -64,14 +64,14 @@ def translate_model(entry: Mapping[str, Any], problems: Problems, vintage: str, 
 
 
 def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
-    config = _checked_config(entry)
+    config, keys = _listed(_checked_config(entry))
     reading.spend("layers", len(config["layers"]), MAX_LAYERS)
     _check_arguments(config, reading.problems)
     functional = "input_layers" in config
     if functional:
         config = without_mask_ops(config)
     made: dict[str, Any] = {"name": config.get("name"), "trainable": config.get("trainable", True),
-                            "vintage": config.get("vintage", reading.vintage), "layers": []}
+                            "vintage": config.get("vintage", reading.vintage), "layers": [], **keys}
     for layer in config["layers"]:
         made["layers"].append(_translate_entry(layer, functional, reading))
     _check_names(made, functional)
@@ -124,6 +124,19 @@ def _checked_config(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     if "input_layers" in config and "output_layers" not in config:
         raise ModelError("configuration: expected output_layers. Received: none")
     return config
+
+
+def _listed(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, list[str]]]:
+    """The configuration with inputs and outputs as lists, and the keys of those that are dicts of tensors,
+    which are in the order of their keys."""
+    listed, keys = dict(config), {}
+    for kind in ("input", "output"):
+        given = config.get(f"{kind}_layers")
+        if isinstance(given, Mapping) and given and all(
+                isinstance(place, list) and place and isinstance(place[0], str) for place in given.values()):
+            keys[f"{kind}_keys"] = sorted(given)
+            listed[f"{kind}_layers"] = [given[key] for key in sorted(given)]
+    return listed, keys
 
 
 # What a model is configured with, but for its dtype, which says float32.

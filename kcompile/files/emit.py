@@ -96,8 +96,11 @@ class _Writer:
                 for layer, entry in zip(model._layers, given["layers"])]
             for key in ("input_layers", "output_layers"):
                 places = [self.place(model, place, True) for place in given[key]]
+                keys = given.get(key.replace("layers", "keys"))
                 # Keras 3 takes a list of one for something else than the tensor
-                config[key] = places[0] if len(places) == 1 and (self.keras3 or held) else places
+                alone = len(places) == 1 and (self.keras3 or held)
+                config[key] = (dict(zip(keys, places)) if keys is not None else
+                               places[0] if alone else places)
             kind = "Functional"
             module = "keras.src.models.functional"
         return self.entry(kind, config, module)

@@ -41,6 +41,7 @@ from kcompile.keras.saving import (
     save_model,
 )
 from kcompile.keras.semantics import DEFAULT
+from kcompile.keras.standardize import by_name
 from kcompile.keras.summary import print_summary
 from kcompile.keras.tensors import new_random_state
 from kcompile.keras.topology import sort_nodes
@@ -54,12 +55,16 @@ __all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_f
 
 
 class Model(Training, Saving, Layer):
-    """A graph of layers from `inputs` to `outputs`, tensors or lists of them.
+    """A graph of layers from `inputs` to `outputs`: tensors, lists of them, or dicts.
 
-    nodes: the calls in the order they run. layers: in the order Keras lists them. random_state: the
-    variables "seed" and "step", which random layers draw from. Raises ModelError when an output does
-    not follow from the inputs, and for layers of the same name.
+    Those of a dict are in the order of its keys, which are then the names of inputs or outputs, and outputs
+    of a dict are given as one. nodes: the calls in the order they run. layers: in the order Keras lists
+    them. random_state: the variables "seed" and "step", which random layers draw from. Raises ModelError
+    when an output does not follow from the inputs, and for layers of the same name.
     """
+
+    input_keys: tuple[str, ...] | None = None
+    output_keys: tuple[str, ...] | None = None
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None,
                  **kwargs: Any) -> None:
@@ -69,7 +74,9 @@ class Model(Training, Saving, Layer):
             raise UnsupportedError("Model: expected inputs and outputs. Received: none. Models made "
                                    "by subclassing are not supported: use the functional style")
         self._begin(name, kwargs)
-        self._connect(as_list(inputs), as_list(outputs))
+        self.input_keys, self.output_keys = _keys(inputs, "inputs"), _keys(outputs, "outputs")
+        self._connect(*(as_list(value) if keys is None else [value[key] for key in keys]
+                        for value, keys in ((inputs, self.input_keys), (outputs, self.output_keys))))
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
         Layer.__init__(self, name=name, **kwargs)
@@ -126,11 +133,14 @@ class Model(Training, Saving, Layer):
 
     @property
     def input_names(self) -> list[str]:
-        return [x.name for x in self.inputs]
+        return [x.name for x in self.inputs] if self.input_keys is None else list(self.input_keys)
 
     @property
     def output_names(self) -> list[str]:
-        """Names of the layers the outputs come from; the second of a layer gets "_1" behind it."""
+        """Names of the layers the outputs come from; the second of a layer gets "_1" behind it. Of a dict,
+        its keys."""
+        if self.output_keys is not None:
+            return list(self.output_keys)
         names: list[str] = []
         for y in self.outputs:
             names.append(unique(y.name, set(names)))
@@ -139,12 +149,13 @@ class Model(Training, Saving, Layer):
     @property
     def input(self) -> Any:
         self._need_inputs("input")
-        return one_or_list(self.inputs)
+        return one_or_list(self.inputs) if self.input_keys is None else dict(
+            zip(self.input_keys, self.inputs))
 
     @property
     def output(self) -> Any:
         self._need_inputs("output")
-        return one_or_list(self.outputs)
+        return self._packed(self.outputs)
 
     @property
     def input_shape(self) -> Any:
@@ -155,8 +166,6 @@ class Model(Training, Saving, Layer):
     def output_shape(self) -> Any:
         self._need_inputs("output_shape")
         return one_or_list([y.shape for y in self.outputs])
-
-    output_keys: tuple[str, ...] | None = None  # of a model whose outputs are a dict
 
     @property
     def batch_size(self) -> int | None:
@@ -196,8 +205,12 @@ class Model(Training, Saving, Layer):
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
         """On tensors of a model: a node. On arrays: predictions for this batch; training=True: with layers as
         in training (dropout, statistics of the batch), but for what training updates."""
-        if all(isinstance(x, (KerasTensor, Tensor, Variable)) for x in as_list(inputs)):
-            return super().__call__(inputs, **arguments)
+        values = list(inputs.values()) if isinstance(inputs, Mapping) else as_list(inputs)
+        if values and all(isinstance(x, (KerasTensor, Tensor, Variable)) for x in values):
+            if isinstance(inputs, Mapping):
+                inputs = one_or_list(by_name(inputs, self.input_names, "input"))
+            found = super().__call__(inputs, **arguments)
+            return found if self.output_keys is None else self._packed(as_list(found))
         training = arguments.pop("training", None)
         if arguments or training not in (None, False, True):
             raise UnsupportedError(describe(f"Model {self.name!r} called on arrays", "no arguments but "
@@ -313,6 +326,9 @@ class Model(Training, Saving, Layer):
 
     def _own_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        for key in ("input_keys", "output_keys"):
+            if getattr(self, key) is not None:
+                config[key] = list(getattr(self, key))
         return config if self.vintage == DEFAULT else {**config, "vintage": self.vintage}
 
     def _node_numbers(self) -> dict[int, int]:
@@ -339,8 +355,11 @@ class Model(Training, Saving, Layer):
             places = [places] if places and isinstance(places[0], str) else places
             return [_tensor(made, place) for place in places]
 
-        return cls(tensors(config["input_layers"]), tensors(config["output_layers"]),
-                   **_own_arguments(config))
+        inputs, outputs = (
+            tensors(config[f"{kind}_layers"]) if config.get(f"{kind}_keys") is None else
+            dict(zip(config[f"{kind}_keys"], tensors(config[f"{kind}_layers"])))
+            for kind in ("input", "output"))
+        return cls(inputs, outputs, **_own_arguments(config))
 
 
 class Sequential(Model):
@@ -589,6 +608,15 @@ def clone_model(model: Model) -> Model:
     if not isinstance(model, Model):
         raise InputError(describe("clone_model", "a model", repr(model)))
     return type(model).from_config(model.get_config())
+
+
+def _keys(value: Any, what: str) -> tuple[str, ...] | None:
+    """The keys of a dict of tensors, sorted as in Keras; None for what is no dict. Raises ModelError."""
+    if not isinstance(value, Mapping):
+        return None
+    if not value or not all(isinstance(key, str) for key in value):
+        raise ModelError(describe(f"Model: {what}", "a dict of tensors by name", repr(dict(value))))
+    return tuple(sorted(value))
 
 
 def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:

@@ -484,9 +484,10 @@ class Training:
         assert rest is not None
         return self._over(rest, len(rest[0]), batch_size, steps, "validation_steps")
 
-    def _packed(self, outputs: Sequence[Array]) -> Any:
+    def _packed(self, outputs: Sequence[Any]) -> Any:
         """Outputs as the model gives them: one, a list, or a dict."""
-        return one_or_list(outputs)
+        keys = self.output_keys  # type: ignore[attr-defined]
+        return one_or_list(outputs) if keys is None else dict(zip(keys, outputs))
 
     def _no_samples(self, arrays: Sequence[Array]) -> Any:
         """The outputs for no samples."""
