@@ -31,7 +31,7 @@ from kcompile.native import (
     without_updates,
 )
 from kcompile_runtime import Program
-from kcompile_runtime.checks import check_count
+from kcompile_runtime.checks import check_count, check_number, check_path
 from kcompile_runtime.cuda_driver import connect
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 
@@ -62,7 +62,7 @@ class CompiledModel:
         """The model at a stage of compilation, as text: graph, passes, loops, llvm, asm, or ptx (for
         sm_80 unless the model is compiled for a graphics processor), with what each kernel uses where
         the package nvidia-cuda-nvcc is installed. lengths: as `graph` takes them."""
-        if stage not in STAGES:
+        if not isinstance(stage, str) or stage not in STAGES:
             raise InputError(describe("stage", "one of " + ", ".join(STAGES), repr(stage)))
         if stage == "graph":
             return self.graph(entry, lengths).text()
@@ -134,10 +134,10 @@ class CompiledModel:
 
             live.write_back(self.model, self._live)
 
-    def save(self, path: str | os.PathLike[str], overwrite: bool = True,
+    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True,
              include_optimizer: bool = True) -> None:
         """Write the model, as it is now, to a .keras or .h5 file that Keras reads too."""
-        self.model.save(path, overwrite, include_optimizer)
+        self.model.save(filepath, overwrite, include_optimizer)
 
     def get_weights(self) -> list[np.ndarray]:
         weights: list[np.ndarray] = self.model.get_weights()
@@ -173,13 +173,16 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
     UnsupportedError listing everything of the model that cannot be compiled, DeviceError saying what
     "cuda" needs and does not find.
     """
-    if target not in ("native", "cuda"):
+    if not isinstance(target, str) or target not in ("native", "cuda"):
         raise InputError(describe("compile: target", "'native' or 'cuda'", repr(target),
                                   "Other targets are for kcompile.export."))
     if target == "cuda" and threads is not None:
         raise InputError(describe("compile: threads", "None for target 'cuda'", repr(threads)))
     threads = None if threads is None else check_count("compile: threads", threads)
     driver = connect() if target == "cuda" else None
+    if custom_objects is not None and not isinstance(custom_objects, Mapping):
+        raise InputError(describe("compile: custom_objects", "a dict of classes and functions by name",
+                                  repr(custom_objects)))
     if custom_objects and not isinstance(model, (str, os.PathLike)):
         raise InputError(describe("compile: custom_objects", "none, but for a path",
                                   str(sorted(custom_objects)),
@@ -225,6 +228,10 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     from kcompile.codegen import artifact
 
     cm = model if isinstance(model, CompiledModel) else compile(model)
+    check_path("export: path", path)
+    if batch is not None:
+        batch = check_count("export: batch", batch)
+        check_number("export: batch", batch, 1, 2 ** 31 - 1)
     if cm.model.stateful:
         raise UnsupportedError(f"export: model {cm.model.name!r} keeps states between calls, and the "
                                "weights in a library are read-only. Build it with stateful=False, and "

@@ -91,7 +91,7 @@ class NativeEngine:
     def graph(self, entry: str, lengths: Any = None) -> Graph:
         """The graph of an entry. lengths: the sizes that the model's inputs leave unknown, see
         `checked_lengths`; by default those of the data seen last."""
-        if entry not in ENTRIES:
+        if not isinstance(entry, str) or entry not in ENTRIES:
             raise InputError(describe("graph", "one of " + ", ".join(ENTRIES), repr(entry)))
         key = self._key(entry, lengths)
         if key in self._compiled:

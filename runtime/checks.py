@@ -1,16 +1,18 @@
-"""Numbers that users give as arguments: checked where they enter, so that no step is made with a wrong one.
+"""What users give as arguments: checked where it enters, so that no step is made with a wrong value.
 
-Enters: any value. Leaves: Python's own number, or an `InputError` that names the argument.
+Enters: any value. Leaves: Python's own number, flag, name or path, or an `InputError` (of another type an
+`InputTypeError`) that names the argument.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
 
-from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, describe
 
 
 def check_count(name: str, value: Any, low: int = 1) -> int:
@@ -26,8 +28,9 @@ def check_number(name: str, value: Any, low: float = -math.inf, high: float = ma
         number = float(value)
         if math.isfinite(number) and low <= number <= high:
             return number
-    bounds = [f"of at least {low:g}"] * (low > -math.inf) + [f"of at most {high:g}"] * (high < math.inf)
-    raise InputError(describe(name, " ".join(["a finite number", *bounds]), repr(value)))
+    bounds = "" if low == -math.inf else (
+        f" of at least {low:g}" if high == math.inf else f" from {low:g} to {high:g}")
+    raise InputError(describe(name, f"a finite number{bounds}", repr(value)))
 
 
 def check_flag(name: str, value: Any) -> bool:
@@ -35,3 +38,18 @@ def check_flag(name: str, value: Any) -> bool:
     if isinstance(value, (bool, np.bool_)) or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise InputError(describe(name, "True or False", repr(value)))
+
+
+def check_text(name: str, value: Any, optional: bool = False) -> Any:
+    """A str; with `optional` also None."""
+    if isinstance(value, str) or (optional and value is None):
+        return value
+    raise InputTypeError(describe(name, "text" + (" or None" if optional else ""), repr(value)))
+
+
+def check_path(name: str, value: Any, remedy: str = "") -> str | os.PathLike[str]:
+    """The path of a file, as text or a path object."""
+    if isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)):
+        return value
+    raise InputTypeError(describe(name, "the path of a file", f"{type(value).__module__}."
+                                  f"{type(value).__qualname__}", remedy))

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kcompile_runtime import elf, wasm
+from kcompile_runtime.checks import check_path
 from kcompile_runtime.elf import Section
 from kcompile_runtime.errors import ArtifactError
 from kcompile_runtime.spec import TensorSpec
@@ -41,7 +42,7 @@ class Contents:
 def read_contents(path: str | os.PathLike[str]) -> Contents:
     """What a file says about itself. Raises FileNotFoundError; ArtifactError for a file that is no
     artifact, is damaged, or is of another version."""
-    name = os.fspath(path)
+    name = os.fspath(check_path("path", path))
     try:
         with open(name, "rb") as file:
             if os.fstat(file.fileno()).st_size == 0:

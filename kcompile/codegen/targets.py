@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from kcompile.ir.types import BYTES
+from kcompile_runtime.errors import InputError, describe
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,13 @@ _TUNES = {
 
 def named(name: str) -> Target:
     """The target called `name`. Raises ValueError, listing the names, for any other."""
-    if name == "native":
+    if isinstance(name, str) and name == "native":
         return native()
     for target in _NAMED:
-        if target.name == name:
+        if isinstance(name, str) and target.name == name:
             return target
     names = ", ".join(["native"] + [t.name for t in _NAMED])
-    raise ValueError(f"unknown target. Expected one of: {names}. Received: {name!r}")
+    raise InputError(describe("unknown target", f"one of: {names}", repr(name)))
 
 
 def device(name: str) -> Target:
@@ -107,9 +108,9 @@ def tuned(target: Target, cpu: str) -> Target:
     for it runs wherever the target's does, with the same bits. Raises ValueError for a name that is
     not known."""
     known = _TUNES[architecture(target.triple)]
-    if cpu not in known:
-        raise ValueError(f"cpu: expected {'one of: ' + ', '.join(known) if known else 'None'} "
-                         f"for target {target.name}. Received: {cpu!r}")
+    if not isinstance(cpu, str) or cpu not in known:
+        raise InputError(describe("cpu", f"{'one of: ' + ', '.join(known) if known else 'None'} for target "
+                                  f"{target.name}", repr(cpu)))
     return replace(target, tune=cpu)
 
 

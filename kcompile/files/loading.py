@@ -28,7 +28,8 @@ from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgra
 from kcompile.keras import layers, models
 from kcompile.keras.layer_weights import kept_random_state, weight_budget
 from kcompile.keras.semantics import VINTAGES
-from kcompile.keras.utils.serialization import custom_object_scope, get_custom_objects
+from kcompile.keras.utils.serialization import custom_names, custom_object_scope
+from kcompile_runtime.checks import check_path
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError, describe
 
 Custom = Mapping[str, Any] | None
@@ -54,8 +55,8 @@ def load(path: PathLike, weights: PathLike | None = None, backend: str | None = 
     Raises UnsupportedError listing all that is not supported, ModelError for damaged, unfitting or
     dangerous files, OSError. Nothing that a file holds is run, imported or followed.
     """
-    file = Path(path)
-    if backend is not None and backend not in BACKENDS:
+    file = Path(check_path("load: path", path))
+    if backend is not None and not (isinstance(backend, str) and backend in BACKENDS):
         raise InputError(describe("load: backend", " or ".join(map(repr, BACKENDS)), repr(backend)))
     kind = reader.kind_of(file)
     expected = SUFFIXES.get(file.suffix.lower())
@@ -63,7 +64,7 @@ def load(path: PathLike, weights: PathLike | None = None, backend: str | None = 
         reader.check_kind(file, expected)
     elif kind not in ("hdf5", "zip", "text"):
         reader.check_kind(file, "hdf5")
-    custom = {**get_custom_objects(), **(custom_objects or {})}
+    custom = custom_names(custom_objects)
     with custom_object_scope(custom), _last_resort(file, custom):
         if kind == "zip":
             model = _load_keras(file, backend, custom, compile, isolated)
@@ -429,6 +430,6 @@ def model_from_yaml(text: str, custom_objects: Custom = None) -> Any:
 
 
 def _from_text(value: Any, name: str, custom_objects: Custom) -> Any:
-    custom = {**get_custom_objects(), **(custom_objects or {})}
+    custom = custom_names(custom_objects)
     with custom_object_scope(custom), _last_resort(name, custom):
         return _with_weights(_entry(value, name), name, None, None, custom)

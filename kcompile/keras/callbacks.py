@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.editions import edition
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.checks import check_number, check_text
+from kcompile_runtime.errors import InputTypeError, ModelError, describe
 from kcompile_runtime.progress import Progbar
 from kcompile_runtime.training import Logs
 
@@ -139,7 +140,11 @@ def check(callbacks: Any) -> list[Callback]:
 
 
 class BaseLogger(Callback):
-    """Fits Keras scripts that name it: averages over the epoch are made by the loop itself."""
+    """Fits Keras scripts that name it: averages over the epoch are made by the loop itself, whatever
+    stateful_metrics says."""
+
+    def __init__(self, stateful_metrics: Any = None) -> None:
+        super().__init__()
 
 
 class History(Callback):
@@ -166,18 +171,25 @@ class Bar(Callback):
 
 
 class ProgbarLogger(Bar):
-    """Prints "Epoch 1/5" and the progress bar (verbose 1), or one line an epoch (verbose 2)."""
+    """Prints "Epoch 1/5" and the progress bar (verbose 1), or one line an epoch (verbose 2).
+
+    count_mode: "samples" (as the vintage of the model counts), or "steps". stateful_metrics: averages are
+    made by the loop, whatever this says.
+    """
 
     modes = ("train",)
 
-    def __init__(self, verbose: int = 1) -> None:
+    def __init__(self, count_mode: str = "samples", stateful_metrics: Any = None, verbose: int = 1) -> None:
         super().__init__()
+        if not isinstance(count_mode, str) or count_mode not in ("samples", "steps"):
+            raise ModelError(describe("ProgbarLogger: count_mode", "'samples' or 'steps'", repr(count_mode)))
+        self.count_mode = count_mode
         self.verbose = verbose
 
     def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
         if self.verbose:
             print(f"Epoch {epoch + 1}/{self.params['epochs']}")
-        self.bar = progbar(self.model, self.params, self.verbose)
+        self.bar = progbar(self.model, self.params, self.verbose, self.count_mode == "steps")
 
     def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
         # the line of a finished epoch also has the validation, and is written at its end
@@ -202,10 +214,12 @@ class BatchProgress(Bar):
         self.bar = progbar(model, self.params, 1)
 
 
-def progbar(model: Any, params: Mapping[str, Any], verbose: int) -> Progbar:
+def progbar(model: Any, params: Mapping[str, Any], verbose: int, steps: bool = False) -> Progbar:
     """The bar of a pass over params["samples"], or where these are unknown over params["steps"], as the
     vintage of the model shows it."""
     style, samples = edition(model.vintage).bar, params["samples"]
+    if steps and style == "samples":
+        style = "steps"
     return Progbar(params["steps"] if samples is None else samples, verbose, style=style,
                    batch_size=params["batch_size"] or 1)
 
@@ -229,7 +243,9 @@ class LambdaCallback(Callback):
                  "on_train_begin": on_train_begin, "on_train_end": on_train_end, **others}
         for name, function in given.items():
             if not name.startswith("on_") or not hasattr(Callback, name):
-                raise TypeError(f"LambdaCallback: unknown event {name!r}")
+                raise InputTypeError(describe("LambdaCallback", "events of a Callback", repr(name)))
+            if function is not None and not callable(function):
+                raise InputTypeError(describe(f"LambdaCallback: {name}", "a function", repr(function)))
             if function is not None:
                 setattr(self, name, function)
 
@@ -237,7 +253,7 @@ class LambdaCallback(Callback):
 def _comparison(kind: str, mode: str, monitor: str, maximal: tuple[str, ...] = ("acc",)
                 ) -> tuple[Callable[[float, float], bool], float]:
     """Whether a value is better than another, and the worst value."""
-    if mode not in ("auto", "min", "max"):
+    if not isinstance(mode, str) or mode not in ("auto", "min", "max"):
         raise ModelError(describe(f"{kind}: mode", "'auto', 'min' or 'max'", repr(mode)))
     if mode == "max" or (mode == "auto" and any(word in monitor for word in maximal)):
         return (lambda a, b: a > b), -np.inf
@@ -257,11 +273,11 @@ class EarlyStopping(Callback):
                  restore_best_weights: bool = False, start_from_epoch: int = 0) -> None:
         super().__init__()
         self.start_from_epoch = start_from_epoch
-        self.monitor = monitor
-        self.min_delta = abs(min_delta)
-        self.patience = patience
+        self.monitor = check_text("EarlyStopping: monitor", monitor)
+        self.min_delta = abs(check_number("EarlyStopping: min_delta", min_delta))
+        self.patience = check_number("EarlyStopping: patience", patience, 0)
         self.verbose = verbose
-        self.baseline = baseline
+        self.baseline = None if baseline is None else check_number("EarlyStopping: baseline", baseline)
         self.restore_best_weights = restore_best_weights
         self._better, self._worst = _comparison("EarlyStopping", mode, monitor)
 
@@ -305,6 +321,9 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()
+        if not callable(schedule):
+            raise InputTypeError(describe("LearningRateScheduler: schedule", "a function of the epoch, or of "
+                                          "the epoch and the rate", repr(schedule)))
         self.schedule = schedule
         self.verbose = verbose
 
@@ -328,25 +347,36 @@ class LearningRateScheduler(Callback):
 
 class ReduceLROnPlateau(Callback):
     """Multiplies the learning rate by `factor` when `monitor` has not improved by min_delta for
-    `patience` epochs; then waits for `cooldown` epochs. Not below min_lr."""
+    `patience` epochs; then waits for `cooldown` epochs. Not below min_lr. epsilon: min_delta, as Keras 2.0
+    called it."""
 
     def __init__(self, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10,
                  verbose: int = 0, mode: str = "auto", min_delta: float = 1e-4, cooldown: int = 0,
-                 min_lr: float = 0) -> None:
+                 min_lr: float = 0, epsilon: float | None = None) -> None:
         super().__init__()
+        kind = "ReduceLROnPlateau"
+        self.factor = check_number(f"{kind}: factor", factor, 0)
         if not factor < 1:
-            raise ModelError(describe("ReduceLROnPlateau: factor", "below 1", repr(factor)))
-        self.monitor = monitor
-        self.factor = factor
-        self.patience = patience
+            raise ModelError(describe(f"{kind}: factor", "below 1", repr(factor)))
+        if epsilon is not None:
+            warnings.warn(f"{kind}: epsilon is Keras 2.0's name of min_delta", stacklevel=2)
+        self.monitor = check_text(f"{kind}: monitor", monitor)
+        self.patience = check_number(f"{kind}: patience", patience, 0)
         self.verbose = verbose
-        self.min_delta = min_delta
-        self.cooldown = cooldown
-        self.min_lr = min_lr
+        self.min_delta = check_number(f"{kind}: min_delta", min_delta if epsilon is None else epsilon)
+        self.cooldown = check_number(f"{kind}: cooldown", cooldown, 0)
+        self.min_lr = check_number(f"{kind}: min_lr", min_lr, 0)
+        self.wait = 0
+        self.cooldown_counter = 0.0
         self._better, self._worst = _comparison("ReduceLROnPlateau", mode, monitor)
+        self.best = self._worst
+
+    def in_cooldown(self) -> bool:
+        """Whether the rate was reduced fewer than `cooldown` epochs ago."""
+        return self.cooldown_counter > 0
 
     def on_train_begin(self, logs: Report = None) -> None:
-        self.wait = self.cooldown_counter = 0
+        self.wait, self.cooldown_counter = 0, 0.0
         self.best = self._worst
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:

@@ -338,8 +338,11 @@ class Layer(Weights, Nodes):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Keras shape(s) of the output for Keras shape(s) of the input; builds nothing."""
-        single = not input_shape or not isinstance(input_shape[0], (list, tuple))
-        shapes = [input_shape] if single else list(input_shape)
+        if not isinstance(input_shape, (list, tuple)) or not input_shape:
+            raise ModelError(describe(f"{self.label}: compute_output_shape", "a shape, or a list of them",
+                                      repr(input_shape)))
+        single = not isinstance(input_shape[0], (list, tuple))
+        shapes: list[Any] = [input_shape] if single else list(input_shape)
         types, seconds = types_of_shapes(shapes)
         layer = self
         if not self.built:

@@ -131,20 +131,18 @@ def _kept(model: Any, trace: Trace) -> dict[str, Value]:
 
 
 def train_graph(model: Any, lengths: Lengths = ()) -> Trace:
-    """One training step. Raises ModelError when the model has no loss or nothing to train."""
+    """One training step. Without trainable weights nothing but the number of steps changes. Raises
+    ModelError when the model has no loss, or the loss depends on no weight that is to be trained."""
     settled = compilation(model)
     trace, outputs = _forward(model, "train", True, lengths)
     loss, measures = _objective(model, trace, outputs)
     _results(trace, loss, measures)
-    if not settled.trainable:
-        raise ModelError(f"model {model.name!r} has no trainable weights to fit. Set layer.trainable "
-                         "before compile, or use evaluate")
     start = [(v, Tensor(trace, trace.variables[trace.names[v]])) for v in settled.trainable
              if v in trace.names]
-    found = gradient(loss, [x for _, x in start])
+    found = gradient(loss, [x for _, x in start]) if start else []
     # A weight that the loss does not depend on (of an output without a loss) stays as it is.
     pairs = [(v, g) for (v, _), g in zip(start, found) if g is not None]
-    if not pairs:
+    if settled.trainable and not pairs:
         raise ModelError(f"model {model.name!r}: the loss depends on no trainable weight")
     with trace.source(OPTIMIZER):
         values = settled.optimizer.apply(trace, pairs, model.semantics)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kcompile.keras.layer_arguments import Arguments
-from kcompile.keras.tensors import Node, as_list, one_or_list
+from kcompile.keras.tensors import Node, as_list, is_integer, one_or_list
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -73,9 +73,9 @@ class Nodes(Arguments):
     def _at(self, index: int, what: str) -> Any:
         if not self.nodes_made:
             raise RuntimeError(f"{self.label} was never called, and so has no {what}")
-        if not -len(self.nodes_made) <= index < len(self.nodes_made):
+        if not is_integer(index) or not -len(self.nodes_made) <= index < len(self.nodes_made):
             raise ModelError(describe(f"{self.label}: {what} at a node", f"an index below "
-                                      f"{len(self.nodes_made)}", str(index)))
+                                      f"{len(self.nodes_made)}", repr(index)))
         node = self.nodes_made[index]
         if what.startswith("output"):
             return one_or_list(node.outputs)

@@ -17,6 +17,7 @@ from kcompile.keras import backend, constraints, initializers, regularizers
 from kcompile.keras.layer_arguments import Arguments
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile.keras.tracing import tracing
+from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, describe
 
 
@@ -139,7 +140,9 @@ class Weights(Arguments):
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Write all weights, in the order of `get_weights`, or none. Raises InputError."""
-        variables, arrays = self.weights, [np.asarray(w) for w in weights]
+        if not isinstance(weights, (list, tuple, np.ndarray)):
+            raise InputError(describe(f"{self.label}: set_weights", "a list of arrays", repr(weights)))
+        variables, arrays = self.weights, [as_array(w, f"{self.label}: set_weights") for w in weights]
         if len(arrays) != len(variables):
             remedy = "" if self.built else "It has none before it is built: give it an input shape"
             raise InputError(describe(f"{self.label}: set_weights", f"{len(variables)} arrays",

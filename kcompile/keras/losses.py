@@ -21,6 +21,7 @@ from kcompile.keras.backend import epsilon
 from kcompile.keras.operands import lift, over
 from kcompile.keras.tensors import is_integer, is_number
 from kcompile.keras.utils.serialization import custom_names
+from kcompile_runtime.checks import check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
 LossFunction = Callable[[Any, Any], Tensor]
@@ -249,12 +250,13 @@ class Loss:
     """
 
     def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
-        reduction = {"auto": "sum_over_batch_size", None: "none"}.get(reduction, reduction)
-        if reduction not in REDUCTIONS:
+        if reduction is None or isinstance(reduction, str):
+            reduction = {"auto": "sum_over_batch_size", None: "none"}.get(reduction, reduction)
+        if not isinstance(reduction, str) or reduction not in REDUCTIONS:
             raise ModelError(describe(f"{type(self).__name__}: reduction",
                                       "one of " + ", ".join(map(repr, REDUCTIONS)), repr(reduction)))
         self.reduction: str = reduction
-        self.name = name or type(self).__name__
+        self.name = check_text(f"{type(self).__name__}: name", name, optional=True) or type(self).__name__
 
     def call(self, y_true: Any, y_pred: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
@@ -284,7 +286,9 @@ class FunctionLoss(Loss):
 
     def __init__(self, function: LossFunction, reduction: str | None = "sum_over_batch_size",
                  name: str | None = None, **arguments: Any) -> None:
-        super().__init__(reduction, name or getattr(function, "__name__", type(function).__name__))
+        super().__init__(reduction, name)
+        if name is None:
+            self.name = getattr(function, "__name__", type(function).__name__)
         self.function = function
         self.arguments = arguments
 
@@ -338,7 +342,7 @@ def bound_options(kind: str, parameters: Sequence[inspect.Parameter], args: Sequ
         raise InputTypeError(describe(kind, "arguments " + ", ".join(p.name for p in parameters),
                                   str(error))) from None
     dtype = found.pop("dtype", None)
-    if dtype is not None and str(dtype) != "float32":
+    if dtype is not None and not (isinstance(dtype, (str, np.dtype)) and str(dtype) == "float32"):
         raise UnsupportedError(describe(f"{kind}: dtype", "None or 'float32'", repr(dtype)))
     return found
 
@@ -353,7 +357,7 @@ def _class(name: str, function: Callable[..., Tensor], label: str | None = None)
     def __init__(self: FunctionLoss, *args: Any, **kwargs: Any) -> None:
         given = bound_options(type(self).__name__, parameters, args, kwargs)
         reduction = given.pop("reduction", "sum_over_batch_size")
-        shown = given.pop("name", None) or label or function.__name__
+        shown = check_text(f"{name}: name", given.pop("name", None), True) or label or function.__name__
         FunctionLoss.__init__(self, function, reduction, shown,
                               **checked_options(type(self).__name__, given))
 

@@ -19,6 +19,7 @@ from kcompile.keras.operands import lift
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.utils.serialization import custom_names
+from kcompile_runtime.checks import check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
 MetricFunction = Callable[[Any, Any], Any]
@@ -76,7 +77,12 @@ class Metric:
     function: MetricFunction
 
     def __init__(self, name: str | None = None, **arguments: Any) -> None:
-        self.name = name or getattr(self.function, "__name__", type(self.function).__name__)
+        function = getattr(self, "function", None)
+        if function is None:
+            raise ModelError(describe(type(self).__name__, "a class with a `function` of (y_true, y_pred)",
+                                      "none"))
+        name = check_text(f"{type(self).__name__}: name", name, optional=True)
+        self.name = name or getattr(function, "__name__", type(function).__name__)
         self.arguments = arguments
 
     def __call__(self, y_true: Any, y_pred: Any) -> Any:
@@ -129,7 +135,8 @@ def _class(cls: str, function: MetricFunction, label: str | None = None, behind:
         if given.get("ignore_class") is not None:
             raise UnsupportedError(describe(f"metric {cls}: ignore_class", "None",
                                             repr(given["ignore_class"])))
-        Metric.__init__(self, given.pop("name", None) or label, **losses.checked_options(cls, given))
+        name = check_text(f"{cls}: name", given.pop("name", None), True)
+        Metric.__init__(self, name or label, **losses.checked_options(cls, given))
 
     return type(cls, (Metric,), {"__init__": __init__, "__doc__": function.__doc__,
                                  "__module__": __name__, "function": staticmethod(function)})

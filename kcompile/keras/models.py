@@ -195,7 +195,7 @@ class Model(Training, Saving, Layer):
                                           f"{len(self.layers)}", repr(index)))
             return self.layers[index]
         for layer in self._layers:
-            if layer.name == name:
+            if isinstance(name, str) and layer.name == name:
                 return layer
         raise ModelError(describe(f"Model {self.name!r}: get_layer", "the name of a layer, one of "
                                   + ", ".join(layer.name for layer in self.layers), repr(name)))
@@ -342,12 +342,15 @@ class Model(Training, Saving, Layer):
         return numbers
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any],
-                    custom_objects: Mapping[str, Any] | None = None) -> Model:
-        """The model of a configuration, with fresh weights. Raises UnsupportedError, in one message
-        for all layers and arguments that are not supported."""
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None,
+                    inputs: Mapping[str, KerasTensor] | None = None) -> Model:
+        """The model of a configuration, with fresh weights. inputs: by the names of input layers, tensors
+        that take their place. Raises UnsupportedError, in one message for all layers and arguments that
+        are not supported."""
+        _check_config(config, "layers", "input_layers", "output_layers")
         with custom_object_scope(custom_objects):
             made = dict(zip((e["name"] for e in config["layers"]), _make_layers(config["layers"])))
+            made.update((name, x.layer) for name, x in (inputs or {}).items())
             _replay(made, config["layers"])
 
         def tensors(places: Sequence[Any]) -> list[KerasTensor]:
@@ -355,11 +358,11 @@ class Model(Training, Saving, Layer):
             places = [places] if places and isinstance(places[0], str) else places
             return [_tensor(made, place) for place in places]
 
-        inputs, outputs = (
+        ends: list[Any] = [
             tensors(config[f"{kind}_layers"]) if config.get(f"{kind}_keys") is None else
             dict(zip(config[f"{kind}_keys"], tensors(config[f"{kind}_layers"])))
-            for kind in ("input", "output"))
-        return cls(inputs, outputs, **_own_arguments(config))
+            for kind in ("input", "output")]
+        return cls(ends[0], ends[1], **_own_arguments(config))
 
 
 class Sequential(Model):
@@ -523,11 +526,14 @@ class Sequential(Model):
             **config, "build_input_shape": self._build_shape}
 
     @classmethod
-    def from_config(cls, config: Any, custom_objects: Mapping[str, Any] | None = None) -> Model:
+    def from_config(cls, config: Any, custom_objects: Mapping[str, Any] | None = None,
+                    inputs: Mapping[str, KerasTensor] | None = None) -> Model:
         """As `Model.from_config`; early Keras 2 wrote the bare list of layers. What has branches becomes a
         Model."""
-        if not isinstance(config, list) and "input_layers" in config:
-            return Model.from_config(config, custom_objects)
+        if isinstance(config, Mapping) and "input_layers" in config:
+            return Model.from_config(config, custom_objects, inputs)
+        if not isinstance(config, list):
+            _check_config(config, "layers")
         entries = config if isinstance(config, list) else config["layers"]
         with custom_object_scope(custom_objects):
             made = _make_layers(entries)
@@ -539,6 +545,13 @@ class Sequential(Model):
 
 
 # ---------------------------------------------------------------- from configurations
+
+
+def _check_config(config: Any, *keys: str) -> None:
+    """What holds the configuration of a model has lists under these keys."""
+    if not isinstance(config, Mapping) or not all(isinstance(config.get(key), (list, tuple)) for key in keys):
+        raise ModelError(describe("from_config", f"a dict with lists of {', '.join(keys)}",
+                                  repr(config)[:200]))
 
 
 def _own_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -596,18 +609,33 @@ def _tensor(made: Mapping[str, Layer], place: Sequence[Any]) -> KerasTensor:
 def model_from_config(config: Mapping[str, Any],
                       custom_objects: Mapping[str, Any] | None = None) -> Model:
     """The model of {"class_name", "config"}."""
-    model = keras_layers.deserialize(config, custom_objects)
-    if not isinstance(model, Model):
+    model = keras_layers.deserialize(config, custom_objects) if isinstance(config, Mapping) else config
+    if not isinstance(config, Mapping) or not isinstance(model, Model):
         raise ModelError(describe("model_from_config", "the configuration of a model",
-                                  f"that of {model.label}"))
+                                  f"that of {model.label}" if isinstance(model, Layer) else repr(config)))
     return model
 
 
-def clone_model(model: Model) -> Model:
-    """A model of the same configuration with its own, fresh weights."""
+def clone_model(model: Model, input_tensors: Any = None, clone_function: Any = None) -> Model:
+    """A model of the same configuration with its own, fresh weights. input_tensors: what Input gave, to take
+    the place of the model's inputs. Raises UnsupportedError for a clone_function."""
     if not isinstance(model, Model):
         raise InputError(describe("clone_model", "a model", repr(model)))
-    return type(model).from_config(model.get_config())
+    if clone_function is not None:
+        raise UnsupportedError(describe("clone_model: clone_function", "None", repr(clone_function)))
+    config = model.get_config()
+    if input_tensors is None:
+        return type(model).from_config(config)
+    given = as_list(input_tensors)
+    if len(given) != len(model.inputs) or not all(
+            isinstance(x, KerasTensor) and isinstance(x.layer, InputLayer) for x in given):
+        raise ModelError(describe("clone_model: input_tensors", f"{len(model.inputs)} tensors that Input "
+                                  "gave", repr(input_tensors)))
+    if not model.functional:
+        made = _make_layers([e for e in config["layers"] if e["class_name"] != "InputLayer"])
+        return type(model)([given[0], *made], **_own_arguments(config))
+    replaced = {x.layer.name: y for x, y in zip(model.inputs, given)}
+    return type(model).from_config(config, inputs=replaced)
 
 
 def _keys(value: Any, what: str) -> tuple[str, ...] | None:

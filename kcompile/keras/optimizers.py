@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,8 @@ from kcompile.keras.engine import Variable
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.utils.serialization import custom_names
-from kcompile_runtime.errors import describe
+from kcompile_runtime.checks import check_flag, check_number, check_text
+from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 Slots = dict[str, Tensor]
 
@@ -53,6 +55,9 @@ def _power_gap(beta: float, t: Tensor) -> Tensor:
     return -ops.expm1(t * logarithm)
 
 
+FLAGS = ("nesterov", "amsgrad")  # options that are True or False
+
+
 class Optimizer:
     """Base of all optimizers.
 
@@ -71,19 +76,20 @@ class Optimizer:
                  clipvalue: float | None = None, global_clipnorm: float | None = None,
                  name: str | None = None, vintage: str | None = None, **unknown: Any) -> None:
         kind = type(self).__name__
-        if vintage not in (None, *VINTAGES):
-            raise ValueError(describe(f"{kind}: vintage", "one of " + ", ".join(VINTAGES), repr(vintage)))
+        if vintage is not None and not (isinstance(vintage, str) and vintage in VINTAGES):
+            raise ModelError(describe(f"{kind}: vintage", "one of " + ", ".join(VINTAGES), repr(vintage)))
         unknown.pop("ema_momentum", None)
         for key, value in unknown.items():
-            if key not in NEUTRAL or value not in NEUTRAL[key]:
-                raise TypeError(f"{kind}: the argument {key!r} is not supported. "
-                                f"Received: {key}={value!r}. Remove it")
+            plain = value is None or isinstance(value, (str, bool, int, float, np.generic))
+            if not plain or value not in NEUTRAL.get(key, ()):
+                raise InputTypeError(f"{kind}: the argument {key!r} is not supported. "
+                                     f"Received: {key}={value!r}. Remove it")
         for key, value in (("decay", decay), ("clipnorm", clipnorm), ("clipvalue", clipvalue),
                            ("global_clipnorm", global_clipnorm)):
-            if value is not None and not value >= 0:
-                raise ValueError(f"{kind}: {key} must not be negative. Received: {value!r}")
+            if value is not None:
+                check_number(f"{kind}: {key}", value, 0)
         self.listeners = Listeners()
-        self.name = name or kind
+        self.name = check_text(f"{kind}: name", name, optional=True) or kind
         self.iterations = Variable(0, f"training/{kind}/iterations", False, "int64")
         self.learning_rate_variable = Variable(0, f"training/{kind}/learning_rate", False)
         self.lr = lr
@@ -96,6 +102,9 @@ class Optimizer:
         self._variables: list[Variable] = []
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.options:
+            check = check_flag if name in FLAGS else check_number
+            value = check(f"{type(self).__name__}: {name}", value)
         object.__setattr__(self, name, value)
         if name in self.options or name in self.shared:
             self.listeners.tell()
@@ -111,11 +120,11 @@ class Optimizer:
     def lr(self, value: Any) -> None:
         kind = type(self).__name__
         if callable(value) or hasattr(value, "get_config"):
-            raise TypeError(f"{kind}: the learning rate must be a number. Received: {value!r}. For a "
-                            "schedule use callbacks.LearningRateScheduler")
-        value = float(np.asarray(getattr(value, "value", value)))
-        if not value >= 0:
-            raise ValueError(f"{kind}: the learning rate must not be negative. Received: {value!r}")
+            raise InputTypeError(f"{kind}: the learning rate must be a number. Received: {value!r}. For a "
+                                 "schedule use callbacks.LearningRateScheduler")
+        with suppress(TypeError, ValueError):
+            value = float(np.asarray(getattr(value, "value", value)))
+        value = check_number(f"{kind}: the learning rate", value, 0)
         self.learning_rate_variable.assign(np.float32(value))
 
     learning_rate = lr
@@ -160,7 +169,7 @@ class Optimizer:
         """Set the state. Raises ValueError when the number or a shape differs."""
         have = self.weights
         if len(weights) != len(have):
-            raise ValueError(f"{type(self).__name__}.set_weights: expected {len(have)} arrays. "
+            raise ModelError(f"{type(self).__name__}.set_weights: expected {len(have)} arrays. "
                              f"Received: {len(weights)}. An optimizer has its slots once the model is "
                              "compiled (or after optimizer.build(model.trainable_weights))")
         for variable, value in zip(have, weights):
@@ -266,13 +275,13 @@ def _rate(kind: str, default: float, lr: Any, options: dict[str, Any]) -> Any:
     """The learning rate under either of its names."""
     if "learning_rate" in options:
         if lr is not None:
-            raise TypeError(f"{kind}: give lr or learning_rate, not both")
+            raise InputTypeError(f"{kind}: give lr or learning_rate, not both")
         lr = options.pop("learning_rate")
     return default if lr is None else lr
 
 
 def _epsilon(epsilon: float | None) -> float:
-    return backend.epsilon() if epsilon is None else float(epsilon)
+    return backend.epsilon() if epsilon is None else epsilon
 
 
 class SGD(Optimizer):
@@ -280,13 +289,11 @@ class SGD(Optimizer):
 
     options = ("momentum", "nesterov")
 
-    def __init__(self, lr: Any = None, momentum: float = 0.0, *, nesterov: bool = False,
-                 **options: Any) -> None:
+    def __init__(self, lr: Any = None, momentum: float = 0.0, decay: float = 0.0,
+                 nesterov: bool = False, **options: Any) -> None:
         lr = _rate("SGD", 0.01, lr, options)
-        super().__init__(lr, **options)
-        if not 0 <= momentum <= 1:
-            raise ValueError(f"SGD: momentum must lie in [0, 1]. Received: {momentum!r}")
-        self.momentum = momentum
+        super().__init__(lr, decay, **options)
+        self.momentum = check_number("SGD: momentum", momentum, 0, 1)
         self.nesterov = nesterov
 
     def slots(self) -> tuple[str, ...]:
@@ -307,13 +314,13 @@ class RMSprop(Optimizer):
 
     options = ("rho", "epsilon")
 
-    def __init__(self, lr: Any = None, rho: float = 0.9, *, epsilon: float | None = None,
-                 **options: Any) -> None:
+    def __init__(self, lr: Any = None, rho: float = 0.9, epsilon: float | None = None,
+                 decay: float = 0.0, **options: Any) -> None:
         lr = _rate("RMSprop", 0.001, lr, options)
         for key in ("momentum", "centered"):
             if options.pop(key, None):
-                raise TypeError(f"RMSprop: {key} is not supported. Remove it")
-        super().__init__(lr, **options)
+                raise InputTypeError(f"RMSprop: {key} is not supported. Remove it")
+        super().__init__(lr, decay, **options)
         self.rho = rho
         self.epsilon = _epsilon(epsilon)
 
@@ -335,10 +342,10 @@ class Adagrad(Optimizer):
 
     options = ("epsilon", "initial_accumulator_value")
 
-    def __init__(self, lr: Any = None, epsilon: float | None = None, *,
+    def __init__(self, lr: Any = None, epsilon: float | None = None, decay: float = 0.0, *,
                  initial_accumulator_value: float = 0.0, **options: Any) -> None:
         lr = _rate("Adagrad", 0.01, lr, options)
-        super().__init__(lr, **options)
+        super().__init__(lr, decay, **options)
         self.epsilon = _epsilon(epsilon)
         self.initial_accumulator_value = initial_accumulator_value
 
@@ -360,10 +367,10 @@ class Adadelta(Optimizer):
 
     options = ("rho", "epsilon")
 
-    def __init__(self, lr: Any = None, rho: float = 0.95, *, epsilon: float | None = None,
-                 **options: Any) -> None:
+    def __init__(self, lr: Any = None, rho: float = 0.95, epsilon: float | None = None,
+                 decay: float = 0.0, **options: Any) -> None:
         lr = _rate("Adadelta", 1.0, lr, options)
-        super().__init__(lr, **options)
+        super().__init__(lr, decay, **options)
         self.rho = rho
         self.epsilon = _epsilon(epsilon)
 
@@ -384,10 +391,11 @@ class Adam(Optimizer):
 
     options = ("beta_1", "beta_2", "epsilon", "amsgrad")
 
-    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999, *,
-                 epsilon: float | None = None, amsgrad: bool = False, **options: Any) -> None:
+    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999,
+                 epsilon: float | None = None, decay: float = 0.0, amsgrad: bool = False,
+                 **options: Any) -> None:
         lr = _rate("Adam", 0.001, lr, options)
-        super().__init__(lr, **options)
+        super().__init__(lr, decay, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = _epsilon(epsilon)
@@ -414,10 +422,10 @@ class Adamax(Optimizer):
 
     options = ("beta_1", "beta_2", "epsilon")
 
-    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999, *,
-                 epsilon: float | None = None, **options: Any) -> None:
+    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999,
+                 epsilon: float | None = None, decay: float = 0.0, **options: Any) -> None:
         lr = _rate("Adamax", 0.002, lr, options)
-        super().__init__(lr, **options)
+        super().__init__(lr, decay, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = _epsilon(epsilon)
@@ -441,7 +449,7 @@ class Nadam(Optimizer):
 
     options = ("beta_1", "beta_2", "epsilon", "schedule_decay")
 
-    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999, *,
+    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999,
                  epsilon: float | None = None, schedule_decay: float = 0.004, **options: Any) -> None:
         lr = _rate("Nadam", 0.002, lr, options)
         super().__init__(lr, **options)
@@ -485,23 +493,27 @@ CLASSES: dict[str, type[Optimizer]] = {
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
+    if not hasattr(optimizer, "get_config") or isinstance(optimizer, type):
+        raise InputTypeError(describe("optimizers.serialize", "an Optimizer", repr(optimizer)))
     return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}
 
 
 def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
                 ) -> Optimizer:
-    """The inverse of `serialize`. Raises ValueError for an unknown name."""
-    name = config["class_name"]
-    found = custom_names(custom_objects).get(name) or CLASSES.get(str(name).lower())
+    """The inverse of `serialize`. Raises ModelError for an unknown name."""
+    name = config.get("class_name") if isinstance(config, Mapping) else None
+    if not isinstance(name, str):
+        raise _unknown(config)
+    found = custom_names(custom_objects).get(name) or CLASSES.get(name.lower())
     if found is None:
         raise _unknown(name)
-    made: Optimizer = found.from_config(config["config"])
+    made: Optimizer = found.from_config(config.get("config") or {})
     return made
 
 
-def _unknown(name: Any) -> ValueError:
-    return ValueError(f"unknown optimizer. Expected one of {', '.join(CLASSES)}, or an Optimizer. "
-                      f"Received: {name!r}")
+def _unknown(name: Any) -> ModelError:
+    return ModelError(describe("unknown optimizer", f"one of {', '.join(CLASSES)}, or an Optimizer",
+                               repr(name)))
 
 
 def get(identifier: Any, vintage: str = DEFAULT) -> Optimizer:

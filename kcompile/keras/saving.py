@@ -9,6 +9,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from kcompile_runtime.checks import check_flag, check_path, check_text
+from kcompile_runtime.errors import InputTypeError, UnsupportedError, describe
+
 PathLike = str | os.PathLike[str]
 Custom = Mapping[str, Any] | None
 
@@ -22,20 +25,25 @@ def _files() -> Any:
 class Saving:
     """The part of `Model` that is about files and texts."""
 
-    def save(self, path: PathLike, overwrite: bool = True, include_optimizer: bool = True) -> None:
+    def save(self, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True) -> None:
         """Write the whole model to a .keras (Keras 3) or .h5 file (as tf.keras has it), which appears
         whole or not at all. Raises InputError, ModelError for a model without weights, OSError."""
-        _files().save(self, path, overwrite, include_optimizer)
+        _files().save(self, _path(filepath), check_flag("overwrite", overwrite),
+                      check_flag("include_optimizer", include_optimizer))
 
-    def save_weights(self, path: PathLike, overwrite: bool = True) -> None:
+    def save_weights(self, filepath: PathLike, overwrite: bool = True) -> None:
         """Write the weights to .weights.h5 (laid out as in Keras 3), .h5 (Keras 2) or .npz."""
-        _files().save_weights(self, path, overwrite)
+        _files().save_weights(self, _path(filepath), check_flag("overwrite", overwrite))
 
-    def load_weights(self, path: PathLike, by_name: bool = False, skip_mismatch: bool = False) -> None:
+    def load_weights(self, filepath: PathLike, by_name: bool = False, skip_mismatch: bool = False,
+                     reshape: bool = False) -> None:
         """Read weights from a file of any Keras. by_name: only into layers whose name is in the file.
         skip_mismatch: leave layers that do not fit, with a warning. Raises ModelError, with nothing
-        changed, where they do not fit."""
-        _files().load_weights(self, path, by_name, skip_mismatch)
+        changed, where they do not fit, UnsupportedError for reshape=True."""
+        if check_flag("reshape", reshape):
+            raise UnsupportedError(describe("load_weights: reshape", "False", repr(reshape)))
+        _files().load_weights(self, _path(filepath), check_flag("by_name", by_name),
+                              check_flag("skip_mismatch", skip_mismatch))
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as JSON, as Keras 2 and 3 read it. kwargs: those of json.dumps."""
@@ -48,22 +56,29 @@ class Saving:
         return text
 
 
+def _path(value: Any) -> Any:
+    """A path, and no open file."""
+    return check_path("filepath", value, "Save to a file, and copy it.")
+
+
 def save_model(model: Any, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True
                ) -> None:
     """`model.save`."""
+    if not isinstance(model, Saving):
+        raise InputTypeError(describe("save_model", "a model", type(model).__name__))
     model.save(filepath, overwrite, include_optimizer)
 
 
 def load_model(filepath: PathLike, custom_objects: Custom = None, compile: bool = True) -> Any:
     """The model in a .keras or .h5 file of any Keras; `kcompile.load` says more."""
-    return _files().load(filepath, custom_objects=custom_objects, compile=compile)
+    return _files().load(_path(filepath), custom_objects=custom_objects, compile=compile)
 
 
 def model_from_json(json_string: str, custom_objects: Custom = None) -> Any:
     """The model that `to_json` wrote, with fresh weights. Raises ModelError for other text."""
-    return _files().model_from_json(json_string, custom_objects)
+    return _files().model_from_json(check_text("json_string", json_string), custom_objects)
 
 
 def model_from_yaml(yaml_string: str, custom_objects: Custom = None) -> Any:
     """The model that `to_yaml` wrote, with fresh weights. Raises ModelError for other text."""
-    return _files().model_from_yaml(yaml_string, custom_objects)
+    return _files().model_from_yaml(check_text("yaml_string", yaml_string), custom_objects)

@@ -46,10 +46,10 @@ def _weight_ranks(modes: Any, names: Sequence[str], outputs: Sequence[Any]) -> l
     """How many axes the weights of each output have. Raises ModelError."""
     ranks = []
     for name, y, mode in zip(names, outputs, _per_output(modes, names, "sample_weight_mode")):
-        if mode not in (None, "temporal"):
+        if mode is not None and not (isinstance(mode, str) and mode == "temporal"):
             raise ModelError(describe(f"compile: sample_weight_mode of {name!r}",
                                       "None or 'temporal'", repr(mode)))
-        if mode == "temporal" and y.ndim < 3:
+        if mode is not None and y.ndim < 3:
             raise ModelError(describe(f"compile: sample_weight_mode='temporal' of {name!r}",
                                       "an output [batch, time, ...]", f"shape {y.shape}"))
         ranks.append(1 if mode is None else 2)
@@ -89,7 +89,8 @@ def _metrics(value: Any, names: Sequence[str], what: str, meaning: Semantics) ->
         chosen = [values_of(value) for _ in names]
     chosen = [[m for m in several if m is not None] for several in chosen]
     for metric in (m for several in chosen for m in several):
-        found = None if metric in metrics.CHOSEN else metrics.get(metric)  # raises for what is none
+        chosen_later = isinstance(metric, str) and metric in metrics.CHOSEN
+        found = None if chosen_later else metrics.get(metric)  # raises for what is no metric
         if isinstance(found, Loss) and found.reduction not in MEANS:
             raise UnsupportedError(describe(f"compile: {what}: reduction of {found.name!r}",
                                             " or ".join(map(repr, MEANS)), repr(found.reduction)))

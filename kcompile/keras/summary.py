@@ -8,6 +8,8 @@ from itertools import accumulate
 from typing import Any
 
 from kcompile.keras.editions import edition
+from kcompile_runtime.checks import check_count, check_number
+from kcompile_runtime.errors import InputTypeError, describe
 from kcompile_runtime.texts import printable
 
 HEADS = ("Layer (type)", "Output Shape", "Param #", "Connected to")
@@ -44,6 +46,15 @@ def print_summary(model: Any, line_length: int | None = None,
     positions: where columns end, as shares of line_length or absolute. print_fn: called with each line.
     """
     show = print if print_fn is None else print_fn
+    if not callable(show):
+        raise InputTypeError(describe("summary: print_fn", "a function of a line", repr(print_fn)))
+    if line_length is not None:
+        check_count("summary: line_length", line_length)
+        check_number("summary: line_length", line_length, 1, 100_000)
+    if positions is not None:
+        if not isinstance(positions, (list, tuple)) or len(positions) < 3:
+            raise InputTypeError(describe("summary: positions", "a list of 3 or 4 numbers", repr(positions)))
+        positions = [check_number("summary: positions", p, 0) for p in positions]
     style = edition(model.vintage).summary
     chain = _is_chain(model)
     ends = TABLES[style].ends(chain, line_length, positions)

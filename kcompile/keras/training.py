@@ -518,7 +518,7 @@ class Training:
     def _callbacks(self, given: Sequence[events.Callback], verbose: int, params: dict[str, Any]
                    ) -> events.CallbackList:
         """In Keras 2's order: the bar, the user's, the history."""
-        bar = [events.ProgbarLogger(verbose)] if verbose else []
+        bar = [events.ProgbarLogger(verbose=verbose)] if verbose else []
         return events.CallbackList([*bar, *given, self.history], self, params)
 
     def _progress(self, given: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
@@ -549,8 +549,8 @@ def _conforming(feeds: Feeds, x: Any, y: Any) -> list[Array] | None:
 
 def check_verbose(verbose: Any) -> int:
     """0, 1 or 2; True, False and "auto" as Keras takes them."""
-    value = 1 if verbose == "auto" else verbose
-    if value not in (0, 1, 2):
+    value = 1 if isinstance(verbose, str) and verbose == "auto" else verbose
+    if not isinstance(value, (bool, int, np.integer, np.bool_)) or value not in (0, 1, 2):
         raise InputError(describe("verbose", "0, 1 or 2", repr(verbose)))
     return int(value)
 

@@ -70,7 +70,7 @@ def test_batches_are_told_only_to_who_listens():
     assert callbacks.LambdaCallback(on_batch_end=print).wants_batches("train")
     assert callbacks.TerminateOnNaN().wants_batches("train")
     assert not callbacks.TerminateOnNaN().wants_batches("test")
-    assert not callbacks.ProgbarLogger(2).wants_batches("train")
+    assert not callbacks.ProgbarLogger(verbose=2).wants_batches("train")
 
 
 def test_history(model, data):
@@ -195,3 +195,11 @@ def test_verbose_2_and_0(model, data, capsys):
     assert capsys.readouterr().out == ""
     model.evaluate(*data)
     assert capsys.readouterr().out.startswith("10/10 [" + "=" * 30 + "]")
+
+
+def test_spellings_of_older_keras():
+    with pytest.warns(UserWarning, match="min_delta"):
+        reduce = callbacks.ReduceLROnPlateau("loss", 0.5, 1, epsilon=0.25, cooldown=2)
+    assert reduce.min_delta == 0.25 and reduce.cooldown_counter == 0 and not reduce.in_cooldown()
+    assert callbacks.ProgbarLogger("steps", stateful_metrics=["acc"]).count_mode == "steps"
+    callbacks.BaseLogger(stateful_metrics=["acc"])

@@ -227,14 +227,14 @@ def test_configurations_of_keras_3_are_read():
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: optimizers.SGD(lr=-1), "must not be negative"),
-    (lambda: optimizers.SGD(momentum=2), r"\[0, 1\]"),
+    (lambda: optimizers.SGD(lr=-1), "of at least 0"),
+    (lambda: optimizers.SGD(momentum=2), "from 0 to 1"),
     (lambda: optimizers.SGD(lr=0.1, learning_rate=0.1), "not both"),
     (lambda: optimizers.Adam(rho=0.1), "'rho' is not supported"),
     (lambda: optimizers.Adam(lambda step: 0.1), "LearningRateScheduler"),
     (lambda: optimizers.get("mistake"), r"unknown optimizer.*'mistake'"),
     (lambda: optimizers.get(3), "unknown optimizer"),
-    (lambda: optimizers.Adam(clipnorm=-1.0), "clipnorm must not be negative"),
+    (lambda: optimizers.Adam(clipnorm=-1.0), "clipnorm: expected"),
 ])
 def test_bad_arguments(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
@@ -285,3 +285,19 @@ def test_50_steps_are_those_of_keras(name):
     np.testing.assert_allclose(found, expected, rtol=1e-4)
     for a, b in zip(ours.get_weights(), theirs.get_weights()):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize(("by_position", "by_name"), [
+    (optimizers.SGD(.01, .9, 1e-6, True), optimizers.SGD(.01, momentum=.9, decay=1e-6, nesterov=True)),
+    (optimizers.RMSprop(.01, .8, 1e-6, 1e-5), optimizers.RMSprop(.01, rho=.8, epsilon=1e-6, decay=1e-5)),
+    (optimizers.Adagrad(.01, 1e-6, 1e-5), optimizers.Adagrad(.01, epsilon=1e-6, decay=1e-5)),
+    (optimizers.Adadelta(.01, .8, 1e-6, 1e-5), optimizers.Adadelta(.01, rho=.8, epsilon=1e-6, decay=1e-5)),
+    (optimizers.Adam(1e-3, .8, .99, 1e-8, 1e-5, True), optimizers.Adam(
+        1e-3, beta_1=.8, beta_2=.99, epsilon=1e-8, decay=1e-5, amsgrad=True)),
+    (optimizers.Adamax(1e-3, .8, .99, 1e-8, 1e-5), optimizers.Adamax(
+        1e-3, beta_1=.8, beta_2=.99, epsilon=1e-8, decay=1e-5)),
+    (optimizers.Nadam(1e-3, .8, .99, 1e-8, 1e-5), optimizers.Nadam(
+        1e-3, beta_1=.8, beta_2=.99, epsilon=1e-8, schedule_decay=1e-5)),
+])
+def test_arguments_by_position_are_those_of_keras_2(by_position, by_name):
+    assert by_position.get_config() == by_name.get_config()

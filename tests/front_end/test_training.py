@@ -11,7 +11,7 @@ from kcompile.keras import callbacks, graphs, losses
 from kcompile.keras.constraints import MaxNorm
 from kcompile.keras.engine import Input
 from kcompile.keras.layers import BatchNormalization, Concatenate, Dense, Dropout
-from kcompile.keras.models import Model, Sequential
+from kcompile.keras.models import Model, Sequential, clone_model
 from kcompile.keras.optimizers import SGD, Adam
 from kcompile.keras.regularizers import l2
 from kcompile_runtime.errors import KcompileError
@@ -270,8 +270,9 @@ def test_what_is_trained_is_settled_at_compile():
     model.train_on_batch(X, Y)
     assert np.abs(model.get_weights()[0] - before).max() > 0
     model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="no trainable weights"):
-        model.train_on_batch(X, Y)
+    before = model.get_weights()[0]
+    assert model.train_on_batch(X, Y) == pytest.approx(model.test_on_batch(X, Y))
+    np.testing.assert_array_equal(model.get_weights()[0], before)
 
 
 def test_layers_added_after_compile_count():
@@ -595,3 +596,23 @@ def test_lists_and_dicts_of_one_input_build_a_sequential():
 def test_how_another_keras_computes_is_no_error():
     model = regressor(run_eagerly=False, steps_per_execution=4, jit_compile="auto")
     assert model.evaluate(X, Y, verbose=0) > 0
+
+
+def test_a_model_without_weights_is_fitted():
+    x = Input((3,))
+    model = ready(Model(x, Concatenate()([x, x])), "sgd", "mse", metrics=["mae"])
+    history = model.fit(np.ones((4, 3)), np.zeros((4, 6)), epochs=2, verbose=0).history
+    assert history["loss"] == [1.0, 1.0] and int(model.optimizer.iterations.value) == 2
+
+
+def test_clones_on_tensors_of_their_own():
+    model, y = regressor(), Input((4,), name="other")
+    clone = clone_model(model, input_tensors=y)
+    assert clone.inputs == [y] and clone.get_weights()[0].shape == (4, 1)
+    a, b = Input((4,), name="u"), Input((4,), name="v")
+    clone = clone_model(two_outputs(), [a, b])
+    assert clone.inputs == [a, b] and [v.shape for v in clone.get_weights()] == [
+        v.shape for v in two_outputs().get_weights()]
+    for wrong in (3, [a], [a, X], [a, clone.outputs[0]]):
+        with pytest.raises(KcompileError, match="tensors that Input gave"):
+            clone_model(two_outputs(), wrong)

@@ -28,7 +28,7 @@ def custom_object_scope(*objects: Mapping[str, Any] | None) -> Iterator[None]:
     """Inside the `with`, these names mean these classes and functions."""
     before = dict(_custom)
     for names in objects:
-        _custom.update(names or {})
+        _custom.update(_checked(names))
     try:
         yield
     finally:
@@ -61,7 +61,15 @@ def serialize(value: Any) -> Any:
 
 def custom_names(custom_objects: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The user's objects by name: those of the scopes that are open, and these."""
-    return {**_custom, **(custom_objects or {})}
+    return {**_custom, **_checked(custom_objects)}
+
+
+def _checked(names: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if names is None:
+        return {}
+    if not isinstance(names, Mapping):
+        raise ModelError(describe("custom_objects", "a dict of classes and functions by name", repr(names)))
+    return names
 
 
 def deserialize(identifier: Any, known: Mapping[str, Any], kind: str) -> Any:

@@ -1,0 +1,117 @@
+"""Every public entry with values of wrong kinds: it works, or raises an error of ours; never Python's own,
+and it never hangs."""
+
+import contextlib
+import inspect
+import io
+import warnings
+
+import numpy as np
+import pytest
+
+import kcompile
+import kcompile_runtime
+from kcompile.interpreted import InterpreterEngine
+from kcompile.keras import callbacks, layers, losses, metrics, models, optimizers
+from kcompile_runtime.errors import KcompileError
+
+X, Y = np.ones((6, 4), "f"), np.ones((6, 2), "f")
+
+
+class Odd:
+    """Nothing that anybody takes."""
+
+
+WRONG = {"None": None, "text": "mistake", "negative": -3, "object": Odd(), "list": [1, "a"], "float": 2.5,
+         "nan": float("nan"), "dict": {"q": 1}, "empty": [], "function": len, "type": str, "bytes": b"ab",
+         "flag": True, "numpy": np.float32(3), "array": np.ones((2, 3)), "large": 10 ** 30, "set": {1},
+         "range": range(3), "complex": 1j, "slice": slice(2)}
+
+METHODS = ("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch", "compile",
+           "predict_classes", "predict_proba", "set_weights", "summary", "get_layer", "add", "to_json",
+           "to_yaml", "load_weights", "get_input_at", "get_output_at", "get_input_shape_at",
+           "get_output_shape_at", "compute_output_shape", "add_loss", "from_config", "reset_metrics",
+           "reset_states", "count_params")
+GOOD = {"x": X, "y": Y}
+
+
+def made():
+    model = models.Sequential([layers.Dense(2, input_shape=(4,), name="d")])
+    model.use_engine(InterpreterEngine(model))
+    model.compile("sgd", "mse", metrics=["mae"])
+    return model
+
+
+def parameters(function):
+    return [p for p in inspect.signature(function).parameters.values()
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def attempt(call):
+    """Run it; what is not an error of ours fails the test."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(
+            KcompileError, FileNotFoundError):
+        warnings.simplefilter("ignore")
+        call()
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_of_a_model(method, kind):
+    found = parameters(getattr(made(), method))
+    for wrong in found:
+        given = {p.name: GOOD.get(p.name, -3) for p in found if p.default is p.empty}
+        attempt(lambda: getattr(made(), method)(**{**given, wrong.name: WRONG[kind]}))  # noqa: B023
+
+
+def constructors():
+    for module in (losses, metrics, optimizers, callbacks):
+        for name, cls in vars(module).items():
+            public = inspect.isclass(cls) and cls.__module__ == module.__name__ and not name.startswith("_")
+            if public and name not in ("Bar", "BatchProgress", "CallbackList", "Moment"):
+                yield pytest.param(cls, id=f"{module.__name__.rpartition('.')[2]}.{name}")
+
+
+NAMED = ("reduction", "name", "dtype", "from_logits", "label_smoothing", "axis", "delta", "k", "threshold",
+         "alpha", "gamma", "q", "ignore_class", "decay", "clipnorm", "clipvalue", "learning_rate")
+
+
+@pytest.mark.parametrize("cls", constructors())
+def test_constructors(cls):
+    named = [p.name for p in parameters(cls)]
+    takes_more = any(p.kind == p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
+    for name in dict.fromkeys((*named, *(NAMED if takes_more else ()))):
+        for value in WRONG.values():
+            needed = {p.name: len for p in parameters(cls) if p.default is p.empty}
+            attempt(lambda: cls(**{**needed, name: value}))  # noqa: B023
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_functions(kind, tmp_path):
+    value = WRONG[kind]
+    for module in (losses, metrics, optimizers):
+        for function in (module.get, module.deserialize):
+            attempt(lambda: function(value))  # noqa: B023
+    attempt(lambda: optimizers.serialize(value))
+    path = tmp_path / "m.so"
+    for call in (lambda: kcompile.compile(value), lambda: kcompile.compile(made(), target=value),
+                 lambda: kcompile.compile(made(), threads=value),
+                 lambda: kcompile.compile(made(), custom_objects=value), lambda: kcompile.load(value),
+                 lambda: kcompile.export(made(), value, target=value),
+                 lambda: kcompile.export(made(), path, target=value), lambda: kcompile_runtime.load(value),
+                 lambda: kcompile_runtime.load(path, threads=value), lambda: models.load_model(value),
+                 lambda: models.model_from_json(value), lambda: models.model_from_yaml(value),
+                 lambda: models.model_from_config(value), lambda: models.clone_model(value),
+                 lambda: models.clone_model(made(), input_tensors=[value]),
+                 lambda: models.save_model(value, path)):
+        attempt(call)
+    if not isinstance(value, str):
+        for call in (lambda: made().save(value), lambda: made().save_weights(value)):
+            with pytest.raises(KcompileError):
+                call()
+
+
+def test_open_files_are_no_paths():
+    for save in (made().save, made().save_weights):
+        with pytest.raises(KcompileError, match="the path of a file"):
+            save(io.BytesIO())
