@@ -64,7 +64,7 @@ def translate_model(entry: Mapping[str, Any], problems: Problems, vintage: str, 
 
 
 def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
-    config, keys = _listed(_checked_config(entry))
+    config, keys = _without_keys(_checked_config(entry))
     reading.spend("layers", len(config["layers"]), MAX_LAYERS)
     _check_arguments(config, reading.problems)
     functional = "input_layers" in config
@@ -126,7 +126,7 @@ def _checked_config(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return config
 
 
-def _listed(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, list[str]]]:
+def _without_keys(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[str, list[str]]]:
     """The configuration with inputs and outputs as lists, and the keys of those that are dicts of tensors,
     which are in the order of their keys."""
     listed, keys = dict(config), {}
