@@ -43,10 +43,10 @@ STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
 class CompiledModel:
     """A model whose methods run native code. Methods are Keras'; see `kcompile.keras.Model`."""
 
-    def __init__(self, model: Any, engine: NativeEngine, live: Any = None) -> None:
+    def __init__(self, model: Any, engine: NativeEngine, twin: Any = None) -> None:
         self.model = model
         self.engine = engine
-        self._live = live
+        self._twin = twin
         model.use_engine(engine)
 
     def graph(self, entry: str = "predict", lengths: Any = None) -> Graph:
@@ -56,6 +56,7 @@ class CompiledModel:
         inputs and axes, as a number or a list; by default those of the data seen last. Raises
         InputError where they are missing or too many.
         """
+        self.follow_live()
         return self.engine.graph(entry, lengths)
 
     def show(self, stage: str, entry: str = "predict", lengths: Any = None) -> str:
@@ -64,6 +65,7 @@ class CompiledModel:
         the package nvidia-cuda-nvcc is installed. lengths: as `graph` takes them."""
         if not isinstance(stage, str) or stage not in STAGES:
             raise InputError(describe("stage", "one of " + ", ".join(STAGES), repr(stage)))
+        self.follow_live()
         if stage == "graph":
             return self.graph(entry, lengths).text()
         if stage == "ptx" and not self.engine.target.is_gpu:
@@ -87,6 +89,7 @@ class CompiledModel:
         unknown."""
         if x is None and self.model.varies:
             raise InputError(describe("verify", "x, as sizes of the model's inputs are unknown", "none"))
+        self.follow_live()
         given = None if x is None else self.model.standardize_inputs(x)
         lengths = None if given is None else lengths_of(self.model, given) or None
         graph = self.engine.graph("predict", lengths)
@@ -105,49 +108,57 @@ class CompiledModel:
         return self.predict_on_batch(x)
 
     def predict(self, x: Any, batch_size: int = 32, verbose: int = 0, **options: Any) -> Any:
+        self.follow_live(training=False)
         return self.model.predict(x, batch_size=batch_size, verbose=verbose, **options)
 
     def predict_on_batch(self, x: Any) -> Any:
+        self.follow_live(training=False)
         return self.model.predict_on_batch(x)
 
     def evaluate(self, *args: Any, **options: Any) -> Any:
-        return self.model.evaluate(*args, **options)
+        return self._with_live(self.model.evaluate, args, options)
 
     def test_on_batch(self, *args: Any, **options: Any) -> Any:
-        return self.model.test_on_batch(*args, **options)
+        return self._with_live(self.model.test_on_batch, args, options)
 
     def fit(self, *args: Any, **options: Any) -> Any:
-        """Train; a live Keras model has the new weights when this returns."""
-        try:
-            return self.model.fit(*args, **options)
-        finally:
-            self._write_back()
+        """Train; a live Keras model has the new weights when this returns, and when its callbacks are
+        told of an epoch."""
+        return self._with_live(self.model.fit, args, options)
 
     def train_on_batch(self, *args: Any, **options: Any) -> Any:
-        result = self.model.train_on_batch(*args, **options)
-        self._write_back()
-        return result
+        return self._with_live(self.model.train_on_batch, args, options)
 
-    def _write_back(self) -> None:
-        if self._live is not None:
-            from kcompile.files import live
+    def follow_live(self, training: bool = True) -> None:
+        """Take over what changed of the live model, or of ours, since the last call. training: also what
+        counts in training alone. Done by every method; nothing without a live model."""
+        if self._twin is not None:
+            self._twin.sync(training)
 
-            live.write_back(self.model, self._live)
+    def _with_live(self, method: Callable[..., Any], args: Any, options: Any) -> Any:
+        if self._twin is None:
+            return method(*args, **options)
+        with self._twin.training(method, args, options) as bound:
+            return method(*bound.args, **bound.kwargs)
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True,
              include_optimizer: bool = True) -> None:
         """Write the model, as it is now, to a .keras or .h5 file that Keras reads too."""
+        self.follow_live()
         self.model.save(filepath, overwrite, include_optimizer)
 
     def get_weights(self) -> list[np.ndarray]:
+        self.follow_live(training=False)
         weights: list[np.ndarray] = self.model.get_weights()
         return weights
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        self.follow_live(training=False)
         self.model.set_weights(weights)
-        self._write_back()
+        self.follow_live(training=False)
 
     def summary(self, *args: Any, **options: Any) -> None:
+        self.follow_live()
         self.model.summary(*args, **options)
 
 
@@ -187,20 +198,21 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
         raise InputError(describe("compile: custom_objects", "none, but for a path",
                                   str(sorted(custom_objects)),
                                   "A model that exists already holds the objects themselves"))
-    live = None
+    twin = None
     if isinstance(model, (str, os.PathLike)):
         from kcompile.files import load
 
         model = load(model, custom_objects=custom_objects)
     elif isinstance(model, CompiledModel):
-        model = model.model
+        model, twin = model.model, model._twin
     elif not isinstance(model, keras_models.Model):
-        from kcompile.files.live import from_keras
+        from kcompile.files.twin import Twin
 
-        live, model = model, from_keras(model)
+        twin = Twin(model)
+        model = twin.model
     engine = (NativeEngine(model, targets.native(), threads, verify) if driver is None
               else CudaEngine(model, driver, verify))
-    return CompiledModel(model, engine, live)
+    return CompiledModel(model, engine, twin)
 
 
 def compile_trace(graph: Any) -> Callable[[int, Sequence[np.ndarray]], list[np.ndarray]]:
@@ -228,6 +240,7 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     from kcompile.codegen import artifact
 
     cm = model if isinstance(model, CompiledModel) else compile(model)
+    cm.follow_live()
     check_path("export: path", path)
     if batch is not None:
         batch = check_count("export: batch", batch)

@@ -2,9 +2,9 @@
 
 Enters: the object, of which nothing is used but its configuration, its weights, its optimizer and
 what it was compiled with; its package is never imported by us. Leaves: a `kcompile.keras` model with the
-same layer names, weights, optimizer state and `compile` arguments, of the vintage of its package.
-`write_back` copies what training changed into the live model again. Everything that is not supported is
-reported at once, before anything is built.
+same layer names, weights, optimizer state and `compile` arguments, of the vintage of its package; and what of
+the two belongs together (`pairs`, `slots`), by which `twin` keeps them one model. Everything that is not
+supported is reported at once, before anything is built.
 """
 
 from __future__ import annotations
@@ -66,24 +66,30 @@ def from_keras(model: Any) -> Any:
     problems.report()
     with kept_random_state():
         made = models.model_from_config(translated)
-    for ours, theirs in _pairs(made, model):
-        ours.assign(_numpy(theirs))
+    for ours, theirs in pairs(made, model):
+        ours.assign(value_of(theirs))
     if arguments is not None:
         made.compile(**arguments)
-        _read_optimizer(made, model)
+        optimizer, other = made.optimizer, model.optimizer
+        optimizer.iterations.assign(value_of(other.iterations))
+        for ours, theirs in slots(made, model):
+            ours.assign(value_of(theirs))
     return made
 
 
-def write_back(ours: Any, theirs: Any) -> None:
-    """Copy our weights, and the optimizer's state where both are compiled, into the live model.
+def compile_arguments(model: Any) -> dict[str, Any] | None:
+    """The arguments of our `compile` for what a live model is compiled with, None where it is not. Raises
+    UnsupportedError naming all that is not supported."""
+    problems = Problems(model.name)
+    compiled = _compile_config(model, problems)
+    arguments = translate_compilation(compiled, problems, is_tf(model)) if compiled else None
+    problems.report()
+    return arguments
 
-    Raises ModelError when the two no longer have the same layers, UnsupportedError for an optimizer
-    whose state cannot be reached.
-    """
-    for variable, live in _pairs(ours, theirs):
-        live.assign(variable.value)
-    if ours.compilation is not None and getattr(theirs, "optimizer", None) is not None:
-        _write_optimizer(ours, theirs)
+
+def is_tf(model: Any) -> bool:
+    """Whether the live model is one of tf.keras 2."""
+    return _vintage(model)[1]
 
 
 # ---------------------------------------------------------------- configuration
@@ -135,18 +141,29 @@ def _vintage(model: Any) -> tuple[str, bool]:
 # ---------------------------------------------------------------- weights
 
 
-def _numpy(variable: Any) -> np.ndarray:
+def value_of(variable: Any) -> np.ndarray:
+    """The value of a live variable."""
     return np.asarray(variable.numpy() if hasattr(variable, "numpy") else variable)
 
 
-def _pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:
+def layers_of(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any]]:
+    """Each layer of ours beside the live one, those that hold others first."""
+    yield ours, theirs
+    if isinstance(ours, models.Model):
+        for layer in theirs.layers:
+            yield from layers_of(ours.get_layer(layer.name), layer)
+    elif run_inside(ours) is not None:
+        yield from layers_of(ours.layer, theirs.layer)
+
+
+def pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:
     """Each of our weights beside the live one. Raises ModelError where the models differ."""
     if isinstance(ours, models.Model):
         for layer in theirs.layers:
-            yield from _pairs(ours.get_layer(layer.name), layer)
+            yield from pairs(ours.get_layer(layer.name), layer)
         return
     if run_inside(ours) is not None:  # a wrapper around a model
-        yield from _pairs(ours.layer, theirs.layer)
+        yield from pairs(ours.layer, theirs.layer)
         return
     live = list(theirs.weights)
     if len(live) != len(ours.weights) or any(
@@ -157,46 +174,43 @@ def _pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:
     yield from zip(ours.weights, live)
 
 
-# ---------------------------------------------------------------- the optimizer
-
-
-def _slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
-    """Each slot of our optimizer beside the live one's, for a live optimizer that has its slots."""
+def slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
+    """Each slot of our optimizer beside the live one's, of the weights for which both have slots; none
+    before the live optimizer is built. Raises UnsupportedError where its state cannot be reached."""
     optimizer, live = ours.compilation.optimizer, theirs.optimizer
+    if not is_built(live):
+        return []
     optimizer.build(ours.compilation.trainable)
-    kept = optimizer.weights[1 + len(optimizer.state()):]  # slot by slot, over the trainable weights
-    place = {id(v): i for i, v in enumerate(ours.compilation.trainable)}
-    mine = {id(w): v for v, w in _pairs(ours, theirs)}
-    order = [place[id(mine[id(w)])] for w in theirs.trainable_variables]
-    pairs = []
-    for number, slot in enumerate(optimizer.slots()):
+    trained = _known(live, theirs)
+    mine = [(w, v) for v, w in pairs(ours, theirs)]
+    found = []
+    for slot in optimizer.slots():
         name = SLOTS[type(optimizer).__name__][slot]
-        found = getattr(live, name, None)
-        if not isinstance(found, Sequence) or len(found) != len(order):
+        held = getattr(live, name, None)
+        if not isinstance(held, Sequence) or len(held) != len(trained):
             raise UnsupportedError(
                 f"the state of the live optimizer {type(live).__name__} cannot be reached: expected "
-                f"{len(order)} arrays in {name}. Compile the live model again, with trainable as it "
+                f"{len(trained)} arrays in {name}. Compile the live model again, with trainable as it "
                 "is now, to start with a fresh state")
-        pairs += [(kept[number * len(order) + i], w) for i, w in zip(order, found)]
-    return pairs
+        for variable, value in zip(trained, held):
+            found += [(optimizer._slots[v][slot], value) for w, v in mine
+                      if w is variable and v in optimizer._slots]
+    return found
 
 
-def _read_optimizer(ours: Any, theirs: Any) -> None:
-    """Copy iterations and slots, which the live optimizer has after its first step."""
-    optimizer, live = ours.compilation.optimizer, theirs.optimizer
-    optimizer.iterations.assign(_numpy(live.iterations))
-    if getattr(live, "built", False):
-        for mine, other in _slots(ours, theirs):
-            mine.assign(_numpy(other))
+def _known(optimizer: Any, model: Any) -> list[Any]:
+    """The variables that a live optimizer has slots for, in their order: those that were trained when it
+    was built."""
+    known = getattr(optimizer, "_trainable_variables", None)  # Keras 3
+    if known is not None:
+        return list(known)
+    places = getattr(optimizer, "_index_dict", None)  # tf_keras
+    if places is None:
+        return list(model.trainable_variables)
+    by_key = {optimizer._var_key(v): v for v in model.weights}
+    return [by_key.get(key) for key in sorted(places, key=places.__getitem__)]
 
 
-def _write_optimizer(ours: Any, theirs: Any) -> None:
-    optimizer, live = ours.compilation.optimizer, theirs.optimizer
-    if not getattr(live, "built", False):
-        live.build(theirs.trainable_variables)
-    live.iterations.assign(optimizer.iterations.value)
-    live.learning_rate = float(optimizer.learning_rate_variable.value)
-    for mine, other in _slots(ours, theirs):
-        other.assign(mine.value)
-
-
+def is_built(optimizer: Any) -> bool:
+    """Whether a live optimizer has its slots."""
+    return bool(getattr(optimizer, "built", False) or getattr(optimizer, "_built", False))

@@ -117,24 +117,24 @@ def one(values: Arrays) -> Any:
 
 
 class Interpreted:
-    """The front end on the interpreter, with the live model's weights written back."""
+    """The front end on the interpreter, one model with the live one."""
 
     def __init__(self, live: Any) -> None:
-        from kcompile.files.live import from_keras
+        from kcompile.files.twin import Twin
         from kcompile.interpreted import InterpreterEngine
 
-        self.live = live
-        self.model = from_keras(live)
+        self.twin = Twin(live)
+        self.model = self.twin.model
         self.model.use_engine(InterpreterEngine(self.model))
 
     def predict_on_batch(self, x: Any) -> Any:
+        self.twin.sync(training=False)
         return self.model.predict_on_batch(x)
 
     def train_on_batch(self, x: Any, y: Any, **options: Any) -> Any:
-        from kcompile.files.live import write_back
-
+        self.twin.sync()
         result = self.model.train_on_batch(x, y, **options)
-        write_back(self.model, self.live)
+        self.twin.sync()
         return result
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kcompile.files.live import from_keras, is_live, write_back
+from kcompile.files.live import from_keras, is_live
 from kcompile_runtime.errors import ModelError, UnsupportedError
 
 keras = pytest.importorskip("keras")
@@ -66,26 +66,6 @@ def test_the_compilation_comes_along() -> None:
     assert float(optimizer.lr.value) == pytest.approx(0.02)
     assert ours.compilation.losses[0].arguments == {"from_logits": True, "label_smoothing": 0.1}
     assert len(ours.compilation.metrics[0]) == 2
-
-
-def test_write_back() -> None:
-    live = small()
-    live.compile("adam", "mse")
-    ours = from_keras(live)
-    ours.set_weights([w + 1 for w in ours.get_weights()])
-    ours.optimizer.iterations.assign(7)
-    write_back(ours, live)
-    for mine, theirs in zip(ours.get_weights(), live.get_weights()):
-        np.testing.assert_array_equal(mine, theirs)
-    assert int(live.optimizer.iterations.value) == 7
-
-
-def test_write_back_to_a_changed_model_is_refused() -> None:
-    live = small()
-    ours = from_keras(live)
-    other = keras.Sequential([layers.Input((5,)), layers.Dense(3, name="first")])
-    with pytest.raises(ModelError, match=r"first.*Compile the changed model again"):
-        write_back(ours, other)
 
 
 # ---------------------------------------------------------------- refused
