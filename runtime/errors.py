@@ -31,6 +31,14 @@ class UnsupportedError(KcompileError, ValueError):
     """Something Keras has, or another framework, and kcompile does not."""
 
 
+class NotCompiledError(ModelError, RuntimeError):
+    """A model that is trained or evaluated before `compile`; Keras 2 has a RuntimeError there."""
+
+
+class KeywordError(UnsupportedError, TypeError):
+    """A keyword that a layer does not take; Keras has a TypeError there."""
+
+
 class ArtifactError(KcompileError, ValueError):
     """A file that is no artifact, is damaged, or was made for another machine or version."""
 

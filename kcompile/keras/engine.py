@@ -47,6 +47,7 @@ from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import (
     InputTypeError,
     KcompileError,
+    KeywordError,
     ModelError,
     UnsupportedError,
     describe,
@@ -92,7 +93,7 @@ class Layer(Weights, Nodes):
         kwargs = {k: v for k, v in kwargs.items() if k not in neutral or v not in neutral[k]}
         if kwargs:
             known = ", ".join(sorted(parameters(type(self))))
-            raise UnsupportedError(f"{self.label}: unknown or unsupported keyword. Expected: "
+            raise KeywordError(f"{self.label}: unknown or unsupported keyword. Expected: "
                                    f"{known}. Received: {', '.join(sorted(kwargs))}")
         # The dtype of the input that the layer stands for; weights and results are float32
         options = DTYPES if self.batch_input_shape else (backend.FLOAT,)
@@ -157,6 +158,11 @@ class Layer(Weights, Nodes):
                 raise UnsupportedError(describe(f"{self.label}: add_loss", "a tensor computed in "
                                                 "call", repr(loss)))
             loss.graph.losses.append(ops.reduce_sum(loss))  # type: ignore[attr-defined]
+
+    def add_metric(self, *args: Any, **kwargs: Any) -> None:
+        """Raises UnsupportedError: metrics are given to `compile`."""
+        raise UnsupportedError(f"{self.label}: add_metric is not supported. Give metrics to compile: "
+                               "functions of (y_true, y_pred) of an output")
 
     def add_update(self, updates: Any, tensor: Any = None) -> None:
         """In `call`: (variable, its value after this call), unless the layer is frozen. Or as Keras 2

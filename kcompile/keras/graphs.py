@@ -29,7 +29,7 @@ from kcompile.keras.losses import Loss
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tracing import Trace, trace_model
-from kcompile_runtime.errors import InputError, KcompileError, ModelError, describe
+from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
 
 OPTIMIZER = Source("optimizer")
 
@@ -70,10 +70,10 @@ class Measure:
 
 
 def compilation(model: Any) -> Compilation:
-    """What `compile` settled. Raises ModelError when the model was not compiled."""
+    """What `compile` settled. Raises NotCompiledError."""
     found: Compilation | None = model.compilation
     if found is None:
-        raise ModelError(f"model {model.name!r} must be compiled before it is trained or evaluated. "
+        raise NotCompiledError(f"model {model.name!r} must be compiled before it is trained or evaluated. "
                          "Call model.compile(optimizer, loss)")
     return found
 

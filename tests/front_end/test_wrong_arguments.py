@@ -76,7 +76,7 @@ NAMED = ("reduction", "name", "dtype", "from_logits", "label_smoothing", "axis",
          "alpha", "gamma", "q", "ignore_class", "decay", "clipnorm", "clipvalue", "learning_rate")
 
 
-@pytest.mark.parametrize("cls", constructors())
+@pytest.mark.parametrize("cls", list(constructors()))
 def test_constructors(cls):
     named = [p.name for p in parameters(cls)]
     takes_more = any(p.kind == p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
@@ -115,3 +115,14 @@ def test_open_files_are_no_paths():
     for save in (made().save, made().save_weights):
         with pytest.raises(KcompileError, match="the path of a file"):
             save(io.BytesIO())
+
+
+@pytest.mark.parametrize(("call", "kind"), [
+    (lambda: models.Sequential([layers.Dense(1, input_shape=(4,))]).fit(X, Y), RuntimeError),
+    (lambda: layers.Dense(1, mistake=1), TypeError), (lambda: made().fit(X, Y, mistake=1), TypeError),
+    (lambda: losses.Huber(mistake=1), TypeError), (lambda: optimizers.SGD(mistake=1), TypeError),
+    (lambda: made().add_metric(3), ValueError), (lambda: layers.Dense(1).add_metric(3), ValueError)])
+def test_kinds_of_errors_are_those_of_keras(call, kind):
+    with pytest.raises(KcompileError) as error:
+        call()
+    assert isinstance(error.value, kind)
