@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.keras.orthonormal import orthonormal
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, describe
@@ -185,9 +186,8 @@ class Orthogonal(Initializer):
         if len(shape) < 2:
             raise ModelError(describe("Orthogonal", "a weight of rank 2 or more", f"shape {shape}"))
         rows, columns = math.prod(shape[:-1]), shape[-1]
-        q, r = np.linalg.qr(self.generator().standard_normal(
-            (max(rows, columns), min(rows, columns))))
-        q = q * np.where(np.diag(r) < 0, -1, 1)  # makes the distribution uniform
+        # Q where R has a positive diagonal: the distribution is uniform
+        q = orthonormal(self.generator().standard_normal((max(rows, columns), min(rows, columns))))
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
