@@ -33,6 +33,13 @@ NO_DATA = ("a symbolic tensor has no data yet: the code that is being traced bec
            "compiled model, and runs later")
 
 
+class StaticShape(tuple[Union[int, None], ...]):
+    """A shape as TensorFlow's scripts read it."""
+
+    def as_list(self) -> list[int | None]:
+        return list(self)
+
+
 class Tensor:
     """A handle on a value of `graph`."""
 
@@ -58,6 +65,10 @@ class Tensor:
     @property
     def rank(self) -> int:
         return len(self.shape)
+
+    def get_shape(self) -> StaticShape:
+        """TensorFlow's name of the shape, where the batch is None."""
+        return StaticShape(None if isinstance(d, Batch) else d for d in self.shape)
 
     def __repr__(self) -> str:
         return f"<{self.type} %{self.value.node}>"

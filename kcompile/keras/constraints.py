@@ -10,7 +10,7 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend
-from kcompile.keras.operands import over
+from kcompile.keras.operands import over, sizes
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError
@@ -44,10 +44,12 @@ def _size(name: str, value: Any) -> float:
 
 def _axes(axis: Any) -> Axes:
     """One axis or several. Raises ModelError."""
-    for one in axis if isinstance(axis, (list, tuple)) else (axis,):
+    axis = sizes(axis)
+    several = isinstance(axis, (list, tuple))
+    for one in axis if several else (axis,):
         if isinstance(one, bool) or not isinstance(one, Integral):
             raise ModelError(f"axis: expected an integer, or several. Received: {axis!r}")
-    return axis
+    return type(axis)(map(int, axis)) if several else int(axis)
 
 
 def _norms(w: Tensor, axis: Axes) -> Tensor:

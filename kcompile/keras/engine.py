@@ -26,7 +26,7 @@ from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
-from kcompile.keras.operands import leaves
+from kcompile.keras.operands import leaves, sizes
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.tensors import (
     PROBES,
@@ -477,7 +477,7 @@ def Input(shape: Sequence[int | None] | None = None, batch_shape: Sequence[Any] 
     """
     if shape is None and batch_shape is None:
         raise ModelError("Input: expected shape=(...) or batch_shape=(None, ...). Received: neither")
-    full = batch_shape if batch_shape is not None else (batch_size, *as_list(shape))
+    full = batch_shape if batch_shape is not None else (batch_size, *as_list(sizes(shape)))
     layer = InputLayer(batch_input_shape=full, dtype=dtype, sparse=sparse, input_tensor=tensor,
                        name=name, vintage=vintage)
     return layer.output

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.explain import explained
+from kcompile.keras.operands import sizes
 from kcompile.keras.tensors import KerasShape, as_list, is_integer
 from kcompile_runtime.errors import ModelError, describe
 
@@ -47,6 +48,7 @@ class Arguments:
 
     def positives(self, argument: str, value: Any, count: int) -> tuple[int, ...]:
         """One positive integer for each of `count` axes; a single one stands for all."""
+        value = sizes(value)
         values = as_list(value) if isinstance(value, (list, tuple)) else [value] * count
         if len(values) == count and all(is_integer(v) and v > 0 for v in values):
             return tuple(map(int, values))
@@ -83,9 +85,9 @@ def checked_name(name: Any) -> str:
 def input_shape_argument(kwargs: dict[str, Any]) -> KerasShape | None:
     """Take the ways to state the first layer's input out of kwargs: a shape with the batch."""
     batch = kwargs.pop("batch_size", None)
-    dim, shape = kwargs.pop("input_dim", None), kwargs.pop("input_shape", None)
+    dim, shape = kwargs.pop("input_dim", None), sizes(kwargs.pop("input_shape", None))
     length = kwargs.pop("input_length", None) if dim is not None else None  # alone it says nothing
-    full = kwargs.pop("batch_input_shape", kwargs.pop("batch_shape", None))
+    full = sizes(kwargs.pop("batch_input_shape", kwargs.pop("batch_shape", None)))
     if shape is None and dim is not None:
         shape = (dim,) if length is None else (length, dim)
     if full is None and shape is None:

@@ -15,8 +15,10 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.ir.types import Batch
 from kcompile.keras.tracing import current, tracing
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,12 +44,23 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
+def _plain(x: Any) -> Any:
+    """numpy's numbers as Python's, which sizes, factors and operands alike may be."""
+    return x.item() if isinstance(x, np.generic) else x
+
+
+def sizes(x: Any) -> Any:
+    """What numpy's arrays hold as lists of Python's numbers; anything else as it is."""
+    return x.tolist() if isinstance(x, np.ndarray) else x
+
+
 def traced(function: F) -> F:
     """A function over operands, that builds its result in their graph, in the current one, or (where
     there is none) remembers the call."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = map_leaves(_plain, args), map_leaves(_plain, kwargs)
         graph = next((x.graph for x in leaves([args, kwargs]) if isinstance(x, Tensor)), current())
         if graph is None:
             from kcompile.keras import expressions
@@ -94,7 +107,12 @@ def graph() -> Graph:
 
 
 def tensor(x: Any, dtype: str | None = None) -> Tensor:
-    """An operand in the graph. Python's integers and numpy's int64 become int32."""
+    """An operand in the graph. Python's integers and numpy's int64 become int32. A list may hold batch sizes
+    and scalar tensors."""
+    if isinstance(x, (list, tuple)) and any(isinstance(d, (Batch, Tensor)) for d in x):
+        parts = [ops.reshape(d if isinstance(d, Tensor) else as_tensor(graph(), d, dtype or "int32"), (1,))
+                 for d in x]
+        return ops.concatenate(parts, 0)
     if isinstance(x, (list, tuple, int, np.ndarray, np.generic)) and dtype is None:
         array = np.asarray(x)
         dtype = "int32" if array.dtype == np.int64 else None
@@ -111,6 +129,7 @@ def pair(x: Any, y: Any) -> tuple[Any, Any]:
 
 def axes_of(x: Tensor, axis: Any) -> list[int]:
     """The axes that an `axis` argument means (None: all), counted from 0. Raises ValueError."""
+    axis = sizes(axis)
     chosen = range(x.rank) if axis is None else axis if isinstance(axis, (list, tuple)) else [axis]
     if any(not -x.rank <= a < x.rank for a in chosen):
         raise ValueError(f"axis {axis} is not an axis of {x.type}")

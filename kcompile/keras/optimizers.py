@@ -105,7 +105,8 @@ class Optimizer:
         if name in self.options:
             check = check_flag if name in FLAGS else check_number
             value = check(f"{type(self).__name__}: {name}", value)
-        object.__setattr__(self, name, value)
+        plain = name in self.shared and isinstance(value, np.generic)
+        object.__setattr__(self, name, value.item() if plain else value)
         if name in self.options or name in self.shared:
             self.listeners.tell()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kcompile.ir.graph import Graph
-from kcompile.ir.tensor import Tensor
+from kcompile.ir.tensor import StaticShape, Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import backend
 from kcompile.keras.listeners import Listeners
@@ -198,6 +198,10 @@ class KerasTensor(Operators):
         return keras_shape(self.type, self.batch_size, self.second)
 
     _keras_shape = shape
+
+    def get_shape(self) -> StaticShape:
+        """TensorFlow's name of `shape`."""
+        return StaticShape(self.shape)
 
     @property
     def unknown_axes(self) -> tuple[int, ...]:

@@ -16,13 +16,18 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, Dim, axis_of, numel
 from kcompile.keras.backend.settings import checked_data_format
-from kcompile.keras.operands import axes_of, graph, pair, tensor, traced
+from kcompile.keras.operands import axes_of, graph, pair, sizes, tensor, traced
+from kcompile_runtime.errors import UnsupportedError
 
 # ---------------------------------------------------------------- what a shape is
 
 
 def shape(x: Any) -> tuple[Any, ...]:
-    """The sizes of x; the batch is a symbolic number, which shapes, arithmetic and K.cast take."""
+    """The sizes of x; the batch is a symbolic number, which shapes, arithmetic and K.cast take. Raises
+    UnsupportedError outside a layer for a tensor of a model whose sizes the data say."""
+    if getattr(x, "unknown_axes", ()):
+        raise UnsupportedError(f"K.shape: sizes of {x!r} are not known before there are data. Call it in a "
+                               "Lambda or another layer, where they are, or use K.int_shape")
     return tuple(x.type.shape if hasattr(x, "type") else np.shape(x) if isinstance(
         x, (list, int, float, np.ndarray)) else x.shape)
 
@@ -35,7 +40,7 @@ def int_shape(x: Any) -> tuple[int | None, ...]:
 
 def ndim(x: Any) -> int:
     """The number of axes."""
-    return len(shape(x))
+    return len(int_shape(x))
 
 
 def dtype(x: Any) -> str:
@@ -50,10 +55,10 @@ def count_params(x: Any) -> int:
 
 def target_shape(x: Tensor, wanted: Any) -> tuple[Dim, ...]:
     """The wanted shape with -1 worked out. Raises ValueError."""
-    sizes = [d if isinstance(d, Batch) else int(d) for d in wanted]
-    if -1 not in sizes:
-        return tuple(sizes)
-    known, total = numel([d for d in sizes if d != -1]), x.type.numel
+    given = [d if isinstance(d, Batch) else int(d) for d in wanted]
+    if -1 not in given:
+        return tuple(given)
+    known, total = numel([d for d in given if d != -1]), x.type.numel
     if isinstance(known, Batch):
         fits = isinstance(total, Batch) and total.multiple % known.multiple == 0
         missing: Dim = total.multiple // known.multiple if fits else 0  # type: ignore[union-attr]
@@ -61,9 +66,9 @@ def target_shape(x: Tensor, wanted: Any) -> tuple[Dim, ...]:
         missing = total // known if known and total.multiple % known == 0 else 0
     else:
         missing = total // known if known and total % known == 0 else 0
-    if not missing or sizes.count(-1) > 1:
+    if not missing or given.count(-1) > 1:
         raise ValueError(f"reshape: {x.type} cannot take the shape {tuple(wanted)}")
-    return tuple(missing if d == -1 else d for d in sizes)
+    return tuple(missing if d == -1 else d for d in given)
 
 
 # ---------------------------------------------------------------- the same elements
@@ -132,6 +137,7 @@ def getitem(x: Any, key: Any) -> Any:
 def slice(x: Any, start: Sequence[int], size: Sequence[Any]) -> Any:
     """`size` elements from `start` on each axis; a size of -1 is what remains."""
     x = tensor(x)
+    start, size = sizes(start), sizes(size)
     stop = [d if isinstance(s, Batch) or s == -1 else a + s for a, s, d in zip(start, size, x.shape)]
     return ops.slice_(x, list(start), stop)
 
@@ -194,7 +200,7 @@ def repeat(x: Any, n: int) -> Any:
 @traced
 def tile(x: Any, n: Any) -> Any:
     """The whole tensor n[i] times along axis i."""
-    x = tensor(x)
+    x, n = tensor(x), sizes(n)
     counts = [n] if isinstance(n, int) else list(n)
     if len(counts) != x.rank or not all(isinstance(c, int) and c > 0 for c in counts):
         raise ValueError(f"tile: expected {x.rank} positive numbers. Received: {n}")
@@ -234,7 +240,7 @@ def resize_volumes(x: Any, depth_factor: int, height_factor: int, width_factor: 
 def _padded(x: Any, padding: Sequence[Sequence[int]], axes: Sequence[int]) -> Tensor:
     x = tensor(x)
     low, high = [0] * x.rank, [0] * x.rank
-    for axis, (before, after) in zip(axes, padding):
+    for axis, (before, after) in zip(axes, sizes(padding)):
         low[axis], high[axis] = before, after
     return ops.pad(x, low, high)
 
@@ -275,6 +281,9 @@ def reverse(x: Any, axes: Any) -> Any:
 def arange(start: Any, stop: Any = None, step: int = 1, dtype: str = "int32") -> Any:
     """start, start + step, ... below stop (0 up to the one number given); stop may be a batch size."""
     low, high = (0, start) if stop is None else (start, stop)
+    if any(isinstance(v, Tensor) or hasattr(v, "__tensor__") for v in (low, high, step)):
+        raise UnsupportedError("arange: expected numbers, or a batch size of K.shape, as sizes of results "
+                               "are known when a model is compiled. Received: a tensor")
     if isinstance(high, Batch):
         if low != 0 or step != 1:
             raise ValueError("arange: up to a batch size it goes from 0, by 1")
@@ -285,8 +294,8 @@ def arange(start: Any, stop: Any = None, step: int = 1, dtype: str = "int32") ->
 # ---------------------------------------------------------------- filled
 
 
-def filled(value: float, sizes: Sequence[Any], dtype: str) -> Tensor:
-    return ops.broadcast_to(ops.constant(graph(), value, dtype), tuple(sizes))
+def filled(value: float, shape: Sequence[Any], dtype: str) -> Tensor:
+    return ops.broadcast_to(ops.constant(graph(), value, dtype), tuple(sizes(shape)))
 
 
 @traced
@@ -311,7 +320,6 @@ def bias_add(x: Any, bias: Any, data_format: str | None = None) -> Any:
     if bias.rank not in (1, x.rank - 1):
         raise ValueError(f"bias_add: expected a bias of rank 1 or {x.rank - 1}. Received: {bias.type}")
     if checked_data_format(data_format) == "channels_first" and x.rank > 2:
-        order = (bias.rank - 1, *range(bias.rank - 1))
-        bias = ops.transpose(bias, order)
-        bias = ops.reshape(bias, (*bias.shape, *(1,) * (x.rank - 1 - bias.rank)))
+        # The channels of a larger bias are its last axis, and Keras reshapes it, without moving elements
+        bias = ops.reshape(bias, (bias.shape[-1], *bias.shape[:-1], *(1,) * (x.rank - 1 - bias.rank)))
     return x + bias

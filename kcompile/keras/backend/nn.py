@@ -9,7 +9,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Dim
 from kcompile.keras.backend.settings import checked_data_format, epsilon
-from kcompile.keras.operands import axes_of, tensor, traced
+from kcompile.keras.operands import axes_of, sizes, tensor, traced
 
 
 def _last(x: Tensor, data_format: str | None) -> Tensor:
@@ -23,6 +23,7 @@ def _back(x: Tensor, data_format: str | None) -> Tensor:
 
 
 def _each(value: Any, count: int) -> tuple[int, ...]:
+    value = sizes(value)
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * count
     if len(values) != count or not all(isinstance(v, int) and v > 0 for v in values):
         raise ValueError(f"expected {count} positive integers. Received: {value}")
@@ -73,10 +74,11 @@ def _conv_transpose(rank: int, x: Any, kernel: Any, output_shape: Sequence[Any],
                     padding: str, data_format: str | None) -> Tensor:
     x, kernel = _last(tensor(x), data_format), tensor(kernel)
     first = checked_data_format(data_format) == "channels_first"
-    sizes = tuple(output_shape[2:] if first else output_shape[1:-1])
+    output_shape = sizes(output_shape)
+    places = tuple(output_shape[2:] if first else output_shape[1:-1])
     strides, ones = _each(strides, rank), (1,) * rank
-    pads = _pads(padding, sizes, kernel.shape[:rank], strides, ones)
-    made = emit("conv_input", [x, kernel], sizes=sizes, strides=strides, padding=pads, dilation=ones)
+    pads = _pads(padding, places, kernel.shape[:rank], strides, ones)
+    made = emit("conv_input", [x, kernel], sizes=places, strides=strides, padding=pads, dilation=ones)
     return _back(made, data_format)
 
 

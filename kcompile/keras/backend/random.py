@@ -10,7 +10,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras.operands import graph, tensor, traced
+from kcompile.keras.operands import graph, sizes, tensor, traced
 from kcompile.keras.tracing import Trace, current
 from kcompile_runtime.errors import UnsupportedError
 
@@ -22,7 +22,7 @@ def _drawn(source: Callable[..., Tensor], shape: Sequence[Any], seed: int | None
         raise UnsupportedError("random numbers inside the step of a recurrent layer would be the same at "
                                "all steps: draw them before, and give them as a sequence")
     key = trace.seed if seed is None else ops.constant(trace, int(seed) % 2**32, "uint32")
-    return source(key, trace.step, trace.stream(), tuple(shape))
+    return source(key, trace.step, trace.stream(), tuple(sizes(shape)))
 
 
 @traced

@@ -9,6 +9,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import activations, constraints, initializers, regularizers
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, as_list, is_integer
+from kcompile.keras.operands import sizes
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -41,7 +42,7 @@ class PReLU(Layer):
             self.alpha_initializer = initializers.get(alpha_initializer)
             self.alpha_regularizer = regularizers.get(alpha_regularizer)
             self.alpha_constraint = constraints.get(alpha_constraint)
-        self.shared_axes = None if shared_axes is None else as_list(shared_axes)
+        self.shared_axes = None if shared_axes is None else as_list(sizes(shared_axes))
 
     def build(self, input_shape: KerasShape) -> None:
         shared = self.shared_axes or []

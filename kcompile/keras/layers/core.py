@@ -12,6 +12,7 @@ from kcompile.ir.types import numel
 from kcompile.keras import activations, backend
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, is_integer
 from kcompile.keras.layers.kernel import KernelLayer, channels_to_last
+from kcompile.keras.operands import sizes
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -107,11 +108,12 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        sizes = tuple(target_shape) if isinstance(target_shape, (list, tuple)) else (target_shape,)
-        if sizes.count(-1) > 1 or not all(is_integer(d) and (d > 0 or d == -1) for d in sizes):
+        given = sizes(target_shape)
+        given = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+        if given.count(-1) > 1 or not all(is_integer(d) and (d > 0 or d == -1) for d in given):
             raise ModelError(describe(f"{self.label}: target_shape",
                                       "positive sizes, at most one of them -1", str(target_shape)))
-        self.target_shape = tuple(map(int, sizes))
+        self.target_shape = tuple(map(int, given))
 
     def call(self, x: Tensor) -> Tensor:
         known, total = prod(d for d in self.target_shape if d != -1), numel(x.shape[1:])
