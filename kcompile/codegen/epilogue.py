@@ -23,12 +23,14 @@ LIGHT = 4  # an epilogue of at most this many operations is unrolled over the re
 
 @dataclass(frozen=True)
 class Anchored:
-    """A group around a contraction, taken apart. buffers: of its operands, then of its results."""
+    """A group around a contraction, taken apart. buffers: of its operands, then of its results. direct: the
+    kernel before it was transformed, of Winograd's algorithm."""
 
     spec: Contraction
     panels: int | None
     a: contraction.Source
     b: contraction.Source
+    direct: contraction.Source
     epilogue: contraction.Epilogue
     buffers: tuple[Buffer, ...]
 
@@ -38,7 +40,7 @@ def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased:
     parts = anchored(node, anchor, target)
     if anchor.op.name == "winograd":
         made = lower_winograd(name, Tiling(parts.spec, anchor.attrs["outputs"]), parts.a, parts.b,
-                              parts.epilogue, target)
+                              parts.direct, parts.epilogue, target)
     else:
         lower = contraction.lower_contraction
         if target.is_gpu:
@@ -76,7 +78,7 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
 
     epilogue = contraction.Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
     return Anchored(spec, anchor.attrs["panels"], source(spec.a.operand), source(spec.b.operand),
-                    epilogue, (*inputs, *outputs))
+                    source(len(anchor.inputs) - 1), epilogue, (*inputs, *outputs))
 
 
 def _weight(body: Graph) -> int:

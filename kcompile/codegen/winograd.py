@@ -4,7 +4,8 @@ What enters: a convolution's tiling, how its input can be read, the transformed 
 What leaves: a `Kernel`. For a block of tiles that fills the cache, numbered through all samples:
 patches of the input are transformed to V [patch, tiles, channels]; for each place in a patch, V times
 its part of the kernel is M [patch, tiles, filters], by the register tile of all contractions; M is
-transformed to outputs, which the epilogue takes.
+transformed to outputs, which the epilogue takes. Tiles whose inputs differ too much are marked on the way
+in, and computed directly on the way out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from kcompile.codegen.packing import Copy, Side, Source, copy_box, extent
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
-from kcompile.ir.ops.winograd import MOST, Tiling
+from kcompile.ir.ops.winograd import LARGEST, MOST, SPREAD, Tiling
 from kcompile.ir.types import Batch, numel
 
 GAIN = 0.85  # of the direct algorithm's cycles that a tiling must stay below
@@ -87,16 +88,17 @@ def _block(t: Tiling, share: int) -> int:
     return max(2 * share // each // 14, 1) * 14
 
 
-def lower_winograd(name: str, t: Tiling, a: Source, kernel: Source, epilogue: Epilogue,
+def lower_winograd(name: str, t: Tiling, a: Source, kernel: Source, direct: Source, epilogue: Epilogue,
                    target: Target) -> Kernel:
     """The kernel of a convolution of float32 operands whose channels fill vectors. kernel: a buffer,
-    packed [patch, filters / panel, channels, panel]."""
+    packed [patch, filters / panel, channels, panel]. direct: a buffer, [taps..., channels, filters]."""
     panel = kernel.shape[-1]
-    assert kernel.buffer is not None and isinstance(panel, int)
-    code = _Code(t, a, kernel.buffer, panel, epilogue, target, Names())
+    assert kernel.buffer is not None and direct.buffer is not None and isinstance(panel, int)
+    code = _Code(t, a, kernel.buffer, direct.buffer, panel, epilogue, target, Names())
     tiles = numel((t.spec.m[0], *t.counts))
     run = loops.loop(Var("part"), 0, extent(tiles), code.blocks(), kind="span")
-    buffers = [x for x in (a.buffer, kernel.buffer, *epilogue.outputs) if x is not None]
+    buffers = [x for x in (a.buffer, kernel.buffer, direct.buffer,
+                             *epilogue.outputs) if x is not None]
     function = Function(name, tuple(dict.fromkeys(buffers)), (run,))
     work = _cycles(t) * LANES // target.lanes("float32") // math.prod(t.counts)
     return Kernel(function, size_of(tiles), Size(work))
@@ -107,6 +109,7 @@ class _Code:
     t: Tiling
     a: Source
     kernel: Buffer
+    direct: Buffer
     panel: int
     epilogue: Epilogue
     target: Target
@@ -129,13 +132,14 @@ class _Code:
 
     def blocks(self) -> list[Stmt]:
         v, m = self.scratch("inputs", self.t.channels), self.scratch("products", self.t.filters)
+        marks = Buffer("uneven", "int32", "scratch", self.block)
         unit, body = self.names.fresh("u"), list[Stmt]()
         count = self.names.let(body, "count", loops.binary(
             "min", loops.binary("sub", Var("end"), unit), self.block))
         i, o = self.names.fresh("i"), self.names.fresh("o")
-        body += [loops.loop(i, 0, count, self.inputs(v, unit, i)), *self.products(v, m, count),
-                 loops.loop(o, 0, count, self.outputs(m, unit, o))]
-        return [loops.Alloc(v), loops.Alloc(m),
+        body += [loops.loop(i, 0, count, self.inputs(v, marks, unit, i)), *self.products(v, m, count),
+                 loops.loop(o, 0, count, self.outputs(m, marks, unit, o))]
+        return [loops.Alloc(v), loops.Alloc(m), loops.Alloc(marks),
                 loops.loop(unit, Var("begin"), Var("end"), body, self.block)]
 
     def place(self, out: list[Stmt], tile: Expr) -> tuple[Expr, list[Expr]]:
@@ -148,29 +152,68 @@ class _Code:
 
     # ---- inputs
 
-    def inputs(self, v: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
-        """Transform the patch of tile i of the block, copied to where it has zeros for padding."""
-        t, lanes, out = self.t, self.lanes, list[Stmt]()
-        sample, first = self.place(out, unit + i)
-        sizes = (1, *t.patch, t.channels)
+    @property
+    def patch(self) -> Buffer:
+        return Buffer("patch", "float32", "scratch", math.prod(self.t.patch) * self.t.channels)
+
+    def copied(self, sample: Expr, bases: Sequence[Expr]) -> list[Stmt]:
+        """Copy a patch to where it has zeros for padding."""
+        sizes = (1, *self.t.patch, self.t.channels)
         strides = row_major(sizes)
         assert strides is not None
-        copied = Buffer("patch", "float32", "scratch", math.prod(sizes))
-        bases = [self.names.let(out, "x", x - before) for x, before in zip(first, t.before)]
-        sides = [Side(base, size, stride, checked=0 < axis <= len(first)) for axis, (
+        sides = [Side(base, size, stride, checked=0 < axis <= len(bases)) for axis, (
             base, size, stride) in enumerate(zip((sample, *bases, loops.const(0)), sizes, strides))]
-        copy = Copy(self.a, self.target, copied, self.names)
-        out += [loops.Alloc(copied), *copy_box(copy, sides, loops.const(0))]
+        return copy_box(Copy(self.a, self.target, self.patch, self.names), sides, loops.const(0))
+
+    def inputs(self, v: Buffer, marks: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
+        """Transform the patch of tile i of the block, and mark it where its numbers are uneven."""
+        t, lanes, out, copied = self.t, self.lanes, list[Stmt](), self.patch
+        sample, first = self.place(out, unit + i)
+        bases = [self.names.let(out, "x", x - before) for x, before in zip(first, t.before)]
+        out += [loops.Alloc(copied), *self.copied(sample, bases)]
         c, body = self.names.fresh("c"), list[Stmt]()
+        keys = self.keys(out, bases)
+        cells = [Buffer(self.names.fresh("most").name, "int32", "register", 1, lanes)
+                 for _ in range(1 + len(keys))]
+        for cell in cells:
+            nothing = loops.broadcast(loops.const(0, "int32"), lanes)
+            out += [loops.Alloc(cell), loops.store(cell, 0, nothing)]
         patch = np.empty(t.patch, object)
         for number, at in enumerate(np.ndindex(*t.patch)):
             patch[at] = self.names.let(body, "p", loops.load(
                 copied, loops.ramp(c + number * t.channels, lanes)))
+        seen = [loops.load(copied, loops.ramp(key * t.channels + c, lanes)) for key in keys]
+        groups: list[list[Expr]] = [list(patch.flat)]
+        groups += [[x] for x in seen]
+        for cell, group in zip(cells, groups):
+            most: Expr = loops.load(cell, 0)
+            for value in group:
+                most = self.names.let(body, "b", loops.binary("max", most, _magnitude(value)))
+            body.append(loops.store(cell, 0, most))
         result = self.transformed(body, patch, [x.b.T for x in t.transforms])
         for number, value in enumerate(result.flat):
             place = (number * (self.block + 1) + i) * t.channels + c
             body.append(loops.store(v, loops.ramp(place, lanes), value))
-        return [*out, loops.loop(c, 0, t.channels, body, lanes)]
+        out.append(loops.loop(c, 0, t.channels, body, lanes))
+        largest, *others = (self.names.let(out, "l", loops.across("max", loops.load(cell, 0)))
+                            for cell in cells)
+        uneven = loops.binary("gt", largest, _bits(LARGEST))
+        for other in others:
+            far = loops.binary("gt", loops.binary("sub", largest, other), _bits(SPREAD) - _bits(1.0))
+            uneven = loops.binary("or", uneven, far)
+        out.append(loops.store(marks, i, loops.cast(uneven, "int32")))
+        return out
+
+    def keys(self, out: list[Stmt], bases: Sequence[Expr]) -> list[Expr]:
+        """The numbers of the key places in a patch."""
+        flat: list[Expr] = [loops.const(0)]
+        for base, places, patch, size in zip(bases, self.t.keys, self.t.patch, self.a.shape[1:-1]):
+            assert isinstance(size, int)
+            last = loops.binary("max", loops.binary("sub", loops.const(size - 1), base), 0)
+            here = [self.names.let(out, "k", loops.binary("min", loops.binary(
+                "max", loops.const(key), loops.binary("sub", loops.const(0), base)), last)) for key in places]
+            flat = [x * patch + k for x in flat for k in here]
+        return [self.names.let(out, "k", x) for x in flat]
 
     def transformed(self, out: list[Stmt], values: np.ndarray, matrices: Sequence[np.ndarray]
                     ) -> np.ndarray:
@@ -215,26 +258,62 @@ class _Code:
 
     # ---- outputs
 
-    def outputs(self, m: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
+    def outputs(self, m: Buffer, marks: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
         """Transform the products of tile i of the block, and finish its outputs."""
         t, lanes, out = self.t, self.lanes, list[Stmt]()
         sample, first = self.place(out, unit + i)
         counts = [self.names.let(out, "many", loops.binary(
             "min", loops.binary("sub", loops.const(size), x), outputs))
             for x, size, outputs in zip(first, t.positions, t.outputs)]
+        uneven = self.names.let(out, "u", loops.binary("ne", loops.load(marks, i),
+                                                       loops.const(0, "int32")))
+        bases = [self.names.let(out, "x", x - before) for x, before in zip(first, t.before)]
+        out += [loops.Alloc(self.patch), loops.If(uneven, tuple(self.copied(sample, bases)))]
         j, body = self.names.fresh("j"), list[Stmt]()
         done = Buffer("outputs", "float32", "scratch", math.prod(t.outputs) * lanes)
         values = np.empty(t.patch, object)
         for number, at in enumerate(np.ndindex(*t.patch)):
             index = (number * (self.block + 1) + i) * t.filters + j
             values[at] = self.names.let(body, "m", loops.load(m, loops.ramp(index, lanes)))
-        body.append(loops.Alloc(done))
         result = self.transformed(body, values, [x.a.T for x in t.transforms])
         body += [loops.store(done, loops.ramp(number * lanes, lanes), value)
                  for number, value in enumerate(result.flat)]
+        body = [loops.Alloc(done), loops.If(uneven, tuple(self.directly(done, j)), tuple(body))]
         task = self.task(m, loops.const(0), self.epilogue)
         body += self.finish(task, done, sample, first, counts, j)
         return [*out, loops.loop(j, 0, t.filters, body, lanes)]
+
+    def directly(self, done: Buffer, j: Expr) -> list[Stmt]:
+        """A vector of each output of a tile, as sums over taps and channels of the copied patch."""
+        t, lanes = self.t, self.lanes
+        *lead, last = t.outputs
+        at, taps = ([self.names.fresh(stem) for _ in sizes] for stem, sizes in (("a", lead), ("t", t.taps)))
+        c, body = self.names.fresh("c"), list[Stmt]()
+        tap: Expr = loops.const(0)
+        for x, size in zip(taps, t.taps):
+            tap = tap * size + x
+        w = self.names.let(body, "w", loops.load(self.direct, loops.ramp(
+            (tap * t.channels + c) * t.filters + j, lanes)))
+        cells = [Buffer(self.names.fresh("sum").name, "float32", "register", 1, lanes)
+                 for _ in range(last)]
+        for k, cell in enumerate(cells):
+            place: Expr = loops.const(0)
+            for a, x, size in zip((*at, loops.const(k)), taps, t.patch):
+                place = place * size + (x + a)
+            value = loops.broadcast(loops.load(self.patch, place * t.channels + c), lanes)
+            body.append(loops.store(cell, 0, loops.fma(value, w, loops.load(cell, 0), exact=False)))
+        for x, extent_ in zip(reversed((*taps, c)), reversed((*t.taps, t.channels))):
+            body = [loops.loop(x, 0, extent_, body)]
+        zero = loops.broadcast(loops.const(0.0, "float32"), lanes)
+        number: Expr = loops.const(0)
+        for a, size in zip(at, lead):
+            number = number * size + a
+        body = [*(s for cell in cells for s in (loops.Alloc(cell), loops.store(cell, 0, zero))), *body,
+                *(loops.store(done, loops.ramp((number * last + k) * lanes, lanes), loops.load(cell, 0))
+                  for k, cell in enumerate(cells))]
+        for a, size in reversed(list(zip(at, lead))):
+            body = [loops.loop(a, 0, size, body)]
+        return body
 
     def finish(self, task: Task, done: Buffer, sample: Expr, first: Sequence[Expr],
                counts: Sequence[Expr], column: Expr) -> list[Stmt]:
@@ -250,6 +329,17 @@ class _Code:
         for a, count in reversed(list(zip(at, counts))):
             body = [loops.loop(a, 0, count, body)]
         return body
+
+
+def _bits(x: float) -> int:
+    """A positive float32 as the integer of its bits. Bits of magnitudes have the order of numbers, a NaN is
+    the largest, and the difference of a quotient of a power of two is that of the exponents."""
+    return int(np.float32(x).view(np.int32))
+
+
+def _magnitude(x: Expr) -> Expr:
+    """The bits of |x|."""
+    return loops.binary("and", loops.bitcast(x, "int32"), loops.const(2**31 - 1, "int32"))
 
 
 def combine(factors: Sequence[float], values: Sequence[Expr]) -> Expr:

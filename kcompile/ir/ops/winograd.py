@@ -9,6 +9,12 @@ Gray, Fast Algorithms for Convolutional Neural Networks, 2015). A, G and B are m
 r, by the method of Toom and Cook: polynomials are multiplied through their values at points. With the
 points below, and six of them, results differ from the direct sum by about 4e-6 of the largest (the
 direct sum in float32 by 3e-7): one order worse, and within what is promised.
+
+That is of the largest input of a patch, also for outputs whose windows do not see it. So a tile is
+computed directly where its numbers are uneven: unless each of its windows sees an input of at least
+1 / `SPREAD` of the largest of the patch (in magnitude, over all channels), and all are at most `LARGEST`,
+so that nothing overflows on the way; an infinity or a NaN is too large. For each window one of the
+`keys` stands, few places of which every window sees one.
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kcompile.ir.contraction import Contraction
+from kcompile.ir.contraction import Contraction, reference
 from kcompile.ir.op import Case, Draw, Op, register
 from kcompile.ir.ops.contraction import conv_maps, matmul, same_padding
 from kcompile.ir.ops.movement import reshape, transpose
@@ -35,6 +41,8 @@ if TYPE_CHECKING:
 # (Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution, 2020).
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 MOST = len(POINTS) + 1  # inputs of a patch along an axis
+SPREAD = 2.0 ** 5
+LARGEST = 2.0 ** 100
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,12 @@ class Tiling:
         return tuple(m + r - 1 for m, r in zip(self.outputs, self.taps))
 
     @property
+    def keys(self) -> tuple[tuple[int, ...], ...]:
+        """Places of a patch along each axis, of which each window sees one. Those outside the image
+        are moved to its edge, which then is seen instead."""
+        return tuple(tuple(range(r - 1, m + r - 1, r)) for m, r in zip(self.outputs, self.taps))
+
+    @property
     def transforms(self) -> tuple[Transforms, ...]:
         return tuple(map(transforms, self.outputs, self.taps))
 
@@ -136,15 +150,18 @@ def _along(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(made, 0, axis)
 
 
-def _meaning(x: np.ndarray, kernel: np.ndarray, spec: Contraction, outputs: tuple[int, ...],
-             panels: int) -> np.ndarray:
-    t, rank = Tiling(spec, outputs), len(outputs)
+def _meaning(image: np.ndarray, kernel: np.ndarray, direct: np.ndarray, spec: Contraction,
+             outputs: tuple[int, ...], panels: int) -> np.ndarray:
+    t, rank, x = Tiling(spec, outputs), len(outputs), image
     wide = [(0, 0), *((b, max(c * m + r - 1 - b - d, 0)) for b, c, m, r, d in zip(
         t.before, t.counts, t.outputs, t.taps, x.shape[1:])), (0, 0)]
     x = np.pad(x, wide)
     for i, (count, m, size) in enumerate(zip(t.counts, t.outputs, t.patch)):
         at = np.arange(count)[:, None] * m + np.arange(size)
         x = np.take(x, at, 1 + 2 * i)  # [n, tiles, inputs of the patch, ..., channels]
+    even = np.repeat(_even(np.abs(x).max(-1), t, image.shape[1:-1]), t.outputs[0], 1)
+    for axis, m in enumerate(t.outputs[1:], 2):
+        even = np.repeat(even, m, axis)
     inputs, tiles = [2 + 2 * i for i in range(rank)], [1 + 2 * i for i in range(rank)]
     for axis, made in zip(inputs, t.transforms):
         x = _along(made.b.T, x, axis)
@@ -157,14 +174,32 @@ def _meaning(x: np.ndarray, kernel: np.ndarray, spec: Contraction, outputs: tupl
     order = [rank, *(a for i in range(rank) for a in (rank + 1 + i, i)), 2 * rank + 1]
     y = y.transpose(order).reshape(
         y.shape[rank], *(c * m for c, m in zip(t.counts, t.outputs)), t.filters)
-    out: np.ndarray = y[(slice(None), *map(slice, t.positions))]
+    n = len(image) // t.spec.m[0].multiple if isinstance(t.spec.m[0], Batch) else 1
+    here = (slice(None), *map(slice, t.positions))
+    out: np.ndarray = np.where(even[here][..., None], y[here], reference(spec, n, image, direct))
     return out
 
 
-def _infer(x: TensorType, kernel: TensorType, spec: Contraction, outputs: tuple[int, ...],
-           panels: int) -> TensorType:
+def _even(largest: np.ndarray, t: Tiling, sizes: Sequence[int]) -> np.ndarray:
+    """Which tiles have numbers near enough to each other: [n, tiles...]. largest: of each place,
+    [n, tiles, inputs of the patch, ...]."""
+    places = tuple(range(2, largest.ndim, 2))
+    most, seen = largest.max(places), largest
+    for axis, keys, count, m, before, size in zip(places, t.keys, t.counts, t.outputs, t.before, sizes):
+        base = np.arange(count)[:, None] * m - before
+        at = np.minimum(np.maximum(np.array(keys), -base), size - 1 - base).clip(0)
+        seen = np.take_along_axis(seen, at.reshape([-1 if i == axis - 1 else len(keys) if i == axis else 1
+                                                    for i in range(seen.ndim)]), axis)
+    even: np.ndarray = (most <= SPREAD * seen.min(places)) & (most <= LARGEST)
+    return even
+
+
+def _infer(x: TensorType, kernel: TensorType, direct: TensorType, spec: Contraction,
+           outputs: tuple[int, ...], panels: int) -> TensorType:
     t = Tiling(spec, outputs)
     expected = (math.prod(t.patch), t.filters // panels, t.channels, panels)
+    if direct.shape != (*t.taps, t.channels, t.filters):
+        raise ValueError(f"winograd: expected the kernel of the convolution. Received: {direct}")
     if kernel.shape != expected or t.filters % panels:
         raise ValueError(f"winograd: expected a kernel of shape {expected}. Received: {kernel}")
     return x.with_shape(spec.shape)
@@ -180,11 +215,11 @@ def _case(draw: Draw) -> Case:
     spec = conv_maps(x, w, (1,) * rank, padding, (1,) * rank)
     t = Tiling(spec, outputs)
     kernel = TensorType((math.prod(t.patch), t.filters // 16, 16, 16))
-    return Case((x, kernel), {"spec": spec, "outputs": outputs, "panels": 16})
+    return Case((x, kernel, w), {"spec": spec, "outputs": outputs, "panels": 16})
 
 
 register(Op("winograd", "contraction", _infer, _meaning, tolerance=1e-5, expensive=True, cases=_case,
-            contraction=lambda x, kernel, spec, outputs, panels: spec))
+            contraction=lambda x, kernel, direct, spec, outputs, panels: spec))
 
 
 def winograd(x: Tensor, kernel: Tensor, spec: Contraction, outputs: Sequence[int],
@@ -198,5 +233,5 @@ def winograd(x: Tensor, kernel: Tensor, spec: Contraction, outputs: Sequence[int
     flat = reshape(kernel, (math.prod(t.taps), t.channels * t.filters))
     made_kernel = reshape(matmul(constant(x.graph, g, x.dtype), flat),
                           (len(g), t.channels, t.filters // panels, panels))
-    return emit("winograd", [x, transpose(made_kernel, (0, 2, 1, 3))], spec=spec,
+    return emit("winograd", [x, transpose(made_kernel, (0, 2, 1, 3)), kernel], spec=spec,
                 outputs=t.outputs, panels=panels)
