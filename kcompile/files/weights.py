@@ -498,7 +498,7 @@ def _load_group(layer: Any, owner: Any, group: str, assignment: Assignment, take
         taken.update(paths)
         assignment.part(Part(owner, own), paths)
     for place, part in held(layer):
-        if any(part is mine for mine in owned[id(layer)]):
+        if f"{group}/{place}" in assignment.file.filled or any(part is mine for mine in owned[id(layer)]):
             _load_group(part, owner, f"{group}/{place}", assignment, taken, owned)
     return None
 
@@ -506,17 +506,21 @@ def _load_group(layer: Any, owner: Any, group: str, assignment: Assignment, take
 def _load_container(model: Any, path: str, assignment: Assignment, taken: set[str],
                     owned: dict[int, list[Any]]) -> None:
     """The layers of a model, class by class: the n-th group of a class that has weights belongs to the
-    n-th such layer."""
+    n-th such layer. A layer that another model holds too has them in both groups where we wrote the
+    file, where Keras did in the first alone."""
     prefix = f"{path}/" if path else ""
     container = next((f"{prefix}{name}" for name in _CONTAINERS
                       if f"{prefix}{name}" in assignment.file.attributes), None)
     layers: dict[str, list[Any]] = {}
-    for layer in owned[id(model)]:
-        layers.setdefault(_snake(layer), []).append(layer)
+    for layer in model._layers:
+        if layer.weights:
+            layers.setdefault(_snake(layer), []).append(layer)
     for name, members in layers.items():
         groups = _numbered(assignment.file, container, name) if container else []
         if not groups and name == "functional" and container:
             groups = _numbered(assignment.file, container, "model")
+        if len(groups) != len(members):
+            members = [layer for layer in members if any(layer is mine for mine in owned[id(model)])]
         if len(groups) != len(members):
             for layer in members:
                 assignment.mismatch(layer.label, f"one of {len(members)} groups {name!r} in the file",

@@ -198,15 +198,16 @@ def _split(layer: Any, frozen: bool, trainable: list[list[Variable]], fixed: lis
 
 def _by_path(model: Any, h5: Any, optimizer: bool) -> None:
     """Weights by path, as Keras 3 has them."""
-    _container(model, h5, set())
+    _container(model, h5)
     if optimizer:
         state = [model.optimizer.iterations, model.optimizer.learning_rate_variable, *_slots(model)]
         state += model.optimizer.state()
         _vars(h5.create_group("optimizer"), state, model.optimizer.name.lower())
 
 
-def _container(layer: Any, group: Any, seen: set[int]) -> None:
-    """A layer, and those inside it that no other group has yet."""
+def _container(layer: Any, group: Any) -> None:
+    """A layer and those inside it. One that is in several models is written with each: readers make one
+    of each entry of the configuration."""
     _vars(group, weights.own_variables(layer), layer.name)
     inside = weights.held(layer)
     if isinstance(layer, Model):
@@ -214,9 +215,7 @@ def _container(layer: Any, group: Any, seen: set[int]) -> None:
         inside = [(f"layers/{name}", inner)
                   for name, inner in zip(weights.path_names(layer._layers), layer._layers)]
     for place, inner in inside:
-        if id(inner) not in seen:
-            seen.add(id(inner))
-            _container(inner, group.require_group(place), seen)
+        _container(inner, group.require_group(place))
 
 
 def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:

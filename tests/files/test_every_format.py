@@ -95,3 +95,42 @@ def test_tf_keras_reads_ours(tmp_path: Path, name: str) -> None:
     for live in (theirs.models.model_from_json(model.to_json()), zoo.MODELS[name](theirs)):
         live.load_weights(tmp_path / "w.h5")
         check(live, x, expected)
+
+
+@pytest.mark.parametrize("name", list(zoo.SHARED))
+def test_layers_in_two_places_come_back(tmp_path: Path, name: str) -> None:
+    """As two layers with the same weights; and the model itself reads what it wrote."""
+    model = zoo.randomized(zoo.SHARED[name](ours))
+    x = zoo.samples(model)
+    expected = outputs(model, x)
+    for file in ("m.keras", "m.h5"):
+        model.save(tmp_path / file)
+        check(kcompile.load(tmp_path / file), x, expected)
+    (tmp_path / "m.json").write_text(model.to_json())
+    for weights in ("w.weights.h5", "w.h5"):
+        model.save_weights(tmp_path / weights)
+        check(kcompile.load(tmp_path / "m.json", weights=tmp_path / weights), x, expected)
+        before = model.get_weights()
+        model.set_weights([w * 0 for w in before])
+        model.load_weights(tmp_path / weights)
+        check(model, x, expected)
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+@pytest.mark.parametrize("name", list(zoo.SHARED))
+def test_layers_in_two_places_of_theirs(tmp_path: Path, name: str, package: str) -> None:
+    theirs = pytest.importorskip(package)
+    live = zoo.randomized(zoo.SHARED[name](theirs))
+    x = zoo.samples(live)
+    expected = outputs(live, x)
+    live.save(tmp_path / "m.h5")
+    check(kcompile.load(tmp_path / "m.h5"), x, expected)
+    check(kcompile.compile(live), x, expected)
+    live.save_weights(tmp_path / "w.weights.h5")  # once, where the layer is first met
+    model = zoo.randomized(zoo.SHARED[name](ours), 5)
+    model.load_weights(tmp_path / "w.weights.h5")
+    check(model, x, expected)
+    if package == "keras":
+        zoo.randomized(model, 5).save(tmp_path / "ours.keras")
+        check(theirs.models.load_model(tmp_path / "ours.keras"), x, outputs(model, x))

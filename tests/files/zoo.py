@@ -249,6 +249,44 @@ def a_frozen_part_in_a_wrapper(keras: Any) -> Any:
     return keras.models.Model(x, keras.layers.Dense(2)(keras.layers.TimeDistributed(inner)(x)))
 
 
+# Layers that are in two models, or in a wrapper and beside it. Files of Keras 3 and tf_keras with them do not
+# load there (`.keras`, `.weights.h5`: the weights stand once, and two layers are made), ours do.
+SHARED: dict[str, Callable[[Any], Any]] = {}
+
+
+def shared(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    SHARED[make.__name__] = make
+    return make
+
+
+@shared
+def a_layer_in_a_model_and_beside_it(keras: Any) -> Any:
+    x, a, common = keras.layers.Input((3,)), keras.layers.Input((3,)), keras.layers.Dense(3, name="common")
+    inner = keras.models.Model(x, common(common(x)), name="inner")
+    return keras.models.Model(a, [inner(a), common(a)])
+
+
+@shared
+def a_model_in_a_wrapper_and_beside_it(keras: Any) -> Any:
+    inner, steps, x = coder(keras), keras.layers.Input((5, 3)), keras.layers.Input((3,))
+    first = keras.layers.TimeDistributed(inner)(steps)
+    return keras.models.Model([steps, x], [first, inner(x)])
+
+
+@shared
+def a_model_beside_its_wrapper(keras: Any) -> Any:
+    inner, steps, x = coder(keras), keras.layers.Input((5, 3)), keras.layers.Input((3,))
+    first = inner(x)
+    rest = keras.layers.Flatten()(keras.layers.TimeDistributed(inner)(steps))
+    return keras.models.Model([steps, x], keras.layers.Concatenate()([first, rest]))
+
+
+@shared
+def a_layer_in_a_wrapper_and_beside_it(keras: Any) -> Any:
+    common, steps, x = keras.layers.Dense(3), keras.layers.Input((5, 3)), keras.layers.Input((3,))
+    return keras.models.Model([steps, x], [keras.layers.TimeDistributed(common)(steps), common(x)])
+
+
 # ---------------------------------------------------------------- layers of each kind
 
 
