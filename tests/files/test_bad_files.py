@@ -29,6 +29,7 @@ from crafted import (
 import kcompile
 from kcompile.files import model_from_json, reader
 from kcompile.files.reader import limits
+from kcompile.files.reader.trees import check_trees
 from kcompile.keras import layers, models
 from kcompile_runtime.errors import KcompileError, ModelError
 
@@ -511,3 +512,24 @@ def test_sizes_are_counted_beyond_64_bits(shape: list[int]) -> None:
                                              "batch_input_shape": [None, 8]}}]}})
     with pytest.raises(ModelError, match=r"target_shape|integer out of range"):
         model_from_json(text)
+
+
+@pytest.mark.parametrize("what", ["child", "sibling"])
+def test_trees_that_lead_back_to_themselves(tmp_path: Path, what: str) -> None:
+    """The HDF5 library crashes on the one, and goes round for ever on the other."""
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        for k in range(2000):  # so many links that their tree has two levels
+            file.create_group(f"g{k:05d}")
+    data = bytearray(path.read_bytes())
+    places = [at for at in range(len(data) - 24) if data[at:at + 5] == b"TREE\0"]
+    at = next(at for at in places if data[at + 5] == (1 if what == "child" else 0) and (
+        what == "child" or data[at + 16:at + 24] != b"\xff" * 8))
+    place = at + 32 if what == "child" else at + 16
+    with path.open("rb") as stream:
+        check_trees(stream, "good")
+    data[place:place + 8] = at.to_bytes(8, "little")
+    path.write_bytes(data)
+    with path.open("rb") as stream, pytest.raises(ModelError, match="the file is damaged: the tree"):
+        check_trees(stream, "m.h5")
+    refused(path, "the tree")

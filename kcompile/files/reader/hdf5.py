@@ -21,6 +21,7 @@ from kcompile.files.reader import limits
 from kcompile.files.reader.heaps import check_heaps
 from kcompile.files.reader.kinds import check_kind
 from kcompile.files.reader.limits import PathLike, bad, damaged
+from kcompile.files.reader.trees import check_trees
 from kcompile_runtime.errors import KcompileError
 
 
@@ -110,6 +111,7 @@ def open_here(stream: IO[bytes], name: str) -> Iterator[Hdf5]:
     import h5py
 
     check_heaps(stream, name)
+    check_trees(stream, name)
     with _errors(name):
         file = h5py.File(stream, "r")
 
