@@ -49,6 +49,13 @@ class CompiledModel:
         self._twin = twin
         model.use_engine(engine)
 
+    def __reduce__(self) -> Any:
+        """Pickled and copied as what it was compiled from, and how; a live model as itself."""
+        self.follow_live()
+        engine, source = self.engine, self.model if self._twin is None else self._twin.live
+        return _compile_again, (source, "cuda" if engine.target.is_gpu else "native", engine.threads,
+                                engine.verify)
+
     def graph(self, entry: str = "predict", lengths: Any = None) -> Graph:
         """The IR of "predict", "test" or "train" as traced; `graph.nx` is the networkx graph.
 
@@ -160,6 +167,10 @@ class CompiledModel:
     def summary(self, *args: Any, **options: Any) -> None:
         self.follow_live()
         self.model.summary(*args, **options)
+
+
+def _compile_again(model: Any, target: str, threads: int | None, verify: bool) -> CompiledModel:
+    return compile(model, target=target, threads=threads, verify=verify)
 
 
 def _ptx(made: Compiled) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile_runtime.checks import check_number, check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
@@ -33,6 +34,12 @@ class Callback:
         self.model: Any = None
         self.params: dict[str, Any] = {}
         self.validation_data: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**state_of(self), "model": None, "validation_data": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params

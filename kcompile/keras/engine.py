@@ -21,6 +21,7 @@ import numpy as np
 from kcompile.ir.tensor import Tensor, as_tensor, constant, emit
 from kcompile.ir.types import DTYPES, TensorType
 from kcompile.keras import backend, regularizers
+from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
@@ -392,6 +393,15 @@ class Layer(Weights, Nodes):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:
         return cls(**config)
+
+    # ---- pickle and copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Calls belong to the models that they are in, which keep them."""
+        return {**state_of(self), "nodes_made": [n for n in self.nodes_made if not n.inputs]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
 
 def _anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method over tensors of a graph, that on tensors of a model, outside any graph, is a function of K."""

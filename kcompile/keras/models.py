@@ -17,6 +17,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch
 from kcompile.keras import backend
 from kcompile.keras import layers as keras_layers
+from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import (
@@ -44,7 +45,7 @@ from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.standardize import by_name
 from kcompile.keras.summary import print_summary
 from kcompile.keras.tensors import new_random_state
-from kcompile.keras.topology import sort_nodes
+from kcompile.keras.topology import back_from, sort_nodes
 from kcompile.keras.tracing import trace_nodes
 from kcompile.keras.training import Training
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
@@ -294,6 +295,29 @@ class Model(Training, Saving, Layer):
                      outputs: Sequence[Tensor]) -> list[Tensor | None]:
         """As the layers inside left them."""
         return [y.graph.masks.get(y.value) for y in outputs]  # type: ignore[attr-defined]
+
+    # ---- pickle and copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Calls come first and in their order: what they lead to is in the state by then, and no model is
+        too deep. Losses that were added have calls of their own."""
+        calls = list(dict.fromkeys([*self.nodes, *(back_from(self.added_losses, {})[0]
+                                                   if self.added_losses else [])]))
+        return {"calls": calls, **state_of(self, "nodes_made", *self.of_this_process)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        calls = state.pop("calls")
+        restore(self, state, nodes_made=[])
+        if self.built:
+            self.nodes_made.append(Node(self, 0, tuple(self.inputs), len(self.inputs) == 1, {}, self.outputs))
+        for node in calls:
+            if node not in node.layer.nodes_made:
+                object.__setattr__(node, "index", len(node.layer.nodes_made))
+                for y in node.outputs:
+                    y.node_index = node.index
+                node.layer.nodes_made.append(node)
+        if self._arguments is not None:
+            self._arguments["optimizer"].listeners.add(self._training_changed)
 
     # ---- description
 

@@ -20,6 +20,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend
+from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
 from kcompile.keras.listeners import Listeners
@@ -109,6 +110,12 @@ class Optimizer:
         object.__setattr__(self, name, value.item() if plain else value)
         if name in self.options or name in self.shared:
             self.listeners.tell()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return state_of(self, "listeners")
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state, listeners=Listeners())
 
     # ---- the learning rate
 

@@ -16,6 +16,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import StaticShape, Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import backend
+from kcompile.keras.copying import restore, state_of
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.tracing import Trace
 from kcompile_runtime.arrays import aligned_copy
@@ -129,6 +130,12 @@ class Variable(Operators):
 
     def numpy(self) -> np.ndarray:
         return self.value.copy()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**state_of(self, "listeners", "held"), "_value": self.value}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state, listeners=Listeners(), held=None, _value=aligned_copy(state["_value"]))
 
     def __iter__(self) -> Any:
         raise TypeError(f"variable {self.name!r} cannot be iterated over. K.get_value gives its array")

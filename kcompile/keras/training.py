@@ -100,6 +100,8 @@ class Training:
     _running: loops.Averages | None = None  # over batches, see `train_on_batch`
     _fixed: int | None = None  # of `_fixed_size`, 0 for none
 
+    of_this_process = ("_attached", "_quick", "_turns", "_feeds", "_feeds_at", "_specs")
+
     # ---- the engine
 
     def use_engine(self, engine: Engine) -> None:
