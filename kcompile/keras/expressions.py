@@ -68,6 +68,9 @@ class TensorFunction(Layer):
               regularized: bool = True) -> list[Tensor]:
         return self.compute(inputs[0].graph, inputs)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "structure": None}  # of tensors of a graph
+
     def get_config(self) -> dict[str, Any]:
         raise UnsupportedError(f"{self.label} was called on a tensor of a model outside a layer, which no "
                                "configuration can hold. Put it into a Lambda layer")

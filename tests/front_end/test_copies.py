@@ -35,7 +35,8 @@ def twice(x: Any) -> Any:
 
 def sequential() -> models.Model:
     return models.Sequential([layers.Dense(8, activation="tanh", input_shape=(4,)),
-                              layers.BatchNormalization(), layers.Dropout(0.3), Scaled(), layers.Lambda(twice), layers.Dense(2)])
+                              layers.BatchNormalization(), layers.Dropout(0.3), Scaled(),
+                              layers.Lambda(twice), layers.Dense(2)])
 
 
 def shared() -> models.Model:
