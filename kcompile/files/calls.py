@@ -129,10 +129,17 @@ def without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
                  for x in translate_tensors(config[key], key, Problems(""))}
         left = [layer for layer in kept if layer.get("name") in read
                 or layer["class_name"] not in MASK_OPS
-                or not str(layer.get("module") or "keras.src.ops").startswith("keras.src.ops")]
+                or not _is_operation(layer)]
         if len(left) == len(kept):
             return {**config, "layers": kept}
         kept = left
+
+
+def _is_operation(layer: Mapping[str, Any]) -> bool:
+    """Whether a layer of such a class is an operation of Keras 3, which names no module in .h5."""
+    nodes = layer["inbound_nodes"]
+    return str(layer["module"]).startswith("keras.src.ops") if "module" in layer else any(
+        isinstance(node, Mapping) for node in nodes)
 
 
 def _without_mask(node: Any) -> Any:

@@ -15,6 +15,7 @@ from crafted import layer, write_json, write_keras1
 
 import kcompile
 from kcompile.files import vintage
+from kcompile.files.calls import without_mask_ops
 from kcompile.files.vintage import Vintage, parse_version, vintage_of
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import layers, models
@@ -447,3 +448,19 @@ def test_moving_variances_of_every_vintage(tmp_path: Path, version: str, shape: 
     others = tuple(a for a in range(x.ndim) if a != axis % x.ndim)
     expected = 0.75 + 0.25 * x.var(others) * factor
     np.testing.assert_allclose(model.get_weights()[3], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("node", [[["e", 0, 0, {}], ["e", 0, 0, {}]], {"args": [[{
+    "class_name": "__keras_tensor__", "config": {"keras_history": ["e", 0, 0]}}]], "kwargs": {}}])
+def test_what_joins_masked_inputs_is_no_operation_on_masks(node: Any) -> None:
+    """Keras 3 names no module in .h5, and calls an operation on masks as a layer is called."""
+    entries = [{"class_name": "Embedding", "name": "e", "config": {"mask_zero": True}, "inbound_nodes": []},
+               {"class_name": "Concatenate", "name": "c", "config": {"axis": -1}, "inbound_nodes": [node]},
+               {"class_name": "NotEqual", "name": "n", "config": {}, "inbound_nodes": [{"args": []}]}]
+    last = [["c", 0, 0]] if isinstance(node, dict) else [["r", 0, 0]]
+    if isinstance(node, list):
+        entries.append({"class_name": "Dense", "name": "r", "config": {},
+                        "inbound_nodes": [[["c", 0, 0, {}]]]})
+    kept = without_mask_ops({"layers": entries, "input_layers": [["e", 0, 0]], "output_layers": last})
+    names = [layer["name"] for layer in kept["layers"]]
+    assert "c" in names and "n" not in names
