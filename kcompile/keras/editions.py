@@ -3,7 +3,7 @@
 `semantics` says what a model computes; its configuration holds every argument, so a default counts only where
 somebody writes a script. An `Edition` is what `kcompile.keras3` and `kcompile.tf_keras` have otherwise than
 `kcompile.keras`. Sources: the signatures of Keras 2.3.1, tf_keras 2.15 to 2.21 and Keras 3.15, compared by
-tests/keras_tier/test_editions.py.
+tests/keras_tier/test_editions_with_keras.py.
 """
 
 from __future__ import annotations
