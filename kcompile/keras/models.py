@@ -34,6 +34,7 @@ from kcompile.keras.engine import (
     unique,
 )
 from kcompile.keras.layer_weights import distinguish
+from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.saving import (
     Saving,
     load_model,
@@ -103,6 +104,7 @@ class Model(Training, Saving, Layer):
             raise ModelError(describe(f"Model {self.name!r}", "inputs that differ",
                                       ", ".join(x.name for x in inputs)))
         self.nodes, self._layers = sort_nodes(f"Model {self.name!r}", inputs, outputs)
+        check_nesting(self, self._layers)
         self.inputs, self.outputs = list(inputs), list(outputs)
         names = [layer.name for layer in self._layers]
         if twice := sorted(n for n, count in Counter(names).items() if count > 1):
@@ -429,6 +431,7 @@ class Sequential(Model):
         if any(layer.name == other.name for other in self._added):
             raise ModelError(describe(f"Model {self.name!r}: add", "a layer of another name",
                                       f"a second {layer.name!r}"))
+        check_nesting(self, [layer])
         if isinstance(layer, InputLayer):
             if self._added:
                 raise ModelError(f"Model {self.name!r}: add: {layer.label} must be the first layer")

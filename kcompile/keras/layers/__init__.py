@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from kcompile.keras.engine import Input, InputLayer, InputSpec, Layer
@@ -25,6 +27,7 @@ from kcompile.keras.layers.convolutional import (
 )
 from kcompile.keras.layers.core import Activation, Dense, Dropout, Flatten, Reshape
 from kcompile.keras.layers.embedding import Embedding
+from kcompile.keras.layers.held import MOST_NESTED
 from kcompile.keras.layers.lambda_ import Lambda
 from kcompile.keras.layers.masking import Masking
 from kcompile.keras.layers.merge import (
@@ -77,6 +80,7 @@ from kcompile.keras.layers.recurrent import GRU, LSTM, RNN, CuDNNGRU, CuDNNLSTM,
 from kcompile.keras.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
 from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.utils import serialization
+from kcompile_runtime.errors import ModelError, describe
 
 __all__ = [
     "ELU",
@@ -163,6 +167,8 @@ __all__ = [
     "subtract",
 ]
 
+_depth: ContextVar[int] = ContextVar("depth", default=0)  # how many layers are being made, one in another
+
 _KNOWN = {name: value for name, value in list(globals().items())
           if isinstance(value, type) and issubclass(value, Layer) and value is not Layer}
 
@@ -181,18 +187,40 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
 
     known = {**_KNOWN, "Model": Model, "Functional": Model, "Sequential": Sequential}
 
-    def dated(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return [dated(v) for v in value]
-        if not isinstance(value, Mapping):
+    def dated(value: Any, deep: int = 0) -> Any:
+        if not isinstance(value, (list, tuple, Mapping)):
             return value
-        found = {key: dated(v) for key, v in value.items()}
+        if deep > 4 * MOST_NESTED:  # far more than so many layers need
+            raise _too_deep()
+        if not isinstance(value, Mapping):
+            return [dated(v, deep + 1) for v in value]
+        found = {key: dated(v, deep + 1) for key, v in value.items()}
         if found.get("class_name") in known and isinstance(found.get("config"), dict):
             found["config"] = {"vintage": vintage, **found["config"]}
         return found
 
-    if vintage != DEFAULT:
-        config = dated(config)
-    with serialization.custom_object_scope(custom_objects):
-        layer: Layer = serialization.deserialize(config, known, "layer")
+    with _one_deeper():
+        if vintage != DEFAULT:
+            config = dated(config)
+        with serialization.custom_object_scope(custom_objects):
+            layer: Layer = serialization.deserialize(config, known, "layer")
     return layer
+
+
+@contextmanager
+def _one_deeper() -> Iterator[None]:
+    """Inside the `with`, a layer is made, which may stand in the configuration of another. Raises ModelError
+    for one that stands in too many."""
+    depth = _depth.get()
+    if depth > MOST_NESTED:
+        raise _too_deep()
+    token = _depth.set(depth + 1)
+    try:
+        yield
+    finally:
+        _depth.reset(token)
+
+
+def _too_deep() -> ModelError:
+    return ModelError(describe("configuration", f"models and wrappers nested at most {MOST_NESTED} deep",
+                               "more"))

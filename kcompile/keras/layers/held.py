@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kcompile.keras.engine import Layer, Variable
 from kcompile_runtime.errors import ModelError, describe
+
+# Walks over layers recurse into those that a layer holds. A level of layers is three of brackets in a file,
+# so that the reader takes every model that was made here.
+MOST_NESTED = 24
 
 
 class Holder(Layer):
@@ -64,4 +68,16 @@ def as_layer(owner: Layer, argument: str, value: Any) -> Layer:
         value = layers.deserialize(value)
     if not isinstance(value, Layer):
         raise ModelError(describe(f"{owner.label}: {argument}", "a layer", repr(value)))
+    check_nesting(owner, [value])
     return value
+
+
+def check_nesting(owner: Layer, held: Iterable[Layer]) -> None:
+    """Raises ModelError where these layers, inside the owner, hold others in turn too deep. Level by level: a
+    layer held twice counts once in each, so this is quick where calls double with each level."""
+    level, depth = list(held), 0
+    while level := list({id(inner): inner for layer in level for inner in layer.inside}.values()):
+        depth += 1
+        if depth >= MOST_NESTED:
+            raise ModelError(describe(owner.label, f"models and wrappers nested at most {MOST_NESTED} deep",
+                                      "more", "Call the layers of the inner models directly"))
