@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir import interpreter
-from kcompile.ir.indices import failed
+from kcompile.ir.indices import check_rows
 from kcompile.keras import graphs
 from kcompile.keras.lengths import Lengths, checked_lengths, keep, lengths_of, recent
 from kcompile.keras.listeners import Audience
 from kcompile.keras.tracing import Trace
-from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.loop import Runner, one_by_one
 
 GRAPHS: dict[str, Callable[[Any, Lengths], Trace]] = {
@@ -50,12 +49,7 @@ class InterpreterEngine:
         variables = {name: v.value for name, v in graph.captured.items()}
         result = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), variables,
                                  self.precision)
-        bad = failed(graph, result.values)
-        if bad is not None:
-            check, place, number = bad
-            raise InputError(describe(f"{entry}: {check.label or 'rows by number'}",
-                                      f"whole numbers from 0 to {check.rows - 1}",
-                                      f"{number}, at place {place} of the batch"))
+        check_rows(entry, graph, result.values)
         for name, value in result.updates.items():
             variables[name][...] = value
         Audience(graph.captured[name] for name in result.updates)()

@@ -22,12 +22,22 @@ def check_count(name: str, value: Any, low: int = 1) -> int:
     raise InputError(describe(name, f"an integer of at least {low}", repr(value)))
 
 
+def finite(value: Any) -> float | None:
+    """A number of Python or numpy as a finite float; None for what is none, or too large."""
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
 def check_number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """A finite number from `low` to `high`, of Python or numpy."""
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        number = float(value)
-        if math.isfinite(number) and low <= number <= high:
-            return number
+    number = finite(value)
+    if number is not None and low <= number <= high:
+        return number
     bounds = "" if low == -math.inf else (
         f" of at least {low:g}" if high == math.inf else f" from {low:g} to {high:g}")
     raise InputError(describe(name, f"a finite number{bounds}", repr(value)))
@@ -50,6 +60,8 @@ def check_text(name: str, value: Any, optional: bool = False) -> Any:
 def check_path(name: str, value: Any, remedy: str = "") -> str | os.PathLike[str]:
     """The path of a file, as text or a path object."""
     if isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)):
+        if "\0" in os.fspath(value):
+            raise InputError(describe(name, "the path of a file, without NUL", repr(value)))
         return value
     raise InputTypeError(describe(name, "the path of a file", f"{type(value).__module__}."
                                   f"{type(value).__qualname__}", remedy))

@@ -16,8 +16,9 @@ from kcompile.compiler import compile_graph
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import backend as K
 from kcompile.keras import layers as L
+from kcompile.keras import losses
 from kcompile.keras.models import Model, Sequential
-from kcompile_runtime.errors import InputError
+from kcompile_runtime.errors import InputError, ModelError
 
 ROWS, STEPS = 11, 6
 
@@ -170,3 +171,33 @@ def test_numbers_that_no_data_give_cost_nothing() -> None:
     compiled = kcompile.compile(model)
     assert not compiled.engine.compiled("predict").program.entries[-1].guards
     np.testing.assert_array_equal(compiled.predict(np.zeros((2, 4))), [[0, 1, 2, 3]] * 2)
+
+
+@pytest.mark.parametrize("number", [4, -1])
+def test_values_of_expressions(number: int) -> None:
+    table = K.variable(np.eye(4))
+    for numbers in (K.variable([number], dtype="int32"), K.constant([number], dtype="int32"), [number],
+                    K.constant([number - 1]) + 1):
+        with pytest.raises((InputError, ModelError), match=rf"from 0 to 3\. Received: {number}"):
+            K.eval(K.gather(table, numbers))
+    with pytest.raises(InputError, match=f"Received: {number}"):
+        K.function([], [K.gather(table, K.constant([number - 1]) + 1)])([])
+    np.testing.assert_array_equal(K.eval(K.gather(table, K.constant([2]) + 1)), [[0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("function", [K.sparse_categorical_crossentropy,
+                                      losses.sparse_categorical_crossentropy])
+@pytest.mark.parametrize("number", [3, -1, np.nan])
+def test_class_numbers_in_losses_of_your_own(function: Any, number: float) -> None:
+    model = Sequential([L.Dense(3, activation="softmax", input_dim=2)])
+    model.compile("sgd", lambda y, p: function(y, p))
+    x, y = np.ones((4, 2)), np.array([[0.0], [1], [2], [2]])
+    assert model.evaluate(x, y, verbose=0) > 0
+    before = model.get_weights()
+    y[3] = number
+    for call in (lambda: model.fit(x, y, verbose=0), lambda: model.evaluate(x, y, verbose=0)):
+        with pytest.raises(InputError, match=r"from 0 to 2.*sample 3"):
+            call()
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
+    with pytest.raises(InputError, match="from 0 to 1"):
+        K.eval(function(K.variable([5]), K.variable([[0.2, 0.8]])))

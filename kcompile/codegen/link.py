@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kcompile.codegen import targets, wasm
+from kcompile_runtime.errors import KcompileError
 
 DATA_SYMBOL = "kc_data"
 METADATA_SECTION = ".kcompile"
@@ -35,7 +36,7 @@ _WASM_FLAGS = ("--no-entry", "--gc-sections", "--strip-all", "--stack-first", "-
                f"stack-size={256 * 1024}", "--export=__heap_base")
 
 
-class LinkError(RuntimeError):
+class LinkError(KcompileError, RuntimeError):
     """There is no linker, or it refused."""
 
 

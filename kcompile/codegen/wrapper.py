@@ -330,7 +330,7 @@ def _describe(what: str, tensors: Sequence[Tensor]) -> Iterator[str]:
     """The table of `kc_tensor`s and the functions that give its length and elements."""
     rows = []
     for i, tensor in enumerate(tensors):
-        text = tensor.name.replace("\0", "_").encode() + b"\0"
+        text = tensor.name.replace("\0", "_").encode(errors="replace") + b"\0"
         escaped = "".join(f"\\{byte:02X}" for byte in text)
         yield f'@{what}.name.{i} = private constant [{len(text)} x i8] c"{escaped}"'
         dims = [(0, d.multiple) if isinstance(d, Batch) else (d, 0) for d in tensor.type.shape]

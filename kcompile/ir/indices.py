@@ -13,6 +13,7 @@ import numpy as np
 
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.types import Shape
+from kcompile_runtime.errors import InputError, describe
 
 CHECK = "check/"  # the names of outputs that are checks begin so
 FINE = 2**63 - 1
@@ -32,17 +33,18 @@ class IndexCheck:
 
 
 def index_checks(graph: Graph) -> list[IndexCheck]:
-    """The checks of a graph: for each gather by numbers that depend on inputs or variables, where
-    no other has the same. In the body of a scan these are numbers of its sequences and invariants;
-    numbers that are computed there, step by step, are not checked."""
+    """The checks of a graph: for each gather by numbers that depend on inputs, variables or constants,
+    where no other has the same (`ops.gather` looks at those that are a constant itself). In the body of
+    a scan these are numbers of its sequences and invariants; numbers that are computed there, step by
+    step, are not checked."""
     data: set[int] = set()
     found: dict[tuple[Value, int], IndexCheck] = {}
     for node in graph.live():
-        if node.op.name in ("input", "variable") or any(v.node in data for v in node.inputs):
+        if node.op.name in ("input", "variable", "constant") or any(v.node in data for v in node.inputs):
             data.add(node.id)
         for slot, rows, label in _reads(node, graph):
-            if node.inputs[slot].node in data:
-                numbers = before_cast(graph, node.inputs[slot])
+            numbers = before_cast(graph, node.inputs[slot])
+            if numbers.node in data and graph.nodes[numbers.node].op.name != "constant":
                 found.setdefault((numbers, rows), IndexCheck(
                     node.id, slot, numbers, rows, graph.type(numbers).shape, label))
     return list(found.values())
@@ -68,13 +70,19 @@ def before_cast(graph: Graph, value: Value) -> Value:
     return node.inputs[0] if node.op.name == "cast" else value
 
 
-def failed(graph: Graph, values: Mapping[Value, np.ndarray]) -> tuple[IndexCheck, int, int] | None:
-    """The first check of a graph that these values fail, the place of the number in row-major order,
-    and the number."""
+def outside_rows(numbers: np.ndarray, rows: int) -> np.ndarray:
+    """Whether each of the numbers, in row-major order, names none of so many rows. Fractions are cut off."""
+    flat = np.ravel(numbers)
+    return np.asarray(~((flat > -1) & (flat < rows)))
+
+
+def check_rows(what: str, graph: Graph, values: Mapping[Value, np.ndarray]) -> None:
+    """Raise InputError where these values of a graph fail a check: the place counts in row-major order."""
     for check in index_checks(graph):
-        flat = np.ravel(values[check.numbers])
-        outside = ~((flat > -1) & (flat < check.rows))
+        outside = outside_rows(values[check.numbers], check.rows)
         if outside.any():
             place = int(outside.argmax())
-            return check, place, int(np.nan_to_num(flat[place]))
-    return None
+            number = int(np.nan_to_num(np.ravel(values[check.numbers])[place]))
+            raise InputError(describe(f"{what}: {check.label or 'rows by number'}",
+                                      f"whole numbers from 0 to {check.rows - 1}",
+                                      f"{number}, at place {place} of the batch"))

@@ -31,7 +31,7 @@ def explained(label: str) -> Iterator[None]:
         if str(error).startswith(LABELS):
             raise
         raise type(error)(f"{label}: {error}{user_line(error)}") from error
-    except (ValueError, AttributeError, IndexError) as error:
+    except (ValueError, AttributeError, LookupError, ArithmeticError) as error:
         raise ModelError(f"{label}: {error}{user_line(error)}") from error
     except TypeError as error:
         raise InputTypeError(f"{label}: {error}{user_line(error)}") from error

@@ -13,6 +13,7 @@ import numpy as np
 
 from kcompile.ir import interpreter, ops
 from kcompile.ir.graph import Graph, Source
+from kcompile.ir.indices import check_rows
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.backend.values import LearningPhase
@@ -182,7 +183,9 @@ def computed(make: Callable[[Trace], Sequence[Tensor]], number: int = 0) -> list
     with tracing(trace):
         trace.outputs = {f"y{i}": y.value for i, y in enumerate(make(trace))}
     variables = {name: v.value for name, v in trace.captured.items()}
-    return [np.array(y) for y in interpreter.run(trace, 1, {}, variables).outputs.values()]
+    result = interpreter.run(trace, 1, {}, variables)
+    check_rows("K.eval", trace, result.values)
+    return [np.array(y) for y in result.outputs.values()]
 
 
 # ---------------------------------------------------------------- K.function

@@ -16,6 +16,7 @@ import numpy as np
 from kcompile.keras.explain import explained
 from kcompile.keras.operands import sizes
 from kcompile.keras.tensors import KerasShape, as_list, is_integer
+from kcompile_runtime.checks import finite
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -57,9 +58,9 @@ class Arguments:
 
     def number(self, argument: str, value: Any, low: float = -np.inf, high: float = np.inf) -> float:
         """A finite number in [low, high). Raises ModelError naming the layer."""
-        numeric = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-        if numeric and np.isfinite(value) and low <= value < high:
-            return float(value)
+        number = finite(value)
+        if number is not None and low <= number < high:
+            return number
         bounds = "" if low == -np.inf else f" in [{low:g}, {high:g})"
         raise ModelError(describe(f"{self.label}: {argument}", f"a number{bounds}", repr(value)))
 

@@ -163,8 +163,8 @@ def categorical_focal_crossentropy(y_true: Any, y_pred: Tensor, alpha: float = 0
 
 def categorical_generalized_cross_entropy(y_true: Any, y_pred: Tensor, q: float = 0.5) -> Tensor:
     """(1 - p[y_true]^q) / q, of class numbers and probabilities (arXiv 1805.07836)."""
-    chosen = ops.one_hot(indices(y_true, y_pred), _classes(y_pred), y_pred.dtype)
-    return (1.0 - ops.pow(ops.reduce_sum(chosen * y_pred, -1), q)) / q
+    chosen = ops.value_at(y_pred, ops.checked_places(indices(y_true, y_pred), _classes(y_pred)))
+    return (1.0 - ops.pow(chosen, q)) / q
 
 
 def _classes(y_pred: Tensor) -> int:
@@ -177,7 +177,7 @@ def _classes(y_pred: Tensor) -> int:
 def indices(y_true: Any, y_pred: Tensor) -> Tensor:
     """Class numbers [n, ...] or [n, ..., 1], whole numbers of any dtype, as int32 [n, ...]."""
     y_true = as_tensor(y_pred.graph, y_true)
-    return ops.reshape(ops.cast(y_true, "int32"), y_pred.shape[:-1])
+    return ops.cast(ops.reshape(y_true, y_pred.shape[:-1]), "int32")
 
 
 def sparse_categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
@@ -186,12 +186,14 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bo
     ignore_class, which may be none of y_pred's, counts as 0."""
     if axis not in (-1, y_pred.rank - 1):
         raise UnsupportedError(describe("sparse_categorical_crossentropy: axis", "the last axis", repr(axis)))
-    classes = indices(y_true, y_pred)
-    chosen = ops.one_hot(classes, _classes(y_pred), y_pred.dtype)
-    each = -ops.reduce_sum(chosen * _log_probabilities(y_pred, from_logits), -1)
+    classes, count = indices(y_true, y_pred), _classes(y_pred)
+    logs = _log_probabilities(y_pred, from_logits)
     if ignore_class is None:
-        return each
-    return ops.select(ops.equal(classes, ignore_class), ops.zeros_like(each), each)
+        return -ops.value_at(logs, ops.checked_places(classes, count))
+    ignored = ops.equal(classes, ignore_class)
+    classes = ops.select(ignored, ops.zeros_like(classes), classes)
+    each = -ops.value_at(logs, ops.checked_places(classes, count))
+    return ops.select(ignored, ops.zeros_like(each), each)
 
 
 def _clipped(p: Tensor) -> Tensor:

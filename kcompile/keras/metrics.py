@@ -48,10 +48,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Tensor, k: int = 5) -> Tenso
 
 def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Tensor, k: int = 5) -> Tensor:
     """1 where fewer than k classes score higher than the class number's."""
-    chosen = ops.one_hot(indices(y_true, y_pred), losses._classes(y_pred), y_pred.dtype)
-    score = ops.reduce_sum(chosen * y_pred, -1, keepdims=True)
-    higher = ops.reduce_sum(_share(y_pred > score, y_pred), -1)
-    return _share(higher < float(k), y_pred)
+    return _share(backend.in_top_k(y_pred, indices(y_true, y_pred), k), y_pred)
 
 
 def _share(hit: Tensor, like: Tensor) -> Tensor:

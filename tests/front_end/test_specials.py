@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kcompile.keras import activations, layers
+from kcompile.keras import activations, layers, losses
 from kcompile.keras import backend as K
 from kcompile.keras.models import Model
 
@@ -110,3 +110,19 @@ def test_positions_of_integers():
 def test_softmax_of_what_is_finite():
     for got in both(activations.softmax, np.array([[3e38, -3e38, 0], [-3e38, -3e38, -3e38]], np.float32)):
         agree(got, [[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]])
+
+
+def test_classes_that_cannot_be_do_not_spoil_the_others() -> None:
+    """Logits of -inf, as masks of actions are: of the other classes they are no part of the loss."""
+    logits = K.variable([[1, -np.inf, 2], [-np.inf, -np.inf, 0]])
+    loss = losses.sparse_categorical_crossentropy(K.variable([[0], [2]]), logits, from_logits=True)
+    np.testing.assert_allclose(K.eval(loss), [np.log(np.exp(1) + np.exp(2)) - 1, 0], rtol=1e-6)
+    np.testing.assert_allclose(K.eval(K.gradients(K.sum(loss), [logits])[0]),
+                               [[-0.7310586, 0, 0.7310586], [0, 0, 0]], rtol=1e-6)
+
+
+def test_targets_that_are_in_no_top_k() -> None:
+    scores = K.variable([[0.1, 0.9, np.inf], [0.1, 0.9, np.inf], [0.5, 0.2, np.nan], [0.1, 0.2, 0.3],
+                         [1, 2, 3]])
+    targets = K.variable([1, 2, 2, 5, -1], dtype="int32")
+    np.testing.assert_array_equal(K.eval(K.in_top_k(scores, targets, 2)), [True, False, False, False, False])

@@ -49,7 +49,7 @@ from kcompile.ir.ops.elementwise import (
     tanh,
     zeros_like,
 )
-from kcompile.ir.ops.gather import gather, scatter_rows
+from kcompile.ir.ops.gather import checked_places, gather, scatter_rows
 from kcompile.ir.ops.movement import (
     broadcast_to,
     concatenate,
@@ -74,12 +74,14 @@ from kcompile.ir.ops.reduction import (
     reduce_prod,
     reduce_sum,
     softmax,
+    value_at,
 )
 from kcompile.ir.ops.window import average_pool, max_pool
 from kcompile.ir.tensor import constant
 
 __all__ = [
-    "abs", "add", "argmax", "argmin", "average_pool", "batch_matmul", "broadcast_to", "cast", "clip",
+    "abs", "add", "argmax", "argmin", "average_pool", "batch_matmul", "broadcast_to", "cast",
+    "checked_places", "clip",
     "concatenate", "constant", "conv", "cos", "count", "div", "dropout_mask", "equal", "erf", "exp", "expm1",
     "extent", "flip", "floor", "gather", "greater", "greater_equal", "iota", "less", "less_equal",
     "log", "log1p", "log_softmax", "logical_and", "logical_not", "logical_or", "matmul", "max_pool",
@@ -87,5 +89,5 @@ __all__ = [
     "random_normal", "random_uniform", "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_sum",
     "relu", "reshape", "reverse", "rsqrt", "same_padding", "scatter_rows", "select", "sigmoid", "sign", "sin",
     "slice_", "softmax", "softplus", "sqrt", "square", "stop_gradient", "sub", "tanh", "transpose",
-    "window_size", "zeros_like",
+    "value_at", "window_size", "zeros_like",
 ]

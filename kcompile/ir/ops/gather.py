@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.indices import before_cast, outside_rows
 from kcompile.ir.op import Call, Case, Draw, Op, register
+from kcompile.ir.ops.movement import iota
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, Dim, TensorType, format_shape, numel
 
@@ -71,8 +73,22 @@ register(Op("gather", "movement", _infer_gather, _gather,
 
 
 def gather(table: Tensor, indices: Tensor) -> Tensor:
-    """table [rows, d...] by int32 indices [i...] -> [i..., d...]."""
+    """table [rows, d...] by int32 indices [i...] -> [i..., d...]. Raises ValueError where the indices are
+    numbers of the graph that are out of range; others are checked in each run (`ir.indices`)."""
+    known, rows = indices.graph.nodes[before_cast(indices.graph, indices.value).node], table.shape[0]
+    if known.op.name == "constant" and isinstance(rows, int):
+        numbers = np.ravel(known.attrs["value"].array)
+        outside = outside_rows(numbers, rows)
+        if outside.any():
+            raise ValueError(f"expected whole numbers from 0 to {rows - 1}. Received: "
+                             f"{numbers[outside.argmax()]}")
     return emit("gather", [table, indices])
+
+
+def checked_places(indices: Tensor, size: int) -> Tensor:
+    """int32 indices into an axis of this size as they are; one that is out of range is an error of the run,
+    as that of a gather is."""
+    return gather(iota(indices.graph, (size,), 0, "int32"), indices)
 
 
 # ---------------------------------------------------------------- rows added up

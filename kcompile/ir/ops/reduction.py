@@ -168,5 +168,19 @@ def _place(name: str, x: Tensor, axis: int, extremum: Callable[..., Tensor]) -> 
 
 def one_hot(indices: Tensor, classes: int, dtype: str = "float32") -> Tensor:
     """[..., classes] with 1 at the index and 0 elsewhere (all 0 for an index out of range)."""
-    place = iota(indices.graph, (1,) * indices.rank + (classes,), indices.rank, indices.dtype)
-    return cast(equal(reshape(indices, (*indices.shape, 1)), place), dtype)
+    return cast(_is_place(indices, classes), dtype)
+
+
+def _is_place(indices: Tensor, size: int) -> Tensor:
+    """[..., size], true at the index alone."""
+    place = iota(indices.graph, (1,) * indices.rank + (size,), indices.rank, indices.dtype)
+    return equal(reshape(indices, (*indices.shape, 1)), place)
+
+
+def value_at(values: Tensor, indices: Tensor) -> Tensor:
+    """values [..., size] at int32 indices [...]; 0 for an index that is out of range. The other values of a
+    row do not count, be they infinite or NaN."""
+    size = values.shape[-1]
+    if not isinstance(size, int):
+        raise ValueError(f"value_at: expected values with a known last axis. Received: {values.type}")
+    return reduce_sum(select(_is_place(indices, size), values, zeros_like(values)), -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -189,9 +190,8 @@ def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool 
     (place,) = axes_of(output, axis)
     order = [*(i for i in range(output.rank) if i != place), place]
     logs = ops.transpose(_log_probabilities(output, from_logits, axis), order)
-    numbers = ops.reshape(ops.cast(tensor(target), "int32"), logs.shape[:-1])
-    chosen = ops.one_hot(numbers, logs.shape[-1], output.dtype)  # type: ignore[arg-type]
-    return -ops.reduce_sum(chosen * logs, -1)
+    numbers = ops.cast(ops.reshape(tensor(target), logs.shape[:-1]), "int32")
+    return -ops.value_at(logs, ops.checked_places(numbers, logs.shape[-1]))  # type: ignore[arg-type]
 
 
 @traced
@@ -207,11 +207,12 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
 
 @traced
 def in_top_k(predictions: Any, targets: Any, k: int) -> Any:
-    """Whether fewer than k classes score higher than the target's, bool."""
+    """Whether fewer than k classes score higher than the target's, bool. A target that is no class, or
+    whose score is not finite, is among none, as in TensorFlow."""
     predictions = tensor(predictions)
-    classes = predictions.shape[-1]
-    numbers = ops.reshape(ops.cast(tensor(targets), "int32"), predictions.shape[:-1])
-    chosen = ops.one_hot(numbers, classes, predictions.dtype)
-    score = ops.reduce_sum(chosen * predictions, -1, keepdims=True)
-    higher = ops.cast(predictions > score, "float32")
-    return ops.reduce_sum(higher, -1) < float(k)
+    numbers = ops.cast(ops.reshape(tensor(targets), predictions.shape[:-1]), "int32")
+    score = ops.value_at(predictions, numbers)
+    higher = ops.cast(predictions > ops.reshape(score, (*score.shape, 1)), "float32")
+    known = ops.logical_and(numbers >= 0, numbers < predictions.shape[-1])
+    known = ops.logical_and(known, ops.abs(score) < math.inf)
+    return ops.logical_and(known, ops.reduce_sum(higher, -1) < float(k))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import numel
@@ -67,6 +69,8 @@ class Dropout(Layer):
                  seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.rate = self.number("rate", rate, 0, 1)
+        if noise_shape is not None and not isinstance(noise_shape, (list, tuple, np.ndarray)):
+            raise ModelError(describe(f"{self.label}: noise_shape", "a shape or None", repr(noise_shape)))
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
         self.seed = seed
         if seed is not None and not (is_integer(seed) and 0 <= seed < 2**32):
