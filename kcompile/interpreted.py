@@ -26,6 +26,8 @@ GRAPHS: dict[str, Callable[[Any, Lengths], Trace]] = {
 class InterpreterEngine:
     """precision: "float32", or "float64" to compute in it; variables keep their own dtype."""
 
+    quick = None
+
     def __init__(self, model: Any, precision: str = "float32") -> None:
         self.model = model
         self.precision = precision

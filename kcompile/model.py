@@ -22,6 +22,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.types import BYTES, bind
 from kcompile.keras import models as keras_models
 from kcompile.keras.lengths import lengths_of
+from kcompile.keras.training import CALLED
 from kcompile.native import (
     CudaEngine,
     NativeEngine,
@@ -41,12 +42,15 @@ STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
 
 
 class CompiledModel:
-    """A model whose methods run native code. Methods are Keras'; see `kcompile.keras.Model`."""
+    """A model whose methods run native code. Methods are Keras'; see `kcompile.keras.Model`. They run as
+    this compiled model was asked for, whatever the model was compiled for since; the model's own run as
+    the latest. Weights are the model's."""
 
     def __init__(self, model: Any, engine: NativeEngine, twin: Any = None) -> None:
         self.model = model
         self.engine = engine
         self._twin = twin
+        self._own = model, engine
         model.use_engine(engine)
 
     def __reduce__(self) -> Any:
@@ -116,11 +120,19 @@ class CompiledModel:
 
     def predict(self, x: Any, batch_size: int = 32, verbose: int = 0, **options: Any) -> Any:
         self.follow_live(training=False)
-        return self.model.predict(x, batch_size=batch_size, verbose=verbose, **options)
+        token = CALLED.set(self._own)
+        try:
+            return self.model.predict(x, batch_size=batch_size, verbose=verbose, **options)
+        finally:
+            CALLED.reset(token)
 
     def predict_on_batch(self, x: Any) -> Any:
         self.follow_live(training=False)
-        return self.model.predict_on_batch(x)
+        token = CALLED.set(self._own)
+        try:
+            return self.model.predict_on_batch(x)
+        finally:
+            CALLED.reset(token)
 
     def evaluate(self, *args: Any, **options: Any) -> Any:
         return self._with_live(self.model.evaluate, args, options)
@@ -143,10 +155,14 @@ class CompiledModel:
             self._twin.sync(training)
 
     def _with_live(self, method: Callable[..., Any], args: Any, options: Any) -> Any:
-        if self._twin is None:
-            return method(*args, **options)
-        with self._twin.training(method, args, options) as bound:
-            return method(*bound.args, **bound.kwargs)
+        token = CALLED.set(self._own)
+        try:
+            if self._twin is None:
+                return method(*args, **options)
+            with self._twin.training(method, args, options) as bound:
+                return method(*bound.args, **bound.kwargs)
+        finally:
+            CALLED.reset(token)
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True,
              include_optimizer: bool = True) -> None:

@@ -83,6 +83,7 @@ class NativeEngine:
         self._compiled: dict[tuple[str, Lengths], Compiled] = {}
         self._programs: dict[tuple[str, Lengths], rt.Program] = {}
         self._latest: Lengths | None = None
+        self.quick: Callable[[Any], np.ndarray] | None = None  # `predictor`, once it was asked for
 
     def _key(self, entry: str, lengths: Any) -> tuple[str, Lengths]:
         """lengths: None for those of the data seen last."""
@@ -124,6 +125,7 @@ class NativeEngine:
     def reset(self, entries: Iterable[str] = ENTRIES) -> None:
         """Forget the code of these entries: the model changed."""
         gone, self._latest = set(entries), None
+        self.quick = None if "predict" in gone else self.quick
         self._compiled = {key: c for key, c in self._compiled.items() if key[0] not in gone}
         self._programs = {key: p for key, p in self._programs.items() if key[0] not in gone}
 

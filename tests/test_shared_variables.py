@@ -210,6 +210,21 @@ def test_devices_and_processors_share_variables(device: FakeDriver) -> None:
                 np.testing.assert_allclose(engine.run("predict", 5, [data])[0], right, rtol=1e-4, atol=1e-5)
 
 
+def test_one_compiled_for_a_device_stays_there(device: FakeDriver) -> None:
+    model = models.Sequential([layers.Dense(6, activation="tanh", input_shape=(4,)), layers.Dense(2)])
+    model.compile("adam", "mse")
+    data, labels = rng().normal(size=(5, 4)).astype("float32"), np.ones((5, 2), "float32")
+    there, here = kcompile.compile(model, target="cuda"), kcompile.compile(model)
+    for trains in (there, here, model):
+        trains.train_on_batch(data, labels)
+        [right] = InterpreterEngine(model).run("predict", 5, [data])
+        for predicts in (there, here, model):
+            np.testing.assert_allclose(predicts.predict(data), right, rtol=1e-4, atol=1e-5)
+    assert there.engine._programs.keys() == here.engine._programs.keys()
+    assert not {type(p) for p in there.engine._programs.values()} & {
+        type(p) for p in here.engine._programs.values()}
+
+
 # ---------------------------------------------------------------- verify
 
 

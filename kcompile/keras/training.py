@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 
@@ -41,13 +43,20 @@ class Engine(Protocol):
 
     run: inputs in the order of the graph, conforming, n samples. batches: what runs an entry over the
     rows of arrays. predictor: a quick way from any array to the output, of models with one input and one
-    output, if there is one. reset: graphs of these entries are to be made anew.
+    output, if there is one; `quick` holds it once it was found. reset: graphs of these entries are to be
+    made anew, and what is quick forgotten with "predict".
     """
+
+    quick: Callable[[Any], Array] | None
 
     def run(self, entry: str, n: int, inputs: Sequence[Array]) -> list[Array]: ...
     def batches(self, entry: str) -> Runner: ...
     def predictor(self) -> Callable[[Any], Array] | None: ...
     def reset(self, entries: Iterable[str] = ...) -> None: ...
+
+
+# The compiled model whose method is running in this thread: its model and its engine
+CALLED: ContextVar[tuple[Training, Engine] | None] = ContextVar("CALLED", default=None)
 
 
 @dataclass(frozen=True)
@@ -89,43 +98,53 @@ class Training:
 
     history: Any = None
     stop_training = False
-    _attached: Engine | None = None
+    _attached: Engine | None = None  # the latest
+    _engines: WeakSet[Engine] | None = None  # all that run this model
     _arguments: dict[str, Any] | None = None
     _settled: Compilation | None = None
     _feeds: Feeds | None = None  # where all sizes are known
     _feeds_at: dict[tuple[str, Lengths], Feeds] | None = None  # where they are not
     _specs: tuple[TensorSpec, ...] | None = None
-    _quick: Callable[[Any], Array] | None = None  # the engine's predictor
     _turns: dict[str, loops.Turns] | None = None  # the pace of each entry
     _running: loops.Averages | None = None  # over batches, see `train_on_batch`
     _fixed: int | None = None  # of `_fixed_size`, 0 for none
 
-    of_this_process = ("_attached", "_quick", "_turns", "_feeds", "_feeds_at", "_specs")
+    of_this_process = ("_attached", "_engines", "_turns", "_feeds", "_feeds_at", "_specs")
 
     # ---- the engine
 
     def use_engine(self, engine: Engine) -> None:
-        """Run on this engine from now on."""
-        self._attached, self._quick = engine, None
+        """Run on this engine from now on; methods of a compiled model run on its own."""
+        self._attached = engine
+        if self._engines is None:
+            self._engines = WeakSet()
+        self._engines.add(engine)
+
+    def _found_engine(self) -> Engine | None:
+        called = CALLED.get()
+        return called[1] if called is not None and called[0] is self else self._attached
 
     @property
     def engine(self) -> Engine:
-        if self._attached is None:
+        """That of the compiled model whose method is running, else the latest."""
+        found = self._found_engine()
+        if found is None:
             import kcompile
 
             kcompile.compile(self)  # calls use_engine
-            assert self._attached is not None
-        return self._attached
+            found = self._attached
+            assert found is not None
+        return found
 
     def structure_changed(self, entries: Iterable[str] = ("predict", "test", "train")) -> None:
         """Graphs of these entries are out of date: layers, what is trainable, or `compile` changed."""
         self._feeds = self._feeds_at = self._turns = None
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
-            self._specs = self._settled = self._fixed = self._quick = None
+            self._specs = self._settled = self._fixed = None
         if self._settled is not None:
             self._settled.names = None
-        if self._attached is not None:
-            self._attached.reset(entries)
+        for engine in list(self._engines or ()):
+            engine.reset(entries)
 
     def _training_changed(self) -> None:
         self.structure_changed(("test", "train"))
@@ -286,7 +305,7 @@ class Training:
         else:
             n = len(arrays[0])
         self._size(n, n)
-        engine = self._attached or self.engine
+        engine = self._found_engine() or self.engine
         results = engine.run(entry, n, arrays)[0]
         if self._running is not None or reset_metrics is not True:
             values = self._over_batches(n, results, check_flag("reset_metrics", reset_metrics))
@@ -322,8 +341,9 @@ class Training:
     def predict_on_batch(self, x: Any) -> Any:
         """The output (a list for several, a dict for a model made of one) for all samples of x, as one
         batch."""
-        if self._quick is not None and type(x) is np.ndarray:
-            return self._quick(x)
+        engine = self._found_engine()
+        if engine is not None and engine.quick is not None and type(x) is np.ndarray:
+            return engine.quick(x)
         arrays, n = self.prepared_inputs(x)
         if not n:
             return self._no_samples(arrays)
@@ -425,9 +445,10 @@ class Training:
         by batch. x: as `fit` takes it; what an object of batches gives beside inputs is left out."""
         size = check_count("batch_size", 32 if batch_size is None else batch_size)
         verbose = check_verbose(verbose)
-        if (self._quick is not None and type(x) is np.ndarray and x.ndim and len(x) <= size
-                and not verbose and steps is None and callbacks is None):
-            return self._quick(x)
+        engine = self._found_engine()
+        if (engine is not None and engine.quick is not None and type(x) is np.ndarray and x.ndim
+                and len(x) <= size and not verbose and steps is None and callbacks is None):
+            return engine.quick(x)
         given = events.check(callbacks)
         _check_queue(max_queue_size, workers, use_multiprocessing)
         if gives_batches(x):
@@ -508,7 +529,7 @@ class Training:
         """Take the engine's predictor where the model may have one: a conforming array is all of x."""
         if (len(self.inputs) == len(self.outputs) == 1 and not self.varies  # type: ignore[attr-defined]
                 and not self._fixed_size and self.output_keys is None):  # type: ignore[attr-defined]
-            self._quick = self.engine.predictor()
+            self.engine.quick = self.engine.predictor()
 
     def _test(self, feed: Feed, names: Sequence[str], told: events.CallbackList) -> list[float]:
         self.engine  # noqa: B018
