@@ -18,6 +18,7 @@ from kcompile.codegen import cache, image, jit
 from kcompile.codegen.image import EntryImage, Image
 from kcompile.codegen.pool import POOL_ABI
 from kcompile.codegen.targets import Target
+from kcompile.ir.digest import fingerprint
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import index_checks
 from kcompile.ir.types import Batch, TensorType
@@ -153,7 +154,15 @@ class Compiled:
                         for e in self.program.entries)
         code = jit.compile_apart(llvm.emit_modules(self.program, self.target), self.target,
                                  default_threads())
-        return Image(tuple(code), entries, self.program.prepared, self.program.constants)
+        prepares = (fingerprint(self.prepare) if self.prepare.outputs else "",
+                    tuple(map(self.variables.index, self.prepare.variables)))
+        return Image(tuple(code), entries, self.program.prepared, self.program.constants, prepares)
+
+    def forget_stages(self) -> None:
+        """They are made again when they are asked for."""
+        for name, stage in vars(Compiled).items():
+            if isinstance(stage, cached_property):
+                self.__dict__.pop(name, None)
 
     @cached_property
     def _key(self) -> str:
@@ -179,11 +188,11 @@ def checked(graph: Graph) -> Graph:
 
 
 def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int | None = None,
-         wrote: Callable[[], None] | None = None, refresh: Callable[[], None] | None = None
-         ) -> rt.Program:
+         wrote: Callable[[], None] | None = None, refresh: Callable[[], None] | None = None,
+         block: rt.Prepared | None = None) -> rt.Program:
     """Native code in this process, over the given arrays of the variables: they are read and updated
     in place, and must be C-contiguous, 64-byte aligned and of the variables' types. wrote,
-    refresh: see `rt.Program`."""
+    refresh, block: see `rt.Program`."""
     import kcompile_runtime as rt
 
     made = compiled.image
@@ -191,7 +200,7 @@ def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int |
     program = rt.Program(library.address, [entry_spec(compiled, e) for e in made.entries],
                          [variables[name] for name in compiled.variables],
                          prepared=made.prepared, constants=made.constants, threads=threads,
-                         pool_abi=POOL_ABI, wrote=wrote, refresh=refresh)
+                         pool_abi=POOL_ABI, wrote=wrote, refresh=refresh, block=block)
     compiled.keep(made)
     return program
 

@@ -14,7 +14,7 @@ import numpy as np
 from kcompile.ir import interpreter
 from kcompile.ir.indices import check_rows
 from kcompile.keras import graphs
-from kcompile.keras.lengths import Lengths, checked_lengths, keep, lengths_of, recent
+from kcompile.keras.lengths import Kept, Lengths, checked_lengths, graph_bytes, lengths_of
 from kcompile.keras.listeners import Audience
 from kcompile.keras.tracing import Trace
 from kcompile_runtime.loop import Runner, one_by_one
@@ -31,19 +31,17 @@ class InterpreterEngine:
     def __init__(self, model: Any, precision: str = "float32") -> None:
         self.model = model
         self.precision = precision
-        self._graphs: dict[tuple[str, Lengths], Trace] = {}
+        self._graphs: Kept[Trace] = Kept(graph_bytes)
 
     def graph(self, entry: str, lengths: Any = None) -> Trace:
         """The graph of "predict", "test" or "train". lengths: the sizes that the model's inputs leave
         unknown."""
         key = (entry, checked_lengths(self.model, lengths))
-        return recent(self._graphs, key) or keep(self._graphs, key,
-                                                 GRAPHS[entry](self.model, key[1]))
+        return self._graphs.get(key) or self._graphs.put(key, GRAPHS[entry](self.model, key[1]))
 
     def reset(self, entries: Iterable[str] = tuple(GRAPHS)) -> None:
         """Forget graphs: the model changed."""
-        gone = set(entries)
-        self._graphs = {key: g for key, g in self._graphs.items() if key[0] not in gone}
+        self._graphs.forget(entries)
 
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for n samples; updates are written into the variables' arrays."""

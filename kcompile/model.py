@@ -25,6 +25,7 @@ from kcompile.keras.lengths import lengths_of
 from kcompile.keras.training import CALLED
 from kcompile.native import (
     CudaEngine,
+    Made,
     NativeEngine,
     Verification,
     VerificationError,
@@ -242,12 +243,21 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
     return CompiledModel(model, engine, twin)
 
 
-def compile_trace(graph: Any) -> Callable[[int, Sequence[np.ndarray]], list[np.ndarray]]:
+def compile_trace(graph: Any) -> Traced:
     """A traced graph (K.function's) as a function of the number of samples and the inputs' arrays.
     Weights are read, and updated, in the variables' own arrays."""
     made = compiler.compile_graph(graph, "function", targets.native(), frozen=False)
-    program = load_program(made, graph.captured)
-    return lambda n, inputs: program.run("function", n, inputs)
+    program, code = load_program(made, graph.captured), sum(map(len, made.image.objects))
+    made.forget_stages()
+    return Traced(made, program, code)
+
+
+class Traced(Made):
+    """See `compile_trace`."""
+
+    def __call__(self, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        results: list[np.ndarray] = self.program.run("function", n, inputs)
+        return results
 
 
 def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu: str | None = None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from kcompile.compiler import Compiled
 from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph, Value
 from kcompile.keras import graphs
-from kcompile.keras.lengths import Lengths, checked_lengths, keep, lengths_of, recent
+from kcompile.keras.lengths import Kept, Lengths, checked_lengths, graph_bytes, lengths_of
 from kcompile.keras.listeners import Audience
 from kcompile.keras.tensors import Variable
 from kcompile_runtime.cuda import Held
@@ -29,6 +30,8 @@ from kcompile_runtime.loop import Runner, one_by_one
 from kcompile_runtime.texts import printable
 
 ENTRIES = ("predict", "test", "train")
+LOADED = 256 * 1024  # bytes of code in the process beside its own, as measured
+STAGES = 2  # times what a graph takes, for its stages
 RELATIVE, ABSOLUTE = 2e-4, 1e-5  # of `verify`: compiled float32 against the interpreter's float64
 
 
@@ -69,10 +72,27 @@ class Verification:
         return "\n".join([*lines, "ok" if self.ok else "DIFFERENT"])
 
 
+@dataclass
+class Made:
+    """What is kept of an entry at some lengths."""
+
+    compiled: Compiled
+    program: Any = None
+    code: int = 0  # bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Measured of memory and code, estimated of the rest; without what programs share."""
+        graph = graph_bytes(self.compiled.graph)
+        if self.program is None:
+            return STAGES * graph
+        return graph + LOADED + self.code + int(getattr(self.program, "nbytes", 0))
+
+
 class NativeEngine:
     """Runs a model's graphs as native code; its variables are the model's own arrays. Code is made for
-    an entry at given lengths (of inputs that leave sizes unknown); that of the `KEPT` lengths used
-    last is kept."""
+    an entry at given lengths (of inputs that leave sizes unknown), and kept as `Kept` says. Where it
+    prepares the same from weights, it does so once for all lengths."""
 
     def __init__(self, model: Any, target: targets.Target, threads: int | None,
                  verify: bool) -> None:
@@ -80,8 +100,9 @@ class NativeEngine:
         self.target = target
         self.threads = threads
         self.verify = verify
-        self._compiled: dict[tuple[str, Lengths], Compiled] = {}
-        self._programs: dict[tuple[str, Lengths], rt.Program] = {}
+        self._made: Kept[Made] = Kept(lambda made: made.nbytes, self._shared_bytes)
+        # By what is prepared, and all variables that are followed; gone with the last program
+        self._blocks: WeakValueDictionary[Any, rt.Prepared] = WeakValueDictionary()
         self._latest: Lengths | None = None
         self.quick: Callable[[Any], np.ndarray] | None = None  # `predictor`, once it was asked for
 
@@ -95,48 +116,66 @@ class NativeEngine:
         if not isinstance(entry, str) or entry not in ENTRIES:
             raise InputError(describe("graph", "one of " + ", ".join(ENTRIES), repr(entry)))
         key = self._key(entry, lengths)
-        if key in self._compiled:
-            return self._compiled[key].graph
+        made = self._made.get(key)
+        if made is not None:
+            return made.compiled.graph
         make = {"predict": graphs.predict_graph, "test": graphs.test_graph,
                 "train": graphs.train_graph}[entry]
         graph: Graph = make(self.model, key[1])
         return graph
 
-    def compiled(self, entry: str, lengths: Any = None) -> Compiled:
+    def _found(self, entry: str, lengths: Any) -> Made:
         key = self._key(entry, lengths)
-        return recent(self._compiled, key) or keep(
-            self._compiled, key, compiler.compile_graph(
-                self.graph(entry, lengths), entry, self.target, frozen=entry != "train"))
+        return self._made.get(key) or self._made.put(key, Made(compiler.compile_graph(
+            self.graph(entry, lengths), entry, self.target, frozen=entry != "train")))
+
+    def compiled(self, entry: str, lengths: Any = None) -> Compiled:
+        return self._found(entry, lengths).compiled
 
     def program(self, entry: str, lengths: Any = None) -> rt.Program:
         """The native code of an entry, over the model's variables."""
-        key = self._key(entry, lengths)
-        program = recent(self._programs, key)
-        if program is None:
-            made = self.compiled(entry, lengths)
-            captured = made.graph.captured  # type: ignore[attr-defined]
-            program = keep(self._programs, key, self.load(made, captured))
-        return program
+        made = self._found(entry, lengths)
+        if made.program is None:
+            compiled = made.compiled
+            program = self.load(compiled, compiled.graph.captured)  # type: ignore[attr-defined]
+            if not self.target.is_gpu:
+                made.code = sum(map(len, compiled.image.objects))
+            if self.model.varies:
+                compiled.forget_stages()
+            made.program = program
+            self._made.measure(self._key(entry, lengths))
+        return made.program  # type: ignore[no-any-return]
 
     def load(self, made: Compiled, variables: Mapping[str, Variable]) -> Any:
         """A program over the arrays of its variables, see `load_program`."""
-        return load_program(made, variables, self.threads)
+        digest, _ = prepares = made.image.prepares
+        key = prepares, *(variables[name] for name in _followed(made))
+        program = load_program(made, variables, self.threads, self._blocks.get(key) if digest else None)
+        if digest:
+            self._blocks[key] = program.block
+        return program
+
+    def _shared_bytes(self) -> int:
+        return sum(block.memory.nbytes for block in list(self._blocks.values()))
 
     def reset(self, entries: Iterable[str] = ENTRIES) -> None:
         """Forget the code of these entries: the model changed."""
         gone, self._latest = set(entries), None
         self.quick = None if "predict" in gone else self.quick
-        self._compiled = {key: c for key, c in self._compiled.items() if key[0] not in gone}
-        self._programs = {key: p for key, p in self._programs.items() if key[0] not in gone}
+        self._made.forget(gone)
 
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs of an entry for n samples; "train" updates the model's variables in place."""
-        program = self._programs.get((entry, ())) or self.program(entry, self._lengths(inputs))
+        program = self._program_for(entry, inputs)
         before = self._state(entry, inputs) if self.verify else {}
         results = program.run(entry, n, inputs)
         if self.verify:
             self._compare(entry, n, inputs, before, results)
         return results
+
+    def _program_for(self, entry: str, inputs: Sequence[np.ndarray]) -> rt.Program:
+        made = self._made.get((entry, ()))
+        return (made and made.program) or self.program(entry, self._lengths(inputs))
 
     def batches(self, entry: str) -> Runner:
         """What runs an entry over the rows of arrays, many batches in one native call."""
@@ -146,7 +185,7 @@ class NativeEngine:
 
         def run(arrays: Sequence[np.ndarray], *span: Any) -> list[np.ndarray]:
             nonlocal held
-            program = self._programs.get((entry, ())) or self.program(entry, self._lengths(arrays))
+            program = self._program_for(entry, arrays)
             if held is None or held[0] is not program:  # a callback may change the model
                 held = program, program.batches(entry)
             return held[1](arrays, *span)
@@ -242,18 +281,18 @@ class CudaEngine(NativeEngine):
         return held
 
 
-def load_program(made: Compiled, variables: Mapping[str, Variable], threads: int | None = None
-                 ) -> rt.Program:
+def load_program(made: Compiled, variables: Mapping[str, Variable], threads: int | None = None,
+                 block: rt.Prepared | None = None) -> rt.Program:
     """Native code over the arrays of variables. It follows what others write to them, and tells all who
     listen to a variable when it wrote it: every program that runs here over a model's own variables is
-    made by this function or its counterpart for a device."""
+    made by this function or its counterpart for a device. block: what other programs prepare too."""
     def refresh() -> None:
         if Variable.elsewhere:
             for variable in variables.values():
                 _ = variable.value  # brings it back from a device
 
     program = compiler.load(made, {name: variables[name].value for name in made.variables}, threads,
-                            wrote=_audience(made, variables), refresh=refresh)
+                            wrote=_audience(made, variables), refresh=refresh, block=block)
     _follow(program, made, variables)
     return program
 
@@ -263,11 +302,14 @@ def _audience(made: Compiled, variables: Mapping[str, Variable]) -> Audience:
 
 
 def _follow(program: Any, made: Compiled, variables: Mapping[str, Variable]) -> None:
-    """Tell the program from now on when somebody writes to its variables. From those that frozen code
-    writes, it prepares nothing."""
-    for name in made.variables:
-        if not (made.frozen and name in made.graph.updates):
-            variables[name].listeners.add(program.changed)
+    """Tell the program from now on when somebody writes to its variables."""
+    for name in _followed(made):
+        variables[name].listeners.add(program.changed)
+
+
+def _followed(made: Compiled) -> list[str]:
+    """The variables whose changes count: from those that frozen code writes, it prepares nothing."""
+    return [name for name in made.variables if not (made.frozen and name in made.graph.updates)]
 
 
 def _error(layer: str, got: np.ndarray, right: np.ndarray) -> LayerError:

@@ -17,7 +17,7 @@ from kcompile_runtime.errors import (
     KcompileError,
     NativeError,
 )
-from kcompile_runtime.program import EntrySpec, Program
+from kcompile_runtime.program import EntrySpec, Prepared, Program
 from kcompile_runtime.spec import TensorSpec
 from kcompile_runtime.threads import default_threads
 
@@ -31,6 +31,7 @@ __all__ = [
     "InputTypeError",
     "KcompileError",
     "NativeError",
+    "Prepared",
     "Program",
     "TensorSpec",
     "default_threads",

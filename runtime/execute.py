@@ -91,6 +91,11 @@ class Executor:
         self._dtype = self.inputs[0].numpy_dtype if single else None
         self._out_dtype = self.outputs[0].numpy_dtype if single else None
 
+    @property
+    def nbytes(self) -> int:
+        """Of the workspaces that are in no call."""
+        return sum(work.memory.nbytes for work in list(self._free) if work.memory is not None)
+
     def one(self, x: Any) -> Array:
         """The output for the input of a function that has one of each. A new array every call."""
         if not self._fast:

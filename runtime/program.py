@@ -52,6 +52,38 @@ class EntrySpec:
     numbers: tuple[tuple[int, int, str], ...] = ()
 
 
+class Prepared:
+    """The block that "prepare" fills from variables. Programs that prepare the same from the same
+    variables have one together: it is filled once after a change.
+
+    `stale` says that variables changed since. refresh: called before it is filled.
+    """
+
+    def __init__(self, size: int, refresh: Callable[[], None] | None) -> None:
+        self.memory = aligned(size)
+        self.stale = True
+        self.fill: Callable[[], object] | None = None  # native code, of the first program that has it
+        self.uses: object = None  # what this code needs to be there
+        self.lock = ForkLock()
+        self._changes = 0
+        self._refresh = refresh
+
+    def changed(self) -> None:
+        """Variables were written: what was prepared from them is prepared again before it is used."""
+        self._changes += 1
+        self.stale = True
+
+    def update(self) -> None:
+        with self.lock:
+            if self.stale:
+                changes = self._changes
+                if self._refresh is not None:
+                    self._refresh()
+                if self.fill is not None:
+                    self.fill()
+                self.stale = changes != self._changes  # another thread may have written meanwhile
+
+
 class Program:
     """Native entries that share variables, a prepared block and constants.
 
@@ -59,10 +91,10 @@ class Program:
     "kc_batches", "kc_call", which call entries, see `loop` and `execute`); it is kept, and has to
     keep the code alive. variables: arrays that the code reads and updates in place (copied when they
     are not contiguous and aligned). threads: default, see `default_threads`. pool_abi: of the
-    code's pool functions. `stale` says that
-    variables changed since "prepare" ran: call `changed` after writing to `variables` in place. wrote:
-    called after an entry wrote variables. refresh: called before the first entry after a change, for
-    arrays whose newest values are elsewhere.
+    code's pool functions. Call `changed` after writing to `variables` in place. wrote: called after an
+    entry wrote variables. refresh: called before the first entry after a change, for arrays whose
+    newest values are elsewhere. block: the prepared block of another program, whose "prepare" does the
+    same with the same variables; by default a new one.
 
     Calls of entries that write no variables may run in several Python threads at once. Predicting
     while another thread trains gives numbers of some mixture of old and new weights.
@@ -71,31 +103,46 @@ class Program:
     def __init__(self, symbol: Callable[[str], int], entries: Sequence[EntrySpec],
                  variables: Iterable[Array] = (), *, prepared: int = 0, constants: bytes = b"",
                  threads: int | None = None, pool_abi: int,
-                 wrote: Callable[[], None] | None = None, refresh: Callable[[], None] | None = None
-                 ) -> None:
+                 wrote: Callable[[], None] | None = None, refresh: Callable[[], None] | None = None,
+                 block: Prepared | None = None) -> None:
         self.variables = [in_place(v) for v in variables]
-        self.stale = True
-        self._changes = 0
+        self.block = Prepared(prepared, refresh) if block is None else block
         self._wrote = wrote
-        self._refresh = refresh
         self._symbol = symbol
-        self._lock = ForkLock()
+        self._lock = self.block.lock
         self._pool = shared_pool(PoolFunctions(
             symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), pool_abi,
             symbol), threads)
-        self._prepared = aligned(prepared)
         self._constants = aligned_copy(np.frombuffer(constants, np.uint8))
         self._table = (ctypes.c_size_t * max(len(self.variables), 1))(
             *[address(v) for v in self.variables])
         self._fixed = tuple(map(ctypes.c_void_p, (
-            ctypes.addressof(self._table), address(self._prepared), address(self._constants))))
+            ctypes.addressof(self._table), address(self.block.memory), address(self._constants))))
         self._pointer = ctypes.c_void_p(self._pool.pointer)
         self.entries = {entry.name: entry for entry in entries}
         self._executors = {entry.name: self._executor(entry) for entry in entries}
+        if block is None and "prepare" in self._executors:
+            self.block.fill = partial(self._executors["prepare"].run, 1, ())
+            self.block.uses = symbol, self._table, self._constants, self.variables, self._pool
 
     @property
     def threads(self) -> int:
         return self._pool.threads
+
+    @property
+    def changed(self) -> Callable[[], None]:
+        """To be called when variables were written; the same for all programs with this block."""
+        return self.block.changed
+
+    @property
+    def stale(self) -> bool:
+        """Whether variables changed since "prepare" ran."""
+        return self.block.stale
+
+    @property
+    def nbytes(self) -> int:
+        """Of constants and workspaces, as they are now; code and the prepared block are not in it."""
+        return int(self._constants.nbytes) + sum(e.nbytes for e in self._executors.values())
 
     def run(self, entry: str, n: int, inputs: Sequence[Any],
             outputs: Sequence[Array] | None = None) -> list[Array]:
@@ -109,22 +156,17 @@ class Program:
     def _fresh(self, spec: EntrySpec, call: Callable[..., T], *arguments: Any) -> T:
         """A call of native code of an entry: what was prepared is made again where variables changed,
         and calls that change them exclude each other."""
-        if self.stale and spec.reads_prepared:
-            self._prepare()
+        if self.block.stale and spec.reads_prepared:
+            self.block.update()
         if not spec.writes_variables:
             return call(*arguments)
         with self._lock:
-            self.stale = self.stale or not spec.keeps_prepared
+            self.block.stale = self.block.stale or not spec.keeps_prepared
             try:
                 return call(*arguments)
             finally:
                 if self._wrote is not None:
                     self._wrote()
-
-    def changed(self) -> None:
-        """Variables were written: what was prepared from them is prepared again before it is used."""
-        self._changes += 1
-        self.stale = True
 
     def call(self, entry: str, *inputs: Any) -> list[Array]:
         """Run an entry; the batch is found from the inputs' shapes."""
@@ -137,13 +179,13 @@ class Program:
     def single(self, entry: str) -> Callable[[Any], Array]:
         """`one` of an entry, to be kept: the way for small models, a microsecond of Python for a
         C-contiguous array of the input's dtype."""
-        spec, call = self.entries[entry], self._executors[entry].one
+        spec, call, block = self.entries[entry], self._executors[entry].one, self.block
         if spec.writes_variables:
             return partial(self._fresh, spec, call)
 
         def one(x: Any) -> Array:
-            if self.stale:
-                self._prepare()
+            if block.stale:
+                block.update()
             return call(x)
 
         return one
@@ -174,34 +216,24 @@ class Program:
                                       f"shape {array.shape}"))
         with self._lock:
             variable[...] = array
-            self.changed()
+            self.block.changed()
 
     def prepared_block(self) -> bytes:
         """The bytes that "prepare" makes from the variables as they are now."""
-        if self.stale:
-            self._prepare()
-        return self._prepared.tobytes()
-
-    def _prepare(self) -> None:
-        with self._lock:
-            if self.stale:
-                changes = self._changes
-                if self._refresh is not None:
-                    self._refresh()
-                if "prepare" in self._executors:
-                    self._executors["prepare"].run(1, ())
-                self.stale = changes != self._changes  # another thread may have written meanwhile
+        if self.block.stale:
+            self.block.update()
+        return self.block.memory.tobytes()
 
     def _executor(self, entry: EntrySpec) -> Executor:
         fixed, per_sample = entry.arena
-        threads = self._pool.threads
+        threads, pointers, pool = self._pool.threads, self._fixed, self._pointer
 
         def memory(n: int) -> int:
             arena = (fixed + n * per_sample + 63) // 64 * 64
             return arena + threads * entry.scratch
 
         def tail(arena: Array) -> tuple[Any, ...]:
-            return (*self._fixed, ctypes.c_void_p(address(arena)), self._pointer)
+            return (*pointers, ctypes.c_void_p(address(arena)), pool)
 
         return Executor(entry.name, self._symbol("kc_" + entry.name), entry.inputs, entry.outputs,
                         memory, tail, self._symbol("kc_call"), checks=entry.checks)

@@ -35,15 +35,18 @@ class EntryImage:
 @dataclass(frozen=True)
 class Image:
     """objects: relocatable code, with the functions kc_<entry>. prepared: bytes of the prepared block.
-    constants: its bytes."""
+    constants: its bytes. prepares: the digest of what "prepare" computes, and the numbers of the variables
+    that it reads: where both are the same, blocks are."""
 
     objects: tuple[bytes, ...]
     entries: tuple[EntryImage, ...]
     prepared: int
     constants: bytes
+    prepares: tuple[str, tuple[int, ...]] = ("", ())
 
     def to_bytes(self) -> bytes:
-        head = {"entries": [asdict(e) for e in self.entries], "prepared": self.prepared}
+        head = {"entries": [asdict(e) for e in self.entries], "prepared": self.prepared,
+                "prepares": self.prepares}
         return disk.pack(head, [self.constants, *self.objects])
 
     @staticmethod
@@ -52,7 +55,8 @@ class Image:
         head, (constants, *objects) = disk.unpack(data)
         entries = tuple(EntryImage(e["name"], tuple(e["arena"]), e["scratch"])
                         for e in head["entries"])
-        return Image(tuple(objects), entries, head["prepared"], constants)
+        digest, numbers = head["prepares"]
+        return Image(tuple(objects), entries, head["prepared"], constants, (digest, tuple(numbers)))
 
 
 def code_key(graph: Graph, entry: str, frozen: bool, target: Target) -> str:

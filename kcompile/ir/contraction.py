@@ -71,6 +71,11 @@ class Contraction:
         return replace(self, g=())
 
     @property
+    def of_b(self) -> Contraction:
+        """What packing B depends on: neither how many rows there are, nor how A is read."""
+        return replace(self, m=(1,) * len(self.m), a=Access(self.a.operand, (), ()))
+
+    @property
     def sizes(self) -> tuple[Dim, Dim, Dim]:
         """(rows, columns, summed) = (M, J, K), of one sample of g."""
         return numel(self.m), numel(self.j), numel(self.k)

@@ -18,7 +18,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.backend.values import LearningPhase
 from kcompile.keras.engine import InputLayer, Layer
-from kcompile.keras.lengths import keep, recent
+from kcompile.keras.lengths import Kept
 from kcompile.keras.operands import leaves, map_leaves, tensor
 from kcompile.keras.tensors import PROBES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.topology import back_from
@@ -207,7 +207,7 @@ class Function:
         self.updates = list(map(_pair, updates or ()))
         self.random_state = new_random_state()
         self._fixed = False  # whether code is for fixed numbers of samples
-        self._compiled: dict[tuple[bool, Any], Callable[..., list[np.ndarray]]] = {}
+        self._compiled: Kept[Any] = Kept(lambda code: code.nbytes)
 
     def __call__(self, inputs: Sequence[Any] = ()) -> Any:
         """Raises InputError for values that do not fit."""
@@ -223,7 +223,7 @@ class Function:
             arrays.append(np.ascontiguousarray(as_array(value, x.name), x.dtype))
         tensors = [x for x in self.inputs if isinstance(x, KerasTensor)]
         n, types = _sizes(tensors, arrays, self._fixed)
-        code = recent(self._compiled, (training, tuple(types)))
+        code = self._compiled.get((training, tuple(types)))
         if code is None:
             try:
                 code = self._compile(training, types)
@@ -234,7 +234,7 @@ class Function:
                 self._fixed = True
                 n, types = _sizes(tensors, arrays, True)
                 code = self._compile(training, types)
-            keep(self._compiled, (training, tuple(types)), code)
+            self._compiled.put((training, tuple(types)), code)
         results = code(n, arrays)
         draws = self.random_state.draws
         draws.assign(draws.value + np.uint32(1))

@@ -7,20 +7,23 @@ type for both: what differs between them is unknown. Graphs are made for sizes i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Any, TypeVar
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from kcompile.ir.graph import Graph
 from kcompile.ir.types import TensorType
 from kcompile.keras.tensors import is_integer
 from kcompile_runtime.errors import InputError, describe
 
 Lengths = tuple[tuple[int, ...], ...]
 T = TypeVar("T")
-Keyed = TypeVar("Keyed", bound=tuple[Hashable, Any])
+Key = tuple[Hashable, Any]
 
-KEPT = 16  # programs of an entry, for as many different lengths
+MEMORY = 512 * 1024 * 1024  # bytes that an engine keeps for all lengths, beside variables
+NODE = 6000  # bytes of a node of a graph with what belongs to it, as measured
 
 
 def lengths_of(model: Any, arrays: Sequence[np.ndarray]) -> Lengths:
@@ -70,18 +73,76 @@ def types_at(model: Any, lengths: Lengths) -> list[TensorType]:
     return [x.at(sizes) for x, sizes in zip(model.inputs, lengths)]
 
 
-def recent(table: dict[Keyed, T], key: Keyed) -> T | None:
-    """The value of a key, which is now the one used last; None where there is none."""
-    value = table.pop(key, None)
-    if value is not None:
-        table[key] = value
-    return value
+def graph_bytes(graph: Graph) -> int:
+    """About what a graph takes, with its bodies."""
+    return sum(NODE + sum(graph_bytes(v) for v in node.attrs.values() if isinstance(v, Graph))
+               for node in graph.live())
 
 
-def keep(table: dict[Keyed, T], key: Keyed, value: T) -> T:
-    """Put a value in. Of keys that begin alike, the `KEPT` used last remain."""
-    table[key] = value
-    alike = [k for k in table if k[0] == key[0]]
-    for old in alike[:-KEPT]:
-        del table[old]
-    return value
+class Kept(Generic[T]):
+    """What was made for a key, (entry, lengths), within `MEMORY`: what was used longest ago is forgotten,
+    but of each entry what was used last stays, however large.
+
+    size: the bytes of a value. They may grow in use, as workspaces do, so a value is measured when
+    another one is used. shared: bytes that belong to several.
+    """
+
+    def __init__(self, size: Callable[[T], int], shared: Callable[[], int] = lambda: 0) -> None:
+        self._values: OrderedDict[Key, T] = OrderedDict()  # used longest ago first
+        self._sizes: dict[Key, int] = {}
+        self._size, self._shared = size, shared
+        self._latest: Key | None = None
+
+    def get(self, key: Key) -> T | None:
+        """The value of a key, which is now the one used last; None where there is none."""
+        value = self._values.get(key)
+        if value is not None and key != self._latest:
+            self._use(key)
+        return value
+
+    def put(self, key: Key, value: T) -> T:
+        self._values[key] = value
+        self._use(key)
+        return value
+
+    def forget(self, entries: Iterable[Hashable]) -> None:
+        """Forget the values of these entries."""
+        gone = set(entries)
+        for key in [k for k in list(self._values) if k[0] in gone]:
+            self._drop(key)
+
+    def values(self) -> list[T]:
+        return list(self._values.values())
+
+    def order(self) -> list[Key]:
+        """The keys, those used longest ago first."""
+        return list(self._values)
+
+    def measure(self, key: Key | None) -> None:
+        """Note what the value of a key takes now, and make room."""
+        value = None if key is None else self._values.get(key)
+        if key is not None and value is not None:
+            self._sizes[key] = self._size(value)
+        total = self._shared() + sum(list(self._sizes.values()))
+        if total <= MEMORY:
+            return
+        keys = list(self._values)
+        last = {k[0]: k for k in keys}
+        for old in keys:
+            if total > MEMORY and last[old[0]] != old:
+                total -= self._sizes.get(old, 0)
+                self._drop(old)
+
+    def _use(self, key: Key) -> None:
+        try:
+            self._values.move_to_end(key)
+        except KeyError:  # another thread forgot it
+            return
+        before, self._latest = self._latest, key
+        if key not in self._sizes:
+            self.measure(key)
+        self.measure(before)
+
+    def _drop(self, key: Key) -> None:
+        self._values.pop(key, None)
+        self._sizes.pop(key, None)

@@ -28,8 +28,10 @@ class Listeners:
         return len(list(iter(self)))
 
     def add(self, method: Method) -> None:
-        self._methods = [*map(WeakMethod, self), WeakMethod(method)]
-        Listeners.added += 1
+        """A method that is there already is told once."""
+        if method not in self:
+            self._methods = [*map(WeakMethod, self), WeakMethod(method)]
+            Listeners.added += 1
 
     def remove(self, method: Method) -> None:
         self._methods = [WeakMethod(other) for other in self if other != method]

@@ -21,7 +21,7 @@ from kcompile.keras import graphs, optimizers, standardize
 from kcompile.keras.editions import edition
 from kcompile.keras.feeding import Batches, Rows, gives_batches
 from kcompile.keras.graphs import Compilation
-from kcompile.keras.lengths import Lengths, keep, lengths_of, recent
+from kcompile.keras.lengths import Kept, Lengths, lengths_of
 from kcompile.keras.settling import settle, values_of
 from kcompile.keras.standardize import Target
 from kcompile.keras.tensors import one_or_list
@@ -103,7 +103,7 @@ class Training:
     _arguments: dict[str, Any] | None = None
     _settled: Compilation | None = None
     _feeds: Feeds | None = None  # where all sizes are known
-    _feeds_at: dict[tuple[str, Lengths], Feeds] | None = None  # where they are not
+    _feeds_at: Kept[Feeds] | None = None  # where they are not
     _specs: tuple[TensorSpec, ...] | None = None
     _turns: dict[str, loops.Turns] | None = None  # the pace of each entry
     _running: loops.Averages | None = None  # over batches, see `train_on_batch`
@@ -209,9 +209,9 @@ class Training:
     def _fed(self, lengths: Lengths = ()) -> Feeds:
         if lengths:
             if self._feeds_at is None:
-                self._feeds_at = {}
+                self._feeds_at = Kept(lambda feeds: 4096 * (1 + len(feeds.inputs) + len(feeds.targets)))
             key = ("data", lengths)
-            return recent(self._feeds_at, key) or keep(self._feeds_at, key, Feeds.of(self, lengths))
+            return self._feeds_at.get(key) or self._feeds_at.put(key, Feeds.of(self, lengths))
         if self._feeds is None:
             self._feeds = Feeds.of(self, ())
         return self._feeds

@@ -12,7 +12,6 @@ from kcompile import keras as front
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import backend as K
 from kcompile.keras import layers as L
-from kcompile.keras import lengths as sizes
 from kcompile.keras.models import Input, Model, Sequential, clone_model, model_from_json
 from kcompile_runtime.errors import InputError, KcompileError, ModelError
 
@@ -133,26 +132,6 @@ def test_images_of_any_size() -> None:
         x = np.random.default_rng(0).random((3, *size, 3)).astype(np.float32)
         same(model.predict(x), twin.predict(x))
     assert kcompile.compile(model, verify=True).verify(x).ok
-
-
-def test_one_compilation_for_each_length_and_no_more_than_are_kept() -> None:
-    model = ONE_AXIS["conv"](None)
-    engine = kcompile.compile(model).engine
-    made = []
-    load = engine.load
-    engine.load = lambda *args: made.append(1) or load(*args)
-    x = np.zeros((2, 40, WIDTH), np.float32)
-    for length in (7, 8, 7, 8, 7):
-        model.predict(x[:, :length])
-    assert len(made) == 2
-    for length in range(9, 9 + sizes.KEPT):
-        model.predict(x[:, :length])
-    assert len(engine._programs) == len(engine._compiled) == sizes.KEPT
-    assert len(made) == 2 + sizes.KEPT
-    model.predict(x[:, :10])
-    assert len(made) == 2 + sizes.KEPT
-    model.predict(x[:, :7])
-    assert len(made) == 3 + sizes.KEPT
 
 
 def test_new_weights_reach_the_code_of_every_length() -> None:

@@ -95,7 +95,7 @@ def test_variables_and_the_prepared_block(program: Program) -> None:
     program.set_variable(1, np.zeros(3))
     close(program.one("predict", x), expected(x) - BIAS)
     program.variables[0][...] = 0
-    program.stale = True
+    program.changed()
     assert not program.one("predict", x).any()
     program.set_variable(0, WEIGHTS)
     program.run("train", 1, [np.ones((1, 5), np.float32)])  # adds 1 to every bias

@@ -39,7 +39,7 @@ def choose_algorithms(graph: Graph, panel_width: Width, frozen: bool = True,
         width = None if spec.g else panel_width(spec, node.inputs[slot].node in early)
         operands = list(inputs)
         if width is not None:
-            packed = new.add("pack_panels", [inputs[slot]], spec=spec, width=width)
+            packed = new.add("pack_panels", [inputs[slot]], spec=spec.of_b, width=width)
             operands[slot] = Value(packed.id)
         elif columns_last and node.inputs[slot].node in fixed:
             operands[slot], spec = _columns_last(new, spec, inputs[slot])
