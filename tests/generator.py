@@ -24,7 +24,8 @@ ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "elu", "selu
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": optimizers.SGD, "momentum": lambda **limits: optimizers.SGD(momentum=0.9, **limits),
     "rmsprop": optimizers.RMSprop, "adam": optimizers.Adam,
-    "adagrad": lambda **limits: optimizers.Adagrad(0.001, **limits)}
+    # An epsilon above the rounding of gradients: 1e-7 would scale one of rounding alone to a whole step
+    "adagrad": lambda **limits: optimizers.Adagrad(0.001, epsilon=1e-4, **limits)}
 LIMITS: tuple[dict[str, float], ...] = ({}, {}, {"clipnorm": 0.5}, {"clipvalue": 0.02})
 
 WORK = 1 << 16  # products for a sample that one layer of a model makes
