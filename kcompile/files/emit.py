@@ -76,13 +76,13 @@ class _Writer:
 
     def model(self, model: Any, trainable: bool, path: str, held: bool = False) -> Config:
         """trainable: whether the model around it is. Keras hands that on to the layers inside. held: a
-        wrapper holds it."""
+        wrapper or a Sequential holds it."""
         self.met(model.vintage, path)
         own = self.plain or model.semantics.trained_weights == "own flag"
         config: Config = {"name": model.name, "trainable": model.trainable and (own or trainable)}
         trainable = own or config["trainable"]
         if not model.functional:
-            made = [self.layer(layer, trainable, path) for layer in model._layers]
+            made = [self.layer(layer, trainable, path, True) for layer in model._layers]
             if model.built and not isinstance(model._layers[0], InputLayer):
                 made.insert(0, self.layer(model.inputs[0].layer, trainable, path))
             config["layers"] = made
@@ -105,10 +105,10 @@ class _Writer:
             module = "keras.src.models.functional"
         return self.entry(kind, config, module)
 
-    def layer(self, layer: Any, trainable: bool, path: str) -> Config:
+    def layer(self, layer: Any, trainable: bool, path: str, held: bool = False) -> Config:
         path = f"{path}/{layer.name}"
         if isinstance(layer, Model):
-            return self.model(layer, trainable, path)
+            return self.model(layer, trainable, path, held)
         config = self.arguments(layer, trainable, path)
         config["trainable"] = trainable and layer.trainable
         shape = config.pop("batch_input_shape", None)

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.keras import metrics
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
+from kcompile.keras.semantics import Semantics
 from kcompile_runtime.checks import check_number, check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
 from kcompile_runtime.progress import Progbar
@@ -257,22 +259,52 @@ class LambdaCallback(Callback):
                 setattr(self, name, function)
 
 
-def _comparison(kind: str, mode: str, monitor: str, maximal: tuple[str, ...] = ("acc",)
-                ) -> tuple[Callable[[float, float], bool], float]:
-    """Whether a value is better than another, and the worst value."""
+def _check_mode(kind: str, mode: Any) -> str:
     if not isinstance(mode, str) or mode not in ("auto", "min", "max"):
         raise ModelError(describe(f"{kind}: mode", "'auto', 'min' or 'max'", repr(mode)))
-    if mode == "max" or (mode == "auto" and any(word in monitor for word in maximal)):
-        return (lambda a, b: a > b), -np.inf
-    return (lambda a, b: a < b), np.inf
+    return mode
+
+
+def _goes_up(callback: Any, how: str) -> bool:
+    """Whether larger values of what a callback monitors are better. how: `Semantics.monitored_up`."""
+    kind, mode, monitor = type(callback).__name__, callback.mode, callback.monitor
+    if mode != "auto":
+        return bool(mode == "max")
+    if how == "acc inside":
+        return "acc" in monitor
+    if how == "acc at the end":
+        return bool(monitor.endswith(("acc", "accuracy", "auc")))
+    found = _metric_goes_up(callback.model, monitor.removeprefix("val_"))
+    if found is None:
+        raise ModelError(describe(f"{kind}: mode", "'min' or 'max', as nobody knows which is better for "
+                                  f"{monitor!r}", "'auto'"))
+    return found
+
+
+def _metric_goes_up(model: Any, name: str) -> bool | None:
+    """The same of a value that a model reports; None for what nobody knows of."""
+    if name in ("loss", *(f"{output}_loss" for output in model.output_names)):
+        return False
+    settled = model.compilation
+    for k, output in enumerate(model.output_names):
+        for metric in (*settled.metrics[k], *settled.weighted_metrics[k]):
+            label = metric if isinstance(metric, str) else metrics.name_of(metric)
+            if name in (label, f"{output}_{label}", f"weighted_{label}", f"{output}_weighted_{label}"):
+                return metrics.more_is_better(metric)
+    return None
+
+
+def _better(up: bool, value: float, than: float, margin: float) -> bool:
+    """Whether a value is better than another by more than a margin."""
+    return value - margin > than if up else value + margin < than
 
 
 class EarlyStopping(Callback):
     """Stops when `monitor` has not improved by min_delta for `patience` epochs.
 
-    mode: "min", "max", or "auto": "max" when the name holds "acc". baseline: a value to be better than
-    from the start. restore_best_weights: when stopping, go back to the weights of the best epoch.
-    start_from_epoch: epochs before this one are not looked at.
+    mode: "min", "max", or "auto": as the name or the metric says. baseline: a value to be better than.
+    restore_best_weights: go back to the weights of the best epoch. start_from_epoch: epochs before this
+    one are not looked at. What these mean exactly the vintage of the model says (`semantics`).
     """
 
     def __init__(self, monitor: str = "val_loss", min_delta: float = 0, patience: int = 0,
@@ -286,13 +318,16 @@ class EarlyStopping(Callback):
         self.verbose = verbose
         self.baseline = None if baseline is None else check_number("EarlyStopping: baseline", baseline)
         self.restore_best_weights = restore_best_weights
-        self._better, self._worst = _comparison("EarlyStopping", mode, monitor)
+        self.mode = _check_mode("EarlyStopping", mode)
 
     def on_train_begin(self, logs: Report = None) -> None:
+        self._meaning: Semantics = self.model.semantics
+        self._up = _goes_up(self, self._meaning.monitored_up)
         self.wait = 0
         self.stopped_epoch = 0
         self.best_weights: list[np.ndarray] | None = None
-        self.best = self._worst if self.baseline is None else self.baseline
+        starts = self.baseline is not None and self._meaning.baseline == "as best"
+        self.best: float = self.baseline if starts else -np.inf if self._up else np.inf  # type: ignore[assignment]
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         logs = logs or {}
@@ -303,24 +338,34 @@ class EarlyStopping(Callback):
             warnings.warn(f"Early stopping conditioned on metric `{self.monitor}` which is not "
                           f"available. Available metrics are: {', '.join(logs)}", stacklevel=2)
             return
-        delta = self.min_delta if self._worst > 0 else -self.min_delta
-        if self._better(current + delta, self.best):
-            self.best, self.wait = current, 0
+        beside = self._meaning.baseline == "beside best"
+        if self.restore_best_weights and self.best_weights is None and beside:
+            self.best_weights = self.model.get_weights()
+        self.wait += 1
+        if _better(self._up, current, self.best, self.min_delta):
+            self.best = current
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()
-            return
-        self.wait += 1
-        if self.wait >= self.patience:
+            if self.baseline is None or not beside or _better(
+                    self._up, current, self.baseline, self.min_delta):
+                self.wait = 0
+        elif self.wait >= self.patience and (epoch > 0 or self._meaning.first_epoch_stops):
             self.stopped_epoch = epoch
             self.model.stop_training = True
-            if self.best_weights is not None:
-                if self.verbose:
-                    print("Restoring model weights from the end of the best epoch")
-                self.model.set_weights(self.best_weights)
+            if self._meaning.best_weights_back == "when stopped":
+                self._bring_back()
+
+    def _bring_back(self) -> None:
+        if self.best_weights is not None:
+            if self.verbose:
+                print("Restoring model weights from the end of the best epoch")
+            self.model.set_weights(self.best_weights)
 
     def on_train_end(self, logs: Report = None) -> None:
         if self.stopped_epoch and self.verbose:
             print(f"Epoch {self.stopped_epoch + 1:05d}: early stopping")
+        if self._meaning.best_weights_back == "at the end":
+            self._bring_back()
 
 
 class LearningRateScheduler(Callback):
@@ -375,16 +420,17 @@ class ReduceLROnPlateau(Callback):
         self.min_lr = check_number(f"{kind}: min_lr", min_lr, 0)
         self.wait = 0
         self.cooldown_counter = 0.0
-        self._better, self._worst = _comparison("ReduceLROnPlateau", mode, monitor)
-        self.best = self._worst
+        self.mode = _check_mode(kind, mode)
 
     def in_cooldown(self) -> bool:
         """Whether the rate was reduced fewer than `cooldown` epochs ago."""
         return self.cooldown_counter > 0
 
     def on_train_begin(self, logs: Report = None) -> None:
+        how = self.model.semantics.monitored_up
+        self._up = _goes_up(self, how if how == "by metric" else "acc inside")  # all before Keras 3
         self.wait, self.cooldown_counter = 0, 0.0
-        self.best = self._worst
+        self.best = -np.inf if self._up else np.inf
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         if not isinstance(logs, dict):
@@ -398,8 +444,7 @@ class ReduceLROnPlateau(Callback):
         if self.cooldown_counter:
             self.cooldown_counter -= 1
             self.wait = 0
-        delta = self.min_delta if self._worst > 0 else -self.min_delta
-        if self._better(current + delta, self.best):
+        if _better(self._up, current, self.best, self.min_delta):
             self.best, self.wait = current, 0
         elif not self.cooldown_counter:
             self.wait += 1

@@ -281,6 +281,21 @@ def resolve(metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Sem
     return name_of(function), function
 
 
+# Those of which more is better; of a function of the user's own nobody knows.
+_MORE_IS_BETTER = frozenset((accuracy, *FUNCTIONS.values()))
+
+
+def more_is_better(metric: Any) -> bool | None:
+    """Whether more of a metric is better than less; None where that is not known."""
+    if isinstance(metric, str) and metric in CHOSEN:
+        return CHOSEN[metric] == "acc"
+    found = get(metric)
+    function = found.function if isinstance(found, Metric) else losses.base_function(found)
+    if function in _MORE_IS_BETTER:
+        return True
+    return False if function in losses.FUNCTIONS.values() else None
+
+
 def name_of(function: Any) -> str:
     """The name of a metric function or object."""
     return str(getattr(function, "name", None) or getattr(function, "__name__", None)

@@ -125,6 +125,21 @@ class Semantics:
     # data_adapter.py, _make_class_weight_map_fn), or gives the others 1 (Keras 3: data_adapter_utils.py).
     classes_without_weight: Literal["refused", "refused, from 0 on", "weigh 1"]
 
+    # ---- callbacks
+
+    # EarlyStopping brings the best weights back where it stops the training, or whenever training ends;
+    # those of the first epoch are the best until others are. Keras 2: callbacks.py, on_epoch_end; tf_keras
+    # 2.21: callbacks.py, on_train_end; Keras 3: early_stopping.py, on_train_end.
+    best_weights_back: Literal["when stopped", "at the end"]
+    # A baseline is the value to be better than, from the start; or what restarts the patience, beside the
+    # best value. tf_keras and Keras 3: EarlyStopping.on_epoch_end.
+    baseline: Literal["as best", "beside best"]
+    # Whether EarlyStopping may stop after the first epoch.
+    first_epoch_stops: bool
+    # What EarlyStopping(mode="auto") takes for better when larger: a name with "acc" in it, or that ends so
+    # (or in "auc"), or a metric of which Keras knows it. Keras 3: monitor_callback.py.
+    monitored_up: Literal["acc inside", "acc at the end", "by metric"]
+
     # ---- optimizers
 
     # Whether optimizers take lr and decay. Keras 3: optimizers/base_optimizer.py, __init__.
@@ -177,6 +192,10 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "lone_loss_reported":       (True,              True,                True,                False),
     "metrics_without_loss":     ("left out",        "computed",          "computed",          "computed"),
     "classes_without_weight":   ("refused",         "refused, from 0 on", "refused, from 0 on", "weigh 1"),
+    "best_weights_back":        ("when stopped",    "when stopped",      "at the end",        "at the end"),
+    "baseline":                 ("as best",         "beside best",       "beside best",       "beside best"),
+    "first_epoch_stops":        (True,              False,               False,               False),
+    "monitored_up":             ("acc inside",      "acc at the end",    "acc at the end",    "by metric"),
     "old_optimizer_options": (True, True, True, False),
     "clipnorm":                 ("together",        "each",              "each",              "each"),
     "epsilon":                  ("outside",         "outside",           "inside",            "inside"),

@@ -130,6 +130,17 @@ def test_what_we_saved_predicts_equally_in_keras(tmp_path: Path, name: str, make
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_a_sequential_of_functional_models_that_we_saved(tmp_path: Path, name: str) -> None:
+    made = ours.Sequential(name="outer")
+    for k in (3, 4):  # as wide as the input of the next
+        i = ours.layers.Input((k,))
+        made.add(ours.models.Model(i, ours.layers.Dense(k + 1, activation="tanh")(i), name=f"m{k}"))
+    model, x = randomized(made), np.ones((2, 3), np.float32)
+    model.save(tmp_path / name)
+    close(keras.models.load_model(tmp_path / name).predict(x, verbose=0), model.predict(x))
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "adagrad", "adadelta", "adamax", "nadam",
                                        "amsgrad"])
 def test_training_goes_on_from_a_file_of_keras(tmp_path: Path, name: str, optimizer: str) -> None:
