@@ -18,6 +18,7 @@ import numpy as np
 
 from kcompile.files import emit, weights
 from kcompile.files.reader import PathLike
+from kcompile.files.reader.json_texts import parse_json
 from kcompile.keras.engine import Variable
 from kcompile.keras.models import Model
 from kcompile_runtime.errors import InputError, ModelError, describe
@@ -69,7 +70,17 @@ def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
 
 def to_json(model: Any, **options: Any) -> str:
     """The architecture as JSON. options: those of json.dumps."""
-    return json.dumps(_architecture(model), **options)
+    return _text(_architecture(model), **options)
+
+
+def _text(value: Any, **options: Any) -> str:
+    """A configuration as JSON that `load` takes: what no reader would is refused before a file is written."""
+    try:
+        text = json.dumps(value, **options)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ModelError(describe("save", "configurations of JSON's kinds of values", str(error))) from error
+    parse_json(text, "save: the configuration")
+    return text
 
 
 def to_yaml(model: Any, **options: Any) -> str:
@@ -108,8 +119,8 @@ def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
     data = io.BytesIO()
     _hdf5(data, lambda h: _by_path(model, h, compiled is not None))
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("metadata.json", json.dumps(metadata))
-        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", _text(metadata))
+        archive.writestr("config.json", _text(config))
         archive.writestr("model.weights.h5", data.getbuffer())
 
 
@@ -121,11 +132,11 @@ def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
         compiled = emit.compilation(model, False) if include_optimizer else None
         if compiled is not None and model.optimizer.vintage is not None:
             ours["optimizer_vintage"] = model.optimizer.vintage
-        h5.attrs["kcompile"] = json.dumps(ours)
-        h5.attrs["model_config"] = json.dumps(config)
+        h5.attrs["kcompile"] = _text(ours)
+        h5.attrs["model_config"] = _text(config)
         _by_layer(model, h5.create_group("model_weights"))
         if compiled is not None:
-            h5.attrs["training_config"] = json.dumps(compiled)
+            h5.attrs["training_config"] = _text(compiled)
             group = h5.create_group("optimizer_weights")
             _arrays(group, _named_state(model))
 

@@ -15,6 +15,7 @@ import numpy as np
 from kcompile.keras.orthonormal import orthonormal
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
+from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, describe
 
 Shape = Sequence[int]
@@ -71,7 +72,7 @@ class Constant(Initializer):
         self.value = value
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
-        array = np.asarray(self.value)
+        array = as_array(self.value, "Constant")
         if array.ndim and array.shape != shape:
             raise ModelError(describe("Constant", f"shape {shape}", f"shape {array.shape}"))
         return np.broadcast_to(array, shape)

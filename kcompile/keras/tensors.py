@@ -19,10 +19,9 @@ from kcompile.keras import backend
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.tracing import Trace
-from kcompile_runtime.arrays import aligned_copy
+from kcompile_runtime.arrays import aligned_copy, as_array
 from kcompile_runtime.errors import (
     InputError,
-    InputTypeError,
     ModelError,
     UnsupportedError,
     describe,
@@ -115,9 +114,7 @@ class Variable(Operators):
 
     def assign(self, array: Any) -> None:
         """Write new values. Raises InputError for another shape, InputTypeError for no numbers."""
-        new = np.asarray(array)
-        if new.dtype.kind not in "fiub":
-            raise InputTypeError(describe(f"variable {self.name!r}", "numbers", str(new.dtype)))
+        new = as_array(array, f"variable {self.name!r}")
         if new.shape != self.shape:
             raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}",
                                       f"shape {new.shape}"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import kcompile
+import kcompile_runtime
 from kcompile import keras
 from kcompile.cli import main
 from kcompile.files import weights
@@ -106,3 +108,24 @@ def test_no_text_of_ours_steers_the_terminal(tmp_path: Path, capfd: pytest.Captu
     told = capfd.readouterr()
     for text in (*texts, told.out, told.err):
         assert all(c.isprintable() or c in "\n\r" for c in text), text
+
+
+@pytest.mark.parametrize("value", ["\ud800", float("nan"), object(), 10 ** 30])
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_configurations_that_no_reader_takes_are_not_saved(value: Any, suffix: str, tmp_path: Path) -> None:
+    class Holding(layers.Layer):
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "value": value}
+
+    model = models.Sequential([layers.Dense(2, input_dim=3), Holding()])
+    for save in (lambda: model.save(tmp_path / f"m{suffix}"), model.to_json, model.to_yaml):
+        with pytest.raises(ModelError):
+            save()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_half_of_a_pair_in_the_name_of_an_input(tmp_path: Path) -> None:
+    """No UTF-8 has it: a library says "?"."""
+    inputs = layers.Input((3,), name="a\ud800")
+    path = kcompile.export(kcompile.compile(models.Model(inputs, layers.Dense(2)(inputs))), tmp_path / "m.so")
+    assert kcompile_runtime.load(path).predict(np.ones((2, 3))).shape == (2, 2)

@@ -12,7 +12,8 @@ import pytest
 import kcompile
 import kcompile_runtime
 from kcompile.interpreted import InterpreterEngine
-from kcompile.keras import callbacks, layers, losses, metrics, models, optimizers
+from kcompile.keras import backend as K
+from kcompile.keras import callbacks, initializers, layers, losses, metrics, models, optimizers, utils
 from kcompile_runtime.errors import KcompileError
 
 X, Y = np.ones((6, 4), "f"), np.ones((6, 2), "f")
@@ -109,6 +110,61 @@ def test_functions(kind, tmp_path):
         for call in (lambda: made().save(value), lambda: made().save_weights(value)):
             with pytest.raises(KcompileError):
                 call()
+
+
+SETTINGS = {"set_floatx", "set_epsilon", "set_image_data_format", "set_image_dim_ordering",
+            "set_learning_phase", "clear_session", "manual_variable_initialization"}
+FUNCTIONS = [name for name in sorted(K.__all__)
+             if inspect.isfunction(getattr(K, name)) and name not in SETTINGS]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_k(name):
+    function = getattr(K, name)
+    given = K.variable(X)
+    needed = {p.name: given for p in parameters(function) if p.default is p.empty}
+    for p in parameters(function):
+        for value in [*WRONG.values(), 10 ** 400]:
+            attempt(lambda: evaluated(function(**{**needed, p.name: value})))  # noqa: B023
+
+
+def evaluated(value):
+    return K.eval(value) if hasattr(value, "__tensor__") else value
+
+
+class Batches:
+    """What numpy would ask for items without end."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        return X
+
+
+@pytest.mark.parametrize("take", [K.variable, K.constant, K.eval, K.variable(X).assign, utils.normalize,
+                                  utils.to_categorical, initializers.Constant(Batches())])
+def test_endless_objects_are_no_values(take):
+    with pytest.raises(KcompileError):
+        take((2, 2) if isinstance(take, initializers.Constant) else Batches())
+
+
+@pytest.mark.parametrize("arguments", [{"rate": 10 ** 400}, {"rate": 10 ** 20},
+                                       {"rate": 0.5, "noise_shape": 2}])
+def test_numbers_too_large_and_shapes_that_are_none(arguments):
+    with pytest.raises(KcompileError, match=r"Dropout\): (rate|noise_shape)"):
+        layers.Dropout(**arguments)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".weights.h5", ".so"])
+def test_paths_with_nul(suffix, tmp_path):
+    path = f"{tmp_path}/a\0b{suffix}"
+    save = {".weights.h5": made().save_weights, ".so": lambda p: kcompile.export(made(), p)}.get(
+        suffix, made().save)
+    for call in (save, kcompile.load, kcompile_runtime.load):
+        with pytest.raises(KcompileError, match="NUL"):
+            call(path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_open_files_are_no_paths():

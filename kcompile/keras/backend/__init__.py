@@ -6,7 +6,10 @@ they do outside a graph. Names and arguments are those of Keras 2.
 
 from __future__ import annotations
 
-from typing import NoReturn
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from kcompile.keras.backend.arrange import (
     arange,
@@ -190,6 +193,7 @@ from kcompile.keras.backend.values import (
     variable,
     zeros,
 )
+from kcompile.keras.explain import explained
 
 __all__ = [
     "DATA_FORMATS",
@@ -359,6 +363,25 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]
+
+
+def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that is not traced, with errors that name it, as those of traced ones do."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with explained(f"K.{name}"):
+            return function(*args, **kwargs)
+
+    call.__module__ = __name__  # where pickle finds it
+    return call
+
+
+for _name in __all__:
+    _found = globals()[_name]
+    if (inspect.isfunction(_found) and not hasattr(_found, "__wrapped__")
+            and inspect.signature(_found).parameters):
+        globals()[_name] = _explained(_name, _found)
 
 
 def __getattr__(name: str) -> NoReturn:

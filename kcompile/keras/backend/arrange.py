@@ -172,6 +172,8 @@ def stack(x: Sequence[Any], axis: int = 0) -> Any:
 
 def _repeated(x: Tensor, counts: Sequence[int], each: bool) -> Tensor:
     """Every axis counts[i] times as long: each element repeated, or the whole one after the other."""
+    if not all(isinstance(count, (int, np.integer)) and count > 0 for count in counts):
+        raise ValueError(f"expected factors that are positive integers. Received: {list(counts)}")
     split: list[Dim] = []
     wide: list[Dim] = []
     for d, count in zip(x.shape, counts):
@@ -194,6 +196,8 @@ def repeat(x: Any, n: int) -> Any:
     x = tensor(x)
     if x.rank != 2:
         raise ValueError(f"repeat: expected a tensor of rank 2. Received: {x.type}")
+    if not (isinstance(n, (int, np.integer)) and n > 0):
+        raise ValueError(f"repeat: expected a positive integer. Received: {n!r}")
     return ops.broadcast_to(ops.reshape(x, (x.shape[0], 1, x.shape[1])), (x.shape[0], n, x.shape[1]))
 
 

@@ -12,6 +12,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS
 from kcompile.keras import activations
 from kcompile.keras.operands import pair, tensor, traced
+from kcompile_runtime.arrays import as_array
 
 
 def _unary(name: str, function: Callable[[Tensor], Tensor], doc: str) -> Callable[[Any], Any]:
@@ -117,10 +118,8 @@ def cast(x: Any, dtype: str) -> Any:
 
 def cast_to_floatx(x: Any) -> Any:
     """A numpy array (or tensor) in float32."""
-    import numpy as np
-
     symbolic = isinstance(x, Tensor) or hasattr(x, "__tensor__")
-    return cast(x, "float32") if symbolic else np.asarray(x, "float32")
+    return cast(x, "float32") if symbolic else as_array(x, "K.cast_to_floatx").astype("float32", copy=False)
 
 
 @traced

@@ -15,6 +15,7 @@ from kcompile.keras.backend.arrange import filled
 from kcompile.keras.backend.settings import FLOAT, fixed_phase
 from kcompile.keras.operands import graph, leaves, tensor, traced
 from kcompile.keras.tracing import Trace, current
+from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 _numbers = itertools.count(1)
@@ -30,8 +31,8 @@ def variable(value: Any, dtype: str | None = None, name: str | None = None, cons
 
     if isinstance(value, Tensor) or hasattr(value, "__tensor__"):
         value = eval(value)
-    made = Variable(np.asarray(value), f"{name or 'variable'}.{next(_numbers)}", True, dtype or FLOAT,
-                    constraint=constraint)
+    made = Variable(as_array(value, "K.variable"), f"{name or 'variable'}.{next(_numbers)}", True,
+                    dtype or FLOAT, constraint=constraint)
     made.shared = True
     return made
 
@@ -74,7 +75,7 @@ def to_dense(x: Any) -> Any:
 def constant(value: Any, dtype: str | None = None, shape: Sequence[int] | None = None,
              name: str | None = None) -> Any:
     """A tensor of these numbers; shape: of a single number, repeated."""
-    made = ops.constant(graph(), np.asarray(value), dtype or FLOAT)
+    made = ops.constant(graph(), as_array(value, "K.constant"), dtype or FLOAT)
     return made if shape is None else ops.broadcast_to(made, tuple(shape))
 
 
@@ -148,7 +149,7 @@ def eval(x: Any) -> np.ndarray:
                          "Make it an output, or use K.function")
     if hasattr(x, "__tensor__"):
         return expressions.evaluate(x)
-    return np.asarray(x)
+    return as_array(x, "K.eval")
 
 
 def get_value(x: Any) -> np.ndarray:

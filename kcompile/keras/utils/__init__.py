@@ -13,6 +13,7 @@ from kcompile.keras.utils.serialization import (
     custom_object_scope,
     get_custom_objects,
 )
+from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, describe
 
 __all__ = ["CustomObjectScope", "custom_object_scope", "get_custom_objects", "normalize",
@@ -25,7 +26,7 @@ def to_categorical(y: Sequence[int] | np.ndarray, num_classes: int | None = None
 
     num_classes: default the largest label plus one. Raises InputError for labels outside.
     """
-    labels = np.asarray(y)
+    labels = as_array(y, "to_categorical")
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]
     numbers = labels.astype(np.int64)
@@ -39,7 +40,7 @@ def to_categorical(y: Sequence[int] | np.ndarray, num_classes: int | None = None
 
 def normalize(x: Sequence[float] | np.ndarray, axis: int = -1, order: int = 2) -> np.ndarray:
     """x divided by its norm of that order along `axis`; vectors of zeros stay."""
-    array = np.asarray(x)
+    array = as_array(x, "normalize")
     norms = np.atleast_1d(np.linalg.norm(array, order, axis, keepdims=True))
     return np.asarray(array / np.where(norms == 0, 1, norms))
 
