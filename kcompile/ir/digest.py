@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -60,13 +61,20 @@ def content(value: Any) -> str:
         return repr(value)
     if isinstance(value, (tuple, list)):
         return f"{kind.__name__}[{','.join(map(content, value))}]"
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         return f"{{{','.join(f'{k!r}:{content(v)}' for k, v in sorted(value.items()))}}}"
     if isinstance(value, Graph):
         return f"graph {fingerprint(value)}"
     if isinstance(value, np.generic):
         return f"{value.dtype.name} {value.tobytes().hex()}"
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = ",".join(f"{f.name}={content(getattr(value, f.name))}" for f in fields(value))
+    names = _fields(kind)  # type: ignore[arg-type]  # a class is hashable
+    if names is not None:
+        parts = ",".join([f"{name}={content(getattr(value, name))}" for name in names])
         return f"{kind.__name__}({parts})"
     raise TypeError(f"the content of an attribute of type {kind.__name__} is not defined: {value!r}")
+
+
+@cache
+def _fields(kind: type) -> tuple[str, ...] | None:
+    """The names of a dataclass' fields."""
+    return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else None

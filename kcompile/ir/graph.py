@@ -6,9 +6,10 @@ optimizer slots, moving statistics) are `(variable, new value)` pairs beside the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -50,7 +51,7 @@ class Literal:
 
     @staticmethod
     def of(array: np.ndarray) -> Literal:
-        return Literal(np.ascontiguousarray(array).tobytes(), array.dtype.name, array.shape)
+        return Literal(np.ascontiguousarray(array).tobytes(), _name_of(array.dtype), array.shape)
 
     @property
     def array(self) -> np.ndarray:
@@ -59,6 +60,12 @@ class Literal:
     def __repr__(self) -> str:
         array = self.array
         return str(array.item()) if array.ndim == 0 else f"<{self.dtype}{list(self.shape)}>"
+
+
+@cache
+def _name_of(dtype: np.dtype[Any]) -> str:
+    """numpy puts it together anew each time."""
+    return dtype.name
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +82,21 @@ class Node:
     @property
     def label(self) -> str:
         return ", ".join(map(str, self.sources))
+
+
+class _Sources:
+    """See `Graph.source`: tracing enters one for nearly every node."""
+
+    __slots__ = ("_graph", "_inner", "_outer")
+
+    def __init__(self, graph: Graph, sources: tuple[Source, ...]) -> None:
+        self._graph, self._inner = graph, sources
+
+    def __enter__(self) -> None:
+        self._outer, self._graph.current = self._graph.current, self._inner
+
+    def __exit__(self, *_: object) -> None:
+        self._graph.current = self._outer
 
 
 class Graph:
@@ -111,14 +133,9 @@ class Graph:
 
     # ---- building
 
-    @contextmanager
-    def source(self, *sources: Source) -> Iterator[None]:
+    def source(self, *sources: Source) -> AbstractContextManager[None]:
         """Nodes added inside the `with` carry these sources."""
-        outer, self.current = self.current, sources
-        try:
-            yield
-        finally:
-            self.current = outer
+        return _Sources(self, sources)
 
     def add(self, op: str | Op, inputs: Sequence[Value] = (), **attrs: Any) -> Node:
         """Append a node; its types come from the op's own rule."""

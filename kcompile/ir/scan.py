@@ -8,6 +8,7 @@ recurrence and nothing else, forward and backward.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -55,6 +56,8 @@ def _read(graph: Graph, name: str, type: TensorType) -> Value:
 
 def _lift_variables(body: Graph) -> tuple[Graph, list[tuple[str, TensorType]]]:
     """The body with the variables it reads as further inputs."""
+    if not body.variables:
+        return _copied(body)[0], []
     new = Graph(body.name)
     table = {v: new.input(name, body.type(v)) for name, v in body.inputs.items()}
     names = []
@@ -69,9 +72,28 @@ def _lift_variables(body: Graph) -> tuple[Graph, list[tuple[str, TensorType]]]:
 
 
 def _copy(graph: Graph, node: Node, table: dict[Value, Value]) -> None:
-    with graph.source(*node.sources):
-        made = copy(graph, node, [table[v] for v in node.inputs])
-    table.update((Value(node.id, i), v) for i, v in enumerate(made))
+    outer, graph.current = graph.current, node.sources
+    made = copy(graph, node, [table[v] for v in node.inputs])
+    graph.current = outer
+    for i, v in enumerate(made):
+        table[Value(node.id, i)] = v
+
+
+def _copied(body: Graph) -> tuple[Graph, dict[Value, Value]]:
+    """A graph that begins as the live part of a body, inputs first; and where the body's values are. Nodes
+    do not change, so that graphs may have them together where they are numbered alike."""
+    new, live = Graph(body.name), body.live()
+    first = [v.node for v in body.inputs.values()]
+    if len(live) == len(body.nodes) and first == list(range(len(first))):
+        new.nodes, new.inputs, new.outputs = dict(body.nodes), dict(body.inputs), dict(body.outputs)
+        values = [Value(node.id, i) for node in live for i in range(len(node.types))]
+        return new, dict(zip(values, values))
+    table = {v: new.input(name, body.type(v)) for name, v in body.inputs.items()}
+    for node in live:
+        if node.op.name != "input":
+            _copy(new, node, table)
+    new.outputs = {name: table[v] for name, v in body.outputs.items()}
+    return new, table
 
 
 # ---------------------------------------------------------------- moving work out
@@ -102,7 +124,9 @@ class _Scan:
         self.constant: dict[Value, Tensor] = dict(zip(inputs[s:], self.invariants))
         self.stacked: dict[Value, Tensor] = dict(zip(inputs[k:s], self.sequences))
         self.hoist()
-        late = {v: self.sinkable(v) for v in outs}
+        reads = Counter(v for node in self.body.live() for v in node.inputs)
+        reads.update(self.body.outputs.values())
+        late = {v: self.sinkable(v) if reads[v] == 1 else None for v in outs}
         kept = dict.fromkeys(v for v in outs if late[v] is None and v not in self.outside_values())
         for node in late.values():
             if node is not None and node.inputs[0] not in self.outside_values():
@@ -182,13 +206,11 @@ class _Scan:
                           or (node.op.name == "matmul" and not node.attrs["transpose_a"]))
 
     def sinkable(self, value: Value) -> Node | None:
-        """The product behind an output, when it is only needed after the loop."""
+        """The product behind an output that nothing else reads, when it is only needed after the loop."""
         node = self.body.nodes[value.node]
-        users = sum(v == value for m in self.body.live() for v in m.inputs)
-        users += sum(v == value for v in self.body.outputs.values())
         able = ((node.op.name == "matmul" and not node.attrs["transpose_a"])
                 or node.op.name in ("conv", "conv_input"))
-        if value in self.stacked or users != 1 or not able or node.inputs[1] not in self.constant:
+        if value in self.stacked or not able or node.inputs[1] not in self.constant:
             return None
         return node
 
@@ -280,11 +302,8 @@ class _Backward:
         self.length, self.reverse = attrs["length"], attrs["reverse"]
         self.k, self.s = attrs["states"], attrs["states"] + attrs["steps"]
         body: Graph = attrs["body"]
-        self.inner = Graph(f"{body.name}.gradient")
-        table = {v: self.inner.input(name, body.type(v)) for name, v in body.inputs.items()}
-        for node in body.live():
-            if node.op.name != "input":
-                _copy(self.inner, node, table)
+        self.inner, table = _copied(body)
+        self.inner.name, self.inner.outputs = f"{body.name}.gradient", {}
         self.border = len(self.inner.nodes)  # nodes before are forward, inputs included
         self.inputs = list(self.inner.inputs.values())
         self.results = [table[v] for v in body.outputs.values()]
@@ -418,19 +437,24 @@ class _Backward:
                  and nodes[v.node].op.name != "constant" and v not in fixed}
         given = {*fixed, *self.kept, *(saved & {*self.inputs})}
         for value in sorted(saved - given, reverse=True):
-            if value in self.following(given | (saved - {value})):
+            if self.follows(value, given | (saved - {value})):
                 saved.remove(value)
         return sorted(saved)
 
-    def following(self, known: set[Value]) -> set[Value]:
-        """Forward values that are known, or follow by cheap operations."""
-        found = set(known)
-        for node in self.inner.nodes.values():
-            if node.op.name == "constant" or (
-                    node.id < self.border and node.op.kind in ("elementwise", "movement")
-                    and not node.op.expensive and node.inputs and all(v in found for v in node.inputs)):
-                found.update(Value(node.id, i) for i in range(len(node.types)))
-        return found
+    def follows(self, value: Value, known: set[Value]) -> bool:
+        """Whether a forward value follows from known ones by cheap operations."""
+        seen, stack = set(known), [value]
+        while stack:
+            value = stack.pop()
+            if value in seen:
+                continue
+            seen.add(value)
+            node = self.inner.nodes[value.node]
+            cheap = node.inputs and node.op.kind in ("elementwise", "movement") and not node.op.expensive
+            if not cheap and node.op.name != "constant":
+                return False
+            stack.extend(node.inputs)
+        return True
 
     def forward_values(self) -> list[Value]:
         """Everything that the forward pass computed and the gradient takes as given; constants are
@@ -444,13 +468,7 @@ class _Backward:
         stacks = dict(zip(self.inputs[self.k:self.s], self.call.inputs[self.k:self.s]))
         made = [v for v in values if v not in stacks]
         body: Graph = self.call.attrs["body"]
-        again = Graph(body.name)
-        table = {v: again.input(name, body.type(v)) for name, v in body.inputs.items()}
-        for node in body.live():
-            if node.op.name != "input":
-                _copy(again, node, table)
-        # `inner` began as the same copy: its values are numbered alike
-        again.outputs = {name: table[v] for name, v in body.outputs.items()}
+        again, _ = _copied(body)  # `inner` began as the same copy: its values are numbered alike
         for v in made:
             again.outputs[f"out{len(again.outputs)}"] = v
         node = self.graph.add("scan", [x.value for x in self.call.inputs],

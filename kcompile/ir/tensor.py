@@ -201,10 +201,15 @@ class Tensor:
 
 
 def _graph(operands: Sequence[Any]) -> Graph:
-    graphs = {id(x.graph): x.graph for x in operands if isinstance(x, Tensor)}
-    if len(graphs) != 1:
+    found: Graph | None = None
+    for x in operands:
+        if isinstance(x, Tensor) and x.graph is not found:
+            if found is not None:
+                raise TypeError("operands must belong to one graph")
+            found = x.graph
+    if found is None:
         raise TypeError("operands must include a symbolic tensor, and belong to one graph")
-    return next(iter(graphs.values()))
+    return found
 
 
 def _refuse_numpy(name: str) -> NoReturn:
@@ -229,7 +234,7 @@ def as_tensor(graph: Graph, x: Any, dtype: str | None = None) -> Tensor:
 def emit(op: str, inputs: Sequence[Any], **attrs: Any) -> Tensor:
     """Add a node with one output to the graph that its inputs belong to."""
     graph = _graph(inputs)
-    values = [as_tensor(graph, x).value for x in inputs]
+    values = [(x if type(x) is Tensor else as_tensor(graph, x)).value for x in inputs]
     return Tensor(graph, Value(graph.add(op, values, **attrs).id))
 
 
