@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompile_runtime.errors import InputError, InputTypeError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, RowError, describe
 from kcompile_runtime.spec import TensorSpec
 
 Array = NDArray[Any]
@@ -76,12 +76,11 @@ def address(array: Array) -> int:
 
 
 def check_rows(name: str, numbers: Array, rows: int) -> None:
-    """Raises InputError unless all numbers are those of rows, counted from 0."""
+    """Raises RowError unless all numbers [samples, ...] are those of rows, counted from 0."""
     outside = ~((numbers > -1) & (numbers < rows))
     if outside.any():
-        place = tuple(map(int, np.unravel_index(outside.argmax(), outside.shape)))
-        raise InputError(describe(name, f"whole numbers from 0 to {rows - 1}",
-                                  f"{numbers[place]}, at {place}"))
+        sample, place = divmod(int(outside.argmax()), outside[0].size)
+        raise RowError(name, rows, str(numbers[sample].flat[place]), place, sample)
 
 
 def conforms(array: object, spec: TensorSpec, n: int) -> bool:

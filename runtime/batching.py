@@ -13,7 +13,7 @@ import numpy as np
 
 from kcompile_runtime.arrays import Array, as_shape
 from kcompile_runtime.checks import check_count
-from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.errors import InputError, RowError, describe
 from kcompile_runtime.spec import TensorSpec
 
 Run = Callable[[int, Sequence[Any], "Sequence[Array] | None"], list[Array]]
@@ -49,7 +49,10 @@ def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec
             parts = [_filled(a, s, size) for a, s in zip(parts, inputs)]
         targets = [_rows(a, s, start, start + n) if s.rows and size == n
                    else np.empty(s.bind(size), s.numpy_dtype) for a, s in zip(results, outputs)]
-        run(size, parts, targets)
+        try:
+            run(size, parts, targets)
+        except RowError as error:
+            raise (error if error.sample is None else error.of(start + error.sample)) from None
         for k, (target, spec) in enumerate(zip(targets, outputs)):
             if not spec.rows:
                 pieces[k].append(np.atleast_1d(target))

@@ -19,6 +19,25 @@ class InputError(KcompileError, ValueError):
     """An array that does not fit an input or output: its rank, a size, or its values."""
 
 
+class RowError(InputError):
+    """A number that names none of the rows of a table. what: reads them. number: as text. place: of the
+    number in its sample, or in all of them where sample is None."""
+
+    def __init__(self, what: str, rows: int, number: str, place: int, sample: int | None = None) -> None:
+        self._parts = what, rows, number, place
+        self.sample = sample
+        of = "" if sample is None else f" of sample {sample}"
+        super().__init__(describe(what, f"whole numbers from 0 to {rows - 1}",
+                                  f"{number}, at place {place}{of}"))
+
+    def of(self, sample: int) -> RowError:
+        """The same of another sample: where that of a batch is in the user's arrays."""
+        return RowError(*self._parts, sample)
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[object, ...]]:
+        return RowError, (*self._parts, self.sample)
+
+
 class InputTypeError(KcompileError, TypeError):
     """A value that is no array of numbers, or of a dtype that is not converted silently."""
 

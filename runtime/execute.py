@@ -26,7 +26,7 @@ from kcompile_runtime.arrays import (
     check_output,
 )
 from kcompile_runtime.batching import no_samples
-from kcompile_runtime.errors import InputError, KcompileError, NativeError, describe
+from kcompile_runtime.errors import InputError, KcompileError, NativeError, RowError, describe
 from kcompile_runtime.spec import TensorSpec
 
 Tail = Callable[[Array], tuple[Any, ...]]
@@ -237,11 +237,9 @@ class Executor:
             return NativeError(f"{self.name}: the native code returned status {status}")
         check, place, number, limit, each = work.memory[:40].view(np.int64).tolist()
         label = self.checks[check] if 0 <= check < len(self.checks) else ""
-        where = f"place {place}"
+        sample = None
         if each:
             sample, place = divmod(place, each)
-            where = f"place {place} of sample {sample}" if rows is None else (
-                f"place {place} of sample {rows(sample)}")
+            sample = sample if rows is None else rows(sample)
         told = f"{number}" if number > -2**31 else "a number beyond int32, or none"
-        return InputError(describe(f"{self.name}: {label or 'rows by number'}",
-                                   f"whole numbers from 0 to {limit - 1}", f"{told}, at {where}"))
+        return RowError(f"{self.name}: {label or 'rows by number'}", limit, told, place, sample)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kcompile_runtime.arrays import Array, address, aligned, as_input
+from kcompile_runtime.errors import RowError
 from kcompile_runtime.execute import Executor
 from kcompile_runtime.spec import TensorSpec
 
@@ -48,7 +49,13 @@ def one_by_one(run: Callable[[int, list[Array]], list[Array]]) -> Runner:
         results = []
         for first in range(start, stop, size):
             end = min(first + size, stop)
-            results.append(run(end - first, cut(arrays, order, size, first, end)))
+            try:
+                results.append(run(end - first, cut(arrays, order, size, first, end)))
+            except RowError as error:
+                if error.sample is None:
+                    raise
+                row = first + error.sample
+                raise error.of(row if order is None else int(order[row])) from None
         return joined(results)
 
     return batches

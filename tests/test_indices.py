@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from kcompile.keras import backend as K
 from kcompile.keras import layers as L
 from kcompile.keras import losses
 from kcompile.keras.models import Model, Sequential
-from kcompile_runtime.errors import InputError, ModelError
+from kcompile_runtime.errors import InputError, ModelError, RowError
 
 ROWS, STEPS = 11, 6
 
@@ -201,3 +202,28 @@ def test_class_numbers_in_losses_of_your_own(function: Any, number: float) -> No
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
     with pytest.raises(InputError, match="from 0 to 1"):
         K.eval(function(K.variable([5]), K.variable([[0.2, 0.8]])))
+
+
+def test_batches_of_every_runner_name_the_users_sample(tmp_path: Path) -> None:
+    model, x = net(), with_bad(ROWS, 50, 37)
+    library = kcompile_runtime.load(kcompile.export(kcompile.compile(model), tmp_path / "model.so"))
+    for size in (8, 37, 38, 50):
+        for predict in (model.predict, library.predict):
+            with pytest.raises(InputError, match="place 2 of sample 37"):
+                predict(x, batch_size=size)
+    model.use_engine(InterpreterEngine(model))
+    for run in (lambda: model.predict(x, batch_size=8),
+                lambda: model.fit(x, np.zeros((50, 1)), batch_size=8, shuffle=True, verbose=0)):
+        with pytest.raises(RowError, match="place 2 of sample 37") as caught:
+            run()
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_numbers_of_samples_as_rows() -> None:
+    """Rows by the place in the batch: there while the batch is no larger than the table."""
+    table = K.constant(np.arange(5.0))
+    x = L.Input((1,))
+    model = Model(x, L.Lambda(lambda x: x + K.expand_dims(K.gather(table, K.arange(K.shape(x)[0]))))(x))
+    np.testing.assert_array_equal(model.predict(np.zeros((5, 1)))[:, 0], np.arange(5))
+    with pytest.raises(InputError, match="Received: 5"):
+        model.predict(np.zeros((6, 1)))

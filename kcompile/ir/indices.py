@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.types import Shape
-from kcompile_runtime.errors import InputError, describe
+from kcompile.ir.types import Batch, Shape
+from kcompile_runtime.errors import RowError
 
 CHECK = "check/"  # the names of outputs that are checks begin so
 FINE = 2**63 - 1
@@ -33,14 +33,15 @@ class IndexCheck:
 
 
 def index_checks(graph: Graph) -> list[IndexCheck]:
-    """The checks of a graph: for each gather by numbers that depend on inputs, variables or constants,
-    where no other has the same (`ops.gather` looks at those that are a constant itself). In the body of
-    a scan these are numbers of its sequences and invariants; numbers that are computed there, step by
-    step, are not checked."""
+    """The checks of a graph: for each gather by numbers that depend on inputs, variables, constants or the
+    size of the batch, where no other has the same (`ops.gather` looks at those that are a constant itself).
+    In the body of a scan these are numbers of its sequences and invariants; numbers that are computed there,
+    step by step, are not checked."""
     data: set[int] = set()
     found: dict[tuple[Value, int], IndexCheck] = {}
     for node in graph.live():
-        if node.op.name in ("input", "variable", "constant") or any(v.node in data for v in node.inputs):
+        if node.op.name in ("input", "variable", "constant") or any(v.node in data for v in node.inputs) or (
+                node.op.name == "iota" and any(isinstance(d, Batch) for d in node.types[0].shape)):
             data.add(node.id)
         for slot, rows, label in _reads(node, graph):
             numbers = before_cast(graph, node.inputs[slot])
@@ -77,12 +78,15 @@ def outside_rows(numbers: np.ndarray, rows: int) -> np.ndarray:
 
 
 def check_rows(what: str, graph: Graph, values: Mapping[Value, np.ndarray]) -> None:
-    """Raise InputError where these values of a graph fail a check: the place counts in row-major order."""
+    """Raise RowError where these values of a graph fail a check."""
     for check in index_checks(graph):
         outside = outside_rows(values[check.numbers], check.rows)
         if outside.any():
             place = int(outside.argmax())
             number = int(np.nan_to_num(np.ravel(values[check.numbers])[place]))
-            raise InputError(describe(f"{what}: {check.label or 'rows by number'}",
-                                      f"whole numbers from 0 to {check.rows - 1}",
-                                      f"{number}, at place {place} of the batch"))
+            sample, first = None, check.shape[0] if check.shape else 1
+            if isinstance(first, Batch):
+                each = outside.size * first.multiple // len(values[check.numbers])
+                sample, place = divmod(place, each)
+            raise RowError(f"{what}: {check.label or 'rows by number'}", check.rows, str(number), place,
+                           sample)

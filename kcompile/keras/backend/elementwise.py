@@ -164,7 +164,7 @@ def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
 
 @traced
 def one_hot(indices: Any, num_classes: int) -> Any:
-    """[..., num_classes] with 1 at the index."""
+    """[..., num_classes] with 1 at the index; zeros alone for one that is none of the classes."""
     return ops.one_hot(ops.cast(tensor(indices), "int32"), num_classes)
 
 
