@@ -13,8 +13,6 @@ import contextlib
 import errno
 import json
 import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +27,7 @@ from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target
 from kcompile.codegen.wrapper import ABI, DTYPE_CODES, MAX_RANK, Layout, identifier, wrapper_ir
 from kcompile.ir.types import TensorType, bind
+from kcompile_runtime.replacing import replace_all, work_folder
 
 _ALIGN = 64
 _CHECKSUM = b'"checksum": "????????"'
@@ -90,9 +89,9 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
     .h). Returns the path.
 
     version: the compiler's, for the metadata. The same arguments give the same bytes. Both files
-    appear, or none does; a symbolic link is written through. Raises ValueError for a model that cannot
-    be exported or a target that cannot be linked for, `link.LinkError` without a linker, OSError for a
-    path that is a folder's and when the disk fails.
+    appear, or none does; a symbolic link is written through, permissions stay. Raises ValueError for a
+    model that cannot be exported or a target that cannot be linked for, `link.LinkError` without a
+    linker, OSError for a path that is a folder's and when the disk fails.
     """
     link.architecture(target.triple)
     destination = Path(path)
@@ -113,7 +112,7 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
         [llvm.emit_program(program, target), pool_ir(target), wrapper], target)
     metadata = _metadata(model, target, version)
     with contextlib.ExitStack() as stack:
-        work, beside = (_work_folder(stack, final.parent) for final in finals)
+        work, beside = (stack.enter_context(work_folder(final)) for final in finals)
         (work / "code.o").write_bytes(code)
         with open(work / "data.o", "wb") as file:
             link.write_data_object(file, target.triple, pieces, metadata)
@@ -121,7 +120,7 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
         head.write_text(header(model, entry, target), encoding="utf-8")
         link.link([work / "code.o", work / "data.o"], library, exports, target.triple)
         _seal(library)
-        _publish(list(zip((library, head), finals)))
+        replace_all(list(zip((library, head), finals)))
     return destination
 
 
@@ -272,34 +271,6 @@ def _seal(path: Path) -> None:
     with open(path, "r+b") as file:
         file.seek(at + _CHECKSUM.index(b"?"))
         file.write(digits)
-
-
-def _work_folder(stack: contextlib.ExitStack, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".kcompile-")))
-
-
-def _publish(pairs: Sequence[tuple[Path, Path]]) -> None:
-    """Make finished temporary files appear under their names, once their contents are on the disk: each
-    whole, and all or none. What was there before comes back when one of them cannot appear."""
-    for source, _ in pairs:
-        with open(source, "rb+") as file:
-            os.fsync(file.fileno())
-    done: list[tuple[Path, Path | None]] = []
-    try:
-        for source, final in pairs:
-            old = source.with_name("old") if final.exists() else None
-            if old is not None:
-                shutil.copy2(final, old)
-            os.replace(source, final)
-            done.append((final, old))
-    except BaseException:
-        for final, old in reversed(done):
-            if old is None:
-                final.unlink()
-            else:
-                os.replace(old, final)
-        raise
 
 
 # ---------------------------------------------------------------- the header

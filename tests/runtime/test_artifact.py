@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import textwrap
@@ -24,6 +25,7 @@ from kcompile.codegen.wrapper import ABI
 from kcompile.ir.types import Batch, TensorType
 from kcompile_runtime import ArtifactError, InputError, NativeError, artifact, load
 from kcompile_runtime.arrays import address
+from kcompile_runtime.replacing import _host
 
 RNG = np.random.default_rng(2)
 WEIGHTS = RNG.normal(size=(INNER, OUTER)).astype(np.float32)
@@ -125,6 +127,23 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     build_artifact(affine_model(), named("x86-64-v2"), tmp_path / "model.so")
     assert (tmp_path / "model.so").is_symlink() and (tmp_path / "far" / "real.so").stat().st_size > 1000
     assert not (tmp_path / "model.h").is_symlink() and os.listdir(tmp_path / "far") == ["real.so"]
+
+
+def test_permissions_stay_and_what_was_ended_is_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    left = tmp_path / f".model.so.{_host()}-{gone.pid}-{0:016x}.part"  # by an export that was killed
+    left.mkdir()
+    (left / "data.o").write_bytes(b"weights")
+    os.utime(left, (1, 1))
+    library, head = tmp_path / "model.so", tmp_path / "model.h"
+    for path in (library, head):
+        path.write_text("old")
+    library.chmod(0o640)
+    head.chmod(0o600)
+    build_artifact(affine_model(), named("x86-64-v2"), library)
+    assert sorted(tmp_path.iterdir()) == [head, library] and library.stat().st_size > 1000
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (library, head)] == [0o640, 0o600]
 
 
 def _sample_of(path: Path) -> Sample:
