@@ -15,10 +15,11 @@ from typing import Any
 
 from kcompile.files.calls import translate_call, translate_tensors, without_mask_ops
 from kcompile.files.problems import PACKAGES, Problems
-from kcompile.files.vintage import MAX_LAYERS, MAX_RUNS
+from kcompile.files.vintage import MAX_LAYERS
 from kcompile.keras import layers
 from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
+from kcompile.keras.topology import MAX_RUNS
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 

@@ -20,7 +20,6 @@ from kcompile_runtime.errors import ModelError, describe
 Config = dict[str, Any]
 BACKENDS = ("tensorflow", "theano")
 MAX_LAYERS = 10_000  # in all models of a file
-MAX_RUNS = 16_384  # layers that run when a model does: those of a model inside run in each of its calls
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from kcompile.keras.tensors import (
     type_of_shape,
     types_of_shapes,
 )
-from kcompile.keras.tracing import Trace, current, tracing
+from kcompile.keras.tracing import Outline, Trace, current, tracing
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import (
     InputTypeError,
@@ -275,8 +275,7 @@ class Layer(Weights, Nodes):
         return self._outline(types, single, arguments, ())[0]
 
     def _outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any],
-                 masks: Sequence[TensorType | None]
-                 ) -> tuple[list[TensorType], list[TensorType | None]]:
+                 masks: Sequence[TensorType | None]) -> Outline:
         """The types of the outputs and of their masks."""
         scratch = Trace("outline")
         inputs = [Tensor(scratch, scratch.input(f"x{i}", t)) for i, t in enumerate(types)]

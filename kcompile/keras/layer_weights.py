@@ -107,6 +107,11 @@ class Weights(Arguments):
         return ()
 
     @property
+    def runs(self) -> int:
+        """How many layers run in a call, this one included."""
+        return 1 + sum(layer.runs for layer in self.inside)
+
+    @property
     def flagged_weights(self) -> list[Variable]:
         """Those whose own layer is trainable, whatever is said of the layers around it."""
         own = self._trainable if self.trainable else []

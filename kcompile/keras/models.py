@@ -6,6 +6,7 @@ layer itself. `Sequential` is a Model that grows by `add`. Training and predicti
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch
+from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import backend
 from kcompile.keras import layers as keras_layers
 from kcompile.keras.copying import restore, state_of
@@ -46,8 +47,8 @@ from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.standardize import by_name
 from kcompile.keras.summary import print_summary
 from kcompile.keras.tensors import new_random_state
-from kcompile.keras.topology import back_from, sort_nodes
-from kcompile.keras.tracing import trace_nodes
+from kcompile.keras.topology import back_from, count_runs, sort_nodes
+from kcompile.keras.tracing import Outline, outline_nodes, trace_nodes
 from kcompile.keras.training import Training
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
@@ -89,6 +90,8 @@ class Model(Training, Saving, Layer):
         self.added_losses: list[KerasTensor] = []
         self._layers: list[Layer] = []
         self._in_training: tuple[list[Node], Model] | None = None
+        self._runs = 1
+        self._outlines: dict[Any, Outline] = {}
 
     def _connect(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Take the nodes between inputs and outputs as this model's."""
@@ -105,6 +108,7 @@ class Model(Training, Saving, Layer):
                                       ", ".join(x.name for x in inputs)))
         self.nodes, self._layers = sort_nodes(f"Model {self.name!r}", inputs, outputs)
         check_nesting(self, self._layers)
+        self._runs, self._outlines = count_runs(f"Model {self.name!r}", self.nodes), {}
         self.inputs, self.outputs = list(inputs), list(outputs)
         names = [layer.name for layer in self._layers]
         if twice := sorted(n for n, count in Counter(names).items() if count > 1):
@@ -247,9 +251,23 @@ class Model(Training, Saving, Layer):
         tensors = as_list(inputs)
         return one_or_list(trace_nodes(self, tensors[0].graph, tensors))
 
+    def _outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any],
+                 masks: Sequence[TensorType | None]) -> Outline:
+        """One for each signature, from those of the layers: models in models, each called twice, would
+        be traced over and over."""
+        given = tuple(itertools.zip_longest(types, masks)), arguments.get("training")
+        if given not in self._outlines:
+            with self.named_errors():
+                self._outlines[given] = outline_nodes(self, *given)
+        return self._outlines[given]
+
     @property
     def inside(self) -> list[Layer]:
         return self._layers
+
+    @property
+    def runs(self) -> int:
+        return self._runs
 
     @property  # type: ignore[misc]  # a layer's can be set, a model's not
     def trainable_weights(self) -> list[Variable]:

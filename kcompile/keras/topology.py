@@ -12,7 +12,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from kcompile.keras.engine import InputLayer, KerasTensor, Layer, Node
-from kcompile_runtime.errors import ModelError
+from kcompile_runtime.errors import ModelError, describe
+
+MAX_RUNS = 16_384  # layers that run when a model does: those of a model inside run in each of its calls
+
+
+def count_runs(owner: str, nodes: Sequence[Node]) -> int:
+    """How many layers run when a model of these nodes does, itself included. A model that calls the one
+    inside twice, and so on, doubles it at each level. Raises ModelError beyond MAX_RUNS."""
+    runs = 1 + sum(node.layer.runs for node in nodes)
+    if runs > MAX_RUNS:
+        raise ModelError(describe(owner, f"at most {MAX_RUNS} layers to run, those of models inside in each "
+                                  "of their calls", "more"))
+    return runs
 
 
 def sort_nodes(owner: str, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]

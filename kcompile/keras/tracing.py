@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from kcompile.keras.tensors import KerasTensor, RandomState, Variable
 
 
+# The types of the outputs of a layer, and of their masks.
+Outline = tuple[list[TensorType], list["TensorType | None"]]
+
 # The graph that user code is being traced into: functions of K that are given no tensor (a weight, a
 # constant, a random number) build their result there.
 _current: ContextVar[Graph | None] = ContextVar("current", default=None)
@@ -194,5 +197,20 @@ def trace_nodes(model: Any, trace: Trace, inputs: Sequence[Tensor],
 
         trace.losses += expressions.emit(trace, model.added_losses, values)
     return [values[y] for y in model.outputs]
+
+
+def outline_nodes(model: Any, inputs: Sequence[tuple[TensorType, TensorType | None]], training: bool | None
+                  ) -> Outline:
+    """The types of the outputs and of their masks, for those of the inputs. Each layer gives its own."""
+    values = dict(zip(model.inputs, inputs))
+    for node in model.nodes:
+        if not node.inputs:
+            values.update((y, (y.type, None)) for y in node.outputs if y not in values)
+            continue
+        types, masks = zip(*(values[x] for x in node.inputs))
+        arguments = node.arguments if training is None else {"training": training, **node.arguments}
+        values.update(zip(node.outputs, zip(*node.layer._outline(types, node.single, arguments, masks))))
+    types, masks = zip(*(values[y] for y in model.outputs))
+    return list(types), list(masks)
 
 
