@@ -15,6 +15,7 @@ from typing import Any
 
 from kcompile.files.calls import translate_call, translate_tensors, without_mask_ops
 from kcompile.files.problems import PACKAGES, Problems
+from kcompile.files.sharing import HELD
 from kcompile.files.vintage import MAX_LAYERS
 from kcompile.keras import layers
 from kcompile.keras.editions import NEUTRAL
@@ -234,6 +235,8 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         if _is_operation(kind, entry):
             entry = {**entry, "config": {**config, "operator": True}}
         made = {"class_name": kind, "config": _translate_layer(kind, entry, reading)}
+    if layers.SHARED in entry:
+        made[layers.SHARED] = entry[layers.SHARED]
     if functional:
         name = entry.get("name") or config.get("name")
         made["name"] = name
@@ -296,14 +299,14 @@ def _reset_before(label: str, given: dict[str, Any], reading: _Reading) -> None:
 
 
 def _backward(label: str, given: dict[str, Any], reading: _Reading) -> None:
-    """Keras 3 writes the layer that goes backwards too; here it is made from the first one."""
-    first, second = given.get("layer"), given.pop("backward_layer", None)
+    """Keras 3 writes the layer that goes backwards always. Where it is a copy, it is made from the other."""
+    first, second = given.get("layer"), given.get("backward_layer")
     own = ("name", "go_backwards", "build_config", "dtype")
-    if second is not None and not (
+    if second is None or (
             isinstance(first, Mapping) and isinstance(second, Mapping)
             and first.get("class_name") == second.get("class_name")
             and _without(first.get("config"), own) == _without(second.get("config"), own)):
-        reading.problems.add(f"{label}: a backward_layer that is no copy of layer")
+        given.pop("backward_layer", None)
 
 
 def _without(config: Any, names: tuple[str, ...]) -> Any:
@@ -317,8 +320,6 @@ def _without(config: Any, names: tuple[str, ...]) -> Any:
 # that needs no change needs no line: it is found in `kcompile.keras.layers`.
 CHANGES = {"BatchNormalization": _of_tf, "Bidirectional": _backward, "GRU": _reset_before,
            "GRUCell": _reset_before, "LeakyReLU": _slope, "Lambda": _lambda}
-# Arguments that are layers, or lists of them.
-HELD = ("layer", "cell", "cells")
 
 
 def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kcompile.files import weights
-from kcompile.files.configs import HELD
+from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
 from kcompile.keras.engine import InputLayer, Layer

@@ -18,6 +18,7 @@ import numpy as np
 from kcompile.files.compilations import described, translate_compilation
 from kcompile.files.configs import translate_model
 from kcompile.files.problems import Problems
+from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
 from kcompile.files.weights import run_inside
 from kcompile.keras import models
@@ -108,8 +109,9 @@ def _config(model: Any, problems: Problems) -> dict[str, Any] | None:
     if "layers" not in config:
         problems.add("a model that is neither Sequential nor functional")
         return None
-    return {"class_name": "Sequential" if kind.__name__ == "Sequential" else "Functional",
-            "config": config}
+    entry = {"class_name": "Sequential" if kind.__name__ == "Sequential" else "Functional", "config": config}
+    mark_live(entry, model)
+    return entry
 
 
 def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:

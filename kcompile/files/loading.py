@@ -21,9 +21,10 @@ import numpy as np
 from kcompile.files import reader, weights
 from kcompile.files.calls import mapping
 from kcompile.files.compilations import translate_compilation
-from kcompile.files.configs import HELD, MODELS, translate_model
+from kcompile.files.configs import MODELS, translate_model
 from kcompile.files.problems import Problems
 from kcompile.files.reader import Hdf5, PathLike, limits
+from kcompile.files.sharing import HELD, mark_said
 from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of
 from kcompile.keras import layers, models
 from kcompile.keras.layer_weights import kept_random_state, weight_budget
@@ -197,13 +198,14 @@ def _entry(value: Any, file: PathLike) -> dict[str, Any]:
     if isinstance(value, dict) and ("class_name" in value or (
             isinstance(value.get("layers"), list) and value.get("name", "Sequential") == "Sequential")):
         return value
-    raise ModelError(describe(str(file), "the configuration of a model", _about(value)))
+    raise ModelError(describe(str(file), "the configuration of a model", _about(value), (
+        "Give what to_json() or to_yaml() gave, as it is" if isinstance(value, str) else "")))
 
 
 def _about(value: Any) -> str:
     if isinstance(value, Mapping):
         return "a mapping with " + (", ".join(map(repr, list(value)[:5])) or "nothing")
-    return type(value).__name__
+    return "a text inside the text" if isinstance(value, str) else type(value).__name__
 
 
 # ---------------------------------------------------------------- building
@@ -215,6 +217,7 @@ def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], f
     must not move the user's random numbers."""
     if vintage.keras1:
         entry = upgrade(entry)
+    mark_said(entry)
     kind = entry.get("class_name")
     if not isinstance(kind, str) or kind in vars(layers) or not isinstance(
             entry.get("config"), (Mapping, list)):

@@ -395,12 +395,14 @@ class Model(Training, Saving, Layer):
         with custom_object_scope(custom_objects):
             made = dict(zip((e["name"] for e in config["layers"]), _make_layers(config["layers"])))
             made.update((name, x.layer) for name, x in (inputs or {}).items())
-            _replay(made, config["layers"])
+            # A layer that another model has too was called there before
+            first = {name: _calls(layer) for name, layer in made.items()}
+            _replay(made, config["layers"], first)
 
         def tensors(places: Sequence[Any]) -> list[KerasTensor]:
             # One place alone may stand without the list around it
             places = [places] if places and isinstance(places[0], str) else places
-            return [_tensor(made, place) for place in places]
+            return [_tensor(made, place, first) for place in places]
 
         ends: list[Any] = [
             tensors(config[f"{kind}_layers"]) if config.get(f"{kind}_keys") is None else
@@ -619,18 +621,25 @@ def _make_layers(entries: Sequence[Mapping[str, Any]]) -> list[Layer]:
     return made
 
 
-def _replay(made: Mapping[str, Layer], entries: Sequence[Mapping[str, Any]]) -> None:
-    """Call the layers as the configuration lists it, each call as soon as its inputs are there."""
+def _calls(layer: Layer) -> int:
+    """How often a layer has been called; that an input and a model make their tensors is no call."""
+    return max(0, len(layer.nodes_made) - isinstance(layer, (InputLayer, Model)))
+
+
+def _replay(made: Mapping[str, Layer], entries: Sequence[Mapping[str, Any]], first: Mapping[str, int]
+            ) -> None:
+    """Call the layers as the configuration lists it, each call as soon as its inputs are there. first: by the
+    name of a layer, how often it was called before, on which the configuration does not count."""
     waiting = [(e["name"], number, call) for e in entries
                for number, call in enumerate(e.get("inbound_nodes", ()))]
     while waiting:
         later: list[tuple[str, int, Any]] = []
         for name, number, call in waiting:
             before = any(n == name and k < number for n, k, _ in later)
-            if before or not all(_exists(made, place) for place in call):
+            if before or not all(_exists(made, place, first) for place in call):
                 later.append((name, number, call))
                 continue
-            tensors = [_tensor(made, place) for place in call]
+            tensors = [_tensor(made, place, first) for place in call]
             arguments = call[0][3] if len(call[0]) > 3 else {}
             several = len(tensors) > 1 or made[name].wants_list
             made[name](tensors if several else tensors[0], **arguments)
@@ -640,21 +649,24 @@ def _replay(made: Mapping[str, Layer], entries: Sequence[Mapping[str, Any]]) -> 
         waiting = later
 
 
-def _exists(made: Mapping[str, Layer], place: Sequence[Any]) -> bool:
-    return place[0] in made and place[1] < len(made[place[0]].nodes_made)
+def _exists(made: Mapping[str, Layer], place: Sequence[Any], first: Mapping[str, int]) -> bool:
+    return place[0] in made and place[1] + first[place[0]] < len(made[place[0]].nodes_made)
 
 
-def _tensor(made: Mapping[str, Layer], place: Sequence[Any]) -> KerasTensor:
+def _tensor(made: Mapping[str, Layer], place: Sequence[Any], first: Mapping[str, int]) -> KerasTensor:
     name, node, index = place[:3]
-    if not _exists(made, place) or index >= len(made[name].nodes_made[node].outputs):
-        raise ModelError(describe("configuration", "tensors that its layers make", str(place)))
-    return made[name].nodes_made[node].outputs[index]
+    if _exists(made, place, first):
+        outputs = made[name].nodes_made[node + first[name]].outputs
+        if index < len(outputs):
+            return outputs[index]
+    raise ModelError(describe("configuration", "tensors that its layers make", str(place)))
 
 
 def model_from_config(config: Mapping[str, Any],
                       custom_objects: Mapping[str, Any] | None = None) -> Model:
     """The model of {"class_name", "config"}."""
-    model = keras_layers.deserialize(config, custom_objects) if isinstance(config, Mapping) else config
+    with keras_layers.sharing():
+        model = keras_layers.deserialize(config, custom_objects) if isinstance(config, Mapping) else config
     if not isinstance(config, Mapping) or not isinstance(model, Model):
         raise ModelError(describe("model_from_config", "the configuration of a model",
                                   f"that of {model.label}" if isinstance(model, Layer) else repr(config)))

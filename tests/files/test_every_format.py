@@ -12,17 +12,22 @@ import zoo
 
 import kcompile
 from kcompile import keras as ours
+from kcompile.files.live import from_keras
+from kcompile.files.sharing import mark_said
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 every_model = pytest.mark.parametrize("name", list(zoo.MODELS))
 
 
 def outputs(model: Any, x: list[np.ndarray]) -> list[np.ndarray]:
-    """Predictions of a model of ours (by the interpreter) or of another Keras."""
+    """Predictions of a model of ours (by the interpreter), compiled, or of another Keras (which computes a
+    batch faster than it compiles)."""
     if isinstance(model, ours.Model):
         found = crafted.predict(model, *x)
+    elif isinstance(model, kcompile.CompiledModel):
+        found = model.predict_on_batch(x if len(x) > 1 else x[0])
     else:
-        found = model.predict(x if len(x) > 1 else x[0], verbose=0)
+        found = model(x if len(x) > 1 else x[0], training=False)
     return [np.asarray(y) for y in (found if isinstance(found, (list, tuple)) else [found])]
 
 
@@ -134,3 +139,50 @@ def test_layers_in_two_places_of_theirs(tmp_path: Path, name: str, package: str)
     if package == "keras":
         zoo.randomized(model, 5).save(tmp_path / "ours.keras")
         check(theirs.models.load_model(tmp_path / "ours.keras"), x, outputs(model, x))
+
+
+def distinct(model: Any) -> int:
+    return len({id(v) for v in model.weights})
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+@pytest.mark.parametrize("name", list(zoo.SHARED))
+def test_what_is_one_layer_there_is_one_here(tmp_path: Path, name: str, package: str) -> None:
+    """Live, and where a file says it: trained in one place, it is another in all."""
+    theirs = pytest.importorskip(package)
+    live = zoo.randomized(zoo.SHARED[name](theirs))
+    x = zoo.samples(live)
+    found = [from_keras(live)]
+    if package == "keras":
+        live.save(tmp_path / "m.keras")
+        found.append(kcompile.load(tmp_path / "m.keras"))
+    expected = outputs(live, x)
+    live.compile(theirs.optimizers.SGD(0.1), ["mse"] * len(expected))
+    y = [np.ones_like(e) for e in expected]
+    for model in found:
+        assert distinct(model) == distinct(live)
+        check(model, x, expected)
+        model.compile(ours.optimizers.SGD(0.1), "mse")
+        model.train_on_batch(x, y if len(y) > 1 else y[0])
+    live.train_on_batch(x, y if len(y) > 1 else y[0])
+    for model in found:
+        check(model, x, outputs(live, x))
+
+
+def test_only_the_layer_that_is_meant_is_shared() -> None:
+    """Towers that are alike have weights of their own."""
+    def entry(**more: Any) -> dict[str, Any]:
+        return {"class_name": "Dense", "config": {"name": "d", "units": 2}, **more}
+
+    def marks(*entries: dict[str, Any]) -> list[Any]:
+        mark_said({"class_name": "Sequential", "config": {"layers": list(entries)}})
+        return [part.get("shared") for part in entries]
+
+    assert marks(entry(), entry(shared_object_id=7)) == [0, 0]
+    assert marks(entry(), entry(), entry(shared_object_id=7)) == [None, None, 0]
+    assert marks(entry(shared_object_id=7), entry(), entry(shared_object_id=7)) == [0, 0, 0]
+    other = {"class_name": "Dense", "config": {"name": "d", "units": 3}}
+    assert marks(other, entry(shared_object_id=7)) == [None, 0]
+    assert marks(entry(shared=0), entry(shared=0)) == [None, None]
+    assert marks(entry(shared_object_id=[7]), {**other, "shared_object_id": [7]}) == [0, None]

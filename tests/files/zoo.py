@@ -36,6 +36,8 @@ def samples(made: Any, n: int = 4) -> list[np.ndarray]:
         whole = "int" in str(x.dtype)
         found.append(generator.integers(0, 5, shape).astype("int32") if whole
                      else generator.normal(size=shape).astype("float32"))
+        if len(shape) == 3 and not whole:  # steps that Masking leaves out
+            found[-1][0, -2:] = found[-1][1, :1] = 0
     return found
 
 
@@ -331,3 +333,111 @@ def merges(keras: Any) -> Any:
              layers.Dot(1)([a, b])]
     h = layers.Dropout(0.4)(layers.LeakyReLU()(layers.Concatenate()(found)))
     return keras.models.Model([a, b], layers.Dense(2, kernel_regularizer="l2", name="head")(h))
+
+
+# ---------------------------------------------------------------- masks, states, random numbers
+
+
+@model
+def masks_through_layers(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.models.Sequential([
+        layers.Input((6, 3)), layers.Masking(0.0), layers.SimpleRNN(4, return_sequences=True),
+        layers.Dropout(0.3), layers.Activation("tanh"), layers.TimeDistributed(layers.Dense(3)),
+        layers.Bidirectional(layers.GRU(3, reset_after=True, **GATES), merge_mode="ave"), layers.Dense(2)])
+
+
+@model
+def masks_through_merges(keras: Any) -> Any:
+    layers = keras.layers
+    a, b = layers.Input((6, 3)), layers.Input((6, 3))
+    p, q = layers.Masking()(a), layers.Masking()(b)
+    rnn = layers.LSTM(3, return_sequences=True, **GATES)
+    both = [layers.Add()([p, q]), layers.Concatenate()([rnn(p), rnn(q)]), layers.Concatenate(1)([p, q])]
+    found = [layers.LSTM(2, **GATES)(y) for y in both]
+    return keras.models.Model([a, b], [layers.Average()(found), layers.GlobalAveragePooling1D()(both[0])])
+
+
+@model
+def a_mask_at_every_step(keras: Any) -> Any:
+    layers = keras.layers
+    inner = keras.models.Sequential([layers.Input((5, 3)), layers.Masking(), layers.LSTM(3, **GATES)],
+                                    name="within")
+    x = layers.Input((4, 5, 3))
+    return keras.models.Model(x, layers.GRU(2, reset_after=True, **GATES)(layers.TimeDistributed(inner)(x)))
+
+
+@model
+def a_masked_model_inside(keras: Any) -> Any:
+    layers = keras.layers
+    x, a = layers.Input((5, 3)), layers.Input((5, 3))
+    inner = keras.models.Model(x, layers.LSTM(4, return_sequences=True, **GATES)(layers.Masking()(x)),
+                               name="reader")
+    return keras.models.Model(a, layers.Dense(1)(layers.SimpleRNN(3)(inner(a))))
+
+
+@model
+def keeps_states(keras: Any) -> Any:
+    layers = keras.layers
+    x = layers.Input(batch_shape=(4, 5, 3))
+    h = layers.LSTM(3, return_sequences=True, stateful=True, **GATES)(x)
+    h = layers.Bidirectional(layers.SimpleRNN(2, return_sequences=True, stateful=True))(h)
+    h = layers.RNN([layers.LSTMCell(3, **GATES), layers.SimpleRNNCell(2)], return_sequences=True,
+                   stateful=True)(h)
+    return keras.models.Model(x, layers.GRU(3, stateful=True, reset_after=True, **GATES)(h))
+
+
+@model
+def a_chain_that_keeps_states(keras: Any) -> Any:
+    layers = keras.layers
+    return keras.models.Sequential([layers.Input(batch_shape=(4, 5, 3)),
+                                    layers.GRU(3, stateful=True, reset_after=True, **GATES), layers.Dense(2)])
+
+
+@model
+def states_from_layer_to_layer(keras: Any) -> Any:
+    layers = keras.layers
+    a, b = layers.Input((5, 3)), layers.Input((4, 3))
+    _, *states = layers.LSTM(4, return_state=True, **GATES)(a)
+    h, *_ = layers.LSTM(4, return_sequences=True, return_state=True, **GATES)(b, initial_state=states)
+    _, *both = layers.Bidirectional(layers.GRU(2, return_state=True, reset_after=True, **GATES))(a)
+    g = layers.GRU(2, reset_after=True, go_backwards=True, **GATES)(h, initial_state=both[0])
+    return keras.models.Model([a, b], [layers.Dense(2, activation="softmax")(h), g])
+
+
+@model
+def noise_and_penalties(keras: Any) -> Any:
+    layers = keras.layers
+    x = layers.Input((6, 3))
+    h = layers.LSTM(4, return_sequences=True, dropout=0.2, recurrent_dropout=0.3, **GATES)(x)
+    h = layers.TimeDistributed(layers.Dropout(0.5))(layers.Dropout(0.3, noise_shape=(None, 1, 4), seed=3)(h))
+    h = layers.Dense(3, kernel_constraint="max_norm", bias_regularizer=keras.regularizers.l1(0.01),
+                     kernel_regularizer=keras.regularizers.l1_l2(0.01, 0.02),
+                     kernel_initializer=keras.initializers.RandomUniform(-0.1, 0.2, seed=4))(h)
+    return keras.models.Model(x, layers.Dense(2, activity_regularizer="l2")(layers.Flatten()(h)))
+
+
+@model
+def activations_of_all_kinds(keras: Any) -> Any:
+    layers = keras.layers
+    x = layers.Input((4,))
+    names = ("elu", "selu", "softplus", "softsign", "relu", "tanh", "sigmoid", "exponential", "linear",
+             "softmax")
+    found = [layers.Activation(name)(x) for name in names]
+    found += [layer(x) for layer in (layers.LeakyReLU(), layers.ELU(), layers.PReLU(), layers.Softmax(),
+                                     layers.ReLU(3.0))]
+    return keras.models.Model(x, layers.Concatenate()(found))
+
+
+@model
+def directions_that_differ(keras: Any) -> Any:
+    layers = keras.layers
+    x = layers.Input((5, 3))
+    same = {"return_sequences": True, **GATES}
+    h = layers.Bidirectional(layers.LSTM(3, **same), backward_layer=layers.LSTM(
+        3, go_backwards=True, **same))(x)
+    h = layers.Bidirectional(layers.LSTM(3, **same), backward_layer=layers.GRU(
+        3, go_backwards=True, reset_after=True, **same))(h)
+    h = layers.Bidirectional(layers.SimpleRNN(3, go_backwards=True), merge_mode="mul",
+                             backward_layer=layers.SimpleRNN(3, activation="relu"))(h)
+    return keras.models.Model(x, h)

@@ -199,11 +199,16 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
             found["config"] = {"vintage": vintage, **found["config"]}
         return found
 
+    shared, number = _shared.get(), config.get(SHARED) if isinstance(config, Mapping) else None
+    if shared is not None and number in shared:
+        return shared[number]
     with _one_deeper():
         if vintage != DEFAULT:
             config = dated(config)
         with serialization.custom_object_scope(custom_objects):
             layer: Layer = serialization.deserialize(config, known, "layer")
+    if shared is not None and number is not None:
+        shared[number] = layer
     return layer
 
 
@@ -224,3 +229,18 @@ def _one_deeper() -> Iterator[None]:
 def _too_deep() -> ModelError:
     return ModelError(describe("configuration", f"models and wrappers nested at most {MOST_NESTED} deep",
                                "more"))
+
+
+# Beside the class of a layer in a configuration: a number that is the same wherever the layer is the same.
+SHARED = "shared"
+_shared: ContextVar[dict[Any, Layer] | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Inside the `with`, configurations with one number under SHARED are one layer."""
+    token = _shared.set({})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
