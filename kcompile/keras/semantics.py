@@ -3,8 +3,9 @@
 A layer, model or optimizer has a `vintage`, a name that configurations hold, and asks
 `self.semantics.<question>`; no code besides this module compares names of vintages. `TABLE` has a line for
 each question and a column for each vintage, so what changes one answer leaves the others alone. What a
-question means, and which line of which Keras says so, stands at its field of `Semantics`. Arguments that
-scripts leave out are no semantics: their values are in configurations, and `defaults` has those that differ.
+question means, and which line of which Keras says so, stands at its field of `Semantics`; tests/keras_tier/
+questions.py has a model for each, which is run in the real libraries. Arguments that scripts leave out are no
+semantics: their values are in configurations, and `editions` has those that differ.
 
 Vintages: "keras2" (Keras 2.2 and 2.3), "tf_keras" (tf.keras and tf_keras 2.11 to 2.21), "tf_keras2.10"
 (tf.keras up to 2.10: the optimizers that are called legacy since), "keras3". A further one is a column.
@@ -35,7 +36,8 @@ class Semantics:
     # for them, and 0 where the product has none. Keras 3: multiply.py; base_merge.py,
     # _apply_merge_op_and_or_mask.
     merges_leave_out_masked: bool
-    # Whether operators (x + y, x * 2, x[:, 1:]) keep masks. Keras 3: operations have none, ops/operation.py.
+    # Whether operators (x + y, x * 2, x[:, 1:]) keep masks. Keras 2 has none; here they do what the merges
+    # and Lambda do. tf_keras: tf_op_layer.py, where no layer supports masks; Keras 3: ops/operation.py.
     operators_keep_masks: bool
     # Whether a merge takes a list of one tensor.
     merges_one: bool
@@ -49,8 +51,6 @@ class Semantics:
     # not begin as zeros, or cells are the user's own. Keras 2: tensorflow_backend.py, rnn; tf_keras:
     # backend.py, rnn; Keras 3: backend/jax/rnn.py (unrolled, and on TensorFlow, as tf_keras has it).
     masked_output: Literal["first state", "previous output"]
-    # The order of the states of stacked cells. Keras 2.2: recurrent.py, StackedRNNCells.state_size.
-    stacked_states: Literal["last first", "first first"]
     # Whether a cell's `build` is given the shapes of the constants.
     constants_in_build: bool
 
@@ -66,9 +66,11 @@ class Semantics:
     # Whether statistics of a batch count masked steps: all, or those of no fused kernel (tf_keras:
     # batch_normalization.py, _fused_batch_norm), or never. Keras 3: batch_normalization.py, _moments.
     batch_norm_counts_masked: Literal["yes", "if fused", "no"]
-    # What the moving variance follows: the batch's variance; n / (n - 1 - epsilon) of it (Keras 2:
-    # normalization.py); n / (n - 1) of it where TensorFlow has a fused kernel (tf_keras).
-    moving_variance: Literal["biased", "unbiased", "unbiased if fused"]
+    # What the moving variance follows: the batch's variance; n / (n - 1) of it where TensorFlow has a fused
+    # kernel (tf_keras); n / (n - 1 - epsilon) of it (Keras 2: normalization.py), and of what the fused kernel
+    # gives, of four axes, which is n / (n - 1) of it already (tensorflow_backend.py,
+    # normalize_batch_in_training).
+    moving_variance: Literal["biased", "unbiased if fused", "twice if fused"]
 
     # ---- models
 
@@ -85,7 +87,8 @@ class Semantics:
     penalty_of_frozen: bool
     # The order of weights of a model in a model.
     weights_of_inner: Literal["trainable first", "by layer"]
-    # Whether a Sequential that begins with an Embedding is built at once, for any length.
+    # Whether a Sequential that begins with an Embedding is built at once, for any length. Keras 2 and
+    # tf_keras: embedding.py, __init__.
     builds_embedding_first: bool
     # Layers that only an added loss needs become the model's, and are trained. Keras 2: engine/network.py
     # keeps the tensor alone; tf_keras: functional.py, _insert_layers; Keras 3 takes no such tensors.
@@ -161,23 +164,22 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "unsupported_mask":         ("raises",          "dropped",           "dropped",           "dropped"),
     "merged_masks":             ("all",             "all",               "all",               "any"),
     "merges_leave_out_masked":  (False,             False,               False,               True),
-    "operators_keep_masks":     (True,              True,                True,                False),
+    "operators_keep_masks":     (True,              False,               False,               False),
     "merges_one":               (False,             True,                True,                True),
     "mask_with_initial_state":  (True,              True,                True,                False),
     "masked_output":            ("first state",     "previous output",   "previous output",   "first state"),
-    "stacked_states":           ("last first",      "first first",       "first first",       "first first"),
     "constants_in_build":       (True,              False,               False,               False),
     "time_distributed":         ("rows",            "rows",              "rows",              "steps"),
     "hard_sigmoid":             ("x / 5",           "x / 5",             "x / 5",             "x / 6"),
     "frozen_batch_norm":        ("batch",           "moving",            "moving",            "moving"),
     "batch_norm_counts_masked": ("yes",             "if fused",          "if fused",          "no"),
-    "moving_variance":          ("unbiased",        "unbiased if fused", "unbiased if fused", "biased"),
+    "moving_variance":          ("twice if fused",  "unbiased if fused", "unbiased if fused", "biased"),
     "trainable_of_model":       ("own",             "each layer",        "each layer",        "each layer"),
     "trained_weights":          ("all flags",       "all flags",         "all flags",         "own flag"),
     "moving_statistics":        ("all flags",       "own flag",          "own flag",          "own flag"),
     "penalty_of_frozen":        (True,              True,                True,                False),
     "weights_of_inner":         ("trainable first", "by layer",          "by layer",          "by layer"),
-    "builds_embedding_first":   (True,              False,               False,               False),
+    "builds_embedding_first":   (True,              True,                True,                False),
     "losses_bring_layers":      (False,             True,                True,                True),
     "activity_by_sample":       (False,             True,                True,                True),
     "loss_divides_by":          ("nonzero weights", "weights",           "weights",           "weights"),

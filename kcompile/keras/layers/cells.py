@@ -292,8 +292,8 @@ class CuDNNGRUCell(CuDNN, GRUCell):
 
 
 class StackedRNNCells(Holder):
-    """Cells one after the other, as one cell. States are those of the last cell first (after
-    Keras 2: of the first cell first), in one flat list."""
+    """Cells one after the other, as one cell. States are those of the first cell first (as of Keras 2.2.3),
+    in one flat list."""
 
     def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -308,12 +308,8 @@ class StackedRNNCells(Holder):
         return list(self.cells)
 
     @property
-    def in_state_order(self) -> list[Any]:
-        return self.cells if self.semantics.stacked_states == "first first" else self.cells[::-1]
-
-    @property
     def state_size(self) -> list[Any]:
-        return [size for cell in self.in_state_order for size in state_sizes(cell)]
+        return [size for cell in self.cells for size in state_sizes(cell)]
 
     @property
     def output_size(self) -> Any:
@@ -329,13 +325,13 @@ class StackedRNNCells(Holder):
              constants: Sequence[Tensor] = ()) -> Result:
         left = list(states)
         given: dict[int, list[Tensor]] = {}
-        for cell in self.in_state_order:
+        for cell in self.cells:
             count = len(state_sizes(cell))
             given[id(cell)], left = left[:count], left[count:]
         x, after = inputs, {}
         for cell in self.cells:
             x, after[id(cell)] = run_cell(cell, x, given[id(cell)], constants)
-        return x, [s for cell in self.in_state_order for s in after[id(cell)]]
+        return x, [s for cell in self.cells for s in after[id(cell)]]
 
 
 def takes(cell: Any, argument: str) -> bool:

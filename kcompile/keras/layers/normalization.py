@@ -104,14 +104,14 @@ class BatchNormalization(Layer):
         return y if self.beta is None else y + self._along(x, self.beta.__tensor__(x.graph))
 
     def _estimate(self, x: Tensor, variance: Tensor, count: Any) -> Tensor:
-        """What the moving variance follows. Keras 2: n / (n - 1 - epsilon) of the biased one. The fused
-        kernels of tf.keras: n / (n - 1), or the biased one where n is 1."""
-        if self.semantics.moving_variance == "unbiased":
-            return variance * (count / (count - (1.0 + self.epsilon)))
-        if self.semantics.moving_variance == "biased" or not self._fused(x):
-            return variance
-        rest = max(count - 1.0, 1.0) if isinstance(count, float) else ops.maximum(count - 1.0, 1.0)
-        return variance * (count / rest)
+        """What the moving variance follows. TensorFlow's fused kernels give n / (n - 1) of the biased one,
+        or that where n is 1; Keras 2 takes n / (n - 1 - epsilon) of what it is given."""
+        followed = self.semantics.moving_variance
+        twice = followed == "twice if fused"
+        if followed != "biased" and self._fused(x) and (x.rank == 4 or not twice):
+            rest = max(count - 1.0, 1.0) if isinstance(count, float) else ops.maximum(count - 1.0, 1.0)
+            variance = variance * (count / rest)
+        return variance * (count / (count - (1.0 + self.epsilon))) if twice else variance
 
     def _fused(self, x: Tensor) -> bool:
         """Whether TensorFlow has a fused kernel."""

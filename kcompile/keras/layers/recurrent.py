@@ -232,7 +232,7 @@ class RNN(Recurrence):
     @property
     def _output_state(self) -> int:
         """The state that stands for the output before, where a step is masked."""
-        if isinstance(self.cell, StackedRNNCells) and self.cell.semantics.stacked_states == "first first":
+        if isinstance(self.cell, StackedRNNCells):
             return len(self.cell.state_size) - len(state_sizes(self.cell.cells[-1]))
         return 0
 

@@ -1,0 +1,148 @@
+"""Every answer of `kcompile.keras.semantics` beside the real library of its vintage: Keras 3 on JAX and on
+TensorFlow, tf_keras, and our editions of both, from scripts and from live models.
+
+Keras 2's column was executed in Keras 2.2.4; KERAS2=FOLDER, of an unpacked Keras 2 (see `old_keras`), runs it
+again here.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kcompile.files.live import from_keras
+from kcompile.interpreted import InterpreterEngine
+from kcompile.keras.semantics import TABLE, VINTAGES
+
+sys.path.append(str(Path(__file__).parent))  # where the subprocesses find it too
+import questions
+from questions import CASES, Kit
+
+pytestmark = pytest.mark.keras
+VINTAGE = {"keras": "keras3", "tf_keras": "tf_keras"}
+NOT_ASKED = {
+    ("constants_in_build", "keras3"): "its RNN takes no constants, ours gives them to `call` alone",
+    ("losses_bring_layers", "keras3"): "its models take no such tensors",
+    ("operators_keep_masks", "keras2"): "it has no operators",
+    ("metric_objects_renamed", "keras2"): "2.2 has no metric objects",
+    ("old_optimizer_options", "tf_keras"): "ignores lr, refuses decay; ours takes both, as 2.10 does",
+    ("time_distributed", "keras2"): "2.2.4 debiases moving statistics by variables that no file has"}
+# Where Keras 3 on TensorFlow does otherwise than on JAX, and JAX's answer is ours: see `Semantics`
+ON_TENSORFLOW = {"masked_output": "previous output"}
+# Differences that stand. They are found again here, so that whoever repairs one must take its line out
+OPEN = {("test_our_editions", "tf_keras", "losses_bring_layers"),
+        ("test_live_models", "tf_keras", "trained_weights"),
+        ("test_optimizers_of_tf_keras_before_2_11", "epsilon")}
+OPTIMIZERS = [name for name, case in CASES.items() if case.optimizer]
+
+
+@pytest.fixture(autouse=True)
+def known(request: pytest.FixtureRequest) -> None:
+    function, _, rest = request.node.name.partition("[")
+    if (function, *rest.rstrip("]").split("-")) in OPEN:
+        request.applymarker(pytest.mark.xfail(strict=True, reason="differs, and is not yet repaired"))
+
+
+def close(found: Any, expected: Any) -> None:
+    if isinstance(expected, str) or (isinstance(expected, list) and not all(
+            isinstance(v, (int, float)) for v in expected)):
+        assert found == expected
+    else:
+        assert not isinstance(found, str), found
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def expected(question: str, vintage: str) -> Any:
+    return CASES[question].answers[TABLE[question][VINTAGES.index(vintage)]]
+
+
+def asked(vintage: str) -> list[str]:
+    return [question for question in CASES if (question, vintage) not in NOT_ASKED]
+
+
+def interpreted(model: Any) -> Any:
+    model.use_engine(InterpreterEngine(model))
+    return model
+
+
+def observed(kit: Kit, question: str) -> Any:
+    kit.keras.backend.clear_session()
+    return CASES[question].observe(kit)
+
+
+@functools.cache
+def elsewhere(library: str, backend: str) -> dict[str, Any]:
+    """What a library does in a process of its own, by question."""
+    run = subprocess.run([sys.executable, questions.__file__, library], capture_output=True, text=True,
+                         timeout=600, env={**os.environ, "KERAS_BACKEND": backend})
+    assert not run.returncode, run.stderr[-3000:]
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def test_every_question_has_a_model() -> None:
+    assert CASES.keys() == TABLE.keys()
+    for question, answers in TABLE.items():
+        given = CASES[question].answers
+        assert set(answers) <= set(given), question
+        same = len({json.dumps(value) for value in given.values()}) < len(given)
+        assert same == (question == "metric_objects_renamed"), question  # which differs in live models only
+
+
+@pytest.mark.parametrize("question", asked("keras3"))
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_the_library(library: str, question: str) -> None:
+    if (question, VINTAGE[library]) in NOT_ASKED:
+        pytest.skip(NOT_ASKED[question, VINTAGE[library]])
+    close(observed(Kit(pytest.importorskip(library)), question), expected(question, VINTAGE[library]))
+
+
+@pytest.mark.parametrize("question", asked("keras3"))
+def test_keras_3_on_tensorflow(question: str) -> None:
+    pytest.importorskip("keras")
+    pytest.importorskip("tensorflow")
+    right = (CASES[question].answers[ON_TENSORFLOW[question]] if question in ON_TENSORFLOW
+             else expected(question, "keras3"))
+    close(elsewhere("keras", "tensorflow")[question], right)
+
+
+@pytest.mark.parametrize("question", asked("keras2"))
+def test_keras_2(question: str) -> None:
+    if "KERAS2" not in os.environ:
+        pytest.skip("KERAS2 names no folder")
+    close(elsewhere(os.environ["KERAS2"], "tensorflow")[question], expected(question, "keras2"))
+
+
+@pytest.mark.parametrize(("edition", "question"), [
+    (edition, question) for edition, vintage in (("keras", "keras2"), ("tf_keras", "tf_keras"),
+                                                 ("keras3", "keras3")) for question in asked(vintage)])
+def test_our_editions(edition: str, question: str) -> None:
+    keras = importlib.import_module(f"kcompile.{edition}")
+    vintage = "keras2" if edition == "keras" else edition
+    kit = Kit(keras, real=False, old=vintage == "keras2", ready=interpreted)
+    close(observed(kit, question), expected(question, vintage))
+
+
+@pytest.mark.parametrize("question", [name for name in CASES if CASES[name].live])
+@pytest.mark.parametrize("library", ["keras", "tf_keras"])
+def test_live_models(library: str, question: str) -> None:
+    if (question, VINTAGE[library]) in NOT_ASKED:
+        pytest.skip(NOT_ASKED[question, VINTAGE[library]])
+    kit = Kit(pytest.importorskip(library), ready=lambda model: interpreted(from_keras(model)))
+    close(observed(kit, question), expected(question, VINTAGE[library]))
+
+
+@pytest.mark.parametrize("question", OPTIMIZERS)
+def test_optimizers_of_tf_keras_before_2_11(question: str) -> None:
+    tf_keras = pytest.importorskip("tf_keras")
+    close(observed(Kit(tf_keras, optimizers=tf_keras.optimizers.legacy), question),
+          expected(question, "tf_keras2.10"))
