@@ -511,3 +511,17 @@ def test_compute_output_shape_leaves_seeds_alone():
     after = np.random.rand()
     np.random.seed(1)
     assert np.random.rand() == after
+
+
+@pytest.mark.parametrize("vintage", ["keras2", "tf_keras", "keras3"])
+def test_an_activation_sees_channels_first(vintage):
+    """softmax of a convolution goes along the last axis, whatever that is, as in Keras."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 5, 6)).astype("float32")
+    inputs = Input((3, 5, 6))
+    layer = layers.Conv2D(4, 2, activation="softmax", data_format=FIRST, vintage=vintage)
+    y = Model(inputs, layer(inputs)).predict(x)
+    assert y.shape == (2, 4, 4, 5) and np.allclose(y.sum(-1), 1, atol=1e-5)
+    plain = layers.Conv2D(4, 2, data_format=FIRST, weights=layer.get_weights())
+    raw = Model(inputs, plain(inputs)).predict(x)
+    shares = np.exp(raw - raw.max(-1, keepdims=True))
+    assert np.allclose(y, shares / shares.sum(-1, keepdims=True), atol=1e-5)

@@ -57,8 +57,8 @@ class _Conv(KernelLayer):
                             self.dilation_rate))
         parts = [ops.conv(part, kernel, self.strides, padding, self.dilation_rate)
                  for part, kernel in self._groups(x)]
-        y = self.activation(self.add_bias(ops.concatenate(parts)))
-        return channels_back(y, self.data_format)
+        y = channels_back(self.add_bias(ops.concatenate(parts)), self.data_format)
+        return self.activation(y)  # as the user's axes are: softmax goes along the last one
 
     def _pads(self, size: Any, window: int, stride: int, dilation: int) -> tuple[int, int]:
         if self.padding == "same":
