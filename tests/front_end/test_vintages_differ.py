@@ -1,5 +1,5 @@
 """What layers and models do where vintages differ, in numbers to check by hand. Each rule is that of
-the library itself: tests/keras_tier/test_semantics.py runs Keras 3 and tf_keras beside ours."""
+the library itself: tests/keras_tier/test_semantics_with_keras.py runs Keras 3 and tf_keras beside ours."""
 
 from __future__ import annotations
 
