@@ -51,6 +51,9 @@ class Semantics:
     # not begin as zeros, or cells are the user's own. Keras 2: tensorflow_backend.py, rnn; tf_keras:
     # backend.py, rnn; Keras 3: backend/jax/rnn.py (unrolled, and on TensorFlow, as tf_keras has it).
     masked_output: Literal["first state", "previous output"]
+    # Whether a Bidirectional that returns sequences merges zeros at masked steps. tf_keras and Keras 3:
+    # bidirectional.py, force_zero_output_for_mask.
+    bidirectional_zeros_masked: bool
     # Whether a cell's `build` is given the shapes of the constants.
     constants_in_build: bool
 
@@ -168,6 +171,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "merges_one":               (False,             True,                True,                True),
     "mask_with_initial_state":  (True,              True,                True,                False),
     "masked_output":            ("first state",     "previous output",   "previous output",   "first state"),
+    "bidirectional_zeros_masked": (False,           True,                True,                True),
     "constants_in_build":       (True,              False,               False,               False),
     "time_distributed":         ("rows",            "rows",              "rows",              "steps"),
     "hard_sigmoid":             ("x / 5",           "x / 5",             "x / 5",             "x / 6"),

@@ -177,6 +177,8 @@ class Bidirectional(Recurrence, Wrapper):
         shape, _, constants = self.split(input_shape)
         for layer in (self.forward_layer, self.backward_layer):
             layer.build_for(shape, *constants)
+            if self.semantics.bidirectional_zeros_masked:
+                layer.zero_output_for_mask = layer.return_sequences
         distinguish(self.weights)  # cells and their copies have the same names
         self.input_spec = self.forward_layer.input_spec
 
