@@ -15,22 +15,27 @@ from pathlib import Path
 
 from kcompile_runtime.errors import InputTypeError, KcompileError, ModelError
 
-OURS = (f"{Path(__file__).parent.parent}{os.sep}",
-        f"{Path(inspect.getfile(KcompileError)).parent}{os.sep}", "<frozen")
-LABELS = ("Layer ", "Model ", "Loss ", "Metric ", "Regularizer ", "Constraint ", "K.", "activations.",
-          "losses.", "metrics.")
+# Folders whose code is not the user's: the package, the runtime, Python's own library
+OURS = (*(f"{folder}{os.sep}" for folder in (
+    Path(__file__).parent.parent, Path(inspect.getfile(KcompileError)).parent, Path(os.__file__).parent)),
+    "<frozen")
+LABELS = ("Layer ", "Model ", "Loss ", "Metric ", "Regularizer ", "Constraint ")
+FUNCTIONS = ("K.", "activations.", "losses.", "metrics.")
 
 
 @contextmanager
 def explained(label: str) -> Iterator[None]:
     """Errors raised inside begin with this label, unless they have one of their own (the innermost
-    counts), and name the user's line."""
+    counts; a function's does not stand for a layer's), and name the user's line."""
     try:
         yield
     except KcompileError as error:
-        if str(error).startswith(LABELS):
+        text = str(error)
+        if text.startswith(LABELS) or (text.startswith(FUNCTIONS) and label.startswith(FUNCTIONS)):
             raise
-        raise type(error)(f"{label}: {error}{user_line(error)}") from error
+        text = text.removeprefix(f"{label.rpartition('.')[2]}: ")  # the function's own name, said twice
+        line = user_line(error)
+        raise type(error)(f"{label}: {text}{'' if line and line in text else line}") from error
     except (ValueError, AttributeError, LookupError, ArithmeticError) as error:
         raise ModelError(f"{label}: {error}{user_line(error)}") from error
     except TypeError as error:

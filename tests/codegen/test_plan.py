@@ -41,7 +41,7 @@ def test_every_group_finds_its_operands_as_they_were_written(graph: Graph) -> No
     """Followed launch by launch, with the owner of every byte of the arena; and a variable is read
     by nobody once its new value is there."""
     made = passes.fuse(graph)
-    planner = _Plan(made, "run", layout_of(made), TARGET)
+    planner = _Plan(made, "run", layout_of(made), TARGET, ())
     entry = planner.entry()
     for n in (1, 3, 20):
         owner = np.zeros(entry.arena.at(n), np.int64)
