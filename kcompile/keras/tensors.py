@@ -128,6 +128,9 @@ class Variable(Operators):
     def numpy(self) -> np.ndarray:
         return self.value.copy()
 
+    def __float__(self) -> float:
+        return float(self.value)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**state_of(self, "listeners", "held"), "_value": self.value}
 

@@ -75,6 +75,8 @@ def test_theirs_in_all_formats(tmp_path: Path, name: str, package: str) -> None:
 @every_model
 def test_keras_3_reads_ours(tmp_path: Path, name: str) -> None:
     theirs = pytest.importorskip("keras")
+    if name == "states_from_layer_to_layer":
+        pytest.xfail("Keras 3 takes states as initial_state=, our files list them as further inputs")
     model = zoo.randomized(zoo.MODELS[name](ours))
     x = zoo.samples(model)
     expected = outputs(model, x)

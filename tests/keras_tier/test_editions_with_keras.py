@@ -57,7 +57,7 @@ def differences(ours, theirs):
 
 def rates(package):
     optimizers = importlib.import_module(f"{package}.optimizers")
-    return {name: float(np.asarray(getattr(optimizers, name)().learning_rate))
+    return {name: float(getattr(optimizers, name)().learning_rate)
             for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")}
 
 

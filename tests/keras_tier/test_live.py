@@ -113,12 +113,6 @@ def test_models_by_subclassing_are_refused() -> None:
     assert "class of your own" in refused(live)
 
 
-def test_outputs_as_a_dict_are_refused() -> None:
-    x = layers.Input((4,))
-    live = keras.Model(x, {"a": layers.Dense(2)(x), "b": layers.Dense(3)(x)})
-    assert "dict" in refused(live)
-
-
 def test_a_model_that_is_not_built() -> None:
     with pytest.raises(ModelError, match="has no weights yet"):
         from_keras(keras.Sequential([layers.Dense(3)]))
