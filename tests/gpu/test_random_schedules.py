@@ -40,7 +40,7 @@ def test_predictions(sample: Sample) -> None:
     check(graphs.predict_graph(sample.model), sample.inputs(3), frozen=True)
 
 
-@FEW
+@settings(FEW, max_examples=3)  # half a minute each: a simulated card is slow
 @given(models(compiled=True))
 def test_a_training_step(sample: Sample) -> None:
     graph = graphs.train_graph(sample.model)
