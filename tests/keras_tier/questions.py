@@ -179,6 +179,15 @@ def masked_output(kit: Kit) -> Any:
     return np.ravel([np.asarray(run(values)) for values in (STEPS, later)]).tolist()
 
 
+@case({True: [True, True], False: [False, False]})
+def bidirectional_zeros_masked(kit: Kit) -> Any:
+    """Whether the outputs of both directions are zeros at the steps that are masked."""
+    x = kit.layers.Input((4, 1))
+    both = kit.layers.Bidirectional(accumulate(kit), merge_mode="sum")
+    found = kit.predicted(x, both(kit.layers.Masking()(x)), STEPS)
+    return [found[1] == 0, found[3] == 0]
+
+
 @case({True: "with constants", False: "alone"}, live=False)
 def constants_in_build(kit: Kit) -> Any:
     """Which shapes a cell's build is given. Keras 3's RNN has no constants."""

@@ -89,9 +89,15 @@ def elsewhere(library: str, backend: str) -> dict[str, Any]:
     return found
 
 
+# Questions that callbacks ask: test_callbacks_with_keras.py runs the real ones
+OF_CALLBACKS = {"best_weights_back", "baseline", "monitored_up", "first_epoch_stops"}
+
+
 def test_every_question_has_a_model() -> None:
-    assert CASES.keys() == TABLE.keys()
+    assert CASES.keys() == TABLE.keys() - OF_CALLBACKS
     for question, answers in TABLE.items():
+        if question in OF_CALLBACKS:
+            continue
         given = CASES[question].answers
         assert set(answers) <= set(given), question
         same = len({json.dumps(value) for value in given.values()}) < len(given)
