@@ -76,14 +76,14 @@ class _Maker:
         """What the module has: the public names of ours, but for what the edition lacks."""
         source = importlib.import_module(f"{HOME}.{name}".rstrip("."))
         lacks = self.edition.removed.get(name, frozenset())
-        return {key: self.of_edition(key, value) for key, value in vars(source).items()
+        return {key: self.of_edition(name, key, value) for key, value in vars(source).items()
                 if not key.startswith("_") and key not in lacks and not isinstance(value, types.ModuleType)}
 
-    def of_edition(self, name: str, value: Any) -> Any:
-        """A class, function or constant as the edition has it."""
+    def of_edition(self, module: str, name: str, value: Any) -> Any:
+        """A class, function or constant of a module as the edition has it."""
         if isinstance(value, type):
             own = issubclass(value, (Layer, Optimizer)) or value.__name__ in self.edition.defaults
-            return self.subclass(value) if own else value
+            return self.subclass(module, value) if own else value
         if not isinstance(value, types.FunctionType):
             return value
         if name in MAKERS and value.__module__.startswith(HOME):
@@ -92,10 +92,10 @@ class _Maker:
             return functools.partial(value, vintage=self.edition.vintage)
         return _with_defaults(value, self.edition.defaults.get(name, {}), self.edition.renamed.get(name, {}))
 
-    def subclass(self, base: type) -> type:
-        """The subclass of a class of ours."""
+    def subclass(self, module: str, base: type) -> type:
+        """The subclass of a class of ours, found in the first module that has it."""
         if base not in self._made:
-            members: dict[str, Any] = {"__module__": f"{self.package}.{_module_of(base)}", "_same_as": base,
+            members: dict[str, Any] = {"__module__": f"{self.package}.{module}", "_same_as": base,
                                        "__doc__": base.__doc__}
             if issubclass(base, Layer):
                 members["vintage"] = self.edition.vintage
@@ -108,12 +108,6 @@ class _Maker:
                 members["__init__"] = _constructor(base, defaults, order, renamed, self.edition)
             self._made[base] = OfEdition(base.__name__, (base,), members)
         return self._made[base]
-
-
-def _module_of(cls: type) -> str:
-    """The module below the package that has the class: the file's folder, where that is a package."""
-    relative = cls.__module__.removeprefix(f"{HOME}.")
-    return relative if relative in MODULES else relative.partition(".")[0]
 
 
 def _with_defaults(function: Callable[..., Any], defaults: Mapping[str, Any], renamed: Mapping[str, str]

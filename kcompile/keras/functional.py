@@ -1,0 +1,426 @@
+"""`Model`: layers put together, called, described, written as configurations and read back.
+
+A model holds the nodes between its inputs and its outputs, in the order Keras runs them, and is a layer
+itself. Training and prediction are in `training`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, TensorType
+from kcompile.keras import backend
+from kcompile.keras.configurations import check_config, make_layers, own_arguments, replay, tensor_at
+from kcompile.keras.copying import restore, state_of
+from kcompile.keras.eager import as_eager
+from kcompile.keras.editions import edition
+from kcompile.keras.engine import (
+    Input,
+    InputLayer,
+    KerasTensor,
+    Layer,
+    Node,
+    Variable,
+    as_list,
+    is_integer,
+    numbered,
+    one_or_list,
+    unique,
+)
+from kcompile.keras.layer_weights import distinguish
+from kcompile.keras.layers.held import check_nesting
+from kcompile.keras.saving import Saving
+from kcompile.keras.semantics import DEFAULT
+from kcompile.keras.standardize import by_name
+from kcompile.keras.summary import print_summary
+from kcompile.keras.tensors import new_random_state
+from kcompile.keras.topology import back_from, count_runs, sort_nodes
+from kcompile.keras.tracing import Outline, outline_nodes, trace_nodes
+from kcompile.keras.training import Training
+from kcompile.keras.utils.serialization import custom_object_scope, serialize
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+
+
+class Model(Training, Saving, Layer):
+    """A graph of layers from `inputs` to `outputs`: tensors, lists of them, or dicts.
+
+    Those of a dict are in the order of its keys, which are then the names of inputs or outputs, and outputs
+    of a dict are given as one. nodes: the calls in the order they run. layers: in the order Keras lists
+    them. random_state: the variables "seed" and "step", which random layers draw from. Raises ModelError
+    when an output does not follow from the inputs, and for layers of the same name.
+    """
+
+    input_keys: tuple[str, ...] | None = None
+    output_keys: tuple[str, ...] | None = None
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None,
+                 **kwargs: Any) -> None:
+        inputs = kwargs.pop("input", inputs)  # Keras 1 and 2 take Model(input=, output=) too
+        outputs = kwargs.pop("output", outputs)
+        if inputs is None or outputs is None:
+            raise UnsupportedError("Model: expected inputs and outputs. Received: none. Models made "
+                                   "by subclassing are not supported: use the functional style")
+        self._begin(name, kwargs)
+        self.input_keys, self.output_keys = _keys(inputs, "inputs"), _keys(outputs, "outputs")
+        self._connect(*(as_list(value) if keys is None else [value[key] for key in keys]
+                        for value, keys in ((inputs, self.input_keys), (outputs, self.output_keys))))
+
+    def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
+        Layer.__init__(self, name=name, **kwargs)
+        self.random_state = new_random_state()
+        self.inputs: list[KerasTensor] = []
+        self.outputs: list[KerasTensor] = []
+        self.nodes: list[Node] = []
+        self.added_losses: list[KerasTensor] = []
+        self._layers: list[Layer] = []
+        self._in_training: tuple[list[Node], Model] | None = None
+        self._runs = 1
+        self._outlines: dict[Any, Outline] = {}
+
+    def _connect(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Take the nodes between inputs and outputs as this model's."""
+        for x in (*inputs, *outputs):
+            if not isinstance(x, KerasTensor):
+                raise ModelError(describe(f"Model {self.name!r}", "tensors that Input or layers "
+                                          "gave, as inputs and outputs", repr(x)))
+        for x in inputs:
+            if not isinstance(x.layer, InputLayer):
+                raise ModelError(describe(f"Model {self.name!r}", "inputs made by Input(...)",
+                                          f"an output of {x.layer.label}"))
+        if len({id(x) for x in inputs}) < len(inputs):
+            raise ModelError(describe(f"Model {self.name!r}", "inputs that differ",
+                                      ", ".join(x.name for x in inputs)))
+        self.nodes, self._layers = sort_nodes(f"Model {self.name!r}", inputs, outputs)
+        check_nesting(self, self._layers)
+        self._runs, self._outlines = count_runs(f"Model {self.name!r}", self.nodes), {}
+        self.inputs, self.outputs = list(inputs), list(outputs)
+        names = [layer.name for layer in self._layers]
+        if twice := sorted(n for n, count in Counter(names).items() if count > 1):
+            raise ModelError(describe(f"Model {self.name!r}", "a name of its own for each layer",
+                                      f"several layers called {', '.join(map(repr, twice))}"))
+        distinguish(self.weights)
+        self.built = True
+        # A model is a layer whose first node is itself, as Keras has it
+        self.nodes_made[:1] = [Node(self, 0, tuple(inputs), len(inputs) == 1, {}, self.outputs)]
+
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """Add scalars (of others, the mean) to the loss: functions of K over tensors of this model."""
+        for loss in as_list(losses):
+            if not isinstance(loss, KerasTensor):
+                raise ModelError(describe(f"Model {self.name!r}: add_loss", "a tensor computed by K "
+                                          "from tensors of the model", repr(loss)))
+            self.added_losses.append(loss)
+        self.structure_changed()
+
+    def _new_name(self) -> str:
+        kind = backend.snake_case(type(self).__name__)
+        return numbered(edition(self.vintage).model if kind == "model" else kind, self.vintage)
+
+    # ---- parts
+
+    @property
+    def layers(self) -> list[Layer]:
+        return list(self._layers)
+
+    @property
+    def input_names(self) -> list[str]:
+        return [x.name for x in self.inputs] if self.input_keys is None else list(self.input_keys)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the layers the outputs come from; the second of a layer gets "_1" behind it. Of a dict,
+        its keys."""
+        if self.output_keys is not None:
+            return list(self.output_keys)
+        names: list[str] = []
+        for y in self.outputs:
+            names.append(unique(y.name, set(names)))
+        return names
+
+    @property
+    def input(self) -> Any:
+        self._need_inputs("input")
+        return one_or_list(self.inputs) if self.input_keys is None else dict(
+            zip(self.input_keys, self.inputs))
+
+    @property
+    def output(self) -> Any:
+        self._need_inputs("output")
+        return self._packed(self.outputs)
+
+    @property
+    def input_shape(self) -> Any:
+        self._need_inputs("input_shape")
+        return one_or_list([x.shape for x in self.inputs])
+
+    @property
+    def output_shape(self) -> Any:
+        self._need_inputs("output_shape")
+        return one_or_list([y.shape for y in self.outputs])
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of samples that an Input fixed, or None."""
+        return next((x.batch_size for x in self.inputs if x.batch_size), None)
+
+    @property
+    def functional(self) -> bool:
+        """Whether its configuration lists calls, as it is no chain of layers."""
+        return True
+
+    @property
+    def varies(self) -> bool:
+        """Whether sizes of the inputs, besides the batch, are unknown until there are data."""
+        return any(x.unknown_axes for x in self.inputs)
+
+    def _need_inputs(self, what: str) -> None:
+        if not self.built:
+            raise AttributeError(f"Model {self.name!r} has no {what} yet: its input shape is not "
+                                 "known. Give the first layer an input_shape, or call build")
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by name or by its place in `layers`. Raises ModelError."""
+        if index is not None:
+            if not is_integer(index) or not -len(self.layers) <= index < len(self.layers):
+                raise ModelError(describe(f"Model {self.name!r}: get_layer", f"an index below "
+                                          f"{len(self.layers)}", repr(index)))
+            return self.layers[index]
+        for layer in self._layers:
+            if isinstance(name, str) and layer.name == name:
+                return layer
+        raise ModelError(describe(f"Model {self.name!r}: get_layer", "the name of a layer, one of "
+                                  + ", ".join(layer.name for layer in self.layers), repr(name)))
+
+    # ---- as a layer
+
+    def __call__(self, inputs: Any, **arguments: Any) -> Any:
+        """On tensors of a model: a node. On arrays: predictions for this batch; training=True: with layers as
+        in training (dropout, statistics of the batch), but for what training updates."""
+        values = list(inputs.values()) if isinstance(inputs, Mapping) else as_list(inputs)
+        if values and all(isinstance(x, (KerasTensor, Tensor, Variable)) for x in values):
+            if isinstance(inputs, Mapping):
+                inputs = one_or_list(by_name(inputs, self.input_names, "input"))
+            found = super().__call__(inputs, **arguments)
+            return found if self.output_keys is None else self._packed(as_list(found))
+        training = arguments.pop("training", None)
+        if arguments or training not in (None, False, True):
+            raise UnsupportedError(describe(f"Model {self.name!r} called on arrays", "no arguments but "
+                                            "training=True or False", ", ".join(arguments) or repr(training)))
+        model = self._as_in_training() if training else self
+        return as_eager(model.predict_on_batch(inputs), self.vintage)
+
+    def _as_in_training(self) -> Model:
+        """A model that calls this one with training=True, over the same weights and random numbers."""
+        if self._in_training is None or self._in_training[0] != self.nodes:
+            if not self.built:
+                raise ModelError(f"Model {self.name!r} is not built: its input shape is not known")
+            inputs = [Input(batch_shape=x.shape, dtype=x.dtype, vintage=self.vintage) for x in self.inputs]
+            outputs = self(one_or_list(inputs), training=True)
+            model = Model(inputs, outputs, name=f"{self.name}_in_training", vintage=self.vintage)
+            model.random_state = self.random_state
+            self._in_training = list(self.nodes), model
+        return self._in_training[1]
+
+    def ensure_built(self, types: Sequence[Any], single: bool, batch_size: int | None = None,
+                     seconds: Sequence[Any] | None = None) -> None:
+        super().ensure_built(types, single, batch_size, seconds)
+        expected = [x.type for x in self.inputs]
+        if len(types) != len(expected) or not all(
+                _fits(x, t.shape) for given in (types, seconds or types)
+                for x, t in zip(self.inputs, given)):
+            raise ModelError(describe(f"Model {self.name!r}", "inputs " + ", ".join(
+                map(str, expected)), ", ".join(map(str, types))))
+
+    def call(self, inputs: Any) -> Any:
+        tensors = as_list(inputs)
+        return one_or_list(trace_nodes(self, tensors[0].graph, tensors))
+
+    def _outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any],
+                 masks: Sequence[TensorType | None]) -> Outline:
+        """One for each signature, from those of the layers: models in models, each called twice, would
+        be traced over and over."""
+        given = tuple(itertools.zip_longest(types, masks)), arguments.get("training")
+        if given not in self._outlines:
+            with self.named_errors():
+                self._outlines[given] = outline_nodes(self, *given)
+        return self._outlines[given]
+
+    @property
+    def inside(self) -> list[Layer]:
+        return self._layers
+
+    @property
+    def runs(self) -> int:
+        return self._runs
+
+    @property  # type: ignore[misc]  # a layer's can be set, a model's not
+    def trainable_weights(self) -> list[Variable]:
+        if not self.trainable:
+            return []
+        if self.semantics.trained_weights == "own flag":
+            return _distinct(self.flagged_weights)
+        return _distinct(v for layer in self._layers for v in layer.trainable_weights)
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        trained = {id(v) for v in self.trainable_weights}
+        if self.semantics.trained_weights == "own flag":
+            return [v for v in self.weights if id(v) not in trained]
+        fixed = _distinct(v for layer in self._layers for v in layer.non_trainable_weights)
+        if not self.trainable:
+            fixed = [*_distinct(v for layer in self._layers for v in layer.trainable_weights),
+                     *fixed]
+        return [v for v in _distinct(fixed) if id(v) not in trained]
+
+    @property
+    def weights(self) -> list[Variable]:
+        """Layer by layer. A model inside gives, in Keras 2, its trainable weights before the others."""
+        def of(layer: Layer) -> list[Variable]:
+            nested = isinstance(layer, Model) and self.semantics.weights_of_inner == "trainable first"
+            return (layer.trainable_weights + layer.non_trainable_weights if nested
+                    else layer.weights)
+        return _distinct(v for layer in self._layers for v in of(layer))
+
+    @property
+    def state_variables(self) -> list[Variable]:
+        return _distinct(v for layer in self._layers for v in layer.state_variables)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a layer keeps its state from one batch to the next."""
+        return bool(self.state_variables)
+
+    def reset_states(self) -> None:
+        """Set the states of all stateful layers to zeros."""
+        for variable in self.state_variables:
+            variable.assign(np.zeros(variable.shape))
+
+    def output_masks(self, inputs: Sequence[Tensor], single: bool, masks: Sequence[Tensor | None],
+                     outputs: Sequence[Tensor]) -> list[Tensor | None]:
+        """As the layers inside left them."""
+        return [y.graph.masks.get(y.value) for y in outputs]  # type: ignore[attr-defined]
+
+    # ---- pickle and copy
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Calls come first and in their order: what they lead to is in the state by then, and no model is
+        too deep. Losses that were added have calls of their own."""
+        calls = list(dict.fromkeys([*self.nodes, *(back_from(self.added_losses, {})[0]
+                                                   if self.added_losses else [])]))
+        return {"calls": calls, **state_of(self, "nodes_made", *self.of_this_process)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        calls = state.pop("calls")
+        restore(self, state, nodes_made=[])
+        if self.built:
+            self.nodes_made.append(Node(self, 0, tuple(self.inputs), len(self.inputs) == 1, {}, self.outputs))
+        for node in calls:
+            if node not in node.layer.nodes_made:
+                object.__setattr__(node, "index", len(node.layer.nodes_made))
+                for y in node.outputs:
+                    y.node_index = node.index
+                node.layer.nodes_made.append(node)
+        if self._arguments is not None:
+            self._arguments["optimizer"].listeners.add(self._training_changed)
+
+    # ---- description
+
+    def summary(self, line_length: int | None = None, positions: Sequence[float] | None = None,
+                print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print the layers with their output shapes and numbers of parameters. Raises ModelError
+        before the input shape is known."""
+        if not self.built:
+            raise ModelError(f"Model {self.name!r} is not built: its input shape is not known. Give "
+                             "the first layer an input_shape, call build, or fit it first")
+        print_summary(self, line_length, positions, print_fn)
+
+    def get_config(self) -> dict[str, Any]:
+        """Layers with the calls they are in, as Keras 2 writes it. `from_config` reads it."""
+        renumbered = self._node_numbers()
+        nodes = sorted(self.nodes, key=lambda node: node.index)  # the n-th listed is the one numbered n
+
+        def place(x: KerasTensor) -> list[Any]:
+            return [x.layer.name, renumbered[id(x.node)], x.tensor_index]
+
+        entries = []
+        for layer in self._layers:
+            calls = [[[*place(x), serialize(node.arguments)] for x in node.inputs]
+                     for node in nodes if node.layer is layer and node.inputs]
+            entries.append({"name": layer.name, "class_name": type(layer).__name__,
+                            "config": layer.get_config(), "inbound_nodes": calls})
+        return {**self._own_config(), "layers": entries,
+                "input_layers": [place(x) for x in self.inputs],
+                "output_layers": [place(y) for y in self.outputs]}
+
+    def _own_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        for key in ("input_keys", "output_keys"):
+            if getattr(self, key) is not None:
+                config[key] = list(getattr(self, key))
+        return config if self.vintage == DEFAULT else {**config, "vintage": self.vintage}
+
+    def _node_numbers(self) -> dict[int, int]:
+        """Numbers of nodes among those of this model; a model inside starts at 1, after its own."""
+        counts: dict[int, int] = {}
+        numbers = {}
+        for node in sorted(self.nodes, key=lambda node: node.index):
+            first = 1 if isinstance(node.layer, Model) else 0
+            numbers[id(node)] = counts.get(id(node.layer), first)
+            counts[id(node.layer)] = numbers[id(node)] + 1
+        return numbers
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None,
+                    inputs: Mapping[str, KerasTensor] | None = None) -> Model:
+        """The model of a configuration, with fresh weights. inputs: by the names of input layers, tensors
+        that take their place. Raises UnsupportedError, in one message for all layers and arguments that
+        are not supported."""
+        check_config(config, "layers", "input_layers", "output_layers")
+        with custom_object_scope(custom_objects):
+            made = dict(zip((e["name"] for e in config["layers"]), make_layers(config["layers"])))
+            made.update((name, x.layer) for name, x in (inputs or {}).items())
+            # A layer that another model has too was called there before
+            first = {name: _calls(layer) for name, layer in made.items()}
+            replay(made, config["layers"], first)
+
+        def tensors(places: Sequence[Any]) -> list[KerasTensor]:
+            # One place alone may stand without the list around it
+            places = [places] if places and isinstance(places[0], str) else places
+            return [tensor_at(made, place, first) for place in places]
+
+        ends: list[Any] = [
+            tensors(config[f"{kind}_layers"]) if config.get(f"{kind}_keys") is None else
+            dict(zip(config[f"{kind}_keys"], tensors(config[f"{kind}_layers"])))
+            for kind in ("input", "output")]
+        return cls(ends[0], ends[1], **own_arguments(config))
+
+
+def _calls(layer: Layer) -> int:
+    """How often a layer has been called; that an input and a model make their tensors is no call."""
+    return max(0, len(layer.nodes_made) - isinstance(layer, (InputLayer, Model)))
+
+
+def _keys(value: Any, what: str) -> tuple[str, ...] | None:
+    """The keys of a dict of tensors, sorted as in Keras; None for what is no dict. Raises ModelError."""
+    if not isinstance(value, Mapping):
+        return None
+    if not value or not all(isinstance(key, str) for key in value):
+        raise ModelError(describe(f"Model: {what}", "a dict of tensors by name", repr(dict(value))))
+    return tuple(sorted(value))
+
+
+def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:
+    """Whether a tensor of this shape can take the place of an input; its number of samples may be fixed."""
+    return len(shape) == x.ndim and all(
+        i in x.unknown_axes or a == b or (i == 0 and a == Batch() and isinstance(b, int))
+        for i, (a, b) in enumerate(zip(x.type.shape, shape)))
+
+
+def _distinct(variables: Iterable[Variable]) -> list[Variable]:
+    return list({id(v): v for v in variables}.values())
