@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import claims
 import numpy as np
 import pytest
+from forks import in_child
 from llvmlite import binding
 
 from kcompile.codegen.pool import LAYOUT, STATUS_NO_THREADS, has_threads, pool_bytes, pool_ir
@@ -238,23 +238,6 @@ def check_account(native: Pool, memory: np.ndarray) -> None:
             break
         assert debt < before and shares == 0 and (out[100_000:] == 0).all()
     assert before <= 0 and shares > 1
-
-
-def in_child(work: Callable[[], bool], seconds: float = 60) -> None:
-    """Run it in the child of a fork, which must end in time and find it true."""
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if work() else 1)
-    stop = time.monotonic() + seconds
-    while time.monotonic() < stop:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            assert os.waitstatus_to_exitcode(status) == 0
-            return
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    pytest.fail("the child of the fork hangs")
 
 
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

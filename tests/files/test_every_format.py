@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,25 @@ def check(model: Any, x: list[np.ndarray], expected: list[np.ndarray]) -> None:
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+def sample(made: Any) -> tuple[Any, list[np.ndarray], list[np.ndarray]]:
+    """A model with random weights, inputs for it, and its outputs."""
+    model = zoo.randomized(made)
+    x = zoo.samples(model)
+    return model, x, outputs(model, x)
+
+
+def check_files(model: Any, load: Callable[[Path], Any], folder: Path, x: list[np.ndarray],
+                expected: list[np.ndarray]) -> None:
+    """The model in both of its own formats, as `load` reads it."""
+    for file in ("m.keras", "m.h5"):
+        model.save(folder / file)
+        check(load(folder / file), x, expected)
+
+
 @every_model
 def test_ours_in_all_formats(tmp_path: Path, name: str) -> None:
-    model = zoo.randomized(zoo.MODELS[name](ours))
-    x = zoo.samples(model)
-    expected = outputs(model, x)
-    for file in ("m.keras", "m.h5"):
-        model.save(tmp_path / file)
-        check(kcompile.load(tmp_path / file), x, expected)
+    model, x, expected = sample(zoo.MODELS[name](ours))
+    check_files(model, kcompile.load, tmp_path, x, expected)
     (tmp_path / "m.json").write_text(model.to_json())
     (tmp_path / "m.yaml").write_text(model.to_yaml())
     for weights in ("w.weights.h5", "w.h5", "w.npz"):
@@ -58,12 +70,8 @@ def test_ours_in_all_formats(tmp_path: Path, name: str) -> None:
 @every_model
 def test_theirs_in_all_formats(tmp_path: Path, name: str, package: str) -> None:
     theirs = pytest.importorskip(package)
-    live = zoo.randomized(zoo.MODELS[name](theirs))
-    x = zoo.samples(live)
-    expected = outputs(live, x)
-    for file in ("m.keras", "m.h5"):
-        live.save(tmp_path / file)
-        check(kcompile.load(tmp_path / file), x, expected)
+    live, x, expected = sample(zoo.MODELS[name](theirs))
+    check_files(live, kcompile.load, tmp_path, x, expected)
     (tmp_path / "m.json").write_text(live.to_json())
     for weights in ("w.weights.h5", *(["w.h5"] if package == "tf_keras" else [])):
         live.save_weights(tmp_path / weights)
@@ -77,12 +85,8 @@ def test_keras_3_reads_ours(tmp_path: Path, name: str) -> None:
     theirs = pytest.importorskip("keras")
     if name == "states_from_layer_to_layer":
         pytest.xfail("Keras 3 takes states as initial_state=, our files list them as further inputs")
-    model = zoo.randomized(zoo.MODELS[name](ours))
-    x = zoo.samples(model)
-    expected = outputs(model, x)
-    for file in ("m.keras", "m.h5"):
-        model.save(tmp_path / file)
-        check(theirs.models.load_model(tmp_path / file), x, expected)
+    model, x, expected = sample(zoo.MODELS[name](ours))
+    check_files(model, theirs.models.load_model, tmp_path, x, expected)
     model.save_weights(tmp_path / "w.weights.h5")
     live = theirs.models.model_from_json(model.to_json())
     live.load_weights(tmp_path / "w.weights.h5")
@@ -93,9 +97,7 @@ def test_keras_3_reads_ours(tmp_path: Path, name: str) -> None:
 @every_model
 def test_tf_keras_reads_ours(tmp_path: Path, name: str) -> None:
     theirs = pytest.importorskip("tf_keras")
-    model = zoo.randomized(zoo.MODELS[name](ours))
-    x = zoo.samples(model)
-    expected = outputs(model, x)
+    model, x, expected = sample(zoo.MODELS[name](ours))
     model.save(tmp_path / "m.h5")
     check(theirs.models.load_model(tmp_path / "m.h5"), x, expected)
     model.save_weights(tmp_path / "w.h5")
@@ -107,12 +109,8 @@ def test_tf_keras_reads_ours(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", list(zoo.SHARED))
 def test_layers_in_two_places_come_back(tmp_path: Path, name: str) -> None:
     """As two layers with the same weights; and the model itself reads what it wrote."""
-    model = zoo.randomized(zoo.SHARED[name](ours))
-    x = zoo.samples(model)
-    expected = outputs(model, x)
-    for file in ("m.keras", "m.h5"):
-        model.save(tmp_path / file)
-        check(kcompile.load(tmp_path / file), x, expected)
+    model, x, expected = sample(zoo.SHARED[name](ours))
+    check_files(model, kcompile.load, tmp_path, x, expected)
     (tmp_path / "m.json").write_text(model.to_json())
     for weights in ("w.weights.h5", "w.h5"):
         model.save_weights(tmp_path / weights)
@@ -128,9 +126,7 @@ def test_layers_in_two_places_come_back(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", list(zoo.SHARED))
 def test_layers_in_two_places_of_theirs(tmp_path: Path, name: str, package: str) -> None:
     theirs = pytest.importorskip(package)
-    live = zoo.randomized(zoo.SHARED[name](theirs))
-    x = zoo.samples(live)
-    expected = outputs(live, x)
+    live, x, expected = sample(zoo.SHARED[name](theirs))
     live.save(tmp_path / "m.h5")
     check(kcompile.load(tmp_path / "m.h5"), x, expected)
     check(kcompile.compile(live), x, expected)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from forks import in_child
 
 import kcompile
 from kcompile.keras.layers import LSTM, Conv2D, Dense, Flatten
@@ -215,27 +214,6 @@ def test_two_processes_at_once() -> None:
     finally:
         for twin in twins:
             twin.kill()
-
-
-def in_child(work: Callable[[], bool], seconds: float = 60) -> None:
-    """Run it in the child of a fork, which must end in time and find it true."""
-    child = os.fork()
-    if child == 0:
-        good = False
-        try:
-            good = work()
-        finally:
-            os._exit(0 if good else 1)
-    stop = time.monotonic() + seconds
-    while time.monotonic() < stop:
-        pid, status = os.waitpid(child, os.WNOHANG)
-        if pid:
-            assert os.waitstatus_to_exitcode(status) == 0
-            return
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    pytest.fail("the child of the fork hangs")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
