@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from kcompile.keras.editions import edition
@@ -142,12 +141,10 @@ def _tf_keras(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[
     yield "".join(f" {head}".ljust(w) for head, w in zip(HEADS, widths))
     yield "=" * width
     for row in rows:
-        sources = [[repr(s) + ("]" if k == len(row.sources) else ",") for k, s in enumerate(row.sources, 1)]]
-        if len(ends) == 4:
-            sources = [["[" + s if k == 0 else " " + s for k, s in enumerate(sources[0])] or ["[]"]]
+        sources = "[" + ",\n ".join(map(repr, row.sources)) + "]"
         columns = [*_wrapped([f"{row.name} ({row.kind})", row.shape, str(row.params)], widths),
-                   *(sources if len(ends) == 4 else ())]
-        for fields in _lines(columns):
+                   sources.split("\n")]
+        for fields in _lines(columns[:len(ends)]):
             yield "".join(f" {field}".ljust(w) for field, w in zip(fields, widths))
         yield " " * width
     yield "=" * width
@@ -173,7 +170,7 @@ def _keras3(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[in
         label = [f"{row.name} ({row.kind})"]
         if len(label[0]) > widths[0]:
             label = [row.name, f"({row.kind})"]
-        sources = [s + ("," if k < len(row.sources) else "") for k, s in enumerate(row.sources, 1)] or ["-"]
+        sources = (",\n".join(row.sources) or "-").split("\n")
         columns = [[part for text in label for part in _pieces(text, widths[0])],
                    *_wrapped([row.shape, f"{row.params:,}"], [w + 1 for w in widths[1:]]),
                    [part for s in sources for part in _pieces(s, widths[-1])]]
@@ -213,6 +210,8 @@ def _lines(columns: Sequence[Sequence[str]]) -> Iterator[list[str]]:
 
 def _size(count: int, unit: str) -> str:
     """Bytes as `124.00 Byte`, `21.50 KB`."""
-    sizes = list(accumulate([float(count)] + [1024.0] * 4, lambda a, b: a / b))
-    power = next((k for k, size in enumerate(sizes) if size < 1024), 4)
-    return f"{sizes[power]:.2f} {('', 'K', 'M', 'G', 'T')[power]}{unit if not power else 'B'}"
+    size, units = float(count), [unit, "KB", "MB", "GB", "TB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        del units[0]
+    return f"{size:.2f} {units[0]}"
