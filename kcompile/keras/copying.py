@@ -13,7 +13,7 @@ from typing import Any
 from kcompile_runtime.errors import UnsupportedError
 
 
-class Kept:
+class KeptFunction:
     """A function in a state: itself where the state is copied, its name where it is pickled."""
 
     def __init__(self, function: FunctionType) -> None:
@@ -58,11 +58,11 @@ def restore(thing: Any, state: dict[str, Any], **others: Any) -> None:
 
 
 def _kept(value: Any) -> Any:
-    return _map(value, lambda x: Kept(x) if isinstance(x, FunctionType) else x)
+    return _map(value, lambda x: KeptFunction(x) if isinstance(x, FunctionType) else x)
 
 
 def _found(value: Any) -> Any:
-    return _map(value, lambda x: x.function if isinstance(x, Kept) else x)
+    return _map(value, lambda x: x.function if isinstance(x, KeptFunction) else x)
 
 
 def _map(value: Any, change: Any) -> Any:
