@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import claims
 import numpy as np
@@ -296,7 +295,7 @@ def test_fork_while_another_thread_launches(native: Pool) -> None:
 CROWD = """
 import os, sys, threading
 import numpy as np
-sys.path[:0] = [{folder!r}]
+sys.path[:0] = {path!r}
 from test_pool import Pool
 
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
@@ -330,7 +329,7 @@ print("wrong:", wrong)
 def test_more_threads_than_processors() -> None:
     """Twenty-one threads on one processor, workers last in the queue, four callers with launches of any
     size: each is over in time, and whole."""
-    code = CROWD.format(folder=str(Path(__file__).parent))
+    code = CROWD.format(path=sys.path)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout == "wrong: []\n", done.stdout + done.stderr
 

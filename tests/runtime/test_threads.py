@@ -189,7 +189,7 @@ def test_four_python_threads_on_several_models() -> None:
 
 TWIN = """
 import sys
-sys.path[:0] = [{folder!r}]
+sys.path[:0] = {path!r}
 from test_threads import predictor
 job = predictor(sys.argv[1], 4)
 print("ready", flush=True)
@@ -199,7 +199,7 @@ print(all(job() for _ in range(200)))
 
 
 def test_two_processes_at_once() -> None:
-    code = TWIN.format(folder=str(Path(__file__).parent))
+    code = TWIN.format(path=sys.path)
     twins = [subprocess.Popen([sys.executable, "-c", code, name], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True) for name in ("mlp", "rnn")]
     try:
