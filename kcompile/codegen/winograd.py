@@ -5,7 +5,7 @@ What leaves: a `Kernel`. For a block of tiles that fills the cache, numbered thr
 patches of the input are transformed to V [patch, tiles, channels]; for each place in a patch, V times
 its part of the kernel is M [patch, tiles, filters], by the register tile of all contractions; M is
 transformed to outputs, which the epilogue takes. Tiles whose inputs differ too much are marked on the way
-in, and computed directly on the way out.
+in, and computed directly on the way out; outputs whose windows see zeros only are zeros.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.ops.winograd import LARGEST, MOST, SPREAD, Tiling
 from kcompile.ir.types import Batch, numel
+
+EVEN, DIRECT, BLANKS = range(3)  # marks of a tile; the last has windows of zeros only
 
 GAIN = 0.85  # of the direct algorithm's cycles that a tiling must stay below
 
@@ -132,14 +134,16 @@ class _Code:
 
     def blocks(self) -> list[Stmt]:
         v, m = self.scratch("inputs", self.t.channels), self.scratch("products", self.t.filters)
-        marks = Buffer("uneven", "int32", "scratch", self.block)
+        marks = Buffer("marks", "int32", "scratch", self.block)
+        windows = Buffer("windows", "int32", "scratch", self.block * math.prod(self.t.outputs))
         unit, body = self.names.fresh("u"), list[Stmt]()
         count = self.names.let(body, "count", loops.binary(
             "min", loops.binary("sub", Var("end"), unit), self.block))
         i, o = self.names.fresh("i"), self.names.fresh("o")
-        body += [loops.loop(i, 0, count, self.inputs(v, marks, unit, i)), *self.products(v, m, count),
-                 loops.loop(o, 0, count, self.outputs(m, marks, unit, o))]
-        return [loops.Alloc(v), loops.Alloc(m), loops.Alloc(marks),
+        body += [loops.loop(i, 0, count, self.inputs(v, marks, windows, unit, i)),
+                 *self.products(v, m, count),
+                 loops.loop(o, 0, count, self.outputs(m, marks, windows, unit, o))]
+        return [loops.Alloc(v), loops.Alloc(m), loops.Alloc(marks), loops.Alloc(windows),
                 loops.loop(unit, Var("begin"), Var("end"), body, self.block)]
 
     def place(self, out: list[Stmt], tile: Expr) -> tuple[Expr, list[Expr]]:
@@ -165,7 +169,7 @@ class _Code:
             base, size, stride) in enumerate(zip((sample, *bases, loops.const(0)), sizes, strides))]
         return copy_box(Copy(self.a, self.target, self.patch, self.names), sides, loops.const(0))
 
-    def inputs(self, v: Buffer, marks: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
+    def inputs(self, v: Buffer, marks: Buffer, windows: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
         """Transform the patch of tile i of the block, and mark it where its numbers are uneven."""
         t, lanes, out, copied = self.t, self.lanes, list[Stmt](), self.patch
         sample, first = self.place(out, unit + i)
@@ -199,10 +203,46 @@ class _Code:
                             for cell in cells)
         uneven = loops.binary("gt", largest, _bits(LARGEST))
         for other in others:
-            far = loops.binary("gt", loops.binary("sub", largest, other), _bits(SPREAD) - _bits(1.0))
-            uneven = loops.binary("or", uneven, far)
-        out.append(loops.store(marks, i, loops.cast(uneven, "int32")))
+            uneven = loops.binary("or", uneven, _far(largest, other))
+        out += [loops.store(marks, i, loops.const(EVEN, "int32")),
+                loops.If(uneven, tuple(self.judged(marks, windows, i, largest, first)))]
         return out
+
+    def judged(self, marks: Buffer, windows: Buffer, i: Expr, largest: Expr, first: Sequence[Expr]
+               ) -> list[Stmt]:
+        """Mark tile i by what its windows see; `windows` gets the bits of the largest input of each."""
+        t, lanes, count = self.t, self.lanes, math.prod(self.t.outputs)
+        most = Buffer("largest", "int32", "scratch", math.prod(t.patch))
+        place, c = self.names.fresh("place"), self.names.fresh("c")
+        cell = Buffer(self.names.fresh("most").name, "int32", "register", 1, lanes)
+        value = loops.load(self.patch, loops.ramp(place * t.channels + c, lanes))
+        zero = loops.const(0, "int32")
+        of_place: list[Stmt] = [
+            loops.Alloc(cell), loops.store(cell, 0, loops.broadcast(zero, lanes)),
+            loops.loop(c, 0, t.channels, [loops.store(cell, 0, loops.binary(
+                "max", loops.load(cell, 0), _magnitude(value)))], lanes),
+            loops.store(most, place, loops.across("max", loops.load(cell, 0)))]
+        at = [self.names.fresh("a") for _ in t.outputs]
+        body = list[Stmt]()
+        seen: Expr = zero
+        used: Expr = TRUE
+        for taps in np.ndindex(*t.taps):
+            there = _row([a + tap for a, tap in zip(at, taps)], t.patch)
+            seen = self.names.let(body, "seen", loops.binary("max", seen, loops.load(most, there)))
+        for x, a, size in zip(first, at, t.positions):
+            used = loops.binary("and", used, loops.binary("lt", x + a, loops.const(size)))
+        bad = Buffer(self.names.fresh("bad").name, "int32", "register", 1)
+        faint = loops.binary("and", loops.binary("ne", seen, zero), _far(largest, seen))
+        body += [loops.store(windows, i * count + _row(at, t.outputs), seen),
+                 loops.If(loops.binary("and", used, faint), (loops.store(bad, 0, loops.const(1, "int32")),))]
+        for a, m in reversed(list(zip(at, t.outputs))):
+            body = [loops.loop(a, 0, m, body)]
+        large = loops.cast(loops.binary("gt", largest, _bits(LARGEST)), "int32")
+        direct, blanks = loops.const(DIRECT, "int32"), loops.const(BLANKS, "int32")
+        return [loops.Alloc(most), loops.loop(place, 0, math.prod(t.patch), of_place),
+                loops.Alloc(bad), loops.store(bad, 0, large), *body,
+                loops.store(marks, i, loops.select(
+                    loops.binary("ne", loops.load(bad, 0), zero), direct, blanks))]
 
     def keys(self, out: list[Stmt], bases: Sequence[Expr]) -> list[Expr]:
         """The numbers of the key places in a patch."""
@@ -258,17 +298,18 @@ class _Code:
 
     # ---- outputs
 
-    def outputs(self, m: Buffer, marks: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
+    def outputs(self, m: Buffer, marks: Buffer, windows: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
         """Transform the products of tile i of the block, and finish its outputs."""
         t, lanes, out = self.t, self.lanes, list[Stmt]()
         sample, first = self.place(out, unit + i)
         counts = [self.names.let(out, "many", loops.binary(
             "min", loops.binary("sub", loops.const(size), x), outputs))
             for x, size, outputs in zip(first, t.positions, t.outputs)]
-        uneven = self.names.let(out, "u", loops.binary("ne", loops.load(marks, i),
-                                                       loops.const(0, "int32")))
+        mark = self.names.let(out, "mark", loops.load(marks, i))
+        direct, blanks = (self.names.let(out, "u", loops.binary("eq", mark, loops.const(kind, "int32")))
+                          for kind in (DIRECT, BLANKS))
         bases = [self.names.let(out, "x", x - before) for x, before in zip(first, t.before)]
-        out += [loops.Alloc(self.patch), loops.If(uneven, tuple(self.copied(sample, bases)))]
+        out += [loops.Alloc(self.patch), loops.If(direct, tuple(self.copied(sample, bases)))]
         j, body = self.names.fresh("j"), list[Stmt]()
         done = Buffer("outputs", "float32", "scratch", math.prod(t.outputs) * lanes)
         values = np.empty(t.patch, object)
@@ -278,7 +319,12 @@ class _Code:
         result = self.transformed(body, values, [x.a.T for x in t.transforms])
         body += [loops.store(done, loops.ramp(number * lanes, lanes), value)
                  for number, value in enumerate(result.flat)]
-        body = [loops.Alloc(done), loops.If(uneven, tuple(self.directly(done, j)), tuple(body))]
+        k, count = self.names.fresh("k"), math.prod(t.outputs)
+        blank = loops.binary("eq", loops.load(windows, i * count + k), loops.const(0, "int32"))
+        there = loops.ramp(k * lanes, lanes)  # zero times weights is zero, or NaN as they are
+        nothing = loops.store(done, there, loops.load(done, there) * loops.const(0.0, "float32"))
+        body.append(loops.If(blanks, (loops.loop(k, 0, count, [loops.If(blank, (nothing,))]),)))
+        body = [loops.Alloc(done), loops.If(direct, tuple(self.directly(done, j)), tuple(body))]
         task = self.task(m, loops.const(0), self.epilogue)
         body += self.finish(task, done, sample, first, counts, j)
         return [*out, loops.loop(j, 0, t.filters, body, lanes)]
@@ -287,32 +333,29 @@ class _Code:
         """A vector of each output of a tile, as sums over taps and channels of the copied patch."""
         t, lanes = self.t, self.lanes
         *lead, last = t.outputs
+        steps = [1] * len(lead)
+        if lead:  # as many sums side by side as there are registers for
+            steps[-1] = max(d for d in range(1, lead[-1] + 1)
+                            if lead[-1] % d == 0 and (d == 1 or d * last <= self.target.registers - 4))
         at, taps = ([self.names.fresh(stem) for _ in sizes] for stem, sizes in (("a", lead), ("t", t.taps)))
+        places = [[x + o for x, o in zip((*at, loops.const(0)), offset)]
+                  for offset in np.ndindex(*steps, last)]
         c, body = self.names.fresh("c"), list[Stmt]()
-        tap: Expr = loops.const(0)
-        for x, size in zip(taps, t.taps):
-            tap = tap * size + x
         w = self.names.let(body, "w", loops.load(self.direct, loops.ramp(
-            (tap * t.channels + c) * t.filters + j, lanes)))
-        cells = [Buffer(self.names.fresh("sum").name, "float32", "register", 1, lanes)
-                 for _ in range(last)]
-        for k, cell in enumerate(cells):
-            place: Expr = loops.const(0)
-            for a, x, size in zip((*at, loops.const(k)), taps, t.patch):
-                place = place * size + (x + a)
-            value = loops.broadcast(loops.load(self.patch, place * t.channels + c), lanes)
+            (_row(taps, t.taps) * t.channels + c) * t.filters + j, lanes)))
+        cells = [Buffer(self.names.fresh("sum").name, "float32", "register", 1, lanes) for _ in places]
+        for place, cell in zip(places, cells):
+            source = _row([a + tap for a, tap in zip(place, taps)], t.patch) * t.channels + c
+            value = loops.broadcast(loops.load(self.patch, source), lanes)
             body.append(loops.store(cell, 0, loops.fma(value, w, loops.load(cell, 0), exact=False)))
         for x, extent_ in zip(reversed((*taps, c)), reversed((*t.taps, t.channels))):
             body = [loops.loop(x, 0, extent_, body)]
         zero = loops.broadcast(loops.const(0.0, "float32"), lanes)
-        number: Expr = loops.const(0)
-        for a, size in zip(at, lead):
-            number = number * size + a
         body = [*(s for cell in cells for s in (loops.Alloc(cell), loops.store(cell, 0, zero))), *body,
-                *(loops.store(done, loops.ramp((number * last + k) * lanes, lanes), loops.load(cell, 0))
-                  for k, cell in enumerate(cells))]
-        for a, size in reversed(list(zip(at, lead))):
-            body = [loops.loop(a, 0, size, body)]
+                *(loops.store(done, loops.ramp(_row(place, t.outputs) * lanes, lanes), loops.load(cell, 0))
+                  for place, cell in zip(places, cells))]
+        for a, size, step in reversed(list(zip(at, lead, steps))):
+            body = [loops.loop(a, 0, size, body, step)]
         return body
 
     def finish(self, task: Task, done: Buffer, sample: Expr, first: Sequence[Expr],
@@ -320,15 +363,27 @@ class _Code:
         """The epilogue of a vector of each output of a tile."""
         t, lanes = self.t, self.lanes
         at = [self.names.fresh("a") for _ in counts]
-        row: Expr = sample
-        number: Expr = loops.const(0)
-        for x, a, size, outputs in zip(first, at, t.positions, t.outputs):
-            row, number = row * size + (x + a), number * outputs + a
-        value = loops.load(done, loops.ramp(number * lanes, lanes))
+        row = sample
+        for x, a, size in zip(first, at, t.positions):
+            row = row * size + (x + a)
+        value = loops.load(done, loops.ramp(_row(at, t.outputs) * lanes, lanes))
         body = write(task, value, row, column, None)
         for a, count in reversed(list(zip(at, counts))):
             body = [loops.loop(a, 0, count, body)]
         return body
+
+
+def _row(places: Sequence[Expr], sizes: Sequence[int]) -> Expr:
+    """The number of a place in an array of these sizes."""
+    number: Expr = loops.const(0)
+    for place, size in zip(places, sizes):
+        number = number * size + place
+    return number
+
+
+def _far(largest: Expr, other: Expr) -> Expr:
+    """Whether a magnitude is below 1 / `SPREAD` of the largest, of their bits."""
+    return loops.binary("gt", loops.binary("sub", largest, other), _bits(SPREAD) - _bits(1.0))
 
 
 def _bits(x: float) -> int:

@@ -115,6 +115,23 @@ def test_scales_that_change_within_an_image() -> None:
     assert not y[1, 6:19, 7:20].any()
 
 
+@pytest.mark.parametrize("net", NETS, ids=str)
+@pytest.mark.parametrize("faint", [0.0, 1e-4])
+def test_black_backgrounds(net: tuple[Any, ...], faint: float) -> None:
+    """Strokes on exact zeros, or on nearly zeros: a window of zeros gives zero, beside any others."""
+    graph = graph_of(*net, "same")
+    made, (x, w) = compiled(graph), arrays(graph)
+    strokes = np.random.default_rng(1).random((len(x), *net[0][:-1], 1)) < 0.1
+    x *= strokes + np.float32(faint) * ~strokes
+    x[0, :9] = 0
+    y = run(made, x, w)
+    check(graph, y, x, w)
+    unseen = exact(graph, np.abs(x), np.ones_like(w)) == 0
+    assert unseen.any() and not y[unseen].any()
+    w[..., 3] = np.nan  # zero times a weight that is no number is none
+    np.testing.assert_array_equal(np.isnan(run(made, x, w)), np.isnan(exact(graph, x, w)))
+
+
 @pytest.mark.parametrize("value", [-9999.0, np.inf, np.nan])
 def test_epilogues_and_libraries(value: float, tmp_path: Path) -> None:
     x = Input((18, 18, 32))
@@ -140,6 +157,7 @@ def test_the_meaning_takes_the_same_tiles() -> None:
     graph = graph_of(*NETS[3], "same")
     made, (x, w) = compiled(graph), arrays(graph)
     x[0, 3, 4, 1], x[1, 12, 17, 0], x[1, 0, 9, 9] = np.inf, np.nan, 1e7
+    x[1, 3:12, 3:12] = 0
     (prepare, after), n = made.staged, len(x)
     prepared = interpreter.run(prepare, n, {}, {"w": w}).outputs
     meant = interpreter.run(after, n, {"x": x}, {"w": w, **prepared}).outputs["y"]

@@ -12,9 +12,10 @@ direct sum in float32 by 3e-7): one order worse, and within what is promised.
 
 That is of the largest input of a patch, also for outputs whose windows do not see it. So a tile is
 computed directly where its numbers are uneven: unless each of its windows sees an input of at least
-1 / `SPREAD` of the largest of the patch (in magnitude, over all channels), and all are at most `LARGEST`,
-so that nothing overflows on the way; an infinity or a NaN is too large. For each window one of the
-`keys` stands, few places of which every window sees one.
+1 / `SPREAD` of the largest of the patch (in magnitude, over all channels) or nothing but zeros, and all are
+at most `LARGEST`, so that nothing overflows on the way; an infinity or a NaN is too large. The output of a
+window of zeros is zero (a black background is ordinary). Most tiles pass by their `keys` alone, few places
+of which every window sees one.
 """
 
 from __future__ import annotations
@@ -159,9 +160,7 @@ def _meaning(image: np.ndarray, kernel: np.ndarray, direct: np.ndarray, spec: Co
     for i, (count, m, size) in enumerate(zip(t.counts, t.outputs, t.patch)):
         at = np.arange(count)[:, None] * m + np.arange(size)
         x = np.take(x, at, 1 + 2 * i)  # [n, tiles, inputs of the patch, ..., channels]
-    even = np.repeat(_even(np.abs(x).max(-1), t, image.shape[1:-1]), t.outputs[0], 1)
-    for axis, m in enumerate(t.outputs[1:], 2):
-        even = np.repeat(even, m, axis)
+    even, blank = _even(np.abs(x).max(-1), t)
     inputs, tiles = [2 + 2 * i for i in range(rank)], [1 + 2 * i for i in range(rank)]
     for axis, made in zip(inputs, t.transforms):
         x = _along(made.b.T, x, axis)
@@ -176,22 +175,25 @@ def _meaning(image: np.ndarray, kernel: np.ndarray, direct: np.ndarray, spec: Co
         y.shape[rank], *(c * m for c, m in zip(t.counts, t.outputs)), t.filters)
     n = len(image) // t.spec.m[0].multiple if isinstance(t.spec.m[0], Batch) else 1
     here = (slice(None), *map(slice, t.positions))
-    out: np.ndarray = np.where(even[here][..., None], y[here], reference(spec, n, image, direct))
+    y = np.where(blank[..., None], y * np.float32(0), y)[here]
+    out: np.ndarray = np.where(even[here][..., None], y, reference(spec, n, image, direct))
     return out
 
 
-def _even(largest: np.ndarray, t: Tiling, sizes: Sequence[int]) -> np.ndarray:
-    """Which tiles have numbers near enough to each other: [n, tiles...]. largest: of each place,
-    [n, tiles, inputs of the patch, ...]."""
+def _even(largest: np.ndarray, t: Tiling) -> tuple[np.ndarray, np.ndarray]:
+    """For each output, with those of the last tiles that nobody asks for: whether the numbers of its tile
+    are near enough to each other; whether its window has zeros only. largest: of each place, [n, tiles,
+    inputs of the patch, ...]."""
     places = tuple(range(2, largest.ndim, 2))
-    most, seen = largest.max(places), largest
-    for axis, keys, count, m, before, size in zip(places, t.keys, t.counts, t.outputs, t.before, sizes):
-        base = np.arange(count)[:, None] * m - before
-        at = np.minimum(np.maximum(np.array(keys), -base), size - 1 - base).clip(0)
-        seen = np.take_along_axis(seen, at.reshape([-1 if i == axis - 1 else len(keys) if i == axis else 1
-                                                    for i in range(seen.ndim)]), axis)
-    even: np.ndarray = (most <= SPREAD * seen.min(places)) & (most <= LARGEST)
-    return even
+    most, seen, used = largest.max(places, keepdims=True), largest, np.ones(1, bool)
+    for axis, count, m, r, size in zip(places, t.counts, t.outputs, t.taps, t.positions):
+        seen = np.max([np.take(seen, np.arange(m) + tap, axis) for tap in range(r)], 0)
+        outputs = np.arange(count)[:, None] * m + np.arange(m)
+        used = used & (outputs < size).reshape(outputs.shape + (1,) * (largest.ndim - 1 - axis))
+    good = (most <= SPREAD * seen) | (seen == 0) | ~used
+    even = np.broadcast_to(good.all(places, keepdims=True) & (most <= LARGEST), seen.shape)
+    whole = len(seen), *(c * m for c, m in zip(t.counts, t.outputs))
+    return even.reshape(whole), (seen == 0).reshape(whole)
 
 
 def _infer(x: TensorType, kernel: TensorType, direct: TensorType, spec: Contraction,
