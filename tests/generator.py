@@ -23,7 +23,8 @@ ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "elu", "selu
                "softsign", "softmax")
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "sgd": optimizers.SGD, "momentum": lambda **limits: optimizers.SGD(momentum=0.9, **limits),
-    "rmsprop": optimizers.RMSprop, "adam": optimizers.Adam,
+    "rmsprop": lambda **limits: optimizers.RMSprop(epsilon=1e-4, **limits),
+    "adam": lambda **limits: optimizers.Adam(epsilon=1e-4, **limits),
     # An epsilon above the rounding of gradients: 1e-7 would scale one of rounding alone to a whole step
     "adagrad": lambda **limits: optimizers.Adagrad(0.001, epsilon=1e-4, **limits)}
 LIMITS: tuple[dict[str, float], ...] = ({}, {}, {"clipnorm": 0.5}, {"clipvalue": 0.02})
