@@ -23,6 +23,7 @@ from kcompile.files.vintage import parse_version
 from kcompile.files.weights import run_inside
 from kcompile.keras import models
 from kcompile.keras.engine import Variable
+from kcompile.keras.graphs import target_type
 from kcompile.keras.layer_weights import kept_random_state
 from kcompile.keras.semantics import vintage_of_version
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -138,6 +139,22 @@ def _vintage(model: Any) -> tuple[str, bool]:
     root = type(model).__module__.partition(".")[0]
     version, tf = parse_version(str(getattr(sys.modules.get(root), "__version__", "3")))
     return vintage_of_version(version, tf), tf
+
+
+def build_metrics(ours: Any, theirs: Any) -> None:
+    """Make the metrics of a live model of Keras 3, which makes them with its first batch and whose callbacks
+    ask them whether more is better. It has those of our labels' shapes."""
+    metrics, held = getattr(theirs, "_compile_metrics", None), theirs
+    while held is not None and not hasattr(held, "_outputs_struct"):
+        held = getattr(held, "_functional", None)  # of a Sequential
+    if metrics is None or metrics.built or held is None:
+        return
+    types = [target_type(loss, y.type) if kind is None else kind for loss, kind, y in zip(
+        ours.compilation.losses, ours.compilation.targets, ours.outputs)]
+    shapes = [tuple(d if isinstance(d, int) else 1 for d in t.shape) for t in types]
+    labels = [np.zeros(shape, np.float32) for shape in shapes]
+    tree = sys.modules[type(theirs).__module__.partition(".")[0]].tree
+    metrics.build(tree.pack_sequence_as(held._outputs_struct, labels), held._outputs_struct)
 
 
 # ---------------------------------------------------------------- weights

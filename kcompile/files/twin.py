@@ -181,13 +181,16 @@ class Twin:
         """The arguments for a method of ours that is told of callbacks, between two `sync`s. Callbacks of
         the live model's Keras see the live model, which is up to date at the events they listen to."""
         bound = inspect.signature(method).bind(*args, **options)
+        self.sync()
         given = bound.arguments.get("callbacks")
         if given is not None:
             several = list(given) if isinstance(given, (list, tuple)) else [given]
             wrapped = [Foreign(c, self) if _is_foreign(c) else c for c in several]
-            batches = any(isinstance(c, Foreign) and c.wants_batches("train") for c in wrapped)
+            foreign = [c for c in wrapped if isinstance(c, Foreign)]
+            batches = any(c.wants_batches("train") for c in foreign)
+            if foreign and self._arguments is not None and self._live_compiled[0] is not None:
+                live.build_metrics(self.model, self.live)
             bound.arguments["callbacks"] = [Syncs(self, batches), *wrapped, Syncs(self, batches)]
-        self.sync()
         try:
             yield bound
         finally:

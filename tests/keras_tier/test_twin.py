@@ -230,6 +230,28 @@ def test_early_stopping_and_lower_rates(keras: Any) -> None:
     agree(live, ours)
 
 
+@pytest.mark.parametrize("kind", ["sequential", "functional", "dict"])
+def test_callbacks_that_ask_whether_more_is_better(keras: Any, kind: str, tmp_path: Any) -> None:
+    """Of a model that never ran: Keras 3 makes metrics, which know it, with a first batch."""
+    inputs = keras.Input((X.shape[1],))
+    output = keras.layers.Dense(3, activation="softmax", name="out")(inputs)
+    model = {"sequential": lambda: keras.Sequential([inputs, keras.layers.Dense(3, activation="softmax")]),
+             "functional": lambda: keras.Model(inputs, output),
+             "dict": lambda: keras.Model(inputs, {"out": output})}[kind]()
+    # the one output of a dict has its name before its metrics' names
+    monitor, mode = ("loss", "min") if kind == "dict" else ("accuracy", "auto")
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    labels = np.arange(len(X)) % 3
+    told = [keras.callbacks.EarlyStopping(monitor, mode=mode, patience=0, min_delta=100.0),
+            keras.callbacks.ReduceLROnPlateau(monitor, mode=mode),
+            keras.callbacks.ModelCheckpoint(str(tmp_path / "best.keras"), monitor, mode=mode,
+                                            save_best_only=True)]
+    ours = kcompile.compile(model)
+    history = ours.fit(X, {"out": labels} if kind == "dict" else labels, epochs=9, verbose=0, callbacks=told)
+    assert 1 <= len(history.epoch) < 9 and (tmp_path / "best.keras").exists()
+    model.fit(X, {"out": labels} if kind == "dict" else labels, epochs=1, verbose=0)
+
+
 def test_our_callbacks_see_and_change_the_live_model(keras: Any) -> None:
     live, ours = made(keras)
 

@@ -3,6 +3,7 @@
 import _thread
 import ctypes
 import functools
+import signal
 import threading
 
 import numpy as np
@@ -239,6 +240,7 @@ def test_a_model_that_a_callback_changes_goes_on():
 
 def test_python_has_its_turn_within_an_epoch():
     """Ctrl-C ends a pass of millions of steps in the middle, and training can go on."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     pair, x, y = twins("dropout")
     c, steps = pair[0], 2_000_000
     c.fit(x, y, batch_size=4, verbose=0)
@@ -246,8 +248,11 @@ def test_python_has_its_turn_within_an_epoch():
     big, labels = np.resize(x, (steps, 7)).astype("f"), np.resize(y, steps)
     start = callbacks.LambdaCallback(
         on_epoch_begin=lambda *_: threading.Timer(0.1, _thread.interrupt_main).start())
-    with pytest.raises(KeyboardInterrupt):
-        c.fit(big, labels, batch_size=1, epochs=1, shuffle=False, verbose=0, callbacks=[start])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            c.fit(big, labels, batch_size=1, epochs=1, shuffle=False, verbose=0, callbacks=[start])
+    finally:
+        signal.signal(signal.SIGINT, usual)
     assert 0 < c.model.optimizer.iterations.value - before < steps
     c.fit(x, y, batch_size=4, verbose=0)
 
