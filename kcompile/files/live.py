@@ -70,6 +70,8 @@ def from_keras(model: Any) -> Any:
         made = models.model_from_config(translated)
     for ours, theirs in pairs(made, model):
         ours.assign(value_of(theirs))
+    for ours, theirs in layers_of(made, model):  # configurations of models of tf.keras lack their own
+        ours.trainable = bool(theirs.trainable)
     if arguments is not None:
         made.compile(**arguments)
         optimizer, other = made.optimizer, model.optimizer

@@ -77,9 +77,8 @@ class Twin:
         self._layers = list(model.layers)
         self._weights = [Pair(ours, theirs) for ours, theirs in live.pairs(self.model, model)]
         self._trained: list[Pair] = []  # of the optimizer: its steps, its rate, its slots
-        self._flags = [(not wanted, wanted) for _, wanted in _flags(self.model, model)]
+        self._flags = [(layer.trainable, wanted) for layer, wanted in _flags(self.model, model)]
         self._note()
-        self._sync_flags()
 
     def sync(self, training: bool = True) -> None:
         """Take over what changed. training: also what counts in training alone. Raises ModelError for

@@ -33,6 +33,7 @@ from kcompile.keras.engine import (
     one_or_list,
     unique,
 )
+from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.saving import Saving
@@ -116,7 +117,21 @@ class Model(Training, Saving, Layer):
                 raise ModelError(describe(f"Model {self.name!r}: add_loss", "a tensor computed by K "
                                           "from tensors of the model", repr(loss)))
             self.added_losses.append(loss)
+        if self.semantics.losses_bring_layers:
+            self._take(self.added_losses)
         self.structure_changed()
+
+    def _take(self, tensors: Sequence[KerasTensor]) -> None:
+        """Make the layers that `tensors` need, and the model's outputs do not, layers of the model, behind
+        the others. Functions of K that no such layer needs stay outside."""
+        known = set(self.nodes)
+        needed = [node for node in back_from(tensors)[0]
+                  if node not in known and not isinstance(node.layer, TensorFunction)]
+        new, layers = back_from([y for node in needed for y in node.outputs])
+        self.nodes += [node for node in new if node not in known]
+        self._layers += [layer for layer in layers if layer not in self._layers]
+        self._runs, self._outlines = count_runs(f"Model {self.name!r}", self.nodes), {}
+        distinguish(self.weights)
 
     def _new_name(self) -> str:
         kind = backend.snake_case(type(self).__name__)
@@ -398,7 +413,11 @@ class Model(Training, Saving, Layer):
             tensors(config[f"{kind}_layers"]) if config.get(f"{kind}_keys") is None else
             dict(zip(config[f"{kind}_keys"], tensors(config[f"{kind}_layers"])))
             for kind in ("input", "output")]
-        return cls(ends[0], ends[1], **own_arguments(config))
+        model = cls(ends[0], ends[1], **own_arguments(config))
+        if model.semantics.losses_bring_layers:
+            model._take([y for name, layer in made.items() if layer not in model._layers
+                         for node in layer.nodes_made[first[name]:] for y in node.outputs])
+        return model
 
 
 def _calls(layer: Layer) -> int:

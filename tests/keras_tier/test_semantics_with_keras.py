@@ -38,18 +38,7 @@ NOT_ASKED = {
     ("time_distributed", "keras2"): "2.2.4 debiases moving statistics by variables that no file has"}
 # Where Keras 3 on TensorFlow does otherwise than on JAX, and JAX's answer is ours: see `Semantics`
 ON_TENSORFLOW = {"masked_output": "previous output"}
-# Differences that stand. They are found again here, so that whoever repairs one must take its line out
-OPEN = {("test_our_editions", "tf_keras", "losses_bring_layers"),
-        ("test_live_models", "tf_keras", "trained_weights"),
-        ("test_optimizers_of_tf_keras_before_2_11", "epsilon")}
 OPTIMIZERS = [name for name, case in CASES.items() if case.optimizer]
-
-
-@pytest.fixture(autouse=True)
-def known(request: pytest.FixtureRequest) -> None:
-    function, _, rest = request.node.name.partition("[")
-    if (function, *rest.rstrip("]").split("-")) in OPEN:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="differs, and is not yet repaired"))
 
 
 def close(found: Any, expected: Any) -> None:

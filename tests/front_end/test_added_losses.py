@@ -1,0 +1,77 @@
+"""Losses that functions of K add to a model, and the layers that only they need."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kcompile
+from kcompile import keras as keras2
+from kcompile import tf_keras
+from kcompile_runtime.errors import UnsupportedError
+
+X, Y = np.ones((4, 2), np.float32), np.zeros((4, 1), np.float32)
+
+
+def with_side(keras: Any, weight: float = 1.0) -> Any:
+    """A layer that only the added loss needs, behind one that the output needs too."""
+    x = keras.layers.Input((2,))
+    h = keras.layers.Dense(3, name="shared")(x)
+    model = keras.models.Model(x, keras.layers.Dense(1, name="out")(h))
+    model.add_loss(weight * keras.backend.mean(keras.backend.square(keras.layers.Dense(2, name="side")(h))))
+    model.compile("sgd", "mse")
+    return model
+
+
+def test_tf_keras_takes_such_layers() -> None:
+    model = with_side(tf_keras)
+    assert [layer.name for layer in model.layers][1:] == ["shared", "out", "side"]
+    assert model.count_params() == 9 + 4 + 8
+    before = model.get_weights()
+    loss = kcompile.compile(model, verify=True).train_on_batch(X, Y)
+    assert all(np.any(a != b) for a, b in zip(before, model.get_weights()))
+    out, side = (X @ before[0] @ before[i] for i in (2, 4))  # biases start as zeros
+    assert loss == pytest.approx(float(np.mean(out ** 2) + np.mean(side ** 2)), rel=1e-5)
+
+
+def test_keras_2_reads_and_does_not_train_them() -> None:
+    model = with_side(keras2)
+    assert [layer.name for layer in model.layers][1:] == ["shared", "out"]
+    assert model.count_params() == 9 + 4
+    without = with_side(keras2, 0.0)
+    without.set_weights(model.get_weights())
+    assert model.test_on_batch(X, Y) > without.test_on_batch(X, Y)
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_files_hold_the_layers_and_not_the_loss(name: str, tmp_path: Path) -> None:
+    model = with_side(tf_keras)
+    model.save(tmp_path / name)
+    back = kcompile.load(tmp_path / name)
+    assert [layer.name for layer in back.layers] == [layer.name for layer in model.layers]
+    for a, b in zip(back.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(back.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("keras", [keras2, tf_keras])
+def test_copies_keep_the_loss(keras: Any) -> None:
+    model = with_side(keras)
+    for other in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        assert other.test_on_batch(X, Y) == model.test_on_batch(X, Y)
+
+
+def test_a_function_of_k_before_such_a_layer_cannot_be_saved(tmp_path: Path) -> None:
+    x = tf_keras.layers.Input((2,))
+    model = tf_keras.models.Model(x, tf_keras.layers.Dense(1)(x))
+    model.add_loss(tf_keras.backend.mean(tf_keras.layers.Dense(2)(tf_keras.backend.abs(x))))
+    model.compile("sgd", "mse")
+    assert len(model.get_weights()) == 4 and np.isfinite(model.train_on_batch(X, Y))
+    with pytest.raises(UnsupportedError, match=r"K\.abs"):
+        model.save(tmp_path / "model.keras")
+    assert not list(tmp_path.iterdir())
