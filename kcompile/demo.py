@@ -20,7 +20,8 @@ from kcompile import keras
 from kcompile.keras import layers
 from kcompile.keras.datasets import digits
 
-ACCURACY = 0.98
+EPOCHS, ACCURACY = 20, 0.98
+SOON = 0.5  # the accuracy after fewer epochs
 BATCH = 32
 
 
@@ -40,9 +41,10 @@ def network() -> keras.Sequential:
     ])
 
 
-def run(epochs: int = 20, keep: Path | None = None) -> bool:
+def run(epochs: int = EPOCHS, keep: Path | None = None) -> bool:
     """Trains, evaluates, exports, reloads, verifies and times. Returns whether all checks held.
 
+    epochs: fewer than `EPOCHS` need not reach `ACCURACY`.
     keep: the folder where model.so and model.h stay; None throws them away.
     """
     np.random.seed(1)
@@ -57,8 +59,9 @@ def run(epochs: int = 20, keep: Path | None = None) -> bool:
     model.fit(x, y, batch_size=BATCH, epochs=epochs, validation_data=(x_test, y_test))
     trained = time.perf_counter() - start
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
+    wanted = ACCURACY if epochs >= EPOCHS else SOON
     checks = [check(f"test accuracy {accuracy:.4f} (loss {loss:.4f}) after {trained:.1f} s; "
-                    f"at least {ACCURACY}", accuracy >= ACCURACY)]
+                    f"at least {wanted}", accuracy >= wanted)]
 
     compiled = kcompile.compile(model)
     report = compiled.verify(x_test[:100])
@@ -90,10 +93,10 @@ def check(claim: str, holds: bool) -> bool:
     return holds
 
 
-def microseconds(call: Callable[[], object], repeats: int = 300) -> str:
-    """The median time of a call, for print."""
-    times = []
-    for _ in range(repeats):
+def microseconds(call: Callable[[], object], repeats: int = 300, seconds: float = 2.0) -> str:
+    """The median time of a call, for print: of so many, or of those that fit into so many seconds."""
+    times: list[int] = []
+    while len(times) < repeats and sum(times) < seconds * 1e9:
         start = time.perf_counter_ns()
         call()
         times.append(time.perf_counter_ns() - start)

@@ -211,6 +211,11 @@ def test_isolated(capsys, monkeypatch, tmp_path, model):
     one_message(run(capsys, "inspect", "a.so", "--isolated"), "leave out")
 
 
+def test_a_short_demo(capsys):
+    status, out, _ = run(capsys, "demo", "--epochs", "1")
+    assert status == 0 and "at least 0.5" in out and out.count("ok  ") == 3
+
+
 def test_demo(capsys, tmp_path):
     status, out, _ = run(capsys, "demo", "--keep", tmp_path)
     assert status == 0 and "FAIL" not in out and out.count("ok  ") == 3
