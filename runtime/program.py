@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from kcompile_runtime import batching
-from kcompile_runtime.arrays import Array, address, aligned, aligned_copy, in_place
+from kcompile_runtime.arrays import Array, address, aligned, aligned_copy, as_array, in_place
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.execute import Executor
 from kcompile_runtime.loop import BatchLoop, Runner, can_join, one_by_one
@@ -210,7 +210,7 @@ class Program:
     def set_variable(self, index: int, value: Any) -> None:
         """Copy a value into a variable. Raises InputError for another shape."""
         variable = self.variables[index]
-        array = np.asarray(value)
+        array = as_array(value, f"variable {index}")
         if array.shape != variable.shape:
             raise InputError(describe(f"variable {index}", f"shape {variable.shape}",
                                       f"shape {array.shape}"))

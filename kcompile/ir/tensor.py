@@ -13,6 +13,7 @@ import numpy as np
 
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.types import Batch, Dim, Shape, TensorType
+from kcompile_runtime.arrays import as_array
 
 
 class HasTensor(Protocol):
@@ -246,6 +247,8 @@ def emit_source(graph: Graph, op: str, **attrs: Any) -> Tensor:
 def constant(graph: Graph, value: Any, dtype: str | None = None) -> Tensor:
     """A constant of `graph`; float64 values become float32 unless a dtype is given. Raises TypeError
     for what is no number, and where an integer dtype would lose a fraction."""
+    if not isinstance(value, (np.ndarray, np.generic, int, float)):
+        value = as_array(value, "an operand")
     array = np.asarray(value, dtype)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"expected numbers, or tensors. Received: {value!r}")

@@ -91,17 +91,16 @@ class Layer(Weights, Nodes):
             self.name = self._new_name()
         self.batch_input_shape = input_shape_argument(kwargs)
         neutral = edition(self.vintage).neutral
-        kwargs = {k: v for k, v in kwargs.items() if k not in neutral or v not in neutral[k]}
+        kwargs = {k: v for k, v in kwargs.items() if k not in neutral
+                  or isinstance(v, np.ndarray) or v not in neutral[k]}
         if kwargs:
             known = ", ".join(sorted(parameters(type(self))))
             raise KeywordError(f"{self.label}: unknown or unsupported keyword. Expected: "
                                    f"{known}. Received: {', '.join(sorted(kwargs))}")
         # The dtype of the input that the layer stands for; weights and results are float32
         options = DTYPES if self.batch_input_shape else (backend.FLOAT,)
-        self.dtype = self.one_of("dtype", dtype or backend.FLOAT, options)
-        if trainable not in (True, False):
-            raise ModelError(describe(f"{self.label}: trainable", "True or False", repr(trainable)))
-        self._is_trainable = bool(trainable)
+        self.dtype = self.one_of("dtype", backend.FLOAT if dtype is None else dtype, options)
+        self._is_trainable = self.flag("trainable", trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self.nodes_made: list[Node] = []
@@ -136,7 +135,7 @@ class Layer(Weights, Nodes):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         """After Keras 2, it is set for all layers inside too."""
-        self._is_trainable = bool(value)
+        self._is_trainable = self.flag("trainable", value)
         if self.semantics.trainable_of_model == "each layer":
             for layer in self.inside:
                 layer.trainable = value

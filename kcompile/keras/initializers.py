@@ -125,8 +125,9 @@ class VarianceScaling(Initializer):
     def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal",
                  seed: int | None = None) -> None:
         distributions = ("uniform", "normal", "truncated_normal", "untruncated_normal")
-        if _finite("scale", scale) <= 0 or mode not in ("fan_in", "fan_out", "fan_avg") \
-                or distribution not in distributions:
+        named = isinstance(mode, str) and isinstance(distribution, str)
+        if (_finite("scale", scale) <= 0 or not named or mode not in ("fan_in", "fan_out", "fan_avg")
+                or distribution not in distributions):
             raise ModelError(describe(
                 "VarianceScaling", "a positive scale, a mode of fan_in, fan_out, fan_avg, and a "
                 f"distribution of {', '.join(distributions)}",

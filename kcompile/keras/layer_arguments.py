@@ -16,7 +16,7 @@ import numpy as np
 from kcompile.keras.explain import explained
 from kcompile.keras.operands import sizes
 from kcompile.keras.tensors import KerasShape, as_list, is_integer
-from kcompile_runtime.checks import finite
+from kcompile_runtime.checks import check_flag, finite
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -40,6 +40,12 @@ class Arguments:
             return value
         raise ModelError(describe(f"{self.label}: {argument}", "one of "
                                   + ", ".join(map(repr, options)), repr(value)))
+
+    def flag(self, argument: str, value: Any) -> bool:
+        """True or False (1 or 0; None is False). Raises InputError naming the layer."""
+        if value is None or isinstance(value, bool):
+            return bool(value)
+        return check_flag(f"{self.label}: {argument}", value)
 
     def positive(self, argument: str, value: Any) -> int:
         """The value of an argument that counts something. Raises ModelError naming the layer."""

@@ -20,6 +20,8 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch
 from kcompile.keras.tracing import current, tracing
+from kcompile_runtime.arrays import as_array, is_array
+from kcompile_runtime.errors import InputTypeError, describe
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,6 +51,15 @@ def _plain(x: Any) -> Any:
     return x.item() if isinstance(x, np.generic) else x
 
 
+def check_operands(*given: Any) -> None:
+    """Raises InputTypeError for what numpy would ask for items, which may have no end."""
+    for x in leaves(given):
+        if hasattr(type(x), "__getitem__") and not (
+                isinstance(x, (str, bytes, range, type)) or hasattr(x, "__tensor__") or is_array(x)):
+            raise InputTypeError(describe("an operand", "a tensor, a list, or what converts itself to one",
+                                          f"{type(x).__module__}.{type(x).__qualname__}"))
+
+
 def sizes(x: Any) -> Any:
     """What numpy's arrays hold as lists of Python's numbers; anything else as it is."""
     return x.tolist() if isinstance(x, np.ndarray) else x
@@ -60,6 +71,7 @@ def traced(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        check_operands(args, kwargs)
         args, kwargs = map_leaves(_plain, args), map_leaves(_plain, kwargs)
         graph = next((x.graph for x in leaves([args, kwargs]) if isinstance(x, Tensor)), current())
         if graph is None:
@@ -114,7 +126,7 @@ def tensor(x: Any, dtype: str | None = None) -> Tensor:
                  for d in x]
         return ops.concatenate(parts, 0)
     if isinstance(x, (list, tuple, int, np.ndarray, np.generic)) and dtype is None:
-        array = np.asarray(x)
+        array = as_array(x, "an operand")
         dtype = "int32" if array.dtype == np.int64 else None
     return as_tensor(graph(), x, dtype)
 

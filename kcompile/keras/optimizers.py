@@ -26,6 +26,7 @@ from kcompile.keras.engine import Variable
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.utils.serialization import custom_names
+from kcompile_runtime.arrays import as_array
 from kcompile_runtime.checks import check_flag, check_number, check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
@@ -131,7 +132,7 @@ class Optimizer:
             raise InputTypeError(f"{kind}: the learning rate must be a number. Received: {value!r}. For a "
                                  "schedule use callbacks.LearningRateScheduler")
         with suppress(TypeError, ValueError):
-            value = float(np.asarray(getattr(value, "value", value)))
+            value = float(as_array(getattr(value, "value", value), "the learning rate"))
         value = check_number(f"{kind}: the learning rate", value, 0)
         self.learning_rate_variable.assign(np.float32(value))
 

@@ -86,8 +86,9 @@ _KNOWN = {"l1": L1, "l2": L2, "L1": L1, "L2": L2, "L1L2": L1L2}
 
 def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
     """The regularizer for a name, an object, a function of a tensor, or a configuration."""
-    found: Callable[[Tensor], Tensor] | None = (
-        l1_l2() if identifier == "l1_l2" else _deserialize(identifier, _KNOWN, "regularizer"))
+    if isinstance(identifier, str) and identifier == "l1_l2":
+        return l1_l2()
+    found: Callable[[Tensor], Tensor] | None = _deserialize(identifier, _KNOWN, "regularizer")
     return found
 
 

@@ -90,7 +90,7 @@ class Variable(Operators):
     def __init__(self, value: Any, name: str, trainable: bool = True, dtype: str = backend.FLOAT,
                  regularizer: Callable[[Tensor], Tensor] | None = None,
                  constraint: Callable[[Tensor], Tensor] | None = None) -> None:
-        self._value = aligned_copy(np.asarray(value, dtype))
+        self._value = aligned_copy(np.asarray(as_array(value, f"variable {name!r}"), dtype))
         self.name = name
         self.trainable = trainable
         self.regularizer = regularizer

@@ -13,7 +13,18 @@ import kcompile
 import kcompile_runtime
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import backend as K
-from kcompile.keras import callbacks, initializers, layers, losses, metrics, models, optimizers, utils
+from kcompile.keras import (
+    callbacks,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    utils,
+)
 from kcompile_runtime.errors import KcompileError
 
 X, Y = np.ones((6, 4), "f"), np.ones((6, 2), "f")
@@ -23,10 +34,21 @@ class Odd:
     """Nothing that anybody takes."""
 
 
+class Batches:
+    """What numpy would ask for items without end."""
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        return X
+
+
 WRONG = {"None": None, "text": "mistake", "negative": -3, "object": Odd(), "list": [1, "a"], "float": 2.5,
          "nan": float("nan"), "dict": {"q": 1}, "empty": [], "function": len, "type": str, "bytes": b"ab",
          "flag": True, "numpy": np.float32(3), "array": np.ones((2, 3)), "large": 10 ** 30, "set": {1},
-         "range": range(3), "complex": 1j, "slice": slice(2)}
+         "range": range(3), "complex": 1j, "slice": slice(2), "endless": Batches(),
+         "list of endless": [Batches()]}
 
 METHODS = ("fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch", "compile",
            "predict_classes", "predict_proba", "set_weights", "summary", "get_layer", "add", "to_json",
@@ -71,6 +93,30 @@ def constructors():
             public = inspect.isclass(cls) and cls.__module__ == module.__name__ and not name.startswith("_")
             if public and name not in ("Bar", "BatchProgress", "CallbackList", "Moment"):
                 yield pytest.param(cls, id=f"{module.__name__.rpartition('.')[2]}.{name}")
+
+
+def layer_classes():
+    for module in (layers, initializers, regularizers, constraints):
+        for name, cls in vars(module).items():
+            if inspect.isclass(cls) and cls.__module__.startswith("kcompile.keras") and name[0] != "_":
+                yield pytest.param(cls, id=f"{module.__name__.rpartition('.')[2]}.{name}")
+
+
+NEEDED = {"units": 3, "filters": 3, "kernel_size": 2, "input_dim": 4, "output_dim": 3, "rate": 0.5, "axes": 1,
+          "target_shape": (4,), "dims": (2, 1), "n": 2, "activation": "relu", "function": abs,
+          "cell": layers.LSTMCell(3), "cells": [layers.LSTMCell(3)],
+          "layer": layers.LSTM(3, return_sequences=True)}
+OF_ALL = ("trainable", "name", "dtype", "input_shape", "batch_input_shape", "batch_size", "input_dim",
+          "input_length", "weights", "activity_regularizer")
+
+
+@pytest.mark.parametrize("cls", list(layer_classes()))
+def test_constructors_of_layers_and_their_parts(cls):
+    needed = {p.name: NEEDED[p.name] for p in parameters(cls) if p.default is p.empty and p.name in NEEDED}
+    for name in dict.fromkeys((*(p.name for p in parameters(cls)),
+                               *(OF_ALL if issubclass(cls, layers.Layer) else ()))):
+        for value in WRONG.values():
+            attempt(lambda: cls(**{**needed, name: value}))  # noqa: B023
 
 
 NAMED = ("reduction", "name", "dtype", "from_logits", "label_smoothing", "axis", "delta", "k", "threshold",
@@ -130,16 +176,6 @@ def test_functions_of_k(name):
 
 def evaluated(value):
     return K.eval(value) if hasattr(value, "__tensor__") else value
-
-
-class Batches:
-    """What numpy would ask for items without end."""
-
-    def __len__(self):
-        return 3
-
-    def __getitem__(self, i):
-        return X
 
 
 @pytest.mark.parametrize("take", [K.variable, K.constant, K.eval, K.variable(X).assign, utils.normalize,

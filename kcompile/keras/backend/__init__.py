@@ -194,6 +194,7 @@ from kcompile.keras.backend.values import (
     zeros,
 )
 from kcompile.keras.explain import explained
+from kcompile.keras.operands import check_operands
 
 __all__ = [
     "DATA_FORMATS",
@@ -371,6 +372,7 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         with explained(f"K.{name}"):
+            check_operands(args, kwargs)
             return function(*args, **kwargs)
 
     call.__module__ = __name__  # where pickle finds it

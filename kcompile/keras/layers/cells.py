@@ -46,7 +46,7 @@ class Cell(Layer):
         self.units = self.positive("units", units)
         with self.named_errors():
             self.activation = activations.get(activation, self.semantics)
-            self.use_bias = bool(use_bias)
+            self.use_bias = self.flag("use_bias", use_bias)
             self.kernel_initializer = initializers.get(kernel_initializer)
             self.recurrent_initializer = initializers.get(recurrent_initializer)
             self.bias_initializer = initializers.get(bias_initializer)
@@ -166,7 +166,7 @@ class LSTMCell(Cell):
                          bias_initializer, **kwargs)
         with self.named_errors():
             self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
-        self.unit_forget_bias = bool(unit_forget_bias)
+        self.unit_forget_bias = self.flag("unit_forget_bias", unit_forget_bias)
 
     @property
     def state_size(self) -> Any:
@@ -210,7 +210,7 @@ class GRUCell(Cell):
                          bias_initializer, **kwargs)
         with self.named_errors():
             self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
-        self.reset_after = bool(reset_after)
+        self.reset_after = self.flag("reset_after", reset_after)
 
     def bias_shape(self) -> tuple[int, ...]:
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
@@ -297,6 +297,8 @@ class StackedRNNCells(Holder):
 
     def __init__(self, cells: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not isinstance(cells, (list, tuple)):
+            raise ModelError(describe(f"{self.label}: cells", "a list of cells", repr(cells)))
         self.cells: list[Any] = [as_layer(self, "cells", cell) for cell in cells]
         for cell in self.cells:
             check_cell(self, cell)

@@ -35,7 +35,7 @@ class Embedding(Layer):
             self.embeddings_initializer = initializers.get(embeddings_initializer)
             self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
             self.embeddings_constraint = constraints.get(embeddings_constraint)
-        self.mask_zero = bool(mask_zero)
+        self.mask_zero = self.flag("mask_zero", mask_zero)
         self.input_length = input_length
         self.likely_shape = (None, None)
 

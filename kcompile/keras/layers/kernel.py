@@ -21,7 +21,7 @@ class KernelLayer(Layer):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         with self.named_errors():
             self.activation = activations.get(activation, self.semantics)
-            self.use_bias = bool(use_bias)
+            self.use_bias = self.flag("use_bias", use_bias)
             self.kernel_initializer = initializers.get(kernel_initializer)
             self.bias_initializer = initializers.get(bias_initializer)
             self.kernel_regularizer = regularizers.get(kernel_regularizer)

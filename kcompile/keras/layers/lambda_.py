@@ -9,7 +9,7 @@ from typing import Any
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.engine import Layer, as_list, keras_shape, one_or_list
 from kcompile.keras.utils.serialization import deserialize, serialize
-from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
 
 class Lambda(Layer):
@@ -28,6 +28,9 @@ class Lambda(Layer):
             self.function = self._function(function)
         self.output_shape_given = output_shape
         self.mask = mask
+        if not isinstance(arguments, (Mapping, type(None))):
+            raise InputTypeError(describe(f"{self.label}: arguments", "a dict of further arguments of the "
+                                          "function", repr(arguments)))
         self.arguments = dict(arguments or {})
         self.supports_masking = mask is not None
         self.built = True

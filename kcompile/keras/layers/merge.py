@@ -22,7 +22,7 @@ class _Merge(Layer):
     def __init__(self, operator: bool = False, **kwargs: Any) -> None:
         """operator: x + y and the like made it."""
         super().__init__(**kwargs)
-        self.operator = bool(operator)
+        self.operator = self.flag("operator", operator)
 
     def get_config(self) -> dict[str, Any]:
         """Kerases know no such argument."""
@@ -197,7 +197,7 @@ class Dot(_Merge):
             raise ModelError(describe(f"{self.label}: axes", "an axis other than 0, which is the "
                                       "batch, or two of them", repr(axes)))
         self.axes = axes
-        self.normalize = bool(normalize)
+        self.normalize = self.flag("normalize", normalize)
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)

@@ -41,7 +41,7 @@ class BatchNormalization(Layer):
             raise ModelError(describe(f"{self.label}: axis", "an integer", repr(axis)))
         self.momentum = self.number("momentum", momentum, 0.0, 1.0 + 1e-9)
         self.epsilon = self.number("epsilon", epsilon, 0)
-        self.center, self.scale = bool(center), bool(scale)
+        self.center, self.scale = self.flag("center", center), self.flag("scale", scale)
         with self.named_errors():
             self.beta_initializer = initializers.get(beta_initializer)
             self.gamma_initializer = initializers.get(gamma_initializer)

@@ -65,7 +65,7 @@ class _Global(_Spatial):
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
                  ) -> None:
         super().__init__(data_format, **kwargs)
-        self.keepdims = bool(keepdims)
+        self.keepdims = self.flag("keepdims", keepdims)
 
     @property
     def axes(self) -> range:

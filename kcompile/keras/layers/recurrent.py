@@ -38,6 +38,7 @@ from kcompile.keras.layers.cells import (
 )
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.tracing import Trace
+from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
 
@@ -118,20 +119,20 @@ class RNN(Recurrence):
 
     def __init__(self, cell: Any, return_sequences: bool = False, return_state: bool = False,
                  go_backwards: bool = False, stateful: bool = False, unroll: bool = False,
-                 zero_output_for_mask: bool = False, num_constants: int = 0, **kwargs: Any) -> None:
+                 zero_output_for_mask: bool = False, num_constants: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell, vintage=self.vintage)
         self.cell: Any = as_layer(self, "cell", cell)
         check_cell(self, self.cell)
-        self.return_sequences = bool(return_sequences)
-        self.return_state = bool(return_state)
-        self.go_backwards = bool(go_backwards)
-        self.stateful = bool(stateful)
-        self.unroll = bool(unroll)
-        self.zero_output_for_mask = bool(zero_output_for_mask)
+        self.return_sequences = self.flag("return_sequences", return_sequences)
+        self.return_state = self.flag("return_state", return_state)
+        self.go_backwards = self.flag("go_backwards", go_backwards)
+        self.stateful = self.flag("stateful", stateful)
+        self.unroll = self.flag("unroll", unroll)
+        self.zero_output_for_mask = self.flag("zero_output_for_mask", zero_output_for_mask)
         self.states: list[Variable] = []
-        self.settle_constants(num_constants or 0)
+        self.settle_constants(0 if num_constants is None else num_constants)
 
     def settle_constants(self, count: int) -> None:
         super().settle_constants(count)
@@ -290,7 +291,7 @@ class RNN(Recurrence):
             raise ModelError(f"{self.label}: reset_states: the layer is not stateful, or was not "
                              "called yet")
         values = ([np.zeros(v.shape) for v in self.states] if states is None
-                  else [np.asarray(s) for s in as_list(states)])
+                  else [as_array(s, f"{self.label}: reset_states") for s in as_list(states)])
         if [v.shape for v in values] != [v.shape for v in self.states]:
             raise InputError(describe(f"{self.label}: reset_states",
                                       f"arrays of shape {[v.shape for v in self.states]}",

@@ -123,22 +123,19 @@ class Bidirectional(Recurrence, Wrapper):
     supports_masking = True
 
     def __init__(self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None,
-                 num_constants: int = 0, **kwargs: Any) -> None:
+                 num_constants: int | None = None, **kwargs: Any) -> None:
         super().__init__(layer, **kwargs)
         if not isinstance(self.layer, RNN):
             raise ModelError(describe(f"{self.label}: layer", "a recurrent layer",
                                       self.layer.label))
-        if merge_mode not in MERGE_MODES:
-            raise ModelError(describe(f"{self.label}: merge_mode", "one of " + ", ".join(
-                map(repr, MERGE_MODES)), repr(merge_mode)))
-        self.merge_mode = merge_mode
+        self.merge_mode = None if merge_mode is None else self.one_of("merge_mode", merge_mode, MERGE_MODES)
         self.forward_layer = self._copy("forward", self.layer.go_backwards)
         self._copied = backward_layer is None
         self.backward_layer: Any = (self._copy("backward", not self.layer.go_backwards)
                                     if backward_layer is None
                                     else as_layer(self, "backward_layer", backward_layer))
         self._check_backward()
-        self.settle_constants(num_constants or self.layer.num_constants)
+        self.settle_constants(self.layer.num_constants if num_constants is None else num_constants)
 
     def settle_constants(self, count: int) -> None:
         super().settle_constants(count)
