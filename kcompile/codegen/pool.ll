@@ -66,7 +66,8 @@ define internal i1 @kc_pool_closed(i32 %word) alwaysinline {  ; every share has 
 }
 
 ; One share of the job, by a thread. FASTEST keeps the least time of one; the last share, which may have
-; less to do than others, is kept apart.
+; less to do than others, is kept apart. A kernel may cut more coarsely than asked: then some shares are
+; empty, take no time, and do not count.
 define internal void @kc_pool_share(ptr %pool, i32 %share, i64 %thread) noinline {
   %job = getelementptr i8, ptr %pool, i64 $JOB
   %fastest = getelementptr i8, ptr %pool, i64 $FASTEST
@@ -85,9 +86,18 @@ $LOAD_JOB
   %stop = call i64 @kc_pool_now()
   %took = sub i64 %stop, %start
   %time = call i64 @llvm.smax.i64(i64 %took, i64 1)  ; a clock may step back between processors
+  %tick.at = getelementptr i8, ptr %pool, i64 $TICK
+  %tick = load i64, ptr %tick.at, align 8
+  %empty = icmp slt i64 %time, %tick
+  br i1 %empty, label %out, label %count
+count:
   %is.last = icmp eq i64 %next, %shares
   %kept = select i1 %is.last, ptr %last, ptr %fastest
   atomicrmw umin ptr %kept, i64 %time monotonic, align 8
+  %counted = getelementptr i8, ptr %pool, i64 $COUNTED
+  atomicrmw add ptr %counted, i64 1 monotonic, align 8
+  br label %out
+out:
   ret void
 }
 
@@ -330,12 +340,17 @@ define internal void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %own, i64 %sh
   store i64 %helped, ptr %help.at, align 8
   %fastest.at = getelementptr i8, ptr %pool, i64 $FASTEST
   %fastest = load atomic i64, ptr %fastest.at monotonic, align 8
-  %serial = mul i64 %fastest, %shares
+  %unknown = icmp eq i64 %fastest, 9223372036854775807
+  br i1 %unknown, label %out, label %weigh
+weigh:
+  %counted.at = getelementptr i8, ptr %pool, i64 $COUNTED
+  %counted = load atomic i64, ptr %counted.at monotonic, align 8
+  %serial = mul i64 %fastest, %counted
   %lost = sub i64 %elapsed, %serial
   %last.at = getelementptr i8, ptr %pool, i64 $LAST
   %last = load atomic i64, ptr %last.at monotonic, align 8
   %least = call i64 @llvm.smin.i64(i64 %fastest, i64 %last)
-  %surely = mul i64 %least, %shares
+  %surely = mul i64 %least, %counted
   %noise = ashr i64 %elapsed, 3
   %much = icmp sgt i64 %lost, %noise
   br i1 %much, label %lose, label %check
@@ -450,6 +465,8 @@ entry:
   %last = getelementptr i8, ptr %pool, i64 $LAST
   store atomic i64 9223372036854775807, ptr %fastest monotonic, align 8
   store atomic i64 9223372036854775807, ptr %last monotonic, align 8
+  %counted = getelementptr i8, ptr %pool, i64 $COUNTED
+  store atomic i64 0, ptr %counted monotonic, align 8
   store atomic i32 %count, ptr %left monotonic, align 4
   %high = shl i32 %count, 16
   %first = or i32 %high, 1

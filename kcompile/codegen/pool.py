@@ -31,9 +31,10 @@ which costs one call in vain. Who spins offers its processor to others between t
 they have taken it. A worker that wakes on the caller's processor lets the caller go on first.
 
 **When to share.** The pool keeps account of what sharing costs. The fastest share of a launch, times
-their number, is what one thread would have needed; what a launch took beyond that is lost, what it saved
-is won, and a wake in vain is a small loss. (The last share may have less to do than others: it counts
-for wins only.) PRICE times what was lost, less what was won, is owed. After each loss the pool works on
+the number of shares that had work, is what one thread would have needed; what a launch took beyond that
+is lost, what it saved is won, and a wake in vain is a small loss. (The last share may have less to do
+than others: it counts for wins only. A kernel may cut more coarsely than asked, so that some have no
+work.) PRICE times what was lost, less what was won, is owed. After each loss the pool works on
 one thread for some times as long as is owed. So waiting costs a small part of the time under any load,
 and an idle machine is found again soon. Nothing of this changes results: a kernel's numbers do not
 depend on how it is cut.
@@ -47,7 +48,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-POOL_ABI = 2  # the layout of a pool's memory, and the protocol: pools are shared by modules that agree
+POOL_ABI = 3  # the layout of a pool's memory, and the protocol: pools are shared by modules that agree
 
 STATUS_OK = 0
 STATUS_NO_THREADS = 5  # kc_pool_start: the system gave no thread, or the target has none
@@ -106,6 +107,7 @@ LAYOUT = {
     "THREADS": 0, "PID": 4, "TICK": 8,
     "BUSY": _LINE, "DEBT": _LINE + 8, "OWED": _LINE + 16, "HELP": _LINE + 24,
     "OPEN": 2 * _LINE, "LEFT": 3 * _LINE, "FASTEST": 3 * _LINE + 8, "LAST": 3 * _LINE + 16,
+    "COUNTED": 3 * _LINE + 24,
     "EPOCH": 4 * _LINE, "PARKED": 4 * _LINE + 4, "CPU": 4 * _LINE + 8,
     "JOB": 5 * _LINE, "SLOTS": 6 * _LINE,
     "SLOT_POOL": 0, "SLOT_INDEX": 8, "SLOT_THREAD": 16, "SLOT_BYTES": 32,

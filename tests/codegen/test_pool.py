@@ -20,6 +20,7 @@ from llvmlite import binding
 from kcompile.codegen.pool import LAYOUT, STATUS_NO_THREADS, has_threads, pool_bytes, pool_ir
 
 # count: out[i] += 1 and out[n + i] = thread (scratch is the thread's number); bufs is {out}.
+# coarse: the same in two halves: what begins in a half is none of it, but for its beginning.
 # gate: the same, when a worker has begun a share (out[2n] is 1); that worker waits for out[2n] = 2.
 KERNEL = """
 define void @count(ptr %bufs, i64 %n, i64 %begin, i64 %end, ptr %scratch) {
@@ -42,6 +43,18 @@ body:
   %next = add i64 %i, 1
   br label %test
 done:
+  ret void
+}
+define void @coarse(ptr %bufs, i64 %n, i64 %begin, i64 %end, ptr %scratch) {
+  %half = lshr i64 %n, 1
+  %least = sub i64 %half, 1
+  %a = add i64 %begin, %least
+  %b = add i64 %end, %least
+  %c = udiv i64 %a, %half
+  %d = udiv i64 %b, %half
+  %low = mul i64 %c, %half
+  %high = mul i64 %d, %half
+  call void @count(ptr %bufs, i64 %n, i64 %low, i64 %high, ptr %scratch)
   ret void
 }
 define void @gate(ptr %bufs, i64 %n, i64 %begin, i64 %end, ptr %scratch) {
@@ -97,7 +110,7 @@ class Pool:
         self.threads = ctypes.CFUNCTYPE(i32, ptr)(address("kc_pool_threads"))
         self.parallel = ctypes.CFUNCTYPE(None, ptr, ptr, ptr, i64, i64, i64, ptr, i64)(
             address("kc_parallel"))
-        self.count, self.gate = address("count"), address("gate")
+        self.count, self.gate, self.coarse = address("count"), address("gate"), address("coarse")
 
     def open(self, threads: int) -> np.ndarray:
         memory = np.zeros(self.size(threads) + 64, np.uint8)
@@ -203,7 +216,7 @@ def test_stopped_pool_runs_serially(native: Pool) -> None:
 
 def test_the_caller_waits_for_a_share_in_work(native: Pool) -> None:
     """A worker has begun a share and is held there: the launch ends after that share, not before."""
-    memory, n = native.open(2), 64
+    memory, n = native.open(2), 65536
     out = np.zeros(2 * n + 1, np.int64)
     bufs = (ctypes.c_void_p * 1)(out.ctypes.data)
     launch = threading.Thread(target=native.parallel, daemon=True, args=(
@@ -262,6 +275,27 @@ def test_workers_that_never_run(native: Pool, parked: bool) -> None:
     out[:] = 0
     native.run(memory, out, 4096)  # the parent's are still there
     assert (out[:4096] == 1).all()
+    native.stop(memory.ctypes.data)
+
+
+@FORKS
+def test_empty_shares_are_no_loss(native: Pool) -> None:
+    """A kernel that cuts more coarsely than asked: what its empty shares take says nothing of the others.
+    In the child of a fork the caller does all, so a launch takes what its shares do."""
+    memory, n = native.open(2), 400_000
+    owed, debt = (memory[LAYOUT[name]:][:8].view(np.int64) for name in ("OWED", "DEBT"))
+    out = np.zeros(2 * n, np.int64)
+    bufs = (ctypes.c_void_p * 1)(out.ctypes.data)
+
+    def launches() -> bool:
+        lost = 0
+        for _ in range(50):
+            owed[0], debt[0] = 1, 0  # what is owed makes shares finer
+            native.parallel(memory.ctypes.data, native.coarse, bufs, n, n, 1, None, 1)
+            lost += debt[0] > 0
+        return bool((out[:n] == 50).all() and lost < 25)
+
+    in_child(launches)
     native.stop(memory.ctypes.data)
 
 
