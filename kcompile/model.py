@@ -36,6 +36,7 @@ from kcompile_runtime import Program
 from kcompile_runtime.checks import check_count, check_number, check_path
 from kcompile_runtime.cuda_driver import connect
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
+from kcompile_runtime.threads import check_threads
 
 __all__ = ["CompiledModel", "VerificationError", "compile", "compile_trace", "export"]
 
@@ -217,7 +218,7 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
                                   "Other targets are for kcompile.export."))
     if target == "cuda" and threads is not None:
         raise InputError(describe("compile: threads", "None for target 'cuda'", repr(threads)))
-    threads = None if threads is None else check_count("compile: threads", threads)
+    threads = check_threads("compile: threads", threads)
     driver = connect() if target == "cuda" else None
     if custom_objects is not None and not isinstance(custom_objects, Mapping):
         raise InputError(describe("compile: custom_objects", "a dict of classes and functions by name",

@@ -20,12 +20,11 @@ import numpy as np
 
 from kcompile_runtime import batching
 from kcompile_runtime.arrays import Array, address, aligned
-from kcompile_runtime.checks import check_count
 from kcompile_runtime.contents import ABI, Contents, read_contents
 from kcompile_runtime.errors import ArtifactError, InputError, NativeError, describe
 from kcompile_runtime.execute import Executor
 from kcompile_runtime.spec import TensorSpec
-from kcompile_runtime.threads import PoolFunctions, shared_pool
+from kcompile_runtime.threads import PoolFunctions, check_threads, shared_pool
 
 _STATUS = {1: "a NULL pointer", 2: "a workspace that is too small",
            3: "a batch that is not accepted", 4: "another ABI", 5: "no threads",
@@ -41,7 +40,7 @@ def load(path: str | os.PathLike[str], threads: int | None = None, seed: int | N
     file that is no artifact, is damaged, or needs another system, processor or version of the runtime;
     InputError for a seed that is no such number, or of a model that draws no numbers.
     """
-    threads = None if threads is None else check_count("threads", threads)
+    threads = check_threads("threads", threads)
     contents, name = read_contents(path), os.fspath(path)
     try:
         check_machine(contents)

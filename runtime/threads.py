@@ -14,8 +14,10 @@ import threading
 import warnings
 import weakref
 from dataclasses import dataclass
+from typing import Any
 
 from kcompile_runtime.arrays import address, aligned
+from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.processors import usable_processors
 
@@ -95,12 +97,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_locks)
 
 
+def check_threads(name: str, threads: Any) -> int | None:
+    """A number of threads, None for the default. Raises InputError below 1 and above MAX_THREADS."""
+    if threads is None or check_count(name, threads) <= MAX_THREADS:
+        return None if threads is None else int(threads)
+    raise InputError(describe(name, f"from 1 to {MAX_THREADS}", str(threads)))
+
+
 def shared_pool(functions: PoolFunctions, threads: int | None) -> Pool:
     """The pool of this process with so many threads (default: `default_threads()`). Raises
     InputError for a number below 1 or above MAX_THREADS."""
-    count = default_threads() if threads is None else threads
-    if not 1 <= count <= MAX_THREADS:
-        raise InputError(describe("threads", f"from 1 to {MAX_THREADS}", str(count)))
+    count = check_threads("threads", threads) or default_threads()
     # A child of a fork has another process id, and starts pools of its own.
     key = (os.getpid(), count, functions.abi)
     with _lock:

@@ -15,6 +15,7 @@ from kcompile.codegen.link import DATA_SYMBOL, data_alignment
 from kcompile.codegen.program import Entry
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import Batch, TensorType, bind
+from kcompile_runtime.threads import MAX_THREADS
 
 if TYPE_CHECKING:
     from kcompile.codegen.artifact import Model, Tensor
@@ -26,7 +27,6 @@ DTYPE_CODES = {"float32": 1, "float64": 2, "int32": 3, "int64": 4, "uint32": 5, 
 
 _OK, _NULL, _WORKSPACE, _BATCH, _SELFTEST = 0, 1, 2, 3, 6
 _MAX_N = 2**31 - 1  # far from where sizes in bytes would overflow
-_MAX_THREADS = 4096
 _LLVM = {"float32": "float", "float64": "double", "int32": "i32", "int64": "i64",
          "uint32": "i32", "uint8": "i8", "bool": "i8"}
 _BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
@@ -120,7 +120,7 @@ define i64 @kc_model_workspace_size(i64 %n, i32 %threads) {{
   %enough = icmp sge i64 %n, {low}
   %few = icmp sle i64 %n, {high}
   %some = icmp sge i32 %threads, 1
-  %sane = icmp sle i32 %threads, {_MAX_THREADS}
+  %sane = icmp sle i32 %threads, {MAX_THREADS}
   %batch = and i1 %enough, %few
   %count = and i1 %some, %sane
   %good = and i1 %batch, %count

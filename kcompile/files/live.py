@@ -20,9 +20,9 @@ from kcompile.files.configs import translate_model
 from kcompile.files.problems import Problems
 from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
-from kcompile.files.weights import run_inside
+from kcompile.files.weights import HELD, run_inside
 from kcompile.keras import models
-from kcompile.keras.engine import Variable
+from kcompile.keras.engine import Variable, as_list
 from kcompile.keras.graphs import target_type
 from kcompile.keras.layer_weights import kept_random_state
 from kcompile.keras.semantics import vintage_of_version
@@ -173,8 +173,10 @@ def layers_of(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any]]:
     if isinstance(ours, models.Model):
         for layer in theirs.layers:
             yield from layers_of(ours.get_layer(layer.name), layer)
-    elif run_inside(ours) is not None:
-        yield from layers_of(ours.layer, theirs.layer)
+        return
+    for name in next((HELD[c.__name__] for c in type(ours).__mro__ if c.__name__ in HELD), ()):
+        for mine, other in zip(as_list(getattr(ours, name)), as_list(getattr(theirs, name))):
+            yield from layers_of(mine, other)
 
 
 def pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:

@@ -64,6 +64,9 @@ class Semantics:
     # TimeDistributed runs the layer once on all steps as samples, and gives on its mask; or step by step by
     # its `call`, without its activity regularizer and with the input's mask. Both: time_distributed.py.
     time_distributed: Literal["rows", "steps"]
+    # TimeDistributed runs a model once more, to ask for its mask: moving statistics move twice, and penalties
+    # count twice. tf_keras: time_distributed.py, compute_mask, and functional.py, compute_mask.
+    mask_runs_models: bool
     # With which statistics a frozen batch normalisation works in training.
     frozen_batch_norm: Literal["batch", "moving"]
     # Whether statistics of a batch count masked steps: all, or those of no fused kernel (tf_keras:
@@ -174,6 +177,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "bidirectional_zeros_masked": (False,           True,                True,                True),
     "constants_in_build":       (True,              False,               False,               False),
     "time_distributed":         ("rows",            "rows",              "rows",              "steps"),
+    "mask_runs_models":         (False,             True,                True,                False),
     "hard_sigmoid":             ("x / 5",           "x / 5",             "x / 5",             "x / 6"),
     "frozen_batch_norm":        ("batch",           "moving",            "moving",            "moving"),
     "batch_norm_counts_masked": ("yes",             "if fused",          "if fused",          "no"),

@@ -14,7 +14,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.types import bind
 from kcompile.keras import graphs
 
-FEW = settings(max_examples=6, suppress_health_check=list(HealthCheck),
+FEW = settings(max_examples=4, suppress_health_check=list(HealthCheck),
                phases=(Phase.explicit, Phase.generate))
 
 
@@ -40,7 +40,7 @@ def test_predictions(sample: Sample) -> None:
     check(graphs.predict_graph(sample.model), sample.inputs(3), frozen=True)
 
 
-@settings(FEW, max_examples=3)  # half a minute each: a simulated card is slow
+@settings(FEW, max_examples=2)  # half a minute each: a simulated card is slow
 @given(models(compiled=True))
 def test_a_training_step(sample: Sample) -> None:
     graph = graphs.train_graph(sample.model)

@@ -54,7 +54,7 @@ def test_the_bits_of_its_launches(
         isinstance(s, Repeat) for s in steps_of(graph, not train)
     )
     assert [k.grid.blocks(9) for k in kernels] == [3] * len(kernels)
-    for n in (1, 4, 7):
+    for n in (1, 4, 7) if units == 5 else (7,):
         inputs, variables = nets.lstm_arrays(graph, n)
         one = machine.run(graph, n, inputs, variables, not train)
         with monkeypatch.context() as patch:

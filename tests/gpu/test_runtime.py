@@ -118,7 +118,7 @@ def test_the_digits_cnn_trains(device: FakeDriver):
     results = []
     for net, target in zip(pair, ("native", "cuda")):
         compiled = kcompile.compile(net, target=target)
-        history = compiled.fit(x, y, batch_size=4, epochs=2, verbose=0, shuffle=False)
+        history = compiled.fit(x, y, batch_size=4, epochs=1, verbose=0, shuffle=False)
         results.append((history.history["loss"], compiled.predict(x)))
     np.testing.assert_allclose(results[0][0], results[1][0], rtol=1e-3)
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=1e-2, atol=1e-3)

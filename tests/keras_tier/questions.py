@@ -231,6 +231,19 @@ def time_distributed(kit: Kit) -> Any:
     return statistics(kit, ready, "mean")
 
 
+@case({True: [2.25], False: [1.5]})
+def mask_runs_models(kit: Kit) -> Any:
+    """The moving mean of a normalisation in a model at a step whose values are 3: half of it, or three
+    quarters after two runs."""
+    x = kit.layers.Input((1, 1))
+    norm = kit.layers.BatchNormalization(momentum=0.5, input_shape=(1,))
+    layer = kit.layers.TimeDistributed(kit.keras.models.Sequential([norm]))
+    model = kit.model(x, kit.one()(kit.layers.Flatten()(layer(x))))
+    ready = kit.compiled(model, kit.make("SGD", 0.0))
+    ready.train_on_batch(np.full((3, 1, 1), 3.0, np.float32), np.ones((3, 1)))
+    return statistics(kit, ready, "mean")
+
+
 def statistics(kit: Kit, model: Any, kind: str) -> list[float]:
     """Moving means or variances."""
     found = [v for v in model.weights if f"moving_{kind}" in getattr(v, "path", v.name)]

@@ -95,7 +95,7 @@ def test_the_default_follows_the_affinity_mask() -> None:
         os.sched_setaffinity(0, before)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 2.5, "2", True, [2]])
+@pytest.mark.parametrize("threads", [0, -1, 2.5, "2", True, [2], 4097, 10 ** 20])
 def test_a_number_of_threads_is_checked_where_it_is_given(threads: Any, tmp_path: Path) -> None:
     model = Sequential([Dense(2, input_shape=(3,))])
     with pytest.raises(InputError, match="threads"):

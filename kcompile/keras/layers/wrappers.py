@@ -11,6 +11,7 @@ from kcompile.keras.engine import InputSpec, Layer, as_list
 from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.layers.recurrent import RNN, Recurrence
+from kcompile.keras.regularizers import L1L2
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 MERGE_MODES = ("sum", "mul", "concat", "ave", None)
@@ -45,8 +46,8 @@ class TimeDistributed(Wrapper):
     def call(self, x: Tensor) -> Tensor:
         graph: Any = x.graph
         self._inner: Tensor | None = None
-        return (self._steps(x) if self._by_step and graph.training and _meets_samples(self.layer)
-                else self._rows(x))
+        apart = (graph.training and _meets_samples(self.layer)) or not _sums_penalties(self.layer)
+        return self._steps(x) if self._by_step and apart else self._rows(x)
 
     @property
     def _by_step(self) -> bool:
@@ -76,15 +77,30 @@ class TimeDistributed(Wrapper):
     def _rows(self, x: Tensor) -> Tensor:
         """One call, for which all steps are samples."""
         graph: Any = x.graph
-        steps: Any = x.shape[1]
-        rows = ops.reshape(x, (x.shape[0] * steps, *x.shape[2:]))
-        mask = graph.masks.get(x.value)
-        of_elements = mask is not None and mask.rank > 2  # within a step
-        if of_elements or (mask is not None and not self._by_step and _meets_samples(self.layer)):
-            graph.masks[rows.value] = ops.reshape(mask, (x.shape[0] * steps, *mask.shape[2:]))
+        rows, penalties = self._as_samples(x), len(graph.losses)
         y = self._one(rows)
         self._inner = graph.masks.get(y.value)
-        return ops.reshape(y, (x.shape[0], steps, *y.shape[1:]))
+        if self._by_step:  # each step's is divided by the samples, not by all rows
+            graph.losses[penalties:] = [p * ops.count(x, [1]) for p in graph.losses[penalties:]]
+        if self.semantics.mask_runs_models:
+            self._ask_for_mask(rows)
+        return ops.reshape(y, (x.shape[0], x.shape[1], *y.shape[1:]))
+
+    def _as_samples(self, x: Tensor) -> Tensor:
+        graph: Any = x.graph
+        count: Any = x.shape[0] * x.shape[1]  # type: ignore[operator]
+        rows, mask = ops.reshape(x, (count, *x.shape[2:])), graph.masks.get(x.value)
+        wanted = hasattr(self.layer, "nodes") if self._by_step else _meets_samples(self.layer)
+        if mask is not None and (wanted or mask.rank > 2):  # the second: it is one within a step
+            graph.masks[rows.value] = ops.reshape(mask, (count, *mask.shape[2:]))
+        return rows
+
+    def _ask_for_mask(self, rows: Tensor) -> None:
+        """What a model inside does besides, when it runs once more."""
+        if isinstance(self.layer, TimeDistributed):
+            self.layer._ask_for_mask(self.layer._as_samples(rows))
+        elif hasattr(self.layer, "nodes"):
+            self.layer.trace([rows], True, {})
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
         """What the layer gives for each step; else the input's, of whole steps."""
@@ -110,6 +126,13 @@ def _step(x: Tensor, t: int) -> Tensor:
 
 def _meets_samples(layer: Any) -> bool:
     return layer.meets_samples or any(map(_meets_samples, layer.inside))
+
+
+def _sums_penalties(layer: Any) -> bool:
+    """Whether the penalties of the layers inside are sums over elements: of all steps as of each."""
+    return not getattr(layer, "added_losses", None) and all(
+        isinstance(part.activity_regularizer, (L1L2, type(None))) and _sums_penalties(part)
+        for part in layer.inside)
 
 
 class Bidirectional(Recurrence, Wrapper):
