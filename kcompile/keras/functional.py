@@ -101,10 +101,7 @@ class Model(Training, Saving, Layer):
         check_nesting(self, self._layers)
         self._runs, self._outlines = count_runs(f"Model {self.name!r}", self.nodes), {}
         self.inputs, self.outputs = list(inputs), list(outputs)
-        names = [layer.name for layer in self._layers]
-        if twice := sorted(n for n, count in Counter(names).items() if count > 1):
-            raise ModelError(describe(f"Model {self.name!r}", "a name of its own for each layer",
-                                      f"several layers called {', '.join(map(repr, twice))}"))
+        self._check_names(self._layers)
         distinguish(self.weights)
         self.built = True
         # A model is a layer whose first node is itself, as Keras has it
@@ -116,9 +113,9 @@ class Model(Training, Saving, Layer):
             if not isinstance(loss, KerasTensor):
                 raise ModelError(describe(f"Model {self.name!r}: add_loss", "a tensor computed by K "
                                           "from tensors of the model", repr(loss)))
-            self.added_losses.append(loss)
         if self.semantics.losses_bring_layers:
-            self._take(self.added_losses)
+            self._take([*self.added_losses, *as_list(losses)])
+        self.added_losses += as_list(losses)
         self.structure_changed()
 
     def _take(self, tensors: Sequence[KerasTensor]) -> None:
@@ -127,11 +124,27 @@ class Model(Training, Saving, Layer):
         known = set(self.nodes)
         needed = [node for node in back_from(tensors)[0]
                   if node not in known and not isinstance(node.layer, TensorFunction)]
-        new, layers = back_from([y for node in needed for y in node.outputs])
-        self.nodes += [node for node in new if node not in known]
-        self._layers += [layer for layer in layers if layer not in self._layers]
-        self._runs, self._outlines = count_runs(f"Model {self.name!r}", self.nodes), {}
+        found, met = back_from([y for node in needed for y in node.outputs])
+        nodes = [*self.nodes, *(node for node in found if node not in known)]
+        layers = [*self._layers, *(layer for layer in met if layer not in self._layers)]
+        if foreign := self._foreign_inputs(tensors):
+            raise ModelError(f"Model {self.name!r}: graph disconnected: a loss needs {foreign[0].label}, "
+                             "which is not among the inputs")
+        self._check_names(layers)
+        self._runs, self._outlines = count_runs(f"Model {self.name!r}", nodes), {}
+        self.nodes, self._layers = nodes, layers
         distinguish(self.weights)
+
+    def _foreign_inputs(self, tensors: Sequence[KerasTensor]) -> list[Layer]:
+        """Inputs that tensors need, and that are not this model's."""
+        return [node.layer for node in back_from(tensors)[0]
+                if isinstance(node.layer, InputLayer) and node not in self.nodes]
+
+    def _check_names(self, layers: Sequence[Layer]) -> None:
+        names = Counter(layer.name for layer in layers)
+        if twice := sorted(name for name, count in names.items() if count > 1):
+            raise ModelError(describe(f"Model {self.name!r}", "a name of its own for each layer",
+                                      f"several layers called {', '.join(map(repr, twice))}"))
 
     def _new_name(self) -> str:
         kind = backend.snake_case(type(self).__name__)
@@ -415,8 +428,9 @@ class Model(Training, Saving, Layer):
             for kind in ("input", "output")]
         model = cls(ends[0], ends[1], **own_arguments(config))
         if model.semantics.losses_bring_layers:
-            model._take([y for name, layer in made.items() if layer not in model._layers
-                         for node in layer.nodes_made[first[name]:] for y in node.outputs])
+            others = [y for name, layer in made.items() if layer not in model._layers
+                      for node in layer.nodes_made[first[name]:] for y in node.outputs]
+            model._take([y for y in others if not model._foreign_inputs([y])])
         return model
 
 

@@ -13,7 +13,7 @@ import pytest
 import kcompile
 from kcompile import keras as keras2
 from kcompile import tf_keras
-from kcompile_runtime.errors import UnsupportedError
+from kcompile_runtime.errors import ModelError, UnsupportedError
 
 X, Y = np.ones((4, 2), np.float32), np.zeros((4, 1), np.float32)
 
@@ -75,3 +75,14 @@ def test_a_function_of_k_before_such_a_layer_cannot_be_saved(tmp_path: Path) -> 
     with pytest.raises(UnsupportedError, match=r"K\.abs"):
         model.save(tmp_path / "model.keras")
     assert not list(tmp_path.iterdir())
+
+
+def test_losses_that_do_not_fit_leave_the_model_as_it_is() -> None:
+    model = with_side(tf_keras)
+    layers, other = tf_keras.layers, tf_keras.layers.Input((2,))
+    same_name = layers.Dense(2, name="out")(model.layers[1].output)
+    for tensor, message in ((layers.Dense(1)(other), "graph disconnected"), (same_name, "a name of its own")):
+        with pytest.raises(ModelError, match=message):
+            model.add_loss(tf_keras.backend.mean(tensor))
+    assert [layer.name for layer in model.layers][1:] == ["shared", "out", "side"]
+    assert np.isfinite(model.train_on_batch(X, Y))
