@@ -18,35 +18,36 @@ _BLOCK = 32  # columns that are freed of all earlier ones by products of matrice
 
 def orthonormal(a: np.ndarray) -> np.ndarray:
     """By classical Gram-Schmidt, each projection twice (Giraud et al., Numerische Mathematik 101, 2005)."""
-    q = np.empty_like(a)
-    for start in range(0, a.shape[1], _BLOCK):
-        block = _without(a[:, start:start + _BLOCK], q[:, :start])
+    rows, columns = a.shape
+    bits = (53 - math.ceil(math.log2(rows + 1))) // 2
+    q, high, low = np.empty_like(a), np.empty_like(a), np.empty_like(a)
+    for start in range(0, columns, _BLOCK):
+        block = _without(a[:, start:start + _BLOCK], high[:, :start], low[:, :start], bits)
         for j in range(block.shape[1]):
-            x = _without(block[:, j:j + 1], q[:, start:start + j])
-            q[:, start + j:start + j + 1] = x / np.sqrt(product(x.T, x))
+            this, earlier = slice(start + j, start + j + 1), slice(start, start + j)
+            x = _without(block[:, j:j + 1], high[:, earlier], low[:, earlier], bits)
+            x_high, x_low = _cut(x, bits)
+            q[:, this] = x / np.sqrt(x_high.T @ x_high + 2 * (x_high.T @ x_low))
+            high[:, this], low[:, this] = _cut(q[:, this], bits, 1)  # one step for all columns
     return q
 
 
-def _without(x: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """x without its parts along orthonormal columns."""
-    for _ in range(2):
-        x = x - product(q, product(q.T, x))
-    return x
-
-
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The matrix product to about 36 bits of the largest operands, the same bits in any order of sums."""
-    if 0 in (*a.shape, *b.shape):
-        return np.zeros((a.shape[0], b.shape[1]))
-    bits = (53 - math.ceil(math.log2(a.shape[1] + 1))) // 2
-    (a_high, a_low), (b_high, b_low) = _cut(a, bits), _cut(b, bits)
-    made: np.ndarray = a_high @ b_high + (a_low @ b_high + a_high @ b_low)
+def _without(x: np.ndarray, high: np.ndarray, low: np.ndarray, bits: int) -> np.ndarray:
+    """x without its parts along the orthonormal columns high + low. The first projection leaves little of
+    them, whatever the error of their lengths; the second finds what is left, and few of its bits count."""
+    if not high.shape[1]:
+        return x
+    lengths, rest = _cut(high.T @ _cut(x, bits)[0], bits)
+    x = x - (high @ lengths + (low @ lengths + high @ rest))
+    x_high, x_low = _cut(x, bits)
+    made: np.ndarray = x - high @ _cut(high.T @ x_high + (low.T @ x_high + high.T @ x_low), bits)[0]
     return made
 
 
-def _cut(x: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """x as a sum of two of so many bits each below the largest element."""
-    step = 2.0 ** (int(np.frexp(np.abs(x).max())[1]) - bits)
+def _cut(x: np.ndarray, bits: int, exponent: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """x as a sum of two of so many bits each below 2 ** exponent (default: that of the largest element)."""
+    largest = int(np.frexp(np.abs(x).max())[1]) if exponent is None else exponent
+    step = 2.0 ** (largest - bits)
     high = np.rint(x / step) * step
     fine = step / 2.0 ** bits
     return high, np.rint((x - high) / fine) * fine
