@@ -330,6 +330,8 @@ def fixed_parts(layer: Any) -> list[Part]:
         return [Part(layer, layer.non_trainable_weights)]
     if layer.semantics.trained_weights == "own flag":
         return _parts(layer, {id(v) for v in layer.non_trainable_weights})
+    if layer.semantics.weights_of_inner == "by layer" and not layer.trainable:
+        return _parts(layer, {id(v) for v in layer.weights})
     fixed = [p for inner in inside for p in fixed_parts(inner)]
     return fixed if layer.trainable else [*(p for inner in inside for p in trainable_parts(inner)), *fixed]
 

@@ -99,3 +99,15 @@ def test_moving_statistics_are_those_of_fused_kernels(tmp_path: Path, way: str, 
     model.save(tmp_path / "ours.h5")
     again = kcompile.load(tmp_path / "ours.h5")
     assert {layer.vintage for layer in (again, *again.layers)} == {"tf_keras"}
+
+
+def test_a_layer_unfrozen_in_a_frozen_model(tmp_path: Path) -> None:
+    """A frozen model writes its weights layer by layer, where others write those that are trained first."""
+    inner = keras.Sequential([keras.layers.Dense(3, input_shape=(2,)), keras.layers.BatchNormalization()],
+                              name="inner")
+    model = keras.Sequential([inner, keras.layers.Dense(1)])
+    inner.trainable = False
+    inner.layers[1].trainable = True
+    model.save(tmp_path / "m.h5")
+    x = np.ones((3, 2), np.float32)
+    np.testing.assert_allclose(loaded(tmp_path / "m.h5").predict(x), model.predict(x, verbose=0), rtol=1e-5)
