@@ -103,11 +103,11 @@ def test_moving_statistics_are_those_of_fused_kernels(tmp_path: Path, way: str, 
 
 def test_a_layer_unfrozen_in_a_frozen_model(tmp_path: Path) -> None:
     """A frozen model writes its weights layer by layer, where others write those that are trained first."""
-    inner = keras.Sequential([keras.layers.Dense(3, input_shape=(2,)), keras.layers.BatchNormalization()],
-                              name="inner")
+    x, norm = keras.Input((2,)), keras.layers.BatchNormalization()
+    inner = keras.Model(x, keras.Sequential([norm])(keras.layers.Dense(3)(x)), name="inner")
     model = keras.Sequential([inner, keras.layers.Dense(1)])
     inner.trainable = False
-    inner.layers[1].trainable = True
+    norm.trainable = True
     model.save(tmp_path / "m.h5")
     x = np.ones((3, 2), np.float32)
     np.testing.assert_allclose(loaded(tmp_path / "m.h5").predict(x), model.predict(x, verbose=0), rtol=1e-5)
