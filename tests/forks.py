@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -29,3 +31,22 @@ def in_child(work: Callable[[], bool], seconds: float = 60) -> None:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     pytest.fail("the child of the fork hangs")
+
+
+@contextmanager
+def another_thread(call: Callable[[], object]) -> Iterator[None]:
+    """A thread that makes the call again and again while the body runs, and must end after it."""
+    running = True
+
+    def calls() -> None:
+        while running:
+            call()
+
+    thread = threading.Thread(target=calls, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        running = False
+        thread.join(60)
+    assert not thread.is_alive()

@@ -20,7 +20,7 @@ from kcompile.files.configs import translate_model
 from kcompile.files.problems import Problems
 from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
-from kcompile.files.weights import HELD, run_inside
+from kcompile.files.weights import holders, run_inside
 from kcompile.keras import models
 from kcompile.keras.engine import Variable, as_list
 from kcompile.keras.graphs import target_type
@@ -174,7 +174,7 @@ def layers_of(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any]]:
         for layer in theirs.layers:
             yield from layers_of(ours.get_layer(layer.name), layer)
         return
-    for name in next((HELD[c.__name__] for c in type(ours).__mro__ if c.__name__ in HELD), ()):
+    for name in holders(ours):
         for mine, other in zip(as_list(getattr(ours, name)), as_list(getattr(theirs, name))):
             yield from layers_of(mine, other)
 

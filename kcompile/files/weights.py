@@ -98,12 +98,16 @@ HELD: dict[str, tuple[str, ...]] = {
     "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense")}
 
 
+def holders(layer: Any) -> tuple[str, ...]:
+    """The attributes of a wrapper or a recurrent layer that hold layers."""
+    return next((HELD[c.__name__] for c in type(layer).__mro__ if c.__name__ in HELD), ())
+
+
 def held(layer: Any) -> list[tuple[str, Any]]:
     """The layers that a wrapper or a recurrent layer holds, each with its place below the group that
     Keras 3 gives to the layer."""
     found: list[tuple[str, Any]] = []
-    names = next((HELD[c.__name__] for c in type(layer).__mro__ if c.__name__ in HELD), ())
-    for name in names:
+    for name in holders(layer):
         inner = getattr(layer, name)
         several = isinstance(inner, (list, tuple))
         found += ([(f"{name}/{below}", part) for below, part in zip(path_names(inner), inner)] if several
@@ -328,10 +332,9 @@ def fixed_parts(layer: Any) -> list[Part]:
     inside = run_inside(layer)
     if inside is None:
         return [Part(layer, layer.non_trainable_weights)]
-    if layer.semantics.trained_weights == "own flag":
+    frozen = layer.semantics.weights_of_inner == "by layer" and not layer.trainable
+    if frozen or layer.semantics.trained_weights == "own flag":
         return _parts(layer, {id(v) for v in layer.non_trainable_weights})
-    if layer.semantics.weights_of_inner == "by layer" and not layer.trainable:
-        return _parts(layer, {id(v) for v in layer.weights})
     fixed = [p for inner in inside for p in fixed_parts(inner)]
     return fixed if layer.trainable else [*(p for inner in inside for p in trainable_parts(inner)), *fixed]
 

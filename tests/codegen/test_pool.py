@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import claims
 import numpy as np
 import pytest
-from forks import in_child
+from forks import another_thread, in_child
 from llvmlite import binding
 
 from kcompile.codegen.pool import LAYOUT, STATUS_NO_THREADS, has_threads, pool_bytes, pool_ir
@@ -301,12 +301,7 @@ def test_empty_shares_are_no_loss(native: Pool) -> None:
 
 @FORKS
 def test_fork_while_another_thread_launches(native: Pool) -> None:
-    memory, running = native.open(3), True
-
-    def launch() -> None:
-        out = np.zeros(2 * 512, np.int64)
-        while running:
-            native.run(memory, out, 512)
+    memory, shared = native.open(3), np.zeros(2 * 512, np.int64)
 
     def launches() -> bool:
         out = np.zeros(2 * 512, np.int64)
@@ -314,15 +309,9 @@ def test_fork_while_another_thread_launches(native: Pool) -> None:
             native.run(memory, out, 512)
         return bool((out[:512] == 100).all())
 
-    other = threading.Thread(target=launch)
-    other.start()
-    try:
+    with another_thread(lambda: native.run(memory, shared, 512)):
         for _ in range(20):
             in_child(launches)
-    finally:
-        running = False
-        other.join(60)
-    assert not other.is_alive()
     native.stop(memory.ctypes.data)
 
 

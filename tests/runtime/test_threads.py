@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from forks import in_child
+from forks import another_thread, in_child
 
 import kcompile
 from kcompile.keras.layers import LSTM, Conv2D, Dense, Flatten
@@ -223,26 +223,19 @@ def test_fork_while_another_thread_calls(training: bool) -> None:
     """In the child the same program predicts, and what the other thread held is free."""
     model = filled(mlp)
     model.compile("sgd", "sparse_categorical_crossentropy")
-    compiled, x, running = kcompile.compile(model, threads=3), data(model, 64), True
+    compiled, x = kcompile.compile(model, threads=3), data(model, 64)
     labels = np.arange(64) % 7
     compiled.train_on_batch(x, labels)
     compiled.predict_on_batch(x)
 
     def call() -> None:
-        while running:
-            compiled.train_on_batch(x, labels) if training else compiled.predict_on_batch(x)
+        compiled.train_on_batch(x, labels) if training else compiled.predict_on_batch(x)
 
     def child() -> bool:
         first = [compiled.predict_on_batch(x) for _ in range(5)]
         compiled.train_on_batch(x, labels)
         return all(np.isfinite(y).all() and np.array_equal(y, first[-1]) for y in first)
 
-    other = threading.Thread(target=call, daemon=True)
-    other.start()
-    try:
+    with another_thread(call):
         for _ in range(10):
             in_child(child)
-    finally:
-        running = False
-        other.join(60)
-    assert not other.is_alive()
