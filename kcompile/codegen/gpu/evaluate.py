@@ -24,6 +24,7 @@ from kcompile.codegen.loops import FLOATS, Buffer, Stmt
 from kcompile.codegen.program import Entry, Launch, Ref, Repeat
 
 NOBODY, MANY = -1, -2
+UNWRITTEN = "is read before it is written"
 MOST_BLOCKS, MOST_THREADS = 2**31 - 1, 1024
 
 
@@ -59,6 +60,21 @@ def run(function: DeviceFunction, buffers: Sequence[np.ndarray], n: int = 1) -> 
                                      block.var.name: np.arange(function.grid.threads)})
 
 
+class _Own:
+    """Which units of memory that no two threads share hold anything."""
+
+    def __init__(self, size: int) -> None:
+        self.filled = np.zeros(size, bool)
+
+    def read(self, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> str:
+        """What is wrong with these threads' reading, "" for nothing."""
+        return "" if self.filled[at].all() else UNWRITTEN
+
+    def write(self, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> str:
+        self.filled[at] = True
+        return ""
+
+
 class _Touches:
     """Who touched each unit of a piece of memory, in which block, and after how many of its barriers.
     filled: whether anything is there; None where there always is."""
@@ -88,7 +104,7 @@ class _Touches:
     def read(self, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> str:
         """What is wrong with these threads' reading, "" for nothing."""
         if self.filled is not None and not self.filled[at].all():
-            return "is read before it is written"
+            return UNWRITTEN
         fine = self.clear("write", at, threads, block, epoch)
         self.note("read", at, threads, block, epoch)
         return "" if fine.all() else "is read before a barrier"
@@ -108,7 +124,7 @@ class _Touches:
 class _Watch:
     """Where a buffer lies in a piece of memory: its first unit, and units for each element."""
 
-    touches: _Touches
+    touches: _Own | _Touches
     first: int
     width: int
 
@@ -182,6 +198,8 @@ class _Block:
 
     def spread(self, value: Any) -> np.ndarray:
         """A value for each thread."""
+        if isinstance(value, np.ndarray) and value.shape == self.threads.shape:
+            return value
         return np.broadcast_to(value, self.threads.shape)
 
     def loop(self, s: loops.For, values: _ThreadValues, names: dict[str, Any],
@@ -192,10 +210,11 @@ class _Block:
             at = at + s.step
 
     def alloc(self, buffer: Buffer) -> None:
-        copies = 1 if buffer.space == "shared" else len(self.threads)
+        shared = buffer.space == "shared"
+        size = buffer.size if shared else buffer.size * len(self.threads)
         fill = np.nan if buffer.dtype in FLOATS else -1
-        self.memory[buffer] = np.full(copies * buffer.size, fill).astype(buffer.dtype)
-        self.watched[buffer] = _Watch(_Touches(copies * buffer.size, False), 0, 1)
+        self.memory[buffer] = np.full(size, fill).astype(buffer.dtype)
+        self.watched[buffer] = _Watch(_Touches(size, False) if shared else _Own(size), 0, 1)
 
     def place(self, buffer: Buffer, index: Any, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(element numbers, the threads that want them), for active threads."""
