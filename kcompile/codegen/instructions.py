@@ -22,13 +22,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union
 
-from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr
+from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr, children
 from kcompile.codegen.targets import Target
 
 SCALAR = {"bool": "i1", "int8": "i8", "uint8": "i8", "int32": "i32", "uint32": "i32",
           "int64": "i64", "uint64": "i64", "float32": "float", "float64": "double"}
 MANGLED = {**SCALAR, "float32": "f32", "float64": "f64"}
-_PARTS = ("mask", "index", "base", "c", "b", "a", "condition")
 _DEEP = 60  # nested expressions that Python may call itself for
 _NAMES = re.compile(r"%[\w.]+")
 _TRAPS = re.compile(r"[su](div|rem) \S+ \S+, %")  # division by what may be zero
@@ -222,8 +221,7 @@ class Block:
                 self.memo[id(node)] = self.emitters[type(node)](self, node)
             elif not ready:
                 stack.append((node, True))
-                parts = (getattr(node, name, None) for name in _PARTS)
-                stack += [(part, False) for part in parts if part is not None]
+                stack += [(part, False) for part in reversed(children(node))]
 
     def operand(self, e: Expr) -> str:
         """The value of an expression as one LLVM operand."""

@@ -442,6 +442,15 @@ def across(op: str, a: Expr) -> Expr:
     return a if a.lanes == 1 else Across(op, a, a.dtype)
 
 
+_PARTS = ("condition", "a", "b", "c", "base", "index", "mask")
+
+
+def children(e: Expr) -> list[Expr]:
+    """The expressions that an expression is made of, in the order in which its text names them."""
+    parts = [getattr(e, name, None) for name in _PARTS]
+    return [part for part in parts if part is not None]
+
+
 def walk(body: Iterable[Stmt]) -> Iterator[Stmt]:
     """All statements, also those in loops and branches, in no particular order."""
     waiting = list(body)

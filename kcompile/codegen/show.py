@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from kcompile.codegen import loops
 from kcompile.codegen.loops import Expr, Function, Stmt
 from kcompile.codegen.program import Launch, Program, Ref, Repeat, Size
@@ -11,43 +13,72 @@ _SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "mod": "%", "and": "&"
           "gt": ">", "ge": ">="}
 
 
-def expression(e: Expr) -> str:
-    """One line, in Python's notation; `x4(...)` marks a vector of 4 lanes."""
+LONG = 40  # characters; what is longer is written once in a statement, however often it is used
+
+
+def expressions(*roots: Expr) -> tuple[list[str], list[str]]:
+    """(bindings of what is used more than once, expressions) in Python's notation; `..x4` marks an index of 4
+    lanes. Expressions may share parts, so that written as trees they would be exponentially long."""
+    order: dict[int, Expr] = {}  # operands before what they are operands of
+    uses: Counter[int] = Counter(map(id, roots))
+    waiting = [(root, False) for root in reversed(roots)]
+    while waiting:
+        e, ready = waiting.pop()
+        if ready:
+            order[id(e)] = e
+        elif id(e) not in order:
+            parts = loops.children(e)
+            uses.update(map(id, parts))
+            waiting += [(e, True), *((part, False) for part in reversed(parts))]
+    bindings: list[str] = []
+    texts: dict[int, str] = {}
+    for key, e in order.items():
+        text = _expression(e, [texts[id(part)] for part in loops.children(e)])
+        if uses[key] > 1 and len(text) > LONG:
+            name = f"_{len(bindings)}"
+            bindings.append(f"{name} = {text}")
+            text = name
+        texts[key] = text
+    return bindings, [texts[id(root)] for root in roots]
+
+
+def _expression(e: Expr, parts: list[str]) -> str:
+    """One line, from those of its operands."""
     if isinstance(e, loops.Const):
         return str(e.value)
     if isinstance(e, loops.Var):
         return e.name
     if isinstance(e, loops.Binary):
-        a, b = expression(e.a), expression(e.b)
+        a, b = parts
         return f"({a} {_SIGNS[e.op]} {b})" if e.op in _SIGNS else f"{e.op}({a}, {b})"
-    if isinstance(e, loops.Unary):
-        return f"{e.op}({expression(e.a)})"
-    if isinstance(e, loops.Fma):
-        return f"fma({expression(e.a)}, {expression(e.b)}, {expression(e.c)})"
-    if isinstance(e, loops.Select):
-        return f"select({expression(e.condition)}, {expression(e.a)}, {expression(e.b)})"
     if isinstance(e, loops.Cast):
-        return f"{'bits_' if e.bits else ''}{e.dtype}({expression(e.a)})"
+        return f"{'bits_' if e.bits else ''}{e.dtype}({parts[0]})"
     if isinstance(e, loops.Load):
-        mask = f", if {expression(e.mask)}" if e.mask is not None else ""
-        return f"{e.buffer.name}[{expression(e.index)}{mask}]"
+        return f"{e.buffer.name}[{', if '.join(parts)}]"
     if isinstance(e, loops.Ramp):
-        step = f":{e.stride}" if e.stride != 1 else ""
-        return f"{expression(e.base)}..x{e.lanes}{step}"
+        return f"{parts[0]}..x{e.lanes}" + (f":{e.stride}" if e.stride != 1 else "")
     if isinstance(e, loops.Broadcast):
-        return expression(e.a)
-    return f"across_{e.op}({expression(e.a)})"
+        return parts[0]
+    name = {loops.Unary: "", loops.Across: "across_", loops.Fma: "fma", loops.Select: "select"}[type(e)]
+    return f"{name}{getattr(e, 'op', '')}({', '.join(parts)})"
 
 
 def statements(body: tuple[Stmt, ...], indent: str) -> list[str]:
     lines: list[str] = []
+
+    def written(*roots: Expr | None) -> list[str]:
+        """The expressions of one statement, after lines for what they share."""
+        bindings, texts = expressions(*(root for root in roots if root is not None))
+        lines.extend(indent + line for line in bindings)
+        return texts
+
     for s in body:
         if isinstance(s, loops.Let):
-            lines.append(f"{indent}{s.var.name} = {expression(s.value)}")
+            (value,) = written(s.value)
+            lines.append(f"{indent}{s.var.name} = {value}")
         elif isinstance(s, loops.Store):
-            mask = f", if {expression(s.mask)}" if s.mask is not None else ""
-            lines.append(f"{indent}{s.buffer.name}[{expression(s.index)}{mask}] = "
-                         f"{expression(s.value)}")
+            index, value, *mask = written(s.index, s.value, s.mask)
+            lines.append(f"{indent}{s.buffer.name}[{', if '.join([index, *mask])}] = {value}")
         elif isinstance(s, loops.Alloc):
             b = s.buffer
             lanes = f" x{b.lanes}" if b.lanes > 1 else ""
@@ -55,13 +86,14 @@ def statements(body: tuple[Stmt, ...], indent: str) -> list[str]:
         elif isinstance(s, loops.Barrier):
             lines.append(f"{indent}barrier")
         elif isinstance(s, loops.For):
+            start, stop = written(s.start, s.stop)
             step = f", {s.step}" if s.step != 1 else ""
             kind = f"{s.kind} " if s.kind != "serial" else ""
-            lines.append(f"{indent}{kind}for {s.var.name} in range({expression(s.start)}, "
-                         f"{expression(s.stop)}{step}):")
+            lines.append(f"{indent}{kind}for {s.var.name} in range({start}, {stop}{step}):")
             lines += statements(s.body, indent + "  ")
         else:
-            lines.append(f"{indent}if {expression(s.condition)}:")
+            (condition,) = written(s.condition)
+            lines.append(f"{indent}if {condition}:")
             lines += statements(s.then, indent + "  ")
             if s.otherwise:
                 lines.append(f"{indent}else:")
