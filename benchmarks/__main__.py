@@ -35,10 +35,15 @@ START = "start"
 def rows(names: Sequence[str]) -> list[tuple[Benchmark, Row]]:
     """Everything to measure, in order."""
     chosen = [b for b in BENCHMARKS if not names or b.name in names]
-    return [(b, row) for b in chosen for row in (
-        *(Row(b.name, "predict", batch) for batch in b.predict),
-        *(Row(b.name, "train", batch) for batch in b.train),
-        *(Row(b.name, "fit", b.train[0], steps) for steps in b.fit))]
+    return [
+        (b, row)
+        for b in chosen
+        for row in (
+            *(Row(b.name, "predict", batch) for batch in b.predict),
+            *(Row(b.name, "train", batch) for batch in b.train),
+            *(Row(b.name, "fit", b.train[0], steps) for steps in b.fit),
+        )
+    ]
 
 
 def measure(workers: Sequence[Worker], rounds: int, steps: int = 1) -> dict[str, np.ndarray]:
@@ -87,25 +92,48 @@ def show_start(threads: int, rounds: int) -> None:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME",
-                        choices=[*(b.name for b in BENCHMARKS), START],
-                        help="benchmarks to run: %(choices)s")
-    parser.add_argument("--peers", nargs="*", default=list(ENGINES), metavar="NAME",
-                        choices=list(ENGINES), help="engines besides us: %(choices)s")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        choices=[*(b.name for b in BENCHMARKS), START],
+        help="benchmarks to run: %(choices)s",
+    )
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        default=list(ENGINES),
+        metavar="NAME",
+        choices=list(ENGINES),
+        help="engines besides us: %(choices)s",
+    )
     parser.add_argument("--rounds", type=int, default=15, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
-    parser.add_argument("--busy", nargs="+", type=int, default=[], metavar="K",
-                        help="measure beside K busy programs instead, for each K (0: beside none)")
+    parser.add_argument(
+        "--busy",
+        nargs="+",
+        type=int,
+        default=[],
+        metavar="K",
+        help="measure beside K busy programs instead, for each K (0: beside none)",
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     if arguments.busy:
-        busy.run(arguments.busy, [b for b in BENCHMARKS if b.name in arguments.only or not arguments.only],
-                 arguments.peers, arguments.threads, arguments.rounds)
+        busy.run(
+            arguments.busy,
+            [b for b in BENCHMARKS if b.name in arguments.only or not arguments.only],
+            arguments.peers,
+            arguments.threads,
+            arguments.rounds,
+        )
         return 0
     if not arguments.only or START in arguments.only:
         show_start(arguments.threads, rounds=5)
@@ -116,8 +144,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     workers = start([OURS, *(p for p in arguments.peers if p != OURS)], arguments.threads)
     peak = 0.0  # the best seen in this run: a busy moment must not make the floor look low
     for benchmark, row in chosen:
-        print(f"\n{row}  ({arguments.threads} threads do {scaling(arguments.threads):.2f} times the work "
-              "of one)")
+        print(
+            f"\n{row}  ({arguments.threads} threads do {scaling(arguments.threads):.2f} times the work "
+            "of one)"
+        )
         ready = prepared(workers, row)
         if ready:
             times = measure(ready, arguments.rounds, row.steps)

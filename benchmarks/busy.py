@@ -29,8 +29,9 @@ ROUND_SECONDS = 0.3  # many turns of the system's scheduler
 STEPS = 10  # of a call of fit
 
 
-def run(loads: Sequence[int], benchmarks: Sequence[Benchmark], peers: Sequence[str], threads: int,
-        rounds: int) -> None:
+def run(
+    loads: Sequence[int], benchmarks: Sequence[Benchmark], peers: Sequence[str], threads: int, rounds: int
+) -> None:
     """Measure and print."""
     print(f"\nengines, {threads} threads on {threads} processors")
     workers = start([OURS, *(p for p in peers if p != OURS)], threads)

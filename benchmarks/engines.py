@@ -85,8 +85,7 @@ class OnnxRuntime(Engine):
         options = self.ort.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        session = self.ort.InferenceSession(to_onnx(benchmark), options,
-                                            providers=["CPUExecutionProvider"])
+        session = self.ort.InferenceSession(to_onnx(benchmark), options, providers=["CPUExecutionProvider"])
         return lambda x: session.run(None, {"x": x})[0]  # type: ignore[no-any-return]
 
 
@@ -105,8 +104,11 @@ class OpenVino(Engine):
 
         core = self.openvino.Core()
         model = core.read_model(to_onnx(benchmark))
-        options = {"INFERENCE_NUM_THREADS": self.threads, "PERFORMANCE_HINT": "LATENCY",
-                   "INFERENCE_PRECISION_HINT": "f32"}
+        options = {
+            "INFERENCE_NUM_THREADS": self.threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
         request = core.compile_model(model, "CPU", options).create_infer_request()
         return lambda x: request.infer({0: x})[0].copy()  # type: ignore[no-any-return]
 
@@ -157,8 +159,11 @@ class Keras(Engine):
 
 
 def _keras_fit(model: Any, batch: int) -> Fit:
-    return lambda x, labels, shuffle: float(model.fit(  # type: ignore[no-any-return]
-        x, labels, batch_size=batch, epochs=1, shuffle=shuffle, verbose=0).history["loss"][0])
+    return lambda x, labels, shuffle: float(
+        model.fit(  # type: ignore[no-any-return]
+            x, labels, batch_size=batch, epochs=1, shuffle=shuffle, verbose=0
+        ).history["loss"][0]
+    )
 
 
 class KerasJax(Keras):
@@ -200,5 +205,10 @@ class Jax(Engine):
 
 OURS = "kcompile"
 ENGINES: dict[str, type[Engine]] = {
-    OURS: Ours, "onnxruntime": OnnxRuntime, "openvino": OpenVino, "keras-jax": KerasJax,
-    "keras-tensorflow": KerasTensorFlow, "jax": Jax}
+    OURS: Ours,
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+    "keras-jax": KerasJax,
+    "keras-tensorflow": KerasTensorFlow,
+    "jax": Jax,
+}

@@ -29,9 +29,13 @@ def _kernel(lanes: int) -> Any:
         return loops.loop(chain, 0, CHAINS, [statement], kind="unroll")
 
     body = (
-        a_let, b_let, loops.Alloc(acc), chains(loops.store(acc, chain, b)),
-        loops.loop(step, 0, loops.N,
-                   [chains(loops.store(acc, chain, loops.fma(a, loops.load(acc, chain), b)))]),
+        a_let,
+        b_let,
+        loops.Alloc(acc),
+        chains(loops.store(acc, chain, b)),
+        loops.loop(
+            step, 0, loops.N, [chains(loops.store(acc, chain, loops.fma(a, loops.load(acc, chain), b)))]
+        ),
         chains(loops.store(out, loops.ramp(chain * lanes, lanes), loops.load(acc, chain))),
     )
     return loops.Function("peak", (out,), body)
@@ -46,7 +50,8 @@ def fma_peak(threads: int, seconds: float = 0.1, rounds: int = 5) -> float:
     lanes = target.lanes("float32")
     library = jit.load(jit.optimise_and_compile(llvm.emit([_kernel(lanes)], target), target))
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *(ctypes.c_int64,) * 3, ctypes.c_void_p)(
-        library.address("peak"))
+        library.address("peak")
+    )
 
     def work(steps: int) -> None:
         out = np.zeros(CHAINS * lanes + 16, np.float32)

@@ -262,9 +262,7 @@ def run_row(engines: dict[str, Any], benchmark: Benchmark, row: Row, rounds: int
     ours = float(np.median(times["cuda"]))
     for name, values in times.items():
         low, middle, high = np.percentile(values, (25, 50, 75)) * 1e6
-        print(
-            f"  {name:8} {middle:10.1f} us  ({low:.1f} to {high:.1f})  {middle / ours / 1e6:6.2f}"
-        )
+        print(f"  {name:8} {middle:10.1f} us  ({low:.1f} to {high:.1f})  {middle / ours / 1e6:6.2f}")
     program = engines["cuda"].compiled.engine.program(row.mode)
     alone = program.seconds(row.mode, row.batch, max(2, round(ROUND_SECONDS / ours)))
     print(f"  {'':8} {alone * 1e6:10.1f} us of ours on the device, without copies")
@@ -318,13 +316,10 @@ def tiny(benchmark: Benchmark) -> Benchmark:
     """The same layers, of a size for the interpreter."""
     small = {"units": 3, "filters": 2, "input_dim": 9, "output_dim": 3}
     layers = tuple(
-        (kind, {k: small.get(k, v) for k, v in arguments.items()})
-        for kind, arguments in benchmark.layers
+        (kind, {k: small.get(k, v) for k, v in arguments.items()}) for kind, arguments in benchmark.layers
     )
     shape = tuple(min(size, 4) for size in benchmark.input_shape)
-    return replace(
-        benchmark, layers=layers, input_shape=shape, vocabulary=benchmark.vocabulary and 9
-    )
+    return replace(benchmark, layers=layers, input_shape=shape, vocabulary=benchmark.vocabulary and 9)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -333,9 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--only", nargs="+", choices=[*MODELS, "products"], default=[*MODELS, "products"]
-    )
+    parser.add_argument("--only", nargs="+", choices=[*MODELS, "products"], default=[*MODELS, "products"])
     parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--simulate", action="store_true")

@@ -16,13 +16,13 @@ MOVING = ("moving_mean", "moving_variance")
 Params = list[dict[str, Any]]
 
 
-def _normalise(x: Any, w: dict[str, Any], moving: dict[str, Any], training: bool
-               ) -> tuple[Any, dict[str, Any]]:
+def _normalise(
+    x: Any, w: dict[str, Any], moving: dict[str, Any], training: bool
+) -> tuple[Any, dict[str, Any]]:
     mean, variance = moving["moving_mean"], moving["moving_variance"]
     if training:
         mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-        moving = {k: moving[k] * MOMENTUM + v * (1 - MOMENTUM)
-                  for k, v in zip(MOVING, (mean, variance))}
+        moving = {k: moving[k] * MOMENTUM + v * (1 - MOMENTUM) for k, v in zip(MOVING, (mean, variance))}
     return (x - mean) * jax.lax.rsqrt(variance + EPSILON) * w["gamma"] + w["beta"], moving
 
 
@@ -46,8 +46,9 @@ def _layer(kind: str, arguments: dict[str, Any], x: Any, w: dict[str, Any]) -> A
     if kind == "Dense":
         x = x @ w["kernel"] + w.get("bias", 0.0)
     elif kind == "Conv2D":
-        x = jax.lax.conv_general_dilated(x, w["kernel"], (1, 1), "SAME",
-                                         dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = jax.lax.conv_general_dilated(
+            x, w["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
         x = x + w.get("bias", 0.0)
     elif kind == "MaxPooling2D":
         window = (1, arguments["pool_size"], arguments["pool_size"], 1)
@@ -61,8 +62,9 @@ def _layer(kind: str, arguments: dict[str, Any], x: Any, w: dict[str, Any]) -> A
     return jax.nn.relu(x) if arguments.get("activation") == "relu" else x
 
 
-def forward(benchmark: Benchmark, params: Params, moving: Params, x: Any, training: bool
-            ) -> tuple[Any, Params]:
+def forward(
+    benchmark: Benchmark, params: Params, moving: Params, x: Any, training: bool
+) -> tuple[Any, Params]:
     """Logits where the last layer is a softmax (outputs otherwise), and the moving statistics."""
     after = []
     for (kind, arguments), w, m in zip(benchmark.layers, params, moving):
@@ -76,8 +78,10 @@ def forward(benchmark: Benchmark, params: Params, moving: Params, x: Any, traini
 
 def _split(benchmark: Benchmark) -> tuple[Params, Params]:
     table = weight_table(benchmark)
-    return ([{k: jnp.asarray(v) for k, v in w.items() if k not in MOVING} for w in table],
-            [{k: jnp.asarray(v) for k, v in w.items() if k in MOVING} for w in table])
+    return (
+        [{k: jnp.asarray(v) for k, v in w.items() if k not in MOVING} for w in table],
+        [{k: jnp.asarray(v) for k, v in w.items() if k in MOVING} for w in table],
+    )
 
 
 def predictor(benchmark: Benchmark) -> Any:
@@ -109,7 +113,7 @@ def _stepper(benchmark: Benchmark) -> Any:
         params, moving, m, v, t = state
         (loss, moving), g = jax.value_and_grad(loss_of, has_aux=True)(params, moving, x, labels)
         t = t + 1
-        rate = RATE * jnp.sqrt(1 - BETA_2 ** t) / (1 - BETA_1 ** t)
+        rate = RATE * jnp.sqrt(1 - BETA_2**t) / (1 - BETA_1**t)
         m = jax.tree.map(lambda m, g: m + (g - m) * (1 - BETA_1), m, g)
         v = jax.tree.map(lambda v, g: v + (g * g - v) * (1 - BETA_2), v, g)
         params = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + TINY), params, m, v)
@@ -135,7 +139,7 @@ def fitter(benchmark: Benchmark, batch: int) -> Any:
 
     def fit(x: np.ndarray, labels: np.ndarray, shuffle: bool) -> float:
         order = np.random.permutation(len(x)) if shuffle else np.arange(len(x))
-        rows = [order[i:i + batch] for i in range(0, len(x), batch)]
+        rows = [order[i : i + batch] for i in range(0, len(x), batch)]
         return float(np.mean([float(loss) for loss in [step(x[r], labels[r]) for r in rows]]))
 
     return fit

@@ -58,8 +58,13 @@ def flops(group: Node, n: int) -> int:
 def describe(group: Node, layers: str) -> str:
     """What a kernel computes, and for which layers."""
     nodes = [m for m in group.attrs["body"].nodes.values() if m.op.kind != "source"]
-    names = ["x".join(map(str, m.attrs["spec"].sizes)) + f" {m.op.name}"
-             if m.op.kind == "contraction" else m.op.name for m in nodes if m.op.name != "input"]
+    names = [
+        "x".join(map(str, m.attrs["spec"].sizes)) + f" {m.op.name}"
+        if m.op.kind == "contraction"
+        else m.op.name
+        for m in nodes
+        if m.op.name != "input"
+    ]
     return f"{', '.join(names)[:70]} -> {group.types[0]}  ({layers[:40]})"
 
 
@@ -70,7 +75,7 @@ def arrays(graph: Graph, n: int, values: dict[str, np.ndarray]) -> list[list[np.
     def room(shape: tuple[Any, ...], dtype: str) -> np.ndarray:
         size = int(np.prod(bind(shape, n)))
         bytes_ = aligned(max(size * np.dtype(dtype).itemsize, 64))
-        return bytes_[:size * np.dtype(dtype).itemsize].view(dtype).reshape(bind(shape, n))
+        return bytes_[: size * np.dtype(dtype).itemsize].view(dtype).reshape(bind(shape, n))
 
     made: list[list[np.ndarray]] = [[], [], []]
     for place, table in zip(made, (graph.inputs, graph.outputs, graph.variables)):
@@ -85,27 +90,32 @@ def arrays(graph: Graph, n: int, values: dict[str, np.ndarray]) -> list[list[np.
     return made
 
 
-def load(compiled: Compiled, entries: list[Entry], n: int, threads: int
-         ) -> dict[str, Callable[[], int]]:
+def load(compiled: Compiled, entries: list[Entry], n: int, threads: int) -> dict[str, Callable[[], int]]:
     """Native functions of these entries, on memory of their own."""
     program = compiled.program
     whole = Program((*program.entries, *entries), program.prepared, program.constants)
     code = jit.optimise_and_compile(llvm.emit_program(whole, compiled.target), compiled.target)
     symbol = jit.load(code, image.support(compiled.target)).address
-    pool = shared_pool(PoolFunctions(
-        symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), POOL_ABI,
-        symbol), threads)
+    pool = shared_pool(
+        PoolFunctions(
+            symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), POOL_ABI, symbol
+        ),
+        threads,
+    )
     captured = compiled.graph.captured  # type: ignore[attr-defined]
     groups = arrays(compiled.graph, n, {name: captured[name].value for name in compiled.variables})
     tables = [(ctypes.c_size_t * max(len(group), 1))(*map(address, group)) for group in groups]
     constants = aligned(max(len(program.constants), 64))
-    constants[:len(program.constants)] = np.frombuffer(program.constants, np.uint8)
+    constants[: len(program.constants)] = np.frombuffer(program.constants, np.uint8)
     size = max(e.arena.at(n) for e in program.entries) + 64
     memory = aligned(size + threads * max(llvm.entry_scratch(e) for e in program.entries))
     keep = (groups, tables, constants, memory, aligned(max(program.prepared, 64)), symbol)
-    arguments = (ctypes.c_int64(n), *(ctypes.c_void_p(ctypes.addressof(t)) for t in tables),
-                 *(ctypes.c_void_p(address(x)) for x in (keep[4], constants, memory)),
-                 ctypes.c_void_p(pool.pointer))
+    arguments = (
+        ctypes.c_int64(n),
+        *(ctypes.c_void_p(ctypes.addressof(t)) for t in tables),
+        *(ctypes.c_void_p(address(x)) for x in (keep[4], constants, memory)),
+        ctypes.c_void_p(pool.pointer),
+    )
 
     def function(name: str) -> Callable[[], int]:
         call = ctypes.CFUNCTYPE(ctypes.c_int32)(symbol(f"kc_{name}"))
@@ -150,8 +160,9 @@ def profile(compiled: Compiled, n: int, threads: int, rounds: int) -> list[Line]
 def show(lines: list[Line], peak: float, top: int) -> None:
     total = sum(line.seconds for line in lines)
     floor = sum(line.flops for line in lines) / peak
-    print(f"{len(lines)} kernels, {total * 1e6:.0f} us; floor {floor * 1e6:.0f} us "
-          f"at {peak / 1e9:.0f} GFLOP/s")
+    print(
+        f"{len(lines)} kernels, {total * 1e6:.0f} us; floor {floor * 1e6:.0f} us at {peak / 1e9:.0f} GFLOP/s"
+    )
     print(f"{'times':>5} {'us':>9} {'floor':>9} {'ratio':>6} {'GB/s':>5}  kernel")
     lost = sorted(lines, key=lambda line: line.flops / peak - line.seconds)
     for line in lost[:top]:
@@ -172,8 +183,11 @@ def model_of(name: str) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.kernels", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.kernels",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("model")
     parser.add_argument("--entry", choices=("predict", "train"), default="predict")
     parser.add_argument("--batch", type=int, default=32)

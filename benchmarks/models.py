@@ -49,13 +49,22 @@ def _dense(units: int, activation: str | None = None, use_bias: bool = True) -> 
 
 
 def _conv(filters: int, activation: str | None = None, use_bias: bool = True, size: int = 3) -> Layer:
-    return "Conv2D", {"filters": filters, "kernel_size": size, "padding": "same",
-                      "activation": activation, "use_bias": use_bias}
+    return "Conv2D", {
+        "filters": filters,
+        "kernel_size": size,
+        "padding": "same",
+        "activation": activation,
+        "use_bias": use_bias,
+    }
 
 
 def _conv_block(filters: int) -> tuple[Layer, ...]:
-    return (_conv(filters, use_bias=False), ("BatchNormalization", {}),
-            ("Activation", {"activation": "relu"}), ("MaxPooling2D", {"pool_size": 2}))
+    return (
+        _conv(filters, use_bias=False),
+        ("BatchNormalization", {}),
+        ("Activation", {"activation": "relu"}),
+        ("MaxPooling2D", {"pool_size": 2}),
+    )
 
 
 def _small_conv(filters: int) -> tuple[Layer, ...]:
@@ -63,33 +72,68 @@ def _small_conv(filters: int) -> tuple[Layer, ...]:
 
 
 def _lstm(units: int, return_sequences: bool = False) -> Layer:
-    return "LSTM", {"units": units, "return_sequences": return_sequences,
-                    "recurrent_activation": "sigmoid"}
+    return "LSTM", {"units": units, "return_sequences": return_sequences, "recurrent_activation": "sigmoid"}
 
 
 BENCHMARKS = (
-    Benchmark("mlp", (20,), (_dense(64, "relu"), _dense(64, "relu"), _dense(10, "softmax")),
-              predict=(1, 32), train=(128,), fit=(10, 1000)),
-    Benchmark("mnist-mlp", (784,),
-              (_dense(512, "relu"), _dense(512, "relu"), _dense(10, "softmax")),
-              predict=(1, 128), train=(128,), busy=(1, 32, 256), bound=True),
+    Benchmark(
+        "mlp",
+        (20,),
+        (_dense(64, "relu"), _dense(64, "relu"), _dense(10, "softmax")),
+        predict=(1, 32),
+        train=(128,),
+        fit=(10, 1000),
+    ),
+    Benchmark(
+        "mnist-mlp",
+        (784,),
+        (_dense(512, "relu"), _dense(512, "relu"), _dense(10, "softmax")),
+        predict=(1, 128),
+        train=(128,),
+        busy=(1, 32, 256),
+        bound=True,
+    ),
     Benchmark("dense-1024", (1024,), (_dense(1024, use_bias=False),), predict=(1024,), bound=True),
     Benchmark("conv-3x3", (56, 56, 64), (_conv(64, "relu"),), predict=(8,), bound=True),
-    Benchmark("digits-cnn", (8, 8, 1),
-              (*_conv_block(32), *_conv_block(64), ("Flatten", {}), _dense(64, "relu"),
-               _dense(10, "softmax")),
-              predict=(1, 32), train=(64,)),
-    Benchmark("stacked-lstm", (8, 16),
-              (_lstm(32, True), _lstm(32, True), _lstm(32), _dense(10, "softmax")),
-              predict=(1, 32), train=(64,), busy=(1, 32)),
-    Benchmark("cifar-cnn", (32, 32, 3),
-              (*_small_conv(16), *_small_conv(32), *_small_conv(64), ("Flatten", {}),
-               _dense(500, "relu"), _dense(10, "softmax")),
-              predict=(1, 32), train=(32,), busy=(1, 32)),
-    Benchmark("embedding-lstm", (80,),
-              (("Embedding", {"input_dim": 20000, "output_dim": 256}), _lstm(128),
-               _dense(2, "softmax")),
-              predict=(1, 32), train=(16,), bound=True, vocabulary=20000),
+    Benchmark(
+        "digits-cnn",
+        (8, 8, 1),
+        (*_conv_block(32), *_conv_block(64), ("Flatten", {}), _dense(64, "relu"), _dense(10, "softmax")),
+        predict=(1, 32),
+        train=(64,),
+    ),
+    Benchmark(
+        "stacked-lstm",
+        (8, 16),
+        (_lstm(32, True), _lstm(32, True), _lstm(32), _dense(10, "softmax")),
+        predict=(1, 32),
+        train=(64,),
+        busy=(1, 32),
+    ),
+    Benchmark(
+        "cifar-cnn",
+        (32, 32, 3),
+        (
+            *_small_conv(16),
+            *_small_conv(32),
+            *_small_conv(64),
+            ("Flatten", {}),
+            _dense(500, "relu"),
+            _dense(10, "softmax"),
+        ),
+        predict=(1, 32),
+        train=(32,),
+        busy=(1, 32),
+    ),
+    Benchmark(
+        "embedding-lstm",
+        (80,),
+        (("Embedding", {"input_dim": 20000, "output_dim": 256}), _lstm(128), _dense(2, "softmax")),
+        predict=(1, 32),
+        train=(16,),
+        bound=True,
+        vocabulary=20000,
+    ),
 )
 
 
@@ -97,8 +141,11 @@ def inputs(benchmark: Benchmark, batch: int) -> tuple[np.ndarray, np.ndarray]:
     """x and labels of one batch, the same in every process."""
     rng = np.random.default_rng(batch)
     shape = (batch, *benchmark.input_shape)
-    x = (rng.integers(0, benchmark.vocabulary, shape).astype(np.int32) if benchmark.vocabulary
-         else rng.normal(size=shape).astype(np.float32))
+    x = (
+        rng.integers(0, benchmark.vocabulary, shape).astype(np.int32)
+        if benchmark.vocabulary
+        else rng.normal(size=shape).astype(np.float32)
+    )
     classes = benchmark.classes if benchmark.train else 1
     return x, rng.integers(0, classes, batch).astype(np.int32)
 
@@ -146,8 +193,11 @@ def plans(benchmark: Benchmark) -> list[Plan]:
             shape = (*shape, arguments["output_dim"])
         elif kind == "LSTM":
             units, steps = arguments["units"], shape[0]
-            names = {"kernel": (shape[1], 4 * units), "recurrent_kernel": (units, 4 * units),
-                     "bias": (4 * units,)}
+            names = {
+                "kernel": (shape[1], 4 * units),
+                "recurrent_kernel": (units, 4 * units),
+                "bias": (4 * units,),
+            }
             made.append(Plan(names, steps))
             shape = (steps, units) if arguments["return_sequences"] else (units,)
             continue
@@ -166,8 +216,12 @@ def plans(benchmark: Benchmark) -> list[Plan]:
 def flops(benchmark: Benchmark, mode: str) -> int:
     """Multiplications and additions in the products of one sample. Training adds the gradient of
     every kernel, and of every layer's input but the first's (that of an Embedding's rows counts)."""
-    products = [2 * int(np.prod(shape)) * p.positions for p in plans(benchmark)
-                for name, shape in p.weights.items() if name in ("kernel", "recurrent_kernel")]
+    products = [
+        2 * int(np.prod(shape)) * p.positions
+        for p in plans(benchmark)
+        for name, shape in p.weights.items()
+        if name in ("kernel", "recurrent_kernel")
+    ]
     first = 0 if benchmark.vocabulary else products[0]
     return sum(products) if mode == "predict" else 3 * sum(products) - first
 

@@ -42,8 +42,10 @@ def prepared(workers: Sequence[Worker], row: Row) -> list[Worker]:
         scale = np.abs(reference[1]).max()
         difference = np.abs(result - reference[1]).max() / scale
         if result.shape != reference[1].shape or not difference <= TOLERANCE[row.mode]:
-            print(f"  {worker.name}: WRONG: differs from {reference[0]} by {difference:.1e} "
-                  f"(shapes {result.shape}, {reference[1].shape}); not timed")
+            print(
+                f"  {worker.name}: WRONG: differs from {reference[0]} by {difference:.1e} "
+                f"(shapes {result.shape}, {reference[1].shape}); not timed"
+            )
             continue
         ready.append(worker)
     return ready

@@ -30,8 +30,9 @@ print(time.perf_counter() - t)
 
 def _run(code: str, **environment: str) -> float | None:
     """The number that a fresh process prints last, None where it fails."""
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                            env={**os.environ, **environment})
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
+    )
     if result.returncode != 0:
         last = result.stderr.strip().splitlines()[-1:]
         if "ModuleNotFoundError" not in result.stderr:
@@ -55,5 +56,7 @@ def compile_seconds(threads: int, rounds: int) -> tuple[float | None, float | No
             warm.append(_run(code, XDG_CACHE_HOME=cache))
     if None in cold or None in warm:
         return None, None
-    return (statistics.median(t for t in cold if t is not None),
-            statistics.median(t for t in warm if t is not None))
+    return (
+        statistics.median(t for t in cold if t is not None),
+        statistics.median(t for t in warm if t is not None),
+    )

@@ -1,6 +1,6 @@
 """Time per sample and step of an LSTM, and memory, from 10 to 1,000 steps: both must be linear.
 
-    python -m benchmarks.steps [--threads N]
+python -m benchmarks.steps [--threads N]
 """
 
 from __future__ import annotations

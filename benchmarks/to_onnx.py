@@ -52,8 +52,9 @@ def _conv(graph: _Builder, arguments: dict[str, Any], w: dict[str, np.ndarray]) 
     graph.layout(channels_first=True)
     bias = [graph.constant(w["bias"])] if "bias" in w else []
     before, after = (arguments["kernel_size"] - 1) // 2, arguments["kernel_size"] // 2
-    graph.add("Conv", graph.constant(w["kernel"].transpose(3, 2, 0, 1)), *bias,
-              pads=(before, before, after, after))
+    graph.add(
+        "Conv", graph.constant(w["kernel"].transpose(3, 2, 0, 1)), *bias, pads=(before, before, after, after)
+    )
 
 
 def _normalise(graph: _Builder, arguments: dict[str, Any], w: dict[str, np.ndarray]) -> None:
@@ -80,13 +81,17 @@ def _embedding(graph: _Builder, arguments: dict[str, Any], w: dict[str, np.ndarr
 
 def _lstm(graph: _Builder, arguments: dict[str, Any], w: dict[str, np.ndarray]) -> None:
     """Keras' gates are i, f, c, o; ONNX has i, o, f, c, and time first."""
+
     def turned(kernel: np.ndarray) -> np.ndarray:
         i, f, c, o = np.split(kernel, 4, -1)
         return np.concatenate([i, o, f, c], -1).T[None]
 
     bias = turned(w["bias"][None])[..., 0]
-    operands = [turned(w["kernel"]), turned(w["recurrent_kernel"]),
-                np.concatenate([bias, np.zeros_like(bias)], -1)]
+    operands = [
+        turned(w["kernel"]),
+        turned(w["recurrent_kernel"]),
+        np.concatenate([bias, np.zeros_like(bias)], -1),
+    ]
     graph.add("Transpose", perm=(1, 0, 2))
     graph.add("LSTM", *map(graph.constant, operands), hidden_size=arguments["units"])
     outputs = graph.nodes[-1]
@@ -98,9 +103,16 @@ def _lstm(graph: _Builder, arguments: dict[str, Any], w: dict[str, np.ndarray]) 
         graph.add("Transpose", perm=(1, 0, 2))
 
 
-_LAYERS = {"Dense": _dense, "Embedding": _embedding, "LSTM": _lstm, "Conv2D": _conv,
-           "BatchNormalization": _normalise, "MaxPooling2D": _pool, "Flatten": _flatten,
-           "Activation": lambda *_: None}
+_LAYERS = {
+    "Dense": _dense,
+    "Embedding": _embedding,
+    "LSTM": _lstm,
+    "Conv2D": _conv,
+    "BatchNormalization": _normalise,
+    "MaxPooling2D": _pool,
+    "Flatten": _flatten,
+    "Activation": lambda *_: None,
+}
 
 
 def to_onnx(benchmark: Benchmark) -> bytes:
@@ -115,12 +127,18 @@ def to_onnx(benchmark: Benchmark) -> bytes:
     graph.nodes[-1].output[0] = "y"
     rank = 4 if len(benchmark.input_shape) == 3 and graph.nodes[-2].op_type == "Transpose" else 2
     made = helper.make_graph(
-        graph.nodes, benchmark.name,
-        [helper.make_tensor_value_info(
-            "x", TensorProto.INT32 if benchmark.vocabulary else TensorProto.FLOAT,
-            ["n", *benchmark.input_shape])],
+        graph.nodes,
+        benchmark.name,
+        [
+            helper.make_tensor_value_info(
+                "x",
+                TensorProto.INT32 if benchmark.vocabulary else TensorProto.FLOAT,
+                ["n", *benchmark.input_shape],
+            )
+        ],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"] + [None] * (rank - 1))],
-        graph.constants)
+        graph.constants,
+    )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
     onnx.checker.check_model(model)

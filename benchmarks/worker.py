@@ -113,8 +113,9 @@ class Worker:
         self.name = name
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, daemon=True,
-                                        args=(other, name, threads, processors or threads))
+        self._process = context.Process(
+            target=_serve, daemon=True, args=(other, name, threads, processors or threads)
+        )
         self._process.start()
         other.close()
 
@@ -123,8 +124,9 @@ class Worker:
             self._connection.send((method, arguments))
             good, answer = self._connection.recv()
         except (EOFError, OSError) as error:
-            raise RuntimeError(f"the process of {self.name} ended "
-                               f"(status {self._process.exitcode})") from error
+            raise RuntimeError(
+                f"the process of {self.name} ended (status {self._process.exitcode})"
+            ) from error
         if not good:
             raise RuntimeError(answer)
         return answer

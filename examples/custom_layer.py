@@ -25,11 +25,13 @@ class Ripples(Layer):
         self.noise = noise
 
     def build(self, input_shape):
-        self.w = self.add_weight("w", (input_shape[-1], self.units), initializer=wide,
-                                 constraint=lambda w: K.clip(w, -8.0, 8.0))
+        self.w = self.add_weight(
+            "w", (input_shape[-1], self.units), initializer=wide, constraint=lambda w: K.clip(w, -8.0, 8.0)
+        )
         self.b = self.add_weight("b", (self.units,), initializer="zeros")
-        self.gain = self.add_weight("gain", (self.units,), initializer="ones",
-                                    regularizer=lambda g: 1e-4 * K.sum(K.abs(g)))
+        self.gain = self.add_weight(
+            "gain", (self.units,), initializer="ones", regularizer=lambda g: 1e-4 * K.sum(K.abs(g))
+        )
 
     def call(self, x, training=None):
         noisy = self.w + K.random_normal(self.w.shape, 0.0, self.noise)

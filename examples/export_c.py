@@ -32,18 +32,21 @@ TARGETS = ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "wasm32")
 
 def network():
     """Handwritten digits, 8 x 8 pixels. The name is in the names of the C functions."""
-    return Sequential([
-        Conv2D(16, 3, padding="same", use_bias=False, input_shape=(8, 8, 1)),
-        BatchNormalization(),
-        Activation("relu"),
-        Conv2D(32, 3, padding="same", use_bias=False),
-        BatchNormalization(),
-        Activation("relu"),
-        MaxPooling2D(2),
-        Dropout(0.3),
-        Flatten(),
-        Dense(10, activation="softmax"),
-    ], name="digits")
+    return Sequential(
+        [
+            Conv2D(16, 3, padding="same", use_bias=False, input_shape=(8, 8, 1)),
+            BatchNormalization(),
+            Activation("relu"),
+            Conv2D(32, 3, padding="same", use_bias=False),
+            BatchNormalization(),
+            Activation("relu"),
+            MaxPooling2D(2),
+            Dropout(0.3),
+            Flatten(),
+            Dense(10, activation="softmax"),
+        ],
+        name="digits",
+    )
 
 
 def in_c(images, folder):
@@ -51,8 +54,22 @@ def in_c(images, folder):
     found = shutil.which("cc")
     compiler = [found] if found else [sys.executable, "-m", "ziglang", "cc"]
     program = folder / "predict"
-    subprocess.run([*compiler, "-std=c11", "-O2", "-I", folder, HERE / "predict.c",
-                    folder / "digits.so", f"-Wl,-rpath,{folder}", "-pthread", "-o", program], check=True)
+    subprocess.run(
+        [
+            *compiler,
+            "-std=c11",
+            "-O2",
+            "-I",
+            folder,
+            HERE / "predict.c",
+            folder / "digits.so",
+            f"-Wl,-rpath,{folder}",
+            "-pthread",
+            "-o",
+            program,
+        ],
+        check=True,
+    )
     result = subprocess.run([program], input=images.tobytes(), capture_output=True, check=True)
     return [int(line.split()[0]) for line in result.stdout.splitlines()]
 
@@ -61,8 +78,9 @@ def in_javascript(images, model):
     """The classes that the same network finds as a WebAssembly module, in Node."""
     file = model.with_name("images.bin")
     images.tofile(file)
-    result = subprocess.run(["node", HERE / "predict.mjs", model, file], capture_output=True,
-                            text=True, check=True)
+    result = subprocess.run(
+        ["node", HERE / "predict.mjs", model, file], capture_output=True, text=True, check=True
+    )
     rows = [line.split() for line in result.stdout.splitlines() if not line.startswith("#")]
     return np.array(rows, float).argmax(axis=1)
 
@@ -85,14 +103,17 @@ def main(epochs=5, folder=None):
             path = kcompile.export(model, folder / target / f"digits{suffix}", target=target)
             first = path.read_bytes()
             again = kcompile.export(model, path, target=target).read_bytes()
-            print(f"{target:10} {len(first):8,} bytes"
-                  f"{', the same every time' if again == first else ', DIFFERENT the second time'}")
+            print(
+                f"{target:10} {len(first):8,} bytes"
+                f"{', the same every time' if again == first else ', DIFFERENT the second time'}"
+            )
 
         kcompile.export(model, folder / "digits.so")  # for this machine
         right = {"C": np.mean(in_c(x_test, folder) == expected)}
         if shutil.which("node"):
-            right["JavaScript"] = np.mean(in_javascript(x_test, folder / "wasm32" / "digits.wasm")
-                                          == expected)
+            right["JavaScript"] = np.mean(
+                in_javascript(x_test, folder / "wasm32" / "digits.wasm") == expected
+            )
         for language, share in right.items():
             print(f"{language}: {share:.1%} of {len(expected)} test images as in Python")
     print(f"accuracy {np.mean(expected == y_test):.3f}")

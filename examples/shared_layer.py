@@ -37,8 +37,12 @@ def main(epochs=15):
     amplitude = Dense(1, name="amplitude")(hidden)
 
     model = Model(inputs=[reading_a, reading_b], outputs=[same, amplitude])
-    model.compile(optimizer="adam", loss={"same": "binary_crossentropy", "amplitude": "mse"},
-                  loss_weights={"same": 1.0, "amplitude": 0.5}, metrics={"same": "accuracy"})
+    model.compile(
+        optimizer="adam",
+        loss={"same": "binary_crossentropy", "amplitude": "mse"},
+        loss_weights={"same": 1.0, "amplitude": 0.5},
+        metrics={"same": "accuracy"},
+    )
     model.summary()
     x, y = pairs(2000, rng)
     model.fit(x, y, epochs=epochs, batch_size=32, validation_split=0.1, verbose=2)

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from kcompile.model import export as export
 
 
-
-_HOMES = {"compile": "kcompile.model", "compile_trace": "kcompile.model", "export": "kcompile.model",
-          "CompiledModel": "kcompile.model", "load": "kcompile.files"}
+_HOMES = {
+    "compile": "kcompile.model",
+    "compile_trace": "kcompile.model",
+    "export": "kcompile.model",
+    "CompiledModel": "kcompile.model",
+    "load": "kcompile.files",
+}
 
 __all__ = ["CompiledModel", "__version__", "compile", "export", "load"]
 

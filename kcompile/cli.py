@@ -53,20 +53,23 @@ def parser() -> argparse.ArgumentParser:
     from kcompile import __version__
 
     top = argparse.ArgumentParser(
-        prog="kcompile", description="Compile Keras models to native code: predict, train, export.")
+        prog="kcompile", description="Compile Keras models to native code: predict, train, export."
+    )
     top.add_argument("--version", action="version", version=f"kcompile {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     command = commands.add_parser("demo", help="train, export, reload and verify a small network")
     command.add_argument("--epochs", type=positive, default=20, help="default: %(default)s")
-    command.add_argument("--keep", type=Path, metavar="DIR",
-                         help="leave model.so and model.h in this folder")
+    command.add_argument("--keep", type=Path, metavar="DIR", help="leave model.so and model.h in this folder")
     command.set_defaults(run=demo)
 
-    command = commands.add_parser(
-        "run", help="run a Keras script unchanged, with `keras` meaning kcompile's")
-    command.add_argument("--keras", choices=("2", "3"), help="which Keras `keras` is (default: what KC_KERAS "
-                         "says, else 2); tensorflow.keras is always tf.keras 2")
+    command = commands.add_parser("run", help="run a Keras script unchanged, with `keras` meaning kcompile's")
+    command.add_argument(
+        "--keras",
+        choices=("2", "3"),
+        help="which Keras `keras` is (default: what KC_KERAS "
+        "says, else 2); tensorflow.keras is always tf.keras 2",
+    )
     command.add_argument("script", type=Path, metavar="SCRIPT.py")
     command.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")
     command.set_defaults(run=run)
@@ -81,12 +84,18 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("predict", help="predictions of a model or a built library")
     add_model(command, "a model file, or what `kcompile build` wrote")
     add_input(command, required=True)
-    command.add_argument("--output", action="append", type=Path, metavar="Y.npy",
-                         help="write predictions here, do not print them; once for each output")
+    command.add_argument(
+        "--output",
+        action="append",
+        type=Path,
+        metavar="Y.npy",
+        help="write predictions here, do not print them; once for each output",
+    )
     command.set_defaults(run=predict)
 
     command = commands.add_parser(
-        "verify", help="compare the compiled code with the interpreter, layer by layer")
+        "verify", help="compare the compiled code with the interpreter, layer by layer"
+    )
     add_model(command)
     add_input(command, required=False)
     command.set_defaults(run=verify)
@@ -105,21 +114,39 @@ def parser() -> argparse.ArgumentParser:
 
 def add_model(command: argparse.ArgumentParser, text: str = "a model file") -> None:
     command.add_argument("model", type=Path, metavar="MODEL", help=text)
-    command.add_argument("--weights", type=Path, metavar="FILE",
-                         help="weights of a MODEL that is an architecture alone (.json)")
-    command.add_argument("--isolated", action="store_true",
-                         help="read HDF5 in a process of its own, with limits of time and memory: for "
-                         "files that you have no reason to trust")
+    command.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="weights of a MODEL that is an architecture alone (.json)",
+    )
+    command.add_argument(
+        "--isolated",
+        action="store_true",
+        help="read HDF5 in a process of its own, with limits of time and memory: for "
+        "files that you have no reason to trust",
+    )
 
 
 def add_lengths(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--lengths", type=positive, nargs="+", metavar="SIZE",
-                         help="sizes that the shapes of the model's inputs leave unknown (None)")
+    command.add_argument(
+        "--lengths",
+        type=positive,
+        nargs="+",
+        metavar="SIZE",
+        help="sizes that the shapes of the model's inputs leave unknown (None)",
+    )
 
 
 def add_input(command: argparse.ArgumentParser, required: bool) -> None:
-    command.add_argument("--input", action="append", type=Path, metavar="X.npy", required=required,
-                         help="an array with one row for each sample; once for each model input")
+    command.add_argument(
+        "--input",
+        action="append",
+        type=Path,
+        metavar="X.npy",
+        required=required,
+        help="an array with one row for each sample; once for each model input",
+    )
 
 
 def positive(text: str) -> int:
@@ -148,11 +175,14 @@ def build(arguments: argparse.Namespace) -> int:
     import kcompile
 
     if (arguments.output.suffix == ".wasm") != (arguments.target == "wasm32"):
-        raise ValueError(f"a name that ends in .wasm goes with --target wasm32. Received: "
-                         f"{arguments.output}, --target {arguments.target}")
+        raise ValueError(
+            f"a name that ends in .wasm goes with --target wasm32. Received: "
+            f"{arguments.output}, --target {arguments.target}"
+        )
     model = load_model(arguments)
-    kcompile.export(kcompile.compile(model), str(arguments.output), target=arguments.target,
-                    lengths=arguments.lengths)
+    kcompile.export(
+        kcompile.compile(model), str(arguments.output), target=arguments.target, lengths=arguments.lengths
+    )
     size = arguments.output.stat().st_size
     print(f"wrote {arguments.output} ({size:,} bytes) and {arguments.output.with_suffix('.h')}")
     return OK
@@ -177,8 +207,10 @@ def predict(arguments: argparse.Namespace) -> int:
             print(np.array2string(np.asarray(output), precision=6, suppress_small=True))
         return OK
     if len(arguments.output) != len(outputs):
-        raise ValueError(f"the model has {len(outputs)} output(s): give --output that many times. "
-                         f"Received: {len(arguments.output)}")
+        raise ValueError(
+            f"the model has {len(outputs)} output(s): give --output that many times. "
+            f"Received: {len(arguments.output)}"
+        )
     for path, output in zip(arguments.output, outputs):
         with path.open("wb") as file:
             np.lib.format.write_array(file, np.asarray(output), allow_pickle=False)
@@ -218,8 +250,7 @@ def inspect(arguments: argparse.Namespace) -> int:
         ("runs here", runs_here(contents)),
         ("batch", "any" if about["batch"] is None else str(about["batch"])),
         *((what, tensor(spec)) for what in ("inputs", "outputs") for spec in about[what]),
-        ("bytes", f"{contents.size:,}: {contents.code:,} of code, {contents.data:,} of weights and "
-                  "tables"),
+        ("bytes", f"{contents.size:,}: {contents.code:,} of code, {contents.data:,} of weights and tables"),
         ("checksum", f"{about['checksum']}, which is right"),
     ]
     for key, value in rows:
@@ -251,8 +282,9 @@ def is_artifact(arguments: argparse.Namespace) -> bool:
     """Whether MODEL is a built library, which carries its weights."""
     artifact = looks_built(arguments.model)
     if artifact and (arguments.weights is not None or arguments.isolated):
-        raise ValueError(f"{arguments.model} holds its own weights and no HDF5: leave out --weights "
-                         "and --isolated")
+        raise ValueError(
+            f"{arguments.model} holds its own weights and no HDF5: leave out --weights and --isolated"
+        )
     return artifact
 
 
@@ -271,8 +303,9 @@ def load_model(arguments: argparse.Namespace):
 
     path = arguments.model
     if looks_built(path):
-        raise ValueError(f"{path}: expected a model file. Received: a built library "
-                         "(commands for those: predict, inspect)")
+        raise ValueError(
+            f"{path}: expected a model file. Received: a built library (commands for those: predict, inspect)"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"no such model file: {path}")
     weights = None if arguments.weights is None else str(arguments.weights)
@@ -288,5 +321,3 @@ def read_array(path: Path):
             return np.lib.format.read_array(file, allow_pickle=False)
     except ValueError as error:
         raise ValueError(f"{path}: expected a .npy file of numbers. Received: {error}") from error
-
-

@@ -66,11 +66,15 @@ class Compiled:
 
         graph = self.optimised
         if self.frozen:
-            graph = checked(passes.use_winograd(
-                graph, lambda spec: choose_tiling(spec, self.target)))
-        chosen = checked(passes.choose_algorithms(
-            graph, lambda spec, often: panel_width(spec, self.target, often), self.frozen,
-            columns_last=self.target.is_gpu))
+            graph = checked(passes.use_winograd(graph, lambda spec: choose_tiling(spec, self.target)))
+        chosen = checked(
+            passes.choose_algorithms(
+                graph,
+                lambda spec, often: panel_width(spec, self.target, often),
+                self.frozen,
+                columns_last=self.target.is_gpu,
+            )
+        )
         return passes.stage(chosen) if self.frozen else (Graph(f"{chosen.name}.prepare"), chosen)
 
     @cached_property
@@ -150,12 +154,15 @@ class Compiled:
         from kcompile.codegen import llvm
         from kcompile_runtime import default_threads
 
-        entries = tuple(EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), llvm.entry_scratch(e))
-                        for e in self.program.entries)
-        code = jit.compile_apart(llvm.emit_modules(self.program, self.target), self.target,
-                                 default_threads())
-        prepares = (fingerprint(self.prepare) if self.prepare.outputs else "",
-                    tuple(map(self.variables.index, self.prepare.variables)))
+        entries = tuple(
+            EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), llvm.entry_scratch(e))
+            for e in self.program.entries
+        )
+        code = jit.compile_apart(llvm.emit_modules(self.program, self.target), self.target, default_threads())
+        prepares = (
+            fingerprint(self.prepare) if self.prepare.outputs else "",
+            tuple(map(self.variables.index, self.prepare.variables)),
+        )
         return Image(tuple(code), entries, self.program.prepared, self.program.constants, prepares)
 
     def forget_stages(self) -> None:
@@ -187,9 +194,14 @@ def checked(graph: Graph) -> Graph:
     return graph
 
 
-def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int | None = None,
-         wrote: Callable[[], None] | None = None, refresh: Callable[[], None] | None = None,
-         block: rt.Prepared | None = None) -> rt.Program:
+def load(
+    compiled: Compiled,
+    variables: Mapping[str, np.ndarray],
+    threads: int | None = None,
+    wrote: Callable[[], None] | None = None,
+    refresh: Callable[[], None] | None = None,
+    block: rt.Prepared | None = None,
+) -> rt.Program:
     """Native code in this process, over the given arrays of the variables: they are read and updated
     in place, and must be C-contiguous, 64-byte aligned and of the variables' types. wrote,
     refresh, block: see `rt.Program`."""
@@ -197,24 +209,39 @@ def load(compiled: Compiled, variables: Mapping[str, np.ndarray], threads: int |
 
     made = compiled.image
     library = jit.load(*made.objects, image.support(compiled.target))
-    program = rt.Program(library.address, [entry_spec(compiled, e) for e in made.entries],
-                         [variables[name] for name in compiled.variables],
-                         prepared=made.prepared, constants=made.constants, threads=threads,
-                         pool_abi=POOL_ABI, wrote=wrote, refresh=refresh, block=block)
+    program = rt.Program(
+        library.address,
+        [entry_spec(compiled, e) for e in made.entries],
+        [variables[name] for name in compiled.variables],
+        prepared=made.prepared,
+        constants=made.constants,
+        threads=threads,
+        pool_abi=POOL_ABI,
+        wrote=wrote,
+        refresh=refresh,
+        block=block,
+    )
     compiled.keep(made)
     return program
 
 
-def load_on_device(compiled: Compiled, driver: Driver, variables: Mapping[str, Held],
-                   wrote: Callable[[], None] | None = None) -> CudaProgram:
+def load_on_device(
+    compiled: Compiled, driver: Driver, variables: Mapping[str, Held], wrote: Callable[[], None] | None = None
+) -> CudaProgram:
     """The program on a graphics processor, over the variables as they are held there."""
     from kcompile_runtime.cuda import CudaProgram
 
     made = compiled.on_device
     entries = [EntryImage(e["name"], e["arena"], 0) for e in made.table["entries"]]
-    program = CudaProgram(driver, made.ptx, made.table, made.constants,
-                          [entry_spec(compiled, e) for e in entries],
-                          [variables[name] for name in compiled.variables], wrote)
+    program = CudaProgram(
+        driver,
+        made.ptx,
+        made.table,
+        made.constants,
+        [entry_spec(compiled, e) for e in entries],
+        [variables[name] for name in compiled.variables],
+        wrote,
+    )
     compiled.keep(made)
     return program
 
@@ -229,11 +256,18 @@ def entry_spec(compiled: Compiled, entry: EntryImage) -> rt.EntrySpec:
     checks, places = index_checks(graph), {v: i for i, v in enumerate(graph.inputs.values())}
     inputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.inputs.items())
     outputs = tuple(spec_of(k, graph.type(v)) for k, v in graph.outputs.items())
-    return rt.EntrySpec(entry.name, inputs, outputs, entry.arena, entry.scratch, reads_prepared=True,
-                        writes_variables=bool(graph.updates), keeps_prepared=compiled.frozen,
-                        checks=tuple(check.label for check in checks),
-                        numbers=tuple((places[c.numbers], c.rows, c.label) for c in checks
-                                      if c.numbers in places))
+    return rt.EntrySpec(
+        entry.name,
+        inputs,
+        outputs,
+        entry.arena,
+        entry.scratch,
+        reads_prepared=True,
+        writes_variables=bool(graph.updates),
+        keeps_prepared=compiled.frozen,
+        checks=tuple(check.label for check in checks),
+        numbers=tuple((places[c.numbers], c.rows, c.label) for c in checks if c.numbers in places),
+    )
 
 
 def spec_of(name: str, type: TensorType) -> rt.TensorSpec:

@@ -27,18 +27,20 @@ BATCH = 32
 
 def network() -> keras.Sequential:
     """Two convolutions with batch normalisation, for images of (8, 8, 1) and ten classes."""
-    return keras.Sequential([
-        layers.Conv2D(16, 3, padding="same", use_bias=False, input_shape=(8, 8, 1)),
-        layers.BatchNormalization(),
-        layers.Activation("relu"),
-        layers.Conv2D(32, 3, padding="same", use_bias=False),
-        layers.BatchNormalization(),
-        layers.Activation("relu"),
-        layers.MaxPooling2D(2),
-        layers.Dropout(0.3),
-        layers.Flatten(),
-        layers.Dense(10, activation="softmax"),
-    ])
+    return keras.Sequential(
+        [
+            layers.Conv2D(16, 3, padding="same", use_bias=False, input_shape=(8, 8, 1)),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.Conv2D(32, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.MaxPooling2D(2),
+            layers.Dropout(0.3),
+            layers.Flatten(),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
 
 
 def run(epochs: int = EPOCHS, keep: Path | None = None) -> bool:
@@ -60,8 +62,12 @@ def run(epochs: int = EPOCHS, keep: Path | None = None) -> bool:
     trained = time.perf_counter() - start
     loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
     wanted = ACCURACY if epochs >= EPOCHS else SOON
-    checks = [check(f"test accuracy {accuracy:.4f} (loss {loss:.4f}) after {trained:.1f} s; "
-                    f"at least {wanted}", accuracy >= wanted)]
+    checks = [
+        check(
+            f"test accuracy {accuracy:.4f} (loss {loss:.4f}) after {trained:.1f} s; at least {wanted}",
+            accuracy >= wanted,
+        )
+    ]
 
     compiled = kcompile.compile(model)
     report = compiled.verify(x_test[:100])
@@ -76,8 +82,13 @@ def run(epochs: int = EPOCHS, keep: Path | None = None) -> bool:
         kcompile.export(compiled, str(library))
         program = kcompile_runtime.load(str(library))
         same = np.array_equal(program.predict(x_test), compiled.predict(x_test, verbose=0))
-        checks.append(check(f"{library.name} ({library.stat().st_size:,} bytes), loaded with numpy "
-                            "alone, predicts the same bits", same))
+        checks.append(
+            check(
+                f"{library.name} ({library.stat().st_size:,} bytes), loaded with numpy "
+                "alone, predicts the same bits",
+                same,
+            )
+        )
         one = x_test[:1]
         print(f"\npredict, one image:       {microseconds(lambda: compiled.predict_on_batch(one))}")
         print(f"the same from model.so:   {microseconds(lambda: program.predict(one))}")

@@ -20,7 +20,10 @@ from kcompile.keras.tracing import Trace
 from kcompile_runtime.loop import Runner, one_by_one
 
 GRAPHS: dict[str, Callable[[Any, Lengths], Trace]] = {
-    "predict": graphs.predict_graph, "test": graphs.test_graph, "train": graphs.train_graph}
+    "predict": graphs.predict_graph,
+    "test": graphs.test_graph,
+    "train": graphs.train_graph,
+}
 
 
 class InterpreterEngine:
@@ -47,8 +50,7 @@ class InterpreterEngine:
         """The outputs for n samples; updates are written into the variables' arrays."""
         graph = self.graph(entry, lengths_of(self.model, inputs) or None)
         variables = {name: v.value for name, v in graph.captured.items()}
-        result = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), variables,
-                                 self.precision)
+        result = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), variables, self.precision)
         check_rows(entry, graph, result.values)
         for name, value in result.updates.items():
             variables[name][...] = value

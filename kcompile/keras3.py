@@ -1,6 +1,6 @@
 """`kcompile.keras` as Keras 3 has it: its names, defaults and semantics (`kcompile.keras.editions`).
 
-    from kcompile import keras3 as keras
+from kcompile import keras3 as keras
 """
 
 from kcompile.keras.namespaces import publish

@@ -59,8 +59,12 @@ class CompiledModel:
         """Pickled and copied as what it was compiled from, and how; a live model as itself."""
         self.follow_live()
         engine, source = self.engine, self.model if self._twin is None else self._twin.live
-        return _compile_again, (source, "cuda" if engine.target.is_gpu else "native", engine.threads,
-                                engine.verify)
+        return _compile_again, (
+            source,
+            "cuda" if engine.target.is_gpu else "native",
+            engine.threads,
+            engine.verify,
+        )
 
     def graph(self, entry: str = "predict", lengths: Any = None) -> Graph:
         """The IR of "predict", "test" or "train" as traced; `graph.nx` is the networkx graph.
@@ -82,8 +86,11 @@ class CompiledModel:
         if stage == "graph":
             return self.graph(entry, lengths).text()
         if stage == "ptx" and not self.engine.target.is_gpu:
-            return _ptx(compiler.compile_graph(self.graph(entry, lengths), entry,
-                                               targets.device("sm_80"), frozen=entry != "train"))
+            return _ptx(
+                compiler.compile_graph(
+                    self.graph(entry, lengths), entry, targets.device("sm_80"), frozen=entry != "train"
+                )
+            )
         made = self.engine.compiled(entry, lengths)
         if stage == "ptx":
             return _ptx(made)
@@ -166,8 +173,9 @@ class CompiledModel:
         finally:
             CALLED.reset(token)
 
-    def save(self, filepath: str | os.PathLike[str], overwrite: bool = True,
-             include_optimizer: bool = True) -> None:
+    def save(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True, include_optimizer: bool = True
+    ) -> None:
         """Write the model, as it is now, to a .keras or .h5 file that Keras reads too."""
         self.follow_live()
         self.model.save(filepath, overwrite, include_optimizer)
@@ -203,8 +211,14 @@ def _ptx(made: Compiled) -> str:
     return "\n".join([text, *(f"// {line}" for line in gpu_program.summary(uses).splitlines())])
 
 
-def compile(model: Any, *, target: str = "native", threads: int | None = None, verify: bool = False,
-            custom_objects: Mapping[str, Any] | None = None) -> CompiledModel:
+def compile(
+    model: Any,
+    *,
+    target: str = "native",
+    threads: int | None = None,
+    verify: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> CompiledModel:
     """Compile a model of `kcompile.keras`, a live Keras model, or the model in a file.
 
     target: "native", or "cuda" for the first NVIDIA graphics processor (compute capability 8.0 or
@@ -214,19 +228,33 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
     "cuda" needs and does not find.
     """
     if not isinstance(target, str) or target not in ("native", "cuda"):
-        raise InputError(describe("compile: target", "'native' or 'cuda'", repr(target),
-                                  "Other targets are for kcompile.export."))
+        raise InputError(
+            describe(
+                "compile: target",
+                "'native' or 'cuda'",
+                repr(target),
+                "Other targets are for kcompile.export.",
+            )
+        )
     if target == "cuda" and threads is not None:
         raise InputError(describe("compile: threads", "None for target 'cuda'", repr(threads)))
     threads = check_threads("compile: threads", threads)
     driver = connect() if target == "cuda" else None
     if custom_objects is not None and not isinstance(custom_objects, Mapping):
-        raise InputError(describe("compile: custom_objects", "a dict of classes and functions by name",
-                                  repr(custom_objects)))
+        raise InputError(
+            describe(
+                "compile: custom_objects", "a dict of classes and functions by name", repr(custom_objects)
+            )
+        )
     if custom_objects and not isinstance(model, (str, os.PathLike)):
-        raise InputError(describe("compile: custom_objects", "none, but for a path",
-                                  str(sorted(custom_objects)),
-                                  "A model that exists already holds the objects themselves"))
+        raise InputError(
+            describe(
+                "compile: custom_objects",
+                "none, but for a path",
+                str(sorted(custom_objects)),
+                "A model that exists already holds the objects themselves",
+            )
+        )
     twin = None
     if isinstance(model, (str, os.PathLike)):
         from kcompile.files import load
@@ -239,8 +267,11 @@ def compile(model: Any, *, target: str = "native", threads: int | None = None, v
 
         twin = Twin(model)
         model = twin.model
-    engine = (NativeEngine(model, targets.native(), threads, verify) if driver is None
-              else CudaEngine(model, driver, verify))
+    engine = (
+        NativeEngine(model, targets.native(), threads, verify)
+        if driver is None
+        else CudaEngine(model, driver, verify)
+    )
     return CompiledModel(model, engine, twin)
 
 
@@ -261,8 +292,14 @@ class Traced(Made):
         return results
 
 
-def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu: str | None = None,
-           batch: int | None = None, lengths: Any = None) -> Path:
+def export(
+    model: Any,
+    path: str | os.PathLike[str],
+    target: str = "native",
+    cpu: str | None = None,
+    batch: int | None = None,
+    lengths: Any = None,
+) -> Path:
     """Write the library `path` and its C header beside it (suffix .h). Gives the path.
 
     target: "native" (this machine's processor, and those with all of its features), "x86-64-v2",
@@ -282,11 +319,13 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
     check_path("export: path", path)
     if batch is not None:
         batch = check_count("export: batch", batch)
-        check_number("export: batch", batch, 1, 2 ** 31 - 1)
+        check_number("export: batch", batch, 1, 2**31 - 1)
     if cm.model.stateful:
-        raise UnsupportedError(f"export: model {cm.model.name!r} keeps states between calls, and the "
-                               "weights in a library are read-only. Build it with stateful=False, and "
-                               "states as inputs (initial_state) and outputs (return_state)")
+        raise UnsupportedError(
+            f"export: model {cm.model.name!r} keeps states between calls, and the "
+            "weights in a library are read-only. Build it with stateful=False, and "
+            "states as inputs (initial_state) and outputs (return_state)"
+        )
     chosen = targets.named(target)
     if cpu is not None:
         chosen = targets.tuned(chosen, cpu)
@@ -302,21 +341,31 @@ def export(model: Any, path: str | os.PathLike[str], target: str = "native", cpu
         state |= {name: np.zeros((), np.uint32) for name in named if name is not None}
 
     def compiled(here: targets.Target) -> Compiled:
-        return (cm.engine.compiled("predict", lengths) if here == cm.engine.target and draws is None
-                else compiler.compile_graph(graph, "predict", here, frozen=True))
+        return (
+            cm.engine.compiled("predict", lengths)
+            if here == cm.engine.target and draws is None
+            else compiler.compile_graph(graph, "predict", here, frozen=True)
+        )
 
     made, simulated = compiled(chosen), compiled(targets.simulated(chosen))
     n = batch or 2
     generator = np.random.default_rng(0)
-    sample = tuple(generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
-                   for v in graph.inputs.values())
+    sample = tuple(
+        generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
+        for v in graph.inputs.values()
+    )
     program = compiler.load(simulated, state)
     described = artifact.Model(
-        cm.model.name, made.program,
+        cm.model.name,
+        made.program,
         tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
         tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
-        _prepared(simulated, program), [state[name] for name in made.variables],
-        artifact.Sample(n, sample, tuple(program.run("predict", n, sample))), batch, draws)
+        _prepared(simulated, program),
+        [state[name] for name in made.variables],
+        artifact.Sample(n, sample, tuple(program.run("predict", n, sample))),
+        batch,
+        draws,
+    )
     return artifact.build_artifact(described, chosen, path, __version__)
 
 

@@ -67,8 +67,9 @@ class Verification:
         names = [printable(e.layer) for e in self.layers]
         width = max(len("layer"), *map(len, names)) if names else len("layer")
         lines = [f"{'layer':<{width}}  largest difference  of tolerance"]
-        lines += [f"{name:<{width}}  {e.difference:18.2e}  {e.ratio:11.1%}"
-                  for name, e in zip(names, self.layers)]
+        lines += [
+            f"{name:<{width}}  {e.difference:18.2e}  {e.ratio:11.1%}" for name, e in zip(names, self.layers)
+        ]
         return "\n".join([*lines, "ok" if self.ok else "DIFFERENT"])
 
 
@@ -94,8 +95,7 @@ class NativeEngine:
     an entry at given lengths (of inputs that leave sizes unknown), and kept as `Kept` says. Where it
     prepares the same from weights, it does so once for all lengths."""
 
-    def __init__(self, model: Any, target: targets.Target, threads: int | None,
-                 verify: bool) -> None:
+    def __init__(self, model: Any, target: targets.Target, threads: int | None, verify: bool) -> None:
         self.model = model
         self.target = target
         self.threads = threads
@@ -119,15 +119,22 @@ class NativeEngine:
         made = self._made.get(key)
         if made is not None:
             return made.compiled.graph
-        make = {"predict": graphs.predict_graph, "test": graphs.test_graph,
-                "train": graphs.train_graph}[entry]
+        make = {"predict": graphs.predict_graph, "test": graphs.test_graph, "train": graphs.train_graph}[
+            entry
+        ]
         graph: Graph = make(self.model, key[1])
         return graph
 
     def _found(self, entry: str, lengths: Any) -> Made:
         key = self._key(entry, lengths)
-        return self._made.get(key) or self._made.put(key, Made(compiler.compile_graph(
-            self.graph(entry, lengths), entry, self.target, frozen=entry != "train")))
+        return self._made.get(key) or self._made.put(
+            key,
+            Made(
+                compiler.compile_graph(
+                    self.graph(entry, lengths), entry, self.target, frozen=entry != "train"
+                )
+            ),
+        )
 
     def compiled(self, entry: str, lengths: Any = None) -> Compiled:
         return self._found(entry, lengths).compiled
@@ -207,8 +214,14 @@ class NativeEngine:
         captured = self.compiled(entry, self._lengths(inputs)).graph.captured  # type: ignore[attr-defined]
         return {name: variable.value.copy() for name, variable in captured.items()}
 
-    def _compare(self, entry: str, n: int, inputs: Sequence[np.ndarray],
-                 before: Mapping[str, np.ndarray], results: Sequence[np.ndarray]) -> None:
+    def _compare(
+        self,
+        entry: str,
+        n: int,
+        inputs: Sequence[np.ndarray],
+        before: Mapping[str, np.ndarray],
+        results: Sequence[np.ndarray],
+    ) -> None:
         graph = self.compiled(entry, self._lengths(inputs)).graph
         expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
         for name, got, right in zip(graph.outputs, results, expected.outputs.values()):
@@ -218,22 +231,32 @@ class NativeEngine:
                 where = f", first at layer {first.layer!r}" if first else ""
                 raise VerificationError(
                     f"{entry}: compiled output {name!r} differs from the interpreter's by "
-                    f"{error.difference:.2e}{where}")
+                    f"{error.difference:.2e}{where}"
+                )
 
-    def verification(self, inputs: Sequence[np.ndarray], state: Mapping[str, np.ndarray],
-                     entry: str = "predict", n: int | None = None) -> Verification:
+    def verification(
+        self,
+        inputs: Sequence[np.ndarray],
+        state: Mapping[str, np.ndarray],
+        entry: str = "predict",
+        n: int | None = None,
+    ) -> Verification:
         """Compare layer by layer: the graph with every layer's result as an output."""
         graph = self.graph(entry, self._lengths(inputs))
         opened = _with_layers(graph)
         made = compiler.compile_graph(opened, entry, self.target, frozen=entry != "train")
-        program = self.load(made, {name: Variable(state[name], name, dtype=state[name].dtype.name)
-                                   for name in made.variables})
+        program = self.load(
+            made, {name: Variable(state[name], name, dtype=state[name].dtype.name) for name in made.variables}
+        )
         count = n if n is not None else len(inputs[0])
         results = program.run(entry, count, inputs)
         expected = interpreter.run(opened, count, dict(zip(opened.inputs, inputs)), state, "float64")
-        return Verification(tuple(
-            _error(name, got, right)
-            for name, got, right in zip(opened.outputs, results, expected.outputs.values())))
+        return Verification(
+            tuple(
+                _error(name, got, right)
+                for name, got, right in zip(opened.outputs, results, expected.outputs.values())
+            )
+        )
 
     def check(self, inputs: Sequence[np.ndarray]) -> Verification:
         """Compare prediction layer by layer, on copies of the variables; then the program that predicts,
@@ -245,9 +268,15 @@ class NativeEngine:
         for name in graph.updates:
             graph.captured[name].assign(before[name])  # type: ignore[attr-defined]
         expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
-        return Verification((*layers, *(
-            _error(f"predict: {name}", got, right)
-            for name, got, right in zip(graph.outputs, results, expected.outputs.values()))))
+        return Verification(
+            (
+                *layers,
+                *(
+                    _error(f"predict: {name}", got, right)
+                    for name, got, right in zip(graph.outputs, results, expected.outputs.values())
+                ),
+            )
+        )
 
 
 class CudaEngine(NativeEngine):
@@ -260,8 +289,11 @@ class CudaEngine(NativeEngine):
 
     def load(self, made: Compiled, variables: Mapping[str, Variable]) -> Any:
         program = compiler.load_on_device(
-            made, self._driver, {name: self._held(variables[name]) for name in made.variables},
-            _audience(made, variables))
+            made,
+            self._driver,
+            {name: self._held(variables[name]) for name in made.variables},
+            _audience(made, variables),
+        )
         _follow(program, made, variables)
         return program
 
@@ -281,18 +313,29 @@ class CudaEngine(NativeEngine):
         return held
 
 
-def load_program(made: Compiled, variables: Mapping[str, Variable], threads: int | None = None,
-                 block: rt.Prepared | None = None) -> rt.Program:
+def load_program(
+    made: Compiled,
+    variables: Mapping[str, Variable],
+    threads: int | None = None,
+    block: rt.Prepared | None = None,
+) -> rt.Program:
     """Native code over the arrays of variables. It follows what others write to them, and tells all who
     listen to a variable when it wrote it: every program that runs here over a model's own variables is
     made by this function or its counterpart for a device. block: what other programs prepare too."""
+
     def refresh() -> None:
         if Variable.elsewhere:
             for variable in variables.values():
                 _ = variable.value  # brings it back from a device
 
-    program = compiler.load(made, {name: variables[name].value for name in made.variables}, threads,
-                            wrote=_audience(made, variables), refresh=refresh, block=block)
+    program = compiler.load(
+        made,
+        {name: variables[name].value for name in made.variables},
+        threads,
+        wrote=_audience(made, variables),
+        refresh=refresh,
+        block=block,
+    )
     _follow(program, made, variables)
     return program
 

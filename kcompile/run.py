@@ -31,22 +31,62 @@ TF_NAMES = ("tensorflow.python.keras", "tensorflow.keras", "tf_keras")
 FRAMEWORKS = ("keras", "tensorflow", "tf_keras")
 CALLED = {"kcompile.keras": "Keras 2", "kcompile.keras3": "Keras 3", "kcompile.tf_keras": "tf.keras"}
 # How a script gets each of them
-SWITCHES = {"kcompile.keras": "without --keras 3", "kcompile.keras3": "with `kcompile run --keras 3`",
-            "kcompile.tf_keras": "with `from tensorflow import keras`"}
+SWITCHES = {
+    "kcompile.keras": "without --keras 3",
+    "kcompile.keras3": "with `kcompile run --keras 3`",
+    "kcompile.tf_keras": "with `from tensorflow import keras`",
+}
 # Parts of Keras 3 that no Keras 2 has
-ONLY_KERAS3 = frozenset({"ops", "random", "saving", "tree", "distribution", "dtype_policies", "quantizers",
-                         "config", "export", "KerasTensor", "Variable", "Operation", "Function"})
+ONLY_KERAS3 = frozenset(
+    {
+        "ops",
+        "random",
+        "saving",
+        "tree",
+        "distribution",
+        "dtype_policies",
+        "quantizers",
+        "config",
+        "export",
+        "KerasTensor",
+        "Variable",
+        "Operation",
+        "Function",
+    }
+)
 
 # Modules that Keras 2 cuts otherwise, below `keras`
-LAYERS = ("advanced_activations", "convolutional", "convolutional_recurrent", "core",
-          "cudnn_recurrent", "embeddings", "local", "merge", "noise", "normalization", "pooling",
-          "recurrent", "wrappers")
+LAYERS = (
+    "advanced_activations",
+    "convolutional",
+    "convolutional_recurrent",
+    "core",
+    "cudnn_recurrent",
+    "embeddings",
+    "local",
+    "merge",
+    "noise",
+    "normalization",
+    "pooling",
+    "recurrent",
+    "wrappers",
+)
 RENAMED = {
-    **{f"layers.{name}": "layers" for name in LAYERS}, "utils.np_utils": "utils", "utils.vis_utils": "utils",
-    "utils.layer_utils": "utils", "utils.data_utils": "utils", "utils.io_utils": "utils",
-    "utils.generic_utils": "utils", "engine.topology": "engine", "engine.base_layer": "engine",
-    "engine.input_layer": "engine", "engine.network": "models", "engine.training": "models",
-    "engine.sequential": "models", "legacy.layers": "layers"}
+    **{f"layers.{name}": "layers" for name in LAYERS},
+    "utils.np_utils": "utils",
+    "utils.vis_utils": "utils",
+    "utils.layer_utils": "utils",
+    "utils.data_utils": "utils",
+    "utils.io_utils": "utils",
+    "utils.generic_utils": "utils",
+    "engine.topology": "engine",
+    "engine.base_layer": "engine",
+    "engine.input_layer": "engine",
+    "engine.network": "models",
+    "engine.training": "models",
+    "engine.sequential": "models",
+    "legacy.layers": "layers",
+}
 
 
 class TensorFlow(types.ModuleType):
@@ -60,7 +100,8 @@ class TensorFlow(types.ModuleType):
             return importlib.import_module(TF_KERAS)
         raise AttributeError(
             f"tensorflow.{name}: under `kcompile run` tensorflow is its keras alone. Write tensors over "
-            "keras.backend (K), and models over keras.layers")
+            "keras.backend (K), and models over keras.layers"
+        )
 
 
 class _Alias(Loader):
@@ -83,7 +124,7 @@ class _Alias(Loader):
         if not getattr(found, "__path__", None):  # Keras has a folder where we have a file
             below = {old: new for old, new in RENAMED.items() if old.startswith(f"{self.relative}.")}
             for old, new in below.items():
-                sys.modules[name + old[len(self.relative):]] = importlib.import_module(f"{self.root}.{new}")
+                sys.modules[name + old[len(self.relative) :]] = importlib.import_module(f"{self.root}.{new}")
 
 
 class Finder(MetaPathFinder):
@@ -97,7 +138,7 @@ class Finder(MetaPathFinder):
         for other modules."""
         for prefix, root in self.roots.items():
             if name == prefix or name.startswith(f"{prefix}."):
-                return root, name[len(prefix) + 1:]
+                return root, name[len(prefix) + 1 :]
         return None
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
@@ -106,8 +147,9 @@ class Finder(MetaPathFinder):
         found = self.place(name)
         if found is None:
             if name.split(".")[0] == "tensorflow":
-                raise ModuleNotFoundError(f"No module named {name!r}: under `kcompile run` tensorflow "
-                                          "is its keras alone", name=name)
+                raise ModuleNotFoundError(
+                    f"No module named {name!r}: under `kcompile run` tensorflow is its keras alone", name=name
+                )
             return None
         root, relative = found
         meant = RENAMED.get(relative, relative)
@@ -143,7 +185,8 @@ def _has(root: str, name: str) -> bool:
     module, _, last = name.rpartition(".")
     home = f"{root}.{RENAMED.get(module, module)}".rstrip(".")
     return _exists(f"{root}.{RENAMED.get(name, name)}") or (
-        _exists(home) and hasattr(importlib.import_module(home), last))
+        _exists(home) and hasattr(importlib.import_module(home), last)
+    )
 
 
 def explained(error: BaseException) -> BaseException:
@@ -157,7 +200,7 @@ def explained(error: BaseException) -> BaseException:
     root = next((home for home in CALLED if f"{module}.".startswith(f"{home}.")), None)
     if root is None or not isinstance(name, str) or not isinstance(module, str):
         return error
-    text = f"{error}: {elsewhere(root, f'{module[len(root) + 1:]}.{name}'.lstrip('.'))}"
+    text = f"{error}: {elsewhere(root, f'{module[len(root) + 1 :]}.{name}'.lstrip('.'))}"
     error.args = (text,)
     if isinstance(error, ImportError):
         error.msg = text

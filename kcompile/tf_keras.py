@@ -1,6 +1,6 @@
 """`kcompile.keras` as tf.keras 2 has it: its names, defaults and semantics (`kcompile.keras.editions`).
 
-    from kcompile import tf_keras as keras
+from kcompile import tf_keras as keras
 """
 
 from kcompile.keras.namespaces import publish

@@ -1,8 +1,8 @@
 """The runtime of kcompile: compiled models on numpy arrays. Needs numpy alone.
 
-    import kcompile_runtime as rt
-    model = rt.load("model.so")
-    y = model.predict(x)
+import kcompile_runtime as rt
+model = rt.load("model.so")
+y = model.predict(x)
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def aligned(shape: tuple[int, ...] | int, dtype: Any = np.uint8) -> Array:
         size *= d
     memory: Array = np.empty(size + ALIGNMENT, np.uint8)
     start = -address(memory) % ALIGNMENT
-    result: Array = memory[start:start + size].view(kind).reshape(dims)
+    result: Array = memory[start : start + size].view(kind).reshape(dims)
     return result
 
 
@@ -43,8 +43,12 @@ def aligned_copy(array: Array) -> Array:
 
 def in_place(array: Array) -> Array:
     """The array itself when native code can use it (contiguous, aligned, writable), else a copy."""
-    usable = (type(array) is np.ndarray and array.flags.carray
-              and address(array) % ALIGNMENT == 0 and array.dtype.isnative)
+    usable = (
+        type(array) is np.ndarray
+        and array.flags.carray
+        and address(array) % ALIGNMENT == 0
+        and array.dtype.isnative
+    )
     return array if usable else aligned_copy(np.asarray(array))
 
 
@@ -85,8 +89,13 @@ def check_rows(name: str, numbers: Array, rows: int) -> None:
 
 def conforms(array: object, spec: TensorSpec, n: int) -> bool:
     """Whether native code can read the value in place, for a batch of n."""
-    return (type(array) is np.ndarray and array.dtype == spec.numpy_dtype
-            and array.shape == spec.bind(n) and array.flags.c_contiguous and array.flags.aligned)
+    return (
+        type(array) is np.ndarray
+        and array.dtype == spec.numpy_dtype
+        and array.shape == spec.bind(n)
+        and array.flags.c_contiguous
+        and array.flags.aligned
+    )
 
 
 _PROTOCOLS = ("__array__", "__array_interface__", "__array_struct__", "__dlpack__")
@@ -95,8 +104,11 @@ _SCALARS = (bool, int, float, complex, np.generic, str, bytes, type(None))
 
 def is_array(value: Any) -> bool:
     """Whether a value, which is no list, is an array or converts itself to one."""
-    if isinstance(value, (np.ndarray, np.generic, bool, int, float, complex)) or is_sparse(value) or any(
-            hasattr(type(value), name) for name in _PROTOCOLS):
+    if (
+        isinstance(value, (np.ndarray, np.generic, bool, int, float, complex))
+        or is_sparse(value)
+        or any(hasattr(type(value), name) for name in _PROTOCOLS)
+    ):
         return True
     try:
         memoryview(value)
@@ -120,12 +132,19 @@ def _check_convertible(value: Any, name: str) -> None:
                     _check_convertible(item, name)
         return
     if is_sparse(value):
-        raise InputTypeError(describe(name, "a dense array", f"a sparse {type(value).__name__}",
-                                      "Call .toarray() on it first."))
+        raise InputTypeError(
+            describe(
+                name, "a dense array", f"a sparse {type(value).__name__}", "Call .toarray() on it first."
+            )
+        )
     if not is_array(value) and not isinstance(value, (range, *_SCALARS)):
-        raise InputTypeError(describe(
-            name, "an array, a list or tuple of numbers, or what converts itself to an array",
-            f"{type(value).__module__}.{type(value).__qualname__}"))
+        raise InputTypeError(
+            describe(
+                name,
+                "an array, a list or tuple of numbers, or what converts itself to an array",
+                f"{type(value).__module__}.{type(value).__qualname__}",
+            )
+        )
 
 
 def as_array(value: Any, name: str) -> Array:
@@ -138,22 +157,27 @@ def as_array(value: Any, name: str) -> Array:
     if type(value) is np.ndarray and value.dtype.kind in "buif":
         return value
     if isinstance(value, np.ma.MaskedArray):
-        raise InputTypeError(describe(name, "an array without a mask", "a masked array",
-                                      "Call .filled(value) on it first."))
+        raise InputTypeError(
+            describe(name, "an array without a mask", "a masked array", "Call .filled(value) on it first.")
+        )
     _check_convertible(value, name)
     try:
         only_dlpack = hasattr(value, "__dlpack__") and not hasattr(value, "__array__")
         array = np.from_dlpack(value) if only_dlpack else np.asarray(value)
     except ValueError as error:
-        raise InputError(describe(name, "an array of one shape", f"ragged values ({error})",
-                                  "Pad the rows to one length.")) from error
+        raise InputError(
+            describe(name, "an array of one shape", f"ragged values ({error})", "Pad the rows to one length.")
+        ) from error
     except Exception as error:  # what another library raises while it converts its own object
-        raise InputTypeError(describe(name, "what converts itself to an array",
-                                      f"{type(value).__name__}, which does not: {error}")) from error
+        raise InputTypeError(
+            describe(
+                name, "what converts itself to an array", f"{type(value).__name__}, which does not: {error}"
+            )
+        ) from error
     if array.dtype.kind not in "buif":
-        raise InputTypeError(describe(
-            name, "numbers (float, int or bool)",
-            f"{type(value).__name__} of dtype {array.dtype}"))
+        raise InputTypeError(
+            describe(name, "numbers (float, int or bool)", f"{type(value).__name__} of dtype {array.dtype}")
+        )
     return array
 
 
@@ -173,8 +197,7 @@ def as_shape(value: Any, spec: TensorSpec) -> tuple[Array, int]:
         array = array[..., 0]
         n = spec.samples(array.shape)
     if n is None:
-        raise InputError(describe(spec.name, str(spec), f"shape {array.shape}",
-                                  _remedy(array, spec)))
+        raise InputError(describe(spec.name, str(spec), f"shape {array.shape}", _remedy(array, spec)))
     return array, n
 
 
@@ -196,8 +219,14 @@ def as_input(value: Any, spec: TensorSpec, n: int) -> Array:
         return value  # type: ignore[no-any-return]
     array, samples = as_shape(value, spec)
     if samples not in (-1, n):
-        raise InputError(describe(spec.name, f"{n} samples", f"{samples} (shape {array.shape})",
-                                  "All inputs of a call have the same number of samples."))
+        raise InputError(
+            describe(
+                spec.name,
+                f"{n} samples",
+                f"{samples} (shape {array.shape})",
+                "All inputs of a call have the same number of samples.",
+            )
+        )
     return convert(array, spec)
 
 
@@ -219,18 +248,30 @@ def _check_whole(array: Array, spec: TensorSpec) -> None:
     low, high = array.min(), array.max()
     info = np.iinfo(spec.dtype)
     if not (info.min <= low and high <= info.max):  # also catches NaN
-        raise InputError(describe(spec.name, f"values of {spec.dtype}, {info.min} to {info.max}",
-                                  f"values from {low} to {high}"))
+        raise InputError(
+            describe(
+                spec.name, f"values of {spec.dtype}, {info.min} to {info.max}", f"values from {low} to {high}"
+            )
+        )
     if array.dtype.kind == "f" and not bool((np.trunc(array) == array).all()):
-        raise InputError(describe(spec.name, f"whole numbers ({spec.dtype})",
-                                  f"{array.dtype} with fractions",
-                                  "Round them, or give the Input a float dtype."))
+        raise InputError(
+            describe(
+                spec.name,
+                f"whole numbers ({spec.dtype})",
+                f"{array.dtype} with fractions",
+                "Round them, or give the Input a float dtype.",
+            )
+        )
 
 
 def check_output(array: Any, spec: TensorSpec, n: int) -> None:
     """Raise InputError unless native code can write the array in place."""
     if not conforms(array, spec, n) or not array.flags.writeable:
         shape = getattr(array, "shape", None)
-        raise InputError(describe(
-            spec.name, f"a writable C-contiguous {spec.dtype} array of shape {spec.bind(n)}",
-            f"{type(array).__name__} of dtype {getattr(array, 'dtype', None)}, shape {shape}"))
+        raise InputError(
+            describe(
+                spec.name,
+                f"a writable C-contiguous {spec.dtype} array of shape {spec.bind(n)}",
+                f"{type(array).__name__} of dtype {getattr(array, 'dtype', None)}, shape {shape}",
+            )
+        )

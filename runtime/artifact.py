@@ -26,9 +26,15 @@ from kcompile_runtime.execute import Executor
 from kcompile_runtime.spec import TensorSpec
 from kcompile_runtime.threads import PoolFunctions, check_threads, shared_pool
 
-_STATUS = {1: "a NULL pointer", 2: "a workspace that is too small",
-           3: "a batch that is not accepted", 4: "another ABI", 5: "no threads",
-           6: "the self-test failed", 7: "a number of a row that is not there"}
+_STATUS = {
+    1: "a NULL pointer",
+    2: "a workspace that is too small",
+    3: "a batch that is not accepted",
+    4: "another ABI",
+    5: "no threads",
+    6: "the self-test failed",
+    7: "a number of a row that is not there",
+}
 
 
 def load(path: str | os.PathLike[str], threads: int | None = None, seed: int | None = None) -> Artifact:
@@ -53,25 +59,34 @@ def check_machine(contents: Contents) -> None:
     """Raises ArtifactError, saying what is missing, unless this machine can run the model."""
     machine, metadata = contents.machine, contents.metadata
     if machine == "wasm32":
-        raise ArtifactError("a WebAssembly module, which runs in a browser or in Node (its header says "
-                            "how). Export the model with a target for this machine")
+        raise ArtifactError(
+            "a WebAssembly module, which runs in a browser or in Node (its header says "
+            "how). Export the model with a target for this machine"
+        )
     if sys.platform != "linux":
-        raise ArtifactError(f"made for Linux ({metadata['triple']}), and this is {sys.platform}. "
-                            "Export the model for this system")
+        raise ArtifactError(
+            f"made for Linux ({metadata['triple']}), and this is {sys.platform}. "
+            "Export the model for this system"
+        )
     own = _own_machine()
     if machine != own:
-        raise ArtifactError(f"made for {machine}, and this machine is {own}. "
-                            "Export the model with a target for this machine")
+        raise ArtifactError(
+            f"made for {machine}, and this machine is {own}. Export the model with a target for this machine"
+        )
     missing = sorted(set(metadata["cpu_flags"]) - cpu_flags())
     if missing:
-        raise ArtifactError(f"needs processor features that this machine lacks: "
-                            f"{', '.join(missing)}. Export the model with an older target, or on "
-                            "this machine")
+        raise ArtifactError(
+            f"needs processor features that this machine lacks: "
+            f"{', '.join(missing)}. Export the model with an older target, or on "
+            "this machine"
+        )
 
 
 # Features of aarch64 by the kernel's names, at their bits of AT_HWCAP and AT_HWCAP2 (asm/hwcap.h).
-_HWCAPS = {16: {0: "fp", 1: "asimd", 8: "atomics", 10: "asimdhp", 20: "asimddp", 22: "sve", 23: "asimdfhm"},
-           26: {1: "sve2", 13: "i8mm", 14: "bf16"}}
+_HWCAPS = {
+    16: {0: "fp", 1: "asimd", 8: "atomics", 10: "asimdhp", 20: "asimddp", 22: "sve", 23: "asimdfhm"},
+    26: {1: "sve2", 13: "i8mm", 14: "bf16"},
+}
 
 
 @lru_cache(maxsize=1)
@@ -83,8 +98,9 @@ def cpu_flags() -> frozenset[str]:
     getauxval = getattr(ctypes.CDLL(None), "getauxval", None) if own else None
     if getauxval is not None:
         getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
-        return frozenset(name for kind, bits in _HWCAPS.items() for bit, name in bits.items()
-                         if getauxval(kind) >> bit & 1)
+        return frozenset(
+            name for kind, bits in _HWCAPS.items() for bit, name in bits.items() if getauxval(kind) >> bit & 1
+        )
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -110,8 +126,10 @@ def _fresh_name(path: str, checksum: str) -> str:
     absolute, status = os.path.abspath(path), os.stat(path)
     this = (status.st_dev, status.st_ino, checksum)
     if any(other[:2] == this[:2] and other != this for seen in _loaded.values() for other in seen):
-        raise ArtifactError("written over a file that this process has loaded. Delete such a file "
-                            "before writing it again, or write under another name and rename")
+        raise ArtifactError(
+            "written over a file that this process has loaded. Delete such a file "
+            "before writing it again, or write under another name and rename"
+        )
     seen = _loaded.setdefault(absolute, [])
     if this not in seen:
         seen.append(this)
@@ -126,8 +144,9 @@ def _specs(items: Sequence[Any]) -> tuple[TensorSpec, ...]:
 class Artifact:
     """A loaded model. `inputs` and `outputs` describe its arrays, `metadata` its origin."""
 
-    def __init__(self, path: str, metadata: Mapping[str, Any], threads: int | None = None,
-                 seed: int | None = None) -> None:
+    def __init__(
+        self, path: str, metadata: Mapping[str, Any], threads: int | None = None, seed: int | None = None
+    ) -> None:
         self.path = path
         self.metadata = dict(metadata)
         self.inputs = _specs(metadata["inputs"])
@@ -140,18 +159,31 @@ class Artifact:
             raise ArtifactError(f"the system cannot load it: {error}") from error
         if self._function("abi", ctypes.c_int32)() != ABI:
             raise ArtifactError("damaged: code and metadata are of different versions")
-        self._pool = shared_pool(PoolFunctions(
-            self._address("pool_size"), self._address("pool_start"), self._address("pool_stop"),
-            metadata["pool_abi"], self._library), threads)
-        self._size = self._function("workspace_size", ctypes.c_int64, ctypes.c_int64,
-                                    ctypes.c_int32)
-        self._executor = Executor(metadata["name"], self._address("run"), self.inputs, self.outputs,
-                                  self._workspace_size, self._tail,
-                                  last=_draws(seed, bool(metadata.get("draws"))),
-                                  checks=tuple(map(str, metadata.get("checks", ()))))
+        self._pool = shared_pool(
+            PoolFunctions(
+                self._address("pool_size"),
+                self._address("pool_start"),
+                self._address("pool_stop"),
+                metadata["pool_abi"],
+                self._library,
+            ),
+            threads,
+        )
+        self._size = self._function("workspace_size", ctypes.c_int64, ctypes.c_int64, ctypes.c_int32)
+        self._executor = Executor(
+            metadata["name"],
+            self._address("run"),
+            self.inputs,
+            self.outputs,
+            self._workspace_size,
+            self._tail,
+            last=_draws(seed, bool(metadata.get("draws"))),
+            checks=tuple(map(str, metadata.get("checks", ()))),
+        )
         self._single = len(self.outputs) == 1
-        self._quick = (self._single and len(self.inputs) == 1 and not metadata["batch"]
-                       and self.inputs[0].rows == 1)  # an array of few samples is one call
+        self._quick = (
+            self._single and len(self.inputs) == 1 and not metadata["batch"] and self.inputs[0].rows == 1
+        )  # an array of few samples is one call
 
     @property
     def threads(self) -> int:
@@ -176,11 +208,24 @@ class Artifact:
         """The outputs for any number of samples, computed `batch_size` at a time; arguments,
         results and errors as in `predict_on_batch`. A model exported for one batch size computes
         that many at a time, whatever `batch_size` says."""
-        if (self._quick and type(x) is np.ndarray and x.ndim and type(batch_size) is int
-                and len(x) <= batch_size):
+        if (
+            self._quick
+            and type(x) is np.ndarray
+            and x.ndim
+            and type(batch_size) is int
+            and len(x) <= batch_size
+        ):
             return self._executor.one(x)
-        return self._result(batching.predict(self._executor.run, self.inputs, self.outputs,
-                                             self._arrays(x), batch_size, self.metadata["batch"]))
+        return self._result(
+            batching.predict(
+                self._executor.run,
+                self.inputs,
+                self.outputs,
+                self._arrays(x),
+                batch_size,
+                self.metadata["batch"],
+            )
+        )
 
     def selftest(self) -> float:
         """Run the sample in the file; return the largest |got - expected| / (1 + |expected|).
@@ -188,12 +233,12 @@ class Artifact:
         size = self._function("selftest_size", ctypes.c_int64)()
         memory = aligned(size)
         error = ctypes.c_double(0.0)
-        run = self._function("selftest", ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64,
-                             ctypes.c_void_p)
+        run = self._function("selftest", ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
         status = run(address(memory), size, ctypes.addressof(error))
         if status:
-            raise NativeError(f"{self.path}: {_STATUS.get(status, f'status {status}')} "
-                              f"(largest error {error.value:g})")
+            raise NativeError(
+                f"{self.path}: {_STATUS.get(status, f'status {status}')} (largest error {error.value:g})"
+            )
         return error.value
 
     def _arrays(self, x: Any) -> list[Any]:
@@ -201,8 +246,9 @@ class Artifact:
         if isinstance(x, dict):
             names = [spec.name for spec in self.inputs]
             if sorted(x) != sorted(names):
-                raise InputError(describe("inputs", f"a dict with the keys {names}",
-                                          f"keys {sorted(map(str, x))}"))
+                raise InputError(
+                    describe("inputs", f"a dict with the keys {names}", f"keys {sorted(map(str, x))}")
+                )
             return [x[name] for name in names]
         if isinstance(x, (list, tuple)) and (len(self.inputs) > 1 or _is_list_of_one(x)):
             return list(x)
@@ -215,13 +261,22 @@ class Artifact:
         size = int(self._size(n, self._pool.threads))
         if size == 0:
             batch = self.metadata["batch"] or "at least 1"
-            raise InputError(describe(self._executor.name, f"a batch of {batch}", str(n),
-                                      "predict() takes any number of samples."))
+            raise InputError(
+                describe(
+                    self._executor.name,
+                    f"a batch of {batch}",
+                    str(n),
+                    "predict() takes any number of samples.",
+                )
+            )
         return size
 
     def _tail(self, memory: Array) -> tuple[Any, ...]:
-        return (ctypes.c_void_p(address(memory)), ctypes.c_int64(memory.size),
-                ctypes.c_void_p(self._pool.pointer))
+        return (
+            ctypes.c_void_p(address(memory)),
+            ctypes.c_int64(memory.size),
+            ctypes.c_void_p(self._pool.pointer),
+        )
 
     def _address(self, name: str) -> int:
         try:

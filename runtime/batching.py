@@ -19,8 +19,14 @@ from kcompile_runtime.spec import TensorSpec
 Run = Callable[[int, Sequence[Any], "Sequence[Array] | None"], list[Array]]
 
 
-def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec],
-            arrays: Sequence[Any], batch_size: int, fixed: int | None = None) -> list[Array]:
+def predict(
+    run: Run,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    arrays: Sequence[Any],
+    batch_size: int,
+    fixed: int | None = None,
+) -> list[Array]:
     """The outputs for all samples, computed `batch_size` samples at a time.
 
     run(n, inputs, outputs) computes one batch into the given arrays, or into new ones. Samples that
@@ -37,8 +43,14 @@ def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec
     step = fixed or batch_size
     for spec in inputs:
         if not spec.rows and spec.bind(0) != spec.bind(1):
-            raise InputError(describe(spec.name, f"at most {step} samples (its first axis is not "
-                                      "the batch)", str(total), "Pass a larger batch_size."))
+            raise InputError(
+                describe(
+                    spec.name,
+                    f"at most {step} samples (its first axis is not the batch)",
+                    str(total),
+                    "Pass a larger batch_size.",
+                )
+            )
     results = [np.empty(s.bind(total), s.numpy_dtype) for s in outputs]
     pieces: dict[int, list[Array]] = {k: [] for k, s in enumerate(outputs) if not s.rows}
     for start in range(0, total, step):
@@ -47,8 +59,10 @@ def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec
         size = fixed or n
         if size > n:
             parts = [_filled(a, s, size) for a, s in zip(parts, inputs)]
-        targets = [_rows(a, s, start, start + n) if s.rows and size == n
-                   else np.empty(s.bind(size), s.numpy_dtype) for a, s in zip(results, outputs)]
+        targets = [
+            _rows(a, s, start, start + n) if s.rows and size == n else np.empty(s.bind(size), s.numpy_dtype)
+            for a, s in zip(results, outputs)
+        ]
         try:
             run(size, parts, targets)
         except RowError as error:
@@ -66,8 +80,10 @@ def predict(run: Run, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec
 
 def no_samples(outputs: Sequence[TensorSpec]) -> list[Array]:
     """The outputs for no samples: arrays without rows, as of no batches joined."""
-    return [np.empty(s.bind(0) if s.rows or not s.bind(0) else (0, *s.bind(0)[1:]), s.numpy_dtype)
-            for s in outputs]
+    return [
+        np.empty(s.bind(0) if s.rows or not s.bind(0) else (0, *s.bind(0)[1:]), s.numpy_dtype)
+        for s in outputs
+    ]
 
 
 def _wholes(inputs: Sequence[TensorSpec], arrays: Sequence[Any]) -> tuple[list[Array], int]:
@@ -82,14 +98,19 @@ def _wholes(inputs: Sequence[TensorSpec], arrays: Sequence[Any]) -> tuple[list[A
         if n >= 0:
             counts[spec.name] = n
     if len(set(counts.values())) > 1:
-        raise InputError(describe("inputs", "the same number of samples in all",
-                                  ", ".join(f"{name}: {n}" for name, n in counts.items())))
+        raise InputError(
+            describe(
+                "inputs",
+                "the same number of samples in all",
+                ", ".join(f"{name}: {n}" for name, n in counts.items()),
+            )
+        )
     return wholes, next(iter(counts.values()), 1)
 
 
 def _rows(array: Array, spec: TensorSpec, start: int, stop: int) -> Array:
     """Samples start to stop, as a view; everything when the first axis is not the batch."""
-    return array[start * spec.rows:stop * spec.rows] if spec.rows else array
+    return array[start * spec.rows : stop * spec.rows] if spec.rows else array
 
 
 def _filled(array: Array, spec: TensorSpec, n: int) -> Array:
@@ -97,5 +118,5 @@ def _filled(array: Array, spec: TensorSpec, n: int) -> Array:
     if not spec.rows:
         return array
     full = np.zeros((n * spec.rows, *array.shape[1:]), array.dtype)
-    full[:len(array)] = array
+    full[: len(array)] = array
     return full

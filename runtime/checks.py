@@ -38,8 +38,11 @@ def check_number(name: str, value: Any, low: float = -math.inf, high: float = ma
     number = finite(value)
     if number is not None and low <= number <= high:
         return number
-    bounds = "" if low == -math.inf else (
-        f" of at least {low:g}" if high == math.inf else f" from {low:g} to {high:g}")
+    bounds = (
+        ""
+        if low == -math.inf
+        else (f" of at least {low:g}" if high == math.inf else f" from {low:g} to {high:g}")
+    )
     raise InputError(describe(name, f"a finite number{bounds}", repr(value)))
 
 
@@ -63,5 +66,6 @@ def check_path(name: str, value: Any, remedy: str = "") -> str | os.PathLike[str
         if "\0" in os.fspath(value):
             raise InputError(describe(name, "the path of a file, without NUL", repr(value)))
         return value
-    raise InputTypeError(describe(name, "the path of a file", f"{type(value).__module__}."
-                                  f"{type(value).__qualname__}", remedy))
+    raise InputTypeError(
+        describe(name, "the path of a file", f"{type(value).__module__}.{type(value).__qualname__}", remedy)
+    )

@@ -104,12 +104,17 @@ def _is_list(value: object) -> bool:
 
 # What the values of the metadata may be.
 _RIGHT: dict[str, Callable[[Any], bool]] = {
-    "pool_abi": _is_count, "version": _is_text, "triple": _is_text, "target": _is_text,
+    "pool_abi": _is_count,
+    "version": _is_text,
+    "triple": _is_text,
+    "target": _is_text,
     "name": lambda value: _is_text(value) and re.fullmatch("[A-Za-z0-9_]+", value) is not None,
     "cpu_flags": lambda value: _is_list(value) and all(map(_is_text, value)),
     "batch": lambda value: value is None or _is_count(value),
-    "inputs": _is_list, "outputs": lambda value: _is_list(value) and len(value) > 0,
-    "checksum": lambda value: _is_text(value) and re.fullmatch("[0-9a-f]{8}", value) is not None}
+    "inputs": _is_list,
+    "outputs": lambda value: _is_list(value) and len(value) > 0,
+    "checksum": lambda value: _is_text(value) and re.fullmatch("[0-9a-f]{8}", value) is not None,
+}
 
 
 def _check_tensor(item: Any, batch: int) -> None:
@@ -131,6 +136,6 @@ def _check_sum(data: memoryview, section: Section, metadata: Mapping[str, Any]) 
     start = section.offset + at + len(key)
     if at < 0:
         raise ArtifactError("damaged: its metadata have no valid 'checksum'")
-    value = zlib.crc32(data[start + 8:], zlib.crc32(b"????????", zlib.crc32(data[:start])))
+    value = zlib.crc32(data[start + 8 :], zlib.crc32(b"????????", zlib.crc32(data[:start])))
     if f"{value:08x}" != metadata["checksum"]:
         raise ArtifactError("damaged: its checksum is not the one it was written with")

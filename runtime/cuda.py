@@ -89,9 +89,16 @@ class CudaProgram:
     variables. Calls exclude each other, those of other programs on the device too.
     """
 
-    def __init__(self, driver: Driver, ptx: str, table: dict[str, Any], constants: bytes,
-                 entries: Sequence[EntrySpec], variables: Sequence[Held],
-                 wrote: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        ptx: str,
+        table: dict[str, Any],
+        constants: bytes,
+        entries: Sequence[EntrySpec],
+        variables: Sequence[Held],
+        wrote: Callable[[], None] | None = None,
+    ) -> None:
         self.stale = True
         self._told = wrote
         self.entries = {entry.name: entry for entry in entries}
@@ -108,15 +115,19 @@ class CudaProgram:
         data = aligned_copy(np.frombuffer(constants, np.uint8))
         with driver:
             modules.append(driver.load(ptx))
-            self._kernels = {launch["kernel"]: driver.kernel(modules[0], launch["kernel"])
-                             for entry in table["entries"] for launch in _launches(entry)}
+            self._kernels = {
+                launch["kernel"]: driver.kernel(modules[0], launch["kernel"])
+                for entry in table["entries"]
+                for launch in _launches(entry)
+            }
             for name, size in (("prepared", table["prepared"]), ("constant", data.nbytes)):
                 self._fixed[name] = driver.allocate(size)
                 self._owned.append(self._fixed[name])
             driver.upload(self._fixed["constant"], data)
 
-    def run(self, entry: str, n: int, inputs: Sequence[Any],
-            outputs: Sequence[Array] | None = None) -> list[Array]:
+    def run(
+        self, entry: str, n: int, inputs: Sequence[Any], outputs: Sequence[Array] | None = None
+    ) -> list[Array]:
         """Run an entry for a batch of n >= 1 and return its outputs, new arrays unless given.
 
         Raises KeyError for an unknown entry; InputError, InputTypeError for arrays that do not fit;
@@ -214,26 +225,36 @@ class CudaProgram:
         """The launches of an entry, with every argument in its place. pointers: to the arena, the
         inputs, the outputs."""
         count = 1 + len(self.entries[entry].inputs)
-        bases = {"arena": pointers[:1], "input": pointers[1:count], "output": pointers[count:],
-                 "variable": [v.pointer for v in self.variables],
-                 **{name: [pointer] for name, pointer in self._fixed.items()}}
+        bases = {
+            "arena": pointers[:1],
+            "input": pointers[1:count],
+            "output": pointers[count:],
+            "variable": [v.pointer for v in self.variables],
+            **{name: [pointer] for name, pointer in self._fixed.items()},
+        }
         heads, rows = [], []
         for launch, t in _sequence(self._tables[entry]):
             blocks = -(-_at(launch["units"], n) // launch["per_block"]) * launch["times"]
             if blocks > MOST_BLOCKS:
-                raise DeviceError(describe(entry, f"at most {MOST_BLOCKS} blocks in a launch",
-                                           f"{n} samples, which need {blocks}", "Use a smaller batch."))
+                raise DeviceError(
+                    describe(
+                        entry,
+                        f"at most {MOST_BLOCKS} blocks in a launch",
+                        f"{n} samples, which need {blocks}",
+                        "Use a smaller batch.",
+                    )
+                )
             if blocks:
                 heads.append((self._kernels[launch["kernel"]], blocks, launch["threads"]))
-                rows.append([*(bases[p["region"]][p["index"]] + _offset(p, n, t)
-                               for p in launch["places"]), n])
+                rows.append(
+                    [*(bases[p["region"]][p["index"]] + _offset(p, n, t) for p in launch["places"]), n]
+                )
         arguments = np.zeros((len(rows), max(map(len, rows), default=1)), np.uint64)
         for line, row in zip(arguments, rows):
-            line[:len(row)] = row
+            line[: len(row)] = row
         table, addresses = argument_tables(arguments)
         steps = tuple(Step(*head, at) for head, at in zip(heads, addresses))
-        return _Plan(self._driver, tuple(bases["input"]), tuple(bases["output"]), steps,
-                     (arguments, table))
+        return _Plan(self._driver, tuple(bases["input"]), tuple(bases["output"]), steps, (arguments, table))
 
 
 # ---------------------------------------------------------------- the table

@@ -133,8 +133,9 @@ class Driver:
 
     def launch(self, step: Step) -> None:
         """Start a kernel."""
-        self._call("cuLaunchKernel", step.kernel, step.blocks, 1, 1, step.threads, 1, 1, 0, 0,
-                   step.parameters, 0)
+        self._call(
+            "cuLaunchKernel", step.kernel, step.blocks, 1, 1, step.threads, 1, 1, 0, 0, step.parameters, 0
+        )
 
     def record(self, steps: Sequence[Step]) -> Any:
         """Launches, one after the other, as one thing to start: a graph (CUDA's, not ours). It holds

@@ -13,8 +13,18 @@ from dataclasses import dataclass
 
 from kcompile_runtime.errors import ArtifactError
 
-_MACHINES = {3: "x86", 8: "mips", 20: "powerpc", 21: "powerpc64", 22: "s390x", 40: "arm",
-             62: "x86_64", 183: "aarch64", 243: "riscv64", 258: "loongarch64"}
+_MACHINES = {
+    3: "x86",
+    8: "mips",
+    20: "powerpc",
+    21: "powerpc64",
+    22: "s390x",
+    40: "arm",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv64",
+    258: "loongarch64",
+}
 LARGEST = 1 << 24  # bytes of metadata
 
 
@@ -65,8 +75,9 @@ def read_section(data: memoryview, name: str) -> Section:
                 sum(h.length for h in headers if h.is_code),
                 sum(h.length for h in headers if h.is_constant),
             )
-    raise ArtifactError(f"a shared object for {machine_name}, but not one of kcompile's "
-                        f"(it has no section {name})")
+    raise ArtifactError(
+        f"a shared object for {machine_name}, but not one of kcompile's (it has no section {name})"
+    )
 
 
 @dataclass(frozen=True)
@@ -97,17 +108,19 @@ class _Header:
 
 def _inside(data: memoryview, offset: int, length: int) -> None:
     if offset + length > len(data):
-        raise ArtifactError(f"truncated: the file has {len(data)} bytes, "
-                            f"and needs {offset + length}")
+        raise ArtifactError(f"truncated: the file has {len(data)} bytes, and needs {offset + length}")
 
 
 def _guess(start: bytes) -> str:
     """What a file that is not ELF seems to be."""
-    known = {b"\x89HDF": "an HDF5 file; load it with kcompile.load", b"PK\x03\x04":
-             "a zip archive, perhaps a .keras file; load it with kcompile.load",
-             b"MZ": "a Windows program", b"\xcf\xfa\xed\xfe": "a macOS library",
-             b"\0asm": "a WebAssembly module; run it in a browser or in Node",
-             b"#!": "a script"}
+    known = {
+        b"\x89HDF": "an HDF5 file; load it with kcompile.load",
+        b"PK\x03\x04": "a zip archive, perhaps a .keras file; load it with kcompile.load",
+        b"MZ": "a Windows program",
+        b"\xcf\xfa\xed\xfe": "a macOS library",
+        b"\0asm": "a WebAssembly module; run it in a browser or in Node",
+        b"#!": "a script",
+    }
     for magic, what in known.items():
         if start.startswith(magic):
             return f"this is {what}"

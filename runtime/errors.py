@@ -27,8 +27,9 @@ class RowError(InputError):
         self._parts = what, rows, number, place
         self.sample = sample
         of = "" if sample is None else f" of sample {sample}"
-        super().__init__(describe(what, f"whole numbers from 0 to {rows - 1}",
-                                  f"{number}, at place {place}{of}"))
+        super().__init__(
+            describe(what, f"whole numbers from 0 to {rows - 1}", f"{number}, at place {place}{of}")
+        )
 
     def of(self, sample: int) -> RowError:
         """The same of another sample: where that of a batch is in the user's arrays."""

@@ -16,15 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile_runtime.arrays import (
-    DATA_OFFSET,
-    Array,
-    address,
-    aligned,
-    as_input,
-    as_shape,
-    check_output,
-)
+from kcompile_runtime.arrays import DATA_OFFSET, Array, address, aligned, as_input, as_shape, check_output
 from kcompile_runtime.batching import no_samples
 from kcompile_runtime.errors import InputError, KcompileError, NativeError, RowError, describe
 from kcompile_runtime.spec import TensorSpec
@@ -39,8 +31,19 @@ class _Workspace:
     """What one call in flight needs: memory, pointer tables, and the arguments: words that native code
     unpacks, or ctypes objects (an argument of these takes 50 ns, and an int twice as long)."""
 
-    __slots__ = ("args", "memory", "n", "outputs", "outputs_table", "shape", "source", "table",
-                 "tail", "target", "words")
+    __slots__ = (
+        "args",
+        "memory",
+        "n",
+        "outputs",
+        "outputs_table",
+        "shape",
+        "source",
+        "table",
+        "tail",
+        "target",
+        "words",
+    )
 
     def __init__(self, inputs: int, outputs: int) -> None:
         self.memory: Array | None = None
@@ -68,10 +71,18 @@ class Executor:
     of the layers that read rows by number.
     """
 
-    def __init__(self, name: str, function: int, inputs: Sequence[TensorSpec],
-                 outputs: Sequence[TensorSpec], memory: Callable[[int], int], tail: Tail,
-                 caller: int = 0, last: Callable[[], Any] | None = None,
-                 checks: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        function: int,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        memory: Callable[[int], int],
+        tail: Tail,
+        caller: int = 0,
+        last: Callable[[], Any] | None = None,
+        checks: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self.address = function
         self.checks = tuple(checks)
@@ -82,8 +93,7 @@ class Executor:
         self._packed = bool(caller)
         native = ctypes.CFUNCTYPE(ctypes.c_int32)(caller or function)
         native.argtypes = None  # type: ignore[assignment]  # pass ctypes objects as they are
-        self._function: Callable[..., int] = native if last is None else (
-            lambda *args: native(*args, last()))
+        self._function: Callable[..., int] = native if last is None else (lambda *args: native(*args, last()))
         self._free: list[_Workspace] = []
         self._shapes: dict[int, tuple[_Bound, _Bound]] = {}
         single = len(self.inputs) == 1 and len(self.outputs) == 1
@@ -105,8 +115,12 @@ class Executor:
         except IndexError:
             work = _Workspace(1, 1)
         try:
-            if (type(x) is not np.ndarray or x.shape != work.shape or x.dtype is not self._dtype
-                    or not x.flags.carray):
+            if (
+                type(x) is not np.ndarray
+                or x.shape != work.shape
+                or x.dtype is not self._dtype
+                or not x.flags.carray
+            ):
                 x = self._convert_one(x, work)
                 if x is None:
                     return no_samples(self.outputs)[0]
@@ -145,14 +159,18 @@ class Executor:
             n = as_shape(value, spec)[1]
             if n not in (-1, batch):
                 if batch != -1:
-                    raise InputError(describe(
-                        spec.name, f"as many samples as {owner} has, {batch}", str(n),
-                        "All inputs of a call have the same number of samples."))
+                    raise InputError(
+                        describe(
+                            spec.name,
+                            f"as many samples as {owner} has, {batch}",
+                            str(n),
+                            "All inputs of a call have the same number of samples.",
+                        )
+                    )
                 batch, owner = n, spec.name
         return 1 if batch == -1 else batch
 
-    def run(self, n: int, inputs: Sequence[Any],
-            outputs: Sequence[Array] | None = None) -> list[Array]:
+    def run(self, n: int, inputs: Sequence[Any], outputs: Sequence[Array] | None = None) -> list[Array]:
         """Call for a batch of n >= 1. `outputs`, when given, are written in place and returned;
         they must be C-contiguous, of the exact shape and dtype. Raises InputError, InputTypeError,
         NativeError."""
@@ -160,22 +178,24 @@ class Executor:
         if n < 1:
             raise InputError(describe(self.name, "at least one sample", str(n)))
         wanted, given = self._shapes.get(n) or self._bind(n)
-        arrays = [x if type(x) is np.ndarray and x.dtype is dtype and x.shape == shape
-                  and x.flags.carray else as_input(x, spec, n)
-                  for x, (shape, dtype, spec) in zip(inputs, wanted)]
+        arrays = [
+            x
+            if type(x) is np.ndarray and x.dtype is dtype and x.shape == shape and x.flags.carray
+            else as_input(x, spec, n)
+            for x, (shape, dtype, spec) in zip(inputs, wanted)
+        ]
         if outputs is None:
             results = [np.empty(shape, dtype) for shape, dtype, _ in given]
         else:
             self._count(outputs, self.outputs, "outputs")
             results = list(outputs)
             for y, (shape, dtype, spec) in zip(results, given):
-                if not (type(y) is np.ndarray and y.dtype is dtype and y.shape == shape
-                        and y.flags.carray):
+                if not (type(y) is np.ndarray and y.dtype is dtype and y.shape == shape and y.flags.carray):
                     check_output(y, spec, n)
         work = self.take(n)
         try:
-            work.table[:len(arrays)] = [address(a) for a in arrays]
-            work.outputs_table[:len(results)] = [address(a) for a in results]
+            work.table[: len(arrays)] = [address(a) for a in arrays]
+            work.outputs_table[: len(results)] = [address(a) for a in results]
             work.source.value = ctypes.addressof(work.table)
             work.target.value = ctypes.addressof(work.outputs_table)
             status = self._function(*work.args)
@@ -203,8 +223,9 @@ class Executor:
         """The concrete shapes for a batch, remembered for the few sizes that occur."""
         if len(self._shapes) > 64:
             self._shapes.clear()
-        wanted, given = ([(s.bind(n), s.numpy_dtype, s) for s in specs]
-                         for specs in (self.inputs, self.outputs))
+        wanted, given = (
+            [(s.bind(n), s.numpy_dtype, s) for s in specs] for specs in (self.inputs, self.outputs)
+        )
         self._shapes[n] = wanted, given
         return wanted, given
 
@@ -226,11 +247,11 @@ class Executor:
     def _count(self, arrays: Sequence[Any], specs: Sequence[TensorSpec], what: str) -> None:
         if len(arrays) != len(specs):
             names = ", ".join(spec.name for spec in specs)
-            raise InputError(describe(self.name, f"{len(specs)} {what} ({names})",
-                                      str(len(arrays))))
+            raise InputError(describe(self.name, f"{len(specs)} {what} ({names})", str(len(arrays))))
 
-    def failure(self, status: int, work: _Workspace, rows: Callable[[int], int] | None = None
-                ) -> KcompileError:
+    def failure(
+        self, status: int, work: _Workspace, rows: Callable[[int], int] | None = None
+    ) -> KcompileError:
         """The error for what a native function returned with this workspace. rows: from a sample of the
         call to its number in the user's arrays, where these are larger."""
         if status != BAD_INDEX or work.memory is None:
@@ -241,5 +262,5 @@ class Executor:
         if each:
             sample, place = divmod(place, each)
             sample = sample if rows is None else rows(sample)
-        told = f"{number}" if number > -2**31 else "a number beyond int32, or none"
+        told = f"{number}" if number > -(2**31) else "a number beyond int32, or none"
         return RowError(f"{self.name}: {label or 'rows by number'}", limit, told, place, sample)

@@ -34,18 +34,19 @@ def one_by_one(run: Callable[[int, list[Array]], list[Array]]) -> Runner:
     the outputs of a batch."""
     buffers: list[Array] = []
 
-    def cut(arrays: Sequence[Array], order: Array | None, size: int, start: int, stop: int
-            ) -> list[Array]:
+    def cut(arrays: Sequence[Array], order: Array | None, size: int, start: int, stop: int) -> list[Array]:
         if order is None:
             return [a[start:stop] for a in arrays]
         if not buffers:
             buffers.extend(aligned((size, *a.shape[1:]), a.dtype) for a in arrays)
         # mode="clip" writes to `out` directly; rows are never out of range
-        return [a.take(order[start:stop], 0, buffer[:stop - start], "clip")
-                for a, buffer in zip(arrays, buffers)]
+        return [
+            a.take(order[start:stop], 0, buffer[: stop - start], "clip") for a, buffer in zip(arrays, buffers)
+        ]
 
-    def batches(arrays: Sequence[Array], order: Array | None, size: int, start: int, stop: int
-                ) -> list[Array]:
+    def batches(
+        arrays: Sequence[Array], order: Array | None, size: int, start: int, stop: int
+    ) -> list[Array]:
         results = []
         for first in range(start, stop, size):
             end = min(first + size, stop)
@@ -83,24 +84,27 @@ class BatchLoop:
         self._buffers: list[Array] = []
         self._tables = np.zeros((2, max(len(executor.inputs), len(executor.outputs), 1)), np.int64)
 
-    def __call__(self, arrays: Sequence[Array], order: Array | None, size: int, start: int, stop: int
-                 ) -> list[Array]:
+    def __call__(
+        self, arrays: Sequence[Array], order: Array | None, size: int, start: int, stop: int
+    ) -> list[Array]:
         executor = self._executor
         size = min(size, stop - start)
         sources = self._checked(arrays)
         if order is not None and (not self._buffers or len(self._buffers[0]) < size):
             self._buffers = [aligned(s.bind(size), s.numpy_dtype) for s in executor.inputs]
         count = -(-(stop - start) // size)
-        results = [np.empty(_joined_shape(s, stop - start, count), s.numpy_dtype)
-                   for s in executor.outputs]
+        results = [np.empty(_joined_shape(s, stop - start, count), s.numpy_dtype) for s in executor.outputs]
         work = executor.take(size)
         try:
             job = self._job(sources, order, size, start, stop, results, work.tail)
             status = self._function(address(job))
             if status:
                 first = int(job[1])  # of the batch that failed
-                raise executor.failure(status, work, lambda sample: first + sample if order is None
-                                       else int(order[first + sample]))
+                raise executor.failure(
+                    status,
+                    work,
+                    lambda sample: first + sample if order is None else int(order[first + sample]),
+                )
         finally:
             executor.give(work)
         return results
@@ -111,16 +115,35 @@ class BatchLoop:
         samples = len(arrays[0]) // (inputs[0].rows or 1)
         if samples != self._samples:
             self._samples, self._shapes = samples, [s.bind(samples) for s in inputs]
-        return [a if a.shape == shape and a.dtype is s.numpy_dtype and a.flags.carray
-                else as_input(a, s, samples) for a, s, shape in zip(arrays, inputs, self._shapes)]
+        return [
+            a if a.shape == shape and a.dtype is s.numpy_dtype and a.flags.carray else as_input(a, s, samples)
+            for a, s, shape in zip(arrays, inputs, self._shapes)
+        ]
 
-    def _job(self, sources: Sequence[Array], order: Array | None, size: int, start: int, stop: int,
-             results: Sequence[Array], tail: Sequence[ctypes.c_void_p]) -> Array:
+    def _job(
+        self,
+        sources: Sequence[Array],
+        order: Array | None,
+        size: int,
+        start: int,
+        stop: int,
+        results: Sequence[Array],
+        tail: Sequence[ctypes.c_void_p],
+    ) -> Array:
         executor = self._executor
         table = address(self._tables)
-        words = [executor.address, start, stop, size, 0 if order is None else address(order),
-                 len(sources), len(results), *[pointer.value or 0 for pointer in tail],
-                 table, table + self._tables.strides[0]]
+        words = [
+            executor.address,
+            start,
+            stop,
+            size,
+            0 if order is None else address(order),
+            len(sources),
+            len(results),
+            *[pointer.value or 0 for pointer in tail],
+            table,
+            table + self._tables.strides[0],
+        ]
         buffers = [0] * len(sources) if order is None else map(address, self._buffers)
         for source, nbytes, buffer in zip(sources, self._bytes, buffers):
             words += address(source), nbytes, buffer
@@ -132,8 +155,11 @@ class BatchLoop:
 def can_join(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> bool:
     """Whether batches of the inputs are rows of larger arrays, and outputs of several batches can lie
     one behind the other."""
-    return (bool(inputs) and all(s.rows and s.leading and s.nbytes(1) for s in inputs)
-            and all(s.leading for s in outputs))
+    return (
+        bool(inputs)
+        and all(s.rows and s.leading and s.nbytes(1) for s in inputs)
+        and all(s.leading for s in outputs)
+    )
 
 
 def _joined_shape(spec: TensorSpec, samples: int, batches: int) -> tuple[int, ...]:

@@ -100,24 +100,39 @@ class Program:
     while another thread trains gives numbers of some mixture of old and new weights.
     """
 
-    def __init__(self, symbol: Callable[[str], int], entries: Sequence[EntrySpec],
-                 variables: Iterable[Array] = (), *, prepared: int = 0, constants: bytes = b"",
-                 threads: int | None = None, pool_abi: int,
-                 wrote: Callable[[], None] | None = None, refresh: Callable[[], None] | None = None,
-                 block: Prepared | None = None) -> None:
+    def __init__(
+        self,
+        symbol: Callable[[str], int],
+        entries: Sequence[EntrySpec],
+        variables: Iterable[Array] = (),
+        *,
+        prepared: int = 0,
+        constants: bytes = b"",
+        threads: int | None = None,
+        pool_abi: int,
+        wrote: Callable[[], None] | None = None,
+        refresh: Callable[[], None] | None = None,
+        block: Prepared | None = None,
+    ) -> None:
         self.variables = [in_place(v) for v in variables]
         self.block = Prepared(prepared, refresh) if block is None else block
         self._wrote = wrote
         self._symbol = symbol
         self._lock = self.block.lock
-        self._pool = shared_pool(PoolFunctions(
-            symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), pool_abi,
-            symbol), threads)
+        self._pool = shared_pool(
+            PoolFunctions(
+                symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), pool_abi, symbol
+            ),
+            threads,
+        )
         self._constants = aligned_copy(np.frombuffer(constants, np.uint8))
-        self._table = (ctypes.c_size_t * max(len(self.variables), 1))(
-            *[address(v) for v in self.variables])
-        self._fixed = tuple(map(ctypes.c_void_p, (
-            ctypes.addressof(self._table), address(self.block.memory), address(self._constants))))
+        self._table = (ctypes.c_size_t * max(len(self.variables), 1))(*[address(v) for v in self.variables])
+        self._fixed = tuple(
+            map(
+                ctypes.c_void_p,
+                (ctypes.addressof(self._table), address(self.block.memory), address(self._constants)),
+            )
+        )
         self._pointer = ctypes.c_void_p(self._pool.pointer)
         self.entries = {entry.name: entry for entry in entries}
         self._executors = {entry.name: self._executor(entry) for entry in entries}
@@ -144,8 +159,9 @@ class Program:
         """Of constants and workspaces, as they are now; code and the prepared block are not in it."""
         return int(self._constants.nbytes) + sum(e.nbytes for e in self._executors.values())
 
-    def run(self, entry: str, n: int, inputs: Sequence[Any],
-            outputs: Sequence[Array] | None = None) -> list[Array]:
+    def run(
+        self, entry: str, n: int, inputs: Sequence[Any], outputs: Sequence[Array] | None = None
+    ) -> list[Array]:
         """Run an entry for a batch of n >= 1 and return its outputs, new arrays unless given.
 
         Raises KeyError for an unknown entry; InputError, InputTypeError for arrays that do not fit;
@@ -212,8 +228,7 @@ class Program:
         variable = self.variables[index]
         array = as_array(value, f"variable {index}")
         if array.shape != variable.shape:
-            raise InputError(describe(f"variable {index}", f"shape {variable.shape}",
-                                      f"shape {array.shape}"))
+            raise InputError(describe(f"variable {index}", f"shape {variable.shape}", f"shape {array.shape}"))
         with self._lock:
             variable[...] = array
             self.block.changed()
@@ -235,5 +250,13 @@ class Program:
         def tail(arena: Array) -> tuple[Any, ...]:
             return (*pointers, ctypes.c_void_p(address(arena)), pool)
 
-        return Executor(entry.name, self._symbol("kc_" + entry.name), entry.inputs, entry.outputs,
-                        memory, tail, self._symbol("kc_call"), checks=entry.checks)
+        return Executor(
+            entry.name,
+            self._symbol("kc_" + entry.name),
+            entry.inputs,
+            entry.outputs,
+            memory,
+            tail,
+            self._symbol("kc_call"),
+            checks=entry.checks,
+        )

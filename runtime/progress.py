@@ -28,8 +28,14 @@ class Progbar:
     latter two. verbose: 0 nothing, 1 the bar, 2 one line without a bar.
     """
 
-    def __init__(self, target: int, verbose: int = 1, stream: TextIO | None = None, style: str = "samples",
-                 batch_size: int = 1) -> None:
+    def __init__(
+        self,
+        target: int,
+        verbose: int = 1,
+        stream: TextIO | None = None,
+        style: str = "samples",
+        batch_size: int = 1,
+    ) -> None:
         self.target = target
         self.verbose = verbose
         self.stream = sys.stdout if stream is None else stream

@@ -31,8 +31,9 @@ def replacing(path: str | os.PathLike[str], overwrite: bool = True) -> Iterator[
     and the owner of what was there. A symbolic link stays, and what it points to is written. Raises
     InputError where there is a file and overwrite is False, OSError."""
     if not overwrite and os.path.lexists(path):
-        raise InputError(describe(str(path), "a name that is free, or overwrite=True",
-                                  "the name of an existing file"))
+        raise InputError(
+            describe(str(path), "a name that is free, or overwrite=True", "the name of an existing file")
+        )
     place = Path(os.path.realpath(path))
     part = _beside(place)
     with open(part, "xb"):

@@ -17,8 +17,10 @@ Dim = Union[int, str, None]
 
 ANY = -1  # in place of a fixed size
 
-DTYPES = {name: np.dtype(name) for name in
-          ("float32", "float64", "int32", "int64", "uint32", "uint64", "uint8", "int8", "bool")}
+DTYPES = {
+    name: np.dtype(name)
+    for name in ("float32", "float64", "int32", "int64", "uint32", "uint64", "uint8", "int8", "bool")
+}
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class TensorSpec:
         object.__setattr__(self, "shape", tuple(self.shape))
         object.__setattr__(self, "_dims", tuple(_parse(d) for d in self.shape))
         if self.dtype not in DTYPES:
-            raise ValueError(f"{self.name}: unknown dtype. Expected one of {', '.join(DTYPES)}. "
-                             f"Received: {self.dtype!r}")
+            raise ValueError(
+                f"{self.name}: unknown dtype. Expected one of {', '.join(DTYPES)}. Received: {self.dtype!r}"
+            )
 
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:

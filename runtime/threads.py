@@ -51,8 +51,11 @@ class Pool:
         self._memory = aligned(size(threads))
         status = start(address(self._memory), threads)
         if status:
-            warnings.warn(f"the system gave no {threads} threads (status {status}); "
-                          "computing with one", RuntimeWarning, stacklevel=4)
+            warnings.warn(
+                f"the system gave no {threads} threads (status {status}); computing with one",
+                RuntimeWarning,
+                stacklevel=4,
+            )
             return
         self.threads = threads
         self.pointer = address(self._memory)

@@ -24,8 +24,7 @@ TURN = 0.05  # seconds
 Shuffle = Union[bool, Literal["batch"]]
 T = TypeVar("T")
 
-_ALIASES = {"acc": "accuracy", "accuracy": "acc", "val_acc": "val_accuracy",
-            "val_accuracy": "val_acc"}
+_ALIASES = {"acc": "accuracy", "accuracy": "acc", "val_acc": "val_accuracy", "val_accuracy": "val_acc"}
 
 
 class Logs(dict[str, T]):
@@ -151,17 +150,32 @@ def check_steps(name: str, steps: Any, batches: int) -> int | None:
         return None
     count = check_count(name, steps)
     if count > batches:
-        raise InputError(describe(name, f"at most {batches}, the batches that the data hold",
-                                  str(count), "Give more data, or a smaller batch_size."))
+        raise InputError(
+            describe(
+                name,
+                f"at most {batches}, the batches that the data hold",
+                str(count),
+                "Give more data, or a smaller batch_size.",
+            )
+        )
     return count
 
 
 # ---------------------------------------------------------------- loops
 
 
-def fit_loop(run: Runner, arrays: Sequence[Array], names: Sequence[str], events: FitEvents, *,
-             turns: Turns, batch_size: int, shuffle: Shuffle = True, steps: int | None = None,
-             **epochs: Any) -> None:
+def fit_loop(
+    run: Runner,
+    arrays: Sequence[Array],
+    names: Sequence[str],
+    events: FitEvents,
+    *,
+    turns: Turns,
+    batch_size: int,
+    shuffle: Shuffle = True,
+    steps: int | None = None,
+    **epochs: Any,
+) -> None:
     """Train on rows of arrays. names: of the results, the loss first. turns: the pace of earlier calls.
     epochs: the arguments of `_epochs`. Raises InputError when steps exceed the batches."""
     samples, size, stop = _extent(arrays, batch_size, steps)
@@ -173,11 +187,17 @@ def fit_loop(run: Runner, arrays: Sequence[Array], names: Sequence[str], events:
     _epochs(train, names, events, **epochs)
 
 
-def _epochs(train: Callable[[Averages], Iterator[tuple[int, Array]]], names: Sequence[str],
-            events: FitEvents, *, epochs: int, initial_epoch: int = 0,
-            validate: Callable[[], Sequence[float]] | None = None,
-            validates: Callable[[int], bool] = lambda epoch: True,
-            ended: Callable[[], bool] = lambda: False) -> None:
+def _epochs(
+    train: Callable[[Averages], Iterator[tuple[int, Array]]],
+    names: Sequence[str],
+    events: FitEvents,
+    *,
+    epochs: int,
+    initial_epoch: int = 0,
+    validate: Callable[[], Sequence[float]] | None = None,
+    validates: Callable[[int], bool] = lambda epoch: True,
+    ended: Callable[[], bool] = lambda: False,
+) -> None:
     """The epochs from initial_epoch to epochs. train: one pass, which counts its results in. validate: gives
     the values of a validation pass after each epoch that `validates`, which are reported as "val_" + name.
     ended: whether there are no more data. Warns once when the loss of a batch is NaN."""
@@ -189,8 +209,11 @@ def _epochs(train: Callable[[Averages], Iterator[tuple[int, Array]]], names: Seq
             bad = np.isnan(results[:, 0])
             if not warned and bad.any():
                 warned = True
-                warnings.warn(f"loss is nan in epoch {epoch + 1}, batch {first + bad.argmax() + 1}. Look for "
-                              "NaN in the data, or lower the learning rate", stacklevel=5)
+                warnings.warn(
+                    f"loss is nan in epoch {epoch + 1}, batch {first + bad.argmax() + 1}. Look for "
+                    "NaN in the data, or lower the learning rate",
+                    stacklevel=5,
+                )
             if events.stopped:
                 break
         if ended() and not averages.samples:
@@ -203,8 +226,16 @@ def _epochs(train: Callable[[Averages], Iterator[tuple[int, Array]]], names: Seq
             break
 
 
-def evaluate_loop(run: Runner, arrays: Sequence[Array], names: Sequence[str], events: Events, *,
-                  turns: Turns, batch_size: int, steps: int | None = None) -> list[float]:
+def evaluate_loop(
+    run: Runner,
+    arrays: Sequence[Array],
+    names: Sequence[str],
+    events: Events,
+    *,
+    turns: Turns,
+    batch_size: int,
+    steps: int | None = None,
+) -> list[float]:
     """The averages of all results over the samples, the loss first."""
     _, size, stop = _extent(arrays, batch_size, steps)
     averages = Averages()
@@ -213,8 +244,15 @@ def evaluate_loop(run: Runner, arrays: Sequence[Array], names: Sequence[str], ev
     return averages.values()
 
 
-def predict_loop(run: Runner, arrays: Sequence[Array], events: Events, *, turns: Turns,
-                 batch_size: int, steps: int | None = None) -> list[Array]:
+def predict_loop(
+    run: Runner,
+    arrays: Sequence[Array],
+    events: Events,
+    *,
+    turns: Turns,
+    batch_size: int,
+    steps: int | None = None,
+) -> list[Array]:
     """The outputs of all samples, one array for each output, batch by batch along axis 0."""
     _, size, stop = _extent(arrays, batch_size, steps)
     listening = events.wants_batches
@@ -237,9 +275,17 @@ def _extent(arrays: Sequence[Array], batch_size: int, steps: int | None) -> tupl
     return samples, size, samples if steps is None else min(steps * size, samples)
 
 
-def _results(run: Runner, arrays: Sequence[Array], order: Array | None, names: Sequence[str],
-             events: Events, turns: Turns, averages: Averages, size: int, stop: int
-             ) -> Iterator[tuple[int, Array]]:
+def _results(
+    run: Runner,
+    arrays: Sequence[Array],
+    order: Array | None,
+    names: Sequence[str],
+    events: Events,
+    turns: Turns,
+    averages: Averages,
+    size: int,
+    stop: int,
+) -> Iterator[tuple[int, Array]]:
     """One pass: the number of its first batch and the results [batches, results] of each span, when they
     are counted in and told of."""
     listening = events.wants_batches
@@ -251,8 +297,9 @@ def _results(run: Runner, arrays: Sequence[Array], order: Array | None, names: S
         results = run(arrays, order, size, start, end)[0].reshape(batches, -1)
         averages.add(size, end - start, results)
         if listening:
-            events.batch_end(number, Logs(zip(names, batch_values(results[0])), batch=number,
-                                          size=end - start))
+            events.batch_end(
+                number, Logs(zip(names, batch_values(results[0])), batch=number, size=end - start)
+            )
         events.progress(end, averages.values)
         yield number, results
 
@@ -260,8 +307,15 @@ def _results(run: Runner, arrays: Sequence[Array], order: Array | None, names: S
 # ---------------------------------------------------------------- batches that are given one by one
 
 
-def fit_batches(run: Callable[[T], tuple[int, Array]], passes: Callable[[], Iterator[T]],
-                names: Sequence[str], events: FitEvents, *, steps: int, **epochs: Any) -> None:
+def fit_batches(
+    run: Callable[[T], tuple[int, Array]],
+    passes: Callable[[], Iterator[T]],
+    names: Sequence[str],
+    events: FitEvents,
+    *,
+    steps: int,
+    **epochs: Any,
+) -> None:
     """Train on batches as they are given. run: a step, which gives the number of samples and the results.
     passes: gives the batches of an epoch, `steps` of them. When there are fewer, training ends with a
     warning, as in Keras. epochs: the arguments of `_epochs`."""
@@ -275,14 +329,23 @@ def fit_batches(run: Callable[[T], tuple[int, Array]], passes: Callable[[], Iter
             yield found
         short = count < steps
         if short:
-            warnings.warn(f"the data ended after {count} of {steps} batches of an epoch; training ends here. "
-                          "Give steps_per_epoch * epochs batches", stacklevel=6)
+            warnings.warn(
+                f"the data ended after {count} of {steps} batches of an epoch; training ends here. "
+                "Give steps_per_epoch * epochs batches",
+                stacklevel=6,
+            )
 
     _epochs(train, names, events, ended=lambda: short, **epochs)
 
 
-def evaluate_batches(run: Callable[[T], tuple[int, Array]], batches: Iterator[T], names: Sequence[str],
-                     events: Events, *, steps: int) -> list[float]:
+def evaluate_batches(
+    run: Callable[[T], tuple[int, Array]],
+    batches: Iterator[T],
+    names: Sequence[str],
+    events: Events,
+    *,
+    steps: int,
+) -> list[float]:
     """The averages of all results over the samples of `steps` batches. Raises InputError for fewer."""
     averages, count = Averages(), 0
     for _ in _given(run, batches, names, events, averages):
@@ -291,8 +354,9 @@ def evaluate_batches(run: Callable[[T], tuple[int, Array]], batches: Iterator[T]
     return averages.values()
 
 
-def predict_batches(run: Callable[[T], tuple[int, list[Array]]], batches: Iterator[T], events: Events, *,
-                    steps: int) -> list[Array]:
+def predict_batches(
+    run: Callable[[T], tuple[int, list[Array]]], batches: Iterator[T], events: Events, *, steps: int
+) -> list[Array]:
     """The outputs of `steps` batches, joined along axis 0. Raises InputError for fewer."""
     outputs: list[list[Array]] = []
     for number, batch in enumerate(batches):
@@ -307,8 +371,13 @@ def predict_batches(run: Callable[[T], tuple[int, list[Array]]], batches: Iterat
     return joined(outputs)
 
 
-def _given(run: Callable[[T], tuple[int, Array]], batches: Iterator[T], names: Sequence[str],
-           events: Events, averages: Averages) -> Iterator[tuple[int, Array]]:
+def _given(
+    run: Callable[[T], tuple[int, Array]],
+    batches: Iterator[T],
+    names: Sequence[str],
+    events: Events,
+    averages: Averages,
+) -> Iterator[tuple[int, Array]]:
     """The number and the results [1, results] of each batch, counted in and told of. Progress is counted in
     batches."""
     for number, batch in enumerate(batches):
@@ -334,6 +403,11 @@ def split_at(samples: int, share: float) -> int:
     share = check_number("validation_split", share, 0, 1)
     at = math.floor(samples * (1.0 - share))
     if not 0 < at < samples:
-        raise InputError(describe("validation_split", "a split that leaves samples in both parts",
-                                  f"{share} of {samples} samples"))
+        raise InputError(
+            describe(
+                "validation_split",
+                "a split that leaves samples in both parts",
+                f"{share} of {samples} samples",
+            )
+        )
     return at

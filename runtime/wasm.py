@@ -32,9 +32,7 @@ def read_section(data: memoryview, name: str) -> Section:
             if body <= at and bytes(data[text : min(body, text + 100)]) == name.encode():
                 found = body, at
     if found is None or found[1] - found[0] > LARGEST:
-        raise ArtifactError(
-            f"a WebAssembly module, but not one of kcompile's (it has no section {name})"
-        )
+        raise ArtifactError(f"a WebAssembly module, but not one of kcompile's (it has no section {name})")
     start, end = found
     return Section("wasm32", start, bytes(data[start:end]), sizes[_CODE], sizes[_DATA])
 

@@ -19,14 +19,26 @@ from ranges import left, pick
 from kcompile.keras import layers, optimizers
 from kcompile.keras.models import Model
 
-ACTIVATIONS = ("linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "elu", "selu", "softplus",
-               "softsign", "softmax")
+ACTIVATIONS = (
+    "linear",
+    "relu",
+    "tanh",
+    "sigmoid",
+    "hard_sigmoid",
+    "elu",
+    "selu",
+    "softplus",
+    "softsign",
+    "softmax",
+)
 OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "sgd": optimizers.SGD, "momentum": lambda **limits: optimizers.SGD(momentum=0.9, **limits),
+    "sgd": optimizers.SGD,
+    "momentum": lambda **limits: optimizers.SGD(momentum=0.9, **limits),
     "rmsprop": lambda **limits: optimizers.RMSprop(epsilon=1e-4, **limits),
     "adam": lambda **limits: optimizers.Adam(epsilon=1e-4, **limits),
     # An epsilon above the rounding of gradients: 1e-7 would scale one of rounding alone to a whole step
-    "adagrad": lambda **limits: optimizers.Adagrad(0.001, epsilon=1e-4, **limits)}
+    "adagrad": lambda **limits: optimizers.Adagrad(0.001, epsilon=1e-4, **limits),
+}
 LIMITS: tuple[dict[str, float], ...] = ({}, {}, {"clipnorm": 0.5}, {"clipvalue": 0.02})
 
 WORK = 1 << 16  # products for a sample that one layer of a model makes
@@ -54,12 +66,11 @@ class Sample:
         for words, shape in zip(self.words, shapes):
             x = rng.integers(1, words, shape)
             made.append((x * ((rng.random(shape) > 1 / 3) | (np.arange(shape[1]) == 0))).astype(np.int32))
-        return made + [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes[len(made):]]
+        return made + [rng.uniform(-1, 1, shape).astype(np.float32) for shape in shapes[len(made) :]]
 
     def targets(self, n: int) -> list[np.ndarray]:
         rng = np.random.default_rng(self.seed + n + 1)
-        return [rng.uniform(-1, 1, (n, *y.shape[1:])).astype(np.float32)
-                for y in self.model.outputs]
+        return [rng.uniform(-1, 1, (n, *y.shape[1:])).astype(np.float32) for y in self.model.outputs]
 
     def __repr__(self) -> str:
         return f"Sample(seed={self.seed}):\n  " + "\n  ".join(self.notes)
@@ -118,9 +129,13 @@ class _Builder:
         """An input of whole numbers, a table (a new one, or one that is there), and what follows it."""
         if not self.tables or self.choice((True, True, False)):
             words = self.choice((self.integer(2, 12), self.size("words", 5000) + 1))
-            table = layers.Embedding(words, self.integer(1, 18), mask_zero=self.choice((True, False)),
-                                     embeddings_regularizer=self.choice((None, None, "l2")),
-                                     embeddings_constraint=self.choice((None, None, "unit_norm")))
+            table = layers.Embedding(
+                words,
+                self.integer(1, 18),
+                mask_zero=self.choice((True, False)),
+                embeddings_regularizer=self.choice((None, None, "l2")),
+                embeddings_constraint=self.choice((None, None, "unit_norm")),
+            )
             self.tables.append((table, words))
         table, words = self.choice(self.tables)
         x = layers.Input((self.size("steps", 24),), dtype="int32")
@@ -138,9 +153,13 @@ class _Builder:
                 self.tensors.append(x)
                 return
             makers: list[Callable[[Any], Any]] = [
-                self.recurrent, lambda x: self.recurrent(x, ends=True), self.dense,
-                lambda x: layers.GlobalAveragePooling1D(), lambda x: layers.Dropout(self._rates[-1]),
-                lambda x: layers.TimeDistributed(self.dense(x))]
+                self.recurrent,
+                lambda x: self.recurrent(x, ends=True),
+                self.dense,
+                lambda x: layers.GlobalAveragePooling1D(),
+                lambda x: layers.Dropout(self._rates[-1]),
+                lambda x: layers.TimeDistributed(self.dense(x)),
+            ]
             self.apply(self.choice(makers)(x), x)
 
     def apply(self, layer: Any, inputs: Any) -> None:
@@ -148,8 +167,11 @@ class _Builder:
         self.used.update(id(x) for x in (inputs if several else [inputs]))
         output = layer(inputs)
         self.tensors.append(output)
-        config = {k: v for k, v in layer.get_config().items()
-                  if v is not None and "initializer" not in k and k not in ("dtype", "trainable")}
+        config = {
+            k: v
+            for k, v in layer.get_config().items()
+            if v is not None and "initializer" not in k and k not in ("dtype", "trainable")
+        }
         shapes = [x.shape[1:] for x in inputs] if several else inputs.shape[1:]
         self.notes.append(f"{type(layer).__name__}{config} of {shapes} -> {output.shape[1:]}")
         if not several and output.mask is None and inputs.dtype == "float32":  # for any tensor
@@ -164,9 +186,12 @@ class _Builder:
 
     def dense(self, x: Any) -> Any:
         rows = int(np.prod(x.shape[1:-1]))
-        return layers.Dense(self.filters(rows * x.shape[-1], rows), activation=self.activation(),
-                            use_bias=self.choice((True, False)),
-                            kernel_regularizer=self.choice((None, None, "l2", "l1")))
+        return layers.Dense(
+            self.filters(rows * x.shape[-1], rows),
+            activation=self.activation(),
+            use_bias=self.choice((True, False)),
+            kernel_regularizer=self.choice((None, None, "l2", "l1")),
+        )
 
     def conv(self, x: Any) -> Any:
         """Windows larger than the input only where padding makes room."""
@@ -181,16 +206,24 @@ class _Builder:
         if strides == 1 and not (self._portable and rank == 3):  # TensorFlow cannot train that
             dilation = self.choice((1, tuple(self.size("dilation") for _ in sizes)))
             if padding == "valid" and dilation != 1:
-                dilation = tuple(min(e, (d - 1) // max(w - 1, 1) or 1)
-                                 for e, w, d in zip(dilation, window, sizes))
+                dilation = tuple(
+                    min(e, (d - 1) // max(w - 1, 1) or 1) for e, w, d in zip(dilation, window, sizes)
+                )
         groups = self.choice([g for g in (1, 1, 2, 3, channels) if channels % g == 0 and g <= 32])
         groups = 1 if self._portable else groups
         positions = int(np.prod(sizes))
         filters = self.filters(int(np.prod(window)) * channels * positions // groups, positions)
         kind = (layers.Conv1D, layers.Conv2D, layers.Conv3D)[rank - 1]
-        return kind(-(-filters // groups) * groups, tuple(window), strides=strides, padding=padding,
-                    dilation_rate=dilation, groups=groups, activation=self.activation(),
-                    use_bias=self.choice((True, False)))
+        return kind(
+            -(-filters // groups) * groups,
+            tuple(window),
+            strides=strides,
+            padding=padding,
+            dilation_rate=dilation,
+            groups=groups,
+            activation=self.activation(),
+            use_bias=self.choice((True, False)),
+        )
 
     def pool(self, x: Any) -> Any:
         rank = len(x.shape) - 2
@@ -209,13 +242,19 @@ class _Builder:
             options["reset_after"] = self.choice((True, False))
         if kind is not layers.SimpleRNN:
             options["recurrent_activation"] = self.choice(
-                ("sigmoid", "tanh") if self._portable else ("hard_sigmoid", "hard_sigmoid", "sigmoid"))
+                ("sigmoid", "tanh") if self._portable else ("hard_sigmoid", "hard_sigmoid", "sigmoid")
+            )
         both = self.choice((True, False, False))
         units = min(self.filters(4 * x.shape[1] * x.shape[2], x.shape[1]), 128)
-        layer = kind(units, return_sequences=not ends and self.choice((True, False)),
-                     go_backwards=self.choice((True, False, False)) and not (both and self._portable),
-                     use_bias=self.choice((True, False)), dropout=self.choice(self._rates),
-                     recurrent_dropout=self.choice(self._rates), **options)
+        layer = kind(
+            units,
+            return_sequences=not ends and self.choice((True, False)),
+            go_backwards=self.choice((True, False, False)) and not (both and self._portable),
+            use_bias=self.choice((True, False)),
+            dropout=self.choice(self._rates),
+            recurrent_dropout=self.choice(self._rates),
+            **options,
+        )
         if both:
             merge = self.choice(("concat", "sum", "ave", "mul"))
             return layers.Bidirectional(layer, merge_mode=merge)
@@ -223,11 +262,18 @@ class _Builder:
 
     def sequence(self, x: Any) -> Any:
         """A layer for [batch, steps, features]."""
-        return self.choice((
-            self.recurrent, self.recurrent, self.recurrent, self.conv, self.pool,
-            lambda x: layers.TimeDistributed(layers.Dense(self.size("units", 32), activation="tanh")),
-            lambda x: self.choice((layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D))(),
-            lambda x: layers.Flatten()))(x)
+        return self.choice(
+            (
+                self.recurrent,
+                self.recurrent,
+                self.recurrent,
+                self.conv,
+                self.pool,
+                lambda x: layers.TimeDistributed(layers.Dense(self.size("units", 32), activation="tanh")),
+                lambda x: self.choice((layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D))(),
+                lambda x: layers.Flatten(),
+            )
+        )(x)
 
     def advanced(self, x: Any) -> Any:
         kinds = (layers.LeakyReLU, layers.PReLU, layers.ELU, layers.ReLU, layers.ThresholdedReLU)
@@ -237,8 +283,9 @@ class _Builder:
         return getattr(layers, f"Global{self.choice(('Average', 'Max'))}Pooling{len(x.shape) - 2}D")()
 
     def normalise(self, x: Any) -> Any:
-        return layers.BatchNormalization(momentum=0.9, center=self.choice((True, False)),
-                                         scale=self.choice((True, False)))
+        return layers.BatchNormalization(
+            momentum=0.9, center=self.choice((True, False)), scale=self.choice((True, False))
+        )
 
     def reshape(self, x: Any) -> Any:
         sizes = list(x.shape[1:])
@@ -253,9 +300,13 @@ class _Builder:
     def step(self) -> None:
         """One more layer somewhere."""
         anywhere: list[Callable[[Any], Any]] = [
-            self.dense, self.normalise, self.reshape, self.advanced,
+            self.dense,
+            self.normalise,
+            self.reshape,
+            self.advanced,
             lambda x: layers.Activation(self.activation()),
-            lambda x: layers.Dropout(self.choice(self._rates))]
+            lambda x: layers.Dropout(self.choice(self._rates)),
+        ]
         images = [self.conv, self.conv, self.pool, self.global_pool, lambda x: layers.Flatten()]
         kind = self.integer(0, 9)
         if kind <= 1 and self.share():
@@ -292,8 +343,9 @@ class _Builder:
             others = [self.tensors[-1]]
         if not others:
             return False
-        merge = self.choice((layers.Add, layers.Multiply, layers.Concatenate, layers.Average,
-                             layers.Maximum, layers.Minimum))()
+        merge = self.choice(
+            (layers.Add, layers.Multiply, layers.Concatenate, layers.Average, layers.Maximum, layers.Minimum)
+        )()
         self.apply(merge, [x, self.choice(others)])
         return True
 

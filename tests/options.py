@@ -55,15 +55,42 @@ def sizes(name: str, count: int, most: int | None = None) -> tuple[int, ...]:
     return tuple(sorted({low, high, *between}))
 
 
-ACTIVATIONS = (None, "linear", "relu", "tanh", "sigmoid", "hard_sigmoid", "elu", "selu", "softplus",
-               "softsign", "softmax", "exponential")
-INITIALIZERS = ("zeros", "ones", "normal", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform",
-                "glorot_normal", "truncated_normal", initializers.Constant(0.25),
-                initializers.RandomUniform(-0.1, 0.2, seed=3),
-                initializers.VarianceScaling(2.0, "fan_out", "uniform"))
+ACTIVATIONS = (
+    None,
+    "linear",
+    "relu",
+    "tanh",
+    "sigmoid",
+    "hard_sigmoid",
+    "elu",
+    "selu",
+    "softplus",
+    "softsign",
+    "softmax",
+    "exponential",
+)
+INITIALIZERS = (
+    "zeros",
+    "ones",
+    "normal",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "glorot_normal",
+    "truncated_normal",
+    initializers.Constant(0.25),
+    initializers.RandomUniform(-0.1, 0.2, seed=3),
+    initializers.VarianceScaling(2.0, "fan_out", "uniform"),
+)
 REGULARIZERS = ("l1", "l2", regularizers.l1(0.02), regularizers.l1_l2(0.01, 0.03))
-CONSTRAINTS = ("max_norm", "non_neg", "unit_norm", constraints.MaxNorm(0.5, axis=0),
-               constraints.MinMaxNorm(0.2, 0.8, rate=0.5, axis=0))
+CONSTRAINTS = (
+    "max_norm",
+    "non_neg",
+    "unit_norm",
+    constraints.MaxNorm(0.5, axis=0),
+    constraints.MinMaxNorm(0.2, 0.8, rate=0.5, axis=0),
+)
 VINTAGES = ("tf_keras2.10", "tf_keras", "keras3")
 ANY = {"trainable": (False,), "vintage": VINTAGES, "name": ("a_name",), "batch": (1, 33, 1000)}
 ACTIVITY = {"activity_regularizer": ("l1", "l2", regularizers.l1_l2(0.01, 0.02))}
@@ -92,31 +119,42 @@ def spatial(o: Options, rank: int) -> tuple[tuple[int, ...], int]:
 def conv_illegal(rank: int) -> Callable[[Options], bool]:
     def illegal(o: Options) -> bool:
         places, channels = spatial(o, rank)
-        window, stride, dilation = (each(o.get(key, 1), rank)
-                                    for key in ("kernel_size", "strides", "dilation_rate"))
+        window, stride, dilation = (
+            each(o.get(key, 1), rank) for key in ("kernel_size", "strides", "dilation_rate")
+        )
         if max(stride) > 1 and max(dilation) > 1:
             return True
         if o.get("padding", "valid") == "valid" and any(
-                (w - 1) * d + 1 > size for w, d, size in zip(window, dilation, places)):
+            (w - 1) * d + 1 > size for w, d, size in zip(window, dilation, places)
+        ):
             return True
         groups = o.get("groups", 1)
         return channels % groups > 0 or o["filters"] % groups > 0
+
     return illegal
 
 
 def conv(rank: int) -> Row:
     shape = ((24, 6), (9, 8, 6), (5, 4, 6, 6))[rank - 1]
-    shapes = (((1, 6), (13, 3), (200, 6), (40, 65), (7, 257)),
-              ((1, 1, 6), (13, 14, 3), (6, 17, 33), (3, 5, 129)),
-              ((1, 1, 1, 6), (3, 7, 5, 3), (2, 3, 4, 33)))[rank - 1]
+    shapes = (
+        ((1, 6), (13, 3), (200, 6), (40, 65), (7, 257)),
+        ((1, 1, 6), (13, 14, 3), (6, 17, 33), (3, 5, 129)),
+        ((1, 1, 1, 6), (3, 7, 5, 3), (2, 3, 4, 33)),
+    )[rank - 1]
     one = tuple(range(1, 14)) if rank < 3 else (1, 2, 3, 4)
     uneven = ((), ((3, 1), (1, 4), (5, 2), (13, 3)), ((1, 2, 3), (3, 1, 1)))[rank - 1]
     steps = ((), ((1, 2), (3, 1), (4, 2)), ((1, 2, 3), (2, 1, 1)))[rank - 1]
-    options = {**KERNEL, "filters": sizes("channels", 6, (2048, 300, 40)[rank - 1]),
-               "kernel_size": (*one, *uneven), "strides": (1, 2, 3, 4, *steps),
-               "dilation_rate": (1, 2, 3, 8, *steps), "groups": (1, 2, 3, 6),
-               "padding": ("valid", "same", "causal") if rank == 1 else ("valid", "same"), "shape": shapes,
-               **SEVERAL_AXES}
+    options = {
+        **KERNEL,
+        "filters": sizes("channels", 6, (2048, 300, 40)[rank - 1]),
+        "kernel_size": (*one, *uneven),
+        "strides": (1, 2, 3, 4, *steps),
+        "dilation_rate": (1, 2, 3, 8, *steps),
+        "groups": (1, 2, 3, 6),
+        "padding": ("valid", "same", "causal") if rank == 1 else ("valid", "same"),
+        "shape": shapes,
+        **SEVERAL_AXES,
+    }
     base = {"filters": 6, "kernel_size": 3}
     return Row(f"Conv{rank}D", getattr(layers, f"Conv{rank}D"), shape, base, options, conv_illegal(rank))
 
@@ -125,15 +163,25 @@ def pooling(kind: str, rank: int) -> Row:
     def illegal(o: Options) -> bool:
         places, _ = spatial(o, rank)
         return o.get("padding", "valid") == "valid" and any(
-            w > size for w, size in zip(each(o.get("pool_size", 2), rank), places))
+            w > size for w, size in zip(each(o.get("pool_size", 2), rank), places)
+        )
 
     shape = ((14, 5), (9, 13, 5), (5, 4, 6, 3))[rank - 1]
-    shapes = (((1, 5), (200, 3), (13, 33)), ((1, 1, 5), (13, 14, 3), (4, 5, 33)),
-              ((1, 1, 1, 3), (3, 2, 7, 9)))[rank - 1]
+    shapes = (
+        ((1, 5), (200, 3), (13, 33)),
+        ((1, 1, 5), (13, 14, 3), (4, 5, 33)),
+        ((1, 1, 1, 3), (3, 2, 7, 9)),
+    )[rank - 1]
     uneven = ((), ((1, 3), (4, 2)), ((1, 2, 3), (3, 1, 1)))[rank - 1]
     windows = (1, 2, 3, 4, 5, 8, 13) if rank < 3 else (1, 2, 3, 4)
-    options = {**ANY, "pool_size": (*windows, *uneven), "strides": (None, 1, 2, 3, 4, *uneven),
-               "padding": ("valid", "same"), "shape": shapes, **SEVERAL_AXES}
+    options = {
+        **ANY,
+        "pool_size": (*windows, *uneven),
+        "strides": (None, 1, 2, 3, 4, *uneven),
+        "padding": ("valid", "same"),
+        "shape": shapes,
+        **SEVERAL_AXES,
+    }
     return Row(f"{kind}Pooling{rank}D", getattr(layers, f"{kind}Pooling{rank}D"), shape, {}, options, illegal)
 
 
@@ -148,12 +196,24 @@ def global_pooling(kind: str, rank: int) -> Row:
 
 
 RECURRENT = {
-    **ANY, **ACTIVITY, **weights("kernel", "recurrent", "bias"), "use_bias": (False,),
-    "activation": tuple(a for a in ACTIVATIONS if a != "exponential"), "units": (1, 3, 7, 16, 17, 65, 128),
-    "dropout": (0.3,), "recurrent_dropout": (0.3,), "implementation": (1, 2), "masked": (True,),
-    "return_sequences": (True,), "return_state": (True,), "go_backwards": (True,),
-    "stateful": (True,), "unroll": (True,), "shape": ((1, 4), (2, 1), (40, 3), (5, 33)),
-    "zero_output_for_mask": (True,)}
+    **ANY,
+    **ACTIVITY,
+    **weights("kernel", "recurrent", "bias"),
+    "use_bias": (False,),
+    "activation": tuple(a for a in ACTIVATIONS if a != "exponential"),
+    "units": (1, 3, 7, 16, 17, 65, 128),
+    "dropout": (0.3,),
+    "recurrent_dropout": (0.3,),
+    "implementation": (1, 2),
+    "masked": (True,),
+    "return_sequences": (True,),
+    "return_state": (True,),
+    "go_backwards": (True,),
+    "stateful": (True,),
+    "unroll": (True,),
+    "shape": ((1, 4), (2, 1), (40, 3), (5, 33)),
+    "zero_output_for_mask": (True,),
+}
 GATED = {"recurrent_activation": ("sigmoid", "hard_sigmoid", "tanh", "linear", "softsign")}
 
 
@@ -164,18 +224,38 @@ def recurrent(name: str, **more: tuple[Any, ...]) -> Row:
 def bidirectional(kind: str, **more: tuple[Any, ...]) -> Row:
     inner = {k: v for k, v in RECURRENT.items() if k not in ANY} | more
 
-    def make(merge_mode: Any = "concat", name: Any = None, trainable: bool = True, vintage: Any = None,
-             **options: Any) -> Any:
+    def make(
+        merge_mode: Any = "concat",
+        name: Any = None,
+        trainable: bool = True,
+        vintage: Any = None,
+        **options: Any,
+    ) -> Any:
         dated = {} if vintage is None else {"vintage": vintage}
-        return layers.Bidirectional(getattr(layers, kind)(**options, **dated), merge_mode=merge_mode,
-                                    trainable=trainable, name=name, **dated)
+        return layers.Bidirectional(
+            getattr(layers, kind)(**options, **dated),
+            merge_mode=merge_mode,
+            trainable=trainable,
+            name=name,
+            **dated,
+        )
 
-    return Row(f"Bidirectional({kind})", make, (5, 4), {"units": 6},
-               {**ANY, **inner, "merge_mode": ("concat", "sum", "ave", "mul", None)})
+    return Row(
+        f"Bidirectional({kind})",
+        make,
+        (5, 4),
+        {"units": 6},
+        {**ANY, **inner, "merge_mode": ("concat", "sum", "ave", "mul", None)},
+    )
 
 
-def per_step(name: str, make: Callable[..., Any], shape: tuple[int, ...], base: Options,
-             options: dict[str, tuple[Any, ...]]) -> Row:
+def per_step(
+    name: str,
+    make: Callable[..., Any],
+    shape: tuple[int, ...],
+    base: Options,
+    options: dict[str, tuple[Any, ...]],
+) -> Row:
     def wrapped(vintage: Any = None, **given: Any) -> Any:
         dated = {} if vintage is None else {"vintage": vintage}
         return layers.TimeDistributed(make(**given, **dated), **dated)
@@ -200,9 +280,20 @@ def dot() -> Row:
             return True
         return o["shape"][axes[0] % rank - 1] != o["shape"][axes[1] % rank - 1]
 
-    return Row("Dot", layers.Dot, (4, 5), {"axes": 1}, {
-        **ANY, "axes": (1, 2, -1, (1, 1), (2, 2), (1, 2)), "normalize": (True,),
-        "shape": ((7,), (3, 3), (1, 9))}, illegal, copies=2)
+    return Row(
+        "Dot",
+        layers.Dot,
+        (4, 5),
+        {"axes": 1},
+        {
+            **ANY,
+            "axes": (1, 2, -1, (1, 1), (2, 2), (1, 2)),
+            "normalize": (True,),
+            "shape": ((7,), (3, 3), (1, 9)),
+        },
+        illegal,
+        copies=2,
+    )
 
 
 def reshape_illegal(o: Options) -> bool:
@@ -225,60 +316,164 @@ def axis_illegal(o: Options) -> bool:
 
 
 SHAPES = ((1,), (257,), (5, 6), (3, 4, 5), (2, 3, 4, 5))
-TABLE = {row.name: row for row in (
-    Row("Dense", layers.Dense, (7,), {"units": 6}, {
-        **KERNEL, "units": sizes("units", 8), "shape": (*SHAPES, (1000,)), "masked": (True,)},
-        lambda o: o["masked"] and len(o["shape"]) < 2),
-    *(conv(rank) for rank in (1, 2, 3)),
-    *(pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
-    *(global_pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
-    Row("Embedding", layers.Embedding, (6,), {"input_dim": 11, "output_dim": 5}, {
-        **ANY, **ACTIVITY, **weights("embeddings"), "input_dim": (2, 11, 33, 5000),
-        "output_dim": (1, 3, 16, 65), "mask_zero": (True,), "shape": ((1,), (33,), (2, 3))}, words=True),
-    recurrent("SimpleRNN"), recurrent("LSTM", unit_forget_bias=(True, False), **GATED),
-    recurrent("GRU", reset_after=(True, False), **GATED),
-    bidirectional("SimpleRNN"), bidirectional("LSTM", **GATED),
-    bidirectional("GRU", reset_after=(True, False)),
-    per_step("Dense", layers.Dense, (4, 5), {"units": 3}, {**KERNEL, "units": (1, 17), "masked": (True,)}),
-    per_step("Conv2D", layers.Conv2D, (3, 6, 5, 4), {"filters": 3, "kernel_size": 3}, {
-        **KERNEL, "padding": ("valid", "same"), **SEVERAL_AXES}),
-    per_step("LSTM", layers.LSTM, (3, 4, 5), {"units": 3}, {
-        "return_sequences": (True,), "dropout": (0.0, 0.3)}),
-    per_step("BatchNormalization", layers.BatchNormalization, (3, 5), {}, {
-        "center": (False,), "axis": (-1, 1)}),
-    per_step("Dropout", layers.Dropout, (3, 5), {"rate": 0.4}, {"rate": (0.0,)}),
-    Row("BatchNormalization", layers.BatchNormalization, (6,), {}, {
-        **ANY, **weights("beta", "gamma"), "moving_mean_initializer": INITIALIZERS,
-        "moving_variance_initializer": ("ones", initializers.Constant(0.5)), "axis": (-1, 1, 2, 3),
-        "momentum": (0.0, 0.9, 0.99, 1.0), "epsilon": (1e-3, 1e-5, 0.1), "center": (False,),
-        "scale": (False,), "shape": SHAPES}, axis_illegal),
-    Row("Dropout", layers.Dropout, (7,), {"rate": 0.4}, {
-        **ANY, "rate": (0.0, 0.1, 0.5, 0.9), "seed": (None, 3), "shape": SHAPES,
-        "noise_shape": (None, (None, 1), (None, 1, None))},
-        lambda o: o.get("noise_shape") is not None and len(o["noise_shape"]) != len(o["shape"]) + 1),
-    Row("Flatten", layers.Flatten, (3, 4, 5), {}, {**ANY, "shape": SHAPES, **SEVERAL_AXES}),
-    Row("Reshape", layers.Reshape, (12,), {"target_shape": (3, 4)}, {
-        **ANY, "target_shape": ((12,), (-1,), (2, -1, 3), (2, 2, 3, 1), (-1, 5)),
-        "shape": ((3, 4), (2, 6, 5), (1, 12))}, reshape_illegal),
-    *(merging(name) for name in ("Add", "Multiply", "Subtract", "Average", "Maximum", "Minimum")),
-    merging("Concatenate", axis=(-1, 1, 2, -2)), dot(),
-    Row("Activation", layers.Activation, (7,), {"activation": "relu"}, {
-        **ANY, "activation": ACTIVATIONS, "shape": SHAPES}),
-    Row("LeakyReLU", layers.LeakyReLU, (7,), {}, {**ANY, "alpha": (0.0, 0.1, 1.0), "shape": SHAPES}),
-    Row("ELU", layers.ELU, (7,), {}, {**ANY, "alpha": (0.0, 0.1, 2.0), "shape": SHAPES}),
-    Row("ThresholdedReLU", layers.ThresholdedReLU, (7,), {}, {
-        **ANY, "theta": (0.0, 0.1, 2.0), "shape": SHAPES}),
-    Row("ReLU", layers.ReLU, (7,), {}, {**ANY, "max_value": (None, 0.5, 6.0), "negative_slope": (0.0, 0.2),
-                                       "threshold": (0.0, 0.3), "shape": SHAPES}),
-    Row("PReLU", layers.PReLU, (3, 4), {}, {**ANY, **weights("alpha"), "shape": SHAPES,
-                                           "shared_axes": (None, (1,), (1, 2))}, shared_illegal),
-    Row("Softmax", layers.Softmax, (7,), {}, {**ANY, "axis": (-1, 1, 2), "shape": SHAPES},
-        lambda o: not o.get("axis", -1) <= len(o["shape"])),
-    Row("Masking", layers.Masking, (4, 3), {}, {**ANY, "mask_value": (0.0, 1.0), "shape": SHAPES}),
-    Row("Lambda", layers.Lambda, (7,), {"function": scaled}, {
-        **ANY, "arguments": (None, {"by": 0.5}), "output_shape": (None, (7,)), "shape": SHAPES},
-        lambda o: o.get("output_shape") is not None and o["output_shape"] != o["shape"]),
-)}
+TABLE = {
+    row.name: row
+    for row in (
+        Row(
+            "Dense",
+            layers.Dense,
+            (7,),
+            {"units": 6},
+            {**KERNEL, "units": sizes("units", 8), "shape": (*SHAPES, (1000,)), "masked": (True,)},
+            lambda o: o["masked"] and len(o["shape"]) < 2,
+        ),
+        *(conv(rank) for rank in (1, 2, 3)),
+        *(pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
+        *(global_pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
+        Row(
+            "Embedding",
+            layers.Embedding,
+            (6,),
+            {"input_dim": 11, "output_dim": 5},
+            {
+                **ANY,
+                **ACTIVITY,
+                **weights("embeddings"),
+                "input_dim": (2, 11, 33, 5000),
+                "output_dim": (1, 3, 16, 65),
+                "mask_zero": (True,),
+                "shape": ((1,), (33,), (2, 3)),
+            },
+            words=True,
+        ),
+        recurrent("SimpleRNN"),
+        recurrent("LSTM", unit_forget_bias=(True, False), **GATED),
+        recurrent("GRU", reset_after=(True, False), **GATED),
+        bidirectional("SimpleRNN"),
+        bidirectional("LSTM", **GATED),
+        bidirectional("GRU", reset_after=(True, False)),
+        per_step(
+            "Dense", layers.Dense, (4, 5), {"units": 3}, {**KERNEL, "units": (1, 17), "masked": (True,)}
+        ),
+        per_step(
+            "Conv2D",
+            layers.Conv2D,
+            (3, 6, 5, 4),
+            {"filters": 3, "kernel_size": 3},
+            {**KERNEL, "padding": ("valid", "same"), **SEVERAL_AXES},
+        ),
+        per_step(
+            "LSTM", layers.LSTM, (3, 4, 5), {"units": 3}, {"return_sequences": (True,), "dropout": (0.0, 0.3)}
+        ),
+        per_step(
+            "BatchNormalization", layers.BatchNormalization, (3, 5), {}, {"center": (False,), "axis": (-1, 1)}
+        ),
+        per_step("Dropout", layers.Dropout, (3, 5), {"rate": 0.4}, {"rate": (0.0,)}),
+        Row(
+            "BatchNormalization",
+            layers.BatchNormalization,
+            (6,),
+            {},
+            {
+                **ANY,
+                **weights("beta", "gamma"),
+                "moving_mean_initializer": INITIALIZERS,
+                "moving_variance_initializer": ("ones", initializers.Constant(0.5)),
+                "axis": (-1, 1, 2, 3),
+                "momentum": (0.0, 0.9, 0.99, 1.0),
+                "epsilon": (1e-3, 1e-5, 0.1),
+                "center": (False,),
+                "scale": (False,),
+                "shape": SHAPES,
+            },
+            axis_illegal,
+        ),
+        Row(
+            "Dropout",
+            layers.Dropout,
+            (7,),
+            {"rate": 0.4},
+            {
+                **ANY,
+                "rate": (0.0, 0.1, 0.5, 0.9),
+                "seed": (None, 3),
+                "shape": SHAPES,
+                "noise_shape": (None, (None, 1), (None, 1, None)),
+            },
+            lambda o: o.get("noise_shape") is not None and len(o["noise_shape"]) != len(o["shape"]) + 1,
+        ),
+        Row("Flatten", layers.Flatten, (3, 4, 5), {}, {**ANY, "shape": SHAPES, **SEVERAL_AXES}),
+        Row(
+            "Reshape",
+            layers.Reshape,
+            (12,),
+            {"target_shape": (3, 4)},
+            {
+                **ANY,
+                "target_shape": ((12,), (-1,), (2, -1, 3), (2, 2, 3, 1), (-1, 5)),
+                "shape": ((3, 4), (2, 6, 5), (1, 12)),
+            },
+            reshape_illegal,
+        ),
+        *(merging(name) for name in ("Add", "Multiply", "Subtract", "Average", "Maximum", "Minimum")),
+        merging("Concatenate", axis=(-1, 1, 2, -2)),
+        dot(),
+        Row(
+            "Activation",
+            layers.Activation,
+            (7,),
+            {"activation": "relu"},
+            {**ANY, "activation": ACTIVATIONS, "shape": SHAPES},
+        ),
+        Row("LeakyReLU", layers.LeakyReLU, (7,), {}, {**ANY, "alpha": (0.0, 0.1, 1.0), "shape": SHAPES}),
+        Row("ELU", layers.ELU, (7,), {}, {**ANY, "alpha": (0.0, 0.1, 2.0), "shape": SHAPES}),
+        Row(
+            "ThresholdedReLU",
+            layers.ThresholdedReLU,
+            (7,),
+            {},
+            {**ANY, "theta": (0.0, 0.1, 2.0), "shape": SHAPES},
+        ),
+        Row(
+            "ReLU",
+            layers.ReLU,
+            (7,),
+            {},
+            {
+                **ANY,
+                "max_value": (None, 0.5, 6.0),
+                "negative_slope": (0.0, 0.2),
+                "threshold": (0.0, 0.3),
+                "shape": SHAPES,
+            },
+        ),
+        Row(
+            "PReLU",
+            layers.PReLU,
+            (3, 4),
+            {},
+            {**ANY, **weights("alpha"), "shape": SHAPES, "shared_axes": (None, (1,), (1, 2))},
+            shared_illegal,
+        ),
+        Row(
+            "Softmax",
+            layers.Softmax,
+            (7,),
+            {},
+            {**ANY, "axis": (-1, 1, 2), "shape": SHAPES},
+            lambda o: not o.get("axis", -1) <= len(o["shape"]),
+        ),
+        Row("Masking", layers.Masking, (4, 3), {}, {**ANY, "mask_value": (0.0, 1.0), "shape": SHAPES}),
+        Row(
+            "Lambda",
+            layers.Lambda,
+            (7,),
+            {"function": scaled},
+            {**ANY, "arguments": (None, {"by": 0.5}), "output_shape": (None, (7,)), "shape": SHAPES},
+            lambda o: o.get("output_shape") is not None and o["output_shape"] != o["shape"],
+        ),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -294,8 +489,10 @@ def cases(row: Row, seed: int = 0) -> list[Case]:
     """Each value alone, and each two options together once, with values drawn by the seed."""
     draw = random.Random(f"{row.name} {seed}")
     alone = [Case(row.name, ((key, value),)) for key, values in row.options.items() for value in values]
-    pairs = [Case(row.name, ((a, draw.choice(row.options[a])), (b, draw.choice(row.options[b]))))
-             for a, b in itertools.combinations(row.options, 2)]
+    pairs = [
+        Case(row.name, ((a, draw.choice(row.options[a])), (b, draw.choice(row.options[b]))))
+        for a, b in itertools.combinations(row.options, 2)
+    ]
     return [Case(row.name, ()), *alone, *pairs]
 
 
@@ -307,8 +504,9 @@ def model_of(case: Case) -> Any:
     dated = {} if around["vintage"] is None else {"vintage": around["vintage"]}
     batch = around["batch"] if o.get("stateful") else None
     dtype = "int32" if row.words else "float32"
-    inputs = [layers.Input(batch_shape=(batch, *around["shape"]), dtype=dtype, **dated)
-              for _ in range(row.copies)]
+    inputs = [
+        layers.Input(batch_shape=(batch, *around["shape"]), dtype=dtype, **dated) for _ in range(row.copies)
+    ]
     tensors = inputs
     if not row.words:
         before = layers.PReLU(alpha_initializer=initializers.Constant(0.5), name="before", **dated)

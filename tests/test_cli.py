@@ -25,11 +25,13 @@ def run(capsys, *arguments):
 
 @pytest.fixture(scope="module")
 def model():
-    return keras.Sequential([
-        layers.Conv2D(4, 3, activation="relu", input_shape=(6, 6, 1), name="look"),
-        layers.Flatten(),
-        layers.Dense(3, activation="softmax", name="decide"),
-    ])
+    return keras.Sequential(
+        [
+            layers.Conv2D(4, 3, activation="relu", input_shape=(6, 6, 1), name="look"),
+            layers.Flatten(),
+            layers.Dense(3, activation="softmax", name="decide"),
+        ]
+    )
 
 
 @pytest.fixture
@@ -57,9 +59,17 @@ def test_help(capsys, command):
     assert status == 0 and out.startswith(f"usage: kcompile {command}")
 
 
-@pytest.mark.parametrize("arguments", [
-    [], ["compile"], ["show", "m.json", "--stage", "bytes"], ["demo", "--epochs", "0"],
-    ["build", "m.json"], ["predict", "m.json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["compile"],
+        ["show", "m.json", "--stage", "bytes"],
+        ["demo", "--epochs", "0"],
+        ["build", "m.json"],
+        ["predict", "m.json"],
+    ],
+)
 def test_wrong_arguments(capsys, arguments):
     status, out, err = run(capsys, *arguments)
     assert status == 2 and out == "" and "usage: kcompile" in err
@@ -99,6 +109,7 @@ def test_input_of_objects_is_never_unpickled(capsys, saved, tmp_path):
 def test_internal_errors_are_told_apart(capsys, monkeypatch, saved):
     def broken(path, weights, isolated):
         raise KeyError("slot\x1b[31m")
+
     monkeypatch.setattr(kcompile, "load", broken, raising=False)
     status, _, err = run(capsys, "show", saved)
     assert (status, err) == (3, "kcompile: internal error, KeyError: 'slot\\x1b[31m'\n")
@@ -129,8 +140,11 @@ def test_predict_prints_or_writes(capsys, saved, model, images, tmp_path):
     status, out, _ = run(capsys, "predict", saved, "--input", images, "--output", path)
     assert status == 0 and str(path) in out
     assert np.array_equal(np.load(path), kcompile.compile(model).predict(np.load(images)))
-    one_message(run(capsys, "predict", saved, "--input", images, "--output", "a", "--output", "b"),
-                "the model has 1 output(s)", "Received: 2")
+    one_message(
+        run(capsys, "predict", saved, "--input", images, "--output", "a", "--output", "b"),
+        "the model has 1 output(s)",
+        "Received: 2",
+    )
 
 
 def test_verify(capsys, saved, images):
@@ -171,9 +185,13 @@ def test_build_then_inspect_and_predict(capsys, saved, model, images, tmp_path):
     assert np.array_equal(np.load(result), kcompile.compile(model).predict(np.load(images)))
 
 
-@pytest.mark.parametrize(("target", "needs"), [
-    ("aarch64", r"asimd.*\n.*no: made for aarch64, and this machine is x86_64"),
-    ("wasm32", r"simd128.*\n.*no: a WebAssembly module, which runs in a browser or in Node")])
+@pytest.mark.parametrize(
+    ("target", "needs"),
+    [
+        ("aarch64", r"asimd.*\n.*no: made for aarch64, and this machine is x86_64"),
+        ("wasm32", r"simd128.*\n.*no: a WebAssembly module, which runs in a browser or in Node"),
+    ],
+)
 def test_inspect_what_runs_elsewhere(capsys, saved, monkeypatch, images, tmp_path, target, needs):
     """Without a look at its code, and whatever its name."""
     monkeypatch.setattr(artifact.platform, "machine", lambda: "x86_64")
@@ -189,23 +207,28 @@ def test_inspect_what_runs_elsewhere(capsys, saved, monkeypatch, images, tmp_pat
         line = re.search(r"bytes +([\d,]+): ([\d,]+) of code, ([\d,]+) of weights", out)
         size, code, data = (int(text.replace(",", "")) for text in line.groups())
         assert size == path.stat().st_size and 1000 < code < size and 1000 < data < size - code
-    one_message(run(capsys, "predict", tmp_path / "model.bin", "--input", images), "model.bin",
-                needs.rpartition("no: ")[2][:20])
+    one_message(
+        run(capsys, "predict", tmp_path / "model.bin", "--input", images),
+        "model.bin",
+        needs.rpartition("no: ")[2][:20],
+    )
     one_message(run(capsys, "show", tmp_path / "model.bin"), "a built library")
 
 
 def test_build_wants_the_suffix_of_the_target(capsys, saved, tmp_path):
     for name, target in (("m.wasm", "native"), ("m.so", "wasm32")):
-        one_message(run(capsys, "build", saved, "-o", tmp_path / name, "--target", target), ".wasm",
-                    "--target wasm32")
+        one_message(
+            run(capsys, "build", saved, "-o", tmp_path / name, "--target", target), ".wasm", "--target wasm32"
+        )
 
 
 def test_isolated(capsys, monkeypatch, tmp_path, model):
     given = []
     model.save(tmp_path / "m.keras")
     load = kcompile.load
-    monkeypatch.setattr(kcompile, "load", lambda path, weights, **o: given.append(o) or load(path, **o),
-                        raising=False)
+    monkeypatch.setattr(
+        kcompile, "load", lambda path, weights, **o: given.append(o) or load(path, **o), raising=False
+    )
     status, out, _ = run(capsys, "inspect", "--isolated", tmp_path / "m.keras")
     assert status == 0 and "look (Conv2D)" in out and given == [{"isolated": True}]
     one_message(run(capsys, "inspect", "a.so", "--isolated"), "leave out")

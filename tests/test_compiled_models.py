@@ -65,7 +65,8 @@ class Told:
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
 def test_each_uses_its_own_engine_and_the_model_the_latest(
-        call: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    call: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, told = network(), Told(monkeypatch)
     several = [kcompile.compile(model, threads=k) for k in (2, 1, 2)]
     for _ in range(2):  # the second time by the quick way, where there is one
@@ -147,8 +148,9 @@ def test_python_threads_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
         return run(engine, entry)
 
     monkeypatch.setattr(NativeEngine, "batches", noted)
-    thread = threading.Thread(target=lambda: one.fit(
-        X, Y, verbose=0, callbacks=[Waits()], validation_data=(X, Y)))
+    thread = threading.Thread(
+        target=lambda: one.fit(X, Y, verbose=0, callbacks=[Waits()], validation_data=(X, Y))
+    )
     thread.start()
     assert begun.wait(60)
     two = kcompile.compile(model)

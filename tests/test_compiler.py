@@ -33,10 +33,16 @@ from kcompile_runtime.arrays import aligned_copy
 
 @pytest.fixture
 def network() -> Sequential:
-    return Sequential([
-        Conv2D(8, 3, padding="same", input_shape=(8, 8, 2), name="look"),
-        BatchNormalization(name="norm"), Activation("relu", name="bend"),
-        MaxPooling2D(name="pool"), Flatten(name="flat"), Dense(3, activation="softmax", name="say")])
+    return Sequential(
+        [
+            Conv2D(8, 3, padding="same", input_shape=(8, 8, 2), name="look"),
+            BatchNormalization(name="norm"),
+            Activation("relu", name="bend"),
+            MaxPooling2D(name="pool"),
+            Flatten(name="flat"),
+            Dense(3, activation="softmax", name="say"),
+        ]
+    )
 
 
 def simple(factor: float) -> Graph:
@@ -98,12 +104,14 @@ def test_verification_is_by_layer(network: Sequential) -> None:
     assert "say" in report.text()
 
 
-def test_verify_names_the_first_layer_that_differs(network: Sequential,
-                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_names_the_first_layer_that_differs(
+    network: Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A wrong kernel: the maximum is taken as the sum of the window."""
     right = OPS["window_max"]
-    wrong = type(right)(**{**{f: getattr(right, f) for f in right.__dataclass_fields__},
-                           "lower": OPS["window_sum"].lower})
+    wrong = type(right)(
+        **{**{f: getattr(right, f) for f in right.__dataclass_fields__}, "lower": OPS["window_sum"].lower}
+    )
     monkeypatch.setitem(OPS, "window_max", wrong)
     monkeypatch.setenv("KC_CACHE", "off")  # which trusts that the compiler did not change
     compiled = kcompile.compile(network, verify=True)
@@ -159,8 +167,10 @@ def test_updates_in_place_are_computed_before_any_is_written() -> None:
     new = a + 1.0
     graph.updates["a"], graph.updates["b"] = new.value, (new * b + a).value
     made = compiler.compile_graph(graph, "train", targets.native(), frozen=False)
-    values = {"a": aligned_copy(np.arange(37, dtype=np.float32)),
-              "b": aligned_copy(np.full(37, 2, np.float32))}
+    values = {
+        "a": aligned_copy(np.arange(37, dtype=np.float32)),
+        "b": aligned_copy(np.full(37, 2, np.float32)),
+    }
     compiler.load(made, values, 1).run("train", 1, [])
     np.testing.assert_array_equal(values["a"], np.arange(37) + 1)
     np.testing.assert_array_equal(values["b"], (np.arange(37) + 1) * 2 + np.arange(37))
@@ -176,6 +186,7 @@ def deep(layers: int) -> Sequential:
 
 def test_equal_layers_share_their_code() -> None:
     """Inside loops over time too: a model twice as deep has no more kernels."""
+
     def kernels(layers: int) -> tuple[int, int]:
         made = kcompile.compile(deep(layers)).engine.compiled("predict")
         launches = [launch for entry in made.program.entries for launch in entry.launches]
@@ -190,7 +201,10 @@ def test_code_compiled_in_parts_is_the_same_code(network: Sequential) -> None:
     parts = llvm.emit_modules(made.program, made.target)
     assert len(parts) > 1
     apart = jit.compile_apart(parts, made.target, 2)
-    assert apart == jit.compile_apart(parts, made.target, 1) == [
-        jit.optimise_and_compile(part, made.target) for part in parts]
+    assert (
+        apart
+        == jit.compile_apart(parts, made.target, 1)
+        == [jit.optimise_and_compile(part, made.target) for part in parts]
+    )
     with pytest.raises(RuntimeError, match="expected"):
         jit.compile_apart([*parts, "define nonsense"], made.target, 2)

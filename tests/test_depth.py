@@ -49,9 +49,10 @@ def flags(y):
 
 
 STEPS = {
-    "elementwise": lambda y: ops.tanh(y) * 1.1, "cheap": lambda y: ops.maximum(y * 0.5, y),
-    "moved": lambda y: ops.sin(ops.flip(y, 1)) * 0.5 + y * 0.5, "centred": lambda y: (
-        y - ops.reduce_mean(y, [1], True)) * 1.01 + 0.1,
+    "elementwise": lambda y: ops.tanh(y) * 1.1,
+    "cheap": lambda y: ops.maximum(y * 0.5, y),
+    "moved": lambda y: ops.sin(ops.flip(y, 1)) * 0.5 + y * 0.5,
+    "centred": lambda y: (y - ops.reduce_mean(y, [1], True)) * 1.01 + 0.1,
     "scaled": lambda y: y * ops.reduce_max(y, [1], True) * 0.5 + 0.5,
 }
 
@@ -91,8 +92,9 @@ def deepest(body: Graph) -> int:
     """Nodes of the longest chain."""
     depth: dict[int, int] = {}
     for node in body.nodes.values():
-        depth[node.id] = 0 if node.op.kind == "source" else 1 + max(
-            (depth[v.node] for v in node.inputs), default=0)
+        depth[node.id] = (
+            0 if node.op.kind == "source" else 1 + max((depth[v.node] for v in node.inputs), default=0)
+        )
     return max(depth.values())
 
 
@@ -149,8 +151,17 @@ def listed(vintage: str) -> Any:
     return L.deserialize(config, vintage=vintage)
 
 
-@pytest.mark.parametrize("make", [lambda: nested(MOST_NESTED + 1, False), lambda: nested(300, True), wrapped,
-                                  stacked, lambda: listed("keras2"), lambda: listed("tf_keras")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nested(MOST_NESTED + 1, False),
+        lambda: nested(300, True),
+        wrapped,
+        stacked,
+        lambda: listed("keras2"),
+        lambda: listed("tf_keras"),
+    ],
+)
 def test_deeper_ones_are_refused(make: Any) -> None:
     with pytest.raises(ModelError, match=f"nested at most {MOST_NESTED} deep"):
         make()
@@ -158,10 +169,12 @@ def test_deeper_ones_are_refused(make: Any) -> None:
 
 def rounds(count: int) -> Any:
     """A model of a function of so many steps, two operations each."""
+
     def function(x: Any) -> Any:
         for _ in range(count):
             x = K.tanh(x) * 1.01
         return x
+
     return Sequential([L.Lambda(function, input_shape=(2,))])
 
 
@@ -189,8 +202,9 @@ def dense(count: int) -> Any:
     return Sequential([L.Dense(2, **({} if i else {"input_shape": (2,)})) for i in range(count)])
 
 
-@pytest.mark.parametrize("make, entry", [(normalised, "train"), (dense, "train"), (dense, "predict"),
-                                         (rounds, "train")])
+@pytest.mark.parametrize(
+    "make, entry", [(normalised, "train"), (dense, "train"), (dense, "predict"), (rounds, "train")]
+)
 def test_the_work_of_compiling_is_about_linear(make: Any, entry: str) -> None:
     def work(count: int) -> int:
         """Calls of functions until there is code for LLVM."""

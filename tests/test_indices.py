@@ -40,15 +40,19 @@ def with_bad(number: Any, n: int = 7, sample: int = 3, dtype: str = "int32") -> 
     return x
 
 
-@pytest.mark.parametrize("number", [ROWS, -1, 2**31 - 1, -2**31 + 1])
+@pytest.mark.parametrize("number", [ROWS, -1, 2**31 - 1, -(2**31) + 1])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_every_way_to_predict(number: int, threads: int) -> None:
     compiled = kcompile.compile(net(), threads=threads)
     right = compiled.predict(numbers())
     told = rf"embedding\S*: expected whole numbers from 0 to 10\. Received: {number}, at place 2 of sample "
     x = with_bad(number)
-    for call, sample in ((compiled.predict_on_batch, 3), (compiled, 3), (compiled.predict, 3),
-                         (lambda x: compiled.predict(x[3:4]), 0)):
+    for call, sample in (
+        (compiled.predict_on_batch, 3),
+        (compiled, 3),
+        (compiled.predict, 3),
+        (lambda x: compiled.predict(x[3:4]), 0),
+    ):
         with pytest.raises(InputError, match=told + str(sample)):
             call(x)
     np.testing.assert_array_equal(compiled.predict(numbers()), right)  # and it goes on
@@ -59,9 +63,12 @@ def test_training_changes_nothing() -> None:
     y = np.zeros((7, 1))
     model.train_on_batch(numbers(), y)
     state = [*model.get_weights(), *model.optimizer.get_weights()]
-    for call in (model.train_on_batch, model.test_on_batch,
-                 lambda x, y: model.evaluate(x, y, verbose=0),
-                 lambda x, y: model.fit(x, y, batch_size=7, epochs=2, verbose=0)):
+    for call in (
+        model.train_on_batch,
+        model.test_on_batch,
+        lambda x, y: model.evaluate(x, y, verbose=0),
+        lambda x, y: model.fit(x, y, batch_size=7, epochs=2, verbose=0),
+    ):
         with pytest.raises(InputError, match="place 2 of sample 3"):
             call(with_bad(ROWS), y)
         now = [*model.get_weights(), *model.optimizer.get_weights()]
@@ -101,8 +108,9 @@ def test_rows_read_in_the_steps_of_a_scan() -> None:
 
     x = L.Input((STEPS,), dtype="int32")
     model = Model(x, L.Lambda(read)(x))
-    np.testing.assert_allclose(model.predict(numbers()), K.get_value(table)[numbers()].sum(1), rtol=1e-5,
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        model.predict(numbers()), K.get_value(table)[numbers()].sum(1), rtol=1e-5, atol=1e-6
+    )
     with pytest.raises(InputError, match="Received: 11"):
         model.predict(with_bad(ROWS))
 
@@ -152,7 +160,7 @@ def test_the_status_in_c(tmp_path: Path) -> None:
     x, y = with_bad(ROWS), np.zeros((7, 1), np.float32)
     inputs, outputs = ((ctypes.c_void_p * 1)(a.ctypes.data) for a in (x, y))
     assert run(7, inputs, outputs, memory.ctypes.data + start, room, None) == 7
-    found = memory[start:start + 40].view(np.int64)
+    found = memory[start : start + 40].view(np.int64)
     assert found.tolist() == [0, 3 * STEPS + 2, ROWS, ROWS, STEPS] and not y.any()
     x[3, 2] = 0
     assert run(7, inputs, outputs, memory.ctypes.data + start, room, None) == 0 and y.any()
@@ -177,8 +185,12 @@ def test_numbers_that_no_data_give_cost_nothing() -> None:
 @pytest.mark.parametrize("number", [4, -1])
 def test_values_of_expressions(number: int) -> None:
     table = K.variable(np.eye(4))
-    for numbers in (K.variable([number], dtype="int32"), K.constant([number], dtype="int32"), [number],
-                    K.constant([number - 1]) + 1):
+    for numbers in (
+        K.variable([number], dtype="int32"),
+        K.constant([number], dtype="int32"),
+        [number],
+        K.constant([number - 1]) + 1,
+    ):
         with pytest.raises((InputError, ModelError), match=rf"from 0 to 3\. Received: {number}"):
             K.eval(K.gather(table, numbers))
     with pytest.raises(InputError, match=f"Received: {number}"):
@@ -186,8 +198,9 @@ def test_values_of_expressions(number: int) -> None:
     np.testing.assert_array_equal(K.eval(K.gather(table, K.constant([2]) + 1)), [[0, 0, 0, 1]])
 
 
-@pytest.mark.parametrize("function", [K.sparse_categorical_crossentropy,
-                                      losses.sparse_categorical_crossentropy])
+@pytest.mark.parametrize(
+    "function", [K.sparse_categorical_crossentropy, losses.sparse_categorical_crossentropy]
+)
 @pytest.mark.parametrize("number", [3, -1, np.nan])
 def test_class_numbers_in_losses_of_your_own(function: Any, number: float) -> None:
     model = Sequential([L.Dense(3, activation="softmax", input_dim=2)])
@@ -212,8 +225,10 @@ def test_batches_of_every_runner_name_the_users_sample(tmp_path: Path) -> None:
             with pytest.raises(InputError, match="place 2 of sample 37"):
                 predict(x, batch_size=size)
     model.use_engine(InterpreterEngine(model))
-    for run in (lambda: model.predict(x, batch_size=8),
-                lambda: model.fit(x, np.zeros((50, 1)), batch_size=8, shuffle=True, verbose=0)):
+    for run in (
+        lambda: model.predict(x, batch_size=8),
+        lambda: model.fit(x, np.zeros((50, 1)), batch_size=8, shuffle=True, verbose=0),
+    ):
         with pytest.raises(RowError, match="place 2 of sample 37") as caught:
             run()
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)

@@ -37,8 +37,13 @@ ALLOWED = {
     "cli": {"public", "demo", "run", "runtime"},
 }
 # Top modules of the package that belong to an area of another name.
-MEMBERS = {"kcompile": "public", "kcompile.__main__": "cli", "kcompile.version": "version",
-           "kcompile.keras3": "keras", "kcompile.tf_keras": "keras"}
+MEMBERS = {
+    "kcompile": "public",
+    "kcompile.__main__": "cli",
+    "kcompile.version": "version",
+    "kcompile.keras3": "keras",
+    "kcompile.tf_keras": "keras",
+}
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def imports(name: str, path: Path, known: dict[str, Path]) -> Iterator[Import]:
             continue
         base = node.module or ""
         if node.level:
-            above = package.split(".")[:len(package.split(".")) - node.level + 1]
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
             base = ".".join(above + ([node.module] if node.module else []))
         for alias in node.names:
             inner = f"{base}.{alias.name}"
@@ -120,8 +125,7 @@ def breaks_a_rule(found: Import) -> bool:
 
 def test_every_module_belongs_to_an_area():
     assert {area(name) for name in MODULES} <= set(ALLOWED)
-    assert all(i.imported in MODULES for i in OURS), [
-        str(i) for i in OURS if i.imported not in MODULES]
+    assert all(i.imported in MODULES for i in OURS), [str(i) for i in OURS if i.imported not in MODULES]
 
 
 def test_imports_follow_the_layers():
@@ -148,19 +152,23 @@ def test_a_forbidden_import_is_found(tmp_path):
         "from typing import TYPE_CHECKING\n"
         "if TYPE_CHECKING:\n    import kcompile.cli\n"
         "def f():\n    from ..codegen import loops\n"
-        "class C:\n    from kcompile import ir\n")
-    known = dict.fromkeys(
-        ("kcompile", "kcompile.codegen", "kcompile.codegen.loops", "kcompile.ir"), path)
+        "class C:\n    from kcompile import ir\n"
+    )
+    known = dict.fromkeys(("kcompile", "kcompile.codegen", "kcompile.codegen.loops", "kcompile.ir"), path)
     found = list(imports("kcompile.keras.a", path, known))
     assert [(i.imported, i.top) for i in found] == [
-        ("typing", True), ("kcompile.codegen.loops", False), ("kcompile.ir", True)]
+        ("typing", True),
+        ("kcompile.codegen.loops", False),
+        ("kcompile.ir", True),
+    ]
     assert [breaks_a_rule(i) for i in found[1:]] == [True, False]
 
 
 def loaded_by(statement: str, beyond: str = "pass") -> set[str]:
     """Top-level modules that a fresh Python loads for a statement, beyond those for another."""
-    code = (f"import sys; {beyond}; before = set(sys.modules); {statement}; "
-            "print(*(set(sys.modules) - before))")
+    code = (
+        f"import sys; {beyond}; before = set(sys.modules); {statement}; print(*(set(sys.modules) - before))"
+    )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return {name.split(".")[0] for name in result.stdout.split()}

@@ -19,32 +19,65 @@ from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import layers, models
 
 RNG = np.random.default_rng(7)
-FUNCTIONS = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "erf", "sin", "cos", "sqrt",
-             "rsqrt", "square", "floor", "abs", "neg", "sign", "relu", "reduce_sum", "reduce_max",
-             "reduce_prod")
+FUNCTIONS = (
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "erf",
+    "sin",
+    "cos",
+    "sqrt",
+    "rsqrt",
+    "square",
+    "floor",
+    "abs",
+    "neg",
+    "sign",
+    "relu",
+    "reduce_sum",
+    "reduce_max",
+    "reduce_prod",
+)
 
 
 def classifier() -> models.Sequential:
     """By Winograd's algorithm, by the direct one, with strides, and products of odd sizes."""
-    return models.Sequential([
-        layers.Conv2D(16, 3, padding="same", use_bias=False, input_shape=(10, 10, 16)),
-        layers.BatchNormalization(), layers.Activation("relu"), layers.Conv2D(7, 3, strides=2),
-        layers.MaxPooling2D(2), layers.Flatten(), layers.Dense(65, activation="elu"),
-        layers.Dense(3, activation="softmax")], name="classifier")
+    return models.Sequential(
+        [
+            layers.Conv2D(16, 3, padding="same", use_bias=False, input_shape=(10, 10, 16)),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.Conv2D(7, 3, strides=2),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dense(65, activation="elu"),
+            layers.Dense(3, activation="softmax"),
+        ],
+        name="classifier",
+    )
 
 
 def recurrent() -> models.Sequential:
-    return models.Sequential([
-        layers.Masking(input_shape=(6, 5)), layers.Bidirectional(layers.LSTM(9, return_sequences=True)),
-        layers.GRU(5), layers.Dense(3, activation="softmax")], name="recurrent")
+    return models.Sequential(
+        [
+            layers.Masking(input_shape=(6, 5)),
+            layers.Bidirectional(layers.LSTM(9, return_sequences=True)),
+            layers.GRU(5),
+            layers.Dense(3, activation="softmax"),
+        ],
+        name="recurrent",
+    )
 
 
 MODELS = {"classifier": classifier, "recurrent": recurrent}
 
 
 def data(model: models.Sequential, n: int) -> tuple[np.ndarray, np.ndarray]:
-    return (RNG.uniform(-1, 1, (n, *model.inputs[0].shape[1:])).astype(np.float32),
-            RNG.integers(0, 3, n))
+    return (RNG.uniform(-1, 1, (n, *model.inputs[0].shape[1:])).astype(np.float32), RNG.integers(0, 3, n))
 
 
 def test_functions_and_reductions() -> None:

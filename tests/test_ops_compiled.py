@@ -27,8 +27,9 @@ def compare(op: Op, case: Case, seed: int, **kind: bool) -> None:
         expected = run(graph, n, named(values), {}).outputs.values()
         for y, reference in zip(program.run("run", n, values), expected):
             scale = np.abs(reference[np.isfinite(reference)]).max(initial=0.0)
-            np.testing.assert_allclose(y, reference, rtol=10 * op.tolerance + 2e-6,
-                                       atol=(op.tolerance + 1e-7) * scale)
+            np.testing.assert_allclose(
+                y, reference, rtol=10 * op.tolerance + 2e-6, atol=(op.tolerance + 1e-7) * scale
+            )
 
 
 @pytest.mark.parametrize("name", DRAWN)

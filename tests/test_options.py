@@ -14,8 +14,19 @@ PAIRS = 5  # of each row; `cases` with another seed draws others
 EXPORTED = 50  # one case of so many is exported too
 SAMPLE = 12
 
-WITHOUT = {"InputLayer", "InputSpec", "Layer", "Wrapper", "RNN", "StackedRNNCells",
-           "SimpleRNNCell", "LSTMCell", "GRUCell", "CuDNNGRU", "CuDNNLSTM"}  # no options of their own
+WITHOUT = {
+    "InputLayer",
+    "InputSpec",
+    "Layer",
+    "Wrapper",
+    "RNN",
+    "StackedRNNCells",
+    "SimpleRNNCell",
+    "LSTMCell",
+    "GRUCell",
+    "CuDNNGRU",
+    "CuDNNLSTM",
+}  # no options of their own
 
 
 def drawn(name: str, seed: int = 0) -> list[Case]:

@@ -17,24 +17,38 @@ from kcompile import compiler
 from kcompile.codegen import image, targets
 from kcompile.keras import layers, models
 
-SYSTEMS = {"x86_64-apple-darwin": "x86-64-v2", "arm64-apple-darwin": "aarch64",
-           "x86_64-pc-windows-msvc": "x86-64-v3"}
-MAGIC = {"x86_64-apple-darwin": b"\xcf\xfa\xed\xfe\x07\0\0\1",
-         "arm64-apple-darwin": b"\xcf\xfa\xed\xfe\x0c\0\0\1",
-         "x86_64-pc-windows-msvc": b"\x64\x86"}
+SYSTEMS = {
+    "x86_64-apple-darwin": "x86-64-v2",
+    "arm64-apple-darwin": "aarch64",
+    "x86_64-pc-windows-msvc": "x86-64-v3",
+}
+MAGIC = {
+    "x86_64-apple-darwin": b"\xcf\xfa\xed\xfe\x07\0\0\1",
+    "arm64-apple-darwin": b"\xcf\xfa\xed\xfe\x0c\0\0\1",
+    "x86_64-pc-windows-msvc": b"\x64\x86",
+}
 
 
 @pytest.fixture(scope="module")
 def graphs():
     np.random.seed(0)
-    model = models.Sequential([
-        layers.Conv2D(32, 3, activation="relu", input_shape=(12, 12, 16)), layers.Flatten(),
-        layers.Dropout(0.2), layers.Dense(300, activation="tanh"), layers.Dense(10, activation="softmax")])
+    model = models.Sequential(
+        [
+            layers.Conv2D(32, 3, activation="relu", input_shape=(12, 12, 16)),
+            layers.Flatten(),
+            layers.Dropout(0.2),
+            layers.Dense(300, activation="tanh"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
     model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
     recurrent = models.Sequential([layers.LSTM(9, input_shape=(5, 4)), layers.Dense(2)])
     compiled = kcompile.compile(model)
-    return {"predict": compiled.graph("predict"), "train": compiled.graph("train"),
-            "recurrent": kcompile.compile(recurrent).graph("predict")}
+    return {
+        "predict": compiled.graph("predict"),
+        "train": compiled.graph("train"),
+        "recurrent": kcompile.compile(recurrent).graph("predict"),
+    }
 
 
 @pytest.mark.parametrize("triple", SYSTEMS)
@@ -67,12 +81,53 @@ def test_there_are_no_threads_but_of_linux(triple):
 
 # What Python has on Linux and not there.
 MODULES = {"darwin": (), "win32": ("fcntl", "resource", "pwd", "grp", "termios", "pty", "tty", "syslog")}
-LINUX = ("sched_getaffinity", "sched_setaffinity", "memfd_create", "eventfd", "posix_fadvise", "getrandom",
-         "sched_getscheduler", "O_DIRECT", "copy_file_range", "splice", "prlimit", "setns", "pidfd_open")
-POSIX = ("fork", "forkpty", "register_at_fork", "getuid", "geteuid", "getgid", "getegid", "getpgid",
-         "fchmod", "fchown", "chown", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "setsid",
-         "killpg", "nice", "getloadavg", "sysconf", "statvfs", "mkfifo", "uname", "pread", "pwrite",
-         "getpriority", "WNOHANG", "ttyname", "lockf", "sync")
+LINUX = (
+    "sched_getaffinity",
+    "sched_setaffinity",
+    "memfd_create",
+    "eventfd",
+    "posix_fadvise",
+    "getrandom",
+    "sched_getscheduler",
+    "O_DIRECT",
+    "copy_file_range",
+    "splice",
+    "prlimit",
+    "setns",
+    "pidfd_open",
+)
+POSIX = (
+    "fork",
+    "forkpty",
+    "register_at_fork",
+    "getuid",
+    "geteuid",
+    "getgid",
+    "getegid",
+    "getpgid",
+    "fchmod",
+    "fchown",
+    "chown",
+    "O_DIRECTORY",
+    "O_NOFOLLOW",
+    "O_NONBLOCK",
+    "O_CLOEXEC",
+    "setsid",
+    "killpg",
+    "nice",
+    "getloadavg",
+    "sysconf",
+    "statvfs",
+    "mkfifo",
+    "uname",
+    "pread",
+    "pwrite",
+    "getpriority",
+    "WNOHANG",
+    "ttyname",
+    "lockf",
+    "sync",
+)
 REMOVED = {"darwin": LINUX, "win32": LINUX + POSIX}
 
 SCRIPT = """
@@ -138,7 +193,19 @@ def test_nothing_of_linux_is_needed(system, tmp_path):
     env = {**os.environ, "KC_THREADS": "1", "KC_CACHE": str(tmp_path / "cache")}
     for _ in range(2):
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, system, str(tmp_path), " ".join(MODULES[system]),
-             " ".join(REMOVED[system])], capture_output=True, text=True, env=env, timeout=600)
+            [
+                sys.executable,
+                "-c",
+                SCRIPT,
+                system,
+                str(tmp_path),
+                " ".join(MODULES[system]),
+                " ".join(REMOVED[system]),
+            ],
+            capture_output=True,
+            text=True,
+            env=env,
+            timeout=600,
+        )
         assert done.returncode == 0 and done.stdout.endswith("fine\n"), done.stderr[-3000:]
     assert any((tmp_path / "cache").iterdir())

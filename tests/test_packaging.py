@@ -28,8 +28,8 @@ def test_every_package_is_installed(project, root):
     """A package that pyproject.toml does not list works from the checkout and not for a user."""
     listed = set(project["tool"]["setuptools"]["packages"])
     present = {"kcompile_runtime"} | {
-        ".".join(path.parent.relative_to(root).parts)
-        for path in (root / "kcompile").rglob("__init__.py")}
+        ".".join(path.parent.relative_to(root).parts) for path in (root / "kcompile").rglob("__init__.py")
+    }
     assert listed == present
 
 
@@ -51,8 +51,7 @@ def test_the_readme_has_the_commands_that_ci_runs(root):
 
 
 def test_runs_as_a_module():
-    result = subprocess.run([sys.executable, "-m", "kcompile", "--version"],
-                            capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-m", "kcompile", "--version"], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, f"kcompile {kcompile.__version__}\n")
 
 

@@ -17,8 +17,9 @@ from kcompile.ir.graph import Graph
 from kcompile.keras import graphs
 
 # Shrinking would compile hundreds of models; the notes of a sample say what it is made of.
-FEW = settings(max_examples=6, suppress_health_check=list(HealthCheck),
-               phases=(Phase.explicit, Phase.generate))
+FEW = settings(
+    max_examples=6, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)
+)
 BATCHES = (1, 2, 5, 33)
 
 
@@ -34,7 +35,8 @@ def state_of(graph: Graph) -> dict[str, np.ndarray]:
 def choose(graph: Graph) -> Graph:
     target = targets.native()
     return passes.choose_algorithms(
-        graph, lambda spec, weights: contraction.panel_width(spec, target, weights))
+        graph, lambda spec, weights: contraction.panel_width(spec, target, weights)
+    )
 
 
 def check_passes(graph: Graph, data: list[np.ndarray], frozen: bool) -> None:
@@ -73,9 +75,10 @@ def test_copies_by_configuration_predict_the_same(sample: Sample) -> None:
     copy = type(model).from_config(model.get_config())
     copy.set_weights(model.get_weights())
     x = sample.inputs(3)
-    right, got = ([y for y in interpreter.run(graph, 3, dict(zip(graph.inputs, x)), state_of(graph)
-                                              ).outputs.values()]
-                  for graph in map(graphs.predict_graph, (model, copy)))
+    right, got = (
+        [y for y in interpreter.run(graph, 3, dict(zip(graph.inputs, x)), state_of(graph)).outputs.values()]
+        for graph in map(graphs.predict_graph, (model, copy))
+    )
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(got, right))
 
 

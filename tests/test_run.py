@@ -16,8 +16,12 @@ def run(tmp_path, source, *arguments, **environment):
     """(status, stdout, stderr) of a script under `python -m kcompile run`."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(source))
-    result = subprocess.run([sys.executable, "-m", "kcompile", "run", str(script), *arguments],
-                            capture_output=True, text=True, env={**os.environ, **environment})
+    result = subprocess.run(
+        [sys.executable, "-m", "kcompile", "run", str(script), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
     return result.returncode, result.stdout, result.stderr
 
 
@@ -184,21 +188,30 @@ def test_two_inputs_and_arguments_and_status(tmp_path):
 
 def test_the_script_is_main_with_its_folder_on_the_path(tmp_path):
     (tmp_path / "helper.py").write_text("from keras.layers import Dense\n")
-    status, out, _ = run(tmp_path, """
+    status, out, _ = run(
+        tmp_path,
+        """
         import sys, helper, kcompile
         if __name__ == "__main__":
             print(sys.argv[1:], sys.modules["__main__"].helper is helper, __file__ == sys.argv[0])
             print(helper.Dense is kcompile.keras.layers.Dense)
-        """, "-x", "--y", "z")
+        """,
+        "-x",
+        "--y",
+        "z",
+    )
     assert status == 0 and out == "['-x', '--y', 'z'] True True\nTrue\n"
 
 
 def test_tracebacks_are_the_scripts_alone(tmp_path):
-    status, _, err = run(tmp_path, """\
+    status, _, err = run(
+        tmp_path,
+        """\
         def broken():
             return 1 / 0
         broken()
-        """)
+        """,
+    )
     assert status == 1 and err.startswith("Traceback (most recent call last):\n")
     assert "line 3, in <module>" in err and "line 2, in broken" in err and "run.py" not in err
     assert err.strip().endswith("ZeroDivisionError: division by zero")
@@ -216,19 +229,23 @@ def test_the_rest_of_tensorflow_is_refused(tmp_path):
 
 
 def test_untraceable_code_names_the_line(tmp_path):
-    status, _, err = run(tmp_path, """\
+    status, _, err = run(
+        tmp_path,
+        """\
         import numpy as np
         from keras.layers import Lambda, Input
         x = Input((3,))
         Lambda(lambda t: np.exp(t), name='bad')(x)
-        """)
+        """,
+    )
     assert status == 1 and "Layer 'bad' (Lambda): numpy.exp was called" in err
     assert "line 4, in <lambda>: `Lambda(lambda t: np.exp(t), name='bad')(x)`" in err
 
 
 def test_a_script_that_is_not_there(tmp_path):
-    result = subprocess.run([sys.executable, "-m", "kcompile", "run", str(tmp_path / "no.py")],
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "kcompile", "run", str(tmp_path / "no.py")], capture_output=True, text=True
+    )
     assert result.returncode == 2 and result.stderr.startswith("kcompile: error:")
 
 
@@ -240,14 +257,23 @@ def test_the_process_is_as_before(tmp_path):
     assert (sys.argv, sys.path, sys.modules["__main__"], sys.meta_path) == before
 
 
-@pytest.mark.parametrize("keras, name, home", [
-    ("2", "keras.layers.embeddings", "kcompile.keras."), ("2", "keras.utils.np_utils", "kcompile.keras."),
-    ("2", "keras.engine.base_layer", "kcompile.keras."), ("2", "keras.backend", "kcompile.keras."),
-    ("2", "keras.callbacks", "kcompile.keras."), ("3", "keras.layers", "kcompile.keras3."),
-    ("3", "keras.utils", "kcompile.keras3."), ("2", "tensorflow.keras.layers", "kcompile.tf_keras."),
-    ("3", "tensorflow.keras.layers", "kcompile.tf_keras."), ("2", "tf_keras.layers", "kcompile.tf_keras."),
-    ("2", "tensorflow.python.keras.layers", "kcompile.tf_keras."),
-    ("2", "tensorflow.keras.layers.embeddings", "kcompile.tf_keras.")])
+@pytest.mark.parametrize(
+    "keras, name, home",
+    [
+        ("2", "keras.layers.embeddings", "kcompile.keras."),
+        ("2", "keras.utils.np_utils", "kcompile.keras."),
+        ("2", "keras.engine.base_layer", "kcompile.keras."),
+        ("2", "keras.backend", "kcompile.keras."),
+        ("2", "keras.callbacks", "kcompile.keras."),
+        ("3", "keras.layers", "kcompile.keras3."),
+        ("3", "keras.utils", "kcompile.keras3."),
+        ("2", "tensorflow.keras.layers", "kcompile.tf_keras."),
+        ("3", "tensorflow.keras.layers", "kcompile.tf_keras."),
+        ("2", "tf_keras.layers", "kcompile.tf_keras."),
+        ("2", "tensorflow.python.keras.layers", "kcompile.tf_keras."),
+        ("2", "tensorflow.keras.layers.embeddings", "kcompile.tf_keras."),
+    ],
+)
 def test_names_of_modules(keras, name, home):
     import importlib
 
@@ -268,18 +294,26 @@ DEFAULTS = """
     """
 
 
-@pytest.mark.parametrize("keras, arguments, environment, told", [
-    ("keras", [], {}, "hard_sigmoid False dense_2 ['loss', 'acc']"),
-    ("tensorflow.keras", [], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
-    ("tensorflow.keras", ["--keras", "3"], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
-    ("keras", ["--keras", "3"], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
-    ("keras", [], {"KC_KERAS": "3"}, "sigmoid True dense_1 ['loss', 'accuracy']"),
-    ("keras", ["--keras", "2"], {"KC_KERAS": "3"}, "hard_sigmoid False dense_2 ['loss', 'acc']")])
+@pytest.mark.parametrize(
+    "keras, arguments, environment, told",
+    [
+        ("keras", [], {}, "hard_sigmoid False dense_2 ['loss', 'acc']"),
+        ("tensorflow.keras", [], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
+        ("tensorflow.keras", ["--keras", "3"], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
+        ("keras", ["--keras", "3"], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
+        ("keras", [], {"KC_KERAS": "3"}, "sigmoid True dense_1 ['loss', 'accuracy']"),
+        ("keras", ["--keras", "2"], {"KC_KERAS": "3"}, "hard_sigmoid False dense_2 ['loss', 'acc']"),
+    ],
+)
 def test_a_script_has_a_vintage(tmp_path, keras, arguments, environment, told):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(DEFAULTS.replace("{}", keras)))
-    done = subprocess.run([sys.executable, "-m", "kcompile", "run", *arguments, str(script)],
-                          capture_output=True, text=True, env={**os.environ, **environment})
+    done = subprocess.run(
+        [sys.executable, "-m", "kcompile", "run", *arguments, str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
     assert (done.stdout, done.stderr) == (told + "\n", "")
 
 
@@ -288,19 +322,27 @@ def test_a_wrong_vintage_is_refused(tmp_path):
     assert status == 2 and "KC_KERAS: expected 2 or 3. Received: '4'" in err
 
 
-@pytest.mark.parametrize("source, arguments, told", [
-    ("from keras import ops", [], "Keras 3 has it: run the script with `kcompile run --keras 3`"),
-    ("import keras.ops", [], "Keras 3 has it: run the script with `kcompile run --keras 3`"),
-    ("import keras\nkeras.ops.mean", [], "Keras 3 has it: run the script with `kcompile run --keras 3`"),
-    ("from keras.layers import CuDNNLSTM", ["--keras", "3"],
-     "Keras 2 has it: run the script without --keras 3"),
-    ("import keras\nkeras.layers.CuDNNLSTM", ["--keras", "3"], "Keras 2 has it"),
-    ("from tensorflow.keras.layers import Merge", [], "Keras 2 has it"),
-    ("from keras.layers import Nowhere", [], "kcompile does not have this part of Keras 2"),
-    ("from keras import ops", ["--keras", "3"], "kcompile does not have this part of Keras 3")])
+@pytest.mark.parametrize(
+    "source, arguments, told",
+    [
+        ("from keras import ops", [], "Keras 3 has it: run the script with `kcompile run --keras 3`"),
+        ("import keras.ops", [], "Keras 3 has it: run the script with `kcompile run --keras 3`"),
+        ("import keras\nkeras.ops.mean", [], "Keras 3 has it: run the script with `kcompile run --keras 3`"),
+        (
+            "from keras.layers import CuDNNLSTM",
+            ["--keras", "3"],
+            "Keras 2 has it: run the script without --keras 3",
+        ),
+        ("import keras\nkeras.layers.CuDNNLSTM", ["--keras", "3"], "Keras 2 has it"),
+        ("from tensorflow.keras.layers import Merge", [], "Keras 2 has it"),
+        ("from keras.layers import Nowhere", [], "kcompile does not have this part of Keras 2"),
+        ("from keras import ops", ["--keras", "3"], "kcompile does not have this part of Keras 3"),
+    ],
+)
 def test_what_another_keras_has_is_said(tmp_path, source, arguments, told):
     script = tmp_path / "script.py"
     script.write_text(source)
-    done = subprocess.run([sys.executable, "-m", "kcompile", "run", *arguments, str(script)],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "kcompile", "run", *arguments, str(script)], capture_output=True, text=True
+    )
     assert done.returncode == 1 and told in done.stderr.splitlines()[-1]

@@ -33,8 +33,14 @@ def rng() -> np.random.Generator:
 CHAINS: dict[str, tuple[tuple[int, ...], Callable[[], list[Any]]]] = {
     "dense": ((9,), lambda: [layers.Dense(64, activation="tanh")]),
     "dense and normalisation": ((9,), lambda: [layers.Dense(24), layers.BatchNormalization(momentum=0.5)]),
-    "convolution": ((8, 8, 3), lambda: [layers.Conv2D(16, 3, padding="same"), layers.BatchNormalization(),
-                                        layers.GlobalMaxPooling2D()]),
+    "convolution": (
+        (8, 8, 3),
+        lambda: [
+            layers.Conv2D(16, 3, padding="same"),
+            layers.BatchNormalization(),
+            layers.GlobalMaxPooling2D(),
+        ],
+    ),
     "many channels": ((12, 12, 16), lambda: [layers.Conv2D(32, 3), layers.GlobalAveragePooling2D()]),
     "recurrent": ((5, 7), lambda: [layers.GRU(40)]),
     "embedding": ((5,), lambda: [layers.Embedding(11, 16), layers.Flatten(), layers.Dense(33)]),
@@ -57,16 +63,20 @@ class Family:
         self.around = models.Model(z, layers.Dense(2)(self.encoder(z)))
         self.function = K.function([x], [y])
         self.trained.compile(optimizers.SGD(0.01), "mse")
-        self.x = (rng().integers(0, 11, (N, *shape)) if name == "embedding"
-                  else rng().normal(size=(N, *shape))).astype("float32")
+        self.x = (
+            rng().integers(0, 11, (N, *shape)) if name == "embedding" else rng().normal(size=(N, *shape))
+        ).astype("float32")
         self.y = rng().normal(size=(N, 3)).astype("float32")
 
     def agree(self) -> None:
         """Each predicts what an interpreter that remembers nothing says."""
         for model in (self.encoder, self.trained, self.around):
             [right] = InterpreterEngine(model).run("predict", N, [self.x])
-            for found in (model.predict(self.x), model.predict(self.x, batch_size=4),
-                          model.predict_on_batch(self.x)):
+            for found in (
+                model.predict(self.x),
+                model.predict(self.x, batch_size=4),
+                model.predict_on_batch(self.x),
+            ):
                 np.testing.assert_allclose(found, right, rtol=1e-3, atol=1e-4)
             if model is self.encoder:
                 np.testing.assert_allclose(self.function([self.x])[0], right, rtol=1e-3, atol=1e-4)
@@ -109,9 +119,12 @@ CHANGES: dict[str, Callable[[Family], Any]] = {
     "fit that stops": by_interrupted_fit,
     "train_on_batch": lambda f: [f.trained.train_on_batch(f.x, f.y) for _ in range(3)],
     "set_weights": lambda f: f.around.set_weights([w * 0.5 + 0.25 for w in f.around.get_weights()]),
-    "K.set_value": lambda f: K.set_value(f.encoder.weights[0],
-                                         K.get_value(f.encoder.weights[0]) * 0.5 + 0.25),
-    "K.function": by_function, "another engine": by_other_engine, "interpreter": by_interpreter,
+    "K.set_value": lambda f: K.set_value(
+        f.encoder.weights[0], K.get_value(f.encoder.weights[0]) * 0.5 + 0.25
+    ),
+    "K.function": by_function,
+    "another engine": by_other_engine,
+    "interpreter": by_interpreter,
     "a part of it": by_part,
 }
 
@@ -135,9 +148,12 @@ def test_states_that_evaluate_and_predict_write_count_everywhere() -> None:
     first, second = models.Model(x, y), models.Model(x, layers.Dense(2)(y))
     second.compile("sgd", "mse")
     data = rng().normal(size=(2, 3, 4)).astype("float32")
-    for change in (lambda: first.predict(data, batch_size=2), lambda: second.predict_on_batch(data),
-                   lambda: second.evaluate(data, np.zeros((2, 2)), batch_size=2, verbose=0),
-                   lambda: second.fit(data, np.zeros((2, 2)), batch_size=2, verbose=0)):
+    for change in (
+        lambda: first.predict(data, batch_size=2),
+        lambda: second.predict_on_batch(data),
+        lambda: second.evaluate(data, np.zeros((2, 2)), batch_size=2, verbose=0),
+        lambda: second.fit(data, np.zeros((2, 2)), batch_size=2, verbose=0),
+    ):
         change()
         for model in (first, second):
             before = [v.numpy() for v in model.state_variables]
@@ -199,8 +215,14 @@ def test_devices_and_processors_share_variables(device: FakeDriver) -> None:
     one, two = models.Model(x, layers.Dense(2)(hidden)), models.Model(x, hidden)
     data, labels = rng().normal(size=(5, 4)).astype("float32"), np.ones((5, 2), "float32")
     one.compile("adam", "mse")
-    engines = {m: [kcompile.compile(m).engine, kcompile.compile(m, target="cuda").engine,
-                   kcompile.compile(m, target="cuda").engine] for m in (one, two)}
+    engines = {
+        m: [
+            kcompile.compile(m).engine,
+            kcompile.compile(m, target="cuda").engine,
+            kcompile.compile(m, target="cuda").engine,
+        ]
+        for m in (one, two)
+    }
     for turn in (1, 0, 2, 1, 2, 0):
         one.use_engine(engines[one][turn])
         one.train_on_batch(data, labels)

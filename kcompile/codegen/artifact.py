@@ -83,8 +83,7 @@ class Model:
     draws: Draws | None = None
 
 
-def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
-                   version: str = "") -> Path:
+def build_artifact(model: Model, target: Target, path: str | os.PathLike[str], version: str = "") -> Path:
     """Write the shared object (for wasm32: the module) `path`, and its header beside it (suffix
     .h). Returns the path.
 
@@ -96,8 +95,9 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
     link.architecture(target.triple)
     destination = Path(path)
     if destination.suffix == ".h":
-        raise ValueError("export: expected a path for the library; its header gets the suffix .h. "
-                         f"Received: {destination}")
+        raise ValueError(
+            f"export: expected a path for the library; its header gets the suffix .h. Received: {destination}"
+        )
     finals = [Path(os.path.realpath(p)) for p in (destination, destination.with_suffix(".h"))]
     for final in finals:
         if final.is_dir():
@@ -108,8 +108,7 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str],
     pieces, layout = _data(model, entry)
     wrapper, exports = wrapper_ir(model, entry, layout, llvm.entry_scratch(entry), target)
     program = replace(model.program, entries=(entry,))
-    code = jit.optimise_and_compile(
-        [llvm.emit_program(program, target), pool_ir(target), wrapper], target)
+    code = jit.optimise_and_compile([llvm.emit_program(program, target), pool_ir(target), wrapper], target)
     metadata = _metadata(model, target, version)
     with contextlib.ExitStack() as stack:
         work, beside = (stack.enter_context(work_folder(final)) for final in finals)
@@ -138,14 +137,16 @@ def _predict_entry(program: Program) -> Entry:
 def _check(model: Model, entry: Entry) -> None:
     for tensor in (*model.inputs, *model.outputs):
         if tensor.type.rank > MAX_RANK:
-            raise ValueError(f"{tensor.name}: expected a rank of at most {MAX_RANK}. "
-                             f"Received: {tensor.type}")
+            raise ValueError(f"{tensor.name}: expected a rank of at most {MAX_RANK}. Received: {tensor.type}")
     if len(model.prepared) != model.program.prepared:
-        raise ValueError(f"export: expected {model.program.prepared} prepared bytes. "
-                         f"Received: {len(model.prepared)}")
+        raise ValueError(
+            f"export: expected {model.program.prepared} prepared bytes. Received: {len(model.prepared)}"
+        )
     if model.batch is not None and (model.batch < 1 or model.sample.n != model.batch):
-        raise ValueError("export: expected a batch of at least 1, and a sample of that size. "
-                         f"Received: batch={model.batch}, a sample of {model.sample.n}")
+        raise ValueError(
+            "export: expected a batch of at least 1, and a sample of that size. "
+            f"Received: batch={model.batch}, a sample of {model.sample.n}"
+        )
     for launch in entry.launches:
         written = loops.written(launch.kernel.body)
         for buffer, ref in zip(launch.kernel.buffers, launch.buffers):
@@ -153,18 +154,21 @@ def _check(model: Model, entry: Entry) -> None:
                 raise ValueError(
                     f"export: {launch.kernel.name} writes to a {ref.region} while predicting; "
                     "a model that keeps state between calls (stateful=True) has no artifact. "
-                    "Rebuild it with stateful=False")
-    for what, tensors, arrays in (("input", model.inputs, model.sample.inputs),
-                                  ("output", model.outputs, model.sample.outputs)):
+                    "Rebuild it with stateful=False"
+                )
+    for what, tensors, arrays in (
+        ("input", model.inputs, model.sample.inputs),
+        ("output", model.outputs, model.sample.outputs),
+    ):
         if len(tensors) != len(arrays):
-            raise ValueError(f"export: expected {len(tensors)} sample {what}s. "
-                             f"Received: {len(arrays)}")
+            raise ValueError(f"export: expected {len(tensors)} sample {what}s. Received: {len(arrays)}")
         for tensor, array in zip(tensors, arrays):
             shape = bind(tensor.type.shape, model.sample.n)
             if array.shape != shape or str(array.dtype) != tensor.type.dtype:
                 raise ValueError(
                     f"{tensor.name}: expected a sample of {tensor.type.dtype}, shape {shape}. "
-                    f"Received: {array.dtype}, shape {array.shape}")
+                    f"Received: {array.dtype}, shape {array.shape}"
+                )
 
 
 # ---------------------------------------------------------------- data and metadata
@@ -177,16 +181,18 @@ def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], Layout]
 
     def add(part: bytes | NDArray[np.generic]) -> int:
         nonlocal end
-        view = memoryview(part) if isinstance(part, bytes) else (
-            np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+        view = (
+            memoryview(part)
+            if isinstance(part, bytes)
+            else (np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
+        )
         start = end
         pieces.extend([view, bytes(-len(view) % _ALIGN)])
         end += len(view) + -len(view) % _ALIGN
         return start
 
     prepared, constants = add(model.prepared), add(model.program.constants)
-    used = {ref.index for launch in entry.launches for ref in launch.buffers
-            if ref.region == "variable"}
+    used = {ref.index for launch in entry.launches for ref in launch.buffers if ref.region == "variable"}
     given = () if model.draws is None else (model.draws.number, model.draws.seed)
     used -= set(given)
     variables = []
@@ -205,16 +211,29 @@ def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], Layout]
 
 def _metadata(model: Model, target: Target, version: str) -> bytes:
     """What a loader must know before it may load the file, as JSON in a section of its own."""
+
     def describe(tensors: Sequence[Tensor]) -> list[dict[str, object]]:
-        return [{"name": t.name, "dtype": t.type.dtype,
-                 "shape": [d if isinstance(d, int) else str(d) for d in t.type.shape]}
-                for t in tensors]
+        return [
+            {
+                "name": t.name,
+                "dtype": t.type.dtype,
+                "shape": [d if isinstance(d, int) else str(d) for d in t.type.shape],
+            }
+            for t in tensors
+        ]
 
     record = {
-        "abi": ABI, "pool_abi": POOL_ABI, "version": version, "name": model.name,
-        "triple": target.triple, "target": target.name, "cpu_flags": cpu_flags(target),
-        "batch": model.batch, "inputs": describe(model.inputs),
-        "outputs": describe(model.outputs), "checksum": "????????",
+        "abi": ABI,
+        "pool_abi": POOL_ABI,
+        "version": version,
+        "name": model.name,
+        "triple": target.triple,
+        "target": target.name,
+        "cpu_flags": cpu_flags(target),
+        "batch": model.batch,
+        "inputs": describe(model.inputs),
+        "outputs": describe(model.outputs),
+        "checksum": "????????",
     }
     if model.draws is not None:
         record["draws"] = True
@@ -226,19 +245,54 @@ def _metadata(model: Model, target: Target, version: str) -> bytes:
 
 # LLVM's name -> the kernel's name in /proc/cpuinfo, for the features that generated code may use.
 _X86_FLAGS = {
-    "sse3": "pni", "ssse3": "ssse3", "sse4.1": "sse4_1", "sse4.2": "sse4_2", "popcnt": "popcnt",
-    "cx16": "cx16", "avx": "avx", "avx2": "avx2", "fma": "fma", "f16c": "f16c", "bmi": "bmi1",
-    "bmi2": "bmi2", "lzcnt": "abm", "movbe": "movbe", "gfni": "gfni", "fma4": "fma4", "xop": "xop",
-    "tbm": "tbm", "avxvnni": "avx_vnni", "avx512f": "avx512f", "avx512bw": "avx512bw",
-    "avx512cd": "avx512cd", "avx512dq": "avx512dq", "avx512vl": "avx512vl",
-    "avx512vnni": "avx512_vnni", "avx512vbmi": "avx512vbmi", "avx512vbmi2": "avx512_vbmi2",
-    "avx512ifma": "avx512ifma", "avx512bitalg": "avx512_bitalg", "avx512bf16": "avx512_bf16",
-    "avx512vpopcntdq": "avx512_vpopcntdq", "avx512fp16": "avx512_fp16", "amx-tile": "amx_tile",
-    "amx-bf16": "amx_bf16", "amx-int8": "amx_int8", "vpclmulqdq": "vpclmulqdq",
+    "sse3": "pni",
+    "ssse3": "ssse3",
+    "sse4.1": "sse4_1",
+    "sse4.2": "sse4_2",
+    "popcnt": "popcnt",
+    "cx16": "cx16",
+    "avx": "avx",
+    "avx2": "avx2",
+    "fma": "fma",
+    "f16c": "f16c",
+    "bmi": "bmi1",
+    "bmi2": "bmi2",
+    "lzcnt": "abm",
+    "movbe": "movbe",
+    "gfni": "gfni",
+    "fma4": "fma4",
+    "xop": "xop",
+    "tbm": "tbm",
+    "avxvnni": "avx_vnni",
+    "avx512f": "avx512f",
+    "avx512bw": "avx512bw",
+    "avx512cd": "avx512cd",
+    "avx512dq": "avx512dq",
+    "avx512vl": "avx512vl",
+    "avx512vnni": "avx512_vnni",
+    "avx512vbmi": "avx512vbmi",
+    "avx512vbmi2": "avx512_vbmi2",
+    "avx512ifma": "avx512ifma",
+    "avx512bitalg": "avx512_bitalg",
+    "avx512bf16": "avx512_bf16",
+    "avx512vpopcntdq": "avx512_vpopcntdq",
+    "avx512fp16": "avx512_fp16",
+    "amx-tile": "amx_tile",
+    "amx-bf16": "amx_bf16",
+    "amx-int8": "amx_int8",
+    "vpclmulqdq": "vpclmulqdq",
 }
 _ARM_FLAGS = {
-    "neon": "asimd", "fp-armv8": "fp", "dotprod": "asimddp", "fullfp16": "asimdhp", "sve": "sve",
-    "sve2": "sve2", "i8mm": "i8mm", "bf16": "bf16", "lse": "atomics", "fp16fml": "asimdfhm",
+    "neon": "asimd",
+    "fp-armv8": "fp",
+    "dotprod": "asimddp",
+    "fullfp16": "asimdhp",
+    "sve": "sve",
+    "sve2": "sve2",
+    "i8mm": "i8mm",
+    "bf16": "bf16",
+    "lse": "atomics",
+    "fp16fml": "asimdfhm",
 }
 _FLAGS = {"x86_64": _X86_FLAGS, "aarch64": _ARM_FLAGS}
 _V2 = ("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16")
@@ -255,8 +309,10 @@ def cpu_flags(target: Target) -> list[str]:
     if target.cpu in _LEVELS:
         names |= set(_LEVELS[target.cpu])
     elif not names:
-        raise ValueError(f"target {target.name}: expected features beside the processor "
-                         f"{target.cpu!r}, or one of {', '.join(_LEVELS)}. Received: none")
+        raise ValueError(
+            f"target {target.name}: expected features beside the processor "
+            f"{target.cpu!r}, or one of {', '.join(_LEVELS)}. Received: none"
+        )
     known = _FLAGS.get(link.architecture(target.triple), {name: name for name in names})
     return sorted(known[name] for name in names if name in known)
 
@@ -285,19 +341,30 @@ def header(model: Model, entry: Entry, target: Target) -> str:
     for what, group in (("INPUT", model.inputs), ("OUTPUT", model.outputs)):
         for index, tensor in enumerate(group):
             text = _comment(f"{tensor.type} {tensor.name}")
-            tensors.append(f"/* {what.lower()} {index}: {text} */\n"
-                           f"#define KC_{upper}_{what}_{index}_ELEMENTS_FIXED "
-                           f"{_elements(tensor.type)[0]}\n"
-                           f"#define KC_{upper}_{what}_{index}_ELEMENTS_PER_SAMPLE "
-                           f"{_elements(tensor.type)[1]}\n")
+            tensors.append(
+                f"/* {what.lower()} {index}: {text} */\n"
+                f"#define KC_{upper}_{what}_{index}_ELEMENTS_FIXED "
+                f"{_elements(tensor.type)[0]}\n"
+                f"#define KC_{upper}_{what}_{index}_ELEMENTS_PER_SAMPLE "
+                f"{_elements(tensor.type)[1]}\n"
+            )
     codes = ", ".join(f"KC_{dtype.upper()} = {code}" for dtype, code in DTYPE_CODES.items())
     batch = "any number of samples" if model.batch is None else f"{model.batch} samples only"
     web = link.architecture(target.triple) == "wasm32"
-    words = {"USAGE": _JAVASCRIPT if web else _C, "NAME": name, "UPPER": upper,
-             "TENSORS": "\n".join(tensors), "DTYPES": codes,
-             "BATCH": batch, "ABI": str(ABI), "RANK": str(MAX_RANK),
-             "ARENA": f"{entry.arena.fixed} + n * {entry.arena.per_sample} bytes",
-             "DRAW": "", "DRAWS": "", "AND_DRAW": ""}
+    words = {
+        "USAGE": _JAVASCRIPT if web else _C,
+        "NAME": name,
+        "UPPER": upper,
+        "TENSORS": "\n".join(tensors),
+        "DTYPES": codes,
+        "BATCH": batch,
+        "ABI": str(ABI),
+        "RANK": str(MAX_RANK),
+        "ARENA": f"{entry.arena.fixed} + n * {entry.arena.per_sample} bytes",
+        "DRAW": "",
+        "DRAWS": "",
+        "AND_DRAW": "",
+    }
     if model.draws is not None:
         words |= {"DRAW": ", 0n" if web else ", draw", "DRAWS": _DRAWS, "AND_DRAW": ", uint64_t draw"}
     text = _HEADER

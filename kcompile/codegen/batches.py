@@ -23,9 +23,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_HEAD = (("ptr", "function"), ("i64", "first"), ("i64", "end"), ("i64", "batch"), ("ptr", "order"),
-         ("i64", "inputs"), ("i64", "outputs"), ("ptr", "variables"), ("ptr", "prepared"),
-         ("ptr", "constants"), ("ptr", "arena"), ("ptr", "pool"), ("ptr", "table"), ("ptr", "results"))
+_HEAD = (
+    ("ptr", "function"),
+    ("i64", "first"),
+    ("i64", "end"),
+    ("i64", "batch"),
+    ("ptr", "order"),
+    ("i64", "inputs"),
+    ("i64", "outputs"),
+    ("ptr", "variables"),
+    ("ptr", "prepared"),
+    ("ptr", "constants"),
+    ("ptr", "arena"),
+    ("ptr", "pool"),
+    ("ptr", "table"),
+    ("ptr", "results"),
+)
 _INPUT = (("ptr", "source"), ("i64", "bytes"), ("ptr", "buffer"))
 _OUTPUT = (("ptr", "place"), ("i64", "stride"))
 
@@ -37,8 +50,11 @@ def batches_ir() -> str:
     """The definitions of `kc_call`, `kc_batches` and what it calls (no triple, no layout). It needs
     `kc_parallel` (see `codegen.pool`) at link time."""
     text = _BATCHES
-    for name, fields, base in (("HEAD", _HEAD, "%job"), ("INPUT", _INPUT, "%input"),
-                               ("OUTPUT", _OUTPUT, "%output")):
+    for name, fields, base in (
+        ("HEAD", _HEAD, "%job"),
+        ("INPUT", _INPUT, "%input"),
+        ("OUTPUT", _OUTPUT, "%output"),
+    ):
         text = text.replace(f"$LOAD_{name}", "\n".join(_loads(fields, base)))
         text = text.replace(f"${name}_WORDS", str(len(fields)))
     return "\n".join([text.replace("$THREAD_BYTES", str(THREAD_BYTES)), *_gather(), *_call()])
@@ -143,8 +159,7 @@ leave:
 def _gather() -> Iterator[str]:
     """The kernel that copies rows, in pieces of the largest width that a row has. The last piece of a
     row ends where the row ends, and overlaps the one before."""
-    yield ("define internal void @kc_gather(ptr %rows, i64 %n, i64 %begin, i64 %end, ptr %scratch) {\n"
-           "entry:")
+    yield ("define internal void @kc_gather(ptr %rows, i64 %n, i64 %begin, i64 %end, ptr %scratch) {\nentry:")
     fields = (("ptr", "source"), ("i64", "bytes"), ("ptr", "buffer"), ("ptr", "order"))
     yield from _loads(fields, "%rows")
     yield "  %some = icmp slt i64 %begin, %end\n  br i1 %some, label %try64, label %leave"

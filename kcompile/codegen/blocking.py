@@ -19,7 +19,7 @@ from kcompile.ir.contraction import Access
 from kcompile.ir.types import Batch, Dim
 
 FLOAT = 4
-PLENTY = 256         # rows in one sample that are enough to share between threads
+PLENTY = 256  # rows in one sample that are enough to share between threads
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ def merge(axes: Sequence[Axis]) -> tuple[Axis, ...]:
         size = axis.size
         if size == 1:
             continue
-        if out and isinstance(size, int) and (out[-1].a, out[-1].b) == (
-                axis.a * size, axis.b * size):
+        if out and isinstance(size, int) and (out[-1].a, out[-1].b) == (axis.a * size, axis.b * size):
             out[-1] = Axis(out[-1].size * size, axis.a, axis.b)
         else:
             out.append(axis)
@@ -134,8 +133,11 @@ def most_rows(vectors: int, registers: int) -> int:
 def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
     """Vectors of a tile of few rows: wide enough to hide the latency of multiply-adds."""
     vectors = columns.tile
-    while (2 * vectors <= min(8, columns.part) and rows * 2 * vectors <= max(registers // 2, 8)
-           and rows < 2 * vectors * 4):
+    while (
+        2 * vectors <= min(8, columns.part)
+        and rows * 2 * vectors <= max(registers // 2, 8)
+        and rows < 2 * vectors * 4
+    ):
         vectors *= 2
     return vectors
 
@@ -158,7 +160,6 @@ def _doubled(tile: int, limit: int) -> int:
     while 2 * tile <= limit:
         tile *= 2
     return tile
-
 
 
 # ---------------------------------------------------------------- rows
@@ -200,8 +201,7 @@ def choose_flat(size: Dim, stride: int, columns: Columns, registers: int, step: 
     if isinstance(size, int) and size <= 4 * main:
         main = ceil_div(size, ceil_div(size, main))
     left = [size % main] if isinstance(size, int) else range(0, main, math.gcd(multiple(size), main))
-    sizes = [rows for rows in (4, 2, 1) if any(
-        rest >= 4 if rows == 4 else rest & rows for rest in left)]
+    sizes = [rows for rows in (4, 2, 1) if any(rest >= 4 if rows == 4 else rest & rows for rest in left)]
     tiles = [Tile(main, columns.tile)]
     tiles += [Tile(rows, row_tile_vectors(rows, columns, registers)) for rows in sizes]
     return FlatRows(size, stride, tuple(tiles), max(step // main, 1) * main)
@@ -241,16 +241,14 @@ class GridRows:
         return self.block * multiple(self.width.size)
 
 
-def choose_strips(width: int, lines: Dim, block: int, columns: Columns,
-                  registers: int) -> tuple[Strip, ...]:
+def choose_strips(width: int, lines: Dim, block: int, columns: Columns, registers: int) -> tuple[Strip, ...]:
     """Tiles that cover lines of so many rows: two sizes at most, or several short lines at once."""
     most = most_rows(columns.tile, registers)
     joined = min(most // width, block)
     if joined >= 2:
         strips = [Strip(Tile(joined * width, columns.tile), lines=joined)]
         if block % joined or multiple(lines) % block % joined:
-            strips.append(Strip(Tile(width, row_tile_vectors(width, columns, registers)),
-                                after=joined))
+            strips.append(Strip(Tile(width, row_tile_vectors(width, columns, registers)), after=joined))
         return tuple(strips)
     count = ceil_div(width, most)
     rows = ceil_div(width, count)
@@ -277,13 +275,12 @@ class DepthBlocks:
     @property
     def single(self) -> bool:
         """Whether one block holds everything."""
-        return self.cut == 0 and isinstance(self.axes[0].size, int) and (
-            self.chunk >= self.axes[0].size)
+        return self.cut == 0 and isinstance(self.axes[0].size, int) and (self.chunk >= self.axes[0].size)
 
     @property
     def longest(self) -> int:
         """The summed elements of a full block."""
-        return self.chunk * math.prod(multiple(x.size) for x in self.axes[self.cut + 1:])
+        return self.chunk * math.prod(multiple(x.size) for x in self.axes[self.cut + 1 :])
 
 
 def choose_depth(axes: Sequence[Axis], longest: int) -> DepthBlocks:

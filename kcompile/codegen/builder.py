@@ -56,8 +56,9 @@ class Builder:
         self._memo.pop()
 
     @contextmanager
-    def loop(self, stem: str, start: loops.Operand, stop: loops.Operand, step: int = 1,
-             parallel: bool = False) -> Iterator[Var]:
+    def loop(
+        self, stem: str, start: loops.Operand, stop: loops.Operand, step: int = 1, parallel: bool = False
+    ) -> Iterator[Var]:
         var = Var(self.fresh(stem))
         with self.block() as body:
             yield var
@@ -166,7 +167,7 @@ class Builder:
 
     def narrow(self, index: Sequence[Expr], shape: Sequence[Dim]) -> Index:
         """The index into an operand of `shape` that was broadcast to a result of this index."""
-        tail = index[len(index) - len(shape):]
+        tail = index[len(index) - len(shape) :]
         return tuple(ZERO if d == 1 else i for i, d in zip(tail, shape))
 
     def within(self, position: Expr, divisor: int, size: Dim) -> tuple[Expr, Expr]:
@@ -189,11 +190,13 @@ class Builder:
     # ---- reductions
 
     def combine(self, op: str, a: Expr, b: Expr) -> Expr:
-        return self.maximum(a, b) if op == "max" else (
-            self.minimum(a, b) if op == "min" else loops.binary(op, a, b))
+        return (
+            self.maximum(a, b)
+            if op == "max"
+            else (self.minimum(a, b) if op == "min" else loops.binary(op, a, b))
+        )
 
-    def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr],
-               first: Expr) -> Expr:
+    def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr) -> Expr:
         """Combine body(i) over all indices i, from `first` (the neutral element), one after the
         other in each lane."""
         total = 1
@@ -251,8 +254,9 @@ class Builder:
         """a / b. Many divisions by one number are products with its reciprocal."""
         if isinstance(b, Var) and b.name in self.uniform:
             one = loops.const(1, b.dtype)
-            return self.mul(a, self.remember(("reciprocal", b.name), b,
-                                             lambda: self.share(loops.binary("div", one, b))))
+            return self.mul(
+                a, self.remember(("reciprocal", b.name), b, lambda: self.share(loops.binary("div", one, b)))
+            )
         return loops.binary("div", a, b)
 
     def maximum(self, a: Expr, b: Expr) -> Expr:
@@ -308,8 +312,11 @@ class Builder:
 
     def sign(self, x: Expr) -> Expr:
         zero = loops.const(0, x.dtype)
-        return loops.select(loops.binary("gt", x, zero), loops.const(1, x.dtype), loops.select(
-            loops.binary("lt", x, zero), loops.const(-1, x.dtype), x))
+        return loops.select(
+            loops.binary("gt", x, zero),
+            loops.const(1, x.dtype),
+            loops.select(loops.binary("lt", x, zero), loops.const(-1, x.dtype), x),
+        )
 
     exp = staticmethod(maths.exp)
     expm1 = staticmethod(maths.expm1)

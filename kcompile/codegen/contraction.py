@@ -16,15 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kcompile.codegen import loops
-from kcompile.codegen.blocking import (
-    FlatRows,
-    GridRows,
-    Strip,
-    cache_share,
-    ceil_div,
-    merge,
-    multiple,
-)
+from kcompile.codegen.blocking import FlatRows, GridRows, Strip, cache_share, ceil_div, merge, multiple
 from kcompile.codegen.contraction_plan import Plan, make_plan, panel_width
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Names, Stmt, Var
 from kcompile.codegen.microkernel import (
@@ -38,16 +30,7 @@ from kcompile.codegen.microkernel import (
     cover_rows,
     finish_rows,
 )
-from kcompile.codegen.packing import (
-    Copy,
-    PanelCopy,
-    Side,
-    Source,
-    copy_box,
-    copy_panels,
-    extent,
-    unflatten,
-)
+from kcompile.codegen.packing import Copy, PanelCopy, Side, Source, copy_box, copy_panels, extent, unflatten
 from kcompile.codegen.phases import Phase, phases
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
@@ -57,13 +40,22 @@ from kcompile.ir.types import Batch, Dim, numel
 __all__ = ["Epilogue", "Kernel", "Source", "lower_contraction", "panel_width"]
 
 
-LARGE = 131072   # elements of B that do not stay in L2 from one call to the next
-READ = 2         # elements a cycle from behind L2, which threads have each for themselves
+LARGE = 131072  # elements of B that do not stay in L2 from one call to the next
+READ = 2  # elements a cycle from behind L2, which threads have each for themselves
 
 
-def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
-                      target: Target, *, buffers: Sequence[Buffer] = (),
-                      b_panels: int | None = None, note: str = "") -> Kernel:
+def lower_contraction(
+    name: str,
+    spec: Contraction,
+    a: Source,
+    b: Source,
+    epilogue: Epilogue,
+    target: Target,
+    *,
+    buffers: Sequence[Buffer] = (),
+    b_panels: int | None = None,
+    note: str = "",
+) -> Kernel:
     """The kernel of a contraction of float32 operands.
 
     buffers: the function's parameters in order, when there are others than the sources' and the
@@ -71,8 +63,9 @@ def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilog
     beyond J; b_panels must be what `panel_width` says. Either M or K may contain the batch, J must
     not. Raises ValueError for sizes that are not covered, naming them.
     """
-    parameters = tuple(buffers or dict.fromkeys(
-        x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None))
+    parameters = tuple(
+        buffers or dict.fromkeys(x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None)
+    )
     if spec.g:
         return _for_each_sample(name, spec, a, b, epilogue, target, parameters, note)
     plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
@@ -99,8 +92,16 @@ def _interleaved(codes: Sequence[_Code], units: Dim) -> list[Stmt]:
     return [loops.loop(low, begin, end, body, step)]
 
 
-def _for_each_sample(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
-                     parameters: tuple[Buffer, ...], note: str) -> Kernel:
+def _for_each_sample(
+    name: str,
+    spec: Contraction,
+    a: Source,
+    b: Source,
+    epilogue: Epilogue,
+    target: Target,
+    parameters: tuple[Buffer, ...],
+    note: str,
+) -> Kernel:
     """A product for each sample: threads share the samples."""
     number, dims, samples = Var("sample"), len(spec.g), numel(spec.g)
     if isinstance(numel(spec.m + spec.k + spec.j), Batch):
@@ -109,8 +110,7 @@ def _for_each_sample(name: str, spec: Contraction, a: Source, b: Source, epilogu
     plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, target, None)
     units = _iterations(plan)
     code = _Code(plan, Names(), number * multiple(numel(spec.m)))
-    run = loops.loop(number, 0, extent(samples), _span(code, units, ZERO, extent(units)),
-                     kind="parallel")
+    run = loops.loop(number, 0, extent(samples), _span(code, units, ZERO, extent(units)), kind="parallel")
     work = _work([plan]).fixed * multiple(units)
     return Kernel(Function(name, parameters, (run,), note), size_of(samples), Size(work))
 
@@ -126,16 +126,17 @@ def _units(plan: Plan) -> Dim:
     if isinstance(rows, FlatRows):
         return rows.size
     lines = rows.lines.size
-    return numel([*(x.size for x in rows.outer),
-                  lines if isinstance(lines, Batch) else rows.line_blocks])
+    return numel([*(x.size for x in rows.outer), lines if isinstance(lines, Batch) else rows.line_blocks])
 
 
 def _work(plans: Sequence[Plan]) -> Size:
     """Cycles of an iteration of the first plan, and of the share that it has of the others."""
     first = multiple(_iterations(plans[0]))
     made = [(_cycles(plan), multiple(_iterations(plan))) for plan in plans]
-    return Size(sum(ceil_div(size.fixed * count, first) for size, count in made),
-                sum(ceil_div(size.per_sample * count, first) for size, count in made))
+    return Size(
+        sum(ceil_div(size.fixed * count, first) for size, count in made),
+        sum(ceil_div(size.per_sample * count, first) for size, count in made),
+    )
 
 
 def _cycles(plan: Plan) -> Size:
@@ -185,8 +186,9 @@ def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> list[Stmt]:
         return (x + unit - 1) // unit
 
     first = loops.select(many, 0, up(low, units) * columns.part)
-    last = loops.select(many, columns.vectors, loops.binary(
-        "min", up(high, units) * columns.part, columns.vectors))
+    last = loops.select(
+        many, columns.vectors, loops.binary("min", up(high, units) * columns.part, columns.vectors)
+    )
     first, last = code.names.let(out, "first", first), code.names.let(out, "last", last)
     low = loops.select(many, up(low, loops.const(columns.parts)), 0)
     high = loops.select(many, up(high, loops.const(columns.parts)), units)
@@ -209,8 +211,9 @@ def _rows(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> list[S
     else:
         vector = code.names.fresh("v")
         body: list[Stmt] = []
-        here = code.names.let(body, "here", loops.binary(
-            "min", loops.binary("sub", last, vector), columns.block))
+        here = code.names.let(
+            body, "here", loops.binary("min", loops.binary("sub", last, vector), columns.block)
+        )
         body += _column_block(code, low, high, vector, here)
         inner = [loops.loop(vector, first, last, body, columns.block)]
     return [*out, loops.If(loops.binary("lt", low, high), tuple(inner))]
@@ -229,8 +232,9 @@ def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, here: Expr) 
         out += _pack_b(code, copied_b, vector, here, (), loops.const(0))
     unit = code.names.fresh("u")
     inner: list[Stmt] = []
-    count = code.names.let(inner, "count", loops.binary(
-        "min", loops.binary("sub", high, unit), plan.rows.step))
+    count = code.names.let(
+        inner, "count", loops.binary("min", loops.binary("sub", high, unit), plan.rows.step)
+    )
     inner += _block(code, vector, here, copied_b, unit, count)
     return [*out, loops.loop(unit, low, high, inner, plan.rows.step)]
 
@@ -251,8 +255,9 @@ def _a_buffer(plan: Plan) -> Buffer | None:
     return Buffer("copy", "float32", "scratch", boxes * plan.read_a.size)
 
 
-def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit: Expr,
-           count: Expr) -> list[Stmt]:
+def _block(
+    code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit: Expr, count: Expr
+) -> list[Stmt]:
     """The units unit .. unit + count: copies of A, blocks of k, tiles, and the epilogue."""
     plan = code.plan
     copied_a = _a_buffer(plan)
@@ -262,13 +267,21 @@ def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit:
     base = Task(
         a=copied_a or plan.a.buffer or plan.b.buffer,  # type: ignore[arg-type]
         b=Panels(copied_b or plan.b.buffer, loops.const(0)),  # type: ignore[arg-type]
-        steps=(), columns=plan.columns, vector=vector, here=here, epilogue=plan.epilogue,
-        sums=plan.sums, first=TRUE, last=TRUE, direct=plan.direct,
-        partial_loads=plan.columns.ragged and plan.read_b.panel is None, names=code.names,
-        output_row=_output_row(plan.phase, code.first_row))
+        steps=(),
+        columns=plan.columns,
+        vector=vector,
+        here=here,
+        epilogue=plan.epilogue,
+        sums=plan.sums,
+        first=TRUE,
+        last=TRUE,
+        direct=plan.direct,
+        partial_loads=plan.columns.ragged and plan.read_b.panel is None,
+        names=code.names,
+        output_row=_output_row(plan.phase, code.first_row),
+    )
 
-    def one_block(outer: tuple[Expr, ...], start: Expr, length: Expr, first: Expr,
-                  last: Expr) -> list[Stmt]:
+    def one_block(outer: tuple[Expr, ...], start: Expr, length: Expr, first: Expr, last: Expr) -> list[Stmt]:
         body: list[Stmt] = []
         a_start, b_start = _depth_start(plan, outer, start)
         if copied_b is not None and (plan.by_depth or not plan.depth.single):
@@ -290,6 +303,7 @@ def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit:
 
 def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
     """The flat row of the output that a flat row of a phase is, where its rows begin at `first`."""
+
     def output_row(row: Expr) -> Expr:
         out: Expr = loops.const(0)
         for walk, at in zip(phase.rows, unflatten(row, phase.spec.m)):
@@ -302,8 +316,9 @@ def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
 # ---------------------------------------------------------------- depth
 
 
-def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr, Expr],
-                                             list[Stmt]]) -> list[Stmt]:
+def _over_blocks(
+    code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr, Expr], list[Stmt]]
+) -> list[Stmt]:
     """Loops over the blocks of k. body: (index of each stepped axis, start and length in the cut
     axis, whether the block is the first, the last) -> statements."""
     depth = code.plan.depth
@@ -316,12 +331,12 @@ def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr
     last: Expr = loops.binary("ge", start + depth.chunk, whole)
     for var, axis in zip(outer, depth.axes):
         first = loops.binary("and", first, loops.binary("eq", var, 0))
-        last = loops.binary("and", last, loops.binary(
-            "eq", var, loops.binary("sub", extent(axis.size), 1)))
+        last = loops.binary("and", last, loops.binary("eq", var, loops.binary("sub", extent(axis.size), 1)))
     inner: list[Stmt] = []
     first, last = code.names.let(inner, "is_first", first), code.names.let(inner, "is_last", last)
-    length = code.names.let(inner, "length", loops.binary(
-        "min", loops.binary("sub", whole, start), depth.chunk))
+    length = code.names.let(
+        inner, "length", loops.binary("min", loops.binary("sub", whole, start), depth.chunk)
+    )
     inner += body(outer, start, length, first, last)
     out: list[Stmt] = [loops.loop(start, 0, whole, inner, depth.chunk)]
     for var, axis in reversed(list(zip(outer, depth.axes))):
@@ -348,10 +363,12 @@ def _steps(plan: Plan, length: Expr) -> tuple[Step, ...]:
     if plan.phase.empty:
         return (Step(loops.const(0), 0, 0),)
     cut = depth.axes[depth.cut]
-    inner = [x for x in merge(depth.axes[depth.cut + 1:]) if x.size != 1]
+    inner = [x for x in merge(depth.axes[depth.cut + 1 :]) if x.size != 1]
     steps = [Step(extent(x.size), x.a, x.b) for x in inner]
-    if inner and (cut.a, cut.b) == (inner[0].a * multiple(inner[0].size),
-                                    inner[0].b * multiple(inner[0].size)):
+    if inner and (cut.a, cut.b) == (
+        inner[0].a * multiple(inner[0].size),
+        inner[0].b * multiple(inner[0].size),
+    ):
         size = multiple(inner[0].size)
         return (Step(length * size, inner[0].a, inner[0].b), *steps[1:])
     return (Step(length, cut.a, cut.b), *steps)
@@ -367,8 +384,9 @@ def _tiles(code: _Code, task: Task, a_start: Expr, unit: Expr, count: Expr) -> l
     return _grid_tiles(code, task, rows, a_start, unit, count)
 
 
-def _flat_tiles(code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Expr,
-                count: Expr) -> list[Stmt]:
+def _flat_tiles(
+    code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Expr, count: Expr
+) -> list[Stmt]:
     """Main tiles over the rows unit .. unit + count, then smaller ones for the rest."""
     plan = code.plan
     relative = plan.read_a.kind == "rows"
@@ -403,8 +421,7 @@ def _decode(code: _Code, out: list[Stmt], rows: GridRows, unit: Expr) -> _Unit:
     line = code.names.let(out, "line", block * rows.block)
     here: Expr = loops.const(rows.block)
     if isinstance(rows.lines.size, int) and rows.lines.size % rows.block:
-        here = code.names.let(out, "lines", loops.binary(
-            "min", loops.binary("sub", lines, line), rows.block))
+        here = code.names.let(out, "lines", loops.binary("min", loops.binary("sub", lines, line), rows.block))
     row = code.names.let(out, "row", (rest * lines + line) * width)
     return _Unit(_unravel(code, out, rest, [x.size for x in rows.outer]), line, here, row)
 
@@ -418,8 +435,9 @@ def _unravel(code: _Code, out: list[Stmt], flat: Expr, sizes: Sequence[Dim]) -> 
     return (*([flat] if sizes else []), *reversed(index))
 
 
-def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Expr,
-                count: Expr) -> list[Stmt]:
+def _grid_tiles(
+    code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Expr, count: Expr
+) -> list[Stmt]:
     """For each kind of tile: units, lines and tiles along a line."""
     plan = code.plan
     boxed = plan.read_a.kind == "box" and not plan.by_depth
@@ -427,11 +445,11 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
     out: list[Stmt] = []
     for strip in rows.strips:
         height = strip.tile.rows
-        offsets = tuple(r // width * rows.lines.a + r % width * rows.width.a
-                        for r in range(height))
+        offsets = tuple(r // width * rows.lines.a + r % width * rows.width.a for r in range(height))
 
-        def over_rows(inner: Inner, strip: Strip = strip, height: int = height,
-                      offsets: tuple[int, ...] = offsets) -> list[Stmt]:
+        def over_rows(
+            inner: Inner, strip: Strip = strip, height: int = height, offsets: tuple[int, ...] = offsets
+        ) -> list[Stmt]:
             q, i, t = code.names.fresh("q"), code.names.fresh("i"), code.names.fresh("t")
             body: list[Stmt] = []
             at = _decode(code, body, rows, unit + q)
@@ -446,10 +464,13 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
             line, first, stop = _strip_lines(strip, i, at.lines)
             start = t * height + strip.start
             inside = line * width + start
-            site = Site(a + line * rows.lines.a + start * rows.width.a, offsets,
-                        at.row + inside, q * rows.slot + inside)
-            body.append(loops.loop(i, first, stop, [
-                loops.loop(t, 0, strip.count, inner(site))]))
+            site = Site(
+                a + line * rows.lines.a + start * rows.width.a,
+                offsets,
+                at.row + inside,
+                q * rows.slot + inside,
+            )
+            body.append(loops.loop(i, first, stop, [loops.loop(t, 0, strip.count, inner(site))]))
             return [loops.loop(q, 0, count, body)]
 
         out += cover(task, strip.tile.vectors, over_rows, plan.rows_outside)
@@ -531,8 +552,9 @@ def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Exp
     return copy_box(copy, _sides(plan, starts, ragged), loops.const(0))
 
 
-def _pack_b(code: _Code, buffer: Buffer, vector: Expr, here: Expr, outer: tuple[Expr, ...],
-            start: Expr) -> list[Stmt]:
+def _pack_b(
+    code: _Code, buffer: Buffer, vector: Expr, here: Expr, outer: tuple[Expr, ...], start: Expr
+) -> list[Stmt]:
     """The panels of B for a block of columns and of k (all of k when rows are outside)."""
     plan, columns = code.plan, code.plan.columns
     out: list[Stmt] = []
@@ -543,9 +565,9 @@ def _pack_b(code: _Code, buffer: Buffer, vector: Expr, here: Expr, outer: tuple[
         for i, index in enumerate(outer):
             starts[i], sizes[i] = index, loops.const(1)
         starts[depth.cut] = start
-        sizes[depth.cut] = code.names.let(out, "length", loops.binary(
-            "min", loops.binary("sub", sizes[depth.cut], start), depth.chunk))
+        sizes[depth.cut] = code.names.let(
+            out, "length", loops.binary("min", loops.binary("sub", sizes[depth.cut], start), depth.chunk)
+        )
     copy = Copy(plan.b, plan.target, buffer, code.names)
-    pack = PanelCopy(plan.spec, columns, tuple(zip(starts, sizes, plan.read_b.k)),
-                     plan.read_b.stride)
+    pack = PanelCopy(plan.spec, columns, tuple(zip(starts, sizes, plan.read_b.k)), plan.read_b.stride)
     return out + copy_panels(copy, pack, vector, here)

@@ -41,7 +41,7 @@ from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Affine, Contraction
 from kcompile.ir.types import Batch, Dim
 
-BLOCK_ROWS = 192    # rows of a block between which a panel of B is used again
+BLOCK_ROWS = 192  # rows of a block between which a panel of B is used again
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,12 @@ def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
     lanes = target.lanes("float32")
     width = tile_vectors(ceil_div(total, lanes), lanes, target.registers) * lanes
     column = len(spec.m) + len(spec.k)
-    trailing = [x.terms for x in spec.b.index[-len(spec.j):]]
-    in_place = (trailing == [((column + i, 1),) for i in range(len(spec.j))]
-                and not any(spec.b.guarded) and (target.masks or total % lanes == 0))
+    trailing = [x.terms for x in spec.b.index[-len(spec.j) :]]
+    in_place = (
+        trailing == [((column + i, 1),) for i in range(len(spec.j))]
+        and not any(spec.b.guarded)
+        and (target.masks or total % lanes == 0)
+    )
     if not in_place:
         return width
     if weights:
@@ -139,8 +142,9 @@ def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
     return width if many and depth >= 128 and total * 4 % 2048 == 0 else None
 
 
-def make_plan(phase: Phase, a: Source, b: Source, epilogue: Epilogue, target: Target,
-              b_panels: int | None) -> Plan:
+def make_plan(
+    phase: Phase, a: Source, b: Source, epilogue: Epilogue, target: Target, b_panels: int | None
+) -> Plan:
     """Decide everything. Raises ValueError for what this lowering does not cover."""
     spec = phase.spec
     rows, total, depth = spec.sizes
@@ -152,8 +156,11 @@ def make_plan(phase: Phase, a: Source, b: Source, epilogue: Epilogue, target: Ta
     kind = _kind(spec, a, columns)
     if kind == "box" and isinstance(depth, int):
         spec = with_two_row_variables(spec, most_rows(columns.tile, registers))
-    read_b = _read_b(spec, b, target, columns, kind) if b_panels is None else (
-        _read_panels(phase, b, columns, b_panels))
+    read_b = (
+        _read_b(spec, b, target, columns, kind)
+        if b_panels is None
+        else (_read_panels(phase, b, columns, b_panels))
+    )
     plan = _plan_by_depth if isinstance(depth, Batch) else _plan_by_rows
     return plan(phase, spec, a, b, epilogue, target, columns, kind, read_b, direct)
 
@@ -161,16 +168,17 @@ def make_plan(phase: Phase, a: Source, b: Source, epilogue: Epilogue, target: Ta
 # ---------------------------------------------------------------- reading
 
 
-def _b_in_place(spec: Contraction, shape: Sequence[Dim], target: Target
-                ) -> tuple[int, tuple[int, ...]] | None:
+def _b_in_place(
+    spec: Contraction, shape: Sequence[Dim], target: Target
+) -> tuple[int, tuple[int, ...]] | None:
     """(offset, strides of k) when rows of B can be read as vectors where they are."""
     first = len(spec.m)
     place = linear(spec.b, shape, first + len(spec.k) + len(spec.j))
     if place is None:
         return None
     offset, strides = place
-    depth = strides[first:first + len(spec.k)]
-    axes = merge([Axis(s, x) for s, x in zip(spec.j, strides[first + len(spec.k):])])
+    depth = strides[first : first + len(spec.k)]
+    axes = merge([Axis(s, x) for s, x in zip(spec.j, strides[first + len(spec.k) :])])
     total = spec.sizes[1]
     assert isinstance(total, int)
     plain = len(axes) == 1 and (axes[0].a == 1 or total == 1)
@@ -182,30 +190,47 @@ def _b_in_place(spec: Contraction, shape: Sequence[Dim], target: Target
 def _read_panels(phase: Phase, b: Source, columns: Columns, width: int) -> ReadB:
     """B was packed ahead, with all taps; a phase reads those that it has."""
     if width != columns.tile * columns.lanes or b.buffer is None:
-        raise ValueError(f"B must be a buffer packed in panels of {columns.tile} vectors of "
-                         f"{columns.lanes}. Received: panels of {width}")
+        raise ValueError(
+            f"B must be a buffer packed in panels of {columns.tile} vectors of "
+            f"{columns.lanes}. Received: panels of {width}"
+        )
     strides = row_major([w.size for w in phase.taps])
     if strides is None or isinstance(phase.taps[0].size, Batch):
         raise ValueError("B cannot be packed ahead when the batch is summed")
     start = sum(w.start * x for w, x in zip(phase.taps, strides))
     depth = math.prod(multiple(w.size) for w in phase.taps)
-    return ReadB(columns.tile, False, width * start,
-                 tuple(width * w.step * x for w, x in zip(phase.taps, strides)), depth * width)
+    return ReadB(
+        columns.tile,
+        False,
+        width * start,
+        tuple(width * w.step * x for w, x in zip(phase.taps, strides)),
+        depth * width,
+    )
 
 
 def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind: str) -> ReadB:
     place = None if b.buffer is None else _b_in_place(spec, b.shape, target)
     rows, total, depth = spec.sizes
     # A tile of columns takes little of each row of B: from behind L2, whole rows are copied at once.
-    far = (kind == "direct" and isinstance(depth, int) and isinstance(total, int)
-           and columns.vectors > columns.tile and depth * total * FLOAT > target.l2 // 2)
+    far = (
+        kind == "direct"
+        and isinstance(depth, int)
+        and isinstance(total, int)
+        and columns.vectors > columns.tile
+        and depth * total * FLOAT > target.l2 // 2
+    )
     # Rows of B a power of two apart fall into few sets of the cache; a block is used often enough.
-    crowded = (isinstance(depth, Batch) and isinstance(rows, int) and rows >= 64
-               and isinstance(total, int) and total * FLOAT % 2048 == 0)
+    crowded = (
+        isinstance(depth, Batch)
+        and isinstance(rows, int)
+        and rows >= 64
+        and isinstance(total, int)
+        and total * FLOAT % 2048 == 0
+    )
     if place is not None and not crowded and not far:
         return ReadB(None, False, *place)
     sizes = [multiple(s) for s in spec.k]
-    inner = [math.prod(sizes[i + 1:]) for i in range(len(sizes))]
+    inner = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
     width = columns.tile * columns.lanes
     return ReadB(columns.tile, True, 0, tuple(width * x for x in inner))
 
@@ -217,12 +242,18 @@ def _kind(spec: Contraction, a: Source, columns: Columns) -> str:
     static = isinstance(spec.sizes[2], int)
     if place is not None:
         axes = merge([Axis(s, x) for s, x in zip(spec.m, place[1])])
-        copies = (static and len(axes) == 1 and axes[0].size != 1
-                  and (isinstance(axes[0].size, Batch) or axes[0].size >= 16)
-                  and columns.total >= 128 and aliases(axes[0].a, 14))
+        copies = (
+            static
+            and len(axes) == 1
+            and axes[0].size != 1
+            and (isinstance(axes[0].size, Batch) or axes[0].size >= 16)
+            and columns.total >= 128
+            and aliases(axes[0].a, 14)
+        )
         return "rows" if copies else "direct"
-    whole = all(len({v < len(spec.m) for v, _ in x.terms}) < 2 and x.divisor == 1
-                for x in spec.a.index) and not any(spec.a.guarded)
+    whole = all(
+        len({v < len(spec.m) for v, _ in x.terms}) < 2 and x.divisor == 1 for x in spec.a.index
+    ) and not any(spec.a.guarded)
     return "rows" if whole and static else "box"
 
 
@@ -231,8 +262,7 @@ def box(access: Access, lengths: Sequence[int], pad: int = 0) -> ReadA:
 
     pad: elements put between neighbours of the last dim but one.
     """
-    sizes = [1 + sum(abs(c) * (lengths[v] - 1) for v, c in x.terms if lengths[v])
-             for x in access.index]
+    sizes = [1 + sum(abs(c) * (lengths[v] - 1) for v, c in x.terms if lengths[v]) for x in access.index]
     strides, step = [], 1
     for i, size in enumerate(reversed(sizes)):
         strides.append(step)
@@ -244,8 +274,7 @@ def box(access: Access, lengths: Sequence[int], pad: int = 0) -> ReadA:
             if lengths[v]:
                 steps[v] += c * stride
                 offset += max(-c, 0) * (lengths[v] - 1) * stride
-    return ReadA("box", offset, tuple(steps), (), tuple(zip(sizes, strides)),
-                 tuple(lengths), step)
+    return ReadA("box", offset, tuple(steps), (), tuple(zip(sizes, strides)), tuple(lengths), step)
 
 
 def spread_box(access: Access, lengths: Sequence[int], variable: int) -> ReadA:
@@ -266,6 +295,7 @@ def _split(read: ReadA, rows: int) -> ReadA:
 
 def _renumber(spec: Contraction, at: int, factor: int) -> Contraction:
     """Put a variable in front of number `at`; it steps `factor` times as far as that one."""
+
     def move(access: Access) -> Access:
         index = []
         for affine in access.index:
@@ -297,8 +327,18 @@ def with_two_row_variables(spec: Contraction, most: int) -> Contraction:
 # ---------------------------------------------------------------- rows, with k static
 
 
-def _plan_by_rows(phase: Phase, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
-                  target: Target, columns: Columns, kind: str, read_b: ReadB, direct: bool) -> Plan:
+def _plan_by_rows(
+    phase: Phase,
+    spec: Contraction,
+    a: Source,
+    b: Source,
+    epilogue: Epilogue,
+    target: Target,
+    columns: Columns,
+    kind: str,
+    read_b: ReadB,
+    direct: bool,
+) -> Plan:
     share, registers = cache_share(target), target.registers
     m, count = len(spec.m), len(spec.m) + len(spec.k)
     lengths = [0] * m + [multiple(s) for s in spec.k]
@@ -310,8 +350,9 @@ def _plan_by_rows(phase: Phase, spec: Contraction, a: Source, b: Source, epilogu
         pitch = ceil_div(read_a.size, 16) * 16
         pitch += 16 * (pitch % 32 == 0)
         read_a = replace(read_a, kind="rows", size=pitch)
-        rows = choose_flat(spec.sizes[0], pitch, columns, registers,
-                           min(BLOCK_ROWS, share // pitch, share // kept))
+        rows = choose_flat(
+            spec.sizes[0], pitch, columns, registers, min(BLOCK_ROWS, share // pitch, share // kept)
+        )
     elif kind == "box":
         read_a, rows = _box_rows(spec, columns, target, kept)
     else:
@@ -349,8 +390,7 @@ def _lines_per_block(lines: Dim, width: int, wanted: int) -> int:
     return even if 2 * even >= most else ceil_div(lines, ceil_div(lines, most))
 
 
-def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int
-              ) -> tuple[ReadA, GridRows]:
+def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int) -> tuple[ReadA, GridRows]:
     """Copied boxes for blocks of lines, as large as the cache takes."""
     share, m = cache_share(target), len(spec.m)
     lines, width = spec.m[-2], spec.m[-1]
@@ -371,8 +411,7 @@ def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int
     return read, replace(grid, step=step)
 
 
-def _grid(axes: Sequence[Axis], columns: Columns, target: Target, block: int, kept: int
-          ) -> GridRows:
+def _grid(axes: Sequence[Axis], columns: Columns, target: Target, block: int, kept: int) -> GridRows:
     """Blocks of lines (`block` of them, 0: to be chosen) and the tiles that cover one."""
     *outer, lines, width = axes
     if not isinstance(width.size, int):
@@ -387,8 +426,18 @@ def _grid(axes: Sequence[Axis], columns: Columns, target: Target, block: int, ke
 # ---------------------------------------------------------------- rows static, k with the batch
 
 
-def _plan_by_depth(phase: Phase, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
-                   target: Target, columns: Columns, kind: str, read_b: ReadB, direct: bool) -> Plan:
+def _plan_by_depth(
+    phase: Phase,
+    spec: Contraction,
+    a: Source,
+    b: Source,
+    epilogue: Epilogue,
+    target: Target,
+    columns: Columns,
+    kind: str,
+    read_b: ReadB,
+    direct: bool,
+) -> Plan:
     """Blocks of k outside, partial sums of many rows in scratch."""
     share, m = cache_share(target), len(spec.m)
     total = spec.sizes[0]
@@ -411,15 +460,14 @@ def _plan_by_depth(phase: Phase, spec: Contraction, a: Source, b: Source, epilog
     return Plan(phase, spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, direct)
 
 
-def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, share: int
-               ) -> tuple[DepthBlocks, ReadA]:
+def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, share: int) -> tuple[DepthBlocks, ReadA]:
     """Blocks of k whose box fits the cache."""
     m = [multiple(s) for s in spec.m]
     while True:
         depth = choose_depth(k, longest)
         sizes = [multiple(x.size) for x in k]
         sizes[depth.cut] = depth.chunk
-        sizes[:depth.cut] = [0] * depth.cut
+        sizes[: depth.cut] = [0] * depth.cut
         read = _split(spread_box(spec.a, m + sizes, len(m) + len(k) - 1), len(m))
         if longest <= 16 or read.size <= share + share // 8:
             break

@@ -28,20 +28,24 @@ from kcompile.codegen.program import (
 from kcompile.codegen.targets import Target, architecture
 from kcompile.ir.indices import FINE
 
-_ENTRY = ("i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared, ptr %constants, "
-          "ptr %arena, ptr %pool")
+_ENTRY = (
+    "i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared, ptr %constants, ptr %arena, ptr %pool"
+)
 _ARRAYS = {"input": "%inputs", "output": "%outputs", "variable": "%variables"}
 _BASES = ("%inputs", "%outputs", "%variables", "%prepared", "%constants", "%arena")
 _BLOCKS = {"prepared": "%prepared", "constant": "%constants", "arena": "%arena"}
 PARALLEL = ("parallel", "span")
 
 # Flush to zero (bit 15) and denormals are zero (bit 6) of MXCSR, and what it was before.
-_FLUSH = ("  %mxcsr.old = alloca i32, align 4", "  %mxcsr.new = alloca i32, align 4",
-          "  call void @llvm.x86.sse.stmxcsr(ptr %mxcsr.old)",
-          "  %mxcsr = load i32, ptr %mxcsr.old, align 4",
-          f"  %mxcsr.set = or i32 %mxcsr, {1 << 15 | 1 << 6}",
-          "  store i32 %mxcsr.set, ptr %mxcsr.new, align 4",
-          "  call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr.new)")
+_FLUSH = (
+    "  %mxcsr.old = alloca i32, align 4",
+    "  %mxcsr.new = alloca i32, align 4",
+    "  call void @llvm.x86.sse.stmxcsr(ptr %mxcsr.old)",
+    "  %mxcsr = load i32, ptr %mxcsr.old, align 4",
+    f"  %mxcsr.set = or i32 %mxcsr, {1 << 15 | 1 << 6}",
+    "  store i32 %mxcsr.set, ptr %mxcsr.new, align 4",
+    "  call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr.new)",
+)
 _RESTORE = ("  call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr.old)",)
 
 
@@ -73,13 +77,27 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
         code.guards(entry.guards)
     functions += code.wrappers(names, entry) if flush else []
     enter, leave = (_FLUSH, _RESTORE) if flush else ((), ())
-    return "\n".join([*functions, f'define i32 @"{prefix}{entry.name}"({_ENTRY}) #0 {{',
-                      f"  %buffers = alloca [{most} x ptr], align 8",
-                      f"  %context = alloca [{len(_BASES)} x ptr], align 8",
-                      "  %found = alloca i32, align 4", "  store i32 0, ptr %found, align 4",
-                      *enter, *code.first, "  br label %run", "run:", *code.lines,
-                      "  br label %leave", "leave:", *leave,
-                      "  %status = load i32, ptr %found, align 4", "  ret i32 %status", "}"])
+    return "\n".join(
+        [
+            *functions,
+            f'define i32 @"{prefix}{entry.name}"({_ENTRY}) #0 {{',
+            f"  %buffers = alloca [{most} x ptr], align 8",
+            f"  %context = alloca [{len(_BASES)} x ptr], align 8",
+            "  %found = alloca i32, align 4",
+            "  store i32 0, ptr %found, align 4",
+            *enter,
+            *code.first,
+            "  br label %run",
+            "run:",
+            *code.lines,
+            "  br label %leave",
+            "leave:",
+            *leave,
+            "  %status = load i32, ptr %found, align 4",
+            "  ret i32 %status",
+            "}",
+        ]
+    )
 
 
 def _rows(step: Repeat, name: str, names: dict[int, str], most: int, target: Target) -> str:
@@ -90,13 +108,24 @@ def _rows(step: Repeat, name: str, names: dict[int, str], most: int, target: Tar
             code.launch(launch, names[id(launch.kernel)], "%scratch", 0, whole=True)
     bases = []
     for number, base in enumerate(_BASES):
-        bases += [f"  {base}.at = getelementptr ptr, ptr %context, i64 {number}",
-                  f"  {base} = load ptr, ptr {base}.at, align {code.word}"]
-    return "\n".join([
-        f'define internal void @"{name}"(ptr %context, i64 %n, i64 %begin, i64 %end, '
-        "ptr %scratch) #0 {", f"  %buffers = alloca [{most} x ptr], align 8",
-        "  %rows = sub i64 %end, %begin", *bases, *code.first, "  br label %run", "run:",
-        *code.lines, "  ret void", "}"])
+        bases += [
+            f"  {base}.at = getelementptr ptr, ptr %context, i64 {number}",
+            f"  {base} = load ptr, ptr {base}.at, align {code.word}",
+        ]
+    return "\n".join(
+        [
+            f'define internal void @"{name}"(ptr %context, i64 %n, i64 %begin, i64 %end, ptr %scratch) #0 {{',
+            f"  %buffers = alloca [{most} x ptr], align 8",
+            "  %rows = sub i64 %end, %begin",
+            *bases,
+            *code.first,
+            "  br label %run",
+            "run:",
+            *code.lines,
+            "  ret void",
+            "}",
+        ]
+    )
 
 
 def _round_size(code: _Launches, size: Size) -> str:
@@ -129,15 +158,22 @@ class _Launches:
         """The lines made inside run `count` times."""
         number = next(self.labels)
         self.time = f"%t{number}"
-        self.lines += [f"  br label %enter{number}", f"enter{number}:", f"  br label %repeat{number}",
-                       f"repeat{number}:", f"  {self.time} = phi i64 [ 0, %enter{number} ], "
-                       f"[ %u{number}, %again{number} ]"]
+        self.lines += [
+            f"  br label %enter{number}",
+            f"enter{number}:",
+            f"  br label %repeat{number}",
+            f"repeat{number}:",
+            f"  {self.time} = phi i64 [ 0, %enter{number} ], [ %u{number}, %again{number} ]",
+        ]
         yield
-        self.lines += [f"  br label %again{number}", f"again{number}:",
-                       f"  %u{number} = add i64 {self.time}, 1",
-                       f"  %c{number} = icmp slt i64 %u{number}, {count}",
-                       f"  br i1 %c{number}, label %repeat{number}, label %leave{number}",
-                       f"leave{number}:"]
+        self.lines += [
+            f"  br label %again{number}",
+            f"again{number}:",
+            f"  %u{number} = add i64 {self.time}, 1",
+            f"  %c{number} = icmp slt i64 %u{number}, {count}",
+            f"  br i1 %c{number}, label %repeat{number}, label %leave{number}",
+            f"leave{number}:",
+        ]
         self.time = ""
 
     def op(self, text: str) -> str:
@@ -150,8 +186,7 @@ class _Launches:
     def size(self, size: Size, samples: str = "%n") -> str:
         if not size.per_sample:
             return str(size.fixed)
-        text = (samples if size.per_sample == 1
-                else self.op(f"mul i64 {samples}, {size.per_sample}"))
+        text = samples if size.per_sample == 1 else self.op(f"mul i64 {samples}, {size.per_sample}")
         return self.op(f"add i64 {text}, {size.fixed}") if size.fixed else text
 
     def at(self, pointer: str, offset: str) -> str:
@@ -175,19 +210,25 @@ class _Launches:
                 continue
             number = next(self.labels)
             if factor == "odd":
-                self.lines += [f"  %s{number} = add i64 {self.time}, {ref.phase}",
-                               f"  %f{number} = and i64 %s{number}, 1"]
+                self.lines += [
+                    f"  %s{number} = add i64 {self.time}, {ref.phase}",
+                    f"  %f{number} = and i64 %s{number}, 1",
+                ]
                 factor = f"%f{number}"
-            self.lines += [f"  %o{number} = mul i64 {factor}, {self.size(size)}",
-                           f"  %p{number} = getelementptr i8, ptr {pointer}, i64 %o{number}"]
+            self.lines += [
+                f"  %o{number} = mul i64 {factor}, {self.size(size)}",
+                f"  %p{number} = getelementptr i8, ptr {pointer}, i64 %o{number}",
+            ]
             pointer = f"%p{number}"
         return pointer
 
     def fill(self, launch: Launch) -> None:
         """Write the pointers of a launch where the kernel reads them."""
         if len(launch.buffers) != len(launch.kernel.buffers):
-            raise ValueError(f"{launch.kernel.name} takes {len(launch.kernel.buffers)} buffers. "
-                             f"Received: {len(launch.buffers)}")
+            raise ValueError(
+                f"{launch.kernel.name} takes {len(launch.kernel.buffers)} buffers. "
+                f"Received: {len(launch.buffers)}"
+            )
         for i, ref in enumerate(launch.buffers):
             slot = self.op(f"getelementptr ptr, ptr %buffers, i64 {i}")
             self.lines.append(f"  store ptr {self.moved(ref)}, ptr {slot}, align {self.word}")
@@ -199,26 +240,41 @@ class _Launches:
     def guards(self, guards: Sequence[Guard]) -> None:
         """Leave where a guard has found a number, and say which."""
         for number, guard in enumerate(guards):
-            self.lines += [f"  %word{number} = load i64, ptr {self.pointer(guard.word)}, align 8",
-                           f"  %fine{number} = icmp eq i64 %word{number}, {FINE}",
-                           f"  br i1 %fine{number}, label %good{number}, label %bad{number}",
-                           f"bad{number}:", f"  %place{number} = lshr i64 %word{number}, 32",
-                           f"  %low{number} = and i64 %word{number}, {2**32 - 1}",
-                           f"  %number{number} = sub i64 %low{number}, {2**31}"]
+            self.lines += [
+                f"  %word{number} = load i64, ptr {self.pointer(guard.word)}, align 8",
+                f"  %fine{number} = icmp eq i64 %word{number}, {FINE}",
+                f"  br i1 %fine{number}, label %good{number}, label %bad{number}",
+                f"bad{number}:",
+                f"  %place{number} = lshr i64 %word{number}, 32",
+                f"  %low{number} = and i64 %word{number}, {2**32 - 1}",
+                f"  %number{number} = sub i64 %low{number}, {2**31}",
+            ]
             words = (number, f"%place{number}", f"%number{number}", guard.rows, guard.each)
             for slot, word in enumerate(words):
                 at = self.op(f"getelementptr i64, ptr %arena, i64 {slot}")
                 self.lines.append(f"  store i64 {word}, ptr {at}, align 8")
-            self.lines += [f"  store i32 {BAD_INDEX}, ptr %found, align 4", "  br label %leave",
-                           f"good{number}:"]
+            self.lines += [
+                f"  store i32 {BAD_INDEX}, ptr %found, align 4",
+                "  br label %leave",
+                f"good{number}:",
+            ]
 
     def wrappers(self, names: dict[int, str], entry: Entry) -> list[str]:
         """Kernels for the pool that set the processor's flags around the call."""
         kernels = dict.fromkeys([*(names[id(x.kernel)] for x in entry.launches), *self.row_kernels])
-        return ["\n".join([
-            f'define internal void @"{k}{self.flush}"(ptr %b, i64 %n, i64 %i, i64 %j, ptr %s) {{',
-            *_FLUSH, f'  call void @"{k}"(ptr %b, i64 %n, i64 %i, i64 %j, ptr %s)', *_RESTORE,
-            "  ret void", "}"]) for k in kernels]
+        return [
+            "\n".join(
+                [
+                    f'define internal void @"{k}{self.flush}"(ptr %b, i64 %n, i64 %i, i64 %j, ptr %s) {{',
+                    *_FLUSH,
+                    f'  call void @"{k}"(ptr %b, i64 %n, i64 %i, i64 %j, ptr %s)',
+                    *_RESTORE,
+                    "  ret void",
+                    "}",
+                ]
+            )
+            for k in kernels
+        ]
 
     def grain(self, work: Size) -> str:
         """Iterations of so many cycles that are worth a thread."""
@@ -236,10 +292,10 @@ class _Launches:
             self.lines.append(f"  store ptr {base}, ptr {slot}, align {self.word}")
         self.lines.append(
             f"  call void @kc_parallel(ptr %pool, ptr {self.shared(name)}, ptr %context, i64 %n, i64 %n, "
-            f"i64 {self.grain(step.work)}, ptr {scratch}, i64 {stride})")
+            f"i64 {self.grain(step.work)}, ptr {scratch}, i64 {stride})"
+        )
 
-    def launch(self, launch: Launch, name: str, scratch: str, stride: int,
-               whole: bool = False) -> None:
+    def launch(self, launch: Launch, name: str, scratch: str, stride: int, whole: bool = False) -> None:
         """Call a kernel: in parts on the pool when there is work for two threads and not `whole`."""
         self.fill(launch)
         kernel = f'@"{name}"'
@@ -247,8 +303,7 @@ class _Launches:
         extent, work = self.size(launch.extent, self.rows), launch.work
         grain = self.grain(work)
         fixed = not launch.extent.per_sample and not work.per_sample
-        alone = (f"  call void {kernel}(ptr %buffers, i64 {self.rows}, i64 0, i64 {extent}, "
-                 f"ptr {scratch})")
+        alone = f"  call void {kernel}(ptr %buffers, i64 {self.rows}, i64 0, i64 {extent}, ptr {scratch})"
         is_parallel = any(isinstance(s, For) and s.kind in PARALLEL for s in launch.kernel.body)
         if whole or not is_parallel or (fixed and launch.extent.fixed < 2 * int(grain)):
             self.lines.append(alone)
@@ -258,9 +313,13 @@ class _Launches:
         much = self.op(f"icmp sge i64 {extent}, {twice}")
         many = self.op(f"and i1 {pool}, {much}")
         self.lines += [
-            f"  br i1 {many}, label %pool{number}, label %one{number}", f"pool{number}:",
+            f"  br i1 {many}, label %pool{number}, label %one{number}",
+            f"pool{number}:",
             f"  call void @kc_parallel(ptr %pool, ptr {self.shared(name)}, ptr %buffers, i64 %n, "
             f"i64 {extent}, i64 {grain}, ptr {scratch}, i64 {stride})",
-            f"  br label %end{number}", f"one{number}:", alone,
-            f"  br label %end{number}", f"end{number}:"]
-
+            f"  br label %end{number}",
+            f"one{number}:",
+            alone,
+            f"  br label %end{number}",
+            f"end{number}:",
+        ]

@@ -39,14 +39,22 @@ def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased:
     """The kernel of a group whose anchor is a contraction."""
     parts = anchored(node, anchor, target)
     if anchor.op.name == "winograd":
-        made = lower_winograd(name, Tiling(parts.spec, anchor.attrs["outputs"]), parts.a, parts.b,
-                              parts.direct, parts.epilogue, target)
+        made = lower_winograd(
+            name,
+            Tiling(parts.spec, anchor.attrs["outputs"]),
+            parts.a,
+            parts.b,
+            parts.direct,
+            parts.epilogue,
+            target,
+        )
     else:
         lower = contraction.lower_contraction
         if target.is_gpu:
             from kcompile.codegen.gpu.contraction import lower_contraction as lower
-        made = lower(name, parts.spec, parts.a, parts.b, parts.epilogue, target,
-                     b_panels=parts.panels, note=node.label)
+        made = lower(
+            name, parts.spec, parts.a, parts.b, parts.epilogue, target, b_panels=parts.panels, note=node.label
+        )
     function = replace(made.function, buffers=parts.buffers, note=node.label, aliased=aliased)
     return replace(made, function=function)
 
@@ -77,8 +85,15 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
             return tuple(pull.at(v, (row, column)) for v in flat.outputs.values())
 
     epilogue = contraction.Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
-    return Anchored(spec, anchor.attrs["panels"], source(spec.a.operand), source(spec.b.operand),
-                    source(len(anchor.inputs) - 1), epilogue, (*inputs, *outputs))
+    return Anchored(
+        spec,
+        anchor.attrs["panels"],
+        source(spec.a.operand),
+        source(spec.b.operand),
+        source(len(anchor.inputs) - 1),
+        epilogue,
+        (*inputs, *outputs),
+    )
 
 
 def _weight(body: Graph) -> int:
@@ -118,5 +133,3 @@ def _flatten(body: Graph, anchor: Node) -> Graph:
             new.add(node.op, node.inputs, **node.attrs)
     new.outputs = {name: Value(v.node, v.output) for name, v in body.outputs.items()}
     return new
-
-

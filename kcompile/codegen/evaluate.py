@@ -20,15 +20,32 @@ from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr, Function, 
 
 Array = Any  # an ndarray of the expression's dtype, or (scalar int64) a Python int
 
-_COMPARE = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal,
-            "gt": np.greater, "ge": np.greater_equal}
-_EXACT = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "min": np.minimum,
-          "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-          "shl": np.left_shift, "shr": np.right_shift, "mod": np.fmod}
+_COMPARE = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
+_EXACT = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "min": np.minimum,
+    "max": np.maximum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "shl": np.left_shift,
+    "shr": np.right_shift,
+    "mod": np.fmod,
+}
 
 
-def evaluate(expression: Expr, names: Mapping[str, Array],
-             buffers: Mapping[Buffer, np.ndarray] | None = None) -> np.ndarray:
+def evaluate(
+    expression: Expr, names: Mapping[str, Array], buffers: Mapping[Buffer, np.ndarray] | None = None
+) -> np.ndarray:
     """The value of an expression.
 
     names: the value of each variable, of its dtype. buffers: the memory of each buffer that is
@@ -45,13 +62,16 @@ def run(function: Function, buffers: Sequence[np.ndarray], n: int = 1) -> None:
     a buffer.
     """
     if len(buffers) != len(function.buffers):
-        raise ValueError(f"{function.name}: expected {len(function.buffers)} buffers. "
-                         f"Received: {len(buffers)}")
+        raise ValueError(
+            f"{function.name}: expected {len(function.buffers)} buffers. Received: {len(buffers)}"
+        )
     memory = {}
     for buffer, array in zip(function.buffers, buffers):
         if array.dtype != buffer.dtype or not array.flags.c_contiguous:
-            raise ValueError(f"{function.name}: {buffer.name} must be contiguous {buffer.dtype}. "
-                             f"Received: {array.dtype} with strides {array.strides}")
+            raise ValueError(
+                f"{function.name}: {buffer.name} must be contiguous {buffer.dtype}. "
+                f"Received: {array.dtype} with strides {array.strides}"
+            )
         memory[buffer] = array.reshape(-1)
     with np.errstate(all="ignore"):
         _execute(function.body, {"n": n, "begin": 0, "end": 1}, memory)
@@ -109,8 +129,7 @@ class Values:
     def place(self, buffer: Buffer, index: Expr) -> np.ndarray:
         """Element numbers in a buffer's memory, which holds scalars."""
         where = np.asarray(self.value(index))
-        return where if buffer.lanes == 1 else where[..., None] * buffer.lanes + np.arange(
-            buffer.lanes)
+        return where if buffer.lanes == 1 else where[..., None] * buffer.lanes + np.arange(buffer.lanes)
 
 
 def _inside(where: np.ndarray, memory: np.ndarray, buffer: Buffer) -> np.ndarray:
@@ -181,6 +200,7 @@ def _fused(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 def _product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """a * b as an unevaluated sum (Dekker 1971), for operands near 1."""
+
     def halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         big = x * 134217729.0
         top = big - (big - x)
@@ -207,8 +227,7 @@ def _odd_sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- statements
 
 
-def _execute(body: Sequence[Stmt], names: dict[str, Array],
-             buffers: dict[Buffer, np.ndarray]) -> None:
+def _execute(body: Sequence[Stmt], names: dict[str, Array], buffers: dict[Buffer, np.ndarray]) -> None:
     """The statements of one block; what they bind is gone at its end."""
     names, buffers = dict(names), dict(buffers)
     for s in body:

@@ -45,16 +45,18 @@ class Image:
     prepares: tuple[str, tuple[int, ...]] = ("", ())
 
     def to_bytes(self) -> bytes:
-        head = {"entries": [asdict(e) for e in self.entries], "prepared": self.prepared,
-                "prepares": self.prepares}
+        head = {
+            "entries": [asdict(e) for e in self.entries],
+            "prepared": self.prepared,
+            "prepares": self.prepares,
+        }
         return disk.pack(head, [self.constants, *self.objects])
 
     @staticmethod
     def from_bytes(data: bytes) -> Image:
         """What `to_bytes` gave. Raises ValueError, KeyError for other bytes."""
         head, (constants, *objects) = disk.unpack(data)
-        entries = tuple(EntryImage(e["name"], tuple(e["arena"]), e["scratch"])
-                        for e in head["entries"])
+        entries = tuple(EntryImage(e["name"], tuple(e["arena"]), e["scratch"]) for e in head["entries"])
         digest, numbers = head["prepares"]
         return Image(tuple(objects), entries, head["prepared"], constants, (digest, tuple(numbers)))
 
@@ -73,8 +75,9 @@ def support(target: Target) -> bytes:
     if code is None:
         from kcompile.codegen import batches, jit, pool
 
-        code = jit.optimise_and_compile([pool.pool_ir(target), batches.batches_ir(), jit.system_ir(target)],
-                                        target)
+        code = jit.optimise_and_compile(
+            [pool.pool_ir(target), batches.batches_ir(), jit.system_ir(target)], target
+        )
         jit.load(code)
         disk.put(key, code)
     return code

@@ -25,8 +25,17 @@ from typing import Any, NamedTuple, Union
 from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr, children
 from kcompile.codegen.targets import Target
 
-SCALAR = {"bool": "i1", "int8": "i8", "uint8": "i8", "int32": "i32", "uint32": "i32",
-          "int64": "i64", "uint64": "i64", "float32": "float", "float64": "double"}
+SCALAR = {
+    "bool": "i1",
+    "int8": "i8",
+    "uint8": "i8",
+    "int32": "i32",
+    "uint32": "i32",
+    "int64": "i64",
+    "uint64": "i64",
+    "float32": "float",
+    "float64": "double",
+}
 MANGLED = {**SCALAR, "float32": "f32", "float64": "f64"}
 _DEEP = 60  # nested expressions that Python may call itself for
 _NAMES = re.compile(r"%[\w.]+")
@@ -256,8 +265,7 @@ class Block:
             return splat(text, dtype, lanes)
         kind = type_name(dtype, lanes)
         one = self.op(f"insertelement {kind} poison, {SCALAR[dtype]} {text}, i64 0")
-        return self.op(f"shufflevector {kind} {one}, {kind} poison, "
-                       f"<{lanes} x i32> zeroinitializer")
+        return self.op(f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer")
 
     def multiple(self, v: Index) -> int:
         """A number that surely divides an index."""
@@ -270,8 +278,7 @@ class Block:
         if a.base is None or b.base is None:
             return Index(a.base or b.base, a.offset + b.offset)
         base = self.op(f"add i64 {a.base}, {b.base}")
-        self.multiples[base] = math.gcd(self.multiples.get(a.base, 1),
-                                        self.multiples.get(b.base, 1))
+        self.multiples[base] = math.gcd(self.multiples.get(a.base, 1), self.multiples.get(b.base, 1))
         return Index(base, a.offset + b.offset)
 
     def scale(self, a: Index, factor: int) -> Index:
@@ -300,8 +307,7 @@ class Block:
             if op == "add":
                 return Lanes(self.add(a.base, b.base), a.stride + b.stride, a.width)
             if op == "sub" and b.base.base is None:
-                return Lanes(self.add(a.base, Index(None, -b.base.offset)),
-                             a.stride - b.stride, a.width)
+                return Lanes(self.add(a.base, Index(None, -b.base.offset)), a.stride - b.stride, a.width)
             if op == "mul":
                 if a.stride == 0 and a.base.base is None:
                     a, b = b, a
@@ -319,8 +325,9 @@ class Block:
     def place(self, buffer: Buffer) -> Place:
         place = self.buffers.get(buffer)
         if place is None:
-            raise self.error(f"buffer {buffer.name!r} is used outside the scope of its Alloc, or "
-                             "is not a parameter")
+            raise self.error(
+                f"buffer {buffer.name!r} is used outside the scope of its Alloc, or is not a parameter"
+            )
         return place
 
 

@@ -174,7 +174,8 @@ def _new_machine(target: Target) -> Any:
     import llvmlite.binding as llvm
 
     return llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small")
+        cpu=target.cpu, features=target.features, opt=2, reloc="pic", codemodel="small"
+    )
 
 
 @functools.cache

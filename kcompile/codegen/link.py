@@ -29,11 +29,29 @@ PAGE = 4096
 _MACHINES = {"x86_64": 62, "aarch64": 183}
 _EMULATIONS = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
 
-_FLAGS = ("-shared", "--hash-style=both", "--build-id=none", "--gc-sections", "--strip-all",
-          "-z", "noexecstack", "-z", "relro", "-z", "now")
+_FLAGS = (
+    "-shared",
+    "--hash-style=both",
+    "--build-id=none",
+    "--gc-sections",
+    "--strip-all",
+    "-z",
+    "noexecstack",
+    "-z",
+    "relro",
+    "-z",
+    "now",
+)
 # The stack comes first in memory: where it overflows it traps, and overwrites no data.
-_WASM_FLAGS = ("--no-entry", "--gc-sections", "--strip-all", "--stack-first", "-z",
-               f"stack-size={256 * 1024}", "--export=__heap_base")
+_WASM_FLAGS = (
+    "--no-entry",
+    "--gc-sections",
+    "--strip-all",
+    "--stack-first",
+    "-z",
+    f"stack-size={256 * 1024}",
+    "--export=__heap_base",
+)
 
 
 class LinkError(KcompileError, RuntimeError):
@@ -45,8 +63,9 @@ def architecture(triple: str) -> str:
     included), or wasm32. Raises ValueError for others."""
     name = targets.architecture(triple)
     if name in _MACHINES and "-linux" not in triple:
-        raise ValueError("shared objects are made for Linux on x86_64 or aarch64. "
-                         f"Received: target {triple!r}")
+        raise ValueError(
+            f"shared objects are made for Linux on x86_64 or aarch64. Received: target {triple!r}"
+        )
     return name
 
 
@@ -91,8 +110,10 @@ def find_linker(triple: str) -> list[str]:
     for path in filter(None, map(shutil.which, names)):
         if Path(path).name != "ld" or _links_for(path, _EMULATIONS[machine]):
             return [path]
-    raise LinkError(f"a linker is needed to write a model for {triple}, and none was found. "
-                    "Install one with: pip install 'kcompile[export]'")
+    raise LinkError(
+        f"a linker is needed to write a model for {triple}, and none was found. "
+        "Install one with: pip install 'kcompile[export]'"
+    )
 
 
 def _links_for(path: str, emulation: str) -> bool:
@@ -108,47 +129,62 @@ def _links_for(path: str, emulation: str) -> bool:
 # ---------------------------------------------------------------- an object file that holds data
 
 
-def write_data_object(file: BinaryIO, triple: str, pieces: Sequence[bytes | memoryview],
-                      metadata: bytes) -> None:
+def write_data_object(
+    file: BinaryIO, triple: str, pieces: Sequence[bytes | memoryview], metadata: bytes
+) -> None:
     """Write a relocatable object with two sections: read-only data, the pieces one after the other,
     aligned to `data_alignment`, under the hidden name `kc_data`; and the metadata, which is not
     loaded into memory. Hundreds of megabytes pass through here, so no assembler does."""
     if architecture(triple) == "wasm32":
-        wasm.write_data_object(file, pieces, DATA_SYMBOL, data_alignment(triple), METADATA_SECTION,
-                               metadata)
+        wasm.write_data_object(file, pieces, DATA_SYMBOL, data_alignment(triple), METADATA_SECTION, metadata)
     else:
         _write_elf(file, _MACHINES[architecture(triple)], pieces, metadata)
 
 
-def _write_elf(file: BinaryIO, machine: int, pieces: Sequence[bytes | memoryview],
-               metadata: bytes) -> None:
+def _write_elf(file: BinaryIO, machine: int, pieces: Sequence[bytes | memoryview], metadata: bytes) -> None:
     """The object for Linux (System V ABI, chapter 4)."""
     size = sum(len(memoryview(p).cast("B")) for p in pieces)
     strings = b"\0" + DATA_SYMBOL.encode() + b"\0"
-    names = ["", ".rodata.kcompile", METADATA_SECTION, ".note.GNU-stack", ".symtab", ".strtab",
-             ".shstrtab"]
+    names = ["", ".rodata.kcompile", METADATA_SECTION, ".note.GNU-stack", ".symtab", ".strtab", ".shstrtab"]
     name_table = "\0".join(names).encode() + b"\0"
     # name, info (global object), other (hidden), section, value, size
     symbols = bytes(24) + struct.pack("<IBBHQQ", 1, 0x11, 2, 1, 0, size)
     bodies = [size, len(metadata), 0, len(symbols), len(strings), len(name_table)]
     # type, flags, link, info, alignment, entry size; SHF_ALLOC = 2, PROGBITS = 1
-    kinds = [(1, 2, 0, 0, PAGE, 0), (1, 0, 0, 0, 1, 0), (1, 0, 0, 0, 1, 0), (2, 0, 5, 1, 8, 24),
-             (3, 0, 0, 0, 1, 0), (3, 0, 0, 0, 1, 0)]
+    kinds = [
+        (1, 2, 0, 0, PAGE, 0),
+        (1, 0, 0, 0, 1, 0),
+        (1, 0, 0, 0, 1, 0),
+        (2, 0, 5, 1, 8, 24),
+        (3, 0, 0, 0, 1, 0),
+        (3, 0, 0, 0, 1, 0),
+    ]
     offset, headers, starts = 64, [bytes(64)], []
     name_at = 1
     for name, length, (kind, flags, link_to, info, align, entry) in zip(names[1:], bodies, kinds):
         offset = -(-offset // min(align, 64)) * min(align, 64)
         starts.append(offset)
-        headers.append(struct.pack("<IIQQQQIIQQ", name_at, kind, flags, 0, offset, length, link_to,
-                                   info, align, entry))
+        headers.append(
+            struct.pack("<IIQQQQIIQQ", name_at, kind, flags, 0, offset, length, link_to, info, align, entry)
+        )
         name_at += len(name) + 1
         offset += length
     table = -(-offset // 8) * 8
-    file.write(b"\x7fELF\x02\x01\x01" + bytes(9) + struct.pack(
-        "<HHIQQQIHHHHHH", 1, machine, 1, 0, 0, table, 0, 64, 0, 0, 64,
-        len(headers), len(headers) - 1))
+    file.write(
+        b"\x7fELF\x02\x01\x01"
+        + bytes(9)
+        + struct.pack(
+            "<HHIQQQIHHHHHH", 1, machine, 1, 0, 0, table, 0, 64, 0, 0, 64, len(headers), len(headers) - 1
+        )
+    )
     contents: list[Sequence[bytes | memoryview]] = [
-        pieces, [metadata], [], [symbols], [strings], [name_table]]
+        pieces,
+        [metadata],
+        [],
+        [symbols],
+        [strings],
+        [name_table],
+    ]
     position = 64
     for start, parts in zip(starts, contents):
         file.write(bytes(start - position))

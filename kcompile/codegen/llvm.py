@@ -52,8 +52,10 @@ def emit_modules(program: Program, target: Target, prefix: str = "kc_") -> list[
     for name in sorted(kernels, key=lambda name: -len(kernels[name])):
         min(shares, key=lambda share: sum(len(kernels[x]) for x in share)).append(name)
     declared = [f'declare void @"{name}"({_KERNEL})' for name in kernels]
-    return [_module(parts, target) for parts in
-            (*([kernels[name] for name in share] for share in shares if share), [*declared, entries])]
+    return [
+        _module(parts, target)
+        for parts in (*([kernels[name] for name in share] for share in shares if share), [*declared, entries])
+    ]
 
 
 def _parts(program: Program, target: Target, prefix: str, linkage: str) -> tuple[dict[str, str], str]:
@@ -111,17 +113,23 @@ def _unaligned(program: Program) -> dict[int, set[int]]:
     found: dict[int, set[int]] = {}
     for entry in program.entries:
         for launch in entry.launches:
-            odd = {i for i, (ref, buffer) in enumerate(zip(launch.buffers, launch.kernel.buffers))
-                   if ref.region in ("input", "output") or any(
-                       size.fixed % buffer.align or size.per_sample % buffer.align
-                       for size in (ref.offset, ref.step, ref.flip, Size(ref.row)))}
+            odd = {
+                i
+                for i, (ref, buffer) in enumerate(zip(launch.buffers, launch.kernel.buffers))
+                if ref.region in ("input", "output")
+                or any(
+                    size.fixed % buffer.align or size.per_sample % buffer.align
+                    for size in (ref.offset, ref.step, ref.flip, Size(ref.row))
+                )
+            }
             found.setdefault(id(launch.kernel), set()).update(odd)
     return found
 
 
 def _head(target: Target) -> str:
-    return (f'target triple = "{target.triple}"\n'
-            "@kc_zero = internal constant [8 x i8] zeroinitializer, align 8")
+    return (
+        f'target triple = "{target.triple}"\n@kc_zero = internal constant [8 x i8] zeroinitializer, align 8'
+    )
 
 
 def _tail(target: Target, text: str) -> str:
@@ -132,19 +140,22 @@ def _tail(target: Target, text: str) -> str:
         width += f'"min-legal-vector-width"="{target.vector_bits}" '
     if target.tune:
         width += f'"tune-cpu"="{target.tune}" '
-    return ((FMOD if "@kc_fmod(" in text else "")
-            + f'attributes #0 = {{ nounwind {width}"target-cpu"="{target.cpu}" '
-            f'"target-features"="{target.features}" "no-builtins" }}\n'
-            "!0 = distinct !{!0, !1, !2}\n"
-            '!1 = !{!"llvm.loop.unroll.disable"}\n'
-            '!2 = !{!"llvm.loop.vectorize.enable", i1 false}\n')
+    return (
+        (FMOD if "@kc_fmod(" in text else "")
+        + f'attributes #0 = {{ nounwind {width}"target-cpu"="{target.cpu}" '
+        f'"target-features"="{target.features}" "no-builtins" }}\n'
+        "!0 = distinct !{!0, !1, !2}\n"
+        '!1 = !{!"llvm.loop.unroll.disable"}\n'
+        '!2 = !{!"llvm.loop.vectorize.enable", i1 false}\n'
+    )
 
 
 # ---------------------------------------------------------------- kernels
 
 
-def _kernel(function: Function, name: str, target: Target, linkage: str,
-            unaligned: Container[int] = ()) -> str:
+def _kernel(
+    function: Function, name: str, target: Target, linkage: str, unaligned: Container[int] = ()
+) -> str:
     """Two functions: the public one takes the pointers out of the array, the body takes them as
     parameters, where LLVM can be told that they do not overlap. Of the parameters numbered in
     `unaligned` only the alignment of an element is known."""
@@ -160,17 +171,27 @@ def _kernel(function: Function, name: str, target: Target, linkage: str,
         block.buffers[buffer] = Place(f"%b{i}", align)
         parameters.append(f"ptr {attribute}align {align} %b{i}")
         pointers.append(f"ptr %p{i}")
-        fetch += [f"  %a{i} = getelementptr ptr, ptr %buffers, i64 {i}",
-                  f"  %p{i} = load ptr, ptr %a{i}, align {target.pointer_bytes}"]
+        fetch += [
+            f"  %a{i} = getelementptr ptr, ptr %buffers, i64 {i}",
+            f"  %p{i} = load ptr, ptr %a{i}, align {target.pointer_bytes}",
+        ]
     allocas: list[str] = []
     Statements(block, allocas, function.aliased).run(function.body)
     rest = "i64 %n, i64 %begin, i64 %end"
-    lines = [f'define internal void @"{name}.body"({", ".join(parameters + [rest])}, '
-             "ptr noalias align 64 %scratch) noinline #0 {", "entry:", *allocas, *block.code(),
-             "  ret void", "}",
-             f'define {linkage}void @"{name}"({_KERNEL}) #0 {{', *fetch,
-             f'  call void @"{name}.body"({", ".join(pointers + [rest])}, ptr %scratch)',
-             "  ret void", "}"]
+    lines = [
+        f'define internal void @"{name}.body"({", ".join(parameters + [rest])}, '
+        "ptr noalias align 64 %scratch) noinline #0 {",
+        "entry:",
+        *allocas,
+        *block.code(),
+        "  ret void",
+        "}",
+        f'define {linkage}void @"{name}"({_KERNEL}) #0 {{',
+        *fetch,
+        f'  call void @"{name}.body"({", ".join(pointers + [rest])}, ptr %scratch)',
+        "  ret void",
+        "}",
+    ]
     return "\n".join(lines)
 
 
@@ -182,8 +203,10 @@ def _check(function: Function) -> None:
         return
     others = [s for s in function.body if not isinstance(s, (loops.Let, loops.Alloc))]
     if len(others) > 1:
-        raise ValueError(f"{function.name}: statements beside a parallel loop would run once for "
-                         "each thread; put them into a kernel of their own")
+        raise ValueError(
+            f"{function.name}: statements beside a parallel loop would run once for "
+            "each thread; put them into a kernel of their own"
+        )
     if parallel[0].step != 1 or not _is_zero(parallel[0].start):
         raise ValueError(f"{function.name}: a parallel loop counts from 0 in steps of 1")
 
@@ -268,8 +291,9 @@ class Statements:
         if not pointer:
             pointer = self.slots[buffer] = f"%s{len(self.slots)}"
             kind = memory_type(buffer.dtype, 1)
-            self.allocas.append(f"  {pointer} = alloca [{buffer.size * buffer.lanes} x {kind}], "
-                                f"align {buffer.align}")
+            self.allocas.append(
+                f"  {pointer} = alloca [{buffer.size * buffer.lanes} x {kind}], align {buffer.align}"
+            )
         b.buffers[buffer] = Place(pointer, buffer.align)
 
     def branch(self, s: loops.If) -> None:
@@ -339,14 +363,24 @@ class Statements:
         counter, following = f"%i.{body}", f"%next.{body}"
         region = Region(b.regions[-1].level + 1, [], self.stores(s.body), entered)
         b.levels[counter] = region.level
-        b.lines += [f"{before}:", region.before, f"  br label %{body}", f"{body}:",  # type: ignore[list-item]
-                    f"  {counter} = phi i64 [ {first}, %{before} ], [ {following}, %{latch} ]"]
+        b.lines += [
+            f"{before}:",
+            region.before,
+            f"  br label %{body}",
+            f"{body}:",  # type: ignore[list-item]
+            f"  {counter} = phi i64 [ {first}, %{before} ], [ {following}, %{latch} ]",
+        ]
         b.variables[s.var.name] = Index(counter, 0)
         b.multiples[counter] = math.gcd(b.multiple(start), s.step)
         with b.region(region):
             self.run(s.body)
-        b.lines += [f"  br label %{latch}", f"{latch}:",
-                    f"  {following} = add nsw i64 {counter}, {s.step}",
-                    f"  %more.{body} = icmp slt i64 {following}, {last}",
-                    f"  br i1 %more.{body}, label %{body}, label %{leave}, !llvm.loop !0",
-                    f"{leave}:", f"  br label %{end}", f"{end}:"]
+        b.lines += [
+            f"  br label %{latch}",
+            f"{latch}:",
+            f"  {following} = add nsw i64 {counter}, {s.step}",
+            f"  %more.{body} = icmp slt i64 {following}, {last}",
+            f"  br i1 %more.{body}, label %{body}, label %{leave}, !llvm.loop !0",
+            f"{leave}:",
+            f"  br label %{end}",
+            f"{end}:",
+        ]

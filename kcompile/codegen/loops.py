@@ -325,9 +325,20 @@ def _pair(a: Operand, b: Operand) -> tuple[Expr, Expr]:
 
 
 _FOLD: dict[str, Callable[[Any, Any], Any]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.floordiv,
-    "mod": operator.mod, "min": min, "max": max, "eq": operator.eq, "ne": operator.ne,
-    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge}
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.floordiv,
+    "mod": operator.mod,
+    "min": min,
+    "max": max,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
 
 
 def binary(op: str, a: Operand, b: Operand) -> Expr:
@@ -403,8 +414,7 @@ def select(condition: Expr, a: Operand, b: Operand) -> Expr:
     if isinstance(condition, Const):
         return a if condition.value else b
     lanes = max(condition.lanes, a.lanes, b.lanes)
-    return Select(broadcast(condition, lanes), broadcast(a, lanes), broadcast(b, lanes),
-                  a.dtype, lanes)
+    return Select(broadcast(condition, lanes), broadcast(a, lanes), broadcast(b, lanes), a.dtype, lanes)
 
 
 def cast(a: Expr, dtype: str) -> Expr:
@@ -430,8 +440,7 @@ def store(buffer: Buffer, index: Operand, value: Operand, mask: Expr | None = No
     if value.dtype != buffer.dtype:
         raise TypeError(f"{buffer.name}: store of {value.dtype} into {buffer.dtype}")
     lanes = max(buffer.lanes, index.lanes)
-    return Store(buffer, index, broadcast(value, lanes),
-                 None if mask is None else broadcast(mask, lanes))
+    return Store(buffer, index, broadcast(value, lanes), None if mask is None else broadcast(mask, lanes))
 
 
 def ramp(base: Operand, lanes: int, stride: int = 1) -> Expr:
@@ -474,8 +483,9 @@ def let(name: str, value: Expr) -> tuple[Let, Var]:
     return Let(var, value), var
 
 
-def loop(var: Var, start: Operand, stop: Operand, body: Sequence[Stmt], step: int = 1,
-         kind: Kind = "serial") -> For:
+def loop(
+    var: Var, start: Operand, stop: Operand, body: Sequence[Stmt], step: int = 1, kind: Kind = "serial"
+) -> For:
     return For(var, wrap(start, INDEX), wrap(stop, INDEX), tuple(body), step, kind)
 
 

@@ -40,8 +40,10 @@ class Kernels:
 
 def signature(body: Graph) -> object:
     """What a group computes, whatever layer it is from: equal for bodies that need the same code."""
-    return (tuple((m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types)
-                  for m in body.nodes.values()), tuple(body.outputs.values()))
+    return (
+        tuple((m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types) for m in body.nodes.values()),
+        tuple(body.outputs.values()),
+    )
 
 
 def lower_group(name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
@@ -65,8 +67,9 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     inputs, outputs = parameters(body)
     b = Builder(target, lanes_of(body, target))
     weights = {m.id: weight(m) for m in body.live()}
-    extent, work = Sweeps(b, Pull(body, inputs, b), body, space_of(body),
-                          list(zip(body.outputs.values(), outputs)), weights).emit()
+    extent, work = Sweeps(
+        b, Pull(body, inputs, b), body, space_of(body), list(zip(body.outputs.values(), outputs)), weights
+    ).emit()
     function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label, aliased)
     return Kernel(function, extent, work)
 

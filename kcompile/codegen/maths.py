@@ -41,10 +41,34 @@ from kcompile.codegen.loops import (
 from kcompile.codegen.polynomials import FORMATS, TWO_OVER_PI, Format
 
 ULP_BOUNDS: dict[str, dict[str, float]] = {
-    "float32": {"exp": 1.0, "expm1": 1.5, "log": 1.0, "log1p": 1.5, "tanh": 1.5, "sigmoid": 2.0,
-                "softplus": 2.0, "erf": 1.0, "sin": 1.75, "cos": 1.75, "rsqrt": 1.5, "pow": 1.25},
-    "float64": {"exp": 1.0, "expm1": 2.0, "log": 1.5, "log1p": 2.0, "tanh": 1.75, "sigmoid": 2.0,
-                "softplus": 2.25, "erf": 1.5, "sin": 1.75, "cos": 1.75, "rsqrt": 1.5, "pow": 1.25},
+    "float32": {
+        "exp": 1.0,
+        "expm1": 1.5,
+        "log": 1.0,
+        "log1p": 1.5,
+        "tanh": 1.5,
+        "sigmoid": 2.0,
+        "softplus": 2.0,
+        "erf": 1.0,
+        "sin": 1.75,
+        "cos": 1.75,
+        "rsqrt": 1.5,
+        "pow": 1.25,
+    },
+    "float64": {
+        "exp": 1.0,
+        "expm1": 2.0,
+        "log": 1.5,
+        "log1p": 2.0,
+        "tanh": 1.75,
+        "sigmoid": 2.0,
+        "softplus": 2.25,
+        "erf": 1.5,
+        "sin": 1.75,
+        "cos": 1.75,
+        "rsqrt": 1.5,
+        "pow": 1.25,
+    },
 }
 """The largest error in units in the last place of the exact result, with fused multiply-add."""
 
@@ -281,14 +305,12 @@ def _log_extended(x: Expr, f: Format) -> tuple[Expr, Expr]:
     cube = s * z
     cube_low = fma(s, z_low, fma(s_low, z, _product_error(s, z, cube)))
     third = cube * f.two_thirds[0]
-    third_low = fma(cube, f.two_thirds[1], fma(
-        cube_low, f.two_thirds[0], fma(cube, f.two_thirds[0], -third)))
+    third_low = fma(cube, f.two_thirds[1], fma(cube_low, f.two_thirds[0], fma(cube, f.two_thirds[0], -third)))
     tail = fma(cube * z, horner(z, f.atanh), third_low) + (s_low + s_low)
     first, first_low = _ordered_sum(s + s, third)
     unit = 2.0**-f.mantissa
     whole = exponent * (-f.ln2[0] * unit)
-    whole_low = fma(
-        exponent, -f.ln2[1] * unit, fma(exponent, -f.ln2[0] * unit, -whole))
+    whole_low = fma(exponent, -f.ln2[1] * unit, fma(exponent, -f.ln2[0] * unit, -whole))
     total, total_low = _ordered_sum(whole, first)
     return _ordered_sum(total, total_low + (whole_low + (first_low + tail)))
 
@@ -349,11 +371,23 @@ def _far_quarter_turns(bits: Expr) -> tuple[Expr, Expr]:
     place = binary("shr", bits, 23) - 120  # of the first of them in TWO_OVER_PI
     shift = binary("and", place, 31)
     beyond = [binary("ge", place, 32 * k) for k in range(1, 5)]
-    words = [reduce(lambda word, k, i=i: select(  # type: ignore[misc]
-        beyond[k - 1], const(TWO_OVER_PI[k + i], "uint32"), word), range(1, 5),
-        broadcast(const(TWO_OVER_PI[i], "uint32"), bits.lanes)) for i in range(4)]
-    window = [cast(binary("or", binary("shl", high, shift), binary(
-        "shr", binary("shr", low, 1), 31 - shift)), "uint64") for high, low in pairwise(words)]
+    words = [
+        reduce(
+            lambda word, k, i=i: select(  # type: ignore[misc]
+                beyond[k - 1], const(TWO_OVER_PI[k + i], "uint32"), word
+            ),
+            range(1, 5),
+            broadcast(const(TWO_OVER_PI[i], "uint32"), bits.lanes),
+        )
+        for i in range(4)
+    ]
+    window = [
+        cast(
+            binary("or", binary("shl", high, shift), binary("shr", binary("shr", low, 1), 31 - shift)),
+            "uint64",
+        )
+        for high, low in pairwise(words)
+    ]
     m = cast(binary("or", binary("and", bits, 0x7FFFFF), 0x800000), "uint64")
     first, second, third = (m * word for word in window)
     product = binary("shl", first, 32) + second + binary("shr", third, 32)  # 2 bits before the point

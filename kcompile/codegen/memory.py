@@ -29,8 +29,10 @@ ALL_OFF = ("false", "splat (i1 false)")
 def address(b: Block, buffer: Buffer, at: Index) -> tuple[str, int]:
     """Pointer to an element, and the alignment that is certain."""
     if buffer.space == "register" and at.base is not None:
-        raise b.error(f"register buffer {buffer.name!r} is indexed by a variable; "
-                      "only constants and variables of unrolled loops may index it")
+        raise b.error(
+            f"register buffer {buffer.name!r} is indexed by a variable; "
+            "only constants and variables of unrolled loops may index it"
+        )
     place, size = b.place(buffer), BYTES[buffer.dtype]
     at = b.scale(at, buffer.lanes)
     kind, pointer = memory_type(buffer.dtype, 1), place.pointer
@@ -45,8 +47,7 @@ def address(b: Block, buffer: Buffer, at: Index) -> tuple[str, int]:
 
 def pointers(b: Block, buffer: Buffer, at: str, lanes: int) -> str:
     kind = memory_type(buffer.dtype, 1)
-    return b.op(f"getelementptr {kind}, ptr {b.place(buffer).pointer}, "
-                f"<{lanes} x i64> {at}")
+    return b.op(f"getelementptr {kind}, ptr {b.place(buffer).pointer}, <{lanes} x i64> {at}")
 
 
 def condition(b: Block, e: Expr | None) -> str | None:
@@ -58,8 +59,11 @@ def condition(b: Block, e: Expr | None) -> str | None:
 def from_memory(b: Block, text: str, dtype: str, lanes: int) -> str:
     if dtype != "bool":
         return text
-    return b.op(f"icmp ne {memory_type(dtype, lanes)} {text}, zeroinitializer"
-                if lanes > 1 else f"icmp ne i8 {text}, 0")
+    return b.op(
+        f"icmp ne {memory_type(dtype, lanes)} {text}, zeroinitializer"
+        if lanes > 1
+        else f"icmp ne i8 {text}, 0"
+    )
 
 
 def to_memory(b: Block, text: str, dtype: str, lanes: int) -> str:
@@ -88,7 +92,8 @@ def load(b: Block, e: loops.Load) -> Value:
     else:
         text = b.put(
             f"call {kind} @llvm.masked.load.{_mangled_memory(e.dtype, e.lanes)}.p0("
-            f"ptr align {align} {pointer}, <{e.lanes} x i1> {mask}, {kind} zeroinitializer)")
+            f"ptr align {align} {pointer}, <{e.lanes} x i1> {mask}, {kind} zeroinitializer)"
+        )
     return typed(from_memory(b, text, e.dtype, e.lanes), e.dtype, e.lanes)
 
 
@@ -110,7 +115,8 @@ def gather(b: Block, e: loops.Load, at: Value, mask: str | None) -> str:
     text = b.put(
         f"call {kind} @llvm.masked.gather.{_mangled_memory(e.dtype, e.lanes)}.v{e.lanes}p0("
         f"<{e.lanes} x ptr> align {BYTES[e.dtype]} {where}, "
-        f"<{e.lanes} x i1> {mask or 'splat (i1 true)'}, {kind} zeroinitializer)")
+        f"<{e.lanes} x i1> {mask or 'splat (i1 true)'}, {kind} zeroinitializer)"
+    )
     return from_memory(b, text, e.dtype, e.lanes)
 
 
@@ -137,7 +143,8 @@ def store(b: Block, s: loops.Store) -> None:
         b.lines.append(
             f"  call void @llvm.masked.scatter.{_mangled_memory(dtype, lanes)}.v{lanes}p0("
             f"{kind} {text}, <{lanes} x ptr> align {BYTES[dtype]} {where}, "
-            f"<{lanes} x i1> {mask or 'splat (i1 true)'})")
+            f"<{lanes} x i1> {mask or 'splat (i1 true)'})"
+        )
         return
     start = at.base if type(at) is Lanes else b.index(s.index)
     pointer, align = address(b, s.buffer, start)
@@ -148,13 +155,19 @@ def store(b: Block, s: loops.Store) -> None:
     else:
         b.lines.append(
             f"  call void @llvm.masked.store.{_mangled_memory(dtype, lanes)}.p0({kind} {text}, "
-            f"ptr align {align} {pointer}, <{lanes} x i1> {mask})")
+            f"ptr align {align} {pointer}, <{lanes} x i1> {mask})"
+        )
 
 
 def _store_if(b: Block, flag: str, instruction: str) -> None:
     label = f"store{len(b.lines)}"
-    b.lines += [f"  br i1 {flag}, label %{label}, label %{label}.end", f"{label}:",
-                f"  {instruction}", f"  br label %{label}.end", f"{label}.end:"]
+    b.lines += [
+        f"  br i1 {flag}, label %{label}, label %{label}.end",
+        f"{label}:",
+        f"  {instruction}",
+        f"  br label %{label}.end",
+        f"{label}.end:",
+    ]
 
 
 def _mangled_memory(dtype: str, lanes: int) -> str:

@@ -117,28 +117,34 @@ def over_columns(task: Task, vectors: int, body: Callable[[int, Expr], list[Stmt
     body: (vectors of the tile, its first vector in the block) -> statements."""
     here, group = task.here, task.names.fresh("g")
     rest = task.columns.vectors % vectors
-    out: list[Stmt] = [
-        loops.loop(group, 0, here // vectors, body(vectors, group * vectors))]
+    out: list[Stmt] = [loops.loop(group, 0, here // vectors, body(vectors, group * vectors))]
     if rest:
         tail = body(rest, here - rest)
-        out += tail if isinstance(here, loops.Const) else [
-            loops.If(loops.binary("eq", here % vectors, rest), tuple(tail))]
+        out += (
+            tail
+            if isinstance(here, loops.Const)
+            else [loops.If(loops.binary("eq", here % vectors, rest), tuple(tail))]
+        )
     return out
 
 
-def cover(task: Task, vectors: int, over_rows: Callable[[Inner], list[Stmt]], rows_outside: bool
-          ) -> list[Stmt]:
+def cover(
+    task: Task, vectors: int, over_rows: Callable[[Inner], list[Stmt]], rows_outside: bool
+) -> list[Stmt]:
     """Tiles of so many vectors at every site of a loop over rows. rows_outside: all columns of a
     tile of rows before the next, else all rows of a panel of B before the next."""
     if rows_outside:
-        return over_rows(lambda site: over_columns(
-            task, vectors, lambda wide, vector: tile(task, site, wide, vector)))
-    return over_columns(task, vectors, lambda wide, vector: over_rows(
-        lambda site: tile(task, site, wide, vector)))
+        return over_rows(
+            lambda site: over_columns(task, vectors, lambda wide, vector: tile(task, site, wide, vector))
+        )
+    return over_columns(
+        task, vectors, lambda wide, vector: over_rows(lambda site: tile(task, site, wide, vector))
+    )
 
 
-def cover_rows(task: Task, tiles: Sequence[Tile], count: Expr, site: Callable[[Expr, int], Site],
-               rows_outside: bool) -> list[Stmt]:
+def cover_rows(
+    task: Task, tiles: Sequence[Tile], count: Expr, site: Callable[[Expr, int], Site], rows_outside: bool
+) -> list[Stmt]:
     """The rows 0 .. count in the first kind of tile, and what it leaves over in the next ones.
     site: (first row of a tile, its rows) -> where it is."""
     out: list[Stmt] = []
@@ -150,8 +156,7 @@ def cover_rows(task: Task, tiles: Sequence[Tile], count: Expr, site: Callable[[E
             more, done = task.names.bind("done", loops.binary("sub", count, rest))
             out += [*lets, *more]
 
-        def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest
-                      ) -> list[Stmt]:
+        def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest) -> list[Stmt]:
             t = task.names.fresh("t")
             return [loops.loop(t, 0, rest // height, inner(site(done + t * height, height)))]
 
@@ -171,18 +176,33 @@ def tile(task: Task, site: Site, vectors: int, vector: Expr) -> list[Stmt]:
     if task.sums is None or task.first is task.last:
         out += clear
     else:
-        out.append(loops.If(task.first, tuple(clear), tuple(
-            loops.store(sums, r * vectors + v,
-                        _vector(task, task.sums, task.sums_index(slot + r, vector + v)))
-            for r in range(rows) for v in range(vectors))))
+        out.append(
+            loops.If(
+                task.first,
+                tuple(clear),
+                tuple(
+                    loops.store(
+                        sums, r * vectors + v, _vector(task, task.sums, task.sums_index(slot + r, vector + v))
+                    )
+                    for r in range(rows)
+                    for v in range(vectors)
+                ),
+            )
+        )
     masks, mask = _mask(task, vectors, vector)
     out += masks if task.partial_loads or task.direct else []
     out += _over_depth(task, site, vectors, vector, sums, mask if task.partial_loads else None)
     keep: list[Stmt] = []
     if task.sums is not None:
-        keep = [loops.store(task.sums, loops.ramp(task.sums_index(slot + r, vector + v), lanes),
-                            loops.load(sums, r * vectors + v))
-                for r in range(rows) for v in range(vectors)]
+        keep = [
+            loops.store(
+                task.sums,
+                loops.ramp(task.sums_index(slot + r, vector + v), lanes),
+                loops.load(sums, r * vectors + v),
+            )
+            for r in range(rows)
+            for v in range(vectors)
+        ]
     if not task.direct:
         return out + keep
     finish = _finish_tile(task, site, vectors, vector, sums, mask)
@@ -203,8 +223,9 @@ def _mask(task: Task, vectors: int, vector: Expr) -> tuple[list[Stmt], Expr | No
     return [statement], mask
 
 
-def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer,
-                mask: Expr | None) -> list[Stmt]:
+def _over_depth(
+    task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None
+) -> list[Stmt]:
     """The loops over k around the multiply-adds of a tile."""
     lanes = task.columns.lanes
 
@@ -221,8 +242,11 @@ def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer
             one = loops.broadcast(loops.load(task.a, a + offset), lanes)
             statement, name = loops.let("x", one)
             out.append(statement)
-            out += [loops.store(sums, i, loops.fma(name, row[v], loops.load(sums, i), exact=False))
-                    for v in range(vectors) for i in (r * vectors + v,)]
+            out += [
+                loops.store(sums, i, loops.fma(name, row[v], loops.load(sums, i), exact=False))
+                for v in range(vectors)
+                for i in (r * vectors + v,)
+            ]
         return out
 
     def nest(steps: Sequence[Step], a: Expr, b: Expr) -> list[Stmt]:
@@ -238,13 +262,19 @@ def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer
     return lets_a + lets_b + nest(task.steps, a, b)
 
 
-def _finish_tile(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer,
-                 mask: Expr | None) -> list[Stmt]:
+def _finish_tile(
+    task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None
+) -> list[Stmt]:
     out, row = task.names.bind("o", site.row)
     for r in range(len(site.offsets)):
         for v in range(vectors):
-            out += write(task, loops.load(sums, r * vectors + v), row + r,
-                         task.column(vector + v), mask if v == vectors - 1 else None)
+            out += write(
+                task,
+                loops.load(sums, r * vectors + v),
+                row + r,
+                task.column(vector + v),
+                mask if v == vectors - 1 else None,
+            )
     return out
 
 
@@ -256,13 +286,15 @@ def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -
     epilogue = task.epilogue
     values = epilogue.values(value, row, columns, mask)
     if len(values) != len(epilogue.outputs):
-        raise ValueError(f"the epilogue gives {len(values)} values for "
-                         f"{len(epilogue.outputs)} outputs")
+        raise ValueError(f"the epilogue gives {len(values)} values for {len(epilogue.outputs)} outputs")
     # All values before the first store: an output may be written over an operand (a slot of the
     # optimizer) that the values of the others are made of.
     lets, bound = zip(*(loops.let(task.names.fresh("y").name, x) for x in values))
-    return [*place, *lets, *(loops.store(buffer, index, x, mask)
-                             for buffer, x in zip(epilogue.outputs, bound))]
+    return [
+        *place,
+        *lets,
+        *(loops.store(buffer, index, x, mask) for buffer, x in zip(epilogue.outputs, bound)),
+    ]
 
 
 def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> list[Stmt]:
@@ -274,22 +306,20 @@ def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> 
     lanes = columns.lanes
     here = _columns_here(task)
     start = task.sums_index(slot + r, loops.const(0))
-    whole = [*write(task, _vector(task, sums, start + v * lanes), row + r,
-                    task.column(v), None)]
+    whole = [*write(task, _vector(task, sums, start + v * lanes), row + r, task.column(v), None)]
     body: list[Stmt] = [loops.loop(v, 0, here // lanes, whole)]
     if columns.ragged:
         rest = here // lanes * lanes
         first = task.vector * lanes
         if masked:
             ramp = loops.ramp(first + rest, lanes)
-            let, mask = loops.let(task.names.fresh("m").name,
-                                  loops.binary("lt", ramp, columns.total))
-            tail = [let, *write(task, _vector(task, sums, start + rest), row + r,
-                                first + rest, mask)]
+            let, mask = loops.let(task.names.fresh("m").name, loops.binary("lt", ramp, columns.total))
+            tail = [let, *write(task, _vector(task, sums, start + rest), row + r, first + rest, mask)]
             body.append(loops.If(loops.binary("lt", rest, here), tuple(tail)))
         else:
-            body.append(loops.loop(e, rest, here, write(
-                task, loops.load(sums, start + e), row + r, first + e, None)))
+            body.append(
+                loops.loop(e, rest, here, write(task, loops.load(sums, start + e), row + r, first + e, None))
+            )
     return [loops.loop(r, 0, rows, body)]
 
 
@@ -297,5 +327,4 @@ def _columns_here(task: Task) -> Expr:
     lanes, total = task.columns.lanes, task.columns.total
     if not task.columns.ragged:
         return task.here * lanes
-    return loops.binary("min", task.here * lanes,
-                        loops.binary("sub", total, task.vector * lanes))
+    return loops.binary("min", task.here * lanes, loops.binary("sub", total, task.vector * lanes))

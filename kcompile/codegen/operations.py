@@ -28,8 +28,17 @@ from kcompile.codegen.loops import BYTES, COMPARISONS, FLOATS
 from kcompile.codegen.memory import ALL_OFF, ALL_ON, load
 
 BITS = {dtype: 8 * size for dtype, size in BYTES.items()} | {"bool": 1}
-_BINARY = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "mod": "rem", "and": "and",
-           "or": "or", "xor": "xor", "shl": "shl"}
+_BINARY = {
+    "add": "add",
+    "sub": "sub",
+    "mul": "mul",
+    "div": "div",
+    "mod": "rem",
+    "and": "and",
+    "or": "or",
+    "xor": "xor",
+    "shl": "shl",
+}
 
 # C's fmod by long division, exact, because LLVM's frem is a call into the C library: the divisor is
 # doubled as long as it fits, then halved back and taken away where it fits.
@@ -245,8 +254,9 @@ def _fma_of_doubles(b: Block, x: str, y: str, z: str, lanes: int) -> str:
 
     def halves(v: str) -> tuple[str, str]:
         """The upper 26 bits, to the nearest, and the rest, of 26 bits and a sign."""
-        up = b.op(f"add {bits} {b.op(f'bitcast {kind} {v} to {bits}')}, "
-                  f"{splat(str(1 << 26), 'int64', lanes)}")
+        up = b.op(
+            f"add {bits} {b.op(f'bitcast {kind} {v} to {bits}')}, {splat(str(1 << 26), 'int64', lanes)}"
+        )
         cut = b.op(f"and {bits} {up}, {splat(str(-(1 << 27)), 'int64', lanes)}")
         high = b.op(f"bitcast {bits} {cut} to {kind}")
         return high, do("fsub", v, high)
@@ -269,8 +279,9 @@ def _fma_of_doubles(b: Block, x: str, y: str, z: str, lanes: int) -> str:
     low, high = (splat(literal(2.0**k, "float64"), "float64", lanes) for k in (-900, 1000))
     sizes = [b.call("fabs", "float64", lanes, v) for v in (product, x, y, z)]
     large = do("fadd", do("fadd", sizes[0], sizes[1]), do("fadd", sizes[2], sizes[3]))
-    inside = b.op(f"and {flag} {b.op(f'fcmp ogt {kind} {sizes[0]}, {low}')}, "
-                  f"{b.op(f'fcmp olt {kind} {large}, {high}')}")
+    inside = b.op(
+        f"and {flag} {b.op(f'fcmp ogt {kind} {sizes[0]}, {low}')}, {b.op(f'fcmp olt {kind} {large}, {high}')}"
+    )
     return b.op(f"select {flag} {inside}, {kind} {exact}, {kind} {plain}")
 
 
@@ -283,8 +294,7 @@ def _fma_in_double(b: Block, x: str, y: str, z: str, lanes: int) -> str:
     s = b.op(f"fadd {kind} {p}, {d}")
     back = b.op(f"fsub {kind} {s}, {p}")
     rest = b.op(f"fsub {kind} {s}, {back}")
-    error = b.op(f"fadd {kind} {b.op(f'fsub {kind} {p}, {rest}')}, "
-                 f"{b.op(f'fsub {kind} {d}, {back}')}")
+    error = b.op(f"fadd {kind} {b.op(f'fsub {kind} {p}, {rest}')}, {b.op(f'fsub {kind} {d}, {back}')}")
     return b.op(f"fptrunc {kind} {_to_odd(b, s, error, lanes)} to {single}")
 
 
@@ -295,10 +305,10 @@ def _to_odd(b: Block, s: str, error: str, lanes: int) -> str:
     zero, one = splat(literal(0, "float64"), "float64", lanes), splat("1", "int64", lanes)
     inexact = b.op(f"fcmp one {kind} {error}, {zero}")
     pattern = b.op(f"bitcast {kind} {s} to {bits}")
-    even = b.op(f"icmp eq {bits} {b.op(f'and {bits} {pattern}, {one}')}, "
-                f"{splat('0', 'int64', lanes)}")
-    away = b.op(f"xor {flag} {b.op(f'fcmp olt {kind} {error}, {zero}')}, "
-                f"{b.op(f'fcmp olt {kind} {s}, {zero}')}")
+    even = b.op(f"icmp eq {bits} {b.op(f'and {bits} {pattern}, {one}')}, {splat('0', 'int64', lanes)}")
+    away = b.op(
+        f"xor {flag} {b.op(f'fcmp olt {kind} {error}, {zero}')}, {b.op(f'fcmp olt {kind} {s}, {zero}')}"
+    )
     step = b.op(f"select {flag} {away}, {bits} {splat('-1', 'int64', lanes)}, {bits} {one}")
     odd = b.op(f"add {bits} {pattern}, {step}")
     fix = b.op(f"and {flag} {inexact}, {even}")
@@ -331,15 +341,13 @@ def _cast(b: Block, e: loops.Cast) -> Value:
 def _convert(b: Block, x: str, source: str, to: str, old: str, kind: str, lanes: int) -> str:
     zero = splat(literal(0, source), source, lanes)
     if to == "bool":
-        return b.op(f"fcmp une {old} {x}, {zero}" if source in FLOATS else
-                    f"icmp ne {old} {x}, {zero}")
+        return b.op(f"fcmp une {old} {x}, {zero}" if source in FLOATS else f"icmp ne {old} {x}, {zero}")
     if source in FLOATS:
         if to in FLOATS:
             return b.op(f"{'fptrunc' if to == 'float32' else 'fpext'} {old} {x} to {kind}")
         # Saturating, because the plain conversion is undefined out of range: bits would differ.
         name = f"fpto{'s' if signed(to) else 'u'}i.sat"
-        return b.op(f"call {kind} @llvm.{name}.{mangled(to, lanes)}."
-                    f"{mangled(source, lanes)}({old} {x})")
+        return b.op(f"call {kind} @llvm.{name}.{mangled(to, lanes)}.{mangled(source, lanes)}({old} {x})")
     if to in FLOATS:
         return b.op(f"{'s' if signed(source) else 'u'}itofp {old} {x} to {kind}")
     if BITS[to] < BITS[source]:
@@ -366,18 +374,30 @@ def _across(b: Block, e: loops.Across) -> Value:
         raise b.error(f"a reduction across lanes needs a power of two. Received: {lanes} lanes")
     while lanes > 1:
         kind, lanes = type_name(e.dtype, lanes), lanes // 2
-        low, high = (b.op(f"shufflevector {kind} {x}, {kind} poison, <{lanes} x i32> <"
-                          + ", ".join(f"i32 {start + i}" for i in range(lanes)) + ">")
-                     for start in (0, lanes))
+        low, high = (
+            b.op(
+                f"shufflevector {kind} {x}, {kind} poison, <{lanes} x i32> <"
+                + ", ".join(f"i32 {start + i}" for i in range(lanes))
+                + ">"
+            )
+            for start in (0, lanes)
+        )
         if lanes == 1:
-            low, high = (b.op(f"extractelement {type_name(e.dtype, 2)} {x}, i64 {i}")
-                         for i in range(2))
+            low, high = (b.op(f"extractelement {type_name(e.dtype, 2)} {x}, i64 {i}") for i in range(2))
         x = binary(b, e.op, low, high, e.dtype, lanes)
     return typed(x, e.dtype, 1)
 
 
 EMITTERS: Emitters = {
-    loops.Const: _const, loops.Var: _var, loops.Binary: _binary, loops.Unary: _unary,
-    loops.Fma: _fma, loops.Select: _select, loops.Cast: _cast, loops.Load: load,
-    loops.Ramp: _ramp, loops.Broadcast: _broadcast, loops.Across: _across,
+    loops.Const: _const,
+    loops.Var: _var,
+    loops.Binary: _binary,
+    loops.Unary: _unary,
+    loops.Fma: _fma,
+    loops.Select: _select,
+    loops.Cast: _cast,
+    loops.Load: load,
+    loops.Ramp: _ramp,
+    loops.Broadcast: _broadcast,
+    loops.Across: _across,
 }

@@ -104,8 +104,7 @@ def copy_box(copy: Copy, sides: Sequence[Side], start: Expr) -> list[Stmt]:
 
 
 def _inside(at: Expr, side: Side, size: Dim) -> Expr:
-    ok = loops.binary("and", loops.binary("ge", at, 0),
-                      loops.binary("lt", at, extent(size) * side.divisor))
+    ok = loops.binary("and", loops.binary("ge", at, 0), loops.binary("lt", at, extent(size) * side.divisor))
     if side.divisor != 1:
         ok = loops.binary("and", ok, loops.binary("eq", at % side.divisor, 0))
     return ok
@@ -118,8 +117,12 @@ def _run_start(copy: Copy, sides: Sequence[Side]) -> int:
         return d + 1
     while d > 0 and copy.source.buffer is not None:
         inner, outer = sides[d], sides[d - 1]
-        whole = (isinstance(inner.base, loops.Const) and inner.base.value == 0
-                 and inner.size == shape[d] and not inner.checked)
+        whole = (
+            isinstance(inner.base, loops.Const)
+            and inner.base.value == 0
+            and inner.size == shape[d]
+            and not inner.checked
+        )
         width = math.prod(side.size for side in sides[d:])
         if not whole or outer.divisor != 1 or outer.stride != width or row_major(shape) is None:
             break
@@ -127,15 +130,16 @@ def _run_start(copy: Copy, sides: Sequence[Side]) -> int:
     return d
 
 
-def _run(copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to: Expr,
-         valid: Expr | None) -> list[Stmt]:
+def _run(
+    copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to: Expr, valid: Expr | None
+) -> list[Stmt]:
     """A contiguous run: zeros before the operand's first element, its elements, zeros after."""
     source = copy.source
     if d == len(sides):
         value = source.at(index, None)
         put, clear = loops.store(copy.buffer, to, value), loops.store(copy.buffer, to, 0.0)
         return [put] if valid is None else [loops.If(valid, (put,), (clear,))]
-    side, width = sides[d], math.prod(s.size for s in sides[d + 1:])
+    side, width = sides[d], math.prod(s.size for s in sides[d + 1 :])
     length = side.size * width
     low: Expr = loops.const(0)
     high: Expr = loops.const(length)
@@ -155,6 +159,7 @@ def _run(copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to:
     first, last, to = names
     strides = row_major(source.shape)
     if source.buffer is None or strides is None:
+
         def element(x: Expr, lanes: int, mask: Expr | None) -> Expr:
             return source.at((*index, loops.ramp(side.base + x, lanes)), mask)
     else:
@@ -175,15 +180,27 @@ def _run(copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to:
     static = None if guarded else length
     if guarded:
         out += fill(copy, to, loops.const(0), first, zero, None)
-    out += fill(copy, to, loops.const(0) if static else first,
-                loops.const(length) if static else last, element, static)
+    out += fill(
+        copy,
+        to,
+        loops.const(0) if static else first,
+        loops.const(length) if static else last,
+        element,
+        static,
+    )
     if guarded:
         out += fill(copy, to, last, loops.const(length), zero, None)
     return out
 
 
-def fill(copy: Copy, to: Expr, first: Expr, last: Expr,
-         element: Callable[[Expr, int, Expr | None], Expr], count: int | None) -> list[Stmt]:
+def fill(
+    copy: Copy,
+    to: Expr,
+    first: Expr,
+    last: Expr,
+    element: Callable[[Expr, int, Expr | None], Expr],
+    count: int | None,
+) -> list[Stmt]:
     """Elements first .. last of a run, in vectors and then the rest by mask or one by one.
     count: last - first when known, which leaves out what is not needed."""
     lanes = copy.target.lanes("float32")
@@ -192,19 +209,30 @@ def fill(copy: Copy, to: Expr, first: Expr, last: Expr,
     let, middle = loops.let(copy.names.fresh("mid").name, first + whole)
     out: list[Stmt] = [let]
     if count is None or count >= lanes:
-        out.append(loops.loop(x, first, middle, [
-            loops.store(copy.buffer, loops.ramp(to + x, lanes), element(x, lanes, None))], lanes))
+        out.append(
+            loops.loop(
+                x,
+                first,
+                middle,
+                [loops.store(copy.buffer, loops.ramp(to + x, lanes), element(x, lanes, None))],
+                lanes,
+            )
+        )
     if count is not None and count % lanes == 0:
         return out
     if copy.target.masks:
-        bind, mask = loops.let(copy.names.fresh("m").name,
-                               loops.binary("lt", loops.ramp(middle, lanes), last))
+        bind, mask = loops.let(
+            copy.names.fresh("m").name, loops.binary("lt", loops.ramp(middle, lanes), last)
+        )
         value = element(middle, lanes, mask)
-        out.append(loops.If(loops.binary("lt", middle, last), (
-            bind, loops.store(copy.buffer, loops.ramp(to + middle, lanes), value, mask))))
+        out.append(
+            loops.If(
+                loops.binary("lt", middle, last),
+                (bind, loops.store(copy.buffer, loops.ramp(to + middle, lanes), value, mask)),
+            )
+        )
         return out
-    out.append(loops.loop(e, middle, last, [
-        loops.store(copy.buffer, to + e, element(e, 1, None))]))
+    out.append(loops.loop(e, middle, last, [loops.store(copy.buffer, to + e, element(e, 1, None))]))
     return out
 
 
@@ -243,8 +271,12 @@ def _vectorised(copy: Copy, pack: PanelCopy) -> bool:
     spec, columns = pack.spec, pack.columns
     column = len(spec.m) + len(spec.k)
     along = [x for x in spec.b.index if any(v == column for v, _ in x.terms)]
-    if len(spec.j) > 1 or any(spec.b.guarded) or len(along) != 1 or (
-            along[0].terms != ((column, 1),) or along[0].divisor != 1):
+    if (
+        len(spec.j) > 1
+        or any(spec.b.guarded)
+        or len(along) != 1
+        or (along[0].terms != ((column, 1),) or along[0].divisor != 1)
+    ):
         return False
     masked = columns.ragged or columns.vectors % columns.tile
     if along[0] is spec.b.index[-1]:
@@ -265,8 +297,9 @@ def _coordinates(pack: PanelCopy, depth: Sequence[Expr], columns: Sequence[Expr]
     return out
 
 
-def _pack_vectors(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr],
-                  to: Expr) -> list[Stmt]:
+def _pack_vectors(
+    copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr], to: Expr
+) -> list[Stmt]:
     columns, p = pack.columns, copy.names.fresh("p")
     lanes = columns.lanes
     body: list[Stmt] = []
@@ -274,17 +307,16 @@ def _pack_vectors(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: 
         column = loops.ramp((vector + p * columns.tile + v) * lanes, lanes)
         mask = None
         if columns.ragged or columns.vectors % columns.tile:
-            bind, mask = loops.let(copy.names.fresh("m").name,
-                                   loops.binary("lt", column, columns.total))
+            bind, mask = loops.let(copy.names.fresh("m").name, loops.binary("lt", column, columns.total))
             body.append(bind)
         value = copy.source.at(tuple(_coordinates(pack, depth, [column])), mask)
-        body.append(loops.store(copy.buffer, loops.ramp(to + p * pack.stride + v * lanes, lanes),
-                                value))
+        body.append(loops.store(copy.buffer, loops.ramp(to + p * pack.stride + v * lanes, lanes), value))
     return [loops.loop(p, 0, (here + (columns.tile - 1)) // columns.tile, body)]
 
 
-def _pack_elements(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr,
-                   depth: Sequence[Expr], to: Expr) -> list[Stmt]:
+def _pack_elements(
+    copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr], to: Expr
+) -> list[Stmt]:
     spec, columns, c = pack.spec, pack.columns, copy.names.fresh("c")
     width = columns.tile * columns.lanes
     let, column = loops.let(copy.names.fresh("col").name, vector * columns.lanes + c)
@@ -298,11 +330,24 @@ def _pack_elements(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr,
     index = []
     for d, (x, affine) in enumerate(zip(at, spec.b.index)):
         if spec.b.guarded[d]:
-            inside = loops.binary("and", inside, _inside(
-                x, Side(x, 0, 0, affine.divisor, True), copy.source.shape[d]))
+            inside = loops.binary(
+                "and", inside, _inside(x, Side(x, 0, 0, affine.divisor, True), copy.source.shape[d])
+            )
         index.append(x // affine.divisor)
     where = to + c // width * pack.stride + c % width
     count = (here + (columns.tile - 1)) // columns.tile * width
-    return [loops.loop(c, 0, count, [let, loops.If(
-        inside, (loops.store(copy.buffer, where, copy.source.at(tuple(index), None)),),
-        (loops.store(copy.buffer, where, 0.0),))])]
+    return [
+        loops.loop(
+            c,
+            0,
+            count,
+            [
+                let,
+                loops.If(
+                    inside,
+                    (loops.store(copy.buffer, where, copy.source.at(tuple(index), None)),),
+                    (loops.store(copy.buffer, where, 0.0),),
+                ),
+            ],
+        )
+    ]

@@ -56,16 +56,19 @@ def phases(spec: Contraction, shape: Sequence[Dim]) -> tuple[Phase, ...]:
 def _is_separable(spec: Contraction, affine: Affine) -> bool:
     rows = [v for v, _ in affine.terms if v < len(spec.m)]
     sizes = (*spec.m, *spec.k)
-    return len(rows) == 1 and len(affine.terms) <= 2 and all(
-        isinstance(sizes[v], int) for v, _ in affine.terms) and all(
-        x is affine or all(v not in rows for v, _ in x.terms) for x in spec.a.index)
+    return (
+        len(rows) == 1
+        and len(affine.terms) <= 2
+        and all(isinstance(sizes[v], int) for v, _ in affine.terms)
+        and all(x is affine or all(v not in rows for v, _ in x.terms) for x in spec.a.index)
+    )
 
 
 def _split(phase: Phase, axis: int, size: Dim) -> list[Phase]:
     """A phase for each remainder of the row variable of one coordinate."""
     spec, count = phase.spec, len(phase.spec.m)
     affine = spec.a.index[axis]
-    (row, scale), = (t for t in affine.terms if t[0] < count)
+    ((row, scale),) = (t for t in affine.terms if t[0] < count)
     summed = [t for t in affine.terms if t[0] >= count]
     length = spec.m[row]
     assert isinstance(length, int)
@@ -73,7 +76,7 @@ def _split(phase: Phase, axis: int, size: Dim) -> list[Phase]:
     for rest in range(min(affine.divisor, length)):
         offset = affine.offset + scale * rest
         taps, terms, empty = phase.taps, [(row, scale)], phase.empty
-        m = (*spec.m[:row], -(-(length - rest) // affine.divisor), *spec.m[row + 1:])
+        m = (*spec.m[:row], -(-(length - rest) // affine.divisor), *spec.m[row + 1 :])
         k = spec.k
         b = spec.b
         if summed:
@@ -85,18 +88,17 @@ def _split(phase: Phase, axis: int, size: Dim) -> list[Phase]:
             step = found[1] - found[0] if len(found) > 1 else affine.divisor
             empty = empty or not found
             walk = Walk(k[tap - count], start, step)
-            taps = (*taps[:tap - count], walk, *taps[tap - count + 1:])
-            k = (*k[:tap - count], max(len(found), 1), *k[tap - count + 1:])
+            taps = (*taps[: tap - count], walk, *taps[tap - count + 1 :])
+            k = (*k[: tap - count], max(len(found), 1), *k[tap - count + 1 :])
             offset += slope * start
             terms.append((tap, slope * step // affine.divisor))
             b = replace(b, index=tuple(_walked(x, tap, walk) for x in b.index))
         elif offset % affine.divisor:
             empty = True
         plain = Affine(tuple(terms), offset // affine.divisor)
-        index = (*spec.a.index[:axis], plain, *spec.a.index[axis + 1:])
-        guarded = (*spec.a.guarded[:axis], not _inside(plain, (*m, *k), size),
-                   *spec.a.guarded[axis + 1:])
-        rows = (*phase.rows[:row], Walk(length, rest, affine.divisor), *phase.rows[row + 1:])
+        index = (*spec.a.index[:axis], plain, *spec.a.index[axis + 1 :])
+        guarded = (*spec.a.guarded[:axis], not _inside(plain, (*m, *k), size), *spec.a.guarded[axis + 1 :])
+        rows = (*phase.rows[:row], Walk(length, rest, affine.divisor), *phase.rows[row + 1 :])
         made = replace(spec, m=m, k=k, a=Access(spec.a.operand, index, guarded), b=b)
         out.append(Phase(made, rows, taps, empty))
     return out
@@ -111,7 +113,9 @@ def _walked(affine: Affine, variable: int, walk: Walk) -> Affine:
 
 def _inside(affine: Affine, sizes: Sequence[Dim], size: Dim) -> bool:
     """Whether a coordinate never leaves a dim of this size."""
-    corners = [[c * x for x in (0, sizes[v] - 1)]  # type: ignore[operator]
-               for v, c in affine.terms]
+    corners = [
+        [c * x for x in (0, sizes[v] - 1)]  # type: ignore[operator]
+        for v, c in affine.terms
+    ]
     reached = [affine.offset + sum(corner) for corner in itertools.product(*corners)]
     return isinstance(size, int) and min(reached) >= 0 and max(reached) < size

@@ -50,8 +50,7 @@ class Layout:
         return self._known[data]
 
 
-def plan(graph: Graph, name: str, layout: Layout, target: Target, checks: Sequence[IndexCheck] = ()
-         ) -> Entry:
+def plan(graph: Graph, name: str, layout: Layout, target: Target, checks: Sequence[IndexCheck] = ()) -> Entry:
     """The entry `name` of a fused graph. Outputs are numbered in the graph's order, except those
     called "prepared/...", which go to the prepared block, and those called "check/...", which the
     entry looks at itself."""
@@ -103,8 +102,9 @@ class Allocation:
     end: Size
 
 
-def allocate(groups: Sequence[Node], placed: set[Value], last: Mapping[Value, int],
-             needs: Mapping[int, Size]) -> Allocation:
+def allocate(
+    groups: Sequence[Node], placed: set[Value], last: Mapping[Value, int], needs: Mapping[int, Size]
+) -> Allocation:
     """Memory for the results of groups that run one after the other, except those `placed` already.
 
     last: the number of the group that reads a value last. needs: memory that a group (by its id)
@@ -124,8 +124,9 @@ def allocate(groups: Sequence[Node], placed: set[Value], last: Mapping[Value, in
     blocks: dict[int, Size] = {}
     for size, first, until, owner in sorted(wanted, key=lambda w: (-w[0].per_sample, -w[0].fixed)):
         if isinstance(owner, int):
-            blocks[owner] = Size(fixed.take(size.fixed, first, until),
-                                 sample.take(size.per_sample, first, until))
+            blocks[owner] = Size(
+                fixed.take(size.fixed, first, until), sample.take(size.per_sample, first, until)
+            )
         elif size.per_sample:
             places[owner] = Where(sample.take(size.per_sample, first, until), True)
         else:
@@ -145,8 +146,9 @@ def execution_order(graph: Graph) -> list[Node]:
     return [m for m in groups if m.id not in late] + [m for m in groups if m.id in late]
 
 
-def checks_first(groups: list[Node], base: Mapping[Value, Value], words: Sequence[Value]
-                 ) -> tuple[list[Node], int]:
+def checks_first(
+    groups: list[Node], base: Mapping[Value, Value], words: Sequence[Value]
+) -> tuple[list[Node], int]:
     """The groups with those in front that some values depend on, and how many these are."""
     makers = {m.id: m for m in groups}
     needed: set[int] = set()
@@ -161,15 +163,17 @@ def checks_first(groups: list[Node], base: Mapping[Value, Value], words: Sequenc
 
 
 class _Plan:
-    def __init__(self, graph: Graph, name: str, layout: Layout, target: Target,
-                 checks: Sequence[IndexCheck]) -> None:
+    def __init__(
+        self, graph: Graph, name: str, layout: Layout, target: Target, checks: Sequence[IndexCheck]
+    ) -> None:
         self.graph, self.name, self.layout, self.kernels = graph, name, layout, Kernels(target)
         self.base = bases(graph)
         self.checks = checks
         self.words = [self.base[v] for k, v in graph.outputs.items() if k.startswith(CHECK)]
         self.groups, self.early = checks_first(execution_order(graph), self.base, self.words)
-        self.bodies = {m.id: BodyPlan(m, f"{name}{m.id}", self.kernels) for m in self.groups
-                       if m.op.name == "scan"}
+        self.bodies = {
+            m.id: BodyPlan(m, f"{name}{m.id}", self.kernels) for m in self.groups if m.op.name == "scan"
+        }
         self.step_of = {m.id: step for step, m in enumerate(self.groups)}
         self.last_read: dict[Value, int] = {}
         for step, m in enumerate(self.groups):
@@ -181,17 +185,28 @@ class _Plan:
 
     def entry(self) -> Entry:
         self.place_boundary()
-        last = {**self.last_read, **{v: len(self.groups) for v, _ in self.copies},
-                **{v: max(self.early, self.last_read.get(v, 0)) for v in self.words}}
+        last = {
+            **self.last_read,
+            **{v: len(self.groups) for v, _ in self.copies},
+            **{v: max(self.early, self.last_read.get(v, 0)) for v in self.words},
+        }
         arena = self.place_arena(last)
         steps: list[Launch | Repeat] = []
         guarded = 0
         for step, m in enumerate(self.groups):
             steps += self.scan(m, arena) if m.id in self.bodies else [self.launch(step, m)]
             guarded = len(steps) if step + 1 == self.early else guarded
-        steps += [copy_launch(f"{self.name}_{i}", self.graph.type(value), self.place[value], ref,
-                              self.kernels, self.graph.nodes[value.node].sources)
-                  for i, (value, ref) in enumerate(self.copies)]
+        steps += [
+            copy_launch(
+                f"{self.name}_{i}",
+                self.graph.type(value),
+                self.place[value],
+                ref,
+                self.kernels,
+                self.graph.nodes[value.node].sources,
+            )
+            for i, (value, ref) in enumerate(self.copies)
+        ]
         return Entry(self.name, tuple(steps), arena, guards=tuple(self.guards()), guarded=guarded)
 
     def guards(self) -> Iterator[Guard]:
@@ -233,9 +248,11 @@ class _Plan:
         maker = self.groups[at]
         reads = [slot for slot, v in enumerate(maker.inputs) if self.base[v] == old]
         later = self.last_read.get(old, at) > at
-        safe = not later and value not in self.place and all(
-            maker.inputs[slot] == old and _same_element(maker, slot, value.output)
-            for slot in reads)
+        safe = (
+            not later
+            and value not in self.place
+            and all(maker.inputs[slot] == old and _same_element(maker, slot, value.output) for slot in reads)
+        )
         if safe:
             self.place[value] = ref
             if reads:
@@ -244,8 +261,9 @@ class _Plan:
             self.copies.append((value, ref))
 
     def place_arena(self, last: Mapping[Value, int]) -> Size:
-        spaces = allocate(self.groups, set(self.place), last,
-                          {id: body.arena for id, body in self.bodies.items()})
+        spaces = allocate(
+            self.groups, set(self.place), last, {id: body.arena for id, body in self.bodies.items()}
+        )
         self.blocks = spaces.blocks
         for value, where in spaces.places.items():
             self.place[value] = Ref("arena", offset=where.resolve(spaces.end.fixed))
@@ -265,8 +283,9 @@ class _Plan:
         return self.bodies[m.id].steps(operands, results, self.blocks[m.id], arena.fixed)
 
 
-def copy_launch(name: str, type: TensorType, source: Ref, to: Ref, kernels: Kernels,
-                sources: tuple[Source, ...] = ()) -> Launch:
+def copy_launch(
+    name: str, type: TensorType, source: Ref, to: Ref, kernels: Kernels, sources: tuple[Source, ...] = ()
+) -> Launch:
     """Move a value from one place to another."""
     outer, body = Graph("copies"), Graph("copy")
     body.outputs["0"] = Value(body.add("stop_gradient", [body.input("0", type)]).id)
@@ -307,8 +326,10 @@ class BodyPlan:
         self.base = bases(self.body)
         self.groups = [m for m in self.body.live() if m.op.name == "group"]
         if any(m.op.name == "scan" for m in self.body.live()):
-            raise ValueError(f"layer {node.label!r}: a loop over time inside a step of another "
-                                   "loop over time is not supported")
+            raise ValueError(
+                f"layer {node.label!r}: a loop over time inside a step of another "
+                "loop over time is not supported"
+            )
         self.k, self.s = node.attrs["states"], node.attrs["states"] + node.attrs["steps"]
         self.results = [self.base[v] for v in self.body.outputs.values()]
         last: dict[Value, int] = {}
@@ -321,15 +342,16 @@ class BodyPlan:
         self.local = allocate(self.groups, set(self.results), last, {})
         self.states: list[Where] = []
         fixed, sample = self.local.end.fixed, self.local.end.per_sample
-        for v in list(self.body.inputs.values())[:self.k]:
+        for v in list(self.body.inputs.values())[: self.k]:
             size = buffer_bytes(self.body.type(v))
             is_sample = bool(size.per_sample)
             self.states.append(Where(sample if is_sample else fixed, is_sample))
             fixed, sample = fixed + 2 * size.fixed, sample + 2 * size.per_sample
         self.arena = Size(fixed, sample)
 
-    def steps(self, operands: Sequence[Ref], results: Sequence[Ref], block: Size,
-              fixed_end: int) -> list[Launch | Repeat]:
+    def steps(
+        self, operands: Sequence[Ref], results: Sequence[Ref], block: Size, fixed_end: int
+    ) -> list[Launch | Repeat]:
         """Copies of the initial states, the loop, copies of the final states."""
         length = self.node.attrs["length"]
         inputs = list(self.body.inputs.values())
@@ -340,8 +362,7 @@ class BodyPlan:
             else:
                 place[v] = self.moving(operands[i], v) if i < self.s else operands[i]
         for i, v in enumerate(self.results):
-            place[v] = (self.state(i, 1, block, fixed_end) if i < self.k
-                        else self.moving(results[i], v))
+            place[v] = self.state(i, 1, block, fixed_end) if i < self.k else self.moving(results[i], v)
         for v, where in self.local.places.items():
             place[v] = Ref("arena", offset=where.shifted(block).resolve(fixed_end))
         launches = []
@@ -350,15 +371,30 @@ class BodyPlan:
             values = [*m.inputs, *(Value(m.id, i) for i in range(len(m.types)))]
             buffers = [replace(place[self.base[v]], row=row_bytes(self.body.type(v))) for v in values]
             launches.append(Launch(kernel.function, tuple(buffers), kernel.extent, kernel.work))
-        types = [self.body.type(v) for v in inputs[:self.k]]
+        types = [self.body.type(v) for v in inputs[: self.k]]
         sources = self.node.sources
-        before = [copy_launch(f"{self.name}_start{i}", t, operands[i],
-                              fixed_ref(self.state(i, 0, block, fixed_end), 0), self.kernels, sources)
-                  for i, t in enumerate(types)]
-        after = [copy_launch(f"{self.name}_final{i}", t,
-                             fixed_ref(self.state(i, 0, block, fixed_end), length), results[i],
-                             self.kernels, sources)
-                 for i, t in enumerate(types)]
+        before = [
+            copy_launch(
+                f"{self.name}_start{i}",
+                t,
+                operands[i],
+                fixed_ref(self.state(i, 0, block, fixed_end), 0),
+                self.kernels,
+                sources,
+            )
+            for i, t in enumerate(types)
+        ]
+        after = [
+            copy_launch(
+                f"{self.name}_final{i}",
+                t,
+                fixed_ref(self.state(i, 0, block, fixed_end), length),
+                results[i],
+                self.kernels,
+                sources,
+            )
+            for i, t in enumerate(types)
+        ]
         return [*before, self.rounds(launches), *after]
 
     def rounds(self, launches: Sequence[Launch]) -> Launch | Repeat:
@@ -382,8 +418,7 @@ class BodyPlan:
         """An element of a sequence, which lies there without gaps between the steps."""
         type = self.body.type(value)
         count, width = numel(type.shape), BYTES[type.dtype]
-        step = (Size(0, count.multiple * width) if isinstance(count, Batch)
-                else Size(count * width))
+        step = Size(0, count.multiple * width) if isinstance(count, Batch) else Size(count * width)
         if self.node.attrs["reverse"]:
             start = ref.offset + step * (self.node.attrs["length"] - 1)
             return replace(ref, offset=start, step=step * -1)

@@ -85,17 +85,17 @@ define internal i64 @kc_pool_frequency() alwaysinline {
 
 # Times in microseconds. To wake a thread takes 50 to 80, of which the caller pays about 5.
 _POLICY = {
-    "SPIN": 1000,     # a worker without a share, before it parks
-    "QUIET": 10,      # who spins, before it first offers its processor to others
-    "AWAY": 20,       # between two looks at a word: others have run meanwhile
+    "SPIN": 1000,  # a worker without a share, before it parks
+    "QUIET": 10,  # who spins, before it first offers its processor to others
+    "AWAY": 20,  # between two looks at a word: others have run meanwhile
     "PATIENCE": 200,  # the caller without a share, before it sleeps
-    "VAIN": 5,        # lost when a worker was woken and came too late
+    "VAIN": 5,  # lost when a worker was woken and came too late
     "LONGEST": 4000,  # the most that one launch loses: about the turn that a system gives a program
-    "PRICE": 4,       # a loss weighs as much as so many wins
+    "PRICE": 4,  # a loss weighs as much as so many wins
     "CREDIT": 200000,  # the most that is owed
-    "REST": 2,        # times what is owed is spent on one thread after a loss,
+    "REST": 2,  # times what is owed is spent on one thread after a loss,
     "REST_OF_ONE": 64,  # but no more than so many times that loss
-    "FINER": 4,       # shares for each thread where workers may come late,
+    "FINER": 4,  # shares for each thread where workers may come late,
     "FINE_GRAINS": 4,  # of so many grains at least
     "MAX_SHARES": 1 << 14,
 }
@@ -104,16 +104,37 @@ _LINE = 128  # two cache lines: neighbouring lines are fetched in pairs
 # BUSY, that there is one; DEBT, ticks to spend on one thread; OWED, see above; HELP, shares that workers
 # did since the last wake. CPU: where the caller woke others.
 LAYOUT = {
-    "THREADS": 0, "PID": 4, "TICK": 8,
-    "BUSY": _LINE, "DEBT": _LINE + 8, "OWED": _LINE + 16, "HELP": _LINE + 24,
-    "OPEN": 2 * _LINE, "LEFT": 3 * _LINE, "FASTEST": 3 * _LINE + 8, "LAST": 3 * _LINE + 16,
+    "THREADS": 0,
+    "PID": 4,
+    "TICK": 8,
+    "BUSY": _LINE,
+    "DEBT": _LINE + 8,
+    "OWED": _LINE + 16,
+    "HELP": _LINE + 24,
+    "OPEN": 2 * _LINE,
+    "LEFT": 3 * _LINE,
+    "FASTEST": 3 * _LINE + 8,
+    "LAST": 3 * _LINE + 16,
     "COUNTED": 3 * _LINE + 24,
-    "EPOCH": 4 * _LINE, "PARKED": 4 * _LINE + 4, "CPU": 4 * _LINE + 8,
-    "JOB": 5 * _LINE, "SLOTS": 6 * _LINE,
-    "SLOT_POOL": 0, "SLOT_INDEX": 8, "SLOT_THREAD": 16, "SLOT_BYTES": 32,
+    "EPOCH": 4 * _LINE,
+    "PARKED": 4 * _LINE + 4,
+    "CPU": 4 * _LINE + 8,
+    "JOB": 5 * _LINE,
+    "SLOTS": 6 * _LINE,
+    "SLOT_POOL": 0,
+    "SLOT_INDEX": 8,
+    "SLOT_THREAD": 16,
+    "SLOT_BYTES": 32,
 }
-_JOB_FIELDS = (("ptr", "fn"), ("ptr", "bufs"), ("i64", "n"), ("i64", "extent"),
-               ("ptr", "scratch"), ("i64", "stride"), ("i64", "shares"))
+_JOB_FIELDS = (
+    ("ptr", "fn"),
+    ("ptr", "bufs"),
+    ("i64", "n"),
+    ("i64", "extent"),
+    ("ptr", "scratch"),
+    ("i64", "stride"),
+    ("i64", "shares"),
+)
 
 
 class HasTriple(Protocol):
@@ -151,11 +172,20 @@ def pool_ir(target: HasTriple) -> str:
         return _SERIAL
     architecture = _architecture(target)
     declare_pause, pause = _PAUSE[architecture]
-    words = {**_POLICY, **LAYOUT, "DECLARE_PAUSE": declare_pause, "PAUSE": pause,
-             "CLOCK": _CLOCK[architecture], "FUTEX": _FUTEX[architecture],
-             "YIELD": _YIELD[architecture], "GETCPU": _GETCPU[architecture],
-             "OK": STATUS_OK, "NO_THREADS": STATUS_NO_THREADS,
-             "LOAD_JOB": _job_fields("load"), "STORE_JOB": _job_fields("store")}
+    words = {
+        **_POLICY,
+        **LAYOUT,
+        "DECLARE_PAUSE": declare_pause,
+        "PAUSE": pause,
+        "CLOCK": _CLOCK[architecture],
+        "FUTEX": _FUTEX[architecture],
+        "YIELD": _YIELD[architecture],
+        "GETCPU": _GETCPU[architecture],
+        "OK": STATUS_OK,
+        "NO_THREADS": STATUS_NO_THREADS,
+        "LOAD_JOB": _job_fields("load"),
+        "STORE_JOB": _job_fields("store"),
+    }
     text = Path(__file__).with_name("pool.ll").read_text(encoding="utf-8")
     for word in sorted(words, key=len, reverse=True):
         text = text.replace("$" + word, str(words[word]))
@@ -172,8 +202,11 @@ def _job_fields(what: str) -> str:
     lines = []
     for index, (kind, name) in enumerate(_JOB_FIELDS):
         lines.append(f"  %job.{name} = getelementptr i8, ptr %job, i64 {8 * index}")
-        lines.append(f"  %{name} = load {kind}, ptr %job.{name}, align 8" if what == "load" else
-                     f"  store {kind} %{name}, ptr %job.{name}, align 8")
+        lines.append(
+            f"  %{name} = load {kind}, ptr %job.{name}, align 8"
+            if what == "load"
+            else f"  store {kind} %{name}, ptr %job.{name}, align 8"
+        )
     return "\n".join(lines)
 
 

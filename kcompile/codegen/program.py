@@ -155,8 +155,7 @@ class Entry:
     @property
     def launches(self) -> tuple[Launch, ...]:
         """All launches, those inside repeats too."""
-        return tuple(x for s in self.steps
-                     for x in (s.launches if isinstance(s, Repeat) else (s,)))
+        return tuple(x for s in self.steps for x in (s.launches if isinstance(s, Repeat) else (s,)))
 
 
 @dataclass(frozen=True)

@@ -61,8 +61,7 @@ class Pull:
     def _apply(self, node: Node, index: Index) -> Expr:
         types = tuple(self.body.type(v) for v in node.inputs)
         if node.op.scalar is not None:
-            elements = [self.at(v, self.b.narrow(index, t.shape))
-                        for v, t in zip(node.inputs, types)]
+            elements = [self.at(v, self.b.narrow(index, t.shape)) for v, t in zip(node.inputs, types)]
             result: Expr = node.op.scalar(self.b, *elements, **node.attrs)
             return result
         assert node.op.lower is not None, node.op.name

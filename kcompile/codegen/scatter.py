@@ -67,8 +67,9 @@ def _sums(b: Builder, pull: Pull, scatter: Node, result: Buffer, aliased: bool) 
     return Size(parts), work
 
 
-def _begin(b: Builder, pull: Pull, shape: Shape, table: Value | None, result: Buffer, start: Expr,
-           stop: Expr) -> None:
+def _begin(
+    b: Builder, pull: Pull, shape: Shape, table: Value | None, result: Buffer, start: Expr, stop: Expr
+) -> None:
     """What is added to: the table's elements, or zeros."""
     zero = loops.const(0, result.dtype)
 
@@ -86,8 +87,16 @@ def _begin(b: Builder, pull: Pull, shape: Shape, table: Value | None, result: Bu
         over_vectors(b, start, stop, width, lambda column, mask: write(base + column, mask))
 
 
-def _walk(b: Builder, pull: Pull, shape: Shape, values: Value, indices: Value, result: Buffer,
-          start: Expr, stop: Expr) -> None:
+def _walk(
+    b: Builder,
+    pull: Pull,
+    shape: Shape,
+    values: Value,
+    indices: Value,
+    result: Buffer,
+    start: Expr,
+    stop: Expr,
+) -> None:
     """Add the columns [start, stop) of all positions."""
     positions, rest = pull.body.type(indices).shape, shape[1:]
     width = numel(rest)

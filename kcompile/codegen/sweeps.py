@@ -47,8 +47,15 @@ class _Level:
 class Sweeps:
     """See the module. weights: operations of each node, by its id."""
 
-    def __init__(self, b: Builder, pull: Pull, body: Graph, space: Space,
-                 results: Sequence[tuple[Value, Buffer]], weights: dict[int, int]) -> None:
+    def __init__(
+        self,
+        b: Builder,
+        pull: Pull,
+        body: Graph,
+        space: Space,
+        results: Sequence[tuple[Value, Buffer]],
+        weights: dict[int, int],
+    ) -> None:
         self.b, self.pull, self.body, self.space = b, pull, body, space
         self.nodes = body.live()
         self.sized = [r for r in runs_of(body, space) if self.size(r) != 1]
@@ -58,9 +65,15 @@ class Sweeps:
         self.chains = self.widen()
         self.levels, self.outer = self.plan(results, weights)
         stored = sum(body.type(v).shape == space.full for v, _ in results)
-        self.weight = 1 + 2 * stored + sum(weights[m.id] for m in self.nodes
-                              if not space.axes or self.reduces(m)
-                              or m.types[0].shape == space.full)
+        self.weight = (
+            1
+            + 2 * stored
+            + sum(
+                weights[m.id]
+                for m in self.nodes
+                if not space.axes or self.reduces(m) or m.types[0].shape == space.full
+            )
+        )
 
     # ---- shapes
 
@@ -81,8 +94,9 @@ class Sweeps:
             return CHAINS if self.space.axes and not self.rows else 1
         lanes = self.b.lanes
         wide = 1
-        while wide < CHAINS and (self.b.target.masks and size > wide * lanes if self.rows
-                                 else size % (2 * wide * lanes) == 0):
+        while wide < CHAINS and (
+            self.b.target.masks and size > wide * lanes if self.rows else size % (2 * wide * lanes) == 0
+        ):
             wide *= 2
         self.b.lanes *= wide
         return 1 if self.rows else CHAINS // wide
@@ -102,8 +116,9 @@ class Sweeps:
 
     # ---- what happens in which sweep
 
-    def plan(self, results: Sequence[tuple[Value, Buffer]], weights: dict[int, int]
-             ) -> tuple[list[_Level], list[tuple[Value, Buffer]]]:
+    def plan(
+        self, results: Sequence[tuple[Value, Buffer]], weights: dict[int, int]
+    ) -> tuple[list[_Level], list[tuple[Value, Buffer]]]:
         after = self.numbers()
         levels = [_Level() for _ in range(max(after.values(), default=0) + 1)]
         outer = []
@@ -128,8 +143,7 @@ class Sweeps:
         """For each node the sweep in which its elements can be computed."""
         number: dict[int, int] = {}
         for m in self.nodes:
-            number[m.id] = max((number[v.node] for v in m.inputs), default=0) + (
-                self.reduces(m))
+            number[m.id] = max((number[v.node] for v in m.inputs), default=0) + (self.reduces(m))
         return number
 
     def reduces(self, m: Node) -> bool:
@@ -140,17 +154,26 @@ class Sweeps:
         """Whether a row is one vector."""
         size = self.size(self.across) if self.across else 1
         whole = size == self.b.lanes or self.b.target.masks
-        return self.rows and not self.reduced_runs() and isinstance(size, int) and (
-            size <= self.b.lanes and whole)
+        return (
+            self.rows
+            and not self.reduced_runs()
+            and isinstance(size, int)
+            and (size <= self.b.lanes and whole)
+        )
 
     def is_outer(self, m: Node) -> bool:
         """Whether a node is one number for each row, as everything that reads it takes it."""
         if not self.rows or m.op.kind == "source":
             return False
         shape = m.types[0].shape
-        return self.reduces(m) or (shape in (self.space.plain, self.space.padded) and all(
-            self.space.takes_outer(shape, user) for user in self.nodes
-            if any(v.node == m.id for v in user.inputs)))
+        return self.reduces(m) or (
+            shape in (self.space.plain, self.space.padded)
+            and all(
+                self.space.takes_outer(shape, user)
+                for user in self.nodes
+                if any(v.node == m.id for v in user.inputs)
+            )
+        )
 
     def worth_keeping(self, after: dict[int, int], weights: dict[int, int]) -> list[Node]:
         """Inner values that a later sweep reads and that cost more to compute again than to keep."""
@@ -161,8 +184,9 @@ class Sweeps:
         total: dict[int, int] = {}
         kept = []
         for m in self.nodes:
-            total[m.id] = 0 if self.is_outer(m) else weights.get(m.id, 0) + sum(
-                total[v.node] for v in m.inputs)
+            total[m.id] = (
+                0 if self.is_outer(m) else weights.get(m.id, 0) + sum(total[v.node] for v in m.inputs)
+            )
             inner = m.types[0].shape == self.space.full and m.op.kind != "source"
             if inner and last.get(m.id, 0) > after[m.id] and total[m.id] > CHEAP:
                 kept.append(m)
@@ -183,8 +207,9 @@ class Sweeps:
             self.nest(rest, at, self.row)
         return size_of(numel(dims)), self.cycles([r for r in self.sized if r not in head])
 
-    def nest(self, runs: Sequence[Run], at: dict[Run, Expr],
-             inner: Callable[[dict[Run, Expr]], None]) -> None:
+    def nest(
+        self, runs: Sequence[Run], at: dict[Run, Expr], inner: Callable[[dict[Run, Expr]], None]
+    ) -> None:
         """Loops over some runs; inner gets the position in each."""
         if not runs:
             inner(at)
@@ -202,8 +227,7 @@ class Sweeps:
             with self.b.loop("b", 0, self.b.extent(self.size(self.turned)), TILE) as base:
                 self.tile(at, base)
             return
-        self.vectors(ZERO, self.b.extent(size), size,
-                     lambda i, mask: self.at_kept({**at, across: i}))
+        self.vectors(ZERO, self.b.extent(size), size, lambda i, mask: self.at_kept({**at, across: i}))
 
     def tile(self, at: dict[Run, Expr], base: Expr) -> None:
         """All vectors, for a few positions of the turned run."""
@@ -243,16 +267,14 @@ class Sweeps:
         if isinstance(size, Batch):  # a sample at a time, but cut where vectors meet
             extent, count = Size(0, 1), b.extent(size)
             start: Expr = begin * size.multiple // unit * unit
-            stop = loops.select(loops.binary("lt", end, loops.N),
-                                end * size.multiple // unit * unit, count)
+            stop = loops.select(loops.binary("lt", end, loops.N), end * size.multiple // unit * unit, count)
             steps = -(-size.multiple // b.lanes)
         else:
             extent = Size(-(-size // unit))
             start, stop = begin * unit, loops.binary("min", end * unit, loops.const(size))
             steps = unit // b.lanes
         with b.block() as body:
-            self.vectors(b.share(start), b.share(stop), size,
-                         lambda i, mask: self.at_kept({across: i}))
+            self.vectors(b.share(start), b.share(stop), size, lambda i, mask: self.at_kept({across: i}))
         b.emit(loops.loop(Var(b.fresh("p")), 0, self.count(extent), body, kind="span"))
         return extent, times(self.cycles([r for r in self.sized if r != across]), steps)
 
@@ -274,8 +296,12 @@ class Sweeps:
             else:
                 self.visit(level, at, None, 0, cache)
         places = [self.align(index, self.body.type(value).shape) for value, _ in self.outer]
-        self.write([(buffer, b.flatten(place, self.body.type(value).shape), self.pull.at(value, place))
-                    for (value, buffer), place in zip(self.outer, places)])
+        self.write(
+            [
+                (buffer, b.flatten(place, self.body.type(value).shape), self.pull.at(value, place))
+                for (value, buffer), place in zip(self.outer, places)
+            ]
+        )
         self.pull.given = before
 
     def write(self, results: Sequence[tuple[Buffer, Expr, Expr]]) -> None:
@@ -307,8 +333,9 @@ class Sweeps:
 
     # ---- one sweep over what is reduced
 
-    def sweep(self, level: _Level, at: dict[Run, Expr], short: tuple[Expr, Expr | None] | None,
-              cache: list[Buffer]) -> None:
+    def sweep(
+        self, level: _Level, at: dict[Run, Expr], short: tuple[Expr, Expr | None] | None, cache: list[Buffer]
+    ) -> None:
         b, across = self.b, self.across
         lanes = b.lanes if self.rows or b.vector > 1 else 1
         cells: dict[int, list[Buffer]] = {}
@@ -326,8 +353,14 @@ class Sweeps:
                     self.visit(level, {**here, across: short[0]}, short[1], 0, row_cache, cells)
                 return
             size = self.size(across)
-            self.vectors(ZERO, b.extent(size), size, lambda i, mask: self.visit(
-                level, {**here, across: i}, mask, 0 if i.lanes > 1 else -1, row_cache, cells))
+            self.vectors(
+                ZERO,
+                b.extent(size),
+                size,
+                lambda i, mask: self.visit(
+                    level, {**here, across: i}, mask, 0 if i.lanes > 1 else -1, row_cache, cells
+                ),
+            )
 
         if self.rows:
             self.nest(self.reduced_runs(), at, vector)
@@ -365,16 +398,28 @@ class Sweeps:
 
         self.nest(outer, at, inner)
 
-    def visit(self, level: _Level, at: dict[Run, Expr], mask: Expr | None, chain: int,
-              cache: Sequence[Buffer], cells: dict[int, list[Buffer]] | None = None) -> None:
+    def visit(
+        self,
+        level: _Level,
+        at: dict[Run, Expr],
+        mask: Expr | None,
+        chain: int,
+        cache: Sequence[Buffer],
+        cells: dict[int, list[Buffer]] | None = None,
+    ) -> None:
         """One vector of elements: store what leaves or stays, and update the reductions."""
         b, pull = self.b, self.pull
         index = self.index(at, range(len(self.space.full)))
         with b.where(mask):
-            writes = [(buffer, b.flatten(index, self.space.full), pull.at(value, index))
-                      for value, buffer in level.results]
-            writes += [(buffer, self.in_row(index), pull.at(Value(m.id), index))
-                       for m, buffer in zip(level.kept, cache) if buffer.space == "scratch"]
+            writes = [
+                (buffer, b.flatten(index, self.space.full), pull.at(value, index))
+                for value, buffer in level.results
+            ]
+            writes += [
+                (buffer, self.in_row(index), pull.at(Value(m.id), index))
+                for m, buffer in zip(level.kept, cache)
+                if buffer.space == "scratch"
+            ]
             for m in level.reductions:
                 combine, first = self.asked(m)
                 value = pull.at(m.inputs[0], index)
@@ -405,8 +450,9 @@ class Sweeps:
 
     def reload(self, m: Node, buffer: Buffer) -> Callable[[Index], Expr]:
         scratch = buffer.space == "scratch"
-        return lambda index: self.b.load(buffer, self.in_row(index) if scratch else
-                                         self.b.flatten(index, self.space.full))
+        return lambda index: self.b.load(
+            buffer, self.in_row(index) if scratch else self.b.flatten(index, self.space.full)
+        )
 
     def asked(self, m: Node) -> tuple[str, Expr]:
         """How a reduction combines, and what it starts from, as its own rule tells."""
@@ -423,7 +469,7 @@ class Sweeps:
             values = [loops.across(combine, b.share(v)) for v in values]
         while len(values) > 1:
             pairs = [b.share(b.combine(combine, x, y)) for x, y in zip(values[::2], values[1::2])]
-            values = pairs + values[2 * len(pairs):]
+            values = pairs + values[2 * len(pairs) :]
         self.give(m, b.share(values[0]))
 
     def give(self, m: Node, value: Expr) -> None:
@@ -435,6 +481,7 @@ class Sweeps:
 
     def vectors(self, start: Expr, stop: Expr, size: Dim, element: Visit) -> None:
         """Positions [start, stop), as `over_vectors`; where lanes are kept, all loads under the mask."""
+
         def masked(place: Expr, mask: Expr | None) -> None:
             with self.b.where(mask):
                 element(place, mask)
@@ -451,8 +498,7 @@ class Sweeps:
             if run == self.across:
                 lanes = self.b.lanes
                 size = -(-size // lanes) if isinstance(size, int) else Batch(-(-size.multiple // lanes))
-            total = (times(total, size) if isinstance(size, int)
-                     else Size(0, total.fixed * size.multiple))
+            total = times(total, size) if isinstance(size, int) else Size(0, total.fixed * size.multiple)
         return total
 
 

@@ -57,8 +57,15 @@ _NAMED = (
     Target("x86-64-v3", _LINUX, "x86-64-v3", "", 256, 16, l2=256 * 1024),
     Target("x86-64-v4", _LINUX, "x86-64-v4", "", 512, 32, masks=True, l2=1024 * 1024),
     Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32),
-    Target("wasm32", "wasm32-unknown-unknown", "generic",
-           "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext", 128, 16, fma=False),
+    Target(
+        "wasm32",
+        "wasm32-unknown-unknown",
+        "generic",
+        "+simd128,+bulk-memory,+nontrapping-fptoint,+sign-ext",
+        128,
+        16,
+        fma=False,
+    ),
 )
 
 # Graphics processors: one element in a thread, threads in blocks with 48 KB in common. Code for sm_80
@@ -70,15 +77,59 @@ _DEVICES = (
 
 # Processors to tune for, by LLVM's names. LLVM ignores a name that it does not know; we do not.
 _TUNES = {
-    "x86_64": ("nehalem", "westmere", "sandybridge", "ivybridge", "haswell", "broadwell", "skylake",
-               "skylake-avx512", "cascadelake", "icelake-client", "icelake-server", "tigerlake",
-               "alderlake", "raptorlake", "sapphirerapids", "graniterapids", "silvermont",
-               "goldmont", "tremont", "gracemont", "btver2", "znver1", "znver2", "znver3", "znver4",
-               "znver5"),
-    "aarch64": ("cortex-a35", "cortex-a53", "cortex-a55", "cortex-a57", "cortex-a72", "cortex-a73",
-                "cortex-a75", "cortex-a76", "cortex-a77", "cortex-a78", "cortex-a510",
-                "cortex-a710", "cortex-x1", "cortex-x2", "cortex-x3", "cortex-x4", "neoverse-n1",
-                "neoverse-n2", "neoverse-v1", "neoverse-v2", "apple-m1", "apple-m2", "ampere1"),
+    "x86_64": (
+        "nehalem",
+        "westmere",
+        "sandybridge",
+        "ivybridge",
+        "haswell",
+        "broadwell",
+        "skylake",
+        "skylake-avx512",
+        "cascadelake",
+        "icelake-client",
+        "icelake-server",
+        "tigerlake",
+        "alderlake",
+        "raptorlake",
+        "sapphirerapids",
+        "graniterapids",
+        "silvermont",
+        "goldmont",
+        "tremont",
+        "gracemont",
+        "btver2",
+        "znver1",
+        "znver2",
+        "znver3",
+        "znver4",
+        "znver5",
+    ),
+    "aarch64": (
+        "cortex-a35",
+        "cortex-a53",
+        "cortex-a55",
+        "cortex-a57",
+        "cortex-a72",
+        "cortex-a73",
+        "cortex-a75",
+        "cortex-a76",
+        "cortex-a77",
+        "cortex-a78",
+        "cortex-a510",
+        "cortex-a710",
+        "cortex-x1",
+        "cortex-x2",
+        "cortex-x3",
+        "cortex-x4",
+        "neoverse-n1",
+        "neoverse-n2",
+        "neoverse-v1",
+        "neoverse-v2",
+        "apple-m1",
+        "apple-m2",
+        "ampere1",
+    ),
     "wasm32": (),
 }
 
@@ -109,8 +160,13 @@ def tuned(target: Target, cpu: str) -> Target:
     not known."""
     known = _TUNES[architecture(target.triple)]
     if not isinstance(cpu, str) or cpu not in known:
-        raise InputError(describe("cpu", f"{'one of: ' + ', '.join(known) if known else 'None'} for target "
-                                  f"{target.name}", repr(cpu)))
+        raise InputError(
+            describe(
+                "cpu",
+                f"{'one of: ' + ', '.join(known) if known else 'None'} for target {target.name}",
+                repr(cpu),
+            )
+        )
     return replace(target, tune=cpu)
 
 
@@ -122,8 +178,16 @@ def simulated(target: Target) -> Target:
     own = native()
     if target.name == own.name:
         return own
-    return replace(own, name=f"{target.name} here", vector_bits=target.vector_bits,
-                   registers=target.registers, masks=target.masks, fma=False, l1=target.l1, l2=target.l2)
+    return replace(
+        own,
+        name=f"{target.name} here",
+        vector_bits=target.vector_bits,
+        registers=target.registers,
+        masks=target.masks,
+        fma=False,
+        l1=target.l1,
+        l2=target.l2,
+    )
 
 
 def architecture(triple: str) -> str:
@@ -147,8 +211,7 @@ def native() -> Target:
     if not triple.startswith(("x86_64", "amd64")):
         return Target("native", triple, cpu, features, 128, 32, l1=l1, l2=l2)
     if not host.get("sse4.1"):
-        raise RuntimeError(
-            f"this processor ({cpu}) has no SSE4.1; kcompile needs x86-64-v2 (2009) or newer")
+        raise RuntimeError(f"this processor ({cpu}) has no SSE4.1; kcompile needs x86-64-v2 (2009) or newer")
     if all(host.get(f) for f in ("avx512f", "avx512vl", "avx512bw", "avx512dq")):
         return Target("native", triple, cpu, features, 512, 32, masks=True, l1=l1, l2=l2)
     fma = bool(host.get("fma"))

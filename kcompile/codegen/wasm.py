@@ -16,8 +16,14 @@ _DATA_SYMBOL, _HIDDEN = 1, 4
 LIMIT = 1 << 32  # bytes of memory that 32-bit pointers reach
 
 
-def write_data_object(file: BinaryIO, pieces: Sequence[bytes | memoryview], symbol: str,
-                      alignment: int, section: str, metadata: bytes) -> None:
+def write_data_object(
+    file: BinaryIO,
+    pieces: Sequence[bytes | memoryview],
+    symbol: str,
+    alignment: int,
+    section: str,
+    metadata: bytes,
+) -> None:
     """Write the object: `symbol` names the pieces, one after the other, at a multiple of
     `alignment` (a power of two); `section` is the custom section of the metadata. Raises ValueError
     for more data than the memory of a module can hold."""
@@ -29,9 +35,10 @@ def write_data_object(file: BinaryIO, pieces: Sequence[bytes | memoryview], symb
     head = b"\1" + b"\0\x41\0\x0b" + _number(size)
     segment = b"\1" + _name(".rodata.kcompile") + _number(alignment.bit_length() - 1) + b"\0"
     entry = b"\1" + bytes([_DATA_SYMBOL, _HIDDEN]) + _name(symbol) + b"\0\0" + _number(size)
-    linking = (b"\2" + _section(_SEGMENT_INFO, segment) + _section(_SYMBOL_TABLE, entry))
-    file.write(b"\0asm\1\0\0\0" + _section(_IMPORT, memory)
-               + bytes([_DATA]) + _number(len(head) + size) + head)
+    linking = b"\2" + _section(_SEGMENT_INFO, segment) + _section(_SYMBOL_TABLE, entry)
+    file.write(
+        b"\0asm\1\0\0\0" + _section(_IMPORT, memory) + bytes([_DATA]) + _number(len(head) + size) + head
+    )
     for piece in pieces:
         file.write(piece)
     file.write(_section(_CUSTOM, _name("linking") + linking))

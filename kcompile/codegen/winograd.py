@@ -90,8 +90,9 @@ def _block(t: Tiling, share: int) -> int:
     return max(2 * share // each // 14, 1) * 14
 
 
-def lower_winograd(name: str, t: Tiling, a: Source, kernel: Source, direct: Source, epilogue: Epilogue,
-                   target: Target) -> Kernel:
+def lower_winograd(
+    name: str, t: Tiling, a: Source, kernel: Source, direct: Source, epilogue: Epilogue, target: Target
+) -> Kernel:
     """The kernel of a convolution of float32 operands whose channels fill vectors. kernel: a buffer,
     packed [patch, filters / panel, channels, panel]. direct: a buffer, [taps..., channels, filters]."""
     panel = kernel.shape[-1]
@@ -99,8 +100,7 @@ def lower_winograd(name: str, t: Tiling, a: Source, kernel: Source, direct: Sour
     code = _Code(t, a, kernel.buffer, direct.buffer, panel, epilogue, target, Names())
     tiles = numel((t.spec.m[0], *t.counts))
     run = loops.loop(Var("part"), 0, extent(tiles), code.blocks(), kind="span")
-    buffers = [x for x in (a.buffer, kernel.buffer, direct.buffer,
-                             *epilogue.outputs) if x is not None]
+    buffers = [x for x in (a.buffer, kernel.buffer, direct.buffer, *epilogue.outputs) if x is not None]
     function = Function(name, tuple(dict.fromkeys(buffers)), (run,))
     work = _cycles(t) * LANES // target.lanes("float32") // math.prod(t.counts)
     return Kernel(function, size_of(tiles), Size(work))
@@ -129,22 +129,29 @@ class _Code:
         return _block(self.t, cache_share(self.target))
 
     def scratch(self, name: str, columns: int) -> Buffer:
-        return Buffer(name, "float32", "scratch",
-                      math.prod(self.t.patch) * (self.block + 1) * columns)
+        return Buffer(name, "float32", "scratch", math.prod(self.t.patch) * (self.block + 1) * columns)
 
     def blocks(self) -> list[Stmt]:
         v, m = self.scratch("inputs", self.t.channels), self.scratch("products", self.t.filters)
         marks = Buffer("marks", "int32", "scratch", self.block)
         windows = Buffer("windows", "int32", "scratch", self.block * math.prod(self.t.outputs))
         unit, body = self.names.fresh("u"), list[Stmt]()
-        count = self.names.let(body, "count", loops.binary(
-            "min", loops.binary("sub", Var("end"), unit), self.block))
+        count = self.names.let(
+            body, "count", loops.binary("min", loops.binary("sub", Var("end"), unit), self.block)
+        )
         i, o = self.names.fresh("i"), self.names.fresh("o")
-        body += [loops.loop(i, 0, count, self.inputs(v, marks, windows, unit, i)),
-                 *self.products(v, m, count),
-                 loops.loop(o, 0, count, self.outputs(m, marks, windows, unit, o))]
-        return [loops.Alloc(v), loops.Alloc(m), loops.Alloc(marks), loops.Alloc(windows),
-                loops.loop(unit, Var("begin"), Var("end"), body, self.block)]
+        body += [
+            loops.loop(i, 0, count, self.inputs(v, marks, windows, unit, i)),
+            *self.products(v, m, count),
+            loops.loop(o, 0, count, self.outputs(m, marks, windows, unit, o)),
+        ]
+        return [
+            loops.Alloc(v),
+            loops.Alloc(m),
+            loops.Alloc(marks),
+            loops.Alloc(windows),
+            loops.loop(unit, Var("begin"), Var("end"), body, self.block),
+        ]
 
     def place(self, out: list[Stmt], tile: Expr) -> tuple[Expr, list[Expr]]:
         """The sample of a tile, and its first output along each axis."""
@@ -165,8 +172,10 @@ class _Code:
         sizes = (1, *self.t.patch, self.t.channels)
         strides = row_major(sizes)
         assert strides is not None
-        sides = [Side(base, size, stride, checked=0 < axis <= len(bases)) for axis, (
-            base, size, stride) in enumerate(zip((sample, *bases, loops.const(0)), sizes, strides))]
+        sides = [
+            Side(base, size, stride, checked=0 < axis <= len(bases))
+            for axis, (base, size, stride) in enumerate(zip((sample, *bases, loops.const(0)), sizes, strides))
+        ]
         return copy_box(Copy(self.a, self.target, self.patch, self.names), sides, loops.const(0))
 
     def inputs(self, v: Buffer, marks: Buffer, windows: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
@@ -177,15 +186,17 @@ class _Code:
         out += [loops.Alloc(copied), *self.copied(sample, bases)]
         c, body = self.names.fresh("c"), list[Stmt]()
         keys = self.keys(out, bases)
-        cells = [Buffer(self.names.fresh("most").name, "int32", "register", 1, lanes)
-                 for _ in range(1 + len(keys))]
+        cells = [
+            Buffer(self.names.fresh("most").name, "int32", "register", 1, lanes) for _ in range(1 + len(keys))
+        ]
         for cell in cells:
             nothing = loops.broadcast(loops.const(0, "int32"), lanes)
             out += [loops.Alloc(cell), loops.store(cell, 0, nothing)]
         patch = np.empty(t.patch, object)
         for number, at in enumerate(np.ndindex(*t.patch)):
-            patch[at] = self.names.let(body, "p", loops.load(
-                copied, loops.ramp(c + number * t.channels, lanes)))
+            patch[at] = self.names.let(
+                body, "p", loops.load(copied, loops.ramp(c + number * t.channels, lanes))
+            )
         seen = [loops.load(copied, loops.ramp(key * t.channels + c, lanes)) for key in keys]
         groups: list[list[Expr]] = [list(patch.flat)]
         groups += [[x] for x in seen]
@@ -199,17 +210,21 @@ class _Code:
             place = (number * (self.block + 1) + i) * t.channels + c
             body.append(loops.store(v, loops.ramp(place, lanes), value))
         out.append(loops.loop(c, 0, t.channels, body, lanes))
-        largest, *others = (self.names.let(out, "l", loops.across("max", loops.load(cell, 0)))
-                            for cell in cells)
+        largest, *others = (
+            self.names.let(out, "l", loops.across("max", loops.load(cell, 0))) for cell in cells
+        )
         uneven = loops.binary("gt", largest, _bits(LARGEST))
         for other in others:
             uneven = loops.binary("or", uneven, _far(largest, other))
-        out += [loops.store(marks, i, loops.const(EVEN, "int32")),
-                loops.If(uneven, tuple(self.judged(marks, windows, i, largest, first)))]
+        out += [
+            loops.store(marks, i, loops.const(EVEN, "int32")),
+            loops.If(uneven, tuple(self.judged(marks, windows, i, largest, first))),
+        ]
         return out
 
-    def judged(self, marks: Buffer, windows: Buffer, i: Expr, largest: Expr, first: Sequence[Expr]
-               ) -> list[Stmt]:
+    def judged(
+        self, marks: Buffer, windows: Buffer, i: Expr, largest: Expr, first: Sequence[Expr]
+    ) -> list[Stmt]:
         """Mark tile i by what its windows see; `windows` gets the bits of the largest input of each."""
         t, lanes, count = self.t, self.lanes, math.prod(self.t.outputs)
         most = Buffer("largest", "int32", "scratch", math.prod(t.patch))
@@ -218,10 +233,17 @@ class _Code:
         value = loops.load(self.patch, loops.ramp(place * t.channels + c, lanes))
         zero = loops.const(0, "int32")
         of_place: list[Stmt] = [
-            loops.Alloc(cell), loops.store(cell, 0, loops.broadcast(zero, lanes)),
-            loops.loop(c, 0, t.channels, [loops.store(cell, 0, loops.binary(
-                "max", loops.load(cell, 0), _magnitude(value)))], lanes),
-            loops.store(most, place, loops.across("max", loops.load(cell, 0)))]
+            loops.Alloc(cell),
+            loops.store(cell, 0, loops.broadcast(zero, lanes)),
+            loops.loop(
+                c,
+                0,
+                t.channels,
+                [loops.store(cell, 0, loops.binary("max", loops.load(cell, 0), _magnitude(value)))],
+                lanes,
+            ),
+            loops.store(most, place, loops.across("max", loops.load(cell, 0))),
+        ]
         at = [self.names.fresh("a") for _ in t.outputs]
         body = list[Stmt]()
         seen: Expr = zero
@@ -233,16 +255,22 @@ class _Code:
             used = loops.binary("and", used, loops.binary("lt", x + a, loops.const(size)))
         bad = Buffer(self.names.fresh("bad").name, "int32", "register", 1)
         faint = loops.binary("and", loops.binary("ne", seen, zero), _far(largest, seen))
-        body += [loops.store(windows, i * count + _row(at, t.outputs), seen),
-                 loops.If(loops.binary("and", used, faint), (loops.store(bad, 0, loops.const(1, "int32")),))]
+        body += [
+            loops.store(windows, i * count + _row(at, t.outputs), seen),
+            loops.If(loops.binary("and", used, faint), (loops.store(bad, 0, loops.const(1, "int32")),)),
+        ]
         for a, m in reversed(list(zip(at, t.outputs))):
             body = [loops.loop(a, 0, m, body)]
         large = loops.cast(loops.binary("gt", largest, _bits(LARGEST)), "int32")
         direct, blanks = loops.const(DIRECT, "int32"), loops.const(BLANKS, "int32")
-        return [loops.Alloc(most), loops.loop(place, 0, math.prod(t.patch), of_place),
-                loops.Alloc(bad), loops.store(bad, 0, large), *body,
-                loops.store(marks, i, loops.select(
-                    loops.binary("ne", loops.load(bad, 0), zero), direct, blanks))]
+        return [
+            loops.Alloc(most),
+            loops.loop(place, 0, math.prod(t.patch), of_place),
+            loops.Alloc(bad),
+            loops.store(bad, 0, large),
+            *body,
+            loops.store(marks, i, loops.select(loops.binary("ne", loops.load(bad, 0), zero), direct, blanks)),
+        ]
 
     def keys(self, out: list[Stmt], bases: Sequence[Expr]) -> list[Expr]:
         """The numbers of the key places in a patch."""
@@ -250,13 +278,22 @@ class _Code:
         for base, places, patch, size in zip(bases, self.t.keys, self.t.patch, self.a.shape[1:-1]):
             assert isinstance(size, int)
             last = loops.binary("max", loops.binary("sub", loops.const(size - 1), base), 0)
-            here = [self.names.let(out, "k", loops.binary("min", loops.binary(
-                "max", loops.const(key), loops.binary("sub", loops.const(0), base)), last)) for key in places]
+            here = [
+                self.names.let(
+                    out,
+                    "k",
+                    loops.binary(
+                        "min",
+                        loops.binary("max", loops.const(key), loops.binary("sub", loops.const(0), base)),
+                        last,
+                    ),
+                )
+                for key in places
+            ]
             flat = [x * patch + k for x in flat for k in here]
         return [self.names.let(out, "k", x) for x in flat]
 
-    def transformed(self, out: list[Stmt], values: np.ndarray, matrices: Sequence[np.ndarray]
-                    ) -> np.ndarray:
+    def transformed(self, out: list[Stmt], values: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
         """An array of expressions times a matrix along each axis."""
         for axis, matrix in enumerate(matrices):
             if matrix.shape == (1, 1):
@@ -291,10 +328,21 @@ class _Code:
         columns = Columns(t.filters, lanes, vectors, width // lanes, vectors, vectors)
         b = Panels(self.kernel, place * (t.filters * t.channels), width // lanes, t.channels * width)
         return Task(
-            a=v, b=b, steps=(Step(loops.const(t.channels), 1, width),), columns=columns,
-            vector=loops.const(0), here=loops.const(vectors), epilogue=epilogue, sums=None,
-            first=TRUE, last=TRUE, direct=True, partial_loads=False, names=self.names,
-            output_row=lambda row: row)
+            a=v,
+            b=b,
+            steps=(Step(loops.const(t.channels), 1, width),),
+            columns=columns,
+            vector=loops.const(0),
+            here=loops.const(vectors),
+            epilogue=epilogue,
+            sums=None,
+            first=TRUE,
+            last=TRUE,
+            direct=True,
+            partial_loads=False,
+            names=self.names,
+            output_row=lambda row: row,
+        )
 
     # ---- outputs
 
@@ -302,12 +350,17 @@ class _Code:
         """Transform the products of tile i of the block, and finish its outputs."""
         t, lanes, out = self.t, self.lanes, list[Stmt]()
         sample, first = self.place(out, unit + i)
-        counts = [self.names.let(out, "many", loops.binary(
-            "min", loops.binary("sub", loops.const(size), x), outputs))
-            for x, size, outputs in zip(first, t.positions, t.outputs)]
+        counts = [
+            self.names.let(
+                out, "many", loops.binary("min", loops.binary("sub", loops.const(size), x), outputs)
+            )
+            for x, size, outputs in zip(first, t.positions, t.outputs)
+        ]
         mark = self.names.let(out, "mark", loops.load(marks, i))
-        direct, blanks = (self.names.let(out, "u", loops.binary("eq", mark, loops.const(kind, "int32")))
-                          for kind in (DIRECT, BLANKS))
+        direct, blanks = (
+            self.names.let(out, "u", loops.binary("eq", mark, loops.const(kind, "int32")))
+            for kind in (DIRECT, BLANKS)
+        )
         bases = [self.names.let(out, "x", x - before) for x, before in zip(first, t.before)]
         out += [loops.Alloc(self.patch), loops.If(direct, tuple(self.copied(sample, bases)))]
         j, body = self.names.fresh("j"), list[Stmt]()
@@ -317,8 +370,10 @@ class _Code:
             index = (number * (self.block + 1) + i) * t.filters + j
             values[at] = self.names.let(body, "m", loops.load(m, loops.ramp(index, lanes)))
         result = self.transformed(body, values, [x.a.T for x in t.transforms])
-        body += [loops.store(done, loops.ramp(number * lanes, lanes), value)
-                 for number, value in enumerate(result.flat)]
+        body += [
+            loops.store(done, loops.ramp(number * lanes, lanes), value)
+            for number, value in enumerate(result.flat)
+        ]
         k, count = self.names.fresh("k"), math.prod(t.outputs)
         blank = loops.binary("eq", loops.load(windows, i * count + k), loops.const(0, "int32"))
         there = loops.ramp(k * lanes, lanes)  # zero times weights is zero, or NaN as they are
@@ -335,14 +390,21 @@ class _Code:
         *lead, last = t.outputs
         steps = [1] * len(lead)
         if lead:  # as many sums side by side as there are registers for
-            steps[-1] = max(d for d in range(1, lead[-1] + 1)
-                            if lead[-1] % d == 0 and (d == 1 or d * last <= self.target.registers - 4))
+            steps[-1] = max(
+                d
+                for d in range(1, lead[-1] + 1)
+                if lead[-1] % d == 0 and (d == 1 or d * last <= self.target.registers - 4)
+            )
         at, taps = ([self.names.fresh(stem) for _ in sizes] for stem, sizes in (("a", lead), ("t", t.taps)))
-        places = [[x + o for x, o in zip((*at, loops.const(0)), offset)]
-                  for offset in np.ndindex(*steps, last)]
+        places = [
+            [x + o for x, o in zip((*at, loops.const(0)), offset)] for offset in np.ndindex(*steps, last)
+        ]
         c, body = self.names.fresh("c"), list[Stmt]()
-        w = self.names.let(body, "w", loops.load(self.direct, loops.ramp(
-            (_row(taps, t.taps) * t.channels + c) * t.filters + j, lanes)))
+        w = self.names.let(
+            body,
+            "w",
+            loops.load(self.direct, loops.ramp((_row(taps, t.taps) * t.channels + c) * t.filters + j, lanes)),
+        )
         cells = [Buffer(self.names.fresh("sum").name, "float32", "register", 1, lanes) for _ in places]
         for place, cell in zip(places, cells):
             source = _row([a + tap for a, tap in zip(place, taps)], t.patch) * t.channels + c
@@ -351,15 +413,27 @@ class _Code:
         for x, extent_ in zip(reversed((*taps, c)), reversed((*t.taps, t.channels))):
             body = [loops.loop(x, 0, extent_, body)]
         zero = loops.broadcast(loops.const(0.0, "float32"), lanes)
-        body = [*(s for cell in cells for s in (loops.Alloc(cell), loops.store(cell, 0, zero))), *body,
-                *(loops.store(done, loops.ramp(_row(place, t.outputs) * lanes, lanes), loops.load(cell, 0))
-                  for place, cell in zip(places, cells))]
+        body = [
+            *(s for cell in cells for s in (loops.Alloc(cell), loops.store(cell, 0, zero))),
+            *body,
+            *(
+                loops.store(done, loops.ramp(_row(place, t.outputs) * lanes, lanes), loops.load(cell, 0))
+                for place, cell in zip(places, cells)
+            ),
+        ]
         for a, size, step in reversed(list(zip(at, lead, steps))):
             body = [loops.loop(a, 0, size, body, step)]
         return body
 
-    def finish(self, task: Task, done: Buffer, sample: Expr, first: Sequence[Expr],
-               counts: Sequence[Expr], column: Expr) -> list[Stmt]:
+    def finish(
+        self,
+        task: Task,
+        done: Buffer,
+        sample: Expr,
+        first: Sequence[Expr],
+        counts: Sequence[Expr],
+        column: Expr,
+    ) -> list[Stmt]:
         """The epilogue of a vector of each output of a tile."""
         t, lanes = self.t, self.lanes
         at = [self.names.fresh("a") for _ in counts]

@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 
 ABI = 1
 MAX_RANK = 8
-DTYPE_CODES = {"float32": 1, "float64": 2, "int32": 3, "int64": 4, "uint32": 5, "uint8": 6,
-               "bool": 7}
+DTYPE_CODES = {"float32": 1, "float64": 2, "int32": 3, "int64": 4, "uint32": 5, "uint8": 6, "bool": 7}
 
 _OK, _NULL, _WORKSPACE, _BATCH, _SELFTEST = 0, 1, 2, 3, 6
 _MAX_N = 2**31 - 1  # far from where sizes in bytes would overflow
-_LLVM = {"float32": "float", "float64": "double", "int32": "i32", "int64": "i64",
-         "uint32": "i32", "uint8": "i8", "bool": "i8"}
+_LLVM = {
+    "float32": "float",
+    "float64": "double",
+    "int32": "i32",
+    "int64": "i64",
+    "uint32": "i32",
+    "uint8": "i8",
+    "bool": "i8",
+}
 _BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8, "uint32": 4, "uint8": 1, "bool": 1}
 
 
@@ -49,8 +55,9 @@ def identifier(name: str) -> str:
     return plain or "model"
 
 
-def wrapper_ir(model: Model, entry: Entry, layout: Layout, scratch: int,
-               target: Target) -> tuple[str, list[str]]:
+def wrapper_ir(
+    model: Model, entry: Entry, layout: Layout, scratch: int, target: Target
+) -> tuple[str, list[str]]:
     """The module, and the names it defines. scratch: bytes for each thread of the pool."""
     prefix = f"kc_{identifier(model.name)}_"
     dtypes = sorted({t.type.dtype for t in model.outputs})
@@ -63,13 +70,29 @@ def wrapper_ir(model: Model, entry: Entry, layout: Layout, scratch: int,
         *_describe("input", model.inputs),
         *_describe("output", model.outputs),
     ]
-    words = {"@kc_model_": f"@{prefix}", "$ABI": str(ABI), "$WORD": str(target.pointer_bytes),
-             "$PAGE": str(data_alignment(target.triple))}
+    words = {
+        "@kc_model_": f"@{prefix}",
+        "$ABI": str(ABI),
+        "$WORD": str(target.pointer_bytes),
+        "$PAGE": str(data_alignment(target.triple)),
+    }
     text = "\n".join(parts)
     for word, value in words.items():
         text = text.replace(word, value)
-    names = ["abi", "input_count", "output_count", "input", "output", "workspace_size", "run",
-             "selftest_size", "selftest", "pool_size", "pool_start", "pool_stop"]
+    names = [
+        "abi",
+        "input_count",
+        "output_count",
+        "input",
+        "output",
+        "workspace_size",
+        "run",
+        "selftest_size",
+        "selftest",
+        "pool_size",
+        "pool_start",
+        "pool_stop",
+    ]
     return text, [prefix + name for name in names]
 
 
@@ -154,8 +177,10 @@ def _pointers(table: str, offsets: Sequence[int | None], base: str = f"@{DATA_SY
         value = "null" if offset is None else f"%{table}.value.{i}"
         if offset is not None:
             lines.append(f"  {value} = getelementptr i8, ptr {base}, i64 {offset}")
-        lines += [f"  %{table}.cell.{i} = getelementptr ptr, ptr %{table}, i64 {i}",
-                  f"  store ptr {value}, ptr %{table}.cell.{i}, align $WORD"]
+        lines += [
+            f"  %{table}.cell.{i} = getelementptr ptr, ptr %{table}, i64 {i}",
+            f"  store ptr {value}, ptr %{table}.cell.{i}, align $WORD",
+        ]
     return "\n".join(lines)
 
 
@@ -164,22 +189,31 @@ def _draw(model: Model) -> tuple[str, str]:
     the variables they are: the number of the draw, and the seed."""
     if model.draws is None:
         return "", ""
-    lines = ["  %draw.number = trunc i64 %draw to i32", "  %draw.upper = lshr i64 %draw, 32",
-             "  %draw.seed = trunc i64 %draw.upper to i32"]
+    lines = [
+        "  %draw.number = trunc i64 %draw to i32",
+        "  %draw.upper = lshr i64 %draw, 32",
+        "  %draw.seed = trunc i64 %draw.upper to i32",
+    ]
     for part, index in zip(("number", "seed"), (model.draws.number, model.draws.seed)):
         if index is not None:
-            lines += [f"  store i32 %draw.{part}, ptr %cell.{part}, align 4",
-                      f"  %of.{part} = getelementptr ptr, ptr %variables, i64 {index}",
-                      f"  store ptr %cell.{part}, ptr %of.{part}, align $WORD"]
+            lines += [
+                f"  store i32 %draw.{part}, ptr %cell.{part}, align 4",
+                f"  %of.{part} = getelementptr ptr, ptr %variables, i64 {index}",
+                f"  store ptr %cell.{part}, ptr %of.{part}, align $WORD",
+            ]
     return ", i64 %draw", "\n".join(lines)
 
 
 def _run(model: Model, layout: Layout) -> str:
     parameter, draw = _draw(model)
-    cells = "" if model.draws is None else (
-        "\n  %cell.number = alloca i32, align 4\n  %cell.seed = alloca i32, align 4")
-    checks = "\n".join([*_null_checks("inputs", len(model.inputs)),
-                        *_null_checks("outputs", len(model.outputs))])
+    cells = (
+        ""
+        if model.draws is None
+        else ("\n  %cell.number = alloca i32, align 4\n  %cell.seed = alloca i32, align 4")
+    )
+    checks = "\n".join(
+        [*_null_checks("inputs", len(model.inputs)), *_null_checks("outputs", len(model.outputs))]
+    )
     return f"""
 define i32 @kc_model_run(i64 %n, ptr %inputs, ptr %outputs, ptr %workspace, i64 %size,
                          ptr %pool{parameter}) {{
@@ -287,9 +321,12 @@ def _compare(dtype: str) -> str:
     """The largest |got - want| / (1 + |want|) of two arrays; equal values and two NaNs differ by
     0, a NaN beside a number makes the result NaN, which no tolerance admits."""
     kind, size = _LLVM[dtype], _BYTES[dtype]
-    convert = {"float32": "fpext float {} to double", "float64": "fadd double {}, 0.0",
-               "int32": "sitofp i32 {} to double", "int64": "sitofp i64 {} to double"}.get(
-                   dtype, f"uitofp {kind} {{}} to double")
+    convert = {
+        "float32": "fpext float {} to double",
+        "float64": "fadd double {}, 0.0",
+        "int32": "sitofp i32 {} to double",
+        "int64": "sitofp i64 {} to double",
+    }.get(dtype, f"uitofp {kind} {{}} to double")
     return f"""
 define internal double @kc_compare_{dtype}(ptr %got, ptr %want, i64 %count) {{
 entry:
@@ -337,9 +374,11 @@ def _describe(what: str, tensors: Sequence[Tensor]) -> Iterator[str]:
         dims += [(0, 0)] * (MAX_RANK - len(dims))
         fixed = ", ".join(f"i64 {d[0]}" for d in dims)
         multiples = ", ".join(f"i64 {d[1]}" for d in dims)
-        rows.append(f"%kc.tensor {{ ptr @{what}.name.{i}, i32 {DTYPE_CODES[tensor.type.dtype]}, "
-                    f"i32 {tensor.type.rank}, [{MAX_RANK} x i64] [{fixed}], "
-                    f"[{MAX_RANK} x i64] [{multiples}] }}")
+        rows.append(
+            f"%kc.tensor {{ ptr @{what}.name.{i}, i32 {DTYPE_CODES[tensor.type.dtype]}, "
+            f"i32 {tensor.type.rank}, [{MAX_RANK} x i64] [{fixed}], "
+            f"[{MAX_RANK} x i64] [{multiples}] }}"
+        )
     yield f"""
 @{what}s = private constant [{len(rows)} x %kc.tensor] [{", ".join(rows)}], align 16
 define i32 @kc_model_{what}_count() {{ ret i32 {len(rows)} }}

@@ -3,5 +3,13 @@
 from kcompile.files.loading import load, load_weights, model_from_json, model_from_yaml
 from kcompile.files.writer import save, save_weights, to_json, to_yaml
 
-__all__ = ["load", "load_weights", "model_from_json", "model_from_yaml", "save", "save_weights",
-           "to_json", "to_yaml"]
+__all__ = [
+    "load",
+    "load_weights",
+    "model_from_json",
+    "model_from_yaml",
+    "save",
+    "save_weights",
+    "to_json",
+    "to_yaml",
+]

@@ -20,8 +20,13 @@ def has_branches(layers: Any) -> bool:
     """Whether the first layer is a Merge that holds models (or the first of those in it is)."""
     first = layers[0] if isinstance(layers, list) and layers else None
     config = first.get("config") if isinstance(first, Mapping) else None
-    return isinstance(config, Mapping) and first.get("class_name") == "Merge" and bool(  # type: ignore[union-attr]
-        config.get("layers"))
+    return (
+        isinstance(config, Mapping)
+        and first.get("class_name") == "Merge"
+        and bool(  # type: ignore[union-attr]
+            config.get("layers")
+        )
+    )
 
 
 def as_functional(layers: Sequence[Any], upgrade: Callable[[Any], Config], name: Any) -> Config:
@@ -29,8 +34,15 @@ def as_functional(layers: Sequence[Any], upgrade: Callable[[Any], Config], name:
     ModelError."""
     made = _Calls(upgrade)
     output = made.chain(layers)
-    return {"class_name": "Model", "config": {
-        "name": name, "layers": made.layers, "input_layers": made.inputs, "output_layers": [output]}}
+    return {
+        "class_name": "Model",
+        "config": {
+            "name": name,
+            "layers": made.layers,
+            "input_layers": made.inputs,
+            "output_layers": [output],
+        },
+    }
 
 
 class _Calls:
@@ -58,8 +70,9 @@ class _Calls:
 
     def branch(self, entry: Any) -> Place:
         """A model, or a layer with an input of its own."""
-        kind, config = (entry.get(key) if isinstance(entry, Mapping) else None
-                        for key in ("class_name", "config"))
+        kind, config = (
+            entry.get(key) if isinstance(entry, Mapping) else None for key in ("class_name", "config")
+        )
         if kind == "Sequential":
             return self.chain(config.get("layers") if isinstance(config, Mapping) else config)
         if kind == "Model":
@@ -78,10 +91,18 @@ class _Calls:
             return self.inputs[-1]
         shape = config.get("batch_input_shape")
         if not isinstance(shape, (list, tuple)):
-            raise ModelError(describe(f"configuration of {config.get('name')!r}, the first layer in a "
-                                      "branch of a Merge", "a batch_input_shape", repr(shape)))
-        made = {"batch_input_shape": list(shape), "dtype": config.get("dtype", "float32"),
-                "name": f"{config.get('name')}_input"}
+            raise ModelError(
+                describe(
+                    f"configuration of {config.get('name')!r}, the first layer in a branch of a Merge",
+                    "a batch_input_shape",
+                    repr(shape),
+                )
+            )
+        made = {
+            "batch_input_shape": list(shape),
+            "dtype": config.get("dtype", "float32"),
+            "name": f"{config.get('name')}_input",
+        }
         self.inputs.append(self.call({"class_name": "InputLayer", "config": made}, []))
         return self.call(entry, self.inputs[-1:])
 

@@ -13,8 +13,9 @@ from kcompile.files.problems import Problems
 from kcompile_runtime.errors import ModelError, describe
 
 
-def translate_call(node: Any, label: str, problems: Problems, operation: bool = False, ours: bool = False
-          ) -> list[Any]:
+def translate_call(
+    node: Any, label: str, problems: Problems, operation: bool = False, ours: bool = False
+) -> list[Any]:
     """An inbound node as Keras 2 writes it: [[layer, node index, tensor index, {}], ...]. operation:
     it is one of Keras 3 on two tensors (x + y), which a merging layer computes. ours: we wrote it."""
     node = _with_states(node)
@@ -54,8 +55,11 @@ def _with_states(node: Any) -> Any:
         states = list(states) if isinstance(states, (list, tuple)) else [states]
         if not all(map(_is_keras_tensor, [given[0], *states])):
             return node
-        return {**node, "args": [[given[0], *states], *given[1:]],
-                "kwargs": {k: v for k, v in named.items() if k != "initial_state"}}
+        return {
+            **node,
+            "args": [[given[0], *states], *given[1:]],
+            "kwargs": {k: v for k, v in named.items() if k != "initial_state"},
+        }
     if not (isinstance(node, list) and len(node) == 1 and _is_place(node[0]) and len(node[0]) == 4):
         return node
     *place, named = node[0]
@@ -63,13 +67,19 @@ def _with_states(node: Any) -> Any:
     states = [states] if _is_place(states) else states
     if not isinstance(states, (list, tuple)) or not states or not all(map(_is_place, states)):
         return node
-    return [[*place, {k: v for k, v in named.items() if k != "initial_state"}],
-            *([*state[:3], {}] for state in states)]
+    return [
+        [*place, {k: v for k, v in named.items() if k != "initial_state"}],
+        *([*state[:3], {}] for state in states),
+    ]
 
 
 def _is_place(place: Any) -> bool:
-    return (isinstance(place, (list, tuple)) and len(place) in (3, 4) and isinstance(place[0], str)
-            and (len(place) == 3 or isinstance(place[3], Mapping)))
+    return (
+        isinstance(place, (list, tuple))
+        and len(place) in (3, 4)
+        and isinstance(place[0], str)
+        and (len(place) == 3 or isinstance(place[3], Mapping))
+    )
 
 
 def _is_keras_tensor(x: Any) -> bool:
@@ -98,8 +108,7 @@ def translate_tensors(given: Any, what: str, problems: Problems) -> list[list[An
         raise ModelError(describe(f"configuration: {what}", "a list of tensors", repr(given)[:80]))
     if len(given) == 3 and isinstance(given[0], str):
         return [list(given)]
-    if not all(isinstance(x, (list, tuple)) and len(x) == 3 and isinstance(x[0], str)
-               for x in given):
+    if not all(isinstance(x, (list, tuple)) and len(x) == 3 and isinstance(x[0], str) for x in given):
         problems.add(f"{what} as nested lists. Use a flat list")
         return []
     return [list(x) for x in given]
@@ -108,28 +117,48 @@ def translate_tensors(given: Any, what: str, problems: Problems) -> list[list[An
 # ---------------------------------------------------------------- masks
 
 # Operations that Keras 3 writes for the masks of a functional model.
-MASK_OPS = frozenset(("NotEqual", "Any", "All", "LogicalOr", "LogicalAnd", "ExpandDims", "ZerosLike",
-                      "OnesLike", "Concatenate"))
+MASK_OPS = frozenset(
+    (
+        "NotEqual",
+        "Any",
+        "All",
+        "LogicalOr",
+        "LogicalAnd",
+        "ExpandDims",
+        "ZerosLike",
+        "OnesLike",
+        "Concatenate",
+    )
+)
 
 
 def without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """A functional model without the masks that Keras 3 writes out, as operations and as arguments of
     calls. They begin at Masking and Embedding(mask_zero=True); ours follow from these by themselves."""
+
     def masks(layer: Mapping[str, Any]) -> bool:
         return layer["class_name"] == "Masking" or (
-            layer["class_name"] == "Embedding" and layer["config"].get("mask_zero") is True)
+            layer["class_name"] == "Embedding" and layer["config"].get("mask_zero") is True
+        )
 
     if not any(isinstance(layer["config"], Mapping) and masks(layer) for layer in config["layers"]):
         return config
-    kept = [{**layer, "inbound_nodes": [_without_mask(n) for n in layer.get("inbound_nodes", ())]}
-            for layer in config["layers"]]
+    kept = [
+        {**layer, "inbound_nodes": [_without_mask(n) for n in layer.get("inbound_nodes", ())]}
+        for layer in config["layers"]
+    ]
     while True:
         read = set(_names_read([layer["inbound_nodes"] for layer in kept]))
-        read |= {str(x[0]) for key in ("input_layers", "output_layers")
-                 for x in translate_tensors(config[key], key, Problems(""))}
-        left = [layer for layer in kept if layer.get("name") in read
-                or layer["class_name"] not in MASK_OPS
-                or not _is_operation(layer)]
+        read |= {
+            str(x[0])
+            for key in ("input_layers", "output_layers")
+            for x in translate_tensors(config[key], key, Problems(""))
+        }
+        left = [
+            layer
+            for layer in kept
+            if layer.get("name") in read or layer["class_name"] not in MASK_OPS or not _is_operation(layer)
+        ]
         if len(left) == len(kept):
             return {**config, "layers": kept}
         kept = left
@@ -138,8 +167,11 @@ def without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _is_operation(layer: Mapping[str, Any]) -> bool:
     """Whether a layer of such a class is an operation of Keras 3, which names no module in .h5."""
     nodes = layer["inbound_nodes"]
-    return str(layer["module"]).startswith("keras.src.ops") if "module" in layer else any(
-        isinstance(node, Mapping) for node in nodes)
+    return (
+        str(layer["module"]).startswith("keras.src.ops")
+        if "module" in layer
+        else any(isinstance(node, Mapping) for node in nodes)
+    )
 
 
 def _without_mask(node: Any) -> Any:

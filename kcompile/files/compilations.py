@@ -17,8 +17,7 @@ from kcompile.keras.semantics import LEGACY_OPTIMIZERS
 from kcompile.keras.utils.serialization import custom_names
 
 
-def translate_compilation(config: Mapping[str, Any], problems: Problems, tf: bool = False
-                          ) -> dict[str, Any]:
+def translate_compilation(config: Mapping[str, Any], problems: Problems, tf: bool = False) -> dict[str, Any]:
     """The arguments of `compile` from `get_compile_config`, or the `training_config` of a file: objects,
     or names, of ours. tf: those of tf.keras.
 
@@ -29,8 +28,9 @@ def translate_compilation(config: Mapping[str, Any], problems: Problems, tf: boo
     made["optimizer"] = _optimizer(config.get("optimizer", config.get("optimizer_config")), problems, tf)
     made["loss"] = _nested("loss", config.get("loss"), losses.get, problems)
     for key in ("metrics", "weighted_metrics"):
-        made[key] = _nested(key, config.get(key), metrics.get, problems, ("accuracy", "acc",
-                                                                          "crossentropy", "ce"))
+        made[key] = _nested(
+            key, config.get(key), metrics.get, problems, ("accuracy", "acc", "crossentropy", "ce")
+        )
     if config.get("auto_scale_loss") and config.get("loss_scale_factor"):
         problems.add("compile: loss scaling")
     mode = config.get("sample_weight_mode")
@@ -42,8 +42,10 @@ def _optimizer(value: Any, problems: Problems, tf: bool) -> Any:
     config = value.get("config") if isinstance(value, Mapping) else None
     rate = config.get("learning_rate") if isinstance(config, Mapping) else None
     if isinstance(rate, Mapping):
-        problems.add(f"compile: optimizer: the learning rate as a schedule "
-                     f"({rate.get('class_name')}). Use callbacks.LearningRateScheduler")
+        problems.add(
+            f"compile: optimizer: the learning rate as a schedule "
+            f"({rate.get('class_name')}). Use callbacks.LearningRateScheduler"
+        )
         return None
     if isinstance(config, Mapping):
         given = {k: v for k, v in config.items() if config.get("use_ema") or not k.startswith("ema_")}
@@ -57,8 +59,7 @@ def _optimizer(value: Any, problems: Problems, tf: bool) -> Any:
     return _object("optimizer", value, optimizers.get, problems)
 
 
-def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[str, ...] = ()
-            ) -> Any:
+def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[str, ...] = ()) -> Any:
     """Names and objects in lists and dicts, by output. `names` have a meaning only in a model."""
     if value is None or (isinstance(value, str) and value in names):
         return value
@@ -81,8 +82,11 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         if not _is_keras(value) and name not in custom_names():
             problems.add(f"compile: {what}: {name}, a class of your own. {_REMEDY.format(name)}")
             return None
-        config = {k: plain(v) for k, v in mapping(value.get("config")).items()
-                  if v is not None and v not in _SILENT.get(k, ())}
+        config = {
+            k: plain(v)
+            for k, v in mapping(value.get("config")).items()
+            if v is not None and v not in _SILENT.get(k, ())
+        }
         if name == "MeanMetricWrapper":  # what tf.keras makes of a name or function
             found = _object(what, mapping(value.get("config")).get("fn"), get, problems)
             config["fn"] = found.function if isinstance(found, metrics.MeanMetricWrapper) else found
@@ -97,10 +101,11 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         return None
 
 
-_SILENT: dict[str, tuple[Any, ...]] = {
-    "axis": (-1,), "dtype": ("float32",), "from_sorted_ids": (False,)}
-_REMEDY = ("Write it over kcompile.keras.backend, and give it to load by custom_objects={{{0!r}: ...}}, or "
-           "to compile of a kcompile.keras model")
+_SILENT: dict[str, tuple[Any, ...]] = {"axis": (-1,), "dtype": ("float32",), "from_sorted_ids": (False,)}
+_REMEDY = (
+    "Write it over kcompile.keras.backend, and give it to load by custom_objects={{{0!r}: ...}}, or "
+    "to compile of a kcompile.keras model"
+)
 
 
 def _is_keras(value: Mapping[str, Any]) -> bool:
@@ -120,8 +125,11 @@ def _function(what: str, value: Mapping[str, Any], get: Any, problems: Problems)
         problems.add(f"compile: {what} {name!r}")
         return None
     found = source(name)
-    return metrics.MeanMetricWrapper(found, name) if get is metrics.get and found is not None and (
-        name not in custom_names()) else found
+    return (
+        metrics.MeanMetricWrapper(found, name)
+        if get is metrics.get and found is not None and (name not in custom_names())
+        else found
+    )
 
 
 def described(value: Any) -> Any:

@@ -54,9 +54,13 @@ class _Reading:
             raise ModelError(describe("configuration", f"at most {limit} {what}", "more"))
 
 
-def translate_model(entry: Mapping[str, Any], problems: Problems, vintage: str, ours: bool = False,
-                    custom: Mapping[str, Any] | None = None
-                    ) -> dict[str, Any]:
+def translate_model(
+    entry: Mapping[str, Any],
+    problems: Problems,
+    vintage: str,
+    ours: bool = False,
+    custom: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """A Sequential or functional model, `{"class_name", "config"}`, with the models inside it.
 
     vintage: whose semantics it has. ours: we wrote it. custom: custom_objects. Raises ModelError for
@@ -72,16 +76,22 @@ def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     functional = "input_layers" in config
     if functional:
         config = without_mask_ops(config)
-    made: dict[str, Any] = {"name": config.get("name"), "trainable": config.get("trainable", True),
-                            "vintage": config.get("vintage", reading.vintage), "layers": [], **keys}
+    made: dict[str, Any] = {
+        "name": config.get("name"),
+        "trainable": config.get("trainable", True),
+        "vintage": config.get("vintage", reading.vintage),
+        "layers": [],
+        **keys,
+    }
     for layer in config["layers"]:
         made["layers"].append(_translate_entry(layer, functional, reading))
     _check_names(made, functional)
     if functional:
         for key in ("input_layers", "output_layers"):
             made[key] = translate_tensors(config[key], key, reading.problems)
-        if any(isinstance(node, Mapping) for layer in config["layers"]
-               for node in layer.get("inbound_nodes", ())):
+        if any(
+            isinstance(node, Mapping) for layer in config["layers"] for node in layer.get("inbound_nodes", ())
+        ):
             _count_models_from_one(made)
         _check_places(made)
         _drop_second_calls(made)
@@ -89,8 +99,13 @@ def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
         made["build_input_shape"] = config["build_input_shape"]
     result = {"class_name": "Model" if functional else "Sequential", "config": made}
     if _runs(result) > MAX_RUNS:
-        raise ModelError(describe(f"model {made['name']!r}", f"at most {MAX_RUNS} layers to run, those of "
-                                  "models inside in each of their calls", "more"))
+        raise ModelError(
+            describe(
+                f"model {made['name']!r}",
+                f"at most {MAX_RUNS} layers to run, those of models inside in each of their calls",
+                "more",
+            )
+        )
     return result
 
 
@@ -98,8 +113,11 @@ def _runs(entry: Mapping[str, Any]) -> int:
     """How many layers run when a layer does: a model that calls the one inside twice, and so on, doubles
     it at each level."""
     config = entry["config"]
-    inside = config["layers"] if isinstance(config.get("layers"), list) else [
-        held for key in HELD for held in _listed(config.get(key)) if isinstance(held, Mapping)]
+    inside = (
+        config["layers"]
+        if isinstance(config.get("layers"), list)
+        else [held for key in HELD for held in _listed(config.get(key)) if isinstance(held, Mapping)]
+    )
     return 1 + sum(max(1, len(layer.get("inbound_nodes", ()))) * _runs(layer) for layer in inside)
 
 
@@ -113,16 +131,20 @@ def _checked_config(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(config, list):  # a Sequential of Keras up to 2.2
         config = {"layers": config}
     if not isinstance(config, Mapping) or not isinstance(config.get("layers"), list):
-        raise ModelError(describe("configuration", "a model with a list of layers",
-                                  repr(config)[:80]))
+        raise ModelError(describe("configuration", "a model with a list of layers", repr(config)[:80]))
     if len(config["layers"]) > MAX_LAYERS:
-        raise ModelError(describe("configuration", f"at most {MAX_LAYERS} layers",
-                                  str(len(config["layers"]))))
+        raise ModelError(
+            describe("configuration", f"at most {MAX_LAYERS} layers", str(len(config["layers"])))
+        )
     for layer in config["layers"]:
-        if not (isinstance(layer, Mapping) and isinstance(layer.get("class_name"), str)
-                and isinstance(layer.get("config"), (Mapping, list))):
-            raise ModelError(describe("configuration", "layers with a class_name and a config",
-                                      repr(layer)[:80]))
+        if not (
+            isinstance(layer, Mapping)
+            and isinstance(layer.get("class_name"), str)
+            and isinstance(layer.get("config"), (Mapping, list))
+        ):
+            raise ModelError(
+                describe("configuration", "layers with a class_name and a config", repr(layer)[:80])
+            )
     if "input_layers" in config and "output_layers" not in config:
         raise ModelError("configuration: expected output_layers. Received: none")
     return config
@@ -134,24 +156,29 @@ def _without_keys(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[st
     listed, keys = dict(config), {}
     for kind in ("input", "output"):
         given = config.get(f"{kind}_layers")
-        if isinstance(given, Mapping) and given and all(
-                isinstance(place, list) and place and isinstance(place[0], str) for place in given.values()):
+        if (
+            isinstance(given, Mapping)
+            and given
+            and all(
+                isinstance(place, list) and place and isinstance(place[0], str) for place in given.values()
+            )
+        ):
             keys[f"{kind}_keys"] = sorted(given)
             listed[f"{kind}_layers"] = [given[key] for key in sorted(given)]
     return listed, keys
 
 
 # What a model is configured with, but for its dtype, which says float32.
-_OF_MODELS = {"name", "layers", "input_layers", "output_layers", "trainable", "vintage",
-              "build_input_shape"}
+_OF_MODELS = {"name", "layers", "input_layers", "output_layers", "trainable", "vintage", "build_input_shape"}
 
 
 def _check_arguments(config: Mapping[str, Any], problems: Problems) -> None:
     """What a model says of itself beside its layers."""
     label = f"model {config.get('name')!r}"
     if not isinstance(config.get("trainable", True), bool):
-        problems.add(f"{label}: trainable: expected True or False. Received: "
-                     f"{config['trainable']!r}"[:200], wrong=True)
+        problems.add(
+            f"{label}: trainable: expected True or False. Received: {config['trainable']!r}"[:200], wrong=True
+        )
     if (dtype := _dtype(config.get("dtype"))) != "float32":
         problems.add(f"{label}: dtype {dtype}. Use float32")
     for key in sorted(set(config) - _OF_MODELS - {"dtype"}):
@@ -163,12 +190,16 @@ def _check_names(made: Mapping[str, Any], functional: bool) -> None:
     names = [_name(layer) for layer in made["layers"]]
     for name in (made["name"], *names):
         if name is not None and (not isinstance(name, str) or not 0 < len(name) <= 1000):
-            raise ModelError(describe("configuration", "names of 1 to 1000 characters",
-                                      repr(name)[:80]))
+            raise ModelError(describe("configuration", "names of 1 to 1000 characters", repr(name)[:80]))
     given = [name for name in names if name is not None]
     if twice := sorted(name for name, count in Counter(given).items() if count > 1):
-        raise ModelError(describe("configuration", "a name of its own for each layer",
-                                  f"several layers called {', '.join(map(repr, twice))}"))
+        raise ModelError(
+            describe(
+                "configuration",
+                "a name of its own for each layer",
+                f"several layers called {', '.join(map(repr, twice))}",
+            )
+        )
     if functional and len(given) < len(names):
         raise ModelError("configuration: expected a name for each layer. Received: layers without")
 
@@ -181,20 +212,30 @@ def _check_places(made: Mapping[str, Any]) -> None:
     """Every tensor that the configuration speaks of must come from a layer in it."""
     known = {layer["name"] for layer in made["layers"]}
     calls = [call for layer in made["layers"] for call in layer["inbound_nodes"]]
-    for place in (*made["input_layers"], *made["output_layers"],
-                  *(place for call in calls for place in call)):
-        if not (place[0] in known and all(is_integer(n) and 0 <= n <= MAX_LAYERS
-                                          for n in place[1:3])):
-            raise ModelError(describe("configuration", "tensors of its own layers, as [layer, node, "
-                                      "tensor]", repr(list(place[:3]))[:200]))
+    for place in (
+        *made["input_layers"],
+        *made["output_layers"],
+        *(place for call in calls for place in call),
+    ):
+        if not (place[0] in known and all(is_integer(n) and 0 <= n <= MAX_LAYERS for n in place[1:3])):
+            raise ModelError(
+                describe(
+                    "configuration",
+                    "tensors of its own layers, as [layer, node, tensor]",
+                    repr(list(place[:3]))[:200],
+                )
+            )
 
 
 def _says_input(entries: list[dict[str, Any]]) -> bool:
     """Whether the first layer of a Sequential says what its input is."""
     first: dict[str, Any] = entries[0] if entries else {"class_name": "", "config": {}}
     config = first["config"]
-    return (first["class_name"] in ("InputLayer", "Model") or "batch_input_shape" in config
-            or (first["class_name"] == "Sequential" and _says_input(config["layers"])))
+    return (
+        first["class_name"] in ("InputLayer", "Model")
+        or "batch_input_shape" in config
+        or (first["class_name"] == "Sequential" and _says_input(config["layers"]))
+    )
 
 
 def _count_models_from_one(config: dict[str, Any]) -> None:
@@ -211,19 +252,28 @@ def _count_models_from_one(config: dict[str, Any]) -> None:
 
 def _drop_second_calls(config: dict[str, Any]) -> None:
     """The calls of models inside that `emit` writes twice, so that all Keras find them, once."""
-    places = [place for call in (config["output_layers"], *(
-        call for layer in config["layers"] for call in layer["inbound_nodes"])) for place in call]
+    places = [
+        place
+        for call in (
+            config["output_layers"],
+            *(call for layer in config["layers"] for call in layer["inbound_nodes"]),
+        )
+        for place in call
+    ]
     for layer in config["layers"]:
         calls, read = layer["inbound_nodes"], [p for p in places if p[0] == layer["name"]]
-        if "layers" in layer["config"] and calls and calls[::2] == calls[1::2] and all(
-                place[1] % 2 for place in read):
+        if (
+            "layers" in layer["config"]
+            and calls
+            and calls[::2] == calls[1::2]
+            and all(place[1] % 2 for place in read)
+        ):
             layer["inbound_nodes"] = calls[::2]
             for place in read:
                 place[1] = (place[1] + 1) // 2
 
 
-def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Reading
-                     ) -> dict[str, Any]:
+def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Reading) -> dict[str, Any]:
     kind, config = entry["class_name"], entry["config"]
     if kind in MODELS and (isinstance(config, list) or "layers" in config):
         made = _model(entry, reading)
@@ -242,15 +292,15 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         made["name"] = name
         nodes = entry.get("inbound_nodes", ())
         if not isinstance(nodes, (list, tuple)):
-            raise ModelError(describe(f"Layer {name!r}", "a list of inbound_nodes",
-                                      repr(nodes)[:80]))
+            raise ModelError(describe(f"Layer {name!r}", "a list of inbound_nodes", repr(nodes)[:80]))
         reading.spend("calls of layers", len(nodes), MAX_RUNS)
         known = kind in MODELS or _class(kind, entry, reading) is not None
         problems = reading.problems if known else Problems("")  # one complaint a layer is enough
         operation = _is_operation(kind, entry)
         label = f"Layer {name!r} ({kind})"
-        made["inbound_nodes"] = [translate_call(node, label, problems, operation, reading.ours)
-                                 for node in nodes]
+        made["inbound_nodes"] = [
+            translate_call(node, label, problems, operation, reading.ours) for node in nodes
+        ]
     return made
 
 
@@ -259,8 +309,10 @@ def _is_operation(kind: str, entry: Mapping[str, Any]) -> bool:
     if kind not in OPERATIONS or "module" in entry:
         return kind in OPERATIONS and str(entry["module"]).startswith("keras.src.ops.")
     nodes = entry.get("inbound_nodes")
-    return isinstance(nodes, list) and any(isinstance(node, Mapping) and isinstance(
-        node.get("args"), list) and len(node["args"]) == 2 for node in nodes)
+    return isinstance(nodes, list) and any(
+        isinstance(node, Mapping) and isinstance(node.get("args"), list) and len(node["args"]) == 2
+        for node in nodes
+    )
 
 
 # ---------------------------------------------------------------- layers
@@ -274,10 +326,10 @@ def _lambda(label: str, given: dict[str, Any], reading: _Reading) -> None:
     if function is None:
         reading.problems.add(
             f"{label}: its function is stored as bytecode, which is never run. Give the function: "
-            f"custom_objects={{{given.get('name')!r}: function}}")
+            f"custom_objects={{{given.get('name')!r}: function}}"
+        )
     given["function"] = function or (lambda x: x)  # so that the rest of the layer is still checked
-    for key in ("function_type", "module", "output_shape", "output_shape_type",
-                "output_shape_module"):
+    for key in ("function_type", "module", "output_shape", "output_shape_type", "output_shape_module"):
         given.pop(key, None)
 
 
@@ -303,9 +355,11 @@ def _backward(label: str, given: dict[str, Any], reading: _Reading) -> None:
     first, second = given.get("layer"), given.get("backward_layer")
     own = ("name", "go_backwards", "build_config", "dtype")
     if second is None or (
-            isinstance(first, Mapping) and isinstance(second, Mapping)
-            and first.get("class_name") == second.get("class_name")
-            and _without(first.get("config"), own) == _without(second.get("config"), own)):
+        isinstance(first, Mapping)
+        and isinstance(second, Mapping)
+        and first.get("class_name") == second.get("class_name")
+        and _without(first.get("config"), own) == _without(second.get("config"), own)
+    ):
         given.pop("backward_layer", None)
 
 
@@ -318,8 +372,14 @@ def _without(config: Any, names: tuple[str, ...]) -> Any:
 
 # What of a class is more than its arguments by name: class -> change of its configuration. A class
 # that needs no change needs no line: it is found in `kcompile.keras.layers`.
-CHANGES = {"BatchNormalization": _of_tf, "Bidirectional": _backward, "GRU": _reset_before,
-           "GRUCell": _reset_before, "LeakyReLU": _slope, "Lambda": _lambda}
+CHANGES = {
+    "BatchNormalization": _of_tf,
+    "Bidirectional": _backward,
+    "GRU": _reset_before,
+    "GRUCell": _reset_before,
+    "LeakyReLU": _slope,
+    "Lambda": _lambda,
+}
 
 
 def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
@@ -343,8 +403,9 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
     for key, value in given.items():
         if key in known and not _wrong_switch(known[key], value):
             switch = isinstance(getattr(known[key], "default", None), bool)
-            config[key] = (bool(value) if switch else _held(value, label, reading) if key in HELD
-                           else plain(value))
+            config[key] = (
+                bool(value) if switch else _held(value, label, reading) if key in HELD else plain(value)
+            )
         elif key in known:
             problems.add(f"{label}: {key}: expected True or False. Received: {value!r}", wrong=True)
         elif key not in IGNORED and value not in NEUTRAL.get(key, ()):
@@ -371,8 +432,12 @@ def _class(kind: str, entry: Mapping[str, Any], reading: _Reading) -> type[Layer
             return found
     foreign = str(entry.get("module", "keras")).partition(".")[0] not in PACKAGES
     known = vars(layers).get(kind)
-    if foreign or registered not in (None, kind) or known is Layer or not (
-            isinstance(known, type) and issubclass(known, Layer)):
+    if (
+        foreign
+        or registered not in (None, kind)
+        or known is Layer
+        or not (isinstance(known, type) and issubclass(known, Layer))
+    ):
         return None
     return known
 
@@ -381,8 +446,11 @@ def _held(value: Any, label: str, reading: _Reading) -> Any:
     """The layers inside a wrapper, translated as layers."""
     if isinstance(value, (list, tuple)):
         return [_held(v, label, reading) for v in value]
-    if not (isinstance(value, Mapping) and isinstance(value.get("class_name"), str)
-            and isinstance(value.get("config"), (Mapping, list))):
+    if not (
+        isinstance(value, Mapping)
+        and isinstance(value.get("class_name"), str)
+        and isinstance(value.get("config"), (Mapping, list))
+    ):
         raise ModelError(describe(label, "the configuration of the layer inside", repr(value)[:80]))
     return _translate_entry(value, False, reading)
 
@@ -390,17 +458,23 @@ def _held(value: Any, label: str, reading: _Reading) -> Any:
 def _wrong_switch(parameter: inspect.Parameter | None, value: Any) -> bool:
     """Whether a parameter that is a switch has a value that is none: bool("no") would be True. Some
     scripts wrote 0 and 1."""
-    return (parameter is not None and isinstance(parameter.default, bool)
-            and not (isinstance(value, (bool, int)) and value in (0, 1)))
+    return (
+        parameter is not None
+        and isinstance(parameter.default, bool)
+        and not (isinstance(value, (bool, int)) and value in (0, 1))
+    )
 
 
 def _parameters(cls: type) -> dict[str, inspect.Parameter | None]:
     """What the constructor of a layer class takes, by name."""
     made = [vars(base)["__init__"] for base in reversed(cls.__mro__[:-1]) if "__init__" in vars(base)]
     known: dict[str, inspect.Parameter | None] = {"batch_input_shape": None}
-    known.update((name, parameter) for init in made
-                 for name, parameter in inspect.signature(init).parameters.items()
-                 if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY))
+    known.update(
+        (name, parameter)
+        for init in made
+        for name, parameter in inspect.signature(init).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    )
     known.pop("weights", None)  # no configuration holds them
     known.pop("self", None)
     return known
@@ -410,8 +484,7 @@ def _dtype(policy: Any) -> str:
     """The name of a dtype, or of a policy in any of its spellings."""
     if isinstance(policy, Mapping):
         config = policy.get("config")
-        policy = (config.get("name") if isinstance(config, Mapping) else None) or policy.get(
-            "class_name")
+        policy = (config.get("name") if isinstance(config, Mapping) else None) or policy.get("class_name")
     return str(policy or "float32")
 
 
@@ -421,6 +494,7 @@ def plain(value: Any) -> Any:
         return value
     config = value.get("config")
     if isinstance(config, Mapping):
-        config = {k: v for k, v in config.items()
-                  if not (k in INITIALIZER_NEUTRAL and v in (None, "float32"))}
+        config = {
+            k: v for k, v in config.items() if not (k in INITIALIZER_NEUTRAL and v in (None, "float32"))
+        }
     return {"class_name": value["class_name"], "config": config}

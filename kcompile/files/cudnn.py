@@ -21,15 +21,17 @@ def converts(layer: Any, bias: tuple[int, ...]) -> bool:
         return False
     plain, both = (GATES[kind] * layer.units,), (2 * GATES[kind] * layer.units,)
     of_cudnn = kind.startswith("CuDNN")
-    return layer.weights[2].shape != bias and bias == (both if not of_cudnn else plain if "LSTM" in kind
-                                                       else (2, *plain))
+    return layer.weights[2].shape != bias and bias == (
+        both if not of_cudnn else plain if "LSTM" in kind else (2, *plain)
+    )
 
 
 def refusal(layer: Any) -> str | None:
     """What a layer must be so that weights of cuDNN mean the same in it, where it is not."""
     right = {"activation": "tanh", "recurrent_activation": "sigmoid"}
     if type(layer).__name__.startswith("CuDNN") or all(
-            getattr(getattr(layer, key), "__name__", "") == name for key, name in right.items()):
+        getattr(getattr(layer, key), "__name__", "") == name for key, name in right.items()
+    ):
         return None
     return "activation='tanh' and recurrent_activation='sigmoid', as cuDNN has them"
 
@@ -42,8 +44,10 @@ def convert(arrays: list[Array], layer: Any) -> list[Array]:
 
     def gates(matrix: Array) -> Array:
         parts = np.split(matrix, GATES[kind], -1)
-        return np.concatenate([part.reshape(part.shape[::-1]).T if to_plain
-                               else part.T.reshape(part.shape) for part in parts], -1)
+        return np.concatenate(
+            [part.reshape(part.shape[::-1]).T if to_plain else part.T.reshape(part.shape) for part in parts],
+            -1,
+        )
 
     if "GRU" in kind:
         bias = bias.reshape(2, -1) if to_plain else bias.reshape(-1)

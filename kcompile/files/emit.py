@@ -24,8 +24,11 @@ from kcompile_runtime.texts import printable
 
 Config = dict[str, Any]
 # Where Keras 3 has the objects that stand under an argument.
-_MODULES = {"_initializer": "keras.initializers", "_regularizer": "keras.regularizers",
-            "_constraint": "keras.constraints"}
+_MODULES = {
+    "_initializer": "keras.initializers",
+    "_regularizer": "keras.regularizers",
+    "_constraint": "keras.constraints",
+}
 
 
 LONGEST_NAME = 1000  # characters, of the names in a configuration
@@ -37,15 +40,22 @@ def check_names(model: Any) -> None:
     layers += [x.layer for part in layers if isinstance(part, Model) for x in part.inputs]
     for layer in layers:
         if len(layer.name) > LONGEST_NAME or any("\ud800" <= c <= "\udfff" for c in layer.name):
-            raise ModelError(describe(f"model {model.name[:80]!r}", f"names of at most {LONGEST_NAME} "
-                                      "characters, all of which Unicode has", repr(layer.name)[:80]))
+            raise ModelError(
+                describe(
+                    f"model {model.name[:80]!r}",
+                    f"names of at most {LONGEST_NAME} characters, all of which Unicode has",
+                    repr(layer.name)[:80],
+                )
+            )
 
 
 def check_built(model: Any, what: str) -> None:
     """Raises ModelError for a model without weights."""
     if not model.built:
-        raise ModelError(f"model {model.name!r}: {what}: the model has no weights yet, as its input "
-                         "shape is not known. Give the first layer an input_shape, or call build")
+        raise ModelError(
+            f"model {model.name!r}: {what}: the model has no weights yet, as its input "
+            "shape is not known. Give the first layer an input_shape, or call build"
+        )
 
 
 def configuration(model: Any, keras3: bool) -> tuple[Config, Config]:
@@ -90,17 +100,23 @@ class _Writer:
         else:
             given = model.get_config()
             config["layers"] = [
-                {**self.layer(layer, trainable, path), "name": layer.name,
-                 "inbound_nodes": [self.node(model, layer, call) for call in entry["inbound_nodes"]
-                                   for _ in range(self.times(layer))]}
-                for layer, entry in zip(model._layers, given["layers"])]
+                {
+                    **self.layer(layer, trainable, path),
+                    "name": layer.name,
+                    "inbound_nodes": [
+                        self.node(model, layer, call)
+                        for call in entry["inbound_nodes"]
+                        for _ in range(self.times(layer))
+                    ],
+                }
+                for layer, entry in zip(model._layers, given["layers"])
+            ]
             for key in ("input_layers", "output_layers"):
                 places = [self.place(model, place, True) for place in given[key]]
                 keys = given.get(key.replace("layers", "keys"))
                 # Keras 3 takes a list of one for something else than the tensor
                 alone = len(places) == 1 and (self.keras3 or held)
-                config[key] = (dict(zip(keys, places)) if keys is not None else
-                               places[0] if alone else places)
+                config[key] = dict(zip(keys, places)) if keys is not None else places[0] if alone else places
             kind = "Functional"
             module = "keras.src.models.functional"
         return self.entry(kind, config, module)
@@ -132,9 +148,13 @@ class _Writer:
         """What the constructor of a layer takes, with the layers that it holds."""
         kind, config = type(layer).__name__, layer.get_config()
         self.met(config.get("vintage", DEFAULT), path)
-        made = {key: self.held(key, getattr(layer, key), trainable, path)
-                if key in HELD and value is not None else self.value(key, value)
-                for key, value in config.items() if key not in ("vintage", "operator")}
+        made = {
+            key: self.held(key, getattr(layer, key), trainable, path)
+            if key in HELD and value is not None
+            else self.value(key, value)
+            for key, value in config.items()
+            if key not in ("vintage", "operator")
+        }
         if config.get("operator"):
             self.ours.setdefault("operators", []).append(path)
         if kind == "Embedding":
@@ -172,8 +192,12 @@ class _Writer:
         """An argument; objects in it with the module that Keras 3 wants."""
         module = next((m for end, m in _MODULES.items() if key.endswith(end)), None)
         if self.keras3 and module is not None and isinstance(value, Mapping):
-            return {"module": module, "class_name": value["class_name"],
-                    "config": value["config"], "registered_name": None}
+            return {
+                "module": module,
+                "class_name": value["class_name"],
+                "config": value["config"],
+                "registered_name": None,
+            }
         return value
 
     # ---- nodes
@@ -201,11 +225,17 @@ class _Writer:
             source = model.get_layer(place[0])
             shape = source.get_output_at(0) if not isinstance(source, Model) else None
             number, index = self.place(model, place)[1:]
-            outputs = source.outputs if shape is None else (
-                shape if isinstance(shape, list) else [shape])
-            tensors.append({"class_name": "__keras_tensor__", "config": {
-                "shape": list(outputs[index].shape), "dtype": outputs[index].dtype,
-                "keras_history": [place[0], number, index]}})
+            outputs = source.outputs if shape is None else (shape if isinstance(shape, list) else [shape])
+            tensors.append(
+                {
+                    "class_name": "__keras_tensor__",
+                    "config": {
+                        "shape": list(outputs[index].shape),
+                        "dtype": outputs[index].dtype,
+                        "keras_history": [place[0], number, index],
+                    },
+                }
+            )
         arguments = call[0][3] if call and len(call[0]) > 3 else {}
         several = (len(tensors) > 1 or layer.wants_list) and not _is_operator(layer)
         return {"args": [tensors] if several else tensors, "kwargs": arguments}
@@ -221,14 +251,23 @@ def _is_operator(layer: Any) -> bool:
 def warn_of_activations(model: Any, keras3: bool) -> None:
     """hard_sigmoid is another function in Keras 3 than before, under the same name."""
     theirs = semantics("keras3" if keras3 else "tf_keras").hard_sigmoid
-    wrong = sorted({layer.name for layer in _leaves(model)
-                    if any(getattr(function, "__name__", "") == "hard_sigmoid"
-                           and layer.semantics.hard_sigmoid != theirs
-                           for function in vars(layer).values())})
+    wrong = sorted(
+        {
+            layer.name
+            for layer in _leaves(model)
+            if any(
+                getattr(function, "__name__", "") == "hard_sigmoid" and layer.semantics.hard_sigmoid != theirs
+                for function in vars(layer).values()
+            )
+        }
+    )
     if wrong:
         others = "Keras 3" if keras3 else "Keras 2 and tf_keras"
-        warnings.warn(f"hard_sigmoid is another function in {others}: there these layers will compute "
-                      f"other numbers (not here): {', '.join(map(printable, wrong))}", stacklevel=4)
+        warnings.warn(
+            f"hard_sigmoid is another function in {others}: there these layers will compute "
+            f"other numbers (not here): {', '.join(map(printable, wrong))}",
+            stacklevel=4,
+        )
 
 
 def _leaves(model: Any) -> list[Any]:
@@ -241,8 +280,12 @@ def _leaves(model: Any) -> list[Any]:
             continue
         found.append(layer)
         held = [getattr(layer, name, None) for name in HELD]
-        waiting = [inner for one in held for inner in (one if isinstance(one, list) else [one])
-                   if isinstance(inner, Layer)] + waiting
+        waiting = [
+            inner
+            for one in held
+            for inner in (one if isinstance(one, list) else [one])
+            if isinstance(inner, Layer)
+        ] + waiting
     return found
 
 
@@ -256,24 +299,35 @@ def compilation(model: Any, keras3: bool) -> Config | None:
         return None
     optimizer = optimizers.serialize(arguments["optimizer"])
     silent = {"decay": 0.0, "schedule_decay": 0.004}  # which not all vintages know
-    config = {key: value for key, value in optimizer["config"].items()
-              if key != "vintage" and (key not in silent or (value != silent[key] and not keras3))}
+    config = {
+        key: value
+        for key, value in optimizer["config"].items()
+        if key != "vintage" and (key not in silent or (value != silent[key] and not keras3))
+    }
     rules = semantics(arguments["optimizer"].vintage or model.vintage)
     if keras3 and rules.clipnorm == "together" and "clipnorm" in config:  # Keras 3 limits each
         config["global_clipnorm"] = min(config.pop("clipnorm"), config.get("global_clipnorm", math.inf))
     optimizer = {"class_name": optimizer["class_name"], "config": config}
-    made: Config = {key: _serialized(arguments[key], key, keras3)
-                    for key in ("loss", "metrics", "weighted_metrics")}
+    made: Config = {
+        key: _serialized(arguments[key], key, keras3) for key in ("loss", "metrics", "weighted_metrics")
+    }
     made["loss_weights"] = serialize(arguments["loss_weights"])
     if not keras3:
         if arguments["sample_weight_mode"] is not None:  # Keras 3 has none: there the data say it
             made["sample_weight_mode"] = serialize(arguments["sample_weight_mode"])
         return {**made, "optimizer_config": optimizer}
     if getattr(arguments["optimizer"], "decay", 0):
-        warnings.warn("decay of the learning rate is not known to Keras 3: there it will stay constant "
-                      "(not here)", stacklevel=4)
-    return {**made, "optimizer": _with_module(optimizer, "keras.optimizers"), "run_eagerly": False,
-            "steps_per_execution": 1, "jit_compile": "auto"}
+        warnings.warn(
+            "decay of the learning rate is not known to Keras 3: there it will stay constant (not here)",
+            stacklevel=4,
+        )
+    return {
+        **made,
+        "optimizer": _with_module(optimizer, "keras.optimizers"),
+        "run_eagerly": False,
+        "steps_per_execution": 1,
+        "jit_compile": "auto",
+    }
 
 
 def own_compilation(model: Any) -> Config | None:
@@ -286,8 +340,12 @@ def own_compilation(model: Any) -> Config | None:
 
 
 # Short names of losses, which Keras 3 writes into .h5 and cannot read from there.
-_FULL = {"mse": "mean_squared_error", "mae": "mean_absolute_error",
-         "mape": "mean_absolute_percentage_error", "msle": "mean_squared_logarithmic_error"}
+_FULL = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+}
 
 
 def _serialized(value: Any, what: str, keras3: bool) -> Any:
@@ -299,8 +357,7 @@ def _serialized(value: Any, what: str, keras3: bool) -> Any:
         return {k: _serialized(v, what, keras3) for k, v in value.items()}
     made = losses.serialize(value) if what == "loss" else metrics.serialize(value)
     if keras3 and isinstance(made, Mapping):
-        made = _with_module(made, "keras.losses" if isinstance(value, losses.Loss)
-                            else "keras.metrics")
+        made = _with_module(made, "keras.losses" if isinstance(value, losses.Loss) else "keras.metrics")
     return made
 
 

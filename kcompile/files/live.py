@@ -55,11 +55,17 @@ def from_keras(model: Any) -> Any:
     supported; ModelError for an object that is no Keras model, or one that is not built.
     """
     if not is_live(model):
-        raise ModelError(describe("compile", "a model of kcompile.keras or of Keras, or a path",
-                                  f"{type(model).__module__}.{type(model).__name__}"))
+        raise ModelError(
+            describe(
+                "compile",
+                "a model of kcompile.keras or of Keras, or a path",
+                f"{type(model).__module__}.{type(model).__name__}",
+            )
+        )
     if not model.built:
-        raise ModelError(f"model {model.name!r} has no weights yet. Call model.build(input_shape), "
-                         "or give it an Input")
+        raise ModelError(
+            f"model {model.name!r} has no weights yet. Call model.build(input_shape), or give it an Input"
+        )
     problems = Problems(model.name)
     vintage, tf = _vintage(model)
     config, compiled = _config(model, problems), _compile_config(model, problems)
@@ -102,8 +108,10 @@ def is_tf(model: Any) -> bool:
 def _config(model: Any, problems: Problems) -> dict[str, Any] | None:
     kind = type(model)
     if kind.__module__.partition(".")[0] not in PACKAGES:
-        problems.add(f"{kind.__name__} is a class of your own. Build it as Sequential or functional "
-                     "Model of the layers it calls")
+        problems.add(
+            f"{kind.__name__} is a class of your own. Build it as Sequential or functional "
+            "Model of the layers it calls"
+        )
         return None
     if kind.__name__ not in ("Sequential", "Functional", "Model") or not hasattr(model, "layers"):
         problems.add(f"models of class {kind.__name__}")
@@ -122,18 +130,22 @@ def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
     if not getattr(model, "compiled", False) and optimizer is None:
         return None
     if optimizer is not None and not hasattr(optimizer, "build"):
-        problems.add("compile: a legacy optimizer of tf_keras, whose state cannot be shared. Compile the "
-                     f"live model with tf_keras.optimizers.{type(optimizer).__name__}")
+        problems.add(
+            "compile: a legacy optimizer of tf_keras, whose state cannot be shared. Compile the "
+            f"live model with tf_keras.optimizers.{type(optimizer).__name__}"
+        )
         return None
     # The arguments themselves say more than their configurations, which is what is public
     given = getattr(getattr(model, "_compile_config", None), "config", None)
     if not isinstance(given, Mapping):
         problems.add("the arguments of compile cannot be read")
         return None
-    config = {key: value if key == "loss_weights" else described(value) for key, value in given.items()
-              if key in ("loss", "metrics", "loss_weights", "weighted_metrics", "sample_weight_mode")}
-    return {**config, "optimizer": described(optimizer),
-            "auto_scale_loss": given.get("auto_scale_loss")}
+    config = {
+        key: value if key == "loss_weights" else described(value)
+        for key, value in given.items()
+        if key in ("loss", "metrics", "loss_weights", "weighted_metrics", "sample_weight_mode")
+    }
+    return {**config, "optimizer": described(optimizer), "auto_scale_loss": given.get("auto_scale_loss")}
 
 
 def _vintage(model: Any) -> tuple[str, bool]:
@@ -151,8 +163,10 @@ def build_metrics(ours: Any, theirs: Any) -> None:
         held = getattr(held, "_functional", None)  # of a Sequential
     if metrics is None or metrics.built or held is None:
         return
-    types = [target_type(loss, y.type) if kind is None else kind for loss, kind, y in zip(
-        ours.compilation.losses, ours.compilation.targets, ours.outputs)]
+    types = [
+        target_type(loss, y.type) if kind is None else kind
+        for loss, kind, y in zip(ours.compilation.losses, ours.compilation.targets, ours.outputs)
+    ]
     shapes = [tuple(d if isinstance(d, int) else 1 for d in t.shape) for t in types]
     labels = [np.zeros(shape, np.float32) for shape in shapes]
     tree = sys.modules[type(theirs).__module__.partition(".")[0]].tree
@@ -189,11 +203,15 @@ def pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:
         yield from pairs(ours.layer, theirs.layer)
         return
     live = list(theirs.weights)
-    if len(live) != len(ours.weights) or any(
-            tuple(v.shape) != w.shape for v, w in zip(live, ours.weights)):
-        raise ModelError(describe(
-            f"Layer {theirs.name!r}", f"weights {[w.shape for w in ours.weights]}",
-            f"{[tuple(v.shape) for v in live]}", "Compile the changed model again"))
+    if len(live) != len(ours.weights) or any(tuple(v.shape) != w.shape for v, w in zip(live, ours.weights)):
+        raise ModelError(
+            describe(
+                f"Layer {theirs.name!r}",
+                f"weights {[w.shape for w in ours.weights]}",
+                f"{[tuple(v.shape) for v in live]}",
+                "Compile the changed model again",
+            )
+        )
     yield from zip(ours.weights, live)
 
 
@@ -214,10 +232,12 @@ def slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
             raise UnsupportedError(
                 f"the state of the live optimizer {type(live).__name__} cannot be reached: expected "
                 f"{len(trained)} arrays in {name}. Compile the live model again, with trainable as it "
-                "is now, to start with a fresh state")
+                "is now, to start with a fresh state"
+            )
         for variable, value in zip(trained, held):
-            found += [(optimizer._slots[v][slot], value) for w, v in mine
-                      if w is variable and v in optimizer._slots]
+            found += [
+                (optimizer._slots[v][slot], value) for w, v in mine if w is variable and v in optimizer._slots
+            ]
     return found
 
 

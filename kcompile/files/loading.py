@@ -34,12 +34,17 @@ from kcompile_runtime.checks import check_path
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError, describe
 
 Custom = Mapping[str, Any] | None
-SUFFIXES = {".keras": "zip", ".h5": "hdf5", ".hdf5": "hdf5", ".json": "text", ".yaml": "text",
-            ".yml": "text"}
+SUFFIXES = {".keras": "zip", ".h5": "hdf5", ".hdf5": "hdf5", ".json": "text", ".yaml": "text", ".yml": "text"}
 
 
-def load(path: PathLike, weights: PathLike | None = None, backend: str | None = None,
-         custom_objects: Custom = None, compile: bool = True, isolated: bool = False) -> Any:
+def load(
+    path: PathLike,
+    weights: PathLike | None = None,
+    backend: str | None = None,
+    custom_objects: Custom = None,
+    compile: bool = True,
+    isolated: bool = False,
+) -> Any:
     """The model in a file: .keras, .h5, .hdf5, or an architecture in .json, .yaml.
 
     weights: a file of weights for an architecture: .h5 of any Keras, .weights.h5, .weights.json with its
@@ -90,12 +95,21 @@ def _last_resort(file: PathLike, custom: Mapping[str, Any] | None = None) -> Ite
     except KcompileError as error:
         text = re.sub(r"(\S{300})\S+", r"\1...", str(error))
         raise type(error)(text if str(file) in text else f"{file}: {text}") from error.__cause__
-    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError,
-            MemoryError, AssertionError) as error:
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
+        MemoryError,
+        AssertionError,
+    ) as error:
         if _passed(error, own):
             raise
-        raise ModelError(f"{file}: the file is damaged, or no model: {type(error).__name__}: "
-                         f"{str(error)[:1000]}") from error
+        raise ModelError(
+            f"{file}: the file is damaged, or no model: {type(error).__name__}: {str(error)[:1000]}"
+        ) from error
 
 
 def _passed(error: BaseException, own: Collection[Any]) -> bool:
@@ -111,11 +125,15 @@ def _passed(error: BaseException, own: Collection[Any]) -> bool:
 # ---------------------------------------------------------------- formats
 
 
-def _load_keras(file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool,
-                isolated: bool) -> Any:
+def _load_keras(
+    file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool, isolated: bool
+) -> Any:
     if reader.is_archive_of_arrays(file):
-        raise ModelError(describe(str(file), "a .keras model", "an .npz of arrays",
-                                  "Give it as weights= of an architecture"))
+        raise ModelError(
+            describe(
+                str(file), "a .keras model", "an .npz of arrays", "Give it as weights= of an architecture"
+            )
+        )
     with reader.open_keras(file, isolated) as archive:
         entry = _entry(archive.config, file)
         metadata = mapping(archive.metadata)
@@ -130,20 +148,31 @@ def _load_keras(file: Path, backend: str | None, custom: Mapping[str, Any], comp
         training = training or entry.get("compile_config")
         if compiled and isinstance(training, Mapping) and training.get("optimizer"):
             paths = weights.vars_of(archive.weights, "optimizer")
-            _compile(model, training, file, vintage, lambda: weights.load_optimizer(
-                model, archive.weights, paths, vintage) if paths else True)
+            _compile(
+                model,
+                training,
+                file,
+                vintage,
+                lambda: weights.load_optimizer(model, archive.weights, paths, vintage) if paths else True,
+            )
         return model
 
 
-def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool,
-               isolated: bool) -> Any:
+def _load_hdf5(
+    file: Path, backend: str | None, custom: Mapping[str, Any], compiled: bool, isolated: bool
+) -> Any:
     with reader.open_hdf5(file, isolated) as opened:
         text = opened.text("", "model_config")
         if text is None:
             what = "weights alone" if opened.datasets else "HDF5 without a model"
-            raise ModelError(describe(
-                str(file), "a model with its configuration", what,
-                "Give the architecture, and this file as weights=" if opened.datasets else ""))
+            raise ModelError(
+                describe(
+                    str(file),
+                    "a model with its configuration",
+                    what,
+                    "Give the architecture, and this file as weights=" if opened.datasets else "",
+                )
+            )
         entry = _entry(reader.parse_json(text, f"{file}: model_config"), file)
         vintage = vintage_of(entry, opened.text("", "keras_version"), opened.text("", "backend"))
         if not vintage.keras1:
@@ -162,15 +191,26 @@ def _load_hdf5(file: Path, backend: str | None, custom: Mapping[str, Any], compi
             given = reader.parse_json(training, f"{file}: training_config")
             names = opened.names("optimizer_weights", "weight_names") or []
             paths = [f"optimizer_weights/{name}" for name in names]
-            _compile(model, given, file, vintage, lambda: weights.load_optimizer(
-                model, opened, paths, vintage) if paths else True)
+            _compile(
+                model,
+                given,
+                file,
+                vintage,
+                lambda: weights.load_optimizer(model, opened, paths, vintage) if paths else True,
+            )
             if model.compilation is not None and ours.get("optimizer_vintage") in VINTAGES:
                 model.optimizer.vintage = ours["optimizer_vintage"]
         return model
 
 
-def _with_weights(entry: dict[str, Any], file: PathLike, given: PathLike | None,
-                  backend: str | None, custom: Mapping[str, Any], isolated: bool = False) -> Any:
+def _with_weights(
+    entry: dict[str, Any],
+    file: PathLike,
+    given: PathLike | None,
+    backend: str | None,
+    custom: Mapping[str, Any],
+    isolated: bool = False,
+) -> Any:
     """The model of an architecture, with the weights of another file."""
     vintage = vintage_of(entry, None, None)
     ours = entry.get("kcompile")
@@ -183,23 +223,35 @@ def _with_weights(entry: dict[str, Any], file: PathLike, given: PathLike | None,
         if str(given).endswith(".npz"):
             weights.load_in_order(model, reader.read_arrays(given), str(given))
         else:
-            _load_weights(model, given, replace(vintage, backend=backend or vintage.backend),
-                          isolated=isolated)
+            _load_weights(
+                model, given, replace(vintage, backend=backend or vintage.backend), isolated=isolated
+            )
     return model
 
 
 def _entry(value: Any, file: PathLike) -> dict[str, Any]:
     """The configuration of a model: `{"class_name", "config"}`, or Keras 0.3's form."""
     if reader.is_index(file):
-        raise ModelError(describe(str(file), "a model", "an index of weights alone",
-                                  "Give it as weights= of an architecture"))
+        raise ModelError(
+            describe(
+                str(file), "a model", "an index of weights alone", "Give it as weights= of an architecture"
+            )
+        )
     if isinstance(value, Mapping) and isinstance(value.get("keras_model"), str):
         value = reader.parse_json(value["keras_model"], f"{file}: keras_model")
-    if isinstance(value, dict) and ("class_name" in value or (
-            isinstance(value.get("layers"), list) and value.get("name", "Sequential") == "Sequential")):
+    if isinstance(value, dict) and (
+        "class_name" in value
+        or (isinstance(value.get("layers"), list) and value.get("name", "Sequential") == "Sequential")
+    ):
         return value
-    raise ModelError(describe(str(file), "the configuration of a model", _about(value), (
-        "Give what to_json() or to_yaml() gave, as it is" if isinstance(value, str) else "")))
+    raise ModelError(
+        describe(
+            str(file),
+            "the configuration of a model",
+            _about(value),
+            ("Give what to_json() or to_yaml() gave, as it is" if isinstance(value, str) else ""),
+        )
+    )
 
 
 def _about(value: Any) -> str:
@@ -211,16 +263,20 @@ def _about(value: Any) -> str:
 # ---------------------------------------------------------------- building
 
 
-def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], file: PathLike,
-           overwritten: bool) -> Any:
+def _build(
+    entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], file: PathLike, overwritten: bool
+) -> Any:
     """The model of a configuration. overwritten: its weights come from the file, and their first values
     must not move the user's random numbers."""
     if vintage.keras1:
         entry = upgrade(entry)
     mark_said(entry)
     kind = entry.get("class_name")
-    if not isinstance(kind, str) or kind in vars(layers) or not isinstance(
-            entry.get("config"), (Mapping, list)):
+    if (
+        not isinstance(kind, str)
+        or kind in vars(layers)
+        or not isinstance(entry.get("config"), (Mapping, list))
+    ):
         raise ModelError(describe(str(file), "the configuration of a model", f"that of {kind!r}"[:80]))
     if kind not in MODELS:
         raise UnsupportedError(describe(str(file), "a Sequential or functional model", repr(kind)))
@@ -229,12 +285,13 @@ def _build(entry: dict[str, Any], vintage: Vintage, custom: Mapping[str, Any], f
     problems = Problems(str(name or Path(file).name), "loaded")
     translated = translate_model(entry, problems, vintage.semantics, vintage == OURS, custom)
     problems.report()
-    with weight_budget(limits.MAX_ARRAYS, overwritten), (
-            kept_random_state() if overwritten else nullcontext()):
+    with weight_budget(limits.MAX_ARRAYS, overwritten), kept_random_state() if overwritten else nullcontext():
         model = models.model_from_config(translated)
     if overwritten and not model.built:
-        raise ModelError(f"{file}: model {model.name!r} does not say what its input is, so its "
-                         "weights have no place. Save it after it was built")
+        raise ModelError(
+            f"{file}: model {model.name!r} does not say what its input is, so its "
+            "weights have no place. Save it after it was built"
+        )
     _check_reached(translated["config"], model)
     _check_sizes(model)
     return model
@@ -245,9 +302,13 @@ def _check_reached(config: Mapping[str, Any], model: Any) -> None:
     if "input_layers" in config:
         lost = {layer["name"] for layer in config["layers"]} - {x.name for x in model._layers}
         if lost:
-            raise ModelError(describe(
-                f"model {model.name!r}", "every layer on a way from the inputs to the outputs",
-                "disconnected layers " + ", ".join(map(repr, sorted(lost)[:10]))))
+            raise ModelError(
+                describe(
+                    f"model {model.name!r}",
+                    "every layer on a way from the inputs to the outputs",
+                    "disconnected layers " + ", ".join(map(repr, sorted(lost)[:10])),
+                )
+            )
 
 
 def _check_sizes(model: Any) -> None:
@@ -257,9 +318,13 @@ def _check_sizes(model: Any) -> None:
         for y in node.outputs:
             size = 4 * math.prod(d for d in y.shape if d is not None)
             if size > limits.MAX_ARRAYS:
-                raise ModelError(describe(
-                    f"{node.layer.label}: its output {tuple(y.shape)}",
-                    f"at most {limits.MAX_ARRAYS} bytes for a sample", f"{size} bytes"))
+                raise ModelError(
+                    describe(
+                        f"{node.layer.label}: its output {tuple(y.shape)}",
+                        f"at most {limits.MAX_ARRAYS} bytes for a sample",
+                        f"{size} bytes",
+                    )
+                )
 
 
 def _check_theano(model: Any) -> None:
@@ -271,18 +336,19 @@ def _check_theano(model: Any) -> None:
         window = getattr(part, "pool_size", getattr(part, "kernel_size", None))
         if getattr(part, "padding", None) != "same" or window is None:
             continue
-        if any(s != 1 for s in part.strides) or any(
-                k % 2 == 0 or (pools and k > 3) for k in window):
-            problems.add(f"{part.label}: Theano's padding 'same' with windows {window} and strides "
-                         f"{part.strides}")
+        if any(s != 1 for s in part.strides) or any(k % 2 == 0 or (pools and k > 3) for k in window):
+            problems.add(
+                f"{part.label}: Theano's padding 'same' with windows {window} and strides {part.strides}"
+            )
     problems.report()
 
 
 def _check_backend(file: PathLike, vintage: Vintage, backend: str | None) -> None:
     written = "theano" if vintage.backend == "theano" else "tensorflow"
     if backend is not None and backend != written:
-        raise ModelError(describe(str(file), f"backend={written!r}, which the file says, or none",
-                                  repr(backend)))
+        raise ModelError(
+            describe(str(file), f"backend={written!r}, which the file says, or none", repr(backend))
+        )
 
 
 def _settled(file: Hdf5, group: str, vintage: Vintage, model: Any) -> Vintage:
@@ -295,7 +361,9 @@ def _settled(file: Hdf5, group: str, vintage: Vintage, model: Any) -> Vintage:
             warnings.warn(
                 f"{file.name}: Keras 1 does not say with which backend a model computed, and "
                 "convolutions of Theano turn their kernels. By the names of its weights it was "
-                f"{guess}. Say backend={guess!r} if that is right", stacklevel=4)
+                f"{guess}. Say backend={guess!r} if that is right",
+                stacklevel=4,
+            )
         vintage = replace(vintage, backend=guess)
     if vintage.backend == "theano":
         _check_theano(model)
@@ -337,8 +405,7 @@ def _put_vintages(entry: Any, path: str, vintages: Mapping[str, Any], operators:
 # ---------------------------------------------------------------- training configuration
 
 
-def _compile(model: Any, training: Any, file: PathLike, vintage: Vintage, state: Callable[[], bool]
-             ) -> None:
+def _compile(model: Any, training: Any, file: PathLike, vintage: Vintage, state: Callable[[], bool]) -> None:
     """Compile the model as it was, and take over the optimizer's state. What is not supported leaves
     the model as it is, with a warning: its predictions do not depend on it."""
     problems = Problems(model.name)
@@ -347,19 +414,28 @@ def _compile(model: Any, training: Any, file: PathLike, vintage: Vintage, state:
         problems.report()
         model.compile(**arguments)
     except (KcompileError, ValueError, TypeError, AttributeError, KeyError) as error:
-        warnings.warn(f"{file}: loaded without its training configuration; compile the model to train "
-                      f"it. {error}", stacklevel=4)
+        warnings.warn(
+            f"{file}: loaded without its training configuration; compile the model to train it. {error}",
+            stacklevel=4,
+        )
         return
     if not state():
-        warnings.warn(f"{file}: the state of the optimizer is not one that is read here; it starts "
-                      "afresh", stacklevel=4)
+        warnings.warn(
+            f"{file}: the state of the optimizer is not one that is read here; it starts afresh", stacklevel=4
+        )
 
 
 # ---------------------------------------------------------------- weights alone
 
 
-def load_weights(model: Any, path: PathLike, by_name: bool = False, skip_mismatch: bool = False,
-                 backend: str | None = None, isolated: bool = False) -> None:
+def load_weights(
+    model: Any,
+    path: PathLike,
+    by_name: bool = False,
+    skip_mismatch: bool = False,
+    backend: str | None = None,
+    isolated: bool = False,
+) -> None:
     """Weights of a file into a built model.
 
     path: .h5 of any Keras (a whole model too), .weights.h5, .weights.json with its shards, .keras, or
@@ -368,11 +444,12 @@ def load_weights(model: Any, path: PathLike, by_name: bool = False, skip_mismatc
     `load`. Raises ModelError, with nothing changed.
     """
     if backend is not None and backend not in BACKENDS:
-        raise InputError(describe("load_weights: backend", " or ".join(map(repr, BACKENDS)),
-                                  repr(backend)))
+        raise InputError(describe("load_weights: backend", " or ".join(map(repr, BACKENDS)), repr(backend)))
     if not model.built:
-        raise ModelError(f"model {model.name!r} has no weights yet: its input shape is not known. Give "
-                         "the first layer an input_shape, or call build")
+        raise ModelError(
+            f"model {model.name!r} has no weights yet: its input shape is not known. Give "
+            "the first layer an input_shape, or call build"
+        )
     if str(path).endswith(".npz"):
         if by_name or skip_mismatch:
             raise InputError("load_weights: by_name and skip_mismatch need a file with names (.h5)")
@@ -383,8 +460,14 @@ def load_weights(model: Any, path: PathLike, by_name: bool = False, skip_mismatc
         _load_weights(model, path, vintage, by_name, skip_mismatch, isolated)
 
 
-def _load_weights(model: Any, path: PathLike, vintage: Vintage | None, by_name: bool = False,
-                  skip: bool = False, isolated: bool = False) -> None:
+def _load_weights(
+    model: Any,
+    path: PathLike,
+    vintage: Vintage | None,
+    by_name: bool = False,
+    skip: bool = False,
+    isolated: bool = False,
+) -> None:
     """vintage: of the architecture, where it says more than the file."""
     if reader.kind_of(path) == "zip" and not by_name:
         with reader.open_keras(path, isolated) as archive:
@@ -394,8 +477,10 @@ def _load_weights(model: Any, path: PathLike, vintage: Vintage | None, by_name: 
     with opened(path, isolated) as file:
         if weights.is_by_path(file):
             if by_name:
-                raise UnsupportedError(f"{path}: by_name needs weights that are stored by layer name, "
-                                       "as .h5 of Keras 2 has them; these are stored by path")
+                raise UnsupportedError(
+                    f"{path}: by_name needs weights that are stored by layer name, "
+                    "as .h5 of Keras 2 has them; these are stored by path"
+                )
             weights.load_by_path(model, file, skip)
             return
         group = weights.weights_group(file)
@@ -406,16 +491,16 @@ def _load_weights(model: Any, path: PathLike, vintage: Vintage | None, by_name: 
 
 def _weights_vintage(file: Hdf5, group: str, architecture: Vintage | None) -> Vintage:
     """Weights say their own vintage from Keras 2 on; those that do not are of Keras 1."""
-    version, backend = (file.text(group, key) or file.text("", key)
-                        for key in ("keras_version", "backend"))
+    version, backend = (file.text(group, key) or file.text("", key) for key in ("keras_version", "backend"))
     given = architecture.backend if architecture is not None else None
     given = given if given in BACKENDS else None
     if version is None:
         return Vintage((1,), False, given)
     numbers, tf = parse_version(version)
     if given is not None and backend is not None and given != backend and "theano" in (given, backend):
-        raise ModelError(describe(file.name, f"backend={backend!r}, which the file says, or none",
-                                  repr(given)))
+        raise ModelError(
+            describe(file.name, f"backend={backend!r}, which the file says, or none", repr(given))
+        )
     return Vintage(numbers, tf, backend or given)
 
 

@@ -24,7 +24,7 @@ class Problems:
     def add(self, text: str, wrong: bool = False) -> None:
         """wrong: no Keras could take it."""
         if len(text) > LONGEST:  # what was received stands at its end
-            text = f"{text[:LONGEST // 2]} ... {text[-LONGEST // 2:]}"
+            text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
         if text not in self.found:
             self.found.append(text)
             if wrong:
@@ -38,5 +38,4 @@ class Problems:
                 lines += f"\n- and {len(self.found) - LISTED} more"
             if len(self._wrong) == len(self.found):
                 raise ModelError(f"model {self.model!r} cannot be {self.verb}:{lines}")
-            raise UnsupportedError(
-                f"model {self.model!r} cannot be {self.verb}. Not supported:{lines}")
+            raise UnsupportedError(f"model {self.model!r} cannot be {self.verb}. Not supported:{lines}")

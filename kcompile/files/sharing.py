@@ -39,8 +39,11 @@ def mark_said(entry: dict[str, Any]) -> None:
             others.setdefault((part["class_name"], repr(_name(part))), []).append(part)
     for number, parts in enumerate(said.values()):
         arguments = _unmarked(parts[0]["config"])
-        alike = [part for part in others.get((parts[0]["class_name"], repr(_name(parts[0]))), ())
-                 if _unmarked(part["config"]) == arguments]
+        alike = [
+            part
+            for part in others.get((parts[0]["class_name"], repr(_name(parts[0]))), ())
+            if _unmarked(part["config"]) == arguments
+        ]
         for part in parts + (alike if len(alike) == 1 else []):
             if part["class_name"] == parts[0]["class_name"] and _unmarked(part["config"]) == arguments:
                 part[SHARED] = number
@@ -57,8 +60,13 @@ def _with_live(entry: Any, live: Any) -> Iterator[tuple[dict[str, Any], Any]]:
     config = entry.get("config")
     if not isinstance(config, Mapping):
         return
-    inside = [(part, None) for part in config["layers"]] if isinstance(config.get("layers"), list) else [
-        pair for key in HELD for pair in zip(_listed(config.get(key)), _listed(getattr(live, key, None)))]
+    inside = (
+        [(part, None) for part in config["layers"]]
+        if isinstance(config.get("layers"), list)
+        else [
+            pair for key in HELD for pair in zip(_listed(config.get(key)), _listed(getattr(live, key, None)))
+        ]
+    )
     named = {layer.name: layer for layer in getattr(live, "layers", ())}
     for part, layer in inside:
         layer = named.get(_name(part)) if layer is None and isinstance(part, Mapping) else layer
@@ -80,8 +88,11 @@ def _parts(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _is_layer(part: Any) -> bool:
     """An input has no weights, and is called by nobody."""
-    return isinstance(part, dict) and isinstance(part.get("class_name"), str) and (
-        part["class_name"] != "InputLayer" and isinstance(part.get("config"), Mapping))
+    return (
+        isinstance(part, dict)
+        and isinstance(part.get("class_name"), str)
+        and (part["class_name"] != "InputLayer" and isinstance(part.get("config"), Mapping))
+    )
 
 
 def _name(part: Mapping[str, Any]) -> Any:

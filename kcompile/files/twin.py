@@ -85,8 +85,10 @@ class Twin:
         a live model with other layers, UnsupportedError for what it was compiled with since."""
         layers = self.live.layers
         if len(layers) != len(self._layers) or any(a is not b for a, b in zip(layers, self._layers)):
-            raise ModelError(f"model {self.live.name!r} has other layers than when it was compiled. Compile "
-                             "the changed model again")
+            raise ModelError(
+                f"model {self.live.name!r} has other layers than when it was compiled. Compile "
+                "the changed model again"
+            )
         for pair in (*self._weights, *self._trained) if training else self._weights:
             pair.sync()
         if training:
@@ -151,8 +153,10 @@ class Twin:
         try:
             self.live.compile_from_config(config)
         except Exception as error:
-            raise UnsupportedError(f"model {self.live.name!r}: the live model cannot be compiled as ours is: "
-                                   f"{error}. Compile the live model") from error
+            raise UnsupportedError(
+                f"model {self.live.name!r}: the live model cannot be compiled as ours is: "
+                f"{error}. Compile the live model"
+            ) from error
 
     def _note(self, mine: bool = False) -> None:
         """Remember how both are compiled now, and pair what their optimizers hold. mine: our state counts,
@@ -166,8 +170,11 @@ class Twin:
         self._options, slots = (_options(theirs), _options(ours)), live.slots(self.model, self.live)
         self._paired = live.is_built(theirs)
         rate = theirs.learning_rate
-        found = [(ours.iterations, theirs.iterations), *slots,
-                 *([(ours.learning_rate_variable, rate)] if hasattr(rate, "assign") else [])]
+        found = [
+            (ours.iterations, theirs.iterations),
+            *slots,
+            *([(ours.learning_rate_variable, rate)] if hasattr(rate, "assign") else []),
+        ]
         self._trained = [Pair(*pair) for pair in found]
         for pair in self._trained:
             pair.align(mine)
@@ -175,8 +182,9 @@ class Twin:
     # ---- callbacks
 
     @contextmanager
-    def training(self, method: Callable[..., Any], args: Any, options: Any
-                 ) -> Iterator[inspect.BoundArguments]:
+    def training(
+        self, method: Callable[..., Any], args: Any, options: Any
+    ) -> Iterator[inspect.BoundArguments]:
         """The arguments for a method of ours that is told of callbacks, between two `sync`s. Callbacks of
         the live model's Keras see the live model, which is up to date at the events they listen to."""
         bound = inspect.signature(method).bind(*args, **options)
@@ -228,7 +236,8 @@ def _options(optimizer: Any) -> dict[str, Any]:
 def _is_foreign(callback: Any) -> bool:
     return not isinstance(callback, Callback) and any(
         c.__name__ == "Callback" and c.__module__.partition(".")[0] in live.PACKAGES
-        for c in type(callback).__mro__)
+        for c in type(callback).__mro__
+    )
 
 
 class Syncs(Callback):
@@ -279,6 +288,7 @@ def _forward(event: str) -> Callable[..., None]:
     def tell(self: Foreign, *arguments: Any) -> None:
         getattr(self._callback, event)(*arguments)
         self.model.stop_training = self.model.stop_training or bool(self._twin.live.stop_training)
+
     return tell
 
 

@@ -45,7 +45,7 @@ OURS = Vintage((2, 3), False, "kcompile")  # files of kcompile say the vintages 
 
 
 def parse_version(text: str) -> tuple[tuple[int, ...], bool]:
-    """"2.2.4-tf" -> ((2, 2, 4), True). From 2.4 on Keras is tf.keras."""
+    """ "2.2.4-tf" -> ((2, 2, 4), True). From 2.4 on Keras is tf.keras."""
     numbers = tuple(int(n) for n in re.findall(r"\d{1,6}", text.partition("-")[0])[:3])
     if not numbers:
         raise ModelError(describe("keras_version", "a version such as 2.3.1", repr(text)))
@@ -77,8 +77,17 @@ def _is_old(entry: Mapping[str, Any]) -> bool:
     layers = entry.get("layers", config.get("layers") if isinstance(config, Mapping) else config)
     if not isinstance(layers, list):
         return False
-    signs = {"dim_ordering", "output_dim", "nb_filter", "border_mode", "input_dtype", "W_regularizer",
-             "init", "p", "inner_init"}
+    signs = {
+        "dim_ordering",
+        "output_dim",
+        "nb_filter",
+        "border_mode",
+        "input_dtype",
+        "W_regularizer",
+        "init",
+        "p",
+        "inner_init",
+    }
     for layer in layers:
         if isinstance(layer, Mapping):
             inner = layer.get("config")
@@ -91,15 +100,31 @@ def _is_old(entry: Mapping[str, Any]) -> bool:
 
 # The names of arguments; None: it says nothing that matters.
 NAMES: dict[str, str | None] = {
-    "init": "kernel_initializer", "inner_init": "recurrent_initializer",
-    "inner_activation": "recurrent_activation", "W_regularizer": "kernel_regularizer",
-    "U_regularizer": "recurrent_regularizer", "b_regularizer": "bias_regularizer",
-    "W_constraint": "kernel_constraint", "U_constraint": "recurrent_constraint",
-    "b_constraint": "bias_constraint", "bias": "use_bias", "border_mode": "padding",
-    "subsample": "strides", "dim_ordering": "data_format", "input_dtype": "dtype",
-    "nb_filter": "filters", "output_dim": "units", "dropout_W": "dropout",
-    "dropout_U": "recurrent_dropout", "atrous_rate": "dilation_rate", "input_dim": None,
-    "input_length": None, "consume_less": None, "cache_enabled": None, "custom_name": None}
+    "init": "kernel_initializer",
+    "inner_init": "recurrent_initializer",
+    "inner_activation": "recurrent_activation",
+    "W_regularizer": "kernel_regularizer",
+    "U_regularizer": "recurrent_regularizer",
+    "b_regularizer": "bias_regularizer",
+    "W_constraint": "kernel_constraint",
+    "U_constraint": "recurrent_constraint",
+    "b_constraint": "bias_constraint",
+    "bias": "use_bias",
+    "border_mode": "padding",
+    "subsample": "strides",
+    "dim_ordering": "data_format",
+    "input_dtype": "dtype",
+    "nb_filter": "filters",
+    "output_dim": "units",
+    "dropout_W": "dropout",
+    "dropout_U": "recurrent_dropout",
+    "atrous_rate": "dilation_rate",
+    "input_dim": None,
+    "input_length": None,
+    "consume_less": None,
+    "cache_enabled": None,
+    "custom_name": None,
+}
 _ORDERINGS = {"th": "channels_first", "tf": "channels_last"}
 
 
@@ -118,8 +143,10 @@ class Rule:
 
 def _join(target: str, *sources: str) -> Callable[[Config], None]:
     """Sizes given one by one, as one argument."""
+
     def change(config: Config) -> None:
         config[target] = [config.pop(source, None) for source in sources]
+
     return change
 
 
@@ -138,10 +165,16 @@ def _embedding(config: Config) -> None:
         del config["dropout"]
 
 
-_EMBEDDING = {"init": "embeddings_initializer", "W_regularizer": "embeddings_regularizer",
-              "W_constraint": "embeddings_constraint", "output_dim": "output_dim",
-              "input_dim": "input_dim", "input_length": "input_length", "dropout_W": "dropout",
-              "dropout": "dropout"}
+_EMBEDDING = {
+    "init": "embeddings_initializer",
+    "W_regularizer": "embeddings_regularizer",
+    "W_constraint": "embeddings_constraint",
+    "output_dim": "output_dim",
+    "input_dim": "input_dim",
+    "input_length": "input_length",
+    "dropout_W": "dropout",
+    "dropout": "dropout",
+}
 _LENGTHS: dict[str, str | None] = {"pool_length": "pool_size", "stride": "strides"}
 _CONV1D: dict[str, str | None] = {"filter_length": "kernel_size", "subsample_length": "strides"}
 
@@ -150,14 +183,15 @@ KERAS1: dict[str, Rule] = {
     "AtrousConvolution1D": Rule("Conv1D", _CONV1D),
     "AtrousConvolution2D": Rule("Conv2D", None, _join("kernel_size", "nb_row", "nb_col")),
     "AveragePooling1D": Rule(None, _LENGTHS),
-    "BatchNormalization": Rule(None, {"beta_init": "beta_initializer", "gamma_init":
-                                      "gamma_initializer"}, _mode_zero),
+    "BatchNormalization": Rule(
+        None, {"beta_init": "beta_initializer", "gamma_init": "gamma_initializer"}, _mode_zero
+    ),
     "Convolution1D": Rule("Conv1D", _CONV1D),
     "Convolution2D": Rule("Conv2D", None, _join("kernel_size", "nb_row", "nb_col")),
-    "Convolution3D": Rule("Conv3D", None, _join("kernel_size", "kernel_dim1", "kernel_dim2",
-                                                "kernel_dim3")),
-    "Deconvolution2D": Rule("Conv2DTranspose", {"output_shape": None},
-                            _join("kernel_size", "nb_row", "nb_col")),
+    "Convolution3D": Rule("Conv3D", None, _join("kernel_size", "kernel_dim1", "kernel_dim2", "kernel_dim3")),
+    "Deconvolution2D": Rule(
+        "Conv2DTranspose", {"output_shape": None}, _join("kernel_size", "nb_row", "nb_col")
+    ),
     "Dropout": Rule(None, {"p": "rate"}),
     "Embedding": Rule(None, _EMBEDDING, _embedding),
     "GaussianDropout": Rule(None, {"p": "rate"}),
@@ -165,8 +199,7 @@ KERAS1: dict[str, Rule] = {
     "LSTM": Rule(None, None, _forget_bias),
     "MaxPooling1D": Rule(None, _LENGTHS),
     "PReLU": Rule(None, {"init": "alpha_initializer"}),
-    "SeparableConvolution2D": Rule("SeparableConv2D", None,
-                                   _join("kernel_size", "nb_row", "nb_col")),
+    "SeparableConvolution2D": Rule("SeparableConv2D", None, _join("kernel_size", "nb_row", "nb_col")),
     "SpatialDropout1D": Rule(None, {"p": "rate"}),
     "SpatialDropout2D": Rule(None, {"p": "rate"}),
     "SpatialDropout3D": Rule(None, {"p": "rate"}),
@@ -188,13 +221,15 @@ def upgrade(entry: Mapping[str, Any]) -> Config:
     if kind in ("Sequential", "Model"):
         layers = config if isinstance(config, list) else config.get("layers")
         if not isinstance(layers, list):
-            raise ModelError(describe(f"configuration of a {kind}", "a list of layers",
-                                      repr(layers)[:80]))
+            raise ModelError(describe(f"configuration of a {kind}", "a list of layers", repr(layers)[:80]))
         rest = {} if isinstance(config, list) else dict(config)
         if kind == "Sequential" and has_branches(layers):
             return {**made, **as_functional(layers, upgrade, rest.get("name"))}
-        return {**made, "class_name": kind,
-                "config": {**rest, "layers": [upgrade(layer) for layer in layers]}}
+        return {
+            **made,
+            "class_name": kind,
+            "config": {**rest, "layers": [upgrade(layer) for layer in layers]},
+        }
     if isinstance(config, list):
         raise ModelError(describe(f"configuration of a {kind}", "arguments by name", "a list"))
     return {**made, **upgrade_layer(kind, config)}
@@ -222,12 +257,17 @@ def _value(key: str, value: Any) -> Any:
     if key == "data_format":
         return _ORDERINGS.get(value, value) if isinstance(value, str) else value
     if key.endswith("_regularizer") and isinstance(value, Mapping):
-        return {"class_name": "L1L2" if value.get("name") in (
-            "WeightRegularizer", "ActivityRegularizer", "L1L2Regularizer") else value.get("name"),
-            "config": {k: v for k, v in value.items() if k != "name"}}
+        return {
+            "class_name": "L1L2"
+            if value.get("name") in ("WeightRegularizer", "ActivityRegularizer", "L1L2Regularizer")
+            else value.get("name"),
+            "config": {k: v for k, v in value.items() if k != "name"},
+        }
     if key.endswith("_constraint") and isinstance(value, Mapping):
-        return {"class_name": value.get("name"), "config": {
-            "max_value" if k == "m" else k: v for k, v in value.items() if k != "name"}}
+        return {
+            "class_name": value.get("name"),
+            "config": {"max_value" if k == "m" else k: v for k, v in value.items() if k != "name"},
+        }
     return value
 
 
@@ -240,8 +280,10 @@ def _upgrade_merge(config: Mapping[str, Any]) -> Config:
     if config.get("layers"):
         kind = "Merge"
     elif config.get("mode_type") in ("lambda", "function"):
-        return {"class_name": "Lambda", "config": {
-            **made, "function": mode, "arguments": config.get("arguments") or {}}}
+        return {
+            "class_name": "Lambda",
+            "config": {**made, "function": mode, "arguments": config.get("arguments") or {}},
+        }
     if kind == "Merge":
         return {"class_name": "Merge", "config": {**made, "mode": mode}}
     if kind == "Concatenate":

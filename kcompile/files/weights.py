@@ -58,10 +58,12 @@ def _conv1d(arrays: list[Array], layer: Any) -> list[Array]:
 
 def _conv(*order: int) -> Callable[[list[Array], Any], list[Array]]:
     """Ordering "th" put filters and channels first."""
+
     def convert(arrays: list[Array], layer: Any) -> list[Array]:
         kernel, *rest = arrays
         fits = _first_axes(layer) and kernel.ndim == len(order)
         return [kernel.transpose(order) if fits else kernel, *rest]
+
     return convert
 
 
@@ -72,10 +74,12 @@ def _transposed(arrays: list[Array], layer: Any) -> list[Array]:
 
 def _gates(*order: int) -> Callable[[list[Array], Any], list[Array]]:
     """One kernel, recurrent kernel and bias for each gate, put side by side in Keras 2's order."""
+
     def convert(arrays: list[Array], layer: Any) -> list[Array]:
         if len(arrays) == 3:  # consume_less="gpu"
             return arrays
         return [np.concatenate([arrays[3 * gate + part] for gate in order], -1) for part in range(3)]
+
     return convert
 
 
@@ -88,14 +92,27 @@ KERAS1: dict[str, Stored1] = {
     "LSTM": Stored1(12, _gates(0, 2, 1, 3)),  # input, cell, forget, output
 }
 # Kernels that Theano turns by 180 degrees: their places among the weights of a class.
-FLIPPED = {"Conv1D": (0,), "Conv2D": (0,), "Conv3D": (0,), "Conv2DTranspose": (0,),
-           "Conv3DTranspose": (0,), "ConvLSTM2D": (0, 1)}
+FLIPPED = {
+    "Conv1D": (0,),
+    "Conv2D": (0,),
+    "Conv3D": (0,),
+    "Conv2DTranspose": (0,),
+    "Conv3DTranspose": (0,),
+    "ConvLSTM2D": (0, 1),
+}
 # Layers that hold layers: the attributes that have the weights, in their order. Keras 3 names groups so.
 HELD: dict[str, tuple[str, ...]] = {
-    "Bidirectional": ("forward_layer", "backward_layer"), "GRU": ("cell",), "LSTM": ("cell",),
-    "RNN": ("cell",), "SimpleRNN": ("cell",), "ConvLSTM2D": ("cell",), "TimeDistributed": ("layer",),
-    "StackedRNNCells": ("cells",), "Wrapper": ("layer",),
-    "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense")}
+    "Bidirectional": ("forward_layer", "backward_layer"),
+    "GRU": ("cell",),
+    "LSTM": ("cell",),
+    "RNN": ("cell",),
+    "SimpleRNN": ("cell",),
+    "ConvLSTM2D": ("cell",),
+    "TimeDistributed": ("layer",),
+    "StackedRNNCells": ("cells",),
+    "Wrapper": ("layer",),
+    "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense"),
+}
 
 
 def holders(layer: Any) -> tuple[str, ...]:
@@ -110,8 +127,11 @@ def held(layer: Any) -> list[tuple[str, Any]]:
     for name in holders(layer):
         inner = getattr(layer, name)
         several = isinstance(inner, (list, tuple))
-        found += ([(f"{name}/{below}", part) for below, part in zip(path_names(inner), inner)] if several
-                  else [(name, inner)])
+        found += (
+            [(f"{name}/{below}", part) for below, part in zip(path_names(inner), inner)]
+            if several
+            else [(name, inner)]
+        )
     return found
 
 
@@ -155,8 +175,11 @@ def convert(arrays: list[Array], layer: Any, vintage: Vintage) -> list[Array]:
     inner = inner_layers(layer)
     if inner and len(arrays) % len(inner) == 0:  # else they are one layer's, as Keras 3 stores them
         share = len(arrays) // len(inner)
-        return [array for i, part in enumerate(inner)
-                for array in convert(arrays[i * share:(i + 1) * share], part, vintage)]
+        return [
+            array
+            for i, part in enumerate(inner)
+            for array in convert(arrays[i * share : (i + 1) * share], part, vintage)
+        ]
     kind = type(layer).__name__
     if len(arrays) == 3 and cudnn.converts(layer, arrays[2].shape):
         arrays = cudnn.convert(arrays, layer)
@@ -226,8 +249,7 @@ class Assignment:
         kinds = {"f": "f", "i": "iu", "u": "iu", "b": "b"}  # of a variable: of what it takes
         for variable, found in zip(part.variables, given):
             if found.dtype.kind not in kinds[variable.value.dtype.kind]:
-                return self.mismatch(label, f"{variable.dtype} for {variable.name!r}",
-                                     f"{found.dtype}")
+                return self.mismatch(label, f"{variable.dtype} for {variable.name!r}", f"{found.dtype}")
         read = [self.file.read(path) for path in paths]
         try:
             arrays = convert(read, part.layer, self.vintage)
@@ -238,7 +260,8 @@ class Assignment:
         with np.errstate(over="ignore"):  # told by layer
             arrays = [np.asarray(a, v.dtype) for v, a in zip(part.variables, arrays)]
         if part.layer.name not in self.not_finite and any(
-                a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
+            a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays
+        ):
             self.not_finite.append(part.layer.name)
         self.values.extend(zip(part.variables, arrays))
         return None
@@ -251,8 +274,11 @@ class Assignment:
         if len(stored) == len(part.variables) and self._other_biases(part, stored):
             return True
         classes = {type(layer).__name__ for layer in (part.layer, *inner_layers(part.layer))}
-        return (self.vintage.keras1 and not classes.isdisjoint(KERAS1)
-                and sum(s.size for s in stored) == sum(v.value.size for v in part.variables))
+        return (
+            self.vintage.keras1
+            and not classes.isdisjoint(KERAS1)
+            and sum(s.size for s in stored) == sum(v.value.size for v in part.variables)
+        )
 
     def _other_biases(self, part: Part, stored: Sequence[Stored]) -> list[tuple[Any, tuple[int, ...]]]:
         """The layers whose arrays are those of cuDNN and they are not, or the other way."""
@@ -264,16 +290,24 @@ class Assignment:
     def finish(self) -> None:
         """Assign. Raises ModelError, with nothing assigned, where something did not fit."""
         if self.wrong and not self.skip:
-            raise ModelError(f"{self.file.name}: the weights do not fit the model:"
-                             + "".join(f"\n- {text}" for text in self.wrong))
+            raise ModelError(
+                f"{self.file.name}: the weights do not fit the model:"
+                + "".join(f"\n- {text}" for text in self.wrong)
+            )
         if self.wrong:
-            warnings.warn(f"{self.file.name}: weights that do not fit were left out:"
-                          + "".join(f"\n- {text}" for text in self.wrong), stacklevel=4)
+            warnings.warn(
+                f"{self.file.name}: weights that do not fit were left out:"
+                + "".join(f"\n- {text}" for text in self.wrong),
+                stacklevel=4,
+            )
         for variable, array in self.values:
             variable.assign(array)
         if self.not_finite:
-            warnings.warn(f"{self.file.name}: weights that are NaN or infinite, in the layers "
-                          + ", ".join(map(repr, self.not_finite)), stacklevel=4)
+            warnings.warn(
+                f"{self.file.name}: weights that are NaN or infinite, in the layers "
+                + ", ".join(map(repr, self.not_finite)),
+                stacklevel=4,
+            )
 
 
 _RESERVED = ("top_level_model_weights",)  # Keras keeps weights of no layer there
@@ -297,8 +331,11 @@ def is_by_path(file: Hdf5) -> bool:
     """Whether a weights file is laid out by path, as Keras 3 does it."""
     if file.names("", "layer_names") is not None:  # whatever its layers are called
         return False
-    return "layers" in file.attributes or "_layer_checkpoint_dependencies" in file.attributes or (
-        "vars" in file.attributes and file.names("", "layer_names") is None)
+    return (
+        "layers" in file.attributes
+        or "_layer_checkpoint_dependencies" in file.attributes
+        or ("vars" in file.attributes and file.names("", "layer_names") is None)
+    )
 
 
 # ---------------------------------------------------------------- by layer name
@@ -361,9 +398,13 @@ def saved_layers(file: Hdf5, group: str) -> list[Group]:
         count = file.attributes.get(group, {}).get("nb_layers")  # Keras 0.3
         if not isinstance(count, int) or not 0 <= count <= len(file.attributes):
             raise ModelError(describe(file.name, "weights of Keras", "HDF5 without layer_names"))
-        return [Group(f"layer_{k}", tuple(
-            f"{prefix}layer_{k}/param_{p}" for p in range(_count(file, f"{prefix}layer_{k}"))))
-            for k in range(count)]
+        return [
+            Group(
+                f"layer_{k}",
+                tuple(f"{prefix}layer_{k}/param_{p}" for p in range(_count(file, f"{prefix}layer_{k}"))),
+            )
+            for k in range(count)
+        ]
     found = []
     for name in names:
         name = place_of(name)
@@ -373,8 +414,9 @@ def saved_layers(file: Hdf5, group: str) -> list[Group]:
         found.append(Group(name, tuple(f"{prefix}{name}/{place_of(weight)}" for weight in weights)))
     extra = file.names(f"{prefix}top_level_model_weights", "weight_names")
     if extra:
-        raise ModelError(describe(file.name, "weights of layers", "weights of the model itself, "
-                                  + ", ".join(extra[:3])))
+        raise ModelError(
+            describe(file.name, "weights of layers", "weights of the model itself, " + ", ".join(extra[:3]))
+        )
     return found
 
 
@@ -383,8 +425,9 @@ def _count(file: Hdf5, group: str) -> int:
     return count if isinstance(count, int) and 0 <= count <= len(file.datasets) else 0
 
 
-def load_by_layer(model: Any, file: Hdf5, group: str, vintage: Vintage, by_name: bool = False,
-                  skip_mismatch: bool = False) -> None:
+def load_by_layer(
+    model: Any, file: Hdf5, group: str, vintage: Vintage, by_name: bool = False, skip_mismatch: bool = False
+) -> None:
     """Weights that are stored by layer. Layers are paired by name where all names agree, or with
     by_name (whose others stay as they are), else in order. Raises ModelError."""
     saved = [layer for layer in saved_layers(file, group) if layer.paths]
@@ -396,9 +439,13 @@ def load_by_layer(model: Any, file: Hdf5, group: str, vintage: Vintage, by_name:
     elif sorted(known) == sorted(s.name for s in saved):
         pairs = [(known[s.name], s) for s in saved]
     elif len(saved) != len(targets):
-        raise ModelError(describe(
-            file.name, f"weights of {len(targets)} layers ({_some(t.name for t in targets)})",
-            f"weights of {len(saved)} layers ({_some(s.name for s in saved)})"))
+        raise ModelError(
+            describe(
+                file.name,
+                f"weights of {len(targets)} layers ({_some(t.name for t in targets)})",
+                f"weights of {len(saved)} layers ({_some(s.name for s in saved)})",
+            )
+        )
     else:
         pairs = list(zip(targets, saved))
     for layer, stored in pairs:
@@ -417,7 +464,7 @@ def _pair(assignment: Assignment, layer: Any, stored: Group) -> None:
         return
     start = 0
     for part, count in zip(parts, counts):
-        assignment.part(part, stored.paths[start:start + count])
+        assignment.part(part, stored.paths[start : start + count])
         start += count
 
 
@@ -434,8 +481,9 @@ def load_in_order(model: Any, arrays: Sequence[Array], name: str) -> None:
     stored = {str(i): Stored(a.shape, a.dtype) for i, a in enumerate(arrays)}
     assignment = Assignment(Hdf5(name, {}, stored, lambda path: arrays[int(path)]), Vintage((3,)))
     if len(arrays) != len(model.weights):
-        raise ModelError(describe(name, f"{len(model.weights)} arrays, as {model.label} has weights",
-                                  str(len(arrays))))
+        raise ModelError(
+            describe(name, f"{len(model.weights)} arrays, as {model.label} has weights", str(len(arrays)))
+        )
     owners = {id(v): layer for layer in all_layers(model) for v in layer.weights}
     for i, variable in enumerate(model.weights):
         assignment.part(Part(owners[id(variable)], [variable]), [str(i)])
@@ -473,8 +521,12 @@ def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:
     owned: dict[int, list[Any]] = {}
     _claim(model, {id(model)}, owned)
     _load_container(model, "", assignment, taken, owned)
-    left = [path for container in _CONTAINERS for path in file.inside(container)
-            if path not in taken and "seed_generator" not in path]
+    left = [
+        path
+        for container in _CONTAINERS
+        for path in file.inside(container)
+        if path not in taken and "seed_generator" not in path
+    ]
     if left and not assignment.wrong:
         assignment.mismatch(model.label, "no other weights", _some(left))
     assignment.finish()
@@ -493,8 +545,9 @@ def _claim(layer: Any, seen: set[int], owned: dict[int, list[Any]]) -> bool:
     return bool(mine) or bool(own_variables(layer))
 
 
-def _load_group(layer: Any, owner: Any, group: str, assignment: Assignment, taken: set[str],
-                owned: dict[int, list[Any]]) -> None:
+def _load_group(
+    layer: Any, owner: Any, group: str, assignment: Assignment, taken: set[str], owned: dict[int, list[Any]]
+) -> None:
     """The weights of a layer and of those that it holds. owner: whom errors name."""
     if isinstance(layer, Model):
         return _load_container(layer, group, assignment, taken, owned)
@@ -508,14 +561,16 @@ def _load_group(layer: Any, owner: Any, group: str, assignment: Assignment, take
     return None
 
 
-def _load_container(model: Any, path: str, assignment: Assignment, taken: set[str],
-                    owned: dict[int, list[Any]]) -> None:
+def _load_container(
+    model: Any, path: str, assignment: Assignment, taken: set[str], owned: dict[int, list[Any]]
+) -> None:
     """The layers of a model, class by class: the n-th group of a class that has weights belongs to the
     n-th such layer. A layer that another model holds too has them in both groups where we wrote the
     file, where Keras did in the first alone."""
     prefix = f"{path}/" if path else ""
-    container = next((f"{prefix}{name}" for name in _CONTAINERS
-                      if f"{prefix}{name}" in assignment.file.attributes), None)
+    container = next(
+        (f"{prefix}{name}" for name in _CONTAINERS if f"{prefix}{name}" in assignment.file.attributes), None
+    )
     layers: dict[str, list[Any]] = {}
     for layer in model._layers:
         if layer.weights:
@@ -528,8 +583,9 @@ def _load_container(model: Any, path: str, assignment: Assignment, taken: set[st
             members = [layer for layer in members if any(layer is mine for mine in owned[id(model)])]
         if len(groups) != len(members):
             for layer in members:
-                assignment.mismatch(layer.label, f"one of {len(members)} groups {name!r} in the file",
-                                    f"{len(groups)}")
+                assignment.mismatch(
+                    layer.label, f"one of {len(members)} groups {name!r} in the file", f"{len(groups)}"
+                )
             continue
         for layer, group in zip(members, groups):
             _load_group(layer, layer, group, assignment, taken, owned)
@@ -557,11 +613,14 @@ def vars_of(file: Hdf5, group: str) -> list[str]:
 
 # The last word of the names that tf.keras up to 2.10 gave to slots.
 SUFFIXES: dict[str, Mapping[str, str]] = {
-    "SGD": {"momentum": "momentum"}, "RMSprop": {"rms": "rms"}, "Adagrad": {"accumulator":
-                                                                             "accumulator"},
+    "SGD": {"momentum": "momentum"},
+    "RMSprop": {"rms": "rms"},
+    "Adagrad": {"accumulator": "accumulator"},
     "Adadelta": {"accumulator": "accum_grad", "delta": "accum_var"},
-    "Adam": {"m": "m", "v": "v", "vhat": "vhat"}, "Adamax": {"m": "m", "u": "v"},
-    "Nadam": {"m": "m", "v": "v"}}
+    "Adam": {"m": "m", "v": "v", "vhat": "vhat"},
+    "Adamax": {"m": "m", "u": "v"},
+    "Nadam": {"m": "m", "v": "v"},
+}
 
 
 def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintage) -> bool:
@@ -583,8 +642,13 @@ def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintag
     return True
 
 
-def _targets(optimizer: Any, variables: Variables, paths: Sequence[str],
-             shapes: Sequence[tuple[int, ...]], vintage: Vintage) -> list[tuple[Variable, int]] | None:
+def _targets(
+    optimizer: Any,
+    variables: Variables,
+    paths: Sequence[str],
+    shapes: Sequence[tuple[int, ...]],
+    vintage: Vintage,
+) -> list[tuple[Variable, int]] | None:
     """Each variable of the state with the number of its array."""
     slots, n = optimizer.slots(), len(variables)
     last = [path.rpartition("/")[2].partition(":")[0] for path in paths]
@@ -594,24 +658,19 @@ def _targets(optimizer: Any, variables: Variables, paths: Sequence[str],
     if scalars == len(shapes):
         return head  # saved before the first step
     if any(name in suffixes.values() for name in last):  # tf.keras up to 2.10
-        found = {slot: [i for i, name in enumerate(last) if name == suffixes[slot]]
-                 for slot in slots}
+        found = {slot: [i for i, name in enumerate(last) if name == suffixes[slot]] for slot in slots}
     elif vintage.version < (2, 1) and vintage.backend != "kcompile":
         return None  # in an order by names that are not in the file
     elif not vintage.tf and vintage.version < (3,) and vintage.backend != "kcompile":  # slot by slot
-        found = {slot: list(range(scalars + k * n, scalars + (k + 1) * n))
-                 for k, slot in enumerate(slots)}
+        found = {slot: list(range(scalars + k * n, scalars + (k + 1) * n)) for k, slot in enumerate(slots)}
     else:  # variable by variable; only the largest v of amsgrad stand behind
         paired = [slot for slot in slots if slot != "vhat"]
-        found = {slot: [scalars + i * len(paired) + k for i in range(n)]
-                 for k, slot in enumerate(paired)}
+        found = {slot: [scalars + i * len(paired) + k for i in range(n)] for k, slot in enumerate(paired)}
         if "vhat" in slots:
             found["vhat"] = list(range(scalars + n * len(paired), scalars + n * len(slots)))
-    if any(len(numbers) != n or (numbers and max(numbers) >= len(paths))
-           for numbers in found.values()):
+    if any(len(numbers) != n or (numbers and max(numbers) >= len(paths)) for numbers in found.values()):
         return None
-    return head + [(optimizer._slots[v][slot], i) for slot in slots
-                   for v, i in zip(variables, found[slot])]
+    return head + [(optimizer._slots[v][slot], i) for slot in slots for v, i in zip(variables, found[slot])]
 
 
 def _nadam_product(optimizer: Any, model_vintage: str) -> float:

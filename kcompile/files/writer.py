@@ -46,9 +46,14 @@ def save(model: Any, path: PathLike, overwrite: bool = True, include_optimizer: 
         _check_places(model)
         _write(path, overwrite, lambda file: _write_h5(model, file, include_optimizer))
     else:
-        raise InputError(describe("save", "a path that ends in .keras, .h5 or .hdf5", repr(str(path)),
-                                  "model.to_json() and to_yaml() give the architecture alone, "
-                                  "save_weights the weights"))
+        raise InputError(
+            describe(
+                "save",
+                "a path that ends in .keras, .h5 or .hdf5",
+                repr(str(path)),
+                "model.to_json() and to_yaml() give the architecture alone, save_weights the weights",
+            )
+        )
 
 
 def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
@@ -64,8 +69,9 @@ def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
     elif name.endswith(".npz"):
         _write(path, overwrite, lambda file: np.savez(file, *model.get_weights()))
     else:
-        raise InputError(describe("save_weights", "a path that ends in .weights.h5, .h5, .hdf5 or .npz",
-                                  repr(str(path))))
+        raise InputError(
+            describe("save_weights", "a path that ends in .weights.h5, .h5, .hdf5 or .npz", repr(str(path)))
+        )
 
 
 def to_json(model: Any, **options: Any) -> str:
@@ -169,12 +175,20 @@ def _check_places(model: Any) -> None:
         group = weights.place_of(layer.name)
         inside = [f"{group}/{weights.place_of(f'{v.name}:0')}" for v in layer.weights]
         around = {path[:at] for path in (f"{group}/", *inside) for at, c in enumerate(path) if c == "/"}
-        if group in groups or arrays & {*inside, *around} or set(inside) & groups or (
-                len(set(inside)) < len(inside)):
-            raise ModelError(describe(
-                f"model {model.name!r}", "names that are different places in an HDF5 file",
-                f"the layer {layer.name!r} beside the others"[:200],
-                "Give it another name, or save as .keras or .weights.h5"))
+        if (
+            group in groups
+            or arrays & {*inside, *around}
+            or set(inside) & groups
+            or (len(set(inside)) < len(inside))
+        ):
+            raise ModelError(
+                describe(
+                    f"model {model.name!r}",
+                    "names that are different places in an HDF5 file",
+                    f"the layer {layer.name!r} beside the others"[:200],
+                    "Give it another name, or save as .keras or .weights.h5",
+                )
+            )
         groups.add(group)
         arrays.update(inside)
 
@@ -194,8 +208,7 @@ def _effective_parts(layer: Any) -> list[list[Variable]]:
     return parts
 
 
-def _split(layer: Any, frozen: bool, trainable: list[list[Variable]], fixed: list[list[Variable]]
-           ) -> None:
+def _split(layer: Any, frozen: bool, trainable: list[list[Variable]], fixed: list[list[Variable]]) -> None:
     frozen = frozen or not layer.trainable
     inside = weights.run_inside(layer)
     if inside is not None:
@@ -223,8 +236,9 @@ def _container(layer: Any, group: Any) -> None:
     inside = weights.held(layer)
     if isinstance(layer, Model):
         group.create_group("layers")
-        inside = [(f"layers/{name}", inner)
-                  for name, inner in zip(weights.path_names(layer._layers), layer._layers)]
+        inside = [
+            (f"layers/{name}", inner) for name, inner in zip(weights.path_names(layer._layers), layer._layers)
+        ]
     for place, inner in inside:
         _container(inner, group.require_group(place))
 
@@ -257,8 +271,11 @@ def _named_state(model: Any) -> list[tuple[str, Variable]]:
     state = [(f"{kind}/iter", optimizer.iterations)]
     state += [(f"{kind}/momentum_cache", v) for v in optimizer.state()]
     words = weights.SUFFIXES.get(kind, {})
-    slots = [(f"{kind}/{v.name}/{words.get(slot, slot)}", optimizer._slots[v][slot])
-             for slot in optimizer.slots() for v in variables]
+    slots = [
+        (f"{kind}/{v.name}/{words.get(slot, slot)}", optimizer._slots[v][slot])
+        for slot in optimizer.slots()
+        for v in variables
+    ]
     return state + slots
 
 

@@ -90,8 +90,7 @@ def variable(number: int, coefficient: int = 1) -> Affine:
     return Affine(((number, coefficient),))
 
 
-def gather(access: Access, array: np.ndarray, sizes: tuple[int, ...],
-           variables: range) -> np.ndarray:
+def gather(access: Access, array: np.ndarray, sizes: tuple[int, ...], variables: range) -> np.ndarray:
     """The operand as a dense array over the index variables in `variables` (with `sizes`)."""
     grid = np.ogrid[tuple(slice(0, s) for s in sizes)]
     valid: np.ndarray = np.ones((1,) * len(sizes), bool)
@@ -115,7 +114,7 @@ def gather(access: Access, array: np.ndarray, sizes: tuple[int, ...],
 def reference(spec: Contraction, n: int, *operands: np.ndarray) -> np.ndarray:
     """The meaning of a contraction, by gathering both operands in full (memory: M*K + K*J)."""
     if spec.g:
-        g, parts = bind(spec.g, n), [x.reshape(-1, *x.shape[len(spec.g):]) for x in operands]
+        g, parts = bind(spec.g, n), [x.reshape(-1, *x.shape[len(spec.g) :]) for x in operands]
         made = [reference(spec.one, n, *sample) for sample in zip(*parts)]
         return np.array(made, operands[0].dtype).reshape(g + bind(spec.m + spec.j, n))
     m, k, j = (bind(dims, n) for dims in (spec.m, spec.k, spec.j))
@@ -135,9 +134,12 @@ def matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) -
         raise ValueError(f"matmul: inner sizes differ. Received: {a}, {b}")
     row, depth, column = variable(0), variable(1), variable(2)
     return Contraction(
-        (m,), (k,), (j,),
+        (m,),
+        (k,),
+        (j,),
         Access(0, (depth, row) if transpose_a else (row, depth), (False, False)),
-        Access(1, (column, depth) if transpose_b else (depth, column), (False, False)))
+        Access(1, (column, depth) if transpose_b else (depth, column), (False, False)),
+    )
 
 
 def batch_matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) -> Contraction:

@@ -25,9 +25,11 @@ def fingerprint(graph: Graph) -> str:
     """The digest of a graph. Raises TypeError for an attribute that has no content defined here."""
     places: dict[int, int] = {}
     types: dict[TensorType, str] = {}
-    declared = {value.node: f"{kind} {place}" for kind, table in
-                (("input", graph.inputs), ("variable", graph.variables))
-                for place, value in enumerate(table.values())}
+    declared = {
+        value.node: f"{kind} {place}"
+        for kind, table in (("input", graph.inputs), ("variable", graph.variables))
+        for place, value in enumerate(table.values())
+    }
 
     def name(value: Value) -> tuple[int, int]:
         return places[value.node], value.output
@@ -41,11 +43,21 @@ def fingerprint(graph: Graph) -> str:
         attrs = dict(node.attrs)
         if node.id in declared:
             attrs["name"] = declared[node.id]
-        lines.append(f"{node.op.name} {[name(v) for v in node.inputs]} {[text(t) for t in node.types]} "
-                     f"{content(attrs)}")
+        lines.append(
+            f"{node.op.name} {[name(v) for v in node.inputs]} {[text(t) for t in node.types]} "
+            f"{content(attrs)}"
+        )
     numbers = {variable: number for number, variable in enumerate(graph.variables)}
-    lines.append(repr((len(graph.inputs), len(graph.variables), [name(v) for v in graph.outputs.values()],
-                       [(numbers[k], name(v)) for k, v in graph.updates.items()])))
+    lines.append(
+        repr(
+            (
+                len(graph.inputs),
+                len(graph.variables),
+                [name(v) for v in graph.outputs.values()],
+                [(numbers[k], name(v)) for k, v in graph.updates.items()],
+            )
+        )
+    )
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -14,8 +14,7 @@ from kcompile.ir.types import FLOATS
 def _between(graph: Graph, targets: Sequence[Value], wrt: Sequence[Value]) -> list[Node]:
     """The nodes on a path from wrt to a target, last first."""
     reached = {v.node for v in wrt}
-    forward = [node for node in graph.nodes.values()
-               if node.id in reached or _note(node, reached)]
+    forward = [node for node in graph.nodes.values() if node.id in reached or _note(node, reached)]
     needed = {v.node for v in targets}
     path = []
     for node in reversed(forward):
@@ -43,8 +42,9 @@ def gradient(target: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | None]:
     return pull_back([target], [constant(target.graph, 1, target.dtype)], wrt)
 
 
-def pull_back(targets: Sequence[Tensor], cotangents: Sequence[Tensor],
-              wrt: Sequence[Tensor]) -> list[Tensor | None]:
+def pull_back(
+    targets: Sequence[Tensor], cotangents: Sequence[Tensor], wrt: Sequence[Tensor]
+) -> list[Tensor | None]:
     """The gradient of sum(target * cotangent) over all elements and targets (a vector-Jacobian
     product), for each x in `wrt`; None where no target depends on x."""
     graph = wrt[0].graph if wrt else targets[0].graph
@@ -61,8 +61,9 @@ def pull_back(targets: Sequence[Tensor], cotangents: Sequence[Tensor],
         received = [gradients.get(v) for v in outputs]
         if not node.inputs or all(g is None for g in received) or node.op.gradient is None:
             continue
-        call = Call(tuple(Tensor(graph, v) for v in node.inputs),
-                    tuple(Tensor(graph, v) for v in outputs), node.attrs)
+        call = Call(
+            tuple(Tensor(graph, v) for v in node.inputs), tuple(Tensor(graph, v) for v in outputs), node.attrs
+        )
         with graph.source(*node.sources):
             for value, part in zip(node.inputs, node.op.gradient(call, *received)):
                 if part is not None and graph.type(value).dtype in FLOATS:

@@ -147,8 +147,9 @@ class Graph:
         """Append a node of another graph with its types, which its rule must give for these operands."""
         return self._append(node.op, inputs, node.attrs, node.types)
 
-    def _append(self, op: Op, inputs: Sequence[Value], attrs: Mapping[str, Any],
-                types: tuple[TensorType, ...]) -> Node:
+    def _append(
+        self, op: Op, inputs: Sequence[Value], attrs: Mapping[str, Any], types: tuple[TensorType, ...]
+    ) -> Node:
         node = Node(len(self.nodes), op, tuple(inputs), attrs, types, self.current)
         self.nodes[node.id] = node
         return node
@@ -212,11 +213,14 @@ class Graph:
             if name not in self.variables:
                 raise ValueError(f"{self.name}: update of unknown variable {name!r}")
             if self.type(value) != self.type(self.variables[name]):
-                raise ValueError(f"{self.name}: update of {name!r} has type {self.type(value)}, "
-                                 f"the variable has {self.type(self.variables[name])}")
+                raise ValueError(
+                    f"{self.name}: update of {name!r} has type {self.type(value)}, "
+                    f"the variable has {self.type(self.variables[name])}"
+                )
 
     def text(self) -> str:
         """One line a node: `%3 = add(%1, %2) : float32[n, 64]  # dense_1`."""
+
         def show(value: Value) -> str:
             many = len(self.nodes[value.node].types) > 1
             return f"%{value.node}.{value.output}" if many else f"%{value.node}"

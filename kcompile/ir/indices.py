@@ -40,14 +40,19 @@ def index_checks(graph: Graph) -> list[IndexCheck]:
     data: set[int] = set()
     found: dict[tuple[Value, int], IndexCheck] = {}
     for node in graph.live():
-        if node.op.name in ("input", "variable", "constant") or any(v.node in data for v in node.inputs) or (
-                node.op.name == "iota" and any(isinstance(d, Batch) for d in node.types[0].shape)):
+        if (
+            node.op.name in ("input", "variable", "constant")
+            or any(v.node in data for v in node.inputs)
+            or (node.op.name == "iota" and any(isinstance(d, Batch) for d in node.types[0].shape))
+        ):
             data.add(node.id)
         for slot, rows, label in _reads(node, graph):
             numbers = before_cast(graph, node.inputs[slot])
             if numbers.node in data and graph.nodes[numbers.node].op.name != "constant":
-                found.setdefault((numbers, rows), IndexCheck(
-                    node.id, slot, numbers, rows, graph.type(numbers).shape, label))
+                found.setdefault(
+                    (numbers, rows),
+                    IndexCheck(node.id, slot, numbers, rows, graph.type(numbers).shape, label),
+                )
     return list(found.values())
 
 
@@ -88,5 +93,6 @@ def check_rows(what: str, graph: Graph, values: Mapping[Value, np.ndarray]) -> N
             if isinstance(first, Batch):
                 each = outside.size * first.multiple // len(values[check.numbers])
                 sample, place = divmod(place, each)
-            raise RowError(f"{what}: {check.label or 'rows by number'}", check.rows, str(number), place,
-                           sample)
+            raise RowError(
+                f"{what}: {check.label or 'rows by number'}", check.rows, str(number), place, sample
+            )

@@ -43,8 +43,7 @@ def _as(array: np.ndarray, precision: str) -> np.ndarray:
     return array.astype(precision) if array.dtype.kind == "f" else array
 
 
-def run(graph: Graph, n: int, inputs: Arrays, variables: Arrays,
-        precision: str = "float32") -> Result:
+def run(graph: Graph, n: int, inputs: Arrays, variables: Arrays, precision: str = "float32") -> Result:
     """Compute a graph for a batch of n samples. Raises KeyError for a missing input or variable."""
     values: dict[Value, np.ndarray] = {}
     with np.errstate(all="ignore"):
@@ -66,5 +65,8 @@ def run(graph: Graph, n: int, inputs: Arrays, variables: Arrays,
             many = results if isinstance(results, tuple) else (results,)
             for number, array in enumerate(many):
                 values[Value(node.id, number)] = np.asarray(array)
-    return Result({k: values[v] for k, v in graph.outputs.items()},
-                  {k: values[v] for k, v in graph.updates.items()}, values)
+    return Result(
+        {k: values[v] for k, v in graph.outputs.items()},
+        {k: values[v] for k, v in graph.updates.items()},
+        values,
+    )

@@ -17,8 +17,17 @@ from kcompile.ir.types import TensorType
 if TYPE_CHECKING:
     from kcompile.ir.tensor import Tensor
 
-Kind = Literal["source", "elementwise", "movement", "reduction", "window", "random", "contraction",
-               "scatter", "composite"]
+Kind = Literal[
+    "source",
+    "elementwise",
+    "movement",
+    "reduction",
+    "window",
+    "random",
+    "contraction",
+    "scatter",
+    "composite",
+]
 
 
 class Draw(Protocol):

@@ -25,8 +25,7 @@ def threefry(key0: Any, key1: Any, counter0: Any, counter1: Any) -> tuple[np.nda
     Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011,
     section 4.2; the rotation distances are those of Skein in that paper's table for 2x32.
     """
-    key0, key1, counter0, counter1 = (
-        np.asarray(x, np.uint32) for x in (key0, key1, counter0, counter1))
+    key0, key1, counter0, counter1 = (np.asarray(x, np.uint32) for x in (key0, key1, counter0, counter1))
     keys = (key0, key1, key0 ^ key1 ^ np.uint32(_PARITY))
     with np.errstate(over="ignore"):
         x0, x1 = counter0 + key0, counter1 + key1

@@ -24,9 +24,15 @@ Tensors = Sequence[Tensor]
 Step = Callable[[list[Tensor], list[Tensor], list[Tensor]], tuple[Tensors, Tensors]]
 
 
-def scan(step: Step, states: Tensors, sequences: Tensors, invariants: Tensors = (),
-         length: int | None = None, reverse: bool = False, body: Graph | None = None
-         ) -> tuple[list[Tensor], list[Tensor]]:
+def scan(
+    step: Step,
+    states: Tensors,
+    sequences: Tensors,
+    invariants: Tensors = (),
+    length: int | None = None,
+    reverse: bool = False,
+    body: Graph | None = None,
+) -> tuple[list[Tensor], list[Tensor]]:
     """Run `step(states, elements, invariants) -> (new states, outputs)` over time.
 
     sequences: [length, ...], time first. body: the (empty) graph to trace the step into; variables
@@ -38,8 +44,11 @@ def scan(step: Step, states: Tensors, sequences: Tensors, invariants: Tensors = 
     if not isinstance(steps, int):
         raise ValueError("scan: the number of steps must be known when the model is compiled")
     inner = body if body is not None else Graph("step")
-    types = [*(x.type for x in states), *(x.type.with_shape(x.shape[1:]) for x in sequences),
-             *(x.type for x in invariants)]
+    types = [
+        *(x.type for x in states),
+        *(x.type.with_shape(x.shape[1:]) for x in sequences),
+        *(x.type for x in invariants),
+    ]
     inputs = [Tensor(inner, inner.input(f"in{i}", t)) for i, t in enumerate(types)]
     k, s = len(states), len(states) + len(sequences)
     new, outs = step(inputs[:k], inputs[k:s], inputs[s:])
@@ -99,8 +108,15 @@ def _copied(body: Graph) -> tuple[Graph, dict[Value, Value]]:
 # ---------------------------------------------------------------- moving work out
 
 
-def build(graph: Graph, body: Graph, states: Tensors, sequences: Tensors, invariants: Tensors,
-          length: int, reverse: bool) -> tuple[list[Tensor], list[Tensor]]:
+def build(
+    graph: Graph,
+    body: Graph,
+    states: Tensors,
+    sequences: Tensors,
+    invariants: Tensors,
+    length: int,
+    reverse: bool,
+) -> tuple[list[Tensor], list[Tensor]]:
     """The scan of `body` (inputs: states, elements, invariants; outputs: new states, outs) in
     `graph`, after moving what does not belong in the loop out of it."""
     return _Scan(graph, body, list(states), list(sequences), list(invariants), length, reverse).make()
@@ -140,8 +156,9 @@ class _Scan:
                 results.append(stacks[v])
             elif node is not None:
                 with self.graph.source(*node.sources):
-                    results.append(self.over_time(node, [stacks[node.inputs[0]],
-                                                         self.constant[node.inputs[1]]]))
+                    results.append(
+                        self.over_time(node, [stacks[node.inputs[0]], self.constant[node.inputs[1]]])
+                    )
         return finals, results
 
     def outside_values(self) -> dict[Value, Tensor]:
@@ -156,8 +173,7 @@ class _Scan:
             if not _movable(node):
                 continue
             sources = [self.body.nodes[v.node] for v in node.inputs]
-            fixed = [v in self.constant or m.op.name == "constant"
-                     for v, m in zip(node.inputs, sources)]
+            fixed = [v in self.constant or m.op.name == "constant" for v, m in zip(node.inputs, sources)]
             value = Value(node.id)
             if all(fixed):
                 with self.graph.source(*node.sources):
@@ -165,9 +181,9 @@ class _Scan:
                 self.constant[value] = Tensor(self.graph, made[0])
             elif node.id in wanted:
                 with self.graph.source(*node.sources):
-                    self.stacked[value] = self.over_time(node, [
-                        self.stacked[v] if v in self.stacked else self.fixed(v)
-                        for v in node.inputs])
+                    self.stacked[value] = self.over_time(
+                        node, [self.stacked[v] if v in self.stacked else self.fixed(v) for v in node.inputs]
+                    )
 
     def fixed(self, value: Value) -> Tensor:
         if value not in self.constant:
@@ -182,8 +198,10 @@ class _Scan:
         able = {v.node for v in self.stacked}
         products: set[int] = set()
         for node in self.body.nodes.values():
-            known = all(v.node in able or v.node in free or
-                        self.body.nodes[v.node].op.name == "constant" for v in node.inputs)
+            known = all(
+                v.node in able or v.node in free or self.body.nodes[v.node].op.name == "constant"
+                for v in node.inputs
+            )
             if not known or not _movable(node):
                 continue
             if all(v.node not in able for v in node.inputs):
@@ -202,14 +220,18 @@ class _Scan:
         if node.op.kind == "elementwise":
             return all(self.body.type(v).rank <= node.types[0].rank for v in node.inputs)
         right = node.inputs[1].node in free if len(node.inputs) == 2 else False
-        return right and (node.op.name in ("conv", "conv_input")
-                          or (node.op.name == "matmul" and not node.attrs["transpose_a"]))
+        return right and (
+            node.op.name in ("conv", "conv_input")
+            or (node.op.name == "matmul" and not node.attrs["transpose_a"])
+        )
 
     def sinkable(self, value: Value) -> Node | None:
         """The product behind an output that nothing else reads, when it is only needed after the loop."""
         node = self.body.nodes[value.node]
-        able = ((node.op.name == "matmul" and not node.attrs["transpose_a"])
-                or node.op.name in ("conv", "conv_input"))
+        able = (node.op.name == "matmul" and not node.attrs["transpose_a"]) or node.op.name in (
+            "conv",
+            "conv_input",
+        )
         if value in self.stacked or not able or node.inputs[1] not in self.constant:
             return None
         return node
@@ -218,8 +240,7 @@ class _Scan:
         """The node for all steps at once: time and batch are rows together."""
         if node.op.kind == "elementwise":
             rank = node.types[0].rank + 1
-            aligned = [self.align(x, self.body.type(v), rank)
-                       for x, v in zip(operands, node.inputs)]
+            aligned = [self.align(x, self.body.type(v), rank) for x, v in zip(operands, node.inputs)]
             return emit(node.op.name, aligned, **node.attrs)
         x = operands[0]
         rows = ops.reshape(x, merge(x.shape))
@@ -239,8 +260,7 @@ class _Scan:
         needed = _ancestors(self.body, [*new, *outs], {*self.constant, *self.stacked})
         read = {v for id in needed for v in self.body.nodes[id].inputs} | {*new, *outs}
         sequences = [v for v in self.stacked if v in read]
-        invariants = [v for v in self.constant if v in read
-                      and self.body.nodes[v.node].op.name != "constant"]
+        invariants = [v for v in self.constant if v in read and self.body.nodes[v.node].op.name != "constant"]
         inner = Graph(self.body.name)
         table: dict[Value, Value] = {}
         for number, v in enumerate((*inputs[:k], *sequences, *invariants)):
@@ -250,11 +270,22 @@ class _Scan:
                 _copy(inner, self.body.nodes[id], table)
         for number, v in enumerate((*new, *outs)):
             inner.outputs[f"out{number}"] = table[v]
-        operands = [*self.states, *(self.stacked[v] for v in sequences),
-                    *(self.constant[v] for v in invariants)]
-        node = self.graph.add("scan", [x.value for x in operands], body=inner, length=self.length,
-                              states=k, steps=len(sequences), reverse=self.reverse, n=0,
-                              precision="float32")
+        operands = [
+            *self.states,
+            *(self.stacked[v] for v in sequences),
+            *(self.constant[v] for v in invariants),
+        ]
+        node = self.graph.add(
+            "scan",
+            [x.value for x in operands],
+            body=inner,
+            length=self.length,
+            states=k,
+            steps=len(sequences),
+            reverse=self.reverse,
+            n=0,
+            precision="float32",
+        )
         made = [Tensor(self.graph, Value(node.id, i)) for i in range(len(node.types))]
         return made[:k], made[k:]
 
@@ -313,13 +344,12 @@ class _Backward:
 
     def make(self) -> Sequence[Tensor | None]:
         inner = self.inner
-        seeds = [Tensor(inner, inner.input(f"d{i}", inner.type(v)))
-                 for i, v in enumerate(self.results)]
+        seeds = [Tensor(inner, inner.input(f"d{i}", inner.type(v))) for i, v in enumerate(self.results)]
         used = [i for i in range(len(self.results)) if i < self.k or self.given[i] is not None]
         targets = [Tensor(inner, self.results[i]) for i in used]
         found = pull_back(targets, [seeds[i] for i in used], [Tensor(inner, v) for v in self.inputs])
-        states, steps = found[:self.k], found[self.k:self.s]
-        parts = [self.leaves(d) for d in found[self.s:]]
+        states, steps = found[: self.k], found[self.k : self.s]
+        parts = [self.leaves(d) for d in found[self.s :]]
         hoisted = [[leaf for leaf in leaves if self.rows(leaf) is not None] for leaves in parts]
         summed = [[leaf for leaf in leaves if self.rows(leaf) is None] for leaves in parts]
         for d in steps:
@@ -343,8 +373,11 @@ class _Backward:
         while stack:
             value = stack.pop()
             node = self.inner.nodes[value.node]
-            if node.op.name == "add" and node.id >= self.border and all(
-                    self.inner.type(v) == node.types[0] for v in node.inputs):
+            if (
+                node.op.name == "add"
+                and node.id >= self.border
+                and all(self.inner.type(v) == node.types[0] for v in node.inputs)
+            ):
                 stack.extend(node.inputs)
             else:
                 terms.append(value)
@@ -358,8 +391,10 @@ class _Backward:
             return self.rows(node.inputs[0])
         first = self.inner.type(node.inputs[0]).shape[:1] if node.inputs else ()
         batched = bool(first) and isinstance(first[0], Batch)
-        if batched and (node.op.name == "conv_kernel" or (node.op.name == "matmul"
-                        and node.attrs["transpose_a"] and not node.attrs["transpose_b"])):
+        if batched and (
+            node.op.name == "conv_kernel"
+            or (node.op.name == "matmul" and node.attrs["transpose_a"] and not node.attrs["transpose_b"])
+        ):
             return node.inputs
         if batched and node.op.name == "reduce_sum" and 0 in node.attrs["axes"]:
             return node.inputs
@@ -389,12 +424,15 @@ class _Backward:
         else:
             self.kept.add(value)
 
-    def run(self, seeds: list[Tensor], states: Sequence[Tensor | None],
-            sums: Sequence[Tensor | None]) -> tuple[list[Tensor], dict[Value, Tensor]]:
+    def run(
+        self, seeds: list[Tensor], states: Sequence[Tensor | None], sums: Sequence[Tensor | None]
+    ) -> tuple[list[Tensor], dict[Value, Tensor]]:
         """The backward scan. Gives its final states, and sequences by the value of `inner`."""
         inner = self.inner
-        zero_states = [d if d is not None else ops.broadcast_to(constant(inner, 0, x.dtype), x.shape)
-                       for d, x in zip(states, seeds)]
+        zero_states = [
+            d if d is not None else ops.broadcast_to(constant(inner, 0, x.dtype), x.shape)
+            for d, x in zip(states, seeds)
+        ]
         totals = [(i, d) for i, d in enumerate(sums) if d is not None]
         carried = [Tensor(inner, inner.input(f"sum{i}", d.type)) for i, d in totals]
         added = [c + d for c, (_, d) in zip(carried, totals)]
@@ -404,13 +442,16 @@ class _Backward:
         needed, operands = self.cone([*new, *outs], {*saved, *self.inputs})
         stacks = self.save(saved)
         used_seeds = [i for i in range(self.k, len(seeds)) if self.given[i] is not None]
-        sequences = {**{v: stacks[v] for v in saved if v in operands},
-                     **{seeds[i].value: self.given[i] for i in used_seeds}}
-        invariants = {v: x for v, x in zip(self.inputs[self.s:], self.call.inputs[self.s:])
-                      if v in operands}
+        sequences = {
+            **{v: stacks[v] for v in saved if v in operands},
+            **{seeds[i].value: self.given[i] for i in used_seeds},
+        }
+        invariants = {
+            v: x for v, x in zip(self.inputs[self.s :], self.call.inputs[self.s :]) if v in operands
+        }
         body = Graph(inner.name)
         table: dict[Value, Value] = {}
-        starts = [x.value for x in seeds[:self.k]] + [c.value for c in carried]
+        starts = [x.value for x in seeds[: self.k]] + [c.value for c in carried]
         for number, v in enumerate((*starts, *sequences, *invariants)):
             table[v] = body.input(f"in{number}", inner.type(v))
         for id in sorted(needed):
@@ -419,9 +460,14 @@ class _Backward:
         for number, v in enumerate((*new, *outs)):
             body.outputs[f"out{number}"] = table[v]
         finals, made = build(
-            self.graph, body, [*map(self.start, range(self.k)), *(self.zeros(d.type) for _, d in totals)],
-            [x for x in sequences.values() if x is not None], list(invariants.values()),
-            self.length, not self.reverse)
+            self.graph,
+            body,
+            [*map(self.start, range(self.k)), *(self.zeros(d.type) for _, d in totals)],
+            [x for x in sequences.values() if x is not None],
+            list(invariants.values()),
+            self.length,
+            not self.reverse,
+        )
         return finals, {**stacks, **dict(zip(outs, made))}
 
     def cone(self, results: Sequence[Value], known: set[Value]) -> tuple[set[int], set[Value]]:
@@ -432,9 +478,12 @@ class _Backward:
     def essential(self, read: set[Value]) -> list[Value]:
         """The forward values to save, of those that the gradient reads: what follows from the others by
         cheap operations is computed again, as memory is dearer."""
-        nodes, fixed = self.inner.nodes, self.inputs[self.s:]
-        saved = {v for v in read | self.kept if v.node < self.border
-                 and nodes[v.node].op.name != "constant" and v not in fixed}
+        nodes, fixed = self.inner.nodes, self.inputs[self.s :]
+        saved = {
+            v
+            for v in read | self.kept
+            if v.node < self.border and nodes[v.node].op.name != "constant" and v not in fixed
+        }
         given = {*fixed, *self.kept, *(saved & {*self.inputs})}
         for value in sorted(saved - given, reverse=True):
             if self.follows(value, given | (saved - {value})):
@@ -459,20 +508,25 @@ class _Backward:
     def forward_values(self) -> list[Value]:
         """Everything that the forward pass computed and the gradient takes as given; constants are
         made again."""
-        return [Value(node.id, i) for node in self.inner.nodes.values() if node.id < self.border
-                and node.op.name != "constant" for i in range(len(node.types))]
+        return [
+            Value(node.id, i)
+            for node in self.inner.nodes.values()
+            if node.id < self.border and node.op.name != "constant"
+            for i in range(len(node.types))
+        ]
 
     def save(self, values: Sequence[Value]) -> dict[Value, Tensor]:
         """Sequences of forward values: elements as they came, the rest from a scan like the one that
         is differentiated, with more outputs (`simplify` makes one scan of the two)."""
-        stacks = dict(zip(self.inputs[self.k:self.s], self.call.inputs[self.k:self.s]))
+        stacks = dict(zip(self.inputs[self.k : self.s], self.call.inputs[self.k : self.s]))
         made = [v for v in values if v not in stacks]
         body: Graph = self.call.attrs["body"]
         again, _ = _copied(body)  # `inner` began as the same copy: its values are numbered alike
         for v in made:
             again.outputs[f"out{len(again.outputs)}"] = v
-        node = self.graph.add("scan", [x.value for x in self.call.inputs],
-                              **{**self.call.attrs, "body": again})
+        node = self.graph.add(
+            "scan", [x.value for x in self.call.inputs], **{**self.call.attrs, "body": again}
+        )
         first = len(body.outputs)
         stacks.update((v, Tensor(self.graph, Value(node.id, first + i))) for i, v in enumerate(made))
         return stacks
@@ -484,11 +538,16 @@ class _Backward:
     def zeros(self, type: TensorType) -> Tensor:
         return ops.broadcast_to(constant(self.graph, 0, type.dtype), type.shape)
 
-    def collect(self, finals: list[Tensor], stacks: dict[Value, Tensor],
-                steps: Sequence[Tensor | None], hoisted: list[list[Value]],
-                sums: Sequence[Tensor | None]) -> list[Tensor | None]:
-        totals = iter(finals[self.k:])
-        result: list[Tensor | None] = list(finals[:self.k])
+    def collect(
+        self,
+        finals: list[Tensor],
+        stacks: dict[Value, Tensor],
+        steps: Sequence[Tensor | None],
+        hoisted: list[list[Value]],
+        sums: Sequence[Tensor | None],
+    ) -> list[Tensor | None]:
+        totals = iter(finals[self.k :])
+        result: list[Tensor | None] = list(finals[: self.k])
         result += [None if d is None else stacks[d.value] for d in steps]
         for leaves, d in zip(hoisted, sums):
             total = next(totals) if d is not None else None

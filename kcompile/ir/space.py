@@ -45,8 +45,11 @@ class Space:
         """Whether the reduced axes are the last ones, and static: then one row after the other is
         worked on, and its elements may depend on what it was reduced to."""
         first = len(self.full) - len(self.axes)
-        return bool(self.axes) and self.axes[0] == first and all(
-            isinstance(self.full[a], int) for a in self.axes)
+        return (
+            bool(self.axes)
+            and self.axes[0] == first
+            and all(isinstance(self.full[a], int) for a in self.axes)
+        )
 
     def takes_outer(self, shape: Shape, user: Node) -> bool:
         """Whether a user of an outer value of this shape reads one number for each kept index."""
@@ -64,8 +67,11 @@ def space_of(body: Graph) -> Space:
     """The space of a group: what its reductions run over when they agree, else its results. Of results
     of two shapes without a reduction between them, one has a number for each row of the other."""
     shapes = list(dict.fromkeys(body.type(v).shape for v in body.outputs.values()))
-    found = {Space(body.type(m.inputs[0]).shape, m.attrs["axes"])
-             for m in body.nodes.values() if m.op.kind == "reduction"}
+    found = {
+        Space(body.type(m.inputs[0]).shape, m.attrs["axes"])
+        for m in body.nodes.values()
+        if m.op.kind == "reduction"
+    }
     if not found and len(shapes) > 1:
         small, *_, full = sorted(shapes, key=lambda shape: (len(shape), -shape.count(1)))
         wide = (*small, *(1,) * (len(full) - len(small)))
@@ -79,7 +85,8 @@ def space_of(body: Graph) -> Space:
 def only_ones(node: Node, before: Shape) -> bool:
     """Whether a node is a reshape that puts in or takes out axes of size 1."""
     return node.op.name == "reshape" and (
-        [d for d in before if d != 1] == [d for d in node.types[0].shape if d != 1])
+        [d for d in before if d != 1] == [d for d in node.types[0].shape if d != 1]
+    )
 
 
 def runs_of(body: Graph, space: Space) -> list[Run]:
@@ -119,8 +126,13 @@ def _pattern(shape: Shape, space: Space) -> tuple[bool, ...] | None:
 def _merge(patterns: Iterable[tuple[bool, ...]], full: Shape) -> list[Run]:
     runs: list[list[int]] = []
     for i, d in enumerate(full):
-        alike = bool(runs) and isinstance(d, int) and d != 1 and full[i - 1] != 1 and all(
-            p[i] == p[i - 1] for p in patterns)
+        alike = (
+            bool(runs)
+            and isinstance(d, int)
+            and d != 1
+            and full[i - 1] != 1
+            and all(p[i] == p[i - 1] for p in patterns)
+        )
         if alike:
             runs[-1].append(i)
         else:

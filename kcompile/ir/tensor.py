@@ -25,13 +25,25 @@ class HasTensor(Protocol):
 Operand = Union["Tensor", HasTensor, int, float, bool, np.ndarray]
 
 # numpy's functions that Python's operators call when an array stands on the left
-UFUNCS = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "power": "pow",
-          "greater": "greater", "greater_equal": "greater_equal", "less": "less",
-          "less_equal": "less_equal", "equal": "equal", "not_equal": "not_equal"}
+UFUNCS = {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
+    "power": "pow",
+    "greater": "greater",
+    "greater_equal": "greater_equal",
+    "less": "less",
+    "less_equal": "less_equal",
+    "equal": "equal",
+    "not_equal": "not_equal",
+}
 # Names under which K has what numpy calls otherwise
 RENAMED = {"absolute": "abs", "amax": "max", "amin": "min", "negative": "-x", "arange": "arange"}
-NO_DATA = ("a symbolic tensor has no data yet: the code that is being traced becomes part of the "
-           "compiled model, and runs later")
+NO_DATA = (
+    "a symbolic tensor has no data yet: the code that is being traced becomes part of the "
+    "compiled model, and runs later"
+)
 
 
 class StaticShape(tuple[Union[int, None], ...]):
@@ -77,12 +89,16 @@ class Tensor:
     # ---- what would need the data
 
     def __bool__(self) -> bool:
-        raise TypeError("a symbolic tensor has no truth value: the branch would be decided before "
-                        "the data is known. Use `select(condition, a, b)` (K.switch)")
+        raise TypeError(
+            "a symbolic tensor has no truth value: the branch would be decided before "
+            "the data is known. Use `select(condition, a, b)` (K.switch)"
+        )
 
     def __iter__(self) -> Any:
-        raise TypeError("a symbolic tensor cannot be iterated over. Loop over a size that is known "
-                        "(`for i in range(x.shape[1])`, with x[:, i] inside), or use K.rnn")
+        raise TypeError(
+            "a symbolic tensor cannot be iterated over. Loop over a size that is known "
+            "(`for i in range(x.shape[1])`, with x[:, i] inside), or use K.rnn"
+        )
 
     def __len__(self) -> int:
         raise TypeError("a symbolic tensor has no len(). Use x.shape, or K.int_shape(x)")
@@ -94,14 +110,19 @@ class Tensor:
         raise TypeError(f"{NO_DATA}. float(x) is not possible: use K.cast(x, 'float32')")
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
-        raise TypeError(f"{NO_DATA}. It cannot become a numpy array here: use functions of "
-                        "keras.backend (K) instead of numpy's (or another library's)")
+        raise TypeError(
+            f"{NO_DATA}. It cannot become a numpy array here: use functions of "
+            "keras.backend (K) instead of numpy's (or another library's)"
+        )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
         name = ufunc.__name__
         if method == "__call__" and name in UFUNCS and not options:
-            return self._binary(UFUNCS[name], inputs[0], True) if inputs[1] is self else (
-                self._binary(UFUNCS[name], inputs[1]))
+            return (
+                self._binary(UFUNCS[name], inputs[0], True)
+                if inputs[1] is self
+                else (self._binary(UFUNCS[name], inputs[1]))
+            )
         _refuse_numpy(name)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
@@ -109,8 +130,10 @@ class Tensor:
 
     def __getattr__(self, name: str) -> NoReturn:
         hint = f". {NO_DATA}" if name in ("numpy", "eval", "item", "tolist") else ""
-        raise AttributeError(f"a symbolic tensor has no attribute {name!r}{hint}. Functions of "
-                             "keras.backend (K), Python's operators and x.shape work on it")
+        raise AttributeError(
+            f"a symbolic tensor has no attribute {name!r}{hint}. Functions of "
+            "keras.backend (K), Python's operators and x.shape work on it"
+        )
 
     # ---- operators
 
@@ -179,12 +202,12 @@ class Tensor:
 
     # Where Keras 2 compared identities, which is what nobody means
     def __eq__(self, other: Any) -> Any:
-        return NotImplemented if other is None or isinstance(other, str) else (
-            self._binary("equal", other))
+        return NotImplemented if other is None or isinstance(other, str) else (self._binary("equal", other))
 
     def __ne__(self, other: Any) -> Any:
-        return NotImplemented if other is None or isinstance(other, str) else (
-            self._binary("not_equal", other))
+        return (
+            NotImplemented if other is None or isinstance(other, str) else (self._binary("not_equal", other))
+        )
 
     __hash__ = object.__hash__
 
@@ -214,8 +237,10 @@ def _graph(operands: Sequence[Any]) -> Graph:
 
 
 def _refuse_numpy(name: str) -> NoReturn:
-    raise TypeError(f"numpy.{name} was called on a symbolic tensor, and {NO_DATA}. Use "
-                    f"keras.backend's function (K.{RENAMED.get(name, name)}) or Python's operators")
+    raise TypeError(
+        f"numpy.{name} was called on a symbolic tensor, and {NO_DATA}. Use "
+        f"keras.backend's function (K.{RENAMED.get(name, name)}) or Python's operators"
+    )
 
 
 def as_tensor(graph: Graph, x: Any, dtype: str | None = None) -> Tensor:
@@ -253,8 +278,10 @@ def constant(graph: Graph, value: Any, dtype: str | None = None) -> Tensor:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"expected numbers, or tensors. Received: {value!r}")
     if array.dtype.kind in "iu" and isinstance(value, float) and value != int(value):
-        raise TypeError(f"a tensor of {dtype} meets the number {value}, which is no integer. Use "
-                        "K.cast(x, 'float32') first")
+        raise TypeError(
+            f"a tensor of {dtype} meets the number {value}, which is no integer. Use "
+            "K.cast(x, 'float32') first"
+        )
     if dtype is None and array.dtype == np.float64:
         array = array.astype(np.float32)
     return Tensor(graph, graph.constant(array))
@@ -299,8 +326,10 @@ def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
     for part in key:
         integer = isinstance(part, (int, np.integer)) and not isinstance(part, bool)
         if not (integer or part is None or part is Ellipsis or isinstance(part, slice)):
-            raise IndexError(f"a symbolic tensor is indexed by integers, slices, `...` and None. "
-                             f"Received: {part!r}. For rows by number use K.gather")
+            raise IndexError(
+                f"a symbolic tensor is indexed by integers, slices, `...` and None. "
+                f"Received: {part!r}. For rows by number use K.gather"
+            )
     used = sum(part is not None and part is not Ellipsis for part in key)
     if used > x.rank or sum(part is Ellipsis for part in key) > 1:
         raise IndexError(f"too many indices for {x.type}. Received: {key}")
@@ -308,20 +337,22 @@ def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
     if not any(part is Ellipsis for part in key):
         return [*key, *whole]
     at = next(i for i, part in enumerate(key) if part is Ellipsis)
-    return [*key[:at], *whole, *key[at + 1:]]
+    return [*key[:at], *whole, *key[at + 1 :]]
 
 
 def _bounds(x: Tensor, axis: int, part: slice) -> tuple[int, Dim, int]:
     size = x.shape[axis]
     for bound in (part.start, part.stop, part.step):
         if bound is not None and not isinstance(bound, (int, np.integer, Batch)):
-            raise IndexError(f"bounds of a slice must be known when the model is compiled. "
-                             f"Received: {bound!r}")
+            raise IndexError(
+                f"bounds of a slice must be known when the model is compiled. Received: {bound!r}"
+            )
     if isinstance(size, Batch):
         if part.start in (None, 0) and part.stop in (None, size) and part.step in (None, 1):
             return 0, size, 1
-        raise IndexError(f"the batch (axis {axis} of {x.type}) can only be taken whole: `:`. "
-                         f"Received: {part}")
+        raise IndexError(
+            f"the batch (axis {axis} of {x.type}) can only be taken whole: `:`. Received: {part}"
+        )
     low, high, by = part.indices(size)
     if by < 0:
         raise IndexError("slices of a symbolic tensor go forward. Use K.reverse(x, axes)")

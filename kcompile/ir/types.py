@@ -14,8 +14,17 @@ from typing import Union
 DTYPES = ("float32", "float64", "int32", "int64", "uint32", "uint8", "bool")
 FLOATS = ("float32", "float64")
 # Of an element, also of the types that only kernels use
-BYTES = {"bool": 1, "int8": 1, "uint8": 1, "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
-         "float32": 4, "float64": 8}
+BYTES = {
+    "bool": 1,
+    "int8": 1,
+    "uint8": 1,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "float32": 4,
+    "float64": 8,
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -35,9 +44,11 @@ class Batch:
         return Batch(self.multiple // other)
 
     def __index__(self) -> int:
-        raise TypeError("the number of samples is not known when the model is compiled, so it cannot "
-                        "be the bound of a Python loop or a list's index. Write whole tensors, over "
-                        "K functions; a mean over the batch is K.mean(x, axis=0)")
+        raise TypeError(
+            "the number of samples is not known when the model is compiled, so it cannot "
+            "be the bound of a Python loop or a list's index. Write whole tensors, over "
+            "K functions; a mean over the batch is K.mean(x, axis=0)"
+        )
 
     def __str__(self) -> str:
         return "n" if self.multiple == 1 else f"{self.multiple}n"
@@ -112,7 +123,6 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
             if dim == 1 or dim == out[axis]:
                 continue
             if out[axis] != 1:
-                raise ValueError(
-                    "shapes do not broadcast: " + ", ".join(format_shape(s) for s in shapes))
+                raise ValueError("shapes do not broadcast: " + ", ".join(format_shape(s) for s in shapes))
             out[axis] = dim
     return tuple(out)

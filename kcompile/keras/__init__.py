@@ -23,6 +23,20 @@ from kcompile.keras.models import Model, Sequential
 
 __version__ = "2.3.1"  # of the Keras whose public API this is
 
-__all__ = ["Input", "Model", "Sequential", "activations", "backend", "callbacks", "constraints",
-           "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers",
-           "utils"]
+__all__ = [
+    "Input",
+    "Model",
+    "Sequential",
+    "activations",
+    "backend",
+    "callbacks",
+    "constraints",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "utils",
+]

@@ -15,8 +15,22 @@ from kcompile.keras.semantics import DEFAULT, Semantics, semantics
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 
-__all__ = ["deserialize", "elu", "exponential", "get", "hard_sigmoid", "linear", "relu", "selu",
-           "serialize", "sigmoid", "softmax", "softplus", "softsign", "tanh"]
+__all__ = [
+    "deserialize",
+    "elu",
+    "exponential",
+    "get",
+    "hard_sigmoid",
+    "linear",
+    "relu",
+    "selu",
+    "serialize",
+    "sigmoid",
+    "softmax",
+    "softplus",
+    "softsign",
+    "tanh",
+]
 
 # Klambauer et al., Self-Normalizing Neural Networks, 2017, equation 14
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
@@ -27,8 +41,7 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
     if x.rank < 2:
         raise ValueError(f"softmax: expected a tensor of rank 2 or more. Received: {x.type}")
     if not -x.rank <= axis < x.rank or axis % x.rank == 0:
-        raise ValueError(f"softmax: expected an axis of {x.type} that is not the batch. "
-                         f"Received: {axis}")
+        raise ValueError(f"softmax: expected an axis of {x.type} that is not the batch. Received: {axis}")
     return ops.softmax(x, axis)
 
 
@@ -54,8 +67,7 @@ def softsign(x: Tensor) -> Tensor:
     return x / (ops.abs(x) + 1.0)
 
 
-def relu(x: Tensor, alpha: float = 0.0, max_value: float | None = None,
-         threshold: float = 0.0) -> Tensor:
+def relu(x: Tensor, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Tensor:
     """x above the threshold, at most max_value; alpha * (x - threshold) below."""
     if alpha == 0.0 and threshold == 0.0:
         above = ops.relu(x)
@@ -99,8 +111,9 @@ def linear(x: Tensor) -> Tensor:
 
 lift(globals(), "x")
 
-_KNOWN = {f.__name__: f for f in (softmax, elu, selu, softplus, softsign, relu, tanh, sigmoid,
-                                  exponential, linear)}
+_KNOWN = {
+    f.__name__: f for f in (softmax, elu, selu, softplus, softsign, relu, tanh, sigmoid, exponential, linear)
+}
 _HARD_SIGMOIDS = {"x / 5": hard_sigmoid, "x / 6": hard_sigmoid_keras3}
 
 

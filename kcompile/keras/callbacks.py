@@ -76,15 +76,17 @@ class Callback:
         names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
         if mode == "train":
             names += ["on_batch_begin", "on_batch_end"]
-        return any(getattr(getattr(self, name), "__func__", None) is not getattr(Callback, name)
-                   for name in names)
+        return any(
+            getattr(getattr(self, name), "__func__", None) is not getattr(Callback, name) for name in names
+        )
 
 
 class CallbackList:
     """Several callbacks told as one, in one mode: "train", "test" or "predict"."""
 
-    def __init__(self, callbacks: Sequence[Callback], model: Any, params: dict[str, Any],
-                 mode: str = "train") -> None:
+    def __init__(
+        self, callbacks: Sequence[Callback], model: Any, params: dict[str, Any], mode: str = "train"
+    ) -> None:
         self.callbacks = list(callbacks)
         self.model = model
         self.mode = mode
@@ -136,12 +138,21 @@ class CallbackList:
 
 def check(callbacks: Any) -> list[Callback]:
     """The callbacks a user gave, as a list. Raises ModelError for anything else."""
-    given = list(callbacks) if isinstance(callbacks, (list, tuple)) else (
-        [] if callbacks is None else [callbacks])
+    given = (
+        list(callbacks)
+        if isinstance(callbacks, (list, tuple))
+        else ([] if callbacks is None else [callbacks])
+    )
     for callback in given:
         if not isinstance(callback, Callback):
-            raise ModelError(describe("callbacks", "Callback objects", repr(callback),
-                                      "Derive it from kcompile.keras.callbacks.Callback."))
+            raise ModelError(
+                describe(
+                    "callbacks",
+                    "Callback objects",
+                    repr(callback),
+                    "Derive it from kcompile.keras.callbacks.Callback.",
+                )
+            )
     return given
 
 
@@ -229,8 +240,12 @@ def progbar(model: Any, params: Mapping[str, Any], verbose: int, steps: bool = F
     style, samples = edition(model.vintage).bar, params["samples"]
     if steps and style == "samples":
         style = "steps"
-    return Progbar(params["steps"] if samples is None else samples, verbose, style=style,
-                   batch_size=params["batch_size"] or 1)
+    return Progbar(
+        params["steps"] if samples is None else samples,
+        verbose,
+        style=style,
+        batch_size=params["batch_size"] or 1,
+    )
 
 
 # ---------------------------------------------------------------- given by the user
@@ -240,16 +255,26 @@ class LambdaCallback(Callback):
     """A callback made of functions: on_epoch_begin(epoch, logs), on_epoch_end(epoch, logs),
     on_batch_begin(batch, logs), on_batch_end(batch, logs), on_train_begin(logs), on_train_end(logs)."""
 
-    def __init__(self, on_epoch_begin: Callable[..., Any] | None = None,
-                 on_epoch_end: Callable[..., Any] | None = None,
-                 on_batch_begin: Callable[..., Any] | None = None,
-                 on_batch_end: Callable[..., Any] | None = None,
-                 on_train_begin: Callable[..., Any] | None = None,
-                 on_train_end: Callable[..., Any] | None = None, **others: Any) -> None:
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_batch_begin: Callable[..., Any] | None = None,
+        on_batch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        **others: Any,
+    ) -> None:
         super().__init__()
-        given = {"on_epoch_begin": on_epoch_begin, "on_epoch_end": on_epoch_end,
-                 "on_batch_begin": on_batch_begin, "on_batch_end": on_batch_end,
-                 "on_train_begin": on_train_begin, "on_train_end": on_train_end, **others}
+        given = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_batch_begin": on_batch_begin,
+            "on_batch_end": on_batch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            **others,
+        }
         for name, function in given.items():
             if not name.startswith("on_") or not hasattr(Callback, name):
                 raise InputTypeError(describe("LambdaCallback", "events of a Callback", repr(name)))
@@ -276,8 +301,11 @@ def _goes_up(callback: Any, how: str) -> bool:
         return bool(monitor.endswith(("acc", "accuracy", "auc")))
     found = _metric_goes_up(callback.model, monitor.removeprefix("val_"))
     if found is None:
-        raise ModelError(describe(f"{kind}: mode", "'min' or 'max', as nobody knows which is better for "
-                                  f"{monitor!r}", "'auto'"))
+        raise ModelError(
+            describe(
+                f"{kind}: mode", f"'min' or 'max', as nobody knows which is better for {monitor!r}", "'auto'"
+            )
+        )
     return found
 
 
@@ -307,9 +335,17 @@ class EarlyStopping(Callback):
     one are not looked at. What these mean exactly the vintage of the model says (`semantics`).
     """
 
-    def __init__(self, monitor: str = "val_loss", min_delta: float = 0, patience: int = 0,
-                 verbose: int = 0, mode: str = "auto", baseline: float | None = None,
-                 restore_best_weights: bool = False, start_from_epoch: int = 0) -> None:
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
         super().__init__()
         self.start_from_epoch = start_from_epoch
         self.monitor = check_text("EarlyStopping: monitor", monitor)
@@ -335,8 +371,11 @@ class EarlyStopping(Callback):
         if epoch < self.start_from_epoch:
             return
         if current is None:
-            warnings.warn(f"Early stopping conditioned on metric `{self.monitor}` which is not "
-                          f"available. Available metrics are: {', '.join(logs)}", stacklevel=2)
+            warnings.warn(
+                f"Early stopping conditioned on metric `{self.monitor}` which is not "
+                f"available. Available metrics are: {', '.join(logs)}",
+                stacklevel=2,
+            )
             return
         beside = self._meaning.baseline == "beside best"
         if self.restore_best_weights and self.best_weights is None and beside:
@@ -346,8 +385,11 @@ class EarlyStopping(Callback):
             self.best = current
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()
-            if self.baseline is None or not beside or _better(
-                    self._up, current, self.baseline, self.min_delta):
+            if (
+                self.baseline is None
+                or not beside
+                or _better(self._up, current, self.baseline, self.min_delta)
+            ):
                 self.wait = 0
         elif self.wait >= self.patience and (epoch > 0 or self._meaning.first_epoch_stops):
             self.stopped_epoch = epoch
@@ -374,8 +416,13 @@ class LearningRateScheduler(Callback):
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()
         if not callable(schedule):
-            raise InputTypeError(describe("LearningRateScheduler: schedule", "a function of the epoch, or of "
-                                          "the epoch and the rate", repr(schedule)))
+            raise InputTypeError(
+                describe(
+                    "LearningRateScheduler: schedule",
+                    "a function of the epoch, or of the epoch and the rate",
+                    repr(schedule),
+                )
+            )
         self.schedule = schedule
         self.verbose = verbose
 
@@ -386,8 +433,7 @@ class LearningRateScheduler(Callback):
         except TypeError:  # Keras 2.0's schedules take the epoch alone
             new = self.schedule(epoch)
         if not isinstance(new, (float, np.floating)):
-            raise ModelError(describe("LearningRateScheduler: the result of schedule", "a float",
-                                      repr(new)))
+            raise ModelError(describe("LearningRateScheduler: the result of schedule", "a float", repr(new)))
         self.model.optimizer.lr = new
         if self.verbose:
             print(f"\nEpoch {epoch + 1:05d}: LearningRateScheduler setting learning rate to {new}.")
@@ -402,9 +448,18 @@ class ReduceLROnPlateau(Callback):
     `patience` epochs; then waits for `cooldown` epochs. Not below min_lr. epsilon: min_delta, as Keras 2.0
     called it."""
 
-    def __init__(self, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10,
-                 verbose: int = 0, mode: str = "auto", min_delta: float = 1e-4, cooldown: int = 0,
-                 min_lr: float = 0, epsilon: float | None = None) -> None:
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0,
+        epsilon: float | None = None,
+    ) -> None:
         super().__init__()
         kind = "ReduceLROnPlateau"
         self.factor = check_number(f"{kind}: factor", factor, 0)
@@ -438,8 +493,11 @@ class ReduceLROnPlateau(Callback):
         rate = logs[edition(self.model.vintage).rate_log] = float(self.model.optimizer.lr.value)
         current = logs.get(self.monitor)
         if current is None:
-            warnings.warn(f"Reduce LR on plateau conditioned on metric `{self.monitor}` which is not "
-                          f"available. Available metrics are: {', '.join(logs)}", stacklevel=2)
+            warnings.warn(
+                f"Reduce LR on plateau conditioned on metric `{self.monitor}` which is not "
+                f"available. Available metrics are: {', '.join(logs)}",
+                stacklevel=2,
+            )
             return
         if self.cooldown_counter:
             self.cooldown_counter -= 1
@@ -453,8 +511,7 @@ class ReduceLROnPlateau(Callback):
                 self.model.optimizer.lr = new
                 self.cooldown_counter, self.wait = self.cooldown, 0
                 if self.verbose:
-                    print(f"\nEpoch {epoch + 1:05d}: ReduceLROnPlateau reducing learning rate to "
-                          f"{new}.")
+                    print(f"\nEpoch {epoch + 1:05d}: ReduceLROnPlateau reducing learning rate to {new}.")
 
 
 class TerminateOnNaN(Callback):

@@ -17,8 +17,9 @@ from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 def check_config(config: Any, *keys: str) -> None:
     """What holds the configuration of a model has lists under these keys."""
     if not isinstance(config, Mapping) or not all(isinstance(config.get(key), (list, tuple)) for key in keys):
-        raise ModelError(describe("from_config", f"a dict with lists of {', '.join(keys)}",
-                                  repr(config)[:200]))
+        raise ModelError(
+            describe("from_config", f"a dict with lists of {', '.join(keys)}", repr(config)[:200])
+        )
 
 
 def own_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,17 +37,19 @@ def make_layers(entries: Sequence[Mapping[str, Any]]) -> list[Layer]:
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise UnsupportedError(f"the model has {len(errors)} layers that cannot be made:\n"
-                               + "\n".join(f"- {error}" for error in errors))
+        raise UnsupportedError(
+            f"the model has {len(errors)} layers that cannot be made:\n"
+            + "\n".join(f"- {error}" for error in errors)
+        )
     return made
 
 
-def replay(made: Mapping[str, Layer], entries: Sequence[Mapping[str, Any]], first: Mapping[str, int]
-            ) -> None:
+def replay(made: Mapping[str, Layer], entries: Sequence[Mapping[str, Any]], first: Mapping[str, int]) -> None:
     """Call the layers as the configuration lists it, each call as soon as its inputs are there. first: by the
     name of a layer, how often it was called before, on which the configuration does not count."""
-    waiting = [(e["name"], number, call) for e in entries
-               for number, call in enumerate(e.get("inbound_nodes", ()))]
+    waiting = [
+        (e["name"], number, call) for e in entries for number, call in enumerate(e.get("inbound_nodes", ()))
+    ]
     while waiting:
         later: list[tuple[str, int, Any]] = []
         for name, number, call in waiting:

@@ -15,8 +15,20 @@ from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError
 
-__all__ = ["Constraint", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "deserialize", "get",
-           "max_norm", "min_max_norm", "non_neg", "serialize", "unit_norm"]
+__all__ = [
+    "Constraint",
+    "MaxNorm",
+    "MinMaxNorm",
+    "NonNeg",
+    "UnitNorm",
+    "deserialize",
+    "get",
+    "max_norm",
+    "min_max_norm",
+    "non_neg",
+    "serialize",
+    "unit_norm",
+]
 
 Axes = int | Sequence[int]
 
@@ -91,16 +103,16 @@ class UnitNorm(Constraint):
 class MinMaxNorm(Constraint):
     """Norms over `axis` move into [min_value, max_value], by the share `rate` of the way."""
 
-    def __init__(self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0,
-                 axis: Axes = 0) -> None:
+    def __init__(
+        self, min_value: float = 0.0, max_value: float = 1.0, rate: float = 1.0, axis: Axes = 0
+    ) -> None:
         self.min_value, self.max_value = _size("min_value", min_value), _size("max_value", max_value)
         self.rate, self.axis = _size("rate", rate), _axes(axis)
 
     @over("w")
     def __call__(self, w: Any) -> Any:
         norms = _norms(w, self.axis)
-        wanted = (ops.clip(norms, self.min_value, self.max_value) * self.rate
-                  + norms * (1 - self.rate))
+        wanted = ops.clip(norms, self.min_value, self.max_value) * self.rate + norms * (1 - self.rate)
         return w * (wanted / (norms + backend.epsilon()))
 
 
@@ -109,8 +121,11 @@ non_neg = nonneg = NonNeg
 unit_norm = unitnorm = UnitNorm
 min_max_norm = MinMaxNorm
 
-_KNOWN = {name: value for name, value in list(globals().items())
-          if isinstance(value, type) and issubclass(value, Constraint)}
+_KNOWN = {
+    name: value
+    for name, value in list(globals().items())
+    if isinstance(value, type) and issubclass(value, Constraint)
+}
 
 
 def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:

@@ -32,8 +32,10 @@ class KeptFunction:
             return _find, place
         if getattr(found, "__wrapped__", None) is self.function:
             return _find_wrapped, place
-        raise UnsupportedError(f"pickle: function {place[1]!r} of module {place[0]!r} cannot be found again "
-                               "by its name. Define it with def at the top of a module")
+        raise UnsupportedError(
+            f"pickle: function {place[1]!r} of module {place[0]!r} cannot be found again "
+            "by its name. Define it with def at the top of a module"
+        )
 
 
 def _find(module: str, name: str) -> Any:

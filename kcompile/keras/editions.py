@@ -46,43 +46,100 @@ class Edition:
 _GATES = {"recurrent_activation": "sigmoid"}
 _RESET = {**_GATES, "reset_after": True}
 _SINCE_TF: dict[str, Mapping[str, Any]] = {
-    "LSTM": _GATES, "LSTMCell": _GATES, "GRU": _RESET, "GRUCell": _RESET,
+    "LSTM": _GATES,
+    "LSTMCell": _GATES,
+    "GRU": _RESET,
+    "GRUCell": _RESET,
     "Adagrad": {"learning_rate": 0.001, "initial_accumulator_value": 0.1},
-    "Adadelta": {"learning_rate": 0.001}, "Adamax": {"learning_rate": 0.001},
-    "Nadam": {"learning_rate": 0.001}}
+    "Adadelta": {"learning_rate": 0.001},
+    "Adamax": {"learning_rate": 0.001},
+    "Nadam": {"learning_rate": 0.001},
+}
 _ORDER = {
-    "SGD": ("learning_rate", "momentum", "nesterov"), "RMSprop": ("learning_rate", "rho"),
+    "SGD": ("learning_rate", "momentum", "nesterov"),
+    "RMSprop": ("learning_rate", "rho"),
     "Adagrad": ("learning_rate", "initial_accumulator_value", "epsilon"),
     "Adadelta": ("learning_rate", "rho", "epsilon"),
     "Adam": ("learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"),
     "Adamax": ("learning_rate", "beta_1", "beta_2", "epsilon"),
-    "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon")}
+    "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon"),
+}
 _OLD_LAYERS = frozenset({"CuDNNGRU", "CuDNNLSTM", "Merge", "merge"})
 
 _RENAMED = {"l1": {"l1": "l"}, "l2": {"l2": "l"}}
 # Arguments that our layers do not have, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "quantization_config": (None,), "lora_rank": (None,), "lora_alpha": (None,), "groups": (1,),
-    "synchronized": (False, None), "renorm": (False, None), "renorm_clipping": (None,),
-    "keepdims": (False, None), "sparse": (False, None), "ragged": (False, None),
-    "optional": (False, None), "activity_regularizer": (None,), "seed": (None,),
-    "noise_shape": (None,), "autocast": (True,), "virtual_batch_size": (None,),
-    "adjustment": (None,), "time_major": (False, None), "query_shape": (None,),
-    "zero_output_for_mask": (False, None)}
-_NEUTRAL = {**NEUTRAL, "renorm_momentum": (0.99,), "use_cudnn": ("auto", True, False), "dynamic": (False,),
-            "robust_masking": (False,), "type_spec": (None,)}
+    "quantization_config": (None,),
+    "lora_rank": (None,),
+    "lora_alpha": (None,),
+    "groups": (1,),
+    "synchronized": (False, None),
+    "renorm": (False, None),
+    "renorm_clipping": (None,),
+    "keepdims": (False, None),
+    "sparse": (False, None),
+    "ragged": (False, None),
+    "optional": (False, None),
+    "activity_regularizer": (None,),
+    "seed": (None,),
+    "noise_shape": (None,),
+    "autocast": (True,),
+    "virtual_batch_size": (None,),
+    "adjustment": (None,),
+    "time_major": (False, None),
+    "query_shape": (None,),
+    "zero_output_for_mask": (False, None),
+}
+_NEUTRAL = {
+    **NEUTRAL,
+    "renorm_momentum": (0.99,),
+    "use_cudnn": ("auto", True, False),
+    "dynamic": (False,),
+    "robust_masking": (False,),
+    "type_spec": (None,),
+}
 
-EDITIONS = {edition.vintage: edition for edition in (
-    Edition("keras2", "2.3.1"),
-    Edition("tf_keras", "2.15.0", _SINCE_TF, _ORDER, _RENAMED, _NEUTRAL, {"layers": _OLD_LAYERS},
-            numbers_first=False, eager=True, bar="steps", summary="tf_keras"),
-    Edition("keras3", "3.15.0", {**_SINCE_TF, "l1_l2": {"l1": 0.0, "l2": 0.0}},
+EDITIONS = {
+    edition.vintage: edition
+    for edition in (
+        Edition("keras2", "2.3.1"),
+        Edition(
+            "tf_keras",
+            "2.15.0",
+            _SINCE_TF,
+            _ORDER,
+            _RENAMED,
+            _NEUTRAL,
+            {"layers": _OLD_LAYERS},
+            numbers_first=False,
+            eager=True,
+            bar="steps",
+            summary="tf_keras",
+        ),
+        Edition(
+            "keras3",
+            "3.15.0",
+            {**_SINCE_TF, "l1_l2": {"l1": 0.0, "l2": 0.0}},
             {**_ORDER, "add_weight": ("shape", "initializer", "dtype", "trainable")},
-            {**_RENAMED, "LeakyReLU": {"negative_slope": "alpha"}, "relu": {"negative_slope": "alpha"},
-             "InputLayer": {"shape": "input_shape"}, "to_categorical": {"x": "y"}}, _NEUTRAL,
-            {"layers": _OLD_LAYERS | {"ThresholdedReLU"}}, "learning_rate", numbers_first=False, eager=True,
-            input="input_layer", model="functional", bar="line", summary="keras3"),
-)}
+            {
+                **_RENAMED,
+                "LeakyReLU": {"negative_slope": "alpha"},
+                "relu": {"negative_slope": "alpha"},
+                "InputLayer": {"shape": "input_shape"},
+                "to_categorical": {"x": "y"},
+            },
+            _NEUTRAL,
+            {"layers": _OLD_LAYERS | {"ThresholdedReLU"}},
+            "learning_rate",
+            numbers_first=False,
+            eager=True,
+            input="input_layer",
+            model="functional",
+            bar="line",
+            summary="keras3",
+        ),
+    )
+}
 EDITIONS["tf_keras2.10"] = EDITIONS["tf_keras"]
 
 

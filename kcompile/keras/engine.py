@@ -55,9 +55,23 @@ from kcompile_runtime.errors import (
 )
 from kcompile_runtime.texts import printable
 
-__all__ = ["Input", "InputLayer", "InputSpec", "KerasShape", "KerasTensor", "Layer", "Node",
-           "Variable", "as_list", "is_integer", "keras_shape", "one_or_list", "type_of_shape",
-           "unique", "weight_budget"]
+__all__ = [
+    "Input",
+    "InputLayer",
+    "InputSpec",
+    "KerasShape",
+    "KerasTensor",
+    "Layer",
+    "Node",
+    "Variable",
+    "as_list",
+    "is_integer",
+    "keras_shape",
+    "one_or_list",
+    "type_of_shape",
+    "unique",
+    "weight_budget",
+]
 
 
 _calls_made = itertools.count()  # on arrays
@@ -81,9 +95,16 @@ class Layer(Weights, Nodes):
     branches: Any = None  # of a Merge that holds some
     likely_shape: KerasShape | None = None  # of the input, where the first layer of a Sequential says none
 
-    def __init__(self, name: str | None = None, trainable: bool = True, dtype: str | None = None,
-                 activity_regularizer: Any = None, weights: Sequence[Any] | None = None,
-                 vintage: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: str | None = None,
+        activity_regularizer: Any = None,
+        weights: Sequence[Any] | None = None,
+        vintage: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.name = type(self).__name__ if name is None else checked_name(name)
         if vintage is not None:
             self.vintage = self.one_of("vintage", vintage, VINTAGES)
@@ -91,12 +112,17 @@ class Layer(Weights, Nodes):
             self.name = self._new_name()
         self.batch_input_shape = input_shape_argument(kwargs)
         neutral = edition(self.vintage).neutral
-        kwargs = {k: v for k, v in kwargs.items() if k not in neutral
-                  or isinstance(v, np.ndarray) or v not in neutral[k]}
+        kwargs = {
+            k: v
+            for k, v in kwargs.items()
+            if k not in neutral or isinstance(v, np.ndarray) or v not in neutral[k]
+        }
         if kwargs:
             known = ", ".join(sorted(parameters(type(self))))
-            raise KeywordError(f"{self.label}: unknown or unsupported keyword. Expected: "
-                                   f"{known}. Received: {', '.join(sorted(kwargs))}")
+            raise KeywordError(
+                f"{self.label}: unknown or unsupported keyword. Expected: "
+                f"{known}. Received: {', '.join(sorted(kwargs))}"
+            )
         # The dtype of the input that the layer stands for; weights and results are float32
         options = DTYPES if self.batch_input_shape else (backend.FLOAT,)
         self.dtype = self.one_of("dtype", backend.FLOAT if dtype is None else dtype, options)
@@ -155,14 +181,17 @@ class Layer(Weights, Nodes):
 
         for loss in as_list(losses):
             if not isinstance(loss, Tensor):
-                raise UnsupportedError(describe(f"{self.label}: add_loss", "a tensor computed in "
-                                                "call", repr(loss)))
+                raise UnsupportedError(
+                    describe(f"{self.label}: add_loss", "a tensor computed in call", repr(loss))
+                )
             loss.graph.losses.append(ops.reduce_sum(loss))  # type: ignore[attr-defined]
 
     def add_metric(self, *args: Any, **kwargs: Any) -> None:
         """Raises UnsupportedError: metrics are given to `compile`."""
-        raise UnsupportedError(f"{self.label}: add_metric is not supported. Give metrics to compile: "
-                               "functions of (y_true, y_pred) of an output")
+        raise UnsupportedError(
+            f"{self.label}: add_metric is not supported. Give metrics to compile: "
+            "functions of (y_true, y_pred) of an output"
+        )
 
     def add_update(self, updates: Any, tensor: Any = None) -> None:
         """In `call`: (variable, its value after this call), unless the layer is frozen. Or as Keras 2
@@ -196,17 +225,26 @@ class Layer(Weights, Nodes):
         if flat and edition(self.vintage).eager and all(isinstance(x, np.ndarray) for x in flat):
             return self._now(flat, single, arguments)
         if not flat or not all(isinstance(x, KerasTensor) for x in flat):
-            raise InputTypeError(describe(
-                self.label, "the output of Input(...) or of another layer", _describe_types(flat),
-                "Data goes into predict, fit or evaluate of a model"))
+            raise InputTypeError(
+                describe(
+                    self.label,
+                    "the output of Input(...) or of another layer",
+                    _describe_types(flat),
+                    "Data goes into predict, fit or evaluate of a model",
+                )
+            )
         self._check_arguments(arguments)
         types, seconds = [x.type for x in flat], [x.second for x in flat]
         with _probing(types != seconds):
-            self.ensure_built(types, single,
-                              next((x.batch_size for x in flat if x.batch_size), None), seconds)
+            self.ensure_built(
+                types, single, next((x.batch_size for x in flat if x.batch_size), None), seconds
+            )
             found = self._outline(types, single, arguments, [x.mask for x in flat])
-            again = found if types == seconds else self._outline(
-                seconds, single, arguments, [x.second_mask for x in flat])
+            again = (
+                found
+                if types == seconds
+                else self._outline(seconds, single, arguments, [x.second_mask for x in flat])
+            )
         node = self._record(flat, single, arguments, found[0], again[0])
         for output, mask, second in zip(node.outputs, found[1], again[1]):
             output.mask, output.second_mask = mask, second
@@ -219,21 +257,32 @@ class Layer(Weights, Nodes):
         self._check_arguments(arguments)
         given = [np.asarray(a, backend.FLOAT) if a.dtype.kind == "f" else a for a in arrays]
         self.ensure_built([TensorType(a.shape, a.dtype.name) for a in given], single)
-        found = expressions.computed(lambda trace: self.trace(
-            [constant(trace, a, a.dtype.name) for a in given], single, arguments), next(_calls_made))
+        found = expressions.computed(
+            lambda trace: self.trace([constant(trace, a, a.dtype.name) for a in given], single, arguments),
+            next(_calls_made),
+        )
         return one_or_list([as_eager(y, self.vintage) for y in found])
 
-    def _record(self, inputs: Sequence[KerasTensor], single: bool, arguments: dict[str, Any],
-                types: Sequence[TensorType], seconds: Sequence[TensorType]) -> Node:
+    def _record(
+        self,
+        inputs: Sequence[KerasTensor],
+        single: bool,
+        arguments: dict[str, Any],
+        types: Sequence[TensorType],
+        seconds: Sequence[TensorType],
+    ) -> Node:
         """A node, whose outputs have these types at the two probes."""
         if [t.rank for t in types] != [t.rank for t in seconds]:
-            raise ModelError(f"{self.label}: the number of axes depends on sizes that the model's "
-                             "inputs leave unknown. Give the Input these sizes")
+            raise ModelError(
+                f"{self.label}: the number of axes depends on sizes that the model's "
+                "inputs leave unknown. Give the Input these sizes"
+            )
         index = len(self.nodes_made)
         size = next((x.batch_size for x in inputs if x.batch_size), None)
         node = Node(self, index, tuple(inputs), single, arguments)
-        node.outputs.extend(KerasTensor(t, self, index, i, size, second)
-                            for i, (t, second) in enumerate(zip(types, seconds)))
+        node.outputs.extend(
+            KerasTensor(t, self, index, i, size, second) for i, (t, second) in enumerate(zip(types, seconds))
+        )
         self.nodes_made.append(node)
         return node
 
@@ -241,8 +290,13 @@ class Layer(Weights, Nodes):
         known = {*inspect.signature(self.call).parameters, "training"}
         for name, value in arguments.items():
             if name not in known or isinstance(value, KerasTensor):
-                raise UnsupportedError(describe(f"{self.label}: call", "arguments among "
-                                                + ", ".join(sorted(known)), f"{name}={value!r}"))
+                raise UnsupportedError(
+                    describe(
+                        f"{self.label}: call",
+                        "arguments among " + ", ".join(sorted(known)),
+                        f"{name}={value!r}",
+                    )
+                )
 
     def build_for(self, *shapes: KerasShape) -> None:
         """`ensure_built` for Keras shapes."""
@@ -250,9 +304,13 @@ class Layer(Weights, Nodes):
         size = shapes[0][0] if shapes else None
         self.ensure_built(types, len(shapes) == 1, size, seconds)
 
-    def ensure_built(self, types: Sequence[TensorType], single: bool,
-                     batch_size: int | None = None, seconds: Sequence[TensorType] | None = None
-                     ) -> None:
+    def ensure_built(
+        self,
+        types: Sequence[TensorType],
+        single: bool,
+        batch_size: int | None = None,
+        seconds: Sequence[TensorType] | None = None,
+    ) -> None:
         """Check the inputs against `input_spec`, and create the variables on the first call.
         seconds: the types at the second probe."""
         shapes = [keras_shape(t, batch_size, second) for t, second in zip(types, seconds or types)]
@@ -268,13 +326,19 @@ class Layer(Weights, Nodes):
             self.set_weights(self._initial_weights)
             self._initial_weights = None
 
-    def outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
-                ) -> list[TensorType]:
+    def outline(
+        self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
+    ) -> list[TensorType]:
         """The types of the outputs, by tracing `call` into a graph that is thrown away."""
         return self._outline(types, single, arguments, ())[0]
 
-    def _outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any],
-                 masks: Sequence[TensorType | None]) -> Outline:
+    def _outline(
+        self,
+        types: Sequence[TensorType],
+        single: bool,
+        arguments: dict[str, Any],
+        masks: Sequence[TensorType | None],
+    ) -> Outline:
         """The types of the outputs and of their masks."""
         scratch = Trace("outline")
         inputs = [Tensor(scratch, scratch.input(f"x{i}", t)) for i, t in enumerate(types)]
@@ -285,17 +349,23 @@ class Layer(Weights, Nodes):
         found = [scratch.masks.get(y.value) for y in outputs]
         return [y.type for y in outputs], [None if m is None else m.type for m in found]
 
-    def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any],
-              regularized: bool = True) -> list[Tensor]:
+    def trace(
+        self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any], regularized: bool = True
+    ) -> list[Tensor]:
         """Run `call` in the graph of the inputs; activity regularisation goes to its losses, masks of
         the outputs to its masks."""
         graph = inputs[0].graph
         assert isinstance(graph, Trace)
         given = dict(arguments)
         masks = [graph.masks.get(x.value) for x in inputs]
-        with self.named_errors(), graph.mode(
-                given.pop("training", None), not self.trainable,
-                self.semantics.moving_statistics == "all flags"):
+        with (
+            self.named_errors(),
+            graph.mode(
+                given.pop("training", None),
+                not self.trainable,
+                self.semantics.moving_statistics == "all flags",
+            ),
+        ):
             wanted = inspect.signature(self.call).parameters
             if "training" in wanted:
                 given["training"] = graph.training
@@ -303,8 +373,9 @@ class Layer(Weights, Nodes):
                 given.setdefault("mask", masks[0] if single else masks)
             outputs = as_list(self.call(inputs[0] if single else list(inputs), **given))
             if not outputs or not all(isinstance(y, Tensor) for y in outputs):
-                raise InputTypeError(describe("call", "to return a tensor or a list of tensors",
-                                              _describe_types(outputs)))
+                raise InputTypeError(
+                    describe("call", "to return a tensor or a list of tensors", _describe_types(outputs))
+                )
             if self.activity_regularizer is not None and regularized:
                 self._regularize(graph, outputs)
             made = self.output_masks(inputs, single, masks, outputs)
@@ -320,12 +391,19 @@ class Layer(Weights, Nodes):
             return mask
         if self.semantics.unsupported_mask == "dropped":
             return None
-        raise ModelError("this layer does not support masking, but its input has a mask (from "
-                         "Masking or Embedding(mask_zero=True)). Put it before them, or leave the "
-                         "mask out")
+        raise ModelError(
+            "this layer does not support masking, but its input has a mask (from "
+            "Masking or Embedding(mask_zero=True)). Put it before them, or leave the "
+            "mask out"
+        )
 
-    def output_masks(self, inputs: Sequence[Tensor], single: bool, masks: Sequence[Tensor | None],
-                     outputs: Sequence[Tensor]) -> list[Tensor | None]:
+    def output_masks(
+        self,
+        inputs: Sequence[Tensor],
+        single: bool,
+        masks: Sequence[Tensor | None],
+        outputs: Sequence[Tensor],
+    ) -> list[Tensor | None]:
         """The mask of each output."""
         mask = None if all(m is None for m in masks) else masks[0] if single else list(masks)
         made = as_list(self.compute_mask(inputs[0] if single else list(inputs), mask))
@@ -344,8 +422,11 @@ class Layer(Weights, Nodes):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Keras shape(s) of the output for Keras shape(s) of the input; builds nothing."""
         if not isinstance(input_shape, (list, tuple)) or not input_shape:
-            raise ModelError(describe(f"{self.label}: compute_output_shape", "a shape, or a list of them",
-                                      repr(input_shape)))
+            raise ModelError(
+                describe(
+                    f"{self.label}: compute_output_shape", "a shape, or a list of them", repr(input_shape)
+                )
+            )
         single = not isinstance(input_shape[0], (list, tuple))
         shapes: list[Any] = [input_shape] if single else list(input_shape)
         types, seconds = types_of_shapes(shapes)
@@ -375,8 +456,7 @@ class Layer(Weights, Nodes):
         Every argument that the layer keeps in an attribute of the same name is included, so layers
         need not write this method.
         """
-        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable,
-                                  "dtype": self.dtype}
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
         if self.batch_input_shape is not None:
             config["batch_input_shape"] = list(self.batch_input_shape)
         if self.vintage != DEFAULT:
@@ -384,8 +464,11 @@ class Layer(Weights, Nodes):
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = serialize(self.activity_regularizer)
         kept = vars(self)
-        config.update((name, serialize(kept[name])) for name in parameters(type(self), Layer)
-                      if name in kept and name not in config)
+        config.update(
+            (name, serialize(kept[name]))
+            for name in parameters(type(self), Layer)
+            if name in kept and name not in config
+        )
         return config
 
     @classmethod
@@ -400,6 +483,7 @@ class Layer(Weights, Nodes):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state)
+
 
 def _anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
     """A method over tensors of a graph, that on tensors of a model, outside any graph, is a function of K."""
@@ -424,8 +508,10 @@ def _probing(unknown: bool) -> Iterator[None]:
         if not unknown or "unknown" in str(error):
             raise
         text = str(error).removesuffix(".")
-        raise type(error)(f"{text}. Sizes unknown before there are data were tried as {PROBES[0]} and "
-                          f"{PROBES[1]}: if others are needed, give the Input these sizes") from error
+        raise type(error)(
+            f"{text}. Sizes unknown before there are data were tried as {PROBES[0]} and "
+            f"{PROBES[1]}: if others are needed, give the Input these sizes"
+        ) from error
 
 
 def _with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tensor:
@@ -461,12 +547,15 @@ class InputLayer(Layer):
             raise UnsupportedError("InputLayer: sparse inputs and input_tensor are not supported")
         super().__init__(**kwargs)
         if self.batch_input_shape is None:
-            raise ModelError(f"{self.label}: expected input_shape or batch_input_shape. "
-                             "Received: neither")
+            raise ModelError(f"{self.label}: expected input_shape or batch_input_shape. Received: neither")
         self.built = True
         with self.named_errors():
-            self._record((), True, {}, *([type_of_shape(self.batch_input_shape, self.dtype, probe)]
-                                         for probe in (0, 1)))
+            self._record(
+                (),
+                True,
+                {},
+                *([type_of_shape(self.batch_input_shape, self.dtype, probe)] for probe in (0, 1)),
+            )
         self.nodes_made[0].outputs[0].batch_size = self.batch_input_shape[0]
 
     def _new_name(self) -> str:
@@ -474,9 +563,16 @@ class InputLayer(Layer):
         return f"input_{backend.get_uid(prefix)}" if prefix == "input" else numbered(prefix, self.vintage)
 
 
-def Input(shape: Sequence[int | None] | None = None, batch_shape: Sequence[Any] | None = None,
-          name: str | None = None, dtype: str | None = None, sparse: bool = False,
-          tensor: Any = None, batch_size: int | None = None, vintage: str | None = None) -> Any:
+def Input(
+    shape: Sequence[int | None] | None = None,
+    batch_shape: Sequence[Any] | None = None,
+    name: str | None = None,
+    dtype: str | None = None,
+    sparse: bool = False,
+    tensor: Any = None,
+    batch_size: int | None = None,
+    vintage: str | None = None,
+) -> Any:
     """The input of a functional model: a tensor of `shape`, which leaves the batch out.
 
     batch_shape: the shape with the batch. None is a size that may differ from call to call; code is made
@@ -486,6 +582,7 @@ def Input(shape: Sequence[int | None] | None = None, batch_shape: Sequence[Any] 
     if shape is None and batch_shape is None:
         raise ModelError("Input: expected shape=(...) or batch_shape=(None, ...). Received: neither")
     full = batch_shape if batch_shape is not None else (batch_size, *as_list(sizes(shape)))
-    layer = InputLayer(batch_input_shape=full, dtype=dtype, sparse=sparse, input_tensor=tensor,
-                       name=name, vintage=vintage)
+    layer = InputLayer(
+        batch_input_shape=full, dtype=dtype, sparse=sparse, input_tensor=tensor, name=name, vintage=vintage
+    )
     return layer.output

@@ -16,9 +16,17 @@ from pathlib import Path
 from kcompile_runtime.errors import InputTypeError, KcompileError, ModelError
 
 # Folders whose code is not the user's: the package, the runtime, Python's own library
-OURS = (*(f"{folder}{os.sep}" for folder in (
-    Path(__file__).parent.parent, Path(inspect.getfile(KcompileError)).parent, Path(os.__file__).parent)),
-    "<frozen")
+OURS = (
+    *(
+        f"{folder}{os.sep}"
+        for folder in (
+            Path(__file__).parent.parent,
+            Path(inspect.getfile(KcompileError)).parent,
+            Path(os.__file__).parent,
+        )
+    ),
+    "<frozen",
+)
 LABELS = ("Layer ", "Model ", "Loss ", "Metric ", "Regularizer ", "Constraint ")
 FUNCTIONS = ("K.", "activations.", "losses.", "metrics.")
 
@@ -45,8 +53,11 @@ def explained(label: str) -> Iterator[None]:
 def user_line(error: BaseException) -> str:
     """Where the innermost code of the user's stands in the traceback of an error, as text to append;
     nothing where only ours (or a library's) raised it."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__)
-              if not f.filename.startswith(OURS) and "site-packages" not in f.filename]
+    frames = [
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if not f.filename.startswith(OURS) and "site-packages" not in f.filename
+    ]
     if not frames:
         return ""
     last = frames[-1]

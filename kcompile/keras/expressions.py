@@ -37,8 +37,9 @@ class TensorFunction(Layer):
         super().__init__()
         self.function, self.arguments = function, (args, kwargs)
         self.built = True
-        self.operands = list(dict.fromkeys(
-            x for x in leaves([args, kwargs]) if isinstance(x, KerasTensor) and depends(x)))
+        self.operands = list(
+            dict.fromkeys(x for x in leaves([args, kwargs]) if isinstance(x, KerasTensor) and depends(x))
+        )
         self.structure: Any = None
         self.evaluations = 0  # by K.eval
 
@@ -54,27 +55,32 @@ class TensorFunction(Layer):
         """The results in a graph, as a flat list; `structure` is how they were nested."""
         table = dict(zip(self.operands, tensors))
         args, kwargs = map_leaves(
-            lambda x: table.get(x, x) if isinstance(x, KerasTensor) else x, self.arguments)
+            lambda x: table.get(x, x) if isinstance(x, KerasTensor) else x, self.arguments
+        )
         with self.named_errors(), tracing(graph):
             self.structure = self.function(*args, **kwargs)
         return [y for y in leaves([self.structure]) if isinstance(y, Tensor)]
 
-    def outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
-                ) -> list[TensorType]:
+    def outline(
+        self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
+    ) -> list[TensorType]:
         scratch = Trace("outline")
         inputs = [Tensor(scratch, scratch.input(f"x{i}", t)) for i, t in enumerate(types)]
         return [y.type for y in self.compute(scratch, inputs)]
 
-    def trace(self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any],
-              regularized: bool = True) -> list[Tensor]:
+    def trace(
+        self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any], regularized: bool = True
+    ) -> list[Tensor]:
         return self.compute(inputs[0].graph, inputs)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "structure": None}  # of tensors of a graph
 
     def get_config(self) -> dict[str, Any]:
-        raise UnsupportedError(f"{self.label} was called on a tensor of a model outside a layer, which no "
-                               "configuration can hold. Put it into a Lambda layer")
+        raise UnsupportedError(
+            f"{self.label} was called on a tensor of a model outside a layer, which no "
+            "configuration can hold. Put it into a Lambda layer"
+        )
 
 
 def depends(x: KerasTensor) -> bool:
@@ -82,8 +88,7 @@ def depends(x: KerasTensor) -> bool:
     return not isinstance(x.layer, TensorFunction) or bool(x.node.inputs)
 
 
-def record(function: Callable[..., Any], args: Any, kwargs: Any,
-           like: Sequence[Any] | None = None) -> Any:
+def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[Any] | None = None) -> Any:
     """The results of a call that is to be made later, nested as the function nests them.
 
     like: tensors that a list of results have the types of, where they cannot be told from the
@@ -100,8 +105,7 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any,
         layer.structure = list(types)
     node = layer._record(layer.operands, False, {}, types, seconds)
     results = iter(node.outputs)
-    return map_leaves(lambda y: next(results) if isinstance(y, (Tensor, TensorType)) else y,
-                      layer.structure)
+    return map_leaves(lambda y: next(results) if isinstance(y, (Tensor, TensorType)) else y, layer.structure)
 
 
 def type_of(x: Any) -> TensorType:
@@ -112,9 +116,13 @@ def type_of(x: Any) -> TensorType:
 def placeholder(shape: Sequence[Any], dtype: str, name: str | None) -> KerasTensor:
     """An input of this shape: a None in the first place is the batch, others are sizes not known yet."""
     layer = InputLayer(batch_input_shape=(None,), dtype=dtype, name=name)
-    first, second = (TensorType(tuple(
-        int(d) if d is not None else probe if place else Batch() for place, d in enumerate(shape)), dtype)
-        for probe in PROBES)
+    first, second = (
+        TensorType(
+            tuple(int(d) if d is not None else probe if place else Batch() for place, d in enumerate(shape)),
+            dtype,
+        )
+        for probe in PROBES
+    )
     layer.nodes_made[0].outputs[0] = KerasTensor(first, layer, 0, 0, second=second)
     return layer.nodes_made[0].outputs[0]
 
@@ -131,8 +139,10 @@ def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Known) -> list[Ten
         if isinstance(node.layer, TensorFunction):
             results = _results(graph, node, operands)
         elif not node.inputs:
-            raise ModelError(f"the value of input {node.layer.name!r} is needed here. Give it among the "
-                             "inputs of K.function; inside a layer, use the tensors that `call` is given")
+            raise ModelError(
+                f"the value of input {node.layer.name!r} is needed here. Give it among the "
+                "inputs of K.function; inside a layer, use the tensors that `call` is given"
+            )
         else:
             with graph.source(Source(node.layer.name, node.index)):
                 results = node.layer.trace(operands, node.single, node.arguments)
@@ -199,8 +209,13 @@ class Function:
         given = as_list(inputs)
         for x in given:
             if not isinstance(x, (KerasTensor, LearningPhase)):
-                raise ModelError(describe("K.function: inputs", "tensors of a model, placeholders, and "
-                                          "K.learning_phase()", repr(x)))
+                raise ModelError(
+                    describe(
+                        "K.function: inputs",
+                        "tensors of a model, placeholders, and K.learning_phase()",
+                        repr(x),
+                    )
+                )
         self.inputs = given
         self.single = not isinstance(outputs, (list, tuple))
         self.outputs = as_list(outputs)
@@ -213,8 +228,9 @@ class Function:
         """Raises InputError for values that do not fit."""
         values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
         if len(values) != len(self.inputs):
-            raise InputError(describe("K.function", f"{len(self.inputs)} values, as it has inputs",
-                                      str(len(values))))
+            raise InputError(
+                describe("K.function", f"{len(self.inputs)} values, as it has inputs", str(len(values)))
+            )
         training, arrays = False, []
         for x, value in zip(self.inputs, values):
             if isinstance(x, LearningPhase):
@@ -245,13 +261,15 @@ class Function:
         trace = Trace("function", training)
         trace.draws_from(self.random_state, False)
         tensors = [x for x in self.inputs if isinstance(x, KerasTensor)]
-        known = {x: Tensor(trace, trace.input(f"x{i}", type)) for i, (x, type) in
-                 enumerate(zip(tensors, types or [x.type for x in tensors]))}
+        known = {
+            x: Tensor(trace, trace.input(f"x{i}", type))
+            for i, (x, type) in enumerate(zip(tensors, types or [x.type for x in tensors]))
+        }
         updated = [value for _, value in self.updates]
         made = self._in(trace, [*self.outputs, *updated], known)
         trace.updates.clear()  # moving statistics change in training alone
-        trace.outputs = {f"y{i}": y.value for i, y in enumerate(made[:len(self.outputs)])}
-        for (variable, _), value in zip(self.updates, made[len(self.outputs):]):
+        trace.outputs = {f"y{i}": y.value for i, y in enumerate(made[: len(self.outputs)])}
+        for (variable, _), value in zip(self.updates, made[len(self.outputs) :]):
             same = value.dtype == variable.dtype
             trace.update(variable, value if same else ops.cast(value, variable.dtype))
         return trace
@@ -263,35 +281,41 @@ class Function:
         with tracing(trace):
             return [table[id(x)] if id(x) in table else tensor(x) for x in wanted]
 
-    def _compile(self, training: bool, types: Sequence[TensorType]
-                 ) -> Callable[..., list[np.ndarray]]:
+    def _compile(self, training: bool, types: Sequence[TensorType]) -> Callable[..., list[np.ndarray]]:
         import kcompile
 
-        compiled: Callable[..., list[np.ndarray]] = kcompile.compile_trace(
-            self.graph(training, types))
+        compiled: Callable[..., list[np.ndarray]] = kcompile.compile_trace(self.graph(training, types))
         return compiled
 
 
 def _pair(update: Any) -> tuple[Variable, Any]:
     """A (variable, new value) pair. Raises ModelError."""
     if not (isinstance(update, (list, tuple)) and len(update) == 2 and isinstance(update[0], Variable)):
-        raise ModelError(describe("K.function: updates", "pairs (variable, new value), as K.update gives",
-                                  repr(update)))
+        raise ModelError(
+            describe("K.function: updates", "pairs (variable, new value), as K.update gives", repr(update))
+        )
     return update[0], update[1]
 
 
-def _sizes(inputs: Sequence[KerasTensor], arrays: Sequence[np.ndarray], fixed: bool
-           ) -> tuple[int, list[TensorType]]:
+def _sizes(
+    inputs: Sequence[KerasTensor], arrays: Sequence[np.ndarray], fixed: bool
+) -> tuple[int, list[TensorType]]:
     """The number of samples, and the types of the inputs at their arrays' sizes. fixed: without a batch, and
     so where inputs have different numbers of samples. Raises InputError."""
     counts = set()
     for x, array in zip(inputs, arrays):
         shape = x.type.shape
-        if array.ndim != len(shape) or 0 in array.shape or not all(
+        if (
+            array.ndim != len(shape)
+            or 0 in array.shape
+            or not all(
                 size % d.multiple == 0 if isinstance(d, Batch) else d == size or axis in x.unknown_axes
-                for axis, (d, size) in enumerate(zip(shape, array.shape))):
-            raise InputError(describe(f"K.function: input {x.name!r}", f"shape {x.shape}",
-                                      f"shape {array.shape}"))
+                for axis, (d, size) in enumerate(zip(shape, array.shape))
+            )
+        ):
+            raise InputError(
+                describe(f"K.function: input {x.name!r}", f"shape {x.shape}", f"shape {array.shape}")
+            )
         counts |= {size // d.multiple for d, size in zip(shape, array.shape) if isinstance(d, Batch)}
     if fixed or len(counts) > 1:
         return 1, [x.type.with_shape(array.shape) for x, array in zip(inputs, arrays)]

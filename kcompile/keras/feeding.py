@@ -38,20 +38,32 @@ class Rows:
         self.arrays = list(arrays)
         self.samples = len(arrays[0])
         self._options: dict[str, Any] = {"batch_size": size, "steps": steps}
-        self.params = {**self._options, "samples": self.samples if steps is None else
-                       min(steps * size, self.samples)}
+        self.params = {
+            **self._options,
+            "samples": self.samples if steps is None else min(steps * size, self.samples),
+        }
 
     def fit(self, names: Sequence[str], told: Any, shuffle: Any, **epochs: Any) -> None:
-        loops.fit_loop(self._runner("train"), self.arrays, names, told, turns=self._model.pace("train"),
-                       shuffle=shuffle, **self._options, **epochs)
+        loops.fit_loop(
+            self._runner("train"),
+            self.arrays,
+            names,
+            told,
+            turns=self._model.pace("train"),
+            shuffle=shuffle,
+            **self._options,
+            **epochs,
+        )
 
     def evaluate(self, names: Sequence[str], told: Any) -> list[float]:
-        return loops.evaluate_loop(self._runner("test"), self.arrays, names, told,
-                                   turns=self._model.pace("test"), **self._options)
+        return loops.evaluate_loop(
+            self._runner("test"), self.arrays, names, told, turns=self._model.pace("test"), **self._options
+        )
 
     def predict(self, told: Any) -> list[Array]:
-        return loops.predict_loop(self._runner("predict"), self.arrays, told,
-                                  turns=self._model.pace("predict"), **self._options)
+        return loops.predict_loop(
+            self._runner("predict"), self.arrays, told, turns=self._model.pace("predict"), **self._options
+        )
 
     def _runner(self, entry: str) -> Any:
         return self._model.engine.batches(entry)
@@ -73,8 +85,14 @@ class Batches:
         if length == 0:
             raise InputError(describe(f"data ({type(data).__name__})", "at least one batch", "none"))
         if steps is None and length is None:
-            raise InputError(describe(name, f"the number of batches of a pass, as a {type(data).__name__} "
-                                      "does not say how many it has", "None"))
+            raise InputError(
+                describe(
+                    name,
+                    f"the number of batches of a pass, as a {type(data).__name__} "
+                    "does not say how many it has",
+                    "None",
+                )
+            )
         self.steps = check_count(name, length if steps is None else steps)
         self._indexed = hasattr(data, "__getitem__")
         self._anew = self.steps == length  # a pass is all there is
@@ -112,8 +130,9 @@ class Batches:
         yield from islice(chain(batches, going), self.steps)
 
     def fit(self, names: Sequence[str], told: Any, shuffle: Any, **epochs: Any) -> None:
-        loops.fit_batches(self._step("train"), lambda: self._pass(shuffle), names, told, steps=self.steps,
-                          **epochs)
+        loops.fit_batches(
+            self._step("train"), lambda: self._pass(shuffle), names, told, steps=self.steps, **epochs
+        )
 
     def evaluate(self, names: Sequence[str], told: Any) -> list[float]:
         return loops.evaluate_batches(self._step("test"), self._pass(), names, told, steps=self.steps)
@@ -136,7 +155,8 @@ class Batches:
         """What the graph of an entry takes of a batch, and how many samples that is."""
         if entry == "predict":
             found: tuple[list[Array], int] = self._model.prepared_inputs(
-                item[0] if isinstance(item, tuple) and item else item)
+                item[0] if isinstance(item, tuple) and item else item
+            )
             return found
         given = labelled(item)
         found = self._model.prepared(*given, self._class_weight if entry == "train" else None)

@@ -60,17 +60,24 @@ class Model(Training, Saving, Layer):
     input_keys: tuple[str, ...] | None = None
     output_keys: tuple[str, ...] | None = None
 
-    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any
+    ) -> None:
         inputs = kwargs.pop("input", inputs)  # Keras 1 and 2 take Model(input=, output=) too
         outputs = kwargs.pop("output", outputs)
         if inputs is None or outputs is None:
-            raise UnsupportedError("Model: expected inputs and outputs. Received: none. Models made "
-                                   "by subclassing are not supported: use the functional style")
+            raise UnsupportedError(
+                "Model: expected inputs and outputs. Received: none. Models made "
+                "by subclassing are not supported: use the functional style"
+            )
         self._begin(name, kwargs)
         self.input_keys, self.output_keys = _keys(inputs, "inputs"), _keys(outputs, "outputs")
-        self._connect(*(as_list(value) if keys is None else [value[key] for key in keys]
-                        for value, keys in ((inputs, self.input_keys), (outputs, self.output_keys))))
+        self._connect(
+            *(
+                as_list(value) if keys is None else [value[key] for key in keys]
+                for value, keys in ((inputs, self.input_keys), (outputs, self.output_keys))
+            )
+        )
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
         Layer.__init__(self, name=name, **kwargs)
@@ -88,15 +95,24 @@ class Model(Training, Saving, Layer):
         """Take the nodes between inputs and outputs as this model's."""
         for x in (*inputs, *outputs):
             if not isinstance(x, KerasTensor):
-                raise ModelError(describe(f"Model {self.name!r}", "tensors that Input or layers "
-                                          "gave, as inputs and outputs", repr(x)))
+                raise ModelError(
+                    describe(
+                        f"Model {self.name!r}",
+                        "tensors that Input or layers gave, as inputs and outputs",
+                        repr(x),
+                    )
+                )
         for x in inputs:
             if not isinstance(x.layer, InputLayer):
-                raise ModelError(describe(f"Model {self.name!r}", "inputs made by Input(...)",
-                                          f"an output of {x.layer.label}"))
+                raise ModelError(
+                    describe(
+                        f"Model {self.name!r}", "inputs made by Input(...)", f"an output of {x.layer.label}"
+                    )
+                )
         if len({id(x) for x in inputs}) < len(inputs):
-            raise ModelError(describe(f"Model {self.name!r}", "inputs that differ",
-                                      ", ".join(x.name for x in inputs)))
+            raise ModelError(
+                describe(f"Model {self.name!r}", "inputs that differ", ", ".join(x.name for x in inputs))
+            )
         self.nodes, self._layers = sort_nodes(f"Model {self.name!r}", inputs, outputs)
         check_nesting(self, self._layers)
         self._runs, self._outlines = count_runs(f"Model {self.name!r}", self.nodes), {}
@@ -111,8 +127,13 @@ class Model(Training, Saving, Layer):
         """Add scalars (of others, the mean) to the loss: functions of K over tensors of this model."""
         for loss in as_list(losses):
             if not isinstance(loss, KerasTensor):
-                raise ModelError(describe(f"Model {self.name!r}: add_loss", "a tensor computed by K "
-                                          "from tensors of the model", repr(loss)))
+                raise ModelError(
+                    describe(
+                        f"Model {self.name!r}: add_loss",
+                        "a tensor computed by K from tensors of the model",
+                        repr(loss),
+                    )
+                )
         if self.semantics.losses_bring_layers:
             self._take([*self.added_losses, *as_list(losses)])
         self.added_losses += as_list(losses)
@@ -122,14 +143,19 @@ class Model(Training, Saving, Layer):
         """Make the layers that `tensors` need, and the model's outputs do not, layers of the model, behind
         the others. Functions of K that no such layer needs stay outside."""
         known = set(self.nodes)
-        needed = [node for node in back_from(tensors)[0]
-                  if node not in known and not isinstance(node.layer, TensorFunction)]
+        needed = [
+            node
+            for node in back_from(tensors)[0]
+            if node not in known and not isinstance(node.layer, TensorFunction)
+        ]
         found, met = back_from([y for node in needed for y in node.outputs])
         nodes = [*self.nodes, *(node for node in found if node not in known)]
         layers = [*self._layers, *(layer for layer in met if layer not in self._layers)]
         if foreign := self._foreign_inputs(tensors):
-            raise ModelError(f"Model {self.name!r}: graph disconnected: a loss needs {foreign[0].label}, "
-                             "which is not among the inputs")
+            raise ModelError(
+                f"Model {self.name!r}: graph disconnected: a loss needs {foreign[0].label}, "
+                "which is not among the inputs"
+            )
         self._check_names(layers)
         self._runs, self._outlines = count_runs(f"Model {self.name!r}", nodes), {}
         self.nodes, self._layers = nodes, layers
@@ -137,14 +163,22 @@ class Model(Training, Saving, Layer):
 
     def _foreign_inputs(self, tensors: Sequence[KerasTensor]) -> list[Layer]:
         """Inputs that tensors need, and that are not this model's."""
-        return [node.layer for node in back_from(tensors)[0]
-                if isinstance(node.layer, InputLayer) and node not in self.nodes]
+        return [
+            node.layer
+            for node in back_from(tensors)[0]
+            if isinstance(node.layer, InputLayer) and node not in self.nodes
+        ]
 
     def _check_names(self, layers: Sequence[Layer]) -> None:
         names = Counter(layer.name for layer in layers)
         if twice := sorted(name for name, count in names.items() if count > 1):
-            raise ModelError(describe(f"Model {self.name!r}", "a name of its own for each layer",
-                                      f"several layers called {', '.join(map(repr, twice))}"))
+            raise ModelError(
+                describe(
+                    f"Model {self.name!r}",
+                    "a name of its own for each layer",
+                    f"several layers called {', '.join(map(repr, twice))}",
+                )
+            )
 
     def _new_name(self) -> str:
         kind = backend.snake_case(type(self).__name__)
@@ -174,8 +208,9 @@ class Model(Training, Saving, Layer):
     @property
     def input(self) -> Any:
         self._need_inputs("input")
-        return one_or_list(self.inputs) if self.input_keys is None else dict(
-            zip(self.input_keys, self.inputs))
+        return (
+            one_or_list(self.inputs) if self.input_keys is None else dict(zip(self.input_keys, self.inputs))
+        )
 
     @property
     def output(self) -> Any:
@@ -209,21 +244,31 @@ class Model(Training, Saving, Layer):
 
     def _need_inputs(self, what: str) -> None:
         if not self.built:
-            raise AttributeError(f"Model {self.name!r} has no {what} yet: its input shape is not "
-                                 "known. Give the first layer an input_shape, or call build")
+            raise AttributeError(
+                f"Model {self.name!r} has no {what} yet: its input shape is not "
+                "known. Give the first layer an input_shape, or call build"
+            )
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or by its place in `layers`. Raises ModelError."""
         if index is not None:
             if not is_integer(index) or not -len(self.layers) <= index < len(self.layers):
-                raise ModelError(describe(f"Model {self.name!r}: get_layer", f"an index below "
-                                          f"{len(self.layers)}", repr(index)))
+                raise ModelError(
+                    describe(
+                        f"Model {self.name!r}: get_layer", f"an index below {len(self.layers)}", repr(index)
+                    )
+                )
             return self.layers[index]
         for layer in self._layers:
             if isinstance(name, str) and layer.name == name:
                 return layer
-        raise ModelError(describe(f"Model {self.name!r}: get_layer", "the name of a layer, one of "
-                                  + ", ".join(layer.name for layer in self.layers), repr(name)))
+        raise ModelError(
+            describe(
+                f"Model {self.name!r}: get_layer",
+                "the name of a layer, one of " + ", ".join(layer.name for layer in self.layers),
+                repr(name),
+            )
+        )
 
     # ---- as a layer
 
@@ -238,8 +283,13 @@ class Model(Training, Saving, Layer):
             return found if self.output_keys is None else self._packed(as_list(found))
         training = arguments.pop("training", None)
         if arguments or training not in (None, False, True):
-            raise UnsupportedError(describe(f"Model {self.name!r} called on arrays", "no arguments but "
-                                            "training=True or False", ", ".join(arguments) or repr(training)))
+            raise UnsupportedError(
+                describe(
+                    f"Model {self.name!r} called on arrays",
+                    "no arguments but training=True or False",
+                    ", ".join(arguments) or repr(training),
+                )
+            )
         model = self._as_in_training() if training else self
         return as_eager(model.predict_on_batch(inputs), self.vintage)
 
@@ -255,22 +305,37 @@ class Model(Training, Saving, Layer):
             self._in_training = list(self.nodes), model
         return self._in_training[1]
 
-    def ensure_built(self, types: Sequence[Any], single: bool, batch_size: int | None = None,
-                     seconds: Sequence[Any] | None = None) -> None:
+    def ensure_built(
+        self,
+        types: Sequence[Any],
+        single: bool,
+        batch_size: int | None = None,
+        seconds: Sequence[Any] | None = None,
+    ) -> None:
         super().ensure_built(types, single, batch_size, seconds)
         expected = [x.type for x in self.inputs]
         if len(types) != len(expected) or not all(
-                _fits(x, t.shape) for given in (types, seconds or types)
-                for x, t in zip(self.inputs, given)):
-            raise ModelError(describe(f"Model {self.name!r}", "inputs " + ", ".join(
-                map(str, expected)), ", ".join(map(str, types))))
+            _fits(x, t.shape) for given in (types, seconds or types) for x, t in zip(self.inputs, given)
+        ):
+            raise ModelError(
+                describe(
+                    f"Model {self.name!r}",
+                    "inputs " + ", ".join(map(str, expected)),
+                    ", ".join(map(str, types)),
+                )
+            )
 
     def call(self, inputs: Any) -> Any:
         tensors = as_list(inputs)
         return one_or_list(trace_nodes(self, tensors[0].graph, tensors))
 
-    def _outline(self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any],
-                 masks: Sequence[TensorType | None]) -> Outline:
+    def _outline(
+        self,
+        types: Sequence[TensorType],
+        single: bool,
+        arguments: dict[str, Any],
+        masks: Sequence[TensorType | None],
+    ) -> Outline:
         """One for each signature, from those of the layers: models in models, each called twice, would
         be traced over and over."""
         given = tuple(itertools.zip_longest(types, masks)), arguments.get("training")
@@ -302,17 +367,17 @@ class Model(Training, Saving, Layer):
             return [v for v in self.weights if id(v) not in trained]
         fixed = _distinct(v for layer in self._layers for v in layer.non_trainable_weights)
         if not self.trainable:
-            fixed = [*_distinct(v for layer in self._layers for v in layer.trainable_weights),
-                     *fixed]
+            fixed = [*_distinct(v for layer in self._layers for v in layer.trainable_weights), *fixed]
         return [v for v in _distinct(fixed) if id(v) not in trained]
 
     @property
     def weights(self) -> list[Variable]:
         """Layer by layer. A model inside gives, in Keras 2, its trainable weights before the others."""
+
         def of(layer: Layer) -> list[Variable]:
             nested = isinstance(layer, Model) and self.semantics.weights_of_inner == "trainable first"
-            return (layer.trainable_weights + layer.non_trainable_weights if nested
-                    else layer.weights)
+            return layer.trainable_weights + layer.non_trainable_weights if nested else layer.weights
+
         return _distinct(v for layer in self._layers for v in of(layer))
 
     @property
@@ -329,8 +394,13 @@ class Model(Training, Saving, Layer):
         for variable in self.state_variables:
             variable.assign(np.zeros(variable.shape))
 
-    def output_masks(self, inputs: Sequence[Tensor], single: bool, masks: Sequence[Tensor | None],
-                     outputs: Sequence[Tensor]) -> list[Tensor | None]:
+    def output_masks(
+        self,
+        inputs: Sequence[Tensor],
+        single: bool,
+        masks: Sequence[Tensor | None],
+        outputs: Sequence[Tensor],
+    ) -> list[Tensor | None]:
         """As the layers inside left them."""
         return [y.graph.masks.get(y.value) for y in outputs]  # type: ignore[attr-defined]
 
@@ -339,8 +409,9 @@ class Model(Training, Saving, Layer):
     def __getstate__(self) -> dict[str, Any]:
         """Calls come first and in their order: what they lead to is in the state by then, and no model is
         too deep. Losses that were added have calls of their own."""
-        calls = list(dict.fromkeys([*self.nodes, *(back_from(self.added_losses, {})[0]
-                                                   if self.added_losses else [])]))
+        calls = list(
+            dict.fromkeys([*self.nodes, *(back_from(self.added_losses, {})[0] if self.added_losses else [])])
+        )
         return {"calls": calls, **state_of(self, "nodes_made", *self.of_this_process)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -359,13 +430,19 @@ class Model(Training, Saving, Layer):
 
     # ---- description
 
-    def summary(self, line_length: int | None = None, positions: Sequence[float] | None = None,
-                print_fn: Callable[[str], Any] | None = None) -> None:
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+    ) -> None:
         """Print the layers with their output shapes and numbers of parameters. Raises ModelError
         before the input shape is known."""
         if not self.built:
-            raise ModelError(f"Model {self.name!r} is not built: its input shape is not known. Give "
-                             "the first layer an input_shape, call build, or fit it first")
+            raise ModelError(
+                f"Model {self.name!r} is not built: its input shape is not known. Give "
+                "the first layer an input_shape, call build, or fit it first"
+            )
         print_summary(self, line_length, positions, print_fn)
 
     def get_config(self) -> dict[str, Any]:
@@ -378,13 +455,25 @@ class Model(Training, Saving, Layer):
 
         entries = []
         for layer in self._layers:
-            calls = [[[*place(x), serialize(node.arguments)] for x in node.inputs]
-                     for node in nodes if node.layer is layer and node.inputs]
-            entries.append({"name": layer.name, "class_name": type(layer).__name__,
-                            "config": layer.get_config(), "inbound_nodes": calls})
-        return {**self._own_config(), "layers": entries,
-                "input_layers": [place(x) for x in self.inputs],
-                "output_layers": [place(y) for y in self.outputs]}
+            calls = [
+                [[*place(x), serialize(node.arguments)] for x in node.inputs]
+                for node in nodes
+                if node.layer is layer and node.inputs
+            ]
+            entries.append(
+                {
+                    "name": layer.name,
+                    "class_name": type(layer).__name__,
+                    "config": layer.get_config(),
+                    "inbound_nodes": calls,
+                }
+            )
+        return {
+            **self._own_config(),
+            "layers": entries,
+            "input_layers": [place(x) for x in self.inputs],
+            "output_layers": [place(y) for y in self.outputs],
+        }
 
     def _own_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
@@ -404,8 +493,12 @@ class Model(Training, Saving, Layer):
         return numbers
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None,
-                    inputs: Mapping[str, KerasTensor] | None = None) -> Model:
+    def from_config(
+        cls,
+        config: Mapping[str, Any],
+        custom_objects: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, KerasTensor] | None = None,
+    ) -> Model:
         """The model of a configuration, with fresh weights. inputs: by the names of input layers, tensors
         that take their place. Raises UnsupportedError, in one message for all layers and arguments that
         are not supported."""
@@ -423,13 +516,20 @@ class Model(Training, Saving, Layer):
             return [tensor_at(made, place, first) for place in places]
 
         ends: list[Any] = [
-            tensors(config[f"{kind}_layers"]) if config.get(f"{kind}_keys") is None else
-            dict(zip(config[f"{kind}_keys"], tensors(config[f"{kind}_layers"])))
-            for kind in ("input", "output")]
+            tensors(config[f"{kind}_layers"])
+            if config.get(f"{kind}_keys") is None
+            else dict(zip(config[f"{kind}_keys"], tensors(config[f"{kind}_layers"])))
+            for kind in ("input", "output")
+        ]
         model = cls(ends[0], ends[1], **own_arguments(config))
         if model.semantics.losses_bring_layers:
-            others = [y for name, layer in made.items() if layer not in model._layers
-                      for node in layer.nodes_made[first[name]:] for y in node.outputs]
+            others = [
+                y
+                for name, layer in made.items()
+                if layer not in model._layers
+                for node in layer.nodes_made[first[name] :]
+                for y in node.outputs
+            ]
             model._take([y for y in others if not model._foreign_inputs([y])])
         return model
 
@@ -452,7 +552,8 @@ def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:
     """Whether a tensor of this shape can take the place of an input; its number of samples may be fixed."""
     return len(shape) == x.ndim and all(
         i in x.unknown_axes or a == b or (i == 0 and a == Batch() and isinstance(b, int))
-        for i, (a, b) in enumerate(zip(x.type.shape, shape)))
+        for i, (a, b) in enumerate(zip(x.type.shape, shape))
+    )
 
 
 def _distinct(variables: Iterable[Variable]) -> list[Variable]:

@@ -73,8 +73,10 @@ def compilation(model: Any) -> Compilation:
     """What `compile` settled. Raises NotCompiledError."""
     found: Compilation | None = model.compilation
     if found is None:
-        raise NotCompiledError(f"model {model.name!r} must be compiled before it is trained or evaluated. "
-                         "Call model.compile(optimizer, loss)")
+        raise NotCompiledError(
+            f"model {model.name!r} must be compiled before it is trained or evaluated. "
+            "Call model.compile(optimizer, loss)"
+        )
     return found
 
 
@@ -102,8 +104,10 @@ def label_types(model: Any, outputs: Sequence[TensorType]) -> list[TensorType | 
     """The types of the labels for outputs of these types: they follow the outputs, but where they
     followed the data."""
     settled = compilation(model)
-    return [target_type(loss, now) if kind is not None and kind == target_type(loss, y.type) else kind
-            for loss, kind, y, now in zip(settled.losses, settled.targets, model.outputs, outputs)]
+    return [
+        target_type(loss, now) if kind is not None and kind == target_type(loss, y.type) else kind
+        for loss, kind, y, now in zip(settled.losses, settled.targets, model.outputs, outputs)
+    ]
 
 
 def predict_graph(model: Any, lengths: Lengths = ()) -> Trace:
@@ -137,8 +141,9 @@ def train_graph(model: Any, lengths: Lengths = ()) -> Trace:
     trace, outputs = _forward(model, "train", True, lengths)
     loss, measures = _objective(model, trace, outputs)
     _results(trace, loss, measures)
-    start = [(v, Tensor(trace, trace.variables[trace.names[v]])) for v in settled.trainable
-             if v in trace.names]
+    start = [
+        (v, Tensor(trace, trace.variables[trace.names[v]])) for v in settled.trainable if v in trace.names
+    ]
     found = gradient(loss, [x for _, x in start]) if start else []
     # A weight that the loss does not depend on (of an output without a loss) stays as it is.
     pairs = [(v, g) for (v, _), g in zip(start, found) if g is not None]
@@ -165,22 +170,21 @@ def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
 # ---------------------------------------------------------------- parts
 
 
-def _forward(model: Any, name: str, training: bool, lengths: Lengths
-             ) -> tuple[Trace, list[Tensor]]:
+def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[Trace, list[Tensor]]:
     phase = backend.fixed_phase()
     trace = Trace(name, training=training if phase is None else phase)
     trace.draws_from(model.random_state, training)
     types = types_at(model, checked_lengths(model, lengths or None))
-    inputs = [Tensor(trace, trace.input(key, type))
-              for key, type in zip(model.input_names, types)]
+    inputs = [Tensor(trace, trace.input(key, type)) for key, type in zip(model.input_names, types)]
     try:
         return trace, trace_model(model, trace, inputs)
     except KcompileError as error:
         if not lengths:
             raise
         shapes = ", ".join(f"{key!r} of {type}" for key, type in zip(model.input_names, types))
-        raise InputError(f"model {model.name!r} cannot take inputs of these sizes: {shapes}. "
-                         f"{error}") from error
+        raise InputError(
+            f"model {model.name!r} cannot take inputs of these sizes: {shapes}. {error}"
+        ) from error
 
 
 def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, list[Measure]]:
@@ -189,8 +193,10 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
     kinds = label_types(model, [y.type for y in outputs])
     seen = [(k, name) for k, name in enumerate(model.output_names) if kinds[k] is not None]
     labels = {k: _input(trace, f"y:{name}", kinds[k]) for k, name in seen}
-    weights = {k: _input(trace, f"w:{name}", weight_type(settled.weight_ranks[k], outputs[k].type))
-               for k, name in seen}
+    weights = {
+        k: _input(trace, f"w:{name}", weight_type(settled.weight_ranks[k], outputs[k].type))
+        for k, name in seen
+    }
     n = ops.extent(trace, Batch(), "float32")
     several = len(settled.losses) - settled.losses.count(None) > 1
     total: Tensor | None = None
@@ -216,12 +222,14 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         scalar = ops.cast(ops.reduce_mean(extra) if extra.rank else extra, "float32")
         total = scalar if total is None else total + scalar
     if total is None:
-        raise ModelError(f"model {model.name!r} has no loss, so that there is nothing to minimise or "
-                         "to evaluate. Call model.compile(optimizer, loss=...) with a loss")
+        raise ModelError(
+            f"model {model.name!r} has no loss, so that there is nothing to minimise or "
+            "to evaluate. Call model.compile(optimizer, loss=...) with a loss"
+        )
     by_name = model.semantics.metrics_order == "by name"
     measures = _distinct([*reported, *(sorted(measures, key=lambda m: m.weighted) if by_name else measures)])
     if by_name and len(outputs) > 1:
-        measures[len(reported):] = sorted(measures[len(reported):], key=lambda m: m.name)
+        measures[len(reported) :] = sorted(measures[len(reported) :], key=lambda m: m.name)
     settled.names = ["loss", *(m.name for m in measures)]
     return total, measures
 
@@ -248,8 +256,13 @@ def _masked(each: Tensor, mask: Tensor | None, share: bool = True) -> Tensor:
     if mask is None:
         return each
     if each.rank < mask.rank:
-        raise ModelError(describe("loss or metric of a masked output", "a value for each step, of "
-                                  f"shape {mask.type}", str(each.type)))
+        raise ModelError(
+            describe(
+                "loss or metric of a masked output",
+                f"a value for each step, of shape {mask.type}",
+                str(each.type),
+            )
+        )
     there = ops.cast(mask, "float32")
     if share:
         there = there / (ops.reduce_mean(there) + epsilon())
@@ -259,8 +272,13 @@ def _masked(each: Tensor, mask: Tensor | None, share: bool = True) -> Tensor:
 def _weighted(each: Tensor, w: Tensor) -> Tensor:
     """Values [n, ...] times weights of their first axes."""
     if each.rank < w.rank:
-        raise ModelError(describe("loss or metric of an output whose steps have weights", "a value for "
-                                  f"each step, of shape {w.type}", str(each.type)))
+        raise ModelError(
+            describe(
+                "loss or metric of an output whose steps have weights",
+                f"a value for each step, of shape {w.type}",
+                str(each.type),
+            )
+        )
     return each * _over(w, each.rank)
 
 
@@ -269,8 +287,15 @@ def _over(x: Tensor, rank: int) -> Tensor:
     return ops.reshape(x, (*x.shape, *(1,) * (rank - x.rank)))
 
 
-def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor, meaning: Semantics,
-                 mask: Tensor | None = None) -> Tensor:
+def _output_loss(
+    name: str,
+    loss: Loss,
+    y: Tensor,
+    prediction: Tensor,
+    w: Tensor,
+    meaning: Semantics,
+    mask: Tensor | None = None,
+) -> Tensor:
     """The weighted loss of an output, a scalar.
 
     The mean over what the weights are of, samples or steps; Keras 2 divides by the number of weights
@@ -279,16 +304,27 @@ def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor
     """
     each = loss.call(y, prediction)
     if not isinstance(each, Tensor):
-        raise ModelError(describe(f"loss {loss.name!r} of output {name!r}", "a symbolic tensor",
-                                  repr(each), "Write it over K functions."))
+        raise ModelError(
+            describe(
+                f"loss {loss.name!r} of output {name!r}",
+                "a symbolic tensor",
+                repr(each),
+                "Write it over K functions.",
+            )
+        )
     summed, each = loss.reduction == "sum", ops.cast(each, "float32")
     ignored = losses.ignored_class(loss)
     if ignored is not None:
         counts = ops.not_equal(losses.indices(y, prediction), ignored)
         mask = counts if mask is None else ops.logical_and(_over(mask, counts.rank), counts)
     if each.rank and not _by_sample(each):
-        raise ModelError(describe(f"loss {loss.name!r} of output {name!r}",
-                                  "one number for each sample, or a scalar", str(each.type)))
+        raise ModelError(
+            describe(
+                f"loss {loss.name!r} of output {name!r}",
+                "one number for each sample, or a scalar",
+                str(each.type),
+            )
+        )
     rows = _rows(each, max(w.rank, mask.rank if mask is not None else 1), summed)
     if loss.reduction == "mean_with_sample_weight":
         w = _over(w, rows.rank) * ops.ones_like(rows)
@@ -305,9 +341,17 @@ def _output_loss(name: str, loss: Loss, y: Tensor, prediction: Tensor, w: Tensor
     return total / ops.maximum(used, 1.0)
 
 
-def _measure(metric: Any, prefix: str, loss: Loss | None, y: Tensor, prediction: Tensor,
-             w: Tensor | None, n: Tensor, meaning: Semantics, mask: Tensor | None = None
-             ) -> list[Measure]:
+def _measure(
+    metric: Any,
+    prefix: str,
+    loss: Loss | None,
+    y: Tensor,
+    prediction: Tensor,
+    w: Tensor | None,
+    n: Tensor,
+    meaning: Semantics,
+    mask: Tensor | None = None,
+) -> list[Measure]:
     """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
 
     Keras 2 averages a masked metric over a batch's steps that are there, and these over the samples;

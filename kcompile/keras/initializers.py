@@ -90,8 +90,7 @@ class RandomNormal(Initializer):
 
 
 class RandomUniform(Initializer):
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
-                 ) -> None:
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         self.minval, self.maxval, self.seed = _finite("minval", minval), _finite("maxval", maxval), seed
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -122,16 +121,25 @@ class VarianceScaling(Initializer):
     "untruncated_normal".
     """
 
-    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal",
-                 seed: int | None = None) -> None:
+    def __init__(
+        self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal", seed: int | None = None
+    ) -> None:
         distributions = ("uniform", "normal", "truncated_normal", "untruncated_normal")
         named = isinstance(mode, str) and isinstance(distribution, str)
-        if (_finite("scale", scale) <= 0 or not named or mode not in ("fan_in", "fan_out", "fan_avg")
-                or distribution not in distributions):
-            raise ModelError(describe(
-                "VarianceScaling", "a positive scale, a mode of fan_in, fan_out, fan_avg, and a "
-                f"distribution of {', '.join(distributions)}",
-                f"scale={scale}, mode={mode!r}, distribution={distribution!r}"))
+        if (
+            _finite("scale", scale) <= 0
+            or not named
+            or mode not in ("fan_in", "fan_out", "fan_avg")
+            or distribution not in distributions
+        ):
+            raise ModelError(
+                describe(
+                    "VarianceScaling",
+                    "a positive scale, a mode of fan_in, fan_out, fan_avg, and a "
+                    f"distribution of {', '.join(distributions)}",
+                    f"scale={scale}, mode={mode!r}, distribution={distribution!r}",
+                )
+            )
         self.scale, self.mode, self.distribution, self.seed = scale, mode, distribution, seed
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -164,9 +172,16 @@ def _scaling(name: str, scale: float, mode: str, distribution: str) -> type[Vari
     def get_config(self: VarianceScaling) -> dict[str, Any]:
         return {"seed": self.seed}
 
-    return type(name, (VarianceScaling,), {
-        "__init__": __init__, "get_config": get_config, "__module__": __name__,
-        "__doc__": f"VarianceScaling({scale:g}, {mode!r}, {distribution!r})."})
+    return type(
+        name,
+        (VarianceScaling,),
+        {
+            "__init__": __init__,
+            "get_config": get_config,
+            "__module__": __name__,
+            "__doc__": f"VarianceScaling({scale:g}, {mode!r}, {distribution!r}).",
+        },
+    )
 
 
 GlorotUniform = _scaling("GlorotUniform", 1.0, "fan_avg", "uniform")
@@ -218,8 +233,11 @@ glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
 he_uniform, he_normal = HeUniform, HeNormal
 lecun_uniform, lecun_normal = LecunUniform, LecunNormal
 
-_KNOWN = {name: value for name, value in list(globals().items())
-          if isinstance(value, type) and issubclass(value, Initializer)}
+_KNOWN = {
+    name: value
+    for name, value in list(globals().items())
+    if isinstance(value, type) and issubclass(value, Initializer)
+}
 
 
 def get(identifier: Any) -> Callable[[Shape], np.ndarray]:

@@ -38,8 +38,9 @@ class Arguments:
         """The value of an argument that has few. Raises ModelError naming the layer."""
         if isinstance(value, (str, int)) and value in options:
             return value
-        raise ModelError(describe(f"{self.label}: {argument}", "one of "
-                                  + ", ".join(map(repr, options)), repr(value)))
+        raise ModelError(
+            describe(f"{self.label}: {argument}", "one of " + ", ".join(map(repr, options)), repr(value))
+        )
 
     def flag(self, argument: str, value: Any) -> bool:
         """True or False (1 or 0; None is False). Raises InputError naming the layer."""
@@ -78,8 +79,11 @@ def parameters(cls: type, stop: type = object) -> dict[str, None]:
         if base is stop or base is object:
             break
         if "__init__" in vars(base):
-            names.update((p.name, None) for p in inspect.signature(vars(base)["__init__"]).parameters.values()
-                         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self")
+            names.update(
+                (p.name, None)
+                for p in inspect.signature(vars(base)["__init__"]).parameters.values()
+                if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
+            )
     return names
 
 
@@ -99,9 +103,11 @@ def input_shape_argument(kwargs: dict[str, Any]) -> KerasShape | None:
         shape = (dim,) if length is None else (length, dim)
     if full is None and shape is None:
         return None
-    given = full if full is not None else (batch, *(shape if isinstance(shape, (list, tuple))
-                                                    else [shape]))
-    if not isinstance(given, (list, tuple)) or not given or any(
-            d is not None and not (is_integer(d) and d > 0) for d in given):
+    given = full if full is not None else (batch, *(shape if isinstance(shape, (list, tuple)) else [shape]))
+    if (
+        not isinstance(given, (list, tuple))
+        or not given
+        or any(d is not None and not (is_integer(d) and d > 0) for d in given)
+    ):
         raise ModelError(describe("input_shape", "positive sizes", str(given)))
     return tuple(None if d is None else int(d) for d in given)

@@ -74,8 +74,11 @@ class Nodes(Arguments):
         if not self.nodes_made:
             raise RuntimeError(f"{self.label} was never called, and so has no {what}")
         if not is_integer(index) or not -len(self.nodes_made) <= index < len(self.nodes_made):
-            raise ModelError(describe(f"{self.label}: {what} at a node", f"an index below "
-                                      f"{len(self.nodes_made)}", repr(index)))
+            raise ModelError(
+                describe(
+                    f"{self.label}: {what} at a node", f"an index below {len(self.nodes_made)}", repr(index)
+                )
+            )
         node = self.nodes_made[index]
         if what.startswith("output"):
             return one_or_list(node.outputs)
@@ -84,8 +87,10 @@ class Nodes(Arguments):
 
     def _only(self, what: str) -> int:
         if len(self.nodes_made) > 1:
-            raise AttributeError(f"{self.label} was called {len(self.nodes_made)} times, so it has "
-                                 f"no single {what}. Use get_{what}_at(node_index)")
+            raise AttributeError(
+                f"{self.label} was called {len(self.nodes_made)} times, so it has "
+                f"no single {what}. Use get_{what}_at(node_index)"
+            )
         if not self.nodes_made:
             raise AttributeError(f"{self.label} was never called, and so has no {what}")
         return 0
@@ -95,8 +100,9 @@ class Nodes(Arguments):
             raise AttributeError(f"{self.label} was never called, and so has no {what}")
         found = [at(i) for i in range(len(self.nodes_made))]
         if any(shape != found[0] for shape in found):
-            raise AttributeError(f"{self.label} has nodes with different {what}s. Use "
-                                 f"get_{what}_at(node_index)")
+            raise AttributeError(
+                f"{self.label} has nodes with different {what}s. Use get_{what}_at(node_index)"
+            )
         return found[0]
 
 

@@ -59,36 +59,64 @@ class Weights(Arguments):
     _trainable: list[Variable]
     _non_trainable: list[Variable]
 
-    def add_weight(self, name: str | None = None, shape: Sequence[int] | None = None,
-                   dtype: str | None = None, initializer: Any = None, regularizer: Any = None,
-                   trainable: bool = True, constraint: Any = None) -> Variable:
+    def add_weight(
+        self,
+        name: str | None = None,
+        shape: Sequence[int] | None = None,
+        dtype: str | None = None,
+        initializer: Any = None,
+        regularizer: Any = None,
+        trainable: bool = True,
+        constraint: Any = None,
+    ) -> Variable:
         """A new variable of this layer, filled by `initializer` (default glorot_uniform)."""
         sizes, name = tuple(shape or ()), "weight" if name is None else name
         if None in sizes:
-            raise ModelError(describe(f"{self.label}: weights {name!r}", "a shape that is known",
-                                      f"shape {sizes}, with sizes that the model's inputs leave "
-                                      "unknown", "Give the Input these sizes"))
+            raise ModelError(
+                describe(
+                    f"{self.label}: weights {name!r}",
+                    "a shape that is known",
+                    f"shape {sizes}, with sizes that the model's inputs leave unknown",
+                    "Give the Input these sizes",
+                )
+            )
         if not isinstance(name, str) or not all(is_integer(d) and d > 0 for d in sizes):
-            raise ModelError(describe(f"{self.label}: add_weight", "a name and positive sizes",
-                                      f"name={name!r}, shape={shape}"))
-        kind = self.one_of("dtype of add_weight", dtype or backend.FLOAT,
-                           (backend.FLOAT, "int32", "uint32"))
+            raise ModelError(
+                describe(
+                    f"{self.label}: add_weight", "a name and positive sizes", f"name={name!r}, shape={shape}"
+                )
+            )
+        kind = self.one_of("dtype of add_weight", dtype or backend.FLOAT, (backend.FLOAT, "int32", "uint32"))
         self._spend(4 * prod(map(int, sizes)), sizes)
         fill = initializers.get("glorot_uniform" if initializer is None else initializer)
         fill = np.zeros if _blank.get() else fill
         taken = {v.name for v in (*self._trainable, *self._non_trainable)}
         with tracing(None):  # first values are computed now
             values = backend.eval(fill(sizes))
-        variable = Variable(values, unique(f"{self.name}/{name}", taken), trainable,
-                            kind, regularizers.get(regularizer), constraints.get(constraint))
+        variable = Variable(
+            values,
+            unique(f"{self.name}/{name}", taken),
+            trainable,
+            kind,
+            regularizers.get(regularizer),
+            constraints.get(constraint),
+        )
         if variable.shape != sizes:
-            raise ModelError(describe(f"{self.label}: initializer of {name!r}", f"shape {sizes}",
-                                      f"shape {variable.shape}"))
+            raise ModelError(
+                describe(
+                    f"{self.label}: initializer of {name!r}", f"shape {sizes}", f"shape {variable.shape}"
+                )
+            )
         axes = getattr(variable.constraint, "axis", ())
         for axis in axes if isinstance(axes, (list, tuple)) else (axes,):
             if is_integer(axis) and not -len(sizes) <= axis < len(sizes):
-                raise ModelError(describe(f"{self.label}: constraint of {name!r}", "an axis of its shape "
-                                          f"{sizes}", f"axis {axis}"))
+                raise ModelError(
+                    describe(
+                        f"{self.label}: constraint of {name!r}",
+                        f"an axis of its shape {sizes}",
+                        f"axis {axis}",
+                    )
+                )
         (self._trainable if trainable else self._non_trainable).append(variable)
         return variable
 
@@ -97,8 +125,13 @@ class Weights(Arguments):
         if left is None:
             return
         if size > left:
-            raise ModelError(describe(f"{self.label}: weights", f"at most {left} bytes more",
-                                      f"shape {tuple(shape)}, which is {size} bytes"))
+            raise ModelError(
+                describe(
+                    f"{self.label}: weights",
+                    f"at most {left} bytes more",
+                    f"shape {tuple(shape)}, which is {size} bytes",
+                )
+            )
         _budget.set(left - size)
 
     @property
@@ -150,20 +183,28 @@ class Weights(Arguments):
         variables, arrays = self.weights, [as_array(w, f"{self.label}: set_weights") for w in weights]
         if len(arrays) != len(variables):
             remedy = "" if self.built else "It has none before it is built: give it an input shape"
-            raise InputError(describe(f"{self.label}: set_weights", f"{len(variables)} arrays",
-                                      f"{len(arrays)}", remedy))
+            raise InputError(
+                describe(f"{self.label}: set_weights", f"{len(variables)} arrays", f"{len(arrays)}", remedy)
+            )
         for variable, array in zip(variables, arrays):
             if array.shape != variable.shape:
-                raise InputError(describe(f"{self.label}: set_weights", f"shape {variable.shape} "
-                                          f"for {variable.name!r}", f"shape {array.shape}"))
+                raise InputError(
+                    describe(
+                        f"{self.label}: set_weights",
+                        f"shape {variable.shape} for {variable.name!r}",
+                        f"shape {array.shape}",
+                    )
+                )
         for variable, array in zip(variables, arrays):
             variable.assign(array)
 
     def count_params(self) -> int:
         """The number of elements of all weights. Raises ModelError before the layer is built."""
         if not self.built:
-            raise ModelError(f"{self.label}: count_params: the layer has no weights yet. Call it on "
-                             "an input, or give it an input_shape in a Sequential")
+            raise ModelError(
+                f"{self.label}: count_params: the layer has no weights yet. Call it on "
+                "an input, or give it an input_shape in a Sequential"
+            )
         return sum(v.value.size for v in self.weights)
 
 

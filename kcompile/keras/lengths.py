@@ -30,14 +30,18 @@ def lengths_of(model: Any, arrays: Sequence[np.ndarray]) -> Lengths:
     """The lengths of arrays that fit the model's inputs; more arrays may follow."""
     if not model.varies:
         return ()
-    return tuple(tuple(array.shape[axis] for axis in x.unknown_axes)
-                 for x, array in zip(model.inputs, arrays))
+    return tuple(
+        tuple(array.shape[axis] for axis in x.unknown_axes) for x, array in zip(model.inputs, arrays)
+    )
 
 
 def probe_lengths(model: Any) -> Lengths:
     """Those of the first probe: results have the names that they have at any others."""
-    return tuple(tuple(x.type.shape[axis] for axis in x.unknown_axes)
-                 for x in model.inputs) if model.varies else ()
+    return (
+        tuple(tuple(x.type.shape[axis] for axis in x.unknown_axes) for x in model.inputs)
+        if model.varies
+        else ()
+    )
 
 
 def checked_lengths(model: Any, given: Any) -> Lengths:
@@ -47,13 +51,20 @@ def checked_lengths(model: Any, given: Any) -> Lengths:
     count = sum(map(len, axes))
     sizes = [] if given is None else _flat(given)
     if len(sizes) != count or not all(is_integer(d) and d > 0 for d in sizes):
-        unknown = ", ".join(f"input {x.name!r} of shape {x.shape}" for x in model.inputs
-                            if x.unknown_axes)
-        wanted = (f"lengths={count} positive sizes, for those not known of {unknown}" if count
-                  else "no lengths, as all sizes are known")
-        raise InputError(describe(
-            f"model {model.name!r}", wanted, "none" if given is None else f"lengths={given!r}",
-            "Give lengths=, or build the model with fixed sizes" if count else ""))
+        unknown = ", ".join(f"input {x.name!r} of shape {x.shape}" for x in model.inputs if x.unknown_axes)
+        wanted = (
+            f"lengths={count} positive sizes, for those not known of {unknown}"
+            if count
+            else "no lengths, as all sizes are known"
+        )
+        raise InputError(
+            describe(
+                f"model {model.name!r}",
+                wanted,
+                "none" if given is None else f"lengths={given!r}",
+                "Give lengths=, or build the model with fixed sizes" if count else "",
+            )
+        )
     if not count:
         return ()
     rest = iter(map(int, sizes))
@@ -75,8 +86,10 @@ def types_at(model: Any, lengths: Lengths) -> list[TensorType]:
 
 def graph_bytes(graph: Graph) -> int:
     """About what a graph takes, with its bodies."""
-    return sum(NODE + sum(graph_bytes(v) for v in node.attrs.values() if isinstance(v, Graph))
-               for node in graph.live())
+    return sum(
+        NODE + sum(graph_bytes(v) for v in node.attrs.values() if isinstance(v, Graph))
+        for node in graph.live()
+    )
 
 
 class Kept(Generic[T]):

@@ -36,8 +36,7 @@ def _feature_axis(name: str, axis: Any, y_pred: Tensor) -> int:
     rank = y_pred.rank
     if is_integer(axis) and axis % rank and -rank <= axis < rank:
         return int(axis) % rank
-    raise ModelError(describe(f"{name}: axis", f"an axis of {y_pred.type} other than the batch",
-                              repr(axis)))
+    raise ModelError(describe(f"{name}: axis", f"an axis of {y_pred.type} other than the batch", repr(axis)))
 
 
 # ---------------------------------------------------------------- regression
@@ -88,8 +87,10 @@ def poisson(y_true: Any, y_pred: Tensor) -> Tensor:
 def cosine_proximity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
     """Minus the cosine of the angle between y_true and y_pred."""
     axis = _feature_axis("cosine_similarity", axis, y_pred)
-    first, second = (y * ops.rsqrt(ops.maximum(ops.reduce_sum(ops.square(y), axis, True), 1e-12))
-                     for y in (_like(y_true, y_pred), y_pred))
+    first, second = (
+        y * ops.rsqrt(ops.maximum(ops.reduce_sum(ops.square(y), axis, True), 1e-12))
+        for y in (_like(y_true, y_pred), y_pred)
+    )
     return -ops.reduce_sum(first * second, axis)
 
 
@@ -139,8 +140,9 @@ def _smoothed(y_true: Tensor, share: float, classes: int) -> Tensor:
     return y_true * (1.0 - share) + share / classes if share else y_true
 
 
-def categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
-                             label_smoothing: float = 0.0, axis: int = -1) -> Tensor:
+def categorical_crossentropy(
+    y_true: Any, y_pred: Tensor, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+) -> Tensor:
     """-sum(y_true log(p)) over the axis of the classes: y_true one-hot (or any distribution), y_pred
     probabilities or logits."""
     axis = _feature_axis("categorical_crossentropy", axis, y_pred)
@@ -149,9 +151,15 @@ def categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = Fa
     return -ops.reduce_sum(y_true * _log_probabilities(y_pred, from_logits, axis), axis)
 
 
-def categorical_focal_crossentropy(y_true: Any, y_pred: Tensor, alpha: float = 0.25, gamma: float = 2.0,
-                                   from_logits: bool = False, label_smoothing: float = 0.0,
-                                   axis: int = -1) -> Tensor:
+def categorical_focal_crossentropy(
+    y_true: Any,
+    y_pred: Tensor,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """-sum(alpha (1 - p)^gamma y_true log(p)): what is predicted well counts less (arXiv 1708.02002)."""
     axis = _feature_axis("categorical_focal_crossentropy", axis, y_pred)
     y_true = _smoothed(_like(y_true, y_pred), label_smoothing, _classes(y_pred))
@@ -180,8 +188,9 @@ def indices(y_true: Any, y_pred: Tensor) -> Tensor:
     return ops.cast(ops.reshape(y_true, y_pred.shape[:-1]), "int32")
 
 
-def sparse_categorical_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
-                                    ignore_class: int | None = None, axis: int = -1) -> Tensor:
+def sparse_categorical_crossentropy(
+    y_true: Any, y_pred: Tensor, from_logits: bool = False, ignore_class: int | None = None, axis: int = -1
+) -> Tensor:
     """-log(p[y_true]): y_true holds class numbers, [n, ...] or [n, ..., 1]. What is of the class
     ignore_class, which may be none of y_pred's, counts as 0."""
     if axis not in (-1, y_pred.rank - 1):
@@ -206,18 +215,29 @@ def _binary(y_true: Tensor, p: Tensor) -> Tensor:
     return -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
 
 
-def binary_crossentropy(y_true: Any, y_pred: Tensor, from_logits: bool = False,
-                        label_smoothing: float = 0.0, axis: int = -1) -> Tensor:
+def binary_crossentropy(
+    y_true: Any, y_pred: Tensor, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+) -> Tensor:
     """mean(-t log(p) - (1 - t) log(1 - p)): y_pred probabilities or logits."""
     y_true = _smoothed(_like(y_true, y_pred), label_smoothing, 2)
-    each = (y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred) if from_logits
-            else _binary(y_true, y_pred))
+    each = (
+        y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred)
+        if from_logits
+        else _binary(y_true, y_pred)
+    )
     return ops.reduce_mean(each, _feature_axis("binary_crossentropy", axis, y_pred))
 
 
-def binary_focal_crossentropy(y_true: Any, y_pred: Tensor, apply_class_balancing: bool = False,
-                              alpha: float = 0.25, gamma: float = 2.0, from_logits: bool = False,
-                              label_smoothing: float = 0.0, axis: int = -1) -> Tensor:
+def binary_focal_crossentropy(
+    y_true: Any,
+    y_pred: Tensor,
+    apply_class_balancing: bool = False,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    label_smoothing: float = 0.0,
+    axis: int = -1,
+) -> Tensor:
     """mean((1 - q)^gamma binary crossentropy), where q is the probability of the label; class 1 weighs
     alpha, class 0 the rest, with apply_class_balancing (arXiv 1708.02002)."""
     y_true = _smoothed(_like(y_true, y_pred), label_smoothing, 2)
@@ -255,8 +275,13 @@ class Loss:
         if reduction is None or isinstance(reduction, str):
             reduction = {"auto": "sum_over_batch_size", None: "none"}.get(reduction, reduction)
         if not isinstance(reduction, str) or reduction not in REDUCTIONS:
-            raise ModelError(describe(f"{type(self).__name__}: reduction",
-                                      "one of " + ", ".join(map(repr, REDUCTIONS)), repr(reduction)))
+            raise ModelError(
+                describe(
+                    f"{type(self).__name__}: reduction",
+                    "one of " + ", ".join(map(repr, REDUCTIONS)),
+                    repr(reduction),
+                )
+            )
         self.reduction: str = reduction
         self.name = check_text(f"{type(self).__name__}: name", name, optional=True) or type(self).__name__
 
@@ -286,8 +311,13 @@ class Loss:
 class FunctionLoss(Loss):
     """A loss made of a function of (y_true, y_pred, **arguments)."""
 
-    def __init__(self, function: LossFunction, reduction: str | None = "sum_over_batch_size",
-                 name: str | None = None, **arguments: Any) -> None:
+    def __init__(
+        self,
+        function: LossFunction,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        **arguments: Any,
+    ) -> None:
         super().__init__(reduction, name)
         if name is None:
             self.name = getattr(function, "__name__", type(function).__name__)
@@ -335,14 +365,16 @@ def options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(function).parameters.values())[2:]
 
 
-def bound_options(kind: str, parameters: Sequence[inspect.Parameter], args: Sequence[Any],
-                  kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def bound_options(
+    kind: str, parameters: Sequence[inspect.Parameter], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
     """The arguments of a constructor by name. Raises InputTypeError where they do not fit it."""
     try:
         found = inspect.Signature(list(parameters)).bind(*args, **kwargs).arguments
     except TypeError as error:
-        raise InputTypeError(describe(kind, "arguments " + ", ".join(p.name for p in parameters),
-                                  str(error))) from None
+        raise InputTypeError(
+            describe(kind, "arguments " + ", ".join(p.name for p in parameters), str(error))
+        ) from None
     dtype = found.pop("dtype", None)
     if dtype is not None and not (isinstance(dtype, (str, np.dtype)) and str(dtype) == "float32"):
         raise UnsupportedError(describe(f"{kind}: dtype", "None or 'float32'", repr(dtype)))
@@ -353,18 +385,20 @@ def _class(name: str, function: Callable[..., Tensor], label: str | None = None)
     """The class of a loss function; its constructor takes the function's options, then a reduction, a name
     and a dtype. label: the name that it has by default."""
     plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [*options_of(function), *(inspect.Parameter(key, plain, default=None) for key in (
-        "reduction", "name", "dtype"))]
+    parameters = [
+        *options_of(function),
+        *(inspect.Parameter(key, plain, default=None) for key in ("reduction", "name", "dtype")),
+    ]
 
     def __init__(self: FunctionLoss, *args: Any, **kwargs: Any) -> None:
         given = bound_options(type(self).__name__, parameters, args, kwargs)
         reduction = given.pop("reduction", "sum_over_batch_size")
         shown = check_text(f"{name}: name", given.pop("name", None), True) or label or function.__name__
-        FunctionLoss.__init__(self, function, reduction, shown,
-                              **checked_options(type(self).__name__, given))
+        FunctionLoss.__init__(self, function, reduction, shown, **checked_options(type(self).__name__, given))
 
-    return type(name, (FunctionLoss,), {"__init__": __init__, "__doc__": function.__doc__,
-                                        "__module__": __name__})
+    return type(
+        name, (FunctionLoss,), {"__init__": __init__, "__doc__": function.__doc__, "__module__": __name__}
+    )
 
 
 MeanSquaredError = _class("MeanSquaredError", mean_squared_error)
@@ -373,8 +407,7 @@ MeanAbsolutePercentageError = _class("MeanAbsolutePercentageError", mean_absolut
 MeanSquaredLogarithmicError = _class("MeanSquaredLogarithmicError", mean_squared_logarithmic_error)
 BinaryCrossentropy = _class("BinaryCrossentropy", binary_crossentropy)
 CategoricalCrossentropy = _class("CategoricalCrossentropy", categorical_crossentropy)
-SparseCategoricalCrossentropy = _class(
-    "SparseCategoricalCrossentropy", sparse_categorical_crossentropy)
+SparseCategoricalCrossentropy = _class("SparseCategoricalCrossentropy", sparse_categorical_crossentropy)
 Hinge = _class("Hinge", hinge)
 SquaredHinge = _class("SquaredHinge", squared_hinge)
 CategoricalHinge = _class("CategoricalHinge", categorical_hinge)
@@ -386,7 +419,8 @@ CosineSimilarity = _class("CosineSimilarity", cosine_proximity)
 BinaryFocalCrossentropy = _class("BinaryFocalCrossentropy", binary_focal_crossentropy)
 CategoricalFocalCrossentropy = _class("CategoricalFocalCrossentropy", categorical_focal_crossentropy)
 CategoricalGeneralizedCrossEntropy = _class(
-    "CategoricalGeneralizedCrossEntropy", categorical_generalized_cross_entropy)
+    "CategoricalGeneralizedCrossEntropy", categorical_generalized_cross_entropy
+)
 
 mse = MSE = mean_squared_error
 mae = MAE = mean_absolute_error
@@ -399,24 +433,70 @@ huber = huber_loss
 bce = BCE = binary_crossentropy
 
 FUNCTIONS: dict[str, LossFunction] = {
-    f.__name__: f for f in (
-        mean_squared_error, mean_absolute_error, mean_absolute_percentage_error,
-        mean_squared_logarithmic_error, logcosh, huber_loss, poisson, cosine_proximity, hinge,
-        squared_hinge, categorical_hinge, categorical_crossentropy,
-        sparse_categorical_crossentropy, binary_crossentropy, kullback_leibler_divergence,
-        binary_focal_crossentropy, categorical_focal_crossentropy,
-        categorical_generalized_cross_entropy)}
+    f.__name__: f
+    for f in (
+        mean_squared_error,
+        mean_absolute_error,
+        mean_absolute_percentage_error,
+        mean_squared_logarithmic_error,
+        logcosh,
+        huber_loss,
+        poisson,
+        cosine_proximity,
+        hinge,
+        squared_hinge,
+        categorical_hinge,
+        categorical_crossentropy,
+        sparse_categorical_crossentropy,
+        binary_crossentropy,
+        kullback_leibler_divergence,
+        binary_focal_crossentropy,
+        categorical_focal_crossentropy,
+        categorical_generalized_cross_entropy,
+    )
+}
 ALIASES: dict[str, LossFunction] = {
-    "mse": mse, "MSE": mse, "mae": mae, "MAE": mae, "mape": mape, "MAPE": mape, "msle": msle,
-    "MSLE": msle, "kld": kld, "KLD": kld, "kl_divergence": kld, "cosine": cosine,
-    "cosine_similarity": cosine, "log_cosh": logcosh, "huber": huber_loss, "bce": bce, "BCE": bce}
+    "mse": mse,
+    "MSE": mse,
+    "mae": mae,
+    "MAE": mae,
+    "mape": mape,
+    "MAPE": mape,
+    "msle": msle,
+    "MSLE": msle,
+    "kld": kld,
+    "KLD": kld,
+    "kl_divergence": kld,
+    "cosine": cosine,
+    "cosine_similarity": cosine,
+    "log_cosh": logcosh,
+    "huber": huber_loss,
+    "bce": bce,
+    "BCE": bce,
+}
 CLASSES: dict[str, Callable[..., Any]] = {
-    c.__name__: c for c in (
-        MeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError,
-        MeanSquaredLogarithmicError, BinaryCrossentropy, CategoricalCrossentropy,
-        SparseCategoricalCrossentropy, Hinge, SquaredHinge, CategoricalHinge, Poisson, LogCosh,
-        KLDivergence, Huber, CosineSimilarity, BinaryFocalCrossentropy, CategoricalFocalCrossentropy,
-        CategoricalGeneralizedCrossEntropy)}
+    c.__name__: c
+    for c in (
+        MeanSquaredError,
+        MeanAbsoluteError,
+        MeanAbsolutePercentageError,
+        MeanSquaredLogarithmicError,
+        BinaryCrossentropy,
+        CategoricalCrossentropy,
+        SparseCategoricalCrossentropy,
+        Hinge,
+        SquaredHinge,
+        CategoricalHinge,
+        Poisson,
+        LogCosh,
+        KLDivergence,
+        Huber,
+        CosineSimilarity,
+        BinaryFocalCrossentropy,
+        CategoricalFocalCrossentropy,
+        CategoricalGeneralizedCrossEntropy,
+    )
+}
 
 
 def serialize(loss: Any) -> Any:
@@ -445,8 +525,13 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
 
 def _unknown(name: Any) -> ModelError:
-    return ModelError(describe("unknown loss", f"one of {', '.join(FUNCTIONS)}, a Loss, or a function of "
-                               "(y_true, y_pred)", repr(name)))
+    return ModelError(
+        describe(
+            "unknown loss",
+            f"one of {', '.join(FUNCTIONS)}, a Loss, or a function of (y_true, y_pred)",
+            repr(name),
+        )
+    )
 
 
 def get(identifier: Any) -> Any:

@@ -76,8 +76,9 @@ class Metric:
     def __init__(self, name: str | None = None, **arguments: Any) -> None:
         function = getattr(self, "function", None)
         if function is None:
-            raise ModelError(describe(type(self).__name__, "a class with a `function` of (y_true, y_pred)",
-                                      "none"))
+            raise ModelError(
+                describe(type(self).__name__, "a class with a `function` of (y_true, y_pred)", "none")
+            )
         name = check_text(f"{type(self).__name__}: name", name, optional=True)
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.arguments = arguments
@@ -99,8 +100,9 @@ class Metric:
 class MeanMetricWrapper(Metric):
     """The mean of a function of (y_true, y_pred, **arguments)."""
 
-    def __init__(self, fn: MetricFunction, name: str | None = None, dtype: Any = None,
-                 **arguments: Any) -> None:
+    def __init__(
+        self, fn: MetricFunction, name: str | None = None, dtype: Any = None, **arguments: Any
+    ) -> None:
         if not callable(fn):
             raise ModelError(describe("MeanMetricWrapper: fn", "a function of (y_true, y_pred)", repr(fn)))
         losses.bound_options("MeanMetricWrapper", [_NAME, _DTYPE], [], {"name": name, "dtype": dtype})
@@ -119,40 +121,52 @@ _PLAIN = inspect.Parameter.POSITIONAL_OR_KEYWORD
 _NAME, _DTYPE = (inspect.Parameter(key, _PLAIN, default=None) for key in ("name", "dtype"))
 
 
-def _class(cls: str, function: MetricFunction, label: str | None = None, behind: tuple[str, ...] = ()
-           ) -> type[Metric]:
+def _class(
+    cls: str, function: MetricFunction, label: str | None = None, behind: tuple[str, ...] = ()
+) -> type[Metric]:
     """The class of a metric function; its constructor takes name, dtype and the function's options.
     label: the name that it has by default. behind: options that Keras has before the name."""
     options = losses.options_of(function)
-    parameters = [*(p for p in options if p.name in behind), _NAME, _DTYPE,
-                  *(p for p in options if p.name not in behind)]
+    parameters = [
+        *(p for p in options if p.name in behind),
+        _NAME,
+        _DTYPE,
+        *(p for p in options if p.name not in behind),
+    ]
 
     def __init__(self: Metric, *args: Any, **kwargs: Any) -> None:
         given = losses.bound_options(cls, parameters, args, kwargs)
         if given.get("ignore_class") is not None:
-            raise UnsupportedError(describe(f"metric {cls}: ignore_class", "None",
-                                            repr(given["ignore_class"])))
+            raise UnsupportedError(
+                describe(f"metric {cls}: ignore_class", "None", repr(given["ignore_class"]))
+            )
         name = check_text(f"{cls}: name", given.pop("name", None), True)
         Metric.__init__(self, name or label, **losses.checked_options(cls, given))
 
-    return type(cls, (Metric,), {"__init__": __init__, "__doc__": function.__doc__,
-                                 "__module__": __name__, "function": staticmethod(function)})
+    return type(
+        cls,
+        (Metric,),
+        {
+            "__init__": __init__,
+            "__doc__": function.__doc__,
+            "__module__": __name__,
+            "function": staticmethod(function),
+        },
+    )
 
 
 Accuracy = _class("Accuracy", accuracy)
 BinaryAccuracy = _class("BinaryAccuracy", binary_accuracy)
 CategoricalAccuracy = _class("CategoricalAccuracy", categorical_accuracy)
 SparseCategoricalAccuracy = _class("SparseCategoricalAccuracy", sparse_categorical_accuracy)
-TopKCategoricalAccuracy = _class(
-    "TopKCategoricalAccuracy", top_k_categorical_accuracy, behind=("k",))
+TopKCategoricalAccuracy = _class("TopKCategoricalAccuracy", top_k_categorical_accuracy, behind=("k",))
 SparseTopKCategoricalAccuracy = _class(
-    "SparseTopKCategoricalAccuracy", sparse_top_k_categorical_accuracy, behind=("k",))
+    "SparseTopKCategoricalAccuracy", sparse_top_k_categorical_accuracy, behind=("k",)
+)
 MeanSquaredError = _class("MeanSquaredError", losses.mean_squared_error)
 MeanAbsoluteError = _class("MeanAbsoluteError", losses.mean_absolute_error)
-MeanAbsolutePercentageError = _class(
-    "MeanAbsolutePercentageError", losses.mean_absolute_percentage_error)
-MeanSquaredLogarithmicError = _class(
-    "MeanSquaredLogarithmicError", losses.mean_squared_logarithmic_error)
+MeanAbsolutePercentageError = _class("MeanAbsolutePercentageError", losses.mean_absolute_percentage_error)
+MeanSquaredLogarithmicError = _class("MeanSquaredLogarithmicError", losses.mean_squared_logarithmic_error)
 LogCoshError = _class("LogCoshError", losses.logcosh)
 Poisson = _class("Poisson", losses.poisson)
 KLDivergence = _class("KLDivergence", losses.kullback_leibler_divergence)
@@ -163,7 +177,8 @@ CosineSimilarity = _class("CosineSimilarity", cosine_similarity)
 BinaryCrossentropy = _class("BinaryCrossentropy", losses.binary_crossentropy)
 CategoricalCrossentropy = _class("CategoricalCrossentropy", losses.categorical_crossentropy)
 SparseCategoricalCrossentropy = _class(
-    "SparseCategoricalCrossentropy", losses.sparse_categorical_crossentropy)
+    "SparseCategoricalCrossentropy", losses.sparse_categorical_crossentropy
+)
 
 mse = MSE = mean_squared_error = losses.mean_squared_error
 mae = MAE = mean_absolute_error = losses.mean_absolute_error
@@ -182,16 +197,42 @@ sparse_categorical_crossentropy = losses.sparse_categorical_crossentropy
 
 # What a name means here before it means a loss: accuracies, and what has another sign as a loss.
 FUNCTIONS: dict[str, MetricFunction] = {
-    f.__name__: f for f in (
-        binary_accuracy, categorical_accuracy, sparse_categorical_accuracy,
-        top_k_categorical_accuracy, sparse_top_k_categorical_accuracy, cosine_similarity)}
+    f.__name__: f
+    for f in (
+        binary_accuracy,
+        categorical_accuracy,
+        sparse_categorical_accuracy,
+        top_k_categorical_accuracy,
+        sparse_top_k_categorical_accuracy,
+        cosine_similarity,
+    )
+}
 CLASSES: dict[str, type[Metric]] = {
-    c.__name__: c for c in (
-        MeanMetricWrapper, Accuracy, BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy,
-        TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy, MeanSquaredError, MeanAbsoluteError,
-        MeanAbsolutePercentageError, MeanSquaredLogarithmicError, LogCoshError, Poisson, KLDivergence,
-        Hinge, SquaredHinge, CategoricalHinge, CosineSimilarity, BinaryCrossentropy,
-        CategoricalCrossentropy, SparseCategoricalCrossentropy)}
+    c.__name__: c
+    for c in (
+        MeanMetricWrapper,
+        Accuracy,
+        BinaryAccuracy,
+        CategoricalAccuracy,
+        SparseCategoricalAccuracy,
+        TopKCategoricalAccuracy,
+        SparseTopKCategoricalAccuracy,
+        MeanSquaredError,
+        MeanAbsoluteError,
+        MeanAbsolutePercentageError,
+        MeanSquaredLogarithmicError,
+        LogCoshError,
+        Poisson,
+        KLDivergence,
+        Hinge,
+        SquaredHinge,
+        CategoricalHinge,
+        CosineSimilarity,
+        BinaryCrossentropy,
+        CategoricalCrossentropy,
+        SparseCategoricalCrossentropy,
+    )
+}
 
 
 def serialize(metric: Any) -> Any:
@@ -221,8 +262,13 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
 def _unknown(name: Any) -> ModelError:
     known = ("accuracy", "crossentropy", *FUNCTIONS, *losses.FUNCTIONS)
-    return ModelError(describe("unknown metric", f"one of {', '.join(known)}, a Metric, or a function of "
-                               "(y_true, y_pred)", repr(name)))
+    return ModelError(
+        describe(
+            "unknown metric",
+            f"one of {', '.join(known)}, a Metric, or a function of (y_true, y_pred)",
+            repr(name),
+        )
+    )
 
 
 def get(identifier: Any) -> Any:
@@ -255,16 +301,23 @@ def _kind(loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Semantics) -> str:
 
 
 BY_KIND: dict[str, dict[str, MetricFunction]] = {
-    "acc": {"binary": binary_accuracy, "categorical": categorical_accuracy,
-            "sparse": sparse_categorical_accuracy},
-    "ce": {"binary": losses.binary_crossentropy, "categorical": losses.categorical_crossentropy,
-           "sparse": losses.sparse_categorical_crossentropy},
+    "acc": {
+        "binary": binary_accuracy,
+        "categorical": categorical_accuracy,
+        "sparse": sparse_categorical_accuracy,
+    },
+    "ce": {
+        "binary": losses.binary_crossentropy,
+        "categorical": losses.categorical_crossentropy,
+        "sparse": losses.sparse_categorical_crossentropy,
+    },
 }
 CHOSEN = {"accuracy": "acc", "acc": "acc", "crossentropy": "ce", "ce": "ce"}
 
 
-def resolve(metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Semantics
-            ) -> tuple[str, MetricFunction]:
+def resolve(
+    metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Semantics
+) -> tuple[str, MetricFunction]:
     """The reported name and the function of a metric of an output trained with `loss`.
 
     Names are those of Keras 2.2: "acc" for accuracy, a function's own name for the rest; for a model
@@ -275,8 +328,10 @@ def resolve(metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Sem
         kind = _kind(loss, y_true, y_pred, meaning)
         return short if meaning.metric_names == "own" else metric, BY_KIND[short][kind]
     function = get(metric)
-    if isinstance(metric, str) and (meaning.metric_names == "given" or (
-            meaning.metric_names == "given function" and not isinstance(function, (Metric, Loss)))):
+    if isinstance(metric, str) and (
+        meaning.metric_names == "given"
+        or (meaning.metric_names == "given function" and not isinstance(function, (Metric, Loss)))
+    ):
         return metric, function
     return name_of(function), function
 
@@ -298,18 +353,23 @@ def more_is_better(metric: Any) -> bool | None:
 
 def name_of(function: Any) -> str:
     """The name of a metric function or object."""
-    return str(getattr(function, "name", None) or getattr(function, "__name__", None)
-               or type(function).__name__)
+    return str(
+        getattr(function, "name", None) or getattr(function, "__name__", None) or type(function).__name__
+    )
 
 
-def evaluate(function: MetricFunction, name: str, y_true: Tensor, y_pred: Tensor
-             ) -> list[tuple[str, Tensor]]:
+def evaluate(function: MetricFunction, name: str, y_true: Tensor, y_pred: Tensor) -> list[tuple[str, Tensor]]:
     """The results of a metric, by name. Raises InputTypeError for a result that is no tensor."""
     result = function.call(y_true, y_pred) if isinstance(function, Loss) else function(y_true, y_pred)
     named = result.items() if isinstance(result, Mapping) else [(name, result)]
     for key, value in named:
         if not isinstance(value, Tensor):
-            raise InputTypeError(describe(
-                f"metric {name!r}", "a symbolic tensor, or a dict of them by name, as result",
-                f"{key}={value!r}", "Write it over K functions."))
+            raise InputTypeError(
+                describe(
+                    f"metric {name!r}",
+                    "a symbolic tensor, or a dict of them by name, as result",
+                    f"{key}={value!r}",
+                    "Write it over K functions.",
+                )
+            )
     return list(named)

@@ -13,18 +13,31 @@ from kcompile.keras.saving import load_model, model_from_json, model_from_yaml, 
 from kcompile.keras.sequential import Sequential
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
-__all__ = ["Input", "Model", "Sequential", "clone_model", "load_model", "model_from_config",
-           "model_from_json", "model_from_yaml", "save_model"]
+__all__ = [
+    "Input",
+    "Model",
+    "Sequential",
+    "clone_model",
+    "load_model",
+    "model_from_config",
+    "model_from_json",
+    "model_from_yaml",
+    "save_model",
+]
 
 
-def model_from_config(config: Mapping[str, Any],
-                      custom_objects: Mapping[str, Any] | None = None) -> Model:
+def model_from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Model:
     """The model of {"class_name", "config"}."""
     with keras_layers.sharing():
         model = keras_layers.deserialize(config, custom_objects) if isinstance(config, Mapping) else config
     if not isinstance(config, Mapping) or not isinstance(model, Model):
-        raise ModelError(describe("model_from_config", "the configuration of a model",
-                                  f"that of {model.label}" if isinstance(model, Layer) else repr(config)))
+        raise ModelError(
+            describe(
+                "model_from_config",
+                "the configuration of a model",
+                f"that of {model.label}" if isinstance(model, Layer) else repr(config),
+            )
+        )
     return model
 
 
@@ -40,9 +53,15 @@ def clone_model(model: Model, input_tensors: Any = None, clone_function: Any = N
         return type(model).from_config(config)
     given = as_list(input_tensors)
     if len(given) != len(model.inputs) or not all(
-            isinstance(x, KerasTensor) and isinstance(x.layer, InputLayer) for x in given):
-        raise ModelError(describe("clone_model: input_tensors", f"{len(model.inputs)} tensors that Input "
-                                  "gave", repr(input_tensors)))
+        isinstance(x, KerasTensor) and isinstance(x.layer, InputLayer) for x in given
+    ):
+        raise ModelError(
+            describe(
+                "clone_model: input_tensors",
+                f"{len(model.inputs)} tensors that Input gave",
+                repr(input_tensors),
+            )
+        )
     if not model.functional:
         made = make_layers([e for e in config["layers"] if e["class_name"] != "InputLayer"])
         return type(model)([given[0], *made], **own_arguments(config))

@@ -27,11 +27,27 @@ from kcompile.keras.semantics import semantics
 from kcompile_runtime.errors import InputTypeError, describe
 
 HOME = "kcompile.keras"
-MODULES = ("activations", "backend", "callbacks", "constraints", "datasets", "datasets.digits", "engine",
-           "initializers", "layers", "losses", "metrics", "models", "optimizers", "regularizers", "utils")
+MODULES = (
+    "activations",
+    "backend",
+    "callbacks",
+    "constraints",
+    "datasets",
+    "datasets.digits",
+    "engine",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "utils",
+)
 # Functions that make a layer, which is of the vintage too
-MAKERS = frozenset({"Input", "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply",
-                    "subtract"})
+MAKERS = frozenset(
+    {"Input", "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"}
+)
 OLD_OPTIONS = ("lr", "decay")  # of the optimizers of Keras 2
 
 
@@ -76,8 +92,11 @@ class _Maker:
         """What the module has: the public names of ours, but for what the edition lacks."""
         source = importlib.import_module(f"{HOME}.{name}".rstrip("."))
         lacks = self.edition.removed.get(name, frozenset())
-        return {key: self.of_edition(name, key, value) for key, value in vars(source).items()
-                if not key.startswith("_") and key not in lacks and not isinstance(value, types.ModuleType)}
+        return {
+            key: self.of_edition(name, key, value)
+            for key, value in vars(source).items()
+            if not key.startswith("_") and key not in lacks and not isinstance(value, types.ModuleType)
+        }
 
     def of_edition(self, module: str, name: str, value: Any) -> Any:
         """A class, function or constant of a module as the edition has it."""
@@ -95,8 +114,11 @@ class _Maker:
     def subclass(self, module: str, base: type) -> type:
         """The subclass of a class of ours, found in the first module that has it."""
         if base not in self._made:
-            members: dict[str, Any] = {"__module__": f"{self.package}.{module}", "_same_as": base,
-                                       "__doc__": base.__doc__}
+            members: dict[str, Any] = {
+                "__module__": f"{self.package}.{module}",
+                "_same_as": base,
+                "__doc__": base.__doc__,
+            }
             if issubclass(base, Layer):
                 members["vintage"] = self.edition.vintage
                 if "add_weight" in self.edition.positions:
@@ -110,8 +132,9 @@ class _Maker:
         return self._made[base]
 
 
-def _with_defaults(function: Callable[..., Any], defaults: Mapping[str, Any], renamed: Mapping[str, str]
-                   ) -> Callable[..., Any]:
+def _with_defaults(
+    function: Callable[..., Any], defaults: Mapping[str, Any], renamed: Mapping[str, str]
+) -> Callable[..., Any]:
     """The function, with these values of arguments that are not given, and these names of arguments."""
     if not defaults and not renamed:
         return function
@@ -121,17 +144,19 @@ def _with_defaults(function: Callable[..., Any], defaults: Mapping[str, Any], re
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         kwargs = _as_ours(kwargs, renamed)
-        given = {*names[:len(args)], *kwargs}
+        given = {*names[: len(args)], *kwargs}
         return function(*args, **{k: v for k, v in defaults.items() if k not in given}, **kwargs)
 
     call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        _shown(parameters.values(), defaults, renamed))
+        _shown(parameters.values(), defaults, renamed)
+    )
     return call
 
 
 def _ordered(method: Callable[..., Any], order: tuple[str, ...]) -> Callable[..., Any]:
     """`add_weight`, whose first arguments come in this order, unless the first is a name: layers of ours, and
     of Keras 2, begin with that."""
+
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if args and isinstance(args[0], str):
@@ -145,24 +170,33 @@ def _as_ours(arguments: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[s
     return {renamed.get(name, name): value for name, value in arguments.items()}
 
 
-def _shown(parameters: Iterable[inspect.Parameter], defaults: Mapping[str, Any], renamed: Mapping[str, str]
-           ) -> list[inspect.Parameter]:
+def _shown(
+    parameters: Iterable[inspect.Parameter], defaults: Mapping[str, Any], renamed: Mapping[str, str]
+) -> list[inspect.Parameter]:
     """Parameters under the edition's names, with its defaults."""
     theirs = {ours: name for name, ours in renamed.items()}
-    return [p.replace(name=theirs.get(p.name, p.name), default=defaults.get(p.name, p.default))
-            for p in parameters]
+    return [
+        p.replace(name=theirs.get(p.name, p.name), default=defaults.get(p.name, p.default))
+        for p in parameters
+    ]
 
 
-def _constructor(base: type, defaults: Mapping[str, Any], order: tuple[str, ...],
-                 renamed: Mapping[str, str], edition: Edition) -> Callable[..., None]:
+def _constructor(
+    base: type,
+    defaults: Mapping[str, Any],
+    order: tuple[str, ...],
+    renamed: Mapping[str, str],
+    edition: Edition,
+) -> Callable[..., None]:
     """`__init__` of a subclass: arguments by position in the edition's order, its defaults for the rest."""
     own = list(inspect.signature(base.__init__).parameters.values())  # type: ignore[misc]
     names = order or tuple(p.name for p in own[1:] if p.kind == p.POSITIONAL_OR_KEYWORD)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         if len(args) > len(names):
-            raise InputTypeError(describe(type(self).__name__, f"at most {len(names)} arguments by position",
-                                          str(len(args))))
+            raise InputTypeError(
+                describe(type(self).__name__, f"at most {len(names)} arguments by position", str(len(args)))
+            )
         given = dict(zip(names, args))
         kwargs = _as_ours(kwargs, renamed)
         if twice := given.keys() & kwargs.keys():
@@ -177,10 +211,14 @@ def _constructor(base: type, defaults: Mapping[str, Any], order: tuple[str, ...]
 
     known = {p.name: p.default for p in own} | dict(defaults)
     ordered = [inspect.Parameter(n, own[0].kind, default=known.get(n)) for n in order]
-    rest = [p.replace(kind=p.KEYWORD_ONLY) if order and p.kind != p.VAR_KEYWORD else p
-            for p in own[1:] if p.name not in order and p.name != "lr"]
+    rest = [
+        p.replace(kind=p.KEYWORD_ONLY) if order and p.kind != p.VAR_KEYWORD else p
+        for p in own[1:]
+        if p.name not in order and p.name != "lr"
+    ]
     __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [own[0], *ordered, *_shown(rest, defaults, renamed)])
+        [own[0], *ordered, *_shown(rest, defaults, renamed)]
+    )
     return __init__
 
 
@@ -188,7 +226,12 @@ def _check_old_options(kind: str, options: dict[str, Any], edition: Edition) -> 
     """lr and decay are Keras 2's: tf.keras takes them, decay with its older optimizers, Keras 3 does not."""
     old = [name for name in OLD_OPTIONS if name in options]
     if old and not semantics(edition.vintage).old_optimizer_options:
-        raise InputTypeError(describe(f"{kind} of Keras 3", "learning_rate, and for a decay a callback "
-                                      "LearningRateScheduler", ", ".join(old)))
+        raise InputTypeError(
+            describe(
+                f"{kind} of Keras 3",
+                "learning_rate, and for a decay a callback LearningRateScheduler",
+                ", ".join(old),
+            )
+        )
     if "decay" in old:
         options.setdefault("vintage", "tf_keras2.10")

@@ -55,9 +55,15 @@ def check_operands(*given: Any) -> None:
     """Raises InputTypeError for what numpy would ask for items, which may have no end."""
     for x in leaves(given):
         if hasattr(type(x), "__getitem__") and not (
-                isinstance(x, (str, bytes, range, type)) or hasattr(x, "__tensor__") or is_array(x)):
-            raise InputTypeError(describe("an operand", "a tensor, a list, or what converts itself to one",
-                                          f"{type(x).__module__}.{type(x).__qualname__}"))
+            isinstance(x, (str, bytes, range, type)) or hasattr(x, "__tensor__") or is_array(x)
+        ):
+            raise InputTypeError(
+                describe(
+                    "an operand",
+                    "a tensor, a list, or what converts itself to one",
+                    f"{type(x).__module__}.{type(x).__qualname__}",
+                )
+            )
 
 
 def sizes(x: Any) -> Any:
@@ -105,9 +111,12 @@ def lift(module: dict[str, Any], *names: str) -> None:
     """Do that to every public function that a module has defined so far and whose first parameters have
     these names. module: its `globals()`."""
     for key, function in list(module.items()):
-        if (inspect.isfunction(function) and function.__module__ == module["__name__"]
-                and not key.startswith("_")
-                and tuple(inspect.signature(function).parameters)[:len(names)] == names):
+        if (
+            inspect.isfunction(function)
+            and function.__module__ == module["__name__"]
+            and not key.startswith("_")
+            and tuple(inspect.signature(function).parameters)[: len(names)] == names
+        ):
             module[key] = over(*names)(function)
 
 
@@ -122,8 +131,10 @@ def tensor(x: Any, dtype: str | None = None) -> Tensor:
     """An operand in the graph. Python's integers and numpy's int64 become int32. A list may hold batch sizes
     and scalar tensors."""
     if isinstance(x, (list, tuple)) and any(isinstance(d, (Batch, Tensor)) for d in x):
-        parts = [ops.reshape(d if isinstance(d, Tensor) else as_tensor(graph(), d, dtype or "int32"), (1,))
-                 for d in x]
+        parts = [
+            ops.reshape(d if isinstance(d, Tensor) else as_tensor(graph(), d, dtype or "int32"), (1,))
+            for d in x
+        ]
         return ops.concatenate(parts, 0)
     if isinstance(x, (list, tuple, int, np.ndarray, np.generic)) and dtype is None:
         array = as_array(x, "an operand")

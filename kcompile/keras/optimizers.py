@@ -34,11 +34,14 @@ Slots = dict[str, Tensor]
 
 # Options of Keras 3's optimizers, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "weight_decay": (None, 0, False), "use_ema": (None, False),
-    "ema_overwrite_frequency": (None,), "loss_scale_factor": (None, 1.0),
-    "gradient_accumulation_steps": (None, 1), "jit_compile": (None, False, True),
-    "is_legacy_optimizer": (None, False, True)}
-
+    "weight_decay": (None, 0, False),
+    "use_ema": (None, False),
+    "ema_overwrite_frequency": (None,),
+    "loss_scale_factor": (None, 1.0),
+    "gradient_accumulation_steps": (None, 1),
+    "jit_compile": (None, False, True),
+    "is_legacy_optimizer": (None, False, True),
+}
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,17 @@ class Optimizer:
     options: tuple[str, ...] = ()
     shared = ("decay", "clipnorm", "clipvalue", "global_clipnorm", "vintage")
 
-    def __init__(self, lr: Any, decay: float = 0.0, clipnorm: float | None = None,
-                 clipvalue: float | None = None, global_clipnorm: float | None = None,
-                 name: str | None = None, vintage: str | None = None, **unknown: Any) -> None:
+    def __init__(
+        self,
+        lr: Any,
+        decay: float = 0.0,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        name: str | None = None,
+        vintage: str | None = None,
+        **unknown: Any,
+    ) -> None:
         kind = type(self).__name__
         if vintage is not None and not (isinstance(vintage, str) and vintage in VINTAGES):
             raise ModelError(describe(f"{kind}: vintage", "one of " + ", ".join(VINTAGES), repr(vintage)))
@@ -84,10 +95,15 @@ class Optimizer:
         for key, value in unknown.items():
             plain = value is None or isinstance(value, (str, bool, int, float, np.generic))
             if not plain or value not in NEUTRAL.get(key, ()):
-                raise InputTypeError(f"{kind}: the argument {key!r} is not supported. "
-                                     f"Received: {key}={value!r}. Remove it")
-        for key, value in (("decay", decay), ("clipnorm", clipnorm), ("clipvalue", clipvalue),
-                           ("global_clipnorm", global_clipnorm)):
+                raise InputTypeError(
+                    f"{kind}: the argument {key!r} is not supported. Received: {key}={value!r}. Remove it"
+                )
+        for key, value in (
+            ("decay", decay),
+            ("clipnorm", clipnorm),
+            ("clipvalue", clipvalue),
+            ("global_clipnorm", global_clipnorm),
+        ):
             if value is not None:
                 check_number(f"{kind}: {key}", value, 0)
         self.listeners = Listeners()
@@ -129,8 +145,10 @@ class Optimizer:
     def lr(self, value: Any) -> None:
         kind = type(self).__name__
         if callable(value) or hasattr(value, "get_config"):
-            raise InputTypeError(f"{kind}: the learning rate must be a number. Received: {value!r}. For a "
-                                 "schedule use callbacks.LearningRateScheduler")
+            raise InputTypeError(
+                f"{kind}: the learning rate must be a number. Received: {value!r}. For a "
+                "schedule use callbacks.LearningRateScheduler"
+            )
         with suppress(TypeError, ValueError):
             value = float(as_array(getattr(value, "value", value), "the learning rate"))
         value = check_number(f"{kind}: the learning rate", value, 0)
@@ -166,8 +184,11 @@ class Optimizer:
     @property
     def weights(self) -> list[Variable]:
         """The state in Keras 2's order: iterations, shared state, then slot by slot over variables."""
-        return [self.iterations, *self.state(),
-                *(self._slots[v][slot] for slot in self.slots() for v in self._variables)]
+        return [
+            self.iterations,
+            *self.state(),
+            *(self._slots[v][slot] for slot in self.slots() for v in self._variables),
+        ]
 
     variables = weights
 
@@ -178,16 +199,19 @@ class Optimizer:
         """Set the state. Raises ValueError when the number or a shape differs."""
         have = self.weights
         if len(weights) != len(have):
-            raise ModelError(f"{type(self).__name__}.set_weights: expected {len(have)} arrays. "
-                             f"Received: {len(weights)}. An optimizer has its slots once the model is "
-                             "compiled (or after optimizer.build(model.trainable_weights))")
+            raise ModelError(
+                f"{type(self).__name__}.set_weights: expected {len(have)} arrays. "
+                f"Received: {len(weights)}. An optimizer has its slots once the model is "
+                "compiled (or after optimizer.build(model.trainable_weights))"
+            )
         for variable, value in zip(have, weights):
             variable.assign(value)
 
     # ---- the graph
 
-    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
-               ) -> tuple[Tensor, Slots]:
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+    ) -> tuple[Tensor, Slots]:
         """The new value of a variable p with gradient g, and its new slots."""
         raise NotImplementedError
 
@@ -195,8 +219,9 @@ class Optimizer:
         """What all updates share; computed once a step. May update `state` on the graph."""
         return (at.rate,)
 
-    def apply(self, graph: Any, gradients: Sequence[tuple[Variable, Tensor]], meaning: Semantics
-              ) -> list[Tensor]:
+    def apply(
+        self, graph: Any, gradients: Sequence[tuple[Variable, Tensor]], meaning: Semantics
+    ) -> list[Tensor]:
         """One step: new values of the variables, in order. Slots, state and iterations are updated
         on the graph. meaning: the model's semantics."""
         self.build([v for v, _ in gradients])
@@ -212,9 +237,9 @@ class Optimizer:
         values = []
         for (variable, _), g in zip(gradients, clipped):
             known = self._slots[variable]
-            value, slots = self.update(variable.__tensor__(graph), g,
-                                       {k: v.__tensor__(graph) for k, v in known.items()},
-                                       scalars, at)
+            value, slots = self.update(
+                variable.__tensor__(graph), g, {k: v.__tensor__(graph) for k, v in known.items()}, scalars, at
+            )
             values.append(value)
             for slot, new in slots.items():
                 graph.update(known[slot], new)
@@ -258,7 +283,9 @@ class Optimizer:
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {
-            "name": self.name, "learning_rate": float(self.learning_rate_variable.value)}
+            "name": self.name,
+            "learning_rate": float(self.learning_rate_variable.value),
+        }
         config.update((key, getattr(self, key)) for key in (*self.options, "decay"))
         for key in ("clipnorm", "clipvalue", "global_clipnorm", "vintage"):
             if getattr(self, key) is not None:
@@ -298,8 +325,14 @@ class SGD(Optimizer):
 
     options = ("momentum", "nesterov")
 
-    def __init__(self, lr: Any = None, momentum: float = 0.0, decay: float = 0.0,
-                 nesterov: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        lr: Any = None,
+        momentum: float = 0.0,
+        decay: float = 0.0,
+        nesterov: bool = False,
+        **options: Any,
+    ) -> None:
         lr = _rate("SGD", 0.01, lr, options)
         super().__init__(lr, decay, **options)
         self.momentum = check_number("SGD: momentum", momentum, 0, 1)
@@ -308,8 +341,9 @@ class SGD(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("momentum",) if self.momentum else ()
 
-    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
-               ) -> tuple[Tensor, Slots]:
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+    ) -> tuple[Tensor, Slots]:
         move = g * scalars[0]
         if not self.momentum:
             return p - move, {}
@@ -323,8 +357,14 @@ class RMSprop(Optimizer):
 
     options = ("rho", "epsilon")
 
-    def __init__(self, lr: Any = None, rho: float = 0.9, epsilon: float | None = None,
-                 decay: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self,
+        lr: Any = None,
+        rho: float = 0.9,
+        epsilon: float | None = None,
+        decay: float = 0.0,
+        **options: Any,
+    ) -> None:
         lr = _rate("RMSprop", 0.001, lr, options)
         for key in ("momentum", "centered"):
             if options.pop(key, None):
@@ -336,8 +376,9 @@ class RMSprop(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("rms",)
 
-    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
-               ) -> tuple[Tensor, Slots]:
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+    ) -> tuple[Tensor, Slots]:
         a = slots["rms"] * self.rho + ops.square(g) * (1.0 - self.rho)
         return p - g * scalars[0] / _root(a, self.epsilon, at.meaning), {"rms": a}
 
@@ -351,8 +392,15 @@ class Adagrad(Optimizer):
 
     options = ("epsilon", "initial_accumulator_value")
 
-    def __init__(self, lr: Any = None, epsilon: float | None = None, decay: float = 0.0, *,
-                 initial_accumulator_value: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self,
+        lr: Any = None,
+        epsilon: float | None = None,
+        decay: float = 0.0,
+        *,
+        initial_accumulator_value: float = 0.0,
+        **options: Any,
+    ) -> None:
         lr = _rate("Adagrad", 0.01, lr, options)
         super().__init__(lr, decay, **options)
         self.epsilon = _epsilon(epsilon)
@@ -364,8 +412,9 @@ class Adagrad(Optimizer):
     def initial(self, slot: str) -> float:
         return self.initial_accumulator_value
 
-    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
-               ) -> tuple[Tensor, Slots]:
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+    ) -> tuple[Tensor, Slots]:
         a = slots["accumulator"] + ops.square(g)
         return p - g * scalars[0] / _root(a, self.epsilon, at.meaning), {"accumulator": a}
 
@@ -376,8 +425,14 @@ class Adadelta(Optimizer):
 
     options = ("rho", "epsilon")
 
-    def __init__(self, lr: Any = None, rho: float = 0.95, epsilon: float | None = None,
-                 decay: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self,
+        lr: Any = None,
+        rho: float = 0.95,
+        epsilon: float | None = None,
+        decay: float = 0.0,
+        **options: Any,
+    ) -> None:
         lr = _rate("Adadelta", 1.0, lr, options)
         super().__init__(lr, decay, **options)
         self.rho = rho
@@ -386,8 +441,9 @@ class Adadelta(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("accumulator", "delta")
 
-    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
-               ) -> tuple[Tensor, Slots]:
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+    ) -> tuple[Tensor, Slots]:
         a = slots["accumulator"] * self.rho + ops.square(g) * (1.0 - self.rho)
         u = g * ops.sqrt(slots["delta"] + self.epsilon) / ops.sqrt(a + self.epsilon)
         d = slots["delta"] * self.rho + ops.square(u) * (1.0 - self.rho)
@@ -400,9 +456,16 @@ class Adam(Optimizer):
 
     options = ("beta_1", "beta_2", "epsilon", "amsgrad")
 
-    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999,
-                 epsilon: float | None = None, decay: float = 0.0, amsgrad: bool = False,
-                 **options: Any) -> None:
+    def __init__(
+        self,
+        lr: Any = None,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float | None = None,
+        decay: float = 0.0,
+        amsgrad: bool = False,
+        **options: Any,
+    ) -> None:
         lr = _rate("Adam", 0.001, lr, options)
         super().__init__(lr, decay, **options)
         self.beta_1 = beta_1
@@ -416,8 +479,9 @@ class Adam(Optimizer):
     def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
         return (at.rate * ops.sqrt(_power_gap(self.beta_2, at.t)) / _power_gap(self.beta_1, at.t),)
 
-    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
-               ) -> tuple[Tensor, Slots]:
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+    ) -> tuple[Tensor, Slots]:
         m = slots["m"] * self.beta_1 + g * (1.0 - self.beta_1)
         v = slots["v"] * self.beta_2 + ops.square(g) * (1.0 - self.beta_2)
         new = {"m": m, "v": v}
@@ -431,8 +495,15 @@ class Adamax(Optimizer):
 
     options = ("beta_1", "beta_2", "epsilon")
 
-    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999,
-                 epsilon: float | None = None, decay: float = 0.0, **options: Any) -> None:
+    def __init__(
+        self,
+        lr: Any = None,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float | None = None,
+        decay: float = 0.0,
+        **options: Any,
+    ) -> None:
         lr = _rate("Adamax", 0.002, lr, options)
         super().__init__(lr, decay, **options)
         self.beta_1 = beta_1
@@ -445,8 +516,9 @@ class Adamax(Optimizer):
     def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
         return (at.rate / _power_gap(self.beta_1, at.t),)
 
-    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
-               ) -> tuple[Tensor, Slots]:
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+    ) -> tuple[Tensor, Slots]:
         m = slots["m"] * self.beta_1 + g * (1.0 - self.beta_1)
         u = ops.maximum(slots["u"] * self.beta_2, ops.abs(g))
         return p - m * scalars[0] / (u + self.epsilon), {"m": m, "u": u}
@@ -458,8 +530,15 @@ class Nadam(Optimizer):
 
     options = ("beta_1", "beta_2", "epsilon", "schedule_decay")
 
-    def __init__(self, lr: Any = None, beta_1: float = 0.9, beta_2: float = 0.999,
-                 epsilon: float | None = None, schedule_decay: float = 0.004, **options: Any) -> None:
+    def __init__(
+        self,
+        lr: Any = None,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float | None = None,
+        schedule_decay: float = 0.004,
+        **options: Any,
+    ) -> None:
         lr = _rate("Nadam", 0.002, lr, options)
         super().__init__(lr, **options)
         self.beta_1 = beta_1
@@ -483,11 +562,16 @@ class Nadam(Optimizer):
         now, following = momentum(at.t), momentum(at.t + 1.0)
         product = self.product.__tensor__(graph) * now
         graph.update(self.product, product)
-        return (at.rate, (1.0 - now) / (1.0 - product), following / (1.0 - product * following),
-                _power_gap(self.beta_2, at.t))
+        return (
+            at.rate,
+            (1.0 - now) / (1.0 - product),
+            following / (1.0 - product * following),
+            _power_gap(self.beta_2, at.t),
+        )
 
-    def update(self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
-               ) -> tuple[Tensor, Slots]:
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: Moment
+    ) -> tuple[Tensor, Slots]:
         rate, of_gradient, of_moment, gap = scalars
         m = slots["m"] * self.beta_1 + g * (1.0 - self.beta_1)
         v = slots["v"] * self.beta_2 + ops.square(g) * (1.0 - self.beta_2)
@@ -495,10 +579,10 @@ class Nadam(Optimizer):
         return p - step * rate / (ops.sqrt(v / gap) + self.epsilon), {"m": m, "v": v}
 
 
-sgd, rmsprop, adagrad, adadelta, adam, adamax, nadam = (
-    SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)
+sgd, rmsprop, adagrad, adadelta, adam, adamax, nadam = (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)
 CLASSES: dict[str, type[Optimizer]] = {
-    c.__name__.lower(): c for c in (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)}
+    c.__name__.lower(): c for c in (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)
+}
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
@@ -507,8 +591,7 @@ def serialize(optimizer: Optimizer) -> dict[str, Any]:
     return {"class_name": type(optimizer).__name__, "config": optimizer.get_config()}
 
 
-def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
-                ) -> Optimizer:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Optimizer:
     """The inverse of `serialize`. Raises ModelError for an unknown name."""
     name = config.get("class_name") if isinstance(config, Mapping) else None
     if not isinstance(name, str):
@@ -521,8 +604,9 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
 
 
 def _unknown(name: Any) -> ModelError:
-    return ModelError(describe("unknown optimizer", f"one of {', '.join(CLASSES)}, or an Optimizer",
-                               repr(name)))
+    return ModelError(
+        describe("unknown optimizer", f"one of {', '.join(CLASSES)}, or an Optimizer", repr(name))
+    )
 
 
 def get(identifier: Any, vintage: str = DEFAULT) -> Optimizer:

@@ -22,10 +22,10 @@ def orthonormal(a: np.ndarray) -> np.ndarray:
     bits = (53 - math.ceil(math.log2(rows + 1))) // 2
     q, high, low = np.empty_like(a), np.empty_like(a), np.empty_like(a)
     for start in range(0, columns, _BLOCK):
-        block = _without(a[:, start:start + _BLOCK], high[:, :start], low[:, :start], bits)
+        block = _without(a[:, start : start + _BLOCK], high[:, :start], low[:, :start], bits)
         for j in range(block.shape[1]):
             this, earlier = slice(start + j, start + j + 1), slice(start, start + j)
-            x = _without(block[:, j:j + 1], high[:, earlier], low[:, earlier], bits)
+            x = _without(block[:, j : j + 1], high[:, earlier], low[:, earlier], bits)
             x_high, x_low = _cut(x, bits)
             q[:, this] = x / np.sqrt(x_high.T @ x_high + 2 * (x_high.T @ x_low))
             high[:, this], low[:, this] = _cut(q[:, this], bits, 1)  # one step for all columns
@@ -49,5 +49,5 @@ def _cut(x: np.ndarray, bits: int, exponent: int | None = None) -> tuple[np.ndar
     largest = int(np.frexp(np.abs(x).max())[1]) if exponent is None else exponent
     step = 2.0 ** (largest - bits)
     high = np.rint(x / step) * step
-    fine = step / 2.0 ** bits
+    fine = step / 2.0**bits
     return high, np.rint((x - high) / fine) * fine

@@ -13,8 +13,7 @@ from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, describe
 
-__all__ = ["L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2",
-           "serialize"]
+__all__ = ["L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2", "serialize"]
 
 
 class Regularizer:
@@ -42,8 +41,11 @@ class L1L2(Regularizer):
 
     @over("x")
     def __call__(self, x: Any) -> Any:
-        parts = [ops.reduce_sum(f(x)) * factor
-                 for f, factor in ((ops.abs, self.l1), (ops.square, self.l2)) if factor]
+        parts = [
+            ops.reduce_sum(f(x)) * factor
+            for f, factor in ((ops.abs, self.l1), (ops.square, self.l2))
+            if factor
+        ]
         return sum(parts[1:], parts[0]) if parts else ops.constant(x.graph, 0.0)
 
 
@@ -77,8 +79,6 @@ def l2(l: float = 0.01) -> L1L2:  # noqa: E741 (Keras' name)
 
 def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
     return L1L2(l1, l2)
-
-
 
 
 _KNOWN = {"l1": L1, "l2": L2, "L1": L1, "L2": L2, "L1L2": L1L2}

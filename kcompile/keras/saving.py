@@ -28,22 +28,28 @@ class Saving:
     def save(self, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True) -> None:
         """Write the whole model to a .keras (Keras 3) or .h5 file (as tf.keras has it), which appears
         whole or not at all. Raises InputError, ModelError for a model without weights, OSError."""
-        _files().save(self, _path(filepath), check_flag("overwrite", overwrite),
-                      check_flag("include_optimizer", include_optimizer))
+        _files().save(
+            self,
+            _path(filepath),
+            check_flag("overwrite", overwrite),
+            check_flag("include_optimizer", include_optimizer),
+        )
 
     def save_weights(self, filepath: PathLike, overwrite: bool = True) -> None:
         """Write the weights to .weights.h5 (laid out as in Keras 3), .h5 (Keras 2) or .npz."""
         _files().save_weights(self, _path(filepath), check_flag("overwrite", overwrite))
 
-    def load_weights(self, filepath: PathLike, by_name: bool = False, skip_mismatch: bool = False,
-                     reshape: bool = False) -> None:
+    def load_weights(
+        self, filepath: PathLike, by_name: bool = False, skip_mismatch: bool = False, reshape: bool = False
+    ) -> None:
         """Read weights from a file of any Keras. by_name: only into layers whose name is in the file.
         skip_mismatch: leave layers that do not fit, with a warning. Raises ModelError, with nothing
         changed, where they do not fit, UnsupportedError for reshape=True."""
         if check_flag("reshape", reshape):
             raise UnsupportedError(describe("load_weights: reshape", "False", repr(reshape)))
-        _files().load_weights(self, _path(filepath), check_flag("by_name", by_name),
-                              check_flag("skip_mismatch", skip_mismatch))
+        _files().load_weights(
+            self, _path(filepath), check_flag("by_name", by_name), check_flag("skip_mismatch", skip_mismatch)
+        )
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as JSON, as Keras 2 and 3 read it. kwargs: those of json.dumps."""
@@ -61,8 +67,9 @@ def _path(value: Any) -> Any:
     return check_path("filepath", value, "Save to a file, and copy it.")
 
 
-def save_model(model: Any, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True
-               ) -> None:
+def save_model(
+    model: Any, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True
+) -> None:
     """`model.save`."""
     if not isinstance(model, Saving):
         raise InputTypeError(describe("save_model", "a model", type(model).__name__))

@@ -20,8 +20,7 @@ class Sequential(Model):
     InputLayer, or with the first data or `build`. Or the first layer is a Merge (of Keras 1), whose
     branches' layers are then the model's too, and whose inputs are the model's inputs."""
 
-    def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(self, layers: Sequence[Any] | None = None, name: str | None = None, **kwargs: Any) -> None:
         self._begin(name, kwargs)
         self._added: list[Layer] = []  # those of branches too
         self._heads: list[KerasTensor] = []  # the inputs
@@ -53,8 +52,9 @@ class Sequential(Model):
         if not isinstance(layer, Layer):
             raise ModelError(describe(f"Model {self.name!r}: add", "a layer", repr(layer)))
         if any(layer.name == other.name for other in self._added):
-            raise ModelError(describe(f"Model {self.name!r}: add", "a layer of another name",
-                                      f"a second {layer.name!r}"))
+            raise ModelError(
+                describe(f"Model {self.name!r}: add", "a layer of another name", f"a second {layer.name!r}")
+            )
         check_nesting(self, [layer])
         if isinstance(layer, InputLayer):
             if self._added:
@@ -106,8 +106,13 @@ class Sequential(Model):
     def _extend(self, layer: Layer) -> None:
         output = layer(self._chain[-1])
         if not isinstance(output, KerasTensor):
-            raise ModelError(describe(f"Model {self.name!r}: add", "layers with one output",
-                                      f"{layer.label}, which has {len(output)}"))
+            raise ModelError(
+                describe(
+                    f"Model {self.name!r}: add",
+                    "layers with one output",
+                    f"{layer.label}, which has {len(output)}",
+                )
+            )
         self._chain.append(output)
 
     def _settle(self) -> None:
@@ -153,8 +158,11 @@ class Sequential(Model):
         """The output for all samples, which should be probabilities: warns where it is none."""
         found = self.predict(x, batch_size, verbose)
         if found.min(initial=0) < 0 or found.max(initial=0) > 1:
-            warnings.warn(f"Model {self.name!r}: predict_proba: its output is not in [0, 1], so these are "
-                          "no probabilities. End with softmax or sigmoid", stacklevel=2)
+            warnings.warn(
+                f"Model {self.name!r}: predict_proba: its output is not in [0, 1], so these are "
+                "no probabilities. End with softmax or sigmoid",
+                stacklevel=2,
+            )
         return found
 
     def predict_classes(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
@@ -170,15 +178,19 @@ class Sequential(Model):
     def get_config(self) -> dict[str, Any]:
         if self.functional:
             return super().get_config()
-        entries = [{"class_name": type(layer).__name__, "config": layer.get_config()}
-                   for layer in self._added]
+        entries = [
+            {"class_name": type(layer).__name__, "config": layer.get_config()} for layer in self._added
+        ]
         config = {**self._own_config(), "layers": entries}
-        return config if self._build_shape is None else {
-            **config, "build_input_shape": self._build_shape}
+        return config if self._build_shape is None else {**config, "build_input_shape": self._build_shape}
 
     @classmethod
-    def from_config(cls, config: Any, custom_objects: Mapping[str, Any] | None = None,
-                    inputs: Mapping[str, KerasTensor] | None = None) -> Model:
+    def from_config(
+        cls,
+        config: Any,
+        custom_objects: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, KerasTensor] | None = None,
+    ) -> Model:
         """As `Model.from_config`; early Keras 2 wrote the bare list of layers. What has branches becomes a
         Model."""
         if isinstance(config, Mapping) and "input_layers" in config:

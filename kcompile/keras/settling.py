@@ -24,22 +24,37 @@ def settle(model: Any, arguments: dict[str, Any]) -> Compilation:
     found = [losses.as_loss(value) for value in _per_output(arguments["loss"], names, "loss")]
     for name, loss in zip(names, found):
         if loss is not None and loss.reduction == "none":
-            raise ModelError(describe(f"compile: loss of {name!r}", "a reduction to one number",
-                                      "reduction='none'"))
-    scales = [1.0 if value is None else check_number(f"compile: loss_weights of {name!r}", value)
-              for name, value in zip(names, _per_output(arguments["loss_weights"], names, "loss_weights",
-                                                        single=False))]
-    plain, weighted = (_metrics(arguments[key], names, key, model.semantics)
-                       for key in ("metrics", "weighted_metrics"))
+            raise ModelError(
+                describe(f"compile: loss of {name!r}", "a reduction to one number", "reduction='none'")
+            )
+    scales = [
+        1.0 if value is None else check_number(f"compile: loss_weights of {name!r}", value)
+        for name, value in zip(
+            names, _per_output(arguments["loss_weights"], names, "loss_weights", single=False)
+        )
+    ]
+    plain, weighted = (
+        _metrics(arguments[key], names, key, model.semantics) for key in ("metrics", "weighted_metrics")
+    )
     if model.semantics.metrics_without_loss == "left out":
-        plain, weighted = ([[] if loss is None else chosen for loss, chosen in zip(found, several)]
-                           for several in (plain, weighted))
+        plain, weighted = (
+            [[] if loss is None else chosen for loss, chosen in zip(found, several)]
+            for several in (plain, weighted)
+        )
     return Compilation(
-        arguments["optimizer"], found, scales, plain, weighted,
+        arguments["optimizer"],
+        found,
+        scales,
+        plain,
+        weighted,
         list(model.trainable_weights),
-        [graphs.target_type(loss, y.type) if loss is not None or any(wanted) else None
-         for loss, y, *wanted in zip(found, model.outputs, map(bool, plain), map(bool, weighted))],
-        _weight_ranks(arguments["sample_weight_mode"], names, model.outputs), arguments)
+        [
+            graphs.target_type(loss, y.type) if loss is not None or any(wanted) else None
+            for loss, y, *wanted in zip(found, model.outputs, map(bool, plain), map(bool, weighted))
+        ],
+        _weight_ranks(arguments["sample_weight_mode"], names, model.outputs),
+        arguments,
+    )
 
 
 def _weight_ranks(modes: Any, names: Sequence[str], outputs: Sequence[Any]) -> list[int]:
@@ -47,11 +62,17 @@ def _weight_ranks(modes: Any, names: Sequence[str], outputs: Sequence[Any]) -> l
     ranks = []
     for name, y, mode in zip(names, outputs, _per_output(modes, names, "sample_weight_mode")):
         if mode is not None and not (isinstance(mode, str) and mode == "temporal"):
-            raise ModelError(describe(f"compile: sample_weight_mode of {name!r}",
-                                      "None or 'temporal'", repr(mode)))
+            raise ModelError(
+                describe(f"compile: sample_weight_mode of {name!r}", "None or 'temporal'", repr(mode))
+            )
         if mode is not None and y.ndim < 3:
-            raise ModelError(describe(f"compile: sample_weight_mode='temporal' of {name!r}",
-                                      "an output [batch, time, ...]", f"shape {y.shape}"))
+            raise ModelError(
+                describe(
+                    f"compile: sample_weight_mode='temporal' of {name!r}",
+                    "an output [batch, time, ...]",
+                    f"shape {y.shape}",
+                )
+            )
         ranks.append(1 if mode is None else 2)
     return ranks
 
@@ -61,13 +82,23 @@ def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True
     if isinstance(value, Mapping) and "class_name" not in value:
         unknown = [key for key in value if key not in names]
         if unknown:
-            raise ModelError(describe(f"compile: {what}", f"names of outputs ({', '.join(names)})",
-                                      ", ".join(map(repr, unknown))))
+            raise ModelError(
+                describe(
+                    f"compile: {what}",
+                    f"names of outputs ({', '.join(names)})",
+                    ", ".join(map(repr, unknown)),
+                )
+            )
         return [value.get(name) for name in names]
     if isinstance(value, (list, tuple)):
         if len(value) != len(names):
-            raise ModelError(describe(f"compile: {what}", f"one for each of the {len(names)} outputs "
-                                      f"({', '.join(names)})", f"a list of {len(value)}"))
+            raise ModelError(
+                describe(
+                    f"compile: {what}",
+                    f"one for each of the {len(names)} outputs ({', '.join(names)})",
+                    f"a list of {len(value)}",
+                )
+            )
         return list(value)
     if value is not None and not single:
         raise ModelError(describe(f"compile: {what}", "a list or dict", repr(value)))
@@ -78,11 +109,19 @@ def _metrics(value: Any, names: Sequence[str], what: str, meaning: Semantics) ->
     """The metrics of each output. A list of lists is one for each; what a flat list is, the vintage says."""
     if value is None or (isinstance(value, (list, tuple)) and not value):
         return [[] for _ in names]
-    listed = isinstance(value, (list, tuple)) and len(names) > 1 and (
-        meaning.metrics_list == "by output" or (
-            len(value) == len(names) and any(v is None or isinstance(v, (list, tuple)) for v in value)))
-    nested = isinstance(value, (list, tuple)) and len(value) == len(names) == 1 and isinstance(
-        value[0], (list, tuple))
+    listed = (
+        isinstance(value, (list, tuple))
+        and len(names) > 1
+        and (
+            meaning.metrics_list == "by output"
+            or (len(value) == len(names) and any(v is None or isinstance(v, (list, tuple)) for v in value))
+        )
+    )
+    nested = (
+        isinstance(value, (list, tuple))
+        and len(value) == len(names) == 1
+        and isinstance(value[0], (list, tuple))
+    )
     if isinstance(value, Mapping) or listed or nested:
         chosen = [values_of(v) for v in _per_output(value, names, what)]
     else:
@@ -92,8 +131,13 @@ def _metrics(value: Any, names: Sequence[str], what: str, meaning: Semantics) ->
         chosen_later = isinstance(metric, str) and metric in metrics.CHOSEN
         found = None if chosen_later else metrics.get(metric)  # raises for what is no metric
         if isinstance(found, Loss) and found.reduction not in MEANS:
-            raise UnsupportedError(describe(f"compile: {what}: reduction of {found.name!r}",
-                                            " or ".join(map(repr, MEANS)), repr(found.reduction)))
+            raise UnsupportedError(
+                describe(
+                    f"compile: {what}: reduction of {found.name!r}",
+                    " or ".join(map(repr, MEANS)),
+                    repr(found.reduction),
+                )
+            )
     return chosen
 
 

@@ -31,8 +31,7 @@ SHAPED = frozenset(f for f in losses.FUNCTIONS.values() if not losses.takes_clas
 
 def spec_of(name: str, type: TensorType) -> TensorSpec:
     """A type as the runtime writes it."""
-    return TensorSpec(name, tuple(str(d) if isinstance(d, Batch) else d for d in type.shape),
-                      type.dtype)
+    return TensorSpec(name, tuple(str(d) if isinstance(d, Batch) else d for d in type.shape), type.dtype)
 
 
 def input_spec(name: str, x: KerasTensor) -> TensorSpec:
@@ -69,8 +68,9 @@ class Target:
 # ---------------------------------------------------------------- names
 
 
-def by_name(value: Any, names: Sequence[str], what: str, optional: bool = False,
-            among: Sequence[str] = ()) -> list[Any]:
+def by_name(
+    value: Any, names: Sequence[str], what: str, optional: bool = False, among: Sequence[str] = ()
+) -> list[Any]:
     """The value for each name: from a dict, from a list, or the value itself for a single name.
 
     what: "input" or "output", for messages. optional: names may be missing from a dict (None then), which
@@ -81,11 +81,19 @@ def by_name(value: Any, names: Sequence[str], what: str, optional: bool = False,
         missing = [] if optional else [name for name in names if name not in value]
         unknown = [name for name in value if optional and name not in (among or names)]
         if missing or unknown:
-            raise InputError(describe(f"data by {what} name", f"the names {', '.join(names)}",
-                                      f"the names {', '.join(map(str, value))}"))
+            raise InputError(
+                describe(
+                    f"data by {what} name",
+                    f"the names {', '.join(names)}",
+                    f"the names {', '.join(map(str, value))}",
+                )
+            )
         return [value.get(name) for name in names]
-    if (isinstance(value, (list, tuple)) and len(value) == len(among) > len(names)
-            and all(v is None or hasattr(v, "shape") for v in value)):
+    if (
+        isinstance(value, (list, tuple))
+        and len(value) == len(among) > len(names)
+        and all(v is None or hasattr(v, "shape") for v in value)
+    ):
         return [value[among.index(name)] for name in names]
     if len(names) == 1:
         only = isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "shape")
@@ -93,18 +101,27 @@ def by_name(value: Any, names: Sequence[str], what: str, optional: bool = False,
     if optional and value is None:
         return [None] * len(names)
     if not isinstance(value, (list, tuple)) or len(value) != len(names):
-        got = (f"a list of {len(value)}" if isinstance(value, (list, tuple))
-               else type(value).__name__)
-        raise InputError(describe(f"data of the {what}s", f"a list of {len(names)} arrays (or a dict) "
-                                  f"for {', '.join(names)}", got))
+        got = f"a list of {len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
+        raise InputError(
+            describe(
+                f"data of the {what}s",
+                f"a list of {len(names)} arrays (or a dict) for {', '.join(names)}",
+                got,
+            )
+        )
     return list(value)
 
 
 def common(counts: Mapping[str, int]) -> int:
     """The number of samples that all have. Raises InputError when they differ."""
     if len(set(counts.values())) > 1:
-        raise InputError(describe("data", "the same number of samples in all arrays",
-                                  ", ".join(f"{name}: {n}" for name, n in counts.items())))
+        raise InputError(
+            describe(
+                "data",
+                "the same number of samples in all arrays",
+                ", ".join(f"{name}: {n}" for name, n in counts.items()),
+            )
+        )
     return next(iter(counts.values()))
 
 
@@ -131,8 +148,9 @@ def labels(value: Any, targets: Sequence[Target], outputs: Sequence[str]) -> lis
     """The arrays of labels, checked against their losses; lengths are not compared yet. outputs: the names
     of all outputs, which may be given labels too."""
     if value is None and targets:
-        raise InputError(describe("y", "labels", "None",
-                                  "The model was compiled with a loss, which needs them."))
+        raise InputError(
+            describe("y", "labels", "None", "The model was compiled with a loss, which needs them.")
+        )
     values = by_name(value, [t.spec.name for t in targets], "output", among=outputs) if targets else []
     return [_label(v, t) for v, t in zip(values, targets)]
 
@@ -142,8 +160,7 @@ def _label(value: Any, target: Target) -> Array:
     array = as_array(value, f"labels of output {spec.name!r}")
     if spec.samples(array.shape) is None:
         _check_form(array, target)
-        array = as_shape(array, TensorSpec(f"labels of output {spec.name!r}", spec.shape,
-                                           spec.dtype))[0]
+        array = as_shape(array, TensorSpec(f"labels of output {spec.name!r}", spec.shape, spec.dtype))[0]
     result = as_input(array, spec, len(array))
     if target.classes:
         check_classes(result, target)
@@ -156,15 +173,28 @@ def _check_form(array: Array, target: Target) -> None:
     full = tuple(target.output.shape[1:])
     subject = f"labels of output {target.spec.name!r}"
     if target.classes and array.shape[1:] == full and target.classes > 1:
-        raise InputError(describe(
-            subject, f"class numbers of shape {target.spec.shape}", f"shape {array.shape}",
-            "For one-hot labels use the loss 'categorical_crossentropy'."))
-    if (function is losses.categorical_crossentropy and array.ndim <= len(full) + 1
-            and array.shape[1:] in (full[:-1], (*full[:-1], 1))):
-        raise InputError(describe(
-            subject, f"one-hot labels of shape {target.spec.shape}", f"shape {array.shape}",
-            "For class numbers use the loss 'sparse_categorical_crossentropy', or convert them "
-            "with keras.utils.to_categorical."))
+        raise InputError(
+            describe(
+                subject,
+                f"class numbers of shape {target.spec.shape}",
+                f"shape {array.shape}",
+                "For one-hot labels use the loss 'categorical_crossentropy'.",
+            )
+        )
+    if (
+        function is losses.categorical_crossentropy
+        and array.ndim <= len(full) + 1
+        and array.shape[1:] in (full[:-1], (*full[:-1], 1))
+    ):
+        raise InputError(
+            describe(
+                subject,
+                f"one-hot labels of shape {target.spec.shape}",
+                f"shape {array.shape}",
+                "For class numbers use the loss 'sparse_categorical_crossentropy', or convert them "
+                "with keras.utils.to_categorical.",
+            )
+        )
 
 
 def check_classes(array: Array, target: Target) -> None:
@@ -175,10 +205,13 @@ def check_classes(array: Array, target: Target) -> None:
         array = array[array != ignored]
     # seen as unsigned, negative numbers are large: one pass finds both ends
     if array.size and np.maximum.reduce(array.view(np.uint32), None) >= target.classes:
-        raise InputError(describe(
-            f"labels of output {target.spec.name!r}",
-            f"class numbers from 0 to {target.classes - 1}, for {target.classes} classes",
-            f"numbers from {array.min()} to {array.max()}"))
+        raise InputError(
+            describe(
+                f"labels of output {target.spec.name!r}",
+                f"class numbers from 0 to {target.classes - 1}, for {target.classes} classes",
+                f"numbers from {array.min()} to {array.max()}",
+            )
+        )
 
 
 def label_type(value: Any, target: Target) -> TensorType | None:
@@ -208,9 +241,15 @@ def ones(n: int) -> Array:
     return known
 
 
-def sample_weights(value: Any, class_weight: Any, targets: Sequence[Target],
-                   label_arrays: Sequence[Array], n: int, outputs: Sequence[str],
-                   meaning: Semantics) -> list[Array]:
+def sample_weights(
+    value: Any,
+    class_weight: Any,
+    targets: Sequence[Target],
+    label_arrays: Sequence[Array],
+    n: int,
+    outputs: Sequence[str],
+    meaning: Semantics,
+) -> list[Array]:
     """The weight of every sample (or step) for each output: sample_weight times class_weight, default 1.
     outputs: the names of all outputs."""
     names = [t.spec.name for t in targets]
@@ -232,8 +271,14 @@ def _weight(value: Any, target: Target, n: int) -> Array:
         return ones(n) if rank == 1 else np.ones(spec.bind(n), np.float32)
     array = as_array(value, spec.name)
     if rank == 1 and array.ndim == 2 and array.shape[1] > 1:
-        raise InputError(describe(spec.name, f"{spec}, a weight for each sample", f"shape {array.shape}",
-                                  "For weights of steps, compile with sample_weight_mode='temporal'"))
+        raise InputError(
+            describe(
+                spec.name,
+                f"{spec}, a weight for each sample",
+                f"shape {array.shape}",
+                "For weights of steps, compile with sample_weight_mode='temporal'",
+            )
+        )
     if rank > 1 and array.shape[1:] in ((), (1,)):
         column = array.reshape(-1, *(1,) * (rank - 1))
         array = np.broadcast_to(column, (len(column), *spec.bind(1)[1:]))
@@ -251,8 +296,9 @@ def weight_rank(value: Any, target: Target) -> int:
     return rank if fits else 1
 
 
-def _class_weights(value: Any, names: Sequence[str], outputs: Sequence[str]
-                   ) -> list[Mapping[Any, float] | None]:
+def _class_weights(
+    value: Any, names: Sequence[str], outputs: Sequence[str]
+) -> list[Mapping[Any, float] | None]:
     """The class weights of each output: {class: weight}, or a list or dict of these by output."""
     if value is None:
         return [None] * len(names)
@@ -263,10 +309,14 @@ def _class_weights(value: Any, names: Sequence[str], outputs: Sequence[str]
         if len(names) == 1 and isinstance(found[0], (list, tuple)) and len(found[0]) == 1:
             found = list(found[0])
     elif len(names) > 1 and isinstance(value, Mapping):
-        raise InputError(describe(
-            "class_weight", f"a dict for each output, by name ({', '.join(names)})",
-            "one dict for a model of several outputs",
-            "Use {output: {class: weight}}, or sample_weight."))
+        raise InputError(
+            describe(
+                "class_weight",
+                f"a dict for each output, by name ({', '.join(names)})",
+                "one dict for a model of several outputs",
+                "Use {output: {class: weight}}, or sample_weight.",
+            )
+        )
     else:
         found = [value]
     for mapping in found:
@@ -286,17 +336,29 @@ def class_factors(mapping: Mapping[Any, float], y: Array, target: Target, meanin
     """
     rows = y.reshape(len(y), -1) if y.ndim <= 2 and len(target.weights.shape) == 1 else None
     if rows is None:
-        raise InputError(describe("class_weight", f"labels of two axes of output {target.spec.name!r}",
-                                  f"shape {y.shape}", "Use sample_weight."))
+        raise InputError(
+            describe(
+                "class_weight",
+                f"labels of two axes of output {target.spec.name!r}",
+                f"shape {y.shape}",
+                "Use sample_weight.",
+            )
+        )
     classes = rows.argmax(1) if rows.shape[1] > 1 else rows[:, 0]
     present, inverse = np.unique(classes, return_inverse=True)
     missing = [c for c in present.tolist() if c not in mapping]
     if missing and meaning.classes_without_weight != "weigh 1":
-        raise InputError(describe("class_weight", "a weight for every class in the data",
-                                  f"none for {', '.join(f'{c:g}' for c in missing)}"))
+        raise InputError(
+            describe(
+                "class_weight",
+                "a weight for every class in the data",
+                f"none for {', '.join(f'{c:g}' for c in missing)}",
+            )
+        )
     from_0 = meaning.classes_without_weight == "refused, from 0 on"
     if from_0 and sorted(mapping) != list(range(len(mapping))):
-        raise InputError(describe("class_weight", "the classes from 0 on, as tf.keras has it",
-                                  f"{sorted(mapping)}"))
+        raise InputError(
+            describe("class_weight", "the classes from 0 on, as tf.keras has it", f"{sorted(mapping)}")
+        )
     factors = np.array([mapping.get(c, 1.0) for c in present.tolist()], np.float32)
     return factors[inverse.reshape(-1)]

@@ -35,9 +35,12 @@ TABLES = {
 }
 
 
-def print_summary(model: Any, line_length: int | None = None,
-                  positions: Sequence[float] | None = None,
-                  print_fn: Callable[[str], Any] | None = None) -> None:
+def print_summary(
+    model: Any,
+    line_length: int | None = None,
+    positions: Sequence[float] | None = None,
+    print_fn: Callable[[str], Any] | None = None,
+) -> None:
     """Print a table of the layers with output shapes and numbers of parameters, as the vintage of the model
     has it.
 
@@ -78,15 +81,23 @@ class Row:
 
 
 def _rows(model: Any, chain: bool, style: str) -> list[Row]:
-    return [Row(printable(layer.name), printable(type(layer).__name__), _shape_of(layer, style),
-                layer.count_params(), () if chain else tuple(_sources(model, layer)))
-            for layer in model.layers]
+    return [
+        Row(
+            printable(layer.name),
+            printable(type(layer).__name__),
+            _shape_of(layer, style),
+            layer.count_params(),
+            () if chain else tuple(_sources(model, layer)),
+        )
+        for layer in model.layers
+    ]
 
 
 def _counts(model: Any) -> dict[str, tuple[int, int]]:
     """Numbers of parameters and their bytes: in all, trainable, and not."""
-    trained, fixed = ([v.value for v in variables]
-                      for variables in (model.trainable_weights, model.non_trainable_weights))
+    trained, fixed = (
+        [v.value for v in variables] for variables in (model.trainable_weights, model.non_trainable_weights)
+    )
     kinds = {"Total": trained + fixed, "Trainable": trained, "Non-trainable": fixed}
     return {kind: (sum(a.size for a in found), sum(a.nbytes for a in found)) for kind, found in kinds.items()}
 
@@ -102,8 +113,12 @@ def _shape_of(layer: Any, style: str) -> str:
 
 def _sources(model: Any, layer: Any) -> list[str]:
     """`layer[node][tensor]` for each tensor that the layer is called on in this model."""
-    return [f"{printable(x.layer.name)}[{x.node_index}][{x.tensor_index}]"
-            for node in model.nodes if node.layer is layer for x in node.inputs]
+    return [
+        f"{printable(x.layer.name)}[{x.node_index}][{x.tensor_index}]"
+        for node in model.nodes
+        if node.layer is layer
+        for x in node.inputs
+    ]
 
 
 def _is_chain(model: Any) -> bool:
@@ -111,9 +126,12 @@ def _is_chain(model: Any) -> bool:
     calls = [node for node in model.nodes if node.inputs]
     once = len({id(node.layer) for node in model.nodes}) == len(model.nodes)
     ends = [y for node in calls for y in node.inputs]
-    return (once and len(model.nodes) == len(calls) + 1
-            and all(len(node.inputs) == 1 for node in calls)
-            and len({id(y) for y in ends}) == len(ends))
+    return (
+        once
+        and len(model.nodes) == len(calls) + 1
+        and all(len(node.inputs) == 1 for node in calls)
+        and len({id(y) for y in ends}) == len(ends)
+    )
 
 
 # ---------------------------------------------------------------- how it looks
@@ -122,7 +140,7 @@ def _is_chain(model: Any) -> bool:
 def _keras2(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[int, int]]) -> Iterator[str]:
     width = ends[-1]
     yield "_" * width
-    yield _cut(HEADS[:len(ends)], ends)
+    yield _cut(HEADS[: len(ends)], ends)
     yield "=" * width
     for number, row in enumerate(rows, 1):
         yield _cut([f"{row.name} ({row.kind})", row.shape, row.params, *row.sources[:1]], ends)
@@ -142,9 +160,11 @@ def _tf_keras(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[
     yield "=" * width
     for row in rows:
         sources = "[" + ",\n ".join(map(repr, row.sources)) + "]"
-        columns = [*_wrapped([f"{row.name} ({row.kind})", row.shape, str(row.params)], widths),
-                   sources.split("\n")]
-        for fields in _lines(columns[:len(ends)]):
+        columns = [
+            *_wrapped([f"{row.name} ({row.kind})", row.shape, str(row.params)], widths),
+            sources.split("\n"),
+        ]
+        for fields in _lines(columns[: len(ends)]):
             yield "".join(f" {field}".ljust(w) for field, w in zip(fields, widths))
         yield " " * width
     yield "=" * width
@@ -171,10 +191,12 @@ def _keras3(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[in
         if len(label[0]) > widths[0]:
             label = [row.name, f"({row.kind})"]
         sources = (",\n".join(row.sources) or "-").split("\n")
-        columns = [[part for text in label for part in _pieces(text, widths[0])],
-                   *_wrapped([row.shape, f"{row.params:,}"], [w + 1 for w in widths[1:]]),
-                   [part for s in sources for part in _pieces(s, widths[-1])]]
-        for fields in _lines(columns[:len(ends)]):
+        columns = [
+            [part for text in label for part in _pieces(text, widths[0])],
+            *_wrapped([row.shape, f"{row.params:,}"], [w + 1 for w in widths[1:]]),
+            [part for s in sources for part in _pieces(s, widths[-1])],
+        ]
+        for fields in _lines(columns[: len(ends)]):
             yield line(fields, "│")
     yield rule("└", "─", "┴", "┘")
     for kind, (count, size) in counts.items():
@@ -195,7 +217,7 @@ def _widths(ends: Sequence[int]) -> list[int]:
 
 
 def _pieces(text: str, width: int) -> list[str]:
-    return [text[k:k + width] for k in range(0, len(text), width)] or [""]
+    return [text[k : k + width] for k in range(0, len(text), width)] or [""]
 
 
 def _wrapped(texts: Sequence[str], widths: Sequence[int]) -> list[list[str]]:

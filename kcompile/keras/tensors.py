@@ -20,12 +20,7 @@ from kcompile.keras.copying import restore, state_of
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.tracing import Trace
 from kcompile_runtime.arrays import aligned_copy, as_array
-from kcompile_runtime.errors import (
-    InputError,
-    ModelError,
-    UnsupportedError,
-    describe,
-)
+from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 from kcompile_runtime.texts import printable
 
 if TYPE_CHECKING:
@@ -46,6 +41,7 @@ def _operator(function: str, swap: bool = False) -> Callable[[Any, Any], Any]:
             self = self.__tensor__(other.graph)
         meaning = getattr(backend, function)
         return meaning(other, self) if swap else meaning(self, other)
+
     return apply
 
 
@@ -87,9 +83,15 @@ class Variable(Operators):
     shared = False
     elsewhere = False  # whether any variable is held on a device
 
-    def __init__(self, value: Any, name: str, trainable: bool = True, dtype: str = backend.FLOAT,
-                 regularizer: Callable[[Tensor], Tensor] | None = None,
-                 constraint: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        value: Any,
+        name: str,
+        trainable: bool = True,
+        dtype: str = backend.FLOAT,
+        regularizer: Callable[[Tensor], Tensor] | None = None,
+        constraint: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
         self._value = aligned_copy(np.asarray(as_array(value, f"variable {name!r}"), dtype))
         self.name = name
         self.trainable = trainable
@@ -116,12 +118,14 @@ class Variable(Operators):
         """Write new values. Raises InputError for another shape, InputTypeError for no numbers."""
         new = as_array(array, f"variable {self.name!r}")
         if new.shape != self.shape:
-            raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}",
-                                      f"shape {new.shape}"))
+            raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}", f"shape {new.shape}"))
         with np.errstate(over="ignore"):
             np.copyto(self.value, new, casting="unsafe")
-        if new.dtype.kind == "f" and new.itemsize > self._value.itemsize and (
-                np.isfinite(new).all() and not np.isfinite(self._value).all()):
+        if (
+            new.dtype.kind == "f"
+            and new.itemsize > self._value.itemsize
+            and (np.isfinite(new).all() and not np.isfinite(self._value).all())
+        ):
             warnings.warn(f"variable {self.name!r}: values beyond {self.dtype} became infinite", stacklevel=3)
         self.listeners.tell()
 
@@ -165,9 +169,11 @@ FIRST_DRAW = 2**31
 
 def new_random_state() -> RandomState:
     """A state whose seed comes from numpy's global generator."""
-    return RandomState(Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
-                       Variable(0, "step", False, "uint32"),
-                       Variable(FIRST_DRAW, "draws", False, "uint32"))
+    return RandomState(
+        Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
+        Variable(0, "step", False, "uint32"),
+        Variable(FIRST_DRAW, "draws", False, "uint32"),
+    )
 
 
 # ---------------------------------------------------------------- tensors and nodes
@@ -181,8 +187,15 @@ class KerasTensor(Operators):
     one. second, second_mask: these types with the second probe for every size that is not known.
     """
 
-    def __init__(self, type: TensorType, layer: Layer, node_index: int, tensor_index: int,
-                 batch_size: int | None = None, second: TensorType | None = None) -> None:
+    def __init__(
+        self,
+        type: TensorType,
+        layer: Layer,
+        node_index: int,
+        tensor_index: int,
+        batch_size: int | None = None,
+        second: TensorType | None = None,
+    ) -> None:
         self.type = type
         self.second = type if second is None else second
         self.layer = layer
@@ -259,16 +272,19 @@ class KerasTensor(Operators):
         return f"<KerasTensor {printable(self.name)} {self.dtype}{self.shape}>"
 
 
-def keras_shape(type: TensorType, batch_size: int | None = None, second: TensorType | None = None
-                ) -> KerasShape:
+def keras_shape(
+    type: TensorType, batch_size: int | None = None, second: TensorType | None = None
+) -> KerasShape:
     """A type's shape as Keras writes it: None (or the fixed size) for the batch, and None for what
     `second`, the type at the second probe, has otherwise."""
+
     def dim(d: Any, other: Any) -> int | None:
         if d != other:
             return None
         if not isinstance(d, Batch):
             return int(d)
         return None if batch_size is None else d.multiple * batch_size
+
     return tuple(map(dim, type.shape, (second or type).shape))
 
 
@@ -292,8 +308,11 @@ def is_integer(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """A real number that is neither NaN nor infinite: numpy's too, True not."""
-    return (isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-            and bool(abs(value) < float("inf")))  # type: ignore[operator]
+    return (
+        isinstance(value, (int, float, np.integer, np.floating))
+        and not isinstance(value, bool)
+        and bool(abs(value) < float("inf"))
+    )  # type: ignore[operator]
 
 
 def as_list(value: Any) -> list[Any]:
@@ -337,11 +356,16 @@ class InputSpec:
         high = self.max_ndim if ndim is None else ndim
         axes = dict(enumerate(self.shape)) if self.shape else self.axes or {}
         if (low is not None and rank < low) or (high is not None and rank > high):
-            wanted = (f"an input of rank {low}" if low == high else
-                      f"an input of rank >= {low}" if high is None else
-                      f"an input of rank <= {high}")
+            wanted = (
+                f"an input of rank {low}"
+                if low == high
+                else f"an input of rank >= {low}"
+                if high is None
+                else f"an input of rank <= {high}"
+            )
             raise ModelError(describe("call", wanted, f"shape {shape}, of rank {rank}"))
         for axis, size in axes.items():
             if size is not None and shape[axis] not in (size, None):
-                raise ModelError(describe("call", f"size {size} on axis {axis} of the input",
-                                          f"shape {shape}"))
+                raise ModelError(
+                    describe("call", f"size {size} on axis {axis} of the input", f"shape {shape}")
+                )

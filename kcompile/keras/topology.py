@@ -22,21 +22,28 @@ def count_runs(owner: str, nodes: Sequence[Node]) -> int:
     inside twice, and so on, doubles it at each level. Raises ModelError beyond MAX_RUNS."""
     runs = 1 + sum(node.layer.runs for node in nodes)
     if runs > MAX_RUNS:
-        raise ModelError(describe(owner, f"at most {MAX_RUNS} layers to run, those of models inside in each "
-                                  "of their calls", "more"))
+        raise ModelError(
+            describe(
+                owner,
+                f"at most {MAX_RUNS} layers to run, those of models inside in each of their calls",
+                "more",
+            )
+        )
     return runs
 
 
-def sort_nodes(owner: str, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]
-               ) -> tuple[list[Node], list[Layer]]:
+def sort_nodes(
+    owner: str, inputs: Sequence[KerasTensor], outputs: Sequence[KerasTensor]
+) -> tuple[list[Node], list[Layer]]:
     """Raises ModelError when an output needs a tensor that does not follow from the inputs."""
     nodes, met = back_from(outputs)
     entries = {id(x.node) for x in inputs}
     for node in nodes:
         if isinstance(node.layer, InputLayer) and id(node) not in entries:
-            raise ModelError(f"{owner}: graph disconnected: an output needs {node.layer.label}, which "
-                             "is not among the inputs. Received: inputs "
-                             + ", ".join(x.name for x in inputs))
+            raise ModelError(
+                f"{owner}: graph disconnected: an output needs {node.layer.label}, which "
+                "is not among the inputs. Received: inputs " + ", ".join(x.name for x in inputs)
+            )
     depth: dict[int, int] = {}
     layer_depth: dict[int, int] = {}
     for node in reversed(nodes):
@@ -56,8 +63,9 @@ def sort_nodes(owner: str, inputs: Sequence[KerasTensor], outputs: Sequence[Kera
     return sorted((known[key] for key in depth), key=lambda node: -depth[id(node)]), layers
 
 
-def back_from(outputs: Sequence[KerasTensor], known: Collection[KerasTensor] = ()
-              ) -> tuple[list[Node], list[Layer]]:
+def back_from(
+    outputs: Sequence[KerasTensor], known: Collection[KerasTensor] = ()
+) -> tuple[list[Node], list[Layer]]:
     """The nodes that make the outputs, each after those it needs, but for what makes `known` tensors;
     and their layers as they are first met. Depth first, without recursion: models may have thousands
     of layers in a row."""

@@ -135,8 +135,9 @@ class Trace(Graph):
         self.updates[self.names[variable]] = tensor.value
 
     @contextmanager
-    def mode(self, training: bool | None = None, frozen: bool = False, inherited: bool = True
-             ) -> Iterator[None]:
+    def mode(
+        self, training: bool | None = None, frozen: bool = False, inherited: bool = True
+    ) -> Iterator[None]:
         """Inside the `with`, another training flag (None: the same), and updates left out where `frozen`,
         or also where they are outside (inherited)."""
         outer = self.training, self.frozen
@@ -159,13 +160,19 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
             label = f"Regularizer of {variable.name!r}"
             with trace.source(Source(variable.name.rpartition("/")[0])), explained(label):
                 trace.losses.append(variable.regularizer(trace.read(variable)))
-    known = {id(v) for v in (*model.weights, *model.state_variables, *model.random_state,
-                             *_read_by_losses(model))}
+    known = {
+        id(v) for v in (*model.weights, *model.state_variables, *model.random_state, *_read_by_losses(model))
+    }
     for name, variable in trace.captured.items():
         if id(variable) not in known and not variable.shared:
-            raise UnsupportedError(describe(
-                f"model {model.name!r}", "layers that use their own weights alone", f"{name!r}, which "
-                "belongs to no layer of the model", "Layers inside custom layers are not supported"))
+            raise UnsupportedError(
+                describe(
+                    f"model {model.name!r}",
+                    "layers that use their own weights alone",
+                    f"{name!r}, which belongs to no layer of the model",
+                    "Layers inside custom layers are not supported",
+                )
+            )
     return outputs
 
 
@@ -178,8 +185,9 @@ def _read_by_losses(model: Any) -> list[Variable]:
     return [v for layer in back_from(model.added_losses)[1] for v in layer.weights]
 
 
-def trace_nodes(model: Any, trace: Trace, inputs: Sequence[Tensor],
-                values: dict[KerasTensor, Tensor] | None = None) -> list[Tensor]:
+def trace_nodes(
+    model: Any, trace: Trace, inputs: Sequence[Tensor], values: dict[KerasTensor, Tensor] | None = None
+) -> list[Tensor]:
     """Run the nodes of a model (or of a model inside one) in their order. values: is given the value
     of every tensor of the model."""
     values = {} if values is None else values
@@ -199,8 +207,9 @@ def trace_nodes(model: Any, trace: Trace, inputs: Sequence[Tensor],
     return [values[y] for y in model.outputs]
 
 
-def outline_nodes(model: Any, inputs: Sequence[tuple[TensorType, TensorType | None]], training: bool | None
-                  ) -> Outline:
+def outline_nodes(
+    model: Any, inputs: Sequence[tuple[TensorType, TensorType | None]], training: bool | None
+) -> Outline:
     """The types of the outputs and of their masks, for those of the inputs. Each layer gives its own."""
     values = dict(zip(model.inputs, inputs))
     for node in model.nodes:
@@ -212,5 +221,3 @@ def outline_nodes(model: Any, inputs: Sequence[tuple[TensorType, TensorType | No
         values.update(zip(node.outputs, zip(*node.layer._outline(types, node.single, arguments, masks))))
     types, masks = zip(*(values[y] for y in model.outputs))
     return list(types), list(masks)
-
-

@@ -74,12 +74,20 @@ class Feeds:
         settled = graphs.compilation(model)
         outputs = graphs.output_types(model, lengths)
         targets = tuple(
-            Target(standardize.spec_of(name, kind), standardize.spec_of(
-                f"sample_weight of output {name!r}",
-                graphs.weight_type(settled.weight_ranks[k], output)), loss, output, k)
-            for k, (name, kind, loss, output) in enumerate(zip(
-                model.output_names, graphs.label_types(model, outputs), settled.losses, outputs))
-            if kind is not None)
+            Target(
+                standardize.spec_of(name, kind),
+                standardize.spec_of(
+                    f"sample_weight of output {name!r}", graphs.weight_type(settled.weight_ranks[k], output)
+                ),
+                loss,
+                output,
+                k,
+            )
+            for k, (name, kind, loss, output) in enumerate(
+                zip(model.output_names, graphs.label_types(model, outputs), settled.losses, outputs)
+            )
+            if kind is not None
+        )
         fast = None
         if len(specs) == len(targets) == 1 and not lengths and settled.weight_ranks == [1]:
             pair = specs[0], targets[0].spec
@@ -88,8 +96,7 @@ class Feeds:
 
 
 def input_specs(model: Any) -> tuple[TensorSpec, ...]:
-    return tuple(standardize.input_spec(name, x)
-                 for name, x in zip(model.input_names, model.inputs))
+    return tuple(standardize.input_spec(name, x) for name, x in zip(model.input_names, model.inputs))
 
 
 class Training:
@@ -151,10 +158,19 @@ class Training:
 
     # ---- compile
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None,
-                loss_weights: Any = None, sample_weight_mode: Any = None,
-                weighted_metrics: Any = None, target_tensors: Any = None, run_eagerly: Any = None,
-                steps_per_execution: Any = None, jit_compile: Any = None) -> None:
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        loss_weights: Any = None,
+        sample_weight_mode: Any = None,
+        weighted_metrics: Any = None,
+        target_tensors: Any = None,
+        run_eagerly: Any = None,
+        steps_per_execution: Any = None,
+        jit_compile: Any = None,
+    ) -> None:
         """Say how to train.
 
         optimizer: a name or an Optimizer. loss: a name, a Loss or a function of (y_true, y_pred); for
@@ -168,9 +184,14 @@ class Training:
         if target_tensors is not None and any(v is not None for v in values_of(target_tensors)):
             raise UnsupportedError(describe("compile: target_tensors", "None", repr(target_tensors)))
         vintage = self.vintage  # type: ignore[attr-defined]
-        arguments = {"optimizer": optimizers.get(optimizer, vintage), "loss": loss, "metrics": metrics,
-                     "loss_weights": loss_weights, "weighted_metrics": weighted_metrics,
-                     "sample_weight_mode": sample_weight_mode}
+        arguments = {
+            "optimizer": optimizers.get(optimizer, vintage),
+            "loss": loss,
+            "metrics": metrics,
+            "loss_weights": loss_weights,
+            "weighted_metrics": weighted_metrics,
+            "sample_weight_mode": sample_weight_mode,
+        }
         settled = settle(self, arguments) if self.built else None  # type: ignore[attr-defined]
         if self._arguments is not None:
             self._arguments["optimizer"].listeners.remove(self._training_changed)
@@ -183,8 +204,10 @@ class Training:
         """What `compile` settled, None before it; settled anew when layers were added since."""
         if self._settled is None and self._arguments is not None:
             if not self.built:  # type: ignore[attr-defined]
-                raise ModelError(f"model {self.name!r} is not built: its input shape is not known. "  # type: ignore[attr-defined]
-                                 "Give the first layer an input_shape, or call build")
+                raise ModelError(
+                    f"model {self.name!r} is not built: its input shape is not known. "  # type: ignore[attr-defined]
+                    "Give the first layer an input_shape, or call build"
+                )
             self._settled = settle(self, self._arguments)
         return self._settled
 
@@ -231,10 +254,13 @@ class Training:
         fixed = self._fixed_size
         size = check_count("batch_size", (fixed or 32) if batch_size is None else batch_size)
         if fixed and (size != fixed or n % fixed):
-            raise InputError(describe(
-                f"model {self.name!r}, which is stateful",  # type: ignore[attr-defined]
-                f"batch_size={fixed}, and a number of samples that it divides",
-                f"batch_size={size}, {n} samples"))
+            raise InputError(
+                describe(
+                    f"model {self.name!r}, which is stateful",  # type: ignore[attr-defined]
+                    f"batch_size={fixed}, and a number of samples that it divides",
+                    f"batch_size={size}, {n} samples",
+                )
+            )
         return size
 
     def standardize_inputs(self, x: Any) -> list[Array]:
@@ -244,14 +270,16 @@ class Training:
     def prepared_inputs(self, x: Any) -> tuple[list[Array], int]:
         if self._specs is None:
             if not self.built:  # type: ignore[attr-defined]
-                only = standardize.by_name(next(iter(x.values())) if isinstance(x, Mapping) and len(x) == 1
-                                           else x, ["x"], "input")[0]
+                only = standardize.by_name(
+                    next(iter(x.values())) if isinstance(x, Mapping) and len(x) == 1 else x, ["x"], "input"
+                )[0]
                 self.build((None, *as_array(only, "x").shape[1:]))  # type: ignore[attr-defined]
             self._specs = input_specs(self)
         return standardize.inputs(x, self._specs)
 
-    def prepared(self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
-              ) -> tuple[list[Array], int]:
+    def prepared(
+        self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
+    ) -> tuple[list[Array], int]:
         """All inputs of the training graph: x, y, weights; and the number of samples."""
         arrays, n = self.prepared_inputs(x)
         lengths = lengths_of(self, arrays)
@@ -264,8 +292,8 @@ class Training:
         if standardize.common(counts) < 1:
             raise InputError(describe("data", "at least one sample, as a loss is a mean over them", "none"))
         weights = standardize.sample_weights(
-            sample_weight, class_weight, targets, labels, n,
-            self.output_names, self.semantics)  # type: ignore[attr-defined]
+            sample_weight, class_weight, targets, labels, n, self.output_names, self.semantics
+        )  # type: ignore[attr-defined]
         return [*arrays, *labels, *weights], n
 
     def _adopt(self, y: Any, lengths: Lengths) -> None:
@@ -274,8 +302,9 @@ class Training:
         if y is None or not any(t.any_shape for t in targets):
             return
         settled = graphs.compilation(self)
-        for value, t in zip(standardize.by_name(y, [t.spec.name for t in targets], "output",
-                                                among=self.output_names), targets):  # type: ignore[attr-defined]
+        for value, t in zip(
+            standardize.by_name(y, [t.spec.name for t in targets], "output", among=self.output_names), targets
+        ):  # type: ignore[attr-defined]
             found = standardize.label_type(value, t) if t.any_shape else None
             if found is not None:
                 settled.targets[t.index] = found
@@ -286,15 +315,27 @@ class Training:
         if sample_weight is None or not self.semantics.step_weights_by_shape:  # type: ignore[attr-defined]
             return
         targets, ranks = self._fed(lengths).targets, graphs.compilation(self).weight_ranks
-        for value, t in zip(standardize.by_name(sample_weight, [t.spec.name for t in targets], "output",
-                                                True, self.output_names), targets):  # type: ignore[attr-defined]
+        for value, t in zip(
+            standardize.by_name(
+                sample_weight, [t.spec.name for t in targets], "output", True, self.output_names
+            ),
+            targets,
+        ):  # type: ignore[attr-defined]
             rank = 1 if value is None else standardize.weight_rank(value, t)
             if rank > ranks[t.index]:
                 ranks[t.index] = rank
                 self._training_changed()
 
-    def _batch(self, entry: str, x: Any, y: Any, sample_weight: Any, class_weight: Any,
-               reset_metrics: bool = True, return_dict: bool = False) -> Any:
+    def _batch(
+        self,
+        entry: str,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: Any,
+        reset_metrics: bool = True,
+        return_dict: bool = False,
+    ) -> Any:
         """One step on one batch: the loss, or the list of all values, or a dict."""
         feeds = self._feeds or (None if self.varies else self._fed())  # type: ignore[attr-defined]
         arrays = None
@@ -324,8 +365,15 @@ class Training:
 
     # ---- one batch
 
-    def train_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None,
-                       reset_metrics: bool = True, return_dict: bool = False) -> Any:
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Any = None,
+        reset_metrics: bool = True,
+        return_dict: bool = False,
+    ) -> Any:
         """One training step: the loss of this batch, or the list of loss and metrics.
 
         reset_metrics: False for values over the batches so far, since the last call that reset them.
@@ -333,8 +381,14 @@ class Training:
         """
         return self._batch("train", x, y, sample_weight, class_weight, reset_metrics, return_dict)
 
-    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, reset_metrics: bool = True,
-                      return_dict: bool = False) -> Any:
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        reset_metrics: bool = True,
+        return_dict: bool = False,
+    ) -> Any:
         """Loss and metrics of this batch. Arguments as those of `train_on_batch`."""
         return self._batch("test", x, y, sample_weight, None, reset_metrics, return_dict)
 
@@ -357,13 +411,29 @@ class Training:
 
     # ---- all data
 
-    def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, epochs: int = 1,
-            verbose: Any = 1, callbacks: Any = None, validation_split: float = 0.0,
-            validation_data: Any = None, shuffle: Any = True, class_weight: Any = None,
-            sample_weight: Any = None, initial_epoch: int = 0, steps_per_epoch: int | None = None,
-            validation_steps: int | None = None, validation_batch_size: int | None = None,
-            validation_freq: Any = 1, max_queue_size: int = 10, workers: int = 1,
-            use_multiprocessing: bool = False, **old: Any) -> Any:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = 1,
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: Any = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        **old: Any,
+    ) -> Any:
         """Train for `epochs` passes over the data, and give back the History.
 
         x, y: arrays, lists of arrays, or dicts by name; or x alone, an object of batches (`feeding.Batches`),
@@ -386,23 +456,42 @@ class Training:
         share = 0.0 if validation_split is None else check_number("validation_split", validation_split, 0, 1)
         validates, given = _frequency(validation_freq), events.check(callbacks)
         batch_size = None if batch_size is None else check_count("batch_size", batch_size)
-        validation_batch_size = batch_size if validation_batch_size is None else check_count(
-            "validation_batch_size", validation_batch_size)
+        validation_batch_size = (
+            batch_size
+            if validation_batch_size is None
+            else check_count("validation_batch_size", validation_batch_size)
+        )
         if gives_batches(x):
-            _refuse("fit", {"y": y, "sample_weight": sample_weight, "batch_size": batch_size,
-                            "validation_split": share or None})
+            _refuse(
+                "fit",
+                {
+                    "y": y,
+                    "sample_weight": sample_weight,
+                    "batch_size": batch_size,
+                    "validation_split": share or None,
+                },
+            )
             batches = Batches(self, x, steps_per_epoch, "steps_per_epoch", class_weight)
             lengths, rest = lengths_of(self, batches.first("train")), None
             feed: Feed = batches
         else:
-            feed, rest, lengths = self._rows(x, y, sample_weight, class_weight, batch_size, share,
-                                             validation_data, steps_per_epoch)
+            feed, rest, lengths = self._rows(
+                x, y, sample_weight, class_weight, batch_size, share, validation_data, steps_per_epoch
+            )
         held = self._held(validation_data, rest, validation_batch_size, validation_steps)
         names = graphs.result_names(self, lengths)
         self.history = events.History()
-        told = self._callbacks(given, verbose, {
-            **feed.params, "epochs": epochs, "verbose": verbose, "do_validation": held is not None,
-            "metrics": names + [f"val_{name}" for name in names] if held else names})
+        told = self._callbacks(
+            given,
+            verbose,
+            {
+                **feed.params,
+                "epochs": epochs,
+                "verbose": verbose,
+                "do_validation": held is not None,
+                "metrics": names + [f"val_{name}" for name in names] if held else names,
+            },
+        )
         for callback in told.callbacks:
             callback.validation_data = held.arrays if isinstance(held, Rows) else None
         style = edition(self.vintage).bar  # type: ignore[attr-defined]
@@ -411,15 +500,32 @@ class Training:
         self.engine  # noqa: B018  # what cannot be compiled is told before training begins
         self.stop_training = False
         told.begin()
-        feed.fit(names, told, shuffle, epochs=epochs, initial_epoch=initial_epoch, validates=validates,
-                 validate=None if held is None else lambda: self._test(held, names, told.within("test")))
+        feed.fit(
+            names,
+            told,
+            shuffle,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            validates=validates,
+            validate=None if held is None else lambda: self._test(held, names, told.within("test")),
+        )
         told.end()
         return self.history
 
-    def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None,
-                 verbose: Any = 1, sample_weight: Any = None, steps: int | None = None,
-                 callbacks: Any = None, max_queue_size: int = 10, workers: int = 1,
-                 use_multiprocessing: bool = False, return_dict: bool = False) -> Any:
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = 1,
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+        return_dict: bool = False,
+    ) -> Any:
         """The loss, or the list of loss and metrics, averaged over all samples; by name with return_dict.
         x, y and the other arguments: as `fit` takes them."""
         given, verbose = events.check(callbacks), check_verbose(verbose)
@@ -438,16 +544,32 @@ class Training:
         values = self._test(feed, names, self._progress(given, verbose, feed, "test"))
         return dict(zip(names, values)) if by_name else one_or_list(values)
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = 0,
-                steps: int | None = None, callbacks: Any = None, max_queue_size: int = 10,
-                workers: int = 1, use_multiprocessing: bool = False) -> Any:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = 0,
+        steps: int | None = None,
+        callbacks: Any = None,
+        max_queue_size: int = 10,
+        workers: int = 1,
+        use_multiprocessing: bool = False,
+    ) -> Any:
         """The output (a list for several, a dict for a model made of one) for all samples, computed batch
         by batch. x: as `fit` takes it; what an object of batches gives beside inputs is left out."""
         size = check_count("batch_size", 32 if batch_size is None else batch_size)
         verbose = check_verbose(verbose)
         engine = self._found_engine()
-        if (engine is not None and engine.quick is not None and type(x) is np.ndarray and x.ndim
-                and len(x) <= size and not verbose and steps is None and callbacks is None):
+        if (
+            engine is not None
+            and engine.quick is not None
+            and type(x) is np.ndarray
+            and x.ndim
+            and len(x) <= size
+            and not verbose
+            and steps is None
+            and callbacks is None
+        ):
             return engine.quick(x)
         given = events.check(callbacks)
         _check_queue(max_queue_size, workers, use_multiprocessing)
@@ -476,8 +598,17 @@ class Training:
         size = self._size(batch_size, n)
         return Rows(self, arrays, size, loops.check_steps(name, steps, -(-n // size)))
 
-    def _rows(self, x: Any, y: Any, sample_weight: Any, class_weight: Any, batch_size: int | None,
-              share: float, validation_data: Any, steps: Any) -> tuple[Rows, list[Array] | None, Lengths]:
+    def _rows(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        class_weight: Any,
+        batch_size: int | None,
+        share: float,
+        validation_data: Any,
+        steps: Any,
+    ) -> tuple[Rows, list[Array] | None, Lengths]:
         """What `fit` trains on, and what validation_split leaves for validation."""
         arrays, n = self.prepared(x, y, sample_weight, class_weight)
         lengths, rest = lengths_of(self, arrays), None
@@ -488,8 +619,7 @@ class Training:
             arrays, rest = [a[:n] for a in arrays], [a[n:] for a in whole]
         return self._over(arrays, n, batch_size, steps, "steps_per_epoch"), rest, lengths
 
-    def _held(self, data: Any, rest: list[Array] | None, batch_size: int | None, steps: Any
-              ) -> Feed | None:
+    def _held(self, data: Any, rest: list[Array] | None, batch_size: int | None, steps: Any) -> Feed | None:
         """What is validated on: data that were given, or the rest that was split off."""
         if data is None and rest is None:
             if steps is not None:
@@ -501,8 +631,13 @@ class Training:
             return held
         if data is not None:
             if not isinstance(data, (list, tuple)) or len(data) not in (2, 3):
-                raise InputError(describe("validation_data", "(x, y) or (x, y, sample_weight), or an object "
-                                          "of batches", type(data).__name__))
+                raise InputError(
+                    describe(
+                        "validation_data",
+                        "(x, y) or (x, y, sample_weight), or an object of batches",
+                        type(data).__name__,
+                    )
+                )
             rest = self.prepared(*data)[0]
         assert rest is not None
         return self._over(rest, len(rest[0]), batch_size, steps, "validation_steps")
@@ -515,8 +650,7 @@ class Training:
     def _no_samples(self, arrays: Sequence[Array]) -> Any:
         """The outputs for no samples."""
         kinds = graphs.output_types(self, lengths_of(self, arrays))
-        specs = [standardize.spec_of(name, kind) for name, kind in zip(
-            self.output_names, kinds)]  # type: ignore[attr-defined]
+        specs = [standardize.spec_of(name, kind) for name, kind in zip(self.output_names, kinds)]  # type: ignore[attr-defined]
         return self._packed(no_samples(specs))
 
     def pace(self, entry: str) -> loops.Turns:
@@ -527,8 +661,12 @@ class Training:
 
     def _find_quick(self) -> None:
         """Take the engine's predictor where the model may have one: a conforming array is all of x."""
-        if (len(self.inputs) == len(self.outputs) == 1 and not self.varies  # type: ignore[attr-defined]
-                and not self._fixed_size and self.output_keys is None):  # type: ignore[attr-defined]
+        if (
+            len(self.inputs) == len(self.outputs) == 1
+            and not self.varies  # type: ignore[attr-defined]
+            and not self._fixed_size
+            and self.output_keys is None
+        ):  # type: ignore[attr-defined]
             self.engine.quick = self.engine.predictor()
 
     def _test(self, feed: Feed, names: Sequence[str], told: events.CallbackList) -> list[float]:
@@ -538,14 +676,16 @@ class Training:
         told.end(dict(zip(names, values)))
         return values
 
-    def _callbacks(self, given: Sequence[events.Callback], verbose: int, params: dict[str, Any]
-                   ) -> events.CallbackList:
+    def _callbacks(
+        self, given: Sequence[events.Callback], verbose: int, params: dict[str, Any]
+    ) -> events.CallbackList:
         """In Keras 2's order: the bar, the user's, the history."""
         bar = [events.ProgbarLogger(verbose=verbose)] if verbose else []
         return events.CallbackList([*bar, *given, self.history], self, params)
 
-    def _progress(self, given: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
-                  ) -> events.CallbackList:
+    def _progress(
+        self, given: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
+    ) -> events.CallbackList:
         bar = [events.BatchProgress()] if verbose == 1 else []
         return events.CallbackList([*bar, *given], self, {**feed.params, "verbose": verbose}, mode)
 
@@ -555,8 +695,15 @@ def _conforming(feeds: Feeds, x: Any, y: Any) -> list[Array] | None:
     converted; else None."""
     assert feeds.fast is not None
     (x_shape, x_dtype), (y_shape, y_dtype) = feeds.fast
-    if not (type(x) is np.ndarray and type(y) is np.ndarray and x.shape[1:] == x_shape
-            and x.dtype is x_dtype and x.flags.carray and y.dtype is y_dtype and y.flags.carray):
+    if not (
+        type(x) is np.ndarray
+        and type(y) is np.ndarray
+        and x.shape[1:] == x_shape
+        and x.dtype is x_dtype
+        and x.flags.carray
+        and y.dtype is y_dtype
+        and y.flags.carray
+    ):
         return None
     n = len(x)
     if y.shape[1:] != y_shape:
@@ -598,8 +745,14 @@ def _refuse(method: str, given: Mapping[str, Any]) -> None:
     """Arguments that say nothing beside an object of batches."""
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:
-        raise InputError(describe(f"{method} on an object of batches", "no " + ", no ".join(given),
-                                  ", ".join(wrong), "The batches themselves say it."))
+        raise InputError(
+            describe(
+                f"{method} on an object of batches",
+                "no " + ", no ".join(given),
+                ", ".join(wrong),
+                "The batches themselves say it.",
+            )
+        )
 
 
 def _old_epochs(epochs: Any, old: dict[str, Any]) -> Any:

@@ -23,8 +23,9 @@ from kcompile.keras.tracing import Trace
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 
-def arguments(kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-              ) -> tuple[Any, list[Variable], dict[Variable, Any]]:
+def arguments(
+    kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Any, list[Variable], dict[Variable, Any]]:
     """(loss, variables, constraints by variable) of `get_updates` in the orders (loss, params) of Keras
     2.1 on, and (params, constraints, loss) of Keras 1 and 2.0. Raises InputTypeError."""
     order = ("params", "constraints", "loss") if len(args) == 3 else ("loss", "params")
@@ -34,10 +35,20 @@ def arguments(kind: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     if isinstance(loss, (list, tuple)) and not isinstance(params, (list, tuple)):
         loss, params = params, loss
     wanted = "loss, a tensor, and params, a list of variables (or params, constraints and loss)"
-    if given or len(args) > 3 or not isinstance(loss, (KerasTensor, Variable)) or not params or not (
-            isinstance(params, (list, tuple)) and all(isinstance(v, Variable) for v in params)):
-        raise InputTypeError(describe(f"{kind}.get_updates", wanted,
-                                      ", ".join([*(type(x).__name__ for x in args), *kwargs]) or "nothing"))
+    if (
+        given
+        or len(args) > 3
+        or not isinstance(loss, (KerasTensor, Variable))
+        or not params
+        or not (isinstance(params, (list, tuple)) and all(isinstance(v, Variable) for v in params))
+    ):
+        raise InputTypeError(
+            describe(
+                f"{kind}.get_updates",
+                wanted,
+                ", ".join([*(type(x).__name__ for x in args), *kwargs]) or "nothing",
+            )
+        )
     if not isinstance(limits, Mapping):
         raise InputTypeError(describe(f"{kind}.get_updates: constraints", "a dict by variable", repr(limits)))
     return loss, list(params), {v: constraints.get(limits[v]) for v in params if v in limits}
@@ -49,13 +60,15 @@ def get_gradients(optimizer: Any, loss: Any, params: Sequence[Variable]) -> list
     return made
 
 
-def get_updates(optimizer: Any, loss: Any, params: Sequence[Variable], limits: Mapping[Variable, Any]
-                ) -> list[Update]:
+def get_updates(
+    optimizer: Any, loss: Any, params: Sequence[Variable], limits: Mapping[Variable, Any]
+) -> list[Update]:
     """The new values of the variables, and of the optimizer's state, after one step."""
     optimizer.build(params)
     state = optimizer.weights
-    values = expressions.record(_step, (optimizer, loss, list(params), dict(limits), state), {},
-                                [*params, *state])
+    values = expressions.record(
+        _step, (optimizer, loss, list(params), dict(limits), state), {}, [*params, *state]
+    )
     return [Update(variable, value) for variable, value in zip([*params, *state], values)]
 
 
@@ -63,8 +76,9 @@ def _gradients(optimizer: Any, loss: Any, params: list[Variable]) -> list[Tensor
     return list(optimizer.clip(_slopes(loss, params), _meaning(optimizer)))
 
 
-def _step(optimizer: Any, loss: Any, params: list[Variable], limits: dict[Variable, Any],
-          state: list[Variable]) -> list[Tensor]:
+def _step(
+    optimizer: Any, loss: Any, params: list[Variable], limits: dict[Variable, Any], state: list[Variable]
+) -> list[Tensor]:
     trace: Any = graph()
     before = dict(trace.updates)
     values = optimizer.apply(trace, list(zip(params, _slopes(loss, params))), _meaning(optimizer))
@@ -80,8 +94,10 @@ def _slopes(loss: Any, params: Sequence[Variable]) -> list[Tensor]:
     found = gradient(ops.reduce_sum(tensor(loss)), [tensor(v) for v in params])
     for variable, slope in zip(params, found):
         if slope is None:
-            raise ModelError(f"the loss does not depend on {variable.name!r}, or through operations without "
-                             "a gradient alone. Leave it out of params")
+            raise ModelError(
+                f"the loss does not depend on {variable.name!r}, or through operations without "
+                "a gradient alone. Leave it out of params"
+            )
     return [slope for slope in found if slope is not None]
 
 
@@ -104,8 +120,11 @@ def updates_of_calls(layer: Any) -> list[Update]:
     made: list[Update] = []
     for node in _calls(layer):
         scratch = Trace("outline", training=True)
-        _call(scratch, node, [Tensor(scratch, scratch.input(f"x{i}", x.type)) for i, x in
-                              enumerate(node.inputs)])
+        _call(
+            scratch,
+            node,
+            [Tensor(scratch, scratch.input(f"x{i}", x.type)) for i, x in enumerate(node.inputs)],
+        )
         changed = [scratch.captured[name] for name in scratch.updates]
         values = expressions.record(_changed, (node, changed, list(node.inputs)), {}, changed)
         made += [Update(variable, value) for variable, value in zip(changed, values)]

@@ -11,12 +11,18 @@ from kcompile.codegen import jit, llvm, targets
 from kcompile.codegen.loops import Buffer, Expr, Function, N, Var, load, loop, ramp, store
 
 _KERNEL = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p)
+    None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+)
 
 
-def elementwise(build: Callable[..., Expr], inputs: list[str], output: str,
-                lanes: int | None = None, target: targets.Target | None = None,
-                indexed: bool = False) -> Callable[..., np.ndarray]:
+def elementwise(
+    build: Callable[..., Expr],
+    inputs: list[str],
+    output: str,
+    lanes: int | None = None,
+    target: targets.Target | None = None,
+    indexed: bool = False,
+) -> Callable[..., np.ndarray]:
     """A function from one array for each dtype of `inputs` to one of dtype `output`.
 
     build: from one value for each input (after the int64 index, when `indexed`) to the result.
@@ -52,4 +58,4 @@ def _aligned(count: int, dtype: str) -> np.ndarray:
     size = count * np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start:start + size].view(dtype)
+    return raw[start : start + size].view(dtype)

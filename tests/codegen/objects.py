@@ -22,7 +22,7 @@ def _macho(data: bytes) -> tuple[set[str], set[str]]:
             for i in range(count):
                 text, kind, _, _, _ = struct.unpack_from("<IBBHQ", data, table + 16 * i)
                 if kind & 1:  # N_EXT
-                    name = data[strings + text:data.index(b"\0", strings + text)].decode()
+                    name = data[strings + text : data.index(b"\0", strings + text)].decode()
                     assert name[0] == "_"
                     (defined if kind & 0x0E else undefined).add(name[1:])
         at += size
@@ -37,7 +37,7 @@ def _coff(data: bytes) -> tuple[set[str], set[str]]:
         raw, _, section, _, storage, extra = struct.unpack_from("<8sIhHBB", data, table + 18 * i)
         if storage == 2:  # IMAGE_SYM_CLASS_EXTERNAL
             start = struct.unpack("<4xI", raw)[0] + strings
-            name = (data[start:data.index(b"\0", start)] if raw[:4] == bytes(4) else raw.rstrip(b"\0"))
+            name = data[start : data.index(b"\0", start)] if raw[:4] == bytes(4) else raw.rstrip(b"\0")
             (undefined if section == 0 else defined).add(name.decode())
         i += 1 + extra
     return defined, undefined

@@ -62,25 +62,61 @@ def functions() -> Any:
 
 
 MODELS: dict[str, tuple[Callable[[], Any], str, Any]] = {
-    "dense": (lambda: chain(L.Dense(300, "relu", input_dim=257), L.Dropout(0.3), L.Dense(10, "softmax")),
-              "adam", "sparse_categorical_crossentropy"),
-    "images": (lambda: chain(L.Conv2D(32, 3, padding="same", use_bias=False, input_shape=(12, 12, 16)),
-                             L.BatchNormalization(), L.Activation("relu"), L.Conv2D(32, 5, strides=2),
-                             L.MaxPooling2D(2), L.Flatten(), L.Dense(7, "softmax")),
-               "sgd", "categorical_crossentropy"),
+    "dense": (
+        lambda: chain(L.Dense(300, "relu", input_dim=257), L.Dropout(0.3), L.Dense(10, "softmax")),
+        "adam",
+        "sparse_categorical_crossentropy",
+    ),
+    "images": (
+        lambda: chain(
+            L.Conv2D(32, 3, padding="same", use_bias=False, input_shape=(12, 12, 16)),
+            L.BatchNormalization(),
+            L.Activation("relu"),
+            L.Conv2D(32, 5, strides=2),
+            L.MaxPooling2D(2),
+            L.Flatten(),
+            L.Dense(7, "softmax"),
+        ),
+        "sgd",
+        "categorical_crossentropy",
+    ),
     "residual": (residual, "rmsprop", "categorical_crossentropy"),
-    "signal": (lambda: chain(L.Conv1D(24, 7, dilation_rate=2, padding="causal", input_shape=(40, 5)),
-                             L.GlobalMaxPooling1D(), L.Dense(2)), "adagrad", "mae"),
-    "volume": (lambda: chain(L.Conv3D(16, 3, input_shape=(7, 8, 9, 16)), L.AveragePooling3D(2), L.Flatten(),
-                             L.Dense(3)), "adamax", "mse"),
-    "lstm": (lambda: chain(L.LSTM(9, return_sequences=True, input_shape=(6, 5)), L.LSTM(33), L.Dense(2)),
-             "nadam", "mse"),
-    "gru": (lambda: chain(L.Masking(input_shape=(6, 5)), L.Bidirectional(L.GRU(8)), L.Dense(1, "sigmoid")),
-            "adam", "binary_crossentropy"),
-    "text": (lambda: chain(L.Embedding(300, 16, input_length=7, mask_zero=True), L.SimpleRNN(6),
-                           L.Dense(1, "sigmoid")), "adadelta", "binary_crossentropy"),
+    "signal": (
+        lambda: chain(
+            L.Conv1D(24, 7, dilation_rate=2, padding="causal", input_shape=(40, 5)),
+            L.GlobalMaxPooling1D(),
+            L.Dense(2),
+        ),
+        "adagrad",
+        "mae",
+    ),
+    "volume": (
+        lambda: chain(
+            L.Conv3D(16, 3, input_shape=(7, 8, 9, 16)), L.AveragePooling3D(2), L.Flatten(), L.Dense(3)
+        ),
+        "adamax",
+        "mse",
+    ),
+    "lstm": (
+        lambda: chain(L.LSTM(9, return_sequences=True, input_shape=(6, 5)), L.LSTM(33), L.Dense(2)),
+        "nadam",
+        "mse",
+    ),
+    "gru": (
+        lambda: chain(L.Masking(input_shape=(6, 5)), L.Bidirectional(L.GRU(8)), L.Dense(1, "sigmoid")),
+        "adam",
+        "binary_crossentropy",
+    ),
+    "text": (
+        lambda: chain(
+            L.Embedding(300, 16, input_length=7, mask_zero=True), L.SimpleRNN(6), L.Dense(1, "sigmoid")
+        ),
+        "adadelta",
+        "binary_crossentropy",
+    ),
     "branches": (branches, "sgd", ["categorical_crossentropy", "mse"]),
-    "functions": (functions, "sgd", "mse")}
+    "functions": (functions, "sgd", "mse"),
+}
 
 
 def traced(name: str) -> dict[str, Graph]:

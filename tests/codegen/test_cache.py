@@ -41,8 +41,11 @@ def test_put_then_get(folder):
 
 def test_key_depends_on_texts_and_target():
     target = targets.named("x86-64-v3")
-    keys = {cache.key(parts, t) for parts in (["ab", "c"], ["a", "bc"], ["abc"])
-            for t in (target, dataclasses.replace(target, features="+x"), targets.named("aarch64"))}
+    keys = {
+        cache.key(parts, t)
+        for parts in (["ab", "c"], ["a", "bc"], ["abc"])
+        for t in (target, dataclasses.replace(target, features="+x"), targets.named("aarch64"))
+    }
     assert len(keys) == 9
     assert cache.key(["a"], target) == cache.key(["a"], target)
 
@@ -260,8 +263,11 @@ def test_the_compilers_every_file_is_in_its_stamp(tmp_path, monkeypatch):
     assert len(set(stamps)) == len(stamps)
     (package / "__pycache__/op.pyc").write_text("c")
     assert image.compiler_stamp.__wrapped__() == stamps[-1]
-    for module, name, other in ((np, "__version__", "0.1"), (llvmlite, "__version__", "0.2"),
-                                (llvmlite.binding, "llvm_version_info", (1, 2, 3))):
+    for module, name, other in (
+        (np, "__version__", "0.1"),
+        (llvmlite, "__version__", "0.2"),
+        (llvmlite.binding, "llvm_version_info", (1, 2, 3)),
+    ):
         monkeypatch.setattr(module, name, other)
         stamps.append(image.compiler_stamp.__wrapped__())
     assert len(set(stamps)) == len(stamps)

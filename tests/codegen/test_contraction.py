@@ -25,8 +25,9 @@ SMALL = settings(max_examples=25, deadline=None)
 # ---------------------------------------------------------------- specs
 
 
-def conv2d(x: tuple[Dim, ...], w: tuple[int, ...], stride: int, dilation: int, same: bool
-           ) -> tuple[Contraction, tuple[Dim, ...], tuple[int, ...], tuple[int, int]]:
+def conv2d(
+    x: tuple[Dim, ...], w: tuple[int, ...], stride: int, dilation: int, same: bool
+) -> tuple[Contraction, tuple[Dim, ...], tuple[int, ...], tuple[int, int]]:
     """NHWC, HWIO. Returns (spec, x shape, w shape, (OH, OW))."""
     n, h, wd, c = x
     kh, kw, _, co = w
@@ -38,11 +39,21 @@ def conv2d(x: tuple[Dim, ...], w: tuple[int, ...], stride: int, dilation: int, s
         out = ((h - reach[0]) // stride + 1, (wd - reach[1]) // stride + 1)
         pad = [0, 0]
     spec = Contraction(
-        (n, *out), (kh, kw, c), (co,),
-        Access(0, (variable(0), Affine(((1, stride), (3, dilation)), -pad[0]),
-                   Affine(((2, stride), (4, dilation)), -pad[1]), variable(5)),
-               (False, same, same, False)),
-        Access(1, (variable(3), variable(4), variable(5), variable(6)), (False,) * 4))
+        (n, *out),
+        (kh, kw, c),
+        (co,),
+        Access(
+            0,
+            (
+                variable(0),
+                Affine(((1, stride), (3, dilation)), -pad[0]),
+                Affine(((2, stride), (4, dilation)), -pad[1]),
+                variable(5),
+            ),
+            (False, same, same, False),
+        ),
+        Access(1, (variable(3), variable(4), variable(5), variable(6)), (False,) * 4),
+    )
     return spec, x, w, out
 
 
@@ -52,13 +63,26 @@ def conv2d_input_gradient(x, w, stride, dilation, same):
     n, h, wd, c = x
     kh, kw, _, co = w
     pad = [-forward.a.index[1].offset, -forward.a.index[2].offset]
-    return Contraction(
-        (n, h, wd), (kh, kw, co), (c,),
-        Access(0, (variable(0), Affine(((1, 1), (3, -dilation)), pad[0], stride),
-                   Affine(((2, 1), (4, -dilation)), pad[1], stride), variable(5)),
-               (False, True, True, False)),
-        Access(1, (variable(3), variable(4), variable(6), variable(5)), (False,) * 4)
-    ), (n, *out, co), w
+    return (
+        Contraction(
+            (n, h, wd),
+            (kh, kw, co),
+            (c,),
+            Access(
+                0,
+                (
+                    variable(0),
+                    Affine(((1, 1), (3, -dilation)), pad[0], stride),
+                    Affine(((2, 1), (4, -dilation)), pad[1], stride),
+                    variable(5),
+                ),
+                (False, True, True, False),
+            ),
+            Access(1, (variable(3), variable(4), variable(6), variable(5)), (False,) * 4),
+        ),
+        (n, *out, co),
+        w,
+    )
 
 
 def conv2d_kernel_gradient(x, w, stride, dilation, same):
@@ -67,13 +91,26 @@ def conv2d_kernel_gradient(x, w, stride, dilation, same):
     n = x[0]
     kh, kw, c, co = w
     pad = [-forward.a.index[1].offset, -forward.a.index[2].offset]
-    return Contraction(
-        (kh, kw, c), (n, *out), (co,),
-        Access(0, (variable(3), Affine(((4, stride), (0, dilation)), -pad[0]),
-                   Affine(((5, stride), (1, dilation)), -pad[1]), variable(2)),
-               (False, same, same, False)),
-        Access(1, (variable(3), variable(4), variable(5), variable(6)), (False,) * 4)
-    ), x, (n, *out, co)
+    return (
+        Contraction(
+            (kh, kw, c),
+            (n, *out),
+            (co,),
+            Access(
+                0,
+                (
+                    variable(3),
+                    Affine(((4, stride), (0, dilation)), -pad[0]),
+                    Affine(((5, stride), (1, dilation)), -pad[1]),
+                    variable(2),
+                ),
+                (False, same, same, False),
+            ),
+            Access(1, (variable(3), variable(4), variable(5), variable(6)), (False,) * 4),
+        ),
+        x,
+        (n, *out, co),
+    )
 
 
 # ---------------------------------------------------------------- running
@@ -99,8 +136,19 @@ def identity(acc, row, column, mask):
 class Compiled:
     """A lowered contraction, callable on arrays."""
 
-    def __init__(self, spec, a_shape, b_shape, target: Target | None = None, values=identity,
-                 light=True, fused=False, panels=None, extra=0, outputs=1) -> None:
+    def __init__(
+        self,
+        spec,
+        a_shape,
+        b_shape,
+        target: Target | None = None,
+        values=identity,
+        light=True,
+        fused=False,
+        panels=None,
+        extra=0,
+        outputs=1,
+    ) -> None:
         self.target, self.spec, self.panels = target or native(), spec, None
         a, a_buffer = plain("a", a_shape, fused)
         b, b_buffer = plain("b", b_shape, fused and panels is None)
@@ -109,15 +157,23 @@ class Compiled:
         out = tuple(Buffer(f"y{i}", "float32") for i in range(outputs))
         self.extras = tuple(Buffer(f"e{i}", "float32") for i in range(extra))
         self.kernel = lower_contraction(
-            "kernel", spec, a, b, Epilogue(out, values(self.extras) if extra else values, light),
-            self.target, buffers=(a_buffer, b_buffer, *self.extras, *out), b_panels=self.panels)
+            "kernel",
+            spec,
+            a,
+            b,
+            Epilogue(out, values(self.extras) if extra else values, light),
+            self.target,
+            buffers=(a_buffer, b_buffer, *self.extras, *out),
+            b_panels=self.panels,
+        )
         self.outputs = outputs
         text = llvm.emit([self.kernel.function], self.target)
         self.code = jit.optimise_and_compile(text, self.target)
         self.scratch = llvm.scratch_bytes(self.kernel.function)
         self.library = jit.load(self.code)
-        self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] + [ctypes.c_int64] * 3
-                                     + [ctypes.c_void_p])(self.library.address("kernel"))
+        self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] + [ctypes.c_int64] * 3 + [ctypes.c_void_p])(
+            self.library.address("kernel")
+        )
 
     def pack(self, b: np.ndarray) -> np.ndarray:
         """B as panels, by the reference gather."""
@@ -151,7 +207,7 @@ def aligned(shape) -> np.ndarray:
     size = int(np.prod(shape))
     raw = np.full(size + 16 + 1, np.nan, np.float32)
     start = (-raw.ctypes.data % 64) // 4
-    return raw[start:start + size].reshape(shape)
+    return raw[start : start + size].reshape(shape)
 
 
 def align(x: np.ndarray) -> np.ndarray:
@@ -180,16 +236,24 @@ def check(spec, a_shape, b_shape, n, seed=0, **options) -> None:
 
 
 @SMALL
-@given(sizes("batch", 200), st.integers(1, 3), sizes("units", 600), sizes("units", 600),
-       st.booleans(), st.booleans(), st.booleans())
+@given(
+    sizes("batch", 200),
+    st.integers(1, 3),
+    sizes("units", 600),
+    sizes("units", 600),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
 def test_dense(n, multiple, k, j, panels, fused, light):
     spec = matmul(TensorType((Batch(multiple), k)), TensorType((k, j)), False, False)
     check(spec, (Batch(multiple), k), (k, j), n, panels=panels, fused=fused, light=light)
 
 
 @SMALL
-@given(sizes("units", 300), sizes("units", 600), sizes("units", 600), st.booleans(), st.booleans(),
-       st.booleans())
+@given(
+    sizes("units", 300), sizes("units", 600), sizes("units", 600), st.booleans(), st.booleans(), st.booleans()
+)
 def test_static_product(m, k, j, transpose_a, transpose_b, panels):
     a, b = ((k, m) if transpose_a else (m, k)), ((j, k) if transpose_b else (k, j))
     spec = matmul(TensorType(a), TensorType(b), transpose_a, transpose_b)
@@ -221,9 +285,10 @@ def test_batch_behind_another_dim(transpose_a, transpose_b):
     check(matmul(TensorType(a), TensorType(b), False, transpose_b), a, b, 19)
 
 
-@pytest.mark.parametrize("m, k, j", [
-    (N, 512, 512), (N, 1024, 300), (70, 1024, 256), (N, 12000, 40), (200, 64, 1100),
-    (Batch(300), 16, 33)])
+@pytest.mark.parametrize(
+    "m, k, j",
+    [(N, 512, 512), (N, 1024, 300), (70, 1024, 256), (N, 12000, 40), (200, 64, 1100), (Batch(300), 16, 33)],
+)
 def test_large_products(m, k, j):
     spec = matmul(TensorType((m, k)), TensorType((k, j)), False, False)
     check(spec, (m, k), (k, j), 9)
@@ -243,8 +308,7 @@ strides, dilations = sizes("stride"), sizes("dilation", 3)
 
 
 @SMALL
-@given(st.integers(1, 5), images, kernels, strides, dilations, st.booleans(),
-       st.booleans(), st.booleans())
+@given(st.integers(1, 5), images, kernels, strides, dilations, st.booleans(), st.booleans(), st.booleans())
 def test_conv(n, x, kernel, stride, dilation, same, panels, fused):
     kh, kw, co = kernel
     if not same and min(x[1] - (kh - 1) * dilation, x[2] - (kw - 1) * dilation) < 1:
@@ -254,8 +318,7 @@ def test_conv(n, x, kernel, stride, dilation, same, panels, fused):
 
 
 @SMALL
-@given(st.integers(1, 4), images, kernels, strides, dilations, st.booleans(),
-       st.booleans())
+@given(st.integers(1, 4), images, kernels, strides, dilations, st.booleans(), st.booleans())
 def test_conv_input_gradient(n, x, kernel, stride, dilation, same, panels):
     kh, kw, co = kernel
     if not same and min(x[1] - (kh - 1) * dilation, x[2] - (kw - 1) * dilation) < 1:
@@ -265,8 +328,7 @@ def test_conv_input_gradient(n, x, kernel, stride, dilation, same, panels):
 
 
 @SMALL
-@given(st.integers(1, 5), images, kernels, strides, dilations, st.booleans(),
-       st.booleans())
+@given(st.integers(1, 5), images, kernels, strides, dilations, st.booleans(), st.booleans())
 def test_conv_kernel_gradient(n, x, kernel, stride, dilation, same, fused):
     kh, kw, co = kernel
     if not same and min(x[1] - (kh - 1) * dilation, x[2] - (kw - 1) * dilation) < 1:
@@ -275,10 +337,17 @@ def test_conv_kernel_gradient(n, x, kernel, stride, dilation, same, fused):
     check(spec, a, b, n, fused=fused)
 
 
-@pytest.mark.parametrize("x, w, stride, same", [
-    ((N, 56, 56, 16), (3, 3, 16, 32), 1, True), ((N, 7, 7, 512), (3, 3, 512, 64), 1, True),
-    ((N, 32, 32, 3), (7, 7, 3, 16), 2, True), ((N, 14, 14, 32), (1, 1, 32, 48), 2, True),
-    ((N, 1, 130, 8), (1, 5, 8, 24), 1, True), ((N, 28, 28, 40), (1, 1, 40, 64), 1, False)])
+@pytest.mark.parametrize(
+    "x, w, stride, same",
+    [
+        ((N, 56, 56, 16), (3, 3, 16, 32), 1, True),
+        ((N, 7, 7, 512), (3, 3, 512, 64), 1, True),
+        ((N, 32, 32, 3), (7, 7, 3, 16), 2, True),
+        ((N, 14, 14, 32), (1, 1, 32, 48), 2, True),
+        ((N, 1, 130, 8), (1, 5, 8, 24), 1, True),
+        ((N, 28, 28, 40), (1, 1, 40, 64), 1, False),
+    ],
+)
 def test_layers(x, w, stride, same):
     spec, a, b, _ = conv2d(x, w, stride, 1, same)
     check(spec, a, b, 2, panels=True)
@@ -289,18 +358,27 @@ def test_layers(x, w, stride, same):
 def test_conv1d_over_time():
     """One spatial dim: the only line is cut in pieces."""
     spec = Contraction(
-        (N, 126), (3, 20), (24,),
+        (N, 126),
+        (3, 20),
+        (24,),
         Access(0, (variable(0), Affine(((1, 1), (2, 1)), -1), variable(3)), (False, True, False)),
-        Access(1, (variable(2), variable(3), variable(4)), (False,) * 3))
+        Access(1, (variable(2), variable(3), variable(4)), (False,) * 3),
+    )
     check(spec, (N, 126, 20), (3, 20, 24), 3)
 
 
 def test_channels_first():
     spec = Contraction(
-        (N, 10, 12), (3, 3, 5), (20,),
-        Access(0, (variable(0), variable(5), Affine(((1, 1), (3, 1)), -1),
-                   Affine(((2, 1), (4, 1)), -1)), (False, False, True, True)),
-        Access(1, (variable(3), variable(4), variable(5), variable(6)), (False,) * 4))
+        (N, 10, 12),
+        (3, 3, 5),
+        (20,),
+        Access(
+            0,
+            (variable(0), variable(5), Affine(((1, 1), (3, 1)), -1), Affine(((2, 1), (4, 1)), -1)),
+            (False, False, True, True),
+        ),
+        Access(1, (variable(3), variable(4), variable(5), variable(6)), (False,) * 4),
+    )
     check(spec, (N, 5, 10, 12), (3, 3, 5, 20), 3)
 
 
@@ -317,13 +395,14 @@ def test_epilogue_with_bias_residual_and_two_outputs(light, columns):
             y = acc + loops.load(bias, column, mask)
             z = y + loops.load(residual, row * columns + column, mask)
             return y, loops.binary("max", z, 0.0)
+
         return at
 
     spec = matmul(TensorType((N, 30)), TensorType((30, columns)), False, False)
-    compiled = Compiled(spec, (N, 30), (30, columns), values=values, light=light, extra=2,
-                        outputs=2)
-    a, b, bias, residual = operands(np.random.default_rng(0), 21, (N, 30), (30, columns),
-                                    (columns,), (N, columns))
+    compiled = Compiled(spec, (N, 30), (30, columns), values=values, light=light, extra=2, outputs=2)
+    a, b, bias, residual = operands(
+        np.random.default_rng(0), 21, (N, 30), (30, columns), (columns,), (N, columns)
+    )
     y, z = compiled(21, a, b, bias, residual)
     np.testing.assert_allclose(y, a @ b + bias, rtol=1e-4, atol=1e-4)
     np.testing.assert_array_equal(z, np.maximum(y + residual, 0))
@@ -378,5 +457,6 @@ def test_wrong_panels_are_refused():
     a, _ = plain("a", (N, 50))
     b, _ = plain("b", (50, 70))
     with pytest.raises(ValueError, match="Received: panels of 7"):
-        lower_contraction("kernel", spec, a, b, Epilogue((Buffer("y", "float32"),), identity, True),
-                          native(), b_panels=7)
+        lower_contraction(
+            "kernel", spec, a, b, Epilogue((Buffer("y", "float32"),), identity, True), native(), b_panels=7
+        )

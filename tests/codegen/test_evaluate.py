@@ -73,8 +73,13 @@ def kernel():
     add = store(total, 0, fma(positive, 2.0, load(total, 0)))
     name, result = let("result", across("add", load(total, 0)))
     odd = binary("eq", row % 2, 1)
-    body = [Alloc(total), store(total, 0, 0.0), loop(column, 0, 10, [add], step=8), name,
-            If(odd, (store(y, row, result),), (store(y, row, result + cast(row, "float32")),))]
+    body = [
+        Alloc(total),
+        store(total, 0, 0.0),
+        loop(column, 0, 10, [add], step=8),
+        name,
+        If(odd, (store(y, row, result),), (store(y, row, result + cast(row, "float32")),)),
+    ]
     return Function("rows", (x, y), (loop(row, 0, N, body, kind="parallel"),))
 
 
@@ -84,13 +89,13 @@ def test_run_gives_what_compiled_code_gives():
     interpreted = np.zeros(n, np.float32)
     run(function, [x, interpreted], n)
     raw = np.zeros(1024, np.uint8)
-    memory = raw[-raw.ctypes.data % 64:][:512].view(np.float32)
+    memory = raw[-raw.ctypes.data % 64 :][:512].view(np.float32)
     memory[:70] = x.ravel()
     pointers = (ctypes.c_void_p * 2)(memory.ctypes.data, memory[80:].ctypes.data)
     library = jit.load(jit.optimise_and_compile(llvm.emit([function], target), target))
     native = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p)
     native(library.address("rows"))(pointers, n, 0, n, None)
-    assert (interpreted == memory[80:80 + n]).all()
+    assert (interpreted == memory[80 : 80 + n]).all()
     expected = 2 * np.maximum(x, 0).sum(1) + np.where(np.arange(n) % 2, 0, np.arange(n))
     assert np.allclose(interpreted, expected, rtol=1e-5)
 

@@ -41,8 +41,9 @@ from kcompile.codegen.program import THREAD_CYCLES, Entry, Launch, Program, Ref,
 NATIVE = targets.native()
 REGISTERS = Buffer("r", "float32", "register", 4)
 ROW, COL, DEPTH = Var("i"), Var("j"), Var("k")
-SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64,
-                             ctypes.c_void_p)
+SIGNATURE = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
+)
 
 
 def aligned(array):
@@ -50,7 +51,7 @@ def aligned(array):
     array = np.ascontiguousarray(array)
     raw = np.zeros(array.nbytes + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    out = raw[start:start + array.nbytes].view(array.dtype).reshape(array.shape)
+    out = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     out[...] = array
     return out
 
@@ -101,10 +102,24 @@ def samples(dtype, seed=0, size=64):
 # ---------------------------------------------------------------- expressions
 
 FLOAT_OPS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
-INT_OPS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "min": np.minimum,
-           "max": np.maximum, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor}
-COMPARE = {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal,
-           "gt": np.greater, "ge": np.greater_equal}
+INT_OPS = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "min": np.minimum,
+    "max": np.maximum,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+}
+COMPARE = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}
 DTYPES = ("float32", "float64", "int8", "uint8", "int32", "uint32", "int64", "uint64")
 
 
@@ -130,10 +145,11 @@ def test_integer_division_and_shifts(lanes):
     for dtype in ("int32", "uint32", "int64"):
         a, b = samples(dtype), samples(dtype, 2)
         b[b == 0] = 7
-        same_bits(mapped(lambda x, y: binary("div", x, y), [a, b], dtype, lanes),
-                  np.trunc(a.astype(float) / b).astype(dtype))
-        same_bits(mapped(lambda x, y: binary("mod", x, y), [a, b], dtype, lanes),
-                  np.fmod(a, b).astype(dtype))
+        same_bits(
+            mapped(lambda x, y: binary("div", x, y), [a, b], dtype, lanes),
+            np.trunc(a.astype(float) / b).astype(dtype),
+        )
+        same_bits(mapped(lambda x, y: binary("mod", x, y), [a, b], dtype, lanes), np.fmod(a, b).astype(dtype))
         shift = (samples("uint32", 3) % 31).astype(dtype)
         same_bits(mapped(lambda x, y: binary("shr", x, y), [a, shift], dtype, lanes), a >> shift)
         same_bits(mapped(lambda x, y: binary("shl", x, y), [a, shift], dtype, lanes), a << shift)
@@ -151,8 +167,7 @@ def test_float_mod_is_exact(dtype):
 @pytest.mark.parametrize("lanes", [1, 16])
 def test_logic_on_bools(lanes):
     a, b = samples("bool"), samples("bool", 1)
-    for op, f in {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor,
-                  "eq": np.equal}.items():
+    for op, f in {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor, "eq": np.equal}.items():
         same_bits(mapped(lambda x, y, op=op: binary(op, x, y), [a, b], "bool", lanes), f(a, b))
     same_bits(mapped(lambda x: unary("not", x), [a], "bool", lanes), ~a)
 
@@ -185,8 +200,9 @@ def test_min_and_max_propagate_nan(dtype, lanes):
         for c in (0.5, float("nan")):
             expected = f(a, np.dtype(dtype).type(c))
             same_bits(mapped(lambda x, op=op, c=c: binary(op, x, c), [a], dtype, lanes), expected)
-            same_bits(mapped(lambda x, op=op, c=c: binary(op, const(c, dtype), x), [a], dtype,
-                             lanes), expected)
+            same_bits(
+                mapped(lambda x, op=op, c=c: binary(op, const(c, dtype), x), [a], dtype, lanes), expected
+            )
 
 
 def test_max_with_a_constant_is_one_instruction():
@@ -194,8 +210,7 @@ def test_max_with_a_constant_is_one_instruction():
         pytest.skip("reads AVX assembly")
     a, b = buffers("float32", "float32")
     at = ramp(ROW, 8)
-    relu = Function("relu", (a, b), (loop(ROW, 0, N, [store(b, at, binary("max", load(a, at), 0))],
-                                          step=8),))
+    relu = Function("relu", (a, b), (loop(ROW, 0, N, [store(b, at, binary("max", load(a, at), 0))], step=8),))
     asm = jit.assembly(llvm.emit([relu], NATIVE), NATIVE)
     assert "vmaxps" in asm
     assert "vcmp" not in asm
@@ -211,8 +226,7 @@ def test_fma_rounds_once(name, lanes):
     c = (-a * b * (1 + rng.normal(size=512) * 1e-7)).astype("float32")
     c[:256] = rng.normal(size=256) * 10.0 ** rng.integers(-20, 20, 256)
     got = mapped(lambda x, y, z: fma(x, y, z), [a, b, c], "float32", lanes, targets.named(name))
-    exact = [Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
-             for x, y, z in zip(a, b, c)]
+    exact = [Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)) for x, y, z in zip(a, b, c)]
     same_bits(got, np.array([nearest_float32(v) for v in exact], "float32"))
 
 
@@ -241,7 +255,7 @@ def test_casts(source, lanes):
 def test_float_to_int_saturates():
     a = np.array([np.nan, 1e20, -1e20, 5.9] * 4, "float32")
     got = mapped(lambda x: cast(x, "int32"), [a], "int32", 16)
-    assert got[:4].tolist() == [0, 2**31 - 1, -2**31, 5]
+    assert got[:4].tolist() == [0, 2**31 - 1, -(2**31), 5]
 
 
 @pytest.mark.parametrize("lanes", [1, 16])
@@ -249,12 +263,14 @@ def test_bitcast_and_select(lanes):
     a = samples("float32")
     same_bits(mapped(lambda x: bitcast(x, "int32"), [a], "int32", lanes), a.view("int32"))
     same_bits(mapped(lambda x: bitcast(bitcast(x, "uint32"), "float32"), [a], "float32", lanes), a)
-    same_bits(mapped(lambda x: select(binary("gt", x, 0.0), x, x * 0.5), [a], "float32", lanes),
-              np.where(a > 0, a, a * np.float32(0.5)))
+    same_bits(
+        mapped(lambda x: select(binary("gt", x, 0.0), x, x * 0.5), [a], "float32", lanes),
+        np.where(a > 0, a, a * np.float32(0.5)),
+    )
 
 
 def test_constants_are_exact():
-    out, = buffers("float32")
+    (out,) = buffers("float32")
     values = [0.1, -0.0, float("inf"), float("-inf"), float("nan"), 1e-45, 3.4e38, 1e39]
     function = Function("c", (out,), tuple(store(out, i, v) for i, v in enumerate(values)))
     with np.errstate(over="ignore"):
@@ -277,8 +293,11 @@ def test_across_is_a_balanced_tree(op):
 def test_across_on_bools():
     a, out = buffers("bool", "bool")
     x = np.array([False] * 7 + [True])
-    function = Function("f", (a, out), (store(out, 0, across("or", load(a, ramp(0, 8)))),
-                                        store(out, 1, across("and", load(a, ramp(0, 8))))))
+    function = Function(
+        "f",
+        (a, out),
+        (store(out, 0, across("or", load(a, ramp(0, 8)))), store(out, 1, across("and", load(a, ramp(0, 8))))),
+    )
     assert run(function, x, np.zeros(2, bool))[1].tolist() == [True, False]
 
 
@@ -303,14 +322,19 @@ def test_gather_scatter_and_masks(dtype, name):
     x, order = samples(dtype), np.random.default_rng(0).permutation(16)
     mask = samples("bool", 9, 16)
     at, flags = load(where, ramp(0, 16)), load(on, ramp(0, 16))
-    function = Function("f", (a, where, on, out, spread), (
-        store(out, ramp(0, 16), load(a, at)),
-        store(out, ramp(16, 16), load(a, at, flags)),
-        store(out, ramp(32, 16), load(a, ramp(3, 16), flags)),
-        store(out, ramp(48, 16), load(a, ramp(0, 16)), flags),
-        store(spread, at, load(a, ramp(0, 16))),
-        store(spread, at + 16, load(a, ramp(0, 16)), flags),
-        store(spread, ramp(32, 16, 2), load(a, ramp(0, 16)))))
+    function = Function(
+        "f",
+        (a, where, on, out, spread),
+        (
+            store(out, ramp(0, 16), load(a, at)),
+            store(out, ramp(16, 16), load(a, at, flags)),
+            store(out, ramp(32, 16), load(a, ramp(3, 16), flags)),
+            store(out, ramp(48, 16), load(a, ramp(0, 16)), flags),
+            store(spread, at, load(a, ramp(0, 16))),
+            store(spread, at + 16, load(a, ramp(0, 16)), flags),
+            store(spread, ramp(32, 16, 2), load(a, ramp(0, 16))),
+        ),
+    )
     zeros = np.zeros(64, dtype)
     *_, got, placed = run(function, x, order, mask, zeros, zeros, target=targets.named(name))
     masked = [np.where(mask, v, 0) for v in (x[order], x[3:19], x[:16])]
@@ -326,9 +350,11 @@ def test_masked_scalars_touch_nothing_where_the_mask_is_off():
     a, out = buffers("float32", "float32")
     inside = binary("lt", ROW, 2)
     far = select(inside, ROW, const(1 << 50))
-    function = Function("f", (a, out), (
-        loop(ROW, 0, 4, [store(out, ROW, load(a, far, inside) + 1.0),
-                       store(out, far, 9.0, mask=inside)]),))
+    function = Function(
+        "f",
+        (a, out),
+        (loop(ROW, 0, 4, [store(out, ROW, load(a, far, inside) + 1.0), store(out, far, 9.0, mask=inside)]),),
+    )
     got = run(function, np.array([5, 6], "float32"), np.zeros(4, "float32"))[1]
     assert got.tolist() == [9, 9, 1, 1]
 
@@ -337,8 +363,7 @@ def test_masked_tail_does_not_read_past_the_end():
     a, out = buffers("float32", "float32")
     last = binary("lt", ramp(ROW, 16), N)
     double = load(a, ramp(ROW, 16), last) * 2.0
-    function = Function("f", (a, out), (
-        loop(ROW, 0, N, [store(out, ramp(ROW, 16), double, last)], step=16),))
+    function = Function("f", (a, out), (loop(ROW, 0, N, [store(out, ramp(ROW, 16), double, last)], step=16),))
     x = samples("float32")
     got = run(function, x[:37], np.zeros(64, "float32"), n=37)[1]
     same_bits(got, np.concatenate([x[:37] * 2, np.zeros(27, "float32")]))
@@ -346,24 +371,55 @@ def test_masked_tail_does_not_read_past_the_end():
 
 def test_local_arrays():
     """stack, scratch and register buffers, of scalars and of vectors; disjoint scopes share."""
-    out, = buffers("float32")
+    (out,) = buffers("float32")
     body = []
     for number, space in enumerate(("stack", "scratch", "register")):
         wide = Buffer(f"wide{number}", "float32", space, 3, 8)
         flags = Buffer(f"flags{number}", "bool", space, 3)
         kind = "unroll" if space == "register" else "serial"
-        body.append(For(Var("once"), const(0), const(1), (
-            Alloc(wide), Alloc(flags),
-            loop(ROW, 0, 3, [store(wide, ROW, cast(ROW, "float32") + number),
-                             store(flags, ROW, binary("eq", ROW % 2, 0))], kind=kind),
-            loop(ROW, 0, 3, [
-                store(out, ramp(number * 24 + ROW * 8, 8),
-                      load(wide, ROW) + cast(load(flags, ROW), "float32"))], kind=kind))))
+        body.append(
+            For(
+                Var("once"),
+                const(0),
+                const(1),
+                (
+                    Alloc(wide),
+                    Alloc(flags),
+                    loop(
+                        ROW,
+                        0,
+                        3,
+                        [
+                            store(wide, ROW, cast(ROW, "float32") + number),
+                            store(flags, ROW, binary("eq", ROW % 2, 0)),
+                        ],
+                        kind=kind,
+                    ),
+                    loop(
+                        ROW,
+                        0,
+                        3,
+                        [
+                            store(
+                                out,
+                                ramp(number * 24 + ROW * 8, 8),
+                                load(wide, ROW) + cast(load(flags, ROW), "float32"),
+                            )
+                        ],
+                        kind=kind,
+                    ),
+                ),
+            )
+        )
     function = Function("local", (out,), tuple(body))
     assert llvm.scratch_bytes(function) == 128 + 64
     got = run(function, np.zeros(72, "float32"))[0].reshape(3, 3, 8)
-    assert np.array_equal(got, np.broadcast_to(
-        np.array([1, 1, 3], "float32")[None, :, None] + np.arange(3)[:, None, None], got.shape))
+    assert np.array_equal(
+        got,
+        np.broadcast_to(
+            np.array([1, 1, 3], "float32")[None, :, None] + np.arange(3)[:, None, None], got.shape
+        ),
+    )
 
 
 # ---------------------------------------------------------------- statements
@@ -371,18 +427,38 @@ def test_local_arrays():
 
 def test_nested_loops_names_and_branches():
     """Names repeat in disjoint scopes, bounds are data, branches write and merge."""
-    out, = buffers("int64")
+    (out,) = buffers("int64")
     row = let("t", ROW * 10)
     again = let("t", ROW * 100)
-    function = Function("f", (out,), (
-        loop(ROW, 0, N, [
-            row[0],
-            loop(COL, 0, ROW, [If(binary("eq", (ROW + COL) % 2, 0),
-                                  (store(out, ROW * 4 + COL, row[1] + COL),),
-                                  (store(out, ROW * 4 + COL, -row[1]),))]),
-            If(binary("ge", ROW, 2), (again[0], store(out, ROW * 4 + 3, again[1])))]),
-        loop(ROW, 5, 5, [store(out, 0, 77)]),
-        loop(ROW, 1, 4, [store(out, 16 + ROW, ROW)], step=2)))
+    function = Function(
+        "f",
+        (out,),
+        (
+            loop(
+                ROW,
+                0,
+                N,
+                [
+                    row[0],
+                    loop(
+                        COL,
+                        0,
+                        ROW,
+                        [
+                            If(
+                                binary("eq", (ROW + COL) % 2, 0),
+                                (store(out, ROW * 4 + COL, row[1] + COL),),
+                                (store(out, ROW * 4 + COL, -row[1]),),
+                            )
+                        ],
+                    ),
+                    If(binary("ge", ROW, 2), (again[0], store(out, ROW * 4 + 3, again[1]))),
+                ],
+            ),
+            loop(ROW, 5, 5, [store(out, 0, 77)]),
+            loop(ROW, 1, 4, [store(out, 16 + ROW, ROW)], step=2),
+        ),
+    )
     got = run(function, np.zeros(20, "int64"), n=4)[0]
     expected = np.zeros(20, "int64")
     for i in range(4):
@@ -395,21 +471,22 @@ def test_nested_loops_names_and_branches():
 
 
 def test_parallel_loop_runs_its_part():
-    out, = buffers("float32")
+    (out,) = buffers("float32")
     scale = let("scale", cast(N, "float32"))
-    function = Function("f", (out,), (
-        scale[0], loop(ROW, 0, N, [store(out, ROW, scale[1])], kind="parallel")))
+    function = Function(
+        "f", (out,), (scale[0], loop(ROW, 0, N, [store(out, ROW, scale[1])], kind="parallel"))
+    )
     got = run(function, np.zeros(10, "float32"), n=10, begin=3, end=7)[0]
     assert got.tolist() == [0, 0, 0, 10, 10, 10, 10, 0, 0, 0]
 
 
 def test_unrolled_indices_fold_to_constants():
     """Index arithmetic on unrolled variables leaves no multiplication, division or branch."""
-    a, = buffers("float32")
-    inner = If(binary("lt", binary("mod", ROW * 3 + COL, 4), 2),
-               (store(a, (ROW * 3 + COL) // 2, 1.0),))
-    function = Function("f", (a,), (loop(ROW, 0, 4, [loop(COL, 0, 3, [inner], kind="unroll")],
-                                         kind="unroll"),))
+    (a,) = buffers("float32")
+    inner = If(binary("lt", binary("mod", ROW * 3 + COL, 4), 2), (store(a, (ROW * 3 + COL) // 2, 1.0),))
+    function = Function(
+        "f", (a,), (loop(ROW, 0, 4, [loop(COL, 0, 3, [inner], kind="unroll")], kind="unroll"),)
+    )
     text = llvm.emit([function], NATIVE)
     assert not re.search(r"\b(mul|[su]div|[su]rem|icmp|br)\b", text)
     expected = np.zeros(8, "float32")
@@ -421,21 +498,58 @@ def micro_kernel(rows, columns, lanes, depth):
     """C = A^T B for packed panels: rows x (columns vectors), accumulated in registers."""
     a, b, c = (Buffer(name, "float32") for name in "abc")
     acc = Buffer("acc", "float32", "register", rows * columns, lanes)
-    panel = [let(f"b{j}", load(b, ramp(DEPTH * (columns * lanes) + j * lanes, lanes)))
-             for j in range(columns)]
+    panel = [
+        let(f"b{j}", load(b, ramp(DEPTH * (columns * lanes) + j * lanes, lanes))) for j in range(columns)
+    ]
     one = let("one", load(a, DEPTH * rows + ROW))
-    return Function("micro", (a, b, c), (
-        Alloc(acc),
-        loop(ROW, 0, rows * columns, [store(acc, ROW, 0.0)], kind="unroll"),
-        loop(DEPTH, 0, depth, [
-            *(s for s, _ in panel),
-            loop(ROW, 0, rows, [one[0], *(
-                store(acc, at, fma(one[1], panel[j][1], load(acc, at)))
-                for j, at in enumerate(ROW * columns + j for j in range(columns)))],
-                kind="unroll")]),
-        loop(ROW, 0, rows, [loop(COL, 0, columns, [
-            store(c, ramp((ROW * columns + COL) * lanes, lanes), load(acc, ROW * columns + COL))],
-            kind="unroll")], kind="unroll")))
+    return Function(
+        "micro",
+        (a, b, c),
+        (
+            Alloc(acc),
+            loop(ROW, 0, rows * columns, [store(acc, ROW, 0.0)], kind="unroll"),
+            loop(
+                DEPTH,
+                0,
+                depth,
+                [
+                    *(s for s, _ in panel),
+                    loop(
+                        ROW,
+                        0,
+                        rows,
+                        [
+                            one[0],
+                            *(
+                                store(acc, at, fma(one[1], panel[j][1], load(acc, at)))
+                                for j, at in enumerate(ROW * columns + j for j in range(columns))
+                            ),
+                        ],
+                        kind="unroll",
+                    ),
+                ],
+            ),
+            loop(
+                ROW,
+                0,
+                rows,
+                [
+                    loop(
+                        COL,
+                        0,
+                        columns,
+                        [
+                            store(
+                                c, ramp((ROW * columns + COL) * lanes, lanes), load(acc, ROW * columns + COL)
+                            )
+                        ],
+                        kind="unroll",
+                    )
+                ],
+                kind="unroll",
+            ),
+        ),
+    )
 
 
 def test_register_tile():
@@ -452,7 +566,7 @@ def test_register_tile():
 
 
 def test_deep_expressions():
-    a, = buffers("float32")
+    (a,) = buffers("float32")
     x = load(a, 0)
     for _ in range(5000):
         x = x + 1.0
@@ -462,16 +576,21 @@ def test_deep_expressions():
 # ---------------------------------------------------------------- errors
 
 
-@pytest.mark.parametrize(("body", "message"), [
-    ((store(Buffer("a", "float32"), Var("nowhere"), 0.0),), "nowhere"),
-    ((store(Buffer("stray", "float32"), 0, 0.0),), "stray"),
-    ((loop(ROW, 0, N, [], kind="unroll"),), "bounds must be constant"),
-    ((loop(ROW, 0, N, [], kind="parallel"), store(Buffer("a", "float32"), 0, 0.0)), "parallel"),
-    ((loop(ROW, 0, 4, [loop(COL, 0, N, [], kind="parallel")]),), "outermost"),
-    ((Alloc(REGISTERS), loop(ROW, 0, N, [store(REGISTERS, ROW, 0.0)])), "register buffer"),
-    ((Store(Buffer("a", "float32"), const(0), Unary("not", Const(1.0, "float32"), "float32", 1)),),
-     "not is not defined"),
-])
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ((store(Buffer("a", "float32"), Var("nowhere"), 0.0),), "nowhere"),
+        ((store(Buffer("stray", "float32"), 0, 0.0),), "stray"),
+        ((loop(ROW, 0, N, [], kind="unroll"),), "bounds must be constant"),
+        ((loop(ROW, 0, N, [], kind="parallel"), store(Buffer("a", "float32"), 0, 0.0)), "parallel"),
+        ((loop(ROW, 0, 4, [loop(COL, 0, N, [], kind="parallel")]),), "outermost"),
+        ((Alloc(REGISTERS), loop(ROW, 0, N, [store(REGISTERS, ROW, 0.0)])), "register buffer"),
+        (
+            (Store(Buffer("a", "float32"), const(0), Unary("not", Const(1.0, "float32"), "float32", 1)),),
+            "not is not defined",
+        ),
+    ],
+)
 def test_broken_kernels_are_refused(body, message):
     function = Function("broken", (Buffer("a", "float32"),), body)
     with pytest.raises(ValueError, match=message) as caught:
@@ -490,10 +609,17 @@ def test_unknown_target_and_symbol():
 
 def test_other_targets_compile():
     """The same kernels become code for every target; nothing but data differs."""
-    a, = buffers("float32")
+    (a,) = buffers("float32")
     x = load(a, ramp(ROW, 4))
-    function = Function("f", (a,), (loop(ROW, 0, N, [
-        store(a, ramp(ROW, 4), unary("floor", binary("max", fma(x, x, x), 0.5)))], step=4),))
+    function = Function(
+        "f",
+        (a,),
+        (
+            loop(
+                ROW, 0, N, [store(a, ramp(ROW, 4), unary("floor", binary("max", fma(x, x, x), 0.5)))], step=4
+            ),
+        ),
+    )
     for name in ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "wasm32"):
         target = targets.named(name)
         assert len(jit.optimise_and_compile(llvm.emit([function], target), target)) > 100
@@ -543,13 +669,20 @@ def test_nothing_that_could_trap_leaves_a_branch_or_a_loop_that_does_not_run():
     """A division by zero, and loads outside of the arrays."""
     d, x, y = buffers("int64", "float32", "int64")
     zero = load(d, 0)
-    far = load(x, zero * 0 + 2 ** 40)
-    body = loop(ROW, 0, 4, [
-        If(binary("ne", zero, 0), (store(y, ROW, N // zero),)),
-        If(binary("ne", zero, 0), (store(y, ROW, cast(far, "int64")),)),
-        loop(COL, 0, zero, [store(y, ROW, cast(far, "int64"))])])
-    got = run(Function("safe", (d, x, y), (body,)), np.zeros(1, "int64"), np.zeros(4, "float32"),
-              np.arange(4), n=7)[-1]
+    far = load(x, zero * 0 + 2**40)
+    body = loop(
+        ROW,
+        0,
+        4,
+        [
+            If(binary("ne", zero, 0), (store(y, ROW, N // zero),)),
+            If(binary("ne", zero, 0), (store(y, ROW, cast(far, "int64")),)),
+            loop(COL, 0, zero, [store(y, ROW, cast(far, "int64"))]),
+        ],
+    )
+    got = run(
+        Function("safe", (d, x, y), (body,)), np.zeros(1, "int64"), np.zeros(4, "float32"), np.arange(4), n=7
+    )[-1]
     assert got.tolist() == [0, 1, 2, 3]
 
 
@@ -560,7 +693,15 @@ def test_a_value_from_before_a_loop_that_may_not_run_is_computed_again_after_it(
     function = Function("twice", (x, y), body)
     assert run(function, np.array([2], "float32"), np.zeros(8, "float32"), n=0)[-1][7] == 6
     assert run(function, np.array([2], "float32"), np.zeros(8, "float32"), n=3)[-1].tolist() == [
-        6, 6, 6, 0, 0, 0, 0, 6]
+        6,
+        6,
+        6,
+        0,
+        0,
+        0,
+        0,
+        6,
+    ]
 
 
 # ---------------------------------------------------------------- programs
@@ -584,20 +725,40 @@ def test_program(pool):
 
     def double(name):
         t = Buffer("t", "float32", "scratch", 4)
-        return Function(name, (a, b), (loop(ROW, 0, N, [
-            Alloc(t), store(t, 0, load(a, ROW) * 2.0), store(b, ROW, load(t, 0))],
-            kind="parallel"),), note="layer 'x'")
+        return Function(
+            name,
+            (a, b),
+            (
+                loop(
+                    ROW,
+                    0,
+                    N,
+                    [Alloc(t), store(t, 0, load(a, ROW) * 2.0), store(b, ROW, load(t, 0))],
+                    kind="parallel",
+                ),
+            ),
+            note="layer 'x'",
+        )
 
     extent, quarter = Size(0, 1), Size(THREAD_CYCLES // 4)
     first, second = Ref("arena", offset=Size(64, 64)), Ref("arena")
     chain = [Ref("input"), first, second, first, Ref("output")]
-    entry = Entry("predict", (
-        *(Launch(double(f"step{i}"), pair, extent, quarter)
-          for i, pair in enumerate(itertools.pairwise(chain))),
-        Launch(Function("add", (a, b), (store(b, 0, load(b, 0) + load(a, 1)),)),
-               (Ref("constant", offset=Size(8)), Ref("output", 0)))), Size(64, 128))
+    entry = Entry(
+        "predict",
+        (
+            *(
+                Launch(double(f"step{i}"), pair, extent, quarter)
+                for i, pair in enumerate(itertools.pairwise(chain))
+            ),
+            Launch(
+                Function("add", (a, b), (store(b, 0, load(b, 0) + load(a, 1)),)),
+                (Ref("constant", offset=Size(8)), Ref("output", 0)),
+            ),
+        ),
+        Size(64, 128),
+    )
     text = llvm.emit_program(Program((entry,)), NATIVE)
-    assert text.count("define internal void @\"k1_step1\"(") == 1
+    assert text.count('define internal void @"k1_step1"(') == 1
     assert "step2" not in text
     library = jit.load(jit.optimise_and_compile([text, POOL], NATIVE))
     x, out = aligned(samples("float32", size=32)[8:29]), aligned(np.zeros(21, "float32"))
@@ -605,10 +766,22 @@ def test_program(pool):
     assert llvm.entry_scratch(entry) == 64
     arena = aligned(np.zeros(entry.arena.at(21) + 2 * 64, np.uint8))
     call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, *[ctypes.c_void_p] * 7)(
-        library.address("kc_predict"))
+        library.address("kc_predict")
+    )
     one = ctypes.c_void_p * 1
-    assert call(21, one(x.ctypes.data), one(out.ctypes.data), None, None, constants.ctypes.data,
-                arena.ctypes.data, pool) == 0
+    assert (
+        call(
+            21,
+            one(x.ctypes.data),
+            one(out.ctypes.data),
+            None,
+            None,
+            constants.ctypes.data,
+            arena.ctypes.data,
+            pool,
+        )
+        == 0
+    )
     expected = x * 16
     expected[0] += 10
     same_bits(out, expected)

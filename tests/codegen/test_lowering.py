@@ -85,9 +85,12 @@ def test_threads_share_large_results_and_keep_the_bits() -> None:
     graph = Graph("large")
     x = Tensor(graph, graph.input("x", TensorType((Batch(), 57, 33))))
     row = ops.tanh(x * x + 1.0) * ops.sigmoid(x)
-    graph.outputs |= {"y": row.value, "total": ops.reduce_sum(row).value,
-                      "flat": ops.exp(ops.reshape(x, (Batch(57 * 33),))).value,
-                      "softmax": ops.softmax(row).value}
+    graph.outputs |= {
+        "y": row.value,
+        "total": ops.reduce_sum(row).value,
+        "flat": ops.exp(ops.reshape(x, (Batch(57 * 33),))).value,
+        "softmax": ops.softmax(row).value,
+    }
     check(graph, "native", (1, 64, 301), threads=2)
 
 

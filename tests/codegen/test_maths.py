@@ -26,11 +26,17 @@ def _reference_sigmoid(x):
 
 
 REFERENCES = {
-    "exp": np.exp, "expm1": np.expm1, "log": np.log, "log1p": np.log1p, "tanh": np.tanh,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "tanh": np.tanh,
     "sigmoid": _reference_sigmoid,
     "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-abs(x))),
     "erf": lambda x: np.vectorize(math.erf, otypes=[np.float64])(x.astype(np.float64)),
-    "sin": np.sin, "cos": np.cos, "rsqrt": lambda x: 1 / np.sqrt(x),
+    "sin": np.sin,
+    "cos": np.cos,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
 }
 UNARY = sorted(REFERENCES)
 CIRCULAR_LIMIT = 2.0**30  # of float64: up to here numpy's long double is a reference
@@ -71,8 +77,7 @@ def worst(name, x):
         if name in ("sin", "cos") and x.dtype == np.float64:
             x = x[abs(x) <= CIRCULAR_LIMIT]
         wide = x.astype(np.float64) if x.dtype == np.float32 else x.astype(LONG)
-        error = ulps(compiled(name, str(x.dtype))(x), REFERENCES[name](wide).astype(LONG),
-                     x.dtype)
+        error = ulps(compiled(name, str(x.dtype))(x), REFERENCES[name](wide).astype(LONG), x.dtype)
     return float(error.max()), float(x[error.argmax()])
 
 
@@ -109,8 +114,9 @@ def test_circular_functions_far_out(name, target):
     x = np.concatenate([x, -x, np.array([2.0**20, 16367173 * 2.0**72, 3.4e38, 2.0**127], np.float32)])
     expected = np.array([getattr(math, name)(v) for v in x.tolist()])
     error = ulps(compiled(name, target=target)(x), expected.astype(LONG), "float32")
-    assert error.max() <= ULP_BOUNDS["float32"][name] + (target == "x86-64-v2") * maths.WITHOUT_FMA, (
-        x[error.argmax()])
+    assert error.max() <= ULP_BOUNDS["float32"][name] + (target == "x86-64-v2") * maths.WITHOUT_FMA, x[
+        error.argmax()
+    ]
 
 
 @pytest.mark.slow
@@ -128,13 +134,10 @@ def test_error_everywhere(name):
 
 
 SPECIALS = {
-    "exp": [(0.0, 1), (-0.0, 1), (INF, INF), (-INF, 0), (89, INF), (-104, 0), (-1e9, 0),
-            (1e9, INF)],
-    "expm1": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -1), (1e-40, 1e-40),
-              (-1e9, -1), (1e9, INF)],
+    "exp": [(0.0, 1), (-0.0, 1), (INF, INF), (-INF, 0), (89, INF), (-104, 0), (-1e9, 0), (1e9, INF)],
+    "expm1": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, -1), (1e-40, 1e-40), (-1e9, -1), (1e9, INF)],
     "log": [(0.0, -INF), (-0.0, -INF), (INF, INF), (-INF, NAN), (1, 0.0), (-1, NAN), (-1e-40, NAN)],
-    "log1p": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, NAN), (-1, -INF), (-1.5, NAN),
-              (1e-40, 1e-40)],
+    "log1p": [(0.0, 0.0), (-0.0, -0.0), (INF, INF), (-INF, NAN), (-1, -INF), (-1.5, NAN), (1e-40, 1e-40)],
     "tanh": [(0.0, 0.0), (-0.0, -0.0), (INF, 1), (-INF, -1), (1e-40, 1e-40), (30, 1), (-30, -1)],
     "sigmoid": [(0.0, 0.5), (INF, 1), (-INF, 0), (100, 1), (-1000, 0), (1000, 1)],
     "softplus": [(INF, INF), (-INF, 0), (1000, 1000), (-1000, 0)],
@@ -148,8 +151,11 @@ SPECIALS = {
 def same_bits(a, b):
     """Equal, zeros with their sign, and any NaN like any other."""
     nan = np.isnan(a)
-    return bool((nan == np.isnan(b)).all() and (a[~nan] == b[~nan]).all()
-                and (np.signbit(a[~nan]) == np.signbit(b[~nan])).all())
+    return bool(
+        (nan == np.isnan(b)).all()
+        and (a[~nan] == b[~nan]).all()
+        and (np.signbit(a[~nan]) == np.signbit(b[~nan])).all()
+    )
 
 
 @pytest.mark.parametrize("name", UNARY)
@@ -216,14 +222,35 @@ def _math_pow(a, b):
 
 
 def test_pow_specials():
-    values = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1e-40, -1e-40, 1e30, -1e30,
-              16777217.0, INF, -INF, NAN]
+    values = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        2.0,
+        -2.0,
+        0.5,
+        -0.5,
+        3.0,
+        -3.0,
+        1e-40,
+        -1e-40,
+        1e30,
+        -1e30,
+        16777217.0,
+        INF,
+        -INF,
+        NAN,
+    ]
     x, y = (np.array(v, np.float32) for v in zip(*itertools.product(values, values)))
     with np.errstate(all="ignore"):
         expected = np.power(x.astype(np.float64), y.astype(np.float64)).astype(np.float32)
     got = compiled("pow")(x, y)
-    odd_ones = [(a, b, g, e) for a, b, g, e in zip(x, y, got, expected)
-                if not (same_bits(np.array([g]), np.array([e])) or abs(g - e) <= 1e-6 * abs(e))]
+    odd_ones = [
+        (a, b, g, e)
+        for a, b, g, e in zip(x, y, got, expected)
+        if not (same_bits(np.array([g]), np.array([e])) or abs(g - e) <= 1e-6 * abs(e))
+    ]
     assert not odd_ones
 
 
@@ -237,7 +264,7 @@ def test_evaluate_and_scalars_have_the_same_bits(name):
     y = np.resize(y, len(x))
     arguments = (x, y) if name == "pow" else (x,)
     native = compiled(name)(*arguments)
-    expression = getattr(maths, name)(*(Var(v, "float32") for v in "xy"[:len(arguments)]))
+    expression = getattr(maths, name)(*(Var(v, "float32") for v in "xy"[: len(arguments)]))
     assert same_bits(evaluate(expression, dict(zip("xy", arguments))), native)
     assert same_bits(compiled(name, lanes=1)(*arguments), native)
 
@@ -257,7 +284,7 @@ def test_evaluate_has_the_bits_of_compiled_float64(name):
     arguments = (x, y) if name == "pow" else (x,)
     native = compiled(name, "float64")(*arguments)
     normal = ~((abs(native) < 1e-300) & (native != 0))  # where `fused` rounds once
-    expression = getattr(maths, name)(*(Var(v, "float64") for v in "xy"[:len(arguments)]))
+    expression = getattr(maths, name)(*(Var(v, "float64") for v in "xy"[: len(arguments)]))
     assert same_bits(evaluate(expression, dict(zip("xy", arguments)))[normal], native[normal])
 
 
@@ -275,9 +302,12 @@ COUNT = 100_003
 def drawn(what):
     def build(index):
         words = maths.random_words(7, 3, 11, index)
-        return {"bits0": lambda: words[0], "bits1": lambda: words[1],
-                "uniform": lambda: maths.uniform(words[0]),
-                "normal": lambda: maths.normal(*words)}[what]()
+        return {
+            "bits0": lambda: words[0],
+            "bits1": lambda: words[1],
+            "uniform": lambda: maths.uniform(words[0]),
+            "normal": lambda: maths.normal(*words),
+        }[what]()
 
     out = "uint32" if what.startswith("bits") else "float32"
     draw = elementwise(lambda index, _: build(index), ["float32"], out, indexed=True)
@@ -300,8 +330,9 @@ def test_compiled_normal_is_close_to_the_reference():
 
 
 def test_normal_at_the_ends_of_its_range():
-    bits = np.array([0, 0xFF, 0x100, 0x3FFFFFFF, 0x40000000, 0x80000000, 0xBFFFFFFF, 0xC0000000,
-                     0xFFFFFFFF], np.uint32)
+    bits = np.array(
+        [0, 0xFF, 0x100, 0x3FFFFFFF, 0x40000000, 0x80000000, 0xBFFFFFFF, 0xC0000000, 0xFFFFFFFF], np.uint32
+    )
     bits0, bits1 = (v.ravel() for v in np.meshgrid(bits, bits))
     got = elementwise(maths.normal, ["uint32", "uint32"], "float32")(bits0, bits1)
     assert np.isfinite(got).all()

@@ -52,7 +52,7 @@ def test_every_group_finds_its_operands_as_they_were_written(graph: Graph) -> No
                 if ref.region == "arena":
                     start, stop = span(ref, made.type(value), n)
                     assert (owner[start:stop] == number(planner.base[value])).all()
-            for i, ref in enumerate(launch.buffers[len(m.inputs):]):
+            for i, ref in enumerate(launch.buffers[len(m.inputs) :]):
                 if ref.region == "arena":
                     start, stop = span(ref, m.types[i], n)
                     owner[start:stop] = number(Value(m.id, i))
@@ -75,17 +75,22 @@ def test_allocation(data: st.DataObject) -> None:
     for _ in range(count):
         shape = data.draw(st.sampled_from(((Batch(), 5), (Batch(), 64), (7,), (100,), (), (Batch(3),))))
         nodes.append(graph.add("broadcast_to", [source], shape=shape))
-    last = {Value(m.id): data.draw(st.integers(step, count)) for step, m in enumerate(nodes)
-            if data.draw(st.booleans())}
+    last = {
+        Value(m.id): data.draw(st.integers(step, count))
+        for step, m in enumerate(nodes)
+        if data.draw(st.booleans())
+    }
     needs = {nodes[0].id: Size(128, 64)} if data.draw(st.booleans()) else {}
     made = allocate(nodes, set(), last, needs)
     for n in (1, 2, 33):
-        spans = [(made.places[Value(m.id)].resolve(made.end.fixed), m.types[0],
-                  step, last.get(Value(m.id), step)) for step, m in enumerate(nodes)]
+        spans = [
+            (made.places[Value(m.id)].resolve(made.end.fixed), m.types[0], step, last.get(Value(m.id), step))
+            for step, m in enumerate(nodes)
+        ]
         for i, (offset, type, start, end) in enumerate(spans):
             low, high = span(Ref("arena", offset=offset), type, n)
             assert low % 4 == 0 and high <= made.end.at(n)
-            for other, kind, begin, stop in spans[i + 1:]:
+            for other, kind, begin, stop in spans[i + 1 :]:
                 left, right = span(Ref("arena", offset=other), kind, n)
                 assert begin > end or stop < start or high <= left or right <= low
 
@@ -108,8 +113,7 @@ def variable(graph: Graph, name: str, *shape: int) -> Tensor:
 
 def updates_of(entry: Entry) -> list[str]:
     """For each launch that writes a variable: its kernel's name."""
-    return [launch.kernel.name for launch in entry.launches
-            if launch.buffers[-1].region == "variable"]
+    return [launch.kernel.name for launch in entry.launches if launch.buffers[-1].region == "variable"]
 
 
 def test_an_update_is_made_in_place() -> None:
@@ -175,10 +179,13 @@ def test_equal_groups_share_a_kernel() -> None:
 
 def check_against_interpreter(graph: Graph, threads: int = 1) -> None:
     generator = np.random.default_rng(0)
-    inputs = {k: generator.normal(size=bind(graph.type(v).shape, 9)).astype(np.float32)
-              for k, v in graph.inputs.items()}
-    state = {k: generator.normal(size=graph.type(v).shape).astype(np.float32)
-             for k, v in graph.variables.items()}
+    inputs = {
+        k: generator.normal(size=bind(graph.type(v).shape, 9)).astype(np.float32)
+        for k, v in graph.inputs.items()
+    }
+    state = {
+        k: generator.normal(size=graph.type(v).shape).astype(np.float32) for k, v in graph.variables.items()
+    }
     right = interpreter.run(graph, 9, inputs, state, "float64")
     held = {k: aligned_copy(v) for k, v in state.items()}
     program = load(compile_graph(graph, "run", targets.native(), frozen=False), held, threads)

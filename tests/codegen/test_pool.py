@@ -108,21 +108,28 @@ class Pool:
         self.start = ctypes.CFUNCTYPE(i32, ptr, i32)(address("kc_pool_start"))
         self.stop = ctypes.CFUNCTYPE(None, ptr)(address("kc_pool_stop"))
         self.threads = ctypes.CFUNCTYPE(i32, ptr)(address("kc_pool_threads"))
-        self.parallel = ctypes.CFUNCTYPE(None, ptr, ptr, ptr, i64, i64, i64, ptr, i64)(
-            address("kc_parallel"))
+        self.parallel = ctypes.CFUNCTYPE(None, ptr, ptr, ptr, i64, i64, i64, ptr, i64)(address("kc_parallel"))
         self.count, self.gate, self.coarse = address("count"), address("gate"), address("coarse")
 
     def open(self, threads: int) -> np.ndarray:
         memory = np.zeros(self.size(threads) + 64, np.uint8)
-        memory = memory[-memory.ctypes.data % 64:]
+        memory = memory[-memory.ctypes.data % 64 :]
         assert self.start(memory.ctypes.data, threads) == 0
         return memory
 
     def run(self, pool: np.ndarray | None, out: np.ndarray, extent: int, grain: int = 1) -> None:
         """One call of `count`; out has 2 * extent cells."""
         bufs = (ctypes.c_void_p * 1)(out.ctypes.data)
-        self.parallel(None if pool is None else pool.ctypes.data, self.count, bufs,
-                      len(out) // 2, extent, grain, None, 1)
+        self.parallel(
+            None if pool is None else pool.ctypes.data,
+            self.count,
+            bufs,
+            len(out) // 2,
+            extent,
+            grain,
+            None,
+            1,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +226,11 @@ def test_the_caller_waits_for_a_share_in_work(native: Pool) -> None:
     memory, n = native.open(2), 65536
     out = np.zeros(2 * n + 1, np.int64)
     bufs = (ctypes.c_void_p * 1)(out.ctypes.data)
-    launch = threading.Thread(target=native.parallel, daemon=True, args=(
-        memory.ctypes.data, native.gate, bufs, n, n, n // 2, None, 1))
+    launch = threading.Thread(
+        target=native.parallel,
+        daemon=True,
+        args=(memory.ctypes.data, native.gate, bufs, n, n, n // 2, None, 1),
+    )
     start = time.monotonic()
     launch.start()
     while (out[:n] == 1).sum() < n // 2 and time.monotonic() < start + 60:
@@ -238,8 +248,8 @@ def test_the_caller_waits_for_a_share_in_work(native: Pool) -> None:
 
 def check_account(native: Pool, memory: np.ndarray) -> None:
     """After a long wait the caller works alone until it has computed for the debt, then shares again."""
-    owed, debt = (memory[LAYOUT[name]:][:8].view(np.int64) for name in ("OWED", "DEBT"))
-    shares = memory[LAYOUT["JOB"]:][48:56].view(np.int64)  # of the last launch that was shared
+    owed, debt = (memory[LAYOUT[name] :][:8].view(np.int64) for name in ("OWED", "DEBT"))
+    shares = memory[LAYOUT["JOB"] :][48:56].view(np.int64)  # of the last launch that was shared
     out = np.zeros(2 * 100_000, np.int64)
     assert owed > 0 and debt > 0
     shares[0] = 0
@@ -283,7 +293,7 @@ def test_empty_shares_are_no_loss(native: Pool) -> None:
     """A kernel that cuts more coarsely than asked: what its empty shares take says nothing of the others.
     In the child of a fork the caller does all, so a launch takes what its shares do."""
     memory, n = native.open(2), 400_000
-    owed, debt = (memory[LAYOUT[name]:][:8].view(np.int64) for name in ("OWED", "DEBT"))
+    owed, debt = (memory[LAYOUT[name] :][:8].view(np.int64) for name in ("OWED", "DEBT"))
     out = np.zeros(2 * n, np.int64)
     bufs = (ctypes.c_void_p * 1)(out.ctypes.data)
 
@@ -368,8 +378,15 @@ def test_no_part_of_the_protocol_can_be_left_out(part: str) -> None:
         claims.explore(claims.System((3, 2), 2)._replace(**{part: False}))
 
 
-@pytest.mark.parametrize("triple", ["aarch64-unknown-linux-gnu", "wasm32-unknown-unknown",
-                                    "x86_64-unknown-linux-gnu", "x86_64-pc-windows-msvc"])
+@pytest.mark.parametrize(
+    "triple",
+    [
+        "aarch64-unknown-linux-gnu",
+        "wasm32-unknown-unknown",
+        "x86_64-unknown-linux-gnu",
+        "x86_64-pc-windows-msvc",
+    ],
+)
 def test_every_target_compiles(triple: str) -> None:
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()

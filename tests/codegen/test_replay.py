@@ -19,9 +19,12 @@ def test_ten_models_are_on_record() -> None:
 @pytest.mark.parametrize("name", replay.MODELS)
 def test_the_code_is_what_it_was(name: str) -> None:
     record, made = json.loads(replay.RECORD.read_text())[name], replay.digests(name)
-    changed = {case: what for case, now in made.items()
-               for what, same in (("loops", now[0] == record[case][0]), ("instructions", now == record[case]))
-               if not same}
+    changed = {
+        case: what
+        for case, now in made.items()
+        for what, same in (("loops", now[0] == record[case][0]), ("instructions", now == record[case]))
+        if not same
+    }
     assert made.keys() == record.keys() and not changed, "see tests/codegen/replay.py"
 
 

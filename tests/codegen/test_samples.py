@@ -35,13 +35,20 @@ def product(g: Shape, sizes: tuple[int, int, int], transposed: tuple[bool, bool]
 
 def draw(graph: Graph, n: int) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(0)
-    return {name: generator.normal(size=bind(graph.type(v).shape, n)).astype(np.float32)
-            for name, v in graph.inputs.items()}
+    return {
+        name: generator.normal(size=bind(graph.type(v).shape, n)).astype(np.float32)
+        for name, v in graph.inputs.items()
+    }
 
 
-@pytest.mark.parametrize(("g", "sizes", "transposed"), [
-    (g, SIZES[(i + 2 * j) % len(SIZES)], (bool(j % 2), bool(j // 2)))
-    for i, g in enumerate([(Batch(),), (Batch(), 2), (3,)]) for j in range(4)])
+@pytest.mark.parametrize(
+    ("g", "sizes", "transposed"),
+    [
+        (g, SIZES[(i + 2 * j) % len(SIZES)], (bool(j % 2), bool(j // 2)))
+        for i, g in enumerate([(Batch(),), (Batch(), 2), (3,)])
+        for j in range(4)
+    ],
+)
 def test_product_of_each_sample(g: Shape, sizes: tuple[int, int, int], transposed: tuple[bool, bool]) -> None:
     graph = product(g, sizes, transposed)
     made = compile_graph(graph, "run", targets.native(), frozen=False)
@@ -74,20 +81,31 @@ def test_one_kernel_with_what_follows() -> None:
     assert len(made.program.entries[0].launches) == 2
 
 
-@pytest.mark.parametrize(("a", "b", "transposed"), [
-    ((1, 9), (7, 9), (False, True)), ((7, 9), (1, 9), (False, True)), ((9, 7), (9, 1), (True, False)),
-    ((7, 9), (9, 1), (False, False)), ((1, 9), (1, 9), (False, True)), ((7, 1), (1, 5), (False, False)),
-    ((1, 7), (5, 1), (True, True))])
+@pytest.mark.parametrize(
+    ("a", "b", "transposed"),
+    [
+        ((1, 9), (7, 9), (False, True)),
+        ((7, 9), (1, 9), (False, True)),
+        ((9, 7), (9, 1), (True, False)),
+        ((7, 9), (9, 1), (False, False)),
+        ((1, 9), (1, 9), (False, True)),
+        ((7, 1), (1, 5), (False, False)),
+        ((1, 7), (5, 1), (True, True)),
+    ],
+)
 def test_vectors_are_sums_and_products(a: Shape, b: Shape, transposed: tuple[bool, bool]) -> None:
     """A vector has no tile to fill; it is what numpy says all the same."""
     graph = Graph("vectors")
-    x, y = (Tensor(graph, graph.input(name, TensorType((Batch(), *shape))))
-            for name, shape in (("a", a), ("b", b)))
+    x, y = (
+        Tensor(graph, graph.input(name, TensorType((Batch(), *shape))))
+        for name, shape in (("a", a), ("b", b))
+    )
     graph.outputs["y"] = ops.batch_matmul(x, y, *transposed).value
     values = draw(graph, 4)
     left, right = (v.swapaxes(1, 2) if t else v for v, t in zip(values.values(), transposed))
     got = load(compile_graph(graph, "run", targets.native(), frozen=False), {}).run(
-        "run", 4, list(values.values()))[0]
+        "run", 4, list(values.values())
+    )[0]
     np.testing.assert_allclose(got, left @ right, rtol=1e-5, atol=1e-5)
     made = {node.op.name for node in graph.live()}
     assert ("batch_matmul" in made) == (a == (9, 7)), "the rows of b' @ a are long"

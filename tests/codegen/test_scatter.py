@@ -47,8 +47,7 @@ def step(rest: tuple[int, ...], momentum: bool) -> Graph:
 def test_updates(rest: tuple[int, ...], momentum: bool, name: str) -> None:
     graph = step(rest, momentum)
     made = compile_graph(graph, "run", target_of(name), frozen=False)
-    inner = {node.op.name for m in made.run.live() if m.op.name == "group"
-             for node in m.attrs["body"].live()}
+    inner = {node.op.name for m in made.run.live() if m.op.name == "group" for node in m.attrs["body"].live()}
     assert ("spread_rows" if momentum else "add_rows") in inner and "first_places" in inner
     rng = np.random.default_rng(0)
     for n in (1, 5, 100):

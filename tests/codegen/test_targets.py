@@ -61,8 +61,7 @@ def test_tuning_orders_instructions_and_adds_none():
 def test_pointers_of_four_bytes():
     """Tables of pointers are read and written as wide as the target's pointers."""
     kernel = affine_kernel(4)
-    program = Program((Entry("predict", (Launch(kernel, (Ref("input", 1), Ref("output", 2)),
-                                                Size(0, 1)),)),))
+    program = Program((Entry("predict", (Launch(kernel, (Ref("input", 1), Ref("output", 2)), Size(0, 1)),)),))
     for target, align in ((WASM, 4), (V2, 8)):
         text = llvm.emit_program(program, target)
         tables = [line for line in text.splitlines() if "load ptr" in line or "store ptr" in line]
@@ -145,8 +144,11 @@ def test_a_constant_factor_cancels_without_error():
 def on_v2(monkeypatch):
     """The tests of `test_maths` for a target without fused multiply-add."""
     native = test_maths.compiled
-    monkeypatch.setattr(test_maths, "compiled", lambda name, dtype="float32", lanes=None: native(
-        name, dtype, lanes, "x86-64-v2"))
+    monkeypatch.setattr(
+        test_maths,
+        "compiled",
+        lambda name, dtype="float32", lanes=None: native(name, dtype, lanes, "x86-64-v2"),
+    )
 
 
 @pytest.mark.parametrize("name", test_maths.UNARY)
@@ -154,8 +156,12 @@ def test_functions_without_the_instruction(name, on_v2):
     test_maths.test_specials(name)
     test_maths.test_nan_with_any_payload_stays_nan(name)
     wide = RNG.uniform(-40, 40, 20_000)
-    for x in (test_maths.stratified("float32", 128), wide.astype(np.float32),
-              (wide / 40).astype(np.float32), np.concatenate([test_maths.stratified("float64", 4), wide])):
+    for x in (
+        test_maths.stratified("float32", 128),
+        wide.astype(np.float32),
+        (wide / 40).astype(np.float32),
+        np.concatenate([test_maths.stratified("float64", 4), wide]),
+    ):
         if name == "erf" and x.dtype == np.float64:
             continue  # its reference is no better
         error, where = test_maths.worst(name, x)

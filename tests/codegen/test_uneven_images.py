@@ -25,8 +25,15 @@ from kcompile.keras.layers import Add, Conv2D, Input
 
 NO_DATA = (-9999.0, 1e6, 1e30, -3.4e38, np.inf, np.nan)
 # (sizes and channels, taps, filters): 1D to 3D, tiles that the image fills and others
-NETS = (((64, 64), (3,), 64), ((41, 64), (4,), 64), ((32, 32, 16), (3, 3), 16), ((20, 19, 32), (5, 5), 32),
-        ((30, 9, 32), (3, 2), 48), ((24, 18, 48), (1, 3), 96), ((9, 10, 11, 16), (3, 3, 3), 16))
+NETS = (
+    ((64, 64), (3,), 64),
+    ((41, 64), (4,), 64),
+    ((32, 32, 16), (3, 3), 16),
+    ((20, 19, 32), (5, 5), 32),
+    ((30, 9, 32), (3, 2), 48),
+    ((24, 18, 48), (1, 3), 96),
+    ((9, 10, 11, 16), (3, 3, 3), 16),
+)
 ERROR = 5e-6  # of the sum of the magnitudes of an output's own inputs, times the largest weight
 
 
@@ -35,16 +42,19 @@ def graph_of(shape: tuple[int, ...], taps: tuple[int, ...], filters: int, paddin
     x = Tensor(graph, graph.input("x", TensorType((Batch(), *shape))))
     w = Tensor(graph, graph.variable("w", TensorType((*taps, shape[-1], filters))))
     ones = (1,) * len(taps)
-    pads = tuple({"same": same_padding(d, r, 1), "valid": (0, 0), "causal": (r - 1, 0)}[padding]
-                 for d, r in zip(shape, taps))
+    pads = tuple(
+        {"same": same_padding(d, r, 1), "valid": (0, 0), "causal": (r - 1, 0)}[padding]
+        for d, r in zip(shape, taps)
+    )
     graph.outputs["y"] = conv(x, w, ones, pads, ones).value
     return graph
 
 
 def compiled(graph: Graph, name: str = "native") -> Any:
     made = compile_graph(graph, "run", targets.named(name), frozen=True)
-    names = {m.op.name for g in made.run.live() if g.op.name == "group"
-             for m in g.attrs["body"].nodes.values()}
+    names = {
+        m.op.name for g in made.run.live() if g.op.name == "group" for m in g.attrs["body"].nodes.values()
+    }
     assert "winograd" in names
     return made
 

@@ -21,18 +21,17 @@ from kcompile.keras.layers import Add, Conv1D, Conv2D, Input
 ERROR = 1e-5  # of the largest output
 
 
-@pytest.mark.parametrize(("outputs", "taps"), [
-    (m, r) for r in range(2, MOST) for m in range(1, MOST - r + 2)])
+@pytest.mark.parametrize(
+    ("outputs", "taps"), [(m, r) for r in range(2, MOST) for m in range(1, MOST - r + 2)]
+)
 def test_transforms_are_a_correlation(outputs: int, taps: int) -> None:
     rng = np.random.default_rng(outputs * 10 + taps)
     x, w = rng.normal(size=outputs + taps - 1), rng.normal(size=taps)
     t = transforms(outputs, taps)
-    np.testing.assert_allclose(t.a.T @ ((t.g @ w) * (t.b.T @ x)), np.correlate(x, w), rtol=1e-12,
-                               atol=1e-12)
+    np.testing.assert_allclose(t.a.T @ ((t.g @ w) * (t.b.T @ x)), np.correlate(x, w), rtol=1e-12, atol=1e-12)
 
 
-def convolution(shape: tuple[int, ...], taps: tuple[int, ...], filters: int, same: bool = True
-                ) -> Graph:
+def convolution(shape: tuple[int, ...], taps: tuple[int, ...], filters: int, same: bool = True) -> Graph:
     graph = Graph("convolution")
     x = Tensor(graph, graph.input("x", TensorType((Batch(), *shape))))
     w = Tensor(graph, graph.variable("w", TensorType((*taps, shape[-1], filters))))
@@ -50,8 +49,13 @@ def data(graph: Graph, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def contractions(compiled: Compiled) -> list[str]:
-    return [m.op.name for group in compiled.run.live() if group.op.name == "group"
-            for m in group.attrs["body"].nodes.values() if m.op.kind == "contraction"]
+    return [
+        m.op.name
+        for group in compiled.run.live()
+        if group.op.name == "group"
+        for m in group.attrs["body"].nodes.values()
+        if m.op.kind == "contraction"
+    ]
 
 
 @pytest.mark.parametrize("outputs", [(2, 3), (4, 2), (3, 3)])
@@ -61,18 +65,24 @@ def test_the_pass_keeps_the_meaning(outputs: tuple[int, int], same: bool) -> Non
     made = passes.use_winograd(graph, lambda spec: (outputs, 16))
     assert "winograd" in {m.op.name for m in made.live()}
     x, w = data(graph, 2)
-    before, after = (interpreter.run(g, 2, {"x": x}, {"w": w}, "float64").outputs["y"]
-                     for g in (graph, made))
+    before, after = (interpreter.run(g, 2, {"x": x}, {"w": w}, "float64").outputs["y"] for g in (graph, made))
     assert np.abs(before - after).max() < 1e-6 * np.abs(before).max()  # its factors are float32
 
 
-@pytest.mark.parametrize(("shape", "taps", "filters", "same"), [
-    ((20, 20, 32), (3, 3), 32, True), ((13, 18, 64), (3, 3), 48, False),
-    ((16, 16, 32), (5, 5), 32, True), ((9, 30, 32), (3, 2), 64, True), ((60, 64), (3,), 64, False),
-    ((7, 7, 128), (3, 3), 128, True), ((24, 16, 48), (1, 3), 96, True)])
+@pytest.mark.parametrize(
+    ("shape", "taps", "filters", "same"),
+    [
+        ((20, 20, 32), (3, 3), 32, True),
+        ((13, 18, 64), (3, 3), 48, False),
+        ((16, 16, 32), (5, 5), 32, True),
+        ((9, 30, 32), (3, 2), 64, True),
+        ((60, 64), (3,), 64, False),
+        ((7, 7, 128), (3, 3), 128, True),
+        ((24, 16, 48), (1, 3), 96, True),
+    ],
+)
 @pytest.mark.parametrize("name", ["native", "x86-64-v3", "x86-64-v2"])
-def test_compiled(shape: tuple[int, ...], taps: tuple[int, ...], filters: int, same: bool, name: str
-                  ) -> None:
+def test_compiled(shape: tuple[int, ...], taps: tuple[int, ...], filters: int, same: bool, name: str) -> None:
     if name != "native" and not targets.native().triple.startswith("x86_64"):
         pytest.skip("code for another processor")
     if name == "x86-64-v3" and targets.native().vector_bits < 256:
@@ -113,19 +123,23 @@ def test_new_weights_are_transformed_again() -> None:
 
 
 def test_training_does_not_use_it() -> None:
-    compiled = compile_graph(convolution((20, 20, 32), (3, 3), 32), "run", targets.native(),
-                             frozen=False)
+    compiled = compile_graph(convolution((20, 20, 32), (3, 3), 32), "run", targets.native(), frozen=False)
     assert contractions(compiled) == ["contract"]
 
 
-@pytest.mark.parametrize(("shape", "taps", "filters"), [
-    ((20, 20, 3), (3, 3), 32),  # channels do not fill vectors
-    ((20, 20, 32), (3, 3), 10),  # nor do filters
-    ((20, 20, 64), (1, 1), 64),  # nothing to gain
-    ((2, 2, 512), (3, 3), 512),  # bound by reading the kernel, which is larger transformed
-    ((40, 32), (6,), 32), ((20, 20, 32), (7, 7), 32), ((20, 20, 32), (3, 9), 32),
-    ((9, 9, 9, 16), (6, 6, 6), 16),  # more taps than a patch has room for
-])
+@pytest.mark.parametrize(
+    ("shape", "taps", "filters"),
+    [
+        ((20, 20, 3), (3, 3), 32),  # channels do not fill vectors
+        ((20, 20, 32), (3, 3), 10),  # nor do filters
+        ((20, 20, 64), (1, 1), 64),  # nothing to gain
+        ((2, 2, 512), (3, 3), 512),  # bound by reading the kernel, which is larger transformed
+        ((40, 32), (6,), 32),
+        ((20, 20, 32), (7, 7), 32),
+        ((20, 20, 32), (3, 9), 32),
+        ((9, 9, 9, 16), (6, 6, 6), 16),  # more taps than a patch has room for
+    ],
+)
 def test_where_it_does_not_pay(shape: tuple[int, ...], taps: tuple[int, ...], filters: int) -> None:
     x, w = TensorType((Batch(), *shape)), TensorType((*taps, shape[-1], filters))
     ones = (1,) * len(taps)

@@ -22,8 +22,10 @@ from kcompile_runtime.errors import ModelError
 
 def dense(units: int = 3, **options: Any) -> Sequential:
     """Dense(4 -> units), then Dense(2)."""
-    return Sequential([layers.Dense(units, input_shape=(4,), name="first", **options),
-                       layers.Dense(2, name="second")], name="small")
+    return Sequential(
+        [layers.Dense(units, input_shape=(4,), name="first", **options), layers.Dense(2, name="second")],
+        name="small",
+    )
 
 
 def predict(model: Any, *x: np.ndarray) -> Any:
@@ -32,8 +34,12 @@ def predict(model: Any, *x: np.ndarray) -> Any:
 
 
 def config_of(*entries: dict[str, Any], kind: str = "Sequential", **more: Any) -> dict[str, Any]:
-    return {"class_name": kind, "keras_version": "2.3.1", "backend": "tensorflow",
-            "config": {"name": "m", "layers": list(entries), **more}}
+    return {
+        "class_name": kind,
+        "keras_version": "2.3.1",
+        "backend": "tensorflow",
+        "config": {"name": "m", "layers": list(entries), **more},
+    }
 
 
 def layer(kind: str, name: str, calls: list[Any] | None = None, **config: Any) -> dict[str, Any]:
@@ -49,8 +55,7 @@ def first_dense(**config: Any) -> dict[str, Any]:
 
 def functional(*entries: dict[str, Any], output: str = "d") -> dict[str, Any]:
     x = layer("InputLayer", "x", [], batch_input_shape=[None, 4], dtype="float32")
-    return config_of(x, *entries, kind="Model", input_layers=[["x", 0, 0]],
-                     output_layers=[[output, 0, 0]])
+    return config_of(x, *entries, kind="Model", input_layers=[["x", 0, 0]], output_layers=[[output, 0, 0]])
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -70,9 +75,9 @@ def endless(path: Path) -> Path:
         file.attrs["text"] = "of variable length"
     data = bytearray(path.read_bytes())
     at = data.index(b"GCOL") + 16
-    while int.from_bytes(data[at:at + 2], "little"):  # 0 is the room that is free
-        at += 16 + -(-int.from_bytes(data[at + 8:at + 16], "little") // 8) * 8
-    data[at + 8:at + 16] = bytes(8)
+    while int.from_bytes(data[at : at + 2], "little"):  # 0 is the room that is free
+        at += 16 + -(-int.from_bytes(data[at + 8 : at + 16], "little") // 8) * 8
+    data[at + 8 : at + 16] = bytes(8)
     path.write_bytes(data)
     return path
 
@@ -90,16 +95,23 @@ def edit_keras(path: Path, change: Callable[[dict[str, bytes]], Any]) -> Path:
 
 def weights_inside(change: Callable[[h5py.File], Any]) -> Callable[[dict[str, bytes]], None]:
     """A change of the HDF5 file inside a .keras file."""
+
     def apply(members: dict[str, bytes]) -> None:
         stream = io.BytesIO(members["model.weights.h5"])
         with h5py.File(stream, "r+") as file:
             change(file)
         members["model.weights.h5"] = stream.getvalue()
+
     return apply
 
 
-def write_keras1(path: Path, entries: list[dict[str, Any]], weights: dict[str, list[np.ndarray]],
-                 suffix: str = "", version: str = "1.2.2") -> Path:
+def write_keras1(
+    path: Path,
+    entries: list[dict[str, Any]],
+    weights: dict[str, list[np.ndarray]],
+    suffix: str = "",
+    version: str = "1.2.2",
+) -> Path:
     """A whole model as Keras 1 wrote it. suffix: of the names of weights, ":0" under TensorFlow."""
     with h5py.File(path, "w") as file:
         file.attrs["keras_version"] = version

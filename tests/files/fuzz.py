@@ -44,10 +44,37 @@ WILD = Path(__file__).resolve().parents[3] / "shared" / "wild"
 SECONDS, MEMORY = 60, 1 << 30  # that one file may take
 Random = np.random.Generator
 STRANGE: tuple[Any, ...] = (
-    None, True, False, -1, 0, 1, 2.5, 1e300, -1e-300, 10**17, 2**31, 2**63, "", "x", "relu", "no", "\0",
-    "../x", "a" * 5000, [], [[]], {}, [None], [1, 2], [-1, None], [10**9] * 4, {"class_name": "Dense"},
-    {"class_name": "Dense", "config": {}}, {"class_name": "os.system", "config": ["true"]},
-    {"module": "os", "class_name": "system", "config": {"command": "true"}, "registered_name": None})
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    2.5,
+    1e300,
+    -1e-300,
+    10**17,
+    2**31,
+    2**63,
+    "",
+    "x",
+    "relu",
+    "no",
+    "\0",
+    "../x",
+    "a" * 5000,
+    [],
+    [[]],
+    {},
+    [None],
+    [1, 2],
+    [-1, None],
+    [10**9] * 4,
+    {"class_name": "Dense"},
+    {"class_name": "Dense", "config": {}},
+    {"class_name": "os.system", "config": ["true"]},
+    {"module": "os", "class_name": "system", "config": {"command": "true"}, "registered_name": None},
+)
 
 
 @dataclass(frozen=True)
@@ -71,14 +98,21 @@ def sources(folder: Path) -> list[Source]:
     dense = crafted.dense(kernel_regularizer="l2", activation="hard_sigmoid", kernel_constraint="max_norm")
     dense.compile("adam", "mse", metrics=["mae"])
     x = layers.Input((6, 6, 2), name="a")
-    inner = models.Sequential([layers.Conv2D(3, 3, padding="same", input_shape=(6, 6, 2)),
-                               layers.BatchNormalization()], name="inner")
+    inner = models.Sequential(
+        [layers.Conv2D(3, 3, padding="same", input_shape=(6, 6, 2)), layers.BatchNormalization()],
+        name="inner",
+    )
     y = layers.Flatten()(layers.Add()([layers.Conv2D(3, 1)(x), inner(x)]))
     images = models.Model(x, layers.Dense(4, activation="softmax")(layers.Dropout(0.1)(y)))
-    words = models.Sequential([
-        layers.Embedding(20, 6, mask_zero=True, input_length=7),
-        layers.Bidirectional(layers.LSTM(5, return_sequences=True)),
-        layers.TimeDistributed(layers.Dense(3)), layers.GRU(4), layers.Dense(2)])
+    words = models.Sequential(
+        [
+            layers.Embedding(20, 6, mask_zero=True, input_length=7),
+            layers.Bidirectional(layers.LSTM(5, return_sequences=True)),
+            layers.TimeDistributed(layers.Dense(3)),
+            layers.GRU(4),
+            layers.Dense(2),
+        ]
+    )
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -111,8 +145,22 @@ def flipped(data: bytes, random: Random) -> bytes:
 
 def flipped_structure(data: bytes, random: Random) -> bytes:
     """Bits close to each other, where HDF5 and zip have their signatures: B-trees, heaps, headers."""
-    marks = [at for mark in (b"TREE", b"HEAP", b"SNOD", b"GCOL", b"OHDR", b"FRHP", b"\x89HDF", b"PK\1\2",
-                             b"PK\3\4", b"PK\5\6") for at in _places(data, mark)]
+    marks = [
+        at
+        for mark in (
+            b"TREE",
+            b"HEAP",
+            b"SNOD",
+            b"GCOL",
+            b"OHDR",
+            b"FRHP",
+            b"\x89HDF",
+            b"PK\1\2",
+            b"PK\3\4",
+            b"PK\5\6",
+        )
+        for at in _places(data, mark)
+    ]
     if not marks:
         return flipped(data, random)
     made, start = bytearray(data), marks[int(random.integers(len(marks)))]
@@ -191,11 +239,13 @@ def other_hdf5(data: bytes, random: Random) -> bytes:
     with h5py.File(stream, "r+") as file, contextlib.suppress(OSError, ValueError, RuntimeError, TypeError):
         groups: list[Any] = [file]
         arrays: list[str] = []
-        file.visititems(lambda name, it: arrays.append(name) if isinstance(it, h5py.Dataset)
-                        else groups.append(it))
+        file.visititems(
+            lambda name, it: arrays.append(name) if isinstance(it, h5py.Dataset) else groups.append(it)
+        )
         places = [(group, key) for group in groups for key in group.attrs]
-        texts = [(group, key) for group, key in places
-                 if key in ("model_config", "training_config", "kcompile")]
+        texts = [
+            (group, key) for group, key in places if key in ("model_config", "training_config", "kcompile")
+        ]
         what = int(random.integers(5))
         if what < 2 and texts:
             group, key = texts[int(random.integers(len(texts)))]
@@ -251,7 +301,12 @@ def other_zip(data: bytes, random: Random) -> bytes:
 
 BYTES = (flipped, flipped_structure, truncated, overwritten)
 CONTENTS: dict[str, Callable[[bytes, Random], bytes]] = {
-    ".json": other_json, ".yaml": other_yaml, ".h5": other_hdf5, ".keras": other_zip, ".npz": other_zip}
+    ".json": other_json,
+    ".yaml": other_yaml,
+    ".h5": other_hdf5,
+    ".keras": other_zip,
+    ".npz": other_zip,
+}
 
 
 # ---------------------------------------------------------------- one case
@@ -278,9 +333,17 @@ def load(source: Source, folder: Path, content: bytes, isolated: bool = False) -
         return kcompile.load(path, **given, custom_objects=LAMBDAS, isolated=isolated)
 
 
-LAMBDAS = {name: lambda x: x for name in (
-    "Preprocess", "cat_embed_2d_genure_mean", "embed_1d_mean", "sum_of_tensors", "square_of_tensors",
-    "lambda_1")}
+LAMBDAS = {
+    name: lambda x: x
+    for name in (
+        "Preprocess",
+        "cat_embed_2d_genure_mean",
+        "embed_1d_mean",
+        "sum_of_tensors",
+        "square_of_tensors",
+        "lambda_1",
+    )
+}
 
 
 def wrong(source: Source, change: str, folder: Path, content: bytes) -> str | None:
@@ -296,8 +359,9 @@ def wrong(source: Source, change: str, folder: Path, content: bytes) -> str | No
     protected = source.changed.suffix in (".keras", ".npz") and change in {f.__name__ for f in BYTES}
     if protected:
         before = load(source, folder, source.changed.read_bytes())
-        if not all(np.array_equal(a, b) for a, b in zip(
-                model.get_weights(), before.get_weights(), strict=True)):
+        if not all(
+            np.array_equal(a, b) for a, b in zip(model.get_weights(), before.get_weights(), strict=True)
+        ):
             return "other numbers, and the file has checksums"
         if model.to_json() != before.to_json():
             return "another model, and the file has checksums"
@@ -327,8 +391,9 @@ class Worker:
 
     def __init__(self, seed: int) -> None:
         command = [sys.executable, str(Path(__file__).resolve()), "--work", "--seed", str(seed)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+        )
         if self.answer(300) != "ready":
             raise RuntimeError("the process that loads files does not start")
 
@@ -402,8 +467,10 @@ def _run(numbers: range, seed: int) -> int:
             failures += 1
             print(f"case {number}: {name}, {change}: {found}", flush=True)
     worker.close()
-    print(f"{len(numbers)} files, {failures} failures, {crashes} times the HDF5 library crashed, did not "
-          f"end, or took a gigabyte (seed {seed}, {time.monotonic() - began:.0f} s)")
+    print(
+        f"{len(numbers)} files, {failures} failures, {crashes} times the HDF5 library crashed, did not "
+        f"end, or took a gigabyte (seed {seed}, {time.monotonic() - began:.0f} s)"
+    )
     return 1 if failures else 0
 
 

@@ -16,15 +16,7 @@ import crafted
 import h5py
 import numpy as np
 import pytest
-from crafted import (
-    config_of,
-    edit_h5,
-    edit_keras,
-    first_dense,
-    refused,
-    weights_inside,
-    write_json,
-)
+from crafted import config_of, edit_h5, edit_keras, first_dense, refused, weights_inside, write_json
 
 import kcompile
 from kcompile.files import model_from_json, reader
@@ -51,14 +43,18 @@ def archive(tmp_path: Path) -> Path:
 # ---------------------------------------------------------------- the wrong type of file
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    (b"", "an empty file"),
-    (b"<!DOCTYPE html><html></html>", "an HTML page"),
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git-LFS pointer"),
-    (b"\x1f\x8b\x08\x00rest", "gzip"),
-    (pickle.dumps({"a": 1}), "pickle"),
-    (b"some text", "a text file"),
-    (b"\0\1\2\3" * 10, "unknown binary file")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "an empty file"),
+        (b"<!DOCTYPE html><html></html>", "an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git-LFS pointer"),
+        (b"\x1f\x8b\x08\x00rest", "gzip"),
+        (pickle.dumps({"a": 1}), "pickle"),
+        (b"some text", "a text file"),
+        (b"\0\1\2\3" * 10, "unknown binary file"),
+    ],
+)
 @pytest.mark.parametrize("name", ["m.h5", "m.keras"])
 def test_another_type_is_named(tmp_path: Path, content: bytes, said: str, name: str) -> None:
     (tmp_path / name).write_bytes(content)
@@ -94,7 +90,7 @@ def test_weights_where_a_model_is_wanted(tmp_path: Path) -> None:
 def test_truncated(kind: str, share: float, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(kind)
     data = path.read_bytes()
-    path.write_bytes(data[:max(9, int(len(data) * share))])
+    path.write_bytes(data[: max(9, int(len(data) * share))])
     refused(path)
 
 
@@ -137,7 +133,7 @@ def test_checksums_of_hdf5_are_used(h5: Path) -> None:
     kernel = kcompile.load(h5).get_weights()[0]
     data = h5.read_bytes()
     at = data.rindex(kernel.tobytes())
-    h5.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1:])
+    h5.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     refused(h5, "damaged")
 
 
@@ -159,6 +155,7 @@ def _link(target: Any) -> Callable[[h5py.File], None]:
     def change(file: h5py.File) -> None:
         del file[KERNEL]
         file[KERNEL] = target
+
     return change
 
 
@@ -189,8 +186,7 @@ def _unknown_filter(file: h5py.File) -> None:
     plist.set_chunk((4, 3))
     plist.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, ())
     space = h5py.h5s.create_simple((4, 3))
-    h5py.h5d.create(file["model_weights/first/first"].id, b"kernel:0", h5py.h5t.IEEE_F32LE, space,
-                    plist)
+    h5py.h5d.create(file["model_weights/first/first"].id, b"kernel:0", h5py.h5t.IEEE_F32LE, space, plist)
 
 
 def _lzf(file: h5py.File) -> None:
@@ -217,20 +213,34 @@ def _text(file: h5py.File) -> None:
     file[KERNEL] = np.full((4, 3), b"abcd")
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    (_link(h5py.ExternalLink("/etc/passwd", "/x")), "link, which is not followed"),
-    (_link(h5py.SoftLink("/model_weights/second/second/kernel:0")), "link, which is not followed"),
-    (_external_storage, "stored in other files"), (_virtual, "a virtual dataset"),
-    (_reference, "of another type"), (_reference_attribute, "a reference"),
-    (_unknown_filter, "with filter 32015"), (_lzf, "with filter 32000"), (_cycle, "a second way"),
-    (_named_type, "a named datatype"), (_compound, "of another type"), (_text, "of another type")])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_link(h5py.ExternalLink("/etc/passwd", "/x")), "link, which is not followed"),
+        (_link(h5py.SoftLink("/model_weights/second/second/kernel:0")), "link, which is not followed"),
+        (_external_storage, "stored in other files"),
+        (_virtual, "a virtual dataset"),
+        (_reference, "of another type"),
+        (_reference_attribute, "a reference"),
+        (_unknown_filter, "with filter 32015"),
+        (_lzf, "with filter 32000"),
+        (_cycle, "a second way"),
+        (_named_type, "a named datatype"),
+        (_compound, "of another type"),
+        (_text, "of another type"),
+    ],
+)
 def test_hdf5_that_leads_elsewhere(h5: Path, archive: Path, change: Any, said: str) -> None:
     refused(edit_h5(h5, change), said)
 
 
-@pytest.mark.parametrize(("target", "said"), [
-    (h5py.ExternalLink("/etc/passwd", "/x"), "link, which is not followed"),
-    (h5py.SoftLink("/layers"), "link, which is not followed")])
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (h5py.ExternalLink("/etc/passwd", "/x"), "link, which is not followed"),
+        (h5py.SoftLink("/layers"), "link, which is not followed"),
+    ],
+)
 def test_links_inside_an_archive(archive: Path, target: Any, said: str) -> None:
     def change(file: h5py.File) -> None:
         file["layers/more"] = target
@@ -244,8 +254,9 @@ def test_known_filters_are_read(h5: Path) -> None:
     def change(file: h5py.File) -> None:
         values = file[KERNEL][()]
         del file[KERNEL]
-        file.create_dataset(KERNEL, data=values, chunks=(2, 3), compression="gzip", shuffle=True,
-                            fletcher32=True)
+        file.create_dataset(
+            KERNEL, data=values, chunks=(2, 3), compression="gzip", shuffle=True, fletcher32=True
+        )
 
     for a, b in zip(kcompile.load(edit_h5(h5, change)).get_weights(), expected):
         np.testing.assert_array_equal(a, b)
@@ -258,6 +269,7 @@ def _replace(values: Any) -> Callable[[h5py.File], None]:
     def change(file: h5py.File) -> None:
         del file[KERNEL]
         file[KERNEL] = values
+
     return change
 
 
@@ -271,10 +283,17 @@ def _huge_chunk(file: h5py.File) -> None:
     file.create_dataset(KERNEL, (4, 3), "f4", maxshape=(None, None), chunks=(1 << 15, 1 << 14))
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    (_replace(np.zeros((3, 4), "f4")), "(3, 4)"), (_replace(np.zeros((4, 3), "i4")), "int32"),
-    (_replace(np.zeros((4, 3, 1), "f4")), "(4, 3, 1)"), (_huge, "(1073741824, 1048576)"),
-    (_huge_chunk, "chunks"), (_replace(np.zeros((4, 3), "c8")), "of another type")])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_replace(np.zeros((3, 4), "f4")), "(3, 4)"),
+        (_replace(np.zeros((4, 3), "i4")), "int32"),
+        (_replace(np.zeros((4, 3, 1), "f4")), "(4, 3, 1)"),
+        (_huge, "(1073741824, 1048576)"),
+        (_huge_chunk, "chunks"),
+        (_replace(np.zeros((4, 3), "c8")), "of another type"),
+    ],
+)
 def test_weights_of_another_shape_or_dtype(h5: Path, change: Any, said: str) -> None:
     refused(edit_h5(h5, change), said)
 
@@ -285,8 +304,12 @@ def test_every_layer_that_does_not_fit_is_told(h5: Path) -> None:
             del file[f"model_weights/{name}/{name}/bias:0"]
             file[f"model_weights/{name}/{name}/bias:0"] = np.zeros(7, "f4")
 
-    refused(edit_h5(h5, change), "Layer 'first' (Dense): expected shapes [(4, 3), (3,)]",
-            "[(4, 3), (7,)]", "Layer 'second'")
+    refused(
+        edit_h5(h5, change),
+        "Layer 'first' (Dense): expected shapes [(4, 3), (3,)]",
+        "[(4, 3), (7,)]",
+        "Layer 'second'",
+    )
 
 
 def test_a_missing_weight_and_a_missing_layer(h5: Path) -> None:
@@ -357,10 +380,18 @@ def _symlink() -> zipfile.ZipInfo:
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize(("member", "said"), [
-    ("config.json", "two called 'config.json'"), ("../evil.py", "the member '../evil.py'"),
-    ("/etc/evil", "the member '/etc/evil'"), ("a\\..\\b", "the member"), (_symlink(), "symbolic link"),
-    ("more.txt", "'more.txt'"), ("assets/vocabulary.txt", "'assets/vocabulary.txt'")])
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [
+        ("config.json", "two called 'config.json'"),
+        ("../evil.py", "the member '../evil.py'"),
+        ("/etc/evil", "the member '/etc/evil'"),
+        ("a\\..\\b", "the member"),
+        (_symlink(), "symbolic link"),
+        ("more.txt", "'more.txt'"),
+        ("assets/vocabulary.txt", "'assets/vocabulary.txt'"),
+    ],
+)
 def test_members_that_nobody_writes(archive: Path, member: Any, said: str) -> None:
     refused(_rewrite(archive, (member, b"{}")), said)
 
@@ -397,7 +428,7 @@ def test_a_bomb_that_lies_about_its_size(archive: Path) -> None:
             opened.writestr(name, data)
     data = bytearray(archive.read_bytes())
     at = data.index(b"config.json", data.index(b"PK\x01\x02"))
-    data[at - 22:at - 18] = (10).to_bytes(4, "little")  # the size in the central directory
+    data[at - 22 : at - 18] = (10).to_bytes(4, "little")  # the size in the central directory
     archive.write_bytes(data)
     refused(archive, "damaged")
 
@@ -411,7 +442,8 @@ def test_arrays_that_lie(tmp_path: Path) -> None:
     """An .npy header that declares more than there is must not be believed."""
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(
-        stream, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)})
+        stream, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40,)}
+    )
     with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
         archive.writestr("arr_0.npy", stream.getvalue())
     path = write_json(tmp_path / "m.json", config_of(first_dense()))
@@ -420,16 +452,25 @@ def test_arrays_that_lie(tmp_path: Path) -> None:
     refused(path, "arrays of numbers", "|O", weights=tmp_path / "o.npz")
 
 
-@pytest.mark.parametrize("header", [
-    "", "{", "(" * 90, "{'descr': '<f4', 'fortran_order': False, 'shape': (1", "1" * 90,
-    "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1" * 90 + "x), }",
-    "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "{",
+        "(" * 90,
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1",
+        "1" * 90,
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "1" * 90 + "x), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,), }",
+    ],
+)
 def test_headers_of_arrays_that_are_none(tmp_path: Path, header: str) -> None:
     """They are not read by Python's parser, which a file could keep busy."""
     with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
-        archive.writestr("arr_0.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little")
-                         + header.encode() + bytes(4))
+        archive.writestr(
+            "arr_0.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header.encode() + bytes(4)
+        )
     path = write_json(tmp_path / "m.json", config_of(first_dense()))
     refused(path, "no header of an array", weights=tmp_path / "w.npz")
 
@@ -437,8 +478,7 @@ def test_headers_of_arrays_that_are_none(tmp_path: Path, header: str) -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f4", ">f8", "<i8", "?", "|u1"])
 def test_arrays_as_numpy_writes_them(tmp_path: Path, dtype: str, order: Any) -> None:
-    arrays = [np.arange(6).reshape(shape).astype(dtype, order=order)
-              for shape in ((6,), (2, 3), (1, 2, 3))]
+    arrays = [np.arange(6).reshape(shape).astype(dtype, order=order) for shape in ((6,), (2, 3), (1, 2, 3))]
     np.savez(tmp_path / "w.npz", *arrays, np.zeros((), dtype), np.zeros((0, 3), dtype))
     found = reader.read_arrays(tmp_path / "w.npz")
     for a, b in zip(found, [*arrays, np.zeros((), dtype), np.zeros((0, 3), dtype)], strict=True):
@@ -450,11 +490,21 @@ def test_arrays_as_numpy_writes_them(tmp_path: Path, dtype: str, order: Any) -> 
 
 
 @pytest.mark.parametrize("key", ["loss", "metrics", "optimizer_config"])
-@pytest.mark.parametrize("gadget", [
-    {"module": "antigravity", "class_name": "function", "config": "system", "registered_name": "function"},
-    {"module": "antigravity", "class_name": "system", "config": {"command": "true"}},
-    {"class_name": "os>system", "config": {"command": "true"}}, "os.system",
-    {"class_name": "Lambda", "config": {"function": ["4wEAAAA=", None, None]}}])
+@pytest.mark.parametrize(
+    "gadget",
+    [
+        {
+            "module": "antigravity",
+            "class_name": "function",
+            "config": "system",
+            "registered_name": "function",
+        },
+        {"module": "antigravity", "class_name": "system", "config": {"command": "true"}},
+        {"class_name": "os>system", "config": {"command": "true"}},
+        "os.system",
+        {"class_name": "Lambda", "config": {"function": ["4wEAAAA=", None, None]}},
+    ],
+)
 def test_gadgets_in_the_training_configuration_are_not_run(tmp_path: Path, key: str, gadget: Any) -> None:
     """They leave a model that predicts and a warning."""
     model = crafted.dense()
@@ -497,20 +547,33 @@ def test_what_the_users_code_raises_is_not_called_damage(tmp_path: Path) -> None
 def test_texts_are_measured_before_they_are_parsed() -> None:
     many, bound = limits.MAX_NODES, limits.MAX_ESCAPES
     for text, told in (
-            ("[" + "[]," * (many + 1) + "[]]", "values"),
-            ('{"a": "' + '\\"' * (bound + 1) + '"}', "backslashes"),
-            ("[" * 101 + "]" * 101, "100 deep"), ("[" * 500_000, "100 deep")):
+        ("[" + "[]," * (many + 1) + "[]]", "values"),
+        ('{"a": "' + '\\"' * (bound + 1) + '"}', "backslashes"),
+        ("[" * 101 + "]" * 101, "100 deep"),
+        ("[" * 500_000, "100 deep"),
+    ):
         with pytest.raises(ModelError, match=told):
             reader.parse_json(text, "text")
-    tricky = {'a\\"[[': ['"{', "\\", "\\\\\"]", "," * 50]}
+    tricky = {'a\\"[[': ['"{', "\\", '\\\\"]', "," * 50]}
     assert reader.parse_json(json.dumps(tricky), "text") == tricky
 
 
 @pytest.mark.parametrize("shape", [[2**32, 2**32, -1], [-1, 2**40, 2**40], [2**63, 2]])
 def test_sizes_are_counted_beyond_64_bits(shape: list[int]) -> None:
-    text = json.dumps({"class_name": "Sequential", "config": {"name": "m", "layers": [
-        {"class_name": "Reshape", "config": {"name": "r", "target_shape": shape,
-                                             "batch_input_shape": [None, 8]}}]}})
+    text = json.dumps(
+        {
+            "class_name": "Sequential",
+            "config": {
+                "name": "m",
+                "layers": [
+                    {
+                        "class_name": "Reshape",
+                        "config": {"name": "r", "target_shape": shape, "batch_input_shape": [None, 8]},
+                    }
+                ],
+            },
+        }
+    )
     with pytest.raises(ModelError, match=r"target_shape|integer out of range"):
         model_from_json(text)
 
@@ -523,13 +586,17 @@ def test_trees_that_lead_back_to_themselves(tmp_path: Path, what: str) -> None:
         for k in range(2000):  # so many links that their tree has two levels
             file.create_group(f"g{k:05d}")
     data = bytearray(path.read_bytes())
-    places = [at for at in range(len(data) - 24) if data[at:at + 5] == b"TREE\0"]
-    at = next(at for at in places if data[at + 5] == (1 if what == "child" else 0) and (
-        what == "child" or data[at + 16:at + 24] != b"\xff" * 8))
+    places = [at for at in range(len(data) - 24) if data[at : at + 5] == b"TREE\0"]
+    at = next(
+        at
+        for at in places
+        if data[at + 5] == (1 if what == "child" else 0)
+        and (what == "child" or data[at + 16 : at + 24] != b"\xff" * 8)
+    )
     place = at + 32 if what == "child" else at + 16
     with path.open("rb") as stream:
         check_trees(stream, "good")
-    data[place:place + 8] = at.to_bytes(8, "little")
+    data[place : place + 8] = at.to_bytes(8, "little")
     path.write_bytes(data)
     with path.open("rb") as stream, pytest.raises(ModelError, match="the file is damaged: the tree"):
         check_trees(stream, "m.h5")

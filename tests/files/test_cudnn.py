@@ -31,8 +31,7 @@ def plain(kind: str, **options: Any) -> Any:
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("both_ways", [False, True])
 @pytest.mark.parametrize("to_plain", [False, True])
-def test_either_reads_the_others_weights(kind: str, both_ways: bool, to_plain: bool, tmp_path: Path
-                                         ) -> None:
+def test_either_reads_the_others_weights(kind: str, both_ways: bool, to_plain: bool, tmp_path: Path) -> None:
     around = L.Bidirectional if both_ways else (lambda layer: layer)
     models = [net(around(plain(kind))), net(around(getattr(L, f"CuDNN{kind}")(4)))]
     target, source = models if to_plain else models[::-1]
@@ -41,9 +40,14 @@ def test_either_reads_the_others_weights(kind: str, both_ways: bool, to_plain: b
     np.testing.assert_allclose(target.predict(X), source.predict(X), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("layer", "text"), [
-    (lambda: plain("LSTM", recurrent_activation="hard_sigmoid"), "recurrent_activation='sigmoid'"),
-    (lambda: L.LSTM(5), "shapes"), (lambda: L.GRU(4), "shapes")])
+@pytest.mark.parametrize(
+    ("layer", "text"),
+    [
+        (lambda: plain("LSTM", recurrent_activation="hard_sigmoid"), "recurrent_activation='sigmoid'"),
+        (lambda: L.LSTM(5), "shapes"),
+        (lambda: L.GRU(4), "shapes"),
+    ],
+)
 def test_what_would_mean_something_else_is_refused(layer: Any, text: str, tmp_path: Path) -> None:
     net(L.CuDNNLSTM(4)).save_weights(tmp_path / "w.h5")
     target = net(layer())

@@ -44,8 +44,9 @@ def sample(made: Any) -> tuple[Any, list[np.ndarray], list[np.ndarray]]:
     return model, x, outputs(model, x)
 
 
-def check_files(model: Any, load: Callable[[Path], Any], folder: Path, x: list[np.ndarray],
-                expected: list[np.ndarray]) -> None:
+def check_files(
+    model: Any, load: Callable[[Path], Any], folder: Path, x: list[np.ndarray], expected: list[np.ndarray]
+) -> None:
     """The model in both of its own formats, as `load` reads it."""
     for file in ("m.keras", "m.h5"):
         model.save(folder / file)
@@ -170,6 +171,7 @@ def test_what_is_one_layer_there_is_one_here(tmp_path: Path, name: str, package:
 
 def test_only_the_layer_that_is_meant_is_shared() -> None:
     """Towers that are alike have weights of their own."""
+
     def entry(**more: Any) -> dict[str, Any]:
         return {"class_name": "Dense", "config": {"name": "d", "units": 2}, **more}
 

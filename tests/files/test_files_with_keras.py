@@ -22,26 +22,40 @@ def live_shared() -> Any:
     from keras import layers
 
     a, b = layers.Input((6, 6, 2), name="a"), layers.Input((6, 6, 2), name="b")
-    inner = keras.Sequential([layers.Input((6, 6, 2)), layers.Conv2D(3, 3, padding="same"),
-                              layers.BatchNormalization(), layers.Activation("relu")], name="inner")
+    inner = keras.Sequential(
+        [
+            layers.Input((6, 6, 2)),
+            layers.Conv2D(3, 3, padding="same"),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+        ],
+        name="inner",
+    )
     x = layers.Input((6, 6, 6))
     deep = keras.Model(x, layers.MaxPooling2D()(layers.Conv2D(4, 2, activation="tanh")(x)), name="deep")
     h = layers.Add()([inner(a), inner(b)])
     h = layers.Flatten()(deep(layers.Concatenate()([h, inner(a)])))
     h = layers.Dropout(0.3)(h)
-    return keras.Model([a, b], [layers.Dense(5, activation="hard_sigmoid", name="head")(h),
-                                layers.Dense(1, name="amount")(h)])
+    return keras.Model(
+        [a, b],
+        [layers.Dense(5, activation="hard_sigmoid", name="head")(h), layers.Dense(1, name="amount")(h)],
+    )
 
 
 def live_recurrent() -> Any:
     from keras import layers
 
-    return keras.Sequential([
-        layers.Input((7,), dtype="int32"), layers.Embedding(20, 6, mask_zero=True),
-        layers.Bidirectional(layers.LSTM(5, return_sequences=True)),
-        layers.GRU(4, return_sequences=True, reset_after=True),
-        layers.TimeDistributed(layers.Dense(3, activation="relu")),
-        layers.SimpleRNN(4), layers.Dense(5, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.Input((7,), dtype="int32"),
+            layers.Embedding(20, 6, mask_zero=True),
+            layers.Bidirectional(layers.LSTM(5, return_sequences=True)),
+            layers.GRU(4, return_sequences=True, reset_after=True),
+            layers.TimeDistributed(layers.Dense(3, activation="relu")),
+            layers.SimpleRNN(4),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
 
 
 def live_options() -> Any:
@@ -105,8 +119,7 @@ def test_weights_that_keras_cut_in_shards(tmp_path: Path, make: Any, x: Any, iso
     (tmp_path / "m.json").write_text(live.to_json())
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        model = kcompile.load(tmp_path / "m.json", weights=tmp_path / "w.weights.json",
-                              isolated=isolated)
+        model = kcompile.load(tmp_path / "m.json", weights=tmp_path / "w.weights.json", isolated=isolated)
     close(crafted.predict(model, *x), live.predict(one(x), verbose=0))
 
 
@@ -141,14 +154,18 @@ def test_a_sequential_of_functional_models_that_we_saved(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop", "adagrad", "adadelta", "adamax", "nadam",
-                                       "amsgrad"])
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", "adam", "rmsprop", "adagrad", "adadelta", "adamax", "nadam", "amsgrad"]
+)
 def test_training_goes_on_from_a_file_of_keras(tmp_path: Path, name: str, optimizer: str) -> None:
     from keras import layers
 
     live = keras.Sequential([layers.Input((4,)), layers.Dense(3, activation="tanh"), layers.Dense(2)])
-    chosen = keras.optimizers.Adam(0.01, amsgrad=True) if optimizer == "amsgrad" else (
-        keras.optimizers.SGD(0.1, momentum=0.9) if optimizer == "sgd" else optimizer)
+    chosen = (
+        keras.optimizers.Adam(0.01, amsgrad=True)
+        if optimizer == "amsgrad"
+        else (keras.optimizers.SGD(0.1, momentum=0.9) if optimizer == "sgd" else optimizer)
+    )
     live.compile(chosen, "mean_squared_error")
     x, y = (np.random.default_rng(n).normal(size=(8, n)).astype(np.float32) for n in (4, 2))
     for _ in range(3):
@@ -168,9 +185,16 @@ def test_training_goes_on_from_a_file_of_keras(tmp_path: Path, name: str, optimi
 
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "SGD": {}, "SGD momentum": {"momentum": 0.9, "nesterov": True}, "RMSprop": {}, "Adagrad": {},
-    "Adadelta": {}, "Adam": {"clipvalue": 0.5}, "Adam amsgrad": {"amsgrad": True}, "Adamax": {},
-    "Nadam": {}}
+    "SGD": {},
+    "SGD momentum": {"momentum": 0.9, "nesterov": True},
+    "RMSprop": {},
+    "Adagrad": {},
+    "Adadelta": {},
+    "Adam": {"clipvalue": 0.5},
+    "Adam amsgrad": {"amsgrad": True},
+    "Adamax": {},
+    "Nadam": {},
+}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -181,8 +205,13 @@ def test_training_goes_on_in_keras_and_back(tmp_path: Path, optimizer: str) -> N
     from kcompile.keras import layers
 
     chosen = getattr(ours.optimizers, optimizer.split()[0])(0.01, **OPTIMIZERS[optimizer])
-    model = ours.Sequential([layers.Dense(3, activation="tanh", input_shape=(4,), vintage="keras3"),
-                             layers.Dense(2, vintage="keras3")], vintage="keras3")
+    model = ours.Sequential(
+        [
+            layers.Dense(3, activation="tanh", input_shape=(4,), vintage="keras3"),
+            layers.Dense(2, vintage="keras3"),
+        ],
+        vintage="keras3",
+    )
     model.compile(chosen, "mse", metrics=["mae"])
     model.use_engine(InterpreterEngine(model))
     x, y = (np.random.default_rng(n).normal(size=(8, n)).astype(np.float32) for n in (4, 2))

@@ -17,8 +17,15 @@ pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore")]
 keras = pytest.importorskip("tf_keras")
 # Not Nadam: tf_keras multiplies its product of momenta once for each variable.
 OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "SGD": {}, "SGD momentum": {"momentum": 0.9, "nesterov": True}, "RMSprop": {}, "Adagrad": {},
-    "Adadelta": {}, "Adam": {"clipvalue": 0.5}, "Adam amsgrad": {"amsgrad": True}, "Adamax": {}}
+    "SGD": {},
+    "SGD momentum": {"momentum": 0.9, "nesterov": True},
+    "RMSprop": {},
+    "Adagrad": {},
+    "Adadelta": {},
+    "Adam": {"clipvalue": 0.5},
+    "Adam amsgrad": {"amsgrad": True},
+    "Adamax": {},
+}
 X, Y = (np.random.default_rng(n).normal(size=(8, n)).astype(np.float32) for n in (4, 2))
 
 
@@ -38,8 +45,9 @@ def loaded(path: Path) -> Any:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training_goes_on_there_and_back(tmp_path: Path, name: str, optimizer: str) -> None:
     kind, options = optimizer.split()[0], OPTIMIZERS[optimizer]
-    live = keras.Sequential([
-        keras.layers.Dense(3, activation="tanh", input_shape=(4,)), keras.layers.Dense(2)])
+    live = keras.Sequential(
+        [keras.layers.Dense(3, activation="tanh", input_shape=(4,)), keras.layers.Dense(2)]
+    )
     live.compile(getattr(keras.optimizers, kind)(0.01, **options), "mse")
     train(live)
     live.save(tmp_path / name)

@@ -76,7 +76,8 @@ ENDS = {
     "bytearray(1 << 34)": "MemoryError",
     "open('written', 'wb', 0).write(b'x')": "File too large",
     "sys.exit(3)": "status 3",
-    "print(end='garbage!' * 20)": "bytes of names and texts"}
+    "print(end='garbage!' * 20)": "bytes of names and texts",
+}
 
 
 @pytest.mark.parametrize("what", ENDS)
@@ -86,7 +87,8 @@ def test_what_the_library_may_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(limits, "MAX_WAIT_SECONDS", 2 if "sleep" in what else 60)
     monkeypatch.chdir(tmp_path)
     code = isolated._CODE.replace(
-        "; serve", f"; import h5py, os, signal, time\nh5py.File = lambda *_: {what}\nserve", 1)
+        "; serve", f"; import h5py, os, signal, time\nh5py.File = lambda *_: {what}\nserve", 1
+    )
     assert code != isolated._CODE
     monkeypatch.setattr(isolated, "_CODE", code)
     crafted.dense().save(tmp_path / "m.h5")
@@ -100,7 +102,8 @@ def test_a_file_that_the_library_never_leaves(tmp_path: Path, monkeypatch: pytes
     crafted.dense().save(tmp_path / "m.h5")
     crafted.endless(tmp_path / "m.h5")
     code = isolated._CODE.replace(
-        "; serve", "; from kcompile.files.reader import hdf5; hdf5.check_heaps = lambda *_: None; serve", 1)
+        "; serve", "; from kcompile.files.reader import hdf5; hdf5.check_heaps = lambda *_: None; serve", 1
+    )
     assert code != isolated._CODE
     with pytest.raises(ModelError, match="an object without size"):
         kcompile.load(tmp_path / "m.h5", isolated=True)
@@ -121,8 +124,9 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     crafted.dense().save(tmp_path / "m.h5")
     started = []
     real = isolated.subprocess.Popen
-    monkeypatch.setattr(isolated.subprocess, "Popen",
-                        lambda *a, **k: started.append(real(*a, **k)) or started[0])
+    monkeypatch.setattr(
+        isolated.subprocess, "Popen", lambda *a, **k: started.append(real(*a, **k)) or started[0]
+    )
     with pytest.raises(KeyError), kcompile.files.reader.open_hdf5(tmp_path / "m.h5", isolated=True) as file:
         file.read("none")
     (process,) = started
@@ -132,8 +136,9 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_systems_without_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crafted.dense().save(tmp_path / "m.h5")
     monkeypatch.setattr(isolated.os, "name", "nt")
-    with pytest.raises(UnsupportedError, match="process limits"), open(tmp_path / "m.h5", "rb") as file, \
-            isolated.open_elsewhere(file, "m.h5"):
+    with (
+        pytest.raises(UnsupportedError, match="process limits"),
+        open(tmp_path / "m.h5", "rb") as file,
+        isolated.open_elsewhere(file, "m.h5"),
+    ):
         pass
-
-

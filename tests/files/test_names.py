@@ -20,8 +20,26 @@ from kcompile.keras import layers, models
 from kcompile_runtime.errors import ModelError, describe
 from kcompile_runtime.texts import printable, printable_lines
 
-ODD = ["/x", "x/", "a//b", "./a", "..", "a\0b", "top_level_model_weights", ".", "/", "layers",
-       "model_weights", "vars", "optimizer", "a b\n", "\x1b[31m", 'q"*/', "\u202e", "\u00e9t\u00e9"]
+ODD = [
+    "/x",
+    "x/",
+    "a//b",
+    "./a",
+    "..",
+    "a\0b",
+    "top_level_model_weights",
+    ".",
+    "/",
+    "layers",
+    "model_weights",
+    "vars",
+    "optimizer",
+    "a b\n",
+    "\x1b[31m",
+    'q"*/',
+    "\u202e",
+    "\u00e9t\u00e9",
+]
 ESCAPE = "\x1b]0;x\x07\x1b[31m"
 
 
@@ -74,8 +92,12 @@ def test_names_of_one_place_are_refused_first(tmp_path: Path, names: tuple[str, 
 
 @pytest.mark.parametrize("name", ["n" * (LONGEST_NAME + 1), "half\ud800"])
 def test_names_that_no_reader_takes_are_refused(tmp_path: Path, name: str) -> None:
-    for save in (lambda m: m.save(tmp_path / "m.h5"), lambda m: m.save(tmp_path / "m.keras"),
-                 lambda m: m.to_json(), lambda m: m.to_yaml()):
+    for save in (
+        lambda m: m.save(tmp_path / "m.h5"),
+        lambda m: m.save(tmp_path / "m.keras"),
+        lambda m: m.to_json(),
+        lambda m: m.to_yaml(),
+    ):
         with pytest.raises(ModelError, match="names of at most"):
             save(named(name))
     assert not list(tmp_path.iterdir())
@@ -92,8 +114,9 @@ def test_texts_are_printable() -> None:
 def test_no_text_of_ours_steers_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     x = layers.Input((3,), name=f"in{ESCAPE}")
     h = layers.Dense(4, name=f"h{ESCAPE}")(x)
-    model = keras.Model(x, [layers.Dense(2, name=f"a{ESCAPE}")(h), layers.Dense(2, name=f"b{ESCAPE}")(h)],
-                        name=f"m{ESCAPE}")
+    model = keras.Model(
+        x, [layers.Dense(2, name=f"a{ESCAPE}")(h), layers.Dense(2, name=f"b{ESCAPE}")(h)], name=f"m{ESCAPE}"
+    )
     model.save(tmp_path / "m.keras")
     seen = io.StringIO()
     with contextlib.redirect_stdout(seen):
@@ -101,8 +124,14 @@ def test_no_text_of_ours_steers_the_terminal(tmp_path: Path, capfd: pytest.Captu
         model.compile("sgd", "mse", metrics=["mae"])
         model.fit(np.ones((4, 3)), [np.ones((4, 2))] * 2)
     compiled = kcompile.compile(model)
-    texts = [seen.getvalue(), compiled.verify().text(), repr(model), repr(x), repr(model.weights[0]),
-             *(compiled.show(stage) for stage in ("graph", "passes", "loops", "llvm"))]
+    texts = [
+        seen.getvalue(),
+        compiled.verify().text(),
+        repr(model),
+        repr(x),
+        repr(model.weights[0]),
+        *(compiled.show(stage) for stage in ("graph", "passes", "loops", "llvm")),
+    ]
     for arguments in (["inspect"], ["verify"], ["show", "--stage", "loops"]):
         assert main([arguments[0], str(tmp_path / "m.keras"), *arguments[1:]]) == 0
     told = capfd.readouterr()
@@ -110,7 +139,7 @@ def test_no_text_of_ours_steers_the_terminal(tmp_path: Path, capfd: pytest.Captu
         assert all(c.isprintable() or c in "\n\r" for c in text), text
 
 
-@pytest.mark.parametrize("value", ["\ud800", float("nan"), object(), 10 ** 30])
+@pytest.mark.parametrize("value", ["\ud800", float("nan"), object(), 10**30])
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_configurations_that_no_reader_takes_are_not_saved(value: Any, suffix: str, tmp_path: Path) -> None:
     class Holding(layers.Layer):

@@ -13,18 +13,36 @@ ROOT = Path(__file__).resolve().parents[2]
 READER, WRITER = "kcompile/files/reader", "kcompile/files/writer.py"
 # What opens or interprets files, and who may use it for something that is no model file.
 MODULES = {
-    "h5py": {READER, WRITER}, "yaml": {READER, WRITER}, "zipfile": {READER, WRITER},
-    "pickle": set(), "marshal": set(), "shelve": set(), "dill": set(), "tarfile": set()}
+    "h5py": {READER, WRITER},
+    "yaml": {READER, WRITER},
+    "zipfile": {READER, WRITER},
+    "pickle": set(),
+    "marshal": set(),
+    "shelve": set(),
+    "dill": set(),
+    "tarfile": set(),
+}
 CALLS = {
-    ("json", "load"): set(), ("json", "loads"): {
-        READER, WRITER, "kcompile/keras/backend/settings.py",  # ~/.keras/keras.json
-        "runtime/contents.py", "kcompile/codegen/cache.py"},  # what our own libraries hold
-    ("np", "load"): set(), ("numpy", "load"): set(), ("np", "loadtxt"): {
-        "kcompile/keras/datasets/digits.py"}, ("np", "fromfile"): set(),
+    ("json", "load"): set(),
+    ("json", "loads"): {
+        READER,
+        WRITER,
+        "kcompile/keras/backend/settings.py",  # ~/.keras/keras.json
+        "runtime/contents.py",
+        "kcompile/codegen/cache.py",
+    },  # what our own libraries hold
+    ("np", "load"): set(),
+    ("numpy", "load"): set(),
+    ("np", "loadtxt"): {"kcompile/keras/datasets/digits.py"},
+    ("np", "fromfile"): set(),
     ("importlib", "import_module"): {
-        "kcompile/__init__.py", "kcompile/keras/namespaces.py",  # modules of ours
-        "kcompile/keras/copying.py"},  # a function's module, in a pickle: those run code anyway
-    ("yaml", "load"): set(), ("pd", "read_pickle"): set()}
+        "kcompile/__init__.py",
+        "kcompile/keras/namespaces.py",  # modules of ours
+        "kcompile/keras/copying.py",
+    },  # a function's module, in a pickle: those run code anyway
+    ("yaml", "load"): set(),
+    ("pd", "read_pickle"): set(),
+}
 BUILTINS = {"eval", "exec", "compile", "__import__"}
 SCRIPTS = {"kcompile/run.py"}  # runs the user's own script
 
@@ -53,12 +71,18 @@ def found(tree: ast.AST) -> list[str]:
 def test_only_the_reader_opens_model_files(path: Path) -> None:
     here = str(path.relative_to(ROOT))
     here = READER if here.startswith(f"{READER}/") else here
-    allowed = {**MODULES, **{f"{m}.{f}": where for (m, f), where in CALLS.items()},
-               **{f"{name}()": set() for name in BUILTINS}}
+    allowed = {
+        **MODULES,
+        **{f"{m}.{f}": where for (m, f), where in CALLS.items()},
+        **{f"{name}()": set() for name in BUILTINS},
+    }
     tree = ast.parse(path.read_text(encoding="utf-8"))
     own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    wrong = [name for name in found(tree) if name in allowed and here not in allowed[name] | SCRIPTS
-             and name.rstrip("()") not in own]
+    wrong = [
+        name
+        for name in found(tree)
+        if name in allowed and here not in allowed[name] | SCRIPTS and name.rstrip("()") not in own
+    ]
     assert wrong == []
 
 

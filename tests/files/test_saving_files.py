@@ -32,9 +32,14 @@ def same(a: Any, b: Any) -> None:
 def shared() -> Any:
     """Two inputs, two outputs, models inside that are called several times, shared layers."""
     a, b = keras.Input((6, 6, 2), name="a"), keras.Input((6, 6, 2), name="b")
-    inner = models.Sequential([
-        layers.Conv2D(3, 3, padding="same", input_shape=(6, 6, 2), kernel_regularizer="l2"),
-        layers.BatchNormalization(), layers.Activation("relu")], name="inner")
+    inner = models.Sequential(
+        [
+            layers.Conv2D(3, 3, padding="same", input_shape=(6, 6, 2), kernel_regularizer="l2"),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+        ],
+        name="inner",
+    )
     x = keras.Input((6, 6, 6))
     deep = keras.Model(x, layers.MaxPooling2D()(layers.Conv2D(4, 2, activation="tanh")(x)), name="deep")
     h = layers.Add()([inner(a), inner(b)])
@@ -45,12 +50,17 @@ def shared() -> Any:
 
 
 def recurrent() -> Any:
-    return models.Sequential([
-        layers.Embedding(20, 6, mask_zero=True, input_length=7),
-        layers.Bidirectional(layers.LSTM(5, return_sequences=True)),
-        layers.GRU(4, return_sequences=True, reset_after=True),
-        layers.TimeDistributed(layers.Dense(3, activation="relu")),
-        layers.SimpleRNN(4), layers.Dense(5, activation="softmax")], name="recurrent")
+    return models.Sequential(
+        [
+            layers.Embedding(20, 6, mask_zero=True, input_length=7),
+            layers.Bidirectional(layers.LSTM(5, return_sequences=True)),
+            layers.GRU(4, return_sequences=True, reset_after=True),
+            layers.TimeDistributed(layers.Dense(3, activation="relu")),
+            layers.SimpleRNN(4),
+            layers.Dense(5, activation="softmax"),
+        ],
+        name="recurrent",
+    )
 
 
 def randomized(model: Any) -> Any:
@@ -80,11 +90,19 @@ def test_a_model_comes_back_the_same(tmp_path: Path, name: str, make: Any, x: An
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("optimizer", [
-    keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, decay=0.01),
-    keras.optimizers.RMSprop(0.01), keras.optimizers.Adagrad(), keras.optimizers.Adadelta(0.5),
-    keras.optimizers.Adam(0.01, amsgrad=True, clipnorm=1.0), keras.optimizers.Adamax(),
-    keras.optimizers.Nadam(schedule_decay=0.01)], ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True, decay=0.01),
+        keras.optimizers.RMSprop(0.01),
+        keras.optimizers.Adagrad(),
+        keras.optimizers.Adadelta(0.5),
+        keras.optimizers.Adam(0.01, amsgrad=True, clipnorm=1.0),
+        keras.optimizers.Adamax(),
+        keras.optimizers.Nadam(schedule_decay=0.01),
+    ],
+    ids=lambda o: type(o).__name__,
+)
 def test_training_goes_on_where_it_was(tmp_path: Path, name: str, optimizer: Any) -> None:
     model = crafted.dense(activation="tanh")
     model.compile(type(optimizer).from_config(optimizer.get_config()), "mse", metrics=["mae"])
@@ -115,8 +133,12 @@ def kcompile_engine(model: Any) -> Any:
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_compile_was_given_comes_back(tmp_path: Path, name: str) -> None:
     model = shared()
-    model.compile("adam", {"head": keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
-                           "amount": "mse"}, metrics={"head": ["accuracy"]}, loss_weights=[1.0, 0.5])
+    model.compile(
+        "adam",
+        {"head": keras.losses.CategoricalCrossentropy(label_smoothing=0.1), "amount": "mse"},
+        metrics={"head": ["accuracy"]},
+        loss_weights=[1.0, 0.5],
+    )
     model.save(tmp_path / name)
     found = kcompile.load(tmp_path / name)
     assert found.metrics_names == model.metrics_names
@@ -145,10 +167,13 @@ def test_a_compilation_that_is_not_supported_leaves_a_model_that_predicts(tmp_pa
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_vintages_of_layers_come_back(tmp_path: Path, name: str) -> None:
-    model = models.Sequential([
-        layers.Dense(3, activation="hard_sigmoid", input_shape=(4,), vintage="keras3", name="new"),
-        layers.Dense(3, activation="hard_sigmoid", name="old"),
-        layers.BatchNormalization(vintage="keras3", name="bn")])
+    model = models.Sequential(
+        [
+            layers.Dense(3, activation="hard_sigmoid", input_shape=(4,), vintage="keras3", name="new"),
+            layers.Dense(3, activation="hard_sigmoid", name="old"),
+            layers.BatchNormalization(vintage="keras3", name="bn"),
+        ]
+    )
     with pytest.warns(UserWarning, match="hard_sigmoid is another function"):
         model.save(tmp_path / name)
     found = kcompile.load(tmp_path / name)
@@ -199,8 +224,9 @@ def test_weights_of_whole_models(tmp_path: Path) -> None:
 def test_weights_by_name(tmp_path: Path) -> None:
     model = crafted.dense()
     model.save_weights(tmp_path / "w.h5")
-    other = models.Sequential([layers.Dense(3, input_shape=(4,), name="first"),
-                               layers.Dense(7, name="third")])
+    other = models.Sequential(
+        [layers.Dense(3, input_shape=(4,), name="first"), layers.Dense(7, name="third")]
+    )
     third = other.get_layer("third").get_weights()
     other.load_weights(tmp_path / "w.h5", by_name=True)
     same(other.get_layer("first").get_weights(), model.get_layer("first").get_weights())
@@ -213,8 +239,9 @@ def test_weights_by_name(tmp_path: Path) -> None:
 def test_mismatches_are_skipped_only_if_asked(tmp_path: Path) -> None:
     model = crafted.dense()
     model.save_weights(tmp_path / "w.h5")
-    other = models.Sequential([layers.Dense(3, input_shape=(4,), name="first"),
-                               layers.Dense(7, name="second")])
+    other = models.Sequential(
+        [layers.Dense(3, input_shape=(4,), name="first"), layers.Dense(7, name="second")]
+    )
     with pytest.raises(ModelError, match="'second'"):
         other.load_weights(tmp_path / "w.h5")
     with pytest.warns(UserWarning, match="'second'"):
@@ -233,8 +260,10 @@ def test_weights_in_order_under_other_names(tmp_path: Path) -> None:
 def test_texts(tmp_path: Path) -> None:
     model = randomized(shared())
     model.save_weights(tmp_path / "w.h5")
-    for text, read, suffix in ((model.to_json(), models.model_from_json, "json"),
-                               (model.to_yaml(), models.model_from_yaml, "yaml")):
+    for text, read, suffix in (
+        (model.to_json(), models.model_from_json, "json"),
+        (model.to_yaml(), models.model_from_yaml, "yaml"),
+    ):
         assert read(text).count_params() == model.count_params()
         (tmp_path / f"m.{suffix}").write_text(text)
         found = kcompile.load(tmp_path / f"m.{suffix}", weights=tmp_path / "w.h5")
@@ -343,7 +372,9 @@ def test_training_flags_of_calls(tmp_path: Path, name: str) -> None:
         model.save(tmp_path / name)
     found = kcompile.load(tmp_path / name)
     assert [node.arguments for node in found.nodes if node.arguments] == [
-        {"training": False}, {"training": True}]
+        {"training": False},
+        {"training": True},
+    ]
     assert np.count_nonzero(crafted.predict(found, np.ones((1, 50), np.float32)) == 0) > 5
 
 
@@ -365,9 +396,12 @@ def test_what_ended_saves_left_is_removed(tmp_path: Path) -> None:
     gone.wait()
     host = _host()
     old = [tmp_path / f".m.keras.{host}-{gone.pid}-{k:016x}.part" for k in range(2)]
-    kept = [tmp_path / f".m.keras.{host}-{os.getpid()}-{2:016x}.part",  # of a process that lives
-            tmp_path / f".m.keras.{int(host, 16) ^ 1:08x}-{gone.pid}-{3:016x}.part",  # of another machine
-            tmp_path / ".m.keras.part", tmp_path / f".m.keras.{host}-{gone.pid}-{4:016x}.part"]
+    kept = [
+        tmp_path / f".m.keras.{host}-{os.getpid()}-{2:016x}.part",  # of a process that lives
+        tmp_path / f".m.keras.{int(host, 16) ^ 1:08x}-{gone.pid}-{3:016x}.part",  # of another machine
+        tmp_path / ".m.keras.part",
+        tmp_path / f".m.keras.{host}-{gone.pid}-{4:016x}.part",
+    ]
     for path in (*old, *kept):
         path.write_bytes(b"part of a model")
         os.utime(path, (1, 1))
@@ -379,8 +413,11 @@ def test_what_ended_saves_left_is_removed(tmp_path: Path) -> None:
 def test_npz_weights_get_the_checks_of_others(tmp_path: Path) -> None:
     model = models.Sequential([layers.Dense(2, input_dim=3, name="first")])
     path = tmp_path / "w.npz"
-    for wrong, told in ((np.ones((3, 2), bool), "float32"), (np.ones((3, 2), "int32"), "float32"),
-                        (np.ones((2, 3), "float32"), r"\(3, 2\)")):
+    for wrong, told in (
+        (np.ones((3, 2), bool), "float32"),
+        (np.ones((3, 2), "int32"), "float32"),
+        (np.ones((2, 3), "float32"), r"\(3, 2\)"),
+    ):
         np.savez(path, wrong, np.zeros(2, "float32"))
         with pytest.raises(ModelError, match=told):
             model.load_weights(path)

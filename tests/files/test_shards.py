@@ -59,6 +59,7 @@ FIRST = "/layers/dense/vars"
 def _rename(name: Any) -> Callable[[dict[str, Any]], None]:
     def change(index: dict[str, Any]) -> None:
         index["weight_map"][FIRST] = name
+
     return change
 
 
@@ -78,17 +79,25 @@ def _again(index: dict[str, Any]) -> None:
     index["weight_map"][FIRST.strip("/")] = index["weight_map"][FIRST]
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    (_rename("../w_00000.weights.h5"), "'../w_00000.weights.h5'"),
-    (_rename("/etc/w_00000.weights.h5"), "beside the index"),
-    (_rename("a\\w_00000.weights.h5"), "beside the index"), (_rename("w.h5"), "'w.h5'"),
-    (_rename(["w_00000.weights.h5", 3]), "3"), (_rename([]), "[]"), (_rename({}), "{}"),
-    (_rename(["w_00000.weights.h5"] * 2), "of a name of their own"),
-    (_rename("w_00077.weights.h5"), "none called 'w_00077.weights.h5'"),
-    (_rename("w_00000.weights.h5"), "shapes [(4, 3), (3,)]. Found: [(4, 3)]"),
-    (_forget, "2 groups 'dense' in the file. Found: 1"),
-    (_more, "arrays of 'layers/ghost/vars' in w_00000.weights.h5"), (_without_map, "a weight_map"),
-    (_again, "each group once")])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_rename("../w_00000.weights.h5"), "'../w_00000.weights.h5'"),
+        (_rename("/etc/w_00000.weights.h5"), "beside the index"),
+        (_rename("a\\w_00000.weights.h5"), "beside the index"),
+        (_rename("w.h5"), "'w.h5'"),
+        (_rename(["w_00000.weights.h5", 3]), "3"),
+        (_rename([]), "[]"),
+        (_rename({}), "{}"),
+        (_rename(["w_00000.weights.h5"] * 2), "of a name of their own"),
+        (_rename("w_00077.weights.h5"), "none called 'w_00077.weights.h5'"),
+        (_rename("w_00000.weights.h5"), "shapes [(4, 3), (3,)]. Found: [(4, 3)]"),
+        (_forget, "2 groups 'dense' in the file. Found: 1"),
+        (_more, "arrays of 'layers/ghost/vars' in w_00000.weights.h5"),
+        (_without_map, "a weight_map"),
+        (_again, "each group once"),
+    ],
+)
 def test_an_index_that_shards_contradict(index: Path, change: Any, said: str) -> None:
     found = json.loads(index.read_text())
     change(found)

@@ -20,24 +20,34 @@ from kcompile_runtime.errors import UnsupportedError
 # Beside the checkout, or beside the folder of several
 _PLACES = [folder / "shared" / "wild" for folder in Path(__file__).resolve().parents[3:5]]
 WILD = next((place for place in _PLACES if place.is_dir()), _PLACES[0])
-pytestmark = pytest.mark.skipif(not WILD.is_dir(), reason="no folder of wild files at " + " or ".join(
-    map(str, _PLACES)))
+pytestmark = pytest.mark.skipif(
+    not WILD.is_dir(), reason="no folder of wild files at " + " or ".join(map(str, _PLACES))
+)
 # What a Lambda computed, by the names of the layers; the files hold bytecode.
 LAMBDAS: dict[str, Any] = {
     "Preprocess": lambda x: x / 127.5 - 1.0,
-    "space_to_depth_x2": lambda x: K.reshape(K.permute_dimensions(
-        K.reshape(x, (-1, 3, 2, 3, 2, 4)), (0, 1, 3, 2, 4, 5)), (-1, 3, 3, 16)),
+    "space_to_depth_x2": lambda x: K.reshape(
+        K.permute_dimensions(K.reshape(x, (-1, 3, 2, 3, 2, 4)), (0, 1, 3, 2, 4, 5)), (-1, 3, 3, 16)
+    ),
     "cat_embed_2d_genure_mean": lambda x: K.mean(x, axis=1, keepdims=True),
-    "embed_1d_mean": lambda x: K.mean(x, axis=1), "sum_of_tensors": lambda x: K.sum(x, axis=1),
-    "square_of_tensors": K.square, "lambda_1": lambda x: x * 0.5}
+    "embed_1d_mean": lambda x: K.mean(x, axis=1),
+    "sum_of_tensors": lambda x: K.sum(x, axis=1),
+    "square_of_tensors": K.square,
+    "lambda_1": lambda x: x * 0.5,
+}
 
 
 # What they lack, which the error must name.
 NOT_YET = {
-    "k12_carnd_crop_bn_axis1_arch.json": "Cropping2D", "k205_tiny_xception.h5": "SeparableConv2D",
-    "tf211_dl4j_attention.h5": "Attention", "tf213_tiny_strww.h5": "DepthwiseConv2D",
-    "tf215_bigcat_transformer.h5": "LayerNormalization", "tf224_dl4j_convlstm2d.h5": "ConvLSTM2D",
-    "tf240_teachable_machine.h5": "DepthwiseConv2D", "v3_39_bigcat_transformer.keras": "MultiHeadAttention"}
+    "k12_carnd_crop_bn_axis1_arch.json": "Cropping2D",
+    "k205_tiny_xception.h5": "SeparableConv2D",
+    "tf211_dl4j_attention.h5": "Attention",
+    "tf213_tiny_strww.h5": "DepthwiseConv2D",
+    "tf215_bigcat_transformer.h5": "LayerNormalization",
+    "tf224_dl4j_convlstm2d.h5": "ConvLSTM2D",
+    "tf240_teachable_machine.h5": "DepthwiseConv2D",
+    "v3_39_bigcat_transformer.keras": "MultiHeadAttention",
+}
 
 
 def recorded() -> list[tuple[str, str, str | None]]:

@@ -34,8 +34,11 @@ def samples(made: Any, n: int = 4) -> list[np.ndarray]:
     for x in made.inputs:
         shape = (n, *(d or 5 for d in x.shape[1:]))
         whole = "int" in str(x.dtype)
-        found.append(generator.integers(0, 5, shape).astype("int32") if whole
-                     else generator.normal(size=shape).astype("float32"))
+        found.append(
+            generator.integers(0, 5, shape).astype("int32")
+            if whole
+            else generator.normal(size=shape).astype("float32")
+        )
         if len(shape) == 3 and not whole:  # steps that Masking leaves out
             found[-1][0, -2:] = found[-1][1, :1] = 0
     return found
@@ -54,7 +57,8 @@ def chain(keras: Any, name: str = "chain", stated: bool = True) -> Any:
     """A Sequential from 3 to 3, with weights that are not trained."""
     start = [keras.layers.Input((3,))] if stated else []
     return keras.models.Sequential(
-        [*start, keras.layers.Dense(3, activation="tanh"), keras.layers.BatchNormalization()], name=name)
+        [*start, keras.layers.Dense(3, activation="tanh"), keras.layers.BatchNormalization()], name=name
+    )
 
 
 # ---------------------------------------------------------------- models in models
@@ -119,8 +123,9 @@ def four_deep_called_twice_each(keras: Any) -> Any:
 def chains_in_models_in_chains(keras: Any) -> Any:
     x = keras.layers.Input((3,))
     inner = keras.models.Model(x, keras.layers.Dense(3)(chain(keras, "deepest")(x)), name="middle")
-    return keras.models.Sequential([keras.layers.Input((3,)), inner, chain(keras, "tail"),
-                                    keras.layers.Dense(2)])
+    return keras.models.Sequential(
+        [keras.layers.Input((3,)), inner, chain(keras, "tail"), keras.layers.Dense(2)]
+    )
 
 
 @model
@@ -181,16 +186,24 @@ def a_model_at_every_step(keras: Any) -> Any:
 @model
 def wrappers_in_a_chain(keras: Any) -> Any:
     layers = keras.layers
-    return keras.models.Sequential([
-        layers.Input((5, 3)), layers.TimeDistributed(chain(keras)), layers.TimeDistributed(coder(keras)),
-        layers.LSTM(4, **GATES), layers.Dense(2)])
+    return keras.models.Sequential(
+        [
+            layers.Input((5, 3)),
+            layers.TimeDistributed(chain(keras)),
+            layers.TimeDistributed(coder(keras)),
+            layers.LSTM(4, **GATES),
+            layers.Dense(2),
+        ]
+    )
 
 
 @model
 def frames_of_images(keras: Any) -> Any:
     layers = keras.layers
-    frame = keras.models.Sequential([layers.Input((6, 6, 2)), layers.Conv2D(3, 3),
-                                     layers.BatchNormalization(), layers.Flatten()], name="frame")
+    frame = keras.models.Sequential(
+        [layers.Input((6, 6, 2)), layers.Conv2D(3, 3), layers.BatchNormalization(), layers.Flatten()],
+        name="frame",
+    )
     x = layers.Input((4, 6, 6, 2))
     rows = layers.TimeDistributed(frame)(x)
     return keras.models.Model(x, layers.Dense(2)(layers.GRU(3, reset_after=True, **GATES)(rows)))
@@ -221,9 +234,14 @@ def a_recurrent_layer_in_wrappers(keras: Any) -> Any:
 @model
 def a_recurrent_model_in_a_wrapper(keras: Any) -> Any:
     layers = keras.layers
-    inner = keras.models.Sequential([
-        layers.Input((5, 3)), layers.Bidirectional(layers.LSTM(3, return_sequences=True, **GATES)),
-        layers.GRU(2, reset_after=True, **GATES)], name="recurrent")
+    inner = keras.models.Sequential(
+        [
+            layers.Input((5, 3)),
+            layers.Bidirectional(layers.LSTM(3, return_sequences=True, **GATES)),
+            layers.GRU(2, reset_after=True, **GATES),
+        ],
+        name="recurrent",
+    )
     x = layers.Input((4, 5, 3))
     return keras.models.Model(x, layers.TimeDistributed(inner)(x))
 
@@ -316,21 +334,32 @@ def signals_and_volumes(keras: Any) -> Any:
 @model
 def words(keras: Any) -> Any:
     layers = keras.layers
-    return keras.models.Sequential([
-        layers.Input((7,), dtype="int32"), layers.Embedding(20, 6, mask_zero=True),
-        layers.Bidirectional(layers.LSTM(5, return_sequences=True, **GATES)),
-        layers.GRU(4, return_sequences=True, reset_after=True, **GATES),
-        layers.TimeDistributed(layers.Dense(3, activation="relu")), layers.SimpleRNN(4),
-        layers.Dense(5, activation="softmax")])
+    return keras.models.Sequential(
+        [
+            layers.Input((7,), dtype="int32"),
+            layers.Embedding(20, 6, mask_zero=True),
+            layers.Bidirectional(layers.LSTM(5, return_sequences=True, **GATES)),
+            layers.GRU(4, return_sequences=True, reset_after=True, **GATES),
+            layers.TimeDistributed(layers.Dense(3, activation="relu")),
+            layers.SimpleRNN(4),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
 
 
 @model
 def merges(keras: Any) -> Any:
     layers = keras.layers
     a, b = layers.Input((4,)), layers.Input((4,))
-    found = [layers.Add()([a, b]), layers.Subtract()([a, b]), layers.Multiply()([a, b]),
-             layers.Average()([a, b]), layers.Maximum()([a, b]), layers.Minimum()([a, b]),
-             layers.Dot(1)([a, b])]
+    found = [
+        layers.Add()([a, b]),
+        layers.Subtract()([a, b]),
+        layers.Multiply()([a, b]),
+        layers.Average()([a, b]),
+        layers.Maximum()([a, b]),
+        layers.Minimum()([a, b]),
+        layers.Dot(1)([a, b]),
+    ]
     h = layers.Dropout(0.4)(layers.LeakyReLU()(layers.Concatenate()(found)))
     return keras.models.Model([a, b], layers.Dense(2, kernel_regularizer="l2", name="head")(h))
 
@@ -341,10 +370,18 @@ def merges(keras: Any) -> Any:
 @model
 def masks_through_layers(keras: Any) -> Any:
     layers = keras.layers
-    return keras.models.Sequential([
-        layers.Input((6, 3)), layers.Masking(0.0), layers.SimpleRNN(4, return_sequences=True),
-        layers.Dropout(0.3), layers.Activation("tanh"), layers.TimeDistributed(layers.Dense(3)),
-        layers.Bidirectional(layers.GRU(3, reset_after=True, **GATES), merge_mode="ave"), layers.Dense(2)])
+    return keras.models.Sequential(
+        [
+            layers.Input((6, 3)),
+            layers.Masking(0.0),
+            layers.SimpleRNN(4, return_sequences=True),
+            layers.Dropout(0.3),
+            layers.Activation("tanh"),
+            layers.TimeDistributed(layers.Dense(3)),
+            layers.Bidirectional(layers.GRU(3, reset_after=True, **GATES), merge_mode="ave"),
+            layers.Dense(2),
+        ]
+    )
 
 
 @model
@@ -361,8 +398,9 @@ def masks_through_merges(keras: Any) -> Any:
 @model
 def a_mask_at_every_step(keras: Any) -> Any:
     layers = keras.layers
-    inner = keras.models.Sequential([layers.Input((5, 3)), layers.Masking(), layers.LSTM(3, **GATES)],
-                                    name="within")
+    inner = keras.models.Sequential(
+        [layers.Input((5, 3)), layers.Masking(), layers.LSTM(3, **GATES)], name="within"
+    )
     x = layers.Input((4, 5, 3))
     return keras.models.Model(x, layers.GRU(2, reset_after=True, **GATES)(layers.TimeDistributed(inner)(x)))
 
@@ -371,8 +409,9 @@ def a_mask_at_every_step(keras: Any) -> Any:
 def a_masked_model_inside(keras: Any) -> Any:
     layers = keras.layers
     x, a = layers.Input((5, 3)), layers.Input((5, 3))
-    inner = keras.models.Model(x, layers.LSTM(4, return_sequences=True, **GATES)(layers.Masking()(x)),
-                               name="reader")
+    inner = keras.models.Model(
+        x, layers.LSTM(4, return_sequences=True, **GATES)(layers.Masking()(x)), name="reader"
+    )
     return keras.models.Model(a, layers.Dense(1)(layers.SimpleRNN(3)(inner(a))))
 
 
@@ -382,16 +421,22 @@ def keeps_states(keras: Any) -> Any:
     x = layers.Input(batch_shape=(4, 5, 3))
     h = layers.LSTM(3, return_sequences=True, stateful=True, **GATES)(x)
     h = layers.Bidirectional(layers.SimpleRNN(2, return_sequences=True, stateful=True))(h)
-    h = layers.RNN([layers.LSTMCell(3, **GATES), layers.SimpleRNNCell(2)], return_sequences=True,
-                   stateful=True)(h)
+    h = layers.RNN(
+        [layers.LSTMCell(3, **GATES), layers.SimpleRNNCell(2)], return_sequences=True, stateful=True
+    )(h)
     return keras.models.Model(x, layers.GRU(3, stateful=True, reset_after=True, **GATES)(h))
 
 
 @model
 def a_chain_that_keeps_states(keras: Any) -> Any:
     layers = keras.layers
-    return keras.models.Sequential([layers.Input(batch_shape=(4, 5, 3)),
-                                    layers.GRU(3, stateful=True, reset_after=True, **GATES), layers.Dense(2)])
+    return keras.models.Sequential(
+        [
+            layers.Input(batch_shape=(4, 5, 3)),
+            layers.GRU(3, stateful=True, reset_after=True, **GATES),
+            layers.Dense(2),
+        ]
+    )
 
 
 @model
@@ -411,9 +456,13 @@ def noise_and_penalties(keras: Any) -> Any:
     x = layers.Input((6, 3))
     h = layers.LSTM(4, return_sequences=True, dropout=0.2, recurrent_dropout=0.3, **GATES)(x)
     h = layers.TimeDistributed(layers.Dropout(0.5))(layers.Dropout(0.3, noise_shape=(None, 1, 4), seed=3)(h))
-    h = layers.Dense(3, kernel_constraint="max_norm", bias_regularizer=keras.regularizers.l1(0.01),
-                     kernel_regularizer=keras.regularizers.l1_l2(0.01, 0.02),
-                     kernel_initializer=keras.initializers.RandomUniform(-0.1, 0.2, seed=4))(h)
+    h = layers.Dense(
+        3,
+        kernel_constraint="max_norm",
+        bias_regularizer=keras.regularizers.l1(0.01),
+        kernel_regularizer=keras.regularizers.l1_l2(0.01, 0.02),
+        kernel_initializer=keras.initializers.RandomUniform(-0.1, 0.2, seed=4),
+    )(h)
     return keras.models.Model(x, layers.Dense(2, activity_regularizer="l2")(layers.Flatten()(h)))
 
 
@@ -421,11 +470,23 @@ def noise_and_penalties(keras: Any) -> Any:
 def activations_of_all_kinds(keras: Any) -> Any:
     layers = keras.layers
     x = layers.Input((4,))
-    names = ("elu", "selu", "softplus", "softsign", "relu", "tanh", "sigmoid", "exponential", "linear",
-             "softmax")
+    names = (
+        "elu",
+        "selu",
+        "softplus",
+        "softsign",
+        "relu",
+        "tanh",
+        "sigmoid",
+        "exponential",
+        "linear",
+        "softmax",
+    )
     found = [layers.Activation(name)(x) for name in names]
-    found += [layer(x) for layer in (layers.LeakyReLU(), layers.ELU(), layers.PReLU(), layers.Softmax(),
-                                     layers.ReLU(3.0))]
+    found += [
+        layer(x)
+        for layer in (layers.LeakyReLU(), layers.ELU(), layers.PReLU(), layers.Softmax(), layers.ReLU(3.0))
+    ]
     return keras.models.Model(x, layers.Concatenate()(found))
 
 
@@ -434,10 +495,15 @@ def directions_that_differ(keras: Any) -> Any:
     layers = keras.layers
     x = layers.Input((5, 3))
     same = {"return_sequences": True, **GATES}
-    h = layers.Bidirectional(layers.LSTM(3, **same), backward_layer=layers.LSTM(
-        3, go_backwards=True, **same))(x)
-    h = layers.Bidirectional(layers.LSTM(3, **same), backward_layer=layers.GRU(
-        3, go_backwards=True, reset_after=True, **same))(h)
-    h = layers.Bidirectional(layers.SimpleRNN(3, go_backwards=True), merge_mode="mul",
-                             backward_layer=layers.SimpleRNN(3, activation="relu"))(h)
+    h = layers.Bidirectional(
+        layers.LSTM(3, **same), backward_layer=layers.LSTM(3, go_backwards=True, **same)
+    )(x)
+    h = layers.Bidirectional(
+        layers.LSTM(3, **same), backward_layer=layers.GRU(3, go_backwards=True, reset_after=True, **same)
+    )(h)
+    h = layers.Bidirectional(
+        layers.SimpleRNN(3, go_backwards=True),
+        merge_mode="mul",
+        backward_layer=layers.SimpleRNN(3, activation="relu"),
+    )(h)
     return keras.models.Model(x, h)

@@ -36,7 +36,7 @@ def test_tf_keras_takes_such_layers() -> None:
     loss = kcompile.compile(model, verify=True).train_on_batch(X, Y)
     assert all(np.any(a != b) for a, b in zip(before, model.get_weights()))
     out, side = (X @ before[0] @ before[i] for i in (2, 4))  # biases start as zeros
-    assert loss == pytest.approx(float(np.mean(out ** 2) + np.mean(side ** 2)), rel=1e-5)
+    assert loss == pytest.approx(float(np.mean(out**2) + np.mean(side**2)), rel=1e-5)
 
 
 def test_keras_2_reads_and_does_not_train_them() -> None:

@@ -42,23 +42,40 @@ def logistic(x):
 def windows(x, size, step, reduce):
     """Pooling of images without padding, by definition."""
     rows, columns = ((d - size) // step + 1 for d in x.shape[1:3])
-    return np.stack([np.stack([reduce(x[:, i * step:i * step + size, j * step:j * step + size], (1, 2))
-                               for j in range(columns)], 1) for i in range(rows)], 1)
+    return np.stack(
+        [
+            np.stack(
+                [
+                    reduce(x[:, i * step : i * step + size, j * step : j * step + size], (1, 2))
+                    for j in range(columns)
+                ],
+                1,
+            )
+            for i in range(rows)
+        ],
+        1,
+    )
 
 
 # name: function over K, its operands, what numpy says. The first axis of every operand is the batch.
 SMOOTH = {
     "add": (lambda x, y: K.abs(x + y) - 2 * y, [X, Y], lambda x, y: np.abs(x + y) - 2 * y),
     "divide": (lambda x, y: 1 / y - x / y, [X, POSITIVE], lambda x, y: 1 / y - x / y),
-    "pow": (lambda x: 2.0 ** x + x ** 2 + K.pow(x, 3), [X], lambda x: 2.0 ** x + x ** 2 + x ** 3),
+    "pow": (lambda x: 2.0**x + x**2 + K.pow(x, 3), [X], lambda x: 2.0**x + x**2 + x**3),
     "sqrt": (K.sqrt, [POSITIVE], np.sqrt),
     "exp": (lambda x: K.exp(x) + K.log(K.exp(x)), [X], lambda x: np.exp(x) + x),
     "sin": (lambda x: K.sin(x) * K.cos(x), [X], lambda x: np.sin(x) * np.cos(x)),
     "clip": (lambda x: K.clip(x, -1, 1.3), [X], lambda x: np.clip(x, -1, 1.3)),
-    "maximum": (lambda x, y: K.maximum(x, y) + K.minimum(x, 0.5), [X, Y],
-                lambda x, y: np.maximum(x, y) + np.minimum(x, 0.5)),
-    "relu": (lambda x: K.relu(x, 0.1, 1.5, 0.2), [X],
-             lambda x: np.where(x > 0.2, np.minimum(x, 1.5), 0.1 * (x - 0.2))),
+    "maximum": (
+        lambda x, y: K.maximum(x, y) + K.minimum(x, 0.5),
+        [X, Y],
+        lambda x, y: np.maximum(x, y) + np.minimum(x, 0.5),
+    ),
+    "relu": (
+        lambda x: K.relu(x, 0.1, 1.5, 0.2),
+        [X],
+        lambda x: np.where(x > 0.2, np.minimum(x, 1.5), 0.1 * (x - 0.2)),
+    ),
     "elu": (lambda x: K.elu(x, 0.7), [X], lambda x: np.where(x > 0, x, 0.7 * (np.exp(x) - 1))),
     "softplus": (K.softplus, [X], lambda x: np.log1p(np.exp(x))),
     "softsign": (K.softsign, [X], lambda x: x / (1 + np.abs(x))),
@@ -67,8 +84,11 @@ SMOOTH = {
     "hard_sigmoid": (K.hard_sigmoid, [X], lambda x: np.clip(0.2 * x + 0.5, 0, 1)),
     "softmax": (K.softmax, [X], lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True)),
     "sum": (K.sum, [X], np.sum),
-    "sum_axes": (lambda x: K.sum(x, axis=[0, -1], keepdims=True), [CUBE],
-                 lambda x: x.sum((0, 2), keepdims=True)),
+    "sum_axes": (
+        lambda x: K.sum(x, axis=[0, -1], keepdims=True),
+        [CUBE],
+        lambda x: x.sum((0, 2), keepdims=True),
+    ),
     "mean": (lambda x: K.mean(x, axis=1), [CUBE], lambda x: x.mean(1)),
     "var": (lambda x: K.var(x, axis=-1) + K.std(x, axis=-1), [CUBE], lambda x: x.var(-1) + x.std(-1)),
     "prod": (lambda x: K.prod(x, axis=1), [POSITIVE], lambda x: x.prod(1)),
@@ -78,82 +98,147 @@ SMOOTH = {
     "logsumexp": (lambda x: K.logsumexp(x, axis=1), [X], lambda x: np.log(np.exp(x).sum(1))),
     "l2_normalize": (lambda x: K.l2_normalize(x, axis=1), [X], lambda x: x / norm(x, 1)),
     "dot": (lambda x: K.dot(x, K.constant(CUBE[0])), [X], lambda x: x @ CUBE[0]),
-    "dot_nd": (lambda x: K.dot(x, K.constant(IMAGE[0].transpose(2, 0, 1))), [CUBE],
-               lambda x: np.dot(x, IMAGE[0].transpose(2, 0, 1)[..., :5, :])),
-    "batch_dot": (lambda x, y: K.batch_dot(x, y, axes=[1, 1]), [CUBE, X],
-                  lambda x, y: np.einsum("bij,bi->bj", x, y)),
-    "batch_dot_matrices": (lambda x, y: K.batch_dot(x, K.permute_dimensions(y, (0, 2, 1))),
-                           [CUBE, values(3, 2, 5)], lambda x, y: np.einsum("bik,bjk->bij", x, y)),
-    "batch_dot_vectors": (lambda x, y: K.batch_dot(x, y, 1), [X, Y],
-                          lambda x, y: (x * y).sum(1, keepdims=True)),
+    "dot_nd": (
+        lambda x: K.dot(x, K.constant(IMAGE[0].transpose(2, 0, 1))),
+        [CUBE],
+        lambda x: np.dot(x, IMAGE[0].transpose(2, 0, 1)[..., :5, :]),
+    ),
+    "batch_dot": (
+        lambda x, y: K.batch_dot(x, y, axes=[1, 1]),
+        [CUBE, X],
+        lambda x, y: np.einsum("bij,bi->bj", x, y),
+    ),
+    "batch_dot_matrices": (
+        lambda x, y: K.batch_dot(x, K.permute_dimensions(y, (0, 2, 1))),
+        [CUBE, values(3, 2, 5)],
+        lambda x, y: np.einsum("bik,bjk->bij", x, y),
+    ),
+    "batch_dot_vectors": (
+        lambda x, y: K.batch_dot(x, y, 1),
+        [X, Y],
+        lambda x, y: (x * y).sum(1, keepdims=True),
+    ),
     "transpose": (lambda x: K.dot(K.transpose(x), x), [X], lambda x: x.T @ x),
     "reshape": (lambda x: K.reshape(x, (-1, 2)) * 2, [X], lambda x: x.reshape(-1, 2) * 2),
     "reshape_batch": (lambda x: K.reshape(x, (K.shape(x)[0], 2, -1)), [X], lambda x: x.reshape(3, 2, 2)),
     "expand_squeeze": (lambda x: K.squeeze(K.expand_dims(x, 1) * 2, 1), [X], lambda x: 2 * x),
     "flatten": (lambda x: K.flatten(x) + 1, [CUBE], lambda x: x.ravel() + 1),
     "batch_flatten": (lambda x: K.batch_flatten(x) + 1, [CUBE], lambda x: x.reshape(3, -1) + 1),
-    "concatenate": (lambda x, y: K.concatenate([x, 2 * y]), [X, Y],
-                    lambda x, y: np.concatenate([x, 2 * y], -1)),
+    "concatenate": (
+        lambda x, y: K.concatenate([x, 2 * y]),
+        [X, Y],
+        lambda x, y: np.concatenate([x, 2 * y], -1),
+    ),
     "stack": (lambda x, y: K.stack([x, y], axis=1), [X, Y], lambda x, y: np.stack([x, y], 1)),
     "repeat": (lambda x: K.repeat(x, 3), [X], lambda x: np.repeat(x[:, None], 3, 1)),
     "repeat_elements": (lambda x: K.repeat_elements(x, 3, 2), [CUBE], lambda x: np.repeat(x, 3, 2)),
     "tile": (lambda x: K.tile(x, [1, 3]), [X], lambda x: np.tile(x, [1, 3])),
-    "resize_images": (lambda x: K.resize_images(x, 2, 3, "channels_last"), [IMAGE],
-                      lambda x: x.repeat(2, 1).repeat(3, 2)),
-    "temporal_padding": (lambda x: K.temporal_padding(x, (1, 2)), [CUBE],
-                         lambda x: np.pad(x, ((0, 0), (1, 2), (0, 0)))),
-    "spatial_2d_padding": (lambda x: K.spatial_2d_padding(x, ((1, 0), (2, 1))), [IMAGE],
-                           lambda x: np.pad(x, ((0, 0), (1, 0), (2, 1), (0, 0)))),
-    "getitem": (lambda x: x[:, 1:4:2, -1] + x[..., 0][:, None, 1], [CUBE],
-                lambda x: x[:, 1:4:2, -1] + x[..., 0][:, None, 1]),
+    "resize_images": (
+        lambda x: K.resize_images(x, 2, 3, "channels_last"),
+        [IMAGE],
+        lambda x: x.repeat(2, 1).repeat(3, 2),
+    ),
+    "temporal_padding": (
+        lambda x: K.temporal_padding(x, (1, 2)),
+        [CUBE],
+        lambda x: np.pad(x, ((0, 0), (1, 2), (0, 0))),
+    ),
+    "spatial_2d_padding": (
+        lambda x: K.spatial_2d_padding(x, ((1, 0), (2, 1))),
+        [IMAGE],
+        lambda x: np.pad(x, ((0, 0), (1, 0), (2, 1), (0, 0))),
+    ),
+    "getitem": (
+        lambda x: x[:, 1:4:2, -1] + x[..., 0][:, None, 1],
+        [CUBE],
+        lambda x: x[:, 1:4:2, -1] + x[..., 0][:, None, 1],
+    ),
     "slice": (lambda x: K.slice(x, [0, 1, 0], [-1, 2, 3]), [CUBE], lambda x: x[:, 1:3, :3]),
     "reverse": (lambda x: K.reverse(x, [1, 2]), [CUBE], lambda x: x[:, ::-1, ::-1]),
-    "switch": (lambda x, y: K.switch(K.greater(x, 0), x, lambda: 3 * y), [X, Y],
-               lambda x, y: np.where(x > 0, x, 3 * y)),
-    "switch_rows": (lambda x, y: K.switch(x[:, 0] > 0, x, y), [X, Y],
-                    lambda x, y: np.where(x[:, :1] > 0, x, y)),
+    "switch": (
+        lambda x, y: K.switch(K.greater(x, 0), x, lambda: 3 * y),
+        [X, Y],
+        lambda x, y: np.where(x > 0, x, 3 * y),
+    ),
+    "switch_rows": (
+        lambda x, y: K.switch(x[:, 0] > 0, x, y),
+        [X, Y],
+        lambda x, y: np.where(x[:, :1] > 0, x, y),
+    ),
     "pool_max": (lambda x: K.pool2d(x, (2, 2), (2, 2)), [IMAGE], lambda x: windows(x, 2, 2, np.max)),
-    "pool_avg": (lambda x: K.pool2d(x, (2, 2), pool_mode="avg"), [IMAGE],
-                 lambda x: windows(x, 2, 1, np.mean)),
+    "pool_avg": (
+        lambda x: K.pool2d(x, (2, 2), pool_mode="avg"),
+        [IMAGE],
+        lambda x: windows(x, 2, 1, np.mean),
+    ),
     "batch_normalization": (
-        lambda x: K.batch_normalization(x, K.constant([0.1] * 4), K.constant([2.0] * 4),
-                                        K.constant([1.0] * 4), K.constant([3.0] * 4)), [X],
-        lambda x: (x - 0.1) / np.sqrt(2.001) * 3 + 1),
-    "normalize_batch": (lambda x: K.normalize_batch_in_training(x, None, None, [0], 1e-3)[0], [X],
-                        lambda x: (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3)),
+        lambda x: K.batch_normalization(
+            x, K.constant([0.1] * 4), K.constant([2.0] * 4), K.constant([1.0] * 4), K.constant([3.0] * 4)
+        ),
+        [X],
+        lambda x: (x - 0.1) / np.sqrt(2.001) * 3 + 1,
+    ),
+    "normalize_batch": (
+        lambda x: K.normalize_batch_in_training(x, None, None, [0], 1e-3)[0],
+        [X],
+        lambda x: (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3),
+    ),
     "bias_add": (lambda x: K.bias_add(x, K.constant([1, 2])), [IMAGE], lambda x: x + [1, 2]),
-    "bias_add_first": (lambda x: K.bias_add(x, K.constant([1, 2, 3, 4, 5]), "channels_first"), [IMAGE],
-                       lambda x: x + np.array([1, 2, 3, 4, 5])[:, None, None]),
+    "bias_add_first": (
+        lambda x: K.bias_add(x, K.constant([1, 2, 3, 4, 5]), "channels_first"),
+        [IMAGE],
+        lambda x: x + np.array([1, 2, 3, 4, 5])[:, None, None],
+    ),
     "categorical_crossentropy": (
-        lambda t, p: K.categorical_crossentropy(t, p), [ONE_HOT, PROBABLE],
-        lambda t, p: -(t * np.log(p / p.sum(-1, keepdims=True))).sum(-1)),
-    "binary_crossentropy": (lambda t, p: K.binary_crossentropy(t, p, from_logits=True), [ONE_HOT, X],
-                            lambda t, p: -t * np.log(logistic(p)) - (1 - t) * np.log(logistic(-p))),
-    "rnn": (lambda x: K.rnn(lambda i, s: (K.tanh(i + s[0]), [K.tanh(i + s[0])]), x,
-                            [K.zeros_like(x[:, 0])])[1], [CUBE], lambda x: tanh_rnn(x)),
+        lambda t, p: K.categorical_crossentropy(t, p),
+        [ONE_HOT, PROBABLE],
+        lambda t, p: -(t * np.log(p / p.sum(-1, keepdims=True))).sum(-1),
+    ),
+    "binary_crossentropy": (
+        lambda t, p: K.binary_crossentropy(t, p, from_logits=True),
+        [ONE_HOT, X],
+        lambda t, p: -t * np.log(logistic(p)) - (1 - t) * np.log(logistic(-p)),
+    ),
+    "rnn": (
+        lambda x: K.rnn(lambda i, s: (K.tanh(i + s[0]), [K.tanh(i + s[0])]), x, [K.zeros_like(x[:, 0])])[1],
+        [CUBE],
+        lambda x: tanh_rnn(x),
+    ),
 }
 OTHER = {
-    "gather": (lambda x: K.gather(K.permute_dimensions(x, (1, 0, 2)), K.constant([0, 3, 3], "int32")),
-               [CUBE], lambda x: x.transpose(1, 0, 2)[[0, 3, 3]]),
+    "gather": (
+        lambda x: K.gather(K.permute_dimensions(x, (1, 0, 2)), K.constant([0, 3, 3], "int32")),
+        [CUBE],
+        lambda x: x.transpose(1, 0, 2)[[0, 3, 3]],
+    ),
     "round": (K.round, [X * 1.5], np.round),
     "sign": (K.sign, [X], np.sign),
-    "comparisons": (lambda x, y: K.cast(K.less(x, y), "float32") + K.cast(x >= y, "float32") * 2,
-                    [X, Y], lambda x, y: (x < y) + (x >= y) * 2.0),
-    "equality": (lambda x: K.cast(x == x[:, :1], "float32") - K.cast(x != x[:, 1:2], "float32"), [X],
-                 lambda x: (x == x[:, :1]) * 1.0 - (x != x[:, 1:2])),
-    "any": (lambda x: K.cast(K.any(x > 1, axis=1), "float32") + K.cast(K.all(x > -1, axis=1), "float32"),
-            [X], lambda x: (x > 1).any(1) * 1.0 + (x > -1).all(1)),
+    "comparisons": (
+        lambda x, y: K.cast(K.less(x, y), "float32") + K.cast(x >= y, "float32") * 2,
+        [X, Y],
+        lambda x, y: (x < y) + (x >= y) * 2.0,
+    ),
+    "equality": (
+        lambda x: K.cast(x == x[:, :1], "float32") - K.cast(x != x[:, 1:2], "float32"),
+        [X],
+        lambda x: (x == x[:, :1]) * 1.0 - (x != x[:, 1:2]),
+    ),
+    "any": (
+        lambda x: K.cast(K.any(x > 1, axis=1), "float32") + K.cast(K.all(x > -1, axis=1), "float32"),
+        [X],
+        lambda x: (x > 1).any(1) * 1.0 + (x > -1).all(1),
+    ),
     "mean_of_bools": (lambda x: K.mean(x > 0), [X], lambda x: (x > 0).mean()),
-    "argmax": (lambda x: K.cast(K.argmax(x) + 2 * K.argmin(x, 1), "float32"), [X],
-               lambda x: x.argmax(-1) + 2.0 * x.argmin(1)),
-    "one_hot": (lambda x: K.one_hot(K.cast(K.argmax(x), "int32"), 5), [X],
-                lambda x: np.eye(5)[x.argmax(-1)]),
-    "batch_size": (lambda x: x / K.cast(K.shape(x)[0], "float32") + K.shape(x)[1], [X],
-                   lambda x: x / 3 + 4),
+    "argmax": (
+        lambda x: K.cast(K.argmax(x) + 2 * K.argmin(x, 1), "float32"),
+        [X],
+        lambda x: x.argmax(-1) + 2.0 * x.argmin(1),
+    ),
+    "one_hot": (lambda x: K.one_hot(K.cast(K.argmax(x), "int32"), 5), [X], lambda x: np.eye(5)[x.argmax(-1)]),
+    "batch_size": (lambda x: x / K.cast(K.shape(x)[0], "float32") + K.shape(x)[1], [X], lambda x: x / 3 + 4),
     "ones_like": (lambda x: K.ones_like(x) + K.zeros_like(x), [X], np.ones_like),
     "arange": (lambda x: x * K.arange(4, dtype="float32"), [X], lambda x: x * np.arange(4)),
-    "in_top_k": (lambda x: K.cast(K.in_top_k(x, K.argmax(x), 1), "float32"), [X],
-                 lambda x: np.ones(len(x))),
+    "in_top_k": (lambda x: K.cast(K.in_top_k(x, K.argmax(x), 1), "float32"), [X], lambda x: np.ones(len(x))),
     "stop_gradient": (lambda x: K.stop_gradient(x) * 2, [X], lambda x: 2 * x),
     "in_train_phase": (lambda x: K.in_train_phase(lambda: x, 2 * x), [X], lambda x: 2 * x),
 }
@@ -170,8 +255,9 @@ def tanh_rnn(x):
 
 def trace_of(function, arrays, training=False):
     trace = Trace("test", training)
-    inputs = [Tensor(trace, trace.input(f"x{i}", TensorType((Batch(), *a.shape[1:]))))
-              for i, a in enumerate(arrays)]
+    inputs = [
+        Tensor(trace, trace.input(f"x{i}", TensorType((Batch(), *a.shape[1:])))) for i, a in enumerate(arrays)
+    ]
     result = function(*inputs)
     trace.outputs["y"] = result.value
     trace.verify()
@@ -226,22 +312,41 @@ def test_gradients_are_finite_differences(name):
 
 
 KERAS = {
-    "conv1d": (lambda x: K.conv1d(x, K.constant(IMAGE[0][:3, :5]), 2, "same"),
-               lambda o, x: o.conv(x, IMAGE[0][:3, :5], 2, "same"), [CUBE]),
-    "conv2d": (lambda x: K.conv2d(x, K.constant(values_of(2, 3, 2, 4)), dilation_rate=(1, 2)),
-               lambda o, x: o.conv(x, values_of(2, 3, 2, 4), 1, "valid", dilation_rate=(1, 2)), [IMAGE]),
+    "conv1d": (
+        lambda x: K.conv1d(x, K.constant(IMAGE[0][:3, :5]), 2, "same"),
+        lambda o, x: o.conv(x, IMAGE[0][:3, :5], 2, "same"),
+        [CUBE],
+    ),
+    "conv2d": (
+        lambda x: K.conv2d(x, K.constant(values_of(2, 3, 2, 4)), dilation_rate=(1, 2)),
+        lambda o, x: o.conv(x, values_of(2, 3, 2, 4), 1, "valid", dilation_rate=(1, 2)),
+        [IMAGE],
+    ),
     "conv2d_transpose": (
-        lambda x: K.conv2d_transpose(x, K.constant(values_of(3, 3, 4, 2)), (None, 10, 12, 4), (2, 2),
-                                     "same"),
-        lambda o, x: o.conv_transpose(x, values_of(3, 3, 4, 2), 2, "same"), [IMAGE]),
-    "pool_same": (lambda x: K.pool2d(x, (3, 2), (2, 1), "same", pool_mode="avg"),
-                  lambda o, x: o.average_pool(x, (3, 2), (2, 1), "same"), [IMAGE]),
-    "categorical_crossentropy": (lambda p: K.categorical_crossentropy(K.constant(ONE_HOT), p),
-                                 lambda o, p: o.categorical_crossentropy(ONE_HOT, p), [PROBABLE]),
-    "sparse": (lambda p: K.sparse_categorical_crossentropy(K.constant([0, 3, 1], "int32"), p),
-               lambda o, p: o.sparse_categorical_crossentropy(np.array([0, 3, 1]), p), [PROBABLE]),
-    "binary_crossentropy": (lambda p: K.binary_crossentropy(K.constant(ONE_HOT), p),
-                            lambda o, p: o.binary_crossentropy(ONE_HOT, p), [PROBABLE]),
+        lambda x: K.conv2d_transpose(x, K.constant(values_of(3, 3, 4, 2)), (None, 10, 12, 4), (2, 2), "same"),
+        lambda o, x: o.conv_transpose(x, values_of(3, 3, 4, 2), 2, "same"),
+        [IMAGE],
+    ),
+    "pool_same": (
+        lambda x: K.pool2d(x, (3, 2), (2, 1), "same", pool_mode="avg"),
+        lambda o, x: o.average_pool(x, (3, 2), (2, 1), "same"),
+        [IMAGE],
+    ),
+    "categorical_crossentropy": (
+        lambda p: K.categorical_crossentropy(K.constant(ONE_HOT), p),
+        lambda o, p: o.categorical_crossentropy(ONE_HOT, p),
+        [PROBABLE],
+    ),
+    "sparse": (
+        lambda p: K.sparse_categorical_crossentropy(K.constant([0, 3, 1], "int32"), p),
+        lambda o, p: o.sparse_categorical_crossentropy(np.array([0, 3, 1]), p),
+        [PROBABLE],
+    ),
+    "binary_crossentropy": (
+        lambda p: K.binary_crossentropy(K.constant(ONE_HOT), p),
+        lambda o, p: o.binary_crossentropy(ONE_HOT, p),
+        [PROBABLE],
+    ),
     "elu": (lambda x: K.elu(x, 0.5), lambda o, x: o.elu(x, 0.5), [X]),
     "logsumexp": (lambda x: K.logsumexp(x, 1), lambda o, x: o.logsumexp(x, 1), [X]),
     "hard_sigmoid_is_keras2": (lambda x: K.hard_sigmoid(x), lambda o, x: o.clip(0.2 * x + 0.5, 0, 1), [X]),
@@ -260,8 +365,7 @@ def test_against_keras(name):
     ours, theirs, arrays = KERAS[name]
     arrays = [a.astype("float32") for a in arrays]
     static = Trace("test")  # labels are constants, so the batch is fixed
-    result = ours(*[Tensor(static, static.input(f"x{i}", TensorType(a.shape)))
-                    for i, a in enumerate(arrays)])
+    result = ours(*[Tensor(static, static.input(f"x{i}", TensorType(a.shape))) for i, a in enumerate(arrays)])
     static.outputs["y"] = result.value
     close(interpret(static, arrays)["y"], np.asarray(theirs(keras.ops, *arrays)))
 
@@ -359,7 +463,7 @@ def test_rnn_with_mask_and_backwards():
     got = interpret(trace, [CUBE, mask])["y"]
     state = np.zeros((3, 5))
     for t in range(4):
-        state = np.where(mask[:, t:t + 1] > 0, CUBE[:, t] + 0.5 * state, state)
+        state = np.where(mask[:, t : t + 1] > 0, CUBE[:, t] + 0.5 * state, state)
         close(got[:, t + 1], state)
     close(got[:, 0], state)
     close(got[:, -1], state)

@@ -32,9 +32,11 @@ class Recorder(callbacks.Callback):
 
 EVENTS = [name for name in vars(callbacks.Callback) if name.startswith("on_")]
 for _name in EVENTS:
+
     def _tell(self, *arguments, _name=_name):
         self.said.append((_name, *arguments))
         getattr(callbacks.Callback, _name)(self, *arguments)
+
     setattr(Recorder, _name, _tell)
 
 
@@ -43,13 +45,26 @@ def test_events_come_in_keras_order(model, data):
     model.fit(*data, epochs=1, batch_size=5, verbose=0, callbacks=[recorder], validation_split=0.5)
     names = [s[0] for s in recorder.said]
     batch = ["on_train_batch_begin", "on_batch_begin", "on_train_batch_end", "on_batch_end"]
-    assert names == ["on_train_begin", "on_epoch_begin", *batch, "on_test_begin",
-                     "on_test_batch_begin", "on_test_batch_end", "on_test_end", "on_epoch_end",
-                     "on_train_end"]
+    assert names == [
+        "on_train_begin",
+        "on_epoch_begin",
+        *batch,
+        "on_test_begin",
+        "on_test_batch_begin",
+        "on_test_batch_end",
+        "on_test_end",
+        "on_epoch_end",
+        "on_train_end",
+    ]
     assert recorder.params == {
-        "batch_size": 5, "epochs": 1, "steps": None, "samples": 5, "verbose": 0,
-        "do_validation": True, "metrics": ["loss", "mean_absolute_error", "val_loss",
-                                           "val_mean_absolute_error"]}
+        "batch_size": 5,
+        "epochs": 1,
+        "steps": None,
+        "samples": 5,
+        "verbose": 0,
+        "do_validation": True,
+        "metrics": ["loss", "mean_absolute_error", "val_loss", "val_mean_absolute_error"],
+    }
     assert recorder.model is model
     end = recorder.said[-2]
     assert end[1] == 0 and set(end[2]) == set(recorder.params["metrics"])
@@ -60,8 +75,15 @@ def test_evaluate_and_predict_have_events_too(model, data):
     model.evaluate(*data, verbose=0, callbacks=[recorder])
     model.predict(data[0], callbacks=[recorder])
     assert [s[0] for s in recorder.said] == [
-        "on_test_begin", "on_test_batch_begin", "on_test_batch_end", "on_test_end",
-        "on_predict_begin", "on_predict_batch_begin", "on_predict_batch_end", "on_predict_end"]
+        "on_test_begin",
+        "on_test_batch_begin",
+        "on_test_batch_end",
+        "on_test_end",
+        "on_predict_begin",
+        "on_predict_batch_begin",
+        "on_predict_batch_end",
+        "on_predict_end",
+    ]
 
 
 def test_batches_are_told_only_to_who_listens():
@@ -127,21 +149,23 @@ def test_early_stopping_says_when_there_is_nothing_to_monitor(model, data):
 
 def test_early_stopping_ends_fit(model, data):
     model.optimizer.lr = 0.0
-    history = model.fit(*data, epochs=9, verbose=0, callbacks=[
-        callbacks.EarlyStopping(monitor="loss", min_delta=1e-4)])
+    history = model.fit(
+        *data, epochs=9, verbose=0, callbacks=[callbacks.EarlyStopping(monitor="loss", min_delta=1e-4)]
+    )
     assert len(history.epoch) == 2
 
 
 def test_learning_rate_scheduler(model, data):
-    history = model.fit(*data, epochs=3, verbose=0, callbacks=[
-        callbacks.LearningRateScheduler(lambda epoch: 0.1 / 2 ** epoch)])
+    history = model.fit(
+        *data, epochs=3, verbose=0, callbacks=[callbacks.LearningRateScheduler(lambda epoch: 0.1 / 2**epoch)]
+    )
     assert history.history["lr"] == pytest.approx([0.1, 0.05, 0.025])
-    model.fit(*data, epochs=2, verbose=0, callbacks=[
-        callbacks.LearningRateScheduler(lambda epoch, rate: rate / 5)])
+    model.fit(
+        *data, epochs=2, verbose=0, callbacks=[callbacks.LearningRateScheduler(lambda epoch, rate: rate / 5)]
+    )
     assert float(model.optimizer.lr.value) == pytest.approx(0.001)
     with pytest.raises(ValueError, match=r"a float. Received: 'fast'"):
-        model.fit(*data, verbose=0, callbacks=[
-            callbacks.LearningRateScheduler(lambda epoch: "fast")])
+        model.fit(*data, verbose=0, callbacks=[callbacks.LearningRateScheduler(lambda epoch: "fast")])
 
 
 def test_reduce_lr_on_plateau(model):
@@ -156,17 +180,33 @@ def test_terminate_on_nan(model, data):
     x = data[0].copy()
     x[3] = np.nan
     with pytest.warns(UserWarning, match="loss is nan"):
-        history = model.fit(x, data[1], epochs=5, batch_size=2, shuffle=False, verbose=0,
-                            callbacks=[callbacks.TerminateOnNaN()])
+        history = model.fit(
+            x,
+            data[1],
+            epochs=5,
+            batch_size=2,
+            shuffle=False,
+            verbose=0,
+            callbacks=[callbacks.TerminateOnNaN()],
+        )
     assert len(history.epoch) == 1
 
 
 def test_lambda_callback(model, data):
     said = []
-    model.fit(*data, epochs=2, batch_size=5, verbose=0, callbacks=[callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: said.append(epoch),
-        on_batch_end=lambda batch, logs: said.append((batch, logs["size"])),
-        on_train_end=lambda logs: said.append("end"))])
+    model.fit(
+        *data,
+        epochs=2,
+        batch_size=5,
+        verbose=0,
+        callbacks=[
+            callbacks.LambdaCallback(
+                on_epoch_begin=lambda epoch, logs: said.append(epoch),
+                on_batch_end=lambda batch, logs: said.append((batch, logs["size"])),
+                on_train_end=lambda logs: said.append("end"),
+            )
+        ],
+    )
     assert said == [0, (0, 5), (1, 5), 1, (0, 5), (1, 5), "end"]
     with pytest.raises(TypeError, match="on_mistake"):
         callbacks.LambdaCallback(on_mistake=print)

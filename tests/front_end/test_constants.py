@@ -43,8 +43,9 @@ class WithConstant(L.Layer):
         return h, [h]
 
 
-def by_hand(weights: list[np.ndarray], x: np.ndarray, c: np.ndarray, h: Any = None,
-            there: Any = None) -> np.ndarray:
+def by_hand(
+    weights: list[np.ndarray], x: np.ndarray, c: np.ndarray, h: Any = None, there: Any = None
+) -> np.ndarray:
     """All outputs [n, time, units]."""
     kernel, recurrent, constant = (w.astype("d") for w in weights)
     h = np.zeros((len(x), UNITS)) if h is None else h
@@ -141,8 +142,9 @@ def test_both_directions() -> None:
     model = fill(Model([x, s, t, c], layer(x, initial_state=[s, t], constants=c)))
     w = model.get_weights()
     right = [by_hand(w[:3], X, C, S), by_hand(w[3:], X[:, ::-1], C, 2 * S)[:, ::-1]]
-    np.testing.assert_allclose(model.predict([X, S, 2 * S, C]), np.concatenate(right, -1), rtol=1e-5,
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        model.predict([X, S, 2 * S, C]), np.concatenate(right, -1), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_stacked_cells_take_what_they_ask_for() -> None:
@@ -160,16 +162,19 @@ def test_stateful() -> None:
     model = fill(Model([x, c], L.RNN(WithConstant(UNITS), stateful=True)(x, constants=c)))
     first = by_hand(model.get_weights(), X, C)[:, -1]
     np.testing.assert_allclose(model.predict_on_batch([X, C]), first, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(model.predict_on_batch([X, 2 * C]), by_hand(
-        model.get_weights(), X, 2 * C, first)[:, -1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        model.predict_on_batch([X, 2 * C]),
+        by_hand(model.get_weights(), X, 2 * C, first)[:, -1],
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 def test_export(tmp_path: Any) -> None:
     x, c, _ = inputs()
     model = fill(Model([x, c], L.RNN(WithConstant(UNITS))(x, constants=c)))
     kcompile.export(model, tmp_path / "model.so")
-    np.testing.assert_array_equal(rt.load(tmp_path / "model.so").predict([X, C]),
-                                  model.predict([X, C]))
+    np.testing.assert_array_equal(rt.load(tmp_path / "model.so").predict([X, C]), model.predict([X, C]))
 
 
 class Attention(L.Layer):
@@ -196,8 +201,9 @@ def test_a_memory_of_several_axes() -> None:
     h = np.zeros((N, UNITS))
     for t in range(STEPS):
         e = np.exp((memory * h[:, None]).sum(-1))
-        h = np.tanh(X[:, t] @ model.get_weights()[0]
-                    + np.einsum("nt,ntu->nu", e / e.sum(-1, keepdims=True), memory))
+        h = np.tanh(
+            X[:, t] @ model.get_weights()[0] + np.einsum("nt,ntu->nu", e / e.sum(-1, keepdims=True), memory)
+        )
     np.testing.assert_allclose(model.predict([X, memory]), h, rtol=1e-5, atol=1e-6)
     model.compile("adam", "mse")
     losses = [model.train_on_batch([X, memory], S * 0.1) for _ in range(5)]
@@ -235,18 +241,24 @@ def test_the_first_state_may_be_ones_own() -> None:
     np.testing.assert_allclose(model.predict(X), given.predict([X, np.ones((N, UNITS))]), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("act", "error", "text"), [
-    (lambda x, c: L.LSTM(3)(x, constants=c), ModelError, "constants"),
-    (lambda x, c: L.Bidirectional(L.GRU(3))(x, constants=c), ModelError, "constants"),
-    (lambda x, c: L.RNN(WithConstant(UNITS))(x, constants=C), UnsupportedError, "tensors"),
-    (lambda x, c: L.RNN(WithConstant(UNITS))(x, initial_state=S), UnsupportedError, "reset_states"),
-    (lambda x, c: L.RNN(WithConstant(UNITS))([x, c], constants=c), ModelError, "either"),
-    (lambda x, c: L.RNN(WithConstant(UNITS), num_constants=1)(x), ModelError, "1 constants"),
-    (lambda x, c: L.RNN(WithConstant(UNITS), num_constants=-1), ModelError, "num_constants"),
-    (lambda x, c: L.RNN(L.GRUCell(3))(X), InputTypeError, "predict, fit or evaluate"),
-    (lambda x, c: [f(x, constants=[c] * k) for f in [L.RNN(WithConstant(UNITS))] for k in (1, 2)],
-     ModelError, "1 of them"),
-])
+@pytest.mark.parametrize(
+    ("act", "error", "text"),
+    [
+        (lambda x, c: L.LSTM(3)(x, constants=c), ModelError, "constants"),
+        (lambda x, c: L.Bidirectional(L.GRU(3))(x, constants=c), ModelError, "constants"),
+        (lambda x, c: L.RNN(WithConstant(UNITS))(x, constants=C), UnsupportedError, "tensors"),
+        (lambda x, c: L.RNN(WithConstant(UNITS))(x, initial_state=S), UnsupportedError, "reset_states"),
+        (lambda x, c: L.RNN(WithConstant(UNITS))([x, c], constants=c), ModelError, "either"),
+        (lambda x, c: L.RNN(WithConstant(UNITS), num_constants=1)(x), ModelError, "1 constants"),
+        (lambda x, c: L.RNN(WithConstant(UNITS), num_constants=-1), ModelError, "num_constants"),
+        (lambda x, c: L.RNN(L.GRUCell(3))(X), InputTypeError, "predict, fit or evaluate"),
+        (
+            lambda x, c: [f(x, constants=[c] * k) for f in [L.RNN(WithConstant(UNITS))] for k in (1, 2)],
+            ModelError,
+            "1 of them",
+        ),
+    ],
+)
 def test_errors(act: Any, error: type[Exception], text: str) -> None:
     x, c, _ = inputs()
     with pytest.raises(error, match=text):

@@ -34,9 +34,16 @@ def twice(x: Any) -> Any:
 
 
 def sequential() -> models.Model:
-    return models.Sequential([layers.Dense(8, activation="tanh", input_shape=(4,)),
-                              layers.BatchNormalization(), layers.Dropout(0.3), Scaled(),
-                              layers.Lambda(twice), layers.Dense(2)])
+    return models.Sequential(
+        [
+            layers.Dense(8, activation="tanh", input_shape=(4,)),
+            layers.BatchNormalization(),
+            layers.Dropout(0.3),
+            Scaled(),
+            layers.Lambda(twice),
+            layers.Dense(2),
+        ]
+    )
 
 
 def shared() -> models.Model:
@@ -49,9 +56,14 @@ def shared() -> models.Model:
 
 
 def recurrent() -> models.Model:
-    return models.Sequential([layers.Reshape((4, 1), input_shape=(4,)),
-                              layers.Bidirectional(layers.LSTM(3, return_sequences=True)),
-                              layers.GRU(5), layers.Dense(2)])
+    return models.Sequential(
+        [
+            layers.Reshape((4, 1), input_shape=(4,)),
+            layers.Bidirectional(layers.LSTM(3, return_sequences=True)),
+            layers.GRU(5),
+            layers.Dense(2),
+        ]
+    )
 
 
 def deep() -> models.Model:
@@ -64,8 +76,10 @@ def deep() -> models.Model:
 
 MODELS = {f.__name__: f for f in (sequential, shared, recurrent)}
 WAYS: dict[str, Callable[[Any], Any]] = {
-    "deepcopy": copy.deepcopy, "pickle": lambda m: pickle.loads(pickle.dumps(m)),
-    "old protocol": lambda m: pickle.loads(pickle.dumps(m, 2))}
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda m: pickle.loads(pickle.dumps(m)),
+    "old protocol": lambda m: pickle.loads(pickle.dumps(m, 2)),
+}
 
 
 @pytest.mark.parametrize("way", WAYS)

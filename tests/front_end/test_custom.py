@@ -48,7 +48,7 @@ def antirectifier_output_shape(input_shape):
 
 def test_lambda_of_the_manual():
     model = Sequential()
-    model.add(Lambda(lambda x: x ** 2, input_shape=(4,)))
+    model.add(Lambda(lambda x: x**2, input_shape=(4,)))
     close(model.predict(X), X**2)
     model.add(Lambda(antirectifier, output_shape=antirectifier_output_shape))
     assert model.output_shape == (None, 8)
@@ -116,8 +116,9 @@ class MyLayer(Layer):
         super(MyLayer, self).__init__(**kwargs)  # noqa: UP008
 
     def build(self, input_shape):
-        self.kernel = self.add_weight(name="kernel", shape=(input_shape[1], self.output_dim),
-                                      initializer="uniform", trainable=True)
+        self.kernel = self.add_weight(
+            name="kernel", shape=(input_shape[1], self.output_dim), initializer="uniform", trainable=True
+        )
         super(MyLayer, self).build(input_shape)  # noqa: UP008
 
     def call(self, x):
@@ -137,8 +138,10 @@ class Everything(Layer):
 
     def call(self, inputs, training=None):
         self.add_loss(0.01 * K.sum(K.square(self.scale)))
-        self.add_update([K.update_add(self.seen, 1.0),
-                         K.moving_average_update(self.mean, K.mean(inputs, axis=0), 0.9)], inputs)
+        self.add_update(
+            [K.update_add(self.seen, 1.0), K.moving_average_update(self.mean, K.mean(inputs, axis=0), 0.9)],
+            inputs,
+        )
         gain = 1.0 / (1.0 + K.exp(-self.scale))
         return K.in_train_phase(lambda: inputs * gain, lambda: inputs * gain + 100.0, training=training)
 
@@ -209,7 +212,7 @@ def test_weights_without_names_and_layers_inside_expressions():
 
         def call(self, x):
             doubled = 2 * self.a - self.a[0] * 0
-            return K.dot(x, doubled) + K.expand_dims(self.b ** 2, 0)
+            return K.dot(x, doubled) + K.expand_dims(self.b**2, 0)
 
     model = Sequential([Unnamed(input_shape=(4,))])
     a, b = model.get_weights()
@@ -255,8 +258,12 @@ def test_loss_metric_activation_regularizer_initializer_constraint():
     def mean_pred(y_true, y_pred):
         return K.mean(y_pred)
 
-    model = Sequential([Dense(16, activation=swish, kernel_initializer=init, input_shape=(4,)),
-                        Dense(3, kernel_regularizer=l1_reg, kernel_constraint=small)])
+    model = Sequential(
+        [
+            Dense(16, activation=swish, kernel_initializer=init, input_shape=(4,)),
+            Dense(3, kernel_regularizer=l1_reg, kernel_constraint=small),
+        ]
+    )
     assert abs(model.get_weights()[0].std() - 1) < 0.3
     model.compile("sgd", huberish, metrics=[mean_pred, "mae"])
     k1, b1, k2, b2 = model.get_weights()
@@ -360,10 +367,18 @@ def returns_nothing(x):
     x * 2
 
 
-UNTRACEABLE = {branches: "K.switch", to_numpy: r"numpy\.exp.*K\.exp", array_of: "keras.backend",
-               numpy_function: r"K\.concatenate", iterates: "range", loops_over_the_batch: "samples",
-               takes_a_sample: "batch", reads_values: "'numpy'", evaluates: "K.function",
-               counts: "x.shape"}
+UNTRACEABLE = {
+    branches: "K.switch",
+    to_numpy: r"numpy\.exp.*K\.exp",
+    array_of: "keras.backend",
+    numpy_function: r"K\.concatenate",
+    iterates: "range",
+    loops_over_the_batch: "samples",
+    takes_a_sample: "batch",
+    reads_values: "'numpy'",
+    evaluates: "K.function",
+    counts: "x.shape",
+}
 
 
 @pytest.mark.parametrize("function", UNTRACEABLE, ids=lambda f: f.__name__)
@@ -383,8 +398,10 @@ def test_a_function_that_returns_nothing():
 
 def test_numpy_arrays_on_the_left_of_operators():
     two = np.full((4,), 2, "float32")
-    close(one_layer(lambda x: two * x + np.float32(1) - two / (x * x + 1)).predict(X),
-          2 * X + 1 - 2 / (X * X + 1))
+    close(
+        one_layer(lambda x: two * x + np.float32(1) - two / (x * x + 1)).predict(X),
+        2 * X + 1 - 2 / (X * X + 1),
+    )
 
 
 def test_a_tensor_of_the_model_inside_a_layer_is_refused():
@@ -421,10 +438,14 @@ def test_custom_code_is_exported(tmp_path):
     pytest.importorskip("ziglang")  # has the linker
     import kcompile_runtime
 
-    model = Sequential([
-        MyLayer(5, input_shape=(4,)),
-        Lambda(lambda x: K.concatenate([K.relu(x), K.reverse(x, 1) ** 2, K.cumsum(x, axis=1)])),
-        layers.PReLU("random_uniform"), Dense(2, activation=lambda x: x * K.sigmoid(x))])
+    model = Sequential(
+        [
+            MyLayer(5, input_shape=(4,)),
+            Lambda(lambda x: K.concatenate([K.relu(x), K.reverse(x, 1) ** 2, K.cumsum(x, axis=1)])),
+            layers.PReLU("random_uniform"),
+            Dense(2, activation=lambda x: x * K.sigmoid(x)),
+        ]
+    )
     compiled = kcompile.compile(model)
     assert compiled.verify(X).ok
     kcompile.export(compiled, tmp_path / "model.so")
@@ -451,18 +472,26 @@ MERGES = {
     "Maximum": ({}, [A, B, C], lambda *xs: np.maximum.reduce(xs)),
     "Minimum": ({}, [A, B], np.minimum),
     "Dot": ({"axes": 1}, [A, B], lambda a, b: np.einsum("nki,nkj->nij", a, b)),
-    "Dot_cosine": ({"axes": -1, "normalize": True}, [A[:, 0], B[:, 0]], lambda a, b: (
-        (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))[:, None]),
-    "Dot_axes": ({"axes": (2, 1)}, [A, C[:, :1].transpose(0, 2, 1)],
-                 lambda a, c: np.einsum("nik,nkj->nij", a, c)),
+    "Dot_cosine": (
+        {"axes": -1, "normalize": True},
+        [A[:, 0], B[:, 0]],
+        lambda a, b: ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))[:, None],
+    ),
+    "Dot_axes": (
+        {"axes": (2, 1)},
+        [A, C[:, :1].transpose(0, 2, 1)],
+        lambda a, c: np.einsum("nik,nkj->nij", a, c),
+    ),
 }
 ACTIVATIONS = {
     "LeakyReLU": ({}, lambda x: np.where(x > 0, x, 0.3 * x)),
     "ELU": ({"alpha": 0.5}, lambda x: np.where(x > 0, x, 0.5 * np.expm1(x))),
     "ThresholdedReLU": ({"theta": 0.7}, lambda x: x * (x > 0.7)),
     "Softmax": ({"axis": 1}, lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True)),
-    "ReLU": ({"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2},
-             lambda x: np.where(x > 0.2, np.minimum(x, 1), 0.1 * (x - 0.2))),
+    "ReLU": (
+        {"max_value": 1.0, "negative_slope": 0.1, "threshold": 0.2},
+        lambda x: np.where(x > 0.2, np.minimum(x, 1), 0.1 * (x - 0.2)),
+    ),
 }
 
 

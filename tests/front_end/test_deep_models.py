@@ -49,7 +49,7 @@ def test_a_layer_is_traced_once_for_each_signature() -> None:
 def test_what_runs_is_every_call() -> None:
     made = doubled(4)
     made.use_engine(InterpreterEngine(made))
-    np.testing.assert_array_equal(made.predict(np.ones((2, 3))), np.full((2, 3), 2.0 ** 16))
+    np.testing.assert_array_equal(made.predict(np.ones((2, 3))), np.full((2, 3), 2.0**16))
 
 
 def test_more_than_the_budget_is_refused_before_it_is_built() -> None:

@@ -27,9 +27,11 @@ def test_every_module_can_be_imported_by_its_name(edition):
 
 
 def test_a_fresh_process_imports_a_module_below_at_once():
-    text = ("from kcompile.keras3.layers import Dense; import kcompile.tf_keras.utils; print(Dense(1).name)")
-    assert subprocess.run([sys.executable, "-c", text], capture_output=True, text=True,
-                          check=True).stdout == "dense\n"
+    text = "from kcompile.keras3.layers import Dense; import kcompile.tf_keras.utils; print(Dense(1).name)"
+    assert (
+        subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
+        == "dense\n"
+    )
 
 
 @BOTH
@@ -142,8 +144,14 @@ def test_weights_of_layers_of_ones_own():
 @BOTH
 def test_a_call_on_arrays(edition):
     layers = edition.layers
-    model = edition.Sequential([layers.Dense(64, input_shape=(8,)), layers.BatchNormalization(),
-                                layers.Dropout(0.5), layers.Dense(40)])
+    model = edition.Sequential(
+        [
+            layers.Dense(64, input_shape=(8,)),
+            layers.BatchNormalization(),
+            layers.Dropout(0.5),
+            layers.Dense(40),
+        ]
+    )
     x = np.random.default_rng(0).normal(size=(16, 8)).astype("float32")
     expected = model.predict(x)
     assert np.array_equal(model(x).numpy(), expected) and type(model(x).numpy()) is np.ndarray
@@ -207,12 +215,16 @@ def test_bars(capsys):
     number = r"\d\.\d{4}(e-\d\d)?"
     values = rf"loss: {number} - val_loss: {number}"
     each = r"\ds \d+[mu]?s/step"
-    assert re.fullmatch(r"Train on 32 samples, validate on 8 samples\nEpoch 1/1\n"
-                        rf"32/32 \[=+\] - {each} - {values}\n", bar_of(keras, capsys, 1))
+    assert re.fullmatch(
+        r"Train on 32 samples, validate on 8 samples\nEpoch 1/1\n"
+        rf"32/32 \[=+\] - {each} - {values}\n",
+        bar_of(keras, capsys, 1),
+    )
     assert re.fullmatch(rf"Epoch 1/1\n1/1 \[=+\] - {each} - {values}\n", bar_of(tf_keras, capsys, 1))
     assert re.fullmatch(rf"Epoch 1/1\n1/1 ━{{20}} {each} - {values}\n", bar_of(keras3, capsys, 1))
-    assert re.fullmatch(rf"Epoch 1/1\n1/1 - \ds - {values} - \d+[mu]?s/epoch - \d+[mu]?s/step\n",
-                        bar_of(tf_keras, capsys, 2))
+    assert re.fullmatch(
+        rf"Epoch 1/1\n1/1 - \ds - {values} - \d+[mu]?s/epoch - \d+[mu]?s/step\n", bar_of(tf_keras, capsys, 2)
+    )
     assert re.fullmatch(rf"Epoch 1/1\n1/1 - \ds - \d+[mu]?s/step - {values}\n", bar_of(keras3, capsys, 2))
 
 
@@ -224,7 +236,9 @@ def test_summaries(capsys):
 
     made(keras3).summary()
     text = capsys.readouterr().out
-    assert text == """\
+    assert (
+        text
+        == """\
 Model: "functional"
 ┏━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┓
 ┃ Layer (type)        ┃ Output Shape      ┃    Param # ┃ Connected to      ┃
@@ -243,10 +257,12 @@ Model: "functional"
  Trainable params: 30 (120.00 B)
  Non-trainable params: 0 (0.00 B)
 """
+    )
     made(tf_keras).summary()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == 'Model: "model"' and {len(line) for line in lines[1:4]} == {98}
     assert lines[4] == (" input_1 (InputLayer)        [(None, 4)]                  0         []" + " " * 28)
-    assert lines[10] == (" add (Add)                   (None, 3)                    0         "
-                         "['dense[0][0]'," + " " * 15)
+    assert lines[10] == (
+        " add (Add)                   (None, 3)                    0         ['dense[0][0]'," + " " * 15
+    )
     assert lines[14] == "Total params: 30 (120.00 Byte)"

@@ -40,8 +40,9 @@ def test_rows_of_the_table() -> None:
 def test_the_input_may_be_floats_of_another_layer() -> None:
     inputs = L.Input((6,))
     model = Model(inputs, L.Embedding(11, 4)(inputs))
-    np.testing.assert_array_equal(model.predict(numbers().astype(np.float32)),
-                                  model.get_weights()[0][numbers()])
+    np.testing.assert_array_equal(
+        model.predict(numbers().astype(np.float32)), model.get_weights()[0][numbers()]
+    )
     with pytest.raises(InputError, match="whole numbers"):
         Sequential([L.Embedding(11, 4, input_length=6)]).predict(numbers() + 0.5)
 

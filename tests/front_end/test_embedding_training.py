@@ -41,13 +41,18 @@ OPTIMIZERS: dict[str, Callable[..., Any]] = {
     "nadam": lambda **o: keras.optimizers.Nadam(0.01, **o),
 }
 LIMITS: dict[str, dict[str, float]] = {
-    "free": {}, "clipnorm": {"clipnorm": 0.05}, "global_clipnorm": {"global_clipnorm": 0.05},
-    "clipvalue": {"clipvalue": 0.002}, "both": {"clipnorm": 0.05, "clipvalue": 0.002}}
+    "free": {},
+    "clipnorm": {"clipnorm": 0.05},
+    "global_clipnorm": {"global_clipnorm": 0.05},
+    "clipvalue": {"clipvalue": 0.002},
+    "both": {"clipnorm": 0.05, "clipvalue": 0.002},
+}
 
 
 def text(vintage: str = "keras2", width: int = 17, **options: Any) -> Any:
-    return Sequential([L.Embedding(WORDS, width, input_length=STEPS, **options), L.GRU(5), L.Dense(1)],
-                      vintage=vintage)
+    return Sequential(
+        [L.Embedding(WORDS, width, input_length=STEPS, **options), L.GRU(5), L.Dense(1)], vintage=vintage
+    )
 
 
 def shared() -> Any:
@@ -59,21 +64,30 @@ def shared() -> Any:
 
 
 NETS: dict[str, Make] = {
-    "plain": text, "masked": lambda: text(mask_zero=True), "keras3": lambda: text("keras3"),
-    "narrow": lambda: text(width=1), "wide": lambda: text(width=48),
+    "plain": text,
+    "masked": lambda: text(mask_zero=True),
+    "keras3": lambda: text("keras3"),
+    "narrow": lambda: text(width=1),
+    "wide": lambda: text(width=48),
     "regularized": lambda: text(embeddings_regularizer="l2"),
     "constrained": lambda: text(embeddings_constraint="unit_norm"),
-    "shared": shared}
+    "shared": shared,
+}
 
 
-def batches(model: Any, sizes: tuple[int, ...] = (7, 1, 16, 7, 5)
-            ) -> list[tuple[list[np.ndarray], np.ndarray]]:
+def batches(
+    model: Any, sizes: tuple[int, ...] = (7, 1, 16, 7, 5)
+) -> list[tuple[list[np.ndarray], np.ndarray]]:
     """Numbers of which many occur again, also beside those of the batch before."""
     rng = np.random.default_rng(0)
     made = []
     for n in sizes:
-        x = [rng.choice([0, 0, 0, 1, 2, WORDS - 1, *rng.integers(0, WORDS, 12)],
-                        (n, *i.shape[1:])).astype(np.int32) for i in model.inputs]
+        x = [
+            rng.choice([0, 0, 0, 1, 2, WORDS - 1, *rng.integers(0, WORDS, 12)], (n, *i.shape[1:])).astype(
+                np.int32
+            )
+            for i in model.inputs
+        ]
         made.append((x, rng.normal(size=(n, 1)).astype(np.float32)))
     return made
 
@@ -101,12 +115,14 @@ def interpreted(model: Any) -> Any:
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Turn the pass off, and the cache, which does not know of it."""
+
     def apply() -> None:
         left = tuple(p for p in passes.GRAPH_PASSES if p is not passes.compact_scatters)
         assert left != passes.GRAPH_PASSES
         monkeypatch.setattr(passes, "GRAPH_PASSES", left)
         monkeypatch.setattr(cache, "get", lambda key: None)
         monkeypatch.setattr(cache, "put", lambda key, data: None)
+
     return apply
 
 
@@ -178,19 +194,27 @@ def compiled_step(net: Any, optimizer: Any) -> Compiled:
 
 def large(made: Compiled) -> set[Value]:
     """The values of the table's size that kernels write."""
-    return {Value(m.id, i) for m in made.run.live() if m.op.name == "group"
-            for i, t in enumerate(m.types) if t.shape[:1] == (WORDS,) and t.dtype == "float32"}
+    return {
+        Value(m.id, i)
+        for m in made.run.live()
+        if m.op.name == "group"
+        for i, t in enumerate(m.types)
+        if t.shape[:1] == (WORDS,) and t.dtype == "float32"
+    }
 
 
 def inner_ops(made: Compiled) -> list[str]:
-    return [n.op.name for m in made.run.live() if m.op.name == "group"
-            for n in m.attrs["body"].live()]
+    return [n.op.name for m in made.run.live() if m.op.name == "group" for n in m.attrs["body"].live()]
 
 
-CASES = [*(("plain", name, "free") for name in OPTIMIZERS if name != "adadelta"),
-         *(("plain", name, limits) for name in ("sgd", "adam") for limits in LIMITS if limits != "free"),
-         ("keras3", "sgd", "clipnorm"), ("keras3", "adam", "clipnorm"), ("shared", "sgd", "free"),
-         ("shared", "adam", "global_clipnorm")]
+CASES = [
+    *(("plain", name, "free") for name in OPTIMIZERS if name != "adadelta"),
+    *(("plain", name, limits) for name in ("sgd", "adam") for limits in LIMITS if limits != "free"),
+    ("keras3", "sgd", "clipnorm"),
+    ("keras3", "adam", "clipnorm"),
+    ("shared", "sgd", "free"),
+    ("shared", "adam", "global_clipnorm"),
+]
 
 
 @pytest.mark.parametrize(("net", "optimizer", "limits"), CASES)
@@ -203,10 +227,20 @@ def test_no_gradient_of_all_rows_is_written(net: str, optimizer: str, limits: st
     assert not [x for x in launches if "copy" in x.kernel.name and WORDS in _sizes(x, made)]
 
 
-@pytest.mark.parametrize(("net", "optimizer", "limits", "count"), [
-    ("plain", "sgd", "free", 1), ("plain", "decay", "both", 1), ("shared", "sgd", "clipnorm", 1),
-    ("shared", "sgd", "clipvalue", 0), ("constrained", "sgd", "free", 0), ("regularized", "sgd", "free", 0),
-    ("plain", "momentum", "free", 0), ("plain", "adam", "free", 0), ("plain", "adagrad", "free", 1)])
+@pytest.mark.parametrize(
+    ("net", "optimizer", "limits", "count"),
+    [
+        ("plain", "sgd", "free", 1),
+        ("plain", "decay", "both", 1),
+        ("shared", "sgd", "clipnorm", 1),
+        ("shared", "sgd", "clipvalue", 0),
+        ("constrained", "sgd", "free", 0),
+        ("regularized", "sgd", "free", 0),
+        ("plain", "momentum", "free", 0),
+        ("plain", "adam", "free", 0),
+        ("plain", "adagrad", "free", 1),
+    ],
+)
 def test_what_is_updated_by_rows(net: str, optimizer: str, limits: str, count: int) -> None:
     """Where the step of every other row is 0: also the squares that Adagrad adds up."""
     made = compiled_step(NETS[net](), OPTIMIZERS[optimizer](**LIMITS[limits]))
@@ -216,8 +250,7 @@ def test_what_is_updated_by_rows(net: str, optimizer: str, limits: str, count: i
 def _sizes(launch: Launch, made: Compiled) -> set[int]:
     """The first sizes of the variables that a launch reads or writes."""
     shapes = [made.graph.type(v).shape for v in made.graph.variables.values()]
-    return {shapes[ref.index][0] for ref in launch.buffers
-            if ref.region == "variable" and shapes[ref.index]}  # type: ignore[misc]
+    return {shapes[ref.index][0] for ref in launch.buffers if ref.region == "variable" and shapes[ref.index]}  # type: ignore[misc]
 
 
 def test_plain_descent_is_in_place() -> None:
@@ -225,8 +258,9 @@ def test_plain_descent_is_in_place() -> None:
     (launch,) = [x for x in made.program.entries[-1].launches if "add_rows" in x.kernel.name]
     name = next(name for name in made.variables if name.endswith("embeddings"))
     assert launch.kernel.aliased
-    assert [ref for ref in launch.buffers if ref.region == "variable"
-            and made.variables[ref.index] == name] == 2 * [launch.buffers[-1]]
+    assert [
+        ref for ref in launch.buffers if ref.region == "variable" and made.variables[ref.index] == name
+    ] == 2 * [launch.buffers[-1]]
 
 
 def test_a_small_table_has_a_whole_gradient() -> None:
@@ -264,6 +298,7 @@ def test_a_table_whose_rows_are_read_elsewhere_is_not_updated_in_place() -> None
     np.add.at(expected, numbers, start[numbers + 1])
     for threads in (1, 2):
         held = {"table": aligned_copy(start)}
-        load(compile_graph(graph, "run", targets.native(), frozen=False), held, threads
-             ).run("run", 4, [numbers])
+        load(compile_graph(graph, "run", targets.native(), frozen=False), held, threads).run(
+            "run", 4, [numbers]
+        )
         np.testing.assert_allclose(held["table"], expected, rtol=1e-6)

@@ -32,7 +32,7 @@ class Indexed:
     def __getitem__(self, i):
         self.order.append(i)
         rows = slice(8 * i, 8 * i + 8)
-        return (X[rows], Y[rows], W[rows])[:3 if self.weights else 2]
+        return (X[rows], Y[rows], W[rows])[: 3 if self.weights else 2]
 
     def on_epoch_end(self):
         self.epochs += 1
@@ -70,12 +70,17 @@ def from_arrays(**options):
     return model, history
 
 
-@pytest.mark.parametrize(("data", "options"), [
-    (Indexed, {}), (lambda: Iterable(3), {}), (Iterable, {"steps_per_epoch": 3}),
-    (endless, {"steps_per_epoch": 3}),
-    (lambda: itertools.cycle([(X[r], Y[r]) for r in CUTS]), {"steps_per_epoch": 3}),
-    (lambda: ([X[r], Y[r]] for r in itertools.cycle(CUTS)), {"steps_per_epoch": 3}),
-])
+@pytest.mark.parametrize(
+    ("data", "options"),
+    [
+        (Indexed, {}),
+        (lambda: Iterable(3), {}),
+        (Iterable, {"steps_per_epoch": 3}),
+        (endless, {"steps_per_epoch": 3}),
+        (lambda: itertools.cycle([(X[r], Y[r]) for r in CUTS]), {"steps_per_epoch": 3}),
+        (lambda: ([X[r], Y[r]] for r in itertools.cycle(CUTS)), {"steps_per_epoch": 3}),
+    ],
+)
 def test_training_is_that_of_the_same_batches(data, options):
     expected, history = from_arrays(validation_data=(X, Y))
     model, held = made(), Indexed()
@@ -97,7 +102,7 @@ def test_weights_of_samples_and_of_classes_count():
 def test_a_sequence_is_shuffled_and_told_of_epochs():
     data, model = Indexed(), made()
     model.fit(data, verbose=0, epochs=8)
-    passes = [data.order[1 + 3 * i:4 + 3 * i] for i in range(8)]  # the first is looked at before
+    passes = [data.order[1 + 3 * i : 4 + 3 * i] for i in range(8)]  # the first is looked at before
     assert data.epochs == 8 and all(sorted(p) == [0, 1, 2] for p in passes)
     assert len(set(map(tuple, passes))) > 1
 
@@ -108,16 +113,25 @@ def test_evaluation_and_prediction():
     for data, steps in ((Indexed(), None), (endless(), 3), (Iterable(), 3), (Iterable(3), None)):
         np.testing.assert_allclose(model.evaluate(data, verbose=0, steps=steps), expected, rtol=1e-6)
     whole = model.predict(X)
-    for data, steps in ((Indexed(), None), (endless(), 3), (iter([X[:8], X[8:]]), 2),
-                        ((x[None] for x in X), 20)):
+    for data, steps in (
+        (Indexed(), None),
+        (endless(), 3),
+        (iter([X[:8], X[8:]]), 2),
+        ((x[None] for x in X), 20),
+    ):
         np.testing.assert_allclose(model.predict(data, steps=steps), whole, rtol=1e-5, atol=1e-6)
     assert model.evaluate(Indexed(), verbose=0, return_dict=True).keys() == {"loss", "mean_absolute_error"}
 
 
 def test_bars_and_events_count_batches(capsys):
     seen = []
-    made().fit(endless(), steps_per_epoch=3, verbose=1, epochs=2, callbacks=[LambdaCallback(
-        on_batch_end=lambda batch, logs: seen.append((batch, logs["size"])))])
+    made().fit(
+        endless(),
+        steps_per_epoch=3,
+        verbose=1,
+        epochs=2,
+        callbacks=[LambdaCallback(on_batch_end=lambda batch, logs: seen.append((batch, logs["size"])))],
+    )
     assert seen == [(0, 8), (1, 8), (2, 4)] * 2
     assert capsys.readouterr().out.count("3/3") == 2
 
@@ -152,17 +166,21 @@ def test_errors_of_a_generator_are_its_own():
 
 
 WRONG = {
-    "no steps": lambda m: m.fit(endless()), "no steps of an iterable": lambda m: m.fit(Iterable()),
+    "no steps": lambda m: m.fit(endless()),
+    "no steps of an iterable": lambda m: m.fit(Iterable()),
     "no steps of validation": lambda m: m.fit(X, Y, validation_data=endless()),
-    "no steps to evaluate": lambda m: m.evaluate(endless()), "to predict": lambda m: m.predict(endless()),
-    "y beside batches": lambda m: m.fit(Indexed(), Y), "batch_size": lambda m: m.fit(Indexed(), batch_size=8),
+    "no steps to evaluate": lambda m: m.evaluate(endless()),
+    "to predict": lambda m: m.predict(endless()),
+    "y beside batches": lambda m: m.fit(Indexed(), Y),
+    "batch_size": lambda m: m.fit(Indexed(), batch_size=8),
     "weights": lambda m: m.evaluate(Indexed(), sample_weight=W),
     "split": lambda m: m.fit(Indexed(), validation_split=0.5),
     "steps of text": lambda m: m.fit(endless(), steps_per_epoch="3"),
     "x alone": lambda m: m.fit((X[r] for r in CUTS), steps_per_epoch=1),
     "four parts": lambda m: m.fit(((X, Y, W, W) for _ in CUTS), steps_per_epoch=1),
     "another shape": lambda m: m.fit(((X[:, :3], Y) for _ in CUTS), steps_per_epoch=1),
-    "no batch": lambda m: m.fit(iter(()), steps_per_epoch=1), "a set": lambda m: m.fit({1, 2}),
+    "no batch": lambda m: m.fit(iter(()), steps_per_epoch=1),
+    "a set": lambda m: m.fit({1, 2}),
     "batches on one batch": lambda m: m.train_on_batch(Indexed()),
     "batches as labels": lambda m: m.fit(X, Indexed()),
     "batches in a list": lambda m: m.predict([Indexed()]),
@@ -181,6 +199,10 @@ def test_what_makes_no_sense_is_told_at_once(name):
 
 
 def test_arrays_are_no_objects_of_batches():
-    assert not any(map(gives_batches, (X, X[0, 0], 3, [1], (1,), {"a": 1}, None, "a", b"a", memoryview(X),
-                                       np.ma.array([1]))))
+    assert not any(
+        map(
+            gives_batches,
+            (X, X[0, 0], 3, [1], (1,), {"a": 1}, None, "a", b"a", memoryview(X), np.ma.array([1])),
+        )
+    )
     assert all(map(gives_batches, (Indexed(), Iterable(), endless(), iter([]), {1}, map(len, []))))

@@ -77,17 +77,18 @@ LOSSES = {
     "cosine_proximity": (X, Q, lambda t, p: -(unit(t) * unit(p)).sum(-1)),
     "hinge": (SIGNS, Q, lambda t, p: mean(np.maximum(1 - t * p, 0))),
     "squared_hinge": (SIGNS, Q, lambda t, p: mean(np.maximum(1 - t * p, 0) ** 2)),
-    "categorical_hinge": (T, X, lambda t, p: np.maximum(
-        ((1 - t) * p).max(-1) - (t * p).sum(-1) + 1, 0)),
+    "categorical_hinge": (T, X, lambda t, p: np.maximum(((1 - t) * p).max(-1) - (t * p).sum(-1) + 1, 0)),
     "categorical_crossentropy": (T, P, lambda t, p: -(t * shares(p)).sum(-1)),
     "sparse_categorical_crossentropy": (CLASSES, P, lambda t, p: -(one_hot(t) * shares(p)).sum(-1)),
     "binary_crossentropy": (T, P, lambda t, p: mean(binary(t, p))),
     "kullback_leibler_divergence": (P, Q, lambda t, p: (safe(t) * np.log(safe(t) / safe(p))).sum(-1)),
     "binary_focal_crossentropy": (T, P, focal),
-    "categorical_focal_crossentropy": (
-        T, P, lambda t, p: -0.25 * (t * (1 - p) ** 2 * shares(p)).sum(-1)),
+    "categorical_focal_crossentropy": (T, P, lambda t, p: -0.25 * (t * (1 - p) ** 2 * shares(p)).sum(-1)),
     "categorical_generalized_cross_entropy": (
-        CLASSES, P, lambda t, p: (1 - (one_hot(t) * p).sum(-1) ** 0.5) / 0.5),
+        CLASSES,
+        P,
+        lambda t, p: (1 - (one_hot(t) * p).sum(-1) ** 0.5) / 0.5,
+    ),
 }
 METRICS = {
     "binary_accuracy": (T, P, lambda t, p: mean((p > 0.5) == t)),
@@ -122,8 +123,7 @@ OBJECTS = {
     "max_norm": (constraints.max_norm(1.0), lambda w: w * np.minimum(norms(w), 1) / norms(w)),
     "non_neg": (constraints.non_neg(), lambda w: np.maximum(w, 0)),
     "unit_norm": (constraints.unit_norm(), lambda w: w / norms(w)),
-    "min_max_norm": (constraints.min_max_norm(1.0, 2.0),
-                     lambda w: w * np.clip(norms(w), 1, 2) / norms(w)),
+    "min_max_norm": (constraints.min_max_norm(1.0, 2.0), lambda w: w * np.clip(norms(w), 1, 2) / norms(w)),
     "l1": (regularizers.l1(0.1), lambda w: 0.1 * abs(w).sum()),
     "l2": (regularizers.l2(0.1), lambda w: 0.1 * (w * w).sum()),
     "l1_l2": (regularizers.l1_l2(0.1, 0.2), lambda w: (0.1 * abs(w) + 0.2 * w * w).sum()),
@@ -141,8 +141,12 @@ def ways(function, *arrays):
     yield "lists", K.eval(function(*[a.tolist() for a in arrays]))
     inputs = [Input(a.shape[1:]) for a in arrays]
     yield "inputs", K.function(inputs, [function(*inputs)])(list(arrays))[0]
-    yield "placeholders", (lambda given: K.function(given, [function(*given)])(list(arrays))[0])(
-        [K.placeholder(a.shape) for a in arrays])
+    yield (
+        "placeholders",
+        (lambda given: K.function(given, [function(*given)])(list(arrays))[0])(
+            [K.placeholder(a.shape) for a in arrays]
+        ),
+    )
 
 
 def agree(function, expected, *arrays):
@@ -154,14 +158,20 @@ def agree(function, expected, *arrays):
 
 def own_functions(module, *parameters):
     """Names of the module's own public functions with these parameters first."""
-    return {name for name, f in vars(module).items()
-            if inspect.isfunction(f) and f.__module__ == module.__name__ and not name.startswith("_")
-            and tuple(inspect.signature(f).parameters)[:len(parameters)] == parameters}
+    return {
+        name
+        for name, f in vars(module).items()
+        if inspect.isfunction(f)
+        and f.__module__ == module.__name__
+        and not name.startswith("_")
+        and tuple(inspect.signature(f).parameters)[: len(parameters)] == parameters
+    }
 
 
 def test_the_tables_have_every_function():
     def names(module, *parameters):
         return {getattr(module, key).__name__ for key in own_functions(module, *parameters)}
+
     assert names(losses, "y_true", "y_pred") - {"indices"} == set(LOSSES)
     assert names(metrics, "y_true", "y_pred") == set(METRICS)
     assert own_functions(activations, "x") == set(ACTIVATIONS)
@@ -172,8 +182,9 @@ def test_loss(name):
     t, p, expected = LOSSES[name]
     function = getattr(losses, name)
     agree(function, expected, t, p)
-    np.testing.assert_allclose(K.eval(function(y_true=K.variable(t), y_pred=p)), expected(t, p), rtol=2e-4,
-                               atol=2e-6)
+    np.testing.assert_allclose(
+        K.eval(function(y_true=K.variable(t), y_pred=p)), expected(t, p), rtol=2e-4, atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
@@ -227,8 +238,9 @@ def test_losses_of_the_users_own():
 def test_options_and_numbers():
     logits = K.eval(losses.binary_crossentropy(K.variable(T), X, from_logits=True))
     np.testing.assert_allclose(logits, mean(np.logaddexp(0, X) - T * X), rtol=1e-4)
-    np.testing.assert_allclose(K.eval(activations.relu(K.variable(X), max_value=np.float32(1.0))),
-                               np.clip(X, 0, 1))
+    np.testing.assert_allclose(
+        K.eval(activations.relu(K.variable(X), max_value=np.float32(1.0))), np.clip(X, 0, 1)
+    )
     assert K.eval(activations.sigmoid(0.0)) == 0.5
     assert K.eval(regularizers.l2(np.float32(0.5))(K.variable([2.0]))) == 2.0
     np.testing.assert_allclose(K.eval(initializers.Constant(np.float32(2))((2, 3))), np.full((2, 3), 2.0))
@@ -246,7 +258,8 @@ def test_a_variational_autoencoder_trains():
     h = Dense(6, activation="tanh")(inputs)
     center, spread = Dense(2)(h), Dense(2)(h)
     z = Lambda(lambda args: args[0] + K.exp(args[1] / 2) * K.random_normal(K.shape(args[0])))(
-        [center, spread])
+        [center, spread]
+    )
     outputs = Dense(4)(z)
     model = Model(inputs, outputs)
     kl = -0.5 * K.sum(1 + spread - K.square(center) - K.exp(spread), axis=-1)

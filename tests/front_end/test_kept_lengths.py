@@ -60,8 +60,13 @@ def recurrent() -> Any:
 
 
 def convolution() -> Any:
-    return Sequential([L.Conv1D(16, 5, padding="same", activation="relu", input_shape=(None, WIDTH)),
-                       L.GlobalMaxPooling1D(), L.Dense(2)])
+    return Sequential(
+        [
+            L.Conv1D(16, 5, padding="same", activation="relu", input_shape=(None, WIDTH)),
+            L.GlobalMaxPooling1D(),
+            L.Dense(2),
+        ]
+    )
 
 
 def data(length: int, n: int = 2) -> tuple[Any, Any]:
@@ -77,8 +82,9 @@ def agree(model: Any, *lengths: int) -> None:
 
 
 @pytest.mark.parametrize("make", [recurrent, convolution])
-def test_forty_lengths_compile_once(make: Callable[[], Any], compiles: list[int],
-                                    monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forty_lengths_compile_once(
+    make: Callable[[], Any], compiles: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, filled = make(), counted_fills(monkeypatch)
     first = [model.predict(data(length)[0]) for length in range(6, 46)]
     assert len(compiles) == 40
@@ -152,7 +158,8 @@ def bounded(monkeypatch: pytest.MonkeyPatch, engine: Any, count: int) -> None:
 
 
 def test_what_was_used_longest_ago_is_forgotten_first(
-        compiles: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    compiles: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = recurrent()
     engine = kcompile.compile(model).engine
     agree(model, 5, 6, 7)
@@ -168,7 +175,8 @@ def test_what_was_used_longest_ago_is_forgotten_first(
 
 
 def test_the_last_of_each_entry_stays_however_large(
-        compiles: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    compiles: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sizes, "MEMORY", 0)
     model = recurrent()
     model.compile("sgd", "mse")
@@ -193,7 +201,7 @@ def test_workspaces_that_grew_count(compiles: list[int], monkeypatch: pytest.Mon
     model = recurrent()
     engine = kcompile.compile(model).engine
     agree(model, 5, 6, 7)
-    monkeypatch.setattr(sizes, "MEMORY", sum(made.nbytes for made in engine._made.values()) + 2 ** 20)
+    monkeypatch.setattr(sizes, "MEMORY", sum(made.nbytes for made in engine._made.values()) + 2**20)
     model.predict(np.ones((20000, 6, WIDTH), "f"), batch_size=20000)
     assert len(engine._made.order()) == 3
     agree(model, 7)
@@ -251,8 +259,13 @@ print(len(made), len(blocks))
 
 def test_another_process_finds_every_length(tmp_path: Path) -> None:
     def run(*lengths: int) -> list[int]:
-        done = subprocess.run([sys.executable, "-c", SCRIPT.replace("LENGTHS", repr(lengths))], check=True,
-                              env={**os.environ, "KC_CACHE": str(tmp_path)}, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT.replace("LENGTHS", repr(lengths))],
+            check=True,
+            env={**os.environ, "KC_CACHE": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
         return [int(word) for word in done.stdout.split()]
 
     assert run(5, 6, 7) == [6, 1]

@@ -38,11 +38,12 @@ def evaluate(model, *xs, training=False):
 def compute(function, *arrays):
     """A function over symbolic tensors, by the interpreter; the first axis is the batch."""
     trace = Trace("function")
-    tensors = [Tensor(trace, trace.input(f"x{i}", TensorType((Batch(), *a.shape[1:]), a.dtype.name)))
-               for i, a in enumerate(arrays)]
+    tensors = [
+        Tensor(trace, trace.input(f"x{i}", TensorType((Batch(), *a.shape[1:]), a.dtype.name)))
+        for i, a in enumerate(arrays)
+    ]
     trace.outputs["y"] = function(*tensors).value
-    return interpreter.run(trace, len(arrays[0]), {f"x{i}": a for i, a in enumerate(arrays)},
-                           {}).outputs["y"]
+    return interpreter.run(trace, len(arrays[0]), {f"x{i}": a for i, a in enumerate(arrays)}, {}).outputs["y"]
 
 
 def draw(shape, seed=0, samples=3):
@@ -83,13 +84,31 @@ CASES = [
     ("AveragePooling1D", {"pool_size": 2}, (8, 2)),
     ("MaxPooling3D", {"pool_size": 2}, (4, 4, 5, 2)),
     ("AveragePooling3D", {"pool_size": 2, "padding": "same"}, (3, 4, 5, 2)),
-    *(("Conv2D", {"filters": 4, "kernel_size": (3, 2), "strides": s, "dilation_rate": d,
-                  "padding": p, "data_format": f, "activation": "relu"}, (7, 8, 6))
-      for s, d in ((1, 1), (2, 1), ((3, 2), 1), (1, (2, 3))) for p in ("valid", "same")
-      for f in (LAST, FIRST)),
-    *((name, {"pool_size": size, "strides": s, "padding": p, "data_format": f}, (7, 8, 6))
-      for name in ("MaxPooling2D", "AveragePooling2D") for size, s in ((2, None), ((3, 2), (2, 1)))
-      for p in ("valid", "same") for f in (LAST, FIRST)),
+    *(
+        (
+            "Conv2D",
+            {
+                "filters": 4,
+                "kernel_size": (3, 2),
+                "strides": s,
+                "dilation_rate": d,
+                "padding": p,
+                "data_format": f,
+                "activation": "relu",
+            },
+            (7, 8, 6),
+        )
+        for s, d in ((1, 1), (2, 1), ((3, 2), 1), (1, (2, 3)))
+        for p in ("valid", "same")
+        for f in (LAST, FIRST)
+    ),
+    *(
+        (name, {"pool_size": size, "strides": s, "padding": p, "data_format": f}, (7, 8, 6))
+        for name in ("MaxPooling2D", "AveragePooling2D")
+        for size, s in ((2, None), ((3, 2), (2, 1)))
+        for p in ("valid", "same")
+        for f in (LAST, FIRST)
+    ),
     *((name, {}, ((4, 3), (4, 3))) for name in ("Add", "Multiply", "Concatenate")),
     ("Add", {}, ((4, 3), (1, 3), (4, 1))),
     ("Multiply", {}, ((4, 3), (3,))),
@@ -135,9 +154,10 @@ def test_layer_computes_what_keras_computes(name, arguments, shapes):
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("arguments, shape", [
-    ({}, (5,)), ({"axis": 1, "momentum": 0.8}, (4, 3, 2)), ({"center": False, "scale": False}, (6,)),
-])
+@pytest.mark.parametrize(
+    "arguments, shape",
+    [({}, (5,)), ({"axis": 1, "momentum": 0.8}, (4, 3, 2)), ({"center": False, "scale": False}, (6,))],
+)
 def test_batch_normalization_trains_as_keras_3(arguments, shape):
     model, reference = pair("BatchNormalization", arguments, shape)
     x = draw(shape, samples=7)
@@ -148,10 +168,22 @@ def test_batch_normalization_trains_as_keras_3(arguments, shape):
 
 
 ACTIVATIONS = [
-    ("softmax", {}), ("softmax", {"axis": 1}), ("elu", {}), ("elu", {"alpha": 0.3}), ("selu", {}),
-    ("softplus", {}), ("softsign", {}), ("tanh", {}), ("sigmoid", {}), ("exponential", {}),
-    ("linear", {}), ("relu", {}), ("relu", {"max_value": 1.0}), ("relu", {"threshold": 0.5}),
-    ("relu", {"alpha": 0.2}), ("relu", {"alpha": 0.2, "max_value": 1.0, "threshold": 0.25}),
+    ("softmax", {}),
+    ("softmax", {"axis": 1}),
+    ("elu", {}),
+    ("elu", {"alpha": 0.3}),
+    ("selu", {}),
+    ("softplus", {}),
+    ("softsign", {}),
+    ("tanh", {}),
+    ("sigmoid", {}),
+    ("exponential", {}),
+    ("linear", {}),
+    ("relu", {}),
+    ("relu", {"max_value": 1.0}),
+    ("relu", {"threshold": 0.5}),
+    ("relu", {"alpha": 0.2}),
+    ("relu", {"alpha": 0.2, "max_value": 1.0, "threshold": 0.25}),
 ]
 
 
@@ -162,19 +194,29 @@ def test_activation_is_keras_s(name, arguments):
 
     x = np.concatenate([draw((4, 5)) * 3, [[[0.0, 0.25, 0.5, 1.0, 90.0]] * 4]]).astype("float32")
     x[-1, :, 4] *= 1 if name != "exponential" else 0.5
-    theirs = {("negative_slope" if k == "alpha" and name == "relu" else k): v
-              for k, v in arguments.items()}
+    theirs = {("negative_slope" if k == "alpha" and name == "relu" else k): v for k, v in arguments.items()}
     ours = compute(lambda t: getattr(activations, name)(t, **arguments), x)
     close(ours, np.asarray(getattr(keras.activations, name)(x, **theirs)))
 
 
 def test_hard_sigmoid_follows_the_vintage():
     x = np.array([[-4.0, -2.75, -1.0, 0.0, 1.0, 2.75, 4.0]], "float32")
-    for vintage, expected in (("keras2", np.clip(0.2 * x + 0.5, 0, 1)),
-                              ("keras3", np.clip(x / 6 + 0.5, 0, 1))):
-        model = Sequential([layers.Dense(7, activation="hard_sigmoid", use_bias=False,
-                                         kernel_initializer="identity", input_shape=(7,),
-                                         vintage=vintage)])
+    for vintage, expected in (
+        ("keras2", np.clip(0.2 * x + 0.5, 0, 1)),
+        ("keras3", np.clip(x / 6 + 0.5, 0, 1)),
+    ):
+        model = Sequential(
+            [
+                layers.Dense(
+                    7,
+                    activation="hard_sigmoid",
+                    use_bias=False,
+                    kernel_initializer="identity",
+                    input_shape=(7,),
+                    vintage=vintage,
+                )
+            ]
+        )
         for copy in (model, Sequential.from_config(model.get_config())):
             close(evaluate(copy, x)[0][0], expected)
             assert copy.layers[0].get_config()["activation"] == "hard_sigmoid"
@@ -193,8 +235,7 @@ def test_dropout_scales_what_it_keeps_and_repeats_with_its_seed():
 
 
 def test_dropout_noise_shape_and_seed():
-    model = Sequential([layers.Dropout(0.5, noise_shape=(None, 1, None), seed=7,
-                                       input_shape=(6, 8))])
+    model = Sequential([layers.Dropout(0.5, noise_shape=(None, 1, None), seed=7, input_shape=(6, 8))])
     x = np.ones((5, 6, 8), "float32")
     (y,), _, _ = evaluate(model, x, training=True)
     assert (y == y[:, :1]).all() and len(np.unique(y)) == 2
@@ -222,8 +263,7 @@ def test_keras_2_moving_variance_is_the_unbiased_estimate():
 @pytest.mark.parametrize("vintage", ["keras2", "keras3"])
 @pytest.mark.parametrize("freeze", ["layer", "model"])
 def test_frozen_batch_normalization(vintage, freeze):
-    inner = Sequential([layers.BatchNormalization(input_shape=(3,), vintage=vintage)],
-                       vintage=vintage)
+    inner = Sequential([layers.BatchNormalization(input_shape=(3,), vintage=vintage)], vintage=vintage)
     x = Input((3,))
     model = Model(x, inner(x), vintage=vintage)
     (inner.layers[0] if freeze == "layer" else inner).trainable = False
@@ -250,8 +290,13 @@ def test_shared_batch_normalization_updates_twice():
 def test_regularizers_count_once_and_activity_as_its_vintage_says(vintage, share):
     """Keras 2 does not divide the penalty on outputs by the batch size; tf_keras and Keras 3 do."""
     x = Input((4,))
-    dense = layers.Dense(3, kernel_regularizer=regularizers.l1_l2(0.1, 0.2), vintage=vintage,
-                         bias_regularizer="l2", activity_regularizer=regularizers.l1(0.5))
+    dense = layers.Dense(
+        3,
+        kernel_regularizer=regularizers.l1_l2(0.1, 0.2),
+        vintage=vintage,
+        bias_regularizer="l2",
+        activity_regularizer=regularizers.l1(0.5),
+    )
     model = Model(x, dense(x))
     dense.bias.assign([1, 2, 3])
     data = draw((4,), samples=5)
@@ -263,17 +308,23 @@ def test_regularizers_count_once_and_activity_as_its_vintage_says(vintage, share
 
 def test_frozen_weights_are_regularized_before_keras_3():
     for vintage, count in (("keras2", 1), ("tf_keras", 1), ("keras3", 0)):
-        model = Sequential([layers.Dense(2, kernel_regularizer="l2", input_dim=2, trainable=False)],
-                           vintage=vintage)
+        model = Sequential(
+            [layers.Dense(2, kernel_regularizer="l2", input_dim=2, trainable=False)], vintage=vintage
+        )
         assert len(evaluate(model, draw((2,)))[2]) == count
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("constraint, arguments", [
-    ("MaxNorm", {"max_value": 1.0, "axis": 0}), ("MaxNorm", {"max_value": 1.0, "axis": [0, 1]}),
-    ("NonNeg", {}), ("UnitNorm", {"axis": 1}),
-    ("MinMaxNorm", {"min_value": 0.9, "max_value": 1.1, "rate": 0.7, "axis": 0}),
-])
+@pytest.mark.parametrize(
+    "constraint, arguments",
+    [
+        ("MaxNorm", {"max_value": 1.0, "axis": 0}),
+        ("MaxNorm", {"max_value": 1.0, "axis": [0, 1]}),
+        ("NonNeg", {}),
+        ("UnitNorm", {"axis": 1}),
+        ("MinMaxNorm", {"min_value": 0.9, "max_value": 1.1, "rate": 0.7, "axis": 0}),
+    ],
+)
 def test_constraint_is_keras_s(constraint, arguments):
     import keras
 
@@ -289,8 +340,14 @@ def test_constraint_is_keras_s(constraint, arguments):
 
 
 def test_layers_hand_constraints_and_regularizers_to_their_variables():
-    layer = layers.Conv2D(2, 3, kernel_constraint="max_norm", bias_constraint=constraints.NonNeg(),
-                          kernel_regularizer="l1", input_shape=(5, 5, 1))
+    layer = layers.Conv2D(
+        2,
+        3,
+        kernel_constraint="max_norm",
+        bias_constraint=constraints.NonNeg(),
+        kernel_regularizer="l1",
+        input_shape=(5, 5, 1),
+    )
     Sequential([layer])
     assert isinstance(layer.kernel.constraint, constraints.MaxNorm)
     assert isinstance(layer.bias.constraint, constraints.NonNeg)
@@ -300,16 +357,20 @@ def test_layers_hand_constraints_and_regularizers_to_their_variables():
 # ---------------------------------------------------------------- initializers
 
 
-@pytest.mark.parametrize("name, deviation, bound", [
-    ("glorot_uniform", np.sqrt(2 / 500), np.sqrt(6 / 500)),
-    ("glorot_normal", np.sqrt(2 / 500), 2 * np.sqrt(2 / 500) / 0.8796),
-    ("he_uniform", np.sqrt(2 / 200), np.sqrt(6 / 200)),
-    ("he_normal", np.sqrt(2 / 200), 2 * np.sqrt(2 / 200) / 0.8796),
-    ("lecun_uniform", np.sqrt(1 / 200), np.sqrt(3 / 200)),
-    ("lecun_normal", np.sqrt(1 / 200), 2 * np.sqrt(1 / 200) / 0.8796),
-    ("random_uniform", 0.05 / np.sqrt(3), 0.05), ("random_normal", 0.05, 0.5),
-    ("truncated_normal", 0.05 * 0.8796, 0.1),
-])
+@pytest.mark.parametrize(
+    "name, deviation, bound",
+    [
+        ("glorot_uniform", np.sqrt(2 / 500), np.sqrt(6 / 500)),
+        ("glorot_normal", np.sqrt(2 / 500), 2 * np.sqrt(2 / 500) / 0.8796),
+        ("he_uniform", np.sqrt(2 / 200), np.sqrt(6 / 200)),
+        ("he_normal", np.sqrt(2 / 200), 2 * np.sqrt(2 / 200) / 0.8796),
+        ("lecun_uniform", np.sqrt(1 / 200), np.sqrt(3 / 200)),
+        ("lecun_normal", np.sqrt(1 / 200), 2 * np.sqrt(1 / 200) / 0.8796),
+        ("random_uniform", 0.05 / np.sqrt(3), 0.05),
+        ("random_normal", 0.05, 0.5),
+        ("truncated_normal", 0.05 * 0.8796, 0.1),
+    ],
+)
 def test_initializers_have_their_deviation_and_bound(name, deviation, bound):
     w = initializers.get(name)((200, 300))
     assert w.dtype == np.float32 and abs(w.mean()) < 0.01 * deviation * 5
@@ -349,8 +410,7 @@ def test_configuration_makes_the_same_layer(name, arguments, shapes):
     listed = [list(v) if isinstance(v, tuple) else v for v in arguments.values()]
     given = dict(zip(arguments, listed))
     said = {k: config["config"][k] for k in given}
-    assert all(v == said[k] or [v] == said[k] or v is None or set(said[k]) == {v}
-               for k, v in given.items())
+    assert all(v == said[k] or [v] == said[k] or v is None or set(said[k]) == {v} for k, v in given.items())
 
 
 def test_custom_layer_and_custom_objects():
@@ -396,49 +456,57 @@ def test_weights_that_no_layer_of_the_model_owns_are_refused():
 # ---------------------------------------------------------------- errors
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: layers.Dense(-1, name="d"),
-     r"Layer 'd' \(Dense\): units: expected a positive integer. Received: -1"),
-    (lambda: layers.Dense(True), r"units: .*Received: True"),
-    (lambda: layers.Dense(2.5), r"units: .*Received: 2.5"),
-    (lambda: layers.Dense(2, kernel_init="ones"), r"\(Dense\): unknown or .* Received: kernel_init"),
-    (lambda: layers.Dense(2, dtype="float64"), r"dtype: expected one of 'float32'"),
-    (lambda: layers.Dense(2, activation="sine"), r"\(Dense\): activation 'sine' is not known"),
-    (lambda: layers.Dense(2, kernel_initializer="foo"), r"initializer 'foo' is not known"),
-    (lambda: layers.Dense(2, kernel_regularizer=regularizers.L1L2(-1.0)), r"l1: expected"),
-    (lambda: layers.Conv2D(2, (3, 3, 3)), r"kernel_size: expected a positive integer or 2 of them"),
-    (lambda: layers.Conv2D(2, 3, padding="causal"), r"padding: expected one of 'valid', 'same'"),
-    (lambda: layers.Conv2D(2, 3, strides=2, dilation_rate=2), r"strides or dilation_rate of 1"),
-    (lambda: layers.Conv2D(2, 3, data_format="NHWC"), r"data_format: expected 'channels_last'"),
-    (lambda: layers.MaxPooling2D(0), r"pool_size: .*Received: 0"),
-    (lambda: layers.Dropout(1.0), r"rate: expected a number in \[0, 1\)"),
-    (lambda: layers.Dropout(0.5, seed=-1), r"seed: expected"),
-    (lambda: layers.Reshape((-1, -1)), r"target_shape: expected"),
-    (lambda: layers.BatchNormalization(axis=[1, 2]), r"axis: expected an integer"),
-    (lambda: layers.Concatenate(axis=0), r"axis: expected an axis other than 0"),
-    (lambda: Input(()).shape and Input((0,)), r"positive sizes"),
-    (lambda: Input(), r"Input: expected shape"),
-    (lambda: Input((3,), sparse=True), r"sparse"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: layers.Dense(-1, name="d"),
+            r"Layer 'd' \(Dense\): units: expected a positive integer. Received: -1",
+        ),
+        (lambda: layers.Dense(True), r"units: .*Received: True"),
+        (lambda: layers.Dense(2.5), r"units: .*Received: 2.5"),
+        (lambda: layers.Dense(2, kernel_init="ones"), r"\(Dense\): unknown or .* Received: kernel_init"),
+        (lambda: layers.Dense(2, dtype="float64"), r"dtype: expected one of 'float32'"),
+        (lambda: layers.Dense(2, activation="sine"), r"\(Dense\): activation 'sine' is not known"),
+        (lambda: layers.Dense(2, kernel_initializer="foo"), r"initializer 'foo' is not known"),
+        (lambda: layers.Dense(2, kernel_regularizer=regularizers.L1L2(-1.0)), r"l1: expected"),
+        (lambda: layers.Conv2D(2, (3, 3, 3)), r"kernel_size: expected a positive integer or 2 of them"),
+        (lambda: layers.Conv2D(2, 3, padding="causal"), r"padding: expected one of 'valid', 'same'"),
+        (lambda: layers.Conv2D(2, 3, strides=2, dilation_rate=2), r"strides or dilation_rate of 1"),
+        (lambda: layers.Conv2D(2, 3, data_format="NHWC"), r"data_format: expected 'channels_last'"),
+        (lambda: layers.MaxPooling2D(0), r"pool_size: .*Received: 0"),
+        (lambda: layers.Dropout(1.0), r"rate: expected a number in \[0, 1\)"),
+        (lambda: layers.Dropout(0.5, seed=-1), r"seed: expected"),
+        (lambda: layers.Reshape((-1, -1)), r"target_shape: expected"),
+        (lambda: layers.BatchNormalization(axis=[1, 2]), r"axis: expected an integer"),
+        (lambda: layers.Concatenate(axis=0), r"axis: expected an axis other than 0"),
+        (lambda: Input(()).shape and Input((0,)), r"positive sizes"),
+        (lambda: Input(), r"Input: expected shape"),
+        (lambda: Input((3,), sparse=True), r"sparse"),
+    ],
+)
 def test_bad_arguments_are_told(make, message):
     with pytest.raises((ModelError, UnsupportedError), match=message):
         make()
 
 
-@pytest.mark.parametrize("layer, shape, message", [
-    (lambda: layers.Conv2D(2, 9), (5, 5, 1), r"'conv2d_\d+' \(Conv2D\): .*larger than the input"),
-    (lambda: layers.Conv2D(2, 3), (5, 5), r"expected an input of rank 4. Received: shape \(None, 5, 5\)"),
-    (lambda: layers.Conv2D(4, 3, groups=2), (5, 5, 3), r"groups: expected a divisor"),
-    (lambda: layers.MaxPooling2D(6), (5, 5, 3), r"\(MaxPooling2D\): .*larger than the input"),
-    (lambda: layers.MaxPooling2D(), (5, 3), r"expected an input of rank 4"),
-    (lambda: layers.Reshape((4,)), (5,), r"\(Reshape\): target_shape: expected 5 elements"),
-    (lambda: layers.Dropout(0.5, (2, 1)), (5,), r"noise_shape: expected"),
-    (lambda: layers.BatchNormalization(axis=3), (5,), r"axis: expected an axis of the input"),
-    (lambda: layers.BatchNormalization(axis=0), (5,), r"other than the batch"),
-    (lambda: layers.Activation("softmax"), (), r"softmax: expected a tensor of rank 2"),
-    (lambda: layers.Dense(3), (), r"\(Dense\): .*rank >= 2"),
-    (lambda: layers.Add(), (5,), r"expected a list of at least 2 tensors"),
-])
+@pytest.mark.parametrize(
+    "layer, shape, message",
+    [
+        (lambda: layers.Conv2D(2, 9), (5, 5, 1), r"'conv2d_\d+' \(Conv2D\): .*larger than the input"),
+        (lambda: layers.Conv2D(2, 3), (5, 5), r"expected an input of rank 4. Received: shape \(None, 5, 5\)"),
+        (lambda: layers.Conv2D(4, 3, groups=2), (5, 5, 3), r"groups: expected a divisor"),
+        (lambda: layers.MaxPooling2D(6), (5, 5, 3), r"\(MaxPooling2D\): .*larger than the input"),
+        (lambda: layers.MaxPooling2D(), (5, 3), r"expected an input of rank 4"),
+        (lambda: layers.Reshape((4,)), (5,), r"\(Reshape\): target_shape: expected 5 elements"),
+        (lambda: layers.Dropout(0.5, (2, 1)), (5,), r"noise_shape: expected"),
+        (lambda: layers.BatchNormalization(axis=3), (5,), r"axis: expected an axis of the input"),
+        (lambda: layers.BatchNormalization(axis=0), (5,), r"other than the batch"),
+        (lambda: layers.Activation("softmax"), (), r"softmax: expected a tensor of rank 2"),
+        (lambda: layers.Dense(3), (), r"\(Dense\): .*rank >= 2"),
+        (lambda: layers.Add(), (5,), r"expected a list of at least 2 tensors"),
+    ],
+)
 def test_inputs_that_do_not_fit_are_told_with_the_layer(layer, shape, message):
     x = Input(shape)
     with pytest.raises(ModelError, match=message):

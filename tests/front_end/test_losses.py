@@ -36,39 +36,73 @@ SIGNS = BITS * 2 - 1
 CASES = {
     "mean_squared_error": (REALS, SCORES, lambda t, p: ((p - t) ** 2).mean(-1)),
     "mean_absolute_error": (REALS, SCORES, lambda t, p: np.abs(p - t).mean(-1)),
-    "mean_absolute_percentage_error":
-        (REALS, SCORES, lambda t, p: 100 * np.abs((p - t) / np.maximum(np.abs(t), 1e-7)).mean(-1)),
-    "mean_squared_logarithmic_error":
-        (POSITIVE, POSITIVE[::-1], lambda t, p: ((np.log1p(p) - np.log1p(t)) ** 2).mean(-1)),
+    "mean_absolute_percentage_error": (
+        REALS,
+        SCORES,
+        lambda t, p: 100 * np.abs((p - t) / np.maximum(np.abs(t), 1e-7)).mean(-1),
+    ),
+    "mean_squared_logarithmic_error": (
+        POSITIVE,
+        POSITIVE[::-1],
+        lambda t, p: ((np.log1p(p) - np.log1p(t)) ** 2).mean(-1),
+    ),
     "logcosh": (REALS, SCORES, lambda t, p: np.log(np.cosh(p - t)).mean(-1)),
-    "huber_loss": (REALS * 2, SCORES, lambda t, p: np.where(
-        np.abs(p - t) <= 1, (p - t) ** 2 / 2, np.abs(p - t) - 0.5).mean(-1)),
+    "huber_loss": (
+        REALS * 2,
+        SCORES,
+        lambda t, p: np.where(np.abs(p - t) <= 1, (p - t) ** 2 / 2, np.abs(p - t) - 0.5).mean(-1),
+    ),
     "poisson": (POSITIVE, POSITIVE[::-1], lambda t, p: (p - t * np.log(p + 1e-7)).mean(-1)),
-    "cosine_proximity": (REALS, SCORES, lambda t, p: -(t * p).sum(-1) / np.linalg.norm(t, axis=-1)
-                         / np.linalg.norm(p, axis=-1)),
+    "cosine_proximity": (
+        REALS,
+        SCORES,
+        lambda t, p: -(t * p).sum(-1) / np.linalg.norm(t, axis=-1) / np.linalg.norm(p, axis=-1),
+    ),
     "hinge": (SIGNS, SCORES, lambda t, p: np.maximum(1 - t * p, 0).mean(-1)),
     "squared_hinge": (SIGNS, SCORES, lambda t, p: (np.maximum(1 - t * p, 0) ** 2).mean(-1)),
-    "categorical_hinge": (ONE_HOT, SCORES, lambda t, p: np.maximum(
-        ((1 - t) * p).max(-1) - (t * p).sum(-1) + 1, 0)),
-    "categorical_crossentropy":
-        (ONE_HOT, PROBABILITIES, lambda t, p: -(t * np.log(p / p.sum(-1, keepdims=True))).sum(-1)),
-    "sparse_categorical_crossentropy":
-        (ONE_HOT.argmax(1)[:, None], PROBABILITIES,
-         lambda t, p: -np.log(p[np.arange(N), t[:, 0].astype(int)])),
-    "binary_crossentropy":
-        (BITS, SIGMOIDS, lambda t, p: -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(-1)),
-    "binary_focal_crossentropy": (BITS, SIGMOIDS, lambda t, p: -(
-        t * (1 - p) ** 2 * np.log(p) + (1 - t) * p ** 2 * np.log(1 - p)).mean(-1)),
-    "categorical_focal_crossentropy":
-        (ONE_HOT, PROBABILITIES, lambda t, p: -(0.25 * (1 - p) ** 2 * t * np.log(p)).sum(-1)),
-    "categorical_generalized_cross_entropy":
-        (ONE_HOT.argmax(1)[:, None], PROBABILITIES,
-         lambda t, p: (1 - p[np.arange(N), t[:, 0].astype(int)] ** 0.5) / 0.5),
-    "kullback_leibler_divergence":
-        (PROBABILITIES[::-1], PROBABILITIES, lambda t, p: (t * np.log(t / p)).sum(-1)),
+    "categorical_hinge": (
+        ONE_HOT,
+        SCORES,
+        lambda t, p: np.maximum(((1 - t) * p).max(-1) - (t * p).sum(-1) + 1, 0),
+    ),
+    "categorical_crossentropy": (
+        ONE_HOT,
+        PROBABILITIES,
+        lambda t, p: -(t * np.log(p / p.sum(-1, keepdims=True))).sum(-1),
+    ),
+    "sparse_categorical_crossentropy": (
+        ONE_HOT.argmax(1)[:, None],
+        PROBABILITIES,
+        lambda t, p: -np.log(p[np.arange(N), t[:, 0].astype(int)]),
+    ),
+    "binary_crossentropy": (BITS, SIGMOIDS, lambda t, p: -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(-1)),
+    "binary_focal_crossentropy": (
+        BITS,
+        SIGMOIDS,
+        lambda t, p: -(t * (1 - p) ** 2 * np.log(p) + (1 - t) * p**2 * np.log(1 - p)).mean(-1),
+    ),
+    "categorical_focal_crossentropy": (
+        ONE_HOT,
+        PROBABILITIES,
+        lambda t, p: -(0.25 * (1 - p) ** 2 * t * np.log(p)).sum(-1),
+    ),
+    "categorical_generalized_cross_entropy": (
+        ONE_HOT.argmax(1)[:, None],
+        PROBABILITIES,
+        lambda t, p: (1 - p[np.arange(N), t[:, 0].astype(int)] ** 0.5) / 0.5,
+    ),
+    "kullback_leibler_divergence": (
+        PROBABILITIES[::-1],
+        PROBABILITIES,
+        lambda t, p: (t * np.log(t / p)).sum(-1),
+    ),
 }
-KERAS3 = {"logcosh": "log_cosh", "huber_loss": "huber", "cosine_proximity": "cosine_similarity",
-          "kullback_leibler_divergence": "kl_divergence"}
+KERAS3 = {
+    "logcosh": "log_cosh",
+    "huber_loss": "huber",
+    "cosine_proximity": "cosine_similarity",
+    "kullback_leibler_divergence": "kl_divergence",
+}
 
 NO_DEFAULT = {"categorical_generalized_cross_entropy": {"q": 0.5}}  # arguments that Keras' functions want
 SQUEEZED = {"categorical_generalized_cross_entropy"}  # labels without the last axis
@@ -131,9 +165,11 @@ def test_categorical_brings_probabilities_to_sum_1():
 
 
 def test_from_logits_is_stable_and_the_same():
-    for function, t, p in ((losses.categorical_crossentropy, ONE_HOT, PROBABILITIES),
-                           (losses.sparse_categorical_crossentropy, ONE_HOT.argmax(1), PROBABILITIES),
-                           (losses.binary_crossentropy, BITS, SIGMOIDS)):
+    for function, t, p in (
+        (losses.categorical_crossentropy, ONE_HOT, PROBABILITIES),
+        (losses.sparse_categorical_crossentropy, ONE_HOT.argmax(1), PROBABILITIES),
+        (losses.binary_crossentropy, BITS, SIGMOIDS),
+    ):
         logits = functools.partial(function, from_logits=True)
         np.testing.assert_allclose(run(logits, t, SCORES), run(function, t, p), rtol=1e-6)
         assert np.isfinite(run(logits, t, SCORES * 1e4)).all()
@@ -161,8 +197,7 @@ def test_reductions_and_weights():
     t, p, expected = CASES["mean_squared_error"]
     each = expected(t, p)
     np.testing.assert_allclose(run(losses.MeanSquaredError(), t, p), each.mean(), rtol=1e-6)
-    np.testing.assert_allclose(run(losses.MeanSquaredError(reduction="sum"), t, p), each.sum(),
-                               rtol=1e-6)
+    np.testing.assert_allclose(run(losses.MeanSquaredError(reduction="sum"), t, p), each.sum(), rtol=1e-6)
     weighted = run(lambda y, z: losses.MeanSquaredError()(y, z, ops.reduce_max(y, 1)), t, p)
     np.testing.assert_allclose(weighted, (each * t.max(1)).mean(), rtol=1e-6)
     with pytest.raises(ValueError, match="reduction"):
@@ -180,8 +215,9 @@ def test_names_classes_and_configurations():
         losses.get("mistake")
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         losses.MeanSquaredError(from_logits=True)
-    assert metrics.deserialize(metrics.serialize(metrics.BinaryAccuracy(threshold=0.3))
-                               ).arguments == {"threshold": 0.3}
+    assert metrics.deserialize(metrics.serialize(metrics.BinaryAccuracy(threshold=0.3))).arguments == {
+        "threshold": 0.3
+    }
     with pytest.raises(ValueError, match="unknown metric"):
         metrics.get("mistake")
 
@@ -193,8 +229,9 @@ def test_accuracies():
     labels, hit = ONE_HOT.argmax(1), ONE_HOT.argmax(1) == SCORES.argmax(1)
     np.testing.assert_array_equal(run(metrics.categorical_accuracy, ONE_HOT, SCORES), hit)
     np.testing.assert_array_equal(run(metrics.sparse_categorical_accuracy, labels, SCORES), hit)
-    np.testing.assert_allclose(run(metrics.binary_accuracy, BITS, SIGMOIDS),
-                               ((SIGMOIDS > 0.5) == BITS).mean(1))
+    np.testing.assert_allclose(
+        run(metrics.binary_accuracy, BITS, SIGMOIDS), ((SIGMOIDS > 0.5) == BITS).mean(1)
+    )
     chosen = SCORES[np.arange(N), labels]
     ranks = np.greater(SCORES, chosen[:, None]).sum(1)
     for k in (1, 2, 3):
@@ -206,8 +243,10 @@ def test_accuracies():
 
 def kind_of(metric, loss, y_true, y_pred, vintage="keras2"):
     graph = Graph()
-    tensors = (Tensor(graph, graph.input(name, TensorType((Batch(), *shape))))
-               for name, shape in (("t", y_true), ("p", y_pred)))
+    tensors = (
+        Tensor(graph, graph.input(name, TensorType((Batch(), *shape))))
+        for name, shape in (("t", y_true), ("p", y_pred))
+    )
     return metrics.resolve(metric, loss, *tensors, semantics(vintage))
 
 
@@ -219,8 +258,7 @@ def test_accuracy_is_chosen_by_loss_and_output():
     assert kind_of("accuracy", sparse, (1,), (4,))[1] is metrics.sparse_categorical_accuracy
     assert kind_of("accuracy", losses.mse, (4,), (4,))[1] is metrics.categorical_accuracy
     assert kind_of("ce", sparse, (1,), (4,)) == ("ce", sparse)
-    assert kind_of("accuracy", binary, (4,), (4,), "keras3") == (
-        "accuracy", metrics.categorical_accuracy)
+    assert kind_of("accuracy", binary, (4,), (4,), "keras3") == ("accuracy", metrics.categorical_accuracy)
     assert kind_of("mse", losses.mse, (4,), (4,)) == ("mean_squared_error", losses.mse)
 
 
@@ -239,8 +277,7 @@ def test_value_and_gradient_are_those_of_keras(name):
     theirs = labels[:, 0] if name in SQUEEZED else labels
     p = p.astype("float32")
     value, slope = run(losses.get(name), labels, p, "float32", wants_gradient=True)
-    np.testing.assert_allclose(value, np.asarray(reference(theirs, p)).reshape(N), rtol=1e-5,
-                               atol=1e-6)
+    np.testing.assert_allclose(value, np.asarray(reference(theirs, p)).reshape(N), rtol=1e-5, atol=1e-6)
     expected = jax.grad(lambda x: reference(theirs, x).sum())(p)
     np.testing.assert_allclose(slope, np.asarray(expected), rtol=1e-4, atol=1e-5)
 
@@ -253,44 +290,87 @@ def test_extreme_probabilities_are_those_of_keras():
     t = np.array([[1, 0]] * 5, "float32")
     for name in ("categorical_crossentropy", "binary_crossentropy"):
         expected = np.asarray(getattr(keras.losses, name)(t, p))
-        np.testing.assert_allclose(run(losses.get(name), t, p, "float32"), expected, rtol=1e-5,
-                                   atol=1e-7)
+        np.testing.assert_allclose(run(losses.get(name), t, p, "float32"), expected, rtol=1e-5, atol=1e-7)
 
 
 CUBE = rng.normal(size=(N, 3, C))
 
 
-@pytest.mark.parametrize(("loss", "labels", "scores", "expected"), [
-    (losses.Huber(2.0), REALS * 3, SCORES, lambda t, p: np.where(
-        np.abs(p - t) <= 2, (p - t) ** 2 / 2, 2 * np.abs(p - t) - 2).mean(-1)),
-    (losses.CosineSimilarity(axis=1), CUBE[::-1], CUBE, lambda t, p: -(t * p).sum(1) / np.linalg.norm(
-        t, axis=1) / np.linalg.norm(p, axis=1)),
-    (losses.BinaryCrossentropy(True, 0.2), BITS, SCORES, lambda t, p: np.log1p(np.exp(p)).mean(-1) - (
-        (0.8 * t + 0.1) * p).mean(-1)),
-    (losses.CategoricalCrossentropy(label_smoothing=0.2), ONE_HOT, PROBABILITIES,
-     lambda t, p: -((0.8 * t + 0.05) * np.log(p)).sum(-1)),
-    (losses.CategoricalCrossentropy(True, axis=1), softmax(CUBE[::-1]), CUBE,
-     lambda t, p: -(t * np.log(softmax(p.swapaxes(1, 2)).swapaxes(1, 2))).sum(1)),
-    (losses.SparseCategoricalCrossentropy(ignore_class=-1), np.array([[0], [-1], [2], [1], [-1], [3]]),
-     PROBABILITIES, lambda t, p: np.where(t[:, 0] < 0, 0, -np.log(p[np.arange(N), t[:, 0].astype(int)]))),
-    (losses.BinaryFocalCrossentropy(True, 0.3, 1.0), BITS, SIGMOIDS, lambda t, p: -(
-        0.3 * t * (1 - p) * np.log(p) + 0.7 * (1 - t) * p * np.log(1 - p)).mean(-1)),
-])
+@pytest.mark.parametrize(
+    ("loss", "labels", "scores", "expected"),
+    [
+        (
+            losses.Huber(2.0),
+            REALS * 3,
+            SCORES,
+            lambda t, p: np.where(np.abs(p - t) <= 2, (p - t) ** 2 / 2, 2 * np.abs(p - t) - 2).mean(-1),
+        ),
+        (
+            losses.CosineSimilarity(axis=1),
+            CUBE[::-1],
+            CUBE,
+            lambda t, p: -(t * p).sum(1) / np.linalg.norm(t, axis=1) / np.linalg.norm(p, axis=1),
+        ),
+        (
+            losses.BinaryCrossentropy(True, 0.2),
+            BITS,
+            SCORES,
+            lambda t, p: np.log1p(np.exp(p)).mean(-1) - ((0.8 * t + 0.1) * p).mean(-1),
+        ),
+        (
+            losses.CategoricalCrossentropy(label_smoothing=0.2),
+            ONE_HOT,
+            PROBABILITIES,
+            lambda t, p: -((0.8 * t + 0.05) * np.log(p)).sum(-1),
+        ),
+        (
+            losses.CategoricalCrossentropy(True, axis=1),
+            softmax(CUBE[::-1]),
+            CUBE,
+            lambda t, p: -(t * np.log(softmax(p.swapaxes(1, 2)).swapaxes(1, 2))).sum(1),
+        ),
+        (
+            losses.SparseCategoricalCrossentropy(ignore_class=-1),
+            np.array([[0], [-1], [2], [1], [-1], [3]]),
+            PROBABILITIES,
+            lambda t, p: np.where(t[:, 0] < 0, 0, -np.log(p[np.arange(N), t[:, 0].astype(int)])),
+        ),
+        (
+            losses.BinaryFocalCrossentropy(True, 0.3, 1.0),
+            BITS,
+            SIGMOIDS,
+            lambda t, p: -(0.3 * t * (1 - p) * np.log(p) + 0.7 * (1 - t) * p * np.log(1 - p)).mean(-1),
+        ),
+    ],
+)
 def test_options_of_losses(loss, labels, scores, expected):
     found = run(loss.call, labels, scores)
     np.testing.assert_allclose(found, expected(labels, scores), rtol=1e-5, atol=1e-7)
     assert losses.deserialize(losses.serialize(loss)).get_config() == loss.get_config()
 
 
-@pytest.mark.parametrize("make", [
-    lambda: losses.Huber("a"), lambda: losses.Huber(delta=0), lambda: losses.Huber(delta=None),
-    lambda: losses.BinaryCrossentropy(from_logits=1), lambda: losses.CosineSimilarity(axis=1.5),
-    lambda: losses.CategoricalCrossentropy(label_smoothing=2), lambda: losses.MeanSquaredError(delta=1),
-    lambda: losses.MeanSquaredError("mistake"), lambda: losses.MeanSquaredError(dtype="float64"),
-    lambda: metrics.TopKCategoricalAccuracy(0), lambda: metrics.BinaryAccuracy(threshold="a"),
-    lambda: metrics.MeanMetricWrapper("mse"), lambda: losses.get(3), lambda: metrics.get(None),
-    lambda: losses.deserialize({"config": {}}), lambda: metrics.deserialize({"class_name": ["a"]}),
-    lambda: metrics.SparseCategoricalCrossentropy(ignore_class=1)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: losses.Huber("a"),
+        lambda: losses.Huber(delta=0),
+        lambda: losses.Huber(delta=None),
+        lambda: losses.BinaryCrossentropy(from_logits=1),
+        lambda: losses.CosineSimilarity(axis=1.5),
+        lambda: losses.CategoricalCrossentropy(label_smoothing=2),
+        lambda: losses.MeanSquaredError(delta=1),
+        lambda: losses.MeanSquaredError("mistake"),
+        lambda: losses.MeanSquaredError(dtype="float64"),
+        lambda: metrics.TopKCategoricalAccuracy(0),
+        lambda: metrics.BinaryAccuracy(threshold="a"),
+        lambda: metrics.MeanMetricWrapper("mse"),
+        lambda: losses.get(3),
+        lambda: metrics.get(None),
+        lambda: losses.deserialize({"config": {}}),
+        lambda: metrics.deserialize({"class_name": ["a"]}),
+        lambda: metrics.SparseCategoricalCrossentropy(ignore_class=1),
+    ],
+)
 def test_options_that_make_no_sense_are_told_at_once(make):
     with pytest.raises(KcompileError):
         make()

@@ -43,8 +43,10 @@ def test_masked_steps_leave_state_and_output(kind: str, backwards: bool, engine:
     if engine == "interpreter":
         model.use_engine(InterpreterEngine(model))
     got = model.predict(data())
-    short = {k: net(getattr(L, kind)(4, return_sequences=True, go_backwards=backwards),
-                    shape=(k, WIDTH)) for k in range(1, STEPS + 1)}
+    short = {
+        k: net(getattr(L, kind)(4, return_sequences=True, go_backwards=backwards), shape=(k, WIDTH))
+        for k in range(1, STEPS + 1)
+    }
     for row, x, there in zip(got, data(), THERE):
         kept = x[there][None]
         expected = short[len(kept[0])].predict(kept)[0]
@@ -66,9 +68,16 @@ def test_masking_makes_zeros_and_a_mask() -> None:
 
 
 def test_layers_pass_masks_on() -> None:
-    chain = [L.Masking(), L.Dense(4), L.Activation("relu"), L.Dropout(0.5), L.BatchNormalization(),
-             L.TimeDistributed(L.Dense(2)), L.LSTM(3, return_sequences=True),
-             L.Bidirectional(L.GRU(2, return_sequences=True))]
+    chain = [
+        L.Masking(),
+        L.Dense(4),
+        L.Activation("relu"),
+        L.Dropout(0.5),
+        L.BatchNormalization(),
+        L.TimeDistributed(L.Dense(2)),
+        L.LSTM(3, return_sequences=True),
+        L.Bidirectional(L.GRU(2, return_sequences=True)),
+    ]
     for count in range(1, len(chain) + 1):
         fresh = [type(layer).from_config(layer.get_config()) for layer in chain[:count]]
         assert masks_of(net(*fresh)) == [(STEPS,)]
@@ -114,8 +123,9 @@ def test_merging() -> None:
     second = np.ones_like(data())  # masked at the first two steps
     second[:, 2:] = 3.0
     there = (THERE & (np.arange(STEPS) >= 2))[..., None]
-    np.testing.assert_allclose(both.predict([data(), second]),
-                               one.predict((data() + 3.0) * there), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        both.predict([data(), second]), one.predict((data() + 3.0) * there), rtol=1e-5, atol=1e-6
+    )
 
 
 class Steps(L.Layer):
@@ -172,16 +182,21 @@ def test_masked_steps_have_no_gradient() -> None:
 
 def test_the_mean_over_time_is_of_steps_that_are_there() -> None:
     got = net(L.Masking(), L.GlobalAveragePooling1D()).predict(data())
-    np.testing.assert_allclose(got, data().sum(1) / THERE.sum(1, keepdims=True), rtol=1e-5,
-                               atol=1e-6)
+    np.testing.assert_allclose(got, data().sum(1) / THERE.sum(1, keepdims=True), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("vintage", ["keras2", "tf_keras", "keras3"])
 def test_batch_statistics_of_masked_steps(vintage: str) -> None:
     """Keras 2 counts them, its successors do not."""
-    model = Sequential([L.Input((STEPS, WIDTH)), L.Masking(vintage=vintage),
-                        L.BatchNormalization(momentum=0.0, vintage=vintage), L.LSTM(2, vintage=vintage)],
-                       vintage=vintage)
+    model = Sequential(
+        [
+            L.Input((STEPS, WIDTH)),
+            L.Masking(vintage=vintage),
+            L.BatchNormalization(momentum=0.0, vintage=vintage),
+            L.LSTM(2, vintage=vintage),
+        ],
+        vintage=vintage,
+    )
     model.compile("sgd", "mse")
     model.use_engine(InterpreterEngine(model))
     model.train_on_batch(data(), np.ones((4, 2)))

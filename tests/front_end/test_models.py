@@ -91,8 +91,11 @@ def test_order_of_layers_and_weights_is_keras_s():
         shared = layer.Dense(4, name="shared")
         norm = layer.BatchNormalization(name="norm")
         inner_in = k.Input((4,), name="inner_in")
-        inner = k.Model(inner_in, layer.Dense(4, name="last")(
-            layer.BatchNormalization(name="inner_norm")(inner_in)), name="inner")
+        inner = k.Model(
+            inner_in,
+            layer.Dense(4, name="last")(layer.BatchNormalization(name="inner_norm")(inner_in)),
+            name="inner",
+        )
         one = shared(layer.Activation("relu", name="r")(a))
         two = norm(shared(b))
         mix = layer.Add(name="mix")([one, inner(two), layer.Dense(4, name="z")(a)])
@@ -161,22 +164,29 @@ def test_one_layer_may_give_several_outputs():
     assert list(predict_graph(model).outputs) == ["d", "d_1"]
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: Model(Input((2,)), Dense(1, name="d")(Input((2,), name="lost"))),
-     r"graph disconnected: .*'lost'"),
-    (lambda: Model(Input((2,)), np.ones(3)), "tensors that Input or layers gave"),
-    (lambda: Model(Dense(1, name="d")(x := Input((2,))), x), r"inputs made by Input.*'d'"),
-    (lambda: Model([x := Input((2,)), x], Dense(1)(x)), "inputs that differ"),
-    (lambda: Model(x := Input((2,)), Dense(1, name="d")(Dense(1, name="d")(x))),
-     "a name of its own for each layer. Received: several layers called 'd'"),
-    (lambda: Sequential([Dense(1, name="d"), Dense(1, name="d")]), "a layer of another name"),
-    (lambda: Sequential([Dense]), "add: expected a layer"),
-    (lambda: Sequential([Dense(2), Input((2,))]), "must be the first layer"),
-    (lambda: Sequential().pop(), "there are no layers"),
-    (lambda: Sequential([Dense(2)]).summary(), "its input shape is not known"),
-    (lambda: Sequential([Dense(2)]).build(), "expected an input shape"),
-    (lambda: Sequential().build((None, 2)), "has no layers"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: Model(Input((2,)), Dense(1, name="d")(Input((2,), name="lost"))),
+            r"graph disconnected: .*'lost'",
+        ),
+        (lambda: Model(Input((2,)), np.ones(3)), "tensors that Input or layers gave"),
+        (lambda: Model(Dense(1, name="d")(x := Input((2,))), x), r"inputs made by Input.*'d'"),
+        (lambda: Model([x := Input((2,)), x], Dense(1)(x)), "inputs that differ"),
+        (
+            lambda: Model(x := Input((2,)), Dense(1, name="d")(Dense(1, name="d")(x))),
+            "a name of its own for each layer. Received: several layers called 'd'",
+        ),
+        (lambda: Sequential([Dense(1, name="d"), Dense(1, name="d")]), "a layer of another name"),
+        (lambda: Sequential([Dense]), "add: expected a layer"),
+        (lambda: Sequential([Dense(2), Input((2,))]), "must be the first layer"),
+        (lambda: Sequential().pop(), "there are no layers"),
+        (lambda: Sequential([Dense(2)]).summary(), "its input shape is not known"),
+        (lambda: Sequential([Dense(2)]).build(), "expected an input shape"),
+        (lambda: Sequential().build((None, 2)), "has no layers"),
+    ],
+)
 def test_models_that_make_no_sense(make, message):
     with pytest.raises(ModelError, match=message):
         make()
@@ -195,10 +205,13 @@ def test_subclassing_is_refused():
 
 
 def test_the_first_layer_may_say_the_shape_in_any_way():
-    for first, shape in ((Dense(3, input_shape=(4,)), (None, 4)), (Dense(3, input_dim=4), (None, 4)),
-                         (Dense(3, batch_input_shape=(8, 4)), (8, 4)),
-                         (Dense(3, input_shape=(4,), batch_size=8), (8, 4)),
-                         (Dense(3, input_shape=(5, 4)), (None, 5, 4))):
+    for first, shape in (
+        (Dense(3, input_shape=(4,)), (None, 4)),
+        (Dense(3, input_dim=4), (None, 4)),
+        (Dense(3, batch_input_shape=(8, 4)), (8, 4)),
+        (Dense(3, input_shape=(4,), batch_size=8), (8, 4)),
+        (Dense(3, input_shape=(5, 4)), (None, 5, 4)),
+    ):
         model = Sequential()
         model.add(first)
         model.add(Dense(2))
@@ -266,8 +279,11 @@ def test_trainable_flags():
     assert len(model.trainable_weights) == 6 and len(model.non_trainable_weights) == 2
     model.layers[0].trainable = False
     assert [v.name for v in model.trainable_weights] == [
-        f"{model.layers[1].name}/gamma", f"{model.layers[1].name}/beta", "dense_2/kernel",
-        "dense_2/bias"]
+        f"{model.layers[1].name}/gamma",
+        f"{model.layers[1].name}/beta",
+        "dense_2/kernel",
+        "dense_2/bias",
+    ]
     names = [v.name for v in model.weights]
     model.trainable = False
     assert model.trainable_weights == [] and len(model.non_trainable_weights) == 8
@@ -344,14 +360,26 @@ def test_nested_models_count_their_nodes_from_one_as_keras_2_does():
 
 def test_keras_2_configurations_are_read():
     """As Keras 2.2 wrote them: the bare list of a Sequential, VarianceScaling for Glorot."""
-    glorot = {"class_name": "VarianceScaling", "config": {
-        "scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": None}}
-    dense = {"name": "dense_7", "trainable": True, "batch_input_shape": [None, 5],
-             "dtype": "float32", "units": 4, "activation": "relu", "use_bias": True,
-             "kernel_initializer": glorot, "bias_initializer": {"class_name": "Zeros", "config": {}},
-             "kernel_regularizer": {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.01}},
-             "bias_regularizer": None, "activity_regularizer": None, "kernel_constraint": None,
-             "bias_constraint": None}
+    glorot = {
+        "class_name": "VarianceScaling",
+        "config": {"scale": 1.0, "mode": "fan_avg", "distribution": "uniform", "seed": None},
+    }
+    dense = {
+        "name": "dense_7",
+        "trainable": True,
+        "batch_input_shape": [None, 5],
+        "dtype": "float32",
+        "units": 4,
+        "activation": "relu",
+        "use_bias": True,
+        "kernel_initializer": glorot,
+        "bias_initializer": {"class_name": "Zeros", "config": {}},
+        "kernel_regularizer": {"class_name": "L1L2", "config": {"l1": 0.0, "l2": 0.01}},
+        "bias_regularizer": None,
+        "activity_regularizer": None,
+        "kernel_constraint": None,
+        "bias_constraint": None,
+    }
     model = Sequential.from_config([{"class_name": "Dense", "config": dense}])
     assert model.output_shape == (None, 4) and model.layers[0].name == "dense_7"
     assert model.layers[0].kernel.regularizer.l2 == 0.01
@@ -390,8 +418,9 @@ def lines_of(model, **kwargs):
 
 
 def test_summary_of_a_chain():
-    model = Sequential([Conv2D(4, 3, input_shape=(8, 8, 1)), BatchNormalization(), MaxPooling2D(),
-                        Flatten(), Dense(10)])
+    model = Sequential(
+        [Conv2D(4, 3, input_shape=(8, 8, 1)), BatchNormalization(), MaxPooling2D(), Flatten(), Dense(10)]
+    )
     assert lines_of(model) == [
         'Model: "sequential_1"',
         "_" * 65,
@@ -410,13 +439,13 @@ def test_summary_of_a_chain():
         "Total params: 426",
         "Trainable params: 418",
         "Non-trainable params: 8",
-        "_" * 65]
+        "_" * 65,
+    ]
 
 
 def test_summary_with_connections():
     lines = lines_of(two_towers())
-    assert lines[2].split() == ["Layer", "(type)", "Output", "Shape", "Param", "#", "Connected",
-                                "to"]
+    assert lines[2].split() == ["Layer", "(type)", "Output", "Shape", "Param", "#", "Connected", "to"]
     assert len(lines[1]) == 98
     at = next(i for i, line in enumerate(lines) if line.startswith("shared (Dense)"))
     assert lines[at].split() == ["shared", "(Dense)", "(None,", "3)", "15", "a[0][0]"]
@@ -439,6 +468,7 @@ def interpreted():
     def attach(model):
         model.use_engine(InterpreterEngine(model))
         return model
+
     return attach
 
 
@@ -475,8 +505,7 @@ def test_to_categorical_and_normalize():
 
 
 def test_names_and_sessions():
-    assert [Dense(1).name, Dense(1).name, MaxPooling2D().name] == [
-        "dense_1", "dense_2", "max_pooling2d_1"]
+    assert [Dense(1).name, Dense(1).name, MaxPooling2D().name] == ["dense_1", "dense_2", "max_pooling2d_1"]
     backend.clear_session()
     assert Dense(1).name == "dense_1"
 

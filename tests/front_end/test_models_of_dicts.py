@@ -16,8 +16,12 @@ U, V = rng.normal(size=(2, 9, 3)).astype("float32")
 def made(vintage="keras3"):
     u, v = Input((3,), name="u"), Input((3,), name="v")
     both = Concatenate(name="both", vintage=vintage)([u, v])
-    return Model({"v": v, "u": u}, {"z": Dense(1, name="a", vintage=vintage)(both), "c": Subtract(
-        name="b", vintage=vintage)([u, v])}, vintage=vintage, name="dicts")
+    return Model(
+        {"v": v, "u": u},
+        {"z": Dense(1, name="a", vintage=vintage)(both), "c": Subtract(name="b", vintage=vintage)([u, v])},
+        vintage=vintage,
+        name="dicts",
+    )
 
 
 def check(model):
@@ -37,7 +41,9 @@ def test_prediction_clones_and_configurations():
     assert list(model.input) == ["u", "v"] and list(model.output) == ["c", "z"]
     check(clone_model(model))
     assert {k: v.shape for k, v in model.predict({"u": U[:0], "v": V[:0]}).items()} == {
-        "c": (0, 3), "z": (0, 1)}
+        "c": (0, 3),
+        "z": (0, 1),
+    }
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5", ".json"])
@@ -62,8 +68,9 @@ def test_training_by_key():
     found = model.predict({"u": U, "v": V})
     c, z = np.abs(found["c"] - V).mean(), ((found["z"] - U[:, :1]) ** 2).mean()
     values = model.evaluate({"u": U, "v": V}, labels, verbose=0, return_dict=True)
-    assert values == pytest.approx({"loss": c + z, "c_loss": c, "z_loss": z,
-                                    "z_mae": np.abs(found["z"] - U[:, :1]).mean()}, rel=1e-4)
+    assert values == pytest.approx(
+        {"loss": c + z, "c_loss": c, "z_loss": z, "z_mae": np.abs(found["z"] - U[:, :1]).mean()}, rel=1e-4
+    )
     history = model.fit({"u": U, "v": V}, labels, verbose=0, epochs=3).history
     assert history["z_loss"][-1] < history["z_loss"][0]
 
@@ -96,8 +103,9 @@ def test_live_models_and_files_of_keras(library, tmp_path):
     keras = pytest.importorskip(library)
     u, v = keras.layers.Input((3,), name="u"), keras.layers.Input((3,), name="v")
     both = keras.layers.Concatenate()([u, v])
-    live = keras.Model({"v": v, "u": u}, {"z": keras.layers.Dense(1)(both), "c": keras.layers.Subtract()([
-        u, v])})
+    live = keras.Model(
+        {"v": v, "u": u}, {"z": keras.layers.Dense(1)(both), "c": keras.layers.Subtract()([u, v])}
+    )
     live.compile("sgd", {"z": "mse", "c": "mae"})
     expected = live.predict({"u": U, "v": V}, verbose=0)
     path = tmp_path / "m.keras"

@@ -24,23 +24,33 @@ CLASSES = K.variable([1, 0], dtype="int32")
 FUNCTIONS = {
     "repeat_elements": lambda n, f, a: K.repeat_elements(M, n(2), n(1)),
     "resize_images": lambda n, f, a: K.resize_images(IMAGES, n(2), n(2), "channels_last"),
-    "resize_volumes": lambda n, f, a: K.resize_volumes(K.ones((1, 2, 2, 2, 1)), n(2), n(1), n(2),
-                                                    "channels_last"),
-    "tile": lambda n, f, a: K.tile(M, a([2, 1])), "repeat": lambda n, f, a: K.repeat(M, n(3)),
+    "resize_volumes": lambda n, f, a: K.resize_volumes(
+        K.ones((1, 2, 2, 2, 1)), n(2), n(1), n(2), "channels_last"
+    ),
+    "tile": lambda n, f, a: K.tile(M, a([2, 1])),
+    "repeat": lambda n, f, a: K.repeat(M, n(3)),
     "reshape": lambda n, f, a: K.reshape(V, a([4, 6])),
     "permute": lambda n, f, a: K.permute_dimensions(V, a([1, 0, 2])),
-    "sum": lambda n, f, a: K.sum(V, axis=n(1)), "mean": lambda n, f, a: K.mean(V, axis=a([0, 1])),
-    "argmax": lambda n, f, a: K.argmax(V, n(1)), "cumsum": lambda n, f, a: K.cumsum(V, n(1)),
+    "sum": lambda n, f, a: K.sum(V, axis=n(1)),
+    "mean": lambda n, f, a: K.mean(V, axis=a([0, 1])),
+    "argmax": lambda n, f, a: K.argmax(V, n(1)),
+    "cumsum": lambda n, f, a: K.cumsum(V, n(1)),
     "expand": lambda n, f, a: K.squeeze(K.expand_dims(V, n(1)), n(1)),
-    "one_hot": lambda n, f, a: K.one_hot(CLASSES, n(3)), "stack": lambda n, f, a: K.stack([M, M], n(1)),
+    "one_hot": lambda n, f, a: K.one_hot(CLASSES, n(3)),
+    "stack": lambda n, f, a: K.stack([M, M], n(1)),
     "concatenate": lambda n, f, a: K.concatenate([M, M], axis=n(0)),
-    "clip": lambda n, f, a: K.clip(M, f(1.5), f(3)), "clip reversed": lambda n, f, a: K.clip(M, f(3), f(1)),
-    "pow": lambda n, f, a: K.pow(M, f(2)), "cube": lambda n, f, a: K.pow(M, n(3)),
+    "clip": lambda n, f, a: K.clip(M, f(1.5), f(3)),
+    "clip reversed": lambda n, f, a: K.clip(M, f(3), f(1)),
+    "pow": lambda n, f, a: K.pow(M, f(2)),
+    "cube": lambda n, f, a: K.pow(M, n(3)),
     "relu": lambda n, f, a: K.relu(M - 2, f(0.1), f(1.5), f(0.2)),
     "elu": lambda n, f, a: K.elu(M - 2, f(0.5)),
-    "softmax": lambda n, f, a: K.softmax(V, n(1)), "add": lambda n, f, a: f(2) * M + n(2),
-    "arange": lambda n, f, a: K.arange(n(2), n(8), n(2)), "zeros": lambda n, f, a: K.zeros(a([2, 3])),
-    "constant": lambda n, f, a: K.constant(f(3), shape=a([2, 2])), "eye": lambda n, f, a: K.eye(n(3)),
+    "softmax": lambda n, f, a: K.softmax(V, n(1)),
+    "add": lambda n, f, a: f(2) * M + n(2),
+    "arange": lambda n, f, a: K.arange(n(2), n(8), n(2)),
+    "zeros": lambda n, f, a: K.zeros(a([2, 3])),
+    "constant": lambda n, f, a: K.constant(f(3), shape=a([2, 2])),
+    "eye": lambda n, f, a: K.eye(n(3)),
     "gather": lambda n, f, a: K.gather(M, a([1, 0])),
     "batch_dot": lambda n, f, a: K.batch_dot(V, V, axes=(n(2), n(2))),
     "slice": lambda n, f, a: K.slice(V, a([0, 1, 0]), a([2, 2, 1])),
@@ -53,7 +63,8 @@ FUNCTIONS = {
     "logsumexp": lambda n, f, a: K.logsumexp(V, n(1)),
     "in_top_k": lambda n, f, a: K.in_top_k(M, CLASSES, n(1)),
     "reverse": lambda n, f, a: K.reverse(V, a([0, 1])),
-    "getitem": lambda n, f, a: V[:, n(1)] + V[n(0):n(1), n(2)], "std": lambda n, f, a: K.std(V, a([1])),
+    "getitem": lambda n, f, a: V[:, n(1)] + V[n(0) : n(1), n(2)],
+    "std": lambda n, f, a: K.std(V, a([1])),
     "normalize": lambda n, f, a: K.normalize_batch_in_training(V, None, None, a([0, 1]), f(0.01))[0],
     "huber": lambda n, f, a: losses.Huber(delta=f(0.5))(M, M * 3),
     "smoothing": lambda n, f, a: losses.categorical_crossentropy(M, M, label_smoothing=f(0.1)),
@@ -65,8 +76,8 @@ FUNCTIONS = {
     "scaling": lambda n, f, a: initializers.VarianceScaling(f(2), seed=n(3))(a([2, 3])),
 }
 LAYERS = {
-    "Dense": (lambda n, f, a: Dense(n(3)), (4,)), "Reshape": (lambda n, f, a: layers.Reshape(a([2, 2])),
-        (4,)),
+    "Dense": (lambda n, f, a: Dense(n(3)), (4,)),
+    "Reshape": (lambda n, f, a: layers.Reshape(a([2, 2])), (4,)),
     "Dropout": (lambda n, f, a: layers.Dropout(f(0.5), noise_shape=(None, n(1)), seed=n(3)), (4,)),
     "Conv2D": (lambda n, f, a: layers.Conv2D(n(2), a([3, 3]), strides=a([2, 2])), (6, 6, 3)),
     "Conv1D": (lambda n, f, a: layers.Conv1D(n(2), n(3), strides=n(2)), (6, 3)),
@@ -79,8 +90,10 @@ LAYERS = {
     "LeakyReLU": (lambda n, f, a: layers.LeakyReLU(f(0.1)), (4,)),
     "Masking": (lambda n, f, a: layers.Masking(f(0)), (4, 3)),
 }
-KINDS = {"int64, float32": (np.int64, np.float32, np.array),
-    "int16, float64": (np.int16, np.float64, np.array)}
+KINDS = {
+    "int64, float32": (np.int64, np.float32, np.array),
+    "int16, float64": (np.int16, np.float64, np.array),
+}
 
 
 @pytest.mark.parametrize("kinds", sorted(KINDS))
@@ -116,8 +129,14 @@ def test_optimizers(name):
 
 def test_sizes_as_tensors():
     i, x = Input((3, 4)), np.ones((5, 3, 4))
-    size, rows, mean = K.function([i], [K.cast(K.shape(i), "float32"), K.cast(K.shape(i)[0], "float32"),
-                                        K.sum(i) / K.cast(K.prod(K.shape(i)), "float32")])([x])
+    size, rows, mean = K.function(
+        [i],
+        [
+            K.cast(K.shape(i), "float32"),
+            K.cast(K.shape(i)[0], "float32"),
+            K.sum(i) / K.cast(K.prod(K.shape(i)), "float32"),
+        ],
+    )([x])
     assert size.tolist() == [5, 3, 4] and rows == 5 and mean == 1
     model = Model(i, Lambda(lambda t: t / K.cast(K.shape(t), "float32")[0] + t.get_shape().as_list()[1])(i))
     np.testing.assert_allclose(model.predict(x), x / 5 + 3, rtol=1e-6)
@@ -130,5 +149,6 @@ def test_sizes_as_tensors():
 def test_a_larger_bias_of_channels_first_is_reshaped():
     """As in Keras' TensorFlow backend, which LocallyConnected layers use."""
     x, bias = np.zeros((1, 3, 2, 2)), np.arange(12).reshape(2, 2, 3)
-    np.testing.assert_array_equal(K.eval(K.bias_add(K.variable(x), K.variable(bias), "channels_first"))[0],
-                                  bias.reshape(3, 2, 2))
+    np.testing.assert_array_equal(
+        K.eval(K.bias_add(K.variable(x), K.variable(bias), "channels_first"))[0], bias.reshape(3, 2, 2)
+    )

@@ -58,7 +58,7 @@ def adam(w, g, t, s, amsgrad=False):
     s["m"] = 0.9 * s["m"] + 0.1 * g
     s["v"] = 0.999 * s["v"] + 0.001 * g * g
     s["h"] = np.maximum(s["h"], s["v"])
-    lr = 0.01 * np.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
+    lr = 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
     return w - lr * s["m"] / (np.sqrt(s["h"] if amsgrad else s["v"]) + 1e-7)
 
 
@@ -77,7 +77,7 @@ def adadelta(w, g, t, s):
 def adamax(w, g, t, s):
     s["m"] = 0.9 * s["m"] + 0.1 * g
     s["u"] = np.maximum(0.999 * s["u"], np.abs(g))
-    return w - 0.002 / (1 - 0.9 ** t) * s["m"] / (s["u"] + 1e-7)
+    return w - 0.002 / (1 - 0.9**t) * s["m"] / (s["u"] + 1e-7)
 
 
 def nadam(w, g, t, s):
@@ -86,21 +86,26 @@ def nadam(w, g, t, s):
     s["p"] = s["p"] * now
     s["m"] = 0.9 * s["m"] + 0.1 * g
     s["v"] = 0.999 * s["v"] + 0.001 * g * g
-    bar = ((1 - now) * g / (1 - s["p"]) + following * s["m"] / (1 - s["p"] * following))
-    return w - 0.002 * bar / (np.sqrt(s["v"] / (1 - 0.999 ** t)) + 1e-7)
+    bar = (1 - now) * g / (1 - s["p"]) + following * s["m"] / (1 - s["p"] * following)
+    return w - 0.002 * bar / (np.sqrt(s["v"] / (1 - 0.999**t)) + 1e-7)
 
 
 FORMULAS = {
     "sgd": (lambda: optimizers.SGD(lr=0.1), sgd, {"m": 0}),
-    "sgd decay": (lambda: optimizers.SGD(lr=0.1, decay=0.5),
-                  lambda *a: sgd(*a, decay=0.5), {"m": 0}),
+    "sgd decay": (lambda: optimizers.SGD(lr=0.1, decay=0.5), lambda *a: sgd(*a, decay=0.5), {"m": 0}),
     "sgd momentum": (lambda: optimizers.SGD(0.1, 0.9), lambda *a: sgd(*a, momentum=0.9), {"m": 0}),
-    "sgd nesterov": (lambda: optimizers.SGD(0.1, 0.9, nesterov=True),
-                     lambda *a: sgd(*a, momentum=0.9, nesterov=True), {"m": 0}),
+    "sgd nesterov": (
+        lambda: optimizers.SGD(0.1, 0.9, nesterov=True),
+        lambda *a: sgd(*a, momentum=0.9, nesterov=True),
+        {"m": 0},
+    ),
     "rmsprop": (lambda: optimizers.RMSprop(0.01), rmsprop, {"a": 0}),
     "adam": (lambda: optimizers.Adam(0.01), adam, {"m": 0, "v": 0, "h": 0}),
-    "adam amsgrad": (lambda: optimizers.Adam(0.01, amsgrad=True),
-                     lambda *a: adam(*a, amsgrad=True), {"m": 0, "v": 0, "h": 0}),
+    "adam amsgrad": (
+        lambda: optimizers.Adam(0.01, amsgrad=True),
+        lambda *a: adam(*a, amsgrad=True),
+        {"m": 0, "v": 0, "h": 0},
+    ),
     "adagrad": (optimizers.Adagrad, adagrad, {"a": 0}),
     "adadelta": (optimizers.Adadelta, adadelta, {"a": 0, "d": 0}),
     "adamax": (optimizers.Adamax, adamax, {"m": 0, "u": 0}),
@@ -159,8 +164,7 @@ def test_clipping_leaves_small_gradients_alone():
 
 def test_clipvalue():
     weights, gradients = run(optimizers.SGD(lr=0.1, clipvalue=0.05))
-    expected = reference(lambda w, g, t, s: sgd(w, np.clip(g, -0.05, 0.05), t, s), weights,
-                         gradients, m=0)
+    expected = reference(lambda w, g, t, s: sgd(w, np.clip(g, -0.05, 0.05), t, s), weights, gradients, m=0)
     np.testing.assert_allclose(weights[-1], expected[-1], rtol=1e-5)
 
 
@@ -216,26 +220,40 @@ def test_configuration(name):
 
 
 def test_configurations_of_keras_3_are_read():
-    config = {"name": "adam", "learning_rate": 0.01, "weight_decay": None, "clipnorm": None,
-              "global_clipnorm": None, "clipvalue": None, "use_ema": False, "ema_momentum": 0.99,
-              "ema_overwrite_frequency": None, "loss_scale_factor": None,
-              "gradient_accumulation_steps": None, "beta_1": 0.8, "amsgrad": True}
+    config = {
+        "name": "adam",
+        "learning_rate": 0.01,
+        "weight_decay": None,
+        "clipnorm": None,
+        "global_clipnorm": None,
+        "clipvalue": None,
+        "use_ema": False,
+        "ema_momentum": 0.99,
+        "ema_overwrite_frequency": None,
+        "loss_scale_factor": None,
+        "gradient_accumulation_steps": None,
+        "beta_1": 0.8,
+        "amsgrad": True,
+    }
     made = optimizers.Adam.from_config(config)
     assert made.beta_1 == 0.8 and made.amsgrad
     with pytest.raises(TypeError, match="use_ema"):
         optimizers.Adam.from_config({**config, "use_ema": True})
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: optimizers.SGD(lr=-1), "of at least 0"),
-    (lambda: optimizers.SGD(momentum=2), "from 0 to 1"),
-    (lambda: optimizers.SGD(lr=0.1, learning_rate=0.1), "not both"),
-    (lambda: optimizers.Adam(rho=0.1), "'rho' is not supported"),
-    (lambda: optimizers.Adam(lambda step: 0.1), "LearningRateScheduler"),
-    (lambda: optimizers.get("mistake"), r"unknown optimizer.*'mistake'"),
-    (lambda: optimizers.get(3), "unknown optimizer"),
-    (lambda: optimizers.Adam(clipnorm=-1.0), "clipnorm: expected"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: optimizers.SGD(lr=-1), "of at least 0"),
+        (lambda: optimizers.SGD(momentum=2), "from 0 to 1"),
+        (lambda: optimizers.SGD(lr=0.1, learning_rate=0.1), "not both"),
+        (lambda: optimizers.Adam(rho=0.1), "'rho' is not supported"),
+        (lambda: optimizers.Adam(lambda step: 0.1), "LearningRateScheduler"),
+        (lambda: optimizers.get("mistake"), r"unknown optimizer.*'mistake'"),
+        (lambda: optimizers.get(3), "unknown optimizer"),
+        (lambda: optimizers.Adam(clipnorm=-1.0), "clipnorm: expected"),
+    ],
+)
 def test_bad_arguments(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
@@ -267,12 +285,18 @@ def test_50_steps_are_those_of_keras(name):
 
     rng = np.random.default_rng(1)
     kind = name.split()[0]
-    ours = Sequential([Dense(16, activation="tanh", input_shape=(8,)),
-                       Dense(4, activation="softmax")], vintage="keras3")
+    ours = Sequential(
+        [Dense(16, activation="tanh", input_shape=(8,)), Dense(4, activation="softmax")], vintage="keras3"
+    )
     ours.compile(getattr(optimizers, kind)(**KERAS[name]), "categorical_crossentropy")
     ours.use_engine(InterpreterEngine(ours))
-    theirs = keras.Sequential([keras.layers.Input((8,)), keras.layers.Dense(16, activation="tanh"),
-                               keras.layers.Dense(4, activation="softmax")])
+    theirs = keras.Sequential(
+        [
+            keras.layers.Input((8,)),
+            keras.layers.Dense(16, activation="tanh"),
+            keras.layers.Dense(4, activation="softmax"),
+        ]
+    )
     theirs.set_weights(ours.get_weights())
     theirs.compile(getattr(keras.optimizers, kind)(**KERAS[name]), "categorical_crossentropy")
     found, expected = [], []
@@ -287,17 +311,35 @@ def test_50_steps_are_those_of_keras(name):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 
 
-@pytest.mark.parametrize(("by_position", "by_name"), [
-    (optimizers.SGD(.01, .9, 1e-6, True), optimizers.SGD(.01, momentum=.9, decay=1e-6, nesterov=True)),
-    (optimizers.RMSprop(.01, .8, 1e-6, 1e-5), optimizers.RMSprop(.01, rho=.8, epsilon=1e-6, decay=1e-5)),
-    (optimizers.Adagrad(.01, 1e-6, 1e-5), optimizers.Adagrad(.01, epsilon=1e-6, decay=1e-5)),
-    (optimizers.Adadelta(.01, .8, 1e-6, 1e-5), optimizers.Adadelta(.01, rho=.8, epsilon=1e-6, decay=1e-5)),
-    (optimizers.Adam(1e-3, .8, .99, 1e-8, 1e-5, True), optimizers.Adam(
-        1e-3, beta_1=.8, beta_2=.99, epsilon=1e-8, decay=1e-5, amsgrad=True)),
-    (optimizers.Adamax(1e-3, .8, .99, 1e-8, 1e-5), optimizers.Adamax(
-        1e-3, beta_1=.8, beta_2=.99, epsilon=1e-8, decay=1e-5)),
-    (optimizers.Nadam(1e-3, .8, .99, 1e-8, 1e-5), optimizers.Nadam(
-        1e-3, beta_1=.8, beta_2=.99, epsilon=1e-8, schedule_decay=1e-5)),
-])
+@pytest.mark.parametrize(
+    ("by_position", "by_name"),
+    [
+        (
+            optimizers.SGD(0.01, 0.9, 1e-6, True),
+            optimizers.SGD(0.01, momentum=0.9, decay=1e-6, nesterov=True),
+        ),
+        (
+            optimizers.RMSprop(0.01, 0.8, 1e-6, 1e-5),
+            optimizers.RMSprop(0.01, rho=0.8, epsilon=1e-6, decay=1e-5),
+        ),
+        (optimizers.Adagrad(0.01, 1e-6, 1e-5), optimizers.Adagrad(0.01, epsilon=1e-6, decay=1e-5)),
+        (
+            optimizers.Adadelta(0.01, 0.8, 1e-6, 1e-5),
+            optimizers.Adadelta(0.01, rho=0.8, epsilon=1e-6, decay=1e-5),
+        ),
+        (
+            optimizers.Adam(1e-3, 0.8, 0.99, 1e-8, 1e-5, True),
+            optimizers.Adam(1e-3, beta_1=0.8, beta_2=0.99, epsilon=1e-8, decay=1e-5, amsgrad=True),
+        ),
+        (
+            optimizers.Adamax(1e-3, 0.8, 0.99, 1e-8, 1e-5),
+            optimizers.Adamax(1e-3, beta_1=0.8, beta_2=0.99, epsilon=1e-8, decay=1e-5),
+        ),
+        (
+            optimizers.Nadam(1e-3, 0.8, 0.99, 1e-8, 1e-5),
+            optimizers.Nadam(1e-3, beta_1=0.8, beta_2=0.99, epsilon=1e-8, schedule_decay=1e-5),
+        ),
+    ],
+)
 def test_arguments_by_position_are_those_of_keras_2(by_position, by_name):
     assert by_position.get_config() == by_name.get_config()

@@ -55,10 +55,17 @@ def test_weights_are_orthonormal_along_the_shorter_side():
 
 
 def test_the_same_bits_with_other_kernels_of_blas():
-    code = ("import zlib, numpy as np; from kcompile.keras.orthonormal import orthonormal; "
-            "print(zlib.crc32(orthonormal(np.random.default_rng(0).standard_normal((130, 100))).tobytes()))")
+    code = (
+        "import zlib, numpy as np; from kcompile.keras.orthonormal import orthonormal; "
+        "print(zlib.crc32(orthonormal(np.random.default_rng(0).standard_normal((130, 100))).tobytes()))"
+    )
     here = zlib.crc32(orthonormal(np.random.default_rng(0).standard_normal((130, 100))).tobytes())
     for core in ("Prescott", "Nehalem"):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                              env={**os.environ, "OPENBLAS_CORETYPE": core})
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "OPENBLAS_CORETYPE": core},
+        )
         assert int(done.stdout) == here, core

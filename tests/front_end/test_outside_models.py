@@ -17,14 +17,21 @@ X = RNG.normal(size=(4, 6, 3)).astype("float32")
 IMAGES = RNG.normal(size=(2, 8, 8, 3)).astype("float32")
 
 SEQUENCES = {
-    "LSTM": lambda: layers.LSTM(3), "GRU": lambda: layers.GRU(2, return_sequences=True),
-    "Dense": lambda: Dense(2, activation="softmax"), "Flatten": layers.Flatten,
-    "Conv1D": lambda: layers.Conv1D(2, 3), "MaxPooling1D": lambda: layers.MaxPooling1D(2),
-    "BatchNormalization": layers.BatchNormalization, "Dropout": lambda: layers.Dropout(0.5),
+    "LSTM": lambda: layers.LSTM(3),
+    "GRU": lambda: layers.GRU(2, return_sequences=True),
+    "Dense": lambda: Dense(2, activation="softmax"),
+    "Flatten": layers.Flatten,
+    "Conv1D": lambda: layers.Conv1D(2, 3),
+    "MaxPooling1D": lambda: layers.MaxPooling1D(2),
+    "BatchNormalization": layers.BatchNormalization,
+    "Dropout": lambda: layers.Dropout(0.5),
     "TimeDistributed": lambda: layers.TimeDistributed(Dense(2)),
-    "Bidirectional": lambda: layers.Bidirectional(layers.LSTM(2)), "Masking": layers.Masking,
-    "Activation": lambda: layers.Activation("relu"), "Reshape": lambda: layers.Reshape((9, 2)),
-    "Pooling": layers.GlobalAveragePooling1D, "Lambda": lambda: layers.Lambda(lambda t: t * 2),
+    "Bidirectional": lambda: layers.Bidirectional(layers.LSTM(2)),
+    "Masking": layers.Masking,
+    "Activation": lambda: layers.Activation("relu"),
+    "Reshape": lambda: layers.Reshape((9, 2)),
+    "Pooling": layers.GlobalAveragePooling1D,
+    "Lambda": lambda: layers.Lambda(lambda t: t * 2),
 }
 
 
@@ -51,8 +58,9 @@ def test_layers_on_anything(name):
 
 
 def test_models_on_variables():
-    model = Sequential([layers.Conv2D(4, 3, activation="relu", input_shape=(8, 8, 3)), layers.Flatten(),
-                        Dense(2)])
+    model = Sequential(
+        [layers.Conv2D(4, 3, activation="relu", input_shape=(8, 8, 3)), layers.Flatten(), Dense(2)]
+    )
     np.testing.assert_allclose(K.eval(model(K.variable(IMAGES))), model.predict(IMAGES), rtol=1e-4, atol=1e-6)
     kernel = model.get_weights()
     out = K.sum(model(K.variable(IMAGES)) * 2) + 1
@@ -68,7 +76,7 @@ def test_a_gradient_by_pixels():
     (slope,) = K.gradients(loss, [image])
     got, step = K.eval(slope), 1e-2
     moved = [K.eval(K.sum(K.square(model(K.variable(X[0] + s * step * got))))) for s in (1, -1)]
-    assert (moved[0] - moved[1]) / (2 * step) == pytest.approx((got ** 2).sum(), rel=2e-2)
+    assert (moved[0] - moved[1]) / (2 * step) == pytest.approx((got**2).sum(), rel=2e-2)
 
 
 def test_masks_and_states_of_tensors():

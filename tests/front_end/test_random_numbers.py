@@ -10,16 +10,7 @@ import pytest
 import kcompile
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import backend as K
-from kcompile.keras.layers import (
-    GRU,
-    LSTM,
-    BatchNormalization,
-    Dense,
-    Dropout,
-    Input,
-    Lambda,
-    SimpleRNN,
-)
+from kcompile.keras.layers import GRU, LSTM, BatchNormalization, Dense, Dropout, Input, Lambda, SimpleRNN
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.utils import set_random_seed
 
@@ -75,18 +66,32 @@ def recurrent(layer):
     def make():
         i = Input((5, 4))
         return Model(i, layer(20, dropout=0.5, recurrent_dropout=0.5)(i, training=True))
+
     return make
 
 
-MODELS = {"dropped": dropped, "seeded": seeded, "noisy": noisy, "sampled": sampled, "nested": nested,
-          "normalised": normalised, "several": several,
-          **{c.__name__: recurrent(c) for c in (LSTM, GRU, SimpleRNN)}}
+MODELS = {
+    "dropped": dropped,
+    "seeded": seeded,
+    "noisy": noisy,
+    "sampled": sampled,
+    "nested": nested,
+    "normalised": normalised,
+    "several": several,
+    **{c.__name__: recurrent(c) for c in (LSTM, GRU, SimpleRNN)},
+}
 
 
 def calls(model, x):
     """The results of one batch each, of every way to predict."""
-    y = [model.predict(x), model.predict(x), model.predict_on_batch(x), model.predict_on_batch(x),
-         model(x), model.predict(np.concatenate([x, x, x]), batch_size=40)]
+    y = [
+        model.predict(x),
+        model.predict(x),
+        model.predict_on_batch(x),
+        model.predict_on_batch(x),
+        model(x),
+        model.predict(np.concatenate([x, x, x]), batch_size=40),
+    ]
     first = [part[0] if isinstance(part, list) else part for part in y]
     return [*first[:-1], *np.split(first[-1], 3)]
 
@@ -119,9 +124,12 @@ def test_evaluations_draw_anew():
     model.compile("sgd", "mse")
     y = np.zeros((120, 30), np.float32)
     x = np.tile(X, (3, 1))
-    values = [model.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0),
-              model.evaluate(x[:40], y[:40], batch_size=40, verbose=0),
-              *(model.test_on_batch(x[:40], y[:40]) for _ in range(2))]
+    values = [
+        model.evaluate(x, y, verbose=0),
+        model.evaluate(x, y, verbose=0),
+        model.evaluate(x[:40], y[:40], batch_size=40, verbose=0),
+        *(model.test_on_batch(x[:40], y[:40]) for _ in range(2)),
+    ]
     assert len(set(values)) == len(values)
 
 

@@ -45,8 +45,7 @@ def hard_sigmoid(x: Any) -> Any:
     return np.clip(0.2 * x + 0.5, 0, 1)
 
 
-def by_hand(kind: str, weights: list[np.ndarray], x: np.ndarray, reset_after: bool = False
-            ) -> np.ndarray:
+def by_hand(kind: str, weights: list[np.ndarray], x: np.ndarray, reset_after: bool = False) -> np.ndarray:
     """All outputs [n, time, units], written from the formulas in Keras' documentation."""
     w, r, b = (v.astype(np.float64) for v in weights)
     u = r.shape[0]
@@ -66,14 +65,15 @@ def by_hand(kind: str, weights: list[np.ndarray], x: np.ndarray, reset_after: bo
             h = z * h + (1 - z) * np.tanh(xh + reset * hh)
         else:
             xz, xr, xh = np.split(x[:, t] @ w + b, 3, -1)
-            z, reset = hard_sigmoid(xz + h @ r[:, :u]), hard_sigmoid(xr + h @ r[:, u:2 * u])
-            h = z * h + (1 - z) * np.tanh(xh + (reset * h) @ r[:, 2 * u:])
+            z, reset = hard_sigmoid(xz + h @ r[:, :u]), hard_sigmoid(xr + h @ r[:, u : 2 * u])
+            h = z * h + (1 - z) * np.tanh(xh + (reset * h) @ r[:, 2 * u :])
         outs.append(h)
     return np.stack(outs, 1)
 
 
-@pytest.mark.parametrize(("kind", "options"), [
-    ("SimpleRNN", {}), ("LSTM", {}), ("GRU", {}), ("GRU", {"reset_after": True})])
+@pytest.mark.parametrize(
+    ("kind", "options"), [("SimpleRNN", {}), ("LSTM", {}), ("GRU", {}), ("GRU", {"reset_after": True})]
+)
 def test_values_are_the_formulas(kind: str, options: dict[str, Any]) -> None:
     x = data()
     model = net(getattr(L, kind)(UNITS, return_sequences=True, **options))
@@ -95,8 +95,7 @@ def test_sequences_states_and_direction(kind: str) -> None:
     np.testing.assert_array_equal(last.predict(x), h)
     back = net(make(UNITS, return_sequences=True, go_backwards=True))
     back.set_weights(model.get_weights())
-    np.testing.assert_allclose(back.predict(x), model.predict(x[:, ::-1].copy())[0], rtol=1e-5,
-                               atol=1e-6)
+    np.testing.assert_allclose(back.predict(x), model.predict(x[:, ::-1].copy())[0], rtol=1e-5, atol=1e-6)
     for options in ({"unroll": True}, {"implementation": 2}, {"implementation": 0}):
         same = net(make(UNITS, **options))
         same.set_weights(model.get_weights())
@@ -123,8 +122,7 @@ def test_initial_state(as_list: bool) -> None:
 
 @pytest.mark.parametrize("engine", ["native", "interpreter"])
 def test_stateful(engine: str) -> None:
-    model = fill(Sequential([L.LSTM(UNITS, stateful=True, batch_input_shape=(2, STEPS, INPUTS)),
-                             L.Dense(1)]))
+    model = fill(Sequential([L.LSTM(UNITS, stateful=True, batch_input_shape=(2, STEPS, INPUTS)), L.Dense(1)]))
     if engine == "interpreter":
         interpreted(model)
     assert model.stateful
@@ -132,8 +130,7 @@ def test_stateful(engine: str) -> None:
     x = data(2, (2 * STEPS, INPUTS))
     halves = x[:, :STEPS].copy(), x[:, STEPS:].copy()
     first = model.predict_on_batch(halves[0])
-    np.testing.assert_allclose(model.predict_on_batch(halves[1]), plain.predict(x), rtol=1e-5,
-                               atol=1e-6)
+    np.testing.assert_allclose(model.predict_on_batch(halves[1]), plain.predict(x), rtol=1e-5, atol=1e-6)
     assert len(model.get_weights()) == 5  # states are no weights
     model.reset_states()
     np.testing.assert_array_equal(model.predict_on_batch(halves[0]), first)
@@ -157,8 +154,12 @@ def test_stateful(engine: str) -> None:
 
 def test_bidirectional_is_two_layers() -> None:
     x = data()
-    for mode, merge in (("concat", lambda a, b: np.concatenate([a, b], -1)), ("sum", np.add),
-                        ("mul", np.multiply), ("ave", lambda a, b: (a + b) / 2)):
+    for mode, merge in (
+        ("concat", lambda a, b: np.concatenate([a, b], -1)),
+        ("sum", np.add),
+        ("mul", np.multiply),
+        ("ave", lambda a, b: (a + b) / 2),
+    ):
         model = net(L.Bidirectional(L.GRU(UNITS, return_sequences=True), merge_mode=mode))
         forward = net(L.GRU(UNITS, return_sequences=True))
         backward = net(L.GRU(UNITS, return_sequences=True, go_backwards=True))
@@ -177,8 +178,14 @@ def test_bidirectional_is_two_layers() -> None:
     assert names[0].startswith("forward_lstm") and names[3].startswith("backward_lstm")
 
 
-@pytest.mark.parametrize("inner", [lambda: L.Dense(4, activation="tanh"), lambda: L.Conv2D(2, 3),
-                                   lambda: Sequential([L.Input((7, 6, 2)), L.Flatten(), L.Dense(3)])])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        lambda: L.Dense(4, activation="tanh"),
+        lambda: L.Conv2D(2, 3),
+        lambda: Sequential([L.Input((7, 6, 2)), L.Flatten(), L.Dense(3)]),
+    ],
+)
 def test_time_distributed(inner: Any) -> None:
     layer = inner()
     model = net(L.TimeDistributed(layer), shape=(STEPS, 7, 6, 2))
@@ -228,14 +235,15 @@ def test_dropout_is_the_same_at_all_steps_and_reproducible(kind: str, implementa
     losses = []
     for engine in ("native", "native", "interpreter"):
         np.random.seed(0)
-        model = net(getattr(L, kind)(UNITS, dropout=0.4, recurrent_dropout=0.3,
-                                     implementation=implementation), L.Dense(1))
+        model = net(
+            getattr(L, kind)(UNITS, dropout=0.4, recurrent_dropout=0.3, implementation=implementation),
+            L.Dense(1),
+        )
         if engine == "interpreter":
             interpreted(model)
         model.compile(keras.optimizers.SGD(0.1), "mse")
         losses.append([model.train_on_batch(data(), np.ones((5, 1))) for _ in range(4)])
-        assert model.test_on_batch(data(), np.ones((5, 1))) == model.test_on_batch(
-            data(), np.ones((5, 1)))
+        assert model.test_on_batch(data(), np.ones((5, 1))) == model.test_on_batch(data(), np.ones((5, 1)))
     assert losses[0] == losses[1]
     np.testing.assert_allclose(losses[0], losses[2], rtol=1e-4)
 
@@ -245,43 +253,64 @@ def test_dropout_in_stacked_cells() -> None:
     losses = []
     for engine in ("native", "interpreter"):
         np.random.seed(0)
-        model = net(L.RNN([L.LSTMCell(UNITS, dropout=0.4, recurrent_dropout=0.3),
-                           L.GRUCell(3, dropout=0.2)]))
+        model = net(L.RNN([L.LSTMCell(UNITS, dropout=0.4, recurrent_dropout=0.3), L.GRUCell(3, dropout=0.2)]))
         if engine == "interpreter":
             interpreted(model)
         model.compile(keras.optimizers.SGD(0.1), "mse")
         losses.append([model.train_on_batch(data(), np.ones((5, 3))) for _ in range(4)])
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
     ones = np.ones((5, STEPS, 8), np.float32)
-    cells = [L.SimpleRNNCell(1, "linear", use_bias=False, dropout=0.5),
-             L.SimpleRNNCell(1, "linear", use_bias=False)]
+    cells = [
+        L.SimpleRNNCell(1, "linear", use_bias=False, dropout=0.5),
+        L.SimpleRNNCell(1, "linear", use_bias=False),
+    ]
     counted = Sequential([L.Input((STEPS, 8)), L.RNN(cells, return_sequences=True)])
-    counted.layers[0].set_weights([np.ones((8, 1)), np.zeros((1, 1)), np.ones((1, 1)),
-                                   np.zeros((1, 1))])
-    counted.compile(keras.optimizers.SGD(0.0), lambda y, p: ops.reduce_max(
-        ops.abs(p - ops.slice_(p, (0, 0, 0), (p.shape[0], 1, 1))), [1, 2]))
+    counted.layers[0].set_weights([np.ones((8, 1)), np.zeros((1, 1)), np.ones((1, 1)), np.zeros((1, 1))])
+    counted.compile(
+        keras.optimizers.SGD(0.0),
+        lambda y, p: ops.reduce_max(ops.abs(p - ops.slice_(p, (0, 0, 0), (p.shape[0], 1, 1))), [1, 2]),
+    )
     assert counted.train_on_batch(ones, np.zeros((5, STEPS, 1))) == 0
 
 
 def test_a_dropped_input_is_dropped_at_every_step() -> None:
     """With all weights ones and no recurrence, the output of a step counts the inputs that are kept."""
-    model = Sequential([L.Input((STEPS, 8)), L.SimpleRNN(1, activation="linear", use_bias=False,
-                                                         dropout=0.5, return_sequences=True)])
+    model = Sequential(
+        [
+            L.Input((STEPS, 8)),
+            L.SimpleRNN(1, activation="linear", use_bias=False, dropout=0.5, return_sequences=True),
+        ]
+    )
     model.layers[0].set_weights([np.ones((8, 1)), np.zeros((1, 1))])
-    model.compile(keras.optimizers.SGD(0.0), lambda y, p: ops.reduce_max(
-        ops.abs(p - ops.slice_(p, (0, 0, 0), (p.shape[0], 1, 1))), [1, 2]))
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        lambda y, p: ops.reduce_max(ops.abs(p - ops.slice_(p, (0, 0, 0), (p.shape[0], 1, 1))), [1, 2]),
+    )
     x = np.ones((5, STEPS, 8), np.float32)
     assert model.train_on_batch(x, np.zeros((5, STEPS, 1))) == 0
 
 
-@pytest.mark.parametrize("layer", [
-    L.LSTM(3, activation="relu", recurrent_activation="sigmoid", unit_forget_bias=False,
-           kernel_regularizer="l2", recurrent_constraint="unit_norm", dropout=0.1, go_backwards=True),
-    L.GRU(3, reset_after=True, return_sequences=True, implementation=2),
-    L.SimpleRNN(3, use_bias=False, bias_initializer="ones"),
-    L.RNN(L.LSTMCell(2)), L.RNN([L.GRUCell(2), L.SimpleRNNCell(4)], unroll=True),
-    L.Bidirectional(L.LSTM(2), merge_mode="ave"), L.TimeDistributed(L.Dense(4, activation="relu")),
-])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        L.LSTM(
+            3,
+            activation="relu",
+            recurrent_activation="sigmoid",
+            unit_forget_bias=False,
+            kernel_regularizer="l2",
+            recurrent_constraint="unit_norm",
+            dropout=0.1,
+            go_backwards=True,
+        ),
+        L.GRU(3, reset_after=True, return_sequences=True, implementation=2),
+        L.SimpleRNN(3, use_bias=False, bias_initializer="ones"),
+        L.RNN(L.LSTMCell(2)),
+        L.RNN([L.GRUCell(2), L.SimpleRNNCell(4)], unroll=True),
+        L.Bidirectional(L.LSTM(2), merge_mode="ave"),
+        L.TimeDistributed(L.Dense(4, activation="relu")),
+    ],
+)
 def test_configurations_round_trip(layer: Any) -> None:
     config = json.loads(json.dumps(layer.get_config()))
     again = type(layer).from_config(config)
@@ -295,28 +324,33 @@ def test_configurations_round_trip(layer: Any) -> None:
 def test_weights_are_named_and_shaped_as_keras_has_them() -> None:
     layer = net(L.LSTM(UNITS, name="memory")).layers[0]
     assert [(w.name, w.shape) for w in layer.weights] == [
-        ("memory/kernel", (INPUTS, 16)), ("memory/recurrent_kernel", (UNITS, 16)),
-        ("memory/bias", (16,))]
+        ("memory/kernel", (INPUTS, 16)),
+        ("memory/recurrent_kernel", (UNITS, 16)),
+        ("memory/bias", (16,)),
+    ]
     fresh = Sequential([L.Input((STEPS, INPUTS)), L.LSTM(2)]).get_weights()[2]
     assert fresh.tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
     gru = net(L.GRU(UNITS, reset_after=True)).layers[0]
     assert gru.weights[2].shape == (2, 12)
 
 
-@pytest.mark.parametrize(("make", "error", "text"), [
-    (lambda: L.LSTM(0), ModelError, "units"),
-    (lambda: L.LSTM(3, time_major=True), UnsupportedError, "time_major"),
-    (lambda: L.GRU(3, dropout=1.5), ModelError, "dropout"),
-    (lambda: L.GRU(3, implementation=3), ModelError, "implementation"),
-    (lambda: L.RNN(L.Dense(3)), ModelError, "state_size"),
-    (lambda: L.RNN("lstm"), ModelError, "layer"),
-    (lambda: L.Bidirectional(L.Dense(3)), ModelError, "recurrent"),
-    (lambda: L.Bidirectional(L.LSTM(3), merge_mode="max"), ModelError, "merge_mode"),
-    (lambda: net(L.LSTM(3), shape=(4,)), ModelError, "rank"),
-    (lambda: net(L.LSTM(3, stateful=True)), ModelError, "batch_input_shape"),
-    (lambda: net(L.TimeDistributed(L.Dense(3)), shape=(4,)), ModelError, "rank"),
-    (lambda: net(L.LSTM(3)).layers[0].reset_states(), ModelError, "not stateful"),
-])
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (lambda: L.LSTM(0), ModelError, "units"),
+        (lambda: L.LSTM(3, time_major=True), UnsupportedError, "time_major"),
+        (lambda: L.GRU(3, dropout=1.5), ModelError, "dropout"),
+        (lambda: L.GRU(3, implementation=3), ModelError, "implementation"),
+        (lambda: L.RNN(L.Dense(3)), ModelError, "state_size"),
+        (lambda: L.RNN("lstm"), ModelError, "layer"),
+        (lambda: L.Bidirectional(L.Dense(3)), ModelError, "recurrent"),
+        (lambda: L.Bidirectional(L.LSTM(3), merge_mode="max"), ModelError, "merge_mode"),
+        (lambda: net(L.LSTM(3), shape=(4,)), ModelError, "rank"),
+        (lambda: net(L.LSTM(3, stateful=True)), ModelError, "batch_input_shape"),
+        (lambda: net(L.TimeDistributed(L.Dense(3)), shape=(4,)), ModelError, "rank"),
+        (lambda: net(L.LSTM(3)).layers[0].reset_states(), ModelError, "not stateful"),
+    ],
+)
 def test_errors(make: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         make()
@@ -334,8 +368,15 @@ def test_export_of_embedding_and_recurrent_layers(tmp_path: Any) -> None:
     import kcompile
     import kcompile_runtime as rt
 
-    model = fill(Sequential([L.Embedding(20, 4, mask_zero=True, input_length=STEPS),
-                             L.Bidirectional(L.LSTM(3, return_sequences=True)), L.GRU(2)]))
+    model = fill(
+        Sequential(
+            [
+                L.Embedding(20, 4, mask_zero=True, input_length=STEPS),
+                L.Bidirectional(L.LSTM(3, return_sequences=True)),
+                L.GRU(2),
+            ]
+        )
+    )
     x = np.random.default_rng(0).integers(0, 20, (5, STEPS)).astype(np.int32)
     kcompile.export(model, tmp_path / "model.so")
     np.testing.assert_array_equal(rt.load(tmp_path / "model.so").predict(x), model.predict(x))
@@ -351,11 +392,20 @@ def test_layers_of_cudnn(kind: str, gates: int) -> None:
     """The same numbers as the plain layer's with sigmoid gates, whose weights are laid out otherwise."""
     options = {"return_sequences": True, "go_backwards": True}
     model = net(getattr(L, f"CuDNN{kind}")(UNITS, **options))
-    plain = net(getattr(L, kind)(UNITS, recurrent_activation="sigmoid", **options, **(
-        {"reset_after": True} if kind == "GRU" else {})))
+    plain = net(
+        getattr(L, kind)(
+            UNITS,
+            recurrent_activation="sigmoid",
+            **options,
+            **({"reset_after": True} if kind == "GRU" else {}),
+        )
+    )
     kernel, recurrent, bias = plain.get_weights()
-    stored = [cudnn_layout(kernel, gates), cudnn_layout(recurrent, gates),
-              np.concatenate([bias * 0.25, bias * 0.75]) if kind == "LSTM" else bias.ravel()]
+    stored = [
+        cudnn_layout(kernel, gates),
+        cudnn_layout(recurrent, gates),
+        np.concatenate([bias * 0.25, bias * 0.75]) if kind == "LSTM" else bias.ravel(),
+    ]
     model.set_weights(stored)
     x, y = data(), data(shape=(STEPS, UNITS))
     np.testing.assert_allclose(model.predict(x), plain.predict(x), rtol=1e-5, atol=1e-6)
@@ -379,8 +429,7 @@ def test_gradients_reach_the_layout_of_cudnn() -> None:
     plain = net(L.LSTM(UNITS, recurrent_activation="sigmoid"))
     model = net(L.CuDNNLSTM(UNITS))
     kernel, recurrent, bias = plain.get_weights()
-    model.set_weights([cudnn_layout(kernel, 4), cudnn_layout(recurrent, 4),
-                       np.concatenate([bias, bias * 0])])
+    model.set_weights([cudnn_layout(kernel, 4), cudnn_layout(recurrent, 4), np.concatenate([bias, bias * 0])])
     x, y = data(), data(shape=(UNITS,))
     for each in (model, plain):
         each.compile(keras.optimizers.SGD(0.1), "mse")

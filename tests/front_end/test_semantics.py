@@ -13,13 +13,15 @@ import kcompile
 from kcompile.keras import layers, models
 from kcompile.keras.semantics import TABLE, VINTAGES, Semantics, semantics, vintage_of_version
 
-SOURCES = [path for path in sorted(Path(kcompile.__file__).parent.rglob("*.py"))
-           if path.name != "semantics.py"]
+SOURCES = [
+    path for path in sorted(Path(kcompile.__file__).parent.rglob("*.py")) if path.name != "semantics.py"
+]
 
 
 def _names_a_vintage(node: ast.AST) -> bool:
     return (isinstance(node, ast.Constant) and node.value in VINTAGES) or (
-        isinstance(node, (ast.Tuple, ast.List, ast.Set)) and any(map(_names_a_vintage, node.elts)))
+        isinstance(node, (ast.Tuple, ast.List, ast.Set)) and any(map(_names_a_vintage, node.elts))
+    )
 
 
 def _compares(node: ast.Compare) -> bool:
@@ -28,9 +30,12 @@ def _compares(node: ast.Compare) -> bool:
 
 
 def test_no_code_compares_names_of_vintages() -> None:
-    found = [f"{path.name}:{node.lineno}" for path in SOURCES
-             for node in ast.walk(ast.parse(path.read_text()))
-             if isinstance(node, ast.Compare) and _compares(node)]
+    found = [
+        f"{path.name}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare) and _compares(node)
+    ]
     assert found == []
 
 
@@ -55,16 +60,25 @@ def test_layers_and_models_keep_their_vintage(vintage: str) -> None:
     inputs = layers.Input((3, 2))
     outputs = layers.Bidirectional(layers.LSTM(2, vintage=vintage), vintage=vintage)(inputs)
     outputs = layers.Dense(2, activation="hard_sigmoid", vintage=vintage)(outputs)
-    again = models.model_from_config({"class_name": "Model", "config": models.Model(
-        inputs, outputs, vintage=vintage).get_config()})
+    again = models.model_from_config(
+        {"class_name": "Model", "config": models.Model(inputs, outputs, vintage=vintage).get_config()}
+    )
     found = [again, *again.layers[1:], again.layers[1].layer, again.layers[1].forward_layer.cell]
     assert {part.vintage for part in found} == {vintage}
     assert {part.semantics for part in found} == {semantics(vintage)}
 
 
-@pytest.mark.parametrize(("version", "tf", "expected"), [
-    ((1, 2, 2), False, "keras2"), ((2, 3, 1), False, "keras2"), ((2, 2, 4), True, "tf_keras2.10"),
-    ((2, 10), True, "tf_keras2.10"), ((2, 11), True, "tf_keras"), ((2, 21), True, "tf_keras"),
-    ((3, 0), False, "keras3")])
+@pytest.mark.parametrize(
+    ("version", "tf", "expected"),
+    [
+        ((1, 2, 2), False, "keras2"),
+        ((2, 3, 1), False, "keras2"),
+        ((2, 2, 4), True, "tf_keras2.10"),
+        ((2, 10), True, "tf_keras2.10"),
+        ((2, 11), True, "tf_keras"),
+        ((2, 21), True, "tf_keras"),
+        ((3, 0), False, "keras3"),
+    ],
+)
 def test_vintages_of_versions(version: tuple[int, ...], tf: bool, expected: str) -> None:
     assert vintage_of_version(version, tf) == expected

@@ -13,29 +13,87 @@ from kcompile.keras import backend as K
 from kcompile.keras.models import Model
 
 INF, NAN = np.inf, np.nan
-X = np.array([NAN, INF, -INF, 0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38, 2.0**20, -2.0**24, 1e10, 8388609.0,
-              0.5, 1.5, -2.5, 0.49999997, -0.3, 1.0, -1.0], np.float32)
-ROWS = np.array([[1, NAN, 2, NAN], [INF, 0, 1, INF], [-INF, -INF, -INF, -INF], [-INF, 0, 3, INF],
-                 [3, 3, 1, 1], [NAN, NAN, NAN, NAN], [-0.0, 0.0, -0.0, 0.0], [1e38, 1e38, 1, -3e38]],
-                np.float32)
+X = np.array(
+    [
+        NAN,
+        INF,
+        -INF,
+        0.0,
+        -0.0,
+        1e-40,
+        -1e-40,
+        3e38,
+        -3e38,
+        2.0**20,
+        -(2.0**24),
+        1e10,
+        8388609.0,
+        0.5,
+        1.5,
+        -2.5,
+        0.49999997,
+        -0.3,
+        1.0,
+        -1.0,
+    ],
+    np.float32,
+)
+ROWS = np.array(
+    [
+        [1, NAN, 2, NAN],
+        [INF, 0, 1, INF],
+        [-INF, -INF, -INF, -INF],
+        [-INF, 0, 3, INF],
+        [3, 3, 1, 1],
+        [NAN, NAN, NAN, NAN],
+        [-0.0, 0.0, -0.0, 0.0],
+        [1e38, 1e38, 1, -3e38],
+    ],
+    np.float32,
+)
 
 ELEMENTS = {
-    "abs": np.abs, "negative": np.negative, "square": np.square, "exp": np.exp, "log": np.log,
-    "sign": np.sign, "sin": np.sin, "cos": np.cos, "floor": np.floor,
+    "abs": np.abs,
+    "negative": np.negative,
+    "square": np.square,
+    "exp": np.exp,
+    "log": np.log,
+    "sign": np.sign,
+    "sin": np.sin,
+    "cos": np.cos,
+    "floor": np.floor,
     "sqrt": lambda x: np.sqrt(np.maximum(x, 0)),
-    "round": np.round, "tanh": np.tanh, "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "softplus": lambda x: np.logaddexp(0, x), "relu": lambda x: np.maximum(x, 0),
-    "softsign": lambda x: x / (1 + np.abs(x)), "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
-    "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1), "identity": lambda x: x,
+    "round": np.round,
+    "tanh": np.tanh,
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softplus": lambda x: np.logaddexp(0, x),
+    "relu": lambda x: np.maximum(x, 0),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+    "identity": lambda x: x,
 }
 REDUCTIONS = {
-    "sum": np.sum, "max": np.max, "min": np.min, "mean": np.mean, "argmax": np.argmax, "argmin": np.argmin,
+    "sum": np.sum,
+    "max": np.max,
+    "min": np.min,
+    "mean": np.mean,
+    "argmax": np.argmax,
+    "argmin": np.argmin,
     "logsumexp": lambda x, axis: np.logaddexp.reduce(x, axis=axis),
-    "any": lambda x, axis: np.any(x != 0, axis=axis), "all": lambda x, axis: np.all(x != 0, axis=axis),
+    "any": lambda x, axis: np.any(x != 0, axis=axis),
+    "all": lambda x, axis: np.all(x != 0, axis=axis),
 }
 PAIRS = {
-    "maximum": np.maximum, "minimum": np.minimum, "add": np.add, "multiply": np.multiply, "divide": np.divide,
-    "equal": np.equal, "not_equal": np.not_equal, "greater": np.greater, "less_equal": np.less_equal,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "add": np.add,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "equal": np.equal,
+    "not_equal": np.not_equal,
+    "greater": np.greater,
+    "less_equal": np.less_equal,
     "pow": np.power,
 }
 LAYERS = {
@@ -43,11 +101,15 @@ LAYERS = {
     "LeakyReLU": (lambda: layers.LeakyReLU(0.5), lambda x: np.where(x > 0, x, 0.5 * x)),
     "ELU": (lambda: layers.ELU(2.0), lambda x: np.where(x > 0, x, 2 * np.expm1(x))),
     "ReLU": (lambda: layers.ReLU(6.0, 0.0, 0.5), lambda x: np.where(x <= 0.5, 0, np.minimum(x, 6))),
-    "ReLU with a slope": (lambda: layers.ReLU(6.0, 0.25, 0.5),
-                          lambda x: np.where(x <= 0.5, 0.25 * (x - 0.5), np.minimum(x, 6))),
+    "ReLU with a slope": (
+        lambda: layers.ReLU(6.0, 0.25, 0.5),
+        lambda x: np.where(x <= 0.5, 0.25 * (x - 0.5), np.minimum(x, 6)),
+    ),
     "PReLU": (lambda: layers.PReLU("ones"), lambda x: x),
-    "selu": (lambda: layers.Activation("selu"),
-             lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x))),
+    "selu": (
+        lambda: layers.Activation("selu"),
+        lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
+    ),
     "Masking": (lambda: layers.Activation(lambda x: K.clip(x, -1.0, 2.0)), lambda x: np.clip(x, -1, 2)),
 }
 
@@ -103,7 +165,7 @@ def test_positions_of_integers():
         array = x.astype(dtype)
         assert K.eval(K.argmin(K.constant(array, dtype), -1)).tolist() == array.argmin(-1).tolist()
         assert K.eval(K.argmax(K.constant(array, dtype), -1)).tolist() == array.argmax(-1).tolist()
-    low = K.constant(np.array([[5, -2**31, 0]]), "int32")
+    low = K.constant(np.array([[5, -(2**31), 0]]), "int32")
     assert K.eval(K.argmin(low, -1)).tolist() == [1]
 
 
@@ -117,12 +179,14 @@ def test_classes_that_cannot_be_do_not_spoil_the_others() -> None:
     logits = K.variable([[1, -np.inf, 2], [-np.inf, -np.inf, 0]])
     loss = losses.sparse_categorical_crossentropy(K.variable([[0], [2]]), logits, from_logits=True)
     np.testing.assert_allclose(K.eval(loss), [np.log(np.exp(1) + np.exp(2)) - 1, 0], rtol=1e-6)
-    np.testing.assert_allclose(K.eval(K.gradients(K.sum(loss), [logits])[0]),
-                               [[-0.7310586, 0, 0.7310586], [0, 0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(
+        K.eval(K.gradients(K.sum(loss), [logits])[0]), [[-0.7310586, 0, 0.7310586], [0, 0, 0]], rtol=1e-6
+    )
 
 
 def test_targets_that_are_in_no_top_k() -> None:
-    scores = K.variable([[0.1, 0.9, np.inf], [0.1, 0.9, np.inf], [0.5, 0.2, np.nan], [0.1, 0.2, 0.3],
-                         [1, 2, 3]])
+    scores = K.variable(
+        [[0.1, 0.9, np.inf], [0.1, 0.9, np.inf], [0.5, 0.2, np.nan], [0.1, 0.2, 0.3], [1, 2, 3]]
+    )
     targets = K.variable([1, 2, 2, 5, -1], dtype="int32")
     np.testing.assert_array_equal(K.eval(K.in_top_k(scores, targets, 2)), [True, False, False, False, False])

@@ -54,9 +54,9 @@ def test_a_step_of_sgd_is_what_numpy_computes():
     model = regressor(optimizer=SGD(lr=0.1))
     w, b = (v.astype(float) for v in model.get_weights())
     for start in (0, 5, 10):
-        x, y = X[start:start + 5], Y[start:start + 5, None]
+        x, y = X[start : start + 5], Y[start : start + 5, None]
         error = x @ w + b - y
-        assert model.train_on_batch(x, y) == pytest.approx((error ** 2).mean(), rel=1e-5)
+        assert model.train_on_batch(x, y) == pytest.approx((error**2).mean(), rel=1e-5)
         w = w - 0.1 * 2 * x.T @ error / 5
         b = b - 0.1 * 2 * error.mean(0)
         np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-5)
@@ -65,10 +65,16 @@ def test_a_step_of_sgd_is_what_numpy_computes():
 
 def test_gradients_are_finite_differences():
     """With SGD and rate 1, a step is minus the gradient: of the whole loss, penalties included."""
-    model = ready(Sequential([
-        Dense(5, activation="tanh", input_shape=(4,), kernel_regularizer=l2(0.1)),
-        Dense(3, activation="softmax", activity_regularizer=l2(0.01))]),
-        SGD(lr=1.0), "categorical_crossentropy")
+    model = ready(
+        Sequential(
+            [
+                Dense(5, activation="tanh", input_shape=(4,), kernel_regularizer=l2(0.1)),
+                Dense(3, activation="softmax", activity_regularizer=l2(0.01)),
+            ]
+        ),
+        SGD(lr=1.0),
+        "categorical_crossentropy",
+    )
     start, step = model.get_weights(), 1e-3
     model.train_on_batch(X, ONE_HOT)
     gradients = [a - b for a, b in zip(start, model.get_weights())]
@@ -115,7 +121,8 @@ def test_class_weights_are_sample_weights():
     dense = classifier("categorical_crossentropy")
     dense.set_weights(second.get_weights())
     assert dense.train_on_batch(X, ONE_HOT, class_weight=mapping) == pytest.approx(
-        second.train_on_batch(X, CLASSES, sample_weight=weights), rel=1e-5)
+        second.train_on_batch(X, CLASSES, sample_weight=weights), rel=1e-5
+    )
 
 
 def test_class_weights_do_not_count_in_validation():
@@ -126,14 +133,22 @@ def test_class_weights_do_not_count_in_validation():
 
 
 def test_losses_of_outputs_are_weighted_and_reported():
-    model = two_outputs(loss_weights={"kind": 2.0, "size": 0.5},
-                        metrics={"kind": ["accuracy", "ce"], "size": "mae"})
-    assert model.metrics_names == ["loss", "kind_loss", "size_loss", "kind_acc", "kind_ce",
-                                   "size_mean_absolute_error"]
+    model = two_outputs(
+        loss_weights={"kind": 2.0, "size": 0.5}, metrics={"kind": ["accuracy", "ce"], "size": "mae"}
+    )
+    assert model.metrics_names == [
+        "loss",
+        "kind_loss",
+        "size_loss",
+        "kind_acc",
+        "kind_ce",
+        "size_mean_absolute_error",
+    ]
     y = {"size": Y, "kind": CLASSES}
     values = model.test_on_batch({"b": X[::-1], "a": X}, y)
-    assert values == pytest.approx(model.evaluate([X, X[::-1]], [CLASSES, Y], verbose=0,
-                                                  batch_size=6), rel=1e-5)
+    assert values == pytest.approx(
+        model.evaluate([X, X[::-1]], [CLASSES, Y], verbose=0, batch_size=6), rel=1e-5
+    )
     total, kind, size, accuracy, ce, _ = values
     assert total == pytest.approx(2 * kind + 0.5 * size, rel=1e-5)
     assert ce == pytest.approx(kind, rel=1e-6)
@@ -157,16 +172,16 @@ def test_reductions_by_sum():
 
 
 def test_constraints_hold_after_every_step():
-    model = ready(Sequential([Dense(6, input_shape=(4,), kernel_constraint=MaxNorm(0.3))]),
-                  SGD(lr=1.0), "mse")
+    model = ready(
+        Sequential([Dense(6, input_shape=(4,), kernel_constraint=MaxNorm(0.3))]), SGD(lr=1.0), "mse"
+    )
     model.train_on_batch(X, rng.normal(size=(20, 6)))
     norms = np.linalg.norm(model.get_weights()[0], axis=0)
     assert norms.max() <= 0.3 + 1e-5
 
 
 def test_moving_statistics_and_steps_are_updated_in_training_only():
-    model = ready(Sequential([BatchNormalization(input_shape=(4,)), Dropout(0.5), Dense(1)]),
-                  "sgd", "mse")
+    model = ready(Sequential([BatchNormalization(input_shape=(4,)), Dropout(0.5), Dense(1)]), "sgd", "mse")
     before = model.get_weights()[2]
     model.evaluate(X, Y, verbose=0)
     np.testing.assert_array_equal(model.get_weights()[2], before)
@@ -192,27 +207,34 @@ def test_same_seed_same_run():
         np.random.seed(9)
         model = classifier()
         return model.fit(X, CLASSES, epochs=3, batch_size=6, verbose=0).history["loss"]
+
     assert once() == once()
 
 
 def test_validation_split_is_the_last_part_before_shuffling():
     model = regressor(optimizer=SGD(lr=0.0))
     history = model.fit(X, Y, validation_split=0.25, verbose=0)
-    np.testing.assert_allclose(history.history["val_loss"][0],
-                               model.evaluate(X[15:], Y[15:], verbose=0), rtol=1e-6)
-    np.testing.assert_allclose(history.history["loss"][0],
-                               model.evaluate(X[:15], Y[:15], verbose=0), rtol=1e-6)
+    np.testing.assert_allclose(
+        history.history["val_loss"][0], model.evaluate(X[15:], Y[15:], verbose=0), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        history.history["loss"][0], model.evaluate(X[:15], Y[:15], verbose=0), rtol=1e-6
+    )
     again = model.fit(X[:15], Y[:15], validation_data=(X[15:], Y[15:]), verbose=0)
     assert again.history["val_loss"] == history.history["val_loss"]
     weighted = model.fit(X, Y, validation_data=(X, Y, np.arange(20)), verbose=0)
     assert weighted.history["val_loss"][0] == pytest.approx(
-        model.evaluate(X, Y, sample_weight=np.arange(20), verbose=0), rel=1e-6)
+        model.evaluate(X, Y, sample_weight=np.arange(20), verbose=0), rel=1e-6
+    )
 
 
 def test_partial_batches_count_by_their_size():
     model = regressor(metrics=["mae"])
-    np.testing.assert_allclose(model.evaluate(X, Y, batch_size=7, verbose=0),
-                               model.evaluate(X, Y, batch_size=20, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        model.evaluate(X, Y, batch_size=7, verbose=0),
+        model.evaluate(X, Y, batch_size=20, verbose=0),
+        rtol=1e-5,
+    )
     np.testing.assert_allclose(model.predict(X, batch_size=3), model.predict_on_batch(X), rtol=1e-5)
 
 
@@ -245,8 +267,14 @@ def test_nan_in_the_data_propagates_and_is_told():
 def test_data_of_other_dtypes_and_layouts():
     model = regressor()
     expected = model.test_on_batch(X, Y[:, None])
-    for x, y in ((X.astype(float), Y.astype(float)), (X.tolist(), Y.tolist()), ([X], [Y]),
-                 (np.asfortranarray(X), Y[:, None]), (X[::-1][::-1], Y), ({"a": X}, {"b": Y})):
+    for x, y in (
+        (X.astype(float), Y.astype(float)),
+        (X.tolist(), Y.tolist()),
+        ([X], [Y]),
+        (np.asfortranarray(X), Y[:, None]),
+        (X[::-1][::-1], Y),
+        ({"a": X}, {"b": Y}),
+    ):
         if isinstance(x, dict):
             x, y = {model.input_names[0]: X}, {model.output_names[0]: Y}
         assert model.test_on_batch(x, y) == pytest.approx(expected, rel=1e-6)
@@ -309,18 +337,21 @@ def test_a_loss_of_ones_own_takes_labels_of_any_shape():
     assert model.fit(X, Y, verbose=0).history["loss"][0] > 0
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"loss": "mistake"}, "unknown loss"),
-    ({"loss": "mse", "metrics": ["mistake"]}, "unknown metric"),
-    ({"loss": "mse", "optimizer": "mistake"}, "unknown optimizer"),
-    ({"loss": {"other": "mse"}}, "names of outputs"),
-    ({"loss": ["mse", "mse"]}, "one for each of the 1 outputs"),
-    ({"loss": "mse", "metrics": {"other": "mae"}}, "names of outputs"),
-    ({"loss": "mse", "loss_weights": 3}, "a list or dict"),
-    ({"loss": "mse", "sample_weight_mode": "temporal"}, "sample_weight_mode"),
-    ({"loss": losses.MeanSquaredError(reduction="none")}, "a reduction to one number"),
-    ({"loss": "mse", "metrics": [losses.MeanSquaredError("sum")]}, "reduction"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"loss": "mistake"}, "unknown loss"),
+        ({"loss": "mse", "metrics": ["mistake"]}, "unknown metric"),
+        ({"loss": "mse", "optimizer": "mistake"}, "unknown optimizer"),
+        ({"loss": {"other": "mse"}}, "names of outputs"),
+        ({"loss": ["mse", "mse"]}, "one for each of the 1 outputs"),
+        ({"loss": "mse", "metrics": {"other": "mae"}}, "names of outputs"),
+        ({"loss": "mse", "loss_weights": 3}, "a list or dict"),
+        ({"loss": "mse", "sample_weight_mode": "temporal"}, "sample_weight_mode"),
+        ({"loss": losses.MeanSquaredError(reduction="none")}, "a reduction to one number"),
+        ({"loss": "mse", "metrics": [losses.MeanSquaredError("sum")]}, "reduction"),
+    ],
+)
 def test_bad_arguments_of_compile(options, message):
     model = Sequential([Dense(1, input_shape=(4,))])
     with pytest.raises(ValueError, match=message):
@@ -415,14 +446,21 @@ def test_wrong_weights():
     model.fit([X, X], [CLASSES, Y], sample_weight={"size": np.arange(20)}, verbose=0)
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"batch_size": 0}, "batch_size: expected an integer of at least 1"),
-    ({"batch_size": 2.5}, "batch_size"), ({"epochs": -1}, "epochs"), ({"verbose": 7}, "verbose"),
-    ({"shuffle": "yes"}, "shuffle"), ({"validation_split": 1.0}, "validation_split"),
-    ({"validation_data": X}, "validation_data"), ({"validation_steps": 1}, "validation_steps"),
-    ({"validation_data": (X, CLASSES[:3])}, "the same number of samples"),
-    ({"validation_data": (X, CLASSES + 9)}, "class numbers from 0 to 2"),
-])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size: expected an integer of at least 1"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"epochs": -1}, "epochs"),
+        ({"verbose": 7}, "verbose"),
+        ({"shuffle": "yes"}, "shuffle"),
+        ({"validation_split": 1.0}, "validation_split"),
+        ({"validation_data": X}, "validation_data"),
+        ({"validation_steps": 1}, "validation_steps"),
+        ({"validation_data": (X, CLASSES[:3])}, "the same number of samples"),
+        ({"validation_data": (X, CLASSES + 9)}, "class numbers from 0 to 2"),
+    ],
+)
 def test_wrong_options_of_fit(options, message):
     model = classifier()
     with pytest.raises(ValueError, match=message):
@@ -480,16 +518,31 @@ def test_classes_and_probabilities_of_a_sequential():
 
 def two(vintage="keras2", **compiled):
     x = Input((4,))
-    model = Model(x, [Dense(1, name="a", vintage=vintage)(x),
-                      Dense(3, activation="softmax", name="b", vintage=vintage)(x)], vintage=vintage)
+    model = Model(
+        x,
+        [
+            Dense(1, name="a", vintage=vintage)(x),
+            Dense(3, activation="softmax", name="b", vintage=vintage)(x),
+        ],
+        vintage=vintage,
+    )
     model.use_engine(InterpreterEngine(model))
     model.compile("sgd", **compiled)
     return model
 
 
 @pytest.mark.parametrize("loss", [{"a": "mse", "b": None}, {"a": "mse"}, ["mse", None]])
-@pytest.mark.parametrize("give", [lambda a, b: [a, b], lambda a, b: {"a": a, "b": b}, lambda a, b: a,
-                                  lambda a, b: {"a": a}, lambda a, b: [a, None], lambda a, b: [a]])
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda a, b: [a, b],
+        lambda a, b: {"a": a, "b": b},
+        lambda a, b: a,
+        lambda a, b: {"a": a},
+        lambda a, b: [a, None],
+        lambda a, b: [a],
+    ],
+)
 def test_labels_of_an_output_without_a_loss_are_left_out(loss, give):
     model = two(loss=loss)
     labels = X[:, :1].astype("float32")
@@ -501,8 +554,10 @@ def test_labels_of_an_output_without_a_loss_are_left_out(loss, give):
 def test_metrics_of_an_output_without_a_loss():
     given = {"loss": ["mse", None], "metrics": [["mae"], ["accuracy"]]}
     assert two("keras2", **given).metrics_names == ["loss", "a_loss", "a_mean_absolute_error"]
-    for vintage, names in (("tf_keras", ["loss", "a_loss", "a_mae", "b_accuracy"]),
-                           ("keras3", ["loss", "a_mae", "b_accuracy"])):
+    for vintage, names in (
+        ("tf_keras", ["loss", "a_loss", "a_mae", "b_accuracy"]),
+        ("keras3", ["loss", "a_mae", "b_accuracy"]),
+    ):
         model = two(vintage, **given)
         assert model.metrics_names == names
         found = model.evaluate(X, [X[:, :1], CLASSES], verbose=0)
@@ -512,12 +567,22 @@ def test_metrics_of_an_output_without_a_loss():
             model.evaluate(X, {"a": X[:, :1]}, verbose=0)
 
 
-@pytest.mark.parametrize(("vintage", "mapping", "message"), [
-    ("keras2", {1: 5.0}, "every class in the data"), ("tf_keras", {1: 5.0}, "every class|from 0 on"),
-    ("tf_keras", {0: 1.0, 1: 5.0, 2: 1.0, 7: 2.0}, "from 0 on"), ("keras3", {1: 5.0}, ""),
-    ("keras2", {0: 1.0, 1: 5.0, 2: 1.0, 7: 2.0}, ""), ("keras3", {0: None}, "a finite number"),
-    ("keras3", {0: "a"}, "a finite number"), ("keras2", {"a": 1.0}, "a class"), ("keras2", [1, 2], "a dict"),
-    ("keras2", 3, "a dict from class to weight"), ("keras3", {0: float("nan")}, "a finite number")])
+@pytest.mark.parametrize(
+    ("vintage", "mapping", "message"),
+    [
+        ("keras2", {1: 5.0}, "every class in the data"),
+        ("tf_keras", {1: 5.0}, "every class|from 0 on"),
+        ("tf_keras", {0: 1.0, 1: 5.0, 2: 1.0, 7: 2.0}, "from 0 on"),
+        ("keras3", {1: 5.0}, ""),
+        ("keras2", {0: 1.0, 1: 5.0, 2: 1.0, 7: 2.0}, ""),
+        ("keras3", {0: None}, "a finite number"),
+        ("keras3", {0: "a"}, "a finite number"),
+        ("keras2", {"a": 1.0}, "a class"),
+        ("keras2", [1, 2], "a dict"),
+        ("keras2", 3, "a dict from class to weight"),
+        ("keras3", {0: float("nan")}, "a finite number"),
+    ],
+)
 def test_class_weight_of_some_classes(vintage, mapping, message):
     model = Sequential([Dense(3, activation="softmax", input_shape=(4,), vintage=vintage)], vintage=vintage)
     model.use_engine(InterpreterEngine(model))
@@ -565,21 +630,59 @@ def test_validation_after_some_epochs_in_batches_of_their_own_size():
 
     model = regressor()
     for freq, epochs in ((2, [1, 3]), ([1, 4], [0, 3]), (5, [])):
-        history = model.fit(X, Y, epochs=4, verbose=0, validation_data=(X, Y), validation_freq=freq,
-                            validation_batch_size=15, callbacks=[Seen()]).history
+        history = model.fit(
+            X,
+            Y,
+            epochs=4,
+            verbose=0,
+            validation_data=(X, Y),
+            validation_freq=freq,
+            validation_batch_size=15,
+            callbacks=[Seen()],
+        ).history
         assert len(history["loss"]) == 4 and len(history.get("val_loss", [])) == len(epochs)
     assert sizes == [15, 5] * 4
 
 
-@pytest.mark.parametrize("options", [
-    {"epochs": "3"}, {"epochs": 2.5}, {"epochs": None}, {"batch_size": 2.5}, {"batch_size": "8"},
-    {"validation_split": 1.5}, {"validation_split": "a"}, {"validation_freq": 0}, {"workers": -1},
-    {"validation_freq": "a"}, {"validation_freq": [0.5]}, {"validation_batch_size": 0}, {"verbose": "a"},
-    {"verbose": None}, {"verbose": [1]}, {"shuffle": "yes"}, {"shuffle": None}, {"shuffle": X},
-    {"workers": None}, {"max_queue_size": "a"}, {"use_multiprocessing": "no"}, {"initial_epoch": -1},
-    {"steps_per_epoch": 0}, {"steps_per_epoch": 1.5}, {"validation_steps": 1}, {"callbacks": [3]},
-    {"callbacks": 3}, {"callbacks": "a"}, {"class_weight": "a"}, {"sample_weight": "a"},
-    {"validation_data": 3}, {"validation_data": (X,)}, {"validation_data": "ab"}, {"mistake": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": "3"},
+        {"epochs": 2.5},
+        {"epochs": None},
+        {"batch_size": 2.5},
+        {"batch_size": "8"},
+        {"validation_split": 1.5},
+        {"validation_split": "a"},
+        {"validation_freq": 0},
+        {"workers": -1},
+        {"validation_freq": "a"},
+        {"validation_freq": [0.5]},
+        {"validation_batch_size": 0},
+        {"verbose": "a"},
+        {"verbose": None},
+        {"verbose": [1]},
+        {"shuffle": "yes"},
+        {"shuffle": None},
+        {"shuffle": X},
+        {"workers": None},
+        {"max_queue_size": "a"},
+        {"use_multiprocessing": "no"},
+        {"initial_epoch": -1},
+        {"steps_per_epoch": 0},
+        {"steps_per_epoch": 1.5},
+        {"validation_steps": 1},
+        {"callbacks": [3]},
+        {"callbacks": 3},
+        {"callbacks": "a"},
+        {"class_weight": "a"},
+        {"sample_weight": "a"},
+        {"validation_data": 3},
+        {"validation_data": (X,)},
+        {"validation_data": "ab"},
+        {"mistake": 1},
+    ],
+)
 def test_arguments_of_fit_that_make_no_sense(options):
     model = regressor()
     with pytest.raises(KcompileError):
@@ -612,7 +715,8 @@ def test_clones_on_tensors_of_their_own():
     a, b = Input((4,), name="u"), Input((4,), name="v")
     clone = clone_model(two_outputs(), [a, b])
     assert clone.inputs == [a, b] and [v.shape for v in clone.get_weights()] == [
-        v.shape for v in two_outputs().get_weights()]
+        v.shape for v in two_outputs().get_weights()
+    ]
     for wrong in (3, [a], [a, X], [a, clone.outputs[0]]):
         with pytest.raises(KcompileError, match="tensors that Input gave"):
             clone_model(two_outputs(), wrong)

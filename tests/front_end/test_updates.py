@@ -18,9 +18,12 @@ Y = X.sum(1, keepdims=True)
 OPTIMIZERS = {
     "SGD": lambda: optimizers.SGD(0.1, momentum=0.9, clipnorm=0.5),
     "nesterov": lambda: optimizers.SGD(0.01, momentum=0.9, nesterov=True, decay=0.1),
-    "RMSprop": lambda: optimizers.RMSprop(0.01, clipvalue=0.2), "Adagrad": lambda: optimizers.Adagrad(0.1),
-    "Adadelta": lambda: optimizers.Adadelta(), "Adam": lambda: optimizers.Adam(0.01),
-    "Adamax": lambda: optimizers.Adamax(0.01), "Nadam": lambda: optimizers.Nadam(0.01),
+    "RMSprop": lambda: optimizers.RMSprop(0.01, clipvalue=0.2),
+    "Adagrad": lambda: optimizers.Adagrad(0.1),
+    "Adadelta": lambda: optimizers.Adadelta(),
+    "Adam": lambda: optimizers.Adam(0.01),
+    "Adamax": lambda: optimizers.Adamax(0.01),
+    "Nadam": lambda: optimizers.Nadam(0.01),
 }
 STYLES = {
     "loss, params": lambda o, loss, w: o.get_updates(loss, w),
@@ -48,8 +51,9 @@ def trained(name):
 def stepped(name, style):
     model, optimizer, labels = network(), OPTIMIZERS[name](), K.placeholder((None, 1))
     loss = K.mean(K.square(model.output - labels))
-    step = K.function([model.input, labels], [loss],
-                      updates=STYLES[style](optimizer, loss, model.trainable_weights))
+    step = K.function(
+        [model.input, labels], [loss], updates=STYLES[style](optimizer, loss, model.trainable_weights)
+    )
     losses = [step([X, Y])[0] for _ in range(3)]
     assert losses[0] != losses[1]
     return model.get_weights() + optimizer.get_weights()
@@ -98,8 +102,10 @@ def test_predictions_follow_the_updates():
 def test_gradients_are_limited_as_the_optimizer_says():
     model = network()
     loss = K.sum(K.square(model.output - 9))
-    for optimizer, expected in ((optimizers.SGD(clipvalue=0.01), lambda g: np.clip(g, -0.01, 0.01)),
-                                (optimizers.SGD(), lambda g: g)):
+    for optimizer, expected in (
+        (optimizers.SGD(clipvalue=0.01), lambda g: np.clip(g, -0.01, 0.01)),
+        (optimizers.SGD(), lambda g: g),
+    ):
         found = K.function([model.input], optimizer.get_gradients(loss, model.weights))([X])
         plain = K.function([model.input], K.gradients(loss, model.weights))([X])
         for a, b in zip(found, plain):
@@ -135,8 +141,9 @@ def test_losses_and_updates_of_a_model():
         np.testing.assert_allclose(a, b, rtol=1e-5)
     w = model.get_weights()
     hidden = X @ w[0] + w[1]
-    np.testing.assert_allclose(sorted(map(float, penalties)), sorted(
-        [0.01 * (w[0] ** 2).sum(), 0.01 * abs(hidden).sum()]), rtol=1e-4)
+    np.testing.assert_allclose(
+        sorted(map(float, penalties)), sorted([0.01 * (w[0] ** 2).sum(), 0.01 * abs(hidden).sum()]), rtol=1e-4
+    )
     assert len(model.get_losses_for(None)) == 1 and len(model.get_losses_for(i)) == 1
     assert len(normal.updates) == 2 == len(model.get_updates_for(i)) and model.get_updates_for(None) == []
 
@@ -150,18 +157,23 @@ def test_losses_of_custom_layers():
     i = Input((3,))
     model = Model(i, Penalised()(Dropout(0.5)(i)))
     (loss,) = model.losses
-    assert K.function([i], [loss])([X])[0] == pytest.approx((X ** 2).sum(), rel=1e-5)
+    assert K.function([i], [loss])([X])[0] == pytest.approx((X**2).sum(), rel=1e-5)
     assert model.updates == [] == Sequential([Dense(2, input_dim=3)]).losses
 
 
-@pytest.mark.parametrize("call", [
-    lambda w: optimizers.SGD().get_updates(K.sum(w)), lambda w: optimizers.SGD().get_updates(3, [w]),
-    lambda w: optimizers.SGD().get_updates(K.sum(w), [w], 5, 6),
-    lambda w: optimizers.SGD().get_updates([w], [3], K.sum(w)),
-    lambda w: K.function([], [], updates=optimizers.SGD().get_updates(K.sum(w), [K.variable(1.0)]))([]),
-    lambda w: optimizers.SGD().get_updates(K.sum(w), [w], rate=3),
-    lambda w: K.function([], [w], updates=[w]), lambda w: K.function([], [w], updates=[(3, w)]),
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda w: optimizers.SGD().get_updates(K.sum(w)),
+        lambda w: optimizers.SGD().get_updates(3, [w]),
+        lambda w: optimizers.SGD().get_updates(K.sum(w), [w], 5, 6),
+        lambda w: optimizers.SGD().get_updates([w], [3], K.sum(w)),
+        lambda w: K.function([], [], updates=optimizers.SGD().get_updates(K.sum(w), [K.variable(1.0)]))([]),
+        lambda w: optimizers.SGD().get_updates(K.sum(w), [w], rate=3),
+        lambda w: K.function([], [w], updates=[w]),
+        lambda w: K.function([], [w], updates=[(3, w)]),
+    ],
+)
 def test_errors_are_ours(call):
     with pytest.raises(KcompileError, match=r"Received|depend"):
         call(K.variable([1.0]))

@@ -29,8 +29,13 @@ def layers_of(makers: Any) -> list[Any]:
 def two_inputs(*length: Any) -> Any:
     a, b = Input((*length, WIDTH), name="a"), Input((*length, WIDTH), name="b")
     both = L.Concatenate()([L.Conv1D(4, 3, padding="same", name="conv")(a), b])
-    return Model([a, b], [L.LSTM(4, return_sequences=True, name="one")(both),
-                          L.Dense(2, name="two")(L.GlobalAveragePooling1D()(both))])
+    return Model(
+        [a, b],
+        [
+            L.LSTM(4, return_sequences=True, name="one")(both),
+            L.Dense(2, name="two")(L.GlobalAveragePooling1D()(both)),
+        ],
+    )
 
 
 def embedded(*length: Any) -> Any:
@@ -54,17 +59,36 @@ def nested(*length: Any) -> Any:
 ONE_AXIS = {
     "lstm": chain(lambda: L.LSTM(4), lambda: L.Dense(2)),
     "steps": chain(lambda: L.GRU(4, return_sequences=True), lambda: L.Dense(2, activation="tanh")),
-    "masked": chain(lambda: L.Masking(), lambda: L.SimpleRNN(4, return_sequences=True),
-                    lambda: L.LSTM(3, go_backwards=True)),
-    "both ways": chain(lambda: L.Bidirectional(L.LSTM(3, return_sequences=True)),
-                       lambda: L.Bidirectional(L.GRU(2), merge_mode="sum")),
-    "conv": chain(lambda: L.Conv1D(4, 3, activation="relu"), lambda: L.MaxPooling1D(2),
-                  lambda: L.BatchNormalization(), lambda: L.GlobalMaxPooling1D(), lambda: L.Dense(1)),
-    "causal": chain(lambda: L.Conv1D(4, 3, padding="causal", dilation_rate=2),
-                    lambda: L.TimeDistributed(L.Dense(2))),
-    "lambda": chain(lambda: L.Lambda(lambda x: x - K.mean(x, axis=1, keepdims=True)),
-                    lambda: L.Reshape((-1, 1)), lambda: L.AveragePooling1D(3), lambda: L.LSTM(2)),
-    "two inputs": two_inputs, "embedding": embedded, "attention": attention, "nested": nested}
+    "masked": chain(
+        lambda: L.Masking(),
+        lambda: L.SimpleRNN(4, return_sequences=True),
+        lambda: L.LSTM(3, go_backwards=True),
+    ),
+    "both ways": chain(
+        lambda: L.Bidirectional(L.LSTM(3, return_sequences=True)),
+        lambda: L.Bidirectional(L.GRU(2), merge_mode="sum"),
+    ),
+    "conv": chain(
+        lambda: L.Conv1D(4, 3, activation="relu"),
+        lambda: L.MaxPooling1D(2),
+        lambda: L.BatchNormalization(),
+        lambda: L.GlobalMaxPooling1D(),
+        lambda: L.Dense(1),
+    ),
+    "causal": chain(
+        lambda: L.Conv1D(4, 3, padding="causal", dilation_rate=2), lambda: L.TimeDistributed(L.Dense(2))
+    ),
+    "lambda": chain(
+        lambda: L.Lambda(lambda x: x - K.mean(x, axis=1, keepdims=True)),
+        lambda: L.Reshape((-1, 1)),
+        lambda: L.AveragePooling1D(3),
+        lambda: L.LSTM(2),
+    ),
+    "two inputs": two_inputs,
+    "embedding": embedded,
+    "attention": attention,
+    "nested": nested,
+}
 
 
 def twin_of(make: Any, model: Any, *length: int) -> Any:
@@ -77,8 +101,12 @@ def twin_of(make: Any, model: Any, *length: int) -> Any:
 def data(model: Any, n: int, *length: int) -> tuple[Any, Any]:
     """Inputs and labels, for a model built with this length."""
     rng = np.random.default_rng(sum(length))
-    x = [rng.integers(0, 9, (n, *t.shape[1:])).astype(np.int32) if t.dtype == "int32"
-         else rng.normal(size=(n, *t.shape[1:])).astype(np.float32) for t in model.inputs]
+    x = [
+        rng.integers(0, 9, (n, *t.shape[1:])).astype(np.int32)
+        if t.dtype == "int32"
+        else rng.normal(size=(n, *t.shape[1:])).astype(np.float32)
+        for t in model.inputs
+    ]
     y = [rng.normal(size=(n, *t.shape[1:])).astype(np.float32) for t in model.outputs]
     return (x, y) if len(x) > 1 else (x[0], y[0])
 
@@ -93,8 +121,10 @@ def same(got: Any, expected: Any) -> None:
 NATIVE = ("masked", "conv", "two inputs", "embedding")  # compiling takes seconds for each
 
 
-@pytest.mark.parametrize(("name", "engine"), [
-    *((name, "interpreter") for name in ONE_AXIS), *((name, "native") for name in NATIVE)])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [*((name, "interpreter") for name in ONE_AXIS), *((name, "native") for name in NATIVE)],
+)
 def test_predicts_and_trains_as_a_model_of_that_length(name: str, engine: str) -> None:
     make = ONE_AXIS[name]
     model = make(None)
@@ -108,8 +138,9 @@ def test_predicts_and_trains_as_a_model_of_that_length(name: str, engine: str) -
         x, y = data(twin, 5, length)
         same(model.predict(x, batch_size=2), twin.predict(x, batch_size=2))
         same(model.predict_on_batch(x), twin.predict_on_batch(x))
-        got, expected = (m.fit(x, y, batch_size=2, epochs=2, shuffle=False, verbose=0).history
-                         for m in (model, twin))
+        got, expected = (
+            m.fit(x, y, batch_size=2, epochs=2, shuffle=False, verbose=0).history for m in (model, twin)
+        )
         assert list(got) == list(expected)
         for key in got:
             np.testing.assert_allclose(got[key], expected[key], rtol=1e-4)
@@ -264,13 +295,19 @@ def test_an_export_has_fixed_lengths(tmp_path: Any) -> None:
     same(made.predict(x), model.predict(x))
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda x: L.Dense(2, name="d")(L.Flatten()(x)), r"'d' \(Dense\): weights 'kernel'.*Give the Input"),
-    (lambda x: L.PReLU(name="p")(x), r"'p' \(PReLU\): weights .*\(None, 3\)"),
-    (lambda x: L.Conv1D(2, 3, name="c", data_format="channels_first")(x), r"'c' .*shape \(None, None, 3\)"),
-    (lambda x: L.Add(name="a")([x, Input((5, WIDTH))]), r"'a' \(Add\).*tried as 960 and 1920"),
-    (lambda x: L.Reshape((-1, 7))(x), r"tried as 960 and 1920"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda x: L.Dense(2, name="d")(L.Flatten()(x)), r"'d' \(Dense\): weights 'kernel'.*Give the Input"),
+        (lambda x: L.PReLU(name="p")(x), r"'p' \(PReLU\): weights .*\(None, 3\)"),
+        (
+            lambda x: L.Conv1D(2, 3, name="c", data_format="channels_first")(x),
+            r"'c' .*shape \(None, None, 3\)",
+        ),
+        (lambda x: L.Add(name="a")([x, Input((5, WIDTH))]), r"'a' \(Add\).*tried as 960 and 1920"),
+        (lambda x: L.Reshape((-1, 7))(x), r"tried as 960 and 1920"),
+    ],
+)
 def test_layers_that_need_a_size_say_so(make: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         make(Input((None, WIDTH)))
@@ -299,9 +336,14 @@ def test_data_that_do_not_fit() -> None:
 @pytest.mark.keras
 def test_as_keras_3_has_it() -> None:
     keras = pytest.importorskip("keras")
-    live = keras.Sequential([keras.Input((None, WIDTH)), keras.layers.Conv1D(4, 3, padding="same"),
-                             keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True)),
-                             keras.layers.TimeDistributed(keras.layers.Dense(2))])
+    live = keras.Sequential(
+        [
+            keras.Input((None, WIDTH)),
+            keras.layers.Conv1D(4, 3, padding="same"),
+            keras.layers.Bidirectional(keras.layers.LSTM(3, return_sequences=True)),
+            keras.layers.TimeDistributed(keras.layers.Dense(2)),
+        ]
+    )
     live.compile(keras.optimizers.SGD(0.1), "mse")
     compiled = kcompile.compile(live)
     assert compiled.model.output_shape == live.output_shape == (None, None, 2)

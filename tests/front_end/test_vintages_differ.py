@@ -39,17 +39,25 @@ def merged(kind: str, vintage: str, masked: bool) -> np.ndarray:
     return model.predict_on_batch([IDS, X])[0, :, 0]
 
 
-@pytest.mark.parametrize(("kind", "masked", "expected"), [
-    ("Multiply", True, [15, 2, 3, 0]), ("Multiply", False, [15, 2, 0, 0]),
-    ("Maximum", True, [5, 2, 3, 7]), ("Maximum", False, [5, 2, 3, 0]),
-    ("Minimum", True, [3, 2, 3, 7]), ("Minimum", False, [3, 2, 0, 0])])
+@pytest.mark.parametrize(
+    ("kind", "masked", "expected"),
+    [
+        ("Multiply", True, [15, 2, 3, 0]),
+        ("Multiply", False, [15, 2, 0, 0]),
+        ("Maximum", True, [5, 2, 3, 7]),
+        ("Maximum", False, [5, 2, 3, 0]),
+        ("Minimum", True, [3, 2, 3, 7]),
+        ("Minimum", False, [3, 2, 0, 0]),
+    ],
+)
 def test_merges_of_keras_3_leave_out_what_is_masked(kind: str, masked: bool, expected: list[float]) -> None:
     np.testing.assert_allclose(merged(kind, "keras3", masked), expected)
 
 
 @pytest.mark.parametrize("vintage", ["keras2", "tf_keras"])
-@pytest.mark.parametrize(("kind", "expected"), [
-    ("Multiply", [15, 14, 0, 0]), ("Maximum", [5, 7, 3, 7]), ("Minimum", [3, 2, 0, 0])])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("Multiply", [15, 14, 0, 0]), ("Maximum", [5, 7, 3, 7]), ("Minimum", [3, 2, 0, 0])]
+)
 def test_merges_before_take_all_values(kind: str, expected: list[float], vintage: str) -> None:
     for masked in (True, False):
         np.testing.assert_allclose(merged(kind, vintage, masked), expected)
@@ -77,10 +85,14 @@ def sums(vintage: str, **options: Any) -> tuple[Any, Any, Any]:
     return model.predict_on_batch([np.array([[[0.0], [2.0], [0.0]]]), np.array([[5.0]])])[0, :, 0]
 
 
-@pytest.mark.parametrize(("vintage", "expected"), [
-    ("keras2", [5, 7, 7]),  # the state stands at the first step, which is masked
-    ("tf_keras", [0, 7, 7]),  # the output before stands there, of which there is none
-    ("keras3", [5, 7, 7])])  # the mask is forgotten, and adding 0 does the same
+@pytest.mark.parametrize(
+    ("vintage", "expected"),
+    [
+        ("keras2", [5, 7, 7]),  # the state stands at the first step, which is masked
+        ("tf_keras", [0, 7, 7]),  # the output before stands there, of which there is none
+        ("keras3", [5, 7, 7]),
+    ],
+)  # the mask is forgotten, and adding 0 does the same
 def test_masked_steps_after_an_initial_state(vintage: str, expected: list[float]) -> None:
     np.testing.assert_allclose(sums(vintage), expected)
 
@@ -93,15 +105,22 @@ def test_zeros_for_masked_steps_after_an_initial_state() -> None:
 
 
 def frozen_but_one(vintage: str) -> tuple[Any, Any]:
-    inner = Sequential([L.Dense(2, input_shape=(2,), name="first", vintage=vintage),
-                        L.Dense(2, name="second", vintage=vintage)], name="inner", vintage=vintage)
+    inner = Sequential(
+        [
+            L.Dense(2, input_shape=(2,), name="first", vintage=vintage),
+            L.Dense(2, name="second", vintage=vintage),
+        ],
+        name="inner",
+        vintage=vintage,
+    )
     inner.trainable = False
     inner.get_layer("second").trainable = True
     return Sequential([inner, L.Dense(1, name="head", vintage=vintage)], vintage=vintage), inner
 
 
-@pytest.mark.parametrize(("vintage", "expected"), [
-    ("keras2", ["head"]), ("tf_keras", ["head"]), ("keras3", ["second", "head"])])
+@pytest.mark.parametrize(
+    ("vintage", "expected"), [("keras2", ["head"]), ("tf_keras", ["head"]), ("keras3", ["second", "head"])]
+)
 def test_a_layer_that_is_trainable_in_a_frozen_model(vintage: str, expected: list[str]) -> None:
     model, inner = frozen_but_one(vintage)
     trained = [v.name.partition("/")[0] for v in model.trainable_weights]
@@ -111,8 +130,9 @@ def test_a_layer_that_is_trainable_in_a_frozen_model(vintage: str, expected: lis
     before = model.get_weights()
     ready(model).compile("sgd", "mse")
     model.train_on_batch(np.ones((4, 2)), np.ones((4, 1)))
-    moved = [v.name.partition("/")[0] for v, old in zip(model.weights, before)
-             if np.abs(v.value - old).max() > 0]
+    moved = [
+        v.name.partition("/")[0] for v, old in zip(model.weights, before) if np.abs(v.value - old).max() > 0
+    ]
     assert list(dict.fromkeys(moved)) == expected
     again = Sequential.from_config(model.get_config())
     assert [v.name for v in again.trainable_weights] == [v.name for v in model.trainable_weights]
@@ -144,27 +164,51 @@ def test_statistics_of_a_trainable_normalisation_in_a_frozen_model(vintage: str,
 
 def spread(vintage: str) -> np.ndarray:
     """The moving mean of a normalisation at each of two steps, whose values are 2 and 4."""
-    model = ready(Sequential([L.TimeDistributed(
-        L.BatchNormalization(momentum=0.5, vintage=vintage), input_shape=(2, 1), vintage=vintage),
-        L.Flatten(vintage=vintage), L.Dense(1, vintage=vintage)], vintage=vintage))
+    model = ready(
+        Sequential(
+            [
+                L.TimeDistributed(
+                    L.BatchNormalization(momentum=0.5, vintage=vintage), input_shape=(2, 1), vintage=vintage
+                ),
+                L.Flatten(vintage=vintage),
+                L.Dense(1, vintage=vintage),
+            ],
+            vintage=vintage,
+        )
+    )
     model.compile("sgd", "mse")
     model.train_on_batch(np.tile([[[2.0], [4.0]]], (3, 1, 1)), np.ones((3, 1)))
     return model.layers[0].layer.moving_mean.value
 
 
-@pytest.mark.parametrize(("vintage", "expected"), [
-    ("keras2", 1.5), ("tf_keras", 1.5),  # half of the mean over both steps
-    ("keras3", 2.5)])  # half of 2 after the first step, and half of that and of 4 after the second
+@pytest.mark.parametrize(
+    ("vintage", "expected"),
+    [
+        ("keras2", 1.5),
+        ("tf_keras", 1.5),  # half of the mean over both steps
+        ("keras3", 2.5),
+    ],
+)  # half of 2 after the first step, and half of that and of 4 after the second
 def test_normalisation_at_each_step(vintage: str, expected: float) -> None:
     np.testing.assert_allclose(spread(vintage), [expected])
 
 
-@pytest.mark.parametrize(("vintage", "expected"), [
-    ("keras2", 0.06), ("tf_keras", 0.01), ("keras3", 0.0)])  # the sum, the mean over rows, none
+@pytest.mark.parametrize(
+    ("vintage", "expected"), [("keras2", 0.06), ("tf_keras", 0.01), ("keras3", 0.0)]
+)  # the sum, the mean over rows, none
 def test_the_penalty_of_activities_at_each_step(vintage: str, expected: float) -> None:
-    model = ready(Sequential([L.TimeDistributed(
-        L.Dense(1, kernel_initializer="ones", activity_regularizer="l1", vintage=vintage),
-        input_shape=(2, 1), vintage=vintage)], vintage=vintage))
+    model = ready(
+        Sequential(
+            [
+                L.TimeDistributed(
+                    L.Dense(1, kernel_initializer="ones", activity_regularizer="l1", vintage=vintage),
+                    input_shape=(2, 1),
+                    vintage=vintage,
+                )
+            ],
+            vintage=vintage,
+        )
+    )
     model.compile("sgd", "mse")
     x = np.ones((3, 2, 1))
     np.testing.assert_allclose(model.test_on_batch(x, x), expected, rtol=1e-5)

@@ -124,9 +124,7 @@ class Library:
         name[0] = self.keep["name"]
         return 0
 
-    def cuModuleLoadDataEx(
-        self, module: Any, text: int, count: int, options: Any, values: Any
-    ) -> int:
+    def cuModuleLoadDataEx(self, module: Any, text: int, count: int, options: Any, values: Any) -> int:
         given = dict(zip(options[:count], values[:count]))
         log = (ctypes.c_char * given[6]).from_address(given[5])
         status, number = self.device.cuModuleLoadDataEx(text, count, [5, 6], [log, given[6]])
@@ -142,9 +140,7 @@ class Library:
     def cuLaunchKernel(self, kernel: int, *rest: Any) -> int:
         return self.device.cuLaunchKernel(self.handles[kernel - 1], *(x or 0 for x in rest))[0]
 
-    def cuGraphAddKernelNode(
-        self, node: Any, graph: int, before: Any, count: int, given: Any
-    ) -> int:
+    def cuGraphAddKernelNode(self, node: Any, graph: int, before: Any, count: int, given: Any) -> int:
         fields = {name: getattr(given[0], name) for name, _ in NodeParams._fields_}
         assert not (fields["extra"] or fields["kern"] or fields["ctx"])
         fields["func"] = self.handles[fields["func"] - 1]
@@ -192,9 +188,7 @@ def compare(make: Callable[[], Any], data: tuple[np.ndarray, np.ndarray]) -> Non
     for target in ("native", "cuda"):
         np.random.seed(0)
         compiled = kcompile.compile(make(), target=target)
-        losses = compiled.fit(*data, batch_size=2, epochs=1, verbose=0, shuffle=False).history[
-            "loss"
-        ]
+        losses = compiled.fit(*data, batch_size=2, epochs=1, verbose=0, shuffle=False).history["loss"]
         results.append((losses, compiled.predict(data[0], batch_size=4)))
     for right, got in zip(*results):
         np.testing.assert_allclose(got, right, rtol=1e-3, atol=1e-4)

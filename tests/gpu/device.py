@@ -139,9 +139,7 @@ class FakeDriver:
             log[:6] = b"line 1"
             return BAD_PTX, 0
         parameters = dict(re.findall(r"\.visible \.entry (\w+)\((.*?)\)", ptx, re.DOTALL))
-        assert set(parameters) == set(self.functions), (
-            "every kernel has code, all code is of a kernel"
-        )
+        assert set(parameters) == set(self.functions), "every kernel has code, all code is of a kernel"
         kernels = {}
         for name, function in self.functions.items():
             aligns = [int(a) for a in re.findall(r"\.ptr \.global \.align (\d+)", parameters[name])]
@@ -181,9 +179,7 @@ class FakeDriver:
 
     def check_guards(self) -> None:
         for block in self.memory.values():
-            assert np.all(block[:GUARD] == 0xFF) and np.all(block[-GUARD:] == 0xFF), (
-                "written beyond"
-            )
+            assert np.all(block[:GUARD] == 0xFF) and np.all(block[-GUARD:] == 0xFF), "written beyond"
 
     def inside(self, pointer: int, size: int = 0) -> np.ndarray:
         """The memory from an address to the end of its allocation, of at least `size` bytes."""
@@ -223,9 +219,7 @@ class FakeDriver:
         function, arrays = launch.kernel.function, []
         for buffer, address, align in zip(function.buffers, launch.addresses, launch.kernel.aligns):
             data, width = self.inside(address), np.dtype(buffer.dtype).itemsize
-            assert address % max(align, width) == 0, (
-                f"{launch.kernel.name}: {buffer.name} is misaligned"
-            )
+            assert address % max(align, width) == 0, f"{launch.kernel.name}: {buffer.name} is misaligned"
             arrays.append(data[: len(data) // width * width].view(buffer.dtype))
         assert 0 < launch.blocks < 2**31 and 0 < launch.threads <= 1024
         grid = function.grid

@@ -20,20 +20,26 @@ def flat(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def run(graph: Graph, n: int, inputs: Mapping[str, np.ndarray],
-        variables: Mapping[str, np.ndarray] | None = None, frozen: bool = False
-        ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+def run(
+    graph: Graph,
+    n: int,
+    inputs: Mapping[str, np.ndarray],
+    variables: Mapping[str, np.ndarray] | None = None,
+    frozen: bool = False,
+) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """The outputs of a graph, and its variables afterwards."""
     made = compile_graph(graph, "run", TARGET, frozen)
     program = made.program
     state = {name: np.array(variables[name], order="C") for name in made.variables} if variables else {}
     types = [graph.type(v) for v in graph.outputs.values()]
     outputs = [np.empty(bind(t.shape, n), t.dtype) for t in types]
-    memory = {"input": [flat(inputs[name]) for name in graph.inputs],
-              "output": [flat(y) for y in outputs],
-              "variable": [flat(state[name]) for name in state],
-              "prepared": [np.full(program.prepared, 0xFF, np.uint8)],
-              "constant": [np.frombuffer(program.constants, np.uint8)]}
+    memory = {
+        "input": [flat(inputs[name]) for name in graph.inputs],
+        "output": [flat(y) for y in outputs],
+        "variable": [flat(state[name]) for name in state],
+        "prepared": [np.full(program.prepared, 0xFF, np.uint8)],
+        "constant": [np.frombuffer(program.constants, np.uint8)],
+    }
     for entry in program.entries:
         evaluate.run_entry(entry, n, memory)
     return outputs, state

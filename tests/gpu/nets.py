@@ -19,13 +19,22 @@ def digits_cnn(size: int = 8, filters: int = 32) -> Any:
     """Two blocks of convolution, batch normalisation and pooling, then dense layers; compiled with
     Adam. Images are [size, size, 1], classes 10."""
     layers = keras.layers
-    model = keras.Sequential([
-        layers.Conv2D(filters, 3, padding="same", use_bias=False, input_shape=(size, size, 1)),
-        layers.BatchNormalization(), layers.Activation("relu"), layers.MaxPooling2D(2),
-        layers.Conv2D(2 * filters, 3, padding="same", use_bias=False),
-        layers.BatchNormalization(), layers.Activation("relu"), layers.MaxPooling2D(2),
-        layers.Flatten(), layers.Dropout(0.3), layers.Dense(64, activation="relu"),
-        layers.Dense(10, activation="softmax")])
+    model = keras.Sequential(
+        [
+            layers.Conv2D(filters, 3, padding="same", use_bias=False, input_shape=(size, size, 1)),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(2 * filters, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dropout(0.3),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
@@ -33,9 +42,13 @@ def digits_cnn(size: int = 8, filters: int = 32) -> Any:
 def text_lstm(words: int = 20000, width: int = 256, units: int = 128, steps: int = 80) -> Any:
     """The classifier of texts: embedding, LSTM, one dense unit; compiled with Adam."""
     layers = keras.layers
-    model = keras.Sequential([
-        layers.Embedding(words, width, input_length=steps), layers.LSTM(units),
-        layers.Dense(1, activation="sigmoid")])
+    model = keras.Sequential(
+        [
+            layers.Embedding(words, width, input_length=steps),
+            layers.LSTM(units),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
     model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
     return model
 
@@ -78,8 +91,11 @@ def lstm_arrays(graph: Graph, n: int) -> tuple[dict[str, np.ndarray], dict[str, 
     generator = np.random.default_rng(0)
 
     def arrays(values: Any, n: int) -> dict[str, np.ndarray]:
-        return {name: generator.normal(size=[d if isinstance(d, int) else n for d in
-                                             graph.type(v).shape]).astype(np.float32)
-                for name, v in values.items()}
+        return {
+            name: generator.normal(size=[d if isinstance(d, int) else n for d in graph.type(v).shape]).astype(
+                np.float32
+            )
+            for name, v in values.items()
+        }
 
     return arrays(graph.inputs, n), arrays(graph.variables, n)

@@ -63,9 +63,7 @@ def test_ops(name: str, data: st.DataObject, seed: int) -> None:
         for y, *again, right in zip(*results, expected):
             scale = np.abs(right[np.isfinite(right)]).max(initial=0.0)
             tolerance = OPS[name].tolerance
-            np.testing.assert_allclose(
-                y, right, rtol=10 * tolerance + 2e-6, atol=(tolerance + 1e-7) * scale
-            )
+            np.testing.assert_allclose(y, right, rtol=10 * tolerance + 2e-6, atol=(tolerance + 1e-7) * scale)
             for other in again:
                 np.testing.assert_array_equal(other, y)
 
@@ -153,9 +151,7 @@ def test_an_lstm(monkeypatch: pytest.MonkeyPatch, train: bool, one_kernel: bool)
         np.testing.assert_allclose(held[name].array, right, rtol=1e-3, atol=1e-4)
     for _ in range(3):
         again = program.run("run", 33, list(x.values()))
-        assert train or all(np.array_equal(a, b) for a, b in zip(results, again)), (
-            "same bits every time"
-        )
+        assert train or all(np.array_equal(a, b) for a, b in zip(results, again)), "same bits every time"
 
 
 def test_small_and_large_batches():

@@ -48,8 +48,12 @@ def test_ptx_assembles_without_spills(network: str, target: str, tmp_path: Path)
     made = compile_graph(traced(network), "run", chosen, frozen="predict" in network).on_device
     assert PTXAS is not None
     uses = program.assemble(made.ptx, chosen, PTXAS, tmp_path)
-    launched = {launch["kernel"] for entry in made.table["entries"] for step in entry["steps"]
-                for launch in step.get("launches", [step])}
+    launched = {
+        launch["kernel"]
+        for entry in made.table["entries"]
+        for step in entry["steps"]
+        for launch in step.get("launches", [step])
+    }
     assert {use.name for use in uses} == launched
     assert not any(use.spills for use in uses), program.summary(uses)
     assert all(use.registers <= 128 and use.shared <= chosen.shared for use in uses)
@@ -111,8 +115,13 @@ def test_ptx_is_kept_on_disk(monkeypatch: pytest.MonkeyPatch):
 def test_no_load_is_placed_before_a_barrier():
     """It does not depend on the loop, and the loop does not write there: other threads did."""
     shared, y, r = Buffer("shared", "float32", "shared", 64), Buffer("y", "float32"), loops.Var("r")
-    body = [loops.Alloc(shared), loops.store(shared, THREAD, 1.0), loops.loop(r, 0, 2, [
-        loops.Barrier(), loops.store(y, r * 64 + THREAD, loops.load(shared, 63 - THREAD))])]
+    body = [
+        loops.Alloc(shared),
+        loops.store(shared, THREAD, 1.0),
+        loops.loop(
+            r, 0, 2, [loops.Barrier(), loops.store(y, r * 64 + THREAD, loops.load(shared, 63 - THREAD))]
+        ),
+    ]
     target = targets.device("sm_80")
     text = emission.emit([device_function("late", [y], Grid(Size(1), 1, 1, 64), body)], target)
     assert text.index("call void @llvm.nvvm.barrier") < text.index("= load float")

@@ -14,8 +14,9 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.types import bind
 from kcompile.keras import graphs
 
-FEW = settings(max_examples=4, suppress_health_check=list(HealthCheck),
-               phases=(Phase.explicit, Phase.generate))
+FEW = settings(
+    max_examples=4, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)
+)
 
 
 STEP = 4e-3  # the most that RMSprop and Adam change a weight by in one step, where its gradient is noise
@@ -30,8 +31,7 @@ def check(graph: Graph, data: list[np.ndarray], frozen: bool, loose: float = 0.0
     compared += [(name, after[name], right.updates[name], loose) for name in right.updates]
     for name, got, expected, slack in compared:
         scale = np.abs(expected).max(initial=0.0)
-        np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4 * scale + 1e-5 + slack,
-                                   err_msg=name)
+        np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-4 * scale + 1e-5 + slack, err_msg=name)
 
 
 @FEW
@@ -45,16 +45,25 @@ def test_predictions(sample: Sample) -> None:
 def test_a_training_step(sample: Sample) -> None:
     graph = graphs.train_graph(sample.model)
     rows = [np.ones(3, np.float32)] * len(sample.model.outputs)
-    check(graph, [*sample.inputs(3), *sample.targets(3), *rows], frozen=False,
-          loose=0.0 if "with sgd" in sample.notes[-1] else STEP)
+    check(
+        graph,
+        [*sample.inputs(3), *sample.targets(3), *rows],
+        frozen=False,
+        loose=0.0 if "with sgd" in sample.notes[-1] else STEP,
+    )
 
 
 L = keras.layers
 RECURRENT = {
-    "gru": lambda: [L.Masking(0.0, input_shape=(5, 3)), L.GRU(4, return_sequences=True),
-                    L.GRU(3, reset_after=False)],
-    "both ways": lambda: [L.Bidirectional(L.LSTM(4, return_sequences=True), input_shape=(5, 3)),
-                          L.TimeDistributed(L.Dense(2))],
+    "gru": lambda: [
+        L.Masking(0.0, input_shape=(5, 3)),
+        L.GRU(4, return_sequences=True),
+        L.GRU(3, reset_after=False),
+    ],
+    "both ways": lambda: [
+        L.Bidirectional(L.LSTM(4, return_sequences=True), input_shape=(5, 3)),
+        L.TimeDistributed(L.Dense(2)),
+    ],
     "wide": lambda: [L.SimpleRNN(40, input_shape=(6, 3)), L.Dense(1)],
     "words": lambda: [L.Embedding(11, 4, mask_zero=True, input_length=6), L.LSTM(40), L.Dense(1)],
 }
@@ -69,8 +78,11 @@ def test_recurrent_layers(kind: str, train: bool) -> None:
     generator, data = np.random.default_rng(0), []
     for value in graph.inputs.values():
         type = graph.type(value)
-        drawn = generator.integers(0, 11, bind(type.shape, 5)) if kind == "words" else (
-            generator.random(bind(type.shape, 5)))
+        drawn = (
+            generator.integers(0, 11, bind(type.shape, 5))
+            if kind == "words"
+            else (generator.random(bind(type.shape, 5)))
+        )
         data.append(np.ascontiguousarray(drawn).astype(type.dtype))
     if kind == "gru":
         data[0][:2, 3:] = 0  # steps that are masked

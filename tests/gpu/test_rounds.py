@@ -24,35 +24,23 @@ from kcompile.keras import graphs
 
 
 def steps_of(graph: Graph, frozen: bool = True) -> list[Any]:
-    return [
-        s
-        for e in compile_graph(graph, "run", machine.TARGET, frozen).program.entries
-        for s in e.steps
-    ]
+    return [s for e in compile_graph(graph, "run", machine.TARGET, frozen).program.entries for s in e.steps]
 
 
 def taken(graph: Graph, frozen: bool = True) -> list[DeviceFunction]:
     """The kernels with rounds in them."""
-    made = [
-        x
-        for x in steps_of(graph, frozen)
-        if not isinstance(x, Repeat) and "_rounds" in x.kernel.name
-    ]
+    made = [x for x in steps_of(graph, frozen) if not isinstance(x, Repeat) and "_rounds" in x.kernel.name]
     return [x.kernel for x in made]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("units", [5, 40])
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_bits_of_its_launches(
-    monkeypatch: pytest.MonkeyPatch, units: int, train: bool, reverse: bool
-):
+def test_the_bits_of_its_launches(monkeypatch: pytest.MonkeyPatch, units: int, train: bool, reverse: bool):
     """Batches that fill the blocks, that do not, and that are smaller than one."""
     graph = nets.lstm(train, units=units, reverse=reverse)
     kernels = taken(graph, not train)
-    assert len(kernels) == 1 + train and not any(
-        isinstance(s, Repeat) for s in steps_of(graph, not train)
-    )
+    assert len(kernels) == 1 + train and not any(isinstance(s, Repeat) for s in steps_of(graph, not train))
     assert [k.grid.blocks(9) for k in kernels] == [3] * len(kernels)
     for n in (1, 4, 7) if units == 5 else (7,):
         inputs, variables = nets.lstm_arrays(graph, n)
@@ -68,9 +56,7 @@ def test_the_bits_of_its_launches(
 def recurrent(layer: Any, **options: Any) -> Graph:
     layers = keras.layers
     cell = getattr(layers, layer)
-    return graphs.predict_graph(
-        keras.Sequential([cell(input_shape=options.pop("shape", (3, 4)), **options)])
-    )
+    return graphs.predict_graph(keras.Sequential([cell(input_shape=options.pop("shape", (3, 4)), **options)]))
 
 
 def test_where_launches_are_better(monkeypatch: pytest.MonkeyPatch):
@@ -151,9 +137,7 @@ def test_local_memory_is_written_before_it_is_read():
         local = Buffer("local", "float32", space, 8)  # type: ignore[arg-type]
         body = [loops.Alloc(local), loops.store(y, THREAD, loops.load(local, THREAD))]
         with pytest.raises(evaluate.RaceError, match="before it is written"):
-            evaluate.run(
-                device_function("f", [y], Grid(Size(1), 1, 1, 8), body), [np.zeros(8, np.float32)]
-            )
+            evaluate.run(device_function("f", [y], Grid(Size(1), 1, 1, 8), body), [np.zeros(8, np.float32)])
 
 
 def test_more_threads_than_a_block_has_are_refused():

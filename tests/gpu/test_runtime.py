@@ -50,8 +50,9 @@ def dense(compiled: bool = True) -> Any:
 
 def data(rows: int = 8) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
-    return generator.normal(size=(rows, 4)).astype("float32"), generator.normal(
-        size=(rows, 3)).astype("float32")
+    return generator.normal(size=(rows, 4)).astype("float32"), generator.normal(size=(rows, 3)).astype(
+        "float32"
+    )
 
 
 def test_predictions_are_the_processors(device: FakeDriver):
@@ -59,15 +60,21 @@ def test_predictions_are_the_processors(device: FakeDriver):
     expected = kcompile.compile(net).predict(x)
     on_device = kcompile.compile(net, target="cuda")
     for batch_size in (8, 3):
-        np.testing.assert_allclose(on_device.predict(x, batch_size=batch_size), expected, rtol=1e-5,
-                                   atol=1e-6)
+        np.testing.assert_allclose(
+            on_device.predict(x, batch_size=batch_size), expected, rtol=1e-5, atol=1e-6
+        )
     assert on_device.verify(x).ok
 
 
 def test_sizes_that_only_the_data_say(device: FakeDriver):
     def pooled() -> Any:
-        net = keras.Sequential([keras.layers.Conv1D(3, 2, input_shape=(None, 2)),
-                                keras.layers.GlobalMaxPooling1D(), keras.layers.Dense(2)])
+        net = keras.Sequential(
+            [
+                keras.layers.Conv1D(3, 2, input_shape=(None, 2)),
+                keras.layers.GlobalMaxPooling1D(),
+                keras.layers.Dense(2),
+            ]
+        )
         net.compile(optimizer="sgd", loss="mse")
         return net
 
@@ -216,8 +223,9 @@ def test_launches_that_come_again_are_recorded(device: FakeDriver):
     for _ in range(4):
         device.calls.clear()
         results = on_device.predict_on_batch(x)
-        counts.append([device.calls.count(f"cu{name}") for name in (
-            "LaunchKernel", "GraphInstantiate", "GraphLaunch")])
+        counts.append(
+            [device.calls.count(f"cu{name}") for name in ("LaunchKernel", "GraphInstantiate", "GraphLaunch")]
+        )
         np.testing.assert_allclose(results, kcompile.compile(net).predict(x), rtol=1e-5, atol=1e-6)
         on_device.model.use_engine(on_device.engine)
     assert counts[0][0] > 1 and counts == [counts[0], [0, 1, 1], [0, 0, 1], [0, 0, 1]]
@@ -284,8 +292,7 @@ def test_slices_and_other_layouts_of_arrays(device: FakeDriver):
 def test_a_batch_too_large_for_a_launch(device: FakeDriver):
     driver = cuda_driver.connect(device)
     spec = rt.TensorSpec("x", ("n",), "float32")
-    launch = {"kernel": "k", "threads": 256, "units": [0, 1], "per_block": 1, "times": 1 << 20,
-              "places": []}
+    launch = {"kernel": "k", "threads": 256, "units": [0, 1], "per_block": 1, "times": 1 << 20, "places": []}
     table = {"prepared": 0, "entries": [{"name": "e", "arena": [0, 0], "writes": [], "steps": [launch]}]}
     function = device_function("k", [], Grid(Size(0, 1), 1, 1 << 20, 256), [])
     device.functions = {"k": function}
@@ -296,18 +303,25 @@ def test_a_batch_too_large_for_a_launch(device: FakeDriver):
         program.run("e", 4096, [np.zeros(4096, np.float32)])
 
 
-@pytest.mark.skipif(not all(map(importlib.util.find_spec, ("cuda", "ziglang"))),
-                    reason="needs the packages cuda-bindings and ziglang")
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("cuda", "ziglang"))),
+    reason="needs the packages cuda-bindings and ziglang",
+)
 def test_the_package_as_it_is(tmp_path: Path, root: Path):
     """`binding.py`: the installed cuda-bindings, with a driver of ours under it."""
     library = tmp_path / "libcuda.so.1"
     source = Path(__file__).with_name("libcuda.c")
     options = ["-shared", "-fPIC", "-nostdlib", "-fno-sanitize=all", "-Wl,-soname,libcuda.so.1"]
-    subprocess.run([sys.executable, "-m", "ziglang", "cc", *options, "-o", str(library), str(source)],
-                   check=True)
-    done = subprocess.run([sys.executable, str(source.with_name("binding.py")), str(library)],
-                          capture_output=True, text=True, check=False,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "tests"), *sys.path])})
+    subprocess.run(
+        [sys.executable, "-m", "ziglang", "cc", *options, "-o", str(library), str(source)], check=True
+    )
+    done = subprocess.run(
+        [sys.executable, str(source.with_name("binding.py")), str(library)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root / "tests"), *sys.path])},
+    )
     assert done.stdout.endswith("ok\n"), done.stdout + done.stderr
 
 

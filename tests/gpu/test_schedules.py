@@ -29,8 +29,7 @@ from kcompile.ir.types import Batch, TensorType, bind
 
 def agree(y: np.ndarray, reference: np.ndarray, tolerance: float) -> None:
     scale = np.abs(reference[np.isfinite(reference)]).max(initial=0.0)
-    np.testing.assert_allclose(y, reference, rtol=10 * tolerance + 2e-6,
-                               atol=(tolerance + 1e-7) * scale)
+    np.testing.assert_allclose(y, reference, rtol=10 * tolerance + 2e-6, atol=(tolerance + 1e-7) * scale)
 
 
 @pytest.mark.parametrize("name", [name for name in DRAWN if name != "winograd"])  # never chosen here
@@ -50,12 +49,20 @@ def test_schedule_is_numpy(name: str, data: st.DataObject, seed: int) -> None:
 def test_long_reductions_are_shared_by_threads():
     """Sums over rows, over columns and over everything, long and short, on both sides of a block."""
     generator = np.random.default_rng(0)
-    for shape, axes in [((Batch(), 70), (1,)), ((Batch(), 2100), (1,)), ((Batch(8), 50), (0,)),
-                        ((Batch(), 40), (0, 1)), ((40, Batch(), 3), (0, 2)), ((45, 9), (0,))]:
+    for shape, axes in [
+        ((Batch(), 70), (1,)),
+        ((Batch(), 2100), (1,)),
+        ((Batch(8), 50), (0,)),
+        ((Batch(), 40), (0, 1)),
+        ((40, Batch(), 3), (0, 2)),
+        ((45, 9), (0,)),
+    ]:
         graph = Graph("reduction")
         x = Tensor(graph, graph.input("x", TensorType(shape)))
-        graph.outputs = {"sum": ops.reduce_sum(ops.square(x), axes).value,
-                         "max": ops.reduce_max(x, axes).value}
+        graph.outputs = {
+            "sum": ops.reduce_sum(ops.square(x), axes).value,
+            "max": ops.reduce_max(x, axes).value,
+        }
         for n in (1, 6):
             value = generator.normal(size=bind(shape, n)).astype(np.float32)
             outputs, _ = machine.run(graph, n, {"x": value})
@@ -134,8 +141,10 @@ def test_tiles_give_the_same_bits(tile: Tile):
     """M, J and K beyond a tile and no multiple of it; sums are one chain over k for any tile."""
     a, b, y = Buffer("a", "float32"), Buffer("b", "float32"), Buffer("y", "float32")
     spec = matmul(TensorType((Batch(), 21)), TensorType((70, 21)), False, True)
-    sources = [Source(lambda index, mask: pytest.fail("not read so"), buffer, shape)
-               for buffer, shape in ((a, (Batch(), 21)), (b, (70, 21)))]
+    sources = [
+        Source(lambda index, mask: pytest.fail("not read so"), buffer, shape)
+        for buffer, shape in ((a, (Batch(), 21)), (b, (70, 21)))
+    ]
     epilogue = Epilogue((y,), lambda total, row, column, mask: (total,), True)
     generator = np.random.default_rng(0)
     x, w = (generator.normal(size=s).astype(np.float32) for s in ((19, 21), (70, 21)))
@@ -155,13 +164,16 @@ def test_gradients_of_small_kernels_share_their_sums():
     g = Tensor(graph, graph.input("g", TensorType((Batch(), 6, 6, 5))))
     attributes = {"taps": (3, 3), "strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
     graph.outputs["dw"] = (emit("conv_kernel", [x, g], **attributes) * 0.5).value
-    kernels = [launch.kernel for launch in
-               compile_graph(graph, "run", machine.TARGET, frozen=False).program.entries[0].launches]
+    kernels = [
+        launch.kernel
+        for launch in compile_graph(graph, "run", machine.TARGET, frozen=False).program.entries[0].launches
+    ]
     assert [k.grid.blocks(7) for k in kernels] == [27 * 5], "a block for each result"
     generator = np.random.default_rng(0)
     for n in (1, 9):
-        values = {name: generator.normal(size=(n, 6, 6, c)).astype(np.float32)
-                  for name, c in (("x", 3), ("g", 5))}
+        values = {
+            name: generator.normal(size=(n, 6, 6, c)).astype(np.float32) for name, c in (("x", 3), ("g", 5))
+        }
         outputs, _ = machine.run(graph, n, values)
         agree(outputs[0], run(graph, n, values, {}, "float64").outputs["dw"], 1e-5)
 
@@ -192,4 +204,3 @@ def test_a_missing_barrier_is_found():
     same = loops.store(y, THREAD // 2, 1.0)
     with pytest.raises(evaluate.RaceError, match="written twice"):
         evaluate.run(device_function("twice", [y], grid, [same]), [out])
-

@@ -78,8 +78,7 @@ def _spaced(generator: np.random.Generator, count: int) -> np.ndarray:
     return (generator.permutation(count) + 0.318) / max(count, 1)
 
 
-def arrays(case: Case, n: int, seed: int, ties: bool = False, specials: bool = False
-           ) -> list[np.ndarray]:
+def arrays(case: Case, n: int, seed: int, ties: bool = False, specials: bool = False) -> list[np.ndarray]:
     """Values for the operands of a case.
 
     ties: floats are multiples of 0.5, so that many are equal and some are zero. specials: about one
@@ -88,8 +87,11 @@ def arrays(case: Case, n: int, seed: int, ties: bool = False, specials: bool = F
     generator = np.random.default_rng(seed)
     shapes = [bind(t.shape, n) for t in case.types]
     sizes = [int(np.prod(s)) for s in shapes]
-    units = (np.split(_spaced(generator, sum(sizes)), np.cumsum(sizes)[:-1]) if case.spaced
-             else [generator.random(size) for size in sizes])
+    units = (
+        np.split(_spaced(generator, sum(sizes)), np.cumsum(sizes)[:-1])
+        if case.spaced
+        else [generator.random(size) for size in sizes]
+    )
     result = []
     for operand, (type, unit, shape) in enumerate(zip(case.types, units, shapes)):
         low, high = _bounds(case, operand)

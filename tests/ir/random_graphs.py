@@ -13,10 +13,24 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, Dim, TensorType, bind, broadcast_shapes, numel
 
-UNARY = (ops.exp, ops.tanh, ops.relu, ops.square, lambda x: -x, lambda x: x * 0.5, lambda x: x + 0.25,
-         ops.sigmoid)
-BINARY = (lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, ops.maximum,
-          lambda x, y: x / (ops.square(y) + 1.0), lambda x, y: ops.select(x > y, x, y * 0.5))
+UNARY = (
+    ops.exp,
+    ops.tanh,
+    ops.relu,
+    ops.square,
+    lambda x: -x,
+    lambda x: x * 0.5,
+    lambda x: x + 0.25,
+    ops.sigmoid,
+)
+BINARY = (
+    lambda x, y: x + y,
+    lambda x, y: x - y,
+    lambda x, y: x * y,
+    ops.maximum,
+    lambda x, y: x / (ops.square(y) + 1.0),
+    lambda x, y: ops.select(x > y, x, y * 0.5),
+)
 REDUCE = (ops.reduce_sum, ops.reduce_mean, ops.reduce_max)
 
 
@@ -24,9 +38,18 @@ def _shapes(draw: Any) -> list[tuple[Dim, ...]]:
     """A full shape and what broadcasts to it."""
     last = draw(st.sampled_from((1, 3, 10, 16, 20, 48, 64, 70)))
     rows = draw(st.sampled_from((1, 2, 5)))
-    full: tuple[Dim, ...] = draw(st.sampled_from((
-        (Batch(), last), (Batch(), rows, last), (Batch(), rows, 3, last), (rows, last),
-        (Batch(), 5, 5), (4, 4))))
+    full: tuple[Dim, ...] = draw(
+        st.sampled_from(
+            (
+                (Batch(), last),
+                (Batch(), rows, last),
+                (Batch(), rows, 3, last),
+                (rows, last),
+                (Batch(), 5, 5),
+                (4, 4),
+            )
+        )
+    )
     return [full, full, full[-1:], (1,) * (len(full) - 1) + full[-1:], full[:-1] + (1,), ()]
 
 
@@ -48,8 +71,11 @@ def _step(draw: Any, known: list[Tensor]) -> Tensor | None:
         return draw(st.sampled_from(REDUCE))(x * 0.3, list(axes), draw(st.booleans()))
     if x.rank >= 2 and isinstance(x.shape[1], int):
         swapped = [1, 0] if x.rank == 2 else [0, *range(2, x.rank), 1]
-        return ops.transpose(x, swapped) if draw(st.booleans()) else ops.reshape(
-            x, (x.shape[0], *(d for d in x.shape[1:] if d != 1)))
+        return (
+            ops.transpose(x, swapped)
+            if draw(st.booleans())
+            else ops.reshape(x, (x.shape[0], *(d for d in x.shape[1:] if d != 1)))
+        )
     return None
 
 
@@ -77,7 +103,9 @@ def values(graph: Graph, n: int, seed: int) -> tuple[dict[str, np.ndarray], dict
     generator = np.random.default_rng(seed)
 
     def make(named: dict[str, Any]) -> dict[str, np.ndarray]:
-        return {name: generator.uniform(-1, 1, bind(graph.type(v).shape, n)).astype(np.float32)
-                for name, v in named.items()}
+        return {
+            name: generator.uniform(-1, 1, bind(graph.type(v).shape, n)).astype(np.float32)
+            for name, v in named.items()
+        }
 
     return make(graph.inputs), make(graph.variables)

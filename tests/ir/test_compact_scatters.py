@@ -65,8 +65,11 @@ def arrays(graph: Graph, n: int) -> dict[str, np.ndarray]:
     for name, value in graph.inputs.items():
         type = graph.type(value)
         shape = [n if isinstance(d, Batch) else d for d in type.shape]
-        made[name] = (rng.integers(-1, 20, shape).astype(np.int32) if type.dtype == "int32"
-                      else rng.normal(size=shape).astype(np.float32))
+        made[name] = (
+            rng.integers(-1, 20, shape).astype(np.int32)
+            if type.dtype == "int32"
+            else rng.normal(size=shape).astype(np.float32)
+        )
     return made
 
 
@@ -89,8 +92,9 @@ def test_another_variable_is_not_updated_by_rows() -> None:
     """Its place would be filled first: with as much as a sweep writes."""
     graph = step(WHOLE["twice"])
     other = Tensor(graph, graph.variable("other", TensorType((ROWS, WIDTH))))
-    graph.updates["p"] = (other - ops.scatter_rows(
-        *(Tensor(graph, graph.inputs[name]) for name in ("g", "g at")), ROWS)).value
+    graph.updates["p"] = (
+        other - ops.scatter_rows(*(Tensor(graph, graph.inputs[name]) for name in ("g", "g at")), ROWS)
+    ).value
     assert "add_rows" not in [node.op.name for node in passes.compact_scatters(graph).live()]
 
 

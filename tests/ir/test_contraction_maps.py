@@ -20,13 +20,11 @@ from kcompile.ir.types import Batch, TensorType, bind
 FAMILY = ("matmul", "conv", "conv_input", "conv_kernel")
 
 
-def naive_conv(x: np.ndarray, w: np.ndarray, strides: tuple, padding: tuple, dilation: tuple
-               ) -> np.ndarray:
+def naive_conv(x: np.ndarray, w: np.ndarray, strides: tuple, padding: tuple, dilation: tuple) -> np.ndarray:
     """Cross-correlation, one output element and one tap at a time."""
     wide = np.pad(x, ((0, 0), *padding, (0, 0)))
     taps = w.shape[:-2]
-    out = [(d - (t - 1) * e - 1) // s + 1
-           for d, t, s, e in zip(wide.shape[1:-1], taps, strides, dilation)]
+    out = [(d - (t - 1) * e - 1) // s + 1 for d, t, s, e in zip(wide.shape[1:-1], taps, strides, dilation)]
     y = np.zeros((len(x), *out, w.shape[-1]))
     for place in itertools.product(*map(range, out)):
         for tap in itertools.product(*map(range, taps)):
@@ -84,8 +82,7 @@ def coordinates(access: Access, sizes: dict[int, int]) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", FAMILY)
 @settings(max_examples=60)
 @given(data=st.data())
-def test_unguarded_coordinates_are_inside_and_guards_are_needed(name: str, data: st.DataObject
-                                                               ) -> None:
+def test_unguarded_coordinates_are_inside_and_guards_are_needed(name: str, data: st.DataObject) -> None:
     case = data.draw(cases(OPS[name]))
     rule = OPS[name].contraction
     assert rule is not None
@@ -97,8 +94,7 @@ def test_unguarded_coordinates_are_inside_and_guards_are_needed(name: str, data:
     for access, allowed in ((spec.a, range(summed)), (spec.b, range(rows, summed + len(j)))):
         shape = bind(case.types[access.operand].shape, n)
         assert len(access.index) == len(access.guarded) == len(shape)
-        for at, affine, size, guarded in zip(coordinates(access, sizes), access.index, shape,
-                                            access.guarded):
+        for at, affine, size, guarded in zip(coordinates(access, sizes), access.index, shape, access.guarded):
             assert all(number in allowed for number, _ in affine.terms)
             inside = (at % affine.divisor == 0) & (at >= 0) & (at // affine.divisor < size)
             if not guarded:
@@ -131,8 +127,7 @@ def test_panels_do_not_change_the_product(name: str, data: st.DataObject, seed: 
     values: list[Any] = [a.astype(np.float64) for a in arrays(case, 3, seed)]
     expected = maps.reference(spec, 3, *values)
     panels = OPS["pack_panels"].numpy(values[spec.b.operand], spec=spec, width=8)
-    assert panels.shape == OPS["pack_panels"].infer(
-        case.types[spec.b.operand], spec=spec, width=8).shape
+    assert panels.shape == OPS["pack_panels"].infer(case.types[spec.b.operand], spec=spec, width=8).shape
     values[spec.b.operand] = panels
     got = OPS["contract"].numpy(*values, spec=spec, panels=8, n=3)
     np.testing.assert_allclose(got, expected, atol=1e-10)

@@ -46,7 +46,7 @@ def others(value: Any) -> Iterator[Any]:
         yield from changed_graphs(value)
     elif isinstance(value, tuple):
         yield (*value, 0)
-        yield from ((*value[:i], new, *value[i + 1:]) for i, v in enumerate(value) for new in others(v))
+        yield from ((*value[:i], new, *value[i + 1 :]) for i, v in enumerate(value) for new in others(v))
     else:
         assert dataclasses.is_dataclass(value), f"what differs from {value!r}?"
         for f in dataclasses.fields(value):
@@ -89,8 +89,7 @@ def test_each_attribute_of_each_op_counts(name: str, data: st.DataObject) -> Non
 
 
 def recurrent(activation: str = "tanh", cell: type = layers.LSTM, **options: Any) -> models.Model:
-    return models.Sequential([cell(5, activation=activation, input_shape=(6, 3), **options),
-                              layers.Dense(2)])
+    return models.Sequential([cell(5, activation=activation, input_shape=(6, 3), **options), layers.Dense(2)])
 
 
 def predict(model: models.Model) -> Graph:
@@ -116,9 +115,12 @@ def test_what_the_compiler_makes_has_a_fingerprint_too() -> None:
 
 
 def test_two_bodies_two_names() -> None:
-    made = [fingerprint(predict(recurrent(a, cell, **options)))
-            for cell in (layers.LSTM, layers.GRU, layers.SimpleRNN) for a in ("tanh", "relu", "sigmoid")
-            for options in ({}, {"go_backwards": True}, {"use_bias": False})]
+    made = [
+        fingerprint(predict(recurrent(a, cell, **options)))
+        for cell in (layers.LSTM, layers.GRU, layers.SimpleRNN)
+        for a in ("tanh", "relu", "sigmoid")
+        for options in ({}, {"go_backwards": True}, {"use_bias": False})
+    ]
     assert len(set(made)) == len(made)
 
 
@@ -155,8 +157,12 @@ def pair(swap: Callable[[list[Any]], list[Any]]) -> Graph:
 
 def test_places_count() -> None:
     """Which input, which variable, which output; what reads nothing of a variable has it in its table."""
-    orders = [lambda v: v, lambda v: [v[1], v[0], v[2], v[3]], lambda v: [v[0], v[1], v[3], v[2]],
-              lambda v: v[::-1]]
+    orders = [
+        lambda v: v,
+        lambda v: [v[1], v[0], v[2], v[3]],
+        lambda v: [v[0], v[1], v[3], v[2]],
+        lambda v: v[::-1],
+    ]
     graphs = [pair(order) for order in orders]
     graphs += [pair(lambda v: v) for _ in range(3)]
     graphs[-3].outputs["b"] = graphs[-3].outputs["a"]
@@ -166,11 +172,35 @@ def test_places_count() -> None:
 
 
 def test_content_says_type_and_value() -> None:
-    values = [0, 0.0, -0.0, False, None, "0", "None", b"0", (0,), (0.0,), (False,), ((0,),), [0], (), "()",
-              Batch(), Batch(2), np.float32(0), np.float64(0), math.nan, math.inf,
-              Literal.of(np.zeros(1, "float32")), Literal.of(np.zeros(1, "int32")),
-              Literal.of(np.zeros((1, 1), "float32")), Literal.of(-np.zeros(1, "float32")),
-              (Literal.of(np.zeros(9, "float32")),), (Literal.of(np.ones(9, "float32")),)]
+    values = [
+        0,
+        0.0,
+        -0.0,
+        False,
+        None,
+        "0",
+        "None",
+        b"0",
+        (0,),
+        (0.0,),
+        (False,),
+        ((0,),),
+        [0],
+        (),
+        "()",
+        Batch(),
+        Batch(2),
+        np.float32(0),
+        np.float64(0),
+        math.nan,
+        math.inf,
+        Literal.of(np.zeros(1, "float32")),
+        Literal.of(np.zeros(1, "int32")),
+        Literal.of(np.zeros((1, 1), "float32")),
+        Literal.of(-np.zeros(1, "float32")),
+        (Literal.of(np.zeros(9, "float32")),),
+        (Literal.of(np.ones(9, "float32")),),
+    ]
     assert len({content(v) for v in values}) == len(values)
 
 
@@ -199,7 +229,14 @@ for entry in ("predict", "test", "train"):
 
 
 def test_one_model_has_one_key_in_every_process() -> None:
-    found = {subprocess.run([sys.executable, "-c", KEYS, before], check=True, capture_output=True, text=True,
-                            env={**os.environ, "PYTHONHASHSEED": seed}).stdout
-             for before, seed in (("0", "0"), ("3", "1"), ("1", "77"))}
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", KEYS, before],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for before, seed in (("0", "0"), ("3", "1"), ("1", "77"))
+    }
     assert len(found) == 1 and len(set(found.pop().split())) == 3

@@ -110,8 +110,9 @@ def test_batch_mean_of_a_network() -> None:
     graph.verify()
     rng = np.random.default_rng(0)
     for n in (1, 6):
-        values = {k: rng.normal(size=s) for k, s in
-                  {"x": (n, 3), "y": (n, 2), "w": (3, 4), "v": (4, 2)}.items()}
+        values = {
+            k: rng.normal(size=s) for k, s in {"x": (n, 3), "y": (n, 2), "w": (3, 4), "v": (4, 2)}.items()
+        }
         got = run(graph, n, values, values, "float64").outputs
         hidden = np.maximum(values["x"] @ values["w"], 0)
         g = 2 * (hidden @ values["v"] - values["y"]) / (2 * n)

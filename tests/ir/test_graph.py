@@ -30,7 +30,9 @@ def dense() -> Graph:
 
 
 def test_text_is_golden() -> None:
-    assert str(dense()) == """\
+    assert (
+        str(dense())
+        == """\
 graph dense
   %0 = input(name=x) : float32[n, 3]
   %1 = variable(name=w) : float32[3, 2]
@@ -43,6 +45,7 @@ graph dense
   %8 = add(%3, %7) : int32[]
   output y = %6
   update steps = %8"""
+    )
 
 
 def test_run() -> None:
@@ -83,8 +86,7 @@ def test_users_name_node_and_slot() -> None:
     x = Tensor(graph, graph.input("x", TensorType((N,))))
     y = x - x
     graph.outputs["y"] = y.value
-    assert [(n.id, slot) for n, slot in graph.users()[x.value]] == [(y.value.node, 0),
-                                                                  (y.value.node, 1)]
+    assert [(n.id, slot) for n, slot in graph.users()[x.value]] == [(y.value.node, 0), (y.value.node, 1)]
 
 
 def test_the_same_variable_is_the_same_node() -> None:

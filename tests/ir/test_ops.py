@@ -64,8 +64,15 @@ def cotangents(graph: Graph, n: int, seed: int) -> dict[str, np.ndarray]:
     return {k: generator.uniform(-1, 1, bind(t.shape, n)) for k, t in types.items()}
 
 
-def check_directional(graph: Graph, target: str, derivative: str, wrt: str, n: int,
-                      values: dict[str, np.ndarray], generator: np.random.Generator) -> None:
+def check_directional(
+    graph: Graph,
+    target: str,
+    derivative: str,
+    wrt: str,
+    n: int,
+    values: dict[str, np.ndarray],
+    generator: np.random.Generator,
+) -> None:
     """<derivative, v> = d target along v at `wrt`, for a random direction v: one that is wrong in
     one element fails almost surely."""
     base = values[wrt].astype(np.float64)
@@ -101,8 +108,7 @@ def test_gradient_rule_is_finite_differences(name: str, data: st.DataObject, see
     for n in BATCHES:
         values = named(arrays(case, n, seed)) | cotangents(graph, n, seed)
         for i in wrt:
-            check_directional(graph, "loss", f"d{i}", f"x{i}", n, values,
-                              np.random.default_rng(seed + 2 + i))
+            check_directional(graph, "loss", f"d{i}", f"x{i}", n, values, np.random.default_rng(seed + 2 + i))
 
 
 @pytest.mark.parametrize("name", [n for n in DRAWN if OPS[n].gradient is not None])
@@ -127,8 +133,9 @@ def test_second_derivative_is_finite_differences(name: str, data: st.DataObject,
     for n in BATCHES:
         values = named(arrays(case, n, seed)) | cotangents(graph, n, seed)
         for i, _ in kept:
-            check_directional(graph, "again", f"d{i}", f"x{i}", n, values,
-                              np.random.default_rng(seed + 2 + i))
+            check_directional(
+                graph, "again", f"d{i}", f"x{i}", n, values, np.random.default_rng(seed + 2 + i)
+            )
 
 
 @pytest.mark.parametrize("name", [n for n in DRAWN if OPS[n].gradient is None])
@@ -148,8 +155,10 @@ def evaluate(build: object, *values: object, wrt: int | None = None) -> np.ndarr
     """build(tensors) on values, or the gradient of its sum to operand number `wrt`."""
     given_arrays = [np.asarray(v, np.float32) for v in values]
     graph = Graph("test")
-    inputs = [Tensor(graph, graph.input(f"x{i}", TensorType(a.shape, a.dtype.name)))
-              for i, a in enumerate(given_arrays)]
+    inputs = [
+        Tensor(graph, graph.input(f"x{i}", TensorType(a.shape, a.dtype.name)))
+        for i, a in enumerate(given_arrays)
+    ]
     result = build(*inputs)  # type: ignore[operator]
     if wrt is not None:
         derivative = gradient(ops.reduce_sum(result), [inputs[wrt]])[0]
@@ -173,9 +182,9 @@ def test_maximum_shares_the_gradient_of_a_tie() -> None:
 
 
 def test_power_at_zero() -> None:
-    assert evaluate(lambda x: x ** 2.0, [0, 3], wrt=0).tolist() == [0, 6]
-    assert evaluate(lambda x: x ** 1.0, [0, 3], wrt=0).tolist() == [1, 1]
-    assert evaluate(lambda x: x ** 0.0, [0, 3], wrt=0).tolist() == [0, 0]
+    assert evaluate(lambda x: x**2.0, [0, 3], wrt=0).tolist() == [0, 6]
+    assert evaluate(lambda x: x**1.0, [0, 3], wrt=0).tolist() == [1, 1]
+    assert evaluate(lambda x: x**0.0, [0, 3], wrt=0).tolist() == [0, 0]
     assert evaluate(ops.pow, [0, -1], [2, 2], wrt=1).tolist() == [0, 0]
 
 
@@ -206,12 +215,24 @@ def test_average_pool_does_not_count_padding() -> None:
     assert got.reshape(2, 2).tolist() == [[2, 3.5], [6.5, 8]]
 
 
-@pytest.mark.parametrize("function", [
-    ops.relu, ops.abs, ops.sigmoid, ops.tanh, ops.exp, ops.softplus, ops.erf,
-    lambda x: ops.maximum(x, 0.0), lambda x: ops.minimum(0.0, x), lambda x: ops.clip(x, -1, 1),
-    lambda x: ops.reduce_max(x, 0, keepdims=True), lambda x: ops.reduce_sum(x, 0, keepdims=True),
-    ops.softmax,
-])
+@pytest.mark.parametrize(
+    "function",
+    [
+        ops.relu,
+        ops.abs,
+        ops.sigmoid,
+        ops.tanh,
+        ops.exp,
+        ops.softplus,
+        ops.erf,
+        lambda x: ops.maximum(x, 0.0),
+        lambda x: ops.minimum(0.0, x),
+        lambda x: ops.clip(x, -1, 1),
+        lambda x: ops.reduce_max(x, 0, keepdims=True),
+        lambda x: ops.reduce_sum(x, 0, keepdims=True),
+        ops.softmax,
+    ],
+)
 def test_nan_propagates(function: object) -> None:
     assert np.isnan(evaluate(function, [np.nan, 1.0])[0])
 
@@ -245,24 +266,27 @@ def test_softmax_and_friends() -> None:
 
 def test_cast_truncates_and_saturates() -> None:
     x = [1.7, -1.7, np.nan, np.inf, -np.inf, 3e10]
-    big, small = 2**31 - 1, -2**31
+    big, small = 2**31 - 1, -(2**31)
     assert evaluate(lambda x: ops.cast(x, "int32"), x).tolist() == [1, -1, 0, big, small, big]
     assert evaluate(lambda x: ops.cast(x, "uint8"), x).tolist() == [1, 0, 0, 255, 0, 255]
-    assert evaluate(lambda x: ops.cast(x, "int64"), x[3:5]).tolist() == [2**63 - 1, -2**63]
+    assert evaluate(lambda x: ops.cast(x, "int64"), x[3:5]).tolist() == [2**63 - 1, -(2**63)]
 
 
 # ---------------------------------------------------------------- wrong use
 
 
-@pytest.mark.parametrize("build", [
-    lambda x, y: ops.matmul(x, y),
-    lambda x, y: ops.reshape(x, (5,)),
-    lambda x, y: ops.transpose(x, (0, 0)),
-    lambda x, y: ops.concatenate([x, y], 1),
-    lambda x, y: ops.slice_(x, (0, 0), (2, 9)),
-    lambda x, y: ops.broadcast_to(x, (2, 4)),
-    lambda x, y: x + y,
-])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x, y: ops.matmul(x, y),
+        lambda x, y: ops.reshape(x, (5,)),
+        lambda x, y: ops.transpose(x, (0, 0)),
+        lambda x, y: ops.concatenate([x, y], 1),
+        lambda x, y: ops.slice_(x, (0, 0), (2, 9)),
+        lambda x, y: ops.broadcast_to(x, (2, 4)),
+        lambda x, y: x + y,
+    ],
+)
 def test_shapes_that_do_not_fit_are_refused(build: object) -> None:
     graph = Graph("test")
     x = Tensor(graph, graph.input("x", TensorType((2, 3))))
@@ -271,12 +295,15 @@ def test_shapes_that_do_not_fit_are_refused(build: object) -> None:
         build(x, y)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("build", [
-    lambda x, i: ops.add(x, i),
-    lambda x, i: ops.exp(i),
-    lambda x, i: ops.select(x, x, x),
-    lambda x, i: ops.matmul(i, i),
-])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda x, i: ops.add(x, i),
+        lambda x, i: ops.exp(i),
+        lambda x, i: ops.select(x, x, x),
+        lambda x, i: ops.matmul(i, i),
+    ],
+)
 def test_dtypes_that_do_not_fit_are_refused(build: object) -> None:
     graph = Graph("test")
     x = Tensor(graph, graph.input("x", TensorType((3, 3))))

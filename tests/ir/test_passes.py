@@ -111,8 +111,7 @@ def test_what_is_cheap_is_repeated_and_not_stored() -> None:
 def test_reductions_of_one_operand_share_a_kernel() -> None:
     graph = Graph("sums")
     x = tensor(graph, "x", N, 32, 4)
-    graph.outputs |= {"sum": ops.reduce_sum(x, 1).value,
-                      "squares": ops.reduce_sum(ops.square(x), 1).value}
+    graph.outputs |= {"sum": ops.reduce_sum(x, 1).value, "squares": ops.reduce_sum(ops.square(x), 1).value}
     assert len(groups(fused(graph))) == 1
 
 
@@ -131,8 +130,11 @@ def test_an_epilogue_does_not_multiply_its_results() -> None:
     x, a, b = (tensor(graph, name, N, 16) for name in "xab")
     w = Tensor(graph, graph.variable("w", TensorType((16, 16))))
     y = ops.relu(ops.matmul(x, w))
-    graph.outputs |= {"a": ops.reduce_sum(y * a).value, "b": ops.reduce_sum(y * b).value,
-                      "c": ops.matmul(y, w).value}
+    graph.outputs |= {
+        "a": ops.reduce_sum(y * a).value,
+        "b": ops.reduce_sum(y * b).value,
+        "c": ops.matmul(y, w).value,
+    }
     first = groups(fused(graph))[0]
     assert "contract" in names(first) and len(first.types) == 1
 
@@ -166,13 +168,13 @@ def test_a_maximum_and_its_place_are_one_kernel() -> None:
     x, g = tensor(graph, "x", N, 8, 8, 16), tensor(graph, "g", N, 4, 4, 16)
     w = tensor(graph, "w", 16, 16)
     y = ops.max_pool(x, (2, 2), (2, 2), ((0, 0), (0, 0)))
-    total = ops.reduce_sum(ops.matmul(ops.reshape(y, (N * 16, 16)), w) * ops.reshape(g, (N * 16, 16)),
-                           (0, 1))
+    total = ops.reduce_sum(ops.matmul(ops.reshape(y, (N * 16, 16)), w) * ops.reshape(g, (N * 16, 16)), (0, 1))
     (slope,) = gradient(total, [x])
     graph.outputs |= {"total": total.value, "slope": slope.value}
     made = fused(graph)
     assert {"window_max", "window_argmax"} in [
-        {n for n in names(m) if n.startswith("window")} for m in groups(made)]
+        {n for n in names(m) if n.startswith("window")} for m in groups(made)
+    ]
     same_values(graph, made)
 
 
@@ -194,23 +196,26 @@ def test_a_known_sum_is_used_again() -> None:
     graph = Graph("again")
     x, s = tensor(graph, "x", N, 8, 4), tensor(graph, "s", 4)
     mean = ops.reduce_mean(x, (0, 1))
-    graph.outputs |= {"mean": mean.value,
-                      "rest": ops.reduce_sum((x - mean) * s * 2.0 + s, (0, 1)).value}
+    graph.outputs |= {"mean": mean.value, "rest": ops.reduce_sum((x - mean) * s * 2.0 + s, (0, 1)).value}
     made = passes.simplify(passes.factor_sums(graph))
     assert sum(m.op.name == "reduce_sum" for m in made.live()) == 1
     same_values(graph, made)
 
 
-@pytest.mark.parametrize(("shape", "axes", "first"), [
-    ((N, 56, 56, 64), (0, 1, 2), (1, 2)),  # a part for each sample
-    ((N, 224, 224, 3), (0, 1, 2), (2,)),  # a part for each line of it
-    ((N, 8, 8, 16), (0, 1, 2), None),  # too small
-    ((N, 56, 56, 64), (1, 2), None),  # enough results to share
-    ((512, 512), (0, 1), (1,)),
-    ((N, 4096), (0,), None),  # nothing to split but the batch
-])
-def test_large_reductions_are_made_in_two_steps(shape: tuple[object, ...], axes: tuple[int, ...],
-                                                first: tuple[int, ...] | None) -> None:
+@pytest.mark.parametrize(
+    ("shape", "axes", "first"),
+    [
+        ((N, 56, 56, 64), (0, 1, 2), (1, 2)),  # a part for each sample
+        ((N, 224, 224, 3), (0, 1, 2), (2,)),  # a part for each line of it
+        ((N, 8, 8, 16), (0, 1, 2), None),  # too small
+        ((N, 56, 56, 64), (1, 2), None),  # enough results to share
+        ((512, 512), (0, 1), (1,)),
+        ((N, 4096), (0,), None),  # nothing to split but the batch
+    ],
+)
+def test_large_reductions_are_made_in_two_steps(
+    shape: tuple[object, ...], axes: tuple[int, ...], first: tuple[int, ...] | None
+) -> None:
     graph = Graph("split")
     graph.outputs["y"] = ops.reduce_sum(tensor(graph, "x", *shape), axes).value
     made = [m for m in passes.split_reductions(graph).live() if m.op.kind == "reduction"]

@@ -25,8 +25,7 @@ def test_an_element_does_not_depend_on_the_count():
 
 
 def test_every_part_of_the_key_matters():
-    draws = [random.random_bits(*key, 64)
-             for key in ((1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (3, 2, 1))]
+    draws = [random.random_bits(*key, 64) for key in ((1, 2, 3), (2, 2, 3), (1, 3, 3), (1, 2, 4), (3, 2, 1))]
     for i, a in enumerate(draws):
         for b in draws[:i]:
             assert (a != b).mean() > 0.9

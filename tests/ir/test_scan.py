@@ -38,7 +38,7 @@ class Numpy:
 
     @staticmethod
     def gate(x: Any, k: int) -> Any:
-        return x[:, k * UNITS:(k + 1) * UNITS]
+        return x[:, k * UNITS : (k + 1) * UNITS]
 
 
 class Symbolic:
@@ -82,8 +82,11 @@ def products_of_outputs(F: Any, s: Any, e: Any, i: Any) -> Any:
 
 def squares(F: Any, s: Any, e: Any, i: Any) -> Any:
     """Invariants in products with each other and squared: their gradient is summed step by step."""
-    b = F.gate(i[2] * i[2] + s[0][:, :1] * 0.0, 0) if F is Numpy else F.gate(
-        i[2] * i[2] + ops.broadcast_to(ops.constant(s[0].graph, 0.0), (Batch(), 2 * UNITS)), 0)
+    b = (
+        F.gate(i[2] * i[2] + s[0][:, :1] * 0.0, 0)
+        if F is Numpy
+        else F.gate(i[2] * i[2] + ops.broadcast_to(ops.constant(s[0].graph, 0.0), (Batch(), 2 * UNITS)), 0)
+    )
     return [F.tanh(s[0] * b), s[1] + b * e[1]], [b, s[1]]
 
 
@@ -104,30 +107,37 @@ def clipped(F: Any, s: Any, e: Any, i: Any) -> Any:
 
 
 BODIES: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (
-        gated, outputs_are_states, unused, products_of_outputs, squares, deep, clipped)}
+    f.__name__: f for f in (gated, outputs_are_states, unused, products_of_outputs, squares, deep, clipped)
+}
 TYPES = {
-    "x": TensorType((Batch(), STEPS, INPUTS)), "y": TensorType((Batch(), STEPS, UNITS)),
-    "h": TensorType((Batch(), UNITS)), "c": TensorType((Batch(), UNITS)),
-    "w": TensorType((INPUTS, 2 * UNITS)), "r": TensorType((UNITS, 2 * UNITS)),
-    "b": TensorType((2 * UNITS,))}
+    "x": TensorType((Batch(), STEPS, INPUTS)),
+    "y": TensorType((Batch(), STEPS, UNITS)),
+    "h": TensorType((Batch(), UNITS)),
+    "c": TensorType((Batch(), UNITS)),
+    "w": TensorType((INPUTS, 2 * UNITS)),
+    "r": TensorType((UNITS, 2 * UNITS)),
+    "b": TensorType((2 * UNITS,)),
+}
 WEIGHTS = ("w", "r", "b")
 
 
-def forward(name: str, reverse: bool = False, steps: int = STEPS
-            ) -> tuple[Graph, dict[str, Tensor]]:
+def forward(name: str, reverse: bool = False, steps: int = STEPS) -> tuple[Graph, dict[str, Tensor]]:
     """The graph of a scan over the body; outputs h, c (final states) and o0, o1 (sequences)."""
     graph = Graph(name)
-    types = {k: t if k not in "xy" else TensorType((Batch(), steps, t.shape[2]))
-             for k, t in TYPES.items()}
-    tensors = {k: Tensor(graph, graph.variable(k, t) if k in WEIGHTS else graph.input(k, t))
-               for k, t in types.items()}
+    types = {k: t if k not in "xy" else TensorType((Batch(), steps, t.shape[2])) for k, t in TYPES.items()}
+    tensors = {
+        k: Tensor(graph, graph.variable(k, t) if k in WEIGHTS else graph.input(k, t))
+        for k, t in types.items()
+    }
     sequences = [ops.transpose(tensors[k], (1, 0, 2)) for k in "xy"]
-    finals, outs = scan(lambda s, e, i: BODIES[name](Symbolic, s, e, i),
-                        [tensors[k] for k in "hc"], sequences, [tensors[k] for k in WEIGHTS],
-                        reverse=reverse)
-    graph.outputs = {"h": finals[0].value, "c": finals[1].value, "o0": outs[0].value,
-                     "o1": outs[1].value}
+    finals, outs = scan(
+        lambda s, e, i: BODIES[name](Symbolic, s, e, i),
+        [tensors[k] for k in "hc"],
+        sequences,
+        [tensors[k] for k in WEIGHTS],
+        reverse=reverse,
+    )
+    graph.outputs = {"h": finals[0].value, "c": finals[1].value, "o0": outs[0].value, "o1": outs[1].value}
     return graph, tensors
 
 
@@ -148,13 +158,17 @@ def trained(name: str, reverse: bool = False, steps: int = STEPS, used: str = "h
 
 def values(n: int, steps: int = STEPS) -> Arrays:
     rng = np.random.default_rng(n)
-    return {k: rng.normal(size=bind(t.shape if k not in "xy" else (n, steps, t.shape[2]), n)) * 0.7
-            for k, t in TYPES.items()}
+    return {
+        k: rng.normal(size=bind(t.shape if k not in "xy" else (n, steps, t.shape[2]), n)) * 0.7
+        for k, t in TYPES.items()
+    }
 
 
 def split(arrays: Arrays) -> tuple[Arrays, Arrays]:
-    return ({k: v for k, v in arrays.items() if k not in WEIGHTS},
-            {k: v for k, v in arrays.items() if k in WEIGHTS})
+    return (
+        {k: v for k, v in arrays.items() if k not in WEIGHTS},
+        {k: v for k, v in arrays.items() if k in WEIGHTS},
+    )
 
 
 def loop(name: str, arrays: Arrays, reverse: bool) -> Arrays:
@@ -164,8 +178,11 @@ def loop(name: str, arrays: Arrays, reverse: bool) -> Arrays:
     for t in range(steps)[::-1] if reverse else range(steps):
         elements = [arrays["x"][:, t], arrays["y"][:, t]]
         states, outs[t] = BODIES[name](Numpy, states, elements, [arrays[k] for k in WEIGHTS])
-    return {"h": states[0], "c": states[1],
-            **{f"o{i}": np.stack([outs[t][i] for t in range(steps)]) for i in (0, 1)}}
+    return {
+        "h": states[0],
+        "c": states[1],
+        **{f"o{i}": np.stack([outs[t][i] for t in range(steps)]) for i in (0, 1)},
+    }
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -218,8 +235,7 @@ def test_passes_keep_the_values(name: str, reverse: bool) -> None:
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("name", list(BODIES))
-def test_compiled_is_interpreter_for_any_batch_and_threads(name: str, reverse: bool, training: bool
-                                                           ) -> None:
+def test_compiled_is_interpreter_for_any_batch_and_threads(name: str, reverse: bool, training: bool) -> None:
     graph = trained(name, reverse) if training else forward(name, reverse)[0]
     made = compile_graph(graph, "run", targets.native(), frozen=not training)
     for n in (1, 2, 17):
@@ -231,8 +247,7 @@ def test_compiled_is_interpreter_for_any_batch_and_threads(name: str, reverse: b
             results.append(load(made, table, threads).run("run", n, list(inputs.values())))
         for key, first, second in zip(expected, *results):
             scale = np.abs(expected[key]).max()
-            np.testing.assert_allclose(first, expected[key], rtol=2e-5, atol=2e-6 * scale,
-                                       err_msg=key)
+            np.testing.assert_allclose(first, expected[key], rtol=2e-5, atol=2e-6 * scale, err_msg=key)
             np.testing.assert_array_equal(first, second)
 
 
@@ -253,8 +268,12 @@ def test_gradients_of_weights_are_taken_over_all_steps_at_once() -> None:
 
 
 def test_memory_is_linear_in_the_number_of_steps() -> None:
-    sizes = [compile_graph(trained("gated", steps=steps), "run", targets.native(), frozen=False)
-             .program.entries[-1].arena.at(8) for steps in (100, 200, 400)]
+    sizes = [
+        compile_graph(trained("gated", steps=steps), "run", targets.native(), frozen=False)
+        .program.entries[-1]
+        .arena.at(8)
+        for steps in (100, 200, 400)
+    ]
     assert sizes[2] - sizes[1] == pytest.approx(2 * (sizes[1] - sizes[0]), rel=0.1)
 
 
@@ -263,7 +282,7 @@ def test_what_follows_from_saved_values_is_not_saved() -> None:
     graph = passes.merge_scans(trained("clipped", used="h c"))
     scans = [m for m in graph.live() if m.op.name == "scan"]
     forward_scan = next(m for m in scans if len(m.types) > 2 and not m.attrs["reverse"])
-    saved = forward_scan.types[forward_scan.attrs["states"] + 2:]  # after o0, o1
+    saved = forward_scan.types[forward_scan.attrs["states"] + 2 :]  # after o0, o1
     # the gate's argument, the tanh, both states
     assert [t.shape for t in saved] == [(STEPS, Batch(), UNITS)] * 4
 

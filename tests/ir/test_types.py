@@ -7,14 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcompile.ir.types import (
-    Batch,
-    TensorType,
-    bind,
-    broadcast_shapes,
-    format_shape,
-    numel,
-)
+from kcompile.ir.types import Batch, TensorType, bind, broadcast_shapes, format_shape, numel
 
 N = Batch()
 DIMS = st.one_of(st.integers(0, 4), st.builds(Batch, st.integers(1, 3)))

@@ -23,17 +23,21 @@ def trained(model: Any, x: Any, y: Any, steps: int) -> np.ndarray:
     return np.array([np.ravel(model.train_on_batch(x, y))[0] for _ in range(steps)])
 
 
-def conditioned(fresh: Any, losses: np.ndarray, weights: list[np.ndarray], x: Any, y: Any,
-                tolerance: float) -> float:
+def conditioned(
+    fresh: Any, losses: np.ndarray, weights: list[np.ndarray], x: Any, y: Any, tolerance: float
+) -> float:
     """Within what two libraries can agree after such training: `tolerance`, or ten times what it makes of
     one rounding of each first weight, where it is ill-conditioned (a batch normalisation of nearly equal
     numbers, an L1 penalty's signs).
 
     fresh: the model before training. losses, weights: after training without that rounding."""
     rng = np.random.default_rng(0)
-    fresh.set_weights([(w * (1 + rng.uniform(-1, 1, w.shape) * 2.0 ** -23)).astype(w.dtype)
-                       for w in fresh.get_weights()])
+    fresh.set_weights(
+        [(w * (1 + rng.uniform(-1, 1, w.shape) * 2.0**-23)).astype(w.dtype) for w in fresh.get_weights()]
+    )
     other = trained(fresh, x, y, len(losses))
-    moved = [np.abs(a - b).max(initial=0.0) / max(1.0, np.abs(a).max(initial=0.0))
-             for a, b in zip((losses, *weights), (other, *fresh.get_weights()))]
+    moved = [
+        np.abs(a - b).max(initial=0.0) / max(1.0, np.abs(a).max(initial=0.0))
+        for a, b in zip((losses, *weights), (other, *fresh.get_weights()))
+    ]
     return max(tolerance, 10 * max(moved))

@@ -145,10 +145,13 @@ class _Builder:
             lambda: self.bidirectional(merge_mode=self.pick(("sum", "mul", "ave")), return_sequences=True),
             lambda: self.make("BatchNormalization", momentum=0.8),
             lambda: self.make("Activation", self.pick(("relu", "hard_sigmoid"))),
-            lambda: self.make("LeakyReLU"), lambda: self.make("Dropout", 0.0),
+            lambda: self.make("LeakyReLU"),
+            lambda: self.make("Dropout", 0.0),
             lambda: self.make("Conv1D", 3, 2, padding="same"),
             lambda: self.make("TimeDistributed", self.over_vectors(depth + 1)),
-            lambda: self.make("Softmax"), lambda: self.make("PReLU")]
+            lambda: self.make("Softmax"),
+            lambda: self.make("PReLU"),
+        ]
         if depth < 2:
             options += [lambda: self.chain(depth + 1), lambda: self.graph(depth + 1)] * 2
         return self.pick(options)()
@@ -158,16 +161,21 @@ class _Builder:
         options: list[Callable[[], Any]] = [
             lambda: self.make("Dense", 3, activation="tanh", **self.penalties()),
             lambda: self.make("BatchNormalization", momentum=0.8),
-            lambda: self.make("Activation", self.pick(("relu", "hard_sigmoid")))]
+            lambda: self.make("Activation", self.pick(("relu", "hard_sigmoid"))),
+        ]
         if depth < 2:
             options += [lambda: self.chain(depth + 1, (3,)), lambda: self.graph(depth + 1, (3,))]
         return self.pick(options)()
 
     def chain(self, depth: int, shape: tuple[int, ...] = (STEPS, 3)) -> Any:
         inner = self.over_sequences if len(shape) == 2 else self.over_vectors
-        model = self.library.Sequential([self.layers.Input(shape, name=self.name("in")),
-                                         *(inner(depth) for _ in range(self.pick((1, 2))))],
-                                        name=self.name("chain"))
+        model = self.library.Sequential(
+            [
+                self.layers.Input(shape, name=self.name("in")),
+                *(inner(depth) for _ in range(self.pick((1, 2)))),
+            ],
+            name=self.name("chain"),
+        )
         self.parts.append(model)
         return model
 
@@ -185,8 +193,16 @@ class _Builder:
 
     def step(self) -> None:
         """One more call somewhere."""
-        steps: list[Callable[[], None]] = [self.again, self.merge, self.merge, self.operate,
-                                           self.sequence, self.sequence, self.shrink, self.vector]
+        steps: list[Callable[[], None]] = [
+            self.again,
+            self.merge,
+            self.merge,
+            self.operate,
+            self.sequence,
+            self.sequence,
+            self.shrink,
+            self.vector,
+        ]
         self.pick(steps)()
 
     def sequence(self) -> None:
@@ -206,9 +222,12 @@ class _Builder:
     def shrink(self) -> None:
         """A sequence to a vector."""
         kinds: list[Callable[[], Any]] = [
-            self.recurrent, self.bidirectional,
-            lambda: self.make("GlobalAveragePooling1D"), lambda: self.make("GlobalMaxPooling1D"),
-            lambda: self.make("Flatten")]
+            self.recurrent,
+            self.bidirectional,
+            lambda: self.make("GlobalAveragePooling1D"),
+            lambda: self.make("GlobalMaxPooling1D"),
+            lambda: self.make("Flatten"),
+        ]
         self.call(self.pick(kinds)(), self.pick(self.sequences))
 
     def merge(self) -> None:
@@ -299,12 +318,16 @@ def _rows_added_up(library: Any) -> int:
 def _compiled(made: _Builder, model: Any, rng: np.random.Generator) -> Sample:
     optimizers = made.library.optimizers
     makers: list[Callable[[], Any]] = [
-        lambda: optimizers.SGD(0.05), lambda: optimizers.SGD(0.02, momentum=0.8),
+        lambda: optimizers.SGD(0.05),
+        lambda: optimizers.SGD(0.02, momentum=0.8),
         # an epsilon above the rounding of gradients
-        lambda: optimizers.Adam(0.01, epsilon=1e-4), lambda: optimizers.RMSprop(0.01, epsilon=1e-4),
-        lambda: optimizers.Adagrad(0.05), lambda: optimizers.SGD(0.05, clipnorm=0.3)]
+        lambda: optimizers.Adam(0.01, epsilon=1e-4),
+        lambda: optimizers.RMSprop(0.01, epsilon=1e-4),
+        lambda: optimizers.Adagrad(0.05),
+        lambda: optimizers.SGD(0.05, clipnorm=0.3),
+    ]
     if any(made.kinds):
-        makers = makers[:_rows_added_up(made.library)]
+        makers = makers[: _rows_added_up(made.library)]
     optimizer = made.pick(makers)()
     count = len(model.outputs)
     losses = [made.pick(("mse", "mae", "mse", None)) for _ in range(count)]
@@ -318,8 +341,9 @@ def _compiled(made: _Builder, model: Any, rng: np.random.Generator) -> Sample:
     if count == 1 and weighted and made.chance(0.5):
         options["weighted_metrics"] = ["mse"]
     model.compile(optimizer, **options)
-    made.notes.append(f"{type(optimizer).__name__} clipnorm={optimizer.clipnorm}, {options}"
-                      + ", weighted" * weighted)
+    made.notes.append(
+        f"{type(optimizer).__name__} clipnorm={optimizer.clipnorm}, {options}" + ", weighted" * weighted
+    )
     x = []
     for tensor, words in zip(model.inputs, made.kinds):
         shape = (BATCH, *tensor.shape[1:])
@@ -365,8 +389,14 @@ def _run(model: Any, sample: Sample, steps: int, theirs: bool) -> Iterator[tuple
         yield f"prediction {k} after", np.asarray(value)
 
 
-def differences(library: str, seed: int, ways: tuple[str, ...] = WAYS, steps: int = 3,
-                interpreted: bool = False, eager: bool = False) -> dict[str, str]:
+def differences(
+    library: str,
+    seed: int,
+    ways: tuple[str, ...] = WAYS,
+    steps: int = 3,
+    interpreted: bool = False,
+    eager: bool = False,
+) -> dict[str, str]:
     """By way, what differs or is refused; nothing where all agrees. Raises Impossible."""
     sample, found = build(library, seed), {}
     sample.model.run_eagerly = eager  # quicker there, where each model runs a few steps
@@ -422,8 +452,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the first model")
     parser.add_argument("--ways", default=",".join(WAYS))
-    parser.add_argument("--compiled", type=int, default=5, metavar="N",
-                        help="here, every Nth model is compiled, and the interpreter runs the others")
+    parser.add_argument(
+        "--compiled",
+        type=int,
+        default=5,
+        metavar="N",
+        help="here, every Nth model is compiled, and the interpreter runs the others",
+    )
     parser.add_argument("--eager", action="store_true", help="there, without a compilation")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()

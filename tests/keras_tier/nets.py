@@ -45,35 +45,47 @@ def _mlp() -> Any:
     import keras
     from keras import layers
 
-    return keras.Sequential([
-        layers.Input((20,)), layers.Dense(64, activation="relu"),
-        layers.Dense(48, activation="tanh", kernel_regularizer="l2"),
-        layers.Dense(32), layers.Activation("hard_sigmoid"),
-        layers.Dense(10, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.Input((20,)),
+            layers.Dense(64, activation="relu"),
+            layers.Dense(48, activation="tanh", kernel_regularizer="l2"),
+            layers.Dense(32),
+            layers.Activation("hard_sigmoid"),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
 
 
 def _mlp_data(n: int, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
-    return ([rng.normal(size=(n, 20)).astype(np.float32)],
-            [np.eye(10, dtype=np.float32)[rng.integers(0, 10, n)]])
+    return (
+        [rng.normal(size=(n, 20)).astype(np.float32)],
+        [np.eye(10, dtype=np.float32)[rng.integers(0, 10, n)]],
+    )
 
 
 def _conv() -> Any:
     import keras
     from keras import layers
 
-    return keras.Sequential([
-        layers.Input((12, 11, 3)), layers.Conv2D(8, 3, padding="same", use_bias=False),
-        layers.BatchNormalization(), layers.Activation("relu"),
-        layers.MaxPooling2D(3, 2, padding="same"),
-        layers.Conv2D(16, (3, 2), strides=2, activation="elu"),
-        layers.BatchNormalization(momentum=0.9, scale=False),
-        layers.AveragePooling2D(2, strides=1, padding="same"), layers.Flatten(),
-        layers.Dense(5, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.Input((12, 11, 3)),
+            layers.Conv2D(8, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.MaxPooling2D(3, 2, padding="same"),
+            layers.Conv2D(16, (3, 2), strides=2, activation="elu"),
+            layers.BatchNormalization(momentum=0.9, scale=False),
+            layers.AveragePooling2D(2, strides=1, padding="same"),
+            layers.Flatten(),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
 
 
 def _conv_data(n: int, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
-    return ([rng.normal(size=(n, 12, 11, 3)).astype(np.float32)],
-            [rng.integers(0, 5, n).astype(np.int32)])
+    return ([rng.normal(size=(n, 12, 11, 3)).astype(np.float32)], [rng.integers(0, 5, n).astype(np.int32)])
 
 
 def _shared() -> Any:
@@ -82,12 +94,13 @@ def _shared() -> Any:
     from keras import layers
 
     first, second = layers.Input((16,), name="first"), layers.Input((16,), name="second")
-    encoder = keras.Sequential([layers.Input((16,)), layers.Dense(24, activation="softplus"),
-                                layers.Dense(12, activation="selu")], name="encoder")
+    encoder = keras.Sequential(
+        [layers.Input((16,)), layers.Dense(24, activation="softplus"), layers.Dense(12, activation="selu")],
+        name="encoder",
+    )
     head = layers.Dense(12, activation="sigmoid", name="head")
     a, b = encoder(first), encoder(second)
-    joined = layers.Concatenate()([a, b, layers.Multiply()([a, head(b)]),
-                                   layers.Add()([head(a), b])])
+    joined = layers.Concatenate()([a, b, layers.Multiply()([a, head(b)]), layers.Add()([head(a), b])])
     hidden = layers.Dense(20, activation="relu")(joined)
     same = layers.Dense(1, activation="sigmoid", name="same")(hidden)
     amount = layers.Dense(3, name="amount")(hidden)
@@ -95,16 +108,21 @@ def _shared() -> Any:
 
 
 def _shared_data(n: int, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
-    return ([rng.normal(size=(n, 16)).astype(np.float32) for _ in range(2)],
-            [rng.integers(0, 2, (n, 1)).astype(np.float32),
-             rng.normal(size=(n, 3)).astype(np.float32)])
+    return (
+        [rng.normal(size=(n, 16)).astype(np.float32) for _ in range(2)],
+        [rng.integers(0, 2, (n, 1)).astype(np.float32), rng.normal(size=(n, 3)).astype(np.float32)],
+    )
 
 
 NETS = {
     "mlp": Net(_mlp, "categorical_crossentropy", _mlp_data, {"metrics": ["accuracy"]}),
     "conv": Net(_conv, "sparse_categorical_crossentropy", _conv_data, {"metrics": ["accuracy"]}),
-    "shared": Net(_shared, ["binary_crossentropy", "mse"], _shared_data,
-                  {"loss_weights": [1.0, 0.5], "metrics": [["accuracy"], ["mae"]]}),
+    "shared": Net(
+        _shared,
+        ["binary_crossentropy", "mse"],
+        _shared_data,
+        {"loss_weights": [1.0, 0.5], "metrics": [["accuracy"], ["mae"]]},
+    ),
 }
 
 

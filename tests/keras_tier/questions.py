@@ -59,8 +59,9 @@ class Kit:
 
     def total(self, y: Any) -> Any:
         """The sum of all features over the steps that are there."""
-        return self.layers.SimpleRNN(1, activation="linear", use_bias=False, kernel_initializer="ones",
-                                     recurrent_initializer="ones")(y)
+        return self.layers.SimpleRNN(
+            1, activation="linear", use_bias=False, kernel_initializer="ones", recurrent_initializer="ones"
+        )(y)
 
     def one(self, units: int = 1, **options: Any) -> Any:
         """A Dense of ones."""
@@ -89,6 +90,7 @@ def case(answers: Mapping[Any, Any], **options: Any) -> Callable[[Callable[[Kit]
     def register(function: Callable[[Kit], Any]) -> Any:
         CASES[function.__name__] = Case(function, answers, **options)
         return function
+
     return register
 
 
@@ -135,8 +137,11 @@ def operators_keep_masks(kit: Kit) -> Any:
     of Keras."""
     x, y = kit.layers.Input((4, 1)), kit.layers.Input((4, 1))
     masked, ones = kit.layers.Masking()(x), np.ones_like(STEPS)
-    return [total for value in (masked + 1.0, masked + y, (masked + y)[:, 1:])
-            for total in kit.predicted([x, y], kit.total(value), [STEPS, ones])]
+    return [
+        total
+        for value in (masked + 1.0, masked + y, (masked + y)[:, 1:])
+        for total in kit.predicted([x, y], kit.total(value), [STEPS, ones])
+    ]
 
 
 @case({True: [1, 0, 100, 0], False: "raises"})
@@ -153,22 +158,35 @@ def merges_one(kit: Kit) -> Any:
 
 def accumulate(kit: Kit, **options: Any) -> Any:
     """Sums so far, at each step."""
-    return kit.layers.SimpleRNN(1, activation="linear", use_bias=False, return_sequences=True,
-                                kernel_initializer="ones", recurrent_initializer="ones", **options)
+    return kit.layers.SimpleRNN(
+        1,
+        activation="linear",
+        use_bias=False,
+        return_sequences=True,
+        kernel_initializer="ones",
+        recurrent_initializer="ones",
+        **options,
+    )
 
 
 @case({True: [12.0], False: [14.0]})
 def mask_with_initial_state(kit: Kit) -> Any:
     """10 and 1 for each step that counts, of which 2 are there."""
     x, state = kit.layers.Input((4, 1)), kit.layers.Input((1,))
-    layer = kit.layers.SimpleRNN(1, activation="linear", kernel_initializer="zeros", bias_initializer="ones",
-                                 recurrent_initializer="ones")
+    layer = kit.layers.SimpleRNN(
+        1,
+        activation="linear",
+        kernel_initializer="zeros",
+        bias_initializer="ones",
+        recurrent_initializer="ones",
+    )
     last = layer(kit.layers.Masking()(x), initial_state=state)
     return kit.predicted([x, state], last, [STEPS, np.array([[10.0]], np.float32)])
 
 
-@case({"first state": [1, 1, 101, 101, 101, 101, 102, 102],
-       "previous output": [1, 1, 101, 101, 0, 0, 102, 102]})
+@case(
+    {"first state": [1, 1, 101, 101, 101, 101, 102, 102], "previous output": [1, 1, 101, 101, 0, 0, 102, 102]}
+)
 def masked_output(kit: Kit) -> Any:
     """Two batches through a stateful layer, the second of which begins with steps that are not there."""
     x = kit.layers.Input(batch_shape=(1, 4, 1))
@@ -299,8 +317,9 @@ def moving_variance(kit: Kit) -> Any:
 
 def nested(kit: Kit) -> tuple[Any, Any]:
     """A model of a model of two layers, and of a third, and the model inside."""
-    inner = kit.keras.models.Sequential([
-        kit.one(2, input_shape=(2,), name="first"), kit.one(2, name="second")], name="inner")
+    inner = kit.keras.models.Sequential(
+        [kit.one(2, input_shape=(2,), name="first"), kit.one(2, name="second")], name="inner"
+    )
     model = kit.keras.models.Sequential([inner, kit.one(1, name="head")])
     return model, inner
 
@@ -350,8 +369,12 @@ def penalty_of_frozen(kit: Kit) -> Any:
     return [number(kit.compiled(kit.model(x, layer(x))).test_on_batch(np.zeros((1, 2)), np.zeros((1, 1))))]
 
 
-@case({"trainable first": [[2], [2], [2, 3], [2], [2], [3, 1]],
-       "by layer": [[2], [2], [2], [2], [2, 3], [3, 1]]})
+@case(
+    {
+        "trainable first": [[2], [2], [2, 3], [2], [2], [3, 1]],
+        "by layer": [[2], [2], [2], [2], [2, 3], [3, 1]],
+    }
+)
 def weights_of_inner(kit: Kit) -> Any:
     inner = kit.keras.models.Sequential([kit.layers.BatchNormalization(input_shape=(2,)), kit.one(3)])
     model = kit.run(kit.keras.models.Sequential([inner, kit.one(1)]))
@@ -383,8 +406,9 @@ def losses_bring_layers(kit: Kit) -> Any:
 def activity_by_sample(kit: Kit) -> Any:
     """The penalty on three samples of two ones."""
     x = kit.layers.Input((2,))
-    y = kit.layers.Dense(2, kernel_initializer="identity", use_bias=False,
-                         activity_regularizer=kit.keras.regularizers.l1(1.0))(x)
+    y = kit.layers.Dense(
+        2, kernel_initializer="identity", use_bias=False, activity_regularizer=kit.keras.regularizers.l1(1.0)
+    )(x)
     ones = np.ones((3, 2), np.float32)
     return [number(kit.compiled(kit.model(x, y)).test_on_batch(ones, ones))]
 
@@ -439,11 +463,19 @@ def reported(model: Any, x: Any, y: Any, **options: Any) -> list[str]:
 ONES = np.ones((4, 1), np.float32)
 
 
-@case({"given": ["accuracy", "mae", "MeanSquaredError"], "own": ["acc", "mean_absolute_error"],
-       "given function": ["accuracy", "mae", "mean_squared_error"]})
+@case(
+    {
+        "given": ["accuracy", "mae", "MeanSquaredError"],
+        "own": ["acc", "mean_absolute_error"],
+        "given function": ["accuracy", "mae", "mean_squared_error"],
+    }
+)
 def metric_names(kit: Kit) -> Any:
-    found = [reported(linear(kit, metrics=[metric]), ONES, ONES)
-             for metric in ("accuracy", "mae", "MeanSquaredError") if not (kit.old and metric[0] == "M")]
+    found = [
+        reported(linear(kit, metrics=[metric]), ONES, ONES)
+        for metric in ("accuracy", "mae", "MeanSquaredError")
+        if not (kit.old and metric[0] == "M")
+    ]
     return [name for names in found for name in names if name != "loss"]
 
 
@@ -489,8 +521,13 @@ def metrics_list(kit: Kit) -> Any:
 
 @case({True: ["b_loss", "loss"], False: ["loss"]})
 def lone_loss_reported(kit: Kit) -> Any:
-    return sorted(reported(forked(kit, loss={"b": "mse"} if kit.old else ["mse", None]), ONES,
-                           [ONES] if kit.old else [ONES, ONES]))
+    return sorted(
+        reported(
+            forked(kit, loss={"b": "mse"} if kit.old else ["mse", None]),
+            ONES,
+            [ONES] if kit.old else [ONES, ONES],
+        )
+    )
 
 
 @case({"left out": 0, "computed": 1})
@@ -539,8 +576,10 @@ def clipnorm(kit: Kit) -> Any:
     return walked(kit, kit.make("SGD", 0.1, clipnorm=0.5))
 
 
-@case({"outside": [0.665463, 0.665463, 0.829593, 0.829593],
-       "inside": [0.621783, 0.621783, 0.805701, 0.805701]}, optimizer=True)
+@case(
+    {"outside": [0.665463, 0.665463, 0.829593, 0.829593], "inside": [0.621783, 0.621783, 0.805701, 0.805701]},
+    optimizer=True,
+)
 def epsilon(kit: Kit) -> Any:
     start = {} if kit.old else {"initial_accumulator_value": 0.0}  # of Keras 2 always
     made = [kit.make("RMSprop", 0.1, epsilon=0.5), kit.make("Adagrad", 0.1, epsilon=0.5, **start)]

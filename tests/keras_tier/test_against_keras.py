@@ -106,9 +106,17 @@ def trained(engine: Any, live: Any, name: str, sizes: tuple[int, ...]) -> np.nda
     return np.array([np.ravel(ours.train_on_batch(one(x), one(y))) for x, y in batches])
 
 
-@pytest.mark.parametrize(("engine", "how", "name"), [
-    (engine, how, name) for engine in ENGINES for how in OPTIMIZERS for name in NETS
-    if engine == "native" or how == "adam" or name == "mlp"], indirect=["engine"])  # the other one is slow
+@pytest.mark.parametrize(
+    ("engine", "how", "name"),
+    [
+        (engine, how, name)
+        for engine in ENGINES
+        for how in OPTIMIZERS
+        for name in NETS
+        if engine == "native" or how == "adam" or name == "mlp"
+    ],
+    indirect=["engine"],
+)  # the other one is slow
 def test_losses_of_training(name: str, how: str, engine: Any, steps: int) -> None:
     expected, weights = trained_by_keras(name, how, (32,) * STEPS["native"])
     live = NETS[name].compiled(optimizer(how))

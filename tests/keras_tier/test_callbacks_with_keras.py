@@ -49,11 +49,18 @@ def told(callback: Any, vintage: str, values: list[float]) -> tuple[Any, ...]:
 
 
 OPTIONS: list[dict[str, Any]] = [
-    {}, {"patience": 2}, {"mode": "max"}, {"mode": "max", "patience": 3, "min_delta": 0.3},
+    {},
+    {"patience": 2},
+    {"mode": "max"},
+    {"mode": "max", "patience": 3, "min_delta": 0.3},
     {"min_delta": -0.5},
-    {"baseline": 1.0, "patience": 2}, {"baseline": 1.0}, {"baseline": 1e9, "patience": 1},
-    {"baseline": 2.0, "mode": "max", "patience": 3}, {"start_from_epoch": 2, "patience": 1},
-    {"baseline": 0.5, "min_delta": 0.2, "patience": 3}]
+    {"baseline": 1.0, "patience": 2},
+    {"baseline": 1.0},
+    {"baseline": 1e9, "patience": 1},
+    {"baseline": 2.0, "mode": "max", "patience": 3},
+    {"start_from_epoch": 2, "patience": 1},
+    {"baseline": 0.5, "min_delta": 0.2, "patience": 3},
+]
 
 
 @pytest.mark.parametrize("library", OURS)
@@ -70,9 +77,20 @@ def test_early_stopping_of_any_values(library: str, back: bool, number: int) -> 
 
 
 METRICS: dict[str, list[str]] = {
-    "keras": ["mse", "mae", "accuracy", "acc", "cosine_similarity", "kl_divergence", "hinge",
-              "categorical_accuracy", "top_k_categorical_accuracy", "MeanSquaredError"],
-    "tf_keras": ["mse", "accuracy", "acc", "cosine_similarity", "categorical_accuracy"]}
+    "keras": [
+        "mse",
+        "mae",
+        "accuracy",
+        "acc",
+        "cosine_similarity",
+        "kl_divergence",
+        "hinge",
+        "categorical_accuracy",
+        "top_k_categorical_accuracy",
+        "MeanSquaredError",
+    ],
+    "tf_keras": ["mse", "accuracy", "acc", "cosine_similarity", "categorical_accuracy"],
+}
 
 
 @pytest.mark.parametrize("library", OURS)

@@ -18,16 +18,52 @@ LIBRARIES = {"keras": keras, "tf_keras": tf_keras}
 
 # A value for each option that is not its default. None: there is no other than the default.
 OPTIONS: dict[str, Any] = {
-    "from_logits": True, "label_smoothing": 0.1, "axis": 1, "delta": 2.0, "alpha": 0.3, "gamma": 1.0,
-    "apply_class_balancing": True, "ignore_class": 1, "q": 0.3, "beta": 0.4, "threshold": 0.3, "k": 2,
-    "from_sorted_ids": True, "reduction": "sum", "name": "mine", "dtype": "float16", "margin": 0.3,
-    "remove_diagonal": False, "num_thresholds": 50, "curve": "PR", "summation_method": "minoring",
-    "thresholds": [0.4, 0.6], "multi_label": True, "average": "macro", "top_k": 2, "class_id": 1}
-NEEDED = {"num_classes": 3, "target_class_ids": [0], "recall": 0.5, "precision": 0.5, "specificity": 0.5,
-          "sensitivity": 0.5}
+    "from_logits": True,
+    "label_smoothing": 0.1,
+    "axis": 1,
+    "delta": 2.0,
+    "alpha": 0.3,
+    "gamma": 1.0,
+    "apply_class_balancing": True,
+    "ignore_class": 1,
+    "q": 0.3,
+    "beta": 0.4,
+    "threshold": 0.3,
+    "k": 2,
+    "from_sorted_ids": True,
+    "reduction": "sum",
+    "name": "mine",
+    "dtype": "float16",
+    "margin": 0.3,
+    "remove_diagonal": False,
+    "num_thresholds": 50,
+    "curve": "PR",
+    "summation_method": "minoring",
+    "thresholds": [0.4, 0.6],
+    "multi_label": True,
+    "average": "macro",
+    "top_k": 2,
+    "class_id": 1,
+}
+NEEDED = {
+    "num_classes": 3,
+    "target_class_ids": [0],
+    "recall": 0.5,
+    "precision": 0.5,
+    "specificity": 0.5,
+    "sensitivity": 0.5,
+}
 CLASSES_AS_LABELS = ("SparseCategorical", "SparseTopK", "CategoricalGeneralized")
-ABSTRACT = ("Loss", "Metric", "Reduction", "MeanMetricWrapper", "Mean", "Sum", "MeanTensor",
-            "MeanRelativeError")
+ABSTRACT = (
+    "Loss",
+    "Metric",
+    "Reduction",
+    "MeanMetricWrapper",
+    "Mean",
+    "Sum",
+    "MeanTensor",
+    "MeanRelativeError",
+)
 rng = np.random.default_rng(3)
 SCORES = rng.uniform(0.05, 1, (10, 4, 3)).astype("float32")
 SCORES /= SCORES.sum(-1, keepdims=True)
@@ -90,8 +126,7 @@ def test_metrics(library: str, name: str, options: dict[str, Any]) -> None:
 def two_outputs(library: str, **compiled: Any) -> Any:
     module = LIBRARIES[library]
     x = module.layers.Input((3,))
-    outputs = [module.layers.Dense(1, name="a")(x),
-               module.layers.Dense(2, activation="softmax", name="b")(x)]
+    outputs = [module.layers.Dense(1, name="a")(x), module.layers.Dense(2, activation="softmax", name="b")(x)]
     model = module.Model(x, outputs)
     model.compile("sgd", **compiled)
     return model
@@ -131,11 +166,19 @@ def test_outputs_with_and_without_losses_and_metrics(library: str, number: int) 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_names_given_by_the_user_and_objects_as_functions(library: str) -> None:
     module = LIBRARIES[library]
-    model = live(library, loss=module.losses.Huber(2.0, name="far"), metrics=[
-        module.metrics.MeanMetricWrapper(module.losses.huber, name="near", delta=0.5), "cosine_similarity",
-        *([module.losses.cosine_similarity] if library == "keras" else []),  # tf_keras refuses two of a name
-        module.losses.mean_squared_error,
-        module.metrics.CosineSimilarity(name="cos", axis=1)])
+    model = live(
+        library,
+        loss=module.losses.Huber(2.0, name="far"),
+        metrics=[
+            module.metrics.MeanMetricWrapper(module.losses.huber, name="near", delta=0.5),
+            "cosine_similarity",
+            *(
+                [module.losses.cosine_similarity] if library == "keras" else []
+            ),  # tf_keras refuses two of a name
+            module.losses.mean_squared_error,
+            module.metrics.CosineSimilarity(name="cos", axis=1),
+        ],
+    )
     ours = kcompile.compile(model)
     found = ours.evaluate(SCORES, LABELS * 5, verbose=0)
     expected = model.evaluate(SCORES, LABELS * 5, verbose=0, return_dict=True)
@@ -147,8 +190,10 @@ def test_names_given_by_the_user_and_objects_as_functions(library: str) -> None:
 @pytest.mark.keras
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_functions_of_the_users_own_are_refused_by_name(library: str) -> None:
-    for compiled, name in (({"loss": lambda t, p: abs(t - p)}, "<lambda>"),
-                           ({"loss": "mse", "metrics": [compare]}, "compare"),
-                           ({"loss": type("Mine", (LIBRARIES[library].losses.Huber,), {})()}, "Mine")):
+    for compiled, name in (
+        ({"loss": lambda t, p: abs(t - p)}, "<lambda>"),
+        ({"loss": "mse", "metrics": [compare]}, "compare"),
+        ({"loss": type("Mine", (LIBRARIES[library].losses.Huber,), {})()}, "Mine"),
+    ):
         with pytest.raises(UnsupportedError, match=name):
             kcompile.compile(live(library, **compiled))

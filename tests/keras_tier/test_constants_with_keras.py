@@ -73,8 +73,11 @@ def both_ways(keras: Any) -> Any:
 
 
 NETS: dict[str, tuple[Callable[[Any], Any], list[np.ndarray]]] = {
-    "masked": (plain, [PADDED, C]), "state": (with_state, [X, C, S]), "stacked": (stacked, [X, C]),
-    "both ways": (both_ways, [X, C])}
+    "masked": (plain, [PADDED, C]),
+    "state": (with_state, [X, C, S]),
+    "stacked": (stacked, [X, C]),
+    "both ways": (both_ways, [X, C]),
+}
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -99,5 +102,4 @@ def test_configurations_are_read_both_ways(name: str) -> None:
     live = make(theirs)
     read = kcompile.keras.models.model_from_json(live.to_json(), {"WithConstant": cell_of(ours)})
     read.set_weights(live.get_weights())
-    np.testing.assert_allclose(read.predict_on_batch(data), live.predict_on_batch(data), rtol=1e-5,
-                               atol=1e-6)
+    np.testing.assert_allclose(read.predict_on_batch(data), live.predict_on_batch(data), rtol=1e-5, atol=1e-6)

@@ -14,11 +14,16 @@ pytestmark = pytest.mark.keras
 MODULES = ("layers", "optimizers", "initializers", "regularizers", "constraints", "callbacks", "losses")
 # Written otherwise, and meaning the same
 SAME = [
-    {None, "channels_last"}, {None, 1e-7},  # data_format by image_data_format, epsilon by K.epsilon
+    {None, "channels_last"},
+    {None, 1e-7},  # data_format by image_data_format, epsilon by K.epsilon
     {"normal", "truncated_normal"},  # of VarianceScaling: Keras 2's normal is truncated
-    {"sum_over_batch_size", "auto"}, {False, None}, {"zeros", "Zeros"},
-    {"cosine_proximity", "cosine_similarity"}, {"kullback_leibler_divergence", "kl_divergence"},
-    {"logcosh", "log_cosh"}]
+    {"sum_over_batch_size", "auto"},
+    {False, None},
+    {"zeros", "Zeros"},
+    {"cosine_proximity", "cosine_similarity"},
+    {"kullback_leibler_divergence", "kl_divergence"},
+    {"logcosh", "log_cosh"},
+]
 # Arguments that have another default here for a reason
 KNOWN = {("callbacks", "CallbackList")}
 
@@ -57,8 +62,10 @@ def differences(ours, theirs):
 
 def rates(package):
     optimizers = importlib.import_module(f"{package}.optimizers")
-    return {name: float(getattr(optimizers, name)().learning_rate)
-            for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")}
+    return {
+        name: float(getattr(optimizers, name)().learning_rate)
+        for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam")
+    }
 
 
 @pytest.mark.parametrize("ours, theirs", [("kcompile.keras3", "keras"), ("kcompile.tf_keras", "tf_keras")])
@@ -78,9 +85,12 @@ def test_names_of_layers_and_models(ours, theirs):
         keras.backend.clear_session()
         first, second = keras.Input((4,)), keras.Input((4,))
         both = keras.layers.Add()([keras.layers.Dense(3)(first), keras.layers.Dense(3)(second)])
-        models = [keras.Model([first, second], both), keras.Model(first, keras.layers.Dense(2)(first)),
-                  keras.Sequential([keras.layers.Dense(3, input_shape=(4,)),
-                                    keras.layers.BatchNormalization()]), keras.Sequential()]
+        models = [
+            keras.Model([first, second], both),
+            keras.Model(first, keras.layers.Dense(2)(first)),
+            keras.Sequential([keras.layers.Dense(3, input_shape=(4,)), keras.layers.BatchNormalization()]),
+            keras.Sequential(),
+        ]
         names.append([[m.name for m in models], *([layer.name for layer in m.layers] for m in models[:3])])
     if theirs == "keras":  # what Keras 3 counts besides, a Functional for each Input, is not ours
         for found in names:

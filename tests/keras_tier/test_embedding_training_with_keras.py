@@ -27,9 +27,14 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
 
 
 def text(**options: Any) -> Any:
-    return keras.Sequential([
-        layers.Input((LENGTH,), dtype="int32"), layers.Embedding(WORDS, 18, **options), layers.LSTM(6),
-        layers.Dense(1)])
+    return keras.Sequential(
+        [
+            layers.Input((LENGTH,), dtype="int32"),
+            layers.Embedding(WORDS, 18, **options),
+            layers.LSTM(6),
+            layers.Dense(1),
+        ]
+    )
 
 
 def shared() -> Any:
@@ -40,9 +45,12 @@ def shared() -> Any:
 
 
 NETS: dict[str, Callable[[], Any]] = {
-    "plain": text, "masked": lambda: text(mask_zero=True), "shared": shared,
+    "plain": text,
+    "masked": lambda: text(mask_zero=True),
+    "shared": shared,
     "regularized": lambda: text(embeddings_regularizer="l2"),
-    "constrained": lambda: text(embeddings_constraint="unit_norm")}
+    "constrained": lambda: text(embeddings_constraint="unit_norm"),
+}
 
 
 def started(net: str, optimizer: str) -> Any:
@@ -62,9 +70,13 @@ def batch(live: Any, rng: np.random.Generator) -> tuple[Any, np.ndarray]:
     return one(x), rng.normal(size=(8, 1)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("net", "optimizer"), [
-    *(("plain", name) for name in OPTIMIZERS),
-    *((net, name) for net in NETS if net != "plain" for name in ("sgd", "adam"))])
+@pytest.mark.parametrize(
+    ("net", "optimizer"),
+    [
+        *(("plain", name) for name in OPTIMIZERS),
+        *((net, name) for net in NETS if net != "plain" for name in ("sgd", "adam")),
+    ],
+)
 def test_steps(net: str, optimizer: str) -> None:
     ends, losses = [], []
     for ours in (False, True):

@@ -29,8 +29,7 @@ def test_names_weights_and_structure_are_kept() -> None:
     shared = layers.Dense(5, name="shared", activation="relu")
     a, b = layers.Input((4,), name="a"), layers.Input((4,), name="b")
     y = layers.Add(name="sum")([inside(shared(a)), inside(shared(b))])
-    live = keras.Model([a, b], [y, layers.Flatten(name="flat")(y)],
-                       name="whole")
+    live = keras.Model([a, b], [y, layers.Flatten(name="flat")(y)], name="whole")
     ours = from_keras(live)
     assert ours.name == "whole"
     assert [x.name for x in ours.layers] == [x.name for x in live.layers]
@@ -56,9 +55,11 @@ def test_uncompiled_models_stay_so() -> None:
 
 def test_the_compilation_comes_along() -> None:
     live = small()
-    live.compile(keras.optimizers.RMSprop(0.02, rho=0.8, clipvalue=0.5),
-                 loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
-                 metrics=["accuracy", keras.metrics.BinaryAccuracy(threshold=0.3)])
+    live.compile(
+        keras.optimizers.RMSprop(0.02, rho=0.8, clipvalue=0.5),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=0.1),
+        metrics=["accuracy", keras.metrics.BinaryAccuracy(threshold=0.3)],
+    )
     ours = from_keras(live)
     optimizer = ours.optimizer
     assert type(optimizer).__name__ == "RMSprop"
@@ -79,23 +80,32 @@ def test_everything_unsupported_is_told_at_once() -> None:
     def my_loss(a: Any, b: Any) -> Any:
         return keras.ops.mean(a - b)
 
-    live = small(Mine(name="mine"), layers.UnitNormalization(name="norm"),
-                 layers.Dense(2, name="half", dtype="mixed_float16"),
-                 layers.BatchNormalization(name="renormed", renorm=True)
-                 if "renorm" in layers.BatchNormalization().get_config()
-                 else layers.UnitNormalization(name="renormed"))
+    live = small(
+        Mine(name="mine"),
+        layers.UnitNormalization(name="norm"),
+        layers.Dense(2, name="half", dtype="mixed_float16"),
+        layers.BatchNormalization(name="renormed", renorm=True)
+        if "renorm" in layers.BatchNormalization().get_config()
+        else layers.UnitNormalization(name="renormed"),
+    )
     live.compile(keras.optimizers.Adam(1e-3, weight_decay=0.1), loss=my_loss)
     text = refused(live)
-    for part in ("'mine' (Mine)", "'norm' (UnitNormalization)", "'half' (Dense): dtype",
-                 "mixed_float16", "'renormed'", "weight_decay", "my_loss"):
+    for part in (
+        "'mine' (Mine)",
+        "'norm' (UnitNormalization)",
+        "'half' (Dense): dtype",
+        "mixed_float16",
+        "'renormed'",
+        "weight_decay",
+        "my_loss",
+    ):
         assert part in text
     assert "'first'" not in text
 
 
 def test_learning_rate_schedules_are_refused() -> None:
     live = small()
-    live.compile(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)),
-                 "mse")
+    live.compile(keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)), "mse")
     assert "learning rate" in refused(live)
 
 

@@ -34,8 +34,10 @@ def numbers(n: int, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def with_states(count: int, data: Callable[..., Any] = sequences) -> Callable[..., Any]:
-    return lambda n, rng: [*data(n, rng), *(rng.normal(size=(n, UNITS)).astype(np.float32)
-                                            for _ in range(count))]
+    return lambda n, rng: [
+        *data(n, rng),
+        *(rng.normal(size=(n, UNITS)).astype(np.float32) for _ in range(count)),
+    ]
 
 
 def chain(*made: Any, shape: tuple[int, ...] = (STEPS, INPUTS), dtype: str = "float32") -> Any:
@@ -55,8 +57,9 @@ def _started(masked: bool = False) -> Any:
 
 def _two_ways() -> Any:
     x = layers.Input((STEPS, INPUTS))
-    return keras.Model(x, list(layers.Bidirectional(
-        layers.LSTM(UNITS, return_state=True, return_sequences=True))(x)))
+    return keras.Model(
+        x, list(layers.Bidirectional(layers.LSTM(UNITS, return_state=True, return_sequences=True))(x))
+    )
 
 
 def _merged() -> Any:
@@ -78,39 +81,75 @@ def _written_out() -> Any:
 NETS: dict[str, tuple[Callable[[], Any], Callable[..., Any]]] = {
     "embedding": (lambda: words(layers.LSTM(UNITS), layers.Dense(1, activation="sigmoid")), numbers),
     "embedding, masked": (lambda: words(layers.GRU(UNITS), layers.Dense(1), mask_zero=True), numbers),
-    "masked loss": (lambda: words(layers.GRU(UNITS, return_sequences=True), layers.Dense(3),
-                                  mask_zero=True), numbers),
-    "masked mean": (lambda: words(layers.GlobalAveragePooling1D(), layers.Dense(2), mask_zero=True),
-                    numbers),
-    "stack": (lambda: chain(layers.LSTM(8, return_sequences=True),
-                            layers.LSTM(7, return_sequences=True), layers.LSTM(6)), sequences),
+    "masked loss": (
+        lambda: words(layers.GRU(UNITS, return_sequences=True), layers.Dense(3), mask_zero=True),
+        numbers,
+    ),
+    "masked mean": (lambda: words(layers.GlobalAveragePooling1D(), layers.Dense(2), mask_zero=True), numbers),
+    "stack": (
+        lambda: chain(
+            layers.LSTM(8, return_sequences=True), layers.LSTM(7, return_sequences=True), layers.LSTM(6)
+        ),
+        sequences,
+    ),
     "GRU reset before": (lambda: chain(layers.GRU(UNITS, reset_after=False)), sequences),
-    "relu, regularized": (lambda: chain(layers.LSTM(
-        UNITS, activation="relu", recurrent_activation="hard_sigmoid", kernel_regularizer="l2",
-        recurrent_regularizer="l1", use_bias=False)), sequences),
-    "time distributed": (lambda: chain(
-        layers.Masking(), layers.TimeDistributed(layers.Dense(3, activation="relu")),
-        layers.LSTM(UNITS)), padded),
-    "cells": (lambda: chain(layers.RNN(layers.GRUCell(4), return_sequences=True),
-                            layers.RNN(layers.LSTMCell(4))), sequences),
+    "relu, regularized": (
+        lambda: chain(
+            layers.LSTM(
+                UNITS,
+                activation="relu",
+                recurrent_activation="hard_sigmoid",
+                kernel_regularizer="l2",
+                recurrent_regularizer="l1",
+                use_bias=False,
+            )
+        ),
+        sequences,
+    ),
+    "time distributed": (
+        lambda: chain(
+            layers.Masking(), layers.TimeDistributed(layers.Dense(3, activation="relu")), layers.LSTM(UNITS)
+        ),
+        padded,
+    ),
+    "cells": (
+        lambda: chain(layers.RNN(layers.GRUCell(4), return_sequences=True), layers.RNN(layers.LSTMCell(4))),
+        sequences,
+    ),
     "stacked cells": (lambda: chain(layers.RNN([layers.GRUCell(4), layers.LSTMCell(3)])), sequences),
-    "stacked cells, masked": (lambda: chain(layers.Masking(), layers.RNN(
-        [layers.GRUCell(4), layers.LSTMCell(3)], return_sequences=True)), padded),
+    "stacked cells, masked": (
+        lambda: chain(
+            layers.Masking(), layers.RNN([layers.GRUCell(4), layers.LSTMCell(3)], return_sequences=True)
+        ),
+        padded,
+    ),
     "initial state": (_started, with_states(2)),
     "initial state, masked": (lambda: _started(True), with_states(2, padded)),
     "both directions, states": (_two_ways, sequences),
     "merged masks": (_merged, padded),
     "functional, masked": (_written_out, numbers),
-    **{f"{kind} {'masked ' * masked}{options}": (
-        lambda kind=kind, options=options, masked=masked: chain(
-            *[layers.Masking()] * masked, getattr(layers, kind)(UNITS, **options)),
-        padded if masked else sequences)
-       for kind in ("SimpleRNN", "LSTM", "GRU") for masked in (False, True)
-       for options in ({}, {"return_sequences": True, "go_backwards": True})},
-    **{f"both directions, {mode}": (lambda mode=mode: chain(
-        layers.Masking(), layers.Bidirectional(layers.LSTM(4, return_sequences=True),
-                                               merge_mode=mode), layers.GRU(3)), padded)
-       for mode in ("sum", "mul", "ave", "concat")},
+    **{
+        f"{kind} {'masked ' * masked}{options}": (
+            lambda kind=kind, options=options, masked=masked: chain(
+                *[layers.Masking()] * masked, getattr(layers, kind)(UNITS, **options)
+            ),
+            padded if masked else sequences,
+        )
+        for kind in ("SimpleRNN", "LSTM", "GRU")
+        for masked in (False, True)
+        for options in ({}, {"return_sequences": True, "go_backwards": True})
+    },
+    **{
+        f"both directions, {mode}": (
+            lambda mode=mode: chain(
+                layers.Masking(),
+                layers.Bidirectional(layers.LSTM(4, return_sequences=True), merge_mode=mode),
+                layers.GRU(3),
+            ),
+            padded,
+        )
+        for mode in ("sum", "mul", "ave", "concat")
+    },
 }
 
 
@@ -154,8 +193,7 @@ def test_predictions_gradients_and_training(name: str, engine: str) -> None:
         if step == 0:
             for a, b in zip(mine.optimizer.momentums, live.optimizer.momentums):
                 scale = np.abs(np.asarray(b)).max()
-                np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4,
-                                           atol=1e-4 * scale + 1e-8)
+                np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=1e-4 * scale + 1e-8)
     for a, b in zip(mine.get_weights(), live.get_weights()):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 

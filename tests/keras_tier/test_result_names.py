@@ -12,8 +12,18 @@ import pytest
 pytestmark = pytest.mark.keras
 
 PAIRS = [("keras", "kcompile.keras3"), ("tf_keras", "kcompile.tf_keras")]
-NAMES = ("mae", "mse", "accuracy", "acc", "binary_accuracy", "categorical_accuracy", "cosine_similarity",
-         "top_k_categorical_accuracy", "MeanAbsoluteError", "CategoricalAccuracy")
+NAMES = (
+    "mae",
+    "mse",
+    "accuracy",
+    "acc",
+    "binary_accuracy",
+    "categorical_accuracy",
+    "cosine_similarity",
+    "top_k_categorical_accuracy",
+    "MeanAbsoluteError",
+    "CategoricalAccuracy",
+)
 OBJECTS = (("MeanAbsoluteError", {}), ("BinaryAccuracy", {"name": "hits"}), ("CategoricalAccuracy", {}))
 
 
@@ -57,8 +67,10 @@ def made(keras, value):
 def compiled(keras, sizes, names, loss, plain, weighted, **options):
     inputs = keras.Input((4,))
     hidden = keras.layers.Dense(3)(inputs)
-    outputs = [keras.layers.Dense(size, activation="softmax" if size > 1 else "sigmoid", name=name)(hidden)
-               for size, name in zip(sizes, names)]
+    outputs = [
+        keras.layers.Dense(size, activation="softmax" if size > 1 else "sigmoid", name=name)(hidden)
+        for size, name in zip(sizes, names)
+    ]
     model = keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0])
     loss = keras.losses.MeanSquaredError() if loss == "object" else loss
     model.compile("sgd", loss, metrics=made(keras, plain), weighted_metrics=made(keras, weighted), **options)
@@ -72,8 +84,10 @@ def differences(theirs, ours, seed, count):
     for _ in range(count):
         sizes = [draw.choice((1, 3, 5)) for _ in range(draw.choice((1, 1, 2, 3)))]
         names = [f"out{k}" for k in range(len(sizes))]
-        each = ["binary_crossentropy" if size == 1 else draw.choice(("categorical_crossentropy", "mse"))
-                for size in sizes]
+        each = [
+            "binary_crossentropy" if size == 1 else draw.choice(("categorical_crossentropy", "mse"))
+            for size in sizes
+        ]
         loss = draw.choice(("mse", "object", each if len(each) > 1 else each[0], dict(zip(names, each))))
         wanted = sizes, names, loss, metrics(draw, names), metrics(draw, names)
         x = generator.normal(size=(8, 4)).astype("float32")

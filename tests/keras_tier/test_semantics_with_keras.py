@@ -35,15 +35,17 @@ NOT_ASKED = {
     ("operators_keep_masks", "keras2"): "it has no operators",
     ("metric_objects_renamed", "keras2"): "2.2 has no metric objects",
     ("old_optimizer_options", "tf_keras"): "ignores lr, refuses decay; ours takes both, as 2.10 does",
-    ("time_distributed", "keras2"): "2.2.4 debiases moving statistics by variables that no file has"}
+    ("time_distributed", "keras2"): "2.2.4 debiases moving statistics by variables that no file has",
+}
 # Where Keras 3 on TensorFlow does otherwise than on JAX, and JAX's answer is ours: see `Semantics`
 ON_TENSORFLOW = {"masked_output": "previous output"}
 OPTIMIZERS = [name for name, case in CASES.items() if case.optimizer]
 
 
 def close(found: Any, expected: Any) -> None:
-    if isinstance(expected, str) or (isinstance(expected, list) and not all(
-            isinstance(v, (int, float)) for v in expected)):
+    if isinstance(expected, str) or (
+        isinstance(expected, list) and not all(isinstance(v, (int, float)) for v in expected)
+    ):
         assert found == expected
     else:
         assert not isinstance(found, str), found
@@ -71,8 +73,13 @@ def observed(kit: Kit, question: str) -> Any:
 @functools.cache
 def elsewhere(library: str, backend: str) -> dict[str, Any]:
     """What a library does in a process of its own, by question."""
-    run = subprocess.run([sys.executable, questions.__file__, library], capture_output=True, text=True,
-                         timeout=600, env={**os.environ, "KERAS_BACKEND": backend})
+    run = subprocess.run(
+        [sys.executable, questions.__file__, library],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "KERAS_BACKEND": backend},
+    )
     assert not run.returncode, run.stderr[-3000:]
     found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return found
@@ -105,8 +112,11 @@ def test_the_library(library: str, question: str) -> None:
 def test_keras_3_on_tensorflow(question: str) -> None:
     pytest.importorskip("keras")
     pytest.importorskip("tensorflow")
-    right = (CASES[question].answers[ON_TENSORFLOW[question]] if question in ON_TENSORFLOW
-             else expected(question, "keras3"))
+    right = (
+        CASES[question].answers[ON_TENSORFLOW[question]]
+        if question in ON_TENSORFLOW
+        else expected(question, "keras3")
+    )
     close(elsewhere("keras", "tensorflow")[question], right)
 
 
@@ -117,9 +127,14 @@ def test_keras_2(question: str) -> None:
     close(elsewhere(os.environ["KERAS2"], "tensorflow")[question], expected(question, "keras2"))
 
 
-@pytest.mark.parametrize(("edition", "question"), [
-    (edition, question) for edition, vintage in (("keras", "keras2"), ("tf_keras", "tf_keras"),
-                                                 ("keras3", "keras3")) for question in asked(vintage)])
+@pytest.mark.parametrize(
+    ("edition", "question"),
+    [
+        (edition, question)
+        for edition, vintage in (("keras", "keras2"), ("tf_keras", "tf_keras"), ("keras3", "keras3"))
+        for question in asked(vintage)
+    ],
+)
 def test_our_editions(edition: str, question: str) -> None:
     keras = importlib.import_module(f"kcompile.{edition}")
     vintage = "keras2" if edition == "keras" else edition
@@ -139,5 +154,7 @@ def test_live_models(library: str, question: str) -> None:
 @pytest.mark.parametrize("question", OPTIMIZERS)
 def test_optimizers_of_tf_keras_before_2_11(question: str) -> None:
     tf_keras = pytest.importorskip("tf_keras")
-    close(observed(Kit(tf_keras, optimizers=tf_keras.optimizers.legacy), question),
-          expected(question, "tf_keras2.10"))
+    close(
+        observed(Kit(tf_keras, optimizers=tf_keras.optimizers.legacy), question),
+        expected(question, "tf_keras2.10"),
+    )

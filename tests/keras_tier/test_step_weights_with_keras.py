@@ -26,8 +26,9 @@ def keras(request: Any) -> Any:
 def net(keras: Any, *first: Any, loss: Any = "mse", **options: Any) -> Any:
     keras.utils.set_random_seed(4)
     layers = keras.layers
-    model = keras.Sequential([layers.Input((STEPS, WIDTH)), *first,
-                              layers.SimpleRNN(4, return_sequences=True), layers.Dense(2)])
+    model = keras.Sequential(
+        [layers.Input((STEPS, WIDTH)), *first, layers.SimpleRNN(4, return_sequences=True), layers.Dense(2)]
+    )
     model.compile(keras.optimizers.SGD(0.05), loss, **options)
     return model
 
@@ -38,10 +39,19 @@ def test_training_and_evaluation(keras: Any, masked: bool) -> None:
     live, other = (net(keras, *first, weighted_metrics=["mae"]) for _ in range(2))
     ours = kcompile.compile(other)
     for x, y, w in ((X, Y, W), (X[:4], Y[:4], W[:4])):
-        np.testing.assert_allclose(ours.evaluate(x, y, sample_weight=w, verbose=0),
-                                   live.evaluate(x, y, sample_weight=w, verbose=0), rtol=2e-5)
-    options: dict[str, Any] = {"batch_size": 4, "epochs": 3, "verbose": 0, "shuffle": False,
-                               "sample_weight": W, "validation_data": (X, Y, W[::-1].copy())}
+        np.testing.assert_allclose(
+            ours.evaluate(x, y, sample_weight=w, verbose=0),
+            live.evaluate(x, y, sample_weight=w, verbose=0),
+            rtol=2e-5,
+        )
+    options: dict[str, Any] = {
+        "batch_size": 4,
+        "epochs": 3,
+        "verbose": 0,
+        "shuffle": False,
+        "sample_weight": W,
+        "validation_data": (X, Y, W[::-1].copy()),
+    }
     theirs, mine = (m.fit(X, Y, **options).history for m in (live, ours))
     for key in ("loss", "val_loss", "val_mae"):
         np.testing.assert_allclose(mine[key], theirs[key], rtol=1e-4)
@@ -54,7 +64,9 @@ def test_a_summed_loss_adds_up_the_steps(keras: Any) -> None:
     for w in (None, W):
         np.testing.assert_allclose(
             kcompile.compile(live).evaluate(X, Y, sample_weight=w, verbose=0),
-            live.evaluate(X, Y, sample_weight=w, verbose=0), rtol=1e-5)
+            live.evaluate(X, Y, sample_weight=w, verbose=0),
+            rtol=1e-5,
+        )
 
 
 def test_images_have_weights_for_every_element(keras: Any) -> None:
@@ -64,5 +76,8 @@ def test_images_have_weights_for_every_element(keras: Any) -> None:
     live = keras.Sequential([layers.Input((6, 4, 2)), layers.Conv2D(3, 3, padding="same")])
     live.compile("sgd", "mse", weighted_metrics=["mae"])
     ours = kcompile.compile(live)
-    np.testing.assert_allclose(ours.evaluate(x, y, sample_weight=w, verbose=0),
-                               live.evaluate(x, y, sample_weight=w, verbose=0), rtol=1e-5)
+    np.testing.assert_allclose(
+        ours.evaluate(x, y, sample_weight=w, verbose=0),
+        live.evaluate(x, y, sample_weight=w, verbose=0),
+        rtol=1e-5,
+    )

@@ -18,35 +18,60 @@ N = 16
 
 
 def mlp() -> Any:
-    return keras.Sequential([
-        layers.Dense(24, activation="relu", input_shape=(12,)),
-        layers.Dense(16, activation="hard_sigmoid", kernel_regularizer="l2"),
-        layers.Dense(5, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.Dense(24, activation="relu", input_shape=(12,)),
+            layers.Dense(16, activation="hard_sigmoid", kernel_regularizer="l2"),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
 
 
 def conv() -> Any:
-    return keras.Sequential([
-        layers.Conv2D(6, 3, strides=2, padding="same", input_shape=(9, 8, 2)),
-        layers.Activation("relu"), layers.AveragePooling2D(2, padding="same"), layers.Flatten(),
-        layers.Dense(5, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.Conv2D(6, 3, strides=2, padding="same", input_shape=(9, 8, 2)),
+            layers.Activation("relu"),
+            layers.AveragePooling2D(2, padding="same"),
+            layers.Flatten(),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
 
 
 def lstm() -> Any:
-    return keras.Sequential([
-        layers.Masking(input_shape=(7, 4)),
-        layers.LSTM(9, recurrent_activation="hard_sigmoid", return_sequences=True),
-        layers.Bidirectional(layers.LSTM(5)), layers.Dense(5, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.Masking(input_shape=(7, 4)),
+            layers.LSTM(9, recurrent_activation="hard_sigmoid", return_sequences=True),
+            layers.Bidirectional(layers.LSTM(5)),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
 
 
 def gru() -> Any:
-    return keras.Sequential([
-        layers.GRU(9, reset_after=False, recurrent_activation="hard_sigmoid",
-                   return_sequences=True, input_shape=(7, 4)),
-        layers.GRU(6, go_backwards=True), layers.Dense(5, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.GRU(
+                9,
+                reset_after=False,
+                recurrent_activation="hard_sigmoid",
+                return_sequences=True,
+                input_shape=(7, 4),
+            ),
+            layers.GRU(6, go_backwards=True),
+            layers.Dense(5, activation="softmax"),
+        ]
+    )
 
 
 NETS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
-    "mlp": (mlp, (12,)), "conv": (conv, (9, 8, 2)), "lstm": (lstm, (7, 4)), "gru": (gru, (7, 4))}
+    "mlp": (mlp, (12,)),
+    "conv": (conv, (9, 8, 2)),
+    "lstm": (lstm, (7, 4)),
+    "gru": (gru, (7, 4)),
+}
 
 
 def made(name: str) -> tuple[Any, np.ndarray, np.ndarray]:
@@ -56,21 +81,27 @@ def made(name: str) -> tuple[Any, np.ndarray, np.ndarray]:
     x = rng.normal(size=(N, *shape)).astype(np.float32)
     if name == "lstm":
         for i, row in enumerate(x):
-            row[2 + i % 6:] = 0  # masked
+            row[2 + i % 6 :] = 0  # masked
     return make(), x, np.eye(5, dtype=np.float32)[rng.integers(0, 5, N)]
 
 
 @pytest.mark.parametrize("name", NETS)
 def test_predictions(name: str) -> None:
     model, x, _ = made(name)
-    np.testing.assert_allclose(kcompile.compile(model).predict(x), model.predict(x, verbose=0),
-                               rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        kcompile.compile(model).predict(x), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6
+    )
 
 
-@pytest.mark.parametrize("optimizer", [
-    lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
-    lambda: keras.optimizers.RMSprop(0.01), lambda: keras.optimizers.Adam(0.01)],
-    ids=["SGD", "RMSprop", "Adam"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
+        lambda: keras.optimizers.RMSprop(0.01),
+        lambda: keras.optimizers.Adam(0.01),
+    ],
+    ids=["SGD", "RMSprop", "Adam"],
+)
 @pytest.mark.parametrize("name", NETS)
 def test_20_steps(name: str, optimizer: Callable[[], Any]) -> None:
     model, x, y = made(name)

@@ -36,8 +36,9 @@ INSIDE: dict[str, Callable[[Any], Any]] = {
     "models in models": lambda k: k.Sequential([k.Sequential([penalised(k)]), penalised(k)]),
     "merges": lambda k: two_ways(k, k.layers.Multiply()),
     "joins": lambda k: two_ways(k, k.layers.Concatenate()),
-    "a wrapper": lambda k: k.layers.TimeDistributed(k.Sequential([
-        k.layers.BatchNormalization(momentum=0.8), penalised(k)])),
+    "a wrapper": lambda k: k.layers.TimeDistributed(
+        k.Sequential([k.layers.BatchNormalization(momentum=0.8), penalised(k)])
+    ),
 }
 
 

@@ -33,8 +33,14 @@ Y = np.random.default_rng(1).normal(size=(16, 1)).astype("float32")
 
 def made(keras: Any, optimizer: Any = None, **options: Any) -> tuple[Any, Any]:
     layers = keras.layers
-    live = keras.Sequential([keras.Input((3,)), layers.Dense(20, activation="tanh", name="first"),
-                             layers.BatchNormalization(name="norm"), layers.Dense(1, name="last")])
+    live = keras.Sequential(
+        [
+            keras.Input((3,)),
+            layers.Dense(20, activation="tanh", name="first"),
+            layers.BatchNormalization(name="norm"),
+            layers.Dense(1, name="last"),
+        ]
+    )
     live.compile(keras.optimizers.SGD(0.1) if optimizer is None else optimizer, "mse", **options)
     return live, kcompile.compile(live)
 
@@ -203,10 +209,20 @@ def test_callbacks_of_the_live_models_keras(keras: Any, tmp_path: Any) -> None:
             seen.append(int(np.asarray(self.model.optimizer.iterations)))
 
     live, ours = made(keras)
-    history = ours.fit(X, Y, batch_size=8, epochs=4, verbose=0, callbacks=[
-        Looks(), keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
-        keras.callbacks.ModelCheckpoint(str(tmp_path / "w.weights.h5"), save_weights_only=True),
-        keras.callbacks.TerminateOnNaN(), keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)])
+    history = ours.fit(
+        X,
+        Y,
+        batch_size=8,
+        epochs=4,
+        verbose=0,
+        callbacks=[
+            Looks(),
+            keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
+            keras.callbacks.ModelCheckpoint(str(tmp_path / "w.weights.h5"), save_weights_only=True),
+            keras.callbacks.TerminateOnNaN(),
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: None),
+        ],
+    )
     assert len(history.history["loss"]) == 4
     assert [s for s in seen if isinstance(s, int)] == list(range(1, 9))
     weights = [s[1] for s in seen if not isinstance(s, int)]
@@ -223,8 +239,9 @@ def test_callbacks_of_the_live_models_keras(keras: Any, tmp_path: Any) -> None:
 def test_early_stopping_and_lower_rates(keras: Any) -> None:
     live, ours = made(keras, keras.optimizers.SGD(0.01))
     plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=100.0)
-    stop = keras.callbacks.EarlyStopping(monitor="loss", patience=3, min_delta=100.0, mode="min",
-                                         restore_best_weights=True)
+    stop = keras.callbacks.EarlyStopping(
+        monitor="loss", patience=3, min_delta=100.0, mode="min", restore_best_weights=True
+    )
     history = ours.fit(X, Y, epochs=50, verbose=0, callbacks=[plateau, stop])
     assert len(history.epoch) == 4 and rate(live) < 0.01
     agree(live, ours)
@@ -235,17 +252,22 @@ def test_callbacks_that_ask_whether_more_is_better(keras: Any, kind: str, tmp_pa
     """Of a model that never ran: Keras 3 makes metrics, which know it, with a first batch."""
     inputs = keras.Input((X.shape[1],))
     output = keras.layers.Dense(3, activation="softmax", name="out")(inputs)
-    model = {"sequential": lambda: keras.Sequential([inputs, keras.layers.Dense(3, activation="softmax")]),
-             "functional": lambda: keras.Model(inputs, output),
-             "dict": lambda: keras.Model(inputs, {"out": output})}[kind]()
+    model = {
+        "sequential": lambda: keras.Sequential([inputs, keras.layers.Dense(3, activation="softmax")]),
+        "functional": lambda: keras.Model(inputs, output),
+        "dict": lambda: keras.Model(inputs, {"out": output}),
+    }[kind]()
     # the one output of a dict has its name before its metrics' names
     monitor, mode = ("loss", "min") if kind == "dict" else ("accuracy", "auto")
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     labels = np.arange(len(X)) % 3
-    told = [keras.callbacks.EarlyStopping(monitor, mode=mode, patience=0, min_delta=100.0),
-            keras.callbacks.ReduceLROnPlateau(monitor, mode=mode),
-            keras.callbacks.ModelCheckpoint(str(tmp_path / "best.keras"), monitor, mode=mode,
-                                            save_best_only=True)]
+    told = [
+        keras.callbacks.EarlyStopping(monitor, mode=mode, patience=0, min_delta=100.0),
+        keras.callbacks.ReduceLROnPlateau(monitor, mode=mode),
+        keras.callbacks.ModelCheckpoint(
+            str(tmp_path / "best.keras"), monitor, mode=mode, save_best_only=True
+        ),
+    ]
     ours = kcompile.compile(model)
     history = ours.fit(X, {"out": labels} if kind == "dict" else labels, epochs=9, verbose=0, callbacks=told)
     assert 1 <= len(history.epoch) < 9 and (tmp_path / "best.keras").exists()
@@ -304,6 +326,11 @@ for a, b in zip(before, live.get_weights()):
 def test_other_backends(backend: str) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    done = subprocess.run([sys.executable, "-c", ELSEWHERE], capture_output=True, text=True, timeout=600,
-                          env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -37,8 +37,9 @@ def metadata(path: Path) -> dict:
     return read_contents(path).metadata
 
 
-def run(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int = 1, seed: int | None = None
-        ) -> list[np.ndarray]:
+def run(
+    path: Path, n: int, inputs: Sequence[np.ndarray], threads: int = 1, seed: int | None = None
+) -> list[np.ndarray]:
     """The outputs for n samples, after the file's self-test. seed: of a model that draws random
     numbers, for its first call."""
     about = metadata(path)
@@ -57,11 +58,14 @@ def run(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int = 1, seed
 
 def _arrays(about: dict, n: int, read) -> list[np.ndarray]:
     """The outputs, where `read(i, dtype)` gives the numbers of one."""
+
     def size(d):
         return d if isinstance(d, int) else n * int(d.removesuffix("n") or 1)
 
-    return [read(i, spec["dtype"]).reshape([size(d) for d in spec["shape"]])
-            for i, spec in enumerate(about["outputs"])]
+    return [
+        read(i, spec["dtype"]).reshape([size(d) for d in spec["shape"]])
+        for i, spec in enumerate(about["outputs"])
+    ]
 
 
 def _emulated(path, n, inputs, threads, seed):
@@ -69,8 +73,9 @@ def _emulated(path, n, inputs, threads, seed):
     if emulator is None:
         pytest.skip("needs qemu-aarch64")
     draw = {} if seed is None else {"DRAW": str(seed << 32)}
-    return by_driver([emulator, "-L", sysroot(), driver("aarch64-linux-gnu.2.28")], path, n, inputs,
-                     threads, draw)
+    return by_driver(
+        [emulator, "-L", sysroot(), driver("aarch64-linux-gnu.2.28")], path, n, inputs, threads, draw
+    )
 
 
 def with_musl(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int) -> list[np.ndarray]:
@@ -87,9 +92,12 @@ def by_driver(command, path, n, inputs, threads, environment=None):
         results = [f"{folder}/y{i}" for i in range(len(about["outputs"]))]
         for source, array in zip(sources, inputs):
             np.ascontiguousarray(array).tofile(source)
-        done = subprocess.run([*command, path, about["name"], str(n), str(threads), *sources, *results],
-                              capture_output=True, timeout=300,
-                              env={**os.environ, **(environment or {})})
+        done = subprocess.run(
+            [*command, path, about["name"], str(n), str(threads), *sources, *results],
+            capture_output=True,
+            timeout=300,
+            env={**os.environ, **(environment or {})},
+        )
         assert done.returncode == 0, (done.returncode, done.stderr)
         return _arrays(about, n, lambda i, dtype: np.fromfile(results[i], dtype))
 
@@ -107,8 +115,25 @@ def driver(triple: str, *flags: str) -> str:
     """The C program, compiled for a machine by the compiler in the `ziglang` wheel."""
     pytest.importorskip("ziglang")
     folder = tempfile.mkdtemp(prefix="kcompile-driver-")
-    subprocess.run([sys.executable, "-m", "ziglang", "cc", "-target", triple, *flags, "-O1", "-Wall",
-                    "-Werror", "-o", f"{folder}/driver", DRIVER, "-ldl"], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "ziglang",
+            "cc",
+            "-target",
+            triple,
+            *flags,
+            "-O1",
+            "-Wall",
+            "-Werror",
+            "-o",
+            f"{folder}/driver",
+            DRIVER,
+            "-ldl",
+        ],
+        check=True,
+    )
     return f"{folder}/driver"
 
 
@@ -120,9 +145,13 @@ def _in_node(path, n, inputs, about, seed):
         files = [f"{folder}/x{i}" for i in range(len(inputs))]
         for file, array in zip(files, inputs):
             np.ascontiguousarray(array).tofile(file)
-        done = subprocess.run(["node", ROOT / "examples" / "predict.mjs", path, *files],
-                              capture_output=True, text=True, timeout=300,
-                              env=os.environ if seed is None else {**os.environ, "SEED": str(seed)})
+        done = subprocess.run(
+            ["node", ROOT / "examples" / "predict.mjs", path, *files],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=os.environ if seed is None else {**os.environ, "SEED": str(seed)},
+        )
         assert done.returncode == 0, done.stderr
     texts = [part.split("\n", 1)[1].split() for part in ("\n" + done.stdout).split("\n# ")[1:]]
 
@@ -136,7 +165,7 @@ def _in_node(path, n, inputs, about, seed):
 def dynamic(path: Path) -> tuple[list[str], list[str]]:
     """(DT_NEEDED libraries, undefined names) of a shared object, from its dynamic section."""
     data = path.read_bytes()
-    programs, = struct.unpack_from("<Q", data, 32)
+    (programs,) = struct.unpack_from("<Q", data, 32)
     size, count = struct.unpack_from("<HH", data, 54)
     headers = [struct.unpack_from("<IIQQQQ", data, programs + size * i) for i in range(count)]
 
@@ -144,13 +173,13 @@ def dynamic(path: Path) -> tuple[list[str], list[str]]:
         return next(h[2] + address - h[3] for h in headers if h[0] == 1 and h[3] <= address < h[3] + h[5])
 
     entries = next(h for h in headers if h[0] == 2)
-    pairs = list(struct.iter_unpack("<QQ", data[entries[2]:entries[2] + entries[5]]))
+    pairs = list(struct.iter_unpack("<QQ", data[entries[2] : entries[2] + entries[5]]))
     table = dict(pairs)
     strings, symbols = offset(table[5]), offset(table[6])
     chains = struct.unpack_from("<II", data, offset(table[4]))[1]  # DT_HASH counts the symbols
 
     def text(at):
-        return data[strings + at:data.index(b"\0", strings + at)].decode()
+        return data[strings + at : data.index(b"\0", strings + at)].decode()
 
     rows = [struct.unpack_from("<IBBHQQ", data, symbols + 24 * i) for i in range(1, chains)]
     return [text(value) for key, value in pairs if key == 1], [text(r[0]) for r in rows if r[3] == 0]

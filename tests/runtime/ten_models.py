@@ -24,9 +24,14 @@ def chain(*parts):
 
 def conv():
     """By Winograd's algorithm, over a batch normalisation that is folded."""
-    return chain(layers.Conv2D(32, 3, padding="same", use_bias=False, input_shape=(12, 12, 16)),
-                 layers.BatchNormalization(), layers.Activation("relu"), layers.Conv2D(32, 5),
-                 layers.GlobalAveragePooling2D(), layers.Dense(7, activation="softmax"))
+    return chain(
+        layers.Conv2D(32, 3, padding="same", use_bias=False, input_shape=(12, 12, 16)),
+        layers.BatchNormalization(),
+        layers.Activation("relu"),
+        layers.Conv2D(32, 5),
+        layers.GlobalAveragePooling2D(),
+        layers.Dense(7, activation="softmax"),
+    )
 
 
 def branches():
@@ -61,12 +66,22 @@ MODELS = {
     "dense": lambda: chain(layers.Dense(64, activation="relu", input_dim=40), layers.Dense(5, "softmax")),
     "wide": lambda: chain(layers.Dense(300, activation="tanh", input_dim=257), layers.Dense(130, "sigmoid")),
     "conv": conv,
-    "strided": lambda: chain(layers.Conv2D(20, 3, strides=2, activation="elu", input_shape=(15, 15, 3)),
-                             layers.MaxPooling2D(2), layers.Flatten(), layers.Dense(4)),
-    "signal": lambda: chain(layers.Conv1D(24, 7, dilation_rate=2, input_shape=(40, 5)),
-                            layers.GlobalMaxPooling1D(), layers.Dense(2)),
-    "lstm": lambda: chain(layers.Masking(input_shape=(6, 5)), layers.LSTM(9, kernel_initializer="he_normal"),
-                          layers.Dense(2, "softmax")),
+    "strided": lambda: chain(
+        layers.Conv2D(20, 3, strides=2, activation="elu", input_shape=(15, 15, 3)),
+        layers.MaxPooling2D(2),
+        layers.Flatten(),
+        layers.Dense(4),
+    ),
+    "signal": lambda: chain(
+        layers.Conv1D(24, 7, dilation_rate=2, input_shape=(40, 5)),
+        layers.GlobalMaxPooling1D(),
+        layers.Dense(2),
+    ),
+    "lstm": lambda: chain(
+        layers.Masking(input_shape=(6, 5)),
+        layers.LSTM(9, kernel_initializer="he_normal"),
+        layers.Dense(2, "softmax"),
+    ),
     "gru": lambda: chain(layers.Embedding(30, 8, input_length=7), layers.Bidirectional(layers.GRU(6))),
     "branches": branches,
     "constants": constants,

@@ -42,10 +42,23 @@ class Batches:
         return A
 
 
-@pytest.mark.parametrize("value", [
-    A, A.astype("float64"), A.tolist(), tuple(map(tuple, A)), list(A),
-    [list(map(np.float32, row)) for row in A], memoryview(A), Converts(A), OverDlpack(),
-    [Converts(A[0]), A[1]], A.astype("uint16"), A.astype(">i2")])
+@pytest.mark.parametrize(
+    "value",
+    [
+        A,
+        A.astype("float64"),
+        A.tolist(),
+        tuple(map(tuple, A)),
+        list(A),
+        [list(map(np.float32, row)) for row in A],
+        memoryview(A),
+        Converts(A),
+        OverDlpack(),
+        [Converts(A[0]), A[1]],
+        A.astype("uint16"),
+        A.astype(">i2"),
+    ],
+)
 def test_what_is_an_array(value: Any) -> None:
     found = as_array(value, "x")
     np.testing.assert_array_equal(found, A)
@@ -57,11 +70,35 @@ def test_scalars_and_one_axis() -> None:
         np.testing.assert_array_equal(as_array(value, "x"), [0, 1, 2])
 
 
-@pytest.mark.parametrize("value", [
-    Batches(), [Batches()], [1, Batches()], [[1], [Batches()]], iter([1]), (i for i in [1]), {1}, {"a": 1},
-    object(), [object()], "abc", b"abc", ["a"], None, [None], 1j, [1j], np.ma.array([1]), int, slice(2),
-    np.array(["2020"], "datetime64"), Converts(OSError("no")), Converts(RuntimeError("on a device")),
-    Converts(np.array("a"))])
+@pytest.mark.parametrize(
+    "value",
+    [
+        Batches(),
+        [Batches()],
+        [1, Batches()],
+        [[1], [Batches()]],
+        iter([1]),
+        (i for i in [1]),
+        {1},
+        {"a": 1},
+        object(),
+        [object()],
+        "abc",
+        b"abc",
+        ["a"],
+        None,
+        [None],
+        1j,
+        [1j],
+        np.ma.array([1]),
+        int,
+        slice(2),
+        np.array(["2020"], "datetime64"),
+        Converts(OSError("no")),
+        Converts(RuntimeError("on a device")),
+        Converts(np.array("a")),
+    ],
+)
 def test_what_is_none(value: Any) -> None:
     with pytest.raises(InputTypeError, match=r"^x: "):
         as_array(value, "x")

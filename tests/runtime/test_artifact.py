@@ -40,10 +40,15 @@ def expected(x: np.ndarray) -> np.ndarray:
 def affine_model(name: str = "affine", batch: int | None = None) -> Model:
     x = RNG.normal(size=(batch or 4, INNER)).astype(np.float32)
     return Model(
-        name, affine(), (Tensor("x", TensorType((N, INNER))),),
+        name,
+        affine(),
+        (Tensor("x", TensorType((N, INNER))),),
         (Tensor("y", TensorType((N, OUTER))),),
-        (2 * WEIGHTS).tobytes() + bytes(4), [None, BIAS],
-        Sample(len(x), (x,), (expected(x),)), batch)
+        (2 * WEIGHTS).tobytes() + bytes(4),
+        [None, BIAS],
+        Sample(len(x), (x,), (expected(x),)),
+        batch,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +68,20 @@ def damaged(path: Path, tmp_path: Path, change: object) -> Path:
 def test_round_trip(path: Path, threads: int) -> None:
     model = load(path, threads)
     x = RNG.normal(size=(100, INNER)).astype(np.float32)
-    for got in (model(x), model.predict(x), model.predict(x, 7), model.predict_on_batch([x]),
-                model.predict({"x": x.astype(np.float64)}), model.predict(x, batch_size=1000)):
+    for got in (
+        model(x),
+        model.predict(x),
+        model.predict(x, 7),
+        model.predict_on_batch([x]),
+        model.predict({"x": x.astype(np.float64)}),
+        model.predict(x, batch_size=1000),
+    ):
         np.testing.assert_allclose(got, expected(x), rtol=1e-5, atol=1e-5)
     assert model.selftest() < 1e-5
     assert [str(s) for s in (*model.inputs, *model.outputs)] == [
-        "float32 of shape (n, 5)", "float32 of shape (n, 3)"]
+        "float32 of shape (n, 5)",
+        "float32 of shape (n, 3)",
+    ]
     assert model.metadata["version"] == "1.2"
 
 
@@ -85,10 +98,12 @@ def test_wrong_inputs(path: Path) -> None:
 
 
 def test_files_are_whole_and_the_same_every_time(path: Path, tmp_path: Path) -> None:
-    again = build_artifact(replace(affine_model(), sample=_sample_of(path)), native(),
-                           tmp_path / "other" / "name.so", "1.2")
-    once_more = build_artifact(replace(affine_model(), sample=_sample_of(path)), native(),
-                               tmp_path / "third.so", "1.2")
+    again = build_artifact(
+        replace(affine_model(), sample=_sample_of(path)), native(), tmp_path / "other" / "name.so", "1.2"
+    )
+    once_more = build_artifact(
+        replace(affine_model(), sample=_sample_of(path)), native(), tmp_path / "third.so", "1.2"
+    )
     assert again.read_bytes() == once_more.read_bytes()
     assert sorted(p.name for p in again.parent.iterdir()) == ["name.h", "name.so"]
 
@@ -103,7 +118,8 @@ def test_library_and_header_appear_together_or_not_at_all(tmp_path: Path, blocke
 
 @pytest.mark.parametrize("there", [False, True])
 def test_what_was_there_comes_back_when_the_second_file_cannot_appear(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
     if there:
         (tmp_path / "model.so").write_text("old library")
         (tmp_path / "model.h").write_text("old header")
@@ -156,13 +172,34 @@ def test_only_the_interface_is_visible(path: Path) -> None:
         pytest.skip("needs nm")
     lines = subprocess.run(["nm", "-D", path], capture_output=True, text=True, check=True).stdout
     defined = {line.split()[-1] for line in lines.splitlines() if " U " not in line}
-    wanted = {f"kc_affine_{name}" for name in (
-        "abi", "input_count", "output_count", "input", "output", "workspace_size", "run",
-        "selftest_size", "selftest", "pool_size", "pool_start", "pool_stop")}
+    wanted = {
+        f"kc_affine_{name}"
+        for name in (
+            "abi",
+            "input_count",
+            "output_count",
+            "input",
+            "output",
+            "workspace_size",
+            "run",
+            "selftest_size",
+            "selftest",
+            "pool_size",
+            "pool_start",
+            "pool_stop",
+        )
+    }
     assert defined == wanted
     undefined = {line.split()[-1].split("@")[0] for line in lines.splitlines() if " U " in line}
-    assert undefined <= {"pthread_create", "pthread_join", "pthread_sigmask", "getpid", "syscall",
-                         "memset", "memcpy"}
+    assert undefined <= {
+        "pthread_create",
+        "pthread_join",
+        "pthread_sigmask",
+        "getpid",
+        "syscall",
+        "memset",
+        "memcpy",
+    }
 
 
 def test_weights_are_page_aligned_and_read_only(path: Path) -> None:
@@ -178,21 +215,24 @@ def test_weights_are_page_aligned_and_read_only(path: Path) -> None:
 # ---------------------------------------------------------------- files that must not be loaded
 
 
-@pytest.mark.parametrize(("change", "text"), [
-    (lambda d: d[:len(d) // 2], "truncated"),
-    (lambda d: d[:50], "truncated"),
-    (lambda d: d[:len(d) - 1], "truncated"),
-    (lambda d: b"", None),
-    (lambda d: b"garbage, nothing else" * 100, "not a shared object"),
-    (lambda d: b"\x89HDF\r\n\x1a\n" + d[8:], "HDF5"),
-    (lambda d: d.__setitem__(4, 1), "not 64-bit"),
-    (lambda d: d.__setitem__(18, 40), "checksum"),
-    (lambda d: d.__setitem__(16, 2), "not a shared object"),
-    (lambda d: d.__setitem__(5000, d[5000] ^ 1), "checksum"),
-    (lambda d: d.__setitem__(slice(40, 48), b"\xff" * 8), "truncated"),
-    (lambda d: d.__setitem__(slice(60, 62), b"\xff" * 2), "truncated"),
-    (lambda d: d.__setitem__(slice(62, 64), b"\xff" * 2), "contradicts"),
-])
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda d: d[: len(d) // 2], "truncated"),
+        (lambda d: d[:50], "truncated"),
+        (lambda d: d[: len(d) - 1], "truncated"),
+        (lambda d: b"", None),
+        (lambda d: b"garbage, nothing else" * 100, "not a shared object"),
+        (lambda d: b"\x89HDF\r\n\x1a\n" + d[8:], "HDF5"),
+        (lambda d: d.__setitem__(4, 1), "not 64-bit"),
+        (lambda d: d.__setitem__(18, 40), "checksum"),
+        (lambda d: d.__setitem__(16, 2), "not a shared object"),
+        (lambda d: d.__setitem__(5000, d[5000] ^ 1), "checksum"),
+        (lambda d: d.__setitem__(slice(40, 48), b"\xff" * 8), "truncated"),
+        (lambda d: d.__setitem__(slice(60, 62), b"\xff" * 2), "truncated"),
+        (lambda d: d.__setitem__(slice(62, 64), b"\xff" * 2), "contradicts"),
+    ],
+)
 def test_damaged_files(path: Path, tmp_path: Path, change: object, text: str | None) -> None:
     copy = damaged(path, tmp_path, change) if text else tmp_path / "copy.so"
     if not text:
@@ -295,9 +335,15 @@ def test_several_inputs_and_outputs(tmp_path: Path) -> None:
     a, k = np.arange(6, dtype=np.int32).reshape(3, 2), np.array(2.0)
     types = (TensorType((N, 2), "int32"), TensorType((), "float64"))
     results = (a + 1, a * 2.0)
-    model = Model("two", pair(), tuple(map(Tensor, ("a", "k"), types)),
-                  tuple(map(Tensor, ("b", "c"), (types[0], TensorType((N, 2), "float64")))),
-                  b"", [], Sample(3, (a, k), results))
+    model = Model(
+        "two",
+        pair(),
+        tuple(map(Tensor, ("a", "k"), types)),
+        tuple(map(Tensor, ("b", "c"), (types[0], TensorType((N, 2), "float64")))),
+        b"",
+        [],
+        Sample(3, (a, k), results),
+    )
     loaded = load(build_artifact(model, native(), tmp_path / "two.so"))
     assert loaded.selftest() == 0.0
     for got in (loaded.predict([a, k]), loaded([a, k]), loaded.predict({"k": 2, "a": a}, 2)):
@@ -319,9 +365,21 @@ def test_names_are_made_safe(tmp_path: Path) -> None:
     assert "\0" not in text and re.search(r"int kc_a_+int_run\(int64_t n", text)
     if shutil.which("gcc"):
         for language in ("c", "c++"):
-            subprocess.run(["gcc", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only",
-                            f"-std={language}11", "-x", language, path.with_suffix(".h")],
-                           check=True)
+            subprocess.run(
+                [
+                    "gcc",
+                    "-Wall",
+                    "-Wextra",
+                    "-Werror",
+                    "-pedantic",
+                    "-fsyntax-only",
+                    f"-std={language}11",
+                    "-x",
+                    language,
+                    path.with_suffix(".h"),
+                ],
+                check=True,
+            )
 
 
 PROGRAM = """
@@ -366,8 +424,22 @@ int main(void) {
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 def test_from_c(path: Path, tmp_path: Path) -> None:
     (tmp_path / "main.c").write_text(PROGRAM)
-    subprocess.run(["gcc", "-std=c11", "-Wall", "-Werror", "-I", path.parent, "-pthread",
-                    "-o", tmp_path / "main", tmp_path / "main.c", path], check=True)
+    subprocess.run(
+        [
+            "gcc",
+            "-std=c11",
+            "-Wall",
+            "-Werror",
+            "-I",
+            path.parent,
+            "-pthread",
+            "-o",
+            tmp_path / "main",
+            tmp_path / "main.c",
+            path,
+        ],
+        check=True,
+    )
     result = subprocess.run([tmp_path / "main"], capture_output=True, text=True, timeout=60)
     assert result.returncode == 0, result.stderr
     got = np.array(result.stdout.split(), np.float32).reshape(50, OUTER)
@@ -383,8 +455,9 @@ def test_in_a_process_without_the_compiler(path: Path) -> None:
         print(model.predict(np.ones((200, 5), np.float32)).shape, model.selftest() < 1e-5)
         print("kcompile" in sys.modules, "llvmlite" in sys.modules)
     """
-    result = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True,
-                            text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split("\n")[:2] == ["(200, 3) True", "False False"]
 
@@ -394,8 +467,7 @@ def test_large_weights(tmp_path: Path) -> None:
     model = affine_model("large")
     block = np.zeros(1 << 26, np.uint8)
     block[:60] = np.frombuffer(model.prepared[:60], np.uint8)
-    large = replace(model, prepared=block.tobytes(),
-                    program=replace(model.program, prepared=block.size))
+    large = replace(model, prepared=block.tobytes(), program=replace(model.program, prepared=block.size))
     path = build_artifact(large, native(), tmp_path / "large.so")
     assert load(path).selftest() < 1e-5
     os.remove(path)
@@ -407,4 +479,3 @@ def test_numpy_arrays_start_with_their_data_pointer() -> None:
     assert DATA_OFFSET > 0
     x = np.zeros(4)[1:]
     assert address(x) == x.ctypes.data
-

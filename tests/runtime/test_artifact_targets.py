@@ -41,19 +41,37 @@ RNG = np.random.default_rng(5)
 
 
 def mlp(last="softmax"):
-    return Sequential([Dense(33, activation="tanh", input_shape=(20,)), Dense(17, activation="sigmoid"),
-                       Dense(9, activation="elu"), Dense(7, activation=last)], name="mlp")
+    return Sequential(
+        [
+            Dense(33, activation="tanh", input_shape=(20,)),
+            Dense(17, activation="sigmoid"),
+            Dense(9, activation="elu"),
+            Dense(7, activation=last),
+        ],
+        name="mlp",
+    )
 
 
 def digits(last="softmax"):
     """Random weights, random moving statistics."""
-    model = Sequential([
-        Conv2D(12, 3, padding="same", use_bias=False, input_shape=(8, 8, 1)), BatchNormalization(),
-        Activation("relu"), Conv2D(20, 3, padding="same", use_bias=False), BatchNormalization(),
-        Activation("relu"), MaxPooling2D(2), Dropout(0.3), Flatten(), Dense(10, activation=last),
-    ], name="digits")
-    model.set_weights([RNG.uniform(0.1, 1, w.shape) - (0.5 if w.ndim > 1 else 0)
-                       for w in model.get_weights()])
+    model = Sequential(
+        [
+            Conv2D(12, 3, padding="same", use_bias=False, input_shape=(8, 8, 1)),
+            BatchNormalization(),
+            Activation("relu"),
+            Conv2D(20, 3, padding="same", use_bias=False),
+            BatchNormalization(),
+            Activation("relu"),
+            MaxPooling2D(2),
+            Dropout(0.3),
+            Flatten(),
+            Dense(10, activation=last),
+        ],
+        name="digits",
+    )
+    model.set_weights(
+        [RNG.uniform(0.1, 1, w.shape) - (0.5 if w.ndim > 1 else 0) for w in model.get_weights()]
+    )
     return model
 
 
@@ -66,8 +84,15 @@ def pair():
 
 def classifier(last="sigmoid"):
     """A masked LSTM and a GRU in both directions."""
-    return Sequential([Masking(input_shape=(6, 5)), LSTM(9, return_sequences=True),
-                       Bidirectional(GRU(4)), Dense(2, activation=last)], name="classifier")
+    return Sequential(
+        [
+            Masking(input_shape=(6, 5)),
+            LSTM(9, return_sequences=True),
+            Bidirectional(GRU(4)),
+            Dense(2, activation=last),
+        ],
+        name="classifier",
+    )
 
 
 MODELS = {"mlp": mlp, "digits": digits, "pair": pair, "classifier": classifier}
@@ -81,8 +106,7 @@ def reference(model, n, inputs):
     """The interpreter's outputs, in float64."""
     graph = kcompile.compile(model).graph("predict")
     state = {name: variable.value for name, variable in graph.captured.items()}
-    return list(interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), state,
-                                "float64").outputs.values())
+    return list(interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), state, "float64").outputs.values())
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -210,8 +234,11 @@ for target in targets:
 
 def test_two_builds_are_the_same_bytes(tmp_path):
     for seed in ("1", "2"):
-        subprocess.run([sys.executable, "-c", BUILD, tmp_path / seed, *TARGETS], check=True,
-                       env={**os.environ, "PYTHONHASHSEED": seed, "KC_CACHE": "off"})
+        subprocess.run(
+            [sys.executable, "-c", BUILD, tmp_path / seed, *TARGETS],
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "KC_CACHE": "off"},
+        )
     for target in TARGETS:
         for file in (target, f"{target.rsplit('.', 1)[0]}.h"):
             assert (tmp_path / "1" / file).read_bytes() == (tmp_path / "2" / file).read_bytes()
@@ -223,9 +250,11 @@ def test_what_shared_objects_need(tmp_path):
         path = kcompile.export(digits(), tmp_path / f"{target}.so", target=target)
         needed, undefined = elsewhere.dynamic(path)
         assert needed == []
-        assert {"pthread_create", "syscall"} <= set(undefined) <= {
-            "pthread_create", "pthread_join", "pthread_sigmask", "getpid", "syscall", "memset",
-            "memcpy"}
+        assert (
+            {"pthread_create", "syscall"}
+            <= set(undefined)
+            <= {"pthread_create", "pthread_join", "pthread_sigmask", "getpid", "syscall", "memset", "memcpy"}
+        )
 
 
 def test_with_another_c_library(tmp_path):
@@ -237,15 +266,22 @@ def test_with_another_c_library(tmp_path):
 
 def test_the_module_needs_nothing(tmp_path):
     path = kcompile.export(digits(), tmp_path / "model.wasm", target="wasm32")
-    assert elsewhere.metadata(path)["cpu_flags"] == ["bulk-memory", "nontrapping-fptoint", "sign-ext",
-                                                     "simd128"]
+    assert elsewhere.metadata(path)["cpu_flags"] == [
+        "bulk-memory",
+        "nontrapping-fptoint",
+        "sign-ext",
+        "simd128",
+    ]
     header = path.with_suffix(".h").read_text()
     assert "WebAssembly.instantiate" in header and "-pthread" not in header
-    script = "import { readFileSync } from 'fs'; console.log(WebAssembly.Module.imports(" \
-             "new WebAssembly.Module(readFileSync(process.argv[1]))).length)"
+    script = (
+        "import { readFileSync } from 'fs'; console.log(WebAssembly.Module.imports("
+        "new WebAssembly.Module(readFileSync(process.argv[1]))).length)"
+    )
     if elsewhere.shutil.which("node"):
-        done = subprocess.run(["node", "--input-type=module", "-e", script, path], capture_output=True,
-                              text=True, check=True)
+        done = subprocess.run(
+            ["node", "--input-type=module", "-e", script, path], capture_output=True, text=True, check=True
+        )
         assert done.stdout.strip() == "0"
 
 
@@ -257,9 +293,12 @@ def test_files_for_other_machines_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(artifact.ctypes, "CDLL", lambda name: pytest.fail("its code was loaded"))
     monkeypatch.setattr(artifact.platform, "machine", lambda: "x86_64")
     for target, flags, text in (
-            ("x86-64-v2", {"pni"}, "ssse3"), ("x86-64-v3", {"pni", "avx"}, "avx2, bmi1"),
-            ("x86-64-v4", {"avx2", "fma"}, "avx512bw, avx512cd"), ("aarch64", set(), "made for aarch64"),
-            ("wasm32", set(), "WebAssembly")):
+        ("x86-64-v2", {"pni"}, "ssse3"),
+        ("x86-64-v3", {"pni", "avx"}, "avx2, bmi1"),
+        ("x86-64-v4", {"avx2", "fma"}, "avx512bw, avx512cd"),
+        ("aarch64", set(), "made for aarch64"),
+        ("wasm32", set(), "WebAssembly"),
+    ):
         monkeypatch.setattr(artifact, "cpu_flags", lambda flags=flags: frozenset(flags))
         with pytest.raises(ArtifactError, match=text):
             load(paths[target])
@@ -292,10 +331,12 @@ def test_a_file_that_was_written_over_is_refused(tmp_path):
 
 
 def test_arguments(tmp_path):
-    for arguments, text in (({"target": "x86-64-v5"}, "unknown target"),
-                            ({"cpu": "znver99"}, "cpu: expected one of: .*znver4"),
-                            ({"target": "wasm32", "cpu": "znver4"}, "cpu: expected None"),
-                            ({"target": "aarch64", "cpu": "znver4"}, "cortex-a76")):
+    for arguments, text in (
+        ({"target": "x86-64-v5"}, "unknown target"),
+        ({"cpu": "znver99"}, "cpu: expected one of: .*znver4"),
+        ({"target": "wasm32", "cpu": "znver4"}, "cpu: expected None"),
+        ({"target": "aarch64", "cpu": "znver4"}, "cortex-a76"),
+    ):
         with pytest.raises(ValueError, match=text):
             kcompile.export(mlp(), tmp_path / "model.so", **arguments)
     with pytest.raises(ValueError, match=r"\.h"):

@@ -42,14 +42,18 @@ def test_batches_of_a_program_are_those_of_its_runs(size, threads):
 
 def test_rows_of_every_width_are_gathered():
     """Widths around the pieces that rows are copied in, and sources that are aligned to nothing."""
-    for shape, dtype in [*(((k,), "uint8") for k in (1, 2, 3, 5, 7, 8, 9, 15, 17, 31, 33, 63, 64, 65, 200)),
-                         ((), "int32"), ((2, 3), "float64"), ((50_000,), "float32")]:
+    for shape, dtype in [
+        *(((k,), "uint8") for k in (1, 2, 3, 5, 7, 8, 9, 15, 17, 31, 33, 63, 64, 65, 200)),
+        ((), "int32"),
+        ((2, 3), "float64"),
+        ((50_000,), "float32"),
+    ]:
         wanted = [spec("x", ("n", *shape), dtype), spec("id", ("n",), "int64")]
         seen: list[list[np.ndarray]] = []
         fake = _Gathers(wanted, seen)
         data = RNG.integers(0, 100, (12, *shape)).astype(dtype)
         raw = np.zeros(data.nbytes + 8, np.uint8)
-        x = raw[data.itemsize:data.itemsize + data.nbytes].view(dtype).reshape(data.shape)
+        x = raw[data.itemsize : data.itemsize + data.nbytes].view(dtype).reshape(data.shape)
         x[...] = data
         order = RNG.permutation(12)
         fake.run([x, np.arange(12)], order, 5, 0, 12)
@@ -69,17 +73,23 @@ class _Gathers:
         table = ctypes.POINTER(ctypes.c_size_t)
 
         def entry(n, pointers, outputs, *rest):
-            seen.append([np.frombuffer(ctypes.string_at(pointers[k], s.nbytes(n)), s.dtype)
-                         .reshape(s.bind(n)) for k, s in enumerate(inputs)])
+            seen.append(
+                [
+                    np.frombuffer(ctypes.string_at(pointers[k], s.nbytes(n)), s.dtype).reshape(s.bind(n))
+                    for k, s in enumerate(inputs)
+                ]
+            )
             return 9 if len(seen) == fails else 0
 
-        self._callback = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, table, table,
-                                          *[ctypes.c_void_p] * 5)(entry)
+        self._callback = ctypes.CFUNCTYPE(
+            ctypes.c_int32, ctypes.c_int64, table, table, *[ctypes.c_void_p] * 5
+        )(entry)
         address = ctypes.cast(self._callback, ctypes.c_void_p).value
         program = zeros()
         pool = program._pointer
-        executor = Executor("python", address, inputs, (), lambda n: 64,
-                            lambda memory: (ctypes.c_void_p(0),) * 4 + (pool,))
+        executor = Executor(
+            "python", address, inputs, (), lambda n: 64, lambda memory: (ctypes.c_void_p(0),) * 4 + (pool,)
+        )
         self.run = loop.BatchLoop(program._symbol("kc_batches"), executor)
 
 
@@ -102,9 +112,14 @@ def test_arrays_that_do_not_conform_are_converted_or_refused():
 
 
 def test_an_input_without_a_batch_axis_goes_one_by_one():
-    specs = (EntrySpec("predict", (spec("a", ("n", 2), "int32"), spec("k", (), "float64")),
-                       (spec("b", ("n", 2), "int32"), spec("c", ("n", 2), "float64")),
-                       reads_prepared=False),)
+    specs = (
+        EntrySpec(
+            "predict",
+            (spec("a", ("n", 2), "int32"), spec("k", (), "float64")),
+            (spec("b", ("n", 2), "int32"), spec("c", ("n", 2), "float64")),
+            reads_prepared=False,
+        ),
+    )
     program = compiled(specs, pair(), (), 1)
     assert not loop.can_join(specs[0].inputs, specs[0].outputs)
     assert loop.can_join(specs[0].inputs[:1], specs[0].outputs)
@@ -117,29 +132,44 @@ def test_an_input_without_a_batch_axis_goes_one_by_one():
 
 
 def dropout_mlp():
-    return keras.Sequential([
-        layers.Dense(9, activation="relu", input_shape=(7,)), layers.Dropout(0.4),
-        layers.BatchNormalization(),
-        layers.Dense(3, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.Dense(9, activation="relu", input_shape=(7,)),
+            layers.Dropout(0.4),
+            layers.BatchNormalization(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
 
 
 def stateful():
-    return keras.Sequential([layers.LSTM(5, stateful=True, batch_input_shape=(4, 3, 2)),
-                             layers.Dense(3, activation="softmax")])
+    return keras.Sequential(
+        [layers.LSTM(5, stateful=True, batch_input_shape=(4, 3, 2)), layers.Dense(3, activation="softmax")]
+    )
 
 
 def any_length():
-    return keras.Sequential([layers.Conv1D(4, 2, input_shape=(None, 2)),
-                             layers.GlobalMaxPooling1D(), layers.Dense(3, activation="softmax")])
+    return keras.Sequential(
+        [
+            layers.Conv1D(4, 2, input_shape=(None, 2)),
+            layers.GlobalMaxPooling1D(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
 
 
 def embedding():
-    return keras.Sequential([layers.Embedding(11, 4, input_length=6), layers.Flatten(),
-                             layers.Dense(3, activation="softmax")])
+    return keras.Sequential(
+        [layers.Embedding(11, 4, input_length=6), layers.Flatten(), layers.Dense(3, activation="softmax")]
+    )
 
 
-MODELS = {"dropout": (dropout_mlp, (7,)), "stateful": (stateful, (3, 2)),
-          "any length": (any_length, (9, 2)), "embedding": (embedding, (6,))}
+MODELS = {
+    "dropout": (dropout_mlp, (7,)),
+    "stateful": (stateful, (3, 2)),
+    "any length": (any_length, (9, 2)),
+    "embedding": (embedding, (6,)),
+}
 
 
 def twins(name, threads=2):
@@ -150,14 +180,18 @@ def twins(name, threads=2):
         keras.backend.clear_session()
         np.random.seed(5)
         model = make()
-        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"],
-                      weighted_metrics=["mae"] if name == "dropout" else None)
+        model.compile(
+            "adam",
+            "sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            weighted_metrics=["mae"] if name == "dropout" else None,
+        )
         engines.append(kcompile.compile(model, threads=threads))
     engines[1].set_weights(engines[0].get_weights())
     engine = engines[1].engine
     engine.batches = lambda entry: loop.one_by_one(lambda n, parts: engine.run(entry, n, parts))
     n = 24 if name == "stateful" else 29
-    x = (RNG.integers(0, 11, (n, *shape)) if name == "embedding" else RNG.normal(size=(n, *shape)))
+    x = RNG.integers(0, 11, (n, *shape)) if name == "embedding" else RNG.normal(size=(n, *shape))
     return engines, x, RNG.integers(0, 3, n)
 
 
@@ -176,9 +210,21 @@ def same(pair, act):
 @pytest.mark.parametrize("shuffle", [True, False, "batch"])
 def test_fit_evaluate_and_predict_have_the_bits_of_single_steps(name, shuffle):
     pair, x, y = twins(name)
-    many, single = same(pair, lambda c: c.fit(
-        x, y, batch_size=4, epochs=4, initial_epoch=1, shuffle=shuffle, verbose=0,
-        validation_data=(x[:8], y[:8])).history)
+    many, single = same(
+        pair,
+        lambda c: (
+            c.fit(
+                x,
+                y,
+                batch_size=4,
+                epochs=4,
+                initial_epoch=1,
+                shuffle=shuffle,
+                verbose=0,
+                validation_data=(x[:8], y[:8]),
+            ).history
+        ),
+    )
     assert many == single and len(many["loss"]) == 3
     many, single = same(pair, lambda c: c.evaluate(x, y, batch_size=4, verbose=0))
     assert many == single
@@ -189,10 +235,23 @@ def test_fit_evaluate_and_predict_have_the_bits_of_single_steps(name, shuffle):
 def test_weights_rates_and_steps(name="dropout"):
     pair, x, y = twins(name)
     rate = callbacks.LearningRateScheduler(lambda epoch: 0.01 / (epoch + 1))
-    many, single = same(pair, lambda c: c.fit(
-        x.astype("float64"), y.astype("uint8"), batch_size=3, epochs=3, verbose=0,
-        sample_weight=np.arange(29) % 3, class_weight={0: 1, 1: 2, 2: 0.5}, steps_per_epoch=7,
-        validation_split=0.2, callbacks=[rate]).history)
+    many, single = same(
+        pair,
+        lambda c: (
+            c.fit(
+                x.astype("float64"),
+                y.astype("uint8"),
+                batch_size=3,
+                epochs=3,
+                verbose=0,
+                sample_weight=np.arange(29) % 3,
+                class_weight={0: 1, 1: 2, 2: 0.5},
+                steps_per_epoch=7,
+                validation_split=0.2,
+                callbacks=[rate],
+            ).history
+        ),
+    )
     assert many == single and many["lr"] == pytest.approx([0.01, 0.005, 0.01 / 3])
 
 
@@ -211,8 +270,9 @@ def test_terminate_on_nan_stops_at_the_batch():
     x[9] = np.nan
     for c in pair:
         with pytest.warns(UserWarning, match="epoch 1, batch 3"):
-            c.fit(x, y, batch_size=4, epochs=5, shuffle=False, verbose=0,
-                  callbacks=[callbacks.TerminateOnNaN()])
+            c.fit(
+                x, y, batch_size=4, epochs=5, shuffle=False, verbose=0, callbacks=[callbacks.TerminateOnNaN()]
+            )
         assert c.model.optimizer.iterations.value == 3
     fresh = twins("dropout")[0][0]
     with pytest.warns(UserWarning, match="epoch 1, batch 3"):
@@ -227,14 +287,16 @@ def test_a_model_that_a_callback_changes_goes_on():
     def change(epoch, logs):
         c.set_weights([w * 0 for w in c.get_weights()])
         c.model.layers[1].trainable = False
-        c.model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"],
-                        weighted_metrics=["mae"])
+        c.model.compile(
+            "sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], weighted_metrics=["mae"]
+        )
         seen.append(logs["loss"])
 
     for c in pair:
         np.random.seed(11)
-        c.fit(x, y, batch_size=4, epochs=3, verbose=0,
-              callbacks=[callbacks.LambdaCallback(on_epoch_end=change)])
+        c.fit(
+            x, y, batch_size=4, epochs=3, verbose=0, callbacks=[callbacks.LambdaCallback(on_epoch_end=change)]
+        )
     assert seen[:3] == seen[3:] and len(set(seen[:3])) == 3
 
 
@@ -247,7 +309,8 @@ def test_python_has_its_turn_within_an_epoch():
     before = int(c.model.optimizer.iterations.value)
     big, labels = np.resize(x, (steps, 7)).astype("f"), np.resize(y, steps)
     start = callbacks.LambdaCallback(
-        on_epoch_begin=lambda *_: threading.Timer(0.1, _thread.interrupt_main).start())
+        on_epoch_begin=lambda *_: threading.Timer(0.1, _thread.interrupt_main).start()
+    )
     try:
         with pytest.raises(KeyboardInterrupt):
             c.fit(big, labels, batch_size=1, epochs=1, shuffle=False, verbose=0, callbacks=[start])
@@ -272,9 +335,14 @@ def test_predictions_of_one_array_stay_right():
     x = RNG.normal(size=(40, 3))
     for _ in range(2):
         for rows in (1, 3, 40):
-            want = np.concatenate([c.predict_on_batch(x[i:i + 1].tolist()) for i in range(rows)])
-            for given in (x[:rows], x[:rows].astype("f"), np.asfortranarray(x[:rows], "f"),
-                          x[:rows].astype("f")[::-1][::-1], [x[:rows]]):
+            want = np.concatenate([c.predict_on_batch(x[i : i + 1].tolist()) for i in range(rows)])
+            for given in (
+                x[:rows],
+                x[:rows].astype("f"),
+                np.asfortranarray(x[:rows], "f"),
+                x[:rows].astype("f")[::-1][::-1],
+                [x[:rows]],
+            ):
                 for call in (c, c.predict, c.predict_on_batch, c.model.predict):
                     np.testing.assert_allclose(call(given), want, rtol=1e-5, atol=1e-6)
         c.train_on_batch(x, np.ones((40, 2)))
@@ -282,9 +350,12 @@ def test_predictions_of_one_array_stay_right():
 
 
 def test_errors_of_predictions_are_the_same_the_first_time_and_later():
-    for bad, message in ((np.zeros((2, 4)), "expected float32"), (np.zeros(3), "pass x"),
-                         (np.array("a"), "expected numbers"),
-                         (np.zeros((2, 3), complex), "expected numbers")):
+    for bad, message in (
+        (np.zeros((2, 4)), "expected float32"),
+        (np.zeros(3), "pass x"),
+        (np.array("a"), "expected numbers"),
+        (np.zeros((2, 3), complex), "expected numbers"),
+    ):
         c = quick_model()
         for _ in range(2):
             for call in (c, c.predict, c.predict_on_batch):

@@ -22,8 +22,7 @@ TARGETS = ("x86-64-v2", "aarch64", "wasm32")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("built")
     model = keras.Sequential([keras.layers.Dense(300, input_shape=(20,), name="wide")])
-    return {target: kcompile.export(model, folder / f"{target}.bin", target=target)
-            for target in TARGETS}
+    return {target: kcompile.export(model, folder / f"{target}.bin", target=target) for target in TARGETS}
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -57,10 +56,14 @@ def test_modules_that_are_none_of_ours() -> None:
     head = b"\0asm\1\0\0\0"
     other = head + b"\0" + number(9) + b"\5.debug"[:6] + b"abc"
     for module, said in (
-            (head, "not one of kcompile's"), (other, "not one of kcompile's"),
-            (b"\0asm\2\0\0\0", "another version"), (head + b"\0\xff\xff\xff\xff\xff", "no end"),
-            (head + b"\0\xff", "truncated"), (head + b"\0" + number(100), "truncated"),
-            (head + b"\0" + number(1) + b"\x80", "truncated")):
+        (head, "not one of kcompile's"),
+        (other, "not one of kcompile's"),
+        (b"\0asm\2\0\0\0", "another version"),
+        (head + b"\0\xff\xff\xff\xff\xff", "no end"),
+        (head + b"\0\xff", "truncated"),
+        (head + b"\0" + number(100), "truncated"),
+        (head + b"\0" + number(1) + b"\x80", "truncated"),
+    ):
         with pytest.raises(ArtifactError, match=said):
             read_section(memoryview(module), ".kcompile")
 
@@ -82,15 +85,15 @@ def forged(path: Path, change: dict[str, object]) -> Path:
     """A copy with other metadata (no longer than they were) under a right checksum."""
     good = path.read_bytes()
     start = good.find(b'{"abi"')
-    metadata, length = json.JSONDecoder().raw_decode(good[start:start + 9000].decode("latin-1"))
+    metadata, length = json.JSONDecoder().raw_decode(good[start : start + 9000].decode("latin-1"))
     text = json.dumps({**metadata, **change, "version": ""}, sort_keys=True, separators=(",", ":"))
     text = text.replace('"checksum":', '"checksum": ')
     assert len(text) <= length
-    data = bytearray(good[:start] + text[:-1].encode().ljust(length - 1) + b"}" + good[start + length:])
+    data = bytearray(good[:start] + text[:-1].encode().ljust(length - 1) + b"}" + good[start + length :])
     at = data.find(b'"checksum": "') + 13
     if "checksum" not in change:
-        data[at:at + 8] = b"????????"
-        data[at:at + 8] = b"%08x" % zlib.crc32(bytes(data))
+        data[at : at + 8] = b"????????"
+        data[at : at + 8] = b"%08x" % zlib.crc32(bytes(data))
     made = path.with_name("forged")
     made.write_bytes(data)
     return made
@@ -103,18 +106,61 @@ def test_the_forger_forges(paths: dict[str, Path]) -> None:
     assert read_contents(forged(paths["x86-64-v2"], {"name": "other"})).metadata["name"] == "other"
 
 
-@pytest.mark.parametrize("change", [
-    {"batch": -1}, {"batch": 0}, {"batch": True}, {"batch": 1.5}, {"batch": 2**70}, {"batch": "2"},
-    {"cpu_flags": [1]}, {"cpu_flags": [[]]}, {"cpu_flags": [None]}, {"cpu_flags": {}},
-    {"pool_abi": True}, {"pool_abi": 0}, {"pool_abi": -3}, {"name": ""}, {"name": "ä"}, {"name": "a b"},
-    {"name": 1}, {"triple": None}, {"target": 3}, {"inputs": {}}, {"inputs": [1]}, {"inputs": [{}]},
-    {"inputs": ["x"]}, {"outputs": []}, {"draws": 1}, {"draws": None}, {"checksum": "????????"},
-    {"checksum": 12345678},
-    *({"inputs": [{**TENSOR, **wrong}]} for wrong in (
-        {"name": 1}, {"dtype": "float"}, {"dtype": []}, {"dtype": None}, {"shape": "n"}, {"shape": None},
-        {"shape": [None]}, {"shape": [-1]}, {"shape": [1.0]}, {"shape": [True]}, {"shape": ["0n"]},
-        {"shape": ["n", "x"]}, {"shape": [[]]}, {"shape": [{}]}, {"shape": [2**40, 2**40]},
-        {"shape": ["9999999999999999999999n"]}))], ids=repr)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch": -1},
+        {"batch": 0},
+        {"batch": True},
+        {"batch": 1.5},
+        {"batch": 2**70},
+        {"batch": "2"},
+        {"cpu_flags": [1]},
+        {"cpu_flags": [[]]},
+        {"cpu_flags": [None]},
+        {"cpu_flags": {}},
+        {"pool_abi": True},
+        {"pool_abi": 0},
+        {"pool_abi": -3},
+        {"name": ""},
+        {"name": "ä"},
+        {"name": "a b"},
+        {"name": 1},
+        {"triple": None},
+        {"target": 3},
+        {"inputs": {}},
+        {"inputs": [1]},
+        {"inputs": [{}]},
+        {"inputs": ["x"]},
+        {"outputs": []},
+        {"draws": 1},
+        {"draws": None},
+        {"checksum": "????????"},
+        {"checksum": 12345678},
+        *(
+            {"inputs": [{**TENSOR, **wrong}]}
+            for wrong in (
+                {"name": 1},
+                {"dtype": "float"},
+                {"dtype": []},
+                {"dtype": None},
+                {"shape": "n"},
+                {"shape": None},
+                {"shape": [None]},
+                {"shape": [-1]},
+                {"shape": [1.0]},
+                {"shape": [True]},
+                {"shape": ["0n"]},
+                {"shape": ["n", "x"]},
+                {"shape": [[]]},
+                {"shape": [{}]},
+                {"shape": [2**40, 2**40]},
+                {"shape": ["9999999999999999999999n"]},
+            )
+        ),
+    ],
+    ids=repr,
+)
 def test_metadata_are_checked_in_all_they_say(paths: dict[str, Path], change: dict[str, object]) -> None:
     with pytest.raises(ArtifactError, match=r"forged: damaged: "):
         read_contents(forged(paths["x86-64-v2"], change))

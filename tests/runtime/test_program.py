@@ -56,8 +56,17 @@ def test_arrays_of_every_make(program: Program) -> None:
     misaligned[...] = x
     wide = np.zeros((6, 10), np.float32)
     wide[:, ::2] = x
-    made = [read_only, misaligned, np.asfortranarray(x), x.astype(">f4"), wide[:, ::2],
-            x.astype(np.float64), x.tolist(), np.ascontiguousarray(x[::-1])[::-1], memoryview(x)]
+    made = [
+        read_only,
+        misaligned,
+        np.asfortranarray(x),
+        x.astype(">f4"),
+        wide[:, ::2],
+        x.astype(np.float64),
+        x.tolist(),
+        np.ascontiguousarray(x[::-1])[::-1],
+        memoryview(x),
+    ]
     for value in made:
         close(program.one("predict", value), expected(x))
         close(program.run("predict", 6, [value])[0], expected(x))
@@ -104,11 +113,14 @@ def test_variables_and_the_prepared_block(program: Program) -> None:
     assert len(program.prepared_block()) == 64
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (np.zeros((4, 6)), "x: expected float32 of shape (n, 5). Received: shape (4, 6)."),
-    (np.zeros(5), "For one sample, pass x[None]."),
-    ([[1.0, 2.0], [3.0]], "ragged"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.zeros((4, 6)), "x: expected float32 of shape (n, 5). Received: shape (4, 6)."),
+        (np.zeros(5), "For one sample, pass x[None]."),
+        ([[1.0, 2.0], [3.0]], "ragged"),
+    ],
+)
 def test_wrong_shapes(program: Program, value: object, text: str) -> None:
     with pytest.raises(InputError) as error:
         program.one("predict", value)
@@ -116,10 +128,17 @@ def test_wrong_shapes(program: Program, value: object, text: str) -> None:
     assert isinstance(error.value, ValueError)
 
 
-@pytest.mark.parametrize("value", [
-    np.array([["a"] * 5]), np.zeros((1, 5), object), np.zeros((1, 5), complex),
-    np.ma.zeros((1, 5)), None, np.zeros((1, 5), "datetime64[s]"),
-])
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([["a"] * 5]),
+        np.zeros((1, 5), object),
+        np.zeros((1, 5), complex),
+        np.ma.zeros((1, 5)),
+        None,
+        np.zeros((1, 5), "datetime64[s]"),
+    ],
+)
 def test_wrong_kinds(program: Program, value: object) -> None:
     with pytest.raises(InputTypeError):
         program.one("predict", value)

@@ -39,9 +39,18 @@ def test_ten_models_are_the_same_bytes(tmp_path):
         folder = tmp_path / str(number)
         folder.mkdir()
         env = {k: v for k, v in os.environ.items() if k not in ("OPENBLAS_CORETYPE", "KC_THREADS")}
-        running.append((change, subprocess.Popen(
-            [sys.executable, SCRIPT, folder, "x86-64-v3"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, env={**env, "KC_CACHE": "off", **change})))
+        running.append(
+            (
+                change,
+                subprocess.Popen(
+                    [sys.executable, SCRIPT, folder, "x86-64-v3"],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env={**env, "KC_CACHE": "off", **change},
+                ),
+            )
+        )
     printed = []
     for change, process in running:
         out, errors = process.communicate(timeout=600)
@@ -67,7 +76,8 @@ def test_exact_arithmetic_is_folded(name):
     graph = Graph("g")
     x = constant(graph, np.array([[0.3, 2.5], [1.1, 0.7]]), "float32")
     y = {"add": lambda: x + x, "div": lambda: x / x, "transpose": lambda: ops.transpose(x, (1, 0))}.get(
-        name, lambda: getattr(ops, name)(x))()
+        name, lambda: getattr(ops, name)(x)
+    )()
     graph.outputs["y"] = y.value
     folded = fold_constants(graph)
     assert [node.op.name for node in folded.live()] == ["constant"]

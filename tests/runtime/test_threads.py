@@ -43,26 +43,56 @@ QUOTAS = {
     "none": (HOST, "", {}, []),
     "version 2, no limit": (V2, "0::/a/b\n", {"sys/fs/cgroup/a/b/cpu.max": "max 100000\n"}, []),
     "version 2, in the group": (V2, "0::/a/b\n", {"sys/fs/cgroup/a/b/cpu.max": "150000 100000\n"}, [1.5]),
-    "version 2, the group above is smaller": (V2, "0::/a/b\n", {
-        "sys/fs/cgroup/a/b/cpu.max": "400000 100000\n", "sys/fs/cgroup/a/cpu.max": "200000 100000\n"},
-        [4.0, 2.0]),
-    "version 2, a namespace: its group is the root": (V2, "0::/\n", {
-        "sys/fs/cgroup/cpu.max": "50000 100000\n"}, [0.5]),
-    "version 2, the group is outside of the namespace": (V2, "0::/../../b\n", {
-        "sys/fs/cgroup/cpu.max": "300000 100000\n"}, [3.0]),
+    "version 2, the group above is smaller": (
+        V2,
+        "0::/a/b\n",
+        {"sys/fs/cgroup/a/b/cpu.max": "400000 100000\n", "sys/fs/cgroup/a/cpu.max": "200000 100000\n"},
+        [4.0, 2.0],
+    ),
+    "version 2, a namespace: its group is the root": (
+        V2,
+        "0::/\n",
+        {"sys/fs/cgroup/cpu.max": "50000 100000\n"},
+        [0.5],
+    ),
+    "version 2, the group is outside of the namespace": (
+        V2,
+        "0::/../../b\n",
+        {"sys/fs/cgroup/cpu.max": "300000 100000\n"},
+        [3.0],
+    ),
     "version 1, in the group": (V1 + OTHER, "4:cpuset:/x\n3:cpu,cpuacct:/a\n0::/\n", v1("a", 250000), [2.5]),
     "version 1, no limit": (V1, "3:cpu,cpuacct:/a\n", v1("a", -1), []),
-    "version 1, the groups above": (V1, "3:cpu,cpuacct:/a/b/c\n",
-                                    v1("a", 100000) | v1("a/b/c", 700000), [7.0, 1.0]),
+    "version 1, the groups above": (
+        V1,
+        "3:cpu,cpuacct:/a/b/c\n",
+        v1("a", 100000) | v1("a/b/c", 700000),
+        [7.0, 1.0],
+    ),
     "version 1, a container without namespace": (
-        V1.replace("{root}", "/docker/1f"), "3:cpu,cpuacct:/docker/1f/in\n",
-        v1("", 200000) | v1("in", 50000, 50000), [1.0, 2.0]),
+        V1.replace("{root}", "/docker/1f"),
+        "3:cpu,cpuacct:/docker/1f/in\n",
+        v1("", 200000) | v1("in", 50000, 50000),
+        [1.0, 2.0],
+    ),
     "version 1, another's group is mounted": (
-        V1.replace("{root}", "/docker/1f"), "3:cpu,cpuacct:/elsewhere\n", v1("", 200000), [2.0]),
-    "both versions": (HOST + V1 + V2, "3:cpu,cpuacct:/a\n0::/b\n",
-                      v1("a", 300000) | {"sys/fs/cgroup/b/cpu.max": "200000 100000"}, [3.0, 2.0]),
-    "damaged": (V2 + "no mount\n - cgroup2\n", "nothing\n0::/a\n", {
-        "sys/fs/cgroup/cpu.max": "much\n", "sys/fs/cgroup/a/cpu.max": "1 0\n"}, []),
+        V1.replace("{root}", "/docker/1f"),
+        "3:cpu,cpuacct:/elsewhere\n",
+        v1("", 200000),
+        [2.0],
+    ),
+    "both versions": (
+        HOST + V1 + V2,
+        "3:cpu,cpuacct:/a\n0::/b\n",
+        v1("a", 300000) | {"sys/fs/cgroup/b/cpu.max": "200000 100000"},
+        [3.0, 2.0],
+    ),
+    "damaged": (
+        V2 + "no mount\n - cgroup2\n",
+        "nothing\n0::/a\n",
+        {"sys/fs/cgroup/cpu.max": "much\n", "sys/fs/cgroup/a/cpu.max": "1 0\n"},
+        [],
+    ),
 }
 
 
@@ -95,7 +125,7 @@ def test_the_default_follows_the_affinity_mask() -> None:
         os.sched_setaffinity(0, before)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 2.5, "2", True, [2], 4097, 10 ** 20])
+@pytest.mark.parametrize("threads", [0, -1, 2.5, "2", True, [2], 4097, 10**20])
 def test_a_number_of_threads_is_checked_where_it_is_given(threads: Any, tmp_path: Path) -> None:
     model = Sequential([Dense(2, input_shape=(3,))])
     with pytest.raises(InputError, match="threads"):
@@ -106,18 +136,30 @@ def test_a_number_of_threads_is_checked_where_it_is_given(threads: Any, tmp_path
 
 
 def mlp() -> Sequential:
-    return Sequential([Dense(300, activation="relu", input_shape=(400,)), Dense(300, activation="tanh"),
-                       Dense(7, activation="softmax")])
+    return Sequential(
+        [
+            Dense(300, activation="relu", input_shape=(400,)),
+            Dense(300, activation="tanh"),
+            Dense(7, activation="softmax"),
+        ]
+    )
 
 
 def cnn() -> Sequential:
-    return Sequential([Conv2D(24, 3, activation="relu", input_shape=(14, 14, 3)),
-                       Conv2D(16, 3, strides=2), Flatten(), Dense(5, activation="softmax")])
+    return Sequential(
+        [
+            Conv2D(24, 3, activation="relu", input_shape=(14, 14, 3)),
+            Conv2D(16, 3, strides=2),
+            Flatten(),
+            Dense(5, activation="softmax"),
+        ]
+    )
 
 
 def rnn() -> Sequential:
-    return Sequential([LSTM(40, return_sequences=True, input_shape=(12, 9)), LSTM(24),
-                       Dense(4, activation="softmax")])
+    return Sequential(
+        [LSTM(40, return_sequences=True, input_shape=(12, 9)), LSTM(24), Dense(4, activation="softmax")]
+    )
 
 
 MODELS: dict[str, Callable[[], Sequential]] = {"mlp": mlp, "cnn": cnn, "rnn": rnn}
@@ -144,8 +186,11 @@ def test_same_bits_for_any_number_of_threads(name: str, tmp_path: Path) -> None:
         model.compile("adam", "sparse_categorical_crossentropy")
         compiled, x = kcompile.compile(model, threads=threads), data(model, 96)
         library = load(path, threads)
-        got = [compiled.predict_on_batch(x).tobytes(), compiled.predict_on_batch(x[:1]).tobytes(),
-               library.predict_on_batch(x).tobytes()]
+        got = [
+            compiled.predict_on_batch(x).tobytes(),
+            compiled.predict_on_batch(x[:1]).tobytes(),
+            library.predict_on_batch(x).tobytes(),
+        ]
         compiled.fit(x, np.arange(96) % 4, batch_size=48, epochs=2, shuffle=False, verbose=0)
         got += [w.tobytes() for w in model.get_weights()]
         first = first or got
@@ -200,8 +245,12 @@ print(all(job() for _ in range(200)))
 
 def test_two_processes_at_once() -> None:
     code = TWIN.format(path=sys.path)
-    twins = [subprocess.Popen([sys.executable, "-c", code, name], stdin=subprocess.PIPE,
-                              stdout=subprocess.PIPE, text=True) for name in ("mlp", "rnn")]
+    twins = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for name in ("mlp", "rnn")
+    ]
     try:
         for twin in twins:
             assert twin.stdout is not None and twin.stdout.readline() == "ready\n"

@@ -56,12 +56,14 @@ def stepwise(step):
 
 def mean_step(seen=None):
     """Loss: the batch's mean. One metric: the share of values above 4."""
+
     def step(n, arrays):
         x = arrays[0]
         assert len(x) == n and x.flags.c_contiguous
         if seen is not None:
             seen.append(x.copy())
         return np.array([x.mean(), (x > 4).sum(), n], np.float32)
+
     return stepwise(step)
 
 
@@ -81,9 +83,11 @@ def test_order_follows_numpys_seed():
     def orders(seed):
         seen = []
         np.random.seed(seed)
-        fit_loop(mean_step(seen), [np.arange(9.0, dtype="f")], ["loss", "m"], Events(False),
-                          batch_size=3, epochs=1)
+        fit_loop(
+            mean_step(seen), [np.arange(9.0, dtype="f")], ["loss", "m"], Events(False), batch_size=3, epochs=1
+        )
         return np.concatenate(seen).tolist()
+
     assert orders(1) == orders(1) != orders(2)
 
 
@@ -101,8 +105,15 @@ def test_without_shuffling_batches_are_views():
 
 def test_batch_shuffle_keeps_batches_together():
     seen = []
-    fit_loop(mean_step(seen), [np.arange(11, dtype="f")], ["loss", "m"], Events(False),
-                      batch_size=2, epochs=1, shuffle="batch")
+    fit_loop(
+        mean_step(seen),
+        [np.arange(11, dtype="f")],
+        ["loss", "m"],
+        Events(False),
+        batch_size=2,
+        epochs=1,
+        shuffle="batch",
+    )
     assert all(b[1] == b[0] + 1 and b[0] % 2 == 0 for b in seen[:5]) and seen[5].tolist() == [10]
 
 
@@ -118,24 +129,38 @@ def test_rows_of_all_arrays_move_together():
 
 def test_batch_events_carry_this_batchs_values():
     events = Events()
-    fit_loop(mean_step(), [np.arange(6, dtype="f")], ["loss", "high"], events, batch_size=4,
-                      epochs=1, shuffle=False)
+    fit_loop(
+        mean_step(),
+        [np.arange(6, dtype="f")],
+        ["loss", "high"],
+        events,
+        batch_size=4,
+        epochs=1,
+        shuffle=False,
+    )
     assert [s for s in events.said if s[0] == "batch"] == [
         ("batch", 0, {"loss": 1.5, "high": 0.0, "batch": 0, "size": 4}),
-        ("batch", 1, {"loss": 4.5, "high": 0.5, "batch": 1, "size": 2})]
+        ("batch", 1, {"loss": 4.5, "high": 0.5, "batch": 1, "size": 2}),
+    ]
 
 
 def test_stopping_within_an_epoch_and_initial_epoch():
     events = Events(stop_at=3)
-    fit_loop(mean_step(), [np.zeros(8, "f")], ["loss", "m"], events, batch_size=2,
-                      epochs=9, initial_epoch=5)
+    fit_loop(mean_step(), [np.zeros(8, "f")], ["loss", "m"], events, batch_size=2, epochs=9, initial_epoch=5)
     assert [s[:2] for s in events.said] == [("epoch", 5), ("batch", 0), ("batch", 1), ("end", 5)]
 
 
 def test_validation_values_come_with_the_epoch():
     events = Events(False)
-    fit_loop(mean_step(), [np.zeros(4, "f")], ["loss", "m"], events, batch_size=2, epochs=1,
-                      validate=lambda: [7.0, 8.0])
+    fit_loop(
+        mean_step(),
+        [np.zeros(4, "f")],
+        ["loss", "m"],
+        events,
+        batch_size=2,
+        epochs=1,
+        validate=lambda: [7.0, 8.0],
+    )
     assert events.said[-1][2] == {"loss": 0, "m": 0, "val_loss": 7, "val_m": 8}
 
 
@@ -143,16 +168,16 @@ def test_nan_is_told_once_with_its_place():
     x = np.array([0, 0, 0, np.nan, 0, 0], "f")
     events = Events(False)
     with pytest.warns(UserWarning, match="loss is nan in epoch 1, batch 2") as caught:
-        fit_loop(mean_step(), [x], ["loss", "m"], events, batch_size=2, epochs=3,
-                          shuffle=False)
+        fit_loop(mean_step(), [x], ["loss", "m"], events, batch_size=2, epochs=3, shuffle=False)
     assert len(caught) == 1
     assert np.isnan(events.said[-1][2]["loss"])
 
 
 def test_steps_limit_an_epoch():
     seen = []
-    fit_loop(mean_step(seen), [np.zeros(10, "f")], ["loss", "m"], Events(False),
-                      batch_size=2, epochs=2, steps=3)
+    fit_loop(
+        mean_step(seen), [np.zeros(10, "f")], ["loss", "m"], Events(False), batch_size=2, epochs=2, steps=3
+    )
     assert len(seen) == 6
     with pytest.raises(InputError, match="at most 5"):
         training.check_steps("steps_per_epoch", 6, 5)
@@ -160,10 +185,12 @@ def test_steps_limit_an_epoch():
 
 def test_evaluate_and_predict():
     x = np.arange(5, dtype="f")
-    assert evaluate_loop(mean_step(), [x], ["loss", "m"], Events(False), batch_size=2
-                                  ) == pytest.approx([2.0, 0.0])
-    outputs = predict_loop(one_by_one(lambda n, a: [a[0] * 2, a[0][:, None]]), [x],
-                                    Events(False), batch_size=2)
+    assert evaluate_loop(mean_step(), [x], ["loss", "m"], Events(False), batch_size=2) == pytest.approx(
+        [2.0, 0.0]
+    )
+    outputs = predict_loop(
+        one_by_one(lambda n, a: [a[0] * 2, a[0][:, None]]), [x], Events(False), batch_size=2
+    )
     np.testing.assert_array_equal(outputs[0], x * 2)
     assert outputs[1].shape == (5, 1)
 
@@ -192,8 +219,15 @@ def test_spans_take_a_turn_each(monkeypatch):
 
 def test_progress_is_told_after_each_span():
     events = Events()
-    fit_loop(mean_step(), [np.arange(6, dtype="f")], ["loss", "high"], events, batch_size=4,
-                      epochs=1, shuffle=False)
+    fit_loop(
+        mean_step(),
+        [np.arange(6, dtype="f")],
+        ["loss", "high"],
+        events,
+        batch_size=4,
+        epochs=1,
+        shuffle=False,
+    )
     assert events.done == [(4, [1.5, 0.0]), (6, [2.5, 1 / 6])]
 
 
@@ -259,4 +293,8 @@ def test_verbose_2_has_no_bar():
 def test_numbers_in_the_bar():
     assert [format_seconds(s) for s in (7.6, 90, 7500)] == ["7s", "1:30", "2:05:00"]
     assert [format_value(v) for v in (1.5, 1e-3, -2.0, float("nan"))] == [
-        "1.5000", "1.0000e-03", "-2.0000", "nan"]
+        "1.5000",
+        "1.0000e-03",
+        "-2.0000",
+        "nan",
+    ]

@@ -24,12 +24,12 @@ from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Contraction
 from kcompile.ir.types import Batch, Dim, numel
 
-SIDE = 16          # a block has SIDE x SIDE threads
-DEPTH = 16         # k in a slice
-BUSY = 64          # blocks that are worth smaller tiles
-LEAST = 128        # threads that have work, where a block works alone
-AHEAD = 8          # k for which a thread that works alone asks memory at once
-CONFLICT = 1       # element between rows of a slice, so that a column falls into different banks
+SIDE = 16  # a block has SIDE x SIDE threads
+DEPTH = 16  # k in a slice
+BUSY = 64  # blocks that are worth smaller tiles
+LEAST = 128  # threads that have work, where a block works alone
+AHEAD = 8  # k for which a thread that works alone asks memory at once
+CONFLICT = 1  # element between rows of a slice, so that a column falls into different banks
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,27 @@ class Tile:
     columns: int
 
 
-def lower_contraction(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue,
-                      target: Target, *, buffers: Sequence[Buffer] = (),
-                      b_panels: int | None = None, note: str = "",
-                      chosen: Tile | None = None) -> Kernel:
+def lower_contraction(
+    name: str,
+    spec: Contraction,
+    a: Source,
+    b: Source,
+    epilogue: Epilogue,
+    target: Target,
+    *,
+    buffers: Sequence[Buffer] = (),
+    b_panels: int | None = None,
+    note: str = "",
+    chosen: Tile | None = None,
+) -> Kernel:
     """The kernel of a contraction; the arguments are those of `codegen.contraction`. chosen: the
     tile, `choose_tile`'s by default. Raises ValueError for panels and for a batch in the columns."""
     rows, columns, _ = spec.sizes
     if b_panels is not None or isinstance(columns, Batch):
-        raise ValueError(f"{note or name}: a product with panels or with the batch in its columns has "
-                         "no kernel for graphics processors")
+        raise ValueError(
+            f"{note or name}: a product with panels or with the batch in its columns has "
+            "no kernel for graphics processors"
+        )
     plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
     parameters = tuple(buffers or dict.fromkeys(plain))
     if chosen is None and not spec.g and is_deep(spec):
@@ -77,12 +88,24 @@ def is_deep(spec: Contraction) -> bool:
     """Whether a product has so few results, and so many terms in each, that the threads of a block had
     better share a sum: the gradients of small kernels and of biases."""
     rows, columns, depth = spec.sizes
-    return (isinstance(rows, int) and isinstance(columns, int)
-            and _blocks(rows, columns, 1, 1) < BUSY // 4 and (isinstance(depth, Batch) or depth >= 1024))
+    return (
+        isinstance(rows, int)
+        and isinstance(columns, int)
+        and _blocks(rows, columns, 1, 1) < BUSY // 4
+        and (isinstance(depth, Batch) or depth >= 1024)
+    )
 
 
-def _deep(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue, target: Target,
-          buffers: tuple[Buffer, ...], note: str) -> Kernel:
+def _deep(
+    name: str,
+    spec: Contraction,
+    a: Source,
+    b: Source,
+    epilogue: Epilogue,
+    target: Target,
+    buffers: tuple[Buffer, ...],
+    note: str,
+) -> Kernel:
     """A kernel with a block for each result."""
     columns = spec.sizes[1]
     assert isinstance(columns, int)
@@ -94,8 +117,17 @@ def _deep(name: str, spec: Contraction, a: Source, b: Source, epilogue: Epilogue
     return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(THREAD_CYCLES))
 
 
-def lower_rows(b: Builder, spec: Contraction, a: Source, other: Source, epilogue: Epilogue, first: Expr,
-               samples: Expr, most: int, threads: int) -> None:
+def lower_rows(
+    b: Builder,
+    spec: Contraction,
+    a: Source,
+    other: Source,
+    epilogue: Epilogue,
+    first: Expr,
+    samples: Expr,
+    most: int,
+    threads: int,
+) -> None:
     """A contraction for `samples` samples from `first` on (at most `most` of them), by one block of so
     many threads, as a part of a kernel that does more. Columns and depth must be known."""
     each, columns = numel(spec.m), spec.sizes[1]
@@ -163,25 +195,40 @@ class _Slice:
     def element(self, number: int) -> tuple[Expr, Expr]:
         """(k, row or column) of the `number`-th element that this thread copies."""
         flat = THREAD + number * SIDE * SIDE
-        return ((flat // self.size, flat % self.size) if self.outer_first
-                else (flat % DEPTH, flat // DEPTH))
+        return (flat // self.size, flat % self.size) if self.outer_first else (flat % DEPTH, flat // DEPTH)
 
 
 class _Code:
     """The code of one thread. first: the flat row of the output where its rows begin."""
 
-    def __init__(self, spec: Contraction, a: Source, b: Source, epilogue: Epilogue, tile: Tile,
-                 builder: Builder, first: Expr = ZERO) -> None:
+    def __init__(
+        self,
+        spec: Contraction,
+        a: Source,
+        b: Source,
+        epilogue: Epilogue,
+        tile: Tile,
+        builder: Builder,
+        first: Expr = ZERO,
+    ) -> None:
         self.first = first
         self.spec, self.operands, self.epilogue, self.tile = spec, (a, b), epilogue, tile
         self.b = builder
         self.rows, self.columns, self.depth = map(builder.extent, spec.sizes)
         assert a.buffer is not None and b.buffer is not None
         self.dtype = a.buffer.dtype
-        shared = [self._slice(name, access, units, first) for name, access, units, first in (
-            ("a", spec.a, tile.rows, range(len(spec.m))),
-            ("b", spec.b, tile.columns,
-             range(len(spec.m) + len(spec.k), len(spec.m) + len(spec.k) + len(spec.j))))]
+        shared = [
+            self._slice(name, access, units, first)
+            for name, access, units, first in (
+                ("a", spec.a, tile.rows, range(len(spec.m))),
+                (
+                    "b",
+                    spec.b,
+                    tile.columns,
+                    range(len(spec.m) + len(spec.k), len(spec.m) + len(spec.k) + len(spec.j)),
+                ),
+            )
+        ]
         self.a, self.c = shared
         self.sums = Buffer("sums", self.dtype, "register", tile.rows * tile.columns)
 
@@ -213,8 +260,9 @@ class _Code:
         """One result, the terms of its sum shared by all threads."""
         b, spec = self.b, self.spec
         row, column = b.share(row), b.share(column)
-        ends = [tuple(b.share(i) for i in b.unflatten(at, dims))
-                for at, dims in ((row, spec.m), (column, spec.j))]
+        ends = [
+            tuple(b.share(i) for i in b.unflatten(at, dims)) for at, dims in ((row, spec.m), (column, spec.j))
+        ]
 
         def term(index: tuple[Expr, ...]) -> Expr:
             x, y = (self._element(side, ends[side], index[0], TRUE) for side in (0, 1))
@@ -237,8 +285,10 @@ class _Code:
             left, top = b.share(item % wide), b.share(first + item // wide * tile.rows)
             across = [b.share(left + j * wide) for j in range(tile.columns)]
             down = [b.share(loops.binary("min", top + i, last)) for i in range(tile.rows)]
-            ends = [[tuple(b.share(i) for i in b.unflatten(at, dims)) for at in places]
-                    for places, dims in ((down, spec.m), (across, spec.j))]
+            ends = [
+                [tuple(b.share(i) for i in b.unflatten(at, dims)) for at in places]
+                for places, dims in ((down, spec.m), (across, spec.j))
+            ]
             b.emit(loops.Alloc(self.sums))
             for i in range(self.sums.size):
                 b.emit(loops.store(self.sums, i, 0.0))
@@ -251,8 +301,9 @@ class _Code:
                 for j, column in enumerate(across):
                     self._write(loops.load(self.sums, i * tile.columns + j), row, column, there)
 
-    def _add(self, ks: Sequence[Expr], rows: Sequence[tuple[Expr, ...]],
-             columns: Sequence[tuple[Expr, ...]]) -> None:
+    def _add(
+        self, ks: Sequence[Expr], rows: Sequence[tuple[Expr, ...]], columns: Sequence[tuple[Expr, ...]]
+    ) -> None:
         """Some terms of the sums; elements of B are asked for before the first is used."""
         b = self.b
         right = [[b.share(self._element(1, end, k, TRUE)) for end in columns] for k in ks]
@@ -276,8 +327,13 @@ class _Code:
             index = tuple(b.share(i) for i in b.unflatten(position, outer))
             depth = b.share(depth)
 
-            def copy(k: Expr, place: Expr = place, index: tuple[Expr, ...] = index,
-                     inside: Expr = inside, depth: Expr = depth) -> None:
+            def copy(
+                k: Expr,
+                place: Expr = place,
+                index: tuple[Expr, ...] = index,
+                inside: Expr = inside,
+                depth: Expr = depth,
+            ) -> None:
                 at = b.share(k + depth)
                 there = loops.binary("and", inside, loops.binary("lt", at, self.depth))
                 value = self._element(side, index, at, there)
@@ -318,10 +374,14 @@ class _Code:
         down, across = THREAD // SIDE, THREAD % SIDE
         for k in range(DEPTH):
             at = loops.const(k)
-            left = [b.share(loops.load(self.a.buffer, self.a.place(at, down + i * SIDE)))
-                    for i in range(tile.rows)]
-            right = [b.share(loops.load(self.c.buffer, self.c.place(at, across + j * SIDE)))
-                     for j in range(tile.columns)]
+            left = [
+                b.share(loops.load(self.a.buffer, self.a.place(at, down + i * SIDE)))
+                for i in range(tile.rows)
+            ]
+            right = [
+                b.share(loops.load(self.c.buffer, self.c.place(at, across + j * SIDE)))
+                for j in range(tile.columns)
+            ]
             self._fma(left, right)
 
     def _fma(self, left: Sequence[Expr], right: Sequence[Expr]) -> None:
@@ -354,8 +414,9 @@ class _Code:
         columns = self.spec.sizes[1]
         place = self.first + row
         flat = place * self.b.extent(columns) + column
-        inside = loops.binary("and", loops.binary("lt", row, self.rows),
-                              loops.binary("lt", column, self.columns))
+        inside = loops.binary(
+            "and", loops.binary("lt", row, self.rows), loops.binary("lt", column, self.columns)
+        )
         inside = inside if where is None else where
         with self.b.block() as body:
             # All before the first is written: it may be in the place of an operand.

@@ -44,8 +44,14 @@ class DeviceFunction(Function):
     grid: Grid = Grid(Size(1), 1, 1, 1)
 
 
-def device_function(name: str, buffers: Sequence[Buffer], grid: Grid, body: Sequence[Stmt],
-                    note: str = "", aliased: bool = False) -> DeviceFunction:
+def device_function(
+    name: str,
+    buffers: Sequence[Buffer],
+    grid: Grid,
+    body: Sequence[Stmt],
+    note: str = "",
+    aliased: bool = False,
+) -> DeviceFunction:
     """The kernel whose threads run `body`, in terms of `BLOCK` and `THREAD`."""
     threads = loops.loop(THREAD, 0, grid.threads, body, kind="block")
     blocks = loops.loop(BLOCK, 0, grid.stop, (threads,), kind="grid")

@@ -53,8 +53,13 @@ def emit_program(program: Program, target: Target) -> Module:
 
 def emit(functions: Iterable[DeviceFunction], target: Target) -> str:
     """LLVM IR of single kernels, under their own names."""
-    return _module([_kernel(f, [BYTES[b.dtype] for b in f.buffers], target).replace("@?", f"@{f.name}")
-                    for f in functions], target)
+    return _module(
+        [
+            _kernel(f, [BYTES[b.dtype] for b in f.buffers], target).replace("@?", f"@{f.name}")
+            for f in functions
+        ],
+        target,
+    )
 
 
 def ptx(ir: str, target: Target) -> str:
@@ -65,14 +70,16 @@ def ptx(ir: str, target: Target) -> str:
 def _module(parts: list[str], target: Target) -> str:
     text = "\n".join(parts)
     fmod = FMOD if "@kc_fmod(" in text else ""
-    return (f'target triple = "{target.triple}"\n'
-            "@kc_zero = internal constant [8 x i8] zeroinitializer, align 8\n"
-            f"{text}\n{fmod}"
-            f'attributes #0 = {{ nounwind "target-cpu"="{target.cpu}" '
-            f'"target-features"="{target.features}" "no-builtins" }}\n'
-            "!0 = distinct !{!0, !1, !2}\n"
-            '!1 = !{!"llvm.loop.unroll.disable"}\n'
-            '!2 = !{!"llvm.loop.vectorize.enable", i1 false}\n')
+    return (
+        f'target triple = "{target.triple}"\n'
+        "@kc_zero = internal constant [8 x i8] zeroinitializer, align 8\n"
+        f"{text}\n{fmod}"
+        f'attributes #0 = {{ nounwind "target-cpu"="{target.cpu}" '
+        f'"target-features"="{target.features}" "no-builtins" }}\n'
+        "!0 = distinct !{!0, !1, !2}\n"
+        '!1 = !{!"llvm.loop.unroll.disable"}\n'
+        '!2 = !{!"llvm.loop.vectorize.enable", i1 false}\n'
+    )
 
 
 def _kernels(program: Program) -> list[tuple[DeviceFunction, list[int]]]:
@@ -112,12 +119,22 @@ def _kernel(function: DeviceFunction, aligns: list[int], target: Target) -> str:
     body = _DeviceStatements(block, function)
     body.run(function.body)
     if body.shared_bytes > target.shared:
-        raise ValueError(f"{function.name}: {body.shared_bytes} bytes of shared memory, "
-                         f"{target.name} has {target.shared}")
+        raise ValueError(
+            f"{function.name}: {body.shared_bytes} bytes of shared memory, {target.name} has {target.shared}"
+        )
     limit = f'"nvvm.maxntid"="{function.grid.threads}"'
-    return "\n".join([
-        *body.globals, f'define ptx_kernel void @?({", ".join([*parameters, "i64 %n"])}) '
-        f"{limit} #0 {{", "entry:", *body.allocas, *first, *block.code(), "  ret void", "}"])
+    return "\n".join(
+        [
+            *body.globals,
+            f"define ptx_kernel void @?({', '.join([*parameters, 'i64 %n'])}) {limit} #0 {{",
+            "entry:",
+            *body.allocas,
+            *first,
+            *block.code(),
+            "  ret void",
+            "}",
+        ]
+    )
 
 
 class _DeviceStatements(llvm.Statements):
@@ -135,9 +152,8 @@ class _DeviceStatements(llvm.Statements):
             super().loop(s)
             return
         b = self.block
-        most = self.threads if s.kind == "block" else 2 ** 31 - 1
-        number = b.op(f"call range(i32 0, {most}) i32 "
-                      f"@llvm.nvvm.read.ptx.sreg.{_REGISTERS[s.kind]}.x()")
+        most = self.threads if s.kind == "block" else 2**31 - 1
+        number = b.op(f"call range(i32 0, {most}) i32 @llvm.nvvm.read.ptx.sreg.{_REGISTERS[s.kind]}.x()")
         b.variables[s.var.name] = Index(b.op(f"zext nneg i32 {number} to i64"), 0)
         self.run(s.body)
 
@@ -156,8 +172,9 @@ class _DeviceStatements(llvm.Statements):
             return
         b, kind = self.block, memory_type(buffer.dtype, 1)
         name = f"@?.{buffer.name}.{len(self.globals)}"
-        self.globals.append(f"{name} = internal addrspace(3) global [{buffer.size} x {kind}] poison, "
-                            f"align {WIDEST}")
+        self.globals.append(
+            f"{name} = internal addrspace(3) global [{buffer.size} x {kind}] poison, align {WIDEST}"
+        )
         self.shared_bytes += (buffer.size * BYTES[buffer.dtype] + WIDEST - 1) // WIDEST * WIDEST
         pointer = b.op(f"addrspacecast ptr addrspace(3) {name} to ptr")
         b.buffers[buffer] = Place(pointer, WIDEST)

@@ -56,8 +56,9 @@ def run(function: DeviceFunction, buffers: Sequence[np.ndarray], n: int = 1) -> 
             raise ValueError(f"{function.name}: {count} blocks of {function.grid.threads} threads")
         for number in range(count):
             threads = _Block(function, memory, watched, number)
-            threads.run(block.body, {**names, grid.var.name: number,
-                                     block.var.name: np.arange(function.grid.threads)})
+            threads.run(
+                block.body, {**names, grid.var.name: number, block.var.name: np.arange(function.grid.threads)}
+            )
 
 
 class _Own:
@@ -82,10 +83,10 @@ class _Touches:
     def __init__(self, size: int, filled: bool) -> None:
         self.filled = None if filled else np.zeros(size, bool)
         self.block, self.epoch, self.thread = (
-            {way: np.full(size, NOBODY) for way in ("read", "write")} for _ in range(3))
+            {way: np.full(size, NOBODY) for way in ("read", "write")} for _ in range(3)
+        )
 
-    def clear(self, way: str, at: np.ndarray, threads: np.ndarray, block: int,
-              epoch: int) -> np.ndarray:
+    def clear(self, way: str, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> np.ndarray:
         """For each unit, whether nobody else touched it in this way, but for threads of this block
         before its last barrier."""
         was = self.block[way][at]
@@ -94,7 +95,7 @@ class _Touches:
 
     def note(self, way: str, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> None:
         was = self.block[way][at]
-        others = ((was == block) & (self.epoch[way][at] == epoch) & (self.thread[way][at] != threads))
+        others = (was == block) & (self.epoch[way][at] == epoch) & (self.thread[way][at] != threads)
         self.block[way][at] = np.where((was == NOBODY) | (was == block), block, MANY)
         self.epoch[way][at] = epoch
         self.thread[way][at] = threads
@@ -138,8 +139,9 @@ class _Watch:
 def _watched(function: DeviceFunction, memory: Mapping[Buffer, np.ndarray]) -> dict[Buffer, _Watch]:
     """A watch on each parameter that shares memory with one that is written, itself included."""
     changed = loops.written(function.body)
-    spans = sorted((a.ctypes.data, a.ctypes.data + a.nbytes, i)
-                   for i, a in enumerate(memory.values()) if a.size)
+    spans = sorted(
+        (a.ctypes.data, a.ctypes.data + a.nbytes, i) for i, a in enumerate(memory.values()) if a.size
+    )
     pieces: list[tuple[int, list[int]]] = []
     for start, stop, i in spans:
         if pieces and start < pieces[-1][0]:
@@ -156,16 +158,20 @@ def _watched(function: DeviceFunction, memory: Mapping[Buffer, np.ndarray]) -> d
         begin = memory[members[0]].ctypes.data
         touches = _Touches((stop - begin) // unit, True)
         for x in members:
-            out[x] = _Watch(touches, (memory[x].ctypes.data - begin) // unit,
-                            memory[x].itemsize // unit)
+            out[x] = _Watch(touches, (memory[x].ctypes.data - begin) // unit, memory[x].itemsize // unit)
     return out
 
 
 class _Block:
     """One block of threads."""
 
-    def __init__(self, function: DeviceFunction, memory: Mapping[Buffer, np.ndarray],
-                 watched: Mapping[Buffer, _Watch], number: int) -> None:
+    def __init__(
+        self,
+        function: DeviceFunction,
+        memory: Mapping[Buffer, np.ndarray],
+        watched: Mapping[Buffer, _Watch],
+        number: int,
+    ) -> None:
         self.function, self.number, self.epoch = function, number, 0
         self.threads = np.arange(function.grid.threads)
         self.memory = dict(memory)
@@ -202,8 +208,7 @@ class _Block:
             return value
         return np.broadcast_to(value, self.threads.shape)
 
-    def loop(self, s: loops.For, values: _ThreadValues, names: dict[str, Any],
-             active: np.ndarray) -> None:
+    def loop(self, s: loops.For, values: _ThreadValues, names: dict[str, Any], active: np.ndarray) -> None:
         at, stop = self.spread(values.value(s.start)), self.spread(values.value(s.stop))
         while (going := active & (at < stop)).any():
             self.statements(s.body, {**names, s.var.name: at}, going)
@@ -223,8 +228,9 @@ class _Block:
         private = buffer.space in ("stack", "register")
         size = buffer.size if private else self.memory[buffer].size
         if at.size and (at.min() < 0 or at.max() >= size):
-            raise IndexError(f"{self.function.name}: {buffer.name}: elements {at.min()} to {at.max()} "
-                             f"of {size}")
+            raise IndexError(
+                f"{self.function.name}: {buffer.name}: elements {at.min()} to {at.max()} of {size}"
+            )
         return (at + threads * size if private else at), threads
 
     def store(self, s: loops.Store, values: _ThreadValues, active: np.ndarray) -> None:

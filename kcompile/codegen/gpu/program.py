@@ -64,18 +64,29 @@ class KernelUse:
 def device_program(program: Program, target: Target) -> DeviceProgram:
     """The program as PTX and launches. Raises ValueError, see `emission.emit_program`."""
     module = emission.emit_program(program, target)
-    entries = [{"name": entry.name, "arena": _size(entry.arena), "writes": _writes(entry),
-                "steps": [_step(step, module.names) for step in entry.steps]}
-               for entry in program.entries]
+    entries = [
+        {
+            "name": entry.name,
+            "arena": _size(entry.arena),
+            "writes": _writes(entry),
+            "steps": [_step(step, module.names) for step in entry.steps],
+        }
+        for entry in program.entries
+    ]
     table = {"prepared": program.prepared, "entries": entries}
     return DeviceProgram(emission.ptx(module.ir, target), table, program.constants)
 
 
 def _writes(entry: Entry) -> list[int]:
     """Numbers of the variables that an entry changes."""
-    return sorted({ref.index for launch in entry.launches
-                   for buffer, ref in zip(launch.kernel.buffers, launch.buffers)
-                   if ref.region == "variable" and buffer in loops.written(launch.kernel.body)})
+    return sorted(
+        {
+            ref.index
+            for launch in entry.launches
+            for buffer, ref in zip(launch.kernel.buffers, launch.buffers)
+            if ref.region == "variable" and buffer in loops.written(launch.kernel.body)
+        }
+    )
 
 
 def _size(size: Size) -> list[int]:
@@ -91,9 +102,14 @@ def _step(step: Launch | Repeat, names: Mapping[int, str]) -> dict[str, Any]:
 def _launch(launch: Launch, names: Mapping[int, str], repeated: bool) -> dict[str, Any]:
     assert isinstance(launch.kernel, DeviceFunction)
     grid = launch.kernel.grid
-    return {"kernel": names[id(launch.kernel)], "threads": grid.threads, "units": _size(grid.units),
-            "per_block": grid.per_block, "times": grid.times,
-            "places": [_place(ref, repeated) for ref in launch.buffers]}
+    return {
+        "kernel": names[id(launch.kernel)],
+        "threads": grid.threads,
+        "units": _size(grid.units),
+        "per_block": grid.per_block,
+        "times": grid.times,
+        "places": [_place(ref, repeated) for ref in launch.buffers],
+    }
 
 
 def _place(ref: Ref, repeated: bool) -> dict[str, Any]:
@@ -123,8 +139,12 @@ def assemble(ptx: str, target: Target, ptxas: Path, folder: Path) -> list[Kernel
     assembler's messages when it does not accept the text."""
     source = folder / "kernels.ptx"
     source.write_text(ptx)
-    done = subprocess.run([str(ptxas), "-v", f"-arch={target.name}", str(source), "-o",
-                           str(folder / "kernels.cubin")], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(ptxas), "-v", f"-arch={target.name}", str(source), "-o", str(folder / "kernels.cubin")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise RuntimeError(f"ptxas: {done.stdout}{done.stderr}")
     return _uses(done.stdout + done.stderr)
@@ -133,12 +153,19 @@ def assemble(ptx: str, target: Target, ptxas: Path, folder: Path) -> list[Kernel
 def _uses(report: str) -> list[KernelUse]:
     uses = []
     for part in report.split("Compiling entry function ")[1:]:
+
         def number(pattern: str, text: str = part) -> int:
             return sum(map(int, re.findall(pattern, text)))
 
-        uses.append(KernelUse(part.split("'")[1], number(r"Used (\d+) registers"),
-                              number(r"(\d+) bytes spill"), number(r"(\d+) bytes smem"),
-                              number(r"(\d+) bytes stack frame")))
+        uses.append(
+            KernelUse(
+                part.split("'")[1],
+                number(r"Used (\d+) registers"),
+                number(r"(\d+) bytes spill"),
+                number(r"(\d+) bytes smem"),
+                number(r"(\d+) bytes stack frame"),
+            )
+        )
     return uses
 
 

@@ -84,9 +84,7 @@ def _is_light(nodes: Sequence[Node]) -> bool:
                 if spec.g:
                     return False
                 rows, (columns, depth) = numel(spec.m), spec.sizes[1:]
-                if not (
-                    isinstance(rows, Batch) and isinstance(columns, int) and isinstance(depth, int)
-                ):
+                if not (isinstance(rows, Batch) and isinstance(columns, int) and isinstance(depth, int)):
                     return False
                 weights += columns * depth * BYTES[m.types[0].dtype]
                 work += SAMPLES * rows.multiple * columns * depth

@@ -45,8 +45,7 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     team = _team(body)
     b = Builder(target, 1) if team is None else TeamBuilder(target, team)
     units = size_of(numel(space.plain))
-    grid = Grid(units, THREADS if team is None else team.rows, 1,
-                THREADS if team is None else team.threads)
+    grid = Grid(units, THREADS if team is None else team.rows, 1, THREADS if team is None else team.threads)
     with b.block() as statements:
         pull = Pull(body, inputs, b)
         element = element_of(b, pull, space, outputs)
@@ -72,19 +71,21 @@ class Element:
     """The results that belong to one element of what a group keeps (`Space.plain`): one number in those
     of that shape, a row of numbers in those that have the reduced axes."""
 
-    def __init__(self, b: Builder, pull: Pull, space: Space,
-                 results: Sequence[tuple[Value, Buffer]]) -> None:
+    def __init__(self, b: Builder, pull: Pull, space: Space, results: Sequence[tuple[Value, Buffer]]) -> None:
         self.b, self.pull, self.space = b, pull, space
         self.depth = [space.full[a] for a in space.axes]
         shapes = [pull.body.type(v).shape for v, _ in results]
         whole = [bool(space.axes) and shape == space.full for shape in shapes]
         self.rows = [x for x, row in zip(results, whole) if row]
-        self.numbers = [(v, buffer, shape) for (v, buffer), row, shape in zip(results, whole, shapes)
-                        if not row]
+        self.numbers = [
+            (v, buffer, shape) for (v, buffer), row, shape in zip(results, whole, shapes) if not row
+        ]
         for _, buffer, shape in self.numbers:
             if numel(shape) != numel(space.plain):
-                raise ValueError(f"{buffer.name}: a result of {shape} beside one of {space.plain} has no "
-                                 "schedule for graphics processors")
+                raise ValueError(
+                    f"{buffer.name}: a result of {shape} beside one of {space.plain} has no "
+                    "schedule for graphics processors"
+                )
 
     def alone(self, flat: Expr) -> None:
         """By one thread."""
@@ -227,8 +228,7 @@ class TeamBuilder(Builder):
         self.parts: dict[str, Buffer] = {}
         self.alone = False  # inside a shared reduction: threads are at different places
 
-    def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr],
-               first: Expr) -> Expr:
+    def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr) -> Expr:
         total = numel(extents)
         if self.alone or (isinstance(total, int) and total < LONG):
             return super().reduce(op, extents, body, first)
@@ -241,8 +241,7 @@ class TeamBuilder(Builder):
         while width:
             other = loops.load(parts, THREAD + width * team.step)
             joined = self.combine(op, loops.load(parts, THREAD), other)
-            self.emit(loops.If(loops.binary("lt", team.lane, width),
-                               (loops.store(parts, THREAD, joined),)))
+            self.emit(loops.If(loops.binary("lt", team.lane, width), (loops.store(parts, THREAD, joined),)))
             self.emit(loops.Barrier())
             width //= 2
         start = team.row if team.across else team.row * team.lanes
@@ -258,8 +257,9 @@ class TeamBuilder(Builder):
             self.blocks[1].insert(0, loops.Alloc(self.parts[dtype]))
         return self.parts[dtype]
 
-    def _part(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr,
-              total: Dim) -> Expr:
+    def _part(
+        self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr, total: Dim
+    ) -> Expr:
         """What one thread adds up: every `lanes`-th term."""
         cell = self.cell(first, 1)
         self.alone = True
@@ -268,5 +268,3 @@ class TeamBuilder(Builder):
             self.update(op, cell, value)
         self.alone = False
         return self.share(loops.load(cell, 0))
-
-

@@ -7,12 +7,7 @@ storage, references, YAML tags) or blow it up (sizes, depth, aliases) is refused
 The caps are in `limits`.
 """
 
-from kcompile.files.reader.archives import (
-    KerasArchive,
-    is_archive_of_arrays,
-    open_keras,
-    read_arrays,
-)
+from kcompile.files.reader.archives import KerasArchive, is_archive_of_arrays, open_keras, read_arrays
 from kcompile.files.reader.hdf5 import Hdf5, Stored, open_hdf5
 from kcompile.files.reader.json_texts import parse_json, read_json
 from kcompile.files.reader.kinds import check_kind, kind_of, read_text

@@ -43,8 +43,19 @@ def _errors(path: PathLike) -> Iterator[None]:
         yield
     except KcompileError:
         raise
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError, EOFError,
-            RuntimeError, ValueError, OSError, OverflowError, MemoryError, KeyError) as error:
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        zlib.error,
+        NotImplementedError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        OSError,
+        OverflowError,
+        MemoryError,
+        KeyError,
+    ) as error:
         raise damaged(path, error) from error
 
 
@@ -72,8 +83,13 @@ def _members(archive: zipfile.ZipFile, path: PathLike, limit: int) -> dict[str, 
     return members
 
 
-def _stream(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: PathLike, limit: int,
-            write: Callable[[bytes], Any]) -> None:
+def _stream(
+    archive: zipfile.ZipFile,
+    member: zipfile.ZipInfo,
+    path: PathLike,
+    limit: int,
+    write: Callable[[bytes], Any],
+) -> None:
     """Unpack a member piece by piece; sizes that an archive declares may lie."""
     size = 0
     with _errors(path):
@@ -110,10 +126,12 @@ def open_keras(path: PathLike, isolated: bool = False) -> Iterator[KerasArchive]
         members = _members(archive, path, limits.MAX_ARRAYS + 2 * limits.MAX_TEXT)
         wanted = ("metadata.json", "config.json", "model.weights.h5")
         if missing := [name for name in wanted if name not in members]:
-            raise bad(path, "a .keras archive with " + ", ".join(wanted),
-                      f"one without {', '.join(missing)}")
-        if extra := [name for name in members if name not in wanted
-                     and not (name.startswith("assets/") and name.endswith("/"))]:
+            raise bad(path, "a .keras archive with " + ", ".join(wanted), f"one without {', '.join(missing)}")
+        if extra := [
+            name
+            for name in members
+            if name not in wanted and not (name.startswith("assets/") and name.endswith("/"))
+        ]:
             raise bad(path, "no members but " + ", ".join(wanted), ", ".join(map(repr, extra[:5])))
         texts = []
         for name in wanted[:2]:
@@ -139,14 +157,19 @@ def read_arrays(path: PathLike) -> list[np.ndarray]:
         members = _members(archive, path, limits.MAX_ARRAYS)
         expected = [f"arr_{i}.npy" for i in range(len(members))]
         if sorted(members) != sorted(expected):
-            raise bad(path, "the members arr_0, arr_1, ... of numpy.savez(path, *weights)",
-                      ", ".join(map(repr, list(members)[:5])) or "none")
+            raise bad(
+                path,
+                "the members arr_0, arr_1, ... of numpy.savez(path, *weights)",
+                ", ".join(map(repr, list(members)[:5])) or "none",
+            )
         return [_read_npy(archive, members[name], path) for name in expected]
 
 
 # As numpy has written headers ever since: a dict of three entries, in this order.
-_HEADER = re.compile(rb"\{'descr': '([^']*)', 'fortran_order': (True|False), "
-                     rb"'shape': \(((?:[0-9]{1,18}L?(?:, ?|(?=\))))*)\),? ?\}\s*")
+_HEADER = re.compile(
+    rb"\{'descr': '([^']*)', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:[0-9]{1,18}L?(?:, ?|(?=\))))*)\),? ?\}\s*"
+)
 
 
 def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: PathLike) -> np.ndarray:
@@ -157,7 +180,7 @@ def _read_npy(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: PathLike)
     if start is None:
         raise bad(path, ".npy of version 1 or 2", f"other data in {member.filename!r}")
     end = start + int.from_bytes(data[8:start], "little")
-    header = _HEADER.fullmatch(bytes(data[start:min(end, limits.CHUNK)]))
+    header = _HEADER.fullmatch(bytes(data[start : min(end, limits.CHUNK)]))
     if header is None or end > len(data):
         raise damaged(path, f"{member.filename!r} has no header of an array")
     name = header[1].decode("latin-1")

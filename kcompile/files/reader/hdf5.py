@@ -73,8 +73,13 @@ class Hdf5:
     @cached_property
     def filled(self) -> set[str]:
         """The groups with weights below them; states of random generators are none."""
-        return {path[:at] for path in self.datasets if "seed_generator" not in path
-                for at, c in enumerate(path) if c == "/"}
+        return {
+            path[:at]
+            for path in self.datasets
+            if "seed_generator" not in path
+            for at, c in enumerate(path)
+            if c == "/"
+        }
 
     def inside(self, group: str) -> list[str]:
         """The paths of all datasets below a group."""
@@ -135,8 +140,18 @@ def _errors(name: str) -> Iterator[None]:
         yield
     except KcompileError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError,
-            AttributeError, AssertionError, EOFError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+        AttributeError,
+        AssertionError,
+        EOFError,
+    ) as error:
         raise damaged(name, error) from error
 
 
@@ -167,8 +182,11 @@ def _walk(checked: Hdf5, file: Any) -> None:
             if below.count("/") > limits.MAX_DEPTH:
                 raise bad(checked.name, f"groups nested at most {limits.MAX_DEPTH} deep", "deeper")
             if group.links.get_info(raw).type != h5py.h5l.TYPE_HARD:
-                raise bad(checked.name, "objects of this file alone", f"{below!r}, a soft or external "
-                          "link, which is not followed")
+                raise bad(
+                    checked.name,
+                    "objects of this file alone",
+                    f"{below!r}, a soft or external link, which is not followed",
+                )
             found = h5py.h5o.open(group, raw)
             if isinstance(found, h5py.h5g.GroupID):
                 waiting.append((below, found))
@@ -226,8 +244,11 @@ def _attributes(name: str, path: str, group: Any, room: int) -> dict[str, Any]:
         attribute = h5py.h5a.open(group, key)
         allowed = (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT)
         if attribute.get_type().get_class() not in allowed and not _is_bool(attribute.get_type()):
-            raise bad(name, "attributes of text and numbers",
-                      f"{key!r} of {path or '/'}, a reference or another type")
+            raise bad(
+                name,
+                "attributes of text and numbers",
+                f"{key!r} of {path or '/'}, a reference or another type",
+            )
         none = attribute.get_space().get_simple_extent_type() == h5py.h5s.NULL
         count = 0 if none else math.prod(attribute.shape)
         if count * attribute.get_type().get_size() > room:
@@ -254,9 +275,11 @@ def _raw(attribute: Any) -> np.ndarray:
 
 def _plain(values: np.ndarray) -> Any:
     """Text and lists of text, numbers and lists of numbers."""
+
     def one(value: Any) -> Any:
         if isinstance(value, str):
             return value
         return value.decode("utf-8") if isinstance(value, bytes) else value
+
     flat = [one(value) for value in values.ravel().tolist()]
     return flat[0] if values.ndim == 0 else flat

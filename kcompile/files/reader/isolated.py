@@ -44,15 +44,18 @@ def open_elsewhere(stream: IO[bytes], name: str) -> Iterator[Hdf5]:
     descriptor = stream.fileno()
     bounds = (limits.MAX_PROCESSOR_SECONDS, limits.MAX_WORKING_MEMORY, limits.MAX_OBJECTS)
     command = [sys.executable, "-I", "-c", _CODE, str(descriptor), name, *map(str, bounds), *sys.path]
-    with tempfile.TemporaryFile() as complaints, subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=complaints,
-        bufsize=0,
-        pass_fds=(descriptor,),
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-    ) as process:
+    with (
+        tempfile.TemporaryFile() as complaints,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            bufsize=0,
+            pass_fds=(descriptor,),
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        ) as process,
+    ):
         try:
             yield _Servant(process, complaints, name).listing()
         finally:
@@ -120,8 +123,11 @@ class _Servant:
         """Why the other process is no more."""
         code = self.process.wait()
         if code in (-signal.SIGXCPU, -signal.SIGKILL):
-            return damaged(self.name, "the HDF5 library does not come to an end with it: it took "
-                           f"{limits.MAX_PROCESSOR_SECONDS} s of processor time, or all memory")
+            return damaged(
+                self.name,
+                "the HDF5 library does not come to an end with it: it took "
+                f"{limits.MAX_PROCESSOR_SECONDS} s of processor time, or all memory",
+            )
         if code < 0:
             return damaged(self.name, f"the HDF5 library crashes on it ({signal.Signals(-code).name})")
         self.complaints.seek(0)
@@ -150,10 +156,13 @@ def serve(descriptor: str, name: str, seconds: str, memory: str, objects: str) -
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     try:
         with open_here(stream, name) as file:
-            _say(answers, {
-                "attributes": file.attributes,
-                "datasets": {path: [s.shape, s.dtype.str] for path, s in file.datasets.items()},
-            })
+            _say(
+                answers,
+                {
+                    "attributes": file.attributes,
+                    "datasets": {path: [s.shape, s.dtype.str] for path, s in file.datasets.items()},
+                },
+            )
             paths = list(file.datasets)
             while request := requests.read(_COUNT):
                 path = paths[int.from_bytes(request, "little")]
@@ -177,8 +186,11 @@ def _confine(seconds: int) -> None:
     """Processor time; no file written, no core dumped."""
     import resource
 
-    for what, soft, hard in ((resource.RLIMIT_CPU, seconds, seconds + 1), (resource.RLIMIT_FSIZE, 0, 0),
-                             (resource.RLIMIT_CORE, 0, 0)):
+    for what, soft, hard in (
+        (resource.RLIMIT_CPU, seconds, seconds + 1),
+        (resource.RLIMIT_FSIZE, 0, 0),
+        (resource.RLIMIT_CORE, 0, 0),
+    ):
         allowed = resource.getrlimit(what)[1]  # which nobody may raise
         if allowed != resource.RLIM_INFINITY:
             soft, hard = min(soft, allowed), min(hard, allowed)

@@ -31,8 +31,9 @@ def parse_json(text: str | bytes, name: str) -> Any:
         text = decoded(text, name)
     _check_size(text, name)
     try:
-        value = json.loads(text, object_pairs_hook=unique, parse_constant=_refuse,
-                           parse_int=integer, parse_float=number)
+        value = json.loads(
+            text, object_pairs_hook=unique, parse_constant=_refuse, parse_int=integer, parse_float=number
+        )
         json.dumps(value, ensure_ascii=False).encode()  # no halves of surrogate pairs in names
     except ValueError as error:
         start = text.lstrip()[:40].splitlines()[:1] or ["nothing"]

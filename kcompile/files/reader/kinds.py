@@ -12,18 +12,25 @@ from kcompile.files.reader.limits import PathLike, bad
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _SIGNATURES = (
-    (HDF5_SIGNATURE, "hdf5"), (b"PK\x03\x04", "zip"), (b"PK\x05\x06", "zip"),
-    (b"version https://git-lfs.github.com/spec", "a git-LFS pointer, not the file itself. Fetch it "
-     "with `git lfs pull`"), (b"\x1f\x8b", "a gzip file. Unpack it first"),
-    (b"\x93NUMPY", "a .npy array"), (b"BZh", "a bzip2 file. Unpack it first"),
+    (HDF5_SIGNATURE, "hdf5"),
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (
+        b"version https://git-lfs.github.com/spec",
+        "a git-LFS pointer, not the file itself. Fetch it with `git lfs pull`",
+    ),
+    (b"\x1f\x8b", "a gzip file. Unpack it first"),
+    (b"\x93NUMPY", "a .npy array"),
+    (b"BZh", "a bzip2 file. Unpack it first"),
     (b"\x80\x02", "a Python pickle, which is never loaded"),
     (b"\x80\x03", "a Python pickle, which is never loaded"),
     (b"\x80\x04", "a Python pickle, which is never loaded"),
-    (b"\x80\x05", "a Python pickle, which is never loaded"))
+    (b"\x80\x05", "a Python pickle, which is never loaded"),
+)
 
 
 def kind_of(path: PathLike) -> str:
-    """"hdf5", "zip", "text", or in words what else the file is. Raises OSError."""
+    """ "hdf5", "zip", "text", or in words what else the file is. Raises OSError."""
     file = Path(path)
     if file.is_dir():
         return "a folder. A SavedModel is not read: save the model as .keras or .h5"

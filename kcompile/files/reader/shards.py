@@ -43,8 +43,11 @@ def open_shards(path: PathLike, isolated: bool = False) -> Iterator[Hdf5]:
         raise bad(index, f"at most {limits.MAX_SHARDS} shards", str(len(names)))
     _warn_of_others(index, names)
     with ExitStack() as stack:
-        yield _joined(index, placed, {
-            name: stack.enter_context(open_hdf5(index.parent / name, isolated)) for name in names})
+        yield _joined(
+            index,
+            placed,
+            {name: stack.enter_context(open_hdf5(index.parent / name, isolated)) for name in names},
+        )
 
 
 def _weight_map(index: Path, value: Any) -> dict[str, tuple[str, ...]]:
@@ -69,11 +72,15 @@ def _weight_map(index: Path, value: Any) -> dict[str, tuple[str, ...]]:
 def _warn_of_others(index: Path, names: list[str]) -> None:
     """Shards of the same name are not read when the index is silent about them."""
     base = re.escape(index.name.removesuffix(SUFFIX))
-    others = sorted(file.name for file in index.parent.iterdir() if file.name not in names
-                    and re.fullmatch(rf"{base}_[0-9]{{5,9}}\.weights\.h5", file.name))
+    others = sorted(
+        file.name
+        for file in index.parent.iterdir()
+        if file.name not in names and re.fullmatch(rf"{base}_[0-9]{{5,9}}\.weights\.h5", file.name)
+    )
     if others and names:
-        warnings.warn(f"{index}: shards that the index does not name are not read: {_some(others)}",
-                      stacklevel=6)
+        warnings.warn(
+            f"{index}: shards that the index does not name are not read: {_some(others)}", stacklevel=6
+        )
 
 
 def _joined(index: Path, placed: Mapping[str, tuple[str, ...]], files: Mapping[str, Hdf5]) -> Hdf5:

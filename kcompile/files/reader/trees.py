@@ -40,8 +40,10 @@ def check_trees(stream: IO[bytes], name: str) -> None:
             at = data.find(_SIGNATURE, at + 1)
     stream.seek(0)
     for start, node in nodes.items():
-        if any(below in nodes and nodes[below].kind == node.kind and nodes[below].level >= node.level
-               for below in node.below):
+        if any(
+            below in nodes and nodes[below].kind == node.kind and nodes[below].level >= node.level
+            for below in node.below
+        ):
             raise damaged(name, f"the tree at byte {start} has a node that is not below it")
     settled: set[int] = set()
     for start in nodes:

@@ -21,11 +21,24 @@ _TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:python/unicode", "!")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
 # Octal, hexadecimal, binary, with underscores, of base 60, or a date, for some YAML versions
-_DOUBTFUL = re.compile(r"[-+]?0[0-9_]+|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9.]*[0-9][0-9_.]*_[0-9_.eE+-]*|"
-                       r"[-+]?[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|"
-                       r"(?i:yes|no|on|off|[-+]?\.(nan|inf))|<<|=")
-_WORDS = {"": None, "~": None, "null": None, "Null": None, "NULL": None, "true": True, "True": True,
-          "TRUE": True, "false": False, "False": False, "FALSE": False}
+_DOUBTFUL = re.compile(
+    r"[-+]?0[0-9_]+|[-+]?0[xob][0-9a-fA-F_]+|[-+]?[0-9.]*[0-9][0-9_.]*_[0-9_.eE+-]*|"
+    r"[-+]?[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}.*|"
+    r"(?i:yes|no|on|off|[-+]?\.(nan|inf))|<<|="
+)
+_WORDS = {
+    "": None,
+    "~": None,
+    "null": None,
+    "Null": None,
+    "NULL": None,
+    "true": True,
+    "True": True,
+    "TRUE": True,
+    "false": False,
+    "False": False,
+    "FALSE": False,
+}
 
 
 def read_yaml(path: PathLike) -> Any:
@@ -81,8 +94,12 @@ def _from_events(events: Iterator[Any]) -> Any:
             value = children
             if isinstance(start, yaml.MappingStartEvent):
                 value = _mapping(children)
-            elif start.anchor and start.tag == _TUPLE and len(children) <= 16 and not any(
-                    isinstance(child, (list, dict)) for child in children):
+            elif (
+                start.anchor
+                and start.tag == _TUPLE
+                and len(children) <= 16
+                and not any(isinstance(child, (list, dict)) for child in children)
+            ):
                 anchors[start.anchor] = children
         else:
             continue
@@ -94,8 +111,11 @@ def _from_events(events: Iterator[Any]) -> Any:
 
 def _check_tag(event: Any) -> None:
     plain = ("tag:yaml.org,2002:seq", "tag:yaml.org,2002:map", "!")
-    if event.tag is not None and event.tag not in plain and not (
-            event.tag == _TUPLE and type(event).__name__ == "SequenceStartEvent"):
+    if (
+        event.tag is not None
+        and event.tag not in plain
+        and not (event.tag == _TUPLE and type(event).__name__ == "SequenceStartEvent")
+    ):
         raise ValueError(f"the tag {event.tag!r}. Tags are not read")
 
 
@@ -120,6 +140,8 @@ def _scalar(event: Any) -> Any:
     if _FLOAT.fullmatch(text):
         return number(text)
     if _DOUBTFUL.fullmatch(text[:100]):
-        raise ValueError(f"{text!r}, which YAML versions read differently. Quote it, or write true, "
-                         "false or a plain number")
+        raise ValueError(
+            f"{text!r}, which YAML versions read differently. Quote it, or write true, "
+            "false or a plain number"
+        )
     return text

@@ -29,26 +29,43 @@ WORK = 1 << 16  # products of a sample that a property test makes
 
 def _meaning(spec: Callable[..., Contraction]) -> Callable[..., np.ndarray]:
     """numpy semantics of index maps: the batch is bound in the types of the concrete operands."""
+
     def meaning(*arrays: np.ndarray, **attrs: Any) -> np.ndarray:
         types = [TensorType(a.shape, a.dtype.name) for a in arrays]
         return maps.reference(spec(*types, **attrs), 0, *arrays)
+
     return meaning
 
 
 def _infer(spec: Callable[..., Contraction]) -> Callable[..., TensorType]:
     def infer(*types: TensorType, **attrs: Any) -> TensorType:
         if len({t.dtype for t in types}) > 1 or types[0].dtype not in FLOATS:
-            raise TypeError("contraction: operands must be of one floating point dtype. Received: "
-                            + ", ".join(map(str, types)))
+            raise TypeError(
+                "contraction: operands must be of one floating point dtype. Received: "
+                + ", ".join(map(str, types))
+            )
         made = spec(*types, **attrs)
         return types[0].with_shape(made.shape)
+
     return infer
 
 
-def _register(name: str, spec: Callable[..., Contraction], gradient: Any, cases: Any,
-              meaning: Any = None) -> None:
-    register(Op(name, "contraction", _infer(spec), meaning or _meaning(spec), gradient=gradient,
-                contraction=spec, cases=cases, tolerance=1e-5, expensive=True))
+def _register(
+    name: str, spec: Callable[..., Contraction], gradient: Any, cases: Any, meaning: Any = None
+) -> None:
+    register(
+        Op(
+            name,
+            "contraction",
+            _infer(spec),
+            meaning or _meaning(spec),
+            gradient=gradient,
+            contraction=spec,
+            cases=cases,
+            tolerance=1e-5,
+            expensive=True,
+        )
+    )
 
 
 # ---------------------------------------------------------------- matrix product
@@ -62,12 +79,14 @@ def _matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) 
 
 def _matmul_gradient(product: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor | None]]:
     """For one product, or one for each sample."""
+
     def rule(call: Call, g: Tensor) -> Sequence[Tensor | None]:
         a, b = call.inputs
         ta, tb = call.attrs["transpose_a"], call.attrs["transpose_b"]
         da = product(b, g, tb, True) if ta else product(g, b, False, not tb)
         db = product(g, a, True, ta) if tb else product(a, g, not ta, False)
         return da, db
+
     return rule
 
 
@@ -83,22 +102,26 @@ def _matmul_case(draw: Draw) -> Case:
     ta, tb = draw.choice((True, False)), draw.choice((True, False))
     rows: Dim = Batch() if draw.choice((True, False)) else m
     depth: Dim = Batch() if not isinstance(rows, Batch) and draw.choice((True, False)) else k
-    return Case((TensorType((depth, rows) if ta else (rows, depth)),
-                 TensorType((j, depth) if tb else (depth, j))),
-                {"transpose_a": ta, "transpose_b": tb})
+    return Case(
+        (TensorType((depth, rows) if ta else (rows, depth)), TensorType((j, depth) if tb else (depth, j))),
+        {"transpose_a": ta, "transpose_b": tb},
+    )
 
 
 def _batch_matmul_case(draw: Draw) -> Case:
     m, k, j = _matrix_sizes(draw, WORK // 8)
     ta, tb = draw.choice((True, False)), draw.choice((True, False))
     g: Shape = draw.choice(((Batch(),), (Batch(), 2), (3,)))
-    return Case((TensorType((*g, k, m) if ta else (*g, m, k)), TensorType((*g, j, k) if tb else (*g, k, j))),
-                {"transpose_a": ta, "transpose_b": tb})
+    return Case(
+        (TensorType((*g, k, m) if ta else (*g, m, k)), TensorType((*g, j, k) if tb else (*g, k, j))),
+        {"transpose_a": ta, "transpose_b": tb},
+    )
 
 
 def _product(a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool) -> np.ndarray:
-    product: np.ndarray = (a.swapaxes(-1, -2) if transpose_a else a) @ (b.swapaxes(-1, -2)
-                                                                        if transpose_b else b)
+    product: np.ndarray = (a.swapaxes(-1, -2) if transpose_a else a) @ (
+        b.swapaxes(-1, -2) if transpose_b else b
+    )
     return product
 
 
@@ -116,8 +139,7 @@ def batch_matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: b
     if k == 1:
         return reshape(a, (*spec.g, m, 1)) * reshape(b, (*spec.g, 1, j))
     if 1 in (m, j) and (m == 1 or not transpose_a) and (j == 1 or transpose_b):
-        return reshape(reduce_sum(reshape(a, (*spec.g, m, k)) * reshape(b, (*spec.g, j, k)), -1),
-                       spec.shape)
+        return reshape(reduce_sum(reshape(a, (*spec.g, m, k)) * reshape(b, (*spec.g, j, k)), -1), spec.shape)
     if j == 1:
         return reshape(batch_matmul(b, a, not transpose_b, not transpose_a), spec.shape)
     return emit("batch_matmul", [a, b], transpose_a=transpose_a, transpose_b=transpose_b)
@@ -144,26 +166,35 @@ def same_padding(size: Any, window: int, stride: int, dilation: int = 1) -> tupl
 _FAR, _MOST = 64, 2**36  # times the size, and elements looked at for one channel of a sample
 
 
-def check_windows(sizes: Sequence[Any], positions: Sequence[Any], taps: Sequence[Any],
-                  dilation: Sequence[int]) -> None:
+def check_windows(
+    sizes: Sequence[Any], positions: Sequence[Any], taps: Sequence[Any], dilation: Sequence[int]
+) -> None:
     """Raises ValueError for windows that reach far beyond the input, or would take days."""
     for size, tap, step in zip(sizes, taps, dilation):
         reach = (tap - 1) * step + 1
         if reach > _FAR * (size + _FAR):
-            raise ValueError(f"expected windows near the size of the input, {size}. Received: one of "
-                             f"{reach} elements")
+            raise ValueError(
+                f"expected windows near the size of the input, {size}. Received: one of {reach} elements"
+            )
     if (work := prod(positions) * prod(taps)) > _MOST:
-        raise ValueError(f"expected windows that look at no more than {_MOST} elements of a channel. "
-                         f"Received: {work}")
+        raise ValueError(
+            f"expected windows that look at no more than {_MOST} elements of a channel. Received: {work}"
+        )
 
 
 def _inside(low: int, high: int, size: Dim) -> bool:
     return low >= 0 and isinstance(size, int) and high < size
 
 
-def _walk(positions: Sequence[Dim], taps: Sequence[Dim], sizes: Sequence[Dim], first: tuple[int, int],
-          strides: Sequence[int], pads: Pads, dilation: Sequence[int]
-          ) -> tuple[tuple[Affine, ...], tuple[bool, ...]]:
+def _walk(
+    positions: Sequence[Dim],
+    taps: Sequence[Dim],
+    sizes: Sequence[Dim],
+    first: tuple[int, int],
+    strides: Sequence[int],
+    pads: Pads,
+    dilation: Sequence[int],
+) -> tuple[tuple[Affine, ...], tuple[bool, ...]]:
     """Coordinates o * stride + t * dilation - pad for each spatial axis; positions o are variables
     from first[0], taps t from first[1]."""
     index, guarded = [], []
@@ -175,19 +206,26 @@ def _walk(positions: Sequence[Dim], taps: Sequence[Dim], sizes: Sequence[Dim], f
     return tuple(index), tuple(guarded)
 
 
-def _positions(x: TensorType, taps: Sequence[Dim], strides: Sequence[int], padding: Pads,
-               dilation: Sequence[int]) -> tuple[int, ...]:
-    sizes = tuple(window_size(*args) for args in  # type: ignore[arg-type]
-                  zip(x.shape[1:-1], taps, strides, padding, dilation))
+def _positions(
+    x: TensorType, taps: Sequence[Dim], strides: Sequence[int], padding: Pads, dilation: Sequence[int]
+) -> tuple[int, ...]:
+    sizes = tuple(
+        window_size(*args)
+        for args in zip(  # type: ignore[arg-type]
+            x.shape[1:-1], taps, strides, padding, dilation
+        )
+    )
     if any(s < 1 for s in sizes):
-        raise ValueError(f"convolution: the window {tuple(taps)} is larger than the input {x} "
-                         f"with padding {padding}")
+        raise ValueError(
+            f"convolution: the window {tuple(taps)} is larger than the input {x} with padding {padding}"
+        )
     check_windows(x.shape[1:-1], sizes, taps, dilation)
     return sizes
 
 
-def conv_maps(x: TensorType, w: TensorType, strides: tuple[int, ...], padding: Pads,
-              dilation: tuple[int, ...]) -> Contraction:
+def conv_maps(
+    x: TensorType, w: TensorType, strides: tuple[int, ...], padding: Pads, dilation: tuple[int, ...]
+) -> Contraction:
     """The index maps of a convolution."""
     rank = len(strides)
     if x.rank != rank + 2 or w.rank != rank + 2 or x.shape[-1] != w.shape[-2]:
@@ -197,13 +235,22 @@ def conv_maps(x: TensorType, w: TensorType, strides: tuple[int, ...], padding: P
     index, guarded = _walk(out, taps, x.shape[1:-1], (1, rank + 1), strides, padding, dilation)
     kernel = tuple(variable(rank + 1 + i) for i in range(rank + 2))
     return Contraction(
-        (x.shape[0], *out), (*taps, channels), (filters,),
+        (x.shape[0], *out),
+        (*taps, channels),
+        (filters,),
         Access(0, (variable(0), *index, variable(2 * rank + 1)), (False, *guarded, False)),
-        Access(1, kernel, (False,) * (rank + 2)))
+        Access(1, kernel, (False,) * (rank + 2)),
+    )
 
 
-def _conv_input(g: TensorType, w: TensorType, sizes: tuple[int, ...], strides: tuple[int, ...],
-                padding: Pads, dilation: tuple[int, ...]) -> Contraction:
+def _conv_input(
+    g: TensorType,
+    w: TensorType,
+    sizes: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Pads,
+    dilation: tuple[int, ...],
+) -> Contraction:
     rank = len(strides)
     taps, (channels, filters) = w.shape[:rank], w.shape[rank:]
     index, guarded = [], []
@@ -213,23 +260,34 @@ def _conv_input(g: TensorType, w: TensorType, sizes: tuple[int, ...], strides: t
         low = padding[i][0] - (t - 1) * dilation[i]  # type: ignore[operator]
         guarded.append(strides[i] > 1 or not _inside(low, size - 1 + padding[i][0], g.shape[1 + i]))
     # kernel [taps..., in, out]: in is the column, out the last of the summed dims
-    kernel = (*(variable(rank + 1 + i) for i in range(rank)), variable(2 * rank + 2),
-              variable(2 * rank + 1))
+    kernel = (*(variable(rank + 1 + i) for i in range(rank)), variable(2 * rank + 2), variable(2 * rank + 1))
     return Contraction(
-        (g.shape[0], *sizes), (*taps, filters), (channels,),
+        (g.shape[0], *sizes),
+        (*taps, filters),
+        (channels,),
         Access(0, (variable(0), *index, variable(2 * rank + 1)), (False, *guarded, False)),
-        Access(1, kernel, (False,) * (rank + 2)))
+        Access(1, kernel, (False,) * (rank + 2)),
+    )
 
 
-def _conv_kernel(x: TensorType, g: TensorType, taps: tuple[int, ...], strides: tuple[int, ...],
-                 padding: Pads, dilation: tuple[int, ...]) -> Contraction:
+def _conv_kernel(
+    x: TensorType,
+    g: TensorType,
+    taps: tuple[int, ...],
+    strides: tuple[int, ...],
+    padding: Pads,
+    dilation: tuple[int, ...],
+) -> Contraction:
     rank = len(strides)
     out = g.shape[1:-1]
     index, guarded = _walk(out, taps, x.shape[1:-1], (rank + 2, 0), strides, padding, dilation)
     return Contraction(
-        (*taps, x.shape[-1]), (x.shape[0], *out), (g.shape[-1],),
+        (*taps, x.shape[-1]),
+        (x.shape[0], *out),
+        (g.shape[-1],),
         Access(0, (variable(rank + 1), *index, variable(rank)), (False, *guarded, False)),
-        Access(1, tuple(variable(rank + 1 + i) for i in range(rank + 2)), (False,) * (rank + 2)))
+        Access(1, tuple(variable(rank + 1 + i) for i in range(rank + 2)), (False,) * (rank + 2)),
+    )
 
 
 def _window_attrs(call: Call) -> dict[str, Any]:
@@ -239,15 +297,16 @@ def _window_attrs(call: Call) -> dict[str, Any]:
 def _conv_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     x, w = call.inputs
     attrs = _window_attrs(call)
-    return (emit("conv_input", [g, w], sizes=x.shape[1:-1], **attrs),
-            emit("conv_kernel", [x, g], taps=w.shape[:-2], **attrs))
+    return (
+        emit("conv_input", [g, w], sizes=x.shape[1:-1], **attrs),
+        emit("conv_kernel", [x, g], taps=w.shape[:-2], **attrs),
+    )
 
 
 def _conv_input_gradient(call: Call, h: Tensor) -> Sequence[Tensor | None]:
     g, w = call.inputs
     attrs = _window_attrs(call)
-    return (emit("conv", [h, w], **attrs),
-            emit("conv_kernel", [h, g], taps=w.shape[:-2], **attrs))
+    return (emit("conv", [h, w], **attrs), emit("conv_kernel", [h, g], taps=w.shape[:-2], **attrs))
 
 
 def _conv_kernel_gradient(call: Call, h: Tensor) -> Sequence[Tensor | None]:
@@ -265,10 +324,11 @@ def _conv_shapes(draw: Draw) -> tuple[TensorType, TensorType, dict[str, Any], tu
     same = draw.choice((True, False))
     extents = tuple((t - 1) * d + 1 for t, d in zip(taps, dilation))
     positions = tuple(draw.size("size", 12 // rank) for _ in range(rank))
-    sizes = tuple(draw.size("size", e) if same and draw.choice((False, True)) else e + (p - 1) * s
-                  for e, p, s in zip(extents, positions, strides))
-    padding = tuple(same_padding(*args) if same else (0, 0)
-                    for args in zip(sizes, taps, strides, dilation))
+    sizes = tuple(
+        draw.size("size", e) if same and draw.choice((False, True)) else e + (p - 1) * s
+        for e, p, s in zip(extents, positions, strides)
+    )
+    padding = tuple(same_padding(*args) if same else (0, 0) for args in zip(sizes, taps, strides, dilation))
     batch = draw.choice((Batch(), 2))
     made = [window_size(*args) for args in zip(sizes, taps, strides, padding, dilation)]
     work = WORK // math.prod((*taps, *made))
@@ -298,11 +358,9 @@ _register("conv_input", _conv_input, _conv_input_gradient, _conv_input_case)
 _register("conv_kernel", _conv_kernel, _conv_kernel_gradient, _conv_kernel_case)
 
 
-def conv(x: Operand, w: Operand, strides: Sequence[int], padding: Pads,
-         dilation: Sequence[int]) -> Tensor:
+def conv(x: Operand, w: Operand, strides: Sequence[int], padding: Pads, dilation: Sequence[int]) -> Tensor:
     """Cross-correlation of x [batch, spatial..., in] with w [spatial..., in, out], as Keras has it."""
-    return emit("conv", [x, w], strides=tuple(strides), padding=tuple(padding),
-                dilation=tuple(dilation))
+    return emit("conv", [x, w], strides=tuple(strides), padding=tuple(padding), dilation=tuple(dilation))
 
 
 # ---------------------------------------------------------------- chosen algorithms
@@ -338,18 +396,22 @@ def _lower_pack(b: Any, call: Any, index: Any, x: Any) -> Any:
     column = panel * width + lane
     _, columns, _ = spec.sizes
     at = (*b.unflatten(depth, spec.k), *b.unflatten(column, spec.j))
-    place = tuple(sum((at[number - len(spec.m)] * coefficient
-                       for number, coefficient in affine.terms[1:]),
-                      at[affine.terms[0][0] - len(spec.m)] * affine.terms[0][1])
-                  for affine in spec.b.index)
+    place = tuple(
+        sum(
+            (at[number - len(spec.m)] * coefficient for number, coefficient in affine.terms[1:]),
+            at[affine.terms[0][0] - len(spec.m)] * affine.terms[0][1],
+        )
+        for affine in spec.b.index
+    )
     if columns % width == 0:
         return x(place)
     inside = b.less(column, b.const(columns, "int64"))
     return b.guard(inside, lambda: x(place), b.const(0, call.type.dtype))
 
 
-register(Op("pack_panels", "movement", _infer_pack, _pack, lower=_lower_pack,
-            cases=lambda draw: _pack_case(draw)))
+register(
+    Op("pack_panels", "movement", _infer_pack, _pack, lower=_lower_pack, cases=lambda draw: _pack_case(draw))
+)
 
 
 def _pack_case(draw: Draw) -> Case:
@@ -358,19 +420,26 @@ def _pack_case(draw: Draw) -> Case:
     return Case((b,), {"spec": _matmul(TensorType((2, k)), b, False, tb), "width": 16})
 
 
-def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None, n: int
-                      ) -> np.ndarray:
+def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None, n: int) -> np.ndarray:
     if panels is None:
         return maps.reference(spec, n, *arrays)
     packed = arrays[spec.b.operand]
     depth, j = packed.shape[1], _static(spec.j)
-    matrix = packed.transpose(1, 0, 2).reshape(depth, -1)[:, :prod(j)]
+    matrix = packed.transpose(1, 0, 2).reshape(depth, -1)[:, : prod(j)]
     m, k = bind(spec.m, n), bind(spec.k, n)
     a = maps.gather(spec.a, arrays[spec.a.operand], m + k, range(len(m) + len(k)))
     product: np.ndarray = a.reshape(-1, depth) @ matrix
     return product.reshape(m + j)
 
 
-register(Op("contract", "contraction",
-            lambda a, b, spec, panels, n: a.with_shape(spec.shape), _contract_meaning,
-            contraction=lambda a, b, spec, panels, n: spec, tolerance=1e-5, expensive=True))
+register(
+    Op(
+        "contract",
+        "contraction",
+        lambda a, b, spec, panels, n: a.with_shape(spec.shape),
+        _contract_meaning,
+        contraction=lambda a, b, spec, panels, n: spec,
+        tolerance=1e-5,
+        expensive=True,
+    )
+)

@@ -28,8 +28,7 @@ def _float(name: str, *types: TensorType) -> None:
 
 def _same(name: str, *types: TensorType) -> None:
     if len({t.dtype for t in types}) > 1:
-        raise TypeError(f"{name}: operands of different dtype. Received: "
-                        + ", ".join(map(str, types)))
+        raise TypeError(f"{name}: operands of different dtype. Received: " + ", ".join(map(str, types)))
 
 
 def unbroadcast(gradient: Tensor | None, like: Tensor) -> Tensor | None:
@@ -40,8 +39,10 @@ def unbroadcast(gradient: Tensor | None, like: Tensor) -> Tensor | None:
     if gradient is None or gradient.shape == like.shape:
         return gradient
     lead = gradient.rank - like.rank
-    axes = [*range(lead), *(lead + i for i, d in enumerate(like.shape)
-                            if d == 1 and gradient.shape[lead + i] != 1)]
+    axes = [
+        *range(lead),
+        *(lead + i for i, d in enumerate(like.shape) if d == 1 and gradient.shape[lead + i] != 1),
+    ]
     return reshape(reduce_sum(gradient, axes), like.shape)
 
 
@@ -53,10 +54,11 @@ def _binary_case(low: Any, high: Any, spaced: bool, dtype: str) -> Callable[[Dra
     def cases(draw: Draw) -> Case:
         full = draw.shape(0, 3)
         thin = tuple(1 if draw.choice((True, False, False)) else d for d in full)
-        thin = thin[draw.integer(0, len(thin)):]
+        thin = thin[draw.integer(0, len(thin)) :]
         # the batch cannot be met by an operand which lost only its leading axes
         pair = (TensorType(full, dtype), TensorType(thin, dtype))
         return Case(pair if draw.choice((True, False)) else pair[::-1], {}, low, high, spaced)
+
     return cases
 
 
@@ -66,28 +68,53 @@ Unary = Callable[[Tensor], Tensor]
 Binary = Callable[[Operand, Operand], Tensor]
 
 
-def unary(name: str, meaning: Callable[[Array], Array], gradient: Callable[[Call, Tensor], Tensor] | None,
-          low: float = -2.0, high: float = 2.0, spaced: bool = False, tolerance: float = 1e-6,
-          expensive: bool = False, exact: bool = True, dtype: str = "float32") -> Unary:
+def unary(
+    name: str,
+    meaning: Callable[[Array], Array],
+    gradient: Callable[[Call, Tensor], Tensor] | None,
+    low: float = -2.0,
+    high: float = 2.0,
+    spaced: bool = False,
+    tolerance: float = 1e-6,
+    expensive: bool = False,
+    exact: bool = True,
+    dtype: str = "float32",
+) -> Unary:
     def infer(x: TensorType) -> TensorType:
         if dtype in FLOATS:
             _float(name, x)
         return x
 
-    register(Op(
-        name, "elementwise", infer, meaning,
-        gradient=None if gradient is None else lambda call, g: [gradient(call, g)],
-        scalar=lambda b, x: getattr(b, name)(x),
-        cases=_unary_case(low, high, spaced, dtype), tolerance=tolerance, expensive=expensive,
-        exact=exact and not expensive))
+    register(
+        Op(
+            name,
+            "elementwise",
+            infer,
+            meaning,
+            gradient=None if gradient is None else lambda call, g: [gradient(call, g)],
+            scalar=lambda b, x: getattr(b, name)(x),
+            cases=_unary_case(low, high, spaced, dtype),
+            tolerance=tolerance,
+            expensive=expensive,
+            exact=exact and not expensive,
+        )
+    )
     return lambda x: emit(name, [x])
 
 
-def binary(name: str, meaning: Callable[[Array, Array], Array],
-           gradient: Callable[[Call, Tensor], Sequence[Tensor | None]] | None,
-           low: Any = -2.0, high: Any = 2.0, spaced: bool = False, tolerance: float = 1e-6,
-           result: str | None = None, dtype: str = "float32", expensive: bool = False,
-          exact: bool = True) -> Binary:
+def binary(
+    name: str,
+    meaning: Callable[[Array, Array], Array],
+    gradient: Callable[[Call, Tensor], Sequence[Tensor | None]] | None,
+    low: Any = -2.0,
+    high: Any = 2.0,
+    spaced: bool = False,
+    tolerance: float = 1e-6,
+    result: str | None = None,
+    dtype: str = "float32",
+    expensive: bool = False,
+    exact: bool = True,
+) -> Binary:
     def infer(x: TensorType, y: TensorType) -> TensorType:
         _same(name, x, y)
         return TensorType(broadcast_shapes(x.shape, y.shape), result or x.dtype)
@@ -96,11 +123,20 @@ def binary(name: str, meaning: Callable[[Array, Array], Array],
         assert gradient is not None
         return [unbroadcast(d, x) for d, x in zip(gradient(call, g), call.inputs)]
 
-    register(Op(
-        name, "elementwise", infer, meaning, gradient=None if gradient is None else spread,
-        scalar=lambda b, x, y: getattr(b, name)(x, y),
-        cases=_binary_case(low, high, spaced, dtype), tolerance=tolerance, expensive=expensive,
-        exact=exact and not expensive))
+    register(
+        Op(
+            name,
+            "elementwise",
+            infer,
+            meaning,
+            gradient=None if gradient is None else spread,
+            scalar=lambda b, x, y: getattr(b, name)(x, y),
+            cases=_binary_case(low, high, spaced, dtype),
+            tolerance=tolerance,
+            expensive=expensive,
+            exact=exact and not expensive,
+        )
+    )
     return lambda x, y: emit(name, promote(x, y))
 
 
@@ -109,8 +145,9 @@ def binary(name: str, meaning: Callable[[Array, Array], Array],
 add = binary("add", np.add, lambda c, g: (g, g))
 sub = binary("sub", np.subtract, lambda c, g: (g, -g))
 mul = binary("mul", np.multiply, lambda c, g: (g * c.inputs[1], g * c.inputs[0]))
-div = binary("div", np.divide,
-             lambda c, g: (g / c.inputs[1], -(g * c.output) / c.inputs[1]), low=0.5, high=2.0)
+div = binary(
+    "div", np.divide, lambda c, g: (g / c.inputs[1], -(g * c.output) / c.inputs[1]), low=0.5, high=2.0
+)
 
 
 def _power_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
@@ -133,8 +170,10 @@ def _winner(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     x, y = call.inputs
     zero, half = zeros_like(g), g * 0.5
     tie = select(equal(x, y), half, zero)
-    return (select(logical_and(equal(x, call.output), not_equal(x, y)), g, tie),
-            select(logical_and(equal(y, call.output), not_equal(x, y)), g, tie))
+    return (
+        select(logical_and(equal(x, call.output), not_equal(x, y)), g, tie),
+        select(logical_and(equal(y, call.output), not_equal(x, y)), g, tie),
+    )
 
 
 neg = unary("neg", np.negative, lambda c, g: -g)
@@ -143,15 +182,16 @@ sign: Unary = unary("sign", np.sign, None, spaced=True)  # constant between its 
 floor = unary("floor", np.floor, None, spaced=True)
 square = unary("square", np.square, lambda c, g: g * (c.inputs[0] * 2.0))
 sqrt = unary("sqrt", np.sqrt, lambda c, g: g * 0.5 / c.output, low=0.1, high=4.0)
-rsqrt = unary("rsqrt", lambda x: 1 / np.sqrt(x),
-              lambda c, g: g * -0.5 * c.output / c.inputs[0], low=0.1, high=4.0)
+rsqrt = unary(
+    "rsqrt", lambda x: 1 / np.sqrt(x), lambda c, g: g * -0.5 * c.output / c.inputs[0], low=0.1, high=4.0
+)
 
 # ---------------------------------------------------------------- functions
 
 
 def _logistic(x: Array) -> Array:
     with np.errstate(over="ignore"):
-            result: Array = (1 / (1 + np.exp(-x))).astype(x.dtype)
+        result: Array = (1 / (1 + np.exp(-x))).astype(x.dtype)
     return result
 
 
@@ -165,18 +205,25 @@ def _erf(x: Array) -> Array:
 exp = unary("exp", np.exp, lambda c, g: g * c.output, tolerance=2e-6, expensive=True)
 expm1 = unary("expm1", np.expm1, lambda c, g: g * (c.output + 1.0), tolerance=2e-6, expensive=True)
 log = unary("log", np.log, lambda c, g: g / c.inputs[0], low=0.1, high=4.0, expensive=True)
-log1p = unary("log1p", np.log1p, lambda c, g: g / (c.inputs[0] + 1.0), low=-0.8, high=4.0,
-              expensive=True)
+log1p = unary("log1p", np.log1p, lambda c, g: g / (c.inputs[0] + 1.0), low=-0.8, high=4.0, expensive=True)
 tanh = unary("tanh", np.tanh, lambda c, g: g * (1.0 - c.output * c.output), expensive=True)
 sigmoid = unary("sigmoid", _logistic, lambda c, g: g * (c.output * (1.0 - c.output)), expensive=True)
-softplus = unary("softplus", lambda x: np.logaddexp(x, x.dtype.type(0)),
-                 lambda c, g: g * sigmoid(c.inputs[0]), expensive=True)
-erf = unary("erf", _erf, lambda c, g: g * (exp(-square(c.inputs[0])) * (2 / np.sqrt(np.pi))),
-            expensive=True)
+softplus = unary(
+    "softplus",
+    lambda x: np.logaddexp(x, x.dtype.type(0)),
+    lambda c, g: g * sigmoid(c.inputs[0]),
+    expensive=True,
+)
+erf = unary("erf", _erf, lambda c, g: g * (exp(-square(c.inputs[0])) * (2 / np.sqrt(np.pi))), expensive=True)
 sin: Unary = unary("sin", np.sin, lambda c, g: g * cos(c.inputs[0]), expensive=True)
 cos: Unary = unary("cos", np.cos, lambda c, g: -(g * sin(c.inputs[0])), expensive=True)
-relu = unary("relu", lambda x: np.maximum(x, x.dtype.type(0)),
-             lambda c, g: select(c.output > 0.0, g, zeros_like(g)), spaced=True, exact=False)
+relu = unary(
+    "relu",
+    lambda x: np.maximum(x, x.dtype.type(0)),
+    lambda c, g: select(c.output > 0.0, g, zeros_like(g)),
+    spaced=True,
+    exact=False,
+)
 
 # ---------------------------------------------------------------- comparison and choice
 
@@ -209,8 +256,18 @@ def _select_case(draw: Draw) -> Case:
     return Case((TensorType(shape, "bool"), TensorType(shape), TensorType(shape)))
 
 
-register(Op("select", "elementwise", _infer_select, np.where, gradient=_select_gradient,
-            scalar=lambda b, c, x, y: b.select(c, x, y), cases=_select_case, exact=True))
+register(
+    Op(
+        "select",
+        "elementwise",
+        _infer_select,
+        np.where,
+        gradient=_select_gradient,
+        scalar=lambda b, c, x, y: b.select(c, x, y),
+        cases=_select_case,
+        exact=True,
+    )
+)
 
 
 def select(condition: Tensor, a: Operand, b: Operand) -> Tensor:
@@ -228,18 +285,27 @@ def _cast_meaning(x: Array, dtype: str) -> Array:
         with np.errstate(invalid="ignore"):
             wide = np.nan_to_num(np.trunc(x.astype(np.float64)))
             fits = np.where((wide > low) & (wide < high), wide, 0).astype(dtype)
-        return np.where(wide >= high, bounds.max, np.where(wide <= low, bounds.min, fits)
-                        ).astype(dtype)
+        return np.where(wide >= high, bounds.max, np.where(wide <= low, bounds.min, fits)).astype(dtype)
     return x.astype(dtype)
 
 
-register(Op("cast", "elementwise", lambda x, dtype: x.with_dtype(dtype), _cast_meaning,
-            gradient=lambda c, g: [cast(g, c.inputs[0].dtype)
-                                   if c.inputs[0].dtype in FLOATS and c.output.dtype in FLOATS
-                                   else None],
-            scalar=lambda b, x, dtype: b.cast(x, dtype), exact=True,
-            cases=lambda draw: Case((TensorType(draw.shape(), draw.choice(("int32", "bool", "float32"))),),
-                                    {"dtype": draw.choice(("float32", "int32"))})))
+register(
+    Op(
+        "cast",
+        "elementwise",
+        lambda x, dtype: x.with_dtype(dtype),
+        _cast_meaning,
+        gradient=lambda c, g: [
+            cast(g, c.inputs[0].dtype) if c.inputs[0].dtype in FLOATS and c.output.dtype in FLOATS else None
+        ],
+        scalar=lambda b, x, dtype: b.cast(x, dtype),
+        exact=True,
+        cases=lambda draw: Case(
+            (TensorType(draw.shape(), draw.choice(("int32", "bool", "float32"))),),
+            {"dtype": draw.choice(("float32", "int32"))},
+        ),
+    )
+)
 
 
 def cast(x: Tensor, dtype: str) -> Tensor:
@@ -247,8 +313,17 @@ def cast(x: Tensor, dtype: str) -> Tensor:
     return x if x.dtype == dtype else emit("cast", [x], dtype=dtype)
 
 
-register(Op("stop_gradient", "elementwise", lambda x: x, lambda x: x, scalar=lambda b, x: x, exact=True,
-            cases=lambda draw: Case((TensorType(draw.shape()),))))
+register(
+    Op(
+        "stop_gradient",
+        "elementwise",
+        lambda x: x,
+        lambda x: x,
+        scalar=lambda b, x: x,
+        exact=True,
+        cases=lambda draw: Case((TensorType(draw.shape()),)),
+    )
+)
 
 
 def stop_gradient(x: Tensor) -> Tensor:

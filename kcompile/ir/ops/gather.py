@@ -63,13 +63,22 @@ def _gather_case(draw: Draw) -> Case:
     table = TensorType((draw.integer(1, 9), *draw.shape(0, 2)))
     if any(not isinstance(d, int) for d in table.shape):
         table = TensorType((table.shape[0], draw.choice((1, 4, 17, 33))))
-    return Case((table, TensorType(draw.shape(0, 2), "int32")), {}, low=(-2.0, 0.0),
-                high=(2.0, float(table.shape[0])))
+    return Case(
+        (table, TensorType(draw.shape(0, 2), "int32")), {}, low=(-2.0, 0.0), high=(2.0, float(table.shape[0]))
+    )
 
 
-register(Op("gather", "movement", _infer_gather, _gather,
-            gradient=lambda c, g: [scatter_rows(g, c.inputs[1], c.inputs[0].shape[0]), None],
-            lower=_lower_gather, cases=_gather_case))
+register(
+    Op(
+        "gather",
+        "movement",
+        _infer_gather,
+        _gather,
+        gradient=lambda c, g: [scatter_rows(g, c.inputs[1], c.inputs[0].shape[0]), None],
+        lower=_lower_gather,
+        cases=_gather_case,
+    )
+)
 
 
 def gather(table: Tensor, indices: Tensor) -> Tensor:
@@ -80,8 +89,9 @@ def gather(table: Tensor, indices: Tensor) -> Tensor:
         numbers = np.ravel(known.attrs["value"].array)
         outside = outside_rows(numbers, rows)
         if outside.any():
-            raise ValueError(f"expected whole numbers from 0 to {rows - 1}. Received: "
-                             f"{numbers[outside.argmax()]}")
+            raise ValueError(
+                f"expected whole numbers from 0 to {rows - 1}. Received: {numbers[outside.argmax()]}"
+            )
     return emit("gather", [table, indices])
 
 
@@ -100,10 +110,11 @@ def checked_places(indices: Tensor, size: int) -> Tensor:
 def _check_rows(name: str, values: TensorType, indices: TensorType) -> tuple[int, ...]:
     """The axes of a row, with all checks."""
     _check_indices(name, indices)
-    if values.shape[:indices.rank] != indices.shape:
-        raise ValueError(f"{name}: values {values} do not begin with the axes of the indices "
-                         f"{format_shape(indices.shape)}")
-    rest = values.shape[indices.rank:]
+    if values.shape[: indices.rank] != indices.shape:
+        raise ValueError(
+            f"{name}: values {values} do not begin with the axes of the indices {format_shape(indices.shape)}"
+        )
+    rest = values.shape[indices.rank :]
     if any(not isinstance(d, int) for d in rest):
         raise ValueError(f"{name}: the batch of {values} must be an axis of the indices")
     return rest  # type: ignore[return-value]
@@ -114,7 +125,7 @@ def _infer_scatter(values: TensorType, indices: TensorType, rows: Dim) -> Tensor
 
 
 def _scatter(values: np.ndarray, indices: np.ndarray, rows: int) -> np.ndarray:
-    result = np.zeros((rows, *values.shape[indices.ndim:]), values.dtype)
+    result = np.zeros((rows, *values.shape[indices.ndim :]), values.dtype)
     np.add.at(result, np.clip(indices, 0, rows - 1), values)
     return result
 
@@ -123,8 +134,9 @@ def _scatter_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     return [gather(g, call.inputs[1]), None]
 
 
-def _rows_at(b: Any, type: TensorType, index: Index, positions: Sequence[Dim], values: Element,
-             indices: Element) -> Any:
+def _rows_at(
+    b: Any, type: TensorType, index: Index, positions: Sequence[Dim], values: Element, indices: Element
+) -> Any:
     """The sum of all values whose row is index[0], at the rest of the index. type: of the result."""
     zero = b.const(0, type.dtype)
 
@@ -152,8 +164,18 @@ def _scatter_case(draw: Draw) -> Case:
     return Case((values, indices), {"rows": rows}, low=(-2.0, -2.0), high=(2.0, 11.0))
 
 
-register(Op("scatter_rows", "scatter", _infer_scatter, _scatter, gradient=_scatter_gradient,
-            lower=_lower_scatter, cases=_scatter_case, expensive=True))
+register(
+    Op(
+        "scatter_rows",
+        "scatter",
+        _infer_scatter,
+        _scatter,
+        gradient=_scatter_gradient,
+        lower=_lower_scatter,
+        cases=_scatter_case,
+        expensive=True,
+    )
+)
 
 
 def scatter_rows(values: Tensor, indices: Tensor, rows: Dim) -> Tensor:
@@ -190,13 +212,24 @@ def _add_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
 
 def _add_case(draw: Draw) -> Case:
     values, indices, rows = _rows_case(draw)
-    table = TensorType((rows, *values.shape[indices.rank:]))
+    table = TensorType((rows, *values.shape[indices.rank :]))
     pairs = (values, indices) * draw.integer(1, 2)
     return Case((table, *pairs), {}, low=-2.0, high=(2.0, *(2.0, 11.0) * (len(pairs) // 2)))
 
 
-register(Op("add_rows", "scatter", _infer_add, _add, gradient=_add_gradient, lower=_lower_add,
-            cases=_add_case, expensive=True, in_place=0))
+register(
+    Op(
+        "add_rows",
+        "scatter",
+        _infer_add,
+        _add,
+        gradient=_add_gradient,
+        lower=_lower_add,
+        cases=_add_case,
+        expensive=True,
+        in_place=0,
+    )
+)
 
 
 def add_rows(table: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
@@ -237,8 +270,9 @@ def _first_case(draw: Draw) -> Case:
     return Case((indices,), {"rows": rows}, low=-2.0, high=11.0)
 
 
-register(Op("first_places", "scatter", _infer_first, _first, lower=_lower_first, cases=_first_case,
-            expensive=True))
+register(
+    Op("first_places", "scatter", _infer_first, _first, lower=_lower_first, cases=_first_case, expensive=True)
+)
 
 
 def first_places(indices: Tensor, rows: int) -> Tensor:
@@ -264,8 +298,11 @@ def _lower_spread(b: Any, call: Any, index: Index, table: Element, places: Eleme
     rank = len(call.types[1].shape)
     place = b.share(places(index[:rank]))
     row = clamped(b, place, call.types[0].shape[0])
-    return b.guard(b.greater_equal(place, b.const(0, "int32")),
-                   lambda: table((row, *index[rank:])), b.const(0, call.type.dtype))
+    return b.guard(
+        b.greater_equal(place, b.const(0, "int32")),
+        lambda: table((row, *index[rank:])),
+        b.const(0, call.type.dtype),
+    )
 
 
 def _spread_case(draw: Draw) -> Case:
@@ -277,8 +314,7 @@ def _spread_case(draw: Draw) -> Case:
     return Case((TensorType((rows, *rest)), places), {}, low=(-2.0, -5.0), high=(2.0, 11.0))
 
 
-register(Op("spread_rows", "movement", _infer_spread, _spread, lower=_lower_spread,
-            cases=_spread_case))
+register(Op("spread_rows", "movement", _infer_spread, _spread, lower=_lower_spread, cases=_spread_case))
 
 
 def spread_rows(table: Tensor, places: Tensor) -> Tensor:

@@ -24,5 +24,12 @@ def _meaning(*arrays: np.ndarray, body: Any, n: int, precision: str) -> tuple[np
     return tuple(result.outputs.values())
 
 
-register(Op("group", "composite", lambda *types, body, n, precision: _infer(*types, body=body),
-            _meaning, expensive=True))
+register(
+    Op(
+        "group",
+        "composite",
+        lambda *types, body, n, precision: _infer(*types, body=body),
+        _meaning,
+        expensive=True,
+    )
+)

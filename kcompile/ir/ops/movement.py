@@ -19,12 +19,19 @@ Element = Callable[[Index], Any]
 
 register(Op("input", "source", lambda name, type: type, lambda **_: None))
 register(Op("variable", "source", lambda name, type: type, lambda **_: None))
-register(Op("constant", "source", lambda value: TensorType(value.shape, value.dtype),
-            lambda value: value.array))
-register(Op("extent", "source", lambda dim, dtype: TensorType((), dtype),
-            lambda dim, dtype: np.asarray(dim, dtype),
-            lower=lambda b, call, index: b.cast(b.extent(call.attrs["dim"]), call.attrs["dtype"]),
-            cases=lambda draw: Case((), {"dim": draw.choice((3, Batch(2))), "dtype": "float32"})))
+register(
+    Op("constant", "source", lambda value: TensorType(value.shape, value.dtype), lambda value: value.array)
+)
+register(
+    Op(
+        "extent",
+        "source",
+        lambda dim, dtype: TensorType((), dtype),
+        lambda dim, dtype: np.asarray(dim, dtype),
+        lower=lambda b, call, index: b.cast(b.extent(call.attrs["dim"]), call.attrs["dtype"]),
+        cases=lambda draw: Case((), {"dim": draw.choice((3, Batch(2))), "dtype": "float32"}),
+    )
+)
 
 
 def extent(graph: Graph, dim: Dim, dtype: str = "float32") -> Tensor:
@@ -37,10 +44,23 @@ def _iota(shape: tuple[int, ...], axis: int, dtype: str) -> np.ndarray:
     return np.broadcast_to(steps, shape).astype(dtype)
 
 
-register(Op("iota", "source", lambda shape, axis, dtype: TensorType(shape, dtype), _iota,
-            lower=lambda b, call, index: b.cast(index[call.attrs["axis"]], call.attrs["dtype"]),
-            cases=lambda draw: Case((), {"shape": draw.shape(2, 2), "axis": draw.integer(0, 1),
-                                         "dtype": draw.choice(("int32", "float32"))})))
+register(
+    Op(
+        "iota",
+        "source",
+        lambda shape, axis, dtype: TensorType(shape, dtype),
+        _iota,
+        lower=lambda b, call, index: b.cast(index[call.attrs["axis"]], call.attrs["dtype"]),
+        cases=lambda draw: Case(
+            (),
+            {
+                "shape": draw.shape(2, 2),
+                "axis": draw.integer(0, 1),
+                "dtype": draw.choice(("int32", "float32")),
+            },
+        ),
+    )
+)
 
 
 def iota(graph: Graph, shape: Sequence[Dim], axis: int, dtype: str = "int32") -> Tensor:
@@ -54,8 +74,10 @@ def iota(graph: Graph, shape: Sequence[Dim], axis: int, dtype: str = "int32") ->
 
 def _infer_reshape(x: TensorType, shape: tuple[Dim, ...]) -> TensorType:
     if numel(x.shape) != numel(shape):
-        raise ValueError(f"cannot reshape {x} to {format_shape(shape)}: the number of elements "
-                         f"differs ({numel(x.shape)} and {numel(shape)})")
+        raise ValueError(
+            f"cannot reshape {x} to {format_shape(shape)}: the number of elements "
+            f"differs ({numel(x.shape)} and {numel(shape)})"
+        )
     return x.with_shape(shape)
 
 
@@ -66,15 +88,25 @@ def _lower_reshape(b: Any, call: Any, index: Index, x: Element) -> Any:
 def _reshape_case(draw: Draw) -> Case:
     lead: Any = draw.choice((1, 2, Batch()))
     a, c, d = draw.integer(1, 3), draw.integer(1, 3), draw.integer(1, 4)
-    before, after = (lead, a * c, d), draw.choice(
-        ((lead, a, c, d), (lead * a, c * d), (lead * (a * c * d),), (lead, a, 1, c * d)))
+    before, after = (
+        (lead, a * c, d),
+        draw.choice(((lead, a, c, d), (lead * a, c * d), (lead * (a * c * d),), (lead, a, 1, c * d))),
+    )
     pair = draw.choice(((before, after), (after, before)))
     return Case((TensorType(pair[0]),), {"shape": pair[1]})
 
 
-register(Op("reshape", "movement", _infer_reshape, lambda x, shape: np.reshape(x, shape),
-            gradient=lambda c, g: [reshape(g, c.inputs[0].shape)], lower=_lower_reshape,
-            cases=_reshape_case))
+register(
+    Op(
+        "reshape",
+        "movement",
+        _infer_reshape,
+        lambda x, shape: np.reshape(x, shape),
+        gradient=lambda c, g: [reshape(g, c.inputs[0].shape)],
+        lower=_lower_reshape,
+        cases=_reshape_case,
+    )
+)
 
 
 def reshape(x: Tensor, shape: Sequence[Dim]) -> Tensor:
@@ -106,9 +138,17 @@ def _transpose_case(draw: Draw) -> Case:
     return Case((TensorType(shape),), {"axes": tuple(axes)})
 
 
-register(Op("transpose", "movement", _infer_transpose, np.transpose,
-            gradient=lambda c, g: [transpose(g, [c.attrs["axes"].index(i) for i in range(g.rank)])],
-            lower=_lower_transpose, cases=_transpose_case))
+register(
+    Op(
+        "transpose",
+        "movement",
+        _infer_transpose,
+        np.transpose,
+        gradient=lambda c, g: [transpose(g, [c.attrs["axes"].index(i) for i in range(g.rank)])],
+        lower=_lower_transpose,
+        cases=_transpose_case,
+    )
+)
 
 
 def transpose(x: Tensor, axes: Sequence[int]) -> Tensor:
@@ -129,11 +169,19 @@ def _unbroadcast(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     return [unbroadcast(g, call.inputs[0])]
 
 
-register(Op("broadcast_to", "movement", _infer_broadcast, lambda x, shape: np.broadcast_to(x, shape),
-            gradient=_unbroadcast,
-            lower=lambda b, call, index, x: x(b.narrow(index, call.types[0].shape)),
-            cases=lambda draw: Case((TensorType((1, 3)),),
-                                    {"shape": (*draw.shape(0, 1), draw.choice((2, 1)), 3)})))
+register(
+    Op(
+        "broadcast_to",
+        "movement",
+        _infer_broadcast,
+        lambda x, shape: np.broadcast_to(x, shape),
+        gradient=_unbroadcast,
+        lower=lambda b, call, index, x: x(b.narrow(index, call.types[0].shape)),
+        cases=lambda draw: Case(
+            (TensorType((1, 3)),), {"shape": (*draw.shape(0, 1), draw.choice((2, 1)), 3)}
+        ),
+    )
+)
 
 
 def broadcast_to(x: Tensor, shape: Sequence[Dim]) -> Tensor:
@@ -150,7 +198,7 @@ def _infer_flip(x: TensorType, axis: int) -> TensorType:
 def _lower_flip(b: Any, call: Any, index: Index, x: Element) -> Any:
     axis = call.attrs["axis"]
     turned = b.sub(b.const(call.type.shape[axis] - 1, "int64"), index[axis])
-    return x((*index[:axis], turned, *index[axis + 1:]))
+    return x((*index[:axis], turned, *index[axis + 1 :]))
 
 
 def _flip_case(draw: Draw) -> Case:
@@ -159,8 +207,17 @@ def _flip_case(draw: Draw) -> Case:
     return Case((TensorType(shape),), {"axis": axis})
 
 
-register(Op("flip", "movement", _infer_flip, lambda x, axis: np.flip(x, axis),
-            gradient=lambda c, g: [flip(g, c.attrs["axis"])], lower=_lower_flip, cases=_flip_case))
+register(
+    Op(
+        "flip",
+        "movement",
+        _infer_flip,
+        lambda x, axis: np.flip(x, axis),
+        gradient=lambda c, g: [flip(g, c.attrs["axis"])],
+        lower=_lower_flip,
+        cases=_flip_case,
+    )
+)
 
 
 def flip(x: Tensor, axis: int) -> Tensor:
@@ -176,19 +233,31 @@ def _infer_reverse(x: TensorType, axes: tuple[int, ...]) -> TensorType:
 
 def _lower_reverse(b: Any, call: Any, index: Index, x: Element) -> Any:
     axes, shape = call.attrs["axes"], call.types[0].shape
-    return x(tuple(i * -1 + (b.extent(d) - 1) if axis in axes else i
-                   for axis, (i, d) in enumerate(zip(index, shape))))
+    return x(
+        tuple(
+            i * -1 + (b.extent(d) - 1) if axis in axes else i for axis, (i, d) in enumerate(zip(index, shape))
+        )
+    )
 
 
 def _reverse_case(draw: Draw) -> Case:
     shape = draw.shape(1, 3)
-    return Case((TensorType(shape),), {"axes": tuple(
-        i for i in range(len(shape)) if draw.choice((True, False)))})
+    return Case(
+        (TensorType(shape),), {"axes": tuple(i for i in range(len(shape)) if draw.choice((True, False)))}
+    )
 
 
-register(Op("reverse", "movement", _infer_reverse, lambda x, axes: np.flip(x, axes),
-            gradient=lambda c, g: [reverse(g, c.attrs["axes"])], lower=_lower_reverse,
-            cases=_reverse_case))
+register(
+    Op(
+        "reverse",
+        "movement",
+        _infer_reverse,
+        lambda x, axes: np.flip(x, axes),
+        gradient=lambda c, g: [reverse(g, c.attrs["axes"])],
+        lower=_lower_reverse,
+        cases=_reverse_case,
+    )
+)
 
 
 def reverse(x: Tensor, axes: Sequence[int]) -> Tensor:
@@ -199,8 +268,9 @@ def reverse(x: Tensor, axes: Sequence[int]) -> Tensor:
 # ---------------------------------------------------------------- pad, slice, concatenate
 
 
-def _infer_pad(x: TensorType, low: tuple[int, ...], high: tuple[int, ...],
-               interior: tuple[int, ...], value: float) -> TensorType:
+def _infer_pad(
+    x: TensorType, low: tuple[int, ...], high: tuple[int, ...], interior: tuple[int, ...], value: float
+) -> TensorType:
     shape: list[Dim] = []
     for d, before, after, between in zip(x.shape, low, high, interior):
         if not isinstance(d, int):
@@ -214,13 +284,13 @@ def _infer_pad(x: TensorType, low: tuple[int, ...], high: tuple[int, ...],
     return x.with_shape(shape)
 
 
-def _pad(x: np.ndarray, low: tuple[int, ...], high: tuple[int, ...], interior: tuple[int, ...],
-         value: float) -> np.ndarray:
+def _pad(
+    x: np.ndarray, low: tuple[int, ...], high: tuple[int, ...], interior: tuple[int, ...], value: float
+) -> np.ndarray:
     spread = [d + max(d - 1, 0) * i for d, i in zip(x.shape, interior)]
     wide = np.full([max(a, 0) + s + max(c, 0) for a, s, c in zip(low, spread, high)], value, x.dtype)
     wide[tuple(slice(max(a, 0), max(a, 0) + s, i + 1) for a, s, i in zip(low, spread, interior))] = x
-    return wide[tuple(slice(max(-a, 0), d - max(-c, 0))
-                      for a, c, d in zip(low, high, wide.shape))]
+    return wide[tuple(slice(max(-a, 0), d - max(-c, 0)) for a, c, d in zip(low, high, wide.shape))]
 
 
 def _lower_pad(b: Any, call: Any, index: Index, x: Element) -> Any:
@@ -241,27 +311,33 @@ def _pad_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     if any(v < 0 for v in (*low, *call.attrs["high"])):
         cut = pad(g, [-v for v in low], [-v for v in call.attrs["high"]])
         return [slice_(cut, [0] * g.rank, cut.shape, [i + 1 for i in interior])]
-    stop = [d if not isinstance(d, int) else a + d + max(d - 1, 0) * i
-            for d, a, i in zip(x.shape, low, interior)]
+    stop = [
+        d if not isinstance(d, int) else a + d + max(d - 1, 0) * i for d, a, i in zip(x.shape, low, interior)
+    ]
     return [slice_(g, low, stop, [i + 1 for i in interior])]
 
 
 def _pad_case(draw: Draw) -> Case:
     shape = draw.shape(1, 3)
     free = [isinstance(d, int) for d in shape]
+
     def some(low: int, high: int) -> tuple[int, ...]:
         return tuple(draw.integer(low, high) if f else 0 for f in free)
+
     low = tuple(max(v, 0) if d == 1 else v for v, d in zip(some(-1, 2), shape))
-    return Case((TensorType(shape),), {"low": low, "high": some(0, 2),
-                                       "interior": some(0, 1), "value": 0.5})
+    return Case((TensorType(shape),), {"low": low, "high": some(0, 2), "interior": some(0, 1), "value": 0.5})
 
 
-register(Op("pad", "movement", _infer_pad, _pad, gradient=_pad_gradient, lower=_lower_pad,
-            cases=_pad_case))
+register(Op("pad", "movement", _infer_pad, _pad, gradient=_pad_gradient, lower=_lower_pad, cases=_pad_case))
 
 
-def pad(x: Tensor, low: Sequence[int], high: Sequence[int], interior: Sequence[int] | None = None,
-        value: float = 0.0) -> Tensor:
+def pad(
+    x: Tensor,
+    low: Sequence[int],
+    high: Sequence[int],
+    interior: Sequence[int] | None = None,
+    value: float = 0.0,
+) -> Tensor:
     """`low` and `high` elements of `value` around (negative: cut off), `interior` between."""
     inner = tuple(interior or [0] * x.rank)
     if not any((*low, *high, *inner)):
@@ -269,8 +345,9 @@ def pad(x: Tensor, low: Sequence[int], high: Sequence[int], interior: Sequence[i
     return emit("pad", [x], low=tuple(low), high=tuple(high), interior=inner, value=value)
 
 
-def _infer_slice(x: TensorType, start: tuple[int, ...], stop: tuple[Dim, ...],
-                 step: tuple[int, ...]) -> TensorType:
+def _infer_slice(
+    x: TensorType, start: tuple[int, ...], stop: tuple[Dim, ...], step: tuple[int, ...]
+) -> TensorType:
     shape: list[Dim] = []
     for d, a, z, s in zip(x.shape, start, stop, step):
         if not isinstance(d, int) or not isinstance(z, int):
@@ -300,17 +377,22 @@ def _slice_case(draw: Draw) -> Case:
     return Case((TensorType(shape),), {"start": start, "stop": stop, "step": step})
 
 
-register(Op(
-    "slice", "movement", _infer_slice,
-    lambda x, start, stop, step: x[tuple(map(slice, start, stop, step))],
-    gradient=_slice_gradient,
-    lower=lambda b, call, index, x: x(tuple(
-        i * s + a for i, a, s in zip(index, call.attrs["start"], call.attrs["step"]))),
-    cases=_slice_case))
+register(
+    Op(
+        "slice",
+        "movement",
+        _infer_slice,
+        lambda x, start, stop, step: x[tuple(map(slice, start, stop, step))],
+        gradient=_slice_gradient,
+        lower=lambda b, call, index, x: x(
+            tuple(i * s + a for i, a, s in zip(index, call.attrs["start"], call.attrs["step"]))
+        ),
+        cases=_slice_case,
+    )
+)
 
 
-def slice_(x: Tensor, start: Sequence[int], stop: Sequence[Dim],
-           step: Sequence[int] | None = None) -> Tensor:
+def slice_(x: Tensor, start: Sequence[int], stop: Sequence[Dim], step: Sequence[int] | None = None) -> Tensor:
     """x[start:stop:step] on every axis, with positive steps."""
     steps = tuple(step or [1] * x.rank)
     if tuple(stop) == x.shape and not any(start) and set(steps) <= {1}:
@@ -319,23 +401,27 @@ def slice_(x: Tensor, start: Sequence[int], stop: Sequence[Dim],
 
 
 def _infer_concat(*types: TensorType, axis: int) -> TensorType:
-    rest = {(t.shape[:axis], t.shape[axis + 1:], t.dtype) for t in types}
+    rest = {(t.shape[:axis], t.shape[axis + 1 :], t.dtype) for t in types}
     sizes = [t.shape[axis] for t in types]
     if len(rest) != 1 or any(not isinstance(s, int) for s in sizes):
-        raise ValueError(f"concatenate along axis {axis}: shapes differ elsewhere or the axis is the "
-                         "batch. Received: " + ", ".join(map(str, types)))
+        raise ValueError(
+            f"concatenate along axis {axis}: shapes differ elsewhere or the axis is the "
+            "batch. Received: " + ", ".join(map(str, types))
+        )
     first = types[0]
-    return first.with_shape([*first.shape[:axis], sum(s for s in sizes if isinstance(s, int)),
-                             *first.shape[axis + 1:]])
+    return first.with_shape(
+        [*first.shape[:axis], sum(s for s in sizes if isinstance(s, int)), *first.shape[axis + 1 :]]
+    )
 
 
 def _lower_concat(b: Any, call: Any, index: Index, *parts: Element) -> Any:
     axis, offset, result = call.attrs["axis"], call.type.shape[call.attrs["axis"]], None
     for part, type in zip(reversed(parts), reversed(call.types)):
         end, offset = offset, offset - type.shape[axis]
-        place = (*index[:axis], index[axis] - offset, *index[axis + 1:])
-        inside = b.logical_and(b.greater_equal(index[axis], b.const(offset, "int64")),
-                               b.less(index[axis], b.const(end, "int64")))
+        place = (*index[:axis], index[axis] - offset, *index[axis + 1 :])
+        inside = b.logical_and(
+            b.greater_equal(index[axis], b.const(offset, "int64")), b.less(index[axis], b.const(end, "int64"))
+        )
         other = b.const(0, call.type.dtype) if result is None else result
         result = b.guard(inside, lambda part=part, place=place: part(place), other)
     return result
@@ -354,14 +440,23 @@ def _concat_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
 def _concat_case(draw: Draw) -> Case:
     shape = draw.shape(2, 3)
     axis = draw.integer(1, len(shape) - 1)
-    types = tuple(TensorType((*shape[:axis], draw.integer(1, 5), *shape[axis + 1:]))
-                  for _ in range(draw.integer(2, 3)))
+    types = tuple(
+        TensorType((*shape[:axis], draw.integer(1, 5), *shape[axis + 1 :])) for _ in range(draw.integer(2, 3))
+    )
     return Case(types, {"axis": axis})
 
 
-register(Op("concatenate", "movement", _infer_concat,
-            lambda *xs, axis: np.concatenate(xs, axis), gradient=_concat_gradient,
-            lower=_lower_concat, cases=_concat_case))
+register(
+    Op(
+        "concatenate",
+        "movement",
+        _infer_concat,
+        lambda *xs, axis: np.concatenate(xs, axis),
+        gradient=_concat_gradient,
+        lower=_lower_concat,
+        cases=_concat_case,
+    )
+)
 
 
 def concatenate(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:

@@ -19,47 +19,63 @@ def _infer(seed: TensorType, step: TensorType, stream: int, shape: Shape, dtype:
     return TensorType(shape, dtype)
 
 
-def _uniform(seed: np.ndarray, step: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str
-             ) -> np.ndarray:
+def _uniform(
+    seed: np.ndarray, step: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str
+) -> np.ndarray:
     bits = random_bits(int(seed), stream, int(step), int(np.prod(shape)))
     numbers: np.ndarray = uniform(bits).reshape(shape).astype(dtype)
     return numbers
 
 
-def _normal(seed: np.ndarray, step: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str
-            ) -> np.ndarray:
+def _normal(
+    seed: np.ndarray, step: np.ndarray, stream: int, shape: tuple[int, ...], dtype: str
+) -> np.ndarray:
     words = random_words(int(seed), stream, int(step), int(np.prod(shape)))
     return normal(*words).reshape(shape).astype(dtype)
 
 
 def _register(name: str, meaning: Callable[..., np.ndarray], tolerance: float) -> None:
     """A source of random numbers; the builder has a method of its name for one element."""
-    register(Op(name, "random", _infer, meaning,
-                lower=lambda b, call, index, seed, step: getattr(b, name)(
-                    seed(()), call.attrs["stream"], step(()), b.flatten(index, call.type.shape)),
-                cases=lambda draw: Case(
-                    (TensorType((), "uint32"),) * 2,
-                    {"stream": draw.integer(0, 9), "shape": draw.shape(1, 3), "dtype": "float32"},
-                    low=0, high=1000), tolerance=tolerance))
+    register(
+        Op(
+            name,
+            "random",
+            _infer,
+            meaning,
+            lower=lambda b, call, index, seed, step: getattr(b, name)(
+                seed(()), call.attrs["stream"], step(()), b.flatten(index, call.type.shape)
+            ),
+            cases=lambda draw: Case(
+                (TensorType((), "uint32"),) * 2,
+                {"stream": draw.integer(0, 9), "shape": draw.shape(1, 3), "dtype": "float32"},
+                low=0,
+                high=1000,
+            ),
+            tolerance=tolerance,
+        )
+    )
 
 
 _register("random_uniform", _uniform, 0.0)
 _register("random_normal", _normal, 1e-6)
 
 
-def random_uniform(seed: Tensor, step: Tensor, stream: int, shape: Sequence[Dim],
-                   dtype: str = "float32") -> Tensor:
+def random_uniform(
+    seed: Tensor, step: Tensor, stream: int, shape: Sequence[Dim], dtype: str = "float32"
+) -> Tensor:
     """Uniform numbers in [0, 1); a `stream` of its own for each use in a model."""
     return emit("random_uniform", [seed, step], stream=stream, shape=tuple(shape), dtype=dtype)
 
 
-def random_normal(seed: Tensor, step: Tensor, stream: int, shape: Sequence[Dim],
-                  dtype: str = "float32") -> Tensor:
+def random_normal(
+    seed: Tensor, step: Tensor, stream: int, shape: Sequence[Dim], dtype: str = "float32"
+) -> Tensor:
     """Numbers of mean 0 and variance 1; a `stream` of its own for each use in a model."""
     return emit("random_normal", [seed, step], stream=stream, shape=tuple(shape), dtype=dtype)
 
 
-def dropout_mask(seed: Tensor, step: Tensor, stream: int, shape: Sequence[Dim], rate: float,
-                 dtype: str = "float32") -> Any:
+def dropout_mask(
+    seed: Tensor, step: Tensor, stream: int, shape: Sequence[Dim], rate: float, dtype: str = "float32"
+) -> Any:
     """bool: True for the elements that are kept, each with probability 1 - rate."""
     return random_uniform(seed, step, stream, shape, dtype) >= rate

@@ -8,16 +8,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir.op import Call, Case, Draw, Op, register
-from kcompile.ir.ops.elementwise import (
-    cast,
-    count,
-    equal,
-    exp,
-    logical_or,
-    not_equal,
-    select,
-    zeros_like,
-)
+from kcompile.ir.ops.elementwise import cast, count, equal, exp, logical_or, not_equal, select, zeros_like
 from kcompile.ir.ops.movement import broadcast_to, iota, reshape
 from kcompile.ir.tensor import Tensor, constant, emit
 from kcompile.ir.types import FLOATS, Dim, TensorType, axis_of
@@ -47,9 +38,15 @@ def _product_case(draw: Draw) -> Case:
     return Case((TensorType(shape),), {"axes": axes}, low=0.6, high=1.5)
 
 
-def _make(name: str, ufunc: Any, gradient: Callable[[Call, Tensor], Tensor], combine: str,
-          start: float, tolerance: float, cases: Callable[[Draw], Case] = _case
-          ) -> Callable[..., Tensor]:
+def _make(
+    name: str,
+    ufunc: Any,
+    gradient: Callable[[Call, Tensor], Tensor],
+    combine: str,
+    start: float,
+    tolerance: float,
+    cases: Callable[[Draw], Case] = _case,
+) -> Callable[..., Tensor]:
     """A reduction by one associative operation; an empty one gives `start`."""
 
     def meaning(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -67,8 +64,19 @@ def _make(name: str, ufunc: Any, gradient: Callable[[Call, Tensor], Tensor], com
 
         return b.reduce(combine, [shape[a] for a in axes], body, first)
 
-    register(Op(name, "reduction", _infer, meaning, gradient=lambda c, g: [gradient(c, g)],
-                lower=lower, cases=cases, tolerance=tolerance, expensive=True))
+    register(
+        Op(
+            name,
+            "reduction",
+            _infer,
+            meaning,
+            gradient=lambda c, g: [gradient(c, g)],
+            lower=lower,
+            cases=cases,
+            tolerance=tolerance,
+            expensive=True,
+        )
+    )
 
     def apply(x: Tensor, axes: Sequence[int] | int | None = None, keepdims: bool = False) -> Tensor:
         axes = range(x.rank) if axes is None else [axes] if isinstance(axes, int) else axes
@@ -115,13 +123,13 @@ def _product_gradient(call: Call, g: Tensor) -> Tensor:
 
 reduce_sum = _make("reduce_sum", np.add, _spread, "add", 0.0, 1e-5)
 reduce_prod: Callable[..., Tensor] = _make(
-    "reduce_prod", np.multiply, _product_gradient, "mul", 1.0, 1e-5, _product_case)
+    "reduce_prod", np.multiply, _product_gradient, "mul", 1.0, 1e-5, _product_case
+)
 reduce_max = _make("reduce_max", np.maximum, _chosen, "max", -np.inf, 0.0)
 reduce_min = _make("reduce_min", np.minimum, _chosen, "min", np.inf, 0.0)
 
 
-def reduce_mean(x: Tensor, axes: Sequence[int] | int | None = None,
-                keepdims: bool = False) -> Tensor:
+def reduce_mean(x: Tensor, axes: Sequence[int] | int | None = None, keepdims: bool = False) -> Tensor:
     axes = range(x.rank) if axes is None else [axes] if isinstance(axes, int) else axes
     return reduce_sum(x, axes, keepdims) / count(x, [axis_of(a, x.rank) for a in axes])
 

@@ -20,26 +20,46 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import TensorType
 
 
-def _infer(*types: TensorType, body: Graph, length: int, states: int, steps: int, reverse: bool,
-           n: int, precision: str) -> tuple[TensorType, ...]:
+def _infer(
+    *types: TensorType,
+    body: Graph,
+    length: int,
+    states: int,
+    steps: int,
+    reverse: bool,
+    n: int,
+    precision: str,
+) -> tuple[TensorType, ...]:
     declared = [body.type(v) for v in body.inputs.values()]
-    expected = [t.with_shape((length, *t.shape)) if states <= i < states + steps else t
-                for i, t in enumerate(declared)]
+    expected = [
+        t.with_shape((length, *t.shape)) if states <= i < states + steps else t
+        for i, t in enumerate(declared)
+    ]
     if list(types) != expected:
-        raise ValueError(f"scan: operands {list(map(str, types))} do not fit its body, which takes "
-                         f"{list(map(str, expected))}")
+        raise ValueError(
+            f"scan: operands {list(map(str, types))} do not fit its body, which takes "
+            f"{list(map(str, expected))}"
+        )
     results = [body.type(v) for v in body.outputs.values()]
     if results[:states] != declared[:states]:
         raise ValueError(f"scan: new states {results[:states]} differ from {declared[:states]}")
     return (*results[:states], *(t.with_shape((length, *t.shape)) for t in results[states:]))
 
 
-def _meaning(*arrays: np.ndarray, body: Graph, length: int, states: int, steps: int, reverse: bool,
-             n: int, precision: str) -> tuple[np.ndarray, ...]:
+def _meaning(
+    *arrays: np.ndarray,
+    body: Graph,
+    length: int,
+    states: int,
+    steps: int,
+    reverse: bool,
+    n: int,
+    precision: str,
+) -> tuple[np.ndarray, ...]:
     from kcompile.ir.interpreter import run
 
-    carried, sequences = list(arrays[:states]), arrays[states:states + steps]
-    invariants, outs = arrays[states + steps:], []
+    carried, sequences = list(arrays[:states]), arrays[states : states + steps]
+    invariants, outs = arrays[states + steps :], []
     order = range(length - 1, -1, -1) if reverse else range(length)
     for t in order:
         operands = [*carried, *(s[t] for s in sequences), *invariants]
@@ -57,5 +77,4 @@ def _gradient(call: Call, *gradients: Tensor | None) -> Sequence[Tensor | None]:
     return gradient_of_scan(call, gradients)
 
 
-register(Op("scan", "composite", _infer, _meaning, gradient=_gradient, tolerance=1e-5,
-            expensive=True))
+register(Op("scan", "composite", _infer, _meaning, gradient=_gradient, tolerance=1e-5, expensive=True))

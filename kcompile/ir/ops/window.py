@@ -26,11 +26,9 @@ def _infer(x: TensorType, size: Ints, strides: Ints, padding: Pads) -> TensorTyp
         raise ValueError(f"pooling: expected {len(size) + 2} axes. Received: {x}")
     if x.dtype not in FLOATS:
         raise TypeError(f"pooling: expected a floating point tensor. Received: {x}")
-    out = [window_size(*args) for args in
-           zip(x.shape[1:-1], size, strides, padding)]
+    out = [window_size(*args) for args in zip(x.shape[1:-1], size, strides, padding)]
     if any(s < 1 for s in out):
-        raise ValueError(f"pooling: the window {size} is larger than the input {x} with padding "
-                         f"{padding}")
+        raise ValueError(f"pooling: the window {size} is larger than the input {x} with padding {padding}")
     check_windows(x.shape[1:-1], out, size, (1,) * len(size))
     return x.with_shape((x.shape[0], *out, x.shape[-1]))
 
@@ -43,14 +41,12 @@ def _taps(size: Ints) -> Iterator[Ints]:
     return itertools.product(*map(range, size))
 
 
-def _views(x: np.ndarray, size: Ints, strides: Ints, padding: Pads, fill: Any
-           ) -> Iterator[np.ndarray]:
+def _views(x: np.ndarray, size: Ints, strides: Ints, padding: Pads, fill: Any) -> Iterator[np.ndarray]:
     """For each tap of the window, what it sees at every position."""
     wide = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
     out = [(d - s) // t + 1 for d, s, t in zip(wide.shape[1:-1], size, strides)]
     for tap in _taps(size):
-        yield wide[(slice(None), *(slice(a, a + (o - 1) * s + 1, s)
-                                   for a, o, s in zip(tap, out, strides)))]
+        yield wide[(slice(None), *(slice(a, a + (o - 1) * s + 1, s) for a, o, s in zip(tap, out, strides)))]
 
 
 def _seen(b: Any, call: Any, index: Any, x: Any, tap: Sequence[Any], fill: Any) -> Any:
@@ -70,8 +66,8 @@ def _seen(b: Any, call: Any, index: Any, x: Any, tap: Sequence[Any], fill: Any) 
 def _lower_reduce(combine: str, start: float) -> Callable[..., Any]:
     def lower(b: Any, call: Any, index: Any, x: Any) -> Any:
         first = b.const(start, call.type.dtype)
-        return b.reduce(combine, call.attrs["size"],
-                        lambda tap: _seen(b, call, index, x, tap, first), first)
+        return b.reduce(combine, call.attrs["size"], lambda tap: _seen(b, call, index, x, tap, first), first)
+
     return lower
 
 
@@ -80,8 +76,10 @@ def _case(draw: Draw) -> Case:
     size = tuple(draw.size("pool", {1: 13, 2: 9, 3: 4}[rank]) for _ in range(rank))
     strides = tuple(draw.size("stride") for _ in range(rank))
     same = draw.choice((True, False))
-    sizes = [draw.size("size", p) if same and draw.choice((False, True)) else
-             p + draw.size("size", 9) - 1 for p in size]
+    sizes = [
+        draw.size("size", p) if same and draw.choice((False, True)) else p + draw.size("size", 9) - 1
+        for p in size
+    ]
     padding = tuple(same_padding(*a) if same else (0, 0) for a in zip(sizes, size, strides))
     x = TensorType((draw.shape(1, 1)[0], *sizes, draw.size("channels", 2000 // math.prod(sizes) + 1)))
     return Case((x,), {"size": size, "strides": strides, "padding": padding}, spaced=True)
@@ -96,17 +94,32 @@ def _max_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     return [emit("window_scatter", [g, place], sizes=x.shape[1:-1], **call.attrs)]
 
 
-register(Op("window_max", "window", _infer,
-            lambda x, size, strides, padding: np.maximum.reduce(
-                list(_views(x, size, strides, padding, -np.inf))),
-            gradient=_max_gradient, lower=_lower_reduce("max", -np.inf), cases=_case,
-            tolerance=0.0, expensive=True))
-register(Op("window_sum", "window", _infer,
-            lambda x, size, strides, padding: np.add.reduce(
-                list(_views(x, size, strides, padding, 0))),
-            gradient=lambda c, g: [emit("window_spread", [g], sizes=c.inputs[0].shape[1:-1],
-                                        **c.attrs)],
-            lower=_lower_reduce("add", 0.0), cases=_case, tolerance=1e-5, expensive=True))
+register(
+    Op(
+        "window_max",
+        "window",
+        _infer,
+        lambda x, size, strides, padding: np.maximum.reduce(list(_views(x, size, strides, padding, -np.inf))),
+        gradient=_max_gradient,
+        lower=_lower_reduce("max", -np.inf),
+        cases=_case,
+        tolerance=0.0,
+        expensive=True,
+    )
+)
+register(
+    Op(
+        "window_sum",
+        "window",
+        _infer,
+        lambda x, size, strides, padding: np.add.reduce(list(_views(x, size, strides, padding, 0))),
+        gradient=lambda c, g: [emit("window_spread", [g], sizes=c.inputs[0].shape[1:-1], **c.attrs)],
+        lower=_lower_reduce("add", 0.0),
+        cases=_case,
+        tolerance=1e-5,
+        expensive=True,
+    )
+)
 
 
 def _argmax(x: np.ndarray, size: Ints, strides: Ints, padding: Pads) -> np.ndarray:
@@ -134,32 +147,50 @@ def _lower_argmax(b: Any, call: Any, index: Any, x: Any) -> Any:
     return place
 
 
-register(Op("window_argmax", "window",
-            lambda x, **attrs: _infer(x, **attrs).with_dtype("int32"), _argmax,
-            lower=_lower_argmax, cases=_case, expensive=True))
+register(
+    Op(
+        "window_argmax",
+        "window",
+        lambda x, **attrs: _infer(x, **attrs).with_dtype("int32"),
+        _argmax,
+        lower=_lower_argmax,
+        cases=_case,
+        expensive=True,
+    )
+)
 
 # ---------------------------------------------------------------- backward
 
 
-def _spread(g: np.ndarray, sizes: Ints, size: Ints, strides: Ints, padding: Pads,
-            keep: Callable[[int], np.ndarray | bool] = lambda number: True) -> np.ndarray:
+def _spread(
+    g: np.ndarray,
+    sizes: Ints,
+    size: Ints,
+    strides: Ints,
+    padding: Pads,
+    keep: Callable[[int], np.ndarray | bool] = lambda number: True,
+) -> np.ndarray:
     """Add g, where `keep(tap number)`, to every input element its windows cover."""
     wide = [d + sum(p) for d, p in zip(sizes, padding)]
     out = np.zeros((g.shape[0], *wide, g.shape[-1]), g.dtype)
     for number, tap in enumerate(_taps(size)):
-        at = (slice(None), *(slice(a, a + (o - 1) * s + 1, s)
-                             for a, o, s in zip(tap, g.shape[1:-1], strides)))
+        at = (
+            slice(None),
+            *(slice(a, a + (o - 1) * s + 1, s) for a, o, s in zip(tap, g.shape[1:-1], strides)),
+        )
         out[at] += np.where(keep(number), g, g.dtype.type(0))
     return out[(slice(None), *(slice(p[0], p[0] + d) for d, p in zip(sizes, padding)))]
 
 
-def _infer_back(g: TensorType, *place: TensorType, sizes: Ints, size: Ints, strides: Ints,
-                padding: Pads) -> TensorType:
+def _infer_back(
+    g: TensorType, *place: TensorType, sizes: Ints, size: Ints, strides: Ints, padding: Pads
+) -> TensorType:
     return g.with_shape((g.shape[0], *sizes, g.shape[-1]))
 
 
-def _covering(b: Any, position: Any, last: int, size: int, stride: int, windows: int
-              ) -> Iterator[tuple[Any, Any, Any]]:
+def _covering(
+    b: Any, position: Any, last: int, size: int, stride: int, windows: int
+) -> Iterator[tuple[Any, Any, Any]]:
     """(window, its tap, whether there is one) for the windows of one axis that may cover a position
     (padding counted, at most `last`), in the order of their taps."""
     first, tap = position // stride, position % stride
@@ -177,10 +208,17 @@ def _covering(b: Any, position: Any, last: int, size: int, stride: int, windows:
 def _lower_back(b: Any, call: Any, index: Any, g: Any, *place: Any) -> Any:
     """Sum over the windows that cover the element, in the order of their taps."""
     attrs, zero, total = call.attrs, b.const(0, call.type.dtype), None
-    axes = [list(_covering(b, i + p[0], d - 1 + p[0], size, stride, windows))
-            for i, d, p, size, stride, windows in zip(
-                index[1:-1], attrs["sizes"], attrs["padding"], attrs["size"], attrs["strides"],
-                call.types[0].shape[1:-1])]
+    axes = [
+        list(_covering(b, i + p[0], d - 1 + p[0], size, stride, windows))
+        for i, d, p, size, stride, windows in zip(
+            index[1:-1],
+            attrs["sizes"],
+            attrs["padding"],
+            attrs["size"],
+            attrs["strides"],
+            call.types[0].shape[1:-1],
+        )
+    ]
     for windows in itertools.product(*axes):
         at, number, inside = [index[0]], b.const(0, "int64"), b.const(True, "bool")
         for (window, tap, exists), size in zip(windows, attrs["size"]):
@@ -205,9 +243,19 @@ def _back_case(draw: Draw) -> Case:
     return Case((_infer(case.types[0], **attrs),), {"sizes": case.types[0].shape[1:-1], **attrs})
 
 
-register(Op("window_spread", "window", _infer_back, _spread,
-            gradient=lambda c, h: [emit("window_sum", [h], **_window_attrs(c))],
-            lower=_lower_back, cases=_back_case, tolerance=1e-5, expensive=True))
+register(
+    Op(
+        "window_spread",
+        "window",
+        _infer_back,
+        _spread,
+        gradient=lambda c, h: [emit("window_sum", [h], **_window_attrs(c))],
+        lower=_lower_back,
+        cases=_back_case,
+        tolerance=1e-5,
+        expensive=True,
+    )
+)
 
 
 def _at_taps(case: Case, x: TensorType, windows: TensorType) -> Case:
@@ -244,14 +292,35 @@ def _lower_take(b: Any, call: Any, index: Any, x: Any, place: Any) -> Any:
     return out
 
 
-register(Op("window_scatter", "window", _infer_back,
-            lambda g, place, **attrs: _spread(g, keep=lambda number: place == number, **attrs),
-            gradient=lambda c, h: [emit("window_take", [h, c.inputs[1]], **_window_attrs(c)), None],
-            lower=_lower_back, cases=_scatter_case, tolerance=1e-5, expensive=True))
-register(Op("window_take", "window", lambda x, place, **attrs: _infer(x, **attrs), _take,
-            gradient=lambda c, g: [emit("window_scatter", [g, c.inputs[1]],
-                                        sizes=c.inputs[0].shape[1:-1], **c.attrs), None],
-            lower=_lower_take, cases=_take_case, tolerance=0.0, expensive=True))
+register(
+    Op(
+        "window_scatter",
+        "window",
+        _infer_back,
+        lambda g, place, **attrs: _spread(g, keep=lambda number: place == number, **attrs),
+        gradient=lambda c, h: [emit("window_take", [h, c.inputs[1]], **_window_attrs(c)), None],
+        lower=_lower_back,
+        cases=_scatter_case,
+        tolerance=1e-5,
+        expensive=True,
+    )
+)
+register(
+    Op(
+        "window_take",
+        "window",
+        lambda x, place, **attrs: _infer(x, **attrs),
+        _take,
+        gradient=lambda c, g: [
+            emit("window_scatter", [g, c.inputs[1]], sizes=c.inputs[0].shape[1:-1], **c.attrs),
+            None,
+        ],
+        lower=_lower_take,
+        cases=_take_case,
+        tolerance=0.0,
+        expensive=True,
+    )
+)
 
 
 # ---------------------------------------------------------------- functions
@@ -264,12 +333,11 @@ def max_pool(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pa
 
 def average_pool(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pads) -> Tensor:
     """The mean of the elements under each window; padding is not counted."""
-    total = emit("window_sum", [x], size=tuple(size), strides=tuple(strides),
-                 padding=tuple(padding))
+    total = emit("window_sum", [x], size=tuple(size), strides=tuple(strides), padding=tuple(padding))
     counts = np.ones((1,) * x.rank, np.float32)
     for axis, (d, s, t, p) in enumerate(zip(x.shape[1:-1], size, strides, padding), 1):
         wide = np.pad(np.ones(d), p)
-        seen = [wide[i * t:i * t + s].sum() for i in range(total.shape[axis])]
+        seen = [wide[i * t : i * t + s].sum() for i in range(total.shape[axis])]
         counts = counts * np.reshape(seen, [-1 if i == axis else 1 for i in range(x.rank)])
     if counts.min() == counts.max():
         return total * float(1 / counts.flat[0])

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 # (Barabasz et al., Error Analysis and Improving the Accuracy of Winograd Convolution, 2020).
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 MOST = len(POINTS) + 1  # inputs of a patch along an axis
-SPREAD = 2.0 ** 5
-LARGEST = 2.0 ** 100
+SPREAD = 2.0**5
+LARGEST = 2.0**100
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,14 @@ def transforms(outputs: int, taps: int) -> Transforms:
     from fractions import Fraction
 
     size = outputs + taps - 1
-    points = [Fraction(p) for p in POINTS[:size - 1]]
+    points = [Fraction(p) for p in POINTS[: size - 1]]
     scales = [math.prod((p - q for q in points if q != p), start=Fraction(1)) for p in points]
     scales.append(Fraction(1))
 
     def powers(count: int) -> list[list[Fraction]]:
-        return [[p ** i for i in range(count)] for p in points] + [
-            [Fraction(i == count - 1) for i in range(count)]]
+        return [[p**i for i in range(count)] for p in points] + [
+            [Fraction(i == count - 1) for i in range(count)]
+        ]
 
     g = [[x / s for x in row] for row, s in zip(powers(taps), scales)]
     inverse = _inverse(powers(size))
@@ -151,11 +152,23 @@ def _along(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(made, 0, axis)
 
 
-def _meaning(image: np.ndarray, kernel: np.ndarray, direct: np.ndarray, spec: Contraction,
-             outputs: tuple[int, ...], panels: int) -> np.ndarray:
+def _meaning(
+    image: np.ndarray,
+    kernel: np.ndarray,
+    direct: np.ndarray,
+    spec: Contraction,
+    outputs: tuple[int, ...],
+    panels: int,
+) -> np.ndarray:
     t, rank, x = Tiling(spec, outputs), len(outputs), image
-    wide = [(0, 0), *((b, max(c * m + r - 1 - b - d, 0)) for b, c, m, r, d in zip(
-        t.before, t.counts, t.outputs, t.taps, x.shape[1:])), (0, 0)]
+    wide = [
+        (0, 0),
+        *(
+            (b, max(c * m + r - 1 - b - d, 0))
+            for b, c, m, r, d in zip(t.before, t.counts, t.outputs, t.taps, x.shape[1:])
+        ),
+        (0, 0),
+    ]
     x = np.pad(x, wide)
     for i, (count, m, size) in enumerate(zip(t.counts, t.outputs, t.patch)):
         at = np.arange(count)[:, None] * m + np.arange(size)
@@ -171,8 +184,7 @@ def _meaning(image: np.ndarray, kernel: np.ndarray, direct: np.ndarray, spec: Co
     for axis, made in enumerate(t.transforms):
         y = _along(made.a.T, y, axis)
     order = [rank, *(a for i in range(rank) for a in (rank + 1 + i, i)), 2 * rank + 1]
-    y = y.transpose(order).reshape(
-        y.shape[rank], *(c * m for c, m in zip(t.counts, t.outputs)), t.filters)
+    y = y.transpose(order).reshape(y.shape[rank], *(c * m for c, m in zip(t.counts, t.outputs)), t.filters)
     n = len(image) // t.spec.m[0].multiple if isinstance(t.spec.m[0], Batch) else 1
     here = (slice(None), *map(slice, t.positions))
     y = np.where(blank[..., None], y * np.float32(0), y)[here]
@@ -196,8 +208,14 @@ def _even(largest: np.ndarray, t: Tiling) -> tuple[np.ndarray, np.ndarray]:
     return even.reshape(whole), (seen == 0).reshape(whole)
 
 
-def _infer(x: TensorType, kernel: TensorType, direct: TensorType, spec: Contraction,
-           outputs: tuple[int, ...], panels: int) -> TensorType:
+def _infer(
+    x: TensorType,
+    kernel: TensorType,
+    direct: TensorType,
+    spec: Contraction,
+    outputs: tuple[int, ...],
+    panels: int,
+) -> TensorType:
     t = Tiling(spec, outputs)
     expected = (math.prod(t.patch), t.filters // panels, t.channels, panels)
     if direct.shape != (*t.taps, t.channels, t.filters):
@@ -220,12 +238,21 @@ def _case(draw: Draw) -> Case:
     return Case((x, kernel, w), {"spec": spec, "outputs": outputs, "panels": 16})
 
 
-register(Op("winograd", "contraction", _infer, _meaning, tolerance=1e-5, expensive=True, cases=_case,
-            contraction=lambda x, kernel, direct, spec, outputs, panels: spec))
+register(
+    Op(
+        "winograd",
+        "contraction",
+        _infer,
+        _meaning,
+        tolerance=1e-5,
+        expensive=True,
+        cases=_case,
+        contraction=lambda x, kernel, direct, spec, outputs, panels: spec,
+    )
+)
 
 
-def winograd(x: Tensor, kernel: Tensor, spec: Contraction, outputs: Sequence[int],
-             panels: int) -> Tensor:
+def winograd(x: Tensor, kernel: Tensor, spec: Contraction, outputs: Sequence[int], panels: int) -> Tensor:
     """The convolution `spec` of x with a kernel [spatial..., in, out], in tiles of `outputs`; the
     transformed kernel is packed in panels of so many columns."""
     t = Tiling(spec, tuple(outputs))
@@ -233,7 +260,13 @@ def winograd(x: Tensor, kernel: Tensor, spec: Contraction, outputs: Sequence[int
     for made in t.transforms:
         g = np.kron(g, made.g)
     flat = reshape(kernel, (math.prod(t.taps), t.channels * t.filters))
-    made_kernel = reshape(matmul(constant(x.graph, g, x.dtype), flat),
-                          (len(g), t.channels, t.filters // panels, panels))
-    return emit("winograd", [x, transpose(made_kernel, (0, 2, 1, 3)), kernel], spec=spec,
-                outputs=t.outputs, panels=panels)
+    made_kernel = reshape(
+        matmul(constant(x.graph, g, x.dtype), flat), (len(g), t.channels, t.filters // panels, panels)
+    )
+    return emit(
+        "winograd",
+        [x, transpose(made_kernel, (0, 2, 1, 3)), kernel],
+        spec=spec,
+        outputs=t.outputs,
+        panels=panels,
+    )

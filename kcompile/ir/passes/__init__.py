@@ -17,12 +17,42 @@ from kcompile.ir.passes.stage import stage
 from kcompile.ir.passes.use_winograd import use_winograd
 
 # What every graph goes through before algorithms are chosen.
-GRAPH_PASSES = (merge_scans, simplify, fold_constants, sink_layouts, factor_sums, simplify,
-                compact_scatters, split_reductions, simplify)
+GRAPH_PASSES = (
+    merge_scans,
+    simplify,
+    fold_constants,
+    sink_layouts,
+    factor_sums,
+    simplify,
+    compact_scatters,
+    split_reductions,
+    simplify,
+)
 # What a graph that only reads its weights goes through besides.
-INFERENCE_PASSES = (simplify, fold_constants, sink_layouts, split_reductions, simplify,
-                    fold_batch_norm, simplify)
+INFERENCE_PASSES = (
+    simplify,
+    fold_constants,
+    sink_layouts,
+    split_reductions,
+    simplify,
+    fold_batch_norm,
+    simplify,
+)
 
-__all__ = ["GRAPH_PASSES", "INFERENCE_PASSES", "check_indices", "choose_algorithms",
-           "compact_scatters", "factor_sums", "fold_batch_norm", "fold_constants", "fuse", "merge_scans",
-           "simplify", "sink_layouts", "split_reductions", "stage", "use_winograd"]
+__all__ = [
+    "GRAPH_PASSES",
+    "INFERENCE_PASSES",
+    "check_indices",
+    "choose_algorithms",
+    "compact_scatters",
+    "factor_sums",
+    "fold_batch_norm",
+    "fold_constants",
+    "fuse",
+    "merge_scans",
+    "simplify",
+    "sink_layouts",
+    "split_reductions",
+    "stage",
+    "use_winograd",
+]

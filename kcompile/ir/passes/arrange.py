@@ -40,18 +40,24 @@ def arrange(graph: Graph) -> Graph:
     for node in nodes:
         if node.op.name == "input" or any(v.node in data for v in node.inputs):
             data.add(node.id)
-        elif node.op.kind == "source" or (all(v.node in early for v in node.inputs) and all(
-                numel(t.shape) == 1 for t in node.types)):
+        elif node.op.kind == "source" or (
+            all(v.node in early for v in node.inputs) and all(numel(t.shape) == 1 for t in node.types)
+        ):
             early.add(node.id)
     for node in reversed(nodes):
         readers = [u for i in range(len(node.types)) for u, _ in users.get(Value(node.id, i), [])]
-        if (node.id in data and node.inputs and node.op.kind in ("elementwise", "movement", "reduction")
-                and all(u.id in late for u in readers)
-                and not any(isinstance(numel(t.shape), Batch) for t in node.types)
-                and all(_is_small(graph.type(v).shape) for v in node.inputs)):
+        if (
+            node.id in data
+            and node.inputs
+            and node.op.kind in ("elementwise", "movement", "reduction")
+            and all(u.id in late for u in readers)
+            and not any(isinstance(numel(t.shape), Batch) for t in node.types)
+            and all(_is_small(graph.type(v).shape) for v in node.inputs)
+        ):
             late.add(node.id)
-    return rebuild(graph, lambda *_: None,
-                   sorted(nodes, key=lambda node: (node.id not in early, node.id in late)))
+    return rebuild(
+        graph, lambda *_: None, sorted(nodes, key=lambda node: (node.id not in early, node.id in late))
+    )
 
 
 def _is_small(shape: Shape) -> bool:

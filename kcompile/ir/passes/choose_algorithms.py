@@ -17,8 +17,13 @@ from kcompile.ir.tensor import Tensor
 Width = Callable[[Contraction, bool], "int | None"]
 
 
-def choose_algorithms(graph: Graph, panel_width: Width, frozen: bool = True,
-                      fixed: frozenset[int] = frozenset(), columns_last: bool = False) -> Graph:
+def choose_algorithms(
+    graph: Graph,
+    panel_width: Width,
+    frozen: bool = True,
+    fixed: frozenset[int] = frozenset(),
+    columns_last: bool = False,
+) -> Graph:
     """See the module. panel_width(maps, B is the same in many calls) -> width of panels or None.
 
     frozen: weights stay the same from call to call. In the body of a scan the invariants do from step
@@ -51,25 +56,30 @@ def choose_algorithms(graph: Graph, panel_width: Width, frozen: bool = True,
 def _columns_last(new: Graph, spec: Contraction, operand: Value) -> tuple[Value, Contraction]:
     """Operand B with the dims that its columns run over behind all others, and its map."""
     first = len(spec.m) + len(spec.k)
-    of_columns = [bool(affine.terms) and all(variable >= first for variable, _ in affine.terms)
-                  for affine in spec.b.index]
+    of_columns = [
+        bool(affine.terms) and all(variable >= first for variable, _ in affine.terms)
+        for affine in spec.b.index
+    ]
     axes = sorted(range(len(of_columns)), key=of_columns.__getitem__)
     if spec.g or axes == sorted(axes):
         return operand, spec
     turned = new.add("transpose", [operand], axes=tuple(axes))
-    access = replace(spec.b, index=tuple(spec.b.index[i] for i in axes),
-                     guarded=tuple(spec.b.guarded[i] for i in axes))
+    access = replace(
+        spec.b, index=tuple(spec.b.index[i] for i in axes), guarded=tuple(spec.b.guarded[i] for i in axes)
+    )
     return Value(turned.id), replace(spec, b=access)
 
 
-def _in_body(new: Graph, node: Node, inputs: tuple[Value, ...], panel_width: Width,
-             columns_last: bool) -> list[Value]:
+def _in_body(
+    new: Graph, node: Node, inputs: tuple[Value, ...], panel_width: Width, columns_last: bool
+) -> list[Value]:
     from kcompile.ir.scan import build  # which is written with the tools of passes itself
 
     attrs, operands = node.attrs, [Tensor(new, v) for v in inputs]
     k, s = attrs["states"], attrs["states"] + attrs["steps"]
     fixed = frozenset(v.node for v in list(attrs["body"].inputs.values())[s:])
     body = choose_algorithms(attrs["body"], panel_width, fixed=fixed, columns_last=columns_last)
-    finals, outs = build(new, body, operands[:k], operands[k:s], operands[s:], attrs["length"],
-                         attrs["reverse"])
+    finals, outs = build(
+        new, body, operands[:k], operands[k:s], operands[s:], attrs["length"], attrs["reverse"]
+    )
     return [x.value for x in (*finals, *outs)]

@@ -81,7 +81,8 @@ class _Compact:
         value, rows = Value(node.id), node.attrs["rows"]
         values, indices = (Tensor(new, v) for v in inputs)
         pulled = value not in self.results and all(
-            user.op.kind in ("elementwise", "reduction") for user, _ in self.users.get(value, []))
+            user.op.kind in ("elementwise", "reduction") for user, _ in self.users.get(value, [])
+        )
         if not pulled or not _names_few(indices.type, rows):
             return None
         key = (indices.value, rows)
@@ -93,20 +94,27 @@ class _Compact:
         self.parts[result.value] = (_Part(sums, ops.reshape(indices, (count,))),)
         return result
 
-    def update(self, new: Graph, node: Node, inputs: tuple[Value, ...],
-               found: list[_Parts | None]) -> Tensor | None:
+    def update(
+        self, new: Graph, node: Node, inputs: tuple[Value, ...], found: list[_Parts | None]
+    ) -> Tensor | None:
         """A variable's update by few rows."""
         if node.op.name not in ("add", "sub") or None not in found:
             return None
         slot = found.index(None)
         variable, parts = new.nodes[inputs[slot].node], found[1 - slot]
         name = self.updated.get(Value(node.id))
-        if variable.op.name != "variable" or variable.attrs["name"] != name or not parts or (
-                node.op.name == "sub" and slot):
+        if (
+            variable.op.name != "variable"
+            or variable.attrs["name"] != name
+            or not parts
+            or (node.op.name == "sub" and slot)
+        ):
             return None
         sign = node.op.name == "sub"
-        return add_rows(Tensor(new, inputs[slot]),
-                        [(-part.values if sign else part.values, part.indices) for part in parts])
+        return add_rows(
+            Tensor(new, inputs[slot]),
+            [(-part.values if sign else part.values, part.indices) for part in parts],
+        )
 
 
 def _names_few(indices: TensorType, rows: int) -> bool:
@@ -132,12 +140,17 @@ def _apply(node: Node, operands: list[Tensor], found: list[_Parts | None]) -> _P
         if node.op.name == "sub":
             second = tuple(_Part(-part.values, part.indices) for part in second)
         return first + second
-    if node.op.name == "neg" or (node.op.name in ("mul", "div") and len(known) == 1
-                                 and _keeps_zero(node, operands, found)):
+    if node.op.name == "neg" or (
+        node.op.name in ("mul", "div") and len(known) == 1 and _keeps_zero(node, operands, found)
+    ):
         slot = found.index(known[0])
-        return tuple(_Part(emit(node.op.name, [part.values if i == slot else x
-                                               for i, x in enumerate(operands)]), part.indices)
-                     for part in known[0])
+        return tuple(
+            _Part(
+                emit(node.op.name, [part.values if i == slot else x for i, x in enumerate(operands)]),
+                part.indices,
+            )
+            for part in known[0]
+        )
     return None
 
 

@@ -62,8 +62,9 @@ class _Sums:
         """The sum over x, broadcast to `shape`, out of sums that are there; else None."""
         constant = _outside(x, axes, shape)
         if constant is not None:
-            return constant * ops.count(Tensor(x.graph, x.value) if x.shape == shape else
-                                        ops.broadcast_to(x, shape), axes)
+            return constant * ops.count(
+                Tensor(x.graph, x.value) if x.shape == shape else ops.broadcast_to(x, shape), axes
+            )
         if x.shape != shape or not depth:
             return None
         if (x.value, axes) in self.made:

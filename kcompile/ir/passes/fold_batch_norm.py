@@ -53,8 +53,9 @@ def _vector(factor: Tensor) -> Tensor:
     return ops.reshape(factor, factor.shape[-1:])
 
 
-def _absorb(new: Graph, op: str, x: Tensor, factor: Tensor, origin: dict[Value, int],
-            once: set[int]) -> Tensor | None:
+def _absorb(
+    new: Graph, op: str, x: Tensor, factor: Tensor, origin: dict[Value, int], once: set[int]
+) -> Tensor | None:
     producer = new.nodes[x.value.node]
     if origin.get(x.value) not in once:
         return None

@@ -50,8 +50,8 @@ def fuse(graph: Graph, sweeps: bool = True) -> Graph:
 
 def is_column(shape: Shape, columns: Shape) -> bool:
     """Whether an operand of this shape, broadcast to [rows..., columns...], varies only by column."""
-    stripped = shape[-len(columns):] if columns else ()
-    lead = shape[:len(shape) - len(stripped)]
+    stripped = shape[-len(columns) :] if columns else ()
+    lead = shape[: len(shape) - len(stripped)]
     return stripped == columns and all(d == 1 for d in lead)
 
 
@@ -119,8 +119,12 @@ class _Fusion:
                 continue
             cheap = node.op.kind == "elementwise" and not node.op.expensive
             scalar = cheap and node.types[0].shape == () and all(v.node in free for v in node.inputs)
-            if (node.op.name in _FREE or self.is_scalar_constant(node) or scalar
-                    or (cheap and node.types[0].dtype == "bool")):
+            if (
+                node.op.name in _FREE
+                or self.is_scalar_constant(node)
+                or scalar
+                or (cheap and node.types[0].dtype == "bool")
+            ):
                 free[node.id] = chain
         return set(free)
 
@@ -196,24 +200,34 @@ class _Fusion:
     def trim(self, group: _Group) -> None:
         """Give up members that cost memory: further results made of results, which the elementwise
         ops and reductions that read them can compute as well."""
+
         def leaves(id: int) -> bool:
-            return any(v in self.results or any(u.id not in group.members for u, _ in
-                                                self.users.get(v, []))
-                       for v in self.values(self.graph.nodes[id]))
+            return any(
+                v in self.results or any(u.id not in group.members for u, _ in self.users.get(v, []))
+                for v in self.values(self.graph.nodes[id])
+            )
 
         for id in sorted(group.members - {group.place}, reverse=True):
             node = self.graph.nodes[id]
             readers = [u for u, _ in self.users.get(Value(id), [])]
-            if (not node.op.expensive and Value(id) not in self.results
-                    and all(u.op.kind in ("elementwise", "reduction")
-                            and u.id not in group.members | group.repeats for u in readers)
-                    and all(leaves(v.node) for v in node.inputs if v.node in group.members)):
+            if (
+                not node.op.expensive
+                and Value(id) not in self.results
+                and all(
+                    u.op.kind in ("elementwise", "reduction") and u.id not in group.members | group.repeats
+                    for u in readers
+                )
+                and all(leaves(v.node) for v in node.inputs if v.node in group.members)
+            ):
                 group.members.discard(id)
 
     def epilogue(self, user: Node, anchor: Node, group: _Group) -> set[int] | None:
         """The free nodes to repeat when `user` joins the epilogue, or None when it cannot."""
-        if (user.op.kind != "elementwise" or user.types[0].shape != anchor.types[0].shape
-                or user.types[0].dtype == "bool"):
+        if (
+            user.op.kind != "elementwise"
+            or user.types[0].shape != anchor.types[0].shape
+            or user.types[0].dtype == "bool"
+        ):
             return None
         helpers: set[int] = set()
         for value in user.inputs:
@@ -232,15 +246,28 @@ class _Fusion:
         spec = anchor.attrs["spec"]
         rows, columns = spec.rows, spec.j
         shape = node.types[value.output].shape
-        fits = (numel(shape) == 1 or shape == rows + columns or is_column(shape, columns)
-                or is_row(shape, rows, columns))
+        fits = (
+            numel(shape) == 1
+            or shape == rows + columns
+            or is_column(shape, columns)
+            or is_row(shape, rows, columns)
+        )
         if not fits:
             return None
-        cheap = self.is_free(node) or (node.op.kind == "elementwise" and not node.op.expensive
-                                       and len(self.users[value]) == 1
-                                       and value not in self.results and node.id > anchor.id)
-        if cheap and depth and node.id not in self.group_of and node.op.kind in (
-                "elementwise", "source", "movement") and node.op.name != "iota":
+        cheap = self.is_free(node) or (
+            node.op.kind == "elementwise"
+            and not node.op.expensive
+            and len(self.users[value]) == 1
+            and value not in self.results
+            and node.id > anchor.id
+        )
+        if (
+            cheap
+            and depth
+            and node.id not in self.group_of
+            and node.op.kind in ("elementwise", "source", "movement")
+            and node.op.name != "iota"
+        ):
             repeats = {node.id}
             for operand in node.inputs:
                 if operand.node in group.members:
@@ -273,12 +300,18 @@ class _Fusion:
         if self.is_loop(node):
             self.start(node)
             return
-        if not leaves and all(self.has_room(g, node) for g in wanting) and (
-                self.is_free(node) or self.repeats_cheaply(node, wanting)):
+        if (
+            not leaves
+            and all(self.has_room(g, node) for g in wanting)
+            and (self.is_free(node) or self.repeats_cheaply(node, wanting))
+        ):
             for group in wanting:
                 self.take(group, node, again=True)
-        elif not (self.pair(node) or self.join(node, wanting, needed, leaves)
-                  or self.stand_beside(node, wanting, needed)):
+        elif not (
+            self.pair(node)
+            or self.join(node, wanting, needed, leaves)
+            or self.stand_beside(node, wanting, needed)
+        ):
             self.start(node)
 
     def view(self, node: Node, wanting: Sequence[_Group]) -> None:
@@ -300,8 +333,11 @@ class _Fusion:
 
     def take(self, group: _Group, node: Node, again: bool = False) -> None:
         """Compute a node in a group; `again` when others do so too."""
-        displaces = node.id in group.displaced or node.op.kind == "window" or (
-            node.op.kind == "movement" and node.op.name not in ("reshape", "broadcast_to"))
+        displaces = (
+            node.id in group.displaced
+            or node.op.kind == "window"
+            or (node.op.kind == "movement" and node.op.name not in ("reshape", "broadcast_to"))
+        )
         (group.repeats if again else group.members).add(node.id)
         height = group.heights.setdefault(node.id, 1)
         if not again:
@@ -331,10 +367,16 @@ class _Fusion:
 
     def repeats_cheaply(self, node: Node, wanting: Sequence[_Group]) -> bool:
         """Whether several groups each compute a node for themselves."""
-        depth = 1 + max((self.depth.get(user.id, 0) for v in self.values(node)
-                         for user, _ in self.users.get(v, [])), default=0)
-        if len(wanting) < 2 or not self.is_cheap(node) or depth > _REPEATS or any(
-                g.space is None or self.under_window(node, g) for g in wanting):
+        depth = 1 + max(
+            (self.depth.get(user.id, 0) for v in self.values(node) for user, _ in self.users.get(v, [])),
+            default=0,
+        )
+        if (
+            len(wanting) < 2
+            or not self.is_cheap(node)
+            or depth > _REPEATS
+            or any(g.space is None or self.under_window(node, g) for g in wanting)
+        ):
             return False
         self.depth[node.id] = depth
         return True
@@ -363,8 +405,10 @@ class _Fusion:
 
     def could_run(self, group: _Group, node: Node) -> bool:
         """Whether everything else that a group reads is there when the node is."""
-        return all(v.node <= node.id or self.is_source(self.graph.nodes[v.node])
-                   for v in self.operands(group.members | group.repeats))
+        return all(
+            v.node <= node.id or self.is_source(self.graph.nodes[v.node])
+            for v in self.operands(group.members | group.repeats)
+        )
 
     def pair(self, node: Node) -> bool:
         """Move a window beside another one on the same operand: a maximum, and where it is."""
@@ -372,8 +416,13 @@ class _Fusion:
             return False
         for group in self.readers.get(node.inputs[0].node, {}).values():
             root = self.graph.nodes[group.place]
-            if (group.members == {root.id} and root.op.kind == "window" and root.inputs == node.inputs
-                    and root.attrs == node.attrs and root.types[0].shape == node.types[0].shape):
+            if (
+                group.members == {root.id}
+                and root.op.kind == "window"
+                and root.inputs == node.inputs
+                and root.attrs == node.attrs
+                and root.types[0].shape == node.types[0].shape
+            ):
                 group.place = node.id
                 self.take(group, node)
                 return True
@@ -384,8 +433,7 @@ class _Fusion:
         if node.op.kind not in ("elementwise", "reduction"):
             return False
         first = min([needed, *(g.place for g in wanting)])
-        shape = (node.types[0] if node.op.kind == "elementwise"
-                 else self.graph.type(node.inputs[0])).shape
+        shape = (node.types[0] if node.op.kind == "elementwise" else self.graph.type(node.inputs[0])).shape
         if numel(shape) == 1:
             return False
         for id in self.large_operands(node, shape):
@@ -402,8 +450,13 @@ class _Fusion:
     def large_operands(self, node: Node, shape: Shape) -> list[int]:
         """Nodes of this shape that a node reads, itself or by way of one other elementwise op."""
         near = [v for v in node.inputs if self.graph.type(v).shape == shape]
-        far = [w for v in near if self.graph.nodes[v.node].op.kind == "elementwise"
-               for w in self.graph.nodes[v.node].inputs if self.graph.type(w).shape == shape]
+        far = [
+            w
+            for v in near
+            if self.graph.nodes[v.node].op.kind == "elementwise"
+            for w in self.graph.nodes[v.node].inputs
+            if self.graph.type(w).shape == shape
+        ]
         return [v.node for v in dict.fromkeys([*near, *far])]
 
     # ---- what fits together
@@ -418,15 +471,21 @@ class _Fusion:
             alike = node.op.kind in ("elementwise", "random") and numel(shape) == numel(space.full)
             along = node.op.kind == "movement" and self.moves_along(node, space)
             return space if not leaves and (alike or along) else None
-        if space is None or (leaves and not self.could_leave(node, group)) or (
-                node.op.kind != "movement" and node.id in group.displaced):
+        if (
+            space is None
+            or (leaves and not self.could_leave(node, group))
+            or (node.op.kind != "movement" and node.id in group.displaced)
+        ):
             return None
         if node.op.kind in ("elementwise", "random", "window"):
             if shape == space.full:
                 return space
             wider = space if space.axes else self.rows.get(node.id, space)
-            return wider if (space.axes or self.widens(group, space, wider)) and (
-                self.is_outer(node, group, wider)) else None
+            return (
+                wider
+                if (space.axes or self.widens(group, space, wider)) and (self.is_outer(node, group, wider))
+                else None
+            )
         if node.op.kind == "movement":
             return space if not leaves and self.moves_along(node, space) else None
         if node.op.kind != "reduction":
@@ -434,13 +493,14 @@ class _Fusion:
         wider = Space(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
         if space.axes:
             return wider if space == wider and self.is_outer(node, group, wider) else None
-        return wider if self.widens(group, space, wider) and (
-            self.is_outer(node, group, wider)) else None
+        return wider if self.widens(group, space, wider) and (self.is_outer(node, group, wider)) else None
 
     def under_window(self, node: Node, group: _Group) -> bool:
         """Whether a window in the group sees a node's elements, each many times."""
-        return any(user.op.kind == "window" and user.id in group.members
-                   for user, _ in self.users.get(Value(node.id), []))
+        return any(
+            user.op.kind == "window" and user.id in group.members
+            for user, _ in self.users.get(Value(node.id), [])
+        )
 
     def root(self, group: _Group) -> Node:
         """The node that a group was started for."""
@@ -461,7 +521,8 @@ class _Fusion:
             by_rows = wider.by_rows and isinstance(row, int) and row <= _ROW
             return by_rows or any(isinstance(d, Batch) for d in wider.plain)
         return space.full in (wider.plain, wider.padded) and all(
-            self.graph.nodes[m].op.kind == "elementwise" for m in group.members)
+            self.graph.nodes[m].op.kind == "elementwise" for m in group.members
+        )
 
     def is_outer(self, node: Node, group: _Group, space: Space) -> bool:
         """Whether a value is one number for each index that is kept, and all that read it in the
@@ -470,18 +531,27 @@ class _Fusion:
         if not space.axes or shape not in (space.plain, space.padded):
             return False
         return all(
-            space.takes_outer(shape, user) and (
-                user.id not in group.repeats or self.is_outer(user, group, space)
-                or user.types[0].shape == space.full)
+            space.takes_outer(shape, user)
+            and (
+                user.id not in group.repeats
+                or self.is_outer(user, group, space)
+                or user.types[0].shape == space.full
+            )
             for user, _ in self.users.get(Value(node.id), [])
-            if user.id in group.members or user.id in group.repeats)
+            if user.id in group.members or user.id in group.repeats
+        )
 
     def moves_along(self, node: Node, space: Space) -> bool:
         """Whether a movement can be read through: it repeats no work."""
-        return not node.op.expensive and node.op.name != "concatenate" and (
-            numel(node.types[0].shape) == numel(space.full)) and not any(
-            self.graph.nodes[v.node].op.expensive and not self.is_source(self.graph.nodes[v.node])
-            for v in node.inputs)
+        return (
+            not node.op.expensive
+            and node.op.name != "concatenate"
+            and (numel(node.types[0].shape) == numel(space.full))
+            and not any(
+                self.graph.nodes[v.node].op.expensive and not self.is_source(self.graph.nodes[v.node])
+                for v in node.inputs
+            )
+        )
 
     # ---- the new graph
 
@@ -493,10 +563,15 @@ class _Fusion:
             self.place(node)
         inside = [group.members | self.closure(group) for group in self.groups]
         wanted = {self.base(v) for ids in inside for v in self.operands(ids)} | {
-            self.base(v) for v in self.results}
+            self.base(v) for v in self.results
+        }
         for group in self.groups:
-            group.outputs = [value for id in sorted(group.members)
-                             for value in self.values(self.graph.nodes[id]) if value in wanted]
+            group.outputs = [
+                value
+                for id in sorted(group.members)
+                for value in self.values(self.graph.nodes[id])
+                if value in wanted
+            ]
         return self.build()
 
     def build(self) -> Graph:
@@ -544,8 +619,9 @@ class _Fusion:
             inner.update(zip(self.values(node), made))
         body.outputs = {str(i): inner[v] for i, v in enumerate(group.outputs)}
         with new.source(*sources):  # type: ignore[arg-type]
-            made_group = new.add("group", [self.external(new, v, table) for v in operands],
-                                 body=body, n=0, precision="float32")
+            made_group = new.add(
+                "group", [self.external(new, v, table) for v in operands], body=body, n=0, precision="float32"
+            )
         for number, value in enumerate(group.outputs):
             table[value] = Value(made_group.id, number)
 

@@ -16,7 +16,7 @@ def merge_scans(graph: Graph) -> Graph:
     scans = [node for node in graph.live() if node.op.name == "scan"]
     larger: dict[int, Node] = {}
     for i, first in enumerate(scans):
-        for second in scans[i + 1:]:
+        for second in scans[i + 1 :]:
             if first.inputs == second.inputs and _extends(first, second):
                 larger[first.id] = second
     made: dict[int, list[Value]] = {}
@@ -30,7 +30,7 @@ def merge_scans(graph: Graph) -> Graph:
         if chosen.id not in made:
             again = new.add("scan", inputs, **chosen.attrs)
             made[chosen.id] = [Value(again.id, i) for i in range(len(again.types))]
-        return made[chosen.id][:len(node.types)]
+        return made[chosen.id][: len(node.types)]
 
     return rebuild(graph, rule)
 
@@ -41,11 +41,10 @@ def _extends(first: Node, second: Node) -> bool:
     settings = ("length", "states", "steps", "reverse")
     if any(first.attrs[k] != second.attrs[k] for k in settings):
         return False
-    if list(b.outputs.values())[:len(a.outputs)] != list(a.outputs.values()):
+    if list(b.outputs.values())[: len(a.outputs)] != list(a.outputs.values()):
         return False
     return all(id in b.nodes and _same(node, b.nodes[id]) for id, node in a.nodes.items())
 
 
 def _same(a: Node, b: Node) -> bool:
-    return (a.op is b.op and a.inputs == b.inputs and a.types == b.types
-            and dict(a.attrs) == dict(b.attrs))
+    return a.op is b.op and a.inputs == b.inputs and a.types == b.types and dict(a.attrs) == dict(b.attrs)

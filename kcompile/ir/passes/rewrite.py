@@ -77,9 +77,7 @@ def weights_only(graph: Graph, nodes: Iterable[Node]) -> set[int]:
         if node.op.name == "variable" and node.attrs["name"] in graph.updates:
             continue
         if node.op.name in ("variable", "constant") or (
-                node.inputs and node.op.kind != "random"
-                and all(v.node in early for v in node.inputs)):
+            node.inputs and node.op.kind != "random" and all(v.node in early for v in node.inputs)
+        ):
             early.add(node.id)
     return early
-
-

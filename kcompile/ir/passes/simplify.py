@@ -20,7 +20,7 @@ def simplify(graph: Graph) -> Graph:
             return None
         if node.op.kind == "elementwise":
             for i in range(len(inputs)):  # one after the other: together they could lose an axis
-                inputs = (*inputs[:i], _unbroadcast(new, node, inputs, i), *inputs[i + 1:])
+                inputs = (*inputs[:i], _unbroadcast(new, node, inputs, i), *inputs[i + 1 :])
         shorter = _shorter(new, node, inputs)
         if shorter is not None:
             return [shorter]

@@ -40,8 +40,10 @@ def _first_step(shape: Shape, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The axes to reduce first, none where one step is enough."""
     size = numel(shape)
     kept = [d for i, d in enumerate(shape) if i not in axes]
-    if any(isinstance(d, Batch) for d in kept) or (
-            size.multiple if isinstance(size, Batch) else size) < LARGE:
+    if (
+        any(isinstance(d, Batch) for d in kept)
+        or (size.multiple if isinstance(size, Batch) else size) < LARGE
+    ):
         return ()
     part = 1
     inner: list[int] = []

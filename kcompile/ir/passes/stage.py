@@ -32,8 +32,11 @@ def stage(graph: Graph) -> tuple[Graph, Graph]:
 
     def place(node: Node) -> None:
         into, table = (prepare, first) if node.id in early else (run, second)
-        read = first.__getitem__ if node.id in early else (
-            lambda v: early_value(v) if v.node in early else second[v])
+        read = (
+            first.__getitem__
+            if node.id in early
+            else (lambda v: early_value(v) if v.node in early else second[v])
+        )
         with into.source(*node.sources):
             results = copy(into, node, [read(v) for v in node.inputs])
         table.update((Value(node.id, i), v) for i, v in enumerate(results))

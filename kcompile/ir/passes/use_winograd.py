@@ -25,8 +25,11 @@ def use_winograd(graph: Graph, choose: Choose) -> Graph:
     early = weights_only(graph, graph.live())
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
-        if node.op.name != "conv" or node.inputs[1].node not in early or any(
-                d != 1 for d in (*node.attrs["strides"], *node.attrs["dilation"])):
+        if (
+            node.op.name != "conv"
+            or node.inputs[1].node not in early
+            or any(d != 1 for d in (*node.attrs["strides"], *node.attrs["dilation"]))
+        ):
             return None
         assert node.op.contraction is not None
         spec = node.op.contraction(*(new.type(v) for v in inputs), **node.attrs)

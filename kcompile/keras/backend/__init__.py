@@ -110,9 +110,7 @@ from kcompile.keras.backend.random import (
     random_uniform,
     truncated_normal,
 )
-from kcompile.keras.backend.recurrence import (
-    rnn,
-)
+from kcompile.keras.backend.recurrence import rnn
 from kcompile.keras.backend.reductions import (
     all,
     any,
@@ -381,8 +379,11 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in __all__:
     _found = globals()[_name]
-    if (inspect.isfunction(_found) and not hasattr(_found, "__wrapped__")
-            and inspect.signature(_found).parameters):
+    if (
+        inspect.isfunction(_found)
+        and not hasattr(_found, "__wrapped__")
+        and inspect.signature(_found).parameters
+    ):
         globals()[_name] = _explained(_name, _found)
 
 

@@ -26,16 +26,25 @@ def shape(x: Any) -> tuple[Any, ...]:
     """The sizes of x; the batch is a symbolic number, which shapes, arithmetic and K.cast take. Raises
     UnsupportedError outside a layer for a tensor of a model whose sizes the data say."""
     if getattr(x, "unknown_axes", ()):
-        raise UnsupportedError(f"K.shape: sizes of {x!r} are not known before there are data. Call it in a "
-                               "Lambda or another layer, where they are, or use K.int_shape")
-    return tuple(x.type.shape if hasattr(x, "type") else np.shape(x) if isinstance(
-        x, (list, int, float, np.ndarray)) else x.shape)
+        raise UnsupportedError(
+            f"K.shape: sizes of {x!r} are not known before there are data. Call it in a "
+            "Lambda or another layer, where they are, or use K.int_shape"
+        )
+    return tuple(
+        x.type.shape
+        if hasattr(x, "type")
+        else np.shape(x)
+        if isinstance(x, (list, int, float, np.ndarray))
+        else x.shape
+    )
 
 
 def int_shape(x: Any) -> tuple[int | None, ...]:
     """The sizes of x, None standing for the batch."""
-    return tuple(None if isinstance(d, Batch) else d for d in
-                 (x.shape if not isinstance(x, (list, int, float)) else np.shape(x)))
+    return tuple(
+        None if isinstance(d, Batch) else d
+        for d in (x.shape if not isinstance(x, (list, int, float)) else np.shape(x))
+    )
 
 
 def ndim(x: Any) -> int:
@@ -110,7 +119,7 @@ def squeeze(x: Any, axis: int) -> Any:
     (place,) = axes_of(x, axis)
     if x.shape[place] != 1:
         raise ValueError(f"squeeze: axis {axis} of {x.type} is not of size 1")
-    return ops.reshape(x, (*x.shape[:place], *x.shape[place + 1:]))
+    return ops.reshape(x, (*x.shape[:place], *x.shape[place + 1 :]))
 
 
 @traced
@@ -223,8 +232,13 @@ def _resize(x: Any, factors: Sequence[int], data_format: str | None) -> Tensor:
 
 
 @traced
-def resize_images(x: Any, height_factor: int, width_factor: int, data_format: str | None = None,
-                  interpolation: str = "nearest") -> Any:
+def resize_images(
+    x: Any,
+    height_factor: int,
+    width_factor: int,
+    data_format: str | None = None,
+    interpolation: str = "nearest",
+) -> Any:
     """Images larger by whole factors, each pixel repeated. Raises ValueError for 'bilinear'."""
     if interpolation != "nearest":
         raise ValueError(f"resize_images: expected interpolation='nearest'. Received: {interpolation!r}")
@@ -232,8 +246,9 @@ def resize_images(x: Any, height_factor: int, width_factor: int, data_format: st
 
 
 @traced
-def resize_volumes(x: Any, depth_factor: int, height_factor: int, width_factor: int,
-                   data_format: str | None = None) -> Any:
+def resize_volumes(
+    x: Any, depth_factor: int, height_factor: int, width_factor: int, data_format: str | None = None
+) -> Any:
     """Volumes larger by whole factors, each element repeated."""
     return _resize(x, (depth_factor, height_factor, width_factor), data_format)
 
@@ -262,8 +277,9 @@ def spatial_2d_padding(x: Any, padding: Any = ((1, 1), (1, 1)), data_format: str
 
 
 @traced
-def spatial_3d_padding(x: Any, padding: Any = ((1, 1), (1, 1), (1, 1)),
-                       data_format: str | None = None) -> Any:
+def spatial_3d_padding(
+    x: Any, padding: Any = ((1, 1), (1, 1), (1, 1)), data_format: str | None = None
+) -> Any:
     """Volumes with zeros around."""
     return _padded(x, padding, _spatial_axes(3, data_format))
 
@@ -286,8 +302,10 @@ def arange(start: Any, stop: Any = None, step: int = 1, dtype: str = "int32") ->
     """start, start + step, ... below stop (0 up to the one number given); stop may be a batch size."""
     low, high = (0, start) if stop is None else (start, stop)
     if any(isinstance(v, Tensor) or hasattr(v, "__tensor__") for v in (low, high, step)):
-        raise UnsupportedError("arange: expected numbers, or a batch size of K.shape, as sizes of results "
-                               "are known when a model is compiled. Received: a tensor")
+        raise UnsupportedError(
+            "arange: expected numbers, or a batch size of K.shape, as sizes of results "
+            "are known when a model is compiled. Received: a tensor"
+        )
     if isinstance(high, Batch):
         if low != 0 or step != 1:
             raise ValueError("arange: up to a batch size it goes from 0, by 1")

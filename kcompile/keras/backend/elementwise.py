@@ -18,6 +18,7 @@ from kcompile_runtime.arrays import as_array
 def _unary(name: str, function: Callable[[Tensor], Tensor], doc: str) -> Callable[[Any], Any]:
     def apply(x: Any) -> Any:
         return function(tensor(x))
+
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
     return traced(apply)
@@ -26,6 +27,7 @@ def _unary(name: str, function: Callable[[Tensor], Tensor], doc: str) -> Callabl
 def _binary(name: str, function: Callable[[Any, Any], Tensor], doc: str) -> Callable[..., Any]:
     def apply(x: Any, y: Any) -> Any:
         return function(*pair(x, y))
+
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
     return traced(apply)
@@ -70,8 +72,7 @@ def pow(x: Any, a: Any) -> Any:
     """x^a. Whole small powers are products, so that they hold for negative x and are fast."""
     if isinstance(a, (int, float)) and a in (0.5, 1, 2, 3):
         x = tensor(x)
-        return {0.5: ops.sqrt, 1: lambda x: x, 2: ops.square,
-                3: lambda x: ops.square(x) * x}[a](x)
+        return {0.5: ops.sqrt, 1: lambda x: x, 2: ops.square, 3: lambda x: ops.square(x) * x}[a](x)
     return ops.pow(*pair(x, a))
 
 
@@ -181,5 +182,3 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 def is_float(x: Tensor) -> builtins.bool:
     return x.dtype in FLOATS
-
-

@@ -31,8 +31,13 @@ def _each(value: Any, count: int) -> tuple[int, ...]:
     return values
 
 
-def _pads(padding: str, sizes: Sequence[Any], windows: Sequence[Any], strides: Sequence[int],
-          dilation: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def _pads(
+    padding: str,
+    sizes: Sequence[Any],
+    windows: Sequence[Any],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[tuple[int, int], ...]:
     if padding == "same":
         return tuple(ops.same_padding(*args) for args in zip(sizes, windows, strides, dilation))
     if padding == "causal" and len(windows) == 1:
@@ -42,8 +47,9 @@ def _pads(padding: str, sizes: Sequence[Any], windows: Sequence[Any], strides: S
     return ((0, 0),) * len(windows)
 
 
-def _conv(rank: int, x: Any, kernel: Any, strides: Any, padding: str, data_format: str | None,
-          dilation_rate: Any) -> Tensor:
+def _conv(
+    rank: int, x: Any, kernel: Any, strides: Any, padding: str, data_format: str | None, dilation_rate: Any
+) -> Tensor:
     x, kernel = _last(tensor(x), data_format), tensor(kernel)
     strides, dilation = _each(strides, rank), _each(dilation_rate, rank)
     pads = _pads(padding, x.shape[1:-1], kernel.shape[:rank], strides, dilation)
@@ -51,28 +57,53 @@ def _conv(rank: int, x: Any, kernel: Any, strides: Any, padding: str, data_forma
 
 
 @traced
-def conv1d(x: Any, kernel: Any, strides: Any = 1, padding: str = "valid",
-           data_format: str | None = None, dilation_rate: Any = 1) -> Any:
+def conv1d(
+    x: Any,
+    kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
     """[batch, steps, channels] with a kernel [taps, channels, filters]; padding may be 'causal'."""
     return _conv(1, x, kernel, strides, padding, data_format, dilation_rate)
 
 
 @traced
-def conv2d(x: Any, kernel: Any, strides: Any = (1, 1), padding: str = "valid",
-           data_format: str | None = None, dilation_rate: Any = (1, 1)) -> Any:
+def conv2d(
+    x: Any,
+    kernel: Any,
+    strides: Any = (1, 1),
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = (1, 1),
+) -> Any:
     """Images with a kernel [rows, columns, channels, filters]."""
     return _conv(2, x, kernel, strides, padding, data_format, dilation_rate)
 
 
 @traced
-def conv3d(x: Any, kernel: Any, strides: Any = (1, 1, 1), padding: str = "valid",
-           data_format: str | None = None, dilation_rate: Any = (1, 1, 1)) -> Any:
+def conv3d(
+    x: Any,
+    kernel: Any,
+    strides: Any = (1, 1, 1),
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = (1, 1, 1),
+) -> Any:
     """Volumes with a kernel [three taps, channels, filters]."""
     return _conv(3, x, kernel, strides, padding, data_format, dilation_rate)
 
 
-def _conv_transpose(rank: int, x: Any, kernel: Any, output_shape: Sequence[Any], strides: Any,
-                    padding: str, data_format: str | None) -> Tensor:
+def _conv_transpose(
+    rank: int,
+    x: Any,
+    kernel: Any,
+    output_shape: Sequence[Any],
+    strides: Any,
+    padding: str,
+    data_format: str | None,
+) -> Tensor:
     x, kernel = _last(tensor(x), data_format), tensor(kernel)
     first = checked_data_format(data_format) == "channels_first"
     output_shape = sizes(output_shape)
@@ -84,22 +115,35 @@ def _conv_transpose(rank: int, x: Any, kernel: Any, output_shape: Sequence[Any],
 
 
 @traced
-def conv2d_transpose(x: Any, kernel: Any, output_shape: Sequence[Any], strides: Any = (1, 1),
-                     padding: str = "valid", data_format: str | None = None) -> Any:
+def conv2d_transpose(
+    x: Any,
+    kernel: Any,
+    output_shape: Sequence[Any],
+    strides: Any = (1, 1),
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
     """The gradient of conv2d by its input: kernel [rows, columns, filters, channels]; output_shape with
     the batch."""
     return _conv_transpose(2, x, kernel, output_shape, strides, padding, data_format)
 
 
 @traced
-def conv3d_transpose(x: Any, kernel: Any, output_shape: Sequence[Any], strides: Any = (1, 1, 1),
-                     padding: str = "valid", data_format: str | None = None) -> Any:
+def conv3d_transpose(
+    x: Any,
+    kernel: Any,
+    output_shape: Sequence[Any],
+    strides: Any = (1, 1, 1),
+    padding: str = "valid",
+    data_format: str | None = None,
+) -> Any:
     """The gradient of conv3d by its input."""
     return _conv_transpose(3, x, kernel, output_shape, strides, padding, data_format)
 
 
-def _pool(rank: int, x: Any, pool_size: Any, strides: Any, padding: str, data_format: str | None,
-          pool_mode: str) -> Tensor:
+def _pool(
+    rank: int, x: Any, pool_size: Any, strides: Any, padding: str, data_format: str | None, pool_mode: str
+) -> Tensor:
     x = _last(tensor(x), data_format)
     size, steps = _each(pool_size, rank), _each(strides, rank)
     pads = _pads(padding, x.shape[1:-1], size, steps, (1,) * rank)
@@ -110,15 +154,27 @@ def _pool(rank: int, x: Any, pool_size: Any, strides: Any, padding: str, data_fo
 
 
 @traced
-def pool2d(x: Any, pool_size: Any, strides: Any = (1, 1), padding: str = "valid",
-           data_format: str | None = None, pool_mode: str = "max") -> Any:
+def pool2d(
+    x: Any,
+    pool_size: Any,
+    strides: Any = (1, 1),
+    padding: str = "valid",
+    data_format: str | None = None,
+    pool_mode: str = "max",
+) -> Any:
     """The largest ('max') or the mean ('avg') element under each window of images."""
     return _pool(2, x, pool_size, strides, padding, data_format, pool_mode)
 
 
 @traced
-def pool3d(x: Any, pool_size: Any, strides: Any = (1, 1, 1), padding: str = "valid",
-           data_format: str | None = None, pool_mode: str = "max") -> Any:
+def pool3d(
+    x: Any,
+    pool_size: Any,
+    strides: Any = (1, 1, 1),
+    padding: str = "valid",
+    data_format: str | None = None,
+    pool_mode: str = "max",
+) -> Any:
     """The same for volumes."""
     return _pool(3, x, pool_size, strides, padding, data_format, pool_mode)
 
@@ -136,8 +192,9 @@ def _along(x: Tensor, values: Any, axis: int) -> Tensor:
 
 
 @traced
-def batch_normalization(x: Any, mean: Any, var: Any, beta: Any, gamma: Any, axis: int = -1,
-                        epsilon: float = 1e-3) -> Any:
+def batch_normalization(
+    x: Any, mean: Any, var: Any, beta: Any, gamma: Any, axis: int = -1, epsilon: float = 1e-3
+) -> Any:
     """(x - mean) / sqrt(var + epsilon) * gamma + beta; beta and gamma may be None."""
     x = tensor(x)
     scale = ops.rsqrt(_along(x, var, axis) + epsilon)
@@ -148,8 +205,9 @@ def batch_normalization(x: Any, mean: Any, var: Any, beta: Any, gamma: Any, axis
 
 
 @traced
-def normalize_batch_in_training(x: Any, gamma: Any, beta: Any, reduction_axes: Sequence[int],
-                                epsilon: float = 1e-3) -> Any:
+def normalize_batch_in_training(
+    x: Any, gamma: Any, beta: Any, reduction_axes: Sequence[int], epsilon: float = 1e-3
+) -> Any:
     """(x normalised by its own statistics, their mean, their variance)."""
     x = tensor(x)
     axes = axes_of(x, list(reduction_axes))
@@ -174,8 +232,7 @@ def _log_probabilities(output: Tensor, from_logits: bool, axis: int) -> Tensor:
 
 
 @traced
-def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1
-                             ) -> Any:
+def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
     """-sum(target * log(output)) along `axis`; output: probabilities or logits."""
     output = tensor(output)
     target = ops.cast(tensor(target), output.dtype)
@@ -183,8 +240,9 @@ def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False
 
 
 @traced
-def sparse_categorical_crossentropy(target: Any, output: Any, from_logits: bool = False,
-                                    axis: int = -1) -> Any:
+def sparse_categorical_crossentropy(
+    target: Any, output: Any, from_logits: bool = False, axis: int = -1
+) -> Any:
     """-log(output at the class number) along `axis`; target [...] or [..., 1]."""
     output = tensor(output)
     (place,) = axes_of(output, axis)

@@ -19,51 +19,69 @@ def _drawn(source: Callable[..., Tensor], shape: Sequence[Any], seed: int | None
     """The numbers of a source: uniform in [0, 1), or normal."""
     trace = graph()
     if not isinstance(trace, Trace) or trace.loop:
-        raise UnsupportedError("random numbers inside the step of a recurrent layer would be the same at "
-                               "all steps: draw them before, and give them as a sequence")
+        raise UnsupportedError(
+            "random numbers inside the step of a recurrent layer would be the same at "
+            "all steps: draw them before, and give them as a sequence"
+        )
     key = trace.seed if seed is None else ops.constant(trace, int(seed) % 2**32, "uint32")
     return source(key, trace.step, trace.stream(), tuple(sizes(shape)))
 
 
 @traced
-def random_uniform(shape: Sequence[Any], minval: float = 0.0, maxval: float = 1.0,
-                   dtype: str | None = None, seed: int | None = None) -> Any:
+def random_uniform(
+    shape: Sequence[Any],
+    minval: float = 0.0,
+    maxval: float = 1.0,
+    dtype: str | None = None,
+    seed: int | None = None,
+) -> Any:
     """Uniform numbers in [minval, maxval)."""
     drawn = _drawn(ops.random_uniform, shape, seed)
     return ops.cast(drawn * (maxval - minval) + minval, dtype or "float32")
 
 
 @traced
-def random_normal(shape: Sequence[Any], mean: float = 0.0, stddev: float = 1.0,
-                  dtype: str | None = None, seed: int | None = None) -> Any:
+def random_normal(
+    shape: Sequence[Any],
+    mean: float = 0.0,
+    stddev: float = 1.0,
+    dtype: str | None = None,
+    seed: int | None = None,
+) -> Any:
     """Normal numbers (Box and Muller 1958)."""
     return ops.cast(_drawn(ops.random_normal, shape, seed) * stddev + mean, dtype or "float32")
 
 
 @traced
-def random_binomial(shape: Sequence[Any], p: float = 0.0, dtype: str | None = None,
-                    seed: int | None = None) -> Any:
+def random_binomial(
+    shape: Sequence[Any], p: float = 0.0, dtype: str | None = None, seed: int | None = None
+) -> Any:
     """1 with probability p, else 0."""
     return ops.cast(_drawn(ops.random_uniform, shape, seed) < p, dtype or "float32")
 
 
-def truncated_normal(shape: Sequence[int], mean: float = 0.0, stddev: float = 1.0,
-                     dtype: str | None = None, seed: int | None = None) -> Any:
+def truncated_normal(
+    shape: Sequence[int],
+    mean: float = 0.0,
+    stddev: float = 1.0,
+    dtype: str | None = None,
+    seed: int | None = None,
+) -> Any:
     """Normal numbers, none further than two standard deviations off: of an initializer. Raises
     UnsupportedError inside a model."""
     from kcompile.keras import initializers
     from kcompile.keras.backend.values import constant
 
     if current() is not None:
-        raise UnsupportedError("truncated_normal is for first values of weights. Inside a model use "
-                               "K.random_normal")
+        raise UnsupportedError(
+            "truncated_normal is for first values of weights. Inside a model use K.random_normal"
+        )
     values = initializers.TruncatedNormal(mean, stddev, seed)(tuple(shape))
     return constant(np.asarray(values, dtype or "float32"))
 
 
 @traced
-def dropout(x: Any, level: float, noise_shape: Sequence[Any] | None = None, seed: int | None = None
-            ) -> Any:
+def dropout(x: Any, level: float, noise_shape: Sequence[Any] | None = None, seed: int | None = None) -> Any:
     """x with a share `level` of its elements 0 and the others larger by 1 / (1 - level)."""
     x = tensor(x)
     if not 0 <= level < 1:

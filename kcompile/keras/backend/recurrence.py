@@ -15,9 +15,16 @@ Step = Callable[..., Any]
 
 
 @traced
-def rnn(step_function: Step, inputs: Any, initial_states: Sequence[Any], go_backwards: bool = False,
-        mask: Any = None, constants: Sequence[Any] | None = None, unroll: bool = False,
-        input_length: int | None = None) -> Any:
+def rnn(
+    step_function: Step,
+    inputs: Any,
+    initial_states: Sequence[Any],
+    go_backwards: bool = False,
+    mask: Any = None,
+    constants: Sequence[Any] | None = None,
+    unroll: bool = False,
+    input_length: int | None = None,
+) -> Any:
     """(last output, outputs [batch, time, ...], final states) of
     step_function(input [batch, ...], states + constants) -> (output, new states).
 
@@ -40,22 +47,29 @@ def rnn(step_function: Step, inputs: Any, initial_states: Sequence[Any], go_back
 
     def step(carried: list[Tensor], elements: list[Tensor], invariants: list[Tensor]) -> Any:
         with tracing(body):
-            now = carried[:len(states)]
+            now = carried[: len(states)]
             output, new = step_function(elements[0], [*now, *invariants])
             if mask is None:
                 return list(new), [output]
             chosen = [choose(elements[1], a, b) for a, b in zip((output, *new), (carried[-1], *now))]
             return [*chosen[1:], chosen[0]], [chosen[0]]
 
-    final, (outputs,) = scan(step, [*states, *previous], sequences, fixed, x.shape[1],  # type: ignore[arg-type]
-                             go_backwards, body)
+    final, (outputs,) = scan(
+        step,
+        [*states, *previous],
+        sequences,
+        fixed,
+        x.shape[1],  # type: ignore[arg-type]
+        go_backwards,
+        body,
+    )
     last = outputs[0 if go_backwards else -1]
     made = time_first(outputs)
     if go_backwards:
         from kcompile.keras.backend.arrange import reverse
 
         made = reverse(made, 1)
-    return last, made, final[:len(states)]
+    return last, made, final[: len(states)]
 
 
 def time_first(x: Tensor) -> Tensor:
@@ -76,8 +90,9 @@ def _body(outer: Any) -> Trace:
     return body
 
 
-def _zero_output(step_function: Step, outer: Any, x: Tensor, states: Sequence[Tensor],
-                 fixed: Sequence[Tensor]) -> Tensor:
+def _zero_output(
+    step_function: Step, outer: Any, x: Tensor, states: Sequence[Tensor], fixed: Sequence[Tensor]
+) -> Tensor:
     """Zeros of the type of the step's output."""
     scratch = _body(outer)
     types = [x.type.with_shape((x.shape[0], *x.shape[2:])), *(s.type for s in (*states, *fixed))]

@@ -16,6 +16,7 @@ def _reduction(name: str, function: Callable[..., Tensor], doc: str) -> Callable
     def apply(x: Any, axis: Any = None, keepdims: builtins.bool = False) -> Any:
         x = tensor(x)
         return function(_number(x), axes_of(x, axis), keepdims)
+
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = f"{doc} axis: one, several, or None for all. keepdims: axes stay, of size 1."
     return traced(apply)
@@ -47,6 +48,7 @@ def _of_bools(name: str, reduce: Callable[..., Tensor], doc: str) -> Callable[..
         x = tensor(x)
         hit = x if x.dtype == "bool" else ops.not_equal(x, 0)
         return reduce(ops.cast(hit, "float32"), axes_of(x, axis), keepdims) > 0.5
+
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
     return traced(apply)
@@ -68,16 +70,17 @@ def argmin(x: Any, axis: int = -1) -> Any:
     return ops.argmin(tensor(x), axis)
 
 
-def _running(x: Tensor, axis: int, combine: Callable[[Tensor, Tensor], Tensor], first: float
-             ) -> Tensor:
+def _running(x: Tensor, axis: int, combine: Callable[[Tensor, Tensor], Tensor], first: float) -> Tensor:
     """first combined with all elements up to each, along an axis."""
     from kcompile.ir.scan import scan
 
     (place,) = axes_of(x, axis)
     order = [place, *(i for i in range(x.rank) if i != place)]
     if isinstance(x.shape[place], Batch):
-        raise ValueError(f"running sums and products go along an axis other than the batch. "
-                         f"Received: axis {axis} of {x.type}")
+        raise ValueError(
+            f"running sums and products go along an axis other than the batch. "
+            f"Received: axis {axis} of {x.type}"
+        )
     steps = ops.transpose(x, order)
     start = ops.broadcast_to(ops.constant(x.graph, first, x.dtype), steps.shape[1:])
 
@@ -115,8 +118,9 @@ def dot(x: Any, y: Any) -> Any:
     axis = builtins.max(y.rank - 2, 0)
     rest = [i for i in range(y.rank) if i != axis]
     if x.shape[-1] != y.shape[axis]:
-        raise ValueError(f"dot: the last axis of x and axis {axis} of y differ in size. Received: "
-                         f"{x.type}, {y.type}")
+        raise ValueError(
+            f"dot: the last axis of x and axis {axis} of y differ in size. Received: {x.type}, {y.type}"
+        )
     rows = ops.reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
     shape = [y.shape[i] for i in rest]
     columns = ops.reshape(ops.transpose(y, (axis, *rest)), (y.shape[axis], numel(shape)))
@@ -136,17 +140,20 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     pairs = axes if isinstance(axes, (list, tuple)) else (axes, axes)
     (a,), (b,) = axes_of(x, pairs[0]), axes_of(y, pairs[1])
     if a == 0 or b == 0 or x.shape[a] != y.shape[b]:
-        raise ValueError(f"batch_dot: axes {axes} of {x.type} and {y.type} differ in size, or are the "
-                         "batch")
+        raise ValueError(f"batch_dot: axes {axes} of {x.type} and {y.type} differ in size, or are the batch")
     shape = [t.shape[i] for t, axis in ((x, a), (y, b)) for i in range(1, t.rank) if i != axis]
     (left, down, rows), (right, along, columns) = _matrices(x, a), _matrices(y, b)
     if x.dtype in FLOATS:
         result = ops.batch_matmul(left, right, down, not along)
     else:
-        left, right = (ops.transpose(t, (0, 2, 1)) if first else t
-                       for t, first in ((left, down), (right, along)))
-        result = ops.reduce_sum(ops.reshape(left, (x.shape[0], rows, 1, x.shape[a]))
-                                * ops.reshape(right, (x.shape[0], 1, columns, x.shape[a])), -1)
+        left, right = (
+            ops.transpose(t, (0, 2, 1)) if first else t for t, first in ((left, down), (right, along))
+        )
+        result = ops.reduce_sum(
+            ops.reshape(left, (x.shape[0], rows, 1, x.shape[a]))
+            * ops.reshape(right, (x.shape[0], 1, columns, x.shape[a])),
+            -1,
+        )
     return ops.reshape(result, (x.shape[0], *shape) if shape else (x.shape[0], 1))
 
 

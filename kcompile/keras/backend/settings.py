@@ -74,8 +74,7 @@ def image_dim_ordering() -> str:
 
 
 def set_image_dim_ordering(dim_ordering: str) -> None:
-    set_image_data_format({"tf": "channels_last", "th": "channels_first"}.get(dim_ordering,
-                                                                             dim_ordering))
+    set_image_data_format({"tf": "channels_last", "th": "channels_first"}.get(dim_ordering, dim_ordering))
 
 
 def backend() -> str:

@@ -23,16 +23,20 @@ _numbers = itertools.count(1)
 # ---------------------------------------------------------------- variables
 
 
-def variable(value: Any, dtype: str | None = None, name: str | None = None, constraint: Any = None
-             ) -> Any:
+def variable(value: Any, dtype: str | None = None, name: str | None = None, constraint: Any = None) -> Any:
     """A new variable that no layer owns: any model may read it, and training leaves it as it is.
     The weights that a layer trains are made by its `add_weight`."""
     from kcompile.keras.tensors import Variable
 
     if isinstance(value, Tensor) or hasattr(value, "__tensor__"):
         value = eval(value)
-    made = Variable(as_array(value, "K.variable"), f"{name or 'variable'}.{next(_numbers)}", True,
-                    dtype or FLOAT, constraint=constraint)
+    made = Variable(
+        as_array(value, "K.variable"),
+        f"{name or 'variable'}.{next(_numbers)}",
+        True,
+        dtype or FLOAT,
+        constraint=constraint,
+    )
     made.shared = True
     return made
 
@@ -72,8 +76,9 @@ def to_dense(x: Any) -> Any:
 
 
 @traced
-def constant(value: Any, dtype: str | None = None, shape: Sequence[int] | None = None,
-             name: str | None = None) -> Any:
+def constant(
+    value: Any, dtype: str | None = None, shape: Sequence[int] | None = None, name: str | None = None
+) -> Any:
     """A tensor of these numbers; shape: of a single number, repeated."""
     made = ops.constant(graph(), as_array(value, "K.constant"), dtype or FLOAT)
     return made if shape is None else ops.broadcast_to(made, tuple(shape))
@@ -105,20 +110,37 @@ def eye(size: int, dtype: str | None = None, name: str | None = None) -> Any:
     return constant(np.eye(size), dtype)
 
 
-def random_uniform_variable(shape: Sequence[int], low: float, high: float, dtype: str | None = None,
-                            name: str | None = None, seed: int | None = None) -> Any:
+def random_uniform_variable(
+    shape: Sequence[int],
+    low: float,
+    high: float,
+    dtype: str | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+) -> Any:
     generator = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
     return variable(generator.uniform(low, high, tuple(shape)), dtype, name)
 
 
-def random_normal_variable(shape: Sequence[int], mean: float, scale: float, dtype: str | None = None,
-                           name: str | None = None, seed: int | None = None) -> Any:
+def random_normal_variable(
+    shape: Sequence[int],
+    mean: float,
+    scale: float,
+    dtype: str | None = None,
+    name: str | None = None,
+    seed: int | None = None,
+) -> Any:
     generator = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
     return variable(generator.normal(mean, scale, tuple(shape)), dtype, name)
 
 
-def placeholder(shape: Sequence[Any] | None = None, ndim: int | None = None, dtype: str | None = None,
-                sparse: bool = False, name: str | None = None) -> Any:
+def placeholder(
+    shape: Sequence[Any] | None = None,
+    ndim: int | None = None,
+    dtype: str | None = None,
+    sparse: bool = False,
+    name: str | None = None,
+) -> Any:
     """An input for K.function, of a shape in which None is a size that may differ from call to call; or
     of ndim such sizes."""
     from kcompile.keras import expressions
@@ -128,8 +150,13 @@ def placeholder(shape: Sequence[Any] | None = None, ndim: int | None = None, dty
         shape = (None,) * int(ndim)  # type: ignore[arg-type]
     sizes = None if shape is None else as_list(shape.tolist() if isinstance(shape, np.ndarray) else shape)
     if sizes is None or sparse or not all(d is None or (is_integer(d) and d > 0) for d in sizes):
-        raise UnsupportedError(describe("placeholder", "a shape of positive sizes and None, or ndim, and not "
-                                        "sparse", f"shape={shape}, ndim={ndim}, sparse={sparse}"))
+        raise UnsupportedError(
+            describe(
+                "placeholder",
+                "a shape of positive sizes and None, or ndim, and not sparse",
+                f"shape={shape}, ndim={ndim}, sparse={sparse}",
+            )
+        )
     return expressions.placeholder(sizes, dtype or FLOAT, name)
 
 
@@ -145,8 +172,10 @@ def eval(x: Any) -> np.ndarray:
     if isinstance(x, Variable):
         return x.numpy()
     if isinstance(x, Tensor):
-        raise ModelError("eval: a symbolic tensor of a model has no value while it is being traced. "
-                         "Make it an output, or use K.function")
+        raise ModelError(
+            "eval: a symbolic tensor of a model has no value while it is being traced. "
+            "Make it an output, or use K.function"
+        )
     if hasattr(x, "__tensor__"):
         return expressions.evaluate(x)
     return as_array(x, "K.eval")
@@ -182,8 +211,9 @@ def function(inputs: Sequence[Any], outputs: Any, updates: Any = (), **kwargs: A
     from kcompile.keras import expressions
 
     if kwargs.keys() - {"name"}:
-        raise UnsupportedError(describe("K.function", "inputs, outputs, updates and name",
-                                        ", ".join(sorted(kwargs))))
+        raise UnsupportedError(
+            describe("K.function", "inputs, outputs, updates and name", ", ".join(sorted(kwargs)))
+        )
     return expressions.Function(inputs, outputs, updates)
 
 
@@ -206,8 +236,10 @@ def _gradients(loss: Any, wanted: list[Any]) -> list[Tensor]:
     found: list[Tensor] = []
     for x, part in zip(wanted, gradient(ops.reduce_sum(tensor(loss)), tensors)):
         if part is None:
-            raise ValueError(f"gradients: the loss does not depend on {x!r}, or through operations "
-                             "without a gradient alone")
+            raise ValueError(
+                f"gradients: the loss does not depend on {x!r}, or through operations "
+                "without a gradient alone"
+            )
         found.append(part)
     return found
 
@@ -269,8 +301,10 @@ def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
     if training is None or isinstance(training, LearningPhase):
         training = learning_phase()
     if isinstance(training, Tensor) or hasattr(training, "__tensor__"):
-        raise UnsupportedError("in_train_phase: training must be True, False or None: graphs for "
-                               "training and inference are compiled apart")
+        raise UnsupportedError(
+            "in_train_phase: training must be True, False or None: graphs for "
+            "training and inference are compiled apart"
+        )
     chosen = x if training in (1, True) else alt
     return tensor(chosen() if callable(chosen) else chosen)
 
@@ -286,6 +320,7 @@ def in_test_phase(x: Any, alt: Any, training: Any = None) -> Any:
 def _missing(name: str, remedy: str) -> Callable[..., NoReturn]:
     def raises(*args: Any, **kwargs: Any) -> NoReturn:
         raise UnsupportedError(f"K.{name} is not supported. {remedy}")
+
     raises.__name__ = raises.__qualname__ = name
     raises.__doc__ = f"Not supported. {remedy}"
     return raises

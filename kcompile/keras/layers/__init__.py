@@ -8,14 +8,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from kcompile.keras.engine import Input, InputLayer, InputSpec, Layer
-from kcompile.keras.layers.advanced_activations import (
-    ELU,
-    LeakyReLU,
-    PReLU,
-    ReLU,
-    Softmax,
-    ThresholdedReLU,
-)
+from kcompile.keras.layers.advanced_activations import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
 from kcompile.keras.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
 from kcompile.keras.layers.convolutional import (
     Conv1D,
@@ -169,8 +162,11 @@ __all__ = [
 
 _depth: ContextVar[int] = ContextVar("depth", default=0)  # how many layers are being made, one in another
 
-_KNOWN = {name: value for name, value in list(globals().items())
-          if isinstance(value, type) and issubclass(value, Layer) and value is not Layer}
+_KNOWN = {
+    name: value
+    for name, value in list(globals().items())
+    if isinstance(value, type) and issubclass(value, Layer) and value is not Layer
+}
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
@@ -179,8 +175,9 @@ def serialize(layer: Layer) -> dict[str, Any]:
     return config
 
 
-def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None,
-                vintage: str = DEFAULT) -> Layer:
+def deserialize(
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None, vintage: str = DEFAULT
+) -> Layer:
     """The layer (or model) of a configuration. vintage: of layers whose configuration says none. Raises
     UnsupportedError for a class nobody knows."""
     from kcompile.keras.models import Model, Sequential
@@ -227,8 +224,9 @@ def _one_deeper() -> Iterator[None]:
 
 
 def _too_deep() -> ModelError:
-    return ModelError(describe("configuration", f"models and wrappers nested at most {MOST_NESTED} deep",
-                               "more"))
+    return ModelError(
+        describe("configuration", f"models and wrappers nested at most {MOST_NESTED} deep", "more")
+    )
 
 
 # Beside the class of a layer in a configuration: a number that is the same wherever the layer is the same.

@@ -34,9 +34,14 @@ class PReLU(Layer):
 
     supports_masking = True
 
-    def __init__(self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None,
-                 alpha_constraint: Any = None, shared_axes: int | Sequence[int] | None = None,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        alpha_initializer: Any = "zeros",
+        alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
+        shared_axes: int | Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         with self.named_errors():
             self.alpha_initializer = initializers.get(alpha_initializer)
@@ -47,14 +52,20 @@ class PReLU(Layer):
     def build(self, input_shape: KerasShape) -> None:
         shared = self.shared_axes or []
         if not all(is_integer(a) and 0 < a < len(input_shape) for a in shared):
-            raise ModelError(describe("shared_axes", f"axes of {input_shape} other than the batch",
-                                      str(self.shared_axes)))
+            raise ModelError(
+                describe("shared_axes", f"axes of {input_shape} other than the batch", str(self.shared_axes))
+            )
         shape = [1 if i in shared else d for i, d in enumerate(input_shape)][1:]
-        self.alpha = self.add_weight("alpha", shape, initializer=self.alpha_initializer,
-                                     regularizer=self.alpha_regularizer,
-                                     constraint=self.alpha_constraint)
-        self.input_spec = InputSpec(ndim=len(input_shape), axes={
-            i: d for i, d in enumerate(input_shape) if i and i not in shared})
+        self.alpha = self.add_weight(
+            "alpha",
+            shape,
+            initializer=self.alpha_initializer,
+            regularizer=self.alpha_regularizer,
+            constraint=self.alpha_constraint,
+        )
+        self.input_spec = InputSpec(
+            ndim=len(input_shape), axes={i: d for i, d in enumerate(input_shape) if i and i not in shared}
+        )
 
     def call(self, x: Tensor) -> Tensor:
         return ops.relu(x) - ops.relu(-x) * self.alpha.__tensor__(x.graph)
@@ -106,8 +117,13 @@ class ReLU(Layer):
 
     supports_masking = True
 
-    def __init__(self, max_value: float | None = None, negative_slope: float = 0.0,
-                 threshold: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        max_value: float | None = None,
+        negative_slope: float = 0.0,
+        threshold: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.max_value = None if max_value is None else self.number("max_value", max_value, 0)
         self.negative_slope = self.number("negative_slope", negative_slope, 0)

@@ -34,14 +34,25 @@ class Cell(Layer):
     gates = 1
     fixed: Mapping[str, Any] = {}
 
-    def __init__(self, units: int, activation: Any = "tanh", use_bias: bool = True,
-                 kernel_initializer: Any = "glorot_uniform",
-                 recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
-                 kernel_regularizer: Any = None, recurrent_regularizer: Any = None,
-                 bias_regularizer: Any = None, kernel_constraint: Any = None,
-                 recurrent_constraint: Any = None, bias_constraint: Any = None,
-                 dropout: float = 0.0, recurrent_dropout: float = 0.0, implementation: int = 1,
-                 **kwargs: Any) -> None:
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        implementation: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.units = self.positive("units", units)
         with self.named_errors():
@@ -72,15 +83,30 @@ class Cell(Layer):
     def build(self, input_shape: KerasShape) -> None:
         width = self.gates * self.units
         self.kernel = self.add_weight(
-            "kernel", (input_shape[-1], width), initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)
+            "kernel",
+            (input_shape[-1], width),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
         self.recurrent_kernel = self.add_weight(
-            "recurrent_kernel", (self.units, width), initializer=self.recurrent_initializer,
-            regularizer=self.recurrent_regularizer, constraint=self.recurrent_constraint)
-        self.bias = self.add_weight(
-            "bias", self.bias_shape(), initializer=self.fill_bias,
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint) if self.use_bias else None
+            "recurrent_kernel",
+            (self.units, width),
+            initializer=self.recurrent_initializer,
+            regularizer=self.recurrent_regularizer,
+            constraint=self.recurrent_constraint,
+        )
+        self.bias = (
+            self.add_weight(
+                "bias",
+                self.bias_shape(),
+                initializer=self.fill_bias,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+            if self.use_bias
+            else None
+        )
 
     def bias_shape(self) -> tuple[int, ...]:
         return (self.gates * self.units,)
@@ -88,8 +114,11 @@ class Cell(Layer):
     def fill_bias(self, shape: Sequence[int]) -> np.ndarray:
         return np.asarray(self.bias_initializer(shape))
 
-    def call(self, inputs: Tensor, states: Sequence[Tensor]  # type: ignore[override]
-             ) -> Result:
+    def call(
+        self,
+        inputs: Tensor,
+        states: Sequence[Tensor],  # type: ignore[override]
+    ) -> Result:
         return self.step(inputs, list(states), self.dropout_masks(inputs, states[0]))
 
     def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
@@ -104,8 +133,12 @@ class Cell(Layer):
         if not graph.training:
             return []
         count = self.gates if self.implementation == 1 else 1
-        return [_mask(graph, like, rate) for like, rate in
-                ((x, self.dropout), (state, self.recurrent_dropout)) if rate for _ in range(count)]
+        return [
+            _mask(graph, like, rate)
+            for like, rate in ((x, self.dropout), (state, self.recurrent_dropout))
+            if rate
+            for _ in range(count)
+        ]
 
     def split_masks(self, masks: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Those of the input, those of the state; [] where there is no such dropout."""
@@ -128,8 +161,9 @@ class Cell(Layer):
         """x @ kernel, where each gate may have its own mask of x."""
         if len(masks) < 2:
             return ops.matmul(x * masks[0] if masks else x, kernel)
-        return ops.concatenate([ops.matmul(x * mask, self.gate(kernel, k))
-                                for k, mask in enumerate(masks)], -1)
+        return ops.concatenate(
+            [ops.matmul(x * mask, self.gate(kernel, k)) for k, mask in enumerate(masks)], -1
+        )
 
 
 def _mask(graph: Any, like: Tensor, rate: float) -> Tensor:
@@ -157,13 +191,21 @@ class LSTMCell(Cell):
 
     gates = 4
 
-    def __init__(self, units: int, activation: Any = "tanh",
-                 recurrent_activation: Any = "hard_sigmoid", use_bias: bool = True,
-                 kernel_initializer: Any = "glorot_uniform",
-                 recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
-                 unit_forget_bias: bool = True, **kwargs: Any) -> None:
-        super().__init__(units, activation, use_bias, kernel_initializer, recurrent_initializer,
-                         bias_initializer, **kwargs)
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "hard_sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        unit_forget_bias: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer, **kwargs
+        )
         with self.named_errors():
             self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
         self.unit_forget_bias = self.flag("unit_forget_bias", unit_forget_bias)
@@ -176,8 +218,7 @@ class LSTMCell(Cell):
         if not self.unit_forget_bias:
             return super().fill_bias(shape)
         u = self.units
-        return np.concatenate([super().fill_bias((u,)), np.ones(u),
-                               super().fill_bias((2 * u,))])
+        return np.concatenate([super().fill_bias((u,)), np.ones(u), super().fill_bias((2 * u,))])
 
     def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
         h, c = states
@@ -201,13 +242,21 @@ class GRUCell(Cell):
 
     gates = 3
 
-    def __init__(self, units: int, activation: Any = "tanh",
-                 recurrent_activation: Any = "hard_sigmoid", use_bias: bool = True,
-                 kernel_initializer: Any = "glorot_uniform",
-                 recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
-                 reset_after: bool = False, **kwargs: Any) -> None:
-        super().__init__(units, activation, use_bias, kernel_initializer, recurrent_initializer,
-                         bias_initializer, **kwargs)
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        recurrent_activation: Any = "hard_sigmoid",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        reset_after: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            units, activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer, **kwargs
+        )
         with self.named_errors():
             self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
         self.reset_after = self.flag("reset_after", reset_after)
@@ -222,8 +271,7 @@ class GRUCell(Cell):
         bias, width = self.weight("bias", x), 3 * self.units
         if not self.reset_after:
             return bias, None
-        first, second = (ops.reshape(ops.slice_(bias, (k, 0), (k + 1, width)), (width,))
-                         for k in (0, 1))
+        first, second = (ops.reshape(ops.slice_(bias, (k, 0), (k + 1, width)), (width,)) for k in (0, 1))
         return first, second
 
     def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
@@ -244,8 +292,8 @@ class GRUCell(Cell):
             inner = r * self.gate(hz, 2)
         else:
             zr = self.recurrent_activation(
-                self.gate(xz, 0, 2)
-                + self.project(h, self.gate(recurrent, 0, 2), of_state[:2]))
+                self.gate(xz, 0, 2) + self.project(h, self.gate(recurrent, 0, 2), of_state[:2])
+            )
             z, r = self.gate(zr, 0), self.gate(zr, 1)
             inner = self.project(r * h, self.gate(recurrent, 2), of_state[2:])
         h = z * h + (1.0 - z) * self.activation(self.gate(xz, 2) + inner)
@@ -258,8 +306,13 @@ class CuDNN(Cell):
     Source: `keras/layers/cudnn_recurrent.py` of Keras 2.2."""
 
     fixed: Mapping[str, Any] = {
-        "activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True, "dropout": 0.0,
-        "recurrent_dropout": 0.0, "implementation": 2}
+        "activation": "tanh",
+        "recurrent_activation": "sigmoid",
+        "use_bias": True,
+        "dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "implementation": 2,
+    }
 
     def bias_shape(self) -> tuple[int, ...]:
         return (2 * self.gates * self.units,)
@@ -269,8 +322,9 @@ class CuDNN(Cell):
         if name == "bias":
             return ops.reshape(stored, (2, self.gates * self.units))
         rows = (self.units, stored.shape[0])
-        return ops.concatenate([ops.transpose(ops.reshape(self.gate(stored, k), rows), (1, 0))
-                                for k in range(self.gates)], -1)
+        return ops.concatenate(
+            [ops.transpose(ops.reshape(self.gate(stored, k), rows), (1, 0)) for k in range(self.gates)], -1
+        )
 
 
 class CuDNNLSTMCell(CuDNN, LSTMCell):
@@ -323,8 +377,12 @@ class StackedRNNCells(Holder):
             cell.build_for((None, *shape[1:]), *(constants if takes(cell, "constants") else ()))
             shape = (None, *dims(output_size(cell)))
 
-    def call(self, inputs: Tensor, states: Sequence[Tensor],  # type: ignore[override]
-             constants: Sequence[Tensor] = ()) -> Result:
+    def call(
+        self,
+        inputs: Tensor,
+        states: Sequence[Tensor],  # type: ignore[override]
+        constants: Sequence[Tensor] = (),
+    ) -> Result:
         left = list(states)
         given: dict[int, list[Tensor]] = {}
         for cell in self.cells:
@@ -349,8 +407,7 @@ def has_step(cell: Any) -> bool:
     return isinstance(cell, Cell) and type(cell).call is Cell.call
 
 
-def run_cell(cell: Any, x: Tensor, states: Sequence[Tensor], constants: Sequence[Tensor] = ()
-             ) -> Result:
+def run_cell(cell: Any, x: Tensor, states: Sequence[Tensor], constants: Sequence[Tensor] = ()) -> Result:
     """A step of any cell, which is given `training` and `constants` where it takes them."""
     graph: Any = x.graph
     options: dict[str, Any] = {}
@@ -370,8 +427,9 @@ def dims(size: Any) -> tuple[int, ...]:
 def check_cell(owner: Layer, cell: Layer) -> None:
     """Raises ModelError unless the layer is a cell."""
     if not hasattr(cell, "state_size"):
-        raise ModelError(describe(f"{owner.label}: cell", "a layer with state_size and "
-                                  "call(inputs, states)", cell.label))
+        raise ModelError(
+            describe(f"{owner.label}: cell", "a layer with state_size and call(inputs, states)", cell.label)
+        )
 
 
 def state_sizes(cell: Any) -> list[Any]:

@@ -22,9 +22,18 @@ class _Conv(KernelLayer):
     rank: int
     paddings: tuple[str, ...] = ("valid", "same")
 
-    def __init__(self, filters: int, kernel_size: Any, strides: Any = 1, padding: str = "valid",
-                 data_format: str | None = None, dilation_rate: Any = 1, *args: Any,
-                 groups: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = 1,
+        *args: Any,
+        groups: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.filters = self.positive("filters", filters)
         self.kernel_size = self.positives("kernel_size", kernel_size, self.rank)
@@ -35,28 +44,45 @@ class _Conv(KernelLayer):
         with self.named_errors():
             self.data_format = backend.checked_data_format(data_format)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ModelError(describe(f"{self.label}", "strides or dilation_rate of 1",
-                                      f"strides={self.strides}, dilation_rate={self.dilation_rate}"))
+            raise ModelError(
+                describe(
+                    f"{self.label}",
+                    "strides or dilation_rate of 1",
+                    f"strides={self.strides}, dilation_rate={self.dilation_rate}",
+                )
+            )
 
     def build(self, input_shape: KerasShape) -> None:
         InputSpec(ndim=self.rank + 2).check(input_shape)
         axis = 1 if self.data_format == "channels_first" else self.rank + 1
         channels = input_shape[axis]
         if channels is None:
-            raise ModelError(describe("input", f"a known number of channels (axis {axis})",
-                                      f"shape {input_shape}", "Give the Input this size"))
+            raise ModelError(
+                describe(
+                    "input",
+                    f"a known number of channels (axis {axis})",
+                    f"shape {input_shape}",
+                    "Give the Input this size",
+                )
+            )
         if channels % self.groups or self.filters % self.groups:
-            raise ModelError(describe("groups", f"a divisor of the input's channels ({channels}) "
-                                      f"and of filters ({self.filters})", str(self.groups)))
+            raise ModelError(
+                describe(
+                    "groups",
+                    f"a divisor of the input's channels ({channels}) and of filters ({self.filters})",
+                    str(self.groups),
+                )
+            )
         self.add_kernel((*self.kernel_size, channels // self.groups, self.filters))
         self.input_spec = InputSpec(ndim=self.rank + 2, axes={axis: channels})
 
     def call(self, x: Tensor) -> Tensor:
         x = channels_to_last(x, self.data_format)
-        padding = tuple(map(self._pads, x.shape[1:-1], self.kernel_size, self.strides,
-                            self.dilation_rate))
-        parts = [ops.conv(part, kernel, self.strides, padding, self.dilation_rate)
-                 for part, kernel in self._groups(x)]
+        padding = tuple(map(self._pads, x.shape[1:-1], self.kernel_size, self.strides, self.dilation_rate))
+        parts = [
+            ops.conv(part, kernel, self.strides, padding, self.dilation_rate)
+            for part, kernel in self._groups(x)
+        ]
         y = channels_back(self.add_bias(ops.concatenate(parts)), self.data_format)
         return self.activation(y)  # as the user's axes are: softmax goes along the last one
 
@@ -69,8 +95,7 @@ class _Conv(KernelLayer):
         """The channels of each group with the part of the kernel that sees them."""
         kernel = self.kernel.__tensor__(x.graph)
         depth, filters = self.kernel.shape[-2], self.filters // self.groups
-        return [(_last(x, i * depth, depth), _last(kernel, i * filters, filters))
-                for i in range(self.groups)]
+        return [(_last(x, i * depth, depth), _last(kernel, i * filters, filters)) for i in range(self.groups)]
 
 
 def _last(x: Tensor, start: int, size: int) -> Tensor:

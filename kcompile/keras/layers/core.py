@@ -65,8 +65,13 @@ class Dropout(Layer):
 
     supports_masking = True
 
-    def __init__(self, rate: float, noise_shape: Sequence[int | None] | None = None,
-                 seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.rate = self.number("rate", rate, 0, 1)
         if noise_shape is not None and not isinstance(noise_shape, (list, tuple, np.ndarray)):
@@ -88,8 +93,7 @@ class Dropout(Layer):
     def _mask_shape(self, x: Tensor) -> Sequence[Any]:
         noise = self.noise_shape or (None,) * x.rank
         if len(noise) != x.rank or any(d not in (None, 1, size) for d, size in zip(noise, x.shape)):
-            raise ModelError(describe("noise_shape", f"1 or None for each axis of {x.type}",
-                                      str(noise)))
+            raise ModelError(describe("noise_shape", f"1 or None for each axis of {x.type}", str(noise)))
         return [1 if d == 1 else size for d, size in zip(noise, x.shape)]
 
 
@@ -115,15 +119,22 @@ class Reshape(Layer):
         given = sizes(target_shape)
         given = tuple(given) if isinstance(given, (list, tuple)) else (given,)
         if given.count(-1) > 1 or not all(is_integer(d) and (d > 0 or d == -1) for d in given):
-            raise ModelError(describe(f"{self.label}: target_shape",
-                                      "positive sizes, at most one of them -1", str(target_shape)))
+            raise ModelError(
+                describe(
+                    f"{self.label}: target_shape", "positive sizes, at most one of them -1", str(target_shape)
+                )
+            )
         self.target_shape = tuple(map(int, given))
 
     def call(self, x: Tensor) -> Tensor:
         known, total = prod(d for d in self.target_shape if d != -1), numel(x.shape[1:])
         assert isinstance(total, int)
         if total % known or (-1 not in self.target_shape and total != known):
-            raise ModelError(describe("target_shape", f"{total} elements, as the input {x.type} has "
-                                      "for each sample", str(self.target_shape)))
-        return ops.reshape(x, (x.shape[0], *(total // known if d == -1 else d
-                                             for d in self.target_shape)))
+            raise ModelError(
+                describe(
+                    "target_shape",
+                    f"{total} elements, as the input {x.type} has for each sample",
+                    str(self.target_shape),
+                )
+            )
+        return ops.reshape(x, (x.shape[0], *(total // known if d == -1 else d for d in self.target_shape)))

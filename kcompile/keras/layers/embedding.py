@@ -19,10 +19,18 @@ class Embedding(Layer):
     on is an error wherever the layer runs, with its place and before anything is computed from it.
     """
 
-    def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform",
-                 embeddings_regularizer: Any = None, activity_regularizer: Any = None,
-                 embeddings_constraint: Any = None, mask_zero: bool = False,
-                 input_length: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        input_length: Any = None,
+        **kwargs: Any,
+    ) -> None:
         given = {"input_shape", "batch_input_shape", "batch_shape"} & set(kwargs)
         if input_length is not None and not given:
             kwargs["input_shape"] = tuple(as_list(input_length))
@@ -41,14 +49,24 @@ class Embedding(Layer):
 
     def build(self, input_shape: KerasShape) -> None:
         expected = () if self.input_length is None else tuple(as_list(self.input_length))
-        if expected and (len(expected) != len(input_shape) - 1 or any(
-                a not in (None, b) for a, b in zip(expected, input_shape[1:]))):
-            raise ModelError(describe("call", f"sequences of length {self.input_length}, its "
-                                      "input_length", f"shape {input_shape}"))
+        if expected and (
+            len(expected) != len(input_shape) - 1
+            or any(a not in (None, b) for a, b in zip(expected, input_shape[1:]))
+        ):
+            raise ModelError(
+                describe(
+                    "call",
+                    f"sequences of length {self.input_length}, its input_length",
+                    f"shape {input_shape}",
+                )
+            )
         self.embeddings = self.add_weight(
-            "embeddings", (self.input_dim, self.output_dim),
-            initializer=self.embeddings_initializer, regularizer=self.embeddings_regularizer,
-            constraint=self.embeddings_constraint)
+            "embeddings",
+            (self.input_dim, self.output_dim),
+            initializer=self.embeddings_initializer,
+            regularizer=self.embeddings_regularizer,
+            constraint=self.embeddings_constraint,
+        )
 
     def call(self, x: Tensor) -> Tensor:
         return ops.gather(as_tensor(x.graph, self.embeddings), ops.cast(x, "int32"))

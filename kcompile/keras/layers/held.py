@@ -79,5 +79,11 @@ def check_nesting(owner: Layer, held: Iterable[Layer]) -> None:
     while level := list({id(inner): inner for layer in level for inner in layer.inside}.values()):
         depth += 1
         if depth >= MOST_NESTED:
-            raise ModelError(describe(owner.label, f"models and wrappers nested at most {MOST_NESTED} deep",
-                                      "more", "Call the layers of the inner models directly"))
+            raise ModelError(
+                describe(
+                    owner.label,
+                    f"models and wrappers nested at most {MOST_NESTED} deep",
+                    "more",
+                    "Call the layers of the inner models directly",
+                )
+            )

@@ -13,11 +13,19 @@ from kcompile.keras.engine import Layer
 class KernelLayer(Layer):
     """activation(product with a kernel + bias). `build` calls `add_kernel`, `call` calls `finish`."""
 
-    def __init__(self, activation: Any = None, use_bias: bool = True,
-                 kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
-                 kernel_regularizer: Any = None, bias_regularizer: Any = None,
-                 activity_regularizer: Any = None, kernel_constraint: Any = None,
-                 bias_constraint: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         with self.named_errors():
             self.activation = activations.get(activation, self.semantics)
@@ -31,14 +39,22 @@ class KernelLayer(Layer):
 
     def add_kernel(self, shape: tuple[int, ...]) -> None:
         """Create `kernel`, and `bias` for its last axis."""
-        self.kernel = self.add_weight("kernel", shape, initializer=self.kernel_initializer,
-                                      regularizer=self.kernel_regularizer,
-                                      constraint=self.kernel_constraint)
+        self.kernel = self.add_weight(
+            "kernel",
+            shape,
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
         self.bias = None
         if self.use_bias:
-            self.bias = self.add_weight("bias", shape[-1:], initializer=self.bias_initializer,
-                                        regularizer=self.bias_regularizer,
-                                        constraint=self.bias_constraint)
+            self.bias = self.add_weight(
+                "bias",
+                shape[-1:],
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
 
     def add_bias(self, x: Tensor) -> Tensor:
         """x [..., units] with the bias added, if there is one."""
@@ -52,5 +68,4 @@ def channels_to_last(x: Tensor, data_format: str) -> Tensor:
 
 def channels_back(x: Tensor, data_format: str) -> Tensor:
     """The inverse of `channels_to_last`."""
-    return x if data_format == "channels_last" else ops.transpose(
-        x, (0, x.rank - 1, *range(1, x.rank - 1)))
+    return x if data_format == "channels_last" else ops.transpose(x, (0, x.rank - 1, *range(1, x.rank - 1)))

@@ -21,16 +21,25 @@ class Lambda(Layer):
     configuration it is known by its name, and found again through custom_objects.
     """
 
-    def __init__(self, function: Any, output_shape: Any = None, mask: Any = None,
-                 arguments: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        function: Any,
+        output_shape: Any = None,
+        mask: Any = None,
+        arguments: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         with self.named_errors():
             self.function = self._function(function)
         self.output_shape_given = output_shape
         self.mask = mask
         if not isinstance(arguments, (Mapping, type(None))):
-            raise InputTypeError(describe(f"{self.label}: arguments", "a dict of further arguments of the "
-                                          "function", repr(arguments)))
+            raise InputTypeError(
+                describe(
+                    f"{self.label}: arguments", "a dict of further arguments of the function", repr(arguments)
+                )
+            )
         self.arguments = dict(arguments or {})
         self.supports_masking = mask is not None
         self.built = True
@@ -40,9 +49,14 @@ class Lambda(Layer):
         if isinstance(function, str):
             found = deserialize(function, {}, "function of a Lambda layer")
         if not callable(found):
-            raise UnsupportedError(describe(
-                "function", "a function, or the name of one among custom_objects", repr(function),
-                "Functions that a file holds as bytecode are never run"))
+            raise UnsupportedError(
+                describe(
+                    "function",
+                    "a function, or the name of one among custom_objects",
+                    repr(function),
+                    "Functions that a file holds as bytecode are never run",
+                )
+            )
         return found
 
     def call(self, inputs: Any, mask: Any = None, training: Any = None) -> Any:
@@ -55,8 +69,10 @@ class Lambda(Layer):
             if name in taken and name not in given:
                 given[name] = value
         graph = as_list(inputs)[0].graph
-        outputs = [as_tensor(graph, y) if hasattr(y, "__tensor__") else y
-                   for y in as_list(self.function(inputs, **given))]
+        outputs = [
+            as_tensor(graph, y) if hasattr(y, "__tensor__") else y
+            for y in as_list(self.function(inputs, **given))
+        ]
         self._check_shape(as_list(inputs), outputs, isinstance(inputs, Tensor))
         return one_or_list(outputs)
 
@@ -71,9 +87,11 @@ class Lambda(Layer):
         else:
             wanted = (shape[0] if shape else None, *as_list(given))
         if len(wanted) != len(shape) or any(
-                w is not None and d is not None and w != d for w, d in zip(wanted, shape)):
-            raise ModelError(describe("output_shape", f"{shape}, which is what the function gives",
-                                      str(wanted)))
+            w is not None and d is not None and w != d for w, d in zip(wanted, shape)
+        ):
+            raise ModelError(
+                describe("output_shape", f"{shape}, which is what the function gives", str(wanted))
+            )
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """What the argument `mask` says; no mask without it, as in Keras 2."""
@@ -82,6 +100,7 @@ class Lambda(Layer):
     def get_config(self) -> dict[str, Any]:
         shape = self.output_shape_given
         if callable(shape) or callable(self.mask):
-            raise UnsupportedError(f"{self.label}: an output_shape or mask that is a function cannot "
-                                   "stand in a configuration")
+            raise UnsupportedError(
+                f"{self.label}: an output_shape or mask that is a function cannot stand in a configuration"
+            )
         return {**super().get_config(), "output_shape": serialize(shape)}

@@ -36,8 +36,10 @@ class _Merge(Layer):
         if not self.semantics.merges_leave_out_masked or self.operator:
             return [None] * len(inputs)
         masks = [x.graph.masks.get(x.value) for x in inputs]  # type: ignore[attr-defined]
-        return [None if m is None else ops.broadcast_to(ops.reshape(m, (*m.shape, 1)), x.shape)
-                for x, m in zip(inputs, masks)]
+        return [
+            None if m is None else ops.broadcast_to(ops.reshape(m, (*m.shape, 1)), x.shape)
+            for x, m in zip(inputs, masks)
+        ]
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
         """Where all masks that there are hold; or where any does, if all are there."""
@@ -55,8 +57,7 @@ class _Merge(Layer):
         least = 1 if self.semantics.merges_one else 2
         several = isinstance(input_shape, list)
         if not several or len(input_shape) < least:
-            raise ModelError(describe("call", f"a list of at least {least} tensors",
-                                      f"shapes {input_shape}"))
+            raise ModelError(describe("call", f"a list of at least {least} tensors", f"shapes {input_shape}"))
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         rank = max(x.rank for x in inputs)
@@ -157,15 +158,21 @@ class Concatenate(_Merge):
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not is_integer(axis) or axis == 0:
-            raise ModelError(describe(f"{self.label}: axis", "an axis other than 0, which is the "
-                                      "batch", repr(axis)))
+            raise ModelError(
+                describe(f"{self.label}: axis", "an axis other than 0, which is the batch", repr(axis))
+            )
         self.axis = int(axis)
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         ranks = {x.rank for x in inputs}
         if len(ranks) > 1 or not -min(ranks) < self.axis < min(ranks):
-            raise ModelError(describe("call", f"inputs of one rank that have the axis {self.axis}",
-                                      ", ".join(str(x.type) for x in inputs)))
+            raise ModelError(
+                describe(
+                    "call",
+                    f"inputs of one rank that have the axis {self.axis}",
+                    ", ".join(str(x.type) for x in inputs),
+                )
+            )
         return ops.concatenate(inputs, self.axis)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
@@ -176,8 +183,9 @@ class Concatenate(_Merge):
         masks = [_all_true(x) if m is None else m for x, m in zip(inputs, given)]
         axis, rank = self.axis % inputs[0].rank, inputs[0].rank
         if any(m.rank != rank - 1 for m in masks):
-            raise ModelError(describe("call", "masks of all axes but the last",
-                                      ", ".join(str(m.type) for m in masks)))
+            raise ModelError(
+                describe("call", "masks of all axes but the last", ", ".join(str(m.type) for m in masks))
+            )
         if axis < rank - 1:
             return ops.concatenate(masks, axis)
         return self._joined(masks)
@@ -194,8 +202,13 @@ class Dot(_Merge):
         super().__init__(**kwargs)
         pair = list(axes) if isinstance(axes, (list, tuple)) else [axes]
         if len(pair) > 2 or not pair or not all(is_integer(a) and a != 0 for a in pair):
-            raise ModelError(describe(f"{self.label}: axes", "an axis other than 0, which is the "
-                                      "batch, or two of them", repr(axes)))
+            raise ModelError(
+                describe(
+                    f"{self.label}: axes",
+                    "an axis other than 0, which is the batch, or two of them",
+                    repr(axes),
+                )
+            )
         self.axes = axes
         self.normalize = self.flag("normalize", normalize)
 

@@ -28,12 +28,23 @@ class BatchNormalization(Layer):
     supports_masking = True
     meets_samples = True
 
-    def __init__(self, axis: int = -1, momentum: float = 0.99, epsilon: float = 1e-3,
-                 center: bool = True, scale: bool = True, beta_initializer: Any = "zeros",
-                 gamma_initializer: Any = "ones", moving_mean_initializer: Any = "zeros",
-                 moving_variance_initializer: Any = "ones", beta_regularizer: Any = None,
-                 gamma_regularizer: Any = None, beta_constraint: Any = None,
-                 gamma_constraint: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         # tf.keras writes the axis as a list of one
         self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
@@ -55,19 +66,38 @@ class BatchNormalization(Layer):
     def build(self, input_shape: KerasShape) -> None:
         rank = len(input_shape)
         if not -rank <= self.axis < rank or self.axis % rank == 0:
-            raise ModelError(describe("axis", f"an axis of the input {input_shape} other than the "
-                                      "batch", str(self.axis)))
+            raise ModelError(
+                describe("axis", f"an axis of the input {input_shape} other than the batch", str(self.axis))
+            )
         size = (input_shape[self.axis],)
-        self.gamma = self.add_weight(
-            "gamma", size, initializer=self.gamma_initializer, regularizer=self.gamma_regularizer,
-            constraint=self.gamma_constraint) if self.scale else None
-        self.beta = self.add_weight(
-            "beta", size, initializer=self.beta_initializer, regularizer=self.beta_regularizer,
-            constraint=self.beta_constraint) if self.center else None
+        self.gamma = (
+            self.add_weight(
+                "gamma",
+                size,
+                initializer=self.gamma_initializer,
+                regularizer=self.gamma_regularizer,
+                constraint=self.gamma_constraint,
+            )
+            if self.scale
+            else None
+        )
+        self.beta = (
+            self.add_weight(
+                "beta",
+                size,
+                initializer=self.beta_initializer,
+                regularizer=self.beta_regularizer,
+                constraint=self.beta_constraint,
+            )
+            if self.center
+            else None
+        )
         self.moving_mean = self.add_weight(
-            "moving_mean", size, initializer=self.moving_mean_initializer, trainable=False)
+            "moving_mean", size, initializer=self.moving_mean_initializer, trainable=False
+        )
         self.moving_variance = self.add_weight(
-            "moving_variance", size, initializer=self.moving_variance_initializer, trainable=False)
+            "moving_variance", size, initializer=self.moving_variance_initializer, trainable=False
+        )
         self.input_spec = InputSpec(ndim=rank, axes={self.axis: size[0]})
 
     def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -94,6 +124,7 @@ class BatchNormalization(Layer):
 
             def mean_of(values: Tensor) -> Tensor:
                 return ops.reduce_sum(values * there, axes) / number
+
         mean = mean_of(x)
         centered = x - self._along(x, mean)
         variance = mean_of(ops.square(centered))

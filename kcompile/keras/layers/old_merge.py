@@ -17,8 +17,14 @@ from kcompile.keras.topology import back_from
 from kcompile_runtime.errors import ModelError, describe
 
 MODES: dict[str, type[Layer]] = {
-    "sum": Add, "mul": Multiply, "concat": Concatenate, "ave": Average, "max": Maximum, "dot": Dot,
-    "cos": Dot}
+    "sum": Add,
+    "mul": Multiply,
+    "concat": Concatenate,
+    "ave": Average,
+    "max": Maximum,
+    "dot": Dot,
+    "cos": Dot,
+}
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,18 @@ class Branches:
     layers: list[Layer]
 
 
-def Merge(layers: Sequence[Any] | None = None, mode: Any = "sum", concat_axis: int = -1,
-          dot_axes: Any = -1, output_shape: Any = None, output_mask: Any = None, arguments: Any = None,
-          node_indices: Sequence[int] | None = None, tensor_indices: Sequence[int] | None = None,
-          name: str | None = None) -> Layer:
+def Merge(
+    layers: Sequence[Any] | None = None,
+    mode: Any = "sum",
+    concat_axis: int = -1,
+    dot_axes: Any = -1,
+    output_shape: Any = None,
+    output_mask: Any = None,
+    arguments: Any = None,
+    node_indices: Sequence[int] | None = None,
+    tensor_indices: Sequence[int] | None = None,
+    name: str | None = None,
+) -> Layer:
     """The layer for a mode: "sum", "mul", "concat" (along concat_axis), "ave", "max", "dot" and "cos"
     (along dot_axes; the cosine of two vectors a sample), or a function of the list of tensors, with
     arguments, output_shape and output_mask as a Lambda has them.
@@ -46,30 +60,51 @@ def Merge(layers: Sequence[Any] | None = None, mode: Any = "sum", concat_axis: i
         places = zip(layers, node_indices or [0] * len(layers), tensor_indices or [0] * len(layers))
         found = [_branch(layer, *place) for place in places]
         layer.branches = Branches(
-            [x for inputs, _, _ in found for x in inputs], [y for _, y, _ in found],
-            list({id(part): part for _, _, parts in found for part in parts}.values()))
+            [x for inputs, _, _ in found for x in inputs],
+            [y for _, y, _ in found],
+            list({id(part): part for _, _, parts in found for part in parts}.values()),
+        )
     return layer
 
 
-def merge(inputs: Sequence[Any], mode: Any = "sum", concat_axis: int = -1, dot_axes: Any = -1,
-          output_shape: Any = None, output_mask: Any = None, arguments: Any = None,
-          name: str | None = None) -> Any:
+def merge(
+    inputs: Sequence[Any],
+    mode: Any = "sum",
+    concat_axis: int = -1,
+    dot_axes: Any = -1,
+    output_shape: Any = None,
+    output_mask: Any = None,
+    arguments: Any = None,
+    name: str | None = None,
+) -> Any:
     """The tensors merged, as `Merge` says."""
-    return Merge(None, mode, concat_axis, dot_axes, output_shape, output_mask, arguments,
-                 name=name)(inputs)
+    return Merge(None, mode, concat_axis, dot_axes, output_shape, output_mask, arguments, name=name)(inputs)
 
 
-def _of_mode(mode: Any, concat_axis: int, dot_axes: Any, output_shape: Any, output_mask: Any,
-             arguments: Any, name: str | None) -> Layer:
+def _of_mode(
+    mode: Any,
+    concat_axis: int,
+    dot_axes: Any,
+    output_shape: Any,
+    output_mask: Any,
+    arguments: Any,
+    name: str | None,
+) -> Layer:
     if callable(mode):
         return Lambda(mode, output_shape, _mask(output_mask), arguments, name=name)
     if mode not in MODES:
-        raise ModelError(describe("Merge: mode", "a function, or one of "
-                                  + ", ".join(map(repr, MODES)), repr(mode)))
+        raise ModelError(
+            describe("Merge: mode", "a function, or one of " + ", ".join(map(repr, MODES)), repr(mode))
+        )
     given = {"output_shape": output_shape, "output_mask": output_mask, "arguments": arguments}
     if any(value is not None for value in given.values()):
-        raise ModelError(describe(f"Merge: {', '.join(given)}", "None, but for a function as mode",
-                                  ", ".join(map(repr, given.values()))))
+        raise ModelError(
+            describe(
+                f"Merge: {', '.join(given)}",
+                "None, but for a function as mode",
+                ", ".join(map(repr, given.values())),
+            )
+        )
     if mode == "concat":
         return Concatenate(concat_axis, name=name)
     if mode not in ("dot", "cos"):
@@ -89,12 +124,18 @@ def _mask(given: Any) -> Any:
     return lambda inputs, mask: function(mask)
 
 
-def _branch(owner: Layer, branch: Any, node: int, tensor: int
-            ) -> tuple[list[KerasTensor], KerasTensor, list[Layer]]:
+def _branch(
+    owner: Layer, branch: Any, node: int, tensor: int
+) -> tuple[list[KerasTensor], KerasTensor, list[Layer]]:
     """The inputs, the output and the layers of a branch."""
     if not isinstance(branch, Layer) or not branch.nodes_made:
-        raise ModelError(describe(f"{owner.label}: Merge: layers", "models whose input shape is known, or "
-                                  "layers that were called", repr(branch)))
+        raise ModelError(
+            describe(
+                f"{owner.label}: Merge: layers",
+                "models whose input shape is known, or layers that were called",
+                repr(branch),
+            )
+        )
     output = as_list(branch.get_output_at(node))[tensor]
     nodes, met = back_from([output])
     inputs = [n.outputs[0] for n in nodes if not n.inputs]

@@ -26,19 +26,26 @@ class _Spatial(Layer):
 class _Pooling(_Spatial):
     """(pool_size=2, strides=None, padding="valid", data_format=None); strides default to pool_size."""
 
-    def __init__(self, pool_size: Any = 2, strides: Any = None, padding: str = "valid",
-                 data_format: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        pool_size: Any = 2,
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_format, **kwargs)
         self.pool_size = self.positives("pool_size", pool_size, self.rank)
-        self.strides = self.positives("strides", pool_size if strides is None else strides,
-                                      self.rank)
+        self.strides = self.positives("strides", pool_size if strides is None else strides, self.rank)
         self.padding = self.one_of("padding", padding, ("valid", "same"))
 
     def call(self, x: Tensor) -> Tensor:
         x = channels_to_last(x, self.data_format)
         same = self.padding == "same"
-        pads = tuple(ops.same_padding(size, window, stride) if same else (0, 0)
-                     for size, window, stride in zip(x.shape[1:-1], self.pool_size, self.strides))
+        pads = tuple(
+            ops.same_padding(size, window, stride) if same else (0, 0)
+            for size, window, stride in zip(x.shape[1:-1], self.pool_size, self.strides)
+        )
         return channels_back(self.pool(x, self.pool_size, self.strides, pads), self.data_format)
 
     def pool(self, x: Tensor, size: Any, strides: Any, pads: Any) -> Tensor:
@@ -62,8 +69,7 @@ class _Average(_Pooling):
 class _Global(_Spatial):
     """(data_format=None, keepdims=False): reduces all spatial axes."""
 
-    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any
-                 ) -> None:
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(data_format, **kwargs)
         self.keepdims = self.flag("keepdims", keepdims)
 
@@ -135,8 +141,7 @@ class GlobalAveragePooling1D(_GlobalAverage):
         (steps,) = self.axes
         shape = [d if i in (0, steps) else 1 for i, d in enumerate(x.shape)]
         there = ops.reshape(ops.cast(mask, "float32"), shape)
-        return (ops.reduce_sum(x * there, steps, self.keepdims)
-                / ops.reduce_sum(there, steps, self.keepdims))
+        return ops.reduce_sum(x * there, steps, self.keepdims) / ops.reduce_sum(there, steps, self.keepdims)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         return None
@@ -153,6 +158,12 @@ class GlobalAveragePooling3D(_GlobalAverage):
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = (
-    GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D)
+    GlobalMaxPooling1D,
+    GlobalMaxPooling2D,
+    GlobalMaxPooling3D,
+)
 GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (
-    GlobalAveragePooling1D, GlobalAveragePooling2D, GlobalAveragePooling3D)
+    GlobalAveragePooling1D,
+    GlobalAveragePooling2D,
+    GlobalAveragePooling3D,
+)

@@ -12,14 +12,7 @@ from kcompile.ir import ops
 from kcompile.ir.scan import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.recurrence import choose, time_first
-from kcompile.keras.engine import (
-    InputSpec,
-    KerasTensor,
-    Layer,
-    Variable,
-    as_list,
-    is_integer,
-)
+from kcompile.keras.engine import InputSpec, KerasTensor, Layer, Variable, as_list, is_integer
 from kcompile.keras.layers.cells import (
     Cell,
     CuDNNGRUCell,
@@ -61,23 +54,38 @@ class Recurrence(Holder):
         if not is_integer(count) or count < 0:
             raise ModelError(describe(f"{self.label}: num_constants", "a number of tensors", repr(count)))
         if self.built and count != self.num_constants:
-            raise ModelError(describe(f"{self.label}: constants", f"{self.num_constants} of them, as "
-                                      "when it was called before", str(count)))
+            raise ModelError(
+                describe(
+                    f"{self.label}: constants",
+                    f"{self.num_constants} of them, as when it was called before",
+                    str(count),
+                )
+            )
         self.num_constants = count
 
-    def __call__(self, inputs: Any, initial_state: Any = None, constants: Any = None,
-                 **arguments: Any) -> Any:
+    def __call__(
+        self, inputs: Any, initial_state: Any = None, constants: Any = None, **arguments: Any
+    ) -> Any:
         tensors = as_list(inputs)
         states = [] if initial_state is None else as_list(initial_state)
         fixed = [] if constants is None else as_list(constants)
         if len(tensors) > 1 and states + fixed:
-            raise ModelError(describe(f"{self.label}: inputs", "states and constants either in the list "
-                                      "of inputs or as initial_state= and constants=", "both"))
+            raise ModelError(
+                describe(
+                    f"{self.label}: inputs",
+                    "states and constants either in the list of inputs or as initial_state= and constants=",
+                    "both",
+                )
+            )
         if not all(isinstance(x, (Tensor, KerasTensor, Variable)) for x in states + fixed):
-            raise UnsupportedError(describe(
-                f"{self.label}: initial_state and constants", "tensors of the model",
-                f"{initial_state!r} and {constants!r}", "Make them an Input. A stateful layer takes "
-                "arrays in reset_states(states)"))
+            raise UnsupportedError(
+                describe(
+                    f"{self.label}: initial_state and constants",
+                    "tensors of the model",
+                    f"{initial_state!r} and {constants!r}",
+                    "Make them an Input. A stateful layer takes arrays in reset_states(states)",
+                )
+            )
         if fixed:
             self.settle_constants(len(fixed))
         tensors += states + fixed
@@ -85,13 +93,15 @@ class Recurrence(Holder):
 
     def split(self, inputs: Any) -> tuple[Any, list[Any], list[Any]]:
         """The sequence, the states, and the constants, of inputs or of their shapes."""
-        several = isinstance(inputs, list) or (isinstance(inputs, tuple) and inputs
-                                               and isinstance(inputs[0], (list, tuple)))
+        several = isinstance(inputs, list) or (
+            isinstance(inputs, tuple) and inputs and isinstance(inputs[0], (list, tuple))
+        )
         x, *more = inputs if several else [inputs]
         at = len(more) - self.num_constants
         if at < 0:
-            raise ModelError(describe("call", f"{self.num_constants} constants behind the input",
-                                      f"{len(more)} tensors"))
+            raise ModelError(
+                describe("call", f"{self.num_constants} constants behind the input", f"{len(more)} tensors")
+            )
         return x, more[:at], more[at:]
 
     def get_config(self) -> dict[str, Any]:
@@ -117,9 +127,18 @@ class RNN(Recurrence):
 
     supports_masking = True
 
-    def __init__(self, cell: Any, return_sequences: bool = False, return_state: bool = False,
-                 go_backwards: bool = False, stateful: bool = False, unroll: bool = False,
-                 zero_output_for_mask: bool = False, num_constants: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        cell: Any,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        num_constants: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell, vintage=self.vintage)
@@ -137,8 +156,13 @@ class RNN(Recurrence):
     def settle_constants(self, count: int) -> None:
         super().settle_constants(count)
         if count and not takes(self.cell, "constants"):
-            raise ModelError(describe(f"{self.label}: constants", "a cell whose call has an argument "
-                                      "`constants`", self.cell.label))
+            raise ModelError(
+                describe(
+                    f"{self.label}: constants",
+                    "a cell whose call has an argument `constants`",
+                    self.cell.label,
+                )
+            )
 
     @property
     def meets_samples(self) -> bool:  # type: ignore[override]
@@ -159,11 +183,14 @@ class RNN(Recurrence):
         self.cell.build_for((None, *shape[2:]), *((None, *c[1:]) for c in told))
         if self.stateful:
             if shape[0] is None:
-                raise ModelError("a stateful layer needs a fixed batch size. Give the first layer "
-                                 "batch_input_shape=(batch, time, ...), or Input a batch_shape")
+                raise ModelError(
+                    "a stateful layer needs a fixed batch size. Give the first layer "
+                    "batch_input_shape=(batch, time, ...), or Input a batch_shape"
+                )
             self.states = [
                 Variable(np.zeros((shape[0], *dims(size))), f"{self.name}/state_{i}", False)
-                for i, size in enumerate(state_sizes(self.cell))]
+                for i, size in enumerate(state_sizes(self.cell))
+            ]
         self.input_spec = InputSpec(min_ndim=3, axes={-1: shape[-1]})
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
@@ -180,8 +207,9 @@ class RNN(Recurrence):
             result = last
         return [result, *states] if self.return_state else result
 
-    def run(self, x: Tensor, initial: Sequence[Tensor], mask: Tensor | None,
-            constants: Sequence[Tensor] = ()) -> tuple[Tensor | None, Tensor, list[Tensor]]:
+    def run(
+        self, x: Tensor, initial: Sequence[Tensor], mask: Tensor | None, constants: Sequence[Tensor] = ()
+    ) -> tuple[Tensor | None, Tensor, list[Tensor]]:
         """All outputs [time, batch, ...] in the order of time (None where nobody wants them), the last
         output, the last states."""
         graph = x.graph
@@ -196,24 +224,27 @@ class RNN(Recurrence):
             states, place = [*states, self._nothing(x, output_size(self.cell))], count
         shared = []  # whether the output is a state
 
-        def step(states: list[Tensor], elements: list[Tensor], fixed: list[Tensor]
-                 ) -> tuple[list[Tensor], list[Tensor]]:
+        def step(
+            states: list[Tensor], elements: list[Tensor], fixed: list[Tensor]
+        ) -> tuple[list[Tensor], list[Tensor]]:
             element, *rest = elements
-            y, new = (self.cell.step(element, states[:count], fixed[:len(masks)])
-                      if has_step(self.cell)
-                      else run_cell(self.cell, element, states[:count], fixed[len(masks):]))
+            y, new = (
+                self.cell.step(element, states[:count], fixed[: len(masks)])
+                if has_step(self.cell)
+                else run_cell(self.cell, element, states[:count], fixed[len(masks) :])
+            )
             new = [*new, y] if len(states) > count else new
             zero = bool(rest) and self.zero_output_for_mask
             shared.append(y.value == new[place].value and not zero)
             if rest:
-                before = (ops.broadcast_to(ops.constant(y.graph, 0.0), y.shape) if zero
-                          else states[place])
+                before = ops.broadcast_to(ops.constant(y.graph, 0.0), y.shape) if zero else states[place]
                 y = self._keep(rest[0], y, before)
                 new = [self._keep(rest[0], a, b) for a, b in zip(new, states)]
             return new, [] if shared[-1] and not self.return_sequences else [y]
 
-        finals, outs = scan(step, states, sequences, [*masks, *constants],
-                            reverse=self.go_backwards, body=body)
+        finals, outs = scan(
+            step, states, sequences, [*masks, *constants], reverse=self.go_backwards, body=body
+        )
         if body.updates or body.losses:
             raise UnsupportedError("a cell that adds losses or updates variables at every step")
         if self.stateful:
@@ -227,8 +258,11 @@ class RNN(Recurrence):
 
     def _carries_output(self, initial: Sequence[Tensor]) -> bool:
         """Whether the output before, which stands at masked steps, is no state, or none to begin with."""
-        return (self.semantics.masked_output == "previous output" and not self.zero_output_for_mask
-                and (bool(initial) or self.stateful or not has_step(self.cell)))
+        return (
+            self.semantics.masked_output == "previous output"
+            and not self.zero_output_for_mask
+            and (bool(initial) or self.stateful or not has_step(self.cell))
+        )
 
     @property
     def _output_state(self) -> int:
@@ -239,19 +273,31 @@ class RNN(Recurrence):
 
     def _keep(self, mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
         if new.type != old.type:
-            raise UnsupportedError(describe("call", "a cell whose output is like its first state, as "
-                                            "the input has a mask", f"{new.type} and {old.type}"))
+            raise UnsupportedError(
+                describe(
+                    "call",
+                    "a cell whose output is like its first state, as the input has a mask",
+                    f"{new.type} and {old.type}",
+                )
+            )
         return choose(mask, new, old)
 
     def _initial(self, x: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
         if given:
             rows = ops.iota(x.graph, (x.shape[0],), 0)  # a variable has a fixed number of them
-            given = [s if not s.rank or s.shape[0] == x.shape[0] or not isinstance(s.shape[0], int)
-                     else ops.gather(s, rows) for s in given]
+            given = [
+                s
+                if not s.rank or s.shape[0] == x.shape[0] or not isinstance(s.shape[0], int)
+                else ops.gather(s, rows)
+                for s in given
+            ]
             sizes = [(x.shape[0], *dims(size)) for size in state_sizes(self.cell)]
             if [s.shape for s in given] != sizes:
-                raise ModelError(describe("initial_state", f"states of shape {sizes}",
-                                          ", ".join(str(s.type) for s in given)))
+                raise ModelError(
+                    describe(
+                        "initial_state", f"states of shape {sizes}", ", ".join(str(s.type) for s in given)
+                    )
+                )
             return list(given)
         if self.stateful:
             graph: Any = x.graph
@@ -288,14 +334,20 @@ class RNN(Recurrence):
         """Set the states of a stateful layer: to zeros, or to these arrays [batch, size]. Raises
         ModelError, InputError."""
         if not self.states:
-            raise ModelError(f"{self.label}: reset_states: the layer is not stateful, or was not "
-                             "called yet")
-        values = ([np.zeros(v.shape) for v in self.states] if states is None
-                  else [as_array(s, f"{self.label}: reset_states") for s in as_list(states)])
+            raise ModelError(f"{self.label}: reset_states: the layer is not stateful, or was not called yet")
+        values = (
+            [np.zeros(v.shape) for v in self.states]
+            if states is None
+            else [as_array(s, f"{self.label}: reset_states") for s in as_list(states)]
+        )
         if [v.shape for v in values] != [v.shape for v in self.states]:
-            raise InputError(describe(f"{self.label}: reset_states",
-                                      f"arrays of shape {[v.shape for v in self.states]}",
-                                      f"{[v.shape for v in values]}"))
+            raise InputError(
+                describe(
+                    f"{self.label}: reset_states",
+                    f"arrays of shape {[v.shape for v in self.states]}",
+                    f"{[v.shape for v in values]}",
+                )
+            )
         for variable, value in zip(self.states, values):
             variable.assign(value)
 
@@ -321,14 +373,19 @@ class _Recurrent(RNN):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         names = [p.name for p in _cell_parameters(self.cell_class)]
         given = {**dict(zip(names, args)), **kwargs}
-        if len(args) > len(names) or any(n in kwargs for n in names[:len(args)]):
+        if len(args) > len(names) or any(n in kwargs for n in names[: len(args)]):
             raise TypeError(f"{type(self).__name__}: too many arguments, or one given twice")
         if "units" not in given:
             raise TypeError(f"{type(self).__name__}: missing the argument units")
         options = {name: given.pop(name) for name in names if name in given}
         Layer.__init__(self, **{k: v for k, v in given.items() if k in ("name", "vintage")})
-        cell = self.cell_class(**options, **self.cell_class.fixed, name=self.name,
-                               vintage=self.vintage, trainable=given.get("trainable", True))
+        cell = self.cell_class(
+            **options,
+            **self.cell_class.fixed,
+            name=self.name,
+            vintage=self.vintage,
+            trainable=given.get("trainable", True),
+        )
         super().__init__(cell, **{**given, "name": self.name})
         vars(self).update((name, getattr(cell, name)) for name in names)
 
@@ -352,8 +409,9 @@ def _cell_parameters(cell: type[Cell]) -> list[inspect.Parameter]:
 
 def _signature(cell: type[Cell]) -> inspect.Signature:
     own = inspect.signature(RNN.__init__).parameters
-    rest = [p.replace(kind=p.KEYWORD_ONLY) for name, p in own.items()
-            if name not in ("self", "cell", "kwargs")]
+    rest = [
+        p.replace(kind=p.KEYWORD_ONLY) for name, p in own.items() if name not in ("self", "cell", "kwargs")
+    ]
     return inspect.Signature([own["self"], *_cell_parameters(cell), *rest, own["kwargs"]])
 
 

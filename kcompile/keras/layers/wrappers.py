@@ -25,8 +25,10 @@ class Wrapper(Holder):
         self.layer: Any = as_layer(self, "layer", layer)
 
     def call(self, inputs: Any) -> Any:
-        raise ModelError("a Wrapper does not say what it does with its layer: use TimeDistributed, "
-                         "Bidirectional, or a subclass that defines call")
+        raise ModelError(
+            "a Wrapper does not say what it does with its layer: use TimeDistributed, "
+            "Bidirectional, or a subclass that defines call"
+        )
 
     @property
     def parts(self) -> list[Layer]:
@@ -132,7 +134,8 @@ def _sums_penalties(layer: Any) -> bool:
     """Whether the penalties of the layers inside are sums over elements: of all steps as of each."""
     return not getattr(layer, "added_losses", None) and all(
         isinstance(part.activity_regularizer, (L1L2, type(None))) and _sums_penalties(part)
-        for part in layer.inside)
+        for part in layer.inside
+    )
 
 
 class Bidirectional(Recurrence, Wrapper):
@@ -145,18 +148,25 @@ class Bidirectional(Recurrence, Wrapper):
 
     supports_masking = True
 
-    def __init__(self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None,
-                 num_constants: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        layer: Any,
+        merge_mode: str | None = "concat",
+        backward_layer: Any = None,
+        num_constants: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(layer, **kwargs)
         if not isinstance(self.layer, RNN):
-            raise ModelError(describe(f"{self.label}: layer", "a recurrent layer",
-                                      self.layer.label))
+            raise ModelError(describe(f"{self.label}: layer", "a recurrent layer", self.layer.label))
         self.merge_mode = None if merge_mode is None else self.one_of("merge_mode", merge_mode, MERGE_MODES)
         self.forward_layer = self._copy("forward", self.layer.go_backwards)
         self._copied = backward_layer is None
-        self.backward_layer: Any = (self._copy("backward", not self.layer.go_backwards)
-                                    if backward_layer is None
-                                    else as_layer(self, "backward_layer", backward_layer))
+        self.backward_layer: Any = (
+            self._copy("backward", not self.layer.go_backwards)
+            if backward_layer is None
+            else as_layer(self, "backward_layer", backward_layer)
+        )
         self._check_backward()
         self.settle_constants(self.layer.num_constants if num_constants is None else num_constants)
 
@@ -167,15 +177,23 @@ class Bidirectional(Recurrence, Wrapper):
 
     def _check_backward(self) -> None:
         """The two layers must fit together."""
+
         def shape(layer: Any) -> list[Any]:
             return [getattr(layer, k, None) for k in ("return_sequences", "return_state", "stateful")]
 
         other = self.backward_layer
-        if not isinstance(other, RNN) or other.go_backwards == self.layer.go_backwards or (
-                shape(other) != shape(self.layer)):
-            raise ModelError(describe(
-                f"{self.label}: backward_layer", "a recurrent layer like the other one, with the "
-                "other go_backwards", f"{other.label} with go_backwards={self.layer.go_backwards}"))
+        if (
+            not isinstance(other, RNN)
+            or other.go_backwards == self.layer.go_backwards
+            or (shape(other) != shape(self.layer))
+        ):
+            raise ModelError(
+                describe(
+                    f"{self.label}: backward_layer",
+                    "a recurrent layer like the other one, with the other go_backwards",
+                    f"{other.label} with go_backwards={self.layer.go_backwards}",
+                )
+            )
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -205,8 +223,13 @@ class Bidirectional(Recurrence, Wrapper):
     def call(self, inputs: Any) -> Any:
         x, states, constants = self.split(inputs)
         if len(states) % 2:
-            raise ModelError(describe("initial_state", "an even number of states, half of them for each "
-                                      "direction", str(len(states))))
+            raise ModelError(
+                describe(
+                    "initial_state",
+                    "an even number of states, half of them for each direction",
+                    str(len(states)),
+                )
+            )
         half = len(states) // 2
         first, *first_states = self._one(self.forward_layer, x, [*states[:half], *constants])
         second, *second_states = self._one(self.backward_layer, x, [*states[half:], *constants])

@@ -8,20 +8,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from kcompile.keras.summary import print_summary
-from kcompile.keras.utils.serialization import (
-    CustomObjectScope,
-    custom_object_scope,
-    get_custom_objects,
-)
+from kcompile.keras.utils.serialization import CustomObjectScope, custom_object_scope, get_custom_objects
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, describe
 
-__all__ = ["CustomObjectScope", "custom_object_scope", "get_custom_objects", "normalize",
-           "print_summary", "set_random_seed", "to_categorical"]
+__all__ = [
+    "CustomObjectScope",
+    "custom_object_scope",
+    "get_custom_objects",
+    "normalize",
+    "print_summary",
+    "set_random_seed",
+    "to_categorical",
+]
 
 
-def to_categorical(y: Sequence[int] | np.ndarray, num_classes: int | None = None,
-                   dtype: str = "float32") -> np.ndarray:
+def to_categorical(
+    y: Sequence[int] | np.ndarray, num_classes: int | None = None, dtype: str = "float32"
+) -> np.ndarray:
     """Class numbers as one-hot rows: shape (..., num_classes). A last axis of size 1 is dropped.
 
     num_classes: default the largest label plus one. Raises InputError for labels outside.
@@ -33,8 +37,13 @@ def to_categorical(y: Sequence[int] | np.ndarray, num_classes: int | None = None
     classes = int(numbers.max(initial=-1)) + 1 if num_classes is None else num_classes
     outside = (numbers < 0) | (numbers >= classes)
     if not np.array_equal(numbers, labels) or outside.any():
-        raise InputError(describe("to_categorical", f"whole numbers in [0, {classes})",
-                                  f"values in [{labels.min()}, {labels.max()}]"))
+        raise InputError(
+            describe(
+                "to_categorical",
+                f"whole numbers in [0, {classes})",
+                f"values in [{labels.min()}, {labels.max()}]",
+            )
+        )
     return np.eye(classes, dtype=dtype)[numbers]
 
 

@@ -55,8 +55,9 @@ def serialize(value: Any) -> Any:
         return {"class_name": type(value).__name__, "config": value.get_config()}
     if callable(value) and hasattr(value, "__name__"):
         return value.__name__
-    raise ModelError(describe("get_config", "a number, text, list, function or object with "
-                              "get_config", repr(value)))
+    raise ModelError(
+        describe("get_config", "a number, text, list, function or object with get_config", repr(value))
+    )
 
 
 def custom_names(custom_objects: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -95,8 +96,7 @@ def deserialize(identifier: Any, known: Mapping[str, Any], kind: str) -> Any:
         return identifier()
     if identifier is None or callable(identifier):
         return identifier
-    raise ModelError(describe(kind, "a name, an object, a function or a configuration",
-                              repr(identifier)))
+    raise ModelError(describe(kind, "a name, an object, a function or a configuration", repr(identifier)))
 
 
 def _look_up(name: str, known: Mapping[str, Any], kind: str) -> Any:
@@ -106,5 +106,7 @@ def _look_up(name: str, known: Mapping[str, Any], kind: str) -> Any:
             if candidate in names:
                 return names[candidate]
     near = ", ".join(sorted(known))
-    raise UnsupportedError(f"{kind} {name!r} is not known. Expected one of: {near}. An object of "
-                           "your own is found through custom_objects or custom_object_scope")
+    raise UnsupportedError(
+        f"{kind} {name!r} is not known. Expected one of: {near}. An object of "
+        "your own is found through custom_objects or custom_object_scope"
+    )
