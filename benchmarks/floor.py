@@ -43,12 +43,13 @@ def _kernel(lanes: int) -> Any:
 
 def fma_peak(threads: int, seconds: float = 0.1, rounds: int = 5) -> float:
     """Floating point operations a second (an FMA is two), the best of several rounds."""
-    from kcompile.codegen import jit, llvm
+    from kcompile.codegen.binary import jit
+    from kcompile.codegen.llvm import module
     from kcompile.codegen.targets import native
 
     target = native()
     lanes = target.lanes("float32")
-    library = jit.load(jit.optimise_and_compile(llvm.emit([_kernel(lanes)], target), target))
+    library = jit.load(jit.optimise_and_compile(module.emit([_kernel(lanes)], target), target))
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *(ctypes.c_int64,) * 3, ctypes.c_void_p)(
         library.address("peak")
     )

@@ -23,10 +23,11 @@ import kcompile
 from benchmarks.floor import fma_peak
 from benchmarks.models import BENCHMARKS
 from kcompile import keras
-from kcompile.codegen import image, jit, llvm
-from kcompile.codegen.lowering import buffer_bytes
-from kcompile.codegen.plan import execution_order
-from kcompile.codegen.pool import POOL_ABI
+from kcompile.codegen.binary import bundle, jit
+from kcompile.codegen.llvm import module
+from kcompile.codegen.llvm.pool import POOL_ABI
+from kcompile.codegen.lower import buffer_bytes
+from kcompile.codegen.memory_plan import execution_order
 from kcompile.codegen.program import Entry, Program
 from kcompile.compiler import Compiled
 from kcompile.ir.graph import Graph, Node
@@ -94,8 +95,8 @@ def load(compiled: Compiled, entries: list[Entry], n: int, threads: int) -> dict
     """Native functions of these entries, on memory of their own."""
     program = compiled.program
     whole = Program((*program.entries, *entries), program.prepared, program.constants)
-    code = jit.optimise_and_compile(llvm.emit_program(whole, compiled.target), compiled.target)
-    symbol = jit.load(code, image.support(compiled.target)).address
+    code = jit.optimise_and_compile(module.emit_program(whole, compiled.target), compiled.target)
+    symbol = jit.load(code, bundle.support(compiled.target)).address
     pool = shared_pool(
         PoolFunctions(
             symbol("kc_pool_size"), symbol("kc_pool_start"), symbol("kc_pool_stop"), POOL_ABI, symbol
@@ -108,7 +109,7 @@ def load(compiled: Compiled, entries: list[Entry], n: int, threads: int) -> dict
     constants = aligned(max(len(program.constants), 64))
     constants[: len(program.constants)] = np.frombuffer(program.constants, np.uint8)
     size = max(e.arena.at(n) for e in program.entries) + 64
-    memory = aligned(size + threads * max(llvm.entry_scratch(e) for e in program.entries))
+    memory = aligned(size + threads * max(module.entry_scratch(e) for e in program.entries))
     keep = (groups, tables, constants, memory, aligned(max(program.prepared, 64)), symbol)
     arguments = (
         ctypes.c_int64(n),

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kcompile.codegen import cache, image, jit
-from kcompile.codegen.image import EntryImage, Image
-from kcompile.codegen.pool import POOL_ABI
+from kcompile.codegen.binary import bundle, cache, jit
+from kcompile.codegen.binary.bundle import EntryImage, Image
+from kcompile.codegen.llvm.pool import POOL_ABI
 from kcompile.codegen.targets import Target
 from kcompile.ir.digest import fingerprint
 from kcompile.ir.graph import Graph
@@ -27,7 +27,7 @@ from kcompile.ir.types import Batch, TensorType
 if TYPE_CHECKING:
     import kcompile_runtime as rt
     from kcompile.codegen.gpu.program import DeviceProgram
-    from kcompile.codegen.plan import Layout
+    from kcompile.codegen.memory_plan import Layout
     from kcompile.codegen.program import Program
     from kcompile_runtime.cuda import CudaProgram, Held
     from kcompile_runtime.cuda_driver import Driver
@@ -60,8 +60,8 @@ class Compiled:
     @cached_property
     def staged(self) -> tuple[Graph, Graph]:
         """(prepare, run), with algorithms chosen; prepare is empty unless frozen."""
-        from kcompile.codegen.contraction import panel_width
-        from kcompile.codegen.winograd import choose_tiling
+        from kcompile.codegen.contraction.nests import panel_width
+        from kcompile.codegen.contraction.winograd import choose_tiling
         from kcompile.ir import passes
 
         graph = self.optimised
@@ -98,7 +98,7 @@ class Compiled:
     @cached_property
     def layout(self) -> Layout:
         """Where variables, prepared values and constants lie."""
-        from kcompile.codegen.plan import Layout
+        from kcompile.codegen.memory_plan import Layout
 
         layout = Layout({name: number for number, name in enumerate(self.variables)})
         layout.prepare(self.prepare)
@@ -107,7 +107,7 @@ class Compiled:
     @cached_property
     def program(self) -> Program:
         """Kernels as loops, launches, and the memory plan."""
-        from kcompile.codegen.plan import plan
+        from kcompile.codegen.memory_plan import plan
         from kcompile.codegen.program import Program
 
         layout = self.layout
@@ -119,12 +119,12 @@ class Compiled:
     @cached_property
     def text(self) -> str:
         """The LLVM IR of all kernels and entries (on a graphics processor, of kernels alone)."""
-        from kcompile.codegen import llvm
         from kcompile.codegen.gpu import emission
+        from kcompile.codegen.llvm import module
 
         if self.target.is_gpu:
             return emission.emit_program(self.program, self.target).ir
-        return llvm.emit_program(self.program, self.target)
+        return module.emit_program(self.program, self.target)
 
     @cached_property
     def stored(self) -> Image | DeviceProgram | None:
@@ -151,14 +151,16 @@ class Compiled:
         """Machine code, from the disk cache when this graph was compiled before."""
         if self.stored is not None:
             return self.stored  # type: ignore[return-value]
-        from kcompile.codegen import llvm
+        from kcompile.codegen.llvm import module
         from kcompile_runtime import default_threads
 
         entries = tuple(
-            EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), llvm.entry_scratch(e))
+            EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), module.entry_scratch(e))
             for e in self.program.entries
         )
-        code = jit.compile_apart(llvm.emit_modules(self.program, self.target), self.target, default_threads())
+        code = jit.compile_apart(
+            module.emit_modules(self.program, self.target), self.target, default_threads()
+        )
         prepares = (
             fingerprint(self.prepare) if self.prepare.outputs else "",
             tuple(map(self.variables.index, self.prepare.variables)),
@@ -174,7 +176,7 @@ class Compiled:
     @cached_property
     def _key(self) -> str:
         """What the code is called in the disk cache."""
-        return image.code_key(self.graph, self.name, self.frozen, self.target)
+        return bundle.code_key(self.graph, self.name, self.frozen, self.target)
 
     def keep(self, made: Image | DeviceProgram) -> None:
         """Put code into the disk cache that was loaded, and so is whole, unless it came from there."""
@@ -208,7 +210,7 @@ def load(
     import kcompile_runtime as rt
 
     made = compiled.image
-    library = jit.load(*made.objects, image.support(compiled.target))
+    library = jit.load(*made.objects, bundle.support(compiled.target))
     program = rt.Program(
         library.address,
         [entry_spec(compiled, e) for e in made.entries],

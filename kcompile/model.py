@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from kcompile import compiler
-from kcompile.codegen import jit, targets
+from kcompile.codegen import targets
+from kcompile.codegen.binary import jit
 from kcompile.compiler import Compiled
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import BYTES, bind
@@ -98,7 +99,7 @@ class CompiledModel:
             prepare = [made.prepare.text()] if made.prepare.outputs else []
             return "\n\n".join([made.optimised.text(), *prepare, made.run.text()])
         if stage == "loops":
-            from kcompile.codegen import show
+            from kcompile.codegen.loops import show
 
             return show.program(made.program)
         return made.text if stage == "llvm" else jit.assembly(made.text, self.engine.target)
@@ -309,10 +310,10 @@ def export(
     to accept, None for any. lengths: the sizes that inputs leave unknown (None in their shapes), in
     the order of inputs and axes (default: those of the data that a compiled model saw last); the
     library takes these alone. Raises ValueError for a model or
-    arguments that cannot be exported, and `kcompile.codegen.link.LinkError` where there is no linker.
+    arguments that cannot be exported, and `kcompile.codegen.binary.link.LinkError` where there is no linker.
     """
     from kcompile import __version__
-    from kcompile.codegen import artifact
+    from kcompile.codegen.binary import artifact
 
     cm = model if isinstance(model, CompiledModel) else compile(model)
     cm.follow_live()

@@ -9,8 +9,10 @@ import pytest
 
 import kcompile
 from kcompile import compiler
-from kcompile.codegen import jit, llvm, targets
-from kcompile.codegen.image import Image
+from kcompile.codegen import targets
+from kcompile.codegen.binary import jit
+from kcompile.codegen.binary.bundle import Image
+from kcompile.codegen.llvm import module
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.op import OPS
@@ -82,7 +84,7 @@ def test_a_graph_compiled_before_is_not_lowered_again(monkeypatch: pytest.Monkey
     def lowering(*_: object) -> None:
         raise AssertionError("lowered again")
 
-    monkeypatch.setattr("kcompile.codegen.plan.plan", lowering)
+    monkeypatch.setattr("kcompile.codegen.memory_plan.plan", lowering)
     again = compiler.compile_graph(simple(0.123), "predict", targets.native(), frozen=True).image
     assert again == first == Image.from_bytes(first.to_bytes())
 
@@ -198,7 +200,7 @@ def test_equal_layers_share_their_code() -> None:
 
 def test_code_compiled_in_parts_is_the_same_code(network: Sequential) -> None:
     made = kcompile.compile(network).engine.compiled("predict")
-    parts = llvm.emit_modules(made.program, made.target)
+    parts = module.emit_modules(made.program, made.target)
     assert len(parts) > 1
     apart = jit.compile_apart(parts, made.target, 2)
     assert (

@@ -10,7 +10,8 @@ import pytest
 import kcompile
 import kcompile_runtime
 from kcompile import compiler
-from kcompile.codegen import link, targets
+from kcompile.codegen import targets
+from kcompile.codegen.binary import link
 from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import interpreter, ops
 from kcompile.ir.graph import Graph

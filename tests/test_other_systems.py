@@ -14,7 +14,8 @@ from codegen.objects import symbols
 
 import kcompile
 from kcompile import compiler
-from kcompile.codegen import image, targets
+from kcompile.codegen import targets
+from kcompile.codegen.binary import bundle
 from kcompile.keras import layers, models
 
 SYSTEMS = {
@@ -55,7 +56,7 @@ def graphs():
 def test_objects_are_the_systems_and_whole(graphs, triple):
     """All that code needs is in its own objects: no C library, no system call of Linux."""
     target = replace(targets.named(SYSTEMS[triple]), triple=triple)
-    support = image.support(target)
+    support = bundle.support(target)
     shared, wanted = symbols(support)
     assert wanted == set() and "kc_parallel" in shared
     for name, graph in graphs.items():
@@ -73,7 +74,7 @@ def test_objects_are_the_systems_and_whole(graphs, triple):
 
 @pytest.mark.parametrize("triple", SYSTEMS)
 def test_there_are_no_threads_but_of_linux(triple):
-    from kcompile.codegen.pool import has_threads
+    from kcompile.codegen.llvm.pool import has_threads
 
     assert not has_threads(replace(targets.named(SYSTEMS[triple]), triple=triple))
     assert has_threads(targets.named("aarch64"))

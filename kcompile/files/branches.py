@@ -22,10 +22,8 @@ def has_branches(layers: Any) -> bool:
     config = first.get("config") if isinstance(first, Mapping) else None
     return (
         isinstance(config, Mapping)
-        and first.get("class_name") == "Merge"
-        and bool(  # type: ignore[union-attr]
-            config.get("layers")
-        )
+        and first.get("class_name") == "Merge"  # type: ignore[union-attr]
+        and bool(config.get("layers"))
     )
 
 

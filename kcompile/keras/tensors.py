@@ -311,8 +311,8 @@ def is_number(value: Any) -> bool:
     return (
         isinstance(value, (int, float, np.integer, np.floating))
         and not isinstance(value, bool)
-        and bool(abs(value) < float("inf"))
-    )  # type: ignore[operator]
+        and bool(abs(value) < float("inf"))  # type: ignore[operator]
+    )
 
 
 def as_list(value: Any) -> list[Any]:

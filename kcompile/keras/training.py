@@ -292,8 +292,14 @@ class Training:
         if standardize.common(counts) < 1:
             raise InputError(describe("data", "at least one sample, as a loss is a mean over them", "none"))
         weights = standardize.sample_weights(
-            sample_weight, class_weight, targets, labels, n, self.output_names, self.semantics
-        )  # type: ignore[attr-defined]
+            sample_weight,
+            class_weight,
+            targets,
+            labels,
+            n,
+            self.output_names,  # type: ignore[attr-defined]
+            self.semantics,  # type: ignore[attr-defined]
+        )
         return [*arrays, *labels, *weights], n
 
     def _adopt(self, y: Any, lengths: Lengths) -> None:
@@ -303,8 +309,9 @@ class Training:
             return
         settled = graphs.compilation(self)
         for value, t in zip(
-            standardize.by_name(y, [t.spec.name for t in targets], "output", among=self.output_names), targets
-        ):  # type: ignore[attr-defined]
+            standardize.by_name(y, [t.spec.name for t in targets], "output", among=self.output_names),  # type: ignore[attr-defined]
+            targets,
+        ):
             found = standardize.label_type(value, t) if t.any_shape else None
             if found is not None:
                 settled.targets[t.index] = found
@@ -317,10 +324,14 @@ class Training:
         targets, ranks = self._fed(lengths).targets, graphs.compilation(self).weight_ranks
         for value, t in zip(
             standardize.by_name(
-                sample_weight, [t.spec.name for t in targets], "output", True, self.output_names
+                sample_weight,
+                [t.spec.name for t in targets],
+                "output",
+                True,
+                self.output_names,  # type: ignore[attr-defined]
             ),
             targets,
-        ):  # type: ignore[attr-defined]
+        ):
             rank = 1 if value is None else standardize.weight_rank(value, t)
             if rank > ranks[t.index]:
                 ranks[t.index] = rank
@@ -662,11 +673,11 @@ class Training:
     def _find_quick(self) -> None:
         """Take the engine's predictor where the model may have one: a conforming array is all of x."""
         if (
-            len(self.inputs) == len(self.outputs) == 1
+            len(self.inputs) == len(self.outputs) == 1  # type: ignore[attr-defined]
             and not self.varies  # type: ignore[attr-defined]
             and not self._fixed_size
-            and self.output_keys is None
-        ):  # type: ignore[attr-defined]
+            and self.output_keys is None  # type: ignore[attr-defined]
+        ):
             self.engine.quick = self.engine.predictor()
 
     def _test(self, feed: Feed, names: Sequence[str], told: events.CallbackList) -> list[float]:

@@ -1,7 +1,7 @@
 """The pool's protocol as a transition system: `explore` runs every interleaving of it.
 
 A state is the shared words and the place and locals of each thread. A step is one access to shared
-memory. Names are those of `kcompile.codegen.pool`. Workers are alike, so states that differ in who is
+memory. Names are those of `kcompile.codegen.llvm.pool`. Workers are alike, so states that differ in who is
 who count as one. Accesses are whole and in order here: that the processor keeps to it where it matters is
 argued there.
 """

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kcompile.codegen import jit, llvm, targets
+from kcompile.codegen import targets
+from kcompile.codegen.binary import jit
+from kcompile.codegen.llvm import module
 from kcompile.codegen.loops import Buffer, Expr, Function, N, Var, load, loop, ramp, store
 
 _KERNEL = ctypes.CFUNCTYPE(
@@ -36,7 +38,7 @@ def elementwise(
     value = build(index, *values) if indexed else build(*values)
     body = store(result, index, value)
     function = Function("elementwise", (*buffers, result), (loop(i, 0, N, [body], step=lanes),))
-    library = jit.load(jit.optimise_and_compile(llvm.emit([function], target), target))
+    library = jit.load(jit.optimise_and_compile(module.emit([function], target), target))
     native = _KERNEL(library.address("elementwise"))
 
     def call(*arrays: np.ndarray) -> np.ndarray:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from kcompile import compiler
-from kcompile.codegen import cache, image, jit, targets
-from kcompile.codegen.image import EntryImage, Image
+from kcompile.codegen import targets
+from kcompile.codegen.binary import bundle, cache, jit
+from kcompile.codegen.binary.bundle import EntryImage, Image
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
@@ -190,9 +191,9 @@ def test_default_directory(tmp_path, monkeypatch):
 
 def test_what_all_programs_need_is_kept(folder, monkeypatch):
     target = targets.native()
-    code = image.support.__wrapped__(target)
+    code = bundle.support.__wrapped__(target)
     monkeypatch.setattr(jit, "optimise_and_compile", None)
-    assert image.support.__wrapped__(target) == code
+    assert bundle.support.__wrapped__(target) == code
     assert jit.load(code).address("kc_parallel")
 
 
@@ -215,7 +216,7 @@ def load(graph):
 
 def test_only_what_was_loaded_is_stored(folder, monkeypatch):
     """Code that cannot be linked must not wait for the next model of the same graph."""
-    image.support.__wrapped__(targets.native())
+    bundle.support.__wrapped__(targets.native())
     before = list(folder.iterdir())
     with monkeypatch.context() as broken:
         broken.setattr(jit, "compile_apart", lambda texts, target, threads: [b"not an object"])
@@ -232,7 +233,7 @@ def test_only_what_was_loaded_is_stored(folder, monkeypatch):
 
 @pytest.mark.parametrize("at", [0, 40, -1])
 def test_damaged_code_is_made_anew(folder, at):
-    image.support.__wrapped__(targets.native())
+    bundle.support.__wrapped__(targets.native())
     before = set(folder.iterdir())
     made, _ = load(simple())
     [file] = set(folder.iterdir()) - before
@@ -247,27 +248,27 @@ def test_damaged_code_is_made_anew(folder, at):
 
 def test_the_compilers_every_file_is_in_its_stamp(tmp_path, monkeypatch):
     package = tmp_path / "package"
-    for name in ("codegen/image.py", "ir/deep/er/op.py", "data.json", "__pycache__/op.pyc"):
+    for name in ("codegen/binary/bundle.py", "ir/deep/er/op.py", "data.json", "__pycache__/op.pyc"):
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text("a")
-    monkeypatch.setattr(image, "__file__", str(package / "codegen/image.py"))
-    stamps = [image.compiler_stamp.__wrapped__()]
-    for name in ("codegen/image.py", "ir/deep/er/op.py", "data.json"):
+    monkeypatch.setattr(bundle, "__file__", str(package / "codegen/binary/bundle.py"))
+    stamps = [bundle.compiler_stamp.__wrapped__()]
+    for name in ("codegen/binary/bundle.py", "ir/deep/er/op.py", "data.json"):
         file = package / name
         status = file.stat()
         file.write_text("b")  # of the same size, and as old
         os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-        stamps.append(image.compiler_stamp.__wrapped__())
+        stamps.append(bundle.compiler_stamp.__wrapped__())
     (package / "ir/deep/er/op.py").rename(package / "ir/deep/er/po.py")
-    stamps.append(image.compiler_stamp.__wrapped__())
+    stamps.append(bundle.compiler_stamp.__wrapped__())
     assert len(set(stamps)) == len(stamps)
     (package / "__pycache__/op.pyc").write_text("c")
-    assert image.compiler_stamp.__wrapped__() == stamps[-1]
+    assert bundle.compiler_stamp.__wrapped__() == stamps[-1]
     for module, name, other in (
         (np, "__version__", "0.1"),
         (llvmlite, "__version__", "0.2"),
         (llvmlite.binding, "llvm_version_info", (1, 2, 3)),
     ):
         monkeypatch.setattr(module, name, other)
-        stamps.append(image.compiler_stamp.__wrapped__())
+        stamps.append(bundle.compiler_stamp.__wrapped__())
     assert len(set(stamps)) == len(stamps)

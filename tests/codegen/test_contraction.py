@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ranges import sizes
 
-from kcompile.codegen import evaluate, jit, llvm, loops
-from kcompile.codegen.contraction import Epilogue, Source, lower_contraction, panel_width
-from kcompile.codegen.loops import Buffer
+from kcompile.codegen import loops
+from kcompile.codegen.binary import jit
+from kcompile.codegen.contraction.nests import Epilogue, Source, lower_contraction, panel_width
+from kcompile.codegen.llvm import module
+from kcompile.codegen.loops import Buffer, evaluate
 from kcompile.codegen.targets import Target, named, native
 from kcompile.ir.contraction import Access, Affine, Contraction, gather, matmul, reference, variable
 from kcompile.ir.types import Batch, Dim, TensorType, bind
@@ -167,9 +169,9 @@ class Compiled:
             b_panels=self.panels,
         )
         self.outputs = outputs
-        text = llvm.emit([self.kernel.function], self.target)
+        text = module.emit([self.kernel.function], self.target)
         self.code = jit.optimise_and_compile(text, self.target)
-        self.scratch = llvm.scratch_bytes(self.kernel.function)
+        self.scratch = module.scratch_bytes(self.kernel.function)
         self.library = jit.load(self.code)
         self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] + [ctypes.c_int64] * 3 + [ctypes.c_void_p])(
             self.library.address("kernel")
@@ -430,7 +432,7 @@ def test_code_for_targets_elsewhere(name):
     w, _ = plain("b", b)
     y = Buffer("y", "float32")
     kernel = lower_contraction("kernel", spec, x, w, Epilogue((y,), identity, True), target)
-    assert jit.optimise_and_compile(llvm.emit([kernel.function], target), target)
+    assert jit.optimise_and_compile(module.emit([kernel.function], target), target)
 
 
 def test_same_bits_for_any_batch():

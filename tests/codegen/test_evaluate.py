@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcompile.codegen import jit, llvm, targets
-from kcompile.codegen.evaluate import convert, evaluate, fused, run
+from kcompile.codegen import targets
+from kcompile.codegen.binary import jit
+from kcompile.codegen.llvm import module
 from kcompile.codegen.loops import (
     Alloc,
     Buffer,
@@ -31,6 +32,7 @@ from kcompile.codegen.loops import (
     select,
     store,
 )
+from kcompile.codegen.loops.evaluate import convert, evaluate, fused, run
 
 MODERATE = st.floats(-1e100, 1e100).filter(lambda x: x == 0 or abs(x) > 1e-100)
 SINGLE = st.floats(-(2.0**100), 2.0**100, width=32)
@@ -92,7 +94,7 @@ def test_run_gives_what_compiled_code_gives():
     memory = raw[-raw.ctypes.data % 64 :][:512].view(np.float32)
     memory[:70] = x.ravel()
     pointers = (ctypes.c_void_p * 2)(memory.ctypes.data, memory[80:].ctypes.data)
-    library = jit.load(jit.optimise_and_compile(llvm.emit([function], target), target))
+    library = jit.load(jit.optimise_and_compile(module.emit([function], target), target))
     native = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p)
     native(library.address("rows"))(pointers, n, 0, n, None)
     assert (interpreted == memory[80 : 80 + n]).all()

@@ -10,7 +10,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from kcompile.codegen import jit, llvm, targets
+from kcompile.codegen import targets
+from kcompile.codegen.binary import jit
+from kcompile.codegen.llvm import module
 from kcompile.codegen.loops import (
     Alloc,
     Buffer,
@@ -58,10 +60,10 @@ def aligned(array):
 
 def run(function, *arrays, n=0, begin=0, end=1, target=NATIVE):
     """Compile and call a kernel; the arrays come back as they are afterwards."""
-    library = jit.load(jit.optimise_and_compile(llvm.emit([function], target), target))
+    library = jit.load(jit.optimise_and_compile(module.emit([function], target), target))
     arrays = [aligned(a) for a in arrays]
     pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-    scratch = aligned(np.zeros(llvm.scratch_bytes(function) + 1, np.uint8))
+    scratch = aligned(np.zeros(module.scratch_bytes(function) + 1, np.uint8))
     SIGNATURE(library.address(function.name))(pointers, n, begin, end, scratch.ctypes.data)
     return arrays
 
@@ -211,7 +213,7 @@ def test_max_with_a_constant_is_one_instruction():
     a, b = buffers("float32", "float32")
     at = ramp(ROW, 8)
     relu = Function("relu", (a, b), (loop(ROW, 0, N, [store(b, at, binary("max", load(a, at), 0))], step=8),))
-    asm = jit.assembly(llvm.emit([relu], NATIVE), NATIVE)
+    asm = jit.assembly(module.emit([relu], NATIVE), NATIVE)
     assert "vmaxps" in asm
     assert "vcmp" not in asm
 
@@ -412,7 +414,7 @@ def test_local_arrays():
             )
         )
     function = Function("local", (out,), tuple(body))
-    assert llvm.scratch_bytes(function) == 128 + 64
+    assert module.scratch_bytes(function) == 128 + 64
     got = run(function, np.zeros(72, "float32"))[0].reshape(3, 3, 8)
     assert np.array_equal(
         got,
@@ -487,7 +489,7 @@ def test_unrolled_indices_fold_to_constants():
     function = Function(
         "f", (a,), (loop(ROW, 0, 4, [loop(COL, 0, 3, [inner], kind="unroll")], kind="unroll"),)
     )
-    text = llvm.emit([function], NATIVE)
+    text = module.emit([function], NATIVE)
     assert not re.search(r"\b(mul|[su]div|[su]rem|icmp|br)\b", text)
     expected = np.zeros(8, "float32")
     expected[[t // 2 for t in range(12) if t % 4 < 2]] = 1
@@ -561,7 +563,7 @@ def test_register_tile():
     c = run(function, a, b, np.zeros((rows, 2 * lanes), "float32"), n=50)[2]
     np.testing.assert_allclose(c, a.T @ b, rtol=1e-5, atol=1e-5)
     if "x86_64" in NATIVE.triple and NATIVE.fma:
-        asm = jit.assembly(llvm.emit([function], NATIVE), NATIVE)
+        asm = jit.assembly(module.emit([function], NATIVE), NATIVE)
         assert not re.search(r"mm\d+, -?\d*\(%rsp\)", asm)  # nothing is spilled
 
 
@@ -594,7 +596,7 @@ def test_deep_expressions():
 def test_broken_kernels_are_refused(body, message):
     function = Function("broken", (Buffer("a", "float32"),), body)
     with pytest.raises(ValueError, match=message) as caught:
-        llvm.emit([function], NATIVE)
+        module.emit([function], NATIVE)
     assert "broken" in str(caught.value)
 
 
@@ -602,7 +604,7 @@ def test_unknown_target_and_symbol():
     with pytest.raises(ValueError, match="x86-64-v3"):
         targets.named("pdp11")
     function = Function("f", (), ())
-    library = jit.load(jit.optimise_and_compile(llvm.emit([function], NATIVE), NATIVE))
+    library = jit.load(jit.optimise_and_compile(module.emit([function], NATIVE), NATIVE))
     with pytest.raises(KeyError, match="nothing"):
         library.address("nothing")
 
@@ -622,7 +624,7 @@ def test_other_targets_compile():
     )
     for name in ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "wasm32"):
         target = targets.named(name)
-        assert len(jit.optimise_and_compile(llvm.emit([function], target), target)) > 100
+        assert len(jit.optimise_and_compile(module.emit([function], target), target)) > 100
 
 
 # ---------------------------------------------------------------- what does not change in a loop
@@ -630,7 +632,7 @@ def test_other_targets_compile():
 
 def lines_of(function, part):
     """The lines of a kernel's text with `part`, and that of its innermost loop's label."""
-    text = llvm.emit([function], NATIVE).splitlines()
+    text = module.emit([function], NATIVE).splitlines()
     loops = [i for i, line in enumerate(text) if re.match(r"loop\d+:", line)]
     return [i for i, line in enumerate(text) if part in line], loops
 
@@ -659,7 +661,7 @@ def test_what_a_loop_writes_is_read_in_it(aliased):
     assert run(function, np.array([0, 2], "float32"), np.zeros(1, "float32"))[-1] == 16
     both = aligned(np.array([1, 1], "float32"))
     if aliased:  # y is x[1:]
-        library = jit.load(jit.optimise_and_compile(llvm.emit([function], NATIVE), NATIVE))
+        library = jit.load(jit.optimise_and_compile(module.emit([function], NATIVE), NATIVE))
         pointers = (ctypes.c_void_p * 2)(both.ctypes.data, both.ctypes.data + 4)
         SIGNATURE(library.address("sum"))(pointers, 0, 0, 1, None)
         assert both[1] == 256
@@ -757,13 +759,13 @@ def test_program(pool):
         ),
         Size(64, 128),
     )
-    text = llvm.emit_program(Program((entry,)), NATIVE)
+    text = module.emit_program(Program((entry,)), NATIVE)
     assert text.count('define internal void @"k1_step1"(') == 1
     assert "step2" not in text
     library = jit.load(jit.optimise_and_compile([text, POOL], NATIVE))
     x, out = aligned(samples("float32", size=32)[8:29]), aligned(np.zeros(21, "float32"))
     constants = aligned(np.array([0, 0, 0, 10], "float32"))
-    assert llvm.entry_scratch(entry) == 64
+    assert module.entry_scratch(entry) == 64
     arena = aligned(np.zeros(entry.arena.at(21) + 2 * 64, np.uint8))
     call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, *[ctypes.c_void_p] * 7)(
         library.address("kc_predict")

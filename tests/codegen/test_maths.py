@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from codegen.compiled import elementwise
 
-from kcompile.codegen import maths, targets
-from kcompile.codegen.evaluate import evaluate
-from kcompile.codegen.loops import Var
-from kcompile.codegen.maths import ULP_BOUNDS
+from kcompile.codegen import targets
+from kcompile.codegen.loops import Var, maths
+from kcompile.codegen.loops.evaluate import evaluate
+from kcompile.codegen.loops.maths import ULP_BOUNDS
 from kcompile.ir import random
 
 LONG = np.longdouble

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from kcompile.codegen.phases import phases
+from kcompile.codegen.contraction.polyphase import phases
 from kcompile.ir.op import OPS
 from kcompile.ir.types import TensorType
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ir.random_graphs import graphs
 
 from kcompile.codegen import targets
-from kcompile.codegen.plan import Layout, _Plan, allocate, plan
+from kcompile.codegen.memory_plan import Layout, _Plan, allocate, plan
 from kcompile.codegen.program import Entry, Ref, Size
 from kcompile.compiler import compile_graph, load
 from kcompile.ir import interpreter, ops, passes

@@ -17,7 +17,7 @@ import pytest
 from forks import another_thread, in_child
 from llvmlite import binding
 
-from kcompile.codegen.pool import LAYOUT, STATUS_NO_THREADS, has_threads, pool_bytes, pool_ir
+from kcompile.codegen.llvm.pool import LAYOUT, STATUS_NO_THREADS, has_threads, pool_bytes, pool_ir
 
 # count: out[i] += 1 and out[n + i] = thread (scratch is the thread's number); bufs is {out}.
 # coarse: the same in two halves: what begins in a half is none of it, but for its beginning.

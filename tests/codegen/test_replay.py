@@ -7,8 +7,8 @@ import json
 import pytest
 from codegen import replay
 
-from kcompile.codegen import loops, show
-from kcompile.codegen.loops import Buffer
+from kcompile.codegen import loops
+from kcompile.codegen.loops import Buffer, show
 
 
 def test_ten_models_are_on_record() -> None:

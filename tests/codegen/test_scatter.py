@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kcompile.codegen import jit, targets
+from kcompile.codegen import targets
+from kcompile.codegen.binary import jit
 from kcompile.compiler import compile_graph, load
 from kcompile.ir import interpreter, ops
 from kcompile.ir.graph import Graph

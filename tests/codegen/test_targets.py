@@ -12,8 +12,10 @@ import pytest
 from codegen import test_maths
 from codegen.compiled import elementwise
 
-from kcompile.codegen import jit, link, llvm, maths, targets, wasm
-from kcompile.codegen.loops import Buffer, Function, N, Var, const, fma, load, loop, ramp, store
+from kcompile.codegen import targets
+from kcompile.codegen.binary import jit, link, wasm
+from kcompile.codegen.llvm import module
+from kcompile.codegen.loops import Buffer, Function, N, Var, const, fma, load, loop, maths, ramp, store
 from kcompile.codegen.program import Entry, Launch, Program, Ref, Size
 
 RNG = np.random.default_rng(1)
@@ -53,7 +55,7 @@ def affine_kernel(lanes):
 def test_tuning_orders_instructions_and_adds_none():
     target = targets.tuned(targets.named("x86-64-v3"), "znver4")
     assert replace(target, tune="") == targets.named("x86-64-v3")
-    text = llvm.emit([affine_kernel(8)], target)
+    text = module.emit([affine_kernel(8)], target)
     assert '"tune-cpu"="znver4"' in text and '"target-cpu"="x86-64-v3"' in text
     assert "zmm" not in jit.assembly(text, target)
 
@@ -63,10 +65,10 @@ def test_pointers_of_four_bytes():
     kernel = affine_kernel(4)
     program = Program((Entry("predict", (Launch(kernel, (Ref("input", 1), Ref("output", 2)), Size(0, 1)),)),))
     for target, align in ((WASM, 4), (V2, 8)):
-        text = llvm.emit_program(program, target)
+        text = module.emit_program(program, target)
         tables = [line for line in text.splitlines() if "load ptr" in line or "store ptr" in line]
         assert tables and all(line.endswith(f"align {align}") for line in tables)
-    assembly = jit.assembly(llvm.emit_program(program, WASM), WASM)
+    assembly = jit.assembly(module.emit_program(program, WASM), WASM)
     assert "v128.load" in assembly and "f32x4.mul" in assembly
 
 

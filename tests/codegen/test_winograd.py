@@ -7,7 +7,7 @@ import pytest
 
 import kcompile
 from kcompile.codegen import targets
-from kcompile.codegen.winograd import choose_tiling
+from kcompile.codegen.contraction.winograd import choose_tiling
 from kcompile.compiler import Compiled, compile_graph, load
 from kcompile.ir import interpreter, passes
 from kcompile.ir.graph import Graph

@@ -29,7 +29,7 @@ CALLS = {
         WRITER,
         "kcompile/keras/backend/settings.py",  # ~/.keras/keras.json
         "runtime/contents.py",
-        "kcompile/codegen/cache.py",
+        "kcompile/codegen/binary/cache.py",
     },  # what our own libraries hold
     ("np", "load"): set(),
     ("numpy", "load"): set(),

@@ -10,7 +10,8 @@ import pytest
 
 import kcompile
 from kcompile import keras
-from kcompile.codegen import cache, targets
+from kcompile.codegen import targets
+from kcompile.codegen.binary import cache
 from kcompile.codegen.program import Launch
 from kcompile.compiler import Compiled, compile_graph, load
 from kcompile.interpreted import InterpreterEngine

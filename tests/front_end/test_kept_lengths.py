@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import kcompile
-from kcompile.codegen import jit
+from kcompile.codegen.binary import jit
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import backend as K
 from kcompile.keras import layers as L

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from ir.draws import DRAWN, cases, graph_of
 
 import kcompile
-from kcompile.codegen import llvm, loops, targets
+from kcompile.codegen import loops, targets
 from kcompile.codegen.gpu import emission, program
 from kcompile.codegen.gpu.device import THREAD, Grid, device_function
+from kcompile.codegen.llvm import module
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.program import Size
 from kcompile.compiler import compile_graph
@@ -140,7 +141,7 @@ def test_equal_kernels_are_emitted_once():
     assert "define ptx_kernel void @one(ptr addrspace(1)" in text
     assert emission.ptx(text, target).count(".entry") == 1
     with pytest.raises(ValueError, match="no blocks of threads"):
-        llvm.emit([fill("one")], targets.named("x86-64-v3"))
+        module.emit([fill("one")], targets.named("x86-64-v3"))
 
 
 def test_too_much_shared_memory_is_refused():

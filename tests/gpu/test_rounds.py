@@ -11,11 +11,11 @@ from gpu import machine, nets
 from ir.scans import counting
 
 from kcompile import keras
-from kcompile.codegen import loops, show
-from kcompile.codegen.gpu import emission, evaluate, rounds
+from kcompile.codegen import loops
+from kcompile.codegen.gpu import emission, evaluate, persistent
 from kcompile.codegen.gpu.contraction import Tile, choose_rows
 from kcompile.codegen.gpu.device import BLOCK, THREAD, DeviceFunction, Grid, device_function
-from kcompile.codegen.loops import Buffer
+from kcompile.codegen.loops import Buffer, show
 from kcompile.codegen.program import Repeat, Size
 from kcompile.compiler import compile_graph
 from kcompile.ir import interpreter
@@ -46,7 +46,7 @@ def test_the_bits_of_its_launches(monkeypatch: pytest.MonkeyPatch, units: int, t
         inputs, variables = nets.lstm_arrays(graph, n)
         one = machine.run(graph, n, inputs, variables, not train)
         with monkeypatch.context() as patch:
-            patch.setattr(rounds, "NEAR", -1)
+            patch.setattr(persistent, "NEAR", -1)
             assert not taken(graph, not train)
             many = machine.run(graph, n, inputs, variables, not train)
         for a, b in zip((*one[0], *one[1].values()), (*many[0], *many[1].values())):
@@ -62,7 +62,7 @@ def recurrent(layer: Any, **options: Any) -> Graph:
 def test_where_launches_are_better(monkeypatch: pytest.MonkeyPatch):
     assert taken(recurrent("LSTM", units=64))
     assert not taken(recurrent("LSTM", units=512)), "4 MB of weights"
-    monkeypatch.setattr(rounds, "LIGHT", 4 * 64 * 256 - 1)
+    monkeypatch.setattr(persistent, "LIGHT", 4 * 64 * 256 - 1)
     assert not taken(recurrent("LSTM", units=64)), "more work than a block does in a moment"
 
 
@@ -149,7 +149,7 @@ def test_more_threads_than_a_block_has_are_refused():
 def test_moved_code_shares_what_it_shared():
     x, y, whole = Buffer("x", "float32"), Buffer("y", "float32"), Buffer("whole", "float32")
     value = loops.load(x, THREAD)
-    (store,) = rounds.moved(
+    (store,) = persistent.moved(
         [loops.store(y, THREAD, value * value)], {x: (whole, loops.const(3)), y: (whole, loops.N)}
     )
     assert isinstance(store, loops.Store) and isinstance(store.value, loops.Binary)

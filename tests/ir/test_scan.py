@@ -10,8 +10,8 @@ import pytest
 from ir.scans import counting
 
 from kcompile.codegen import targets
-from kcompile.codegen.lowering import Kernels, buffer_bytes
-from kcompile.codegen.plan import BodyPlan
+from kcompile.codegen.lower import Kernels, buffer_bytes
+from kcompile.codegen.memory_plan import BodyPlan
 from kcompile.compiler import compile_graph, load
 from kcompile.ir import ops, passes
 from kcompile.ir.gradient import gradient

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from kcompile.codegen import jit, llvm
-from kcompile.codegen.batches import batches_ir
+from kcompile.codegen.binary import jit
+from kcompile.codegen.llvm import module
+from kcompile.codegen.llvm.batches import batches_ir
+from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
 from kcompile.codegen.loops import Alloc, Buffer, Function, N, Stmt, Var, cast, const, fma, load, loop, store
-from kcompile.codegen.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Launch, Program, Ref, Size
 from kcompile.codegen.targets import native
 from kcompile_runtime import EntrySpec, TensorSpec
@@ -140,10 +141,12 @@ def compiled(
     """A program in this process."""
     target = native()
     library = jit.load(
-        jit.optimise_and_compile([llvm.emit_program(program, target), pool_ir(target), batches_ir()], target)
+        jit.optimise_and_compile(
+            [module.emit_program(program, target), pool_ir(target), batches_ir()], target
+        )
     )
     filled = [
-        replace(s, arena=(e.arena.fixed, e.arena.per_sample), scratch=llvm.entry_scratch(e))
+        replace(s, arena=(e.arena.fixed, e.arena.per_sample), scratch=module.entry_scratch(e))
         for s, e in zip(specs, program.entries)
     ]
     return Runtime(

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 from native import INNER, OUTER, affine, pair
 
-from kcompile.codegen import link
-from kcompile.codegen.artifact import Model, Sample, Tensor, build_artifact, cpu_flags, header
-from kcompile.codegen.pool import POOL_ABI
+from kcompile.codegen.binary import link
+from kcompile.codegen.binary.artifact import Model, Sample, Tensor, build_artifact, cpu_flags, header
+from kcompile.codegen.binary.c_interface import ABI
+from kcompile.codegen.llvm.pool import POOL_ABI
 from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target, named, native
-from kcompile.codegen.wrapper import ABI
 from kcompile.ir.types import Batch, TensorType
 from kcompile_runtime import ArtifactError, InputError, NativeError, artifact, load
 from kcompile_runtime.arrays import address

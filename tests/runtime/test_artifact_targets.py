@@ -13,7 +13,7 @@ import pytest
 from elsewhere import TARGETS, X86, suffix
 
 import kcompile
-from kcompile.codegen.wrapper import DTYPE_CODES
+from kcompile.codegen.binary.c_interface import DTYPE_CODES
 from kcompile.ir import interpreter
 from kcompile.keras import backend as K
 from kcompile.keras.layers import (

@@ -15,11 +15,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kcompile.codegen import jit, llvm, loops
+from kcompile.codegen import loops
+from kcompile.codegen.binary import jit
 from kcompile.codegen.gpu.device import DeviceFunction
-from kcompile.codegen.instructions import Block, Index, Place, memory_type
+from kcompile.codegen.llvm import module
+from kcompile.codegen.llvm.arithmetic import EMITTERS, FMOD
+from kcompile.codegen.llvm.values import Block, Index, Place, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For
-from kcompile.codegen.operations import EMITTERS, FMOD
 from kcompile.codegen.program import Program, Size
 from kcompile.codegen.targets import Target
 
@@ -137,7 +139,7 @@ def _kernel(function: DeviceFunction, aligns: list[int], target: Target) -> str:
     )
 
 
-class _DeviceStatements(llvm.Statements):
+class _DeviceStatements(module.Statements):
     """Statements of one thread. `globals`: declarations of shared memory, which the module holds."""
 
     def __init__(self, block: Block, function: DeviceFunction) -> None:

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from kcompile.codegen import loops
-from kcompile.codegen.evaluate import Values
 from kcompile.codegen.gpu.device import DeviceFunction
 from kcompile.codegen.loops import FLOATS, Buffer, Stmt
+from kcompile.codegen.loops.evaluate import Values
 from kcompile.codegen.program import Entry, Launch, Ref, Repeat
 
 NOBODY, MANY = -1, -2

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kcompile.codegen import cache, loops
+from kcompile.codegen import loops
+from kcompile.codegen.binary import cache
 from kcompile.codegen.gpu import emission
 from kcompile.codegen.gpu.device import DeviceFunction
 from kcompile.codegen.program import Entry, Launch, Program, Ref, Repeat, Size

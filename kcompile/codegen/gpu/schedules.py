@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.builder import Builder, Index
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
+from kcompile.codegen.groups.elements import Pull, parameters
 from kcompile.codegen.loops import ZERO, Buffer, Expr
+from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.program import Kernel, Size, size_of
-from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.space import Space, space_of
@@ -36,7 +36,7 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     body: Graph = node.attrs["body"]
     anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
     if anchor is not None:
-        from kcompile.codegen.epilogue import lower_anchored
+        from kcompile.codegen.groups.epilogue import lower_anchored
 
         return lower_anchored(name, node, anchor, target, aliased)
     supported(body, node.label)

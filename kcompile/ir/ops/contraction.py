@@ -210,10 +210,8 @@ def _positions(
     x: TensorType, taps: Sequence[Dim], strides: Sequence[int], padding: Pads, dilation: Sequence[int]
 ) -> tuple[int, ...]:
     sizes = tuple(
-        window_size(*args)
-        for args in zip(  # type: ignore[arg-type]
-            x.shape[1:-1], taps, strides, padding, dilation
-        )
+        window_size(*args)  # type: ignore[arg-type]
+        for args in zip(x.shape[1:-1], taps, strides, padding, dilation)
     )
     if any(s < 1 for s in sizes):
         raise ValueError(

@@ -103,7 +103,7 @@ def checked_places(indices: Tensor, size: int) -> Tensor:
 
 # ---------------------------------------------------------------- rows added up
 #
-# Threads have kernels of their own for these (`kcompile.codegen.scatter`), which walk the positions
+# Threads have kernels of their own for these (`kcompile.codegen.cpu.scatter`), which walk the positions
 # once for all elements; the `lower` rules here walk them for one element, as graphics processors do.
 
 

@@ -114,10 +114,8 @@ class Cell(Layer):
     def fill_bias(self, shape: Sequence[int]) -> np.ndarray:
         return np.asarray(self.bias_initializer(shape))
 
-    def call(
-        self,
-        inputs: Tensor,
-        states: Sequence[Tensor],  # type: ignore[override]
+    def call(  # type: ignore[override]
+        self, inputs: Tensor, states: Sequence[Tensor]
     ) -> Result:
         return self.step(inputs, list(states), self.dropout_masks(inputs, states[0]))
 
@@ -377,11 +375,8 @@ class StackedRNNCells(Holder):
             cell.build_for((None, *shape[1:]), *(constants if takes(cell, "constants") else ()))
             shape = (None, *dims(output_size(cell)))
 
-    def call(
-        self,
-        inputs: Tensor,
-        states: Sequence[Tensor],  # type: ignore[override]
-        constants: Sequence[Tensor] = (),
+    def call(  # type: ignore[override]
+        self, inputs: Tensor, states: Sequence[Tensor], constants: Sequence[Tensor] = ()
     ) -> Result:
         left = list(states)
         given: dict[int, list[Tensor]] = {}

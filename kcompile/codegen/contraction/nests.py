@@ -16,10 +16,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from kcompile.codegen import loops
-from kcompile.codegen.blocking import FlatRows, GridRows, Strip, cache_share, ceil_div, merge, multiple
-from kcompile.codegen.contraction_plan import Plan, make_plan, panel_width
-from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Names, Stmt, Var
-from kcompile.codegen.microkernel import (
+from kcompile.codegen.contraction.blocking import (
+    FlatRows,
+    GridRows,
+    Strip,
+    cache_share,
+    ceil_div,
+    merge,
+    multiple,
+)
+from kcompile.codegen.contraction.microkernel import (
     Epilogue,
     Inner,
     Panels,
@@ -30,8 +36,19 @@ from kcompile.codegen.microkernel import (
     cover_rows,
     finish_rows,
 )
-from kcompile.codegen.packing import Copy, PanelCopy, Side, Source, copy_box, copy_panels, extent, unflatten
-from kcompile.codegen.phases import Phase, phases
+from kcompile.codegen.contraction.packing import (
+    Copy,
+    PanelCopy,
+    Side,
+    Source,
+    copy_box,
+    copy_panels,
+    extent,
+    unflatten,
+)
+from kcompile.codegen.contraction.plan import Plan, make_plan, panel_width
+from kcompile.codegen.contraction.polyphase import Phase, phases
+from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Names, Stmt, Var
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction

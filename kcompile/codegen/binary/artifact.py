@@ -21,11 +21,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kcompile.codegen import jit, link, llvm, loops
-from kcompile.codegen.pool import POOL_ABI, pool_ir
+from kcompile.codegen import loops
+from kcompile.codegen.binary import jit, link
+from kcompile.codegen.binary.c_interface import ABI, DTYPE_CODES, MAX_RANK, Layout, identifier, wrapper_ir
+from kcompile.codegen.llvm import module
+from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target
-from kcompile.codegen.wrapper import ABI, DTYPE_CODES, MAX_RANK, Layout, identifier, wrapper_ir
 from kcompile.ir.types import TensorType, bind
 from kcompile_runtime.replacing import replace_all, work_folder
 
@@ -106,9 +108,9 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str], v
     entry = _predict_entry(model.program)
     _check(model, entry)
     pieces, layout = _data(model, entry)
-    wrapper, exports = wrapper_ir(model, entry, layout, llvm.entry_scratch(entry), target)
+    wrapper, exports = wrapper_ir(model, entry, layout, module.entry_scratch(entry), target)
     program = replace(model.program, entries=(entry,))
-    code = jit.optimise_and_compile([llvm.emit_program(program, target), pool_ir(target), wrapper], target)
+    code = jit.optimise_and_compile([module.emit_program(program, target), pool_ir(target), wrapper], target)
     metadata = _metadata(model, target, version)
     with contextlib.ExitStack() as stack:
         work, beside = (stack.enter_context(work_folder(final)) for final in finals)

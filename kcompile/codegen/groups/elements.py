@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kcompile.codegen.builder import Builder, Index
 from kcompile.codegen.loops import Buffer, Expr
+from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.types import TensorType
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from kcompile.codegen import contraction, loops
-from kcompile.codegen.builder import Builder, Index
+from kcompile.codegen import loops
+from kcompile.codegen.contraction import nests
+from kcompile.codegen.contraction.winograd import lower_winograd
+from kcompile.codegen.groups.elements import Pull, parameters
 from kcompile.codegen.loops import Buffer, Expr
-from kcompile.codegen.lowering import weight
+from kcompile.codegen.loops.builder import Builder, Index
+from kcompile.codegen.lower import weight
 from kcompile.codegen.program import Kernel
-from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.targets import Target
-from kcompile.codegen.winograd import lower_winograd
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.ops.winograd import Tiling
@@ -28,10 +29,10 @@ class Anchored:
 
     spec: Contraction
     panels: int | None
-    a: contraction.Source
-    b: contraction.Source
-    direct: contraction.Source
-    epilogue: contraction.Epilogue
+    a: nests.Source
+    b: nests.Source
+    direct: nests.Source
+    epilogue: nests.Epilogue
     buffers: tuple[Buffer, ...]
 
 
@@ -49,7 +50,7 @@ def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased:
             target,
         )
     else:
-        lower = contraction.lower_contraction
+        lower = nests.lower_contraction
         if target.is_gpu:
             from kcompile.codegen.gpu.contraction import lower_contraction as lower
         made = lower(
@@ -69,7 +70,7 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
     pull = Pull(flat, inputs, b, pure=True)
     numbers = {v.node: i for i, v in enumerate(body.inputs.values())}
 
-    def source(slot: int) -> contraction.Source:
+    def source(slot: int) -> nests.Source:
         value = anchor.inputs[slot]
         buffer = inputs[numbers[value.node]]
         shape = body.type(value).shape
@@ -77,14 +78,14 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
         def at(index: Index, mask: Expr | None) -> Expr:
             return loops.load(buffer, b.flatten(index, shape), mask)
 
-        return contraction.Source(at, buffer, shape)
+        return nests.Source(at, buffer, shape)
 
     def values(accumulator: Expr, row: Expr, column: Expr, mask: Expr | None) -> tuple[Expr, ...]:
         with b.block(), b.where(mask):
             pull.given = {anchor.id: lambda index: accumulator}
             return tuple(pull.at(v, (row, column)) for v in flat.outputs.values())
 
-    epilogue = contraction.Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
+    epilogue = nests.Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
     return Anchored(
         spec,
         anchor.attrs["panels"],

@@ -11,7 +11,8 @@ import math
 import struct
 
 from kcompile.codegen import loops
-from kcompile.codegen.instructions import (
+from kcompile.codegen.llvm.access import ALL_OFF, ALL_ON, load
+from kcompile.codegen.llvm.values import (
     SCALAR,
     Block,
     Emitters,
@@ -25,7 +26,6 @@ from kcompile.codegen.instructions import (
     typed,
 )
 from kcompile.codegen.loops import BYTES, COMPARISONS, FLOATS
-from kcompile.codegen.memory import ALL_OFF, ALL_ON, load
 
 BITS = {dtype: 8 * size for dtype, size in BYTES.items()} | {"bool": 1}
 _BINARY = {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.blocking import Columns, Tile
+from kcompile.codegen.contraction.blocking import Columns, Tile
 from kcompile.codegen.loops import Buffer, Expr, Names, Stmt
 
 Values = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]

@@ -38,7 +38,7 @@ from kcompile.codegen.loops import (
     unary,
     wrap,
 )
-from kcompile.codegen.polynomials import FORMATS, TWO_OVER_PI, Format
+from kcompile.codegen.loops.polynomials import FORMATS, TWO_OVER_PI, Format
 
 ULP_BOUNDS: dict[str, dict[str, float]] = {
     "float32": {

@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kcompile.codegen.link import DATA_SYMBOL, data_alignment
+from kcompile.codegen.binary.link import DATA_SYMBOL, data_alignment
 from kcompile.codegen.program import Entry
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import Batch, TensorType, bind
 from kcompile_runtime.threads import MAX_THREADS
 
 if TYPE_CHECKING:
-    from kcompile.codegen.artifact import Model, Tensor
+    from kcompile.codegen.binary.artifact import Model, Tensor
 
 ABI = 1
 MAX_RANK = 8

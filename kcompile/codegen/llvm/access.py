@@ -8,7 +8,7 @@ same element in every lane, elements a constant stride apart, or a gather or sca
 from __future__ import annotations
 
 from kcompile.codegen import loops
-from kcompile.codegen.instructions import (
+from kcompile.codegen.llvm.values import (
     Block,
     Index,
     Lanes,

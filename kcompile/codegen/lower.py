@@ -7,11 +7,11 @@ their epilogue.
 
 from __future__ import annotations
 
-from kcompile.codegen.builder import Builder
+from kcompile.codegen.cpu.nests import Sweeps
+from kcompile.codegen.groups.elements import Pull, parameters
 from kcompile.codegen.loops import BYTES, Function
+from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.program import Kernel, Size
-from kcompile.codegen.pull import Pull, parameters
-from kcompile.codegen.sweeps import Sweeps
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node
 from kcompile.ir.space import space_of
@@ -56,12 +56,12 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     body: Graph = node.attrs["body"]
     anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
     if anchor is not None:
-        from kcompile.codegen.epilogue import lower_anchored
+        from kcompile.codegen.groups.epilogue import lower_anchored
 
         return lower_anchored(name, node, anchor, target, aliased)
     scatter = next((m for m in body.nodes.values() if m.op.kind == "scatter"), None)
     if scatter is not None:
-        from kcompile.codegen.scatter import lower_scatter
+        from kcompile.codegen.cpu.scatter import lower_scatter
 
         return lower_scatter(name, node, scatter, target, aliased)
     inputs, outputs = parameters(body)

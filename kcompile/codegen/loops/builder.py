@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from kcompile.codegen import loops, maths
-from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var
+from kcompile.codegen import loops
+from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var, maths
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import Batch, Dim, numel
 

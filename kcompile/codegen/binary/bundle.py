@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kcompile.codegen import cache as disk
+from kcompile.codegen.binary import cache as disk
 from kcompile.codegen.targets import Target
 from kcompile.ir.digest import fingerprint
 from kcompile.ir.graph import Graph
@@ -73,7 +73,8 @@ def support(target: Target) -> bytes:
     key = disk.key([compiler_stamp(), "support"], target)
     code = disk.get(key)
     if code is None:
-        from kcompile.codegen import batches, jit, pool
+        from kcompile.codegen.binary import jit
+        from kcompile.codegen.llvm.module import batches, pool  # type: ignore[attr-defined]
 
         code = jit.optimise_and_compile(
             [pool.pool_ir(target), batches.batches_ir(), jit.system_ir(target)], target
@@ -90,7 +91,7 @@ def compiler_stamp() -> str:
     import llvmlite
     from llvmlite.binding import llvm_version_info
 
-    package = Path(__file__).resolve().parent.parent
+    package = Path(__file__).resolve().parents[2]
     versions = sys.version, llvmlite.__version__, llvm_version_info, np.__version__
     digest = hashlib.sha256(repr(versions).encode())
     for path in sorted(source_files(package)):

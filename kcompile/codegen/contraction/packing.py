@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.blocking import Columns, multiple, row_major
+from kcompile.codegen.contraction.blocking import Columns, multiple, row_major
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Names, Stmt
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction

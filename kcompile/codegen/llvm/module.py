@@ -16,11 +16,11 @@ import math
 from collections.abc import Container, Iterator, Sequence
 
 from kcompile.codegen import loops
-from kcompile.codegen.entries import PARALLEL, entry_ir
-from kcompile.codegen.instructions import Block, Index, Place, Region, memory_type
+from kcompile.codegen.llvm.access import store
+from kcompile.codegen.llvm.arithmetic import EMITTERS, FMOD
+from kcompile.codegen.llvm.entry_points import PARALLEL, entry_ir
+from kcompile.codegen.llvm.values import Block, Index, Place, Region, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For, Function, Stmt
-from kcompile.codegen.memory import store
-from kcompile.codegen.operations import EMITTERS, FMOD
 from kcompile.codegen.program import Entry, Program, Size, round_up
 from kcompile.codegen.targets import Target
 
@@ -365,9 +365,9 @@ class Statements:
         b.levels[counter] = region.level
         b.lines += [
             f"{before}:",
-            region.before,
+            region.before,  # type: ignore[list-item]
             f"  br label %{body}",
-            f"{body}:",  # type: ignore[list-item]
+            f"{body}:",
             f"  {counter} = phi i64 [ {first}, %{before} ], [ {following}, %{latch} ]",
         ]
         b.variables[s.var.name] = Index(counter, 0)

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from kcompile.codegen import targets, wasm
+from kcompile.codegen import targets
+from kcompile.codegen.binary import wasm
 from kcompile_runtime.errors import KcompileError
 
 DATA_SYMBOL = "kc_data"

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from kcompile.codegen import loops
-from kcompile.codegen.builder import Builder
-from kcompile.codegen.epilogue import anchored
 from kcompile.codegen.gpu import contraction
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.schedules import element_of, supported
+from kcompile.codegen.groups.elements import Pull, parameters
+from kcompile.codegen.groups.epilogue import anchored
 from kcompile.codegen.loops import BYTES, ZERO, Buffer, Expr, Stmt
+from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.program import Launch, Ref, Size
-from kcompile.codegen.pull import Pull, parameters
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node
 from kcompile.ir.space import space_of

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kcompile.codegen.blocking import (
+from kcompile.codegen.contraction.blocking import (
     FLOAT,
     Axis,
     Columns,
@@ -33,10 +33,10 @@ from kcompile.codegen.blocking import (
     tile_vectors,
     whole_depth,
 )
+from kcompile.codegen.contraction.microkernel import Epilogue
+from kcompile.codegen.contraction.packing import Source
+from kcompile.codegen.contraction.polyphase import Phase
 from kcompile.codegen.loops import Buffer
-from kcompile.codegen.microkernel import Epilogue
-from kcompile.codegen.packing import Source
-from kcompile.codegen.phases import Phase
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Affine, Contraction
 from kcompile.ir.types import Batch, Dim

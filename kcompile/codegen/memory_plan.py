@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kcompile.codegen.loops import BYTES
-from kcompile.codegen.lowering import Kernels, buffer_bytes
+from kcompile.codegen.lower import Kernels, buffer_bytes
 from kcompile.codegen.program import Entry, Guard, Launch, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Source, Value
@@ -401,7 +401,7 @@ class BodyPlan:
         """All steps. A graphics processor can have them in one kernel where samples do not meet."""
         length, target = self.node.attrs["length"], self.kernels.target
         if target.is_gpu and self.by_rows:
-            from kcompile.codegen.gpu.rounds import lower_rounds
+            from kcompile.codegen.gpu.persistent import lower_rounds
 
             pairs = [(m, launch.buffers) for m, launch in zip(self.groups, launches)]
             whole = lower_rounds(f"{self.name}_rounds", pairs, length, target)

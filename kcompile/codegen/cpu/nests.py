@@ -18,10 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kcompile.codegen import loops
-from kcompile.codegen.builder import Builder, Index
+from kcompile.codegen.groups.elements import OpCall, Pull
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var
+from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.program import Size, size_of
-from kcompile.codegen.pull import OpCall, Pull
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.space import Run, Space, runs_of
 from kcompile.ir.types import Batch, Dim, Shape, numel

@@ -9,12 +9,12 @@ so elementwise ops and transposes before them are computed on the way.
 from __future__ import annotations
 
 from kcompile.codegen import loops
-from kcompile.codegen.builder import Builder
+from kcompile.codegen.cpu.nests import over_vectors
+from kcompile.codegen.groups.elements import Pull, parameters
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Function, Var
-from kcompile.codegen.lowering import lanes_of
+from kcompile.codegen.loops.builder import Builder
+from kcompile.codegen.lower import lanes_of
 from kcompile.codegen.program import Kernel, Size, size_of
-from kcompile.codegen.pull import Pull, parameters
-from kcompile.codegen.sweeps import over_vectors
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.ops.gather import clamped

@@ -1,0 +1,1 @@
+"""What is made of LLVM's language: machine code, the cache, and libraries that run without Python."""

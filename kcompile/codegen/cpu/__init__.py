@@ -1,0 +1,1 @@
+"""Kernels of processors: loop nests over the elements of a group, and sparse rows."""

@@ -1,0 +1,1 @@
+"""A fused group taken apart: its elements as expressions, and the epilogue around a contraction."""
