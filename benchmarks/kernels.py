@@ -26,9 +26,8 @@ from kcompile import keras
 from kcompile.codegen.binary import bundle, jit
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.pool import POOL_ABI
-from kcompile.codegen.lower import buffer_bytes
 from kcompile.codegen.memory_plan import execution_order
-from kcompile.codegen.program import Entry, Program
+from kcompile.codegen.program import Entry, Program, buffer_bytes
 from kcompile.compiler import Compiled
 from kcompile.ir.graph import Graph, Node
 from kcompile.ir.types import bind

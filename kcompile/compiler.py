@@ -60,7 +60,7 @@ class Compiled:
     @cached_property
     def staged(self) -> tuple[Graph, Graph]:
         """(prepare, run), with algorithms chosen; prepare is empty unless frozen."""
-        from kcompile.codegen.contraction.nests import panel_width
+        from kcompile.codegen.contraction.plan import panel_width
         from kcompile.codegen.contraction.winograd import choose_tiling
         from kcompile.ir import passes
 

@@ -99,7 +99,7 @@ class CompiledModel:
             prepare = [made.prepare.text()] if made.prepare.outputs else []
             return "\n\n".join([made.optimised.text(), *prepare, made.run.text()])
         if stage == "loops":
-            from kcompile.codegen.loops import show
+            from kcompile.codegen import show
 
             return show.program(made.program)
         return made.text if stage == "llvm" else jit.assembly(made.text, self.engine.target)
@@ -313,7 +313,8 @@ def export(
     arguments that cannot be exported, and `kcompile.codegen.binary.link.LinkError` where there is no linker.
     """
     from kcompile import __version__
-    from kcompile.codegen.binary import artifact
+    from kcompile.codegen.binary.artifact import build_artifact
+    from kcompile.codegen.binary.exported import Draws, Model, Sample, Tensor
 
     cm = model if isinstance(model, CompiledModel) else compile(model)
     cm.follow_live()
@@ -338,7 +339,7 @@ def export(
         named = [graph.names.get(v) for v in (numbers.draws, numbers.seed)]  # type: ignore[attr-defined]
         graph = without_updates(graph)
         names = list(graph.variables)
-        draws = artifact.Draws(*(names.index(name) if name in names else None for name in named))
+        draws = Draws(*(names.index(name) if name in names else None for name in named))
         state |= {name: np.zeros((), np.uint32) for name in named if name is not None}
 
     def compiled(here: targets.Target) -> Compiled:
@@ -356,18 +357,18 @@ def export(
         for v in graph.inputs.values()
     )
     program = compiler.load(simulated, state)
-    described = artifact.Model(
+    described = Model(
         cm.model.name,
         made.program,
-        tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
-        tuple(artifact.Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
+        tuple(Tensor(k, graph.type(v)) for k, v in graph.inputs.items()),
+        tuple(Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
         _prepared(simulated, program),
         [state[name] for name in made.variables],
-        artifact.Sample(n, sample, tuple(program.run("predict", n, sample))),
+        Sample(n, sample, tuple(program.run("predict", n, sample))),
         batch,
         draws,
     )
-    return artifact.build_artifact(described, chosen, path, __version__)
+    return build_artifact(described, chosen, path, __version__)
 
 
 def _prepared(made: Compiled, program: Program) -> bytes:

@@ -36,6 +36,37 @@ ALLOWED = {
     "run": {"keras", "runtime"},
     "cli": {"public", "demo", "run", "runtime"},
 }
+# The rooms of packages: room -> the rooms of the same package that it may import besides itself. A room is
+# a folder or a module beside it; "" is the package itself.
+_MODEL = {"targets", "cost"}
+_LOOPS = {*_MODEL, "loops"}
+_GROUPS = {*_LOOPS, "program", "groups"}
+ROOMS = {
+    "kcompile.codegen": {
+        "": set(),
+        "targets": set(),
+        "cost": set(),
+        "loops": _MODEL,
+        "program": _LOOPS,
+        "show": {*_LOOPS, "program"},
+        "groups": {*_LOOPS, "program"},
+        "contraction": _GROUPS,
+        "cpu": {*_GROUPS, "contraction"},
+        "llvm": {*_LOOPS, "program"},
+        "binary": {*_LOOPS, "program", "llvm"},
+        "gpu": {*_GROUPS, "llvm", "binary"},
+        "lower": {*_GROUPS, "cpu", "gpu"},
+        "memory_plan": {*_GROUPS, "lower"},
+    },
+    "kcompile.files": {"reader": set()},
+}
+# What may be imported inside functions below codegen: each costs more to load than many calls need.
+DEFERRED = {
+    "llvmlite": "LLVM is loaded where code is made or loaded, not to describe a model",
+    "llvmlite.binding": "the same",
+    "kcompile.codegen.cpu.backend": "the back end of the target that is asked for, and no other",
+    "kcompile.codegen.gpu.backend": "the same",
+}
 # Top modules of the package that belong to an area of another name.
 MEMBERS = {
     "kcompile": "public",
@@ -130,6 +161,46 @@ def test_every_module_belongs_to_an_area():
 
 def test_imports_follow_the_layers():
     assert [str(i) for i in OURS if breaks_a_rule(i)] == []
+
+
+def room(module: str, package: str) -> str:
+    """The room of a module of the package."""
+    return module[len(package) + 1 :].partition(".")[0]
+
+
+def leaves_its_room(found: Import, package: str, allowed: dict[str, set[str]]) -> bool:
+    """Whether an import within a package goes where its room may not."""
+    inside = all(m == package or m.startswith(package + ".") for m in (found.importer, found.imported))
+    source, target = room(found.importer, package), room(found.imported, package)
+    return inside and source in allowed and source != target and target not in allowed[source]
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_import_what_lies_below_them(package):
+    assert [str(i) for i in OURS if leaves_its_room(i, package, ROOMS[package])] == []
+
+
+def test_every_room_of_the_code_generator_is_on_the_plan():
+    rooms = {room(m, "kcompile.codegen") for m in MODULES if m.split(".")[:2] == ["kcompile", "codegen"]}
+    assert rooms == set(ROOMS["kcompile.codegen"])
+
+
+def test_the_plan_of_the_rooms_has_no_circle():
+    for allowed in ROOMS.values():
+        graph = networkx.DiGraph((a, b) for a, below in allowed.items() for b in below)
+        assert networkx.is_directed_acyclic_graph(graph)
+
+
+def test_back_ends_do_not_know_of_each_other():
+    for one, other in (("cpu", "gpu"), ("contraction", "gpu"), ("gpu", "cpu"), ("gpu", "contraction")):
+        found = Import(f"kcompile.codegen.{one}.a", f"kcompile.codegen.{other}.b", False, 1)
+        assert leaves_its_room(found, "kcompile.codegen", ROOMS["kcompile.codegen"])
+
+
+def test_the_code_generator_imports_inside_functions_only_to_defer_weight():
+    inside = [i for i in IMPORTS if area(i.importer) == "codegen" and not i.top]
+    assert [str(i) for i in inside if i.imported not in DEFERRED] == []
+    assert {i.imported for i in inside} == set(DEFERRED)
 
 
 def test_no_module_waits_for_itself():

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kcompile.codegen.loops import BYTES
-from kcompile.codegen.lower import Kernels, buffer_bytes
-from kcompile.codegen.program import Entry, Guard, Launch, Ref, Repeat, Size
+from kcompile.codegen.lower import Kernels
+from kcompile.codegen.program import Entry, Guard, Launch, Ref, Repeat, Size, buffer_bytes
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Source, Value
 from kcompile.ir.indices import CHECK, IndexCheck
@@ -399,12 +399,10 @@ class BodyPlan:
 
     def rounds(self, launches: Sequence[Launch]) -> Launch | Repeat:
         """All steps. A graphics processor can have them in one kernel where samples do not meet."""
-        length, target = self.node.attrs["length"], self.kernels.target
-        if target.is_gpu and self.by_rows:
-            from kcompile.codegen.gpu.persistent import lower_rounds
-
+        length = self.node.attrs["length"]
+        if self.by_rows:
             pairs = [(m, launch.buffers) for m, launch in zip(self.groups, launches)]
-            whole = lower_rounds(f"{self.name}_rounds", pairs, length, target)
+            whole = self.kernels.rounds(f"{self.name}_rounds", pairs, length)
             if whole is not None:
                 return whole
         return Repeat(length, tuple(launches), self.by_rows)

@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from kcompile.codegen.loops import Function
-from kcompile.ir.types import Batch, Dim
+from kcompile.codegen.loops import BYTES, Function
+from kcompile.ir.types import Batch, Dim, TensorType, numel
 
 Region = Literal["input", "output", "variable", "prepared", "constant", "arena"]
 
@@ -56,6 +56,14 @@ def round_up(size: int) -> int:
 
 def size_of(count: Dim) -> Size:
     return Size(0, count.multiple) if isinstance(count, Batch) else Size(count)
+
+
+def buffer_bytes(type: TensorType) -> Size:
+    """Bytes of a value, rounded up to whole cache lines (for each sample, when it has the batch)."""
+    count, width = numel(type.shape), BYTES[type.dtype]
+    if isinstance(count, Batch):
+        return Size(0, round_up(count.multiple * width))
+    return Size(round_up(count * width))
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kcompile import keras
-from kcompile.codegen import targets
-from kcompile.codegen.loops import show
+from kcompile.codegen import show, targets
 from kcompile.compiler import compile_graph
 from kcompile.ir.graph import Graph
 from kcompile.keras import backend as K

@@ -13,7 +13,9 @@ from ranges import sizes
 
 from kcompile.codegen import loops
 from kcompile.codegen.binary import jit
-from kcompile.codegen.contraction.nests import Epilogue, Source, lower_contraction, panel_width
+from kcompile.codegen.contraction.nests import lower_contraction
+from kcompile.codegen.contraction.plan import panel_width
+from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.llvm import module
 from kcompile.codegen.loops import Buffer, evaluate
 from kcompile.codegen.targets import Target, named, native

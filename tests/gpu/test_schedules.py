@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from ir.draws import DRAWN, arrays, cases, graph_of, named
 
 from kcompile.codegen import loops
-from kcompile.codegen.contraction.nests import Epilogue, Source
 from kcompile.codegen.gpu import emission, evaluate
 from kcompile.codegen.gpu.contraction import Tile, choose_tile, lower_contraction
 from kcompile.codegen.gpu.device import THREAD, Grid, device_function
-from kcompile.codegen.gpu.schedules import LONG, lower_group
+from kcompile.codegen.gpu.schedules import lower_group
+from kcompile.codegen.gpu.teams import LONG
+from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer, show
 from kcompile.codegen.program import Size
 from kcompile.compiler import compile_graph

@@ -10,8 +10,9 @@ import pytest
 from ir.scans import counting
 
 from kcompile.codegen import targets
-from kcompile.codegen.lower import Kernels, buffer_bytes
+from kcompile.codegen.lower import Kernels
 from kcompile.codegen.memory_plan import BodyPlan
+from kcompile.codegen.program import buffer_bytes
 from kcompile.compiler import compile_graph, load
 from kcompile.ir import ops, passes
 from kcompile.ir.gradient import gradient

@@ -17,8 +17,9 @@ import pytest
 from native import INNER, OUTER, affine, pair
 
 from kcompile.codegen.binary import link
-from kcompile.codegen.binary.artifact import Model, Sample, Tensor, build_artifact, cpu_flags, header
+from kcompile.codegen.binary.artifact import build_artifact, cpu_flags, header
 from kcompile.codegen.binary.c_interface import ABI
+from kcompile.codegen.binary.exported import Model, Sample, Tensor
 from kcompile.codegen.llvm.pool import POOL_ABI
 from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target, named, native

@@ -15,7 +15,7 @@ import json
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from kcompile.codegen import loops
 from kcompile.codegen.binary import jit, link
 from kcompile.codegen.binary.c_interface import ABI, DTYPE_CODES, MAX_RANK, Layout, identifier, wrapper_ir
+from kcompile.codegen.binary.exported import Model, Tensor
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Program
@@ -33,56 +34,6 @@ from kcompile_runtime.replacing import replace_all, work_folder
 
 _ALIGN = 64
 _CHECKSUM = b'"checksum": "????????"'
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output: its name as users know it, and its type."""
-
-    name: str
-    type: TensorType
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Arrays that the artifact carries to test itself: inputs for n samples, and the outputs they
-    must give, within |got - expected| <= tolerance * (1 + |expected|)."""
-
-    n: int
-    inputs: tuple[NDArray[np.generic], ...]
-    outputs: tuple[NDArray[np.generic], ...]
-    tolerance: float = 1e-4
-
-
-@dataclass(frozen=True)
-class Draws:
-    """The variables of a model that draws random numbers, by their index (None: it reads no such): the
-    number of a draw, and the seed. A caller gives them, as a library keeps no state."""
-
-    number: int | None
-    seed: int | None
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is exported.
-
-    name: prefixes the C functions, made safe (`kc_<name>_run`). program: has the entry "predict",
-    which must write no variable; other entries are left out. prepared: the bytes that its "prepare"
-    made, as many as `program.prepared`. variables: in the program's order; those that "predict"
-    does not read, and those of `draws`, may be None. batch: the only batch size accepted, None for any.
-    draws: of a model that draws random numbers; in the sample both are 0.
-    """
-
-    name: str
-    program: Program
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    prepared: bytes
-    variables: Sequence[NDArray[np.generic] | None]
-    sample: Sample
-    batch: int | None = None
-    draws: Draws | None = None
 
 
 def build_artifact(model: Model, target: Target, path: str | os.PathLike[str], version: str = "") -> Path:

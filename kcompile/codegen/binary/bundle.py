@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from kcompile.codegen.binary import cache as disk
+from kcompile.codegen.binary import jit
+from kcompile.codegen.llvm import batches, pool
 from kcompile.codegen.targets import Target
 from kcompile.ir.digest import fingerprint
 from kcompile.ir.graph import Graph
@@ -73,9 +75,6 @@ def support(target: Target) -> bytes:
     key = disk.key([compiler_stamp(), "support"], target)
     code = disk.get(key)
     if code is None:
-        from kcompile.codegen.binary import jit
-        from kcompile.codegen.llvm.module import batches, pool  # type: ignore[attr-defined]
-
         code = jit.optimise_and_compile(
             [pool.pool_ir(target), batches.batches_ir(), jit.system_ir(target)], target
         )

@@ -7,18 +7,16 @@ but the stack; addresses of weights are computed relative to the code, so loadin
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from kcompile.codegen.binary.exported import Model, Tensor
 from kcompile.codegen.binary.link import DATA_SYMBOL, data_alignment
 from kcompile.codegen.program import Entry
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import Batch, TensorType, bind
 from kcompile_runtime.threads import MAX_THREADS
-
-if TYPE_CHECKING:
-    from kcompile.codegen.binary.artifact import Model, Tensor
 
 ABI = 1
 MAX_RANK = 8
@@ -401,6 +399,4 @@ def _elements(kind: TensorType, n: int) -> int:
 
 def _double(value: float) -> str:
     """A double as LLVM reads it exactly: its bits."""
-    import struct
-
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"

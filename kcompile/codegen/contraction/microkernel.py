@@ -12,24 +12,8 @@ from dataclasses import dataclass
 
 from kcompile.codegen import loops
 from kcompile.codegen.contraction.blocking import Columns, Tile
+from kcompile.codegen.groups.operands import Epilogue
 from kcompile.codegen.loops import Buffer, Expr, Names, Stmt
-
-Values = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]
-
-
-@dataclass(frozen=True)
-class Epilogue:
-    """What becomes of the sums.
-
-    outputs: each is [M, J] row-major contiguous. values: (sums, flat row index (int64 scalar),
-    column index (int64 scalar, or a `Ramp` when the sums are a vector), mask of the columns that
-    exist or None for all) -> a value for each output, of the sums' lanes. light: a few
-    instructions, which may be repeated for every vector of a register tile.
-    """
-
-    outputs: tuple[Buffer, ...]
-    values: Values
-    light: bool
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from kcompile.codegen.contraction.blocking import (
     multiple,
 )
 from kcompile.codegen.contraction.microkernel import (
-    Epilogue,
     Inner,
     Panels,
     Site,
@@ -36,26 +35,16 @@ from kcompile.codegen.contraction.microkernel import (
     cover_rows,
     finish_rows,
 )
-from kcompile.codegen.contraction.packing import (
-    Copy,
-    PanelCopy,
-    Side,
-    Source,
-    copy_box,
-    copy_panels,
-    extent,
-    unflatten,
-)
-from kcompile.codegen.contraction.plan import Plan, make_plan, panel_width
+from kcompile.codegen.contraction.packing import Copy, PanelCopy, Side, copy_box, copy_panels
+from kcompile.codegen.contraction.plan import Plan, make_plan
 from kcompile.codegen.contraction.polyphase import Phase, phases
+from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Names, Stmt, Var
+from kcompile.codegen.loops.indexing import extent, unflatten
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import Batch, Dim, numel
-
-__all__ = ["Epilogue", "Kernel", "Source", "lower_contraction", "panel_width"]
-
 
 LARGE = 131072  # elements of B that do not stay in L2 from one call to the next
 READ = 2  # elements a cycle from behind L2, which threads have each for themselves

@@ -15,34 +15,12 @@ from dataclasses import dataclass
 
 from kcompile.codegen import loops
 from kcompile.codegen.contraction.blocking import Columns, multiple, row_major
-from kcompile.codegen.loops import ZERO, Buffer, Expr, Names, Stmt
+from kcompile.codegen.groups.operands import Source
+from kcompile.codegen.loops import Buffer, Expr, Names, Stmt
+from kcompile.codegen.loops.indexing import extent
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
-from kcompile.ir.types import Batch, Dim, numel
-
-
-@dataclass(frozen=True)
-class Source:
-    """How an operand can be read.
-
-    at: (index for each dim, mask or None) -> value. The last index may be a `Ramp`, and the value
-    then has its lanes; masked lanes are not read. It may be any fused expression. buffer: set when
-    the operand is a plain row-major float32 array of exactly this shape, from its element `start` on.
-    """
-
-    at: Callable[[tuple[Expr, ...], Expr | None], Expr]
-    buffer: Buffer | None
-    shape: tuple[Dim, ...]
-    start: Expr = ZERO
-
-    def sample(self, number: Expr, dims: int) -> Source:
-        """One sample of an operand whose first so many dims are samples."""
-        shape, samples = self.shape[dims:], self.shape[:dims]
-
-        def at(index: tuple[Expr, ...], mask: Expr | None) -> Expr:
-            return self.at((*unflatten(number, samples), *index), mask)
-
-        return Source(at, self.buffer, shape, number * extent(numel(shape)))
+from kcompile.ir.types import Dim
 
 
 @dataclass(frozen=True)
@@ -65,20 +43,6 @@ class Copy:
     target: Target
     buffer: Buffer
     names: Names
-
-
-def extent(size: Dim) -> Expr:
-    """A dim as an expression."""
-    return loops.N * size.multiple if isinstance(size, Batch) else loops.const(size)
-
-
-def unflatten(flat: Expr, sizes: Sequence[Dim]) -> tuple[Expr, ...]:
-    """The index of each dim of a row-major number."""
-    index: list[Expr] = []
-    for size in reversed(sizes[1:]):
-        index.append(flat % extent(size))
-        flat = flat // extent(size)
-    return (*([flat] if sizes else []), *reversed(index))
 
 
 def clamp(x: Expr, low: int, high: int) -> Expr:

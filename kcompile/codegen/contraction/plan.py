@@ -33,9 +33,8 @@ from kcompile.codegen.contraction.blocking import (
     tile_vectors,
     whole_depth,
 )
-from kcompile.codegen.contraction.microkernel import Epilogue
-from kcompile.codegen.contraction.packing import Source
 from kcompile.codegen.contraction.polyphase import Phase
+from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Affine, Contraction

@@ -19,9 +19,11 @@ import numpy as np
 
 from kcompile.codegen import loops
 from kcompile.codegen.contraction.blocking import Columns, cache_share, choose_flat, row_major, tile_vectors
-from kcompile.codegen.contraction.microkernel import Epilogue, Panels, Site, Step, Task, cover_rows, write
-from kcompile.codegen.contraction.packing import Copy, Side, Source, copy_box, extent
+from kcompile.codegen.contraction.microkernel import Panels, Site, Step, Task, cover_rows, write
+from kcompile.codegen.contraction.packing import Copy, Side, copy_box
+from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import TRUE, Buffer, Expr, Function, Names, Stmt, Var
+from kcompile.codegen.loops.indexing import extent
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from kcompile.codegen import loops
 from kcompile.codegen.cpu.nests import over_vectors
-from kcompile.codegen.groups.elements import Pull, parameters
+from kcompile.codegen.groups.elements import Pull, lanes_of, parameters
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
-from kcompile.codegen.lower import lanes_of
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Value

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.contraction.nests import Epilogue, Source
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
-from kcompile.codegen.gpu.schedules import Team, TeamBuilder
+from kcompile.codegen.gpu.teams import Team, TeamBuilder
+from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.program import THREAD_CYCLES, Kernel, Size, size_of

@@ -17,6 +17,7 @@ A kernel takes a pointer for each place, then n as 64 bits.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 from collections.abc import Mapping
@@ -125,8 +126,6 @@ def _place(ref: Ref, repeated: bool) -> dict[str, Any]:
 
 def find_ptxas() -> Path | None:
     """The assembler of the wheel nvidia-cuda-nvcc, None where it is not installed."""
-    import importlib.util
-
     found = importlib.util.find_spec("nvidia")
     for folder in (found.submodule_search_locations or []) if found else []:
         for path in sorted(Path(folder).glob("*/bin/ptxas*")):

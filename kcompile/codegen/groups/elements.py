@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.loops.builder import Builder, Index
+from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.types import TensorType
 
@@ -76,3 +77,9 @@ def parameters(body: Graph) -> tuple[list[Buffer], list[Buffer]]:
     inputs = [Buffer(f"x{i}", body.type(v).dtype) for i, v in enumerate(body.inputs.values())]
     outputs = [Buffer(f"y{i}", body.type(v).dtype) for i, v in enumerate(body.outputs.values())]
     return inputs, outputs
+
+
+def lanes_of(body: Graph, target: Target) -> int:
+    """Elements in a vector: of the widest dtype in the body, and not narrower than float32."""
+    dtypes = {t.dtype for m in body.nodes.values() for t in m.types if t.dtype != "bool"}
+    return min(target.lanes(dtype) for dtype in ("float32", *dtypes))

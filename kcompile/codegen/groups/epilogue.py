@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kcompile.codegen import loops
-from kcompile.codegen.contraction import nests
-from kcompile.codegen.contraction.winograd import lower_winograd
+from kcompile.codegen.cost import weight
 from kcompile.codegen.groups.elements import Pull, parameters
+from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.loops.builder import Builder, Index
-from kcompile.codegen.lower import weight
 from kcompile.codegen.program import Kernel
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.ops.winograd import Tiling
 from kcompile.ir.passes.fuse import is_column, is_row
 from kcompile.ir.types import Shape, TensorType, numel
 
@@ -29,35 +27,16 @@ class Anchored:
 
     spec: Contraction
     panels: int | None
-    a: nests.Source
-    b: nests.Source
-    direct: nests.Source
-    epilogue: nests.Epilogue
+    a: Source
+    b: Source
+    direct: Source
+    epilogue: Epilogue
     buffers: tuple[Buffer, ...]
 
-
-def lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased: bool) -> Kernel:
-    """The kernel of a group whose anchor is a contraction."""
-    parts = anchored(node, anchor, target)
-    if anchor.op.name == "winograd":
-        made = lower_winograd(
-            name,
-            Tiling(parts.spec, anchor.attrs["outputs"]),
-            parts.a,
-            parts.b,
-            parts.direct,
-            parts.epilogue,
-            target,
-        )
-    else:
-        lower = nests.lower_contraction
-        if target.is_gpu:
-            from kcompile.codegen.gpu.contraction import lower_contraction as lower
-        made = lower(
-            name, parts.spec, parts.a, parts.b, parts.epilogue, target, b_panels=parts.panels, note=node.label
-        )
-    function = replace(made.function, buffers=parts.buffers, note=node.label, aliased=aliased)
-    return replace(made, function=function)
+    def kernel(self, made: Kernel, note: str, aliased: bool) -> Kernel:
+        """The kernel of the group, from that of its contraction."""
+        function = replace(made.function, buffers=self.buffers, note=note, aliased=aliased)
+        return replace(made, function=function)
 
 
 def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
@@ -70,7 +49,7 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
     pull = Pull(flat, inputs, b, pure=True)
     numbers = {v.node: i for i, v in enumerate(body.inputs.values())}
 
-    def source(slot: int) -> nests.Source:
+    def source(slot: int) -> Source:
         value = anchor.inputs[slot]
         buffer = inputs[numbers[value.node]]
         shape = body.type(value).shape
@@ -78,14 +57,14 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
         def at(index: Index, mask: Expr | None) -> Expr:
             return loops.load(buffer, b.flatten(index, shape), mask)
 
-        return nests.Source(at, buffer, shape)
+        return Source(at, buffer, shape)
 
     def values(accumulator: Expr, row: Expr, column: Expr, mask: Expr | None) -> tuple[Expr, ...]:
         with b.block(), b.where(mask):
             pull.given = {anchor.id: lambda index: accumulator}
             return tuple(pull.at(v, (row, column)) for v in flat.outputs.values())
 
-    epilogue = nests.Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
+    epilogue = Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
     return Anchored(
         spec,
         anchor.attrs["panels"],

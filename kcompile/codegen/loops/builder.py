@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from kcompile.codegen import loops
-from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var, maths
+from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var, indexing, maths
+from kcompile.codegen.loops.indexing import Index as Index
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import Batch, Dim, numel
 
-Index = tuple[Expr, ...]
 UNROLL = 16  # a reduction of at most this many elements is written out
 
 
@@ -115,30 +115,9 @@ class Builder:
 
     # ---- indices
 
-    def extent(self, dim: Dim) -> Expr:
-        return loops.N * dim.multiple if isinstance(dim, Batch) else loops.const(dim)
-
-    def flatten(self, index: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
-        """Row-major position. Axes of size 1 do not count; the inverse of `unflatten` costs nothing."""
-        flat: Expr = ZERO
-        for i, d in zip(index, shape):
-            if d != 1:
-                whole = _undivided(flat, i, d)
-                flat = flat * self.extent(d) + i if whole is None else whole
-        return flat
-
-    def unflatten(self, flat: Expr, shape: Sequence[Dim]) -> Index:
-        out: list[Expr] = []
-        for axis in range(len(shape) - 1, -1, -1):
-            d = shape[axis]
-            if d == 1:
-                out.append(ZERO)
-            elif all(e == 1 for e in shape[:axis]):
-                out.append(flat)
-            else:
-                out.append(flat % self.extent(d))
-                flat = flat // self.extent(d)
-        return tuple(reversed(out))
+    extent = staticmethod(indexing.extent)
+    flatten = staticmethod(indexing.flatten)
+    unflatten = staticmethod(indexing.unflatten)
 
     def reindex(self, index: Sequence[Expr], shape: Sequence[Dim], other: Sequence[Dim]) -> Index:
         """An index into `shape` as one into `other`, of as many elements: axes that agree pass
@@ -349,14 +328,3 @@ def _smaller(a: Dim, b: Dim) -> bool:
     size_a = a.multiple if isinstance(a, Batch) else a
     size_b = b.multiple if isinstance(b, Batch) else b
     return size_a < size_b
-
-
-def _undivided(quotient: Expr, rest: Expr, divisor: Dim) -> Expr | None:
-    """x, where the operands are x / divisor and x % divisor."""
-    if not (isinstance(quotient, loops.Binary) and isinstance(rest, loops.Binary)):
-        return None
-    same = (quotient.op, rest.op) == ("div", "mod") and quotient.a is rest.a
-    divisors = [e.b.a if isinstance(e.b, loops.Broadcast) else e.b for e in (quotient, rest)]
-    if same and all(isinstance(d, loops.Const) and d.value == divisor for d in divisors):
-        return quotient.a
-    return None

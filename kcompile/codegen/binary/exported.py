@@ -1,0 +1,63 @@
+"""What an artifact is made of: plain records, from which the library, its C interface and its header
+are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kcompile.codegen.program import Program
+from kcompile.ir.types import TensorType
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: its name as users know it, and its type."""
+
+    name: str
+    type: TensorType
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Arrays that the artifact carries to test itself: inputs for n samples, and the outputs they
+    must give, within |got - expected| <= tolerance * (1 + |expected|)."""
+
+    n: int
+    inputs: tuple[NDArray[np.generic], ...]
+    outputs: tuple[NDArray[np.generic], ...]
+    tolerance: float = 1e-4
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The variables of a model that draws random numbers, by their index (None: it reads no such): the
+    number of a draw, and the seed. A caller gives them, as a library keeps no state."""
+
+    number: int | None
+    seed: int | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is exported.
+
+    name: prefixes the C functions, made safe (`kc_<name>_run`). program: has the entry "predict",
+    which must write no variable; other entries are left out. prepared: the bytes that its "prepare"
+    made, as many as `program.prepared`. variables: in the program's order; those that "predict"
+    does not read, and those of `draws`, may be None. batch: the only batch size accepted, None for any.
+    draws: of a model that draws random numbers; in the sample both are 0.
+    """
+
+    name: str
+    program: Program
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    prepared: bytes
+    variables: Sequence[NDArray[np.generic] | None]
+    sample: Sample
+    batch: int | None = None
+    draws: Draws | None = None

@@ -1,0 +1,65 @@
+"""From a fused group to a kernel for processors: enters a `group` node, leaves a `Kernel`.
+
+The loops run over the elements of the result (`nests`), and each op's rule pulls what it needs
+(`groups.elements`). Contractions have loops of their own (`contraction`); the rest of their group is
+pulled in their epilogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kcompile.codegen.contraction.nests import lower_contraction
+from kcompile.codegen.contraction.winograd import lower_winograd
+from kcompile.codegen.cost import weight
+from kcompile.codegen.cpu.nests import Sweeps
+from kcompile.codegen.cpu.scatter import lower_scatter
+from kcompile.codegen.groups.elements import Pull, lanes_of, parameters
+from kcompile.codegen.groups.epilogue import anchored
+from kcompile.codegen.loops import Function
+from kcompile.codegen.loops.builder import Builder
+from kcompile.codegen.program import Kernel, Launch, Ref
+from kcompile.codegen.targets import Target
+from kcompile.ir.graph import Graph, Node
+from kcompile.ir.ops.winograd import Tiling
+from kcompile.ir.space import space_of
+
+
+def lower_group(name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
+    """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
+    result may be written over an operand."""
+    body: Graph = node.attrs["body"]
+    anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
+    if anchor is not None:
+        return _lower_anchored(name, node, anchor, target, aliased)
+    scatter = next((m for m in body.nodes.values() if m.op.kind == "scatter"), None)
+    if scatter is not None:
+        return lower_scatter(name, node, scatter, target, aliased)
+    inputs, outputs = parameters(body)
+    b = Builder(target, lanes_of(body, target))
+    weights = {m.id: weight(m) for m in body.live()}
+    extent, work = Sweeps(
+        b, Pull(body, inputs, b), body, space_of(body), list(zip(body.outputs.values(), outputs)), weights
+    ).emit()
+    function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label, aliased)
+    return Kernel(function, extent, work)
+
+
+def _lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased: bool) -> Kernel:
+    """The kernel of a group whose anchor is a contraction."""
+    parts = anchored(node, anchor, target)
+    if anchor.op.name == "winograd":
+        tiling = Tiling(parts.spec, anchor.attrs["outputs"])
+        kernel = lower_winograd(name, tiling, parts.a, parts.b, parts.direct, parts.epilogue, target)
+    else:
+        kernel = lower_contraction(
+            name, parts.spec, parts.a, parts.b, parts.epilogue, target, b_panels=parts.panels
+        )
+    return parts.kernel(kernel, node.label, aliased)
+
+
+def lower_rounds(
+    name: str, groups: Sequence[tuple[Node, Sequence[Ref]]], count: int, target: Target
+) -> Launch | None:
+    """None: the steps of a scan are launches, which a thread runs over samples of its own."""
+    return None

@@ -1,0 +1,119 @@
+"""Reductions by several threads of a block: who has which part, and how parts are joined.
+
+Enters: a group's body, or sizes of a contraction. Leaves: a `Team`, and the `TeamBuilder` that writes
+reductions for it: a tree of fixed shape in shared memory, so that results do not depend on timing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kcompile.codegen import loops
+from kcompile.codegen.gpu.device import THREAD
+from kcompile.codegen.loops import Buffer, Expr
+from kcompile.codegen.loops.builder import Builder, Index
+from kcompile.codegen.targets import Target
+from kcompile.ir.graph import Graph
+from kcompile.ir.types import Batch, Dim, numel
+
+THREADS = 256
+LONG = 32  # a reduction of fewer elements is done by one thread
+WARP = 32
+
+
+@dataclass(frozen=True)
+class Team:
+    """How a block shares reductions: `rows` elements of the result, `lanes` threads for each. across:
+    neighbouring threads have neighbouring elements of the result, else neighbouring terms of a sum."""
+
+    rows: int
+    lanes: int
+    across: bool
+
+    @property
+    def threads(self) -> int:
+        return self.rows * self.lanes
+
+    @property
+    def lane(self) -> Expr:
+        return THREAD // self.rows if self.across else THREAD % self.lanes
+
+    @property
+    def row(self) -> Expr:
+        return THREAD % self.rows if self.across else THREAD // self.lanes
+
+    @property
+    def step(self) -> int:
+        """Threads from one lane to the next."""
+        return self.rows if self.across else 1
+
+
+def team_of(body: Graph) -> Team | None:
+    """The threads for the group's longest reduction; None where one thread an element is better."""
+    longest: tuple[int, Dim, bool] | None = None
+    for m in body.nodes.values():
+        if m.op.kind == "reduction":
+            shape = body.type(m.inputs[0]).shape
+            terms = numel([shape[a] for a in m.attrs["axes"]])
+            weight = terms if isinstance(terms, int) else 1 << 30
+            if weight >= LONG and (longest is None or weight > longest[0]):
+                longest = (weight, terms, len(shape) - 1 in m.attrs["axes"])
+    if longest is None:
+        return None
+    weight, terms, contiguous = longest
+    long = isinstance(terms, Batch) or weight > 1024
+    if contiguous:
+        return Team(1, THREADS, False) if long else Team(THREADS // WARP, WARP, False)
+    return Team(WARP, 32 if long else 8, True)
+
+
+class TeamBuilder(Builder):
+    """A builder whose long reductions are shared by the threads of a team."""
+
+    def __init__(self, target: Target, team: Team) -> None:
+        super().__init__(target, 1)
+        self.team = team
+        self.parts: dict[str, Buffer] = {}
+        self.alone = False  # inside a shared reduction: threads are at different places
+
+    def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr) -> Expr:
+        total = numel(extents)
+        if self.alone or (isinstance(total, int) and total < LONG):
+            return super().reduce(op, extents, body, first)
+        team = self.team
+        part = self._part(op, extents, body, first, total)
+        parts = self._parts(first.dtype)
+        self.emit(loops.store(parts, THREAD, part))
+        self.emit(loops.Barrier())
+        width = team.lanes // 2
+        while width:
+            other = loops.load(parts, THREAD + width * team.step)
+            joined = self.combine(op, loops.load(parts, THREAD), other)
+            self.emit(loops.If(loops.binary("lt", team.lane, width), (loops.store(parts, THREAD, joined),)))
+            self.emit(loops.Barrier())
+            width //= 2
+        start = team.row if team.across else team.row * team.lanes
+        return self.share(loops.load(parts, start))
+
+    def _parts(self, dtype: str) -> Buffer:
+        """Shared memory, an element for each thread: the same for all reductions of a kernel, so that
+        any number of them fits."""
+        if dtype in self.parts:
+            self.emit(loops.Barrier())  # all have read the result that was there before
+        else:
+            self.parts[dtype] = Buffer(f"parts_{dtype}", dtype, "shared", self.team.threads)
+            self.blocks[1].insert(0, loops.Alloc(self.parts[dtype]))
+        return self.parts[dtype]
+
+    def _part(
+        self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr, total: Dim
+    ) -> Expr:
+        """What one thread adds up: every `lanes`-th term."""
+        cell = self.cell(first, 1)
+        self.alone = True
+        with self.loop("r", self.team.lane, self.extent(total), self.team.lanes) as i:
+            value = body(self.unflatten(i, tuple(extents)))
+            self.update(op, cell, value)
+        self.alone = False
+        return self.share(loops.load(cell, 0))
