@@ -14,9 +14,9 @@ import kcompile
 from kcompile.codegen import targets
 from kcompile.compiler import compile_graph, load
 from kcompile.ir import interpreter, ops
+from kcompile.ir.cost import GROUP_DEPTH, GROUP_NODES
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Graph
-from kcompile.ir.passes.fuse import DEPTH, MOST
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import backend as K
@@ -79,7 +79,9 @@ def test_a_sum_of_many() -> None:
 def check(graph: Graph) -> None:
     compiled = compile_graph(graph, "run", targets.native(), frozen=False)
     bodies = [m.attrs["body"] for m in compiled.run.live() if m.op.name == "group"]
-    assert max(map(deepest, bodies)) <= DEPTH + 1 and max(len(b.nodes) for b in bodies) <= 2 * MOST
+    assert (
+        max(map(deepest, bodies)) <= GROUP_DEPTH + 1 and max(len(b.nodes) for b in bodies) <= 2 * GROUP_NODES
+    )
     rng = np.random.default_rng(0)
     x = [rng.uniform(-1, 1, (3, 4)).astype(np.float32) for _ in graph.inputs]
     expected = interpreter.run(graph, 3, dict(zip(graph.inputs, x)), {}, "float64").outputs
@@ -100,7 +102,7 @@ def deepest(body: Graph) -> int:
 
 def test_a_graphics_processors_groups_are_cut_too() -> None:
     compiled = compile_graph(tower(STEPS["elementwise"]), "run", targets.device("sm_80"), frozen=False)
-    assert len(compiled.program.entries[0].launches) >= LONG // DEPTH and "define" in compiled.text
+    assert len(compiled.program.entries[0].launches) >= LONG // GROUP_DEPTH and "define" in compiled.text
 
 
 # ---------------------------------------------------------------- models

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from kcompile.codegen import cost
 from kcompile.codegen.loops import BYTES, Function
 from kcompile.ir.types import Batch, Dim, TensorType, numel
 
@@ -46,12 +47,10 @@ class Size:
 # how many numbers a sample has (0: they are of no sample).
 BAD_INDEX = 7
 
-THREAD_CYCLES = 65536  # the least work worth a thread: data moves between caches, not only the word
-
 
 def round_up(size: int) -> int:
     """A number of bytes in whole cache lines."""
-    return (size + 63) // 64 * 64
+    return -(-size // cost.CACHE_LINE) * cost.CACHE_LINE
 
 
 def size_of(count: Dim) -> Size:
@@ -99,14 +98,14 @@ class Launch:
     """One call of a kernel.
 
     extent: iterations of its parallel loop (1 when it has none, and then it runs on one thread).
-    work: cycles one iteration takes, roughly. A thread is given at least `THREAD_CYCLES` of them, so
+    work: cycles one iteration takes, roughly. A thread is given at least `cost.THREAD_CYCLES` of them, so
     that a short loop runs serially.
     """
 
     kernel: Function
     buffers: tuple[Ref, ...]
     extent: Size = Size(1)
-    work: Size = Size(THREAD_CYCLES)
+    work: Size = Size(cost.THREAD_CYCLES)
 
 
 @dataclass(frozen=True)

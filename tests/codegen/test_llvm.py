@@ -12,6 +12,7 @@ import pytest
 
 from kcompile.codegen import targets
 from kcompile.codegen.binary import jit
+from kcompile.codegen.cost import THREAD_CYCLES
 from kcompile.codegen.llvm import module
 from kcompile.codegen.loops import (
     Alloc,
@@ -38,7 +39,7 @@ from kcompile.codegen.loops import (
     store,
     unary,
 )
-from kcompile.codegen.program import THREAD_CYCLES, Entry, Launch, Program, Ref, Size
+from kcompile.codegen.program import Entry, Launch, Program, Ref, Size
 
 NATIVE = targets.native()
 REGISTERS = Buffer("r", "float32", "register", 4)

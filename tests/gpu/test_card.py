@@ -16,8 +16,8 @@ from ir.draws import DRAWN, arrays, cases, graph_of, named
 import kcompile
 import kcompile_runtime as rt
 from kcompile import compiler, keras
-from kcompile.codegen import targets
-from kcompile.codegen.gpu import evaluate, persistent
+from kcompile.codegen import cost, targets
+from kcompile.codegen.gpu import evaluate
 from kcompile.ir import interpreter, ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.op import OPS
@@ -136,7 +136,7 @@ def test_the_digits_cnn_predicts_and_trains():
 @pytest.mark.parametrize("one_kernel", [True, False])
 def test_an_lstm(monkeypatch: pytest.MonkeyPatch, train: bool, one_kernel: bool):
     if not one_kernel:
-        monkeypatch.setattr(persistent, "NEAR", -1)
+        monkeypatch.setattr(cost, "SCAN_BYTES", -1)
         monkeypatch.setenv("KC_CACHE", "off")
     graph = nets.lstm(train, steps=40, width=32, units=64)
     x, variables = nets.lstm_arrays(graph, 33)

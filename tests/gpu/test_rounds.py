@@ -11,7 +11,7 @@ from gpu import machine, nets
 from ir.scans import counting
 
 from kcompile import keras
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu import emission, evaluate, persistent
 from kcompile.codegen.gpu.contraction import Tile, choose_rows
 from kcompile.codegen.gpu.device import BLOCK, THREAD, DeviceFunction, Grid, device_function
@@ -46,7 +46,7 @@ def test_the_bits_of_its_launches(monkeypatch: pytest.MonkeyPatch, units: int, t
         inputs, variables = nets.lstm_arrays(graph, n)
         one = machine.run(graph, n, inputs, variables, not train)
         with monkeypatch.context() as patch:
-            patch.setattr(persistent, "NEAR", -1)
+            patch.setattr(cost, "SCAN_BYTES", -1)
             assert not taken(graph, not train)
             many = machine.run(graph, n, inputs, variables, not train)
         for a, b in zip((*one[0], *one[1].values()), (*many[0], *many[1].values())):
@@ -62,7 +62,7 @@ def recurrent(layer: Any, **options: Any) -> Graph:
 def test_where_launches_are_better(monkeypatch: pytest.MonkeyPatch):
     assert taken(recurrent("LSTM", units=64))
     assert not taken(recurrent("LSTM", units=512)), "4 MB of weights"
-    monkeypatch.setattr(persistent, "LIGHT", 4 * 64 * 256 - 1)
+    monkeypatch.setattr(cost, "SCAN_MULTIPLY_ADDS", 4 * 64 * 256 - 1)
     assert not taken(recurrent("LSTM", units=64)), "more work than a block does in a moment"
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from ir.draws import DRAWN, arrays, cases, graph_of, named
 
 from kcompile.codegen import loops
+from kcompile.codegen.cost import TEAM_REDUCTION
 from kcompile.codegen.gpu import emission, evaluate
 from kcompile.codegen.gpu.contraction import Tile, choose_tile, lower_contraction
 from kcompile.codegen.gpu.device import THREAD, Grid, device_function
 from kcompile.codegen.gpu.schedules import lower_group
-from kcompile.codegen.gpu.teams import LONG
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer, show
 from kcompile.codegen.program import Size
@@ -80,8 +80,10 @@ def test_rows_are_written_by_those_who_reduced_them(width: int):
     made = lower_group("kernel", group(body), machine.TARGET).function
     text = "\n".join(show.statements(made.body, ""))
     reductions = 3  # the maximum is there twice, since nothing simplified this body
-    assert text.count("shared parts") == (1 if width > LONG else 0), "the same for all"
-    assert width < LONG or text.count("for ") - 2 == reductions + 1, "in the grid's and the block's loop"
+    assert text.count("shared parts") == (1 if width > TEAM_REDUCTION else 0), "the same for all"
+    assert width < TEAM_REDUCTION or text.count("for ") - 2 == reductions + 1, (
+        "in the grid's and the block's loop"
+    )
     for n in (1, 9):
         value = np.random.default_rng(0).normal(size=(n, width)).astype(np.float32)
         y, most = np.empty_like(value), np.empty(n, np.float32)

@@ -14,12 +14,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kcompile.codegen import cost
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access
 from kcompile.ir.types import Batch, Dim
 
 FLOAT = 4
-PLENTY = 256  # rows in one sample that are enough to share between threads
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ def tile_vectors(vectors: int, lanes: int, registers: int) -> int:
 def most_rows(vectors: int, registers: int) -> int:
     """Rows of the largest tile of so many vectors: accumulators, one row of B, one element of A. A
     tile of one vector wants more, because each row of B is loaded for it alone."""
-    return min((registers - 1 - vectors) // vectors, 24 if vectors == 1 else 14)
+    most = cost.TILE_ROWS_ONE_VECTOR if vectors == 1 else cost.TILE_ROWS
+    return min((registers - 1 - vectors) // vectors, most)
 
 
 def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
@@ -147,11 +148,11 @@ def choose_columns(total: int, depth: Dim, rows: Dim, lanes: int, registers: int
     vectors = ceil_div(total, lanes)
     tile = tile_vectors(vectors, lanes, registers)
     part = block = vectors
-    few_rows = isinstance(rows, Batch) and multiple(rows) < PLENTY
-    if vectors * lanes > 1024:
-        part = block = _doubled(tile, 512 // lanes)
-    if few_rows and isinstance(depth, int) and total * depth >= 65536:
-        part = _doubled(tile, (64 if multiple(rows) == 1 else 128) // lanes)
+    few_rows = isinstance(rows, Batch) and multiple(rows) < cost.MANY_ROWS
+    if vectors * lanes > cost.MANY_COLUMNS:
+        part = block = _doubled(tile, cost.COLUMN_BLOCK // lanes)
+    if few_rows and isinstance(depth, int) and total * depth >= cost.SHARED_OPERAND:
+        part = _doubled(tile, cost.SHARED_COLUMNS[multiple(rows) > 1] // lanes)
     return Columns(total, lanes, vectors, tile, min(part, vectors), min(block, vectors))
 
 
@@ -302,7 +303,12 @@ def whole_depth(axes: Sequence[Axis]) -> DepthBlocks:
 
 def aliases(stride: int, lines: int) -> bool:
     """Whether so many cache lines, `stride` elements apart, fall into too few sets of L1."""
-    return lines >= 8 and stride * FLOAT % 4096 == 0
+    return lines >= cost.L1_WAYS and stride * FLOAT % cost.L1_PERIOD == 0
+
+
+def crowds(stride: int) -> bool:
+    """Whether lines `stride` elements apart fall into two sets of L1, or one."""
+    return stride * FLOAT % (cost.L1_PERIOD // 2) == 0
 
 
 def cache_share(target: Target) -> int:

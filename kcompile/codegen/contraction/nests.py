@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.contraction.blocking import (
     FlatRows,
     GridRows,
@@ -45,9 +45,6 @@ from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import Batch, Dim, numel
-
-LARGE = 131072  # elements of B that do not stay in L2 from one call to the next
-READ = 2  # elements a cycle from behind L2, which threads have each for themselves
 
 
 def lower_contraction(
@@ -152,11 +149,11 @@ def _cycles(plan: Plan) -> Size:
     assert isinstance(total, int)
     block = min(plan.columns.part * plan.columns.lanes, total)
     rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.slot
-    cycles = ceil_div(block, plan.columns.lanes) * rows * multiple(depth) // 2
+    cycles = ceil_div(block, plan.columns.lanes) * rows * multiple(depth) // cost.MULTIPLY_ADDS
     if isinstance(depth, Batch):
         return Size(0, cycles)
-    if total * depth >= LARGE:
-        cycles = max(cycles, block * depth // READ)
+    if total * depth >= cost.FAR_OPERAND:
+        cycles = max(cycles, block * depth // cost.FAR_READ)
     return Size(cycles)
 
 
@@ -184,8 +181,9 @@ def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> list[Stmt]:
     if columns.parts == 1:
         return out + _rows(code, low, high, loops.const(0), loops.const(columns.vectors))
     units = code.names.let(out, "units", loops.binary("max", extent(_units(plan)), 1))
-    main = plan.rows.tiles[0].rows if isinstance(plan.rows, FlatRows) else 1
-    enough = max(columns.total, 16 * main) if isinstance(plan.rows, FlatRows) else 16
+    enough = cost.MANY_TILES
+    if isinstance(plan.rows, FlatRows):
+        enough = max(columns.total, enough * plan.rows.tiles[0].rows)
     many = code.names.let(out, "many", loops.binary("ge", units, enough))
 
     def up(x: Expr, unit: Expr) -> Expr:

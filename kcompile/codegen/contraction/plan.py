@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kcompile.codegen import cost
 from kcompile.codegen.contraction.blocking import (
     FLOAT,
     Axis,
@@ -24,6 +25,7 @@ from kcompile.codegen.contraction.blocking import (
     choose_depth,
     choose_flat,
     choose_strips,
+    crowds,
     divisor_at_most,
     linear,
     merge,
@@ -39,8 +41,6 @@ from kcompile.codegen.loops import Buffer
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Affine, Contraction
 from kcompile.ir.types import Batch, Dim
-
-BLOCK_ROWS = 192  # rows of a block between which a panel of B is used again
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
         return width
     if weights:
         return None if total <= width and total % lanes == 0 else width
-    many = isinstance(rows, Batch) or rows >= 64
-    return width if many and depth >= 128 and total * 4 % 2048 == 0 else None
+    many = isinstance(rows, Batch) or rows >= cost.PACKED_ROWS
+    return width if many and depth >= cost.PACKED_DEPTH and crowds(total) else None
 
 
 def make_plan(
@@ -222,9 +222,9 @@ def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind
     crowded = (
         isinstance(depth, Batch)
         and isinstance(rows, int)
-        and rows >= 64
+        and rows >= cost.PACKED_ROWS
         and isinstance(total, int)
-        and total * FLOAT % 2048 == 0
+        and crowds(total)
     )
     if place is not None and not crowded and not far:
         return ReadB(None, False, *place)
@@ -245,9 +245,9 @@ def _kind(spec: Contraction, a: Source, columns: Columns) -> str:
             static
             and len(axes) == 1
             and axes[0].size != 1
-            and (isinstance(axes[0].size, Batch) or axes[0].size >= 16)
-            and columns.total >= 128
-            and aliases(axes[0].a, 14)
+            and (isinstance(axes[0].size, Batch) or axes[0].size >= cost.COPIED_ROWS)
+            and columns.total >= cost.COPIED_COLUMNS
+            and aliases(axes[0].a, cost.TILE_ROWS)
         )
         return "rows" if copies else "direct"
     whole = all(
@@ -350,7 +350,7 @@ def _plan_by_rows(
         pitch += 16 * (pitch % 32 == 0)
         read_a = replace(read_a, kind="rows", size=pitch)
         rows = choose_flat(
-            spec.sizes[0], pitch, columns, registers, min(BLOCK_ROWS, share // pitch, share // kept)
+            spec.sizes[0], pitch, columns, registers, min(cost.BLOCK_ROWS, share // pitch, share // kept)
         )
     elif kind == "box":
         read_a, rows = _box_rows(spec, columns, target, kept)
@@ -370,7 +370,7 @@ def _plan_by_rows(
         kept = kept if depth.single else wide
         lines = merge([Axis(s, x) for s, x in zip(spec.m, read_a.m)])
         if len(lines) == 1:
-            step = min(BLOCK_ROWS, share // depth.longest, share // kept)
+            step = min(cost.BLOCK_ROWS, share // depth.longest, share // kept)
             rows = choose_flat(lines[0].size, lines[0].a, columns, registers, step)
         else:
             rows = _grid(lines, columns, target, 0, kept)
@@ -395,7 +395,7 @@ def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int) ->
     lines, width = spec.m[-2], spec.m[-1]
     if not isinstance(width, int):
         raise ValueError(f"the batch must not be the last row dim of a guarded access: {spec}")
-    wanted = BLOCK_ROWS
+    wanted = cost.BLOCK_ROWS
     while True:
         block = _lines_per_block(lines, width, wanted)
         lengths = [0] * (m - 2) + [block, width] + [multiple(s) for s in spec.k]
@@ -415,10 +415,10 @@ def _grid(axes: Sequence[Axis], columns: Columns, target: Target, block: int, ke
     *outer, lines, width = axes
     if not isinstance(width.size, int):
         raise ValueError("the batch must not be the last row dim of a windowed access")
-    block = block or _lines_per_block(lines.size, width.size, BLOCK_ROWS)
+    block = block or _lines_per_block(lines.size, width.size, cost.BLOCK_ROWS)
     rows = block * width.size
     strips = choose_strips(width.size, lines.size, block, columns, target.registers)
-    step = max(1, min(BLOCK_ROWS // rows, cache_share(target) // (rows * kept)))
+    step = max(1, min(cost.BLOCK_ROWS // rows, cache_share(target) // (rows * kept)))
     return GridRows(tuple(outer), lines, width, block, strips, step)
 
 
@@ -443,7 +443,8 @@ def _plan_by_depth(
     assert isinstance(total, int)
     count = m + len(spec.k)
     wide = columns.block * columns.lanes
-    longest = min(max(share // (wide + min(total, 512)), 64), 512)
+    shortest, longest = cost.DEPTH_BLOCK
+    longest = min(max(share // (wide + min(total, longest)), shortest), longest)
     k = [Axis(s, 0, x) for s, x in zip(spec.k, read_b.k)]
     if kind == "direct":
         place = linear(spec.a, a.shape, count)

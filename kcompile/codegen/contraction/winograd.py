@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.contraction.blocking import Columns, cache_share, choose_flat, row_major, tile_vectors
 from kcompile.codegen.contraction.microkernel import Panels, Site, Step, Task, cover_rows, write
 from kcompile.codegen.contraction.packing import Copy, Side, copy_box
@@ -32,21 +32,13 @@ from kcompile.ir.types import Batch, numel
 
 EVEN, DIRECT, BLANKS = range(3)  # marks of a tile; the last has windows of zeros only
 
-GAIN = 0.85  # of the direct algorithm's cycles that a tiling must stay below
-
-# Where it is used must not depend on the target, so that results do not: cycles are counted for a
-# processor with these properties.
-LANES = 16
-READ = 2  # elements a cycle from behind L2
-SHARE = 131072  # elements, a fourth of L2
-
 
 def choose_tiling(spec: Contraction, target: Target) -> tuple[tuple[int, ...], int] | None:
     """(outputs of a tile, columns of a panel) where Winograd's algorithm is faster for a convolution
     of stride 1; None where the direct one is."""
     channels, filters = spec.k[-1], spec.j[0]
     assert isinstance(channels, int) and isinstance(filters, int)
-    if target.is_gpu or channels % LANES or filters % LANES:
+    if target.is_gpu or channels % cost.WINOGRAD_LANES or filters % cost.WINOGRAD_LANES:
         return None
     options = [range(2, MOST - r + 2) if r > 1 else (1,) for r in spec.k[:-1]]  # type: ignore
     tilings = [Tiling(spec, outputs) for outputs in itertools.product(*options)]
@@ -54,8 +46,8 @@ def choose_tiling(spec: Contraction, target: Target) -> tuple[tuple[int, ...], i
         return None
     best = min(tilings, key=_cycles)
     rows = math.prod(best.positions)
-    whole = rows * math.prod(best.taps) * channels * filters // (2 * LANES)
-    if _cycles(best) >= GAIN * whole:
+    whole = rows * math.prod(best.taps) * channels * filters // (cost.MULTIPLY_ADDS * cost.WINOGRAD_LANES)
+    if _cycles(best) >= cost.WINOGRAD_GAIN * whole:
         return None
     lanes = target.lanes("float32")
     width = tile_vectors(filters // lanes, lanes, target.registers) * lanes
@@ -67,11 +59,11 @@ def _cycles(t: Tiling) -> int:
     transforms."""
     tiles = math.prod(t.counts)
     kernel = math.prod(t.patch) * t.channels * t.filters
-    products = tiles * kernel // (2 * LANES)
-    if kernel > 2 * SHARE:
-        products = max(products, kernel // READ * -(-tiles // _block(t, SHARE)))
+    products = tiles * kernel // (cost.MULTIPLY_ADDS * cost.WINOGRAD_LANES)
+    if kernel > 2 * cost.WINOGRAD_SHARE:
+        products = max(products, kernel // cost.FAR_READ * -(-tiles // _block(t, cost.WINOGRAD_SHARE)))
     moves = _operations(t, True) * t.channels + _operations(t, False) * t.filters
-    return products + tiles * moves // LANES
+    return products + tiles * moves // cost.WINOGRAD_LANES
 
 
 def _operations(t: Tiling, inputs: bool) -> int:
@@ -87,9 +79,9 @@ def _operations(t: Tiling, inputs: bool) -> int:
 
 
 def _block(t: Tiling, share: int) -> int:
-    """Tiles whose V and M stay in L2, a multiple of 14 rows of the register tile."""
+    """Tiles whose V and M stay in L2, a multiple of the rows of the register tile."""
     each = math.prod(t.patch) * (t.channels + t.filters)
-    return max(2 * share // each // 14, 1) * 14
+    return max(2 * share // each // cost.TILE_ROWS, 1) * cost.TILE_ROWS
 
 
 def lower_winograd(
@@ -104,7 +96,7 @@ def lower_winograd(
     run = loops.loop(Var("part"), 0, extent(tiles), code.blocks(), kind="span")
     buffers = [x for x in (a.buffer, kernel.buffer, direct.buffer, *epilogue.outputs) if x is not None]
     function = Function(name, tuple(dict.fromkeys(buffers)), (run,))
-    work = _cycles(t) * LANES // target.lanes("float32") // math.prod(t.counts)
+    work = _cycles(t) * cost.WINOGRAD_LANES // target.lanes("float32") // math.prod(t.counts)
     return Kernel(function, size_of(tiles), Size(work))
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kcompile.codegen import cost
 from kcompile.codegen.contraction.nests import lower_contraction
 from kcompile.codegen.contraction.winograd import lower_winograd
-from kcompile.codegen.cost import weight
 from kcompile.codegen.cpu.nests import Sweeps
 from kcompile.codegen.cpu.scatter import lower_scatter
 from kcompile.codegen.groups.elements import Pull, lanes_of, parameters
@@ -37,7 +37,7 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
         return lower_scatter(name, node, scatter, target, aliased)
     inputs, outputs = parameters(body)
     b = Builder(target, lanes_of(body, target))
-    weights = {m.id: weight(m) for m in body.live()}
+    weights = {m.id: cost.weight(m) for m in body.live()}
     extent, work = Sweeps(
         b, Pull(body, inputs, b), body, space_of(body), list(zip(body.outputs.values(), outputs)), weights
     ).emit()

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.groups.elements import OpCall, Pull
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var
 from kcompile.codegen.loops.builder import Builder, Index
@@ -25,11 +25,6 @@ from kcompile.codegen.program import Size, size_of
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.space import Run, Space, runs_of
 from kcompile.ir.types import Batch, Dim, Shape, numel
-
-CHAINS = 4  # independent sums: an addition takes about four cycles
-UNIT = 64  # elements that a flat loop hands to a thread at least
-TILE = 16  # lines of an operand that lies across the vectors; they stay in the nearest cache
-CHEAP = 2  # operations that are repeated rather than kept in memory
 
 Visit = Callable[[Expr, "Expr | None"], None]
 
@@ -91,15 +86,15 @@ class Sweeps:
         chains are wanted."""
         size = self.size(self.across) if self.across else 1
         if not self.space.axes or not isinstance(size, int):
-            return CHAINS if self.space.axes and not self.rows else 1
+            return cost.SUM_CHAINS if self.space.axes and not self.rows else 1
         lanes = self.b.lanes
         wide = 1
-        while wide < CHAINS and (
+        while wide < cost.SUM_CHAINS and (
             self.b.target.masks and size > wide * lanes if self.rows else size % (2 * wide * lanes) == 0
         ):
             wide *= 2
         self.b.lanes *= wide
-        return 1 if self.rows else CHAINS // wide
+        return 1 if self.rows else cost.SUM_CHAINS // wide
 
     def across_vectors(self) -> Run | None:
         """The run along which a transposed operand lies in memory, when vectors go another way."""
@@ -188,7 +183,7 @@ class Sweeps:
                 0 if self.is_outer(m) else weights.get(m.id, 0) + sum(total[v.node] for v in m.inputs)
             )
             inner = m.types[0].shape == self.space.full and m.op.kind != "source"
-            if inner and last.get(m.id, 0) > after[m.id] and total[m.id] > CHEAP:
+            if inner and last.get(m.id, 0) > after[m.id] and total[m.id] > cost.REPEATED:
                 kept.append(m)
                 total[m.id] = 1
         return kept
@@ -224,7 +219,7 @@ class Sweeps:
             return
         across, size = self.across, self.size(self.across)
         if self.turned is not None:
-            with self.b.loop("b", 0, self.b.extent(self.size(self.turned)), TILE) as base:
+            with self.b.loop("b", 0, self.b.extent(self.size(self.turned)), cost.TRANSPOSED_LINES) as base:
                 self.tile(at, base)
             return
         self.vectors(ZERO, self.b.extent(size), size, lambda i, mask: self.at_kept({**at, across: i}))
@@ -233,7 +228,7 @@ class Sweeps:
         """All vectors, for a few positions of the turned run."""
         b, across, turned = self.b, self.across, self.turned
         assert across is not None and turned is not None
-        stop = b.share(loops.binary("min", base + TILE, b.extent(self.size(turned))))
+        stop = b.share(loops.binary("min", base + cost.TRANSPOSED_LINES, b.extent(self.size(turned))))
 
         def element(i: Expr, mask: Expr | None) -> None:
             with b.loop("t", base, stop) as t:
@@ -246,11 +241,11 @@ class Sweeps:
         assert self.turned is not None
         size = self.size(self.turned)
         assert isinstance(size, int)
-        tiles = -(-size // TILE)
+        tiles = -(-size // cost.TRANSPOSED_LINES)
         with self.b.loop("p", 0, tiles, parallel=True) as p:
-            self.tile({}, p * TILE)
+            self.tile({}, p * cost.TRANSPOSED_LINES)
         rest = [r for r in self.sized if r != self.turned]
-        return Size(tiles), times(self.cycles(rest), TILE)
+        return Size(tiles), times(self.cycles(rest), cost.TRANSPOSED_LINES)
 
     def emit_flat(self) -> tuple[Size, Size]:
         """A single run of vectors, cut into spans for the threads; or one row for all."""
@@ -259,7 +254,7 @@ class Sweeps:
             self.at_kept({})
             return Size(1), self.cycles(self.sized)
         across, size = self.across, self.size(self.across)
-        unit = b.lanes if self.space.axes else max(UNIT, b.lanes)
+        unit = b.lanes if self.space.axes else max(cost.THREAD_ELEMENTS, b.lanes)
         if isinstance(size, int) and size <= unit:
             self.row({})
             return Size(1), self.cycles(self.sized)

@@ -8,7 +8,7 @@ so elementwise ops and transposes before them are computed on the way.
 
 from __future__ import annotations
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.cpu.nests import over_vectors
 from kcompile.codegen.groups.elements import Pull, lanes_of, parameters
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Function, Var
@@ -20,7 +20,6 @@ from kcompile.ir.ops.gather import clamped
 from kcompile.ir.types import Shape, numel
 
 BEGIN, END = Var("begin"), Var("end")
-STEP = 4  # cycles to add one vector to a row
 
 
 def lower_scatter(name: str, node: Node, scatter: Node, target: Target, aliased: bool) -> Kernel:
@@ -57,7 +56,7 @@ def _sums(b: Builder, pull: Pull, scatter: Node, result: Buffer, aliased: bool) 
             _begin(b, pull, shape, table, result, start, stop)
         for values, indices in zip(pairs[::2], pairs[1::2]):
             _walk(b, pull, shape, values, indices, result, start, stop)
-            work += size_of(numel(pull.body.type(indices).shape)) * STEP
+            work += size_of(numel(pull.body.type(indices).shape)) * cost.SCATTER
     if parts == 1:
         for statement in code:
             b.emit(statement)
@@ -129,5 +128,5 @@ def _places(b: Builder, pull: Pull, scatter: Node, result: Buffer) -> tuple[Size
             mine = b.logical_and(b.greater_equal(row, BEGIN), b.less(row, END))
             b.emit(loops.If(mine, (loops.store(result, row, loops.cast(flat, result.dtype)),)))
     b.emit(loops.loop(Var("part"), 0, loops.const(rows), code, kind="span"))
-    each = size_of(numel(positions)) * STEP
+    each = size_of(numel(positions)) * cost.SCATTER
     return Size(rows), Size(1 + each.fixed // rows, -(-each.per_sample // rows))

@@ -13,23 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.teams import Team, TeamBuilder
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr
 from kcompile.codegen.loops.builder import Builder
-from kcompile.codegen.program import THREAD_CYCLES, Kernel, Size, size_of
+from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Contraction
 from kcompile.ir.types import Batch, Dim, numel
-
-SIDE = 16  # a block has SIDE x SIDE threads
-DEPTH = 16  # k in a slice
-BUSY = 64  # blocks that are worth smaller tiles
-LEAST = 128  # threads that have work, where a block works alone
-AHEAD = 8  # k for which a thread that works alone asks memory at once
-CONFLICT = 1  # element between rows of a slice, so that a column falls into different banks
 
 
 @dataclass(frozen=True)
@@ -66,22 +59,22 @@ def lower_contraction(
     if chosen is None and not spec.g and is_deep(spec):
         return _deep(name, spec, a, b, epilogue, target, parameters, note)
     tile = chosen or choose_tile(rows, columns)
-    wide = -(-columns // (SIDE * tile.columns))
-    grid = Grid(size_of(rows), SIDE * tile.rows, wide, SIDE * SIDE)
+    wide = -(-columns // (cost.SIDE * tile.columns))
+    grid = Grid(size_of(rows), cost.SIDE * tile.rows, wide, cost.SIDE * cost.SIDE)
     block: Expr = BLOCK
     first: Expr = ZERO
     if spec.g:
         if isinstance(rows, Batch):
             raise ValueError(f"{note or name}: the batch must be among the samples. Received: {spec}")
-        each = wide * -(-rows // (SIDE * tile.rows))
-        grid, block = Grid(size_of(numel(spec.g)), 1, each, SIDE * SIDE), BLOCK % each
+        each = wide * -(-rows // (cost.SIDE * tile.rows))
+        grid, block = Grid(size_of(numel(spec.g)), 1, each, cost.SIDE * cost.SIDE), BLOCK % each
         a, b = (x.sample(BLOCK // each, len(spec.g)) for x in (a, b))
         first = BLOCK // each * rows
     code = _Code(spec.one, a, b, epilogue, tile, Builder(target, 1), first)
     with code.b.block() as body:
         code.run(block // wide, block % wide)
     function = device_function(name, parameters, grid, body, note)
-    return Kernel(function, Size(1), Size(THREAD_CYCLES))
+    return Kernel(function, Size(1), Size(cost.THREAD_CYCLES))
 
 
 def is_deep(spec: Contraction) -> bool:
@@ -91,8 +84,8 @@ def is_deep(spec: Contraction) -> bool:
     return (
         isinstance(rows, int)
         and isinstance(columns, int)
-        and _blocks(rows, columns, 1, 1) < BUSY // 4
-        and (isinstance(depth, Batch) or depth >= 1024)
+        and _blocks(rows, columns, 1, 1) < cost.BUSY // 4
+        and (isinstance(depth, Batch) or depth >= cost.DEEP)
     )
 
 
@@ -109,12 +102,12 @@ def _deep(
     """A kernel with a block for each result."""
     columns = spec.sizes[1]
     assert isinstance(columns, int)
-    team = Team(1, SIDE * SIDE, False)
+    team = Team(1, cost.SIDE * cost.SIDE, False)
     grid = Grid(size_of(spec.sizes[0]), 1, columns, team.threads)
     code = _Code(spec, a, b, epilogue, Tile(1, 1), TeamBuilder(target, team))
     with code.b.block() as body:
         code.run_deep(BLOCK // columns, BLOCK % columns)
-    return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(THREAD_CYCLES))
+    return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(cost.THREAD_CYCLES))
 
 
 def lower_rows(
@@ -144,7 +137,7 @@ def choose_rows(rows: int, columns: int) -> Tile:
     while True:
         wider = 2 * across if across <= down and across < 4 and columns % (2 * across) == 0 else 0
         taller = 2 * down if down < 8 and 2 * down <= rows else 0
-        if not (wider or taller) or rows * columns < 2 * down * across * LEAST:
+        if not (wider or taller) or rows * columns < 2 * down * across * cost.LEAST_THREADS:
             return Tile(down, across)
         down, across = (down, wider) if wider else (taller, across)
 
@@ -156,7 +149,7 @@ def choose_tile(rows: Dim, columns: int) -> Tile:
         down = 8 if rows.multiple >= 128 and across == 4 else 4 if rows.multiple >= 16 else 2
         return Tile(down, across)
     down = _fit(rows, 8 if across == 4 else 4)
-    while down * across > 1 and _blocks(rows, columns, down, across) < BUSY:
+    while down * across > 1 and _blocks(rows, columns, down, across) < cost.BUSY:
         down, across = (down // 2, across) if down >= across else (down, across // 2)
     return Tile(down, across)
 
@@ -164,18 +157,18 @@ def choose_tile(rows: Dim, columns: int) -> Tile:
 def _fit(size: int, most: int) -> int:
     """The smallest tile (in units of SIDE) that covers `size`, at most `most`."""
     tile = 1
-    while tile < most and SIDE * tile < size:
+    while tile < most and cost.SIDE * tile < size:
         tile *= 2
     return tile
 
 
 def _blocks(rows: int, columns: int, down: int, across: int) -> int:
-    return -(-rows // (SIDE * down)) * -(-columns // (SIDE * across))
+    return -(-rows // (cost.SIDE * down)) * -(-columns // (cost.SIDE * across))
 
 
 @dataclass(frozen=True)
 class _Slice:
-    """A slice of an operand in shared memory, [DEPTH, SIDE * units + CONFLICT].
+    """A slice of an operand in shared memory, [SLICE, SIDE * units + BANK_PADDING].
 
     outer_first: the element of the operand next to one in memory is the next row (of A) or column
     (of B), else the next k; threads next to each other read it so.
@@ -187,15 +180,17 @@ class _Slice:
 
     @property
     def size(self) -> int:
-        return SIDE * self.units
+        return cost.SIDE * self.units
 
     def place(self, k: Expr, at: Expr) -> Expr:
-        return k * (self.size + CONFLICT) + at
+        return k * (self.size + cost.BANK_PADDING) + at
 
     def element(self, number: int) -> tuple[Expr, Expr]:
         """(k, row or column) of the `number`-th element that this thread copies."""
-        flat = THREAD + number * SIDE * SIDE
-        return (flat // self.size, flat % self.size) if self.outer_first else (flat % DEPTH, flat // DEPTH)
+        flat = THREAD + number * cost.SIDE * cost.SIDE
+        if self.outer_first:
+            return flat // self.size, flat % self.size
+        return flat % cost.SLICE, flat // cost.SLICE
 
 
 class _Code:
@@ -235,20 +230,20 @@ class _Code:
     def _slice(self, name: str, access: Access, units: int, outer: range) -> _Slice:
         last = access.index[-1].terms
         first = bool(last) and last[-1][0] in outer
-        size = DEPTH * (SIDE * units + CONFLICT)
+        size = cost.SLICE * (cost.SIDE * units + cost.BANK_PADDING)
         return _Slice(Buffer(f"slice_{name}", self.dtype, "shared", size), units, first)
 
     def run(self, block_row: Expr, block_column: Expr) -> None:
         b, tile = self.b, self.tile
-        top = b.share(block_row * (SIDE * tile.rows))
-        left = b.share(block_column * (SIDE * tile.columns))
+        top = b.share(block_row * (cost.SIDE * tile.rows))
+        left = b.share(block_column * (cost.SIDE * tile.columns))
         b.emit(loops.Alloc(self.a.buffer))
         b.emit(loops.Alloc(self.c.buffer))
         b.emit(loops.Alloc(self.sums))
         for i in range(self.sums.size):
             b.emit(loops.store(self.sums, i, 0.0))
         copies = [*self._copies(0, self.a, top), *self._copies(1, self.c, left)]
-        with b.loop("k", 0, self.depth, DEPTH) as k:
+        with b.loop("k", 0, self.depth, cost.SLICE) as k:
             for copy in copies:
                 copy(k)
             b.emit(loops.Barrier())
@@ -292,9 +287,9 @@ class _Code:
             b.emit(loops.Alloc(self.sums))
             for i in range(self.sums.size):
                 b.emit(loops.store(self.sums, i, 0.0))
-            whole = depth // AHEAD * AHEAD
-            with b.loop("k", 0, whole, AHEAD) as k:
-                self._add([b.share(k + i) for i in range(AHEAD)], *ends)
+            whole = depth // cost.LOADS_AHEAD * cost.LOADS_AHEAD
+            with b.loop("k", 0, whole, cost.LOADS_AHEAD) as k:
+                self._add([b.share(k + i) for i in range(cost.LOADS_AHEAD)], *ends)
             self._add([loops.const(k) for k in range(whole, depth)], *ends)
             for i, row in enumerate(down):
                 there = loops.binary("le", top + i, last)
@@ -371,15 +366,15 @@ class _Code:
     def _multiply(self) -> None:
         """The sums, one slice further."""
         b, tile = self.b, self.tile
-        down, across = THREAD // SIDE, THREAD % SIDE
-        for k in range(DEPTH):
+        down, across = THREAD // cost.SIDE, THREAD % cost.SIDE
+        for k in range(cost.SLICE):
             at = loops.const(k)
             left = [
-                b.share(loops.load(self.a.buffer, self.a.place(at, down + i * SIDE)))
+                b.share(loops.load(self.a.buffer, self.a.place(at, down + i * cost.SIDE)))
                 for i in range(tile.rows)
             ]
             right = [
-                b.share(loops.load(self.c.buffer, self.c.place(at, across + j * SIDE)))
+                b.share(loops.load(self.c.buffer, self.c.place(at, across + j * cost.SIDE)))
                 for j in range(tile.columns)
             ]
             self._fma(left, right)
@@ -395,12 +390,12 @@ class _Code:
     def _finish(self, top: Expr, left: Expr) -> None:
         """The epilogue: written out when it is light, else in a loop over sums in local memory."""
         b, tile = self.b, self.tile
-        top, left = b.share(top + THREAD // SIDE), b.share(left + THREAD % SIDE)
+        top, left = b.share(top + THREAD // cost.SIDE), b.share(left + THREAD % cost.SIDE)
         if self.epilogue.light or self.sums.size == 1:
             for i in range(tile.rows):
                 for j in range(tile.columns):
                     total = loops.load(self.sums, i * tile.columns + j)
-                    self._write(total, top + i * SIDE, left + j * SIDE)
+                    self._write(total, top + i * cost.SIDE, left + j * cost.SIDE)
             return
         kept = Buffer("kept", self.dtype, "stack", self.sums.size)
         b.emit(loops.Alloc(kept))
@@ -408,7 +403,7 @@ class _Code:
             b.emit(loops.store(kept, i, loops.load(self.sums, i)))
         with b.loop("i", 0, tile.rows) as down, b.loop("j", 0, tile.columns) as across:
             kept_sum = b.share(loops.load(kept, down * tile.columns + across))
-            self._write(kept_sum, b.share(top + down * SIDE), b.share(left + across * SIDE))
+            self._write(kept_sum, b.share(top + down * cost.SIDE), b.share(left + across * cost.SIDE))
 
     def _write(self, total: Expr, row: Expr, column: Expr, where: Expr | None = None) -> None:
         columns = self.spec.sizes[1]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu import contraction
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.schedules import element_of, supported
@@ -26,11 +26,6 @@ from kcompile.ir.graph import Graph, Node
 from kcompile.ir.space import space_of
 from kcompile.ir.types import Batch, numel
 
-SAMPLES = 4  # of a block: what it reads of the weights serves all of them
-THREADS = 512
-NEAR = 1 << 20  # bytes of weights that one block reads in each step, about as fast as a launch takes
-LIGHT = 1 << 22  # multiply-adds in a step of a block, likewise
-
 Placed = tuple[Node, Sequence[Ref]]
 
 
@@ -43,8 +38,8 @@ def lower_rounds(name: str, groups: Sequence[Placed], count: int, target: Target
     b = _Builder(target)
     arguments = _Arguments(count)
     with b.block() as body:
-        first = b.share(BLOCK * SAMPLES)
-        samples = b.share(loops.binary("min", loops.N - first, SAMPLES))
+        first = b.share(BLOCK * cost.SCAN_SAMPLES)
+        samples = b.share(loops.binary("min", loops.N - first, cost.SCAN_SAMPLES))
         with b.loop("round", 0, count) as t:
             for node, refs in groups:
                 with b.block() as statements:
@@ -57,7 +52,7 @@ def lower_rounds(name: str, groups: Sequence[Placed], count: int, target: Target
                     b.emit(s)
                 b.emit(loops.Barrier())
     note = " ".join(dict.fromkeys(node.label for node, _ in groups))
-    grid = Grid(Size(0, 1), SAMPLES, 1, THREADS)
+    grid = Grid(Size(0, 1), cost.SCAN_SAMPLES, 1, cost.SCAN_THREADS)
     function = device_function(name, list(arguments.known.values()), grid, body, note, aliased=True)
     return Launch(function, tuple(arguments.refs))
 
@@ -87,8 +82,8 @@ def _is_light(nodes: Sequence[Node]) -> bool:
                 if not (isinstance(rows, Batch) and isinstance(columns, int) and isinstance(depth, int)):
                     return False
                 weights += columns * depth * BYTES[m.types[0].dtype]
-                work += SAMPLES * rows.multiple * columns * depth
-    return weights <= NEAR and work <= LIGHT
+                work += cost.SCAN_SAMPLES * rows.multiple * columns * depth
+    return weights <= cost.SCAN_BYTES and work <= cost.SCAN_MULTIPLY_ADDS
 
 
 def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) -> Sequence[Buffer]:
@@ -99,7 +94,15 @@ def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) 
         parts = anchored(node, anchor, target)
         b.own = _own(body, parts.buffers, first)
         contraction.lower_rows(
-            b, parts.spec, parts.a, parts.b, parts.epilogue, first, samples, SAMPLES, THREADS
+            b,
+            parts.spec,
+            parts.a,
+            parts.b,
+            parts.epilogue,
+            first,
+            samples,
+            cost.SCAN_SAMPLES,
+            cost.SCAN_THREADS,
         )
         return parts.buffers
     supported(body, node.label)
@@ -110,7 +113,7 @@ def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) 
     assert isinstance(each, Batch)
     element = element_of(b, Pull(body, inputs, b), space, outputs)
     start = b.share(first * each.multiple)
-    with b.loop("e", THREAD, samples * each.multiple, THREADS) as e:
+    with b.loop("e", THREAD, samples * each.multiple, cost.SCAN_THREADS) as e:
         element.alone(b.share(start + e))
     return [*inputs, *outputs]
 

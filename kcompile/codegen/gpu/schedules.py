@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu.contraction import lower_contraction
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
-from kcompile.codegen.gpu.teams import THREADS, Team, TeamBuilder, team_of
+from kcompile.codegen.gpu.teams import Team, TeamBuilder, team_of
 from kcompile.codegen.groups.elements import Pull, parameters
 from kcompile.codegen.groups.epilogue import anchored
 from kcompile.codegen.loops import ZERO, Buffer, Expr
@@ -45,13 +45,14 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     team = team_of(body)
     b = Builder(target, 1) if team is None else TeamBuilder(target, team)
     units = size_of(numel(space.plain))
-    grid = Grid(units, THREADS if team is None else team.rows, 1, THREADS if team is None else team.threads)
+    rows, threads = (team.rows, team.threads) if team else (cost.BLOCK_THREADS, cost.BLOCK_THREADS)
+    grid = Grid(units, rows, 1, threads)
     with b.block() as statements:
         pull = Pull(body, inputs, b)
         element = element_of(b, pull, space, outputs)
         count = loops.N * units.per_sample + units.fixed
         if team is None:
-            flat = b.share(BLOCK * THREADS + THREAD)
+            flat = b.share(BLOCK * cost.BLOCK_THREADS + THREAD)
             with b.block() as inside:
                 element.alone(flat)
             b.emit(loops.If(loops.binary("lt", flat, count), tuple(inside)))

@@ -9,17 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu.device import THREAD
 from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.targets import Target
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import Batch, Dim, numel
-
-THREADS = 256
-LONG = 32  # a reduction of fewer elements is done by one thread
-WARP = 32
 
 
 @dataclass(frozen=True)
@@ -57,15 +53,16 @@ def team_of(body: Graph) -> Team | None:
             shape = body.type(m.inputs[0]).shape
             terms = numel([shape[a] for a in m.attrs["axes"]])
             weight = terms if isinstance(terms, int) else 1 << 30
-            if weight >= LONG and (longest is None or weight > longest[0]):
+            if weight >= cost.TEAM_REDUCTION and (longest is None or weight > longest[0]):
                 longest = (weight, terms, len(shape) - 1 in m.attrs["axes"])
     if longest is None:
         return None
     weight, terms, contiguous = longest
-    long = isinstance(terms, Batch) or weight > 1024
+    long = isinstance(terms, Batch) or weight > cost.BLOCK_REDUCTION
     if contiguous:
-        return Team(1, THREADS, False) if long else Team(THREADS // WARP, WARP, False)
-    return Team(WARP, 32 if long else 8, True)
+        rows = 1 if long else cost.BLOCK_THREADS // cost.WARP
+        return Team(rows, cost.BLOCK_THREADS // rows, False)
+    return Team(cost.WARP, cost.WARP if long else 8, True)
 
 
 class TeamBuilder(Builder):
@@ -79,7 +76,7 @@ class TeamBuilder(Builder):
 
     def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr) -> Expr:
         total = numel(extents)
-        if self.alone or (isinstance(total, int) and total < LONG):
+        if self.alone or (isinstance(total, int) and total < cost.TEAM_REDUCTION):
             return super().reduce(op, extents, body, first)
         team = self.team
         part = self._part(op, extents, body, first, total)

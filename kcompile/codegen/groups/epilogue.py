@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from kcompile.codegen import loops
-from kcompile.codegen.cost import weight
+from kcompile.codegen import cost, loops
 from kcompile.codegen.groups.elements import Pull, parameters
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer, Expr
@@ -16,8 +15,6 @@ from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.fuse import is_column, is_row
 from kcompile.ir.types import Shape, TensorType, numel
-
-LIGHT = 4  # an epilogue of at most this many operations is unrolled over the register tile
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
             pull.given = {anchor.id: lambda index: accumulator}
             return tuple(pull.at(v, (row, column)) for v in flat.outputs.values())
 
-    epilogue = Epilogue(tuple(outputs), values, _weight(flat) <= LIGHT)
+    epilogue = Epilogue(tuple(outputs), values, _weight(flat) <= cost.EPILOGUE_UNROLLED)
     return Anchored(
         spec,
         anchor.attrs["panels"],
@@ -77,7 +74,7 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
 
 
 def _weight(body: Graph) -> int:
-    return sum(weight(m) for m in body.nodes.values() if m.op.kind == "elementwise")
+    return sum(cost.weight(m) for m in body.nodes.values() if m.op.kind == "elementwise")
 
 
 def _flatten(body: Graph, anchor: Node) -> Graph:

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kcompile.codegen import cost
+
 _HEAD = (
     ("ptr", "function"),
     ("i64", "first"),
@@ -42,7 +44,6 @@ _HEAD = (
 _INPUT = (("ptr", "source"), ("i64", "bytes"), ("ptr", "buffer"))
 _OUTPUT = (("ptr", "place"), ("i64", "stride"))
 
-THREAD_BYTES = 1 << 17  # the least a thread is woken for to copy
 _WIDTHS = (64, 16, 4, 1)  # pieces of a row; few, as each is code to compile for every program
 
 
@@ -57,7 +58,7 @@ def batches_ir() -> str:
     ):
         text = text.replace(f"$LOAD_{name}", "\n".join(_loads(fields, base)))
         text = text.replace(f"${name}_WORDS", str(len(fields)))
-    return "\n".join([text.replace("$THREAD_BYTES", str(THREAD_BYTES)), *_gather(), *_call()])
+    return "\n".join([text.replace("$THREAD_BYTES", str(cost.THREAD_BYTES)), *_gather(), *_call()])
 
 
 def _call() -> Iterator[str]:

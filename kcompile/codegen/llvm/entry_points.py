@@ -13,18 +13,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from kcompile.codegen import cost
 from kcompile.codegen.loops import For
-from kcompile.codegen.program import (
-    BAD_INDEX,
-    THREAD_CYCLES,
-    Entry,
-    Guard,
-    Launch,
-    Ref,
-    Repeat,
-    Size,
-    round_up,
-)
+from kcompile.codegen.program import BAD_INDEX, Entry, Guard, Launch, Ref, Repeat, Size, round_up
 from kcompile.codegen.targets import Target, architecture
 from kcompile.ir.indices import FINE
 
@@ -279,9 +270,9 @@ class _Launches:
     def grain(self, work: Size) -> str:
         """Iterations of so many cycles that are worth a thread."""
         if not work.per_sample:
-            return str(-(-THREAD_CYCLES // max(work.fixed, 1)))
+            return str(-(-cost.THREAD_CYCLES // max(work.fixed, 1)))
         cycles = self.op(f"or i64 {self.size(work)}, 1")
-        share = self.op(f"udiv i64 {THREAD_CYCLES}, {cycles}")
+        share = self.op(f"udiv i64 {cost.THREAD_CYCLES}, {cycles}")
         return self.op(f"add i64 {share}, 1")
 
     def share_rows(self, step: Repeat, name: str, scratch: str, stride: int) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterator, Sequence
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.llvm.access import store
 from kcompile.codegen.llvm.arithmetic import EMITTERS, FMOD
 from kcompile.codegen.llvm.entry_points import PARALLEL, entry_ir
@@ -25,8 +25,6 @@ from kcompile.codegen.program import Entry, Program, Size, round_up
 from kcompile.codegen.targets import Target
 
 _KERNEL = "ptr %buffers, i64 %n, i64 %begin, i64 %end, ptr %scratch"
-MODULES = 16  # at most, of a program that is compiled in parts
-MODULE_TEXT = 40_000  # characters of IR that are worth a module: 20 ms of LLVM
 
 
 def emit(functions: Sequence[Function], target: Target) -> str:
@@ -47,7 +45,7 @@ def emit_modules(program: Program, target: Target, prefix: str = "kc_") -> list[
     """The same as modules that can be compiled apart, side by side: kernels, then entries. How kernels
     are shared out depends on the program alone."""
     kernels, entries = _parts(program, target, prefix, "")
-    count = max(1, min(MODULES, sum(map(len, kernels.values())) // MODULE_TEXT))
+    count = max(1, min(cost.MODULES, sum(map(len, kernels.values())) // cost.MODULE_TEXT))
     shares: list[list[str]] = [[] for _ in range(count)]
     for name in sorted(kernels, key=lambda name: -len(kernels[name])):
         min(shares, key=lambda share: sum(len(kernels[x]) for x in share)).append(name)

@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from kcompile.codegen import loops
+from kcompile.codegen import cost, loops
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var, indexing, maths
 from kcompile.codegen.loops.indexing import Index as Index
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import Batch, Dim, numel
-
-UNROLL = 16  # a reduction of at most this many elements is written out
 
 
 class Builder:
@@ -180,8 +178,8 @@ class Builder:
         other in each lane."""
         total = 1
         for d in extents:
-            total = total * d if isinstance(d, int) else UNROLL + 1
-        if 0 < total <= UNROLL:
+            total = total * d if isinstance(d, int) else cost.REDUCTION_UNROLLED + 1
+        if 0 < total <= cost.REDUCTION_UNROLLED:
             return self._write_out(op, extents, body)
         cell = self.cell(first, self.vector)
         self._nest(extents, (), lambda i: self.update(op, cell, body(i)))

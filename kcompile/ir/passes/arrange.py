@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.passes.rewrite import rebuild
 from kcompile.ir.types import Batch, Shape, numel
-
-_SMALL = 64  # elements of a sample that may wait in memory
 
 
 def materialise(graph: Graph) -> Graph:
@@ -62,4 +61,4 @@ def arrange(graph: Graph) -> Graph:
 
 def _is_small(shape: Shape) -> bool:
     size = numel(shape)
-    return (size.multiple if isinstance(size, Batch) else size) <= _SMALL
+    return (size.multiple if isinstance(size, Batch) else size) <= cost.WAITING

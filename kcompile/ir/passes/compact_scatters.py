@@ -18,14 +18,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kcompile.ir import ops
+from kcompile.ir import cost, ops
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.ops.gather import add_rows, first_places, spread_rows
 from kcompile.ir.passes.rewrite import copy, literal, rebuild
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, TensorType, numel
-
-TYPICAL = 32  # samples in a batch, where a choice must be made before it is known
 
 
 def compact_scatters(graph: Graph) -> Graph:
@@ -120,7 +118,7 @@ class _Compact:
 def _names_few(indices: TensorType, rows: int) -> bool:
     """Whether a batch leaves most rows of a table alone."""
     count = numel(indices.shape)
-    return (count.multiple * TYPICAL if isinstance(count, Batch) else count) < rows
+    return (count.multiple * cost.TYPICAL_BATCH if isinstance(count, Batch) else count) < rows
 
 
 def _apply(node: Node, operands: list[Tensor], found: list[_Parts | None]) -> _Parts | None:

@@ -8,13 +8,11 @@ The gradient of a batch normalisation is full of such sums: each would read its 
 
 from __future__ import annotations
 
-from kcompile.ir import ops
+from kcompile.ir import cost, ops
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.rewrite import rebuild
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Shape, numel
-
-DEPTH = 10  # operations in a row that a sum is taken through; a batch normalisation's gradient has half
 
 
 def factor_sums(graph: Graph) -> Graph:
@@ -40,7 +38,7 @@ class _Sums:
     def __init__(self) -> None:
         self.made: dict[tuple[Value, tuple[int, ...]], Tensor] = {}
 
-    def scaled(self, x: Tensor, axes: tuple[int, ...], depth: int = DEPTH) -> Tensor:
+    def scaled(self, x: Tensor, axes: tuple[int, ...], depth: int = cost.FACTOR_CHAIN) -> Tensor:
         """The sum over x, with factors taken out of it."""
         node = x.graph.nodes[x.value.node]
         operands = [Tensor(x.graph, v) for v in node.inputs]
@@ -58,7 +56,9 @@ class _Sums:
             self.made[key] = ops.reduce_sum(x, axes)
         return self.made[key]
 
-    def known(self, x: Tensor, axes: tuple[int, ...], shape: Shape, depth: int = DEPTH) -> Tensor | None:
+    def known(
+        self, x: Tensor, axes: tuple[int, ...], shape: Shape, depth: int = cost.FACTOR_CHAIN
+    ) -> Tensor | None:
         """The sum over x, broadcast to `shape`, out of sums that are there; else None."""
         constant = _outside(x, axes, shape)
         if constant is not None:

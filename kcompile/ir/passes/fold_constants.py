@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Literal, Node, Value
 from kcompile.ir.passes.rewrite import in_bodies, rebuild
 from kcompile.ir.types import Batch
-
-LARGEST = 65536  # elements; a larger result is cheaper to compute than to carry
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -24,7 +23,7 @@ def fold_constants(graph: Graph) -> Graph:
         if not inputs or any(s.op.name != "constant" for s in sources):
             return None
         size = node.types[0].numel
-        if len(node.types) > 1 or isinstance(size, Batch) or size > LARGEST:
+        if len(node.types) > 1 or isinstance(size, Batch) or size > cost.FOLDED:
             return None
         with np.errstate(all="ignore"):
             result = node.op.numpy(*(s.attrs["value"].array for s in sources), **node.attrs)

@@ -13,8 +13,8 @@ the order of groups holds by construction. Comparisons, broadcasts, scalars and 
 and an elementwise op over one large operand costs little: they are repeated in every group that wants
 them. Reshapes of values in memory are views and stay outside.
 
-A group is bounded: of a chain it takes `DEPTH` nodes, altogether `MOST`, and the rest begins another group.
-Code is made of a group by walking down its chains, and registers are few.
+A group is bounded: of a chain it takes `cost.GROUP_DEPTH` nodes, altogether `cost.GROUP_NODES`, and the
+rest begins another group. Code is made of a group by walking down its chains, and registers are few.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.arrange import arrange, materialise
 from kcompile.ir.passes.rewrite import copy, in_bodies
@@ -30,11 +31,6 @@ from kcompile.ir.space import Space, only_ones
 from kcompile.ir.types import Batch, Shape, numel
 
 _FREE = ("broadcast_to", "iota", "extent", "cast", "spread_rows")
-_ROW = 8192  # elements of a row that are worked on while they are in the nearest cache
-_REPEATS = 3  # cheap ops in a chain that are repeated
-_FREE_CHAIN = 12  # comparisons, scalars, ... in a chain that cost nothing
-DEPTH = 48  # nodes of a group that read each other; the training step of a softmax has half of that
-MOST = 400  # nodes of a group
 
 
 def fuse(graph: Graph, sweeps: bool = True) -> Graph:
@@ -115,7 +111,7 @@ class _Fusion:
         free: dict[int, int] = {}  # and how many in a chain
         for node in self.nodes:
             chain = 1 + max((free.get(v.node, 0) for v in node.inputs), default=0)
-            if chain > _FREE_CHAIN:
+            if chain > cost.FREE_CHAIN:
                 continue
             cheap = node.op.kind == "elementwise" and not node.op.expensive
             scalar = cheap and node.types[0].shape == () and all(v.node in free for v in node.inputs)
@@ -184,7 +180,7 @@ class _Fusion:
                 if user.id in group.members or user.id in self.group_of:
                     continue
                 chain = 1 + max(depth.get(v.node, 0) for v in user.inputs)
-                if chain > DEPTH or len(group.members) + len(group.repeats) > MOST:
+                if chain > cost.GROUP_DEPTH or len(group.members) + len(group.repeats) > cost.GROUP_NODES:
                     continue
                 helpers = self.epilogue(user, anchor, group)
                 if helpers is not None:
@@ -350,7 +346,7 @@ class _Fusion:
 
     def has_room(self, group: _Group, node: Node) -> bool:
         """Whether a group may take a node, by its budget."""
-        return len(group.heights) < MOST and group.heights.get(node.id, 1) <= DEPTH
+        return len(group.heights) < cost.GROUP_NODES and group.heights.get(node.id, 1) <= cost.GROUP_DEPTH
 
     def start(self, node: Node) -> None:
         """A group of a node's own."""
@@ -374,7 +370,7 @@ class _Fusion:
         if (
             len(wanting) < 2
             or not self.is_cheap(node)
-            or depth > _REPEATS
+            or depth > cost.REPEATED_CHAIN
             or any(g.space is None or self.under_window(node, g) for g in wanting)
         ):
             return False
@@ -518,7 +514,7 @@ class _Fusion:
             if not self.sweeps:
                 return False
             row = numel([wider.full[a] for a in wider.axes])
-            by_rows = wider.by_rows and isinstance(row, int) and row <= _ROW
+            by_rows = wider.by_rows and isinstance(row, int) and row <= cost.NEAR_ROW
             return by_rows or any(isinstance(d, Batch) for d in wider.plain)
         return space.full in (wider.plain, wider.padded) and all(
             self.graph.nodes[m].op.kind == "elementwise" for m in group.members

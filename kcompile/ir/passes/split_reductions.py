@@ -9,13 +9,10 @@ depend on the number of threads.
 
 from __future__ import annotations
 
+from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.rewrite import rebuild
 from kcompile.ir.types import Batch, Shape, numel
-
-LARGE = 4096  # elements (of a sample, with the batch) from which on a second step pays
-PART = 8192  # elements that one number of the first step stands for, at most
-FEW = 64  # and at least
 
 
 def split_reductions(graph: Graph) -> Graph:
@@ -42,14 +39,14 @@ def _first_step(shape: Shape, axes: tuple[int, ...]) -> tuple[int, ...]:
     kept = [d for i, d in enumerate(shape) if i not in axes]
     if (
         any(isinstance(d, Batch) for d in kept)
-        or (size.multiple if isinstance(size, Batch) else size) < LARGE
+        or (size.multiple if isinstance(size, Batch) else size) < cost.SPLIT
     ):
         return ()
     part = 1
     inner: list[int] = []
     for axis in reversed(axes):
         d = shape[axis]
-        if isinstance(d, Batch) or axis == axes[0] or part * d > PART:
+        if isinstance(d, Batch) or axis == axes[0] or part * d > cost.SPLIT_PART[1]:
             break
         part, inner = part * d, [axis, *inner]
-    return tuple(inner) if part >= FEW else ()
+    return tuple(inner) if part >= cost.SPLIT_PART[0] else ()
