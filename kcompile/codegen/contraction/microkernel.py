@@ -1,19 +1,22 @@
 """The register tile of a contraction, and what happens to its sums.
 
 What enters: where A and B lie (buffers, an index of the first element, strides along k), a tile of
-rows x vectors, and the epilogue. What leaves: statements. Each output element is one chain of fused
-multiply-adds over ascending k, whatever tile it falls in: the bits do not depend on the blocking.
+rows x vectors, and the epilogue. What leaves: statements, to a `Builder`. Each output element is one
+chain of fused multiply-adds over ascending k, whatever tile it falls in: the bits do not depend on the
+blocking.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
 from kcompile.codegen.contraction.blocking import Columns, Tile
 from kcompile.codegen.groups.operands import Epilogue
-from kcompile.codegen.loops import Buffer, Expr, Names, Stmt
+from kcompile.codegen.loops import Buffer, Expr
+from kcompile.codegen.loops.builder import Builder
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Site:
     slot: Expr
 
 
-Inner = Callable[[Site], "list[Stmt]"]
+Inner = Callable[[Site], None]  # emits what is done at a site
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class Task:
     vector: number of the column block's first vector. here: vectors in it. sums: scratch [rows,
     block columns] for partial sums, or None when the tiles finish in registers. first, last: (bool)
     whether this is the first and the last block of k. direct: the tile itself applies the epilogue.
-    partial_loads: lanes of B outside the columns must not be read. output_row: where in the output
-    a row of the tiles' numbering is.
+    partial_loads: lanes of B outside the columns must not be read. out: where statements go.
+    output_row: where in the output a row of the tiles' numbering is.
     """
 
     a: Buffer
@@ -84,7 +87,7 @@ class Task:
     last: Expr
     direct: bool
     partial_loads: bool
-    names: Names
+    out: Builder
     output_row: Callable[[Expr], Expr]
 
     def column(self, vector: Expr) -> Expr:
@@ -96,215 +99,184 @@ class Task:
         return row * (self.columns.block * lanes) + vector * lanes
 
 
-def over_columns(task: Task, vectors: int, body: Callable[[int, Expr], list[Stmt]]) -> list[Stmt]:
+def over_columns(task: Task, vectors: int, body: Callable[[int, Expr], None]) -> None:
     """Tiles of so many vectors over the columns of the block, and a narrower one for the rest.
-    body: (vectors of the tile, its first vector in the block) -> statements."""
-    here, group = task.here, task.names.fresh("g")
+    body: emits a tile of (vectors, from this one of the block on)."""
+    here, out = task.here, task.out
+    with out.loop("g", 0, here // vectors) as group:
+        body(vectors, group * vectors)
     rest = task.columns.vectors % vectors
-    out: list[Stmt] = [loops.loop(group, 0, here // vectors, body(vectors, group * vectors))]
     if rest:
-        tail = body(rest, here - rest)
-        out += (
-            tail
-            if isinstance(here, loops.Const)
-            else [loops.If(loops.binary("eq", here % vectors, rest), tuple(tail))]
-        )
-    return out
+        known = isinstance(here, loops.Const)
+        with nullcontext() if known else out.when(loops.binary("eq", here % vectors, rest)):
+            body(rest, here - rest)
 
 
-def cover(
-    task: Task, vectors: int, over_rows: Callable[[Inner], list[Stmt]], rows_outside: bool
-) -> list[Stmt]:
+def cover(task: Task, vectors: int, over_rows: Callable[[Inner], None], rows_outside: bool) -> None:
     """Tiles of so many vectors at every site of a loop over rows. rows_outside: all columns of a
     tile of rows before the next, else all rows of a panel of B before the next."""
     if rows_outside:
-        return over_rows(
+        over_rows(
             lambda site: over_columns(task, vectors, lambda wide, vector: tile(task, site, wide, vector))
         )
-    return over_columns(
-        task, vectors, lambda wide, vector: over_rows(lambda site: tile(task, site, wide, vector))
-    )
+    else:
+        over_columns(
+            task, vectors, lambda wide, vector: over_rows(lambda site: tile(task, site, wide, vector))
+        )
 
 
 def cover_rows(
     task: Task, tiles: Sequence[Tile], count: Expr, site: Callable[[Expr, int], Site], rows_outside: bool
-) -> list[Stmt]:
+) -> None:
     """The rows 0 .. count in the first kind of tile, and what it leaves over in the next ones.
     site: (first row of a tile, its rows) -> where it is."""
-    out: list[Stmt] = []
+    out = task.out
     done: Expr = loops.const(0)
     rest = count
     for number, (height, vectors) in enumerate((t.rows, t.vectors) for t in tiles):
         if number:  # what is left is less than the tile before
-            lets, rest = task.names.bind("rest", rest % tiles[number - 1].rows)
-            more, done = task.names.bind("done", loops.binary("sub", count, rest))
-            out += [*lets, *more]
+            rest = out.share(rest % tiles[number - 1].rows, "rest")
+            done = out.share(loops.binary("sub", count, rest), "done")
 
-        def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest) -> list[Stmt]:
-            t = task.names.fresh("t")
-            return [loops.loop(t, 0, rest // height, inner(site(done + t * height, height)))]
+        def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest) -> None:
+            with out.loop("t", 0, rest // height) as t:
+                inner(site(done + t * height, height))
 
-        body = cover(task, vectors, over_rows, rows_outside)
-        out += body if number == 0 else [loops.If(loops.binary("ge", rest, height), tuple(body))]
-    return out
+        with out.when(loops.binary("ge", rest, height)) if number else nullcontext():
+            cover(task, vectors, over_rows, rows_outside)
 
 
-def tile(task: Task, site: Site, vectors: int, vector: Expr) -> list[Stmt]:
+def tile(task: Task, site: Site, vectors: int, vector: Expr) -> None:
     """All of one tile: start the sums, run over k, keep or finish the sums."""
-    lanes, rows = task.columns.lanes, len(site.offsets)
-    sums = Buffer("acc", "float32", "register", rows * vectors, lanes)
-    zero = loops.broadcast(loops.const(0.0, "float32"), lanes)
-    clear: list[Stmt] = [loops.store(sums, i, zero) for i in range(rows * vectors)]
-    out, slot = task.names.bind("c", site.slot)
-    out.append(loops.Alloc(sums))
-    if task.sums is None or task.first is task.last:
-        out += clear
-    else:
-        out.append(
-            loops.If(
-                task.first,
-                tuple(clear),
-                tuple(
-                    loops.store(
-                        sums, r * vectors + v, _vector(task, task.sums, task.sums_index(slot + r, vector + v))
-                    )
-                    for r in range(rows)
-                    for v in range(vectors)
-                ),
-            )
-        )
-    masks, mask = _mask(task, vectors, vector)
-    out += masks if task.partial_loads or task.direct else []
-    out += _over_depth(task, site, vectors, vector, sums, mask if task.partial_loads else None)
-    keep: list[Stmt] = []
-    if task.sums is not None:
-        keep = [
-            loops.store(
-                task.sums,
-                loops.ramp(task.sums_index(slot + r, vector + v), lanes),
-                loops.load(sums, r * vectors + v),
-            )
-            for r in range(rows)
-            for v in range(vectors)
-        ]
+    out, rows = task.out, len(site.offsets)
+    sums = Buffer("acc", "float32", "register", rows * vectors, task.columns.lanes)
+    slot = out.share(site.slot, "c")
+    places = [
+        (r * vectors + v, task.sums_index(slot + r, vector + v)) for r in range(rows) for v in range(vectors)
+    ]
+    out.alloc(sums)
+    _start(task, sums, places)
+    mask = _mask(task, vectors, vector) if task.partial_loads or task.direct else None
+    _over_depth(task, site, vectors, vector, sums, mask if task.partial_loads else None)
+
+    def finish() -> None:
+        _finish_tile(task, site, vectors, vector, sums, mask)
+
+    def keep() -> None:
+        assert task.sums is not None
+        for i, place in places:
+            out.store(task.sums, loops.ramp(place, task.columns.lanes), loops.load(sums, i))
+
     if not task.direct:
-        return out + keep
-    finish = _finish_tile(task, site, vectors, vector, sums, mask)
-    return out + ([loops.If(task.last, tuple(finish), tuple(keep))] if keep else finish)
+        keep()
+    elif task.sums is None:
+        finish()
+    else:
+        out.either(task.last, finish, keep)
+
+
+def _start(task: Task, sums: Buffer, places: Sequence[tuple[int, Expr]]) -> None:
+    """The sums of a tile before a block of k: zeros in the first, else what is in scratch. places:
+    (register, index in scratch) of each vector."""
+    zero = loops.broadcast(loops.const(0.0, "float32"), task.columns.lanes)
+
+    def clear() -> None:
+        for i, _ in places:
+            task.out.store(sums, i, zero)
+
+    def resume() -> None:
+        assert task.sums is not None
+        for i, place in places:
+            task.out.store(sums, i, _vector(task, task.sums, place))
+
+    if task.sums is None or task.first is task.last:
+        clear()
+    else:
+        task.out.either(task.first, clear, resume)
 
 
 def _vector(task: Task, buffer: Buffer, index: Expr) -> Expr:
     return loops.load(buffer, loops.ramp(index, task.columns.lanes))
 
 
-def _mask(task: Task, vectors: int, vector: Expr) -> tuple[list[Stmt], Expr | None]:
+def _mask(task: Task, vectors: int, vector: Expr) -> Expr | None:
     """Which lanes of a tile's last vector are columns; None when all are."""
     columns = task.columns
     if not columns.ragged:
-        return [], None
+        return None
     ramp = loops.ramp(task.column(vector + (vectors - 1)), columns.lanes)
-    statement, mask = loops.let(task.names.fresh("m").name, loops.binary("lt", ramp, columns.total))
-    return [statement], mask
+    return task.out.share(loops.binary("lt", ramp, columns.total), "m")
 
 
-def _over_depth(
-    task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None
-) -> list[Stmt]:
+def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None) -> None:
     """The loops over k around the multiply-adds of a tile."""
-    lanes = task.columns.lanes
+    out, lanes = task.out, task.columns.lanes
 
-    def multiply(a: Expr, b: Expr) -> list[Stmt]:
-        out: list[Stmt] = []
+    def multiply(a: Expr, b: Expr) -> None:
         row: list[Expr] = []
         for v in range(vectors):
             index = loops.ramp(b + task.b.step(v, lanes), lanes)
-            value = loops.load(task.b.buffer, index, mask if v == vectors - 1 else None)
-            statement, name = loops.let(f"b{v}", value)
-            out.append(statement)
-            row.append(name)
+            row.append(out.share(loops.load(task.b.buffer, index, mask if v == vectors - 1 else None), "b"))
         for r, offset in enumerate(site.offsets):
-            one = loops.broadcast(loops.load(task.a, a + offset), lanes)
-            statement, name = loops.let("x", one)
-            out.append(statement)
-            out += [
-                loops.store(sums, i, loops.fma(name, row[v], loops.load(sums, i), exact=False))
-                for v in range(vectors)
-                for i in (r * vectors + v,)
-            ]
-        return out
+            one = out.share(loops.broadcast(loops.load(task.a, a + offset), lanes), "x")
+            for i, of_b in enumerate(row, r * vectors):
+                out.store(sums, i, loops.fma(one, of_b, loops.load(sums, i), exact=False))
 
-    def nest(steps: Sequence[Step], a: Expr, b: Expr) -> list[Stmt]:
+    def nest(steps: Sequence[Step], a: Expr, b: Expr) -> None:
+        a, b = out.share(a, "p"), out.share(b, "q")
         if not steps:
-            return multiply(a, b)
-        k = task.names.fresh("k")
-        lets_a, a = task.names.bind("p", a + k * steps[0].a)
-        lets_b, b = task.names.bind("q", b + k * steps[0].b)
-        return [loops.loop(k, 0, steps[0].count, lets_a + lets_b + nest(steps[1:], a, b))]
+            multiply(a, b)
+            return
+        with out.loop("k", 0, steps[0].count) as k:
+            nest(steps[1:], a + k * steps[0].a, b + k * steps[0].b)
 
-    lets_a, a = task.names.bind("p", site.a)
-    lets_b, b = task.names.bind("q", task.b.start(vector, lanes))
-    return lets_a + lets_b + nest(task.steps, a, b)
+    nest(task.steps, site.a, task.b.start(vector, lanes))
 
 
-def _finish_tile(
-    task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None
-) -> list[Stmt]:
-    out, row = task.names.bind("o", site.row)
+def _finish_tile(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None) -> None:
+    row = task.out.share(site.row, "o")
     for r in range(len(site.offsets)):
         for v in range(vectors):
-            out += write(
-                task,
-                loops.load(sums, r * vectors + v),
-                row + r,
-                task.column(vector + v),
-                mask if v == vectors - 1 else None,
-            )
-    return out
+            value = loops.load(sums, r * vectors + v)
+            write(task, value, row + r, task.column(vector + v), mask if v == vectors - 1 else None)
 
 
-def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -> list[Stmt]:
+def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -> None:
     """The epilogue of one vector (or one element) and its stores."""
-    columns = loops.ramp(column, value.lanes)
-    place, row = task.names.bind("o", task.output_row(row))
+    out, epilogue = task.out, task.epilogue
+    row = out.share(task.output_row(row), "o")
     index = loops.ramp(row * task.columns.total + column, value.lanes)
-    epilogue = task.epilogue
-    values = epilogue.values(value, row, columns, mask)
+    values = epilogue.values(value, row, loops.ramp(column, value.lanes), mask)
     if len(values) != len(epilogue.outputs):
         raise ValueError(f"the epilogue gives {len(values)} values for {len(epilogue.outputs)} outputs")
     # All values before the first store: an output may be written over an operand (a slot of the
     # optimizer) that the values of the others are made of.
-    lets, bound = zip(*(loops.let(task.names.fresh("y").name, x) for x in values))
-    return [
-        *place,
-        *lets,
-        *(loops.store(buffer, index, x, mask) for buffer, x in zip(epilogue.outputs, bound)),
-    ]
+    for buffer, x in zip(epilogue.outputs, [out.share(x, "y") for x in values]):
+        out.store(buffer, index, x, mask)
 
 
-def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> list[Stmt]:
+def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> None:
     """The epilogue over `rows` rows of the scratch block, from `slot` there and `row` in the
     output, as a rolled loop. masked: partial vectors are stored by mask, else by element."""
     assert task.sums is not None
-    columns, sums = task.columns, task.sums
-    r, v, e = task.names.fresh("r"), task.names.fresh("v"), task.names.fresh("e")
-    lanes = columns.lanes
+    out, columns, sums, lanes = task.out, task.columns, task.sums, task.columns.lanes
     here = _columns_here(task)
-    start = task.sums_index(slot + r, loops.const(0))
-    whole = [*write(task, _vector(task, sums, start + v * lanes), row + r, task.column(v), None)]
-    body: list[Stmt] = [loops.loop(v, 0, here // lanes, whole)]
-    if columns.ragged:
+    with out.loop("r", 0, rows) as r:
+        start = task.sums_index(slot + r, loops.const(0))
+        with out.loop("v", 0, here // lanes) as v:
+            write(task, _vector(task, sums, start + v * lanes), row + r, task.column(v), None)
+        if not columns.ragged:
+            return
         rest = here // lanes * lanes
         first = task.vector * lanes
         if masked:
-            ramp = loops.ramp(first + rest, lanes)
-            let, mask = loops.let(task.names.fresh("m").name, loops.binary("lt", ramp, columns.total))
-            tail = [let, *write(task, _vector(task, sums, start + rest), row + r, first + rest, mask)]
-            body.append(loops.If(loops.binary("lt", rest, here), tuple(tail)))
+            with out.when(loops.binary("lt", rest, here)):
+                ramp = loops.ramp(first + rest, lanes)
+                mask = out.share(loops.binary("lt", ramp, columns.total), "m")
+                write(task, _vector(task, sums, start + rest), row + r, first + rest, mask)
         else:
-            body.append(
-                loops.loop(e, rest, here, write(task, loops.load(sums, start + e), row + r, first + e, None))
-            )
-    return [loops.loop(r, 0, rows, body)]
+            with out.loop("e", rest, here) as e:
+                write(task, loops.load(sums, start + e), row + r, first + e, None)
 
 
 def _columns_here(task: Task) -> Expr:

@@ -39,7 +39,8 @@ from kcompile.codegen.contraction.packing import Copy, PanelCopy, Side, copy_box
 from kcompile.codegen.contraction.plan import Plan, make_plan
 from kcompile.codegen.contraction.polyphase import Phase, phases
 from kcompile.codegen.groups.operands import Epilogue, Source
-from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Names, Stmt, Var
+from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Var
+from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.loops.indexing import extent, unflatten
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
@@ -73,26 +74,28 @@ def lower_contraction(
         return _for_each_sample(name, spec, a, b, epilogue, target, parameters, note)
     plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
     units = _iterations(plans[0])
-    names = Names()
-    body = _interleaved([_Code(plan, names) for plan in plans], units)
+    out = Builder(target, target.lanes("float32"))
+    with out.block() as body:
+        _interleaved([_Code(plan, out) for plan in plans], units)
     run = loops.loop(Var("part"), 0, extent(units), body, kind="span")
     return Kernel(Function(name, parameters, (run,), note), size_of(units), _work(plans))
 
 
-def _interleaved(codes: Sequence[_Code], units: Dim) -> list[Stmt]:
+def _interleaved(codes: Sequence[_Code], units: Dim) -> None:
     """The units of the first plan from `begin` to `end`, and the share that they have of the others.
     Phases write to lines between each other's: a block of the output is finished while in L2."""
     begin, end = Var("begin"), Var("end")
     if len(codes) == 1:
-        return _span(codes[0], units, begin, end)
-    plan, low = codes[0].plan, codes[0].names.fresh("part")
+        _span(codes[0], units, begin, end)
+        return
+    plan, out = codes[0].plan, codes[0].out
     rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.slot
     written = rows * len(codes) * plan.columns.total // plan.columns.parts
     step = max(cache_share(plan.target) // max(written, 1), 1)
-    body: list[Stmt] = []
-    high = codes[0].names.let(body, "stop", loops.binary("min", low + step, end))
-    body += [s for code in codes for s in _span(code, units, low, high)]
-    return [loops.loop(low, begin, end, body, step)]
+    with out.loop("part", begin, end, step) as low:
+        high = out.share(loops.binary("min", low + step, end), "stop")
+        for code in codes:
+            _span(code, units, low, high)
 
 
 def _for_each_sample(
@@ -112,8 +115,10 @@ def _for_each_sample(
     whole = phases(spec.one, a.shape[dims:])[0]
     plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, target, None)
     units = _iterations(plan)
-    code = _Code(plan, Names(), number * multiple(numel(spec.m)))
-    run = loops.loop(number, 0, extent(samples), _span(code, units, ZERO, extent(units)), kind="parallel")
+    out = Builder(target, target.lanes("float32"))
+    with out.block() as body:
+        _span(_Code(plan, out, number * multiple(numel(spec.m))), units, ZERO, extent(units))
+    run = loops.loop(number, 0, extent(samples), body, kind="parallel")
     work = _work([plan]).fixed * multiple(units)
     return Kernel(Function(name, parameters, (run,), note), size_of(samples), Size(work))
 
@@ -162,29 +167,29 @@ def _cycles(plan: Plan) -> Size:
 
 @dataclass(frozen=True)
 class _Code:
-    """A plan, the names that are still free, and the flat row of the output where its rows begin."""
+    """A plan, where its statements go, and the flat row of the output where its rows begin."""
 
     plan: Plan
-    names: Names
+    out: Builder
     first_row: Expr = ZERO
 
 
-def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> list[Stmt]:
+def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
     """All iterations from `low` to `high` (of so many): one rectangle of rows and columns. Threads
     share the rows when there are many, else the columns; the thread that has the first iteration of
     a group (a tile of rows, a part of the columns) has all of it."""
-    plan, columns = code.plan, code.plan.columns
+    plan, columns, out = code.plan, code.plan.columns, code.out
     own = _iterations(plan)
     if own != iterations:  # a phase with other rows than the first: the same share of them
         low, high = (x * multiple(own) // multiple(iterations) for x in (low, high))
-    out: list[Stmt] = []
     if columns.parts == 1:
-        return out + _rows(code, low, high, loops.const(0), loops.const(columns.vectors))
-    units = code.names.let(out, "units", loops.binary("max", extent(_units(plan)), 1))
+        _rows(code, low, high, loops.const(0), loops.const(columns.vectors))
+        return
+    units = out.share(loops.binary("max", extent(_units(plan)), 1), "units")
     enough = cost.MANY_TILES
     if isinstance(plan.rows, FlatRows):
         enough = max(columns.total, enough * plan.rows.tiles[0].rows)
-    many = code.names.let(out, "many", loops.binary("ge", units, enough))
+    many = out.share(loops.binary("ge", units, enough), "many")
 
     def up(x: Expr, unit: Expr) -> Expr:
         return (x + unit - 1) // unit
@@ -193,54 +198,43 @@ def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> list[Stmt]:
     last = loops.select(
         many, columns.vectors, loops.binary("min", up(high, units) * columns.part, columns.vectors)
     )
-    first, last = code.names.let(out, "first", first), code.names.let(out, "last", last)
+    first, last = out.share(first, "first"), out.share(last, "last")
     low = loops.select(many, up(low, loops.const(columns.parts)), 0)
     high = loops.select(many, up(high, loops.const(columns.parts)), units)
-    return out + _rows(code, low, high, first, last)
+    _rows(code, low, high, first, last)
 
 
-def _rows(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> list[Stmt]:
+def _rows(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> None:
     """The units low .. high (to be rounded up to the main tile) of the vectors first .. last."""
-    plan, columns = code.plan, code.plan.columns
-    out: list[Stmt] = []
+    plan, columns, out = code.plan, code.plan.columns, code.out
     if isinstance(plan.rows, FlatRows):
         main = plan.rows.tiles[0].rows
         low = (low + (main - 1)) // main * main
         high = loops.binary("min", (high + (main - 1)) // main * main, extent(plan.rows.size))
-    low, high = code.names.let(out, "low", low), code.names.let(out, "high", high)
-    if columns.vectors <= columns.block:
-        inner: list[Stmt] = []
-        here = code.names.let(inner, "here", loops.binary("sub", last, first))
-        inner += _column_block(code, low, high, first, here)
-    else:
-        vector = code.names.fresh("v")
-        body: list[Stmt] = []
-        here = code.names.let(
-            body, "here", loops.binary("min", loops.binary("sub", last, vector), columns.block)
-        )
-        body += _column_block(code, low, high, vector, here)
-        inner = [loops.loop(vector, first, last, body, columns.block)]
-    return [*out, loops.If(loops.binary("lt", low, high), tuple(inner))]
+    low, high = out.share(low, "low"), out.share(high, "high")
+    with out.when(loops.binary("lt", low, high)):
+        if columns.vectors <= columns.block:
+            here = out.share(loops.binary("sub", last, first), "here")
+            _column_block(code, low, high, first, here)
+            return
+        with out.loop("v", first, last, columns.block) as vector:
+            here = out.share(loops.binary("min", loops.binary("sub", last, vector), columns.block), "here")
+            _column_block(code, low, high, vector, here)
 
 
-def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, here: Expr) -> list[Stmt]:
+def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, here: Expr) -> None:
     """The units low .. high of the `here` vectors from `vector` on, which stay in the cache."""
-    plan = code.plan
-    out: list[Stmt] = []
+    plan, out = code.plan, code.out
     if plan.sums is not None:
-        out.append(loops.Alloc(plan.sums))
+        out.alloc(plan.sums)
     copied_b = _b_buffer(code)
     if copied_b is not None:
-        out.append(loops.Alloc(copied_b))
-    if copied_b is not None and plan.depth.single and not plan.by_depth:
-        out += _pack_b(code, copied_b, vector, here, (), loops.const(0))
-    unit = code.names.fresh("u")
-    inner: list[Stmt] = []
-    count = code.names.let(
-        inner, "count", loops.binary("min", loops.binary("sub", high, unit), plan.rows.step)
-    )
-    inner += _block(code, vector, here, copied_b, unit, count)
-    return [*out, loops.loop(unit, low, high, inner, plan.rows.step)]
+        out.alloc(copied_b)
+        if plan.depth.single and not plan.by_depth:
+            _pack_b(code, copied_b, vector, here, (), loops.const(0))
+    with out.loop("u", low, high, plan.rows.step) as unit:
+        count = out.share(loops.binary("min", loops.binary("sub", high, unit), plan.rows.step), "count")
+        _block(code, vector, here, copied_b, unit, count)
 
 
 def _b_buffer(code: _Code) -> Buffer | None:
@@ -259,18 +253,19 @@ def _a_buffer(plan: Plan) -> Buffer | None:
     return Buffer("copy", "float32", "scratch", boxes * plan.read_a.size)
 
 
-def _block(
-    code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit: Expr, count: Expr
-) -> list[Stmt]:
+def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit: Expr, count: Expr) -> None:
     """The units unit .. unit + count: copies of A, blocks of k, tiles, and the epilogue."""
-    plan = code.plan
+    plan, out = code.plan, code.out
     copied_a = _a_buffer(plan)
-    out: list[Stmt] = [] if copied_a is None else [loops.Alloc(copied_a)]
-    if copied_a is not None and not plan.by_depth and not plan.phase.empty:
-        out += _copy_rows(code, copied_a, unit, count)
+    if copied_a is not None:
+        out.alloc(copied_a)
+        if not plan.by_depth and not plan.phase.empty:
+            _copy_rows(code, copied_a, unit, count)
+    a, b = copied_a or plan.a.buffer, copied_b or plan.b.buffer
+    assert a is not None and b is not None  # what has no buffer is copied
     base = Task(
-        a=copied_a or plan.a.buffer or plan.b.buffer,  # type: ignore[arg-type]
-        b=Panels(copied_b or plan.b.buffer, loops.const(0)),  # type: ignore[arg-type]
+        a=a,
+        b=Panels(b, loops.const(0)),
         steps=(),
         columns=plan.columns,
         vector=vector,
@@ -281,28 +276,25 @@ def _block(
         last=TRUE,
         direct=plan.direct,
         partial_loads=plan.columns.ragged and plan.read_b.panel is None,
-        names=code.names,
+        out=out,
         output_row=_output_row(plan.phase, code.first_row),
     )
 
-    def one_block(outer: tuple[Expr, ...], start: Expr, length: Expr, first: Expr, last: Expr) -> list[Stmt]:
-        body: list[Stmt] = []
+    def one_block(outer: tuple[Expr, ...], start: Expr, length: Expr, first: Expr, last: Expr) -> None:
         a_start, b_start = _depth_start(plan, outer, start)
         if copied_b is not None and (plan.by_depth or not plan.depth.single):
-            body += _pack_b(code, copied_b, vector, here, outer, start)
+            _pack_b(code, copied_b, vector, here, outer, start)
         if plan.by_depth and copied_a is not None:
-            body += _copy_depth(code, copied_a, outer, start)
-        b = replace(base.b, base=b_start, panel=plan.read_b.panel, stride=plan.read_b.stride)
+            _copy_depth(code, copied_a, outer, start)
+        panels = replace(base.b, base=b_start, panel=plan.read_b.panel, stride=plan.read_b.stride)
         if copied_b is None:
-            b = replace(b, base=b.start(vector, plan.columns.lanes))
-        task = replace(base, b=b, steps=_steps(plan, length), first=first, last=last)
-        body += _tiles(code, task, a_start, unit, count)
-        return body
+            panels = replace(panels, base=panels.start(vector, plan.columns.lanes))
+        task = replace(base, b=panels, steps=_steps(plan, length), first=first, last=last)
+        _tiles(code, task, a_start, unit, count)
 
-    out += _over_blocks(code, one_block)
+    _over_blocks(code, one_block)
     if not plan.direct:
-        out += _finish(code, replace(base, first=TRUE), unit, count)
-    return out
+        _finish(code, base, unit, count)
 
 
 def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
@@ -320,32 +312,24 @@ def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
 # ---------------------------------------------------------------- depth
 
 
-def _over_blocks(
-    code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr, Expr], list[Stmt]]
-) -> list[Stmt]:
-    """Loops over the blocks of k. body: (index of each stepped axis, start and length in the cut
-    axis, whether the block is the first, the last) -> statements."""
-    depth = code.plan.depth
+def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr, Expr], None]) -> None:
+    """Loops over the blocks of k. body: emits one, from (index of each stepped axis, start and length
+    in the cut axis, whether the block is the first, the last)."""
+    depth, out = code.plan.depth, code.out
     if depth.single:
-        size = depth.axes[0].size
-        return body((), loops.const(0), extent(size), TRUE, TRUE)
-    outer = tuple(code.names.fresh("t") for _ in range(depth.cut))
-    start, whole = code.names.fresh("t"), extent(depth.axes[depth.cut].size)
-    first: Expr = loops.binary("eq", start, 0)
-    last: Expr = loops.binary("ge", start + depth.chunk, whole)
-    for var, axis in zip(outer, depth.axes):
-        first = loops.binary("and", first, loops.binary("eq", var, 0))
-        last = loops.binary("and", last, loops.binary("eq", var, loops.binary("sub", extent(axis.size), 1)))
-    inner: list[Stmt] = []
-    first, last = code.names.let(inner, "is_first", first), code.names.let(inner, "is_last", last)
-    length = code.names.let(
-        inner, "length", loops.binary("min", loops.binary("sub", whole, start), depth.chunk)
-    )
-    inner += body(outer, start, length, first, last)
-    out: list[Stmt] = [loops.loop(start, 0, whole, inner, depth.chunk)]
-    for var, axis in reversed(list(zip(outer, depth.axes))):
-        out = [loops.loop(var, 0, extent(axis.size), out)]
-    return out
+        body((), loops.const(0), extent(depth.axes[0].size), TRUE, TRUE)
+        return
+    sizes = [extent(axis.size) for axis in depth.axes[: depth.cut + 1]]
+    whole = sizes[-1]
+    with out.nest("t", sizes, [1] * depth.cut + [depth.chunk]) as (*outer, start):
+        first: Expr = loops.binary("eq", start, 0)
+        last: Expr = loops.binary("ge", start + depth.chunk, whole)
+        for var, size in zip(outer, sizes):
+            first = loops.binary("and", first, loops.binary("eq", var, 0))
+            last = loops.binary("and", last, loops.binary("eq", var, loops.binary("sub", size, 1)))
+        first, last = out.share(first, "is_first"), out.share(last, "is_last")
+        length = out.share(loops.binary("min", loops.binary("sub", whole, start), depth.chunk), "length")
+        body(tuple(outer), start, length, first, last)
 
 
 def _depth_start(plan: Plan, outer: tuple[Expr, ...], start: Expr) -> tuple[Expr, Expr]:
@@ -381,16 +365,15 @@ def _steps(plan: Plan, length: Expr) -> tuple[Step, ...]:
 # ---------------------------------------------------------------- tiles
 
 
-def _tiles(code: _Code, task: Task, a_start: Expr, unit: Expr, count: Expr) -> list[Stmt]:
+def _tiles(code: _Code, task: Task, a_start: Expr, unit: Expr, count: Expr) -> None:
     rows = code.plan.rows
     if isinstance(rows, FlatRows):
-        return _flat_tiles(code, task, rows, a_start, unit, count)
-    return _grid_tiles(code, task, rows, a_start, unit, count)
+        _flat_tiles(code, task, rows, a_start, unit, count)
+    else:
+        _grid_tiles(code, task, rows, a_start, unit, count)
 
 
-def _flat_tiles(
-    code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Expr, count: Expr
-) -> list[Stmt]:
+def _flat_tiles(code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Expr, count: Expr) -> None:
     """Main tiles over the rows unit .. unit + count, then smaller ones for the rest."""
     plan = code.plan
     relative = plan.read_a.kind == "rows"
@@ -400,7 +383,7 @@ def _flat_tiles(
         a = a_start + plan.read_a.offset + (at if relative else row) * rows.stride
         return Site(a, tuple(r * rows.stride for r in range(height)), row, at)
 
-    return cover_rows(task, rows.tiles, count, site, plan.rows_outside)
+    cover_rows(task, rows.tiles, count, site, plan.rows_outside)
 
 
 @dataclass(frozen=True)
@@ -414,94 +397,83 @@ class _Unit:
     row: Expr
 
 
-def _decode(code: _Code, out: list[Stmt], rows: GridRows, unit: Expr) -> _Unit:
+def _decode(out: Builder, rows: GridRows, unit: Expr) -> _Unit:
     lines = extent(rows.lines.size)
     width = multiple(rows.width.size)
     blocks: Expr = lines
     if isinstance(rows.lines.size, int):
         blocks = loops.const(rows.line_blocks)
-    rest: Expr = code.names.let(out, "rest", unit // blocks) if rows.outer else loops.const(0)
+    rest: Expr = out.share(unit // blocks, "rest") if rows.outer else loops.const(0)
     block = unit % blocks if rows.outer else unit
-    line = code.names.let(out, "line", block * rows.block)
+    line = out.share(block * rows.block, "line")
     here: Expr = loops.const(rows.block)
     if isinstance(rows.lines.size, int) and rows.lines.size % rows.block:
-        here = code.names.let(out, "lines", loops.binary("min", loops.binary("sub", lines, line), rows.block))
-    row = code.names.let(out, "row", (rest * lines + line) * width)
-    return _Unit(_unravel(code, out, rest, [x.size for x in rows.outer]), line, here, row)
+        here = out.share(loops.binary("min", loops.binary("sub", lines, line), rows.block), "lines")
+    row = out.share((rest * lines + line) * width, "row")
+    return _Unit(_unravel(out, rest, [x.size for x in rows.outer]), line, here, row)
 
 
-def _unravel(code: _Code, out: list[Stmt], flat: Expr, sizes: Sequence[Dim]) -> tuple[Expr, ...]:
-    """The index of each dim of a row-major number."""
+def _unravel(out: Builder, flat: Expr, sizes: Sequence[Dim]) -> tuple[Expr, ...]:
+    """`unflatten` with a name for each number on the way."""
     index: list[Expr] = []
     for size in reversed(sizes[1:]):
-        index.append(code.names.let(out, "n", flat % extent(size)))
-        flat = code.names.let(out, "n", flat // extent(size))
+        index.append(out.share(flat % extent(size), "n"))
+        flat = out.share(flat // extent(size), "n")
     return (*([flat] if sizes else []), *reversed(index))
 
 
-def _grid_tiles(
-    code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Expr, count: Expr
-) -> list[Stmt]:
+def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Expr, count: Expr) -> None:
     """For each kind of tile: units, lines and tiles along a line."""
-    plan = code.plan
+    plan, out = code.plan, code.out
     boxed = plan.read_a.kind == "box" and not plan.by_depth
     width = multiple(rows.width.size)
-    out: list[Stmt] = []
     for strip in rows.strips:
         height = strip.tile.rows
         offsets = tuple(r // width * rows.lines.a + r % width * rows.width.a for r in range(height))
 
         def over_rows(
             inner: Inner, strip: Strip = strip, height: int = height, offsets: tuple[int, ...] = offsets
-        ) -> list[Stmt]:
-            q, i, t = code.names.fresh("q"), code.names.fresh("i"), code.names.fresh("t")
-            body: list[Stmt] = []
-            at = _decode(code, body, rows, unit + q)
-            a: Expr = a_start + plan.read_a.offset
-            if boxed:
-                a = a + q * plan.read_a.size
-            else:
-                a = a + at.line * rows.lines.a
-                for index, axis in zip(at.outer, rows.outer):
-                    a = a + index * axis.a
-            a = code.names.let(body, "a", a)
-            line, first, stop = _strip_lines(strip, i, at.lines)
-            start = t * height + strip.start
-            inside = line * width + start
-            site = Site(
-                a + line * rows.lines.a + start * rows.width.a,
-                offsets,
-                at.row + inside,
-                q * rows.slot + inside,
-            )
-            body.append(loops.loop(i, first, stop, [loops.loop(t, 0, strip.count, inner(site))]))
-            return [loops.loop(q, 0, count, body)]
+        ) -> None:
+            with out.loop("q", 0, count) as q:
+                at = _decode(out, rows, unit + q)
+                a: Expr = a_start + plan.read_a.offset
+                if boxed:
+                    a = a + q * plan.read_a.size
+                else:
+                    a = a + at.line * rows.lines.a
+                    for index, axis in zip(at.outer, rows.outer):
+                        a = a + index * axis.a
+                a = out.share(a, "a")
+                first, stop = _strip_range(strip, at.lines)
+                with out.loop("i", first, stop) as i, out.loop("t", 0, strip.count) as t:
+                    line = i * strip.lines
+                    start = t * height + strip.start
+                    inside = line * width + start
+                    place = a + line * rows.lines.a + start * rows.width.a
+                    inner(Site(place, offsets, at.row + inside, q * rows.slot + inside))
 
-        out += cover(task, strip.tile.vectors, over_rows, plan.rows_outside)
-    return out
+        cover(task, strip.tile.vectors, over_rows, plan.rows_outside)
 
 
-def _strip_lines(strip: Strip, i: Expr, lines: Expr) -> tuple[Expr, Expr, Expr]:
-    """(line of iteration i, first and end of i) for the lines that a strip covers."""
+def _strip_range(strip: Strip, lines: Expr) -> tuple[Expr, Expr]:
+    """The first and the end of a strip's iterations, each of which covers `strip.lines` lines."""
     if strip.lines > 1:
-        return i * strip.lines, loops.const(0), lines // strip.lines
+        return loops.const(0), lines // strip.lines
     if strip.after:
-        return i, lines // strip.after * strip.after, lines
-    return i, loops.const(0), lines
+        return lines // strip.after * strip.after, lines
+    return loops.const(0), lines
 
 
-def _finish(code: _Code, task: Task, unit: Expr, count: Expr) -> list[Stmt]:
+def _finish(code: _Code, task: Task, unit: Expr, count: Expr) -> None:
     """The epilogue over the sums in scratch."""
-    plan, rows = code.plan, code.plan.rows
+    plan, rows, out = code.plan, code.plan.rows, code.out
     masks = plan.target.masks
     if isinstance(rows, FlatRows):
-        return finish_rows(task, count, unit, loops.const(0), masks)
-    q = code.names.fresh("q")
-    body: list[Stmt] = []
-    at = _decode(code, body, rows, unit + q)
-    width = multiple(rows.width.size)
-    body += finish_rows(task, at.lines * width, at.row, q * rows.slot, masks)
-    return [loops.loop(q, 0, count, body)]
+        finish_rows(task, count, unit, loops.const(0), masks)
+        return
+    with out.loop("q", 0, count) as q:
+        at = _decode(out, rows, unit + q)
+        finish_rows(task, at.lines * multiple(rows.width.size), at.row, q * rows.slot, masks)
 
 
 # ---------------------------------------------------------------- copies
@@ -523,27 +495,25 @@ def _sides(plan: Plan, starts: Sequence[Expr], ragged: frozenset[int]) -> list[S
     return out
 
 
-def _copy_rows(code: _Code, buffer: Buffer, unit: Expr, count: Expr) -> list[Stmt]:
+def _copy_rows(code: _Code, buffer: Buffer, unit: Expr, count: Expr) -> None:
     """Copies of A for each row, or each unit of rows."""
-    plan, rows, q = code.plan, code.plan.rows, code.names.fresh("q")
+    plan, rows, out = code.plan, code.plan.rows, code.out
     m, k = len(plan.spec.m), [loops.const(0)] * len(plan.spec.k)
-    body: list[Stmt] = []
     ragged: frozenset[int] = frozenset()
     starts: tuple[Expr, ...]
-    if isinstance(rows, FlatRows):
-        starts = _unravel(code, body, unit + q, plan.spec.m)
-    else:
-        at = _decode(code, body, rows, unit + q)
-        starts = (*at.outer, at.line, loops.const(0))
-        if multiple(rows.lines.size) % rows.block:
-            ragged = frozenset([m - 2])
-    copy = Copy(plan.a, plan.target, buffer, code.names)
-    sides = _sides(plan, (*starts, *k), ragged)
-    body += copy_box(copy, sides, q * plan.read_a.size)
-    return [loops.loop(q, 0, count, body)]
+    with out.loop("q", 0, count) as q:
+        if isinstance(rows, FlatRows):
+            starts = _unravel(out, unit + q, plan.spec.m)
+        else:
+            at = _decode(out, rows, unit + q)
+            starts = (*at.outer, at.line, loops.const(0))
+            if multiple(rows.lines.size) % rows.block:
+                ragged = frozenset([m - 2])
+        sides = _sides(plan, (*starts, *k), ragged)
+        copy_box(Copy(plan.a, buffer, out), sides, q * plan.read_a.size)
 
 
-def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Expr) -> list[Stmt]:
+def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Expr) -> None:
     """The copy of A for a block of k, for all rows."""
     plan, depth = code.plan, code.plan.depth
     m = len(plan.spec.m)
@@ -552,16 +522,14 @@ def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Exp
     rest = [loops.const(0)] * (len(plan.spec.k) - len(outer) - 1)
     starts = (*[loops.const(0)] * m, *outer, start, *rest)
     ragged: frozenset[int] = frozenset() if even else frozenset([m + depth.cut])
-    copy = Copy(plan.a, plan.target, buffer, code.names)
-    return copy_box(copy, _sides(plan, starts, ragged), loops.const(0))
+    copy_box(Copy(plan.a, buffer, code.out), _sides(plan, starts, ragged), loops.const(0))
 
 
 def _pack_b(
     code: _Code, buffer: Buffer, vector: Expr, here: Expr, outer: tuple[Expr, ...], start: Expr
-) -> list[Stmt]:
+) -> None:
     """The panels of B for a block of columns and of k (all of k when rows are outside)."""
-    plan, columns = code.plan, code.plan.columns
-    out: list[Stmt] = []
+    plan, columns, out = code.plan, code.plan.columns, code.out
     sizes = [extent(s) for s in plan.spec.k]
     starts: list[Expr] = [loops.const(0)] * len(sizes)
     if plan.by_depth or not plan.depth.single:
@@ -569,9 +537,7 @@ def _pack_b(
         for i, index in enumerate(outer):
             starts[i], sizes[i] = index, loops.const(1)
         starts[depth.cut] = start
-        sizes[depth.cut] = code.names.let(
-            out, "length", loops.binary("min", loops.binary("sub", sizes[depth.cut], start), depth.chunk)
-        )
-    copy = Copy(plan.b, plan.target, buffer, code.names)
+        left = loops.binary("sub", sizes[depth.cut], start)
+        sizes[depth.cut] = out.share(loops.binary("min", left, depth.chunk), "length")
     pack = PanelCopy(plan.spec, columns, tuple(zip(starts, sizes, plan.read_b.k)), plan.read_b.stride)
-    return out + copy_panels(copy, pack, vector, here)
+    copy_panels(Copy(plan.b, buffer, out), pack, vector, here)

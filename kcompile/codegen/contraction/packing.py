@@ -2,9 +2,9 @@
 
 What enters: a `Source` and the box of its coordinates that a block needs; coordinates may fall
 outside the operand (padding) or between its elements (strided gradients), which reads as zero.
-What leaves: statements that fill a row-major scratch box without guards, so that the register tile
-reads every element at a constant stride. This is the implicit im2col: a convolution's block copies
-each input element once, never once per filter tap.
+What leaves: statements, to a `Builder`, that fill a row-major scratch box without guards, so that the
+register tile reads every element at a constant stride. This is the implicit im2col: a convolution's
+block copies each input element once, never once per filter tap.
 """
 
 from __future__ import annotations
@@ -14,13 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen import loops
-from kcompile.codegen.contraction.blocking import Columns, multiple, row_major
+from kcompile.codegen.contraction.blocking import Columns, row_major
 from kcompile.codegen.groups.operands import Source
-from kcompile.codegen.loops import Buffer, Expr, Names, Stmt
-from kcompile.codegen.loops.indexing import extent
-from kcompile.codegen.targets import Target
+from kcompile.codegen.loops import Buffer, Expr
+from kcompile.codegen.loops.builder import Builder
+from kcompile.codegen.loops.indexing import extent, unflatten
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import Dim
+
+# (number of an element in a run, lanes, mask or None) -> its value.
+Element = Callable[[Expr, int, "Expr | None"], Expr]
 
 
 @dataclass(frozen=True)
@@ -37,34 +40,34 @@ class Side:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy in progress: from where, to where, and the names still free."""
+    """A copy in progress: from where, to where, and where its statements go."""
 
     source: Source
-    target: Target
     buffer: Buffer
-    names: Names
+    out: Builder
 
 
 def clamp(x: Expr, low: int, high: int) -> Expr:
     return loops.binary("min", loops.binary("max", x, low), high)
 
 
-def copy_box(copy: Copy, sides: Sequence[Side], start: Expr) -> list[Stmt]:
+def copy_box(copy: Copy, sides: Sequence[Side], start: Expr) -> None:
     """Fill the box at `start` of the copy's buffer with the source's elements, zero where none."""
     run = _run_start(copy, sides)
 
-    def nest(d: int, index: tuple[Expr, ...], to: Expr, valid: Expr | None) -> list[Stmt]:
+    def nest(d: int, index: tuple[Expr, ...], to: Expr, valid: Expr | None) -> None:
         if d == run:
-            return _run(copy, sides, d, index, to, valid)
-        side, i = sides[d], copy.names.fresh("i")
-        let, at = loops.let(copy.names.fresh("h").name, side.base + i)
-        if side.checked:
-            ok = _inside(at, side, copy.source.shape[d])
-            valid = ok if valid is None else loops.binary("and", valid, ok)
-        inner = nest(d + 1, (*index, at // side.divisor), to + i * side.stride, valid)
-        return [loops.loop(i, 0, side.size, [let, *inner])]
+            _run(copy, sides, d, index, to, valid)
+            return
+        side = sides[d]
+        with copy.out.loop("i", 0, side.size) as i:
+            at = copy.out.share(side.base + i, "h")
+            if side.checked:
+                ok = _inside(at, side, copy.source.shape[d])
+                valid = ok if valid is None else loops.binary("and", valid, ok)
+            nest(d + 1, (*index, at // side.divisor), to + i * side.stride, valid)
 
-    return nest(0, (), start, None)
+    nest(0, (), start, None)
 
 
 def _inside(at: Expr, side: Side, size: Dim) -> Expr:
@@ -96,15 +99,19 @@ def _run_start(copy: Copy, sides: Sequence[Side]) -> int:
 
 def _run(
     copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to: Expr, valid: Expr | None
-) -> list[Stmt]:
+) -> None:
     """A contiguous run: zeros before the operand's first element, its elements, zeros after."""
-    source = copy.source
     if d == len(sides):
-        value = source.at(index, None)
-        put, clear = loops.store(copy.buffer, to, value), loops.store(copy.buffer, to, 0.0)
-        return [put] if valid is None else [loops.If(valid, (put,), (clear,))]
+        _one(copy, index, to, valid)
+        return
+    out, source = copy.out, copy.source
     side, width = sides[d], math.prod(s.size for s in sides[d + 1 :])
     length = side.size * width
+    if valid is None and not side.checked:
+        to = out.share(to, "to")
+        element = _element(copy, side, index, width)
+        fill(copy, to, loops.const(0), loops.const(length), element, length)
+        return
     low: Expr = loops.const(0)
     high: Expr = loops.const(length)
     if side.checked:
@@ -114,90 +121,60 @@ def _run(
         high = loops.binary("max", low, high)
     if valid is not None:
         low, high = (loops.select(valid, x, length) for x in (low, high))
-    out: list[Stmt] = []
-    names = []
-    for stem, value in (("lo", low), ("hi", high), ("to", to)):
-        let, name = loops.let(copy.names.fresh(stem).name, value)
-        out.append(let)
-        names.append(name)
-    first, last, to = names
-    strides = row_major(source.shape)
-    if source.buffer is None or strides is None:
-
-        def element(x: Expr, lanes: int, mask: Expr | None) -> Expr:
-            return source.at((*index, loops.ramp(side.base + x, lanes)), mask)
-    else:
-        flat = source.start + side.base * width
-        for at, stride in zip(index, strides):
-            flat = flat + at * stride
-        let, flat = loops.let(copy.names.fresh("f").name, flat)
-        out.append(let)
-        buffer = source.buffer
-
-        def element(x: Expr, lanes: int, mask: Expr | None) -> Expr:
-            return loops.load(buffer, loops.ramp(flat + x, lanes), mask)
+    first, last, to = out.share(low, "lo"), out.share(high, "hi"), out.share(to, "to")
+    element = _element(copy, side, index, width)
 
     def zero(x: Expr, lanes: int, mask: Expr | None) -> Expr:
         return loops.broadcast(loops.const(0.0, "float32"), lanes)
 
-    guarded = side.checked or valid is not None
-    static = None if guarded else length
-    if guarded:
-        out += fill(copy, to, loops.const(0), first, zero, None)
-    out += fill(
-        copy,
-        to,
-        loops.const(0) if static else first,
-        loops.const(length) if static else last,
-        element,
-        static,
-    )
-    if guarded:
-        out += fill(copy, to, last, loops.const(length), zero, None)
-    return out
+    fill(copy, to, loops.const(0), first, zero, None)
+    fill(copy, to, first, last, element, None)
+    fill(copy, to, last, loops.const(length), zero, None)
 
 
-def fill(
-    copy: Copy,
-    to: Expr,
-    first: Expr,
-    last: Expr,
-    element: Callable[[Expr, int, Expr | None], Expr],
-    count: int | None,
-) -> list[Stmt]:
+def _one(copy: Copy, index: tuple[Expr, ...], to: Expr, valid: Expr | None) -> None:
+    """A run of one element."""
+    value = copy.source.at(index, None)
+    if valid is None:
+        copy.out.store(copy.buffer, to, value)
+    else:
+        copy.out.either(
+            valid,
+            lambda: copy.out.store(copy.buffer, to, value),
+            lambda: copy.out.store(copy.buffer, to, 0.0),
+        )
+
+
+def _element(copy: Copy, side: Side, index: tuple[Expr, ...], width: int) -> Element:
+    """The elements of a run by their number in it."""
+    source = copy.source
+    strides = row_major(source.shape)
+    if source.buffer is None or strides is None:
+        return lambda x, lanes, mask: source.at((*index, loops.ramp(side.base + x, lanes)), mask)
+    buffer, flat = source.buffer, source.start + side.base * width
+    for at, stride in zip(index, strides):
+        flat = flat + at * stride
+    start = copy.out.share(flat, "f")
+    return lambda x, lanes, mask: loops.load(buffer, loops.ramp(start + x, lanes), mask)
+
+
+def fill(copy: Copy, to: Expr, first: Expr, last: Expr, element: Element, count: int | None) -> None:
     """Elements first .. last of a run, in vectors and then the rest by mask or one by one.
     count: last - first when known, which leaves out what is not needed."""
-    lanes = copy.target.lanes("float32")
-    x, e = copy.names.fresh("x"), copy.names.fresh("e")
-    whole = loops.binary("sub", last, first) // lanes * lanes
-    let, middle = loops.let(copy.names.fresh("mid").name, first + whole)
-    out: list[Stmt] = [let]
+    out, lanes = copy.out, copy.out.target.lanes("float32")
+    middle = out.share(first + loops.binary("sub", last, first) // lanes * lanes, "mid")
     if count is None or count >= lanes:
-        out.append(
-            loops.loop(
-                x,
-                first,
-                middle,
-                [loops.store(copy.buffer, loops.ramp(to + x, lanes), element(x, lanes, None))],
-                lanes,
-            )
-        )
+        with out.loop("x", first, middle, lanes) as x:
+            out.store(copy.buffer, loops.ramp(to + x, lanes), element(x, lanes, None))
     if count is not None and count % lanes == 0:
-        return out
-    if copy.target.masks:
-        bind, mask = loops.let(
-            copy.names.fresh("m").name, loops.binary("lt", loops.ramp(middle, lanes), last)
-        )
-        value = element(middle, lanes, mask)
-        out.append(
-            loops.If(
-                loops.binary("lt", middle, last),
-                (bind, loops.store(copy.buffer, loops.ramp(to + middle, lanes), value, mask)),
-            )
-        )
-        return out
-    out.append(loops.loop(e, middle, last, [loops.store(copy.buffer, to + e, element(e, 1, None))]))
-    return out
+        return
+    if out.target.masks:
+        with out.when(loops.binary("lt", middle, last)):
+            mask = out.share(loops.binary("lt", loops.ramp(middle, lanes), last), "m")
+            out.store(copy.buffer, loops.ramp(to + middle, lanes), element(middle, lanes, mask), mask)
+    else:
+        with out.loop("e", middle, last) as e:
+            out.store(copy.buffer, to + e, element(e, 1, None))
 
 
 # ---------------------------------------------------------------- panels of B
@@ -214,20 +191,14 @@ class PanelCopy:
     stride: int
 
 
-def copy_panels(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr) -> list[Stmt]:
+def copy_panels(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr) -> None:
     """Pack the columns of `here` vectors from `vector` on in panels; zeros where B has none."""
-    ks = [copy.names.fresh("k") for _ in pack.depth]
-    to: Expr = loops.const(0)
-    for k, (_, _, stride) in zip(ks, pack.depth):
-        to = to + k * stride
-    index = [first + k for k, (first, _, _) in zip(ks, pack.depth)]
-    if _vectorised(copy, pack):
-        body = _pack_vectors(copy, pack, vector, here, index, to)
-    else:
-        body = _pack_elements(copy, pack, vector, here, index, to)
-    for k, (_, size, _) in reversed(list(zip(ks, pack.depth))):
-        body = [loops.loop(k, 0, size, body)]
-    return body
+    write = _pack_vectors if _vectorised(copy, pack) else _pack_elements
+    with copy.out.nest("k", [size for _, size, _ in pack.depth]) as ks:
+        to: Expr = loops.const(0)
+        for k, (_, _, stride) in zip(ks, pack.depth):
+            to = to + k * stride
+        write(copy, pack, vector, here, [first + k for k, (first, _, _) in zip(ks, pack.depth)], to)
 
 
 def _vectorised(copy: Copy, pack: PanelCopy) -> bool:
@@ -244,7 +215,7 @@ def _vectorised(copy: Copy, pack: PanelCopy) -> bool:
         return False
     masked = columns.ragged or columns.vectors % columns.tile
     if along[0] is spec.b.index[-1]:
-        return copy.target.masks or not masked
+        return copy.out.target.masks or not masked
     return not masked and copy.source.buffer is not None
 
 
@@ -263,55 +234,33 @@ def _coordinates(pack: PanelCopy, depth: Sequence[Expr], columns: Sequence[Expr]
 
 def _pack_vectors(
     copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr], to: Expr
-) -> list[Stmt]:
-    columns, p = pack.columns, copy.names.fresh("p")
+) -> None:
+    out, columns = copy.out, pack.columns
     lanes = columns.lanes
-    body: list[Stmt] = []
-    for v in range(columns.tile):
-        column = loops.ramp((vector + p * columns.tile + v) * lanes, lanes)
-        mask = None
-        if columns.ragged or columns.vectors % columns.tile:
-            bind, mask = loops.let(copy.names.fresh("m").name, loops.binary("lt", column, columns.total))
-            body.append(bind)
-        value = copy.source.at(tuple(_coordinates(pack, depth, [column])), mask)
-        body.append(loops.store(copy.buffer, loops.ramp(to + p * pack.stride + v * lanes, lanes), value))
-    return [loops.loop(p, 0, (here + (columns.tile - 1)) // columns.tile, body)]
+    with out.loop("p", 0, (here + (columns.tile - 1)) // columns.tile) as p:
+        for v in range(columns.tile):
+            column = loops.ramp((vector + p * columns.tile + v) * lanes, lanes)
+            mask = None
+            if columns.ragged or columns.vectors % columns.tile:
+                mask = out.share(loops.binary("lt", column, columns.total), "m")
+            value = copy.source.at(tuple(_coordinates(pack, depth, [column])), mask)
+            out.store(copy.buffer, loops.ramp(to + p * pack.stride + v * lanes, lanes), value)
 
 
 def _pack_elements(
     copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr], to: Expr
-) -> list[Stmt]:
-    spec, columns, c = pack.spec, pack.columns, copy.names.fresh("c")
+) -> None:
+    out, spec, columns = copy.out, pack.spec, pack.columns
     width = columns.tile * columns.lanes
-    let, column = loops.let(copy.names.fresh("col").name, vector * columns.lanes + c)
-    inside: Expr = loops.binary("lt", column, columns.total)
-    rest: Expr = column
-    parts: list[Expr] = []
-    for size in reversed([multiple(s) for s in spec.j]):
-        parts.append(rest % size)
-        rest = rest // size
-    at = _coordinates(pack, depth, parts[::-1])
-    index = []
-    for d, (x, affine) in enumerate(zip(at, spec.b.index)):
-        if spec.b.guarded[d]:
-            inside = loops.binary(
-                "and", inside, _inside(x, Side(x, 0, 0, affine.divisor, True), copy.source.shape[d])
-            )
-        index.append(x // affine.divisor)
-    where = to + c // width * pack.stride + c % width
-    count = (here + (columns.tile - 1)) // columns.tile * width
-    return [
-        loops.loop(
-            c,
-            0,
-            count,
-            [
-                let,
-                loops.If(
-                    inside,
-                    (loops.store(copy.buffer, where, copy.source.at(tuple(index), None)),),
-                    (loops.store(copy.buffer, where, 0.0),),
-                ),
-            ],
-        )
-    ]
+    with out.loop("c", 0, (here + (columns.tile - 1)) // columns.tile * width) as c:
+        column = out.share(vector * columns.lanes + c, "col")
+        inside: Expr = loops.binary("lt", column, columns.total)
+        at = _coordinates(pack, depth, unflatten(column, spec.j))
+        index = []
+        for d, (x, affine) in enumerate(zip(at, spec.b.index)):
+            if spec.b.guarded[d]:
+                side = Side(x, 0, 0, affine.divisor, True)
+                inside = loops.binary("and", inside, _inside(x, side, copy.source.shape[d]))
+            index.append(x // affine.divisor)
+        where = to + c // width * pack.stride + c % width
+        _one(copy, tuple(index), where, inside)

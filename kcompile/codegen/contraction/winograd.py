@@ -22,7 +22,8 @@ from kcompile.codegen.contraction.blocking import Columns, cache_share, choose_f
 from kcompile.codegen.contraction.microkernel import Panels, Site, Step, Task, cover_rows, write
 from kcompile.codegen.contraction.packing import Copy, Side, copy_box
 from kcompile.codegen.groups.operands import Epilogue, Source
-from kcompile.codegen.loops import TRUE, Buffer, Expr, Function, Names, Stmt, Var
+from kcompile.codegen.loops import TRUE, Buffer, Expr, Function, Var
+from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.loops.indexing import extent
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
@@ -91,9 +92,11 @@ def lower_winograd(
     packed [patch, filters / panel, channels, panel]. direct: a buffer, [taps..., channels, filters]."""
     panel = kernel.shape[-1]
     assert kernel.buffer is not None and direct.buffer is not None and isinstance(panel, int)
-    code = _Code(t, a, kernel.buffer, direct.buffer, panel, epilogue, target, Names())
+    out = Builder(target, target.lanes("float32"))
+    with out.block() as body:
+        _Code(t, a, kernel.buffer, direct.buffer, panel, epilogue, out).blocks()
     tiles = numel((t.spec.m[0], *t.counts))
-    run = loops.loop(Var("part"), 0, extent(tiles), code.blocks(), kind="span")
+    run = loops.loop(Var("part"), 0, extent(tiles), body, kind="span")
     buffers = [x for x in (a.buffer, kernel.buffer, direct.buffer, *epilogue.outputs) if x is not None]
     function = Function(name, tuple(dict.fromkeys(buffers)), (run,))
     work = _cycles(t) * cost.WINOGRAD_LANES // target.lanes("float32") // math.prod(t.counts)
@@ -108,51 +111,44 @@ class _Code:
     direct: Buffer
     panel: int
     epilogue: Epilogue
-    target: Target
-    names: Names
+    out: Builder
 
     # V and M hold one row more than there are tiles for each place in a patch: places a power of two
     # apart would fall into few sets of the cache.
 
     @property
     def lanes(self) -> int:
-        return self.target.lanes("float32")
+        return self.out.lanes
 
     @property
     def block(self) -> int:
-        return _block(self.t, cache_share(self.target))
+        return _block(self.t, cache_share(self.out.target))
 
     def scratch(self, name: str, columns: int) -> Buffer:
         return Buffer(name, "float32", "scratch", math.prod(self.t.patch) * (self.block + 1) * columns)
 
-    def blocks(self) -> list[Stmt]:
-        v, m = self.scratch("inputs", self.t.channels), self.scratch("products", self.t.filters)
-        marks = Buffer("marks", "int32", "scratch", self.block)
-        windows = Buffer("windows", "int32", "scratch", self.block * math.prod(self.t.outputs))
-        unit, body = self.names.fresh("u"), list[Stmt]()
-        count = self.names.let(
-            body, "count", loops.binary("min", loops.binary("sub", Var("end"), unit), self.block)
-        )
-        i, o = self.names.fresh("i"), self.names.fresh("o")
-        body += [
-            loops.loop(i, 0, count, self.inputs(v, marks, windows, unit, i)),
-            *self.products(v, m, count),
-            loops.loop(o, 0, count, self.outputs(m, marks, windows, unit, o)),
-        ]
-        return [
-            loops.Alloc(v),
-            loops.Alloc(m),
-            loops.Alloc(marks),
-            loops.Alloc(windows),
-            loops.loop(unit, Var("begin"), Var("end"), body, self.block),
-        ]
+    def blocks(self) -> None:
+        """All tiles from `begin` to `end`, in blocks."""
+        t, out = self.t, self.out
+        v = out.alloc(self.scratch("inputs", t.channels))
+        m = out.alloc(self.scratch("products", t.filters))
+        marks = out.alloc(Buffer("marks", "int32", "scratch", self.block))
+        windows = out.alloc(Buffer("windows", "int32", "scratch", self.block * math.prod(t.outputs)))
+        end = Var("end")
+        with out.loop("u", Var("begin"), end, self.block) as unit:
+            count = out.share(loops.binary("min", loops.binary("sub", end, unit), self.block), "count")
+            with out.loop("i", 0, count) as i:
+                self.inputs(v, marks, windows, unit, i)
+            self.products(v, m, count)
+            with out.loop("o", 0, count) as o:
+                self.outputs(m, marks, windows, unit, o)
 
-    def place(self, out: list[Stmt], tile: Expr) -> tuple[Expr, list[Expr]]:
+    def place(self, tile: Expr) -> tuple[Expr, list[Expr]]:
         """The sample of a tile, and its first output along each axis."""
         first: list[Expr] = []
         for count, outputs in zip(reversed(self.t.counts), reversed(self.t.outputs)):
-            first.insert(0, self.names.let(out, "y", tile % count * outputs))
-            tile = self.names.let(out, "n", tile // count)
+            first.insert(0, self.out.share(tile % count * outputs, "y"))
+            tile = self.out.share(tile // count, "n")
         return tile, first
 
     # ---- inputs
@@ -161,7 +157,7 @@ class _Code:
     def patch(self) -> Buffer:
         return Buffer("patch", "float32", "scratch", math.prod(self.t.patch) * self.t.channels)
 
-    def copied(self, sample: Expr, bases: Sequence[Expr]) -> list[Stmt]:
+    def copied(self, sample: Expr, bases: Sequence[Expr]) -> None:
         """Copy a patch to where it has zeros for padding."""
         sizes = (1, *self.t.patch, self.t.channels)
         strides = row_major(sizes)
@@ -170,124 +166,88 @@ class _Code:
             Side(base, size, stride, checked=0 < axis <= len(bases))
             for axis, (base, size, stride) in enumerate(zip((sample, *bases, loops.const(0)), sizes, strides))
         ]
-        return copy_box(Copy(self.a, self.target, self.patch, self.names), sides, loops.const(0))
+        copy_box(Copy(self.a, self.patch, self.out), sides, loops.const(0))
 
-    def inputs(self, v: Buffer, marks: Buffer, windows: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
+    def inputs(self, v: Buffer, marks: Buffer, windows: Buffer, unit: Expr, i: Expr) -> None:
         """Transform the patch of tile i of the block, and mark it where its numbers are uneven."""
-        t, lanes, out, copied = self.t, self.lanes, list[Stmt](), self.patch
-        sample, first = self.place(out, unit + i)
-        bases = [self.names.let(out, "x", x - before) for x, before in zip(first, t.before)]
-        out += [loops.Alloc(copied), *self.copied(sample, bases)]
-        c, body = self.names.fresh("c"), list[Stmt]()
-        keys = self.keys(out, bases)
-        cells = [
-            Buffer(self.names.fresh("most").name, "int32", "register", 1, lanes) for _ in range(1 + len(keys))
-        ]
-        for cell in cells:
-            nothing = loops.broadcast(loops.const(0, "int32"), lanes)
-            out += [loops.Alloc(cell), loops.store(cell, 0, nothing)]
-        patch = np.empty(t.patch, object)
-        for number, at in enumerate(np.ndindex(*t.patch)):
-            patch[at] = self.names.let(
-                body, "p", loops.load(copied, loops.ramp(c + number * t.channels, lanes))
-            )
-        seen = [loops.load(copied, loops.ramp(key * t.channels + c, lanes)) for key in keys]
-        groups: list[list[Expr]] = [list(patch.flat)]
-        groups += [[x] for x in seen]
-        for cell, group in zip(cells, groups):
-            most: Expr = loops.load(cell, 0)
-            for value in group:
-                most = self.names.let(body, "b", loops.binary("max", most, _magnitude(value)))
-            body.append(loops.store(cell, 0, most))
-        result = self.transformed(body, patch, [x.b.T for x in t.transforms])
-        for number, value in enumerate(result.flat):
-            place = (number * (self.block + 1) + i) * t.channels + c
-            body.append(loops.store(v, loops.ramp(place, lanes), value))
-        out.append(loops.loop(c, 0, t.channels, body, lanes))
-        largest, *others = (
-            self.names.let(out, "l", loops.across("max", loops.load(cell, 0))) for cell in cells
-        )
+        t, lanes, out, copied = self.t, self.lanes, self.out, self.patch
+        sample, first = self.place(unit + i)
+        bases = [out.share(x - before, "x") for x, before in zip(first, t.before)]
+        out.alloc(copied)
+        self.copied(sample, bases)
+        keys = self.keys(bases)
+        nothing = loops.broadcast(loops.const(0, "int32"), lanes)
+        cells = [out.cell(nothing, lanes) for _ in range(1 + len(keys))]
+        with out.loop("c", 0, t.channels, lanes) as c:
+            patch = np.empty(t.patch, object)
+            for number, at in enumerate(np.ndindex(*t.patch)):
+                patch[at] = out.share(loops.load(copied, loops.ramp(c + number * t.channels, lanes)), "p")
+            seen = [loops.load(copied, loops.ramp(key * t.channels + c, lanes)) for key in keys]
+            for cell, group in zip(cells, [list(patch.flat), *([x] for x in seen)]):
+                most: Expr = loops.load(cell, 0)
+                for value in group:
+                    most = out.share(loops.binary("max", most, _magnitude(value)), "b")
+                out.store(cell, 0, most)
+            result = self.transformed(patch, [x.b.T for x in t.transforms])
+            for number, value in enumerate(result.flat):
+                place = (number * (self.block + 1) + i) * t.channels + c
+                out.store(v, loops.ramp(place, lanes), value)
+        largest, *others = [out.share(loops.across("max", loops.load(cell, 0)), "l") for cell in cells]
         uneven = loops.binary("gt", largest, _bits(LARGEST))
         for other in others:
             uneven = loops.binary("or", uneven, _far(largest, other))
-        out += [
-            loops.store(marks, i, loops.const(EVEN, "int32")),
-            loops.If(uneven, tuple(self.judged(marks, windows, i, largest, first))),
-        ]
-        return out
+        out.store(marks, i, loops.const(EVEN, "int32"))
+        with out.when(uneven):
+            self.judged(marks, windows, i, largest, first)
 
-    def judged(
-        self, marks: Buffer, windows: Buffer, i: Expr, largest: Expr, first: Sequence[Expr]
-    ) -> list[Stmt]:
+    def judged(self, marks: Buffer, windows: Buffer, i: Expr, largest: Expr, first: Sequence[Expr]) -> None:
         """Mark tile i by what its windows see; `windows` gets the bits of the largest input of each."""
-        t, lanes, count = self.t, self.lanes, math.prod(self.t.outputs)
-        most = Buffer("largest", "int32", "scratch", math.prod(t.patch))
-        place, c = self.names.fresh("place"), self.names.fresh("c")
-        cell = Buffer(self.names.fresh("most").name, "int32", "register", 1, lanes)
-        value = loops.load(self.patch, loops.ramp(place * t.channels + c, lanes))
-        zero = loops.const(0, "int32")
-        of_place: list[Stmt] = [
-            loops.Alloc(cell),
-            loops.store(cell, 0, loops.broadcast(zero, lanes)),
-            loops.loop(
-                c,
-                0,
-                t.channels,
-                [loops.store(cell, 0, loops.binary("max", loops.load(cell, 0), _magnitude(value)))],
-                lanes,
-            ),
-            loops.store(most, place, loops.across("max", loops.load(cell, 0))),
-        ]
-        at = [self.names.fresh("a") for _ in t.outputs]
-        body = list[Stmt]()
-        seen: Expr = zero
-        used: Expr = TRUE
-        for taps in np.ndindex(*t.taps):
-            there = _row([a + tap for a, tap in zip(at, taps)], t.patch)
-            seen = self.names.let(body, "seen", loops.binary("max", seen, loops.load(most, there)))
-        for x, a, size in zip(first, at, t.positions):
-            used = loops.binary("and", used, loops.binary("lt", x + a, loops.const(size)))
-        bad = Buffer(self.names.fresh("bad").name, "int32", "register", 1)
-        faint = loops.binary("and", loops.binary("ne", seen, zero), _far(largest, seen))
-        body += [
-            loops.store(windows, i * count + _row(at, t.outputs), seen),
-            loops.If(loops.binary("and", used, faint), (loops.store(bad, 0, loops.const(1, "int32")),)),
-        ]
-        for a, m in reversed(list(zip(at, t.outputs))):
-            body = [loops.loop(a, 0, m, body)]
+        t, out, zero = self.t, self.out, loops.const(0, "int32")
+        most = out.alloc(Buffer("largest", "int32", "scratch", math.prod(t.patch)))
+        self.magnitudes(most)
         large = loops.cast(loops.binary("gt", largest, _bits(LARGEST)), "int32")
+        bad = out.cell(large, 1)
+        with out.nest("a", t.outputs) as at:
+            seen: Expr = zero
+            for taps in np.ndindex(*t.taps):
+                there = _row([a + tap for a, tap in zip(at, taps)], t.patch)
+                seen = out.share(loops.binary("max", seen, loops.load(most, there)), "seen")
+            used: Expr = TRUE
+            for x, a, size in zip(first, at, t.positions):
+                used = loops.binary("and", used, loops.binary("lt", x + a, loops.const(size)))
+            faint = loops.binary("and", loops.binary("ne", seen, zero), _far(largest, seen))
+            out.store(windows, i * math.prod(t.outputs) + _row(at, t.outputs), seen)
+            with out.when(loops.binary("and", used, faint)):
+                out.store(bad, 0, loops.const(1, "int32"))
         direct, blanks = loops.const(DIRECT, "int32"), loops.const(BLANKS, "int32")
-        return [
-            loops.Alloc(most),
-            loops.loop(place, 0, math.prod(t.patch), of_place),
-            loops.Alloc(bad),
-            loops.store(bad, 0, large),
-            *body,
-            loops.store(marks, i, loops.select(loops.binary("ne", loops.load(bad, 0), zero), direct, blanks)),
-        ]
+        out.store(marks, i, loops.select(loops.binary("ne", loops.load(bad, 0), zero), direct, blanks))
 
-    def keys(self, out: list[Stmt], bases: Sequence[Expr]) -> list[Expr]:
+    def magnitudes(self, most: Buffer) -> None:
+        """The bits of the largest input at each place of the patch."""
+        t, lanes, out = self.t, self.lanes, self.out
+        with out.loop("place", 0, math.prod(t.patch)) as place:
+            cell = out.cell(loops.broadcast(loops.const(0, "int32"), lanes), lanes)
+            with out.loop("c", 0, t.channels, lanes) as c:
+                value = loops.load(self.patch, loops.ramp(place * t.channels + c, lanes))
+                out.update("max", cell, _magnitude(value))
+            out.store(most, place, loops.across("max", loops.load(cell, 0)))
+
+    def keys(self, bases: Sequence[Expr]) -> list[Expr]:
         """The numbers of the key places in a patch."""
+        out = self.out
         flat: list[Expr] = [loops.const(0)]
         for base, places, patch, size in zip(bases, self.t.keys, self.t.patch, self.a.shape[1:-1]):
             assert isinstance(size, int)
+            first = loops.binary("sub", loops.const(0), base)
             last = loops.binary("max", loops.binary("sub", loops.const(size - 1), base), 0)
             here = [
-                self.names.let(
-                    out,
-                    "k",
-                    loops.binary(
-                        "min",
-                        loops.binary("max", loops.const(key), loops.binary("sub", loops.const(0), base)),
-                        last,
-                    ),
-                )
+                out.share(loops.binary("min", loops.binary("max", loops.const(key), first), last), "k")
                 for key in places
             ]
             flat = [x * patch + k for x in flat for k in here]
-        return [self.names.let(out, "k", x) for x in flat]
+        return [out.share(x, "k") for x in flat]
 
-    def transformed(self, out: list[Stmt], values: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
+    def transformed(self, values: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
         """An array of expressions times a matrix along each axis."""
         for axis, matrix in enumerate(matrices):
             if matrix.shape == (1, 1):
@@ -296,24 +256,25 @@ class _Code:
             made = np.empty((*turned.shape[:-1], len(matrix)), object)
             for at in np.ndindex(*turned.shape[:-1]):
                 for row, factors in enumerate(matrix):
-                    made[(*at, row)] = self.names.let(out, "s", combine(factors, list(turned[at])))
+                    made[(*at, row)] = self.out.share(combine(factors, list(turned[at])), "s")
             values = np.moveaxis(made, -1, axis)
         return values
 
     # ---- products
 
-    def products(self, v: Buffer, m: Buffer, count: Expr) -> list[Stmt]:
+    def products(self, v: Buffer, m: Buffer, count: Expr) -> None:
         """M = V times the kernel, for each place in a patch."""
-        t, xi, rows = self.t, self.names.fresh("xi"), self.block + 1
-        task = self.task(v, xi, Epilogue((m,), lambda sums, row, column, mask: (sums,), True))
+        t, rows = self.t, self.block + 1
+        with self.out.loop("xi", 0, math.prod(t.patch)) as xi:
+            task = self.task(v, xi, Epilogue((m,), lambda sums, row, column, mask: (sums,), True))
 
-        def site(at: Expr, height: int) -> Site:
-            row = xi * rows + at
-            return Site(row * t.channels, tuple(r * t.channels for r in range(height)), row, at)
+            def site(at: Expr, height: int) -> Site:
+                row = xi * rows + at
+                return Site(row * t.channels, tuple(r * t.channels for r in range(height)), row, at)
 
-        flat = choose_flat(Batch(), t.channels, task.columns, self.target.registers, self.block)
-        body = cover_rows(task, flat.tiles, count, site, False)
-        return [loops.loop(xi, 0, math.prod(t.patch), body)]
+            registers = self.out.target.registers
+            flat = choose_flat(Batch(), t.channels, task.columns, registers, self.block)
+            cover_rows(task, flat.tiles, count, site, False)
 
     def task(self, v: Buffer, place: Expr, epilogue: Epilogue) -> Task:
         """Products for one place in a patch, all columns at once."""
@@ -334,90 +295,81 @@ class _Code:
             last=TRUE,
             direct=True,
             partial_loads=False,
-            names=self.names,
+            out=self.out,
             output_row=lambda row: row,
         )
 
     # ---- outputs
 
-    def outputs(self, m: Buffer, marks: Buffer, windows: Buffer, unit: Expr, i: Expr) -> list[Stmt]:
+    def outputs(self, m: Buffer, marks: Buffer, windows: Buffer, unit: Expr, i: Expr) -> None:
         """Transform the products of tile i of the block, and finish its outputs."""
-        t, lanes, out = self.t, self.lanes, list[Stmt]()
-        sample, first = self.place(out, unit + i)
+        t, lanes, out = self.t, self.lanes, self.out
+        sample, first = self.place(unit + i)
         counts = [
-            self.names.let(
-                out, "many", loops.binary("min", loops.binary("sub", loops.const(size), x), outputs)
-            )
+            out.share(loops.binary("min", loops.binary("sub", loops.const(size), x), outputs), "many")
             for x, size, outputs in zip(first, t.positions, t.outputs)
         ]
-        mark = self.names.let(out, "mark", loops.load(marks, i))
-        direct, blanks = (
-            self.names.let(out, "u", loops.binary("eq", mark, loops.const(kind, "int32")))
-            for kind in (DIRECT, BLANKS)
-        )
-        bases = [self.names.let(out, "x", x - before) for x, before in zip(first, t.before)]
-        out += [loops.Alloc(self.patch), loops.If(direct, tuple(self.copied(sample, bases)))]
-        j, body = self.names.fresh("j"), list[Stmt]()
+        mark = out.share(loops.load(marks, i), "mark")
+        direct, blanks = [
+            out.share(loops.binary("eq", mark, loops.const(kind, "int32")), "u") for kind in (DIRECT, BLANKS)
+        ]
+        bases = [out.share(x - before, "x") for x, before in zip(first, t.before)]
+        out.alloc(self.patch)
+        with out.when(direct):
+            self.copied(sample, bases)
         done = Buffer("outputs", "float32", "scratch", math.prod(t.outputs) * lanes)
+        with out.loop("j", 0, t.filters, lanes) as j:
+            out.alloc(done)
+            out.either(
+                direct,
+                lambda: self.directly(done, j),
+                lambda: self.by_transform(done, m, windows, i, j, blanks),
+            )
+            self.finish(self.task(m, loops.const(0), self.epilogue), done, sample, first, counts, j)
+
+    def by_transform(self, done: Buffer, m: Buffer, windows: Buffer, i: Expr, j: Expr, blanks: Expr) -> None:
+        """A vector of each output of a tile, from its products. blanks: windows of zeros give zeros."""
+        t, lanes, out = self.t, self.lanes, self.out
         values = np.empty(t.patch, object)
         for number, at in enumerate(np.ndindex(*t.patch)):
             index = (number * (self.block + 1) + i) * t.filters + j
-            values[at] = self.names.let(body, "m", loops.load(m, loops.ramp(index, lanes)))
-        result = self.transformed(body, values, [x.a.T for x in t.transforms])
-        body += [
-            loops.store(done, loops.ramp(number * lanes, lanes), value)
-            for number, value in enumerate(result.flat)
-        ]
-        k, count = self.names.fresh("k"), math.prod(t.outputs)
-        blank = loops.binary("eq", loops.load(windows, i * count + k), loops.const(0, "int32"))
-        there = loops.ramp(k * lanes, lanes)  # zero times weights is zero, or NaN as they are
-        nothing = loops.store(done, there, loops.load(done, there) * loops.const(0.0, "float32"))
-        body.append(loops.If(blanks, (loops.loop(k, 0, count, [loops.If(blank, (nothing,))]),)))
-        body = [loops.Alloc(done), loops.If(direct, tuple(self.directly(done, j)), tuple(body))]
-        task = self.task(m, loops.const(0), self.epilogue)
-        body += self.finish(task, done, sample, first, counts, j)
-        return [*out, loops.loop(j, 0, t.filters, body, lanes)]
+            values[at] = out.share(loops.load(m, loops.ramp(index, lanes)), "m")
+        result = self.transformed(values, [x.a.T for x in t.transforms])
+        for number, value in enumerate(result.flat):
+            out.store(done, loops.ramp(number * lanes, lanes), value)
+        count = math.prod(t.outputs)
+        with out.when(blanks), out.loop("k", 0, count) as k:
+            blank = loops.binary("eq", loops.load(windows, i * count + k), loops.const(0, "int32"))
+            there = loops.ramp(k * lanes, lanes)  # zero times weights is zero, or NaN as they are
+            with out.when(blank):
+                out.store(done, there, loops.load(done, there) * loops.const(0.0, "float32"))
 
-    def directly(self, done: Buffer, j: Expr) -> list[Stmt]:
+    def directly(self, done: Buffer, j: Expr) -> None:
         """A vector of each output of a tile, as sums over taps and channels of the copied patch."""
-        t, lanes = self.t, self.lanes
+        t, lanes, out = self.t, self.lanes, self.out
         *lead, last = t.outputs
         steps = [1] * len(lead)
         if lead:  # as many sums side by side as there are registers for
             steps[-1] = max(
                 d
                 for d in range(1, lead[-1] + 1)
-                if lead[-1] % d == 0 and (d == 1 or d * last <= self.target.registers - 4)
+                if lead[-1] % d == 0 and (d == 1 or d * last <= out.target.registers - 4)
             )
-        at, taps = ([self.names.fresh(stem) for _ in sizes] for stem, sizes in (("a", lead), ("t", t.taps)))
-        places = [
-            [x + o for x, o in zip((*at, loops.const(0)), offset)] for offset in np.ndindex(*steps, last)
-        ]
-        c, body = self.names.fresh("c"), list[Stmt]()
-        w = self.names.let(
-            body,
-            "w",
-            loops.load(self.direct, loops.ramp((_row(taps, t.taps) * t.channels + c) * t.filters + j, lanes)),
-        )
-        cells = [Buffer(self.names.fresh("sum").name, "float32", "register", 1, lanes) for _ in places]
-        for place, cell in zip(places, cells):
-            source = _row([a + tap for a, tap in zip(place, taps)], t.patch) * t.channels + c
-            value = loops.broadcast(loops.load(self.patch, source), lanes)
-            body.append(loops.store(cell, 0, loops.fma(value, w, loops.load(cell, 0), exact=False)))
-        for x, extent_ in zip(reversed((*taps, c)), reversed((*t.taps, t.channels))):
-            body = [loops.loop(x, 0, extent_, body)]
         zero = loops.broadcast(loops.const(0.0, "float32"), lanes)
-        body = [
-            *(s for cell in cells for s in (loops.Alloc(cell), loops.store(cell, 0, zero))),
-            *body,
-            *(
-                loops.store(done, loops.ramp(_row(place, t.outputs) * lanes, lanes), loops.load(cell, 0))
-                for place, cell in zip(places, cells)
-            ),
-        ]
-        for a, size, step in reversed(list(zip(at, lead, steps))):
-            body = [loops.loop(a, 0, size, body, step)]
-        return body
+        with out.nest("a", lead, steps) as at:
+            places = [
+                [x + o for x, o in zip((*at, loops.const(0)), offset)] for offset in np.ndindex(*steps, last)
+            ]
+            cells = [out.cell(zero, lanes) for _ in places]
+            with out.nest("t", (*t.taps, t.channels)) as (*taps, c):
+                weights = (_row(taps, t.taps) * t.channels + c) * t.filters + j
+                w = out.share(loops.load(self.direct, loops.ramp(weights, lanes)), "w")
+                for place, cell in zip(places, cells):
+                    source = _row([a + tap for a, tap in zip(place, taps)], t.patch) * t.channels + c
+                    value = loops.broadcast(loops.load(self.patch, source), lanes)
+                    out.store(cell, 0, loops.fma(value, w, loops.load(cell, 0), exact=False))
+            for place, cell in zip(places, cells):
+                out.store(done, loops.ramp(_row(place, t.outputs) * lanes, lanes), loops.load(cell, 0))
 
     def finish(
         self,
@@ -427,18 +379,15 @@ class _Code:
         first: Sequence[Expr],
         counts: Sequence[Expr],
         column: Expr,
-    ) -> list[Stmt]:
+    ) -> None:
         """The epilogue of a vector of each output of a tile."""
         t, lanes = self.t, self.lanes
-        at = [self.names.fresh("a") for _ in counts]
-        row = sample
-        for x, a, size in zip(first, at, t.positions):
-            row = row * size + (x + a)
-        value = loops.load(done, loops.ramp(_row(at, t.outputs) * lanes, lanes))
-        body = write(task, value, row, column, None)
-        for a, count in reversed(list(zip(at, counts))):
-            body = [loops.loop(a, 0, count, body)]
-        return body
+        with self.out.nest("a", counts) as at:
+            row = sample
+            for x, a, size in zip(first, at, t.positions):
+                row = row * size + (x + a)
+            value = loops.load(done, loops.ramp(_row(at, t.outputs) * lanes, lanes))
+            write(task, value, row, column, None)
 
 
 def _row(places: Sequence[Expr], sizes: Sequence[int]) -> Expr:

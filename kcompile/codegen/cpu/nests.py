@@ -15,11 +15,12 @@ any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from kcompile.codegen import cost, loops
 from kcompile.codegen.groups.elements import OpCall, Pull
-from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var
+from kcompile.codegen.loops import ZERO, Buffer, Expr, Var
 from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.program import Size, size_of
 from kcompile.ir.graph import Graph, Node, Value
@@ -304,7 +305,7 @@ class Sweeps:
         written: a result may lie where another's operand does."""
         values = [self.b.share(v) if len(results) > 1 else v for _, _, v in results]
         for (buffer, place, _), value in zip(results, values):
-            self.b.emit(loops.store(buffer, place, value, self.b.mask))
+            self.b.store(buffer, place, value, self.b.mask)
 
     def index(self, at: dict[Run, Expr], axes: Sequence[int]) -> Index:
         """The index along some axes, from positions in runs that hold them whole."""
@@ -436,7 +437,7 @@ class Sweeps:
             row = numel([self.space.full[a] for a in self.space.axes])
             assert isinstance(row, int)
             found.append(Buffer(self.b.fresh("row"), m.types[0].dtype, "scratch", row))
-            self.b.emit(loops.Alloc(found[-1]))
+            self.b.alloc(found[-1])
         return found
 
     def in_row(self, index: Index) -> Expr:
@@ -528,16 +529,10 @@ def over_vectors(b: Builder, start: Expr, stop: Expr, size: Dim, element: Visit)
         with b.loop("s", whole, stop) as i, b.lanes_of(1):
             element(i, None)
         return
-    tail: list[Stmt]
-    with b.block() as tail, b.lanes_of(lanes):
-        place = loops.ramp(whole, lanes)
-        mask = loops.binary("lt", place, stop)
+    place = loops.ramp(whole, lanes)
+    mask = loops.binary("lt", place, stop)
+    with nullcontext() if fixed else b.when(loops.binary("lt", whole, stop)), b.lanes_of(lanes):
         element(place, mask if fixed else b.share(mask))
-    if fixed:
-        for s in tail:
-            b.emit(s)
-    else:
-        b.emit(loops.If(loops.binary("lt", whole, stop), tuple(tail)))
 
 
 def times(size: Size, factor: int) -> Size:

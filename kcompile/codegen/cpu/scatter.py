@@ -74,7 +74,7 @@ def _begin(
     def write(flat: Expr, mask: Expr | None) -> None:
         with b.where(mask):
             value = zero if table is None else pull.at(table, b.unflatten(flat, shape))
-        b.emit(loops.store(result, flat, value, mask))
+        b.store(result, flat, value, mask)
 
     if isinstance(start, loops.Const):  # all columns: rows lie without gaps
         over_vectors(b, ZERO, b.extent(numel(shape)), numel(shape), write)
@@ -106,7 +106,7 @@ def _walk(
             with b.where(mask):
                 value = pull.at(values, (*at, *b.unflatten(column, rest)))
             old = loops.load(result, base + column, mask)
-            b.emit(loops.store(result, base + column, loops.binary("add", old, value), mask))
+            b.store(result, base + column, loops.binary("add", old, value), mask)
 
         over_vectors(b, start, stop, width, add)
 
@@ -118,7 +118,7 @@ def _places(b: Builder, pull: Pull, scatter: Node, result: Buffer) -> tuple[Size
     count = b.extent(numel(positions))
 
     def clear(row: Expr, mask: Expr | None) -> None:
-        b.emit(loops.store(result, row, loops.const(-1, result.dtype), mask))
+        b.store(result, row, loops.const(-1, result.dtype), mask)
 
     with b.block() as code:
         over_vectors(b, BEGIN, END, rows, clear)
@@ -126,7 +126,8 @@ def _places(b: Builder, pull: Pull, scatter: Node, result: Buffer) -> tuple[Size
             flat = b.share(count - 1 - i)
             row = clamped(b, pull.at(indices, b.unflatten(flat, positions)), rows)
             mine = b.logical_and(b.greater_equal(row, BEGIN), b.less(row, END))
-            b.emit(loops.If(mine, (loops.store(result, row, loops.cast(flat, result.dtype)),)))
+            with b.when(mine):
+                b.store(result, row, loops.cast(flat, result.dtype))
     b.emit(loops.loop(Var("part"), 0, loops.const(rows), code, kind="span"))
     each = size_of(numel(positions)) * cost.SCATTER
     return Size(rows), Size(1 + each.fixed // rows, -(-each.per_sample // rows))

@@ -237,11 +237,11 @@ class _Code:
         b, tile = self.b, self.tile
         top = b.share(block_row * (cost.SIDE * tile.rows))
         left = b.share(block_column * (cost.SIDE * tile.columns))
-        b.emit(loops.Alloc(self.a.buffer))
-        b.emit(loops.Alloc(self.c.buffer))
-        b.emit(loops.Alloc(self.sums))
+        b.alloc(self.a.buffer)
+        b.alloc(self.c.buffer)
+        b.alloc(self.sums)
         for i in range(self.sums.size):
-            b.emit(loops.store(self.sums, i, 0.0))
+            b.store(self.sums, i, 0.0)
         copies = [*self._copies(0, self.a, top), *self._copies(1, self.c, left)]
         with b.loop("k", 0, self.depth, cost.SLICE) as k:
             for copy in copies:
@@ -284,9 +284,9 @@ class _Code:
                 [tuple(b.share(i) for i in b.unflatten(at, dims)) for at in places]
                 for places, dims in ((down, spec.m), (across, spec.j))
             ]
-            b.emit(loops.Alloc(self.sums))
+            b.alloc(self.sums)
             for i in range(self.sums.size):
-                b.emit(loops.store(self.sums, i, 0.0))
+                b.store(self.sums, i, 0.0)
             whole = depth // cost.LOADS_AHEAD * cost.LOADS_AHEAD
             with b.loop("k", 0, whole, cost.LOADS_AHEAD) as k:
                 self._add([b.share(k + i) for i in range(cost.LOADS_AHEAD)], *ends)
@@ -332,7 +332,7 @@ class _Code:
                 at = b.share(k + depth)
                 there = loops.binary("and", inside, loops.binary("lt", at, self.depth))
                 value = self._element(side, index, at, there)
-                b.emit(loops.store(slice.buffer, place, value))
+                b.store(slice.buffer, place, value)
 
             out.append(copy)
         return out
@@ -385,7 +385,7 @@ class _Code:
             for j, y in enumerate(right):
                 number = i * self.tile.columns + j
                 total = loops.fma(x, y, loops.load(self.sums, number))
-                self.b.emit(loops.store(self.sums, number, total))
+                self.b.store(self.sums, number, total)
 
     def _finish(self, top: Expr, left: Expr) -> None:
         """The epilogue: written out when it is light, else in a loop over sums in local memory."""
@@ -398,9 +398,9 @@ class _Code:
                     self._write(total, top + i * cost.SIDE, left + j * cost.SIDE)
             return
         kept = Buffer("kept", self.dtype, "stack", self.sums.size)
-        b.emit(loops.Alloc(kept))
+        b.alloc(kept)
         for i in range(self.sums.size):
-            b.emit(loops.store(kept, i, loops.load(self.sums, i)))
+            b.store(kept, i, loops.load(self.sums, i))
         with b.loop("i", 0, tile.rows) as down, b.loop("j", 0, tile.columns) as across:
             kept_sum = b.share(loops.load(kept, down * tile.columns + across))
             self._write(kept_sum, b.share(top + down * cost.SIDE), b.share(left + across * cost.SIDE))
@@ -413,9 +413,8 @@ class _Code:
             "and", loops.binary("lt", row, self.rows), loops.binary("lt", column, self.columns)
         )
         inside = inside if where is None else where
-        with self.b.block() as body:
+        with self.b.when(inside):
             # All before the first is written: it may be in the place of an operand.
             values = [self.b.share(x) for x in self.epilogue.values(total, place, column, None)]
             for buffer, value in zip(self.epilogue.outputs, values):
-                self.b.emit(loops.store(buffer, flat, value))
-        self.b.emit(loops.If(inside, tuple(body)))
+                self.b.store(buffer, flat, value)

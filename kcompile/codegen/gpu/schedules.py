@@ -53,9 +53,8 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
         count = loops.N * units.per_sample + units.fixed
         if team is None:
             flat = b.share(BLOCK * cost.BLOCK_THREADS + THREAD)
-            with b.block() as inside:
+            with b.when(loops.binary("lt", flat, count)):
                 element.alone(flat)
-            b.emit(loops.If(loops.binary("lt", flat, count), tuple(inside)))
         else:
             row = b.share(BLOCK * team.rows + team.row)
             element.together(team, row, count)
@@ -107,11 +106,10 @@ class Element:
         kept = self._reduce(flat)
         mine = loops.binary("and", loops.binary("eq", team.lane, 0), inside)
         if not self.rows:
-            with b.block() as numbers:
+            with b.when(mine):
                 b.alone = True  # here the team's other threads are not
                 self._write(self._numbers(flat, kept), flat)
                 b.alone = False
-            b.emit(loops.If(mine, tuple(numbers)))
             return
         values = self._numbers(flat, kept)
         stop = b.share(loops.select(inside, b.extent(numel(self.depth)), 0))
@@ -121,13 +119,12 @@ class Element:
         b.alone = False
         if values:
             b.emit(loops.Barrier())  # a number may be in the place of an operand of a row
-            with b.block() as numbers:
+            with b.when(mine):
                 self._write(values, flat)
-            b.emit(loops.If(mine, tuple(numbers)))
 
     def _write(self, values: Sequence[Expr], flat: Expr) -> None:
         for (_, buffer, _), value in zip(self.numbers, values):
-            self.b.emit(loops.store(buffer, flat, value))
+            self.b.store(buffer, flat, value)
 
     def _reduce(self, flat: Expr) -> Index:
         """The index of the element. Its reductions come first, so that later all find them done."""
@@ -156,7 +153,7 @@ class Element:
         values = [self.b.share(self.pull.at(value, index)) for value, _ in self.rows]
         flat = self.b.flatten(index, self.space.full)
         for (_, buffer), value in zip(self.rows, values):
-            self.b.emit(loops.store(buffer, flat, value))
+            self.b.store(buffer, flat, value)
 
     def _full(self, kept: Index, reduced: Sequence[Expr]) -> Index:
         known = dict(zip(self.space.kept, kept)) | dict(zip(self.space.axes, reduced))

@@ -81,13 +81,14 @@ class TeamBuilder(Builder):
         team = self.team
         part = self._part(op, extents, body, first, total)
         parts = self._parts(first.dtype)
-        self.emit(loops.store(parts, THREAD, part))
+        self.store(parts, THREAD, part)
         self.emit(loops.Barrier())
         width = team.lanes // 2
         while width:
             other = loops.load(parts, THREAD + width * team.step)
             joined = self.combine(op, loops.load(parts, THREAD), other)
-            self.emit(loops.If(loops.binary("lt", team.lane, width), (loops.store(parts, THREAD, joined),)))
+            with self.when(loops.binary("lt", team.lane, width)):
+                self.store(parts, THREAD, joined)
             self.emit(loops.Barrier())
             width //= 2
         start = team.row if team.across else team.row * team.lanes

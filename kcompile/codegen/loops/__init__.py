@@ -25,7 +25,6 @@ from kcompile.codegen.loops.language import Kind as Kind
 from kcompile.codegen.loops.language import Let as Let
 from kcompile.codegen.loops.language import Load as Load
 from kcompile.codegen.loops.language import N as N
-from kcompile.codegen.loops.language import Names as Names
 from kcompile.codegen.loops.language import Operand as Operand
 from kcompile.codegen.loops.language import Ramp as Ramp
 from kcompile.codegen.loops.language import Select as Select

@@ -8,7 +8,8 @@ along the last axis of the result. A rule never sees the difference. Where a rul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
 
 from kcompile.codegen import cost, loops
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Stmt, Var, indexing, maths
@@ -63,6 +64,39 @@ class Builder:
         self.emit(loops.loop(var, start, stop, body, step, "parallel" if parallel else "serial"))
 
     @contextmanager
+    def nest(
+        self, stem: str, stops: Sequence[loops.Operand], steps: Sequence[int] = ()
+    ) -> Iterator[tuple[Var, ...]]:
+        """Loops from 0 to each of `stops`, the first outside, by `steps` (default: by one)."""
+        with ExitStack() as stack:
+            pairs = zip_longest(stops, steps, fillvalue=1)
+            yield tuple([stack.enter_context(self.loop(stem, 0, stop, step)) for stop, step in pairs])
+
+    @contextmanager
+    def when(self, condition: Expr) -> Iterator[None]:
+        """What is emitted inside runs where the condition holds."""
+        with self.block() as body:
+            yield
+        self.emit(loops.If(condition, tuple(body)))
+
+    def either(self, condition: Expr, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
+        """What `then` emits runs where the condition holds, else what `otherwise` does."""
+        with self.block() as first:
+            then()
+        with self.block() as second:
+            otherwise()
+        self.emit(loops.If(condition, tuple(first), tuple(second)))
+
+    def alloc(self, buffer: Buffer) -> Buffer:
+        self.emit(loops.Alloc(buffer))
+        return buffer
+
+    def store(
+        self, buffer: Buffer, index: loops.Operand, value: loops.Operand, mask: Expr | None = None
+    ) -> None:
+        self.emit(loops.store(buffer, index, value, mask))
+
+    @contextmanager
     def lanes_of(self, lanes: int) -> Iterator[None]:
         outer, self.vector = self.vector, lanes
         yield
@@ -77,11 +111,11 @@ class Builder:
         yield
         self.mask = outer
 
-    def share(self, x: Expr) -> Expr:
-        """x, computed once."""
+    def share(self, x: Expr, stem: str = "t") -> Expr:
+        """x, computed once: a name for it, or itself where it is a name or a number."""
         if isinstance(x, (loops.Const, loops.Var)):
             return x
-        statement, var = loops.let(self.fresh("t"), x)
+        statement, var = loops.let(self.fresh(stem), x)
         self.emit(statement)
         return var
 
@@ -182,7 +216,8 @@ class Builder:
         if 0 < total <= cost.REDUCTION_UNROLLED:
             return self._write_out(op, extents, body)
         cell = self.cell(first, self.vector)
-        self._nest(extents, (), lambda i: self.update(op, cell, body(i)))
+        with self.nest("r", [self.extent(d) for d in extents]) as index:
+            self.update(op, cell, body(index))
         return self.share(loops.load(cell, 0))
 
     def _write_out(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr]) -> Expr:
@@ -194,23 +229,16 @@ class Builder:
             value = self.share(self.combine(op, value, body(tap)))
         return value
 
-    def _nest(self, extents: Sequence[Dim], index: Index, inner: Callable[[Index], None]) -> None:
-        if not extents:
-            inner(index)
-            return
-        with self.loop("r", 0, self.extent(extents[0])) as i:
-            self._nest(extents[1:], (*index, i), inner)
-
     def cell(self, first: Expr, lanes: int) -> Buffer:
         """A register of so many lanes that starts at `first`."""
         cell = Buffer(self.fresh("acc"), first.dtype, "register", 1, lanes)
-        self.emit(loops.Alloc(cell))
-        self.emit(loops.store(cell, 0, first))
+        self.alloc(cell)
+        self.store(cell, 0, first)
         return cell
 
     def update(self, op: str, cell: Buffer, value: Expr) -> None:
         """Combine a value into a register."""
-        self.emit(loops.store(cell, 0, self.combine(op, loops.load(cell, 0), value)))
+        self.store(cell, 0, self.combine(op, loops.load(cell, 0), value))
 
     # ---- elements
 

@@ -16,7 +16,6 @@ Conventions:
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -487,29 +486,6 @@ def loop(
     var: Var, start: Operand, stop: Operand, body: Sequence[Stmt], step: int = 1, kind: Kind = "serial"
 ) -> For:
     return For(var, wrap(start, INDEX), wrap(stop, INDEX), tuple(body), step, kind)
-
-
-class Names:
-    """Variables that no other of a kernel is called like."""
-
-    def __init__(self) -> None:
-        self._numbers = itertools.count()
-
-    def fresh(self, stem: str) -> Var:
-        return Var(f"{stem}{next(self._numbers)}")
-
-    def bind(self, stem: str, value: Expr) -> tuple[list[Stmt], Expr]:
-        """A name for a value, with its binding; constants and names stay as they are."""
-        if isinstance(value, (Const, Var)):
-            return [], value
-        statement, var = let(self.fresh(stem).name, value)
-        return [statement], var
-
-    def let(self, out: list[Stmt], stem: str, value: Expr) -> Expr:
-        """The same; the binding goes to `out`."""
-        statements, named = self.bind(stem, value)
-        out += statements
-        return named
 
 
 N = Var("n")
