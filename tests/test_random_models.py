@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 import kcompile
 from kcompile.codegen import targets
-from kcompile.codegen.contraction import nests
+from kcompile.codegen.contraction.plan import panel_width
 from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import interpreter, passes
 from kcompile.ir.graph import Graph
@@ -35,7 +35,7 @@ def state_of(graph: Graph) -> dict[str, np.ndarray]:
 
 def choose(graph: Graph) -> Graph:
     target = targets.native()
-    return passes.choose_algorithms(graph, lambda spec, weights: nests.panel_width(spec, target, weights))
+    return passes.choose_algorithms(graph, lambda spec, weights: panel_width(spec, target, weights))
 
 
 def check_passes(graph: Graph, data: list[np.ndarray], frozen: bool) -> None:
