@@ -49,7 +49,7 @@ class Line:
 def flops(group: Node, n: int) -> int:
     """Of the direct algorithm: two for each multiply-add."""
     total = 0
-    for node in group.attrs["body"].nodes.values():
+    for node in group.body.nodes.values():
         if node.op.kind == "contraction":
             total += 2 * int(np.prod(bind(node.attrs["spec"].sizes, n)))
     return total
@@ -57,7 +57,7 @@ def flops(group: Node, n: int) -> int:
 
 def describe(group: Node, layers: str) -> str:
     """What a kernel computes, and for which layers."""
-    nodes = [m for m in group.attrs["body"].nodes.values() if m.op.kind != "source"]
+    nodes = [m for m in group.body.nodes.values() if m.op.kind != "source"]
     names = [
         "x".join(map(str, m.attrs["spec"].sizes)) + f" {m.op.name}"
         if m.op.kind == "contraction"

@@ -78,7 +78,7 @@ def test_a_sum_of_many() -> None:
 
 def check(graph: Graph) -> None:
     compiled = compile_graph(graph, "run", targets.native(), frozen=False)
-    bodies = [m.attrs["body"] for m in compiled.run.live() if m.op.name == "group"]
+    bodies = [m.body for m in compiled.run.live() if m.op.name == "group"]
     assert (
         max(map(deepest, bodies)) <= GROUP_DEPTH + 1 and max(len(b.nodes) for b in bodies) <= 2 * GROUP_NODES
     )

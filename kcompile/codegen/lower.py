@@ -51,7 +51,7 @@ class Kernels:
 
     def of(self, node: Node, name: str, aliased: bool = False) -> Kernel:
         """The kernel of a group; see `Backend.lower_group`. name: it is called so where it is new."""
-        body: Graph = node.attrs["body"]
+        body = node.body
         key = (signature(body), aliased)
         if key not in self.made:
             self.made[key] = self.backend.lower_group(f"{name}_{body.name}", node, self.target, aliased)
@@ -65,6 +65,9 @@ class Kernels:
 def signature(body: Graph) -> object:
     """What a group computes, whatever layer it is from: equal for bodies that need the same code."""
     return (
-        tuple((m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types) for m in body.nodes.values()),
+        tuple(
+            (m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types, m.regions)
+            for m in body.nodes.values()
+        ),
         tuple(body.outputs.values()),
     )

@@ -290,14 +290,14 @@ def copy_launch(
     outer, body = Graph("copies"), Graph("copy")
     body.outputs["0"] = Value(body.add("stop_gradient", [body.input("0", type)]).id)
     with outer.source(*sources):
-        node = outer.add("group", [outer.input("0", type)], body=body, n=0, precision="float32")
+        node = outer.add("group", [outer.input("0", type)], regions=(body,))
     kernel = kernels.of(node, name)
     return Launch(kernel.function, (source, to), kernel.extent, kernel.work)
 
 
 def _same_element(group: Node, slot: int, output: int) -> bool:
     """Whether a group reads operand `slot` only at the element of `output` that it then writes."""
-    body: Graph = group.attrs["body"]
+    body = group.body
     value = list(body.inputs.values())[slot]
     result = list(body.outputs.values())[output]
     shape = body.type(value).shape
@@ -322,7 +322,7 @@ class BodyPlan:
 
     def __init__(self, node: Node, name: str, kernels: Kernels) -> None:
         self.node, self.name, self.kernels = node, name, kernels
-        self.body: Graph = node.attrs["body"]
+        self.body = node.body
         self.base = bases(self.body)
         self.groups = [m for m in self.body.live() if m.op.name == "group"]
         if any(m.op.name == "scan" for m in self.body.live()):
@@ -433,7 +433,7 @@ def is_rowwise(group: Node) -> bool:
     """Whether each sample of a group's results depends on the same sample of its operands only, in
     the same place: then any range of samples can be computed by itself. A result that samples share
     is none: threads at different steps would write it."""
-    body: Graph = group.attrs["body"]
+    body = group.body
     if not all(t.shape and isinstance(t.shape[0], Batch) for t in group.types):
         return False
     for m in body.nodes.values():

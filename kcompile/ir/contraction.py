@@ -14,7 +14,7 @@ from math import prod
 
 import numpy as np
 
-from kcompile.ir.types import Dim, TensorType, bind, format_shape, numel
+from kcompile.ir.types import Dim, TensorType, bind, numel, static
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,38 @@ class Contraction:
         """What packing B depends on: neither how many rows there are, nor how A is read."""
         return replace(self, m=(1,) * len(self.m), a=Access(self.a.operand, (), ()))
 
+    def bind(self, n: int) -> Contraction:
+        """For a batch of n samples: all dims are ints."""
+        g, m, k, j = (bind(dims, n) for dims in (self.g, self.m, self.k, self.j))
+        return replace(self, g=g, m=m, k=k, j=j)
+
     @property
     def sizes(self) -> tuple[Dim, Dim, Dim]:
         """(rows, columns, summed) = (M, J, K), of one sample of g."""
         return numel(self.m), numel(self.j), numel(self.k)
 
     def __repr__(self) -> str:
-        sizes = f"{format_shape(self.m)} x {format_shape(self.k)} x {format_shape(self.j)}"
-        return f"[{sizes} for each of {format_shape(self.g)}]" if self.g else f"[{sizes}]"
+        """All of it: `[m=[n, 8] k=[3, 5] j=[4] a=#0[m0, 2*m1 + k0 - 1?, k1] b=#1[k0, k1, j0]]`. A coordinate
+        with a question mark is guarded."""
+        dims = {"g": self.g, "m": self.m, "k": self.k, "j": self.j}
+        sizes = [f"{name}={list(sizes)}" for name, sizes in dims.items() if sizes or name != "g"]
+        names = [f"{name}{i}" for name in "mkj" for i in range(len(dims[name]))]
+        return f"[{' '.join(sizes)} a={_access_text(self.a, names)} b={_access_text(self.b, names)}]"
+
+
+def _access_text(access: Access, names: list[str]) -> str:
+    index = [
+        _affine_text(affine, names) + "?" * guarded for affine, guarded in zip(access.index, access.guarded)
+    ]
+    return f"#{access.operand}[{', '.join(index)}]"
+
+
+def _affine_text(affine: Affine, names: list[str]) -> str:
+    parts = [f"{coefficient}*{names[number]}" for number, coefficient in affine.terms]
+    if affine.offset or not parts:
+        parts.append(str(affine.offset))
+    text = " + ".join(part.removeprefix("1*") for part in parts).replace("+ -1*", "- ").replace("+ -", "- ")
+    return text if affine.divisor == 1 else f"({text}) / {affine.divisor}"
 
 
 def variable(number: int, coefficient: int = 1) -> Affine:
@@ -111,13 +135,14 @@ def gather(access: Access, array: np.ndarray, sizes: tuple[int, ...], variables:
     return np.where(valid, out, array.dtype.type(0))
 
 
-def reference(spec: Contraction, n: int, *operands: np.ndarray) -> np.ndarray:
-    """The meaning of a contraction, by gathering both operands in full (memory: M*K + K*J)."""
+def reference(spec: Contraction, *operands: np.ndarray) -> np.ndarray:
+    """The meaning of a contraction without the batch (see `Contraction.bind`), by gathering both operands in
+    full (memory: M*K + K*J)."""
     if spec.g:
-        g, parts = bind(spec.g, n), [x.reshape(-1, *x.shape[len(spec.g) :]) for x in operands]
-        made = [reference(spec.one, n, *sample) for sample in zip(*parts)]
-        return np.array(made, operands[0].dtype).reshape(g + bind(spec.m + spec.j, n))
-    m, k, j = (bind(dims, n) for dims in (spec.m, spec.k, spec.j))
+        parts = [x.reshape(-1, *x.shape[len(spec.g) :]) for x in operands]
+        made = [reference(spec.one, *sample) for sample in zip(*parts)]
+        return np.array(made, operands[0].dtype).reshape(static(spec.shape))
+    m, k, j = static(spec.m), static(spec.k), static(spec.j)
     rows, summed = len(m), len(m) + len(k)
     a = gather(spec.a, operands[spec.a.operand], m + k, range(0, summed))
     b = gather(spec.b, operands[spec.b.operand], k + j, range(rows, summed + len(j)))

@@ -1,7 +1,7 @@
 """What a graph computes, as a name: a digest of its content.
 
 Enters: a graph. Leaves: a text that is equal for graphs that compute the same, in any process, and that
-differs when an op, an attribute, a type, a constant, the boundary or a body of a loop does. Names of
+differs when an op, an attribute, a type, a constant, the boundary or a region does. Names of
 inputs, variables and outputs, names of layers and numbers of nodes are labels: their places count.
 """
 
@@ -45,7 +45,7 @@ def fingerprint(graph: Graph) -> str:
             attrs["name"] = declared[node.id]
         lines.append(
             f"{node.op.name} {[name(v) for v in node.inputs]} {[text(t) for t in node.types]} "
-            f"{content(attrs)}"
+            f"{content(attrs)} {[fingerprint(region) for region in node.regions]}"
         )
     numbers = {variable: number for number, variable in enumerate(graph.variables)}
     lines.append(
@@ -75,8 +75,6 @@ def content(value: Any) -> str:
         return f"{kind.__name__}[{','.join(map(content, value))}]"
     if kind is dict or isinstance(value, Mapping):
         return f"{{{','.join(f'{k!r}:{content(v)}' for k, v in sorted(value.items()))}}}"
-    if isinstance(value, Graph):
-        return f"graph {fingerprint(value)}"
     if isinstance(value, np.generic):
         return f"{value.dtype.name} {value.tobytes().hex()}"
     names = _fields(kind)  # type: ignore[arg-type]  # a class is hashable

@@ -62,7 +62,10 @@ def pull_back(
         if not node.inputs or all(g is None for g in received) or node.op.gradient is None:
             continue
         call = Call(
-            tuple(Tensor(graph, v) for v in node.inputs), tuple(Tensor(graph, v) for v in outputs), node.attrs
+            tuple(Tensor(graph, v) for v in node.inputs),
+            tuple(Tensor(graph, v) for v in outputs),
+            node.attrs,
+            node.regions,
         )
         with graph.source(*node.sources):
             for value, part in zip(node.inputs, node.op.gradient(call, *received)):

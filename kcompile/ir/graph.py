@@ -6,6 +6,7 @@ optimizer slots, moving statistics) are `(variable, new value)` pairs beside the
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from kcompile.ir.op import OPS, Op
-from kcompile.ir.types import TensorType
+from kcompile.ir.types import DTYPES, TensorType
 from kcompile_runtime.texts import printable
 
 if TYPE_CHECKING:
@@ -58,8 +59,12 @@ class Literal:
         return np.frombuffer(self.data, self.dtype).reshape(self.shape)
 
     def __repr__(self) -> str:
-        array = self.array
-        return str(array.item()) if array.ndim == 0 else f"<{self.dtype}{list(self.shape)}>"
+        """The number, or dtype, shape and the beginning of a hash: other values have another text."""
+        if self.shape == () and self.dtype in DTYPES:
+            number = self.array.item()
+            if np.array(number, self.dtype).tobytes() == self.data:  # not so some NaN
+                return str(number)
+        return f"<{self.dtype}{list(self.shape)} {hashlib.sha256(self.data).hexdigest()[:16]}>"
 
 
 @cache
@@ -70,7 +75,8 @@ def _name_of(dtype: np.dtype[Any]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A use of an op. `types` are those of its outputs, `sources` where it came from."""
+    """A use of an op. `types` are those of its outputs, `sources` where it came from, `regions` the graphs
+    that it applies (the step of a scan, the ops of a group), which read nothing but their inputs."""
 
     id: int
     op: Op
@@ -78,6 +84,13 @@ class Node:
     attrs: Mapping[str, Any]
     types: tuple[TensorType, ...]
     sources: tuple[Source, ...]
+    regions: tuple[Graph, ...] = ()
+
+    @property
+    def body(self) -> Graph:
+        """The one region."""
+        (region,) = self.regions
+        return region
 
     @property
     def label(self) -> str:
@@ -137,20 +150,27 @@ class Graph:
         """Nodes added inside the `with` carry these sources."""
         return _Sources(self, sources)
 
-    def add(self, op: str | Op, inputs: Sequence[Value] = (), **attrs: Any) -> Node:
+    def add(
+        self, op: str | Op, inputs: Sequence[Value] = (), *, regions: tuple[Graph, ...] = (), **attrs: Any
+    ) -> Node:
         """Append a node; its types come from the op's own rule."""
         record = OPS[op] if isinstance(op, str) else op
-        types = record.types([self.type(v) for v in inputs], attrs)
-        return self._append(record, inputs, attrs, types)
+        types = record.types([self.type(v) for v in inputs], attrs, regions)
+        return self._append(record, inputs, attrs, types, regions)
 
     def add_again(self, node: Node, inputs: Sequence[Value]) -> Node:
         """Append a node of another graph with its types, which its rule must give for these operands."""
-        return self._append(node.op, inputs, node.attrs, node.types)
+        return self._append(node.op, inputs, node.attrs, node.types, node.regions)
 
     def _append(
-        self, op: Op, inputs: Sequence[Value], attrs: Mapping[str, Any], types: tuple[TensorType, ...]
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        attrs: Mapping[str, Any],
+        types: tuple[TensorType, ...],
+        regions: tuple[Graph, ...],
     ) -> Node:
-        node = Node(len(self.nodes), op, tuple(inputs), attrs, types, self.current)
+        node = Node(len(self.nodes), op, tuple(inputs), attrs, types, self.current, regions)
         self.nodes[node.id] = node
         return node
 
@@ -200,15 +220,30 @@ class Graph:
         return users
 
     def verify(self) -> None:
-        """Recompute every type with the op's own rule, and check the order and the boundary. Raises
-        ValueError naming the node."""
+        """Recompute every type with the op's own rule, and check the order, the boundary and, likewise, all
+        regions. Raises ValueError naming the node."""
         for node in self.nodes.values():
             where = f"{self.name}: node %{node.id} {node.op.name} ({node.label})"
             if any(v.node >= node.id for v in node.inputs):
                 raise ValueError(f"{where}: an operand comes later")
-            types = node.op.types([self.type(v) for v in node.inputs], node.attrs)
+            for region in node.regions:
+                _verify_region(region, where)
+            types = node.op.types([self.type(v) for v in node.inputs], node.attrs, node.regions)
             if types != node.types:
                 raise ValueError(f"{where}: type is {node.types}, its rule says {types}")
+        self._verify_boundary()
+
+    def _verify_boundary(self) -> None:
+        for kind, declared in (("input", self.inputs), ("variable", self.variables)):
+            for name, value in declared.items():
+                node = self.nodes.get(value.node)
+                if node is None or node.op.name != kind or node.attrs["name"] != name:
+                    raise ValueError(f"{self.name}: {kind} {name!r} is %{value.node}, which is none")
+        for name, value in (*self.outputs.items(), *self.updates.items()):
+            if value.node not in self.nodes or value.output >= len(self.nodes[value.node].types):
+                raise ValueError(
+                    f"{self.name}: result {name!r} is %{value.node}.{value.output}, which is none"
+                )
         for name, value in self.updates.items():
             if name not in self.variables:
                 raise ValueError(f"{self.name}: update of unknown variable {name!r}")
@@ -219,25 +254,48 @@ class Graph:
                 )
 
     def text(self) -> str:
-        """One line a node: `%3 = add(%1, %2) : float32[n, 64]  # dense_1`."""
+        """One line a node: `%3 = add(%1, %2) : float32[n, 64]  # dense_1`, regions behind theirs, with `|` in
+        front. Nothing is left out: graphs that compute different things have different texts."""
 
         def show(value: Value) -> str:
             many = len(self.nodes[value.node].types) > 1
             return f"%{value.node}.{value.output}" if many else f"%{value.node}"
 
         lines = [f"graph {printable(self.name)}"]
-        for node in self.live():
-            operands = ", ".join(map(show, node.inputs))
-            shown = {k: v for k, v in node.attrs.items() if k not in ("type", "body")}
-            attrs = ", ".join(f"{k}={printable(v)}" for k, v in shown.items())
-            inside = ", ".join(filter(None, (operands, attrs)))
+        nodes = {v.node: self.nodes[v.node] for v in self.variables.values()}  # also those that nobody reads
+        nodes.update((node.id, node) for node in self.live())
+        for _, node in sorted(nodes.items()):
+            inside = ", ".join((*map(show, node.inputs), *_attributes(node)))
             types = ", ".join(map(str, node.types))
             label = f"  # {node.label}" if node.sources else ""
             lines.append(f"  %{node.id} = {node.op.name}({inside}) : {types}{label}")
-            if "body" in node.attrs:
-                lines += ["  | " + line for line in node.attrs["body"].text().splitlines()[1:]]
+            for region in node.regions:
+                lines += ["  | " + line for line in region.text().splitlines()]
+        for kind, declared in (("input", self.inputs), ("variable", self.variables)):
+            if list(declared.values()) != sorted(declared.values()):  # else the nodes' order says it
+                lines += [f"  {kind} {printable(name)} = {show(v)}" for name, v in declared.items()]
         lines += [f"  output {printable(name)} = {show(v)}" for name, v in self.outputs.items()]
         lines += [f"  update {printable(name)} = {show(v)}" for name, v in self.updates.items()]
         return "\n".join(lines)
 
     __str__ = text
+
+
+def _verify_region(region: Graph, where: str) -> None:
+    """A region reads its inputs alone and has outputs alone. That operands fit it is the op's rule."""
+    if region.variables or region.updates:
+        raise ValueError(f"{where}: its region {region.name} reads or updates variables")
+    try:
+        region.verify()
+    except ValueError as error:
+        raise ValueError(f"{where}: in its region {error}") from None
+
+
+def _attributes(node: Node) -> list[str]:
+    """Attributes as text; the type of an input or a variable is said once, as the node's."""
+    declared = (node.attrs.get("type"),) == node.types
+    return [
+        f"{k}={printable(v if k == 'name' else repr(v))}"
+        for k, v in node.attrs.items()
+        if not (k == "type" and declared)
+    ]

@@ -63,7 +63,7 @@ def _reads(node: Node, graph: Graph) -> Iterator[tuple[int, int, str]]:
         assert isinstance(rows, int)
         yield 1, rows, node.label
     elif node.op.name == "scan":
-        body, states = node.attrs["body"], node.attrs["states"]
+        body, states = node.body, node.attrs["states"]
         slots = {value: slot for slot, value in enumerate(body.inputs.values()) if slot >= states}
         for check in index_checks(body):
             if check.numbers in slots:

@@ -6,12 +6,13 @@ kernels and gradients are checked against.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.types import Batch
 
@@ -27,10 +28,21 @@ class Result:
     values: dict[Value, np.ndarray]
 
 
+def _function(region: Graph, n: int, precision: str) -> Callable[..., list[np.ndarray]]:
+    """What a region computes, for ops that apply it: arrays to the list of its results."""
+
+    def apply(*arrays: np.ndarray) -> list[np.ndarray]:
+        return list(run(region, n, dict(zip(region.inputs, arrays)), {}, precision).outputs.values())
+
+    return apply
+
+
 def _bind(attribute: Any, n: int, precision: str) -> Any:
     """An attribute with the batch made a number, and float32 replaced by the precision."""
     if isinstance(attribute, Batch):
         return attribute.multiple * n
+    if isinstance(attribute, Contraction):
+        return attribute.bind(n)
     if isinstance(attribute, tuple) and not hasattr(attribute, "_fields"):
         return tuple(_bind(a, n, precision) for a in attribute)
     if isinstance(attribute, str) and attribute == "float32":
@@ -55,10 +67,8 @@ def run(graph: Graph, n: int, inputs: Arrays, variables: Arrays, precision: str 
                 results = _as(variables[node.attrs["name"]], precision)
             else:
                 attrs = {k: _bind(a, n, precision) for k, a in node.attrs.items()}
-                if "n" in attrs:
-                    attrs["n"] = n
-                if "body" in attrs:
-                    attrs["precision"] = precision
+                if node.regions:
+                    attrs["regions"] = tuple(_function(region, n, precision) for region in node.regions)
                 results = node.op.numpy(*(values[v] for v in node.inputs), **attrs)
                 if name == "constant":
                     results = _as(results, precision)

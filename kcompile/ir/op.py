@@ -15,6 +15,7 @@ from kcompile.ir.contraction import Contraction
 from kcompile.ir.types import TensorType
 
 if TYPE_CHECKING:
+    from kcompile.ir.graph import Graph
     from kcompile.ir.tensor import Tensor
 
 Kind = Literal[
@@ -62,6 +63,7 @@ class Call:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     attrs: Mapping[str, Any]
+    regions: tuple[Graph, ...] = ()
 
     @property
     def output(self) -> Tensor:
@@ -74,6 +76,8 @@ class Op:
 
     infer(*types, **attrs): the type of the result, or a tuple of types; raises ValueError.
     numpy(*arrays, **attrs): the meaning. Batch dims in attributes arrive as ints.
+    Of an op with regions (graphs that it applies), `infer` has them as `regions=`, and `numpy` has there a
+        function for each, from arrays to the list of its results.
     gradient(call, *output_gradients): a gradient or None for each input; None for the whole: no
         gradient flows (integers, comparisons).
     scalar(b, *elements, **attrs): for elementwise ops, the result of one element; `b` offers the
@@ -105,8 +109,10 @@ class Op:
     exact: bool = False
     in_place: int | None = None
 
-    def types(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> tuple[TensorType, ...]:
-        result = self.infer(*types, **attrs)
+    def types(
+        self, types: Sequence[TensorType], attrs: Mapping[str, Any], regions: tuple[Graph, ...] = ()
+    ) -> tuple[TensorType, ...]:
+        result = self.infer(*types, **attrs, regions=regions) if regions else self.infer(*types, **attrs)
         return result if isinstance(result, tuple) else (result,)
 
 

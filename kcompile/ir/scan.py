@@ -278,13 +278,11 @@ class _Scan:
         node = self.graph.add(
             "scan",
             [x.value for x in operands],
-            body=inner,
+            regions=(inner,),
             length=self.length,
             states=k,
             steps=len(sequences),
             reverse=self.reverse,
-            n=0,
-            precision="float32",
         )
         made = [Tensor(self.graph, Value(node.id, i)) for i in range(len(node.types))]
         return made[:k], made[k:]
@@ -332,7 +330,7 @@ class _Backward:
         self.call, self.graph = call, call.inputs[0].graph
         self.length, self.reverse = attrs["length"], attrs["reverse"]
         self.k, self.s = attrs["states"], attrs["states"] + attrs["steps"]
-        body: Graph = attrs["body"]
+        (body,) = call.regions
         self.inner, table = _copied(body)
         self.inner.name, self.inner.outputs = f"{body.name}.gradient", {}
         self.border = len(self.inner.nodes)  # nodes before are forward, inputs included
@@ -520,12 +518,12 @@ class _Backward:
         is differentiated, with more outputs (`simplify` makes one scan of the two)."""
         stacks = dict(zip(self.inputs[self.k : self.s], self.call.inputs[self.k : self.s]))
         made = [v for v in values if v not in stacks]
-        body: Graph = self.call.attrs["body"]
+        (body,) = self.call.regions
         again, _ = _copied(body)  # `inner` began as the same copy: its values are numbered alike
         for v in made:
             again.outputs[f"out{len(again.outputs)}"] = v
         node = self.graph.add(
-            "scan", [x.value for x in self.call.inputs], **{**self.call.attrs, "body": again}
+            "scan", [x.value for x in self.call.inputs], regions=(again,), **self.call.attrs
         )
         first = len(body.outputs)
         stacks.update((v, Tensor(self.graph, Value(node.id, first + i))) for i, v in enumerate(made))

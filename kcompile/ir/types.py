@@ -81,6 +81,14 @@ def bind(shape: Sequence[Dim], n: int) -> tuple[int, ...]:
     return tuple(d.multiple * n if isinstance(d, Batch) else d for d in shape)
 
 
+def static(shape: Sequence[Dim]) -> tuple[int, ...]:
+    """A shape that must not hold the batch. Raises ValueError where it does."""
+    sizes = tuple(d for d in shape if isinstance(d, int))
+    if len(sizes) != len(shape):
+        raise ValueError(f"a shape without the batch is expected. Received: {format_shape(shape)}")
+    return sizes
+
+
 def format_shape(shape: Sequence[Dim]) -> str:
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 

@@ -227,7 +227,7 @@ def operands(rng, n, *shapes):
 def check(spec, a_shape, b_shape, n, seed=0, **options) -> None:
     compiled = Compiled(spec, a_shape, b_shape, **options)
     a, b = operands(np.random.default_rng(seed), n, a_shape, b_shape)
-    expected = reference(spec, n, a.astype(np.float64), b.astype(np.float64))
+    expected = reference(spec.bind(n), a.astype(np.float64), b.astype(np.float64))
     got = compiled(n, a, b)
     # each element is a chain of K roundings of values of size about sqrt(K)
     depth = max(int(np.prod(bind(spec.k, n))), 1)

@@ -48,7 +48,7 @@ def step(rest: tuple[int, ...], momentum: bool) -> Graph:
 def test_updates(rest: tuple[int, ...], momentum: bool, name: str) -> None:
     graph = step(rest, momentum)
     made = compile_graph(graph, "run", target_of(name), frozen=False)
-    inner = {node.op.name for m in made.run.live() if m.op.name == "group" for node in m.attrs["body"].live()}
+    inner = {node.op.name for m in made.run.live() if m.op.name == "group" for node in m.body.live()}
     assert ("spread_rows" if momentum else "add_rows") in inner and "first_places" in inner
     rng = np.random.default_rng(0)
     for n in (1, 5, 100):
@@ -68,7 +68,7 @@ def test_updates(rest: tuple[int, ...], momentum: bool, name: str) -> None:
 def test_what_comes_before_is_computed_on_the_way() -> None:
     """Two kernels for the places, one that adds up, one that updates, beside the norm's."""
     made = compile_graph(step((64,), False), "run", targets.named("x86-64-v3"), frozen=False)
-    bodies = [[n.op.name for n in m.attrs["body"].live()] for m in made.run.live() if m.op.name == "group"]
+    bodies = [[n.op.name for n in m.body.live()] for m in made.run.live() if m.op.name == "group"]
     (summed,) = [names for names in bodies if "scatter_rows" in names]
     (added,) = [names for names in bodies if "add_rows" in names]
     assert {"transpose", "mul"} <= set(summed)

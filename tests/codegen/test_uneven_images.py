@@ -52,9 +52,7 @@ def graph_of(shape: tuple[int, ...], taps: tuple[int, ...], filters: int, paddin
 
 def compiled(graph: Graph, name: str = "native") -> Any:
     made = compile_graph(graph, "run", targets.named(name), frozen=True)
-    names = {
-        m.op.name for g in made.run.live() if g.op.name == "group" for m in g.attrs["body"].nodes.values()
-    }
+    names = {m.op.name for g in made.run.live() if g.op.name == "group" for m in g.body.nodes.values()}
     assert "winograd" in names
     return made
 

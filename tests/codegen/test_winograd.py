@@ -53,7 +53,7 @@ def contractions(compiled: Compiled) -> list[str]:
         m.op.name
         for group in compiled.run.live()
         if group.op.name == "group"
-        for m in group.attrs["body"].nodes.values()
+        for m in group.body.nodes.values()
         if m.op.kind == "contraction"
     ]
 

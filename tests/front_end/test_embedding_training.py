@@ -205,7 +205,7 @@ def large(made: Compiled) -> set[Value]:
 
 
 def inner_ops(made: Compiled) -> list[str]:
-    return [n.op.name for m in made.run.live() if m.op.name == "group" for n in m.attrs["body"].live()]
+    return [n.op.name for m in made.run.live() if m.op.name == "group" for n in m.body.live()]
 
 
 CASES = [

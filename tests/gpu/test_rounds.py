@@ -84,9 +84,9 @@ def test_neighbours_read_neighbours():
     specs = [
         m.attrs["spec"]
         for s in scans
-        for g in s.attrs["body"].nodes.values()
-        if "body" in g.attrs
-        for m in g.attrs["body"].nodes.values()
+        for g in s.body.nodes.values()
+        if g.regions
+        for m in g.body.nodes.values()
         if m.op.name == "contract"
     ]
     assert len(specs) == 2 and {spec.b.index[-1].terms for spec in specs} == {((2, 1),)}

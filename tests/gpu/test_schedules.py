@@ -110,7 +110,7 @@ def test_any_number_of_reductions_fits_into_shared_memory():
 def group(body: Graph) -> Node:
     outer = Graph("outer")
     operands = [outer.input(name, body.type(v)) for name, v in body.inputs.items()]
-    return outer.nodes[outer.add("group", operands, body=body, n=0, precision="float32").id]
+    return outer.nodes[outer.add("group", operands, regions=(body,)).id]
 
 
 @pytest.mark.parametrize("width", [5, 40])

@@ -65,7 +65,7 @@ def test_matmul_maps_are_the_product(transpose_a: bool, transpose_b: bool) -> No
     b = rng.normal(size=(5, 4) if transpose_b else (4, 5))
     spec = maps.matmul(TensorType(a.shape), TensorType(b.shape), transpose_a, transpose_b)
     expected = (a.T if transpose_a else a) @ (b.T if transpose_b else b)
-    np.testing.assert_allclose(maps.reference(spec, 1, a, b), expected)
+    np.testing.assert_allclose(maps.reference(spec, a, b), expected)
 
 
 def coordinates(access: Access, sizes: dict[int, int]) -> list[np.ndarray]:
@@ -125,11 +125,11 @@ def test_panels_do_not_change_the_product(name: str, data: st.DataObject, seed: 
     if any(isinstance(d, Batch) for d in (*spec.k, *spec.j)):
         return
     values: list[Any] = [a.astype(np.float64) for a in arrays(case, 3, seed)]
-    expected = maps.reference(spec, 3, *values)
+    expected = maps.reference(spec.bind(3), *values)
     panels = OPS["pack_panels"].numpy(values[spec.b.operand], spec=spec, width=8)
     assert panels.shape == OPS["pack_panels"].infer(case.types[spec.b.operand], spec=spec, width=8).shape
     values[spec.b.operand] = panels
-    got = OPS["contract"].numpy(*values, spec=spec, panels=8, n=3)
+    got = OPS["contract"].numpy(*values, spec=spec.bind(3), panels=8)
     np.testing.assert_allclose(got, expected, atol=1e-10)
 
 

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir.draws import DRAWN, cases, graph_of
+from ir.random_graphs import graphs
 from ir.scans import counting
 
 import kcompile
-from kcompile.ir import ops
+from kcompile.ir import ops, passes
+from kcompile.ir.contraction import Contraction
 from kcompile.ir.digest import content, fingerprint
 from kcompile.ir.graph import Graph, Literal, Node
 from kcompile.ir.op import OPS
@@ -28,7 +30,7 @@ from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import layers, models
 
 
-def others(value: Any) -> Iterator[Any]:
+def others_of_any_type(value: Any) -> Iterator[Any]:
     """Values that differ from this one in one place each."""
     if isinstance(value, bool):
         yield from (not value, int(value))
@@ -42,18 +44,44 @@ def others(value: Any) -> Iterator[Any]:
         yield 0
     elif isinstance(value, bytes):
         yield bytes([value[0] ^ 1]) + value[1:] if value else b"\0"
-    elif isinstance(value, Graph):
-        yield from changed_graphs(value)
     elif isinstance(value, tuple):
         yield (*value, 0)
-        yield from ((*value[:i], new, *value[i + 1 :]) for i, v in enumerate(value) for new in others(v))
+        yield from (
+            (*value[:i], new, *value[i + 1 :]) for i, v in enumerate(value) for new in others_of_any_type(v)
+        )
     else:
         assert dataclasses.is_dataclass(value), f"what differs from {value!r}?"
         for f in dataclasses.fields(value):
-            for new in others(getattr(value, f.name)):
+            for new in others_of_any_type(getattr(value, f.name)):
                 other = copy.copy(value)  # also what its checks would not let through
                 object.__setattr__(other, f.name, new)
                 yield other
+
+
+def others_alike(value: Any) -> Iterator[Any]:
+    """Values of the same type (or a number for None) and the same length that differ in one place each."""
+    if isinstance(value, bool):
+        yield not value
+    elif value is None or isinstance(value, int):
+        yield (value or 0) + 1
+    elif isinstance(value, tuple):
+        yield from (
+            (*value[:i], new, *value[i + 1 :]) for i, v in enumerate(value) for new in others_alike(v)
+        )
+    elif dataclasses.is_dataclass(value):
+        for f in dataclasses.fields(value):
+            for new in others_alike(getattr(value, f.name)):
+                other = copy.copy(value)
+                object.__setattr__(other, f.name, new)
+                if not isinstance(other, Contraction) or names_its_variables(other):
+                    yield other
+    else:
+        yield from others_of_any_type(value)
+
+
+def names_its_variables(spec: Contraction) -> bool:
+    terms = [term for access in (spec.a, spec.b) for affine in access.index for term in affine.terms]
+    return all(number < len(spec.m + spec.k + spec.j) for number, _ in terms)
 
 
 def with_node(graph: Graph, node: Node) -> Graph:
@@ -65,13 +93,19 @@ def with_node(graph: Graph, node: Node) -> Graph:
     return made
 
 
-def changed_graphs(graph: Graph) -> Iterator[Graph]:
+def changed_graphs(
+    graph: Graph, others: Callable[[Any], Iterator[Any]] = others_of_any_type
+) -> Iterator[Graph]:
     """The graph with one attribute of one live node changed; names of inputs are no attributes."""
     for node in graph.live():
         for name, value in node.attrs.items():
             if name != "name":
                 for new in others(value):
                     yield with_node(graph, dataclasses.replace(node, attrs={**node.attrs, name: new}))
+        for i, region in enumerate(node.regions):
+            for made in changed_graphs(region, others):
+                regions = (*node.regions[:i], made, *node.regions[i + 1 :])
+                yield with_node(graph, dataclasses.replace(node, regions=regions))
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -112,6 +146,61 @@ def test_what_the_compiler_makes_has_a_fingerprint_too() -> None:
     for entry in ("predict", "train"):
         made = kcompile.compile(model).engine.compiled(entry)
         assert fingerprint(made.run) != fingerprint(made.optimised) != fingerprint(made.graph)
+
+
+# ---------------------------------------------------------------- text says as much as a fingerprint
+
+
+def check_text(graph: Graph) -> int:
+    """Whether the text differs wherever the content does. Gives how many graphs were tried."""
+    texts = [graph.text(), *(other.text() for other in changed_graphs(graph, others_alike))]
+    assert texts[0] not in texts[1:]
+    return len(texts) - 1
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@settings(max_examples=10)
+@given(data=st.data())
+def test_each_attribute_of_each_op_is_in_the_text(name: str, data: st.DataObject) -> None:
+    graph = graph_of(OPS[name], data.draw(cases(OPS[name])))[0]
+    if OPS[name].contraction is not None:
+        graph = passes.choose_algorithms(graph, lambda spec, often: 8)
+    assert check_text(graph) >= len(graph.inputs)
+
+
+def test_what_the_compiler_makes_is_whole_in_the_text() -> None:
+    """Regions, panels, maps of contractions, constants."""
+    model = recurrent()
+    model.compile("adam", "mse")
+    compiled = kcompile.compile(model)
+    assert all(check_text(compiled.engine.compiled(entry).run) > 100 for entry in ("predict", "train"))
+
+
+@settings(max_examples=60)
+@given(first=graphs(), second=graphs(), data=st.data())
+def test_graphs_of_one_text_have_one_fingerprint(first: Graph, second: Graph, data: st.DataObject) -> None:
+    """Also where one is a little different: another result, another operand, a variable more."""
+    node = data.draw(st.sampled_from([node for node in first.live() if node.inputs]))
+    third = with_node(first, dataclasses.replace(node, inputs=node.inputs[::-1]))
+    fourth, fifth = with_node(first, node), with_node(first, node)
+    fourth.outputs = dict(reversed(first.outputs.items()))
+    fifth.variables = dict(first.variables)
+    fifth.variable("unread", TensorType((2,)))
+    fifth.variables = dict(data.draw(st.permutations(list(fifth.variables.items()))))
+    made = [first, second, third, fourth, fifth]
+    for a in made:
+        for b in made:
+            assert a.text() != b.text() or fingerprint(a) == fingerprint(b)
+
+
+def test_convolutions_of_other_dilation_print_otherwise() -> None:
+    def text(dilation: int) -> str:
+        x = layers.Input((20, 8))
+        y = layers.Conv1D(16, 3, padding="same", dilation_rate=dilation, name="conv")(x)
+        return kcompile.compile(models.Model(x, y)).engine.compiled("predict").run.text()
+
+    assert text(1) != text(2)
+    assert "#0[m0, m1 + k0 - 1?, k1]" in text(1) and "#0[m0, m1 + 2*k0 - 2?, k1]" in text(2)
 
 
 def test_two_bodies_two_names() -> None:
@@ -213,7 +302,8 @@ def test_what_has_no_content_is_refused(value: Any) -> None:
 KEYS = """
 import sys
 import kcompile
-from kcompile.codegen import image, targets
+from kcompile.codegen import targets
+from kcompile.codegen.binary import bundle
 from kcompile.keras import layers, models
 for k in range(int(sys.argv[1])):  # what was made before does not matter
     kcompile.compile(models.Sequential([layers.GRU(k + 1, input_shape=(2, 3))])).graph("predict")
@@ -224,7 +314,7 @@ model = models.Model(x, [layers.Dense(2, activation="softmax")(y), layers.Dense(
 model.compile("adam", ["categorical_crossentropy", "mse"], metrics=["accuracy"])
 compiled = kcompile.compile(model)
 for entry in ("predict", "test", "train"):
-    print(image.code_key(compiled.graph(entry), entry, entry != "train", targets.native()))
+    print(bundle.code_key(compiled.graph(entry), entry, entry != "train", targets.native()))
 """
 
 

@@ -139,7 +139,89 @@ def test_literals_are_hashable_and_exact() -> None:
     literal = Literal.of(array)
     assert hash(literal) == hash(Literal.of(array.copy()))
     np.testing.assert_array_equal(literal.array, array)
-    assert repr(literal) == "<float32[1, 2]>"
+    assert repr(literal) == "<float32[1, 2] 2216c25ac5917bde>"
+    assert repr(Literal.of(np.float32(0.5))) == "0.5"
+
+
+def step() -> Graph:
+    graph = Graph("step")
+    x = Tensor(graph, graph.input("x", TensorType((N, 3))))
+    graph.outputs["y"] = ops.tanh(x + 1).value
+    return graph
+
+
+def with_region(region: Graph, op: str = "group", **attrs: object) -> Graph:
+    graph = Graph("outer")
+    lead = (4,) if attrs.get("steps") else ()
+    x = graph.input("x", TensorType((*lead, N, 3)))
+    with graph.source(Source("rnn")):
+        graph.outputs["y"] = Value(graph.add(op, [x], regions=(region,), **attrs).id)
+    return graph
+
+
+SCAN = {"op": "scan", "length": 4, "states": 0, "steps": 1, "reverse": False}
+
+
+@pytest.mark.parametrize("kind", [{}, SCAN], ids=["group", "scan"])
+def test_verify_finds_a_wrong_type_in_a_region(kind: dict[str, object]) -> None:
+    graph = with_region(step(), **kind)  # type: ignore[arg-type]
+    graph.verify()
+    object.__setattr__(graph.nodes[1].body.nodes[2], "types", (TensorType((N, 7)),))
+    with pytest.raises(
+        ValueError, match=r"outer: node %1 \w+ \(rnn\): in its region step: node %2 add .*type is"
+    ):
+        graph.verify()
+
+
+def test_verify_enters_regions_of_regions() -> None:
+    inner = with_region(step())
+    graph = with_region(inner)
+    object.__setattr__(inner.nodes[1].body.nodes[3], "inputs", (Value(3),))
+    with pytest.raises(ValueError, match=r"region outer: node .* in its region step: .*tanh.*comes later"):
+        graph.verify()
+
+
+@pytest.mark.parametrize("kind", [{}, SCAN], ids=["group", "scan"])
+def test_verify_wants_operands_that_fit_the_region(kind: dict[str, object]) -> None:
+    graph = with_region(step(), **kind)  # type: ignore[arg-type]
+    graph.nodes[1].body.input("another", TensorType((N,)))
+    with pytest.raises(ValueError, match=r"do not fit"):
+        graph.verify()
+
+
+def test_a_region_reads_its_inputs_alone() -> None:
+    region = step()
+    graph = with_region(region)
+    region.variable("w", TensorType((3,)))
+    with pytest.raises(ValueError, match="region step reads or updates variables"):
+        graph.verify()
+
+
+@pytest.mark.parametrize("table", ["inputs", "variables", "outputs"])
+def test_verify_checks_the_boundary(table: str) -> None:
+    graph = dense()
+    named = getattr(graph, table)
+    named[next(iter(named))] = Value(4, 1)
+    with pytest.raises(ValueError, match=r"(input 'x'|variable 'w'|result 'y') is %4(\.1)?, which is none"):
+        graph.verify()
+
+
+def test_text_has_regions_and_attributes_in_full() -> None:
+    graph = with_region(step(), **SCAN)  # type: ignore[arg-type]
+    assert (
+        graph.text()
+        == """\
+graph outer
+  %0 = input(name=x) : float32[4, n, 3]
+  %1 = scan(%0, length=4, states=0, steps=1, reverse=False) : float32[4, n, 3]  # rnn
+  | graph step
+  |   %0 = input(name=x) : float32[n, 3]
+  |   %1 = constant(value=1.0) : float32[]
+  |   %2 = add(%0, %1) : float32[n, 3]
+  |   %3 = tanh(%2) : float32[n, 3]
+  |   output y = %3
+  output y = %1"""
+    )
 
 
 def test_a_symbolic_tensor_is_no_number() -> None:

@@ -21,7 +21,7 @@ def groups(graph: Graph) -> list[Node]:
 
 
 def names(group: Node) -> set[str]:
-    return {m.op.name for m in group.attrs["body"].nodes.values()}
+    return {m.op.name for m in group.body.nodes.values()}
 
 
 def optimised(graph: Graph) -> Graph:

@@ -255,7 +255,7 @@ def test_compiled_is_interpreter_for_any_batch_and_threads(name: str, reverse: b
 def test_an_input_projection_is_one_product_before_the_loop() -> None:
     graph, _ = forward("gated")
     (node,) = [m for m in graph.live() if m.op.name == "scan"]
-    products = [m for m in node.attrs["body"].live() if m.op.name == "matmul"]
+    products = [m for m in node.body.live() if m.op.name == "matmul"]
     assert len(products) == 1  # of the state alone
     assert sum(m.op.name == "matmul" for m in graph.live()) == 1
 
@@ -264,7 +264,7 @@ def test_gradients_of_weights_are_taken_over_all_steps_at_once() -> None:
     graph = trained("outputs_are_states")
     for m in graph.live():
         if m.op.name == "scan":
-            for inner in m.attrs["body"].live():
+            for inner in m.body.live():
                 assert not (inner.op.name == "matmul" and inner.attrs["transpose_a"])
 
 

@@ -20,7 +20,7 @@ from kcompile.codegen.loops import Function
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.program import Kernel, Launch, Ref
 from kcompile.codegen.targets import Target
-from kcompile.ir.graph import Graph, Node
+from kcompile.ir.graph import Node
 from kcompile.ir.ops.winograd import Tiling
 from kcompile.ir.space import space_of
 
@@ -28,7 +28,7 @@ from kcompile.ir.space import space_of
 def lower_group(name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
     """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
     result may be written over an operand."""
-    body: Graph = node.attrs["body"]
+    body = node.body
     anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
     if anchor is not None:
         return _lower_anchored(name, node, anchor, target, aliased)

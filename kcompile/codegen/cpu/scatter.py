@@ -15,7 +15,7 @@ from kcompile.codegen.loops import ZERO, Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
-from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.graph import Node, Value
 from kcompile.ir.ops.gather import clamped
 from kcompile.ir.types import Shape, numel
 
@@ -24,7 +24,7 @@ BEGIN, END = Var("begin"), Var("end")
 
 def lower_scatter(name: str, node: Node, scatter: Node, target: Target, aliased: bool) -> Kernel:
     """The kernel of a group whose root is `scatter`. aliased: its result lies where its table does."""
-    body: Graph = node.attrs["body"]
+    body = node.body
     inputs, outputs = parameters(body)
     b = Builder(target, lanes_of(body, target))
     pull = Pull(body, inputs, b)

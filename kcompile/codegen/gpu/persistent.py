@@ -72,7 +72,7 @@ def _is_light(nodes: Sequence[Node]) -> bool:
     """Whether one block does a step about as fast as a launch starts."""
     weights = work = 0
     for node in nodes:
-        body: Graph = node.attrs["body"]
+        body = node.body
         for m in body.nodes.values():
             if m.op.kind == "contraction":
                 spec = m.attrs["spec"]
@@ -88,7 +88,7 @@ def _is_light(nodes: Sequence[Node]) -> bool:
 
 def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) -> Sequence[Buffer]:
     """Emit a group's code for the samples of a block. Gives the buffers: operands, results."""
-    body: Graph = node.attrs["body"]
+    body = node.body
     anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
     if anchor is not None:
         parts = anchored(node, anchor, target)

@@ -31,7 +31,7 @@ from kcompile.ir.types import numel
 def lower_group(name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
     """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
     result may be written over an operand. Raises ValueError for a group that has no schedule here."""
-    body: Graph = node.attrs["body"]
+    body = node.body
     anchor = next((m for m in body.nodes.values() if m.op.kind == "contraction"), None)
     if anchor is not None:
         parts = anchored(node, anchor, target)

@@ -38,7 +38,7 @@ class Anchored:
 
 def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
     """The parts of a group whose anchor is a contraction."""
-    body: Graph = node.attrs["body"]
+    body = node.body
     spec = anchor.attrs["spec"]
     flat = _flatten(body, anchor)
     inputs, outputs = parameters(body)

@@ -21,7 +21,7 @@ from kcompile.ir.op import Call, Case, Draw, Op, register
 from kcompile.ir.ops.movement import reshape
 from kcompile.ir.ops.reduction import reduce_sum
 from kcompile.ir.tensor import Operand, Tensor, emit
-from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, bind
+from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, static
 
 Pads = tuple[tuple[int, int], ...]
 WORK = 1 << 16  # products of a sample that a property test makes
@@ -32,7 +32,7 @@ def _meaning(spec: Callable[..., Contraction]) -> Callable[..., np.ndarray]:
 
     def meaning(*arrays: np.ndarray, **attrs: Any) -> np.ndarray:
         types = [TensorType(a.shape, a.dtype.name) for a in arrays]
-        return maps.reference(spec(*types, **attrs), 0, *arrays)
+        return maps.reference(spec(*types, **attrs), *arrays)
 
     return meaning
 
@@ -371,16 +371,8 @@ def _infer_pack(b: TensorType, spec: Contraction, width: int) -> TensorType:
     return b.with_shape((-(-columns // width), depth, width))
 
 
-def _static(dims: Shape) -> tuple[int, ...]:
-    """Dims that cannot hold the batch."""
-    sizes = tuple(d for d in dims if isinstance(d, int))
-    if len(sizes) != len(dims):
-        raise ValueError("pack_panels: summed dims and columns may not hold the batch")
-    return sizes
-
-
 def _pack(b: np.ndarray, spec: Contraction, width: int) -> np.ndarray:
-    k, j = _static(spec.k), _static(spec.j)
+    k, j = static(spec.k), static(spec.j)
     matrix = maps.gather(spec.b, b, (*k, *j), range(len(spec.m), len(spec.m) + len(k) + len(j)))
     depth, columns = prod(k), prod(j)
     padded = np.zeros((depth, -(-columns // width) * width), b.dtype)
@@ -418,13 +410,13 @@ def _pack_case(draw: Draw) -> Case:
     return Case((b,), {"spec": _matmul(TensorType((2, k)), b, False, tb), "width": 16})
 
 
-def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None, n: int) -> np.ndarray:
+def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None) -> np.ndarray:
     if panels is None:
-        return maps.reference(spec, n, *arrays)
+        return maps.reference(spec, *arrays)
     packed = arrays[spec.b.operand]
-    depth, j = packed.shape[1], _static(spec.j)
+    depth, j = packed.shape[1], static(spec.j)
     matrix = packed.transpose(1, 0, 2).reshape(depth, -1)[:, : prod(j)]
-    m, k = bind(spec.m, n), bind(spec.k, n)
+    m, k = static(spec.m), static(spec.k)
     a = maps.gather(spec.a, arrays[spec.a.operand], m + k, range(len(m) + len(k)))
     product: np.ndarray = a.reshape(-1, depth) @ matrix
     return product.reshape(m + j)
@@ -434,9 +426,9 @@ register(
     Op(
         "contract",
         "contraction",
-        lambda a, b, spec, panels, n: a.with_shape(spec.shape),
+        lambda a, b, spec, panels: a.with_shape(spec.shape),
         _contract_meaning,
-        contraction=lambda a, b, spec, panels, n: spec,
+        contraction=lambda a, b, spec, panels: spec,
         tolerance=1e-5,
         expensive=True,
     )

@@ -1,4 +1,4 @@
-"""`scan`: a body graph applied to one time step after the other, with carried state.
+"""`scan`: its region, the body, applied to one time step after the other, with carried state.
 
     states, outs[t] = body(states, steps[t], invariants)        for t in 0 .. length-1
 
@@ -10,7 +10,7 @@ that make scans).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,15 +21,9 @@ from kcompile.ir.types import TensorType
 
 
 def _infer(
-    *types: TensorType,
-    body: Graph,
-    length: int,
-    states: int,
-    steps: int,
-    reverse: bool,
-    n: int,
-    precision: str,
+    *types: TensorType, regions: tuple[Graph], length: int, states: int, steps: int, reverse: bool
 ) -> tuple[TensorType, ...]:
+    (body,) = regions
     declared = [body.type(v) for v in body.inputs.values()]
     expected = [
         t.with_shape((length, *t.shape)) if states <= i < states + steps else t
@@ -48,22 +42,19 @@ def _infer(
 
 def _meaning(
     *arrays: np.ndarray,
-    body: Graph,
+    regions: tuple[Callable[..., list[np.ndarray]]],
     length: int,
     states: int,
     steps: int,
     reverse: bool,
-    n: int,
-    precision: str,
 ) -> tuple[np.ndarray, ...]:
-    from kcompile.ir.interpreter import run
-
+    (body,) = regions
     carried, sequences = list(arrays[:states]), arrays[states : states + steps]
     invariants, outs = arrays[states + steps :], []
     order = range(length - 1, -1, -1) if reverse else range(length)
     for t in order:
         operands = [*carried, *(s[t] for s in sequences), *invariants]
-        results = list(run(body, n, dict(zip(body.inputs, operands)), {}, precision).outputs.values())
+        results = body(*operands)
         carried, made = results[:states], results[states:]
         outs.append(made)
     if reverse:

@@ -185,10 +185,9 @@ def _meaning(
         y = _along(made.a.T, y, axis)
     order = [rank, *(a for i in range(rank) for a in (rank + 1 + i, i)), 2 * rank + 1]
     y = y.transpose(order).reshape(y.shape[rank], *(c * m for c, m in zip(t.counts, t.outputs)), t.filters)
-    n = len(image) // t.spec.m[0].multiple if isinstance(t.spec.m[0], Batch) else 1
     here = (slice(None), *map(slice, t.positions))
     y = np.where(blank[..., None], y * np.float32(0), y)[here]
-    out: np.ndarray = np.where(even[here][..., None], y, reference(spec, n, image, direct))
+    out: np.ndarray = np.where(even[here][..., None], y, reference(spec, image, direct))
     return out
 
 

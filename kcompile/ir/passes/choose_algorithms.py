@@ -48,7 +48,7 @@ def choose_algorithms(
             operands[slot] = Value(packed.id)
         elif columns_last and node.inputs[slot].node in fixed:
             operands[slot], spec = _columns_last(new, spec, inputs[slot])
-        return [Value(new.add("contract", operands, spec=spec, panels=width, n=0).id)]
+        return [Value(new.add("contract", operands, spec=spec, panels=width).id)]
 
     return rebuild(graph, rule)
 
@@ -77,8 +77,8 @@ def _in_body(
 
     attrs, operands = node.attrs, [Tensor(new, v) for v in inputs]
     k, s = attrs["states"], attrs["states"] + attrs["steps"]
-    fixed = frozenset(v.node for v in list(attrs["body"].inputs.values())[s:])
-    body = choose_algorithms(attrs["body"], panel_width, fixed=fixed, columns_last=columns_last)
+    fixed = frozenset(v.node for v in list(node.body.inputs.values())[s:])
+    body = choose_algorithms(node.body, panel_width, fixed=fixed, columns_last=columns_last)
     finals, outs = build(
         new, body, operands[:k], operands[k:s], operands[s:], attrs["length"], attrs["reverse"]
     )

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.arrange import arrange, materialise
-from kcompile.ir.passes.rewrite import copy, in_bodies
+from kcompile.ir.passes.rewrite import copy, in_regions
 from kcompile.ir.space import Space, only_ones
 from kcompile.ir.types import Batch, Shape, numel
 
@@ -40,7 +40,7 @@ def fuse(graph: Graph, sweeps: bool = True) -> Graph:
     shape beside reduced ones. Without it all results of a group have one shape, and no element
     depends on a reduction of others.
     """
-    inside = in_bodies(lambda body: fuse(body, sweeps))(graph)
+    inside = in_regions(graph, lambda body: fuse(body, sweeps))
     return _Fusion(arrange(materialise(inside)), sweeps).run()
 
 
@@ -615,9 +615,7 @@ class _Fusion:
             inner.update(zip(self.values(node), made))
         body.outputs = {str(i): inner[v] for i, v in enumerate(group.outputs)}
         with new.source(*sources):  # type: ignore[arg-type]
-            made_group = new.add(
-                "group", [self.external(new, v, table) for v in operands], body=body, n=0, precision="float32"
-            )
+            made_group = new.add("group", [self.external(new, v, table) for v in operands], regions=(body,))
         for number, value in enumerate(group.outputs):
             table[value] = Value(made_group.id, number)
 

@@ -6,14 +6,14 @@ The gradient of a scan runs the forward scan again for the values it needs; this
 from __future__ import annotations
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import has_scans, rebuild
+from kcompile.ir.passes.rewrite import copy, rebuild
 
 
 def merge_scans(graph: Graph) -> Graph:
     """See the module."""
-    if not has_scans(graph):
-        return graph
     scans = [node for node in graph.live() if node.op.name == "scan"]
+    if not scans:
+        return graph
     larger: dict[int, Node] = {}
     for i, first in enumerate(scans):
         for second in scans[i + 1 :]:
@@ -28,8 +28,7 @@ def merge_scans(graph: Graph) -> Graph:
         if node.op.name != "scan":
             return None
         if chosen.id not in made:
-            again = new.add("scan", inputs, **chosen.attrs)
-            made[chosen.id] = [Value(again.id, i) for i in range(len(again.types))]
+            made[chosen.id] = copy(new, chosen, inputs)
         return made[chosen.id][: len(node.types)]
 
     return rebuild(graph, rule)
@@ -37,7 +36,7 @@ def merge_scans(graph: Graph) -> Graph:
 
 def _extends(first: Node, second: Node) -> bool:
     """Whether the second scan computes all that the first does, in its first outputs."""
-    a, b = first.attrs["body"], second.attrs["body"]
+    a, b = first.body, second.body
     settings = ("length", "states", "steps", "reverse")
     if any(first.attrs[k] != second.attrs[k] for k in settings):
         return False
@@ -47,4 +46,6 @@ def _extends(first: Node, second: Node) -> bool:
 
 
 def _same(a: Node, b: Node) -> bool:
-    return a.op is b.op and a.inputs == b.inputs and a.types == b.types and dict(a.attrs) == dict(b.attrs)
+    return (a.op, a.inputs, a.types, a.regions) == (b.op, b.inputs, b.types, b.regions) and dict(
+        a.attrs
+    ) == dict(b.attrs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.tensor import Tensor
@@ -42,20 +43,21 @@ def rebuild(graph: Graph, rule: Rule, nodes: Sequence[Node] | None = None) -> Gr
     return new
 
 
-def in_bodies(rewrite: Callable[[Graph], Graph]) -> Callable[[Graph], Graph]:
-    """The pass that does `rewrite` to the body of every scan."""
-
-    def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
-        if node.op.name != "scan":
-            return None
-        made = new.add("scan", inputs, **{**node.attrs, "body": rewrite(node.attrs["body"])})
-        return [Value(made.id, i) for i in range(len(made.types))]
-
-    return lambda graph: rebuild(graph, rule) if has_scans(graph) else graph
-
-
-def has_scans(graph: Graph) -> bool:
-    return any(node.op.name == "scan" for node in graph.nodes.values())
+def in_regions(graph: Graph, rewrite: Callable[[Graph], Graph]) -> Graph:
+    """The graph with `rewrite` done to every region; everything else is shared with the one before."""
+    changed: dict[int, Node] = {}
+    for node in graph.nodes.values():
+        if node.regions:
+            regions = tuple(map(rewrite, node.regions))
+            if any(new is not old for new, old in zip(regions, node.regions)):
+                changed[node.id] = replace(node, regions=regions)
+    if not changed:
+        return graph
+    new = Graph(graph.name)
+    new.nodes = {**graph.nodes, **changed}
+    new.inputs, new.variables = dict(graph.inputs), dict(graph.variables)
+    new.outputs, new.updates = dict(graph.outputs), dict(graph.updates)
+    return new
 
 
 def literal(graph: Graph, value: Value) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import copy, in_bodies, literal, rebuild
+from kcompile.ir.passes.rewrite import copy, in_regions, literal, rebuild
 from kcompile.ir.types import broadcast_shapes
 
 # x op c == x for these constants on the right, and on the left where it commutes
@@ -24,12 +24,12 @@ def simplify(graph: Graph) -> Graph:
         shorter = _shorter(new, node, inputs)
         if shorter is not None:
             return [shorter]
-        key = (node.op.name, inputs, tuple(sorted(node.attrs.items(), key=lambda kv: kv[0])))
+        key = (node.op.name, inputs, tuple(sorted(node.attrs.items(), key=lambda kv: kv[0])), node.regions)
         if key not in known:
             known[key] = copy(new, node, inputs)
         return known[key]
 
-    return rebuild(in_bodies(simplify)(graph), rule)
+    return rebuild(in_regions(graph, simplify), rule)
 
 
 def _unbroadcast(new: Graph, node: Node, inputs: tuple[Value, ...], slot: int) -> Value:
