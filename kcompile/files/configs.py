@@ -20,6 +20,7 @@ from kcompile.files.vintage import MAX_LAYERS
 from kcompile.keras import layers
 from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
+from kcompile.keras.layers.registry import SHARED
 from kcompile.keras.topology import MAX_RUNS
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -285,8 +286,8 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         if _is_operation(kind, entry):
             entry = {**entry, "config": {**config, "operator": True}}
         made = {"class_name": kind, "config": _translate_layer(kind, entry, reading)}
-    if layers.SHARED in entry:
-        made[layers.SHARED] = entry[layers.SHARED]
+    if SHARED in entry:
+        made[SHARED] = entry[SHARED]
     if functional:
         name = entry.get("name") or config.get("name")
         made["name"] = name

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kcompile.keras.layers import SHARED
+from kcompile.keras.layers.registry import SHARED
 
 # Arguments that are layers, or lists of them.
 HELD = ("layer", "backward_layer", "cell", "cells")

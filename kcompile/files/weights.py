@@ -19,10 +19,10 @@ import numpy as np
 from kcompile.files import cudnn
 from kcompile.files.reader import Hdf5, Stored
 from kcompile.files.vintage import Vintage
-from kcompile.keras import backend
 from kcompile.keras.engine import Layer, Variable
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.semantics import semantics
+from kcompile.keras.settings import snake_case
 from kcompile_runtime.errors import ModelError, describe
 from kcompile_runtime.texts import printable
 
@@ -510,8 +510,8 @@ def path_names(layers: Sequence[Any]) -> list[str]:
 def _snake(layer: Any) -> str:
     if isinstance(layer, Model):
         merged = isinstance(layer, Sequential) and layer.functional  # it is read again as a Model
-        return "functional" if type(layer) is Model or merged else backend.snake_case(type(layer).__name__)
-    return backend.snake_case(type(layer).__name__)
+        return "functional" if type(layer) is Model or merged else snake_case(type(layer).__name__)
+    return snake_case(type(layer).__name__)
 
 
 def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcompile.keras import layers as keras_layers
 from kcompile.keras.engine import KerasTensor, Layer
+from kcompile.keras.layers.registry import deserialize
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
@@ -31,7 +31,7 @@ def make_layers(entries: Sequence[Mapping[str, Any]]) -> list[Layer]:
     made, errors = [], []
     for entry in entries:
         try:
-            made.append(keras_layers.deserialize(entry))
+            made.append(deserialize(entry))
         except (ModelError, UnsupportedError) as error:
             errors.append(error)
     if len(errors) == 1:

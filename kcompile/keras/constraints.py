@@ -9,8 +9,8 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import backend
 from kcompile.keras.operands import over, sizes
+from kcompile.keras.settings import epsilon
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError
@@ -78,7 +78,7 @@ class MaxNorm(Constraint):
     @over("w")
     def __call__(self, w: Any) -> Any:
         norms = _norms(w, self.axis)
-        return w * (ops.clip(norms, 0.0, self.max_value) / (norms + backend.epsilon()))
+        return w * (ops.clip(norms, 0.0, self.max_value) / (norms + epsilon()))
 
 
 class NonNeg(Constraint):
@@ -97,7 +97,7 @@ class UnitNorm(Constraint):
 
     @over("w")
     def __call__(self, w: Any) -> Any:
-        return w / (_norms(w, self.axis) + backend.epsilon())
+        return w / (_norms(w, self.axis) + epsilon())
 
 
 class MinMaxNorm(Constraint):
@@ -113,7 +113,7 @@ class MinMaxNorm(Constraint):
     def __call__(self, w: Any) -> Any:
         norms = _norms(w, self.axis)
         wanted = ops.clip(norms, self.min_value, self.max_value) * self.rate + norms * (1 - self.rate)
-        return w * (wanted / (norms + backend.epsilon()))
+        return w * (wanted / (norms + epsilon()))
 
 
 max_norm = maxnorm = MaxNorm

@@ -18,17 +18,22 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir import ops
+from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor, as_tensor, constant, emit
 from kcompile.ir.types import DTYPES, TensorType
-from kcompile.keras import backend, regularizers
+from kcompile.keras import regularizers
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
+from kcompile.keras.evaluation import computed
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
-from kcompile.keras.operands import leaves, sizes
+from kcompile.keras.operands import leaves, record, sizes
+from kcompile.keras.operators import identity
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
+from kcompile.keras.settings import FLOAT, get_uid, snake_case
 from kcompile.keras.tensors import (
     PROBES,
     InputSpec,
@@ -91,6 +96,7 @@ class Layer(Weights, Nodes):
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     supports_masking = False
     meets_samples = False  # in training: samples of a batch meet, or one call follows from the one before
+    is_input = False  # the entry of a model
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
     likely_shape: KerasShape | None = None  # of the input, where the first layer of a Sequential says none
@@ -124,8 +130,8 @@ class Layer(Weights, Nodes):
                 f"{known}. Received: {', '.join(sorted(kwargs))}"
             )
         # The dtype of the input that the layer stands for; weights and results are float32
-        options = DTYPES if self.batch_input_shape else (backend.FLOAT,)
-        self.dtype = self.one_of("dtype", backend.FLOAT if dtype is None else dtype, options)
+        options = DTYPES if self.batch_input_shape else (FLOAT,)
+        self.dtype = self.one_of("dtype", FLOAT if dtype is None else dtype, options)
         self._is_trainable = self.flag("trainable", trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
@@ -139,7 +145,7 @@ class Layer(Weights, Nodes):
 
     def _new_name(self) -> str:
         """The name of a layer that is given none: its class's, with a number."""
-        return numbered(backend.snake_case(type(self).__name__), self.vintage)
+        return numbered(snake_case(type(self).__name__), self.vintage)
 
     @property
     def semantics(self) -> Semantics:
@@ -177,8 +183,6 @@ class Layer(Weights, Nodes):
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """In `call`: add scalars (or tensors, which are summed) to the loss of the model."""
-        from kcompile.ir import ops
-
         for loss in as_list(losses):
             if not isinstance(loss, Tensor):
                 raise UnsupportedError(
@@ -218,7 +222,7 @@ class Layer(Weights, Nodes):
         layer's Keras computes at once. Raises ModelError, which names the layer, where shapes do not fit."""
         flat, single = as_list(inputs), not isinstance(inputs, (list, tuple))
         if any(isinstance(x, Variable) for x in flat):
-            flat = [backend.identity(x) if isinstance(x, Variable) else x for x in flat]
+            flat = [identity(x) if isinstance(x, Variable) else x for x in flat]
         if flat and all(isinstance(x, Tensor) for x in flat):
             self.ensure_built([x.type for x in flat], single)
             return one_or_list(self.trace(flat, single, arguments))
@@ -252,12 +256,10 @@ class Layer(Weights, Nodes):
 
     def _now(self, arrays: Sequence[np.ndarray], single: bool, arguments: dict[str, Any]) -> Any:
         """The values for arrays, without a node."""
-        from kcompile.keras import expressions
-
         self._check_arguments(arguments)
-        given = [np.asarray(a, backend.FLOAT) if a.dtype.kind == "f" else a for a in arrays]
+        given = [np.asarray(a, FLOAT) if a.dtype.kind == "f" else a for a in arrays]
         self.ensure_built([TensorType(a.shape, a.dtype.name) for a in given], single)
-        found = expressions.computed(
+        found = computed(
             lambda trace: self.trace([constant(trace, a, a.dtype.name) for a in given], single, arguments),
             next(_calls_made),
         )
@@ -381,6 +383,16 @@ class Layer(Weights, Nodes):
             made = self.output_masks(inputs, single, masks, outputs)
             return [_with_mask(y, m, inputs) for y, m in zip(outputs, made)]
 
+    def emit(self, graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
+        """The results of a call of this layer in a graph. Raises ModelError for an input, which has none."""
+        if not node.inputs:
+            raise ModelError(
+                f"the value of input {self.name!r} is needed here. Give it among the "
+                "inputs of K.function; inside a layer, use the tensors that `call` is given"
+            )
+        with graph.source(Source(self.name, node.index)):
+            return self.trace(operands, node.single, node.arguments)
+
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
         """The mask(s) of the output(s), for those of the inputs: bool tensors, or None.
 
@@ -411,8 +423,6 @@ class Layer(Weights, Nodes):
 
     def _regularize(self, graph: Trace, outputs: Sequence[Tensor]) -> None:
         """The penalties on the outputs, of all samples together."""
-        from kcompile.ir import ops
-
         assert self.activity_regularizer is not None
         for output in outputs:
             penalty = self.activity_regularizer(output)
@@ -491,9 +501,7 @@ def _anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         if current() is None and any(isinstance(x, (KerasTensor, Variable)) for x in leaves([args, kwargs])):
-            from kcompile.keras import expressions
-
-            return expressions.record(method, (self, *args), kwargs)
+            return record(method, (self, *args), kwargs)
         return method(self, *args, **kwargs)
 
     return call
@@ -528,7 +536,7 @@ def _with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tens
 
 def numbered(prefix: str, vintage: str) -> str:
     """An automatic name: dense_1, dense_2, ... in Keras 2, dense, dense_1, ... since tf.keras."""
-    number = backend.get_uid(prefix) - (0 if edition(vintage).numbers_first else 1)
+    number = get_uid(prefix) - (0 if edition(vintage).numbers_first else 1)
     return f"{prefix}_{number}" if number else prefix
 
 
@@ -541,6 +549,8 @@ def _describe_types(values: Sequence[Any]) -> str:
 
 class InputLayer(Layer):
     """The entry of a model: a node without inputs. Made by `Input`."""
+
+    is_input = True
 
     def __init__(self, **kwargs: Any) -> None:
         if kwargs.pop("sparse", False) or kwargs.pop("input_tensor", None) is not None:
@@ -560,7 +570,7 @@ class InputLayer(Layer):
 
     def _new_name(self) -> str:
         prefix = edition(self.vintage).input
-        return f"input_{backend.get_uid(prefix)}" if prefix == "input" else numbered(prefix, self.vintage)
+        return f"input_{get_uid(prefix)}" if prefix == "input" else numbered(prefix, self.vintage)
 
 
 def Input(

@@ -6,27 +6,26 @@ a model (`KerasTensor`) whose layer, a `TensorFunction`, is that one call. A mod
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from kcompile.ir import interpreter, ops
-from kcompile.ir.graph import Graph, Source
-from kcompile.ir.indices import check_rows
+from kcompile.ir import ops
+from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras.backend.values import LearningPhase
 from kcompile.keras.engine import InputLayer, Layer
+from kcompile.keras.evaluation import computed
 from kcompile.keras.lengths import Kept
-from kcompile.keras.operands import leaves, map_leaves, tensor
+from kcompile.keras.operands import leaves, map_leaves, remember_with, tensor
+from kcompile.keras.settings import LearningPhase
 from kcompile.keras.tensors import PROBES, KerasTensor, Node, Variable, as_list, new_random_state
-from kcompile.keras.topology import back_from
-from kcompile.keras.tracing import Trace, tracing
+from kcompile.keras.tracing import Trace, emit, tracing
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
-Known = dict[KerasTensor, Tensor]
 MODULES = ("activations", "losses", "metrics")  # besides K, of functions that take tensors
 
 
@@ -72,6 +71,14 @@ class TensorFunction(Layer):
         self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any], regularized: bool = True
     ) -> list[Tensor]:
         return self.compute(inputs[0].graph, inputs)
+
+    def emit(self, graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
+        """The results of the call. One that depends on no input is made once in a graph: it may draw random
+        numbers, and whoever reads it has the same ones."""
+        known = graph.known if isinstance(graph, Trace) and not node.inputs else {}
+        if any(y not in known for y in node.outputs):
+            known.update(zip(node.outputs, self.compute(graph, operands)))
+        return [known[y] for y in node.outputs]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "structure": None}  # of tensors of a graph
@@ -127,37 +134,7 @@ def placeholder(shape: Sequence[Any], dtype: str, name: str | None) -> KerasTens
     return layer.nodes_made[0].outputs[0]
 
 
-# ---------------------------------------------------------------- into a graph
-
-
-def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Known) -> list[Tensor]:
-    """The outputs in `graph`, where `known` tensors have values already. Raises ModelError for an
-    input among what they need that is not known."""
-    values = dict(known)
-    for node in back_from(outputs, values)[0]:
-        operands = [values[x] for x in node.inputs]
-        if isinstance(node.layer, TensorFunction):
-            results = _results(graph, node, operands)
-        elif not node.inputs:
-            raise ModelError(
-                f"the value of input {node.layer.name!r} is needed here. Give it among the "
-                "inputs of K.function; inside a layer, use the tensors that `call` is given"
-            )
-        else:
-            with graph.source(Source(node.layer.name, node.index)):
-                results = node.layer.trace(operands, node.single, node.arguments)
-        for y, result in zip(node.outputs, results):
-            values.setdefault(y, result)
-    return [values[y] for y in outputs]
-
-
-def _results(graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
-    """The results of a call. One that depends on no input is made once in a graph: it may draw random
-    numbers, and whoever reads it has the same ones."""
-    known = graph.known if isinstance(graph, Trace) and not node.inputs else {}
-    if any(y not in known for y in node.outputs):
-        known.update(zip(node.outputs, node.layer.compute(graph, operands)))  # type: ignore[attr-defined]
-    return [known[y] for y in node.outputs]
+# ---------------------------------------------------------------- values
 
 
 def _calls(x: KerasTensor) -> set[TensorFunction]:
@@ -183,19 +160,6 @@ def evaluate(x: Any) -> np.ndarray:
     for layer in calls:
         layer.evaluations = number + 1
     return computed(lambda trace: [x.__tensor__(trace)], number)[0]
-
-
-def computed(make: Callable[[Trace], Sequence[Tensor]], number: int = 0) -> list[np.ndarray]:
-    """The values of tensors that are made in a graph without inputs. number: of the draw."""
-    trace, state = Trace("eval"), new_random_state()
-    state.draws.assign(state.draws.value + np.uint32(number))
-    trace.draws_from(state, False)
-    with tracing(trace):
-        trace.outputs = {f"y{i}": y.value for i, y in enumerate(make(trace))}
-    variables = {name: v.value for name, v in trace.captured.items()}
-    result = interpreter.run(trace, 1, {}, variables)
-    check_rows("K.eval", trace, result.values)
-    return [np.array(y) for y in result.outputs.values()]
 
 
 # ---------------------------------------------------------------- K.function
@@ -274,7 +238,7 @@ class Function:
             trace.update(variable, value if same else ops.cast(value, variable.dtype))
         return trace
 
-    def _in(self, trace: Trace, wanted: Sequence[Any], known: Known) -> list[Tensor]:
+    def _in(self, trace: Trace, wanted: Sequence[Any], known: dict[KerasTensor, Tensor]) -> list[Tensor]:
         """Everything in one go, so that what is shared is computed once."""
         symbolic = [x for x in wanted if isinstance(x, KerasTensor)]
         table = dict(zip(map(id, symbolic), emit(trace, symbolic, known)))
@@ -321,3 +285,6 @@ def _sizes(
         return 1, [x.type.with_shape(array.shape) for x, array in zip(inputs, arrays)]
     types = [x.at([array.shape[axis] for axis in x.unknown_axes]) for x, array in zip(inputs, arrays)]
     return (counts or {1}).pop(), types
+
+
+remember_with(sys.modules[__name__])

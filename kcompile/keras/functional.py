@@ -15,7 +15,6 @@ import numpy as np
 
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras import backend
 from kcompile.keras.configurations import check_config, make_layers, own_arguments, replay, tensor_at
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
@@ -36,8 +35,10 @@ from kcompile.keras.engine import (
 from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.layers.held import check_nesting
+from kcompile.keras.layers.registry import register
 from kcompile.keras.saving import Saving
 from kcompile.keras.semantics import DEFAULT
+from kcompile.keras.settings import snake_case
 from kcompile.keras.standardize import by_name
 from kcompile.keras.summary import print_summary
 from kcompile.keras.tensors import new_random_state
@@ -181,7 +182,7 @@ class Model(Training, Saving, Layer):
             )
 
     def _new_name(self) -> str:
-        kind = backend.snake_case(type(self).__name__)
+        kind = snake_case(type(self).__name__)
         return numbered(edition(self.vintage).model if kind == "model" else kind, self.vintage)
 
     # ---- parts
@@ -558,3 +559,6 @@ def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:
 
 def _distinct(variables: Iterable[Variable]) -> list[Variable]:
     return list({id(v): v for v in variables}.values())
+
+
+register({"Model": Model, "Functional": Model})

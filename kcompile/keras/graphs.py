@@ -20,14 +20,14 @@ from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Source, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras import backend, losses, metrics
-from kcompile.keras.backend import epsilon
+from kcompile.keras import losses, metrics
 from kcompile.keras.engine import Variable
 from kcompile.keras.explain import explained
 from kcompile.keras.lengths import Lengths, checked_lengths, probe_lengths, types_at
 from kcompile.keras.losses import Loss
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import Semantics
+from kcompile.keras.settings import epsilon, fixed_phase
 from kcompile.keras.tracing import Trace, trace_model
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
 
@@ -171,7 +171,7 @@ def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
 
 
 def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[Trace, list[Tensor]]:
-    phase = backend.fixed_phase()
+    phase = fixed_phase()
     trace = Trace(name, training=training if phase is None else phase)
     trace.draws_from(model.random_state, training)
     types = types_at(model, checked_lengths(model, lengths or None))

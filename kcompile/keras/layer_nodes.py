@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kcompile.keras import updates
 from kcompile.keras.layer_arguments import Arguments
 from kcompile.keras.tensors import Node, as_list, is_integer, one_or_list
 from kcompile_runtime.errors import ModelError, describe
@@ -56,14 +57,10 @@ class Nodes(Arguments):
     @property
     def updates(self) -> list[Any]:
         """(variable, new value) of moving statistics after the calls, as in training."""
-        from kcompile.keras import updates
-
         return updates.updates_of_calls(self)
 
     def get_losses_for(self, inputs: Any) -> list[Any]:
         """None: the losses that follow from weights alone; else those of the calls."""
-        from kcompile.keras import updates
-
         return (updates.losses_of_weights if inputs is None else updates.losses_of_calls)(self)
 
     def get_updates_for(self, inputs: Any) -> list[Any]:

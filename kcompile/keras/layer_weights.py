@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.keras import backend, constraints, initializers, regularizers
+from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.layer_arguments import Arguments
+from kcompile.keras.operands import value_of
+from kcompile.keras.settings import FLOAT
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile.keras.tracing import tracing
 from kcompile_runtime.arrays import as_array
@@ -86,13 +88,13 @@ class Weights(Arguments):
                     f"{self.label}: add_weight", "a name and positive sizes", f"name={name!r}, shape={shape}"
                 )
             )
-        kind = self.one_of("dtype of add_weight", dtype or backend.FLOAT, (backend.FLOAT, "int32", "uint32"))
+        kind = self.one_of("dtype of add_weight", dtype or FLOAT, (FLOAT, "int32", "uint32"))
         self._spend(4 * prod(map(int, sizes)), sizes)
         fill = initializers.get("glorot_uniform" if initializer is None else initializer)
         fill = np.zeros if _blank.get() else fill
         taken = {v.name for v in (*self._trainable, *self._non_trainable)}
         with tracing(None):  # first values are computed now
-            values = backend.eval(fill(sizes))
+            values = value_of(fill(sizes))
         variable = Variable(
             values,
             unique(f"{self.name}/{name}", taken),

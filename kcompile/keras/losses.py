@@ -17,8 +17,8 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.keras.backend import epsilon
 from kcompile.keras.operands import lift, over
+from kcompile.keras.settings import epsilon
 from kcompile.keras.tensors import is_integer, is_number
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.checks import check_text

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kcompile.keras import layers as keras_layers
 from kcompile.keras.configurations import make_layers, own_arguments
 from kcompile.keras.engine import Input, InputLayer, KerasTensor, Layer, as_list
 from kcompile.keras.functional import Model
+from kcompile.keras.layers.registry import deserialize, sharing
 from kcompile.keras.saving import load_model, model_from_json, model_from_yaml, save_model
 from kcompile.keras.sequential import Sequential
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
@@ -28,8 +28,8 @@ __all__ = [
 
 def model_from_config(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Model:
     """The model of {"class_name", "config"}."""
-    with keras_layers.sharing():
-        model = keras_layers.deserialize(config, custom_objects) if isinstance(config, Mapping) else config
+    with sharing():
+        model = deserialize(config, custom_objects) if isinstance(config, Mapping) else config
     if not isinstance(config, Mapping) or not isinstance(model, Model):
         raise ModelError(
             describe(

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -21,9 +21,56 @@ from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch
 from kcompile.keras.tracing import current, tracing
 from kcompile_runtime.arrays import as_array, is_array
-from kcompile_runtime.errors import InputTypeError, describe
+from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Outside(Protocol):
+    """What functions of K do where no graph is being traced. A remembered call is a layer, and layers are
+    written over functions of K: so what remembers calls (`expressions`) is above this module, and says that
+    it is there."""
+
+    def record(
+        self, function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[Any] | None = None
+    ) -> Any: ...
+
+    def evaluate(self, x: Any) -> np.ndarray: ...
+
+
+_outside: Outside
+
+
+def remember_with(outside: Outside) -> None:
+    """Calls outside a graph go to this module from now on."""
+    global _outside
+    _outside = outside
+
+
+def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[Any] | None = None) -> Any:
+    """The results of a call that is to be made later, nested as the function nests them.
+
+    like: tensors that a list of results have the types of, where they cannot be told from the
+    operands' types alone.
+    """
+    return _outside.record(function, args, kwargs, like)
+
+
+def evaluate(x: Any) -> np.ndarray:
+    """The value of an expression that depends on no input. Raises ModelError."""
+    return _outside.evaluate(x)
+
+
+def value_of(x: Any) -> np.ndarray:
+    """The value of x now, which must depend on no input: a variable, an expression over variables, constants
+    and random numbers, or numbers. Raises ModelError, InputTypeError."""
+    if isinstance(x, Tensor):
+        raise ModelError(
+            "eval: a symbolic tensor of a model has no value while it is being traced. "
+            "Make it an output, or use K.function"
+        )
+    found: np.ndarray = x.numpy() if hasattr(x, "__tensor__") else as_array(x, "K.eval")
+    return found
 
 
 def leaves(tree: Any) -> Iterator[Any]:
@@ -81,9 +128,7 @@ def traced(function: F) -> F:
         args, kwargs = map_leaves(_plain, args), map_leaves(_plain, kwargs)
         graph = next((x.graph for x in leaves([args, kwargs]) if isinstance(x, Tensor)), current())
         if graph is None:
-            from kcompile.keras import expressions
-
-            return expressions.record(function, args, kwargs)
+            return record(function, args, kwargs)
         with tracing(graph):
             return function(*args, **kwargs)
 

@@ -19,12 +19,13 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import backend
+from kcompile.keras import updates
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
+from kcompile.keras.settings import epsilon
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.checks import check_flag, check_number, check_text
@@ -268,15 +269,11 @@ class Optimizer:
 
     def get_gradients(self, loss: Any, params: Sequence[Variable]) -> list[Any]:
         """Keras 2's: the gradients of a loss by variables, limited as clipnorm and clipvalue say."""
-        from kcompile.keras import updates
-
         return updates.get_gradients(self, loss, params)
 
     def get_updates(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Keras 2's: (variable, new value) pairs of one step, for `K.function(updates=...)`. Arguments:
         loss, params; or as in Keras 1 params, constraints, loss."""
-        from kcompile.keras import updates
-
         return updates.get_updates(self, *updates.arguments(type(self).__name__, args, kwargs))
 
     # ---- configuration
@@ -316,8 +313,8 @@ def _rate(kind: str, default: float, lr: Any, options: dict[str, Any]) -> Any:
     return default if lr is None else lr
 
 
-def _epsilon(epsilon: float | None) -> float:
-    return backend.epsilon() if epsilon is None else epsilon
+def _epsilon(given: float | None) -> float:
+    return epsilon() if given is None else given
 
 
 class SGD(Optimizer):

@@ -11,6 +11,7 @@ from kcompile.keras.editions import edition
 from kcompile.keras.engine import Input, InputLayer, KerasTensor, Layer
 from kcompile.keras.functional import Model
 from kcompile.keras.layers.held import check_nesting
+from kcompile.keras.layers.registry import register
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import ModelError, describe
 
@@ -205,3 +206,6 @@ class Sequential(Model):
         if shape:
             model.build(shape)
         return model
+
+
+register({"Sequential": Sequential})

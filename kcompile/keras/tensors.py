@@ -15,10 +15,12 @@ import numpy as np
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import StaticShape, Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras import backend
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.listeners import Listeners
-from kcompile.keras.tracing import Trace
+from kcompile.keras.operands import evaluate
+from kcompile.keras.operators import Operators
+from kcompile.keras.settings import FLOAT
+from kcompile.keras.tracing import Trace, emit
 from kcompile_runtime.arrays import aligned_copy, as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 from kcompile_runtime.texts import printable
@@ -31,42 +33,6 @@ KerasShape = tuple[Any, ...]
 # What an axis of unknown size is tried as while a model is put together (see `lengths`): large, and
 # divisible, so that pooling, strides and the way back up fit.
 PROBES = (960, 1920)
-
-# ---------------------------------------------------------------- operators
-
-
-def _operator(function: str, swap: bool = False) -> Callable[[Any, Any], Any]:
-    def apply(self: Any, other: Any) -> Any:
-        if isinstance(other, Tensor) and not swap:
-            self = self.__tensor__(other.graph)
-        meaning = getattr(backend, function)
-        return meaning(other, self) if swap else meaning(self, other)
-
-    return apply
-
-
-class Operators:
-    """Python's operators for what is no tensor of a graph yet: the backend's functions decide
-    whether a graph is being traced, or the result is another such thing."""
-
-    __array_ufunc__ = None  # numpy leaves `array * variable` to us
-
-    __add__, __radd__ = _operator("add"), _operator("add", True)
-    __sub__, __rsub__ = _operator("subtract"), _operator("subtract", True)
-    __mul__, __rmul__ = _operator("multiply"), _operator("multiply", True)
-    __truediv__, __rtruediv__ = _operator("divide"), _operator("divide", True)
-    __pow__, __rpow__ = _operator("pow"), _operator("pow", True)
-    __gt__, __ge__ = _operator("greater"), _operator("greater_equal")
-    __lt__, __le__ = _operator("less"), _operator("less_equal")
-    __matmul__ = _operator("dot")
-    __getitem__ = _operator("getitem")
-
-    def __neg__(self) -> Any:
-        return backend.negative(self)
-
-    def __abs__(self) -> Any:
-        return backend.abs(self)
-
 
 # ---------------------------------------------------------------- variables
 
@@ -88,7 +54,7 @@ class Variable(Operators):
         value: Any,
         name: str,
         trainable: bool = True,
-        dtype: str = backend.FLOAT,
+        dtype: str = FLOAT,
         regularizer: Callable[[Tensor], Tensor] | None = None,
         constraint: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
@@ -248,13 +214,11 @@ class KerasTensor(Operators):
     def __tensor__(self, graph: Graph) -> Tensor:
         """Its value in a graph, where it depends on no input, or the graph is that of its model.
         Raises ModelError."""
-        from kcompile.keras import expressions
-
-        return expressions.emit(graph, [self], graph.known if isinstance(graph, Trace) else {})[0]
+        return emit(graph, [self], graph.known if isinstance(graph, Trace) else {})[0]
 
     def numpy(self) -> np.ndarray:
         """Its value now. Raises ModelError where it depends on an input."""
-        return backend.eval(self)
+        return evaluate(self)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return np.asarray(self.numpy(), dtype)
@@ -288,7 +252,7 @@ def keras_shape(
     return tuple(map(dim, type.shape, (second or type).shape))
 
 
-def type_of_shape(shape: Sequence[Any], dtype: str = backend.FLOAT, probe: int = 0) -> TensorType:
+def type_of_shape(shape: Sequence[Any], dtype: str = FLOAT, probe: int = 0) -> TensorType:
     """The type of a Keras shape, whose first dim is the batch, at one of the probes. Raises
     UnsupportedError."""
     if not shape or any(d is not None and not is_integer(d) for d in shape[1:]):

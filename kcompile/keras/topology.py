@@ -10,9 +10,13 @@ shows it.)
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
-from kcompile.keras.engine import InputLayer, KerasTensor, Layer, Node
 from kcompile_runtime.errors import ModelError, describe
+
+if TYPE_CHECKING:
+    from kcompile.keras.engine import Layer
+    from kcompile.keras.tensors import KerasTensor, Node
 
 MAX_RUNS = 16_384  # layers that run when a model does: those of a model inside run in each of its calls
 
@@ -39,7 +43,7 @@ def sort_nodes(
     nodes, met = back_from(outputs)
     entries = {id(x.node) for x in inputs}
     for node in nodes:
-        if isinstance(node.layer, InputLayer) and id(node) not in entries:
+        if node.layer.is_input and id(node) not in entries:
             raise ModelError(
                 f"{owner}: graph disconnected: an output needs {node.layer.label}, which "
                 "is not among the inputs. Received: inputs " + ", ".join(x.name for x in inputs)

@@ -7,15 +7,17 @@ and in the trace the losses of layers, the updates of variables, and which varia
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import TensorType
 from kcompile.keras.explain import explained
+from kcompile.keras.topology import back_from
 from kcompile_runtime.errors import UnsupportedError, describe
 
 if TYPE_CHECKING:
@@ -111,8 +113,6 @@ class Trace(Graph):
 
     def count_draws(self) -> None:
         """The next call draws other numbers, where this one draws any."""
-        from kcompile.ir import ops
-
         counter = self.counter
         if counter is not None and counter in self.names:
             step = self.read(counter)
@@ -180,8 +180,6 @@ def _read_by_losses(model: Any) -> list[Variable]:
     """The weights of layers that only an added loss needs, where they are read and not trained."""
     if not model.added_losses or model.semantics.losses_bring_layers:
         return []
-    from kcompile.keras.topology import back_from
-
     return [v for layer in back_from(model.added_losses)[1] for v in layer.weights]
 
 
@@ -201,10 +199,19 @@ def trace_nodes(
             results = node.layer.trace(operands, node.single, node.arguments)
         values.update(zip(node.outputs, results))
     if model.added_losses:
-        from kcompile.keras import expressions
-
-        trace.losses += expressions.emit(trace, model.added_losses, values)
+        trace.losses += emit(trace, model.added_losses, values)
     return [values[y] for y in model.outputs]
+
+
+def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Mapping[KerasTensor, Tensor]) -> list[Tensor]:
+    """The outputs in `graph`, where `known` tensors have values already. Raises ModelError for an
+    input among what they need that is not known."""
+    values = dict(known)
+    for node in back_from(outputs, values)[0]:
+        results = node.layer.emit(graph, node, [values[x] for x in node.inputs])
+        for y, result in zip(node.outputs, results):
+            values.setdefault(y, result)
+    return [values[y] for y in outputs]
 
 
 def outline_nodes(

@@ -8,19 +8,25 @@ updates that calls of layers leave behind, as such tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Source
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import constraints, expressions
-from kcompile.keras.backend import Update
-from kcompile.keras.operands import graph, tensor
+from kcompile.keras import constraints
+from kcompile.keras.operands import graph, record, tensor
 from kcompile.keras.semantics import DEFAULT, semantics
 from kcompile.keras.tensors import KerasTensor, Node, Variable
 from kcompile.keras.tracing import Trace
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
+
+
+class Update(NamedTuple):
+    """What K.update gives, for `Layer.add_update` and K.function."""
+
+    variable: Any
+    value: Any
 
 
 def arguments(
@@ -56,7 +62,7 @@ def arguments(
 
 def get_gradients(optimizer: Any, loss: Any, params: Sequence[Variable]) -> list[Any]:
     """The gradients of the loss, limited as the optimizer says (clipnorm, clipvalue)."""
-    made: list[Any] = expressions.record(_gradients, (optimizer, loss, list(params)), {}, params)
+    made: list[Any] = record(_gradients, (optimizer, loss, list(params)), {}, params)
     return made
 
 
@@ -66,9 +72,7 @@ def get_updates(
     """The new values of the variables, and of the optimizer's state, after one step."""
     optimizer.build(params)
     state = optimizer.weights
-    values = expressions.record(
-        _step, (optimizer, loss, list(params), dict(limits), state), {}, [*params, *state]
-    )
+    values = record(_step, (optimizer, loss, list(params), dict(limits), state), {}, [*params, *state])
     return [Update(variable, value) for variable, value in zip([*params, *state], values)]
 
 
@@ -126,7 +130,7 @@ def updates_of_calls(layer: Any) -> list[Update]:
             [Tensor(scratch, scratch.input(f"x{i}", x.type)) for i, x in enumerate(node.inputs)],
         )
         changed = [scratch.captured[name] for name in scratch.updates]
-        values = expressions.record(_changed, (node, changed, list(node.inputs)), {}, changed)
+        values = record(_changed, (node, changed, list(node.inputs)), {}, changed)
         made += [Update(variable, value) for variable, value in zip(changed, values)]
     return made
 
@@ -136,7 +140,7 @@ def _calls(layer: Any) -> list[Node]:
 
 
 def _recorded(function: Any, node: Node) -> list[Any]:
-    made: list[Any] = expressions.record(function, (node, list(node.inputs)), {})
+    made: list[Any] = record(function, (node, list(node.inputs)), {})
     return made
 
 

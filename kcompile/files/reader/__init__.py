@@ -8,10 +8,11 @@ The caps are in `limits`.
 """
 
 from kcompile.files.reader.archives import KerasArchive, is_archive_of_arrays, open_keras, read_arrays
-from kcompile.files.reader.hdf5 import Hdf5, Stored, open_hdf5
+from kcompile.files.reader.hdf5 import Hdf5, Stored
 from kcompile.files.reader.json_texts import parse_json, read_json
 from kcompile.files.reader.kinds import check_kind, kind_of, read_text
 from kcompile.files.reader.limits import PathLike
+from kcompile.files.reader.opening import open_hdf5
 from kcompile.files.reader.shards import is_index, open_shards
 from kcompile.files.reader.yaml_texts import parse_yaml, read_yaml
 

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from kcompile.files.reader import limits
-from kcompile.files.reader.hdf5 import Hdf5, open_stream
+from kcompile.files.reader.hdf5 import Hdf5
 from kcompile.files.reader.json_texts import parse_json
 from kcompile.files.reader.kinds import HDF5_SIGNATURE, check_kind
 from kcompile.files.reader.limits import PathLike, bad, damaged
+from kcompile.files.reader.opening import open_stream
 from kcompile_runtime.errors import KcompileError
 
 

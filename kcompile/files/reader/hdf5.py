@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from kcompile.files.reader import limits
 from kcompile.files.reader.heaps import check_heaps
-from kcompile.files.reader.kinds import check_kind
-from kcompile.files.reader.limits import PathLike, bad, damaged
+from kcompile.files.reader.limits import bad, damaged
 from kcompile.files.reader.trees import check_trees
 from kcompile_runtime.errors import KcompileError
 
@@ -94,25 +92,9 @@ class Hdf5:
 
 
 @contextmanager
-def open_hdf5(path: PathLike, isolated: bool = False) -> Iterator[Hdf5]:
-    """An HDF5 file, checked whole. isolated: by another process. Raises ModelError, OSError."""
-    check_kind(path, "hdf5")
-    with Path(path).open("rb") as stream, open_stream(stream, str(path), isolated) as file:
-        yield file
-
-
-def open_stream(stream: IO[bytes], name: str, isolated: bool = False) -> AbstractContextManager[Hdf5]:
-    """An HDF5 file that is open already; the name is for messages."""
-    if isolated:
-        from kcompile.files.reader.isolated import open_elsewhere
-
-        return open_elsewhere(stream, name)
-    return open_here(stream, name)
-
-
-@contextmanager
 def open_here(stream: IO[bytes], name: str) -> Iterator[Hdf5]:
-    """The same, by this process."""
+    """An HDF5 file that is open already, checked whole, read by this process. name: for messages. Raises
+    ModelError."""
     import h5py
 
     check_heaps(stream, name)

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from kcompile.files.reader import limits
-from kcompile.files.reader.hdf5 import Hdf5, Stored, open_hdf5
+from kcompile.files.reader.hdf5 import Hdf5, Stored
 from kcompile.files.reader.json_texts import read_json
 from kcompile.files.reader.limits import PathLike, bad
+from kcompile.files.reader.opening import open_hdf5
 
 SUFFIX = ".weights.json"
 _SHARD = re.compile(r"[^/\\:\0]+_[0-9]{5,9}\.weights\.h5")

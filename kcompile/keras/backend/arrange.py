@@ -15,8 +15,8 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, Dim, axis_of, numel
-from kcompile.keras.backend.settings import checked_data_format
 from kcompile.keras.operands import axes_of, graph, pair, sizes, tensor, traced
+from kcompile.keras.settings import checked_data_format
 from kcompile_runtime.errors import UnsupportedError
 
 # ---------------------------------------------------------------- what a shape is
@@ -134,12 +134,6 @@ def batch_flatten(x: Any) -> Any:
     """[batch, elements of a sample]."""
     x = tensor(x)
     return ops.reshape(x, (x.shape[0], numel(x.shape[1:])))
-
-
-@traced
-def getitem(x: Any, key: Any) -> Any:
-    """x[key]: integers, slices with known bounds, `...` and None."""
-    return tensor(x)[key]
 
 
 @traced

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable
 from typing import Any
 
 from kcompile.ir import ops
@@ -12,68 +11,30 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS
 from kcompile.keras import activations
 from kcompile.keras.operands import pair, tensor, traced
+from kcompile.keras.operators import binary, unary
 from kcompile_runtime.arrays import as_array
 
+maximum = binary(__name__, "maximum", ops.maximum, "The larger of x and y.")
+minimum = binary(__name__, "minimum", ops.minimum, "The smaller of x and y.")
+equal = binary(__name__, "equal", ops.equal, "x == y, bool.")
+not_equal = binary(__name__, "not_equal", ops.not_equal, "x != y, bool.")
+logical_and = binary(__name__, "logical_and", ops.logical_and, "Both of two bools.")
+logical_or = binary(__name__, "logical_or", ops.logical_or, "At least one of two bools.")
 
-def _unary(name: str, function: Callable[[Tensor], Tensor], doc: str) -> Callable[[Any], Any]:
-    def apply(x: Any) -> Any:
-        return function(tensor(x))
-
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = doc
-    return traced(apply)
-
-
-def _binary(name: str, function: Callable[[Any, Any], Tensor], doc: str) -> Callable[..., Any]:
-    def apply(x: Any, y: Any) -> Any:
-        return function(*pair(x, y))
-
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = doc
-    return traced(apply)
-
-
-add = _binary("add", ops.add, "x + y")
-subtract = _binary("subtract", ops.sub, "x - y")
-multiply = _binary("multiply", ops.mul, "x * y")
-divide = _binary("divide", ops.div, "x / y")
-maximum = _binary("maximum", ops.maximum, "The larger of x and y.")
-minimum = _binary("minimum", ops.minimum, "The smaller of x and y.")
-equal = _binary("equal", ops.equal, "x == y, bool.")
-not_equal = _binary("not_equal", ops.not_equal, "x != y, bool.")
-greater = _binary("greater", ops.greater, "x > y, bool.")
-greater_equal = _binary("greater_equal", ops.greater_equal, "x >= y, bool.")
-less = _binary("less", ops.less, "x < y, bool.")
-less_equal = _binary("less_equal", ops.less_equal, "x <= y, bool.")
-logical_and = _binary("logical_and", ops.logical_and, "Both of two bools.")
-logical_or = _binary("logical_or", ops.logical_or, "At least one of two bools.")
-
-logical_not = _unary("logical_not", ops.logical_not, "The other bool.")
-negative = _unary("negative", ops.neg, "-x")
-abs = _unary("abs", ops.abs, "|x|")
-exp = _unary("exp", ops.exp, "e^x")
-log = _unary("log", ops.log, "The natural logarithm; NaN below 0.")
-sign = _unary("sign", ops.sign, "-1, 0 or 1.")
-sin = _unary("sin", ops.sin, "The sine of radians.")
-cos = _unary("cos", ops.cos, "The cosine of radians.")
-square = _unary("square", ops.square, "x^2")
-sqrt = _unary("sqrt", lambda x: ops.sqrt(ops.maximum(x, 0.0)), "sqrt(max(x, 0)), as Keras 2 has it.")
-sigmoid = _unary("sigmoid", activations.sigmoid, "1 / (1 + exp(-x))")
-hard_sigmoid = _unary("hard_sigmoid", activations.hard_sigmoid, "0.2 x + 0.5 within [0, 1].")
-tanh = _unary("tanh", activations.tanh, "The hyperbolic tangent.")
-softplus = _unary("softplus", activations.softplus, "log(exp(x) + 1)")
-softsign = _unary("softsign", activations.softsign, "x / (|x| + 1)")
-identity = _unary("identity", lambda x: x, "x")
-stop_gradient = _unary("stop_gradient", ops.stop_gradient, "x, through which no gradient flows.")
-
-
-@traced
-def pow(x: Any, a: Any) -> Any:
-    """x^a. Whole small powers are products, so that they hold for negative x and are fast."""
-    if isinstance(a, (int, float)) and a in (0.5, 1, 2, 3):
-        x = tensor(x)
-        return {0.5: ops.sqrt, 1: lambda x: x, 2: ops.square, 3: lambda x: ops.square(x) * x}[a](x)
-    return ops.pow(*pair(x, a))
+logical_not = unary(__name__, "logical_not", ops.logical_not, "The other bool.")
+exp = unary(__name__, "exp", ops.exp, "e^x")
+log = unary(__name__, "log", ops.log, "The natural logarithm; NaN below 0.")
+sign = unary(__name__, "sign", ops.sign, "-1, 0 or 1.")
+sin = unary(__name__, "sin", ops.sin, "The sine of radians.")
+cos = unary(__name__, "cos", ops.cos, "The cosine of radians.")
+square = unary(__name__, "square", ops.square, "x^2")
+sqrt = unary(__name__, "sqrt", lambda x: ops.sqrt(ops.maximum(x, 0.0)), "sqrt(max(x, 0)), as Keras 2 has it.")
+sigmoid = unary(__name__, "sigmoid", activations.sigmoid, "1 / (1 + exp(-x))")
+hard_sigmoid = unary(__name__, "hard_sigmoid", activations.hard_sigmoid, "0.2 x + 0.5 within [0, 1].")
+tanh = unary(__name__, "tanh", activations.tanh, "The hyperbolic tangent.")
+softplus = unary(__name__, "softplus", activations.softplus, "log(exp(x) + 1)")
+softsign = unary(__name__, "softsign", activations.softsign, "x / (|x| + 1)")
+stop_gradient = unary(__name__, "stop_gradient", ops.stop_gradient, "x, through which no gradient flows.")
 
 
 @traced

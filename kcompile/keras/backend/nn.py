@@ -9,8 +9,8 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Dim
-from kcompile.keras.backend.settings import checked_data_format, epsilon
 from kcompile.keras.operands import axes_of, sizes, tensor, traced
+from kcompile.keras.settings import checked_data_format, epsilon
 
 
 def _last(x: Tensor, data_format: str | None) -> Tensor:

@@ -10,6 +10,8 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras import initializers
+from kcompile.keras.backend.values import constant
 from kcompile.keras.operands import graph, sizes, tensor, traced
 from kcompile.keras.tracing import Trace, current
 from kcompile_runtime.errors import UnsupportedError
@@ -69,9 +71,6 @@ def truncated_normal(
 ) -> Any:
     """Normal numbers, none further than two standard deviations off: of an initializer. Raises
     UnsupportedError inside a model."""
-    from kcompile.keras import initializers
-    from kcompile.keras.backend.values import constant
-
     if current() is not None:
         raise UnsupportedError(
             "truncated_normal is for first values of weights. Inside a model use K.random_normal"

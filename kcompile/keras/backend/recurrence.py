@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kcompile.ir import ops
+from kcompile.ir.scan import scan
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.backend.arrange import reverse
 from kcompile.keras.operands import graph, tensor, traced
 from kcompile.keras.tracing import Trace, tracing
 from kcompile_runtime.errors import UnsupportedError
@@ -32,8 +34,6 @@ def rnn(
     is the one before (zeros at first). Outputs of go_backwards are in the order of computation.
     `unroll` makes no difference to values.
     """
-    from kcompile.ir.scan import scan
-
     outer = graph()
     x = tensor(inputs)
     states, fixed = [tensor(s) for s in initial_states], [tensor(c) for c in constants or ()]
@@ -66,8 +66,6 @@ def rnn(
     last = outputs[0 if go_backwards else -1]
     made = time_first(outputs)
     if go_backwards:
-        from kcompile.keras.backend.arrange import reverse
-
         made = reverse(made, 1)
     return last, made, final[: len(states)]
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from kcompile.ir import ops
+from kcompile.ir.scan import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, Dim, numel
-from kcompile.keras.operands import axes_of, pair, tensor, traced
+from kcompile.keras.operands import axes_of, tensor, traced
 
 
 def _reduction(name: str, function: Callable[..., Tensor], doc: str) -> Callable[..., Any]:
@@ -72,8 +73,6 @@ def argmin(x: Any, axis: int = -1) -> Any:
 
 def _running(x: Tensor, axis: int, combine: Callable[[Tensor, Tensor], Tensor], first: float) -> Tensor:
     """first combined with all elements up to each, along an axis."""
-    from kcompile.ir.scan import scan
-
     (place,) = axes_of(x, axis)
     order = [place, *(i for i in range(x.rank) if i != place)]
     if isinstance(x.shape[place], Batch):
@@ -105,26 +104,6 @@ def cumprod(x: Any, axis: int = 0) -> Any:
 
 
 # ---------------------------------------------------------------- products of tensors
-
-
-@traced
-def dot(x: Any, y: Any) -> Any:
-    """The last axis of x against the last but one of y (its only one, if it has one): shape
-    x.shape[:-1] + y.shape without that axis."""
-    x, y = pair(x, y)
-    x, y = tensor(x), tensor(y)
-    if not x.rank or not y.rank:
-        raise ValueError(f"dot: expected tensors of rank 1 or more. Received: {x.type}, {y.type}")
-    axis = builtins.max(y.rank - 2, 0)
-    rest = [i for i in range(y.rank) if i != axis]
-    if x.shape[-1] != y.shape[axis]:
-        raise ValueError(
-            f"dot: the last axis of x and axis {axis} of y differ in size. Received: {x.type}, {y.type}"
-        )
-    rows = ops.reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
-    shape = [y.shape[i] for i in rest]
-    columns = ops.reshape(ops.transpose(y, (axis, *rest)), (y.shape[axis], numel(shape)))
-    return ops.reshape(ops.matmul(rows, columns), (*x.shape[:-1], *shape))
 
 
 @traced

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
 from kcompile.ir import ops
+from kcompile.ir.gradient import gradient
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch
+from kcompile.keras import expressions
 from kcompile.keras.backend.arrange import filled
-from kcompile.keras.backend.settings import FLOAT, fixed_phase
-from kcompile.keras.operands import graph, leaves, tensor, traced
+from kcompile.keras.engine import InputLayer
+from kcompile.keras.expressions import TensorFunction
+from kcompile.keras.operands import graph, leaves, record, tensor, traced, value_of
+from kcompile.keras.settings import FLOAT, PHASE, LearningPhase, fixed_phase
+from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import Trace, current
+from kcompile.keras.updates import Update
 from kcompile_runtime.arrays import as_array
-from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+from kcompile_runtime.errors import UnsupportedError, describe
 
 _numbers = itertools.count(1)
 
@@ -26,7 +32,6 @@ _numbers = itertools.count(1)
 def variable(value: Any, dtype: str | None = None, name: str | None = None, constraint: Any = None) -> Any:
     """A new variable that no layer owns: any model may read it, and training leaves it as it is.
     The weights that a layer trains are made by its `add_weight`."""
-    from kcompile.keras.tensors import Variable
 
     if isinstance(value, Tensor) or hasattr(value, "__tensor__"):
         value = eval(value)
@@ -42,7 +47,6 @@ def variable(value: Any, dtype: str | None = None, name: str | None = None, cons
 
 
 def is_variable(x: Any) -> bool:
-    from kcompile.keras.tensors import Variable
 
     return isinstance(x, Variable)
 
@@ -53,15 +57,11 @@ def is_tensor(x: Any) -> bool:
 
 def is_keras_tensor(x: Any) -> bool:
     """Whether x came out of Input or of a layer."""
-    from kcompile.keras.expressions import TensorFunction
-    from kcompile.keras.tensors import KerasTensor
 
     return isinstance(x, KerasTensor) and not isinstance(x.layer, TensorFunction)
 
 
 def is_placeholder(x: Any) -> bool:
-    from kcompile.keras.engine import InputLayer
-    from kcompile.keras.tensors import KerasTensor
 
     return isinstance(x, KerasTensor) and isinstance(x.layer, InputLayer)
 
@@ -143,8 +143,6 @@ def placeholder(
 ) -> Any:
     """An input for K.function, of a shape in which None is a size that may differ from call to call; or
     of ndim such sizes."""
-    from kcompile.keras import expressions
-    from kcompile.keras.tensors import as_list, is_integer
 
     if shape is None and is_integer(ndim):
         shape = (None,) * int(ndim)  # type: ignore[arg-type]
@@ -166,19 +164,8 @@ def placeholder(
 def eval(x: Any) -> np.ndarray:
     """The value of x now, which must depend on no input: a variable, or an expression over
     variables, constants and random numbers."""
-    from kcompile.keras import expressions
-    from kcompile.keras.tensors import Variable
 
-    if isinstance(x, Variable):
-        return x.numpy()
-    if isinstance(x, Tensor):
-        raise ModelError(
-            "eval: a symbolic tensor of a model has no value while it is being traced. "
-            "Make it an output, or use K.function"
-        )
-    if hasattr(x, "__tensor__"):
-        return expressions.evaluate(x)
-    return as_array(x, "K.eval")
+    return value_of(x)
 
 
 def get_value(x: Any) -> np.ndarray:
@@ -208,7 +195,6 @@ def function(inputs: Sequence[Any], outputs: Any, updates: Any = (), **kwargs: A
     updates: (variable, new value) pairs, made when it is called. Raises UnsupportedError for keywords
     of other backends.
     """
-    from kcompile.keras import expressions
 
     if kwargs.keys() - {"name"}:
         raise UnsupportedError(
@@ -220,17 +206,15 @@ def function(inputs: Sequence[Any], outputs: Any, updates: Any = (), **kwargs: A
 def gradients(loss: Any, variables: Any) -> Any:
     """The gradient of the sum of `loss` by each of the variables (or tensors), a list; one of them
     gives a list of one. Raises ValueError where the loss does not depend on one."""
-    from kcompile.keras import expressions
 
     wanted = list(leaves([variables]))
     if current() is not None or any(isinstance(x, Tensor) for x in (loss, *wanted)):
         return _gradients(loss, wanted)
-    return expressions.record(_gradients, (loss, wanted), {}, wanted)
+    return record(_gradients, (loss, wanted), {}, wanted)
 
 
 @traced
 def _gradients(loss: Any, wanted: list[Any]) -> list[Tensor]:
-    from kcompile.ir.gradient import gradient
 
     tensors = [tensor(x) for x in wanted]
     found: list[Tensor] = []
@@ -245,13 +229,6 @@ def _gradients(loss: Any, wanted: list[Any]) -> list[Tensor]:
 
 
 # ---------------------------------------------------------------- updates
-
-
-class Update(NamedTuple):
-    """What K.update gives, for `Layer.add_update` and K.function."""
-
-    variable: Any
-    value: Any
 
 
 def update(x: Any, new_x: Any) -> Update:
@@ -273,16 +250,6 @@ def moving_average_update(x: Any, value: Any, momentum: float) -> Update:
 
 
 # ---------------------------------------------------------------- phases
-
-
-class LearningPhase:
-    """K.learning_phase() outside a model: an input of K.function that is 0 or 1."""
-
-    def __bool__(self) -> bool:
-        raise TypeError("the learning phase is not known yet. Use K.in_train_phase(x, alt)")
-
-
-PHASE = LearningPhase()
 
 
 def learning_phase() -> Any:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+import sys
 
 from kcompile.keras.engine import Input, InputLayer, InputSpec, Layer
 from kcompile.keras.layers.advanced_activations import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
@@ -20,7 +17,6 @@ from kcompile.keras.layers.convolutional import (
 )
 from kcompile.keras.layers.core import Activation, Dense, Dropout, Flatten, Reshape
 from kcompile.keras.layers.embedding import Embedding
-from kcompile.keras.layers.held import MOST_NESTED
 from kcompile.keras.layers.lambda_ import Lambda
 from kcompile.keras.layers.masking import Masking
 from kcompile.keras.layers.merge import (
@@ -70,10 +66,8 @@ from kcompile.keras.layers.pooling import (
     MaxPooling3D,
 )
 from kcompile.keras.layers.recurrent import GRU, LSTM, RNN, CuDNNGRU, CuDNNLSTM, SimpleRNN
+from kcompile.keras.layers.registry import classes_of, deserialize, register, serialize
 from kcompile.keras.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
-from kcompile.keras.semantics import DEFAULT
-from kcompile.keras.utils import serialization
-from kcompile_runtime.errors import ModelError, describe
 
 __all__ = [
     "ELU",
@@ -160,85 +154,4 @@ __all__ = [
     "subtract",
 ]
 
-_depth: ContextVar[int] = ContextVar("depth", default=0)  # how many layers are being made, one in another
-
-_KNOWN = {
-    name: value
-    for name, value in list(globals().items())
-    if isinstance(value, type) and issubclass(value, Layer) and value is not Layer
-}
-
-
-def serialize(layer: Layer) -> dict[str, Any]:
-    """A layer (or a model) as {"class_name", "config"}."""
-    config: dict[str, Any] = serialization.serialize(layer)
-    return config
-
-
-def deserialize(
-    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None, vintage: str = DEFAULT
-) -> Layer:
-    """The layer (or model) of a configuration. vintage: of layers whose configuration says none. Raises
-    UnsupportedError for a class nobody knows."""
-    from kcompile.keras.models import Model, Sequential
-
-    known = {**_KNOWN, "Model": Model, "Functional": Model, "Sequential": Sequential}
-
-    def dated(value: Any, deep: int = 0) -> Any:
-        if not isinstance(value, (list, tuple, Mapping)):
-            return value
-        if deep > 4 * MOST_NESTED:  # far more than so many layers need
-            raise _too_deep()
-        if not isinstance(value, Mapping):
-            return [dated(v, deep + 1) for v in value]
-        found = {key: dated(v, deep + 1) for key, v in value.items()}
-        if found.get("class_name") in known and isinstance(found.get("config"), dict):
-            found["config"] = {"vintage": vintage, **found["config"]}
-        return found
-
-    shared, number = _shared.get(), config.get(SHARED) if isinstance(config, Mapping) else None
-    if shared is not None and number in shared:
-        return shared[number]
-    with _one_deeper():
-        if vintage != DEFAULT:
-            config = dated(config)
-        with serialization.custom_object_scope(custom_objects):
-            layer: Layer = serialization.deserialize(config, known, "layer")
-    if shared is not None and number is not None:
-        shared[number] = layer
-    return layer
-
-
-@contextmanager
-def _one_deeper() -> Iterator[None]:
-    """Inside the `with`, a layer is made, which may stand in the configuration of another. Raises ModelError
-    for one that stands in too many."""
-    depth = _depth.get()
-    if depth > MOST_NESTED:
-        raise _too_deep()
-    token = _depth.set(depth + 1)
-    try:
-        yield
-    finally:
-        _depth.reset(token)
-
-
-def _too_deep() -> ModelError:
-    return ModelError(
-        describe("configuration", f"models and wrappers nested at most {MOST_NESTED} deep", "more")
-    )
-
-
-# Beside the class of a layer in a configuration: a number that is the same wherever the layer is the same.
-SHARED = "shared"
-_shared: ContextVar[dict[Any, Layer] | None] = ContextVar("shared", default=None)
-
-
-@contextmanager
-def sharing() -> Iterator[None]:
-    """Inside the `with`, configurations with one number under SHARED are one layer."""
-    token = _shared.set({})
-    try:
-        yield
-    finally:
-        _shared.reset(token)
+register(classes_of(sys.modules[__name__]))

@@ -6,9 +6,9 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import backend
 from kcompile.keras.engine import InputSpec, KerasShape
 from kcompile.keras.layers.kernel import KernelLayer, channels_back, channels_to_last
+from kcompile.keras.settings import checked_data_format
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -42,7 +42,7 @@ class _Conv(KernelLayer):
         self.padding = self.one_of("padding", padding, self.paddings)
         self.groups = self.positive("groups", groups)
         with self.named_errors():
-            self.data_format = backend.checked_data_format(data_format)
+            self.data_format = checked_data_format(data_format)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ModelError(
                 describe(

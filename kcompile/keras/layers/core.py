@@ -11,10 +11,11 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import numel
-from kcompile.keras import activations, backend
+from kcompile.keras import activations
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, is_integer
 from kcompile.keras.layers.kernel import KernelLayer, channels_to_last
 from kcompile.keras.operands import sizes
+from kcompile.keras.settings import checked_data_format
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -103,7 +104,7 @@ class Flatten(Layer):
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.named_errors():
-            self.data_format = backend.checked_data_format(data_format)
+            self.data_format = checked_data_format(data_format)
 
     def call(self, x: Tensor) -> Tensor:
         if x.rank > 2:

@@ -6,11 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kcompile.keras.engine import Layer, Variable
+from kcompile.keras.layers.registry import MOST_NESTED, deserialize
 from kcompile_runtime.errors import ModelError, describe
-
-# Walks over layers recurse into those that a layer holds. A level of layers is three of brackets in a file,
-# so that the reader takes every model that was made here.
-MOST_NESTED = 24
 
 
 class Holder(Layer):
@@ -62,10 +59,8 @@ class Holder(Layer):
 
 def as_layer(owner: Layer, argument: str, value: Any) -> Layer:
     """A layer, or the layer of a configuration. Raises ModelError naming the owner."""
-    from kcompile.keras import layers
-
     if isinstance(value, Mapping):
-        value = layers.deserialize(value)
+        value = deserialize(value)
     if not isinstance(value, Layer):
         raise ModelError(describe(f"{owner.label}: {argument}", "a layer", repr(value)))
     check_nesting(owner, [value])

@@ -9,8 +9,9 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim
-from kcompile.keras import backend, constraints, initializers, regularizers
+from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, Variable, is_integer
+from kcompile.keras.settings import epsilon
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -120,7 +121,7 @@ class BatchNormalization(Layer):
             mean_of = partial(ops.reduce_mean, axes=axes)
         else:
             there = ops.broadcast_to(ops.reshape(ops.cast(mask, x.dtype), (*mask.shape, 1)), x.shape)
-            number = ops.reduce_sum(there, axes) + backend.epsilon()
+            number = ops.reduce_sum(there, axes) + epsilon()
 
             def mean_of(values: Tensor) -> Tensor:
                 return ops.reduce_sum(values * there, axes) / number

@@ -6,9 +6,9 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import backend
 from kcompile.keras.engine import InputSpec, Layer
 from kcompile.keras.layers.kernel import channels_back, channels_to_last
+from kcompile.keras.settings import checked_data_format
 
 
 class _Spatial(Layer):
@@ -19,7 +19,7 @@ class _Spatial(Layer):
     def __init__(self, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         with self.named_errors():
-            self.data_format = backend.checked_data_format(data_format)
+            self.data_format = checked_data_format(data_format)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
 

@@ -95,6 +95,16 @@ def fixed_phase() -> bool | None:
     return phase
 
 
+class LearningPhase:
+    """K.learning_phase() outside a model: an input of K.function that is 0 or 1."""
+
+    def __bool__(self) -> bool:
+        raise TypeError("the learning phase is not known yet. Use K.in_train_phase(x, alt)")
+
+
+PHASE = LearningPhase()
+
+
 # ---------------------------------------------------------------- names
 
 

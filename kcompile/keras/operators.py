@@ -1,0 +1,114 @@
+"""Python's operators for what is no tensor of a graph: variables, and tensors of a model.
+
+Enters: operands, as functions of K take them (`operands`). Leaves: what those functions give: a tensor where
+a graph is being traced, else a remembered call. `K` has these functions under the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import numel
+from kcompile.keras.operands import pair, tensor, traced
+
+
+def unary(module: str, name: str, function: Callable[[Tensor], Tensor], doc: str) -> Callable[[Any], Any]:
+    """A function of K of one operand. module: where it is defined, as pickle finds it there."""
+
+    def apply(x: Any) -> Any:
+        return function(tensor(x))
+
+    apply.__module__, apply.__name__, apply.__qualname__, apply.__doc__ = module, name, name, doc
+    return traced(apply)
+
+
+def binary(module: str, name: str, function: Callable[[Any, Any], Tensor], doc: str) -> Callable[..., Any]:
+    """As `unary`, of two operands."""
+
+    def apply(x: Any, y: Any) -> Any:
+        return function(*pair(x, y))
+
+    apply.__module__, apply.__name__, apply.__qualname__, apply.__doc__ = module, name, name, doc
+    return traced(apply)
+
+
+add = binary(__name__, "add", ops.add, "x + y")
+subtract = binary(__name__, "subtract", ops.sub, "x - y")
+multiply = binary(__name__, "multiply", ops.mul, "x * y")
+divide = binary(__name__, "divide", ops.div, "x / y")
+greater = binary(__name__, "greater", ops.greater, "x > y, bool.")
+greater_equal = binary(__name__, "greater_equal", ops.greater_equal, "x >= y, bool.")
+less = binary(__name__, "less", ops.less, "x < y, bool.")
+less_equal = binary(__name__, "less_equal", ops.less_equal, "x <= y, bool.")
+negative = unary(__name__, "negative", ops.neg, "-x")
+abs = unary(__name__, "abs", ops.abs, "|x|")
+identity = unary(__name__, "identity", lambda x: x, "x")
+
+
+@traced
+def pow(x: Any, a: Any) -> Any:
+    """x^a. Whole small powers are products, so that they hold for negative x and are fast."""
+    if isinstance(a, (int, float)) and a in (0.5, 1, 2, 3):
+        x = tensor(x)
+        return {0.5: ops.sqrt, 1: lambda x: x, 2: ops.square, 3: lambda x: ops.square(x) * x}[a](x)
+    return ops.pow(*pair(x, a))
+
+
+@traced
+def getitem(x: Any, key: Any) -> Any:
+    """x[key]: integers, slices with known bounds, `...` and None."""
+    return tensor(x)[key]
+
+
+@traced
+def dot(x: Any, y: Any) -> Any:
+    """The last axis of x against the last but one of y (its only one, if it has one): shape
+    x.shape[:-1] + y.shape without that axis."""
+    x, y = pair(x, y)
+    x, y = tensor(x), tensor(y)
+    if not x.rank or not y.rank:
+        raise ValueError(f"dot: expected tensors of rank 1 or more. Received: {x.type}, {y.type}")
+    axis = max(y.rank - 2, 0)
+    rest = [i for i in range(y.rank) if i != axis]
+    if x.shape[-1] != y.shape[axis]:
+        raise ValueError(
+            f"dot: the last axis of x and axis {axis} of y differ in size. Received: {x.type}, {y.type}"
+        )
+    rows = ops.reshape(x, (numel(x.shape[:-1]), x.shape[-1]))
+    shape = [y.shape[i] for i in rest]
+    columns = ops.reshape(ops.transpose(y, (axis, *rest)), (y.shape[axis], numel(shape)))
+    return ops.reshape(ops.matmul(rows, columns), (*x.shape[:-1], *shape))
+
+
+def _operator(function: Callable[..., Any], swap: bool = False) -> Callable[[Any, Any], Any]:
+    def apply(self: Any, other: Any) -> Any:
+        if isinstance(other, Tensor) and not swap:
+            self = self.__tensor__(other.graph)
+        return function(other, self) if swap else function(self, other)
+
+    return apply
+
+
+class Operators:
+    """Base of what has Python's operators and is no tensor of a graph yet."""
+
+    __array_ufunc__ = None  # numpy leaves `array * variable` to us
+
+    __add__, __radd__ = _operator(add), _operator(add, True)
+    __sub__, __rsub__ = _operator(subtract), _operator(subtract, True)
+    __mul__, __rmul__ = _operator(multiply), _operator(multiply, True)
+    __truediv__, __rtruediv__ = _operator(divide), _operator(divide, True)
+    __pow__, __rpow__ = _operator(pow), _operator(pow, True)
+    __gt__, __ge__ = _operator(greater), _operator(greater_equal)
+    __lt__, __le__ = _operator(less), _operator(less_equal)
+    __matmul__ = _operator(dot)
+    __getitem__ = _operator(getitem)
+
+    def __neg__(self) -> Any:
+        return negative(self)
+
+    def __abs__(self) -> Any:
+        return abs(self)
