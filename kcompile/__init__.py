@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _HOMES = {
+    "attach_engine": "kcompile.model",
     "compile": "kcompile.model",
     "compile_trace": "kcompile.model",
     "export": "kcompile.model",

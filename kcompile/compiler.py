@@ -21,7 +21,7 @@ from kcompile.codegen.targets import Target
 from kcompile.ir.digest import fingerprint
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import index_checks
-from kcompile.ir.types import Batch, TensorType
+from kcompile.ir.specs import spec_of
 
 # What makes code is imported by the stages that use it: a model that was compiled before needs none of it.
 if TYPE_CHECKING:
@@ -270,11 +270,3 @@ def entry_spec(compiled: Compiled, entry: EntryImage) -> rt.EntrySpec:
         checks=tuple(check.label for check in checks),
         numbers=tuple((places[c.numbers], c.rows, c.label) for c in checks if c.numbers in places),
     )
-
-
-def spec_of(name: str, type: TensorType) -> rt.TensorSpec:
-    """A type as the runtime writes it."""
-    import kcompile_runtime as rt
-
-    dims = tuple(str(d) if isinstance(d, Batch) else d for d in type.shape)
-    return rt.TensorSpec(name, dims, type.dtype)

@@ -1,6 +1,6 @@
 """An engine that runs a model's graphs with the interpreter: slow, readable, the reference.
 
-Enters: a model. Leaves: an `Engine` (see `kcompile.keras.training`), which native code is checked
+Enters: a model. Leaves: an `Engine` (see `kcompile.keras.engines`), which native code is checked
 against, and with which everything works where there is no native code.
 """
 

@@ -22,8 +22,8 @@ from kcompile.compiler import Compiled
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import BYTES, bind
 from kcompile.keras import models as keras_models
+from kcompile.keras.engines import CALLED
 from kcompile.keras.lengths import lengths_of
-from kcompile.keras.training import CALLED
 from kcompile.native import (
     CudaEngine,
     Made,
@@ -35,7 +35,7 @@ from kcompile.native import (
 )
 from kcompile_runtime import Program
 from kcompile_runtime.checks import check_count, check_number, check_path
-from kcompile_runtime.cuda_driver import connect
+from kcompile_runtime.cuda_driver import Driver, connect
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 from kcompile_runtime.threads import check_threads
 
@@ -54,7 +54,6 @@ class CompiledModel:
         self.engine = engine
         self._twin = twin
         self._own = model, engine
-        model.use_engine(engine)
 
     def __reduce__(self) -> Any:
         """Pickled and copied as what it was compiled from, and how; a live model as itself."""
@@ -268,12 +267,21 @@ def compile(
 
         twin = Twin(model)
         model = twin.model
+    return CompiledModel(model, attach_engine(model, driver, threads, verify), twin)
+
+
+def attach_engine(
+    model: Any, driver: Driver | None = None, threads: int | None = None, verify: bool = False
+) -> NativeEngine:
+    """An engine of native code for a model of `kcompile.keras`, on which its methods run from now on: of this
+    machine, or of a device. A model that was not compiled gets one when it is first trained or used."""
     engine = (
         NativeEngine(model, targets.native(), threads, verify)
         if driver is None
         else CudaEngine(model, driver, verify)
     )
-    return CompiledModel(model, engine, twin)
+    model.use_engine(engine)
+    return engine
 
 
 def compile_trace(graph: Any) -> Traced:

@@ -1,6 +1,6 @@
 """Engines that run a model's graphs as native code, on the processor or on a device, and check them.
 
-Enters: a model. Leaves: an `Engine` (see `kcompile.keras.training`), whose programs work on the model's own
+Enters: a model. Leaves: an `Engine` (see `kcompile.keras.engines`), whose programs work on the model's own
 variables. `load_program` is the only way from variables to code that writes them.
 """
 

@@ -30,6 +30,7 @@ from kcompile.keras.layers import (
 )
 from kcompile.keras.models import Sequential
 from kcompile.model import STAGES, VerificationError
+from kcompile.native import NativeEngine
 from kcompile_runtime.arrays import aligned_copy
 
 
@@ -66,6 +67,16 @@ def test_every_stage_can_be_shown(network: Sequential) -> None:
     assert "define i32" in texts["llvm"] and ".text" in texts["asm"]
     with pytest.raises(ValueError, match="expected one of graph, passes"):
         compiled.show("soup")
+
+
+def test_a_model_that_was_not_compiled_gets_an_engine_when_it_is_used(network: Sequential) -> None:
+    assert network.trainer.engines.found() is None
+    result = network.predict(np.ones((2, 8, 8, 2), np.float32))
+    attached = network.engine
+    assert isinstance(attached, NativeEngine) and attached is network.engine
+    latest = kcompile.attach_engine(network)
+    assert network.engine is latest is not attached
+    np.testing.assert_array_equal(network.predict(np.ones((2, 8, 8, 2), np.float32)), result)
 
 
 def test_graph_is_networkx_and_names_its_layers(network: Sequential) -> None:

@@ -294,7 +294,7 @@ def _leaves(model: Any) -> list[Any]:
 
 def compilation(model: Any, keras3: bool) -> Config | None:
     """The arguments of `compile`, or None: `compile_config` of Keras 3, `training_config` before."""
-    arguments = model._arguments
+    arguments = model.trainer.arguments
     if arguments is None:
         return None
     optimizer = optimizers.serialize(arguments["optimizer"])
@@ -335,7 +335,7 @@ def own_compilation(model: Any) -> Config | None:
     made = compilation(model, False)
     if made is None:
         return None
-    optimizer = optimizers.serialize(model._arguments["optimizer"])
+    optimizer = optimizers.serialize(model.trainer.arguments["optimizer"])
     return {**{k: v for k, v in made.items() if k != "optimizer_config"}, "optimizer": optimizer}
 
 

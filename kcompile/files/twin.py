@@ -116,7 +116,7 @@ class Twin:
         """What `compile` said, what was set of the optimizers since, and slots made since."""
         if not _identical(_compiled_as(self.live), self._live_compiled):
             self._read_compilation()
-        elif self.model._arguments is not self._arguments:
+        elif self.model.trainer.arguments is not self._arguments:
             self._write_compilation()
             self._note(mine=True)
         elif self._arguments is not None and self._live_compiled[0] is not None:
@@ -161,7 +161,7 @@ class Twin:
     def _note(self, mine: bool = False) -> None:
         """Remember how both are compiled now, and pair what their optimizers hold. mine: our state counts,
         not theirs."""
-        self._live_compiled, self._arguments = _compiled_as(self.live), self.model._arguments
+        self._live_compiled, self._arguments = _compiled_as(self.live), self.model.trainer.arguments
         self._trained, self._paired = [], False
         self._options: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         if self._arguments is None or self._live_compiled[0] is None:

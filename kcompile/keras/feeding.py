@@ -33,8 +33,8 @@ def gives_batches(data: Any) -> bool:
 class Rows:
     """The rows of arrays, `size` at a time; of the first `steps` batches, None for all."""
 
-    def __init__(self, model: Any, arrays: Sequence[Array], size: int, steps: int | None) -> None:
-        self._model = model
+    def __init__(self, trainer: Any, arrays: Sequence[Array], size: int, steps: int | None) -> None:
+        self._trainer = trainer
         self.arrays = list(arrays)
         self.samples = len(arrays[0])
         self._options: dict[str, Any] = {"batch_size": size, "steps": steps}
@@ -49,7 +49,7 @@ class Rows:
             self.arrays,
             names,
             told,
-            turns=self._model.pace("train"),
+            turns=self._trainer.pace("train"),
             shuffle=shuffle,
             **self._options,
             **epochs,
@@ -57,16 +57,16 @@ class Rows:
 
     def evaluate(self, names: Sequence[str], told: Any) -> list[float]:
         return loops.evaluate_loop(
-            self._runner("test"), self.arrays, names, told, turns=self._model.pace("test"), **self._options
+            self._runner("test"), self.arrays, names, told, turns=self._trainer.pace("test"), **self._options
         )
 
     def predict(self, told: Any) -> list[Array]:
         return loops.predict_loop(
-            self._runner("predict"), self.arrays, told, turns=self._model.pace("predict"), **self._options
+            self._runner("predict"), self.arrays, told, turns=self._trainer.pace("predict"), **self._options
         )
 
     def _runner(self, entry: str) -> Any:
-        return self._model.engine.batches(entry)
+        return self._trainer.engines.needed().batches(entry)
 
 
 class Batches:
@@ -77,8 +77,8 @@ class Batches:
     InputError for an object of unknown length without steps, or of none.
     """
 
-    def __init__(self, model: Any, data: Any, steps: Any, name: str, class_weight: Any = None) -> None:
-        self._model = model
+    def __init__(self, trainer: Any, data: Any, steps: Any, name: str, class_weight: Any = None) -> None:
+        self._trainer = trainer
         self._data = data
         self._class_weight = class_weight
         length = _length(data)
@@ -140,26 +140,26 @@ class Batches:
     def predict(self, told: Any) -> list[Array]:
         def run(item: Any) -> tuple[int, list[Array]]:
             arrays, n = self._arrays("predict", item)
-            return n, self._model.engine.run("predict", n, arrays)
+            return n, self._trainer.engines.needed().run("predict", n, arrays)
 
         return loops.predict_batches(run, self._pass(), told, steps=self.steps)
 
     def _step(self, entry: str) -> Any:
         def run(item: Any) -> tuple[int, Array]:
             arrays, n = self._arrays(entry, item)
-            return n, self._model.engine.run(entry, n, arrays)[0]
+            return n, self._trainer.engines.needed().run(entry, n, arrays)[0]
 
         return run
 
     def _arrays(self, entry: str, item: Any) -> tuple[list[Array], int]:
         """What the graph of an entry takes of a batch, and how many samples that is."""
         if entry == "predict":
-            found: tuple[list[Array], int] = self._model.prepared_inputs(
+            found: tuple[list[Array], int] = self._trainer.adapter.inputs(
                 item[0] if isinstance(item, tuple) and item else item
             )
             return found
         given = labelled(item)
-        found = self._model.prepared(*given, self._class_weight if entry == "train" else None)
+        found = self._trainer.adapter.batch(*given, self._class_weight if entry == "train" else None)
         return found
 
 

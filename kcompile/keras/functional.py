@@ -44,6 +44,7 @@ from kcompile.keras.summary import print_summary
 from kcompile.keras.tensors import new_random_state
 from kcompile.keras.topology import back_from, count_runs, sort_nodes
 from kcompile.keras.tracing import Outline, outline_nodes, trace_nodes
+from kcompile.keras.trainer import Trainer
 from kcompile.keras.training import Training
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -82,6 +83,7 @@ class Model(Training, Saving, Layer):
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
         Layer.__init__(self, name=name, **kwargs)
+        self.trainer = Trainer(self)
         self.random_state = new_random_state()
         self.inputs: list[KerasTensor] = []
         self.outputs: list[KerasTensor] = []
@@ -216,7 +218,7 @@ class Model(Training, Saving, Layer):
     @property
     def output(self) -> Any:
         self._need_inputs("output")
-        return self._packed(self.outputs)
+        return self.trainer.packed(self.outputs)
 
     @property
     def input_shape(self) -> Any:
@@ -281,7 +283,7 @@ class Model(Training, Saving, Layer):
             if isinstance(inputs, Mapping):
                 inputs = one_or_list(by_name(inputs, self.input_names, "input"))
             found = super().__call__(inputs, **arguments)
-            return found if self.output_keys is None else self._packed(as_list(found))
+            return found if self.output_keys is None else self.trainer.packed(as_list(found))
         training = arguments.pop("training", None)
         if arguments or training not in (None, False, True):
             raise UnsupportedError(
@@ -413,10 +415,10 @@ class Model(Training, Saving, Layer):
         calls = list(
             dict.fromkeys([*self.nodes, *(back_from(self.added_losses, {})[0] if self.added_losses else [])])
         )
-        return {"calls": calls, **state_of(self, "nodes_made", *self.of_this_process)}
+        return {"calls": calls, **state_of(self, "nodes_made", "trainer"), "training": self.trainer.kept()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        calls = state.pop("calls")
+        calls, training = state.pop("calls"), state.pop("training")
         restore(self, state, nodes_made=[])
         if self.built:
             self.nodes_made.append(Node(self, 0, tuple(self.inputs), len(self.inputs) == 1, {}, self.outputs))
@@ -426,8 +428,8 @@ class Model(Training, Saving, Layer):
                 for y in node.outputs:
                     y.node_index = node.index
                 node.layer.nodes_made.append(node)
-        if self._arguments is not None:
-            self._arguments["optimizer"].listeners.add(self._training_changed)
+        self.trainer = Trainer(self)
+        self.trainer.take(training)
 
     # ---- description
 

@@ -171,11 +171,6 @@ class Sequential(Model):
         found = self.predict(x, batch_size, verbose)
         return found.argmax(-1) if found.shape[-1] > 1 else (found > 0.5).astype("int32")
 
-    def _batch(self, entry: str, x: Any, *rest: Any) -> Any:
-        if not self.built:
-            self.prepared_inputs(x)  # builds the layers for x
-        return super()._batch(entry, x, *rest)
-
     def get_config(self) -> dict[str, Any]:
         if self.functional:
             return super().get_config()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.specs import spec_of
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import losses
 from kcompile.keras.losses import Loss
@@ -27,11 +28,6 @@ Array = np.ndarray
 
 # Losses that take their labels in the output's shape. Others (functions of one's own) take any.
 SHAPED = frozenset(f for f in losses.FUNCTIONS.values() if not losses.takes_classes(f))
-
-
-def spec_of(name: str, type: TensorType) -> TensorSpec:
-    """A type as the runtime writes it."""
-    return TensorSpec(name, tuple(str(d) if isinstance(d, Batch) else d for d in type.shape), type.dtype)
 
 
 def input_spec(name: str, x: KerasTensor) -> TensorSpec:

@@ -1,0 +1,70 @@
+"""What runs a model: the protocol of engines, and those that a model has.
+
+Enters: engines that somebody attached (`Model.use_engine`). Leaves: the engine of the call that is running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
+from typing import Any, Protocol
+from weakref import WeakSet
+
+import numpy as np
+
+from kcompile_runtime.loop import Runner
+
+Array = np.ndarray
+
+
+class Engine(Protocol):
+    """Runs the graphs of a model ("predict", "test", "train"), whose variables it updates in place.
+
+    run: inputs in the order of the graph, conforming, n samples. batches: what runs an entry over the
+    rows of arrays. predictor: a quick way from any array to the output, of models with one input and one
+    output, if there is one; `quick` holds it once it was found. reset: graphs of these entries are to be
+    made anew, and what is quick forgotten with "predict".
+    """
+
+    quick: Callable[[Any], Array] | None
+
+    def run(self, entry: str, n: int, inputs: Sequence[Array]) -> list[Array]: ...
+    def batches(self, entry: str) -> Runner: ...
+    def predictor(self) -> Callable[[Any], Array] | None: ...
+    def reset(self, entries: Iterable[str] = ...) -> None: ...
+
+
+# The compiled model whose method is running in this thread: its model and its engine
+CALLED: ContextVar[tuple[Any, Engine] | None] = ContextVar("CALLED", default=None)
+
+
+class Engines:
+    """The engines of a model. The methods of a compiled model run on its own, those of the model itself on
+    the latest; all are told when graphs are out of date."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._latest: Engine | None = None
+        self._all: WeakSet[Engine] = WeakSet()
+
+    def attach(self, engine: Engine) -> None:
+        self._latest = engine
+        self._all.add(engine)
+
+    def reset(self, entries: Iterable[str]) -> None:
+        for engine in list(self._all):
+            engine.reset(entries)
+
+    def found(self) -> Engine | None:
+        """That of the compiled model whose method is running, else the latest, if there is one."""
+        called = CALLED.get()
+        return called[1] if called is not None and called[0] is self._model else self._latest
+
+    def needed(self) -> Engine:
+        """The same; a model that has none gets a native one."""
+        found = self.found()
+        if found is None:
+            import kcompile  # the front end knows no more of the compiler than this
+
+            found = kcompile.attach_engine(self._model)
+        return found

@@ -1,0 +1,392 @@
+"""What trains, evaluates and runs a model, over an engine.
+
+Enters: a model, what `compile` said, and data. Leaves: values, arrays, a `History`. Data are checked whole
+before the first step (`adapter`); loops are the runtime's (`kcompile_runtime.training`); the steps are the
+engine's. This module decides nothing about numbers: they are in the graphs (`graphs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from kcompile.ir.specs import spec_of
+from kcompile.keras import callbacks as events
+from kcompile.keras import graphs
+from kcompile.keras.adapter import Adapter
+from kcompile.keras.copying import restore, state_of
+from kcompile.keras.editions import edition
+from kcompile.keras.engines import Engines
+from kcompile.keras.feeding import Batches, Rows, gives_batches
+from kcompile.keras.graphs import Compilation
+from kcompile.keras.lengths import Lengths, lengths_of
+from kcompile.keras.semantics import Semantics
+from kcompile.keras.settling import settle
+from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
+from kcompile_runtime import training as loops
+from kcompile_runtime.batching import no_samples
+from kcompile_runtime.errors import InputError, ModelError, describe
+
+Array = np.ndarray
+Feed = Rows | Batches
+
+
+class Trainable(Protocol):
+    """What a trainer asks of a model. history and stop_training are written, too."""
+
+    name: str
+    vintage: str
+    built: bool
+    inputs: list[KerasTensor]
+    outputs: list[KerasTensor]
+    output_keys: tuple[str, ...] | None
+    history: Any
+    stop_training: bool
+
+    @property
+    def semantics(self) -> Semantics: ...
+    @property
+    def input_names(self) -> list[str]: ...
+    @property
+    def output_names(self) -> list[str]: ...
+    @property
+    def trainable_weights(self) -> list[Variable]: ...
+    @property
+    def state_variables(self) -> list[Variable]: ...
+    @property
+    def varies(self) -> bool: ...
+    def build(self, input_shape: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained or evaluated on, as a user gave it. steps: batches in a pass, None for all."""
+
+    x: Any
+    y: Any = None
+    sample_weight: Any = None
+    class_weight: Any = None
+    batch_size: int | None = None
+    steps: Any = None
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What `fit` validates on, and after which epochs: data that were given, or the share at the end of the
+    training data."""
+
+    data: Any
+    share: float
+    batch_size: int | None
+    steps: Any
+    after: Callable[[int], bool]
+
+
+class Trainer:
+    """Trains and runs one model. arguments: those of `compile`, None before it."""
+
+    def __init__(self, model: Trainable) -> None:
+        self.model = model
+        self.engines = Engines(model)
+        self.adapter = Adapter(model, self.training_changed)
+        self.arguments: dict[str, Any] | None = None
+        self._settled: Compilation | None = None
+        self._running: loops.Averages | None = None  # over batches, see `batch`
+        self._turns: dict[str, loops.Turns] = {}  # the pace of each entry
+
+    def kept(self) -> dict[str, Any]:
+        """What pickle and copy keep: nothing of this process."""
+        return state_of(self, "model", "engines", "adapter", "_turns")
+
+    def take(self, kept: dict[str, Any]) -> None:
+        """Go on where the trainer that kept this was."""
+        restore(self, kept)
+        if self.arguments is not None:
+            self.arguments["optimizer"].listeners.add(self.training_changed)
+
+    # ---- what to train
+
+    def changed(self, entries: Iterable[str]) -> None:
+        """Graphs of these entries are out of date: layers, what is trainable, or `compile` changed."""
+        self._turns = {}
+        self.adapter.forget_targets()
+        if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
+            self.adapter.forget()
+            self._settled = None
+        if self._settled is not None:
+            self._settled.names = None
+        self.engines.reset(entries)
+
+    def training_changed(self) -> None:
+        self.changed(("test", "train"))
+
+    def compile(self, arguments: dict[str, Any]) -> None:
+        """Train as the arguments of `compile` say from now on. Raises ModelError, ValueError."""
+        settled = settle(self.model, arguments) if self.model.built else None
+        if self.arguments is not None:
+            self.arguments["optimizer"].listeners.remove(self.training_changed)
+        arguments["optimizer"].listeners.add(self.training_changed)
+        self.arguments, self._settled = arguments, settled
+        self.training_changed()
+
+    @property
+    def compilation(self) -> Compilation | None:
+        """What `compile` settled, None before it; settled anew when layers were added since."""
+        if self._settled is None and self.arguments is not None:
+            if not self.model.built:
+                raise ModelError(
+                    f"model {self.model.name!r} is not built: its input shape is not known. "
+                    "Give the first layer an input_shape, or call build"
+                )
+            self._settled = settle(self.model, self.arguments)
+        return self._settled
+
+    # ---- one batch
+
+    def batch(
+        self, entry: str, x: Any, y: Any, sample_weight: Any, class_weight: Any, reset: bool, by_name: bool
+    ) -> Any:
+        """One step on one batch: the loss, or the list of all values, or a dict. reset: begin values over
+        several batches anew after it."""
+        if not self.model.built:
+            self.adapter.inputs(x)  # builds the layers for x
+        plain = sample_weight is None and class_weight is None
+        arrays = self.adapter.conforming(x, y) if plain else None
+        if arrays is None:
+            arrays, n = self.adapter.batch(x, y, sample_weight, class_weight)
+        else:
+            n = len(arrays[0])
+        self.adapter.size(n, n)
+        results = self.engines.needed().run(entry, n, arrays)[0]
+        if self._running is None and reset:
+            values = loops.batch_values(results)
+        else:
+            values = self._over_batches(n, results, reset)
+        if by_name:
+            return dict(zip(graphs.result_names(self.model), values))
+        return values[0] if len(values) == 1 else values
+
+    def _over_batches(self, n: int, results: Array, reset: bool) -> list[float]:
+        """The values over the batches since they were last reset, and this one."""
+        running = self._running or loops.Averages()
+        running.add(n, n, results.reshape(1, -1))
+        self._running = None if reset else running
+        return running.values()
+
+    def reset_metrics(self) -> None:
+        """Begin values over several batches anew."""
+        self._running = None
+
+    def predict_on_batch(self, x: Any) -> Any:
+        """The output for all samples of x, as one batch."""
+        engine = self.engines.found()
+        if engine is not None and engine.quick is not None and type(x) is np.ndarray:
+            return engine.quick(x)
+        arrays, n = self.adapter.inputs(x)
+        if not n:
+            return self._no_samples(arrays)
+        self.adapter.size(n, n)
+        self._find_quick()
+        return self.packed(self.engines.needed().run("predict", n, arrays))
+
+    # ---- all data
+
+    def fit(
+        self,
+        data: Data,
+        validation: Validation,
+        callbacks: Sequence[events.Callback],
+        verbose: int,
+        shuffle: Any,
+        epochs: int,
+        initial_epoch: int,
+    ) -> events.History:
+        """Train for passes over the data. Raises InputError, InputTypeError, ModelError before the first."""
+        feed, rest, lengths = self._training_feed(data, validation)
+        held = self._held(validation, rest)
+        names = graphs.result_names(self.model, lengths)
+        history = self.model.history = events.History()
+        bar = [events.ProgbarLogger(verbose=verbose)] if verbose else []  # in Keras 2's order
+        told = events.CallbackList(
+            [*bar, *callbacks, history],
+            self.model,
+            {
+                **feed.params,
+                "epochs": epochs,
+                "verbose": verbose,
+                "do_validation": held is not None,
+                "metrics": names + [f"val_{name}" for name in names] if held else names,
+            },
+        )
+        for callback in told.callbacks:
+            callback.validation_data = held.arrays if isinstance(held, Rows) else None
+        style = edition(self.model.vintage).bar
+        if verbose and isinstance(held, Rows) and isinstance(feed, Rows) and style == "samples":
+            print(f"Train on {feed.samples} samples, validate on {held.samples} samples")
+        self.engines.needed()  # what cannot be compiled is told before training begins
+        self.model.stop_training = False
+        told.begin()
+        feed.fit(
+            names,
+            told,
+            shuffle,
+            epochs=epochs,
+            initial_epoch=initial_epoch,
+            validates=validation.after,
+            validate=None if held is None else lambda: self._test(held, names, told.within("test")),
+        )
+        told.end()
+        return history
+
+    def evaluate(
+        self, data: Data, callbacks: Sequence[events.Callback], verbose: int
+    ) -> tuple[list[str], list[float]]:
+        """The names and the values of loss and metrics over all samples."""
+        if gives_batches(data.x):
+            refuse("evaluate", y=data.y, sample_weight=data.sample_weight, batch_size=data.batch_size)
+            batches = Batches(self, data.x, data.steps, "steps")
+            lengths = lengths_of(self.model, batches.first("test"))
+            feed: Feed = batches
+        else:
+            arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight)
+            feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
+            lengths = lengths_of(self.model, arrays)
+        names = graphs.result_names(self.model, lengths)
+        return names, self._test(feed, names, self._progress(callbacks, verbose, feed, "test"))
+
+    def predict_quickly(self, x: Any, size: int) -> Array | None:
+        """The output for at most one batch, by the engine's quick way where it is found; else None."""
+        engine = self.engines.found()
+        if engine is None or engine.quick is None or type(x) is not np.ndarray or not x.ndim:
+            return None
+        return engine.quick(x) if len(x) <= size else None
+
+    def predict(self, data: Data, callbacks: Sequence[events.Callback], verbose: int) -> Any:
+        """The output for all samples, computed batch by batch."""
+        if gives_batches(data.x):
+            refuse("predict", batch_size=data.batch_size)
+            batches = Batches(self, data.x, data.steps, "steps")
+            batches.first("predict")
+            feed: Feed = batches
+        else:
+            arrays, n = self.adapter.inputs(data.x)
+            if not n:
+                return self._no_samples(arrays)
+            feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
+        told = self._progress(callbacks, verbose, feed, "predict")
+        self.engines.needed()
+        told.begin()
+        outputs = feed.predict(told)
+        told.end()
+        self._find_quick()
+        return self.packed(outputs)
+
+    # ---- parts of the above
+
+    def _over(self, arrays: Sequence[Array], n: int, batch_size: int | None, steps: Any, name: str) -> Rows:
+        """Rows of arrays, with the default batch size where none is given."""
+        size = self.adapter.size(batch_size, n)
+        return Rows(self, arrays, size, loops.check_steps(name, steps, -(-n // size)))
+
+    def _training_feed(self, data: Data, validation: Validation) -> tuple[Feed, list[Array] | None, Lengths]:
+        """What `fit` trains on, what validation_split leaves for validation, and the lengths."""
+        share = validation.share
+        if gives_batches(data.x):
+            refuse(
+                "fit",
+                y=data.y,
+                sample_weight=data.sample_weight,
+                batch_size=data.batch_size,
+                validation_split=share or None,
+            )
+            batches = Batches(self, data.x, data.steps, "steps_per_epoch", data.class_weight)
+            return batches, None, lengths_of(self.model, batches.first("train"))
+        arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight, data.class_weight)
+        lengths, rest = lengths_of(self.model, arrays), None
+        if share and validation.data is None:
+            n = loops.split_at(n, share)
+            # class weights count in training only
+            plain = data.class_weight is None
+            whole = arrays if plain else self.adapter.batch(data.x, data.y, data.sample_weight)[0]
+            arrays, rest = [a[:n] for a in arrays], [a[n:] for a in whole]
+        return self._over(arrays, n, data.batch_size, data.steps, "steps_per_epoch"), rest, lengths
+
+    def _held(self, validation: Validation, rest: list[Array] | None) -> Feed | None:
+        """What is validated on: data that were given, or the rest that was split off."""
+        data, steps = validation.data, validation.steps
+        if data is None and rest is None:
+            if steps is not None:
+                raise InputError("fit: validation_steps needs validation_data or validation_split")
+            return None
+        if gives_batches(data):
+            held = Batches(self, data, steps, "validation_steps")
+            held.first("test")
+            return held
+        if data is not None:
+            if not isinstance(data, (list, tuple)) or len(data) not in (2, 3):
+                raise InputError(
+                    describe(
+                        "validation_data",
+                        "(x, y) or (x, y, sample_weight), or an object of batches",
+                        type(data).__name__,
+                    )
+                )
+            rest = self.adapter.batch(*data)[0]
+        assert rest is not None
+        return self._over(rest, len(rest[0]), validation.batch_size, steps, "validation_steps")
+
+    def packed(self, outputs: Sequence[Any]) -> Any:
+        """Outputs as the model gives them: one, a list, or a dict."""
+        keys = self.model.output_keys
+        return one_or_list(outputs) if keys is None else dict(zip(keys, outputs))
+
+    def _no_samples(self, arrays: Sequence[Array]) -> Any:
+        """The outputs for no samples."""
+        kinds = graphs.output_types(self.model, lengths_of(self.model, arrays))
+        return self.packed(no_samples([spec_of(*named) for named in zip(self.model.output_names, kinds)]))
+
+    def pace(self, entry: str) -> loops.Turns:
+        """How fast an entry was so far."""
+        return self._turns.setdefault(entry, loops.Turns())
+
+    def _find_quick(self) -> None:
+        """Take the engine's predictor where the model may have one: a conforming array is all of x."""
+        model = self.model
+        if (
+            len(model.inputs) == len(model.outputs) == 1
+            and not model.varies
+            and not self.adapter.fixed_size
+            and model.output_keys is None
+        ):
+            engine = self.engines.needed()
+            engine.quick = engine.predictor()
+
+    def _test(self, feed: Feed, names: Sequence[str], told: events.CallbackList) -> list[float]:
+        self.engines.needed()
+        told.begin()
+        values = feed.evaluate(names, told)
+        told.end(dict(zip(names, values)))
+        return values
+
+    def _progress(
+        self, given: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
+    ) -> events.CallbackList:
+        bar = [events.BatchProgress()] if verbose == 1 else []
+        return events.CallbackList([*bar, *given], self.model, {**feed.params, "verbose": verbose}, mode)
+
+
+def refuse(method: str, **given: Any) -> None:
+    """Arguments that say nothing beside an object of batches."""
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InputError(
+            describe(
+                f"{method} on an object of batches",
+                "no " + ", no ".join(given),
+                ", ".join(wrong),
+                "The batches themselves say it.",
+            )
+        )
