@@ -51,7 +51,7 @@ def flags(y):
 STEPS = {
     "elementwise": lambda y: ops.tanh(y) * 1.1,
     "cheap": lambda y: ops.maximum(y * 0.5, y),
-    "moved": lambda y: ops.sin(ops.flip(y, 1)) * 0.5 + y * 0.5,
+    "moved": lambda y: ops.sin(ops.reverse(y, (1,))) * 0.5 + y * 0.5,
     "centred": lambda y: (y - ops.reduce_mean(y, [1], True)) * 1.01 + 0.1,
     "scaled": lambda y: y * ops.reduce_max(y, [1], True) * 0.5 + 0.5,
 }

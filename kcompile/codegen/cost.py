@@ -29,7 +29,7 @@ def weight(node: Node) -> int:
             taps *= s
         return 3 * taps
     if node.op.kind == "source":
-        return 0 if node.op.name == "constant" else ACCESS
+        return 0 if node.op.origin == "constant" else ACCESS
     return {"reduction": 2, "random": TRANSCENDENTAL}.get(node.op.kind, 1)
 
 

@@ -138,7 +138,7 @@ def execution_order(graph: Graph) -> list[Node]:
     """The groups and scans of a fused graph. Those whose results are updates and nothing else come
     last, when all has been read."""
     base = bases(graph)
-    groups = [m for m in graph.live() if m.op.name in ("group", "scan")]
+    groups = [m for m in graph.live() if m.op.kind == "composite"]
     read = {base[v].node for m in groups for v in m.inputs}
     updates = {base[v].node for v in graph.updates.values()}
     leaving = {base[v].node for v in graph.outputs.values()}
@@ -171,9 +171,7 @@ class _Plan:
         self.checks = checks
         self.words = [self.base[v] for k, v in graph.outputs.items() if k.startswith(CHECK)]
         self.groups, self.early = checks_first(execution_order(graph), self.base, self.words)
-        self.bodies = {
-            m.id: BodyPlan(m, f"{name}{m.id}", self.kernels) for m in self.groups if m.op.name == "scan"
-        }
+        self.bodies = {m.id: BodyPlan(m, f"{name}{m.id}", self.kernels) for m in self.groups if m.op.loop}
         self.step_of = {m.id: step for step, m in enumerate(self.groups)}
         self.last_read: dict[Value, int] = {}
         for step, m in enumerate(self.groups):
@@ -223,7 +221,7 @@ class _Plan:
         for name, value in self.graph.variables.items():
             self.place[value] = self.variable(name)
         for m in self.graph.live():
-            if m.op.name == "constant":
+            if m.op.origin == "constant":
                 offset = self.layout.constant(m.attrs["value"].data)
                 self.place[Value(m.id)] = Ref("constant", offset=Size(offset))
         number = 0
@@ -288,7 +286,7 @@ def copy_launch(
 ) -> Launch:
     """Move a value from one place to another."""
     outer, body = Graph("copies"), Graph("copy")
-    body.outputs["0"] = Value(body.add("stop_gradient", [body.input("0", type)]).id)
+    body.outputs["0"] = Value(body.add("copy", [body.input("0", type)]).id)
     with outer.source(*sources):
         node = outer.add("group", [outer.input("0", type)], regions=(body,))
     kernel = kernels.of(node, name)
@@ -324,8 +322,8 @@ class BodyPlan:
         self.node, self.name, self.kernels = node, name, kernels
         self.body = node.body
         self.base = bases(self.body)
-        self.groups = [m for m in self.body.live() if m.op.name == "group"]
-        if any(m.op.name == "scan" for m in self.body.live()):
+        self.groups = [m for m in self.body.live() if m.op.kind == "composite"]
+        if any(m.op.loop for m in self.body.live()):
             raise ValueError(
                 f"layer {node.label!r}: a loop over time inside a step of another "
                 "loop over time is not supported"
@@ -439,7 +437,7 @@ def is_rowwise(group: Node) -> bool:
     for m in body.nodes.values():
         batched = [bool(t.shape) and isinstance(t.shape[0], Batch) for t in m.types]
         anywhere = [any(isinstance(d, Batch) for d in t.shape) for t in m.types]
-        if m.op.kind == "random" or m.op.name in ("extent", "iota") or batched != anywhere:
+        if m.op.kind == "random" or m.op.origin in ("index", "size") or batched != anywhere:
             return False
         inputs = [body.type(v) for v in m.inputs]
         was = [any(isinstance(d, Batch) for d in t.shape) for t in inputs]
@@ -462,6 +460,6 @@ def bases(graph: Graph) -> dict[Value, Value]:
     for m in graph.live():
         for i in range(len(m.types)):
             base[Value(m.id, i)] = Value(m.id, i)
-        if m.op.name == "reshape":
+        if m.op.view:
             base[Value(m.id)] = base[m.inputs[0]]
     return base

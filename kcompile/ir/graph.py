@@ -237,7 +237,7 @@ class Graph:
         for kind, declared in (("input", self.inputs), ("variable", self.variables)):
             for name, value in declared.items():
                 node = self.nodes.get(value.node)
-                if node is None or node.op.name != kind or node.attrs["name"] != name:
+                if node is None or node.op.origin != kind or node.attrs["name"] != name:
                     raise ValueError(f"{self.name}: {kind} {name!r} is %{value.node}, which is none")
         for name, value in (*self.outputs.items(), *self.updates.items()):
             if value.node not in self.nodes or value.output >= len(self.nodes[value.node].types):

@@ -41,14 +41,14 @@ def index_checks(graph: Graph) -> list[IndexCheck]:
     found: dict[tuple[Value, int], IndexCheck] = {}
     for node in graph.live():
         if (
-            node.op.name in ("input", "variable", "constant")
+            node.op.in_memory
             or any(v.node in data for v in node.inputs)
-            or (node.op.name == "iota" and any(isinstance(d, Batch) for d in node.types[0].shape))
+            or (node.op.origin == "index" and any(isinstance(d, Batch) for d in node.types[0].shape))
         ):
             data.add(node.id)
         for slot, rows, label in _reads(node, graph):
             numbers = before_cast(graph, node.inputs[slot])
-            if numbers.node in data and graph.nodes[numbers.node].op.name != "constant":
+            if numbers.node in data and graph.nodes[numbers.node].op.origin != "constant":
                 found.setdefault(
                     (numbers, rows),
                     IndexCheck(node.id, slot, numbers, rows, graph.type(numbers).shape, label),
@@ -62,7 +62,7 @@ def _reads(node: Node, graph: Graph) -> Iterator[tuple[int, int, str]]:
         rows = graph.type(node.inputs[0]).shape[0]
         assert isinstance(rows, int)
         yield 1, rows, node.label
-    elif node.op.name == "scan":
+    elif node.op.loop:
         body, states = node.body, node.attrs["states"]
         slots = {value: slot for slot, value in enumerate(body.inputs.values()) if slot >= states}
         for check in index_checks(body):

@@ -60,17 +60,17 @@ def run(graph: Graph, n: int, inputs: Arrays, variables: Arrays, precision: str 
     values: dict[Value, np.ndarray] = {}
     with np.errstate(all="ignore"):
         for node in graph.live():
-            name = node.op.name
-            if name == "input":
+            origin = node.op.origin
+            if origin == "input":
                 results: Any = _as(inputs[node.attrs["name"]], precision)
-            elif name == "variable":
+            elif origin == "variable":
                 results = _as(variables[node.attrs["name"]], precision)
             else:
                 attrs = {k: _bind(a, n, precision) for k, a in node.attrs.items()}
                 if node.regions:
                     attrs["regions"] = tuple(_function(region, n, precision) for region in node.regions)
                 results = node.op.numpy(*(values[v] for v in node.inputs), **attrs)
-                if name == "constant":
+                if origin == "constant":
                     results = _as(results, precision)
             many = results if isinstance(results, tuple) else (results,)
             for number, array in enumerate(many):

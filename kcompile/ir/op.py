@@ -1,8 +1,9 @@
 """The record of an operation: everything the compiler knows of it, in one place.
 
 A family file under `ir/ops/` makes one `Op` for each operation, with its shape rule, its meaning in
-numpy, its gradient written in operations, its lowering, and the cases its property tests draw. Nothing
-else in the project lists operations by name.
+numpy, its gradient written in operations, its lowering, its traits, and the cases its property tests
+draw. Passes and code generators ask the traits; `tests/ir/test_op_names.py` has the few places that are
+about one op and name it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ Kind = Literal[
     "scatter",
     "composite",
 ]
+
+# Where the value of a source comes from: the caller; a variable, or the node itself, which are in memory
+# too; the place of an element; the size of the batch.
+Origin = Literal["input", "variable", "constant", "index", "size"]
 
 
 class Draw(Protocol):
@@ -93,6 +98,30 @@ class Op:
         it finds, and the larger of two zeros.
     in_place: the operand in whose memory the result may be written: what it reads of it is the
         element that it writes.
+
+    Traits, each of which `tests/ir/test_traits.py` compares with the op's meaning:
+
+    commutative: f(a, b) = f(b, a).
+    neutral: f(a, neutral) = a, but for the sign of a zero; of a commutative op also f(neutral, a) = a.
+    involution: f(f(a)) = a, for the same attributes.
+    signs: where the result is a sum of the operands, each times 1 or -1: these.
+    linear: the operands in each of which the result is linear while the others are held; so it is 0
+        where one of them is.
+    columnwise(**attrs): the operand whose last axis is that of the result, each of whose columns gives one
+        of the result's; None where there is none. Of contractions, which are linear in it.
+    rowwise(**attrs): the operands whose first axis is that of the result, each of whose rows gives one of
+        the result's. Of contractions; elementwise ops are so by their shape rule.
+    sums_rows(**attrs): whether the result is the sum, over the first axis of all operands, of what the op
+        gives for each row.
+
+    permutes: axis i of the result is axis `axes[i]` of the operand.
+    type_only: where the types of operand and result are equal, so are the values.
+    view: the result is the operand's memory, in row-major order, under another shape.
+    broadcasts: each element is the operand's at the same place, by numpy's broadcasting to the result's
+        shape.
+    inlined: an element costs nothing that a kernel would notice, and is made wherever it is read.
+    origin: of a source, where its value comes from; None for other ops.
+    loop: the op's body runs many times, with values that one time hands to the next.
     """
 
     name: str
@@ -108,6 +137,31 @@ class Op:
     expensive: bool = False
     exact: bool = False
     in_place: int | None = None
+    commutative: bool = False
+    neutral: float | None = None
+    involution: bool = False
+    signs: tuple[int, ...] = ()
+    linear: tuple[int, ...] = ()
+    columnwise: Callable[..., int | None] = lambda **_: None
+    rowwise: Callable[..., tuple[int, ...]] = lambda **_: ()
+    sums_rows: Callable[..., bool] = lambda **_: False
+    permutes: bool = False
+    type_only: bool = False
+    view: bool = False
+    broadcasts: bool = False
+    inlined: bool = False
+    origin: Origin | None = None
+    loop: bool = False
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the result of this op is in memory before a graph runs."""
+        return self.origin in ("input", "variable", "constant")
+
+    @property
+    def is_product(self) -> bool:
+        """Whether elements are products of the operands' elements."""
+        return self.kind == "elementwise" and self.commutative and self.linear == (0, 1)
 
     def types(
         self, types: Sequence[TensorType], attrs: Mapping[str, Any], regions: tuple[Graph, ...] = ()

@@ -71,10 +71,10 @@ def _lift_variables(body: Graph) -> tuple[Graph, list[tuple[str, TensorType]]]:
     table = {v: new.input(name, body.type(v)) for name, v in body.inputs.items()}
     names = []
     for node in body.live():
-        if node.op.name == "variable":
+        if node.op.origin == "variable":
             names.append((node.attrs["name"], node.types[0]))
             table[Value(node.id)] = new.input(f"in{len(new.inputs)}", node.types[0])
-        elif node.op.name != "input":
+        elif node.op.origin != "input":
             _copy(new, node, table)
     new.outputs = {name: table[v] for name, v in body.outputs.items()}
     return new, names
@@ -99,7 +99,7 @@ def _copied(body: Graph) -> tuple[Graph, dict[Value, Value]]:
         return new, dict(zip(values, values))
     table = {v: new.input(name, body.type(v)) for name, v in body.inputs.items()}
     for node in live:
-        if node.op.name != "input":
+        if node.op.origin != "input":
             _copy(new, node, table)
     new.outputs = {name: table[v] for name, v in body.outputs.items()}
     return new, table
@@ -173,7 +173,7 @@ class _Scan:
             if not _movable(node):
                 continue
             sources = [self.body.nodes[v.node] for v in node.inputs]
-            fixed = [v in self.constant or m.op.name == "constant" for v, m in zip(node.inputs, sources)]
+            fixed = [v in self.constant or m.op.origin == "constant" for v, m in zip(node.inputs, sources)]
             value = Value(node.id)
             if all(fixed):
                 with self.graph.source(*node.sources):
@@ -199,7 +199,7 @@ class _Scan:
         products: set[int] = set()
         for node in self.body.nodes.values():
             known = all(
-                v.node in able or v.node in free or self.body.nodes[v.node].op.name == "constant"
+                v.node in able or v.node in free or self.body.nodes[v.node].op.origin == "constant"
                 for v in node.inputs
             )
             if not known or not _movable(node):
@@ -220,18 +220,12 @@ class _Scan:
         if node.op.kind == "elementwise":
             return all(self.body.type(v).rank <= node.types[0].rank for v in node.inputs)
         right = node.inputs[1].node in free if len(node.inputs) == 2 else False
-        return right and (
-            node.op.name in ("conv", "conv_input")
-            or (node.op.name == "matmul" and not node.attrs["transpose_a"])
-        )
+        return right and 0 in node.op.rowwise(**node.attrs)
 
     def sinkable(self, value: Value) -> Node | None:
         """The product behind an output that nothing else reads, when it is only needed after the loop."""
         node = self.body.nodes[value.node]
-        able = (node.op.name == "matmul" and not node.attrs["transpose_a"]) or node.op.name in (
-            "conv",
-            "conv_input",
-        )
+        able = 0 in node.op.rowwise(**node.attrs)
         if value in self.stacked or not able or node.inputs[1] not in self.constant:
             return None
         return node
@@ -241,10 +235,10 @@ class _Scan:
         if node.op.kind == "elementwise":
             rank = node.types[0].rank + 1
             aligned = [self.align(x, self.body.type(v), rank) for x, v in zip(operands, node.inputs)]
-            return emit(node.op.name, aligned, **node.attrs)
+            return emit(node.op, aligned, **node.attrs)
         x = operands[0]
         rows = ops.reshape(x, merge(x.shape))
-        made = emit(node.op.name, [rows, operands[1]], **node.attrs)
+        made = emit(node.op, [rows, operands[1]], **node.attrs)
         return ops.reshape(made, (self.length, *node.types[0].shape))
 
     def align(self, x: Tensor, type: TensorType, rank: int) -> Tensor:
@@ -260,7 +254,9 @@ class _Scan:
         needed = _ancestors(self.body, [*new, *outs], {*self.constant, *self.stacked})
         read = {v for id in needed for v in self.body.nodes[id].inputs} | {*new, *outs}
         sequences = [v for v in self.stacked if v in read]
-        invariants = [v for v in self.constant if v in read and self.body.nodes[v.node].op.name != "constant"]
+        invariants = [
+            v for v in self.constant if v in read and self.body.nodes[v.node].op.origin != "constant"
+        ]
         inner = Graph(self.body.name)
         table: dict[Value, Value] = {}
         for number, v in enumerate((*inputs[:k], *sequences, *invariants)):
@@ -372,7 +368,7 @@ class _Backward:
             value = stack.pop()
             node = self.inner.nodes[value.node]
             if (
-                node.op.name == "add"
+                node.op.signs == (1, 1)
                 and node.id >= self.border
                 and all(self.inner.type(v) == node.types[0] for v in node.inputs)
             ):
@@ -385,25 +381,18 @@ class _Backward:
         """The operands of a term that sums over the batch, so that the sum may as well run over all
         steps; None for another term."""
         node = self.inner.nodes[leaf.node]
-        if node.op.name == "reshape" and node.id >= self.border:
+        if node.op.view and node.id >= self.border:
             return self.rows(node.inputs[0])
         first = self.inner.type(node.inputs[0]).shape[:1] if node.inputs else ()
         batched = bool(first) and isinstance(first[0], Batch)
-        if batched and (
-            node.op.name == "conv_kernel"
-            or (node.op.name == "matmul" and node.attrs["transpose_a"] and not node.attrs["transpose_b"])
-        ):
-            return node.inputs
-        if batched and node.op.name == "reduce_sum" and 0 in node.attrs["axes"]:
-            return node.inputs
-        return None
+        return node.inputs if batched and node.op.sums_rows(**node.attrs) else None
 
     def over_time(self, leaf: Value, stacks: dict[Value, Tensor]) -> Tensor:
         node = self.inner.nodes[leaf.node]
-        if node.op.name == "reshape":
+        if node.op.view:
             return ops.reshape(self.over_time(node.inputs[0], stacks), node.types[0].shape)
         operands = [ops.reshape(stacks[v], merge(stacks[v].shape)) for v in node.inputs]
-        return emit(node.op.name, operands, **node.attrs)
+        return emit(node.op, operands, **node.attrs)
 
     def total(self, leaves: list[Value]) -> Tensor | None:
         """The sum of what has to be added up step by step."""
@@ -480,7 +469,7 @@ class _Backward:
         saved = {
             v
             for v in read | self.kept
-            if v.node < self.border and nodes[v.node].op.name != "constant" and v not in fixed
+            if v.node < self.border and nodes[v.node].op.origin != "constant" and v not in fixed
         }
         given = {*fixed, *self.kept, *(saved & {*self.inputs})}
         for value in sorted(saved - given, reverse=True):
@@ -498,7 +487,7 @@ class _Backward:
             seen.add(value)
             node = self.inner.nodes[value.node]
             cheap = node.inputs and node.op.kind in ("elementwise", "movement") and not node.op.expensive
-            if not cheap and node.op.name != "constant":
+            if not cheap and node.op.origin != "constant":
                 return False
             stack.extend(node.inputs)
         return True
@@ -509,7 +498,7 @@ class _Backward:
         return [
             Value(node.id, i)
             for node in self.inner.nodes.values()
-            if node.id < self.border and node.op.name != "constant"
+            if node.id < self.border and node.op.origin != "constant"
             for i in range(len(node.types))
         ]
 

@@ -54,9 +54,9 @@ class Space:
     def takes_outer(self, shape: Shape, user: Node) -> bool:
         """Whether a user of an outer value of this shape reads one number for each kept index."""
         result = user.types[0].shape
-        if user.op.name == "reshape":
+        if user.op.view:
             return result in (self.plain, self.padded)
-        if user.op.kind != "elementwise" and user.op.name != "broadcast_to":
+        if not (user.op.kind == "elementwise" or user.op.broadcasts):
             return False
         if result == self.full:
             return self.by_rows and (shape == self.padded or not self.plain)
@@ -84,9 +84,7 @@ def space_of(body: Graph) -> Space:
 
 def only_ones(node: Node, before: Shape) -> bool:
     """Whether a node is a reshape that puts in or takes out axes of size 1."""
-    return node.op.name == "reshape" and (
-        [d for d in before if d != 1] == [d for d in node.types[0].shape if d != 1]
-    )
+    return node.op.view and ([d for d in before if d != 1] == [d for d in node.types[0].shape if d != 1])
 
 
 def runs_of(body: Graph, space: Space) -> list[Run]:
@@ -97,7 +95,7 @@ def runs_of(body: Graph, space: Space) -> list[Run]:
     for m in nodes:
         plain = m.op.kind in ("elementwise", "source", "reduction", "random")
         before = body.type(m.inputs[0]).shape if m.inputs else ()
-        if m.op.name == "iota" or not (plain or m.op.name == "broadcast_to" or only_ones(m, before)):
+        if m.op.origin == "index" or not (plain or m.op.broadcasts or only_ones(m, before)):
             return apart
     patterns = {tuple(i in space.axes for i in range(len(space.full)))}
     for shape in {t.shape for m in nodes for t in m.types}:

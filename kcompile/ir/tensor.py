@@ -12,6 +12,7 @@ from typing import Any, NoReturn, Protocol, Union
 import numpy as np
 
 from kcompile.ir.graph import Graph, Value
+from kcompile.ir.op import Op
 from kcompile.ir.types import Batch, Dim, Shape, TensorType
 from kcompile_runtime.arrays import as_array
 
@@ -257,7 +258,7 @@ def as_tensor(graph: Graph, x: Any, dtype: str | None = None) -> Tensor:
     return constant(graph, x, dtype)
 
 
-def emit(op: str, inputs: Sequence[Any], **attrs: Any) -> Tensor:
+def emit(op: str | Op, inputs: Sequence[Any], **attrs: Any) -> Tensor:
     """Add a node with one output to the graph that its inputs belong to."""
     graph = _graph(inputs)
     values = [(x if type(x) is Tensor else as_tensor(graph, x)).value for x in inputs]

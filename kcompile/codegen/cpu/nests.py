@@ -103,7 +103,7 @@ class Sweeps:
         if self.space.axes or (isinstance(size, int) and size < self.b.lanes):
             return None
         for m in self.nodes:
-            if m.op.name == "transpose" and m.types[0].shape == self.space.full:
+            if m.op.permutes and m.types[0].shape == self.space.full:
                 last = m.attrs["axes"].index(len(self.space.full) - 1)
                 found = [r for r in self.sized if last in r and r != self.across]
                 if found and isinstance(self.size(found[0]), int):

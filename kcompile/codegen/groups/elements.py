@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.targets import Target
+from kcompile.ir.elements import Elements
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.types import TensorType
 
@@ -50,10 +51,10 @@ class Pull:
         node = self.body.nodes[value.node]
         if node.id in self.given:
             return self.given[node.id](index)
-        if node.op.name == "input":
+        if node.op.origin == "input":
             buffer = self.buffers[node.id]
             return self.b.load(buffer, self.b.flatten(index, node.types[0].shape))
-        if node.op.name == "constant":
+        if node.op.origin == "constant":
             return self.b.const(node.attrs["value"].array.item(), node.types[0].dtype)
         result = self._apply(node, index)
         many = self.uses.get(value, 0) > 1 or node.op.expensive
@@ -63,7 +64,8 @@ class Pull:
         types = tuple(self.body.type(v) for v in node.inputs)
         if node.op.scalar is not None:
             elements = [self.at(v, self.b.narrow(index, t.shape)) for v, t in zip(node.inputs, types)]
-            result: Expr = node.op.scalar(self.b, *elements, **node.attrs)
+            made: Elements = self.b
+            result: Expr = node.op.scalar(made, *elements, **node.attrs)
             return result
         assert node.op.lower is not None, node.op.name
         operands = [lambda i, v=v: self.at(v, tuple(i)) for v in node.inputs]

@@ -100,11 +100,11 @@ def _flatten(body: Graph, anchor: Node) -> Graph:
 
     new = Graph(body.name)
     for node in body.nodes.values():
-        if node.op.name == "input":
+        if node.op.origin == "input":
             new.input(node.attrs["name"], view(node.types[0]))
         elif node.id == anchor.id:
             new.add("input", name="accumulator", type=TensorType(whole, anchor.types[0].dtype))
-        elif node.op.name == "broadcast_to":
+        elif node.op.broadcasts:
             new.add(node.op, node.inputs, shape=view(node.types[0]).shape)
         else:
             new.add(node.op, node.inputs, **node.attrs)

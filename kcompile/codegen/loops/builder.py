@@ -309,20 +309,7 @@ class Builder:
     def sqrt(self, x: Expr) -> Expr:
         return loops.unary("sqrt", x)
 
-    def square(self, x: Expr) -> Expr:
-        return loops.binary("mul", x, x)
-
-    def relu(self, x: Expr) -> Expr:
-        return loops.binary("max", x, loops.const(0, x.dtype))
-
-    def sign(self, x: Expr) -> Expr:
-        zero = loops.const(0, x.dtype)
-        return loops.select(
-            loops.binary("gt", x, zero),
-            loops.const(1, x.dtype),
-            loops.select(loops.binary("lt", x, zero), loops.const(-1, x.dtype), x),
-        )
-
+    polynomial = staticmethod(maths.horner)
     exp = staticmethod(maths.exp)
     expm1 = staticmethod(maths.expm1)
     log = staticmethod(maths.log)

@@ -23,6 +23,8 @@ from kcompile.ir.ops.reduction import reduce_sum
 from kcompile.ir.tensor import Operand, Tensor, emit
 from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, static
 
+__all__ = ["batch_matmul", "conv", "matmul", "same_padding", "window_size"]
+
 Pads = tuple[tuple[int, int], ...]
 WORK = 1 << 16  # products of a sample that a property test makes
 
@@ -51,7 +53,7 @@ def _infer(spec: Callable[..., Contraction]) -> Callable[..., TensorType]:
 
 
 def _register(
-    name: str, spec: Callable[..., Contraction], gradient: Any, cases: Any, meaning: Any = None
+    name: str, spec: Callable[..., Contraction], gradient: Any, cases: Any, meaning: Any = None, **traits: Any
 ) -> None:
     register(
         Op(
@@ -64,6 +66,8 @@ def _register(
             cases=cases,
             tolerance=1e-5,
             expensive=True,
+            linear=(0, 1),
+            **traits,
         )
     )
 
@@ -145,7 +149,16 @@ def batch_matmul(a: Tensor, b: Tensor, transpose_a: bool = False, transpose_b: b
     return emit("batch_matmul", [a, b], transpose_a=transpose_a, transpose_b=transpose_b)
 
 
-_register("matmul", _matmul, _matmul_gradient(matmul), _matmul_case, _product)
+_register(
+    "matmul",
+    _matmul,
+    _matmul_gradient(matmul),
+    _matmul_case,
+    _product,
+    columnwise=lambda transpose_a, transpose_b: None if transpose_b else 1,
+    rowwise=lambda transpose_a, transpose_b: () if transpose_a else (0,),
+    sums_rows=lambda transpose_a, transpose_b: transpose_a and not transpose_b,
+)
 _register("batch_matmul", maps.batch_matmul, _matmul_gradient(batch_matmul), _batch_matmul_case, _product)
 
 
@@ -351,9 +364,9 @@ def _conv_kernel_case(draw: Draw) -> Case:
     return Case((x, _infer(conv_maps)(x, w, **attrs)), {"taps": w.shape[:-2], **attrs})
 
 
-_register("conv", conv_maps, _conv_gradient, _conv_case)
-_register("conv_input", _conv_input, _conv_input_gradient, _conv_input_case)
-_register("conv_kernel", _conv_kernel, _conv_kernel_gradient, _conv_kernel_case)
+_register("conv", conv_maps, _conv_gradient, _conv_case, columnwise=lambda **_: 1, rowwise=lambda **_: (0,))
+_register("conv_input", _conv_input, _conv_input_gradient, _conv_input_case, rowwise=lambda **_: (0,))
+_register("conv_kernel", _conv_kernel, _conv_kernel_gradient, _conv_kernel_case, sums_rows=lambda **_: True)
 
 
 def conv(x: Operand, w: Operand, strides: Sequence[int], padding: Pads, dilation: Sequence[int]) -> Tensor:

@@ -1,7 +1,8 @@
 """Elementwise ops: one rule for shapes (numpy's broadcasting), one line for each meaning.
 
-`unary` and `binary` make the record and the function that applies it. Gradients of broadcast operands
-are summed back to the operand's shape by `unbroadcast`.
+`unary` and `binary` make the record and the function that applies it, of the op's meaning in numpy, its
+`scalar` rule and its gradient. Gradients of broadcast operands are summed back to the operand's shape by
+`unbroadcast`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,55 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.elements import Element, Elements, OfOne, OfTwo
 from kcompile.ir.op import Call, Case, Draw, Op, register
 from kcompile.ir.tensor import Operand, Tensor, constant, emit, promote
 from kcompile.ir.types import FLOATS, Batch, TensorType, broadcast_shapes, numel
+
+__all__ = [
+    "abs",
+    "add",
+    "cast",
+    "clip",
+    "copy",
+    "cos",
+    "count",
+    "div",
+    "equal",
+    "erf",
+    "exp",
+    "expm1",
+    "floor",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "maximum",
+    "minimum",
+    "mul",
+    "neg",
+    "not_equal",
+    "ones_like",
+    "pow",
+    "relu",
+    "rsqrt",
+    "select",
+    "sigmoid",
+    "sign",
+    "sin",
+    "softplus",
+    "sqrt",
+    "square",
+    "stop_gradient",
+    "sub",
+    "tanh",
+    "zeros_like",
+]
 
 Array = np.ndarray
 
@@ -71,6 +118,7 @@ Binary = Callable[[Operand, Operand], Tensor]
 def unary(
     name: str,
     meaning: Callable[[Array], Array],
+    scalar: OfOne,
     gradient: Callable[[Call, Tensor], Tensor] | None,
     low: float = -2.0,
     high: float = 2.0,
@@ -79,6 +127,7 @@ def unary(
     expensive: bool = False,
     exact: bool = True,
     dtype: str = "float32",
+    **traits: Any,
 ) -> Unary:
     def infer(x: TensorType) -> TensorType:
         if dtype in FLOATS:
@@ -92,11 +141,12 @@ def unary(
             infer,
             meaning,
             gradient=None if gradient is None else lambda call, g: [gradient(call, g)],
-            scalar=lambda b, x: getattr(b, name)(x),
+            scalar=scalar,
             cases=_unary_case(low, high, spaced, dtype),
             tolerance=tolerance,
             expensive=expensive,
             exact=exact and not expensive,
+            **traits,
         )
     )
     return lambda x: emit(name, [x])
@@ -105,6 +155,7 @@ def unary(
 def binary(
     name: str,
     meaning: Callable[[Array, Array], Array],
+    scalar: OfTwo,
     gradient: Callable[[Call, Tensor], Sequence[Tensor | None]] | None,
     low: Any = -2.0,
     high: Any = 2.0,
@@ -114,6 +165,7 @@ def binary(
     dtype: str = "float32",
     expensive: bool = False,
     exact: bool = True,
+    **traits: Any,
 ) -> Binary:
     def infer(x: TensorType, y: TensorType) -> TensorType:
         _same(name, x, y)
@@ -130,11 +182,12 @@ def binary(
             infer,
             meaning,
             gradient=None if gradient is None else spread,
-            scalar=lambda b, x, y: getattr(b, name)(x, y),
+            scalar=scalar,
             cases=_binary_case(low, high, spaced, dtype),
             tolerance=tolerance,
             expensive=expensive,
             exact=exact and not expensive,
+            **traits,
         )
     )
     return lambda x, y: emit(name, promote(x, y))
@@ -142,11 +195,36 @@ def binary(
 
 # ---------------------------------------------------------------- arithmetic
 
-add = binary("add", np.add, lambda c, g: (g, g))
-sub = binary("sub", np.subtract, lambda c, g: (g, -g))
-mul = binary("mul", np.multiply, lambda c, g: (g * c.inputs[1], g * c.inputs[0]))
+add = binary(
+    "add",
+    np.add,
+    lambda b, x, y: b.add(x, y),
+    lambda c, g: (g, g),
+    commutative=True,
+    neutral=0.0,
+    signs=(1, 1),
+)
+sub = binary(
+    "sub", np.subtract, lambda b, x, y: b.sub(x, y), lambda c, g: (g, -g), neutral=0.0, signs=(1, -1)
+)
+mul = binary(
+    "mul",
+    np.multiply,
+    lambda b, x, y: b.mul(x, y),
+    lambda c, g: (g * c.inputs[1], g * c.inputs[0]),
+    commutative=True,
+    neutral=1.0,
+    linear=(0, 1),
+)
 div = binary(
-    "div", np.divide, lambda c, g: (g / c.inputs[1], -(g * c.output) / c.inputs[1]), low=0.5, high=2.0
+    "div",
+    np.divide,
+    lambda b, x, y: b.div(x, y),
+    lambda c, g: (g / c.inputs[1], -(g * c.output) / c.inputs[1]),
+    low=0.5,
+    high=2.0,
+    neutral=1.0,
+    linear=(0,),
 )
 
 
@@ -160,9 +238,37 @@ def _power_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     return g * y * pow(x, lower), select(positive, g * call.output * logarithm, zeros_like(g))
 
 
-pow = binary("pow", np.power, _power_gradient, low=0.2, high=2.5, tolerance=4e-6, expensive=True)
-maximum = binary("maximum", np.maximum, lambda c, g: _winner(c, g), spaced=True, exact=False)
-minimum = binary("minimum", np.minimum, lambda c, g: _winner(c, g), spaced=True, exact=False)
+pow = binary(
+    "pow",
+    np.power,
+    lambda b, x, y: b.pow(x, y),
+    _power_gradient,
+    low=0.2,
+    high=2.5,
+    tolerance=4e-6,
+    expensive=True,
+    neutral=1.0,
+)
+maximum = binary(
+    "maximum",
+    np.maximum,
+    lambda b, x, y: b.maximum(x, y),
+    lambda c, g: _winner(c, g),
+    spaced=True,
+    exact=False,
+    commutative=True,
+    neutral=-np.inf,
+)
+minimum = binary(
+    "minimum",
+    np.minimum,
+    lambda b, x, y: b.minimum(x, y),
+    lambda c, g: _winner(c, g),
+    spaced=True,
+    exact=False,
+    commutative=True,
+    neutral=np.inf,
+)
 
 
 def _winner(call: Call, g: Tensor) -> Sequence[Tensor | None]:
@@ -176,14 +282,27 @@ def _winner(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     )
 
 
-neg = unary("neg", np.negative, lambda c, g: -g)
-abs: Unary = unary("abs", np.abs, lambda c, g: g * sign(c.inputs[0]), spaced=True)
-sign: Unary = unary("sign", np.sign, None, spaced=True)  # constant between its steps: no gradient flows
-floor = unary("floor", np.floor, None, spaced=True)
-square = unary("square", np.square, lambda c, g: g * (c.inputs[0] * 2.0))
-sqrt = unary("sqrt", np.sqrt, lambda c, g: g * 0.5 / c.output, low=0.1, high=4.0)
+def _scalar_sign(b: Elements, x: Element) -> Element:
+    """1, -1, or x itself: a zero, or NaN."""
+    zero, one, less = (b.const(v, x.dtype) for v in (0, 1, -1))
+    return b.select(b.greater(x, zero), one, b.select(b.less(x, zero), less, x))
+
+
+neg = unary(
+    "neg", np.negative, lambda b, x: b.neg(x), lambda c, g: -g, involution=True, signs=(-1,), linear=(0,)
+)
+abs: Unary = unary("abs", np.abs, lambda b, x: b.abs(x), lambda c, g: g * sign(c.inputs[0]), spaced=True)
+sign: Unary = unary("sign", np.sign, _scalar_sign, None, spaced=True)  # constant between its steps
+floor = unary("floor", np.floor, lambda b, x: b.floor(x), None, spaced=True)
+square = unary("square", np.square, lambda b, x: b.mul(x, x), lambda c, g: g * (c.inputs[0] * 2.0))
+sqrt = unary("sqrt", np.sqrt, lambda b, x: b.sqrt(x), lambda c, g: g * 0.5 / c.output, low=0.1, high=4.0)
 rsqrt = unary(
-    "rsqrt", lambda x: 1 / np.sqrt(x), lambda c, g: g * -0.5 * c.output / c.inputs[0], low=0.1, high=4.0
+    "rsqrt",
+    lambda x: 1 / np.sqrt(x),
+    lambda b, x: b.rsqrt(x),
+    lambda c, g: g * -0.5 * c.output / c.inputs[0],
+    low=0.1,
+    high=4.0,
 )
 
 # ---------------------------------------------------------------- functions
@@ -202,24 +321,57 @@ def _erf(x: Array) -> Array:
     return result
 
 
-exp = unary("exp", np.exp, lambda c, g: g * c.output, tolerance=2e-6, expensive=True)
-expm1 = unary("expm1", np.expm1, lambda c, g: g * (c.output + 1.0), tolerance=2e-6, expensive=True)
-log = unary("log", np.log, lambda c, g: g / c.inputs[0], low=0.1, high=4.0, expensive=True)
-log1p = unary("log1p", np.log1p, lambda c, g: g / (c.inputs[0] + 1.0), low=-0.8, high=4.0, expensive=True)
-tanh = unary("tanh", np.tanh, lambda c, g: g * (1.0 - c.output * c.output), expensive=True)
-sigmoid = unary("sigmoid", _logistic, lambda c, g: g * (c.output * (1.0 - c.output)), expensive=True)
+exp = unary("exp", np.exp, lambda b, x: b.exp(x), lambda c, g: g * c.output, tolerance=2e-6, expensive=True)
+expm1 = unary(
+    "expm1",
+    np.expm1,
+    lambda b, x: b.expm1(x),
+    lambda c, g: g * (c.output + 1.0),
+    tolerance=2e-6,
+    expensive=True,
+)
+log = unary(
+    "log", np.log, lambda b, x: b.log(x), lambda c, g: g / c.inputs[0], low=0.1, high=4.0, expensive=True
+)
+log1p = unary(
+    "log1p",
+    np.log1p,
+    lambda b, x: b.log1p(x),
+    lambda c, g: g / (c.inputs[0] + 1.0),
+    low=-0.8,
+    high=4.0,
+    expensive=True,
+)
+tanh = unary(
+    "tanh", np.tanh, lambda b, x: b.tanh(x), lambda c, g: g * (1.0 - c.output * c.output), expensive=True
+)
+sigmoid = unary(
+    "sigmoid",
+    _logistic,
+    lambda b, x: b.sigmoid(x),
+    lambda c, g: g * (c.output * (1.0 - c.output)),
+    expensive=True,
+)
 softplus = unary(
     "softplus",
     lambda x: np.logaddexp(x, x.dtype.type(0)),
+    lambda b, x: b.softplus(x),
     lambda c, g: g * sigmoid(c.inputs[0]),
     expensive=True,
 )
-erf = unary("erf", _erf, lambda c, g: g * (exp(-square(c.inputs[0])) * (2 / np.sqrt(np.pi))), expensive=True)
-sin: Unary = unary("sin", np.sin, lambda c, g: g * cos(c.inputs[0]), expensive=True)
-cos: Unary = unary("cos", np.cos, lambda c, g: -(g * sin(c.inputs[0])), expensive=True)
+erf = unary(
+    "erf",
+    _erf,
+    lambda b, x: b.erf(x),
+    lambda c, g: g * (exp(-square(c.inputs[0])) * (2 / np.sqrt(np.pi))),
+    expensive=True,
+)
+sin: Unary = unary("sin", np.sin, lambda b, x: b.sin(x), lambda c, g: g * cos(c.inputs[0]), expensive=True)
+cos: Unary = unary("cos", np.cos, lambda b, x: b.cos(x), lambda c, g: -(g * sin(c.inputs[0])), expensive=True)
 relu = unary(
     "relu",
     lambda x: np.maximum(x, x.dtype.type(0)),
+    lambda b, x: b.maximum(x, b.const(0, x.dtype)),
     lambda c, g: select(c.output > 0.0, g, zeros_like(g)),
     spaced=True,
     exact=False,
@@ -227,15 +379,37 @@ relu = unary(
 
 # ---------------------------------------------------------------- comparison and choice
 
-equal = binary("equal", np.equal, None, result="bool")
-not_equal = binary("not_equal", np.not_equal, None, result="bool")
-less = binary("less", np.less, None, result="bool")
-less_equal = binary("less_equal", np.less_equal, None, result="bool")
-greater = binary("greater", np.greater, None, result="bool")
-greater_equal = binary("greater_equal", np.greater_equal, None, result="bool")
-logical_and = binary("logical_and", np.logical_and, None, dtype="bool")
-logical_or = binary("logical_or", np.logical_or, None, dtype="bool")
-logical_not = unary("logical_not", np.logical_not, None, dtype="bool")
+equal = binary("equal", np.equal, lambda b, x, y: b.equal(x, y), None, result="bool", commutative=True)
+not_equal = binary(
+    "not_equal", np.not_equal, lambda b, x, y: b.not_equal(x, y), None, result="bool", commutative=True
+)
+less = binary("less", np.less, lambda b, x, y: b.less(x, y), None, result="bool")
+less_equal = binary("less_equal", np.less_equal, lambda b, x, y: b.less_equal(x, y), None, result="bool")
+greater = binary("greater", np.greater, lambda b, x, y: b.greater(x, y), None, result="bool")
+greater_equal = binary(
+    "greater_equal", np.greater_equal, lambda b, x, y: b.greater_equal(x, y), None, result="bool"
+)
+logical_and = binary(
+    "logical_and",
+    np.logical_and,
+    lambda b, x, y: b.logical_and(x, y),
+    None,
+    dtype="bool",
+    commutative=True,
+    neutral=True,
+)
+logical_or = binary(
+    "logical_or",
+    np.logical_or,
+    lambda b, x, y: b.logical_or(x, y),
+    None,
+    dtype="bool",
+    commutative=True,
+    neutral=False,
+)
+logical_not = unary(
+    "logical_not", np.logical_not, lambda b, x: b.logical_not(x), None, dtype="bool", involution=True
+)
 
 
 def _infer_select(c: TensorType, a: TensorType, b: TensorType) -> TensorType:
@@ -300,6 +474,8 @@ register(
         ],
         scalar=lambda b, x, dtype: b.cast(x, dtype),
         exact=True,
+        type_only=True,
+        inlined=True,
         cases=lambda draw: Case(
             (TensorType(draw.shape(), draw.choice(("int32", "bool", "float32"))),),
             {"dtype": draw.choice(("float32", "int32"))},
@@ -321,6 +497,9 @@ register(
         lambda x: x,
         scalar=lambda b, x: x,
         exact=True,
+        signs=(1,),
+        linear=(0,),
+        type_only=True,
         cases=lambda draw: Case((TensorType(draw.shape()),)),
     )
 )
@@ -329,6 +508,27 @@ register(
 def stop_gradient(x: Tensor) -> Tensor:
     """x, through which no gradient flows."""
     return emit("stop_gradient", [x])
+
+
+register(
+    Op(
+        "copy",
+        "elementwise",
+        lambda x: x,
+        lambda x: x.copy(),
+        gradient=lambda c, g: [g],
+        scalar=lambda b, x: x,
+        exact=True,
+        signs=(1,),
+        linear=(0,),
+        cases=lambda draw: Case((TensorType(draw.shape()),)),
+    )
+)
+
+
+def copy(x: Tensor) -> Tensor:
+    """x in memory of its own. No pass takes it away: what puts it in wants the memory."""
+    return emit("copy", [x])
 
 
 # ---------------------------------------------------------------- written in the above

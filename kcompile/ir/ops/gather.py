@@ -26,6 +26,8 @@ from kcompile.ir.ops.movement import iota
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, Dim, TensorType, format_shape, numel
 
+__all__ = ["checked_places", "gather", "scatter_rows"]
+
 Index = tuple[Any, ...]
 Element = Callable[[Index], Any]
 
@@ -77,6 +79,7 @@ register(
         gradient=lambda c, g: [scatter_rows(g, c.inputs[1], c.inputs[0].shape[0]), None],
         lower=_lower_gather,
         cases=_gather_case,
+        linear=(0,),
     )
 )
 
@@ -85,7 +88,7 @@ def gather(table: Tensor, indices: Tensor) -> Tensor:
     """table [rows, d...] by int32 indices [i...] -> [i..., d...]. Raises ValueError where the indices are
     numbers of the graph that are out of range; others are checked in each run (`ir.indices`)."""
     known, rows = indices.graph.nodes[before_cast(indices.graph, indices.value).node], table.shape[0]
-    if known.op.name == "constant" and isinstance(rows, int):
+    if known.op.origin == "constant" and isinstance(rows, int):
         numbers = np.ravel(known.attrs["value"].array)
         outside = outside_rows(numbers, rows)
         if outside.any():
@@ -173,6 +176,7 @@ register(
         gradient=_scatter_gradient,
         lower=_lower_scatter,
         cases=_scatter_case,
+        linear=(0,),
         expensive=True,
     )
 )
@@ -314,7 +318,18 @@ def _spread_case(draw: Draw) -> Case:
     return Case((TensorType((rows, *rest)), places), {}, low=(-2.0, -5.0), high=(2.0, 11.0))
 
 
-register(Op("spread_rows", "movement", _infer_spread, _spread, lower=_lower_spread, cases=_spread_case))
+register(
+    Op(
+        "spread_rows",
+        "movement",
+        _infer_spread,
+        _spread,
+        lower=_lower_spread,
+        cases=_spread_case,
+        linear=(0,),
+        inlined=True,
+    )
+)
 
 
 def spread_rows(table: Tensor, places: Tensor) -> Tensor:

@@ -12,15 +12,33 @@ from kcompile.ir.op import Call, Case, Draw, Op, register
 from kcompile.ir.tensor import Tensor, emit, promote
 from kcompile.ir.types import Batch, Dim, TensorType, axis_of, broadcast_shapes, format_shape, numel
 
+__all__ = [
+    "broadcast_to",
+    "concatenate",
+    "extent",
+    "iota",
+    "pad",
+    "reshape",
+    "reverse",
+    "slice_",
+    "transpose",
+]
+
 Index = tuple[Any, ...]
 Element = Callable[[Index], Any]
 
 # ---------------------------------------------------------------- sources
 
-register(Op("input", "source", lambda name, type: type, lambda **_: None))
-register(Op("variable", "source", lambda name, type: type, lambda **_: None))
+register(Op("input", "source", lambda name, type: type, lambda **_: None, origin="input"))
+register(Op("variable", "source", lambda name, type: type, lambda **_: None, origin="variable"))
 register(
-    Op("constant", "source", lambda value: TensorType(value.shape, value.dtype), lambda value: value.array)
+    Op(
+        "constant",
+        "source",
+        lambda value: TensorType(value.shape, value.dtype),
+        lambda value: value.array,
+        origin="constant",
+    )
 )
 register(
     Op(
@@ -30,6 +48,8 @@ register(
         lambda dim, dtype: np.asarray(dim, dtype),
         lower=lambda b, call, index: b.cast(b.extent(call.attrs["dim"]), call.attrs["dtype"]),
         cases=lambda draw: Case((), {"dim": draw.choice((3, Batch(2))), "dtype": "float32"}),
+        inlined=True,
+        origin="size",
     )
 )
 
@@ -59,6 +79,8 @@ register(
                 "dtype": draw.choice(("int32", "float32")),
             },
         ),
+        inlined=True,
+        origin="index",
     )
 )
 
@@ -105,6 +127,9 @@ register(
         gradient=lambda c, g: [reshape(g, c.inputs[0].shape)],
         lower=_lower_reshape,
         cases=_reshape_case,
+        linear=(0,),
+        type_only=True,
+        view=True,
     )
 )
 
@@ -147,6 +172,8 @@ register(
         gradient=lambda c, g: [transpose(g, [c.attrs["axes"].index(i) for i in range(g.rank)])],
         lower=_lower_transpose,
         cases=_transpose_case,
+        linear=(0,),
+        permutes=True,
     )
 )
 
@@ -180,6 +207,10 @@ register(
         cases=lambda draw: Case(
             (TensorType((1, 3)),), {"shape": (*draw.shape(0, 1), draw.choice((2, 1)), 3)}
         ),
+        linear=(0,),
+        type_only=True,
+        broadcasts=True,
+        inlined=True,
     )
 )
 
@@ -187,42 +218,6 @@ register(
 def broadcast_to(x: Tensor, shape: Sequence[Dim]) -> Tensor:
     """x repeated along the axes where it has size 1 (or none)."""
     return x if tuple(shape) == x.shape else emit("broadcast_to", [x], shape=tuple(shape))
-
-
-def _infer_flip(x: TensorType, axis: int) -> TensorType:
-    if not 0 <= axis < x.rank or not isinstance(x.shape[axis], int):
-        raise ValueError(f"flip of {x}: axis {axis} must be one of its axes, and not the batch")
-    return x
-
-
-def _lower_flip(b: Any, call: Any, index: Index, x: Element) -> Any:
-    axis = call.attrs["axis"]
-    turned = b.sub(b.const(call.type.shape[axis] - 1, "int64"), index[axis])
-    return x((*index[:axis], turned, *index[axis + 1 :]))
-
-
-def _flip_case(draw: Draw) -> Case:
-    shape = (*draw.shape(0, 2), draw.choice((1, 3, 17)), *draw.choice(((), (4,))))
-    axis = draw.choice([i for i, d in enumerate(shape) if isinstance(d, int)])
-    return Case((TensorType(shape),), {"axis": axis})
-
-
-register(
-    Op(
-        "flip",
-        "movement",
-        _infer_flip,
-        lambda x, axis: np.flip(x, axis),
-        gradient=lambda c, g: [flip(g, c.attrs["axis"])],
-        lower=_lower_flip,
-        cases=_flip_case,
-    )
-)
-
-
-def flip(x: Tensor, axis: int) -> Tensor:
-    """x backwards along `axis`, which must not be the batch."""
-    return emit("flip", [x], axis=axis_of(axis, x.rank))
 
 
 def _infer_reverse(x: TensorType, axes: tuple[int, ...]) -> TensorType:
@@ -256,13 +251,17 @@ register(
         gradient=lambda c, g: [reverse(g, c.attrs["axes"])],
         lower=_lower_reverse,
         cases=_reverse_case,
+        involution=True,
+        linear=(0,),
     )
 )
 
 
 def reverse(x: Tensor, axes: Sequence[int]) -> Tensor:
     """The elements in the opposite order along each of the axes."""
-    return emit("reverse", [x], axes=tuple(axes)) if axes else x
+    chosen = sorted({axis_of(a, x.rank) for a in axes})
+    long = tuple(a for a in chosen if x.shape[a] != 1)
+    return emit("reverse", [x], axes=long) if long else x
 
 
 # ---------------------------------------------------------------- pad, slice, concatenate
@@ -388,6 +387,7 @@ register(
             tuple(i * s + a for i, a, s in zip(index, call.attrs["start"], call.attrs["step"]))
         ),
         cases=_slice_case,
+        linear=(0,),
     )
 )
 

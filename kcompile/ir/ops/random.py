@@ -12,6 +12,8 @@ from kcompile.ir.random import normal, random_bits, random_words, uniform
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Dim, Shape, TensorType
 
+__all__ = ["dropout_mask", "random_normal", "random_uniform"]
+
 
 def _infer(seed: TensorType, step: TensorType, stream: int, shape: Shape, dtype: str) -> TensorType:
     if (seed.shape, seed.dtype, step.shape, step.dtype) != ((), "uint32", (), "uint32"):
@@ -34,16 +36,18 @@ def _normal(
     return normal(*words).reshape(shape).astype(dtype)
 
 
-def _register(name: str, meaning: Callable[..., np.ndarray], tolerance: float) -> None:
-    """A source of random numbers; the builder has a method of its name for one element."""
+def _register(
+    name: str, meaning: Callable[..., np.ndarray], element: Callable[..., Any], tolerance: float
+) -> None:
+    """A source of random numbers. element(b, seed, stream, step, number): that of this number."""
     register(
         Op(
             name,
             "random",
             _infer,
             meaning,
-            lower=lambda b, call, index, seed, step: getattr(b, name)(
-                seed(()), call.attrs["stream"], step(()), b.flatten(index, call.type.shape)
+            lower=lambda b, call, index, seed, step: element(
+                b, seed(()), call.attrs["stream"], step(()), b.flatten(index, call.type.shape)
             ),
             cases=lambda draw: Case(
                 (TensorType((), "uint32"),) * 2,
@@ -56,8 +60,8 @@ def _register(name: str, meaning: Callable[..., np.ndarray], tolerance: float) -
     )
 
 
-_register("random_uniform", _uniform, 0.0)
-_register("random_normal", _normal, 1e-6)
+_register("random_uniform", _uniform, lambda b, *words: b.random_uniform(*words), 0.0)
+_register("random_normal", _normal, lambda b, *words: b.random_normal(*words), 1e-6)
 
 
 def random_uniform(

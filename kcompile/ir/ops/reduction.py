@@ -8,10 +8,35 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir.op import Call, Case, Draw, Op, register
-from kcompile.ir.ops.elementwise import cast, count, equal, exp, logical_or, not_equal, select, zeros_like
+from kcompile.ir.ops.elementwise import (
+    cast,
+    count,
+    equal,
+    exp,
+    log,
+    logical_or,
+    not_equal,
+    select,
+    stop_gradient,
+    zeros_like,
+)
 from kcompile.ir.ops.movement import broadcast_to, iota, reshape
 from kcompile.ir.tensor import Tensor, constant, emit
 from kcompile.ir.types import FLOATS, Dim, TensorType, axis_of
+
+__all__ = [
+    "argmax",
+    "argmin",
+    "log_softmax",
+    "one_hot",
+    "reduce_max",
+    "reduce_mean",
+    "reduce_min",
+    "reduce_prod",
+    "reduce_sum",
+    "softmax",
+    "value_at",
+]
 
 
 def _infer(x: TensorType, axes: tuple[int, ...]) -> TensorType:
@@ -46,6 +71,7 @@ def _make(
     start: float,
     tolerance: float,
     cases: Callable[[Draw], Case] = _case,
+    **traits: Any,
 ) -> Callable[..., Tensor]:
     """A reduction by one associative operation; an empty one gives `start`."""
 
@@ -75,6 +101,7 @@ def _make(
             cases=cases,
             tolerance=tolerance,
             expensive=True,
+            **traits,
         )
     )
 
@@ -121,7 +148,9 @@ def _product_gradient(call: Call, g: Tensor) -> Tensor:
     return _keep(x, axes, g) * select(equal(zeros, zero), others, alone)
 
 
-reduce_sum = _make("reduce_sum", np.add, _spread, "add", 0.0, 1e-5)
+reduce_sum = _make(
+    "reduce_sum", np.add, _spread, "add", 0.0, 1e-5, linear=(0,), sums_rows=lambda axes: 0 in axes
+)
 reduce_prod: Callable[..., Tensor] = _make(
     "reduce_prod", np.multiply, _product_gradient, "mul", 1.0, 1e-5, _product_case
 )
@@ -136,16 +165,12 @@ def reduce_mean(x: Tensor, axes: Sequence[int] | int | None = None, keepdims: bo
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x - max) / sum, along `axis`."""
-    from kcompile.ir.ops.elementwise import stop_gradient
-
     shifted = exp(x - stop_gradient(reduce_max(x, axis, keepdims=True)))
     return shifted / reduce_sum(shifted, axis, keepdims=True)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """log(softmax(x)) without overflow."""
-    from kcompile.ir.ops.elementwise import log, stop_gradient
-
     shifted = x - stop_gradient(reduce_max(x, axis, keepdims=True))
     return shifted - log(reduce_sum(exp(shifted), axis, keepdims=True))
 

@@ -68,4 +68,6 @@ def _gradient(call: Call, *gradients: Tensor | None) -> Sequence[Tensor | None]:
     return gradient_of_scan(call, gradients)
 
 
-register(Op("scan", "composite", _infer, _meaning, gradient=_gradient, tolerance=1e-5, expensive=True))
+register(
+    Op("scan", "composite", _infer, _meaning, gradient=_gradient, tolerance=1e-5, expensive=True, loop=True)
+)

@@ -18,6 +18,8 @@ from kcompile.ir.ops.contraction import Pads, check_windows, same_padding, windo
 from kcompile.ir.tensor import Tensor, constant, emit
 from kcompile.ir.types import FLOATS, TensorType
 
+__all__ = ["average_pool", "max_pool"]
+
 Ints = tuple[int, ...]
 
 

@@ -13,7 +13,7 @@ def materialise(graph: Graph) -> Graph:
     and values that leave twice are copied."""
     base: dict[Value, Value] = {}
     for node in graph.live():
-        if node.op.name == "reshape":
+        if node.op.view:
             base[Value(node.id)] = base.get(node.inputs[0], node.inputs[0])
     new = rebuild(graph, lambda *_: None)
     taken: set[Value] = set()
@@ -21,7 +21,7 @@ def materialise(graph: Graph) -> Graph:
         for name, value in results.items():
             origin = base.get(value, value)
             if graph.nodes[origin.node].op.kind == "source" or origin in taken:
-                fresh[name] = Value(new.add("stop_gradient", [fresh[name]]).id)
+                fresh[name] = Value(new.add("copy", [fresh[name]]).id)
             taken.add(origin)
     return new
 
@@ -37,7 +37,7 @@ def arrange(graph: Graph) -> Graph:
     late: set[int] = set()
     data: set[int] = set()
     for node in nodes:
-        if node.op.name == "input" or any(v.node in data for v in node.inputs):
+        if node.op.origin == "input" or any(v.node in data for v in node.inputs):
             data.add(node.id)
         elif node.op.kind == "source" or (
             all(v.node in early for v in node.inputs) and all(numel(t.shape) == 1 for t in node.types)

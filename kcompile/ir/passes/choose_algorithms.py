@@ -34,9 +34,9 @@ def choose_algorithms(
     early |= fixed
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | None:
-        if node.op.name == "scan":
+        if node.op.loop:
             return _in_body(new, node, inputs, panel_width, columns_last)
-        if node.op.kind != "contraction" or node.op.name in ("contract", "winograd"):
+        if node.op.kind != "contraction" or "spec" in node.attrs:
             return None
         assert node.op.contraction is not None
         spec = node.op.contraction(*(new.type(v) for v in inputs), **node.attrs)

@@ -59,8 +59,8 @@ class _Compact:
         found = [self.parts.get(v) for v in inputs]
         if not any(found):
             return None
-        if node.op.name == "reduce_sum" and 0 in node.attrs["axes"]:
-            terms = [ops.reduce_sum(part.values, node.attrs["axes"]) for part in found[0] or ()]
+        if node.op.kind == "reduction" and node.op.sums_rows(**node.attrs):
+            terms = [emit(node.op, [part.values], **node.attrs) for part in found[0] or ()]
             return sum(terms[1:], start=terms[0])
         if node.op.kind != "elementwise":
             return None
@@ -96,23 +96,16 @@ class _Compact:
         self, new: Graph, node: Node, inputs: tuple[Value, ...], found: list[_Parts | None]
     ) -> Tensor | None:
         """A variable's update by few rows."""
-        if node.op.name not in ("add", "sub") or None not in found:
+        if len(node.op.signs) != 2 or None not in found:
             return None
         slot = found.index(None)
         variable, parts = new.nodes[inputs[slot].node], found[1 - slot]
         name = self.updated.get(Value(node.id))
-        if (
-            variable.op.name != "variable"
-            or variable.attrs["name"] != name
-            or not parts
-            or (node.op.name == "sub" and slot)
-        ):
+        is_old_value = variable.op.origin == "variable" and variable.attrs["name"] == name
+        if not is_old_value or not parts or node.op.signs[slot] < 0:
             return None
-        sign = node.op.name == "sub"
-        return add_rows(
-            Tensor(new, inputs[slot]),
-            [(-part.values if sign else part.values, part.indices) for part in parts],
-        )
+        moved = _signed(node.op.signs[1 - slot], parts)
+        return add_rows(Tensor(new, inputs[slot]), [(part.values, part.indices) for part in moved])
 
 
 def _names_few(indices: TensorType, rows: int) -> bool:
@@ -132,24 +125,21 @@ def _apply(node: Node, operands: list[Tensor], found: list[_Parts | None]) -> _P
         if not _keeps_zero(node, operands, found):
             return None
         values = [parts[0].values if parts else x for x, parts in zip(operands, found)]
-        return (_Part(emit(node.op.name, values, **node.attrs), known[0][0].indices),)
-    if node.op.name in ("add", "sub") and len(known) == 2:
-        first, second = known
-        if node.op.name == "sub":
-            second = tuple(_Part(-part.values, part.indices) for part in second)
-        return first + second
-    if node.op.name == "neg" or (
-        node.op.name in ("mul", "div") and len(known) == 1 and _keeps_zero(node, operands, found)
-    ):
-        slot = found.index(known[0])
-        return tuple(
-            _Part(
-                emit(node.op.name, [part.values if i == slot else x for i, x in enumerate(operands)]),
-                part.indices,
-            )
-            for part in known[0]
-        )
-    return None
+        return (_Part(emit(node.op, values, **node.attrs), known[0][0].indices),)
+    if node.op.signs and len(known) == len(operands):
+        return sum((_signed(sign, parts) for sign, parts in zip(node.op.signs, known)), ())
+    slot = found.index(known[0])
+    if slot not in node.op.linear or len(known) > 1 or not _keeps_zero(node, operands, found):
+        return None
+    return tuple(
+        _Part(emit(node.op, [part.values if i == slot else x for i, x in enumerate(operands)]), part.indices)
+        for part in known[0]
+    )
+
+
+def _signed(sign: int, parts: _Parts) -> _Parts:
+    """The parts times 1 or -1."""
+    return parts if sign > 0 else tuple(_Part(-part.values, part.indices) for part in parts)
 
 
 def _varies(x: Tensor, rank: int) -> bool:
@@ -161,7 +151,7 @@ def _keeps_zero(node: Node, operands: list[Tensor], found: list[_Parts | None]) 
     """Whether an elementwise op gives 0 where the operands with parts are 0."""
     numbers = [0.0 if parts else literal(x.graph, x.value) for x, parts in zip(operands, found)]
     if None in numbers:  # by a factor that the step computes, as from a norm
-        return node.op.name == "mul" or (node.op.name == "div" and bool(found[0]))
+        return any(found[slot] for slot in node.op.linear)
     arrays = [np.asarray(v, x.dtype) for v, x in zip(numbers, operands)]
     with np.errstate(all="ignore"):
         return bool(node.op.numpy(*arrays, **node.attrs) == 0)

@@ -8,10 +8,13 @@ The gradient of a batch normalisation is full of such sums: each would read its 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from kcompile.ir import cost, ops
 from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.op import Op
 from kcompile.ir.passes.rewrite import rebuild
-from kcompile.ir.tensor import Tensor
+from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import FLOATS, Shape, numel
 
 
@@ -20,7 +23,7 @@ def factor_sums(graph: Graph) -> Graph:
     sums = _Sums()
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
-        if node.op.name != "reduce_sum":
+        if node.op.kind != "reduction" or not node.op.linear:
             return None
         x, axes = Tensor(new, inputs[0]), node.attrs["axes"]
         if x.dtype not in FLOATS or numel(x.shape) == 1:
@@ -40,17 +43,9 @@ class _Sums:
 
     def scaled(self, x: Tensor, axes: tuple[int, ...], depth: int = cost.FACTOR_CHAIN) -> Tensor:
         """The sum over x, with factors taken out of it."""
-        node = x.graph.nodes[x.value.node]
-        operands = [Tensor(x.graph, v) for v in node.inputs]
-        if node.op.name == "neg" and depth:
-            return -self.scaled(operands[0], axes, depth - 1)
-        if node.op.name in ("mul", "div") and depth:
-            for a, b in (operands, operands[::-1]):
-                if a.shape == x.shape and (node.op.name == "mul" or a is operands[0]):
-                    factor = _outside(b, axes, x.shape)
-                    if factor is not None:
-                        total = self.scaled(a, axes, depth - 1)
-                        return total * factor if node.op.name == "mul" else total / factor
+        for op, a, factors in _scalings(x, axes, x.shape) if depth else ():
+            if a.shape == x.shape:
+                return emit(op, [self.scaled(a, axes, depth - 1), *factors])
         key = (x.value, axes)
         if key not in self.made:
             self.made[key] = ops.reduce_sum(x, axes)
@@ -69,25 +64,37 @@ class _Sums:
             return None
         if (x.value, axes) in self.made:
             return self.made[x.value, axes]
-        node = x.graph.nodes[x.value.node]
-        operands = [Tensor(x.graph, v) for v in node.inputs]
-        if node.op.name == "neg":
-            total = self.known(operands[0], axes, shape, depth - 1)
-            return None if total is None else -total
-        if node.op.name in ("add", "sub"):
-            first = self.known(operands[0], axes, shape, depth - 1)
-            second = None if first is None else self.known(operands[1], axes, shape, depth - 1)
-            if first is None or second is None:
-                return None
-            return first + second if node.op.name == "add" else first - second
-        if node.op.name in ("mul", "div"):
-            for a, b in (operands, operands[::-1]):
-                factor = _outside(b, axes, shape)
-                if factor is not None and (node.op.name == "mul" or a is operands[0]):
-                    total = self.known(a, axes, shape, depth - 1)
-                    if total is not None:
-                        return total * factor if node.op.name == "mul" else total / factor
+        if x.graph.nodes[x.value.node].op.signs:
+            return self.of_terms(x, axes, shape, depth)
+        for op, a, factors in _scalings(x, axes, shape):
+            total = self.known(a, axes, shape, depth - 1)
+            if total is not None:
+                return emit(op, [total, *factors])
         return None
+
+    def of_terms(self, x: Tensor, axes: tuple[int, ...], shape: Shape, depth: int) -> Tensor | None:
+        """The same for a sum of terms, out of the sums over these."""
+        node = x.graph.nodes[x.value.node]
+        totals: list[Tensor] = []
+        for v in node.inputs:
+            total = self.known(Tensor(x.graph, v), axes, shape, depth - 1)
+            if total is None:
+                return None
+            totals.append(total)
+        return emit(node.op, totals)
+
+
+def _scalings(x: Tensor, axes: tuple[int, ...], shape: Shape) -> Iterator[tuple[Op, Tensor, list[Tensor]]]:
+    """x, broadcast to `shape`, as op(value, *factors), where the op is linear in the value and the factors do
+    not vary along the axes: so the sum is op(sum of the value, *factors). The factors are given for that."""
+    node = x.graph.nodes[x.value.node]
+    operands = [Tensor(x.graph, v) for v in node.inputs]
+    for slot in node.op.linear if node.op.kind == "elementwise" else ():
+        if slot and not node.op.commutative:  # the value becomes the first operand
+            continue
+        factors = [_outside(b, axes, shape) for i, b in enumerate(operands) if i != slot]
+        if all(f is not None for f in factors):
+            yield node.op, operands[slot], [f for f in factors if f is not None]
 
 
 def _outside(x: Tensor, axes: tuple[int, ...], shape: Shape) -> Tensor | None:

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.op import Op
 from kcompile.ir.passes.rewrite import rebuild, weights_only
 from kcompile.ir.tensor import Tensor, emit
-
-_FOLDABLE = ("conv", "matmul")
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -27,15 +26,15 @@ def fold_batch_norm(graph: Graph) -> Graph:
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | None:
         for old, value in zip(node.inputs, inputs):
             origin.setdefault(value, old.node)
-        if node.op.name not in ("mul", "add", "sub") or node.id in early:
+        if not (node.op.is_product or len(node.op.signs) == 2) or node.id in early:
             return None
         x, factor = (Tensor(new, v) for v in inputs)
         known = [v.node in early for v in node.inputs]
-        if known[0] and node.op.name != "sub":
+        if known[0] and node.op.commutative:
             x, factor, known = factor, x, known[::-1]
         if not known[1] or x.type != node.types[0] or not _per_channel(factor, x):
             return None
-        result = _absorb(new, node.op.name, x, factor, origin, once)
+        result = _absorb(new, node.op, x, factor, origin, once)
         if result is not None:
             origin[result.value] = node.id
             return [result.value]
@@ -54,29 +53,33 @@ def _vector(factor: Tensor) -> Tensor:
 
 
 def _absorb(
-    new: Graph, op: str, x: Tensor, factor: Tensor, origin: dict[Value, int], once: set[int]
+    new: Graph, op: Op, x: Tensor, factor: Tensor, origin: dict[Value, int], once: set[int]
 ) -> Tensor | None:
+    """x * factor, or x plus or minus it, by way of the kernel and the bias that x is made with."""
     producer = new.nodes[x.value.node]
     if origin.get(x.value) not in once:
         return None
     factor = _vector(factor)
-    if op == "sub":
-        factor = -factor
-    if op == "mul" and producer.op.name in _FOLDABLE:
-        a, w = (Tensor(new, v) for v in producer.inputs)
-        if producer.attrs.get("transpose_b"):
-            return None
-        with new.source(*dict.fromkeys((*producer.sources, *new.current))):
-            return emit(producer.op.name, [a, w * factor], **producer.attrs)
-    if producer.op.name != "add":
+    if op.is_product and producer.op.kind == "contraction":
+        return _scaled(new, producer, factor)
+    if producer.op.signs != (1, 1):
         return None
     y, bias = (Tensor(new, v) for v in producer.inputs)
-    if y.type != x.type or not _per_channel(bias, x):
-        return None
     inner = new.nodes[y.value.node]
-    if inner.op.name not in _FOLDABLE:
+    if y.type != x.type or not _per_channel(bias, x) or inner.op.kind != "contraction":
         return None
-    if op == "mul":
-        scaled = _absorb(new, "mul", y, factor, {y.value: -1}, {-1})
+    if op.is_product:
+        scaled = _scaled(new, inner, factor)
         return None if scaled is None else scaled + _vector(bias) * factor
-    return y + (_vector(bias) + factor)
+    return y + (_vector(bias) + (factor if op.signs == (1, 1) else -factor))
+
+
+def _scaled(new: Graph, node: Node, factor: Tensor) -> Tensor | None:
+    """A contraction whose result has its last axis scaled, by way of the operand with that axis."""
+    slot = node.op.columnwise(**node.attrs)
+    if slot is None:
+        return None
+    operands = [Tensor(new, v) for v in node.inputs]
+    with new.source(*dict.fromkeys((*node.sources, *new.current))):
+        operands[slot] = operands[slot] * factor
+        return emit(node.op, operands, **node.attrs)

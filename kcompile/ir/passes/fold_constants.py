@@ -20,7 +20,7 @@ def fold_constants(graph: Graph) -> Graph:
         sources = [new.nodes[v.node] for v in inputs]
         if not (node.op.exact or node.op.kind == "movement"):
             return None
-        if not inputs or any(s.op.name != "constant" for s in sources):
+        if not inputs or any(s.op.origin != "constant" for s in sources):
             return None
         size = node.types[0].numel
         if len(node.types) > 1 or isinstance(size, Batch) or size > cost.FOLDED:

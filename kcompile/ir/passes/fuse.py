@@ -30,8 +30,6 @@ from kcompile.ir.passes.rewrite import copy, in_regions
 from kcompile.ir.space import Space, only_ones
 from kcompile.ir.types import Batch, Shape, numel
 
-_FREE = ("broadcast_to", "iota", "extent", "cast", "spread_rows")
-
 
 def fuse(graph: Graph, sweeps: bool = True) -> Graph:
     """See the module. In the result every node that computes is a `group`.
@@ -90,17 +88,17 @@ class _Fusion:
     # ---- what a node is
 
     def is_source(self, node: Node) -> bool:
-        return node.op.name in ("input", "variable", "constant")
+        return node.op.in_memory
 
     def is_scalar_constant(self, node: Node) -> bool:
-        return node.op.name == "constant" and node.types[0].shape == ()
+        return node.op.origin == "constant" and node.types[0].shape == ()
 
     def is_view(self, node: Node) -> bool:
-        return node.op.name == "reshape"
+        return node.op.view
 
     def is_loop(self, node: Node) -> bool:
         """A scan: its operands are in memory, its body is fused by itself."""
-        return node.op.name == "scan"
+        return node.op.loop
 
     def is_free(self, node: Node) -> bool:
         return node.id in self.free
@@ -116,7 +114,7 @@ class _Fusion:
             cheap = node.op.kind == "elementwise" and not node.op.expensive
             scalar = cheap and node.types[0].shape == () and all(v.node in free for v in node.inputs)
             if (
-                node.op.name in _FREE
+                node.op.inlined
                 or self.is_scalar_constant(node)
                 or scalar
                 or (cheap and node.types[0].dtype == "bool")
@@ -133,7 +131,7 @@ class _Fusion:
                 space = Space(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
                 if space.by_rows:
                     rows[node.id] = space
-            elif node.op.kind == "elementwise" or node.op.name == "reshape":
+            elif node.op.kind == "elementwise" or node.op.view:
                 found = [rows[v.node] for v in node.inputs if v.node in rows]
                 if found:
                     rows[node.id] = found[0]
@@ -262,7 +260,7 @@ class _Fusion:
             and depth
             and node.id not in self.group_of
             and node.op.kind in ("elementwise", "source", "movement")
-            and node.op.name != "iota"
+            and node.op.origin != "index"
         ):
             repeats = {node.id}
             for operand in node.inputs:
@@ -332,7 +330,7 @@ class _Fusion:
         displaces = (
             node.id in group.displaced
             or node.op.kind == "window"
-            or (node.op.kind == "movement" and node.op.name not in ("reshape", "broadcast_to"))
+            or (node.op.kind == "movement" and not (node.op.view or node.op.broadcasts))
         )
         (group.repeats if again else group.members).add(node.id)
         height = group.heights.setdefault(node.id, 1)

@@ -11,7 +11,7 @@ from kcompile.ir.passes.rewrite import copy, rebuild
 
 def merge_scans(graph: Graph) -> Graph:
     """See the module."""
-    scans = [node for node in graph.live() if node.op.name == "scan"]
+    scans = [node for node in graph.live() if node.op.loop]
     if not scans:
         return graph
     larger: dict[int, Node] = {}
@@ -25,7 +25,7 @@ def merge_scans(graph: Graph) -> Graph:
         chosen = larger.get(node.id, node)
         while chosen.id in larger:
             chosen = larger[chosen.id]
-        if node.op.name != "scan":
+        if not node.op.loop:
             return None
         if chosen.id not in made:
             made[chosen.id] = copy(new, chosen, inputs)

@@ -14,9 +14,9 @@ Rule = Callable[[Graph, Node, tuple[Value, ...]], "Sequence[Value] | Tensor | No
 
 def copy(graph: Graph, node: Node, inputs: Sequence[Value]) -> list[Value]:
     """The node again in another graph, with these inputs. It keeps its types, as passes keep values."""
-    if node.op.name == "input":
+    if node.op.origin == "input":
         return [graph.input(node.attrs["name"], node.attrs["type"])]
-    if node.op.name == "variable":
+    if node.op.origin == "variable":
         return [graph.variable(node.attrs["name"], node.attrs["type"])]
     new = graph.add_again(node, inputs)
     return [Value(new.id, i) for i in range(len(node.types))]
@@ -63,7 +63,7 @@ def in_regions(graph: Graph, rewrite: Callable[[Graph], Graph]) -> Graph:
 def literal(graph: Graph, value: Value) -> float | None:
     """The number that a scalar constant holds, else None."""
     node = graph.nodes[value.node]
-    if node.op.name != "constant" or node.attrs["value"].shape != ():
+    if node.op.origin != "constant" or node.attrs["value"].shape != ():
         return None
     number: float = node.attrs["value"].array.item()
     return number
@@ -76,9 +76,9 @@ def weights_only(graph: Graph, nodes: Iterable[Node]) -> set[int]:
     for node in nodes:
         if any(isinstance(d, Batch) for t in node.types for d in t.shape):
             continue
-        if node.op.name == "variable" and node.attrs["name"] in graph.updates:
+        if node.op.origin == "variable" and node.attrs["name"] in graph.updates:
             continue
-        if node.op.name in ("variable", "constant") or (
+        if node.op.origin in ("variable", "constant") or (
             node.inputs and node.op.kind != "random" and all(v.node in early for v in node.inputs)
         ):
             early.add(node.id)

@@ -26,29 +26,30 @@ def sink_layouts(graph: Graph) -> Graph:
         moved = {_move(new, x) for x in full}
         if len(moved) != 1 or None in moved:
             return None
-        name, before, axes = next(iter(moved))  # type: ignore[misc]
-        if name == "transpose":
+        before, axes = next(iter(moved))  # type: ignore[misc]
+        if axes:
             inverse = [axes.index(i) for i in range(len(axes))]
             inner = [_under_transpose(new, x, node, inverse) for x in operands]
         else:
             inner = [_under_reshape(new, x, node, before) for x in operands]
         if any(x is None for x in inner):
             return None
-        result = emit(node.op.name, inner, **node.attrs)
-        if name == "transpose":
+        result = emit(node.op, inner, **node.attrs)
+        if axes:
             return ops.transpose(result, axes)
         return ops.reshape(result, node.types[0].shape)
 
     return rebuild(in_regions(graph, sink_layouts), rule)
 
 
-def _move(new: Graph, x: Tensor) -> tuple[str, Shape, tuple[int, ...]] | None:
+def _move(new: Graph, x: Tensor) -> tuple[Shape, tuple[int, ...]] | None:
+    """(shape before a reshape, ()), or ((), axes of a transpose); None where x is neither."""
     producer = new.nodes[x.value.node]
-    if producer.op.name == "transpose":
-        return ("transpose", (), producer.attrs["axes"])
-    if producer.op.name == "reshape" and x.rank and new.type(producer.inputs[0]).rank:
+    if producer.op.permutes:
+        return ((), producer.attrs["axes"])
+    if producer.op.view and x.rank and new.type(producer.inputs[0]).rank:
         before = new.type(producer.inputs[0]).shape
-        return ("reshape", before, ()) if before[-1] == x.shape[-1] else None
+        return (before, ()) if before[-1] == x.shape[-1] else None
     return None
 
 

@@ -21,7 +21,7 @@ def stage(graph: Graph) -> tuple[Graph, Graph]:
         """An early value as the run graph sees it."""
         if value not in second:
             node = graph.nodes[value.node]
-            if node.op.name in ("variable", "constant", "reshape"):
+            if node.op.in_memory or node.op.view:
                 inputs = [early_value(v) for v in node.inputs]
                 second[value] = copy(run, node, inputs)[value.output]
             else:

@@ -201,7 +201,7 @@ class RNN(Recurrence):
         if self.return_sequences:
             assert outputs is not None
             if self.go_backwards:
-                outputs = ops.flip(outputs, 0)
+                outputs = ops.reverse(outputs, (0,))
             result = time_first(outputs)
         else:
             result = last

@@ -234,7 +234,7 @@ class Bidirectional(Recurrence, Wrapper):
         first, *first_states = self._one(self.forward_layer, x, [*states[:half], *constants])
         second, *second_states = self._one(self.backward_layer, x, [*states[half:], *constants])
         if self.layer.return_sequences:
-            second = ops.flip(second, 1)
+            second = ops.reverse(second, (1,))
         merged = [first, second] if self.merge_mode is None else [self._merge(first, second)]
         result = [*merged, *first_states, *second_states]
         return result if len(result) > 1 else result[0]
