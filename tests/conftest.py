@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _cache = tempfile.TemporaryDirectory(prefix="kcompile-tests-")
 os.environ["XDG_CACHE_HOME"] = _cache.name
 os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # Keras is a reference here, and compiles sooner
 os.environ.setdefault("KC_VERIFY", "1")  # every graph is verified after every pass
 
 # The first example compiles code, so a deadline for each example would be a timed test.

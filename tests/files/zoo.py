@@ -390,7 +390,9 @@ def masks_through_merges(keras: Any) -> Any:
     a, b = layers.Input((6, 3)), layers.Input((6, 3))
     p, q = layers.Masking()(a), layers.Masking()(b)
     rnn = layers.LSTM(3, return_sequences=True, **GATES)
-    both = [layers.Add()([p, q]), layers.Concatenate()([rnn(p), rnn(q)]), layers.Concatenate(1)([p, q])]
+    # Keras 3 names what joins their masks "concatenate", "concatenate_1", ... whatever layers are called.
+    wide, long = layers.Concatenate(name="wide"), layers.Concatenate(1, name="long")
+    both = [layers.Add()([p, q]), wide([rnn(p), rnn(q)]), long([p, q])]
     found = [layers.LSTM(2, **GATES)(y) for y in both]
     return keras.models.Model([a, b], [layers.Average()(found), layers.GlobalAveragePooling1D()(both[0])])
 
