@@ -325,7 +325,6 @@ TABLE = {
             (7,),
             {"units": 6},
             {**KERNEL, "units": sizes("units", 8), "shape": (*SHAPES, (1000,)), "masked": (True,)},
-            lambda o: o["masked"] and len(o["shape"]) < 2,
         ),
         *(conv(rank) for rank in (1, 2, 3)),
         *(pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),

@@ -330,7 +330,12 @@ def _lambda(label: str, given: dict[str, Any], reading: _Reading) -> None:
             f"custom_objects={{{given.get('name')!r}: function}}"
         )
     given["function"] = function or (lambda x: x)  # so that the rest of the layer is still checked
-    for key in ("function_type", "module", "output_shape", "output_shape_type", "output_shape_module"):
+    shape = given.get("output_shape")
+    if not isinstance(shape, list) or not all(d is None or type(d) is int for d in shape):
+        given.pop(
+            "output_shape", None
+        )  # a function, as bytecode or by its name: shapes follow from the other
+    for key in ("function_type", "module", "output_shape_type", "output_shape_module"):
         given.pop(key, None)
 
 

@@ -430,3 +430,16 @@ def test_npz_weights_get_the_checks_of_others(tmp_path: Path) -> None:
             model.load_weights(path)
     with pytest.warns(UserWarning, match="'first/kernel'.* became infinite"):
         model.set_weights([np.full((3, 2), 1e300), np.zeros(2)])
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_what_a_lambda_says_of_its_shape_comes_back(tmp_path: Path, suffix: str) -> None:
+    """And is checked against the function that the reader gives."""
+    model = models.Sequential(
+        [layers.Lambda(lambda x: x * 2, output_shape=(7,), name="twice", input_shape=(7,))]
+    )
+    model.save(tmp_path / f"m{suffix}")
+    loaded = kcompile.load(tmp_path / f"m{suffix}", custom_objects={"twice": lambda x: x * 2})
+    assert loaded.get_layer("twice").get_config()["output_shape"] == [7]
+    with pytest.raises(ModelError, match="output_shape"):
+        kcompile.load(tmp_path / f"m{suffix}", custom_objects={"twice": lambda x: x[:, 1:]})
