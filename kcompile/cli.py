@@ -5,8 +5,8 @@ errors only. The compiler is imported by the command that needs it; `--help` and
 answer at once.
 
 Exit status: 0 done; 1 a check failed (`verify`, `demo`); 2 wrong arguments or input, told in one
-message on stderr; 3 an internal error (a bug of ours). KC_DEBUG=1 shows the traceback of either. `run`
-ends as the script does: with its status, or 1 and its traceback.
+message on stderr; 3 an internal error (a bug of ours). KC_DEBUG=1 or more shows the traceback of either.
+`run` ends as the script does: with its status, or 1 and its traceback.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kcompile_runtime.debug import debug_level
 from kcompile_runtime.texts import printable, printable_lines
 
 STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
+ENTRIES = ("predict", "test", "train")
 ARTIFACT_SUFFIXES = (".so", ".wasm", ".dylib", ".dll")
 
 OK, CHECK_FAILED, BAD_INPUT, INTERNAL = 0, 1, 2, 3
@@ -28,8 +30,9 @@ EXPECTED = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command. argv: the arguments without the program's name, `sys.argv[1:]` if None."""
-    arguments = parser().parse_args(argv)
+    arguments, debug = parser().parse_args(argv), 0
     try:
+        debug = debug_level()
         status = arguments.run(arguments)
         sys.stdout.flush()
         return status
@@ -40,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("kcompile: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        if os.environ.get("KC_DEBUG"):
+        if debug:
             raise
         expected = isinstance(error, EXPECTED)
         kind = "error" if expected else f"internal error, {type(error).__name__}"
@@ -102,7 +105,14 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("show", help="print the model as a stage of the compiler sees it")
     add_model(command)
-    command.add_argument("--stage", choices=STAGES, default="graph", help="default: %(default)s")
+    command.add_argument(
+        "--stage", choices=STAGES, help="default: graph, as traced; passes, after all of them, with --after"
+    )
+    command.add_argument("--entry", choices=ENTRIES, default="predict", help="default: %(default)s")
+    command.add_argument("--target", metavar="NAME", help="default: this machine (sm_80 for ptx)")
+    command.add_argument(
+        "--after", metavar="PASS", help="the graph after this pass (a wrong name lists the passes)"
+    )
     add_lengths(command)
     command.set_defaults(run=show)
 
@@ -231,7 +241,9 @@ def verify(arguments: argparse.Namespace) -> int:
 def show(arguments: argparse.Namespace) -> int:
     import kcompile
 
-    print(kcompile.compile(load_model(arguments)).show(arguments.stage, lengths=arguments.lengths))
+    stage = arguments.stage or ("passes" if arguments.after else "graph")
+    compiled = kcompile.compile(load_model(arguments))
+    print(compiled.show(stage, arguments.entry, arguments.lengths, arguments.target, arguments.after))
     return OK
 
 

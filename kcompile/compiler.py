@@ -6,7 +6,6 @@ made from the one before when it is asked for; and, through `load`, a runtime `P
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,6 +21,7 @@ from kcompile.ir.digest import fingerprint
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import index_checks
 from kcompile.ir.specs import spec_of
+from kcompile_runtime.debug import CODE, LOOPS, Log
 
 # What makes code is imported by the stages that use it: a model that was compiled before needs none of it.
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kcompile.codegen.gpu.program import DeviceProgram
     from kcompile.codegen.memory_plan import Layout
     from kcompile.codegen.program import Program
+    from kcompile.ir.passes import Pass
     from kcompile_runtime.cuda import CudaProgram, Held
     from kcompile_runtime.cuda_driver import Driver
 
@@ -48,47 +49,39 @@ class Compiled:
     frozen: bool
 
     @cached_property
-    def optimised(self) -> Graph:
-        """After the graph passes."""
-        from kcompile.ir import passes
-
-        graph = self.graph if self.target.is_gpu else checked(passes.check_indices(self.graph))
-        for rewrite in passes.INFERENCE_PASSES if self.frozen else passes.GRAPH_PASSES:
-            graph = checked(rewrite(graph))
-        return graph
+    def log(self) -> Log:
+        return Log.of(self.name)
 
     @cached_property
-    def staged(self) -> tuple[Graph, Graph]:
-        """(prepare, run), with algorithms chosen; prepare is empty unless frozen."""
-        from kcompile.codegen.contraction.plan import panel_width
-        from kcompile.codegen.contraction.winograd import choose_tiling
+    def passes(self) -> tuple[Pass, ...]:
+        """What the graph goes through, in this order."""
+        from kcompile.codegen.pass_target import CodegenTarget
         from kcompile.ir import passes
 
-        graph = self.optimised
-        if self.frozen:
-            graph = checked(passes.use_winograd(graph, lambda spec: choose_tiling(spec, self.target)))
-        chosen = checked(
-            passes.choose_algorithms(
-                graph,
-                lambda spec, often: panel_width(spec, self.target, often),
-                self.frozen,
-                columns_last=self.target.is_gpu,
-            )
-        )
-        return passes.stage(chosen) if self.frozen else (Graph(f"{chosen.name}.prepare"), chosen)
+        return passes.pipeline(CodegenTarget(self.target), self.frozen)
+
+    def after(self, name: str) -> tuple[Graph, ...]:
+        """The graph after the pass called so; two, prepare and run, from `stage` on. Raises InputError for a
+        name that no pass has."""
+        from kcompile.ir import passes
+
+        return passes.run_passes(self.graph, passes.until(self.passes, name), self.log)
+
+    @cached_property
+    def _fused(self) -> tuple[Graph, ...]:
+        from kcompile.ir import passes
+
+        return passes.run_passes(self.graph, self.passes, self.log)
 
     @cached_property
     def prepare(self) -> Graph:
-        return self._fused(self.staged[0])
+        """What depends on weights alone; empty unless frozen."""
+        return self._fused[0] if len(self._fused) > 1 else Graph(f"{self.run.name}.prepare")
 
-    @cached_property
+    @property
     def run(self) -> Graph:
-        return self._fused(self.staged[1])
-
-    def _fused(self, graph: Graph) -> Graph:
-        from kcompile.ir import passes
-
-        return checked(passes.fuse(graph, not self.target.is_gpu))
+        """The rest, as groups."""
+        return self._fused[-1]
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -107,14 +100,18 @@ class Compiled:
     @cached_property
     def program(self) -> Program:
         """Kernels as loops, launches, and the memory plan."""
+        from kcompile.codegen import show
         from kcompile.codegen.memory_plan import plan
         from kcompile.codegen.program import Program
 
         layout = self.layout
-        entries = [plan(self.prepare, "prepare", layout, self.target)] if self.prepare.outputs else []
-        run = plan(self.run, self.name, layout, self.target, index_checks(self.graph))
+        with self.log.timed("loops and memory plan"):
+            entries = [plan(self.prepare, "prepare", layout, self.target)] if self.prepare.outputs else []
+            run = plan(self.run, self.name, layout, self.target, index_checks(self.graph))
         entries.append(replace(run, flush=not self.frozen and bool(self.graph.updates)))
-        return Program(tuple(entries), layout.prepared_bytes, bytes(layout.constants))
+        made = Program(tuple(entries), layout.prepared_bytes, bytes(layout.constants))
+        self.log.text("loops", LOOPS, lambda: show.program(made))
+        return made
 
     @cached_property
     def text(self) -> str:
@@ -128,8 +125,8 @@ class Compiled:
 
     @cached_property
     def stored(self) -> Image | DeviceProgram | None:
-        """The code of this graph in the disk cache."""
-        data = cache.get(self._key)
+        """The code of this graph in the disk cache. Who wants to be told of stages has them made."""
+        data = None if self.log.tells else cache.get(self._key)
         if data is None:
             return None
         if not self.target.is_gpu:
@@ -144,7 +141,13 @@ class Compiled:
         driver keeps what it translates PTX to in a cache of its own.)"""
         from kcompile.codegen.gpu.program import device_program
 
-        return self.stored or device_program(self.program, self.target)  # type: ignore[return-value]
+        if self.stored is not None:
+            return self.stored  # type: ignore[return-value]
+        program = self.program
+        with self.log.timed("PTX"):
+            made = device_program(program, self.target)
+        self.log.text("ptx", CODE, lambda: made.ptx, ".ptx")
+        return made
 
     @cached_property
     def image(self) -> Image:
@@ -158,9 +161,12 @@ class Compiled:
             EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), module.entry_scratch(e))
             for e in self.program.entries
         )
-        code = jit.compile_apart(
-            module.emit_modules(self.program, self.target), self.target, default_threads()
-        )
+        with self.log.timed("LLVM IR"):
+            modules = module.emit_modules(self.program, self.target)
+        with self.log.timed("machine code"):
+            code = jit.compile_apart(modules, self.target, default_threads())
+        self.log.text("llvm", CODE, lambda: self.text, ".ll")
+        self.log.text("asm", CODE, lambda: jit.assembly(self.text, self.target), ".s")
         prepares = (
             fingerprint(self.prepare) if self.prepare.outputs else "",
             tuple(map(self.variables.index, self.prepare.variables)),
@@ -187,13 +193,6 @@ class Compiled:
 def compile_graph(graph: Graph, name: str, target: Target, frozen: bool) -> Compiled:
     """The compilation of `graph` as the entry `name`; see `Compiled`."""
     return Compiled(graph, name, target, frozen)
-
-
-def checked(graph: Graph) -> Graph:
-    """The graph; verified when KC_VERIFY is set."""
-    if os.environ.get("KC_VERIFY"):
-        graph.verify()
-    return graph
 
 
 def load(

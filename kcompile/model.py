@@ -19,6 +19,7 @@ from kcompile import compiler
 from kcompile.codegen import targets
 from kcompile.codegen.binary import jit
 from kcompile.compiler import Compiled
+from kcompile.ir import passes as ir_passes
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import BYTES, bind
 from kcompile.keras import models as keras_models
@@ -76,32 +77,50 @@ class CompiledModel:
         self.follow_live()
         return self.engine.graph(entry, lengths)
 
-    def show(self, stage: str, entry: str = "predict", lengths: Any = None) -> str:
-        """The model at a stage of compilation, as text: graph, passes, loops, llvm, asm, or ptx (for
-        sm_80 unless the model is compiled for a graphics processor), with what each kernel uses where
-        the package nvidia-cuda-nvcc is installed. lengths: as `graph` takes them."""
+    def show(
+        self,
+        stage: str = "passes",
+        entry: str = "predict",
+        lengths: Any = None,
+        target: str | None = None,
+        after: str | None = None,
+    ) -> str:
+        """The model at a stage of compilation, as text: graph (as traced), passes (after all of them), loops,
+        llvm, asm, or ptx, with what each kernel uses where the package nvidia-cuda-nvcc is installed.
+
+        entry: "predict", "test" or "train". lengths: as `graph` takes them. target: one of `targets`, also
+        "sm_80", ...; by default what the model is compiled for, and sm_80 for ptx. after: the graph after
+        this pass, with stage "passes". Raises InputError for a name that is none.
+        """
         if not isinstance(stage, str) or stage not in STAGES:
             raise InputError(describe("stage", "one of " + ", ".join(STAGES), repr(stage)))
+        if after is not None and stage != "passes":
+            raise InputError(describe("after", "none for this stage (it goes with passes)", repr(after)))
         self.follow_live()
         if stage == "graph":
             return self.graph(entry, lengths).text()
-        if stage == "ptx" and not self.engine.target.is_gpu:
-            return _ptx(
-                compiler.compile_graph(
-                    self.graph(entry, lengths), entry, targets.device("sm_80"), frozen=entry != "train"
-                )
-            )
-        made = self.engine.compiled(entry, lengths)
-        if stage == "ptx":
-            return _ptx(made)
+        made = self._compiled_for(target, stage, entry, lengths)
         if stage == "passes":
-            prepare = [made.prepare.text()] if made.prepare.outputs else []
-            return "\n\n".join([made.optimised.text(), *prepare, made.run.text()])
+            return ir_passes.text((made.prepare, made.run) if after is None else made.after(after))
         if stage == "loops":
             from kcompile.codegen import show
 
             return show.program(made.program)
-        return made.text if stage == "llvm" else jit.assembly(made.text, self.engine.target)
+        if stage == "ptx":
+            return _ptx(made)
+        return made.text if stage == "llvm" else jit.assembly(made.text, made.target)
+
+    def _compiled_for(self, target: str | None, stage: str, entry: str, lengths: Any) -> Compiled:
+        own = self.engine.target
+        if target is None:
+            chosen = targets.device("sm_80") if stage == "ptx" and not own.is_gpu else own
+        else:
+            chosen = targets.of_any_kind(target)
+        if stage == "ptx" and not chosen.is_gpu:
+            raise InputError(describe("target", "a graphics processor for stage ptx", repr(target)))
+        if chosen == own:
+            return self.engine.compiled(entry, lengths)
+        return compiler.compile_graph(self.graph(entry, lengths), entry, chosen, frozen=entry != "train")
 
     def verify(self, x: Any = None) -> Verification:
         """Compare compiled code and interpreter, on x or on random input: layer by layer, and the program

@@ -55,6 +55,7 @@ ROOMS = {
         "llvm": {*_LOOPS, "program"},
         "binary": {*_LOOPS, "program", "llvm"},
         "gpu": {*_GROUPS, "llvm", "binary"},
+        "pass_target": {*_GROUPS, "contraction"},
         "lower": {*_GROUPS, "cpu", "gpu"},
         "memory_plan": {*_GROUPS, "lower"},
     },

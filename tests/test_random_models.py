@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 from generator import Sample, models
 from hypothesis import HealthCheck, Phase, given, settings
+from ir.pass_targets import TARGETS, check_each
 
 import kcompile
-from kcompile.codegen import targets
-from kcompile.codegen.contraction.plan import panel_width
 from kcompile.interpreted import InterpreterEngine
-from kcompile.ir import interpreter, passes
+from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
+from kcompile.ir.passes import pipeline
 from kcompile.keras import graphs
 
 # Shrinking would compile hundreds of models; the notes of a sample say what it is made of.
@@ -33,24 +33,11 @@ def state_of(graph: Graph) -> dict[str, np.ndarray]:
     return {name: v.value.copy() for name, v in graph.captured.items()}  # type: ignore[attr-defined]
 
 
-def choose(graph: Graph) -> Graph:
-    target = targets.native()
-    return passes.choose_algorithms(graph, lambda spec, weights: panel_width(spec, target, weights))
-
-
 def check_passes(graph: Graph, data: list[np.ndarray], frozen: bool) -> None:
-    """Every pass keeps the values (in float64, where rounding hides nothing) and the types."""
-    inputs, state = dict(zip(graph.inputs, data)), state_of(graph)
-    n = len(data[0])
-    before = interpreter.run(graph, n, inputs, state, "float64")
-    chain = passes.INFERENCE_PASSES if frozen else passes.GRAPH_PASSES
-    for rewrite in (*chain, choose, passes.fuse):
-        graph = rewrite(graph)
-        graph.verify()
-        after = interpreter.run(graph, n, inputs, state, "float64")
-        for name, right in {**before.outputs, **before.updates}.items():
-            got = {**after.outputs, **after.updates}[name]
-            np.testing.assert_allclose(got, right, rtol=1e-9, atol=1e-10, err_msg=rewrite.__name__)
+    """Every pass of the pipeline keeps the values and the types."""
+    for target in (TARGETS["native"], TARGETS["eager"]):
+        passes = pipeline(target, frozen)
+        check_each(graph, passes, len(data[0]), dict(zip(graph.inputs, data)), state_of(graph))
 
 
 @FEW

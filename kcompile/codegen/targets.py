@@ -154,6 +154,17 @@ def device(name: str) -> Target:
     raise ValueError(f"unknown device. Expected one of: {names}. Received: {name!r}")
 
 
+def of_any_kind(name: str) -> Target:
+    """The target or the graphics processor called `name`. Raises InputError, listing all, for any other."""
+    for target in (*_NAMED, *_DEVICES):
+        if target.name == name:
+            return target
+    if name == "native":
+        return native()
+    names = ", ".join(["native", *(t.name for t in (*_NAMED, *_DEVICES))])
+    raise InputError(describe("target", f"one of: {names}", repr(name)))
+
+
 def tuned(target: Target, cpu: str) -> Target:
     """The target with its instructions in the order that suits a processor, by LLVM's name; code
     for it runs wherever the target's does, with the same bits. Raises ValueError for a name that is

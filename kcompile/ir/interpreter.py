@@ -6,7 +6,7 @@ kernels and gradients are checked against.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,16 @@ def _bind(attribute: Any, n: int, precision: str) -> Any:
 def _as(array: np.ndarray, precision: str) -> np.ndarray:
     array = np.asarray(array)
     return array.astype(precision) if array.dtype.kind == "f" else array
+
+
+def run_staged(
+    graphs: Sequence[Graph], n: int, inputs: Arrays, variables: Arrays, precision: str = "float32"
+) -> Result:
+    """Compute graphs one after the other: the outputs of one are variables of those after it (as `stage`
+    makes them). Gives what the last computes."""
+    for graph in graphs[:-1]:
+        variables = {**variables, **run(graph, n, {}, variables, precision).outputs}
+    return run(graphs[-1], n, inputs, variables, precision)
 
 
 def run(graph: Graph, n: int, inputs: Arrays, variables: Arrays, precision: str = "float32") -> Result:

@@ -176,9 +176,7 @@ def test_the_meaning_takes_the_same_tiles() -> None:
     made, (x, w) = compiled(graph), arrays(graph)
     x[0, 3, 4, 1], x[1, 12, 17, 0], x[1, 0, 9, 9] = np.inf, np.nan, 1e7
     x[1, 3:12, 3:12] = 0
-    (prepare, after), n = made.staged, len(x)
-    prepared = interpreter.run(prepare, n, {}, {"w": w}).outputs
-    meant = interpreter.run(after, n, {"x": x}, {"w": w, **prepared}).outputs["y"]
+    meant = interpreter.run_staged(made.after("stage"), len(x), {"x": x}, {"w": w}).outputs["y"]
     got = run(made, x, w)
     np.testing.assert_array_equal(np.isfinite(got), np.isfinite(meant))
     fine = np.isfinite(meant)

@@ -79,16 +79,33 @@ def _step(draw: Any, known: list[Tensor]) -> Tensor | None:
     return None
 
 
+def _product(draw: Any, known: list[Tensor]) -> Tensor | None:
+    """A product with a kernel, or a convolution of each sample."""
+    x = draw(st.sampled_from(known[-6:]))
+    if x.rank < 2 or not isinstance(x.shape[0], Batch) or any(isinstance(d, Batch) for d in x.shape[1:]):
+        return None
+    spatial = x.rank - 2
+    taps = [draw(st.sampled_from((1, 3))) for _ in range(spatial)]
+    shape = (*taps, x.shape[-1], draw(st.sampled_from((3, 16))))
+    kernel = Tensor(x.graph, x.graph.variable(f"k{len(x.graph.variables)}", TensorType(shape))) * 0.3
+    if not spatial:
+        return ops.matmul(x, kernel)
+    padding = [(r // 2, r // 2) for r in taps]
+    return ops.conv(x, kernel, (1,) * spatial, padding, (1,) * spatial)
+
+
 @st.composite
-def graphs(draw: Any) -> Graph:
-    """Inputs x0, x1, ..., a variable w with an update, several outputs."""
+def graphs(draw: Any, contractions: bool = False) -> Graph:
+    """Inputs x0, x1, ..., a variable w with an update, several outputs; products and convolutions with
+    kernels k0, k1, ... where they are asked for."""
     graph = Graph("random")
     shapes = _shapes(draw)
     known = [Tensor(graph, graph.input(f"x{i}", TensorType(s))) for i, s in enumerate(shapes)]
     weight = Tensor(graph, graph.variable("w", TensorType(shapes[2])))
     known.append(weight)
     for _ in range(draw(st.integers(3, 14))):
-        made = _step(draw, known)
+        product = contractions and draw(st.integers(0, 3)) == 0
+        made = _product(draw, known) if product else _step(draw, known)
         if made is not None:
             known.append(made)
     for number in range(draw(st.integers(1, 3))):

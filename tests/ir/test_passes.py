@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from ir.pass_targets import TARGETS, Plain, check_each
 from ir.random_graphs import graphs, values
 
 from kcompile.ir import interpreter, ops, passes
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Graph, Node
+from kcompile.ir.passes import PassTarget
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 
 N = Batch()
+PLAIN = Plain()
 
 
 def groups(graph: Graph) -> list[Node]:
@@ -24,15 +27,8 @@ def names(group: Node) -> set[str]:
     return {m.op.name for m in group.body.nodes.values()}
 
 
-def optimised(graph: Graph) -> Graph:
-    for rewrite in passes.GRAPH_PASSES:
-        graph = rewrite(graph)
-    return graph
-
-
-def fused(graph: Graph) -> Graph:
-    chosen = passes.choose_algorithms(optimised(graph), lambda spec, weights: None)
-    return passes.fuse(chosen)
+def fused(graph: Graph, target: PassTarget = PLAIN) -> Graph:
+    return passes.run_passes(graph, passes.pipeline(target, frozen=False))[-1]
 
 
 def same_values(before: Graph, after: Graph, n: int = 3) -> None:
@@ -45,20 +41,18 @@ def same_values(before: Graph, after: Graph, n: int = 3) -> None:
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=60)
-@given(graph=graphs())
-def test_every_pass_keeps_the_values_of_random_graphs(graph: Graph) -> None:
-    before = graph
-    for rewrite in (*passes.GRAPH_PASSES, passes.fuse):
-        graph = rewrite(graph)
-        graph.verify()
-        same_values(before, graph)
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "training"])
+@pytest.mark.parametrize("target", TARGETS)
+@settings(max_examples=20)
+@given(graph=graphs(contractions=True))
+def test_every_pass_keeps_the_values_of_random_graphs(target: str, frozen: bool, graph: Graph) -> None:
+    check_each(graph, passes.pipeline(TARGETS[target], frozen), 3, *values(graph, 3, 0))
 
 
 @settings(max_examples=40)
 @given(graph=graphs())
 def test_without_sweeps_results_of_a_group_have_one_shape(graph: Graph) -> None:
-    made = passes.fuse(optimised(graph), sweeps=False)
+    made = fused(graph, Plain(sweeps=False))
     made.verify()
     same_values(graph, made)
     assert all(len({t.shape for t in m.types}) == 1 for m in groups(made))

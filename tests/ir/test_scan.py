@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ir.pass_targets import TARGETS, check_each
 from ir.scans import counting
 
 from kcompile.codegen import targets
@@ -222,15 +223,9 @@ def test_gradients_are_finite_differences(name: str, used: str, reverse: bool) -
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("name", list(BODIES))
 def test_passes_keep_the_values(name: str, reverse: bool) -> None:
-    graph = trained(name, reverse)
-    arrays = values(2)
-    expected = run(graph, 2, *split(arrays), "float64").outputs
-    for rewrite in (*passes.GRAPH_PASSES, *passes.INFERENCE_PASSES):
-        graph = rewrite(graph)
-        graph.verify()
-        got = run(graph, 2, *split(arrays), "float64").outputs
-        for key, value in expected.items():
-            np.testing.assert_allclose(got[key], value, rtol=1e-9, atol=1e-12, err_msg=key)
+    for frozen in (False, True):
+        for target in (TARGETS["native"], TARGETS["sm_80"]):
+            check_each(trained(name, reverse), passes.pipeline(target, frozen), 2, *split(values(2)))
 
 
 @pytest.mark.parametrize("training", [False, True])

@@ -1,4 +1,4 @@
-"""Passes: pure functions from graph to graph, in the order in which they run."""
+"""Passes: pure functions from graph to graph. `pipeline` has them in the order in which they run."""
 
 from __future__ import annotations
 
@@ -10,38 +10,18 @@ from kcompile.ir.passes.fold_batch_norm import fold_batch_norm
 from kcompile.ir.passes.fold_constants import fold_constants
 from kcompile.ir.passes.fuse import fuse
 from kcompile.ir.passes.merge_scans import merge_scans
+from kcompile.ir.passes.pipeline import Pass, PassTarget, pipeline, run_passes, text, until
+from kcompile.ir.passes.rewrite import PassError
 from kcompile.ir.passes.simplify import simplify
 from kcompile.ir.passes.sink_layouts import sink_layouts
 from kcompile.ir.passes.split_reductions import split_reductions
 from kcompile.ir.passes.stage import stage
 from kcompile.ir.passes.use_winograd import use_winograd
 
-# What every graph goes through before algorithms are chosen.
-GRAPH_PASSES = (
-    merge_scans,
-    simplify,
-    fold_constants,
-    sink_layouts,
-    factor_sums,
-    simplify,
-    compact_scatters,
-    split_reductions,
-    simplify,
-)
-# What a graph that only reads its weights goes through besides.
-INFERENCE_PASSES = (
-    simplify,
-    fold_constants,
-    sink_layouts,
-    split_reductions,
-    simplify,
-    fold_batch_norm,
-    simplify,
-)
-
 __all__ = [
-    "GRAPH_PASSES",
-    "INFERENCE_PASSES",
+    "Pass",
+    "PassError",
+    "PassTarget",
     "check_indices",
     "choose_algorithms",
     "compact_scatters",
@@ -50,9 +30,13 @@ __all__ = [
     "fold_constants",
     "fuse",
     "merge_scans",
+    "pipeline",
+    "run_passes",
     "simplify",
     "sink_layouts",
     "split_reductions",
     "stage",
+    "text",
+    "until",
     "use_winograd",
 ]

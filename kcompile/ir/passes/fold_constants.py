@@ -9,7 +9,7 @@ import numpy as np
 
 from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Literal, Node, Value
-from kcompile.ir.passes.rewrite import in_regions, rebuild
+from kcompile.ir.passes.rewrite import rebuild
 from kcompile.ir.types import Batch
 
 
@@ -30,4 +30,4 @@ def fold_constants(graph: Graph) -> Graph:
         literal = Literal.of(np.asarray(result, node.types[0].dtype))
         return [Value(new.add("constant", value=literal).id)]
 
-    return rebuild(in_regions(graph, fold_constants), rule)
+    return rebuild(graph, rule)

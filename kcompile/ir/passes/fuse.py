@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.arrange import arrange, materialise
-from kcompile.ir.passes.rewrite import copy, in_regions
+from kcompile.ir.passes.rewrite import copy
 from kcompile.ir.space import Space, only_ones
 from kcompile.ir.types import Batch, Shape, numel
 
@@ -38,8 +38,7 @@ def fuse(graph: Graph, sweeps: bool = True) -> Graph:
     shape beside reduced ones. Without it all results of a group have one shape, and no element
     depends on a reduction of others.
     """
-    inside = in_regions(graph, lambda body: fuse(body, sweeps))
-    return _Fusion(arrange(materialise(inside)), sweeps).run()
+    return _Fusion(arrange(materialise(graph)), sweeps).run()
 
 
 def is_column(shape: Shape, columns: Shape) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch
+from kcompile_runtime.errors import KcompileError
 
 Rule = Callable[[Graph, Node, tuple[Value, ...]], "Sequence[Value] | Tensor | None"]
 
@@ -22,15 +23,26 @@ def copy(graph: Graph, node: Node, inputs: Sequence[Value]) -> list[Value]:
     return [Value(new.id, i) for i in range(len(node.types))]
 
 
+class PassError(RuntimeError):
+    """An error in a pass: a bug of ours. The message names the pass, and the node with its Keras layer."""
+
+
 def rebuild(graph: Graph, rule: Rule, nodes: Sequence[Node] | None = None) -> Graph:
     """A new graph where each live node is replaced by `rule(new graph, node, new inputs)`, or copied
-    where the rule gives None. Dead nodes disappear. nodes: the live ones in another order."""
+    where the rule gives None. Dead nodes disappear. nodes: the live ones in another order. Raises PassError,
+    which names the node, for an error in the rule."""
     new = Graph(graph.name)
     table: dict[Value, Value] = {}
     for node in graph.live() if nodes is None else nodes:
         inputs = tuple([table[v] for v in node.inputs])
         new.current = node.sources
-        results = rule(new, node, inputs)
+        try:
+            results = rule(new, node, inputs)
+        except (PassError, KcompileError, MemoryError):
+            raise
+        except Exception as error:
+            where = f"node %{node.id} {node.op.name} ({node.label})"
+            raise PassError(f"{where}: {type(error).__name__}: {error}") from error
         if results is None:
             results = copy(new, node, inputs)
         elif isinstance(results, Tensor):

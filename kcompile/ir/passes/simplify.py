@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import copy, in_regions, literal, rebuild
+from kcompile.ir.passes.rewrite import copy, literal, rebuild
 from kcompile.ir.types import broadcast_shapes
 
 Inputs = tuple[Value, ...]
@@ -36,7 +36,7 @@ def simplify(graph: Graph) -> Graph:
             known[key] = copy(new, node, inputs)
         return known[key]
 
-    return rebuild(in_regions(graph, simplify), rule)
+    return rebuild(graph, rule)
 
 
 def _unbroadcast(new: Graph, node: Node, inputs: Inputs, slot: int) -> Value:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import in_regions, rebuild
+from kcompile.ir.passes.rewrite import rebuild
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, Shape
 
@@ -39,7 +39,7 @@ def sink_layouts(graph: Graph) -> Graph:
             return ops.transpose(result, axes)
         return ops.reshape(result, node.types[0].shape)
 
-    return rebuild(in_regions(graph, sink_layouts), rule)
+    return rebuild(graph, rule)
 
 
 def _move(new: Graph, x: Tensor) -> tuple[Shape, tuple[int, ...]] | None:
