@@ -27,7 +27,7 @@ from kcompile.keras.layers import (
 from kcompile.keras.models import Sequential
 
 HERE = Path(__file__).parent
-TARGETS = ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "wasm32")
+TARGETS = ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "riscv64", "wasm32")
 
 
 def network():

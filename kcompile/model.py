@@ -331,12 +331,12 @@ def export(
     """Write the library `path` and its C header beside it (suffix .h). Gives the path.
 
     target: "native" (this machine's processor, and those with all of its features), "x86-64-v2",
-    "x86-64-v3", "x86-64-v4" or "aarch64" for a shared object for Linux, "wasm32" for a WebAssembly
-    module (with simd128). cpu: LLVM's name of a processor ("znver4", "cortex-a76", ...) to order
-    instructions for; it changes neither results nor what the file needs. batch: the only batch size
-    to accept, None for any. lengths: the sizes that inputs leave unknown (None in their shapes), in
-    the order of inputs and axes (default: those of the data that a compiled model saw last); the
-    library takes these alone. Raises ValueError for a model or
+    "x86-64-v3", "x86-64-v4", "aarch64" or "riscv64" (rv64gc with vectors) for a shared object for Linux,
+    "wasm32" for a WebAssembly module (with simd128). cpu: LLVM's name of a processor ("znver4",
+    "cortex-a76", ...) to order instructions for; it changes neither results nor what the file needs.
+    batch: the only batch size to accept, None for any. lengths: the sizes that inputs leave unknown (None
+    in their shapes), in the order of inputs and axes (default: those of the data that a compiled model saw
+    last); the library takes these alone. Raises ValueError for a model or
     arguments that cannot be exported, and `kcompile.codegen.binary.link.LinkError` where there is no linker.
     """
     from kcompile import __version__

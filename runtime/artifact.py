@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import itertools
 import os
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile_runtime import batching
+from kcompile_runtime import batching, machines
 from kcompile_runtime.arrays import Array, address, aligned
 from kcompile_runtime.contents import ABI, Contents, read_contents
 from kcompile_runtime.errors import ArtifactError, InputError, NativeError, describe
@@ -68,7 +67,7 @@ def check_machine(contents: Contents) -> None:
             f"made for Linux ({metadata['triple']}), and this is {sys.platform}. "
             "Export the model for this system"
         )
-    own = _own_machine()
+    own = machines.own()
     if machine != own:
         raise ArtifactError(
             f"made for {machine}, and this machine is {own}. Export the model with a target for this machine"
@@ -82,24 +81,17 @@ def check_machine(contents: Contents) -> None:
         )
 
 
-# Features of aarch64 by the kernel's names, at their bits of AT_HWCAP and AT_HWCAP2 (asm/hwcap.h).
-_HWCAPS = {
-    16: {0: "fp", 1: "asimd", 8: "atomics", 10: "asimdhp", 20: "asimddp", 22: "sve", 23: "asimdfhm"},
-    26: {1: "sve2", 13: "i8mm", 14: "bf16"},
-}
-
-
 @lru_cache(maxsize=1)
 def cpu_flags() -> frozenset[str]:
-    """The features of the processor by the kernel's names: on aarch64 those that the kernel gives each
-    process, elsewhere those that it lists for the first processor in /proc/cpuinfo (where an emulator
-    runs this process, that may be of another machine)."""
-    own = _own_machine() == "aarch64"
-    getauxval = getattr(ctypes.CDLL(None), "getauxval", None) if own else None
-    if getauxval is not None:
+    """The features of the processor by the kernel's names: those that the kernel gives each process where
+    it names them there, else those that it lists for the first processor in /proc/cpuinfo (where an
+    emulator runs this process, that may be of another machine)."""
+    known = machines.HWCAPS.get(machines.own())
+    getauxval = getattr(ctypes.CDLL(None), "getauxval", None) if known else None
+    if known and getauxval is not None:
         getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
         return frozenset(
-            name for kind, bits in _HWCAPS.items() for bit, name in bits.items() if getauxval(kind) >> bit & 1
+            name for kind, bits in known.items() for bit, name in bits.items() if getauxval(kind) >> bit & 1
         )
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -110,10 +102,6 @@ def cpu_flags() -> frozenset[str]:
     except OSError:
         pass
     return frozenset()
-
-
-def _own_machine() -> str:
-    return {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine())
 
 
 _loaded: dict[str, list[tuple[int, int, str]]] = {}

@@ -11,20 +11,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from kcompile_runtime import machines
 from kcompile_runtime.errors import ArtifactError
 
-_MACHINES = {
-    3: "x86",
-    8: "mips",
-    20: "powerpc",
-    21: "powerpc64",
-    22: "s390x",
-    40: "arm",
-    62: "x86_64",
-    183: "aarch64",
-    243: "riscv64",
-    258: "loongarch64",
-}
 LARGEST = 1 << 24  # bytes of metadata
 
 
@@ -50,7 +39,7 @@ def read_section(data: memoryview, name: str) -> Section:
     if data[4] != 2 or data[5] != 1:
         raise ArtifactError("an ELF file of another kind: not 64-bit little-endian")
     kind, machine = struct.unpack_from("<HH", data, 16)
-    machine_name = _MACHINES.get(machine, f"ELF machine {machine}")
+    machine_name = machines.ELF.get(machine, f"ELF machine {machine}")
     if kind != 3:
         raise ArtifactError(f"an ELF file for {machine_name}, but not a shared object")
     programs, sections = struct.unpack_from("<QQ", data, 32)

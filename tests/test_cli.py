@@ -10,7 +10,7 @@ import pytest
 import kcompile
 from kcompile import cli, keras
 from kcompile.keras import layers
-from kcompile_runtime import artifact
+from kcompile_runtime import artifact, machines
 
 
 def run(capsys, *arguments):
@@ -189,12 +189,13 @@ def test_build_then_inspect_and_predict(capsys, saved, model, images, tmp_path):
     ("target", "needs"),
     [
         ("aarch64", r"asimd.*\n.*no: made for aarch64, and this machine is x86_64"),
+        ("riscv64", r"a, c, d, f, m, v.*\n.*no: made for riscv64, and this machine is x86_64"),
         ("wasm32", r"simd128.*\n.*no: a WebAssembly module, which runs in a browser or in Node"),
     ],
 )
 def test_inspect_what_runs_elsewhere(capsys, saved, monkeypatch, images, tmp_path, target, needs):
     """Without a look at its code, and whatever its name."""
-    monkeypatch.setattr(artifact.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(machines.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(artifact.ctypes, "CDLL", lambda name: pytest.fail("its code was loaded"))
     library = tmp_path / ("out.wasm" if target == "wasm32" else "out.so")
     assert run(capsys, "build", saved, "-o", library, "--target", target)[0] == 0

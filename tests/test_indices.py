@@ -166,7 +166,7 @@ def test_the_status_in_c(tmp_path: Path) -> None:
     assert run(7, inputs, outputs, memory.ctypes.data + start, room, None) == 0 and y.any()
 
 
-@pytest.mark.parametrize("name", ["aarch64", "wasm32", "x86-64-v2"])
+@pytest.mark.parametrize("name", ["aarch64", "riscv64", "wasm32", "x86-64-v2"])
 def test_other_targets_check_too(name: str) -> None:
     graph = kcompile.compile(net()).graph("predict")
     compiled = compile_graph(graph, "predict", targets.named(name), frozen=True)

@@ -38,13 +38,14 @@ ALLOWED = {
 }
 # The rooms of packages: room -> the rooms of the same package that it may import besides itself. A room is
 # a folder or a module beside it; "" is the package itself.
-_MODEL = {"targets", "cost"}
+_MODEL = {"architectures", "targets", "cost"}
 _LOOPS = {*_MODEL, "loops"}
 _GROUPS = {*_LOOPS, "program", "groups"}
 ROOMS = {
     "kcompile.codegen": {
         "": set(),
-        "targets": set(),
+        "architectures": set(),
+        "targets": {"architectures"},
         "cost": set(),
         "loops": _MODEL,
         "program": _LOOPS,

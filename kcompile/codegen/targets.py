@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+from kcompile.codegen import architectures
+from kcompile.codegen.architectures import Architecture
 from kcompile.ir.types import BYTES
 from kcompile_runtime.errors import InputError, describe
 
@@ -43,8 +45,12 @@ class Target:
         return self.shared > 0
 
     @property
+    def architecture(self) -> Architecture:
+        return architectures.of(self.triple)
+
+    @property
     def pointer_bytes(self) -> int:
-        return 4 if self.triple.startswith("wasm32") else 8
+        return self.architecture.pointer_bytes
 
     def lanes(self, dtype: str) -> int:
         """How many elements of `dtype` (by their size in memory) fill one vector register."""
@@ -52,11 +58,14 @@ class Target:
 
 
 _LINUX = "x86_64-unknown-linux-gnu"
+# The vectors of any processor with V have 128 bits or more, of which we use as many.
+_RV64GCV = "+m,+a,+f,+d,+c,+v,+zvl128b,+zihintpause"
 _NAMED = (
     Target("x86-64-v2", _LINUX, "x86-64-v2", "", 128, 16, fma=False, l2=256 * 1024),
     Target("x86-64-v3", _LINUX, "x86-64-v3", "", 256, 16, l2=256 * 1024),
     Target("x86-64-v4", _LINUX, "x86-64-v4", "", 512, 32, masks=True, l2=1024 * 1024),
     Target("aarch64", "aarch64-unknown-linux-gnu", "generic", "+neon", 128, 32),
+    Target("riscv64", "riscv64-unknown-linux-gnu", "generic-rv64", _RV64GCV, 128, 32, masks=True),
     Target(
         "wasm32",
         "wasm32-unknown-unknown",
@@ -67,6 +76,7 @@ _NAMED = (
         fma=False,
     ),
 )
+NAMES = tuple(target.name for target in _NAMED)
 
 # Graphics processors: one element in a thread, threads in blocks with 48 KB in common. Code for sm_80
 # runs on every later one, code for sm_90a on that one alone.
@@ -74,64 +84,6 @@ _DEVICES = (
     Target("sm_80", "nvptx64-nvidia-cuda", "sm_80", "+ptx71", 32, 255, shared=48 * 1024),
     Target("sm_90a", "nvptx64-nvidia-cuda", "sm_90a", "+ptx80", 32, 255, shared=48 * 1024),
 )
-
-# Processors to tune for, by LLVM's names. LLVM ignores a name that it does not know; we do not.
-_TUNES = {
-    "x86_64": (
-        "nehalem",
-        "westmere",
-        "sandybridge",
-        "ivybridge",
-        "haswell",
-        "broadwell",
-        "skylake",
-        "skylake-avx512",
-        "cascadelake",
-        "icelake-client",
-        "icelake-server",
-        "tigerlake",
-        "alderlake",
-        "raptorlake",
-        "sapphirerapids",
-        "graniterapids",
-        "silvermont",
-        "goldmont",
-        "tremont",
-        "gracemont",
-        "btver2",
-        "znver1",
-        "znver2",
-        "znver3",
-        "znver4",
-        "znver5",
-    ),
-    "aarch64": (
-        "cortex-a35",
-        "cortex-a53",
-        "cortex-a55",
-        "cortex-a57",
-        "cortex-a72",
-        "cortex-a73",
-        "cortex-a75",
-        "cortex-a76",
-        "cortex-a77",
-        "cortex-a78",
-        "cortex-a510",
-        "cortex-a710",
-        "cortex-x1",
-        "cortex-x2",
-        "cortex-x3",
-        "cortex-x4",
-        "neoverse-n1",
-        "neoverse-n2",
-        "neoverse-v1",
-        "neoverse-v2",
-        "apple-m1",
-        "apple-m2",
-        "ampere1",
-    ),
-    "wasm32": (),
-}
 
 
 def named(name: str) -> Target:
@@ -141,7 +93,7 @@ def named(name: str) -> Target:
     for target in _NAMED:
         if isinstance(name, str) and target.name == name:
             return target
-    names = ", ".join(["native"] + [t.name for t in _NAMED])
+    names = ", ".join(["native", *NAMES])
     raise InputError(describe("unknown target", f"one of: {names}", repr(name)))
 
 
@@ -169,7 +121,7 @@ def tuned(target: Target, cpu: str) -> Target:
     """The target with its instructions in the order that suits a processor, by LLVM's name; code
     for it runs wherever the target's does, with the same bits. Raises ValueError for a name that is
     not known."""
-    known = _TUNES[architecture(target.triple)]
+    known = target.architecture.tunes
     if not isinstance(cpu, str) or cpu not in known:
         raise InputError(
             describe(
@@ -201,15 +153,6 @@ def simulated(target: Target) -> Target:
     )
 
 
-def architecture(triple: str) -> str:
-    """The processor family of a triple: x86_64, aarch64 or wasm32. Raises ValueError for others."""
-    first = triple.split("-")[0]
-    name = {"amd64": "x86_64", "arm64": "aarch64"}.get(first, first)
-    if name not in _TUNES:
-        raise ValueError(f"expected a processor of: {', '.join(_TUNES)}. Received: {triple!r}")
-    return name
-
-
 @cache
 def native() -> Target:
     """The machine we run on. Raises RuntimeError for a processor older than x86-64-v2."""
@@ -219,7 +162,7 @@ def native() -> Target:
     host = llvm.get_host_cpu_features()
     features = ",".join(("+" if on else "-") + name for name, on in sorted(host.items()))
     l1, l2 = _cache_bytes(1, 32 * 1024), _cache_bytes(2, 512 * 1024)
-    if not triple.startswith(("x86_64", "amd64")):
+    if architectures.of(triple).name != "x86_64":
         return Target("native", triple, cpu, features, 128, 32, l1=l1, l2=l2)
     if not host.get("sse4.1"):
         raise RuntimeError(f"this processor ({cpu}) has no SSE4.1; kcompile needs x86-64-v2 (2009) or newer")

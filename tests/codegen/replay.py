@@ -23,7 +23,7 @@ from kcompile.keras import graphs
 from kcompile.keras import layers as L
 
 RECORD = Path(__file__).with_suffix(".json")
-PROCESSORS = ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "wasm32", "sm_80")
+PROCESSORS = ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "wasm32", "sm_80", "riscv64")
 
 
 def chain(*layers: Any) -> Any:

@@ -623,8 +623,7 @@ def test_other_targets_compile():
             ),
         ),
     )
-    for name in ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "wasm32"):
-        target = targets.named(name)
+    for target in map(targets.named, targets.NAMES):
         assert len(jit.optimise_and_compile(module.emit([function], target), target)) > 100
 
 

@@ -17,6 +17,7 @@ import pytest
 from forks import another_thread, in_child
 from llvmlite import binding
 
+from kcompile.codegen import targets
 from kcompile.codegen.llvm.pool import LAYOUT, STATUS_NO_THREADS, has_threads, pool_bytes, pool_ir
 
 # count: out[i] += 1 and out[n + i] = thread (scratch is the thread's number); bufs is {out}.
@@ -382,6 +383,7 @@ def test_no_part_of_the_protocol_can_be_left_out(part: str) -> None:
     "triple",
     [
         "aarch64-unknown-linux-gnu",
+        "riscv64-unknown-linux-gnu",
         "wasm32-unknown-unknown",
         "x86_64-unknown-linux-gnu",
         "x86_64-pc-windows-msvc",
@@ -392,7 +394,8 @@ def test_every_target_compiles(triple: str) -> None:
     binding.initialize_all_asmprinters()
     module = binding.parse_assembly(pool_ir(Triple(triple)))
     module.verify()
-    machine = binding.Target.from_triple(triple).create_target_machine(opt=2)
+    features = targets.named("riscv64").features if "riscv" in triple else ""
+    machine = binding.Target.from_triple(triple).create_target_machine(features=features, opt=2)
     assert machine.emit_object(module)
     assert has_threads(Triple(triple)) == ("linux" in triple)
 

@@ -23,13 +23,14 @@ V2, WASM = targets.named("x86-64-v2"), targets.named("wasm32")
 
 
 def test_names():
-    for name in ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "wasm32"):
+    assert targets.NAMES == ("x86-64-v2", "x86-64-v3", "x86-64-v4", "aarch64", "riscv64", "wasm32")
+    for name in targets.NAMES:
         assert targets.named(name).name == name
-    assert [targets.named(n).pointer_bytes for n in ("aarch64", "wasm32")] == [8, 4]
+    assert [targets.named(n).pointer_bytes for n in ("aarch64", "riscv64", "wasm32")] == [8, 8, 4]
     with pytest.raises(ValueError, match="native, x86-64-v2"):
         targets.named("sparc")
     with pytest.raises(ValueError, match="sparc"):
-        targets.architecture("sparc-sun-solaris")
+        link.check("sparc-sun-solaris")
 
 
 def test_llvm_knows_the_processors_to_tune_for():
@@ -38,8 +39,8 @@ def test_llvm_knows_the_processors_to_tune_for():
 import llvmlite.binding as llvm
 from kcompile.codegen import targets
 llvm.initialize_all_targets()
-for target in map(targets.named, ("x86-64-v2", "aarch64")):
-    for cpu in targets._TUNES[targets.architecture(target.triple)]:
+for target in map(targets.named, targets.NAMES):
+    for cpu in target.architecture.tunes:
         llvm.Target.from_triple(target.triple).create_target_machine(cpu=cpu)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Run an exported model where it belongs: here, on an emulated aarch64, or in Node.
+"""Run an exported model where it belongs: here, on an emulated processor, or in Node.
 
 `run` gives the outputs; it skips the test where the machine lacks what the target needs (an emulator
 and a C library for the processor, Node).
@@ -25,7 +25,13 @@ from kcompile_runtime import ArtifactError, load, read_contents
 ROOT = Path(__file__).parent.parent.parent
 DRIVER = ROOT / "tests" / "codegen" / "driver.c"
 X86 = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
-TARGETS = (*X86, "aarch64", "wasm32")
+EMULATED = {
+    # machine: (options of QEMU, dynamic loader, Debian's package with a C library)
+    "aarch64": ((), "ld-linux-aarch64.so.1", "libc6-arm64-cross"),
+    "riscv64": (("-cpu", "rv64,v=true,vlen=128"), "ld-linux-riscv64-lp64d.so.1", "libc6-riscv64-cross"),
+}
+SHARED = (*X86, *EMULATED)  # targets of shared objects
+TARGETS = (*SHARED, "wasm32")
 
 
 def suffix(target: str) -> str:
@@ -46,7 +52,7 @@ def run(
     if about["triple"].startswith("wasm32"):
         return _in_node(path, n, inputs, about, seed)
     if not about["triple"].startswith(platform.machine()):
-        return _emulated(path, n, inputs, threads, seed)
+        return _emulated(about["triple"].split("-")[0], path, n, inputs, threads, seed)
     try:
         model = load(path, threads, seed)
     except ArtifactError as error:
@@ -68,14 +74,23 @@ def _arrays(about: dict, n: int, read) -> list[np.ndarray]:
     ]
 
 
-def _emulated(path, n, inputs, threads, seed):
-    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
-    if emulator is None:
-        pytest.skip("needs qemu-aarch64")
+def _emulated(machine, path, n, inputs, threads, seed):
     draw = {} if seed is None else {"DRAW": str(seed << 32)}
     return by_driver(
-        [emulator, "-L", sysroot(), driver("aarch64-linux-gnu.2.28")], path, n, inputs, threads, draw
+        [*emulator(machine), driver(f"{machine}-linux-gnu.2.28")], path, n, inputs, threads, draw
     )
+
+
+def emulator(machine: str) -> list[str]:
+    """QEMU for a machine, with a C library for what runs there."""
+    options, loader, package = EMULATED[machine]
+    qemu = shutil.which(f"qemu-{machine}") or shutil.which(f"qemu-{machine}-static")
+    if qemu is None:
+        pytest.skip(f"needs qemu-{machine}")
+    for folder in (os.environ.get("QEMU_LD_PREFIX", ""), f"/usr/{machine}-linux-gnu"):
+        if folder and os.path.exists(f"{folder}/lib/{loader}"):
+            return [qemu, *options, "-L", folder]
+    pytest.skip(f"needs a C library for {machine} (Debian: {package})")
 
 
 def with_musl(path: Path, n: int, inputs: Sequence[np.ndarray], threads: int) -> list[np.ndarray]:
@@ -100,14 +115,6 @@ def by_driver(command, path, n, inputs, threads, environment=None):
         )
         assert done.returncode == 0, (done.returncode, done.stderr)
         return _arrays(about, n, lambda i, dtype: np.fromfile(results[i], dtype))
-
-
-def sysroot() -> str:
-    """A C library for aarch64, with its dynamic loader."""
-    for folder in (os.environ.get("QEMU_LD_PREFIX", ""), "/usr/aarch64-linux-gnu"):
-        if folder and os.path.exists(f"{folder}/lib/ld-linux-aarch64.so.1"):
-            return folder
-    pytest.skip("needs a C library for aarch64 (Debian: libc6-arm64-cross)")
 
 
 @functools.cache

@@ -274,6 +274,7 @@ def test_flags_of_targets() -> None:
     assert set(cpu_flags(native())) <= artifact.cpu_flags()
     assert "avx2" in cpu_flags(named("x86-64-v3")) and "avx2" not in cpu_flags(named("x86-64-v2"))
     assert cpu_flags(named("aarch64")) == ["asimd"]
+    assert cpu_flags(named("riscv64")) == ["a", "c", "d", "f", "m", "v"]
     with pytest.raises(ValueError, match="znver5"):
         cpu_flags(Target("x", "x86_64-unknown-linux-gnu", "znver5", "", 512, 32))
 

@@ -1,4 +1,4 @@
-"""One model, five targets: run where each belongs, it computes what the interpreter computes."""
+"""One model, six targets: run where each belongs, it computes what the interpreter computes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import elsewhere
 import numpy as np
 import pytest
-from elsewhere import TARGETS, X86, suffix
+from elsewhere import SHARED, TARGETS, suffix
 
 import kcompile
 from kcompile.codegen.binary.c_interface import DTYPE_CODES
@@ -35,7 +35,7 @@ from kcompile.keras.layers import (
     Reshape,
 )
 from kcompile.keras.models import Model, Sequential
-from kcompile_runtime import ArtifactError, InputError, artifact, load
+from kcompile_runtime import ArtifactError, InputError, artifact, load, machines
 
 RNG = np.random.default_rng(5)
 
@@ -136,7 +136,7 @@ def test_every_dtype(target, tmp_path):
         assert got.dtype == want.dtype and np.array_equal(got, want)
 
 
-@pytest.mark.parametrize("target", ["aarch64", "wasm32"])
+@pytest.mark.parametrize("target", ["aarch64", "riscv64", "wasm32"])
 def test_fixed_batch(target, tmp_path):
     model = mlp()
     path = kcompile.export(model, tmp_path / f"m{suffix(target)}", target=target, batch=4)
@@ -159,7 +159,7 @@ def test_same_bits_where_multiply_add_is_the_same(name, tmp_path):
             bits[target] = elsewhere.run(path, 6, x)[0].tobytes()
         except pytest.skip.Exception:
             continue
-    fused = {bits[t] for t in ("x86-64-v3", "x86-64-v4", "aarch64") if t in bits}
+    fused = {bits[t] for t in ("x86-64-v3", "x86-64-v4", "aarch64", "riscv64") if t in bits}
     assert len(fused) <= 1
     assert len({bits[t] for t in ("x86-64-v2", "wasm32") if t in bits}) <= 1
 
@@ -246,7 +246,7 @@ def test_two_builds_are_the_same_bytes(tmp_path):
 
 def test_what_shared_objects_need(tmp_path):
     """No library, and of the process's C library a few functions that all of them have."""
-    for target in (*X86, "aarch64"):
+    for target in SHARED:
         path = kcompile.export(digits(), tmp_path / f"{target}.so", target=target)
         needed, undefined = elsewhere.dynamic(path)
         assert needed == []
@@ -254,7 +254,22 @@ def test_what_shared_objects_need(tmp_path):
             {"pthread_create", "syscall"}
             <= set(undefined)
             <= {"pthread_create", "pthread_join", "pthread_sigmask", "getpid", "syscall", "memset", "memcpy"}
+            | ({"clock_gettime"} if target == "riscv64" else set())
         )
+
+
+def test_vectors_of_a_riscv_processor_may_be_wider(tmp_path):
+    model = mlp()
+    x = data(model, 9)
+    path = kcompile.export(model, tmp_path / "model.so", target="riscv64")
+    program = elsewhere.driver("riscv64-linux-gnu.2.28")
+    results = {
+        elsewhere.by_driver(
+            [*(part.replace("128", bits) for part in elsewhere.emulator("riscv64")), program], path, 9, x, 2
+        )[0].tobytes()
+        for bits in ("128", "256", "512")
+    }
+    assert len(results) == 1
 
 
 def test_with_another_c_library(tmp_path):
@@ -291,19 +306,24 @@ def test_the_module_needs_nothing(tmp_path):
 def test_files_for_other_machines_are_refused(tmp_path, monkeypatch):
     paths = {t: kcompile.export(mlp(), tmp_path / f"{t}{suffix(t)}", target=t) for t in TARGETS}
     monkeypatch.setattr(artifact.ctypes, "CDLL", lambda name: pytest.fail("its code was loaded"))
-    monkeypatch.setattr(artifact.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(machines.platform, "machine", lambda: "x86_64")
     for target, flags, text in (
         ("x86-64-v2", {"pni"}, "ssse3"),
         ("x86-64-v3", {"pni", "avx"}, "avx2, bmi1"),
         ("x86-64-v4", {"avx2", "fma"}, "avx512bw, avx512cd"),
         ("aarch64", set(), "made for aarch64"),
+        ("riscv64", set(), "made for riscv64"),
         ("wasm32", set(), "WebAssembly"),
     ):
         monkeypatch.setattr(artifact, "cpu_flags", lambda flags=flags: frozenset(flags))
         with pytest.raises(ArtifactError, match=text):
             load(paths[target])
-    monkeypatch.setattr(artifact.platform, "machine", lambda: "aarch64")
-    for target, text in (("aarch64", "asimd"), ("x86-64-v2", "made for x86_64")):
+    for machine, target, text in (
+        ("aarch64", "aarch64", "asimd"),
+        ("arm64", "x86-64-v2", "made for x86_64, and this machine is aarch64"),
+        ("riscv64", "riscv64", "a, c, d, f, m, v"),
+    ):
+        monkeypatch.setattr(machines.platform, "machine", lambda machine=machine: machine)
         with pytest.raises(ArtifactError, match=text):
             load(paths[target])
 

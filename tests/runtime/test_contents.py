@@ -15,7 +15,7 @@ from kcompile import keras
 from kcompile_runtime import ArtifactError, read_contents
 from kcompile_runtime.wasm import read_section
 
-TARGETS = ("x86-64-v2", "aarch64", "wasm32")
+TARGETS = ("x86-64-v2", "aarch64", "riscv64", "wasm32")
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str], v
     model that cannot be exported or a target that cannot be linked for, `link.LinkError` without a
     linker, OSError for a path that is a folder's and when the disk fails.
     """
-    link.architecture(target.triple)
+    link.check(target.triple)
     destination = Path(path)
     if destination.suffix == ".h":
         raise ValueError(
@@ -196,78 +196,20 @@ def _metadata(model: Model, target: Target, version: str) -> bytes:
     return json.dumps(record, sort_keys=True).encode("ascii")
 
 
-# LLVM's name -> the kernel's name in /proc/cpuinfo, for the features that generated code may use.
-_X86_FLAGS = {
-    "sse3": "pni",
-    "ssse3": "ssse3",
-    "sse4.1": "sse4_1",
-    "sse4.2": "sse4_2",
-    "popcnt": "popcnt",
-    "cx16": "cx16",
-    "avx": "avx",
-    "avx2": "avx2",
-    "fma": "fma",
-    "f16c": "f16c",
-    "bmi": "bmi1",
-    "bmi2": "bmi2",
-    "lzcnt": "abm",
-    "movbe": "movbe",
-    "gfni": "gfni",
-    "fma4": "fma4",
-    "xop": "xop",
-    "tbm": "tbm",
-    "avxvnni": "avx_vnni",
-    "avx512f": "avx512f",
-    "avx512bw": "avx512bw",
-    "avx512cd": "avx512cd",
-    "avx512dq": "avx512dq",
-    "avx512vl": "avx512vl",
-    "avx512vnni": "avx512_vnni",
-    "avx512vbmi": "avx512vbmi",
-    "avx512vbmi2": "avx512_vbmi2",
-    "avx512ifma": "avx512ifma",
-    "avx512bitalg": "avx512_bitalg",
-    "avx512bf16": "avx512_bf16",
-    "avx512vpopcntdq": "avx512_vpopcntdq",
-    "avx512fp16": "avx512_fp16",
-    "amx-tile": "amx_tile",
-    "amx-bf16": "amx_bf16",
-    "amx-int8": "amx_int8",
-    "vpclmulqdq": "vpclmulqdq",
-}
-_ARM_FLAGS = {
-    "neon": "asimd",
-    "fp-armv8": "fp",
-    "dotprod": "asimddp",
-    "fullfp16": "asimdhp",
-    "sve": "sve",
-    "sve2": "sve2",
-    "i8mm": "i8mm",
-    "bf16": "bf16",
-    "lse": "atomics",
-    "fp16fml": "asimdfhm",
-}
-_FLAGS = {"x86_64": _X86_FLAGS, "aarch64": _ARM_FLAGS}
-_V2 = ("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16")
-_V3 = (*_V2, "avx", "avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe")
-_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
-_LEVELS = {"x86-64": (), "x86-64-v2": _V2, "x86-64-v3": _V3, "x86-64-v4": _V4, "generic": ()}
-
-
 def cpu_flags(target: Target) -> list[str]:
     """The flags that /proc/cpuinfo must show before code for the target may run, sorted; for wasm32
     LLVM's names of what the host must have. Raises ValueError for a processor model whose features
     the target does not list."""
+    architecture = target.architecture
     names = {name[1:] for name in target.features.split(",") if name.startswith("+")}
-    if target.cpu in _LEVELS:
-        names |= set(_LEVELS[target.cpu])
+    if target.cpu in architecture.levels:
+        names |= set(architecture.levels[target.cpu])
     elif not names:
         raise ValueError(
             f"target {target.name}: expected features beside the processor "
-            f"{target.cpu!r}, or one of {', '.join(_LEVELS)}. Received: none"
+            f"{target.cpu!r}, or one of {', '.join(architecture.levels)}. Received: none"
         )
-    known = _FLAGS.get(link.architecture(target.triple), {name: name for name in names})
-    return sorted(known[name] for name in names if name in known)
+    return sorted(architecture.flags[name] for name in names if name in architecture.flags)
 
 
 def _seal(path: Path) -> None:
@@ -303,7 +245,7 @@ def header(model: Model, entry: Entry, target: Target) -> str:
             )
     codes = ", ".join(f"KC_{dtype.upper()} = {code}" for dtype, code in DTYPE_CODES.items())
     batch = "any number of samples" if model.batch is None else f"{model.batch} samples only"
-    web = link.architecture(target.triple) == "wasm32"
+    web = link.is_wasm(target.triple)
     words = {
         "USAGE": _JAVASCRIPT if web else _C,
         "NAME": name,

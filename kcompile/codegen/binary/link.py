@@ -19,16 +19,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from kcompile.codegen import targets
+from kcompile.codegen import architectures
+from kcompile.codegen.architectures import Linux
 from kcompile.codegen.binary import wasm
 from kcompile_runtime.errors import KcompileError
 
 DATA_SYMBOL = "kc_data"
 METADATA_SECTION = ".kcompile"
 PAGE = 4096
-
-_MACHINES = {"x86_64": 62, "aarch64": 183}
-_EMULATIONS = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
 
 _FLAGS = (
     "-shared",
@@ -59,20 +57,31 @@ class LinkError(KcompileError, RuntimeError):
     """There is no linker, or it refused."""
 
 
-def architecture(triple: str) -> str:
-    """The processor of a triple that can be linked for: x86_64 or aarch64 with Linux (Android
-    included), or wasm32. Raises ValueError for others."""
-    name = targets.architecture(triple)
-    if name in _MACHINES and "-linux" not in triple:
+def check(triple: str) -> None:
+    """Raises ValueError for a triple that cannot be linked for: neither wasm32 nor a known Linux (Android
+    included)."""
+    known = [each.name for each in architectures.ARCHITECTURES.values() if each.linux]
+    if not is_wasm(triple) and architectures.linux(triple) is None:
         raise ValueError(
-            f"shared objects are made for Linux on x86_64 or aarch64. Received: target {triple!r}"
+            f"shared objects are made for Linux on one of: {', '.join(known)}. Received: target {triple!r}"
         )
-    return name
+
+
+def is_wasm(triple: str) -> bool:
+    """Whether a triple is linked to a WebAssembly module."""
+    return architectures.of(triple).name == "wasm32"
+
+
+def _linux(triple: str) -> Linux:
+    check(triple)
+    linux = architectures.linux(triple)
+    assert linux is not None
+    return linux
 
 
 def data_alignment(triple: str) -> int:
     """The alignment of `kc_data`: a page where the system maps files, a cache line elsewhere."""
-    return 64 if architecture(triple) == "wasm32" else PAGE
+    return 64 if is_wasm(triple) else PAGE
 
 
 def link(objects: Sequence[Path], output: Path, exports: Sequence[str], triple: str) -> None:
@@ -82,12 +91,12 @@ def link(objects: Sequence[Path], output: Path, exports: Sequence[str], triple: 
     Raises LinkError, with the linker's message, or with what to install when there is no linker.
     """
     script = output.with_name(output.name + ".exports")
-    if architecture(triple) == "wasm32":
+    if is_wasm(triple):
         options = [*_WASM_FLAGS, *(f"--export={name}" for name in exports)]
     else:
         names = " ".join(f"{name};" for name in exports)
         script.write_text(f"{{ global: {names} local: *; }};\n")
-        options = ["-m", _EMULATIONS[architecture(triple)], *_FLAGS, f"--version-script={script}"]
+        options = ["-m", _linux(triple).emulation, *_FLAGS, f"--version-script={script}"]
     command = [*find_linker(triple), *options, "-o", str(output), *map(str, objects)]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -103,13 +112,13 @@ def find_linker(triple: str) -> list[str]:
     """The command of a linker for the target: lld from the `ziglang` wheel, else an installed one:
     ld.lld or wasm-ld, GNU's for this processor (aarch64-linux-gnu-ld), or the system's ld where it
     says that it links for the processor. Raises LinkError."""
-    machine = architecture(triple)
-    lld = "wasm-ld" if machine == "wasm32" else "ld.lld"
+    linux = None if is_wasm(triple) else _linux(triple)
+    lld = "ld.lld" if linux else "wasm-ld"
     if importlib.util.find_spec("ziglang") is not None:
         return [sys.executable, "-m", "ziglang", lld]
-    names = [lld] if machine == "wasm32" else [lld, f"{machine}-linux-gnu-ld", "ld"]
+    names = [lld, f"{architectures.of(triple).name}-linux-gnu-ld", "ld"] if linux else [lld]
     for path in filter(None, map(shutil.which, names)):
-        if Path(path).name != "ld" or _links_for(path, _EMULATIONS[machine]):
+        if Path(path).name != "ld" or (linux and _links_for(path, linux.emulation)):
             return [path]
     raise LinkError(
         f"a linker is needed to write a model for {triple}, and none was found. "
@@ -136,14 +145,15 @@ def write_data_object(
     """Write a relocatable object with two sections: read-only data, the pieces one after the other,
     aligned to `data_alignment`, under the hidden name `kc_data`; and the metadata, which is not
     loaded into memory. Hundreds of megabytes pass through here, so no assembler does."""
-    if architecture(triple) == "wasm32":
+    if is_wasm(triple):
         wasm.write_data_object(file, pieces, DATA_SYMBOL, data_alignment(triple), METADATA_SECTION, metadata)
     else:
-        _write_elf(file, _MACHINES[architecture(triple)], pieces, metadata)
+        _write_elf(file, triple, pieces, metadata)
 
 
-def _write_elf(file: BinaryIO, machine: int, pieces: Sequence[bytes | memoryview], metadata: bytes) -> None:
+def _write_elf(file: BinaryIO, triple: str, pieces: Sequence[bytes | memoryview], metadata: bytes) -> None:
     """The object for Linux (System V ABI, chapter 4)."""
+    machine, e_flags = architectures.of(triple).elf_machine, _linux(triple).elf_flags
     size = sum(len(memoryview(p).cast("B")) for p in pieces)
     strings = b"\0" + DATA_SYMBOL.encode() + b"\0"
     names = ["", ".rodata.kcompile", METADATA_SECTION, ".note.GNU-stack", ".symtab", ".strtab", ".shstrtab"]
@@ -174,9 +184,8 @@ def _write_elf(file: BinaryIO, machine: int, pieces: Sequence[bytes | memoryview
     file.write(
         b"\x7fELF\x02\x01\x01"
         + bytes(9)
-        + struct.pack(
-            "<HHIQQQIHHHHHH", 1, machine, 1, 0, 0, table, 0, 64, 0, 0, 64, len(headers), len(headers) - 1
-        )
+        + struct.pack("<HHIQQQI", 1, machine, 1, 0, 0, table, e_flags)
+        + struct.pack("<6H", 64, 0, 0, 64, len(headers), len(headers) - 1)
     )
     contents: list[Sequence[bytes | memoryview]] = [
         pieces,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from kcompile.codegen import cost
 from kcompile.codegen.loops import For
 from kcompile.codegen.program import BAD_INDEX, Entry, Guard, Launch, Ref, Repeat, Size, round_up
-from kcompile.codegen.targets import Target, architecture
+from kcompile.codegen.targets import Target
 from kcompile.ir.indices import FINE
 
 _ENTRY = (
@@ -27,18 +27,6 @@ _BASES = ("%inputs", "%outputs", "%variables", "%prepared", "%constants", "%aren
 _BLOCKS = {"prepared": "%prepared", "constant": "%constants", "arena": "%arena"}
 PARALLEL = ("parallel", "span")
 
-# Flush to zero (bit 15) and denormals are zero (bit 6) of MXCSR, and what it was before.
-_FLUSH = (
-    "  %mxcsr.old = alloca i32, align 4",
-    "  %mxcsr.new = alloca i32, align 4",
-    "  call void @llvm.x86.sse.stmxcsr(ptr %mxcsr.old)",
-    "  %mxcsr = load i32, ptr %mxcsr.old, align 4",
-    f"  %mxcsr.set = or i32 %mxcsr, {1 << 15 | 1 << 6}",
-    "  store i32 %mxcsr.set, ptr %mxcsr.new, align 4",
-    "  call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr.new)",
-)
-_RESTORE = ("  call void @llvm.x86.sse.ldmxcsr(ptr %mxcsr.old)",)
-
 
 def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, stride: int) -> str:
     """The native function of an entry: fill in the pointers of each launch, run it, return 0, or
@@ -46,8 +34,8 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
 
     names: of the kernels, by identity. stride: bytes of scratch for each thread.
     """
-    flush = entry.flush and architecture(target.triple) == "x86_64"
-    code = _Launches(target, flush=f".{entry.name}.flush" if flush else "")
+    enter, leave = target.architecture.flush if entry.flush else ((), ())
+    code = _Launches(target, flush=f".{entry.name}.flush" if enter else "")
     scratch = code.at("%arena", _round_size(code, entry.arena)) if stride else "%arena"
     most = max((len(launch.buffers) for launch in entry.launches), default=1)
     functions = []
@@ -66,8 +54,7 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
                     code.launch(launch, names[id(launch.kernel)], scratch, stride)
     if entry.guarded == len(entry.steps):
         code.guards(entry.guards)
-    functions += code.wrappers(names, entry) if flush else []
-    enter, leave = (_FLUSH, _RESTORE) if flush else ((), ())
+    functions += code.wrappers(names, entry, enter, leave) if enter else []
     return "\n".join(
         [
             *functions,
@@ -250,16 +237,18 @@ class _Launches:
                 f"good{number}:",
             ]
 
-    def wrappers(self, names: dict[int, str], entry: Entry) -> list[str]:
+    def wrappers(
+        self, names: dict[int, str], entry: Entry, enter: Sequence[str], leave: Sequence[str]
+    ) -> list[str]:
         """Kernels for the pool that set the processor's flags around the call."""
         kernels = dict.fromkeys([*(names[id(x.kernel)] for x in entry.launches), *self.row_kernels])
         return [
             "\n".join(
                 [
                     f'define internal void @"{k}{self.flush}"(ptr %b, i64 %n, i64 %i, i64 %j, ptr %s) {{',
-                    *_FLUSH,
+                    *enter,
                     f'  call void @"{k}"(ptr %b, i64 %n, i64 %i, i64 %j, ptr %s)',
-                    *_RESTORE,
+                    *leave,
                     "  ret void",
                     "}",
                 ]

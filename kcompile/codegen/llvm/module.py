@@ -133,9 +133,7 @@ def _head(target: Target) -> str:
 def _tail(target: Target, text: str) -> str:
     """What the text needs: helpers, the attributes of all functions, and the metadata of all loops:
     explicit vectors and explicit unrolling are the design, so LLVM is told to add none."""
-    width = f'"prefer-vector-width"="{target.vector_bits}" '
-    if target.triple.startswith("x86_64"):
-        width += f'"min-legal-vector-width"="{target.vector_bits}" '
+    width = target.architecture.attributes.replace("$BITS", str(target.vector_bits)) + " "
     if target.tune:
         width += f'"tune-cpu"="{target.tune}" '
     return (

@@ -48,40 +48,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from kcompile.codegen import architectures
+
 POOL_ABI = 3  # the layout of a pool's memory, and the protocol: pools are shared by modules that agree
 
 STATUS_OK = 0
 STATUS_NO_THREADS = 5  # kc_pool_start: the system gave no thread, or the target has none
-
-_FUTEX = {"x86_64": 202, "aarch64": 98}
-_YIELD = {"x86_64": 24, "aarch64": 124}
-_GETCPU = {"x86_64": 309, "aarch64": 168}
-_PAUSE = {
-    "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
-    "aarch64": ("declare void @llvm.aarch64.isb(i32)", "call void @llvm.aarch64.isb(i32 15)"),
-}
-# A clock that costs some ten cycles. It only weighs times against each other, and bounds spinning.
-_CLOCK = {
-    "x86_64": """declare i64 @llvm.readcyclecounter()
-define internal i64 @kc_pool_now() alwaysinline {
-  %now = call i64 @llvm.readcyclecounter()
-  ret i64 %now
-}
-define internal i64 @kc_pool_frequency() alwaysinline { ret i64 3000000000 }  ; roughly
-""",
-    "aarch64": """declare i64 @llvm.read_volatile_register.i64(metadata)
-!0 = !{!"cntvct_el0"}
-!1 = !{!"cntfrq_el0"}
-define internal i64 @kc_pool_now() alwaysinline {
-  %now = call i64 @llvm.read_volatile_register.i64(metadata !0)
-  ret i64 %now
-}
-define internal i64 @kc_pool_frequency() alwaysinline {
-  %frequency = call i64 @llvm.read_volatile_register.i64(metadata !1)
-  ret i64 %frequency
-}
-""",
-}
 
 # Times in microseconds. To wake a thread takes 50 to 80, of which the caller pays about 5.
 _POLICY = {
@@ -146,7 +118,7 @@ class HasTriple(Protocol):
 
 def has_threads(target: HasTriple) -> bool:
     """Whether the target has a pool of more than one thread: 64-bit Linux."""
-    return _architecture(target) in _FUTEX and "-linux" in target.triple
+    return architectures.linux(target.triple) is not None
 
 
 def pool_bytes(threads: int) -> int:
@@ -168,19 +140,19 @@ def pool_ir(target: HasTriple) -> str:
     [0, extent) that cover it, each of at least `grain` iterations unless there are fewer, by threads
     that get scratch + i * scratch_stride, i of the thread. The caller is thread 0.
     """
-    if not has_threads(target):
+    linux = architectures.linux(target.triple)
+    if linux is None:
         return _SERIAL
-    architecture = _architecture(target)
-    declare_pause, pause = _PAUSE[architecture]
+    declare_pause, pause = linux.pause
     words = {
         **_POLICY,
         **LAYOUT,
         "DECLARE_PAUSE": declare_pause,
         "PAUSE": pause,
-        "CLOCK": _CLOCK[architecture],
-        "FUTEX": _FUTEX[architecture],
-        "YIELD": _YIELD[architecture],
-        "GETCPU": _GETCPU[architecture],
+        "CLOCK": linux.clock,
+        "FUTEX": linux.futex,
+        "YIELD": linux.sched_yield,
+        "GETCPU": linux.getcpu,
         "OK": STATUS_OK,
         "NO_THREADS": STATUS_NO_THREADS,
         "LOAD_JOB": _job_fields("load"),
@@ -190,11 +162,6 @@ def pool_ir(target: HasTriple) -> str:
     for word in sorted(words, key=len, reverse=True):
         text = text.replace("$" + word, str(words[word]))
     return text
-
-
-def _architecture(target: HasTriple) -> str:
-    name = target.triple.split("-")[0]
-    return {"arm64": "aarch64", "amd64": "x86_64"}.get(name, name)
 
 
 def _job_fields(what: str) -> str:
