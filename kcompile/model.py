@@ -96,10 +96,14 @@ class CompiledModel:
             raise InputError(describe("stage", "one of " + ", ".join(STAGES), repr(stage)))
         if after is not None and stage != "passes":
             raise InputError(describe("after", "none for this stage (it goes with passes)", repr(after)))
+        chosen = self._target_shown(target, stage)
         self.follow_live()
         if stage == "graph":
             return self.graph(entry, lengths).text()
-        made = self._compiled_for(target, stage, entry, lengths)
+        if chosen == self.engine.target:
+            made = self.engine.compiled(entry, lengths)
+        else:
+            made = compiler.compile_graph(self.graph(entry, lengths), entry, chosen, frozen=entry != "train")
         if stage == "passes":
             return ir_passes.text((made.prepare, made.run) if after is None else made.after(after))
         if stage == "loops":
@@ -110,17 +114,14 @@ class CompiledModel:
             return _ptx(made)
         return made.text if stage == "llvm" else jit.assembly(made.text, made.target)
 
-    def _compiled_for(self, target: str | None, stage: str, entry: str, lengths: Any) -> Compiled:
+    def _target_shown(self, name: str | None, stage: str) -> targets.Target:
         own = self.engine.target
-        if target is None:
-            chosen = targets.device("sm_80") if stage == "ptx" and not own.is_gpu else own
-        else:
-            chosen = targets.of_any_kind(target)
+        if name is None:
+            return targets.device("sm_80") if stage == "ptx" and not own.is_gpu else own
+        chosen = targets.of_any_kind(name)
         if stage == "ptx" and not chosen.is_gpu:
-            raise InputError(describe("target", "a graphics processor for stage ptx", repr(target)))
-        if chosen == own:
-            return self.engine.compiled(entry, lengths)
-        return compiler.compile_graph(self.graph(entry, lengths), entry, chosen, frozen=entry != "train")
+            raise InputError(describe("target", "a graphics processor for stage ptx", repr(name)))
+        return chosen
 
     def verify(self, x: Any = None) -> Verification:
         """Compare compiled code and interpreter, on x or on random input: layer by layer, and the program
