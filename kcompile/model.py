@@ -19,7 +19,6 @@ from kcompile import compiler
 from kcompile.codegen import targets
 from kcompile.codegen.binary import jit
 from kcompile.compiler import Compiled
-from kcompile.ir import passes as ir_passes
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import BYTES, bind
 from kcompile.keras import models as keras_models
@@ -105,7 +104,9 @@ class CompiledModel:
         else:
             made = compiler.compile_graph(self.graph(entry, lengths), entry, chosen, frozen=entry != "train")
         if stage == "passes":
-            return ir_passes.text((made.prepare, made.run) if after is None else made.after(after))
+            from kcompile.ir import passes
+
+            return passes.text((made.prepare, made.run) if after is None else made.after(after))
         if stage == "loops":
             from kcompile.codegen import show
 

@@ -19,6 +19,7 @@ from kcompile.codegen import targets
 from kcompile.compiler import Compiled
 from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph, Value
+from kcompile.ir.rewrite import rebuild
 from kcompile.keras import graphs
 from kcompile.keras.lengths import Kept, Lengths, checked_lengths, graph_bytes, lengths_of
 from kcompile.keras.listeners import Audience
@@ -380,8 +381,6 @@ def _with_layers(graph: Graph) -> Graph:
 
 def without_updates(graph: Graph) -> Graph:
     """The graph, which leaves its variables as they are."""
-    from kcompile.ir.passes.rewrite import rebuild
-
     rebuilt = rebuild(graph, lambda *_: None)
     rebuilt.updates = {}
     return rebuilt

@@ -18,7 +18,7 @@ from kcompile.compiler import compile_graph
 from kcompile.ir import ops, passes
 from kcompile.ir.graph import Graph, Node, Source, Value
 from kcompile.ir.passes import Pass, PassError
-from kcompile.ir.passes.rewrite import rebuild
+from kcompile.ir.rewrite import rebuild
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import layers, models

@@ -16,7 +16,7 @@ from kcompile.ir import ops
 from kcompile.ir.gradient import pull_back
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.op import Call
-from kcompile.ir.passes.rewrite import copy
+from kcompile.ir.rewrite import copy
 from kcompile.ir.tensor import Tensor, constant, emit
 from kcompile.ir.types import Batch, Shape, TensorType
 

@@ -63,7 +63,7 @@ def _meaning(
 
 
 def _gradient(call: Call, *gradients: Tensor | None) -> Sequence[Tensor | None]:
-    from kcompile.ir.scan import gradient_of_scan
+    from kcompile.ir.scan import gradient_of_scan  # written in ops, this one among them
 
     return gradient_of_scan(call, gradients)
 

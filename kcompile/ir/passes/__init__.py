@@ -11,12 +11,12 @@ from kcompile.ir.passes.fold_constants import fold_constants
 from kcompile.ir.passes.fuse import fuse
 from kcompile.ir.passes.merge_scans import merge_scans
 from kcompile.ir.passes.pipeline import Pass, PassTarget, pipeline, run_passes, text, until
-from kcompile.ir.passes.rewrite import PassError
 from kcompile.ir.passes.simplify import simplify
 from kcompile.ir.passes.sink_layouts import sink_layouts
 from kcompile.ir.passes.split_reductions import split_reductions
 from kcompile.ir.passes.stage import stage
 from kcompile.ir.passes.use_winograd import use_winograd
+from kcompile.ir.rewrite import PassError
 
 __all__ = [
     "Pass",

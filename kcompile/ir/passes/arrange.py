@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Value
-from kcompile.ir.passes.rewrite import rebuild
+from kcompile.ir.rewrite import rebuild
 from kcompile.ir.types import Batch, Shape, numel
 
 

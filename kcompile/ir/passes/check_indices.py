@@ -12,7 +12,7 @@ from __future__ import annotations
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.indices import CHECK, FINE, IndexCheck, before_cast, index_checks
-from kcompile.ir.passes.rewrite import copy, rebuild
+from kcompile.ir.rewrite import copy, rebuild
 from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import FLOATS, numel
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import rebuild, weights_only
+from kcompile.ir.rewrite import rebuild, weights_only
+from kcompile.ir.scan import build
 from kcompile.ir.tensor import Tensor
 
 Width = Callable[[Contraction, bool], "int | None"]
@@ -73,8 +74,6 @@ def _columns_last(new: Graph, spec: Contraction, operand: Value) -> tuple[Value,
 def _in_body(
     new: Graph, node: Node, inputs: tuple[Value, ...], panel_width: Width, columns_last: bool
 ) -> list[Value]:
-    from kcompile.ir.scan import build  # which is written with the tools of passes itself
-
     attrs, operands = node.attrs, [Tensor(new, v) for v in inputs]
     k, s = attrs["states"], attrs["states"] + attrs["steps"]
     fixed = frozenset(v.node for v in list(node.body.inputs.values())[s:])

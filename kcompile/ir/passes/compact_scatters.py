@@ -21,7 +21,7 @@ import numpy as np
 from kcompile.ir import cost, ops
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.ops.gather import add_rows, first_places, spread_rows
-from kcompile.ir.passes.rewrite import copy, literal, rebuild
+from kcompile.ir.rewrite import copy, literal, rebuild
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, TensorType, numel
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from kcompile.ir import cost, ops
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.op import Op
-from kcompile.ir.passes.rewrite import rebuild
+from kcompile.ir.rewrite import rebuild
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import FLOATS, Shape, numel
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.op import Op
-from kcompile.ir.passes.rewrite import rebuild, weights_only
+from kcompile.ir.rewrite import rebuild, weights_only
 from kcompile.ir.tensor import Tensor, emit
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Literal, Node, Value
-from kcompile.ir.passes.rewrite import rebuild
+from kcompile.ir.rewrite import rebuild
 from kcompile.ir.types import Batch
 
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from kcompile.ir import cost
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.arrange import arrange, materialise
-from kcompile.ir.passes.rewrite import copy
+from kcompile.ir.rewrite import copy
 from kcompile.ir.space import Space, only_ones
 from kcompile.ir.types import Batch, Shape, numel
 

@@ -6,7 +6,7 @@ The gradient of a scan runs the forward scan again for the values it needs; this
 from __future__ import annotations
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import copy, rebuild
+from kcompile.ir.rewrite import copy, rebuild
 
 
 def merge_scans(graph: Graph) -> Graph:

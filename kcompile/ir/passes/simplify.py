@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import copy, literal, rebuild
+from kcompile.ir.rewrite import copy, literal, rebuild
 from kcompile.ir.types import broadcast_shapes
 
 Inputs = tuple[Value, ...]

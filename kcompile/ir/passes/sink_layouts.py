@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import rebuild
+from kcompile.ir.rewrite import rebuild
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, Shape
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.rewrite import copy, weights_only
+from kcompile.ir.rewrite import copy, weights_only
 
 PREPARED = "prepared/"
 

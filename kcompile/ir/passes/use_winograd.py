@@ -13,7 +13,7 @@ from collections.abc import Callable
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.ops.winograd import winograd
-from kcompile.ir.passes.rewrite import rebuild, weights_only
+from kcompile.ir.rewrite import rebuild, weights_only
 from kcompile.ir.tensor import Tensor
 
 Choose = Callable[[Contraction], "tuple[tuple[int, ...], int] | None"]

@@ -1,4 +1,5 @@
-"""How a pass is written: rebuild the live part of a graph, node by node, with a rule."""
+"""Tools to make a graph of another: what passes, and those who make scans, are written with. Most rebuild the
+live part, node by node, with a rule."""
 
 from __future__ import annotations
 
