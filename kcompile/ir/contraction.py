@@ -9,8 +9,10 @@ generates code, for whatever target, reads this and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,13 @@ class Affine:
     terms: tuple[tuple[int, int], ...]
     offset: int = 0
     divisor: int = 1
+
+    def at(self, variables: Mapping[int, Any], offset: Any) -> Any:
+        """The coordinate times the divisor, for values of the variables and the offset: numbers, arrays, or
+        expressions of a program."""
+        for variable, coefficient in self.terms:
+            offset = offset + variables[variable] * coefficient
+        return offset
 
 
 @dataclass(frozen=True)
@@ -120,9 +129,7 @@ def gather(access: Access, array: np.ndarray, sizes: tuple[int, ...], variables:
     valid: np.ndarray = np.ones((1,) * len(sizes), bool)
     coordinates = []
     for axis, (affine, size) in enumerate(zip(access.index, array.shape)):
-        at = np.full((1,) * len(sizes), affine.offset, np.int64)
-        for number, coefficient in affine.terms:
-            at = at + coefficient * grid[variables.index(number)]
+        at = affine.at(dict(zip(variables, grid)), np.full((1,) * len(sizes), affine.offset, np.int64))
         if access.guarded[axis]:
             valid = valid & (at % affine.divisor == 0)
             at = at // affine.divisor

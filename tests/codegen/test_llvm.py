@@ -379,41 +379,19 @@ def test_local_arrays():
     for number, space in enumerate(("stack", "scratch", "register")):
         wide = Buffer(f"wide{number}", "float32", space, 3, 8)
         flags = Buffer(f"flags{number}", "bool", space, 3)
-        kind = "unroll" if space == "register" else "serial"
-        body.append(
-            For(
-                Var("once"),
-                const(0),
-                const(1),
-                (
-                    Alloc(wide),
-                    Alloc(flags),
-                    loop(
-                        ROW,
-                        0,
-                        3,
-                        [
-                            store(wide, ROW, cast(ROW, "float32") + number),
-                            store(flags, ROW, binary("eq", ROW % 2, 0)),
-                        ],
-                        kind=kind,
-                    ),
-                    loop(
-                        ROW,
-                        0,
-                        3,
-                        [
-                            store(
-                                out,
-                                ramp(number * 24 + ROW * 8, 8),
-                                load(wide, ROW) + cast(load(flags, ROW), "float32"),
-                            )
-                        ],
-                        kind=kind,
-                    ),
-                ),
-            )
-        )
+        rows = [const(i) for i in range(3)] if space == "register" else [ROW]
+        fill = [
+            s
+            for i in rows
+            for s in (store(wide, i, cast(i, "float32") + number), store(flags, i, binary("eq", i % 2, 0)))
+        ]
+        read = [
+            store(out, ramp(number * 24 + i * 8, 8), load(wide, i) + cast(load(flags, i), "float32"))
+            for i in rows
+        ]
+        parts = [fill, read] if space == "register" else [[loop(ROW, 0, 3, part)] for part in (fill, read)]
+        scope = (Alloc(wide), Alloc(flags), *parts[0], *parts[1])
+        body.append(For(Var("once"), const(0), const(1), scope))
     function = Function("local", (out,), tuple(body))
     assert module.scratch_bytes(function) == 128 + 64
     got = run(function, np.zeros(72, "float32"))[0].reshape(3, 3, 8)
@@ -483,13 +461,12 @@ def test_parallel_loop_runs_its_part():
     assert got.tolist() == [0, 0, 0, 10, 10, 10, 10, 0, 0, 0]
 
 
-def test_unrolled_indices_fold_to_constants():
-    """Index arithmetic on unrolled variables leaves no multiplication, division or branch."""
+def test_indices_in_loops_that_run_once_fold_to_constants():
+    """Index arithmetic on their variables leaves no multiplication, division or branch."""
     (a,) = buffers("float32")
     inner = If(binary("lt", binary("mod", ROW * 3 + COL, 4), 2), (store(a, (ROW * 3 + COL) // 2, 1.0),))
-    function = Function(
-        "f", (a,), (loop(ROW, 0, 4, [loop(COL, 0, 3, [inner], kind="unroll")], kind="unroll"),)
-    )
+    body = [loop(ROW, i, i + 1, [loop(COL, j, j + 1, [inner])]) for i in range(4) for j in range(3)]
+    function = Function("f", (a,), tuple(body))
     text = module.emit([function], NATIVE)
     assert not re.search(r"\b(mul|[su]div|[su]rem|icmp|br)\b", text)
     expected = np.zeros(8, "float32")
@@ -504,55 +481,19 @@ def micro_kernel(rows, columns, lanes, depth):
     panel = [
         let(f"b{j}", load(b, ramp(DEPTH * (columns * lanes) + j * lanes, lanes))) for j in range(columns)
     ]
-    one = let("one", load(a, DEPTH * rows + ROW))
-    return Function(
-        "micro",
-        (a, b, c),
-        (
-            Alloc(acc),
-            loop(ROW, 0, rows * columns, [store(acc, ROW, 0.0)], kind="unroll"),
-            loop(
-                DEPTH,
-                0,
-                depth,
-                [
-                    *(s for s, _ in panel),
-                    loop(
-                        ROW,
-                        0,
-                        rows,
-                        [
-                            one[0],
-                            *(
-                                store(acc, at, fma(one[1], panel[j][1], load(acc, at)))
-                                for j, at in enumerate(ROW * columns + j for j in range(columns))
-                            ),
-                        ],
-                        kind="unroll",
-                    ),
-                ],
-            ),
-            loop(
-                ROW,
-                0,
-                rows,
-                [
-                    loop(
-                        COL,
-                        0,
-                        columns,
-                        [
-                            store(
-                                c, ramp((ROW * columns + COL) * lanes, lanes), load(acc, ROW * columns + COL)
-                            )
-                        ],
-                        kind="unroll",
-                    )
-                ],
-                kind="unroll",
-            ),
-        ),
-    )
+    tile, steps = range(rows * columns), [s for s, _ in panel]
+    for i in range(rows):
+        binding, one = let(f"one{i}", load(a, DEPTH * rows + i))
+        steps.append(binding)
+        for j, at in enumerate(range(i * columns, (i + 1) * columns)):
+            steps.append(store(acc, at, fma(one, panel[j][1], load(acc, at))))
+    body = [
+        Alloc(acc),
+        *(store(acc, at, 0.0) for at in tile),
+        loop(DEPTH, 0, depth, steps),
+        *(store(c, ramp(at * lanes, lanes), load(acc, at)) for at in tile),
+    ]
+    return Function("micro", (a, b, c), tuple(body))
 
 
 def test_register_tile():
@@ -584,7 +525,6 @@ def test_deep_expressions():
     [
         ((store(Buffer("a", "float32"), Var("nowhere"), 0.0),), "nowhere"),
         ((store(Buffer("stray", "float32"), 0, 0.0),), "stray"),
-        ((loop(ROW, 0, N, [], kind="unroll"),), "bounds must be constant"),
         ((loop(ROW, 0, N, [], kind="parallel"), store(Buffer("a", "float32"), 0, 0.0)), "parallel"),
         ((loop(ROW, 0, 4, [loop(COL, 0, N, [], kind="parallel")]),), "outermost"),
         ((Alloc(REGISTERS), loop(ROW, 0, N, [store(REGISTERS, ROW, 0.0)])), "register buffer"),

@@ -485,11 +485,10 @@ def _sides(plan: Plan, starts: Sequence[Expr], ragged: frozenset[int]) -> list[S
     access, out = plan.spec.a, []
     for d, (size, stride) in enumerate(plan.read_a.sides):
         affine = access.index[d]
-        base: Expr = loops.const(affine.offset)
-        for v, c in affine.terms:
-            base = base + starts[v] * c
-            if c < 0 and plan.read_a.lengths[v]:
-                base = base + c * (plan.read_a.lengths[v] - 1)
+        down = sum(
+            c * (plan.read_a.lengths[v] - 1) for v, c in affine.terms if c < 0 and plan.read_a.lengths[v]
+        )
+        base = affine.at(dict(enumerate(starts)), loops.const(affine.offset)) + down
         checked = access.guarded[d] or any(v in ragged for v, _ in affine.terms)
         out.append(Side(base, size, stride, affine.divisor, checked))
     return out

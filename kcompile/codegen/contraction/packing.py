@@ -222,14 +222,8 @@ def _vectorised(copy: Copy, pack: PanelCopy) -> bool:
 def _coordinates(pack: PanelCopy, depth: Sequence[Expr], columns: Sequence[Expr]) -> list[Expr]:
     """Coordinates (times the divisor) in B."""
     spec = pack.spec
-    values = [*depth, *columns]
-    out = []
-    for affine in spec.b.index:
-        at: Expr = loops.const(affine.offset)
-        for v, c in affine.terms:
-            at = at + values[v - len(spec.m)] * c
-        out.append(at)
-    return out
+    values = dict(enumerate((*depth, *columns), len(spec.m)))
+    return [affine.at(values, loops.const(affine.offset)) for affine in spec.b.index]
 
 
 def _pack_vectors(

@@ -348,9 +348,7 @@ class _Code:
         valid = inside
         coordinates = []
         for affine, guarded, size in zip(access.index, access.guarded, source.shape):
-            at: Expr = loops.const(affine.offset)
-            for variable, coefficient in affine.terms:
-                at = at + known[variable] * coefficient
+            at = affine.at(known, loops.const(affine.offset))
             if guarded:
                 at, within = b.within(b.share(at), affine.divisor, size)
                 valid = loops.binary("and", valid, within)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu import contraction
@@ -161,19 +161,15 @@ def _elements(size: Size, buffer: Buffer) -> Expr:
 def moved(body: Sequence[Stmt], places: Mapping[Buffer, tuple[Buffer, Expr]]) -> tuple[Stmt, ...]:
     """The statements, where some buffers are parts of others: each access goes to the other buffer,
     so many elements further. What is shared stays shared."""
-    known: dict[int, Any] = {}
+    known: dict[int, Expr] = {}
 
-    def expression(e: Any) -> Any:
+    def expression(e: Expr) -> Expr:
         if id(e) not in known:
-            parts = {
-                f.name: expression(getattr(e, f.name))
-                for f in fields(e)
-                if isinstance(getattr(e, f.name), loops.Arithmetic)
-            }
-            if isinstance(e, loops.Load) and e.buffer in places:
-                buffer, shift = places[e.buffer]
-                parts |= {"buffer": buffer, "index": parts["index"] + shift}
-            known[id(e)] = replace(e, **parts) if parts else e
+            made = loops.map_children(e, expression)
+            if isinstance(made, loops.Load) and made.buffer in places:
+                buffer, shift = places[made.buffer]
+                made = replace(made, buffer=buffer, index=made.index + shift)
+            known[id(e)] = made
         return known[id(e)]
 
     def statement(s: Any) -> Any:
@@ -182,7 +178,7 @@ def moved(body: Sequence[Stmt], places: Mapping[Buffer, tuple[Buffer, Expr]]) ->
             value = getattr(s, f.name)
             if isinstance(value, tuple):
                 parts[f.name] = tuple(map(statement, value))
-            elif isinstance(value, loops.Arithmetic) and f.name != "var":
+            elif isinstance(value, get_args(Expr)) and f.name != "var":
                 parts[f.name] = expression(value)
         if isinstance(s, loops.Store) and s.buffer in places:
             buffer, shift = places[s.buffer]

@@ -30,8 +30,7 @@ def address(b: Block, buffer: Buffer, at: Index) -> tuple[str, int]:
     """Pointer to an element, and the alignment that is certain."""
     if buffer.space == "register" and at.base is not None:
         raise b.error(
-            f"register buffer {buffer.name!r} is indexed by a variable; "
-            "only constants and variables of unrolled loops may index it"
+            f"register buffer {buffer.name!r} is indexed by a variable; only constants may index it"
         )
     place, size = b.place(buffer), BYTES[buffer.dtype]
     at = b.scale(at, buffer.lanes)

@@ -329,9 +329,7 @@ class Statements:
             start, stop = b.index(s.start), b.index(s.stop)
         constant = start.base is None and stop.base is None
         trips = range(start.offset, stop.offset, s.step) if constant else None
-        if s.kind == "unroll" or (trips is not None and len(trips) < 2):
-            if trips is None:
-                raise b.error(f"loop {s.var.name!r} is to be unrolled, its bounds must be constant")
+        if trips is not None and len(trips) < 2:
             for i in trips:
                 b.variables[s.var.name] = Index(None, i)
                 self.run(s.body)

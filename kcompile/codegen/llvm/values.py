@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Union
 
-from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr, children
+from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr, children, fold, stride_of
 from kcompile.codegen.targets import Target
 
 SCALAR = {
@@ -291,35 +291,28 @@ class Block:
     def affine(self, op: str, a: Value, b: Value) -> Value | None:
         """`a op b` on int64 without (or with little) code, where its form allows."""
         if type(a) is Index and type(b) is Index:
-            if op == "add":
-                return self.add(a, b)
-            if b.base is None and op == "sub":
-                return Index(a.base, a.offset - b.offset)
-            if op == "sub" and a.base == b.base:
-                return Index(None, a.offset - b.offset)
-            if op == "mul" and (a.base is None or b.base is None):
-                return self.scale(a, b.offset) if b.base is None else self.scale(b, a.offset)
-            if a.base is None and b.base is None:
-                return fold(op, a.offset, b.offset)
-            if op in COMPARISONS and a.base == b.base:
-                return fold(op, a.offset, b.offset)
+            return self.affine_index(op, a, b)
         if type(a) is Lanes and type(b) is Lanes:
-            if op == "add":
-                return Lanes(self.add(a.base, b.base), a.stride + b.stride, a.width)
-            if op == "sub" and b.base.base is None:
-                return Lanes(self.add(a.base, Index(None, -b.base.offset)), a.stride - b.stride, a.width)
-            if op == "mul":
-                if a.stride == 0 and a.base.base is None:
-                    a, b = b, a
-                if b.stride == 0 and b.base.base is None:
-                    k = b.base.offset
-                    return Lanes(self.scale(a.base, k), a.stride * k, a.width)
-            if a.stride == 0 and b.stride == 0:
-                v = self.affine(op, a.base, b.base)
-                if type(v) is Index:
-                    return Lanes(v, 0, a.width)
-                if type(v) is str:
-                    return self.spread(v, "bool", a.width)
+            x, y = (None if v.base.base else v.base.offset for v in (a, b))
+            stride = stride_of(op, a.stride, b.stride, x, y)
+            first = None if stride is None else self.affine_index(op, a.base, b.base)
+            if type(first) is Index:
+                return Lanes(first, stride or 0, a.width)
+            if type(first) is str:
+                return self.spread(first, "bool", a.width)
+        return None
+
+    def affine_index(self, op: str, a: Index, b: Index) -> Value | None:
+        """The same for scalars."""
+        if op == "add":
+            return self.add(a, b)
+        if b.base is None and op == "sub":
+            return Index(a.base, a.offset - b.offset)
+        if op == "mul" and (a.base is None or b.base is None):
+            return self.scale(a, b.offset) if b.base is None else self.scale(b, a.offset)
+        if a.base == b.base and (a.base is None or op == "sub" or op in COMPARISONS):
+            known = fold(op, a.offset, b.offset)
+            return Index(None, known) if op not in COMPARISONS and known is not None else text_of(known)
         return None
 
     def place(self, buffer: Buffer) -> Place:
@@ -331,19 +324,9 @@ class Block:
         return place
 
 
-def fold(op: str, a: int, b: int) -> Value | None:
-    """`a op b` on int64 constants; comparisons give the text of a bool. None: left to LLVM."""
-    if op in ("div", "mod"):
-        if b == 0:
-            return None
-        quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)
-        return Index(None, quotient if op == "div" else a - b * quotient)
-    if op in COMPARISONS:
-        known = {"eq": a == b, "ne": a != b, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}
-        return "true" if known[op] else "false"
-    if op in ("min", "max"):
-        return Index(None, min(a, b) if op == "min" else max(a, b))
-    return None
+def text_of(known: int | None) -> str | None:
+    """A bool as LLVM writes it."""
+    return None if known is None else ("true" if known else "false")
 
 
 def typed(text: str, dtype: str, lanes: int) -> Value:

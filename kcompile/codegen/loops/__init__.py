@@ -1,5 +1,7 @@
 """The loop language (`language`, whose names are this package's), and what writes, shows and evaluates it."""
 
+from kcompile.codegen.loops.folding import fold as fold
+from kcompile.codegen.loops.folding import stride_of as stride_of
 from kcompile.codegen.loops.language import BYTES as BYTES
 from kcompile.codegen.loops.language import COMPARISONS as COMPARISONS
 from kcompile.codegen.loops.language import FLOATS as FLOATS
@@ -44,6 +46,7 @@ from kcompile.codegen.loops.language import fma as fma
 from kcompile.codegen.loops.language import let as let
 from kcompile.codegen.loops.language import load as load
 from kcompile.codegen.loops.language import loop as loop
+from kcompile.codegen.loops.language import map_children as map_children
 from kcompile.codegen.loops.language import ramp as ramp
 from kcompile.codegen.loops.language import select as select
 from kcompile.codegen.loops.language import store as store

@@ -91,30 +91,11 @@ class Values:
         return self.known[id(e)]
 
     def compute(self, e: Expr) -> Array:
-        if isinstance(e, loops.Const):
-            return np.dtype(e.dtype).type(e.value)
-        if isinstance(e, loops.Var):
-            return np.asarray(self.names[e.name], e.dtype)
-        if isinstance(e, loops.Binary):
-            return _binary(e.op, self.value(e.a), self.value(e.b), e.a.dtype)
-        if isinstance(e, loops.Unary):
-            return _unary(e.op, self.value(e.a))
-        if isinstance(e, loops.Fma):
-            return fused(self.value(e.a), self.value(e.b), self.value(e.c))
-        if isinstance(e, loops.Select):
-            condition, a, b = self.value(e.condition), self.value(e.a), self.value(e.b)
-            return np.where(condition, a, b)
-        if isinstance(e, loops.Cast):
-            a = np.asarray(self.value(e.a))
-            return a.view(e.dtype) if e.bits else convert(a, e.dtype)
         if isinstance(e, loops.Load):
             return self.load(e)
-        if isinstance(e, loops.Ramp):
-            return np.asarray(self.value(e.base))[..., None] + e.stride * np.arange(e.lanes)
-        if isinstance(e, loops.Broadcast):
-            a = np.asarray(self.value(e.a))[..., None]
-            return np.broadcast_to(a, (*a.shape[:-1], e.lanes))
-        return _across(e.op, np.asarray(self.value(e.a)), e.dtype)
+        if isinstance(e, loops.Var):
+            return np.asarray(self.names[e.name], e.dtype)
+        return _of_parts(e, *map(self.value, loops.children(e)))
 
     def load(self, e: loops.Load) -> Array:
         memory, where = self.buffers[e.buffer], self.place(e.buffer, e.index)
@@ -130,6 +111,29 @@ class Values:
         """Element numbers in a buffer's memory, which holds scalars."""
         where = np.asarray(self.value(index))
         return where if buffer.lanes == 1 else where[..., None] * buffer.lanes + np.arange(buffer.lanes)
+
+
+def _of_parts(e: Expr, *parts: Array) -> Array:
+    """The value of an expression that reads no memory, from those of its parts."""
+    if isinstance(e, loops.Const):
+        return np.dtype(e.dtype).type(e.value)
+    if isinstance(e, loops.Binary):
+        return _binary(e.op, parts[0], parts[1], e.a.dtype)
+    if isinstance(e, loops.Fma):
+        return fused(*parts)
+    if isinstance(e, loops.Select):
+        return np.where(*parts)
+    a = np.asarray(parts[0])
+    if isinstance(e, loops.Unary):
+        return _unary(e.op, a)
+    if isinstance(e, loops.Cast):
+        return a.view(e.dtype) if e.bits else convert(a, e.dtype)
+    if isinstance(e, loops.Ramp):
+        return a[..., None] + e.stride * np.arange(e.lanes)
+    if isinstance(e, loops.Broadcast):
+        return np.broadcast_to(a[..., None], (*a.shape, e.lanes))
+    assert isinstance(e, loops.Across)
+    return _across(e.op, a, e.dtype)
 
 
 def _inside(where: np.ndarray, memory: np.ndarray, buffer: Buffer) -> np.ndarray:

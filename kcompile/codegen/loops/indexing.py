@@ -21,8 +21,7 @@ def flatten(index: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
     flat: Expr = ZERO
     for i, d in zip(index, shape):
         if d != 1:
-            whole = _undivided(flat, i, d)
-            flat = flat * extent(d) + i if whole is None else whole
+            flat = flat * extent(d) + i
     return flat
 
 
@@ -38,14 +37,3 @@ def unflatten(flat: Expr, shape: Sequence[Dim]) -> Index:
             out.append(flat % extent(d))
             flat = flat // extent(d)
     return tuple(reversed(out))
-
-
-def _undivided(quotient: Expr, rest: Expr, divisor: Dim) -> Expr | None:
-    """x, where the operands are x / divisor and x % divisor."""
-    if not (isinstance(quotient, loops.Binary) and isinstance(rest, loops.Binary)):
-        return None
-    same = (quotient.op, rest.op) == ("div", "mod") and quotient.a is rest.a
-    divisors = [e.b.a if isinstance(e.b, loops.Broadcast) else e.b for e in (quotient, rest)]
-    if same and all(isinstance(d, loops.Const) and d.value == divisor for d in divisors):
-        return quotient.a
-    return None

@@ -16,11 +16,11 @@ Conventions:
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Union
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Union, get_args
 
+from kcompile.codegen.loops.folding import fold, stride_of
 from kcompile.ir.types import BYTES as BYTES
 
 INDEX = "int64"
@@ -29,7 +29,7 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 UNARY = ("neg", "abs", "sqrt", "floor", "not")
 
 Space = Literal["global", "stack", "scratch", "register", "shared"]
-Kind = Literal["serial", "parallel", "unroll", "span", "grid", "block"]
+Kind = Literal["serial", "parallel", "span", "grid", "block"]
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Buffer:
 
     space: "global" is a parameter of the function; "scratch" is memory private to the executing
     thread (any size, taken from the arena); "stack" is a small local array; "register" is a local
-    array which is only indexed by constants once loops of kind "unroll" are unrolled, and so lives
-    in registers; "shared" is memory that the threads of a block have in common, on targets that have
-    blocks. An element of a local buffer may be a vector of `lanes`.
+    array which is only indexed by constants, and so lives in registers; "shared" is memory that the
+    threads of a block have in common, on targets that have blocks. An element of a local buffer may be a
+    vector of `lanes`.
     size: elements (of `lanes` scalars each); 0 for "global".
     align: bytes guaranteed for the start.
     """
@@ -244,7 +244,7 @@ class Alloc:
 @dataclass(frozen=True, eq=False, slots=True)
 class For:
     """`for var in range(start, stop, step)`; var is an int64 scalar, step a positive constant.
-    kind "unroll" needs constant bounds and is unrolled by the emitter. kind "span" is a parallel loop
+    kind "span" is a parallel loop
     whose body does not mention var and covers all of [begin, end) in one run, in blocks of its own.
     kind "grid" (outermost, from 0) runs each iteration as a block of threads of its own; kind "block",
     directly inside, from 0 to a constant, runs each iteration as a thread of that block."""
@@ -323,77 +323,23 @@ def _pair(a: Operand, b: Operand) -> tuple[Expr, Expr]:
     return a, b
 
 
-_FOLD: dict[str, Callable[[Any, Any], Any]] = {
-    "add": operator.add,
-    "sub": operator.sub,
-    "mul": operator.mul,
-    "div": operator.floordiv,
-    "mod": operator.mod,
-    "min": min,
-    "max": max,
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
-}
-
-
 def binary(op: str, a: Operand, b: Operand) -> Expr:
-    """`a op b`, simplified when it is index arithmetic: constants fold, x + 0, x * 1, x // 1 and the
-    like disappear, a `Ramp` plus or times a scalar stays a `Ramp`."""
+    """`a op b`. Index arithmetic and bools are simplified: constants fold, and by `RULES` x + 0, x * 1, x / 1
+    and the like disappear, and a `Ramp` plus or times a scalar stays a `Ramp`."""
     a, b = _pair(a, b)
     dtype = "bool" if op in COMPARISONS else a.dtype
-    if a.dtype in ("int64", "bool"):
-        simpler = _simplify(op, a, b, dtype)
-        if simpler is not None:
-            return simpler
+    if a.dtype in RULES:
+        if type(a) is Const and type(b) is Const:
+            known = fold(op, a.value, b.value)
+            if known is not None:
+                return const(known, dtype)
+        swap = type(a) is Const and op in ("add", "mul", "and", "or")  # rules expect constants on the right
+        for rule in RULES[a.dtype].get(op, ()):
+            simpler = rule(op, b, a) if swap else rule(op, a, b)
+            if simpler is not None:
+                return simpler
     lanes = max(a.lanes, b.lanes)
     return Binary(op, broadcast(a, lanes), broadcast(b, lanes), dtype, lanes)
-
-
-def _simplify(op: str, a: Expr, b: Expr, dtype: str) -> Expr | None:
-    if isinstance(a, Const) and isinstance(b, Const) and op in _FOLD:
-        if not (op in ("div", "mod") and (b.value == 0 or a.value < 0 or b.value < 0)):
-            return const(_FOLD[op](a.value, b.value), dtype)
-    if a.dtype == "bool":
-        if isinstance(a, Const) and op in ("and", "or"):
-            a, b = b, a
-        if isinstance(b, Const) and op in ("and", "or"):
-            keep = (op == "and") == bool(b.value)
-            return a if keep else broadcast(b, a.lanes)
-        return None
-    if isinstance(a, Const) and op in ("add", "mul"):
-        a, b = b, a
-    if isinstance(b, Const):
-        value = int(b.value)
-        if (value == 0 and op in ("add", "sub")) or (value == 1 and op in ("mul", "div")):
-            return a
-        if (value == 0 and op == "mul") or (value == 1 and op == "mod"):
-            return broadcast(const(0), a.lanes)
-        if isinstance(a, Binary) and isinstance(a.b, Const):
-            inner = int(a.b.value)
-            if op == "add" and a.op == "add":
-                return binary("add", a.a, inner + value)
-            if op == "mul" and a.op == "mul":
-                return binary("mul", a.a, inner * value)
-            if op == "mul" and a.op == "add":
-                return binary("add", binary("mul", a.a, value), inner * value)
-            if op == "div" and a.op == "mul" and value and inner % value == 0:
-                return binary("mul", a.a, inner // value)
-            if op == "mod" and a.op == "mul" and value and inner % value == 0:
-                return const(0)
-    if isinstance(a, Ramp) and b.lanes == 1:
-        if op in ("add", "sub"):
-            return Ramp(binary(op, a.base, b), a.stride, a.lanes)
-        if op == "mul" and isinstance(b, Const):
-            return Ramp(binary("mul", a.base, b), a.stride * int(b.value), a.lanes)
-    if isinstance(b, Ramp) and a.lanes == 1 and op == "add":
-        return Ramp(binary("add", a, b.base), b.stride, b.lanes)
-    if isinstance(a, Ramp) and isinstance(b, Ramp) and op == "add" and a.lanes == b.lanes:
-        return Ramp(binary("add", a.base, b.base), a.stride + b.stride, a.lanes)
-    return None
 
 
 def unary(op: str, a: Expr) -> Expr:
@@ -450,13 +396,22 @@ def across(op: str, a: Expr) -> Expr:
     return a if a.lanes == 1 else Across(op, a, a.dtype)
 
 
-_PARTS = ("condition", "a", "b", "c", "base", "index", "mask")
+_PARTS: dict[type, tuple[str, ...]] = {
+    kind: tuple(f.name for f in fields(kind) if f.type in ("Expr", "Expr | None")) for kind in get_args(Expr)
+}
 
 
 def children(e: Expr) -> list[Expr]:
     """The expressions that an expression is made of, in the order in which its text names them."""
-    parts = [getattr(e, name, None) for name in _PARTS]
+    parts = [getattr(e, name) for name in _PARTS[type(e)]]
     return [part for part in parts if part is not None]
+
+
+def map_children(e: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """The expression made of changed parts, each of the types that it had; itself where none changes."""
+    parts = {name: getattr(e, name) for name in _PARTS[type(e)]}
+    made: dict[str, Any] = {name: change(part) for name, part in parts.items() if part is not None}
+    return replace(e, **made) if any(made[name] is not parts[name] for name in made) else e
 
 
 def walk(body: Iterable[Stmt]) -> Iterator[Stmt]:
@@ -491,3 +446,123 @@ def loop(
 N = Var("n")
 ZERO = const(0)
 TRUE = const(True, "bool")
+
+
+# ---------------------------------------------------------------- index arithmetic
+#
+# A rule takes (op, a, b) and gives what `a op b` equals and is shorter, or None. The emitter, which knows
+# more constants (the variable of a loop that runs once), has `fold` and `stride_of` from here.
+
+Rule = Callable[[str, Expr, Expr], "Expr | None"]
+
+
+def _plus_zero(op: str, a: Expr, b: Expr) -> Expr | None:
+    """x + 0, x - 0: x."""
+    return a if _is(b, 0) else None
+
+
+def _times_one(op: str, a: Expr, b: Expr) -> Expr | None:
+    """x * 1, x / 1: x."""
+    return a if _is(b, 1) else None
+
+
+def _times_zero(op: str, a: Expr, b: Expr) -> Expr | None:
+    """x * 0: 0."""
+    return broadcast(const(0), a.lanes) if _is(b, 0) else None
+
+
+def _modulo_one(op: str, a: Expr, b: Expr) -> Expr | None:
+    """x % 1: 0."""
+    return broadcast(const(0), a.lanes) if _is(b, 1) else None
+
+
+def _constants_together(op: str, a: Expr, b: Expr) -> Expr | None:
+    """(x + c) + d: x + (c + d), and (x * c) * d: x * (c * d)."""
+    if type(b) is Const and type(a) is Binary and a.op == op and type(a.b) is Const:
+        return binary(op, a.a, binary(op, a.b, b))
+    return None
+
+
+def _product_of_sum(op: str, a: Expr, b: Expr) -> Expr | None:
+    """(x + c) * d: x * d + c * d."""
+    if type(b) is Const and type(a) is Binary and a.op == "add" and type(a.b) is Const:
+        return binary("add", binary("mul", a.a, b), binary("mul", a.b, b))
+    return None
+
+
+def _quotient_of_product(op: str, a: Expr, b: Expr) -> Expr | None:
+    """(x * c) / d: x * (c / d), where d divides c."""
+    return binary("mul", a.a, binary("div", a.b, b)) if _divides(b, a) else None  # type: ignore[union-attr]
+
+
+def _rest_of_product(op: str, a: Expr, b: Expr) -> Expr | None:
+    """(x * c) % d: 0, where d divides c."""
+    return const(0) if _divides(b, a) else None
+
+
+def _quotient_and_rest(op: str, a: Expr, b: Expr) -> Expr | None:
+    """(x / d) * d + x % d: x."""
+    if not (type(a) is Binary and type(b) is Binary and (a.op, b.op) == ("mul", "mod")):
+        return None
+    quotient = a.a
+    if not (type(quotient) is Binary and quotient.op == "div" and quotient.a is b.a):
+        return None
+    divisors = {d.value if type(d) is Const else None for d in map(_in_lanes, (quotient.b, a.b, b.b))}
+    return b.a if len(divisors) == 1 and None not in divisors else None
+
+
+def _strided(op: str, a: Expr, b: Expr) -> Expr | None:
+    """(x, x + s, ...) + (y, y + t, ...): (x + y, x + y + s + t, ...), and so on, where t may be 0."""
+    if not (type(a) is Ramp or type(b) is Ramp):
+        return None
+    (x, s), (y, t) = _steps(a), _steps(b)
+    if x is None or y is None or len({a.lanes, b.lanes} - {1}) > 1:
+        return None
+    step = stride_of(op, s, t, _number(x), _number(y))
+    return None if step is None else Ramp(binary(op, x, y), step, max(a.lanes, b.lanes))
+
+
+def _and_or(op: str, a: Expr, b: Expr) -> Expr | None:
+    """x and true, x or false: x. x and false: false. x or true: true."""
+    if type(b) is not Const:
+        return None
+    return a if (op == "and") == bool(b.value) else broadcast(b, a.lanes)
+
+
+RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
+    INDEX: {
+        "add": (_plus_zero, _constants_together, _quotient_and_rest, _strided),
+        "sub": (_plus_zero, _strided),
+        "mul": (_times_one, _times_zero, _constants_together, _product_of_sum, _strided),
+        "div": (_times_one, _quotient_of_product),
+        "mod": (_modulo_one, _rest_of_product),
+    },
+    "bool": {"and": (_and_or,), "or": (_and_or,)},
+}
+
+
+def _is(e: Expr, value: int) -> bool:
+    return type(e) is Const and e.value == value
+
+
+def _number(e: Expr) -> int | None:
+    return int(e.value) if type(e) is Const else None
+
+
+def _divides(d: Expr, product: Expr) -> bool:
+    """Whether an expression is x * c, and a constant d divides c."""
+    if not (type(d) is Const and d.value and type(product) is Binary and product.op == "mul"):
+        return False
+    return type(product.b) is Const and product.b.value % d.value == 0
+
+
+def _in_lanes(e: Expr) -> Expr:
+    """The scalar that all lanes have, where there is one; else the expression."""
+    return e.a if type(e) is Broadcast else e
+
+
+def _steps(e: Expr) -> tuple[Expr | None, int]:
+    """(first lane, stride) of a scalar or a `Ramp`; (None, 0) of another vector."""
+    if type(e) is Ramp:
+        return e.base, e.stride
+    return (e if e.lanes == 1 else None), 0

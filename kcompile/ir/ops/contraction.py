@@ -399,13 +399,8 @@ def _lower_pack(b: Any, call: Any, index: Any, x: Any) -> Any:
     column = panel * width + lane
     _, columns, _ = spec.sizes
     at = (*b.unflatten(depth, spec.k), *b.unflatten(column, spec.j))
-    place = tuple(
-        sum(
-            (at[number - len(spec.m)] * coefficient for number, coefficient in affine.terms[1:]),
-            at[affine.terms[0][0] - len(spec.m)] * affine.terms[0][1],
-        )
-        for affine in spec.b.index
-    )
+    known = dict(enumerate(at, len(spec.m)))
+    place = tuple(affine.at(known, b.const(affine.offset, "int64")) for affine in spec.b.index)
     if columns % width == 0:
         return x(place)
     inside = b.less(column, b.const(columns, "int64"))
