@@ -19,7 +19,7 @@ from kcompile.codegen import loops
 from kcompile.codegen.binary import jit
 from kcompile.codegen.gpu.device import DeviceFunction
 from kcompile.codegen.llvm import module
-from kcompile.codegen.llvm.arithmetic import EMITTERS, FMOD
+from kcompile.codegen.llvm.arithmetic import EMITTERS, fmod_ir
 from kcompile.codegen.llvm.values import Block, Index, Place, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For
 from kcompile.codegen.program import Program, Size
@@ -71,7 +71,7 @@ def ptx(ir: str, target: Target) -> str:
 
 def _module(parts: list[str], target: Target) -> str:
     text = "\n".join(parts)
-    fmod = FMOD if "@kc_fmod(" in text else ""
+    fmod = fmod_ir() if "@kc_fmod(" in text else ""
     return (
         f'target triple = "{target.triple}"\n'
         "@kc_zero = internal constant [8 x i8] zeroinitializer, align 8\n"

@@ -17,7 +17,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from kcompile.codegen import cost, loops
 from kcompile.codegen.llvm.access import store
-from kcompile.codegen.llvm.arithmetic import EMITTERS, FMOD
+from kcompile.codegen.llvm.arithmetic import EMITTERS, fmod_ir
 from kcompile.codegen.llvm.entry_points import PARALLEL, entry_ir
 from kcompile.codegen.llvm.values import Block, Index, Place, Region, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For, Function, Stmt
@@ -137,7 +137,7 @@ def _tail(target: Target, text: str) -> str:
     if target.tune:
         width += f'"tune-cpu"="{target.tune}" '
     return (
-        (FMOD if "@kc_fmod(" in text else "")
+        (fmod_ir() if "@kc_fmod(" in text else "")
         + f'attributes #0 = {{ nounwind {width}"target-cpu"="{target.cpu}" '
         f'"target-features"="{target.features}" "no-builtins" }}\n'
         "!0 = distinct !{!0, !1, !2}\n"

@@ -49,6 +49,9 @@ from pathlib import Path
 from typing import Protocol
 
 from kcompile.codegen import architectures
+from kcompile.codegen.llvm.template import filled
+
+_FOLDER = Path(__file__).parent
 
 POOL_ABI = 3  # the layout of a pool's memory, and the protocol: pools are shared by modules that agree
 
@@ -142,26 +145,23 @@ def pool_ir(target: HasTriple) -> str:
     """
     linux = architectures.linux(target.triple)
     if linux is None:
-        return _SERIAL
+        return filled(_FOLDER / "pool_serial.ll", OK=STATUS_OK, NO_THREADS=STATUS_NO_THREADS)
     declare_pause, pause = linux.pause
-    words = {
+    return filled(
+        _FOLDER / "pool.ll",
         **_POLICY,
         **LAYOUT,
-        "DECLARE_PAUSE": declare_pause,
-        "PAUSE": pause,
-        "CLOCK": linux.clock,
-        "FUTEX": linux.futex,
-        "YIELD": linux.sched_yield,
-        "GETCPU": linux.getcpu,
-        "OK": STATUS_OK,
-        "NO_THREADS": STATUS_NO_THREADS,
-        "LOAD_JOB": _job_fields("load"),
-        "STORE_JOB": _job_fields("store"),
-    }
-    text = Path(__file__).with_name("pool.ll").read_text(encoding="utf-8")
-    for word in sorted(words, key=len, reverse=True):
-        text = text.replace("$" + word, str(words[word]))
-    return text
+        DECLARE_PAUSE=declare_pause,
+        PAUSE=pause,
+        CLOCK=linux.clock,
+        FUTEX=linux.futex,
+        YIELD=linux.sched_yield,
+        GETCPU=linux.getcpu,
+        OK=STATUS_OK,
+        NO_THREADS=STATUS_NO_THREADS,
+        LOAD_JOB=_job_fields("load"),
+        STORE_JOB=_job_fields("store"),
+    )
 
 
 def _job_fields(what: str) -> str:
@@ -175,20 +175,3 @@ def _job_fields(what: str) -> str:
             else f"  store {kind} %{name}, ptr %job.{name}, align 8"
         )
     return "\n".join(lines)
-
-
-_SERIAL = """
-define i64 @kc_pool_size(i32 %threads) { ret i64 64 }
-define i32 @kc_pool_threads(ptr %pool) { ret i32 1 }
-define i32 @kc_pool_start(ptr %pool, i32 %threads) {
-  %many = icmp sgt i32 %threads, 1
-  %status = select i1 %many, i32 5, i32 0
-  ret i32 %status
-}
-define void @kc_pool_stop(ptr %pool) { ret void }
-define void @kc_parallel(ptr %pool, ptr %fn, ptr %bufs, i64 %n, i64 %extent, i64 %grain,
-                         ptr %scratch, i64 %stride) {
-  call void %fn(ptr %bufs, i64 %n, i64 0, i64 %extent, ptr %scratch)
-  ret void
-}
-"""
