@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ranges import RANGES, pick
 
 import kcompile
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import backend as K
 from kcompile.keras import constraints, initializers, layers, optimizers, regularizers
 from kcompile.keras.models import Model, load_model
+from kcompile.testing.ranges import RANGES, pick
 from kcompile_runtime.errors import KcompileError
 
 Options = dict[str, Any]

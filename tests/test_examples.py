@@ -31,6 +31,10 @@ def test_custom_layer(root, capsys):
     assert "Ripples" in capsys.readouterr().out
 
 
+def test_tests_of_a_layer(root):
+    runpy.run_path(str(root / "examples" / "test_a_layer.py"))["test_gate"]()
+
+
 def test_every_example_is_tested(root):
-    tested = {"mlp.py", "custom_layer.py", "shared_layer.py", "export_c.py"}
+    tested = {"mlp.py", "custom_layer.py", "shared_layer.py", "export_c.py", "test_a_layer.py"}
     assert {path.name for path in (root / "examples").glob("*.py")} == tested

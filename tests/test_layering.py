@@ -33,6 +33,7 @@ ALLOWED = {
     "model": {"native", "compiler", "ir", "codegen", "keras", "files", "runtime", "public", "version"},
     "public": {"version", "model", "keras", "files", "runtime"},
     "demo": {"public", "keras", "runtime"},
+    "testing": {"public", "model", "interpreted", "ir", "keras", "runtime"},
     "run": {"keras", "runtime"},
     "cli": {"public", "demo", "run", "runtime"},
 }

@@ -6,7 +6,6 @@ For any batch with one compile, and with the same bits for any number of threads
 from __future__ import annotations
 
 import numpy as np
-from generator import Sample, models
 from hypothesis import HealthCheck, Phase, given, settings
 from ir.pass_targets import TARGETS, check_each
 
@@ -16,6 +15,7 @@ from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
 from kcompile.ir.passes import pipeline
 from kcompile.keras import graphs
+from kcompile.testing.models import Sample, models
 
 # Shrinking would compile hundreds of models; the notes of a sample say what it is made of.
 FEW = settings(

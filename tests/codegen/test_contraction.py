@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ranges import sizes
 
 from kcompile.codegen import loops
 from kcompile.codegen.binary import jit
@@ -21,6 +20,7 @@ from kcompile.codegen.loops import Buffer, evaluate
 from kcompile.codegen.targets import Target, named, native
 from kcompile.ir.contraction import Access, Affine, Contraction, gather, matmul, reference, variable
 from kcompile.ir.types import Batch, Dim, TensorType, bind
+from kcompile.testing.ranges import sizes
 
 N = Batch(1)
 SMALL = settings(max_examples=25, deadline=None)

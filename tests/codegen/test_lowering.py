@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from ir.random_graphs import graphs, values
 
 from kcompile.codegen import targets
 from kcompile.compiler import compile_graph, load
@@ -13,6 +12,7 @@ from kcompile.ir import interpreter, ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
+from kcompile.testing.graphs import graphs, values
 from kcompile_runtime.arrays import aligned_copy
 
 TARGETS = ("native", "x86-64-v3", "x86-64-v2")

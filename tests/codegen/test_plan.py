@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ir.random_graphs import graphs
 
 from kcompile.codegen import targets
 from kcompile.codegen.memory_plan import Layout, _Plan, allocate, plan
@@ -15,6 +14,7 @@ from kcompile.ir import interpreter, ops, passes
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType, bind
+from kcompile.testing.graphs import graphs
 from kcompile_runtime.arrays import aligned_copy
 
 TARGET = targets.named("x86-64-v3")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from generator import Sample, models
 from gpu import machine
 from hypothesis import HealthCheck, Phase, given, settings
 
@@ -13,6 +12,7 @@ from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import bind
 from kcompile.keras import graphs
+from kcompile.testing.models import Sample, models
 
 FEW = settings(
     max_examples=4, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import ranges
 from hypothesis import strategies as st
 
 from kcompile.ir import ops
@@ -19,6 +18,7 @@ from kcompile.ir.graph import Graph, Value
 from kcompile.ir.op import OPS, Case, Op
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, Dim, TensorType, bind
+from kcompile.testing import ranges
 
 assert ops  # importing it registers the records
 

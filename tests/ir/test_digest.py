@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir.draws import DRAWN, cases, graph_of
-from ir.random_graphs import graphs
 from ir.scans import counting
 
 import kcompile
@@ -28,6 +27,7 @@ from kcompile.ir.op import OPS
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import layers, models
+from kcompile.testing.graphs import graphs
 
 
 def others_of_any_type(value: Any) -> Iterator[Any]:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from ir.pass_targets import TARGETS, Plain, check_each
-from ir.random_graphs import graphs, values
 
 from kcompile.ir import interpreter, ops, passes
 from kcompile.ir.gradient import gradient
@@ -14,6 +13,7 @@ from kcompile.ir.graph import Graph, Node
 from kcompile.ir.passes import PassTarget
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
+from kcompile.testing.graphs import graphs, values
 
 N = Batch()
 PLAIN = Plain()

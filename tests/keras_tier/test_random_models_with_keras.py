@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import generator
 import numpy as np
 import pytest
 from comparing import as_list, close, conditioned, trained
 
 import kcompile
+from kcompile.testing import models as generator
 
 keras = pytest.importorskip("keras")
 STEPS = 20

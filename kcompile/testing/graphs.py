@@ -3,6 +3,7 @@ what comes after it. `graphs()` is a hypothesis strategy; `values(graph, n, seed
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, Dim, TensorType, bind, broadcast_shapes, numel
 
-UNARY = (
+UNARY: tuple[Callable[[Tensor], Tensor], ...] = (
     ops.exp,
     ops.tanh,
     ops.relu,
@@ -23,7 +24,7 @@ UNARY = (
     lambda x: x + 0.25,
     ops.sigmoid,
 )
-BINARY = (
+BINARY: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
     lambda x, y: x + y,
     lambda x, y: x - y,
     lambda x, y: x * y,
@@ -31,7 +32,7 @@ BINARY = (
     lambda x, y: x / (ops.square(y) + 1.0),
     lambda x, y: ops.select(x > y, x, y * 0.5),
 )
-REDUCE = (ops.reduce_sum, ops.reduce_mean, ops.reduce_max)
+REDUCE: tuple[Callable[..., Tensor], ...] = (ops.reduce_sum, ops.reduce_mean, ops.reduce_max)
 
 
 def _shapes(draw: Any) -> list[tuple[Dim, ...]]:
@@ -57,18 +58,21 @@ def _step(draw: Any, known: list[Tensor]) -> Tensor | None:
     x = draw(st.sampled_from(known[-6:]))
     kind = draw(st.integers(0, 7))
     if kind <= 1:
-        return draw(st.sampled_from(UNARY))(ops.tanh(x) if draw(st.booleans()) else x * 0.3)
+        unary: Callable[[Tensor], Tensor] = draw(st.sampled_from(UNARY))
+        return unary(ops.tanh(x) if draw(st.booleans()) else x * 0.3)
     if kind <= 4:
         y = draw(st.sampled_from(known))
         try:
             numel(broadcast_shapes(x.shape, y.shape))  # not all broadcast, nor n * n
         except ValueError:
             return None
-        return draw(st.sampled_from(BINARY))(x, y)
+        binary: Callable[[Tensor, Tensor], Tensor] = draw(st.sampled_from(BINARY))
+        return binary(x, y)
     if kind <= 6 and x.rank:
         first = draw(st.integers(0, x.rank - 1))
         axes = draw(st.sampled_from((range(first, x.rank), range(first + 1), (first,))))
-        return draw(st.sampled_from(REDUCE))(x * 0.3, list(axes), draw(st.booleans()))
+        reduction: Callable[..., Tensor] = draw(st.sampled_from(REDUCE))
+        return reduction(x * 0.3, list(axes), draw(st.booleans()))
     if x.rank >= 2 and isinstance(x.shape[1], int):
         swapped = [1, 0] if x.rank == 2 else [0, *range(2, x.rank), 1]
         return (

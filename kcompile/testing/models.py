@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from ranges import left, pick
 
 from kcompile.keras import layers, optimizers
 from kcompile.keras.models import Model
+from kcompile.testing.ranges import left, pick
 
 ACTIVATIONS = (
     "linear",
