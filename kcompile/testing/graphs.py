@@ -94,7 +94,7 @@ def _product(draw: Any, known: list[Tensor]) -> Tensor | None:
     kernel = Tensor(x.graph, x.graph.variable(f"k{len(x.graph.variables)}", TensorType(shape))) * 0.3
     if not spatial:
         return ops.matmul(x, kernel)
-    padding = [(r // 2, r // 2) for r in taps]
+    padding = tuple((r // 2, r // 2) for r in taps)
     return ops.conv(x, kernel, (1,) * spatial, padding, (1,) * spatial)
 
 
