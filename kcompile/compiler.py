@@ -50,7 +50,7 @@ class Compiled:
 
     @cached_property
     def log(self) -> Log:
-        return Log.of(self.name)
+        return Log.of(f"{self.name}-{self.target.name}")
 
     @cached_property
     def passes(self) -> tuple[Pass, ...]:
@@ -123,6 +123,10 @@ class Compiled:
             return emission.emit_program(self.program, self.target).ir
         return module.emit_program(self.program, self.target)
 
+    def log_code(self) -> None:
+        self.log.text("llvm", CODE, lambda: self.text, ".ll")
+        self.log.text("asm", CODE, lambda: jit.assembly(self.text, self.target), ".s")
+
     @cached_property
     def stored(self) -> Image | DeviceProgram | None:
         """The code of this graph in the disk cache. Who wants to be told of stages has them made."""
@@ -165,8 +169,7 @@ class Compiled:
             modules = module.emit_modules(self.program, self.target)
         with self.log.timed("machine code"):
             code = jit.compile_apart(modules, self.target, default_threads())
-        self.log.text("llvm", CODE, lambda: self.text, ".ll")
-        self.log.text("asm", CODE, lambda: jit.assembly(self.text, self.target), ".s")
+        self.log_code()
         prepares = (
             fingerprint(self.prepare) if self.prepare.outputs else "",
             tuple(map(self.variables.index, self.prepare.variables)),

@@ -397,6 +397,8 @@ def export(
         batch,
         draws,
     )
+    if made is not simulated:  # whose code is made to be run
+        made.log_code()
     return build_artifact(described, chosen, path, __version__)
 
 

@@ -46,9 +46,9 @@ def told(model: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any, level: int) -
 
 # what each level adds: a sign of it on stderr
 SIGNS = {
-    2: r"^kcompile: predict: pass fuse: [\d.]+ ms$",
-    3: r"^kcompile: predict: simplify\.2\ngraph ",
-    4: r"^kcompile: predict: loops\n",
+    2: r"^kcompile: predict-native: pass fuse: [\d.]+ ms$",
+    3: r"^kcompile: predict-native: simplify\.2\ngraph ",
+    4: r"^kcompile: predict-native: loops\n",
     5: r"^define i32",
 }
 
@@ -95,7 +95,7 @@ def test_a_dump_has_a_numbered_file_for_each_stage(
     compiled.train_on_batch(X, np.ones((2, 4), np.float32))
     assert capsys.readouterr().err == ""
     folders = sorted((tmp_path / "made" / "dump").iterdir())
-    assert [folder.name for folder in folders] == ["0001-predict", "0002-train"]
+    assert [folder.name for folder in folders] == ["0001-predict-native", "0002-train-native"]
     for folder, entry in zip(folders, ("predict", "train")):
         made = compiled.engine.compiled(entry)
         stages = ["graph", *(step.name for step in made.passes), "loops", "llvm", "asm"]
@@ -104,6 +104,17 @@ def test_a_dump_has_a_numbered_file_for_each_stage(
         assert files[0].read_text() == made.graph.text() + "\n"
         assert files[-4].read_text() == passes.text((made.prepare, made.run)) + "\n"
         assert "define i32" in files[-2].read_text() and ".text" in files[-1].read_text()
+
+
+@pytest.mark.parametrize("target", ["native", "x86-64-v2", "wasm32"])
+def test_an_export_is_dumped_with_its_code(
+    model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str
+) -> None:
+    compiled = kcompile.compile(model)
+    monkeypatch.setenv("KC_DUMP", str(tmp_path / "dump"))
+    kcompile.export(compiled, tmp_path / ("model.wasm" if target == "wasm32" else "model.so"), target=target)
+    (folder,) = (tmp_path / "dump").glob(f"*-predict-{target}")
+    assert [len(list(folder.glob(f"*-{name}"))) for name in ("loops.txt", "llvm.ll", "asm.s")] == [1, 1, 1]
 
 
 def test_names_of_files_are_harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -118,7 +129,7 @@ def test_names_of_files_are_harmless(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     ]
     monkeypatch.setenv("KC_DUMP", str(tmp_path))
     compile_graph(counting(), "../../up", targets.native(), frozen=True).run  # noqa: B018
-    assert [path.name for path in tmp_path.iterdir()] == ["0001-_.._up"]
+    assert [path.name for path in tmp_path.iterdir()] == ["0001-_.._up-native"]
 
 
 def test_compilations_do_not_share_a_folder(tmp_path: Path) -> None:
