@@ -139,11 +139,7 @@ class Tensor:
     # ---- operators
 
     def _binary(self, name: str, other: Operand, swap: bool = False) -> Tensor:
-        from kcompile.ir import ops
-
-        function = getattr(ops, name)
-        result: Tensor = function(other, self) if swap else function(self, other)
-        return result
+        return emit(name, promote(other, self) if swap else promote(self, other))
 
     def __add__(self, other: Operand) -> Tensor:
         return self._binary("add", other)
@@ -176,19 +172,13 @@ class Tensor:
         return self._binary("pow", other, True)
 
     def __neg__(self) -> Tensor:
-        from kcompile.ir import ops
-
-        return ops.neg(self)
+        return emit("neg", [self])
 
     def __abs__(self) -> Tensor:
-        from kcompile.ir import ops
-
-        return ops.abs(self)
+        return emit("abs", [self])
 
     def __invert__(self) -> Tensor:
-        from kcompile.ir import ops
-
-        return ops.logical_not(self)
+        return emit("logical_not", [self])
 
     def __and__(self, other: Operand) -> Tensor:
         return self._binary("logical_and", other)
@@ -300,8 +290,6 @@ def promote(*operands: Operand) -> list[Tensor]:
 
 def _indexed(x: Tensor, key: Any) -> Tensor:
     """x[key]: one slice, and a reshape that drops the axes of integers and adds those of None."""
-    from kcompile.ir import ops
-
     start: list[int] = []
     stop: list[Dim] = []
     step: list[int] = []
@@ -317,9 +305,11 @@ def _indexed(x: Tensor, key: Any) -> Tensor:
         else:
             place = _position(x, axis, part)
             start, stop, step = [*start, place], [*stop, place + 1], [*step, 1]
-    cut = ops.slice_(x, start, stop, step)
+    part_of_x = {"start": tuple(start), "stop": tuple(stop), "step": tuple(step)}
+    whole = not any(start) and tuple(stop) == x.shape and set(step) <= {1}
+    cut = x if whole else emit("slice", [x], **part_of_x)
     shape = tuple(1 if axis is None else cut.shape[axis] for axis in kept)
-    return cut if shape == cut.shape else ops.reshape(cut, shape)
+    return cut if shape == cut.shape else emit("reshape", [cut], shape=shape)
 
 
 def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:

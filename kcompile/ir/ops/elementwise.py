@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from kcompile.ir.elements import Element, Elements, OfOne, OfTwo
 from kcompile.ir.op import Call, Case, Draw, Op, register
-from kcompile.ir.tensor import Operand, Tensor, constant, emit, promote
+from kcompile.ir.tensor import Operand, Tensor, constant, emit, emit_source, promote
 from kcompile.ir.types import FLOATS, Batch, TensorType, broadcast_shapes, numel
 
 __all__ = [
@@ -80,9 +81,6 @@ def _same(name: str, *types: TensorType) -> None:
 
 def unbroadcast(gradient: Tensor | None, like: Tensor) -> Tensor | None:
     """Sum a gradient over the axes along which `like` was broadcast."""
-    from kcompile.ir.ops.movement import reshape
-    from kcompile.ir.ops.reduction import reduce_sum
-
     if gradient is None or gradient.shape == like.shape:
         return gradient
     lead = gradient.rank - like.rank
@@ -90,7 +88,8 @@ def unbroadcast(gradient: Tensor | None, like: Tensor) -> Tensor | None:
         *range(lead),
         *(lead + i for i, d in enumerate(like.shape) if d == 1 and gradient.shape[lead + i] != 1),
     ]
-    return reshape(reduce_sum(gradient, axes), like.shape)
+    total = emit("reduce_sum", [gradient], axes=tuple(axes))
+    return total if total.shape == like.shape else emit("reshape", [total], shape=like.shape)
 
 
 def _unary_case(low: float, high: float, spaced: bool, dtype: str) -> Callable[[Draw], Case]:
@@ -315,8 +314,6 @@ def _logistic(x: Array) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    import math
-
     result: Array = np.vectorize(math.erf, otypes=[x.dtype])(x) if x.size else x.copy()
     return result
 
@@ -551,7 +548,5 @@ def clip(x: Tensor, low: float, high: float) -> Tensor:
 
 def count(x: Tensor, axes: Sequence[int]) -> Tensor | float:
     """How many elements of x lie along `axes`: a number, or a scalar tensor with the batch."""
-    from kcompile.ir.ops.movement import extent
-
     dim = numel([x.shape[a] for a in axes])
-    return extent(x.graph, dim, x.dtype) if isinstance(dim, Batch) else float(dim)
+    return emit_source(x.graph, "extent", dim=dim, dtype=x.dtype) if isinstance(dim, Batch) else float(dim)

@@ -9,6 +9,7 @@ import numpy as np
 
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.op import Call, Case, Draw, Op, register
+from kcompile.ir.ops.elementwise import unbroadcast
 from kcompile.ir.tensor import Tensor, emit, promote
 from kcompile.ir.types import Batch, Dim, TensorType, axis_of, broadcast_shapes, format_shape, numel
 
@@ -191,8 +192,6 @@ def _infer_broadcast(x: TensorType, shape: tuple[Dim, ...]) -> TensorType:
 
 
 def _unbroadcast(call: Call, g: Tensor) -> Sequence[Tensor | None]:
-    from kcompile.ir.ops.elementwise import unbroadcast
-
     return [unbroadcast(g, call.inputs[0])]
 
 
