@@ -27,7 +27,7 @@ CALLS = {
     ("json", "loads"): {
         READER,
         WRITER,
-        "kcompile/keras/backend/settings.py",  # ~/.keras/keras.json
+        "kcompile/keras/settings.py",  # ~/.keras/keras.json
         "runtime/contents.py",
         "kcompile/codegen/binary/cache.py",
     },  # what our own libraries hold
