@@ -68,7 +68,10 @@ def describe(group: Node, layers: str) -> str:
     return f"{', '.join(names)[:70]} -> {group.types[0]}  ({layers[:40]})"
 
 
-def arrays(graph: Graph, n: int, values: dict[str, np.ndarray]) -> list[list[np.ndarray]]:
+Values = dict[str, np.ndarray]  # of variables, by name
+
+
+def arrays(graph: Graph, n: int, values: Values) -> list[list[np.ndarray]]:
     """Inputs (random, or ones where they are integers), outputs and variables."""
     rng = np.random.default_rng(0)
 
@@ -90,7 +93,9 @@ def arrays(graph: Graph, n: int, values: dict[str, np.ndarray]) -> list[list[np.
     return made
 
 
-def load(compiled: Compiled, entries: list[Entry], n: int, threads: int) -> dict[str, Callable[[], int]]:
+def load(
+    compiled: Compiled, values: Values, entries: list[Entry], n: int, threads: int
+) -> dict[str, Callable[[], int]]:
     """Native functions of these entries, on memory of their own."""
     program = compiled.program
     whole = Program((*program.entries, *entries), program.prepared, program.constants)
@@ -102,8 +107,7 @@ def load(compiled: Compiled, entries: list[Entry], n: int, threads: int) -> dict
         ),
         threads,
     )
-    captured = compiled.graph.captured  # type: ignore[attr-defined]
-    groups = arrays(compiled.graph, n, {name: captured[name].value for name in compiled.variables})
+    groups = arrays(compiled.graph, n, values)
     tables = [(ctypes.c_size_t * max(len(group), 1))(*map(address, group)) for group in groups]
     constants = aligned(max(len(program.constants), 64))
     constants[: len(program.constants)] = np.frombuffer(program.constants, np.uint8)
@@ -125,14 +129,14 @@ def load(compiled: Compiled, entries: list[Entry], n: int, threads: int) -> dict
     return {e.name: function(e.name) for e in whole.entries}
 
 
-def profile(compiled: Compiled, n: int, threads: int, rounds: int) -> list[Line]:
+def profile(compiled: Compiled, values: Values, n: int, threads: int, rounds: int) -> list[Line]:
     """A line for each kernel. Raises NotImplementedError for entries with loops over time."""
     run = compiled.program.entries[-1]
     groups = execution_order(compiled.run)
     if any(m.op.name == "scan" for m in groups):
         raise NotImplementedError("models with loops over time are not profiled by kernel")
     parts = [replace(run, name=f"step{i}", steps=(s,)) for i, s in enumerate(run.steps)]
-    calls = load(compiled, [*parts, replace(run, name="nothing", steps=())], n, threads)
+    calls = load(compiled, values, [*parts, replace(run, name="nothing", steps=())], n, threads)
     if "prepare" in calls:
         calls["prepare"]()
     clock = time.thread_time if threads == 1 else time.perf_counter
@@ -196,8 +200,10 @@ def main() -> None:
     parser.add_argument("--top", type=int, default=20, help="kernels to show, the largest loss first")
     arguments = parser.parse_args()
     model = model_of(arguments.model)
-    compiled = kcompile.compile(model).engine.compiled(arguments.entry)
-    lines = profile(compiled, arguments.batch, arguments.threads, arguments.rounds)
+    engine = kcompile.compile(model).engine
+    compiled = engine.compiled(arguments.entry)
+    values = {name: v.value for name, v in engine.traced(arguments.entry).captured.items()}
+    lines = profile(compiled, values, arguments.batch, arguments.threads, arguments.rounds)
     show(lines, max(fma_peak(arguments.threads) for _ in range(3)), arguments.top)
 
 

@@ -6,24 +6,19 @@ against, and with which everything works where there is no native code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from kcompile.ir import interpreter
+from kcompile.ir.graph import Graph
 from kcompile.ir.indices import check_rows
 from kcompile.keras import graphs
-from kcompile.keras.lengths import Kept, Lengths, checked_lengths, graph_bytes, lengths_of
+from kcompile.keras.lengths import Kept, checked_lengths, graph_bytes, lengths_of
 from kcompile.keras.listeners import Audience
-from kcompile.keras.tracing import Trace
+from kcompile.keras.tracing import Traced
 from kcompile_runtime.loop import Runner, one_by_one
-
-GRAPHS: dict[str, Callable[[Any, Lengths], Trace]] = {
-    "predict": graphs.predict_graph,
-    "test": graphs.test_graph,
-    "train": graphs.train_graph,
-}
 
 
 class InterpreterEngine:
@@ -34,27 +29,31 @@ class InterpreterEngine:
     def __init__(self, model: Any, precision: str = "float32") -> None:
         self.model = model
         self.precision = precision
-        self._graphs: Kept[Trace] = Kept(graph_bytes)
+        self._graphs: Kept[Traced] = Kept(lambda traced: graph_bytes(traced.graph))
 
-    def graph(self, entry: str, lengths: Any = None) -> Trace:
+    def traced(self, entry: str, lengths: Any = None) -> Traced:
         """The graph of "predict", "test" or "train". lengths: the sizes that the model's inputs leave
         unknown."""
         key = (entry, checked_lengths(self.model, lengths))
-        return self._graphs.get(key) or self._graphs.put(key, GRAPHS[entry](self.model, key[1]))
+        return self._graphs.get(key) or self._graphs.put(key, graphs.trace(self.model, entry, key[1]))
 
-    def reset(self, entries: Iterable[str] = tuple(GRAPHS)) -> None:
+    def graph(self, entry: str, lengths: Any = None) -> Graph:
+        """The graph alone."""
+        return self.traced(entry, lengths).graph
+
+    def reset(self, entries: Iterable[str] = graphs.ENTRIES) -> None:
         """Forget graphs: the model changed."""
         self._graphs.forget(entries)
 
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for n samples; updates are written into the variables' arrays."""
-        graph = self.graph(entry, lengths_of(self.model, inputs) or None)
-        variables = {name: v.value for name, v in graph.captured.items()}
+        traced = self.traced(entry, lengths_of(self.model, inputs) or None)
+        graph, variables = traced.graph, {name: v.value for name, v in traced.captured.items()}
         result = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), variables, self.precision)
         check_rows(entry, graph, result.values)
         for name, value in result.updates.items():
             variables[name][...] = value
-        Audience(graph.captured[name] for name in result.updates)()
+        Audience(traced.captured[name] for name in result.updates)()
         return list(result.outputs.values())
 
     def batches(self, entry: str) -> Runner:

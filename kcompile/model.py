@@ -24,6 +24,7 @@ from kcompile.ir.types import BYTES, bind
 from kcompile.keras import models as keras_models
 from kcompile.keras.engines import CALLED
 from kcompile.keras.lengths import lengths_of
+from kcompile.keras.tracing import Traced
 from kcompile.native import (
     CudaEngine,
     Made,
@@ -305,16 +306,16 @@ def attach_engine(
     return engine
 
 
-def compile_trace(graph: Any) -> Traced:
+def compile_trace(traced: Traced) -> TraceCode:
     """A traced graph (K.function's) as a function of the number of samples and the inputs' arrays.
     Weights are read, and updated, in the variables' own arrays."""
-    made = compiler.compile_graph(graph, "function", targets.native(), frozen=False)
-    program, code = load_program(made, graph.captured), sum(map(len, made.image.objects))
+    made = compiler.compile_graph(traced.graph, "function", targets.native(), frozen=False)
+    program, code = load_program(made, traced.captured), sum(map(len, made.image.objects))
     made.forget_stages()
-    return Traced(made, program, code)
+    return TraceCode(made, traced, program, code)
 
 
-class Traced(Made):
+class TraceCode(Made):
     """See `compile_trace`."""
 
     def __call__(self, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -360,12 +361,12 @@ def export(
     chosen = targets.named(target)
     if cpu is not None:
         chosen = targets.tuned(chosen, cpu)
-    graph = cm.engine.graph("predict", lengths)
-    state = {name: v.value for name, v in graph.captured.items()}  # type: ignore[attr-defined]
+    traced = cm.engine.traced("predict", lengths)
+    graph, state = traced.graph, {name: v.value for name, v in traced.captured.items()}
     draws = None
     if graph.updates:  # of the number of the next draw, which the library's caller gives
         numbers = cm.model.random_state
-        named = [graph.names.get(v) for v in (numbers.draws, numbers.seed)]  # type: ignore[attr-defined]
+        named = [traced.names.get(v) for v in (numbers.draws, numbers.seed)]
         graph = without_updates(graph)
         names = list(graph.variables)
         draws = Draws(*(names.index(name) if name in names else None for name in named))

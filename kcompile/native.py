@@ -21,16 +21,17 @@ from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.rewrite import rebuild
 from kcompile.keras import graphs
+from kcompile.keras.graphs import ENTRIES
 from kcompile.keras.lengths import Kept, Lengths, checked_lengths, graph_bytes, lengths_of
 from kcompile.keras.listeners import Audience
 from kcompile.keras.tensors import Variable
+from kcompile.keras.tracing import Traced
 from kcompile_runtime.cuda import Held
 from kcompile_runtime.cuda_driver import Driver
 from kcompile_runtime.errors import InputError, KcompileError, describe
 from kcompile_runtime.loop import Runner, one_by_one
 from kcompile_runtime.texts import printable
 
-ENTRIES = ("predict", "test", "train")
 LOADED = 256 * 1024  # bytes of code in the process beside its own, as measured
 STAGES = 2  # times what a graph takes, for its stages
 RELATIVE, ABSOLUTE = 2e-4, 1e-5  # of `verify`: compiled float32 against the interpreter's float64
@@ -79,6 +80,7 @@ class Made:
     """What is kept of an entry at some lengths."""
 
     compiled: Compiled
+    traced: Traced
     program: Any = None
     code: int = 0  # bytes
 
@@ -116,26 +118,22 @@ class NativeEngine:
         `checked_lengths`; by default those of the data seen last."""
         if not isinstance(entry, str) or entry not in ENTRIES:
             raise InputError(describe("graph", "one of " + ", ".join(ENTRIES), repr(entry)))
+        return self.traced(entry, lengths).graph
+
+    def traced(self, entry: str, lengths: Any = None) -> Traced:
+        """The graph, with the model's variables behind its own; traced anew where there is no code of it."""
         key = self._key(entry, lengths)
         made = self._made.get(key)
-        if made is not None:
-            return made.compiled.graph
-        make = {"predict": graphs.predict_graph, "test": graphs.test_graph, "train": graphs.train_graph}[
-            entry
-        ]
-        graph: Graph = make(self.model, key[1])
-        return graph
+        return graphs.trace(self.model, *key) if made is None else made.traced
 
     def _found(self, entry: str, lengths: Any) -> Made:
         key = self._key(entry, lengths)
-        return self._made.get(key) or self._made.put(
-            key,
-            Made(
-                compiler.compile_graph(
-                    self.graph(entry, lengths), entry, self.target, frozen=entry != "train"
-                )
-            ),
-        )
+        made = self._made.get(key)
+        if made is None:
+            traced = graphs.trace(self.model, *key)
+            code = compiler.compile_graph(traced.graph, entry, self.target, frozen=entry != "train")
+            made = self._made.put(key, Made(code, traced))
+        return made
 
     def compiled(self, entry: str, lengths: Any = None) -> Compiled:
         return self._found(entry, lengths).compiled
@@ -145,7 +143,7 @@ class NativeEngine:
         made = self._found(entry, lengths)
         if made.program is None:
             compiled = made.compiled
-            program = self.load(compiled, compiled.graph.captured)  # type: ignore[attr-defined]
+            program = self.load(compiled, made.traced.captured)
             if not self.target.is_gpu:
                 made.code = sum(map(len, compiled.image.objects))
             if self.model.varies:
@@ -212,7 +210,7 @@ class NativeEngine:
         return self._latest
 
     def _state(self, entry: str, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        captured = self.compiled(entry, self._lengths(inputs)).graph.captured  # type: ignore[attr-defined]
+        captured = self._found(entry, self._lengths(inputs)).traced.captured
         return {name: variable.value.copy() for name, variable in captured.items()}
 
     def _compare(
@@ -263,11 +261,12 @@ class NativeEngine:
         """Compare prediction layer by layer, on copies of the variables; then the program that predicts,
         over its own arrays and what it prepared from them. What it writes is taken back."""
         lengths, n = self._lengths(inputs), len(inputs[0])
-        graph, before = self.compiled("predict", lengths).graph, self._state("predict", inputs)
+        traced, before = self._found("predict", lengths).traced, self._state("predict", inputs)
+        graph = traced.graph
         layers = self.verification(inputs, before).layers
         results = self.program("predict", lengths).run("predict", n, inputs)
         for name in graph.updates:
-            graph.captured[name].assign(before[name])  # type: ignore[attr-defined]
+            traced.captured[name].assign(before[name])
         expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
         return Verification(
             (

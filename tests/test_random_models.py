@@ -16,6 +16,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.passes import pipeline
 from kcompile.keras import graphs
 from kcompile.testing.models import Sample, models
+from kcompile.keras.tracing import Traced
 
 # Shrinking would compile hundreds of models; the notes of a sample say what it is made of.
 FEW = settings(
@@ -29,29 +30,30 @@ def close(got: np.ndarray, right: np.ndarray, relative: float) -> None:
     np.testing.assert_allclose(got, right, rtol=relative, atol=relative * scale + 1e-6)
 
 
-def state_of(graph: Graph) -> dict[str, np.ndarray]:
-    return {name: v.value.copy() for name, v in graph.captured.items()}  # type: ignore[attr-defined]
+def state_of(traced: Traced) -> dict[str, np.ndarray]:
+    return {name: v.value.copy() for name, v in traced.captured.items()}
 
 
-def check_passes(graph: Graph, data: list[np.ndarray], frozen: bool) -> None:
+def check_passes(traced: Traced, data: list[np.ndarray], frozen: bool) -> None:
     """Every pass of the pipeline keeps the values and the types."""
+    graph = traced.graph
     for target in (TARGETS["native"], TARGETS["eager"]):
         passes = pipeline(target, frozen)
-        check_each(graph, passes, len(data[0]), dict(zip(graph.inputs, data)), state_of(graph))
+        check_each(graph, passes, len(data[0]), dict(zip(graph.inputs, data)), state_of(traced))
 
 
 @FEW
 @given(models())
 def test_passes_keep_the_values(sample: Sample) -> None:
-    check_passes(graphs.predict_graph(sample.model), sample.inputs(3), frozen=True)
+    check_passes(graphs.trace(sample.model, "predict"), sample.inputs(3), frozen=True)
 
 
 @FEW
 @given(models(compiled=True))
 def test_passes_keep_the_values_of_training(sample: Sample) -> None:
-    graph = graphs.train_graph(sample.model)
+    traced = graphs.trace(sample.model, "train")
     rows = [np.ones(3, np.float32)] * len(sample.model.outputs)
-    check_passes(graph, [*sample.inputs(3), *sample.targets(3), *rows], frozen=False)
+    check_passes(traced, [*sample.inputs(3), *sample.targets(3), *rows], frozen=False)
 
 
 @settings(FEW, max_examples=30)
@@ -62,8 +64,8 @@ def test_copies_by_configuration_predict_the_same(sample: Sample) -> None:
     copy.set_weights(model.get_weights())
     x = sample.inputs(3)
     right, got = (
-        [y for y in interpreter.run(graph, 3, dict(zip(graph.inputs, x)), state_of(graph)).outputs.values()]
-        for graph in map(graphs.predict_graph, (model, copy))
+        list(interpreter.run(t.graph, 3, dict(zip(t.graph.inputs, x)), state_of(t)).outputs.values())
+        for t in (graphs.trace(m, "predict") for m in (model, copy))
     )
     assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(got, right))
 
@@ -72,10 +74,11 @@ def test_copies_by_configuration_predict_the_same(sample: Sample) -> None:
 @given(models())
 def test_predictions_are_the_interpreters(sample: Sample) -> None:
     compiled = kcompile.compile(sample.model, threads=1)
-    graph = compiled.graph("predict")
+    traced = compiled.engine.traced("predict")
+    graph = traced.graph
     for n in BATCHES:
         x = sample.inputs(n)
-        right = interpreter.run(graph, n, dict(zip(graph.inputs, x)), state_of(graph), "float64")
+        right = interpreter.run(graph, n, dict(zip(graph.inputs, x)), state_of(traced), "float64")
         results = compiled.engine.run("predict", n, x)
         for got, expected in zip(results, right.outputs.values()):
             close(got, expected, 2e-5)

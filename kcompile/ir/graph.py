@@ -7,7 +7,7 @@ optimizer slots, moving statistics) are `(variable, new value)` pairs beside the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
@@ -116,7 +116,8 @@ class Graph:
     """See the module.
 
     inputs, variables: name -> value. outputs: name -> value. updates: variable name -> new value.
-    current: the sources that the next node will carry.
+    current: the sources that the next node will carry. tracer: gives what traces into this graph, of which
+    the IR knows nothing.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -127,6 +128,7 @@ class Graph:
         self.outputs: dict[str, Value] = {}
         self.updates: dict[str, Value] = {}
         self.current: tuple[Source, ...] = ()
+        self.tracer: Callable[[], Any] | None = None
         self._nx: networkx.MultiDiGraph | None = None
 
     @property

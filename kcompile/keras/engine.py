@@ -48,7 +48,7 @@ from kcompile.keras.tensors import (
     type_of_shape,
     types_of_shapes,
 )
-from kcompile.keras.tracing import Outline, Trace, current, tracing
+from kcompile.keras.tracing import Outline, Trace, current, find_trace, trace_of, tracing
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import (
     InputTypeError,
@@ -188,7 +188,7 @@ class Layer(Weights, Nodes):
                 raise UnsupportedError(
                     describe(f"{self.label}: add_loss", "a tensor computed in call", repr(loss))
                 )
-            loss.graph.losses.append(ops.reduce_sum(loss))  # type: ignore[attr-defined]
+            trace_of(loss).losses.append(ops.reduce_sum(loss))
 
     def add_metric(self, *args: Any, **kwargs: Any) -> None:
         """Raises UnsupportedError: metrics are given to `compile`."""
@@ -202,17 +202,17 @@ class Layer(Weights, Nodes):
         has it, what K.update and the like gave, one or a list (`tensor` is the input then): it
         happens in training alone."""
         if isinstance(updates, Variable):
-            graph = tensor.graph
-            assert isinstance(graph, Trace)
-            if not graph.frozen:
-                graph.update(updates, tensor)
+            trace = trace_of(tensor)
+            if not trace.frozen:
+                trace.update(updates, tensor)
             return
-        trace = current()
-        if not isinstance(trace, Trace):
+        graph = current()
+        found = None if graph is None else find_trace(graph)
+        if found is None:
             raise UnsupportedError(f"{self.label}: add_update: expected to be called in `call`")
         pairs = [updates] if isinstance(updates, tuple) else updates
-        for variable, value in pairs if trace.training and not trace.frozen else ():
-            trace.update(variable, as_tensor(trace, value, variable.dtype))
+        for variable, value in pairs if found.training and not found.frozen else ():
+            found.update(variable, as_tensor(found.graph, value, variable.dtype))
 
     # ---- calling
 
@@ -260,7 +260,7 @@ class Layer(Weights, Nodes):
         given = [np.asarray(a, FLOAT) if a.dtype.kind == "f" else a for a in arrays]
         self.ensure_built([TensorType(a.shape, a.dtype.name) for a in given], single)
         found = computed(
-            lambda trace: self.trace([constant(trace, a, a.dtype.name) for a in given], single, arguments),
+            lambda graph: self.trace([constant(graph, a, a.dtype.name) for a in given], single, arguments),
             next(_calls_made),
         )
         return one_or_list([as_eager(y, self.vintage) for y in found])
@@ -343,10 +343,10 @@ class Layer(Weights, Nodes):
     ) -> Outline:
         """The types of the outputs and of their masks."""
         scratch = Trace("outline")
-        inputs = [Tensor(scratch, scratch.input(f"x{i}", t)) for i, t in enumerate(types)]
+        inputs = [scratch.input(f"x{i}", t) for i, t in enumerate(types)]
         for i, mask in enumerate(masks):
             if mask is not None:
-                scratch.masks[inputs[i].value] = Tensor(scratch, scratch.input(f"mask{i}", mask))
+                scratch.masks[inputs[i].value] = scratch.input(f"mask{i}", mask)
         outputs = self.trace(inputs, single, arguments)
         found = [scratch.masks.get(y.value) for y in outputs]
         return [y.type for y in outputs], [None if m is None else m.type for m in found]
@@ -356,13 +356,12 @@ class Layer(Weights, Nodes):
     ) -> list[Tensor]:
         """Run `call` in the graph of the inputs; activity regularisation goes to its losses, masks of
         the outputs to its masks."""
-        graph = inputs[0].graph
-        assert isinstance(graph, Trace)
+        trace = trace_of(inputs[0])
         given = dict(arguments)
-        masks = [graph.masks.get(x.value) for x in inputs]
+        masks = [trace.masks.get(x.value) for x in inputs]
         with (
             self.named_errors(),
-            graph.mode(
+            trace.mode(
                 given.pop("training", None),
                 not self.trainable,
                 self.semantics.moving_statistics == "all flags",
@@ -370,7 +369,7 @@ class Layer(Weights, Nodes):
         ):
             wanted = inspect.signature(self.call).parameters
             if "training" in wanted:
-                given["training"] = graph.training
+                given["training"] = trace.training
             if "mask" in wanted and any(m is not None for m in masks):
                 given.setdefault("mask", masks[0] if single else masks)
             outputs = as_list(self.call(inputs[0] if single else list(inputs), **given))
@@ -379,7 +378,7 @@ class Layer(Weights, Nodes):
                     describe("call", "to return a tensor or a list of tensors", _describe_types(outputs))
                 )
             if self.activity_regularizer is not None and regularized:
-                self._regularize(graph, outputs)
+                self._regularize(trace, outputs)
             made = self.output_masks(inputs, single, masks, outputs)
             return [_with_mask(y, m, inputs) for y, m in zip(outputs, made)]
 
@@ -421,13 +420,13 @@ class Layer(Weights, Nodes):
         made = as_list(self.compute_mask(inputs[0] if single else list(inputs), mask))
         return made if len(made) == len(outputs) else [None] * len(outputs)
 
-    def _regularize(self, graph: Trace, outputs: Sequence[Tensor]) -> None:
+    def _regularize(self, trace: Trace, outputs: Sequence[Tensor]) -> None:
         """The penalties on the outputs, of all samples together."""
         assert self.activity_regularizer is not None
         for output in outputs:
             penalty = self.activity_regularizer(output)
             divided = self.semantics.activity_by_sample and output.rank
-            graph.losses.append(penalty / ops.count(output, [0]) if divided else penalty)
+            trace.losses.append(penalty / ops.count(output, [0]) if divided else penalty)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Keras shape(s) of the output for Keras shape(s) of the input; builds nothing."""
@@ -524,7 +523,7 @@ def _probing(unknown: bool) -> Iterator[None]:
 
 def _with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tensor:
     """y, with this mask in its trace: another value, where y is an input that has another mask."""
-    masks: dict[Any, Tensor] = y.graph.masks  # type: ignore[attr-defined]
+    masks = trace_of(y).masks
     if masks.get(y.value) is not mask:
         if y.value in [x.value for x in inputs]:
             y = emit("reshape", [y], shape=y.shape)

@@ -22,7 +22,7 @@ from kcompile.keras.lengths import Kept
 from kcompile.keras.operands import leaves, map_leaves, remember_with, tensor
 from kcompile.keras.settings import LearningPhase
 from kcompile.keras.tensors import PROBES, KerasTensor, Node, Variable, as_list, new_random_state
-from kcompile.keras.tracing import Trace, emit, tracing
+from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
@@ -64,8 +64,8 @@ class TensorFunction(Layer):
         self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
     ) -> list[TensorType]:
         scratch = Trace("outline")
-        inputs = [Tensor(scratch, scratch.input(f"x{i}", t)) for i, t in enumerate(types)]
-        return [y.type for y in self.compute(scratch, inputs)]
+        inputs = [scratch.input(f"x{i}", t) for i, t in enumerate(types)]
+        return [y.type for y in self.compute(scratch.graph, inputs)]
 
     def trace(
         self, inputs: Sequence[Tensor], single: bool, arguments: dict[str, Any], regularized: bool = True
@@ -75,7 +75,8 @@ class TensorFunction(Layer):
     def emit(self, graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
         """The results of the call. One that depends on no input is made once in a graph: it may draw random
         numbers, and whoever reads it has the same ones."""
-        known = graph.known if isinstance(graph, Trace) and not node.inputs else {}
+        trace = None if node.inputs else find_trace(graph)
+        known = {} if trace is None else trace.known
         if any(y not in known for y in node.outputs):
             known.update(zip(node.outputs, self.compute(graph, operands)))
         return [known[y] for y in node.outputs]
@@ -159,7 +160,7 @@ def evaluate(x: Any) -> np.ndarray:
     number = max((layer.evaluations for layer in calls), default=0)
     for layer in calls:
         layer.evaluations = number + 1
-    return computed(lambda trace: [x.__tensor__(trace)], number)[0]
+    return computed(lambda graph: [x.__tensor__(graph)], number)[0]
 
 
 # ---------------------------------------------------------------- K.function
@@ -220,29 +221,29 @@ class Function:
         draws.assign(draws.value + np.uint32(1))
         return results[0] if self.single else results
 
-    def graph(self, training: bool = False, types: Sequence[TensorType] | None = None) -> Trace:
+    def graph(self, training: bool = False, types: Sequence[TensorType] | None = None) -> Traced:
         """The graph of a phase, for inputs of these types."""
         trace = Trace("function", training)
         trace.draws_from(self.random_state, False)
         tensors = [x for x in self.inputs if isinstance(x, KerasTensor)]
         known = {
-            x: Tensor(trace, trace.input(f"x{i}", type))
+            x: trace.input(f"x{i}", type)
             for i, (x, type) in enumerate(zip(tensors, types or [x.type for x in tensors]))
         }
         updated = [value for _, value in self.updates]
         made = self._in(trace, [*self.outputs, *updated], known)
-        trace.updates.clear()  # moving statistics change in training alone
-        trace.outputs = {f"y{i}": y.value for i, y in enumerate(made[: len(self.outputs)])}
+        trace.graph.updates.clear()  # moving statistics change in training alone
+        trace.graph.outputs = {f"y{i}": y.value for i, y in enumerate(made[: len(self.outputs)])}
         for (variable, _), value in zip(self.updates, made[len(self.outputs) :]):
             same = value.dtype == variable.dtype
             trace.update(variable, value if same else ops.cast(value, variable.dtype))
-        return trace
+        return trace.traced
 
     def _in(self, trace: Trace, wanted: Sequence[Any], known: dict[KerasTensor, Tensor]) -> list[Tensor]:
         """Everything in one go, so that what is shared is computed once."""
         symbolic = [x for x in wanted if isinstance(x, KerasTensor)]
-        table = dict(zip(map(id, symbolic), emit(trace, symbolic, known)))
-        with tracing(trace):
+        table = dict(zip(map(id, symbolic), emit(trace.graph, symbolic, known)))
+        with tracing(trace.graph):
             return [table[id(x)] if id(x) in table else tensor(x) for x in wanted]
 
     def _compile(self, training: bool, types: Sequence[TensorType]) -> Callable[..., list[np.ndarray]]:

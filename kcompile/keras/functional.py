@@ -43,7 +43,7 @@ from kcompile.keras.standardize import by_name
 from kcompile.keras.summary import print_summary
 from kcompile.keras.tensors import new_random_state
 from kcompile.keras.topology import back_from, count_runs, sort_nodes
-from kcompile.keras.tracing import Outline, outline_nodes, trace_nodes
+from kcompile.keras.tracing import Outline, outline_nodes, trace_nodes, trace_of
 from kcompile.keras.trainer import Trainer
 from kcompile.keras.training import Training
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
@@ -330,7 +330,7 @@ class Model(Training, Saving, Layer):
 
     def call(self, inputs: Any) -> Any:
         tensors = as_list(inputs)
-        return one_or_list(trace_nodes(self, tensors[0].graph, tensors))
+        return one_or_list(trace_nodes(self, trace_of(tensors[0]), tensors))
 
     def _outline(
         self,
@@ -405,7 +405,7 @@ class Model(Training, Saving, Layer):
         outputs: Sequence[Tensor],
     ) -> list[Tensor | None]:
         """As the layers inside left them."""
-        return [y.graph.masks.get(y.value) for y in outputs]  # type: ignore[attr-defined]
+        return [trace_of(y).masks.get(y.value) for y in outputs]
 
     # ---- pickle and copy
 

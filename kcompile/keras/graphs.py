@@ -1,7 +1,7 @@
 """The three graphs of a model: predict, test, and train, the whole training step.
 
 Enters: a model, for test and train what `compile` set (its `compilation`), and the lengths of the inputs
-where the model leaves sizes unknown (`lengths`). Leaves: a `Trace`, a graph whose inputs are the model's
+where the model leaves sizes unknown (`lengths`). Leaves: a `Traced`, whose graph has as inputs the model's
 inputs by name, then "y:<output>" and "w:<output>" (weights of samples, or of their steps) for every output
 with a loss or metrics. predict leaves the outputs by name. test and train leave one vector "results": the
 loss, then total and count of every metric, so that averages over any number of batches are exact; see
@@ -17,7 +17,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
-from kcompile.ir.graph import Source, Value
+from kcompile.ir.graph import Graph, Source, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import losses, metrics
@@ -28,7 +28,7 @@ from kcompile.keras.losses import Loss
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon, fixed_phase
-from kcompile.keras.tracing import Trace, trace_model
+from kcompile.keras.tracing import Trace, Traced, trace_model
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
 
 OPTIMIZER = Source("optimizer")
@@ -110,20 +110,39 @@ def label_types(model: Any, outputs: Sequence[TensorType]) -> list[TensorType | 
     ]
 
 
-def predict_graph(model: Any, lengths: Lengths = ()) -> Trace:
+def trace(model: Any, entry: str, lengths: Lengths = ()) -> Traced:
+    """The graph of "predict", "test" or "train", and the model's variables behind its own."""
+    return _ENTRIES[entry](model, lengths).traced
+
+
+def predict_graph(model: Any, lengths: Lengths = ()) -> Graph:
     """Inputs by their names, outputs by theirs; layers as in inference."""
+    return trace(model, "predict", lengths).graph
+
+
+def test_graph(model: Any, lengths: Lengths = ()) -> Graph:
+    """Loss and metrics of a batch; layers as in inference; only recurrent states are updated."""
+    return trace(model, "test", lengths).graph
+
+
+def train_graph(model: Any, lengths: Lengths = ()) -> Graph:
+    """One training step. Without trainable weights nothing but the number of steps changes. Raises
+    ModelError when the model has no loss, or the loss depends on no weight that is to be trained."""
+    return trace(model, "train", lengths).graph
+
+
+def _predict(model: Any, lengths: Lengths) -> Trace:
     trace, outputs = _forward(model, "predict", False, lengths)
-    trace.outputs = {name: y.value for name, y in zip(model.output_names, outputs)}
-    trace.updates = _kept(model, trace)
+    trace.graph.outputs = {name: y.value for name, y in zip(model.output_names, outputs)}
+    trace.graph.updates = _kept(model, trace)
     trace.count_draws()
     return trace
 
 
-def test_graph(model: Any, lengths: Lengths = ()) -> Trace:
-    """Loss and metrics of a batch; layers as in inference; only recurrent states are updated."""
+def _test(model: Any, lengths: Lengths) -> Trace:
     trace, outputs = _forward(model, "test", False, lengths)
     _results(trace, *_objective(model, trace, outputs))
-    trace.updates = _kept(model, trace)
+    trace.graph.updates = _kept(model, trace)
     trace.count_draws()
     return trace
 
@@ -131,19 +150,16 @@ def test_graph(model: Any, lengths: Lengths = ()) -> Trace:
 def _kept(model: Any, trace: Trace) -> dict[str, Value]:
     """The updates that are made outside training too: of recurrent states."""
     states = {trace.names.get(v) for v in model.state_variables}
-    return {name: v for name, v in trace.updates.items() if name in states}
+    return {name: v for name, v in trace.graph.updates.items() if name in states}
 
 
-def train_graph(model: Any, lengths: Lengths = ()) -> Trace:
-    """One training step. Without trainable weights nothing but the number of steps changes. Raises
-    ModelError when the model has no loss, or the loss depends on no weight that is to be trained."""
+def _train(model: Any, lengths: Lengths) -> Trace:
     settled = compilation(model)
     trace, outputs = _forward(model, "train", True, lengths)
     loss, measures = _objective(model, trace, outputs)
     _results(trace, loss, measures)
-    start = [
-        (v, Tensor(trace, trace.variables[trace.names[v]])) for v in settled.trainable if v in trace.names
-    ]
+    graph, names = trace.graph, trace.names
+    start = [(v, Tensor(graph, graph.variables[names[v]])) for v in settled.trainable if v in names]
     found = gradient(loss, [x for _, x in start]) if start else []
     # A weight that the loss does not depend on (of an output without a loss) stays as it is.
     pairs = [(v, g) for (v, _), g in zip(start, found) if g is not None]
@@ -156,6 +172,10 @@ def train_graph(model: Any, lengths: Lengths = ()) -> Trace:
         trace.read(model.random_state.step)  # counts whether anything is drawn or not
         trace.count_draws()
     return trace
+
+
+_ENTRIES = {"predict": _predict, "test": _test, "train": _train}
+ENTRIES = tuple(_ENTRIES)
 
 
 def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
@@ -175,7 +195,7 @@ def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[T
     trace = Trace(name, training=training if phase is None else phase)
     trace.draws_from(model.random_state, training)
     types = types_at(model, checked_lengths(model, lengths or None))
-    inputs = [Tensor(trace, trace.input(key, type)) for key, type in zip(model.input_names, types)]
+    inputs = [trace.input(key, type) for key, type in zip(model.input_names, types)]
     try:
         return trace, trace_model(model, trace, inputs)
     except KcompileError as error:
@@ -197,7 +217,7 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         k: _input(trace, f"w:{name}", weight_type(settled.weight_ranks[k], outputs[k].type))
         for k, name in seen
     }
-    n = ops.extent(trace, Batch(), "float32")
+    n = ops.extent(trace.graph, Batch(), "float32")
     several = len(settled.losses) - settled.losses.count(None) > 1
     total: Tensor | None = None
     reported: list[Measure] = []
@@ -236,7 +256,7 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
 
 def _input(trace: Trace, name: str, type: TensorType | None) -> Tensor:
     assert type is not None
-    return Tensor(trace, trace.input(name, type))
+    return trace.input(name, type)
 
 
 def _by_sample(value: Tensor) -> bool:
@@ -403,4 +423,4 @@ def _distinct(measures: Sequence[Measure]) -> list[Measure]:
 def _results(trace: Trace, loss: Tensor, measures: Sequence[Measure]) -> None:
     values = [loss, *(x for m in measures for x in (m.total, m.count))]
     parts = [ops.reshape(ops.cast(x, "float32"), (1,)) for x in values]
-    trace.outputs = {"results": ops.concatenate(parts, 0).value}
+    trace.graph.outputs = {"results": ops.concatenate(parts, 0).value}

@@ -26,6 +26,7 @@ from kcompile.keras.engine import Variable
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.settings import epsilon
+from kcompile.keras.tracing import Trace
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.checks import check_flag, check_number, check_text
@@ -216,35 +217,35 @@ class Optimizer:
         """The new value of a variable p with gradient g, and its new slots."""
         raise NotImplementedError
 
-    def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
+    def scalars(self, trace: Trace, at: Moment) -> tuple[Tensor, ...]:
         """What all updates share; computed once a step. May update `state` on the graph."""
         return (at.rate,)
 
     def apply(
-        self, graph: Any, gradients: Sequence[tuple[Variable, Tensor]], meaning: Semantics
+        self, trace: Trace, gradients: Sequence[tuple[Variable, Tensor]], meaning: Semantics
     ) -> list[Tensor]:
         """One step: new values of the variables, in order. Slots, state and iterations are updated
         on the graph. meaning: the model's semantics."""
         self.build([v for v, _ in gradients])
         meaning = semantics(self.vintage) if self.vintage else meaning
-        iterations = self.iterations.__tensor__(graph)
+        iterations = trace.read(self.iterations)
         done = ops.cast(iterations, "float32")
-        rate = self.learning_rate_variable.__tensor__(graph)
+        rate = trace.read(self.learning_rate_variable)
         if self.decay:
             rate = rate / (done * self.decay + 1.0)
         at = Moment(rate, done + 1.0, meaning)
-        scalars = self.scalars(graph, at)
+        scalars = self.scalars(trace, at)
         clipped = self.clip([g for _, g in gradients], meaning)
         values = []
         for (variable, _), g in zip(gradients, clipped):
             known = self._slots[variable]
             value, slots = self.update(
-                variable.__tensor__(graph), g, {k: v.__tensor__(graph) for k, v in known.items()}, scalars, at
+                trace.read(variable), g, {k: trace.read(v) for k, v in known.items()}, scalars, at
             )
             values.append(value)
             for slot, new in slots.items():
-                graph.update(known[slot], new)
-        graph.update(self.iterations, iterations + ops.constant(graph, 1, "int64"))
+                trace.update(known[slot], new)
+        trace.update(self.iterations, iterations + ops.constant(trace.graph, 1, "int64"))
         return values
 
     def clip(self, gradients: Sequence[Tensor], meaning: Semantics) -> list[Tensor]:
@@ -473,7 +474,7 @@ class Adam(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("m", "v", "vhat") if self.amsgrad else ("m", "v")
 
-    def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
+    def scalars(self, trace: Trace, at: Moment) -> tuple[Tensor, ...]:
         return (at.rate * ops.sqrt(_power_gap(self.beta_2, at.t)) / _power_gap(self.beta_1, at.t),)
 
     def update(
@@ -510,7 +511,7 @@ class Adamax(Optimizer):
     def slots(self) -> tuple[str, ...]:
         return ("m", "u")
 
-    def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
+    def scalars(self, trace: Trace, at: Moment) -> tuple[Tensor, ...]:
         return (at.rate / _power_gap(self.beta_1, at.t),)
 
     def update(
@@ -550,15 +551,15 @@ class Nadam(Optimizer):
     def state(self) -> list[Variable]:
         return [self.product]
 
-    def scalars(self, graph: Any, at: Moment) -> tuple[Tensor, ...]:
+    def scalars(self, trace: Trace, at: Moment) -> tuple[Tensor, ...]:
         stretch = self.schedule_decay if at.meaning.nadam_schedule_decay else 1.0
 
         def momentum(t: Tensor) -> Tensor:
             return (1.0 - ops.exp(t * (stretch * math.log(0.96))) * 0.5) * self.beta_1
 
         now, following = momentum(at.t), momentum(at.t + 1.0)
-        product = self.product.__tensor__(graph) * now
-        graph.update(self.product, product)
+        product = trace.read(self.product) * now
+        trace.update(self.product, product)
         return (
             at.rate,
             (1.0 - now) / (1.0 - product),

@@ -20,7 +20,7 @@ from kcompile.keras.listeners import Listeners
 from kcompile.keras.operands import evaluate
 from kcompile.keras.operators import Operators
 from kcompile.keras.settings import FLOAT
-from kcompile.keras.tracing import Trace, emit
+from kcompile.keras.tracing import emit, find_trace, trace_of
 from kcompile_runtime.arrays import aligned_copy, as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 from kcompile_runtime.texts import printable
@@ -111,8 +111,7 @@ class Variable(Operators):
         raise TypeError(f"variable {self.name!r} cannot be iterated over. K.get_value gives its array")
 
     def __tensor__(self, graph: Graph) -> Tensor:
-        assert isinstance(graph, Trace)
-        return graph.read(self)
+        return trace_of(graph).read(self)
 
     def __repr__(self) -> str:
         return f"<Variable {printable(self.name)} {self.dtype}{list(self.shape)}>"
@@ -214,7 +213,8 @@ class KerasTensor(Operators):
     def __tensor__(self, graph: Graph) -> Tensor:
         """Its value in a graph, where it depends on no input, or the graph is that of its model.
         Raises ModelError."""
-        return emit(graph, [self], graph.known if isinstance(graph, Trace) else {})[0]
+        trace = find_trace(graph)
+        return emit(graph, [self], {} if trace is None else trace.known)[0]
 
     def numpy(self) -> np.ndarray:
         """Its value now. Raises ModelError where it depends on an input."""

@@ -7,9 +7,11 @@ and in the trace the losses of layers, the updates of variables, and which varia
 from __future__ import annotations
 
 import itertools
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kcompile.ir import ops
@@ -47,20 +49,32 @@ def tracing(graph: Graph | None) -> Iterator[None]:
         _current.reset(token)
 
 
-class Trace(Graph):
-    """A graph that layers are being traced into.
+@dataclass(frozen=True)
+class Traced:
+    """A graph that was traced, and the front end's variable behind each variable of it, by its name there."""
+
+    graph: Graph
+    captured: Mapping[str, Variable]
+
+    @property
+    def names(self) -> dict[Variable, str]:
+        return {variable: name for name, variable in self.captured.items()}
+
+
+class Trace:
+    """Layers being traced into a graph.
 
     training: layers behave as in training. frozen: updates of variables are left out, because the
     layer or a model around it is not trainable. losses: scalars to be added to the loss.
-    captured: the front end's variable behind each variable of the graph, by its name here; names: the
-    other way round. masks: of values
-    that have one, bool tensors of their first axes. known: the values of the traced model's tensors,
-    which losses may speak of. random_state, counter: what random numbers come from, and which of its
-    counters numbers the calls of this graph. loop: this is the body of one.
+    captured: the front end's variable behind each variable of the graph, by its name there; names: the
+    other way round. masks: of values that have one, bool tensors of their first axes. known: the values of
+    the traced model's tensors, which losses may speak of. random_state, counter: what random numbers come
+    from, and which of its counters numbers the calls of this graph. loop: this is the body of one.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
-        super().__init__(name)
+        self.graph = Graph(name)
+        self.graph.tracer = weakref.ref(self)
         self.training = training
         self.frozen = False
         self.losses: list[Tensor] = []
@@ -73,10 +87,18 @@ class Trace(Graph):
         self.loop = False
         self._streams = itertools.count()
 
+    @property
+    def traced(self) -> Traced:
+        return Traced(self.graph, self.captured)
+
+    def input(self, name: str, type: TensorType) -> Tensor:
+        """A new input of the graph."""
+        return Tensor(self.graph, self.graph.input(name, type))
+
     @contextmanager
     def source(self, *sources: Source) -> Iterator[None]:
-        """As `Graph.source`; inside, this is the current graph."""
-        with super().source(*sources), tracing(self):
+        """As `Graph.source`; inside, the graph is the current one."""
+        with self.graph.source(*sources), tracing(self.graph):
             yield
 
     def stream(self) -> int:
@@ -108,15 +130,17 @@ class Trace(Graph):
 
     def _random(self, name: str, variable: Variable | None) -> Tensor:
         if variable is not None:
-            return variable.__tensor__(self)
-        return Tensor(self, self.variable(name, TensorType((), "uint32")))  # only types matter here
+            return self.read(variable)
+        return Tensor(
+            self.graph, self.graph.variable(name, TensorType((), "uint32"))
+        )  # only types matter here
 
     def count_draws(self) -> None:
         """The next call draws other numbers, where this one draws any."""
         counter = self.counter
         if counter is not None and counter in self.names:
             step = self.read(counter)
-            self.update(counter, step + ops.constant(self, 1, step.dtype))
+            self.update(counter, step + ops.constant(self.graph, 1, step.dtype))
 
     def read(self, variable: Variable) -> Tensor:
         """The variable's value at this point of the trace: its update, if it has one already."""
@@ -126,13 +150,13 @@ class Trace(Graph):
             while name in self.captured:
                 name += "'"
             self.names[variable], self.captured[name] = name, variable
-        start = self.variable(name, TensorType(variable.shape, variable.dtype))
-        return Tensor(self, self.updates.get(name, start))
+        start = self.graph.variable(name, TensorType(variable.shape, variable.dtype))
+        return Tensor(self.graph, self.graph.updates.get(name, start))
 
     def update(self, variable: Variable, tensor: Tensor) -> None:
         """The variable's value after the call is `tensor`."""
         self.read(variable)
-        self.updates[self.names[variable]] = tensor.value
+        self.graph.updates[self.names[variable]] = tensor.value
 
     @contextmanager
     def mode(
@@ -144,10 +168,23 @@ class Trace(Graph):
         self.training = self.training if training is None else bool(training)
         self.frozen = frozen or (inherited and self.frozen)
         try:
-            with tracing(self):
+            with tracing(self.graph):
                 yield
         finally:
             self.training, self.frozen = outer
+
+
+def find_trace(graph: Graph) -> Trace | None:
+    """What traces into a graph; None for one that was made otherwise."""
+    found: Trace | None = None if graph.tracer is None else graph.tracer()
+    return found
+
+
+def trace_of(x: Tensor | Graph) -> Trace:
+    """What traces into a graph, or the graph of a tensor."""
+    found = find_trace(x.graph if isinstance(x, Tensor) else x)
+    assert found is not None, "a graph that layers are traced into"
+    return found
 
 
 def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -192,14 +229,14 @@ def trace_nodes(
     values.update(zip(model.inputs, inputs))
     for node in model.nodes:
         if not node.inputs:  # an input, or a function of variables and constants
-            values.update((y, y.__tensor__(trace)) for y in node.outputs if y not in values)
+            values.update((y, y.__tensor__(trace.graph)) for y in node.outputs if y not in values)
             continue
         operands = [values[x] for x in node.inputs]
         with trace.source(Source(node.layer.name, node.index)):
             results = node.layer.trace(operands, node.single, node.arguments)
         values.update(zip(node.outputs, results))
     if model.added_losses:
-        trace.losses += emit(trace, model.added_losses, values)
+        trace.losses += emit(trace.graph, model.added_losses, values)
     return [values[y] for y in model.outputs]
 
 

@@ -18,7 +18,7 @@ from kcompile.keras import constraints
 from kcompile.keras.operands import graph, record, tensor
 from kcompile.keras.semantics import DEFAULT, semantics
 from kcompile.keras.tensors import KerasTensor, Node, Variable
-from kcompile.keras.tracing import Trace
+from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 
@@ -83,14 +83,14 @@ def _gradients(optimizer: Any, loss: Any, params: list[Variable]) -> list[Tensor
 def _step(
     optimizer: Any, loss: Any, params: list[Variable], limits: dict[Variable, Any], state: list[Variable]
 ) -> list[Tensor]:
-    trace: Any = graph()
-    before = dict(trace.updates)
+    trace = trace_of(graph())
+    before = dict(trace.graph.updates)
     values = optimizer.apply(trace, list(zip(params, _slopes(loss, params))), _meaning(optimizer))
     for number, variable in enumerate(params):
         limit = limits.get(variable, variable.constraint)
         values[number] = values[number] if limit is None else limit(values[number])
     values += [trace.read(variable) for variable in state]
-    trace.updates = before  # they are made where K.function is given them
+    trace.graph.updates = before  # they are made where K.function is given them
     return list(values)
 
 
@@ -124,12 +124,8 @@ def updates_of_calls(layer: Any) -> list[Update]:
     made: list[Update] = []
     for node in _calls(layer):
         scratch = Trace("outline", training=True)
-        _call(
-            scratch,
-            node,
-            [Tensor(scratch, scratch.input(f"x{i}", x.type)) for i, x in enumerate(node.inputs)],
-        )
-        changed = [scratch.captured[name] for name in scratch.updates]
+        _call(scratch, node, [scratch.input(f"x{i}", x.type) for i, x in enumerate(node.inputs)])
+        changed = [scratch.captured[name] for name in scratch.graph.updates]
         values = record(_changed, (node, changed, list(node.inputs)), {}, changed)
         made += [Update(variable, value) for variable, value in zip(changed, values)]
     return made
@@ -150,21 +146,21 @@ def _call(trace: Trace, node: Node, inputs: Sequence[Tensor]) -> None:
 
 
 def _losses(node: Node, inputs: list[Tensor]) -> list[Tensor]:
-    trace: Any = graph()
-    before = trace.losses, dict(trace.updates)
+    trace = trace_of(graph())
+    before = trace.losses, dict(trace.graph.updates)
     trace.losses = []
     _call(trace, node, inputs)
-    found, (trace.losses, trace.updates) = trace.losses, before
+    found, (trace.losses, trace.graph.updates) = trace.losses, before
     return [ops.cast(ops.reduce_mean(x) if x.rank else x, "float32") for x in found]
 
 
 def _changed(node: Node, variables: list[Variable], inputs: list[Tensor]) -> list[Tensor]:
-    trace: Any = graph()
-    before = list(trace.losses), dict(trace.updates)
+    trace = trace_of(graph())
+    before = list(trace.losses), dict(trace.graph.updates)
     with trace.mode(training=True):
         _call(trace, node, inputs)
         values = [trace.read(variable) for variable in variables]
-    trace.losses, trace.updates = before
+    trace.losses, trace.graph.updates = before
     return values
 
 

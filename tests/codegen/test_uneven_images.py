@@ -20,7 +20,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.ops.contraction import conv, same_padding
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras import models
+from kcompile.keras import graphs, models
 from kcompile.keras.layers import Add, Conv2D, Input
 
 NO_DATA = (-9999.0, 1e6, 1e30, -3.4e38, np.inf, np.nan)
@@ -162,8 +162,8 @@ def test_epilogues_and_libraries(value: float, tmp_path: Path) -> None:
     far = np.ones(clean.shape, bool)
     far[1, 7:12, 7:12] = False
     assert np.abs(got - clean)[far].max() < 1e-5
-    right = kcompile.compile(model).graph("predict")
-    state = {name: v.value for name, v in right.captured.items()}
+    traced = graphs.trace(model, "predict")
+    right, state = traced.graph, {name: v.value for name, v in traced.captured.items()}
     expected = interpreter.run(right, 3, dict(zip(right.inputs, [image])), state, "float64")
     np.testing.assert_allclose(got, next(iter(expected.outputs.values())), rtol=1e-4, atol=1e-4)
     library = kcompile_runtime.load(kcompile.export(kcompile.compile(model), tmp_path / "model.so"))

@@ -8,7 +8,6 @@ import pytest
 import kcompile
 from kcompile.ir import interpreter, ops
 from kcompile.ir.gradient import gradient
-from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import Input, Model, layers
 from kcompile.keras import backend as K
@@ -255,19 +254,17 @@ def tanh_rnn(x):
 
 def trace_of(function, arrays, training=False):
     trace = Trace("test", training)
-    inputs = [
-        Tensor(trace, trace.input(f"x{i}", TensorType((Batch(), *a.shape[1:])))) for i, a in enumerate(arrays)
-    ]
+    inputs = [trace.input(f"x{i}", TensorType((Batch(), *a.shape[1:]))) for i, a in enumerate(arrays)]
     result = function(*inputs)
-    trace.outputs["y"] = result.value
-    trace.verify()
+    trace.graph.outputs["y"] = result.value
+    trace.graph.verify()
     return trace, inputs, result
 
 
 def interpret(trace, arrays, precision="float32"):
     given = {f"x{i}": a for i, a in enumerate(arrays)}
     state = {name: v.value for name, v in trace.captured.items()}
-    return interpreter.run(trace, len(arrays[0]), given, state, precision).outputs
+    return interpreter.run(trace.graph, len(arrays[0]), given, state, precision).outputs
 
 
 def close(ours, theirs, tolerance=2e-5):
@@ -285,7 +282,7 @@ def test_values(name):
     with np.errstate(all="ignore"):
         right = np.asarray(expected(*[a.astype("float64") for a in arrays]))
     close(interpret(trace, arrays)["y"], right)
-    (compiled,) = kcompile.compile_trace(trace)(len(arrays[0]), arrays)
+    (compiled,) = kcompile.compile_trace(trace.traced)(len(arrays[0]), arrays)
     close(compiled, right)
 
 
@@ -295,7 +292,10 @@ def test_gradients_are_finite_differences(name):
     trace, inputs, result = trace_of(function, arrays)
     loss = ops.reduce_sum(ops.square(result + 0.3))
     found = gradient(loss, inputs)
-    trace.outputs = {"loss": loss.value, **{f"d{i}": d.value for i, d in enumerate(found) if d is not None}}
+    trace.graph.outputs = {
+        "loss": loss.value,
+        **{f"d{i}": d.value for i, d in enumerate(found) if d is not None},
+    }
     exact = [a.astype("float64") for a in arrays]
     results = interpret(trace, exact, "float64")
     assert any(d is not None for d in found)
@@ -365,8 +365,8 @@ def test_against_keras(name):
     ours, theirs, arrays = KERAS[name]
     arrays = [a.astype("float32") for a in arrays]
     static = Trace("test")  # labels are constants, so the batch is fixed
-    result = ours(*[Tensor(static, static.input(f"x{i}", TensorType(a.shape))) for i, a in enumerate(arrays)])
-    static.outputs["y"] = result.value
+    result = ours(*[static.input(f"x{i}", TensorType(a.shape)) for i, a in enumerate(arrays)])
+    static.graph.outputs["y"] = result.value
     close(interpret(static, arrays)["y"], np.asarray(theirs(keras.ops, *arrays)))
 
 

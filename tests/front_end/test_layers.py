@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from kcompile.ir import interpreter
-from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import activations, constraints, initializers, layers, regularizers
 from kcompile.keras.engine import Input, Variable
@@ -23,14 +22,14 @@ LAST, FIRST = "channels_last", "channels_first"
 def evaluate(model, *xs, training=False):
     """Outputs, updates and losses of a model, by the interpreter."""
     trace = Trace("test", training=training)
-    inputs = [Tensor(trace, trace.input(f"x{i}", x.type)) for i, x in enumerate(model.inputs)]
+    inputs = [trace.input(f"x{i}", x.type) for i, x in enumerate(model.inputs)]
     trace.draws_from(model.random_state, training)
     outputs = trace_model(model, trace, inputs)
-    trace.outputs = {f"y{i}": y.value for i, y in enumerate(outputs)}
-    trace.outputs |= {f"loss{i}": loss.value for i, loss in enumerate(trace.losses)}
-    trace.verify()
+    trace.graph.outputs = {f"y{i}": y.value for i, y in enumerate(outputs)}
+    trace.graph.outputs |= {f"loss{i}": loss.value for i, loss in enumerate(trace.losses)}
+    trace.graph.verify()
     variables = {name: v.value for name, v in trace.captured.items()}
-    result = interpreter.run(trace, len(xs[0]), {f"x{i}": x for i, x in enumerate(xs)}, variables)
+    result = interpreter.run(trace.graph, len(xs[0]), {f"x{i}": x for i, x in enumerate(xs)}, variables)
     losses = [v for k, v in result.outputs.items() if k.startswith("loss")]
     return [result.outputs[f"y{i}"] for i in range(len(outputs))], result.updates, losses
 
@@ -39,11 +38,12 @@ def compute(function, *arrays):
     """A function over symbolic tensors, by the interpreter; the first axis is the batch."""
     trace = Trace("function")
     tensors = [
-        Tensor(trace, trace.input(f"x{i}", TensorType((Batch(), *a.shape[1:]), a.dtype.name)))
-        for i, a in enumerate(arrays)
+        trace.input(f"x{i}", TensorType((Batch(), *a.shape[1:]), a.dtype.name)) for i, a in enumerate(arrays)
     ]
-    trace.outputs["y"] = function(*tensors).value
-    return interpreter.run(trace, len(arrays[0]), {f"x{i}": a for i, a in enumerate(arrays)}, {}).outputs["y"]
+    trace.graph.outputs["y"] = function(*tensors).value
+    return interpreter.run(
+        trace.graph, len(arrays[0]), {f"x{i}": a for i, a in enumerate(arrays)}, {}
+    ).outputs["y"]
 
 
 def draw(shape, seed=0, samples=3):
@@ -333,8 +333,8 @@ def test_constraint_is_keras_s(constraint, arguments):
     theirs = getattr(keras.constraints, constraint)(**arguments)
     trace = Trace()
     variable = Variable(w, "w")
-    trace.outputs["w"] = ours(variable.__tensor__(trace)).value
-    close(interpreter.run(trace, 1, {}, {"w": w}).outputs["w"], np.asarray(theirs(w)))
+    trace.graph.outputs["w"] = ours(variable.__tensor__(trace.graph)).value
+    close(interpreter.run(trace.graph, 1, {}, {"w": w}).outputs["w"], np.asarray(theirs(w)))
     again = constraints.get({"class_name": constraint, "config": ours.get_config()})
     assert again.get_config() == arguments
 

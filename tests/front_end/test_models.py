@@ -10,7 +10,7 @@ import pytest
 from kcompile.ir import interpreter
 from kcompile.keras import backend, layers, models, utils
 from kcompile.keras.engine import Input
-from kcompile.keras.graphs import predict_graph
+from kcompile.keras.graphs import predict_graph, trace
 from kcompile.keras.layers import (
     Activation,
     Add,
@@ -33,10 +33,11 @@ def _names():
 
 def predict(model, *xs):
     """The outputs by the interpreter."""
-    graph = predict_graph(model)
+    traced = trace(model, "predict")
+    graph = traced.graph
     graph.verify()
     inputs = dict(zip(graph.inputs, [np.asarray(x, "float32") for x in xs]))
-    values = {name: v.value for name, v in graph.captured.items()}
+    values = {name: v.value for name, v in traced.captured.items()}
     return list(interpreter.run(graph, len(xs[0]), inputs, values).outputs.values())
 
 

@@ -31,12 +31,13 @@ def test_lstm(train: bool, reverse: bool):
 @pytest.mark.parametrize("entry", ["predict", "train"])
 def test_digits_cnn(entry: str):
     model = nets.digits_cnn(size=4, filters=3)
-    graph = {"predict": graphs.predict_graph, "train": graphs.train_graph}[entry](model)
+    traced = graphs.trace(model, entry)
+    graph = traced.graph
     n, generator = 5, np.random.default_rng(0)
     inputs = {}
     for name, value in graph.inputs.items():
         kind = graph.type(value)
         values = generator.random(bind(kind.shape, n)) * (1 if kind.dtype == "float32" else 9)
         inputs[name] = values.astype(kind.dtype)
-    variables = {name: v.value for name, v in graph.captured.items()}
+    variables = {name: v.value for name, v in traced.captured.items()}
     compare(graph, n, inputs, variables, frozen=entry == "predict")

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from kcompile import keras
 from kcompile.ir import interpreter
-from kcompile.ir.graph import Graph
 from kcompile.ir.types import bind
 from kcompile.keras import graphs
 from kcompile.testing.models import Sample, models
+from kcompile.keras.tracing import Traced
 
 FEW = settings(
     max_examples=4, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)
@@ -22,9 +22,10 @@ FEW = settings(
 STEP = 4e-3  # the most that RMSprop and Adam change a weight by in one step, where its gradient is noise
 
 
-def check(graph: Graph, data: list[np.ndarray], frozen: bool, loose: float = 0.0) -> None:
+def check(traced: Traced, data: list[np.ndarray], frozen: bool, loose: float = 0.0) -> None:
+    graph = traced.graph
     inputs = dict(zip(graph.inputs, data))
-    state = {name: v.value.copy() for name, v in graph.captured.items()}  # type: ignore[attr-defined]
+    state = {name: v.value.copy() for name, v in traced.captured.items()}
     right = interpreter.run(graph, len(data[0]), inputs, state, "float64")
     outputs, after = machine.run(graph, len(data[0]), inputs, state, frozen)
     compared = [(name, y, right.outputs[name], 0.0) for name, y in zip(graph.outputs, outputs)]
@@ -37,16 +38,16 @@ def check(graph: Graph, data: list[np.ndarray], frozen: bool, loose: float = 0.0
 @FEW
 @given(models())
 def test_predictions(sample: Sample) -> None:
-    check(graphs.predict_graph(sample.model), sample.inputs(3), frozen=True)
+    check(graphs.trace(sample.model, "predict"), sample.inputs(3), frozen=True)
 
 
 @settings(FEW, max_examples=2)  # half a minute each: a simulated card is slow
 @given(models(compiled=True))
 def test_a_training_step(sample: Sample) -> None:
-    graph = graphs.train_graph(sample.model)
+    traced = graphs.trace(sample.model, "train")
     rows = [np.ones(3, np.float32)] * len(sample.model.outputs)
     check(
-        graph,
+        traced,
         [*sample.inputs(3), *sample.targets(3), *rows],
         frozen=False,
         loose=0.0 if "with sgd" in sample.notes[-1] else STEP,
@@ -74,7 +75,8 @@ RECURRENT = {
 def test_recurrent_layers(kind: str, train: bool) -> None:
     model = keras.Sequential(RECURRENT[kind]())
     model.compile("adam", "mse")
-    graph = (graphs.train_graph if train else graphs.predict_graph)(model)
+    traced = graphs.trace(model, "train" if train else "predict")
+    graph = traced.graph
     generator, data = np.random.default_rng(0), []
     for value in graph.inputs.values():
         type = graph.type(value)
@@ -86,4 +88,4 @@ def test_recurrent_layers(kind: str, train: bool) -> None:
         data.append(np.ascontiguousarray(drawn).astype(type.dtype))
     if kind == "gru":
         data[0][:2, 3:] = 0  # steps that are masked
-    check(graph, data, not train, STEP)
+    check(traced, data, not train, STEP)

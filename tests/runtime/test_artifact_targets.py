@@ -16,6 +16,7 @@ import kcompile
 from kcompile.codegen.binary.c_interface import DTYPE_CODES
 from kcompile.ir import interpreter
 from kcompile.keras import backend as K
+from kcompile.keras import graphs
 from kcompile.keras.layers import (
     GRU,
     LSTM,
@@ -104,8 +105,8 @@ def data(model, n):
 
 def reference(model, n, inputs):
     """The interpreter's outputs, in float64."""
-    graph = kcompile.compile(model).graph("predict")
-    state = {name: variable.value for name, variable in graph.captured.items()}
+    traced = graphs.trace(model, "predict")
+    graph, state = traced.graph, {name: variable.value for name, variable in traced.captured.items()}
     return list(interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), state, "float64").outputs.values())
 
 

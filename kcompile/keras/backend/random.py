@@ -13,19 +13,19 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import initializers
 from kcompile.keras.backend.values import constant
 from kcompile.keras.operands import graph, sizes, tensor, traced
-from kcompile.keras.tracing import Trace, current
+from kcompile.keras.tracing import current, find_trace
 from kcompile_runtime.errors import UnsupportedError
 
 
 def _drawn(source: Callable[..., Tensor], shape: Sequence[Any], seed: int | None) -> Tensor:
     """The numbers of a source: uniform in [0, 1), or normal."""
-    trace = graph()
-    if not isinstance(trace, Trace) or trace.loop:
+    trace = find_trace(graph())
+    if trace is None or trace.loop:
         raise UnsupportedError(
             "random numbers inside the step of a recurrent layer would be the same at "
             "all steps: draw them before, and give them as a sequence"
         )
-    key = trace.seed if seed is None else ops.constant(trace, int(seed) % 2**32, "uint32")
+    key = trace.seed if seed is None else ops.constant(trace.graph, int(seed) % 2**32, "uint32")
     return source(key, trace.step, trace.stream(), tuple(sizes(shape)))
 
 

@@ -10,7 +10,7 @@ from kcompile.ir.scan import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.arrange import reverse
 from kcompile.keras.operands import graph, tensor, traced
-from kcompile.keras.tracing import Trace, tracing
+from kcompile.keras.tracing import Trace, find_trace, tracing
 from kcompile_runtime.errors import UnsupportedError
 
 Step = Callable[..., Any]
@@ -34,7 +34,7 @@ def rnn(
     is the one before (zeros at first). Outputs of go_backwards are in the order of computation.
     `unroll` makes no difference to values.
     """
-    outer = graph()
+    outer = _outer()
     x = tensor(inputs)
     states, fixed = [tensor(s) for s in initial_states], [tensor(c) for c in constants or ()]
     sequences = [time_first(x)]
@@ -46,7 +46,7 @@ def rnn(
         previous = [_zero_output(step_function, outer, x, states, fixed)]
 
     def step(carried: list[Tensor], elements: list[Tensor], invariants: list[Tensor]) -> Any:
-        with tracing(body):
+        with tracing(body.graph):
             now = carried[: len(states)]
             output, new = step_function(elements[0], [*now, *invariants])
             if mask is None:
@@ -61,7 +61,7 @@ def rnn(
         fixed,
         x.shape[1],  # type: ignore[arg-type]
         go_backwards,
-        body,
+        body.graph,
     )
     last = outputs[0 if go_backwards else -1]
     made = time_first(outputs)
@@ -80,21 +80,26 @@ def choose(hit: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return ops.select(ops.reshape(hit, (hit.shape[0], *(1,) * (a.rank - 1))), a, b)
 
 
-def _body(outer: Any) -> Trace:
-    if not isinstance(outer, Trace):
+def _outer() -> Trace:
+    found = find_trace(graph())
+    if found is None:
         raise UnsupportedError("K.rnn works inside a model, or on expressions outside")
+    return found
+
+
+def _body(outer: Trace) -> Trace:
     body = outer.inside("step")
     body.frozen = True  # a step has no updates
     return body
 
 
 def _zero_output(
-    step_function: Step, outer: Any, x: Tensor, states: Sequence[Tensor], fixed: Sequence[Tensor]
+    step_function: Step, outer: Trace, x: Tensor, states: Sequence[Tensor], fixed: Sequence[Tensor]
 ) -> Tensor:
     """Zeros of the type of the step's output."""
     scratch = _body(outer)
     types = [x.type.with_shape((x.shape[0], *x.shape[2:])), *(s.type for s in (*states, *fixed))]
-    given = [Tensor(scratch, scratch.input(f"in{i}", t)) for i, t in enumerate(types)]
-    with tracing(scratch):
+    given = [scratch.input(f"in{i}", t) for i, t in enumerate(types)]
+    with tracing(scratch.graph):
         output, _ = step_function(given[0], given[1:])
-    return ops.broadcast_to(ops.constant(outer, 0, output.dtype), output.shape)
+    return ops.broadcast_to(ops.constant(outer.graph, 0, output.dtype), output.shape)

@@ -19,7 +19,7 @@ from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.operands import graph, leaves, record, tensor, traced, value_of
 from kcompile.keras.settings import FLOAT, PHASE, LearningPhase, fixed_phase
 from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
-from kcompile.keras.tracing import Trace, current
+from kcompile.keras.tracing import current, find_trace
 from kcompile.keras.updates import Update
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import UnsupportedError, describe
@@ -255,8 +255,9 @@ def moving_average_update(x: Any, value: Any, momentum: float) -> Update:
 def learning_phase() -> Any:
     """1 in training and 0 in inference, inside a model; outside what `set_learning_phase` set, or an
     input for K.function."""
-    trace = current()
-    if isinstance(trace, Trace):
+    graph = current()
+    trace = None if graph is None else find_trace(graph)
+    if trace is not None:
         return int(trace.training)
     phase = fixed_phase()
     return PHASE if phase is None else int(phase)

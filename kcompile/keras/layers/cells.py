@@ -18,6 +18,7 @@ from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras import activations, constraints, initializers, regularizers
 from kcompile.keras.engine import KerasShape, Layer, as_list
 from kcompile.keras.layers.held import Holder, as_layer
+from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.errors import ModelError, describe
 
 Result = tuple[Tensor, list[Tensor]]
@@ -127,12 +128,12 @@ class Cell(Layer):
 
     def dropout_masks(self, x: Tensor, state: Tensor) -> list[Tensor]:
         """Factors for the input, then for the state, in training; none otherwise."""
-        graph: Any = x.graph
-        if not graph.training:
+        trace = trace_of(x)
+        if not trace.training:
             return []
         count = self.gates if self.implementation == 1 else 1
         return [
-            _mask(graph, like, rate)
+            _mask(trace, like, rate)
             for like, rate in ((x, self.dropout), (state, self.recurrent_dropout))
             if rate
             for _ in range(count)
@@ -164,8 +165,8 @@ class Cell(Layer):
         )
 
 
-def _mask(graph: Any, like: Tensor, rate: float) -> Tensor:
-    kept = ops.dropout_mask(graph.seed, graph.step, graph.stream(), like.shape, rate)
+def _mask(trace: Trace, like: Tensor, rate: float) -> Tensor:
+    kept = ops.dropout_mask(trace.seed, trace.step, trace.stream(), like.shape, rate)
     return ops.cast(kept, "float32") * (1 / (1 - rate))
 
 
@@ -404,12 +405,12 @@ def has_step(cell: Any) -> bool:
 
 def run_cell(cell: Any, x: Tensor, states: Sequence[Tensor], constants: Sequence[Tensor] = ()) -> Result:
     """A step of any cell, which is given `training` and `constants` where it takes them."""
-    graph: Any = x.graph
+    trace = trace_of(x)
     options: dict[str, Any] = {}
     if constants and takes(cell, "constants"):
         options["constants"] = list(constants)
     if "training" in inspect.signature(cell.call).parameters:
-        options["training"] = graph.training
+        options["training"] = trace.training
     y, new = cell.call(x, states, **options)
     return y, as_list(new)
 

@@ -16,6 +16,7 @@ from kcompile.keras.engine import InputSpec, KerasShape, Layer, is_integer
 from kcompile.keras.layers.kernel import KernelLayer, channels_to_last
 from kcompile.keras.operands import sizes
 from kcompile.keras.settings import checked_data_format
+from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -83,12 +84,12 @@ class Dropout(Layer):
             raise ModelError(describe(f"{self.label}: seed", "an integer in [0, 2**32)", repr(seed)))
 
     def call(self, x: Tensor) -> Tensor:
-        graph: Any = x.graph
+        trace = trace_of(x)
         shape = self._mask_shape(x)
-        if not graph.training or self.rate == 0:
+        if not trace.training or self.rate == 0:
             return x
-        seed = graph.seed if self.seed is None else ops.constant(graph, self.seed, "uint32")
-        kept = ops.dropout_mask(seed, graph.step, graph.stream(), shape, self.rate)
+        seed = trace.seed if self.seed is None else ops.constant(trace.graph, self.seed, "uint32")
+        kept = ops.dropout_mask(seed, trace.step, trace.stream(), shape, self.rate)
         return ops.select(kept, x * (1 / (1 - self.rate)), ops.zeros_like(x))
 
     def _mask_shape(self, x: Tensor) -> Sequence[Any]:

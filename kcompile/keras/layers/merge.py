@@ -10,6 +10,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend
 from kcompile.keras.engine import Layer, as_list, is_integer
+from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -35,7 +36,7 @@ class _Merge(Layer):
         """Where the values of the inputs count, with axes for theirs, if they do not everywhere."""
         if not self.semantics.merges_leave_out_masked or self.operator:
             return [None] * len(inputs)
-        masks = [x.graph.masks.get(x.value) for x in inputs]  # type: ignore[attr-defined]
+        masks = [trace_of(x).masks.get(x.value) for x in inputs]
         return [
             None if m is None else ops.broadcast_to(ops.reshape(m, (*m.shape, 1)), x.shape)
             for x, m in zip(inputs, masks)

@@ -12,6 +12,7 @@ from kcompile.ir.types import Dim
 from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, Variable, is_integer
 from kcompile.keras.settings import epsilon
+from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -102,16 +103,16 @@ class BatchNormalization(Layer):
         self.input_spec = InputSpec(ndim=rank, axes={self.axis: size[0]})
 
     def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        graph: Any = x.graph
-        frozen = graph.frozen and self.semantics.frozen_batch_norm == "moving"
-        if graph.training and not frozen:
+        trace = trace_of(x)
+        frozen = trace.frozen and self.semantics.frozen_batch_norm == "moving"
+        if trace.training and not frozen:
             counted = self.semantics.batch_norm_counts_masked
             every = counted == "yes" or (counted == "if fused" and self._fused(x))
             return self._normalize_batch(x, None if every else mask)
-        mean, variance = self.moving_mean.__tensor__(graph), self.moving_variance.__tensor__(graph)
+        mean, variance = trace.read(self.moving_mean), trace.read(self.moving_variance)
         scale = self._times_gamma(ops.rsqrt(variance + self.epsilon))
         shift = mean * scale
-        shift = -shift if self.beta is None else self.beta.__tensor__(graph) - shift
+        shift = -shift if self.beta is None else trace.read(self.beta) - shift
         return x * self._along(x, scale) + self._along(x, shift)
 
     def _normalize_batch(self, x: Tensor, mask: Tensor | None) -> Tensor:

@@ -30,7 +30,7 @@ from kcompile.keras.layers.cells import (
     takes,
 )
 from kcompile.keras.layers.held import Holder, as_layer
-from kcompile.keras.tracing import Trace
+from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
@@ -212,13 +212,12 @@ class RNN(Recurrence):
     ) -> tuple[Tensor | None, Tensor, list[Tensor]]:
         """All outputs [time, batch, ...] in the order of time (None where nobody wants them), the last
         output, the last states."""
-        graph = x.graph
-        assert isinstance(graph, Trace)
+        trace = trace_of(x)
         sequences = [time_first(s) for s in ([x] if mask is None else [x, mask])]
         states = self._initial(x, initial)
         first = sequences[0].type.with_shape(sequences[0].shape[1:])
-        masks = self._dropout_masks(graph, first, states)
-        body = graph.inside(f"{self.name}.step")
+        masks = self._dropout_masks(trace, first, states)
+        body = trace.inside(f"{self.name}.step")
         count, place = len(states), self._output_state
         if mask is not None and self._carries_output(initial):
             states, place = [*states, self._nothing(x, output_size(self.cell))], count
@@ -243,14 +242,14 @@ class RNN(Recurrence):
             return new, [] if shared[-1] and not self.return_sequences else [y]
 
         finals, outs = scan(
-            step, states, sequences, [*masks, *constants], reverse=self.go_backwards, body=body
+            step, states, sequences, [*masks, *constants], reverse=self.go_backwards, body=body.graph
         )
-        if body.updates or body.losses:
+        if body.graph.updates or body.losses:
             raise UnsupportedError("a cell that adds losses or updates variables at every step")
         if self.stateful:
-            rows = ops.iota(graph, (x.shape[0],), 0)
+            rows = ops.iota(x.graph, (x.shape[0],), 0)
             for variable, state in zip(self.states, finals):
-                graph.update(variable, ops.scatter_rows(state, rows, variable.shape[0]))
+                trace.update(variable, ops.scatter_rows(state, rows, variable.shape[0]))
         if shared[0]:
             return outs[0] if outs else None, finals[place], finals[:count]
         (outputs,) = outs
@@ -300,9 +299,9 @@ class RNN(Recurrence):
                 )
             return list(given)
         if self.stateful:
-            graph: Any = x.graph
-            rows = ops.iota(graph, (x.shape[0],), 0)
-            return [ops.gather(graph.read(v), rows) for v in self.states]
+            trace = trace_of(x)
+            rows = ops.iota(x.graph, (x.shape[0],), 0)
+            return [ops.gather(trace.read(v), rows) for v in self.states]
         return self.get_initial_state(x)
 
     def get_initial_state(self, inputs: Tensor) -> list[Tensor]:
@@ -312,10 +311,10 @@ class RNN(Recurrence):
     def _nothing(self, inputs: Tensor, size: Any) -> Tensor:
         return ops.broadcast_to(ops.constant(inputs.graph, 0.0), (inputs.shape[0], *dims(size)))
 
-    def _dropout_masks(self, graph: Trace, first: Any, states: list[Tensor]) -> list[Tensor]:
-        if not has_step(self.cell) or not graph.training:
+    def _dropout_masks(self, trace: Trace, first: Any, states: list[Tensor]) -> list[Tensor]:
+        if not has_step(self.cell) or not trace.training:
             return []
-        like = ops.broadcast_to(ops.constant(graph, 0.0), first.shape)  # only its shape is read
+        like = ops.broadcast_to(ops.constant(trace.graph, 0.0), first.shape)  # only its shape is read
         masks: list[Tensor] = self.cell.dropout_masks(like, states[0])
         return masks
 

@@ -12,6 +12,7 @@ from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.layers.recurrent import RNN, Recurrence
 from kcompile.keras.regularizers import L1L2
+from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 MERGE_MODES = ("sum", "mul", "concat", "ave", None)
@@ -46,9 +47,9 @@ class TimeDistributed(Wrapper):
         self.layer.build_for((None, *input_shape[2:]))
 
     def call(self, x: Tensor) -> Tensor:
-        graph: Any = x.graph
+        trace = trace_of(x)
         self._inner: Tensor | None = None
-        apart = (graph.training and _meets_samples(self.layer)) or not _sums_penalties(self.layer)
+        apart = (trace.training and _meets_samples(self.layer)) or not _sums_penalties(self.layer)
         return self._steps(x) if self._by_step and apart else self._rows(x)
 
     @property
@@ -57,15 +58,15 @@ class TimeDistributed(Wrapper):
 
     def _steps(self, x: Tensor) -> Tensor:
         """A call for each step, in their order."""
-        graph: Any = x.graph
-        mask, length = graph.masks.get(x.value), x.shape[1]
+        trace = trace_of(x)
+        mask, length = trace.masks.get(x.value), x.shape[1]
         if not isinstance(length, int):
             raise UnsupportedError(f"{self.label}: steps whose number is the batch's")
         outputs = []
         for t in range(length):
             step = _step(x, t)
             if mask is not None:
-                graph.masks[step.value] = _step(mask, t)
+                trace.masks[step.value] = _step(mask, t)
             y = self._one(step)
             outputs.append(ops.reshape(y, (y.shape[0], 1, *y.shape[1:])))
         return ops.concatenate(outputs, 1)
@@ -78,23 +79,23 @@ class TimeDistributed(Wrapper):
 
     def _rows(self, x: Tensor) -> Tensor:
         """One call, for which all steps are samples."""
-        graph: Any = x.graph
-        rows, penalties = self._as_samples(x), len(graph.losses)
+        trace = trace_of(x)
+        rows, penalties = self._as_samples(x), len(trace.losses)
         y = self._one(rows)
-        self._inner = graph.masks.get(y.value)
+        self._inner = trace.masks.get(y.value)
         if self._by_step:  # each step's is divided by the samples, not by all rows
-            graph.losses[penalties:] = [p * ops.count(x, [1]) for p in graph.losses[penalties:]]
+            trace.losses[penalties:] = [p * ops.count(x, [1]) for p in trace.losses[penalties:]]
         if self.semantics.mask_runs_models:
             self._ask_for_mask(rows)
         return ops.reshape(y, (x.shape[0], x.shape[1], *y.shape[1:]))
 
     def _as_samples(self, x: Tensor) -> Tensor:
-        graph: Any = x.graph
+        trace = trace_of(x)
         count: Any = x.shape[0] * x.shape[1]  # type: ignore[operator]
-        rows, mask = ops.reshape(x, (count, *x.shape[2:])), graph.masks.get(x.value)
+        rows, mask = ops.reshape(x, (count, *x.shape[2:])), trace.masks.get(x.value)
         wanted = hasattr(self.layer, "nodes") if self._by_step else _meets_samples(self.layer)
         if mask is not None and (wanted or mask.rank > 2):  # the second: it is one within a step
-            graph.masks[rows.value] = ops.reshape(mask, (count, *mask.shape[2:]))
+            trace.masks[rows.value] = ops.reshape(mask, (count, *mask.shape[2:]))
         return rows
 
     def _ask_for_mask(self, rows: Tensor) -> None:
