@@ -15,7 +15,7 @@ from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import check_rows
 from kcompile.keras import graphs
-from kcompile.keras.lengths import Kept, checked_lengths, graph_bytes, lengths_of
+from kcompile.keras.lengths import Kept, Lengths, checked_lengths, graph_bytes, lengths_of
 from kcompile.keras.listeners import Audience
 from kcompile.keras.tracing import Traced
 from kcompile_runtime.loop import Runner, one_by_one
@@ -40,6 +40,10 @@ class InterpreterEngine:
     def graph(self, entry: str, lengths: Any = None) -> Graph:
         """The graph alone."""
         return self.traced(entry, lengths).graph
+
+    def prepare(self, entry: str, lengths: Lengths) -> None:
+        """Trace the graph."""
+        self.traced(entry, lengths or None)
 
     def reset(self, entries: Iterable[str] = graphs.ENTRIES) -> None:
         """Forget graphs: the model changed."""

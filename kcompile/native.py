@@ -179,6 +179,10 @@ class NativeEngine:
             self._compare(entry, n, inputs, before, results)
         return results
 
+    def prepare(self, entry: str, lengths: Lengths) -> None:
+        """Make and load the code of an entry."""
+        self.program(entry, lengths or None)
+
     def _program_for(self, entry: str, inputs: Sequence[np.ndarray]) -> rt.Program:
         made = self._made.get((entry, ()))
         return (made and made.program) or self.program(entry, self._lengths(inputs))

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from kcompile.keras.lengths import Lengths
 from kcompile_runtime.loop import Runner
 
 Array = np.ndarray
@@ -21,7 +22,8 @@ class Engine(Protocol):
     """Runs the graphs of a model ("predict", "test", "train"), whose variables it updates in place.
 
     run: inputs in the order of the graph, conforming, n samples. batches: what runs an entry over the
-    rows of arrays. predictor: a quick way from any array to the output, of models with one input and one
+    rows of arrays. prepare: makes what runs an entry for inputs of these lengths, and tells what is wrong
+    with the model. predictor: a quick way from any array to the output, of models with one input and one
     output, if there is one; `quick` holds it once it was found. reset: graphs of these entries are to be
     made anew, and what is quick forgotten with "predict".
     """
@@ -30,6 +32,7 @@ class Engine(Protocol):
 
     def run(self, entry: str, n: int, inputs: Sequence[Array]) -> list[Array]: ...
     def batches(self, entry: str) -> Runner: ...
+    def prepare(self, entry: str, lengths: Lengths) -> None: ...
     def predictor(self) -> Callable[[Any], Array] | None: ...
     def reset(self, entries: Iterable[str] = ...) -> None: ...
 

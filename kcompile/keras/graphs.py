@@ -12,7 +12,7 @@ of steps. The others update recurrent states, and where random numbers are drawn
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kcompile.ir import ops
@@ -26,6 +26,7 @@ from kcompile.keras.explain import explained
 from kcompile.keras.lengths import Lengths, checked_lengths, probe_lengths, types_at
 from kcompile.keras.losses import Loss
 from kcompile.keras.optimizers import Optimizer
+from kcompile.keras.results import Label, arranged, keys_of, label_of, reports_loss
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon, fixed_phase
 from kcompile.keras.tracing import Trace, Traced, trace_model
@@ -54,19 +55,18 @@ class Compilation:
     targets: list[TensorType | None]
     weight_ranks: list[int]
     arguments: dict[str, Any] = field(default_factory=dict)
-    names: list[str] | None = None
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A reported value: `total / count` over all batches. prefix: of the output, where there are several.
-    weighted: whether weights count."""
+    """A reported value: `total / count` over all batches."""
 
-    name: str
+    label: Label
     total: Tensor
     count: Tensor
-    prefix: str = ""
-    weighted: bool = False
+
+
+Measures = list[tuple[str, Measure]]  # by the names they are reported by
 
 
 def compilation(model: Any) -> Compilation:
@@ -180,11 +180,30 @@ ENTRIES = tuple(_ENTRIES)
 
 def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
     """Names of what test and train report: "loss", then the metrics (Keras 2's metrics_names)."""
-    settled = compilation(model)
-    if settled.names is None:
-        test_graph(model, lengths or probe_lengths(model))
-    assert settled.names is not None
-    return list(settled.names)
+    settled, meaning = compilation(model), model.semantics
+    types = [y.type for y in model.outputs]
+    of_losses: list[Label] = []
+    of_metrics: list[Label] = []
+    for k, (name, kind) in enumerate(zip(model.output_names, label_types(model, types))):
+        if kind is None:
+            continue
+        prefix = f"{name}_" if len(types) > 1 else ""
+        if reports_loss(settled.losses[k], prefix, settled.losses, meaning):
+            of_losses.append(Label("loss", prefix))
+        for weighted, chosen in ((False, settled.metrics[k]), (True, settled.weighted_metrics[k])):
+            for metric in chosen:
+                label = label_of(metric, prefix, weighted, meaning)
+                keys = keys_of(metric, label.name, kind, types[k])
+                if keys is None:
+                    return traced_names(model, lengths or probe_lengths(model))
+                of_metrics += [replace(label, name=key) for key in keys]
+    return ["loss", *(name for _, name in arranged(of_losses, of_metrics, len(types), meaning))]
+
+
+def traced_names(model: Any, lengths: Lengths = ()) -> list[str]:
+    """The same, as the graph has them: for functions that speak of the model, and for tests."""
+    trace, outputs = _forward(model, "test", False, lengths)
+    return ["loss", *(name for name, _ in _objective(model, trace, outputs)[1])]
 
 
 # ---------------------------------------------------------------- parts
@@ -207,8 +226,8 @@ def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[T
         ) from error
 
 
-def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, list[Measure]]:
-    """The loss to minimise, and what is reported beside it."""
+def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, Measures]:
+    """The loss to minimise, and what is reported beside it, by name."""
     settled = compilation(model)
     kinds = label_types(model, [y.type for y in outputs])
     seen = [(k, name) for k, name in enumerate(model.output_names) if kinds[k] is not None]
@@ -218,7 +237,6 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         for k, name in seen
     }
     n = ops.extent(trace.graph, Batch(), "float32")
-    several = len(settled.losses) - settled.losses.count(None) > 1
     total: Tensor | None = None
     reported: list[Measure] = []
     measures: list[Measure] = []
@@ -231,8 +249,8 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
                 value = _output_loss(name, loss, y, outputs[k], w, model.semantics, mask)
                 part = value if settled.loss_weights[k] == 1 else value * settled.loss_weights[k]
                 total = part if total is None else total + part
-            if prefix and (model.semantics.lone_loss_reported or several):
-                reported.append(Measure("loss", value * n, n, prefix))
+            if reports_loss(loss, prefix, settled.losses, model.semantics):
+                reported.append(Measure(Label("loss", prefix), value * n, n))
         with trace.source(Source(f"metrics of {name}")), explained(f"Metric of output {name!r}"):
             for metric in settled.metrics[k]:
                 measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.semantics, mask)
@@ -246,12 +264,9 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
             f"model {model.name!r} has no loss, so that there is nothing to minimise or "
             "to evaluate. Call model.compile(optimizer, loss=...) with a loss"
         )
-    by_name = model.semantics.metrics_order == "by name"
-    measures = _distinct([*reported, *(sorted(measures, key=lambda m: m.weighted) if by_name else measures)])
-    if by_name and len(outputs) > 1:
-        measures[len(reported) :] = sorted(measures[len(reported) :], key=lambda m: m.name)
-    settled.names = ["loss", *(m.name for m in measures)]
-    return total, measures
+    found = [*reported, *measures]
+    order = arranged([m.label for m in reported], [m.label for m in measures], len(outputs), model.semantics)
+    return total, [(name, found[place]) for place, name in order]
 
 
 def _input(trace: Trace, name: str, type: TensorType | None) -> Tensor:
@@ -377,14 +392,11 @@ def _measure(
     Keras 2 averages a masked metric over a batch's steps that are there, and these over the samples;
     Keras 3, and Keras 2 where steps have weights, takes the mask for weights.
     """
-    name, function = metrics.resolve(metric, loss, y, prediction, meaning)
-    if w is not None and meaning.weighted_prefix == "always":
-        name = f"weighted_{name}"
-    if meaning.metric_objects_renamed and not isinstance(metric, str) and name.startswith(prefix):
-        prefix = ""
+    function = metrics.resolve(metric, loss, y, prediction, meaning)
+    label = label_of(metric, prefix, w is not None, meaning)
     mask_weighs = meaning.mask_weighs_metrics or (w is not None and w.rank > 1)
     made = []
-    for key, value in metrics.evaluate(function, name, y, prediction):
+    for key, value in metrics.evaluate(function, label.name, y, prediction):
         value, weight = ops.cast(value, "float32"), w
         if mask is not None and value.rank >= mask.rank:
             if mask_weighs:
@@ -398,29 +410,11 @@ def _measure(
         else:
             rows = value if weight is None else _weighted(_rows(value, weight.rank), weight)
             total = ops.reduce_sum(_rows(rows))
-        made.append(Measure(key, total, count, prefix, w is not None))
+        made.append(Measure(replace(label, name=key), total, count))
     return made
 
 
-def _distinct(measures: Sequence[Measure]) -> list[Measure]:
-    """Named as they are reported. A weighted metric whose name is taken gets "weighted_" before it; the
-    second of a name "_1" behind it, and so on."""
-    seen: set[str] = {"loss"}
-    result = []
-    for m in measures:
-        full, number = m.prefix + m.name, 0
-        if m.weighted and full in seen:
-            full = f"{m.prefix}weighted_{m.name}"
-        name = full
-        while name in seen:
-            number += 1
-            name = f"{full}_{number}"
-        seen.add(name)
-        result.append(Measure(name, m.total, m.count))
-    return result
-
-
-def _results(trace: Trace, loss: Tensor, measures: Sequence[Measure]) -> None:
-    values = [loss, *(x for m in measures for x in (m.total, m.count))]
+def _results(trace: Trace, loss: Tensor, measures: Measures) -> None:
+    values = [loss, *(x for _, m in measures for x in (m.total, m.count))]
     parts = [ops.reshape(ops.cast(x, "float32"), (1,)) for x in values]
     trace.graph.outputs = {"results": ops.concatenate(parts, 0).value}

@@ -315,37 +315,53 @@ BY_KIND: dict[str, dict[str, MetricFunction]] = {
 CHOSEN = {"accuracy": "acc", "acc": "acc", "crossentropy": "ce", "ce": "ce"}
 
 
-def resolve(
-    metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Semantics
-) -> tuple[str, MetricFunction]:
-    """The reported name and the function of a metric of an output trained with `loss`.
+def resolve(metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Semantics) -> MetricFunction:
+    """The function of a metric of an output trained with `loss`."""
+    if isinstance(metric, str) and metric in CHOSEN:
+        return BY_KIND[CHOSEN[metric]][_kind(loss, y_true, y_pred, meaning)]
+    function: MetricFunction = get(metric)
+    return function
+
+
+def name_in(metric: Any, meaning: Semantics) -> str:
+    """The name by which a model reports a metric.
 
     Names are those of Keras 2.2: "acc" for accuracy, a function's own name for the rest; for a model
     whose Keras reports names as given the text that was given.
     """
     if isinstance(metric, str) and metric in CHOSEN:
-        short = CHOSEN[metric]
-        kind = _kind(loss, y_true, y_pred, meaning)
-        return short if meaning.metric_names == "own" else metric, BY_KIND[short][kind]
+        return CHOSEN[metric] if meaning.metric_names == "own" else metric
     function = get(metric)
     if isinstance(metric, str) and (
         meaning.metric_names == "given"
         or (meaning.metric_names == "given function" and not isinstance(function, (Metric, Loss)))
     ):
-        return metric, function
-    return name_of(function), function
+        return metric
+    return name_of(function)
 
 
 # Those of which more is better; of a function of the user's own nobody knows.
 _MORE_IS_BETTER = frozenset((accuracy, *FUNCTIONS.values()))
 
 
+def _base(metric: Any) -> Any:
+    """The function of a metric, which options and names stand around."""
+    found = get(metric)
+    return found.function if isinstance(found, Metric) else losses.base_function(found)
+
+
+def is_ours(metric: Any) -> bool:
+    """Whether a metric is none of the user's own: then it has one result."""
+    if isinstance(metric, str) and metric in CHOSEN:
+        return True
+    return _base(metric) in _MORE_IS_BETTER or _base(metric) in losses.FUNCTIONS.values()
+
+
 def more_is_better(metric: Any) -> bool | None:
     """Whether more of a metric is better than less; None where that is not known."""
     if isinstance(metric, str) and metric in CHOSEN:
         return CHOSEN[metric] == "acc"
-    found = get(metric)
-    function = found.function if isinstance(found, Metric) else losses.base_function(found)
+    function = _base(metric)
     if function in _MORE_IS_BETTER:
         return True
     return False if function in losses.FUNCTIONS.values() else None

@@ -1,13 +1,12 @@
-"""What test and train report: the loss, then metrics, and how these are called.
+"""What test and train report beside the loss, and how it is called.
 
-Enters: what `compile` settled, and the names of outputs. Leaves: names, in the order of the values. Names
-follow from losses, metrics and outputs; nothing is traced but a function of the user's own, which may give
-several results by names that only a call tells.
+Enters: metrics as `compile` takes them, prefixes of outputs. Leaves: names, in the order of the values.
+Nothing is traced but a function of the user's own, of which a call alone tells whether it gives several.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +14,12 @@ from kcompile.ir.types import TensorType
 from kcompile.keras import metrics
 from kcompile.keras.losses import Loss
 from kcompile.keras.semantics import Semantics
-from kcompile.keras.tracing import Trace
+from kcompile.keras.tracing import Trace, tracing
 
 
 @dataclass(frozen=True)
 class Label:
-    """A reported value before names are made distinct. prefix: of the output, where there are several.
+    """A reported value, before names are made distinct. prefix: of the output, where there are several.
     weighted: whether weights count."""
 
     name: str
@@ -28,16 +27,28 @@ class Label:
     weighted: bool = False
 
 
-def labels_of(
-    metric: Any, prefix: str, weighted: bool, meaning: Semantics, keys: Callable[[str], Sequence[str]]
-) -> list[Label]:
-    """Of the results of a metric. keys: their names, for the name of the metric."""
+def label_of(metric: Any, prefix: str, weighted: bool, meaning: Semantics) -> Label:
+    """That of a metric of an output."""
     name = metrics.name_in(metric, meaning)
     if weighted and meaning.weighted_prefix == "always":
         name = f"weighted_{name}"
     if meaning.metric_objects_renamed and not isinstance(metric, str) and name.startswith(prefix):
         prefix = ""
-    return [Label(key, prefix, weighted) for key in keys(name)]
+    return Label(name, prefix, weighted)
+
+
+def keys_of(metric: Any, name: str, label: TensorType, output: TensorType) -> list[str] | None:
+    """The names of the results of a metric: its own, or the keys of the dict that a function of the user's
+    gives, which is called on tensors of these types. None where it cannot be called by itself."""
+    if metrics.is_ours(metric):
+        return [name]
+    scratch = Trace("outline")
+    try:
+        with tracing(scratch.graph):
+            y_true, y_pred = scratch.input("y_true", label), scratch.input("y_pred", output)
+            return [key for key, _ in metrics.evaluate(metrics.get(metric), name, y_true, y_pred)]
+    except Exception:  # the function's own; in the graph of the model it may work, or is explained
+        return None
 
 
 def reports_loss(loss: Loss | None, prefix: str, losses: Sequence[Loss | None], meaning: Semantics) -> bool:
@@ -46,8 +57,10 @@ def reports_loss(loss: Loss | None, prefix: str, losses: Sequence[Loss | None], 
     return loss is not None and bool(prefix) and (meaning.lone_loss_reported or several)
 
 
-def arranged(of_losses: Sequence[Label], of_metrics: Sequence[Label], meaning: Semantics) -> list[tuple[int, str]]:
-    """The order in which values are reported, by their places in both lists, and their names. A weighted
+def arranged(
+    of_losses: Sequence[Label], of_metrics: Sequence[Label], outputs: int, meaning: Semantics
+) -> list[tuple[int, str]]:
+    """The places, in both lists together, and the names of the values in the order of the report. A weighted
     metric whose name is taken gets "weighted_" before it; the second of a name "_1" behind it, and so on."""
     labels = [*of_losses, *of_metrics]
     first, places = len(of_losses), list(range(len(labels)))
@@ -58,13 +71,15 @@ def arranged(of_losses: Sequence[Label], of_metrics: Sequence[Label], meaning: S
     named: list[tuple[int, str]] = []
     for place in places:
         label = labels[place]
-        full = label.prefix + label.name
+        full, number = label.prefix + label.name, 0
         if label.weighted and full in seen:
             full = f"{label.prefix}weighted_{label.name}"
-        name, number = full, 0
+        name = full
         while name in seen:
             number += 1
             name = f"{full}_{number}"
         seen.add(name)
         named.append((place, name))
+    if by_name and outputs > 1:
+        named[first:] = sorted(named[first:], key=lambda entry: entry[1])
     return named

@@ -94,12 +94,13 @@ class Trainer:
         self.adapter = Adapter(model, self.training_changed)
         self.arguments: dict[str, Any] | None = None
         self._settled: Compilation | None = None
+        self._names: list[str] | None = None  # of the results
         self._running: loops.Averages | None = None  # over batches, see `batch`
         self._turns: dict[str, loops.Turns] = {}  # the pace of each entry
 
     def kept(self) -> dict[str, Any]:
         """What pickle and copy keep: nothing of this process."""
-        return state_of(self, "model", "engines", "adapter", "_turns")
+        return state_of(self, "model", "engines", "adapter", "_names", "_turns")
 
     def take(self, kept: dict[str, Any]) -> None:
         """Go on where the trainer that kept this was."""
@@ -116,8 +117,7 @@ class Trainer:
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
             self.adapter.forget()
             self._settled = None
-        if self._settled is not None:
-            self._settled.names = None
+        self._names = None
         self.engines.reset(entries)
 
     def training_changed(self) -> None:
@@ -144,6 +144,13 @@ class Trainer:
             self._settled = settle(self.model, self.arguments)
         return self._settled
 
+    def names(self, lengths: Lengths = ()) -> list[str]:
+        """Names of what is reported: "loss", then the metrics. Raises NotCompiledError."""
+        graphs.compilation(self.model)  # raises, and settles what changed
+        if self._names is None:
+            self._names = graphs.result_names(self.model, lengths)
+        return list(self._names)
+
     # ---- one batch
 
     def batch(
@@ -166,7 +173,7 @@ class Trainer:
         else:
             values = self._over_batches(n, results, reset)
         if by_name:
-            return dict(zip(graphs.result_names(self.model), values))
+            return dict(zip(self.names(), values))
         return values[0] if len(values) == 1 else values
 
     def _over_batches(self, n: int, results: Array, reset: bool) -> list[float]:
@@ -207,7 +214,7 @@ class Trainer:
         """Train for passes over the data. Raises InputError, InputTypeError, ModelError before the first."""
         feed, rest, lengths = self._training_feed(data, validation)
         held = self._held(validation, rest)
-        names = graphs.result_names(self.model, lengths)
+        names = self.names(lengths)
         history = self.model.history = events.History()
         bar = [events.ProgbarLogger(verbose=verbose)] if verbose else []  # in Keras 2's order
         told = events.CallbackList(
@@ -226,7 +233,7 @@ class Trainer:
         style = edition(self.model.vintage).bar
         if verbose and isinstance(held, Rows) and isinstance(feed, Rows) and style == "samples":
             print(f"Train on {feed.samples} samples, validate on {held.samples} samples")
-        self.engines.needed()  # what cannot be compiled is told before training begins
+        self.engines.needed().prepare("train", lengths)  # what cannot be compiled is told before it begins
         self.model.stop_training = False
         told.begin()
         feed.fit(
@@ -254,7 +261,8 @@ class Trainer:
             arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight)
             feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
             lengths = lengths_of(self.model, arrays)
-        names = graphs.result_names(self.model, lengths)
+        names = self.names(lengths)
+        self.engines.needed().prepare("test", lengths)
         return names, self._test(feed, names, self._progress(callbacks, verbose, feed, "test"))
 
     def predict_quickly(self, x: Any, size: int) -> Array | None:

@@ -106,7 +106,7 @@ class Training:
     @property
     def metrics_names(self) -> list[str]:
         """Names of what evaluate and train_on_batch give: "loss", then the metrics."""
-        return graphs.result_names(self)
+        return self.trainer.names()
 
     # ---- one batch
 
