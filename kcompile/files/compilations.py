@@ -11,7 +11,7 @@ from typing import Any
 
 from kcompile.files.calls import mapping
 from kcompile.files.configs import plain
-from kcompile.files.problems import PACKAGES, Problems
+from kcompile.files.problems import HOMES, Problems
 from kcompile.keras import losses, metrics, optimizers
 from kcompile.keras.semantics import LEGACY_OPTIMIZERS
 from kcompile.keras.utils.serialization import custom_names
@@ -111,7 +111,7 @@ _REMEDY = (
 def _is_keras(value: Mapping[str, Any]) -> bool:
     """Whether a configuration speaks of something of Keras' own; older files do not say."""
     module = value.get("module")
-    return module is None or str(module).partition(".")[0] in PACKAGES
+    return module is None or str(module).partition(".")[0] in HOMES
 
 
 def _function(what: str, value: Mapping[str, Any], get: Any, problems: Problems) -> Any:

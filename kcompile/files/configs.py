@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kcompile.files.calls import translate_call, translate_tensors, without_mask_ops
-from kcompile.files.problems import PACKAGES, Problems
+from kcompile.files.problems import HOMES, Problems
 from kcompile.files.sharing import HELD
 from kcompile.files.vintage import MAX_LAYERS
 from kcompile.keras import layers
@@ -436,7 +436,7 @@ def _class(kind: str, entry: Mapping[str, Any], reading: _Reading) -> type[Layer
         found = reading.custom.get(name) if isinstance(name, str) else None
         if isinstance(found, type) and issubclass(found, Layer):
             return found
-    foreign = str(entry.get("module", "keras")).partition(".")[0] not in PACKAGES
+    foreign = str(entry.get("module", "keras")).partition(".")[0] not in HOMES
     known = vars(layers).get(kind)
     if (
         foreign

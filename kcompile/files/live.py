@@ -17,7 +17,7 @@ import numpy as np
 
 from kcompile.files.compilations import described, translate_compilation
 from kcompile.files.configs import translate_model
-from kcompile.files.problems import Problems
+from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
 from kcompile.files.weights import holders, run_inside
@@ -27,19 +27,6 @@ from kcompile.keras.graphs import target_type
 from kcompile.keras.layer_weights import kept_random_state
 from kcompile.keras.semantics import vintage_of_version
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
-
-PACKAGES = ("keras", "tf_keras", "tensorflow", "keras_core")
-
-# Where Keras 3 and tf_keras keep the slots of an optimizer: our name -> theirs.
-SLOTS = {
-    "SGD": {"momentum": "momentums"},
-    "RMSprop": {"rms": "_velocities"},
-    "Adagrad": {"accumulator": "_accumulators"},
-    "Adadelta": {"accumulator": "_accumulated_grads", "delta": "_accumulated_delta_vars"},
-    "Adam": {"m": "_momentums", "v": "_velocities", "vhat": "_velocity_hats"},
-    "Adamax": {"m": "_m", "u": "_u"},
-    "Nadam": {"m": "_momentums", "v": "_velocities"},
-}
 
 
 def is_live(model: Any) -> bool:
@@ -225,13 +212,13 @@ def slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
     trained = _known(live, theirs)
     mine = [(w, v) for v, w in pairs(ours, theirs)]
     found = []
+    live_names = {slot.name: slot.live for slot in optimizer.kept}
     for slot in optimizer.slots():
-        name = SLOTS[type(optimizer).__name__][slot]
-        held = getattr(live, name, None)
+        held = getattr(live, live_names.get(slot, ""), None)
         if not isinstance(held, Sequence) or len(held) != len(trained):
             raise UnsupportedError(
                 f"the state of the live optimizer {type(live).__name__} cannot be reached: expected "
-                f"{len(trained)} arrays in {name}. Compile the live model again, with trainable as it "
+                f"{len(trained)} arrays of its {slot!r}. Compile the live model again, with trainable as it "
                 "is now, to start with a fresh state"
             )
         for variable, value in zip(trained, held):

@@ -22,6 +22,7 @@ from kcompile.files import reader, weights
 from kcompile.files.calls import mapping
 from kcompile.files.compilations import translate_compilation
 from kcompile.files.configs import MODELS, translate_model
+from kcompile.files.optimizer_state import load_optimizer
 from kcompile.files.problems import Problems
 from kcompile.files.reader import Hdf5, PathLike, limits
 from kcompile.files.sharing import HELD, mark_said
@@ -153,7 +154,7 @@ def _load_keras(
                 training,
                 file,
                 vintage,
-                lambda: weights.load_optimizer(model, archive.weights, paths, vintage) if paths else True,
+                lambda: not paths or load_optimizer(model, archive.weights, paths, vintage),
             )
         return model
 
@@ -196,7 +197,7 @@ def _load_hdf5(
                 given,
                 file,
                 vintage,
-                lambda: weights.load_optimizer(model, opened, paths, vintage) if paths else True,
+                lambda: not paths or load_optimizer(model, opened, paths, vintage),
             )
             if model.compilation is not None and ours.get("optimizer_vintage") in VINTAGES:
                 model.optimizer.vintage = ours["optimizer_vintage"]

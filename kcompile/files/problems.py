@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from kcompile_runtime.errors import ModelError, UnsupportedError
 
-# Where the classes and functions of Keras live; what a file says to be elsewhere is the user's own.
-PACKAGES = ("keras", "tf_keras", "tensorflow", "builtins")
+PACKAGES = ("keras", "tf_keras", "tensorflow", "keras_core")  # of the Kerases
+# Where files say that classes and functions of Keras live; what is elsewhere is the user's own
+HOMES = (*PACKAGES, "builtins")
 LISTED, LONGEST = 100, 500  # complaints in one error, and characters of one
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.files import emit, live
+from kcompile.files.problems import PACKAGES
 from kcompile.keras.callbacks import Callback
 from kcompile.keras.tensors import Variable
 from kcompile_runtime.errors import ModelError, UnsupportedError
@@ -235,7 +236,7 @@ def _options(optimizer: Any) -> dict[str, Any]:
 
 def _is_foreign(callback: Any) -> bool:
     return not isinstance(callback, Callback) and any(
-        c.__name__ == "Callback" and c.__module__.partition(".")[0] in live.PACKAGES
+        c.__name__ == "Callback" and c.__module__.partition(".")[0] in PACKAGES
         for c in type(callback).__mro__
     )
 

@@ -25,7 +25,7 @@ from kcompile.keras.engine import Variable
 from kcompile.keras.explain import explained
 from kcompile.keras.lengths import Lengths, checked_lengths, probe_lengths, types_at
 from kcompile.keras.losses import Loss
-from kcompile.keras.optimizers import Optimizer
+from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.results import Label, arranged, keys_of, label_of, reports_loss
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon, fixed_phase

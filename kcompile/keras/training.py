@@ -15,6 +15,7 @@ from kcompile.keras import callbacks as events
 from kcompile.keras import graphs, optimizers
 from kcompile.keras.engines import Engine
 from kcompile.keras.graphs import Compilation
+from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.settling import values_of
 from kcompile.keras.tensors import one_or_list
 from kcompile.keras.trainer import Data, Trainer, Validation
@@ -92,10 +93,10 @@ class Training:
         return self.trainer.compilation
 
     @property
-    def optimizer(self) -> optimizers.Optimizer:
+    def optimizer(self) -> Optimizer:
         """The optimizer. Raises ModelError before `compile`."""
         arguments = self.trainer.arguments or graphs.compilation(self).arguments  # raises
-        optimizer: optimizers.Optimizer = arguments["optimizer"]
+        optimizer: Optimizer = arguments["optimizer"]
         return optimizer
 
     @property

@@ -247,7 +247,8 @@ def kind_of(metric, loss, y_true, y_pred, vintage="keras2"):
         Tensor(graph, graph.input(name, TensorType((Batch(), *shape))))
         for name, shape in (("t", y_true), ("p", y_pred))
     )
-    return metrics.resolve(metric, loss, *tensors, semantics(vintage))
+    meaning = semantics(vintage)
+    return metrics.name_in(metric, meaning), metrics.resolve(metric, loss, *tensors, meaning)
 
 
 def test_accuracy_is_chosen_by_loss_and_output():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kcompile.interpreted import InterpreterEngine
-from kcompile.keras import optimizers
+from kcompile.keras import optimizer, optimizers
 from kcompile.keras.layers import Dense
 from kcompile.keras.models import Sequential
 
@@ -343,3 +343,13 @@ def test_50_steps_are_those_of_keras(name):
 )
 def test_arguments_by_position_are_those_of_keras_2(by_position, by_name):
     assert by_position.get_config() == by_name.get_config()
+
+
+@pytest.mark.parametrize("kind", optimizers.CLASSES.values())
+def test_each_optimizer_says_what_others_call_its_slots(kind):
+    """Without that, a live optimizer could not be followed, nor its state be written and read."""
+    flags = {name: True for name in optimizer.FLAGS if name in kind.options}
+    used = kind(**({"momentum": 0.9} if "momentum" in kind.options else {}), **flags).slots()
+    assert list(used) == [slot.name for slot in kind.kept]
+    for words in zip(*kind.kept):
+        assert len(set(words)) == len(kind.kept) and all(words)

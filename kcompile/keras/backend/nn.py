@@ -11,16 +11,15 @@ from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Dim
 from kcompile.keras.operands import axes_of, sizes, tensor, traced
 from kcompile.keras.settings import checked_data_format, epsilon
+from kcompile.keras.spatial import channels_back, channels_to_last, pads
 
 
 def _last(x: Tensor, data_format: str | None) -> Tensor:
-    first = checked_data_format(data_format) == "channels_first"
-    return ops.transpose(x, (0, *range(2, x.rank), 1)) if first else x
+    return channels_to_last(x, checked_data_format(data_format))
 
 
 def _back(x: Tensor, data_format: str | None) -> Tensor:
-    first = checked_data_format(data_format) == "channels_first"
-    return ops.transpose(x, (0, x.rank - 1, *range(1, x.rank - 1))) if first else x
+    return channels_back(x, checked_data_format(data_format))
 
 
 def _each(value: Any, count: int) -> tuple[int, ...]:
@@ -31,29 +30,13 @@ def _each(value: Any, count: int) -> tuple[int, ...]:
     return values
 
 
-def _pads(
-    padding: str,
-    sizes: Sequence[Any],
-    windows: Sequence[Any],
-    strides: Sequence[int],
-    dilation: Sequence[int],
-) -> tuple[tuple[int, int], ...]:
-    if padding == "same":
-        return tuple(ops.same_padding(*args) for args in zip(sizes, windows, strides, dilation))
-    if padding == "causal" and len(windows) == 1:
-        return ((dilation[0] * (windows[0] - 1), 0),)
-    if padding != "valid":
-        raise ValueError(f"expected padding 'valid' or 'same'. Received: {padding!r}")
-    return ((0, 0),) * len(windows)
-
-
 def _conv(
     rank: int, x: Any, kernel: Any, strides: Any, padding: str, data_format: str | None, dilation_rate: Any
 ) -> Tensor:
     x, kernel = _last(tensor(x), data_format), tensor(kernel)
     strides, dilation = _each(strides, rank), _each(dilation_rate, rank)
-    pads = _pads(padding, x.shape[1:-1], kernel.shape[:rank], strides, dilation)
-    return _back(ops.conv(x, kernel, strides, pads, dilation), data_format)
+    around = pads(padding, x.shape[1:-1], kernel.shape[:rank], strides, dilation)
+    return _back(ops.conv(x, kernel, strides, around, dilation), data_format)
 
 
 @traced
@@ -109,8 +92,8 @@ def _conv_transpose(
     output_shape = sizes(output_shape)
     places = tuple(output_shape[2:] if first else output_shape[1:-1])
     strides, ones = _each(strides, rank), (1,) * rank
-    pads = _pads(padding, places, kernel.shape[:rank], strides, ones)
-    made = emit("conv_input", [x, kernel], sizes=places, strides=strides, padding=pads, dilation=ones)
+    around = pads(padding, places, kernel.shape[:rank], strides, ones)
+    made = emit("conv_input", [x, kernel], sizes=places, strides=strides, padding=around, dilation=ones)
     return _back(made, data_format)
 
 
@@ -146,11 +129,11 @@ def _pool(
 ) -> Tensor:
     x = _last(tensor(x), data_format)
     size, steps = _each(pool_size, rank), _each(strides, rank)
-    pads = _pads(padding, x.shape[1:-1], size, steps, (1,) * rank)
+    around = pads(padding, x.shape[1:-1], size, steps, (1,) * rank)
     if pool_mode not in ("max", "avg"):
         raise ValueError(f"expected pool_mode 'max' or 'avg'. Received: {pool_mode!r}")
     function = ops.max_pool if pool_mode == "max" else ops.average_pool
-    return _back(function(x, size, steps, pads), data_format)
+    return _back(function(x, size, steps, around), data_format)
 
 
 @traced

@@ -7,8 +7,9 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.engine import InputSpec, KerasShape
-from kcompile.keras.layers.kernel import KernelLayer, channels_back, channels_to_last
+from kcompile.keras.layers.kernel import KernelLayer
 from kcompile.keras.settings import checked_data_format
+from kcompile.keras.spatial import channels_back, channels_to_last, pads
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -78,18 +79,13 @@ class _Conv(KernelLayer):
 
     def call(self, x: Tensor) -> Tensor:
         x = channels_to_last(x, self.data_format)
-        padding = tuple(map(self._pads, x.shape[1:-1], self.kernel_size, self.strides, self.dilation_rate))
+        padding = pads(self.padding, x.shape[1:-1], self.kernel_size, self.strides, self.dilation_rate)
         parts = [
             ops.conv(part, kernel, self.strides, padding, self.dilation_rate)
             for part, kernel in self._groups(x)
         ]
         y = channels_back(self.add_bias(ops.concatenate(parts)), self.data_format)
         return self.activation(y)  # as the user's axes are: softmax goes along the last one
-
-    def _pads(self, size: Any, window: int, stride: int, dilation: int) -> tuple[int, int]:
-        if self.padding == "same":
-            return ops.same_padding(size, window, stride, dilation)
-        return (dilation * (window - 1), 0) if self.padding == "causal" else (0, 0)
 
     def _groups(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The channels of each group with the part of the kernel that sees them."""

@@ -13,9 +13,10 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import numel
 from kcompile.keras import activations
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, is_integer
-from kcompile.keras.layers.kernel import KernelLayer, channels_to_last
+from kcompile.keras.layers.kernel import KernelLayer
 from kcompile.keras.operands import sizes
 from kcompile.keras.settings import checked_data_format
+from kcompile.keras.spatial import channels_to_last
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
 

@@ -1,10 +1,9 @@
-"""What layers with a kernel and a bias share, and moving channels to the last axis and back."""
+"""What layers with a kernel and a bias share."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import activations, constraints, initializers, regularizers
 from kcompile.keras.engine import Layer
@@ -59,13 +58,3 @@ class KernelLayer(Layer):
     def add_bias(self, x: Tensor) -> Tensor:
         """x [..., units] with the bias added, if there is one."""
         return x if self.bias is None else x + self.bias
-
-
-def channels_to_last(x: Tensor, data_format: str) -> Tensor:
-    """[batch, channels, ...] as [batch, ..., channels] for channels_first."""
-    return x if data_format == "channels_last" else ops.transpose(x, (0, *range(2, x.rank), 1))
-
-
-def channels_back(x: Tensor, data_format: str) -> Tensor:
-    """The inverse of `channels_to_last`."""
-    return x if data_format == "channels_last" else ops.transpose(x, (0, x.rank - 1, *range(1, x.rank - 1)))

@@ -7,8 +7,8 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.engine import InputSpec, Layer
-from kcompile.keras.layers.kernel import channels_back, channels_to_last
 from kcompile.keras.settings import checked_data_format
+from kcompile.keras.spatial import channels_back, channels_to_last, pads
 
 
 class _Spatial(Layer):
@@ -41,12 +41,8 @@ class _Pooling(_Spatial):
 
     def call(self, x: Tensor) -> Tensor:
         x = channels_to_last(x, self.data_format)
-        same = self.padding == "same"
-        pads = tuple(
-            ops.same_padding(size, window, stride) if same else (0, 0)
-            for size, window, stride in zip(x.shape[1:-1], self.pool_size, self.strides)
-        )
-        return channels_back(self.pool(x, self.pool_size, self.strides, pads), self.data_format)
+        around = pads(self.padding, x.shape[1:-1], self.pool_size, self.strides)
+        return channels_back(self.pool(x, self.pool_size, self.strides, around), self.data_format)
 
     def pool(self, x: Tensor, size: Any, strides: Any, pads: Any) -> Tensor:
         raise NotImplementedError
