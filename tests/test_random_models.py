@@ -12,7 +12,6 @@ from ir.pass_targets import TARGETS, check_each
 import kcompile
 from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import interpreter
-from kcompile.ir.graph import Graph
 from kcompile.ir.passes import pipeline
 from kcompile.keras import graphs
 from kcompile.testing.models import Sample, models
