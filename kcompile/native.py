@@ -143,14 +143,14 @@ class NativeEngine:
         made = self._found(entry, lengths)
         if made.program is None:
             compiled = made.compiled
-            program = self.load(compiled, made.traced.captured)
+            made.program = self.load(compiled, made.traced.captured)
             if not self.target.is_gpu:
                 made.code = sum(map(len, compiled.image.objects))
             if self.model.varies:
                 compiled.forget_stages()
-            made.program = program
             self._made.measure(self._key(entry, lengths))
-        return made.program  # type: ignore[no-any-return]
+        program: rt.Program = made.program
+        return program
 
     def load(self, made: Compiled, variables: Mapping[str, Variable]) -> Any:
         """A program over the arrays of its variables, see `load_program`."""

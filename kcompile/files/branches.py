@@ -19,12 +19,10 @@ Place = list[Any]  # [layer, node, tensor]
 def has_branches(layers: Any) -> bool:
     """Whether the first layer is a Merge that holds models (or the first of those in it is)."""
     first = layers[0] if isinstance(layers, list) and layers else None
-    config = first.get("config") if isinstance(first, Mapping) else None
-    return (
-        isinstance(config, Mapping)
-        and first.get("class_name") == "Merge"  # type: ignore[union-attr]
-        and bool(config.get("layers"))
-    )
+    if not isinstance(first, Mapping) or first.get("class_name") != "Merge":
+        return False
+    config = first.get("config")
+    return isinstance(config, Mapping) and bool(config.get("layers"))
 
 
 def as_functional(layers: Sequence[Any], upgrade: Callable[[Any], Config], name: Any) -> Config:

@@ -251,16 +251,16 @@ class Syncs(Callback):
     def wants_batches(self, mode: str) -> bool:
         return self._batches and mode == "train"
 
-    def _event(self, *_: Any) -> None:
+    def _event(self, *_: Any, **__: Any) -> None:
         self._twin.sync()
 
-    def _batch(self, *_: Any) -> None:
+    def _batch(self, *_: Any, **__: Any) -> None:
         if self._batches:
             self._twin.sync()
 
-    on_train_begin = on_train_end = on_epoch_begin = on_epoch_end = _event  # type: ignore[assignment]
-    on_test_begin = on_test_end = _event  # type: ignore[assignment]
-    on_train_batch_begin = on_train_batch_end = _batch  # type: ignore[assignment]
+    on_train_begin = on_train_end = on_epoch_begin = on_epoch_end = _event
+    on_test_begin = on_test_end = _event
+    on_train_batch_begin = on_train_batch_end = _batch
 
 
 class Foreign(Callback):

@@ -362,8 +362,9 @@ class EarlyStopping(Callback):
         self.wait = 0
         self.stopped_epoch = 0
         self.best_weights: list[np.ndarray] | None = None
-        starts = self.baseline is not None and self._meaning.baseline == "as best"
-        self.best: float = self.baseline if starts else -np.inf if self._up else np.inf  # type: ignore[assignment]
+        self.best: float = -np.inf if self._up else np.inf
+        if self.baseline is not None and self._meaning.baseline == "as best":
+            self.best = self.baseline
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         logs = logs or {}

@@ -202,3 +202,11 @@ def axes_of(x: Tensor, axis: Any) -> list[int]:
     if any(not -x.rank <= a < x.rank for a in chosen):
         raise ValueError(f"axis {axis} is not an axis of {x.type}")
     return [int(a) % x.rank for a in chosen]
+
+
+def fixed_size(x: Tensor, axis: int) -> int:
+    """The size of an axis that must not be the batch. Raises ValueError."""
+    size = x.shape[axis]
+    if isinstance(size, Batch):
+        raise ValueError(f"expected a size that is no batch on axis {axis} of {x.type}")
+    return size

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -265,7 +265,7 @@ def types_of_shapes(shapes: Sequence[KerasShape]) -> tuple[list[TensorType], lis
     return [type_of_shape(s) for s in shapes], [type_of_shape(s, probe=1) for s in shapes]
 
 
-def is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> TypeGuard[int]:
     """An integer in earnest: numpy's too, True and 2.0 not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
@@ -275,7 +275,8 @@ def is_number(value: Any) -> bool:
     return (
         isinstance(value, (int, float, np.integer, np.floating))
         and not isinstance(value, bool)
-        and bool(abs(value) < float("inf"))  # type: ignore[operator]
+        and value == value
+        and value not in (float("inf"), -float("inf"))
     )
 
 

@@ -69,8 +69,8 @@ def target_shape(x: Tensor, wanted: Any) -> tuple[Dim, ...]:
         return tuple(given)
     known, total = numel([d for d in given if d != -1]), x.type.numel
     if isinstance(known, Batch):
-        fits = isinstance(total, Batch) and total.multiple % known.multiple == 0
-        missing: Dim = total.multiple // known.multiple if fits else 0  # type: ignore[union-attr]
+        whole = total.multiple if isinstance(total, Batch) else 0
+        missing: Dim = 0 if whole % known.multiple else whole // known.multiple
     elif isinstance(total, Batch):
         missing = total // known if known and total.multiple % known == 0 else 0
     else:

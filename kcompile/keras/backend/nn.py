@@ -9,7 +9,7 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Dim
-from kcompile.keras.operands import axes_of, sizes, tensor, traced
+from kcompile.keras.operands import axes_of, fixed_size, sizes, tensor, traced
 from kcompile.keras.settings import checked_data_format, epsilon
 from kcompile.keras.spatial import channels_back, channels_to_last, pads
 
@@ -232,7 +232,7 @@ def sparse_categorical_crossentropy(
     order = [*(i for i in range(output.rank) if i != place), place]
     logs = ops.transpose(_log_probabilities(output, from_logits, axis), order)
     numbers = ops.cast(ops.reshape(tensor(target), logs.shape[:-1]), "int32")
-    return -ops.value_at(logs, ops.checked_places(numbers, logs.shape[-1]))  # type: ignore[arg-type]
+    return -ops.value_at(logs, ops.checked_places(numbers, fixed_size(logs, -1)))
 
 
 @traced

@@ -9,7 +9,7 @@ from kcompile.ir import ops
 from kcompile.ir.scan import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.arrange import reverse
-from kcompile.keras.operands import graph, tensor, traced
+from kcompile.keras.operands import fixed_size, graph, tensor, traced
 from kcompile.keras.tracing import Trace, find_trace, tracing
 from kcompile_runtime.errors import UnsupportedError
 
@@ -55,13 +55,7 @@ def rnn(
             return [*chosen[1:], chosen[0]], [chosen[0]]
 
     final, (outputs,) = scan(
-        step,
-        [*states, *previous],
-        sequences,
-        fixed,
-        x.shape[1],  # type: ignore[arg-type]
-        go_backwards,
-        body.graph,
+        step, [*states, *previous], sequences, fixed, fixed_size(x, 1), go_backwards, body.graph
     )
     last = outputs[0 if go_backwards else -1]
     made = time_first(outputs)

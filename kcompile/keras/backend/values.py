@@ -145,7 +145,7 @@ def placeholder(
     of ndim such sizes."""
 
     if shape is None and is_integer(ndim):
-        shape = (None,) * int(ndim)  # type: ignore[arg-type]
+        shape = (None,) * int(ndim)
     sizes = None if shape is None else as_list(shape.tolist() if isinstance(shape, np.ndarray) else shape)
     if sizes is None or sparse or not all(d is None or (is_integer(d) and d > 0) for d in sizes):
         raise UnsupportedError(

@@ -62,9 +62,9 @@ class Lambda(Layer):
     def call(self, inputs: Any, mask: Any = None, training: Any = None) -> Any:
         given = dict(self.arguments)
         try:
-            taken = inspect.signature(self.function).parameters
+            taken = set(inspect.signature(self.function).parameters)
         except ValueError:  # a builtin: it takes the inputs alone
-            taken = {}  # type: ignore[assignment]
+            taken = set()
         for name, value in (("mask", mask), ("training", training)):
             if name in taken and name not in given:
                 given[name] = value

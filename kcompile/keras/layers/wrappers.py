@@ -7,6 +7,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import numel
 from kcompile.keras.engine import InputSpec, Layer, as_list
 from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.layers.held import Holder, as_layer
@@ -91,7 +92,7 @@ class TimeDistributed(Wrapper):
 
     def _as_samples(self, x: Tensor) -> Tensor:
         trace = trace_of(x)
-        count: Any = x.shape[0] * x.shape[1]  # type: ignore[operator]
+        count = numel(x.shape[:2])
         rows, mask = ops.reshape(x, (count, *x.shape[2:])), trace.masks.get(x.value)
         wanted = hasattr(self.layer, "nodes") if self._by_step else _meets_samples(self.layer)
         if mask is not None and (wanted or mask.rank > 2):  # the second: it is one within a step
