@@ -17,7 +17,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
-from kcompile.ir.graph import Graph, Source, Value
+from kcompile.ir.graph import Source, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import losses, metrics
@@ -115,23 +115,8 @@ def trace(model: Any, entry: str, lengths: Lengths = ()) -> Traced:
     return _ENTRIES[entry](model, lengths).traced
 
 
-def predict_graph(model: Any, lengths: Lengths = ()) -> Graph:
-    """Inputs by their names, outputs by theirs; layers as in inference."""
-    return trace(model, "predict", lengths).graph
-
-
-def test_graph(model: Any, lengths: Lengths = ()) -> Graph:
-    """Loss and metrics of a batch; layers as in inference; only recurrent states are updated."""
-    return trace(model, "test", lengths).graph
-
-
-def train_graph(model: Any, lengths: Lengths = ()) -> Graph:
-    """One training step. Without trainable weights nothing but the number of steps changes. Raises
-    ModelError when the model has no loss, or the loss depends on no weight that is to be trained."""
-    return trace(model, "train", lengths).graph
-
-
 def _predict(model: Any, lengths: Lengths) -> Trace:
+    """Inputs by their names, outputs by theirs; layers as in inference."""
     trace, outputs = _forward(model, "predict", False, lengths)
     trace.graph.outputs = {name: y.value for name, y in zip(model.output_names, outputs)}
     trace.graph.updates = _kept(model, trace)
@@ -140,6 +125,7 @@ def _predict(model: Any, lengths: Lengths) -> Trace:
 
 
 def _test(model: Any, lengths: Lengths) -> Trace:
+    """Loss and metrics of a batch; layers as in inference; only recurrent states are updated."""
     trace, outputs = _forward(model, "test", False, lengths)
     _results(trace, *_objective(model, trace, outputs))
     trace.graph.updates = _kept(model, trace)
@@ -154,6 +140,8 @@ def _kept(model: Any, trace: Trace) -> dict[str, Value]:
 
 
 def _train(model: Any, lengths: Lengths) -> Trace:
+    """One training step. Without trainable weights nothing but the number of steps changes. Raises
+    ModelError when the model has no loss, or the loss depends on no weight that is to be trained."""
     settled = compilation(model)
     trace, outputs = _forward(model, "train", True, lengths)
     loss, measures = _objective(model, trace, outputs)

@@ -125,7 +125,7 @@ def traced(name: str) -> dict[str, Graph]:
     K.clear_session()  # names of layers, which the code's notes repeat, count from the beginning
     model = make()
     model.compile(optimizer, loss)
-    return {"predict": graphs.predict_graph(model), "train": graphs.train_graph(model)}
+    return {"predict": graphs.trace(model, "predict").graph, "train": graphs.trace(model, "train").graph}
 
 
 def texts(name: str) -> Iterator[tuple[str, str, str]]:

@@ -196,7 +196,7 @@ def test_the_gradient_is_a_difference_of_losses() -> None:
 
 def compiled_step(net: Any, optimizer: Any) -> Compiled:
     net.compile(optimizer, "mse")
-    return compile_graph(graphs.train_graph(net), "train", targets.named("x86-64-v3"), frozen=False)
+    return compile_graph(graphs.trace(net, "train").graph, "train", targets.named("x86-64-v3"), frozen=False)
 
 
 def large(made: Compiled) -> set[Value]:

@@ -10,7 +10,7 @@ import pytest
 from kcompile.ir import interpreter
 from kcompile.keras import backend, layers, models, utils
 from kcompile.keras.engine import Input
-from kcompile.keras.graphs import predict_graph, trace
+from kcompile.keras.graphs import trace
 from kcompile.keras.layers import (
     Activation,
     Add,
@@ -67,7 +67,7 @@ def test_shared_layer_two_inputs_two_outputs():
     np.testing.assert_allclose(got[1], one * two, rtol=1e-5, atol=1e-6)
     assert model.input_names == ["a", "b"] and model.output_names == ["x", "y"]
     assert model.input_shape == [(None, 4)] * 2 and model.output_shape == [(None, 1), (None, 3)]
-    sources = {str(s) for n in predict_graph(model).live() for s in n.sources}
+    sources = {str(s) for n in trace(model, "predict").graph.live() for s in n.sources}
     assert {"shared", "shared:1", "merged", "x", "y"} <= sources
 
 
@@ -162,7 +162,7 @@ def test_one_layer_may_give_several_outputs():
     first = dense(x)
     model = Model(x, [first, dense(first)])
     assert model.output_names == ["d", "d_1"]
-    assert list(predict_graph(model).outputs) == ["d", "d_1"]
+    assert list(trace(model, "predict").graph.outputs) == ["d", "d_1"]
 
 
 @pytest.mark.parametrize(

@@ -473,17 +473,17 @@ def test_wrong_options_of_fit(options, message):
 
 def test_graphs_have_the_promised_boundary():
     model = two_outputs(metrics=["accuracy"])
-    train = graphs.train_graph(model)
+    train = graphs.trace(model, "train").graph
     assert list(train.inputs) == ["a", "b", "y:kind", "y:size", "w:kind", "w:size"]
-    assert list(graphs.test_graph(model).inputs) == list(train.inputs)
-    assert graphs.test_graph(model).updates == {}
-    assert list(graphs.predict_graph(model).outputs) == ["kind", "size"]
+    assert list(graphs.trace(model, "test").graph.inputs) == list(train.inputs)
+    assert graphs.trace(model, "test").graph.updates == {}
+    assert list(graphs.trace(model, "predict").graph.outputs) == ["kind", "size"]
     result = train.outputs["results"]
     assert train.type(result).shape == (2 * len(model.metrics_names) - 1,)
     assert {v.name for v in model.trainable_weights} < set(train.updates)
     assert "training/SGD/iterations" in train.updates
     assert "training/SGD/learning_rate" not in train.updates
-    for graph in (train, graphs.test_graph(model), graphs.predict_graph(model)):
+    for graph in (train, graphs.trace(model, "test").graph, graphs.trace(model, "predict").graph):
         graph.verify()
 
 
@@ -491,7 +491,7 @@ def test_every_optimizer_traces_a_valid_graph():
     from kcompile.keras import optimizers
 
     for name in optimizers.CLASSES:
-        graphs.train_graph(classifier(optimizer=name)).verify()
+        graphs.trace(classifier(optimizer=name), "train").graph.verify()
 
 
 def test_no_warnings_in_ordinary_use():

@@ -32,12 +32,12 @@ NETWORKS = ("cnn predict", "cnn train", "text predict", "text train", "lstm pred
 
 def traced(network: str) -> Any:
     if network == "cnn predict":
-        return graphs.predict_graph(nets.digits_cnn())
+        return graphs.trace(nets.digits_cnn(), "predict").graph
     if network == "cnn train":
-        return graphs.train_graph(nets.digits_cnn())
+        return graphs.trace(nets.digits_cnn(), "train").graph
     if network.startswith("text"):
-        graph = graphs.train_graph if network == "text train" else graphs.predict_graph
-        return graph(nets.text_lstm())
+        entry = "train" if network == "text train" else "predict"
+        return graphs.trace(nets.text_lstm(), entry).graph
     return nets.lstm(network == "lstm train", steps=80, width=256, units=128)
 
 

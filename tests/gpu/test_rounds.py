@@ -56,7 +56,9 @@ def test_the_bits_of_its_launches(monkeypatch: pytest.MonkeyPatch, units: int, t
 def recurrent(layer: Any, **options: Any) -> Graph:
     layers = keras.layers
     cell = getattr(layers, layer)
-    return graphs.predict_graph(keras.Sequential([cell(input_shape=options.pop("shape", (3, 4)), **options)]))
+    return graphs.trace(
+        keras.Sequential([cell(input_shape=options.pop("shape", (3, 4)), **options)]), "predict"
+    ).graph
 
 
 def test_where_launches_are_better(monkeypatch: pytest.MonkeyPatch):
