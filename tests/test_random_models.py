@@ -14,8 +14,8 @@ from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import interpreter
 from kcompile.ir.passes import pipeline
 from kcompile.keras import graphs
-from kcompile.testing.models import Sample, models
 from kcompile.keras.tracing import Traced
+from kcompile.testing.models import Sample, models
 
 # Shrinking would compile hundreds of models; the notes of a sample say what it is made of.
 FEW = settings(

@@ -36,8 +36,8 @@ def assert_agrees(
     compiled = model if isinstance(model, CompiledModel) else kcompile.compile(model)
     arrays = compiled.model.standardize_inputs(x)
     if isinstance(against, str) and against == "interpreter":
-        graph: Any = compiled.engine.graph("predict", lengths_of(compiled.model, arrays) or None)
-        state = {name: v.value for name, v in graph.captured.items()}
+        traced = compiled.engine.traced("predict", lengths_of(compiled.model, arrays) or None)
+        graph, state = traced.graph, {name: v.value for name, v in traced.captured.items()}
         result = interpreter.run(graph, len(arrays[0]), dict(zip(graph.inputs, arrays)), state, "float64")
         expected: Any = list(result.outputs.values())
     elif hasattr(against, "predict_on_batch"):
@@ -172,9 +172,9 @@ class _Probe(InterpreterEngine):
 
     def loss(self) -> Callable[[Any, np.ndarray], float]:
         """(variable, its value) -> the loss, the other weights being what they are."""
-        graph = self.graph("train", lengths_of(self.model, self.arrays) or None)
-        names = {id(v): name for name, v in graph.captured.items()}
-        state = {name: v.value.copy() for name, v in graph.captured.items()}
+        traced = self.traced("train", lengths_of(self.model, self.arrays) or None)
+        graph, names = traced.graph, {id(v): name for name, v in traced.captured.items()}
+        state = {name: v.value.copy() for name, v in traced.captured.items()}
         inputs = dict(zip(graph.inputs, self.arrays))
 
         def at(variable: Any, value: np.ndarray) -> float:

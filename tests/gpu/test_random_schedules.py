@@ -11,8 +11,8 @@ from kcompile import keras
 from kcompile.ir import interpreter
 from kcompile.ir.types import bind
 from kcompile.keras import graphs
-from kcompile.testing.models import Sample, models
 from kcompile.keras.tracing import Traced
+from kcompile.testing.models import Sample, models
 
 FEW = settings(
     max_examples=4, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)
