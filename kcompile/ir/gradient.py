@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.op import Call
-from kcompile.ir.ops import constant
-from kcompile.ir.tensor import Tensor
+from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import FLOATS
 
 

@@ -10,7 +10,7 @@ from kcompile import keras
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Graph
-from kcompile.ir.scan import scan
+from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 

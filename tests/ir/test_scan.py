@@ -19,7 +19,7 @@ from kcompile.ir import ops, passes
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Graph
 from kcompile.ir.interpreter import run
-from kcompile.ir.scan import scan
+from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType, bind
 from kcompile_runtime.arrays import aligned_copy

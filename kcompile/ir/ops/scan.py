@@ -4,8 +4,8 @@
 
 Operands of the node: initial states, sequences [length, ...], invariants. Results: final states, then
 a sequence [length, ...] for every further output of the body. `reverse` walks from the last step to
-the first; outs[t] still belongs to steps[t]. Its gradient is a scan (in `ir.scan`, with the functions
-that make scans).
+the first; outs[t] still belongs to steps[t]. Its gradient is a scan (`scan_gradient`); whoever wants one
+makes it by `scan_build`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from kcompile.ir.graph import Graph
 from kcompile.ir.op import Call, Op, register
+from kcompile.ir.ops.scan_gradient import gradient_of_scan
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import TensorType
 
@@ -63,8 +64,6 @@ def _meaning(
 
 
 def _gradient(call: Call, *gradients: Tensor | None) -> Sequence[Tensor | None]:
-    from kcompile.ir.scan import gradient_of_scan  # written in ops, this one among them
-
     return gradient_of_scan(call, gradients)
 
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.graph import Graph, Node, Value
+from kcompile.ir.ops.scan_build import build
 from kcompile.ir.rewrite import rebuild, weights_only
-from kcompile.ir.scan import build
 from kcompile.ir.tensor import Tensor
 
 Width = Callable[[Contraction, bool], "int | None"]

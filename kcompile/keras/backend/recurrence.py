@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kcompile.ir import ops
-from kcompile.ir.scan import scan
+from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.arrange import reverse
 from kcompile.keras.operands import fixed_size, graph, tensor, traced

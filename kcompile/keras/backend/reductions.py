@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kcompile.ir import ops
-from kcompile.ir.scan import scan
+from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, Dim, numel
 from kcompile.keras.operands import axes_of, tensor, traced

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir import ops
-from kcompile.ir.scan import scan
+from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.recurrence import choose, time_first
 from kcompile.keras.engine import InputSpec, KerasTensor, Layer, Variable, as_list, is_integer
