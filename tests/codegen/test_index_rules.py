@@ -13,7 +13,7 @@ from kcompile.codegen import loops
 from kcompile.codegen.loops import Buffer, Expr, Var, binary, const, fold, load, ramp, show, stride_of
 from kcompile.codegen.loops.evaluate import evaluate
 from kcompile.codegen.loops.indexing import flatten, unflatten
-from kcompile.codegen.loops.language import RULES
+from kcompile.codegen.loops.language import OF_CONSTANTS, RULES
 
 X, Y = Var("i"), Var("j")
 TRUTH = Var("b", "bool")
@@ -62,9 +62,8 @@ def text(e: Expr) -> str:
 
 
 def test_every_rule_has_its_test() -> None:
-    assert {rule.__name__ for rules in RULES.values() for some in rules.values() for rule in some} == set(
-        FIRES
-    )
+    tables = [some for rules in (RULES, OF_CONSTANTS) for of in rules.values() for some in of.values()]
+    assert {rule.__name__ for table in tables for rule in table} == set(FIRES)
 
 
 @pytest.mark.parametrize("rule", FIRES)

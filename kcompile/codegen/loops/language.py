@@ -324,8 +324,8 @@ def _pair(a: Operand, b: Operand) -> tuple[Expr, Expr]:
 
 
 def binary(op: str, a: Operand, b: Operand) -> Expr:
-    """`a op b`. Index arithmetic and bools are simplified: constants fold, and by `RULES` x + 0, x * 1, x / 1
-    and the like disappear, and a `Ramp` plus or times a scalar stays a `Ramp`."""
+    """`a op b`. Index arithmetic and bools are simplified by rules (see the end of the file): constants fold,
+    x + 0, x * 1, x / 1 and the like disappear, a `Ramp` plus or times a scalar stays a `Ramp`."""
     a, b = _pair(a, b)
     dtype = "bool" if op in COMPARISONS else a.dtype
     if a.dtype in RULES:
@@ -333,9 +333,10 @@ def binary(op: str, a: Operand, b: Operand) -> Expr:
             known = fold(op, a.value, b.value)
             if known is not None:
                 return const(known, dtype)
-        swap = type(a) is Const and op in ("add", "mul", "and", "or")  # rules expect constants on the right
-        for rule in RULES[a.dtype].get(op, ()):
-            simpler = rule(op, b, a) if swap else rule(op, a, b)
+        left, right = (b, a) if type(a) is Const and op in ("add", "mul", "and", "or") else (a, b)
+        rules = OF_CONSTANTS if type(right) is Const else RULES
+        for rule in rules[a.dtype].get(op, ()):
+            simpler = rule(op, left, right)
             if simpler is not None:
                 return simpler
     lanes = max(a.lanes, b.lanes)
@@ -453,56 +454,65 @@ TRUE = const(True, "bool")
 # A rule takes (op, a, b) and gives what `a op b` equals and is shorter, or None. The emitter, which knows
 # more constants (the variable of a loop that runs once), has `fold` and `stride_of` from here.
 
-Rule = Callable[[str, Expr, Expr], "Expr | None"]
+Rule = Callable[[str, Expr, Any], "Expr | None"]
 
 
-def _plus_zero(op: str, a: Expr, b: Expr) -> Expr | None:
+def _plus_zero(op: str, a: Expr, c: Const) -> Expr | None:
     """x + 0, x - 0: x."""
-    return a if _is(b, 0) else None
+    return a if c.value == 0 else None
 
 
-def _times_one(op: str, a: Expr, b: Expr) -> Expr | None:
+def _times_one(op: str, a: Expr, c: Const) -> Expr | None:
     """x * 1, x / 1: x."""
-    return a if _is(b, 1) else None
+    return a if c.value == 1 else None
 
 
-def _times_zero(op: str, a: Expr, b: Expr) -> Expr | None:
+def _times_zero(op: str, a: Expr, c: Const) -> Expr | None:
     """x * 0: 0."""
-    return broadcast(const(0), a.lanes) if _is(b, 0) else None
+    return broadcast(ZERO, a.lanes) if c.value == 0 else None
 
 
-def _modulo_one(op: str, a: Expr, b: Expr) -> Expr | None:
+def _modulo_one(op: str, a: Expr, c: Const) -> Expr | None:
     """x % 1: 0."""
-    return broadcast(const(0), a.lanes) if _is(b, 1) else None
+    return broadcast(ZERO, a.lanes) if c.value == 1 else None
 
 
-def _constants_together(op: str, a: Expr, b: Expr) -> Expr | None:
-    """(x + c) + d: x + (c + d), and (x * c) * d: x * (c * d)."""
-    if type(b) is Const and type(a) is Binary and a.op == op and type(a.b) is Const:
-        return binary(op, a.a, binary(op, a.b, b))
+def _constants_together(op: str, a: Expr, c: Const) -> Expr | None:
+    """(x + b) + c: x + (b + c), and (x * b) * c: x * (b * c)."""
+    if type(a) is Binary and a.op == op and type(a.b) is Const:
+        return binary(op, a.a, binary(op, a.b, c))
     return None
 
 
-def _product_of_sum(op: str, a: Expr, b: Expr) -> Expr | None:
-    """(x + c) * d: x * d + c * d."""
-    if type(b) is Const and type(a) is Binary and a.op == "add" and type(a.b) is Const:
-        return binary("add", binary("mul", a.a, b), binary("mul", a.b, b))
+def _product_of_sum(op: str, a: Expr, c: Const) -> Expr | None:
+    """(x + b) * c: x * c + b * c."""
+    if type(a) is Binary and a.op == "add" and type(a.b) is Const:
+        return binary("add", binary("mul", a.a, c), binary("mul", a.b, c))
     return None
 
 
-def _quotient_of_product(op: str, a: Expr, b: Expr) -> Expr | None:
-    """(x * c) / d: x * (c / d), where d divides c."""
-    return binary("mul", a.a, binary("div", a.b, b)) if _divides(b, a) else None  # type: ignore[union-attr]
+def _quotient_of_product(op: str, a: Expr, c: Const) -> Expr | None:
+    """(x * b) / c: x * (b / c), where c divides b."""
+    if type(a) is Binary and a.op == "mul" and type(a.b) is Const and c.value and a.b.value % c.value == 0:
+        return binary("mul", a.a, binary("div", a.b, c))
+    return None
 
 
-def _rest_of_product(op: str, a: Expr, b: Expr) -> Expr | None:
-    """(x * c) % d: 0, where d divides c."""
-    return const(0) if _divides(b, a) else None
+def _rest_of_product(op: str, a: Expr, c: Const) -> Expr | None:
+    """(x * b) % c: 0, where c divides b."""
+    if type(a) is Binary and a.op == "mul" and type(a.b) is Const and c.value and a.b.value % c.value == 0:
+        return ZERO
+    return None
+
+
+def _and_or(op: str, a: Expr, c: Const) -> Expr | None:
+    """x and true, x or false: x. x and false: false. x or true: true."""
+    return a if (op == "and") == bool(c.value) else broadcast(c, a.lanes)
 
 
 def _quotient_and_rest(op: str, a: Expr, b: Expr) -> Expr | None:
     """(x / d) * d + x % d: x."""
-    if not (type(a) is Binary and type(b) is Binary and (a.op, b.op) == ("mul", "mod")):
+    if not (type(b) is Binary and type(a) is Binary and (a.op, b.op) == ("mul", "mod")):
         return None
     quotient = a.a
     if not (type(quotient) is Binary and quotient.op == "div" and quotient.a is b.a):
@@ -518,20 +528,14 @@ def _strided(op: str, a: Expr, b: Expr) -> Expr | None:
     (x, s), (y, t) = _steps(a), _steps(b)
     if x is None or y is None or len({a.lanes, b.lanes} - {1}) > 1:
         return None
-    step = stride_of(op, s, t, _number(x), _number(y))
+    known = [int(e.value) if type(e) is Const else None for e in (x, y)]
+    step = stride_of(op, s, t, *known)
     return None if step is None else Ramp(binary(op, x, y), step, max(a.lanes, b.lanes))
 
 
-def _and_or(op: str, a: Expr, b: Expr) -> Expr | None:
-    """x and true, x or false: x. x and false: false. x or true: true."""
-    if type(b) is not Const:
-        return None
-    return a if (op == "and") == bool(b.value) else broadcast(b, a.lanes)
-
-
-RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
+OF_CONSTANTS: dict[str, dict[str, tuple[Rule, ...]]] = {  # with one on the right
     INDEX: {
-        "add": (_plus_zero, _constants_together, _quotient_and_rest, _strided),
+        "add": (_plus_zero, _constants_together, _strided),
         "sub": (_plus_zero, _strided),
         "mul": (_times_one, _times_zero, _constants_together, _product_of_sum, _strided),
         "div": (_times_one, _quotient_of_product),
@@ -539,21 +543,10 @@ RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     },
     "bool": {"and": (_and_or,), "or": (_and_or,)},
 }
-
-
-def _is(e: Expr, value: int) -> bool:
-    return type(e) is Const and e.value == value
-
-
-def _number(e: Expr) -> int | None:
-    return int(e.value) if type(e) is Const else None
-
-
-def _divides(d: Expr, product: Expr) -> bool:
-    """Whether an expression is x * c, and a constant d divides c."""
-    if not (type(d) is Const and d.value and type(product) is Binary and product.op == "mul"):
-        return False
-    return type(product.b) is Const and product.b.value % d.value == 0
+RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
+    INDEX: {"add": (_quotient_and_rest, _strided), "sub": (_strided,), "mul": (_strided,)},
+    "bool": {},
+}
 
 
 def _in_lanes(e: Expr) -> Expr:
