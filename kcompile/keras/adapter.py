@@ -162,7 +162,29 @@ class Adapter:
         """x, y and weights of 1 for a model with one input and one output, when nothing has to be
         converted; else None."""
         feeds = self._feeds or (None if self._model.varies else self.feeds())
-        return None if feeds is None or feeds.fast is None else _conforming(feeds.fast, feeds, x, y)
+        if feeds is None or feeds.fast is None:
+            return None
+        (x_shape, x_dtype), (y_shape, y_dtype) = feeds.fast
+        if not (
+            type(x) is np.ndarray
+            and type(y) is np.ndarray
+            and x.shape[1:] == x_shape
+            and x.dtype is x_dtype
+            and x.flags.carray
+            and y.dtype is y_dtype
+            and y.flags.carray
+        ):
+            return None
+        n = len(x)
+        if y.shape[1:] != y_shape:
+            if y.shape != (n,) or y_shape != (1,):
+                return None
+            y = y.reshape(n, 1)
+        if n == 0 or len(y) != n:
+            return None
+        if feeds.targets[0].classes:
+            standardize.check_classes(y, feeds.targets[0])
+        return [x, y, standardize.ones(n)]
 
     def _adopt_labels(self, y: Any, lengths: Lengths) -> None:
         """A loss of one's own takes labels of any shape: the graph follows the data."""
@@ -191,27 +213,3 @@ class Adapter:
             if rank > ranks[t.index]:
                 ranks[t.index] = rank
                 self._changed()
-
-
-def _conforming(fast: tuple[Conforming, Conforming], feeds: Feeds, x: Any, y: Any) -> list[Array] | None:
-    (x_shape, x_dtype), (y_shape, y_dtype) = fast
-    if not (
-        type(x) is np.ndarray
-        and type(y) is np.ndarray
-        and x.shape[1:] == x_shape
-        and x.dtype is x_dtype
-        and x.flags.carray
-        and y.dtype is y_dtype
-        and y.flags.carray
-    ):
-        return None
-    n = len(x)
-    if y.shape[1:] != y_shape:
-        if y.shape != (n,) or y_shape != (1,):
-            return None
-        y = y.reshape(n, 1)
-    if n == 0 or len(y) != n:
-        return None
-    if feeds.targets[0].classes:
-        standardize.check_classes(y, feeds.targets[0])
-    return [x, y, standardize.ones(n)]

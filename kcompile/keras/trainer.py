@@ -167,7 +167,8 @@ class Trainer:
         else:
             n = len(arrays[0])
         self.adapter.size(n, n)
-        results = self.engines.needed().run(entry, n, arrays)[0]
+        engine = self.engines.found() or self.engines.needed()
+        results = engine.run(entry, n, arrays)[0]
         if self._running is None and reset:
             values = loops.batch_values(results)
         else:
@@ -189,9 +190,6 @@ class Trainer:
 
     def predict_on_batch(self, x: Any) -> Any:
         """The output for all samples of x, as one batch."""
-        engine = self.engines.found()
-        if engine is not None and engine.quick is not None and type(x) is np.ndarray:
-            return engine.quick(x)
         arrays, n = self.adapter.inputs(x)
         if not n:
             return self._no_samples(arrays)
@@ -264,13 +262,6 @@ class Trainer:
         names = self.names(lengths)
         self.engines.needed().prepare("test", lengths)
         return names, self._test(feed, names, self._progress(callbacks, verbose, feed, "test"))
-
-    def predict_quickly(self, x: Any, size: int) -> Array | None:
-        """The output for at most one batch, by the engine's quick way where it is found; else None."""
-        engine = self.engines.found()
-        if engine is None or engine.quick is None or type(x) is not np.ndarray or not x.ndim:
-            return None
-        return engine.quick(x) if len(x) <= size else None
 
     def predict(self, data: Data, callbacks: Sequence[events.Callback], verbose: int) -> Any:
         """The output for all samples, computed batch by batch."""
