@@ -9,8 +9,9 @@ from ir.pass_targets import TARGETS, Plain, check_each
 
 from kcompile.ir import interpreter, ops, passes
 from kcompile.ir.gradient import gradient
-from kcompile.ir.graph import Graph, Node
+from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes import PassTarget
+from kcompile.ir.rewrite import in_regions
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.testing.graphs import graphs, values
@@ -60,6 +61,58 @@ def test_without_sweeps_results_of_a_group_have_one_shape(graph: Graph) -> None:
 
 def tensor(graph: Graph, name: str, *shape: object) -> Tensor:
     return Tensor(graph, graph.input(name, TensorType(shape)))  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- regions
+
+# why a pass is not done to each region by itself
+NOT_IN_REGIONS = {
+    "check_indices": "it makes outputs of the whole graph, and looks into scans itself",
+    "use_winograd": "kernels that are known ahead are variables, which a region has none of",
+    "choose_algorithms": "what is constant from step to step, the scan around a region says",
+    "stage": "it makes two graphs",
+}
+
+
+def test_passes_are_done_to_regions_unless_there_is_a_reason() -> None:
+    steps = [step for t in TARGETS.values() for f in (True, False) for step in passes.pipeline(t, f)]
+    assert {step.name for step in steps if not step.regions} == set(NOT_IN_REGIONS)
+
+
+def within(graph: Graph) -> Graph:
+    """The graph as the region of a group."""
+    outer = Graph("outer")
+    inputs = [outer.input(name, graph.type(v)) for name, v in graph.inputs.items()]
+    node = outer.add("group", inputs, regions=(graph,))
+    outer.outputs = {name: Value(node.id, i) for i, name in enumerate(graph.outputs)}
+    return outer
+
+
+def test_a_pass_is_done_to_regions_of_regions() -> None:
+    inner = Graph("inner")
+    x = tensor(inner, "x", N, 3)
+    inner.outputs["y"] = (ops.tanh(x) + 0.0).value
+    graph = within(within(inner))
+    simplify = next(step for step in passes.pipeline(PLAIN, True) if step.name == "simplify")
+    (made,) = simplify(graph)
+    made.verify()
+    assert "add(" in graph.text() and "add(" not in made.text()
+    same_values(graph, made)
+
+
+def test_regions_that_stay_are_shared() -> None:
+    first, second = Graph("first"), Graph("second")
+    for graph in (first, second):
+        graph.outputs["y"] = ops.tanh(tensor(graph, "x", N, 3)).value
+    outer = within(first)
+    node = outer.add("group", [outer.outputs["y"]], regions=(second,))
+    outer.outputs["z"] = Value(node.id)
+    assert in_regions(outer, lambda region: region) is outer
+    other = Graph("other")
+    other.outputs["y"] = ops.exp(tensor(other, "x", N, 3)).value
+    made = in_regions(outer, lambda region: other if region is second else region)
+    made.verify()
+    assert made.nodes[1] is outer.nodes[1] and made.nodes[2].body is other and outer.nodes[2].body is second
 
 
 # ---------------------------------------------------------------- fuse
