@@ -242,7 +242,7 @@ def test_a_block_is_shared_only_where_it_is_the_same() -> None:
 
 SCRIPT = """
 import numpy as np
-from kcompile.codegen import jit
+from kcompile.codegen.binary import jit
 made, original = [], jit.compile_apart
 jit.compile_apart = lambda *args: made.append(1) or original(*args)
 from kcompile.keras import layers as L
