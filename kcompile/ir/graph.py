@@ -11,12 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from kcompile.ir.op import OPS, Op
 from kcompile.ir.types import DTYPES, TensorType
+from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.texts import printable
 
 if TYPE_CHECKING:
@@ -133,8 +135,11 @@ class Graph:
 
     @property
     def nx(self) -> networkx.MultiDiGraph:
-        """The graph for the algorithms of networkx: node attribute `node`, edge attributes `slot` (operand
-        number, also the key) and `output`. The graph grows and this one with it, but not the other way."""
+        """The graph for people who read and write with networkx, and for its algorithms. A node has the
+        attribute `node`, ours; an edge leads from what is read to what reads it, with `slot` (the operand's
+        number, also the edge's key) and `output` (the number of the result that is read). The graph has
+        the attributes inputs, variables, outputs and updates: name -> (node, output). It grows with this one;
+        what is changed in a copy comes back by `from_nx`."""
         import networkx  # when somebody asks: it costs more to import than a small model to load
 
         if self._nx is None:
@@ -144,7 +149,37 @@ class Graph:
             self._nx.add_node(id, node=node)
             for slot, value in enumerate(node.inputs):
                 self._nx.add_edge(value.node, id, key=slot, slot=slot, output=value.output)
+        for name in _BOUNDARY:
+            self._nx.graph[name] = {key: tuple(value) for key, value in getattr(self, name).items()}
         return self._nx
+
+    @classmethod
+    def from_nx(cls, graph: networkx.MultiDiGraph) -> Graph:
+        """The graph that a networkx graph like `nx` describes. Edges say what a node reads, whatever the
+        operands of its attribute `node` were. A node may say what it is by attributes of its own: op (a name
+        or a record), attrs, regions, sources; they go before `node`. Types are computed anew. Raises
+        InputError for a cycle (which it names), for operands that are missing, and what is not described."""
+        import networkx  # see `nx`
+
+        places = {key: place for place, key in enumerate(graph.nodes)}
+        try:
+            order = list(networkx.lexicographical_topological_sort(graph, key=places.__getitem__))
+        except networkx.NetworkXUnfeasible:
+            around = " -> ".join(repr(edge[0]) for edge in networkx.find_cycle(graph))
+            raise InputError(describe("from_nx", "a graph without cycles", around)) from None
+        new = cls(graph.name)
+        table: dict[tuple[Any, int], Value] = {}
+        for key in order:
+            made = _described(new, key, graph, table)
+            table.update({(key, output): value for output, value in enumerate(made)})
+        new.current = ()
+        for name in _BOUNDARY:
+            named = graph.graph.get(name, {})
+            missing = [label for label, value in named.items() if tuple(value) not in table]
+            if missing:
+                raise InputError(describe("from_nx", f"nodes for all {name}", f"none for {missing[0]!r}"))
+            setattr(new, name, {label: table[tuple(value)] for label, value in named.items()})
+        return new
 
     # ---- building
 
@@ -281,6 +316,40 @@ class Graph:
         return "\n".join(lines)
 
     __str__ = text
+
+
+_BOUNDARY = ("inputs", "variables", "outputs", "updates")
+
+
+def _described(
+    new: Graph, key: Any, graph: networkx.MultiDiGraph, table: Mapping[tuple[Any, int], Value]
+) -> list[Value]:
+    """The results of a node of a networkx graph, made in `new`. table: of what it reads."""
+    data = graph.nodes[key]
+    node = data.get("node")
+    op = data.get("op", node.op if node else None)
+    record = OPS.get(op) if isinstance(op, str) else op
+    if not isinstance(record, Op):
+        raise InputError(describe("from_nx", f"the op of node {key!r}, as op= or node=", repr(op)))
+    edges = graph.in_edges(key, data=True)
+    read = sorted(((e["slot"], source, e.get("output", 0)) for source, _, e in edges), key=itemgetter(0))
+    if [slot for slot, _, _ in read] != list(range(len(read))):
+        slots = [slot for slot, _, _ in read]
+        raise InputError(describe("from_nx", f"operands 0, 1, ... of node {key!r}", f"operands {slots}"))
+    missing = [place for place in read if place[1:] not in table]
+    if missing:
+        raise InputError(
+            describe("from_nx", f"a result of node {missing[0][1]!r}", f"number {missing[0][2]}")
+        )
+    attrs = data.get("attrs", node.attrs if node else {})
+    new.current = tuple(data.get("sources", node.sources if node else ()))
+    if record.origin == "variable":
+        return [new.variable(attrs["name"], attrs["type"])]
+    if record.origin == "input":
+        return [new.input(attrs["name"], attrs["type"])]
+    regions = tuple(data.get("regions", node.regions if node else ()))
+    made = new.add(record, [table[place[1:]] for place in read], regions=regions, **attrs)
+    return [Value(made.id, output) for output in range(len(made.types))]
 
 
 def _verify_region(region: Graph, where: str) -> None:
