@@ -20,7 +20,7 @@ from pathlib import Path
 from kcompile_runtime.debug import debug_level
 from kcompile_runtime.texts import printable, printable_lines
 
-STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
+STAGES = ("graph", "passes", "dot", "loops", "llvm", "asm", "ptx")
 ENTRIES = ("predict", "test", "train")
 ARTIFACT_SUFFIXES = (".so", ".wasm", ".dylib", ".dll")
 

@@ -42,7 +42,7 @@ from kcompile_runtime.threads import check_threads
 
 __all__ = ["CompiledModel", "VerificationError", "compile", "compile_trace", "export"]
 
-STAGES = ("graph", "passes", "loops", "llvm", "asm", "ptx")
+STAGES = ("graph", "passes", "dot", "loops", "llvm", "asm", "ptx")
 
 
 class CompiledModel:
@@ -85,25 +85,30 @@ class CompiledModel:
         target: str | None = None,
         after: str | None = None,
     ) -> str:
-        """The model at a stage of compilation, as text: graph (as traced), passes (after all of them), loops,
-        llvm, asm, or ptx, with what each kernel uses where the package nvidia-cuda-nvcc is installed.
+        """The model at a stage of compilation, as text: graph (as traced), passes (after all of them), dot (a
+        picture of the graph in Graphviz' language, below a line on its form), loops, llvm, asm, or ptx, with
+        what each kernel uses where the package nvidia-cuda-nvcc is installed.
 
         entry: "predict", "test" or "train". lengths: as `graph` takes them. target: one of `targets`, also
         "sm_80", ...; by default what the model is compiled for, and sm_80 for ptx. after: the graph after
-        this pass, with stage "passes". Raises InputError for a name that is none.
+        this pass, with stage "passes" or "dot". Raises InputError for a name that is none.
         """
         if not isinstance(stage, str) or stage not in STAGES:
             raise InputError(describe("stage", "one of " + ", ".join(STAGES), repr(stage)))
-        if after is not None and stage != "passes":
-            raise InputError(describe("after", "none for this stage (it goes with passes)", repr(after)))
+        if after is not None and stage not in ("passes", "dot"):
+            raise InputError(describe("after", "none for this stage (passes and dot take it)", repr(after)))
         chosen = self._target_shown(target, stage)
         self.follow_live()
         if stage == "graph":
             return self.graph(entry, lengths).text()
+        if stage == "dot" and after is None:
+            return _pictures((self.graph(entry, lengths),))
         if chosen == self.engine.target:
             made = self.engine.compiled(entry, lengths)
         else:
             made = compiler.compile_graph(self.graph(entry, lengths), entry, chosen, frozen=entry != "train")
+        if stage == "dot":
+            return _pictures(made.after(after or ""))
         if stage == "passes":
             from kcompile.ir import passes
 
@@ -219,6 +224,13 @@ class CompiledModel:
 
 def _compile_again(model: Any, target: str, threads: int | None, verify: bool) -> CompiledModel:
     return compile(model, target=target, threads=threads, verify=verify)
+
+
+def _pictures(graphs: Sequence[Graph]) -> str:
+    """Each graph that has nodes, and a line about its form."""
+    from kcompile.ir import networks  # imports networkx, which takes as long as compiling a small model
+
+    return "\n".join(f"// {networks.summary(g)}\n{networks.dot(g)}" for g in graphs if g.nodes)
 
 
 def _ptx(made: Compiled) -> str:

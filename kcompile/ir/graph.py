@@ -348,7 +348,11 @@ def _described(
     if record.origin == "input":
         return [new.input(attrs["name"], attrs["type"])]
     regions = tuple(data.get("regions", node.regions if node else ()))
-    made = new.add(record, [table[place[1:]] for place in read], regions=regions, **attrs)
+    try:
+        made = new.add(record, [table[place[1:]] for place in read], regions=regions, **attrs)
+    except (TypeError, ValueError) as error:
+        what = f"operands and attributes that {record.name} takes, for node {key!r}"
+        raise InputError(describe("from_nx", what, str(error))) from None
     return [Value(made.id, output) for output in range(len(made.types))]
 
 

@@ -47,7 +47,7 @@ def live(graph: Graph) -> nx.MultiDiGraph:
 
 
 def critical_path(graph: Graph, weight: Callable[[Node], float] = lambda node: 1.0) -> list[Node]:
-    """The longest chain of nodes that wait for each other. weight: what a node that reads others counts for."""
+    """The longest chain of nodes that wait for each other. weight: what a node counts for that reads any."""
     found = live(graph)
     costs = nx.DiGraph()
     costs.add_nodes_from(found)
@@ -70,7 +70,7 @@ def bottlenecks(graph: Graph) -> list[Node]:
     found = nx.DiGraph(live(graph))
     found.add_edges_from((START, value.node) for value in graph.inputs.values())
     found.add_edges_from((value.node, END) for value in graph.results())
-    reached = nx.descendants(found, START)
+    reached = nx.descendants(found, START) if graph.inputs else set()
     if END not in reached:
         return []
     dominators = nx.immediate_dominators(found.subgraph({START, *reached}), START)
