@@ -74,6 +74,7 @@ ROOMS = {
         **dict.fromkeys(("rewrite", "gradient"), _TENSOR),
         "ops": _OPS,
         "passes": {*_OPS, "ops"},
+        "networks": {"graph"},
     },
     "kcompile.files": {"reader": set()},
 }
