@@ -17,9 +17,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from kcompile_runtime import batching
-from kcompile_runtime.arrays import Array, address, aligned, aligned_copy, as_array, in_place
-from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.arrays import Array, address, aligned, aligned_copy, in_place
 from kcompile_runtime.execute import Executor
 from kcompile_runtime.loop import BatchLoop, Runner, can_join, one_by_one
 from kcompile_runtime.spec import TensorSpec
@@ -184,17 +182,9 @@ class Program:
                 if self._wrote is not None:
                     self._wrote()
 
-    def call(self, entry: str, *inputs: Any) -> list[Array]:
-        """Run an entry; the batch is found from the inputs' shapes."""
-        return self.run(entry, self._executors[entry].batch_of(inputs), inputs)
-
-    def one(self, entry: str, x: Any) -> Array:
-        """The output of an entry with one input and one output."""
-        return self.single(entry)(x)
-
     def single(self, entry: str) -> Callable[[Any], Array]:
-        """`one` of an entry, to be kept: the way for small models, a microsecond of Python for a
-        C-contiguous array of the input's dtype."""
+        """A function from the input to the output of an entry with one of each, to be kept: the way for small
+        models, a microsecond of Python for a C-contiguous array of the input's dtype."""
         spec, call, block = self.entries[entry], self._executors[entry].one, self.block
         if spec.writes_variables:
             return partial(self._fresh, spec, call)
@@ -212,26 +202,6 @@ class Program:
         if not can_join(spec.inputs, spec.outputs):
             return one_by_one(lambda n, parts: self.run(entry, n, parts))
         return partial(self._fresh, spec, BatchLoop(self._symbol("kc_batches"), executor))
-
-    def predict(self, entry: str, inputs: Sequence[Any], batch_size: int = 32) -> list[Array]:
-        """Run an entry over all samples in batches, the last one partial, into one new array for
-        each output."""
-        spec = self.entries[entry]
-
-        def run(n: int, parts: Sequence[Any], targets: Sequence[Array] | None) -> list[Array]:
-            return self.run(entry, n, parts, targets)
-
-        return batching.predict(run, spec.inputs, spec.outputs, inputs, batch_size)
-
-    def set_variable(self, index: int, value: Any) -> None:
-        """Copy a value into a variable. Raises InputError for another shape."""
-        variable = self.variables[index]
-        array = as_array(value, f"variable {index}")
-        if array.shape != variable.shape:
-            raise InputError(describe(f"variable {index}", f"shape {variable.shape}", f"shape {array.shape}"))
-        with self._lock:
-            variable[...] = array
-            self.block.changed()
 
     def prepared_block(self) -> bytes:
         """The bytes that "prepare" makes from the variables as they are now."""

@@ -224,11 +224,11 @@ def test_only_what_was_loaded_is_stored(folder, monkeypatch):
             load(simple())
     assert list(folder.iterdir()) == before
     made, program = load(simple())
-    np.testing.assert_array_equal(program.call("predict", np.ones((1, 3), "float32"))[0], 3.75)
+    np.testing.assert_array_equal(program.run("predict", 1, [np.ones((1, 3), "float32")])[0], 3.75)
     assert made.stored is None and len(list(folder.iterdir())) == len(before) + 1
     again, program = load(simple())
     assert again.stored == again.image == made.image
-    np.testing.assert_array_equal(program.call("predict", np.ones((2, 3), "float32"))[0], 3.75)
+    np.testing.assert_array_equal(program.run("predict", 2, [np.ones((2, 3), "float32")])[0], 3.75)
 
 
 @pytest.mark.parametrize("at", [0, 40, -1])
@@ -242,7 +242,7 @@ def test_damaged_code_is_made_anew(folder, at):
     file.write_bytes(data)
     again, program = load(simple())
     assert again.stored is None and again.image == made.image
-    np.testing.assert_array_equal(program.call("predict", np.ones((1, 3), "float32"))[0], 3.75)
+    np.testing.assert_array_equal(program.run("predict", 1, [np.ones((1, 3), "float32")])[0], 3.75)
     assert load(simple())[0].stored == made.image
 
 

@@ -36,7 +36,8 @@ def test_batches_of_a_program_are_those_of_its_runs(size, threads):
             for _ in range(2):  # buffers are used again
                 got, want = (run([x], order, size, start, stop)[0] for run in (fast, slow))
                 np.testing.assert_array_equal(got, want)
-    program.set_variable(1, np.zeros(3))
+    program.variables[1][...] = 0
+    program.changed()
     np.testing.assert_array_equal(fast([x], None, size, 0, 65)[0], slow([x], None, size, 0, 65)[0])
 
 

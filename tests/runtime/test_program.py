@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 from native import AFFINE, affine, compiled, spec
 
 from kcompile.codegen.program import Entry
-from kcompile_runtime import EntrySpec, InputError, InputTypeError, Program, TensorSpec
+from kcompile_runtime import EntrySpec, InputError, InputTypeError, Program, TensorSpec, batching
 
 RNG = np.random.default_rng(1)
 WEIGHTS = RNG.normal(size=(5, 3)).astype(np.float32)
@@ -30,21 +31,26 @@ def close(got: np.ndarray, want: np.ndarray) -> None:
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
+def in_batches(program: Program, x: object, batch_size: int) -> np.ndarray:
+    entry = program.entries["predict"]
+    run = partial(program.run, "predict")
+    return batching.predict(run, entry.inputs, entry.outputs, [x], batch_size)[0]
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 100])
-def test_one_run_and_call_agree(program: Program, n: int) -> None:
+def test_one_sample_array_and_a_run_agree(program: Program, n: int) -> None:
     x = RNG.normal(size=(n, 5)).astype(np.float32)
-    first = program.one("predict", x)
-    again = program.one("predict", x)
+    first = program.single("predict")(x)
+    again = program.single("predict")(x)
     close(first, expected(x))
     assert first is not again and np.array_equal(first, again)
     close(program.run("predict", n, [x])[0], expected(x))
-    close(program.call("predict", x)[0], expected(x))
 
 
 def test_batches_may_grow_and_shrink(program: Program) -> None:
     for n in (3, 50, 1, 50, 4000, 2):
         x = RNG.normal(size=(n, 5)).astype(np.float32)
-        close(program.one("predict", x), expected(x))
+        close(program.single("predict")(x), expected(x))
 
 
 def test_arrays_of_every_make(program: Program) -> None:
@@ -68,25 +74,25 @@ def test_arrays_of_every_make(program: Program) -> None:
         memoryview(x),
     ]
     for value in made:
-        close(program.one("predict", value), expected(x))
+        close(program.single("predict")(value), expected(x))
         close(program.run("predict", 6, [value])[0], expected(x))
-        close(program.predict("predict", [value], 4)[0], expected(x))
+        close(in_batches(program, value, 4), expected(x))
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "bool", "float16"])
 def test_numbers_become_float32(program: Program, dtype: str) -> None:
     x = RNG.integers(0, 2, size=(4, 5)).astype(dtype)
-    close(program.one("predict", x), expected(x.astype(np.float32)))
+    close(program.single("predict")(x), expected(x.astype(np.float32)))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32, 100, 1000])
 def test_predict_in_batches(program: Program, batch_size: int) -> None:
     x = RNG.normal(size=(100, 5)).astype(np.float32)
-    close(program.predict("predict", [x], batch_size)[0], expected(x))
+    close(in_batches(program, x, batch_size), expected(x))
 
 
 def test_predict_of_nothing(program: Program) -> None:
-    assert program.predict("predict", [np.zeros((0, 5))])[0].shape == (0, 3)
+    assert in_batches(program, np.zeros((0, 5)), 32).shape == (0, 3)
 
 
 def test_outputs_are_written_in_place(program: Program) -> None:
@@ -100,16 +106,18 @@ def test_outputs_are_written_in_place(program: Program) -> None:
 
 def test_variables_and_the_prepared_block(program: Program) -> None:
     x = RNG.normal(size=(4, 5)).astype(np.float32)
-    program.one("predict", x)
-    program.set_variable(1, np.zeros(3))
-    close(program.one("predict", x), expected(x) - BIAS)
+    program.single("predict")(x)
+    program.variables[1][...] = 0
+    program.changed()
+    close(program.single("predict")(x), expected(x) - BIAS)
     program.variables[0][...] = 0
     program.changed()
-    assert not program.one("predict", x).any()
-    program.set_variable(0, WEIGHTS)
+    assert not program.single("predict")(x).any()
+    program.variables[0][...] = WEIGHTS
+    program.changed()
     program.run("train", 1, [np.ones((1, 5), np.float32)])  # adds 1 to every bias
     close(program.variables[1], np.ones(3, np.float32))
-    close(program.one("predict", x), (2 * x @ WEIGHTS + 1).astype(np.float32))
+    close(program.single("predict")(x), (2 * x @ WEIGHTS + 1).astype(np.float32))
     assert len(program.prepared_block()) == 64
 
 
@@ -123,7 +131,7 @@ def test_variables_and_the_prepared_block(program: Program) -> None:
 )
 def test_wrong_shapes(program: Program, value: object, text: str) -> None:
     with pytest.raises(InputError) as error:
-        program.one("predict", value)
+        program.single("predict")(value)
     assert text in str(error.value)
     assert isinstance(error.value, ValueError)
 
@@ -141,7 +149,7 @@ def test_wrong_shapes(program: Program, value: object, text: str) -> None:
 )
 def test_wrong_kinds(program: Program, value: object) -> None:
     with pytest.raises(InputTypeError):
-        program.one("predict", value)
+        program.single("predict")(value)
 
 
 def test_wrong_outputs_and_counts(program: Program) -> None:
@@ -153,7 +161,7 @@ def test_wrong_outputs_and_counts(program: Program) -> None:
         with pytest.raises(InputError, match="1 inputs"):
             program.run("predict", 4, arguments)
     with pytest.raises(InputError, match="batch_size"):
-        program.predict("predict", [x], 0)
+        in_batches(program, x, 0)
     with pytest.raises(InputError, match="3 samples"):
         program.run("predict", 3, [x])
 
@@ -165,7 +173,7 @@ def test_python_threads_at_once(program: Program) -> None:
     def work(x: np.ndarray) -> None:
         want = expected(x)
         for _ in range(300):
-            if not np.allclose(program.one("predict", x), want, 1e-5, 1e-5):
+            if not np.allclose(program.single("predict")(x), want, 1e-5, 1e-5):
                 failures.append(len(x))
 
     workers = [threading.Thread(target=work, args=(x,)) for x in inputs]
