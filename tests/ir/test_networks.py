@@ -49,7 +49,7 @@ def test_there_and_back(graph: Graph) -> None:
 def test_regions_go_there_and_back() -> None:
     model = keras.Sequential([keras.layers.LSTM(3, input_shape=(4, 2)), keras.layers.Dense(1)])
     model.compile("adam", "mse")
-    for graph in (traced.predict_graph(model), traced.train_graph(model)):
+    for graph in (traced.trace(model, entry).graph for entry in ("predict", "train")):
         for fused in passes.run_passes(graph, passes.pipeline(Plain(), frozen=False)):
             assert any(node.regions for node in fused.live())
             same(fused, Graph.from_nx(fused.nx))
