@@ -26,11 +26,11 @@ SPELLINGS = {"amd64": "x86_64", "arm64": "aarch64"}
 # Features of a processor by the kernel's names, at their bits of AT_HWCAP (16) and AT_HWCAP2 (26) of the
 # auxiliary vector (asm/hwcap.h); on RISC-V the letters of the extensions.
 HWCAPS = {
+    "riscv64": {16: {ord(letter) - ord("a"): letter for letter in "acdfimv"}},
     "aarch64": {
         16: {0: "fp", 1: "asimd", 8: "atomics", 10: "asimdhp", 20: "asimddp", 22: "sve", 23: "asimdfhm"},
         26: {1: "sve2", 13: "i8mm", 14: "bf16"},
     },
-    "riscv64": {16: {ord(letter) - ord("a"): letter for letter in "acdfimv"}},
 }
 
 
