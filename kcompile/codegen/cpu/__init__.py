@@ -1,1 +1,8 @@
-"""Kernels of processors: loop nests over the elements of a group, and sparse rows."""
+"""The back end for processors.
+
+Enters: a `group` node and a target. Leaves: a `program.Kernel`, loops whose one parallel loop threads share.
+
+    backend  chooses: a contraction (`codegen.contraction`), a scatter, or loops over elements
+    nests    loops over an iteration domain, with its reductions
+    scatter  sparse rows: sums of rows at given positions
+"""

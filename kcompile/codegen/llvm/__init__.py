@@ -1,1 +1,11 @@
-"""LLVM's language: kernels and entry points from loops, the thread pool, and the loop over batches."""
+"""LLVM IR text, from loops and launches.
+
+Enters: kernels (`loops.Function`) and the launches of an entry. Leaves: the text of an LLVM module.
+
+    module        a kernel's statements, with `values` (names, scopes, index arithmetic), `arithmetic`
+                  and `access` (loads and stores)
+    entry_points  the native function of an entry: its launches in order, loops over time
+    pool          the thread pool (pool.ll; without threads: pool_serial.ll)
+    batches       many batches in one native call (batches.ll)
+    template      .ll files with $WORDS to fill in
+"""

@@ -1,4 +1,15 @@
-"""The loop language (`language`, whose names are this package's), and what writes, shows and evaluates it."""
+"""The loop language, the one form between groups and LLVM IR. The names of `language` are this package's.
+
+Enters: rules and schedules, which write statements through the builder. Leaves: a `Function`.
+
+    language     expressions, statements and their constructors
+    folding      arithmetic on what is known when code is made: numbers, strides of vectors
+    indexing     row-major indices as expressions
+    builder      writes statements, and supplies all names
+    maths        exp, log, tanh, ..., random numbers; `polynomials` has the constants
+    show         prints statements
+    evaluate     runs statements on numpy arrays: their meaning
+"""
 
 from kcompile.codegen.loops.folding import fold as fold
 from kcompile.codegen.loops.folding import stride_of as stride_of

@@ -1,4 +1,25 @@
-"""Passes: pure functions from graph to graph. `pipeline` has them in the order in which they run."""
+"""The passes: pure functions from graph to graph, in the order of `pipeline`.
+
+Enters: a graph as the front end traced it. Leaves: the graphs that code is made of, whose nodes are
+groups: one, or for frozen graphs (predict, test) two, of which the first computes what depends on
+weights alone.
+
+In order (T: graphs that train, F: frozen ones; `simplify` also runs between them):
+    check_indices      T F  an output that tells of row numbers out of range
+    merge_scans        T    one scan of two that run over the same operands
+    simplify           T F  equal, dead and neutral nodes go
+    fold_constants     T F  what depends on constants is computed, where that is exact
+    sink_layouts       T F  transposes and reshapes move down, meet and cancel
+    factor_sums        T    factors leave sums
+    compact_scatters   T    the gradient of an embedding is the rows that the batch names
+    split_reductions   T F  long sums are made in two steps
+    fold_batch_norm    F    scales and shifts per channel go into the contraction before them
+    use_winograd       F    convolutions with fewer multiplications
+    choose_algorithms  T F  index maps are written out, kernels are packed in panels
+    stage              F    the graph is split by what depends on weights alone
+    fuse               T F  ops become groups, each of them one kernel
+`arrange` is a part of `fuse`.
+"""
 
 from __future__ import annotations
 

@@ -27,10 +27,9 @@ def materialise(graph: Graph) -> Graph:
 
 
 def arrange(graph: Graph) -> Graph:
-    """The same graph with scalars that no data decide (a learning rate, a bias correction) before
-    everything else, where every epilogue can read them; and with what ends in a result, like the
-    loss, after everything else: it can wait, where the samples' values are small, and is then
-    computed beside the gradients."""
+    """The same graph in another order. Scalars that do not depend on inputs (a learning rate, a bias
+    correction) come first, so that every epilogue can read them. Nodes that only results read (the loss) come
+    last, where their operands are small enough to wait in memory, so that they fuse with the gradients."""
     nodes = graph.live()
     users = graph.users()
     early: set[int] = set()

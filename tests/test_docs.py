@@ -1,0 +1,192 @@
+"""What the documents name is there: files, modules and their names, pages and their headings, words."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+OURS = ("kcompile", "runtime", "tests", "docs", "examples", "benchmarks")
+# Packages whose docstring is a table of contents
+TOLD = (
+    "kcompile/ir",
+    "kcompile/ir/passes",
+    "kcompile/codegen",
+    *(
+        f"kcompile/codegen/{room}"
+        for room in ("binary", "contraction", "cpu", "gpu", "groups", "llvm", "loops")
+    ),
+)
+# Names that a guide introduces, and files that no checkout has
+MADE = {
+    "kcompile.ir.ops.erfc",
+    "kcompile/ir/passes/square_products.py",
+    "tests/ir/golden/square_products.txt",
+    "ParametricSwish",
+}
+
+_FENCE = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+_PATH = re.compile(rf"(?:{'|'.join(OURS)})/[\w./-]*")
+_MODULE = re.compile(r"kcompile(?:_runtime)?(?:\.\w+)+")
+_SHORT = re.compile(r"(\w+)\.([A-Za-z_]\w*)")
+_IDENTIFIER = re.compile(r"_?[A-Za-z]\w*_\w+|[A-Z]+[a-z]\w*|_[a-z]\w*")
+_SOURCE = re.compile(r"\w+\.(?:py|ll|md)")
+
+
+def prose(page: Path) -> str:
+    return _FENCE.sub("", page.read_text())
+
+
+def codes(page: Path) -> set[str]:
+    return set(_CODE.findall(prose(page)))
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or something that is in one."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:count]))
+        except ImportError:
+            continue
+        rest = parts[count:]
+        for i, part in enumerate(rest):
+            if not hasattr(found, part):
+                fields = getattr(found, "__dataclass_fields__", {})
+                return i == len(rest) - 1 and part in fields
+            found = getattr(found, part)
+        return True
+    return False
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page, as links name them."""
+    heads = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@cache
+def sources() -> dict[Path, str]:
+    """Our modules, with their texts."""
+    return {path: path.read_text() for folder in OURS for path in (ROOT / folder).rglob("*.py")}
+
+
+def belongs(owner: str, name: str) -> bool | None:
+    """Whether a module, or class, called `owner` has something of this name; None where none is called so."""
+    holders = [
+        text
+        for path, text in sources().items()
+        if owner == path.stem or re.search(rf"^class {owner}\b", text, re.MULTILINE)
+    ]
+    return any(re.search(rf"\b{name}\b", text) for text in holders) if holders else None
+
+
+def missing_paths(names: set[str]) -> list[str]:
+    paths = {name for name in names if _PATH.fullmatch(name)} - MADE
+    return sorted(name for name in paths if not (ROOT / name).exists())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_are_there(page: Path) -> None:
+    assert missing_paths(codes(page)) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_of_files_are_those_of_files(page: Path) -> None:
+    """A file without its folder stands beside one with its folder."""
+    files = {path.name for folder in OURS for path in (ROOT / folder).rglob("*.*")}
+    named = {name for name in codes(page) if _SOURCE.fullmatch(name)} - {"script.py"}
+    assert named - files == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_of_modules_and_what_is_in_them_resolve(page: Path) -> None:
+    names = {name for name in codes(page) if _MODULE.fullmatch(name)} - MADE
+    assert [name for name in sorted(names) if not resolves(name)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_by_their_module_or_class_are_there(page: Path) -> None:
+    parts = {name: match.groups() for name in codes(page) if (match := _SHORT.fullmatch(name))}
+    parts = {name: found for name, found in parts.items() if not _SOURCE.fullmatch(name)}
+    assert [name for name, (owner, inside) in parts.items() if belongs(owner, inside) is False] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_identifiers_are_in_the_code(page: Path) -> None:
+    names = {name.lstrip("_") for name in codes(page) if _IDENTIFIER.fullmatch(name)} - MADE
+    text = "\n".join(text for path, text in sources().items() if path != Path(__file__).resolve())
+    assert [name for name in sorted(names) if not re.search(rf"(?<![A-Za-z]){name}\b", text)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for link in _LINK.findall(prose(page)):
+        if link.startswith("http"):
+            continue
+        name, _, heading = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not heading or heading in anchors(target), link
+
+
+def test_every_page_is_reached_from_the_map() -> None:
+    start = ROOT / "docs" / "architecture.md"
+    found, waiting = {start}, [start]
+    while waiting:
+        page = waiting.pop()
+        for link in _LINK.findall(prose(page)):
+            target = (page.parent / link.partition("#")[0]).resolve()
+            if target.suffix == ".md" and target not in found:
+                found.add(target)
+                waiting.append(target)
+    assert found >= {page for page in PAGES if "docs" in page.parts[len(ROOT.parts) :]}
+
+
+def test_words_of_the_glossary_are_in_the_code_once_each() -> None:
+    rows = re.findall(r"^\| (`.+?) \|", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    words = [word for row in rows for word in _CODE.findall(row)]
+    text = "\n".join(text for path, text in sources().items() if path.is_relative_to(ROOT / "kcompile"))
+    text += "\n".join(text for path, text in sources().items() if path.is_relative_to(ROOT / "runtime"))
+    assert [word for word in words if not re.search(rf"\b{word}s?\b", text)] == []
+    assert len(set(words)) == len(words)
+    assert rows == sorted(rows, key=str.lower)
+
+
+def test_passes_of_the_map_are_those_of_the_pipeline_in_its_order() -> None:
+    from ir import golden  # imports the IR, which the other tests of this file need not
+
+    from kcompile.ir import passes
+
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| ([TF ]+) \|", page, re.MULTILINE)
+    for letter, frozen in (("T", False), ("F", True)):
+        runs = [step.name for step in passes.pipeline(golden.Eager(), frozen) if "." not in step.name]
+        said = [name for name, where in rows if letter in where]
+        assert set(said) == set(runs)
+        others = [name for name in runs if name != "simplify"]
+        assert [name for name in said if name != "simplify"] == others
+
+
+@pytest.mark.parametrize("folder", TOLD)
+def test_a_package_tells_what_each_of_its_modules_does(folder: str) -> None:
+    path = ROOT / folder
+    text = ast.get_docstring(ast.parse((path / "__init__.py").read_text())) or ""
+    parts = {p.stem for p in path.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
+    assert [part for part in sorted(parts - {"__init__"}) if not re.search(rf"\b{part}\b", text)] == []
+
+
+def test_what_is_not_there_is_found() -> None:
+    assert missing_paths({"kcompile/ir/op.py", "kcompile/ir/nothing.py"}) == ["kcompile/ir/nothing.py"]
+    assert resolves("kcompile.ir.op.Op") and not resolves("kcompile.ir.op.Nothing")
+    assert belongs("cost", "THREAD_CYCLES") and belongs("Op", "kind") and not belongs("cost", "NOTHING")
+    assert belongs("numpy", "add") is None
+    assert resolves("kcompile.ir.op.Op.kind") and not resolves("kcompile.ir.nothing.Op")
