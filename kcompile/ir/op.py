@@ -96,8 +96,8 @@ class Op:
     exact: of an elementwise op, that numpy gives the same bits on every processor: each element is one
         operation of IEEE 754 (or two). Not so functions, which numpy computes by the instructions that
         it finds, and the larger of two zeros.
-    in_place: the operand in whose memory the result may be written: what it reads of it is the
-        element that it writes.
+    in_place: the operand whose buffer may be reused for the result; the op must read it only at the
+        element that is being written.
 
     Traits, each of which `tests/ir/test_traits.py` compares with the op's meaning:
 

@@ -1,11 +1,11 @@
 """What a kernel runs over: the elements of one shape, some axes of which are reduced away.
 
-Enters: a group's body. Leaves: its `Space`, and the axes of it merged into few, long runs.
+Enters: a group's body. Leaves: its `Space`, and the axes of it collapsed into few, long runs.
 
 Every value in a group is of one of these forms:
-- inner: it has the space's full shape, or broadcasts to it;
-- outer: one number for each index of the axes that are kept, written with those axes alone (what a
-  reduction gives), or with ones in place of the reduced axes (which inner values broadcast).
+- inner: an elementwise value, which has the space's full shape or broadcasts to it;
+- outer: a per-row value. Its shape is the axes that are not reduced, either alone (what a reduction gives)
+  or with axes of size 1 in place of the reduced ones (which broadcast to inner values).
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def only_ones(node: Node, before: Shape) -> bool:
 
 
 def runs_of(body: Graph, space: Space) -> list[Run]:
-    """The axes in runs that can be counted as one: neighbours which every value has both, or both
-    not. Only speed depends on it. With movement and windows in the body each axis is a run."""
+    """Groups adjacent axes that collapse into one loop: axes along which each value varies in both or in
+    neither. Only speed depends on it. With movement and windows in the body each axis has its own loop."""
     apart: list[Run] = [(i,) for i in range(len(space.full))]
     nodes = body.live()
     for m in nodes:

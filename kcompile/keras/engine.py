@@ -508,7 +508,7 @@ def _anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _probing(unknown: bool) -> Iterator[None]:
-    """Errors raised inside say, where sizes are unknown, what they were tried as."""
+    """Adds to errors about shapes, where some size of an input is unknown, the sizes that were tried."""
     try:
         yield
     except KcompileError as error:

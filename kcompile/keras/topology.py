@@ -2,9 +2,8 @@
 
 Enters: input and output tensors. Leaves: nodes, each after those it needs, and layers. Depth is the
 longest way to an output; a layer is as deep as its deepest node. Nodes and layers go from the deepest
-to the outputs; of one depth, layers in the order in which they are met on the way back from the outputs,
-and nodes in that in which what reads them is. (A layer called twice that counts or averages over calls
-shows it.)
+to the outputs. Among layers of equal depth, the order is that of a walk back from the outputs; among nodes
+of equal depth, that of their consumers. (A layer called twice that counts or averages over calls shows it.)
 """
 
 from __future__ import annotations

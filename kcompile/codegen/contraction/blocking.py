@@ -92,8 +92,8 @@ def divisor_at_most(size: int, limit: int) -> int:
 @dataclass(frozen=True)
 class Columns:
     """total: J. lanes: of a vector. vectors: ceil(J / lanes). tile: vectors of the main register
-    tile. part: vectors that threads share out when rows are few, a multiple of every tile's vectors
-    (or all). block: vectors of a block in the cache, a multiple of the part."""
+    tile. part: the unit in which columns are divided between threads where rows are few, in vectors: a
+    multiple of the tile's, or all. block: vectors of a block in the cache, a multiple of the part."""
 
     total: int
     lanes: int

@@ -4,9 +4,9 @@ Enters: a group's body and its `Space`. Leaves: statements in the builder's bloc
 parallel loop, and what one costs. Vectors lie along the last axis:
 
 - if that is kept ([n, h, w, C] to [C], or nothing reduced at all), each lane has a sum of its own;
-- if it is reduced (softmax, layer normalisation), a row is swept once for each reduction that waits
-  for the one before. Elements that a later sweep needs again, and that cost something, stay in memory
-  private to the thread. A row of at most a few vectors stays in registers.
+- if it is reduced (softmax, layer normalisation), a row is traversed once for each reduction that depends
+  on another (maximum, then sum). Elements that a later traversal needs again, and that cost something, stay
+  in memory private to the thread. A row of at most a few vectors stays in registers.
 
 Sums run in several independent chains, whose number depends on shapes only: the bits are the same for
 any number of threads.

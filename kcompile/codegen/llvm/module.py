@@ -105,9 +105,8 @@ def _kernels(program: Program) -> Iterator[Function]:
 
 
 def _unaligned(program: Program) -> dict[int, set[int]]:
-    """Kernel -> its parameters that are, in some launch, arrays of the caller's, or at an odd
-    offset for some n. Those are aligned to their elements only: numpy's arrays, slices of them, and
-    C arrays are no better."""
+    """Kernel -> its parameters that may be aligned to the size of an element only: arrays of the caller
+    (numpy's, slices of them, C arrays), and buffers whose offset is not aligned for every n."""
     found: dict[int, set[int]] = {}
     for entry in program.entries:
         for launch in entry.launches:

@@ -55,10 +55,11 @@ def is_row(shape: Shape, rows: Shape, columns: Shape) -> bool:
 
 @dataclass(eq=False)
 class _Group:
-    """Members are moved here; repeats are cheap nodes computed again; displaced are nodes (of both, and
-    what they read) that are read at other places than their own. place: order of execution, the id of
-    a node. space: None where no other op can join. heights: of each node in it, and of those that it
-    reads, the nodes of the longest chain from there to a result."""
+    """A kernel to be. members: nodes that move here. repeats: cheap nodes that are computed here again.
+    displaced: members, repeats or operands that some reader in the group reads at an index other than its own
+    (a shifted window, a transpose). place: order of execution, the id of a node. space: None where no
+    other op can join. heights: for each node that it has or reads, the length of the longest chain from there
+    to a result."""
 
     place: int
     space: Space | None = None
