@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import test_layering
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -182,6 +183,30 @@ def test_a_package_tells_what_each_of_its_modules_does(folder: str) -> None:
     text = ast.get_docstring(ast.parse((path / "__init__.py").read_text())) or ""
     parts = {p.stem for p in path.iterdir() if p.suffix == ".py" or (p / "__init__.py").is_file()}
     assert [part for part in sorted(parts - {"__init__"}) if not re.search(rf"\b{part}\b", text)] == []
+
+
+def floors(page: Path, package: str) -> dict[str, int]:
+    """The modules and folders of a package, each with its row in the table of a page."""
+    rows = re.findall(r"^\| (`.+?) \|", prose(page), re.MULTILINE)
+    named = [[Path(name) for name in _CODE.findall(row)] for row in rows]
+    ours = [row for row in named if row[0].is_relative_to(package) and row[0].parent == Path(package)]
+    return {path.stem: i for i, row in enumerate(ours) for path in row}
+
+
+@pytest.mark.parametrize(
+    ("page", "package"), [("architecture.md", "kcompile/codegen"), ("design/front_end.md", "kcompile/keras")]
+)
+def test_who_imports_whom_is_as_a_table_says(page: str, package: str) -> None:
+    row, name = floors(ROOT / "docs" / page, package), package.replace("/", ".")
+    assert len(row) > 10
+    found = [
+        str(each)
+        for each in test_layering.OURS
+        if (above := row.get(test_layering.room(each.imported, name))) is not None
+        and each.importer.startswith(f"{name}.")
+        and above > row.get(test_layering.room(each.importer, name), above)
+    ]
+    assert found == []
 
 
 def test_what_is_not_there_is_found() -> None:
