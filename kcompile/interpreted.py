@@ -34,7 +34,7 @@ class InterpreterEngine:
     def traced(self, entry: str, lengths: Any = None) -> Traced:
         """The graph of "predict", "test" or "train". lengths: the sizes that the model's inputs leave
         unknown."""
-        key = (entry, checked_lengths(self.model, lengths))
+        key = (graphs.checked_entry(entry), checked_lengths(self.model, lengths))
         return self._graphs.get(key) or self._graphs.put(key, graphs.trace(self.model, entry, key[1]))
 
     def graph(self, entry: str, lengths: Any = None) -> Graph:

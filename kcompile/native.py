@@ -28,7 +28,7 @@ from kcompile.keras.tensors import Variable
 from kcompile.keras.tracing import Traced
 from kcompile_runtime.cuda import Held
 from kcompile_runtime.cuda_driver import Driver
-from kcompile_runtime.errors import InputError, KcompileError, describe
+from kcompile_runtime.errors import KcompileError
 from kcompile_runtime.loop import Runner, one_by_one
 from kcompile_runtime.texts import printable
 
@@ -111,13 +111,13 @@ class NativeEngine:
 
     def _key(self, entry: str, lengths: Any) -> tuple[str, Lengths]:
         """lengths: None for those of the data seen last."""
-        return entry, checked_lengths(self.model, self._latest if lengths is None else lengths)
+        return graphs.checked_entry(entry), checked_lengths(
+            self.model, self._latest if lengths is None else lengths
+        )
 
     def graph(self, entry: str, lengths: Any = None) -> Graph:
         """The graph of an entry. lengths: the sizes that the model's inputs leave unknown, see
         `checked_lengths`; by default those of the data seen last."""
-        if not isinstance(entry, str) or entry not in ENTRIES:
-            raise InputError(describe("graph", "one of " + ", ".join(ENTRIES), repr(entry)))
         return self.traced(entry, lengths).graph
 
     def traced(self, entry: str, lengths: Any = None) -> Traced:

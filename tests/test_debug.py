@@ -182,6 +182,7 @@ def test_show_has_every_entry_target_and_pass(model: Any) -> None:
         ({"target": "z80"}, "target: expected one of: native, .*sm_80.* Received: 'z80'"),
         ({"stage": "ptx", "target": "aarch64"}, "target: expected a graphics processor"),
         ({"entry": "fit"}, "graph: expected one of predict, test, train. Received: 'fit'"),
+        ({"entry": ["fit"]}, "graph: expected one of predict, test, train"),
     ],
 )
 def test_show_refuses_other_names(model: Any, options: dict[str, str], message: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -296,3 +297,9 @@ def test_importing_the_package_stays_light(heavy):
 def test_importing_the_runtime_loads_numpy_alone():
     loaded = loaded_by("import kcompile_runtime", beyond="import numpy")
     assert loaded - set(sys.stdlib_module_names) <= {"kcompile_runtime", "numpy"}
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """pytest imports them by name."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []

@@ -160,7 +160,7 @@ sys.platform = system
 import kcompile, kcompile_runtime
 for package in (kcompile, kcompile_runtime):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and not module.name.startswith("kcompile.testing"):
             importlib.import_module(module.name)
 
 from kcompile.keras import layers, models

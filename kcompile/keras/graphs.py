@@ -111,7 +111,7 @@ def label_types(model: Any, outputs: Sequence[TensorType]) -> list[TensorType | 
 
 
 def trace(model: Any, entry: str, lengths: Lengths = ()) -> Traced:
-    """The graph of "predict", "test" or "train", and the model's variables behind its own."""
+    """The graph of an entry, and the model's variables behind its own."""
     return _ENTRIES[entry](model, lengths).traced
 
 
@@ -164,6 +164,13 @@ def _train(model: Any, lengths: Lengths) -> Trace:
 
 _ENTRIES = {"predict": _predict, "test": _test, "train": _train}
 ENTRIES = tuple(_ENTRIES)
+
+
+def checked_entry(entry: Any) -> str:
+    """ "predict", "test" or "train". Raises InputError for what is none."""
+    if not isinstance(entry, str) or entry not in _ENTRIES:
+        raise InputError(describe("graph", "one of " + ", ".join(ENTRIES), repr(entry)))
+    return entry
 
 
 def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
