@@ -30,14 +30,15 @@ def test_riscv64_taken_out_and_added_by_the_guide_is_the_same_tree() -> None:
     texts = dict(now)
     for edit in reversed(guide.edits):
         texts[edit.path] = edit.undone(texts[edit.path])
-    assert not any("_RISCV" in text or '"riscv64"' in text for text in texts.values())
+    ours = [text for path, text in texts.items() if not path.startswith("tests/")]
+    assert not any("_RISCV" in text or '"riscv64"' in text for text in ours)
     for path, text in texts.items():
         compile(text, path, "exec")
         assert text != now[path]
     for edit in guide.edits:
         texts[edit.path] = edit.done(texts[edit.path])
     assert texts == now
-    assert len(guide.touched) == guide.number == 4
+    assert len(guide.touched) == guide.number == 5
 
 
 def test_an_edit_wants_its_line_once() -> None:
