@@ -17,11 +17,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from kcompile.stages import ENTRIES, STAGES
 from kcompile_runtime.debug import debug_level
 from kcompile_runtime.texts import printable, printable_lines
 
-STAGES = ("graph", "passes", "dot", "loops", "llvm", "asm", "ptx")
-ENTRIES = ("predict", "test", "train")
 ARTIFACT_SUFFIXES = (".so", ".wasm", ".dylib", ".dll")
 
 OK, CHECK_FAILED, BAD_INPUT, INTERNAL = 0, 1, 2, 3

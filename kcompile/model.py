@@ -34,6 +34,7 @@ from kcompile.native import (
     load_program,
     without_updates,
 )
+from kcompile.stages import STAGES
 from kcompile_runtime import Program
 from kcompile_runtime.checks import check_count, check_number, check_path
 from kcompile_runtime.cuda_driver import Driver, connect
@@ -41,8 +42,6 @@ from kcompile_runtime.errors import InputError, UnsupportedError, describe
 from kcompile_runtime.threads import check_threads
 
 __all__ = ["CompiledModel", "VerificationError", "compile", "compile_trace", "export"]
-
-STAGES = ("graph", "passes", "dot", "loops", "llvm", "asm", "ptx")
 
 
 class CompiledModel:

@@ -10,6 +10,7 @@ import pytest
 import kcompile
 from kcompile import cli, keras
 from kcompile.keras import layers
+from kcompile.stages import STAGES
 from kcompile_runtime import artifact, machines
 
 
@@ -125,7 +126,7 @@ def test_messages_cannot_steer_the_terminal():
 # ---------------------------------------------------------------- commands
 
 
-@pytest.mark.parametrize("stage", cli.STAGES)
+@pytest.mark.parametrize("stage", STAGES)
 def test_show(capsys, saved, stage):
     status, out, _ = run(capsys, "show", saved, "--stage", stage)
     assert status == 0 and len(out.splitlines()) > 3

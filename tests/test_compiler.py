@@ -29,8 +29,9 @@ from kcompile.keras.layers import (
     MaxPooling2D,
 )
 from kcompile.keras.models import Sequential
-from kcompile.model import STAGES, VerificationError
+from kcompile.model import VerificationError
 from kcompile.native import NativeEngine
+from kcompile.stages import STAGES
 from kcompile_runtime.arrays import aligned_copy
 
 

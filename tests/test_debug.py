@@ -12,7 +12,7 @@ from ir.pass_targets import Plain
 from ir.scans import counting
 
 import kcompile
-from kcompile import cli
+from kcompile import cli, stages
 from kcompile.codegen import targets
 from kcompile.compiler import compile_graph
 from kcompile.ir import ops, passes
@@ -21,7 +21,7 @@ from kcompile.ir.passes import Pass, PassError
 from kcompile.ir.rewrite import rebuild
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras import layers, models
+from kcompile.keras import graphs, layers, models
 from kcompile_runtime.debug import Log, debug_level, file_name
 from kcompile_runtime.errors import InputError
 
@@ -275,3 +275,7 @@ def test_passes_of_one_name_are_numbered() -> None:
             "simplify.2"
         )
     assert "check_indices" not in [step.name for step in passes.pipeline(Plain(guards=False), True)]
+
+
+def test_entries_are_those_that_are_traced() -> None:
+    assert graphs.ENTRIES == stages.ENTRIES

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = {
     "runtime": set(),
     "version": set(),
+    "stages": set(),
     "ir": {"runtime"},
     "codegen": {"ir", "version", "runtime"},
     "keras": {"ir", "runtime"},
@@ -31,12 +32,23 @@ ALLOWED = {
     "interpreted": {"ir", "keras", "runtime"},
     "compiler": {"ir", "codegen", "runtime"},
     "native": {"compiler", "ir", "codegen", "keras", "runtime"},
-    "model": {"native", "compiler", "ir", "codegen", "keras", "files", "runtime", "public", "version"},
+    "model": {
+        "native",
+        "compiler",
+        "ir",
+        "codegen",
+        "keras",
+        "files",
+        "runtime",
+        "public",
+        "version",
+        "stages",
+    },
     "public": {"version", "model", "keras", "files", "runtime"},
     "demo": {"public", "keras", "runtime"},
     "testing": {"public", "model", "interpreted", "ir", "keras", "runtime"},
     "run": {"keras", "runtime"},
-    "cli": {"public", "demo", "run", "runtime"},
+    "cli": {"public", "demo", "run", "stages", "runtime"},
 }
 # The rooms of packages: room -> the rooms of the same package that it may import besides itself. A room is
 # a folder or a module beside it; "" is the package itself.

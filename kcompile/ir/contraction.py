@@ -20,6 +20,39 @@ from kcompile.ir.types import Dim, TensorType, bind, numel, static
 
 
 @dataclass(frozen=True)
+class PanelLayout:
+    """How a matrix [K, J] is stored in panels: [ceil(J / width), K, width]. A panel holds `width`
+    neighbouring columns for all k, so that the vectors that a register tile reads lie one after the other;
+    beyond J it holds zeros."""
+
+    width: int
+
+    def shape(self, depth: Dim, columns: int) -> tuple[int, Dim, int]:
+        return -(-columns // self.width), depth, self.width
+
+    def pack(self, matrix: np.ndarray) -> np.ndarray:
+        """A matrix, or a stack of them [..., K, J], in panels."""
+        *stack, depth, columns = matrix.shape
+        panels, _, width = self.shape(depth, columns)
+        padded = np.zeros((*stack, depth, panels * width), matrix.dtype)
+        padded[..., :columns] = matrix
+        return np.ascontiguousarray(np.moveaxis(padded.reshape(*stack, depth, panels, width), -2, -3))
+
+    def unpack(self, panels: np.ndarray, columns: int) -> np.ndarray:
+        """The matrix again, or the stack of them."""
+        *stack, count, depth, width = panels.shape
+        return np.moveaxis(panels, -3, -2).reshape(*stack, depth, count * width)[..., :columns]
+
+    def column(self, panel: Any, lane: Any) -> Any:
+        """Which column of the matrix it is, of numbers or of expressions."""
+        return panel * self.width + lane
+
+    def steps(self, depth: Any) -> tuple[Any, int]:
+        """Elements from a panel to the next, and from one k to the next."""
+        return depth * self.width, self.width
+
+
+@dataclass(frozen=True)
 class Affine:
     """One coordinate in an operand: `(sum of coefficient * index variable + offset) / divisor`.
 

@@ -63,8 +63,8 @@ def lower_contraction(
     """The kernel of a contraction of float32 operands.
 
     buffers: the function's parameters in order, when there are others than the sources' and the
-    epilogue's outputs. b_panels: `b.buffer` holds B as [ceil(J / b_panels), K, b_panels], zeros
-    beyond J; b_panels must be what `panel_width` says. Either M or K may contain the batch, J must
+    epilogue's outputs. b_panels: the columns of the panels (`PanelLayout`) that `b.buffer` holds B in,
+    what `panel_width` says; None where B is as it was. Either M or K may contain the batch, J must
     not. Raises ValueError for sizes that are not covered, naming them.
     """
     parameters = tuple(

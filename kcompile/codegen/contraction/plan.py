@@ -39,7 +39,7 @@ from kcompile.codegen.contraction.polyphase import Phase
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer
 from kcompile.codegen.targets import Target
-from kcompile.ir.contraction import Access, Affine, Contraction
+from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout
 from kcompile.ir.types import Batch, Dim
 
 
@@ -114,8 +114,8 @@ class Plan:
 
 
 def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
-    """The columns of a panel that B should be packed in ([ceil(J / width), K, width], the last
-    panel filled up with zeros) before the contraction runs, or None when B is best read in place.
+    """The columns of the panels (`PanelLayout`) that B should be packed in before the contraction runs, or
+    None when B is best read in place.
 
     weights: B changes rarely, so packing costs nothing; else packing must pay for itself.
     """
@@ -197,14 +197,9 @@ def _read_panels(phase: Phase, b: Source, columns: Columns, width: int) -> ReadB
     if strides is None or isinstance(phase.taps[0].size, Batch):
         raise ValueError("B cannot be packed ahead when the batch is summed")
     start = sum(w.start * x for w, x in zip(phase.taps, strides))
-    depth = math.prod(multiple(w.size) for w in phase.taps)
-    return ReadB(
-        columns.tile,
-        False,
-        width * start,
-        tuple(width * w.step * x for w, x in zip(phase.taps, strides)),
-        depth * width,
-    )
+    panel, row = PanelLayout(width).steps(math.prod(multiple(w.size) for w in phase.taps))
+    steps = tuple(row * w.step * x for w, x in zip(phase.taps, strides))
+    return ReadB(columns.tile, False, row * start, steps, panel)
 
 
 def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind: str) -> ReadB:
@@ -230,8 +225,8 @@ def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind
         return ReadB(None, False, *place)
     sizes = [multiple(s) for s in spec.k]
     inner = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
-    width = columns.tile * columns.lanes
-    return ReadB(columns.tile, True, 0, tuple(width * x for x in inner))
+    _, row = PanelLayout(columns.tile * columns.lanes).steps(math.prod(sizes))
+    return ReadB(columns.tile, True, 0, tuple(row * x for x in inner))
 
 
 def _kind(spec: Contraction, a: Source, columns: Columns) -> str:

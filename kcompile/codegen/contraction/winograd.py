@@ -27,7 +27,7 @@ from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.loops.indexing import extent
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
-from kcompile.ir.contraction import Contraction
+from kcompile.ir.contraction import Contraction, PanelLayout
 from kcompile.ir.ops.winograd import LARGEST, MOST, SPREAD, Tiling
 from kcompile.ir.types import Batch, numel
 
@@ -88,8 +88,9 @@ def _block(t: Tiling, share: int) -> int:
 def lower_winograd(
     name: str, t: Tiling, a: Source, kernel: Source, direct: Source, epilogue: Epilogue, target: Target
 ) -> Kernel:
-    """The kernel of a convolution of float32 operands whose channels fill vectors. kernel: a buffer,
-    packed [patch, filters / panel, channels, panel]. direct: a buffer, [taps..., channels, filters]."""
+    """The kernel of a convolution of float32 operands whose channels fill vectors. kernel: a buffer, for each
+    place of the patch a matrix [channels, filters] in panels (`PanelLayout`). direct: a buffer, [taps...,
+    channels, filters]."""
     panel = kernel.shape[-1]
     assert kernel.buffer is not None and direct.buffer is not None and isinstance(panel, int)
     out = Builder(target, target.lanes("float32"))
@@ -281,11 +282,12 @@ class _Code:
         t, lanes, width = self.t, self.lanes, self.panel
         vectors = t.filters // lanes
         columns = Columns(t.filters, lanes, vectors, width // lanes, vectors, vectors)
-        b = Panels(self.kernel, place * (t.filters * t.channels), width // lanes, t.channels * width)
+        panel, row = PanelLayout(width).steps(t.channels)
+        b = Panels(self.kernel, place * (t.filters * t.channels), width // lanes, panel)
         return Task(
             a=v,
             b=b,
-            steps=(Step(loops.const(t.channels), 1, width),),
+            steps=(Step(loops.const(t.channels), 1, row),),
             columns=columns,
             vector=loops.const(0),
             here=loops.const(vectors),

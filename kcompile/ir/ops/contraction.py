@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir import contraction as maps
-from kcompile.ir.contraction import Access, Affine, Contraction, variable
+from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout, variable
 from kcompile.ir.op import Call, Case, Draw, Op, register
 from kcompile.ir.ops.movement import reshape
 from kcompile.ir.ops.reduction import reduce_sum
@@ -381,22 +381,19 @@ def _infer_pack(b: TensorType, spec: Contraction, width: int) -> TensorType:
     _, columns, depth = spec.sizes
     if isinstance(columns, Batch):
         raise ValueError("pack_panels: the columns may not hold the batch")
-    return b.with_shape((-(-columns // width), depth, width))
+    return b.with_shape(PanelLayout(width).shape(depth, columns))
 
 
 def _pack(b: np.ndarray, spec: Contraction, width: int) -> np.ndarray:
     k, j = static(spec.k), static(spec.j)
     matrix = maps.gather(spec.b, b, (*k, *j), range(len(spec.m), len(spec.m) + len(k) + len(j)))
-    depth, columns = prod(k), prod(j)
-    padded = np.zeros((depth, -(-columns // width) * width), b.dtype)
-    padded[:, :columns] = matrix.reshape(depth, columns)
-    return np.ascontiguousarray(padded.reshape(depth, -1, width).transpose(1, 0, 2))
+    return PanelLayout(width).pack(matrix.reshape(prod(k), prod(j)))
 
 
 def _lower_pack(b: Any, call: Any, index: Any, x: Any) -> Any:
     spec, width = call.attrs["spec"], call.attrs["width"]
     panel, depth, lane = index
-    column = panel * width + lane
+    column = PanelLayout(width).column(panel, lane)
     _, columns, _ = spec.sizes
     at = (*b.unflatten(depth, spec.k), *b.unflatten(column, spec.j))
     known = dict(enumerate(at, len(spec.m)))
@@ -421,12 +418,11 @@ def _pack_case(draw: Draw) -> Case:
 def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None) -> np.ndarray:
     if panels is None:
         return maps.reference(spec, *arrays)
-    packed = arrays[spec.b.operand]
-    depth, j = packed.shape[1], static(spec.j)
-    matrix = packed.transpose(1, 0, 2).reshape(depth, -1)[:, : prod(j)]
+    j = static(spec.j)
+    matrix = PanelLayout(panels).unpack(arrays[spec.b.operand], prod(j))
     m, k = static(spec.m), static(spec.k)
     a = maps.gather(spec.a, arrays[spec.a.operand], m + k, range(len(m) + len(k)))
-    product: np.ndarray = a.reshape(-1, depth) @ matrix
+    product: np.ndarray = a.reshape(-1, len(matrix)) @ matrix
     return product.reshape(m + j)
 
 

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kcompile.ir.contraction import Contraction, reference
+from kcompile.ir.contraction import Contraction, PanelLayout, reference
 from kcompile.ir.op import Case, Draw, Op, register
 from kcompile.ir.ops.contraction import conv_maps, matmul, same_padding
 from kcompile.ir.ops.movement import reshape, transpose
@@ -178,7 +178,7 @@ def _meaning(
     for axis, made in zip(inputs, t.transforms):
         x = _along(made.b.T, x, axis)
     x = x.transpose(*inputs, 0, *tiles, 2 * rank + 1)
-    flat = kernel.transpose(0, 2, 1, 3).reshape(len(kernel), t.channels, t.filters)
+    flat = PanelLayout(panels).unpack(kernel, t.filters)
     y = x.reshape(len(kernel), -1, t.channels) @ flat
     y = y.reshape(*x.shape[:-1], t.filters)
     for axis, made in enumerate(t.transforms):
@@ -216,7 +216,7 @@ def _infer(
     panels: int,
 ) -> TensorType:
     t = Tiling(spec, outputs)
-    expected = (math.prod(t.patch), t.filters // panels, t.channels, panels)
+    expected = (math.prod(t.patch), *PanelLayout(panels).shape(t.channels, t.filters))
     if direct.shape != (*t.taps, t.channels, t.filters):
         raise ValueError(f"winograd: expected the kernel of the convolution. Received: {direct}")
     if kernel.shape != expected or t.filters % panels:
@@ -233,7 +233,7 @@ def _case(draw: Draw) -> Case:
     padding = tuple(draw.choice(((0, 0), same_padding(d, r, 1))) for d, r in zip(sizes, taps))
     spec = conv_maps(x, w, (1,) * rank, padding, (1,) * rank)
     t = Tiling(spec, outputs)
-    kernel = TensorType((math.prod(t.patch), t.filters // 16, 16, 16))
+    kernel = TensorType((math.prod(t.patch), *PanelLayout(16).shape(16, t.filters)))
     return Case((x, kernel, w), {"spec": spec, "outputs": outputs, "panels": 16})
 
 
