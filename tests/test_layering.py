@@ -64,6 +64,7 @@ ROOMS = {
         "architectures": set(),
         "targets": {"architectures"},
         "cost": set(),
+        "image": set(),
         "loops": _MODEL,
         "program": _LOOPS,
         "show": {*_LOOPS, "program"},

@@ -19,6 +19,7 @@ from ir.draws import DRAWN, cases, graph_of
 from ir.scans import counting
 
 import kcompile
+from kcompile.codegen import image
 from kcompile.ir import ops, passes
 from kcompile.ir.contraction import Contraction
 from kcompile.ir.digest import content, fingerprint
@@ -302,6 +303,7 @@ def test_what_has_no_content_is_refused(value: Any) -> None:
 KEYS = """
 import sys
 import kcompile
+from kcompile.codegen import image
 from kcompile.codegen import targets
 from kcompile.codegen.binary import bundle
 from kcompile.keras import layers, models
@@ -330,3 +332,7 @@ def test_one_model_has_one_key_in_every_process() -> None:
         for before, seed in (("0", "0"), ("3", "1"), ("1", "77"))
     }
     assert len(found) == 1 and len(set(found.pop().split())) == 3
+
+
+def test_scripts_find_it_under_its_older_name() -> None:
+    assert image.fingerprint is fingerprint
