@@ -13,7 +13,7 @@ import pytest
 from comparing import as_list, close, conditioned, trained
 
 import kcompile
-from kcompile.testing import models as generator
+from kcompile import testing
 
 keras = pytest.importorskip("keras")
 STEPS = 20
@@ -21,7 +21,7 @@ STEPS = 20
 
 @pytest.mark.parametrize("seed", range(3))
 def test_predictions_and_training(seed: int, tmp_path: Path) -> None:
-    sample = generator.sample(seed, compiled=True, portable=True)
+    sample = testing.sample(seed, compiled=True, portable=True)
     sample.model.save(tmp_path / "model.keras")
     theirs, live = (keras.models.load_model(tmp_path / "model.keras") for _ in range(2))
     ours = kcompile.compile(live)

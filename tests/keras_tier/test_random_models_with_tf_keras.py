@@ -9,7 +9,7 @@ import pytest
 from comparing import as_list, close, conditioned, trained
 
 import kcompile
-from kcompile.testing import models as generator
+from kcompile import testing
 
 theirs = pytest.importorskip("tf_keras")
 STEPS = 20
@@ -18,7 +18,7 @@ STEPS = 20
 def comparable(seed: int) -> bool:
     """TensorFlow clips the gradients of an Embedding before it adds up those of one row, and allows no
     constraint on the table."""
-    model = generator.sample(seed, compiled=True, portable=True).model
+    model = testing.sample(seed, compiled=True, portable=True).model
     tables = [layer for layer in model.layers if type(layer).__name__ == "Embedding"]
     limited = model.optimizer.clipnorm or model.optimizer.clipvalue
     return not tables or not (limited or any(t.embeddings_constraint for t in tables))
@@ -27,7 +27,7 @@ def comparable(seed: int) -> bool:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("seed", [s for s in range(40) if comparable(s)])
 def test_predictions_and_training(seed: int, tmp_path: Path) -> None:
-    sample = generator.sample(seed, compiled=True, portable=True)
+    sample = testing.sample(seed, compiled=True, portable=True)
     sample.model.save(tmp_path / "ours.h5")
     model = theirs.models.load_model(tmp_path / "ours.h5")
     model.save(tmp_path / "theirs.h5")
