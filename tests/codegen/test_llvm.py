@@ -1,14 +1,14 @@
-"""Kernels in the loop language, compiled and run, against numpy."""
+"""Memory, statements and programs of the loop language, compiled and run, against numpy."""
 
 from __future__ import annotations
 
 import ctypes
 import itertools
 import re
-from fractions import Fraction
 
 import numpy as np
 import pytest
+from codegen.compiled import KERNEL, NATIVE, ROW, buffers, run, same_bits, samples
 
 from kcompile.codegen import targets
 from kcompile.codegen.binary import jit
@@ -25,9 +25,7 @@ from kcompile.codegen.loops import (
     Store,
     Unary,
     Var,
-    across,
     binary,
-    bitcast,
     cast,
     const,
     fma,
@@ -40,268 +38,10 @@ from kcompile.codegen.loops import (
     unary,
 )
 from kcompile.codegen.program import Entry, Launch, Program, Ref, Size
+from kcompile_runtime.arrays import aligned_copy
 
-NATIVE = targets.native()
 REGISTERS = Buffer("r", "float32", "register", 4)
-ROW, COL, DEPTH = Var("i"), Var("j"), Var("k")
-SIGNATURE = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p
-)
-
-
-def aligned(array):
-    """A copy that starts at a multiple of 64 bytes."""
-    array = np.ascontiguousarray(array)
-    raw = np.zeros(array.nbytes + 64, np.uint8)
-    start = -raw.ctypes.data % 64
-    out = raw[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    out[...] = array
-    return out
-
-
-def run(function, *arrays, n=0, begin=0, end=1, target=NATIVE):
-    """Compile and call a kernel; the arrays come back as they are afterwards."""
-    library = jit.load(jit.optimise_and_compile(module.emit([function], target), target))
-    arrays = [aligned(a) for a in arrays]
-    pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-    scratch = aligned(np.zeros(module.scratch_bytes(function) + 1, np.uint8))
-    SIGNATURE(library.address(function.name))(pointers, n, begin, end, scratch.ctypes.data)
-    return arrays
-
-
-def buffers(*dtypes):
-    return tuple(Buffer(f"b{i}", dtype) for i, dtype in enumerate(dtypes))
-
-
-def mapped(make, inputs, out_dtype, lanes, target=NATIVE):
-    """Apply `make(*expressions)` elementwise, `lanes` at a time; the length divides by lanes."""
-    bufs = buffers(*(str(a.dtype) for a in inputs), out_dtype)
-    at = ramp(ROW, lanes)
-    value = make(*(load(b, at) for b in bufs[:-1]))
-    body = loop(ROW, 0, inputs[0].size, [store(bufs[-1], at, value)], step=lanes)
-    out = np.zeros(inputs[0].size, out_dtype)
-    return run(Function("map", bufs, (body,)), *inputs, out, target=target)[-1]
-
-
-def same_bits(a, b):
-    assert a.dtype == b.dtype
-    if a.dtype.kind == "f":
-        assert np.array_equal(np.isnan(a), np.isnan(b))
-        a, b = (np.where(np.isnan(x), x.dtype.type(0), x) for x in (a, b))
-    assert a.tobytes() == b.tobytes()
-
-
-def samples(dtype, seed=0, size=64):
-    rng = np.random.default_rng(seed)
-    if dtype == "bool":
-        return rng.integers(0, 2, size).astype(bool)
-    if dtype.startswith("float"):
-        special = [0.0, -0.0, np.inf, -np.inf, 1.0, -1.0, 0.5, 1e-40]
-        return np.concatenate([special, rng.normal(size=size - 8) * 10]).astype(dtype)
-    low, high = (0, 100) if dtype.startswith("u") else (-100, 100)
-    return rng.integers(low, high, size).astype(dtype)
-
-
-# ---------------------------------------------------------------- expressions
-
-FLOAT_OPS = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
-INT_OPS = {
-    "add": np.add,
-    "sub": np.subtract,
-    "mul": np.multiply,
-    "min": np.minimum,
-    "max": np.maximum,
-    "and": np.bitwise_and,
-    "or": np.bitwise_or,
-    "xor": np.bitwise_xor,
-}
-COMPARE = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
-DTYPES = ("float32", "float64", "int8", "uint8", "int32", "uint32", "int64", "uint64")
-
-
-@pytest.mark.parametrize("lanes", [1, 16])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_arithmetic_and_comparisons(dtype, lanes):
-    a, b = samples(dtype), np.roll(samples(dtype, 1), 3)
-    ops = FLOAT_OPS if dtype.startswith("float") else INT_OPS
-    bufs = buffers(dtype, dtype)
-    outs = [Buffer(op, dtype) for op in ops] + [Buffer(op, "bool") for op in COMPARE]
-    at = ramp(ROW, lanes)
-    x, y = load(bufs[0], at), load(bufs[1], at)
-    stores = [store(o, at, binary(o.name, x, y)) for o in outs]
-    function = Function("ops", (*bufs, *outs), (loop(ROW, 0, a.size, stores, step=lanes),))
-    arrays = run(function, a, b, *(np.zeros(a.size, o.dtype) for o in outs))
-    with np.errstate(all="ignore"):
-        for out, got in zip(outs, arrays[2:]):
-            same_bits(got, (ops | COMPARE)[out.name](a, b))
-
-
-@pytest.mark.parametrize("lanes", [1, 8])
-def test_integer_division_and_shifts(lanes):
-    for dtype in ("int32", "uint32", "int64"):
-        a, b = samples(dtype), samples(dtype, 2)
-        b[b == 0] = 7
-        same_bits(
-            mapped(lambda x, y: binary("div", x, y), [a, b], dtype, lanes),
-            np.trunc(a.astype(float) / b).astype(dtype),
-        )
-        same_bits(mapped(lambda x, y: binary("mod", x, y), [a, b], dtype, lanes), np.fmod(a, b).astype(dtype))
-        shift = (samples("uint32", 3) % 31).astype(dtype)
-        same_bits(mapped(lambda x, y: binary("shr", x, y), [a, shift], dtype, lanes), a >> shift)
-        same_bits(mapped(lambda x, y: binary("shl", x, y), [a, shift], dtype, lanes), a << shift)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_float_mod_is_exact(dtype):
-    tiny, huge = np.finfo(dtype).smallest_subnormal, np.finfo(dtype).max
-    a = np.array([5.5, -5.5, 1e30, -0.0, 3, huge, 1e30, tiny * 7, np.inf, np.nan, 1, 1, 1], dtype)
-    b = np.array([2, -2, 0.7, 3, 3, tiny * 3, -7, tiny * 2, 2, 1, np.inf, 0, np.nan], dtype)
-    with np.errstate(all="ignore"):
-        same_bits(mapped(lambda x, y: binary("mod", x, y), [a, b], dtype, 1), np.fmod(a, b))
-
-
-@pytest.mark.parametrize("lanes", [1, 16])
-def test_logic_on_bools(lanes):
-    a, b = samples("bool"), samples("bool", 1)
-    for op, f in {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor, "eq": np.equal}.items():
-        same_bits(mapped(lambda x, y, op=op: binary(op, x, y), [a, b], "bool", lanes), f(a, b))
-    same_bits(mapped(lambda x: unary("not", x), [a], "bool", lanes), ~a)
-
-
-@pytest.mark.parametrize("lanes", [1, 16])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_unary_on_floats(dtype, lanes):
-    a = samples(dtype)
-    for op, f in {"neg": np.negative, "abs": np.abs, "sqrt": np.sqrt, "floor": np.floor}.items():
-        with np.errstate(all="ignore"):
-            same_bits(mapped(lambda x, op=op: unary(op, x), [a], dtype, lanes), f(a))
-
-
-@pytest.mark.parametrize("lanes", [1, 4])
-def test_unary_on_integers(lanes):
-    for dtype in ("int32", "int64"):
-        a = samples(dtype)
-        same_bits(mapped(lambda x: unary("neg", x), [a], dtype, lanes), -a)
-        same_bits(mapped(lambda x: unary("abs", x), [a], dtype, lanes), abs(a))
-        same_bits(mapped(lambda x: unary("not", x), [a], dtype, lanes), ~a)
-
-
-@pytest.mark.parametrize("lanes", [1, 16])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_min_and_max_propagate_nan(dtype, lanes):
-    a = np.array([np.nan, 1, np.nan, 2, -3, np.inf, -np.inf, 0] * 4, dtype)
-    b = np.array([1, np.nan, np.nan, 1, 5, np.nan, 2, 3] * 4, dtype)
-    for op, f in {"min": np.minimum, "max": np.maximum}.items():
-        same_bits(mapped(lambda x, y, op=op: binary(op, x, y), [a, b], dtype, lanes), f(a, b))
-        for c in (0.5, float("nan")):
-            expected = f(a, np.dtype(dtype).type(c))
-            same_bits(mapped(lambda x, op=op, c=c: binary(op, x, c), [a], dtype, lanes), expected)
-            same_bits(
-                mapped(lambda x, op=op, c=c: binary(op, const(c, dtype), x), [a], dtype, lanes), expected
-            )
-
-
-def test_max_with_a_constant_is_one_instruction():
-    if NATIVE.vector_bits < 256:
-        pytest.skip("reads AVX assembly")
-    a, b = buffers("float32", "float32")
-    at = ramp(ROW, 8)
-    relu = Function("relu", (a, b), (loop(ROW, 0, N, [store(b, at, binary("max", load(a, at), 0))], step=8),))
-    asm = jit.assembly(module.emit([relu], NATIVE), NATIVE)
-    assert "vmaxps" in asm
-    assert "vcmp" not in asm
-
-
-@pytest.mark.parametrize("lanes", [1, 16])
-@pytest.mark.parametrize("name", ["native", "x86-64-v2"])
-def test_fma_rounds_once(name, lanes):
-    if name != "native" and "x86_64" not in NATIVE.triple:
-        pytest.skip("x86-64 code")
-    rng = np.random.default_rng(5)
-    a, b = ((rng.normal(size=512)).astype("float32") for _ in range(2))
-    c = (-a * b * (1 + rng.normal(size=512) * 1e-7)).astype("float32")
-    c[:256] = rng.normal(size=256) * 10.0 ** rng.integers(-20, 20, 256)
-    got = mapped(lambda x, y, z: fma(x, y, z), [a, b, c], "float32", lanes, targets.named(name))
-    exact = [Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z)) for x, y, z in zip(a, b, c)]
-    same_bits(got, np.array([nearest_float32(v) for v in exact], "float32"))
-
-
-def nearest_float32(value):
-    """The float32 nearest to a rational number, ties to even."""
-    guess = np.float32(float(value))
-    near = [guess, *(np.nextafter(guess, np.float32(end)) for end in (-np.inf, np.inf))]
-    return min(near, key=lambda f: (abs(Fraction(float(f)) - value), int(f.view("uint32")) & 1))
-
-
-@pytest.mark.parametrize("lanes", [1, 16])
-@pytest.mark.parametrize("source", (*DTYPES, "bool"))
-def test_casts(source, lanes):
-    a = samples(source)
-    if source.startswith("float"):
-        a = np.where(np.isfinite(a), a, 3).astype(source)
-    for to in ("float32", "float64", "int32", "int64", "uint8", "uint32", "bool"):
-        if source[0] in "fi" and to[0] == "u":
-            values = abs(a)
-        else:
-            values = a
-        got = mapped(lambda x, to=to: cast(x, to), [values], to, lanes)
-        same_bits(got, values.astype(to))
-
-
-def test_float_to_int_saturates():
-    a = np.array([np.nan, 1e20, -1e20, 5.9] * 4, "float32")
-    got = mapped(lambda x: cast(x, "int32"), [a], "int32", 16)
-    assert got[:4].tolist() == [0, 2**31 - 1, -(2**31), 5]
-
-
-@pytest.mark.parametrize("lanes", [1, 16])
-def test_bitcast_and_select(lanes):
-    a = samples("float32")
-    same_bits(mapped(lambda x: bitcast(x, "int32"), [a], "int32", lanes), a.view("int32"))
-    same_bits(mapped(lambda x: bitcast(bitcast(x, "uint32"), "float32"), [a], "float32", lanes), a)
-    same_bits(
-        mapped(lambda x: select(binary("gt", x, 0.0), x, x * 0.5), [a], "float32", lanes),
-        np.where(a > 0, a, a * np.float32(0.5)),
-    )
-
-
-def test_constants_are_exact():
-    (out,) = buffers("float32")
-    values = [0.1, -0.0, float("inf"), float("-inf"), float("nan"), 1e-45, 3.4e38, 1e39]
-    function = Function("c", (out,), tuple(store(out, i, v) for i, v in enumerate(values)))
-    with np.errstate(over="ignore"):
-        same_bits(run(function, np.zeros(8, "float32"))[0], np.array(values, "float32"))
-
-
-@pytest.mark.parametrize("op", ["add", "mul", "min", "max"])
-def test_across_is_a_balanced_tree(op):
-    a, out = buffers("float32", "float32")
-    x = samples("float32", 4)[16:32]
-    function = Function("f", (a, out), (store(out, 0, across(op, load(a, ramp(0, 16)))),))
-    tree = x
-    while tree.size > 1:
-        half = tree.size // 2
-        f = {"add": np.add, "mul": np.multiply, "min": np.minimum, "max": np.maximum}[op]
-        tree = f(tree[:half], tree[half:])
-    same_bits(run(function, x, np.zeros(1, "float32"))[1], tree)
-
-
-def test_across_on_bools():
-    a, out = buffers("bool", "bool")
-    x = np.array([False] * 7 + [True])
-    function = Function(
-        "f",
-        (a, out),
-        (store(out, 0, across("or", load(a, ramp(0, 8)))), store(out, 1, across("and", load(a, ramp(0, 8))))),
-    )
-    assert run(function, x, np.zeros(2, bool))[1].tolist() == [True, False]
+COL, DEPTH = Var("j"), Var("k")
 
 
 # ---------------------------------------------------------------- memory
@@ -599,11 +339,11 @@ def test_what_a_loop_writes_is_read_in_it(aliased):
     loads, (start,) = lines_of(function, "load float")
     assert [line > start for line in loads] == ([True, True] if aliased else [False, True])
     assert run(function, np.array([0, 2], "float32"), np.zeros(1, "float32"))[-1] == 16
-    both = aligned(np.array([1, 1], "float32"))
+    both = aligned_copy(np.array([1, 1], "float32"))
     if aliased:  # y is x[1:]
         library = jit.load(jit.optimise_and_compile(module.emit([function], NATIVE), NATIVE))
         pointers = (ctypes.c_void_p * 2)(both.ctypes.data, both.ctypes.data + 4)
-        SIGNATURE(library.address("sum"))(pointers, 0, 0, 1, None)
+        KERNEL(library.address("sum"))(pointers, 0, 0, 1, None)
         assert both[1] == 256
 
 
@@ -703,10 +443,10 @@ def test_program(pool):
     assert text.count('define internal void @"k1_step1"(') == 1
     assert "step2" not in text
     library = jit.load(jit.optimise_and_compile([text, POOL], NATIVE))
-    x, out = aligned(samples("float32", size=32)[8:29]), aligned(np.zeros(21, "float32"))
-    constants = aligned(np.array([0, 0, 0, 10], "float32"))
+    x, out = aligned_copy(samples("float32", size=32)[8:29]), aligned_copy(np.zeros(21, "float32"))
+    constants = aligned_copy(np.array([0, 0, 0, 10], "float32"))
     assert module.entry_scratch(entry) == 64
-    arena = aligned(np.zeros(entry.arena.at(21) + 2 * 64, np.uint8))
+    arena = aligned_copy(np.zeros(entry.arena.at(21) + 2 * 64, np.uint8))
     call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int64, *[ctypes.c_void_p] * 7)(
         library.address("kc_predict")
     )
