@@ -102,26 +102,24 @@ def assert_gradients(
     the same numbers in all of it. Raises AssertionError that names weight and entry, InputError for a model
     with nothing to train, NotCompiledError for one that was not compiled.
     """
-    probe = _Probe(model)
-    variables = [v for v in model.trainable_weights if v.dtype.startswith("float")]
-    if not variables:
+    if not any(v.dtype.startswith("float") for v in model.trainable_weights):
         raise InputError(describe("assert_gradients", "a model with weights to train", repr(model.name)))
-    with _borrowed(model):
-        arguments = {**model.compilation.arguments, "optimizer": SGD(1.0, momentum=0.5)}
-        model.compile(**arguments)
-        start, drawn = model.get_weights(), model.random_state.step.value.copy()
-        before = model.engine
-        model.use_engine(probe)
-        model.train_on_batch(x, y, sample_weight=sample_weight)
-        model.set_weights(start)
-        model.random_state.step.assign(drawn)
-        model.compile(**{**arguments, "optimizer": SGD(1.0, momentum=0.5)})
-        model.use_engine(before)
-        model.train_on_batch(x, y, sample_weight=sample_weight)
-        gradients = [-m.value for m in model.optimizer.weights[1:]]  # of iterations and momentums
-        model.set_weights(start)
-        model.random_state.step.assign(drawn)
-        told = list(probe.wrong(model.trainable_weights, gradients, rtol, atol, entries, seed))
+    probe = _Probe(model)
+    with _borrowed(model) as put_back:
+
+        def gradients(engine: Any) -> list[np.ndarray]:
+            """What a step of plain SGD leaves as its momentum, with the sign turned."""
+            arguments = {**model.compilation.arguments, "optimizer": SGD(1.0, momentum=0.5)}
+            model.compile(**arguments)
+            model.use_engine(engine)
+            model.train_on_batch(x, y, sample_weight=sample_weight)
+            put_back()
+            return [-m.value for m in model.optimizer.weights[1:]]  # of iterations and momentums
+
+        native = model.engine
+        gradients(probe)  # which keeps what a step is given
+        found = gradients(native)
+        told = list(probe.wrong(model.trainable_weights, found, rtol, atol, entries, seed))
     if told:
         raise AssertionError("\n".join(told))
 
@@ -202,16 +200,20 @@ def _slope(
 
 
 @contextmanager
-def _borrowed(model: Any) -> Iterator[None]:
-    """The model's weights, optimizer, engine and random numbers are afterwards what they are before."""
-    arguments, weights = compilation(model).arguments, model.get_weights()
-    state, engine = model.random_state.step.value.copy(), model.engine
+def _borrowed(model: Any) -> Iterator[Callable[[], None]]:
+    """The model is afterwards what it is before. Gives what puts its weights and random numbers back."""
+    arguments, engine = compilation(model).arguments, model.engine
+    weights, drawn = model.get_weights(), model.random_state.step.value.copy()
+
+    def put_back() -> None:
+        model.set_weights(weights)
+        model.random_state.step.assign(drawn)
+
     try:
-        yield
+        yield put_back
     finally:
         model.compile(**arguments)
-        model.set_weights(weights)
-        model.random_state.step.assign(state)
+        put_back()
         model.use_engine(engine)
 
 
