@@ -202,7 +202,7 @@ def main() -> None:
     model = model_of(arguments.model)
     engine = kcompile.compile(model).engine
     compiled = engine.compiled(arguments.entry)
-    values = {name: v.value for name, v in engine.traced(arguments.entry).captured.items()}
+    values = engine.traced(arguments.entry).state
     lines = profile(compiled, values, arguments.batch, arguments.threads, arguments.rounds)
     show(lines, max(fma_peak(arguments.threads) for _ in range(3)), arguments.top)
 

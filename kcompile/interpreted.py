@@ -52,7 +52,7 @@ class InterpreterEngine:
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for n samples; updates are written into the variables' arrays."""
         traced = self.traced(entry, lengths_of(self.model, inputs) or None)
-        graph, variables = traced.graph, {name: v.value for name, v in traced.captured.items()}
+        graph, variables = traced.graph, traced.state
         result = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), variables, self.precision)
         check_rows(entry, graph, result.values)
         for name, value in result.updates.items():

@@ -373,7 +373,7 @@ def export(
     if cpu is not None:
         chosen = targets.tuned(chosen, cpu)
     traced = cm.engine.traced("predict", lengths)
-    graph, state = traced.graph, {name: v.value for name, v in traced.captured.items()}
+    graph, state = traced.graph, traced.state
     draws = None
     if graph.updates:  # of the number of the next draw, which the library's caller gives
         numbers = cm.model.random_state

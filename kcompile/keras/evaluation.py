@@ -25,7 +25,7 @@ def computed(make: Callable[[Graph], Sequence[Tensor]], number: int = 0) -> list
     trace.draws_from(state, False)
     with tracing(trace.graph):
         trace.graph.outputs = {f"y{i}": y.value for i, y in enumerate(make(trace.graph))}
-    variables = {name: v.value for name, v in trace.captured.items()}
+    variables = trace.traced.state
     result = interpreter.run(trace.graph, 1, {}, variables)
     check_rows("K.eval", trace.graph, result.values)
     return [np.array(y) for y in result.outputs.values()]

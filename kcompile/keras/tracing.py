@@ -14,6 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source, Value
 from kcompile.ir.tensor import Tensor
@@ -59,6 +61,11 @@ class Traced:
     @property
     def names(self) -> dict[Variable, str]:
         return {variable: name for name, variable in self.captured.items()}
+
+    @property
+    def state(self) -> dict[str, np.ndarray]:
+        """The arrays of the variables as they are now, by name: not copies."""
+        return {name: variable.value for name, variable in self.captured.items()}
 
 
 class Trace:

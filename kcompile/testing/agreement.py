@@ -37,7 +37,7 @@ def assert_agrees(
     arrays = compiled.model.standardize_inputs(x)
     if isinstance(against, str) and against == "interpreter":
         traced = compiled.engine.traced("predict", lengths_of(compiled.model, arrays) or None)
-        graph, state = traced.graph, {name: v.value for name, v in traced.captured.items()}
+        graph, state = traced.graph, traced.state
         result = interpreter.run(graph, len(arrays[0]), dict(zip(graph.inputs, arrays)), state, "float64")
         expected: Any = list(result.outputs.values())
     elif hasattr(against, "predict_on_batch"):
@@ -171,14 +171,13 @@ class _Probe(InterpreterEngine):
     def loss(self) -> Callable[[Any, np.ndarray], float]:
         """(variable, its value) -> the loss, the other weights being what they are."""
         traced = self.traced("train", lengths_of(self.model, self.arrays) or None)
-        graph, names = traced.graph, {id(v): name for name, v in traced.captured.items()}
-        state = {name: v.value.copy() for name, v in traced.captured.items()}
-        inputs = dict(zip(graph.inputs, self.arrays))
+        graph, names = traced.graph, traced.names
+        state, inputs = traced.state, dict(zip(graph.inputs, self.arrays))
 
         def at(variable: Any, value: np.ndarray) -> float:
-            if id(variable) not in names:  # nothing of the loss depends on it
+            if variable not in names:  # nothing of the loss depends on it
                 return 0.0
-            given = {**state, names[id(variable)]: value}
+            given = {**state, names[variable]: value}
             result = interpreter.run(graph, len(self.arrays[0]), inputs, given, "float64")
             return float(np.ravel(result.outputs["results"])[0])
 

@@ -163,7 +163,7 @@ def test_epilogues_and_libraries(value: float, tmp_path: Path) -> None:
     far[1, 7:12, 7:12] = False
     assert np.abs(got - clean)[far].max() < 1e-5
     traced = graphs.trace(model, "predict")
-    right, state = traced.graph, {name: v.value for name, v in traced.captured.items()}
+    right, state = traced.graph, traced.state
     expected = interpreter.run(right, 3, dict(zip(right.inputs, [image])), state, "float64")
     np.testing.assert_allclose(got, next(iter(expected.outputs.values())), rtol=1e-4, atol=1e-4)
     library = kcompile_runtime.load(kcompile.export(kcompile.compile(model), tmp_path / "model.so"))

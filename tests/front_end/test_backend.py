@@ -263,7 +263,7 @@ def trace_of(function, arrays, training=False):
 
 def interpret(trace, arrays, precision="float32"):
     given = {f"x{i}": a for i, a in enumerate(arrays)}
-    state = {name: v.value for name, v in trace.captured.items()}
+    state = trace.traced.state
     return interpreter.run(trace.graph, len(arrays[0]), given, state, precision).outputs
 
 

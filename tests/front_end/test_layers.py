@@ -28,7 +28,7 @@ def evaluate(model, *xs, training=False):
     trace.graph.outputs = {f"y{i}": y.value for i, y in enumerate(outputs)}
     trace.graph.outputs |= {f"loss{i}": loss.value for i, loss in enumerate(trace.losses)}
     trace.graph.verify()
-    variables = {name: v.value for name, v in trace.captured.items()}
+    variables = trace.traced.state
     result = interpreter.run(trace.graph, len(xs[0]), {f"x{i}": x for i, x in enumerate(xs)}, variables)
     losses = [v for k, v in result.outputs.items() if k.startswith("loss")]
     return [result.outputs[f"y{i}"] for i in range(len(outputs))], result.updates, losses

@@ -37,7 +37,7 @@ def predict(model, *xs):
     graph = traced.graph
     graph.verify()
     inputs = dict(zip(graph.inputs, [np.asarray(x, "float32") for x in xs]))
-    values = {name: v.value for name, v in traced.captured.items()}
+    values = traced.state
     return list(interpreter.run(graph, len(xs[0]), inputs, values).outputs.values())
 
 

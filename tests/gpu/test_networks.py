@@ -39,5 +39,5 @@ def test_digits_cnn(entry: str):
         kind = graph.type(value)
         values = generator.random(bind(kind.shape, n)) * (1 if kind.dtype == "float32" else 9)
         inputs[name] = values.astype(kind.dtype)
-    variables = {name: v.value for name, v in traced.captured.items()}
+    variables = traced.state
     compare(graph, n, inputs, variables, frozen=entry == "predict")

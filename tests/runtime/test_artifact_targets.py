@@ -106,7 +106,7 @@ def data(model, n):
 def reference(model, n, inputs):
     """The interpreter's outputs, in float64."""
     traced = graphs.trace(model, "predict")
-    graph, state = traced.graph, {name: variable.value for name, variable in traced.captured.items()}
+    graph, state = traced.graph, traced.state
     return list(interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), state, "float64").outputs.values())
 
 
