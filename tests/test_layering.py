@@ -53,7 +53,7 @@ ALLOWED = {
 # The rooms of packages: room -> the rooms of the same package that it may import besides itself. A room is
 # a folder or a module beside it; "" is the package itself.
 _GRAPH = {"types", "random", "elements", "cost", "contraction", "specs", "op", "graph"}
-_TENSOR = {*_GRAPH, "indices", "space", "digest", "interpreter", "tensor"}
+_TENSOR = {*_GRAPH, "indices", "domain", "digest", "interpreter", "tensor"}
 _OPS = {*_TENSOR, "rewrite", "gradient"}
 _MODEL = {"architectures", "targets", "cost"}
 _LOOPS = {*_MODEL, "loops"}
@@ -84,7 +84,7 @@ ROOMS = {
         "specs": {"types"},
         "op": {"types", "specs", "contraction"},
         "graph": {"types", "specs", "op", "contraction"},
-        **dict.fromkeys(("indices", "space", "digest", "interpreter", "tensor"), _GRAPH),
+        **dict.fromkeys(("indices", "domain", "digest", "interpreter", "tensor"), _GRAPH),
         **dict.fromkeys(("rewrite", "gradient"), _TENSOR),
         "ops": _OPS,
         "passes": {*_OPS, "ops"},

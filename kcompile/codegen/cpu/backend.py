@@ -20,9 +20,9 @@ from kcompile.codegen.loops import Function
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.program import Kernel, Launch, Ref
 from kcompile.codegen.targets import Target
+from kcompile.ir.domain import domain_of
 from kcompile.ir.graph import Node
 from kcompile.ir.ops.winograd import Tiling
-from kcompile.ir.space import space_of
 
 
 def lower_group(name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
@@ -39,7 +39,7 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     b = Builder(target, lanes_of(body, target))
     weights = {m.id: cost.weight(m) for m in body.live()}
     extent, work = Sweeps(
-        b, Pull(body, inputs, b), body, space_of(body), list(zip(body.outputs.values(), outputs)), weights
+        b, Pull(body, inputs, b), body, domain_of(body), list(zip(body.outputs.values(), outputs)), weights
     ).emit()
     function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label, aliased)
     return Kernel(function, extent, work)

@@ -1,6 +1,6 @@
 """The loops of a group without contraction: over what is kept, and in there over what is reduced.
 
-Enters: a group's body and its `Space`. Leaves: statements in the builder's block, the iterations of the
+Enters: a group's body and its `Domain`. Leaves: statements in the builder's block, the iterations of the
 parallel loop, and what one costs. Vectors lie along the last axis:
 
 - if that is kept ([n, h, w, C] to [C], or nothing reduced at all), each lane has a sum of its own;
@@ -23,10 +23,11 @@ from kcompile.codegen.groups.elements import OpCall, Pull
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Var
 from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.program import Size, size_of
+from kcompile.ir.domain import Coalesced, Domain, coalesce_axes
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.space import Run, Space, runs_of
 from kcompile.ir.types import Batch, Dim, Shape, numel
 
+Position = dict[Coalesced, Expr]  # the index of each loop around
 Visit = Callable[[Expr, "Expr | None"], None]
 
 
@@ -48,46 +49,46 @@ class Sweeps:
         b: Builder,
         pull: Pull,
         body: Graph,
-        space: Space,
+        domain: Domain,
         results: Sequence[tuple[Value, Buffer]],
         weights: dict[int, int],
     ) -> None:
-        self.b, self.pull, self.body, self.space = b, pull, body, space
+        self.b, self.pull, self.body, self.domain = b, pull, body, domain
         self.nodes = body.live()
-        self.sized = [r for r in runs_of(body, space) if self.size(r) != 1]
+        self.sized = [r for r in coalesce_axes(body, domain) if self.size(r) != 1]
         self.across = self.sized[-1] if self.sized else None  # where the lanes of a vector lie
-        self.rows = self.across is not None and self.across[0] in space.axes
+        self.rows = self.across is not None and self.across[0] in domain.axes
         self.turned = self.across_vectors()
         self.chains = self.widen()
         self.levels, self.outer = self.plan(results, weights)
-        stored = sum(body.type(v).shape == space.full for v, _ in results)
+        stored = sum(body.type(v).shape == domain.shape for v, _ in results)
         self.weight = (
             1
             + 2 * stored
             + sum(
                 weights[m.id]
                 for m in self.nodes
-                if not space.axes or self.reduces(m) or m.types[0].shape == space.full
+                if not domain.axes or self.reduces(m) or m.types[0].shape == domain.shape
             )
         )
 
     # ---- shapes
 
-    def size(self, run: Run) -> Dim:
-        return numel([self.space.full[i] for i in run])
+    def size(self, run: Coalesced) -> Dim:
+        return numel([self.domain.shape[i] for i in run])
 
-    def kept_runs(self) -> list[Run]:
-        return [r for r in self.sized if r[0] not in self.space.axes and r != self.across]
+    def kept_runs(self) -> list[Coalesced]:
+        return [r for r in self.sized if r[0] not in self.domain.axes and r != self.across]
 
-    def reduced_runs(self) -> list[Run]:
-        return [r for r in self.sized if r[0] in self.space.axes and r != self.across]
+    def reduced_runs(self) -> list[Coalesced]:
+        return [r for r in self.sized if r[0] in self.domain.axes and r != self.across]
 
     def widen(self) -> int:
         """Take vectors of several registers where that gives independent sums, and say how many more
         chains are wanted."""
         size = self.size(self.across) if self.across else 1
-        if not self.space.axes or not isinstance(size, int):
-            return cost.SUM_CHAINS if self.space.axes and not self.rows else 1
+        if not self.domain.axes or not isinstance(size, int):
+            return cost.SUM_CHAINS if self.domain.axes and not self.rows else 1
         lanes = self.b.lanes
         wide = 1
         while wide < cost.SUM_CHAINS and (
@@ -97,14 +98,14 @@ class Sweeps:
         self.b.lanes *= wide
         return 1 if self.rows else cost.SUM_CHAINS // wide
 
-    def across_vectors(self) -> Run | None:
+    def across_vectors(self) -> Coalesced | None:
         """The run along which a transposed operand lies in memory, when vectors go another way."""
         size = self.size(self.across) if self.across else 1
-        if self.space.axes or (isinstance(size, int) and size < self.b.lanes):
+        if self.domain.axes or (isinstance(size, int) and size < self.b.lanes):
             return None
         for m in self.nodes:
-            if m.op.permutes and m.types[0].shape == self.space.full:
-                last = m.attrs["axes"].index(len(self.space.full) - 1)
+            if m.op.permutes and m.types[0].shape == self.domain.shape:
+                last = m.attrs["axes"].index(len(self.domain.shape) - 1)
                 found = [r for r in self.sized if last in r and r != self.across]
                 if found and isinstance(self.size(found[0]), int):
                     return found[0]
@@ -119,7 +120,7 @@ class Sweeps:
         levels = [_Level() for _ in range(max(after.values(), default=0) + 1)]
         outer = []
         for value, buffer in results:
-            if self.body.type(value).shape == self.space.full:
+            if self.body.type(value).shape == self.domain.shape:
                 levels[after[value.node]].results.append((value, buffer))
             else:
                 outer.append((value, buffer))
@@ -143,7 +144,7 @@ class Sweeps:
         return number
 
     def reduces(self, m: Node) -> bool:
-        return m.op.kind == "reduction" and bool(self.space.axes)
+        return m.op.kind == "reduction" and bool(self.domain.axes)
 
     @property
     def is_short(self) -> bool:
@@ -163,9 +164,9 @@ class Sweeps:
             return False
         shape = m.types[0].shape
         return self.reduces(m) or (
-            shape in (self.space.plain, self.space.padded)
+            shape in (self.domain.reduced_shape, self.domain.keepdims_shape)
             and all(
-                self.space.takes_outer(shape, user)
+                self.domain.reads_per_row(shape, user)
                 for user in self.nodes
                 if any(v.node == m.id for v in user.inputs)
             )
@@ -183,7 +184,7 @@ class Sweeps:
             total[m.id] = (
                 0 if self.is_outer(m) else weights.get(m.id, 0) + sum(total[v.node] for v in m.inputs)
             )
-            inner = m.types[0].shape == self.space.full and m.op.kind != "source"
+            inner = m.types[0].shape == self.domain.shape and m.op.kind != "source"
             if inner and last.get(m.id, 0) > after[m.id] and total[m.id] > cost.REPEATED:
                 kept.append(m)
                 total[m.id] = 1
@@ -203,9 +204,7 @@ class Sweeps:
             self.nest(rest, at, self.row)
         return size_of(numel(dims)), self.cycles([r for r in self.sized if r not in head])
 
-    def nest(
-        self, runs: Sequence[Run], at: dict[Run, Expr], inner: Callable[[dict[Run, Expr]], None]
-    ) -> None:
+    def nest(self, runs: Sequence[Coalesced], at: Position, inner: Callable[[Position], None]) -> None:
         """Loops over some runs; inner gets the position in each."""
         if not runs:
             inner(at)
@@ -213,7 +212,7 @@ class Sweeps:
             with self.b.loop("i", 0, self.b.extent(self.size(runs[0]))) as i:
                 self.nest(runs[1:], {**at, runs[0]: i}, inner)
 
-    def row(self, at: dict[Run, Expr]) -> None:
+    def row(self, at: Position) -> None:
         """Everything at one position of the runs that are kept, except the vectors' own."""
         if self.across is None or self.rows:
             self.at_kept(at)
@@ -225,7 +224,7 @@ class Sweeps:
             return
         self.vectors(ZERO, self.b.extent(size), size, lambda i, mask: self.at_kept({**at, across: i}))
 
-    def tile(self, at: dict[Run, Expr], base: Expr) -> None:
+    def tile(self, at: Position, base: Expr) -> None:
         """All vectors, for a few positions of the turned run."""
         b, across, turned = self.b, self.across, self.turned
         assert across is not None and turned is not None
@@ -255,7 +254,7 @@ class Sweeps:
             self.at_kept({})
             return Size(1), self.cycles(self.sized)
         across, size = self.across, self.size(self.across)
-        unit = b.lanes if self.space.axes else max(cost.THREAD_ELEMENTS, b.lanes)
+        unit = b.lanes if self.domain.axes else max(cost.THREAD_ELEMENTS, b.lanes)
         if isinstance(size, int) and size <= unit:
             self.row({})
             return Size(1), self.cycles(self.sized)
@@ -279,15 +278,15 @@ class Sweeps:
 
     # ---- one position of what is kept
 
-    def at_kept(self, at: dict[Run, Expr]) -> None:
+    def at_kept(self, at: Position) -> None:
         """All sweeps, then the results that have one number here."""
         b = self.b
-        index = self.index(at, self.space.kept)
+        index = self.index(at, self.domain.parallel)
         cache: list[Buffer] = []
         before = dict(self.pull.given)
         short = self.short_row() if self.is_short else None
         for level in self.levels:
-            if self.space.axes:
+            if self.domain.axes:
                 self.sweep(level, at, short, cache)
             else:
                 self.visit(level, at, None, 0, cache)
@@ -307,18 +306,18 @@ class Sweeps:
         for (buffer, place, _), value in zip(results, values):
             self.b.store(buffer, place, value, self.b.mask)
 
-    def index(self, at: dict[Run, Expr], axes: Sequence[int]) -> Index:
+    def index(self, at: Position, axes: Sequence[int]) -> Index:
         """The index along some axes, from positions in runs that hold them whole."""
         place: dict[int, Expr] = {}
         for run, i in at.items():
-            place.update(zip(run, self.b.unflatten(i, [self.space.full[a] for a in run])))
+            place.update(zip(run, self.b.unflatten(i, [self.domain.shape[a] for a in run])))
         return tuple(place.get(a, ZERO) for a in axes)
 
     def align(self, index: Index, shape: Shape) -> Index:
         """An index along the kept axes as one into a shape with ones for reduced axes."""
         if len(shape) == len(index):
             return index
-        place = dict(zip(self.space.kept, index))
+        place = dict(zip(self.domain.parallel, index))
         return tuple(place.get(i, ZERO) for i in range(len(shape)))
 
     def short_row(self) -> tuple[Expr, Expr | None]:
@@ -330,7 +329,7 @@ class Sweeps:
     # ---- one sweep over what is reduced
 
     def sweep(
-        self, level: _Level, at: dict[Run, Expr], short: tuple[Expr, Expr | None] | None, cache: list[Buffer]
+        self, level: _Level, at: Position, short: tuple[Expr, Expr | None] | None, cache: list[Buffer]
     ) -> None:
         b, across = self.b, self.across
         lanes = b.lanes if self.rows or b.vector > 1 else 1
@@ -342,7 +341,7 @@ class Sweeps:
                 cells[m.id].append(b.cell(first, 1))
         row_cache = self.keep(level)
 
-        def vector(here: dict[Run, Expr]) -> None:
+        def vector(here: Position) -> None:
             assert across is not None
             if short is not None:
                 with b.lanes_of(b.lanes):
@@ -368,10 +367,10 @@ class Sweeps:
             self.pull.given[m.id] = self.reload(m, buffer)
         for m in level.ready:
             if m.op.kind != "reduction":
-                place = self.align(self.index(at, self.space.kept), m.types[0].shape)
+                place = self.align(self.index(at, self.domain.parallel), m.types[0].shape)
                 self.give(m, b.share(self.pull.at(Value(m.id), place)))
 
-    def columns(self, at: dict[Run, Expr], visit: Callable[[dict[Run, Expr], int], None]) -> None:
+    def columns(self, at: Position, visit: Callable[[Position, int], None]) -> None:
         """Loops over the reduced runs, the innermost in several chains."""
         b, chains = self.b, self.chains
         if not self.reduced_runs():
@@ -382,7 +381,7 @@ class Sweeps:
         if isinstance(size, int) and size < chains:
             chains = 1
 
-        def inner(here: dict[Run, Expr]) -> None:
+        def inner(here: Position) -> None:
             stop = b.extent(size)
             whole = stop // chains * chains
             with b.loop("r", 0, whole, chains) as i:
@@ -397,7 +396,7 @@ class Sweeps:
     def visit(
         self,
         level: _Level,
-        at: dict[Run, Expr],
+        at: Position,
         mask: Expr | None,
         chain: int,
         cache: Sequence[Buffer],
@@ -405,10 +404,10 @@ class Sweeps:
     ) -> None:
         """One vector of elements: store what leaves or stays, and update the reductions."""
         b, pull = self.b, self.pull
-        index = self.index(at, range(len(self.space.full)))
+        index = self.index(at, range(len(self.domain.shape)))
         with b.where(mask):
             writes = [
-                (buffer, b.flatten(index, self.space.full), pull.at(value, index))
+                (buffer, b.flatten(index, self.domain.shape), pull.at(value, index))
                 for value, buffer in level.results
             ]
             writes += [
@@ -434,20 +433,20 @@ class Sweeps:
             if m.id in stored:
                 found.append(stored[m.id])
                 continue
-            row = numel([self.space.full[a] for a in self.space.axes])
+            row = numel([self.domain.shape[a] for a in self.domain.axes])
             assert isinstance(row, int)
             found.append(Buffer(self.b.fresh("row"), m.types[0].dtype, "scratch", row))
             self.b.alloc(found[-1])
         return found
 
     def in_row(self, index: Index) -> Expr:
-        axes = self.space.axes
-        return self.b.flatten([index[a] for a in axes], [self.space.full[a] for a in axes])
+        axes = self.domain.axes
+        return self.b.flatten([index[a] for a in axes], [self.domain.shape[a] for a in axes])
 
     def reload(self, m: Node, buffer: Buffer) -> Callable[[Index], Expr]:
         scratch = buffer.space == "scratch"
         return lambda index: self.b.load(
-            buffer, self.in_row(index) if scratch else self.b.flatten(index, self.space.full)
+            buffer, self.in_row(index) if scratch else self.b.flatten(index, self.domain.shape)
         )
 
     def asked(self, m: Node) -> tuple[str, Expr]:
@@ -486,7 +485,7 @@ class Sweeps:
 
     # ---- cost
 
-    def cycles(self, runs: Sequence[Run]) -> Size:
+    def cycles(self, runs: Sequence[Coalesced]) -> Size:
         """Cycles, roughly, to go over some runs once."""
         total = Size(self.weight)
         for run in runs:

@@ -22,8 +22,8 @@ from kcompile.codegen.loops import BYTES, ZERO, Buffer, Expr, Stmt
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.program import Launch, Ref, Size
 from kcompile.codegen.targets import Target
+from kcompile.ir.domain import domain_of
 from kcompile.ir.graph import Graph, Node
-from kcompile.ir.space import space_of
 from kcompile.ir.types import Batch, numel
 
 Placed = tuple[Node, Sequence[Ref]]
@@ -108,10 +108,10 @@ def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) 
     supported(body, node.label)
     inputs, outputs = parameters(body)
     b.own = _own(body, inputs, first)
-    space = space_of(body)
-    each = numel(space.plain)
+    domain = domain_of(body)
+    each = numel(domain.reduced_shape)
     assert isinstance(each, Batch)
-    element = element_of(b, Pull(body, inputs, b), space, outputs)
+    element = element_of(b, Pull(body, inputs, b), domain, outputs)
     start = b.share(first * each.multiple)
     with b.loop("e", THREAD, samples * each.multiple, cost.SCAN_THREADS) as e:
         element.alone(b.share(start + e))

@@ -23,8 +23,8 @@ from kcompile.codegen.loops import ZERO, Buffer, Expr
 from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
+from kcompile.ir.domain import Domain, domain_of
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.space import Space, space_of
 from kcompile.ir.types import numel
 
 
@@ -41,15 +41,15 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
         return parts.kernel(made, node.label, aliased)
     supported(body, node.label)
     inputs, outputs = parameters(body)
-    space = space_of(body)
+    domain = domain_of(body)
     team = team_of(body)
     b = Builder(target, 1) if team is None else TeamBuilder(target, team)
-    units = size_of(numel(space.plain))
+    units = size_of(numel(domain.reduced_shape))
     rows, threads = (team.rows, team.threads) if team else (cost.BLOCK_THREADS, cost.BLOCK_THREADS)
     grid = Grid(units, rows, 1, threads)
     with b.block() as statements:
         pull = Pull(body, inputs, b)
-        element = element_of(b, pull, space, outputs)
+        element = element_of(b, pull, domain, outputs)
         count = loops.N * units.per_sample + units.fixed
         if team is None:
             flat = b.share(BLOCK * cost.BLOCK_THREADS + THREAD)
@@ -62,28 +62,30 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     return Kernel(function, Size(1), Size(1))
 
 
-def element_of(b: Builder, pull: Pull, space: Space, outputs: Sequence[Buffer]) -> Element:
-    """The results of a group over its space. Raises ValueError for one that does not fit there."""
-    return Element(b, pull, space, list(zip(pull.body.outputs.values(), outputs)))
+def element_of(b: Builder, pull: Pull, domain: Domain, outputs: Sequence[Buffer]) -> Element:
+    """The results of a group over its domain. Raises ValueError for one that does not fit there."""
+    return Element(b, pull, domain, list(zip(pull.body.outputs.values(), outputs)))
 
 
 class Element:
-    """The results that belong to one element of what a group keeps (`Space.plain`): one number in those
+    """The results that belong to one element of the parallel axes (`Domain.parallel`): one number in those
     of that shape, a row of numbers in those that have the reduced axes."""
 
-    def __init__(self, b: Builder, pull: Pull, space: Space, results: Sequence[tuple[Value, Buffer]]) -> None:
-        self.b, self.pull, self.space = b, pull, space
-        self.depth = [space.full[a] for a in space.axes]
+    def __init__(
+        self, b: Builder, pull: Pull, domain: Domain, results: Sequence[tuple[Value, Buffer]]
+    ) -> None:
+        self.b, self.pull, self.domain = b, pull, domain
+        self.depth = [domain.shape[a] for a in domain.axes]
         shapes = [pull.body.type(v).shape for v, _ in results]
-        whole = [bool(space.axes) and shape == space.full for shape in shapes]
+        whole = [bool(domain.axes) and shape == domain.shape for shape in shapes]
         self.rows = [x for x, row in zip(results, whole) if row]
         self.numbers = [
             (v, buffer, shape) for (v, buffer), row, shape in zip(results, whole, shapes) if not row
         ]
         for _, buffer, shape in self.numbers:
-            if numel(shape) != numel(space.plain):
+            if numel(shape) != numel(domain.reduced_shape):
                 raise ValueError(
-                    f"{buffer.name}: a result of {shape} beside one of {space.plain} has no "
+                    f"{buffer.name}: a result of {shape} beside one of {domain.reduced_shape} has no "
                     "schedule for graphics processors"
                 )
 
@@ -128,8 +130,8 @@ class Element:
 
     def _reduce(self, flat: Expr) -> Index:
         """The index of the element. Its reductions come first, so that later all find them done."""
-        kept = tuple(self.b.share(i) for i in self.b.unflatten(flat, self.space.plain))
-        if self.space.axes:
+        kept = tuple(self.b.share(i) for i in self.b.unflatten(flat, self.domain.reduced_shape))
+        if self.domain.axes:
             for m in self.pull.body.live():
                 if m.op.kind == "reduction":
                     self.pull.at(Value(m.id), kept)
@@ -139,9 +141,9 @@ class Element:
         """All before the first is written: it may be in the place of an operand."""
         out = []
         for value, _, shape in self.numbers:
-            if shape == self.space.plain:
+            if shape == self.domain.reduced_shape:
                 index = kept
-            elif self.space.axes and shape == self.space.padded:
+            elif self.domain.axes and shape == self.domain.keepdims_shape:
                 index = self._full(kept, [ZERO] * len(self.depth))
             else:
                 index = self.b.unflatten(flat, shape)
@@ -151,13 +153,13 @@ class Element:
     def _row(self, kept: Index, at: Expr) -> None:
         index = self._full(kept, [self.b.share(i) for i in self.b.unflatten(at, tuple(self.depth))])
         values = [self.b.share(self.pull.at(value, index)) for value, _ in self.rows]
-        flat = self.b.flatten(index, self.space.full)
+        flat = self.b.flatten(index, self.domain.shape)
         for (_, buffer), value in zip(self.rows, values):
             self.b.store(buffer, flat, value)
 
     def _full(self, kept: Index, reduced: Sequence[Expr]) -> Index:
-        known = dict(zip(self.space.kept, kept)) | dict(zip(self.space.axes, reduced))
-        return tuple(known[i] for i in range(len(self.space.full)))
+        known = dict(zip(self.domain.parallel, kept)) | dict(zip(self.domain.axes, reduced))
+        return tuple(known[i] for i in range(len(self.domain.shape)))
 
 
 def supported(body: Graph, label: str) -> None:

@@ -4,8 +4,8 @@ Two kinds of group:
 - a contraction takes the elementwise ops that follow it as its epilogue (bias, activation, residual
   addition, an optimizer's update of the weights whose gradient it is). Such a group runs at the place
   of the contraction, so everything else it reads must come earlier in the order of the graph;
-- any other op that must be in memory is the root of a group with a `Space`, and takes in what computes
-  over the same space: elementwise ops, reductions of it, and where these go along rows also what
+- any other op that must be in memory is the root of a group with a `Domain`, and takes in what computes
+  over the same domain: elementwise ops, reductions of it, and where these go along rows also what
   depends on them (softmax and its gradient are one group). What others read too is a further result.
 
 Nodes are placed from last to first, each with its readers known. A node joins the earliest of them, so
@@ -24,10 +24,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kcompile.ir import cost
+from kcompile.ir.domain import Domain, only_ones
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.passes.arrange import arrange, materialise
 from kcompile.ir.rewrite import copy
-from kcompile.ir.space import Space, only_ones
 from kcompile.ir.types import Batch, Shape, numel
 
 
@@ -62,7 +62,7 @@ class _Group:
     to a result."""
 
     place: int
-    space: Space | None = None
+    space: Domain | None = None
     members: set[int] = field(default_factory=set)
     repeats: set[int] = field(default_factory=set)
     displaced: set[int] = field(default_factory=set)
@@ -122,14 +122,14 @@ class _Fusion:
                 free[node.id] = chain
         return set(free)
 
-    def after_rows(self) -> dict[int, Space]:
+    def after_rows(self) -> dict[int, Domain]:
         """Nodes that depend on a reduction of rows, with its space: they want to be computed row by
         row, and not in a group that goes down the columns."""
-        rows: dict[int, Space] = {}
+        rows: dict[int, Domain] = {}
         for node in self.nodes:
             if node.op.kind == "reduction":
-                space = Space(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
-                if space.by_rows:
+                space = Domain(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
+                if space.is_row_reduction:
                     rows[node.id] = space
             elif node.op.kind == "elementwise" or node.op.view:
                 found = [rows[v.node] for v in node.inputs if v.node in rows]
@@ -348,13 +348,13 @@ class _Fusion:
 
     def start(self, node: Node) -> None:
         """A group of a node's own."""
-        space: Space | None = None
+        space: Domain | None = None
         if node.op.kind == "reduction":
-            space = Space(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
+            space = Domain(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
         elif node.op.kind == "scatter":
-            space = Space(self.graph.type(node.inputs[-2:][0]).shape)  # its (last) values
+            space = Domain(self.graph.type(node.inputs[-2:][0]).shape)  # its (last) values
         elif node.op.kind not in ("window", "composite") and node.op.name != "pack_panels":
-            space = Space(node.types[0].shape)
+            space = Domain(node.types[0].shape)
         group = _Group(node.id, space)
         self.groups.append(group)
         self.take(group, node)
@@ -382,7 +382,7 @@ class _Fusion:
             space = self.fits(node, group, others)
             if group in self.viewers.get(node.id, []):  # it reads the node from memory
                 continue
-            if space is None or (space.axes and not space.by_rows and self.is_in_rows(node)):
+            if space is None or (space.axes and not space.is_row_reduction and self.is_in_rows(node)):
                 continue
             first = min([needed, *(g.place for g in wanting if g is not group)])
             if group.place > first:
@@ -395,7 +395,7 @@ class _Fusion:
         return False
 
     def is_in_rows(self, node: Node) -> bool:
-        return node.id in self.rows and self.rows[node.id].full == node.types[0].shape
+        return node.id in self.rows and self.rows[node.id].shape == node.types[0].shape
 
     def could_run(self, group: _Group, node: Node) -> bool:
         """Whether everything else that a group reads is there when the node is."""
@@ -435,7 +435,7 @@ class _Fusion:
                 if group.place >= first or group.space is None or node.id in group.members:
                     continue
                 space = self.fits(node, group, True)
-                if space is not None and space.full == shape:
+                if space is not None and space.shape == shape:
                     group.space = space
                     self.take(group, node)
                     return True
@@ -455,14 +455,14 @@ class _Fusion:
 
     # ---- what fits together
 
-    def fits(self, node: Node, group: _Group, leaves: bool) -> Space | None:
+    def fits(self, node: Node, group: _Group, leaves: bool) -> Domain | None:
         """The space of a group when a node joins it, None where it cannot. `leaves`: the node's
         value is a result of the group, too."""
         space, shape = group.space, node.types[0].shape
         if not self.has_room(group, node):
             return None
         if space is not None and self.root(group).op.kind == "scatter":  # it reads each element once
-            alike = node.op.kind in ("elementwise", "random") and numel(shape) == numel(space.full)
+            alike = node.op.kind in ("elementwise", "random") and numel(shape) == numel(space.shape)
             along = node.op.kind == "movement" and self.moves_along(node, space)
             return space if not leaves and (alike or along) else None
         if (
@@ -472,7 +472,7 @@ class _Fusion:
         ):
             return None
         if node.op.kind in ("elementwise", "random", "window"):
-            if shape == space.full:
+            if shape == space.shape:
                 return space
             wider = space if space.axes else self.rows.get(node.id, space)
             return (
@@ -484,7 +484,7 @@ class _Fusion:
             return space if not leaves and self.moves_along(node, space) else None
         if node.op.kind != "reduction":
             return None
-        wider = Space(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
+        wider = Domain(self.graph.type(node.inputs[0]).shape, node.attrs["axes"])
         if space.axes:
             return wider if space == wider and self.is_outer(node, group, wider) else None
         return wider if self.widens(group, space, wider) and (self.is_outer(node, group, wider)) else None
@@ -506,41 +506,41 @@ class _Fusion:
         alike = self.sweeps or node.types[0].shape == root.types[0].shape
         return alike and root.op.kind != "movement"
 
-    def widens(self, group: _Group, space: Space, wider: Space) -> bool:
+    def widens(self, group: _Group, space: Domain, wider: Domain) -> bool:
         """Whether a group without reductions can run over the space of one."""
-        if space.full == wider.full:  # what it computes goes on beside the reduction or depends on it
+        if space.shape == wider.shape:  # what it computes goes on beside the reduction or depends on it
             if not self.sweeps:
                 return False
-            row = numel([wider.full[a] for a in wider.axes])
-            by_rows = wider.by_rows and isinstance(row, int) and row <= cost.NEAR_ROW
-            return by_rows or any(isinstance(d, Batch) for d in wider.plain)
-        return space.full in (wider.plain, wider.padded) and all(
+            row = numel([wider.shape[a] for a in wider.axes])
+            by_rows = wider.is_row_reduction and isinstance(row, int) and row <= cost.NEAR_ROW
+            return by_rows or any(isinstance(d, Batch) for d in wider.reduced_shape)
+        return space.shape in (wider.reduced_shape, wider.keepdims_shape) and all(
             self.graph.nodes[m].op.kind == "elementwise" for m in group.members
         )
 
-    def is_outer(self, node: Node, group: _Group, space: Space) -> bool:
+    def is_outer(self, node: Node, group: _Group, space: Domain) -> bool:
         """Whether a value is one number for each index that is kept, and all that read it in the
         group take it as that."""
         shape = node.types[0].shape
-        if not space.axes or shape not in (space.plain, space.padded):
+        if not space.axes or shape not in (space.reduced_shape, space.keepdims_shape):
             return False
         return all(
-            space.takes_outer(shape, user)
+            space.reads_per_row(shape, user)
             and (
                 user.id not in group.repeats
                 or self.is_outer(user, group, space)
-                or user.types[0].shape == space.full
+                or user.types[0].shape == space.shape
             )
             for user, _ in self.users.get(Value(node.id), [])
             if user.id in group.members or user.id in group.repeats
         )
 
-    def moves_along(self, node: Node, space: Space) -> bool:
+    def moves_along(self, node: Node, space: Domain) -> bool:
         """Whether a movement can be read through: it repeats no work."""
         return (
             not node.op.expensive
             and node.op.name != "concatenate"
-            and (numel(node.types[0].shape) == numel(space.full))
+            and (numel(node.types[0].shape) == numel(space.shape))
             and not any(
                 self.graph.nodes[v.node].op.expensive and not self.is_source(self.graph.nodes[v.node])
                 for v in node.inputs
