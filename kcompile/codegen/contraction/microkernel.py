@@ -135,8 +135,8 @@ def cover_rows(
     rest = count
     for number, (height, vectors) in enumerate((t.rows, t.vectors) for t in tiles):
         if number:  # what is left is less than the tile before
-            rest = out.share(rest % tiles[number - 1].rows, "rest")
-            done = out.share(loops.binary("sub", count, rest), "done")
+            rest = out.let(rest % tiles[number - 1].rows, "rest")
+            done = out.let(loops.binary("sub", count, rest), "done")
 
         def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest) -> None:
             with out.loop("t", 0, rest // height) as t:
@@ -150,7 +150,7 @@ def tile(task: Task, site: Site, vectors: int, vector: Expr) -> None:
     """All of one tile: start the sums, run over k, keep or finish the sums."""
     out, rows = task.out, len(site.offsets)
     sums = Buffer("acc", "float32", "register", rows * vectors, task.columns.lanes)
-    slot = out.share(site.slot, "c")
+    slot = out.let(site.slot, "c")
     places = [
         (r * vectors + v, task.sums_index(slot + r, vector + v)) for r in range(rows) for v in range(vectors)
     ]
@@ -205,7 +205,7 @@ def _mask(task: Task, vectors: int, vector: Expr) -> Expr | None:
     if not columns.ragged:
         return None
     ramp = loops.ramp(task.column(vector + (vectors - 1)), columns.lanes)
-    return task.out.share(loops.binary("lt", ramp, columns.total), "m")
+    return task.out.let(loops.binary("lt", ramp, columns.total), "m")
 
 
 def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None) -> None:
@@ -216,14 +216,14 @@ def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer
         row: list[Expr] = []
         for v in range(vectors):
             index = loops.ramp(b + task.b.step(v, lanes), lanes)
-            row.append(out.share(loops.load(task.b.buffer, index, mask if v == vectors - 1 else None), "b"))
+            row.append(out.let(loops.load(task.b.buffer, index, mask if v == vectors - 1 else None), "b"))
         for r, offset in enumerate(site.offsets):
-            one = out.share(loops.broadcast(loops.load(task.a, a + offset), lanes), "x")
+            one = out.let(loops.broadcast(loops.load(task.a, a + offset), lanes), "x")
             for i, of_b in enumerate(row, r * vectors):
                 out.store(sums, i, loops.fma(one, of_b, loops.load(sums, i), exact=False))
 
     def nest(steps: Sequence[Step], a: Expr, b: Expr) -> None:
-        a, b = out.share(a, "p"), out.share(b, "q")
+        a, b = out.let(a, "p"), out.let(b, "q")
         if not steps:
             multiply(a, b)
             return
@@ -234,7 +234,7 @@ def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer
 
 
 def _finish_tile(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None) -> None:
-    row = task.out.share(site.row, "o")
+    row = task.out.let(site.row, "o")
     for r in range(len(site.offsets)):
         for v in range(vectors):
             value = loops.load(sums, r * vectors + v)
@@ -244,14 +244,14 @@ def _finish_tile(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffe
 def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -> None:
     """The epilogue of one vector (or one element) and its stores."""
     out, epilogue = task.out, task.epilogue
-    row = out.share(task.output_row(row), "o")
+    row = out.let(task.output_row(row), "o")
     index = loops.ramp(row * task.columns.total + column, value.lanes)
     values = epilogue.values(value, row, loops.ramp(column, value.lanes), mask)
     if len(values) != len(epilogue.outputs):
         raise ValueError(f"the epilogue gives {len(values)} values for {len(epilogue.outputs)} outputs")
     # All values before the first store: an output may be written over an operand (a slot of the
     # optimizer) that the values of the others are made of.
-    for buffer, x in zip(epilogue.outputs, [out.share(x, "y") for x in values]):
+    for buffer, x in zip(epilogue.outputs, [out.let(x, "y") for x in values]):
         out.store(buffer, index, x, mask)
 
 
@@ -272,7 +272,7 @@ def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> 
         if masked:
             with out.when(loops.binary("lt", rest, here)):
                 ramp = loops.ramp(first + rest, lanes)
-                mask = out.share(loops.binary("lt", ramp, columns.total), "m")
+                mask = out.let(loops.binary("lt", ramp, columns.total), "m")
                 write(task, _vector(task, sums, start + rest), row + r, first + rest, mask)
         else:
             with out.loop("e", rest, here) as e:

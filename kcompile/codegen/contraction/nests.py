@@ -93,7 +93,7 @@ def _interleaved(codes: Sequence[_Code], units: Dim) -> None:
     written = rows * len(codes) * plan.columns.total // plan.columns.parts
     step = max(cache_share(plan.target) // max(written, 1), 1)
     with out.loop("part", begin, end, step) as low:
-        high = out.share(loops.binary("min", low + step, end), "stop")
+        high = out.let(loops.binary("min", low + step, end), "stop")
         for code in codes:
             _span(code, units, low, high)
 
@@ -185,11 +185,11 @@ def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
     if columns.parts == 1:
         _rows(code, low, high, loops.const(0), loops.const(columns.vectors))
         return
-    units = out.share(loops.binary("max", extent(_units(plan)), 1), "units")
+    units = out.let(loops.binary("max", extent(_units(plan)), 1), "units")
     enough = cost.MANY_TILES
     if isinstance(plan.rows, FlatRows):
         enough = max(columns.total, enough * plan.rows.tiles[0].rows)
-    many = out.share(loops.binary("ge", units, enough), "many")
+    many = out.let(loops.binary("ge", units, enough), "many")
 
     def up(x: Expr, unit: Expr) -> Expr:
         return (x + unit - 1) // unit
@@ -198,7 +198,7 @@ def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
     last = loops.select(
         many, columns.vectors, loops.binary("min", up(high, units) * columns.part, columns.vectors)
     )
-    first, last = out.share(first, "first"), out.share(last, "last")
+    first, last = out.let(first, "first"), out.let(last, "last")
     low = loops.select(many, up(low, loops.const(columns.parts)), 0)
     high = loops.select(many, up(high, loops.const(columns.parts)), units)
     _rows(code, low, high, first, last)
@@ -211,14 +211,14 @@ def _rows(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> None:
         main = plan.rows.tiles[0].rows
         low = (low + (main - 1)) // main * main
         high = loops.binary("min", (high + (main - 1)) // main * main, extent(plan.rows.size))
-    low, high = out.share(low, "low"), out.share(high, "high")
+    low, high = out.let(low, "low"), out.let(high, "high")
     with out.when(loops.binary("lt", low, high)):
         if columns.vectors <= columns.block:
-            here = out.share(loops.binary("sub", last, first), "here")
+            here = out.let(loops.binary("sub", last, first), "here")
             _column_block(code, low, high, first, here)
             return
         with out.loop("v", first, last, columns.block) as vector:
-            here = out.share(loops.binary("min", loops.binary("sub", last, vector), columns.block), "here")
+            here = out.let(loops.binary("min", loops.binary("sub", last, vector), columns.block), "here")
             _column_block(code, low, high, vector, here)
 
 
@@ -233,7 +233,7 @@ def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, here: Expr) 
         if plan.depth.single and not plan.by_depth:
             _pack_b(code, copied_b, vector, here, (), loops.const(0))
     with out.loop("u", low, high, plan.rows.step) as unit:
-        count = out.share(loops.binary("min", loops.binary("sub", high, unit), plan.rows.step), "count")
+        count = out.let(loops.binary("min", loops.binary("sub", high, unit), plan.rows.step), "count")
         _block(code, vector, here, copied_b, unit, count)
 
 
@@ -327,8 +327,8 @@ def _over_blocks(code: _Code, body: Callable[[tuple[Expr, ...], Expr, Expr, Expr
         for var, size in zip(outer, sizes):
             first = loops.binary("and", first, loops.binary("eq", var, 0))
             last = loops.binary("and", last, loops.binary("eq", var, loops.binary("sub", size, 1)))
-        first, last = out.share(first, "is_first"), out.share(last, "is_last")
-        length = out.share(loops.binary("min", loops.binary("sub", whole, start), depth.chunk), "length")
+        first, last = out.let(first, "is_first"), out.let(last, "is_last")
+        length = out.let(loops.binary("min", loops.binary("sub", whole, start), depth.chunk), "length")
         body(tuple(outer), start, length, first, last)
 
 
@@ -403,13 +403,13 @@ def _decode(out: Builder, rows: GridRows, unit: Expr) -> _Unit:
     blocks: Expr = lines
     if isinstance(rows.lines.size, int):
         blocks = loops.const(rows.line_blocks)
-    rest: Expr = out.share(unit // blocks, "rest") if rows.outer else loops.const(0)
+    rest: Expr = out.let(unit // blocks, "rest") if rows.outer else loops.const(0)
     block = unit % blocks if rows.outer else unit
-    line = out.share(block * rows.block, "line")
+    line = out.let(block * rows.block, "line")
     here: Expr = loops.const(rows.block)
     if isinstance(rows.lines.size, int) and rows.lines.size % rows.block:
-        here = out.share(loops.binary("min", loops.binary("sub", lines, line), rows.block), "lines")
-    row = out.share((rest * lines + line) * width, "row")
+        here = out.let(loops.binary("min", loops.binary("sub", lines, line), rows.block), "lines")
+    row = out.let((rest * lines + line) * width, "row")
     return _Unit(_unravel(out, rest, [x.size for x in rows.outer]), line, here, row)
 
 
@@ -417,8 +417,8 @@ def _unravel(out: Builder, flat: Expr, sizes: Sequence[Dim]) -> tuple[Expr, ...]
     """`unflatten` with a name for each number on the way."""
     index: list[Expr] = []
     for size in reversed(sizes[1:]):
-        index.append(out.share(flat % extent(size), "n"))
-        flat = out.share(flat // extent(size), "n")
+        index.append(out.let(flat % extent(size), "n"))
+        flat = out.let(flat // extent(size), "n")
     return (*([flat] if sizes else []), *reversed(index))
 
 
@@ -443,7 +443,7 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
                     a = a + at.line * rows.lines.a
                     for index, axis in zip(at.outer, rows.outer):
                         a = a + index * axis.a
-                a = out.share(a, "a")
+                a = out.let(a, "a")
                 first, stop = _strip_range(strip, at.lines)
                 with out.loop("i", first, stop) as i, out.loop("t", 0, strip.count) as t:
                     line = i * strip.lines
@@ -537,6 +537,6 @@ def _pack_b(
             starts[i], sizes[i] = index, loops.const(1)
         starts[depth.cut] = start
         left = loops.binary("sub", sizes[depth.cut], start)
-        sizes[depth.cut] = out.share(loops.binary("min", left, depth.chunk), "length")
+        sizes[depth.cut] = out.let(loops.binary("min", left, depth.chunk), "length")
     pack = PanelCopy(plan.spec, columns, tuple(zip(starts, sizes, plan.read_b.k)), plan.read_b.stride)
     copy_panels(Copy(plan.b, buffer, out), pack, vector, here)

@@ -61,7 +61,7 @@ def copy_box(copy: Copy, sides: Sequence[Side], start: Expr) -> None:
             return
         side = sides[d]
         with copy.out.loop("i", 0, side.size) as i:
-            at = copy.out.share(side.base + i, "h")
+            at = copy.out.let(side.base + i, "h")
             if side.checked:
                 ok = _inside(at, side, copy.source.shape[d])
                 valid = ok if valid is None else loops.binary("and", valid, ok)
@@ -108,7 +108,7 @@ def _run(
     side, width = sides[d], math.prod(s.size for s in sides[d + 1 :])
     length = side.size * width
     if valid is None and not side.checked:
-        to = out.share(to, "to")
+        to = out.let(to, "to")
         element = _element(copy, side, index, width)
         fill(copy, to, loops.const(0), loops.const(length), element, length)
         return
@@ -121,7 +121,7 @@ def _run(
         high = loops.binary("max", low, high)
     if valid is not None:
         low, high = (loops.select(valid, x, length) for x in (low, high))
-    first, last, to = out.share(low, "lo"), out.share(high, "hi"), out.share(to, "to")
+    first, last, to = out.let(low, "lo"), out.let(high, "hi"), out.let(to, "to")
     element = _element(copy, side, index, width)
 
     def zero(x: Expr, lanes: int, mask: Expr | None) -> Expr:
@@ -154,7 +154,7 @@ def _element(copy: Copy, side: Side, index: tuple[Expr, ...], width: int) -> Ele
     buffer, flat = source.buffer, source.start + side.base * width
     for at, stride in zip(index, strides):
         flat = flat + at * stride
-    start = copy.out.share(flat, "f")
+    start = copy.out.let(flat, "f")
     return lambda x, lanes, mask: loops.load(buffer, loops.ramp(start + x, lanes), mask)
 
 
@@ -162,7 +162,7 @@ def fill(copy: Copy, to: Expr, first: Expr, last: Expr, element: Element, count:
     """Elements first .. last of a run, in vectors and then the rest by mask or one by one.
     count: last - first when known, which leaves out what is not needed."""
     out, lanes = copy.out, copy.out.target.lanes("float32")
-    middle = out.share(first + loops.binary("sub", last, first) // lanes * lanes, "mid")
+    middle = out.let(first + loops.binary("sub", last, first) // lanes * lanes, "mid")
     if count is None or count >= lanes:
         with out.loop("x", first, middle, lanes) as x:
             out.store(copy.buffer, loops.ramp(to + x, lanes), element(x, lanes, None))
@@ -170,7 +170,7 @@ def fill(copy: Copy, to: Expr, first: Expr, last: Expr, element: Element, count:
         return
     if out.target.masks:
         with out.when(loops.binary("lt", middle, last)):
-            mask = out.share(loops.binary("lt", loops.ramp(middle, lanes), last), "m")
+            mask = out.let(loops.binary("lt", loops.ramp(middle, lanes), last), "m")
             out.store(copy.buffer, loops.ramp(to + middle, lanes), element(middle, lanes, mask), mask)
     else:
         with out.loop("e", middle, last) as e:
@@ -236,7 +236,7 @@ def _pack_vectors(
             column = loops.ramp((vector + p * columns.tile + v) * lanes, lanes)
             mask = None
             if columns.ragged or columns.vectors % columns.tile:
-                mask = out.share(loops.binary("lt", column, columns.total), "m")
+                mask = out.let(loops.binary("lt", column, columns.total), "m")
             value = copy.source.at(tuple(_coordinates(pack, depth, [column])), mask)
             out.store(copy.buffer, loops.ramp(to + p * pack.stride + v * lanes, lanes), value)
 
@@ -247,7 +247,7 @@ def _pack_elements(
     out, spec, columns = copy.out, pack.spec, pack.columns
     width = columns.tile * columns.lanes
     with out.loop("c", 0, (here + (columns.tile - 1)) // columns.tile * width) as c:
-        column = out.share(vector * columns.lanes + c, "col")
+        column = out.let(vector * columns.lanes + c, "col")
         inside: Expr = loops.binary("lt", column, columns.total)
         at = _coordinates(pack, depth, unflatten(column, spec.j))
         index = []

@@ -137,7 +137,7 @@ class _Code:
         windows = out.alloc(Buffer("windows", "int32", "scratch", self.block * math.prod(t.outputs)))
         end = Var("end")
         with out.loop("u", Var("begin"), end, self.block) as unit:
-            count = out.share(loops.binary("min", loops.binary("sub", end, unit), self.block), "count")
+            count = out.let(loops.binary("min", loops.binary("sub", end, unit), self.block), "count")
             with out.loop("i", 0, count) as i:
                 self.inputs(v, marks, windows, unit, i)
             self.products(v, m, count)
@@ -148,8 +148,8 @@ class _Code:
         """The sample of a tile, and its first output along each axis."""
         first: list[Expr] = []
         for count, outputs in zip(reversed(self.t.counts), reversed(self.t.outputs)):
-            first.insert(0, self.out.share(tile % count * outputs, "y"))
-            tile = self.out.share(tile // count, "n")
+            first.insert(0, self.out.let(tile % count * outputs, "y"))
+            tile = self.out.let(tile // count, "n")
         return tile, first
 
     # ---- inputs
@@ -173,7 +173,7 @@ class _Code:
         """Transform the patch of tile i of the block, and mark it where its numbers are uneven."""
         t, lanes, out, copied = self.t, self.lanes, self.out, self.patch
         sample, first = self.place(unit + i)
-        bases = [out.share(x - before, "x") for x, before in zip(first, t.before)]
+        bases = [out.let(x - before, "x") for x, before in zip(first, t.before)]
         out.alloc(copied)
         self.copied(sample, bases)
         keys = self.keys(bases)
@@ -182,18 +182,18 @@ class _Code:
         with out.loop("c", 0, t.channels, lanes) as c:
             patch = np.empty(t.patch, object)
             for number, at in enumerate(np.ndindex(*t.patch)):
-                patch[at] = out.share(loops.load(copied, loops.ramp(c + number * t.channels, lanes)), "p")
+                patch[at] = out.let(loops.load(copied, loops.ramp(c + number * t.channels, lanes)), "p")
             seen = [loops.load(copied, loops.ramp(key * t.channels + c, lanes)) for key in keys]
             for cell, group in zip(cells, [list(patch.flat), *([x] for x in seen)]):
                 most: Expr = loops.load(cell, 0)
                 for value in group:
-                    most = out.share(loops.binary("max", most, _magnitude(value)), "b")
+                    most = out.let(loops.binary("max", most, _magnitude(value)), "b")
                 out.store(cell, 0, most)
             result = self.transformed(patch, [x.b.T for x in t.transforms])
             for number, value in enumerate(result.flat):
                 place = (number * (self.block + 1) + i) * t.channels + c
                 out.store(v, loops.ramp(place, lanes), value)
-        largest, *others = [out.share(loops.across("max", loops.load(cell, 0)), "l") for cell in cells]
+        largest, *others = [out.let(loops.across("max", loops.load(cell, 0)), "l") for cell in cells]
         uneven = loops.binary("gt", largest, _bits(LARGEST))
         for other in others:
             uneven = loops.binary("or", uneven, _far(largest, other))
@@ -212,7 +212,7 @@ class _Code:
             seen: Expr = zero
             for taps in np.ndindex(*t.taps):
                 there = _row([a + tap for a, tap in zip(at, taps)], t.patch)
-                seen = out.share(loops.binary("max", seen, loops.load(most, there)), "seen")
+                seen = out.let(loops.binary("max", seen, loops.load(most, there)), "seen")
             used: Expr = TRUE
             for x, a, size in zip(first, at, t.positions):
                 used = loops.binary("and", used, loops.binary("lt", x + a, loops.const(size)))
@@ -242,11 +242,11 @@ class _Code:
             first = loops.binary("sub", loops.const(0), base)
             last = loops.binary("max", loops.binary("sub", loops.const(size - 1), base), 0)
             here = [
-                out.share(loops.binary("min", loops.binary("max", loops.const(key), first), last), "k")
+                out.let(loops.binary("min", loops.binary("max", loops.const(key), first), last), "k")
                 for key in places
             ]
             flat = [x * patch + k for x in flat for k in here]
-        return [out.share(x, "k") for x in flat]
+        return [out.let(x, "k") for x in flat]
 
     def transformed(self, values: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
         """An array of expressions times a matrix along each axis."""
@@ -257,7 +257,7 @@ class _Code:
             made = np.empty((*turned.shape[:-1], len(matrix)), object)
             for at in np.ndindex(*turned.shape[:-1]):
                 for row, factors in enumerate(matrix):
-                    made[(*at, row)] = self.out.share(combine(factors, list(turned[at])), "s")
+                    made[(*at, row)] = self.out.let(combine(factors, list(turned[at])), "s")
             values = np.moveaxis(made, -1, axis)
         return values
 
@@ -308,14 +308,14 @@ class _Code:
         t, lanes, out = self.t, self.lanes, self.out
         sample, first = self.place(unit + i)
         counts = [
-            out.share(loops.binary("min", loops.binary("sub", loops.const(size), x), outputs), "many")
+            out.let(loops.binary("min", loops.binary("sub", loops.const(size), x), outputs), "many")
             for x, size, outputs in zip(first, t.positions, t.outputs)
         ]
-        mark = out.share(loops.load(marks, i), "mark")
+        mark = out.let(loops.load(marks, i), "mark")
         direct, blanks = [
-            out.share(loops.binary("eq", mark, loops.const(kind, "int32")), "u") for kind in (DIRECT, BLANKS)
+            out.let(loops.binary("eq", mark, loops.const(kind, "int32")), "u") for kind in (DIRECT, BLANKS)
         ]
-        bases = [out.share(x - before, "x") for x, before in zip(first, t.before)]
+        bases = [out.let(x - before, "x") for x, before in zip(first, t.before)]
         out.alloc(self.patch)
         with out.when(direct):
             self.copied(sample, bases)
@@ -335,7 +335,7 @@ class _Code:
         values = np.empty(t.patch, object)
         for number, at in enumerate(np.ndindex(*t.patch)):
             index = (number * (self.block + 1) + i) * t.filters + j
-            values[at] = out.share(loops.load(m, loops.ramp(index, lanes)), "m")
+            values[at] = out.let(loops.load(m, loops.ramp(index, lanes)), "m")
         result = self.transformed(values, [x.a.T for x in t.transforms])
         for number, value in enumerate(result.flat):
             out.store(done, loops.ramp(number * lanes, lanes), value)
@@ -365,7 +365,7 @@ class _Code:
             cells = [out.cell(zero, lanes) for _ in places]
             with out.nest("t", (*t.taps, t.channels)) as (*taps, c):
                 weights = (_row(taps, t.taps) * t.channels + c) * t.filters + j
-                w = out.share(loops.load(self.direct, loops.ramp(weights, lanes)), "w")
+                w = out.let(loops.load(self.direct, loops.ramp(weights, lanes)), "w")
                 for place, cell in zip(places, cells):
                     source = _row([a + tap for a, tap in zip(place, taps)], t.patch) * t.channels + c
                     value = loops.broadcast(loops.load(self.patch, source), lanes)

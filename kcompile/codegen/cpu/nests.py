@@ -228,7 +228,7 @@ class Sweeps:
         """All vectors, for a few positions of the turned run."""
         b, across, turned = self.b, self.across, self.turned
         assert across is not None and turned is not None
-        stop = b.share(loops.binary("min", base + cost.TRANSPOSED_LINES, b.extent(self.size(turned))))
+        stop = b.let(loops.binary("min", base + cost.TRANSPOSED_LINES, b.extent(self.size(turned))))
 
         def element(i: Expr, mask: Expr | None) -> None:
             with b.loop("t", base, stop) as t:
@@ -269,7 +269,7 @@ class Sweeps:
             start, stop = begin * unit, loops.binary("min", end * unit, loops.const(size))
             steps = unit // b.lanes
         with b.block() as body:
-            self.vectors(b.share(start), b.share(stop), size, lambda i, mask: self.at_kept({across: i}))
+            self.vectors(b.let(start), b.let(stop), size, lambda i, mask: self.at_kept({across: i}))
         b.emit(loops.loop(Var(b.fresh("p")), 0, self.count(extent), body, kind="span"))
         return extent, times(self.cycles([r for r in self.sized if r != across]), steps)
 
@@ -302,7 +302,7 @@ class Sweeps:
     def write(self, results: Sequence[tuple[Buffer, Expr, Expr]]) -> None:
         """Store elements (buffer, place, value), all of which are computed before the first is
         written: a result may lie where another's operand does."""
-        values = [self.b.share(v) if len(results) > 1 else v for _, _, v in results]
+        values = [self.b.let(v) if len(results) > 1 else v for _, _, v in results]
         for (buffer, place, _), value in zip(results, values):
             self.b.store(buffer, place, value, self.b.mask)
 
@@ -368,7 +368,7 @@ class Sweeps:
         for m in level.ready:
             if m.op.kind != "reduction":
                 place = self.align(self.index(at, self.domain.parallel), m.types[0].shape)
-                self.give(m, b.share(self.pull.at(Value(m.id), place)))
+                self.give(m, b.let(self.pull.at(Value(m.id), place)))
 
     def columns(self, at: Position, visit: Callable[[Position, int], None]) -> None:
         """Loops over the reduced runs, the innermost in several chains."""
@@ -461,11 +461,11 @@ class Sweeps:
         b, combine = self.b, self.asked(m)[0]
         values: list[Expr] = [loops.load(cell, 0) for cell in cells]
         if self.rows:
-            values = [loops.across(combine, b.share(v)) for v in values]
+            values = [loops.across(combine, b.let(v)) for v in values]
         while len(values) > 1:
-            pairs = [b.share(b.combine(combine, x, y)) for x, y in zip(values[::2], values[1::2])]
+            pairs = [b.let(b.combine(combine, x, y)) for x, y in zip(values[::2], values[1::2])]
             values = pairs + values[2 * len(pairs) :]
-        self.give(m, b.share(values[0]))
+        self.give(m, b.let(values[0]))
 
     def give(self, m: Node, value: Expr) -> None:
         if self.rows and isinstance(value, Var) and value.dtype in loops.FLOATS:
@@ -531,7 +531,7 @@ def over_vectors(b: Builder, start: Expr, stop: Expr, size: Dim, element: Visit)
     place = loops.ramp(whole, lanes)
     mask = loops.binary("lt", place, stop)
     with nullcontext() if fixed else b.when(loops.binary("lt", whole, stop)), b.lanes_of(lanes):
-        element(place, mask if fixed else b.share(mask))
+        element(place, mask if fixed else b.let(mask))
 
 
 def times(size: Size, factor: int) -> Size:

@@ -50,8 +50,8 @@ def _sums(b: Builder, pull: Pull, scatter: Node, result: Buffer, aliased: bool) 
     work = size_of(shape[0])
     with b.block() as code:
         if parts > 1:
-            start = b.share(BEGIN * b.lanes)
-            stop = b.share(loops.binary("min", END * b.lanes, loops.const(width)))
+            start = b.let(BEGIN * b.lanes)
+            stop = b.let(loops.binary("min", END * b.lanes, loops.const(width)))
         if not (aliased and table is not None and table in pull.body.inputs.values()):
             _begin(b, pull, shape, table, result, start, stop)
         for values, indices in zip(pairs[::2], pairs[1::2]):
@@ -81,7 +81,7 @@ def _begin(
         return
     width = numel(shape[1:])
     with b.loop("r", 0, b.extent(shape[0])) as row:
-        base = b.share(row * b.extent(width))
+        base = b.let(row * b.extent(width))
         over_vectors(b, start, stop, width, lambda column, mask: write(base + column, mask))
 
 
@@ -99,8 +99,8 @@ def _walk(
     positions, rest = pull.body.type(indices).shape, shape[1:]
     width = numel(rest)
     with b.loop("i", 0, b.extent(numel(positions))) as flat:
-        at = tuple(b.share(i) for i in b.unflatten(flat, positions))
-        base = b.share(clamped(b, pull.at(indices, at), shape[0]) * width)
+        at = tuple(b.let(i) for i in b.unflatten(flat, positions))
+        base = b.let(clamped(b, pull.at(indices, at), shape[0]) * width)
 
         def add(column: Expr, mask: Expr | None) -> None:
             with b.where(mask):
@@ -123,7 +123,7 @@ def _places(b: Builder, pull: Pull, scatter: Node, result: Buffer) -> tuple[Size
     with b.block() as code:
         over_vectors(b, BEGIN, END, rows, clear)
         with b.loop("i", 0, count) as i:
-            flat = b.share(count - 1 - i)
+            flat = b.let(count - 1 - i)
             row = clamped(b, pull.at(indices, b.unflatten(flat, positions)), rows)
             mine = b.logical_and(b.greater_equal(row, BEGIN), b.less(row, END))
             with b.when(mine):

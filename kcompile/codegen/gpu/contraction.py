@@ -127,7 +127,7 @@ def lower_rows(
     assert isinstance(each, Batch) and isinstance(columns, int)
     tile = choose_rows(most * each.multiple, columns)
     code = _Code(spec, a, other, epilogue, tile, b)
-    code.run_rows(b.share(first * each.multiple), b.share(samples * each.multiple), threads)
+    code.run_rows(b.let(first * each.multiple), b.let(samples * each.multiple), threads)
 
 
 def choose_rows(rows: int, columns: int) -> Tile:
@@ -235,8 +235,8 @@ class _Code:
 
     def run(self, block_row: Expr, block_column: Expr) -> None:
         b, tile = self.b, self.tile
-        top = b.share(block_row * (cost.SIDE * tile.rows))
-        left = b.share(block_column * (cost.SIDE * tile.columns))
+        top = b.let(block_row * (cost.SIDE * tile.rows))
+        left = b.let(block_column * (cost.SIDE * tile.columns))
         b.alloc(self.a.buffer)
         b.alloc(self.c.buffer)
         b.alloc(self.sums)
@@ -254,9 +254,9 @@ class _Code:
     def run_deep(self, row: Expr, column: Expr) -> None:
         """One result, the terms of its sum shared by all threads."""
         b, spec = self.b, self.spec
-        row, column = b.share(row), b.share(column)
+        row, column = b.let(row), b.let(column)
         ends = [
-            tuple(b.share(i) for i in b.unflatten(at, dims)) for at, dims in ((row, spec.m), (column, spec.j))
+            tuple(b.let(i) for i in b.unflatten(at, dims)) for at, dims in ((row, spec.m), (column, spec.j))
         ]
 
         def term(index: tuple[Expr, ...]) -> Expr:
@@ -274,14 +274,14 @@ class _Code:
         columns, depth = spec.sizes[1:]
         assert isinstance(columns, int) and isinstance(depth, int)
         wide = columns // tile.columns
-        last = b.share(first + count - 1)
-        tiles = b.share((count + (tile.rows - 1)) // tile.rows)
+        last = b.let(first + count - 1)
+        tiles = b.let((count + (tile.rows - 1)) // tile.rows)
         with b.loop("i", THREAD, tiles * wide, threads) as item:
-            left, top = b.share(item % wide), b.share(first + item // wide * tile.rows)
-            across = [b.share(left + j * wide) for j in range(tile.columns)]
-            down = [b.share(loops.binary("min", top + i, last)) for i in range(tile.rows)]
+            left, top = b.let(item % wide), b.let(first + item // wide * tile.rows)
+            across = [b.let(left + j * wide) for j in range(tile.columns)]
+            down = [b.let(loops.binary("min", top + i, last)) for i in range(tile.rows)]
             ends = [
-                [tuple(b.share(i) for i in b.unflatten(at, dims)) for at in places]
+                [tuple(b.let(i) for i in b.unflatten(at, dims)) for at in places]
                 for places, dims in ((down, spec.m), (across, spec.j))
             ]
             b.alloc(self.sums)
@@ -289,7 +289,7 @@ class _Code:
                 b.store(self.sums, i, 0.0)
             whole = depth // cost.LOADS_AHEAD * cost.LOADS_AHEAD
             with b.loop("k", 0, whole, cost.LOADS_AHEAD) as k:
-                self._add([b.share(k + i) for i in range(cost.LOADS_AHEAD)], *ends)
+                self._add([b.let(k + i) for i in range(cost.LOADS_AHEAD)], *ends)
             self._add([loops.const(k) for k in range(whole, depth)], *ends)
             for i, row in enumerate(down):
                 there = loops.binary("le", top + i, last)
@@ -301,9 +301,9 @@ class _Code:
     ) -> None:
         """Some terms of the sums; elements of B are asked for before the first is used."""
         b = self.b
-        right = [[b.share(self._element(1, end, k, TRUE)) for end in columns] for k in ks]
+        right = [[b.let(self._element(1, end, k, TRUE)) for end in columns] for k in ks]
         for k, terms in zip(ks, right):
-            left = [b.share(self._element(0, end, k, TRUE)) for end in rows]
+            left = [b.let(self._element(0, end, k, TRUE)) for end in rows]
             self._fma(left, terms)
 
     # ---- slices
@@ -316,11 +316,11 @@ class _Code:
         out: list[Callable[[Expr], None]] = []
         for number in range(slice.units):
             depth, at = slice.element(number)
-            place = b.share(slice.place(depth, at))
-            position = b.share(origin + at)
-            inside = b.share(loops.binary("lt", position, limit))
-            index = tuple(b.share(i) for i in b.unflatten(position, outer))
-            depth = b.share(depth)
+            place = b.let(slice.place(depth, at))
+            position = b.let(origin + at)
+            inside = b.let(loops.binary("lt", position, limit))
+            index = tuple(b.let(i) for i in b.unflatten(position, outer))
+            depth = b.let(depth)
 
             def copy(
                 k: Expr,
@@ -329,7 +329,7 @@ class _Code:
                 inside: Expr = inside,
                 depth: Expr = depth,
             ) -> None:
-                at = b.share(k + depth)
+                at = b.let(k + depth)
                 there = loops.binary("and", inside, loops.binary("lt", at, self.depth))
                 value = self._element(side, index, at, there)
                 b.store(slice.buffer, place, value)
@@ -350,10 +350,10 @@ class _Code:
         for affine, guarded, size in zip(access.index, access.guarded, source.shape):
             at = affine.at(known, loops.const(affine.offset))
             if guarded:
-                at, within = b.within(b.share(at), affine.divisor, size)
+                at, within = b.within(b.let(at), affine.divisor, size)
                 valid = loops.binary("and", valid, within)
             coordinates.append(at)
-        valid = b.share(valid)
+        valid = b.let(valid)
         assert source.buffer is not None
         place = source.start + b.flatten(coordinates, source.shape)
         flat = loops.select(valid, place, b.safe(source.buffer))
@@ -368,11 +368,11 @@ class _Code:
         for k in range(cost.SLICE):
             at = loops.const(k)
             left = [
-                b.share(loops.load(self.a.buffer, self.a.place(at, down + i * cost.SIDE)))
+                b.let(loops.load(self.a.buffer, self.a.place(at, down + i * cost.SIDE)))
                 for i in range(tile.rows)
             ]
             right = [
-                b.share(loops.load(self.c.buffer, self.c.place(at, across + j * cost.SIDE)))
+                b.let(loops.load(self.c.buffer, self.c.place(at, across + j * cost.SIDE)))
                 for j in range(tile.columns)
             ]
             self._fma(left, right)
@@ -388,7 +388,7 @@ class _Code:
     def _finish(self, top: Expr, left: Expr) -> None:
         """The epilogue: written out when it is light, else in a loop over sums in local memory."""
         b, tile = self.b, self.tile
-        top, left = b.share(top + THREAD // cost.SIDE), b.share(left + THREAD % cost.SIDE)
+        top, left = b.let(top + THREAD // cost.SIDE), b.let(left + THREAD % cost.SIDE)
         if self.epilogue.light or self.sums.size == 1:
             for i in range(tile.rows):
                 for j in range(tile.columns):
@@ -400,8 +400,8 @@ class _Code:
         for i in range(self.sums.size):
             b.store(kept, i, loops.load(self.sums, i))
         with b.loop("i", 0, tile.rows) as down, b.loop("j", 0, tile.columns) as across:
-            kept_sum = b.share(loops.load(kept, down * tile.columns + across))
-            self._write(kept_sum, b.share(top + down * cost.SIDE), b.share(left + across * cost.SIDE))
+            kept_sum = b.let(loops.load(kept, down * tile.columns + across))
+            self._write(kept_sum, b.let(top + down * cost.SIDE), b.let(left + across * cost.SIDE))
 
     def _write(self, total: Expr, row: Expr, column: Expr, where: Expr | None = None) -> None:
         columns = self.spec.sizes[1]
@@ -413,6 +413,6 @@ class _Code:
         inside = inside if where is None else where
         with self.b.when(inside):
             # All before the first is written: it may be in the place of an operand.
-            values = [self.b.share(x) for x in self.epilogue.values(total, place, column, None)]
+            values = [self.b.let(x) for x in self.epilogue.values(total, place, column, None)]
             for buffer, value in zip(self.epilogue.outputs, values):
                 self.b.store(buffer, flat, value)

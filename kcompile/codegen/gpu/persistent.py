@@ -38,8 +38,8 @@ def lower_rounds(name: str, groups: Sequence[Placed], count: int, target: Target
     b = _Builder(target)
     arguments = _Arguments(count)
     with b.block() as body:
-        first = b.share(BLOCK * cost.SCAN_SAMPLES)
-        samples = b.share(loops.binary("min", loops.N - first, cost.SCAN_SAMPLES))
+        first = b.let(BLOCK * cost.SCAN_SAMPLES)
+        samples = b.let(loops.binary("min", loops.N - first, cost.SCAN_SAMPLES))
         with b.loop("round", 0, count) as t:
             for node, refs in groups:
                 with b.block() as statements:
@@ -47,7 +47,7 @@ def lower_rounds(name: str, groups: Sequence[Placed], count: int, target: Target
                 places = {}
                 for buffer, ref in zip(buffers, refs):
                     argument, shift = arguments.place(buffer, ref, t)
-                    places[buffer] = (argument, b.share(shift))
+                    places[buffer] = (argument, b.let(shift))
                 for s in moved(statements, places):
                     b.emit(s)
                 b.emit(loops.Barrier())
@@ -112,9 +112,9 @@ def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) 
     each = numel(domain.reduced_shape)
     assert isinstance(each, Batch)
     element = element_of(b, Pull(body, inputs, b), domain, outputs)
-    start = b.share(first * each.multiple)
+    start = b.let(first * each.multiple)
     with b.loop("e", THREAD, samples * each.multiple, cost.SCAN_THREADS) as e:
-        element.alone(b.share(start + e))
+        element.alone(b.let(start + e))
     return [*inputs, *outputs]
 
 

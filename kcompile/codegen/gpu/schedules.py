@@ -52,11 +52,11 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
         element = element_of(b, pull, domain, outputs)
         count = loops.N * units.per_sample + units.fixed
         if team is None:
-            flat = b.share(BLOCK * cost.BLOCK_THREADS + THREAD)
+            flat = b.let(BLOCK * cost.BLOCK_THREADS + THREAD)
             with b.when(loops.binary("lt", flat, count)):
                 element.alone(flat)
         else:
-            row = b.share(BLOCK * team.rows + team.row)
+            row = b.let(BLOCK * team.rows + team.row)
             element.together(team, row, count)
     function = device_function(name, (*inputs, *outputs), grid, statements, node.label, aliased)
     return Kernel(function, Size(1), Size(1))
@@ -103,8 +103,8 @@ class Element:
         threads come to every barrier."""
         b = self.b
         assert isinstance(b, TeamBuilder)
-        flat = b.share(loops.binary("min", row, loops.binary("sub", count, 1)))
-        inside = b.share(loops.binary("lt", row, count))
+        flat = b.let(loops.binary("min", row, loops.binary("sub", count, 1)))
+        inside = b.let(loops.binary("lt", row, count))
         kept = self._reduce(flat)
         mine = loops.binary("and", loops.binary("eq", team.lane, 0), inside)
         if not self.rows:
@@ -114,7 +114,7 @@ class Element:
                 b.alone = False
             return
         values = self._numbers(flat, kept)
-        stop = b.share(loops.select(inside, b.extent(numel(self.depth)), 0))
+        stop = b.let(loops.select(inside, b.extent(numel(self.depth)), 0))
         b.alone = True
         with b.loop("r", team.lane, stop, team.lanes) as at:
             self._row(kept, at)
@@ -130,7 +130,7 @@ class Element:
 
     def _reduce(self, flat: Expr) -> Index:
         """The index of the element. Its reductions come first, so that later all find them done."""
-        kept = tuple(self.b.share(i) for i in self.b.unflatten(flat, self.domain.reduced_shape))
+        kept = tuple(self.b.let(i) for i in self.b.unflatten(flat, self.domain.reduced_shape))
         if self.domain.axes:
             for m in self.pull.body.live():
                 if m.op.kind == "reduction":
@@ -147,12 +147,12 @@ class Element:
                 index = self._full(kept, [ZERO] * len(self.depth))
             else:
                 index = self.b.unflatten(flat, shape)
-            out.append(self.b.share(self.pull.at(value, index)))
+            out.append(self.b.let(self.pull.at(value, index)))
         return out
 
     def _row(self, kept: Index, at: Expr) -> None:
-        index = self._full(kept, [self.b.share(i) for i in self.b.unflatten(at, tuple(self.depth))])
-        values = [self.b.share(self.pull.at(value, index)) for value, _ in self.rows]
+        index = self._full(kept, [self.b.let(i) for i in self.b.unflatten(at, tuple(self.depth))])
+        values = [self.b.let(self.pull.at(value, index)) for value, _ in self.rows]
         flat = self.b.flatten(index, self.domain.shape)
         for (_, buffer), value in zip(self.rows, values):
             self.b.store(buffer, flat, value)

@@ -92,7 +92,7 @@ class TeamBuilder(Builder):
             self.emit(loops.Barrier())
             width //= 2
         start = team.row if team.across else team.row * team.lanes
-        return self.share(loops.load(parts, start))
+        return self.let(loops.load(parts, start))
 
     def _parts(self, dtype: str) -> Buffer:
         """Shared memory, an element for each thread: the same for all reductions of a kernel, so that
@@ -114,4 +114,4 @@ class TeamBuilder(Builder):
             value = body(self.unflatten(i, tuple(extents)))
             self.update(op, cell, value)
         self.alone = False
-        return self.share(loops.load(cell, 0))
+        return self.let(loops.load(cell, 0))

@@ -45,7 +45,7 @@ class Pull:
     def at(self, value: Value, index: Index) -> Expr:
         """The element of a value; computed once for the same index (the very same expressions)."""
         key = (value, tuple(map(id, index)), id(self.b.mask))
-        return self.b.remember(key, (index, self.b.mask), lambda: self._make(value, index))
+        return self.b.memoise(key, (index, self.b.mask), lambda: self._make(value, index))
 
     def _make(self, value: Value, index: Index) -> Expr:
         node = self.body.nodes[value.node]
@@ -58,7 +58,7 @@ class Pull:
             return self.b.const(node.attrs["value"].array.item(), node.types[0].dtype)
         result = self._apply(node, index)
         many = self.uses.get(value, 0) > 1 or node.op.expensive
-        return self.b.share(result) if many and not self.pure else result
+        return self.b.let(result) if many and not self.pure else result
 
     def _apply(self, node: Node, index: Index) -> Expr:
         types = tuple(self.body.type(v) for v in node.inputs)

@@ -2,7 +2,7 @@
 
 An element is an expression of the loop language, of one lane or of a vector of neighbouring elements
 along the last axis of the result. A rule never sees the difference. Where a rule needs statements
-(a reduction, a shared value), they go to the block under construction.
+(a reduction, a value bound by `let`), they go to the block under construction.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Builder:
 
     lanes: elements in a vector for this kernel, which may fill several registers. vector: lanes of
     the index that is being computed now (1 in scalar code). mask: where loads may read, None for
-    everywhere. uniform: names of numbers that all elements of a row share.
+    everywhere. uniform: names of per-row values, which are equal for all elements of a row.
     """
 
     def __init__(self, target: Target, lanes: int) -> None:
@@ -47,7 +47,8 @@ class Builder:
 
     @contextmanager
     def block(self) -> Iterator[list[Stmt]]:
-        """Statements emitted inside go to the list; what was shared inside is forgotten after."""
+        """Statements emitted inside go to the list. What was memoised inside is forgotten at the end: the
+        names that it refers to are out of scope."""
         self.blocks.append([])
         self._memo.append({})
         yield self.blocks[-1]
@@ -111,16 +112,18 @@ class Builder:
         yield
         self.mask = outer
 
-    def share(self, x: Expr, stem: str = "t") -> Expr:
-        """x, computed once: a name for it, or itself where it is a name or a number."""
+    def let(self, x: Expr, stem: str = "t") -> Expr:
+        """Bind x to a new name by a `Let`, and give the name; x itself where it is a name or a constant."""
         if isinstance(x, (loops.Const, loops.Var)):
             return x
         statement, var = loops.let(self.fresh(stem), x)
         self.emit(statement)
         return var
 
-    def remember(self, key: object, alive: object, make: Callable[[], Expr]) -> Expr:
-        """make() once for each key in this block and those inside. `alive` keeps the key unique."""
+    def memoise(self, key: object, alive: object, make: Callable[[], Expr]) -> Expr:
+        """The expression that make() gave for this key in this block or one around it; else make() now.
+
+        Keys may contain the `id` of an object: `alive` is kept, so that no other object gets that id."""
         for layer in self._memo:
             if key in layer:
                 return layer[key][1]
@@ -193,7 +196,7 @@ class Builder:
         """condition ? element() : otherwise, reading nothing for element() where it is false."""
         if isinstance(condition, loops.Const):
             return element() if condition.value else otherwise
-        condition = self.share(condition)
+        condition = self.let(condition)
         with self.where(condition):
             value = element()
         return loops.select(condition, value, otherwise)
@@ -218,15 +221,15 @@ class Builder:
         cell = self.cell(first, self.vector)
         with self.nest("r", [self.extent(d) for d in extents]) as index:
             self.update(op, cell, body(index))
-        return self.share(loops.load(cell, 0))
+        return self.let(loops.load(cell, 0))
 
     def _write_out(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr]) -> Expr:
         taps: list[Index] = [()]
         for d in extents:
             taps = [(*t, loops.const(i)) for t in taps for i in range(d)]
-        value = self.share(body(taps[0]))
+        value = self.let(body(taps[0]))
         for tap in taps[1:]:
-            value = self.share(self.combine(op, value, body(tap)))
+            value = self.let(self.combine(op, value, body(tap)))
         return value
 
     def cell(self, first: Expr, lanes: int) -> Buffer:
@@ -260,7 +263,7 @@ class Builder:
         if isinstance(b, Var) and b.name in self.uniform:
             one = loops.const(1, b.dtype)
             return self.mul(
-                a, self.remember(("reciprocal", b.name), b, lambda: self.share(loops.binary("div", one, b)))
+                a, self.memoise(("reciprocal", b.name), b, lambda: self.let(loops.binary("div", one, b)))
             )
         return loops.binary("div", a, b)
 

@@ -58,7 +58,7 @@ def _lower_gather(b: Any, call: Any, index: Index, table: Element, indices: Elem
 def clamped(b: Any, row: Any, rows: Dim) -> Any:
     """A row number as an index into a table of so many rows."""
     row = b.cast(row, "int64")
-    return b.share(b.minimum(b.maximum(row, b.const(0, "int64")), b.extent(rows) - 1))
+    return b.let(b.minimum(b.maximum(row, b.const(0, "int64")), b.extent(rows) - 1))
 
 
 def _gather_case(draw: Draw) -> Case:
@@ -300,7 +300,7 @@ def _spread(table: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 def _lower_spread(b: Any, call: Any, index: Index, table: Element, places: Element) -> Any:
     rank = len(call.types[1].shape)
-    place = b.share(places(index[:rank]))
+    place = b.let(places(index[:rank]))
     row = clamped(b, place, call.types[0].shape[0])
     return b.guard(
         b.greater_equal(place, b.const(0, "int32")),

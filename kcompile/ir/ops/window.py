@@ -139,13 +139,13 @@ def _lower_argmax(b: Any, call: Any, index: Any, x: Any) -> Any:
     low = b.const(-np.inf, call.types[0].dtype)
     best, place = None, b.const(0, "int32")
     for number, tap in enumerate(_taps(call.attrs["size"])):
-        value = b.share(_seen(b, call, index, x, [b.const(t, "int64") for t in tap], low))
+        value = b.let(_seen(b, call, index, x, [b.const(t, "int64") for t in tap], low))
         if best is None:
             best = value
             continue
-        larger = b.share(b.greater(value, best))
+        larger = b.let(b.greater(value, best))
         place = b.select(larger, b.const(number, "int32"), place)
-        best = b.share(b.select(larger, value, best))
+        best = b.let(b.select(larger, value, best))
     return place
 
 
@@ -235,7 +235,7 @@ def _lower_back(b: Any, call: Any, index: Any, g: Any, *place: Any) -> Any:
             return b.select(b.equal(place[0](at), b.cast(number, "int32")), g(at), zero)
 
         part = b.guard(inside, term, zero)
-        total = b.share(part if total is None else b.add(total, part))
+        total = b.let(part if total is None else b.add(total, part))
     return total
 
 
@@ -286,11 +286,11 @@ def _take(x: np.ndarray, place: np.ndarray, **attrs: Any) -> np.ndarray:
 
 
 def _lower_take(b: Any, call: Any, index: Any, x: Any, place: Any) -> Any:
-    zero, tap_number = b.const(0, call.type.dtype), b.share(place(index))
+    zero, tap_number = b.const(0, call.type.dtype), b.let(place(index))
     out = zero
     for number, tap in enumerate(_taps(call.attrs["size"])):
         seen = _seen(b, call, index, x, [b.const(t, "int64") for t in tap], zero)
-        out = b.share(b.select(b.equal(tap_number, b.const(number, "int32")), seen, out))
+        out = b.let(b.select(b.equal(tap_number, b.const(number, "int32")), seen, out))
     return out
 
 
