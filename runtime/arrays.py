@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kcompile_runtime.errors import InputError, InputTypeError, RowError, describe
+from kcompile_runtime.layout import ALIGNMENT
 from kcompile_runtime.spec import TensorSpec
 
 Array = NDArray[Any]
-
-ALIGNMENT = 64
 
 
 def aligned(shape: tuple[int, ...] | int, dtype: Any = np.uint8) -> Array:

@@ -19,6 +19,7 @@ import numpy as np
 
 from kcompile_runtime.arrays import Array, address, aligned, aligned_copy, in_place
 from kcompile_runtime.execute import Executor
+from kcompile_runtime.layout import round_up
 from kcompile_runtime.loop import BatchLoop, Runner, can_join, one_by_one
 from kcompile_runtime.spec import TensorSpec
 from kcompile_runtime.threads import ForkLock, PoolFunctions, shared_pool
@@ -214,8 +215,7 @@ class Program:
         threads, pointers, pool = self._pool.threads, self._fixed, self._pointer
 
         def memory(n: int) -> int:
-            arena = (fixed + n * per_sample + 63) // 64 * 64
-            return arena + threads * entry.scratch
+            return round_up(fixed + n * per_sample) + threads * entry.scratch
 
         def tail(arena: Array) -> tuple[Any, ...]:
             return (*pointers, ctypes.c_void_p(address(arena)), pool)

@@ -13,14 +13,13 @@ from typing import Union
 
 import numpy as np
 
+from kcompile_runtime.layout import ELEMENTS
+
 Dim = Union[int, str, None]
 
 ANY = -1  # in place of a fixed size
 
-DTYPES = {
-    name: np.dtype(name)
-    for name in ("float32", "float64", "int32", "int64", "uint32", "uint64", "uint8", "int8", "bool")
-}
+DTYPES = {name: np.dtype(name) for name in ELEMENTS}
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,6 @@ TILE_ROWS_ONE_VECTOR = 24  # the same, where a tile is one vector wide
 
 # ---------------------------------------------------------------- caches
 
-CACHE_LINE = 64  # bytes; x86-64 and most of Arm
 L1_PERIOD = 4096  # bytes between addresses that fall into one set of L1: 32 KiB in 8 ways
 L1_WAYS = 8  # lines that one set of L1 holds
 FAR_READ = 2  # float32 elements a cycle from behind L2, which threads have each for themselves

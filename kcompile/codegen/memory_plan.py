@@ -20,6 +20,7 @@ from kcompile.ir.graph import Graph, Node, Source, Value
 from kcompile.ir.indices import CHECK, IndexCheck
 from kcompile.ir.passes.stage import PREPARED
 from kcompile.ir.types import Batch, TensorType, numel
+from kcompile_runtime.layout import round_up
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Layout:
 
     def constant(self, data: bytes) -> int:
         if data not in self._known:
-            self.constants += bytes(-len(self.constants) % 64)
+            self.constants += bytes(round_up(len(self.constants)) - len(self.constants))
             self._known[data] = len(self.constants)
             self.constants += data
         return self._known[data]

@@ -21,6 +21,7 @@ from typing import Literal
 from kcompile.codegen import cost
 from kcompile.codegen.loops import BYTES, Function
 from kcompile.ir.types import Batch, Dim, TensorType, numel
+from kcompile_runtime.layout import round_up
 
 Region = Literal["input", "output", "variable", "prepared", "constant", "arena"]
 
@@ -46,11 +47,6 @@ class Size:
 # int64: which guard found it, the number's place in row-major order, the number, the rows there are, and
 # how many numbers a sample has (0: they are of no sample).
 BAD_INDEX = 7
-
-
-def round_up(size: int) -> int:
-    """A number of bytes in whole cache lines."""
-    return -(-size // cost.CACHE_LINE) * cost.CACHE_LINE
 
 
 def size_of(count: Dim) -> Size:

@@ -11,20 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Union
 
-DTYPES = ("float32", "float64", "int32", "int64", "uint32", "uint8", "bool")
-FLOATS = ("float32", "float64")
-# Of an element, also of the types that only kernels use
-BYTES = {
-    "bool": 1,
-    "int8": 1,
-    "uint8": 1,
-    "int32": 4,
-    "uint32": 4,
-    "int64": 8,
-    "uint64": 8,
-    "float32": 4,
-    "float64": 8,
-}
+from kcompile_runtime.layout import ELEMENTS
+
+DTYPES = tuple(name for name, e in ELEMENTS.items() if e.code)  # of values; kernels use more
+FLOATS = tuple(name for name, e in ELEMENTS.items() if e.kind == "f")
+BYTES = {name: e.bytes for name, e in ELEMENTS.items()}
 
 
 @dataclass(frozen=True, order=True)

@@ -30,9 +30,9 @@ from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
 from kcompile.codegen.program import Entry, Program
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import TensorType, bind
+from kcompile_runtime.layout import ALIGNMENT, round_up
 from kcompile_runtime.replacing import replace_all, work_folder
 
-_ALIGN = 64
 _CHECKSUM = b'"checksum": "????????"'
 
 
@@ -140,8 +140,8 @@ def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], Layout]
             else (np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
         )
         start = end
-        pieces.extend([view, bytes(-len(view) % _ALIGN)])
-        end += len(view) + -len(view) % _ALIGN
+        pieces.extend([view, bytes(round_up(len(view)) - len(view))])
+        end += round_up(len(view))
         return start
 
     prepared, constants = add(model.prepared), add(model.program.constants)
@@ -158,7 +158,7 @@ def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], Layout]
     inputs = [add(a) for a in model.sample.inputs]
     outputs = [add(a) for a in model.sample.outputs]
     if not end:
-        add(bytes(_ALIGN))  # a symbol needs a section to lie in
+        add(bytes(ALIGNMENT))  # a symbol needs a section to lie in
     return pieces, Layout(prepared, constants, tuple(variables), tuple(inputs), tuple(outputs))
 
 

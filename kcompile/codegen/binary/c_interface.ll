@@ -31,12 +31,12 @@ define void @$PREFIX_pool_stop(ptr %pool) {
 define internal ptr @kc_align(ptr %memory) alwaysinline {
   %at = ptrtoint ptr %memory to i64
   %minus = sub i64 0, %at
-  %pad = and i64 %minus, 63
+  %pad = and i64 %minus, $PADDING
   %aligned = getelementptr i8, ptr %memory, i64 %pad
   ret ptr %aligned
 }
 
-; Arena, scratch for each thread, and 63 bytes to align them; 0 for numbers that are refused.
+; Arena, scratch for each thread, and $ALIGNMENT bytes to align them; 0 for numbers that are refused.
 define i64 @$PREFIX_workspace_size(i64 %n, i32 %threads) {
   %enough = icmp sge i64 %n, $LEAST
   %few = icmp sle i64 %n, $MOST
@@ -47,11 +47,11 @@ define i64 @$PREFIX_workspace_size(i64 %n, i32 %threads) {
   %good = and i1 %batch, %count
   %samples = mul i64 %n, $ARENA_PER_SAMPLE
   %arena = add i64 %samples, $ARENA_ROUNDED
-  %round = and i64 %arena, -64
+  %round = and i64 %arena, -$ALIGNMENT
   %wide = sext i32 %threads to i64
   %scratch = mul i64 %wide, $SCRATCH
   %both = add i64 %round, %scratch
-  %size = add i64 %both, 64
+  %size = add i64 %both, $ALIGNMENT
   %result = select i1 %good, i64 %size, i64 0
   ret i64 %result
 }

@@ -16,14 +16,15 @@ from kcompile.codegen.binary.exported import Model, Tensor
 from kcompile.codegen.binary.link import DATA_SYMBOL, data_alignment
 from kcompile.codegen.llvm.template import filled
 from kcompile.codegen.llvm.values import memory_type
-from kcompile.codegen.program import Entry, round_up
+from kcompile.codegen.program import Entry
 from kcompile.codegen.targets import Target
 from kcompile.ir.types import BYTES, Batch, TensorType, bind
+from kcompile_runtime.layout import ALIGNMENT, ELEMENTS, round_up
 from kcompile_runtime.threads import MAX_THREADS
 
 ABI = 1
 MAX_RANK = 8
-DTYPE_CODES = {"float32": 1, "float64": 2, "int32": 3, "int64": 4, "uint32": 5, "uint8": 6, "bool": 7}
+DTYPE_CODES = {name: e.code for name, e in ELEMENTS.items() if e.code}
 
 _OK, _NULL, _WORKSPACE, _BATCH, _SELFTEST = 0, 1, 2, 3, 6
 _MAX_N = 2**31 - 1  # far from where sizes in bytes would overflow
@@ -85,7 +86,9 @@ def wrapper_ir(
         LEAST=low,
         MOST=high,
         ARENA_PER_SAMPLE=entry.arena.per_sample,
-        ARENA_ROUNDED=entry.arena.fixed + 63,
+        ALIGNMENT=ALIGNMENT,
+        PADDING=ALIGNMENT - 1,
+        ARENA_ROUNDED=entry.arena.fixed + ALIGNMENT - 1,
         SCRATCH=scratch,
         INPUTS=max(len(model.inputs), 1),
         OUTPUTS=max(len(model.outputs), 1),
@@ -178,7 +181,7 @@ def _selftest(model: Model, layout: Layout, word: int) -> dict[str, object]:
     return {
         "SAMPLES": n,
         "SELFTEST_BYTES": end,
-        "SELFTEST_ROUNDED": end + 64,
+        "SELFTEST_ROUNDED": end + ALIGNMENT,
         "INPUT_TABLE": _pointers("inputs", layout.inputs, word),
         "OUTPUT_TABLE": _pointers("outputs", offsets, word, "%start"),
         "COMPARES": "\n".join(compares),
@@ -190,12 +193,11 @@ def _selftest(model: Model, layout: Layout, word: int) -> dict[str, object]:
 def _compare(dtype: str) -> str:
     """The function that compares two arrays of a dtype."""
     kind = memory_type(dtype, 1)
-    convert = {
-        "float32": "fpext float {} to double",
-        "float64": "fadd double {}, 0.0",
-        "int32": "sitofp i32 {} to double",
-        "int64": "sitofp i64 {} to double",
-    }.get(dtype, f"uitofp {kind} {{}} to double")
+    if dtype == "float64":
+        convert = "fadd double {}, 0.0"
+    else:
+        op = {"f": "fpext", "i": "sitofp"}.get(ELEMENTS[dtype].kind, "uitofp")
+        convert = f"{op} {kind} {{}} to double"
     return filled(
         _FOLDER / "compare.ll",
         DTYPE=dtype,

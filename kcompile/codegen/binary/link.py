@@ -23,6 +23,7 @@ from kcompile.codegen import architectures
 from kcompile.codegen.architectures import Linux
 from kcompile.codegen.binary import wasm
 from kcompile_runtime.errors import KcompileError
+from kcompile_runtime.layout import ALIGNMENT
 
 DATA_SYMBOL = "kc_data"
 METADATA_SECTION = ".kcompile"
@@ -80,8 +81,8 @@ def _linux(triple: str) -> Linux:
 
 
 def data_alignment(triple: str) -> int:
-    """The alignment of `kc_data`: a page where the system maps files, a cache line elsewhere."""
-    return 64 if is_wasm(triple) else PAGE
+    """The alignment of `kc_data`: a page where the system maps files."""
+    return ALIGNMENT if is_wasm(triple) else PAGE
 
 
 def link(objects: Sequence[Path], output: Path, exports: Sequence[str], triple: str) -> None:

@@ -24,6 +24,7 @@ from kcompile.codegen.llvm.values import Block, Index, Place, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For
 from kcompile.codegen.program import Program, Size
 from kcompile.codegen.targets import Target
+from kcompile_runtime.layout import round_up
 
 _REGISTERS = {"grid": "ctaid", "block": "tid"}
 WIDEST = 16  # bytes of the widest access; better alignment is of no use
@@ -177,6 +178,6 @@ class _DeviceStatements(module.Statements):
         self.globals.append(
             f"{name} = internal addrspace(3) global [{buffer.size} x {kind}] poison, align {WIDEST}"
         )
-        self.shared_bytes += (buffer.size * BYTES[buffer.dtype] + WIDEST - 1) // WIDEST * WIDEST
+        self.shared_bytes += round_up(buffer.size * BYTES[buffer.dtype], WIDEST)
         pointer = b.op(f"addrspacecast ptr addrspace(3) {name} to ptr")
         b.buffers[buffer] = Place(pointer, WIDEST)

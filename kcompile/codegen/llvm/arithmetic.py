@@ -15,6 +15,7 @@ from kcompile.codegen import loops
 from kcompile.codegen.llvm.access import ALL_OFF, ALL_ON, load
 from kcompile.codegen.llvm.template import filled
 from kcompile.codegen.llvm.values import (
+    BITS,
     SCALAR,
     Block,
     Emitters,
@@ -27,9 +28,9 @@ from kcompile.codegen.llvm.values import (
     type_name,
     typed,
 )
-from kcompile.codegen.loops import BYTES, COMPARISONS, FLOATS
+from kcompile.codegen.loops import COMPARISONS, FLOATS
+from kcompile_runtime.layout import ELEMENTS
 
-BITS = {dtype: 8 * size for dtype, size in BYTES.items()} | {"bool": 1}
 _BINARY = {
     "add": "add",
     "sub": "sub",
@@ -44,7 +45,7 @@ _BINARY = {
 
 
 def signed(dtype: str) -> bool:
-    return dtype in ("int8", "int32", "int64")
+    return ELEMENTS[dtype].kind == "i"
 
 
 def fmod_ir() -> str:

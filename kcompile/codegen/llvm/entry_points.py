@@ -15,9 +15,10 @@ from contextlib import contextmanager
 
 from kcompile.codegen import cost
 from kcompile.codegen.loops import For
-from kcompile.codegen.program import BAD_INDEX, Entry, Guard, Launch, Ref, Repeat, Size, round_up
+from kcompile.codegen.program import BAD_INDEX, Entry, Guard, Launch, Ref, Repeat, Size
 from kcompile.codegen.targets import Target
 from kcompile.ir.indices import FINE
+from kcompile_runtime.layout import ALIGNMENT, round_up
 
 _ENTRY = (
     "i64 %n, ptr %inputs, ptr %outputs, ptr %variables, ptr %prepared, ptr %constants, ptr %arena, ptr %pool"
@@ -109,8 +110,8 @@ def _rows(step: Repeat, name: str, names: dict[int, str], most: int, target: Tar
 def _round_size(code: _Launches, size: Size) -> str:
     if not size.per_sample:
         return str(round_up(size.fixed))
-    up = code.op(f"add i64 {code.size(size)}, 63")
-    return code.op(f"and i64 {up}, -64")
+    up = code.op(f"add i64 {code.size(size)}, {ALIGNMENT - 1}")
+    return code.op(f"and i64 {up}, -{ALIGNMENT}")
 
 
 class _Launches:

@@ -21,8 +21,9 @@ from kcompile.codegen.llvm.arithmetic import EMITTERS, fmod_ir
 from kcompile.codegen.llvm.entry_points import PARALLEL, entry_ir
 from kcompile.codegen.llvm.values import Block, Index, Place, Region, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For, Function, Stmt
-from kcompile.codegen.program import Entry, Program, Size, round_up
+from kcompile.codegen.program import Entry, Program, Size
 from kcompile.codegen.targets import Target
+from kcompile_runtime.layout import ALIGNMENT, round_up
 
 _KERNEL = "ptr %buffers, i64 %n, i64 %begin, i64 %end, ptr %scratch"
 
@@ -175,7 +176,7 @@ def _kernel(
     rest = "i64 %n, i64 %begin, i64 %end"
     lines = [
         f'define internal void @"{name}.body"({", ".join(parameters + [rest])}, '
-        "ptr noalias align 64 %scratch) noinline #0 {",
+        f"ptr noalias align {ALIGNMENT} %scratch) noinline #0 {{",
         "entry:",
         *allocas,
         *block.code(),
@@ -278,7 +279,7 @@ class Statements:
             if self.used:
                 pointer = b.op(f"getelementptr i8, ptr %scratch, i64 {self.used}")
             self.used += round_up(_size(buffer))
-            b.buffers[buffer] = Place(pointer, 64)
+            b.buffers[buffer] = Place(pointer, ALIGNMENT)
             return
         if buffer.space == "global":
             raise b.error(f"{buffer.name!r} is global memory and cannot be allocated")

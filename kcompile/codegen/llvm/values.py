@@ -24,19 +24,11 @@ from typing import Any, NamedTuple, Union
 
 from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr, children, fold, stride_of
 from kcompile.codegen.targets import Target
+from kcompile_runtime.layout import ELEMENTS
 
-SCALAR = {
-    "bool": "i1",
-    "int8": "i8",
-    "uint8": "i8",
-    "int32": "i32",
-    "uint32": "i32",
-    "int64": "i64",
-    "uint64": "i64",
-    "float32": "float",
-    "float64": "double",
-}
-MANGLED = {**SCALAR, "float32": "f32", "float64": "f64"}
+BITS = {name: 1 if e.kind == "b" else 8 * e.bytes for name, e in ELEMENTS.items()}  # in a register
+MANGLED = {name: f"{'f' if e.kind == 'f' else 'i'}{BITS[name]}" for name, e in ELEMENTS.items()}
+SCALAR = {**MANGLED, "float32": "float", "float64": "double"}
 _DEEP = 60  # nested expressions that Python may call itself for
 _NAMES = re.compile(r"%[\w.]+")
 _TRAPS = re.compile(r"[su](div|rem) \S+ \S+, %")  # division by what may be zero

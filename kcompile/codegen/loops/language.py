@@ -22,9 +22,10 @@ from typing import Any, Literal, Union, get_args
 
 from kcompile.codegen.loops.folding import fold, stride_of
 from kcompile.ir.types import BYTES as BYTES
+from kcompile.ir.types import FLOATS as FLOATS
+from kcompile_runtime.layout import ALIGNMENT
 
 INDEX = "int64"
-FLOATS = ("float32", "float64")
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 UNARY = ("neg", "abs", "sqrt", "floor", "not")
 
@@ -50,7 +51,7 @@ class Buffer:
     space: Space = "global"
     size: int = 0
     lanes: int = 1
-    align: int = 64
+    align: int = ALIGNMENT
 
 
 # ---------------------------------------------------------------- expressions
