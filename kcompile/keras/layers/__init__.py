@@ -1,157 +1,56 @@
-"""The layers, by the names Keras gives them, and layers as configurations."""
+"""The layers, by the names Keras gives them, and layers as configurations.
+
+The file of each family lists its public names in `__all__`, and nothing lists them again.
+"""
 
 from __future__ import annotations
 
 import sys
 
 from kcompile.keras.engine import Input, InputLayer, InputSpec, Layer
-from kcompile.keras.layers.advanced_activations import ELU, LeakyReLU, PReLU, ReLU, Softmax, ThresholdedReLU
-from kcompile.keras.layers.cells import GRUCell, LSTMCell, SimpleRNNCell, StackedRNNCells
-from kcompile.keras.layers.convolutional import (
-    Conv1D,
-    Conv2D,
-    Conv3D,
-    Convolution1D,
-    Convolution2D,
-    Convolution3D,
-)
-from kcompile.keras.layers.core import Activation, Dense, Dropout, Flatten, Reshape
-from kcompile.keras.layers.embedding import Embedding
-from kcompile.keras.layers.lambda_ import Lambda
-from kcompile.keras.layers.masking import Masking
-from kcompile.keras.layers.merge import (
-    Add,
-    Average,
-    Concatenate,
-    Dot,
-    Maximum,
-    Minimum,
-    Multiply,
-    Subtract,
-    add,
-    average,
-    concatenate,
-    dot,
-    maximum,
-    minimum,
-    multiply,
-    subtract,
-)
-from kcompile.keras.layers.normalization import BatchNormalization
-from kcompile.keras.layers.old_merge import Merge, merge
-from kcompile.keras.layers.pooling import (
-    AveragePooling1D,
-    AveragePooling2D,
-    AveragePooling3D,
-    AvgPool1D,
-    AvgPool2D,
-    AvgPool3D,
-    GlobalAveragePooling1D,
-    GlobalAveragePooling2D,
-    GlobalAveragePooling3D,
-    GlobalAvgPool1D,
-    GlobalAvgPool2D,
-    GlobalAvgPool3D,
-    GlobalMaxPool1D,
-    GlobalMaxPool2D,
-    GlobalMaxPool3D,
-    GlobalMaxPooling1D,
-    GlobalMaxPooling2D,
-    GlobalMaxPooling3D,
-    MaxPool1D,
-    MaxPool2D,
-    MaxPool3D,
-    MaxPooling1D,
-    MaxPooling2D,
-    MaxPooling3D,
-)
-from kcompile.keras.layers.recurrent import GRU, LSTM, RNN, CuDNNGRU, CuDNNLSTM, SimpleRNN
-from kcompile.keras.layers.registry import classes_of, deserialize, register, serialize
-from kcompile.keras.layers.wrappers import Bidirectional, TimeDistributed, Wrapper
+from kcompile.keras.layers import advanced_activations as _advanced_activations
+from kcompile.keras.layers import cells as _cells
+from kcompile.keras.layers import convolutional as _convolutional
+from kcompile.keras.layers import core as _core
+from kcompile.keras.layers import embedding as _embedding
+from kcompile.keras.layers import lambda_ as _lambda
+from kcompile.keras.layers import masking as _masking
+from kcompile.keras.layers import merge as _merge
+from kcompile.keras.layers import normalization as _normalization
+from kcompile.keras.layers import old_merge as _old_merge
+from kcompile.keras.layers import pooling as _pooling
+from kcompile.keras.layers import recurrent as _recurrent
+from kcompile.keras.layers import registry as _registry
+from kcompile.keras.layers import wrappers as _wrappers
+from kcompile.keras.layers.advanced_activations import *
+from kcompile.keras.layers.cells import *
+from kcompile.keras.layers.convolutional import *
+from kcompile.keras.layers.core import *
+from kcompile.keras.layers.embedding import *
+from kcompile.keras.layers.lambda_ import *
+from kcompile.keras.layers.masking import *
+from kcompile.keras.layers.merge import *
+from kcompile.keras.layers.normalization import *
+from kcompile.keras.layers.old_merge import *
+from kcompile.keras.layers.pooling import *
+from kcompile.keras.layers.recurrent import *
+from kcompile.keras.layers.registry import *
+from kcompile.keras.layers.wrappers import *
 
-__all__ = [
-    "ELU",
-    "GRU",
-    "LSTM",
-    "RNN",
-    "Activation",
-    "Add",
-    "Average",
-    "AveragePooling1D",
-    "AveragePooling2D",
-    "AveragePooling3D",
-    "AvgPool1D",
-    "AvgPool2D",
-    "AvgPool3D",
-    "BatchNormalization",
-    "Bidirectional",
-    "Concatenate",
-    "Conv1D",
-    "Conv2D",
-    "Conv3D",
-    "Convolution1D",
-    "Convolution2D",
-    "Convolution3D",
-    "CuDNNGRU",
-    "CuDNNLSTM",
-    "Dense",
-    "Dot",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "GRUCell",
-    "GlobalAveragePooling1D",
-    "GlobalAveragePooling2D",
-    "GlobalAveragePooling3D",
-    "GlobalAvgPool1D",
-    "GlobalAvgPool2D",
-    "GlobalAvgPool3D",
-    "GlobalMaxPool1D",
-    "GlobalMaxPool2D",
-    "GlobalMaxPool3D",
-    "GlobalMaxPooling1D",
-    "GlobalMaxPooling2D",
-    "GlobalMaxPooling3D",
-    "Input",
-    "InputLayer",
-    "InputSpec",
-    "LSTMCell",
-    "Lambda",
-    "Layer",
-    "LeakyReLU",
-    "Masking",
-    "MaxPool1D",
-    "MaxPool2D",
-    "MaxPool3D",
-    "MaxPooling1D",
-    "MaxPooling2D",
-    "MaxPooling3D",
-    "Maximum",
-    "Merge",
-    "Minimum",
-    "Multiply",
-    "PReLU",
-    "ReLU",
-    "Reshape",
-    "SimpleRNN",
-    "SimpleRNNCell",
-    "Softmax",
-    "StackedRNNCells",
-    "Subtract",
-    "ThresholdedReLU",
-    "TimeDistributed",
-    "Wrapper",
-    "add",
-    "average",
-    "concatenate",
-    "deserialize",
-    "dot",
-    "maximum",
-    "merge",
-    "minimum",
-    "multiply",
-    "serialize",
-    "subtract",
-]
+__all__ = ["Input", "InputLayer", "InputSpec", "Layer"]
+__all__ += _advanced_activations.__all__
+__all__ += _cells.__all__
+__all__ += _convolutional.__all__
+__all__ += _core.__all__
+__all__ += _embedding.__all__
+__all__ += _lambda.__all__
+__all__ += _masking.__all__
+__all__ += _merge.__all__
+__all__ += _normalization.__all__
+__all__ += _old_merge.__all__
+__all__ += _pooling.__all__
+__all__ += _recurrent.__all__
+__all__ += _registry.__all__
+__all__ += _wrappers.__all__
 
-register(classes_of(sys.modules[__name__]))
+_registry.register(_registry.classes_of(sys.modules[__name__]))

@@ -12,6 +12,8 @@ from kcompile.keras.engine import InputSpec, KerasShape, Layer, as_list, is_inte
 from kcompile.keras.operands import sizes
 from kcompile_runtime.errors import ModelError, describe
 
+__all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU"]
+
 
 class LeakyReLU(Layer):
     """x where positive, else alpha * x."""

@@ -21,6 +21,8 @@ from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.errors import ModelError, describe
 
+__all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
+
 Result = tuple[Tensor, list[Tensor]]
 
 

@@ -12,6 +12,8 @@ from kcompile.keras.settings import checked_data_format
 from kcompile.keras.spatial import channels_back, channels_to_last, pads
 from kcompile_runtime.errors import ModelError, describe
 
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "Convolution1D", "Convolution2D", "Convolution3D"]
+
 
 class _Conv(KernelLayer):
     """activation(convolution of x with kernel [spatial..., channels, filters] + bias).

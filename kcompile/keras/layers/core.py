@@ -20,6 +20,8 @@ from kcompile.keras.spatial import channels_to_last
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
 
+__all__ = ["Activation", "Dense", "Dropout", "Flatten", "Reshape"]
+
 
 class Dense(KernelLayer):
     """activation(x @ kernel + bias), along the last axis of x [batch, ..., inputs].

@@ -10,6 +10,8 @@ from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.engine import KerasShape, Layer, as_list
 from kcompile_runtime.errors import ModelError, describe
 
+__all__ = ["Embedding"]
+
 
 class Embedding(Layer):
     """Numbers [batch, ...] to rows of a table [input_dim, output_dim]: [batch, ..., output_dim].

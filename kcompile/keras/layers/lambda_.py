@@ -11,6 +11,8 @@ from kcompile.keras.engine import Layer, as_list, keras_shape, one_or_list
 from kcompile.keras.utils.serialization import deserialize, serialize
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
+__all__ = ["Lambda"]
+
 
 class Lambda(Layer):
     """function(inputs, **arguments), traced into the model: written over K, operators and indexing.

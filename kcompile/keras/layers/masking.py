@@ -8,6 +8,8 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.engine import InputSpec, Layer
 
+__all__ = ["Masking"]
+
 
 class Masking(Layer):
     """Steps of [batch, time, ...] whose elements all are `mask_value` are masked, and made zeros."""

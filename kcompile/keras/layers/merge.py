@@ -13,6 +13,25 @@ from kcompile.keras.engine import Layer, as_list, is_integer
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
 
+__all__ = [
+    "Add",
+    "Average",
+    "Concatenate",
+    "Dot",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Subtract",
+    "add",
+    "average",
+    "concatenate",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
+]
+
 
 class _Merge(Layer):
     """Called on a list of tensors; Keras 2 wants at least two, Keras 3 one."""

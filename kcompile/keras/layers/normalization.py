@@ -15,6 +15,8 @@ from kcompile.keras.settings import epsilon
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
 
+__all__ = ["BatchNormalization"]
+
 
 class BatchNormalization(Layer):
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta, along `axis`.

@@ -16,6 +16,8 @@ from kcompile.keras.layers.merge import Add, Average, Concatenate, Dot, Maximum,
 from kcompile.keras.topology import back_from
 from kcompile_runtime.errors import ModelError, describe
 
+__all__ = ["Merge", "merge"]
+
 MODES: dict[str, type[Layer]] = {
     "sum": Add,
     "mul": Multiply,

@@ -34,6 +34,8 @@ from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
+__all__ = ["GRU", "LSTM", "RNN", "CuDNNGRU", "CuDNNLSTM", "SimpleRNN"]
+
 
 class Recurrence(Holder):
     """What is called on a sequence, states to begin with, and constants, [x, *states, *constants]: the

@@ -17,6 +17,8 @@ from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.utils import serialization
 from kcompile_runtime.errors import ModelError, describe
 
+__all__ = ["deserialize", "serialize"]
+
 # Walks over layers recurse into those that a layer holds. A level of layers is three of brackets in a file,
 # so that the reader takes every model that was made here.
 MOST_NESTED = 24

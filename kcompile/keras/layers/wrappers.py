@@ -16,6 +16,8 @@ from kcompile.keras.regularizers import L1L2
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
+__all__ = ["Bidirectional", "TimeDistributed", "Wrapper"]
+
 MERGE_MODES = ("sum", "mul", "concat", "ave", None)
 
 
