@@ -1,7 +1,7 @@
 """From a fused group to a kernel: enters a `group` node, leaves a `Kernel` of the target's back end.
 
-The two back ends (`cpu`, `gpu`) are equals and do not know of each other. Both pull elements by the
-same rules (`groups`).
+The two back ends (`cpu`, `gpu`) are equals and do not know of each other. Both inline the ops of a group
+by the same rules (`groups`).
 """
 
 from __future__ import annotations

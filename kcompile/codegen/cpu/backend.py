@@ -1,8 +1,8 @@
 """From a fused group to a kernel for processors: enters a `group` node, leaves a `Kernel`.
 
-The loops run over the elements of the result (`nests`), and each op's rule pulls what it needs
+The loops run over the elements of the result (`nests`), and the ops of the group are inlined into them
 (`groups.elements`). Contractions have loops of their own (`contraction`); the rest of their group is
-pulled in their epilogue.
+inlined into their epilogue.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kcompile.codegen.contraction.nests import lower_contraction
 from kcompile.codegen.contraction.winograd import lower_winograd
 from kcompile.codegen.cpu.nests import Sweeps
 from kcompile.codegen.cpu.scatter import lower_scatter
-from kcompile.codegen.groups.elements import Pull, lanes_of, parameters
+from kcompile.codegen.groups.elements import Inliner, lanes_of, parameters
 from kcompile.codegen.groups.epilogue import anchored
 from kcompile.codegen.loops import Function
 from kcompile.codegen.loops.builder import Builder
@@ -39,7 +39,7 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     b = Builder(target, lanes_of(body, target))
     weights = {m.id: cost.weight(m) for m in body.live()}
     extent, work = Sweeps(
-        b, Pull(body, inputs, b), body, domain_of(body), list(zip(body.outputs.values(), outputs)), weights
+        b, Inliner(body, inputs, b), body, domain_of(body), list(zip(body.outputs.values(), outputs)), weights
     ).emit()
     function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label, aliased)
     return Kernel(function, extent, work)

@@ -19,7 +19,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from kcompile.codegen import cost, loops
-from kcompile.codegen.groups.elements import OpCall, Pull
+from kcompile.codegen.groups.elements import Inliner, OpCall
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Var
 from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.program import Size, size_of
@@ -47,13 +47,13 @@ class Sweeps:
     def __init__(
         self,
         b: Builder,
-        pull: Pull,
+        inliner: Inliner,
         body: Graph,
         domain: Domain,
         results: Sequence[tuple[Value, Buffer]],
         weights: dict[int, int],
     ) -> None:
-        self.b, self.pull, self.body, self.domain = b, pull, body, domain
+        self.b, self.inliner, self.body, self.domain = b, inliner, body, domain
         self.nodes = body.live()
         self.sized = [r for r in coalesce_axes(body, domain) if self.size(r) != 1]
         self.across = self.sized[-1] if self.sized else None  # where the lanes of a vector lie
@@ -283,7 +283,7 @@ class Sweeps:
         b = self.b
         index = self.index(at, self.domain.parallel)
         cache: list[Buffer] = []
-        before = dict(self.pull.given)
+        before = dict(self.inliner.defined)
         short = self.short_row() if self.is_short else None
         for level in self.levels:
             if self.domain.axes:
@@ -293,11 +293,11 @@ class Sweeps:
         places = [self.align(index, self.body.type(value).shape) for value, _ in self.outer]
         self.write(
             [
-                (buffer, b.flatten(place, self.body.type(value).shape), self.pull.at(value, place))
+                (buffer, b.flatten(place, self.body.type(value).shape), self.inliner.compute_at(value, place))
                 for (value, buffer), place in zip(self.outer, places)
             ]
         )
-        self.pull.given = before
+        self.inliner.defined = before
 
     def write(self, results: Sequence[tuple[Buffer, Expr, Expr]]) -> None:
         """Store elements (buffer, place, value), all of which are computed before the first is
@@ -364,11 +364,11 @@ class Sweeps:
         for m in level.reductions:
             self.finish(m, cells[m.id])
         for m, buffer in zip(level.kept, row_cache):
-            self.pull.given[m.id] = self.reload(m, buffer)
+            self.inliner.defined[m.id] = self.reload(m, buffer)
         for m in level.ready:
             if m.op.kind != "reduction":
                 place = self.align(self.index(at, self.domain.parallel), m.types[0].shape)
-                self.give(m, b.let(self.pull.at(Value(m.id), place)))
+                self.give(m, b.let(self.inliner.compute_at(Value(m.id), place)))
 
     def columns(self, at: Position, visit: Callable[[Position, int], None]) -> None:
         """Loops over the reduced runs, the innermost in several chains."""
@@ -403,21 +403,21 @@ class Sweeps:
         cells: dict[int, list[Buffer]] | None = None,
     ) -> None:
         """One vector of elements: store what leaves or stays, and update the reductions."""
-        b, pull = self.b, self.pull
+        b, inliner = self.b, self.inliner
         index = self.index(at, range(len(self.domain.shape)))
         with b.where(mask):
             writes = [
-                (buffer, b.flatten(index, self.domain.shape), pull.at(value, index))
+                (buffer, b.flatten(index, self.domain.shape), inliner.compute_at(value, index))
                 for value, buffer in level.results
             ]
             writes += [
-                (buffer, self.in_row(index), pull.at(Value(m.id), index))
+                (buffer, self.in_row(index), inliner.compute_at(Value(m.id), index))
                 for m, buffer in zip(level.kept, cache)
                 if buffer.space == "scratch"
             ]
             for m in level.reductions:
                 combine, first = self.asked(m)
-                value = pull.at(m.inputs[0], index)
+                value = inliner.compute_at(m.inputs[0], index)
                 if mask is not None:
                     value = loops.select(mask, value, first)
                 assert cells is not None
@@ -470,7 +470,7 @@ class Sweeps:
     def give(self, m: Node, value: Expr) -> None:
         if self.rows and isinstance(value, Var) and value.dtype in loops.FLOATS:
             self.b.uniform.add(value.name)
-        self.pull.given[m.id] = lambda index: value
+        self.inliner.defined[m.id] = lambda index: value
 
     # ---- vectors along an axis
 

@@ -1,16 +1,16 @@
 """The kernels of the ops of kind "scatter": enters a group around one, leaves a `Kernel`.
 
 Rows are added up by walking all positions in order: an index is read once for a whole row. Threads
-share the columns, so each has as much to do however often a number occurs, no two write the same
-element, and the order of a sum does not depend on how many there are. Values (and indices) are pulled,
-so elementwise ops and transposes before them are computed on the way.
+divide the columns among them: each has as much to do however often a row number occurs, no two write the
+same element, and the order of a sum does not depend on the number of threads. Values and indices are
+inlined: elementwise ops and transposes that make them are computed on the way.
 """
 
 from __future__ import annotations
 
 from kcompile.codegen import cost, loops
 from kcompile.codegen.cpu.nests import over_vectors
-from kcompile.codegen.groups.elements import Pull, lanes_of, parameters
+from kcompile.codegen.groups.elements import Inliner, lanes_of, parameters
 from kcompile.codegen.loops import ZERO, Buffer, Expr, Function, Var
 from kcompile.codegen.loops.builder import Builder
 from kcompile.codegen.program import Kernel, Size, size_of
@@ -27,17 +27,17 @@ def lower_scatter(name: str, node: Node, scatter: Node, target: Target, aliased:
     body = node.body
     inputs, outputs = parameters(body)
     b = Builder(target, lanes_of(body, target))
-    pull = Pull(body, inputs, b)
+    inliner = Inliner(body, inputs, b)
     if scatter.op.name == "first_places":
-        extent, work = _places(b, pull, scatter, outputs[0])
+        extent, work = _places(b, inliner, scatter, outputs[0])
     else:
-        extent, work = _sums(b, pull, scatter, outputs[0], aliased)
+        extent, work = _sums(b, inliner, scatter, outputs[0], aliased)
     function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label, aliased)
     return Kernel(function, extent, work)
 
 
-def _sums(b: Builder, pull: Pull, scatter: Node, result: Buffer, aliased: bool) -> tuple[Size, Size]:
-    """The extent and the cycles of an iteration; an iteration is a vector of columns."""
+def _sums(b: Builder, inliner: Inliner, scatter: Node, result: Buffer, aliased: bool) -> tuple[Size, Size]:
+    """The iterations of the parallel loop, each a vector of columns, and the cycles of one."""
     shape = scatter.types[0].shape
     width = numel(shape[1:])
     assert isinstance(width, int)
@@ -52,11 +52,11 @@ def _sums(b: Builder, pull: Pull, scatter: Node, result: Buffer, aliased: bool) 
         if parts > 1:
             start = b.let(BEGIN * b.lanes)
             stop = b.let(loops.binary("min", END * b.lanes, loops.const(width)))
-        if not (aliased and table is not None and table in pull.body.inputs.values()):
-            _begin(b, pull, shape, table, result, start, stop)
+        if not (aliased and table is not None and table in inliner.body.inputs.values()):
+            _begin(b, inliner, shape, table, result, start, stop)
         for values, indices in zip(pairs[::2], pairs[1::2]):
-            _walk(b, pull, shape, values, indices, result, start, stop)
-            work += size_of(numel(pull.body.type(indices).shape)) * cost.SCATTER
+            _walk(b, inliner, shape, values, indices, result, start, stop)
+            work += size_of(numel(inliner.body.type(indices).shape)) * cost.SCATTER
     if parts == 1:
         for statement in code:
             b.emit(statement)
@@ -66,14 +66,14 @@ def _sums(b: Builder, pull: Pull, scatter: Node, result: Buffer, aliased: bool) 
 
 
 def _begin(
-    b: Builder, pull: Pull, shape: Shape, table: Value | None, result: Buffer, start: Expr, stop: Expr
+    b: Builder, inliner: Inliner, shape: Shape, table: Value | None, result: Buffer, start: Expr, stop: Expr
 ) -> None:
-    """What is added to: the table's elements, or zeros."""
+    """Write what the sums start from: the table's elements, or zeros."""
     zero = loops.const(0, result.dtype)
 
     def write(flat: Expr, mask: Expr | None) -> None:
         with b.where(mask):
-            value = zero if table is None else pull.at(table, b.unflatten(flat, shape))
+            value = zero if table is None else inliner.compute_at(table, b.unflatten(flat, shape))
         b.store(result, flat, value, mask)
 
     if isinstance(start, loops.Const):  # all columns: rows lie without gaps
@@ -87,7 +87,7 @@ def _begin(
 
 def _walk(
     b: Builder,
-    pull: Pull,
+    inliner: Inliner,
     shape: Shape,
     values: Value,
     indices: Value,
@@ -95,26 +95,26 @@ def _walk(
     start: Expr,
     stop: Expr,
 ) -> None:
-    """Add the columns [start, stop) of all positions."""
-    positions, rest = pull.body.type(indices).shape, shape[1:]
+    """Add the values of all positions, in the columns [start, stop)."""
+    positions, rest = inliner.body.type(indices).shape, shape[1:]
     width = numel(rest)
     with b.loop("i", 0, b.extent(numel(positions))) as flat:
         at = tuple(b.let(i) for i in b.unflatten(flat, positions))
-        base = b.let(clamped(b, pull.at(indices, at), shape[0]) * width)
+        base = b.let(clamped(b, inliner.compute_at(indices, at), shape[0]) * width)
 
         def add(column: Expr, mask: Expr | None) -> None:
             with b.where(mask):
-                value = pull.at(values, (*at, *b.unflatten(column, rest)))
+                value = inliner.compute_at(values, (*at, *b.unflatten(column, rest)))
             old = loops.load(result, base + column, mask)
             b.store(result, base + column, loops.binary("add", old, value), mask)
 
         over_vectors(b, start, stop, width, add)
 
 
-def _places(b: Builder, pull: Pull, scatter: Node, result: Buffer) -> tuple[Size, Size]:
-    """Threads share the rows. Positions are walked from last to first, and the first stays."""
+def _places(b: Builder, inliner: Inliner, scatter: Node, result: Buffer) -> tuple[Size, Size]:
+    """Threads divide the rows. Positions are walked from last to first, so that the first stays."""
     (indices,), rows = scatter.inputs, scatter.attrs["rows"]
-    positions = pull.body.type(indices).shape
+    positions = inliner.body.type(indices).shape
     count = b.extent(numel(positions))
 
     def clear(row: Expr, mask: Expr | None) -> None:
@@ -124,7 +124,7 @@ def _places(b: Builder, pull: Pull, scatter: Node, result: Buffer) -> tuple[Size
         over_vectors(b, BEGIN, END, rows, clear)
         with b.loop("i", 0, count) as i:
             flat = b.let(count - 1 - i)
-            row = clamped(b, pull.at(indices, b.unflatten(flat, positions)), rows)
+            row = clamped(b, inliner.compute_at(indices, b.unflatten(flat, positions)), rows)
             mine = b.logical_and(b.greater_equal(row, BEGIN), b.less(row, END))
             with b.when(mine):
                 b.store(result, row, loops.cast(flat, result.dtype))

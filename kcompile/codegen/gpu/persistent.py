@@ -16,7 +16,7 @@ from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu import contraction
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.schedules import element_of, supported
-from kcompile.codegen.groups.elements import Pull, parameters
+from kcompile.codegen.groups.elements import Inliner, parameters
 from kcompile.codegen.groups.epilogue import anchored
 from kcompile.codegen.loops import BYTES, ZERO, Buffer, Expr, Stmt
 from kcompile.codegen.loops.builder import Builder
@@ -111,7 +111,7 @@ def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) 
     domain = domain_of(body)
     each = numel(domain.reduced_shape)
     assert isinstance(each, Batch)
-    element = element_of(b, Pull(body, inputs, b), domain, outputs)
+    element = element_of(b, Inliner(body, inputs, b), domain, outputs)
     start = b.let(first * each.multiple)
     with b.loop("e", THREAD, samples * each.multiple, cost.SCAN_THREADS) as e:
         element.alone(b.let(start + e))

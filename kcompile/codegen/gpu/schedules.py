@@ -1,7 +1,7 @@
 """From a fused group to a kernel with blocks and threads.
 
 What enters: a `group` node. What leaves: a `Kernel` whose function is a `DeviceFunction`. Elements are
-pulled by the same rules as on other processors (`pull.Pull`), one element in a thread:
+inlined by the same rules as on other processors (`groups.elements`), one element in a thread:
 - most groups: a thread computes an element of the result;
 - a group around reductions over many elements: a team of threads shares an element, and joins parts in
   shared memory by a tree of fixed shape, so that results do not depend on timing; rows that depend on
@@ -17,7 +17,7 @@ from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu.contraction import lower_contraction
 from kcompile.codegen.gpu.device import BLOCK, THREAD, Grid, device_function
 from kcompile.codegen.gpu.teams import Team, TeamBuilder, team_of
-from kcompile.codegen.groups.elements import Pull, parameters
+from kcompile.codegen.groups.elements import Inliner, parameters
 from kcompile.codegen.groups.epilogue import anchored
 from kcompile.codegen.loops import ZERO, Buffer, Expr
 from kcompile.codegen.loops.builder import Builder, Index
@@ -48,8 +48,8 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     rows, threads = (team.rows, team.threads) if team else (cost.BLOCK_THREADS, cost.BLOCK_THREADS)
     grid = Grid(units, rows, 1, threads)
     with b.block() as statements:
-        pull = Pull(body, inputs, b)
-        element = element_of(b, pull, domain, outputs)
+        inliner = Inliner(body, inputs, b)
+        element = element_of(b, inliner, domain, outputs)
         count = loops.N * units.per_sample + units.fixed
         if team is None:
             flat = b.let(BLOCK * cost.BLOCK_THREADS + THREAD)
@@ -62,9 +62,9 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     return Kernel(function, Size(1), Size(1))
 
 
-def element_of(b: Builder, pull: Pull, domain: Domain, outputs: Sequence[Buffer]) -> Element:
+def element_of(b: Builder, inliner: Inliner, domain: Domain, outputs: Sequence[Buffer]) -> Element:
     """The results of a group over its domain. Raises ValueError for one that does not fit there."""
-    return Element(b, pull, domain, list(zip(pull.body.outputs.values(), outputs)))
+    return Element(b, inliner, domain, list(zip(inliner.body.outputs.values(), outputs)))
 
 
 class Element:
@@ -72,11 +72,11 @@ class Element:
     of that shape, a row of numbers in those that have the reduced axes."""
 
     def __init__(
-        self, b: Builder, pull: Pull, domain: Domain, results: Sequence[tuple[Value, Buffer]]
+        self, b: Builder, inliner: Inliner, domain: Domain, results: Sequence[tuple[Value, Buffer]]
     ) -> None:
-        self.b, self.pull, self.domain = b, pull, domain
+        self.b, self.inliner, self.domain = b, inliner, domain
         self.depth = [domain.shape[a] for a in domain.axes]
-        shapes = [pull.body.type(v).shape for v, _ in results]
+        shapes = [inliner.body.type(v).shape for v, _ in results]
         whole = [bool(domain.axes) and shape == domain.shape for shape in shapes]
         self.rows = [x for x, row in zip(results, whole) if row]
         self.numbers = [
@@ -132,9 +132,9 @@ class Element:
         """The index of the element. Its reductions come first, so that later all find them done."""
         kept = tuple(self.b.let(i) for i in self.b.unflatten(flat, self.domain.reduced_shape))
         if self.domain.axes:
-            for m in self.pull.body.live():
+            for m in self.inliner.body.live():
                 if m.op.kind == "reduction":
-                    self.pull.at(Value(m.id), kept)
+                    self.inliner.compute_at(Value(m.id), kept)
         return kept
 
     def _numbers(self, flat: Expr, kept: Index) -> list[Expr]:
@@ -147,12 +147,12 @@ class Element:
                 index = self._full(kept, [ZERO] * len(self.depth))
             else:
                 index = self.b.unflatten(flat, shape)
-            out.append(self.b.let(self.pull.at(value, index)))
+            out.append(self.b.let(self.inliner.compute_at(value, index)))
         return out
 
     def _row(self, kept: Index, at: Expr) -> None:
         index = self._full(kept, [self.b.let(i) for i in self.b.unflatten(at, tuple(self.depth))])
-        values = [self.b.let(self.pull.at(value, index)) for value, _ in self.rows]
+        values = [self.b.let(self.inliner.compute_at(value, index)) for value, _ in self.rows]
         flat = self.b.flatten(index, self.domain.shape)
         for (_, buffer), value in zip(self.rows, values):
             self.b.store(buffer, flat, value)

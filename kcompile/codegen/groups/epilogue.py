@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from kcompile.codegen import cost, loops
-from kcompile.codegen.groups.elements import Pull, parameters
+from kcompile.codegen.groups.elements import Inliner, parameters
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import Buffer, Expr
 from kcompile.codegen.loops.builder import Builder, Index
@@ -43,7 +43,7 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
     flat = _flatten(body, anchor)
     inputs, outputs = parameters(body)
     b = Builder(target, target.lanes(anchor.types[0].dtype))
-    pull = Pull(flat, inputs, b, pure=True)
+    inliner = Inliner(flat, inputs, b, pure=True)
     numbers = {v.node: i for i, v in enumerate(body.inputs.values())}
 
     def source(slot: int) -> Source:
@@ -58,8 +58,8 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
 
     def values(accumulator: Expr, row: Expr, column: Expr, mask: Expr | None) -> tuple[Expr, ...]:
         with b.block(), b.where(mask):
-            pull.given = {anchor.id: lambda index: accumulator}
-            return tuple(pull.at(v, (row, column)) for v in flat.outputs.values())
+            inliner.defined = {anchor.id: lambda index: accumulator}
+            return tuple(inliner.compute_at(v, (row, column)) for v in flat.outputs.values())
 
     epilogue = Epilogue(tuple(outputs), values, _weight(flat) <= cost.EPILOGUE_UNROLLED)
     return Anchored(
@@ -79,7 +79,7 @@ def _weight(body: Graph) -> int:
 
 def _flatten(body: Graph, anchor: Node) -> Graph:
     """The body with every value as a matrix [rows, columns], or a part that broadcasts to it. The
-    contraction becomes an input that `Pull.given` supplies; node numbers stay."""
+    contraction becomes an input that `Inliner.defined` supplies; node numbers stay."""
     spec = anchor.attrs["spec"]
     rows, columns = spec.rows, spec.j
     whole = (numel(rows), numel(columns))

@@ -7,8 +7,8 @@
     any other elementwise use of it       ->  of spread_rows(sums, places)
 
 where f gives 0 for 0. So plain gradient descent on an embedding costs as much as the rows of the batch,
-in place; and where all rows must be written (momentum, Adam, a regularizer, a constraint) the sweep
-that writes them pulls the gradient's elements out of `sums`. Each number's values are added up first, in
+in place; and where all rows must be written (momentum, Adam, a regularizer, a constraint) the kernel
+that writes them reads the gradient's elements from `sums`. Each number's values are added up first, in
 order, and then used once, as in the dense gradient: adding them to p one by one would lose small ones.
 """
 
@@ -78,10 +78,10 @@ class _Compact:
         """A scatter as rows that are spread, where it pays."""
         value, rows = Value(node.id), node.attrs["rows"]
         values, indices = (Tensor(new, v) for v in inputs)
-        pulled = value not in self.results and all(
+        inlined = value not in self.results and all(
             user.op.kind in ("elementwise", "reduction") for user, _ in self.users.get(value, [])
         )
-        if not pulled or not _names_few(indices.type, rows):
+        if not inlined or not _names_few(indices.type, rows):
             return None
         key = (indices.value, rows)
         if key not in self.places:
