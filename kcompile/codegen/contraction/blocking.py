@@ -144,7 +144,8 @@ def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
 
 
 def choose_columns(total: int, depth: Dim, rows: Dim, lanes: int, registers: int) -> Columns:
-    """Threads share columns only when a sample has too few rows for them."""
+    """Columns in tiles, parts and blocks. Threads share columns (`part` is less than all) only when a sample
+    has too few rows for them."""
     vectors = ceil_div(total, lanes)
     tile = tile_vectors(vectors, lanes, registers)
     part = block = vectors
@@ -168,7 +169,7 @@ def _doubled(tile: int, limit: int) -> int:
 
 @dataclass(frozen=True)
 class Tile:
-    """A register tile: output rows x vectors."""
+    """A register tile: how many rows of the output by how many vectors."""
 
     rows: int
     vectors: int
@@ -180,22 +181,22 @@ class FlatRows:
     range is rounded to the main tile, so that every row has one owner.
 
     tiles: the main tile and the ones for what it leaves over, in falling number of rows.
-    step: rows of one block, a multiple of the main tile's.
+    block_items: rows of one block, a multiple of the main tile's.
     """
 
     size: Dim
     stride: int
     tiles: tuple[Tile, ...]
-    step: int
+    block_items: int
 
     @property
-    def slot(self) -> int:
+    def sums_rows(self) -> int:
         """Rows of scratch for a block."""
-        return self.step
+        return self.block_items
 
 
-def choose_flat(size: Dim, stride: int, columns: Columns, registers: int, step: int) -> FlatRows:
-    """Tiles for rows in one run of any length; `step` is the wanted rows of a block. What the main
+def choose_flat(size: Dim, stride: int, columns: Columns, registers: int, block_items: int) -> FlatRows:
+    """Tiles for rows in one run of any length; `block_items` is the wanted rows of a block. What the main
     tile leaves over is done by fours, a pair and a single row: more sizes gain little and cost
     code, and single rows alone would read all of B for each."""
     main = most_rows(columns.tile, registers)
@@ -205,13 +206,14 @@ def choose_flat(size: Dim, stride: int, columns: Columns, registers: int, step: 
     sizes = [rows for rows in (4, 2, 1) if any(rest >= 4 if rows == 4 else rest & rows for rest in left)]
     tiles = [Tile(main, columns.tile)]
     tiles += [Tile(rows, row_tile_vectors(rows, columns, registers)) for rows in sizes]
-    return FlatRows(size, stride, tuple(tiles), max(step // main, 1) * main)
+    return FlatRows(size, stride, tuple(tiles), max(block_items // main, 1) * main)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """Tiles of equal size in a block of a `GridRows`: `count` side by side from `start` in each
-    line; or `lines` whole lines in one tile; `after` such tiles of `after` lines, single lines."""
+    """Tiles of equal size in an item of a `GridRows`: `count` of them side by side from `start` in each line.
+    lines: whole lines in one tile, where more than one. after: these are the lines that tiles of `after`
+    lines leave over (0: all lines)."""
 
     tile: Tile
     start: int = 0
@@ -222,33 +224,35 @@ class Strip:
 
 @dataclass(frozen=True)
 class GridRows:
-    """Rows as outer variables x lines x width. An iteration of the parallel loop is a unit: one
-    index of `outer` and `block` neighbouring lines; `step` units make one block in the cache."""
+    """Rows as outer variables x lines x width. An iteration of the parallel loop is an *item*: one
+    index of `outer` and `item_lines` neighbouring lines; `block_items` items make one block in the cache."""
 
     outer: tuple[Axis, ...]
     lines: Axis
     width: Axis
-    block: int
+    item_lines: int
     strips: tuple[Strip, ...]
-    step: int
+    block_items: int
 
     @property
     def line_blocks(self) -> int:
-        return ceil_div(multiple(self.lines.size), self.block)
+        return ceil_div(multiple(self.lines.size), self.item_lines)
 
     @property
-    def slot(self) -> int:
-        """Rows of scratch for a unit."""
-        return self.block * multiple(self.width.size)
+    def sums_rows(self) -> int:
+        """Rows of scratch for an item."""
+        return self.item_lines * multiple(self.width.size)
 
 
-def choose_strips(width: int, lines: Dim, block: int, columns: Columns, registers: int) -> tuple[Strip, ...]:
+def choose_strips(
+    width: int, lines: Dim, item_lines: int, columns: Columns, registers: int
+) -> tuple[Strip, ...]:
     """Tiles that cover lines of so many rows: two sizes at most, or several short lines at once."""
     most = most_rows(columns.tile, registers)
-    joined = min(most // width, block)
+    joined = min(most // width, item_lines)
     if joined >= 2:
         strips = [Strip(Tile(joined * width, columns.tile), lines=joined)]
-        if block % joined or multiple(lines) % block % joined:
+        if item_lines % joined or multiple(lines) % item_lines % joined:
             strips.append(Strip(Tile(width, row_tile_vectors(width, columns, registers)), after=joined))
         return tuple(strips)
     count = ceil_div(width, most)
@@ -311,6 +315,6 @@ def crowds(stride: int) -> bool:
     return stride * FLOAT % (cost.L1_PERIOD // 2) == 0
 
 
-def cache_share(target: Target) -> int:
-    """Elements of one operand's block that stay in L2 beside the others."""
+def cache_elements(target: Target) -> int:
+    """Elements that the block of one operand may have, so that it stays in L2 beside the others'."""
     return target.l2 // 4 // FLOAT

@@ -42,7 +42,7 @@ class Panels:
 
 
 @dataclass(frozen=True)
-class Step:
+class DepthLoop:
     """A loop over k: iterations, and elements of A and of B from one to the next."""
 
     count: Expr
@@ -51,41 +51,41 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Site:
-    """Where a tile is. a: index in A's buffer of its first row at the block's first k. offsets: of
-    its rows from there. row: flat output row of the first. slot: its row in the scratch block."""
+class TileOrigin:
+    """Where a tile begins. a: index in A's buffer of its first row at the block's first k. offsets: of
+    its rows from there. row: flat output row of the first. sums_row: its row in the scratch block."""
 
     a: Expr
     offsets: tuple[int, ...]
     row: Expr
-    slot: Expr
+    sums_row: Expr
 
 
-Inner = Callable[[Site], None]  # emits what is done at a site
+TileBody = Callable[[TileOrigin], None]  # emits a tile there
 
 
 @dataclass(frozen=True)
-class Task:
-    """What all tiles of one block share.
+class BlockContext:
+    """What all tiles of one block have in common.
 
-    vector: number of the column block's first vector. here: vectors in it. sums: scratch [rows,
-    block columns] for partial sums, or None when the tiles finish in registers. first, last: (bool)
-    whether this is the first and the last block of k. direct: the tile itself applies the epilogue.
+    vector: number of the column block's first vector. block_vectors: vectors in it. sums: scratch [rows,
+    block columns] for partial sums, or None when the tiles finish in registers. is_first, is_last:
+    whether this is the first and the last block of k. in_registers: the tile itself applies the epilogue.
     partial_loads: lanes of B outside the columns must not be read. out: where statements go.
     output_row: where in the output a row of the tiles' numbering is.
     """
 
     a: Buffer
     b: Panels
-    steps: tuple[Step, ...]
+    depth_loops: tuple[DepthLoop, ...]
     columns: Columns
     vector: Expr
-    here: Expr
+    block_vectors: Expr
     epilogue: Epilogue
     sums: Buffer | None
-    first: Expr
-    last: Expr
-    direct: bool
+    is_first: Expr
+    is_last: Expr
+    in_registers: bool
     partial_loads: bool
     out: Builder
     output_row: Callable[[Expr], Expr]
@@ -99,38 +99,48 @@ class Task:
         return row * (self.columns.block * lanes) + vector * lanes
 
 
-def over_columns(task: Task, vectors: int, body: Callable[[int, Expr], None]) -> None:
+def over_columns(context: BlockContext, vectors: int, body: Callable[[int, Expr], None]) -> None:
     """Tiles of so many vectors over the columns of the block, and a narrower one for the rest.
     body: emits a tile of (vectors, from this one of the block on)."""
-    here, out = task.here, task.out
-    with out.loop("g", 0, here // vectors) as group:
+    block_vectors, out = context.block_vectors, context.out
+    with out.loop("g", 0, block_vectors // vectors) as group:
         body(vectors, group * vectors)
-    rest = task.columns.vectors % vectors
+    rest = context.columns.vectors % vectors
     if rest:
-        known = isinstance(here, loops.Const)
-        with nullcontext() if known else out.when(loops.binary("eq", here % vectors, rest)):
-            body(rest, here - rest)
+        known = isinstance(block_vectors, loops.Const)
+        with nullcontext() if known else out.when(loops.binary("eq", block_vectors % vectors, rest)):
+            body(rest, block_vectors - rest)
 
 
-def cover(task: Task, vectors: int, over_rows: Callable[[Inner], None], rows_outside: bool) -> None:
-    """Tiles of so many vectors at every site of a loop over rows. rows_outside: all columns of a
+def cover(
+    context: BlockContext, vectors: int, over_rows: Callable[[TileBody], None], rows_outside: bool
+) -> None:
+    """Tiles of so many vectors at every origin that a loop over rows gives. rows_outside: all columns of a
     tile of rows before the next, else all rows of a panel of B before the next."""
     if rows_outside:
         over_rows(
-            lambda site: over_columns(task, vectors, lambda wide, vector: tile(task, site, wide, vector))
+            lambda origin: over_columns(
+                context, vectors, lambda wide, vector: tile(context, origin, wide, vector)
+            )
         )
     else:
         over_columns(
-            task, vectors, lambda wide, vector: over_rows(lambda site: tile(task, site, wide, vector))
+            context,
+            vectors,
+            lambda wide, vector: over_rows(lambda origin: tile(context, origin, wide, vector)),
         )
 
 
 def cover_rows(
-    task: Task, tiles: Sequence[Tile], count: Expr, site: Callable[[Expr, int], Site], rows_outside: bool
+    context: BlockContext,
+    tiles: Sequence[Tile],
+    count: Expr,
+    origin_of: Callable[[Expr, int], TileOrigin],
+    rows_outside: bool,
 ) -> None:
     """The rows 0 .. count in the first kind of tile, and what it leaves over in the next ones.
-    site: (first row of a tile, its rows) -> where it is."""
-    out = task.out
+    origin_of: (first row of a tile, its rows) -> its origin."""
+    out = context.out
     done: Expr = loops.const(0)
     rest = count
     for number, (height, vectors) in enumerate((t.rows, t.vectors) for t in tiles):
@@ -138,114 +148,120 @@ def cover_rows(
             rest = out.let(rest % tiles[number - 1].rows, "rest")
             done = out.let(loops.binary("sub", count, rest), "done")
 
-        def over_rows(inner: Inner, height: int = height, done: Expr = done, rest: Expr = rest) -> None:
+        def over_rows(inner: TileBody, height: int = height, done: Expr = done, rest: Expr = rest) -> None:
             with out.loop("t", 0, rest // height) as t:
-                inner(site(done + t * height, height))
+                inner(origin_of(done + t * height, height))
 
         with out.when(loops.binary("ge", rest, height)) if number else nullcontext():
-            cover(task, vectors, over_rows, rows_outside)
+            cover(context, vectors, over_rows, rows_outside)
 
 
-def tile(task: Task, site: Site, vectors: int, vector: Expr) -> None:
+def tile(context: BlockContext, origin: TileOrigin, vectors: int, vector: Expr) -> None:
     """All of one tile: start the sums, run over k, keep or finish the sums."""
-    out, rows = task.out, len(site.offsets)
-    sums = Buffer("acc", "float32", "register", rows * vectors, task.columns.lanes)
-    slot = out.let(site.slot, "c")
+    out, rows = context.out, len(origin.offsets)
+    sums = Buffer("acc", "float32", "register", rows * vectors, context.columns.lanes)
+    first = out.let(origin.sums_row, "c")
     places = [
-        (r * vectors + v, task.sums_index(slot + r, vector + v)) for r in range(rows) for v in range(vectors)
+        (r * vectors + v, context.sums_index(first + r, vector + v))
+        for r in range(rows)
+        for v in range(vectors)
     ]
     out.alloc(sums)
-    _start(task, sums, places)
-    mask = _mask(task, vectors, vector) if task.partial_loads or task.direct else None
-    _over_depth(task, site, vectors, vector, sums, mask if task.partial_loads else None)
+    _start(context, sums, places)
+    mask = _mask(context, vectors, vector) if context.partial_loads or context.in_registers else None
+    _over_depth(context, origin, vectors, vector, sums, mask if context.partial_loads else None)
 
     def finish() -> None:
-        _finish_tile(task, site, vectors, vector, sums, mask)
+        _finish_tile(context, origin, vectors, vector, sums, mask)
 
     def keep() -> None:
-        assert task.sums is not None
+        assert context.sums is not None
         for i, place in places:
-            out.store(task.sums, loops.ramp(place, task.columns.lanes), loops.load(sums, i))
+            out.store(context.sums, loops.ramp(place, context.columns.lanes), loops.load(sums, i))
 
-    if not task.direct:
+    if not context.in_registers:
         keep()
-    elif task.sums is None:
+    elif context.sums is None:
         finish()
     else:
-        out.either(task.last, finish, keep)
+        out.either(context.is_last, finish, keep)
 
 
-def _start(task: Task, sums: Buffer, places: Sequence[tuple[int, Expr]]) -> None:
+def _start(context: BlockContext, sums: Buffer, places: Sequence[tuple[int, Expr]]) -> None:
     """The sums of a tile before a block of k: zeros in the first, else what is in scratch. places:
     (register, index in scratch) of each vector."""
-    zero = loops.broadcast(loops.const(0.0, "float32"), task.columns.lanes)
+    zero = loops.broadcast(loops.const(0.0, "float32"), context.columns.lanes)
 
     def clear() -> None:
         for i, _ in places:
-            task.out.store(sums, i, zero)
+            context.out.store(sums, i, zero)
 
     def resume() -> None:
-        assert task.sums is not None
+        assert context.sums is not None
         for i, place in places:
-            task.out.store(sums, i, _vector(task, task.sums, place))
+            context.out.store(sums, i, _vector(context, context.sums, place))
 
-    if task.sums is None or task.first is task.last:
+    if context.sums is None or context.is_first is context.is_last:
         clear()
     else:
-        task.out.either(task.first, clear, resume)
+        context.out.either(context.is_first, clear, resume)
 
 
-def _vector(task: Task, buffer: Buffer, index: Expr) -> Expr:
-    return loops.load(buffer, loops.ramp(index, task.columns.lanes))
+def _vector(context: BlockContext, buffer: Buffer, index: Expr) -> Expr:
+    return loops.load(buffer, loops.ramp(index, context.columns.lanes))
 
 
-def _mask(task: Task, vectors: int, vector: Expr) -> Expr | None:
+def _mask(context: BlockContext, vectors: int, vector: Expr) -> Expr | None:
     """Which lanes of a tile's last vector are columns; None when all are."""
-    columns = task.columns
+    columns = context.columns
     if not columns.ragged:
         return None
-    ramp = loops.ramp(task.column(vector + (vectors - 1)), columns.lanes)
-    return task.out.let(loops.binary("lt", ramp, columns.total), "m")
+    ramp = loops.ramp(context.column(vector + (vectors - 1)), columns.lanes)
+    return context.out.let(loops.binary("lt", ramp, columns.total), "m")
 
 
-def _over_depth(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None) -> None:
+def _over_depth(
+    context: BlockContext, origin: TileOrigin, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None
+) -> None:
     """The loops over k around the multiply-adds of a tile."""
-    out, lanes = task.out, task.columns.lanes
+    out, lanes = context.out, context.columns.lanes
 
     def multiply(a: Expr, b: Expr) -> None:
         row: list[Expr] = []
         for v in range(vectors):
-            index = loops.ramp(b + task.b.step(v, lanes), lanes)
-            row.append(out.let(loops.load(task.b.buffer, index, mask if v == vectors - 1 else None), "b"))
-        for r, offset in enumerate(site.offsets):
-            one = out.let(loops.broadcast(loops.load(task.a, a + offset), lanes), "x")
+            index = loops.ramp(b + context.b.step(v, lanes), lanes)
+            row.append(out.let(loops.load(context.b.buffer, index, mask if v == vectors - 1 else None), "b"))
+        for r, offset in enumerate(origin.offsets):
+            one = out.let(loops.broadcast(loops.load(context.a, a + offset), lanes), "x")
             for i, of_b in enumerate(row, r * vectors):
                 out.store(sums, i, loops.fma(one, of_b, loops.load(sums, i), exact=False))
 
-    def nest(steps: Sequence[Step], a: Expr, b: Expr) -> None:
+    def nest(rest: Sequence[DepthLoop], a: Expr, b: Expr) -> None:
         a, b = out.let(a, "p"), out.let(b, "q")
-        if not steps:
+        if not rest:
             multiply(a, b)
             return
-        with out.loop("k", 0, steps[0].count) as k:
-            nest(steps[1:], a + k * steps[0].a, b + k * steps[0].b)
+        with out.loop("k", 0, rest[0].count) as k:
+            nest(rest[1:], a + k * rest[0].a, b + k * rest[0].b)
 
-    nest(task.steps, site.a, task.b.start(vector, lanes))
+    nest(context.depth_loops, origin.a, context.b.start(vector, lanes))
 
 
-def _finish_tile(task: Task, site: Site, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None) -> None:
-    row = task.out.let(site.row, "o")
-    for r in range(len(site.offsets)):
+def _finish_tile(
+    context: BlockContext, origin: TileOrigin, vectors: int, vector: Expr, sums: Buffer, mask: Expr | None
+) -> None:
+    row = context.out.let(origin.row, "o")
+    for r in range(len(origin.offsets)):
         for v in range(vectors):
             value = loops.load(sums, r * vectors + v)
-            write(task, value, row + r, task.column(vector + v), mask if v == vectors - 1 else None)
+            write(context, value, row + r, context.column(vector + v), mask if v == vectors - 1 else None)
 
 
-def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -> None:
+def write(context: BlockContext, value: Expr, row: Expr, column: Expr, mask: Expr | None) -> None:
     """The epilogue of one vector (or one element) and its stores."""
-    out, epilogue = task.out, task.epilogue
-    row = out.let(task.output_row(row), "o")
-    index = loops.ramp(row * task.columns.total + column, value.lanes)
+    out, epilogue = context.out, context.epilogue
+    row = out.let(context.output_row(row), "o")
+    index = loops.ramp(row * context.columns.total + column, value.lanes)
     values = epilogue.values(value, row, loops.ramp(column, value.lanes), mask)
     if len(values) != len(epilogue.outputs):
         raise ValueError(f"the epilogue gives {len(values)} values for {len(epilogue.outputs)} outputs")
@@ -255,32 +271,34 @@ def write(task: Task, value: Expr, row: Expr, column: Expr, mask: Expr | None) -
         out.store(buffer, index, x, mask)
 
 
-def finish_rows(task: Task, rows: Expr, row: Expr, slot: Expr, masked: bool) -> None:
-    """The epilogue over `rows` rows of the scratch block, from `slot` there and `row` in the
+def finish_rows(context: BlockContext, rows: Expr, row: Expr, sums_row: Expr, masked: bool) -> None:
+    """The epilogue over `rows` rows of the scratch block, from `sums_row` there and `row` in the
     output, as a rolled loop. masked: partial vectors are stored by mask, else by element."""
-    assert task.sums is not None
-    out, columns, sums, lanes = task.out, task.columns, task.sums, task.columns.lanes
-    here = _columns_here(task)
+    assert context.sums is not None
+    out, columns, sums, lanes = context.out, context.columns, context.sums, context.columns.lanes
+    block_columns = _block_columns(context)
     with out.loop("r", 0, rows) as r:
-        start = task.sums_index(slot + r, loops.const(0))
-        with out.loop("v", 0, here // lanes) as v:
-            write(task, _vector(task, sums, start + v * lanes), row + r, task.column(v), None)
+        start = context.sums_index(sums_row + r, loops.const(0))
+        with out.loop("v", 0, block_columns // lanes) as v:
+            write(context, _vector(context, sums, start + v * lanes), row + r, context.column(v), None)
         if not columns.ragged:
             return
-        rest = here // lanes * lanes
-        first = task.vector * lanes
+        rest = block_columns // lanes * lanes
+        first = context.vector * lanes
         if masked:
-            with out.when(loops.binary("lt", rest, here)):
+            with out.when(loops.binary("lt", rest, block_columns)):
                 ramp = loops.ramp(first + rest, lanes)
                 mask = out.let(loops.binary("lt", ramp, columns.total), "m")
-                write(task, _vector(task, sums, start + rest), row + r, first + rest, mask)
+                write(context, _vector(context, sums, start + rest), row + r, first + rest, mask)
         else:
-            with out.loop("e", rest, here) as e:
-                write(task, loops.load(sums, start + e), row + r, first + e, None)
+            with out.loop("e", rest, block_columns) as e:
+                write(context, loops.load(sums, start + e), row + r, first + e, None)
 
 
-def _columns_here(task: Task) -> Expr:
-    lanes, total = task.columns.lanes, task.columns.total
-    if not task.columns.ragged:
-        return task.here * lanes
-    return loops.binary("min", task.here * lanes, loops.binary("sub", total, task.vector * lanes))
+def _block_columns(context: BlockContext) -> Expr:
+    lanes, total = context.columns.lanes, context.columns.total
+    if not context.columns.ragged:
+        return context.block_vectors * lanes
+    return loops.binary(
+        "min", context.block_vectors * lanes, loops.binary("sub", total, context.vector * lanes)
+    )

@@ -20,17 +20,17 @@ from kcompile.codegen.contraction.blocking import (
     FlatRows,
     GridRows,
     Strip,
-    cache_share,
+    cache_elements,
     ceil_div,
     merge,
     multiple,
 )
 from kcompile.codegen.contraction.microkernel import (
-    Inner,
+    BlockContext,
+    DepthLoop,
     Panels,
-    Site,
-    Step,
-    Task,
+    TileBody,
+    TileOrigin,
     cover,
     cover_rows,
     finish_rows,
@@ -73,29 +73,29 @@ def lower_contraction(
     if spec.g:
         return _for_each_sample(name, spec, a, b, epilogue, target, parameters, note)
     plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
-    units = _iterations(plans[0])
+    items = _iterations(plans[0])
     out = Builder(target, target.lanes("float32"))
     with out.block() as body:
-        _interleaved([_Code(plan, out) for plan in plans], units)
-    run = loops.loop(Var("part"), 0, extent(units), body, kind="span")
-    return Kernel(Function(name, parameters, (run,), note), size_of(units), _work(plans))
+        _interleaved([_Code(plan, out) for plan in plans], items)
+    run = loops.loop(Var("part"), 0, extent(items), body, kind="span")
+    return Kernel(Function(name, parameters, (run,), note), size_of(items), _cycles_of_iteration(plans))
 
 
-def _interleaved(codes: Sequence[_Code], units: Dim) -> None:
-    """The units of the first plan from `begin` to `end`, and the share that they have of the others.
+def _interleaved(codes: Sequence[_Code], items: Dim) -> None:
+    """The iterations of the first plan from `begin` to `end`, and the same share of the others'.
     Phases write to lines between each other's: a block of the output is finished while in L2."""
     begin, end = Var("begin"), Var("end")
     if len(codes) == 1:
-        _span(codes[0], units, begin, end)
+        _rectangle(codes[0], items, begin, end)
         return
     plan, out = codes[0].plan, codes[0].out
-    rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.slot
+    rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.sums_rows
     written = rows * len(codes) * plan.columns.total // plan.columns.parts
-    step = max(cache_share(plan.target) // max(written, 1), 1)
+    step = max(cache_elements(plan.target) // max(written, 1), 1)
     with out.loop("part", begin, end, step) as low:
         high = out.let(loops.binary("min", low + step, end), "stop")
         for code in codes:
-            _span(code, units, low, high)
+            _rectangle(code, items, low, high)
 
 
 def _for_each_sample(
@@ -114,22 +114,23 @@ def _for_each_sample(
         raise ValueError(f"the batch must be among the samples. Received: {spec}")
     whole = phases(spec.one, a.shape[dims:])[0]
     plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, target, None)
-    units = _iterations(plan)
+    items = _iterations(plan)
     out = Builder(target, target.lanes("float32"))
     with out.block() as body:
-        _span(_Code(plan, out, number * multiple(numel(spec.m))), units, ZERO, extent(units))
+        _rectangle(_Code(plan, out, number * multiple(numel(spec.m))), items, ZERO, extent(items))
     run = loops.loop(number, 0, extent(samples), body, kind="parallel")
-    work = _work([plan]).fixed * multiple(units)
+    work = _cycles_of_iteration([plan]).fixed * multiple(items)
     return Kernel(Function(name, parameters, (run,), note), size_of(samples), Size(work))
 
 
 def _iterations(plan: Plan) -> Dim:
-    """Of the parallel loop."""
-    return _units(plan) * plan.columns.parts
+    """Iterations of the parallel loop: items of rows times parts of the columns."""
+    return _row_items(plan) * plan.columns.parts
 
 
-def _units(plan: Plan) -> Dim:
-    """Iterations of the parallel loop for one block of columns."""
+def _row_items(plan: Plan) -> Dim:
+    """Items of rows, what an iteration of the parallel loop has of them: a row of `FlatRows`, or an item of
+    `GridRows`."""
     rows = plan.rows
     if isinstance(rows, FlatRows):
         return rows.size
@@ -137,23 +138,23 @@ def _units(plan: Plan) -> Dim:
     return numel([*(x.size for x in rows.outer), lines if isinstance(lines, Batch) else rows.line_blocks])
 
 
-def _work(plans: Sequence[Plan]) -> Size:
-    """Cycles of an iteration of the first plan, and of the share that it has of the others."""
+def _cycles_of_iteration(plans: Sequence[Plan]) -> Size:
+    """Cycles of an iteration of the first plan, with its share of the others' iterations."""
     first = multiple(_iterations(plans[0]))
-    made = [(_cycles(plan), multiple(_iterations(plan))) for plan in plans]
+    made = [(_cycles_of_plan(plan), multiple(_iterations(plan))) for plan in plans]
     return Size(
         sum(ceil_div(size.fixed * count, first) for size, count in made),
         sum(ceil_div(size.per_sample * count, first) for size, count in made),
     )
 
 
-def _cycles(plan: Plan) -> Size:
+def _cycles_of_plan(plan: Plan) -> Size:
     """Cycles of an iteration: the multiply-adds, two vectors a cycle; reading B when that is large,
     because a product with few rows is bound by it."""
     total, depth = plan.spec.sizes[1:]
     assert isinstance(total, int)
     block = min(plan.columns.part * plan.columns.lanes, total)
-    rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.slot
+    rows = 1 if isinstance(plan.rows, FlatRows) else plan.rows.sums_rows
     cycles = ceil_div(block, plan.columns.lanes) * rows * multiple(depth) // cost.MULTIPLY_ADDS
     if isinstance(depth, Batch):
         return Size(0, cycles)
@@ -174,38 +175,39 @@ class _Code:
     first_row: Expr = ZERO
 
 
-def _span(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
-    """All iterations from `low` to `high` (of so many): one rectangle of rows and columns. Threads
-    share the rows when there are many, else the columns; the thread that has the first iteration of
-    a group (a tile of rows, a part of the columns) has all of it."""
+def _rectangle(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
+    """The iterations from `low` to `high` of `iterations`, as one rectangle of rows and columns. Threads
+    share the rows when there are many, else the columns. A tile of rows, or a part of the columns, belongs
+    to the thread that has its first iteration."""
     plan, columns, out = code.plan, code.plan.columns, code.out
     own = _iterations(plan)
-    if own != iterations:  # a phase with other rows than the first: the same share of them
+    if own != iterations:  # a phase that has not as many rows as the first: the same share of its own
         low, high = (x * multiple(own) // multiple(iterations) for x in (low, high))
     if columns.parts == 1:
-        _rows(code, low, high, loops.const(0), loops.const(columns.vectors))
+        _row_range(code, low, high, loops.const(0), loops.const(columns.vectors))
         return
-    units = out.let(loops.binary("max", extent(_units(plan)), 1), "units")
+    items = out.let(loops.binary("max", extent(_row_items(plan)), 1), "units")
     enough = cost.MANY_TILES
     if isinstance(plan.rows, FlatRows):
         enough = max(columns.total, enough * plan.rows.tiles[0].rows)
-    many = out.let(loops.binary("ge", units, enough), "many")
+    many = out.let(loops.binary("ge", items, enough), "many")
 
-    def up(x: Expr, unit: Expr) -> Expr:
-        return (x + unit - 1) // unit
+    def up(x: Expr, item: Expr) -> Expr:
+        return (x + item - 1) // item
 
-    first = loops.select(many, 0, up(low, units) * columns.part)
+    first = loops.select(many, 0, up(low, items) * columns.part)
     last = loops.select(
-        many, columns.vectors, loops.binary("min", up(high, units) * columns.part, columns.vectors)
+        many, columns.vectors, loops.binary("min", up(high, items) * columns.part, columns.vectors)
     )
     first, last = out.let(first, "first"), out.let(last, "last")
     low = loops.select(many, up(low, loops.const(columns.parts)), 0)
-    high = loops.select(many, up(high, loops.const(columns.parts)), units)
-    _rows(code, low, high, first, last)
+    high = loops.select(many, up(high, loops.const(columns.parts)), items)
+    _row_range(code, low, high, first, last)
 
 
-def _rows(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> None:
-    """The units low .. high (to be rounded up to the main tile) of the vectors first .. last."""
+def _row_range(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> None:
+    """The items low .. high, in the columns of the vectors first .. last. Of `FlatRows` both ends are rounded
+    up to the main tile."""
     plan, columns, out = code.plan, code.plan.columns, code.out
     if isinstance(plan.rows, FlatRows):
         main = plan.rows.tiles[0].rows
@@ -214,16 +216,19 @@ def _rows(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> None:
     low, high = out.let(low, "low"), out.let(high, "high")
     with out.when(loops.binary("lt", low, high)):
         if columns.vectors <= columns.block:
-            here = out.let(loops.binary("sub", last, first), "here")
-            _column_block(code, low, high, first, here)
+            block_vectors = out.let(loops.binary("sub", last, first), "here")
+            _column_block(code, low, high, first, block_vectors)
             return
         with out.loop("v", first, last, columns.block) as vector:
-            here = out.let(loops.binary("min", loops.binary("sub", last, vector), columns.block), "here")
-            _column_block(code, low, high, vector, here)
+            block_vectors = out.let(
+                loops.binary("min", loops.binary("sub", last, vector), columns.block), "here"
+            )
+            _column_block(code, low, high, vector, block_vectors)
 
 
-def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, here: Expr) -> None:
-    """The units low .. high of the `here` vectors from `vector` on, which stay in the cache."""
+def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, block_vectors: Expr) -> None:
+    """The items low .. high, in the columns of `block_vectors` vectors from `vector` on, whose part of B
+    stays in the cache."""
     plan, out = code.plan, code.out
     if plan.sums is not None:
         out.alloc(plan.sums)
@@ -231,10 +236,10 @@ def _column_block(code: _Code, low: Expr, high: Expr, vector: Expr, here: Expr) 
     if copied_b is not None:
         out.alloc(copied_b)
         if plan.depth.single and not plan.by_depth:
-            _pack_b(code, copied_b, vector, here, (), loops.const(0))
-    with out.loop("u", low, high, plan.rows.step) as unit:
-        count = out.let(loops.binary("min", loops.binary("sub", high, unit), plan.rows.step), "count")
-        _block(code, vector, here, copied_b, unit, count)
+            _pack_b(code, copied_b, vector, block_vectors, (), loops.const(0))
+    with out.loop("u", low, high, plan.rows.block_items) as item:
+        count = out.let(loops.binary("min", loops.binary("sub", high, item), plan.rows.block_items), "count")
+        _block(code, vector, block_vectors, copied_b, item, count)
 
 
 def _b_buffer(code: _Code) -> Buffer | None:
@@ -247,34 +252,36 @@ def _b_buffer(code: _Code) -> Buffer | None:
 
 def _a_buffer(plan: Plan) -> Buffer | None:
     """Scratch for the copies of A that one block of rows, or of k, needs."""
-    if plan.read_a.kind == "direct":
+    if plan.read_a.kind == "in_place":
         return None
-    boxes = 1 if plan.by_depth else plan.rows.step
+    boxes = 1 if plan.by_depth else plan.rows.block_items
     return Buffer("copy", "float32", "scratch", boxes * plan.read_a.size)
 
 
-def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit: Expr, count: Expr) -> None:
-    """The units unit .. unit + count: copies of A, blocks of k, tiles, and the epilogue."""
+def _block(
+    code: _Code, vector: Expr, block_vectors: Expr, copied_b: Buffer | None, item: Expr, count: Expr
+) -> None:
+    """The items item .. item + count: copies of A, blocks of k, tiles, and the epilogue."""
     plan, out = code.plan, code.out
     copied_a = _a_buffer(plan)
     if copied_a is not None:
         out.alloc(copied_a)
         if not plan.by_depth and not plan.phase.empty:
-            _copy_rows(code, copied_a, unit, count)
+            _copy_rows(code, copied_a, item, count)
     a, b = copied_a or plan.a.buffer, copied_b or plan.b.buffer
     assert a is not None and b is not None  # what has no buffer is copied
-    base = Task(
+    base = BlockContext(
         a=a,
         b=Panels(b, loops.const(0)),
-        steps=(),
+        depth_loops=(),
         columns=plan.columns,
         vector=vector,
-        here=here,
+        block_vectors=block_vectors,
         epilogue=plan.epilogue,
         sums=plan.sums,
-        first=TRUE,
-        last=TRUE,
-        direct=plan.direct,
+        is_first=TRUE,
+        is_last=TRUE,
+        in_registers=plan.in_registers,
         partial_loads=plan.columns.ragged and plan.read_b.panel is None,
         out=out,
         output_row=_output_row(plan.phase, code.first_row),
@@ -283,18 +290,20 @@ def _block(code: _Code, vector: Expr, here: Expr, copied_b: Buffer | None, unit:
     def one_block(outer: tuple[Expr, ...], start: Expr, length: Expr, first: Expr, last: Expr) -> None:
         a_start, b_start = _depth_start(plan, outer, start)
         if copied_b is not None and (plan.by_depth or not plan.depth.single):
-            _pack_b(code, copied_b, vector, here, outer, start)
+            _pack_b(code, copied_b, vector, block_vectors, outer, start)
         if plan.by_depth and copied_a is not None:
             _copy_depth(code, copied_a, outer, start)
         panels = replace(base.b, base=b_start, panel=plan.read_b.panel, stride=plan.read_b.stride)
         if copied_b is None:
             panels = replace(panels, base=panels.start(vector, plan.columns.lanes))
-        task = replace(base, b=panels, steps=_steps(plan, length), first=first, last=last)
-        _tiles(code, task, a_start, unit, count)
+        context = replace(
+            base, b=panels, depth_loops=_depth_loops(plan, length), is_first=first, is_last=last
+        )
+        _tiles(code, context, a_start, item, count)
 
     _over_blocks(code, one_block)
-    if not plan.direct:
-        _finish(code, base, unit, count)
+    if not plan.in_registers:
+        _finish(code, base, item, count)
 
 
 def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
@@ -302,8 +311,8 @@ def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
 
     def output_row(row: Expr) -> Expr:
         out: Expr = loops.const(0)
-        for walk, at in zip(phase.rows, unflatten(row, phase.spec.m)):
-            out = out * extent(walk.size) + at * walk.step + walk.start
+        for rows, at in zip(phase.rows, unflatten(row, phase.spec.m)):
+            out = out * extent(rows.size) + at * rows.step + rows.start
         return first + out
 
     return (lambda row: first + row) if phase.is_whole else output_row
@@ -338,57 +347,59 @@ def _depth_start(plan: Plan, outer: tuple[Expr, ...], start: Expr) -> tuple[Expr
     cut = plan.depth.axes[plan.depth.cut]
     for index, axis in [*zip(outer, plan.depth.axes), (start, cut)]:
         a, b = a + index * axis.a, b + index * axis.b
-    if plan.read_a.kind != "direct":
+    if plan.read_a.kind != "in_place":
         a = loops.const(0)
     if plan.read_b.copied:
         b = loops.const(0)
     return a, b + plan.read_b.offset
 
 
-def _steps(plan: Plan, length: Expr) -> tuple[Step, ...]:
+def _depth_loops(plan: Plan, length: Expr) -> tuple[DepthLoop, ...]:
     """The loops over the summed elements of one block, as few as the strides allow."""
     depth = plan.depth
     if plan.phase.empty:
-        return (Step(loops.const(0), 0, 0),)
+        return (DepthLoop(loops.const(0), 0, 0),)
     cut = depth.axes[depth.cut]
     inner = [x for x in merge(depth.axes[depth.cut + 1 :]) if x.size != 1]
-    steps = [Step(extent(x.size), x.a, x.b) for x in inner]
+    inner_loops = [DepthLoop(extent(x.size), x.a, x.b) for x in inner]
     if inner and (cut.a, cut.b) == (
         inner[0].a * multiple(inner[0].size),
         inner[0].b * multiple(inner[0].size),
     ):
         size = multiple(inner[0].size)
-        return (Step(length * size, inner[0].a, inner[0].b), *steps[1:])
-    return (Step(length, cut.a, cut.b), *steps)
+        return (DepthLoop(length * size, inner[0].a, inner[0].b), *inner_loops[1:])
+    return (DepthLoop(length, cut.a, cut.b), *inner_loops)
 
 
 # ---------------------------------------------------------------- tiles
 
 
-def _tiles(code: _Code, task: Task, a_start: Expr, unit: Expr, count: Expr) -> None:
+def _tiles(code: _Code, context: BlockContext, a_start: Expr, item: Expr, count: Expr) -> None:
     rows = code.plan.rows
     if isinstance(rows, FlatRows):
-        _flat_tiles(code, task, rows, a_start, unit, count)
+        _flat_tiles(code, context, rows, a_start, item, count)
     else:
-        _grid_tiles(code, task, rows, a_start, unit, count)
+        _grid_tiles(code, context, rows, a_start, item, count)
 
 
-def _flat_tiles(code: _Code, task: Task, rows: FlatRows, a_start: Expr, unit: Expr, count: Expr) -> None:
-    """Main tiles over the rows unit .. unit + count, then smaller ones for the rest."""
+def _flat_tiles(
+    code: _Code, context: BlockContext, rows: FlatRows, a_start: Expr, item: Expr, count: Expr
+) -> None:
+    """Main tiles over the rows item .. item + count, then smaller ones for the rest."""
     plan = code.plan
-    relative = plan.read_a.kind == "rows"
+    relative = plan.read_a.kind == "packed_rows"
 
-    def site(at: Expr, height: int) -> Site:
-        row = unit + at
+    def origin_of(at: Expr, height: int) -> TileOrigin:
+        row = item + at
         a = a_start + plan.read_a.offset + (at if relative else row) * rows.stride
-        return Site(a, tuple(r * rows.stride for r in range(height)), row, at)
+        return TileOrigin(a, tuple(r * rows.stride for r in range(height)), row, at)
 
-    cover_rows(task, rows.tiles, count, site, plan.rows_outside)
+    cover_rows(context, rows.tiles, count, origin_of, plan.rows_outside)
 
 
 @dataclass(frozen=True)
-class _Unit:
-    """A decoded unit of a `GridRows`. outer: index of each outer axis. line: its first line.
+class _LineBlock:
+    """An item of a `GridRows`. outer: index of each outer axis. line: its first line.
     lines: how many. row: flat output row of its first."""
 
     outer: tuple[Expr, ...]
@@ -397,20 +408,20 @@ class _Unit:
     row: Expr
 
 
-def _decode(out: Builder, rows: GridRows, unit: Expr) -> _Unit:
+def _decode(out: Builder, rows: GridRows, item: Expr) -> _LineBlock:
     lines = extent(rows.lines.size)
     width = multiple(rows.width.size)
     blocks: Expr = lines
     if isinstance(rows.lines.size, int):
         blocks = loops.const(rows.line_blocks)
-    rest: Expr = out.let(unit // blocks, "rest") if rows.outer else loops.const(0)
-    block = unit % blocks if rows.outer else unit
-    line = out.let(block * rows.block, "line")
-    here: Expr = loops.const(rows.block)
-    if isinstance(rows.lines.size, int) and rows.lines.size % rows.block:
-        here = out.let(loops.binary("min", loops.binary("sub", lines, line), rows.block), "lines")
+    rest: Expr = out.let(item // blocks, "rest") if rows.outer else loops.const(0)
+    block = item % blocks if rows.outer else item
+    line = out.let(block * rows.item_lines, "line")
+    count: Expr = loops.const(rows.item_lines)
+    if isinstance(rows.lines.size, int) and rows.lines.size % rows.item_lines:
+        count = out.let(loops.binary("min", loops.binary("sub", lines, line), rows.item_lines), "lines")
     row = out.let((rest * lines + line) * width, "row")
-    return _Unit(_unravel(out, rest, [x.size for x in rows.outer]), line, here, row)
+    return _LineBlock(_unravel(out, rest, [x.size for x in rows.outer]), line, count, row)
 
 
 def _unravel(out: Builder, flat: Expr, sizes: Sequence[Dim]) -> tuple[Expr, ...]:
@@ -422,20 +433,22 @@ def _unravel(out: Builder, flat: Expr, sizes: Sequence[Dim]) -> tuple[Expr, ...]
     return (*([flat] if sizes else []), *reversed(index))
 
 
-def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Expr, count: Expr) -> None:
-    """For each kind of tile: units, lines and tiles along a line."""
+def _grid_tiles(
+    code: _Code, context: BlockContext, rows: GridRows, a_start: Expr, item: Expr, count: Expr
+) -> None:
+    """For each kind of tile, loops over items, lines and the tiles along a line."""
     plan, out = code.plan, code.out
-    boxed = plan.read_a.kind == "box" and not plan.by_depth
+    boxed = plan.read_a.kind == "packed_box" and not plan.by_depth
     width = multiple(rows.width.size)
     for strip in rows.strips:
         height = strip.tile.rows
         offsets = tuple(r // width * rows.lines.a + r % width * rows.width.a for r in range(height))
 
         def over_rows(
-            inner: Inner, strip: Strip = strip, height: int = height, offsets: tuple[int, ...] = offsets
+            inner: TileBody, strip: Strip = strip, height: int = height, offsets: tuple[int, ...] = offsets
         ) -> None:
             with out.loop("q", 0, count) as q:
-                at = _decode(out, rows, unit + q)
+                at = _decode(out, rows, item + q)
                 a: Expr = a_start + plan.read_a.offset
                 if boxed:
                     a = a + q * plan.read_a.size
@@ -450,9 +463,9 @@ def _grid_tiles(code: _Code, task: Task, rows: GridRows, a_start: Expr, unit: Ex
                     start = t * height + strip.start
                     inside = line * width + start
                     place = a + line * rows.lines.a + start * rows.width.a
-                    inner(Site(place, offsets, at.row + inside, q * rows.slot + inside))
+                    inner(TileOrigin(place, offsets, at.row + inside, q * rows.sums_rows + inside))
 
-        cover(task, strip.tile.vectors, over_rows, plan.rows_outside)
+        cover(context, strip.tile.vectors, over_rows, plan.rows_outside)
 
 
 def _strip_range(strip: Strip, lines: Expr) -> tuple[Expr, Expr]:
@@ -464,16 +477,16 @@ def _strip_range(strip: Strip, lines: Expr) -> tuple[Expr, Expr]:
     return loops.const(0), lines
 
 
-def _finish(code: _Code, task: Task, unit: Expr, count: Expr) -> None:
+def _finish(code: _Code, context: BlockContext, item: Expr, count: Expr) -> None:
     """The epilogue over the sums in scratch."""
     plan, rows, out = code.plan, code.plan.rows, code.out
     masks = plan.target.masks
     if isinstance(rows, FlatRows):
-        finish_rows(task, count, unit, loops.const(0), masks)
+        finish_rows(context, count, item, loops.const(0), masks)
         return
     with out.loop("q", 0, count) as q:
-        at = _decode(out, rows, unit + q)
-        finish_rows(task, at.lines * multiple(rows.width.size), at.row, q * rows.slot, masks)
+        at = _decode(out, rows, item + q)
+        finish_rows(context, at.lines * multiple(rows.width.size), at.row, q * rows.sums_rows, masks)
 
 
 # ---------------------------------------------------------------- copies
@@ -485,35 +498,33 @@ def _sides(plan: Plan, starts: Sequence[Expr], ragged: frozenset[int]) -> list[S
     access, out = plan.spec.a, []
     for d, (size, stride) in enumerate(plan.read_a.sides):
         affine = access.index[d]
-        down = sum(
-            c * (plan.read_a.lengths[v] - 1) for v, c in affine.terms if c < 0 and plan.read_a.lengths[v]
-        )
+        down = sum(c * (plan.read_a.reach[v] - 1) for v, c in affine.terms if c < 0 and plan.read_a.reach[v])
         base = affine.at(dict(enumerate(starts)), loops.const(affine.offset)) + down
         checked = access.guarded[d] or any(v in ragged for v, _ in affine.terms)
         out.append(Side(base, size, stride, affine.divisor, checked))
     return out
 
 
-def _copy_rows(code: _Code, buffer: Buffer, unit: Expr, count: Expr) -> None:
-    """Copies of A for each row, or each unit of rows."""
+def _copy_rows(code: _Code, buffer: Buffer, item: Expr, count: Expr) -> None:
+    """Copy A for each row (packed rows) or each item (packed boxes)."""
     plan, rows, out = code.plan, code.plan.rows, code.out
     m, k = len(plan.spec.m), [loops.const(0)] * len(plan.spec.k)
     ragged: frozenset[int] = frozenset()
     starts: tuple[Expr, ...]
     with out.loop("q", 0, count) as q:
         if isinstance(rows, FlatRows):
-            starts = _unravel(out, unit + q, plan.spec.m)
+            starts = _unravel(out, item + q, plan.spec.m)
         else:
-            at = _decode(out, rows, unit + q)
+            at = _decode(out, rows, item + q)
             starts = (*at.outer, at.line, loops.const(0))
-            if multiple(rows.lines.size) % rows.block:
+            if multiple(rows.lines.size) % rows.item_lines:
                 ragged = frozenset([m - 2])
         sides = _sides(plan, (*starts, *k), ragged)
         copy_box(Copy(plan.a, buffer, out), sides, q * plan.read_a.size)
 
 
 def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Expr) -> None:
-    """The copy of A for a block of k, for all rows."""
+    """Copy what all rows read of A in a block of k."""
     plan, depth = code.plan, code.plan.depth
     m = len(plan.spec.m)
     size = depth.axes[depth.cut].size
@@ -525,9 +536,9 @@ def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Exp
 
 
 def _pack_b(
-    code: _Code, buffer: Buffer, vector: Expr, here: Expr, outer: tuple[Expr, ...], start: Expr
+    code: _Code, buffer: Buffer, vector: Expr, block_vectors: Expr, outer: tuple[Expr, ...], start: Expr
 ) -> None:
-    """The panels of B for a block of columns and of k (all of k when rows are outside)."""
+    """Pack the panels of B for a block of columns and a block of k, or all of k where there is one block."""
     plan, columns, out = code.plan, code.plan.columns, code.out
     sizes = [extent(s) for s in plan.spec.k]
     starts: list[Expr] = [loops.const(0)] * len(sizes)
@@ -539,4 +550,4 @@ def _pack_b(
         left = loops.binary("sub", sizes[depth.cut], start)
         sizes[depth.cut] = out.let(loops.binary("min", left, depth.chunk), "length")
     pack = PanelCopy(plan.spec, columns, tuple(zip(starts, sizes, plan.read_b.k)), plan.read_b.stride)
-    copy_panels(Copy(plan.b, buffer, out), pack, vector, here)
+    copy_panels(Copy(plan.b, buffer, out), pack, vector, block_vectors)

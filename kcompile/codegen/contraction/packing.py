@@ -100,9 +100,9 @@ def _run_start(copy: Copy, sides: Sequence[Side]) -> int:
 def _run(
     copy: Copy, sides: Sequence[Side], d: int, index: tuple[Expr, ...], to: Expr, valid: Expr | None
 ) -> None:
-    """A contiguous run: zeros before the operand's first element, its elements, zeros after."""
+    """Copy a contiguous run: zeros before the operand's first element, its elements, zeros after."""
     if d == len(sides):
-        _one(copy, index, to, valid)
+        _copy_element(copy, index, to, valid)
         return
     out, source = copy.out, copy.source
     side, width = sides[d], math.prod(s.size for s in sides[d + 1 :])
@@ -132,8 +132,8 @@ def _run(
     fill(copy, to, last, loops.const(length), zero, None)
 
 
-def _one(copy: Copy, index: tuple[Expr, ...], to: Expr, valid: Expr | None) -> None:
-    """A run of one element."""
+def _copy_element(copy: Copy, index: tuple[Expr, ...], to: Expr, valid: Expr | None) -> None:
+    """Copy one element, or zero where it is not valid."""
     value = copy.source.at(index, None)
     if valid is None:
         copy.out.store(copy.buffer, to, value)
@@ -191,14 +191,14 @@ class PanelCopy:
     stride: int
 
 
-def copy_panels(copy: Copy, pack: PanelCopy, vector: Expr, here: Expr) -> None:
-    """Pack the columns of `here` vectors from `vector` on in panels; zeros where B has none."""
+def copy_panels(copy: Copy, pack: PanelCopy, vector: Expr, block_vectors: Expr) -> None:
+    """Pack the columns of `block_vectors` vectors from `vector` on in panels; zeros where B has none."""
     write = _pack_vectors if _vectorised(copy, pack) else _pack_elements
     with copy.out.nest("k", [size for _, size, _ in pack.depth]) as ks:
         to: Expr = loops.const(0)
         for k, (_, _, stride) in zip(ks, pack.depth):
             to = to + k * stride
-        write(copy, pack, vector, here, [first + k for k, (first, _, _) in zip(ks, pack.depth)], to)
+        write(copy, pack, vector, block_vectors, [first + k for k, (first, _, _) in zip(ks, pack.depth)], to)
 
 
 def _vectorised(copy: Copy, pack: PanelCopy) -> bool:
@@ -220,18 +220,18 @@ def _vectorised(copy: Copy, pack: PanelCopy) -> bool:
 
 
 def _coordinates(pack: PanelCopy, depth: Sequence[Expr], columns: Sequence[Expr]) -> list[Expr]:
-    """Coordinates (times the divisor) in B."""
+    """Coordinates (times the divisor) in B, for these values of k and j."""
     spec = pack.spec
     values = dict(enumerate((*depth, *columns), len(spec.m)))
     return [affine.at(values, loops.const(affine.offset)) for affine in spec.b.index]
 
 
 def _pack_vectors(
-    copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr], to: Expr
+    copy: Copy, pack: PanelCopy, vector: Expr, block_vectors: Expr, depth: Sequence[Expr], to: Expr
 ) -> None:
     out, columns = copy.out, pack.columns
     lanes = columns.lanes
-    with out.loop("p", 0, (here + (columns.tile - 1)) // columns.tile) as p:
+    with out.loop("p", 0, (block_vectors + (columns.tile - 1)) // columns.tile) as p:
         for v in range(columns.tile):
             column = loops.ramp((vector + p * columns.tile + v) * lanes, lanes)
             mask = None
@@ -242,11 +242,11 @@ def _pack_vectors(
 
 
 def _pack_elements(
-    copy: Copy, pack: PanelCopy, vector: Expr, here: Expr, depth: Sequence[Expr], to: Expr
+    copy: Copy, pack: PanelCopy, vector: Expr, block_vectors: Expr, depth: Sequence[Expr], to: Expr
 ) -> None:
     out, spec, columns = copy.out, pack.spec, pack.columns
     width = columns.tile * columns.lanes
-    with out.loop("c", 0, (here + (columns.tile - 1)) // columns.tile * width) as c:
+    with out.loop("c", 0, (block_vectors + (columns.tile - 1)) // columns.tile * width) as c:
         column = out.let(vector * columns.lanes + c, "col")
         inside: Expr = loops.binary("lt", column, columns.total)
         at = _coordinates(pack, depth, unflatten(column, spec.j))
@@ -257,4 +257,4 @@ def _pack_elements(
                 inside = loops.binary("and", inside, _inside(x, side, copy.source.shape[d]))
             index.append(x // affine.divisor)
         where = to + c // width * pack.stride + c % width
-        _one(copy, tuple(index), where, inside)
+        _copy_element(copy, tuple(index), where, inside)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from kcompile.codegen import cost
 from kcompile.codegen.contraction.blocking import (
@@ -19,7 +20,7 @@ from kcompile.codegen.contraction.blocking import (
     FlatRows,
     GridRows,
     aliases,
-    cache_share,
+    cache_elements,
     ceil_div,
     choose_columns,
     choose_depth,
@@ -42,29 +43,33 @@ from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout
 from kcompile.ir.types import Batch, Dim
 
+ReadKind = Literal["in_place", "packed_rows", "packed_box"]
+
 
 @dataclass(frozen=True)
 class ReadA:
-    """How tiles read A. kind: "direct" (in place), "rows" (each row of A is copied) or "box" (the
-    part of the operand that a block needs is copied). offset, and the strides of the variables of
-    m and k, are in elements of the array that is read. sides: (size, stride) of the copied box, or
-    row, for each dim of the operand; lengths: how far each variable goes in it (0: fixed). size:
-    elements of the copy.
+    """How tiles read A: the operand itself, or a copy of a part of it.
+
+    kind: "in_place", "packed_rows" (each row of A is copied) or "packed_box" (the part of the operand
+    that a block needs is copied as it lies). offset, and the strides of the variables of m and k, are in
+    elements of the array that is read. sides: (size, stride) of the copied box, or row, for each dim of
+    the operand. reach: for each variable, how many of its values the copy covers; 0 where it covers the
+    one value at which the block is. size: elements of the copy.
     """
 
-    kind: str
+    kind: ReadKind
     offset: int
     m: tuple[int, ...]
     k: tuple[int, ...]
     sides: tuple[tuple[int, int], ...] = ()
-    lengths: tuple[int, ...] = ()
+    reach: tuple[int, ...] = ()
     size: int = 0
 
 
 @dataclass(frozen=True)
 class ReadB:
-    """How tiles read B. panel: vectors of a panel, None when in place. copied: packed by the task.
-    k: stride of each variable of k. stride: elements between panels."""
+    """How tiles read B. panel: vectors of a panel, None when in place. copied: whether the kernel itself
+    packs the panels. k: stride of each variable of k. stride: elements between panels."""
 
     panel: int | None
     copied: bool
@@ -76,7 +81,7 @@ class ReadB:
 @dataclass(frozen=True)
 class Plan:
     """All decisions. `spec` may differ from the phase's by variables that were split or put in; its
-    meaning is the same. direct: the epilogue is applied to tiles in registers."""
+    meaning is the same. in_registers: the epilogue is applied to tiles while they are in registers."""
 
     phase: Phase
     spec: Contraction
@@ -89,7 +94,7 @@ class Plan:
     depth: DepthBlocks
     read_a: ReadA
     read_b: ReadB
-    direct: bool
+    in_registers: bool
 
     @property
     def by_depth(self) -> bool:
@@ -98,19 +103,19 @@ class Plan:
 
     @property
     def rows_outside(self) -> bool:
-        """The order of tiles: all columns of a tile of rows before the next, when B's block stays
-        in L2; else all rows of a panel of B before the next."""
+        """Whether the loop over rows is outside: all columns of a tile of rows come before the next rows, as
+        B's block stays in L2. Else all rows of a panel of B come before the next panel."""
         columns = self.columns.block * self.columns.lanes
         return self.depth.longest * columns * FLOAT <= self.target.l2 // 3
 
     @property
     def sums(self) -> Buffer | None:
-        """Scratch for partial sums; None when tiles finish in registers."""
-        if self.direct and self.depth.single:
+        """The buffer of partial sums; None when tiles finish in registers."""
+        if self.in_registers and self.depth.single:
             return None
-        slots = 1 if isinstance(self.rows, FlatRows) else self.rows.step
+        items = 1 if isinstance(self.rows, FlatRows) else self.rows.block_items
         columns = self.columns.block * self.columns.lanes
-        return Buffer("sums", "float32", "scratch", slots * self.rows.slot * columns)
+        return Buffer("sums", "float32", "scratch", items * self.rows.sums_rows * columns)
 
 
 def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
@@ -151,9 +156,9 @@ def make_plan(
         raise ValueError(f"the batch must be among rows or summed dims. Received: {spec}")
     lanes, registers = target.lanes("float32"), target.registers
     columns = choose_columns(total, depth, rows, lanes, registers)
-    direct = epilogue.light and (target.masks or total % lanes == 0)
+    in_registers = epilogue.light and (target.masks or total % lanes == 0)
     kind = _kind(spec, a, columns)
-    if kind == "box" and isinstance(depth, int):
+    if kind == "packed_box" and isinstance(depth, int):
         spec = with_two_row_variables(spec, most_rows(columns.tile, registers))
     read_b = (
         _read_b(spec, b, target, columns, kind)
@@ -161,7 +166,7 @@ def make_plan(
         else (_read_panels(phase, b, columns, b_panels))
     )
     plan = _plan_by_depth if isinstance(depth, Batch) else _plan_by_rows
-    return plan(phase, spec, a, b, epilogue, target, columns, kind, read_b, direct)
+    return plan(phase, spec, a, b, epilogue, target, columns, kind, read_b, in_registers)
 
 
 # ---------------------------------------------------------------- reading
@@ -193,21 +198,21 @@ def _read_panels(phase: Phase, b: Source, columns: Columns, width: int) -> ReadB
             f"B must be a buffer packed in panels of {columns.tile} vectors of "
             f"{columns.lanes}. Received: panels of {width}"
         )
-    strides = row_major([w.size for w in phase.taps])
+    strides = row_major([taps.size for taps in phase.taps])
     if strides is None or isinstance(phase.taps[0].size, Batch):
         raise ValueError("B cannot be packed ahead when the batch is summed")
-    start = sum(w.start * x for w, x in zip(phase.taps, strides))
-    panel, row = PanelLayout(width).steps(math.prod(multiple(w.size) for w in phase.taps))
-    steps = tuple(row * w.step * x for w, x in zip(phase.taps, strides))
+    start = sum(taps.start * x for taps, x in zip(phase.taps, strides))
+    panel, row = PanelLayout(width).steps(math.prod(multiple(taps.size) for taps in phase.taps))
+    steps = tuple(row * taps.step * x for taps, x in zip(phase.taps, strides))
     return ReadB(columns.tile, False, row * start, steps, panel)
 
 
-def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind: str) -> ReadB:
+def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind: ReadKind) -> ReadB:
     place = None if b.buffer is None else _b_in_place(spec, b.shape, target)
     rows, total, depth = spec.sizes
     # A tile of columns takes little of each row of B: from behind L2, whole rows are copied at once.
     far = (
-        kind == "direct"
+        kind == "in_place"
         and isinstance(depth, int)
         and isinstance(total, int)
         and columns.vectors > columns.tile
@@ -229,7 +234,7 @@ def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind
     return ReadB(columns.tile, True, 0, tuple(row * x for x in inner))
 
 
-def _kind(spec: Contraction, a: Source, columns: Columns) -> str:
+def _kind(spec: Contraction, a: Source, columns: Columns) -> ReadKind:
     """How A is to be read, see `ReadA`."""
     count = len(spec.m) + len(spec.k)
     place = None if a.buffer is None else linear(spec.a, a.shape, count)
@@ -244,39 +249,39 @@ def _kind(spec: Contraction, a: Source, columns: Columns) -> str:
             and columns.total >= cost.COPIED_COLUMNS
             and aliases(axes[0].a, cost.TILE_ROWS)
         )
-        return "rows" if copies else "direct"
+        return "packed_rows" if copies else "in_place"
     whole = all(
         len({v < len(spec.m) for v, _ in x.terms}) < 2 and x.divisor == 1 for x in spec.a.index
     ) and not any(spec.a.guarded)
-    return "rows" if whole and static else "box"
+    return "packed_rows" if whole and static else "packed_box"
 
 
-def box(access: Access, lengths: Sequence[int], pad: int = 0) -> ReadA:
-    """A row-major copy of all coordinates that variables of these lengths reach (0: fixed).
+def box(access: Access, reach: Sequence[int], pad: int = 0) -> ReadA:
+    """A row-major copy of all coordinates that variables of this reach (see `ReadA`) cover.
 
     pad: elements put between neighbours of the last dim but one.
     """
-    sizes = [1 + sum(abs(c) * (lengths[v] - 1) for v, c in x.terms if lengths[v]) for x in access.index]
+    sizes = [1 + sum(abs(c) * (reach[v] - 1) for v, c in x.terms if reach[v]) for x in access.index]
     strides, step = [], 1
     for i, size in enumerate(reversed(sizes)):
         strides.append(step)
         step = step * size + (pad if i == 0 else 0)
     strides.reverse()
-    steps, offset = [0] * len(lengths), 0
+    steps, offset = [0] * len(reach), 0
     for affine, stride in zip(access.index, strides):
         for v, c in affine.terms:
-            if lengths[v]:
+            if reach[v]:
                 steps[v] += c * stride
-                offset += max(-c, 0) * (lengths[v] - 1) * stride
-    return ReadA("box", offset, tuple(steps), (), tuple(zip(sizes, strides)), tuple(lengths), step)
+                offset += max(-c, 0) * (reach[v] - 1) * stride
+    return ReadA("packed_box", offset, tuple(steps), (), tuple(zip(sizes, strides)), tuple(reach), step)
 
 
-def spread_box(access: Access, lengths: Sequence[int], variable: int) -> ReadA:
+def spread_box(access: Access, reach: Sequence[int], variable: int) -> ReadA:
     """A box in which neighbours along `variable` do not fall into the same sets of the cache."""
-    read = box(access, lengths)
+    read = box(access, reach)
     last = {v for v, _ in access.index[-1].terms}
     if read.m[variable] * FLOAT % 2048 == 0 and variable not in last:
-        return box(access, lengths, 16)
+        return box(access, reach, 16)
     return read
 
 
@@ -305,7 +310,8 @@ def _renumber(spec: Contraction, at: int, factor: int) -> Contraction:
 
 
 def with_two_row_variables(spec: Contraction, most: int) -> Contraction:
-    """The same contraction with at least two variables of rows, and a long only line in pieces."""
+    """The same contraction with at least two variables of rows. Where all rows are one long line, it is cut
+    into pieces."""
     m = spec.m
     last = m[-1]
     if len(m) <= 2 and isinstance(last, int) and last > 4 * most:
@@ -329,52 +335,52 @@ def _plan_by_rows(
     epilogue: Epilogue,
     target: Target,
     columns: Columns,
-    kind: str,
+    kind: ReadKind,
     read_b: ReadB,
-    direct: bool,
+    in_registers: bool,
 ) -> Plan:
-    share, registers = cache_share(target), target.registers
+    budget, registers = cache_elements(target), target.registers
     m, count = len(spec.m), len(spec.m) + len(spec.k)
-    lengths = [0] * m + [multiple(s) for s in spec.k]
-    kept = 1 if direct else columns.block * columns.lanes
+    reach = [0] * m + [multiple(s) for s in spec.k]
+    kept = 1 if in_registers else columns.block * columns.lanes
     total = multiple(spec.sizes[2])
     rows: FlatRows | GridRows
-    if kind == "rows":
-        read_a = _split(box(spec.a, lengths), m)
+    if kind == "packed_rows":
+        read_a = _split(box(spec.a, reach), m)
         pitch = ceil_div(read_a.size, 16) * 16
         pitch += 16 * (pitch % 32 == 0)
-        read_a = replace(read_a, kind="rows", size=pitch)
+        read_a = replace(read_a, kind="packed_rows", size=pitch)
         rows = choose_flat(
-            spec.sizes[0], pitch, columns, registers, min(cost.BLOCK_ROWS, share // pitch, share // kept)
+            spec.sizes[0], pitch, columns, registers, min(cost.BLOCK_ROWS, budget // pitch, budget // kept)
         )
-    elif kind == "box":
+    elif kind == "packed_box":
         read_a, rows = _box_rows(spec, columns, target, kept)
     else:
         place = linear(spec.a, a.shape, count)
         assert place is not None
-        read_a = ReadA("direct", place[0], place[1][:m], place[1][m:])
+        read_a = ReadA("in_place", place[0], place[1][:m], place[1][m:])
     axes = [Axis(s, x, y) for s, x, y in zip(spec.k, read_a.k, read_b.k)]
     width = columns.tile * columns.lanes
     wide = columns.block * columns.lanes
     depth = whole_depth(merge(axes))
-    if kind == "direct" and read_b.copied and total * wide > share:
-        depth = choose_depth(axes, share // wide)
-    elif kind == "direct" and total * width > 2 * share:
-        depth = choose_depth(merge(axes), share // width)
-    if kind == "direct":
+    if kind == "in_place" and read_b.copied and total * wide > budget:
+        depth = choose_depth(axes, budget // wide)
+    elif kind == "in_place" and total * width > 2 * budget:
+        depth = choose_depth(merge(axes), budget // width)
+    if kind == "in_place":
         kept = kept if depth.single else wide
         lines = merge([Axis(s, x) for s, x in zip(spec.m, read_a.m)])
         if len(lines) == 1:
-            step = min(cost.BLOCK_ROWS, share // depth.longest, share // kept)
-            rows = choose_flat(lines[0].size, lines[0].a, columns, registers, step)
+            block_items = min(cost.BLOCK_ROWS, budget // depth.longest, budget // kept)
+            rows = choose_flat(lines[0].size, lines[0].a, columns, registers, block_items)
         else:
             rows = _grid(lines, columns, target, 0, kept)
     if read_b.copied:
         read_b = replace(read_b, stride=depth.longest * width)
-    return Plan(phase, spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, direct)
+    return Plan(phase, spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, in_registers)
 
 
-def _lines_per_block(lines: Dim, width: int, wanted: int) -> int:
+def _lines_per_item(lines: Dim, width: int, wanted: int) -> int:
     """Lines of a block of about `wanted` rows, dividing the lines evenly where they have a fitting
     divisor."""
     if isinstance(lines, Batch):
@@ -386,35 +392,35 @@ def _lines_per_block(lines: Dim, width: int, wanted: int) -> int:
 
 def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int) -> tuple[ReadA, GridRows]:
     """Copied boxes for blocks of lines, as large as the cache takes."""
-    share, m = cache_share(target), len(spec.m)
+    budget, m = cache_elements(target), len(spec.m)
     lines, width = spec.m[-2], spec.m[-1]
     if not isinstance(width, int):
         raise ValueError(f"the batch must not be the last row dim of a guarded access: {spec}")
     wanted = cost.BLOCK_ROWS
     while True:
-        block = _lines_per_block(lines, width, wanted)
-        lengths = [0] * (m - 2) + [block, width] + [multiple(s) for s in spec.k]
-        read = spread_box(spec.a, lengths, m - 1)
-        if block == 1 or read.size <= 2 * share:
+        item_lines = _lines_per_item(lines, width, wanted)
+        reach = [0] * (m - 2) + [item_lines, width] + [multiple(s) for s in spec.k]
+        read = spread_box(spec.a, reach, m - 1)
+        if item_lines == 1 or read.size <= 2 * budget:
             break
         wanted = wanted // 2
     read = _split(read, m)
     axes = tuple(Axis(s, x) for s, x in zip(spec.m, read.m))
-    grid = _grid(axes, columns, target, block, kept)
-    step = max(1, min(grid.step, share // read.size))
-    return read, replace(grid, step=step)
+    grid = _grid(axes, columns, target, item_lines, kept)
+    block_items = max(1, min(grid.block_items, budget // read.size))
+    return read, replace(grid, block_items=block_items)
 
 
-def _grid(axes: Sequence[Axis], columns: Columns, target: Target, block: int, kept: int) -> GridRows:
-    """Blocks of lines (`block` of them, 0: to be chosen) and the tiles that cover one."""
+def _grid(axes: Sequence[Axis], columns: Columns, target: Target, item_lines: int, kept: int) -> GridRows:
+    """The rows as items of `item_lines` lines (0: to be chosen), with the tiles that cover one."""
     *outer, lines, width = axes
     if not isinstance(width.size, int):
         raise ValueError("the batch must not be the last row dim of a windowed access")
-    block = block or _lines_per_block(lines.size, width.size, cost.BLOCK_ROWS)
-    rows = block * width.size
-    strips = choose_strips(width.size, lines.size, block, columns, target.registers)
-    step = max(1, min(cost.BLOCK_ROWS // rows, cache_share(target) // (rows * kept)))
-    return GridRows(tuple(outer), lines, width, block, strips, step)
+    item_lines = item_lines or _lines_per_item(lines.size, width.size, cost.BLOCK_ROWS)
+    rows = item_lines * width.size
+    strips = choose_strips(width.size, lines.size, item_lines, columns, target.registers)
+    block_items = max(1, min(cost.BLOCK_ROWS // rows, cache_elements(target) // (rows * kept)))
+    return GridRows(tuple(outer), lines, width, item_lines, strips, block_items)
 
 
 # ---------------------------------------------------------------- rows static, k with the batch
@@ -428,34 +434,34 @@ def _plan_by_depth(
     epilogue: Epilogue,
     target: Target,
     columns: Columns,
-    kind: str,
+    kind: ReadKind,
     read_b: ReadB,
-    direct: bool,
+    in_registers: bool,
 ) -> Plan:
     """Blocks of k outside, partial sums of many rows in scratch."""
-    share, m = cache_share(target), len(spec.m)
+    budget, m = cache_elements(target), len(spec.m)
     total = spec.sizes[0]
     assert isinstance(total, int)
     count = m + len(spec.k)
     wide = columns.block * columns.lanes
     shortest, longest = cost.DEPTH_BLOCK
-    longest = min(max(share // (wide + min(total, longest)), shortest), longest)
+    longest = min(max(budget // (wide + min(total, longest)), shortest), longest)
     k = [Axis(s, 0, x) for s, x in zip(spec.k, read_b.k)]
-    if kind == "direct":
+    if kind == "in_place":
         place = linear(spec.a, a.shape, count)
         assert place is not None
-        read_a = ReadA("direct", place[0], place[1][:m], place[1][m:])
+        read_a = ReadA("in_place", place[0], place[1][:m], place[1][m:])
         axes = [replace(x, a=y) for x, y in zip(k, read_a.k)]
         depth = choose_depth(axes if read_b.copied else merge(axes), longest)
     else:
-        depth, read_a = _box_depth(spec, k, longest, share)
+        depth, read_a = _box_depth(spec, k, longest, budget)
     if read_b.copied:
         read_b = replace(read_b, stride=depth.longest * columns.tile * columns.lanes)
     rows = _static_rows([Axis(s, x) for s, x in zip(spec.m, read_a.m)], columns, target)
-    return Plan(phase, spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, direct)
+    return Plan(phase, spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, in_registers)
 
 
-def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, share: int) -> tuple[DepthBlocks, ReadA]:
+def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, budget: int) -> tuple[DepthBlocks, ReadA]:
     """Blocks of k whose box fits the cache."""
     m = [multiple(s) for s in spec.m]
     while True:
@@ -464,7 +470,7 @@ def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, share: int) -
         sizes[depth.cut] = depth.chunk
         sizes[: depth.cut] = [0] * depth.cut
         read = _split(spread_box(spec.a, m + sizes, len(m) + len(k) - 1), len(m))
-        if longest <= 16 or read.size <= share + share // 8:
+        if longest <= 16 or read.size <= budget + budget // 8:
             break
         longest //= 2
     axes = tuple(replace(x, a=y) for x, y in zip(depth.axes, read.k))
@@ -472,15 +478,15 @@ def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, share: int) -
 
 
 def _static_rows(axes: Sequence[Axis], columns: Columns, target: Target) -> FlatRows | GridRows:
-    """Rows in fine units, since a thread's whole range is one block as far as scratch allows."""
+    """Rows in small items, since a thread's whole range is one block as far as scratch allows."""
     axes = merge(axes)
-    share, registers = cache_share(target), target.registers
+    budget, registers = cache_elements(target), target.registers
     wide = columns.block * columns.lanes
     if len(axes) == 1:
         size = multiple(axes[0].size)
-        flat = choose_flat(size, axes[0].a, columns, registers, max(share // wide, 1))
+        flat = choose_flat(size, axes[0].a, columns, registers, max(budget // wide, 1))
         main = flat.tiles[0].rows
-        return replace(flat, step=min(flat.step, ceil_div(size, main) * main))
+        return replace(flat, block_items=min(flat.block_items, ceil_div(size, main) * main))
     *outer, lines, width = axes
     most = most_rows(columns.tile, registers)
     size = multiple(width.size)
@@ -490,8 +496,8 @@ def _static_rows(axes: Sequence[Axis], columns: Columns, target: Target) -> Flat
             outer = [*outer, lines]
             lines, width = Axis(size // piece, piece * width.a), Axis(piece, width.a)
             size = piece
-    block = min(max(most // size, 1), multiple(lines.size))
-    strips = choose_strips(size, lines.size, block, columns, registers)
-    units = math.prod(multiple(x.size) for x in outer) * ceil_div(multiple(lines.size), block)
-    step = max(1, min(share // (block * size * wide), units))
-    return GridRows(tuple(outer), lines, width, block, strips, step)
+    item_lines = min(max(most // size, 1), multiple(lines.size))
+    strips = choose_strips(size, lines.size, item_lines, columns, registers)
+    items = math.prod(multiple(x.size) for x in outer) * ceil_div(multiple(lines.size), item_lines)
+    block_items = max(1, min(budget // (item_lines * size * wide), items))
+    return GridRows(tuple(outer), lines, width, item_lines, strips, block_items)

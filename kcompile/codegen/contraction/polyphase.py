@@ -1,4 +1,5 @@
-"""The rows of a contraction by residue classes, so that no inserted zeros are multiplied.
+"""Polyphase decomposition: the rows of a contraction by residue classes, so that no inserted zeros are
+multiplied.
 
 The gradient of a convolution of stride s with respect to its input reads `(i + p - t * d) / s`, and
 where that leaves a remainder there is nothing to add. Rows with one remainder of i share the taps that
@@ -18,7 +19,7 @@ from kcompile.ir.types import Dim
 
 
 @dataclass(frozen=True)
-class Walk:
+class StridedRange:
     """Which indices of a variable a phase has: start + i * step, of `size` in all."""
 
     size: Dim
@@ -28,24 +29,24 @@ class Walk:
 
 @dataclass(frozen=True)
 class Phase:
-    """Some rows of a contraction. spec: those rows, over the taps that they have. rows, taps: where the
-    variables of m and k lie in the whole contraction. empty: there are no taps, the sums are zero (and
-    spec has one tap that must not be read)."""
+    """The rows of a contraction in one residue class. spec: those rows, over the taps that they have. rows,
+    taps: where the variables of m and k lie in the whole contraction. empty: there are no taps, the sums
+    are zero (and spec has one tap that must not be read)."""
 
     spec: Contraction
-    rows: tuple[Walk, ...]
-    taps: tuple[Walk, ...]
+    rows: tuple[StridedRange, ...]
+    taps: tuple[StridedRange, ...]
     empty: bool = False
 
     @property
     def is_whole(self) -> bool:
-        return all(w.step == 1 and w.start == 0 for w in self.rows)
+        return all(rows.step == 1 and rows.start == 0 for rows in self.rows)
 
 
 def phases(spec: Contraction, shape: Sequence[Dim]) -> tuple[Phase, ...]:
     """The phases of a contraction whose operand A has this shape: one where nothing is divided, or
     where a division depends on more than one row variable and one summed one."""
-    whole = Phase(spec, tuple(map(Walk, spec.m)), tuple(map(Walk, spec.k)))
+    whole = Phase(spec, tuple(map(StridedRange, spec.m)), tuple(map(StridedRange, spec.k)))
     made: tuple[Phase, ...] = (whole,)
     for axis, affine in enumerate(spec.a.index):
         if affine.divisor > 1 and _is_separable(spec, affine):
@@ -87,27 +88,27 @@ def _split(phase: Phase, axis: int, size: Dim) -> list[Phase]:
             start = found[0] if found else 0
             step = found[1] - found[0] if len(found) > 1 else affine.divisor
             empty = empty or not found
-            walk = Walk(k[tap - count], start, step)
-            taps = (*taps[: tap - count], walk, *taps[tap - count + 1 :])
+            kept = StridedRange(k[tap - count], start, step)
+            taps = (*taps[: tap - count], kept, *taps[tap - count + 1 :])
             k = (*k[: tap - count], max(len(found), 1), *k[tap - count + 1 :])
             offset += slope * start
             terms.append((tap, slope * step // affine.divisor))
-            b = replace(b, index=tuple(_walked(x, tap, walk) for x in b.index))
+            b = replace(b, index=tuple(_restricted(x, tap, kept) for x in b.index))
         elif offset % affine.divisor:
             empty = True
         plain = Affine(tuple(terms), offset // affine.divisor)
         index = (*spec.a.index[:axis], plain, *spec.a.index[axis + 1 :])
         guarded = (*spec.a.guarded[:axis], not _inside(plain, (*m, *k), size), *spec.a.guarded[axis + 1 :])
-        rows = (*phase.rows[:row], Walk(length, rest, affine.divisor), *phase.rows[row + 1 :])
+        rows = (*phase.rows[:row], StridedRange(length, rest, affine.divisor), *phase.rows[row + 1 :])
         made = replace(spec, m=m, k=k, a=Access(spec.a.operand, index, guarded), b=b)
         out.append(Phase(made, rows, taps, empty))
     return out
 
 
-def _walked(affine: Affine, variable: int, walk: Walk) -> Affine:
-    """A coordinate with start + i * step in the place of one variable."""
-    offset = affine.offset + sum(c * walk.start for v, c in affine.terms if v == variable)
-    terms = tuple((v, c * walk.step if v == variable else c) for v, c in affine.terms)
+def _restricted(affine: Affine, variable: int, kept: StridedRange) -> Affine:
+    """The coordinate where one variable takes only the values of a range: `start + i * step` for it."""
+    offset = affine.offset + sum(c * kept.start for v, c in affine.terms if v == variable)
+    terms = tuple((v, c * kept.step if v == variable else c) for v, c in affine.terms)
     return replace(affine, terms=terms, offset=offset)
 
 

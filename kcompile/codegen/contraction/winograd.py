@@ -18,8 +18,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from kcompile.codegen import cost, loops
-from kcompile.codegen.contraction.blocking import Columns, cache_share, choose_flat, row_major, tile_vectors
-from kcompile.codegen.contraction.microkernel import Panels, Site, Step, Task, cover_rows, write
+from kcompile.codegen.contraction.blocking import (
+    Columns,
+    cache_elements,
+    choose_flat,
+    row_major,
+    tile_vectors,
+)
+from kcompile.codegen.contraction.microkernel import (
+    BlockContext,
+    DepthLoop,
+    Panels,
+    TileOrigin,
+    cover_rows,
+    write,
+)
 from kcompile.codegen.contraction.packing import Copy, Side, copy_box
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import TRUE, Buffer, Expr, Function, Var
@@ -56,13 +69,15 @@ def choose_tiling(spec: Contraction, target: Target) -> tuple[tuple[int, ...], i
 
 
 def _cycles(t: Tiling) -> int:
-    """For one sample, roughly: products, or reading the kernel where it does not stay in L2; and
-    transforms."""
+    """Cycles for one sample, roughly: those of the products, or of reading the kernel where it does not
+    stay in L2, and those of the transforms."""
     tiles = math.prod(t.counts)
     kernel = math.prod(t.patch) * t.channels * t.filters
     products = tiles * kernel // (cost.MULTIPLY_ADDS * cost.WINOGRAD_LANES)
     if kernel > 2 * cost.WINOGRAD_SHARE:
-        products = max(products, kernel // cost.FAR_READ * -(-tiles // _block(t, cost.WINOGRAD_SHARE)))
+        products = max(
+            products, kernel // cost.FAR_READ * -(-tiles // _tiles_per_block(t, cost.WINOGRAD_SHARE))
+        )
     moves = _operations(t, True) * t.channels + _operations(t, False) * t.filters
     return products + tiles * moves // cost.WINOGRAD_LANES
 
@@ -79,10 +94,10 @@ def _operations(t: Tiling, inputs: bool) -> int:
     return total + math.prod(sizes)
 
 
-def _block(t: Tiling, share: int) -> int:
+def _tiles_per_block(t: Tiling, budget: int) -> int:
     """Tiles whose V and M stay in L2, a multiple of the rows of the register tile."""
     each = math.prod(t.patch) * (t.channels + t.filters)
-    return max(2 * share // each // cost.TILE_ROWS, 1) * cost.TILE_ROWS
+    return max(2 * budget // each // cost.TILE_ROWS, 1) * cost.TILE_ROWS
 
 
 def lower_winograd(
@@ -122,27 +137,29 @@ class _Code:
         return self.out.lanes
 
     @property
-    def block(self) -> int:
-        return _block(self.t, cache_share(self.out.target))
+    def block_tiles(self) -> int:
+        return _tiles_per_block(self.t, cache_elements(self.out.target))
 
     def scratch(self, name: str, columns: int) -> Buffer:
-        return Buffer(name, "float32", "scratch", math.prod(self.t.patch) * (self.block + 1) * columns)
+        return Buffer(name, "float32", "scratch", math.prod(self.t.patch) * (self.block_tiles + 1) * columns)
 
     def blocks(self) -> None:
         """All tiles from `begin` to `end`, in blocks."""
         t, out = self.t, self.out
         v = out.alloc(self.scratch("inputs", t.channels))
         m = out.alloc(self.scratch("products", t.filters))
-        marks = out.alloc(Buffer("marks", "int32", "scratch", self.block))
-        windows = out.alloc(Buffer("windows", "int32", "scratch", self.block * math.prod(t.outputs)))
+        marks = out.alloc(Buffer("marks", "int32", "scratch", self.block_tiles))
+        windows = out.alloc(Buffer("windows", "int32", "scratch", self.block_tiles * math.prod(t.outputs)))
         end = Var("end")
-        with out.loop("u", Var("begin"), end, self.block) as unit:
-            count = out.let(loops.binary("min", loops.binary("sub", end, unit), self.block), "count")
+        with out.loop("u", Var("begin"), end, self.block_tiles) as first_tile:
+            count = out.let(
+                loops.binary("min", loops.binary("sub", end, first_tile), self.block_tiles), "count"
+            )
             with out.loop("i", 0, count) as i:
-                self.inputs(v, marks, windows, unit, i)
+                self.inputs(v, marks, windows, first_tile, i)
             self.products(v, m, count)
             with out.loop("o", 0, count) as o:
-                self.outputs(m, marks, windows, unit, o)
+                self.outputs(m, marks, windows, first_tile, o)
 
     def place(self, tile: Expr) -> tuple[Expr, list[Expr]]:
         """The sample of a tile, and its first output along each axis."""
@@ -169,10 +186,10 @@ class _Code:
         ]
         copy_box(Copy(self.a, self.patch, self.out), sides, loops.const(0))
 
-    def inputs(self, v: Buffer, marks: Buffer, windows: Buffer, unit: Expr, i: Expr) -> None:
+    def inputs(self, v: Buffer, marks: Buffer, windows: Buffer, first_tile: Expr, i: Expr) -> None:
         """Transform the patch of tile i of the block, and mark it where its numbers are uneven."""
         t, lanes, out, copied = self.t, self.lanes, self.out, self.patch
-        sample, first = self.place(unit + i)
+        sample, first = self.place(first_tile + i)
         bases = [out.let(x - before, "x") for x, before in zip(first, t.before)]
         out.alloc(copied)
         self.copied(sample, bases)
@@ -191,7 +208,7 @@ class _Code:
                 out.store(cell, 0, most)
             result = self.transformed(patch, [x.b.T for x in t.transforms])
             for number, value in enumerate(result.flat):
-                place = (number * (self.block + 1) + i) * t.channels + c
+                place = (number * (self.block_tiles + 1) + i) * t.channels + c
                 out.store(v, loops.ramp(place, lanes), value)
         largest, *others = [out.let(loops.across("max", loops.load(cell, 0)), "l") for cell in cells]
         uneven = loops.binary("gt", largest, _bits(LARGEST))
@@ -241,23 +258,23 @@ class _Code:
             assert isinstance(size, int)
             first = loops.binary("sub", loops.const(0), base)
             last = loops.binary("max", loops.binary("sub", loops.const(size - 1), base), 0)
-            here = [
+            clamped = [
                 out.let(loops.binary("min", loops.binary("max", loops.const(key), first), last), "k")
                 for key in places
             ]
-            flat = [x * patch + k for x in flat for k in here]
+            flat = [x * patch + k for x in flat for k in clamped]
         return [out.let(x, "k") for x in flat]
 
     def transformed(self, values: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
-        """An array of expressions times a matrix along each axis."""
+        """The array of expressions `values`, multiplied by a matrix along each axis."""
         for axis, matrix in enumerate(matrices):
             if matrix.shape == (1, 1):
                 continue
-            turned = np.moveaxis(values, axis, -1)
-            made = np.empty((*turned.shape[:-1], len(matrix)), object)
-            for at in np.ndindex(*turned.shape[:-1]):
+            last = np.moveaxis(values, axis, -1)
+            made = np.empty((*last.shape[:-1], len(matrix)), object)
+            for at in np.ndindex(*last.shape[:-1]):
                 for row, factors in enumerate(matrix):
-                    made[(*at, row)] = self.out.let(combine(factors, list(turned[at])), "s")
+                    made[(*at, row)] = self.out.let(combine(factors, list(last[at])), "s")
             values = np.moveaxis(made, -1, axis)
         return values
 
@@ -265,37 +282,37 @@ class _Code:
 
     def products(self, v: Buffer, m: Buffer, count: Expr) -> None:
         """M = V times the kernel, for each place in a patch."""
-        t, rows = self.t, self.block + 1
+        t, rows = self.t, self.block_tiles + 1
         with self.out.loop("xi", 0, math.prod(t.patch)) as xi:
-            task = self.task(v, xi, Epilogue((m,), lambda sums, row, column, mask: (sums,), True))
+            context = self.context(v, xi, Epilogue((m,), lambda sums, row, column, mask: (sums,), True))
 
-            def site(at: Expr, height: int) -> Site:
+            def origin_of(at: Expr, height: int) -> TileOrigin:
                 row = xi * rows + at
-                return Site(row * t.channels, tuple(r * t.channels for r in range(height)), row, at)
+                return TileOrigin(row * t.channels, tuple(r * t.channels for r in range(height)), row, at)
 
             registers = self.out.target.registers
-            flat = choose_flat(Batch(), t.channels, task.columns, registers, self.block)
-            cover_rows(task, flat.tiles, count, site, False)
+            flat = choose_flat(Batch(), t.channels, context.columns, registers, self.block_tiles)
+            cover_rows(context, flat.tiles, count, origin_of, False)
 
-    def task(self, v: Buffer, place: Expr, epilogue: Epilogue) -> Task:
+    def context(self, v: Buffer, place: Expr, epilogue: Epilogue) -> BlockContext:
         """Products for one place in a patch, all columns at once."""
         t, lanes, width = self.t, self.lanes, self.panel
         vectors = t.filters // lanes
         columns = Columns(t.filters, lanes, vectors, width // lanes, vectors, vectors)
         panel, row = PanelLayout(width).steps(t.channels)
         b = Panels(self.kernel, place * (t.filters * t.channels), width // lanes, panel)
-        return Task(
+        return BlockContext(
             a=v,
             b=b,
-            steps=(Step(loops.const(t.channels), 1, row),),
+            depth_loops=(DepthLoop(loops.const(t.channels), 1, row),),
             columns=columns,
             vector=loops.const(0),
-            here=loops.const(vectors),
+            block_vectors=loops.const(vectors),
             epilogue=epilogue,
             sums=None,
-            first=TRUE,
-            last=TRUE,
-            direct=True,
+            is_first=TRUE,
+            is_last=TRUE,
+            in_registers=True,
             partial_loads=False,
             out=self.out,
             output_row=lambda row: row,
@@ -303,10 +320,10 @@ class _Code:
 
     # ---- outputs
 
-    def outputs(self, m: Buffer, marks: Buffer, windows: Buffer, unit: Expr, i: Expr) -> None:
+    def outputs(self, m: Buffer, marks: Buffer, windows: Buffer, first_tile: Expr, i: Expr) -> None:
         """Transform the products of tile i of the block, and finish its outputs."""
         t, lanes, out = self.t, self.lanes, self.out
-        sample, first = self.place(unit + i)
+        sample, first = self.place(first_tile + i)
         counts = [
             out.let(loops.binary("min", loops.binary("sub", loops.const(size), x), outputs), "many")
             for x, size, outputs in zip(first, t.positions, t.outputs)
@@ -327,14 +344,14 @@ class _Code:
                 lambda: self.directly(done, j),
                 lambda: self.by_transform(done, m, windows, i, j, blanks),
             )
-            self.finish(self.task(m, loops.const(0), self.epilogue), done, sample, first, counts, j)
+            self.finish(self.context(m, loops.const(0), self.epilogue), done, sample, first, counts, j)
 
     def by_transform(self, done: Buffer, m: Buffer, windows: Buffer, i: Expr, j: Expr, blanks: Expr) -> None:
         """A vector of each output of a tile, from its products. blanks: windows of zeros give zeros."""
         t, lanes, out = self.t, self.lanes, self.out
         values = np.empty(t.patch, object)
         for number, at in enumerate(np.ndindex(*t.patch)):
-            index = (number * (self.block + 1) + i) * t.filters + j
+            index = (number * (self.block_tiles + 1) + i) * t.filters + j
             values[at] = out.let(loops.load(m, loops.ramp(index, lanes)), "m")
         result = self.transformed(values, [x.a.T for x in t.transforms])
         for number, value in enumerate(result.flat):
@@ -375,7 +392,7 @@ class _Code:
 
     def finish(
         self,
-        task: Task,
+        context: BlockContext,
         done: Buffer,
         sample: Expr,
         first: Sequence[Expr],
@@ -389,7 +406,7 @@ class _Code:
             for x, a, size in zip(first, at, t.positions):
                 row = row * size + (x + a)
             value = loops.load(done, loops.ramp(_row(at, t.outputs) * lanes, lanes))
-            write(task, value, row, column, None)
+            write(context, value, row, column, None)
 
 
 def _row(places: Sequence[Expr], sizes: Sequence[int]) -> Expr:
