@@ -195,7 +195,7 @@ class _Code:
         self.copied(sample, bases)
         keys = self.keys(bases)
         nothing = loops.broadcast(loops.const(0, "int32"), lanes)
-        cells = [out.cell(nothing, lanes) for _ in range(1 + len(keys))]
+        cells = [out.accumulator(nothing, lanes) for _ in range(1 + len(keys))]
         with out.loop("c", 0, t.channels, lanes) as c:
             patch = np.empty(t.patch, object)
             for number, at in enumerate(np.ndindex(*t.patch)):
@@ -224,7 +224,7 @@ class _Code:
         most = out.alloc(Buffer("largest", "int32", "scratch", math.prod(t.patch)))
         self.magnitudes(most)
         large = loops.cast(loops.binary("gt", largest, _bits(LARGEST)), "int32")
-        bad = out.cell(large, 1)
+        bad = out.accumulator(large, 1)
         with out.nest("a", t.outputs) as at:
             seen: Expr = zero
             for taps in np.ndindex(*t.taps):
@@ -244,7 +244,7 @@ class _Code:
         """The bits of the largest input at each place of the patch."""
         t, lanes, out = self.t, self.lanes, self.out
         with out.loop("place", 0, math.prod(t.patch)) as place:
-            cell = out.cell(loops.broadcast(loops.const(0, "int32"), lanes), lanes)
+            cell = out.accumulator(loops.broadcast(loops.const(0, "int32"), lanes), lanes)
             with out.loop("c", 0, t.channels, lanes) as c:
                 value = loops.load(self.patch, loops.ramp(place * t.channels + c, lanes))
                 out.update("max", cell, _magnitude(value))
@@ -379,7 +379,7 @@ class _Code:
             places = [
                 [x + o for x, o in zip((*at, loops.const(0)), offset)] for offset in np.ndindex(*steps, last)
             ]
-            cells = [out.cell(zero, lanes) for _ in places]
+            cells = [out.accumulator(zero, lanes) for _ in places]
             with out.nest("t", (*t.taps, t.channels)) as (*taps, c):
                 weights = (_row(taps, t.taps) * t.channels + c) * t.filters + j
                 w = out.let(loops.load(self.direct, loops.ramp(weights, lanes)), "w")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from kcompile.codegen import cost
 from kcompile.codegen.contraction.nests import lower_contraction
 from kcompile.codegen.contraction.winograd import lower_winograd
-from kcompile.codegen.cpu.nests import Sweeps
+from kcompile.codegen.cpu.nests import LoopNest
 from kcompile.codegen.cpu.scatter import lower_scatter
 from kcompile.codegen.groups.elements import Inliner, lanes_of, parameters
 from kcompile.codegen.groups.epilogue import anchored
@@ -38,7 +38,7 @@ def lower_group(name: str, node: Node, target: Target, aliased: bool = False) ->
     inputs, outputs = parameters(body)
     b = Builder(target, lanes_of(body, target))
     weights = {m.id: cost.weight(m) for m in body.live()}
-    extent, work = Sweeps(
+    extent, work = LoopNest(
         b, Inliner(body, inputs, b), body, domain_of(body), list(zip(body.outputs.values(), outputs)), weights
     ).emit()
     function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label, aliased)

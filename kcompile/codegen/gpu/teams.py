@@ -108,7 +108,7 @@ class TeamBuilder(Builder):
         self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr, total: Dim
     ) -> Expr:
         """What one thread adds up: every `lanes`-th term."""
-        cell = self.cell(first, 1)
+        cell = self.accumulator(first, 1)
         self.alone = True
         with self.loop("r", self.team.lane, self.extent(total), self.team.lanes) as i:
             value = body(self.unflatten(i, tuple(extents)))

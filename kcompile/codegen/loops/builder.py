@@ -218,10 +218,10 @@ class Builder:
             total = total * d if isinstance(d, int) else cost.REDUCTION_UNROLLED + 1
         if 0 < total <= cost.REDUCTION_UNROLLED:
             return self._write_out(op, extents, body)
-        cell = self.cell(first, self.vector)
+        accumulator = self.accumulator(first, self.vector)
         with self.nest("r", [self.extent(d) for d in extents]) as index:
-            self.update(op, cell, body(index))
-        return self.let(loops.load(cell, 0))
+            self.update(op, accumulator, body(index))
+        return self.let(loops.load(accumulator, 0))
 
     def _write_out(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr]) -> Expr:
         taps: list[Index] = [()]
@@ -232,16 +232,16 @@ class Builder:
             value = self.let(self.combine(op, value, body(tap)))
         return value
 
-    def cell(self, first: Expr, lanes: int) -> Buffer:
-        """A register of so many lanes that starts at `first`."""
-        cell = Buffer(self.fresh("acc"), first.dtype, "register", 1, lanes)
-        self.alloc(cell)
-        self.store(cell, 0, first)
-        return cell
+    def accumulator(self, first: Expr, lanes: int) -> Buffer:
+        """A register buffer of so many lanes, which starts as `first`."""
+        buffer = Buffer(self.fresh("acc"), first.dtype, "register", 1, lanes)
+        self.alloc(buffer)
+        self.store(buffer, 0, first)
+        return buffer
 
-    def update(self, op: str, cell: Buffer, value: Expr) -> None:
-        """Combine a value into a register."""
-        self.store(cell, 0, self.combine(op, loops.load(cell, 0), value))
+    def update(self, op: str, accumulator: Buffer, value: Expr) -> None:
+        """Combine a value into an accumulator."""
+        self.store(accumulator, 0, self.combine(op, loops.load(accumulator, 0), value))
 
     # ---- elements
 
