@@ -21,11 +21,12 @@ class Backend(Protocol):
         """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
         result may be written over an operand. Raises ValueError for a group that it cannot compute."""
 
-    def lower_rounds(
+    def lower_persistent(
         self, name: str, groups: Sequence[tuple[Node, Sequence[Ref]]], count: int, target: Target
     ) -> Launch | None:
-        """One launch that runs `groups`, each with the places of its buffers, `count` times in order,
-        where samples do not meet; None where launches of their own are better."""
+        """One launch of a persistent kernel, which runs `groups`, each with the places of its buffers,
+        `count` times in order; each sample depends on itself alone. None where a launch for each group and
+        step is better."""
 
 
 def backend(target: Target) -> Backend:
@@ -57,9 +58,11 @@ class Kernels:
             self.made[key] = self.backend.lower_group(f"{name}_{body.name}", node, self.target, aliased)
         return self.made[key]
 
-    def rounds(self, name: str, groups: Sequence[tuple[Node, Sequence[Ref]]], count: int) -> Launch | None:
-        """All steps of a scan; see `Backend.lower_rounds`."""
-        return self.backend.lower_rounds(name, groups, count, self.target)
+    def persistent(
+        self, name: str, groups: Sequence[tuple[Node, Sequence[Ref]]], count: int
+    ) -> Launch | None:
+        """All steps of a scan; see `Backend.lower_persistent`."""
+        return self.backend.lower_persistent(name, groups, count, self.target)
 
 
 def signature(body: Graph) -> object:

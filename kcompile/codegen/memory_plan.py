@@ -58,28 +58,28 @@ def plan(graph: Graph, name: str, layout: Layout, target: Target, checks: Sequen
     return _Plan(graph, name, layout, target, checks).entry()
 
 
-class _Space:
-    """Offsets in one region, for memory that is in use from one step to another, both included."""
+class _Intervals:
+    """An allocator of one region by lifetimes: memory is in use from one step to another, both included."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[int, int, int, int]] = []  # (offset, bytes, first, last), sorted
         self.end = 0
 
-    def take(self, size: int, first: int, last: int) -> int:
-        """The lowest offset that is free all the time."""
+    def allocate(self, size: int, first: int, last: int) -> int:
+        """The lowest offset where `size` bytes are free from step `first` to step `last`."""
         offset = 0
-        for start, room, since, until in self.taken:
+        for start, length, since, until in self.taken:
             if since <= last and first <= until:
                 if offset + size <= start:
                     break
-                offset = max(offset, start + room)
+                offset = max(offset, start + length)
         insort(self.taken, (offset, size, first, last))
         self.end = max(self.end, offset + size)
         return offset
 
 
 @dataclass(frozen=True)
-class Where:
+class ArenaOffset:
     """An offset in the arena's fixed region, or in its region with the batch (bytes per sample)."""
 
     offset: int
@@ -88,17 +88,18 @@ class Where:
     def resolve(self, fixed_end: int) -> Size:
         return Size(fixed_end, self.offset) if self.is_sample else Size(self.offset)
 
-    def shifted(self, block: Size) -> Where:
+    def shifted(self, block: Size) -> ArenaOffset:
         """The same place in a block that begins at these offsets of the two regions."""
         start = block.per_sample if self.is_sample else block.fixed
-        return Where(self.offset + start, self.is_sample)
+        return ArenaOffset(self.offset + start, self.is_sample)
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """places: of values. blocks: offsets of the memory that a group asked for. end: bytes in all."""
+    """Where values lie in the arena. places: offsets of values. blocks: offsets of the memory that a group
+    asked for, by its id. end: bytes in all."""
 
-    places: dict[Value, Where]
+    places: dict[Value, ArenaOffset]
     blocks: dict[int, Size]
     end: Size
 
@@ -106,9 +107,9 @@ class Allocation:
 def allocate(
     groups: Sequence[Node], placed: set[Value], last: Mapping[Value, int], needs: Mapping[int, Size]
 ) -> Allocation:
-    """Memory for the results of groups that run one after the other, except those `placed` already.
+    """Place the results of groups that run one after the other, except those `placed` already.
 
-    last: the number of the group that reads a value last. needs: memory that a group (by its id)
+    last: for each value, the number of the group that reads it last. needs: memory that a group (by its id)
     uses for itself. Values share memory when one is last read before the other is written; the largest
     get their places first, so that small ones do not lie in the way.
     """
@@ -120,24 +121,24 @@ def allocate(
                 wanted.append((buffer_bytes(type), step, last.get(value, step), value))
         if m.id in needs:
             wanted.append((needs[m.id], step, step, m.id))
-    fixed, sample = _Space(), _Space()
-    places: dict[Value, Where] = {}
+    fixed, sample = _Intervals(), _Intervals()
+    places: dict[Value, ArenaOffset] = {}
     blocks: dict[int, Size] = {}
     for size, first, until, owner in sorted(wanted, key=lambda w: (-w[0].per_sample, -w[0].fixed)):
         if isinstance(owner, int):
             blocks[owner] = Size(
-                fixed.take(size.fixed, first, until), sample.take(size.per_sample, first, until)
+                fixed.allocate(size.fixed, first, until), sample.allocate(size.per_sample, first, until)
             )
         elif size.per_sample:
-            places[owner] = Where(sample.take(size.per_sample, first, until), True)
+            places[owner] = ArenaOffset(sample.allocate(size.per_sample, first, until), True)
         else:
-            places[owner] = Where(fixed.take(size.fixed, first, until), False)
+            places[owner] = ArenaOffset(fixed.allocate(size.fixed, first, until), False)
     return Allocation(places, blocks, Size(fixed.end, sample.end))
 
 
 def execution_order(graph: Graph) -> list[Node]:
-    """The groups and scans of a fused graph. Those whose results are updates and nothing else come
-    last, when all has been read."""
+    """The groups and scans of a fused graph in the order in which they run. Those whose results are updates
+    of variables and nothing else come last, when all has been read."""
     base = bases(graph)
     groups = [m for m in graph.live() if m.op.kind == "composite"]
     read = {base[v].node for m in groups for v in m.inputs}
@@ -148,19 +149,19 @@ def execution_order(graph: Graph) -> list[Node]:
 
 
 def checks_first(
-    groups: list[Node], base: Mapping[Value, Value], words: Sequence[Value]
+    groups: list[Node], base: Mapping[Value, Value], checked: Sequence[Value]
 ) -> tuple[list[Node], int]:
-    """The groups with those in front that some values depend on, and how many these are."""
+    """The groups, with those in front that compute the `checked` values; and how many these are."""
     makers = {m.id: m for m in groups}
     needed: set[int] = set()
-    stack = [word.node for word in words]
+    stack = [value.node for value in checked]
     while stack:
         id = stack.pop()
         if id in makers and id not in needed:
             needed.add(id)
             stack += [base[v].node for v in makers[id].inputs]
-    early = [m for m in groups if m.id in needed]
-    return early + [m for m in groups if m.id not in needed], len(early)
+    front = [m for m in groups if m.id in needed]
+    return front + [m for m in groups if m.id not in needed], len(front)
 
 
 class _Plan:
@@ -170,8 +171,8 @@ class _Plan:
         self.graph, self.name, self.layout, self.kernels = graph, name, layout, Kernels(target)
         self.base = bases(graph)
         self.checks = checks
-        self.words = [self.base[v] for k, v in graph.outputs.items() if k.startswith(CHECK)]
-        self.groups, self.early = checks_first(execution_order(graph), self.base, self.words)
+        self.checked = [self.base[v] for k, v in graph.outputs.items() if k.startswith(CHECK)]
+        self.groups, self.check_steps = checks_first(execution_order(graph), self.base, self.checked)
         self.bodies = {m.id: BodyPlan(m, f"{name}{m.id}", self.kernels) for m in self.groups if m.op.loop}
         self.step_of = {m.id: step for step, m in enumerate(self.groups)}
         self.last_read: dict[Value, int] = {}
@@ -187,14 +188,14 @@ class _Plan:
         last = {
             **self.last_read,
             **{v: len(self.groups) for v, _ in self.copies},
-            **{v: max(self.early, self.last_read.get(v, 0)) for v in self.words},
+            **{v: max(self.check_steps, self.last_read.get(v, 0)) for v in self.checked},
         }
         arena = self.place_arena(last)
         steps: list[Launch | Repeat] = []
         guarded = 0
         for step, m in enumerate(self.groups):
             steps += self.scan(m, arena) if m.id in self.bodies else [self.launch(step, m)]
-            guarded = len(steps) if step + 1 == self.early else guarded
+            guarded = len(steps) if step + 1 == self.check_steps else guarded
         steps += [
             copy_launch(
                 f"{self.name}_{i}",
@@ -209,10 +210,10 @@ class _Plan:
         return Entry(self.name, tuple(steps), arena, guards=tuple(self.guards()), guarded=guarded)
 
     def guards(self) -> Iterator[Guard]:
-        for word, check in zip(self.words, self.checks):
+        for value, check in zip(self.checked, self.checks):
             count = numel(check.shape)
             each = count.multiple if isinstance(count, Batch) else 0
-            yield Guard(self.place[word], check.rows, each, check.label)
+            yield Guard(self.place[value], check.rows, each, check.label)
 
     # ---- places
 
@@ -241,7 +242,8 @@ class _Plan:
         return Ref("variable", self.layout.variables[name])
 
     def place_update(self, name: str, value: Value) -> None:
-        """In place, when the old value is read by no later group and at no other element."""
+        """Write the new value of a variable in place, when the old one is read by no later group and at no
+        other element; else copy it there at the end."""
         old, ref = self.graph.variables[name], self.variable(name)
         at = self.step_of[value.node]
         maker = self.groups[at]
@@ -260,13 +262,13 @@ class _Plan:
             self.copies.append((value, ref))
 
     def place_arena(self, last: Mapping[Value, int]) -> Size:
-        spaces = allocate(
+        allocation = allocate(
             self.groups, set(self.place), last, {id: body.arena for id, body in self.bodies.items()}
         )
-        self.blocks = spaces.blocks
-        for value, where in spaces.places.items():
-            self.place[value] = Ref("arena", offset=where.resolve(spaces.end.fixed))
-        return spaces.end
+        self.blocks = allocation.blocks
+        for value, offset in allocation.places.items():
+            self.place[value] = Ref("arena", offset=offset.resolve(allocation.end.fixed))
+        return allocation.end
 
     # ---- launches
 
@@ -274,7 +276,7 @@ class _Plan:
         kernel = self.kernels.of(m, f"{self.name}{step}", m.id in self.aliased)
         buffers = [self.place[self.base[v]] for v in m.inputs]
         buffers += [self.place[Value(m.id, i)] for i in range(len(m.types))]
-        return Launch(kernel.function, tuple(buffers), kernel.extent, kernel.work)
+        return Launch(kernel.function, tuple(buffers), kernel.iterations, kernel.cycles)
 
     def scan(self, m: Node, arena: Size) -> list[Launch | Repeat]:
         operands = [self.place[self.base[v]] for v in m.inputs]
@@ -291,7 +293,7 @@ def copy_launch(
     with outer.source(*sources):
         node = outer.add("group", [outer.input("0", type)], regions=(body,))
     kernel = kernels.of(node, name)
-    return Launch(kernel.function, (source, to), kernel.extent, kernel.work)
+    return Launch(kernel.function, (source, to), kernel.iterations, kernel.cycles)
 
 
 def _same_element(group: Node, slot: int, output: int) -> bool:
@@ -315,8 +317,8 @@ class BodyPlan:
     """The plan of a scan's body: what runs at each step, and the memory it needs.
 
     Elements of sequences and outputs are read and written where the sequences lie, a step further
-    each time. A state has two buffers, which take turns. arena: bytes for states and what lives
-    within a step.
+    each time. A state is double-buffered: a step reads one of its two buffers and writes the other.
+    arena: bytes for states and what lives within a step.
     """
 
     def __init__(self, node: Node, name: str, kernels: Kernels) -> None:
@@ -335,16 +337,16 @@ class BodyPlan:
         for step, m in enumerate(self.groups):
             for value in m.inputs:
                 last[self.base[value]] = step
-        self.by_rows = all(is_rowwise(m) for m in self.groups)
-        if self.by_rows:  # threads are at different steps: rows of values that share memory would meet
+        self.batch_parallel = all(is_rowwise(m) for m in self.groups)
+        if self.batch_parallel:  # threads are at different steps: rows of values that share memory would meet
             last = {Value(m.id, i): len(self.groups) for m in self.groups for i in range(len(m.types))}
         self.local = allocate(self.groups, set(self.results), last, {})
-        self.states: list[Where] = []
+        self.states: list[ArenaOffset] = []
         fixed, sample = self.local.end.fixed, self.local.end.per_sample
         for v in list(self.body.inputs.values())[: self.k]:
             size = buffer_bytes(self.body.type(v))
             is_sample = bool(size.per_sample)
-            self.states.append(Where(sample if is_sample else fixed, is_sample))
+            self.states.append(ArenaOffset(sample if is_sample else fixed, is_sample))
             fixed, sample = fixed + 2 * size.fixed, sample + 2 * size.per_sample
         self.arena = Size(fixed, sample)
 
@@ -359,17 +361,19 @@ class BodyPlan:
             if i < self.k:
                 place[v] = self.state(i, 0, block, fixed_end)
             else:
-                place[v] = self.moving(operands[i], v) if i < self.s else operands[i]
+                place[v] = self.sequence_element(operands[i], v) if i < self.s else operands[i]
         for i, v in enumerate(self.results):
-            place[v] = self.state(i, 1, block, fixed_end) if i < self.k else self.moving(results[i], v)
-        for v, where in self.local.places.items():
-            place[v] = Ref("arena", offset=where.shifted(block).resolve(fixed_end))
+            place[v] = (
+                self.state(i, 1, block, fixed_end) if i < self.k else self.sequence_element(results[i], v)
+            )
+        for v, offset in self.local.places.items():
+            place[v] = Ref("arena", offset=offset.shifted(block).resolve(fixed_end))
         launches = []
         for step, m in enumerate(self.groups):
             kernel = self.kernels.of(m, f"{self.name}_{step}")
             values = [*m.inputs, *(Value(m.id, i) for i in range(len(m.types)))]
             buffers = [replace(place[self.base[v]], row=row_bytes(self.body.type(v))) for v in values]
-            launches.append(Launch(kernel.function, tuple(buffers), kernel.extent, kernel.work))
+            launches.append(Launch(kernel.function, tuple(buffers), kernel.iterations, kernel.cycles))
         types = [self.body.type(v) for v in inputs[: self.k]]
         sources = self.node.sources
         before = [
@@ -377,7 +381,7 @@ class BodyPlan:
                 f"{self.name}_start{i}",
                 t,
                 operands[i],
-                fixed_ref(self.state(i, 0, block, fixed_end), 0),
+                ref_at(self.state(i, 0, block, fixed_end), 0),
                 self.kernels,
                 sources,
             )
@@ -387,32 +391,33 @@ class BodyPlan:
             copy_launch(
                 f"{self.name}_final{i}",
                 t,
-                fixed_ref(self.state(i, 0, block, fixed_end), length),
+                ref_at(self.state(i, 0, block, fixed_end), length),
                 results[i],
                 self.kernels,
                 sources,
             )
             for i, t in enumerate(types)
         ]
-        return [*before, self.rounds(launches), *after]
+        return [*before, self.loop(launches), *after]
 
-    def rounds(self, launches: Sequence[Launch]) -> Launch | Repeat:
-        """All steps. A graphics processor can have them in one kernel where samples do not meet."""
+    def loop(self, launches: Sequence[Launch]) -> Launch | Repeat:
+        """All steps. A graphics processor can run them in one persistent kernel, where each sample depends
+        on itself alone."""
         length = self.node.attrs["length"]
-        if self.by_rows:
+        if self.batch_parallel:
             pairs = [(m, launch.buffers) for m, launch in zip(self.groups, launches)]
-            whole = self.kernels.rounds(f"{self.name}_rounds", pairs, length)
+            whole = self.kernels.persistent(f"{self.name}_rounds", pairs, length)
             if whole is not None:
                 return whole
-        return Repeat(length, tuple(launches), self.by_rows)
+        return Repeat(length, tuple(launches), self.batch_parallel)
 
-    def state(self, i: int, phase: int, block: Size, fixed_end: int) -> Ref:
+    def state(self, i: int, parity: int, block: Size, fixed_end: int) -> Ref:
         value = list(self.body.inputs.values())[i]
         offset = self.states[i].shifted(block).resolve(fixed_end)
-        return Ref("arena", offset=offset, flip=buffer_bytes(self.body.type(value)), phase=phase)
+        return Ref("arena", offset=offset, alternate=buffer_bytes(self.body.type(value)), parity=parity)
 
-    def moving(self, ref: Ref, value: Value) -> Ref:
-        """An element of a sequence, which lies there without gaps between the steps."""
+    def sequence_element(self, ref: Ref, value: Value) -> Ref:
+        """The element of a sequence that a step uses: elements lie one after the other, without gaps."""
         type = self.body.type(value)
         count, width = numel(type.shape), BYTES[type.dtype]
         step = Size(0, count.multiple * width) if isinstance(count, Batch) else Size(count * width)
@@ -430,8 +435,8 @@ def row_bytes(type: TensorType) -> int:
 
 def is_rowwise(group: Node) -> bool:
     """Whether each sample of a group's results depends on the same sample of its operands only, in
-    the same place: then any range of samples can be computed by itself. A result that samples share
-    is none: threads at different steps would write it."""
+    the same place: then any range of samples can be computed by itself. Not so where samples share a
+    result: threads at different steps would write it."""
     body = group.body
     if not all(t.shape and isinstance(t.shape[0], Batch) for t in group.types):
         return False
@@ -449,10 +454,10 @@ def is_rowwise(group: Node) -> bool:
     return True
 
 
-def fixed_ref(ref: Ref, t: int) -> Ref:
-    """A state's buffer as it is at step t."""
-    odd = (t + ref.phase) % 2
-    return replace(ref, offset=ref.offset + ref.flip * odd, flip=Size(), phase=0)
+def ref_at(ref: Ref, t: int) -> Ref:
+    """The one of a state's two buffers that step t uses."""
+    odd = (t + ref.parity) % 2
+    return replace(ref, offset=ref.offset + ref.alternate * odd, alternate=Size(), parity=0)
 
 
 def bases(graph: Graph) -> dict[Value, Value]:

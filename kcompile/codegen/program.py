@@ -66,72 +66,72 @@ class Ref:
     """Where a buffer of a launch lives: the `index`-th pointer of inputs, outputs or variables, or an
     offset in bytes into prepared, constants or the arena.
 
-    Inside a `Repeat`, at iteration t: `step` bytes further with each t, and `flip` bytes further when
-    t + phase is odd (two buffers that take turns). row: bytes of one sample, for a repeat by rows.
+    Inside a `Repeat`, at iteration t: `step` bytes further with each t; and, of a double buffer, `alternate`
+    bytes further when t + parity is odd. row: bytes of one sample, for a batch-parallel repeat.
     """
 
     region: Region
     index: int = 0
     offset: Size = Size()
     step: Size = Size()
-    flip: Size = Size()
-    phase: int = 0
+    alternate: Size = Size()
+    parity: int = 0
     row: int = 0
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A function, the iterations of its parallel loop, and the cycles one iteration takes (a guess,
+    """A function, the iterations of its parallel loop, and the cycles that one iteration takes (a guess,
     which only decides how many threads share the work)."""
 
     function: Function
-    extent: Size
-    work: Size
+    iterations: Size
+    cycles: Size
 
 
 @dataclass(frozen=True)
 class Launch:
     """One call of a kernel.
 
-    extent: iterations of its parallel loop (1 when it has none, and then it runs on one thread).
-    work: cycles one iteration takes, roughly. A thread is given at least `cost.THREAD_CYCLES` of them, so
+    iterations: of its parallel loop (1 when it has none, and then it runs on one thread). cycles: what one
+    iteration takes, roughly. A thread is given at least `cost.THREAD_CYCLES` of them, so
     that a short loop runs serially.
     """
 
     kernel: Function
     buffers: tuple[Ref, ...]
-    extent: Size = Size(1)
-    work: Size = Size(cost.THREAD_CYCLES)
+    iterations: Size = Size(1)
+    cycles: Size = Size(cost.THREAD_CYCLES)
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """Launches that run `count` times, one round after the other: a scan. Not nested.
+    """Launches that run `count` times in order: a scan. Not nested.
 
-    by_rows: samples do not meet, so threads share the samples and each runs all rounds on its own;
-    else threads share each launch.
+    batch_parallel: each sample depends on itself alone, so threads share the samples and each runs all
+    iterations on its own; else threads share each launch.
     """
 
     count: int
     launches: tuple[Launch, ...]
-    by_rows: bool = False
+    batch_parallel: bool = False
 
     @property
-    def work(self) -> Size:
+    def cycles(self) -> Size:
         """Cycles for one sample."""
         total = 0
         for launch in self.launches:
-            extent, work = launch.extent, launch.work
-            total += extent.per_sample * (work.fixed + work.per_sample)
-            total += extent.fixed * work.per_sample
+            iterations, cycles = launch.iterations, launch.cycles
+            total += iterations.per_sample * (cycles.fixed + cycles.per_sample)
+            total += iterations.fixed * cycles.per_sample
         return Size(max(total * self.count, 1))
 
 
 @dataclass(frozen=True)
 class Guard:
-    """An int64 that a launch leaves (see `ir.passes.check_indices`): where the first of some numbers is
-    that names none of so many rows. each: numbers of a sample, 0 where they are of none. label: of the
-    layer that reads the rows."""
+    """A bounds check of row numbers. word: an int64 that a launch leaves (see `ir.passes.check_indices`),
+    with the place of the first number that is outside the table's `rows`. each: numbers of a sample, 0 where
+    they belong to none. label: of the layer that reads the rows."""
 
     word: Ref
     rows: int

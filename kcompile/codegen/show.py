@@ -17,14 +17,14 @@ def _place(ref: Ref) -> str:
     if ref.region in ("input", "output", "variable"):
         return f"{ref.region}{ref.index}"
     moving = f" + t*({_size(ref.step)})" if ref.step != Size() else ""
-    moving += f" + odd(t+{ref.phase})*({_size(ref.flip)})" if ref.flip != Size() else ""
+    moving += f" + odd(t+{ref.parity})*({_size(ref.alternate)})" if ref.alternate != Size() else ""
     return f"{ref.region}[{_size(ref.offset)}{moving}]"
 
 
 def _launch(launch: Launch) -> str:
     places = ", ".join(map(_place, launch.buffers))
     note = f"  # {launch.kernel.note}" if launch.kernel.note else ""
-    return f"  {launch.kernel.name}({places}) over {_size(launch.extent)}{note}"
+    return f"  {launch.kernel.name}({places}) over {_size(launch.iterations)}{note}"
 
 
 def program(p: Program) -> str:

@@ -199,7 +199,7 @@ class Compiled:
         arrays = [align(x) for x in (a, b, *extras)] + outs
         pointers = (ctypes.c_void_p * len(arrays))(*[x.ctypes.data for x in arrays])
         scratch = aligned((self.scratch // 4 + 16,))
-        extent = self.kernel.extent.at(n)
+        extent = self.kernel.iterations.at(n)
         cuts = [extent * i // parts for i in range(parts + 1)]
         for begin, end in itertools.pairwise(cuts):
             scratch[:] = np.nan

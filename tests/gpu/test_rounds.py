@@ -151,7 +151,7 @@ def test_more_threads_than_a_block_has_are_refused():
 def test_moved_code_shares_what_it_shared():
     x, y, whole = Buffer("x", "float32"), Buffer("y", "float32"), Buffer("whole", "float32")
     value = loops.load(x, THREAD)
-    (store,) = persistent.moved(
+    (store,) = persistent.rebased(
         [loops.store(y, THREAD, value * value)], {x: (whole, loops.const(3)), y: (whole, loops.N)}
     )
     assert isinstance(store, loops.Store) and isinstance(store.value, loops.Binary)

@@ -327,7 +327,7 @@ def test_threads_at_different_steps_do_not_meet() -> None:
     has the rows of another thread, as they would if both shared memory and differed in width."""
     made = compile_graph(trained("deep"), "run", targets.native(), frozen=False)
     bodies = [BodyPlan(m, "body", Kernels(made.target)) for m in made.run.live() if m.op.name == "scan"]
-    assert all(body.by_rows for body in bodies)
+    assert all(body.batch_parallel for body in bodies)
     for body in bodies:
         ends = 0
         for value, where in sorted(body.local.places.items(), key=lambda item: item[1].offset):

@@ -58,7 +58,7 @@ def _lower_anchored(name: str, node: Node, anchor: Node, target: Target, aliased
     return parts.kernel(kernel, node.label, aliased)
 
 
-def lower_rounds(
+def lower_persistent(
     name: str, groups: Sequence[tuple[Node, Sequence[Ref]]], count: int, target: Target
 ) -> Launch | None:
     """None: the steps of a scan are launches, which a thread runs over samples of its own."""

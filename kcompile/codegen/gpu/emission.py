@@ -95,7 +95,7 @@ def _kernels(program: Program) -> list[tuple[DeviceFunction, list[int]]]:
                 raise ValueError(f"{function.name}: not a kernel for graphics processors")
             _, aligns = found.setdefault(id(function), (function, [WIDEST] * len(launch.buffers)))
             for i, ref in enumerate(launch.buffers):
-                for size in (ref.offset, ref.step, ref.flip):
+                for size in (ref.offset, ref.step, ref.alternate):
                     aligns[i] = _common(aligns[i], size)
     return list(found.values())
 

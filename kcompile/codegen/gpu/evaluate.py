@@ -303,5 +303,5 @@ def _launch(launch: Launch, n: int, t: int, memory: Memory) -> None:
 
 
 def address(ref: Ref, n: int, t: int) -> int:
-    """Bytes from the start of its region to a buffer, in round t of a repeat."""
-    return ref.offset.at(n) + t * ref.step.at(n) + (t + ref.phase) % 2 * ref.flip.at(n)
+    """Bytes from the start of its region to a buffer, at step t of a repeat."""
+    return ref.offset.at(n) + t * ref.step.at(n) + (t + ref.parity) % 2 * ref.alternate.at(n)

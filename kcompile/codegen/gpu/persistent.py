@@ -1,5 +1,5 @@
-"""All rounds of a scan in one kernel, where samples do not meet: each block has some samples, and runs
-every step of them on its own. Between steps stands a barrier of the block, not a launch.
+"""Persistent kernels: all steps of a scan in one launch, where each sample depends on itself alone. A block
+has some samples, and runs every step of them on its own, with its barrier between two steps.
 
 What enters: the groups of a scan's body, each with the places of its buffers, and how often they run.
 What leaves: one `Launch`, with the bits of the launches it stands for; or None where these are better:
@@ -29,9 +29,9 @@ from kcompile.ir.types import Batch, numel
 Placed = tuple[Node, Sequence[Ref]]
 
 
-def lower_rounds(name: str, groups: Sequence[Placed], count: int, target: Target) -> Launch | None:
+def lower_persistent(name: str, groups: Sequence[Placed], count: int, target: Target) -> Launch | None:
     """The launch that runs `groups`, in order, `count` times; None where launches of their own are
-    better. The groups must be by rows (`plan.is_rowwise`). Raises ValueError for an op that no kernel
+    better. The groups must be row-wise (`memory_plan.is_rowwise`). Raises ValueError for an op that no kernel
     for graphics processors computes."""
     if not _is_light([node for node, _ in groups]):
         return None
@@ -48,7 +48,7 @@ def lower_rounds(name: str, groups: Sequence[Placed], count: int, target: Target
                 for buffer, ref in zip(buffers, refs):
                     argument, shift = arguments.place(buffer, ref, t)
                     places[buffer] = (argument, b.let(shift))
-                for s in moved(statements, places):
+                for s in rebased(statements, places):
                     b.emit(s)
                 b.emit(loops.Barrier())
     note = " ".join(dict.fromkeys(node.label for node, _ in groups))
@@ -119,31 +119,32 @@ def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) 
 
 
 def _own(body: Graph, buffers: Sequence[Buffer], first: Expr) -> dict[Buffer, Expr]:
-    """Where the samples of a block begin in each operand."""
+    """For each operand, the element at which the samples of a block begin."""
     sizes = [numel(body.type(v).shape) for v in body.inputs.values()]
     return {x: first * size.multiple for x, size in zip(buffers, sizes) if isinstance(size, Batch)}
 
 
 @dataclass
 class _Arguments:
-    """The parameters of the kernel. Buffers of one place are one parameter; those of a state take
-    turns, so any two may be the same memory."""
+    """The parameters of the kernel. Buffers at one place are one parameter. A state is double-buffered, so
+    any two parameters may be the same memory."""
 
     count: int
     known: dict[object, Buffer] = field(default_factory=dict)
     refs: list[Ref] = field(default_factory=list)
 
     def place(self, buffer: Buffer, ref: Ref, t: Expr) -> tuple[Buffer, Expr]:
-        """The parameter that a buffer is in, and its elements from there in round t."""
+        """The parameter that a buffer is in, and how many elements behind its start the buffer begins at step
+        t."""
         back = ref.step.fixed < 0 or ref.step.per_sample < 0
-        step, round_ = ref.step, t
+        step, steps = ref.step, t
         offset = ref.offset
         if back:  # parameters point to the lowest address
             offset = offset + step * (self.count - 1)
-            step, round_ = step * -1, (self.count - 1) - t
-        shift = round_ * _elements(step, buffer)
-        if ref.flip != Size():
-            shift = shift + (t + ref.phase) % 2 * _elements(ref.flip, buffer)
+            step, steps = step * -1, (self.count - 1) - t
+        shift = steps * _elements(step, buffer)
+        if ref.alternate != Size():
+            shift = shift + (t + ref.parity) % 2 * _elements(ref.alternate, buffer)
         key = (ref.region, ref.index, offset, buffer.dtype)
         if key not in self.known:
             self.known[key] = Buffer(f"p{len(self.known)}", buffer.dtype)
@@ -158,9 +159,9 @@ def _elements(size: Size, buffer: Buffer) -> Expr:
     return loops.N * (size.per_sample // width) + size.fixed // width
 
 
-def moved(body: Sequence[Stmt], places: Mapping[Buffer, tuple[Buffer, Expr]]) -> tuple[Stmt, ...]:
-    """The statements, where some buffers are parts of others: each access goes to the other buffer,
-    so many elements further. What is shared stays shared."""
+def rebased(body: Sequence[Stmt], places: Mapping[Buffer, tuple[Buffer, Expr]]) -> tuple[Stmt, ...]:
+    """The statements with their accesses rebased: one to a buffer of `places` goes to another buffer, so many
+    elements further. An expression that several statements have in common stays one."""
     known: dict[int, Expr] = {}
 
     def expression(e: Expr) -> Expr:

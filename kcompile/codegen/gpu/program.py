@@ -10,7 +10,7 @@ dicts, lists, texts and numbers (JSON); a size [a, b] is a + b * n for a batch o
             with ceil(units / per_block) * times blocks
     repeat: {"count", "launches": [launch ...]}
     place:  {"region", "index", "offset": size}, and inside a repeat "step", "flip" (sizes) and "phase"
-            (see `program.Ref`)
+            (`step`, `alternate` and `parity` of `program.Ref`)
 
 A kernel takes a pointer for each place, then n as 64 bits.
 """
@@ -117,7 +117,7 @@ def _launch(launch: Launch, names: Mapping[int, str], repeated: bool) -> dict[st
 def _place(ref: Ref, repeated: bool) -> dict[str, Any]:
     place: dict[str, Any] = {"region": ref.region, "index": ref.index, "offset": _size(ref.offset)}
     if repeated:
-        place |= {"step": _size(ref.step), "flip": _size(ref.flip), "phase": ref.phase}
+        place |= {"step": _size(ref.step), "flip": _size(ref.alternate), "phase": ref.parity}
     return place
 
 

@@ -45,7 +45,7 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
             code.guards(entry.guards)
         if isinstance(step, Launch):
             code.launch(step, names[id(step.kernel)], scratch, stride)
-        elif step.by_rows:
+        elif step.batch_parallel:
             name = f"{prefix}{entry.name}_rows{number}"
             functions.append(_rows(step, name, names, most, target))
             code.share_rows(step, name, scratch, stride)
@@ -80,7 +80,7 @@ def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, s
 
 
 def _rows(step: Repeat, name: str, names: dict[int, str], most: int, target: Target) -> str:
-    """A kernel that runs all rounds of a repeat on the samples [begin, end)."""
+    """A kernel that runs all iterations of a repeat on the samples [begin, end)."""
     code = _Launches(target, rows="%rows")
     with code.repeat(step.count):
         for launch in step.launches:
@@ -179,18 +179,18 @@ class _Launches:
         slot = self.op(f"getelementptr ptr, ptr {_ARRAYS[ref.region]}, i64 {ref.index}")
         return self.at(self.op(f"load ptr, ptr {slot}, align {self.word}"), self.size(ref.offset))
 
-    def moved(self, ref: Ref) -> str:
+    def rebased(self, ref: Ref) -> str:
         """The pointer at this iteration, for these rows."""
         pointer = self.pointer(ref)
         if ref.row and self.rows != "%n":
             pointer = self.at(pointer, self.op(f"mul i64 %begin, {ref.row}"))
-        for factor, size in ((self.time, ref.step), ("odd", ref.flip)):
+        for factor, size in ((self.time, ref.step), ("odd", ref.alternate)):
             if size == Size():
                 continue
             number = next(self.labels)
             if factor == "odd":
                 self.lines += [
-                    f"  %s{number} = add i64 {self.time}, {ref.phase}",
+                    f"  %s{number} = add i64 {self.time}, {ref.parity}",
                     f"  %f{number} = and i64 %s{number}, 1",
                 ]
                 factor = f"%f{number}"
@@ -210,7 +210,7 @@ class _Launches:
             )
         for i, ref in enumerate(launch.buffers):
             slot = self.op(f"getelementptr ptr, ptr %buffers, i64 {i}")
-            self.lines.append(f"  store ptr {self.moved(ref)}, ptr {slot}, align {self.word}")
+            self.lines.append(f"  store ptr {self.rebased(ref)}, ptr {slot}, align {self.word}")
 
     def shared(self, name: str) -> str:
         """The function to give to the pool for a kernel: worker threads flush like the caller."""
@@ -257,23 +257,23 @@ class _Launches:
             for k in kernels
         ]
 
-    def grain(self, work: Size) -> str:
+    def grain(self, cycles: Size) -> str:
         """Iterations of so many cycles that are worth a thread."""
-        if not work.per_sample:
-            return str(-(-cost.THREAD_CYCLES // max(work.fixed, 1)))
-        cycles = self.op(f"or i64 {self.size(work)}, 1")
-        share = self.op(f"udiv i64 {cost.THREAD_CYCLES}, {cycles}")
+        if not cycles.per_sample:
+            return str(-(-cost.THREAD_CYCLES // max(cycles.fixed, 1)))
+        divisor = self.op(f"or i64 {self.size(cycles)}, 1")
+        share = self.op(f"udiv i64 {cost.THREAD_CYCLES}, {divisor}")
         return self.op(f"add i64 {share}, 1")
 
     def share_rows(self, step: Repeat, name: str, scratch: str, stride: int) -> None:
-        """Run a repeat by rows, on the pool."""
+        """Run a batch-parallel repeat on the pool."""
         self.row_kernels.append(name)
         for number, base in enumerate(_BASES):
             slot = self.op(f"getelementptr ptr, ptr %context, i64 {number}")
             self.lines.append(f"  store ptr {base}, ptr {slot}, align {self.word}")
         self.lines.append(
             f"  call void @kc_parallel(ptr %pool, ptr {self.shared(name)}, ptr %context, i64 %n, i64 %n, "
-            f"i64 {self.grain(step.work)}, ptr {scratch}, i64 {stride})"
+            f"i64 {self.grain(step.cycles)}, ptr {scratch}, i64 {stride})"
         )
 
     def launch(self, launch: Launch, name: str, scratch: str, stride: int, whole: bool = False) -> None:
@@ -281,23 +281,23 @@ class _Launches:
         self.fill(launch)
         kernel = f'@"{name}"'
         number = next(self.labels)
-        extent, work = self.size(launch.extent, self.rows), launch.work
-        grain = self.grain(work)
-        fixed = not launch.extent.per_sample and not work.per_sample
-        alone = f"  call void {kernel}(ptr %buffers, i64 {self.rows}, i64 0, i64 {extent}, ptr {scratch})"
+        iterations = self.size(launch.iterations, self.rows)
+        grain = self.grain(launch.cycles)
+        fixed = not launch.iterations.per_sample and not launch.cycles.per_sample
+        alone = f"  call void {kernel}(ptr %buffers, i64 {self.rows}, i64 0, i64 {iterations}, ptr {scratch})"
         is_parallel = any(isinstance(s, For) and s.kind in PARALLEL for s in launch.kernel.body)
-        if whole or not is_parallel or (fixed and launch.extent.fixed < 2 * int(grain)):
+        if whole or not is_parallel or (fixed and launch.iterations.fixed < 2 * int(grain)):
             self.lines.append(alone)
             return
         pool = self.op("icmp ne ptr %pool, null")
         twice = self.op(f"shl i64 {grain}, 1")
-        much = self.op(f"icmp sge i64 {extent}, {twice}")
+        much = self.op(f"icmp sge i64 {iterations}, {twice}")
         many = self.op(f"and i1 {pool}, {much}")
         self.lines += [
             f"  br i1 {many}, label %pool{number}, label %one{number}",
             f"pool{number}:",
             f"  call void @kc_parallel(ptr %pool, ptr {self.shared(name)}, ptr %buffers, i64 %n, "
-            f"i64 {extent}, i64 {grain}, ptr {scratch}, i64 {stride})",
+            f"i64 {iterations}, i64 {grain}, ptr {scratch}, i64 {stride})",
             f"  br label %end{number}",
             f"one{number}:",
             alone,

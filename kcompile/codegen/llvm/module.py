@@ -117,7 +117,7 @@ def _unaligned(program: Program) -> dict[int, set[int]]:
                 if ref.region in ("input", "output")
                 or any(
                     size.fixed % buffer.align or size.per_sample % buffer.align
-                    for size in (ref.offset, ref.step, ref.flip, Size(ref.row))
+                    for size in (ref.offset, ref.step, ref.alternate, Size(ref.row))
                 )
             }
             found.setdefault(id(launch.kernel), set()).update(odd)
