@@ -76,7 +76,6 @@ RENAMED = {
     "utils.np_utils": "utils",
     "utils.vis_utils": "utils",
     "utils.layer_utils": "utils",
-    "utils.data_utils": "utils",
     "utils.io_utils": "utils",
     "utils.generic_utils": "utils",
     "engine.topology": "engine",

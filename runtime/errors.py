@@ -59,6 +59,10 @@ class KeywordError(UnsupportedError, TypeError):
     """A keyword that a layer does not take; Keras has a TypeError there."""
 
 
+class FetchError(KcompileError, OSError):
+    """A file that is not at hand, and could not be loaded from its address."""
+
+
 class ArtifactError(KcompileError, ValueError):
     """A file that is no artifact, is damaged, or was made for another machine or version."""
 

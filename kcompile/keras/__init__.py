@@ -19,7 +19,10 @@ from kcompile.keras import (
     utils,
 )
 from kcompile.keras.engine import Input
+from kcompile.keras.lazy import lazily as _lazily
 from kcompile.keras.models import Model, Sequential
+
+__getattr__, __dir__ = _lazily(__name__, "datasets", "preprocessing")
 
 __version__ = "2.3.1"  # of the Keras whose public API this is
 

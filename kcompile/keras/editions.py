@@ -20,8 +20,8 @@ class Edition:
     version: `keras.__version__`. defaults: by the name of a class or function, arguments that have others.
     positions: the order of arguments of a class (and of Layer.add_weight), where it is another. renamed: of a
     class or function, its name of an argument -> ours. neutral: arguments of layers that ours do not have,
-    with the values at which they do nothing. removed: what a module has not. rate_log: the learning rate in
-    logs.
+    with the values at which they do nothing. removed: what a module has not; of "", modules that it has not.
+    added: what a module has that ours have in another one. rate_log: the learning rate in logs.
     numbers_first: whether automatic names begin with dense_1, or with dense. eager: whether a model
     called on arrays gives tensors. input, model: what automatic names begin with.
     bar: counts samples, or steps, and how it looks. summary: how the table of layers looks.
@@ -34,6 +34,7 @@ class Edition:
     renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     neutral: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     removed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    added: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     rate_log: str = "lr"
     numbers_first: bool = True
     eager: bool = False
@@ -66,6 +67,7 @@ _ORDER = {
 }
 _OLD_LAYERS = frozenset({"CuDNNGRU", "CuDNNLSTM", "Merge", "merge"})
 
+_ADDED = {"utils": {"pad_sequences": "preprocessing.sequence"}}
 _RENAMED = {"l1": {"l1": "l"}, "l2": {"l2": "l"}}
 # Arguments that our layers do not have, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -111,6 +113,7 @@ EDITIONS = {
             _RENAMED,
             _NEUTRAL,
             {"layers": _OLD_LAYERS},
+            _ADDED,
             numbers_first=False,
             eager=True,
             bar="steps",
@@ -129,7 +132,19 @@ EDITIONS = {
                 "to_categorical": {"x": "y"},
             },
             _NEUTRAL,
-            {"layers": _OLD_LAYERS | {"ThresholdedReLU"}},
+            {
+                "": frozenset({"preprocessing.text"}),
+                "layers": _OLD_LAYERS | {"ThresholdedReLU"},
+                "preprocessing.sequence": frozenset(
+                    {
+                        "TimeseriesGenerator",
+                        "make_sampling_table",
+                        "skipgrams",
+                        "timeseries_generator_from_json",
+                    }
+                ),
+            },
+            _ADDED,
             "learning_rate",
             numbers_first=False,
             eager=True,

@@ -41,8 +41,12 @@ MODULES = (
     "metrics",
     "models",
     "optimizers",
+    "preprocessing",
+    "preprocessing.sequence",
+    "preprocessing.text",
     "regularizers",
     "utils",
+    "utils.data_utils",
 )
 # Functions that make a layer, which is of the vintage too
 MAKERS = frozenset(
@@ -67,14 +71,15 @@ def publish(package: str, vintage: str) -> None:
     """Fill the package, and make its modules. Called by the package while it is imported."""
     maker = _Maker(package, edition(vintage))
     root = sys.modules[package]
-    for name in MODULES:
+    modules = [name for name in MODULES if name not in maker.edition.removed.get("", ())]
+    for name in modules:
         module = types.ModuleType(f"{package}.{name}", importlib.import_module(f"{HOME}.{name}").__doc__)
         module.__spec__ = ModuleSpec(module.__name__, None, is_package=True)
         module.__path__ = []
         sys.modules[module.__name__] = module
         parent, _, last = module.__name__.rpartition(".")
         setattr(sys.modules[parent], last, module)
-    for name in MODULES:
+    for name in modules:
         vars(sys.modules[f"{package}.{name}"]).update(maker.contents(name))
     vars(root).update((name, value) for name, value in maker.contents("").items() if not hasattr(root, name))
     vars(root)["__version__"] = maker.edition.version
@@ -92,7 +97,11 @@ class _Maker:
         """What the module has: the public names of ours, but for what the edition lacks."""
         source = importlib.import_module(f"{HOME}.{name}".rstrip("."))
         lacks = self.edition.removed.get(name, frozenset())
-        return {
+        elsewhere = {
+            key: getattr(importlib.import_module(f"{HOME}.{module}"), key)
+            for key, module in self.edition.added.get(name, {}).items()
+        }
+        return elsewhere | {
             key: self.of_edition(name, key, value)
             for key, value in vars(source).items()
             if not key.startswith("_") and key not in lacks and not isinstance(value, types.ModuleType)

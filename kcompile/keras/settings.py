@@ -4,6 +4,7 @@ phase, and the counters that name layers. Nothing here computes."""
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def set_floatx(dtype: str) -> None:
 
 
 def image_data_format() -> str:
-    """'channels_last' or 'channels_first': as set, or as `~/.keras/keras.json` has it."""
+    """'channels_last' or 'channels_first': as set, or as `keras.json` in `keras_folder()` has it."""
     if "image_data_format" not in _settings:
         _settings["image_data_format"] = _configured_format()
     return str(_settings["image_data_format"])
@@ -59,9 +60,14 @@ def checked_data_format(value: str | None) -> str:
     return value
 
 
+def keras_folder() -> Path:
+    """Where Keras keeps its settings and data: KERAS_HOME, else `~/.keras`."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+
+
 def _configured_format() -> str:
     try:
-        text = (Path.home() / ".keras" / "keras.json").read_text(encoding="utf-8")
+        text = (keras_folder() / "keras.json").read_text(encoding="utf-8")
         value = json.loads(text).get("image_data_format")
     except (OSError, ValueError, RuntimeError, AttributeError):
         return DATA_FORMATS[0]

@@ -15,12 +15,12 @@ READER, WRITER = "kcompile/files/reader", "kcompile/files/writer.py"
 MODULES = {
     "h5py": {READER, WRITER},
     "yaml": {READER, WRITER},
-    "zipfile": {READER, WRITER},
+    "zipfile": {READER, WRITER, "kcompile/keras/utils/archives.py"},
     "pickle": set(),
     "marshal": set(),
     "shelve": set(),
     "dill": set(),
-    "tarfile": set(),
+    "tarfile": {"kcompile/keras/utils/archives.py"},
 }
 CALLS = {
     ("json", "load"): set(),
@@ -28,6 +28,7 @@ CALLS = {
         READER,
         WRITER,
         "kcompile/keras/settings.py",  # ~/.keras/keras.json
+        "kcompile/keras/preprocessing/configuration.py",  # tokenizers
         "runtime/contents.py",
         "kcompile/codegen/binary/cache.py",
     },  # what our own libraries hold
@@ -38,6 +39,7 @@ CALLS = {
     ("importlib", "import_module"): {
         "kcompile/__init__.py",
         "kcompile/keras/namespaces.py",  # modules of ours
+        "kcompile/keras/lazy.py",
         "kcompile/keras/copying.py",
     },  # a function's module, in a pickle: those run code anyway
     ("yaml", "load"): set(),

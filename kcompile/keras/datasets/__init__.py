@@ -1,1 +1,5 @@
-"""Data sets that are at hand without a network: `digits`, bundled with the package."""
+"""Data sets: `digits`, bundled with the package, and those of Keras, from its cache or the network."""
+
+from kcompile.keras.lazy import lazily as _lazily
+
+__getattr__, __dir__ = _lazily(__name__, "digits")

@@ -1,21 +1,24 @@
-"""Helpers of Keras scripts: labels to one-hot rows, row norms, seeds, custom objects."""
+"""Helpers of Keras scripts: labels to one-hot rows, row norms, seeds, custom objects, files, batches."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from kcompile.keras.summary import print_summary
+from kcompile.keras.utils.data_utils import Sequence, get_file
 from kcompile.keras.utils.serialization import CustomObjectScope, custom_object_scope, get_custom_objects
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, describe
 
 __all__ = [
     "CustomObjectScope",
+    "Sequence",
     "custom_object_scope",
     "get_custom_objects",
+    "get_file",
     "normalize",
     "print_summary",
     "set_random_seed",
@@ -23,9 +26,7 @@ __all__ = [
 ]
 
 
-def to_categorical(
-    y: Sequence[int] | np.ndarray, num_classes: int | None = None, dtype: str = "float32"
-) -> np.ndarray:
+def to_categorical(y: Any, num_classes: int | None = None, dtype: str = "float32") -> np.ndarray:
     """Class numbers as one-hot rows: shape (..., num_classes). A last axis of size 1 is dropped.
 
     num_classes: default the largest label plus one. Raises InputError for labels outside.
@@ -47,7 +48,7 @@ def to_categorical(
     return np.eye(classes, dtype=dtype)[numbers]
 
 
-def normalize(x: Sequence[float] | np.ndarray, axis: int = -1, order: int = 2) -> np.ndarray:
+def normalize(x: Any, axis: int = -1, order: int = 2) -> np.ndarray:
     """x divided by its norm of that order along `axis`; vectors of zeros stay."""
     array = as_array(x, "normalize")
     norms = np.atleast_1d(np.linalg.norm(array, order, axis, keepdims=True))

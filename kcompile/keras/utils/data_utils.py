@@ -1,0 +1,222 @@
+"""Data from elsewhere: files from an address, kept where Keras keeps them, and data that come batch by batch.
+
+Enters: an address, a name in the cache, a digest. Leaves: the path of the file. The network is reached
+through pooch (extra `data`), and only for what the cache lacks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from kcompile.keras.settings import keras_folder
+from kcompile.keras.utils.archives import extract_archive
+from kcompile_runtime.checks import check_path, check_text
+from kcompile_runtime.errors import FetchError, InputError, describe
+
+ALGORITHMS = ("auto", "sha256", "md5")
+
+
+class Sequence:
+    """Data as batches that are asked for by number: what `fit` and the other methods of a model take.
+
+    A subclass has `__len__`, the number of batches of an epoch, and `__getitem__`, which gives the batch of
+    a number: (x, y) or (x, y, sample_weight). `on_epoch_end` is called after each epoch.
+    """
+
+    use_sequence_api = True
+
+    def __getitem__(self, index: int) -> Any:
+        """The batch of this number, from 0."""
+        raise NotImplementedError(f"{type(self).__name__} needs __getitem__(index), which gives a batch")
+
+    def __len__(self) -> int:
+        """The number of batches of an epoch."""
+        raise NotImplementedError(f"{type(self).__name__} needs __len__(), the number of batches")
+
+    def on_epoch_end(self) -> None:
+        """Called after each epoch, to make the data of the next."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches of one epoch in order."""
+        return (self[i] for i in range(len(self)))
+
+
+# ---------------------------------------------------------------- digests
+
+
+def _hash_file(fpath: str | os.PathLike[str], algorithm: str = "sha256", chunk_size: int = 65535) -> str:
+    """The digest of a file, in hexadecimal. algorithm: "sha256" or "md5" ("auto": md5, as in Keras)."""
+    if algorithm not in ALGORITHMS:
+        raise InputError(describe("hash_algorithm", ", ".join(map(repr, ALGORITHMS)), repr(algorithm)))
+    digest = hashlib.sha256() if algorithm == "sha256" else hashlib.md5(usedforsecurity=False)
+    with open(fpath, "rb") as file:
+        while chunk := file.read(chunk_size):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def validate_file(
+    fpath: str | os.PathLike[str], file_hash: str, algorithm: str = "auto", chunk_size: int = 65535
+) -> bool:
+    """Whether a file has this digest. algorithm: "sha256", "md5" or "auto", which a digest's length tells."""
+    expected = str(file_hash)
+    if algorithm == "auto":
+        algorithm = "sha256" if len(expected) == 64 else "md5"
+    return _hash_file(fpath, algorithm, chunk_size) == expected.lower()
+
+
+# ---------------------------------------------------------------- files from an address
+
+
+def get_file(
+    fname: str | os.PathLike[str] | None = None,
+    origin: str | None = None,
+    untar: bool = False,
+    md5_hash: str | None = None,
+    file_hash: str | None = None,
+    cache_subdir: str | os.PathLike[str] = "datasets",
+    hash_algorithm: str = "auto",
+    extract: bool = False,
+    archive_format: Any = "auto",
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> str:
+    """The path of a file in Keras' cache, which is loaded from an address where the cache does not have it.
+
+    fname: its name in the cache, or an absolute path; None for the last part of the address.
+    origin: the address: http, https, ftp, or file.
+    untar: the file is `fname`.tar.gz, which is unpacked to the folder `fname`; that folder is given back.
+    file_hash: digest that the file must have, by hash_algorithm: "sha256", "md5", or "auto", which the length
+    tells. md5_hash: the older spelling. A file in the cache with another digest is loaded again.
+    extract: unpack the file beside it; archive_format: "tar", "zip", a list, "auto" for both, None for none.
+    cache_dir: by default KERAS_HOME, else ~/.keras; where that cannot be written, .keras in the folder of
+    temporary files. cache_subdir: the folder in it.
+
+    What is loaded stands under its name when it is whole and has the digest, not before. Raises FetchError
+    (an OSError), which says what to load from where and where to put it; InputError for wrong arguments and
+    archives that are damaged or would write elsewhere.
+    """
+    if origin is None:
+        raise InputError(describe("get_file: origin", "the address of the file", "None"))
+    check_text("get_file: origin", origin)
+    name = os.fspath(check_path("get_file: fname", _last_part(origin) if fname is None else fname))
+    if md5_hash is not None and file_hash is None:
+        file_hash, hash_algorithm = md5_hash, "md5"
+    if hash_algorithm not in ALGORITHMS:
+        raise InputError(describe("hash_algorithm", ", ".join(map(repr, ALGORITHMS)), repr(hash_algorithm)))
+    digest = None if file_hash is None else (file_hash, hash_algorithm)
+
+    stored = f"{name}.tar.gz" if untar else name
+    home = keras_folder() if cache_dir is None else Path(cache_dir).expanduser()
+    path = home / cache_subdir / stored
+    unpacked = path.parent / Path(name).name
+    if untar and unpacked.exists() and not path.exists():
+        return str(unpacked)  # the archive has done its work
+    loaded = False
+    if not _serves(path, digest):
+        path = _writable(home, path) / path.name
+        if loaded := not _serves(path, digest):
+            _load(origin, path, digest)
+    if untar:
+        unpacked = path.parent / unpacked.name
+        if loaded or not unpacked.exists():
+            _unpack(path, "tar")
+        if not unpacked.exists():
+            raise InputError(
+                describe(f"get_file: {path}", f"an archive of a folder {unpacked.name!r}", "others")
+            )
+        return str(unpacked)
+    if extract:
+        _unpack(path, archive_format)
+    return str(path)
+
+
+def _last_part(origin: str) -> str:
+    name = unquote(urlsplit(origin).path).rpartition("/")[2]
+    if not name:
+        raise InputError(describe("get_file: fname", "a name, as the address ends in none", repr(origin)))
+    return name
+
+
+def _serves(path: Path, digest: tuple[str, str] | None) -> bool:
+    """Whether a file is there, with this digest."""
+    if not path.exists():
+        return False
+    if digest is None or validate_file(path, *digest):
+        return True
+    warnings.warn(f"{path} has another {digest[1]} digest than {digest[0]}: it is loaded again", stacklevel=3)
+    return False
+
+
+def _writable(home: Path, path: Path) -> Path:
+    """The folder of the file, made if it is not there; where that cannot be, one for temporary files."""
+    import tempfile
+
+    folder = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    other = Path(tempfile.gettempdir()) / ".keras"
+    try:
+        other.mkdir(exist_ok=True)
+        if hasattr(os, "getuid") and other.stat().st_uid != os.getuid():
+            raise FetchError(describe(str(other), "a folder of this user", "one of another"))
+        folder = other / (folder.relative_to(home) if folder.is_relative_to(home) else "datasets")
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FetchError(f"get_file: neither {path.parent} nor {other} can be written: {error}") from error
+    return folder
+
+
+def _load(origin: str, path: Path, digest: tuple[str, str] | None) -> None:
+    """Load an address to a path, where nothing stands before it is whole."""
+    import tempfile
+
+    print("Downloading data from", origin, flush=True)
+    with tempfile.TemporaryDirectory(prefix=".loading-", dir=path.parent) as beside:
+        part = Path(beside) / path.name
+        try:
+            _copy(origin, part)
+        except (OSError, ValueError) as error:
+            _give_up(origin, path, f"{type(error).__name__}: {error}", digest, error)
+        if digest is not None and not validate_file(part, *digest):
+            found = _hash_file(part, "sha256" if len(digest[0]) == 64 else "md5")
+            _give_up(origin, path, f"what is there has the digest {found}", digest)
+        os.replace(part, path)
+
+
+def _copy(origin: str, part: Path) -> None:
+    import shutil
+    from urllib.request import url2pathname  # brings HTTP with it
+
+    parts = urlsplit(origin)
+    if parts.scheme == "file":
+        shutil.copyfile(url2pathname(parts.path), part)
+        return
+    try:
+        from pooch.downloaders import choose_downloader
+    except ImportError:
+        raise FetchError('pooch is not installed: pip install "kcompile[data]"') from None
+    choose_downloader(origin)(origin, str(part), None)
+
+
+def _give_up(
+    origin: str, path: Path, why: str, digest: tuple[str, str] | None, error: Exception | None = None
+) -> NoReturn:
+    of = "" if digest is None else f", with the digest {digest[0]}"
+    raise FetchError(
+        f"{origin} could not be loaded ({why}). Load it where there is a network, and put it at {path}{of}"
+    ) from error
+
+
+def _unpack(path: Path, formats: Any) -> None:
+    if not extract_archive(path, path.parent, formats) and formats not in (None, [], ()):
+        warnings.warn(f"get_file: {path} is no archive ({formats}); nothing was unpacked", stacklevel=3)
