@@ -323,7 +323,7 @@ def test_conv(n, x, kernel, stride, dilation, same, panels, fused):
 
 @SMALL
 @given(st.integers(1, 4), images, kernels, strides, dilations, st.booleans(), st.booleans())
-def test_conv_input_gradient(n, x, kernel, stride, dilation, same, panels):
+def test_conv_data_gradient(n, x, kernel, stride, dilation, same, panels):
     kh, kw, co = kernel
     if not same and min(x[1] - (kh - 1) * dilation, x[2] - (kw - 1) * dilation) < 1:
         same = True
@@ -333,7 +333,7 @@ def test_conv_input_gradient(n, x, kernel, stride, dilation, same, panels):
 
 @SMALL
 @given(st.integers(1, 5), images, kernels, strides, dilations, st.booleans(), st.booleans())
-def test_conv_kernel_gradient(n, x, kernel, stride, dilation, same, fused):
+def test_conv_filter_gradient(n, x, kernel, stride, dilation, same, fused):
     kh, kw, co = kernel
     if not same and min(x[1] - (kh - 1) * dilation, x[2] - (kw - 1) * dilation) < 1:
         same = True

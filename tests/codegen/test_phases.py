@@ -27,7 +27,7 @@ from kcompile.ir.types import TensorType
 def test_phases_have_each_term_once(size: int, taps: int, stride: int, padding: tuple[int, int]) -> None:
     out = (size + sum(padding) - taps) // stride + 1
     g, w = TensorType((2, out, 3, 4)), TensorType((taps, 1, 5, 4))
-    make = OPS["conv_input"].contraction
+    make = OPS["conv_data_gradient"].contraction
     assert make is not None
     spec = make(g, w, sizes=(size, 3), strides=(stride, 1), padding=(padding, (0, 0)), dilation=(1, 1))
     found: list[tuple[int, int, int]] = []
@@ -54,7 +54,7 @@ def test_phases_have_each_term_once(size: int, taps: int, stride: int, padding: 
 def test_guards_that_are_not_needed_go() -> None:
     """The gradient of a convolution without padding, by a kernel of one tap."""
     g, w = TensorType((2, 4, 3)), TensorType((1, 5, 3))
-    make = OPS["conv_input"].contraction
+    make = OPS["conv_data_gradient"].contraction
     assert make is not None
     spec = make(g, w, sizes=(8,), strides=(2,), padding=((0, 0),), dilation=(1,))
     first, second = phases(spec, g.shape)

@@ -49,7 +49,7 @@ def test_updates(rest: tuple[int, ...], momentum: bool, name: str) -> None:
     graph = step(rest, momentum)
     made = compile_graph(graph, "run", target_of(name), frozen=False)
     inner = {node.op.name for m in made.run.live() if m.op.name == "group" for node in m.body.live()}
-    assert ("spread_rows" if momentum else "add_rows") in inner and "first_places" in inner
+    assert ("masked_gather" if momentum else "scatter_add") in inner and "first_occurrence" in inner
     rng = np.random.default_rng(0)
     for n in (1, 5, 100):
         x = rng.integers(-2, 30, (n, 3)).astype(np.int32)
@@ -70,7 +70,7 @@ def test_what_comes_before_is_computed_on_the_way() -> None:
     made = compile_graph(step((64,), False), "run", targets.named("x86-64-v3"), frozen=False)
     bodies = [[n.op.name for n in m.body.live()] for m in made.run.live() if m.op.name == "group"]
     (summed,) = [names for names in bodies if "scatter_rows" in names]
-    (added,) = [names for names in bodies if "add_rows" in names]
+    (added,) = [names for names in bodies if "scatter_add" in names]
     assert {"transpose", "mul"} <= set(summed)
     assert {"mul", "neg"} <= set(added)
 

@@ -17,7 +17,7 @@ from kcompile.compiler import Compiled, compile_graph, load
 from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import ops, passes
 from kcompile.ir.graph import Graph, Value
-from kcompile.ir.ops.gather import add_rows
+from kcompile.ir.ops.gather import scatter_add
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import graphs
@@ -251,7 +251,7 @@ def test_no_gradient_of_all_rows_is_written(net: str, optimizer: str, limits: st
 def test_what_is_updated_by_rows(net: str, optimizer: str, limits: str, count: int) -> None:
     """Where the step of every other row is 0: also the squares that Adagrad adds up."""
     made = compiled_step(NETS[net](), OPTIMIZERS[optimizer](**LIMITS[limits]))
-    assert inner_ops(made).count("add_rows") == count
+    assert inner_ops(made).count("scatter_add") == count
 
 
 def _sizes(launch: Launch, made: Compiled) -> set[int]:
@@ -262,7 +262,7 @@ def _sizes(launch: Launch, made: Compiled) -> set[int]:
 
 def test_plain_descent_is_in_place() -> None:
     made = compiled_step(text(), keras.optimizers.SGD(0.1))
-    (launch,) = [x for x in made.program.entries[-1].launches if "add_rows" in x.kernel.name]
+    (launch,) = [x for x in made.program.entries[-1].launches if "scatter_add" in x.kernel.name]
     name = next(name for name in made.variables if name.endswith("embeddings"))
     assert launch.kernel.aliased
     assert [
@@ -274,9 +274,9 @@ def test_a_small_table_has_a_whole_gradient() -> None:
     """A batch would name most of its rows."""
     model = Sequential([L.Embedding(32 * STEPS, 3, input_length=STEPS), L.GRU(5), L.Dense(1)])
     made = compiled_step(model, keras.optimizers.SGD(0.1))
-    assert "first_places" not in inner_ops(made) and "scatter_rows" in inner_ops(made)
+    assert "first_occurrence" not in inner_ops(made) and "scatter_rows" in inner_ops(made)
     larger = Sequential([L.Embedding(32 * STEPS + 1, 3, input_length=STEPS), L.GRU(5), L.Dense(1)])
-    assert "first_places" in inner_ops(compiled_step(larger, keras.optimizers.SGD(0.1)))
+    assert "first_occurrence" in inner_ops(compiled_step(larger, keras.optimizers.SGD(0.1)))
 
 
 def test_a_gradient_that_a_product_reads_is_whole() -> None:
@@ -298,7 +298,7 @@ def test_a_table_whose_rows_are_read_elsewhere_is_not_updated_in_place() -> None
     graph = Graph("walk")
     ids = Tensor(graph, graph.input("ids", TensorType((40,), "int32")))
     table = Tensor(graph, graph.variable("table", TensorType((40, 20))))
-    graph.updates["table"] = add_rows(table, [(ops.gather(table, ids + 1), ids)]).value
+    graph.updates["table"] = scatter_add(table, [(ops.gather(table, ids + 1), ids)]).value
     start = np.random.default_rng(0).normal(size=(40, 20)).astype(np.float32)
     numbers = np.random.default_rng(1).integers(0, 39, 40).astype(np.int32)
     expected = start.copy()

@@ -166,7 +166,7 @@ def test_gradients_of_small_kernels_share_their_sums():
     x = Tensor(graph, graph.input("x", TensorType((Batch(), 6, 6, 3))))
     g = Tensor(graph, graph.input("g", TensorType((Batch(), 6, 6, 5))))
     attributes = {"taps": (3, 3), "strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
-    graph.outputs["dw"] = (emit("conv_kernel", [x, g], **attributes) * 0.5).value
+    graph.outputs["dw"] = (emit("conv_filter_gradient", [x, g], **attributes) * 0.5).value
     kernels = [
         launch.kernel
         for launch in compile_graph(graph, "run", machine.TARGET, frozen=False).program.entries[0].launches

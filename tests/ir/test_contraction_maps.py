@@ -17,7 +17,7 @@ from kcompile.ir.contraction import Access, Contraction
 from kcompile.ir.op import OPS
 from kcompile.ir.types import Batch, TensorType, bind
 
-FAMILY = ("matmul", "conv", "conv_input", "conv_kernel")
+FAMILY = ("matmul", "conv", "conv_data_gradient", "conv_filter_gradient")
 
 
 def naive_conv(x: np.ndarray, w: np.ndarray, strides: tuple, padding: tuple, dilation: tuple) -> np.ndarray:
@@ -45,13 +45,13 @@ def test_conv_is_the_naive_loop(data: st.DataObject, seed: int) -> None:
 @settings(max_examples=40)
 @given(data=st.data(), seed=st.integers(0, 1000))
 def test_gradients_are_adjoint(data: st.DataObject, seed: int) -> None:
-    """<conv(x, w), g> = <x, conv_input(g, w)> = <w, conv_kernel(x, g)>."""
+    """<conv(x, w), g> = <x, conv_data_gradient(g, w)> = <w, conv_filter_gradient(x, g)>."""
     case = data.draw(cases(OPS["conv"]))
     x, w = (a.astype(np.float64) for a in arrays(case, 3, seed))
     y = OPS["conv"].numpy(x, w, **case.attrs)
     g = np.random.default_rng(seed).normal(size=y.shape)
-    dx = OPS["conv_input"].numpy(g, w, sizes=x.shape[1:-1], **case.attrs)
-    dw = OPS["conv_kernel"].numpy(x, g, taps=w.shape[:-2], **case.attrs)
+    dx = OPS["conv_data_gradient"].numpy(g, w, sizes=x.shape[1:-1], **case.attrs)
+    dw = OPS["conv_filter_gradient"].numpy(x, g, taps=w.shape[:-2], **case.attrs)
     expected = np.sum(y * g)
     assert np.sum(x * dx) == pytest.approx(expected, abs=1e-9)
     assert np.sum(w * dw) == pytest.approx(expected, abs=1e-9)

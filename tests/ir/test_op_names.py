@@ -21,7 +21,7 @@ MOST = 20
 # file: comparison -> why it is about this op and no other. Twice: with the number of places.
 NAMED = {
     'codegen/cpu/backend.py: anchor.op.name == "winograd"': "an algorithm with a kernel of its own",
-    'codegen/cpu/scatter.py: scatter.op.name == "first_places"': "places are found, where other scatters add",
+    'codegen/cpu/scatter.py: scatter.op.name == "first_occurrence"': "positions are found, where others add",
     'ir/indices.py: node.op.name == "gather"': "the one op with numbers of rows that data give",
     'ir/indices.py: node.op.name == "cast"': "a check reads the numbers that were cast to int32",
     'ir/passes/compact_scatters.py: node.op.name == "scatter_rows"': "what the pass is about",

@@ -28,8 +28,8 @@ def lower_scatter(name: str, node: Node, scatter: Node, target: Target, aliased:
     inputs, outputs = parameters(body)
     b = Builder(target, lanes_of(body, target))
     inliner = Inliner(body, inputs, b)
-    if scatter.op.name == "first_places":
-        extent, work = _places(b, inliner, scatter, outputs[0])
+    if scatter.op.name == "first_occurrence":
+        extent, work = _first_occurrences(b, inliner, scatter, outputs[0])
     else:
         extent, work = _sums(b, inliner, scatter, outputs[0], aliased)
     function = Function(name, (*inputs, *outputs), tuple(b.blocks[0]), node.label, aliased)
@@ -111,7 +111,7 @@ def _walk(
         over_vectors(b, start, stop, width, add)
 
 
-def _places(b: Builder, inliner: Inliner, scatter: Node, result: Buffer) -> tuple[Size, Size]:
+def _first_occurrences(b: Builder, inliner: Inliner, scatter: Node, result: Buffer) -> tuple[Size, Size]:
     """Threads divide the rows. Positions are walked from last to first, so that the first stays."""
     (indices,), rows = scatter.inputs, scatter.attrs["rows"]
     positions = inliner.body.type(indices).shape

@@ -254,7 +254,7 @@ def conv_maps(
     )
 
 
-def _conv_input(
+def _conv_data_gradient(
     g: TensorType,
     w: TensorType,
     sizes: tuple[int, ...],
@@ -281,7 +281,7 @@ def _conv_input(
     )
 
 
-def _conv_kernel(
+def _conv_filter_gradient(
     x: TensorType,
     g: TensorType,
     taps: tuple[int, ...],
@@ -309,21 +309,21 @@ def _conv_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     x, w = call.inputs
     attrs = _window_attrs(call)
     return (
-        emit("conv_input", [g, w], sizes=x.shape[1:-1], **attrs),
-        emit("conv_kernel", [x, g], taps=w.shape[:-2], **attrs),
+        emit("conv_data_gradient", [g, w], sizes=x.shape[1:-1], **attrs),
+        emit("conv_filter_gradient", [x, g], taps=w.shape[:-2], **attrs),
     )
 
 
-def _conv_input_gradient(call: Call, h: Tensor) -> Sequence[Tensor | None]:
+def _conv_data_gradient_rule(call: Call, h: Tensor) -> Sequence[Tensor | None]:
     g, w = call.inputs
     attrs = _window_attrs(call)
-    return (emit("conv", [h, w], **attrs), emit("conv_kernel", [h, g], taps=w.shape[:-2], **attrs))
+    return (emit("conv", [h, w], **attrs), emit("conv_filter_gradient", [h, g], taps=w.shape[:-2], **attrs))
 
 
-def _conv_kernel_gradient(call: Call, h: Tensor) -> Sequence[Tensor | None]:
+def _conv_filter_gradient_rule(call: Call, h: Tensor) -> Sequence[Tensor | None]:
     x, g = call.inputs
     attrs = _window_attrs(call)
-    return (emit("conv_input", [g, h], sizes=x.shape[1:-1], **attrs), emit("conv", [x, h], **attrs))
+    return (emit("conv_data_gradient", [g, h], sizes=x.shape[1:-1], **attrs), emit("conv", [x, h], **attrs))
 
 
 def _conv_shapes(draw: Draw) -> tuple[TensorType, TensorType, dict[str, Any], tuple[int, ...]]:
@@ -354,19 +354,31 @@ def _conv_case(draw: Draw) -> Case:
     return Case((x, w), attrs)
 
 
-def _conv_input_case(draw: Draw) -> Case:
+def _conv_data_gradient_case(draw: Draw) -> Case:
     x, w, attrs, sizes = _conv_shapes(draw)
     return Case((_infer(conv_maps)(x, w, **attrs), w), {"sizes": sizes, **attrs})
 
 
-def _conv_kernel_case(draw: Draw) -> Case:
+def _conv_filter_gradient_case(draw: Draw) -> Case:
     x, w, attrs, _ = _conv_shapes(draw)
     return Case((x, _infer(conv_maps)(x, w, **attrs)), {"taps": w.shape[:-2], **attrs})
 
 
 _register("conv", conv_maps, _conv_gradient, _conv_case, columnwise=lambda **_: 1, rowwise=lambda **_: (0,))
-_register("conv_input", _conv_input, _conv_input_gradient, _conv_input_case, rowwise=lambda **_: (0,))
-_register("conv_kernel", _conv_kernel, _conv_kernel_gradient, _conv_kernel_case, sums_rows=lambda **_: True)
+_register(
+    "conv_data_gradient",
+    _conv_data_gradient,
+    _conv_data_gradient_rule,
+    _conv_data_gradient_case,
+    rowwise=lambda **_: (0,),
+)
+_register(
+    "conv_filter_gradient",
+    _conv_filter_gradient,
+    _conv_filter_gradient_rule,
+    _conv_filter_gradient_case,
+    sums_rows=lambda **_: True,
+)
 
 
 def conv(x: Operand, w: Operand, strides: Sequence[int], padding: Pads, dilation: Sequence[int]) -> Tensor:

@@ -8,9 +8,9 @@ that data give are checked before (`ir.indices`), and a graph with such numbers 
 
 What `passes.compact_scatters` makes of a scatter most of whose rows are zero:
 
-    add_rows(table, values, indices, ...) = table + scatter_rows(values, indices) + ...
-    first_places(indices, rows)[v]        = the first i (counted in one) with indices[i] == v, else -1
-    spread_rows(table, places)[v, d...]   = table[places[v], d...], and 0 where places[v] < 0
+    scatter_add(table, values, indices, ...)  = table + scatter_rows(values, indices) + ...
+    first_occurrence(indices, rows)[v]        = the first i (counted in one) with indices[i] == v, else -1
+    masked_gather(table, places)[v, d...]     = table[places[v], d...], and 0 where places[v] < 0
 """
 
 from __future__ import annotations
@@ -187,34 +187,34 @@ def scatter_rows(values: Tensor, indices: Tensor, rows: Dim) -> Tensor:
     return emit("scatter_rows", [values, indices], rows=rows)
 
 
-def _infer_add(table: TensorType, *pairs: TensorType) -> TensorType:
+def _infer_scatter_add(table: TensorType, *pairs: TensorType) -> TensorType:
     for values, indices in zip(pairs[::2], pairs[1::2]):
-        rest = _check_rows("add_rows", values, indices)
+        rest = _check_rows("scatter_add", values, indices)
         if table.shape[1:] != rest or table.dtype != values.dtype:
-            raise ValueError(f"add_rows: rows of {values} do not fit a table of {table}")
+            raise ValueError(f"scatter_add: rows of {values} do not fit a table of {table}")
     return table
 
 
-def _add(table: np.ndarray, *pairs: np.ndarray) -> np.ndarray:
+def _scatter_add(table: np.ndarray, *pairs: np.ndarray) -> np.ndarray:
     result = table.copy()
     for values, indices in zip(pairs[::2], pairs[1::2]):
         np.add.at(result, np.clip(indices, 0, len(table) - 1), values)
     return result
 
 
-def _lower_add(b: Any, call: Any, index: Index, table: Element, *pairs: Element) -> Any:
+def _lower_scatter_add(b: Any, call: Any, index: Index, table: Element, *pairs: Element) -> Any:
     total = table(index)
     for values, indices, type in zip(pairs[::2], pairs[1::2], call.types[2::2]):
         total = b.add(total, _rows_at(b, call.type, index, type.shape, values, indices))
     return total
 
 
-def _add_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+def _scatter_add_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     taken = [(gather(g, indices), None) for indices in call.inputs[2::2]]
     return [g, *(x for pair in taken for x in pair)]
 
 
-def _add_case(draw: Draw) -> Case:
+def _scatter_add_case(draw: Draw) -> Case:
     values, indices, rows = _rows_case(draw)
     table = TensorType((rows, *values.shape[indices.rank :]))
     pairs = (values, indices) * draw.integer(1, 2)
@@ -223,30 +223,30 @@ def _add_case(draw: Draw) -> Case:
 
 register(
     Op(
-        "add_rows",
+        "scatter_add",
         "scatter",
-        _infer_add,
-        _add,
-        gradient=_add_gradient,
-        lower=_lower_add,
-        cases=_add_case,
+        _infer_scatter_add,
+        _scatter_add,
+        gradient=_scatter_add_gradient,
+        lower=_lower_scatter_add,
+        cases=_scatter_add_case,
         expensive=True,
         in_place=0,
     )
 )
 
 
-def add_rows(table: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+def scatter_add(table: Tensor, pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """The table [rows, d...] with values [i..., d...] added at the rows that int32 indices [i...]
     name, for each pair (values, indices)."""
-    return emit("add_rows", [table, *(x for pair in pairs for x in pair)])
+    return emit("scatter_add", [table, *(x for pair in pairs for x in pair)])
 
 
 # ---------------------------------------------------------------- few rows of many
 
 
 def _infer_first(indices: TensorType, rows: int) -> TensorType:
-    _check_indices("first_places", indices)
+    _check_indices("first_occurrence", indices)
     return TensorType((rows,), "int32")
 
 
@@ -275,30 +275,38 @@ def _first_case(draw: Draw) -> Case:
 
 
 register(
-    Op("first_places", "scatter", _infer_first, _first, lower=_lower_first, cases=_first_case, expensive=True)
+    Op(
+        "first_occurrence",
+        "scatter",
+        _infer_first,
+        _first,
+        lower=_lower_first,
+        cases=_first_case,
+        expensive=True,
+    )
 )
 
 
-def first_places(indices: Tensor, rows: int) -> Tensor:
+def first_occurrence(indices: Tensor, rows: int) -> Tensor:
     """For each of so many rows the first place (in row-major order) where int32 indices name it, or
     -1: int32 [rows]."""
-    return emit("first_places", [indices], rows=rows)
+    return emit("first_occurrence", [indices], rows=rows)
 
 
-def _infer_spread(table: TensorType, places: TensorType) -> TensorType:
-    _check_indices("spread_rows", places)
+def _infer_masked(table: TensorType, places: TensorType) -> TensorType:
+    _check_indices("masked_gather", places)
     if table.rank < 1 or any(not isinstance(d, int) for d in table.shape[1:]):
-        raise ValueError(f"spread_rows: expected a table of rows. Received: {table}")
+        raise ValueError(f"masked_gather: expected a table of rows. Received: {table}")
     return table.with_shape((*places.shape, *table.shape[1:]))
 
 
-def _spread(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _masked_gather(table: np.ndarray, places: np.ndarray) -> np.ndarray:
     there = np.reshape(places >= 0, (*places.shape, *(1,) * (table.ndim - 1)))
     result: np.ndarray = np.where(there, _gather(table, places), table.dtype.type(0))
     return result
 
 
-def _lower_spread(b: Any, call: Any, index: Index, table: Element, places: Element) -> Any:
+def _lower_masked(b: Any, call: Any, index: Index, table: Element, places: Element) -> Any:
     rank = len(call.types[1].shape)
     place = b.let(places(index[:rank]))
     row = clamped(b, place, call.types[0].shape[0])
@@ -309,7 +317,7 @@ def _lower_spread(b: Any, call: Any, index: Index, table: Element, places: Eleme
     )
 
 
-def _spread_case(draw: Draw) -> Case:
+def _masked_case(draw: Draw) -> Case:
     places = TensorType(draw.shape(0, 2), "int32")
     rest = draw.choice(((), (1,), (4,), (17,), (2, 5), (33,)))
     rows: Dim = draw.integer(1, 9)
@@ -320,18 +328,18 @@ def _spread_case(draw: Draw) -> Case:
 
 register(
     Op(
-        "spread_rows",
+        "masked_gather",
         "movement",
-        _infer_spread,
-        _spread,
-        lower=_lower_spread,
-        cases=_spread_case,
+        _infer_masked,
+        _masked_gather,
+        lower=_lower_masked,
+        cases=_masked_case,
         linear=(0,),
         inlined=True,
     )
 )
 
 
-def spread_rows(table: Tensor, places: Tensor) -> Tensor:
+def masked_gather(table: Tensor, places: Tensor) -> Tensor:
     """table [rows, d...] by int32 places [i...] -> [i..., d...]; zeros where a place is below 0."""
-    return emit("spread_rows", [table, places])
+    return emit("masked_gather", [table, places])

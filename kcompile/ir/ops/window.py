@@ -2,6 +2,12 @@
 
 `size`, `strides` and `padding` (pairs before, after) are given for each spatial axis. Padding counts
 as minus infinity for a maximum and as zero for a sum.
+
+    window_max, window_sum   of the elements under a window (its *taps*)
+    window_argmax            the number of the first tap with the largest element
+    window_unpool            the gradient of window_sum: adds each value to all elements under its window
+    window_scatter           the gradient of window_max: adds it to the element under one tap of its window
+    window_gather            the gradient of window_scatter: the element under one tap of each window
 """
 
 from __future__ import annotations
@@ -56,11 +62,11 @@ def _seen(b: Any, call: Any, index: Any, x: Any, tap: Sequence[Any], fill: Any) 
     inside, at = None, [index[0]]
     shape = call.types[0].shape[1:-1]
     for i, (stride, pads) in enumerate(zip(call.attrs["strides"], call.attrs["padding"])):
-        place = index[1 + i] * stride + tap[i] - pads[0]
+        position = index[1 + i] * stride + tap[i] - pads[0]
         if any(pads):
-            place, within = b.within(place, 1, shape[i])
+            position, within = b.within(position, 1, shape[i])
             inside = within if inside is None else b.logical_and(inside, within)
-        at.append(place)
+        at.append(position)
     at.append(index[-1])
     return x(tuple(at)) if inside is None else b.guard(inside, lambda: x(tuple(at)), fill)
 
@@ -92,8 +98,8 @@ def _case(draw: Draw) -> Case:
 
 def _max_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
     x = call.inputs[0]
-    place = emit("window_argmax", [x], **call.attrs)
-    return [emit("window_scatter", [g, place], sizes=x.shape[1:-1], **call.attrs)]
+    taps = emit("window_argmax", [x], **call.attrs)
+    return [emit("window_scatter", [g, taps], sizes=x.shape[1:-1], **call.attrs)]
 
 
 register(
@@ -115,7 +121,7 @@ register(
         "window",
         _infer,
         lambda x, size, strides, padding: np.add.reduce(list(_views(x, size, strides, padding, 0))),
-        gradient=lambda c, g: [emit("window_spread", [g], sizes=c.inputs[0].shape[1:-1], **c.attrs)],
+        gradient=lambda c, g: [emit("window_unpool", [g], sizes=c.inputs[0].shape[1:-1], **c.attrs)],
         lower=_lower_reduce("add", 0.0),
         cases=_case,
         tolerance=1e-5,
@@ -128,25 +134,25 @@ def _argmax(x: np.ndarray, size: Ints, strides: Ints, padding: Pads) -> np.ndarr
     """The number of the first tap with the largest element. A NaN is larger than nothing, and
     nothing is larger than it: the forward pass is NaN there already."""
     views = list(_views(x, size, strides, padding, -np.inf))
-    best, place = views[0], np.zeros(views[0].shape, np.int32)
+    best, tap = views[0], np.zeros(views[0].shape, np.int32)
     for number, value in enumerate(views[1:], 1):
         larger = value > best
-        best, place = np.where(larger, value, best), np.where(larger, np.int32(number), place)
-    return place
+        best, tap = np.where(larger, value, best), np.where(larger, np.int32(number), tap)
+    return tap
 
 
 def _lower_argmax(b: Any, call: Any, index: Any, x: Any) -> Any:
     low = b.const(-np.inf, call.types[0].dtype)
-    best, place = None, b.const(0, "int32")
+    best, tap_number = None, b.const(0, "int32")
     for number, tap in enumerate(_taps(call.attrs["size"])):
         value = b.let(_seen(b, call, index, x, [b.const(t, "int64") for t in tap], low))
         if best is None:
             best = value
             continue
         larger = b.let(b.greater(value, best))
-        place = b.select(larger, b.const(number, "int32"), place)
+        tap_number = b.select(larger, b.const(number, "int32"), tap_number)
         best = b.let(b.select(larger, value, best))
-    return place
+    return tap_number
 
 
 register(
@@ -164,7 +170,7 @@ register(
 # ---------------------------------------------------------------- backward
 
 
-def _spread(
+def _unpool(
     g: np.ndarray,
     sizes: Ints,
     size: Ints,
@@ -184,8 +190,8 @@ def _spread(
     return out[(slice(None), *(slice(p[0], p[0] + d) for d, p in zip(sizes, padding)))]
 
 
-def _infer_back(
-    g: TensorType, *place: TensorType, sizes: Ints, size: Ints, strides: Ints, padding: Pads
+def _infer_unpool(
+    g: TensorType, *taps: TensorType, sizes: Ints, size: Ints, strides: Ints, padding: Pads
 ) -> TensorType:
     return g.with_shape((g.shape[0], *sizes, g.shape[-1]))
 
@@ -207,7 +213,7 @@ def _covering(
         yield first - k, tap + k * stride, inside
 
 
-def _lower_back(b: Any, call: Any, index: Any, g: Any, *place: Any) -> Any:
+def _lower_unpool(b: Any, call: Any, index: Any, g: Any, *taps: Any) -> Any:
     """Sum over the windows that cover the element, in the order of their taps."""
     attrs, zero, total = call.attrs, b.const(0, call.type.dtype), None
     axes = [
@@ -230,16 +236,16 @@ def _lower_back(b: Any, call: Any, index: Any, g: Any, *place: Any) -> Any:
         at.append(index[-1])
 
         def term(at: tuple[Any, ...] = tuple(at), number: Any = number) -> Any:
-            if not place:
+            if not taps:
                 return g(at)
-            return b.select(b.equal(place[0](at), b.cast(number, "int32")), g(at), zero)
+            return b.select(b.equal(taps[0](at), b.cast(number, "int32")), g(at), zero)
 
         part = b.guard(inside, term, zero)
         total = b.let(part if total is None else b.add(total, part))
     return total
 
 
-def _back_case(draw: Draw) -> Case:
+def _unpool_case(draw: Draw) -> Case:
     case = _case(draw)
     attrs: Any = case.attrs
     return Case((_infer(case.types[0], **attrs),), {"sizes": case.types[0].shape[1:-1], **attrs})
@@ -247,13 +253,13 @@ def _back_case(draw: Draw) -> Case:
 
 register(
     Op(
-        "window_spread",
+        "window_unpool",
         "window",
-        _infer_back,
-        _spread,
+        _infer_unpool,
+        _unpool,
         gradient=lambda c, h: [emit("window_sum", [h], **_window_attrs(c))],
-        lower=_lower_back,
-        cases=_back_case,
+        lower=_lower_unpool,
+        cases=_unpool_case,
         tolerance=1e-5,
         expensive=True,
     )
@@ -267,26 +273,26 @@ def _at_taps(case: Case, x: TensorType, windows: TensorType) -> Case:
 
 
 def _scatter_case(draw: Draw) -> Case:
-    case = _back_case(draw)
+    case = _unpool_case(draw)
     return _at_taps(case, case.types[0], case.types[0])
 
 
-def _take_case(draw: Draw) -> Case:
+def _gather_case(draw: Draw) -> Case:
     case = _case(draw)
     attrs: Any = case.attrs
     return _at_taps(case, case.types[0], _infer(case.types[0], **attrs))
 
 
-def _take(x: np.ndarray, place: np.ndarray, **attrs: Any) -> np.ndarray:
+def _gather(x: np.ndarray, taps: np.ndarray, **attrs: Any) -> np.ndarray:
     """What each window sees under its own tap."""
-    out = np.zeros(place.shape, x.dtype)
+    out = np.zeros(taps.shape, x.dtype)
     for number, view in enumerate(_views(x, **attrs, fill=0)):
-        out = np.where(place == number, view, out)
+        out = np.where(taps == number, view, out)
     return out
 
 
-def _lower_take(b: Any, call: Any, index: Any, x: Any, place: Any) -> Any:
-    zero, tap_number = b.const(0, call.type.dtype), b.let(place(index))
+def _lower_gather(b: Any, call: Any, index: Any, x: Any, taps: Any) -> Any:
+    zero, tap_number = b.const(0, call.type.dtype), b.let(taps(index))
     out = zero
     for number, tap in enumerate(_taps(call.attrs["size"])):
         seen = _seen(b, call, index, x, [b.const(t, "int64") for t in tap], zero)
@@ -298,10 +304,10 @@ register(
     Op(
         "window_scatter",
         "window",
-        _infer_back,
-        lambda g, place, **attrs: _spread(g, keep=lambda number: place == number, **attrs),
-        gradient=lambda c, h: [emit("window_take", [h, c.inputs[1]], **_window_attrs(c)), None],
-        lower=_lower_back,
+        _infer_unpool,
+        lambda g, taps, **attrs: _unpool(g, keep=lambda number: taps == number, **attrs),
+        gradient=lambda c, h: [emit("window_gather", [h, c.inputs[1]], **_window_attrs(c)), None],
+        lower=_lower_unpool,
         cases=_scatter_case,
         tolerance=1e-5,
         expensive=True,
@@ -309,16 +315,16 @@ register(
 )
 register(
     Op(
-        "window_take",
+        "window_gather",
         "window",
-        lambda x, place, **attrs: _infer(x, **attrs),
-        _take,
+        lambda x, taps, **attrs: _infer(x, **attrs),
+        _gather,
         gradient=lambda c, g: [
             emit("window_scatter", [g, c.inputs[1]], sizes=c.inputs[0].shape[1:-1], **c.attrs),
             None,
         ],
-        lower=_lower_take,
-        cases=_take_case,
+        lower=_lower_gather,
+        cases=_gather_case,
         tolerance=0.0,
         expensive=True,
     )

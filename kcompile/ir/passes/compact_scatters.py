@@ -2,9 +2,9 @@
 
     sums = the values of each number added up at the first place where it occurs, zeros elsewhere
 
-    p - f(scatter_rows(values, indices))  ->  add_rows(p, -f(sums), indices)      as the update of p
+    p - f(scatter_rows(values, indices))  ->  scatter_add(p, -f(sums), indices)      as the update of p
     reduce_sum(f(scatter_rows(...)))      ->  reduce_sum(f(sums))
-    any other elementwise use of it       ->  of spread_rows(sums, places)
+    any other elementwise use of it       ->  of masked_gather(sums, places)
 
 where f gives 0 for 0. So plain gradient descent on an embedding costs as much as the rows of the batch,
 in place; and where all rows must be written (momentum, Adam, a regularizer, a constraint) the kernel
@@ -20,7 +20,7 @@ import numpy as np
 
 from kcompile.ir import cost, ops
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.ops.gather import add_rows, first_places, spread_rows
+from kcompile.ir.ops.gather import first_occurrence, masked_gather, scatter_add
 from kcompile.ir.rewrite import copy, literal, rebuild
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, TensorType, numel
@@ -85,10 +85,10 @@ class _Compact:
             return None
         key = (indices.value, rows)
         if key not in self.places:
-            self.places[key] = first_places(indices, rows)
+            self.places[key] = first_occurrence(indices, rows)
         places, count = self.places[key], numel(indices.shape)
         sums = ops.scatter_rows(values, ops.gather(places, indices), count)
-        result = spread_rows(sums, places)
+        result = masked_gather(sums, places)
         self.parts[result.value] = (_Part(sums, ops.reshape(indices, (count,))),)
         return result
 
@@ -105,7 +105,7 @@ class _Compact:
         if not is_old_value or not parts or node.op.signs[slot] < 0:
             return None
         moved = _signed(node.op.signs[1 - slot], parts)
-        return add_rows(Tensor(new, inputs[slot]), [(part.values, part.indices) for part in moved])
+        return scatter_add(Tensor(new, inputs[slot]), [(part.values, part.indices) for part in moved])
 
 
 def _names_few(indices: TensorType, rows: int) -> bool:

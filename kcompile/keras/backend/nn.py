@@ -93,7 +93,9 @@ def _conv_transpose(
     places = tuple(output_shape[2:] if first else output_shape[1:-1])
     strides, ones = _each(strides, rank), (1,) * rank
     around = pads(padding, places, kernel.shape[:rank], strides, ones)
-    made = emit("conv_input", [x, kernel], sizes=places, strides=strides, padding=around, dilation=ones)
+    made = emit(
+        "conv_data_gradient", [x, kernel], sizes=places, strides=strides, padding=around, dilation=ones
+    )
     return _back(made, data_format)
 
 
