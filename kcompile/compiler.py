@@ -67,6 +67,14 @@ class Compiled:
 
         return passes.run_passes(self.graph, passes.until(self.passes, name), self.log)
 
+    @property
+    def fusion_plan(self) -> str:
+        """Which nodes become one kernel, as text: the plan of the last pass, `fuse`."""
+        from kcompile.ir import passes
+
+        *before, fuse = self.passes
+        return fuse.plans(passes.run_passes(self.graph, before))
+
     @cached_property
     def _fused(self) -> tuple[Graph, ...]:
         from kcompile.ir import passes

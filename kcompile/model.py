@@ -84,9 +84,10 @@ class CompiledModel:
         target: str | None = None,
         after: str | None = None,
     ) -> str:
-        """The model at a stage of compilation, as text: graph (as traced), passes (after all of them), dot (a
-        picture of the graph in Graphviz' language, below a line on its form), loops, llvm, asm, or ptx, with
-        what each kernel uses where the package nvidia-cuda-nvcc is installed.
+        """The model at a stage of compilation, as text: graph (as traced), passes (after all of them), plan
+        (which nodes become one kernel), dot (a picture of the graph in Graphviz' language, below a line on
+        its form), loops, llvm, asm, or ptx, with what each kernel uses where the package nvidia-cuda-nvcc is
+        installed.
 
         entry: "predict", "test" or "train". lengths: as `graph` takes them. target: one of `targets`, also
         "sm_80", ...; by default what the model is compiled for, and sm_80 for ptx. after: the graph after
@@ -112,6 +113,8 @@ class CompiledModel:
             from kcompile.ir import passes
 
             return passes.text((made.prepare, made.run) if after is None else made.after(after))
+        if stage == "plan":
+            return made.fusion_plan
         if stage == "loops":
             from kcompile.codegen import show
 

@@ -99,9 +99,11 @@ def test_a_dump_has_a_numbered_file_for_each_stage(
     for folder, entry in zip(folders, ("predict", "train")):
         made = compiled.engine.compiled(entry)
         stages = ["graph", *(step.name for step in made.passes), "loops", "llvm", "asm"]
+        stages.insert(stages.index("fuse"), "fuse.plan")
         files = sorted(folder.iterdir())
         assert [path.stem for path in files] == [f"{i:02}-{stage}" for i, stage in enumerate(stages, 1)]
         assert files[0].read_text() == made.graph.text() + "\n"
+        assert files[-5].read_text() == made.fusion_plan + "\n"
         assert files[-4].read_text() == passes.text((made.prepare, made.run)) + "\n"
         assert "define i32" in files[-2].read_text() and ".text" in files[-1].read_text()
 

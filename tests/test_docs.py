@@ -18,6 +18,7 @@ OURS = ("kcompile", "runtime", "tests", "docs", "examples", "benchmarks")
 TOLD = (
     "kcompile/ir",
     "kcompile/ir/passes",
+    "kcompile/ir/passes/fusion",
     "kcompile/codegen",
     *(
         f"kcompile/codegen/{room}"

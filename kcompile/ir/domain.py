@@ -27,6 +27,11 @@ class Domain:
     shape: Shape
     axes: tuple[int, ...] = ()
 
+    @staticmethod
+    def of_reduction(graph: Graph, node: Node) -> Domain:
+        """The domain of a reduction of a graph."""
+        return Domain(graph.type(node.inputs[0]).shape, node.attrs["axes"])
+
     @property
     def parallel(self) -> tuple[int, ...]:
         """The axes that are not reduced."""
@@ -69,11 +74,7 @@ def domain_of(body: Graph) -> Domain:
     """The domain of a group: that of its reductions where all have the same, else that of its results. Where
     results have two shapes and no reduction lies between them, the smaller is per-row for the larger."""
     shapes = list(dict.fromkeys(body.type(v).shape for v in body.outputs.values()))
-    found = {
-        Domain(body.type(m.inputs[0]).shape, m.attrs["axes"])
-        for m in body.nodes.values()
-        if m.op.kind == "reduction"
-    }
+    found = {Domain.of_reduction(body, m) for m in body.nodes.values() if m.op.kind == "reduction"}
     if not found and len(shapes) > 1:
         small, *_, large = sorted(shapes, key=lambda shape: (len(shape), -shape.count(1)))
         wide = (*small, *(1,) * (len(large) - len(small)))
@@ -86,6 +87,18 @@ def domain_of(body: Graph) -> Domain:
         if set(shapes) <= {domain.shape, domain.reduced_shape, domain.keepdims_shape}
         else Domain(shapes[0])
     )
+
+
+def is_column(shape: Shape, columns: Shape) -> bool:
+    """Whether an operand of this shape, broadcast to [rows..., columns...], varies only by column."""
+    stripped = shape[-len(columns) :] if columns else ()
+    lead = shape[: len(shape) - len(stripped)]
+    return stripped == columns and all(d == 1 for d in lead)
+
+
+def is_row(shape: Shape, rows: Shape, columns: Shape) -> bool:
+    """Whether it varies only by row."""
+    return shape == rows + (1,) * len(columns)
 
 
 def only_ones(node: Node, before: Shape) -> bool:

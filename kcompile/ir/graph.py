@@ -248,10 +248,11 @@ class Graph:
                 stack.extend(v.node for v in self.nodes[id].inputs)
         return [self.nodes[id] for id in sorted(needed)]
 
-    def users(self) -> dict[Value, list[tuple[Node, int]]]:
-        """For each value, the (node, slot) pairs of live nodes that read it."""
+    def users(self, nodes: Sequence[Node] | None = None) -> dict[Value, list[tuple[Node, int]]]:
+        """For each value, the (node, slot) pairs of live nodes that read it. nodes: the live ones, of who has
+        them."""
         users: dict[Value, list[tuple[Node, int]]] = {}
-        for node in self.live():
+        for node in self.live() if nodes is None else nodes:
             for slot, value in enumerate(node.inputs):
                 users.setdefault(value, []).append((node, slot))
         return users

@@ -25,8 +25,8 @@ NAMED = {
     'ir/indices.py: node.op.name == "gather"': "the one op with numbers of rows that data give",
     'ir/indices.py: node.op.name == "cast"': "a check reads the numbers that were cast to int32",
     'ir/passes/compact_scatters.py: node.op.name == "scatter_rows"': "what the pass is about",
-    'ir/passes/fuse.py: node.op.name != "concatenate"': "each element would ask all parts",
-    'ir/passes/fuse.py: node.op.name != "pack_panels"': "panels are written in an order of their own",
+    'ir/passes/fusion/rules.py: node.op.name != "concatenate"': "each element would ask all parts",
+    'ir/passes/fusion/producers.py: node.op.name == "pack_panels"': "panels have an order of their own",
     'ir/passes/use_winograd.py: node.op.name != "conv"': "what the pass is about",
 }
 

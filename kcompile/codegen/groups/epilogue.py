@@ -12,8 +12,8 @@ from kcompile.codegen.loops.builder import Builder, Index
 from kcompile.codegen.program import Kernel
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction
+from kcompile.ir.domain import is_column, is_row
 from kcompile.ir.graph import Graph, Node, Value
-from kcompile.ir.passes.fuse import is_column, is_row
 from kcompile.ir.types import Shape, TensorType, numel
 
 

@@ -18,7 +18,7 @@ In order (T: graphs that train, F: frozen ones; `simplify` also runs between the
     choose_algorithms  T F  index maps are written out, kernels are packed in panels
     stage              F    the graph is split by what depends on weights alone
     fuse               T F  ops become groups, each of them one kernel
-`arrange` is a part of `fuse`.
+`fusion` is a folder: the parts of `fuse`.
 """
 
 from __future__ import annotations

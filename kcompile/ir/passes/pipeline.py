@@ -22,7 +22,7 @@ from kcompile.ir.passes.compact_scatters import compact_scatters
 from kcompile.ir.passes.factor_sums import factor_sums
 from kcompile.ir.passes.fold_batch_norm import fold_batch_norm
 from kcompile.ir.passes.fold_constants import fold_constants
-from kcompile.ir.passes.fuse import fuse
+from kcompile.ir.passes.fuse import fuse, plan_text
 from kcompile.ir.passes.merge_scans import merge_scans
 from kcompile.ir.passes.simplify import simplify
 from kcompile.ir.passes.sink_layouts import sink_layouts
@@ -59,11 +59,17 @@ class PassTarget(Protocol):
 @dataclass(frozen=True)
 class Pass:
     """A named step of a pipeline. run: graph to graph, or to several that run one after the other.
-    regions: whether it is done to all regions first, each by itself."""
+    regions: whether it is done to all regions first, each by itself. plan: what it decides before it makes
+    a graph, as text, of a pass that has such a plan."""
 
     name: str
     run: Callable[[Graph], Graph | tuple[Graph, ...]]
     regions: bool = True
+    plan: Callable[[Graph], str] | None = None
+
+    def plans(self, graphs: Sequence[Graph]) -> str:
+        """The plans of several graphs, one below the other; of an empty one there is none."""
+        return "\n\n".join(self.plan(graph) for graph in graphs if self.plan and graph.nodes)
 
     def __call__(self, graph: Graph) -> tuple[Graph, ...]:
         made = self.run(in_regions(graph, self._in_region) if self.regions else graph)
@@ -87,7 +93,7 @@ def pipeline(target: PassTarget, frozen: bool) -> tuple[Pass, ...]:
         *([Pass("use_winograd", winograd, regions=False)] if frozen else []),  # kernels come from weights
         Pass("choose_algorithms", choose, regions=False),  # what is constant in a region, its node says
         *([Pass("stage", stage, regions=False)] if frozen else []),
-        Pass("fuse", partial(fuse, sweeps=target.sweeps)),
+        Pass("fuse", partial(fuse, sweeps=target.sweeps), plan=partial(plan_text, sweeps=target.sweeps)),
     )
     return _numbered([*guard, *before, *after])
 
@@ -140,6 +146,8 @@ def run_passes(graph: Graph, passes: Sequence[Pass], log: Log | None = None) -> 
     graphs: tuple[Graph, ...] = (graph,)
     log.text("graph", GRAPHS, graph.text)
     for step in passes:
+        if step.plan is not None:
+            log.text(f"{step.name}.plan", GRAPHS, partial(step.plans, graphs))
         with log.timed(f"pass {step.name}"):
             graphs = _run(step, graphs)
         log.text(step.name, GRAPHS, partial(text, graphs))
