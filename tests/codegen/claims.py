@@ -16,11 +16,11 @@ WOKEN = {"epoch": "look", "left": "doze"}
 
 
 class Memory(NamedTuple):
-    """The shared words, and what is not a word but true: work, the shares done, as bits; over, how
+    """The shared words, and what is not a word but true: work, the chunks done, as bits; over, how
     many launches the caller has left."""
 
     next: int = 0
-    shares: int = 0
+    chunks: int = 0
     stop: bool = False
     left: int = 0
     nods: bool = False  # bit 31 of LEFT
@@ -32,19 +32,19 @@ class Memory(NamedTuple):
 
     @property
     def open(self) -> tuple[int, int, bool]:
-        return self.next, self.shares, self.stop
+        return self.next, self.chunks, self.stop
 
     @property
     def closed(self) -> bool:
-        return self.next >= self.shares
+        return self.next >= self.chunks
 
 
 class Thread(NamedTuple):
-    """at: the access it makes next. seen: what it read and compares with. own: shares it has done."""
+    """at: the access it makes next. seen: what it read and compares with. own: chunks it has done."""
 
     at: str
     seen: tuple[int, ...] = ()
-    share: int = -1
+    chunk: int = -1
     launch: int = -1
     own: int = 0
 
@@ -62,8 +62,8 @@ class Fault(AssertionError):
 
 
 class System(NamedTuple):
-    """launches: the shares of each. workers: how many. The switches, off, are faults to be found.
-    recheck: a worker looks at OPEN again before it sleeps. wait: the caller waits for shares in work.
+    """launches: the chunks of each. workers: how many. The switches, off, are faults to be found.
+    recheck: a worker looks at OPEN again before it sleeps. wait: the caller waits for chunks in work.
     tell: the last worker wakes the caller. compare: a claim is an exchange of what was read."""
 
     launches: tuple[int, ...]
@@ -84,7 +84,7 @@ class System(NamedTuple):
             case "claim" if m.open != t.seen and self.compare:
                 return Next(m, Thread("look"))
             case "claim":
-                return Next(m._replace(next=t.seen[0] + 1), Thread("read job", share=t.seen[0]))
+                return Next(m._replace(next=t.seen[0] + 1), Thread("read job", chunk=t.seen[0]))
             case "read job":
                 return Next(m, t._replace(at="compute", launch=m.job))
             case "compute":
@@ -107,14 +107,14 @@ class System(NamedTuple):
         raise ValueError(t.at)
 
     def caller(self, m: Memory, t: Thread) -> Next:
-        shares = self.launches[t.launch] if t.launch < len(self.launches) else 0
+        chunks = self.launches[t.launch] if t.launch < len(self.launches) else 0
         match t.at:
             case "write":
-                return Next(m._replace(job=t.launch, left=shares, nods=False), t._replace(at="publish"))
+                return Next(m._replace(job=t.launch, left=chunks, nods=False), t._replace(at="publish"))
             case "publish":
-                return Next(m._replace(next=1, shares=shares), t._replace(at="read parked"))
+                return Next(m._replace(next=1, chunks=chunks), t._replace(at="read parked"))
             case "read parked":
-                count = min(m.parked, shares - 1)
+                count = min(m.parked, chunks - 1)
                 return Next(m, Thread("take" if count else "compute", (count,), 0, t.launch))
             case "take":
                 return Next(m._replace(parked=m.parked - t.seen[0]), t._replace(at="bump"))
@@ -131,7 +131,7 @@ class System(NamedTuple):
             case "claim" if m.open != t.seen:
                 return Next(m, t._replace(at="look", seen=()))
             case "claim":
-                return Next(m._replace(next=m.next + 1), t._replace(at="compute", seen=(), share=m.next))
+                return Next(m._replace(next=m.next + 1), t._replace(at="compute", seen=(), chunk=m.next))
             case "count":
                 return Next(m._replace(left=m.left - t.own), Thread("await", launch=t.launch))
             case "await" | "doze" if m.left == 0 or not self.wait:
@@ -153,23 +153,23 @@ class System(NamedTuple):
     def leave(self, m: Memory, t: Thread) -> Next:
         missing = [s for s in range(self.launches[t.launch]) if not m.work & bit(t.launch, s)]
         if missing:
-            raise Fault(f"the caller left launch {t.launch} before its shares {missing} were done")
+            raise Fault(f"the caller left launch {t.launch} before its chunks {missing} were done")
         following = t.launch + 1
         at = "write" if following < len(self.launches) else "stop"
         return Next(m._replace(over=following), Thread(at, launch=following))
 
 
-def bit(launch: int, share: int) -> int:
-    return 1 << 8 * launch + share
+def bit(launch: int, chunk: int) -> int:
+    return 1 << 8 * launch + chunk
 
 
 def done(m: Memory, t: Thread) -> Memory:
-    """A share is computed."""
+    """A chunk is computed."""
     if t.launch < m.over:
-        raise Fault(f"share {t.share} of launch {t.launch} was computed after the launch")
-    if m.work & bit(t.launch, t.share):
-        raise Fault(f"share {t.share} of launch {t.launch} was computed twice")
-    return m._replace(work=m.work | bit(t.launch, t.share))
+        raise Fault(f"chunk {t.chunk} of launch {t.launch} was computed after the launch")
+    if m.work & bit(t.launch, t.chunk):
+        raise Fault(f"chunk {t.chunk} of launch {t.launch} was computed twice")
+    return m._replace(work=m.work | bit(t.launch, t.chunk))
 
 
 State = tuple[Memory, Thread, tuple[Thread, ...]]
@@ -193,7 +193,7 @@ def successors(system: System, state: State) -> list[State]:
 
 
 def explore(system: System) -> int:
-    """The number of states that can be reached. Raises Fault for a share that is computed twice, late or
+    """The number of states that can be reached. Raises Fault for a chunk that is computed twice, late or
     not at all, for more sleepers than PARKED says, and for a state in which nobody can go on."""
     first: State = (Memory(), Thread("write", launch=0), (Thread("look"),) * system.workers)
     found, todo = {first}, [first]

@@ -20,7 +20,6 @@ from kcompile.codegen.loops import (
     If,
     N,
     Var,
-    across,
     binary,
     cast,
     const,
@@ -29,6 +28,7 @@ from kcompile.codegen.loops import (
     load,
     loop,
     ramp,
+    reduce_lanes,
     select,
     store,
 )
@@ -73,7 +73,7 @@ def kernel():
     value = load(x, at, inside)
     positive = select(binary("gt", value, 0.0), value, 0.0)
     add = store(total, 0, fma(positive, 2.0, load(total, 0)))
-    name, result = let("result", across("add", load(total, 0)))
+    name, result = let("result", reduce_lanes("add", load(total, 0)))
     odd = binary("eq", row % 2, 1)
     body = [
         Alloc(total),

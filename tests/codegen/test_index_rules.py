@@ -149,7 +149,7 @@ def test_an_expression_with_no_part_changed_is_itself() -> None:
     for e in (
         const(1), X, X * Y, -load(x, X), loops.fma(load(x, X), load(y, Y), 1.0), loops.cast(X, "float32"),
         loops.select(binary("lt", X, Y), X, Y), load(x, ramp(X, 4), binary("lt", ramp(X, 4), 9)),
-        ramp(X, 4, 2), loops.broadcast(X, 4), loops.across("add", ramp(X, 4)),
+        ramp(X, 4, 2), loops.broadcast(X, 4), loops.reduce_lanes("add", ramp(X, 4)),
     ):  # fmt: skip
         assert loops.map_children(e, lambda part: part) is e
         made = loops.map_children(e, lambda part: Var("z", part.dtype, part.lanes))

@@ -15,7 +15,6 @@ from kcompile.codegen.loops import (
     Buffer,
     Function,
     N,
-    across,
     binary,
     bitcast,
     cast,
@@ -24,6 +23,7 @@ from kcompile.codegen.loops import (
     load,
     loop,
     ramp,
+    reduce_lanes,
     select,
     store,
     unary,
@@ -206,10 +206,10 @@ def test_constants_are_exact():
 
 
 @pytest.mark.parametrize("op", ["add", "mul", "min", "max"])
-def test_across_is_a_balanced_tree(op):
+def test_lanes_are_reduced_by_a_balanced_tree(op):
     a, out = buffers("float32", "float32")
     x = samples("float32", 4)[16:32]
-    function = Function("f", (a, out), (store(out, 0, across(op, load(a, ramp(0, 16)))),))
+    function = Function("f", (a, out), (store(out, 0, reduce_lanes(op, load(a, ramp(0, 16)))),))
     tree = x
     while tree.size > 1:
         half = tree.size // 2
@@ -218,12 +218,15 @@ def test_across_is_a_balanced_tree(op):
     same_bits(run(function, x, np.zeros(1, "float32"))[1], tree)
 
 
-def test_across_on_bools():
+def test_lanes_of_bools_are_reduced():
     a, out = buffers("bool", "bool")
     x = np.array([False] * 7 + [True])
     function = Function(
         "f",
         (a, out),
-        (store(out, 0, across("or", load(a, ramp(0, 8)))), store(out, 1, across("and", load(a, ramp(0, 8))))),
+        (
+            store(out, 0, reduce_lanes("or", load(a, ramp(0, 8)))),
+            store(out, 1, reduce_lanes("and", load(a, ramp(0, 8)))),
+        ),
     )
     assert run(function, x, np.zeros(2, bool))[1].tolist() == [True, False]

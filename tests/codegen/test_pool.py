@@ -22,7 +22,7 @@ from kcompile.codegen.llvm.pool import LAYOUT, STATUS_NO_THREADS, has_threads, p
 
 # count: out[i] += 1 and out[n + i] = thread (scratch is the thread's number); bufs is {out}.
 # coarse: the same in two halves: what begins in a half is none of it, but for its beginning.
-# gate: the same, when a worker has begun a share (out[2n] is 1); that worker waits for out[2n] = 2.
+# gate: the same, when a worker has begun a chunk (out[2n] is 1); that worker waits for out[2n] = 2.
 KERNEL = """
 define void @count(ptr %bufs, i64 %n, i64 %begin, i64 %end, ptr %scratch) {
 entry:
@@ -150,7 +150,7 @@ def test_size(native: Pool) -> None:
     assert [native.size(t) for t in (0, 1, 4, 64)] == [pool_bytes(t) for t in (0, 1, 4, 64)]
 
 
-def test_every_index_once_and_in_shares(native: Pool, pool: np.ndarray) -> None:
+def test_every_index_once_and_in_chunks(native: Pool, pool: np.ndarray) -> None:
     """Equal parts, or finer ones, each done by one thread of the pool."""
     threads = native.threads(pool.ctypes.data)
     for extent in (1, 2, 3, 7, 64, 1001):
@@ -161,7 +161,7 @@ def test_every_index_once_and_in_shares(native: Pool, pool: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
-def test_a_share_has_a_grain_at_least(native: Pool, threads: int) -> None:
+def test_a_chunk_has_a_grain_at_least(native: Pool, threads: int) -> None:
     memory = native.open(threads)
     for grain in (0, 1, 9, 25, 50, 51, 100):
         for _ in range(50):
@@ -222,8 +222,8 @@ def test_stopped_pool_runs_serially(native: Pool) -> None:
     assert (out[:10] == 1).all() and (out[10:] == 0).all()
 
 
-def test_the_caller_waits_for_a_share_in_work(native: Pool) -> None:
-    """A worker has begun a share and is held there: the launch ends after that share, not before."""
+def test_the_caller_waits_for_a_chunk_in_work(native: Pool) -> None:
+    """A worker has begun a chunk and is held there: the launch ends after that chunk, not before."""
     memory, n = native.open(2), 65536
     out = np.zeros(2 * n + 1, np.int64)
     bufs = (ctypes.c_void_p * 1)(out.ctypes.data)
@@ -236,9 +236,9 @@ def test_the_caller_waits_for_a_share_in_work(native: Pool) -> None:
     launch.start()
     while (out[:n] == 1).sum() < n // 2 and time.monotonic() < start + 60:
         time.sleep(0.001)
-    launch.join(0.02 + 4 * (time.monotonic() - start))  # far beyond what the caller's own share took
+    launch.join(0.02 + 4 * (time.monotonic() - start))  # far beyond what the caller's own chunk took
     assert launch.is_alive() and out[2 * n] == 1
-    assert (out[:n] == 0).sum() == n // 2  # the worker's share, and no other, is missing
+    assert (out[:n] == 0).sum() == n // 2  # the worker's chunk, and no other, is missing
     out[2 * n] = 2
     launch.join(60)
     assert not launch.is_alive()
@@ -250,17 +250,17 @@ def test_the_caller_waits_for_a_share_in_work(native: Pool) -> None:
 def check_account(native: Pool, memory: np.ndarray) -> None:
     """After a long wait the caller works alone until it has computed for the debt, then shares again."""
     owed, debt = (memory[LAYOUT[name] :][:8].view(np.int64) for name in ("OWED", "DEBT"))
-    shares = memory[LAYOUT["JOB"] :][48:56].view(np.int64)  # of the last launch that was shared
+    chunks = memory[LAYOUT["JOB"] :][48:56].view(np.int64)  # of the last launch that was shared
     out = np.zeros(2 * 100_000, np.int64)
     assert owed > 0 and debt > 0
-    shares[0] = 0
+    chunks[0] = 0
     for _ in range(100_000):
         before = int(debt[0])
         native.run(memory, out, 100_000)
         if before <= 0:
             break
-        assert debt < before and shares == 0 and (out[100_000:] == 0).all()
-    assert before <= 0 and shares > 1
+        assert debt < before and chunks == 0 and (out[100_000:] == 0).all()
+    assert before <= 0 and chunks > 1
 
 
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
@@ -269,7 +269,7 @@ FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @FORKS
 @pytest.mark.parametrize("parked", [False, True])
 def test_workers_that_never_run(native: Pool, parked: bool) -> None:
-    """The child of a fork has the pool's memory and none of its workers: the caller does every share."""
+    """The child of a fork has the pool's memory and none of its workers: the caller does every chunk."""
     memory = native.open(4)
     out = np.zeros(2 * 4096, np.int64)
     native.run(memory, out, 4096)
@@ -290,9 +290,9 @@ def test_workers_that_never_run(native: Pool, parked: bool) -> None:
 
 
 @FORKS
-def test_empty_shares_are_no_loss(native: Pool) -> None:
-    """A kernel that cuts more coarsely than asked: what its empty shares take says nothing of the others.
-    In the child of a fork the caller does all, so a launch takes what its shares do."""
+def test_empty_chunks_are_no_loss(native: Pool) -> None:
+    """A kernel that cuts more coarsely than asked: what its empty chunks take says nothing of the others.
+    In the child of a fork the caller does all, so a launch takes what its chunks do."""
     memory, n = native.open(2), 400_000
     owed, debt = (memory[LAYOUT[name] :][:8].view(np.int64) for name in ("OWED", "DEBT"))
     out = np.zeros(2 * n, np.int64)
@@ -301,7 +301,7 @@ def test_empty_shares_are_no_loss(native: Pool) -> None:
     def launches() -> bool:
         lost = 0
         for _ in range(50):
-            owed[0], debt[0] = 1, 0  # what is owed makes shares finer
+            owed[0], debt[0] = 1, 0  # what is owed makes chunks finer
             native.parallel(memory.ctypes.data, native.coarse, bufs, n, n, 1, None, 1)
             lost += debt[0] > 0
         return bool((out[:n] == 50).all() and lost < 25)

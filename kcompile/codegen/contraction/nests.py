@@ -77,7 +77,7 @@ def lower_contraction(
     out = Builder(target, target.lanes("float32"))
     with out.block() as body:
         _interleaved([_Code(plan, out) for plan in plans], items)
-    run = loops.loop(Var("part"), 0, extent(items), body, kind="span")
+    run = loops.loop(Var("part"), 0, extent(items), body, kind="chunk")
     return Kernel(Function(name, parameters, (run,), note), size_of(items), _cycles_of_iteration(plans))
 
 

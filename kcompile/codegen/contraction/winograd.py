@@ -112,7 +112,7 @@ def lower_winograd(
     with out.block() as body:
         _Code(t, a, kernel.buffer, direct.buffer, panel, epilogue, out).blocks()
     tiles = numel((t.spec.m[0], *t.counts))
-    run = loops.loop(Var("part"), 0, extent(tiles), body, kind="span")
+    run = loops.loop(Var("part"), 0, extent(tiles), body, kind="chunk")
     buffers = [x for x in (a.buffer, kernel.buffer, direct.buffer, *epilogue.outputs) if x is not None]
     function = Function(name, tuple(dict.fromkeys(buffers)), (run,))
     work = _cycles(t) * cost.WINOGRAD_LANES // target.lanes("float32") // math.prod(t.counts)
@@ -210,7 +210,7 @@ class _Code:
             for number, value in enumerate(result.flat):
                 place = (number * (self.block_tiles + 1) + i) * t.channels + c
                 out.store(v, loops.ramp(place, lanes), value)
-        largest, *others = [out.let(loops.across("max", loops.load(cell, 0)), "l") for cell in cells]
+        largest, *others = [out.let(loops.reduce_lanes("max", loops.load(cell, 0)), "l") for cell in cells]
         uneven = loops.binary("gt", largest, _bits(LARGEST))
         for other in others:
             uneven = loops.binary("or", uneven, _far(largest, other))
@@ -248,7 +248,7 @@ class _Code:
             with out.loop("c", 0, t.channels, lanes) as c:
                 value = loops.load(self.patch, loops.ramp(place * t.channels + c, lanes))
                 out.update("max", cell, _magnitude(value))
-            out.store(most, place, loops.across("max", loops.load(cell, 0)))
+            out.store(most, place, loops.reduce_lanes("max", loops.load(cell, 0)))
 
     def keys(self, bases: Sequence[Expr]) -> list[Expr]:
         """The numbers of the key places in a patch."""

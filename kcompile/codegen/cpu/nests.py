@@ -206,7 +206,7 @@ class LoopNest:
             steps = unit // b.lanes
         with b.block() as body:
             self.vectors(b.let(start), b.let(stop), size, lambda i, mask: self.at_position({axes: i}))
-        b.emit(loops.loop(Var(b.fresh("p")), 0, self.count(extent), body, kind="span"))
+        b.emit(loops.loop(Var(b.fresh("p")), 0, self.count(extent), body, kind="chunk"))
         return extent, self.cycles([other for other in self.loop_axes if other != axes]) * steps
 
     def count(self, size: Size) -> Expr:
@@ -400,7 +400,7 @@ class LoopNest:
         b, combine = self.b, self.reduction_spec(m)[0]
         values: list[Expr] = [loops.load(cell, 0) for cell in accumulators]
         if self.row_vectors:
-            values = [loops.across(combine, b.let(v)) for v in values]
+            values = [loops.reduce_lanes(combine, b.let(v)) for v in values]
         while len(values) > 1:
             pairs = [b.let(b.combine(combine, x, y)) for x, y in zip(values[::2], values[1::2])]
             values = pairs + values[2 * len(pairs) :]

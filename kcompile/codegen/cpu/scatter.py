@@ -61,7 +61,7 @@ def _sums(b: Builder, inliner: Inliner, scatter: Node, result: Buffer, aliased: 
         for statement in code:
             b.emit(statement)
     else:
-        b.emit(loops.loop(Var("part"), 0, loops.const(parts), code, kind="span"))
+        b.emit(loops.loop(Var("part"), 0, loops.const(parts), code, kind="chunk"))
     return Size(parts), work
 
 
@@ -128,6 +128,6 @@ def _first_occurrences(b: Builder, inliner: Inliner, scatter: Node, result: Buff
             mine = b.logical_and(b.greater_equal(row, BEGIN), b.less(row, END))
             with b.when(mine):
                 b.store(result, row, loops.cast(flat, result.dtype))
-    b.emit(loops.loop(Var("part"), 0, loops.const(rows), code, kind="span"))
+    b.emit(loops.loop(Var("part"), 0, loops.const(rows), code, kind="chunk"))
     each = size_of(numel(positions)) * cost.SCATTER
     return Size(rows), Size(1 + each.fixed // rows, -(-each.per_sample // rows))

@@ -343,7 +343,7 @@ def _broadcast(b: Block, e: loops.Broadcast) -> Value:
     return b.spread(b.operand(e.a), e.dtype, e.lanes)
 
 
-def _across(b: Block, e: loops.Across) -> Value:
+def _reduce_lanes(b: Block, e: loops.ReduceLanes) -> Value:
     x, lanes = b.operand(e.a), e.a.lanes
     if lanes & (lanes - 1):
         raise b.error(f"a reduction across lanes needs a power of two. Received: {lanes} lanes")
@@ -374,5 +374,5 @@ EMITTERS: Emitters = {
     loops.Load: load,
     loops.Ramp: _ramp,
     loops.Broadcast: _broadcast,
-    loops.Across: _across,
+    loops.ReduceLanes: _reduce_lanes,
 }

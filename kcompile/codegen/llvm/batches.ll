@@ -37,8 +37,8 @@ gather:
   store ptr %buffer, ptr %rows.buffer, align 8
   %rows.order = getelementptr i64, ptr %rows, i64 3
   store ptr %mine, ptr %rows.order, align 8
-  %share = udiv i64 $THREAD_BYTES, %bytes
-  %grain = add i64 %share, 1
+  %least = udiv i64 $THREAD_BYTES, %bytes
+  %grain = add i64 %least, 1
   call void @kc_parallel(ptr %pool, ptr @kc_gather, ptr %rows, i64 %n, i64 %n, i64 %grain, ptr null,
                          i64 0)
   br label %next.input

@@ -26,7 +26,7 @@ _ENTRY = (
 _ARRAYS = {"input": "%inputs", "output": "%outputs", "variable": "%variables"}
 _BASES = ("%inputs", "%outputs", "%variables", "%prepared", "%constants", "%arena")
 _BLOCKS = {"prepared": "%prepared", "constant": "%constants", "arena": "%arena"}
-PARALLEL = ("parallel", "span")
+PARALLEL = ("parallel", "chunk")
 
 
 def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, stride: int) -> str:
@@ -258,12 +258,12 @@ class _Launches:
         ]
 
     def grain(self, cycles: Size) -> str:
-        """Iterations of so many cycles that are worth a thread."""
+        """The least number of iterations in a chunk: as many as are worth a thread, by their cycles."""
         if not cycles.per_sample:
             return str(-(-cost.THREAD_CYCLES // max(cycles.fixed, 1)))
         divisor = self.op(f"or i64 {self.size(cycles)}, 1")
-        share = self.op(f"udiv i64 {cost.THREAD_CYCLES}, {divisor}")
-        return self.op(f"add i64 {share}, 1")
+        count = self.op(f"udiv i64 {cost.THREAD_CYCLES}, {divisor}")
+        return self.op(f"add i64 {count}, 1")
 
     def share_rows(self, step: Repeat, name: str, scratch: str, stride: int) -> None:
         """Run a batch-parallel repeat on the pool."""

@@ -43,17 +43,17 @@ def emit_program(program: Program, target: Target, prefix: str = "kc_") -> str:
 
 
 def emit_modules(program: Program, target: Target, prefix: str = "kc_") -> list[str]:
-    """The same as modules that can be compiled apart, side by side: kernels, then entries. How kernels
-    are shared out depends on the program alone."""
+    """The same as several modules, which can be compiled at the same time: kernels, then entry points. Which
+    module has which kernels depends on the program alone."""
     kernels, entries = _parts(program, target, prefix, "")
     count = max(1, min(cost.MODULES, sum(map(len, kernels.values())) // cost.MODULE_TEXT))
-    shares: list[list[str]] = [[] for _ in range(count)]
+    groups: list[list[str]] = [[] for _ in range(count)]
     for name in sorted(kernels, key=lambda name: -len(kernels[name])):
-        min(shares, key=lambda share: sum(len(kernels[x]) for x in share)).append(name)
+        min(groups, key=lambda group: sum(len(kernels[x]) for x in group)).append(name)
     declared = [f'declare void @"{name}"({_KERNEL})' for name in kernels]
     return [
         _module(parts, target)
-        for parts in (*([kernels[name] for name in share] for share in shares if share), [*declared, entries])
+        for parts in (*([kernels[name] for name in group] for group in groups if group), [*declared, entries])
     ]
 
 
@@ -318,7 +318,7 @@ class Statements:
             raise b.error(f"the step of a loop must be positive. Received: {s.step}")
         if s.kind in ("grid", "block"):
             raise b.error(f"{b.target.name} has no blocks of threads")
-        if s.kind == "span":
+        if s.kind == "chunk":
             self.run(s.body)
             return
         if s.kind == "parallel":

@@ -58,27 +58,27 @@ define internal i32 @kc_pool_cpu() noinline {  ; the processor that runs this, o
   ret i32 %number
 }
 
-define internal i1 @kc_pool_closed(i32 %word) alwaysinline {  ; every share has an owner
+define internal i1 @kc_pool_closed(i32 %word) alwaysinline {  ; every chunk has an owner
   %next = and i32 %word, 65535
-  %shares = lshr i32 %word, 16
-  %closed = icmp uge i32 %next, %shares
+  %chunks = lshr i32 %word, 16
+  %closed = icmp uge i32 %next, %chunks
   ret i1 %closed
 }
 
-; One share of the job, by a thread. FASTEST keeps the least time of one; the last share, which may have
-; less to do than others, is kept apart. A kernel may cut more coarsely than asked: then some shares are
+; One chunk of the job, by a thread. FASTEST keeps the least time of one; the last chunk, which may have
+; less to do than others, is kept apart. A kernel may cut more coarsely than asked: then some chunks are
 ; empty, take no time, and do not count.
-define internal void @kc_pool_share(ptr %pool, i32 %share, i64 %thread) noinline {
+define internal void @kc_pool_chunk(ptr %pool, i32 %chunk, i64 %thread) noinline {
   %job = getelementptr i8, ptr %pool, i64 $JOB
   %fastest = getelementptr i8, ptr %pool, i64 $FASTEST
   %last = getelementptr i8, ptr %pool, i64 $LAST
-  %i = zext i32 %share to i64
+  %i = zext i32 %chunk to i64
 $LOAD_JOB
   %from = mul i64 %extent, %i
-  %begin = udiv i64 %from, %shares
+  %begin = udiv i64 %from, %chunks
   %next = add i64 %i, 1
   %to = mul i64 %extent, %next
-  %end = udiv i64 %to, %shares
+  %end = udiv i64 %to, %chunks
   %offset = mul i64 %stride, %thread
   %mine = getelementptr i8, ptr %scratch, i64 %offset
   %start = call i64 @kc_pool_now()
@@ -91,7 +91,7 @@ $LOAD_JOB
   %empty = icmp slt i64 %time, %tick
   br i1 %empty, label %out, label %count
 count:
-  %is.last = icmp eq i64 %next, %shares
+  %is.last = icmp eq i64 %next, %chunks
   %kept = select i1 %is.last, ptr %last, ptr %fastest
   atomicrmw umin ptr %kept, i64 %time monotonic, align 8
   %counted = getelementptr i8, ptr %pool, i64 $COUNTED
@@ -172,8 +172,8 @@ claim:
   %mine = extractvalue { i32, i1 } %exchange, 1
   br i1 %mine, label %work, label %look
 work:
-  %share = and i32 %word, 65535
-  call void @kc_pool_share(ptr %pool, i32 %share, i64 %index)
+  %chunk = and i32 %word, 65535
+  call void @kc_pool_chunk(ptr %pool, i32 %chunk, i64 %index)
   %had = atomicrmw sub ptr %left, i32 1 acq_rel, align 4
   %awaited = icmp eq i32 %had, -2147483647  ; the last, and the caller sleeps
   br i1 %awaited, label %tell, label %look
@@ -331,11 +331,11 @@ define internal void @kc_pool_win(ptr %pool, i64 %won) noinline {
   ret void
 }
 
-; own: shares that the caller did. elapsed: what the launch took.
-define internal void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %own, i64 %shares) noinline {
+; own: chunks that the caller did. elapsed: what the launch took.
+define internal void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %own, i64 %chunks) noinline {
   %help.at = getelementptr i8, ptr %pool, i64 $HELP
   %help = load i64, ptr %help.at, align 8
-  %others = sub i64 %shares, %own
+  %others = sub i64 %chunks, %own
   %helped = add i64 %help, %others
   store i64 %helped, ptr %help.at, align 8
   %fastest.at = getelementptr i8, ptr %pool, i64 $FASTEST
@@ -422,17 +422,17 @@ cut:                                    ; finer where workers may come late
   %finer = call i64 @llvm.umin.i64(i64 %pieces, i64 %most)
   %fine = call i64 @llvm.umax.i64(i64 %finer, i64 %equal)
   %wanted = select i1 %calm, i64 %equal, i64 %fine
-  %shares = call i64 @llvm.umin.i64(i64 %wanted, i64 $MAX_SHARES)
+  %chunks = call i64 @llvm.umin.i64(i64 %wanted, i64 $MAX_CHUNKS)
   %job = getelementptr i8, ptr %pool, i64 $JOB
 $STORE_JOB
-  call void @kc_pool_launch(ptr %pool, i64 %shares)
+  call void @kc_pool_launch(ptr %pool, i64 %chunks)
   br label %release
 release:
   store atomic i32 0, ptr %busy release, align 4
   ret void
 }
 
-; Before a launch that would wake a worker: the one woken last came too late for every share since.
+; Before a launch that would wake a worker: the one woken last came too late for every chunk since.
 define internal void @kc_pool_judge(ptr %pool, i32 %parked) alwaysinline {
 entry:
   %help.at = getelementptr i8, ptr %pool, i64 $HELP
@@ -452,8 +452,8 @@ out:
   ret void
 }
 
-; The caller begins with share 0.
-define internal void @kc_pool_launch(ptr %pool, i64 %shares) noinline {
+; The caller begins with chunk 0.
+define internal void @kc_pool_launch(ptr %pool, i64 %chunks) noinline {
 entry:
   %tick.at = getelementptr i8, ptr %pool, i64 $TICK
   %tick = load i64, ptr %tick.at, align 8
@@ -461,7 +461,7 @@ entry:
   %left = getelementptr i8, ptr %pool, i64 $LEFT
   %fastest = getelementptr i8, ptr %pool, i64 $FASTEST
   %parked.at = getelementptr i8, ptr %pool, i64 $PARKED
-  %count = trunc i64 %shares to i32
+  %count = trunc i64 %chunks to i32
   %last = getelementptr i8, ptr %pool, i64 $LAST
   store atomic i64 9223372036854775807, ptr %fastest monotonic, align 8
   store atomic i64 9223372036854775807, ptr %last monotonic, align 8
@@ -492,8 +492,8 @@ begin:
   br label %work
 work:
   %own = phi i32 [ 0, %begin ], [ %own.next, %claim ]
-  %share = phi i32 [ 0, %begin ], [ %share.next, %claim ]
-  call void @kc_pool_share(ptr %pool, i32 %share, i64 0)
+  %chunk = phi i32 [ 0, %begin ], [ %chunk.next, %claim ]
+  call void @kc_pool_chunk(ptr %pool, i32 %chunk, i64 0)
   %own.next = add i32 %own, 1
   br label %look
 look:
@@ -506,7 +506,7 @@ try:
   %mine = extractvalue { i32, i1 } %exchange, 1
   br i1 %mine, label %claim, label %look
 claim:
-  %share.next = and i32 %word, 65535
+  %chunk.next = and i32 %word, 65535
   br label %work
 count.left:
   %had = atomicrmw sub ptr %left, i32 %own.next acq_rel, align 4
@@ -539,6 +539,6 @@ done:
   %end = call i64 @kc_pool_now()
   %elapsed = sub i64 %end, %start
   %own.wide = zext i32 %own.next to i64
-  call void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %own.wide, i64 %shares)
+  call void @kc_pool_account(ptr %pool, i64 %elapsed, i64 %own.wide, i64 %chunks)
   ret void
 }

@@ -1,4 +1,4 @@
-"""The native thread pool, as LLVM IR: threads claim the shares of a launch.
+"""The native thread pool, as LLVM IR: threads claim the chunks of a launch.
 
 Enters: a target. Leaves: IR text that defines `kc_pool_size`, `kc_pool_start`, `kc_pool_stop` and
 `kc_parallel`, the same for the JIT and for an exported file. The C library is asked for
@@ -7,22 +7,22 @@ name, at load time. Where the target has no threads, `kc_parallel` is a plain ca
 
 **Claims.** The caller owns the memory of the pool. A launch is a job (what to call) and two words:
 
-    OPEN   shares << 16 | next    which shares nobody has begun: next, next + 1, ... shares - 1
-    LEFT   shares not finished    bit 31: the caller sleeps on this word
+    OPEN   chunks << 16 | next    which chunks nobody has begun: next, next + 1, ... chunks - 1
+    LEFT   chunks not finished    bit 31: the caller sleeps on this word
 
-Whoever wants a share, the caller too, exchanges OPEN for OPEN + 1 and then owns share `next`; a worker
+Whoever wants a chunk, the caller too, exchanges OPEN for OPEN + 1 and then owns chunk `next`; a worker
 then takes 1 from LEFT, the caller what it did by itself. So nobody waits for a thread that the system
-does not run: the caller does every share that no worker has begun, and waits only for those in work.
+does not run: the caller does every chunk that no worker has begun, and waits only for those in work.
 
 Nothing that was read before a claim is used after it but OPEN's own value, and that says all: where the
-exchange succeeds, that share of the launch of this moment has no owner, even if OPEN was read in an
+exchange succeeds, that chunk of the launch of this moment has no owner, even if OPEN was read in an
 earlier launch. So a late worker needs no number of the launch. The job is stable from a claim to its
 LEFT - 1: the caller leaves at LEFT = 0 alone, and writes the next job after that. Memory orders: the job
 is written before OPEN is released and read after OPEN is acquired (exchanges by others go on with the
 release sequence); results are written before LEFT is released and read after LEFT is acquired.
 `tests/codegen/claims.py` states the protocol as a transition system, whose every interleaving is tried.
 
-**Parking.** A worker without a share looks at OPEN for about a millisecond, then sleeps: it reads EPOCH,
+**Parking.** A worker without a chunk looks at OPEN for about a millisecond, then sleeps: it reads EPOCH,
 adds 1 to PARKED, looks at OPEN once more, and waits on EPOCH. The caller publishes OPEN, then reads
 PARKED; where it is not 0 it takes from it as many as it wants to wake, adds 1 to EPOCH, and wakes them.
 These accesses are sequentially consistent: the worker sees the launch, or the caller the worker. PARKED
@@ -30,9 +30,9 @@ is never less than the number of sleepers; a worker that did not sleep after all
 which costs one call in vain. Who spins offers its processor to others between two looks, and sleeps when
 they have taken it. A worker that wakes on the caller's processor lets the caller go on first.
 
-**When to share.** The pool keeps account of what sharing costs. The fastest share of a launch, times
-the number of shares that had work, is what one thread would have needed; what a launch took beyond that
-is lost, what it saved is won, and a wake in vain is a small loss. (The last share may have less to do
+**When to share.** The pool keeps account of what sharing costs. The fastest chunk of a launch, times
+the number of chunks that had work, is what one thread would have needed; what a launch took beyond that
+is lost, what it saved is won, and a wake in vain is a small loss. (The last chunk may have less to do
 than others: it counts for wins only. A kernel may cut more coarsely than asked, so that some have no
 work.) PRICE times what was lost, less what was won, is owed. After each loss the pool works on
 one thread for some times as long as is owed. So waiting costs a small part of the time under any load,
@@ -40,7 +40,7 @@ and an idle machine is found again soon. Nothing of this changes results: a kern
 depend on how it is cut.
 
 A second caller finds the pool busy and runs its whole range itself. In the child of a fork there are no
-workers, so the caller does all shares; or the pool stays busy, if it was at the fork.
+workers, so the caller does all chunks; or the pool stays busy, if it was at the fork.
 """
 
 from __future__ import annotations
@@ -60,23 +60,23 @@ STATUS_NO_THREADS = 5  # kc_pool_start: the system gave no thread, or the target
 
 # Times in microseconds. To wake a thread takes 50 to 80, of which the caller pays about 5.
 _POLICY = {
-    "SPIN": 1000,  # a worker without a share, before it parks
+    "SPIN": 1000,  # a worker without a chunk, before it parks
     "QUIET": 10,  # who spins, before it first offers its processor to others
     "AWAY": 20,  # between two looks at a word: others have run meanwhile
-    "PATIENCE": 200,  # the caller without a share, before it sleeps
+    "PATIENCE": 200,  # the caller without a chunk, before it sleeps
     "VAIN": 5,  # lost when a worker was woken and came too late
     "LONGEST": 4000,  # the most that one launch loses: about the turn that a system gives a program
     "PRICE": 4,  # a loss weighs as much as so many wins
     "CREDIT": 200000,  # the most that is owed
     "REST": 2,  # times what is owed is spent on one thread after a loss,
     "REST_OF_ONE": 64,  # but no more than so many times that loss
-    "FINER": 4,  # shares for each thread where workers may come late,
+    "FINER": 4,  # chunks for each thread where workers may come late,
     "FINE_GRAINS": 4,  # of so many grains at least
-    "MAX_SHARES": 1 << 14,
+    "MAX_CHUNKS": 1 << 14,
 }
 _LINE = 128  # two cache lines: neighbouring lines are fetched in pairs
 # Offsets in a pool and in a slot, bytes. TICK: ticks of the clock in a microsecond. Of the caller at work:
-# BUSY, that there is one; DEBT, ticks to spend on one thread; OWED, see above; HELP, shares that workers
+# BUSY, that there is one; DEBT, ticks to spend on one thread; OWED, see above; HELP, chunks that workers
 # did since the last wake. CPU: where the caller woke others.
 LAYOUT = {
     "THREADS": 0,
@@ -108,7 +108,7 @@ _JOB_FIELDS = (
     ("i64", "extent"),
     ("ptr", "scratch"),
     ("i64", "stride"),
-    ("i64", "shares"),
+    ("i64", "chunks"),
 )
 
 

@@ -20,7 +20,6 @@ from kcompile.codegen.loops.language import INDEX as INDEX
 from kcompile.codegen.loops.language import TRUE as TRUE
 from kcompile.codegen.loops.language import UNARY as UNARY
 from kcompile.codegen.loops.language import ZERO as ZERO
-from kcompile.codegen.loops.language import Across as Across
 from kcompile.codegen.loops.language import Alloc as Alloc
 from kcompile.codegen.loops.language import Arithmetic as Arithmetic
 from kcompile.codegen.loops.language import Barrier as Barrier
@@ -40,13 +39,13 @@ from kcompile.codegen.loops.language import Load as Load
 from kcompile.codegen.loops.language import N as N
 from kcompile.codegen.loops.language import Operand as Operand
 from kcompile.codegen.loops.language import Ramp as Ramp
+from kcompile.codegen.loops.language import ReduceLanes as ReduceLanes
 from kcompile.codegen.loops.language import Select as Select
 from kcompile.codegen.loops.language import Space as Space
 from kcompile.codegen.loops.language import Stmt as Stmt
 from kcompile.codegen.loops.language import Store as Store
 from kcompile.codegen.loops.language import Unary as Unary
 from kcompile.codegen.loops.language import Var as Var
-from kcompile.codegen.loops.language import across as across
 from kcompile.codegen.loops.language import binary as binary
 from kcompile.codegen.loops.language import bitcast as bitcast
 from kcompile.codegen.loops.language import broadcast as broadcast
@@ -59,6 +58,7 @@ from kcompile.codegen.loops.language import load as load
 from kcompile.codegen.loops.language import loop as loop
 from kcompile.codegen.loops.language import map_children as map_children
 from kcompile.codegen.loops.language import ramp as ramp
+from kcompile.codegen.loops.language import reduce_lanes as reduce_lanes
 from kcompile.codegen.loops.language import select as select
 from kcompile.codegen.loops.language import store as store
 from kcompile.codegen.loops.language import unary as unary

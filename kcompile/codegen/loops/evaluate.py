@@ -132,8 +132,8 @@ def _of_parts(e: Expr, *parts: Array) -> Array:
         return a[..., None] + e.stride * np.arange(e.lanes)
     if isinstance(e, loops.Broadcast):
         return np.broadcast_to(a[..., None], (*a.shape, e.lanes))
-    assert isinstance(e, loops.Across)
-    return _across(e.op, a, e.dtype)
+    assert isinstance(e, loops.ReduceLanes)
+    return _reduce_lanes(e.op, a, e.dtype)
 
 
 def _inside(where: np.ndarray, memory: np.ndarray, buffer: Buffer) -> np.ndarray:
@@ -159,7 +159,7 @@ def _unary(op: str, a: Array) -> Array:
     return {"neg": np.negative, "abs": np.abs, "sqrt": np.sqrt}[op](a)
 
 
-def _across(op: str, a: np.ndarray, dtype: str) -> np.ndarray:
+def _reduce_lanes(op: str, a: np.ndarray, dtype: str) -> np.ndarray:
     while a.shape[-1] > 1:
         half = a.shape[-1] // 2
         a = _binary(op, a[..., :half], a[..., half:], dtype)
@@ -250,7 +250,7 @@ def _execute(body: Sequence[Stmt], names: dict[str, Array], buffers: dict[Buffer
             _execute(s.then if values.value(s.condition) else s.otherwise, names, buffers)
         else:
             start, stop = int(values.value(s.start)), int(values.value(s.stop))
-            if s.kind == "span":
+            if s.kind == "chunk":
                 _execute(s.body, {**names, "begin": start, "end": stop}, buffers)
                 continue
             inner = {**names, "end": stop} if s.kind == "parallel" else dict(names)

@@ -30,7 +30,7 @@ COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 UNARY = ("neg", "abs", "sqrt", "floor", "not")
 
 Space = Literal["global", "stack", "scratch", "register", "shared"]
-Kind = Literal["serial", "parallel", "span", "grid", "block"]
+Kind = Literal["serial", "parallel", "chunk", "grid", "block"]
 
 
 @dataclass(frozen=True)
@@ -201,9 +201,9 @@ class Broadcast(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Across(Arithmetic):
-    """A vector's lanes combined into one scalar by `op` (add, mul, min, max, and, or), as a fixed
-    balanced tree: lane i with lane i + lanes/2, and so on."""
+class ReduceLanes(Arithmetic):
+    """A horizontal reduction: the lanes of a vector combined into one scalar by `op` (add, mul, min, max,
+    and, or), as a fixed balanced tree: lane i with lane i + lanes/2, and so on."""
 
     op: str
     a: Expr
@@ -211,7 +211,7 @@ class Across(Arithmetic):
     lanes: int = field(default=1, init=False)
 
 
-Expr = Union[Const, Var, Binary, Unary, Fma, Select, Cast, Load, Ramp, Broadcast, Across]
+Expr = Union[Const, Var, Binary, Unary, Fma, Select, Cast, Load, Ramp, Broadcast, ReduceLanes]
 Operand = Union[Expr, int, float, bool]
 
 # ---------------------------------------------------------------- statements
@@ -245,10 +245,11 @@ class Alloc:
 @dataclass(frozen=True, eq=False, slots=True)
 class For:
     """`for var in range(start, stop, step)`; var is an int64 scalar, step a positive constant.
-    kind "span" is a parallel loop
-    whose body does not mention var and covers all of [begin, end) in one run, in blocks of its own.
-    kind "grid" (outermost, from 0) runs each iteration as a block of threads of its own; kind "block",
-    directly inside, from 0 to a constant, runs each iteration as a thread of that block."""
+
+    kind: "serial"; "parallel", whose iterations threads divide; "chunk", the same, where the body does not
+    mention var but does the whole chunk of the thread, [begin, end), by loops of its own; "grid" (outermost,
+    from 0), each iteration of which is a block of threads; "block" (directly inside, from 0 to a constant),
+    each iteration of which is a thread of that block."""
 
     var: Var
     start: Expr
@@ -394,8 +395,8 @@ def ramp(base: Operand, lanes: int, stride: int = 1) -> Expr:
     return wrap(base, INDEX) if lanes == 1 else Ramp(wrap(base, INDEX), stride, lanes)
 
 
-def across(op: str, a: Expr) -> Expr:
-    return a if a.lanes == 1 else Across(op, a, a.dtype)
+def reduce_lanes(op: str, a: Expr) -> Expr:
+    return a if a.lanes == 1 else ReduceLanes(op, a, a.dtype)
 
 
 _PARTS: dict[type, tuple[str, ...]] = {
