@@ -5,7 +5,7 @@ What enters: the same index maps, operands and epilogue as on other processors
 (`codegen.contraction.lower_contraction`), so dense layers, convolutions and all their gradients are
 covered, padding included. What leaves: a `Kernel` of a `DeviceFunction`. Each output element is one chain
 of fused multiply-adds over ascending k, as it is there: the bits are the same. Only where there are few
-results of very many terms (`is_deep`), the threads of a block share a sum, in a tree of fixed shape.
+results of very many terms (`is_split_k`), the threads of a block share a sum, in a tree of fixed shape.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def lower_contraction(
         )
     plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
     parameters = tuple(buffers or dict.fromkeys(plain))
-    if chosen is None and not spec.g and is_deep(spec):
-        return _deep(name, spec, a, b, epilogue, target, parameters, note)
+    if chosen is None and not spec.g and is_split_k(spec):
+        return _split_k(name, spec, a, b, epilogue, target, parameters, note)
     tile = chosen or choose_tile(rows, columns)
     wide = -(-columns // (cost.SIDE * tile.columns))
     grid = Grid(size_of(rows), cost.SIDE * tile.rows, wide, cost.SIDE * cost.SIDE)
@@ -77,19 +77,19 @@ def lower_contraction(
     return Kernel(function, Size(1), Size(cost.THREAD_CYCLES))
 
 
-def is_deep(spec: Contraction) -> bool:
-    """Whether a product has so few results, and so many terms in each, that the threads of a block had
-    better share a sum: the gradients of small kernels and of biases."""
+def is_split_k(spec: Contraction) -> bool:
+    """Whether to split k between the threads of a block: a product has few results of many terms each, as the
+    gradients of small kernels and of biases."""
     rows, columns, depth = spec.sizes
     return (
         isinstance(rows, int)
         and isinstance(columns, int)
         and _blocks(rows, columns, 1, 1) < cost.BUSY // 4
-        and (isinstance(depth, Batch) or depth >= cost.DEEP)
+        and (isinstance(depth, Batch) or depth >= cost.SPLIT_K_TERMS)
     )
 
 
-def _deep(
+def _split_k(
     name: str,
     spec: Contraction,
     a: Source,
@@ -106,11 +106,11 @@ def _deep(
     grid = Grid(size_of(spec.sizes[0]), 1, columns, team.threads)
     code = _Code(spec, a, b, epilogue, Tile(1, 1), TeamBuilder(target, team))
     with code.b.block() as body:
-        code.run_deep(BLOCK // columns, BLOCK % columns)
+        code.run_split_k(BLOCK // columns, BLOCK % columns)
     return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(cost.THREAD_CYCLES))
 
 
-def lower_rows(
+def lower_samples(
     b: Builder,
     spec: Contraction,
     a: Source,
@@ -125,12 +125,12 @@ def lower_rows(
     many threads, as a part of a kernel that does more. Columns and depth must be known."""
     each, columns = numel(spec.m), spec.sizes[1]
     assert isinstance(each, Batch) and isinstance(columns, int)
-    tile = choose_rows(most * each.multiple, columns)
+    tile = choose_thread_tile(most * each.multiple, columns)
     code = _Code(spec, a, other, epilogue, tile, b)
-    code.run_rows(b.let(first * each.multiple), b.let(samples * each.multiple), threads)
+    code.run_samples(b.let(first * each.multiple), b.let(samples * each.multiple), threads)
 
 
-def choose_rows(rows: int, columns: int) -> Tile:
+def choose_thread_tile(rows: int, columns: int) -> Tile:
     """The sums of one thread, where a block has few rows: a tile reads less for each multiply-add, as
     long as every scheduler of a multiprocessor has a warp."""
     down = across = 1
@@ -168,19 +168,19 @@ def _blocks(rows: int, columns: int, down: int, across: int) -> int:
 
 @dataclass(frozen=True)
 class _Slice:
-    """A slice of an operand in shared memory, [SLICE, SIDE * units + BANK_PADDING].
+    """A slice of an operand in shared memory, [SLICE, SIDE * thread_elements + BANK_PADDING].
 
-    outer_first: the element of the operand next to one in memory is the next row (of A) or column
-    (of B), else the next k; threads next to each other read it so.
+    outer_first: neighbours in the operand's memory are neighbouring rows (of A) or columns (of B), else
+    neighbouring k. Neighbouring threads read neighbours in memory.
     """
 
     buffer: Buffer
-    units: int
+    thread_elements: int
     outer_first: bool
 
     @property
     def size(self) -> int:
-        return cost.SIDE * self.units
+        return cost.SIDE * self.thread_elements
 
     def place(self, k: Expr, at: Expr) -> Expr:
         return k * (self.size + cost.BANK_PADDING) + at
@@ -213,8 +213,8 @@ class _Code:
         assert a.buffer is not None and b.buffer is not None
         self.dtype = a.buffer.dtype
         shared = [
-            self._slice(name, access, units, first)
-            for name, access, units, first in (
+            self._slice(name, access, thread_elements, first)
+            for name, access, thread_elements, first in (
                 ("a", spec.a, tile.rows, range(len(spec.m))),
                 (
                     "b",
@@ -227,11 +227,11 @@ class _Code:
         self.a, self.c = shared
         self.sums = Buffer("sums", self.dtype, "register", tile.rows * tile.columns)
 
-    def _slice(self, name: str, access: Access, units: int, outer: range) -> _Slice:
+    def _slice(self, name: str, access: Access, thread_elements: int, outer: range) -> _Slice:
         last = access.index[-1].terms
         first = bool(last) and last[-1][0] in outer
-        size = cost.SLICE * (cost.SIDE * units + cost.BANK_PADDING)
-        return _Slice(Buffer(f"slice_{name}", self.dtype, "shared", size), units, first)
+        size = cost.SLICE * (cost.SIDE * thread_elements + cost.BANK_PADDING)
+        return _Slice(Buffer(f"slice_{name}", self.dtype, "shared", size), thread_elements, first)
 
     def run(self, block_row: Expr, block_column: Expr) -> None:
         b, tile = self.b, self.tile
@@ -251,8 +251,8 @@ class _Code:
             b.emit(loops.Barrier())
         self._finish(top, left)
 
-    def run_deep(self, row: Expr, column: Expr) -> None:
-        """One result, the terms of its sum shared by all threads."""
+    def run_split_k(self, row: Expr, column: Expr) -> None:
+        """One result: all threads of the block share the terms of its sum."""
         b, spec = self.b, self.spec
         row, column = b.let(row), b.let(column)
         ends = [
@@ -266,10 +266,10 @@ class _Code:
         total = b.reduce("add", [spec.sizes[2]], term, loops.const(0, self.dtype))
         self._write(total, row, column, loops.binary("eq", THREAD, 0))
 
-    def run_rows(self, first: Expr, count: Expr, threads: int) -> None:
-        """The rows [first, first + count), by a block on its own: a thread has neighbours in `tile.rows`
-        rows, in columns that lie apart, and reads its operands where they are. As everywhere, sums
-        are chains over k."""
+    def run_samples(self, first: Expr, count: Expr, threads: int) -> None:
+        """The rows [first, first + count), by one block. A thread has `tile.rows` neighbouring rows, in
+        columns that lie apart, and reads its operands where they are. As everywhere, sums are chains
+        over k."""
         b, spec, tile = self.b, self.spec, self.tile
         columns, depth = spec.sizes[1:]
         assert isinstance(columns, int) and isinstance(depth, int)
@@ -314,7 +314,7 @@ class _Code:
         spec, b = self.spec, self.b
         outer, limit = ((spec.m, self.rows), (spec.j, self.columns))[side]
         out: list[Callable[[Expr], None]] = []
-        for number in range(slice.units):
+        for number in range(slice.thread_elements):
             depth, at = slice.element(number)
             place = b.let(slice.place(depth, at))
             position = b.let(origin + at)

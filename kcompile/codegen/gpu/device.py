@@ -19,22 +19,22 @@ BLOCK, THREAD = Var("block"), Var("thread")
 
 @dataclass(frozen=True)
 class Grid:
-    """`ceil(units / per_block) * times` blocks of `threads` threads. units: of work, for a batch of
-    n; times: how often each unit is taken (blocks of columns)."""
+    """`ceil(items / per_block) * times` blocks of `threads` threads. items: work items for a batch of n.
+    times: how many blocks take each item, each for other columns of its results."""
 
-    units: Size
+    items: Size
     per_block: int
     times: int
     threads: int
 
     def blocks(self, n: int) -> int:
-        return -(-self.units.at(n) // self.per_block) * self.times
+        return -(-self.items.at(n) // self.per_block) * self.times
 
     @property
     def stop(self) -> Expr:
         """The number of blocks in the loop language."""
-        units = loops.N * self.units.per_sample + self.units.fixed
-        return (units + (self.per_block - 1)) // self.per_block * self.times
+        items = loops.N * self.items.per_sample + self.items.fixed
+        return (items + (self.per_block - 1)) // self.per_block * self.times
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,8 +61,8 @@ def run(function: DeviceFunction, buffers: Sequence[np.ndarray], n: int = 1) -> 
             )
 
 
-class _Own:
-    """Which units of memory that no two threads share hold anything."""
+class _PrivateCells:
+    """Which cells of memory that no two threads share hold anything."""
 
     def __init__(self, size: int) -> None:
         self.filled = np.zeros(size, bool)
@@ -76,8 +76,8 @@ class _Own:
         return ""
 
 
-class _Touches:
-    """Who touched each unit of a piece of memory, in which block, and after how many of its barriers.
+class _SharedCells:
+    """Who touched each cell of a piece of memory, in which block, and after how many of its barriers.
     filled: whether anything is there; None where there always is."""
 
     def __init__(self, size: int, filled: bool) -> None:
@@ -87,7 +87,7 @@ class _Touches:
         )
 
     def clear(self, way: str, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> np.ndarray:
-        """For each unit, whether nobody else touched it in this way, but for threads of this block
+        """For each cell, whether nobody else touched it in this way, but for threads of this block
         before its last barrier."""
         was = self.block[way][at]
         apart = (self.epoch[way][at] < epoch) | (self.thread[way][at] == threads)
@@ -123,17 +123,17 @@ class _Touches:
 
 @dataclass(frozen=True)
 class _Watch:
-    """Where a buffer lies in a piece of memory: its first unit, and units for each element."""
+    """Where a buffer lies in a piece of memory: its first cell, and cells for each element."""
 
-    touches: _Own | _Touches
+    touches: _PrivateCells | _SharedCells
     first: int
     width: int
 
-    def units(self, at: np.ndarray, threads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def cells(self, at: np.ndarray, threads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.width == 1:
             return at + self.first, threads
-        units = self.first + at[:, None] * self.width + np.arange(self.width)
-        return units.ravel(), np.repeat(threads, self.width)
+        cells = self.first + at[:, None] * self.width + np.arange(self.width)
+        return cells.ravel(), np.repeat(threads, self.width)
 
 
 def _watched(function: DeviceFunction, memory: Mapping[Buffer, np.ndarray]) -> dict[Buffer, _Watch]:
@@ -154,11 +154,11 @@ def _watched(function: DeviceFunction, memory: Mapping[Buffer, np.ndarray]) -> d
         members = [buffers[i] for i in numbers]
         if changed.isdisjoint(members):
             continue
-        unit = min(memory[x].itemsize for x in members)
+        cell = min(memory[x].itemsize for x in members)
         begin = memory[members[0]].ctypes.data
-        touches = _Touches((stop - begin) // unit, True)
+        touches = _SharedCells((stop - begin) // cell, True)
         for x in members:
-            out[x] = _Watch(touches, (memory[x].ctypes.data - begin) // unit, memory[x].itemsize // unit)
+            out[x] = _Watch(touches, (memory[x].ctypes.data - begin) // cell, memory[x].itemsize // cell)
     return out
 
 
@@ -219,7 +219,7 @@ class _Block:
         size = buffer.size if shared else buffer.size * len(self.threads)
         fill = np.nan if buffer.dtype in FLOATS else -1
         self.memory[buffer] = np.full(size, fill).astype(buffer.dtype)
-        self.watched[buffer] = _Watch(_Touches(size, False) if shared else _Own(size), 0, 1)
+        self.watched[buffer] = _Watch(_SharedCells(size, False) if shared else _PrivateCells(size), 0, 1)
 
     def place(self, buffer: Buffer, index: Any, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(element numbers, the threads that want them), for active threads."""
@@ -244,7 +244,7 @@ class _Block:
         watch = self.watched.get(buffer)
         if watch is not None:
             touched = watch.touches.read if way == "read" else watch.touches.write
-            wrong = touched(*watch.units(at, threads), self.number, self.epoch)
+            wrong = touched(*watch.cells(at, threads), self.number, self.epoch)
             if wrong:
                 raise RaceError(f"{self.function.name}: {buffer.name} {wrong}")
 

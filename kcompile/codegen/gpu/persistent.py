@@ -93,7 +93,7 @@ def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) 
     if anchor is not None:
         parts = anchored(node, anchor, target)
         b.own = _own(body, parts.buffers, first)
-        contraction.lower_rows(
+        contraction.lower_samples(
             b,
             parts.spec,
             parts.a,
@@ -114,7 +114,7 @@ def _group(b: _Builder, node: Node, first: Expr, samples: Expr, target: Target) 
     element = element_of(b, Inliner(body, inputs, b), domain, outputs)
     start = b.let(first * each.multiple)
     with b.loop("e", THREAD, samples * each.multiple, cost.SCAN_THREADS) as e:
-        element.alone(b.let(start + e))
+        element.by_thread(b.let(start + e))
     return [*inputs, *outputs]
 
 

@@ -107,7 +107,7 @@ def _launch(launch: Launch, names: Mapping[int, str], repeated: bool) -> dict[st
     return {
         "kernel": names[id(launch.kernel)],
         "threads": grid.threads,
-        "units": _size(grid.units),
+        "units": _size(grid.items),
         "per_block": grid.per_block,
         "times": grid.times,
         "places": [_place(ref, repeated) for ref in launch.buffers],

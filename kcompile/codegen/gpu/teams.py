@@ -1,4 +1,4 @@
-"""Reductions by several threads of a block: who has which part, and how parts are joined.
+"""Reductions by several threads of a block: which terms each adds up, and how partial results are combined.
 
 Enters: a group's body, or sizes of a contraction. Leaves: a `Team`, and the `TeamBuilder` that writes
 reductions for it: a tree of fixed shape in shared memory, so that results do not depend on timing.
@@ -20,12 +20,13 @@ from kcompile.ir.types import Batch, Dim, numel
 
 @dataclass(frozen=True)
 class Team:
-    """How a block shares reductions: `rows` elements of the result, `lanes` threads for each. across:
-    neighbouring threads have neighbouring elements of the result, else neighbouring terms of a sum."""
+    """How a block is divided into teams of threads, each of which computes an element of a reduction's
+    result: `rows` elements at a time, by `lanes` threads each. rows_first: neighbouring threads have
+    neighbouring elements of the result; else they have neighbouring terms of one sum."""
 
     rows: int
     lanes: int
-    across: bool
+    rows_first: bool
 
     @property
     def threads(self) -> int:
@@ -33,20 +34,20 @@ class Team:
 
     @property
     def lane(self) -> Expr:
-        return THREAD // self.rows if self.across else THREAD % self.lanes
+        return THREAD // self.rows if self.rows_first else THREAD % self.lanes
 
     @property
     def row(self) -> Expr:
-        return THREAD % self.rows if self.across else THREAD // self.lanes
+        return THREAD % self.rows if self.rows_first else THREAD // self.lanes
 
     @property
     def step(self) -> int:
-        """Threads from one lane to the next."""
-        return self.rows if self.across else 1
+        """Threads between neighbouring lanes of a team."""
+        return self.rows if self.rows_first else 1
 
 
 def team_of(body: Graph) -> Team | None:
-    """The threads for the group's longest reduction; None where one thread an element is better."""
+    """The teams for the longest reduction of a group; None where one thread for each element is better."""
     longest: tuple[int, Dim, bool] | None = None
     for m in body.nodes.values():
         if m.op.kind == "reduction":
@@ -66,17 +67,17 @@ def team_of(body: Graph) -> Team | None:
 
 
 class TeamBuilder(Builder):
-    """A builder whose long reductions are shared by the threads of a team."""
+    """A builder that writes long reductions so that the threads of a team share their terms."""
 
     def __init__(self, target: Target, team: Team) -> None:
         super().__init__(target, 1)
         self.team = team
         self.parts: dict[str, Buffer] = {}
-        self.alone = False  # inside a shared reduction: threads are at different places
+        self.divergent = False  # where threads of a team do different things, so that no barrier may stand
 
     def reduce(self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr) -> Expr:
         total = numel(extents)
-        if self.alone or (isinstance(total, int) and total < cost.TEAM_REDUCTION):
+        if self.divergent or (isinstance(total, int) and total < cost.TEAM_REDUCTION):
             return super().reduce(op, extents, body, first)
         team = self.team
         part = self._part(op, extents, body, first, total)
@@ -91,7 +92,7 @@ class TeamBuilder(Builder):
                 self.store(parts, THREAD, joined)
             self.emit(loops.Barrier())
             width //= 2
-        start = team.row if team.across else team.row * team.lanes
+        start = team.row if team.rows_first else team.row * team.lanes
         return self.let(loops.load(parts, start))
 
     def _parts(self, dtype: str) -> Buffer:
@@ -107,11 +108,11 @@ class TeamBuilder(Builder):
     def _part(
         self, op: str, extents: Sequence[Dim], body: Callable[[Index], Expr], first: Expr, total: Dim
     ) -> Expr:
-        """What one thread adds up: every `lanes`-th term."""
+        """The partial result of one thread, from every `lanes`-th term."""
         cell = self.accumulator(first, 1)
-        self.alone = True
+        self.divergent = True
         with self.loop("r", self.team.lane, self.extent(total), self.team.lanes) as i:
             value = body(self.unflatten(i, tuple(extents)))
             self.update(op, cell, value)
-        self.alone = False
+        self.divergent = False
         return self.let(loops.load(cell, 0))

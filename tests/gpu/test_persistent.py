@@ -13,7 +13,7 @@ from ir.scans import counting
 from kcompile import keras
 from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu import emission, evaluate, persistent
-from kcompile.codegen.gpu.contraction import Tile, choose_rows
+from kcompile.codegen.gpu.contraction import Tile, choose_thread_tile
 from kcompile.codegen.gpu.device import BLOCK, THREAD, DeviceFunction, Grid, device_function
 from kcompile.codegen.loops import Buffer, show
 from kcompile.codegen.program import Repeat, Size
@@ -161,7 +161,7 @@ def test_moved_code_shares_what_it_shared():
 
 
 def test_tiles_of_few_rows():
-    assert choose_rows(4, 512) == Tile(4, 4)
-    assert choose_rows(4, 16) == Tile(1, 1)
-    assert choose_rows(4, 129) == Tile(4, 1)
-    assert choose_rows(32, 1000) == Tile(8, 4)
+    assert choose_thread_tile(4, 512) == Tile(4, 4)
+    assert choose_thread_tile(4, 16) == Tile(1, 1)
+    assert choose_thread_tile(4, 129) == Tile(4, 1)
+    assert choose_thread_tile(32, 1000) == Tile(8, 4)
