@@ -136,25 +136,18 @@ class Compiled:
         self.log.text("asm", CODE, lambda: jit.assembly(self.text, self.target), ".s")
 
     @cached_property
-    def stored(self) -> Image | DeviceProgram | None:
+    def stored(self) -> bytes | None:
         """The code of this graph in the disk cache. Who wants to be told of stages has them made."""
-        data = None if self.log.tells else cache.get(self._key)
-        if data is None:
-            return None
-        if not self.target.is_gpu:
-            return Image.from_bytes(data)
-        from kcompile.codegen.gpu.program import DeviceProgram
-
-        return DeviceProgram.from_bytes(data)
+        return None if self.log.tells else cache.get(self._key)
 
     @cached_property
     def on_device(self) -> DeviceProgram:
         """PTX and launch table, for a graphics processor; from the disk cache like `image`. (The
         driver keeps what it translates PTX to in a cache of its own.)"""
-        from kcompile.codegen.gpu.program import device_program
+        from kcompile.codegen.gpu.program import DeviceProgram, device_program
 
         if self.stored is not None:
-            return self.stored  # type: ignore[return-value]
+            return DeviceProgram.from_bytes(self.stored)
         program = self.program
         with self.log.timed("PTX"):
             made = device_program(program, self.target)
@@ -165,7 +158,7 @@ class Compiled:
     def image(self) -> Image:
         """Machine code, from the disk cache when this graph was compiled before."""
         if self.stored is not None:
-            return self.stored  # type: ignore[return-value]
+            return Image.from_bytes(self.stored)
         from kcompile.codegen.llvm import module
         from kcompile_runtime import default_threads
 

@@ -8,7 +8,7 @@ way to an array's data pointer.
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,7 @@ def check_rows(name: str, numbers: Array, rows: int) -> None:
         raise RowError(name, rows, str(numbers[sample].flat[place]), place, sample)
 
 
-def conforms(array: object, spec: TensorSpec, n: int) -> bool:
+def conforms(array: object, spec: TensorSpec, n: int) -> TypeGuard[Array]:
     """Whether native code can read the value in place, for a batch of n."""
     return (
         type(array) is np.ndarray
@@ -215,7 +215,7 @@ def as_input(value: Any, spec: TensorSpec, n: int) -> Array:
     wanted, floats must hold whole numbers, and values must fit. Raises InputError, InputTypeError.
     """
     if conforms(value, spec, n):
-        return value  # type: ignore[no-any-return]
+        return value
     array, samples = as_shape(value, spec)
     if samples not in (-1, n):
         raise InputError(

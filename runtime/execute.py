@@ -92,7 +92,7 @@ class Executor:
         self._tail = tail
         self._packed = bool(caller)
         native = ctypes.CFUNCTYPE(ctypes.c_int32)(caller or function)
-        native.argtypes = None  # type: ignore[assignment]  # pass ctypes objects as they are
+        native.argtypes = None  # type: ignore[assignment]  # pass ctypes objects as they are; typeshed has no None
         self._function: Callable[..., int] = native if last is None else (lambda *args: native(*args, last()))
         self._free: list[_Workspace] = []
         self._shapes: dict[int, tuple[_Bound, _Bound]] = {}

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -77,14 +76,18 @@ def content(value: Any) -> str:
         return f"{{{','.join(f'{k!r}:{content(v)}' for k, v in sorted(value.items()))}}}"
     if isinstance(value, np.generic):
         return f"{value.dtype.name} {value.tobytes().hex()}"
-    names = _fields(kind)  # type: ignore[arg-type]  # a class is hashable
+    names = _fields(kind)
     if names is not None:
         parts = ",".join([f"{name}={content(getattr(value, name))}" for name in names])
         return f"{kind.__name__}({parts})"
     raise TypeError(f"the content of an attribute of type {kind.__name__} is not defined: {value!r}")
 
 
-@cache
+_names: dict[type, tuple[str, ...] | None] = {}
+
+
 def _fields(kind: type) -> tuple[str, ...] | None:
     """The names of a dataclass' fields."""
-    return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else None
+    if kind not in _names:
+        _names[kind] = tuple(f.name for f in fields(kind)) if is_dataclass(kind) else None
+    return _names[kind]

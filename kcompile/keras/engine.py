@@ -95,7 +95,6 @@ class Layer(Weights, Nodes):
     vintage = DEFAULT
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     supports_masking = False
-    meets_samples = False  # in training: samples of a batch meet, or one call follows from the one before
     is_input = False  # the entry of a model
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
@@ -174,11 +173,16 @@ class Layer(Weights, Nodes):
 
     # ---- for subclasses
 
+    @property
+    def meets_samples(self) -> bool:
+        """Whether, in training, samples of a batch meet, or one call follows from the one before."""
+        return False
+
     def build(self, input_shape: Any) -> None:
         """Create the variables. input_shape: a Keras shape, or a list of them for several inputs."""
 
-    def call(self, inputs: Any) -> Any:
-        """The outputs, as an expression over symbolic tensors."""
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """The outputs, as an expression over symbolic tensors. Each layer names the arguments it takes."""
         return inputs
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:

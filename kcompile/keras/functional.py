@@ -33,7 +33,7 @@ from kcompile.keras.engine import (
     unique,
 )
 from kcompile.keras.expressions import TensorFunction
-from kcompile.keras.layer_weights import distinguish
+from kcompile.keras.layer_weights import distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.saving import Saving
@@ -355,13 +355,17 @@ class Model(Training, Saving, Layer):
     def runs(self) -> int:
         return self._runs
 
-    @property  # type: ignore[misc]  # a layer's can be set, a model's not
+    @property
     def trainable_weights(self) -> list[Variable]:
         if not self.trainable:
             return []
         if self.semantics.trained_weights == "own flag":
             return _distinct(self.flagged_weights)
         return _distinct(v for layer in self._layers for v in layer.trainable_weights)
+
+    @trainable_weights.setter
+    def trainable_weights(self, variables: Sequence[Variable]) -> None:
+        raise weights_of_others(self)
 
     @property
     def non_trainable_weights(self) -> list[Variable]:

@@ -7,7 +7,7 @@ or an error that names the layer and the argument.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -85,6 +85,11 @@ def parameters(cls: type, stop: type = object) -> dict[str, None]:
                 if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "self"
             )
     return names
+
+
+def show_parameters(function: Callable[..., Any], parameters: Iterable[inspect.Parameter]) -> None:
+    """Make these what `inspect` and `help` say of a function that takes (*args, **kwargs)."""
+    vars(function)["__signature__"] = inspect.Signature(list(parameters))
 
 
 def checked_name(name: Any) -> str:

@@ -210,6 +210,14 @@ class Weights(Arguments):
         return sum(v.value.size for v in self.weights)
 
 
+def weights_of_others(layer: Arguments) -> ModelError:
+    """The error for a layer that is told which weights to train, and whose weights are those of others."""
+    return ModelError(
+        f"{layer.label}: trainable_weights: they are those of the layers inside, and cannot be set. "
+        "Set trainable of these layers"
+    )
+
+
 def distinguish(variables: Sequence[Variable]) -> None:
     """Layers inside others may have the same names; give each variable a name of its own."""
     taken: set[str] = set()

@@ -22,6 +22,7 @@ from typing import Any
 from kcompile.keras import layers as keras_layers
 from kcompile.keras.editions import Edition, edition
 from kcompile.keras.engine import Layer
+from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import semantics
 from kcompile_runtime.errors import InputTypeError, describe
@@ -156,9 +157,7 @@ def _with_defaults(
         given = {*names[: len(args)], *kwargs}
         return function(*args, **{k: v for k, v in defaults.items() if k not in given}, **kwargs)
 
-    call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        _shown(parameters.values(), defaults, renamed)
-    )
+    show_parameters(call, _shown(parameters.values(), defaults, renamed))
     return call
 
 
@@ -191,14 +190,14 @@ def _shown(
 
 
 def _constructor(
-    base: type,
+    base: type[Any],
     defaults: Mapping[str, Any],
     order: tuple[str, ...],
     renamed: Mapping[str, str],
     edition: Edition,
 ) -> Callable[..., None]:
     """`__init__` of a subclass: arguments by position in the edition's order, its defaults for the rest."""
-    own = list(inspect.signature(base.__init__).parameters.values())  # type: ignore[misc]
+    own = list(inspect.signature(base.__init__).parameters.values())
     names = order or tuple(p.name for p in own[1:] if p.kind == p.POSITIONAL_OR_KEYWORD)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -216,7 +215,7 @@ def _constructor(
         for name, value in defaults.items():
             if name not in given and not (name == "learning_rate" and "lr" in given):
                 given[name] = value
-        base.__init__(self, **given)  # type: ignore[misc]
+        base.__init__(self, **given)
 
     known = {p.name: p.default for p in own} | dict(defaults)
     ordered = [inspect.Parameter(n, own[0].kind, default=known.get(n)) for n in order]
@@ -225,9 +224,7 @@ def _constructor(
         for p in own[1:]
         if p.name not in order and p.name != "lr"
     ]
-    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [own[0], *ordered, *_shown(rest, defaults, renamed)]
-    )
+    show_parameters(__init__, [own[0], *ordered, *_shown(rest, defaults, renamed)])
     return __init__
 
 

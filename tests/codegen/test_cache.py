@@ -227,7 +227,7 @@ def test_only_what_was_loaded_is_stored(folder, monkeypatch):
     np.testing.assert_array_equal(program.run("predict", 1, [np.ones((1, 3), "float32")])[0], 3.75)
     assert made.stored is None and len(list(folder.iterdir())) == len(before) + 1
     again, program = load(simple())
-    assert again.stored == again.image == made.image
+    assert again.stored == made.image.to_bytes() and again.image == made.image
     np.testing.assert_array_equal(program.run("predict", 2, [np.ones((2, 3), "float32")])[0], 3.75)
 
 
@@ -243,7 +243,7 @@ def test_damaged_code_is_made_anew(folder, at):
     again, program = load(simple())
     assert again.stored is None and again.image == made.image
     np.testing.assert_array_equal(program.run("predict", 1, [np.ones((1, 3), "float32")])[0], 3.75)
-    assert load(simple())[0].stored == made.image
+    assert load(simple())[0].stored == made.image.to_bytes()
 
 
 def test_the_compilers_every_file_is_in_its_stamp(tmp_path, monkeypatch):

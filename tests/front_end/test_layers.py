@@ -593,3 +593,10 @@ def test_an_activation_sees_channels_first(vintage):
     raw = Model(inputs, plain(inputs)).predict(x)
     shares = np.exp(raw - raw.max(-1, keepdims=True))
     assert np.allclose(y, shares / shares.sum(-1, keepdims=True), atol=1e-5)
+
+
+def test_weights_of_layers_inside_cannot_be_set_from_outside():
+    inner = layers.LSTM(2, input_shape=(3, 4), name="inner")
+    for layer in (Sequential([inner]), layers.Bidirectional(layers.LSTM(2), name="both")):
+        with pytest.raises(ModelError, match="those of the layers inside"):
+            layer.trainable_weights = []

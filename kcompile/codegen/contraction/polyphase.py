@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kcompile.ir.contraction import Access, Affine, Contraction
-from kcompile.ir.types import Dim
+from kcompile.ir.types import Dim, static
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,7 @@ def _restricted(affine: Affine, variable: int, kept: StridedRange) -> Affine:
 
 def _inside(affine: Affine, sizes: Sequence[Dim], size: Dim) -> bool:
     """Whether a coordinate never leaves a dim of this size."""
-    corners = [
-        [c * x for x in (0, sizes[v] - 1)]  # type: ignore[operator]
-        for v, c in affine.terms
-    ]
+    lengths = static([sizes[v] for v, _ in affine.terms])
+    corners = [(0, c * (length - 1)) for (_, c), length in zip(affine.terms, lengths)]
     reached = [affine.offset + sum(corner) for corner in itertools.product(*corners)]
     return isinstance(size, int) and min(reached) >= 0 and max(reached) < size

@@ -42,7 +42,7 @@ from kcompile.codegen.program import Kernel, Size, size_of
 from kcompile.codegen.targets import Target
 from kcompile.ir.contraction import Contraction, PanelLayout
 from kcompile.ir.ops.winograd import LARGEST, MOST, SPREAD, Tiling
-from kcompile.ir.types import Batch, numel
+from kcompile.ir.types import Batch, numel, static
 
 EVEN, DIRECT, BLANKS = range(3)  # marks of a tile; the last has windows of zeros only
 
@@ -54,7 +54,7 @@ def choose_tiling(spec: Contraction, target: Target) -> tuple[tuple[int, ...], i
     assert isinstance(channels, int) and isinstance(filters, int)
     if target.is_gpu or channels % cost.WINOGRAD_LANES or filters % cost.WINOGRAD_LANES:
         return None
-    options = [range(2, MOST - r + 2) if r > 1 else (1,) for r in spec.k[:-1]]  # type: ignore
+    options = [range(2, MOST - r + 2) if r > 1 else (1,) for r in static(spec.k[:-1])]
     tilings = [Tiling(spec, outputs) for outputs in itertools.product(*options)]
     if not tilings:  # an axis has more taps than a patch gains from
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, get_args
+from typing import Any
 
 from kcompile.codegen import cost, loops
 from kcompile.codegen.gpu import contraction
@@ -179,7 +179,7 @@ def rebased(body: Sequence[Stmt], places: Mapping[Buffer, tuple[Buffer, Expr]]) 
             value = getattr(s, f.name)
             if isinstance(value, tuple):
                 parts[f.name] = tuple(map(statement, value))
-            elif isinstance(value, get_args(Expr)) and f.name != "var":
+            elif isinstance(value, Expr) and f.name != "var":
                 parts[f.name] = expression(value)
         if isinstance(s, loops.Store) and s.buffer in places:
             buffer, shift = places[s.buffer]

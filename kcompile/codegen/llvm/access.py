@@ -109,8 +109,7 @@ def gather(b: Block, e: loops.Load, at: Value, mask: str | None) -> str:
     kind = memory_type(e.dtype, e.lanes)
     if type(at) is Lanes and mask is None:
         return from_memory(b, _strided(b, e, at, kind), e.dtype, e.lanes)
-    index = b.vector(at) if type(at) is Lanes else at
-    where = pointers(b, e.buffer, index, e.lanes)  # type: ignore[arg-type]
+    where = pointers(b, e.buffer, b.text(at), e.lanes)
     text = b.put(
         f"call {kind} @llvm.masked.gather.{_mangled_memory(e.dtype, e.lanes)}.v{e.lanes}p0("
         f"<{e.lanes} x ptr> align {BYTES[e.dtype]} {where}, "
@@ -137,8 +136,7 @@ def store(b: Block, s: loops.Store) -> None:
     kind = memory_type(dtype, lanes)
     text = to_memory(b, b.operand(s.value), dtype, lanes)
     if s.index.lanes > 1 and not (type(at) is Lanes and at.stride == 1):
-        index = b.vector(at) if type(at) is Lanes else at
-        where = pointers(b, s.buffer, index, lanes)  # type: ignore[arg-type]
+        where = pointers(b, s.buffer, b.text(at), lanes)
         b.lines.append(
             f"  call void @llvm.masked.scatter.{_mangled_memory(dtype, lanes)}.v{lanes}p0("
             f"{kind} {text}, <{lanes} x ptr> align {BYTES[dtype]} {where}, "

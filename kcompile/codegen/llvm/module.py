@@ -355,11 +355,12 @@ class Statements:
         else:
             b.lines.append(f"  br label %{before}")
         counter, following = f"%i.{body}", f"%next.{body}"
-        region = Region(b.regions[-1].level + 1, [], self.stores(s.body), entered)
+        waiting: list[str] = []
+        region = Region(b.regions[-1].level + 1, waiting, self.stores(s.body), entered)
         b.levels[counter] = region.level
         b.lines += [
             f"{before}:",
-            region.before,  # type: ignore[list-item]
+            waiting,
             f"  br label %{body}",
             f"{body}:",
             f"  {counter} = phi i64 [ {first}, %{before} ], [ {following}, %{latch} ]",

@@ -20,7 +20,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Union, final
 
 from kcompile.codegen.loops import COMPARISONS, FLOATS, Buffer, Expr, children, fold, stride_of
 from kcompile.codegen.targets import Target
@@ -34,6 +34,7 @@ _NAMES = re.compile(r"%[\w.]+")
 _TRAPS = re.compile(r"[su](div|rem) \S+ \S+, %")  # division by what may be zero
 
 
+@final
 class Index(NamedTuple):
     """An int64 scalar: the SSA value `base` (None for zero) plus a constant."""
 
@@ -41,6 +42,7 @@ class Index(NamedTuple):
     offset: int
 
 
+@final
 class Lanes(NamedTuple):
     """An int64 vector: lane i is `base + i * stride`."""
 
@@ -138,11 +140,11 @@ class Block:
                 yield from line
 
     def put(self, text: str, before: Region | None = None) -> str:
-        """An instruction with a result, here or before a loop."""
+        """An instruction with a result, before a loop or here."""
         name = f"%v{self.count}"
         self.count += 1
-        lines = self.lines if before is None else before.before
-        lines.append(f"  {name} = {text}")  # type: ignore[union-attr]
+        lines = None if before is None else before.before
+        (self.lines if lines is None else lines).append(f"  {name} = {text}")
         level = self.regions[-1].level if before is None else before.level - 1
         if level:
             self.levels[name] = level
@@ -226,15 +228,20 @@ class Block:
 
     def operand(self, e: Expr) -> str:
         """The value of an expression as one LLVM operand."""
-        v = self.value(e)
+        return self.text(self.value(e))
+
+    def text(self, v: Value) -> str:
+        """A value as one LLVM operand."""
         if type(v) is Index:
             return self.scalar(v)
-        return self.vector(v) if type(v) is Lanes else v  # type: ignore[return-value]
+        return self.vector(v) if type(v) is Lanes else v
 
     def index(self, e: Expr) -> Index:
         """An int64 scalar expression."""
         v = self.value(e)
-        return v if type(v) is Index else Index(v, 0)  # type: ignore[arg-type]
+        if type(v) is Lanes:
+            raise self.error("an index is one number, and this one is a vector")
+        return v if type(v) is Index else Index(v, 0)
 
     def scalar(self, v: Index) -> str:
         if v.base is None:

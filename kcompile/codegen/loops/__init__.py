@@ -21,7 +21,6 @@ from kcompile.codegen.loops.language import TRUE as TRUE
 from kcompile.codegen.loops.language import UNARY as UNARY
 from kcompile.codegen.loops.language import ZERO as ZERO
 from kcompile.codegen.loops.language import Alloc as Alloc
-from kcompile.codegen.loops.language import Arithmetic as Arithmetic
 from kcompile.codegen.loops.language import Barrier as Barrier
 from kcompile.codegen.loops.language import Binary as Binary
 from kcompile.codegen.loops.language import Broadcast as Broadcast

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Union, get_args
+from typing import Any, Literal, Union
 
 from kcompile.codegen.loops.folding import fold, stride_of
 from kcompile.ir.types import BYTES as BYTES
@@ -57,44 +57,47 @@ class Buffer:
 # ---------------------------------------------------------------- expressions
 
 
-class Arithmetic:
-    """Python operators on expressions: `i * 4 + j`, `i // 4`, `i % 4`. Comparisons are functions."""
+class Expr:
+    """What all expressions have: a dtype, a number of lanes, and Python's operators, `i * 4 + j`, `i // 4`,
+    `i % 4`. Comparisons are functions."""
 
     __slots__ = ()
+    dtype: str
+    lanes: int
 
     def __add__(self, other: Operand) -> Expr:
-        return binary("add", self, other)  # type: ignore[arg-type]
+        return binary("add", self, other)
 
     def __radd__(self, other: Operand) -> Expr:
-        return binary("add", self, other)  # type: ignore[arg-type]
+        return binary("add", self, other)
 
     def __sub__(self, other: Operand) -> Expr:
-        return binary("sub", self, other)  # type: ignore[arg-type]
+        return binary("sub", self, other)
 
     def __rsub__(self, other: Operand) -> Expr:
-        return binary("sub", other, self)  # type: ignore[arg-type]
+        return binary("sub", other, self)
 
     def __mul__(self, other: Operand) -> Expr:
-        return binary("mul", self, other)  # type: ignore[arg-type]
+        return binary("mul", self, other)
 
     def __rmul__(self, other: Operand) -> Expr:
-        return binary("mul", self, other)  # type: ignore[arg-type]
+        return binary("mul", self, other)
 
     def __floordiv__(self, other: Operand) -> Expr:
-        return binary("div", self, other)  # type: ignore[arg-type]
+        return binary("div", self, other)
 
     def __truediv__(self, other: Operand) -> Expr:
-        return binary("div", self, other)  # type: ignore[arg-type]
+        return binary("div", self, other)
 
     def __mod__(self, other: Operand) -> Expr:
-        return binary("mod", self, other)  # type: ignore[arg-type]
+        return binary("mod", self, other)
 
     def __neg__(self) -> Expr:
-        return unary("neg", self)  # type: ignore[arg-type]
+        return unary("neg", self)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Const(Arithmetic):
+class Const(Expr):
     """A literal. Floats are written exactly (as bits) by the emitter; NaN and infinities allowed."""
 
     value: float | int | bool
@@ -103,7 +106,7 @@ class Const(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Var(Arithmetic):
+class Var(Expr):
     """A loop variable, or a name bound by `Let`."""
 
     name: str
@@ -112,7 +115,7 @@ class Var(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Binary(Arithmetic):
+class Binary(Expr):
     """`a op b`. Integer `div` and `mod` truncate and are used on non-negative values only (index
     arithmetic) or with C's meaning; float `mod` is C's fmod and not available in vectors.
     `min`/`max` propagate NaN. Comparisons give bool and are ordered (`ne` is unordered)."""
@@ -125,7 +128,7 @@ class Binary(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Unary(Arithmetic):
+class Unary(Expr):
     """neg, abs, sqrt (correctly rounded), floor, not (of bool or integer bits)."""
 
     op: str
@@ -135,7 +138,7 @@ class Unary(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Fma(Arithmetic):
+class Fma(Expr):
     """`a * b + c`, rounded once: on every target, or, unless `exact`, where that is an instruction
     (elsewhere the product is rounded too)."""
 
@@ -148,7 +151,7 @@ class Fma(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Select(Arithmetic):
+class Select(Expr):
     """`condition ? a : b`, lane by lane; both sides are evaluated."""
 
     condition: Expr
@@ -159,7 +162,7 @@ class Select(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Cast(Arithmetic):
+class Cast(Expr):
     """Conversion of value (truncation towards zero; bool is 0 or 1), or of bits when `bits`."""
 
     a: Expr
@@ -169,7 +172,7 @@ class Cast(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Load(Arithmetic):
+class Load(Expr):
     """Element(s) of a buffer. A scalar index loads one element; a `Ramp` of stride 1 is a vector
     load, any other vector index a gather. Where `mask` (bool lanes) is false nothing is read and
     the lane is zero. From a buffer whose elements are vectors, a scalar index loads a vector."""
@@ -182,7 +185,7 @@ class Load(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Ramp(Arithmetic):
+class Ramp(Expr):
     """(base, base + stride, base + 2 stride, ...): an index in vector form. base is a scalar."""
 
     base: Expr
@@ -192,7 +195,7 @@ class Ramp(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Broadcast(Arithmetic):
+class Broadcast(Expr):
     """A scalar in every lane."""
 
     a: Expr
@@ -201,7 +204,7 @@ class Broadcast(Arithmetic):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ReduceLanes(Arithmetic):
+class ReduceLanes(Expr):
     """A horizontal reduction: the lanes of a vector combined into one scalar by `op` (add, mul, min, max,
     and, or), as a fixed balanced tree: lane i with lane i + lanes/2, and so on."""
 
@@ -211,7 +214,7 @@ class ReduceLanes(Arithmetic):
     lanes: int = field(default=1, init=False)
 
 
-Expr = Union[Const, Var, Binary, Unary, Fma, Select, Cast, Load, Ramp, Broadcast, ReduceLanes]
+EXPRESSIONS = (Const, Var, Binary, Unary, Fma, Select, Cast, Load, Ramp, Broadcast, ReduceLanes)
 Operand = Union[Expr, int, float, bool]
 
 # ---------------------------------------------------------------- statements
@@ -400,7 +403,7 @@ def reduce_lanes(op: str, a: Expr) -> Expr:
 
 
 _PARTS: dict[type, tuple[str, ...]] = {
-    kind: tuple(f.name for f in fields(kind) if f.type in ("Expr", "Expr | None")) for kind in get_args(Expr)
+    kind: tuple(f.name for f in fields(kind) if f.type in ("Expr", "Expr | None")) for kind in EXPRESSIONS
 }
 
 
@@ -414,7 +417,10 @@ def map_children(e: Expr, change: Callable[[Expr], Expr]) -> Expr:
     """The expression made of changed parts, each of the types that it had; itself where none changes."""
     parts = {name: getattr(e, name) for name in _PARTS[type(e)]}
     made: dict[str, Any] = {name: change(part) for name, part in parts.items() if part is not None}
-    return replace(e, **made) if any(made[name] is not parts[name] for name in made) else e
+    if all(made[name] is parts[name] for name in made):
+        return e
+    assert isinstance(e, EXPRESSIONS)
+    return replace(e, **made)
 
 
 def walk(body: Iterable[Stmt]) -> Iterator[Stmt]:

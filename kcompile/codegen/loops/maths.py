@@ -371,16 +371,12 @@ def _far_quarter_turns(bits: Expr) -> tuple[Expr, Expr]:
     place = binary("shr", bits, 23) - 120  # of the first of them in TWO_OVER_PI
     shift = binary("and", place, 31)
     beyond = [binary("ge", place, 32 * k) for k in range(1, 5)]
-    words = [
-        reduce(
-            lambda word, k, i=i: select(  # type: ignore[misc]
-                beyond[k - 1], const(TWO_OVER_PI[k + i], "uint32"), word
-            ),
-            range(1, 5),
-            broadcast(const(TWO_OVER_PI[i], "uint32"), bits.lanes),
-        )
-        for i in range(4)
-    ]
+    words = []
+    for i in range(4):
+        word = broadcast(const(TWO_OVER_PI[i], "uint32"), bits.lanes)
+        for k in range(1, 5):
+            word = select(beyond[k - 1], const(TWO_OVER_PI[k + i], "uint32"), word)
+        words.append(word)
     window = [
         cast(
             binary("or", binary("shl", high, shift), binary("shr", binary("shr", low, 1), 31 - shift)),

@@ -200,8 +200,8 @@ def _inside(low: int, high: int, size: Dim) -> bool:
 
 
 def _walk(
-    positions: Sequence[Dim],
-    taps: Sequence[Dim],
+    positions: Sequence[int],
+    taps: Sequence[int],
     sizes: Sequence[Dim],
     first: tuple[int, int],
     strides: Sequence[int],
@@ -214,18 +214,15 @@ def _walk(
     for i, (o, t, size) in enumerate(zip(positions, taps, sizes)):
         offset = -pads[i][0]
         index.append(Affine(((first[0] + i, strides[i]), (first[1] + i, dilation[i])), offset))
-        last = (o - 1) * strides[i] + (t - 1) * dilation[i] + offset  # type: ignore[operator]
+        last = (o - 1) * strides[i] + (t - 1) * dilation[i] + offset
         guarded.append(not _inside(offset, last, size))
     return tuple(index), tuple(guarded)
 
 
 def _positions(
-    x: TensorType, taps: Sequence[Dim], strides: Sequence[int], padding: Pads, dilation: Sequence[int]
+    x: TensorType, taps: Sequence[int], strides: Sequence[int], padding: Pads, dilation: Sequence[int]
 ) -> tuple[int, ...]:
-    sizes = tuple(
-        window_size(*args)  # type: ignore[arg-type]
-        for args in zip(x.shape[1:-1], taps, strides, padding, dilation)
-    )
+    sizes = tuple(window_size(*args) for args in zip(x.shape[1:-1], taps, strides, padding, dilation))
     if any(s < 1 for s in sizes):
         raise ValueError(
             f"convolution: the window {tuple(taps)} is larger than the input {x} with padding {padding}"
@@ -241,7 +238,7 @@ def conv_maps(
     rank = len(strides)
     if x.rank != rank + 2 or w.rank != rank + 2 or x.shape[-1] != w.shape[-2]:
         raise ValueError(f"convolution: channels or ranks do not fit. Received: {x}, kernel {w}")
-    taps, (channels, filters) = w.shape[:rank], w.shape[rank:]
+    taps, (channels, filters) = static(w.shape[:rank]), w.shape[rank:]
     out = _positions(x, taps, strides, padding, dilation)
     index, guarded = _walk(out, taps, x.shape[1:-1], (1, rank + 1), strides, padding, dilation)
     kernel = tuple(variable(rank + 1 + i) for i in range(rank + 2))
@@ -263,12 +260,12 @@ def _conv_data_gradient(
     dilation: tuple[int, ...],
 ) -> Contraction:
     rank = len(strides)
-    taps, (channels, filters) = w.shape[:rank], w.shape[rank:]
+    taps, (channels, filters) = static(w.shape[:rank]), w.shape[rank:]
     index, guarded = [], []
     for i, (t, size) in enumerate(zip(taps, sizes)):
         terms = ((1 + i, 1), (rank + 1 + i, -dilation[i]))
         index.append(Affine(terms, padding[i][0], strides[i]))
-        low = padding[i][0] - (t - 1) * dilation[i]  # type: ignore[operator]
+        low = padding[i][0] - (t - 1) * dilation[i]
         guarded.append(strides[i] > 1 or not _inside(low, size - 1 + padding[i][0], g.shape[1 + i]))
     # kernel [taps..., in, out]: in is the column, out the last of the summed dims
     kernel = (*(variable(rank + 1 + i) for i in range(rank)), variable(2 * rank + 2), variable(2 * rank + 1))
@@ -290,7 +287,7 @@ def _conv_filter_gradient(
     dilation: tuple[int, ...],
 ) -> Contraction:
     rank = len(strides)
-    out = g.shape[1:-1]
+    out = static(g.shape[1:-1])
     index, guarded = _walk(out, taps, x.shape[1:-1], (rank + 2, 0), strides, padding, dilation)
     return Contraction(
         (*taps, x.shape[-1]),

@@ -117,10 +117,10 @@ def _check_rows(name: str, values: TensorType, indices: TensorType) -> tuple[int
         raise ValueError(
             f"{name}: values {values} do not begin with the axes of the indices {format_shape(indices.shape)}"
         )
-    rest = values.shape[indices.rank :]
-    if any(not isinstance(d, int) for d in rest):
+    rest = tuple(d for d in values.shape[indices.rank :] if isinstance(d, int))
+    if len(rest) < values.rank - indices.rank:
         raise ValueError(f"{name}: the batch of {values} must be an axis of the indices")
-    return rest  # type: ignore[return-value]
+    return rest
 
 
 def _infer_scatter(values: TensorType, indices: TensorType, rows: Dim) -> TensorType:

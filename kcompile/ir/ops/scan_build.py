@@ -303,6 +303,8 @@ def ancestors(body: Graph, values: Sequence[Value], known: set[Value]) -> set[in
 def merge_time(shape: Shape) -> Shape:
     """[time, rows, ...] with the first two axes as one."""
     length, rows = shape[0], shape[1]
-    if isinstance(length, Batch) and isinstance(rows, Batch):
+    if isinstance(length, int):
+        return (rows * length, *shape[2:])
+    if isinstance(rows, Batch):
         raise ValueError("the batch occurs twice")
-    return (rows * length if isinstance(length, int) else length * rows, *shape[2:])  # type: ignore
+    return (length * rows, *shape[2:])

@@ -24,7 +24,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ from kcompile.ir.op import Case, Draw, Op, register
 from kcompile.ir.ops.contraction import conv_maps, matmul, same_padding
 from kcompile.ir.ops.movement import reshape, transpose
 from kcompile.ir.tensor import Tensor, constant, emit
-from kcompile.ir.types import Batch, TensorType
+from kcompile.ir.types import Batch, TensorType, static
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -63,7 +63,7 @@ def transforms(outputs: int, taps: int) -> Transforms:
     if taps == 1:
         one = np.ones((1, 1))
         return Transforms(one, one, one)
-    from fractions import Fraction
+    from fractions import Fraction  # here: it loads decimal, for convolutions alone
 
     size = outputs + taps - 1
     points = [Fraction(p) for p in POINTS[: size - 1]]
@@ -83,10 +83,8 @@ def transforms(outputs: int, taps: int) -> Transforms:
 
 def _inverse(matrix: Sequence[Sequence[Fraction]]) -> list[list[Fraction]]:
     """By elimination, exact."""
-    from fractions import Fraction
-
     size = len(matrix)
-    rows = [[*row, *(Fraction(i == j) for j in range(size))] for i, row in enumerate(matrix)]
+    rows: list[list[Any]] = [[*row, *(int(i == j) for j in range(size))] for i, row in enumerate(matrix)]
     for column in range(size):
         pivot = next(i for i in range(column, size) if rows[i][column])
         rows[column], rows[pivot] = rows[pivot], rows[column]
@@ -107,19 +105,19 @@ class Tiling:
 
     @property
     def taps(self) -> tuple[int, ...]:
-        return self.spec.k[:-1]  # type: ignore[return-value]
+        return static(self.spec.k[:-1])
 
     @property
     def channels(self) -> int:
-        return self.spec.k[-1]  # type: ignore[return-value]
+        return static(self.spec.k)[-1]
 
     @property
     def filters(self) -> int:
-        return self.spec.j[0]  # type: ignore[return-value]
+        return static(self.spec.j)[0]
 
     @property
     def positions(self) -> tuple[int, ...]:
-        return self.spec.m[1:]  # type: ignore[return-value]
+        return static(self.spec.m[1:])
 
     @property
     def before(self) -> tuple[int, ...]:

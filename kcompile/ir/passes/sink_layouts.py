@@ -23,10 +23,10 @@ def sink_layouts(graph: Graph) -> Graph:
             return None
         operands = [Tensor(new, v) for v in inputs]
         full = [x for x in operands if x.shape == node.types[0].shape]
-        moved = {_move(new, x) for x in full}
-        if len(moved) != 1 or None in moved:
+        moved = [*{_move(new, x) for x in full}]
+        if len(moved) != 1 or moved[0] is None:
             return None
-        before, axes = next(iter(moved))  # type: ignore[misc]
+        before, axes = moved[0]
         if axes:
             inverse = [axes.index(i) for i in range(len(axes))]
             inner = [_under_transpose(new, x, node, inverse) for x in operands]

@@ -117,9 +117,7 @@ class Cell(Layer):
     def fill_bias(self, shape: Sequence[int]) -> np.ndarray:
         return np.asarray(self.bias_initializer(shape))
 
-    def call(  # type: ignore[override]
-        self, inputs: Tensor, states: Sequence[Tensor]
-    ) -> Result:
+    def call(self, inputs: Tensor, states: Sequence[Tensor]) -> Result:
         return self.step(inputs, list(states), self.dropout_masks(inputs, states[0]))
 
     def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
@@ -378,9 +376,7 @@ class StackedRNNCells(Holder):
             cell.build_for((None, *shape[1:]), *(constants if takes(cell, "constants") else ()))
             shape = (None, *dims(output_size(cell)))
 
-    def call(  # type: ignore[override]
-        self, inputs: Tensor, states: Sequence[Tensor], constants: Sequence[Tensor] = ()
-    ) -> Result:
+    def call(self, inputs: Tensor, states: Sequence[Tensor], constants: Sequence[Tensor] = ()) -> Result:
         left = list(states)
         given: dict[int, list[Tensor]] = {}
         for cell in self.cells:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kcompile.keras.engine import Layer, Variable
+from kcompile.keras.layer_weights import weights_of_others
 from kcompile.keras.layers.registry import MOST_NESTED, deserialize
 from kcompile_runtime.errors import ModelError, describe
 
@@ -17,13 +18,17 @@ class Holder(Layer):
     def parts(self) -> list[Layer]:
         raise NotImplementedError(f"{type(self).__name__} must say which layers it holds")
 
-    @property  # type: ignore[misc]  # a layer's can be set, not these
+    @property
     def trainable_weights(self) -> list[Variable]:
         if not self.trainable:
             return []
         if self.semantics.trained_weights == "own flag":
             return self.flagged_weights
         return [*self._trainable, *(v for part in self.parts for v in part.trainable_weights)]
+
+    @trainable_weights.setter
+    def trainable_weights(self, variables: Sequence[Variable]) -> None:
+        raise weights_of_others(self)
 
     @property
     def non_trainable_weights(self) -> list[Variable]:

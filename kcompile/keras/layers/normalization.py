@@ -30,7 +30,6 @@ class BatchNormalization(Layer):
     """
 
     supports_masking = True
-    meets_samples = True
 
     def __init__(
         self,
@@ -66,6 +65,10 @@ class BatchNormalization(Layer):
             self.gamma_regularizer = regularizers.get(gamma_regularizer)
             self.beta_constraint = constraints.get(beta_constraint)
             self.gamma_constraint = constraints.get(gamma_constraint)
+
+    @property
+    def meets_samples(self) -> bool:
+        return True
 
     def build(self, input_shape: KerasShape) -> None:
         rank = len(input_shape)

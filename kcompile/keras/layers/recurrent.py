@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.recurrence import choose, time_first
 from kcompile.keras.engine import InputSpec, KerasTensor, Layer, Variable, as_list, is_integer
+from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.layers.cells import (
     Cell,
     CuDNNGRUCell,
@@ -167,7 +168,7 @@ class RNN(Recurrence):
             )
 
     @property
-    def meets_samples(self) -> bool:  # type: ignore[override]
+    def meets_samples(self) -> bool:
         return self.stateful
 
     @property
@@ -359,18 +360,6 @@ class _Recurrent(RNN):
 
     cell_class: type[Cell]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """The constructor's signature: the cell's arguments, then those of RNN by name."""
-        super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls) or "cell_class" not in vars(cls):
-            return
-
-        def __init__(self: _Recurrent, *args: Any, **kwargs: Any) -> None:
-            _Recurrent.__init__(self, *args, **kwargs)
-
-        __init__.__signature__ = _signature(cls.cell_class)  # type: ignore[attr-defined]
-        cls.__init__ = __init__  # type: ignore[method-assign]
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         names = [p.name for p in _cell_parameters(self.cell_class)]
         given = {**dict(zip(names, args)), **kwargs}
@@ -408,39 +397,50 @@ def _cell_parameters(cell: type[Cell]) -> list[inspect.Parameter]:
     return list(found.values())
 
 
-def _signature(cell: type[Cell]) -> inspect.Signature:
+def _constructor(cell: type[Cell]) -> Callable[..., None]:
+    """The constructor of a layer over such cells. Its arguments are the cell's, then those of RNN by name."""
+
+    def __init__(self: _Recurrent, *args: Any, **kwargs: Any) -> None:
+        _Recurrent.__init__(self, *args, **kwargs)
+
     own = inspect.signature(RNN.__init__).parameters
     rest = [
         p.replace(kind=p.KEYWORD_ONLY) for name, p in own.items() if name not in ("self", "cell", "kwargs")
     ]
-    return inspect.Signature([own["self"], *_cell_parameters(cell), *rest, own["kwargs"]])
+    show_parameters(__init__, [own["self"], *_cell_parameters(cell), *rest, own["kwargs"]])
+    return __init__
 
 
 class SimpleRNN(_Recurrent):
     """Fully connected: see `SimpleRNNCell` for the formula, `RNN` for the rest."""
 
     cell_class = SimpleRNNCell
+    __init__ = _constructor(SimpleRNNCell)
 
 
 class LSTM(_Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber 1997): see `LSTMCell`, `RNN`."""
 
     cell_class = LSTMCell
+    __init__ = _constructor(LSTMCell)
 
 
 class GRU(_Recurrent):
     """Gated recurrent unit (Cho et al. 2014): see `GRUCell`, `RNN`."""
 
     cell_class = GRUCell
+    __init__ = _constructor(GRUCell)
 
 
 class CuDNNLSTM(_Recurrent):
     """LSTM with the weights of cuDNN, and without the options that it has not: `CuDNNLSTMCell`."""
 
     cell_class = CuDNNLSTMCell
+    __init__ = _constructor(CuDNNLSTMCell)
 
 
 class CuDNNGRU(_Recurrent):
     """GRU with the weights of cuDNN, and without the options that it has not: `CuDNNGRUCell`."""
 
     cell_class = CuDNNGRUCell
+    __init__ = _constructor(CuDNNGRUCell)
