@@ -20,7 +20,7 @@ from kcompile.files.configs import translate_model
 from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
-from kcompile.files.weights import holders, run_inside
+from kcompile.files.weights.inside import holders, run_inside
 from kcompile.keras import models
 from kcompile.keras.engine import Variable, as_list
 from kcompile.keras.graphs import target_type

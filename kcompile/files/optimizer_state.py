@@ -13,7 +13,7 @@ import numpy as np
 
 from kcompile.files.reader import Hdf5
 from kcompile.files.vintage import Vintage
-from kcompile.files.weights import Variables
+from kcompile.files.weights.inside import Variables
 from kcompile.keras.engine import Variable
 from kcompile.keras.semantics import semantics
 
@@ -44,28 +44,44 @@ def _targets(
     shapes: Sequence[tuple[int, ...]],
     vintage: Vintage,
 ) -> list[tuple[Variable, int]] | None:
-    """Each variable of the state with the number of its array."""
-    slots, n = optimizer.slots(), len(variables)
-    last = [path.rpartition("/")[2].partition(":")[0] for path in paths]
+    """Each variable of the state with the number of its array; None where they are stored in an order that
+    is not known."""
     scalars = next((i for i, shape in enumerate(shapes) if shape), len(shapes))
     head: list[tuple[Variable, int]] = [(optimizer.iterations, 0)] if scalars else []
-    suffixes = {slot.name: slot.stored for slot in optimizer.kept}
     if scalars == len(shapes):
         return head  # saved before the first step
-    if any(name in suffixes.values() for name in last):  # tf.keras up to 2.10
-        found = {slot: [i for i, name in enumerate(last) if name == suffixes[slot]] for slot in slots}
-    elif vintage.version < (2, 1) and vintage.backend != "kcompile":
-        return None  # in an order by names that are not in the file
-    elif not vintage.tf and vintage.version < (3,) and vintage.backend != "kcompile":  # slot by slot
-        found = {slot: list(range(scalars + k * n, scalars + (k + 1) * n)) for k, slot in enumerate(slots)}
-    else:  # variable by variable; only the largest v of amsgrad stand behind
-        paired = [slot for slot in slots if slot != "vhat"]
-        found = {slot: [scalars + i * len(paired) + k for i in range(n)] for k, slot in enumerate(paired)}
-        if "vhat" in slots:
-            found["vhat"] = list(range(scalars + n * len(paired), scalars + n * len(slots)))
-    if any(len(numbers) != n or (numbers and max(numbers) >= len(paths)) for numbers in found.values()):
+    found = _numbers(optimizer, paths, scalars, len(variables), vintage)
+    if found is None:
         return None
+    if any(
+        len(numbers) != len(variables) or max(numbers, default=0) >= len(paths) for numbers in found.values()
+    ):
+        return None
+    slots = optimizer.slots()
     return head + [(optimizer._slots[v][slot], i) for slot in slots for v, i in zip(variables, found[slot])]
+
+
+def _numbers(
+    optimizer: Any, paths: Sequence[str], scalars: int, variables: int, vintage: Vintage
+) -> dict[str, list[int]] | None:
+    """For each slot the numbers of the arrays of all variables, which follow `scalars` others."""
+    slots, ours = optimizer.slots(), vintage.backend == "kcompile"
+    suffixes = {slot.name: slot.stored for slot in optimizer.kept}
+    last = [path.rpartition("/")[2].partition(":")[0] for path in paths]
+    if any(name in suffixes.values() for name in last):  # tf.keras up to 2.10
+        return {slot: [i for i, name in enumerate(last) if name == suffixes[slot]] for slot in slots}
+    if vintage.version < (2, 1) and not ours:
+        return None  # by names that are not in the file
+    if vintage.version < (3,) and not vintage.tf and not ours:  # slot by slot
+        starts = [scalars + k * variables for k in range(len(slots))]
+        return {slot: list(range(start, start + variables)) for slot, start in zip(slots, starts)}
+    # Variable by variable; only the largest v of amsgrad are behind all of them
+    paired = [slot for slot in slots if slot != "vhat"]
+    end = scalars + variables * len(paired)
+    found = {slot: list(range(scalars + k, end, len(paired))) for k, slot in enumerate(paired)}
+    if "vhat" in slots:
+        found["vhat"] = list(range(end, end + variables))
+    return found
 
 
 def _nadam_product(optimizer: Any, model_vintage: str) -> float:

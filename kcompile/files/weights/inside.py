@@ -1,0 +1,104 @@
+"""Layers inside layers: which have the weights, and how Keras 3 names their groups.
+
+Enters: a layer, a wrapper or a model, of ours or of a live Keras. Leaves: the layers that it holds, and the
+weights that are its own. Which attributes of a class hold layers is in the table `HELD`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from kcompile.keras.engine import Layer, Variable
+from kcompile.keras.models import Model, Sequential
+from kcompile.keras.settings import snake_case
+
+Variables = list[Variable]
+
+# Layers that hold layers: the attributes that have the weights, in their order. Keras 3 names groups so.
+HELD: dict[str, tuple[str, ...]] = {
+    "Bidirectional": ("forward_layer", "backward_layer"),
+    "GRU": ("cell",),
+    "LSTM": ("cell",),
+    "RNN": ("cell",),
+    "SimpleRNN": ("cell",),
+    "ConvLSTM2D": ("cell",),
+    "TimeDistributed": ("layer",),
+    "StackedRNNCells": ("cells",),
+    "Wrapper": ("layer",),
+    "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense"),
+}
+
+
+def holders(layer: Any) -> tuple[str, ...]:
+    """The attributes of a wrapper or a recurrent layer that hold layers."""
+    return next((HELD[c.__name__] for c in type(layer).__mro__ if c.__name__ in HELD), ())
+
+
+def held(layer: Any) -> list[tuple[str, Any]]:
+    """The layers that a wrapper or a recurrent layer holds, each with its place below the group that
+    Keras 3 gives to the layer."""
+    found: list[tuple[str, Any]] = []
+    for name in holders(layer):
+        inner = getattr(layer, name)
+        several = isinstance(inner, (list, tuple))
+        found += (
+            [(f"{name}/{below}", part) for below, part in zip(path_names(inner), inner)]
+            if several
+            else [(name, inner)]
+        )
+    return found
+
+
+def own_variables(layer: Any) -> Variables:
+    """The weights of a layer that are not of the layers inside it."""
+    if isinstance(layer, Model):
+        return []
+    others = {id(v) for _, part in held(layer) for v in part.weights}
+    return [v for v in layer.weights if id(v) not in others]
+
+
+def run_inside(layer: Any) -> list[Any] | None:
+    """The layers of a model, or the model that a wrapper is around; None for any other layer."""
+    if isinstance(layer, Model):
+        return list(layer._layers)
+    inner = getattr(layer, "layer", None)
+    return [inner] if isinstance(inner, Model) else None
+
+
+def inner_layers(layer: Any) -> list[Any]:
+    """The layers inside a wrapper that have its weights, in their order."""
+    pair = [getattr(layer, name, None) for name in ("forward_layer", "backward_layer")]
+    if all(isinstance(part, Layer) for part in pair):
+        return pair
+    inner = getattr(layer, "layer", None)
+    return [inner] if isinstance(inner, Layer) else []
+
+
+def all_layers(model: Any) -> list[Any]:
+    """The layers of a model, of the models inside it, and of their wrappers."""
+    found: list[Any] = []
+    waiting = list(model._layers)
+    while waiting:
+        layer = waiting.pop(0)
+        waiting = [*(layer._layers if isinstance(layer, Model) else inner_layers(layer)), *waiting]
+        found.append(layer)
+    return found
+
+
+def path_names(layers: Sequence[Any]) -> list[str]:
+    """The names Keras 3 gives to the groups of layers: the class, with a number behind."""
+    used: dict[str, int] = {}
+    names = []
+    for layer in layers:
+        name = class_group(layer)
+        names.append(f"{name}_{used[name]}" if name in used else name)
+        used[name] = used.get(name, 0) + 1
+    return names
+
+
+def class_group(layer: Any) -> str:
+    if isinstance(layer, Model):
+        merged = isinstance(layer, Sequential) and layer.functional  # it is read again as a Model
+        return "functional" if type(layer) is Model or merged else snake_case(type(layer).__name__)
+    return snake_case(type(layer).__name__)
