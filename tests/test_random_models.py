@@ -100,7 +100,7 @@ def test_training_is_the_interpreters(sample: Sample) -> None:
     for threads in (1, 2):
         model.set_weights(start)
         model.random_state.step.assign(0)  # the step, which dropout's masks depend on
-        arguments = model.compilation.arguments
+        arguments = model.compile_arguments.given
         old = arguments["optimizer"]
         model.compile(**{**arguments, "optimizer": type(old).from_config(old.get_config())})
         compiled = kcompile.compile(model, threads=threads)

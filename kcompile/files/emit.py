@@ -292,7 +292,7 @@ def _leaves(model: Any) -> list[Any]:
 # ---------------------------------------------------------------- compile
 
 
-def compilation(model: Any, keras3: bool) -> Config | None:
+def compile_config(model: Any, keras3: bool) -> Config | None:
     """The arguments of `compile`, or None: `compile_config` of Keras 3, `training_config` before."""
     arguments = model.trainer.arguments
     if arguments is None:
@@ -330,9 +330,9 @@ def compilation(model: Any, keras3: bool) -> Config | None:
     }
 
 
-def own_compilation(model: Any) -> Config | None:
+def own_compile_config(model: Any) -> Config | None:
     """The same in our words."""
-    made = compilation(model, False)
+    made = compile_config(model, False)
     if made is None:
         return None
     optimizer = optimizers.serialize(model.trainer.arguments["optimizer"])

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.files.compilations import described, translate_compilation
+from kcompile.files.compile_configs import described, translate_compile_config
 from kcompile.files.configs import translate_model
 from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.sharing import mark_live
@@ -36,7 +36,7 @@ def is_live(model: Any) -> bool:
 
 
 def from_keras(model: Any) -> Any:
-    """Our model with the configuration, weights and compilation of a live one.
+    """Our model with the configuration, weights and arguments of `compile` of a live one.
 
     Raises UnsupportedError, naming every layer, argument, loss, metric or optimizer option that is not
     supported; ModelError for an object that is no Keras model, or one that is not built.
@@ -57,7 +57,7 @@ def from_keras(model: Any) -> Any:
     vintage, tf = _vintage(model)
     config, compiled = _config(model, problems), _compile_config(model, problems)
     translated = translate_model(config, problems, vintage) if config else {}
-    arguments = translate_compilation(compiled, problems, tf) if compiled else None
+    arguments = translate_compile_config(compiled, problems, tf) if compiled else None
     problems.report()
     with kept_random_state():
         made = models.model_from_config(translated)
@@ -79,7 +79,7 @@ def compile_arguments(model: Any) -> dict[str, Any] | None:
     UnsupportedError naming all that is not supported."""
     problems = Problems(model.name)
     compiled = _compile_config(model, problems)
-    arguments = translate_compilation(compiled, problems, is_tf(model)) if compiled else None
+    arguments = translate_compile_config(compiled, problems, is_tf(model)) if compiled else None
     problems.report()
     return arguments
 
@@ -152,7 +152,7 @@ def build_metrics(ours: Any, theirs: Any) -> None:
         return
     types = [
         target_type(loss, y.type) if kind is None else kind
-        for loss, kind, y in zip(ours.compilation.losses, ours.compilation.targets, ours.outputs)
+        for loss, kind, y in zip(ours.compile_arguments.losses, ours.compile_arguments.targets, ours.outputs)
     ]
     shapes = [tuple(d if isinstance(d, int) else 1 for d in t.shape) for t in types]
     labels = [np.zeros(shape, np.float32) for shape in shapes]
@@ -205,10 +205,10 @@ def pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:
 def slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
     """Each slot of our optimizer beside the live one's, of the weights for which both have slots; none
     before the live optimizer is built. Raises UnsupportedError where its state cannot be reached."""
-    optimizer, live = ours.compilation.optimizer, theirs.optimizer
+    optimizer, live = ours.compile_arguments.optimizer, theirs.optimizer
     if not is_built(live):
         return []
-    optimizer.build(ours.compilation.trainable)
+    optimizer.build(ours.compile_arguments.trainable)
     trained = _known(live, theirs)
     mine = [(w, v) for v, w in pairs(ours, theirs)]
     found = []

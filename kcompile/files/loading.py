@@ -20,7 +20,7 @@ import numpy as np
 
 from kcompile.files import reader, weights
 from kcompile.files.calls import mapping
-from kcompile.files.compilations import translate_compilation
+from kcompile.files.compile_configs import translate_compile_config
 from kcompile.files.configs import MODELS, translate_model
 from kcompile.files.optimizer_state import load_optimizer
 from kcompile.files.problems import Problems
@@ -199,7 +199,7 @@ def _load_hdf5(
                 vintage,
                 lambda: not paths or load_optimizer(model, opened, paths, vintage),
             )
-            if model.compilation is not None and ours.get("optimizer_vintage") in VINTAGES:
+            if model.compile_arguments is not None and ours.get("optimizer_vintage") in VINTAGES:
                 model.optimizer.vintage = ours["optimizer_vintage"]
         return model
 
@@ -411,7 +411,7 @@ def _compile(model: Any, training: Any, file: PathLike, vintage: Vintage, state:
     the model as it is, with a warning: its predictions do not depend on it."""
     problems = Problems(model.name)
     try:
-        arguments = translate_compilation(training, problems, vintage.tf)
+        arguments = translate_compile_config(training, problems, vintage.tf)
         problems.report()
         model.compile(**arguments)
     except (KcompileError, ValueError, TypeError, AttributeError, KeyError) as error:

@@ -22,12 +22,12 @@ def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintag
     """The state of the model's optimizer from arrays of a file. False, with nothing assigned, when
     they are not those of such an optimizer."""
     optimizer = model.optimizer
-    optimizer.build(model.compilation.trainable)
+    optimizer.build(model.compile_arguments.trainable)
     stored = [file.datasets.get(path) for path in paths]
     if not paths or any(s is None for s in stored):
         return False
     shapes = [s.shape for s in stored if s is not None]
-    targets = _targets(optimizer, model.compilation.trainable, paths, shapes, vintage)
+    targets = _targets(optimizer, model.compile_arguments.trainable, paths, shapes, vintage)
     if targets is None or any(shapes[i] != v.shape for v, i in targets):
         return False
     for variable, i in targets:

@@ -116,10 +116,10 @@ def _write(path: PathLike, overwrite: bool, fill: Callable[[IO[bytes]], Any]) ->
 
 def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
     config, ours = emit.configuration(model, True)
-    compiled = emit.compilation(model, True) if include_optimizer else None
+    compiled = emit.compile_config(model, True) if include_optimizer else None
     if compiled is not None:
         config["compile_config"] = compiled
-        ours["compile"] = emit.own_compilation(model)
+        ours["compile"] = emit.own_compile_config(model)
     saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
     metadata = {"keras_version": KERAS3, "date_saved": saved, "kcompile": ours}
     data = io.BytesIO()
@@ -135,7 +135,7 @@ def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
         h5.attrs["keras_version"] = KERAS2
         h5.attrs["backend"] = "tensorflow"
         config, ours = emit.configuration(model, False)
-        compiled = emit.compilation(model, False) if include_optimizer else None
+        compiled = emit.compile_config(model, False) if include_optimizer else None
         if compiled is not None and model.optimizer.vintage is not None:
             ours["optimizer_vintage"] = model.optimizer.vintage
         h5.attrs["kcompile"] = _text(ours)
@@ -252,7 +252,7 @@ def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:
 
 def _slots(model: Any) -> list[Variable]:
     """The optimizer's slots, variable by variable; the largest v of amsgrad behind all others."""
-    optimizer, variables = model.optimizer, model.compilation.trainable
+    optimizer, variables = model.optimizer, model.compile_arguments.trainable
     optimizer.build(variables)
     names = [name for name in optimizer.slots() if name != "vhat"]
     slots = [optimizer._slots[v][name] for v in variables for name in names]
@@ -265,7 +265,7 @@ def _named_state(model: Any) -> list[tuple[str, Variable]]:
     """The optimizer's state in the order and with the names that tf.keras up to 2.10 gives it in .h5,
     slot by slot. Later ones read that too, with the optimizers of then, as the configuration does not
     deny it (`is_legacy_optimizer`, which Keras 3 would not take)."""
-    optimizer, variables = model.optimizer, model.compilation.trainable
+    optimizer, variables = model.optimizer, model.compile_arguments.trainable
     optimizer.build(variables)
     kind = type(optimizer).__name__
     state = [(f"{kind}/iter", optimizer.iterations)]

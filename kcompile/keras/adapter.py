@@ -38,23 +38,23 @@ class Feeds:
     @staticmethod
     def of(model: Any, lengths: Lengths) -> Feeds:
         specs = input_specs(model)
-        settled = graphs.compilation(model)
+        resolved = graphs.compile_arguments(model)
         outputs = graphs.output_types(model, lengths)
         targets = tuple(
             Target(
                 spec_of(name, kind),
-                _weight_spec(name, graphs.weight_type(settled.weight_ranks[k], output)),
+                _weight_spec(name, graphs.weight_type(resolved.weight_ranks[k], output)),
                 loss,
                 output,
                 k,
             )
             for k, (name, kind, loss, output) in enumerate(
-                zip(model.output_names, graphs.label_types(model, outputs), settled.losses, outputs)
+                zip(model.output_names, graphs.label_types(model, outputs), resolved.losses, outputs)
             )
             if kind is not None
         )
         fast = None
-        if len(specs) == len(targets) == 1 and not lengths and settled.weight_ranks == [1]:
+        if len(specs) == len(targets) == 1 and not lengths and resolved.weight_ranks == [1]:
             fast = _sample(specs[0]), _sample(targets[0].spec)
         return Feeds(specs, targets, fast)
 
@@ -191,13 +191,13 @@ class Adapter:
         targets = self.feeds(lengths).targets
         if y is None or not any(t.any_shape for t in targets):
             return
-        settled = graphs.compilation(self._model)
+        resolved = graphs.compile_arguments(self._model)
         names = [t.spec.name for t in targets]
         given = standardize.by_name(y, names, "output", among=self._model.output_names)
         for value, t in zip(given, targets):
             found = standardize.label_type(value, t) if t.any_shape else None
             if found is not None:
-                settled.targets[t.index] = found
+                resolved.targets[t.index] = found
                 self._changed()
 
     def _adopt_weights(self, sample_weight: Any, lengths: Lengths) -> None:
@@ -205,7 +205,7 @@ class Adapter:
         model = self._model
         if sample_weight is None or not model.semantics.step_weights_by_shape:
             return
-        targets, ranks = self.feeds(lengths).targets, graphs.compilation(model).weight_ranks
+        targets, ranks = self.feeds(lengths).targets, graphs.compile_arguments(model).weight_ranks
         names = [t.spec.name for t in targets]
         given = standardize.by_name(sample_weight, names, "output", True, model.output_names)
         for value, t in zip(given, targets):

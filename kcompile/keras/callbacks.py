@@ -313,9 +313,9 @@ def _metric_goes_up(model: Any, name: str) -> bool | None:
     """The same of a value that a model reports; None for what nobody knows of."""
     if name in ("loss", *(f"{output}_loss" for output in model.output_names)):
         return False
-    settled = model.compilation
+    resolved = model.compile_arguments
     for k, output in enumerate(model.output_names):
-        for metric in (*settled.metrics[k], *settled.weighted_metrics[k]):
+        for metric in (*resolved.metrics[k], *resolved.weighted_metrics[k]):
             label = metric if isinstance(metric, str) else metrics.name_of(metric)
             if name in (label, f"{output}_{label}", f"weighted_{label}", f"{output}_weighted_{label}"):
                 return metrics.more_is_better(metric)

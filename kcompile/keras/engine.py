@@ -35,7 +35,7 @@ from kcompile.keras.operators import identity
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.settings import FLOAT, get_uid, snake_case
 from kcompile.keras.tensors import (
-    PROBES,
+    PROBE_SIZES,
     InputSpec,
     KerasShape,
     KerasTensor,
@@ -48,7 +48,7 @@ from kcompile.keras.tensors import (
     type_of_shape,
     types_of_shapes,
 )
-from kcompile.keras.tracing import Outline, Trace, current, find_trace, trace_of, tracing
+from kcompile.keras.tracing import Inferred, Trace, current, find_trace, trace_of, tracing
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import (
     InputTypeError,
@@ -242,20 +242,20 @@ class Layer(Weights, Nodes):
                 )
             )
         self._check_arguments(arguments)
-        types, seconds = [x.type for x in flat], [x.second for x in flat]
-        with _probing(types != seconds):
+        types, second_types = [x.type for x in flat], [x.second_type for x in flat]
+        with _probing(types != second_types):
             self.ensure_built(
-                types, single, next((x.batch_size for x in flat if x.batch_size), None), seconds
+                types, single, next((x.batch_size for x in flat if x.batch_size), None), second_types
             )
-            found = self._outline(types, single, arguments, [x.mask for x in flat])
+            found = self._infer(types, single, arguments, [x.mask for x in flat])
             again = (
                 found
-                if types == seconds
-                else self._outline(seconds, single, arguments, [x.second_mask for x in flat])
+                if types == second_types
+                else self._infer(second_types, single, arguments, [x.second_mask for x in flat])
             )
         node = self._record(flat, single, arguments, found[0], again[0])
-        for output, mask, second in zip(node.outputs, found[1], again[1]):
-            output.mask, output.second_mask = mask, second
+        for output, mask, second_mask in zip(node.outputs, found[1], again[1]):
+            output.mask, output.second_mask = mask, second_mask
         return one_or_list(node.outputs)
 
     def _now(self, arrays: Sequence[np.ndarray], single: bool, arguments: dict[str, Any]) -> Any:
@@ -275,10 +275,10 @@ class Layer(Weights, Nodes):
         single: bool,
         arguments: dict[str, Any],
         types: Sequence[TensorType],
-        seconds: Sequence[TensorType],
+        second_types: Sequence[TensorType],
     ) -> Node:
         """A node, whose outputs have these types at the two probes."""
-        if [t.rank for t in types] != [t.rank for t in seconds]:
+        if [t.rank for t in types] != [t.rank for t in second_types]:
             raise ModelError(
                 f"{self.label}: the number of axes depends on sizes that the model's "
                 "inputs leave unknown. Give the Input these sizes"
@@ -287,7 +287,8 @@ class Layer(Weights, Nodes):
         size = next((x.batch_size for x in inputs if x.batch_size), None)
         node = Node(self, index, tuple(inputs), single, arguments)
         node.outputs.extend(
-            KerasTensor(t, self, index, i, size, second) for i, (t, second) in enumerate(zip(types, seconds))
+            KerasTensor(first, self, index, i, size, second)
+            for i, (first, second) in enumerate(zip(types, second_types))
         )
         self.nodes_made.append(node)
         return node
@@ -306,20 +307,22 @@ class Layer(Weights, Nodes):
 
     def build_for(self, *shapes: KerasShape) -> None:
         """`ensure_built` for Keras shapes."""
-        types, seconds = types_of_shapes(shapes)
+        types, second_types = types_of_shapes(shapes)
         size = shapes[0][0] if shapes else None
-        self.ensure_built(types, len(shapes) == 1, size, seconds)
+        self.ensure_built(types, len(shapes) == 1, size, second_types)
 
     def ensure_built(
         self,
         types: Sequence[TensorType],
         single: bool,
         batch_size: int | None = None,
-        seconds: Sequence[TensorType] | None = None,
+        second_types: Sequence[TensorType] | None = None,
     ) -> None:
         """Check the inputs against `input_spec`, and create the variables on the first call.
-        seconds: the types at the second probe."""
-        shapes = [keras_shape(t, batch_size, second) for t, second in zip(types, seconds or types)]
+        second_types: the types at the second probe."""
+        shapes = [
+            keras_shape(first, batch_size, second) for first, second in zip(types, second_types or types)
+        ]
         with self.named_errors():
             if not self.built:
                 with tracing(None):
@@ -332,21 +335,21 @@ class Layer(Weights, Nodes):
             self.set_weights(self._initial_weights)
             self._initial_weights = None
 
-    def outline(
+    def infer_types(
         self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
     ) -> list[TensorType]:
         """The types of the outputs, by tracing `call` into a graph that is thrown away."""
-        return self._outline(types, single, arguments, ())[0]
+        return self._infer(types, single, arguments, ())[0]
 
-    def _outline(
+    def _infer(
         self,
         types: Sequence[TensorType],
         single: bool,
         arguments: dict[str, Any],
         masks: Sequence[TensorType | None],
-    ) -> Outline:
+    ) -> Inferred:
         """The types of the outputs and of their masks."""
-        scratch = Trace("outline")
+        scratch = Trace("shape inference")
         inputs = [scratch.input(f"x{i}", t) for i, t in enumerate(types)]
         for i, mask in enumerate(masks):
             if mask is not None:
@@ -442,15 +445,15 @@ class Layer(Weights, Nodes):
             )
         single = not isinstance(input_shape[0], (list, tuple))
         shapes: list[Any] = [input_shape] if single else list(input_shape)
-        types, seconds = types_of_shapes(shapes)
+        types, second_types = types_of_shapes(shapes)
         layer = self
         if not self.built:
             with kept_random_state():
                 layer = self.twin()
-                layer.ensure_built(types, single, None, seconds)
-        with _probing(types != seconds):
-            found, again = (layer.outline(t, single, {}) for t in (types, seconds))
-        return one_or_list([keras_shape(t, None, second) for t, second in zip(found, again)])
+                layer.ensure_built(types, single, None, second_types)
+        with _probing(types != second_types):
+            found, again = (layer.infer_types(t, single, {}) for t in (types, second_types))
+        return one_or_list([keras_shape(first, None, second) for first, second in zip(found, again)])
 
     # ---- configuration
 
@@ -520,8 +523,8 @@ def _probing(unknown: bool) -> Iterator[None]:
             raise
         text = str(error).removesuffix(".")
         raise type(error)(
-            f"{text}. Sizes unknown before there are data were tried as {PROBES[0]} and "
-            f"{PROBES[1]}: if others are needed, give the Input these sizes"
+            f"{text}. Sizes unknown before there are data were tried as {PROBE_SIZES[0]} and "
+            f"{PROBE_SIZES[1]}: if others are needed, give the Input these sizes"
         ) from error
 
 

@@ -21,7 +21,7 @@ from kcompile.keras.evaluation import computed
 from kcompile.keras.lengths import Kept
 from kcompile.keras.operands import leaves, map_leaves, remember_with, tensor
 from kcompile.keras.settings import LearningPhase
-from kcompile.keras.tensors import PROBES, KerasTensor, Node, Variable, as_list, new_random_state
+from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
@@ -60,10 +60,10 @@ class TensorFunction(Layer):
             self.structure = self.function(*args, **kwargs)
         return [y for y in leaves([self.structure]) if isinstance(y, Tensor)]
 
-    def outline(
+    def infer_types(
         self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
     ) -> list[TensorType]:
-        scratch = Trace("outline")
+        scratch = Trace("shape inference")
         inputs = [scratch.input(f"x{i}", t) for i, t in enumerate(types)]
         return [y.type for y in self.compute(scratch.graph, inputs)]
 
@@ -104,14 +104,14 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     """
     layer = TensorFunction(function, args, kwargs)
     if like is None:
-        first, second = [x.type for x in layer.operands], [x.second for x in layer.operands]
-        types = layer.outline(first, False, {})
-        seconds = types if first == second else layer.outline(second, False, {})
+        first, second = [x.type for x in layer.operands], [x.second_type for x in layer.operands]
+        types = layer.infer_types(first, False, {})
+        second_types = types if first == second else layer.infer_types(second, False, {})
     else:
         types = [type_of(x) for x in like]
-        seconds = [x.second if isinstance(x, KerasTensor) else type_of(x) for x in like]
+        second_types = [x.second_type if isinstance(x, KerasTensor) else type_of(x) for x in like]
         layer.structure = list(types)
-    node = layer._record(layer.operands, False, {}, types, seconds)
+    node = layer._record(layer.operands, False, {}, types, second_types)
     results = iter(node.outputs)
     return map_leaves(lambda y: next(results) if isinstance(y, (Tensor, TensorType)) else y, layer.structure)
 
@@ -129,9 +129,9 @@ def placeholder(shape: Sequence[Any], dtype: str, name: str | None) -> KerasTens
             tuple(int(d) if d is not None else probe if place else Batch() for place, d in enumerate(shape)),
             dtype,
         )
-        for probe in PROBES
+        for probe in PROBE_SIZES
     )
-    layer.nodes_made[0].outputs[0] = KerasTensor(first, layer, 0, 0, second=second)
+    layer.nodes_made[0].outputs[0] = KerasTensor(first, layer, 0, 0, second_type=second)
     return layer.nodes_made[0].outputs[0]
 
 

@@ -43,7 +43,7 @@ from kcompile.keras.standardize import by_name
 from kcompile.keras.summary import print_summary
 from kcompile.keras.tensors import new_random_state
 from kcompile.keras.topology import back_from, count_runs, sort_nodes
-from kcompile.keras.tracing import Outline, outline_nodes, trace_nodes, trace_of
+from kcompile.keras.tracing import Inferred, infer_nodes, trace_nodes, trace_of
 from kcompile.keras.trainer import Trainer
 from kcompile.keras.training import Training
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
@@ -92,7 +92,7 @@ class Model(Training, Saving, Layer):
         self._layers: list[Layer] = []
         self._in_training: tuple[list[Node], Model] | None = None
         self._runs = 1
-        self._outlines: dict[Any, Outline] = {}
+        self._inferred: dict[Any, Inferred] = {}
 
     def _connect(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Take the nodes between inputs and outputs as this model's."""
@@ -118,7 +118,7 @@ class Model(Training, Saving, Layer):
             )
         self.nodes, self._layers = sort_nodes(f"Model {self.name!r}", inputs, outputs)
         check_nesting(self, self._layers)
-        self._runs, self._outlines = count_runs(f"Model {self.name!r}", self.nodes), {}
+        self._runs, self._inferred = count_runs(f"Model {self.name!r}", self.nodes), {}
         self.inputs, self.outputs = list(inputs), list(outputs)
         self._check_names(self._layers)
         distinguish(self.weights)
@@ -160,7 +160,7 @@ class Model(Training, Saving, Layer):
                 "which is not among the inputs"
             )
         self._check_names(layers)
-        self._runs, self._outlines = count_runs(f"Model {self.name!r}", nodes), {}
+        self._runs, self._inferred = count_runs(f"Model {self.name!r}", nodes), {}
         self.nodes, self._layers = nodes, layers
         distinguish(self.weights)
 
@@ -313,12 +313,12 @@ class Model(Training, Saving, Layer):
         types: Sequence[Any],
         single: bool,
         batch_size: int | None = None,
-        seconds: Sequence[Any] | None = None,
+        second_types: Sequence[Any] | None = None,
     ) -> None:
-        super().ensure_built(types, single, batch_size, seconds)
+        super().ensure_built(types, single, batch_size, second_types)
         expected = [x.type for x in self.inputs]
         if len(types) != len(expected) or not all(
-            _fits(x, t.shape) for given in (types, seconds or types) for x, t in zip(self.inputs, given)
+            _fits(x, t.shape) for given in (types, second_types or types) for x, t in zip(self.inputs, given)
         ):
             raise ModelError(
                 describe(
@@ -332,20 +332,20 @@ class Model(Training, Saving, Layer):
         tensors = as_list(inputs)
         return one_or_list(trace_nodes(self, trace_of(tensors[0]), tensors))
 
-    def _outline(
+    def _infer(
         self,
         types: Sequence[TensorType],
         single: bool,
         arguments: dict[str, Any],
         masks: Sequence[TensorType | None],
-    ) -> Outline:
+    ) -> Inferred:
         """One for each signature, from those of the layers: models in models, each called twice, would
         be traced over and over."""
         given = tuple(itertools.zip_longest(types, masks)), arguments.get("training")
-        if given not in self._outlines:
+        if given not in self._inferred:
             with self.named_errors():
-                self._outlines[given] = outline_nodes(self, *given)
-        return self._outlines[given]
+                self._inferred[given] = infer_nodes(self, *given)
+        return self._inferred[given]
 
     @property
     def inside(self) -> list[Layer]:

@@ -1,6 +1,6 @@
 """The three graphs of a model: predict, test, and train, the whole training step.
 
-Enters: a model, for test and train what `compile` set (its `compilation`), and the lengths of the inputs
+Enters: a model, for test and train its `CompileArguments`, and the lengths of the inputs
 where the model leaves sizes unknown (`lengths`). Leaves: a `Traced`, whose graph has as inputs the model's
 inputs by name, then "y:<output>" and "w:<output>" (weights of samples, or of their steps) for every output
 with a loss or metrics. predict leaves the outputs by name. test and train leave one vector "results": the
@@ -36,14 +36,13 @@ OPTIMIZER = Source("optimizer")
 
 
 @dataclass
-class Compilation:
-    """What `Model.compile` settled; lists have an entry for each output.
+class CompileArguments:
+    """The arguments of `Model.compile`, resolved: lists have an entry for each output.
 
     losses: None for an output that is not trained. trainable: the weights that are trained, as they
     were at `compile` (Keras 2: setting `layer.trainable` later counts from the next `compile` on).
     targets: types of the labels, None for an output that is not looked at. weight_ranks: 1 for a weight
-    for each sample, 2 for one for each of its steps. names: of the results, known once a graph was
-    traced.
+    for each sample, 2 for one for each of its steps. given: the arguments as they were written.
     """
 
     optimizer: Optimizer
@@ -54,7 +53,7 @@ class Compilation:
     trainable: list[Variable]
     targets: list[TensorType | None]
     weight_ranks: list[int]
-    arguments: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,9 +68,9 @@ class Measure:
 Measures = list[tuple[str, Measure]]  # by the names they are reported by
 
 
-def compilation(model: Any) -> Compilation:
-    """What `compile` settled. Raises NotCompiledError."""
-    found: Compilation | None = model.compilation
+def compile_arguments(model: Any) -> CompileArguments:
+    """The arguments of `compile` for each output. Raises NotCompiledError before it."""
+    found: CompileArguments | None = model.compile_arguments
     if found is None:
         raise NotCompiledError(
             f"model {model.name!r} must be compiled before it is trained or evaluated. "
@@ -103,10 +102,10 @@ def output_types(model: Any, lengths: Lengths) -> list[TensorType]:
 def label_types(model: Any, outputs: Sequence[TensorType]) -> list[TensorType | None]:
     """The types of the labels for outputs of these types: they follow the outputs, but where they
     followed the data."""
-    settled = compilation(model)
+    resolved = compile_arguments(model)
     return [
         target_type(loss, now) if kind is not None and kind == target_type(loss, y.type) else kind
-        for loss, kind, y, now in zip(settled.losses, settled.targets, model.outputs, outputs)
+        for loss, kind, y, now in zip(resolved.losses, resolved.targets, model.outputs, outputs)
     ]
 
 
@@ -142,19 +141,19 @@ def _kept(model: Any, trace: Trace) -> dict[str, Value]:
 def _train(model: Any, lengths: Lengths) -> Trace:
     """One training step. Without trainable weights nothing but the number of steps changes. Raises
     ModelError when the model has no loss, or the loss depends on no weight that is to be trained."""
-    settled = compilation(model)
+    resolved = compile_arguments(model)
     trace, outputs = _forward(model, "train", True, lengths)
     loss, measures = _objective(model, trace, outputs)
     _results(trace, loss, measures)
     graph, names = trace.graph, trace.names
-    start = [(v, Tensor(graph, graph.variables[names[v]])) for v in settled.trainable if v in names]
+    start = [(v, Tensor(graph, graph.variables[names[v]])) for v in resolved.trainable if v in names]
     found = gradient(loss, [x for _, x in start]) if start else []
     # A weight that the loss does not depend on (of an output without a loss) stays as it is.
     pairs = [(v, g) for (v, _), g in zip(start, found) if g is not None]
-    if settled.trainable and not pairs:
+    if resolved.trainable and not pairs:
         raise ModelError(f"model {model.name!r}: the loss depends on no trainable weight")
     with trace.source(OPTIMIZER):
-        values = settled.optimizer.apply(trace, pairs, model.semantics)
+        values = resolved.optimizer.apply(trace, pairs, model.semantics)
         for (variable, _), value in zip(pairs, values):
             trace.update(variable, variable.constraint(value) if variable.constraint else value)
         trace.read(model.random_state.step)  # counts whether anything is drawn or not
@@ -175,7 +174,7 @@ def checked_entry(entry: Any) -> str:
 
 def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
     """Names of what test and train report: "loss", then the metrics (Keras 2's metrics_names)."""
-    settled, meaning = compilation(model), model.semantics
+    resolved, meaning = compile_arguments(model), model.semantics
     types = [y.type for y in model.outputs]
     of_losses: list[Label] = []
     of_metrics: list[Label] = []
@@ -183,9 +182,9 @@ def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
         if kind is None:
             continue
         prefix = f"{name}_" if len(types) > 1 else ""
-        if reports_loss(settled.losses[k], prefix, settled.losses, meaning):
+        if reports_loss(resolved.losses[k], prefix, resolved.losses, meaning):
             of_losses.append(Label("loss", prefix))
-        for weighted, chosen in ((False, settled.metrics[k]), (True, settled.weighted_metrics[k])):
+        for weighted, chosen in ((False, resolved.metrics[k]), (True, resolved.weighted_metrics[k])):
             for metric in chosen:
                 label = label_of(metric, prefix, weighted, meaning)
                 keys = keys_of(metric, label.name, kind, types[k])
@@ -223,12 +222,12 @@ def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[T
 
 def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, Measures]:
     """The loss to minimise, and what is reported beside it, by name."""
-    settled = compilation(model)
+    resolved = compile_arguments(model)
     kinds = label_types(model, [y.type for y in outputs])
     seen = [(k, name) for k, name in enumerate(model.output_names) if kinds[k] is not None]
     labels = {k: _input(trace, f"y:{name}", kinds[k]) for k, name in seen}
     weights = {
-        k: _input(trace, f"w:{name}", weight_type(settled.weight_ranks[k], outputs[k].type))
+        k: _input(trace, f"w:{name}", weight_type(resolved.weight_ranks[k], outputs[k].type))
         for k, name in seen
     }
     n = ops.extent(trace.graph, Batch(), "float32")
@@ -236,20 +235,20 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
     reported: list[Measure] = []
     measures: list[Measure] = []
     for k, name in seen:
-        loss, y, w, mask = settled.losses[k], labels[k], weights[k], trace.masks.get(outputs[k].value)
+        loss, y, w, mask = resolved.losses[k], labels[k], weights[k], trace.masks.get(outputs[k].value)
         prefix = f"{name}_" if len(outputs) > 1 else ""
         if loss is not None:
             label = f"Loss {loss.name!r} of output {name!r}"
             with trace.source(Source(f"loss of {name}")), explained(label):
                 value = _output_loss(name, loss, y, outputs[k], w, model.semantics, mask)
-                part = value if settled.loss_weights[k] == 1 else value * settled.loss_weights[k]
+                part = value if resolved.loss_weights[k] == 1 else value * resolved.loss_weights[k]
                 total = part if total is None else total + part
-            if reports_loss(loss, prefix, settled.losses, model.semantics):
+            if reports_loss(loss, prefix, resolved.losses, model.semantics):
                 reported.append(Measure(Label("loss", prefix), value * n, n))
         with trace.source(Source(f"metrics of {name}")), explained(f"Metric of output {name!r}"):
-            for metric in settled.metrics[k]:
+            for metric in resolved.metrics[k]:
                 measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.semantics, mask)
-            for metric in settled.weighted_metrics[k]:
+            for metric in resolved.weighted_metrics[k]:
                 measures += _measure(metric, prefix, loss, y, outputs[k], w, n, model.semantics, mask)
     for extra in trace.losses:
         scalar = ops.cast(ops.reduce_mean(extra) if extra.rank else extra, "float32")

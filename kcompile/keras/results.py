@@ -42,7 +42,7 @@ def keys_of(metric: Any, name: str, label: TensorType, output: TensorType) -> li
     gives, which is called on tensors of these types. None where it cannot be called by itself."""
     if metrics.is_ours(metric):
         return [name]
-    scratch = Trace("outline")
+    scratch = Trace("shape inference")
     try:
         with tracing(scratch.graph):
             y_true, y_pred = scratch.input("y_true", label), scratch.input("y_pred", output)

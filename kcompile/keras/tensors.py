@@ -32,7 +32,7 @@ KerasShape = tuple[Any, ...]
 
 # What an axis of unknown size is tried as while a model is put together (see `lengths`): large, and
 # divisible, so that pooling, strides and the way back up fit.
-PROBES = (960, 1920)
+PROBE_SIZES = (960, 1920)
 
 # ---------------------------------------------------------------- variables
 
@@ -149,7 +149,7 @@ class KerasTensor(Operators):
 
     layer, node_index, tensor_index: output `tensor_index` of that node of the layer.
     batch_size: the number of samples where the Input fixed it. mask: the type of its mask, if it has
-    one. second, second_mask: these types with the second probe for every size that is not known.
+    one. second_type, second_mask: these types with the second probe for every size that is not known.
     """
 
     def __init__(
@@ -159,10 +159,10 @@ class KerasTensor(Operators):
         node_index: int,
         tensor_index: int,
         batch_size: int | None = None,
-        second: TensorType | None = None,
+        second_type: TensorType | None = None,
     ) -> None:
         self.type = type
-        self.second = type if second is None else second
+        self.second_type = type if second_type is None else second_type
         self.layer = layer
         self.node_index = node_index
         self.tensor_index = tensor_index
@@ -180,7 +180,7 @@ class KerasTensor(Operators):
 
     @property
     def shape(self) -> KerasShape:
-        return keras_shape(self.type, self.batch_size, self.second)
+        return keras_shape(self.type, self.batch_size, self.second_type)
 
     _keras_shape = shape
 
@@ -191,7 +191,7 @@ class KerasTensor(Operators):
     @property
     def unknown_axes(self) -> tuple[int, ...]:
         """Axes, besides the batch, whose size only the data say."""
-        return tuple(i for i, (a, b) in enumerate(zip(self.type.shape, self.second.shape)) if a != b)
+        return tuple(i for i, (a, b) in enumerate(zip(self.type.shape, self.second_type.shape)) if a != b)
 
     def at(self, sizes: Sequence[int]) -> TensorType:
         """The type with these sizes of the unknown axes."""
@@ -237,10 +237,10 @@ class KerasTensor(Operators):
 
 
 def keras_shape(
-    type: TensorType, batch_size: int | None = None, second: TensorType | None = None
+    type: TensorType, batch_size: int | None = None, second_type: TensorType | None = None
 ) -> KerasShape:
     """A type's shape as Keras writes it: None (or the fixed size) for the batch, and None for what
-    `second`, the type at the second probe, has otherwise."""
+    `second_type`, the type at the second probe, has otherwise."""
 
     def dim(d: Any, other: Any) -> int | None:
         if d != other:
@@ -249,7 +249,7 @@ def keras_shape(
             return int(d)
         return None if batch_size is None else d.multiple * batch_size
 
-    return tuple(map(dim, type.shape, (second or type).shape))
+    return tuple(map(dim, type.shape, (second_type or type).shape))
 
 
 def type_of_shape(shape: Sequence[Any], dtype: str = FLOAT, probe: int = 0) -> TensorType:
@@ -257,7 +257,7 @@ def type_of_shape(shape: Sequence[Any], dtype: str = FLOAT, probe: int = 0) -> T
     UnsupportedError."""
     if not shape or any(d is not None and not is_integer(d) for d in shape[1:]):
         raise UnsupportedError(describe("shape", "the batch, then sizes or None", str(tuple(shape))))
-    return TensorType((Batch(), *(PROBES[probe] if d is None else int(d) for d in shape[1:])), dtype)
+    return TensorType((Batch(), *(PROBE_SIZES[probe] if d is None else int(d) for d in shape[1:])), dtype)
 
 
 def types_of_shapes(shapes: Sequence[KerasShape]) -> tuple[list[TensorType], list[TensorType]]:

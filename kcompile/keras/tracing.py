@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # The types of the outputs of a layer, and of their masks.
-Outline = tuple[list[TensorType], list["TensorType | None"]]
+Inferred = tuple[list[TensorType], list["TensorType | None"]]
 
 # The graph that user code is being traced into: functions of K that are given no tensor (a weight, a
 # constant, a random number) build their result there.
@@ -258,9 +258,9 @@ def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Mapping[KerasTenso
     return [values[y] for y in outputs]
 
 
-def outline_nodes(
+def infer_nodes(
     model: Any, inputs: Sequence[tuple[TensorType, TensorType | None]], training: bool | None
-) -> Outline:
+) -> Inferred:
     """The types of the outputs and of their masks, for those of the inputs. Each layer gives its own."""
     values = dict(zip(model.inputs, inputs))
     for node in model.nodes:
@@ -269,6 +269,6 @@ def outline_nodes(
             continue
         types, masks = zip(*(values[x] for x in node.inputs))
         arguments = node.arguments if training is None else {"training": training, **node.arguments}
-        values.update(zip(node.outputs, zip(*node.layer._outline(types, node.single, arguments, masks))))
+        values.update(zip(node.outputs, zip(*node.layer._infer(types, node.single, arguments, masks))))
     types, masks = zip(*(values[y] for y in model.outputs))
     return list(types), list(masks)

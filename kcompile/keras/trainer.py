@@ -21,10 +21,10 @@ from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engines import Engines
 from kcompile.keras.feeding import Batches, Rows, gives_batches
-from kcompile.keras.graphs import Compilation
+from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
+from kcompile.keras.resolving import resolve
 from kcompile.keras.semantics import Semantics
-from kcompile.keras.settling import settle
 from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
 from kcompile_runtime import training as loops
 from kcompile_runtime.batching import no_samples
@@ -93,7 +93,7 @@ class Trainer:
         self.engines = Engines(model)
         self.adapter = Adapter(model, self.training_changed)
         self.arguments: dict[str, Any] | None = None
-        self._settled: Compilation | None = None
+        self._resolved: CompileArguments | None = None
         self._names: list[str] | None = None  # of the results
         self._running: loops.Averages | None = None  # over batches, see `batch`
         self._turns: dict[str, loops.Turns] = {}  # the pace of each entry
@@ -116,7 +116,7 @@ class Trainer:
         self.adapter.forget_targets()
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
             self.adapter.forget()
-            self._settled = None
+            self._resolved = None
         self._names = None
         self.engines.reset(entries)
 
@@ -125,28 +125,28 @@ class Trainer:
 
     def compile(self, arguments: dict[str, Any]) -> None:
         """Train as the arguments of `compile` say from now on. Raises ModelError, ValueError."""
-        settled = settle(self.model, arguments) if self.model.built else None
+        resolved = resolve(self.model, arguments) if self.model.built else None
         if self.arguments is not None:
             self.arguments["optimizer"].listeners.remove(self.training_changed)
         arguments["optimizer"].listeners.add(self.training_changed)
-        self.arguments, self._settled = arguments, settled
+        self.arguments, self._resolved = arguments, resolved
         self.training_changed()
 
     @property
-    def compilation(self) -> Compilation | None:
-        """What `compile` settled, None before it; settled anew when layers were added since."""
-        if self._settled is None and self.arguments is not None:
+    def compile_arguments(self) -> CompileArguments | None:
+        """The arguments of `compile` for each output, None before it. Layers added since count."""
+        if self._resolved is None and self.arguments is not None:
             if not self.model.built:
                 raise ModelError(
                     f"model {self.model.name!r} is not built: its input shape is not known. "
                     "Give the first layer an input_shape, or call build"
                 )
-            self._settled = settle(self.model, self.arguments)
-        return self._settled
+            self._resolved = resolve(self.model, self.arguments)
+        return self._resolved
 
     def names(self, lengths: Lengths = ()) -> list[str]:
         """Names of what is reported: "loss", then the metrics. Raises NotCompiledError."""
-        graphs.compilation(self.model)  # raises, and settles what changed
+        graphs.compile_arguments(self.model)  # raises before `compile`
         if self._names is None:
             self._names = graphs.result_names(self.model, lengths)
         return list(self._names)

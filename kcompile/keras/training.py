@@ -14,9 +14,9 @@ import numpy as np
 from kcompile.keras import callbacks as events
 from kcompile.keras import graphs, optimizers
 from kcompile.keras.engines import Engine
-from kcompile.keras.graphs import Compilation
+from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.optimizer import Optimizer
-from kcompile.keras.settling import values_of
+from kcompile.keras.resolving import values_of
 from kcompile.keras.tensors import one_or_list
 from kcompile.keras.trainer import Data, Trainer, Validation
 from kcompile_runtime.checks import check_count, check_flag, check_number
@@ -88,21 +88,21 @@ class Training:
         )
 
     @property
-    def compilation(self) -> Compilation | None:
-        """What `compile` settled, None before it; settled anew when layers were added since."""
-        return self.trainer.compilation
+    def compile_arguments(self) -> CompileArguments | None:
+        """The arguments of `compile` for each output, None before it. Layers added since count."""
+        return self.trainer.compile_arguments
 
     @property
     def optimizer(self) -> Optimizer:
         """The optimizer. Raises ModelError before `compile`."""
-        arguments = self.trainer.arguments or graphs.compilation(self).arguments  # raises
+        arguments = self.trainer.arguments or graphs.compile_arguments(self).given  # raises
         optimizer: Optimizer = arguments["optimizer"]
         return optimizer
 
     @property
     def loss(self) -> Any:
         """The loss that `compile` was given."""
-        return graphs.compilation(self).arguments["loss"]
+        return graphs.compile_arguments(self).given["loss"]
 
     @property
     def metrics_names(self) -> list[str]:

@@ -123,7 +123,7 @@ def updates_of_calls(layer: Any) -> list[Update]:
     """The new values of moving statistics after the calls of a layer, as in training."""
     made: list[Update] = []
     for node in _calls(layer):
-        scratch = Trace("outline", training=True)
+        scratch = Trace("shape inference", training=True)
         _call(scratch, node, [scratch.input(f"x{i}", x.type) for i, x in enumerate(node.inputs)])
         changed = [scratch.captured[name] for name in scratch.graph.updates]
         values = record(_changed, (node, changed, list(node.inputs)), {}, changed)

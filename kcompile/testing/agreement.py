@@ -11,7 +11,7 @@ import numpy as np
 import kcompile
 from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import interpreter
-from kcompile.keras.graphs import compilation
+from kcompile.keras.graphs import compile_arguments
 from kcompile.keras.lengths import lengths_of
 from kcompile.keras.optimizers import SGD
 from kcompile.model import CompiledModel
@@ -109,7 +109,7 @@ def assert_gradients(
 
         def gradients(engine: Any) -> list[np.ndarray]:
             """What a step of plain SGD leaves as its momentum, with the sign turned."""
-            arguments = {**model.compilation.arguments, "optimizer": SGD(1.0, momentum=0.5)}
+            arguments = {**model.compile_arguments.given, "optimizer": SGD(1.0, momentum=0.5)}
             model.compile(**arguments)
             model.use_engine(engine)
             model.train_on_batch(x, y, sample_weight=sample_weight)
@@ -201,7 +201,7 @@ def _slope(
 @contextmanager
 def _borrowed(model: Any) -> Iterator[Callable[[], None]]:
     """The model is afterwards what it is before. Gives what puts its weights and random numbers back."""
-    arguments, engine = compilation(model).arguments, model.engine
+    arguments, engine = compile_arguments(model).given, model.engine
     weights, drawn = model.get_weights(), model.random_state.step.value.copy()
 
     def put_back() -> None:

@@ -520,7 +520,7 @@ def test_gadgets_in_the_training_configuration_are_not_run(tmp_path: Path, key: 
     with pytest.warns(UserWarning, match="without its training configuration"):
         found = kcompile.load(tmp_path / "m.h5")
     np.testing.assert_array_equal(found.get_weights()[0], model.get_weights()[0])
-    assert found.compilation is None and "antigravity" not in sys.modules
+    assert found.compile_arguments is None and "antigravity" not in sys.modules
 
 
 def test_what_the_users_code_raises_is_not_called_damage(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_model_comes_back_the_same(tmp_path: Path, name: str, make: Any, x: An
     assert [x.name for x in found.layers] == [x.name for x in model.layers]
     same(found.get_weights(), model.get_weights())
     same(np.atleast_2d(*crafted.predict(found, *x)), np.atleast_2d(*crafted.predict(model, *x)))
-    assert found.compilation is None
+    assert found.compile_arguments is None
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -142,11 +142,11 @@ def test_what_compile_was_given_comes_back(tmp_path: Path, name: str) -> None:
     model.save(tmp_path / name)
     found = kcompile.load(tmp_path / name)
     assert found.metrics_names == model.metrics_names
-    assert found.compilation.losses[0].arguments == {"label_smoothing": 0.1}
-    assert found.compilation.arguments["loss_weights"] == [1.0, 0.5]
-    assert models.load_model(tmp_path / name, compile=False).compilation is None
+    assert found.compile_arguments.losses[0].arguments == {"label_smoothing": 0.1}
+    assert found.compile_arguments.given["loss_weights"] == [1.0, 0.5]
+    assert models.load_model(tmp_path / name, compile=False).compile_arguments is None
     model.save(tmp_path / name, include_optimizer=False)
-    assert kcompile.load(tmp_path / name).compilation is None
+    assert kcompile.load(tmp_path / name).compile_arguments is None
 
 
 def test_a_compilation_that_is_not_supported_leaves_a_model_that_predicts(tmp_path: Path) -> None:

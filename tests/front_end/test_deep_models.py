@@ -66,7 +66,7 @@ def test_wrappers_around_models_count_what_is_inside() -> None:
 
 
 def test_types_follow_the_data_of_each_call() -> None:
-    """Another size, another mask: another outline."""
+    """Another size, another mask: other types are inferred."""
     x = layers.Input((None, 3))
     inner = keras.Model(x, layers.LSTM(4, return_sequences=True)(x))
     a, b = layers.Input((5, 3)), layers.Input((7, 3))

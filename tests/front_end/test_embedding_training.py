@@ -100,7 +100,7 @@ def trained(net: Make, optimizer: Make, engine: Callable[[Any], Any]) -> list[np
     model.compile(optimizer(), "mse")
     runner = engine(model)
     losses = [np.ravel(runner.train_on_batch(x, y)) for x, y in batches(model)]
-    state = model.compilation.optimizer.weights
+    state = model.compile_arguments.optimizer.weights
     return [*losses, *(np.array(w) for w in (*model.get_weights(), *(v.numpy() for v in state)))]
 
 

@@ -25,7 +25,7 @@ class Stand:
         self.semantics, self.vintage = semantics(vintage), vintage
         self.stop_training, self.epoch, self.back = False, 0, None
         self.output_names: list[str] = []
-        self.compilation = None
+        self.compile_arguments = None
 
     def get_weights(self) -> list[np.ndarray]:
         return [np.array(self.epoch)]
@@ -133,7 +133,7 @@ def test_keras_3_does_not_guess_what_is_better() -> None:
 @pytest.mark.parametrize("monitor", ["val_acc_of_x", "val_my_auc"])
 def test_the_rate_follows_names_until_keras_3(monitor: str) -> None:
     theirs, (ours, vintage) = pytest.importorskip("tf_keras"), OURS["tf_keras"]
-    model = SimpleNamespace(semantics=semantics(vintage), output_names=[], compilation=None)
+    model = SimpleNamespace(semantics=semantics(vintage), output_names=[], compile_arguments=None)
     found, right = (k.callbacks.ReduceLROnPlateau(monitor) for k in (ours, theirs))
     found.set_model(model)
     found.on_train_begin({})

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.files.compilations import translate_compilation
+from kcompile.files.compile_configs import translate_compile_config
 from kcompile.files.configs import translate_model
 from kcompile.files.problems import Problems
 from kcompile.interpreted import InterpreterEngine
@@ -92,7 +92,7 @@ def test_call_arguments_and_dtypes_are_reported() -> None:
 
 def test_compilation_of_tf_keras() -> None:
     problems = Problems("m")
-    made = translate_compilation(
+    made = translate_compile_config(
         {
             "optimizer": {
                 "class_name": "Custom>Adam",

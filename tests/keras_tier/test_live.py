@@ -50,7 +50,7 @@ def test_conversion_draws_no_seeds() -> None:
 
 
 def test_uncompiled_models_stay_so() -> None:
-    assert from_keras(small()).compilation is None
+    assert from_keras(small()).compile_arguments is None
 
 
 def test_the_compilation_comes_along() -> None:
@@ -65,8 +65,8 @@ def test_the_compilation_comes_along() -> None:
     assert type(optimizer).__name__ == "RMSprop"
     assert (optimizer.rho, optimizer.clipvalue) == (0.8, 0.5)
     assert float(optimizer.lr.value) == pytest.approx(0.02)
-    assert ours.compilation.losses[0].arguments == {"from_logits": True, "label_smoothing": 0.1}
-    assert len(ours.compilation.metrics[0]) == 2
+    assert ours.compile_arguments.losses[0].arguments == {"from_logits": True, "label_smoothing": 0.1}
+    assert len(ours.compile_arguments.metrics[0]) == 2
 
 
 # ---------------------------------------------------------------- refused

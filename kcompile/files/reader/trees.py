@@ -45,18 +45,18 @@ def check_trees(stream: IO[bytes], name: str) -> None:
             for below in node.below
         ):
             raise damaged(name, f"the tree at byte {start} has a node that is not below it")
-    settled: set[int] = set()
+    checked: set[int] = set()
     for start in nodes:
         row: list[int] = []
         passed: set[int] = set()
         place = start
-        while place in nodes and place not in settled:
+        while place in nodes and place not in checked:
             if place in passed:
                 raise damaged(name, f"the tree at byte {start} has a node beside itself")
             row.append(place)
             passed.add(place)
             place = nodes[place].right
-        settled.update(row)
+        checked.update(row)
 
 
 def _node(data: mmap.mmap, at: int) -> _Node | None:

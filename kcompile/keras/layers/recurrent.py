@@ -42,7 +42,7 @@ class Recurrence(Holder):
     """What is called on a sequence, states to begin with, and constants, [x, *states, *constants]: the
     recurrent layers and Bidirectional.
 
-    num_constants: how many of the tensors are constants, which a call with constants= settles.
+    num_constants: how many of the tensors are constants, which a call with constants= fixes.
     """
 
     num_constants = 0
@@ -52,7 +52,7 @@ class Recurrence(Holder):
         """As Keras 2 calls it."""
         return self.num_constants or None
 
-    def settle_constants(self, count: int) -> None:
+    def fix_constants(self, count: int) -> None:
         """Calls have this many constants. Raises ModelError where an earlier one had others."""
         if not is_integer(count) or count < 0:
             raise ModelError(describe(f"{self.label}: num_constants", "a number of tensors", repr(count)))
@@ -90,7 +90,7 @@ class Recurrence(Holder):
                 )
             )
         if fixed:
-            self.settle_constants(len(fixed))
+            self.fix_constants(len(fixed))
         tensors += states + fixed
         return super().__call__(tensors if len(tensors) > 1 else tensors[0], **arguments)
 
@@ -154,10 +154,10 @@ class RNN(Recurrence):
         self.unroll = self.flag("unroll", unroll)
         self.zero_output_for_mask = self.flag("zero_output_for_mask", zero_output_for_mask)
         self.states: list[Variable] = []
-        self.settle_constants(0 if num_constants is None else num_constants)
+        self.fix_constants(0 if num_constants is None else num_constants)
 
-    def settle_constants(self, count: int) -> None:
-        super().settle_constants(count)
+    def fix_constants(self, count: int) -> None:
+        super().fix_constants(count)
         if count and not takes(self.cell, "constants"):
             raise ModelError(
                 describe(

@@ -172,12 +172,12 @@ class Bidirectional(Recurrence, Wrapper):
             else as_layer(self, "backward_layer", backward_layer)
         )
         self._check_backward()
-        self.settle_constants(self.layer.num_constants if num_constants is None else num_constants)
+        self.fix_constants(self.layer.num_constants if num_constants is None else num_constants)
 
-    def settle_constants(self, count: int) -> None:
-        super().settle_constants(count)
+    def fix_constants(self, count: int) -> None:
+        super().fix_constants(count)
         for layer in (self.forward_layer, self.backward_layer):
-            layer.settle_constants(count)
+            layer.fix_constants(count)
 
     def _check_backward(self) -> None:
         """The two layers must fit together."""

@@ -1,7 +1,7 @@
 """What the arguments of `compile` mean for each output of a model.
 
 Enters: a built model, and the arguments as a user wrote them: one value, lists, dicts by output. Leaves: a
-`Compilation`. Everything that makes no sense is told here, before a graph is traced.
+`CompileArguments`. Everything that makes no sense is told here, before a graph is traced.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kcompile.keras import graphs, losses, metrics
-from kcompile.keras.graphs import Compilation
+from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.losses import MEANS, Loss
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tensors import as_list
@@ -18,7 +18,7 @@ from kcompile_runtime.checks import check_number
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
-def settle(model: Any, arguments: dict[str, Any]) -> Compilation:
+def resolve(model: Any, arguments: dict[str, Any]) -> CompileArguments:
     """The arguments of `compile` for each output of a built model. Raises ModelError, ValueError."""
     names = list(model.output_names)
     found = [losses.as_loss(value) for value in _per_output(arguments["loss"], names, "loss")]
@@ -41,7 +41,7 @@ def settle(model: Any, arguments: dict[str, Any]) -> Compilation:
             [[] if loss is None else chosen for loss, chosen in zip(found, several)]
             for several in (plain, weighted)
         )
-    return Compilation(
+    return CompileArguments(
         arguments["optimizer"],
         found,
         scales,

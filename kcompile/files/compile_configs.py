@@ -17,7 +17,9 @@ from kcompile.keras.semantics import LEGACY_OPTIMIZERS
 from kcompile.keras.utils.serialization import custom_names
 
 
-def translate_compilation(config: Mapping[str, Any], problems: Problems, tf: bool = False) -> dict[str, Any]:
+def translate_compile_config(
+    config: Mapping[str, Any], problems: Problems, tf: bool = False
+) -> dict[str, Any]:
     """The arguments of `compile` from `get_compile_config`, or the `training_config` of a file: objects,
     or names, of ours. tf: those of tf.keras.
 
