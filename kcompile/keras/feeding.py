@@ -43,26 +43,35 @@ class Rows:
             "samples": self.samples if steps is None else min(steps * size, self.samples),
         }
 
-    def fit(self, names: Sequence[str], told: Any, shuffle: Any, **epochs: Any) -> None:
+    def fit(self, names: Sequence[str], callbacks: Any, shuffle: Any, **epochs: Any) -> None:
         loops.fit_loop(
             self._runner("train"),
             self.arrays,
             names,
-            told,
+            callbacks,
             turns=self._trainer.pace("train"),
             shuffle=shuffle,
             **self._options,
             **epochs,
         )
 
-    def evaluate(self, names: Sequence[str], told: Any) -> list[float]:
+    def evaluate(self, names: Sequence[str], callbacks: Any) -> list[float]:
         return loops.evaluate_loop(
-            self._runner("test"), self.arrays, names, told, turns=self._trainer.pace("test"), **self._options
+            self._runner("test"),
+            self.arrays,
+            names,
+            callbacks,
+            turns=self._trainer.pace("test"),
+            **self._options,
         )
 
-    def predict(self, told: Any) -> list[Array]:
+    def predict(self, callbacks: Any) -> list[Array]:
         return loops.predict_loop(
-            self._runner("predict"), self.arrays, told, turns=self._trainer.pace("predict"), **self._options
+            self._runner("predict"),
+            self.arrays,
+            callbacks,
+            turns=self._trainer.pace("predict"),
+            **self._options,
         )
 
     def _runner(self, entry: str) -> Any:
@@ -129,20 +138,20 @@ class Batches:
         self._going = None if self._anew and going is not self._data else going
         yield from islice(chain(batches, going), self.steps)
 
-    def fit(self, names: Sequence[str], told: Any, shuffle: Any, **epochs: Any) -> None:
+    def fit(self, names: Sequence[str], callbacks: Any, shuffle: Any, **epochs: Any) -> None:
         loops.fit_batches(
-            self._step("train"), lambda: self._pass(shuffle), names, told, steps=self.steps, **epochs
+            self._step("train"), lambda: self._pass(shuffle), names, callbacks, steps=self.steps, **epochs
         )
 
-    def evaluate(self, names: Sequence[str], told: Any) -> list[float]:
-        return loops.evaluate_batches(self._step("test"), self._pass(), names, told, steps=self.steps)
+    def evaluate(self, names: Sequence[str], callbacks: Any) -> list[float]:
+        return loops.evaluate_batches(self._step("test"), self._pass(), names, callbacks, steps=self.steps)
 
-    def predict(self, told: Any) -> list[Array]:
+    def predict(self, callbacks: Any) -> list[Array]:
         def run(item: Any) -> tuple[int, list[Array]]:
             arrays, n = self._arrays("predict", item)
             return n, self._trainer.engines.needed().run("predict", n, arrays)
 
-        return loops.predict_batches(run, self._pass(), told, steps=self.steps)
+        return loops.predict_batches(run, self._pass(), callbacks, steps=self.steps)
 
     def _step(self, entry: str) -> Any:
         def run(item: Any) -> tuple[int, Array]:

@@ -215,7 +215,7 @@ class Trainer:
         names = self.names(lengths)
         history = self.model.history = events.History()
         bar = [events.ProgbarLogger(verbose=verbose)] if verbose else []  # in Keras 2's order
-        told = events.CallbackList(
+        callback_list = events.CallbackList(
             [*bar, *callbacks, history],
             self.model,
             {
@@ -226,24 +226,24 @@ class Trainer:
                 "metrics": names + [f"val_{name}" for name in names] if held else names,
             },
         )
-        for callback in told.callbacks:
+        for callback in callback_list.callbacks:
             callback.validation_data = held.arrays if isinstance(held, Rows) else None
         style = edition(self.model.vintage).bar
         if verbose and isinstance(held, Rows) and isinstance(feed, Rows) and style == "samples":
             print(f"Train on {feed.samples} samples, validate on {held.samples} samples")
         self.engines.needed().prepare("train", lengths)  # what cannot be compiled is told before it begins
         self.model.stop_training = False
-        told.begin()
+        callback_list.begin()
         feed.fit(
             names,
-            told,
+            callback_list,
             shuffle,
             epochs=epochs,
             initial_epoch=initial_epoch,
             validates=validation.after,
-            validate=None if held is None else lambda: self._test(held, names, told.within("test")),
+            validate=None if held is None else lambda: self._test(held, names, callback_list.within("test")),
         )
-        told.end()
+        callback_list.end()
         return history
 
     def evaluate(
@@ -275,11 +275,11 @@ class Trainer:
             if not n:
                 return self._no_samples(arrays)
             feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
-        told = self._progress(callbacks, verbose, feed, "predict")
+        callback_list = self._progress(callbacks, verbose, feed, "predict")
         self.engines.needed()
-        told.begin()
-        outputs = feed.predict(told)
-        told.end()
+        callback_list.begin()
+        outputs = feed.predict(callback_list)
+        callback_list.end()
         self._find_quick()
         return self.packed(outputs)
 
@@ -363,18 +363,18 @@ class Trainer:
             engine = self.engines.needed()
             engine.quick = engine.predictor()
 
-    def _test(self, feed: Feed, names: Sequence[str], told: events.CallbackList) -> list[float]:
+    def _test(self, feed: Feed, names: Sequence[str], callback_list: events.CallbackList) -> list[float]:
         self.engines.needed()
-        told.begin()
-        values = feed.evaluate(names, told)
-        told.end(dict(zip(names, values)))
+        callback_list.begin()
+        values = feed.evaluate(names, callback_list)
+        callback_list.end(dict(zip(names, values)))
         return values
 
     def _progress(
-        self, given: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
+        self, callbacks: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
     ) -> events.CallbackList:
         bar = [events.BatchProgress()] if verbose == 1 else []
-        return events.CallbackList([*bar, *given], self.model, {**feed.params, "verbose": verbose}, mode)
+        return events.CallbackList([*bar, *callbacks], self.model, {**feed.params, "verbose": verbose}, mode)
 
 
 def refuse(method: str, **given: Any) -> None:

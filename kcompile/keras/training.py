@@ -203,13 +203,13 @@ class Training:
             raise InputError(describe("shuffle", "True, False or 'batch'", repr(shuffle)))
         _check_queue(max_queue_size, workers, use_multiprocessing)
         share = 0.0 if validation_split is None else check_number("validation_split", validation_split, 0, 1)
-        validates, told = _frequency(validation_freq), events.check(callbacks)
+        validates, listed = _frequency(validation_freq), events.check(callbacks)
         size = _batch_size("batch_size", batch_size)
         other = _batch_size("validation_batch_size", validation_batch_size)
         return self.trainer.fit(
             Data(x, y, sample_weight, class_weight, size, steps_per_epoch),
             Validation(validation_data, share, other or size, validation_steps, validates),
-            told,
+            listed,
             verbose,
             shuffle,
             epochs,
@@ -232,12 +232,12 @@ class Training:
     ) -> Any:
         """The loss, or the list of loss and metrics, averaged over all samples; by name with return_dict.
         x, y and the other arguments: as `fit` takes them."""
-        told, verbose = events.check(callbacks), check_verbose(verbose)
+        listed, verbose = events.check(callbacks), check_verbose(verbose)
         _check_queue(max_queue_size, workers, use_multiprocessing)
         by_name = check_flag("return_dict", return_dict)
         size = _batch_size("batch_size", batch_size)
         data = Data(x, y, sample_weight, None, size, steps)
-        names, values = self.trainer.evaluate(data, told, verbose)
+        names, values = self.trainer.evaluate(data, listed, verbose)
         return dict(zip(names, values)) if by_name else one_or_list(values)
 
     def predict(
@@ -267,9 +267,9 @@ class Training:
             and callbacks is None
         ):
             return engine.quick(x)
-        told = events.check(callbacks)
+        listed = events.check(callbacks)
         _check_queue(max_queue_size, workers, use_multiprocessing)
-        return self.trainer.predict(Data(x, batch_size=batch_size, steps=steps), told, verbose)
+        return self.trainer.predict(Data(x, batch_size=batch_size, steps=steps), listed, verbose)
 
 
 def _batch_size(name: str, value: Any) -> int | None:

@@ -50,18 +50,18 @@ def assert_agrees(
     got, right = _listed(compiled.predict_on_batch(x)), _listed(expected)
     if len(got) != len(right):
         raise AssertionError(f"the model has {len(got)} outputs, what it is compared with {len(right)}")
-    told = [
+    problems = [
         f"output {name!r}: {message}"
         for name, a, b in zip(compiled.model.output_names, got, right)
         if (message := difference(a, b, rtol, atol))
     ]
-    if told and isinstance(against, str):
+    if problems and isinstance(against, str):
         bad = compiled.verify(x).first_bad
-        told.append(
+        problems.append(
             f"the first layer that differs: {bad.layer if bad else 'none by the tolerances of verify()'}"
         )
-    if told:
-        raise AssertionError("\n".join(told))
+    if problems:
+        raise AssertionError("\n".join(problems))
 
 
 def difference(got: np.ndarray, expected: np.ndarray, rtol: float, atol: float) -> str:
@@ -119,9 +119,9 @@ def assert_gradients(
         native = model.engine
         gradients(probe)  # which keeps what a step is given
         found = gradients(native)
-        told = list(probe.wrong(model.trainable_weights, found, rtol, atol, entries, seed))
-    if told:
-        raise AssertionError("\n".join(told))
+        problems = list(probe.wrong(model.trainable_weights, found, rtol, atol, entries, seed))
+    if problems:
+        raise AssertionError("\n".join(problems))
 
 
 class _Probe(InterpreterEngine):

@@ -71,10 +71,10 @@ class _Servant:
         self.name = name
 
     def listing(self) -> Hdf5:
-        told = self._answer()
+        answer = self._answer()
         try:
-            datasets = {str(path): _stored(*about) for path, about in told["datasets"].items()}
-            attributes = {str(path): dict(found) for path, found in told["attributes"].items()}
+            datasets = {str(path): _stored(*about) for path, about in answer["datasets"].items()}
+            attributes = {str(path): dict(found) for path, found in answer["attributes"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(self.name, f"its reader speaks nonsense: {error}") from error
         numbers = {path: number for number, path in enumerate(datasets)}
@@ -97,10 +97,10 @@ class _Servant:
         size = int.from_bytes(self._receive(_COUNT), "little")
         if size > 4 * limits.MAX_TEXT:
             raise damaged(self.name, f"it has {size} bytes of names and texts")
-        told = json.loads(self._receive(size))
-        if "error" in told:
-            raise ModelError(told["error"])
-        return dict(told)
+        answer = json.loads(self._receive(size))
+        if "error" in answer:
+            raise ModelError(answer["error"])
+        return dict(answer)
 
     def _receive(self, size: int) -> bytearray:
         """So many bytes, or ModelError when they do not come in time."""

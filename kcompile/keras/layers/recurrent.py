@@ -182,8 +182,8 @@ class RNN(Recurrence):
     def build(self, input_shape: Any) -> None:
         shape, _, constants = self.split(input_shape)
         InputSpec(min_ndim=3).check(shape)
-        told = constants if self.semantics.constants_in_build else []
-        self.cell.build_for((None, *shape[2:]), *((None, *c[1:]) for c in told))
+        wanted = constants if self.semantics.constants_in_build else []
+        self.cell.build_for((None, *shape[2:]), *((None, *c[1:]) for c in wanted))
         if self.stateful:
             if shape[0] is None:
                 raise ModelError(
