@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -65,10 +64,10 @@ def pad_sequences(
 
 
 def _lengths(sequences: Any) -> list[int]:
-    if not isinstance(sequences, Sized):
+    if not hasattr(sequences, "__len__"):
         raise InputError(describe("pad_sequences", "a list of sequences", type(sequences).__name__))
     lengths = []
-    for i, sequence in enumerate(sequences):  # type: ignore[arg-type, var-annotated]
+    for i, sequence in enumerate(sequences):
         try:
             lengths.append(len(sequence))
         except TypeError as error:
