@@ -107,38 +107,41 @@ def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True
 
 def _metrics(value: Any, names: Sequence[str], what: str, meaning: Semantics) -> list[list[Any]]:
     """The metrics of each output. A list of lists is one for each; what a flat list is, the vintage says."""
-    if value is None or (isinstance(value, (list, tuple)) and not value):
+    many = isinstance(value, (list, tuple))
+    if value is None or (many and not value):
         return [[] for _ in names]
-    listed = (
-        isinstance(value, (list, tuple))
-        and len(names) > 1
-        and (
-            meaning.metrics_list == "by output"
-            or (len(value) == len(names) and any(v is None or isinstance(v, (list, tuple)) for v in value))
-        )
-    )
-    nested = (
-        isinstance(value, (list, tuple))
-        and len(value) == len(names) == 1
-        and isinstance(value[0], (list, tuple))
-    )
-    if isinstance(value, Mapping) or listed or nested:
+    if isinstance(value, Mapping) or (many and _is_by_output(value, len(names), meaning)):
         chosen = [values_of(v) for v in _per_output(value, names, what)]
     else:
         chosen = [values_of(value) for _ in names]
     chosen = [[m for m in several if m is not None] for several in chosen]
-    for metric in (m for several in chosen for m in several):
-        chosen_later = isinstance(metric, str) and metric in metrics.CHOSEN
-        found = None if chosen_later else metrics.get(metric)  # raises for what is no metric
-        if isinstance(found, Loss) and found.reduction not in MEANS:
-            raise UnsupportedError(
-                describe(
-                    f"compile: {what}: reduction of {found.name!r}",
-                    " or ".join(map(repr, MEANS)),
-                    repr(found.reduction),
-                )
-            )
+    for several in chosen:
+        for metric in several:
+            _check_metric(metric, what)
     return chosen
+
+
+def _is_by_output(value: Sequence[Any], outputs: int, meaning: Semantics) -> bool:
+    """Whether a list of metrics has an entry for each output."""
+    if outputs == 1:
+        return len(value) == 1 and isinstance(value[0], (list, tuple))
+    lists = any(v is None or isinstance(v, (list, tuple)) for v in value)
+    return meaning.metrics_list == "by output" or (len(value) == outputs and lists)
+
+
+def _check_metric(metric: Any, what: str) -> None:
+    """Raises for what is no metric, and for a loss as a metric that gives no mean."""
+    if isinstance(metric, str) and metric in metrics.CHOSEN:  # by the labels, later
+        return
+    found = metrics.get(metric)
+    if isinstance(found, Loss) and found.reduction not in MEANS:
+        raise UnsupportedError(
+            describe(
+                f"compile: {what}: reduction of {found.name!r}",
+                " or ".join(map(repr, MEANS)),
+                repr(found.reduction),
+            )
+        )
 
 
 def values_of(value: Any) -> list[Any]:

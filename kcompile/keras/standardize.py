@@ -74,38 +74,44 @@ def by_name(
     looked at; a list may be of these.
     """
     if isinstance(value, Mapping):
-        missing = [] if optional else [name for name in names if name not in value]
-        unknown = [name for name in value if optional and name not in (among or names)]
-        if missing or unknown:
-            raise InputError(
-                describe(
-                    f"data by {what} name",
-                    f"the names {', '.join(names)}",
-                    f"the names {', '.join(map(str, value))}",
-                )
-            )
-        return [value.get(name) for name in names]
-    if (
-        isinstance(value, (list, tuple))
-        and len(value) == len(among) > len(names)
-        and all(v is None or hasattr(v, "shape") for v in value)
-    ):
-        return [value[among.index(name)] for name in names]
+        return _from_dict(value, names, what, optional, among)
+    listed = value if isinstance(value, (list, tuple)) else None
+    if listed is not None and len(listed) == len(among) > len(names) and all(map(_is_data, listed)):
+        return [listed[among.index(name)] for name in names]
     if len(names) == 1:
-        only = isinstance(value, (list, tuple)) and len(value) == 1 and hasattr(value[0], "shape")
+        only = listed is not None and len(listed) == 1 and hasattr(listed[0], "shape")
         return [value[0] if only else value]
     if optional and value is None:
         return [None] * len(names)
-    if not isinstance(value, (list, tuple)) or len(value) != len(names):
-        got = f"a list of {len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
+    if listed is None or len(listed) != len(names):
         raise InputError(
             describe(
                 f"data of the {what}s",
                 f"a list of {len(names)} arrays (or a dict) for {', '.join(names)}",
-                got,
+                type(value).__name__ if listed is None else f"a list of {len(listed)}",
             )
         )
-    return list(value)
+    return list(listed)
+
+
+def _is_data(value: Any) -> bool:
+    return value is None or hasattr(value, "shape")
+
+
+def _from_dict(
+    value: Mapping[Any, Any], names: Sequence[str], what: str, optional: bool, among: Sequence[str]
+) -> list[Any]:
+    missing = [] if optional else [name for name in names if name not in value]
+    unknown = [name for name in value if name not in (among or names)] if optional else []
+    if missing or unknown:
+        raise InputError(
+            describe(
+                f"data by {what} name",
+                f"the names {', '.join(names)}",
+                f"the names {', '.join(map(str, value))}",
+            )
+        )
+    return [value.get(name) for name in names]
 
 
 def common(counts: Mapping[str, int]) -> int:
@@ -298,9 +304,9 @@ def _class_weights(
     """The class weights of each output: {class: weight}, or a list or dict of these by output."""
     if value is None:
         return [None] * len(names)
-    of_outputs = isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values())
-    if isinstance(value, (list, tuple)) or of_outputs:
-        several = isinstance(value, Mapping) or len(value) in (len(names), len(outputs))
+    by_output = isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values())
+    if isinstance(value, (list, tuple)) or by_output:
+        several = by_output or len(value) in (len(names), len(outputs))
         found: list[Any] = by_name(value, names, "output", True, outputs) if several else [value]
         if len(names) == 1 and isinstance(found[0], (list, tuple)) and len(found[0]) == 1:
             found = list(found[0])
@@ -316,12 +322,17 @@ def _class_weights(
     else:
         found = [value]
     for mapping in found:
-        if mapping is not None and not isinstance(mapping, Mapping):
-            raise InputError(describe("class_weight", "a dict from class to weight", repr(mapping)))
-        for key, weight in (mapping or {}).items():
-            check_number("class_weight: a class", key)
-            check_number(f"class_weight: the weight of class {key}", weight)
+        _check_class_weight(mapping)
     return found
+
+
+def _check_class_weight(mapping: Any) -> None:
+    """Raises InputError unless it is None, or numbers by number."""
+    if mapping is not None and not isinstance(mapping, Mapping):
+        raise InputError(describe("class_weight", "a dict from class to weight", repr(mapping)))
+    for key, weight in (mapping or {}).items():
+        check_number("class_weight: a class", key)
+        check_number(f"class_weight: the weight of class {key}", weight)
 
 
 def class_factors(mapping: Mapping[Any, float], y: Array, target: Target, meaning: Semantics) -> Array:
