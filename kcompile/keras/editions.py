@@ -17,7 +17,8 @@ from typing import Any, Literal
 class Edition:
     """One vintage, as a script meets it.
 
-    version: `keras.__version__`. defaults: by the name of a class or function, arguments that have others.
+    version: `keras.__version__`. defaults: by the name of a class or function (also with its module),
+    arguments that have others.
     positions: the order of arguments of a class (and of Layer.add_weight), where it is another. renamed: of a
     class or function, its name of an argument -> ours. neutral: arguments of layers that ours do not have,
     with the values at which they do nothing. removed: what a module has not; of "", modules that it has not.
@@ -55,6 +56,7 @@ _SINCE_TF: dict[str, Mapping[str, Any]] = {
     "Adadelta": {"learning_rate": 0.001},
     "Adamax": {"learning_rate": 0.001},
     "Nadam": {"learning_rate": 0.001},
+    "datasets.imdb.load_data": {"refill": False},
 }
 _ORDER = {
     "SGD": ("learning_rate", "momentum", "nesterov"),

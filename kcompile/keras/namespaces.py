@@ -34,7 +34,15 @@ MODULES = (
     "callbacks",
     "constraints",
     "datasets",
+    "datasets.boston_housing",
+    "datasets.cifar",
+    "datasets.cifar10",
+    "datasets.cifar100",
     "datasets.digits",
+    "datasets.fashion_mnist",
+    "datasets.imdb",
+    "datasets.mnist",
+    "datasets.reuters",
     "engine",
     "initializers",
     "layers",
@@ -119,7 +127,8 @@ class _Maker:
             return _with_defaults(value, {"vintage": self.edition.vintage}, {})
         if value is keras_layers.deserialize:
             return functools.partial(value, vintage=self.edition.vintage)
-        return _with_defaults(value, self.edition.defaults.get(name, {}), self.edition.renamed.get(name, {}))
+        defaults = self.edition.defaults.get(f"{module}.{name}") or self.edition.defaults.get(name, {})
+        return _with_defaults(value, defaults, self.edition.renamed.get(name, {}))
 
     def subclass(self, module: str, base: type) -> type:
         """The subclass of a class of ours, found in the first module that has it."""

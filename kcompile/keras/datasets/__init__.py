@@ -2,4 +2,15 @@
 
 from kcompile.keras.lazy import lazily as _lazily
 
-__getattr__, __dir__ = _lazily(__name__, "digits")
+__getattr__, __dir__ = _lazily(
+    __name__,
+    "boston_housing",
+    "cifar",
+    "cifar10",
+    "cifar100",
+    "digits",
+    "fashion_mnist",
+    "imdb",
+    "mnist",
+    "reuters",
+)
