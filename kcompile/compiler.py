@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kcompile.codegen.binary import bundle, cache, jit
-from kcompile.codegen.binary.bundle import EntryImage, Image
+from kcompile.codegen.binary.bundle import Bundle, EntryInfo
 from kcompile.codegen.llvm.pool import POOL_ABI
 from kcompile.codegen.targets import Target
 from kcompile.ir.digest import fingerprint
@@ -142,7 +142,7 @@ class Compiled:
 
     @cached_property
     def on_device(self) -> DeviceProgram:
-        """PTX and launch table, for a graphics processor; from the disk cache like `image`. (The
+        """PTX and launch table, for a graphics processor; from the disk cache like `bundle`. (The
         driver keeps what it translates PTX to in a cache of its own.)"""
         from kcompile.codegen.gpu.program import DeviceProgram, device_program
 
@@ -155,15 +155,15 @@ class Compiled:
         return made
 
     @cached_property
-    def image(self) -> Image:
+    def bundle(self) -> Bundle:
         """Machine code, from the disk cache when this graph was compiled before."""
         if self.stored is not None:
-            return Image.from_bytes(self.stored)
+            return Bundle.from_bytes(self.stored)
         from kcompile.codegen.llvm import module
         from kcompile_runtime import default_threads
 
         entries = tuple(
-            EntryImage(e.name, (e.arena.fixed, e.arena.per_sample), module.entry_scratch(e))
+            EntryInfo(e.name, (e.arena.fixed, e.arena.per_sample), module.entry_scratch(e))
             for e in self.program.entries
         )
         with self.log.timed("LLVM IR"):
@@ -175,7 +175,7 @@ class Compiled:
             fingerprint(self.prepare) if self.prepare.outputs else "",
             tuple(map(self.variables.index, self.prepare.variables)),
         )
-        return Image(tuple(code), entries, self.program.prepared, self.program.constants, prepares)
+        return Bundle(tuple(code), entries, self.program.prepared, self.program.constants, prepares)
 
     def forget_stages(self) -> None:
         """They are made again when they are asked for."""
@@ -188,7 +188,7 @@ class Compiled:
         """What the code is called in the disk cache."""
         return bundle.code_key(self.graph, self.name, self.frozen, self.target)
 
-    def keep(self, made: Image | DeviceProgram) -> None:
+    def keep(self, made: Bundle | DeviceProgram) -> None:
         """Put code into the disk cache that was loaded, and so is whole, unless it came from there."""
         if self.stored is None:
             cache.put(self._key, made.to_bytes())
@@ -212,7 +212,7 @@ def load(
     refresh, block: see `rt.Program`."""
     import kcompile_runtime as rt
 
-    made = compiled.image
+    made = compiled.bundle
     library = jit.load(*made.objects, bundle.support(compiled.target))
     program = rt.Program(
         library.address,
@@ -237,7 +237,7 @@ def load_on_device(
     from kcompile_runtime.cuda import CudaProgram
 
     made = compiled.on_device
-    entries = [EntryImage(e["name"], e["arena"], 0) for e in made.table["entries"]]
+    entries = [EntryInfo(e["name"], e["arena"], 0) for e in made.table["entries"]]
     program = CudaProgram(
         driver,
         made.ptx,
@@ -251,7 +251,7 @@ def load_on_device(
     return program
 
 
-def entry_spec(compiled: Compiled, entry: EntryImage) -> rt.EntrySpec:
+def entry_spec(compiled: Compiled, entry: EntryInfo) -> rt.EntrySpec:
     """An entry as the runtime knows it: "prepare", or the graph's own."""
     import kcompile_runtime as rt
 

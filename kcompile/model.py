@@ -324,7 +324,7 @@ def compile_trace(traced: Traced) -> TraceCode:
     """A traced graph (K.function's) as a function of the number of samples and the inputs' arrays.
     Weights are read, and updated, in the variables' own arrays."""
     made = compiler.compile_graph(traced.graph, "function", targets.native(), frozen=False)
-    program, code = load_program(made, traced.captured), sum(map(len, made.image.objects))
+    program, code = load_program(made, traced.captured), sum(map(len, made.bundle.objects))
     made.forget_stages()
     return TraceCode(made, traced, program, code)
 

@@ -145,7 +145,7 @@ class NativeEngine:
             compiled = made.compiled
             made.program = self.load(compiled, made.traced.captured)
             if not self.target.is_gpu:
-                made.code = sum(map(len, compiled.image.objects))
+                made.code = sum(map(len, compiled.bundle.objects))
             if self.model.varies:
                 compiled.forget_stages()
             self._made.measure(self._key(entry, lengths))
@@ -154,7 +154,7 @@ class NativeEngine:
 
     def load(self, made: Compiled, variables: Mapping[str, Variable]) -> Any:
         """A program over the arrays of its variables, see `load_program`."""
-        digest, _ = prepares = made.image.prepares
+        digest, _ = prepares = made.bundle.prepares
         key = prepares, *(variables[name] for name in _followed(made))
         program = load_program(made, variables, self.threads, self._blocks.get(key) if digest else None)
         if digest:

@@ -11,7 +11,7 @@ import kcompile
 from kcompile import compiler
 from kcompile.codegen import targets
 from kcompile.codegen.binary import jit
-from kcompile.codegen.binary.bundle import Image
+from kcompile.codegen.binary.bundle import Bundle
 from kcompile.codegen.llvm import module
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph
@@ -90,15 +90,15 @@ def test_graph_is_networkx_and_names_its_layers(network: Sequential) -> None:
 
 def test_a_graph_compiled_before_is_not_lowered_again(monkeypatch: pytest.MonkeyPatch) -> None:
     made = compiler.compile_graph(simple(0.123), "predict", targets.native(), frozen=True)
-    first = made.image
+    first = made.bundle
     compiler.load(made, {"w": aligned_copy(np.zeros((3, 5), "float32"))})
 
     def lowering(*_: object) -> None:
         raise AssertionError("lowered again")
 
     monkeypatch.setattr("kcompile.codegen.memory_plan.plan", lowering)
-    again = compiler.compile_graph(simple(0.123), "predict", targets.native(), frozen=True).image
-    assert again == first == Image.from_bytes(first.to_bytes())
+    again = compiler.compile_graph(simple(0.123), "predict", targets.native(), frozen=True).bundle
+    assert again == first == Bundle.from_bytes(first.to_bytes())
 
 
 def test_weights_set_later_count(network: Sequential) -> None:

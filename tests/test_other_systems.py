@@ -61,7 +61,7 @@ def test_objects_are_the_systems_and_whole(graphs, triple):
     assert wanted == set() and "kc_parallel" in shared
     for name, graph in graphs.items():
         entry = "train" if name == "train" else "predict"
-        made = compiler.compile_graph(graph, entry, target, frozen=entry == "predict").image
+        made = compiler.compile_graph(graph, entry, target, frozen=entry == "predict").bundle
         defined, undefined = set(shared), set()
         for code in (*made.objects, support):
             assert code.startswith(MAGIC[triple])

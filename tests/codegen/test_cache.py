@@ -12,7 +12,7 @@ import pytest
 from kcompile import compiler
 from kcompile.codegen import targets
 from kcompile.codegen.binary import bundle, cache, jit
-from kcompile.codegen.binary.bundle import EntryImage, Image
+from kcompile.codegen.binary.bundle import Bundle, EntryInfo
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
@@ -198,8 +198,8 @@ def test_what_all_programs_need_is_kept(folder, monkeypatch):
 
 
 def test_an_image_is_what_it_was():
-    made = Image((b"code", b"", b"more"), (EntryImage("run", (64, 8), 128),), 192, b"\0\1")
-    assert Image.from_bytes(made.to_bytes()) == made
+    made = Bundle((b"code", b"", b"more"), (EntryInfo("run", (64, 8), 128),), 192, b"\0\1")
+    assert Bundle.from_bytes(made.to_bytes()) == made
 
 
 def simple():
@@ -227,7 +227,7 @@ def test_only_what_was_loaded_is_stored(folder, monkeypatch):
     np.testing.assert_array_equal(program.run("predict", 1, [np.ones((1, 3), "float32")])[0], 3.75)
     assert made.stored is None and len(list(folder.iterdir())) == len(before) + 1
     again, program = load(simple())
-    assert again.stored == made.image.to_bytes() and again.image == made.image
+    assert again.stored == made.bundle.to_bytes() and again.bundle == made.bundle
     np.testing.assert_array_equal(program.run("predict", 2, [np.ones((2, 3), "float32")])[0], 3.75)
 
 
@@ -241,9 +241,9 @@ def test_damaged_code_is_made_anew(folder, at):
     data[at] ^= 1
     file.write_bytes(data)
     again, program = load(simple())
-    assert again.stored is None and again.image == made.image
+    assert again.stored is None and again.bundle == made.bundle
     np.testing.assert_array_equal(program.run("predict", 1, [np.ones((1, 3), "float32")])[0], 3.75)
-    assert load(simple())[0].stored == made.image.to_bytes()
+    assert load(simple())[0].stored == made.bundle.to_bytes()
 
 
 def test_the_compilers_every_file_is_in_its_stamp(tmp_path, monkeypatch):

@@ -1,8 +1,8 @@
-"""Native code with what the runtime must know of it: what the disk cache keeps.
+"""Compiled bundles: native code with the sizes and names that the runtime needs. The disk cache keeps them.
 
-Enters: a planned program's object code. Leaves: an `Image`, from which a runtime program can be
-made without any compiler. `compiler_stamp` names the compiler by its content: with the graph's fingerprint
-it makes the key, so that a graph that was compiled before costs one hash.
+Enters: the object code of a planned program. Leaves: a `Bundle`, from which a runtime program is made without
+any compiler. The key of a bundle in the cache is a hash of the graph's content and of the compiler's own
+(`compiler_stamp`), so a graph that was compiled before costs one hash.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from kcompile.ir.graph import Graph
 
 
 @dataclass(frozen=True)
-class EntryImage:
-    """name; arena in bytes as (fixed, per sample); scratch in bytes for each thread."""
+class EntryInfo:
+    """What the runtime must know of an entry point. arena: its bytes as (fixed, per sample). scratch: bytes
+    for each thread."""
 
     name: str
     arena: tuple[int, int]
@@ -35,13 +36,16 @@ class EntryImage:
 
 
 @dataclass(frozen=True)
-class Image:
-    """objects: relocatable code, with the functions kc_<entry>. prepared: bytes of the prepared block.
-    constants: its bytes. prepares: the digest of what "prepare" computes, and the numbers of the variables
-    that it reads: where both are the same, blocks are."""
+class Bundle:
+    """The compiled code of a program.
+
+    objects: relocatable code, with the functions kc_<entry>. prepared: the size of the prepared block, bytes.
+    constants: the bytes of the constants. prepares: the digest of what the entry "prepare" computes, and the
+    numbers of the variables that it reads; programs in which both are equal have equal prepared blocks.
+    """
 
     objects: tuple[bytes, ...]
-    entries: tuple[EntryImage, ...]
+    entries: tuple[EntryInfo, ...]
     prepared: int
     constants: bytes
     prepares: tuple[str, tuple[int, ...]] = ("", ())
@@ -55,23 +59,23 @@ class Image:
         return disk.pack(head, [self.constants, *self.objects])
 
     @staticmethod
-    def from_bytes(data: bytes) -> Image:
-        """What `to_bytes` gave. Raises ValueError, KeyError for other bytes."""
+    def from_bytes(data: bytes) -> Bundle:
+        """The bundle of which `to_bytes` made these bytes. Raises ValueError or KeyError for other bytes."""
         head, (constants, *objects) = disk.unpack(data)
-        entries = tuple(EntryImage(e["name"], tuple(e["arena"]), e["scratch"]) for e in head["entries"])
+        entries = tuple(EntryInfo(e["name"], tuple(e["arena"]), e["scratch"]) for e in head["entries"])
         digest, numbers = head["prepares"]
-        return Image(tuple(objects), entries, head["prepared"], constants, (digest, tuple(numbers)))
+        return Bundle(tuple(objects), entries, head["prepared"], constants, (digest, tuple(numbers)))
 
 
 def code_key(graph: Graph, entry: str, frozen: bool, target: Target) -> str:
-    """What the code of a graph, as this entry, is called in the disk cache."""
+    """The key in the disk cache of a graph's code, compiled as this entry."""
     return disk.key([compiler_stamp(), fingerprint(graph), entry, str(frozen)], target)
 
 
 @cache
 def support(target: Target) -> bytes:
-    """Object code that all programs need: the thread pool, the loop over batches, and what the system
-    asks for."""
+    """Object code that all programs need: the thread pool, the loop over batches, and the symbols that an
+    operating system expects."""
     key = disk.key([compiler_stamp(), "support"], target)
     code = disk.get(key)
     if code is None:
@@ -85,8 +89,8 @@ def support(target: Target) -> bytes:
 
 @cache
 def compiler_stamp() -> str:
-    """A name for the compiler itself: the content of its files, and the versions of what makes code and
-    computes constants for it."""
+    """A hash of the compiler itself: the content of its files, and the versions of the Python, LLVM and numpy
+    that it runs with."""
     import llvmlite
     from llvmlite.binding import llvm_version_info
 
@@ -100,7 +104,7 @@ def compiler_stamp() -> str:
 
 
 def source_files(package: Path) -> Iterator[Path]:
-    """Every file of a package that is not made from another one."""
+    """Every file of a package but those that Python writes itself (`__pycache__`)."""
     for folder, inner, names in os.walk(package):
         inner[:] = [name for name in inner if name != "__pycache__"]
         yield from (Path(folder, name) for name in names)
