@@ -41,6 +41,55 @@ def predict(
     if total <= batch_size and not fixed:
         return run(total, wholes, None)
     step = fixed or batch_size
+    _check_batched(inputs, step, total)
+    results = _Results(outputs, total)
+    for start in range(0, total, step):
+        n = min(step, total - start)
+        size = fixed or n
+        parts = [_filled(_rows(a, s, start, start + n), s, size) for a, s in zip(wholes, inputs)]
+        targets = results.targets(start, n, size)
+        try:
+            run(size, parts, targets)
+        except RowError as error:
+            raise (error if error.sample is None else error.of(start + error.sample)) from None
+        results.collect(targets, start, n, size)
+    return results.joined()
+
+
+class _Results:
+    """The outputs for `total` samples. What has a batch axis is one array, into slices of which batches are
+    computed; the rest is collected from all batches."""
+
+    def __init__(self, specs: Sequence[TensorSpec], total: int) -> None:
+        self.specs = specs
+        self.wholes = [np.empty(s.bind(total), s.numpy_dtype) for s in specs]
+        self.pieces: dict[int, list[Array]] = {k: [] for k, s in enumerate(specs) if not s.rows}
+
+    def targets(self, start: int, n: int, size: int) -> list[Array]:
+        """The arrays for a batch of `size` samples, of which n count: new ones where they are not all
+        of them, or have no batch axis."""
+        return [
+            _rows(a, s, start, start + n) if s.rows and size == n else np.empty(s.bind(size), s.numpy_dtype)
+            for a, s in zip(self.wholes, self.specs)
+        ]
+
+    def collect(self, targets: Sequence[Array], start: int, n: int, size: int) -> None:
+        """Keep what a batch computed beside the slices."""
+        for k, (target, spec) in enumerate(zip(targets, self.specs)):
+            if not spec.rows:
+                self.pieces[k].append(np.atleast_1d(target))
+            elif size > n:
+                _rows(self.wholes[k], spec, start, start + n)[...] = _rows(target, spec, 0, n)
+
+    def joined(self) -> list[Array]:
+        return [
+            np.concatenate(self.pieces[k]) if self.pieces.get(k) else whole
+            for k, whole in enumerate(self.wholes)
+        ]
+
+
+def _check_batched(inputs: Sequence[TensorSpec], step: int, total: int) -> None:
+    """Raises InputError where an input cannot be cut into batches."""
     for spec in inputs:
         if not spec.rows and spec.bind(0) != spec.bind(1):
             raise InputError(
@@ -51,31 +100,6 @@ def predict(
                     "Pass a larger batch_size.",
                 )
             )
-    results = [np.empty(s.bind(total), s.numpy_dtype) for s in outputs]
-    pieces: dict[int, list[Array]] = {k: [] for k, s in enumerate(outputs) if not s.rows}
-    for start in range(0, total, step):
-        n = min(step, total - start)
-        parts = [_rows(a, s, start, start + n) for a, s in zip(wholes, inputs)]
-        size = fixed or n
-        if size > n:
-            parts = [_filled(a, s, size) for a, s in zip(parts, inputs)]
-        targets = [
-            _rows(a, s, start, start + n) if s.rows and size == n else np.empty(s.bind(size), s.numpy_dtype)
-            for a, s in zip(results, outputs)
-        ]
-        try:
-            run(size, parts, targets)
-        except RowError as error:
-            raise (error if error.sample is None else error.of(start + error.sample)) from None
-        for k, (target, spec) in enumerate(zip(targets, outputs)):
-            if not spec.rows:
-                pieces[k].append(np.atleast_1d(target))
-            elif size > n:
-                _rows(results[k], spec, start, start + n)[...] = _rows(target, spec, 0, n)
-    for k, kept in pieces.items():
-        if kept:
-            results[k] = np.concatenate(kept)
-    return results
 
 
 def no_samples(outputs: Sequence[TensorSpec]) -> list[Array]:
@@ -114,8 +138,8 @@ def _rows(array: Array, spec: TensorSpec, start: int, stop: int) -> Array:
 
 
 def _filled(array: Array, spec: TensorSpec, n: int) -> Array:
-    """The samples followed by zeros up to n samples."""
-    if not spec.rows:
+    """The samples followed by zeros up to n samples; the array itself where there are n, or no batch axis."""
+    if not spec.rows or len(array) == n * spec.rows:
         return array
     full = np.zeros((n * spec.rows, *array.shape[1:]), array.dtype)
     full[: len(array)] = array

@@ -103,46 +103,46 @@ class Executor:
 
     @property
     def nbytes(self) -> int:
-        """Of the workspaces that are in no call."""
-        return sum(work.memory.nbytes for work in list(self._free) if work.memory is not None)
+        """Bytes of the workspaces that are in no call."""
+        return sum(workspace.memory.nbytes for workspace in list(self._free) if workspace.memory is not None)
 
     def one(self, x: Any) -> Array:
         """The output for the input of a function that has one of each. A new array every call."""
         if not self._fast:
             return self.call((x,))[0]
         try:
-            work = self._free.pop()  # atomic: a workspace is in one call at a time
+            workspace = self._free.pop()  # atomic: a workspace is in one call at a time
         except IndexError:
-            work = _Workspace(1, 1)
+            workspace = _Workspace(1, 1)
         try:
             if (
                 type(x) is not np.ndarray
-                or x.shape != work.shape
+                or x.shape != workspace.shape
                 or x.dtype is not self._dtype
                 or not x.flags.carray
             ):
-                x = self._convert_one(x, work)
+                x = self._convert_one(x, workspace)
                 if x is None:
                     return no_samples(self.outputs)[0]
-            y = np.empty(work.outputs, self._out_dtype)
-            work.source.value = id(x) + DATA_OFFSET
-            work.target.value = id(y) + DATA_OFFSET
-            status = self._function(*work.args)
+            y = np.empty(workspace.outputs, self._out_dtype)
+            workspace.source.value = id(x) + DATA_OFFSET
+            workspace.target.value = id(y) + DATA_OFFSET
+            status = self._function(*workspace.args)
             if status:
-                raise self.failure(status, work)
+                raise self.failure(status, workspace)
         finally:
-            self._free.append(work)
+            self._free.append(workspace)
         return y
 
-    def _convert_one(self, x: Any, work: _Workspace) -> Array | None:
+    def _convert_one(self, x: Any, workspace: _Workspace) -> Array | None:
         """Make the input right and the workspace fit it. None for no samples."""
         n = self.batch_of((x,))
         if n == 0:
             return None
         array = as_input(x, self.inputs[0], n)
-        self._fit(work, n)
-        work.outputs = self.outputs[0].bind(n)
-        work.shape = array.shape
+        self._fit(workspace, n)
+        workspace.outputs = self.outputs[0].bind(n)
+        workspace.shape = array.shape
         return array
 
     def call(self, inputs: Sequence[Any]) -> list[Array]:
@@ -192,32 +192,32 @@ class Executor:
             for y, (shape, dtype, spec) in zip(results, given):
                 if not (type(y) is np.ndarray and y.dtype is dtype and y.shape == shape and y.flags.carray):
                     check_output(y, spec, n)
-        work = self.take(n)
+        workspace = self.acquire(n)
         try:
-            work.table[: len(arrays)] = [address(a) for a in arrays]
-            work.outputs_table[: len(results)] = [address(a) for a in results]
-            work.source.value = ctypes.addressof(work.table)
-            work.target.value = ctypes.addressof(work.outputs_table)
-            status = self._function(*work.args)
+            workspace.table[: len(arrays)] = [address(a) for a in arrays]
+            workspace.outputs_table[: len(results)] = [address(a) for a in results]
+            workspace.source.value = ctypes.addressof(workspace.table)
+            workspace.target.value = ctypes.addressof(workspace.outputs_table)
+            status = self._function(*workspace.args)
             if status:
-                raise self.failure(status, work)
+                raise self.failure(status, workspace)
         finally:
-            self.give(work)
+            self.release(workspace)
         return results
 
-    def take(self, n: int) -> _Workspace:
-        """A workspace for a batch of n, for one call; `give` it back after."""
+    def acquire(self, n: int) -> _Workspace:
+        """A workspace for one call with a batch of n; `release` it afterwards."""
         try:
-            work = self._free.pop()
+            workspace = self._free.pop()
         except IndexError:
-            work = _Workspace(len(self.inputs), len(self.outputs))
-        self._fit(work, n)
-        work.shape = None  # `one` sets its own
-        return work
+            workspace = _Workspace(len(self.inputs), len(self.outputs))
+        self._fit(workspace, n)
+        workspace.shape = None  # `one` sets its own
+        return workspace
 
-    def give(self, work: _Workspace) -> None:
-        """The call that took the workspace is over."""
-        self._free.append(work)
+    def release(self, workspace: _Workspace) -> None:
+        """Let other calls have the workspace."""
+        self._free.append(workspace)
 
     def _bind(self, n: int) -> tuple[_Bound, _Bound]:
         """The concrete shapes for a batch, remembered for the few sizes that occur."""
@@ -229,20 +229,20 @@ class Executor:
         self._shapes[n] = wanted, given
         return wanted, given
 
-    def _fit(self, work: _Workspace, n: int) -> None:
+    def _fit(self, workspace: _Workspace, n: int) -> None:
         """Give the workspace the memory that a batch of n needs: grown, never shrunk."""
         need = self._memory(n)
-        if work.memory is None or work.memory.size < need:
-            work.memory = aligned(need)
-            work.args = ()
-        if not work.args:
-            work.tail = self._tail(work.memory)
-            work.args = (work.n, work.source, work.target, *work.tail)
+        if workspace.memory is None or workspace.memory.size < need:
+            workspace.memory = aligned(need)
+            workspace.args = ()
+        if not workspace.args:
+            workspace.tail = self._tail(workspace.memory)
+            workspace.args = (workspace.n, workspace.source, workspace.target, *workspace.tail)
             if self._packed:
-                work.words[0] = self.address
-                work.words[4:] = [pointer.value or 0 for pointer in work.tail]
-                work.args = (ctypes.c_void_p(ctypes.addressof(work.words)),)
-        work.n.value = n
+                workspace.words[0] = self.address
+                workspace.words[4:] = [pointer.value or 0 for pointer in workspace.tail]
+                workspace.args = (ctypes.c_void_p(ctypes.addressof(workspace.words)),)
+        workspace.n.value = n
 
     def _count(self, arrays: Sequence[Any], specs: Sequence[TensorSpec], what: str) -> None:
         if len(arrays) != len(specs):
@@ -250,17 +250,17 @@ class Executor:
             raise InputError(describe(self.name, f"{len(specs)} {what} ({names})", str(len(arrays))))
 
     def failure(
-        self, status: int, work: _Workspace, rows: Callable[[int], int] | None = None
+        self, status: int, workspace: _Workspace, rows: Callable[[int], int] | None = None
     ) -> KcompileError:
         """The error for what a native function returned with this workspace. rows: from a sample of the
         call to its number in the user's arrays, where these are larger."""
-        if status != BAD_INDEX or work.memory is None:
+        if status != BAD_INDEX or workspace.memory is None:
             return NativeError(f"{self.name}: the native code returned status {status}")
-        check, place, number, limit, each = work.memory[:40].view(np.int64).tolist()
+        check, place, number, limit, each = workspace.memory[:40].view(np.int64).tolist()
         label = self.checks[check] if 0 <= check < len(self.checks) else ""
         sample = None
         if each:
             sample, place = divmod(place, each)
             sample = sample if rows is None else rows(sample)
-        told = f"{number}" if number > -(2**31) else "a number beyond int32, or none"
-        return RowError(f"{self.name}: {label or 'rows by number'}", limit, told, place, sample)
+        received = f"{number}" if number > -(2**31) else "a number beyond int32, or none"
+        return RowError(f"{self.name}: {label or 'rows by number'}", limit, received, place, sample)

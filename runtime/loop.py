@@ -94,19 +94,19 @@ class BatchLoop:
             self._buffers = [aligned(s.bind(size), s.numpy_dtype) for s in executor.inputs]
         count = -(-(stop - start) // size)
         results = [np.empty(_joined_shape(s, stop - start, count), s.numpy_dtype) for s in executor.outputs]
-        work = executor.take(size)
+        workspace = executor.acquire(size)
         try:
-            job = self._job(sources, order, size, start, stop, results, work.tail)
+            job = self._job(sources, order, size, start, stop, results, workspace.tail)
             status = self._function(address(job))
             if status:
                 first = int(job[1])  # of the batch that failed
                 raise executor.failure(
                     status,
-                    work,
+                    workspace,
                     lambda sample: first + sample if order is None else int(order[first + sample]),
                 )
         finally:
-            executor.give(work)
+            executor.release(workspace)
         return results
 
     def _checked(self, arrays: Sequence[Array]) -> list[Array]:

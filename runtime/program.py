@@ -53,7 +53,7 @@ class EntrySpec:
 
 class Prepared:
     """The block that "prepare" fills from variables. Programs that prepare the same from the same
-    variables have one together: it is filled once after a change.
+    variables share one: it is filled once after a change.
 
     `stale` says that variables changed since. refresh: called before it is filled.
     """
@@ -62,7 +62,7 @@ class Prepared:
         self.memory = aligned(size)
         self.stale = True
         self.fill: Callable[[], object] | None = None  # native code, of the first program that has it
-        self.uses: object = None  # what this code needs to be there
+        self.keeps_alive: object = None  # what that code reads
         self.lock = ForkLock()
         self._changes = 0
         self._refresh = refresh
@@ -137,7 +137,7 @@ class Program:
         self._executors = {entry.name: self._executor(entry) for entry in entries}
         if block is None and "prepare" in self._executors:
             self.block.fill = partial(self._executors["prepare"].run, 1, ())
-            self.block.uses = symbol, self._table, self._constants, self.variables, self._pool
+            self.block.keeps_alive = symbol, self._table, self._constants, self.variables, self._pool
 
     @property
     def threads(self) -> int:
@@ -155,7 +155,7 @@ class Program:
 
     @property
     def nbytes(self) -> int:
-        """Of constants and workspaces, as they are now; code and the prepared block are not in it."""
+        """Bytes of constants and workspaces, as they are now, without code and the prepared block."""
         return int(self._constants.nbytes) + sum(e.nbytes for e in self._executors.values())
 
     def run(
@@ -169,8 +169,8 @@ class Program:
         return self._fresh(self.entries[entry], self._executors[entry].run, n, inputs, outputs)
 
     def _fresh(self, spec: EntrySpec, call: Callable[..., T], *arguments: Any) -> T:
-        """A call of native code of an entry: what was prepared is made again where variables changed,
-        and calls that change them exclude each other."""
+        """Call native code of an entry with an up-to-date prepared block. Calls that write variables exclude
+        each other."""
         if self.block.stale and spec.reads_prepared:
             self.block.update()
         if not spec.writes_variables:

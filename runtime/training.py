@@ -2,7 +2,7 @@
 
 Enters: whole arrays whose first axis is the sample, and a `Runner` that runs batches of them, each of which
 leaves a vector of results: the loss, then total and count of every metric. Leaves: events for callbacks,
-and averages over samples. Where nobody listens to batches, a call of the runner takes many of them.
+and averages over samples. Where no callback listens to batches, a call of the runner takes many of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kcompile_runtime.checks import check_count, check_number
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.loop import Runner, joined
 
-TURN = 0.05  # seconds
+TIME_SLICE = 0.05  # seconds of native code between two looks at signals and progress bars
 Shuffle = Union[bool, Literal["batch"]]
 T = TypeVar("T")
 
@@ -48,8 +48,8 @@ class Logs(dict[str, T]):
 
 
 class Events(Protocol):
-    """What the loops tell. wants_batches: whether anybody listens to batches. progress: so many samples
-    are done, and the values so far if somebody asks."""
+    """The callbacks of a loop over batches. wants_batches: whether any of them listens to single batches.
+    progress: `samples` are done; `values` gives the averages so far, to those who ask."""
 
     @property
     def wants_batches(self) -> bool: ...
@@ -59,7 +59,7 @@ class Events(Protocol):
 
 
 class FitEvents(Events, Protocol):
-    """What the training loop tells besides. stopped: whether a callback asked for the end."""
+    """The callbacks of the training loop. stopped: whether one of them asked for the end."""
 
     @property
     def stopped(self) -> bool: ...
@@ -108,20 +108,20 @@ class Averages:
 # ---------------------------------------------------------------- batches
 
 
-class Turns:
-    """Cuts passes over samples into spans of whole batches: for each Python calls native code once,
-    and then has its turn (signals, bars), about every `TURN` seconds. The first span is one batch;
-    from then on the pace is known, in later passes too."""
+class TimeSlicer:
+    """Cuts passes over samples into slices of whole batches, each of which takes about `TIME_SLICE` seconds
+    and is one call of native code: between two slices Python handles signals and draws progress bars. The
+    first slice is one batch; from then on the pace is known, in later passes too."""
 
     def __init__(self) -> None:
-        self._pace = TURN  # seconds for a sample
+        self._pace = TIME_SLICE  # seconds for a sample
 
-    def spans(self, stop: int, size: int, single: bool) -> Iterator[tuple[int, int]]:
-        """(start, end) of each span of the samples up to `stop`, which must be run before the next one
-        is asked for. single: of one batch each."""
+    def slices(self, stop: int, size: int, single: bool) -> Iterator[tuple[int, int]]:
+        """The slices (start, end) of the samples up to `stop`. A slice must be run before the next one is
+        asked for. single: each slice is one batch."""
         start = 0
         while start < stop:
-            batches = 1 if single else max(1, int(TURN / (self._pace * size)))
+            batches = 1 if single else max(1, int(TIME_SLICE / (self._pace * size)))
             end = min(start + size * batches, stop)
             begin = time.perf_counter()
             yield start, end
@@ -170,19 +170,19 @@ def fit_loop(
     names: Sequence[str],
     events: FitEvents,
     *,
-    turns: Turns,
+    slicer: TimeSlicer,
     batch_size: int,
     shuffle: Shuffle = True,
     steps: int | None = None,
     **epochs: Any,
 ) -> None:
-    """Train on rows of arrays. names: of the results, the loss first. turns: the pace of earlier calls.
-    epochs: the arguments of `_epochs`. Raises InputError when steps exceed the batches."""
-    samples, size, stop = _extent(arrays, batch_size, steps)
+    """Train on rows of arrays. names: of the results, the loss first. slicer: knows the pace of earlier
+    calls. epochs: the arguments of `_epochs`. Raises InputError when steps exceed the batches."""
+    samples, size, stop = _sizes(arrays, batch_size, steps)
 
     def train(averages: Averages) -> Iterator[tuple[int, Array]]:
         order = shuffled(samples, size, shuffle)
-        return _results(run, arrays, order, names, events, turns, averages, size, stop)
+        return _results(run, arrays, order, names, events, slicer, averages, size, stop)
 
     _epochs(train, names, events, **epochs)
 
@@ -232,14 +232,14 @@ def evaluate_loop(
     names: Sequence[str],
     events: Events,
     *,
-    turns: Turns,
+    slicer: TimeSlicer,
     batch_size: int,
     steps: int | None = None,
 ) -> list[float]:
     """The averages of all results over the samples, the loss first."""
-    _, size, stop = _extent(arrays, batch_size, steps)
+    _, size, stop = _sizes(arrays, batch_size, steps)
     averages = Averages()
-    for _ in _results(run, arrays, None, names, events, turns, averages, size, stop):
+    for _ in _results(run, arrays, None, names, events, slicer, averages, size, stop):
         pass
     return averages.values()
 
@@ -249,15 +249,15 @@ def predict_loop(
     arrays: Sequence[Array],
     events: Events,
     *,
-    turns: Turns,
+    slicer: TimeSlicer,
     batch_size: int,
     steps: int | None = None,
 ) -> list[Array]:
     """The outputs of all samples, one array for each output, batch by batch along axis 0."""
-    _, size, stop = _extent(arrays, batch_size, steps)
+    _, size, stop = _sizes(arrays, batch_size, steps)
     listening = events.wants_batches
     outputs: list[list[Array]] = []
-    for start, end in turns.spans(stop, size, listening):
+    for start, end in slicer.slices(stop, size, listening):
         logs = {"batch": start // size, "size": end - start}
         if listening:
             events.batch_begin(start // size, logs)
@@ -268,7 +268,7 @@ def predict_loop(
     return joined(outputs)
 
 
-def _extent(arrays: Sequence[Array], batch_size: int, steps: int | None) -> tuple[int, int, int]:
+def _sizes(arrays: Sequence[Array], batch_size: int, steps: int | None) -> tuple[int, int, int]:
     """The number of samples, the size of a batch, and how many samples a pass takes."""
     samples = len(arrays[0])
     size = min(batch_size, samples)
@@ -281,15 +281,15 @@ def _results(
     order: Array | None,
     names: Sequence[str],
     events: Events,
-    turns: Turns,
+    slicer: TimeSlicer,
     averages: Averages,
     size: int,
     stop: int,
 ) -> Iterator[tuple[int, Array]]:
-    """One pass: the number of its first batch and the results [batches, results] of each span, when they
-    are counted in and told of."""
+    """One pass: for each slice the number of its first batch and its results [batches, results], after the
+    averages and the callbacks have them."""
     listening = events.wants_batches
-    for start, end in turns.spans(stop, size, listening):
+    for start, end in slicer.slices(stop, size, listening):
         number = start // size
         if listening:
             events.batch_begin(number, {"batch": number, "size": end - start})
@@ -378,8 +378,8 @@ def _given(
     events: Events,
     averages: Averages,
 ) -> Iterator[tuple[int, Array]]:
-    """The number and the results [1, results] of each batch, counted in and told of. Progress is counted in
-    batches."""
+    """The number and the results [1, results] of each batch, after the averages and the callbacks have them.
+    Progress is counted in batches."""
     for number, batch in enumerate(batches):
         if events.wants_batches:
             events.batch_begin(number, {"batch": number})
@@ -397,17 +397,17 @@ def _check_complete(count: int, steps: int) -> None:
         raise InputError(describe("data", f"{steps} batches", f"{count} batches"))
 
 
-def split_at(samples: int, share: float) -> int:
-    """Where the validation part begins: the last `share` of the samples. Raises InputError when
+def split_at(samples: int, fraction: float) -> int:
+    """Where the validation part begins: the last `fraction` of the samples. Raises InputError when
     either part would be empty."""
-    share = check_number("validation_split", share, 0, 1)
-    at = math.floor(samples * (1.0 - share))
+    fraction = check_number("validation_split", fraction, 0, 1)
+    at = math.floor(samples * (1.0 - fraction))
     if not 0 < at < samples:
         raise InputError(
             describe(
                 "validation_split",
                 "a split that leaves samples in both parts",
-                f"{share} of {samples} samples",
+                f"{fraction} of {samples} samples",
             )
         )
     return at

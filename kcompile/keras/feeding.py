@@ -49,7 +49,7 @@ class Rows:
             self.arrays,
             names,
             callbacks,
-            turns=self._trainer.pace("train"),
+            slicer=self._trainer.slicer("train"),
             shuffle=shuffle,
             **self._options,
             **epochs,
@@ -61,7 +61,7 @@ class Rows:
             self.arrays,
             names,
             callbacks,
-            turns=self._trainer.pace("test"),
+            slicer=self._trainer.slicer("test"),
             **self._options,
         )
 
@@ -70,7 +70,7 @@ class Rows:
             self._runner("predict"),
             self.arrays,
             callbacks,
-            turns=self._trainer.pace("predict"),
+            slicer=self._trainer.slicer("predict"),
             **self._options,
         )
 

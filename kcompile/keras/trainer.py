@@ -96,11 +96,11 @@ class Trainer:
         self._resolved: CompileArguments | None = None
         self._names: list[str] | None = None  # of the results
         self._running: loops.Averages | None = None  # over batches, see `batch`
-        self._turns: dict[str, loops.Turns] = {}  # the pace of each entry
+        self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
 
     def kept(self) -> dict[str, Any]:
         """What pickle and copy keep: nothing of this process."""
-        return state_of(self, "model", "engines", "adapter", "_names", "_turns")
+        return state_of(self, "model", "engines", "adapter", "_names", "_slicers")
 
     def take(self, kept: dict[str, Any]) -> None:
         """Go on where the trainer that kept this was."""
@@ -112,7 +112,7 @@ class Trainer:
 
     def changed(self, entries: Iterable[str]) -> None:
         """Graphs of these entries are out of date: layers, what is trainable, or `compile` changed."""
-        self._turns = {}
+        self._slicers = {}
         self.adapter.forget_targets()
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
             self.adapter.forget()
@@ -347,9 +347,9 @@ class Trainer:
         kinds = graphs.output_types(self.model, lengths_of(self.model, arrays))
         return self.packed(no_samples([spec_of(*named) for named in zip(self.model.output_names, kinds)]))
 
-    def pace(self, entry: str) -> loops.Turns:
+    def slicer(self, entry: str) -> loops.TimeSlicer:
         """How fast an entry was so far."""
-        return self._turns.setdefault(entry, loops.Turns())
+        return self._slicers.setdefault(entry, loops.TimeSlicer())
 
     def _find_quick(self) -> None:
         """Take the engine's predictor where the model may have one: a conforming array is all of x."""

@@ -10,15 +10,15 @@ from kcompile_runtime.progress import Progbar, format_seconds, format_value
 
 
 def fit_loop(*arguments, **options):
-    training.fit_loop(*arguments, turns=training.Turns(), **options)
+    training.fit_loop(*arguments, slicer=training.TimeSlicer(), **options)
 
 
 def evaluate_loop(*arguments, **options):
-    return training.evaluate_loop(*arguments, turns=training.Turns(), **options)
+    return training.evaluate_loop(*arguments, slicer=training.TimeSlicer(), **options)
 
 
 def predict_loop(*arguments, **options):
-    return training.predict_loop(*arguments, turns=training.Turns(), **options)
+    return training.predict_loop(*arguments, slicer=training.TimeSlicer(), **options)
 
 
 class Events:
@@ -200,21 +200,21 @@ def test_spans_take_a_turn_each(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
 
-    def lengths(turns, stop, each, single=False):
+    def lengths(slicer, stop, each, single=False):
         found = []
-        for start, end in turns.spans(stop, 4, single):
+        for start, end in slicer.slices(stop, 4, single):
             assert start % 4 == 0
             now[0] += each * -(-(end - start) // 4)
             found.append(end - start)
         return found
 
-    monkeypatch.setattr(training, "TURN", 1.0)
-    turns = training.Turns()
-    assert lengths(turns, 90, 0.125) == [4, 32, 32, 22]
-    assert lengths(turns, 90, 0.125) == [28, 32, 30]  # a partial batch took as long as a whole one
-    assert lengths(turns, 10, 3.0, True) == [4, 4, 2]
-    assert lengths(turns, 10, 3.0) == [4, 4, 2]
-    assert lengths(training.Turns(), 11, 0.0) == [4, 7]
+    monkeypatch.setattr(training, "TIME_SLICE", 1.0)
+    slicer = training.TimeSlicer()
+    assert lengths(slicer, 90, 0.125) == [4, 32, 32, 22]
+    assert lengths(slicer, 90, 0.125) == [28, 32, 30]  # a partial batch took as long as a whole one
+    assert lengths(slicer, 10, 3.0, True) == [4, 4, 2]
+    assert lengths(slicer, 10, 3.0) == [4, 4, 2]
+    assert lengths(training.TimeSlicer(), 11, 0.0) == [4, 7]
 
 
 def test_progress_is_told_after_each_span():
