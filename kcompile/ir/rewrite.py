@@ -73,6 +73,26 @@ def in_regions(graph: Graph, rewrite: Callable[[Graph], Graph]) -> Graph:
     return new
 
 
+def written_alike(a: Graph, b: Graph) -> bool:
+    """Whether two graphs are the same node by node, with names, numbers and sources."""
+    if a.name != b.name or a.nodes.keys() != b.nodes.keys():
+        return False
+    boundaries = zip(
+        (a.inputs, a.variables, a.outputs, a.updates), (b.inputs, b.variables, b.outputs, b.updates)
+    )
+    return all(list(x.items()) == list(y.items()) for x, y in boundaries) and all(
+        _nodes_alike(node, b.nodes[id]) for id, node in a.nodes.items()
+    )
+
+
+def _nodes_alike(a: Node, b: Node) -> bool:
+    return (a.op, a.inputs, a.types, a.sources) == (b.op, b.inputs, b.types, b.sources) and (
+        a.attrs == b.attrs
+        and len(a.regions) == len(b.regions)
+        and all(x is y or written_alike(x, y) for x, y in zip(a.regions, b.regions))
+    )
+
+
 def literal(graph: Graph, value: Value) -> float | None:
     """The number that a scalar constant holds, else None."""
     node = graph.nodes[value.node]
@@ -85,14 +105,14 @@ def literal(graph: Graph, value: Value) -> float | None:
 def weights_only(graph: Graph, nodes: Iterable[Node]) -> set[int]:
     """The nodes that depend on constants and on variables that the graph does not update, not on
     chance nor on the batch."""
-    early: set[int] = set()
+    found: set[int] = set()
     for node in nodes:
         if any(isinstance(d, Batch) for t in node.types for d in t.shape):
             continue
         if node.op.origin == "variable" and node.attrs["name"] in graph.updates:
             continue
         if node.op.origin in ("variable", "constant") or (
-            node.inputs and node.op.kind != "random" and all(v.node in early for v in node.inputs)
+            node.inputs and node.op.kind != "random" and all(v.node in found for v in node.inputs)
         ):
-            early.add(node.id)
-    return early
+            found.add(node.id)
+    return found

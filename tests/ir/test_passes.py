@@ -115,6 +115,20 @@ def test_regions_that_stay_are_shared() -> None:
     assert made.nodes[1] is outer.nodes[1] and made.nodes[2].body is other and outer.nodes[2].body is second
 
 
+def test_a_pass_that_finds_nothing_in_a_region_leaves_it_as_it_is() -> None:
+    region = Graph("region")
+    region.outputs["y"] = ops.tanh(tensor(region, "x", N, 3)).value
+    graph = within(within(region))
+    for step in passes.pipeline(PLAIN, True):
+        if step.name.startswith(("simplify", "fold_constants", "sink_layouts")):
+            (made,) = step(graph)
+            assert made.live()[-1].body is graph.live()[-1].body
+    tall = Graph("region")
+    tall.outputs["y"] = (ops.tanh(tensor(tall, "x", N, 3)) + 0.0).value
+    (made,) = next(step for step in passes.pipeline(PLAIN, True) if step.name == "simplify")(within(tall))
+    assert made.live()[-1].body is not tall and made.live()[-1].body.text() == region.text()
+
+
 # ---------------------------------------------------------------- fuse
 
 

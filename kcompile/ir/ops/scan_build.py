@@ -140,16 +140,16 @@ class _Scan:
         self.hoist()
         reads = Counter(v for node in self.body.live() for v in node.inputs)
         reads.update(self.body.outputs.values())
-        late = {v: self.sinkable(v) if reads[v] == 1 else None for v in outs}
-        kept = dict.fromkeys(v for v in outs if late[v] is None and v not in self.outside_values())
-        for node in late.values():
+        sunk = {v: self.sinkable(v) if reads[v] == 1 else None for v in outs}
+        kept = dict.fromkeys(v for v in outs if sunk[v] is None and v not in self.outside_values())
+        for node in sunk.values():
             if node is not None and node.inputs[0] not in self.outside_values():
                 kept[node.inputs[0]] = None
         finals, made = self.emit(list(self.body.outputs.values())[:k], list(kept))
         stacks = {**self.outside_values(), **dict(zip(kept, made))}
         results = []
         for v in outs:
-            node = late[v]
+            node = sunk[v]
             if v in stacks:
                 results.append(stacks[v])
             elif node is not None:
@@ -192,32 +192,32 @@ class _Scan:
     def wanted(self) -> set[int]:
         """Nodes to be computed over all steps at once: products of elements and invariants, what
         they need, and the elementwise ops that follow them."""
-        free = {v.node for v in self.constant}
-        able = {v.node for v in self.stacked}
+        invariant = {v.node for v in self.constant}
+        stackable = {v.node for v in self.stacked}
         products: set[int] = set()
         for node in self.body.nodes.values():
             known = all(
-                v.node in able or v.node in free or self.body.nodes[v.node].op.origin == "constant"
+                v.node in stackable or v.node in invariant or self.body.nodes[v.node].op.origin == "constant"
                 for v in node.inputs
             )
             if not known or not _movable(node):
                 continue
-            if all(v.node not in able for v in node.inputs):
-                free.add(node.id)
-            elif self.liftable(node, free):
-                able.add(node.id)
+            if all(v.node not in stackable for v in node.inputs):
+                invariant.add(node.id)
+            elif self.liftable(node, invariant):
+                stackable.add(node.id)
                 if node.op.kind == "contraction" or any(v.node in products for v in node.inputs):
                     products.add(node.id)
         for node in reversed(self.body.nodes.values()):
             if node.id in products:
-                products.update(v.node for v in node.inputs if v.node in able)
+                products.update(v.node for v in node.inputs if v.node in stackable)
         return products
 
-    def liftable(self, node: Node, free: set[int]) -> bool:
+    def liftable(self, node: Node, invariant: set[int]) -> bool:
         """Whether `over_time` knows the node for operands that are sequences."""
         if node.op.kind == "elementwise":
             return all(self.body.type(v).rank <= node.types[0].rank for v in node.inputs)
-        right = node.inputs[1].node in free if len(node.inputs) == 2 else False
+        right = node.inputs[1].node in invariant if len(node.inputs) == 2 else False
         return right and 0 in node.op.rowwise(**node.attrs)
 
     def sinkable(self, value: Value) -> Node | None:

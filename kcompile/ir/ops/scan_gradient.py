@@ -128,7 +128,7 @@ class _Backward:
         added = [c + d for c, (_, d) in zip(carried, totals)]
         new, outs = [d.value for d in (*zero_states, *added)], list(self.outs)
         _, read = self.cone([*new, *outs], set(self.forward_values()))
-        saved = self.essential(read)
+        saved = self.residuals(read)
         needed, operands = self.cone([*new, *outs], {*saved, *self.inputs})
         stacks = self.save(saved)
         used_seeds = [i for i in range(self.k, len(seeds)) if self.given[i] is not None]
@@ -165,9 +165,9 @@ class _Backward:
         needed = ancestors(self.inner, results, known)
         return needed, {v for id in needed for v in self.inner.nodes[id].inputs} | {*results}
 
-    def essential(self, read: set[Value]) -> list[Value]:
-        """The forward values to save, of those that the gradient reads: what follows from the others by
-        cheap operations is computed again, as memory is dearer."""
+    def residuals(self, read: set[Value]) -> list[Value]:
+        """The forward values to save, of those that the gradient reads: what can be recomputed from the
+        others is, as memory is dearer than cheap operations."""
         nodes, fixed = self.inner.nodes, self.inputs[self.s :]
         saved = {
             v
@@ -176,12 +176,12 @@ class _Backward:
         }
         given = {*fixed, *self.kept, *(saved & {*self.inputs})}
         for value in sorted(saved - given, reverse=True):
-            if self.follows(value, given | (saved - {value})):
+            if self.is_recomputable(value, given | (saved - {value})):
                 saved.remove(value)
         return sorted(saved)
 
-    def follows(self, value: Value, known: set[Value]) -> bool:
-        """Whether a forward value follows from known ones by cheap operations."""
+    def is_recomputable(self, value: Value, known: set[Value]) -> bool:
+        """Whether cheap operations give a forward value from known ones."""
         seen, stack = set(known), [value]
         while stack:
             value = stack.pop()

@@ -31,8 +31,7 @@ def choose_algorithms(
     to step (`fixed`: their nodes), and panels of them are made before the loop; or, with `columns_last`,
     a B among them has its columns next to each other in memory, so that neighbours read neighbours.
     """
-    early = weights_only(graph, graph.live()) if frozen else set()
-    early |= fixed
+    unchanging = fixed.union(weights_only(graph, graph.live()) if frozen else ())
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | None:
         if node.op.loop:
@@ -42,7 +41,7 @@ def choose_algorithms(
         assert node.op.contraction is not None
         spec = node.op.contraction(*(new.type(v) for v in inputs), **node.attrs)
         slot = spec.b.operand
-        width = None if spec.g else panel_width(spec, node.inputs[slot].node in early)
+        width = None if spec.g else panel_width(spec, node.inputs[slot].node in unchanging)
         operands = list(inputs)
         if width is not None:
             packed = new.add("pack_panels", [inputs[slot]], spec=spec.of_b, width=width)

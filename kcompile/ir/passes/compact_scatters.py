@@ -34,15 +34,15 @@ def compact_scatters(graph: Graph) -> Graph:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """values [places, d...] at the rows of a table that indices [places] name: zeros in all other rows.
-    A number that occurs again has zeros there, so that functions of values are functions of rows."""
+class _IndexedSlices:
+    """A table that is zero but for some rows: values [places, d...] at the rows that indices [places] name.
+    Where a row is named again its values are zeros, so that functions of values are functions of rows."""
 
     values: Tensor
     indices: Tensor
 
 
-_Parts = tuple[_Part, ...]  # what a value is the sum of
+_Sparse = tuple[_IndexedSlices, ...]  # a sparse gradient: the sum of these
 
 
 class _Compact:
@@ -50,17 +50,17 @@ class _Compact:
         self.users = graph.users()
         self.results = set(graph.results())
         self.updated = {value: name for name, value in graph.updates.items()}
-        self.parts: dict[Value, _Parts] = {}
+        self.sparse: dict[Value, _Sparse] = {}
         self.places: dict[tuple[Value, int], Tensor] = {}
 
     def rule(self, new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | Tensor | None:
         if node.op.name == "scatter_rows":
             return self.compact(new, node, inputs)
-        found = [self.parts.get(v) for v in inputs]
+        found = [self.sparse.get(v) for v in inputs]
         if not any(found):
             return None
         if node.op.kind == "reduction" and node.op.sums_rows(**node.attrs):
-            terms = [emit(node.op, [part.values], **node.attrs) for part in found[0] or ()]
+            terms = [emit(node.op, [slices.values], **node.attrs) for slices in found[0] or ()]
             return sum(terms[1:], start=terms[0])
         if node.op.kind != "elementwise":
             return None
@@ -69,9 +69,9 @@ class _Compact:
             return moved
         (result,) = copy(new, node, inputs)
         operands = [Tensor(new, v) for v in inputs]
-        parts = _apply(node, operands, found)
-        if parts:
-            self.parts[result] = parts
+        sparse = _apply(node, operands, found)
+        if sparse:
+            self.sparse[result] = sparse
         return [result]
 
     def compact(self, new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
@@ -89,23 +89,23 @@ class _Compact:
         places, count = self.places[key], numel(indices.shape)
         sums = ops.scatter_rows(values, ops.gather(places, indices), count)
         result = masked_gather(sums, places)
-        self.parts[result.value] = (_Part(sums, ops.reshape(indices, (count,))),)
+        self.sparse[result.value] = (_IndexedSlices(sums, ops.reshape(indices, (count,))),)
         return result
 
     def update(
-        self, new: Graph, node: Node, inputs: tuple[Value, ...], found: list[_Parts | None]
+        self, new: Graph, node: Node, inputs: tuple[Value, ...], found: list[_Sparse | None]
     ) -> Tensor | None:
         """A variable's update by few rows."""
         if len(node.op.signs) != 2 or None not in found:
             return None
         slot = found.index(None)
-        variable, parts = new.nodes[inputs[slot].node], found[1 - slot]
+        variable, sparse = new.nodes[inputs[slot].node], found[1 - slot]
         name = self.updated.get(Value(node.id))
         is_old_value = variable.op.origin == "variable" and variable.attrs["name"] == name
-        if not is_old_value or not parts or node.op.signs[slot] < 0:
+        if not is_old_value or not sparse or node.op.signs[slot] < 0:
             return None
-        moved = _signed(node.op.signs[1 - slot], parts)
-        return scatter_add(Tensor(new, inputs[slot]), [(part.values, part.indices) for part in moved])
+        moved = _signed(node.op.signs[1 - slot], sparse)
+        return scatter_add(Tensor(new, inputs[slot]), [(slices.values, slices.indices) for slices in moved])
 
 
 def _names_few(indices: TensorType, rows: int) -> bool:
@@ -114,32 +114,54 @@ def _names_few(indices: TensorType, rows: int) -> bool:
     return (count.multiple * cost.TYPICAL_BATCH if isinstance(count, Batch) else count) < rows
 
 
-def _apply(node: Node, operands: list[Tensor], found: list[_Parts | None]) -> _Parts | None:
-    """The parts of an elementwise op's result; None where it has no such form."""
-    shape = node.types[0].shape
-    known = [parts for parts in found if parts]
-    if any(x.shape != shape if parts else _varies(x, len(shape)) for x, parts in zip(operands, found)):
+def _apply(node: Node, operands: list[Tensor], found: list[_Sparse | None]) -> _Sparse | None:
+    """An elementwise op's result in sparse form; None where it has none."""
+    known = [sparse for sparse in found if sparse]
+    if not _goes_row_by_row(node, operands, found):
         return None
-    places = {part.indices.value for parts in known for part in parts}
-    if len(places) == 1 and all(len(parts) == 1 for parts in known):
-        if not _keeps_zero(node, operands, found):
-            return None
-        values = [parts[0].values if parts else x for x, parts in zip(operands, found)]
-        return (_Part(emit(node.op, values, **node.attrs), known[0][0].indices),)
+    if _name_the_same_rows(known):
+        return _of_shared_rows(node, operands, found) if _keeps_zero(node, operands, found) else None
     if node.op.signs and len(known) == len(operands):
-        return sum((_signed(sign, parts) for sign, parts in zip(node.op.signs, known)), ())
+        return sum((_signed(sign, sparse) for sign, sparse in zip(node.op.signs, known)), ())
     slot = found.index(known[0])
-    if slot not in node.op.linear or len(known) > 1 or not _keeps_zero(node, operands, found):
-        return None
-    return tuple(
-        _Part(emit(node.op, [part.values if i == slot else x for i, x in enumerate(operands)]), part.indices)
-        for part in known[0]
+    if len(known) == 1 and slot in node.op.linear and _keeps_zero(node, operands, found):
+        return _of_each_term(node, operands, slot, known[0])
+    return None
+
+
+def _goes_row_by_row(node: Node, operands: list[Tensor], found: list[_Sparse | None]) -> bool:
+    """Whether sparse operands have the result's shape, and the others are the same for all rows."""
+    shape = node.types[0].shape
+    return all(
+        x.shape == shape if sparse else not _varies(x, len(shape)) for x, sparse in zip(operands, found)
     )
 
 
-def _signed(sign: int, parts: _Parts) -> _Parts:
-    """The parts times 1 or -1."""
-    return parts if sign > 0 else tuple(_Part(-part.values, part.indices) for part in parts)
+def _name_the_same_rows(known: list[_Sparse]) -> bool:
+    """Whether all are one term each, at the same indices."""
+    indices = {slices.indices.value for sparse in known for slices in sparse}
+    return len(indices) == 1 and all(len(sparse) == 1 for sparse in known)
+
+
+def _of_shared_rows(node: Node, operands: list[Tensor], found: list[_Sparse | None]) -> _Sparse:
+    """Any function of the values at the same rows."""
+    values = [sparse[0].values if sparse else x for x, sparse in zip(operands, found)]
+    indices = next(sparse[0].indices for sparse in found if sparse)
+    return (_IndexedSlices(emit(node.op, values, **node.attrs), indices),)
+
+
+def _of_each_term(node: Node, operands: list[Tensor], slot: int, sparse: _Sparse) -> _Sparse:
+    """A linear function of a sum, term by term."""
+    made = []
+    for slices in sparse:
+        values = [slices.values if i == slot else x for i, x in enumerate(operands)]
+        made.append(_IndexedSlices(emit(node.op, values), slices.indices))
+    return tuple(made)
+
+
+def _signed(sign: int, sparse: _Sparse) -> _Sparse:
+    """A sparse array times 1 or -1."""
+    return sparse if sign > 0 else tuple(_IndexedSlices(-slices.values, slices.indices) for slices in sparse)
 
 
 def _varies(x: Tensor, rank: int) -> bool:
@@ -147,9 +169,9 @@ def _varies(x: Tensor, rank: int) -> bool:
     return x.rank == rank and x.shape[0] != 1
 
 
-def _keeps_zero(node: Node, operands: list[Tensor], found: list[_Parts | None]) -> bool:
-    """Whether an elementwise op gives 0 where the operands with parts are 0."""
-    numbers = [0.0 if parts else literal(x.graph, x.value) for x, parts in zip(operands, found)]
+def _keeps_zero(node: Node, operands: list[Tensor], found: list[_Sparse | None]) -> bool:
+    """Whether an elementwise op gives 0 where its sparse operands are 0."""
+    numbers = [0.0 if sparse else literal(x.graph, x.value) for x, sparse in zip(operands, found)]
     if None in numbers:  # by a factor that the step computes, as from a norm
         return any(found[slot] for slot in node.op.linear)
     arrays = [np.asarray(v, x.dtype) for v, x in zip(numbers, operands)]

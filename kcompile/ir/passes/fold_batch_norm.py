@@ -18,7 +18,7 @@ from kcompile.ir.tensor import Tensor, emit
 
 def fold_batch_norm(graph: Graph) -> Graph:
     """See the module."""
-    early = weights_only(graph, graph.live())
+    prepare_time = weights_only(graph, graph.live())
     once = {v.node for v, users in graph.users().items() if len(users) == 1}
     once -= {v.node for v in graph.results()}
     origin: dict[Value, int] = {}  # value of the new graph -> its node in the old one
@@ -26,10 +26,10 @@ def fold_batch_norm(graph: Graph) -> Graph:
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> list[Value] | None:
         for old, value in zip(node.inputs, inputs):
             origin.setdefault(value, old.node)
-        if not (node.op.is_product or len(node.op.signs) == 2) or node.id in early:
+        if not (node.op.is_product or len(node.op.signs) == 2) or node.id in prepare_time:
             return None
         x, factor = (Tensor(new, v) for v in inputs)
-        known = [v.node in early for v in node.inputs]
+        known = [v.node in prepare_time for v in node.inputs]
         if known[0] and node.op.commutative:
             x, factor, known = factor, x, known[::-1]
         if not known[1] or x.type != node.types[0] or not _per_channel(factor, x):

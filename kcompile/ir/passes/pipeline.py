@@ -29,7 +29,7 @@ from kcompile.ir.passes.sink_layouts import sink_layouts
 from kcompile.ir.passes.split_reductions import split_reductions
 from kcompile.ir.passes.stage import stage
 from kcompile.ir.passes.use_winograd import use_winograd
-from kcompile.ir.rewrite import PassError, in_regions
+from kcompile.ir.rewrite import PassError, in_regions, written_alike
 from kcompile_runtime.debug import GRAPHS, Log
 from kcompile_runtime.errors import InputError, KcompileError, describe
 
@@ -76,8 +76,9 @@ class Pass:
         return made if isinstance(made, tuple) else (made,)
 
     def _in_region(self, region: Graph) -> Graph:
+        """The same object where nothing changed, so that what holds the region need not change either."""
         (made,) = self(region)
-        return made
+        return region if written_alike(region, made) else made
 
 
 def pipeline(target: PassTarget, frozen: bool) -> tuple[Pass, ...]:

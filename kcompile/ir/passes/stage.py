@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.rewrite import copy, weights_only
 
@@ -12,39 +14,49 @@ def stage(graph: Graph) -> tuple[Graph, Graph]:
     """(prepare, run). prepare has the outputs "prepared/0", ...; run reads them as variables of
     those names. A reshape of a weight is no work and stays in run."""
     nodes = graph.live()
-    early = weights_only(graph, nodes)
-    prepare, run = Graph(f"{graph.name}.prepare"), Graph(graph.name)
-    first: dict[Value, Value] = {}
-    second: dict[Value, Value] = {}
-
-    def early_value(value: Value) -> Value:
-        """An early value as the run graph sees it."""
-        if value not in second:
-            node = graph.nodes[value.node]
-            if node.op.in_memory or node.op.view:
-                inputs = [early_value(v) for v in node.inputs]
-                second[value] = copy(run, node, inputs)[value.output]
-            else:
-                name = f"{PREPARED}{len(prepare.outputs)}"
-                prepare.outputs[name] = first[value]
-                second[value] = run.variable(name, graph.type(value))
-        return second[value]
-
-    def place(node: Node) -> None:
-        into, table = (prepare, first) if node.id in early else (run, second)
-        read = (
-            first.__getitem__
-            if node.id in early
-            else (lambda v: early_value(v) if v.node in early else second[v])
-        )
-        with into.source(*node.sources):
-            results = copy(into, node, [read(v) for v in node.inputs])
-        table.update((Value(node.id, i), v) for i, v in enumerate(results))
-
+    prepare_time = weights_only(graph, nodes)
+    split = _Split(graph)
     for node in nodes:
-        place(node)
-    for name, value in graph.outputs.items():
-        run.outputs[name] = early_value(value) if value.node in early else second[value]
-    for name, value in graph.updates.items():
-        run.updates[name] = early_value(value) if value.node in early else second[value]
-    return prepare, run
+        if node.id in prepare_time:
+            split.add_to_prepare(node)
+        else:
+            split.add_to_run(node)
+    split.run.outputs = {name: split.in_run(v) for name, v in graph.outputs.items()}
+    split.run.updates = {name: split.in_run(v) for name, v in graph.updates.items()}
+    return split.prepare, split.run
+
+
+class _Split:
+    """Both halves of a graph while they grow, and the values of the graph in each."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.prepare, self.run = Graph(f"{graph.name}.prepare"), Graph(graph.name)
+        self.prepared: dict[Value, Value] = {}
+        self.present: dict[Value, Value] = {}
+
+    def add_to_prepare(self, node: Node) -> None:
+        _add(self.prepare, node, self.prepared.__getitem__, self.prepared)
+
+    def add_to_run(self, node: Node) -> None:
+        _add(self.run, node, self.in_run, self.present)
+
+    def in_run(self, value: Value) -> Value:
+        """A value as the run graph sees it: of prepare time, it is read as a variable."""
+        if value not in self.present:
+            node = self.graph.nodes[value.node]
+            if node.op.in_memory or node.op.view:
+                inputs = [self.in_run(v) for v in node.inputs]
+                self.present[value] = copy(self.run, node, inputs)[value.output]
+            else:
+                name = f"{PREPARED}{len(self.prepare.outputs)}"
+                self.prepare.outputs[name] = self.prepared[value]
+                self.present[value] = self.run.variable(name, self.graph.type(value))
+        return self.present[value]
+
+
+def _add(into: Graph, node: Node, read: Callable[[Value], Value], made: dict[Value, Value]) -> None:
+    """Copy a node into one of the halves."""
+    with into.source(*node.sources):
+        results = copy(into, node, [read(v) for v in node.inputs])
+    made.update((Value(node.id, i), v) for i, v in enumerate(results))

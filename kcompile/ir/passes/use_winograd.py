@@ -22,12 +22,12 @@ Choose = Callable[[Contraction], "tuple[tuple[int, ...], int] | None"]
 def use_winograd(graph: Graph, choose: Choose) -> Graph:
     """See the module. choose(maps of a convolution) -> (outputs of a tile, columns of a panel), or
     None where the direct algorithm is better."""
-    early = weights_only(graph, graph.live())
+    prepare_time = weights_only(graph, graph.live())
 
     def rule(new: Graph, node: Node, inputs: tuple[Value, ...]) -> Tensor | None:
         if (
             node.op.name != "conv"
-            or node.inputs[1].node not in early
+            or node.inputs[1].node not in prepare_time
             or any(d != 1 for d in (*node.attrs["strides"], *node.attrs["dilation"]))
         ):
             return None
