@@ -1,7 +1,7 @@
 """What a compiled model is made of, before it is machine code: kernels, launches, memory.
 
 Enters: kernels from lowering and offsets from the memory plan. Leaves: a `Program`, which
-`llvm.emit_program` turns into one LLVM module, and whose layout the runtime reads.
+`llvm.module` turns into one LLVM module, and whose layout the runtime reads.
 
 Native interface of an entry (all pointers 64-byte aligned):
 

@@ -9,6 +9,7 @@ import llvmlite.binding
 import numpy as np
 import pytest
 
+import kcompile.ir.ops  # noqa: F401  (ops by name)
 from kcompile import compiler
 from kcompile.codegen import targets
 from kcompile.codegen.binary import bundle, cache, jit
@@ -197,7 +198,7 @@ def test_what_all_programs_need_is_kept(folder, monkeypatch):
     assert jit.load(code).address("kc_parallel")
 
 
-def test_an_image_is_what_it_was():
+def test_a_bundle_is_what_it_was():
     made = Bundle((b"code", b"", b"more"), (EntryInfo("run", (64, 8), 128),), 192, b"\0\1")
     assert Bundle.from_bytes(made.to_bytes()) == made
 

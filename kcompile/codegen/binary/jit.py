@@ -135,7 +135,7 @@ def _prepare(llvm: Any, module: Any, machine: Any, target: Target) -> None:
     """What a module goes through before machine code is made of it.
 
     Register buffers are put into registers, and that is all: the emission shares common subexpressions
-    and moves what does not change out of loops (see `instructions`), loops are already as they should
+    and moves what does not change out of loops (see `llvm.values`), loops are already as they should
     be, and the code generator folds what constants are left. LLVM's -O1 pipeline takes twenty times as
     long, as long as half of the code generation, and kernels are not faster for it. Those of graphics
     processors get it: LLVM has to find out where pointers point.

@@ -20,7 +20,7 @@ from kcompile.codegen.binary import jit
 from kcompile.codegen.gpu.device import DeviceFunction
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.arithmetic import EMITTERS, fmod_ir
-from kcompile.codegen.llvm.values import Block, Index, Place, memory_type
+from kcompile.codegen.llvm.values import Block, Place, ScalarIndex, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For
 from kcompile.codegen.program import Program, Size
 from kcompile.codegen.targets import Target
@@ -110,7 +110,7 @@ def _kernel(function: DeviceFunction, aligns: list[int], target: Target) -> str:
     """A kernel under the name "?". Pointers come as global memory and are used as generic ones, of
     which LLVM finds out again where they point."""
     block = Block(target, function.name, EMITTERS)
-    block.variables["n"] = Index("%n", 0)
+    block.variables["n"] = ScalarIndex("%n", 0)
     changed = loops.written(function.body)
     parameters, first = [], []
     for i, (buffer, align) in enumerate(zip(function.buffers, aligns)):
@@ -157,7 +157,7 @@ class _DeviceStatements(module.Statements):
         b = self.block
         most = self.threads if s.kind == "block" else 2**31 - 1
         number = b.op(f"call range(i32 0, {most}) i32 @llvm.nvvm.read.ptx.sreg.{_REGISTERS[s.kind]}.x()")
-        b.variables[s.var.name] = Index(b.op(f"zext nneg i32 {number} to i64"), 0)
+        b.variables[s.var.name] = ScalarIndex(b.op(f"zext nneg i32 {number} to i64"), 0)
         self.run(s.body)
 
     def stores(self, body: Sequence[loops.Stmt]) -> frozenset[Buffer]:

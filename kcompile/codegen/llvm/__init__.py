@@ -7,5 +7,5 @@ Enters: kernels (`loops.Function`) and the launches of an entry. Leaves: the tex
     entry_points  the native function of an entry: its launches in order, loops over time
     pool          the thread pool (pool.ll; without threads: pool_serial.ll)
     batches       many batches in one native call (batches.ll)
-    template      .ll files with $WORDS to fill in
+    template      .ll files whose $WORDS are filled in
 """

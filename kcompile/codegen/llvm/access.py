@@ -1,8 +1,8 @@
 """Loads and stores of the loop language as LLVM instructions.
 
-What enters: `loops.Load` and `loops.Store` with their index as a value (see `instructions`). What
-leaves: the cheapest access that the form of the index allows: one element, a run of elements, the
-same element in every lane, elements a constant stride apart, or a gather or scatter.
+What enters: a `loops.Load` or `loops.Store`, and the `Block` that it belongs to. What leaves: the cheapest
+access that the form of the index allows: one element, contiguous elements, the same element in every lane,
+elements at a constant stride, or a gather or scatter.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from kcompile.codegen import loops
 from kcompile.codegen.llvm.values import (
     Block,
-    Index,
-    Lanes,
+    ScalarIndex,
     Value,
+    VectorIndex,
     literal,
     mangled,
     memory_type,
@@ -26,8 +26,8 @@ ALL_ON = ("true", "splat (i1 true)")
 ALL_OFF = ("false", "splat (i1 false)")
 
 
-def address(b: Block, buffer: Buffer, at: Index) -> tuple[str, int]:
-    """Pointer to an element, and the alignment that is certain."""
+def address(b: Block, buffer: Buffer, at: ScalarIndex) -> tuple[str, int]:
+    """The pointer to an element, and the alignment that it is known to have."""
     if buffer.space == "register" and at.base is not None:
         raise b.error(
             f"register buffer {buffer.name!r} is indexed by a variable; only constants may index it"
@@ -50,7 +50,7 @@ def pointers(b: Block, buffer: Buffer, at: str, lanes: int) -> str:
 
 
 def condition(b: Block, e: Expr | None) -> str | None:
-    """A mask operand, None when all lanes are surely on."""
+    """The operand of a mask; None where it is known to be true in all lanes."""
     text = None if e is None else b.operand(e)
     return None if text in ALL_ON else text
 
@@ -77,11 +77,11 @@ def load(b: Block, e: loops.Load) -> Value:
     if mask in ALL_OFF:
         return typed(splat(zero, e.dtype, e.lanes), e.dtype, e.lanes)
     kind = memory_type(e.dtype, e.lanes)
-    if e.index.lanes > 1 and not (type(at) is Lanes and at.stride in (0, 1)):
+    if e.index.lanes > 1 and not (type(at) is VectorIndex and at.stride in (0, 1)):
         return gather(b, e, at, mask)
-    if type(at) is Lanes and at.stride == 0:
+    if type(at) is VectorIndex and at.stride == 0:
         return repeat(b, e, at.base, mask)
-    start = at.base if type(at) is Lanes else b.index(e.index)
+    start = at.base if type(at) is VectorIndex else b.index(e.index)
     pointer, align = address(b, e.buffer, start)
     if mask is None:
         text = b.read(f"load {kind}, ptr {pointer}, align {align}", e.buffer)
@@ -96,10 +96,10 @@ def load(b: Block, e: loops.Load) -> Value:
     return typed(from_memory(b, text, e.dtype, e.lanes), e.dtype, e.lanes)
 
 
-def repeat(b: Block, e: loops.Load, at: Index, mask: str | None) -> Value:
+def repeat(b: Block, e: loops.Load, at: ScalarIndex, mask: str | None) -> Value:
     """The same element in every lane: one scalar load, unless lanes are masked one by one."""
     if mask is not None:
-        return gather(b, e, Lanes(at, 0, e.lanes), mask)
+        return gather(b, e, VectorIndex(at, 0, e.lanes), mask)
     pointer, _ = address(b, e.buffer, at)
     one = b.read(f"load {memory_type(e.dtype, 1)}, ptr {pointer}, align {BYTES[e.dtype]}", e.buffer)
     return b.spread(from_memory(b, one, e.dtype, 1), e.dtype, e.lanes)
@@ -107,7 +107,7 @@ def repeat(b: Block, e: loops.Load, at: Index, mask: str | None) -> Value:
 
 def gather(b: Block, e: loops.Load, at: Value, mask: str | None) -> str:
     kind = memory_type(e.dtype, e.lanes)
-    if type(at) is Lanes and mask is None:
+    if type(at) is VectorIndex and mask is None:
         return from_memory(b, _strided(b, e, at, kind), e.dtype, e.lanes)
     where = pointers(b, e.buffer, b.text(at), e.lanes)
     text = b.put(
@@ -118,11 +118,11 @@ def gather(b: Block, e: loops.Load, at: Value, mask: str | None) -> str:
     return from_memory(b, text, e.dtype, e.lanes)
 
 
-def _strided(b: Block, e: loops.Load, at: Lanes, kind: str) -> str:
+def _strided(b: Block, e: loops.Load, at: VectorIndex, kind: str) -> str:
     """Lanes a constant stride apart: scalar loads off one address beat a gather."""
     scalar, text = memory_type(e.dtype, 1), "poison"
     for i in range(e.lanes):
-        pointer, _ = address(b, e.buffer, Index(at.base.base, at.base.offset + i * at.stride))
+        pointer, _ = address(b, e.buffer, ScalarIndex(at.base.base, at.base.offset + i * at.stride))
         one = b.read(f"load {scalar}, ptr {pointer}, align {BYTES[e.dtype]}", e.buffer)
         text = b.op(f"insertelement {kind} {text}, {scalar} {one}, i64 {i}")
     return text
@@ -135,7 +135,7 @@ def store(b: Block, s: loops.Store) -> None:
         return
     kind = memory_type(dtype, lanes)
     text = to_memory(b, b.operand(s.value), dtype, lanes)
-    if s.index.lanes > 1 and not (type(at) is Lanes and at.stride == 1):
+    if s.index.lanes > 1 and not (type(at) is VectorIndex and at.stride == 1):
         where = pointers(b, s.buffer, b.text(at), lanes)
         b.lines.append(
             f"  call void @llvm.masked.scatter.{_mangled_memory(dtype, lanes)}.v{lanes}p0("
@@ -143,7 +143,7 @@ def store(b: Block, s: loops.Store) -> None:
             f"<{lanes} x i1> {mask or 'splat (i1 true)'})"
         )
         return
-    start = at.base if type(at) is Lanes else b.index(s.index)
+    start = at.base if type(at) is VectorIndex else b.index(s.index)
     pointer, align = address(b, s.buffer, start)
     if mask is None:
         b.lines.append(f"  store {kind} {text}, ptr {pointer}, align {align}")

@@ -19,9 +19,9 @@ from kcompile.codegen.llvm.values import (
     SCALAR,
     Block,
     Emitters,
-    Index,
-    Lanes,
+    ScalarIndex,
     Value,
+    VectorIndex,
     literal,
     mangled,
     splat,
@@ -79,17 +79,7 @@ def binary(b: Block, op: str, x: str, y: str, dtype: str, lanes: int) -> str:
     if dtype == "bool":
         return _logic(b, op, x, y, kind)
     if dtype in FLOATS:
-        if op in ("min", "max"):
-            return _extremum(b, op, x, y, kind, lanes)
-        if op in COMPARISONS:
-            return b.op(f"fcmp {'une' if op == 'ne' else 'o' + op} {kind} {x}, {y}")
-        if op == "mod" and lanes > 1:
-            raise b.error("float mod is not available in vectors")
-        if op == "mod":
-            return _fmod(b, x, y, dtype)
-        if op not in ("add", "sub", "mul", "div"):
-            raise b.error(f"{op} is not defined for {dtype}")
-        return b.op(f"f{_BINARY[op]} {kind} {x}, {y}")
+        return _float_binary(b, op, x, y, dtype, lanes)
     sign = "s" if signed(dtype) else "u"
     if op in COMPARISONS:
         return b.op(f"icmp {op if op in ('eq', 'ne') else sign + op} {kind} {x}, {y}")
@@ -100,8 +90,23 @@ def binary(b: Block, op: str, x: str, y: str, dtype: str, lanes: int) -> str:
     return b.op(f"{sign if op in ('div', 'mod') else ''}{_BINARY[op]} {kind} {x}, {y}")
 
 
+def _float_binary(b: Block, op: str, x: str, y: str, dtype: str, lanes: int) -> str:
+    kind = type_name(dtype, lanes)
+    if op in ("min", "max"):
+        return _extremum(b, op, x, y, kind, lanes)
+    if op in COMPARISONS:
+        return b.op(f"fcmp {'une' if op == 'ne' else 'o' + op} {kind} {x}, {y}")
+    if op == "mod" and lanes > 1:
+        raise b.error("float mod is not available in vectors")
+    if op == "mod":
+        return _fmod(b, x, y, dtype)
+    if op not in ("add", "sub", "mul", "div"):
+        raise b.error(f"{op} is not defined for {dtype}")
+    return b.op(f"f{_BINARY[op]} {kind} {x}, {y}")
+
+
 def _fmod(b: Block, x: str, y: str, dtype: str) -> str:
-    """float32 goes through float64, where the answer is the same number."""
+    """The remainder of float32 is computed in float64: it is exact there, and a float32."""
     wide = [v if dtype == "float64" else b.op(f"fpext float {v} to double") for v in (x, y)]
     text = b.op(f"call double @kc_fmod(double {wide[0]}, double {wide[1]})")
     return text if dtype == "float64" else b.op(f"fptrunc double {text} to float")
@@ -176,7 +181,7 @@ def _unary(b: Block, e: loops.Unary) -> Value:
 
 
 def _minus_one(lanes: int) -> Value:
-    return Index(None, -1) if lanes == 1 else Lanes(Index(None, -1), 0, lanes)
+    return ScalarIndex(None, -1) if lanes == 1 else VectorIndex(ScalarIndex(None, -1), 0, lanes)
 
 
 def _fma(b: Block, e: loops.Fma) -> Value:
@@ -191,8 +196,9 @@ def _fma(b: Block, e: loops.Fma) -> Value:
 
 
 def _fma_by_parts(b: Block, e: loops.Fma, x: str, y: str, z: str) -> str:
-    """A product and a sum. A constant factor has a few bits first, then the rest: the product of an
-    argument's reduction, where most of z cancels, is exact (Cody and Waite, 1980)."""
+    """x * y + z with a rounded product. A constant factor is split into a head of few bits and a tail, so
+    that in the reduction of an argument, where most of z cancels, the product with the head is exact (Cody
+    and Waite, 1980)."""
     kind = type_name(e.dtype, e.lanes)
     if _constant(e.a) is not None:
         x, y = y, x
@@ -211,7 +217,7 @@ def _constant(e: loops.Expr) -> float | None:
 
 
 def _split(value: float, dtype: str) -> list[float]:
-    """A constant as a sum of one with half of its bits, and the rest if there is one."""
+    """A constant as a sum of its upper half of bits and, if it is not zero, the rest."""
     keep = 12 if dtype == "float32" else 26
     mantissa, exponent = math.frexp(value)
     first = math.ldexp(float(int(mantissa * 2**keep)), exponent - keep)
@@ -219,9 +225,9 @@ def _split(value: float, dtype: str) -> list[float]:
 
 
 def _fma_of_doubles(b: Block, x: str, y: str, z: str, lanes: int) -> str:
-    """float64 fma in float64: the product and two sums with their errors, the errors added and
-    rounded to odd (Boldo and Melquiond, 2008). Where an error might be no number (something is beyond
-    2^1000, or the product below 2^-900) the product is rounded too."""
+    """float64 fma in float64: the product and two sums are computed with their errors, which are added and
+    rounded to odd (Boldo and Melquiond, 2008). Where an error may overflow or underflow (an operand is beyond
+    2^1000, or the product below 2^-900), the product is rounded too."""
     kind, bits, flag = (type_name(d, lanes) for d in ("float64", "int64", "bool"))
 
     def do(op: str, p: str, q: str) -> str:
@@ -261,8 +267,8 @@ def _fma_of_doubles(b: Block, x: str, y: str, z: str, lanes: int) -> str:
 
 
 def _fma_in_double(b: Block, x: str, y: str, z: str, lanes: int) -> str:
-    """float32 fma by doubles: the product is exact, the sum is rounded to odd so that the last
-    rounding to float32 is right (Boldo and Melquiond, Emulation of a FMA, 2008)."""
+    """float32 fma in float64: the product is exact, and the sum is rounded to odd so that the rounding to
+    float32 after it is right (Boldo and Melquiond, Emulation of a FMA, 2008)."""
     single, kind = type_name("float32", lanes), type_name("float64", lanes)
     a, c, d = (b.op(f"fpext {single} {v} to {kind}") for v in (x, y, z))
     p = b.op(f"fmul {kind} {a}, {c}")
@@ -274,8 +280,8 @@ def _fma_in_double(b: Block, x: str, y: str, z: str, lanes: int) -> str:
 
 
 def _to_odd(b: Block, s: str, error: str, lanes: int) -> str:
-    """The exact sum s + error, where s is what it rounds to: s, or the neighbour on the other side
-    of the sum, whichever has an odd last bit."""
+    """s + error rounded to odd, where s is that sum rounded to the nearest: s if the sum is exact, else that
+    of its two neighbours which has an odd last bit."""
     kind, bits, flag = (type_name(d, lanes) for d in ("float64", "int64", "bool"))
     zero, one = splat(literal(0, "float64"), "float64", lanes), splat("1", "int64", lanes)
     inexact = b.op(f"fcmp one {kind} {error}, {zero}")
@@ -333,13 +339,13 @@ def _convert(b: Block, x: str, source: str, to: str, old: str, kind: str, lanes:
 
 
 def _ramp(b: Block, e: loops.Ramp) -> Value:
-    return Lanes(b.index(e.base), e.stride, e.lanes)
+    return VectorIndex(b.index(e.base), e.stride, e.lanes)
 
 
 def _broadcast(b: Block, e: loops.Broadcast) -> Value:
     v = b.value(e.a)
-    if type(v) is Index:
-        return Lanes(v, 0, e.lanes)
+    if type(v) is ScalarIndex:
+        return VectorIndex(v, 0, e.lanes)
     return b.spread(b.operand(e.a), e.dtype, e.lanes)
 
 

@@ -1,10 +1,10 @@
-"""What calls entries, as LLVM IR, the same for every entry: `kc_batches`, for many batches in one native
-call, and `kc_call`, for whom an argument costs more than a load.
+"""Callers of entry points, as LLVM IR, the same for every entry: `kc_batches` runs many batches in one native
+call; `kc_call` takes all arguments as one array, for callers (Python) to whom each argument is expensive.
 
-Enters: nothing. Leaves: IR text. The first function runs an entry over the samples [first, end) of arrays,
-`batch` at a time, the last batch partial. In the arrays' own order it gives the entry pointers to
-their rows; by an order (a permutation of rows, int64) it gathers the rows of each batch into buffers
-before, on the pool where that is much.
+Enters: nothing. Leaves: IR text. `kc_batches` runs an entry over the samples [first, end) of arrays,
+`batch` at a time, the last batch partial. Without an order it gives the entry pointers into the arrays.
+With an order (a permutation of rows, int64) it gathers the rows of each batch into buffers before, on the
+thread pool where they are many.
 
     int32_t kc_batches(int64_t *job)            0, or the status of the batch that failed, whose first
                                                 sample is then the job's first
@@ -52,7 +52,7 @@ _WIDTHS = (64, 16, 4, 1)  # pieces of a row; few, as each is code to compile for
 
 
 def batches_ir() -> str:
-    """The definitions of `kc_call`, `kc_batches` and what it calls (no triple, no layout). It needs
+    """The definitions of `kc_call`, `kc_batches` and its helpers, without triple and data layout. They need
     `kc_parallel` (see `llvm.pool`) at link time."""
     smaller = (*(f"try{width}" for width in _WIDTHS[1:]), "leave")
     copies = [filled(_FOLDER / "batches_copy.ll", W=w, OTHER=label) for w, label in zip(_WIDTHS, smaller)]

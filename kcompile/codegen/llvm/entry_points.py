@@ -1,7 +1,8 @@
-"""The native function of an entry as LLVM IR: pointers for each launch, calls, loops over time.
+"""Entry points as LLVM IR: a function that runs the launches of an entry in order, with loops over time.
 
-Enters: an `Entry` and the names of its kernels. Leaves: text. Threads get parts of a launch through
-`kc_parallel` (see `pool`) where there is work for two.
+Enters: an `Entry` and the names of its kernels. Leaves: text. For each launch the function stores the
+pointers to the kernel's buffers and calls the kernel, through the thread pool (`kc_parallel`, see `pool`)
+where there is work for two threads.
 
 A training step flushes denormals on x86-64, as XLA and TensorFlow do: the moments of a weight without
 gradient decay into them, and each operation on one costs a hundred cycles. Predictions do not.
@@ -30,8 +31,7 @@ PARALLEL = ("parallel", "chunk")
 
 
 def entry_ir(entry: Entry, names: dict[int, str], prefix: str, target: Target, stride: int) -> str:
-    """The native function of an entry: fill in the pointers of each launch, run it, return 0, or
-    `BAD_INDEX` (see `program`).
+    """The native function of an entry. It returns 0, or `BAD_INDEX` (see `program`).
 
     names: of the kernels, by identity. stride: bytes of scratch for each thread.
     """
@@ -115,10 +115,11 @@ def _round_size(code: _Launches, size: Size) -> str:
 
 
 class _Launches:
-    """The code of an entry: `first` computes pointers and sizes once, `lines` uses them.
+    """The code of an entry under construction. first: lines that compute pointers and sizes, once. lines:
+    those that use them.
 
-    rows: the samples of this call: all, "%n", or "%rows" of them from "%begin". flush: what the names
-    of kernels end in that flush denormals, empty when none do.
+    rows: the number of samples that kernels are called for: "%n" for all, or "%rows" of them from "%begin".
+    flush: the suffix of the names of kernels that flush denormals, empty where none do.
     """
 
     def __init__(self, target: Target, rows: str = "%n", flush: str = "") -> None:
@@ -134,7 +135,7 @@ class _Launches:
 
     @contextmanager
     def repeat(self, count: int) -> Iterator[None]:
-        """The lines made inside run `count` times."""
+        """A loop of `count` iterations around the lines that are added inside the `with`."""
         number = next(self.labels)
         self.time = f"%t{number}"
         self.lines += [
@@ -202,7 +203,7 @@ class _Launches:
         return pointer
 
     def fill(self, launch: Launch) -> None:
-        """Write the pointers of a launch where the kernel reads them."""
+        """Store the pointers to a launch's buffers in the array that the kernel reads."""
         if len(launch.buffers) != len(launch.kernel.buffers):
             raise ValueError(
                 f"{launch.kernel.name} takes {len(launch.kernel.buffers)} buffers. "
@@ -213,11 +214,12 @@ class _Launches:
             self.lines.append(f"  store ptr {self.rebased(ref)}, ptr {slot}, align {self.word}")
 
     def shared(self, name: str) -> str:
-        """The function to give to the pool for a kernel: worker threads flush like the caller."""
+        """The name of the function that the pool calls for a kernel: one that flushes denormals if the caller
+        does, as the flag belongs to a thread."""
         return f'@"{name}{self.flush}"'
 
     def guards(self, guards: Sequence[Guard]) -> None:
-        """Leave where a guard has found a number, and say which."""
+        """Return `BAD_INDEX` where a guard has found a bad index, and say at the start of the arena which."""
         for number, guard in enumerate(guards):
             self.lines += [
                 f"  %word{number} = load i64, ptr {self.pointer(guard.word)}, align 8",
@@ -241,7 +243,7 @@ class _Launches:
     def wrappers(
         self, names: dict[int, str], entry: Entry, enter: Sequence[str], leave: Sequence[str]
     ) -> list[str]:
-        """Kernels for the pool that set the processor's flags around the call."""
+        """Functions for the pool that set the processor's flush flag, call a kernel, and restore the flag."""
         kernels = dict.fromkeys([*(names[id(x.kernel)] for x in entry.launches), *self.row_kernels])
         return [
             "\n".join(
@@ -277,7 +279,7 @@ class _Launches:
         )
 
     def launch(self, launch: Launch, name: str, scratch: str, stride: int, whole: bool = False) -> None:
-        """Call a kernel: in parts on the pool when there is work for two threads and not `whole`."""
+        """Call a kernel: in chunks on the pool where there is work for two threads and not `whole`."""
         self.fill(launch)
         kernel = f'@"{name}"'
         number = next(self.labels)

@@ -19,7 +19,7 @@ from kcompile.codegen import cost, loops
 from kcompile.codegen.llvm.access import store
 from kcompile.codegen.llvm.arithmetic import EMITTERS, fmod_ir
 from kcompile.codegen.llvm.entry_points import PARALLEL, entry_ir
-from kcompile.codegen.llvm.values import Block, Index, Place, Region, memory_type
+from kcompile.codegen.llvm.values import Block, Place, ScalarIndex, Scope, memory_type
 from kcompile.codegen.loops import BYTES, Buffer, For, Function, Stmt
 from kcompile.codegen.program import Entry, Program, Size
 from kcompile.codegen.targets import Target
@@ -29,15 +29,15 @@ _KERNEL = "ptr %buffers, i64 %n, i64 %begin, i64 %end, ptr %scratch"
 
 
 def emit(functions: Sequence[Function], target: Target) -> str:
-    """An LLVM module with the kernels, under their own names. Raises ValueError for a kernel that
-    breaks the rules of the loop language (named, with the reason)."""
+    """An LLVM module with the kernels, under their own names. Raises ValueError, which names the kernel and
+    the reason, for one that breaks the rules of the loop language."""
     return _module([_kernel(f, f.name, target, "") for f in functions], target)
 
 
 def emit_program(program: Program, target: Target, prefix: str = "kc_") -> str:
     """An LLVM module with one native function per entry, named prefix + entry name, and the
     kernels, which are internal; kernels with equal code are emitted once. It needs `kc_parallel`
-    (see `codegen.pool`) at link time."""
+    (see `llvm.pool`) at link time."""
     kernels, entries = _parts(program, target, prefix, "internal ")
     return _module([*kernels.values(), entries], target)
 
@@ -58,7 +58,7 @@ def emit_modules(program: Program, target: Target, prefix: str = "kc_") -> list[
 
 
 def _parts(program: Program, target: Target, prefix: str, linkage: str) -> tuple[dict[str, str], str]:
-    """Each kernel by its name, and all entries."""
+    """The text of each kernel by its name, and the text of all entry points."""
     names: dict[int, str] = {}
     kernels: dict[str, str] = {}
     seen: dict[str, str] = {}
@@ -106,8 +106,8 @@ def _kernels(program: Program) -> Iterator[Function]:
 
 
 def _unaligned(program: Program) -> dict[int, set[int]]:
-    """Kernel -> its parameters that may be aligned to the size of an element only: arrays of the caller
-    (numpy's, slices of them, C arrays), and buffers whose offset is not aligned for every n."""
+    """For each kernel, by its id, the parameters that may be aligned to their element size only: arrays of
+    the caller (numpy's, slices of them, C arrays), and buffers whose offset is unaligned for some n."""
     found: dict[int, set[int]] = {}
     for entry in program.entries:
         for launch in entry.launches:
@@ -131,8 +131,8 @@ def _head(target: Target) -> str:
 
 
 def _tail(target: Target, text: str) -> str:
-    """What the text needs: helpers, the attributes of all functions, and the metadata of all loops:
-    explicit vectors and explicit unrolling are the design, so LLVM is told to add none."""
+    """The end of a module: helper functions that the text calls, attributes of functions, metadata of loops.
+    Vectors and unrolling are explicit in the loop language, so LLVM is told to add none."""
     width = target.architecture.attributes.replace("$BITS", str(target.vector_bits)) + " "
     if target.tune:
         width += f'"tune-cpu"="{target.tune}" '
@@ -152,12 +152,16 @@ def _tail(target: Target, text: str) -> str:
 def _kernel(
     function: Function, name: str, target: Target, linkage: str, unaligned: Container[int] = ()
 ) -> str:
-    """Two functions: the public one takes the pointers out of the array, the body takes them as
-    parameters, where LLVM can be told that they do not overlap. Of the parameters numbered in
-    `unaligned` only the alignment of an element is known."""
+    """A kernel as two functions: the outer one loads the pointers from their array, the body has them as
+    parameters, which can be marked `noalias`. unaligned: numbers of the parameters of which only the
+    alignment of an element is known."""
     _check(function)
     block = Block(target, function.name, EMITTERS)
-    block.variables |= {"n": Index("%n", 0), "begin": Index("%begin", 0), "end": Index("%end", 0)}
+    block.variables |= {
+        "n": ScalarIndex("%n", 0),
+        "begin": ScalarIndex("%begin", 0),
+        "end": ScalarIndex("%end", 0),
+    }
     attribute = "" if function.aliased else "noalias "
     parameters, pointers, fetch = [], [], []
     for i, buffer in enumerate(function.buffers):
@@ -192,8 +196,8 @@ def _kernel(
 
 
 def _check(function: Function) -> None:
-    """A parallel loop is the function's only code beside Let and Alloc, so each iteration runs
-    exactly once, whichever thread has it."""
+    """Raises ValueError where statements other than Let and Alloc stand beside a parallel loop: every thread
+    would run them."""
     parallel = [s for s in function.body if isinstance(s, For) and s.kind in PARALLEL]
     if not parallel:
         return
@@ -216,7 +220,7 @@ def _size(buffer: Buffer) -> int:
 
 
 def _scratch(body: Sequence[Stmt]) -> int:
-    """The most scratch in use at once: buffers of disjoint scopes share memory."""
+    """The most scratch memory in use at one time, in bytes. Buffers of disjoint scopes share memory."""
     here = deepest = 0
     for s in body:
         if isinstance(s, loops.Alloc) and s.buffer.space == "scratch":
@@ -229,8 +233,8 @@ def _scratch(body: Sequence[Stmt]) -> int:
 
 
 class Statements:
-    """Statements as basic blocks. `allocas` collects the local arrays for the entry block. aliased: the
-    function's parameters may be the same memory."""
+    """Emits statements as basic blocks. allocas: collects the local arrays, which belong at the start of the
+    function. aliased: the function's parameters may be the same memory."""
 
     def __init__(self, block: Block, allocas: list[str], aliased: bool = False) -> None:
         self.block = block
@@ -246,7 +250,7 @@ class Statements:
         return f"{name}{self.labels}"
 
     def run(self, body: Sequence[Stmt]) -> None:
-        """A block with its scope: names, buffers and scratch memory are given back at its end."""
+        """Emit the statements of one block. Names, buffers and scratch memory of the block end with it."""
         b = self.block
         variables, buffers, used = dict(b.variables), dict(b.buffers), self.used
         self.depth += 1
@@ -301,13 +305,13 @@ class Statements:
         then, otherwise, end = self.label("then"), self.label("else"), self.label("end")
         target = otherwise if s.otherwise else end
         b.lines += [f"  br i1 {condition}, label %{then}, label %{target}", f"{then}:"]
-        level = b.regions[-1].level
-        with b.region(Region(level)):
+        level = b.scopes[-1].level
+        with b.scope(Scope(level)):
             self.run(s.then)
         b.lines.append(f"  br label %{end}")
         if s.otherwise:
             b.lines.append(f"{otherwise}:")
-            with b.region(Region(level)):
+            with b.scope(Scope(level)):
                 self.run(s.otherwise)
             b.lines.append(f"  br label %{end}")
         b.lines.append(f"{end}:")
@@ -324,27 +328,27 @@ class Statements:
         if s.kind == "parallel":
             if self.depth > 1:
                 raise b.error("a parallel loop must be outermost")
-            start, stop = Index("%begin", 0), Index("%end", 0)
+            start, stop = ScalarIndex("%begin", 0), ScalarIndex("%end", 0)
         else:
             start, stop = b.index(s.start), b.index(s.stop)
         constant = start.base is None and stop.base is None
         trips = range(start.offset, stop.offset, s.step) if constant else None
         if trips is not None and len(trips) < 2:
             for i in trips:
-                b.variables[s.var.name] = Index(None, i)
+                b.variables[s.var.name] = ScalarIndex(None, i)
                 self.run(s.body)
         else:
             self.counted(s, start, stop, trips is not None)
 
     def stores(self, body: Sequence[Stmt]) -> frozenset[Buffer]:
-        """The buffers that a loop may change."""
+        """The buffers that the body of a loop may write."""
         found = loops.written(body)
         if self.may_alias and any(x.space == "global" for x in found):
             found |= {x for x in self.block.buffers if x.space == "global"}
         return frozenset(found)
 
-    def counted(self, s: For, start: Index, stop: Index, entered: bool) -> None:
-        """A loop with the test at its end; `entered` when it surely runs at least once."""
+    def counted(self, s: For, start: ScalarIndex, stop: ScalarIndex, entered: bool) -> None:
+        """A loop with its test at the end. entered: it runs at least once, so no test is needed before it."""
         b = self.block
         first, last = b.scalar(start), b.scalar(stop)
         before, body = self.label("before"), self.label("loop")
@@ -356,8 +360,8 @@ class Statements:
             b.lines.append(f"  br label %{before}")
         counter, following = f"%i.{body}", f"%next.{body}"
         waiting: list[str] = []
-        region = Region(b.regions[-1].level + 1, waiting, self.stores(s.body), entered)
-        b.levels[counter] = region.level
+        scope = Scope(b.scopes[-1].level + 1, waiting, self.stores(s.body), entered)
+        b.levels[counter] = scope.level
         b.lines += [
             f"{before}:",
             waiting,
@@ -365,9 +369,9 @@ class Statements:
             f"{body}:",
             f"  {counter} = phi i64 [ {first}, %{before} ], [ {following}, %{latch} ]",
         ]
-        b.variables[s.var.name] = Index(counter, 0)
+        b.variables[s.var.name] = ScalarIndex(counter, 0)
         b.multiples[counter] = math.gcd(b.multiple(start), s.step)
-        with b.region(region):
+        with b.scope(scope):
             self.run(s.body)
         b.lines += [
             f"  br label %{latch}",

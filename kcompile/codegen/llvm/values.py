@@ -1,13 +1,14 @@
-"""The text of a function as it grows: values, their scope, and index arithmetic.
+"""The LLVM IR text of one function under construction: values, their scopes, index arithmetic.
 
 What enters: expressions (`loops.Expr`), and for each kind of expression the function that emits it
-(`operations.EMITTERS`). What leaves: lines of LLVM IR in `Block.lines`, and for each expression a
+(`arithmetic.EMITTERS`). What leaves: lines of LLVM IR in `Block.lines`, and for each expression a
 value, which is one of
-- `Index`: an int64 scalar `base + offset`, so that addresses in unrolled code share their base;
-- `Lanes`: an int64 vector `base + (0, stride, ...)`, so that loads see what is contiguous;
+- `ScalarIndex`: an int64 scalar `base + offset`, so that addresses in unrolled code share their base;
+- `VectorIndex`: an int64 vector `base + (0, stride, ...)`, so that loads see what is contiguous;
 - text: the operand as LLVM writes it, for everything else.
-Pure instructions are shared by their text within the region that they dominate, and placed before the
-outermost loop that does not change their operands; so are loads of what the loop does not store. LLVM
+Common subexpressions are eliminated as the text is written: of two pure instructions of equal text in one
+scope, the second is not emitted. Loop invariants are hoisted: an instruction is placed before the outermost
+loop that does not change its operands, and so is a load from a buffer that the loop does not write. LLVM
 receives code without common subexpressions or loop invariants, and need not look for them.
 """
 
@@ -35,18 +36,18 @@ _TRAPS = re.compile(r"[su](div|rem) \S+ \S+, %")  # division by what may be zero
 
 
 @final
-class Index(NamedTuple):
-    """An int64 scalar: the SSA value `base` (None for zero) plus a constant."""
+class ScalarIndex(NamedTuple):
+    """An int64 scalar: the SSA value `base` (None stands for zero) plus the constant `offset`."""
 
     base: str | None
     offset: int
 
 
 @final
-class Lanes(NamedTuple):
+class VectorIndex(NamedTuple):
     """An int64 vector: lane i is `base + i * stride`."""
 
-    base: Index
+    base: ScalarIndex
     stride: int
     width: int
 
@@ -59,12 +60,12 @@ class Place(NamedTuple):
 
 
 @dataclass
-class Region:
-    """Code that is entered at one place: a function, the body of a loop, a branch.
+class Scope:
+    """Code whose values are not visible after it: a function, the body of a loop, a branch.
 
-    level: how many loops are around it. before: the code in front of it, where it is a loop's body.
-    stores: the buffers that the loop writes. entered: the body surely runs whenever that code does. log:
-    the pure instructions placed in it.
+    level: the number of loops around it. before: for the body of a loop, the lines in front of the loop,
+    where invariants go. stores: the buffers that the loop writes. entered: whether the body surely runs when
+    the lines in front of it do. log: the texts of the pure instructions that are visible in this scope only.
     """
 
     level: int = 0
@@ -74,7 +75,7 @@ class Region:
     log: list[str] = field(default_factory=list)
 
 
-Value = Union[str, Index, Lanes]
+Value = Union[str, ScalarIndex, VectorIndex]
 Emitters = Mapping[type, Callable[["Block", Any], Value]]
 
 
@@ -109,15 +110,16 @@ def splat(text: str, dtype: str, lanes: int) -> str:
 
 
 class Block:
-    """The code of one function as it grows: lines, the names in scope, what is already computed."""
+    """The code of one function under construction: its lines, the names in scope, the values computed so
+    far. emitters: for each kind of expression, the function that emits it."""
 
     def __init__(self, target: Target, function: str, emitters: Emitters) -> None:
         self.emitters = emitters
         self.target = target
         self.function = function
         self.lines: list[str | list[str]] = []
-        self.regions = [Region()]
-        self.levels: dict[str, int] = {}  # of the loop that a value belongs to; 0 where it is missing
+        self.scopes = [Scope()]
+        self.levels: dict[str, int] = {}  # of each value: the loops around it; 0 where it is missing
         self.count = 0
         self.depth = 0
         self.variables: dict[str, Value] = {}
@@ -132,37 +134,39 @@ class Block:
     # ------------------------------------------------------------ lines
 
     def code(self) -> Iterator[str]:
-        """The lines, with what was placed before loops."""
+        """All lines in order, hoisted ones in their places."""
         for line in self.lines:
             if isinstance(line, str):
                 yield line
             else:
                 yield from line
 
-    def put(self, text: str, before: Region | None = None) -> str:
-        """An instruction with a result, before a loop or here."""
+    def put(self, text: str, before: Scope | None = None) -> str:
+        """Emit an instruction, here or (before) in front of the loop whose scope that is. Gives the name of
+        its result."""
         name = f"%v{self.count}"
         self.count += 1
         lines = None if before is None else before.before
         (self.lines if lines is None else lines).append(f"  {name} = {text}")
-        level = self.regions[-1].level if before is None else before.level - 1
+        level = self.scopes[-1].level if before is None else before.level - 1
         if level:
             self.levels[name] = level
         return name
 
     def level(self, text: str) -> int:
-        """Of the loop that computes the last of the operands in `text`."""
+        """The level of an instruction: that of the innermost loop that changes one of its operands."""
         levels = self.levels
         return max([levels.get(name, 0) for name in _NAMES.findall(text)], default=0)
 
     def op(self, text: str) -> str:
-        """A pure instruction: the earlier result of the same text is used again."""
+        """Emit a pure instruction, hoisted as far as its operands allow. One of the same text whose result is
+        visible here is used instead."""
         name = self.pure.get(text)
         if name is None:
-            known, loop = self.regions[-1], None
+            known, loop = self.scopes[-1], None
             if known.level and not _TRAPS.match(text):
                 level = self.level(text)
-                for inner, outer in zip(self.regions[::-1], self.regions[-2::-1]):
+                for inner, outer in zip(self.scopes[::-1], self.scopes[-2::-1]):
                     if inner.level <= level:
                         break
                     if inner.before is not None:
@@ -172,27 +176,28 @@ class Block:
         return name
 
     def read(self, text: str, buffer: Buffer) -> str:
-        """A load from a buffer. It is not placed before a loop that may not run, nor out of a branch."""
+        """Emit a load, hoisted out of loops that do not write the buffer. It stays inside branches and
+        loops that may not run: elsewhere the address may be invalid."""
         level, loop = -1, None
-        for region in reversed(self.regions):
-            if region.before is None or buffer in region.stores:
+        for scope in reversed(self.scopes):
+            if scope.before is None or buffer in scope.stores:
                 break
             if level < 0:
                 level = self.level(text)
-            if level >= region.level:
+            if level >= scope.level:
                 break
-            loop = region
-            if not region.entered:
+            loop = scope
+            if not scope.entered:
                 break
         return self.put(text, loop)
 
     @contextmanager
-    def region(self, region: Region) -> Iterator[None]:
-        """What is computed inside the `with` does not dominate what follows."""
-        self.regions.append(region)
+    def scope(self, scope: Scope) -> Iterator[None]:
+        """Pure instructions emitted inside the `with` do not dominate what follows, and are forgotten."""
+        self.scopes.append(scope)
         yield
-        self.regions.pop()
-        for text in region.log:
+        self.scopes.pop()
+        for text in scope.log:
             del self.pure[text]
 
     def call(self, name: str, dtype: str, lanes: int, *operands: str, extra: str = "") -> str:
@@ -214,7 +219,7 @@ class Block:
         return v
 
     def prepare(self, e: Expr) -> None:
-        """Emit what a deep expression is made of, from the leaves up, without recursion."""
+        """Emit the parts of a deep expression, from the leaves up, without recursion."""
         stack: list[tuple[Any, bool]] = [(e, False)]
         while stack:
             node, ready = stack.pop()
@@ -232,23 +237,23 @@ class Block:
 
     def text(self, v: Value) -> str:
         """A value as one LLVM operand."""
-        if type(v) is Index:
+        if type(v) is ScalarIndex:
             return self.scalar(v)
-        return self.vector(v) if type(v) is Lanes else v
+        return self.vector(v) if type(v) is VectorIndex else v
 
-    def index(self, e: Expr) -> Index:
-        """An int64 scalar expression."""
+    def index(self, e: Expr) -> ScalarIndex:
+        """The value of an int64 scalar expression, as base and offset."""
         v = self.value(e)
-        if type(v) is Lanes:
+        if type(v) is VectorIndex:
             raise self.error("an index is one number, and this one is a vector")
-        return v if type(v) is Index else Index(v, 0)
+        return v if type(v) is ScalarIndex else ScalarIndex(v, 0)
 
-    def scalar(self, v: Index) -> str:
+    def scalar(self, v: ScalarIndex) -> str:
         if v.base is None:
             return str(v.offset)
         return self.op(f"add i64 {v.base}, {v.offset}") if v.offset else v.base
 
-    def vector(self, v: Lanes) -> str:
+    def vector(self, v: VectorIndex) -> str:
         steps = [i * v.stride for i in range(v.width)]
         if v.base.base is None:
             return "<" + ", ".join(f"i64 {v.base.offset + s}" for s in steps) + ">"
@@ -266,52 +271,53 @@ class Block:
         one = self.op(f"insertelement {kind} poison, {SCALAR[dtype]} {text}, i64 0")
         return self.op(f"shufflevector {kind} {one}, {kind} poison, <{lanes} x i32> zeroinitializer")
 
-    def multiple(self, v: Index) -> int:
-        """A number that surely divides an index."""
+    def multiple(self, v: ScalarIndex) -> int:
+        """A number that is known to divide an index: for the alignment of addresses."""
         known = 0 if v.base is None else self.multiples.get(v.base, 1)
         return math.gcd(known, v.offset)
 
     # ------------------------------------------------------------ index arithmetic
 
-    def add(self, a: Index, b: Index) -> Index:
+    def add(self, a: ScalarIndex, b: ScalarIndex) -> ScalarIndex:
         if a.base is None or b.base is None:
-            return Index(a.base or b.base, a.offset + b.offset)
+            return ScalarIndex(a.base or b.base, a.offset + b.offset)
         base = self.op(f"add i64 {a.base}, {b.base}")
         self.multiples[base] = math.gcd(self.multiples.get(a.base, 1), self.multiples.get(b.base, 1))
-        return Index(base, a.offset + b.offset)
+        return ScalarIndex(base, a.offset + b.offset)
 
-    def scale(self, a: Index, factor: int) -> Index:
+    def scale(self, a: ScalarIndex, factor: int) -> ScalarIndex:
         if a.base is None or factor in (0, 1):
-            return Index(a.base if factor else None, a.offset * factor)
+            return ScalarIndex(a.base if factor else None, a.offset * factor)
         base = self.op(f"mul i64 {a.base}, {factor}")
         self.multiples[base] = abs(factor) * self.multiples.get(a.base, 1)
-        return Index(base, a.offset * factor)
+        return ScalarIndex(base, a.offset * factor)
 
     def affine(self, op: str, a: Value, b: Value) -> Value | None:
-        """`a op b` on int64 without (or with little) code, where its form allows."""
-        if type(a) is Index and type(b) is Index:
+        """`a op b` on int64 as an affine index, where the result is one: that takes one instruction at most.
+        None elsewhere."""
+        if type(a) is ScalarIndex and type(b) is ScalarIndex:
             return self.affine_index(op, a, b)
-        if type(a) is Lanes and type(b) is Lanes:
+        if type(a) is VectorIndex and type(b) is VectorIndex:
             x, y = (None if v.base.base else v.base.offset for v in (a, b))
             stride = stride_of(op, a.stride, b.stride, x, y)
             first = None if stride is None else self.affine_index(op, a.base, b.base)
-            if type(first) is Index:
-                return Lanes(first, stride or 0, a.width)
+            if type(first) is ScalarIndex:
+                return VectorIndex(first, stride or 0, a.width)
             if type(first) is str:
                 return self.spread(first, "bool", a.width)
         return None
 
-    def affine_index(self, op: str, a: Index, b: Index) -> Value | None:
-        """The same for scalars."""
+    def affine_index(self, op: str, a: ScalarIndex, b: ScalarIndex) -> Value | None:
+        """As `affine`, for scalars."""
         if op == "add":
             return self.add(a, b)
         if b.base is None and op == "sub":
-            return Index(a.base, a.offset - b.offset)
+            return ScalarIndex(a.base, a.offset - b.offset)
         if op == "mul" and (a.base is None or b.base is None):
             return self.scale(a, b.offset) if b.base is None else self.scale(b, a.offset)
         if a.base == b.base and (a.base is None or op == "sub" or op in COMPARISONS):
             known = fold(op, a.offset, b.offset)
-            return Index(None, known) if op not in COMPARISONS and known is not None else text_of(known)
+            return ScalarIndex(None, known) if op not in COMPARISONS and known is not None else text_of(known)
         return None
 
     def place(self, buffer: Buffer) -> Place:
@@ -324,12 +330,12 @@ class Block:
 
 
 def text_of(known: int | None) -> str | None:
-    """A bool as LLVM writes it."""
+    """A known bool as an LLVM operand; None where it is not known."""
     return None if known is None else ("true" if known else "false")
 
 
 def typed(text: str, dtype: str, lanes: int) -> Value:
-    """An operand as a value of the form that its type has."""
+    """An LLVM operand as a value: a `ScalarIndex` for an int64 scalar, else text."""
     if dtype != "int64" or lanes != 1:
         return text
-    return Index(text, 0) if text[0] == "%" else Index(None, int(text))
+    return ScalarIndex(text, 0) if text[0] == "%" else ScalarIndex(None, int(text))

@@ -4,7 +4,7 @@ A kernel is a `Function`: buffers, and loops over them. Expressions are immutabl
 scalar or vector type (`dtype`, `lanes`); statements are immutable too, so a schedule is a function
 from statements to statements. What enters: lowering rules build expressions with the constructors
 below, which fold constants and keep index arithmetic affine (`Ramp`). What leaves: a `Function`
-that `llvm.emit` can translate for any target without knowing any operation of the graph.
+that `llvm.module` can translate for any target without knowing any operation of the graph.
 
 Conventions:
 - indices count elements, not bytes, and are int64;
