@@ -22,7 +22,7 @@ class CodegenTarget:
         return not self.target.is_gpu
 
     @property
-    def sweeps(self) -> bool:
+    def row_passes(self) -> bool:
         return not self.target.is_gpu
 
     @property

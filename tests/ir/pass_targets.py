@@ -22,7 +22,7 @@ class Plain:
     """Wants nothing: kernels in place, no Winograd."""
 
     guards: bool = True
-    sweeps: bool = True
+    row_passes: bool = True
     columns_last: bool = False
 
     def panel_width(self, spec: Contraction, constant: bool) -> int | None:

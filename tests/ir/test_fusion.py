@@ -189,14 +189,16 @@ def windows(graph: Graph) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "groups", "without_sweeps"),
+    ("make", "groups", "without_row_passes"),
     [(rows_of_softmax, 1, 4), (sums, 1, 1), (shifted, 2, 2), (columns_and_rows, 2, 5), (windows, 2, 2)],
 )
-def test_what_one_kernel_takes_in(make: Callable[[Graph], None], groups: int, without_sweeps: int) -> None:
+def test_what_one_kernel_takes_in(
+    make: Callable[[Graph], None], groups: int, without_row_passes: int
+) -> None:
     graph = Graph("example")
     make(graph)
     assert len(plan_fusion(graph).groups) == groups
-    assert len(plan_fusion(graph, sweeps=False).groups) == without_sweeps
+    assert len(plan_fusion(graph, row_passes=False).groups) == without_row_passes
 
 
 def test_what_is_cheap_is_rematerialised_by_each_of_its_readers() -> None:

@@ -52,8 +52,8 @@ def test_every_pass_keeps_the_values_of_random_graphs(target: str, frozen: bool,
 
 @settings(max_examples=40)
 @given(graph=graphs())
-def test_without_sweeps_results_of_a_group_have_one_shape(graph: Graph) -> None:
-    made = fused(graph, Plain(sweeps=False))
+def test_without_row_passes_results_of_a_group_have_one_shape(graph: Graph) -> None:
+    made = fused(graph, Plain(row_passes=False))
     made.verify()
     same_values(graph, made)
     assert all(len({t.shape for t in m.types}) == 1 for m in groups(made))

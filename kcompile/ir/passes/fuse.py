@@ -30,25 +30,27 @@ from kcompile.ir.passes.fusion.producers import fuse_producers
 STAGES = (fuse_epilogues, fuse_producers, find_boundaries)
 
 
-def fuse(graph: Graph, sweeps: bool = True) -> Graph:
+def fuse(graph: Graph, row_passes: bool = True) -> Graph:
     """See the module. In the result every node that computes is a `group`.
 
-    sweeps: whether a kernel can go over its domain several times, and store results of the domain's
+    row_passes: whether a kernel can go over its domain several times, and store results of the domain's
     shape beside reduced ones. Without it all results of a group have one shape, and no element
     depends on a reduction of others.
     """
-    return emit(plan_fusion(graph, sweeps))
+    return emit(plan_fusion(graph, row_passes))
 
 
-def plan_text(graph: Graph, sweeps: bool = True) -> str:
+def plan_text(graph: Graph, row_passes: bool = True) -> str:
     """The plan of a graph, then those of the regions of its scans."""
     regions = [region for node in graph.live() for region in node.regions]
-    return "\n\n".join([str(plan_fusion(graph, sweeps)), *(plan_text(region, sweeps) for region in regions)])
+    return "\n\n".join(
+        [str(plan_fusion(graph, row_passes)), *(plan_text(region, row_passes) for region in regions)]
+    )
 
 
-def plan_fusion(graph: Graph, sweeps: bool = True) -> FusionPlan:
+def plan_fusion(graph: Graph, row_passes: bool = True) -> FusionPlan:
     """The groups of a graph, as its nodes are after `insert_copies` and `schedule_nodes`."""
-    plan = FusionPlan(Facts.of(schedule_nodes(insert_copies(graph)), sweeps))
+    plan = FusionPlan(Facts.of(schedule_nodes(insert_copies(graph)), row_passes))
     for stage in STAGES:
         plan = stage(plan)
     return plan

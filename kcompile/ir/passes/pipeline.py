@@ -38,13 +38,13 @@ class PassTarget(Protocol):
     """What passes ask of a target; the code generator answers.
 
     guards: entries look at checks of row numbers before anything else happens; without it the caller does.
-    sweeps, columns_last: see `fuse` and `choose_algorithms`.
+    row_passes, columns_last: see `fuse` and `choose_algorithms`.
     """
 
     @property
     def guards(self) -> bool: ...
     @property
-    def sweeps(self) -> bool: ...
+    def row_passes(self) -> bool: ...
     @property
     def columns_last(self) -> bool: ...
 
@@ -94,7 +94,11 @@ def pipeline(target: PassTarget, frozen: bool) -> tuple[Pass, ...]:
         *([Pass("use_winograd", winograd, regions=False)] if frozen else []),  # kernels come from weights
         Pass("choose_algorithms", choose, regions=False),  # what is constant in a region, its node says
         *([Pass("stage", stage, regions=False)] if frozen else []),
-        Pass("fuse", partial(fuse, sweeps=target.sweeps), plan=partial(plan_text, sweeps=target.sweeps)),
+        Pass(
+            "fuse",
+            partial(fuse, row_passes=target.row_passes),
+            plan=partial(plan_text, row_passes=target.row_passes),
+        ),
     )
     return _numbered([*guard, *before, *after])
 

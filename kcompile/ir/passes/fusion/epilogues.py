@@ -139,28 +139,27 @@ def _pruned(facts: Facts, group: FusedGroup) -> FusedGroup:
     """The group without members that cost memory: further results made of results, which the elementwise
     nodes and reductions that read them can compute as well."""
     members = set(group.members)
-
-    def is_stored(id: int) -> bool:
-        node = facts.graph.nodes[id]
-        return facts.is_result(node) or any(
-            user.id not in members for value in values_of(node) for user in facts.readers(value)
-        )
-
-    def is_left_to_readers(node: Node) -> bool:
-        """Whether all readers, which are outside, can compute the node from values that are stored anyway."""
-        return (
-            not node.op.expensive
-            and Value(node.id) not in facts.results
-            and all(
-                user.op.kind in ("elementwise", "reduction")
-                and user.id not in members
-                and user.id not in group.rematerialised
-                for user in facts.readers(Value(node.id))
-            )
-            and all(is_stored(v.node) for v in node.inputs if v.node in members)
-        )
-
     for id in reversed(group.members):
-        if id != group.root and is_left_to_readers(facts.graph.nodes[id]):
+        node = facts.graph.nodes[id]
+        if id != group.root and not node.op.expensive and _is_left_to_readers(facts, group, members, node):
             members.discard(id)
     return replace(group, members=tuple(id for id in group.members if id in members))
+
+
+def _is_left_to_readers(facts: Facts, group: FusedGroup, members: Collection[int], node: Node) -> bool:
+    """Whether all readers of a node are outside and can compute it from values that are stored anyway."""
+    value = Value(node.id)
+    if value in facts.results:
+        return False
+    for user in facts.readers(value):
+        inside = user.id in members or user.id in group.rematerialised
+        if inside or user.op.kind not in ("elementwise", "reduction"):
+            return False
+    return all(_is_stored(facts, members, v.node) for v in node.inputs if v.node in members)
+
+
+def _is_stored(facts: Facts, members: Collection[int], id: int) -> bool:
+    """Whether some value of a member leaves the group."""
+    node = facts.graph.nodes[id]
+    readers = [user for value in values_of(node) for user in facts.readers(value)]
+    return facts.is_result(node) or any(user.id not in members for user in readers)

@@ -15,14 +15,14 @@ from kcompile.ir.types import Shape, numel
 class Facts:
     """A graph, read for fusion.
 
-    sweeps: see `passes.fuse`. nodes: the live ones in order. users: for each value the nodes that read it,
-    with the slot. results: the values that leave the graph. stored: the nodes that these come from, as they
-    are or as views. inlined: nodes that every group computes which reads them. rows: nodes that depend on a
-    row reduction, with the domain of that.
+    row_passes: see `passes.fuse`. nodes: the live ones in order. users: for each value the nodes that read
+    it, with the slot. results: the values that leave the graph. stored: the nodes that these come from, as
+    they are or as views. inlined: nodes that every group computes which reads them. rows: nodes that depend
+    on a row reduction, with the domain of that.
     """
 
     graph: Graph
-    sweeps: bool
+    row_passes: bool
     nodes: Sequence[Node]
     users: Mapping[Value, Sequence[tuple[Node, int]]]
     results: frozenset[Value]
@@ -31,12 +31,12 @@ class Facts:
     rows: Mapping[int, Domain]
 
     @classmethod
-    def of(cls, graph: Graph, sweeps: bool) -> Facts:
+    def of(cls, graph: Graph, row_passes: bool) -> Facts:
         nodes = graph.live()
         results = frozenset(graph.results())
         return cls(
             graph,
-            sweeps,
+            row_passes,
             nodes,
             graph.users(nodes),
             results,

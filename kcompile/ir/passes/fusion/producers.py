@@ -95,7 +95,7 @@ def rematerialise(drafts: Drafts, demand: Demand) -> bool:
 def join_window(drafts: Drafts, demand: Demand) -> bool:
     """Sibling fusion of windows: one moves beside another on the same operand."""
     node = demand.node
-    if node.op.kind != "window" or not drafts.facts.sweeps:
+    if node.op.kind != "window" or not drafts.facts.row_passes:
         return False
     for draft in drafts.readers.get(node.inputs[0].node, ()):
         if len(draft.members) == 1 and rules.is_same_window(draft.root, node):

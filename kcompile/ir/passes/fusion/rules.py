@@ -87,7 +87,7 @@ def _feeds_scatter(facts: Facts, domain: Domain, node: Node) -> bool:
 def _can_be_result(facts: Facts, draft: Draft, node: Node) -> bool:
     """Whether a kernel can store a node's value beside its root's: of any shape where it makes several passes
     over its domain, else of the root's. What a movement is the root of is written in the movement's order."""
-    alike = facts.sweeps or node.types[0].shape == draft.root.types[0].shape
+    alike = facts.row_passes or node.types[0].shape == draft.root.types[0].shape
     return alike and draft.root.op.kind != "movement"
 
 
@@ -126,7 +126,9 @@ def _widens(facts: Facts, draft: Draft, domain: Domain, wider: Domain) -> bool:
         return domain.shape in (wider.reduced_shape, wider.keepdims_shape) and all(
             facts.graph.nodes[id].op.kind == "elementwise" for id in draft.members
         )
-    return facts.sweeps and (_has_near_rows(wider) or any(isinstance(d, Batch) for d in wider.reduced_shape))
+    return facts.row_passes and (
+        _has_near_rows(wider) or any(isinstance(d, Batch) for d in wider.reduced_shape)
+    )
 
 
 def _has_near_rows(domain: Domain) -> bool:
