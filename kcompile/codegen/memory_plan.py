@@ -438,20 +438,28 @@ def is_rowwise(group: Node) -> bool:
     the same place: then any range of samples can be computed by itself. Not so where samples share a
     result: threads at different steps would write it."""
     body = group.body
-    if not all(t.shape and isinstance(t.shape[0], Batch) for t in group.types):
+    return all(map(_leads_with_batch, group.types)) and all(
+        _is_rowwise_node(m, [body.type(v) for v in m.inputs]) for m in body.nodes.values()
+    )
+
+
+def _is_rowwise_node(m: Node, operands: Sequence[TensorType]) -> bool:
+    if m.op.kind == "random" or m.op.origin in ("index", "size"):
         return False
-    for m in body.nodes.values():
-        batched = [bool(t.shape) and isinstance(t.shape[0], Batch) for t in m.types]
-        anywhere = [any(isinstance(d, Batch) for d in t.shape) for t in m.types]
-        if m.op.kind == "random" or m.op.origin in ("index", "size") or batched != anywhere:
-            return False
-        inputs = [body.type(v) for v in m.inputs]
-        was = [any(isinstance(d, Batch) for d in t.shape) for t in inputs]
-        if any(was) and not batched[0]:
-            return False  # a sum over samples
-        if batched[0] and any(w and t.shape[0] != m.types[0].shape[0] for w, t in zip(was, inputs)):
-            return False
-    return True
+    if any(_has_batch(t) and not _leads_with_batch(t) for t in m.types):
+        return False
+    samples = [t for t in operands if _has_batch(t)]
+    if not _leads_with_batch(m.types[0]):
+        return not samples  # else a sum over samples
+    return all(t.shape[0] == m.types[0].shape[0] for t in samples)
+
+
+def _has_batch(type: TensorType) -> bool:
+    return any(isinstance(d, Batch) for d in type.shape)
+
+
+def _leads_with_batch(type: TensorType) -> bool:
+    return bool(type.shape) and isinstance(type.shape[0], Batch)
 
 
 def ref_at(ref: Ref, t: int) -> Ref:

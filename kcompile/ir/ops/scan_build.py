@@ -62,7 +62,7 @@ def _read(graph: Graph, name: str, type: TensorType) -> Value:
 
 
 def _lift_variables(body: Graph) -> tuple[Graph, list[tuple[str, TensorType]]]:
-    """The body with the variables it reads as further inputs."""
+    """The body in which the variables that it reads are further inputs; and their names and types."""
     if not body.variables:
         return copied_body(body)[0], []
     new = Graph(body.name)
@@ -101,6 +101,18 @@ def copied_body(body: Graph) -> tuple[Graph, dict[Value, Value]]:
             copy_node(new, node, table)
     new.outputs = {name: table[v] for name, v in body.outputs.items()}
     return new, table
+
+
+def body_between(graph: Graph, inputs: Sequence[Value], needed: set[int], results: Sequence[Value]) -> Graph:
+    """A body whose inputs and results are these values of `graph`, made of its nodes `needed`."""
+    body = Graph(graph.name)
+    table = {v: body.input(f"in{number}", graph.type(v)) for number, v in enumerate(inputs)}
+    for id in sorted(needed):
+        if Value(id) not in table:
+            copy_node(body, graph.nodes[id], table)
+    for number, v in enumerate(results):
+        body.outputs[f"out{number}"] = table[v]
+    return body
 
 
 # ---------------------------------------------------------------- moving work out
@@ -164,9 +176,9 @@ class _Scan:
         return self.stacked
 
     def hoist(self) -> None:
-        """Compute ahead what depends on invariants alone; and on elements, where that is a product
-        or follows one."""
-        wanted = self.wanted()
+        """Compute before the loop what depends on invariants alone, and what depends on elements too where
+        that is a product or follows one."""
+        batched = self.batched_products()
         for node in self.body.nodes.values():
             if not _movable(node):
                 continue
@@ -177,7 +189,7 @@ class _Scan:
                 with self.graph.source(*node.sources):
                     made = copy(self.graph, node, [self.fixed(v).value for v in node.inputs])
                 self.constant[value] = Tensor(self.graph, made[0])
-            elif node.id in wanted:
+            elif node.id in batched:
                 with self.graph.source(*node.sources):
                     self.stacked[value] = self.over_time(
                         node, [self.stacked[v] if v in self.stacked else self.fixed(v) for v in node.inputs]
@@ -189,32 +201,32 @@ class _Scan:
             self.constant[value] = Tensor(self.graph, copy(self.graph, node, [])[0])
         return self.constant[value]
 
-    def wanted(self) -> set[int]:
+    def batched_products(self) -> set[int]:
         """Nodes to be computed over all steps at once: products of elements and invariants, what
         they need, and the elementwise ops that follow them."""
         invariant = {v.node for v in self.constant}
-        stackable = {v.node for v in self.stacked}
+        stackable = {v.node for v in self.stacked}  # may be computed over all steps
         products: set[int] = set()
         for node in self.body.nodes.values():
-            known = all(
-                v.node in stackable or v.node in invariant or self.body.nodes[v.node].op.origin == "constant"
-                for v in node.inputs
-            )
-            if not known or not _movable(node):
+            operands = {v.node for v in node.inputs}
+            if not _movable(node) or not self.are_known(operands, invariant | stackable):
                 continue
-            if all(v.node not in stackable for v in node.inputs):
+            if not operands & stackable:
                 invariant.add(node.id)
             elif self.liftable(node, invariant):
                 stackable.add(node.id)
-                if node.op.kind == "contraction" or any(v.node in products for v in node.inputs):
+                if node.op.kind == "contraction" or operands & products:
                     products.add(node.id)
         for node in reversed(self.body.nodes.values()):
             if node.id in products:
                 products.update(v.node for v in node.inputs if v.node in stackable)
         return products
 
+    def are_known(self, nodes: set[int], known: set[int]) -> bool:
+        return all(id in known or self.body.nodes[id].op.origin == "constant" for id in nodes)
+
     def liftable(self, node: Node, invariant: set[int]) -> bool:
-        """Whether `over_time` knows the node for operands that are sequences."""
+        """Whether `over_time` can compute the node for operands that are sequences."""
         if node.op.kind == "elementwise":
             return all(self.body.type(v).rank <= node.types[0].rank for v in node.inputs)
         right = node.inputs[1].node in invariant if len(node.inputs) == 2 else False
@@ -229,7 +241,7 @@ class _Scan:
         return node
 
     def over_time(self, node: Node, operands: list[Tensor]) -> Tensor:
-        """The node for all steps at once: time and batch are rows together."""
+        """Compute a node for all steps at once: time and batch together are rows."""
         if node.op.kind == "elementwise":
             rank = node.types[0].rank + 1
             aligned = [self.align(x, self.body.type(v), rank) for x, v in zip(operands, node.inputs)]
@@ -240,13 +252,14 @@ class _Scan:
         return reshape(made, (self.length, *node.types[0].shape))
 
     def align(self, x: Tensor, type: TensorType, rank: int) -> Tensor:
-        """A sequence of lower rank than the result keeps time as the first axis."""
+        """The sequence with size-1 axes behind time, where its elements have a lower rank than the
+        result's."""
         if x.rank == type.rank or x.rank == rank:
             return x
         return reshape(x, (x.shape[0], *(1,) * (rank - x.rank), *x.shape[1:]))
 
     def emit(self, new: Sequence[Value], outs: Sequence[Value]) -> tuple[list[Tensor], list[Tensor]]:
-        """The scan node of what is left in the body."""
+        """Add the scan of what is left in the body. Gives final states and outputs."""
         inputs = list(self.body.inputs.values())
         k = len(self.states)
         needed = ancestors(self.body, [*new, *outs], {*self.constant, *self.stacked})
@@ -255,15 +268,7 @@ class _Scan:
         invariants = [
             v for v in self.constant if v in read and self.body.nodes[v.node].op.origin != "constant"
         ]
-        inner = Graph(self.body.name)
-        table: dict[Value, Value] = {}
-        for number, v in enumerate((*inputs[:k], *sequences, *invariants)):
-            table[v] = inner.input(f"in{number}", self.body.type(v))
-        for id in sorted(needed):
-            if Value(id) not in table:
-                copy_node(inner, self.body.nodes[id], table)
-        for number, v in enumerate((*new, *outs)):
-            inner.outputs[f"out{number}"] = table[v]
+        inner = body_between(self.body, [*inputs[:k], *sequences, *invariants], needed, [*new, *outs])
         operands = [
             *self.states,
             *(self.stacked[v] for v in sequences),

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kcompile.ir.gradient import pull_back
-from kcompile.ir.graph import Graph, Value
+from kcompile.ir.graph import Value
 from kcompile.ir.op import Call
 from kcompile.ir.ops.movement import broadcast_to, reshape
-from kcompile.ir.ops.scan_build import ancestors, build, copied_body, copy_node, merge_time
+from kcompile.ir.ops.scan_build import ancestors, body_between, build, copied_body, merge_time
 from kcompile.ir.tensor import Tensor, constant, emit
 from kcompile.ir.types import Batch, TensorType
 
@@ -32,38 +32,40 @@ class _Backward:
         (body,) = call.regions
         self.inner, table = copied_body(body)
         self.inner.name, self.inner.outputs = f"{body.name}.gradient", {}
-        self.border = len(self.inner.nodes)  # nodes before are forward, inputs included
+        self.first_backward = len(self.inner.nodes)  # nodes before are forward, inputs included
         self.inputs = list(self.inner.inputs.values())
         self.results = [table[v] for v in body.outputs.values()]
-        self.given = list(gradients)
-        self.outs: dict[Value, int] = {}  # values of the gradient's body wanted at all steps
-        self.kept: set[Value] = set()  # values of the forward body wanted at all steps
+        self.cotangents = list(gradients)
+        self.requested: dict[Value, int] = {}  # values of the gradient's body that are outputs
+        self.requested_forward: set[Value] = set()  # values of the forward body that are needed at all steps
 
     def make(self) -> Sequence[Tensor | None]:
         inner = self.inner
         seeds = [Tensor(inner, inner.input(f"d{i}", inner.type(v))) for i, v in enumerate(self.results)]
-        used = [i for i in range(len(self.results)) if i < self.k or self.given[i] is not None]
-        targets = [Tensor(inner, self.results[i]) for i in used]
-        found = pull_back(targets, [seeds[i] for i in used], [Tensor(inner, v) for v in self.inputs])
+        found = self.pulled_back(seeds)
         states, steps = found[: self.k], found[self.k : self.s]
-        parts = [self.leaves(d) for d in found[self.s :]]
-        hoisted = [[leaf for leaf in leaves if self.rows(leaf) is not None] for leaves in parts]
-        summed = [[leaf for leaf in leaves if self.rows(leaf) is None] for leaves in parts]
+        parts = [self.terms(d) for d in found[self.s :]]
+        hoisted = [[term for term in terms if self.row_sum_operands(term) is not None] for terms in parts]
+        summed = [[term for term in terms if self.row_sum_operands(term) is None] for terms in parts]
         for d in steps:
             if d is not None:
-                self.want(d.value)
-        for leaves in hoisted:
-            for leaf in leaves:
-                for v in self.rows(leaf) or ():
-                    self.want(v)
-        sums = [self.total(leaves) for leaves in summed]
+                self.request(d.value)
+        for value in (v for terms in hoisted for term in terms for v in self.row_sum_operands(term) or ()):
+            self.request(value)
+        sums = [self.sum_of(terms) for terms in summed]
         finals, stacks = self.run(seeds, states, sums)
         return self.collect(finals, stacks, steps, hoisted, sums)
 
+    def pulled_back(self, seeds: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        """The gradients of one step for the inputs of the body, where `seeds` are those of its results."""
+        used = [i for i in range(len(self.results)) if i < self.k or self.cotangents[i] is not None]
+        targets = [Tensor(self.inner, self.results[i]) for i in used]
+        return pull_back(targets, [seeds[i] for i in used], [Tensor(self.inner, v) for v in self.inputs])
+
     # ---- gradients of invariants
 
-    def leaves(self, d: Tensor | None) -> list[Value]:
-        """The terms of a sum."""
+    def terms(self, d: Tensor | None) -> list[Value]:
+        """The terms of a gradient that is a sum."""
         if d is None:
             return []
         stack, terms = [d.value], []
@@ -72,7 +74,7 @@ class _Backward:
             node = self.inner.nodes[value.node]
             if (
                 node.op.signs == (1, 1)
-                and node.id >= self.border
+                and node.id >= self.first_backward
                 and all(self.inner.type(v) == node.types[0] for v in node.inputs)
             ):
                 stack.extend(node.inputs)
@@ -80,44 +82,44 @@ class _Backward:
                 terms.append(value)
         return terms
 
-    def rows(self, leaf: Value) -> tuple[Value, ...] | None:
-        """The operands of a term that sums over the batch, so that the sum may as well run over all
-        steps; None for another term."""
-        node = self.inner.nodes[leaf.node]
-        if node.op.view and node.id >= self.border:
-            return self.rows(node.inputs[0])
+    def row_sum_operands(self, term: Value) -> tuple[Value, ...] | None:
+        """The operands of a term that is a sum over the batch (then one sum can run over the batch and all
+        steps); None for another term."""
+        node = self.inner.nodes[term.node]
+        if node.op.view and node.id >= self.first_backward:
+            return self.row_sum_operands(node.inputs[0])
         first = self.inner.type(node.inputs[0]).shape[:1] if node.inputs else ()
         batched = bool(first) and isinstance(first[0], Batch)
         return node.inputs if batched and node.op.sums_rows(**node.attrs) else None
 
-    def over_time(self, leaf: Value, stacks: dict[Value, Tensor]) -> Tensor:
-        node = self.inner.nodes[leaf.node]
+    def over_time(self, term: Value, stacks: dict[Value, Tensor]) -> Tensor:
+        node = self.inner.nodes[term.node]
         if node.op.view:
             return reshape(self.over_time(node.inputs[0], stacks), node.types[0].shape)
         operands = [reshape(stacks[v], merge_time(stacks[v].shape)) for v in node.inputs]
         return emit(node.op, operands, **node.attrs)
 
-    def total(self, leaves: list[Value]) -> Tensor | None:
-        """The sum of what has to be added up step by step."""
+    def sum_of(self, terms: list[Value]) -> Tensor | None:
+        """The sum of the terms that have to be added up step by step; None for no terms."""
         total: Tensor | None = None
-        for leaf in leaves:
-            term = Tensor(self.inner, leaf)
-            total = term if total is None else total + term
+        for term in terms:
+            x = Tensor(self.inner, term)
+            total = x if total is None else total + x
         return total
 
     # ---- the two scans
 
-    def want(self, value: Value) -> None:
-        """Ask for a value of the gradient's body at all steps, unless the forward pass has it."""
-        if value.node >= self.border:
-            self.outs.setdefault(value, len(self.outs))
+    def request(self, value: Value) -> None:
+        """Have a value at all steps: as an output of the gradient's body, or from the forward pass."""
+        if value.node >= self.first_backward:
+            self.requested.setdefault(value, len(self.requested))
         else:
-            self.kept.add(value)
+            self.requested_forward.add(value)
 
     def run(
         self, seeds: list[Tensor], states: Sequence[Tensor | None], sums: Sequence[Tensor | None]
     ) -> tuple[list[Tensor], dict[Value, Tensor]]:
-        """The backward scan. Gives its final states, and sequences by the value of `inner`."""
+        """Make the backward scan. Gives its final states, and sequences by the value of `inner`."""
         inner = self.inner
         zero_states = [
             d if d is not None else broadcast_to(constant(inner, 0, x.dtype), x.shape)
@@ -126,33 +128,25 @@ class _Backward:
         totals = [(i, d) for i, d in enumerate(sums) if d is not None]
         carried = [Tensor(inner, inner.input(f"sum{i}", d.type)) for i, d in totals]
         added = [c + d for c, (_, d) in zip(carried, totals)]
-        new, outs = [d.value for d in (*zero_states, *added)], list(self.outs)
-        _, read = self.cone([*new, *outs], set(self.forward_values()))
+        new, outs = [d.value for d in (*zero_states, *added)], list(self.requested)
+        _, read = self.backward_slice([*new, *outs], set(self.forward_values()))
         saved = self.residuals(read)
-        needed, operands = self.cone([*new, *outs], {*saved, *self.inputs})
-        stacks = self.save(saved)
-        used_seeds = [i for i in range(self.k, len(seeds)) if self.given[i] is not None]
+        needed, operands = self.backward_slice([*new, *outs], {*saved, *self.inputs})
+        stacks = self.save_residuals(saved)
+        used_seeds = [i for i in range(self.k, len(seeds)) if self.cotangents[i] is not None]
         sequences = {
             **{v: stacks[v] for v in saved if v in operands},
-            **{seeds[i].value: self.given[i] for i in used_seeds},
+            **{seeds[i].value: self.cotangents[i] for i in used_seeds},
         }
         invariants = {
             v: x for v, x in zip(self.inputs[self.s :], self.call.inputs[self.s :]) if v in operands
         }
-        body = Graph(inner.name)
-        table: dict[Value, Value] = {}
         starts = [x.value for x in seeds[: self.k]] + [c.value for c in carried]
-        for number, v in enumerate((*starts, *sequences, *invariants)):
-            table[v] = body.input(f"in{number}", inner.type(v))
-        for id in sorted(needed):
-            if Value(id) not in table:
-                copy_node(body, inner.nodes[id], table)
-        for number, v in enumerate((*new, *outs)):
-            body.outputs[f"out{number}"] = table[v]
+        body = body_between(inner, [*starts, *sequences, *invariants], needed, [*new, *outs])
         finals, made = build(
             self.graph,
             body,
-            [*map(self.start, range(self.k)), *(self.zeros(d.type) for _, d in totals)],
+            [*map(self.state_cotangent, range(self.k)), *(self.zeros(d.type) for _, d in totals)],
             [x for x in sequences.values() if x is not None],
             list(invariants.values()),
             self.length,
@@ -160,28 +154,28 @@ class _Backward:
         )
         return finals, {**stacks, **dict(zip(outs, made))}
 
-    def cone(self, results: Sequence[Value], known: set[Value]) -> tuple[set[int], set[Value]]:
-        """The nodes that compute the results from known values, and all operands."""
+    def backward_slice(self, results: Sequence[Value], known: set[Value]) -> tuple[set[int], set[Value]]:
+        """The nodes that compute the results from known values, and the operands of all of them."""
         needed = ancestors(self.inner, results, known)
         return needed, {v for id in needed for v in self.inner.nodes[id].inputs} | {*results}
 
     def residuals(self, read: set[Value]) -> list[Value]:
-        """The forward values to save, of those that the gradient reads: what can be recomputed from the
-        others is, as memory is dearer than cheap operations."""
+        """The forward values to save, of those that the gradient reads. What is recomputable from the others
+        is left out, as memory is dearer than cheap operations."""
         nodes, fixed = self.inner.nodes, self.inputs[self.s :]
         saved = {
             v
-            for v in read | self.kept
-            if v.node < self.border and nodes[v.node].op.origin != "constant" and v not in fixed
+            for v in read | self.requested_forward
+            if v.node < self.first_backward and nodes[v.node].op.origin != "constant" and v not in fixed
         }
-        given = {*fixed, *self.kept, *(saved & {*self.inputs})}
-        for value in sorted(saved - given, reverse=True):
-            if self.is_recomputable(value, given | (saved - {value})):
+        known_values = {*fixed, *self.requested_forward, *(saved & {*self.inputs})}
+        for value in sorted(saved - known_values, reverse=True):
+            if self.is_recomputable(value, known_values | (saved - {value})):
                 saved.remove(value)
         return sorted(saved)
 
     def is_recomputable(self, value: Value, known: set[Value]) -> bool:
-        """Whether cheap operations give a forward value from known ones."""
+        """Whether cheap operations compute a forward value from known ones."""
         seen, stack = set(known), [value]
         while stack:
             value = stack.pop()
@@ -196,18 +190,17 @@ class _Backward:
         return True
 
     def forward_values(self) -> list[Value]:
-        """Everything that the forward pass computed and the gradient takes as given; constants are
-        made again."""
+        """What the gradient can take from the forward pass; constants are made again."""
         return [
             Value(node.id, i)
             for node in self.inner.nodes.values()
-            if node.id < self.border and node.op.origin != "constant"
+            if node.id < self.first_backward and node.op.origin != "constant"
             for i in range(len(node.types))
         ]
 
-    def save(self, values: Sequence[Value]) -> dict[Value, Tensor]:
-        """Sequences of forward values: elements as they came, the rest from a scan like the one that
-        is differentiated, with more outputs (`simplify` makes one scan of the two)."""
+    def save_residuals(self, values: Sequence[Value]) -> dict[Value, Tensor]:
+        """The sequences of forward values. Elements of the scan's sequences are there; the rest are outputs
+        of a second scan, like the one that is differentiated (`simplify` merges the two)."""
         stacks = dict(zip(self.inputs[self.k : self.s], self.call.inputs[self.k : self.s]))
         made = [v for v in values if v not in stacks]
         (body,) = self.call.regions
@@ -221,9 +214,9 @@ class _Backward:
         stacks.update((v, Tensor(self.graph, Value(node.id, first + i))) for i, v in enumerate(made))
         return stacks
 
-    def start(self, state: int) -> Tensor:
-        given = self.given[state]
-        return given if given is not None else self.zeros(self.call.inputs[state].type)
+    def state_cotangent(self, state: int) -> Tensor:
+        known_values = self.cotangents[state]
+        return known_values if known_values is not None else self.zeros(self.call.inputs[state].type)
 
     def zeros(self, type: TensorType) -> Tensor:
         return broadcast_to(constant(self.graph, 0, type.dtype), type.shape)
@@ -239,10 +232,10 @@ class _Backward:
         totals = iter(finals[self.k :])
         result: list[Tensor | None] = list(finals[: self.k])
         result += [None if d is None else stacks[d.value] for d in steps]
-        for leaves, d in zip(hoisted, sums):
+        for terms, d in zip(hoisted, sums):
             total = next(totals) if d is not None else None
-            for leaf in leaves:
-                term = self.over_time(leaf, stacks)
-                total = term if total is None else total + term
+            for term in terms:
+                x = self.over_time(term, stacks)
+                total = x if total is None else total + x
             result.append(total)
         return result
