@@ -174,7 +174,7 @@ _OF_MODELS = {"name", "layers", "input_layers", "output_layers", "trainable", "v
 
 
 def _check_arguments(config: Mapping[str, Any], problems: Problems) -> None:
-    """What a model says of itself beside its layers."""
+    """Report problems of what a model says of itself beside its layers."""
     label = f"model {config.get('name')!r}"
     if not isinstance(config.get("trainable", True), bool):
         problems.add(
@@ -240,8 +240,8 @@ def _says_input(entries: list[dict[str, Any]]) -> bool:
 
 
 def _count_models_from_one(config: dict[str, Any]) -> None:
-    """In Keras 2 the first call of a model inside has the number 1, as a model is its own call 0. Keras 3
-    counts so where a functional model is an output (`Functional.get_config`), else from 0."""
+    """Number the calls of a model inside from 1, as Keras 2 does: a model is its own call 0. Keras 3 counts
+    so where a functional model is an output (`Functional.get_config`), else from 0."""
     kinds = {layer["name"]: layer["class_name"] for layer in config["layers"] if "layers" in layer["config"]}
     calls = [call for layer in config["layers"] for call in layer["inbound_nodes"]]
     chains = {name for name, kind in kinds.items() if kind == "Sequential"}
@@ -472,7 +472,7 @@ def _wrong_switch(parameter: inspect.Parameter | None, value: Any) -> bool:
 
 
 def _parameters(cls: type) -> dict[str, inspect.Parameter | None]:
-    """What the constructor of a layer class takes, by name."""
+    """The parameters of a layer class' constructor, by name."""
     made = [vars(base)["__init__"] for base in reversed(cls.__mro__[:-1]) if "__init__" in vars(base)]
     known: dict[str, inspect.Parameter | None] = {"batch_input_shape": None}
     known.update(

@@ -27,7 +27,7 @@ def converts(layer: Any, bias: tuple[int, ...]) -> bool:
 
 
 def refusal(layer: Any) -> str | None:
-    """What a layer must be so that weights of cuDNN mean the same in it, where it is not."""
+    """The property that a layer lacks for weights of cuDNN to mean the same in it; None if it has all."""
     right = {"activation": "tanh", "recurrent_activation": "sigmoid"}
     if type(layer).__name__.startswith("CuDNN") or all(
         getattr(getattr(layer, key), "__name__", "") == name for key, name in right.items()

@@ -145,7 +145,7 @@ class _Writer:
             self.ours["vintages"][path] = vintage
 
     def arguments(self, layer: Any, trainable: bool, path: str) -> Config:
-        """What the constructor of a layer takes, with the layers that it holds."""
+        """The arguments of a layer's constructor, with the layers that it holds."""
         kind, config = type(layer).__name__, layer.get_config()
         self.met(config.get("vintage", DEFAULT), path)
         made = {

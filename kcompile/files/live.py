@@ -136,7 +136,7 @@ def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
 
 
 def _vintage(model: Any) -> tuple[str, bool]:
-    """Whose semantics the live model has, and whether its package is tf.keras."""
+    """The vintage of a live model, and whether its package is tf.keras."""
     root = type(model).__module__.partition(".")[0]
     version, tf = parse_version(str(getattr(sys.modules.get(root), "__version__", "3")))
     return vintage_of_version(version, tf), tf

@@ -64,7 +64,7 @@ def _targets(
 def _numbers(
     optimizer: Any, paths: Sequence[str], scalars: int, variables: int, vintage: Vintage
 ) -> dict[str, list[int]] | None:
-    """For each slot the numbers of the arrays of all variables, which follow `scalars` others."""
+    """The numbers of the arrays of all variables for each slot; `scalars` others precede them."""
     slots, ours = optimizer.slots(), vintage.backend == "kcompile"
     suffixes = {slot.name: slot.stored for slot in optimizer.kept}
     last = [path.rpartition("/")[2].partition(":")[0] for path in paths]

@@ -14,7 +14,7 @@ LISTED, LONGEST = 100, 500  # complaints in one error, and characters of one
 
 
 class Problems:
-    """What of a model is not supported, or wrong, to be told together."""
+    """A list of what is not supported, or wrong, in a model, reported in one message."""
 
     def __init__(self, model: str, verb: str = "compiled") -> None:
         self.model = model

@@ -56,7 +56,7 @@ class Pair:
 
 
 def _seen(variable: Any) -> Any:
-    """What tells later whether a live variable has changed: an array that never does, or a copy."""
+    """A value to compare a live variable with later: its array, where that never changes, or a copy."""
     held = getattr(variable, "_value", None)
     if type(held).__module__.partition(".")[0] in IMMUTABLE:
         return held
@@ -94,7 +94,7 @@ class Twin:
             pair.sync()
         if training:
             self._sync_flags()
-            self._sync_compilation()
+            self._sync_compile_arguments()
 
     # ---- what is trained, and how
 
@@ -113,8 +113,8 @@ class Twin:
             _set_flags(self.model, self.live)
         self._flags = [(layer.trainable, wanted) for layer, wanted in _flags(self.model, self.live)]
 
-    def _sync_compilation(self) -> None:
-        """What `compile` said, what was set of the optimizers since, and slots made since."""
+    def _sync_compile_arguments(self) -> None:
+        """Copy the arguments of `compile`, options of optimizers set since, and slots made since."""
         if not _identical(_compiled_as(self.live), self._live_compiled):
             self._read_compilation()
         elif self.model.trainer.arguments is not self._arguments:

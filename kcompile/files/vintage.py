@@ -33,7 +33,7 @@ class Vintage:
 
     @property
     def semantics(self) -> str:
-        """Whose behaviour the front end gives it: a name of `kcompile.keras.semantics`."""
+        """The vintage whose semantics the front end gives it: a name of `kcompile.keras.semantics`."""
         return vintage_of_version(self.version, self.tf)
 
     @property

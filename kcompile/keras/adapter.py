@@ -28,7 +28,7 @@ Conforming = tuple[tuple[int, ...], "np.dtype[Any]"]
 
 @dataclass(frozen=True)
 class Feeds:
-    """What the data of a model have to look like. `fast`: the input and the labels of a model with
+    """The specifications of a model's data. fast: the input and the labels of a model with
     one of each, as (shape of a sample, dtype)."""
 
     inputs: tuple[TensorSpec, ...]
@@ -87,7 +87,7 @@ class Adapter:
         self.forget_targets()
 
     def forget_targets(self) -> None:
-        """What is trained, and how, changed."""
+        """Drop the specifications of data: what is trained, or how, has changed."""
         self._feeds: Feeds | None = None  # where all sizes are known
         self._feeds_at: Kept[Feeds] | None = None  # where they are not
 

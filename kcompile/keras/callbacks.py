@@ -186,7 +186,7 @@ class Bar(Callback):
     modes: tuple[str, ...] = ()
 
     def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
-        """So many samples are done; values() gives the averages so far."""
+        """Show that `done` samples are done; values() gives the averages so far."""
         raise NotImplementedError
 
 

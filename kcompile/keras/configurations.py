@@ -15,7 +15,7 @@ from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
 def check_config(config: Any, *keys: str) -> None:
-    """What holds the configuration of a model has lists under these keys."""
+    """Raise ModelError unless the configuration of a model has lists under these keys."""
     if not isinstance(config, Mapping) or not all(isinstance(config.get(key), (list, tuple)) for key in keys):
         raise ModelError(
             describe("from_config", f"a dict with lists of {', '.join(keys)}", repr(config)[:200])

@@ -152,7 +152,7 @@ class Layer(Weights, Nodes):
         return semantics(self.vintage)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """What scripts call themselves on tensors of a model takes these too."""
+        """Methods that scripts call themselves take tensors of a model too."""
         super().__init_subclass__(**kwargs)
         for name in ("call", "compute_mask", "get_initial_state"):
             if inspect.isfunction(vars(cls).get(name)):
@@ -186,7 +186,7 @@ class Layer(Weights, Nodes):
         return inputs
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
-        """In `call`: add scalars (or tensors, which are summed) to the loss of the model."""
+        """Add, in `call`, scalars (or tensors, which are summed) to the loss of the model."""
         for loss in as_list(losses):
             if not isinstance(loss, Tensor):
                 raise UnsupportedError(
@@ -202,9 +202,9 @@ class Layer(Weights, Nodes):
         )
 
     def add_update(self, updates: Any, tensor: Any = None) -> None:
-        """In `call`: (variable, its value after this call), unless the layer is frozen. Or as Keras 2
-        has it, what K.update and the like gave, one or a list (`tensor` is the input then): it
-        happens in training alone."""
+        """Add, in `call`, a pair (variable, its value after this call), which counts unless the layer is
+        frozen; or, as in Keras 2, results of K.update and the like, one or a list (`tensor` is the input then), which
+        count in training alone."""
         if isinstance(updates, Variable):
             trace = trace_of(tensor)
             if not trace.frozen:
@@ -467,7 +467,7 @@ class Layer(Weights, Nodes):
         return {type(self).__name__: type(self)}
 
     def get_config(self) -> dict[str, Any]:
-        """What `from_config` needs: the constructor's arguments, made of what JSON can hold.
+        """The constructor's arguments for `from_config`, made of what JSON can hold.
 
         Every argument that the layer keeps in an attribute of the same name is included, so layers
         need not write this method.

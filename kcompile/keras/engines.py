@@ -59,7 +59,7 @@ class Engines:
             engine.reset(entries)
 
     def found(self) -> Engine | None:
-        """That of the compiled model whose method is running, else the latest, if there is one."""
+        """The engine of the compiled model whose method is running, else the latest one, if there is any."""
         called = CALLED.get()
         return called[1] if called is not None and called[0] is self._model else self._latest
 

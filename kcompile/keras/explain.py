@@ -51,8 +51,8 @@ def explained(label: str) -> Iterator[None]:
 
 
 def user_line(error: BaseException) -> str:
-    """Where the innermost code of the user's stands in the traceback of an error, as text to append;
-    nothing where only ours (or a library's) raised it."""
+    """The place of the user's innermost code in the traceback of an error, as text to append; empty where
+    only ours (or a library's) is in it."""
     frames = [
         f
         for f in traceback.extract_tb(error.__traceback__)

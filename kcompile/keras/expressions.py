@@ -44,7 +44,7 @@ class TensorFunction(Layer):
 
     @property
     def label(self) -> str:
-        """As users write the function: K.sum, losses.mean_squared_error, MaxNorm."""
+        """The function's name as users write it: K.sum, losses.mean_squared_error, MaxNorm."""
         name, module = self.function.__name__.lstrip("_"), self.function.__module__.rpartition(".")[2]
         if name == "call__":
             return type(self.arguments[0][0]).__name__
@@ -167,8 +167,8 @@ def evaluate(x: Any) -> np.ndarray:
 
 
 class Function:
-    """What K.function gives; called with a list of values (one for each input), gives a list of
-    arrays. Compiled on the first call in each phase."""
+    """The result of K.function: a callable from a list of values (one for each input) to a list of arrays.
+    It is compiled on the first call in each phase."""
 
     def __init__(self, inputs: Any, outputs: Any, updates: Any = ()) -> None:
         given = as_list(inputs)

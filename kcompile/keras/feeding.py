@@ -161,7 +161,7 @@ class Batches:
         return run
 
     def _arrays(self, entry: str, item: Any) -> tuple[list[Array], int]:
-        """What the graph of an entry takes of a batch, and how many samples that is."""
+        """The arrays of a batch that the graph of an entry takes, and its number of samples."""
         if entry == "predict":
             found: tuple[list[Array], int] = self._trainer.adapter.inputs(
                 item[0] if isinstance(item, tuple) and item else item

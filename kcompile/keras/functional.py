@@ -408,7 +408,7 @@ class Model(Training, Saving, Layer):
         masks: Sequence[Tensor | None],
         outputs: Sequence[Tensor],
     ) -> list[Tensor | None]:
-        """As the layers inside left them."""
+        """The masks that the layers inside gave the outputs."""
         return [trace_of(y).masks.get(y.value) for y in outputs]
 
     # ---- pickle and copy

@@ -148,7 +148,7 @@ class Weights(Arguments):
 
     @property
     def flagged_weights(self) -> list[Variable]:
-        """Those whose own layer is trainable, whatever is said of the layers around it."""
+        """The weights whose own layer is trainable, whatever is said of the layers around it."""
         own = self._trainable if self.trainable else []
         return [*own, *(v for layer in self.inside for v in layer.flagged_weights)]
 
@@ -167,7 +167,7 @@ class Weights(Arguments):
 
     @property
     def state_variables(self) -> list[Variable]:
-        """What outlives calls and is no weight: the states of a stateful recurrent layer."""
+        """The variables that outlive calls and are no weights: the states of a stateful recurrent layer."""
         return []
 
     @property

@@ -36,7 +36,7 @@ def lengths_of(model: Any, arrays: Sequence[np.ndarray]) -> Lengths:
 
 
 def probe_lengths(model: Any) -> Lengths:
-    """Those of the first probe: results have the names that they have at any others."""
+    """The lengths of the first probe, for what does not depend on them (the names of results)."""
     return (
         tuple(tuple(x.type.shape[axis] for axis in x.unknown_axes) for x in model.inputs)
         if model.varies
@@ -45,8 +45,8 @@ def probe_lengths(model: Any) -> Lengths:
 
 
 def checked_lengths(model: Any, given: Any) -> Lengths:
-    """What a user gives as lengths: the unknown sizes in the order of inputs and their axes, as a
-    number, or a list that may be nested. Raises InputError."""
+    """The lengths that a user gives: the unknown sizes in the order of inputs and their axes, as a number,
+    or a list that may be nested. Raises InputError."""
     axes = [x.unknown_axes for x in model.inputs]
     count = sum(map(len, axes))
     sizes = [] if given is None else _flat(given)
@@ -93,8 +93,8 @@ def graph_bytes(graph: Graph) -> int:
 
 
 class Kept(Generic[T]):
-    """What was made for a key, (entry, lengths), within `MEMORY`: what was used longest ago is forgotten,
-    but of each entry what was used last stays, however large.
+    """A least-recently-used cache by (entry, lengths), bounded by `MEMORY`; the latest value of each entry
+    stays, however large.
 
     size: the bytes of a value. They may grow in use, as workspaces do, so a value is measured when
     another one is used. shared: bytes that belong to several.

@@ -84,8 +84,8 @@ class Metric:
         self.arguments = arguments
 
     def __call__(self, y_true: Any, y_pred: Any) -> Any:
-        """In a model's graph the values that are averaged; outside, for arrays, variables and tensors of
-        a model, their mean."""
+        """The values that are averaged, in a model's graph; their mean outside, for arrays, variables and
+        tensors of a model."""
         values = self.function(y_true, y_pred, **self.arguments)
         return backend.mean(values) if isinstance(values, KerasTensor) else values
 
@@ -286,7 +286,7 @@ def get(identifier: Any) -> Any:
 
 
 def _kind(loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Semantics) -> str:
-    """Which accuracy or crossentropy belongs to an output: "binary", "categorical" or "sparse".
+    """The kind of accuracy or crossentropy that fits an output: "binary", "categorical" or "sparse".
 
     Keras 2 looks at the loss, Keras 3 at the shapes alone.
     """

@@ -103,7 +103,7 @@ class _Maker:
         self._made: dict[type, type] = {}
 
     def contents(self, name: str) -> dict[str, Any]:
-        """What the module has: the public names of ours, but for what the edition lacks."""
+        """The public names of our module, without those that the edition lacks."""
         source = importlib.import_module(f"{HOME}.{name}".rstrip("."))
         lacks = self.edition.removed.get(name, frozenset())
         elsewhere = {

@@ -27,8 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Outside(Protocol):
-    """What functions of K do where no graph is being traced. A remembered call is a layer, and layers are
-    written over functions of K: so what remembers calls (`expressions`) is above this module, and says that
+    """The calls of functions of K where no graph is being traced. A remembered call is a layer, and layers
+    are written over functions of K: so what remembers calls (`expressions`) is above this module, and says that
     it is there."""
 
     def record(
@@ -74,7 +74,7 @@ def value_of(x: Any) -> np.ndarray:
 
 
 def leaves(tree: Any) -> Iterator[Any]:
-    """What nested lists, tuples and dicts hold."""
+    """The values in nested lists, tuples and dicts."""
     if isinstance(tree, (list, tuple)):
         for part in tree:
             yield from leaves(part)
@@ -114,7 +114,7 @@ def check_operands(*given: Any) -> None:
 
 
 def sizes(x: Any) -> Any:
-    """What numpy's arrays hold as lists of Python's numbers; anything else as it is."""
+    """numpy's arrays as lists of Python's numbers; anything else as it is."""
     return x.tolist() if isinstance(x, np.ndarray) else x
 
 

@@ -26,7 +26,7 @@ def unary(module: str, name: str, function: Callable[[Tensor], Tensor], doc: str
 
 
 def binary(module: str, name: str, function: Callable[[Any, Any], Tensor], doc: str) -> Callable[..., Any]:
-    """As `unary`, of two operands."""
+    """`unary` for two operands."""
 
     def apply(x: Any, y: Any) -> Any:
         return function(*pair(x, y))

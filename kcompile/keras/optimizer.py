@@ -53,8 +53,8 @@ class Slot(NamedTuple):
 
 @dataclass(frozen=True)
 class StepContext:
-    """What an update needs besides gradient and slots: the decayed learning rate, and t = 1, 2, ...
-    (float32 scalars), and whose rules they are."""
+    """The scalars that an update needs besides gradient and slots: the decayed learning rate, and t = 1, 2,
+    ... (float32); and the vintage's rules."""
 
     rate: Tensor
     t: Tensor
@@ -219,7 +219,7 @@ class Optimizer:
         raise NotImplementedError
 
     def scalars(self, trace: Trace, at: StepContext) -> tuple[Tensor, ...]:
-        """What all updates share; computed once a step. May update `state` on the graph."""
+        """The scalars that all updates share, computed once a step. May update `state` on the graph."""
         return (at.rate,)
 
     def apply(

@@ -17,7 +17,8 @@ _BLOCK = 32  # columns that are freed of all earlier ones by products of matrice
 
 
 def orthonormal(a: np.ndarray) -> np.ndarray:
-    """By classical Gram-Schmidt, each projection twice (Giraud et al., Numerische Mathematik 101, 2005)."""
+    """Classical Gram-Schmidt with each projection done twice (Giraud et al., Numerische Mathematik 101,
+    2005)."""
     rows, columns = a.shape
     bits = (53 - math.ceil(math.log2(rows + 1))) // 2
     q, high, low = np.empty_like(a), np.empty_like(a), np.empty_like(a)

@@ -28,7 +28,7 @@ class Label:
 
 
 def label_of(metric: Any, prefix: str, weighted: bool, meaning: Semantics) -> Label:
-    """That of a metric of an output."""
+    """The label of a metric of an output."""
     name = metrics.name_in(metric, meaning)
     if weighted and meaning.weighted_prefix == "always":
         name = f"weighted_{name}"

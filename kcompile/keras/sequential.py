@@ -187,8 +187,8 @@ class Sequential(Model):
         custom_objects: Mapping[str, Any] | None = None,
         inputs: Mapping[str, KerasTensor] | None = None,
     ) -> Model:
-        """As `Model.from_config`; early Keras 2 wrote the bare list of layers. What has branches becomes a
-        Model."""
+        """The model of a configuration; early Keras 2 wrote the bare list of layers. A model with branches is
+        made a `Model`."""
         if isinstance(config, Mapping) and "input_layers" in config:
             return Model.from_config(config, custom_objects, inputs)
         if not isinstance(config, list):

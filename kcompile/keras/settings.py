@@ -61,7 +61,7 @@ def checked_data_format(value: str | None) -> str:
 
 
 def keras_folder() -> Path:
-    """Where Keras keeps its settings and data: KERAS_HOME, else `~/.keras`."""
+    """The folder of Keras' settings and data: KERAS_HOME, else `~/.keras`."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
 
 
@@ -96,7 +96,7 @@ def set_learning_phase(value: int) -> None:
 
 
 def fixed_phase() -> bool | None:
-    """What `set_learning_phase` set, None if it was not called."""
+    """The phase that `set_learning_phase` set, None if it was not called."""
     phase: bool | None = _settings.get("learning_phase")
     return phase
 
@@ -116,7 +116,7 @@ PHASE = LearningPhase()
 
 @contextmanager
 def name_scope(name: str) -> Iterator[str]:
-    """For scripts that structure TensorFlow's graph; names here come from layers."""
+    """Nothing: scripts structure TensorFlow's graph with it; names here come from layers."""
     yield name
 
 

@@ -118,7 +118,7 @@ class Variable(Operators):
 
 
 class RandomState(NamedTuple):
-    """What random layers and functions draw from: a seed, and a number for each batch.
+    """The state of random numbers in a model: a seed, and a number for each batch.
 
     step counts the batches of training, and draws those of everything else, from 2^31 on: so predictions
     in between do not change what training draws, and no two batches draw the same.
@@ -145,7 +145,7 @@ def new_random_state() -> RandomState:
 
 
 class KerasTensor(Operators):
-    """What Input and layers give while a model is put together: a type, and where it came from.
+    """The symbolic result of Input and of layers while a model is put together: a type, and its origin.
 
     layer, node_index, tensor_index: output `tensor_index` of that node of the layer.
     batch_size: the number of samples where the Input fixed it. mask: the type of its mask, if it has
@@ -304,7 +304,7 @@ class Node:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a layer accepts as one input: a rank, and sizes of some axes (Keras' InputSpec)."""
+    """The rank and the sizes of some axes that a layer accepts in an input (Keras' InputSpec)."""
 
     dtype: str | None = None
     shape: KerasShape | None = None

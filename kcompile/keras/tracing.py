@@ -104,7 +104,7 @@ class Trace:
 
     @contextmanager
     def source(self, *sources: Source) -> Iterator[None]:
-        """As `Graph.source`; inside, the graph is the current one."""
+        """`Graph.source`, and inside the graph is the current one."""
         with self.graph.source(*sources), tracing(self.graph):
             yield
 
@@ -182,13 +182,13 @@ class Trace:
 
 
 def find_trace(graph: Graph) -> Trace | None:
-    """What traces into a graph; None for one that was made otherwise."""
+    """The trace that writes into a graph; None for a graph that was made otherwise."""
     found: Trace | None = None if graph.tracer is None else graph.tracer()
     return found
 
 
 def trace_of(x: Tensor | Graph) -> Trace:
-    """What traces into a graph, or the graph of a tensor."""
+    """The trace that writes into a graph, or into the graph of a tensor."""
     found = find_trace(x.graph if isinstance(x, Tensor) else x)
     assert found is not None, "a graph that layers are traced into"
     return found

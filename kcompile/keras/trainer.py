@@ -35,7 +35,7 @@ Feed = Rows | Batches
 
 
 class Trainable(Protocol):
-    """What a trainer asks of a model. history and stop_training are written, too."""
+    """The members of a model that a trainer uses. It writes history and stop_training too."""
 
     name: str
     vintage: str
@@ -63,7 +63,7 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained or evaluated on, as a user gave it. steps: batches in a pass, None for all."""
+    """The data of training or evaluation, as a user gave them. steps: batches in a pass, None for all."""
 
     x: Any
     y: Any = None
@@ -75,8 +75,8 @@ class Data:
 
 @dataclass(frozen=True)
 class Validation:
-    """What `fit` validates on, and after which epochs: data that were given, or the share at the end of the
-    training data."""
+    """The data that `fit` validates on, given or the share at the end of the training data, and the epochs
+    after which it does."""
 
     data: Any
     share: float
@@ -99,7 +99,7 @@ class Trainer:
         self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
 
     def kept(self) -> dict[str, Any]:
-        """What pickle and copy keep: nothing of this process."""
+        """The state that pickle and copy keep: nothing of this process."""
         return state_of(self, "model", "engines", "adapter", "_names", "_slicers")
 
     def take(self, kept: dict[str, Any]) -> None:
@@ -291,7 +291,7 @@ class Trainer:
         return Rows(self, arrays, size, loops.check_steps(name, steps, -(-n // size)))
 
     def _training_feed(self, data: Data, validation: Validation) -> tuple[Feed, list[Array] | None, Lengths]:
-        """What `fit` trains on, what validation_split leaves for validation, and the lengths."""
+        """The data that `fit` trains on, the rest that validation_split leaves, and the lengths."""
         share = validation.share
         if gives_batches(data.x):
             refuse(
@@ -314,7 +314,7 @@ class Trainer:
         return self._over(arrays, n, data.batch_size, data.steps, "steps_per_epoch"), rest, lengths
 
     def _held(self, validation: Validation, rest: list[Array] | None) -> Feed | None:
-        """What is validated on: data that were given, or the rest that was split off."""
+        """The validation data: those that were given, or the rest that was split off."""
         data, steps = validation.data, validation.steps
         if data is None and rest is None:
             if steps is not None:

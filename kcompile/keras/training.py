@@ -42,7 +42,7 @@ class Training:
 
     @property
     def engine(self) -> Engine:
-        """That of the compiled model whose method is running, else the latest."""
+        """The engine of the compiled model whose method is running, else the latest one."""
         return self.trainer.engines.needed()
 
     def structure_changed(self, entries: Iterable[str] = ("predict", "test", "train")) -> None:

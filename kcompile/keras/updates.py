@@ -23,7 +23,7 @@ from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 
 class Update(NamedTuple):
-    """What K.update gives, for `Layer.add_update` and K.function."""
+    """The result of K.update, for `Layer.add_update` and K.function."""
 
     variable: Any
     value: Any
@@ -115,7 +115,7 @@ def losses_of_weights(layer: Any) -> list[Any]:
 
 
 def losses_of_calls(layer: Any) -> list[Any]:
-    """What the calls of a layer (or of the layers in a model) add to a loss, scalars."""
+    """The scalars that the calls of a layer (or of the layers in a model) add to a loss."""
     return [loss for node in _calls(layer) for loss in _recorded(_losses, node)]
 
 

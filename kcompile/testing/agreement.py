@@ -108,7 +108,7 @@ def assert_gradients(
     with _borrowed(model) as put_back:
 
         def gradients(engine: Any) -> list[np.ndarray]:
-            """What a step of plain SGD leaves as its momentum, with the sign turned."""
+            """The momentum that a step of plain SGD leaves, with the sign turned: the gradients."""
             arguments = {**model.compile_arguments.given, "optimizer": SGD(1.0, momentum=0.5)}
             model.compile(**arguments)
             model.use_engine(engine)

@@ -89,5 +89,5 @@ def sizes(draw: Any, name: str, most: int | None = None) -> int:
 
 
 def left(work: int, *sizes: int) -> int:
-    """What one more factor may be, at the most, beside these."""
+    """The most that one more factor may be, beside these."""
     return max(work // math.prod(sizes), 1)

@@ -25,7 +25,7 @@ from kcompile_runtime.errors import KcompileError
 
 @dataclass(frozen=True)
 class Stored:
-    """What an HDF5 file says about a dataset."""
+    """The shape and dtype of a dataset, as an HDF5 file says them."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]

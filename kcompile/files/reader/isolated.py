@@ -36,8 +36,8 @@ _COUNT = 8  # bytes that say how many follow
 
 @contextmanager
 def open_elsewhere(stream: IO[bytes], name: str) -> Iterator[Hdf5]:
-    """As `open_hdf5`, by another process. Raises ModelError, UnsupportedError where the system has no
-    limits to set."""
+    """`open_hdf5` in another process. Raises ModelError, and UnsupportedError where the system has no limits
+    to set."""
     if os.name != "posix":
         raise UnsupportedError("isolated=True needs the process limits of Linux or macOS")
     stream.flush()
@@ -103,7 +103,7 @@ class _Servant:
         return dict(answer)
 
     def _receive(self, size: int) -> bytearray:
-        """So many bytes, or ModelError when they do not come in time."""
+        """The next `size` bytes. Raises ModelError when they do not come in time."""
         assert self.process.stdout is not None
         descriptor, received = self.process.stdout.fileno(), bytearray()
         end = time.monotonic() + limits.MAX_WAIT_SECONDS
@@ -198,7 +198,7 @@ def _confine(seconds: int) -> None:
 
 
 def _allow(memory: int) -> None:
-    """So many bytes of memory beside those that Python has mapped now (where the system says)."""
+    """Limit memory to so many bytes beyond those that Python has mapped now (where the system says)."""
     import resource
 
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]

@@ -60,8 +60,9 @@ def check_trees(stream: IO[bytes], name: str) -> None:
 
 
 def _node(data: mmap.mmap, at: int) -> _Node | None:
-    """What stands there, if it can be a node. Below a node of links each child follows a key of 8 bytes; the
-    keys of chunks depend on a rank that is not known here, so every word may be a child."""
+    """The node at a place of the file, if there can be one. Below a node of links each child
+    follows a key of 8 bytes; the keys of chunks depend on a rank that is not known here, so every word may be
+    a child."""
     if at + _HEADER.size > len(data):
         return None
     _, kind, level, entries, _, right = _HEADER.unpack_from(data, at)

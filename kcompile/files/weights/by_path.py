@@ -50,8 +50,8 @@ def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:
 
 
 def _claim(layer: Any, seen: set[int], owned: dict[int, list[Any]]) -> bool:
-    """Which layers have their weights in the group of the model or wrapper that holds them: a shared one
-    where it is first met. Gives whether there are any."""
+    """Note in `owned` which layers have their weights in the group of the model or wrapper that holds them:
+    a shared layer where it is first met. Gives whether the layer has any weights of its own or below."""
     inside = layer._layers if isinstance(layer, Model) else [part for _, part in held(layer)]
     mine = owned[id(layer)] = []
     for inner in inside:

@@ -108,9 +108,10 @@ def cumprod(x: Any, axis: int = 0) -> Any:
 
 @traced
 def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
-    """For each sample, axis axes[0] of x against axes[1] of y; an int means both. Default: the last
-    of x against the last but one of y (its last, for rank 2). Axes count the batch as 0. Shape: that
-    of x, then that of y without the batch, both without the axis; [batch, 1] for two of rank 2."""
+    """The product of x and y of each sample, summed over axis axes[0] of x and axes[1] of y; an int means
+    both. Default: the last of x and the last but one of y (its last, for rank 2). Axes count the batch as
+    0. Shape: that of x, then that of y without the batch, both without the axis; [batch, 1] for two of
+    rank 2."""
     x, y = tensor(x), tensor(y)
     if x.rank < 2 or y.rank < 2:
         raise ValueError(f"batch_dot: expected tensors of rank 2 or more. Received: {x.type}, {y.type}")
@@ -137,8 +138,8 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
 
 
 def _matrices(x: Tensor, axis: int) -> tuple[Tensor, bool, Dim]:
-    """For each sample a matrix, whether its first axis is `axis` (else its second is), and the size of the
-    other, which is all other axes in their order."""
+    """x as one matrix for each sample: `axis` is one of its axes, all others in their order are the other.
+    With it, whether `axis` is the first, and the size of the other axis."""
     rest = [i for i in range(1, x.rank) if i != axis]
     size = numel([x.shape[i] for i in rest])
     if axis == 1 and rest:

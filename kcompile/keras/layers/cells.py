@@ -27,9 +27,9 @@ Result = tuple[Tensor, list[Tensor]]
 
 
 class Cell(Layer):
-    """What the cells share: weights, and masks of dropout.
+    """Base of the cells: weights, and masks of dropout.
 
-    dropout, recurrent_dropout: of the input and of the state before, with masks that are the same at
+    dropout, recurrent_dropout: the rates for the input and for the previous state; masks are the same at
     all steps. implementation: 1 has masks for each gate, 2 one for all; the values are the same
     otherwise. fixed: arguments that the layer over this cell does not have, with their values.
     """
@@ -140,7 +140,7 @@ class Cell(Layer):
         ]
 
     def split_masks(self, masks: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Those of the input, those of the state; [] where there is no such dropout."""
+        """The masks of the input and those of the state; [] where there is no such dropout."""
         count = len(masks) // (bool(self.dropout) + bool(self.recurrent_dropout) or 1)
         first = count if self.dropout else 0
         return list(masks[:first]), list(masks[first:])
@@ -264,7 +264,7 @@ class GRUCell(Cell):
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
     def biases(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Of the input's product, of the state's."""
+        """The bias of the input's product, and that of the state's."""
         if self.bias is None:
             return None, None
         bias, width = self.weight("bias", x), 3 * self.units
@@ -300,7 +300,7 @@ class GRUCell(Cell):
 
 
 class CuDNN(Cell):
-    """What cells of cuDNN's layers share: the kernel of each gate is stored as its transpose, read row
+    """Base of the cells of cuDNN's layers: the kernel of each gate is stored as its transpose, read row
     by row, and there is a bias for the input's product and one for the state's, one after the other.
     Source: `keras/layers/cudnn_recurrent.py` of Keras 2.2."""
 
@@ -433,6 +433,6 @@ def state_sizes(cell: Any) -> list[Any]:
 
 
 def output_size(cell: Any) -> Any:
-    """Of the output of a cell: as it says, or its first state's."""
+    """The size of a cell's output: its own word for it, or the size of its first state."""
     size = getattr(cell, "output_size", None)
     return state_sizes(cell)[0] if size is None else size

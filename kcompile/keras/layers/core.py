@@ -62,7 +62,7 @@ class Activation(Layer):
 
 
 class Dropout(Layer):
-    """In training, elements become 0 with probability `rate`, the others grow by 1 / (1 - rate).
+    """Elements become 0 with probability `rate` in training, the others grow by 1 / (1 - rate).
 
     noise_shape: one choice for all elements along axes of size 1 (None: the input's size). seed: of
     this layer alone; default the model's. Masks are a function of seed, step, layer and element.

@@ -96,7 +96,7 @@ class Lambda(Layer):
             )
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
-        """What the argument `mask` says; no mask without it, as in Keras 2."""
+        """The mask that the argument `mask` gives; none without it, as in Keras 2."""
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def get_config(self) -> dict[str, Any]:

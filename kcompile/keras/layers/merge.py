@@ -52,7 +52,7 @@ class _Merge(Layer):
         return config
 
     def operand_masks(self, inputs: Sequence[Tensor]) -> list[Tensor | None]:
-        """Where the values of the inputs count, with axes for theirs, if they do not everywhere."""
+        """The masks of the inputs with the inputs' ranks; None where all values of an input count."""
         if not self.semantics.merges_leave_out_masked or self.operator:
             return [None] * len(inputs)
         masks = [trace_of(x).masks.get(x.value) for x in inputs]
@@ -62,7 +62,7 @@ class _Merge(Layer):
         ]
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
-        """Where all masks that there are hold; or where any does, if all are there."""
+        """The conjunction of the masks that there are; in some vintages the disjunction, if all are there."""
         given = [m for m in as_list(mask) if m is not None]
         if self.operator and not self.semantics.operators_keep_masks:
             return None
@@ -143,7 +143,7 @@ class Average(_Merge):
 
 
 class _Extremum(_Merge):
-    """Where an input is masked, the other's value stands for it."""
+    """The larger or the smaller; where one input is masked, the other's value is taken."""
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         masks = self.operand_masks(inputs)
@@ -212,7 +212,7 @@ class Concatenate(_Merge):
 
 
 class Dot(_Merge):
-    """For each sample the product of two tensors along an axis of each: K.batch_dot.
+    """The product of two tensors of each sample along an axis of each: K.batch_dot.
 
     axes: one axis for both, or a pair, counting the batch as 0. normalize: make vectors along these
     axes of length 1 first, so that the products are cosines.

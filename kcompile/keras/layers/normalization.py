@@ -142,8 +142,8 @@ class BatchNormalization(Layer):
         return y if self.beta is None else y + self._along(x, self.beta.__tensor__(x.graph))
 
     def _estimate(self, x: Tensor, variance: Tensor, count: Any) -> Tensor:
-        """What the moving variance follows. TensorFlow's fused kernels give n / (n - 1) of the biased one,
-        or that where n is 1; Keras 2 takes n / (n - 1 - epsilon) of what it is given."""
+        """The variance that the moving one follows. TensorFlow's fused kernels give n / (n - 1) of the biased
+        one, or that where n is 1; Keras 2 takes n / (n - 1 - epsilon) of what it is given."""
         followed = self.semantics.moving_variance
         twice = followed == "twice if fused"
         if followed != "biased" and self._fused(x) and (x.rank == 4 or not twice):

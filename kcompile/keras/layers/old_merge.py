@@ -31,7 +31,7 @@ MODES: dict[str, type[Layer]] = {
 
 @dataclass(frozen=True)
 class Branches:
-    """What a Merge joins: inputs of the branches, their outputs, and their layers."""
+    """The branches that a Merge joins: their inputs, their outputs, and their layers."""
 
     inputs: list[KerasTensor]
     outputs: list[KerasTensor]

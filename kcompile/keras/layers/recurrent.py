@@ -39,8 +39,8 @@ __all__ = ["GRU", "LSTM", "RNN", "CuDNNGRU", "CuDNNLSTM", "SimpleRNN"]
 
 
 class Recurrence(Holder):
-    """What is called on a sequence, states to begin with, and constants, [x, *states, *constants]: the
-    recurrent layers and Bidirectional.
+    """Base of layers that are called on a sequence, initial states and constants, [x, *states, *constants]:
+    the recurrent layers and Bidirectional.
 
     num_constants: how many of the tensors are constants, which a call with constants= fixes.
     """
@@ -49,7 +49,7 @@ class Recurrence(Holder):
 
     @property
     def _num_constants(self) -> int | None:
-        """As Keras 2 calls it."""
+        """Keras 2's name for it."""
         return self.num_constants or None
 
     def fix_constants(self, count: int) -> None:

@@ -102,14 +102,14 @@ class TimeDistributed(Wrapper):
         return rows
 
     def _ask_for_mask(self, rows: Tensor) -> None:
-        """What a model inside does besides, when it runs once more."""
+        """Run a model inside once more, as it is done to ask it for its mask."""
         if isinstance(self.layer, TimeDistributed):
             self.layer._ask_for_mask(self.layer._as_samples(rows))
         elif hasattr(self.layer, "nodes"):
             self.layer.trace([rows], True, {})
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
-        """What the layer gives for each step; else the input's, of whole steps."""
+        """The mask that the layer gives for each step; else the input's mask of whole steps."""
         if self._by_step:
             return mask
         inner, shape = self._inner, inputs.shape
