@@ -203,8 +203,8 @@ class Layer(Weights, Nodes):
 
     def add_update(self, updates: Any, tensor: Any = None) -> None:
         """Add, in `call`, a pair (variable, its value after this call), which counts unless the layer is
-        frozen; or, as in Keras 2, results of K.update and the like, one or a list (`tensor` is the input then), which
-        count in training alone."""
+        frozen; or, as in Keras 2, results of K.update and the like, one or a list (`tensor` is the input
+        then), which count in training alone."""
         if isinstance(updates, Variable):
             trace = trace_of(tensor)
             if not trace.frozen:

@@ -28,8 +28,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 class Outside(Protocol):
     """The calls of functions of K where no graph is being traced. A remembered call is a layer, and layers
-    are written over functions of K: so what remembers calls (`expressions`) is above this module, and says that
-    it is there."""
+    are written over functions of K: so the module that remembers calls (`expressions`) is above this one,
+    and registers itself here."""
 
     def record(
         self, function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[Any] | None = None
