@@ -15,7 +15,7 @@ from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import check_rows
 from kcompile.keras import graphs
-from kcompile.keras.lengths import Kept, Lengths, checked_lengths, graph_bytes, lengths_of
+from kcompile.keras.lengths import Lengths, LruCache, checked_lengths, graph_bytes, lengths_of
 from kcompile.keras.listeners import Audience
 from kcompile.keras.tracing import Traced
 from kcompile_runtime.loop import Runner, one_by_one
@@ -29,7 +29,7 @@ class InterpreterEngine:
     def __init__(self, model: Any, precision: str = "float32") -> None:
         self.model = model
         self.precision = precision
-        self._graphs: Kept[Traced] = Kept(lambda traced: graph_bytes(traced.graph))
+        self._graphs: LruCache[Traced] = LruCache(lambda traced: graph_bytes(traced.graph))
 
     def traced(self, entry: str, lengths: Any = None) -> Traced:
         """The graph of "predict", "test" or "train". lengths: the sizes that the model's inputs leave

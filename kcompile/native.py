@@ -22,7 +22,7 @@ from kcompile.ir.graph import Graph, Value
 from kcompile.ir.rewrite import rebuild
 from kcompile.keras import graphs
 from kcompile.keras.graphs import ENTRIES
-from kcompile.keras.lengths import Kept, Lengths, checked_lengths, graph_bytes, lengths_of
+from kcompile.keras.lengths import Lengths, LruCache, checked_lengths, graph_bytes, lengths_of
 from kcompile.keras.listeners import Audience
 from kcompile.keras.tensors import Variable
 from kcompile.keras.tracing import Traced
@@ -95,7 +95,7 @@ class Made:
 
 class NativeEngine:
     """Runs a model's graphs as native code; its variables are the model's own arrays. Code is made for
-    an entry at given lengths (of inputs that leave sizes unknown), and kept as `Kept` says. Where it
+    an entry at given lengths (of inputs that leave sizes unknown), and kept as `LruCache` says. Where it
     prepares the same from weights, it does so once for all lengths."""
 
     def __init__(self, model: Any, target: targets.Target, threads: int | None, verify: bool) -> None:
@@ -103,7 +103,7 @@ class NativeEngine:
         self.target = target
         self.threads = threads
         self.verify = verify
-        self._made: Kept[Made] = Kept(lambda made: made.nbytes, self._shared_bytes)
+        self._made: LruCache[Made] = LruCache(lambda made: made.nbytes, self._shared_bytes)
         # By what is prepared, and all variables that are followed; gone with the last program
         self._blocks: WeakValueDictionary[Any, rt.Prepared] = WeakValueDictionary()
         self._latest: Lengths | None = None

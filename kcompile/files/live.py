@@ -212,7 +212,7 @@ def slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
     trained = _known(live, theirs)
     mine = [(w, v) for v, w in pairs(ours, theirs)]
     found = []
-    live_names = {slot.name: slot.live for slot in optimizer.kept}
+    live_names = {slot.name: slot.live for slot in optimizer.known_slots}
     for slot in optimizer.slots():
         held = getattr(live, live_names.get(slot, ""), None)
         if not isinstance(held, Sequence) or len(held) != len(trained):

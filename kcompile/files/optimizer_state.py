@@ -66,7 +66,7 @@ def _numbers(
 ) -> dict[str, list[int]] | None:
     """The numbers of the arrays of all variables for each slot; `scalars` others precede them."""
     slots, ours = optimizer.slots(), vintage.backend == "kcompile"
-    suffixes = {slot.name: slot.stored for slot in optimizer.kept}
+    suffixes = {slot.name: slot.stored for slot in optimizer.known_slots}
     last = [path.rpartition("/")[2].partition(":")[0] for path in paths]
     if any(name in suffixes.values() for name in last):  # tf.keras up to 2.10
         return {slot: [i for i, name in enumerate(last) if name == suffixes[slot]] for slot in slots}

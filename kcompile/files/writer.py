@@ -270,7 +270,7 @@ def _named_state(model: Any) -> list[tuple[str, Variable]]:
     kind = type(optimizer).__name__
     state = [(f"{kind}/iter", optimizer.iterations)]
     state += [(f"{kind}/momentum_cache", v) for v in optimizer.state()]
-    words = {slot.name: slot.stored for slot in optimizer.kept}
+    words = {slot.name: slot.stored for slot in optimizer.known_slots}
     slots = [
         (f"{kind}/{v.name}/{words.get(slot, slot)}", optimizer._slots[v][slot])
         for slot in optimizer.slots()

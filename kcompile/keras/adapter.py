@@ -15,14 +15,13 @@ import numpy as np
 from kcompile.ir.specs import spec_of
 from kcompile.ir.types import TensorType
 from kcompile.keras import graphs, standardize
-from kcompile.keras.lengths import Kept, Lengths, lengths_of
+from kcompile.keras.lengths import Lengths, LruCache, lengths_of
 from kcompile.keras.standardize import Target
-from kcompile_runtime.arrays import as_array
+from kcompile_runtime.arrays import Array, as_array
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.spec import TensorSpec
 
-Array = np.ndarray
 Conforming = tuple[tuple[int, ...], "np.dtype[Any]"]
 
 
@@ -89,12 +88,12 @@ class Adapter:
     def forget_targets(self) -> None:
         """Drop the specifications of data: what is trained, or how, has changed."""
         self._feeds: Feeds | None = None  # where all sizes are known
-        self._feeds_at: Kept[Feeds] | None = None  # where they are not
+        self._feeds_at: LruCache[Feeds] | None = None  # where they are not
 
     def feeds(self, lengths: Lengths = ()) -> Feeds:
         if lengths:
             if self._feeds_at is None:
-                self._feeds_at = Kept(lambda feeds: 4096 * (1 + len(feeds.inputs) + len(feeds.targets)))
+                self._feeds_at = LruCache(lambda feeds: 4096 * (1 + len(feeds.inputs) + len(feeds.targets)))
             key = ("data", lengths)
             return self._feeds_at.get(key) or self._feeds_at.put(key, Feeds.of(self._model, lengths))
         if self._feeds is None:
@@ -184,7 +183,7 @@ class Adapter:
             return None
         if feeds.targets[0].classes:
             standardize.check_classes(y, feeds.targets[0])
-        return [x, y, standardize.ones(n)]
+        return [x, y, standardize.unit_weights(n)]
 
     def _adopt_labels(self, y: Any, lengths: Lengths) -> None:
         """A loss of one's own takes labels of any shape: the graph follows the data."""

@@ -10,12 +10,9 @@ from contextvars import ContextVar
 from typing import Any, Protocol
 from weakref import WeakSet
 
-import numpy as np
-
 from kcompile.keras.lengths import Lengths
+from kcompile_runtime.arrays import Array
 from kcompile_runtime.loop import Runner
-
-Array = np.ndarray
 
 
 class Engine(Protocol):

@@ -18,7 +18,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.evaluation import computed
-from kcompile.keras.lengths import Kept
+from kcompile.keras.lengths import LruCache
 from kcompile.keras.operands import leaves, map_leaves, remember_with, tensor
 from kcompile.keras.settings import LearningPhase
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
@@ -26,7 +26,7 @@ from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
-MODULES = ("activations", "losses", "metrics")  # besides K, of functions that take tensors
+FUNCTION_MODULES = ("activations", "losses", "metrics")  # besides K, of functions that take tensors
 
 
 class TensorFunction(Layer):
@@ -48,7 +48,7 @@ class TensorFunction(Layer):
         name, module = self.function.__name__.lstrip("_"), self.function.__module__.rpartition(".")[2]
         if name == "call__":
             return type(self.arguments[0][0]).__name__
-        return f"{module if module in MODULES else 'K'}.{name}"
+        return f"{module if module in FUNCTION_MODULES else 'K'}.{name}"
 
     def compute(self, graph: Graph, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The results in a graph, as a flat list; `structure` is how they were nested."""
@@ -187,7 +187,7 @@ class Function:
         self.updates = list(map(_pair, updates or ()))
         self.random_state = new_random_state()
         self._fixed = False  # whether code is for fixed numbers of samples
-        self._compiled: Kept[Any] = Kept(lambda code: code.nbytes)
+        self._compiled: LruCache[Any] = LruCache(lambda code: code.nbytes)
 
     def __call__(self, inputs: Sequence[Any] = ()) -> Any:
         """Raises InputError for values that do not fit."""

@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 
 from kcompile_runtime import training as loops
-from kcompile_runtime.arrays import is_array
+from kcompile_runtime.arrays import Array, is_array
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, describe
-
-Array = np.ndarray
 
 
 def gives_batches(data: Any) -> bool:

@@ -419,7 +419,8 @@ class Model(Training, Saving, Layer):
         calls = list(
             dict.fromkeys([*self.nodes, *(back_from(self.added_losses, {})[0] if self.added_losses else [])])
         )
-        return {"calls": calls, **state_of(self, "nodes_made", "trainer"), "training": self.trainer.kept()}
+        own = state_of(self, "nodes_made", "trainer")
+        return {"calls": calls, **own, "training": self.trainer.saved_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         calls, training = state.pop("calls"), state.pop("training")

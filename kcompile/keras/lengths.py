@@ -92,7 +92,7 @@ def graph_bytes(graph: Graph) -> int:
     )
 
 
-class Kept(Generic[T]):
+class LruCache(Generic[T]):
     """A least-recently-used cache by (entry, lengths), bounded by `MEMORY`; the latest value of each entry
     stays, however large.
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.keras.crossentropy import binary_terms, clipped, log_probabilities
 from kcompile.keras.operands import lift, over
 from kcompile.keras.settings import epsilon
 from kcompile.keras.tensors import is_integer, is_number
@@ -127,14 +128,6 @@ def categorical_hinge(y_true: Any, y_pred: Tensor) -> Tensor:
 # ---------------------------------------------------------------- crossentropies
 
 
-def _log_probabilities(y_pred: Tensor, from_logits: bool, axis: int = -1) -> Tensor:
-    """log p: of logits exactly; of probabilities brought to sum 1 and clipped, as Keras has it."""
-    if from_logits:
-        return ops.log_softmax(y_pred, axis)
-    share = y_pred / ops.reduce_sum(y_pred, axis, keepdims=True)
-    return ops.log(_clipped(share))
-
-
 def _smoothed(y_true: Tensor, share: float, classes: int) -> Tensor:
     """Labels of which a share is spread over all classes."""
     return y_true * (1.0 - share) + share / classes if share else y_true
@@ -148,7 +141,7 @@ def categorical_crossentropy(
     axis = _feature_axis("categorical_crossentropy", axis, y_pred)
     # Keras divides by the size of the last axis, whichever the classes' is
     y_true = _smoothed(_like(y_true, y_pred), label_smoothing, _classes(y_pred))
-    return -ops.reduce_sum(y_true * _log_probabilities(y_pred, from_logits, axis), axis)
+    return -ops.reduce_sum(y_true * log_probabilities(y_pred, from_logits, axis), axis)
 
 
 def categorical_focal_crossentropy(
@@ -165,7 +158,7 @@ def categorical_focal_crossentropy(
     y_true = _smoothed(_like(y_true, y_pred), label_smoothing, _classes(y_pred))
     if from_logits:
         y_pred = ops.softmax(y_pred, axis)
-    p = _clipped(y_pred / ops.reduce_sum(y_pred, axis, keepdims=True))
+    p = clipped(y_pred / ops.reduce_sum(y_pred, axis, keepdims=True))
     return -ops.reduce_sum(ops.pow(1.0 - p, gamma) * alpha * y_true * ops.log(p), axis)
 
 
@@ -196,7 +189,7 @@ def sparse_categorical_crossentropy(
     if axis not in (-1, y_pred.rank - 1):
         raise UnsupportedError(describe("sparse_categorical_crossentropy: axis", "the last axis", repr(axis)))
     classes, count = indices(y_true, y_pred), _classes(y_pred)
-    logs = _log_probabilities(y_pred, from_logits)
+    logs = log_probabilities(y_pred, from_logits)
     if ignore_class is None:
         return -ops.value_at(logs, ops.checked_places(classes, count))
     ignored = ops.equal(classes, ignore_class)
@@ -205,26 +198,12 @@ def sparse_categorical_crossentropy(
     return ops.select(ignored, ops.zeros_like(each), each)
 
 
-def _clipped(p: Tensor) -> Tensor:
-    return ops.clip(p, epsilon(), 1.0 - epsilon())
-
-
-def _binary(y_true: Tensor, p: Tensor) -> Tensor:
-    """-t log(p) - (1 - t) log(1 - p), of clipped probabilities."""
-    p = _clipped(p)
-    return -(y_true * ops.log(p) + (1.0 - y_true) * ops.log(1.0 - p))
-
-
 def binary_crossentropy(
     y_true: Any, y_pred: Tensor, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
 ) -> Tensor:
     """mean(-t log(p) - (1 - t) log(1 - p)): y_pred probabilities or logits."""
     y_true = _smoothed(_like(y_true, y_pred), label_smoothing, 2)
-    each = (
-        y_true * ops.softplus(-y_pred) + (1.0 - y_true) * ops.softplus(y_pred)
-        if from_logits
-        else _binary(y_true, y_pred)
-    )
+    each = binary_terms(y_true, y_pred, from_logits)
     return ops.reduce_mean(each, _feature_axis("binary_crossentropy", axis, y_pred))
 
 
@@ -243,7 +222,7 @@ def binary_focal_crossentropy(
     y_true = _smoothed(_like(y_true, y_pred), label_smoothing, 2)
     p = ops.sigmoid(y_pred) if from_logits else y_pred
     q = y_true * p + (1.0 - y_true) * (1.0 - p)
-    each = ops.pow(1.0 - q, gamma) * _binary(y_true, p)
+    each = ops.pow(1.0 - q, gamma) * binary_terms(y_true, p)
     if apply_class_balancing:
         each = each * (y_true * alpha + (1.0 - y_true) * (1.0 - alpha))
     return ops.reduce_mean(each, _feature_axis("binary_focal_crossentropy", axis, y_pred))

@@ -72,12 +72,12 @@ class Optimizer:
     all together. clipvalue: gradients are limited to [-clipvalue, clipvalue]. vintage: whose rules where
     they differ, one of `semantics.VINTAGES`; default the model's.
 
-    Subclasses list their options in `options` and the slots that they may have in `kept`, say in `slots()`
-    which they have where that depends on options, and define `update`.
+    Subclasses list their options in `options` and the slots that they may have in `known_slots`, say in
+    `slots()` which they have where that depends on options, and define `update`.
     """
 
     options: tuple[str, ...] = ()
-    kept: tuple[Slot, ...] = ()
+    known_slots: tuple[Slot, ...] = ()
     shared = ("decay", "clipnorm", "clipvalue", "global_clipnorm", "vintage")
 
     def __init__(
@@ -163,7 +163,7 @@ class Optimizer:
 
     def slots(self) -> tuple[str, ...]:
         """Names of the arrays kept for each variable."""
-        return tuple(slot.name for slot in self.kept)
+        return tuple(slot.name for slot in self.known_slots)
 
     def initial(self, slot: str) -> float:
         """The value a slot starts with."""

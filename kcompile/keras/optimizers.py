@@ -49,7 +49,7 @@ class SGD(Optimizer):
     """v = momentum v - rate g; p = p + v, or with nesterov p + momentum v - rate g."""
 
     options = ("momentum", "nesterov")
-    kept = (Slot("momentum", "momentums", "momentum"),)
+    known_slots = (Slot("momentum", "momentums", "momentum"),)
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class RMSprop(Optimizer):
     """a = rho a + (1 - rho) g^2; p = p - rate g / (sqrt(a) + epsilon). Keras 3: / sqrt(a + epsilon)."""
 
     options = ("rho", "epsilon")
-    kept = (Slot("rms", "_velocities", "rms"),)
+    known_slots = (Slot("rms", "_velocities", "rms"),)
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Adagrad(Optimizer):
     """a = a + g^2; p = p - rate g / (sqrt(a) + epsilon). Keras 3: / sqrt(a + epsilon)."""
 
     options = ("epsilon", "initial_accumulator_value")
-    kept = (Slot("accumulator", "_accumulators", "accumulator"),)
+    known_slots = (Slot("accumulator", "_accumulators", "accumulator"),)
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class Adadelta(Optimizer):
     d = rho d + (1 - rho) u^2; p = p - rate u (Zeiler 2012)."""
 
     options = ("rho", "epsilon")
-    kept = (
+    known_slots = (
         Slot("accumulator", "_accumulated_grads", "accum_grad"),
         Slot("delta", "_accumulated_delta_vars", "accum_var"),
     )
@@ -178,7 +178,7 @@ class Adam(Optimizer):
     r = rate sqrt(1 - beta_2^t) / (1 - beta_1^t) (Kingma and Ba 2015). amsgrad: the largest v so far."""
 
     options = ("beta_1", "beta_2", "epsilon", "amsgrad")
-    kept = (
+    known_slots = (
         Slot("m", "_momentums", "m"),
         Slot("v", "_velocities", "v"),
         Slot("vhat", "_velocity_hats", "vhat"),
@@ -222,7 +222,7 @@ class Adamax(Optimizer):
     """Adam with the largest |g| in place of its average (Kingma and Ba 2015, section 7)."""
 
     options = ("beta_1", "beta_2", "epsilon")
-    kept = (Slot("m", "_m", "m"), Slot("u", "_u", "v"))
+    known_slots = (Slot("m", "_m", "m"), Slot("u", "_u", "v"))
 
     def __init__(
         self,
@@ -255,7 +255,7 @@ class Nadam(Optimizer):
     2016). Keras 3 has no schedule_decay: for its models it is 1."""
 
     options = ("beta_1", "beta_2", "epsilon", "schedule_decay")
-    kept = (Slot("m", "_momentums", "m"), Slot("v", "_velocities", "v"))
+    known_slots = (Slot("m", "_momentums", "m"), Slot("v", "_velocities", "v"))
 
     def __init__(
         self,

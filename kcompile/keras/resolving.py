@@ -18,7 +18,7 @@ from kcompile_runtime.checks import check_number
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
-def resolve(model: Any, arguments: dict[str, Any]) -> CompileArguments:
+def resolve_arguments(model: Any, arguments: dict[str, Any]) -> CompileArguments:
     """The arguments of `compile` for each output of a built model. Raises ModelError, ValueError."""
     names = list(model.output_names)
     found = [losses.as_loss(value) for value in _per_output(arguments["loss"], names, "loss")]

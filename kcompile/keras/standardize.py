@@ -19,12 +19,10 @@ from kcompile.keras import losses
 from kcompile.keras.losses import Loss
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tensors import KerasTensor
-from kcompile_runtime.arrays import as_array, as_input, as_shape
+from kcompile_runtime.arrays import Array, as_array, as_input, as_shape
 from kcompile_runtime.checks import check_number
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.spec import TensorSpec
-
-Array = np.ndarray
 
 # Losses that take their labels in the output's shape. Others (functions of one's own) take any.
 SHAPED = frozenset(f for f in losses.FUNCTIONS.values() if not losses.takes_classes(f))
@@ -231,7 +229,7 @@ def label_type(value: Any, target: Target) -> TensorType | None:
 _ones: dict[int, Array] = {}
 
 
-def ones(n: int) -> Array:
+def unit_weights(n: int) -> Array:
     """Weights of 1; the same array for the same small n."""
     known = _ones.get(n)
     if known is None:
@@ -270,7 +268,7 @@ def _weight(value: Any, target: Target, n: int) -> Array:
     """The weights of an output. Where steps have weights, that of a sample is that of all its steps."""
     spec, rank = target.weights, len(target.weights.shape)
     if value is None:
-        return ones(n) if rank == 1 else np.ones(spec.bind(n), np.float32)
+        return unit_weights(n) if rank == 1 else np.ones(spec.bind(n), np.float32)
     array = as_array(value, spec.name)
     if rank == 1 and array.ndim == 2 and array.shape[1] > 1:
         raise InputError(

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from kcompile.ir.specs import spec_of
 from kcompile.keras import callbacks as events
 from kcompile.keras import graphs
@@ -23,14 +21,14 @@ from kcompile.keras.engines import Engines
 from kcompile.keras.feeding import Batches, Rows, gives_batches
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
-from kcompile.keras.resolving import resolve
+from kcompile.keras.resolving import resolve_arguments
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
 from kcompile_runtime import training as loops
+from kcompile_runtime.arrays import Array
 from kcompile_runtime.batching import no_samples
 from kcompile_runtime.errors import InputError, ModelError, describe
 
-Array = np.ndarray
 Feed = Rows | Batches
 
 
@@ -98,13 +96,13 @@ class Trainer:
         self._running: loops.Averages | None = None  # over batches, see `batch`
         self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
 
-    def kept(self) -> dict[str, Any]:
+    def saved_state(self) -> dict[str, Any]:
         """The state that pickle and copy keep: nothing of this process."""
         return state_of(self, "model", "engines", "adapter", "_names", "_slicers")
 
-    def take(self, kept: dict[str, Any]) -> None:
-        """Go on where the trainer that kept this was."""
-        restore(self, kept)
+    def take(self, state: dict[str, Any]) -> None:
+        """Go on where the trainer with this state was."""
+        restore(self, state)
         if self.arguments is not None:
             self.arguments["optimizer"].listeners.add(self.training_changed)
 
@@ -125,7 +123,7 @@ class Trainer:
 
     def compile(self, arguments: dict[str, Any]) -> None:
         """Train as the arguments of `compile` say from now on. Raises ModelError, ValueError."""
-        resolved = resolve(self.model, arguments) if self.model.built else None
+        resolved = resolve_arguments(self.model, arguments) if self.model.built else None
         if self.arguments is not None:
             self.arguments["optimizer"].listeners.remove(self.training_changed)
         arguments["optimizer"].listeners.add(self.training_changed)
@@ -141,7 +139,7 @@ class Trainer:
                     f"model {self.model.name!r} is not built: its input shape is not known. "
                     "Give the first layer an input_shape, or call build"
                 )
-            self._resolved = resolve(self.model, self.arguments)
+            self._resolved = resolve_arguments(self.model, self.arguments)
         return self._resolved
 
     def names(self, lengths: Lengths = ()) -> list[str]:

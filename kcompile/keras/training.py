@@ -19,11 +19,11 @@ from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.resolving import values_of
 from kcompile.keras.tensors import one_or_list
 from kcompile.keras.trainer import Data, Trainer, Validation
+from kcompile_runtime.arrays import Array
 from kcompile_runtime.checks import check_count, check_flag, check_number
 from kcompile_runtime.errors import InputError, InputTypeError, UnsupportedError, describe
 
-Array = np.ndarray
-MODES = (False, True, "batch")
+SHUFFLES = (False, True, "batch")
 
 
 class Training:
@@ -199,7 +199,7 @@ class Training:
         epochs = check_count("epochs", _old_epochs(epochs, old), 0)
         initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         verbose = check_verbose(verbose)
-        if not (isinstance(shuffle, (bool, int, str, np.bool_)) and shuffle in MODES):
+        if not (isinstance(shuffle, (bool, int, str, np.bool_)) and shuffle in SHUFFLES):
             raise InputError(describe("shuffle", "True, False or 'batch'", repr(shuffle)))
         _check_queue(max_queue_size, workers, use_multiprocessing)
         share = 0.0 if validation_split is None else check_number("validation_split", validation_split, 0, 1)

@@ -350,6 +350,6 @@ def test_each_optimizer_says_what_others_call_its_slots(kind):
     """Without that, a live optimizer could not be followed, nor its state be written and read."""
     flags = {name: True for name in optimizer.FLAGS if name in kind.options}
     used = kind(**({"momentum": 0.9} if "momentum" in kind.options else {}), **flags).slots()
-    assert list(used) == [slot.name for slot in kind.kept]
-    for words in zip(*kind.kept):
-        assert len(set(words)) == len(kind.kept) and all(words)
+    assert list(used) == [slot.name for slot in kind.known_slots]
+    for words in zip(*kind.known_slots):
+        assert len(set(words)) == len(kind.known_slots) and all(words)

@@ -12,9 +12,10 @@ import numpy as np
 from kcompile.files import cudnn
 from kcompile.files.reader import Hdf5, Stored
 from kcompile.files.vintage import Vintage
-from kcompile.files.weights.conversion import KERAS1, Array, convert
+from kcompile.files.weights.conversion import KERAS1, convert
 from kcompile.files.weights.inside import Variables, all_layers, inner_layers
 from kcompile.keras.engine import Variable
+from kcompile_runtime.arrays import Array
 from kcompile_runtime.errors import ModelError, describe
 
 

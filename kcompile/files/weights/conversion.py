@@ -15,8 +15,7 @@ import numpy as np
 from kcompile.files import cudnn
 from kcompile.files.vintage import Vintage
 from kcompile.files.weights.inside import inner_layers
-
-Array = np.ndarray
+from kcompile_runtime.arrays import Array
 
 
 @dataclass(frozen=True)

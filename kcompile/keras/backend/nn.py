@@ -9,8 +9,9 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Dim
+from kcompile.keras.crossentropy import binary_terms, log_probabilities
 from kcompile.keras.operands import axes_of, fixed_size, sizes, tensor, traced
-from kcompile.keras.settings import checked_data_format, epsilon
+from kcompile.keras.settings import checked_data_format
 from kcompile.keras.spatial import channels_back, channels_to_last, pads
 
 
@@ -209,19 +210,12 @@ def normalize_batch_in_training(
 # ---------------------------------------------------------------- crossentropies
 
 
-def _log_probabilities(output: Tensor, from_logits: bool, axis: int) -> Tensor:
-    if from_logits:
-        return ops.log_softmax(output, axis)
-    share = output / ops.reduce_sum(output, axis, keepdims=True)
-    return ops.log(ops.clip(share, epsilon(), 1.0 - epsilon()))
-
-
 @traced
 def categorical_crossentropy(target: Any, output: Any, from_logits: bool = False, axis: int = -1) -> Any:
     """-sum(target * log(output)) along `axis`; output: probabilities or logits."""
     output = tensor(output)
     target = ops.cast(tensor(target), output.dtype)
-    return -ops.reduce_sum(target * _log_probabilities(output, from_logits, axis), axis)
+    return -ops.reduce_sum(target * log_probabilities(output, from_logits, axis), axis)
 
 
 @traced
@@ -232,7 +226,7 @@ def sparse_categorical_crossentropy(
     output = tensor(output)
     (place,) = axes_of(output, axis)
     order = [*(i for i in range(output.rank) if i != place), place]
-    logs = ops.transpose(_log_probabilities(output, from_logits, axis), order)
+    logs = ops.transpose(log_probabilities(output, from_logits, axis), order)
     numbers = ops.cast(ops.reshape(tensor(target), logs.shape[:-1]), "int32")
     return -ops.value_at(logs, ops.checked_places(numbers, fixed_size(logs, -1)))
 
@@ -242,10 +236,7 @@ def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> 
     """-t log(p) - (1 - t) log(1 - p), of each element."""
     output = tensor(output)
     target = ops.cast(tensor(target), output.dtype)
-    if from_logits:
-        return target * ops.softplus(-output) + (1.0 - target) * ops.softplus(output)
-    p = ops.clip(output, epsilon(), 1.0 - epsilon())
-    return -(target * ops.log(p) + (1.0 - target) * ops.log(1.0 - p))
+    return binary_terms(target, output, from_logits)
 
 
 @traced
