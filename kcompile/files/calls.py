@@ -6,7 +6,7 @@ lists of [layer, node index, tensor index, arguments]; what is not supported goe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kcompile.files.problems import Problems
@@ -27,17 +27,24 @@ def translate_call(
             _arguments(arguments[0] if arguments else {}, label, problems)
         return [[*place[:3], _training(place[3] if len(place) == 4 else {})] for place in node]
     _arguments(node.get("kwargs", {}), label, problems)
-    kept = _training(node.get("kwargs", {})) if ours else {}
-    arguments = node.get("args") or [None]
+    tensors = _tensors(node.get("args") or [None], operation)
+    if tensors is None:
+        problems.add(f"{label}: a call with other arguments than one tensor, or a list of them")
+        return []
+    training = _training(node.get("kwargs", {})) if ours else {}
+    return [[*x["config"]["keras_history"], training] for x in tensors]
+
+
+def _tensors(arguments: Sequence[Any], operation: bool) -> Sequence[Any] | None:
+    """The tensors of a call of Keras 3, None where its arguments are others too."""
     if operation and len(arguments) == 2 and all(map(_is_keras_tensor, arguments)):
         ranks = {len(x["config"].get("shape", ())) for x in arguments}
         arguments = [arguments] if len(ranks) == 1 else arguments
     first, *more = arguments
     tensors = first if isinstance(first, (list, tuple)) else [first]
     if any(x is not None for x in more) or not all(map(_is_keras_tensor, tensors)):
-        problems.add(f"{label}: a call with other arguments than one tensor, or a list of them")
-        return []
-    return [[*x["config"]["keras_history"], kept] for x in tensors]
+        return None
+    return tensors
 
 
 def _training(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -406,27 +406,41 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
     if "batch_shape" in given:
         given["batch_input_shape"] = given.pop("batch_shape")
     known = _parameters(cls)
-    for key, value in given.items():
-        if key in known and not _wrong_switch(known[key], value):
-            switch = isinstance(getattr(known[key], "default", None), bool)
-            config[key] = (
-                bool(value) if switch else _held(value, label, reading) if key in HELD else plain(value)
-            )
-        elif key in known:
-            problems.add(f"{label}: {key}: expected True or False. Received: {value!r}", wrong=True)
-        elif key not in IGNORED and value not in NEUTRAL.get(key, ()):
-            problems.add(f"{label}: the argument {key}={value!r}")
+    config |= _translate_arguments(given, known, label, reading)
     if "data_format" in known and config.get("data_format") is None:
         config["data_format"] = "channels_last"  # not what this machine's keras.json says
     if "vintage" in known:
         config.setdefault("vintage", reading.vintage)
+    _try(cls, config, label, reading)
+    return config
+
+
+def _translate_arguments(
+    given: Mapping[str, Any], known: Mapping[str, inspect.Parameter | None], label: str, reading: _Reading
+) -> dict[str, Any]:
+    """The arguments that a constructor knows, in our form. Others are problems, unless they mean nothing."""
+    config: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            if key not in IGNORED and value not in NEUTRAL.get(key, ()):
+                reading.problems.add(f"{label}: the argument {key}={value!r}")
+        elif _wrong_switch(known[key], value):
+            reading.problems.add(f"{label}: {key}: expected True or False. Received: {value!r}", wrong=True)
+        elif isinstance(getattr(known[key], "default", None), bool):
+            config[key] = bool(value)
+        else:
+            config[key] = _held(value, label, reading) if key in HELD else plain(value)
+    return config
+
+
+def _try(cls: type[Layer], config: Mapping[str, Any], label: str, reading: _Reading) -> None:
+    """Make a layer, whose errors are problems of the file."""
     try:
         with custom_object_scope(reading.custom):
             cls.from_config(dict(config))
     except (ValueError, TypeError) as error:
         text = str(error) if str(error).startswith("Layer") else f"{label}: {error}"
-        problems.add(text, wrong=not isinstance(error, UnsupportedError))
-    return config
+        reading.problems.add(text, wrong=not isinstance(error, UnsupportedError))
 
 
 def _class(kind: str, entry: Mapping[str, Any], reading: _Reading) -> type[Layer] | None:

@@ -91,15 +91,19 @@ class _Writer:
         own = self.plain or model.semantics.trained_weights == "own flag"
         config: Config = {"name": model.name, "trainable": model.trainable and (own or trainable)}
         trainable = own or config["trainable"]
-        if not model.functional:
-            made = [self.layer(layer, trainable, path, True) for layer in model._layers]
-            if model.built and not isinstance(model._layers[0], InputLayer):
-                made.insert(0, self.layer(model.inputs[0].layer, trainable, path))
-            config["layers"] = made
-            kind, module = "Sequential", "keras"
-        else:
-            given = model.get_config()
-            config["layers"] = [
+        if model.functional:
+            config |= self.graph(model, trainable, path, held)
+            return self.entry("Functional", config, "keras.src.models.functional")
+        made = [self.layer(layer, trainable, path, True) for layer in model._layers]
+        if model.built and not isinstance(model._layers[0], InputLayer):
+            made.insert(0, self.layer(model.inputs[0].layer, trainable, path))
+        return self.entry("Sequential", {**config, "layers": made}, "keras")
+
+    def graph(self, model: Any, trainable: bool, path: str, held: bool) -> Config:
+        """The layers of a functional model with their calls, its inputs and its outputs."""
+        given = model.get_config()
+        config: Config = {
+            "layers": [
                 {
                     **self.layer(layer, trainable, path),
                     "name": layer.name,
@@ -111,15 +115,14 @@ class _Writer:
                 }
                 for layer, entry in zip(model._layers, given["layers"])
             ]
-            for key in ("input_layers", "output_layers"):
-                places = [self.place(model, place, True) for place in given[key]]
-                keys = given.get(key.replace("layers", "keys"))
-                # Keras 3 takes a list of one for something else than the tensor
-                alone = len(places) == 1 and (self.keras3 or held)
-                config[key] = dict(zip(keys, places)) if keys is not None else places[0] if alone else places
-            kind = "Functional"
-            module = "keras.src.models.functional"
-        return self.entry(kind, config, module)
+        }
+        for key in ("input_layers", "output_layers"):
+            places = [self.place(model, place, True) for place in given[key]]
+            keys = given.get(key.replace("layers", "keys"))
+            # Keras 3 takes a list of one for something else than the tensor
+            alone = len(places) == 1 and (self.keras3 or held)
+            config[key] = dict(zip(keys, places)) if keys is not None else places[0] if alone else places
+        return config
 
     def layer(self, layer: Any, trainable: bool, path: str, held: bool = False) -> Config:
         path = f"{path}/{layer.name}"

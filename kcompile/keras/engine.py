@@ -241,6 +241,10 @@ class Layer(Weights, Nodes):
                     "Data goes into predict, fit or evaluate of a model",
                 )
             )
+        return one_or_list(self._add_node(flat, single, arguments).outputs)
+
+    def _add_node(self, flat: Sequence[KerasTensor], single: bool, arguments: dict[str, Any]) -> Node:
+        """A call on tensors of a model, whose outputs' types and masks are inferred at both probes."""
         self._check_arguments(arguments)
         types, second_types = [x.type for x in flat], [x.second_type for x in flat]
         with _probing(types != second_types):
@@ -256,7 +260,7 @@ class Layer(Weights, Nodes):
         node = self._record(flat, single, arguments, found[0], again[0])
         for output, mask, second_mask in zip(node.outputs, found[1], again[1]):
             output.mask, output.second_mask = mask, second_mask
-        return one_or_list(node.outputs)
+        return node
 
     def _now(self, arrays: Sequence[np.ndarray], single: bool, arguments: dict[str, Any]) -> Any:
         """The values for arrays, without a node."""

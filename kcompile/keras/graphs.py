@@ -220,8 +220,25 @@ def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[T
         ) from error
 
 
-def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, Measures]:
-    """The loss to minimise, and what is reported beside it, by name."""
+@dataclass(frozen=True)
+class _Scored:
+    """An output that is looked at: its loss, times scale, and its metrics; labels y, predictions, weights w
+    and mask. prefix: of the names of its results."""
+
+    name: str
+    prefix: str
+    loss: Loss | None
+    scale: float
+    metrics: list[Any]
+    weighted_metrics: list[Any]
+    y: Tensor
+    prediction: Tensor
+    w: Tensor
+    mask: Tensor | None
+
+
+def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[_Scored]:
+    """The outputs that have labels; the graph gets inputs for the labels, then for the weights."""
     resolved = compile_arguments(model)
     kinds = label_types(model, [y.type for y in outputs])
     seen = [(k, name) for k, name in enumerate(model.output_names) if kinds[k] is not None]
@@ -230,37 +247,59 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         k: _input(trace, f"w:{name}", weight_type(resolved.weight_ranks[k], outputs[k].type))
         for k, name in seen
     }
+    return [
+        _Scored(
+            name,
+            f"{name}_" if len(outputs) > 1 else "",
+            resolved.losses[k],
+            resolved.loss_weights[k],
+            resolved.metrics[k],
+            resolved.weighted_metrics[k],
+            labels[k],
+            outputs[k],
+            weights[k],
+            trace.masks.get(outputs[k].value),
+        )
+        for k, name in seen
+    ]
+
+
+def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, Measures]:
+    """The loss to minimise, and what is reported beside it, by name."""
+    every, meaning = compile_arguments(model).losses, model.semantics
+    scored = _scored(model, trace, outputs)
     n = ops.extent(trace.graph, Batch(), "float32")
     total: Tensor | None = None
     reported: list[Measure] = []
     measures: list[Measure] = []
-    for k, name in seen:
-        loss, y, w, mask = resolved.losses[k], labels[k], weights[k], trace.masks.get(outputs[k].value)
-        prefix = f"{name}_" if len(outputs) > 1 else ""
-        if loss is not None:
-            label = f"Loss {loss.name!r} of output {name!r}"
-            with trace.source(Source(f"loss of {name}")), explained(label):
-                value = _output_loss(name, loss, y, outputs[k], w, model.semantics, mask)
-                part = value if resolved.loss_weights[k] == 1 else value * resolved.loss_weights[k]
-                total = part if total is None else total + part
-            if reports_loss(loss, prefix, resolved.losses, model.semantics):
-                reported.append(Measure(Label("loss", prefix), value * n, n))
-        with trace.source(Source(f"metrics of {name}")), explained(f"Metric of output {name!r}"):
-            for metric in resolved.metrics[k]:
-                measures += _measure(metric, prefix, loss, y, outputs[k], None, n, model.semantics, mask)
-            for metric in resolved.weighted_metrics[k]:
-                measures += _measure(metric, prefix, loss, y, outputs[k], w, n, model.semantics, mask)
+    for output in scored:
+        if output.loss is not None:
+            label = f"Loss {output.loss.name!r} of output {output.name!r}"
+            with trace.source(Source(f"loss of {output.name}")), explained(label):
+                value = _output_loss(output, output.loss, meaning)
+                total = _plus(total, value if output.scale == 1 else value * output.scale)
+            if reports_loss(output.loss, output.prefix, every, meaning):
+                reported.append(Measure(Label("loss", output.prefix), value * n, n))
+        label = f"Metric of output {output.name!r}"
+        with trace.source(Source(f"metrics of {output.name}")), explained(label):
+            for metric in output.metrics:
+                measures += _measure(metric, output, None, n, meaning)
+            for metric in output.weighted_metrics:
+                measures += _measure(metric, output, output.w, n, meaning)
     for extra in trace.losses:
-        scalar = ops.cast(ops.reduce_mean(extra) if extra.rank else extra, "float32")
-        total = scalar if total is None else total + scalar
+        total = _plus(total, ops.cast(ops.reduce_mean(extra) if extra.rank else extra, "float32"))
     if total is None:
         raise ModelError(
             f"model {model.name!r} has no loss, so that there is nothing to minimise or "
             "to evaluate. Call model.compile(optimizer, loss=...) with a loss"
         )
     found = [*reported, *measures]
-    order = arranged([m.label for m in reported], [m.label for m in measures], len(outputs), model.semantics)
+    order = arranged([m.label for m in reported], [m.label for m in measures], len(outputs), meaning)
     return total, [(name, found[place]) for place, name in order]
+
+
+def _plus(total: Tensor | None, part: Tensor) -> Tensor:
+    return part if total is None else total + part
 
 
 def _input(trace: Trace, name: str, type: TensorType | None) -> Tensor:
@@ -316,26 +355,19 @@ def _over(x: Tensor, rank: int) -> Tensor:
     return ops.reshape(x, (*x.shape, *(1,) * (rank - x.rank)))
 
 
-def _output_loss(
-    name: str,
-    loss: Loss,
-    y: Tensor,
-    prediction: Tensor,
-    w: Tensor,
-    meaning: Semantics,
-    mask: Tensor | None = None,
-) -> Tensor:
+def _output_loss(output: _Scored, loss: Loss, meaning: Semantics) -> Tensor:
     """The weighted loss of an output, a scalar.
 
     The mean over what the weights are of, samples or steps; Keras 2 divides by the number of weights
     that are not zero instead (by 1 when all are zero, where Keras 2 has NaN). Masked steps do not
     count. reduction="sum" adds up all there is, "mean_with_sample_weight" divides by the sum of weights.
     """
-    each = loss.call(y, prediction)
+    y, w, mask = output.y, output.w, output.mask
+    each = loss.call(y, output.prediction)
     if not isinstance(each, Tensor):
         raise ModelError(
             describe(
-                f"loss {loss.name!r} of output {name!r}",
+                f"loss {loss.name!r} of output {output.name!r}",
                 "a symbolic tensor",
                 repr(each),
                 "Write it over K functions.",
@@ -344,12 +376,12 @@ def _output_loss(
     summed, each = loss.reduction == "sum", ops.cast(each, "float32")
     ignored = losses.ignored_class(loss)
     if ignored is not None:
-        counts = ops.not_equal(losses.indices(y, prediction), ignored)
+        counts = ops.not_equal(losses.indices(y, output.prediction), ignored)
         mask = counts if mask is None else ops.logical_and(_over(mask, counts.rank), counts)
     if each.rank and not _by_sample(each):
         raise ModelError(
             describe(
-                f"loss {loss.name!r} of output {name!r}",
+                f"loss {loss.name!r} of output {output.name!r}",
                 "one number for each sample, or a scalar",
                 str(each.type),
             )
@@ -370,24 +402,15 @@ def _output_loss(
     return total / ops.maximum(used, 1.0)
 
 
-def _measure(
-    metric: Any,
-    prefix: str,
-    loss: Loss | None,
-    y: Tensor,
-    prediction: Tensor,
-    w: Tensor | None,
-    n: Tensor,
-    meaning: Semantics,
-    mask: Tensor | None = None,
-) -> list[Measure]:
+def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning: Semantics) -> list[Measure]:
     """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
 
     Keras 2 averages a masked metric over a batch's steps that are there, and these over the samples;
     Keras 3, and Keras 2 where steps have weights, takes the mask for weights.
     """
-    function = metrics.resolve(metric, loss, y, prediction, meaning)
-    label = label_of(metric, prefix, w is not None, meaning)
+    y, prediction, mask = output.y, output.prediction, output.mask
+    function = metrics.resolve(metric, output.loss, y, prediction, meaning)
+    label = label_of(metric, output.prefix, w is not None, meaning)
     mask_weighs = meaning.mask_weighs_metrics or (w is not None and w.rank > 1)
     made = []
     for key, value in metrics.evaluate(function, label.name, y, prediction):

@@ -109,18 +109,22 @@ class Weights(Arguments):
                     f"{self.label}: initializer of {name!r}", f"shape {sizes}", f"shape {variable.shape}"
                 )
             )
-        axes = getattr(variable.constraint, "axis", ())
+        self._check_constraint(variable.constraint, name, sizes)
+        (self._trainable if trainable else self._non_trainable).append(variable)
+        return variable
+
+    def _check_constraint(self, constraint: Any, name: str, shape: tuple[int, ...]) -> None:
+        """Raises ModelError for an axis that the weights do not have."""
+        axes = getattr(constraint, "axis", ())
         for axis in axes if isinstance(axes, (list, tuple)) else (axes,):
-            if is_integer(axis) and not -len(sizes) <= axis < len(sizes):
+            if is_integer(axis) and not -len(shape) <= axis < len(shape):
                 raise ModelError(
                     describe(
                         f"{self.label}: constraint of {name!r}",
-                        f"an axis of its shape {sizes}",
+                        f"an axis of its shape {shape}",
                         f"axis {axis}",
                     )
                 )
-        (self._trainable if trainable else self._non_trainable).append(variable)
-        return variable
 
     def _spend(self, size: int, shape: Sequence[int]) -> None:
         left = _budget.get()

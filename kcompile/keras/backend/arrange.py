@@ -67,17 +67,19 @@ def target_shape(x: Tensor, wanted: Any) -> tuple[Dim, ...]:
     given = [d if isinstance(d, Batch) else int(d) for d in wanted]
     if -1 not in given:
         return tuple(given)
-    known, total = numel([d for d in given if d != -1]), x.type.numel
-    if isinstance(known, Batch):
-        whole = total.multiple if isinstance(total, Batch) else 0
-        missing: Dim = 0 if whole % known.multiple else whole // known.multiple
-    elif isinstance(total, Batch):
-        missing = total // known if known and total.multiple % known == 0 else 0
-    else:
-        missing = total // known if known and total % known == 0 else 0
+    missing = _quotient(x.type.numel, numel([d for d in given if d != -1]))
     if not missing or given.count(-1) > 1:
         raise ValueError(f"reshape: {x.type} cannot take the shape {tuple(wanted)}")
     return tuple(missing if d == -1 else d for d in given)
+
+
+def _quotient(total: Dim, known: Dim) -> Dim:
+    """total / known, 0 where that is no size."""
+    if isinstance(known, Batch):
+        whole = total.multiple if isinstance(total, Batch) else 0
+        return 0 if whole % known.multiple else whole // known.multiple
+    number = total.multiple if isinstance(total, Batch) else total
+    return total // known if known and number % known == 0 else 0
 
 
 # ---------------------------------------------------------------- the same elements
