@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +40,9 @@ from kcompile_runtime.checks import check_count, check_number, check_path
 from kcompile_runtime.cuda_driver import Driver, connect
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 from kcompile_runtime.threads import check_threads
+
+if TYPE_CHECKING:
+    from kcompile.codegen.binary.exported import Draws, Sample
 
 __all__ = ["CompiledModel", "VerificationError", "compile", "compile_trace", "export"]
 
@@ -107,21 +110,7 @@ class CompiledModel:
             made = self.engine.compiled(entry, lengths)
         else:
             made = compiler.compile_graph(self.graph(entry, lengths), entry, chosen, frozen=entry != "train")
-        if stage == "dot":
-            return _pictures(made.after(after or ""))
-        if stage == "passes":
-            from kcompile.ir import passes
-
-            return passes.text((made.prepare, made.run) if after is None else made.after(after))
-        if stage == "plan":
-            return made.fusion_plan
-        if stage == "loops":
-            from kcompile.codegen import show
-
-            return show.program(made.program)
-        if stage == "ptx":
-            return _ptx(made)
-        return made.text if stage == "llvm" else jit.assembly(made.text, made.target)
+        return _text(made, stage, after)
 
     def _target_shown(self, name: str | None, stage: str) -> targets.Target:
         own = self.engine.target
@@ -337,6 +326,25 @@ class TraceCode(Made):
         return results
 
 
+def _text(made: Compiled, stage: str, after: str | None) -> str:
+    """A stage of compiled code, see `CompiledModel.show`."""
+    if stage == "dot":
+        return _pictures(made.after(after or ""))
+    if stage == "passes":
+        from kcompile.ir import passes
+
+        return passes.text((made.prepare, made.run) if after is None else made.after(after))
+    if stage == "plan":
+        return made.fusion_plan
+    if stage == "loops":
+        from kcompile.codegen import show
+
+        return show.program(made.program)
+    if stage == "ptx":
+        return _ptx(made)
+    return made.text if stage == "llvm" else jit.assembly(made.text, made.target)
+
+
 def export(
     model: Any,
     path: str | os.PathLike[str],
@@ -356,9 +364,10 @@ def export(
     last); the library takes these alone. Raises ValueError for a model or
     arguments that cannot be exported, and `kcompile.codegen.binary.link.LinkError` where there is no linker.
     """
+    # Inside functions: what exports alone need
     from kcompile import __version__
     from kcompile.codegen.binary.artifact import build_artifact
-    from kcompile.codegen.binary.exported import Draws, Model, Sample, Tensor
+    from kcompile.codegen.binary.exported import Model, Tensor
 
     cm = model if isinstance(model, CompiledModel) else compile(model)
     cm.follow_live()
@@ -375,31 +384,16 @@ def export(
     chosen = targets.named(target)
     if cpu is not None:
         chosen = targets.tuned(chosen, cpu)
-    traced = cm.engine.traced("predict", lengths)
-    graph, state = traced.graph, traced.state
-    draws = None
-    if graph.updates:  # of the number of the next draw, which the library's caller gives
-        numbers = cm.model.random_state
-        named = [traced.names.get(v) for v in (numbers.draws, numbers.seed)]
-        graph = without_updates(graph)
-        names = list(graph.variables)
-        draws = Draws(*(names.index(name) if name in names else None for name in named))
-        state |= {name: np.zeros((), np.uint32) for name in named if name is not None}
+    graph, state, draws = _for_a_library(cm, lengths)
 
-    def compiled(here: targets.Target) -> Compiled:
+    def compiled(processor: targets.Target) -> Compiled:
         return (
             cm.engine.compiled("predict", lengths)
-            if here == cm.engine.target and draws is None
-            else compiler.compile_graph(graph, "predict", here, frozen=True)
+            if processor == cm.engine.target and draws is None
+            else compiler.compile_graph(graph, "predict", processor, frozen=True)
         )
 
     made, simulated = compiled(chosen), compiled(targets.simulated(chosen))
-    n = batch or 2
-    generator = np.random.default_rng(0)
-    sample = tuple(
-        generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
-        for v in graph.inputs.values()
-    )
     program = compiler.load(simulated, state)
     described = Model(
         cm.model.name,
@@ -408,13 +402,42 @@ def export(
         tuple(Tensor(k, graph.type(v)) for k, v in graph.outputs.items()),
         _prepared(simulated, program),
         [state[name] for name in made.variables],
-        Sample(n, sample, tuple(program.run("predict", n, sample))),
+        _sample(graph, program, batch or 2),
         batch,
         draws,
     )
     if made is not simulated:  # whose code is made to be run
         made.log_code()
     return build_artifact(described, chosen, path, __version__)
+
+
+def _for_a_library(cm: CompiledModel, lengths: Any) -> tuple[Graph, dict[str, np.ndarray], Draws | None]:
+    """The graph of predictions without updates, the values of its variables, and where random numbers are
+    drawn, the places of their seed and number among these: the library's caller gives them."""
+    from kcompile.codegen.binary.exported import Draws
+
+    traced = cm.engine.traced("predict", lengths)
+    if not traced.graph.updates:
+        return traced.graph, traced.state, None
+    numbers = cm.model.random_state
+    named = [traced.names.get(v) for v in (numbers.draws, numbers.seed)]
+    graph = without_updates(traced.graph)
+    names = list(graph.variables)
+    draws = Draws(*(names.index(name) if name in names else None for name in named))
+    zeros = {name: np.zeros((), np.uint32) for name in named if name is not None}
+    return graph, traced.state | zeros, draws
+
+
+def _sample(graph: Graph, program: Program, n: int) -> Sample:
+    """Inputs for the self-test of a library, and what the program makes of them."""
+    from kcompile.codegen.binary.exported import Sample
+
+    generator = np.random.default_rng(0)
+    inputs = tuple(
+        generator.random(bind(graph.type(v).shape, n)).astype(graph.type(v).dtype)
+        for v in graph.inputs.values()
+    )
+    return Sample(n, inputs, tuple(program.run("predict", n, inputs)))
 
 
 def _prepared(made: Compiled, program: Program) -> bytes:

@@ -88,8 +88,8 @@ def load(
 
 @contextmanager
 def _last_resort(file: PathLike, custom: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Every error names the file, and quotes no book from it. Configurations may be wrong in ways that
-    nobody foresaw; the file is then what is wrong, unless code of the user's own raised the error."""
+    """Make every error name the file, and quote little of it. A configuration may be wrong in ways that
+    nobody foresaw: an unexpected error is the file's fault, unless the user's code raised it."""
     own = {getattr(value, "__module__", None) for value in (custom or {}).values()}
     try:
         yield

@@ -186,7 +186,7 @@ class Twin:
     def training(
         self, method: Callable[..., Any], args: Any, options: Any
     ) -> Iterator[inspect.BoundArguments]:
-        """The arguments for a method of ours that is told of callbacks, between two `sync`s. Callbacks of
+        """The arguments for a method of ours that takes callbacks, between two `sync`s. Callbacks of
         the live model's Keras see the live model, which is up to date at the events they listen to."""
         bound = inspect.signature(method).bind(*args, **options)
         self.sync()

@@ -27,7 +27,7 @@ def own_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_layers(entries: Sequence[Mapping[str, Any]]) -> list[Layer]:
-    """The layers of configurations; what is wrong with any of them is told in one message."""
+    """The layers of configurations. Raises one error for all that is wrong with any of them."""
     made, errors = [], []
     for entry in entries:
         try:

@@ -33,8 +33,8 @@ FUNCTIONS = ("K.", "activations.", "losses.", "metrics.")
 
 @contextmanager
 def explained(label: str) -> Iterator[None]:
-    """Errors raised inside begin with this label, unless they have one of their own (the innermost
-    counts; a function's does not stand for a layer's), and name the user's line."""
+    """Put a label before the message of errors raised inside, and the user's line behind it. An error that
+    has a label keeps it (the innermost counts; the label of a function does not replace that of a layer)."""
     try:
         yield
     except KcompileError as error:

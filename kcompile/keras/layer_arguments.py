@@ -55,7 +55,7 @@ class Arguments:
         raise ModelError(describe(f"{self.label}: {argument}", "a positive integer", repr(value)))
 
     def positives(self, argument: str, value: Any, count: int) -> tuple[int, ...]:
-        """One positive integer for each of `count` axes; a single one stands for all."""
+        """One positive integer for each of `count` axes; a single one counts for all."""
         value = sizes(value)
         values = as_list(value) if isinstance(value, (list, tuple)) else [value] * count
         if len(values) == count and all(is_integer(v) and v > 0 for v in values):

@@ -215,7 +215,7 @@ class Weights(Arguments):
 
 
 def weights_of_others(layer: Arguments) -> ModelError:
-    """The error for a layer that is told which weights to train, and whose weights are those of others."""
+    """The error for setting the trained weights of a layer whose weights belong to the layers inside."""
     return ModelError(
         f"{layer.label}: trainable_weights: they are those of the layers inside, and cannot be set. "
         "Set trainable of these layers"

@@ -28,7 +28,7 @@ class Listeners:
         return len(list(iter(self)))
 
     def add(self, method: Method) -> None:
-        """A method that is there already is told once."""
+        """Add a method to call; one that is there already is called once."""
         if method not in self:
             self._methods = [*map(WeakMethod, self), WeakMethod(method)]
             Listeners.added += 1

@@ -345,13 +345,13 @@ _MORE_IS_BETTER = frozenset((accuracy, *FUNCTIONS.values()))
 
 
 def _base(metric: Any) -> Any:
-    """The function of a metric, which options and names stand around."""
+    """The function of a metric, without the options and names around it."""
     found = get(metric)
     return found.function if isinstance(found, Metric) else losses.base_function(found)
 
 
 def is_ours(metric: Any) -> bool:
-    """Whether a metric is none of the user's own: then it has one result."""
+    """Whether a metric is one of ours, and so has one result."""
     if isinstance(metric, str) and metric in CHOSEN:
         return True
     return _base(metric) in _MORE_IS_BETTER or _base(metric) in losses.FUNCTIONS.values()

@@ -38,8 +38,8 @@ def label_of(metric: Any, prefix: str, weighted: bool, meaning: Semantics) -> La
 
 
 def keys_of(metric: Any, name: str, label: TensorType, output: TensorType) -> list[str] | None:
-    """The names of the results of a metric: its own, or the keys of the dict that a function of the user's
-    gives, which is called on tensors of these types. None where it cannot be called by itself."""
+    """The names of a metric's results: its own name, or the keys of the dict that a user's function returns,
+    which is called on tensors of these types. None where it cannot be called by itself."""
     if metrics.is_ours(metric):
         return [name]
     scratch = Trace("shape inference")

@@ -37,7 +37,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Hdf5:
-    """A checked HDF5 file, or what stands for one.
+    """A checked HDF5 file, or arrays in the form of one.
 
     attributes: of each group by its path ("" the root): text, lists of text, integers. datasets: by
     path. values: gives those of a dataset.
@@ -117,7 +117,7 @@ def open_here(stream: IO[bytes], name: str) -> Iterator[Hdf5]:
 
 @contextmanager
 def _errors(name: str) -> Iterator[None]:
-    """h5py tells of damage by errors of many kinds."""
+    """Turn the many kinds of errors by which h5py reports damage into one."""
     try:
         yield
     except KcompileError:
@@ -243,7 +243,7 @@ def _attributes(name: str, path: str, group: Any, room: int) -> dict[str, Any]:
 
 
 def _raw(attribute: Any) -> np.ndarray:
-    """Values as they stand in the file: text as bytes, whatever its length and padding."""
+    """Values as the file has them: text as bytes, whatever its length and padding."""
     import h5py
 
     type_ = attribute.get_type()

@@ -69,7 +69,7 @@ def _check_size(text: str, name: str) -> None:
 
 
 def unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A mapping of pairs. Raises ValueError for a key that stands twice."""
+    """A mapping of pairs. Raises ValueError for a key that occurs twice."""
     result = dict(pairs)
     if len(result) != len(pairs):
         (twice, _), *_ = Counter(key for key, _ in pairs).most_common(1)

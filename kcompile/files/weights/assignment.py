@@ -21,7 +21,7 @@ from kcompile_runtime.errors import ModelError, describe
 
 @dataclass(frozen=True)
 class Part:
-    """Weights of one layer that stand together in a file."""
+    """Weights of one layer that are neighbours in a file."""
 
     layer: Any
     variables: Variables
@@ -36,7 +36,7 @@ _TAKES = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
 
 
 class Assignment:
-    """Arrays to be assigned once everything fits; what does not fit is told together."""
+    """Arrays to be assigned once everything fits; what does not fit is reported in one error."""
 
     def __init__(self, file: Hdf5, vintage: Vintage, skip_mismatch: bool = False) -> None:
         self.file = file

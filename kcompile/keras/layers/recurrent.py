@@ -108,7 +108,7 @@ class Recurrence(Holder):
         return x, more[:at], more[at:]
 
     def get_config(self) -> dict[str, Any]:
-        """num_constants stands there where there are any, as in Keras 2."""
+        """The arguments; num_constants only where there are constants, as in Keras 2."""
         config = super().get_config()
         if not self.num_constants:
             config.pop("num_constants", None)
@@ -259,7 +259,8 @@ class RNN(Recurrence):
         return outputs, outputs[0 if self.go_backwards else -1], finals[:count]
 
     def _carries_output(self, initial: Sequence[Tensor]) -> bool:
-        """Whether the output before, which stands at masked steps, is no state, or none to begin with."""
+        """Whether the previous output, which is repeated at masked steps, is not among the states, or not
+        among the initial ones."""
         return (
             self.semantics.masked_output == "previous output"
             and not self.zero_output_for_mask
@@ -268,7 +269,7 @@ class RNN(Recurrence):
 
     @property
     def _output_state(self) -> int:
-        """The state that stands for the output before, where a step is masked."""
+        """The number of the state that equals the previous output, which masked steps repeat."""
         if isinstance(self.cell, StackedRNNCells):
             return len(self.cell.state_size) - len(state_sizes(self.cell.cells[-1]))
         return 0

@@ -82,8 +82,8 @@ def deserialize(
 
 @contextmanager
 def _one_deeper() -> Iterator[None]:
-    """Inside the `with`, a layer is made, which may stand in the configuration of another. Raises ModelError
-    for one that stands in too many."""
+    """Count how deep layers are nested: inside the `with`, one is made, perhaps as a part of another. Raises
+    ModelError for a layer nested too deep."""
     depth = _depth.get()
     if depth > MOST_NESTED:
         raise _too_deep()

@@ -19,7 +19,7 @@ _custom: dict[str, Any] = {}
 
 
 def get_custom_objects() -> dict[str, Any]:
-    """Names of the user's own classes and functions, which configurations may speak of."""
+    """The user's classes and functions by the names that configurations may use."""
     return _custom
 
 
@@ -40,7 +40,7 @@ CustomObjectScope = custom_object_scope
 
 
 def serialize(value: Any) -> Any:
-    """A value as it stands in a configuration, made of what JSON can hold."""
+    """A value in the form of a configuration, made of what JSON can hold."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
@@ -74,7 +74,7 @@ def _checked(names: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 
 def deserialize(identifier: Any, known: Mapping[str, Any], kind: str) -> Any:
-    """The object that an identifier stands for. known: name -> class or function; kind: for errors,
+    """The object that an identifier names. known: name -> class or function; kind: for errors,
     such as "initializer". Raises UnsupportedError for a name that nobody knows, ModelError for a
     configuration that the object refuses."""
     if isinstance(identifier, str):
