@@ -15,7 +15,7 @@ from kcompile.ir.graph import Graph, Node
 
 
 class Backend(Protocol):
-    """What a back end, a module, has to say."""
+    """The functions that a back end, which is a module, offers."""
 
     def lower_group(self, name: str, node: Node, target: Target, aliased: bool = False) -> Kernel:
         """The kernel of a group. Its buffers are the group's operands, then its results. `aliased`: a
@@ -30,7 +30,7 @@ class Backend(Protocol):
 
 
 def backend(target: Target) -> Backend:
-    """The back end of a target. It is loaded for the first target that needs it: most processes compile
+    """The back end of a target. Its module is loaded when the first target needs it: most processes compile
     for one kind of processor."""
     if target.is_gpu:
         from kcompile.codegen.gpu import backend as gpu
@@ -42,8 +42,8 @@ def backend(target: Target) -> Backend:
 
 
 class Kernels:
-    """The kernels of an entry: groups that compute the same have one. Deep models are made of equal
-    layers, and their code is made once."""
+    """The kernels of an entry. Groups that compute the same have one kernel: deep models are made of equal
+    layers, whose code is generated once."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -51,7 +51,7 @@ class Kernels:
         self.made: dict[object, Kernel] = {}
 
     def of(self, node: Node, name: str, aliased: bool = False) -> Kernel:
-        """The kernel of a group; see `Backend.lower_group`. name: it is called so where it is new."""
+        """The kernel of a group; see `Backend.lower_group`. name: begins the name of a new kernel."""
         body = node.body
         key = (signature(body), aliased)
         if key not in self.made:
@@ -66,7 +66,8 @@ class Kernels:
 
 
 def signature(body: Graph) -> object:
-    """What a group computes, whatever layer it is from: equal for bodies that need the same code."""
+    """The structure of a group's body, as a key: equal for bodies that need the same code, whatever layer
+    they are from. (`ir.digest.fingerprint` tells the same apart, and takes ten times as long.)"""
     return (
         tuple(
             (m.op.name, m.inputs, tuple(sorted(m.attrs.items())), m.types, m.regions)

@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 
 from kcompile.codegen import loops
 from kcompile.codegen.binary import jit, link
-from kcompile.codegen.binary.c_interface import ABI, DTYPE_CODES, MAX_RANK, Layout, identifier, wrapper_ir
+from kcompile.codegen.binary.c_interface import (
+    ABI,
+    DTYPE_CODES,
+    MAX_RANK,
+    DataOffsets,
+    identifier,
+    wrapper_ir,
+)
 from kcompile.codegen.binary.exported import Model, Tensor
 from kcompile.codegen.llvm import module
 from kcompile.codegen.llvm.pool import POOL_ABI, pool_ir
@@ -58,8 +65,8 @@ def build_artifact(model: Model, target: Target, path: str | os.PathLike[str], v
     model = replace(model, name=identifier(model.name))
     entry = _predict_entry(model.program)
     _check(model, entry)
-    pieces, layout = _data(model, entry)
-    wrapper, exports = wrapper_ir(model, entry, layout, module.entry_scratch(entry), target)
+    pieces, offsets = _data(model, entry)
+    wrapper, exports = wrapper_ir(model, entry, offsets, module.entry_scratch(entry), target)
     program = replace(model.program, entries=(entry,))
     code = jit.optimise_and_compile([module.emit_program(program, target), pool_ir(target), wrapper], target)
     metadata = _metadata(model, target, version)
@@ -127,8 +134,8 @@ def _check(model: Model, entry: Entry) -> None:
 # ---------------------------------------------------------------- data and metadata
 
 
-def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], Layout]:
-    """All read-only data, in pieces that follow each other, and where each part lies."""
+def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], DataOffsets]:
+    """All read-only data, as pieces that lie one after the other, and the offset of each part."""
     pieces: list[bytes | memoryview] = []
     end = 0
 
@@ -159,11 +166,11 @@ def _data(model: Model, entry: Entry) -> tuple[list[bytes | memoryview], Layout]
     outputs = [add(a) for a in model.sample.outputs]
     if not end:
         add(bytes(ALIGNMENT))  # a symbol needs a section to lie in
-    return pieces, Layout(prepared, constants, tuple(variables), tuple(inputs), tuple(outputs))
+    return pieces, DataOffsets(prepared, constants, tuple(variables), tuple(inputs), tuple(outputs))
 
 
 def _metadata(model: Model, target: Target, version: str) -> bytes:
-    """What a loader must know before it may load the file, as JSON in a section of its own."""
+    """The facts that a loader checks before it loads the file, as JSON in a section of its own."""
 
     def describe(tensors: Sequence[Tensor]) -> list[dict[str, object]]:
         return [
@@ -213,7 +220,7 @@ def cpu_flags(target: Target) -> list[str]:
 
 
 def _seal(path: Path) -> None:
-    """Write the checksum of the file, with the checksum's own digits as '?', into its metadata."""
+    """Write a checksum of the file into its metadata. It is computed with '?' in place of its own digits."""
     data = path.read_bytes()
     at = data.find(_CHECKSUM)
     if at < 0 or data.find(_CHECKSUM, at + 1) >= 0:
@@ -275,7 +282,7 @@ def _elements(kind: TensorType) -> tuple[int, int]:
 
 
 def _comment(text: str) -> str:
-    """Text that cannot end a comment, open one, or break a line."""
+    """The text, changed so that it can neither end a C comment, nor open one, nor break the line."""
     plain = text.encode("unicode_escape").decode("ascii")
     return plain.replace("*/", "* /").replace("/*", "/ *").replace("??", "? ?").rstrip("\\")
 

@@ -46,8 +46,8 @@ _FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class Layout:
-    """Offsets of the parts of the read-only data; None for a variable that is not in it."""
+class DataOffsets:
+    """Offsets, in bytes, of the parts of the read-only data. A variable that is not in it has None."""
 
     prepared: int
     constants: int
@@ -57,13 +57,13 @@ class Layout:
 
 
 def identifier(name: str) -> str:
-    """A model's name as part of a C identifier: what is no ASCII letter or digit becomes '_'."""
+    """A model's name as part of a C identifier: other characters than ASCII letters and digits become '_'."""
     plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
     return plain or "model"
 
 
 def wrapper_ir(
-    model: Model, entry: Entry, layout: Layout, scratch: int, target: Target
+    model: Model, entry: Entry, offsets: DataOffsets, scratch: int, target: Target
 ) -> tuple[str, list[str]]:
     """The module, and the names it defines. scratch: bytes for each thread of the pool."""
     prefix = f"kc_{identifier(model.name)}"
@@ -92,14 +92,14 @@ def wrapper_ir(
         SCRATCH=scratch,
         INPUTS=max(len(model.inputs), 1),
         OUTPUTS=max(len(model.outputs), 1),
-        VARIABLES=max(len(layout.variables), 1),
-        PREPARED=layout.prepared,
-        CONSTANTS=layout.constants,
+        VARIABLES=max(len(offsets.variables), 1),
+        PREPARED=offsets.prepared,
+        CONSTANTS=offsets.constants,
         CHECKS=_null_checks("inputs", len(model.inputs), word)
         + _null_checks("outputs", len(model.outputs), word),
-        VARIABLE_TABLE=_pointers("variables", layout.variables, word),
+        VARIABLE_TABLE=_pointers("variables", offsets.variables, word),
         **_draw(model, word),
-        **_selftest(model, layout, word),
+        **_selftest(model, offsets, word),
     )
     parts = [
         text,
@@ -138,8 +138,9 @@ def _pointers(table: str, offsets: Sequence[int | None], word: int, base: str = 
 
 
 def _draw(model: Model, word: int) -> dict[str, str]:
-    """Of a model that draws random numbers: the parameter of `run`, and code that puts its halves into
-    the variables they are: the number of the draw, and the seed."""
+    """The words of the template for random numbers, empty for a model that draws none: the parameter of
+    `run`, and code that stores its halves, the number of the draw and the seed, where the program reads
+    them."""
     holes = dict.fromkeys(("DRAW_PARAMETER", "DRAW_ARGUMENT", "DRAW_CELLS", "DRAW_STORES"), "")
     if model.draws is None:
         return holes
@@ -163,17 +164,17 @@ def _draw(model: Model, word: int) -> dict[str, str]:
     }
 
 
-def _selftest(model: Model, layout: Layout, word: int) -> dict[str, object]:
-    """The parts of the self-test that depend on the sample."""
+def _selftest(model: Model, offsets: DataOffsets, word: int) -> dict[str, object]:
+    """The words of the template for the self-test, which depend on the sample."""
     n = model.sample.n
-    offsets, end = [], 0
+    starts, end = [], 0
     for tensor in model.outputs:
-        offsets.append(end)
+        starts.append(end)
         end += round_up(_elements(tensor.type, n) * BYTES[tensor.type.dtype])
     compares, last = [], "0.0"
     for i, tensor in enumerate(model.outputs):
-        compares.append(f"""  %want.{i} = getelementptr i8, ptr @{DATA_SYMBOL}, i64 {layout.outputs[i]}
-  %got.{i} = getelementptr i8, ptr %start, i64 {offsets[i]}
+        compares.append(f"""  %want.{i} = getelementptr i8, ptr @{DATA_SYMBOL}, i64 {offsets.outputs[i]}
+  %got.{i} = getelementptr i8, ptr %start, i64 {starts[i]}
   %error.{i} = call double @kc_compare_{tensor.type.dtype}(ptr %got.{i}, ptr %want.{i},
                                                      i64 {_elements(tensor.type, n)})
   %most.{i} = call double @llvm.maximum.f64(double {last}, double %error.{i})""")
@@ -182,8 +183,8 @@ def _selftest(model: Model, layout: Layout, word: int) -> dict[str, object]:
         "SAMPLES": n,
         "SELFTEST_BYTES": end,
         "SELFTEST_ROUNDED": end + ALIGNMENT,
-        "INPUT_TABLE": _pointers("inputs", layout.inputs, word),
-        "OUTPUT_TABLE": _pointers("outputs", offsets, word, "%start"),
+        "INPUT_TABLE": _pointers("inputs", offsets.inputs, word),
+        "OUTPUT_TABLE": _pointers("outputs", starts, word, "%start"),
         "COMPARES": "\n".join(compares),
         "WORST": last,
         "TOLERANCE": _double(model.sample.tolerance),

@@ -31,14 +31,13 @@ OWN = "code-"  # how the names of our files begin: no others are read or deleted
 LIMIT = 512 * 1024 * 1024  # bytes on disk; the entries that were used longest ago go first
 _DIGEST = 32
 _LEFTOVER = 3600.0  # seconds after which a temporary file belongs to nobody
-# What waits for a writer, and a link to elsewhere, is not opened
+# Neither a pipe that waits for a writer nor a symbolic link is opened
 _READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
 _log = logging.getLogger("kcompile.cache")
 
 
 def key(parts: Iterable[str], target: Target) -> str:
-    """The name of the code made from what the texts in `parts` say (compiler, graph, options) for a
-    target."""
+    """The key of code: a hash of the target and of the texts in `parts` (compiler, graph, options)."""
     digest = hashlib.sha256()
     for part in (*map(repr, astuple(target)), *parts):
         data = part.encode()
@@ -47,7 +46,7 @@ def key(parts: Iterable[str], target: Target) -> str:
 
 
 def pack(head: Mapping[str, Any], parts: Sequence[bytes]) -> bytes:
-    """What JSON can hold and any number of byte strings, as one."""
+    """A head of JSON values and any number of byte strings, as one byte string."""
     text = json.dumps({"head": head, "parts": [len(part) for part in parts]}).encode()
     return b"".join([len(text).to_bytes(8, "little"), text, *parts])
 
@@ -129,7 +128,7 @@ def directory() -> Path | None:
 
 
 def _user_cache() -> Path:
-    """Where the platform keeps what programs can make again. Raises RuntimeError without a home."""
+    """The platform's folder for caches of the user. Raises RuntimeError where the user has no home."""
     if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
         return Path(os.environ["LOCALAPPDATA"])
     if sys.platform == "darwin":
@@ -139,7 +138,7 @@ def _user_cache() -> Path:
 
 
 def _distrust(status: os.stat_result) -> str | None:
-    """Why a directory may hold somebody else's code."""
+    """The reason why a directory may hold somebody else's code, None where there is none."""
     if stat.S_ISLNK(status.st_mode) or not stat.S_ISDIR(status.st_mode):
         return "is not a plain directory"
     if not _is_ours(status):

@@ -1,5 +1,5 @@
-"""What an artifact is made of: plain records, from which the library, its C interface and its header
-are written."""
+"""The description of an exported model: plain records, from which the artifact's library, its C interface and
+its header are written."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Draws:
-    """The variables of a model that draws random numbers, by their index (None: it reads no such): the
-    number of a draw, and the seed. A caller gives them, as a library keeps no state."""
+    """The variables from which a model draws random numbers: the number of the draw and the seed, by their
+    index among the variables, None for one that the model does not read. A library keeps no state, so its
+    caller gives their values."""
 
     number: int | None
     seed: int | None
@@ -43,7 +44,7 @@ class Draws:
 
 @dataclass(frozen=True)
 class Model:
-    """What is exported.
+    """An exported model.
 
     name: prefixes the C functions, made safe (`kc_<name>_run`). program: has the entry "predict",
     which must write no variable; other entries are left out. prepared: the bytes that its "prepare"

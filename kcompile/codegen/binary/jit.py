@@ -50,8 +50,8 @@ class Library:
 
 
 def system_ir(target: Target) -> str:
-    """What a system wants to be defined once beside all code: on Windows the mark that there is floating-
-    point arithmetic, which linkers find in the C library's static part."""
+    """Symbols that an operating system expects to be defined once beside all code: on Windows the mark
+    `_fltused` of code with floating-point arithmetic, otherwise from the C library's static part."""
     return "@_fltused = constant i32 1\n" if "-windows" in target.triple else ""
 
 
@@ -82,8 +82,9 @@ def compile_apart(texts: Sequence[str], target: Target, threads: int) -> list[by
 
 
 def _apart(text: str, target: Target) -> bytes:
-    """A module compiled with nothing that other threads use: LLVM's rule for threads. llvmlite holds one
-    lock for all of LLVM, here around everything but the long call."""
+    """The object code of a module, compiled in a context and by a target machine of its own, so that threads
+    can do this at the same time. llvmlite holds one lock for all of LLVM; here everything but the long call
+    for machine code is under that lock."""
     import llvmlite.binding as llvm
 
     module = llvm.parse_assembly(text, llvm.create_context())
@@ -132,7 +133,7 @@ def _optimised(ir: Text, target: Target) -> tuple[Any, Any]:
 
 
 def _prepare(llvm: Any, module: Any, machine: Any, target: Target) -> None:
-    """What a module goes through before machine code is made of it.
+    """The passes of LLVM that a module goes through before machine code is made of it.
 
     Register buffers are put into registers, and that is all: the emission shares common subexpressions
     and moves what does not change out of loops (see `llvm.values`), loops are already as they should

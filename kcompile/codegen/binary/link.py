@@ -55,7 +55,7 @@ _WASM_FLAGS = (
 
 
 class LinkError(KcompileError, RuntimeError):
-    """There is no linker, or it refused."""
+    """No linker was found, or it failed."""
 
 
 def check(triple: str) -> None:
@@ -128,8 +128,8 @@ def find_linker(triple: str) -> list[str]:
 
 
 def _links_for(path: str, emulation: str) -> bool:
-    """Whether a linker is GNU's and knows an emulation. (Where another processor is emulated, the one
-    that is found may be this machine's.)"""
+    """Whether a linker is GNU's and knows an emulation. (Where a processor is emulated, the linker on
+    the path may be the host's.)"""
     try:
         said = subprocess.run([path, "-V"], capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired):

@@ -3,6 +3,6 @@
 Enters: the region of a group, the buffers of its operands, and a builder. Leaves: expressions.
 
     elements  an element of any value of the group at an index
-    epilogue  what is done to the sums of a contraction before they are stored
-    operands  what a contraction reads, and what becomes of its sums
+    epilogue  takes a group around a contraction apart
+    operands  the operands of a contraction and the epilogue on its sums, as functions
 """

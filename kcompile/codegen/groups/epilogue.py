@@ -1,4 +1,4 @@
-"""The group around a contraction: its epilogue as expressions over [rows, columns]."""
+"""A group around a contraction taken apart: operands, and the epilogue over [rows, columns]."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ from kcompile.ir.types import Shape, TensorType, numel
 
 @dataclass(frozen=True)
 class Anchored:
-    """A group around a contraction, taken apart. buffers: of its operands, then of its results. direct: the
-    kernel before it was transformed, of Winograd's algorithm."""
+    """The parts of a group around a contraction.
+
+    a, b: the operands of the product. panels: the columns of a packed panel of b, None where b is not packed.
+    buffers: of the group's operands, then of its results. direct: for Winograd's algorithm, the convolution
+    kernel before its transform.
+    """
 
     spec: Contraction
     panels: int | None
@@ -78,8 +82,8 @@ def _weight(body: Graph) -> int:
 
 
 def _flatten(body: Graph, anchor: Node) -> Graph:
-    """The body with every value as a matrix [rows, columns], or a part that broadcasts to it. The
-    contraction becomes an input that `Inliner.defined` supplies; node numbers stay."""
+    """The body with every value as a matrix [rows, columns], or a shape that broadcasts to it. The
+    contraction becomes an input, whose elements `Inliner.defined` supplies. Ids of nodes stay the same."""
     spec = anchor.attrs["spec"]
     rows, columns = spec.rows, spec.j
     whole = (numel(rows), numel(columns))

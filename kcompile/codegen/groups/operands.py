@@ -1,7 +1,7 @@
-"""What a contraction reads and what becomes of its sums, in any back end's terms.
+"""The operands of a contraction and the epilogue on its sums, as functions that give expressions.
 
-Enters: a fused group taken apart (`groups.epilogue`). Leaves: elements of operands at an index, and
-values of results from sums, as functions that give expressions.
+Enters: a fused group, taken apart by `groups.epilogue`. Leaves: functions from an index to an operand's
+element, and from a sum to the elements of the results. Every back end writes its loops around these.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from kcompile.codegen.loops import ZERO, Buffer, Expr
 from kcompile.codegen.loops.indexing import extent, unflatten
 from kcompile.ir.types import Dim, numel
 
-Values = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]
+EpilogueValues = Callable[[Expr, Expr, Expr, "Expr | None"], "tuple[Expr, ...]"]
 
 
 @dataclass(frozen=True)
 class Source:
-    """How an operand can be read.
+    """An operand of a contraction, and how its elements are read.
 
-    at: (index for each dim, mask or None) -> value. The last index may be a `Ramp`, and the value
-    then has its lanes; masked lanes are not read. It may be any fused expression. buffer: set when
-    the operand is a plain row-major float32 array of exactly this shape, from its element `start` on.
+    at: (index for each dim, mask or None) -> element, any fused expression. The last index may be a `Ramp`;
+    the result then has its lanes, and masked lanes are not read. buffer: of an operand that is a row-major
+    float32 array of exactly this shape, from its element `start` on; else None.
     """
 
     at: Callable[[tuple[Expr, ...], Expr | None], Expr]
@@ -31,7 +31,7 @@ class Source:
     start: Expr = ZERO
 
     def sample(self, number: Expr, dims: int) -> Source:
-        """One sample of an operand whose first so many dims are samples."""
+        """One sample of an operand whose first `dims` dims are those of samples."""
         shape, samples = self.shape[dims:], self.shape[:dims]
 
         def at(index: tuple[Expr, ...], mask: Expr | None) -> Expr:
@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What becomes of the sums.
+    """The ops between the sums of a contraction and the results of its group.
 
     outputs: each is [M, J] row-major contiguous. values: (sums, flat row index (int64 scalar),
     column index (int64 scalar, or a `Ramp` when the sums are a vector), mask of the columns that
@@ -51,5 +51,5 @@ class Epilogue:
     """
 
     outputs: tuple[Buffer, ...]
-    values: Values
+    values: EpilogueValues
     light: bool

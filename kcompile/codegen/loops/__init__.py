@@ -3,7 +3,7 @@
 Enters: rules and schedules, which write statements through the builder. Leaves: a `Function`.
 
     language     expressions, statements and their constructors
-    folding      arithmetic on what is known when code is made: numbers, strides of vectors
+    folding      constant folding of indices, and the strides of vectors of indices
     indexing     row-major indices as expressions
     builder      writes statements, and supplies all names
     maths        exp, log, tanh, ..., random numbers; `polynomials` has the constants

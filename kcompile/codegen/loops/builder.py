@@ -75,13 +75,13 @@ class Builder:
 
     @contextmanager
     def when(self, condition: Expr) -> Iterator[None]:
-        """What is emitted inside runs where the condition holds."""
+        """Statements emitted inside run where the condition holds."""
         with self.block() as body:
             yield
         self.emit(loops.If(condition, tuple(body)))
 
     def either(self, condition: Expr, then: Callable[[], None], otherwise: Callable[[], None]) -> None:
-        """What `then` emits runs where the condition holds, else what `otherwise` does."""
+        """A branch: the statements that `then` emits where the condition holds, else those of `otherwise`."""
         with self.block() as first:
             then()
         with self.block() as second:
@@ -145,7 +145,7 @@ class Builder:
         return loops.load(buffer, index, self.mask)
 
     def safe(self, buffer: Buffer) -> Expr:
-        """An element to read instead of one that must not be read: the first, it exists."""
+        """The index of an element that surely exists, to read where the mask does not hold: the first."""
         return ZERO
 
     # ---- indices
@@ -155,8 +155,8 @@ class Builder:
     unflatten = staticmethod(indexing.unflatten)
 
     def reindex(self, index: Sequence[Expr], shape: Sequence[Dim], other: Sequence[Dim]) -> Index:
-        """An index into `shape` as one into `other`, of as many elements: axes that agree pass
-        through, the rest is flattened in the smallest groups with equal products."""
+        """An index into `shape` as one into `other`, which has as many elements. Axes that agree keep their
+        index; the others are flattened in the smallest groups of equal size."""
         out: list[Expr] = []
         i = j = 0
         while i < len(shape) or j < len(other):
@@ -338,7 +338,7 @@ class Builder:
 
 
 def _smaller(a: Dim, b: Dim) -> bool:
-    """Whether a group of product `a` must grow before one of product `b` can match it."""
+    """Whether `a` is the smaller of two products of dims. One with the batch is larger than one without."""
     if isinstance(a, Batch) != isinstance(b, Batch):
         return not isinstance(a, Batch)
     size_a = a.multiple if isinstance(a, Batch) else a

@@ -78,7 +78,7 @@ def run(function: Function, buffers: Sequence[np.ndarray], n: int = 1) -> None:
 
 
 class Values:
-    """Expressions of one statement: each is evaluated once."""
+    """The values of a statement's expressions, each of which is evaluated once."""
 
     def __init__(self, names: dict[str, Array], buffers: dict[Buffer, np.ndarray]) -> None:
         self.names = names
@@ -114,7 +114,7 @@ class Values:
 
 
 def _of_parts(e: Expr, *parts: Array) -> Array:
-    """The value of an expression that reads no memory, from those of its parts."""
+    """The value of an expression that reads no memory, from the values of its operands."""
     if isinstance(e, loops.Const):
         return np.dtype(e.dtype).type(e.value)
     if isinstance(e, loops.Binary):
@@ -232,7 +232,7 @@ def _odd_sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _execute(body: Sequence[Stmt], names: dict[str, Array], buffers: dict[Buffer, np.ndarray]) -> None:
-    """The statements of one block; what they bind is gone at its end."""
+    """Run the statements of one block. Names that they bind end with it."""
     names, buffers = dict(names), dict(buffers)
     for s in body:
         values = Values(names, buffers)

@@ -1,7 +1,8 @@
-"""Arithmetic on what is known of indices when code is made: numbers, and strides of vectors.
+"""Constant folding of indices, and the strides of vectors of indices.
 
-The constructors of the loop language fold by these functions what they are given, and the emitter what it
-knows besides: the variable of a loop that runs once, and two values with one base.
+Enters: an operation on numbers, or on vectors at known strides. Leaves: its value, or its stride. The
+constructors of the loop language fold constants by these functions. The emitter, which knows more constants
+(the variable of a loop that runs once, the difference of two indices with one base), uses them again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _NUMBERS: dict[str, Callable[[int, int], int]] = {
 
 
 def fold(op: str, a: float, b: float) -> int | None:
-    """`a op b` on numbers of int64 or bool, with C's division; None where there is none, or no rule."""
+    """`a op b` on numbers of int64 or bool, with C's division; None for a division by zero or another op."""
     if op in ("div", "mod"):
         if b == 0:
             return None

@@ -1,4 +1,4 @@
-"""Indices of row-major arrays as expressions: one place for every lowering that counts elements."""
+"""Index arithmetic of row-major arrays, as expressions: dims, flat positions, and indices of each axis."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def extent(dim: Dim) -> Expr:
 
 
 def flatten(index: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
-    """Row-major position. Axes of size 1 do not count; the inverse of `unflatten` costs nothing."""
+    """The row-major position of an element. Axes of size 1 are left out. An index that `unflatten` gave
+    becomes the position that it was made from, without arithmetic."""
     flat: Expr = ZERO
     for i, d in zip(index, shape):
         if d != 1:
@@ -26,6 +27,7 @@ def flatten(index: Sequence[Expr], shape: Sequence[Dim]) -> Expr:
 
 
 def unflatten(flat: Expr, shape: Sequence[Dim]) -> Index:
+    """The index along each axis of the element at a row-major position."""
     out: list[Expr] = []
     for axis in range(len(shape) - 1, -1, -1):
         d = shape[axis]

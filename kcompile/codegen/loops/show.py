@@ -27,12 +27,13 @@ _SIGNS = {
 }
 
 
-LONG = 40  # characters; what is longer is written once in a statement, however often it is used
+LONG = 40  # characters; a longer expression that a statement uses often is written once, with a name
 
 
 def expressions(*roots: Expr) -> tuple[list[str], list[str]]:
-    """(bindings of what is used more than once, expressions) in Python's notation; `..x4` marks an index of 4
-    lanes. Expressions may share parts, so that written as trees they would be exponentially long."""
+    """(bindings, expressions) in Python's notation; `..x4` marks an index of 4 lanes. A long
+    subexpression that is used more than once is bound to a name: as trees, expressions could be exponentially
+    long."""
     order: dict[int, Expr] = {}  # operands before what they are operands of
     uses: Counter[int] = Counter(map(id, roots))
     waiting = [(root, False) for root in reversed(roots)]
@@ -57,7 +58,7 @@ def expressions(*roots: Expr) -> tuple[list[str], list[str]]:
 
 
 def _expression(e: Expr, parts: list[str]) -> str:
-    """One line, from those of its operands."""
+    """The text of an expression, from the texts of its operands."""
     if isinstance(e, loops.Const):
         return str(e.value)
     if isinstance(e, loops.Var):
@@ -83,7 +84,7 @@ def statements(body: tuple[Stmt, ...], indent: str) -> list[str]:
     lines: list[str] = []
 
     def written(*roots: Expr | None) -> list[str]:
-        """The expressions of one statement, after lines for what they share."""
+        """The texts of a statement's expressions. Lines that bind common subexpressions are added before."""
         bindings, texts = expressions(*(root for root in roots if root is not None))
         lines.extend(indent + line for line in bindings)
         return texts
