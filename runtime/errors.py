@@ -63,6 +63,10 @@ class FetchError(KcompileError, OSError):
     """A file that is not at hand, and could not be loaded from its address."""
 
 
+class ExtraError(KcompileError, ImportError):
+    """A library that is not installed, and comes with an extra of the package."""
+
+
 class ArtifactError(KcompileError, ValueError):
     """A file that is no artifact, is damaged, or was made for another machine or version."""
 

@@ -47,6 +47,7 @@ class Edition:
 
 _GATES = {"recurrent_activation": "sigmoid"}
 _RESET = {**_GATES, "reset_after": True}
+_CENTER = {"center_offset": -0.5}  # of images that are turned
 _SINCE_TF: dict[str, Mapping[str, Any]] = {
     "LSTM": _GATES,
     "LSTMCell": _GATES,
@@ -57,6 +58,12 @@ _SINCE_TF: dict[str, Mapping[str, Any]] = {
     "Adamax": {"learning_rate": 0.001},
     "Nadam": {"learning_rate": 0.001},
     "datasets.imdb.load_data": {"refill": False},
+    "ImageDataGenerator": {**_CENTER, "scale_brightness": False},
+    "apply_affine_transform": _CENTER,
+    "random_rotation": _CENTER,
+    "random_shear": _CENTER,
+    "random_shift": _CENTER,
+    "random_zoom": _CENTER,
 }
 _ORDER = {
     "SGD": ("learning_rate", "momentum", "nesterov"),
@@ -69,7 +76,10 @@ _ORDER = {
 }
 _OLD_LAYERS = frozenset({"CuDNNGRU", "CuDNNLSTM", "Merge", "merge"})
 
-_ADDED = {"utils": {"pad_sequences": "preprocessing.sequence"}}
+_IMAGES = ("array_to_img", "img_to_array", "load_img", "save_img")
+_ADDED = {
+    "utils": {"pad_sequences": "preprocessing.sequence", **dict.fromkeys(_IMAGES, "preprocessing.image")}
+}
 _RENAMED = {"l1": {"l1": "l"}, "l2": {"l2": "l"}}
 # Arguments that our layers do not have, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -137,6 +147,28 @@ EDITIONS = {
             {
                 "": frozenset({"preprocessing.text"}),
                 "layers": _OLD_LAYERS | {"ThresholdedReLU"},
+                "preprocessing.image": frozenset(
+                    {
+                        "BatchFromFilesMixin",
+                        "DataFrameIterator",
+                        "DirectoryIterator",
+                        "ImageDataGenerator",
+                        "Iterator",
+                        "NumpyArrayIterator",
+                        "apply_affine_transform",
+                        "apply_brightness_shift",
+                        "apply_channel_shift",
+                        "flip_axis",
+                        "list_pictures",
+                        "random_brightness",
+                        "random_channel_shift",
+                        "random_rotation",
+                        "random_shear",
+                        "random_shift",
+                        "random_zoom",
+                        "transform_matrix_offset_center",
+                    }
+                ),
                 "preprocessing.sequence": frozenset(
                     {
                         "TimeseriesGenerator",

@@ -51,6 +51,7 @@ MODULES = (
     "models",
     "optimizers",
     "preprocessing",
+    "preprocessing.image",
     "preprocessing.sequence",
     "preprocessing.text",
     "regularizers",

@@ -41,6 +41,7 @@ CALLS = {
         "kcompile/__init__.py",
         "kcompile/keras/namespaces.py",  # modules of ours
         "kcompile/keras/lazy.py",
+        "kcompile/keras/extras.py",  # libraries of extras
         "kcompile/keras/copying.py",
     },  # a function's module, in a pickle: those run code anyway
     ("yaml", "load"): set(),

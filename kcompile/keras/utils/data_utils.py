@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import unquote, urlsplit
 
+from kcompile.keras.extras import library
 from kcompile.keras.settings import keras_folder
 from kcompile.keras.utils.archives import extract_archive
 from kcompile_runtime.checks import check_path, check_text
@@ -185,7 +186,7 @@ def _load(origin: str, path: Path, digest: tuple[str, str] | None) -> None:
         part = Path(beside) / path.name
         try:
             _copy(origin, part)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ImportError) as error:
             _give_up(origin, path, f"{type(error).__name__}: {error}", digest, error)
         if digest is not None and not validate_file(part, *digest):
             found = _hash_file(part, "sha256" if len(digest[0]) == 64 else "md5")
@@ -201,11 +202,8 @@ def _copy(origin: str, part: Path) -> None:
     if parts.scheme == "file":
         shutil.copyfile(url2pathname(parts.path), part)
         return
-    try:
-        from pooch.downloaders import choose_downloader
-    except ImportError:
-        raise FetchError('pooch is not installed: pip install "kcompile[data]"') from None
-    choose_downloader(origin)(origin, str(part), None)
+    downloader = library("pooch.downloaders", "data").choose_downloader(origin)
+    downloader(origin, str(part), None)
 
 
 def _give_up(
