@@ -33,7 +33,7 @@ def debug_level() -> int:
 
 @dataclass(frozen=True)
 class Log:
-    """Of one compilation, called `name`. dump: the folder that KC_DUMP names, or None."""
+    """The log of one compilation, called `name`. dump: the folder that KC_DUMP names, or None."""
 
     name: str
     level: int = 0
@@ -43,13 +43,13 @@ class Log:
 
     @staticmethod
     def of(name: str) -> Log:
-        """As the environment says. Raises InputError for a level that is none."""
+        """The log that the environment asks for. Raises InputError for a KC_DEBUG that is no level."""
         dump = os.environ.get("KC_DUMP", "")
         return Log(name, debug_level(), Path(dump) if dump else None)
 
     @property
     def tells(self) -> bool:
-        """Whether anything is told of stages: then they are made, and not taken from the cache."""
+        """Whether stages are logged: then they are made, and not taken from the cache."""
         return self.level >= TIMES or self.dump is not None
 
     @contextmanager

@@ -145,7 +145,7 @@ class Program:
 
     @property
     def changed(self) -> Callable[[], None]:
-        """To be called when variables were written; the same for all programs with this block."""
+        """The function to call when variables were written; the same for all programs with this block."""
         return self.block.changed
 
     @property

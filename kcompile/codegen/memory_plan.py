@@ -25,7 +25,7 @@ from kcompile_runtime.layout import round_up
 
 @dataclass
 class Layout:
-    """Where the boundary of a program lies, common to its entries.
+    """Where variables, the prepared block and constants of a program lie, common to its entries.
 
     variables: name -> number of its pointer. prepared: name -> offset in the prepared block of
     `prepared_bytes`. constants: the bytes collected so far.
@@ -469,7 +469,7 @@ def ref_at(ref: Ref, t: int) -> Ref:
 
 
 def bases(graph: Graph) -> dict[Value, Value]:
-    """For each value, the one whose memory it is a view of."""
+    """For each value its base: the value whose memory it is a view of, or itself."""
     base: dict[Value, Value] = {}
     for m in graph.live():
         for i in range(len(m.types)):

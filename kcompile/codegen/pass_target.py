@@ -12,8 +12,8 @@ from kcompile.ir.contraction import Contraction
 
 @dataclass(frozen=True)
 class CodegenTarget:
-    """See `PassTarget`. A graphics processor has no way to leave an entry early, one result for each thread,
-    and threads that read neighbouring columns."""
+    """A target as passes see it (`PassTarget`). A graphics processor has no way to leave an entry early, one
+    result for each thread, and threads that read neighbouring columns."""
 
     target: Target
 

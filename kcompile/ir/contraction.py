@@ -44,7 +44,7 @@ class PanelLayout:
         return np.moveaxis(panels, -3, -2).reshape(*stack, depth, count * width)[..., :columns]
 
     def column(self, panel: Any, lane: Any) -> Any:
-        """Which column of the matrix it is, of numbers or of expressions."""
+        """The column of the matrix that a lane of a panel is; of numbers or of expressions."""
         return panel * self.width + lane
 
     def steps(self, depth: Any) -> tuple[Any, int]:
@@ -87,8 +87,8 @@ class Access:
 
 @dataclass(frozen=True, repr=False)
 class Contraction:
-    """See the module. `a` uses only variables of m and k, `b` only of k and j; both speak of the dims
-    behind g."""
+    """A contraction, see the module. `a` uses only variables of m and k, `b` only of k and j; the accesses
+    are to one sample of g."""
 
     m: tuple[Dim, ...]
     k: tuple[Dim, ...]
@@ -104,21 +104,22 @@ class Contraction:
 
     @property
     def shape(self) -> tuple[Dim, ...]:
-        """Of the output."""
+        """The shape of the output."""
         return self.g + self.m + self.j
 
     @property
     def one(self) -> Contraction:
-        """What happens to one sample of g."""
+        """The contraction of one sample of g."""
         return replace(self, g=())
 
     @property
     def of_b(self) -> Contraction:
-        """What packing B depends on: neither how many rows there are, nor how A is read."""
+        """The same contraction without what packing B does not depend on: the number of rows, how A is
+        read."""
         return replace(self, m=(1,) * len(self.m), a=Access(self.a.operand, (), ()))
 
     def bind(self, n: int) -> Contraction:
-        """For a batch of n samples: all dims are ints."""
+        """The contraction for a batch of n samples, where all dims are ints."""
         g, m, k, j = (bind(dims, n) for dims in (self.g, self.m, self.k, self.j))
         return replace(self, g=g, m=m, k=k, j=j)
 

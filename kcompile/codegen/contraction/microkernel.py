@@ -157,7 +157,7 @@ def cover_rows(
 
 
 def tile(context: BlockContext, origin: TileOrigin, vectors: int, vector: Expr) -> None:
-    """All of one tile: start the sums, run over k, keep or finish the sums."""
+    """Emit one tile: start the sums, add the terms over k, keep or finish the sums."""
     out, rows = context.out, len(origin.offsets)
     sums = Buffer("acc", "float32", "register", rows * vectors, context.columns.lanes)
     first = out.let(origin.sums_row, "c")

@@ -182,7 +182,7 @@ def fill(copy: Copy, to: Expr, first: Expr, last: Expr, element: Element, count:
 
 @dataclass(frozen=True)
 class PanelCopy:
-    """What of B is packed. depth: (first index, how many, elements of the copy from one to the
+    """The part of B to pack. depth: (first index, how many, elements of the copy from one to the
     next) for each variable of k. stride: elements between panels."""
 
     spec: Contraction

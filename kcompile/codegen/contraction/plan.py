@@ -80,8 +80,9 @@ class ReadB:
 
 @dataclass(frozen=True)
 class Plan:
-    """All decisions. `spec` may differ from the phase's by variables that were split or put in; its
-    meaning is the same. in_registers: the epilogue is applied to tiles while they are in registers."""
+    """All decisions about one contraction. `spec` may differ from the phase's by variables that were split or
+    put in; its meaning is the same. in_registers: the epilogue is applied to tiles while they are in
+    registers."""
 
     phase: Phase
     spec: Contraction

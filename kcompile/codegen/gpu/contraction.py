@@ -299,7 +299,7 @@ class _Code:
     def _add(
         self, ks: Sequence[Expr], rows: Sequence[tuple[Expr, ...]], columns: Sequence[tuple[Expr, ...]]
     ) -> None:
-        """Some terms of the sums; elements of B are asked for before the first is used."""
+        """Add some terms to the sums; all elements of B are loaded before the first is used."""
         b = self.b
         right = [[b.let(self._element(1, end, k, TRUE)) for end in columns] for k in ks]
         for k, terms in zip(ks, right):
@@ -309,8 +309,8 @@ class _Code:
     # ---- slices
 
     def _copies(self, side: int, slice: _Slice, origin: Expr) -> list[Callable[[Expr], None]]:
-        """For each element that this thread copies, the code for the slice at k; what does not
-        depend on k is computed before."""
+        """Functions that write the copy of one element of the slice at k, for each element that this thread
+        copies. What does not depend on k is computed now."""
         spec, b = self.spec, self.b
         outer, limit = ((spec.m, self.rows), (spec.j, self.columns))[side]
         out: list[Callable[[Expr], None]] = []
@@ -362,7 +362,7 @@ class _Code:
     # ---- sums
 
     def _multiply(self) -> None:
-        """The sums, one slice further."""
+        """Add the terms of one slice to the sums."""
         b, tile = self.b, self.tile
         down, across = THREAD // cost.SIDE, THREAD % cost.SIDE
         for k in range(cost.SLICE):
@@ -378,7 +378,7 @@ class _Code:
             self._fma(left, right)
 
     def _fma(self, left: Sequence[Expr], right: Sequence[Expr]) -> None:
-        """One term of each sum."""
+        """Add one term to each sum."""
         for i, x in enumerate(left):
             for j, y in enumerate(right):
                 number = i * self.tile.columns + j

@@ -82,7 +82,7 @@ def _matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) 
 
 
 def _matmul_gradient(product: Callable[..., Tensor]) -> Callable[..., Sequence[Tensor | None]]:
-    """For one product, or one for each sample."""
+    """The gradient rule of `product`, which is `matmul` or `batch_matmul`."""
 
     def rule(call: Call, g: Tensor) -> Sequence[Tensor | None]:
         a, b = call.inputs
@@ -199,7 +199,7 @@ def _inside(low: int, high: int, size: Dim) -> bool:
     return low >= 0 and isinstance(size, int) and high < size
 
 
-def _walk(
+def _window_index(
     positions: Sequence[int],
     taps: Sequence[int],
     sizes: Sequence[Dim],
@@ -208,8 +208,8 @@ def _walk(
     pads: Pads,
     dilation: Sequence[int],
 ) -> tuple[tuple[Affine, ...], tuple[bool, ...]]:
-    """Coordinates o * stride + t * dilation - pad for each spatial axis; positions o are variables
-    from first[0], taps t from first[1]."""
+    """The coordinate o * stride + t * dilation - pad of each spatial axis, and whether it is guarded. The
+    positions o are the variables from first[0] on, the taps t those from first[1] on."""
     index, guarded = [], []
     for i, (o, t, size) in enumerate(zip(positions, taps, sizes)):
         offset = -pads[i][0]
@@ -240,7 +240,7 @@ def conv_maps(
         raise ValueError(f"convolution: channels or ranks do not fit. Received: {x}, kernel {w}")
     taps, (channels, filters) = static(w.shape[:rank]), w.shape[rank:]
     out = _positions(x, taps, strides, padding, dilation)
-    index, guarded = _walk(out, taps, x.shape[1:-1], (1, rank + 1), strides, padding, dilation)
+    index, guarded = _window_index(out, taps, x.shape[1:-1], (1, rank + 1), strides, padding, dilation)
     kernel = tuple(variable(rank + 1 + i) for i in range(rank + 2))
     return Contraction(
         (x.shape[0], *out),
@@ -288,7 +288,7 @@ def _conv_filter_gradient(
 ) -> Contraction:
     rank = len(strides)
     out = static(g.shape[1:-1])
-    index, guarded = _walk(out, taps, x.shape[1:-1], (rank + 2, 0), strides, padding, dilation)
+    index, guarded = _window_index(out, taps, x.shape[1:-1], (rank + 2, 0), strides, padding, dilation)
     return Contraction(
         (*taps, x.shape[-1]),
         (x.shape[0], *out),

@@ -288,8 +288,8 @@ register(
 
 
 def first_occurrence(indices: Tensor, rows: int) -> Tensor:
-    """For each of so many rows the first place (in row-major order) where int32 indices name it, or
-    -1: int32 [rows]."""
+    """int32 [rows]: for each row number the first position, in row-major order, at which int32 indices have
+    it, or -1."""
     return emit("first_occurrence", [indices], rows=rows)
 
 
@@ -341,5 +341,6 @@ register(
 
 
 def masked_gather(table: Tensor, places: Tensor) -> Tensor:
-    """table [rows, d...] by int32 places [i...] -> [i..., d...]; zeros where a place is below 0."""
+    """The rows of table [rows, d...] that int32 places [i...] name, [i..., d...]; zeros where a place is
+    below 0. A compact gradient is read by it as if it were whole."""
     return emit("masked_gather", [table, places])

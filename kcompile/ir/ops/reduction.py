@@ -57,7 +57,7 @@ def _case(draw: Draw) -> Case:
 
 
 def _product_case(draw: Draw) -> Case:
-    """Few enough factors for their product to stay in range."""
+    """Operands with few enough factors for their product to stay in range."""
     shape = (*draw.shape(0, 1), draw.integer(1, 5), draw.choice((1, 2, 3, 17)))
     axes = tuple(i for i in range(len(shape) - 2, len(shape)) if draw.choice((True, False)))
     return Case((TensorType(shape),), {"axes": axes}, low=0.6, high=1.5)
@@ -128,7 +128,7 @@ def _spread(call: Call, g: Tensor) -> Tensor:
 
 
 def _chosen(call: Call, g: Tensor) -> Tensor:
-    """To the elements that equal the extremum, in equal parts."""
+    """The gradient of an extremum: elements that equal it share the gradient in equal parts."""
     x, axes = call.inputs[0], call.attrs["axes"]
     hit = equal(x, _keep(x, axes, call.output))
     ones = select(hit, constant(x.graph, 1, x.dtype), zeros_like(x))
@@ -136,8 +136,8 @@ def _chosen(call: Call, g: Tensor) -> Tensor:
 
 
 def _product_gradient(call: Call, g: Tensor) -> Tensor:
-    """The product of the others: output / x; where factors are zero, of the others than the zero if
-    there is one, and nothing if there are several."""
+    """The gradient of a product for each factor, which is the product of the other factors: output / x where
+    no factor is zero. The one zero of a product has the product of the rest, and all others have zero."""
     x, axes = call.inputs[0], call.attrs["axes"]
     one, zero = constant(x.graph, 1, x.dtype), zeros_like(x)
     empty = equal(x, zero)

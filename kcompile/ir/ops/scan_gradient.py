@@ -17,8 +17,8 @@ from kcompile.ir.types import Batch, TensorType
 
 
 def gradient_of_scan(call: Call, gradients: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-    """For the states, sequences and invariants of a scan: a scan in the other direction over the
-    gradient of its body. Values of the forward body that the gradient reads are kept as sequences;
+    """The gradients for the states, sequences and invariants of a scan, by a scan in the other direction over
+    the gradient of its body. Values of the forward body that the gradient reads are kept as sequences;
     gradients of invariants that are products or sums over rows are taken over all steps at once."""
     return _Backward(call, gradients).make()
 

@@ -50,7 +50,7 @@ def _taps(size: Ints) -> Iterator[Ints]:
 
 
 def _views(x: np.ndarray, size: Ints, strides: Ints, padding: Pads, fill: Any) -> Iterator[np.ndarray]:
-    """For each tap of the window, what it sees at every position."""
+    """For each tap of the window, the array of elements under it at every position."""
     wide = np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=fill)
     out = [(d - s) // t + 1 for d, s, t in zip(wide.shape[1:-1], size, strides)]
     for tap in _taps(size):
@@ -284,7 +284,7 @@ def _gather_case(draw: Draw) -> Case:
 
 
 def _gather(x: np.ndarray, taps: np.ndarray, **attrs: Any) -> np.ndarray:
-    """What each window sees under its own tap."""
+    """For each window the element under its own tap."""
     out = np.zeros(taps.shape, x.dtype)
     for number, view in enumerate(_views(x, **attrs, fill=0)):
         out = np.where(taps == number, view, out)

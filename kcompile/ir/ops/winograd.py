@@ -58,8 +58,8 @@ class Transforms:
 
 @cache
 def transforms(outputs: int, taps: int) -> Transforms:
-    """See the module. B^T is the inverse of the transposed Vandermonde matrix with each row scaled to
-    small numbers, which G's rows make up for."""
+    """The matrices for a tile, see the module. B^T is the inverse of the transposed Vandermonde matrix with
+    each row scaled to small numbers, which G's rows make up for."""
     if taps == 1:
         one = np.ones((1, 1))
         return Transforms(one, one, one)
@@ -82,7 +82,7 @@ def transforms(outputs: int, taps: int) -> Transforms:
 
 
 def _inverse(matrix: Sequence[Sequence[Fraction]]) -> list[list[Fraction]]:
-    """By elimination, exact."""
+    """The inverse of a matrix, exact, by elimination."""
     size = len(matrix)
     rows: list[list[Any]] = [[*row, *(int(i == j) for j in range(size))] for i, row in enumerate(matrix)]
     for column in range(size):
