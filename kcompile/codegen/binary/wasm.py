@@ -1,4 +1,4 @@
-"""A WebAssembly object file that holds data: what `wasm-ld` links beside the code.
+"""WebAssembly object files that hold data, for `wasm-ld` to link with the code.
 
 Enters: read-only data in pieces, and metadata. Leaves: a relocatable module ("WebAssembly Object
 File Linking", the tool conventions of the WebAssembly project, version 2) with one data segment

@@ -1,4 +1,4 @@
-"""The native thread pool, as LLVM IR: threads claim the chunks of a launch.
+"""The native thread pool, as LLVM IR. A launch is cut into chunks, and threads claim these.
 
 Enters: a target. Leaves: IR text that defines `kc_pool_size`, `kc_pool_start`, `kc_pool_stop` and
 `kc_parallel`, the same for the JIT and for an exported file. The C library is asked for
@@ -7,40 +7,42 @@ name, at load time. Where the target has no threads, `kc_parallel` is a plain ca
 
 **Claims.** The caller owns the memory of the pool. A launch is a job (what to call) and two words:
 
-    OPEN   chunks << 16 | next    which chunks nobody has begun: next, next + 1, ... chunks - 1
-    LEFT   chunks not finished    bit 31: the caller sleeps on this word
+    OPEN   chunks << 16 | next    the unclaimed chunks: next, next + 1, ... chunks - 1
+    LEFT   unfinished chunks      bit 31: the caller sleeps on this word
 
-Whoever wants a chunk, the caller too, exchanges OPEN for OPEN + 1 and then owns chunk `next`; a worker
-then takes 1 from LEFT, the caller what it did by itself. So nobody waits for a thread that the system
-does not run: the caller does every chunk that no worker has begun, and waits only for those in work.
+A thread, the caller or a worker, claims chunk `next` by a compare-and-exchange of OPEN with OPEN + 1. A
+worker subtracts 1 from LEFT after each chunk, the caller the number of its own chunks at the end. So the
+caller never waits for a thread that the system does not run: it computes every chunk that no worker has
+claimed, and waits only for those that a worker is computing.
 
-Nothing that was read before a claim is used after it but OPEN's own value, and that says all: where the
-exchange succeeds, that chunk of the launch of this moment has no owner, even if OPEN was read in an
-earlier launch. So a late worker needs no number of the launch. The job is stable from a claim to its
-LEFT - 1: the caller leaves at LEFT = 0 alone, and writes the next job after that. Memory orders: the job
-is written before OPEN is released and read after OPEN is acquired (exchanges by others go on with the
-release sequence); results are written before LEFT is released and read after LEFT is acquired.
-`tests/codegen/claims.py` states the protocol as a transition system, whose every interleaving is tried.
+A thread uses nothing after a claim that it read before, except the value of OPEN. That is sufficient: if
+the exchange succeeds, this chunk of the current launch has no owner, even if OPEN was read during an
+earlier launch. So OPEN needs no launch number against late workers. The job does not change between a
+claim and the subtraction from LEFT: the caller returns only at LEFT = 0, and writes the next job after
+that. Memory orders: the job is written before OPEN is released and read after OPEN is acquired (exchanges
+by other threads continue the release sequence); results are written before LEFT is released and read
+after LEFT is acquired. `tests/codegen/claims.py` states the protocol as a transition system, whose every
+interleaving is tried.
 
 **Parking.** A worker without a chunk looks at OPEN for about a millisecond, then sleeps: it reads EPOCH,
 adds 1 to PARKED, looks at OPEN once more, and waits on EPOCH. The caller publishes OPEN, then reads
 PARKED; where it is not 0 it takes from it as many as it wants to wake, adds 1 to EPOCH, and wakes them.
 These accesses are sequentially consistent: the worker sees the launch, or the caller the worker. PARKED
 is never less than the number of sleepers; a worker that did not sleep after all leaves it too large by 1,
-which costs one call in vain. Who spins offers its processor to others between two looks, and sleeps when
-they have taken it. A worker that wakes on the caller's processor lets the caller go on first.
+which costs one needless system call. A thread that spins yields its processor between two looks, and sleeps
+once another thread has used it. A worker that wakes on the caller's processor lets the caller go on first.
 
-**When to share.** The pool keeps account of what sharing costs. The fastest chunk of a launch, times
-the number of chunks that had work, is what one thread would have needed; what a launch took beyond that
-is lost, what it saved is won, and a wake in vain is a small loss. (The last chunk may have less to do
-than others: it counts for wins only. A kernel may cut more coarsely than asked, so that some have no
-work.) PRICE times what was lost, less what was won, is owed. After each loss the pool works on
-one thread for some times as long as is owed. So waiting costs a small part of the time under any load,
-and an idle machine is found again soon. Nothing of this changes results: a kernel's numbers do not
-depend on how it is cut.
+**When to use several threads.** The pool measures whether they pay. The time of the fastest chunk, times
+the number of chunks with work, is the estimate for one thread. A launch that took longer than its
+estimate is a loss of the difference, a shorter one a gain, and waking a worker that comes too late a
+small loss. (The last chunk may be shorter than the others: it counts for gains only. A kernel may cut
+more coarsely than asked, so that some chunks have no work.) The debt is PRICE times the losses less the
+gains. After each loss the pool runs launches on one thread, for a multiple of the debt in time. So
+waiting costs a small part of the time under any load, and an idle machine is noticed soon. Results do not
+depend on any of this: the numbers of a kernel do not depend on how it is cut.
 
-A second caller finds the pool busy and runs its whole range itself. In the child of a fork there are no
-workers, so the caller does all chunks; or the pool stays busy, if it was at the fork.
+A second caller, while the pool is busy, runs its whole range itself. In the child of a fork there are no
+workers, and the caller computes all chunks; or, if the pool was busy at the fork, it stays busy.
 """
 
 from __future__ import annotations
@@ -113,7 +115,7 @@ _JOB_FIELDS = (
 
 
 class HasTriple(Protocol):
-    """What the pool asks of a target."""
+    """The part of a target that the pool reads."""
 
     @property
     def triple(self) -> str: ...
@@ -165,7 +167,7 @@ def pool_ir(target: HasTriple) -> str:
 
 
 def _job_fields(what: str) -> str:
-    """Instructions that load or store all fields of a job, one 8-byte word each."""
+    """Instructions that load or store the fields of a job, 8-byte words, one after the other."""
     lines = []
     for index, (kind, name) in enumerate(_JOB_FIELDS):
         lines.append(f"  %job.{name} = getelementptr i8, ptr %job, i64 {8 * index}")

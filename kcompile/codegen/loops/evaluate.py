@@ -167,7 +167,7 @@ def _reduce_lanes(op: str, a: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def convert(a: np.ndarray, dtype: str) -> np.ndarray:
-    """Conversion of value, where floats out of an integer's range give its nearest end, NaN 0."""
+    """A conversion of values. A float out of an integer's range becomes its nearest end, NaN becomes 0."""
     if a.dtype.kind != "f" or np.dtype(dtype).kind not in "iu":
         return a.astype(dtype)
     limits = np.iinfo(dtype)

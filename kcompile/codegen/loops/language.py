@@ -408,13 +408,14 @@ _PARTS: dict[type, tuple[str, ...]] = {
 
 
 def children(e: Expr) -> list[Expr]:
-    """The expressions that an expression is made of, in the order in which its text names them."""
+    """The operands of an expression, in the order in which its text names them."""
     parts = [getattr(e, name) for name in _PARTS[type(e)]]
     return [part for part in parts if part is not None]
 
 
 def map_children(e: Expr, change: Callable[[Expr], Expr]) -> Expr:
-    """The expression made of changed parts, each of the types that it had; itself where none changes."""
+    """The expression with each operand replaced by change(operand), of the same type; the same object where
+    no operand changes."""
     parts = {name: getattr(e, name) for name in _PARTS[type(e)]}
     made: dict[str, Any] = {name: change(part) for name, part in parts.items() if part is not None}
     if all(made[name] is parts[name] for name in made):
@@ -459,7 +460,7 @@ TRUE = const(True, "bool")
 
 # ---------------------------------------------------------------- index arithmetic
 #
-# A rule takes (op, a, b) and gives what `a op b` equals and is shorter, or None. The emitter, which knows
+# A rule takes (op, a, b) and gives a shorter expression equal to `a op b`, or None. The emitter, which knows
 # more constants (the variable of a loop that runs once), has `fold` and `stride_of` from here.
 
 Rule = Callable[[str, Expr, Any], "Expr | None"]

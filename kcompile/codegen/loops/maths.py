@@ -250,7 +250,7 @@ def _log_of_parts(r: Expr, exponent: Expr, f: Format) -> Expr:
 
 
 def _log_specials(x: Expr, y: Expr, pole: float) -> Expr:
-    """y where x is above the pole and finite, otherwise what the logarithm is there."""
+    """y for finite x above the pole; elsewhere the logarithm's special value (-inf, inf or NaN)."""
     y = select(binary("lt", x, INF), y, x)
     f = format_of(x)
     outside = _pick(binary("eq", x, pole), -INF, NAN, f)
@@ -411,8 +411,8 @@ def _flip(y: Expr, turns: Expr, ahead: int, sign: Expr | None, f: Format) -> Exp
 
 
 def threefry(key0: Operand, key1: Operand, counter0: Expr, counter1: Operand) -> tuple[Expr, Expr]:
-    """Threefry-2x32 with 20 rounds on uint32, the same function as `kcompile.ir.random.threefry`,
-    where the source is given."""
+    """Threefry-2x32 with 20 rounds on uint32: the function of `kcompile.ir.random.threefry`, which names its
+    source."""
     key0, key1 = wrap(key0, "uint32"), wrap(key1, "uint32")
     keys = (key0, key1, binary("xor", binary("xor", key0, 0x1BD11BDA), key1))
     x0, x1 = counter0 + keys[0], wrap(counter1, "uint32") + keys[1]
@@ -462,7 +462,7 @@ def _upper_bits(bits: Expr) -> Expr:
     return cast(bitcast(binary("shr", bits, 8), "int32"), "float32")
 
 
-# ---------------------------------------------------------------- what all share
+# ---------------------------------------------------------------- common parts
 
 
 def horner(x: Expr, coefficients: Sequence[float]) -> Expr:
@@ -472,7 +472,7 @@ def horner(x: Expr, coefficients: Sequence[float]) -> Expr:
 
 
 def near_fma(a: Expr, b: Operand, c: Operand) -> Expr:
-    """a * b + c, rounded once where that is an instruction."""
+    """a * b + c, rounded once on targets with the instruction, else twice."""
     return fma(a, b, c, exact=False)
 
 

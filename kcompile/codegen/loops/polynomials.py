@@ -1,4 +1,4 @@
-"""The constants of `maths`: what each floating-point type is, and the polynomials for it.
+"""The constants of `maths`: the format of each floating-point type, and the polynomials for it.
 
 The coefficients were fitted for this project: weighted least squares on Chebyshev nodes, reweighted
 towards the minimax solution (C. L. Lawson, 1961), with 220 bits, rounding one coefficient at a
