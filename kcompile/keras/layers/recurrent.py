@@ -236,12 +236,9 @@ class RNN(Recurrence):
                 else run_cell(self.cell, element, states[:count], fixed[len(masks) :])
             )
             new = [*new, y] if len(states) > count else new
-            zero = bool(rest) and self.zero_output_for_mask
-            shared.append(y.value == new[place].value and not zero)
+            shared.append(y.value == new[place].value and not (rest and self.zero_output_for_mask))
             if rest:
-                before = ops.broadcast_to(ops.constant(y.graph, 0.0), y.shape) if zero else states[place]
-                y = self._keep(rest[0], y, before)
-                new = [self._keep(rest[0], a, b) for a, b in zip(new, states)]
+                y, new = self._repeat_masked(rest[0], y, new, states, place)
             return new, [] if shared[-1] and not self.return_sequences else [y]
 
         finals, outs = scan(
@@ -250,9 +247,7 @@ class RNN(Recurrence):
         if body.graph.updates or body.losses:
             raise UnsupportedError("a cell that adds losses or updates variables at every step")
         if self.stateful:
-            rows = ops.iota(x.graph, (x.shape[0],), 0)
-            for variable, state in zip(self.states, finals):
-                trace.update(variable, ops.scatter_rows(state, rows, variable.shape[0]))
+            self._store_states(trace, finals, x.shape[0])
         if shared[0]:
             return outs[0] if outs else None, finals[place], finals[:count]
         (outputs,) = outs
@@ -273,6 +268,21 @@ class RNN(Recurrence):
         if isinstance(self.cell, StackedRNNCells):
             return len(self.cell.state_size) - len(state_sizes(self.cell.cells[-1]))
         return 0
+
+    def _repeat_masked(
+        self, mask: Tensor, y: Tensor, new: list[Tensor], states: Sequence[Tensor], place: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The output and the states after a step; where the step is masked, those before it, or the output 0
+        as zero_output_for_mask says. place: the state that equals the output before."""
+        zero = self.zero_output_for_mask
+        before = ops.broadcast_to(ops.constant(y.graph, 0.0), y.shape) if zero else states[place]
+        return self._keep(mask, y, before), [self._keep(mask, a, b) for a, b in zip(new, states)]
+
+    def _store_states(self, trace: Trace, finals: Sequence[Tensor], samples: Any) -> None:
+        """Update the variables of the states with the last ones; a batch may have fewer rows than they."""
+        rows = ops.iota(trace.graph, (samples,), 0)
+        for variable, state in zip(self.states, finals):
+            trace.update(variable, ops.scatter_rows(state, rows, variable.shape[0]))
 
     def _keep(self, mask: Tensor, new: Tensor, old: Tensor) -> Tensor:
         if new.type != old.type:
