@@ -74,23 +74,24 @@ def in_regions(graph: Graph, rewrite: Callable[[Graph], Graph]) -> Graph:
 
 
 def written_alike(a: Graph, b: Graph) -> bool:
-    """Whether two graphs are the same node by node, with names, numbers and sources."""
-    if a.name != b.name or a.nodes.keys() != b.nodes.keys():
+    """Whether two graphs are the same node by node, with names, numbers and sources, and hold the same
+    regions."""
+    if a.name != b.name or len(a.nodes) != len(b.nodes):
         return False
-    boundaries = zip(
-        (a.inputs, a.variables, a.outputs, a.updates), (b.inputs, b.variables, b.outputs, b.updates)
-    )
-    return all(list(x.items()) == list(y.items()) for x, y in boundaries) and all(
-        _nodes_alike(node, b.nodes[id]) for id, node in a.nodes.items()
-    )
-
-
-def _nodes_alike(a: Node, b: Node) -> bool:
-    return (a.op, a.inputs, a.types, a.sources) == (b.op, b.inputs, b.types, b.sources) and (
-        a.attrs == b.attrs
-        and len(a.regions) == len(b.regions)
-        and all(x is y or written_alike(x, y) for x, y in zip(a.regions, b.regions))
-    )
+    for x, y in (
+        (a.inputs, b.inputs),
+        (a.variables, b.variables),
+        (a.outputs, b.outputs),
+        (a.updates, b.updates),
+    ):
+        if list(x.items()) != list(y.items()):
+            return False
+    for m, n in zip(a.nodes.values(), b.nodes.values()):  # written out: passes ask this of every region
+        if (m.id, m.op, m.inputs, m.types) != (n.id, n.op, n.inputs, n.types):
+            return False
+        if (m.attrs, m.sources, m.regions) != (n.attrs, n.sources, n.regions):
+            return False
+    return True
 
 
 def literal(graph: Graph, value: Value) -> float | None:
