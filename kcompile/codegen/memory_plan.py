@@ -406,7 +406,7 @@ class BodyPlan:
         length = self.node.attrs["length"]
         if self.batch_parallel:
             pairs = [(m, launch.buffers) for m, launch in zip(self.groups, launches)]
-            whole = self.kernels.persistent(f"{self.name}_rounds", pairs, length)
+            whole = self.kernels.persistent(f"{self.name}_persistent", pairs, length)
             if whole is not None:
                 return whole
         return Repeat(length, tuple(launches), self.batch_parallel)

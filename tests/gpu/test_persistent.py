@@ -1,4 +1,4 @@
-"""All rounds of a scan in one kernel: the bits of its launches, and where it is not taken."""
+"""Persistent kernels, which run all steps of a scan: the bits of its launches, and where it is not taken."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def steps_of(graph: Graph, frozen: bool = True) -> list[Any]:
 
 
 def taken(graph: Graph, frozen: bool = True) -> list[DeviceFunction]:
-    """The kernels with rounds in them."""
-    made = [x for x in steps_of(graph, frozen) if not isinstance(x, Repeat) and "_rounds" in x.kernel.name]
+    """The persistent kernels."""
+    made = [
+        x for x in steps_of(graph, frozen) if not isinstance(x, Repeat) and "_persistent" in x.kernel.name
+    ]
     return [x.kernel for x in made]  # type: ignore[misc]
 
 

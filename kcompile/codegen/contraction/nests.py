@@ -186,7 +186,7 @@ def _rectangle(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
     if columns.parts == 1:
         _row_range(code, low, high, loops.const(0), loops.const(columns.vectors))
         return
-    items = out.let(loops.binary("max", extent(_row_items(plan)), 1), "units")
+    items = out.let(loops.binary("max", extent(_row_items(plan)), 1), "items")
     enough = cost.MANY_TILES
     if isinstance(plan.rows, FlatRows):
         enough = max(columns.total, enough * plan.rows.tiles[0].rows)
@@ -216,12 +216,12 @@ def _row_range(code: _Code, low: Expr, high: Expr, first: Expr, last: Expr) -> N
     low, high = out.let(low, "low"), out.let(high, "high")
     with out.when(loops.binary("lt", low, high)):
         if columns.vectors <= columns.block:
-            block_vectors = out.let(loops.binary("sub", last, first), "here")
+            block_vectors = out.let(loops.binary("sub", last, first), "vectors")
             _column_block(code, low, high, first, block_vectors)
             return
         with out.loop("v", first, last, columns.block) as vector:
             block_vectors = out.let(
-                loops.binary("min", loops.binary("sub", last, vector), columns.block), "here"
+                loops.binary("min", loops.binary("sub", last, vector), columns.block), "vectors"
             )
             _column_block(code, low, high, vector, block_vectors)
 

@@ -40,7 +40,7 @@ def lower_persistent(name: str, groups: Sequence[Placed], count: int, target: Ta
     with b.block() as body:
         first = b.let(BLOCK * cost.SCAN_SAMPLES)
         samples = b.let(loops.binary("min", loops.N - first, cost.SCAN_SAMPLES))
-        with b.loop("round", 0, count) as t:
+        with b.loop("t", 0, count) as t:
             for node, refs in groups:
                 with b.block() as statements:
                     buffers = _group(b, node, first, samples, target)
