@@ -57,7 +57,7 @@ class LoopNest:
         self.strided_axes = self.find_strided_axes()
         self.chains = self.widen_vectors()
         self.passes = plan_passes(
-            body, domain, results, weights, by_rows=self.row_vectors, caches=not self.is_short
+            body, domain, results, weights, row_vectors=self.row_vectors, caches=not self.is_short
         )
         self.per_row = [(v, buffer) for v, buffer in results if body.type(v).shape != domain.shape]
         stored = sum(body.type(v).shape == domain.shape for v, _ in results)

@@ -33,13 +33,13 @@ class RowPass:
 
 
 def plan_passes(
-    body: Graph, domain: Domain, results: Results, weights: Mapping[int, int], by_rows: bool, caches: bool
+    body: Graph, domain: Domain, results: Results, weights: Mapping[int, int], row_vectors: bool, caches: bool
 ) -> list[RowPass]:
-    """The passes, at least one. by_rows: vectors lie along the row, so a per-row value is one number for a
-    whole vector. caches: element-wise values may be cached from one pass to another."""
+    """The passes, at least one. row_vectors: vectors lie along the row, so a per-row value is one number
+    for a whole vector. caches: element-wise values may be cached from one pass to another."""
     nodes = body.live()
     first = first_passes(nodes, domain)
-    per_row = [m for m in nodes if by_rows and _is_per_row(m, nodes, domain)]
+    per_row = [m for m in nodes if row_vectors and _is_per_row(m, nodes, domain)]
     passes = [RowPass() for _ in range(max(first.values(), default=0) + 1)]
     for value, buffer in results:
         if body.type(value).shape == domain.shape:
@@ -49,7 +49,7 @@ def plan_passes(
             passes[first[m.id] - 1].reductions.append(m)
     for m in per_row:
         passes[max(first[m.id] - 1, 0)].per_row.append(m)
-    if by_rows and caches:
+    if row_vectors and caches:
         for m in _worth_caching(nodes, domain, first, {m.id for m in per_row}, weights):
             passes[first[m.id]].cached.append(m)
     while len(passes) > 1 and not (passes[-1].reductions or passes[-1].results):
