@@ -47,7 +47,7 @@ class Edition:
 
 _GATES = {"recurrent_activation": "sigmoid"}
 _RESET = {**_GATES, "reset_after": True}
-_CENTER = {"center_offset": -0.5}  # of images that are turned
+_TURNS = {"center_offset": -0.5, "transposed": True}  # images
 _SINCE_TF: dict[str, Mapping[str, Any]] = {
     "LSTM": _GATES,
     "LSTMCell": _GATES,
@@ -58,12 +58,12 @@ _SINCE_TF: dict[str, Mapping[str, Any]] = {
     "Adamax": {"learning_rate": 0.001},
     "Nadam": {"learning_rate": 0.001},
     "datasets.imdb.load_data": {"refill": False},
-    "ImageDataGenerator": {**_CENTER, "scale_brightness": False},
-    "apply_affine_transform": _CENTER,
-    "random_rotation": _CENTER,
-    "random_shear": _CENTER,
-    "random_shift": _CENTER,
-    "random_zoom": _CENTER,
+    "ImageDataGenerator": {**_TURNS, "scale_brightness": False},
+    "apply_affine_transform": {**_TURNS, "row_axis": 1, "col_axis": 2, "channel_axis": 0},
+    "random_rotation": _TURNS,
+    "random_shear": _TURNS,
+    "random_shift": _TURNS,
+    "random_zoom": _TURNS,
 }
 _ORDER = {
     "SGD": ("learning_rate", "momentum", "nesterov"),

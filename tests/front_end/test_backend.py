@@ -9,7 +9,7 @@ import kcompile
 from kcompile.ir import interpreter, ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras import Input, Model, layers
+from kcompile.keras import Input, Model, layers, settings
 from kcompile.keras import backend as K
 from kcompile.keras.tracing import Trace
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError
@@ -498,6 +498,22 @@ def test_what_there_is_not_is_told():
             K.placeholder(**wrong)
     with pytest.raises(ModelError, match="input 'here'"):
         K.eval(Input((3,), name="here") * 2)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ('{"image_data_format": "channels_first"}', "channels_first"),
+        ('{"image_data_format": "no"}', "channels_last"),
+        ("[", "channels_last"),
+    ],
+)
+def test_the_data_format_of_the_settings_of_keras(tmp_path, monkeypatch, text, expected):
+    (tmp_path / "keras.json").write_text(text)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delitem(settings._settings, "image_data_format", raising=False)
+    assert K.image_data_format() == expected
+    monkeypatch.delitem(settings._settings, "image_data_format")
 
 
 def test_settings():

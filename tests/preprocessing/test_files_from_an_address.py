@@ -284,7 +284,8 @@ def test_a_damaged_archive_leaves_what_was_there(tmp_path):
     assert left(folder) == ["set/a", "set/b", "set/c"] and (folder / "set" / "a").read_bytes()[:3] == b"new"
 
 
-def test_an_archive_without_the_folder_is_refused(home, tmp_path):
+def test_an_archive_without_the_folder_is_unpacked_too(home, tmp_path):
     source = tar(tmp_path / "s.tar.gz", {"other/a": b"1"})
-    with pytest.raises(InputError, match="an archive of a folder 'set'"):
-        get_file("set", source.as_uri(), untar=True)
+    with pytest.warns(UserWarning, match="has no folder 'set'"):
+        assert get_file("set", source.as_uri(), untar=True) == str(home / "datasets" / "set")
+    assert left(home) == ["datasets/other/a", "datasets/set.tar.gz"]

@@ -148,8 +148,10 @@ def test_colours():
 def test_centres_are_those_of_the_edition():
     half = image.apply_affine_transform(RAMP[:4, :4], theta=180, center_offset=-0.5)
     assert np.allclose(half, RAMP[3::-1, 3::-1], atol=1e-3)
-    turned = tf_keras.preprocessing.image.apply_affine_transform(RAMP[:4, :4], theta=180)
-    assert np.array_equal(half, turned)
+    turned = tf_keras.preprocessing.image.apply_affine_transform(RAMP[:4, :4], theta=180, **ROWS)
+    assert np.allclose(half, turned, atol=1e-3)
+    moved = tf_keras.preprocessing.image.apply_affine_transform(RAMP, tx=1, **ROWS)
+    assert np.allclose(moved[:, :-1], RAMP[:, 1:], atol=1e-3)
     generator = tf_keras.preprocessing.image.ImageDataGenerator(brightness_range=(1, 1), rotation_range=1)
     assert isinstance(generator, image.ImageDataGenerator) and generator.center_offset == -0.5
     assert np.array_equal(generator.apply_transform(RAMP, {"brightness": 1.0}), RAMP)
@@ -300,9 +302,9 @@ def test_other_arrays_and_subsets():
 @pytest.mark.parametrize(
     "arguments, told",
     [
-        ({"y": LABELS[:3]}, "y: expected a row for each of 10 images. Received: 3"),
+        ({"y": LABELS[:3]}, r"`y` \(labels\) of flow: expected 10 rows\. Received: 3"),
         ({"sample_weight": LABELS[:3]}, "sample_weight"),
-        ({"x": (IMAGES, LABELS[:3])}, r"x\[1\]\[0\]"),
+        ({"x": (IMAGES, LABELS[:3])}, "arrays in `x`"),
         ({"x": (IMAGES, LABELS, LABELS)}, "x: expected"),
         ({"x": IMAGES[0], "y": None}, "rank 4"),
         ({"subset": "test"}, "subset"),
@@ -465,9 +467,9 @@ def test_tables_that_do_not_fit(folder, options, error, told):
 def test_older_options_of_tables(folder):
     generator = image.ImageDataGenerator()
     for option in ("has_ext", "sort", "drop_duplicates"):
-        with pytest.warns(UserWarning, match=f"{option} has no effect"):
+        with pytest.warns(DeprecationWarning, match=f"{option} has no effect"):
             generator.flow_from_dataframe(TABLE, folder, **{option: True})
-    with pytest.warns(UserWarning, match="'other' is the older name of 'raw'"):
+    with pytest.warns(DeprecationWarning, match="'other' is the older name of 'raw'"):
         assert generator.flow_from_dataframe(TABLE, folder, y_col="a", class_mode="other").class_mode == "raw"
 
 

@@ -129,7 +129,7 @@ def test_windows_as_text_and_back():
 def test_windows_that_cannot_be():
     with pytest.raises(InputError, match=r"a target for each step. Received: 50 and 3"):
         TimeseriesGenerator(SERIES, SERIES[:3], 2)
-    with pytest.raises(InputError, match=r"end_index of at least start_index \+ length, 50"):
+    with pytest.raises(InputError, match=r"start_index\+length=50 > end_index=49"):
         TimeseriesGenerator(SERIES, SERIES, 50)
     with pytest.raises(InputError, match="stride"):
         TimeseriesGenerator(SERIES, SERIES, 5, stride=0)

@@ -189,8 +189,8 @@ class TimeseriesGenerator(Sequence):
             raise InputError(
                 describe(
                     "TimeseriesGenerator",
-                    f"end_index of at least start_index + length, {self.start_index}",
-                    str(self.end_index),
+                    "end_index of at least start_index + length",
+                    f"`start_index+length={self.start_index} > end_index={self.end_index}` is disallowed",
                 )
             )
 

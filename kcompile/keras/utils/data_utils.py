@@ -18,7 +18,7 @@ from kcompile.keras.extras import library
 from kcompile.keras.settings import keras_folder
 from kcompile.keras.utils.archives import extract_archive
 from kcompile_runtime.checks import check_path, check_text
-from kcompile_runtime.errors import FetchError, InputError, describe
+from kcompile_runtime.errors import ExtraError, FetchError, InputError, describe
 
 ALGORITHMS = ("auto", "sha256", "md5")
 
@@ -128,9 +128,7 @@ def get_file(
         if loaded or not unpacked.exists():
             _unpack(path, "tar")
         if not unpacked.exists():
-            raise InputError(
-                describe(f"get_file: {path}", f"an archive of a folder {unpacked.name!r}", "others")
-            )
+            warnings.warn(f"get_file: {path} has no folder {unpacked.name!r} in it", stacklevel=2)
         return str(unpacked)
     if extract:
         _unpack(path, archive_format)
@@ -187,11 +185,18 @@ def _load(origin: str, path: Path, digest: tuple[str, str] | None) -> None:
         try:
             _copy(origin, part)
         except (OSError, ValueError, ImportError) as error:
-            _give_up(origin, path, f"{type(error).__name__}: {error}", digest, error)
+            _give_up(origin, path, _reason(error), digest, error)
         if digest is not None and not validate_file(part, *digest):
             found = _hash_file(part, "sha256" if len(digest[0]) == 64 else "md5")
             _give_up(origin, path, f"what is there has the digest {found}", digest)
         os.replace(part, path)
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong first, where errors were raised for each other."""
+    while not isinstance(error, ExtraError) and (earlier := error.__cause__ or error.__context__):
+        error = earlier
+    return f"{type(error).__name__}: {error}"
 
 
 def _copy(origin: str, part: Path) -> None:

@@ -43,10 +43,11 @@ class NumpyArrayIterator(Iterator):
         self.data_format = data_format_of("NumpyArrayIterator", data_format, old)
         self.dtype = floatx() if dtype is None else dtype
         images, others = (x[0], x[1] if isinstance(x[1], list) else [x[1]]) if _with_others(x) else (x, [])
-        beside = {"y": y, "sample_weight": sample_weight, **{f"x[1][{i}]": a for i, a in enumerate(others)}}
-        for name, rows in beside.items():
+        beside = [("All of the arrays in `x`", array) for array in others]
+        beside += [("`x` (images tensor) and `y` (labels)", y), ("`x` and `sample_weight`", sample_weight)]
+        for name, rows in beside:
             if rows is not None and len(rows) != len(images):
-                raise InputError(describe(name, f"a row for each of {len(images)} images", str(len(rows))))
+                raise InputError(describe(f"{name} of flow", f"{len(images)} rows", str(len(rows))))
         kept = _rows(share(image_data_generator, subset), len(images), y)
         self.x = np.asarray(images[kept], dtype=self.dtype)
         self.x_misc = [np.asarray(array)[kept] for array in others]

@@ -53,9 +53,9 @@ class ImageDataGenerator:
     of the images. fill_mode, cval, interpolation_order: see `apply_affine_transform`.
     rescale: factor of each number. preprocessing_function: is given an image, before it is rescaled, and
     gives one of the same shape. data_format, dtype: None for the defaults. validation_split: the share of
-    images that are subset "validation", the first ones. center_offset: see `transforms`; scale_brightness:
-    whether a brightness_range makes the range of images 0 to 255, as in Keras 2 (since tf.keras: not). Raises
-    InputError (a ValueError) for ranges that are none.
+    images that are subset "validation", the first ones. center_offset, transposed: see `transforms`;
+    scale_brightness: whether a brightness_range makes the range of images 0 to 255, as in Keras 2 (since
+    tf.keras: not). Raises InputError (a ValueError) for ranges that are none.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class ImageDataGenerator:
         interpolation_order: int = 1,
         dtype: Any = None,
         center_offset: float = CENTER_OFFSET,
+        transposed: bool = False,
         scale_brightness: bool = True,
         **old: Any,
     ) -> None:
@@ -118,6 +119,7 @@ class ImageDataGenerator:
         self._validation_split = validation_split
         self.interpolation_order = interpolation_order
         self.center_offset = center_offset
+        self.transposed = transposed
         self.scale_brightness = scale_brightness
         last = self.data_format == "channels_last"
         self.channel_axis, self.row_axis, self.col_axis = (3, 1, 2) if last else (1, 2, 3)
@@ -251,7 +253,7 @@ class ImageDataGenerator:
         """
         for option, reason in OLD_TABLE_OPTIONS.items():
             if option in kwargs:
-                warnings.warn(f"flow_from_dataframe: {option} has no effect: {reason}", stacklevel=2)
+                warnings.warn(f"flow_from_dataframe: {option} has no effect: {reason}", DeprecationWarning, 2)
                 kwargs.pop(option)
         if kwargs:
             raise InputTypeError(
@@ -260,7 +262,7 @@ class ImageDataGenerator:
                 )
             )
         if class_mode == "other":
-            warnings.warn("class_mode 'other' is the older name of 'raw'", stacklevel=2)
+            warnings.warn("class_mode 'other' is the older name of 'raw'", DeprecationWarning, 2)
             class_mode = "raw"
         return DataFrameIterator(
             dataframe,
@@ -362,6 +364,7 @@ class ImageDataGenerator:
             cval=self.cval,
             order=self.interpolation_order,
             center_offset=self.center_offset,
+            transposed=self.transposed,
         )
         if (intensity := given.get("channel_shift_intensity")) is not None:
             x = apply_channel_shift(x, intensity, channel_axis)

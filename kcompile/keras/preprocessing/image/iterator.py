@@ -34,7 +34,7 @@ class Iterator(Sequence):
 
     def __init__(self, n: int, batch_size: int, shuffle: bool, seed: int | None) -> None:
         self.n = n
-        self.batch_size = check_count("batch_size", batch_size)
+        self.batch_size = check_count("batch_size", batch_size, 1 if n else 0)
         self.seed = seed
         self.shuffle = shuffle
         self.batch_index = 0

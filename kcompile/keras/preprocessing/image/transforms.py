@@ -2,7 +2,7 @@
 
 Enters: an array of rank 3, and where its rows, columns and channels are. Leaves: an array of that shape.
 Random numbers are of numpy's generator. The centre of an image of n rows is row n / 2 + center_offset: 0.5 in
-Keras 2, -0.5 in tf.keras.
+Keras 2, -0.5 in tf.keras, where also what is said of rows is done to columns (transposed).
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def apply_affine_transform(
     cval: float = 0.0,
     order: int = 1,
     center_offset: float = CENTER_OFFSET,
+    transposed: bool = False,
 ) -> np.ndarray:
     """The image turned by theta degrees, shifted by tx rows and ty columns, sheared by shear degrees, and
     with a part of it, zx of the rows and zy of the columns, for the whole.
@@ -93,6 +94,8 @@ def apply_affine_transform(
     matrix = transform_matrix_offset_center(
         matrix, image.shape[row_axis], image.shape[col_axis], center_offset
     )
+    if transposed:
+        matrix = matrix[[1, 0, 2]][:, [1, 0, 2]]
     transform = library("scipy.ndimage", "image").affine_transform
     channels = [
         transform(channel, matrix[:2, :2], matrix[:2, 2], order=order, mode=fill_mode, cval=cval)
@@ -111,11 +114,12 @@ def random_rotation(
     cval: float = 0.0,
     interpolation_order: int = 1,
     center_offset: float = CENTER_OFFSET,
+    transposed: bool = False,
     **old: int,
 ) -> np.ndarray:
     """The image turned by up to rg degrees either way."""
     axes = older_axes("random_rotation", old, _axes(row_axis, col_axis, channel_axis))
-    filling = _filling(fill_mode, cval, interpolation_order, center_offset)
+    filling = _filling(fill_mode, cval, interpolation_order, center_offset, transposed)
     return apply_affine_transform(x, theta=np.random.uniform(-rg, rg), **axes, **filling)
 
 
@@ -130,11 +134,12 @@ def random_shift(
     cval: float = 0.0,
     interpolation_order: int = 1,
     center_offset: float = CENTER_OFFSET,
+    transposed: bool = False,
     **old: int,
 ) -> np.ndarray:
     """The image shifted by up to wrg of its columns and hrg of its rows either way."""
     axes = older_axes("random_shift", old, _axes(row_axis, col_axis, channel_axis))
-    filling = _filling(fill_mode, cval, interpolation_order, center_offset)
+    filling = _filling(fill_mode, cval, interpolation_order, center_offset, transposed)
     tx = np.random.uniform(-hrg, hrg) * np.shape(x)[axes["row_axis"]]
     ty = np.random.uniform(-wrg, wrg) * np.shape(x)[axes["col_axis"]]
     return apply_affine_transform(x, tx=tx, ty=ty, **axes, **filling)
@@ -150,11 +155,12 @@ def random_shear(
     cval: float = 0.0,
     interpolation_order: int = 1,
     center_offset: float = CENTER_OFFSET,
+    transposed: bool = False,
     **old: int,
 ) -> np.ndarray:
     """The image sheared by up to intensity degrees either way."""
     axes = older_axes("random_shear", old, _axes(row_axis, col_axis, channel_axis))
-    filling = _filling(fill_mode, cval, interpolation_order, center_offset)
+    filling = _filling(fill_mode, cval, interpolation_order, center_offset, transposed)
     return apply_affine_transform(x, shear=np.random.uniform(-intensity, intensity), **axes, **filling)
 
 
@@ -168,11 +174,12 @@ def random_zoom(
     cval: float = 0.0,
     interpolation_order: int = 1,
     center_offset: float = CENTER_OFFSET,
+    transposed: bool = False,
     **old: int,
 ) -> np.ndarray:
     """A part of the image for the whole: shares of its rows and of its columns within zoom_range."""
     axes = older_axes("random_zoom", old, _axes(row_axis, col_axis, channel_axis))
-    filling = _filling(fill_mode, cval, interpolation_order, center_offset)
+    filling = _filling(fill_mode, cval, interpolation_order, center_offset, transposed)
     zx, zy = drawn_zoom(pair("zoom_range", zoom_range))
     return apply_affine_transform(x, zx=zx, zy=zy, **axes, **filling)
 
@@ -189,8 +196,16 @@ def _axes(row_axis: int, col_axis: int, channel_axis: int) -> dict[str, Any]:
     return {"row_axis": row_axis, "col_axis": col_axis, "channel_axis": channel_axis}
 
 
-def _filling(fill_mode: str, cval: float, order: int, center_offset: float) -> dict[str, Any]:
-    return {"fill_mode": fill_mode, "cval": cval, "order": order, "center_offset": center_offset}
+def _filling(
+    fill_mode: str, cval: float, order: int, center_offset: float, transposed: bool
+) -> dict[str, Any]:
+    return {
+        "fill_mode": fill_mode,
+        "cval": cval,
+        "order": order,
+        "center_offset": center_offset,
+        "transposed": transposed,
+    }
 
 
 # ---------------------------------------------------------------- colours
