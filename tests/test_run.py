@@ -272,6 +272,11 @@ def test_the_process_is_as_before(tmp_path):
         ("2", "tf_keras.layers", "kcompile.tf_keras."),
         ("2", "tensorflow.python.keras.layers", "kcompile.tf_keras."),
         ("2", "tensorflow.keras.layers.embeddings", "kcompile.tf_keras."),
+        ("2", "keras.utils.data_utils", "kcompile.keras.utils.data_utils"),
+        ("2", "keras.preprocessing.image", "kcompile.keras.preprocessing.image"),
+        ("2", "keras.datasets.mnist", "kcompile.keras.datasets.mnist"),
+        ("3", "keras.datasets.cifar10", "kcompile.keras3.datasets.cifar10"),
+        ("2", "tensorflow.keras.preprocessing.text", "kcompile.tf_keras.preprocessing.text"),
     ],
 )
 def test_names_of_modules(keras, name, home):
@@ -282,6 +287,25 @@ def test_names_of_modules(keras, name, home):
         root = importlib.import_module(name.split(".keras")[0] if name.startswith("tensorflow") else name)
     assert found.__name__.startswith(home)
     assert root.__name__ in ("tensorflow", "tensorflow.python", found.__name__)
+
+
+def test_modules_are_attributes_without_an_import_of_their_own(tmp_path):
+    status, out, err = run(
+        tmp_path,
+        """\
+        import keras
+        import tensorflow as tf
+        print(keras.preprocessing.sequence.pad_sequences([[1], [2, 3]], padding="post").tolist())
+        print(keras.datasets.digits.load_data()[0][0].shape, hasattr(keras.datasets.mnist, "load_data"))
+        print(tf.keras.preprocessing.image.ImageDataGenerator().center_offset)
+        print(tf.keras.utils.pad_sequences([[1]]))
+        from keras import datasets, preprocessing
+        assert datasets is keras.datasets and "imdb" in dir(datasets) and "text" in dir(preprocessing)
+        preprocessing.nothing
+        """,
+    )
+    assert out == "[[1, 0], [2, 3]]\n(1438, 8, 8) True\n-0.5\n[[1]]\n"
+    assert status == 1 and "kcompile does not have this part of Keras 2" in err
 
 
 DEFAULTS = """

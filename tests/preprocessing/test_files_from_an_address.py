@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from kcompile import keras3
 from kcompile.keras.utils import get_file
 from kcompile.keras.utils.archives import extract_archive
 from kcompile.keras.utils.data_utils import _hash_file, validate_file
@@ -107,9 +108,9 @@ def test_a_file_with_another_digest_is_loaded_again(home, source):
     (home / "datasets").mkdir(parents=True)
     kept = home / "datasets" / "a.txt"
     kept.write_bytes(b"half")
-    with pytest.warns(UserWarning, match=f"another auto digest than {SHA256}"):
+    with pytest.warns(UserWarning, match=f"another auto digest than {SHA256}") as told:
         get_file("a.txt", source.as_uri(), file_hash=SHA256)
-    assert kept.read_bytes() == TEXT
+    assert len(told) == 1 and kept.read_bytes() == TEXT
     source.write_bytes(b"changed")
     kept.write_bytes(b"half")
     with pytest.warns(UserWarning), pytest.raises(FetchError, match=SHA256):
@@ -228,6 +229,35 @@ def test_formats_may_be_none(home, tmp_path):
         get_file("s.tar", source.as_uri(), extract=True, archive_format=given)
     assert left(home) == ["datasets/s.tar"]
     assert extract_archive(source, home / "x") and left(home / "x") == ["a"]
+
+
+def test_the_end_of_an_archive_is_no_part_of_its_folder(home, tmp_path):
+    source = tar(tmp_path / "set.tar.gz", {"set/a": b"1"})
+    assert get_file(origin=source.as_uri(), untar=True) == str(home / "datasets" / "set")
+    assert left(home) == ["datasets/set.tar.gz", "datasets/set/a"]
+
+
+@pytest.mark.parametrize(
+    "arguments, folder, file",
+    [
+        ({"fname": "x.zip"}, "x_extracted", "x.zip"),
+        ({"fname": "x"}, "x", "x_archive"),
+        ({}, "set.zip", "set.zip_archive"),
+    ],
+)
+def test_keras_3_unpacks_to_a_folder_of_its_own(home, tmp_path, arguments, folder, file):
+    source = zipped(tmp_path / "set.zip", {"a": b"1"})
+    for _ in range(2):
+        path = keras3.utils.get_file(origin=source.as_uri(), extract=True, **arguments)
+        assert path == str(home / "datasets" / folder)
+    assert left(home) == sorted([f"datasets/{folder}/a", f"datasets/{file}"])
+
+
+def test_a_file_is_loaded_again_when_that_is_asked_for(home, source):
+    path = get_file("a", source.as_uri())
+    source.write_bytes(b"new")
+    assert Path(get_file("a", source.as_uri())).read_bytes() == TEXT
+    assert get_file("a", source.as_uri(), force_download=True) == path and Path(path).read_bytes() == b"new"
 
 
 BAD = {

@@ -86,17 +86,20 @@ def get_file(
     extract: bool = False,
     archive_format: Any = "auto",
     cache_dir: str | os.PathLike[str] | None = None,
+    force_download: bool = False,
+    own_folder: bool = False,
 ) -> str:
     """The path of a file in Keras' cache, which is loaded from an address where the cache does not have it.
 
     fname: its name in the cache, or an absolute path; None for the last part of the address.
     origin: the address: http, https, ftp, or file.
-    untar: the file is `fname`.tar.gz, which is unpacked to the folder `fname`; that folder is given back.
-    file_hash: digest that the file must have, by hash_algorithm: "sha256", "md5", or "auto", which the length
-    tells. md5_hash: the older spelling. A file in the cache with another digest is loaded again.
+    untar: the file is `fname`.tar.gz, which holds a folder `fname`; that is unpacked beside it and given
+    back. file_hash: digest that the file must have, by hash_algorithm: "sha256", "md5", or "auto", which the
+    length tells. md5_hash: the older spelling. A file in the cache with another digest is loaded again.
     extract: unpack the file beside it; archive_format: "tar", "zip", a list, "auto" for both, None for none.
     cache_dir: by default KERAS_HOME, else ~/.keras; where that cannot be written, .keras in the folder of
-    temporary files. cache_subdir: the folder in it.
+    temporary files. cache_subdir: the folder in it. force_download: load the file also where the cache has
+    it. own_folder: what is unpacked stands in a folder of its own, which is given back, as Keras 3 has it.
 
     What is loaded stands under its name when it is whole and has the digest, not before. Raises FetchError
     (an OSError), which says what to load from where and where to put it; InputError for wrong arguments and
@@ -112,27 +115,48 @@ def get_file(
         raise InputError(describe("hash_algorithm", ", ".join(map(repr, ALGORITHMS)), repr(hash_algorithm)))
     digest = None if file_hash is None else (file_hash, hash_algorithm)
 
-    stored = f"{name}.tar.gz" if untar else name
+    stored, folder = _names(name, fname is not None, untar, extract, own_folder)
     home = keras_folder() if cache_dir is None else Path(cache_dir).expanduser()
     path = home / cache_subdir / stored
-    unpacked = path.parent / Path(name).name
-    if untar and unpacked.exists() and not path.exists():
-        return str(unpacked)  # the archive has done its work
-    loaded = False
-    if not _serves(path, digest):
-        path = _writable(home, path) / path.name
-        if loaded := not _serves(path, digest):
-            _load(origin, path, digest)
+    if folder and not path.exists() and (path.parent / folder).exists() and not force_download:
+        return str(path.parent / folder)  # the archive has done its work
+    path, fresh = _fetched(origin, home, path, digest, force_download)
+    if folder is None:
+        if extract:
+            _unpack(path, archive_format, path.parent)
+        return str(path)
+    unpacked = path.parent / folder
+    if fresh or not unpacked.exists():
+        _unpack(path, "tar" if untar else archive_format, unpacked if own_folder else path.parent)
+    if not unpacked.exists():
+        warnings.warn(f"get_file: {path} has no folder {folder!r} in it", stacklevel=2)
+    return str(unpacked)
+
+
+def _names(name: str, given: bool, untar: bool, extract: bool, own_folder: bool) -> tuple[str, str | None]:
+    """The name of the file in the cache, and that of the folder beside it which is given back; None: the
+    file."""
+    last = Path(name).name
+    if own_folder and (untar or extract):
+        if given and "." in last:
+            return name, f"{last.partition('.')[0]}_extracted"
+        return f"{name}_archive", last
     if untar:
-        unpacked = path.parent / unpacked.name
-        if loaded or not unpacked.exists():
-            _unpack(path, "tar")
-        if not unpacked.exists():
-            warnings.warn(f"get_file: {path} has no folder {unpacked.name!r} in it", stacklevel=2)
-        return str(unpacked)
-    if extract:
-        _unpack(path, archive_format)
-    return str(path)
+        return f"{name.removesuffix('.tar.gz')}.tar.gz", last.removesuffix(".tar.gz")
+    return name, None
+
+
+def _fetched(
+    origin: str, home: Path, path: Path, digest: tuple[str, str] | None, force: bool
+) -> tuple[Path, bool]:
+    """Where the file is, and whether it was loaded just now."""
+    if not force and _serves(path, digest):
+        return path, False
+    place = _writable(home, path) / path.name
+    if not force and place != path and _serves(place, digest):
+        return place, False
+    _load(origin, place, digest)
+    return place, True
 
 
 def _last_part(origin: str) -> str:
@@ -220,6 +244,6 @@ def _give_up(
     ) from error
 
 
-def _unpack(path: Path, formats: Any) -> None:
-    if not extract_archive(path, path.parent, formats) and formats not in (None, [], ()):
+def _unpack(path: Path, formats: Any, folder: Path) -> None:
+    if not extract_archive(path, folder, formats) and formats not in (None, [], ()):
         warnings.warn(f"get_file: {path} is no archive ({formats}); nothing was unpacked", stacklevel=3)
