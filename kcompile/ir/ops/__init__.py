@@ -14,6 +14,7 @@ from kcompile.ir.ops import random as _random
 from kcompile.ir.ops import reduction as _reduction
 from kcompile.ir.ops import scan as scan
 from kcompile.ir.ops import window as _window
+from kcompile.ir.ops import windows as _windows
 from kcompile.ir.ops import winograd as winograd
 from kcompile.ir.ops.contraction import *
 from kcompile.ir.ops.elementwise import *
@@ -22,6 +23,7 @@ from kcompile.ir.ops.movement import *
 from kcompile.ir.ops.random import *
 from kcompile.ir.ops.reduction import *
 from kcompile.ir.ops.window import *
+from kcompile.ir.ops.windows import *
 from kcompile.ir.tensor import constant
 
 __all__ = ["constant"]
@@ -32,3 +34,4 @@ __all__ += _movement.__all__
 __all__ += _random.__all__
 __all__ += _reduction.__all__
 __all__ += _window.__all__
+__all__ += _windows.__all__

@@ -23,7 +23,7 @@ from kcompile.ir.ops.reduction import reduce_sum
 from kcompile.ir.tensor import Operand, Tensor, emit
 from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, static
 
-__all__ = ["batch_matmul", "conv", "matmul", "same_padding", "window_size"]
+__all__ = ["batch_matmul", "conv", "conv_transpose", "matmul", "same_padding", "window_size"]
 
 Pads = tuple[tuple[int, int], ...]
 WORK = 1 << 16  # products of a sample that a property test makes
@@ -381,6 +381,20 @@ _register(
 def conv(x: Operand, w: Operand, strides: Sequence[int], padding: Pads, dilation: Sequence[int]) -> Tensor:
     """Cross-correlation of x [batch, spatial..., in] with w [spatial..., in, out], as Keras has it."""
     return emit("conv", [x, w], strides=tuple(strides), padding=tuple(padding), dilation=tuple(dilation))
+
+
+def conv_transpose(
+    x: Tensor,
+    w: Tensor,
+    sizes: tuple[Dim, ...],
+    strides: Sequence[int],
+    padding: Pads,
+    dilation: Sequence[int],
+) -> Tensor:
+    """The transpose of `conv` by its input of these spatial sizes, applied to x [batch, spatial..., out],
+    with w [spatial..., in, out]."""
+    attrs = {"strides": tuple(strides), "padding": tuple(padding), "dilation": tuple(dilation)}
+    return emit("conv_data_gradient", [x, w], sizes=sizes, **attrs)
 
 
 # ---------------------------------------------------------------- chosen algorithms
