@@ -159,6 +159,136 @@ def conv(rank: int) -> Row:
     return Row(f"Conv{rank}D", getattr(layers, f"Conv{rank}D"), shape, base, options, conv_illegal(rank))
 
 
+def transposed(rank: int) -> Row:
+    def illegal(o: Options) -> bool:
+        window, stride, dilation = (
+            each(o.get(key, 1), rank) for key in ("kernel_size", "strides", "dilation_rate")
+        )
+        more = o.get("output_padding")
+        if max(stride) > 1 and max(dilation) > 1:
+            return True
+        if more is None:
+            return False
+        if any(e >= s for e, s in zip(each(more, rank), stride)):
+            return True
+        same = o.get("padding") == "same"  # the sizes of which no convolution makes the input are refused
+        reach = [(w - 1) * d + 1 for w, d in zip(window, dilation)]
+        places, _ = spatial(o, rank)
+        made = [
+            (size - 1) * s + r + e - (2 * (r // 2) if same else 0)
+            for size, s, r, e in zip(places, stride, reach, each(more, rank))
+        ]
+        if min(made) < 1:
+            return True
+        back = [-(-m // s) if same else (m - r) // s + 1 for m, s, r in zip(made, stride, reach)]
+        return tuple(back) != tuple(places)
+
+    row = conv(rank)
+    options = {k: v for k, v in row.options.items() if k not in ("groups", "padding")}
+    options |= {"padding": ("valid", "same"), "output_padding": (None, 0, 1)}
+    shape = ((8, 6), (5, 4, 6), (3, 2, 4, 6))[rank - 1]
+    name = f"Conv{rank}DTranspose"
+    return Row(name, getattr(layers, name), shape, row.base, options, illegal)
+
+
+def depthwise(rank: int) -> Row:
+    row = conv(rank)
+    options = {
+        **{k: v for k, v in row.options.items() if k not in ("groups", "filters") and "kernel_" not in k},
+        **weights("depthwise"),
+        "kernel_size": row.options["kernel_size"],
+        "padding": ("valid", "same"),
+        "depth_multiplier": (1, 2, 3),
+    }
+
+    def illegal(o: Options) -> bool:
+        return row.illegal({**o, "filters": 1})
+
+    name = f"DepthwiseConv{rank}D"
+    return Row(name, getattr(layers, name), row.shape, {"kernel_size": 3}, options, illegal)
+
+
+def separable(rank: int) -> Row:
+    row, deep = conv(rank), depthwise(rank)
+    options = {
+        **deep.options,
+        **weights("pointwise"),
+        "filters": row.options["filters"],
+        "padding": row.options["padding"],
+    }
+    name = f"SeparableConv{rank}D"
+    return Row(name, getattr(layers, name), row.shape, row.base, options, row.illegal)
+
+
+def local(rank: int) -> Row:
+    row = conv(rank)
+    options = {k: v for k, v in row.options.items() if k not in ("groups", "dilation_rate", "padding")}
+    options["filters"] = sizes("channels", 4, 40)
+    options["shape"] = (((4, 6), (13, 3), (7, 65)), ((3, 4, 6), (13, 7, 3), (3, 5, 33)))[rank - 1]
+    if rank == 1:
+        del options["data_format"]
+    shape = ((9, 6), (5, 6, 4))[rank - 1]
+    name = f"LocallyConnected{rank}D"
+    return Row(name, getattr(layers, name), shape, row.base, options, row.illegal)
+
+
+def edged(name: str, argument: str, rank: int) -> Row:
+    pairs = ((0, 3), ((1, 2), (0, 1)), ((1, 0), (0, 2), (1, 1)))[rank - 1]
+    amounts = (0, 1, 2, pairs, *((), ((2, 1),), ((1, 0, 1),))[rank - 1])
+
+    def illegal(o: Options) -> bool:
+        amount = o.get(argument)
+        if argument != "cropping" or amount is None:
+            return False
+        places, _ = spatial(o, rank)
+        values = (amount,) if rank == 1 and isinstance(amount, tuple) else each(amount, rank)
+        return any(sum(each(v, 2)) >= size for v, size in zip(values, places))
+
+    shape = ((9, 3), (6, 7, 5), (5, 6, 4, 5))[rank - 1]
+    options = {**ANY, argument: amounts, **({} if rank == 1 else SEVERAL_AXES)}
+    layer = f"{name}{rank}D"
+    return Row(layer, getattr(layers, layer), shape, {argument: 1}, options, illegal)
+
+
+def upsampling(rank: int) -> Row:
+    uneven = ((), ((2, 3), (1, 4)), ((1, 2, 3),))[rank - 1]
+    options: Options = {**ANY, "size": (1, 2, 3, 7, *uneven), **({} if rank == 1 else SEVERAL_AXES)}
+    if rank == 2:
+        options["interpolation"] = ("nearest", "bilinear")
+    shape = ((4, 3), (4, 3, 2), (2, 3, 2, 3))[rank - 1]
+    options["shape"] = (((1, 1), (5, 33)), ((1, 1, 3), (2, 5, 17)), ((1, 1, 1, 2),))[rank - 1]
+    name = f"UpSampling{rank}D"
+    return Row(name, getattr(layers, name), shape, {}, options)
+
+
+def spatial_dropout(rank: int) -> Row:
+    shape = ((4, 3), (4, 3, 2), (2, 3, 2, 3))[rank - 1]
+    options = {**ANY, "rate": (0.0, 0.1, 0.9), "seed": (3,), **({} if rank == 1 else SEVERAL_AXES)}
+    name = f"SpatialDropout{rank}D"
+    return Row(name, getattr(layers, name), shape, {"rate": 0.4}, options)
+
+
+def conv_lstm(rank: int) -> Row:
+    def illegal(o: Options) -> bool:
+        return row.illegal({**o, "shape": o["shape"][1:]})
+
+    row = conv(rank)
+    left_out = ("units", "shape", "implementation", "activation")
+    options = {k: v for k, v in (RECURRENT | GATED).items() if k not in left_out} | {
+        "filters": (1, 3, 16, 17),
+        "kernel_size": (1, 2, (3, 3, 2)[:rank] if rank > 1 else 3),
+        "strides": (1, 2),
+        "dilation_rate": (1, 2),
+        "padding": ("valid", "same"),
+        "activation": ("tanh", "relu", "sigmoid", "softsign"),
+        "unit_forget_bias": (True, False),
+        **SEVERAL_AXES,
+    }
+    shape = ((3, 5, 4), (3, 5, 4, 4), (2, 3, 4, 4, 4))[rank - 1]
+    name = f"ConvLSTM{rank}D"
+    return Row(name, getattr(layers, name), shape, {"filters": 3, "kernel_size": 2}, options, illegal)
+
+
 def pooling(kind: str, rank: int) -> Row:
     def illegal(o: Options) -> bool:
         places, _ = spatial(o, rank)
@@ -310,6 +440,9 @@ def shared_illegal(o: Options) -> bool:
     return any(a > len(o["shape"]) for a in o.get("shared_axes") or ())
 
 
+NOISE = {**ANY, "seed": (None, 3), "shape": ((1,), (257,), (5, 6)), "masked": (True,)}
+
+
 def axis_illegal(o: Options) -> bool:
     rank = len(o["shape"]) + 1
     return not -rank <= o.get("axis", -1) < rank or o.get("axis", -1) % rank == 0
@@ -327,6 +460,44 @@ TABLE = {
             {**KERNEL, "units": sizes("units", 8), "shape": (*SHAPES, (1000,)), "masked": (True,)},
         ),
         *(conv(rank) for rank in (1, 2, 3)),
+        *(transposed(rank) for rank in (1, 2, 3)),
+        *(depthwise(rank) for rank in (1, 2)),
+        *(separable(rank) for rank in (1, 2)),
+        *(local(rank) for rank in (1, 2)),
+        *(conv_lstm(rank) for rank in (1, 2, 3)),
+        *(edged("Cropping", "cropping", rank) for rank in (1, 2, 3)),
+        *(edged("ZeroPadding", "padding", rank) for rank in (1, 2, 3)),
+        *(upsampling(rank) for rank in (1, 2, 3)),
+        *(spatial_dropout(rank) for rank in (1, 2, 3)),
+        Row(
+            "GaussianNoise", layers.GaussianNoise, (7,), {"stddev": 0.2}, {**NOISE, "stddev": (0.0, 0.5, 3.0)}
+        ),
+        Row(
+            "GaussianDropout", layers.GaussianDropout, (7,), {"rate": 0.2}, {**NOISE, "rate": (0.0, 0.5, 0.9)}
+        ),
+        Row("AlphaDropout", layers.AlphaDropout, (7,), {"rate": 0.2}, {**NOISE, "rate": (0.0, 0.5, 0.9)}),
+        Row(
+            "ActivityRegularization",
+            layers.ActivityRegularization,
+            (7,),
+            {},
+            {**ANY, "l1": (0.1,), "l2": (0.2,), "shape": SHAPES, "masked": (True,)},
+        ),
+        Row(
+            "Permute",
+            layers.Permute,
+            (3, 4, 5),
+            {"dims": (2, 3, 1)},
+            {**ANY, "dims": ((1, 2, 3), (3, 2, 1), (1,), (2, 1)), "shape": ((7,), (3, 4))},
+            lambda o: len(o["dims"]) != len(o["shape"]),
+        ),
+        Row(
+            "RepeatVector",
+            layers.RepeatVector,
+            (7,),
+            {"n": 3},
+            {**ANY, "n": (1, 40), "shape": ((1,), (257,))},
+        ),
         *(pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
         *(global_pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
         Row(

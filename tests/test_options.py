@@ -20,10 +20,13 @@ WITHOUT = {
     "Layer",
     "Wrapper",
     "RNN",
+    "Recurrent",
     "StackedRNNCells",
     "SimpleRNNCell",
     "LSTMCell",
     "GRUCell",
+    "ConvLSTM2DCell",
+    "ConvRNN2D",
     "CuDNNGRU",
     "CuDNNLSTM",
 }  # no options of their own

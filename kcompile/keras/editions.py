@@ -49,6 +49,7 @@ _GATES = {"recurrent_activation": "sigmoid"}
 _RESET = {**_GATES, "reset_after": True}
 _TURNS = {"center_offset": -0.5, "transposed": True}  # images
 _SINCE_TF: dict[str, Mapping[str, Any]] = {
+    "resize_images": {"middles": True},
     "LSTM": _GATES,
     "LSTMCell": _GATES,
     "GRU": _RESET,

@@ -55,12 +55,33 @@ class Arguments:
         raise ModelError(describe(f"{self.label}: {argument}", "a positive integer", repr(value)))
 
     def positives(self, argument: str, value: Any, count: int) -> tuple[int, ...]:
-        """One positive integer for each of `count` axes; a single one counts for all."""
+        """One positive integer for each of `count` axes; a single one stands for all."""
+        return self._integers(argument, value, count, 1, "a positive integer")
+
+    def counts(self, argument: str, value: Any, count: int) -> tuple[int, ...]:
+        """One integer of at least 0 for each of `count` axes; a single one stands for all."""
+        return self._integers(argument, value, count, 0, "an integer of at least 0")
+
+    def _integers(self, argument: str, value: Any, count: int, low: int, kind: str) -> tuple[int, ...]:
         value = sizes(value)
         values = as_list(value) if isinstance(value, (list, tuple)) else [value] * count
-        if len(values) == count and all(is_integer(v) and v > 0 for v in values):
+        if len(values) == count and all(is_integer(v) and v >= low for v in values):
             return tuple(map(int, values))
-        wanted = "a positive integer" + (f" or {count} of them" if count > 1 else "")
+        wanted = kind + (f" or {count} of them" if count > 1 else "")
+        raise ModelError(describe(f"{self.label}: {argument}", wanted, repr(value)))
+
+    def sides(self, argument: str, value: Any, count: int) -> tuple[tuple[int, int], ...]:
+        """How many elements before and behind each of `count` axes: one number for all, or for each axis a
+        number or a pair; for one axis, also a pair alone."""
+        value = sizes(value)
+        values = list(value) if isinstance(value, (list, tuple)) else [value] * count
+        if count == 1 and isinstance(value, (list, tuple)) and len(value) == 2:
+            values = [value]
+        if len(values) == count:
+            with self.named_errors():
+                pairs = (self.counts(argument, v, 2) for v in values)
+                return tuple((before, behind) for before, behind in pairs)
+        wanted = f"an integer of at least 0, or {count} integers or pairs of them"
         raise ModelError(describe(f"{self.label}: {argument}", wanted, repr(value)))
 
     def number(self, argument: str, value: Any, low: float = -np.inf, high: float = np.inf) -> float:

@@ -61,6 +61,9 @@ class Semantics:
 
     # hard_sigmoid is clip(0.2 x + 0.5), or relu6(x + 3) / 6. Both: activations.py.
     hard_sigmoid: Literal["x / 5", "x / 6"]
+    # Where the elements of images enlarged by "bilinear" stand: first corners are matched, or the middles of
+    # pixels. Keras 2: tensorflow_backend.py, resize_images; tf_keras and Keras 3: tf.image.resize.
+    bilinear: Literal["corners", "middles"]
     # TimeDistributed runs the layer once on all steps as samples, and gives on its mask; or step by step by
     # its `call`, without its activity regularizer and with the input's mask. Both: time_distributed.py.
     time_distributed: Literal["rows", "steps"]
@@ -179,6 +182,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "time_distributed": ("rows", "rows", "rows", "steps"),
     "mask_runs_models": (False, True, True, False),
     "hard_sigmoid": ("x / 5", "x / 5", "x / 5", "x / 6"),
+    "bilinear": ("corners", "middles", "middles", "middles"),
     "frozen_batch_norm": ("batch", "moving", "moving", "moving"),
     "batch_norm_counts_masked": ("yes", "if fused", "if fused", "no"),
     "moving_variance": ("twice if fused", "unbiased if fused", "unbiased if fused", "biased"),

@@ -11,7 +11,23 @@ FAMILIES = [
     importlib.import_module(m.name) for m in pkgutil.iter_modules(layers.__path__, "kcompile.keras.layers.")
 ]
 # What layers are made of, and no script names
-PARTS = {"Cell", "CuDNN", "CuDNNGRUCell", "CuDNNLSTMCell", "Holder", "KernelLayer", "Recurrence"}
+PARTS = {
+    "Cell",
+    "ConvLSTM1DCell",
+    "ConvLSTM3DCell",
+    "CuDNN",
+    "CuDNNGRUCell",
+    "CuDNNLSTMCell",
+    "Holder",
+    "KernelLayer",
+    "LongShortTerm",
+    "Recurrence",
+    "Sliding",
+    "Spatial",
+    "UnitsCell",
+    "Weighted",
+    "Windowed",
+}
 
 
 def test_the_package_has_what_its_families_list():

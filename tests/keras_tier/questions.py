@@ -237,6 +237,13 @@ def hard_sigmoid(kit: Kit) -> Any:
     return kit.predicted(x, kit.layers.Activation("hard_sigmoid")(x), values)
 
 
+@case({"corners": [0.0, 1.0, 2.0, 2.0], "middles": [0.0, 0.5, 1.5, 2.0]})
+def bilinear(kit: Kit) -> Any:
+    x = kit.layers.Input((1, 2, 1))
+    values = np.array([[[[0.0], [2.0]]]], np.float32)
+    return kit.predicted(x, kit.layers.UpSampling2D((1, 2), interpolation="bilinear")(x), values)
+
+
 @case({"rows": [1.5], "steps": [2.5]})
 def time_distributed(kit: Kit) -> Any:
     """The moving mean of a normalisation at each of two steps, whose values are 2 and 4: half of the mean

@@ -17,6 +17,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, Dim, axis_of, numel
 from kcompile.keras.operands import axes_of, graph, pair, sizes, tensor, traced
 from kcompile.keras.settings import checked_data_format
+from kcompile.keras.spatial import enlarged, repeated
 from kcompile_runtime.errors import UnsupportedError
 
 # ---------------------------------------------------------------- what a shape is
@@ -175,24 +176,11 @@ def stack(x: Sequence[Any], axis: int = 0) -> Any:
 # ---------------------------------------------------------------- repeated elements
 
 
-def _repeated(x: Tensor, counts: Sequence[int], each: bool) -> Tensor:
-    """Every axis counts[i] times as long: each element repeated, or the whole one after the other."""
-    if not all(isinstance(count, (int, np.integer)) and count > 0 for count in counts):
-        raise ValueError(f"expected factors that are positive integers. Received: {list(counts)}")
-    split: list[Dim] = []
-    wide: list[Dim] = []
-    for d, count in zip(x.shape, counts):
-        split += [d, 1] if each else [1, d]
-        wide += [d, count] if each else [count, d]
-    result = ops.broadcast_to(ops.reshape(x, split), wide)
-    return ops.reshape(result, [d * count for d, count in zip(x.shape, counts)])
-
-
 @traced
 def repeat_elements(x: Any, rep: int, axis: int) -> Any:
     """Each element `rep` times in a row along `axis`."""
     x = tensor(x)
-    return _repeated(x, [rep if i == axis_of(axis, x.rank) else 1 for i in range(x.rank)], True)
+    return repeated(x, [rep if i == axis_of(axis, x.rank) else 1 for i in range(x.rank)], True)
 
 
 @traced
@@ -213,7 +201,7 @@ def tile(x: Any, n: Any) -> Any:
     counts = [n] if isinstance(n, int) else list(n)
     if len(counts) != x.rank or not all(isinstance(c, int) and c > 0 for c in counts):
         raise ValueError(f"tile: expected {x.rank} positive numbers. Received: {n}")
-    return _repeated(x, counts, False)
+    return repeated(x, counts, False)
 
 
 def _spatial_axes(rank: int, data_format: str | None) -> range:
@@ -224,7 +212,7 @@ def _spatial_axes(rank: int, data_format: str | None) -> range:
 def _resize(x: Any, factors: Sequence[int], data_format: str | None) -> Tensor:
     x = tensor(x)
     axes = _spatial_axes(len(factors), data_format)
-    return _repeated(x, [factors[axes.index(i)] if i in axes else 1 for i in range(x.rank)], True)
+    return repeated(x, [factors[axes.index(i)] if i in axes else 1 for i in range(x.rank)], True)
 
 
 @traced
@@ -234,11 +222,20 @@ def resize_images(
     width_factor: int,
     data_format: str | None = None,
     interpolation: str = "nearest",
+    middles: bool = False,
 ) -> Any:
-    """Images larger by whole factors, each pixel repeated. Raises ValueError for 'bilinear'."""
-    if interpolation != "nearest":
-        raise ValueError(f"resize_images: expected interpolation='nearest'. Received: {interpolation!r}")
-    return _resize(x, (height_factor, width_factor), data_format)
+    """Images larger by whole factors: each pixel repeated ('nearest'), or from one to the next in a line
+    ('bilinear'). middles: whether that matches the middles of pixels, as since tf.keras, or first corners."""
+    if interpolation == "nearest":
+        return _resize(x, (height_factor, width_factor), data_format)
+    if interpolation != "bilinear":
+        raise ValueError(
+            f"resize_images: expected interpolation='nearest' or 'bilinear'. Received: {interpolation!r}"
+        )
+    x = tensor(x)
+    for axis, factor in zip(_spatial_axes(2, data_format), (height_factor, width_factor)):
+        x = enlarged(x, axis, int(factor), middles)
+    return x
 
 
 @traced

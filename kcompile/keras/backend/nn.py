@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from kcompile.ir import ops
-from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim
+from kcompile.keras import spatial
 from kcompile.keras.crossentropy import binary_terms, log_probabilities
 from kcompile.keras.operands import axes_of, fixed_size, sizes, tensor, traced
 from kcompile.keras.settings import checked_data_format
@@ -87,17 +88,14 @@ def _conv_transpose(
     strides: Any,
     padding: str,
     data_format: str | None,
+    dilation_rate: Any,
 ) -> Tensor:
     x, kernel = _last(tensor(x), data_format), tensor(kernel)
     first = checked_data_format(data_format) == "channels_first"
     output_shape = sizes(output_shape)
     places = tuple(output_shape[2:] if first else output_shape[1:-1])
-    strides, ones = _each(strides, rank), (1,) * rank
-    around = pads(padding, places, kernel.shape[:rank], strides, ones)
-    made = emit(
-        "conv_data_gradient", [x, kernel], sizes=places, strides=strides, padding=around, dilation=ones
-    )
-    return _back(made, data_format)
+    strides, dilation = _each(strides, rank), _each(dilation_rate, rank)
+    return _back(spatial.conv_transpose(x, kernel, places, strides, padding, dilation), data_format)
 
 
 @traced
@@ -108,10 +106,11 @@ def conv2d_transpose(
     strides: Any = (1, 1),
     padding: str = "valid",
     data_format: str | None = None,
+    dilation_rate: Any = (1, 1),
 ) -> Any:
     """The gradient of conv2d by its input: kernel [rows, columns, filters, channels]; output_shape with
     the batch."""
-    return _conv_transpose(2, x, kernel, output_shape, strides, padding, data_format)
+    return _conv_transpose(2, x, kernel, output_shape, strides, padding, data_format, dilation_rate)
 
 
 @traced
@@ -124,7 +123,109 @@ def conv3d_transpose(
     data_format: str | None = None,
 ) -> Any:
     """The gradient of conv3d by its input."""
-    return _conv_transpose(3, x, kernel, output_shape, strides, padding, data_format)
+    return _conv_transpose(3, x, kernel, output_shape, strides, padding, data_format, 1)
+
+
+# ---------------------------------------------------------------- a kernel for each channel, or each place
+
+
+def _depthwise(
+    rank: int, x: Any, kernel: Any, strides: Any, padding: str, data_format: str | None, dilation_rate: Any
+) -> Tensor:
+    x, kernel = _last(tensor(x), data_format), tensor(kernel)
+    return spatial.depthwise(x, kernel, _each(strides, rank), padding, _each(dilation_rate, rank))
+
+
+@traced
+def depthwise_conv2d(
+    x: Any,
+    depthwise_kernel: Any,
+    strides: Any = (1, 1),
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = (1, 1),
+) -> Any:
+    """Each channel of images convolved with kernels of its own [rows, columns, channels, multiplier]."""
+    return _back(
+        _depthwise(2, x, depthwise_kernel, strides, padding, data_format, dilation_rate), data_format
+    )
+
+
+def _separable(
+    rank: int,
+    x: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: Any,
+    padding: str,
+    data_format: str | None,
+    dilation_rate: Any,
+) -> Tensor:
+    y = _depthwise(rank, x, depthwise_kernel, strides, padding, data_format, dilation_rate)
+    ones = (1,) * rank
+    return _back(ops.conv(y, tensor(pointwise_kernel), ones, ((0, 0),) * rank, ones), data_format)
+
+
+@traced
+def separable_conv1d(
+    x: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: Any = 1,
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = 1,
+) -> Any:
+    """A depthwise convolution over steps, whose channels a kernel [1, channels, filters] mixes."""
+    return _separable(1, x, depthwise_kernel, pointwise_kernel, strides, padding, data_format, dilation_rate)
+
+
+@traced
+def separable_conv2d(
+    x: Any,
+    depthwise_kernel: Any,
+    pointwise_kernel: Any,
+    strides: Any = (1, 1),
+    padding: str = "valid",
+    data_format: str | None = None,
+    dilation_rate: Any = (1, 1),
+) -> Any:
+    """The same over images, with a pointwise kernel [1, 1, channels, filters]."""
+    return _separable(2, x, depthwise_kernel, pointwise_kernel, strides, padding, data_format, dilation_rate)
+
+
+def _local(
+    rank: int, inputs: Any, kernel: Any, kernel_size: Any, strides: Any, data_format: str | None
+) -> Tensor:
+    x, first = _last(tensor(inputs), data_format), checked_data_format(data_format) == "channels_first"
+    size, steps = _each(kernel_size, rank), _each(strides, rank)
+    return _back(spatial.local(x, tensor(kernel), size, steps, "valid", first), data_format)
+
+
+@traced
+def local_conv1d(
+    inputs: Any, kernel: Any, kernel_size: Any, strides: Any, data_format: str | None = None
+) -> Any:
+    """[batch, steps, channels] through windows that have kernels of their own [windows, taps * channels,
+    filters]."""
+    return _local(1, inputs, kernel, kernel_size, strides, data_format)
+
+
+@traced
+def local_conv2d(
+    inputs: Any,
+    kernel: Any,
+    kernel_size: Any,
+    strides: Any,
+    output_shape: Any,
+    data_format: str | None = None,
+) -> Any:
+    """The same over images. output_shape: the number of windows along rows and columns."""
+    made = _local(2, inputs, kernel, kernel_size, strides, data_format)
+    places = made.shape[2:] if checked_data_format(data_format) == "channels_first" else made.shape[1:3]
+    if tuple(sizes(output_shape)) != tuple(places):
+        raise ValueError(f"local_conv2d: expected output_shape={tuple(places)}. Received: {output_shape}")
+    return made
 
 
 def _pool(

@@ -11,42 +11,57 @@ from kcompile.keras.engine import Input, InputLayer, InputSpec, Layer
 from kcompile.keras.layers import advanced_activations as _advanced_activations
 from kcompile.keras.layers import cells as _cells
 from kcompile.keras.layers import convolutional as _convolutional
+from kcompile.keras.layers import convolutional_recurrent as _convolutional_recurrent
 from kcompile.keras.layers import core as _core
+from kcompile.keras.layers import depthwise as _depthwise
 from kcompile.keras.layers import embedding as _embedding
 from kcompile.keras.layers import lambda_ as _lambda
+from kcompile.keras.layers import local as _local
 from kcompile.keras.layers import masking as _masking
 from kcompile.keras.layers import merge as _merge
+from kcompile.keras.layers import noise as _noise
 from kcompile.keras.layers import normalization as _normalization
 from kcompile.keras.layers import old_merge as _old_merge
 from kcompile.keras.layers import pooling as _pooling
 from kcompile.keras.layers import recurrent as _recurrent
 from kcompile.keras.layers import registry as _registry
+from kcompile.keras.layers import resizing as _resizing
 from kcompile.keras.layers import wrappers as _wrappers
 from kcompile.keras.layers.advanced_activations import *
 from kcompile.keras.layers.cells import *
 from kcompile.keras.layers.convolutional import *
+from kcompile.keras.layers.convolutional_recurrent import *
 from kcompile.keras.layers.core import *
+from kcompile.keras.layers.depthwise import *
 from kcompile.keras.layers.embedding import *
 from kcompile.keras.layers.lambda_ import *
+from kcompile.keras.layers.local import *
 from kcompile.keras.layers.masking import *
 from kcompile.keras.layers.merge import *
+from kcompile.keras.layers.noise import *
 from kcompile.keras.layers.normalization import *
 from kcompile.keras.layers.old_merge import *
 from kcompile.keras.layers.pooling import *
 from kcompile.keras.layers.recurrent import *
 from kcompile.keras.layers.registry import *
+from kcompile.keras.layers.resizing import *
 from kcompile.keras.layers.wrappers import *
 
 __all__ = ["Input", "InputLayer", "InputSpec", "Layer"]
 __all__ += _advanced_activations.__all__
 __all__ += _cells.__all__
 __all__ += _convolutional.__all__
+__all__ += _convolutional_recurrent.__all__
 __all__ += _core.__all__
 __all__ += _embedding.__all__
 __all__ += _lambda.__all__
 __all__ += _masking.__all__
 __all__ += _merge.__all__
 __all__ += _normalization.__all__
+__all__ += _depthwise.__all__
+__all__ += _local.__all__
+__all__ += _noise.__all__
+__all__ += _resizing.__all__
 __all__ += _old_merge.__all__
 __all__ += _pooling.__all__
 __all__ += _recurrent.__all__

@@ -8,16 +8,17 @@ of Keras 2.2, and the cells of Keras 3 for layers of that vintage.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.keras import activations, constraints, initializers, regularizers
+from kcompile.keras import activations
 from kcompile.keras.engine import KerasShape, Layer, as_list
 from kcompile.keras.layers.held import Holder, as_layer
+from kcompile.keras.layers.kernel import Weighted, known_channels
 from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.errors import ModelError, describe
 
@@ -26,53 +27,24 @@ __all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
 Result = tuple[Tensor, list[Tensor]]
 
 
-class Cell(Layer):
-    """Base of the cells: weights, and masks of dropout.
+class Cell(Weighted):
+    """What the cells share: weights, and masks of dropout.
 
-    dropout, recurrent_dropout: the rates for the input and for the previous state; masks are the same at
-    all steps. implementation: 1 has masks for each gate, 2 one for all; the values are the same
-    otherwise. fixed: arguments that the layer over this cell does not have, with their values.
+    gates: how many products stand side by side in the kernels. fixed: arguments that the layer over this
+    cell does not have, with their values.
     """
 
     gates = 1
     fixed: Mapping[str, Any] = {}
+    units: int
+    dropout: float
+    recurrent_dropout: float
+    implementation: int = 1
 
-    def __init__(
-        self,
-        units: int,
-        activation: Any = "tanh",
-        use_bias: bool = True,
-        kernel_initializer: Any = "glorot_uniform",
-        recurrent_initializer: Any = "orthogonal",
-        bias_initializer: Any = "zeros",
-        kernel_regularizer: Any = None,
-        recurrent_regularizer: Any = None,
-        bias_regularizer: Any = None,
-        kernel_constraint: Any = None,
-        recurrent_constraint: Any = None,
-        bias_constraint: Any = None,
-        dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        implementation: int = 1,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.units = self.positive("units", units)
-        with self.named_errors():
-            self.activation = activations.get(activation, self.semantics)
-            self.use_bias = self.flag("use_bias", use_bias)
-            self.kernel_initializer = initializers.get(kernel_initializer)
-            self.recurrent_initializer = initializers.get(recurrent_initializer)
-            self.bias_initializer = initializers.get(bias_initializer)
-            self.kernel_regularizer = regularizers.get(kernel_regularizer)
-            self.recurrent_regularizer = regularizers.get(recurrent_regularizer)
-            self.bias_regularizer = regularizers.get(bias_regularizer)
-            self.kernel_constraint = constraints.get(kernel_constraint)
-            self.recurrent_constraint = constraints.get(recurrent_constraint)
-            self.bias_constraint = constraints.get(bias_constraint)
+    def choose_dropout(self, dropout: float, recurrent_dropout: float) -> None:
+        """Of the input and of the state before, with masks that are the same at all steps."""
         self.dropout = self.number("dropout", dropout, 0, 1)
         self.recurrent_dropout = self.number("recurrent_dropout", recurrent_dropout, 0, 1)
-        self.implementation = self.one_of("implementation", implementation, (0, 1, 2))
 
     @property
     def state_size(self) -> Any:
@@ -83,33 +55,15 @@ class Cell(Layer):
     def output_size(self) -> int:
         return self.units
 
-    def build(self, input_shape: KerasShape) -> None:
-        width = self.gates * self.units
-        self.kernel = self.add_weight(
-            "kernel",
-            (input_shape[-1], width),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
-        )
-        self.recurrent_kernel = self.add_weight(
-            "recurrent_kernel",
-            (self.units, width),
-            initializer=self.recurrent_initializer,
-            regularizer=self.recurrent_regularizer,
-            constraint=self.recurrent_constraint,
-        )
-        self.bias = (
-            self.add_weight(
-                "bias",
-                self.bias_shape(),
-                initializer=self.fill_bias,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
-            if self.use_bias
-            else None
-        )
+    def state_shapes(self, sample: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The shape of each state, without the batch, where the input of a step has this shape without it."""
+        return [dims(size) for size in state_sizes(self)]
+
+    def add_weights(self, kernel: tuple[int, ...], recurrent_kernel: tuple[int, ...]) -> None:
+        """Create the weights, kernels of these shapes."""
+        self.kernel = self.add("kernel", kernel)
+        self.recurrent_kernel = self.add("recurrent_kernel", recurrent_kernel)
+        self.add_bias_weight(self.bias_shape(), self.fill_bias)
 
     def bias_shape(self) -> tuple[int, ...]:
         return (self.gates * self.units,)
@@ -156,13 +110,17 @@ class Cell(Layer):
         lead = x.rank - 1
         return ops.slice_(x, [0] * lead + [start], [*x.shape[:lead], stop])
 
-    def project(self, x: Tensor, kernel: Tensor, masks: Sequence[Tensor]) -> Tensor:
-        """x @ kernel, where each gate may have its own mask of x."""
+    def project(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        masks: Sequence[Tensor],
+        product: Callable[[Tensor, Tensor], Tensor] = ops.matmul,
+    ) -> Tensor:
+        """product(x, kernel), where each gate may have its own mask of x."""
         if len(masks) < 2:
-            return ops.matmul(x * masks[0] if masks else x, kernel)
-        return ops.concatenate(
-            [ops.matmul(x * mask, self.gate(kernel, k)) for k, mask in enumerate(masks)], -1
-        )
+            return product(x * masks[0] if masks else x, kernel)
+        return ops.concatenate([product(x * mask, self.gate(kernel, k)) for k, mask in enumerate(masks)], -1)
 
 
 def _mask(trace: Trace, like: Tensor, rate: float) -> Tensor:
@@ -170,7 +128,55 @@ def _mask(trace: Trace, like: Tensor, rate: float) -> Tensor:
     return ops.cast(kept, "float32") * (1 / (1 - rate))
 
 
-class SimpleRNNCell(Cell):
+class UnitsCell(Cell):
+    """A cell whose state is a vector of `units`.
+
+    implementation: 1 has masks of dropout for each gate, 2 one for all; the values are the same otherwise.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = "tanh",
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        recurrent_initializer: Any = "orthogonal",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        recurrent_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        recurrent_constraint: Any = None,
+        bias_constraint: Any = None,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        implementation: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = self.positive("units", units)
+        self.choose(
+            activation,
+            kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer,
+            bias_initializer=bias_initializer,
+            kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer,
+            bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint,
+            recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint,
+        )
+        self.use_bias = self.flag("use_bias", use_bias)
+        self.choose_dropout(dropout, recurrent_dropout)
+        self.implementation = self.one_of("implementation", implementation, (0, 1, 2))
+
+    def build(self, input_shape: KerasShape) -> None:
+        width = self.gates * self.units
+        self.add_weights((known_channels(input_shape, -1), width), (self.units, width))
+
+
+class SimpleRNNCell(UnitsCell):
     """h' = activation(x @ kernel + h @ recurrent_kernel + bias)."""
 
     def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
@@ -184,11 +190,52 @@ class SimpleRNNCell(Cell):
         return h, [h]
 
 
-class LSTMCell(Cell):
-    """c' = f c + i activation(c gate), h' = o activation(c'), with gates i, f, o by
-    recurrent_activation. unit_forget_bias: the bias of f begins at 1."""
+class LongShortTerm(Cell):
+    """What an LSTM does, whatever its products are: c' = f c + i activation(c gate), h' = o activation(c'),
+    with gates i, f, o by recurrent_activation. unit_forget_bias: the bias of f begins at 1."""
 
     gates = 4
+    recurrent_activation: Callable[[Tensor], Tensor]
+    unit_forget_bias: bool
+
+    def choose_gates(self, recurrent_activation: Any, unit_forget_bias: bool) -> None:
+        with self.named_errors():
+            self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
+        self.unit_forget_bias = self.flag("unit_forget_bias", unit_forget_bias)
+
+    @property
+    def state_size(self) -> Any:
+        return [self.units, self.units]
+
+    def fill_bias(self, shape: Sequence[int]) -> np.ndarray:
+        if not self.unit_forget_bias:
+            return super().fill_bias(shape)
+        u = self.units
+        return np.concatenate([super().fill_bias((u,)), np.ones(u), super().fill_bias((2 * u,))])
+
+    def of_input(self, x: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        """The products of the input for all gates."""
+        return self.project(x, self.weight("kernel", x), masks)
+
+    def of_state(self, h: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        """The products of the state for all gates."""
+        return self.project(h, self.weight("recurrent_kernel", h), masks)
+
+    def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
+        h, c = states
+        input_masks, state_masks = self.split_masks(masks)
+        z = self.of_input(x, input_masks)
+        if self.bias is not None:
+            z = z + self.weight("bias", x)
+        z = z + self.of_state(h, state_masks)
+        i, f, o = (self.recurrent_activation(self.gate(z, k)) for k in (0, 1, 3))
+        c = f * c + i * self.activation(self.gate(z, 2))
+        h = o * self.activation(c)
+        return h, [h, c]
+
+
+class LSTMCell(LongShortTerm, UnitsCell):
+    """A step of long short-term memory (Hochreiter and Schmidhuber 1997): see `LongShortTerm`."""
 
     def __init__(
         self,
@@ -205,34 +252,10 @@ class LSTMCell(Cell):
         super().__init__(
             units, activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer, **kwargs
         )
-        with self.named_errors():
-            self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
-        self.unit_forget_bias = self.flag("unit_forget_bias", unit_forget_bias)
-
-    @property
-    def state_size(self) -> Any:
-        return [self.units, self.units]
-
-    def fill_bias(self, shape: Sequence[int]) -> np.ndarray:
-        if not self.unit_forget_bias:
-            return super().fill_bias(shape)
-        u = self.units
-        return np.concatenate([super().fill_bias((u,)), np.ones(u), super().fill_bias((2 * u,))])
-
-    def step(self, x: Tensor, states: list[Tensor], masks: Sequence[Tensor]) -> Result:
-        h, c = states
-        of_input, of_state = self.split_masks(masks)
-        z = self.project(x, self.weight("kernel", x), of_input)
-        if self.bias is not None:
-            z = z + self.weight("bias", x)
-        z = z + self.project(h, self.weight("recurrent_kernel", x), of_state)
-        i, f, o = (self.recurrent_activation(self.gate(z, k)) for k in (0, 1, 3))
-        c = f * c + i * self.activation(self.gate(z, 2))
-        h = o * self.activation(c)
-        return h, [h, c]
+        self.choose_gates(recurrent_activation, unit_forget_bias)
 
 
-class GRUCell(Cell):
+class GRUCell(UnitsCell):
     """h' = z h + (1 - z) activation(h gate), with gates z, r by recurrent_activation.
 
     reset_after: r multiplies the product h @ recurrent_kernel (which then has a bias of its own: bias
@@ -430,6 +453,20 @@ def state_sizes(cell: Any) -> list[Any]:
     """The size of each state of a cell."""
     size = cell.state_size
     return list(size) if isinstance(size, (list, tuple)) else [size]
+
+
+def state_shapes(cell: Any, sample: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The shape of each state of any cell, without the batch, where a step's input has this one."""
+    if isinstance(cell, Cell):
+        return cell.state_shapes(sample)
+    return [dims(size) for size in state_sizes(cell)]
+
+
+def output_shape(cell: Any, sample: Sequence[Any]) -> tuple[Any, ...]:
+    """The shape of the output of any cell, without the batch: as it says, or its first state's."""
+    if isinstance(cell, Cell) or getattr(cell, "output_size", None) is None:
+        return state_shapes(cell, sample)[0]
+    return dims(cell.output_size)
 
 
 def output_size(cell: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Dense, Activation, Dropout, and the layers that only arrange: Flatten, Reshape."""
+"""Dense, Activation, ActivityRegularization, and the layers that only arrange what they are given."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import numel
-from kcompile.keras import activations
+from kcompile.keras import activations, regularizers
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, is_integer
 from kcompile.keras.layers.kernel import KernelLayer
 from kcompile.keras.operands import sizes
 from kcompile.keras.settings import checked_data_format
 from kcompile.keras.spatial import channels_to_last
-from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
 
-__all__ = ["Activation", "Dense", "Dropout", "Flatten", "Reshape"]
+__all__ = ["Activation", "ActivityRegularization", "Dense", "Flatten", "Permute", "RepeatVector", "Reshape"]
 
 
 class Dense(KernelLayer):
@@ -61,45 +58,19 @@ class Activation(Layer):
         return self.activation(x)
 
 
-class Dropout(Layer):
-    """Elements become 0 with probability `rate` in training, the others grow by 1 / (1 - rate).
-
-    noise_shape: one choice for all elements along axes of size 1 (None: the input's size). seed: of
-    this layer alone; default the model's. Masks are a function of seed, step, layer and element.
-    """
+class ActivityRegularization(Layer):
+    """Its input; l1 * sum(|x|) + l2 * sum(x^2) is added to the loss."""
 
     supports_masking = True
 
-    def __init__(
-        self,
-        rate: float,
-        noise_shape: Sequence[int | None] | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.rate = self.number("rate", rate, 0, 1)
-        if noise_shape is not None and not isinstance(noise_shape, (list, tuple, np.ndarray)):
-            raise ModelError(describe(f"{self.label}: noise_shape", "a shape or None", repr(noise_shape)))
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-        self.seed = seed
-        if seed is not None and not (is_integer(seed) and 0 <= seed < 2**32):
-            raise ModelError(describe(f"{self.label}: seed", "an integer in [0, 2**32)", repr(seed)))
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
+        self.l1, self.l2 = self.number("l1", l1), self.number("l2", l2)
 
-    def call(self, x: Tensor) -> Tensor:
-        trace = trace_of(x)
-        shape = self._mask_shape(x)
-        if not trace.training or self.rate == 0:
-            return x
-        seed = trace.seed if self.seed is None else ops.constant(trace.graph, self.seed, "uint32")
-        kept = ops.dropout_mask(seed, trace.step, trace.stream(), shape, self.rate)
-        return ops.select(kept, x * (1 / (1 - self.rate)), ops.zeros_like(x))
-
-    def _mask_shape(self, x: Tensor) -> Sequence[Any]:
-        noise = self.noise_shape or (None,) * x.rank
-        if len(noise) != x.rank or any(d not in (None, 1, size) for d, size in zip(noise, x.shape)):
-            raise ModelError(describe("noise_shape", f"1 or None for each axis of {x.type}", str(noise)))
-        return [1 if d == 1 else size for d, size in zip(noise, x.shape)]
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["activity_regularizer"]
+        return config
 
 
 class Flatten(Layer):
@@ -143,3 +114,33 @@ class Reshape(Layer):
                 )
             )
         return ops.reshape(x, (x.shape[0], *(total // known if d == -1 else d for d in self.target_shape)))
+
+
+class Permute(Layer):
+    """The axes of a sample in another order: dims are their numbers, from 1, in the order of the output."""
+
+    def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        given = sizes(dims)
+        if not isinstance(given, (list, tuple)) or sorted(given) != list(range(1, len(given) + 1)):
+            raise ModelError(
+                describe(f"{self.label}: dims", "the numbers 1, 2, ... in some order", repr(dims))
+            )
+        self.dims = tuple(map(int, given))
+        self.input_spec = InputSpec(ndim=len(self.dims) + 1)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.transpose(x, (0, *self.dims))
+
+
+class RepeatVector(Layer):
+    """[batch, features] as [batch, n, features], n times the same."""
+
+    input_spec = InputSpec(ndim=2)
+
+    def __init__(self, n: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.n = self.positive("n", n)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.broadcast_to(ops.reshape(x, (x.shape[0], 1, x.shape[1])), (x.shape[0], self.n, x.shape[1]))

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-class _Spatial(Layer):
+class Spatial(Layer):
     """A layer over [batch, `rank` spatial axes, channels], or channels before them."""
 
     rank: int
@@ -49,8 +49,14 @@ class _Spatial(Layer):
             self.data_format = checked_data_format(data_format)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
+    @property
+    def axes(self) -> range:
+        """The spatial axes."""
+        first = 2 if self.data_format == "channels_first" else 1
+        return range(first, first + self.rank)
 
-class _Pooling(_Spatial):
+
+class _Pooling(Spatial):
     """(pool_size=2, strides=None, padding="valid", data_format=None); strides default to pool_size."""
 
     def __init__(
@@ -89,17 +95,12 @@ class _Average(_Pooling):
         return ops.average_pool(x, size, strides, pads)
 
 
-class _Global(_Spatial):
+class _Global(Spatial):
     """(data_format=None, keepdims=False): reduces all spatial axes."""
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(data_format, **kwargs)
         self.keepdims = self.flag("keepdims", keepdims)
-
-    @property
-    def axes(self) -> range:
-        first = 2 if self.data_format == "channels_first" else 1
-        return range(first, first + self.rank)
 
 
 class _GlobalMax(_Global):

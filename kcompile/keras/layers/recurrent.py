@@ -23,10 +23,10 @@ from kcompile.keras.layers.cells import (
     SimpleRNNCell,
     StackedRNNCells,
     check_cell,
-    dims,
     has_step,
-    output_size,
+    output_shape,
     run_cell,
+    state_shapes,
     state_sizes,
     takes,
 )
@@ -35,7 +35,7 @@ from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
-__all__ = ["GRU", "LSTM", "RNN", "CuDNNGRU", "CuDNNLSTM", "SimpleRNN"]
+__all__ = ["GRU", "LSTM", "RNN", "CuDNNGRU", "CuDNNLSTM", "Recurrent", "SimpleRNN"]
 
 
 class Recurrence(Holder):
@@ -191,8 +191,8 @@ class RNN(Recurrence):
                     "batch_input_shape=(batch, time, ...), or Input a batch_shape"
                 )
             self.states = [
-                Variable(np.zeros((shape[0], *dims(size))), f"{self.name}/state_{i}", False)
-                for i, size in enumerate(state_sizes(self.cell))
+                Variable(np.zeros((shape[0], *state)), f"{self.name}/state_{i}", False)
+                for i, state in enumerate(state_shapes(self.cell, shape[2:]))
             ]
         self.input_spec = InputSpec(min_ndim=3, axes={-1: shape[-1]})
 
@@ -223,7 +223,7 @@ class RNN(Recurrence):
         body = trace.inside(f"{self.name}.step")
         count, place = len(states), self._output_state
         if mask is not None and self._carries_output(initial):
-            states, place = [*states, self._nothing(x, output_size(self.cell))], count
+            states, place = [*states, self._nothing(x, output_shape(self.cell, x.shape[2:]))], count
         shared = []  # whether the output is a state
 
         def step(
@@ -304,7 +304,7 @@ class RNN(Recurrence):
                 else ops.gather(s, rows)
                 for s in given
             ]
-            sizes = [(x.shape[0], *dims(size)) for size in state_sizes(self.cell)]
+            sizes = [(x.shape[0], *state) for state in state_shapes(self.cell, x.shape[2:])]
             if [s.shape for s in given] != sizes:
                 raise ModelError(
                     describe(
@@ -320,10 +320,10 @@ class RNN(Recurrence):
 
     def get_initial_state(self, inputs: Tensor) -> list[Tensor]:
         """The states to begin with where none are given: zeros."""
-        return [self._nothing(inputs, size) for size in state_sizes(self.cell)]
+        return [self._nothing(inputs, shape) for shape in state_shapes(self.cell, inputs.shape[2:])]
 
-    def _nothing(self, inputs: Tensor, size: Any) -> Tensor:
-        return ops.broadcast_to(ops.constant(inputs.graph, 0.0), (inputs.shape[0], *dims(size)))
+    def _nothing(self, inputs: Tensor, shape: tuple[Any, ...]) -> Tensor:
+        return ops.broadcast_to(ops.constant(inputs.graph, 0.0), (inputs.shape[0], *shape))
 
     def _dropout_masks(self, trace: Trace, first: Any, states: list[Tensor]) -> list[Tensor]:
         if not has_step(self.cell) or not trace.training:
@@ -365,7 +365,7 @@ class RNN(Recurrence):
             variable.assign(value)
 
 
-class _Recurrent(RNN):
+class Recurrent(RNN):
     """An RNN over the cell of its own kind, whose arguments it takes too. The weights are named
     after the layer."""
 
@@ -376,8 +376,11 @@ class _Recurrent(RNN):
         given = {**dict(zip(names, args)), **kwargs}
         if len(args) > len(names) or any(n in kwargs for n in names[: len(args)]):
             raise TypeError(f"{type(self).__name__}: too many arguments, or one given twice")
-        if "units" not in given:
-            raise TypeError(f"{type(self).__name__}: missing the argument units")
+        missing = [
+            p.name for p in _cell_parameters(self.cell_class) if p.default is p.empty and p.name not in given
+        ]
+        if missing:
+            raise TypeError(f"{type(self).__name__}: missing the argument {missing[0]}")
         options = {name: given.pop(name) for name in names if name in given}
         Layer.__init__(self, **{k: v for k, v in given.items() if k in ("name", "vintage")})
         cell = self.cell_class(
@@ -408,11 +411,11 @@ def _cell_parameters(cell: type[Cell]) -> list[inspect.Parameter]:
     return list(found.values())
 
 
-def _constructor(cell: type[Cell]) -> Callable[..., None]:
+def constructor(cell: type[Cell]) -> Callable[..., None]:
     """The constructor of a layer over such cells. Its arguments are the cell's, then those of RNN by name."""
 
-    def __init__(self: _Recurrent, *args: Any, **kwargs: Any) -> None:
-        _Recurrent.__init__(self, *args, **kwargs)
+    def __init__(self: Recurrent, *args: Any, **kwargs: Any) -> None:
+        Recurrent.__init__(self, *args, **kwargs)
 
     own = inspect.signature(RNN.__init__).parameters
     rest = [
@@ -422,36 +425,36 @@ def _constructor(cell: type[Cell]) -> Callable[..., None]:
     return __init__
 
 
-class SimpleRNN(_Recurrent):
+class SimpleRNN(Recurrent):
     """Fully connected: see `SimpleRNNCell` for the formula, `RNN` for the rest."""
 
     cell_class = SimpleRNNCell
-    __init__ = _constructor(SimpleRNNCell)
+    __init__ = constructor(SimpleRNNCell)
 
 
-class LSTM(_Recurrent):
+class LSTM(Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber 1997): see `LSTMCell`, `RNN`."""
 
     cell_class = LSTMCell
-    __init__ = _constructor(LSTMCell)
+    __init__ = constructor(LSTMCell)
 
 
-class GRU(_Recurrent):
+class GRU(Recurrent):
     """Gated recurrent unit (Cho et al. 2014): see `GRUCell`, `RNN`."""
 
     cell_class = GRUCell
-    __init__ = _constructor(GRUCell)
+    __init__ = constructor(GRUCell)
 
 
-class CuDNNLSTM(_Recurrent):
+class CuDNNLSTM(Recurrent):
     """LSTM with the weights of cuDNN, and without the options that it has not: `CuDNNLSTMCell`."""
 
     cell_class = CuDNNLSTMCell
-    __init__ = _constructor(CuDNNLSTMCell)
+    __init__ = constructor(CuDNNLSTMCell)
 
 
-class CuDNNGRU(_Recurrent):
+class CuDNNGRU(Recurrent):
     """GRU with the weights of cuDNN, and without the options that it has not: `CuDNNGRUCell`."""
 
     cell_class = CuDNNGRUCell
-    __init__ = _constructor(CuDNNGRUCell)
+    __init__ = constructor(CuDNNGRUCell)
