@@ -35,6 +35,7 @@ MODULES = (
     "constraints",
     "datasets",
     "datasets.boston_housing",
+    "datasets.california_housing",
     "datasets.cifar",
     "datasets.cifar10",
     "datasets.cifar100",

@@ -28,6 +28,8 @@ theirs = pytest.importorskip("keras.datasets")
         ("reuters", {}),
         ("reuters", {"num_words": 30, "maxlen": 20, "test_split": 0.5, "seed": 3}),
         ("boston_housing", {}),
+        ("california_housing", {}),
+        ("california_housing", {"version": "small", "test_split": 0.1, "seed": 1}),
         ("boston_housing", {"test_split": 0.5, "seed": 3}),
     ],
 )

@@ -45,6 +45,7 @@ def fill(home: Path) -> Path:
     for name in ("imdb", "reuters"):
         (base / f"{name}_word_index.json").write_text(json.dumps({"the": 1, "giraffe": 1234}))
     np.savez(base / "boston_housing.npz", x=rng.rand(506, 13), y=rng.rand(506))
+    np.savez(base / "california_housing.npz", x=rng.rand(700, 8), y=rng.rand(700))
     return base
 
 

@@ -15,6 +15,7 @@ import pytest
 from kcompile import keras, keras3, tf_keras
 from kcompile.keras.datasets import (
     boston_housing,
+    california_housing,
     cifar10,
     cifar100,
     fashion_mnist,
@@ -175,8 +176,12 @@ def test_houses(base):
         assert np.array_equal(np.concatenate([x, x_test]), held["x"][order])
         assert np.array_equal(np.concatenate([y, y_test]), held["y"][order])
     assert len(boston_housing.load_data(test_split=0)[1][0]) == 0
-    with pytest.raises(InputError, match="test_split"):
-        boston_housing.load_data(test_split=1)
+    assert len(california_housing.load_data("small")[0][0]) == 480
+    for call in (boston_housing.load_data, california_housing.load_data):
+        with pytest.raises(InputError, match="test_split"):
+            call(test_split=1)
+    with pytest.raises(InputError, match="version"):
+        california_housing.load_data("tiny")
 
 
 def test_shuffles_leave_numpys_generator_alone(base):
@@ -198,6 +203,7 @@ def test_shuffles_leave_numpys_generator_alone(base):
         (reuters.load_data, "reuters.npz"),
         (reuters.get_word_index, "reuters_word_index.json"),
         (boston_housing.load_data, "boston_housing.npz"),
+        (california_housing.load_data, "california_housing.npz"),
         (fashion_mnist.load_data, "fashion-mnist/train-images-idx3-ubyte.gz"),
         (cifar10.load_data, "cifar-10-batches-py.tar.gz"),
         (cifar100.load_data, "cifar-100-python.tar.gz"),

@@ -267,8 +267,10 @@ def test_batches_of_an_epoch_and_after():
     assert np.array_equal(x, IMAGES[:4]) and weights.tolist() == [0, 0.5, 0, 0.5]
     assert y.tolist() == [0, 1, 0, 1]
     assert np.array_equal(flow[2][0], IMAGES[8:])
-    with pytest.raises(InputError, match="a number below 3"):
+    with pytest.raises(InputError, match=r"below 3\. Received: 3"):
         flow[3]
+    with pytest.raises(InputError, match=r"below 3\. Received: -1"):
+        flow[-1]
 
 
 def test_a_seed_makes_the_same_batches():
@@ -297,6 +299,12 @@ def test_other_arrays_and_subsets():
     assert np.array_equal(held["validation"][0], IMAGES[:2])
     assert np.array_equal(held["training"][0], IMAGES[2:])
     assert held["training"][2].tolist() == list(range(2, 10)) and held["validation"][2].tolist() == [0, 1]
+
+
+def test_subsets_of_different_classes():
+    generator = image.ImageDataGenerator(validation_split=0.4)
+    flow = generator.flow(IMAGES, np.arange(10), subset="validation", ignore_class_split=True, shuffle=False)
+    assert flow[0][1].tolist() == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -397,6 +405,18 @@ def test_folders_are_classes(folder, capsys):
     x, y = next(flow)
     assert x.shape == (8, 5, 6, 3) and x[:, 0, 0, 0].tolist() == [0, 2, 3, 1, 100, 102, 103, 101]
     assert y.tolist() == [[1, 0]] * 4 + [[0, 1]] * 4
+
+
+def test_images_of_folders_may_be_cut_to_their_shape(tmp_path):
+    (tmp_path / "a").mkdir()
+    edge = np.zeros((4, 8, 1))
+    edge[:, 2:6] = 255
+    image.save_img(tmp_path / "a" / "b.png", edge, scale=False)
+    for keep, row in ((True, [255, 255]), (False, [127.5, 127.5])):
+        flow = image.ImageDataGenerator().flow_from_directory(
+            tmp_path, (2, 2), "grayscale", class_mode=None, interpolation="box", keep_aspect_ratio=keep
+        )
+        assert np.allclose(flow[0][0, 0, :, 0], row, atol=1)
 
 
 def test_parts_of_folders(folder, capsys):

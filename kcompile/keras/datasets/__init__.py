@@ -5,6 +5,7 @@ from kcompile.keras.lazy import lazily as _lazily
 __getattr__, __dir__ = _lazily(
     __name__,
     "boston_housing",
+    "california_housing",
     "cifar",
     "cifar10",
     "cifar100",

@@ -20,11 +20,16 @@ def load_data(
     Returns x: float64 of shape (houses, 13); y: float64 of shape (houses,), thousands of dollars.
     Raises InputError for another share, FetchError where the file is not there and cannot be loaded.
     """
-    if not 0 <= test_split < 1:
-        raise InputError(
-            describe("boston_housing.load_data: test_split", "0 or more, below 1", repr(test_split))
-        )
     x, y = read_npz(fetch("boston_housing.npz", path), ("x", "y"))
+    return shuffled_split("boston_housing", x, y, test_split, seed)
+
+
+def shuffled_split(
+    name: str, x: np.ndarray, y: np.ndarray, test_split: float, seed: int
+) -> tuple[Split, Split]:
+    """Both arrays shuffled in the same way, and cut in two. Raises InputError for a share outside 0 to 1."""
+    if not 0 <= test_split < 1:
+        raise InputError(describe(f"{name}.load_data: test_split", "0 or more, below 1", repr(test_split)))
     order = np.arange(len(x))
     np.random.RandomState(seed).shuffle(order)
     train = int(len(x) * (1 - test_split))

@@ -57,6 +57,10 @@ FILES = {
         TENSORFLOW + "boston_housing.npz",
         ("f553886a1f8d56431e820c5b82552d9d95cfcb96d1e678153f8839538947dff5",),
     ),
+    "california_housing.npz": Published(
+        TENSORFLOW + "california_housing.npz",
+        ("1a2e3a52e0398de6463aebe6f4a8da34fb21fbb6b934cf88c3425e766f2a1a6f",),
+    ),
     "cifar-10-batches-py": Published(
         TORONTO + "cifar-10-python.tar.gz",
         ("6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",),

@@ -38,6 +38,7 @@ class NumpyArrayIterator(Iterator):
         save_format: str = "png",
         subset: str | None = None,
         dtype: Any = None,
+        ignore_class_split: bool = False,
         **old: Any,
     ) -> None:
         self.data_format = data_format_of("NumpyArrayIterator", data_format, old)
@@ -48,7 +49,7 @@ class NumpyArrayIterator(Iterator):
         for name, rows in beside:
             if rows is not None and len(rows) != len(images):
                 raise InputError(describe(f"{name} of flow", f"{len(images)} rows", str(len(rows))))
-        kept = _rows(share(image_data_generator, subset), len(images), y)
+        kept = _rows(share(image_data_generator, subset), len(images), None if ignore_class_split else y)
         self.x = np.asarray(images[kept], dtype=self.dtype)
         self.x_misc = [np.asarray(array)[kept] for array in others]
         self.y = None if y is None else np.asarray(y)[kept]

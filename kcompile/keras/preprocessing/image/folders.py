@@ -44,6 +44,7 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
         subset: str | None = None,
         interpolation: str = "nearest",
         dtype: Any = None,
+        keep_aspect_ratio: bool = False,
         **old: Any,
     ) -> None:
         self.set_processing_attrs(
@@ -56,6 +57,7 @@ class DirectoryIterator(BatchFromFilesMixin, Iterator):
             save_format,
             subset,
             interpolation,
+            keep_aspect_ratio,
         )
         check_class_mode(class_mode, self.allowed_class_modes)
         self.class_mode = class_mode

@@ -153,12 +153,14 @@ class ImageDataGenerator:
         save_prefix: str = "",
         save_format: str = "png",
         subset: str | None = None,
+        ignore_class_split: bool = False,
     ) -> NumpyArrayIterator:
         """Batches of an array of images, without end: x, (x, y) or (x, y, sample_weight).
 
         x: rank 4; or (images, other arrays), which are given as they are. seed: see `Iterator`.
         save_to_dir: a folder where the transformed images are saved, their names beginning with save_prefix,
-        as save_format, "png" or "jpeg". subset: "training" or "validation", parts by validation_split.
+        as save_format, "png" or "jpeg". subset: "training" or "validation", parts by validation_split;
+        ignore_class_split: also where the classes of both differ (tf.keras).
         """
         return NumpyArrayIterator(
             x,
@@ -174,6 +176,7 @@ class ImageDataGenerator:
             save_format,
             subset,
             self.dtype,
+            ignore_class_split,
         )
 
     def flow_from_directory(
@@ -192,14 +195,15 @@ class ImageDataGenerator:
         follow_links: bool = False,
         subset: str | None = None,
         interpolation: str = "nearest",
+        keep_aspect_ratio: bool = False,
     ) -> DirectoryIterator:
         """Batches of the images below a folder, without end: x or (x, y).
 
         Each folder in it is a class, of all images below that; classes: names of the folders, by default all,
         in their order. class_mode: y is "categorical" (one-hot rows), "binary" or "sparse" (numbers of
         classes), "input" (the images again), or None: no y. target_size: (rows, columns) of each image;
-        color_mode, interpolation: see `load_img`. follow_links: also links to folders. The others: see
-        `flow`.
+        color_mode, interpolation, keep_aspect_ratio: see `load_img`. follow_links: also links to folders. The
+        others: see `flow`.
         """
         return DirectoryIterator(
             directory,
@@ -219,6 +223,7 @@ class ImageDataGenerator:
             subset,
             interpolation,
             self.dtype,
+            keep_aspect_ratio,
         )
 
     def flow_from_dataframe(
@@ -303,19 +308,22 @@ class ImageDataGenerator:
             x -= np.mean(x, keepdims=True)
         if self.samplewise_std_normalization:
             x /= np.std(x, keepdims=True) + EPSILON
-        if self.featurewise_center and self._fitted("featurewise_center", self.mean):
-            x -= self.mean
-        if self.featurewise_std_normalization and self._fitted("featurewise_std_normalization", self.std):
-            x /= self.std + EPSILON  # type: ignore[operator]
-        if self.zca_whitening and self._fitted("zca_whitening", self.principal_components):
+        if (mean := self._fitted("featurewise_center", self.mean)) is not None:
+            x -= mean
+        if (std := self._fitted("featurewise_std_normalization", self.std)) is not None:
+            x /= std + EPSILON
+        if (components := self._fitted("zca_whitening", self.principal_components)) is not None:
             rows = np.reshape(x, (-1, int(np.prod(x.shape[-3:]))))
-            x = np.reshape(rows @ self.principal_components, x.shape)
+            x = np.reshape(rows @ components, x.shape)
         return x
 
-    def _fitted(self, option: str, found: np.ndarray | None) -> bool:
+    def _fitted(self, option: str, found: np.ndarray | None) -> np.ndarray | None:
+        """What `fit` found for an option, None where that is not asked for; warns where it is missing."""
+        if not getattr(self, option):
+            return None
         if found is None:
             warnings.warn(f"{option} has no effect before fit(images) was called", stacklevel=3)
-        return found is not None
+        return found
 
     def get_random_transform(self, img_shape: Sequence[int], seed: int | None = None) -> dict[str, Any]:
         """Random parameters for `apply_transform`. img_shape: of the image. seed: of numpy's generator."""

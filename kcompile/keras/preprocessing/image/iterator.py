@@ -59,9 +59,9 @@ class Iterator(Sequence):
         return (self.n + self.batch_size - 1) // self.batch_size
 
     def __getitem__(self, idx: int) -> Any:
-        """The batch of this number. Raises InputError (a ValueError) beyond the last."""
-        if idx >= len(self):
-            raise InputError(describe("batch", f"a number below {len(self)}", str(idx)))
+        """The batch of this number. Raises InputError (a ValueError) for another."""
+        if not 0 <= idx < len(self):
+            raise InputError(describe("batch", f"a number from 0, below {len(self)}", str(idx)))
         with self.lock:
             self._seed()
             self.total_batches_seen += 1
@@ -160,6 +160,7 @@ class BatchFromFilesMixin:
         save_format: str,
         subset: str | None,
         interpolation: str,
+        keep_aspect_ratio: bool = False,
     ) -> None:
         """What is done to each file; see `ImageDataGenerator.flow_from_directory`."""
         self.image_data_generator = image_data_generator
@@ -174,6 +175,7 @@ class BatchFromFilesMixin:
         self.save_prefix = save_prefix
         self.save_format = save_format
         self.interpolation = interpolation
+        self.keep_aspect_ratio = keep_aspect_ratio
         self.split = share(image_data_generator, subset)
         self.subset = subset
 
@@ -205,7 +207,11 @@ class BatchFromFilesMixin:
 
     def _image(self, path: str) -> np.ndarray:
         with files.load_img(
-            path, color_mode=self.color_mode, target_size=self.target_size, interpolation=self.interpolation
+            path,
+            color_mode=self.color_mode,
+            target_size=self.target_size,
+            interpolation=self.interpolation,
+            keep_aspect_ratio=self.keep_aspect_ratio,
         ) as image:
             x = files.img_to_array(image, self.data_format)
         if self.image_data_generator:

@@ -71,23 +71,10 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
         names = list(dataframe[x_col])
         self._check(dataframe, names, x_col, y_col, weight_col, classes)
         rows = self._valid(names, x_col) if validate_filenames else list(range(len(names)))
-        labels = list(dataframe[y_col]) if class_mode in CLASSES else []
-        if labels:
-            rows, labels, known = _of_classes(rows, labels, classes)
-            self.class_indices = {name: i for i, name in enumerate(known)}
-        elif class_mode in CLASSES:
-            self.class_indices = {}
-        if self.split is not None:
-            rows = rows[int(self.split[0] * len(rows)) : int(self.split[1] * len(rows))]
-        if class_mode in CLASSES:
-            self.classes = [self._number(labels[row]) for row in rows]
+        rows = self._label(dataframe, y_col, classes, rows)
         self.filenames = [names[row] for row in rows]
         self.samples = len(rows)
         self._sample_weight = np.asarray(dataframe[weight_col])[rows] if weight_col else None
-        if class_mode == "multi_output":
-            self._targets: Any = [np.array(np.asarray(dataframe[col])[rows].tolist()) for col in y_col]
-        elif class_mode == "raw":
-            self._targets = np.asarray(dataframe[y_col])[rows]
         kind = "validated" if validate_filenames else "non-validated"
         of = f" belonging to {len(self.class_indices)} classes" if class_mode in CLASSES else ""
         print(f"Found {self.samples} {kind} image filenames{of}.")
@@ -125,6 +112,23 @@ class DataFrameIterator(BatchFromFilesMixin, Iterator):
                 f"{len(names) - len(rows)} names in column {x_col!r} are of no image, and left out",
                 stacklevel=4,
             )
+        return rows
+
+    def _label(self, table: Any, y_col: Any, classes: Sequence[str] | None, rows: list[int]) -> list[int]:
+        """Set what the images of these rows are to be trained towards; gives the rows that have it, of the
+        subset that is asked for."""
+        labels: list[Any] = []
+        if self.class_mode in CLASSES:
+            rows, labels, known = _of_classes(rows, list(table[y_col]), classes)
+            self.class_indices = {name: i for i, name in enumerate(known)}
+        if self.split is not None:
+            rows = rows[int(self.split[0] * len(rows)) : int(self.split[1] * len(rows))]
+        if self.class_mode in CLASSES:
+            self.classes = [self._number(labels[row]) for row in rows]
+        elif self.class_mode == "multi_output":
+            self._targets: Any = [np.array(np.asarray(table[column])[rows].tolist()) for column in y_col]
+        elif self.class_mode == "raw":
+            self._targets = np.asarray(table[y_col])[rows]
         return rows
 
     def _number(self, label: Any) -> Any:

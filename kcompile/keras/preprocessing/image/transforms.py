@@ -212,7 +212,8 @@ def _filling(
 
 
 def apply_channel_shift(x: Any, intensity: float, channel_axis: int = 0) -> np.ndarray:
-    """The image with a number added to all channels, within the range that it has."""
+    """The image with a number added, within the range that all its channels have: channel_axis makes no
+    difference."""
     image = np.asarray(x)
     return np.clip(image + intensity, np.min(image), np.max(image))
 
