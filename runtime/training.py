@@ -309,22 +309,21 @@ def _results(
 
 def fit_batches(
     run: Callable[[T], tuple[int, Array]],
-    passes: Callable[[], Iterator[T]],
+    passes: Callable[[], tuple[Iterator[T], int]],
     names: Sequence[str],
     events: FitEvents,
-    *,
-    steps: int,
     **epochs: Any,
 ) -> None:
     """Train on batches as they are given. run: a step, which gives the number of samples and the results.
-    passes: gives the batches of an epoch, `steps` of them. When there are fewer, training ends with a
-    warning, as in Keras. epochs: the arguments of `_epochs`."""
+    passes: gives the batches of an epoch, and how many there should be. When there are fewer, training ends
+    with a warning, as in Keras. epochs: the arguments of `_epochs`."""
     short = False
 
     def train(averages: Averages) -> Iterator[tuple[int, Array]]:
         nonlocal short
         count = 0
-        for found in _given(run, passes(), names, events, averages):
+        batches, steps = passes()
+        for found in _given(run, batches, names, events, averages):
             count += 1
             yield found
         short = count < steps

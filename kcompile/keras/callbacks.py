@@ -100,6 +100,11 @@ class CallbackList:
         other.callbacks = self.callbacks
         return other
 
+    def change_params(self, **changed: Any) -> None:
+        """Tell all that some of what they know of the training is different now."""
+        for callback in self.callbacks:
+            callback.set_params({**callback.params, **changed})
+
     @property
     def wants_batches(self) -> bool:
         return any(c.wants_batches(self.mode) for c in self.callbacks)

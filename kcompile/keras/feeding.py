@@ -2,21 +2,22 @@
 
 Enters: arrays that `standardize` made, or a generator, an iterable, a sequence of batches
 (keras.utils.Sequence, or what looks like it). Leaves: `Rows` or `Batches`, over which a model is trained,
-evaluated and predicts with the runtime's loops. Batches are made when they are needed, by the thread that
-calls.
+evaluated and predicts with the runtime's loops. Objects of batches are asked ahead (`utils.enqueuers`); the
+training is the same as if they were not.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-import numpy as np
-
+from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, is_array
-from kcompile_runtime.checks import check_count
+from kcompile_runtime.checks import check_count, check_flag
 from kcompile_runtime.errors import InputError, describe
 
 
@@ -72,19 +73,61 @@ class Rows:
             **self._options,
         )
 
+    def close(self) -> None:
+        """Nothing has to end."""
+
     def _runner(self, entry: str) -> Any:
         return self._trainer.engines.needed().batches(entry)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """How batches are made ahead. size: how many may wait. workers: how many threads or processes make them,
+    0 for the thread that trains."""
+
+    size: int = 10
+    workers: int = 1
+    processes: bool = False
+
+    @staticmethod
+    def checked(size: Any, workers: Any, processes: Any) -> Queue:
+        """The queue of Keras' arguments max_queue_size, workers and use_multiprocessing."""
+        processes = check_flag("use_multiprocessing", processes)
+        return Queue(check_count("max_queue_size", size), check_count("workers", workers, 0), processes)
+
+    def of(self, data: Any) -> Queue:
+        """The same, or what the data say themselves, as those of Keras 3 do."""
+        names = ("max_queue_size", "workers", "use_multiprocessing")
+        if not all(hasattr(data, name) for name in names):
+            return self
+        own = Queue.checked(*(getattr(data, name) for name in names))
+        return own if own.processes or own.workers > 1 else HERE
+
+
+AHEAD, HERE = Queue(), Queue(workers=0)
 
 
 class Batches:
     """An object of batches: each an array x (or several), or a tuple (x, y) or (x, y, sample_weight).
 
-    steps: batches in a pass, by default as many as the object says that it has. A pass over what can only
-    be iterated goes on where the last one ended, and begins anew at the end where that is possible. Raises
-    InputError for an object of unknown length without steps, or of none.
+    steps: batches in a pass, by default as many as the object says that it has. A pass goes on where the
+    last one ended, and begins anew at the end where that is possible. passes: how many there will be at most.
+    queue: how batches are made ahead; an object that can be iterated again makes them when they are asked
+    for. shuffle: the order of what has numbers. Raises InputError for an object of unknown length without
+    steps, or of none. `close` must be called at the end.
     """
 
-    def __init__(self, trainer: Any, data: Any, steps: Any, name: str, class_weight: Any = None) -> None:
+    def __init__(
+        self,
+        trainer: Any,
+        data: Any,
+        steps: Any,
+        name: str,
+        class_weight: Any = None,
+        passes: int = 1,
+        queue: Queue = HERE,
+        shuffle: Any = False,
+    ) -> None:
         self._trainer = trainer
         self._data = data
         self._class_weight = class_weight
@@ -101,45 +144,68 @@ class Batches:
                 )
             )
         self.steps = check_count(name, length if steps is None else steps)
-        self._indexed = hasattr(data, "__getitem__")
-        self._anew = self.steps == length  # a pass is all there is
+        self._passes = max(passes, 1)  # a batch is looked at in any case
+        self._counts_again = steps is None and hasattr(data, "__getitem__")
+        self._queue = queue.of(data)
+        self._enqueuer = self._made_ahead(shuffle)
         self._going: Iterator[Any] | None = None
         self.params = {"batch_size": None, "steps": self.steps, "samples": None}
 
+    def _made_ahead(self, shuffle: Any) -> OrderedEnqueuer | GeneratorEnqueuer:
+        data, queue = self._data, self._queue
+        if hasattr(data, "__getitem__"):
+            return OrderedEnqueuer(data, queue.processes, bool(shuffle))
+        if not hasattr(data, "__next__"):
+            self._queue = HERE
+            return GeneratorEnqueuer(_repeated(data))
+        if queue.processes and queue.workers > 1:
+            warnings.warn(
+                f"each of {queue.workers} processes has its own copy of the {type(data).__name__} and gives "
+                "all of its batches. Use a keras.utils.Sequence",
+                stacklevel=6,
+            )
+        return GeneratorEnqueuer(data, queue.processes)
+
     def first(self, entry: str) -> list[Array]:
         """The arrays of the first batch, which is looked at before anything begins, and given again."""
-        if self._indexed:
-            return self._arrays(entry, self._data[0])[0]
-        iterator = iter(self._data)
-        for batch in iterator:
-            self._going = chain([batch], iterator)
+        for batch in self._stream():
+            self._going = chain([batch], self._stream())
             return self._arrays(entry, batch)[0]
         raise InputError(describe(f"data ({type(self._data).__name__})", "at least one batch", "none"))
 
-    def _pass(self, shuffle: Any = False) -> Iterator[Any]:
+    def _stream(self) -> Iterator[Any]:
+        """All batches from here on."""
+        if self._going is None:
+            self._enqueuer.limit = None if self._counts_again else self._passes * self.steps
+            self._enqueuer.start(self._queue.workers, self._queue.size)
+            self._going = self._enqueuer.get()
+        return self._going
+
+    def _pass(self) -> Iterator[Any]:
         """The batches of the next pass."""
-        if self._indexed:
-            length = _length(self._data) or self.steps
-            order = np.arange(length)
-            if shuffle:
-                np.random.shuffle(order)
-            for i in range(self.steps):
-                yield self._data[int(order[i % length])]
-            tell = getattr(self._data, "on_epoch_end", None)
-            if tell is not None:
-                tell()
-            return
-        going = iter(self._data) if self._going is None else self._going
-        batches = list(islice(going, 1))
-        if not batches and iter(self._data) is not self._data:  # all were given: begin anew
-            going = iter(self._data)
-        self._going = None if self._anew and going is not self._data else going
-        yield from islice(chain(batches, going), self.steps)
+        self._passes -= 1
+        yield from islice(self._stream(), self.steps)
+        if isinstance(self._enqueuer, OrderedEnqueuer):
+            if self._passes <= 0:
+                self._enqueuer.limit = 0  # the sequence is told of its end, but gives no more
+            self._enqueuer.join_end_of_epoch()
+        if self._counts_again:
+            self.steps = check_count("the number of batches", _length(self._data))
+
+    def close(self) -> None:
+        """End what makes batches."""
+        self._enqueuer.stop()
 
     def fit(self, names: Sequence[str], callbacks: Any, shuffle: Any, **epochs: Any) -> None:
-        loops.fit_batches(
-            self._step("train"), lambda: self._pass(shuffle), names, callbacks, steps=self.steps, **epochs
-        )
+        """Train. shuffle: as it was said when this was made."""
+
+        def batches() -> Iterator[Any]:
+            before = self.steps
+            yield from self._pass()
+            if self.steps != before:
+                callbacks.change_params(steps=self.steps)
+
+        loops.fit_batches(self._step("train"), lambda: (batches(), self.steps), names, callbacks, **epochs)
 
     def evaluate(self, names: Sequence[str], callbacks: Any) -> list[float]:
         return loops.evaluate_batches(self._step("test"), self._pass(), names, callbacks, steps=self.steps)
@@ -179,6 +245,16 @@ def labelled(item: Any) -> tuple[Any, Any, Any]:
         return item[0], None, None
     got = f"{type(item).__name__} of {len(item)}" if hasattr(item, "__len__") else type(item).__name__
     raise InputError(describe("a batch", "a tuple (x, y) or (x, y, sample_weight)", got))
+
+
+def _repeated(data: Any) -> Iterator[Any]:
+    """The batches of what can be iterated, again and again, as long as there are any."""
+    found = True
+    while found:
+        found = False
+        for batch in data:
+            found = True
+            yield batch
 
 
 def _length(data: Any) -> int | None:

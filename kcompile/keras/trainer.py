@@ -8,6 +8,7 @@ engine's. This module decides nothing about numbers: they are in the graphs (`gr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from kcompile.keras.adapter import Adapter
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engines import Engines
-from kcompile.keras.feeding import Batches, Rows, gives_batches
+from kcompile.keras.feeding import AHEAD, Batches, Queue, Rows, gives_batches
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.resolving import resolve_arguments
@@ -61,7 +62,8 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True)
 class Data:
-    """The data of training or evaluation, as a user gave them. steps: batches in a pass, None for all."""
+    """The data of training or evaluation, as a user gave them. steps: batches in a pass, None for all. queue:
+    how an object of batches is asked ahead."""
 
     x: Any
     y: Any = None
@@ -69,6 +71,7 @@ class Data:
     class_weight: Any = None
     batch_size: int | None = None
     steps: Any = None
+    queue: Queue = AHEAD
 
 
 @dataclass(frozen=True)
@@ -208,8 +211,25 @@ class Trainer:
         initial_epoch: int,
     ) -> events.History:
         """Train for passes over the data. Raises InputError, InputTypeError, ModelError before the first."""
-        feed, rest, lengths = self._training_feed(data, validation)
-        held = self._held(validation, rest)
+        with ExitStack() as opened:
+            span = range(initial_epoch, epochs)
+            feed, rest, lengths = self._training_feed(data, validation, shuffle, len(span), opened)
+            passes = sum(map(bool, map(validation.after, span)))
+            held = self._held(validation, rest, data.queue, passes, opened)
+            return self._fit(feed, held, lengths, validation, callbacks, verbose, shuffle, span)
+
+    def _fit(
+        self,
+        feed: Feed,
+        held: Feed | None,
+        lengths: Lengths,
+        validation: Validation,
+        callbacks: Sequence[events.Callback],
+        verbose: int,
+        shuffle: Any,
+        span: range,
+    ) -> events.History:
+        """Train on a feed, and validate on another, in the epochs of a span."""
         names = self.names(lengths)
         history = self.model.history = events.History()
         bar = [events.ProgbarLogger(verbose=verbose)] if verbose else []  # in Keras 2's order
@@ -218,7 +238,7 @@ class Trainer:
             self.model,
             {
                 **feed.params,
-                "epochs": epochs,
+                "epochs": span.stop,
                 "verbose": verbose,
                 "do_validation": held is not None,
                 "metrics": names + [f"val_{name}" for name in names] if held else names,
@@ -236,8 +256,8 @@ class Trainer:
             names,
             callback_list,
             shuffle,
-            epochs=epochs,
-            initial_epoch=initial_epoch,
+            epochs=span.stop,
+            initial_epoch=span.start,
             validates=validation.after,
             validate=None if held is None else lambda: self._test(held, names, callback_list.within("test")),
         )
@@ -250,13 +270,17 @@ class Trainer:
         """The names and the values of loss and metrics over all samples."""
         if gives_batches(data.x):
             refuse("evaluate", y=data.y, sample_weight=data.sample_weight, batch_size=data.batch_size)
-            batches = Batches(self, data.x, data.steps, "steps")
-            lengths = lengths_of(self.model, batches.first("test"))
-            feed: Feed = batches
-        else:
-            arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight)
-            feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
-            lengths = lengths_of(self.model, arrays)
+            batches = Batches(self, data.x, data.steps, "steps", queue=data.queue)
+            with closing(batches):
+                lengths = lengths_of(self.model, batches.first("test"))
+                return self._evaluated(batches, lengths, callbacks, verbose)
+        arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight)
+        feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
+        return self._evaluated(feed, lengths_of(self.model, arrays), callbacks, verbose)
+
+    def _evaluated(
+        self, feed: Feed, lengths: Lengths, callbacks: Sequence[events.Callback], verbose: int
+    ) -> tuple[list[str], list[float]]:
         names = self.names(lengths)
         self.engines.needed().prepare("test", lengths)
         return names, self._test(feed, names, self._progress(callbacks, verbose, feed, "test"))
@@ -265,14 +289,17 @@ class Trainer:
         """The output for all samples, computed batch by batch."""
         if gives_batches(data.x):
             refuse("predict", batch_size=data.batch_size)
-            batches = Batches(self, data.x, data.steps, "steps")
-            batches.first("predict")
-            feed: Feed = batches
-        else:
-            arrays, n = self.adapter.inputs(data.x)
-            if not n:
-                return self._no_samples(arrays)
-            feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
+            batches = Batches(self, data.x, data.steps, "steps", queue=data.queue)
+            with closing(batches):
+                batches.first("predict")
+                return self._predicted(batches, callbacks, verbose)
+        arrays, n = self.adapter.inputs(data.x)
+        if not n:
+            return self._no_samples(arrays)
+        feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
+        return self._predicted(feed, callbacks, verbose)
+
+    def _predicted(self, feed: Feed, callbacks: Sequence[events.Callback], verbose: int) -> Any:
         callback_list = self._progress(callbacks, verbose, feed, "predict")
         self.engines.needed()
         callback_list.begin()
@@ -288,8 +315,11 @@ class Trainer:
         size = self.adapter.size(batch_size, n)
         return Rows(self, arrays, size, loops.check_steps(name, steps, -(-n // size)))
 
-    def _training_feed(self, data: Data, validation: Validation) -> tuple[Feed, list[Array] | None, Lengths]:
-        """The data that `fit` trains on, the rest that validation_split leaves, and the lengths."""
+    def _training_feed(
+        self, data: Data, validation: Validation, shuffle: Any, passes: int, opened: ExitStack
+    ) -> tuple[Feed, list[Array] | None, Lengths]:
+        """The data that `fit` trains on, the rest that validation_split leaves, and the lengths. opened:
+        closes what has to end with the training."""
         share = validation.share
         if gives_batches(data.x):
             refuse(
@@ -299,7 +329,17 @@ class Trainer:
                 batch_size=data.batch_size,
                 validation_split=share or None,
             )
-            batches = Batches(self, data.x, data.steps, "steps_per_epoch", data.class_weight)
+            batches = Batches(
+                self,
+                data.x,
+                data.steps,
+                "steps_per_epoch",
+                data.class_weight,
+                passes=passes,
+                queue=data.queue,
+                shuffle=shuffle,
+            )
+            opened.callback(batches.close)
             return batches, None, lengths_of(self.model, batches.first("train"))
         arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight, data.class_weight)
         lengths, rest = lengths_of(self.model, arrays), None
@@ -311,7 +351,9 @@ class Trainer:
             arrays, rest = [a[:n] for a in arrays], [a[n:] for a in whole]
         return self._over(arrays, n, data.batch_size, data.steps, "steps_per_epoch"), rest, lengths
 
-    def _held(self, validation: Validation, rest: list[Array] | None) -> Feed | None:
+    def _held(
+        self, validation: Validation, rest: list[Array] | None, queue: Queue, passes: int, opened: ExitStack
+    ) -> Feed | None:
         """The validation data: those that were given, or the rest that was split off."""
         data, steps = validation.data, validation.steps
         if data is None and rest is None:
@@ -319,7 +361,8 @@ class Trainer:
                 raise InputError("fit: validation_steps needs validation_data or validation_split")
             return None
         if gives_batches(data):
-            held = Batches(self, data, steps, "validation_steps")
+            held = Batches(self, data, steps, "validation_steps", passes=passes, queue=queue)
+            opened.callback(held.close)
             held.first("test")
             return held
         if data is not None:

@@ -14,6 +14,8 @@ import numpy as np
 from kcompile.keras import callbacks as events
 from kcompile.keras import graphs, optimizers
 from kcompile.keras.engines import Engine
+from kcompile.keras.feeding import Queue
+from kcompile.keras.generator_methods import GeneratorMethods
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.resolving import values_of
@@ -26,7 +28,7 @@ from kcompile_runtime.errors import InputError, InputTypeError, UnsupportedError
 SHUFFLES = (False, True, "batch")
 
 
-class Training:
+class Training(GeneratorMethods):
     """The part of `Model` that is about data. It has a trainer, which does what the methods say."""
 
     trainer: Trainer
@@ -192,22 +194,22 @@ class Training:
         validation_freq: validate after so many epochs, or after each of these. shuffle: True, False or
         "batch"; of a sequence of batches, their order. class_weight: {class: weight}. initial_epoch:
         number of the first epoch; epochs is the last one's. steps_per_epoch: batches in an epoch, of
-        arrays at most what they hold. Batches are made when they are needed, whatever max_queue_size,
-        workers and use_multiprocessing are. Raises InputError, InputTypeError and ModelError before the
-        first step.
+        arrays at most what they hold. Of an object of batches, up to max_queue_size are made ahead by so many
+        workers: threads, with use_multiprocessing processes; 0: by the thread that trains. Raises InputError,
+        InputTypeError and ModelError before the first step.
         """
         epochs = check_count("epochs", _old_epochs(epochs, old), 0)
         initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         verbose = check_verbose(verbose)
         if not (isinstance(shuffle, (bool, int, str, np.bool_)) and shuffle in SHUFFLES):
             raise InputError(describe("shuffle", "True, False or 'batch'", repr(shuffle)))
-        _check_queue(max_queue_size, workers, use_multiprocessing)
+        queue = Queue.checked(max_queue_size, workers, use_multiprocessing)
         share = 0.0 if validation_split is None else check_number("validation_split", validation_split, 0, 1)
         validates, listed = _frequency(validation_freq), events.check(callbacks)
         size = _batch_size("batch_size", batch_size)
         other = _batch_size("validation_batch_size", validation_batch_size)
         return self.trainer.fit(
-            Data(x, y, sample_weight, class_weight, size, steps_per_epoch),
+            Data(x, y, sample_weight, class_weight, size, steps_per_epoch, queue),
             Validation(validation_data, share, other or size, validation_steps, validates),
             listed,
             verbose,
@@ -233,10 +235,10 @@ class Training:
         """The loss, or the list of loss and metrics, averaged over all samples; by name with return_dict.
         x, y and the other arguments: as `fit` takes them."""
         listed, verbose = events.check(callbacks), check_verbose(verbose)
-        _check_queue(max_queue_size, workers, use_multiprocessing)
+        queue = Queue.checked(max_queue_size, workers, use_multiprocessing)
         by_name = check_flag("return_dict", return_dict)
         size = _batch_size("batch_size", batch_size)
-        data = Data(x, y, sample_weight, None, size, steps)
+        data = Data(x, y, sample_weight, None, size, steps, queue)
         names, values = self.trainer.evaluate(data, listed, verbose)
         return dict(zip(names, values)) if by_name else one_or_list(values)
 
@@ -268,8 +270,9 @@ class Training:
         ):
             return engine.quick(x)
         listed = events.check(callbacks)
-        _check_queue(max_queue_size, workers, use_multiprocessing)
-        return self.trainer.predict(Data(x, batch_size=batch_size, steps=steps), listed, verbose)
+        queue = Queue.checked(max_queue_size, workers, use_multiprocessing)
+        data = Data(x, batch_size=batch_size, steps=steps, queue=queue)
+        return self.trainer.predict(data, listed, verbose)
 
 
 def _batch_size(name: str, value: Any) -> int | None:
@@ -291,13 +294,6 @@ def _frequency(value: Any) -> Callable[[int], bool]:
         return lambda epoch: epoch + 1 in wanted
     every = check_count("validation_freq", value)
     return lambda epoch: (epoch + 1) % every == 0
-
-
-def _check_queue(max_queue_size: Any, workers: Any, use_multiprocessing: Any) -> None:
-    """Arguments that say how another Keras makes batches ahead."""
-    check_count("max_queue_size", max_queue_size)
-    check_count("workers", workers, 0)
-    check_flag("use_multiprocessing", use_multiprocessing)
 
 
 def _old_epochs(epochs: Any, old: dict[str, Any]) -> Any:

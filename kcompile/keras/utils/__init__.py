@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.summary import print_summary
-from kcompile.keras.utils.data_utils import Sequence, get_file
+from kcompile.keras.utils.data_utils import PyDataset, Sequence, get_file
+from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer, SequenceEnqueuer
 from kcompile.keras.utils.serialization import CustomObjectScope, custom_object_scope, get_custom_objects
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, describe
 
 __all__ = [
     "CustomObjectScope",
+    "GeneratorEnqueuer",
+    "OrderedEnqueuer",
+    "PyDataset",
     "Sequence",
+    "SequenceEnqueuer",
     "custom_object_scope",
     "get_custom_objects",
     "get_file",

@@ -17,9 +17,19 @@ from urllib.parse import unquote, urlsplit
 from kcompile.keras.extras import library
 from kcompile.keras.settings import keras_folder
 from kcompile.keras.utils.archives import extract_archive
+from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer, SequenceEnqueuer
 from kcompile_runtime.checks import check_path, check_text
-from kcompile_runtime.errors import ExtraError, FetchError, InputError, describe
+from kcompile_runtime.errors import ExtraError, FetchError, InputError, InputTypeError, describe
 
+__all__ = [
+    "GeneratorEnqueuer",
+    "OrderedEnqueuer",
+    "PyDataset",
+    "Sequence",
+    "SequenceEnqueuer",
+    "get_file",
+    "validate_file",
+]
 ALGORITHMS = ("auto", "sha256", "md5")
 
 
@@ -46,6 +56,22 @@ class Sequence:
     def __iter__(self) -> Iterator[Any]:
         """The batches of one epoch in order."""
         return (self[i] for i in range(len(self)))
+
+
+class PyDataset(Sequence):
+    """A `Sequence` as Keras 3 has it, which says itself how its batches are made ahead: by so many workers,
+    threads or with use_multiprocessing processes, at most max_queue_size; with one thread, when needed."""
+
+    def __init__(
+        self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10, **others: Any
+    ) -> None:
+        if others:
+            raise InputTypeError(
+                describe(type(self).__name__, "the arguments of PyDataset", ", ".join(map(repr, others)))
+            )
+        self.workers = workers
+        self.use_multiprocessing = use_multiprocessing
+        self.max_queue_size = max_queue_size
 
 
 # ---------------------------------------------------------------- digests
