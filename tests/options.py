@@ -93,6 +93,15 @@ CONSTRAINTS = (
 )
 VINTAGES = ("tf_keras2.10", "tf_keras", "keras3")
 ANY = {"trainable": (False,), "vintage": VINTAGES, "name": ("a_name",), "batch": (1, 33, 1000)}
+KERAS1_WEIGHTS = {
+    "init": INITIALIZERS[:3],
+    "W_regularizer": ("l2",),
+    "b_regularizer": ("l1",),
+    "W_constraint": ("max_norm",),
+    "b_constraint": ("non_neg",),
+    "bias": (False,),
+    "activity_regularizer": ("l2",),
+}
 ACTIVITY = {"activity_regularizer": ("l1", "l2", regularizers.l1_l2(0.01, 0.02))}
 
 
@@ -624,6 +633,20 @@ TABLE = {
             {},
             {**ANY, **weights("alpha"), "shape": SHAPES, "shared_axes": (None, (1,), (1, 2))},
             shared_illegal,
+        ),
+        Row(
+            "Highway",
+            layers.Highway,
+            (5,),
+            {},
+            {**ANY, **KERAS1_WEIGHTS, "activation": (None, "tanh")},
+        ),
+        Row(
+            "MaxoutDense",
+            layers.MaxoutDense,
+            (5,),
+            {"output_dim": 3},
+            {**ANY, **KERAS1_WEIGHTS, "nb_feature": (1, 2), "output_dim": (1, 7)},
         ),
         Row(
             "Softmax",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kcompile.files.branches import as_functional, has_branches
+from kcompile.keras import keras1
 from kcompile.keras.layers.old_merge import MODES
 from kcompile.keras.semantics import vintage_of_version
 from kcompile_runtime.errors import ModelError, describe
@@ -98,66 +99,29 @@ def _is_old(entry: Mapping[str, Any]) -> bool:
 
 # ---------------------------------------------------------------- Keras 1 -> 2
 
-# The names of arguments; None: it says nothing that matters.
+# Arguments of files beside those that scripts may write (`keras1.LAYERS`); None: it says nothing.
 NAMES: dict[str, str | None] = {
-    "init": "kernel_initializer",
-    "inner_init": "recurrent_initializer",
-    "inner_activation": "recurrent_activation",
-    "W_regularizer": "kernel_regularizer",
-    "U_regularizer": "recurrent_regularizer",
-    "b_regularizer": "bias_regularizer",
-    "W_constraint": "kernel_constraint",
     "U_constraint": "recurrent_constraint",
-    "b_constraint": "bias_constraint",
-    "bias": "use_bias",
-    "border_mode": "padding",
-    "subsample": "strides",
-    "dim_ordering": "data_format",
-    "input_dtype": "dtype",
-    "nb_filter": "filters",
-    "output_dim": "units",
-    "dropout_W": "dropout",
-    "dropout_U": "recurrent_dropout",
     "atrous_rate": "dilation_rate",
-    "input_dim": None,
-    "input_length": None,
-    "consume_less": None,
     "cache_enabled": None,
     "custom_name": None,
+    "input_dim": None,
+    "input_dtype": "dtype",
+    "input_length": None,
 }
-_ORDERINGS = {"th": "channels_first", "tf": "channels_last"}
 
 
 @dataclass(frozen=True)
 class Rule:
-    """How a class of Keras 1 is written in Keras 2.
+    """How a class of Keras 1 is written in Keras 2, beyond what `keras1.LAYERS` has.
 
-    name: the class, None: the same. names: arguments named otherwise than `NAMES` has it. change:
-    called with the new configuration, for what is more than a name.
+    name: the class, None: the same. names: more arguments. change: called with the new configuration, for
+    what is more than a name.
     """
 
     name: str | None = None
-    names: Mapping[str, str | None] | None = None
+    names: Mapping[str, str | None] = field(default_factory=dict)
     change: Callable[[Config], None] | None = None
-
-
-def _join(target: str, *sources: str) -> Callable[[Config], None]:
-    """Sizes given one by one, as one argument."""
-
-    def change(config: Config) -> None:
-        config[target] = [config.pop(source, None) for source in sources]
-
-    return change
-
-
-def _mode_zero(config: Config) -> None:
-    """BatchNormalization has three modes; 0 is what Keras 2 has. Others stay, to be refused."""
-    if config.get("mode") == 0:
-        del config["mode"]
-
-
-def _forget_bias(config: Config) -> None:
-    config["unit_forget_bias"] = config.pop("forget_bias_init", "one") == "one"
 
 
 def _embedding(config: Config) -> None:
@@ -165,46 +129,19 @@ def _embedding(config: Config) -> None:
         del config["dropout"]
 
 
-_EMBEDDING = {
-    "init": "embeddings_initializer",
-    "W_regularizer": "embeddings_regularizer",
-    "W_constraint": "embeddings_constraint",
-    "output_dim": "output_dim",
-    "input_dim": "input_dim",
-    "input_length": "input_length",
-    "dropout_W": "dropout",
-    "dropout": "dropout",
-}
-_LENGTHS: dict[str, str | None] = {"pool_length": "pool_size", "stride": "strides"}
-_CONV1D: dict[str, str | None] = {"filter_length": "kernel_size", "subsample_length": "strides"}
-
-# Classes of Keras 1 whose name or arguments differ by more than NAMES.
+# Classes of Keras 1 that have another name, or arguments that scripts of Keras 2 cannot write.
 KERAS1: dict[str, Rule] = {
-    "AtrousConvolution1D": Rule("Conv1D", _CONV1D),
-    "AtrousConvolution2D": Rule("Conv2D", None, _join("kernel_size", "nb_row", "nb_col")),
-    "AveragePooling1D": Rule(None, _LENGTHS),
-    "BatchNormalization": Rule(
-        None, {"beta_init": "beta_initializer", "gamma_init": "gamma_initializer"}, _mode_zero
+    "AtrousConvolution1D": Rule("Conv1D"),
+    "AtrousConvolution2D": Rule("Conv2D"),
+    "Convolution1D": Rule("Conv1D"),
+    "Convolution2D": Rule("Conv2D"),
+    "Convolution3D": Rule("Conv3D"),
+    "Deconvolution2D": Rule("Conv2DTranspose", {"output_shape": None}),
+    "Embedding": Rule(
+        None, {"input_dim": "input_dim", "input_length": "input_length", "dropout_W": "dropout"}, _embedding
     ),
-    "Convolution1D": Rule("Conv1D", _CONV1D),
-    "Convolution2D": Rule("Conv2D", None, _join("kernel_size", "nb_row", "nb_col")),
-    "Convolution3D": Rule("Conv3D", None, _join("kernel_size", "kernel_dim1", "kernel_dim2", "kernel_dim3")),
-    "Deconvolution2D": Rule(
-        "Conv2DTranspose", {"output_shape": None}, _join("kernel_size", "nb_row", "nb_col")
-    ),
-    "Dropout": Rule(None, {"p": "rate"}),
-    "Embedding": Rule(None, _EMBEDDING, _embedding),
-    "GaussianDropout": Rule(None, {"p": "rate"}),
-    "GaussianNoise": Rule(None, {"sigma": "stddev"}),
-    "LSTM": Rule(None, None, _forget_bias),
-    "MaxPooling1D": Rule(None, _LENGTHS),
-    "PReLU": Rule(None, {"init": "alpha_initializer"}),
-    "SeparableConvolution2D": Rule("SeparableConv2D", None, _join("kernel_size", "nb_row", "nb_col")),
-    "SpatialDropout1D": Rule(None, {"p": "rate"}),
-    "SpatialDropout2D": Rule(None, {"p": "rate"}),
-    "SpatialDropout3D": Rule(None, {"p": "rate"}),
+    "SeparableConvolution2D": Rule("SeparableConv2D"),
     "TimeDistributedDense": Rule("Dense"),
-    "UpSampling1D": Rule(None, {"length": "size"}),
 }
 
 
@@ -240,12 +177,17 @@ def upgrade_layer(kind: str, config: Mapping[str, Any]) -> Config:
     if kind == "Merge":
         return _upgrade_merge(config)
     rule = KERAS1.get(kind, Rule())
-    names = {**NAMES, **(rule.names or {})}
+    spelling = keras1.LAYERS.get(rule.name or kind, keras1.Spelling())
+    names = {**NAMES, **spelling.names, **rule.names}
     made: Config = {}
     for key, value in config.items():
+        if value in (spelling.gone.get(key) or ()):
+            continue
         new = names.get(key, key)
-        if new is not None:
-            made[new] = _value(new, value)
+        for name in (new,) if isinstance(new, str) else new or ():
+            made[name] = _value(key, value)
+    if any(size in made for size in spelling.sizes):
+        made["kernel_size"] = [made.pop(size, None) for size in spelling.sizes]
     if rule.change is not None:
         rule.change(made)
     if isinstance(made.get("layer"), Mapping):
@@ -254,8 +196,8 @@ def upgrade_layer(kind: str, config: Mapping[str, Any]) -> Config:
 
 
 def _value(key: str, value: Any) -> Any:
-    if key == "data_format":
-        return _ORDERINGS.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return keras1.VALUES.get(key, {}).get(value, value)
     if key.endswith("_regularizer") and isinstance(value, Mapping):
         return {
             "class_name": "L1L2"

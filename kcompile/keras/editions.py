@@ -75,7 +75,19 @@ _ORDER = {
     "Adamax": ("learning_rate", "beta_1", "beta_2", "epsilon"),
     "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon"),
 }
-_OLD_LAYERS = frozenset({"CuDNNGRU", "CuDNNLSTM", "Merge", "merge"})
+_OLD_LAYERS = frozenset(
+    {
+        "AtrousConvolution1D",
+        "AtrousConvolution2D",
+        "CuDNNGRU",
+        "CuDNNLSTM",
+        "Highway",
+        "MaxoutDense",
+        "Merge",
+        "Recurrent",
+        "merge",
+    }
+)
 
 _IMAGES = ("array_to_img", "img_to_array", "load_img", "save_img")
 _ADDED = {

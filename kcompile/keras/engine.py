@@ -22,7 +22,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor, as_tensor, constant, emit
 from kcompile.ir.types import DTYPES, TensorType
-from kcompile.keras import regularizers
+from kcompile.keras import keras1, regularizers
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
@@ -115,6 +115,8 @@ class Layer(Weights, Nodes):
             self.vintage = self.one_of("vintage", vintage, VINTAGES)
         if name is None:
             self.name = self._new_name()
+        kwargs = keras1.renamed("Layer", kwargs)
+        dtype = kwargs.pop("dtype", dtype)
         self.batch_input_shape = input_shape_argument(kwargs)
         neutral = edition(self.vintage).neutral
         kwargs = {
@@ -157,6 +159,8 @@ class Layer(Weights, Nodes):
         for name in ("call", "compute_mask", "get_initial_state"):
             if inspect.isfunction(vars(cls).get(name)):
                 setattr(cls, name, _anywhere(vars(cls)[name]))
+        if cls.__module__.startswith("kcompile.keras.") and cls.__name__ in keras1.LAYERS:
+            keras1.accept(cls)
 
     @property
     def trainable(self) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
+from kcompile.keras import keras1
 from kcompile.keras.configurations import check_config, make_layers, own_arguments, replay, tensor_at
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
@@ -65,8 +66,8 @@ class Model(Training, Saving, Layer):
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any
     ) -> None:
-        inputs = kwargs.pop("input", inputs)  # Keras 1 and 2 take Model(input=, output=) too
-        outputs = kwargs.pop("output", outputs)
+        kwargs = keras1.renamed("Model", kwargs)
+        inputs, outputs = kwargs.pop("inputs", inputs), kwargs.pop("outputs", outputs)
         if inputs is None or outputs is None:
             raise UnsupportedError(
                 "Model: expected inputs and outputs. Received: none. Models made "

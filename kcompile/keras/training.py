@@ -5,14 +5,13 @@ Enters: arguments as Keras takes them. Leaves: what the model's `Trainer` makes 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from kcompile.keras import callbacks as events
-from kcompile.keras import graphs, optimizers
+from kcompile.keras import graphs, keras1, optimizers
 from kcompile.keras.engines import Engine
 from kcompile.keras.feeding import Queue
 from kcompile.keras.generator_methods import GeneratorMethods
@@ -298,9 +297,8 @@ def _frequency(value: Any) -> Callable[[int], bool]:
 
 def _old_epochs(epochs: Any, old: dict[str, Any]) -> Any:
     """Keras 1's spelling of epochs."""
-    if "nb_epoch" in old:
-        warnings.warn("fit: nb_epoch is Keras 1's name of epochs", stacklevel=3)
-        epochs = old.pop("nb_epoch")
+    old = keras1.renamed("fit", old, stacklevel=4)
+    epochs = old.pop("epochs", epochs)
     if old:
         raise InputTypeError(describe("fit", "the arguments of Keras' fit", ", ".join(map(repr, old))))
     return epochs

@@ -16,6 +16,7 @@ from kcompile.keras.layers import core as _core
 from kcompile.keras.layers import depthwise as _depthwise
 from kcompile.keras.layers import embedding as _embedding
 from kcompile.keras.layers import lambda_ as _lambda
+from kcompile.keras.layers import legacy as _legacy
 from kcompile.keras.layers import local as _local
 from kcompile.keras.layers import masking as _masking
 from kcompile.keras.layers import merge as _merge
@@ -35,6 +36,7 @@ from kcompile.keras.layers.core import *
 from kcompile.keras.layers.depthwise import *
 from kcompile.keras.layers.embedding import *
 from kcompile.keras.layers.lambda_ import *
+from kcompile.keras.layers.legacy import *
 from kcompile.keras.layers.local import *
 from kcompile.keras.layers.masking import *
 from kcompile.keras.layers.merge import *
@@ -55,6 +57,7 @@ __all__ += _convolutional_recurrent.__all__
 __all__ += _core.__all__
 __all__ += _embedding.__all__
 __all__ += _lambda.__all__
+__all__ += _legacy.__all__
 __all__ += _masking.__all__
 __all__ += _merge.__all__
 __all__ += _normalization.__all__
