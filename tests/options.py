@@ -634,13 +634,7 @@ TABLE = {
             {**ANY, **weights("alpha"), "shape": SHAPES, "shared_axes": (None, (1,), (1, 2))},
             shared_illegal,
         ),
-        Row(
-            "Highway",
-            layers.Highway,
-            (5,),
-            {},
-            {**ANY, **KERAS1_WEIGHTS, "activation": (None, "tanh")},
-        ),
+        Row("Highway", layers.Highway, (5,), {}, {**ANY, **KERAS1_WEIGHTS, "activation": (None, "tanh")}),
         Row(
             "MaxoutDense",
             layers.MaxoutDense,

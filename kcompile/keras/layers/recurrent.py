@@ -35,7 +35,7 @@ from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
-__all__ = ["GRU", "LSTM", "RNN", "CuDNNGRU", "CuDNNLSTM", "Recurrent", "SimpleRNN"]
+__all__ = ["GRU", "LSTM", "RNN", "CuDNNGRU", "CuDNNLSTM", "SimpleRNN"]
 
 
 class Recurrence(Holder):
