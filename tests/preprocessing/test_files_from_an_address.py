@@ -169,7 +169,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def test_a_file_from_the_network(home, source, monkeypatch):
+def test_a_file_from_the_network(home, source, monkeypatch, capsys):
     pytest.importorskip("pooch")
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -181,6 +181,8 @@ def test_a_file_from_the_network(home, source, monkeypatch):
         base = f"http://127.0.0.1:{server.server_port}"
         try:
             assert Path(get_file("a", f"{base}/text%20file.txt", file_hash=MD5)).read_bytes() == TEXT
+            told = capsys.readouterr().out.splitlines()
+            assert len(told) == 2 and told[1].startswith("24/24 [==============================]")
             with pytest.raises(FetchError, match="404"):
                 get_file("b", f"{base}/nothing")
         finally:

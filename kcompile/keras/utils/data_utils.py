@@ -20,6 +20,7 @@ from kcompile.keras.utils.archives import extract_archive
 from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer, SequenceEnqueuer
 from kcompile_runtime.checks import check_path, check_text
 from kcompile_runtime.errors import ExtraError, FetchError, InputError, InputTypeError, describe
+from kcompile_runtime.progress import Progbar
 
 __all__ = [
     "GeneratorEnqueuer",
@@ -249,6 +250,32 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+class _Progress:
+    """What pooch tells of a file that is being loaded, as Keras' bar over its bytes."""
+
+    total = 0
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._bar: Progbar | None = None
+
+    def update(self, count: int) -> None:
+        """So many bytes more are there."""
+        self._done += count
+        if self.total:
+            self._bar = self._bar or Progbar(self.total)
+            self._bar.update(min(self._done, self.total - 1))
+
+    def reset(self) -> None:
+        """Count from 0 again."""
+        self._done = 0
+
+    def close(self) -> None:
+        """The file is whole."""
+        if self._bar is not None:
+            self._bar.update(self.total)
+
+
 def _copy(origin: str, part: Path) -> None:
     import shutil
     from urllib.request import url2pathname  # brings HTTP with it
@@ -257,7 +284,7 @@ def _copy(origin: str, part: Path) -> None:
     if parts.scheme == "file":
         shutil.copyfile(url2pathname(parts.path), part)
         return
-    downloader = library("pooch.downloaders", "data").choose_downloader(origin)
+    downloader = library("pooch.downloaders", "data").choose_downloader(origin, progressbar=_Progress())
     downloader(origin, str(part), None)
 
 
