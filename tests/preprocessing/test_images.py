@@ -506,7 +506,7 @@ def test_older_options_of_tables(folder):
     ],
 )
 def test_names_of_keras_1_are_told_once(call):
-    with pytest.warns(UserWarning, match="is Keras 1's name of") as told:
+    with pytest.warns(UserWarning, match="to the Keras 2 API") as told:
         assert call() == (5, 4)
     assert len(told) == 1
 
@@ -519,7 +519,7 @@ def test_other_arguments_are_refused():
     ):
         with pytest.raises(InputTypeError, match="the arguments of Keras"):
             call()
-    with pytest.warns(UserWarning), pytest.raises(InputError, match="dim_ordering"):
+    with pytest.raises(InputError, match="dim_ordering"):
         image.array_to_img(RAMP, dim_ordering="theano")
 
 

@@ -132,7 +132,7 @@ def test_a_tokenizer_as_text_and_back():
 
 
 def test_the_older_name_of_num_words():
-    with pytest.warns(UserWarning, match="nb_words is Keras 1's name") as told:
+    with pytest.warns(UserWarning, match="nb_words is num_words") as told:
         assert Tokenizer(nb_words=5).num_words == 5
     assert len(told) == 1
     with pytest.raises(InputTypeError, match="'words'"):

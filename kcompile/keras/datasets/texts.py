@@ -6,12 +6,12 @@ Enters: texts as lists of word numbers, 1 for the most frequent. Leaves: arrays 
 from __future__ import annotations
 
 import json
-import warnings
 from typing import Any
 
 import numpy as np
 
 from kcompile.keras.datasets.published import fetch
+from kcompile.keras.keras1 import Spelling, translated
 from kcompile_runtime.errors import InputError, InputTypeError, describe
 
 Texts = list[list[int]]
@@ -48,14 +48,13 @@ def as_split(texts: Texts, labels: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def renamed(name: str, num_words: int | None, old: dict[str, Any]) -> int | None:
     """num_words, also under its older name nb_words. Raises InputTypeError for other arguments."""
-    if "nb_words" in old:
-        warnings.warn(f"{name}.load_data: nb_words is Keras 1's name of num_words", stacklevel=3)
-        num_words = old.pop("nb_words")
-    if old:
+    given = translated(f"{name}.load_data", Spelling({"nb_words": "num_words"}), (), old, stacklevel=4)[1]
+    found = given.pop("num_words", num_words)
+    if given:
         raise InputTypeError(
-            describe(f"{name}.load_data", "the arguments of Keras' load_data", ", ".join(map(repr, old)))
+            describe(f"{name}.load_data", "the arguments of Keras' load_data", ", ".join(map(repr, given)))
         )
-    return num_words
+    return found
 
 
 def word_index(name: str, path: str) -> dict[str, int]:

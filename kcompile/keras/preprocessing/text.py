@@ -7,7 +7,6 @@ for each word. Behaviour is that of keras-preprocessing 1.1, with Keras 2.3.1; `
 from __future__ import annotations
 
 import json
-import warnings
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import md5
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.keras.keras1 import Spelling, translated
 from kcompile.keras.preprocessing.configuration import read_configuration
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, InputTypeError, describe
@@ -103,9 +103,8 @@ class Tokenizer:
         analyzer: Analyzer | None = None,
         **kwargs: Any,
     ) -> None:
-        if "nb_words" in kwargs:
-            warnings.warn("Tokenizer: nb_words is Keras 1's name of num_words", stacklevel=2)
-            num_words = kwargs.pop("nb_words")
+        kwargs = translated("Tokenizer", Spelling({"nb_words": "num_words"}), (), kwargs)[1]
+        num_words = kwargs.pop("num_words", num_words)
         if kwargs:
             raise InputTypeError(
                 describe("Tokenizer", "the arguments of Keras' Tokenizer", ", ".join(map(repr, kwargs)))
