@@ -23,7 +23,12 @@ from kcompile_runtime.errors import InputError, describe
 
 def gives_batches(data: Any) -> bool:
     """Whether data are an object of batches, and not arrays."""
-    if data is None or is_array(data) or isinstance(data, (list, tuple, Mapping, str, bytes, type)):
+    if (
+        data is None
+        or is_array(data)
+        or hasattr(data, "shape")
+        or isinstance(data, (list, tuple, Mapping, str, bytes, type))
+    ):
         return False
     indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     return indexed or hasattr(data, "__iter__") or hasattr(data, "__next__")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from kcompile.ir.specs import spec_of
@@ -24,6 +24,7 @@ from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.resolving import resolve_arguments
 from kcompile.keras.semantics import Semantics
+from kcompile.keras.stored import StoredRows, holds_stored, leaves, len_of, whole
 from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array
@@ -160,11 +161,11 @@ class Trainer:
         """One step on one batch: the loss, or the list of all values, or a dict. reset: begin values over
         several batches anew after it."""
         if not self.model.built:
-            self.adapter.inputs(x)  # builds the layers for x
+            self.adapter.inputs(whole(x))  # builds the layers for x
         plain = sample_weight is None and class_weight is None
         arrays = self.adapter.conforming(x, y) if plain else None
         if arrays is None:
-            arrays, n = self.adapter.batch(x, y, sample_weight, class_weight)
+            arrays, n = self.adapter.batch(whole(x), whole(y), whole(sample_weight), class_weight)
         else:
             n = len(arrays[0])
         self.adapter.size(n, n)
@@ -191,7 +192,7 @@ class Trainer:
 
     def predict_on_batch(self, x: Any) -> Any:
         """The output for all samples of x, as one batch."""
-        arrays, n = self.adapter.inputs(x)
+        arrays, n = self.adapter.inputs(whole(x))
         if not n:
             return self._no_samples(arrays)
         self.adapter.size(n, n)
@@ -245,7 +246,7 @@ class Trainer:
             },
         )
         for callback in callback_list.callbacks:
-            callback.validation_data = held.arrays if isinstance(held, Rows) else None
+            callback.validation_data = held.arrays if type(held) is Rows else None
         style = edition(self.model.vintage).bar
         if verbose and isinstance(held, Rows) and isinstance(feed, Rows) and style == "samples":
             print(f"Train on {feed.samples} samples, validate on {held.samples} samples")
@@ -274,6 +275,9 @@ class Trainer:
             with closing(batches):
                 lengths = lengths_of(self.model, batches.first("test"))
                 return self._evaluated(batches, lengths, callbacks, verbose)
+        if holds_stored(data.x, data.y, data.sample_weight):
+            rows, lengths = self._stored(data, "test", "steps")
+            return self._evaluated(rows, lengths, callbacks, verbose)
         arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight)
         feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
         return self._evaluated(feed, lengths_of(self.model, arrays), callbacks, verbose)
@@ -293,7 +297,9 @@ class Trainer:
             with closing(batches):
                 batches.first("predict")
                 return self._predicted(batches, callbacks, verbose)
-        arrays, n = self.adapter.inputs(data.x)
+        if holds_stored(data.x) and len_of(leaves(data.x)[0]):
+            return self._predicted(self._stored(data, "predict", "steps")[0], callbacks, verbose)
+        arrays, n = self.adapter.inputs(whole(data.x))
         if not n:
             return self._no_samples(arrays)
         feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
@@ -315,9 +321,18 @@ class Trainer:
         size = self.adapter.size(batch_size, n)
         return Rows(self, arrays, size, loops.check_steps(name, steps, -(-n // size)))
 
+    def _stored(
+        self, data: Data, entry: str, name: str, start: int = 0, stop: int | None = None
+    ) -> tuple[StoredRows, Lengths]:
+        """Rows of stored data, from start to stop, and the lengths. name: of the argument `steps`."""
+        rows = StoredRows(self, (data.x, data.y, data.sample_weight), data.class_weight, start, stop)
+        lengths = lengths_of(self.model, rows.first(entry, data.batch_size or 32))
+        size = self.adapter.size(data.batch_size, rows.count)
+        return rows.of_size(size, loops.check_steps(name, data.steps, -(-rows.count // size))), lengths
+
     def _training_feed(
         self, data: Data, validation: Validation, shuffle: Any, passes: int, opened: ExitStack
-    ) -> tuple[Feed, list[Array] | None, Lengths]:
+    ) -> tuple[Feed, list[Array] | StoredRows | None, Lengths]:
         """The data that `fit` trains on, the rest that validation_split leaves, and the lengths. opened:
         closes what has to end with the training."""
         share = validation.share
@@ -341,6 +356,8 @@ class Trainer:
             )
             opened.callback(batches.close)
             return batches, None, lengths_of(self.model, batches.first("train"))
+        if holds_stored(data.x, data.y, data.sample_weight):
+            return self._stored_feed(data, validation)
         arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight, data.class_weight)
         lengths, rest = lengths_of(self.model, arrays), None
         if share and validation.data is None:
@@ -351,11 +368,32 @@ class Trainer:
             arrays, rest = [a[:n] for a in arrays], [a[n:] for a in whole]
         return self._over(arrays, n, data.batch_size, data.steps, "steps_per_epoch"), rest, lengths
 
+    def _stored_feed(
+        self, data: Data, validation: Validation
+    ) -> tuple[StoredRows, StoredRows | None, Lengths]:
+        """The same as `_training_feed`, of stored data."""
+        at, rest = None, None
+        if validation.share and validation.data is None:
+            count = StoredRows(self, (data.x, data.y, data.sample_weight)).count
+            at = loops.split_at(count, validation.share)
+            size, steps = validation.batch_size, validation.steps
+            held = replace(data, class_weight=None, batch_size=size, steps=steps)
+            rest, _ = self._stored(held, "test", "validation_steps", at)
+        found, lengths = self._stored(data, "train", "steps_per_epoch", stop=at)
+        return found, rest, lengths
+
     def _held(
-        self, validation: Validation, rest: list[Array] | None, queue: Queue, passes: int, opened: ExitStack
+        self,
+        validation: Validation,
+        rest: list[Array] | StoredRows | None,
+        queue: Queue,
+        passes: int,
+        opened: ExitStack,
     ) -> Feed | None:
         """The validation data: those that were given, or the rest that was split off."""
         data, steps = validation.data, validation.steps
+        if isinstance(rest, StoredRows):
+            return rest
         if data is None and rest is None:
             if steps is not None:
                 raise InputError("fit: validation_steps needs validation_data or validation_split")
@@ -374,6 +412,11 @@ class Trainer:
                         type(data).__name__,
                     )
                 )
+            if holds_stored(*data):
+                x, y, *weight = data
+                size = validation.batch_size
+                given = Data(x, y, weight[0] if weight else None, batch_size=size, steps=steps)
+                return self._stored(given, "test", "validation_steps")[0]
             rest = self.adapter.batch(*data)[0]
         assert rest is not None
         return self._over(rest, len(rest[0]), validation.batch_size, steps, "validation_steps")

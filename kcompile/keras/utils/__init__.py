@@ -10,6 +10,7 @@ import numpy as np
 from kcompile.keras.summary import print_summary
 from kcompile.keras.utils.data_utils import PyDataset, Sequence, get_file
 from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer, SequenceEnqueuer
+from kcompile.keras.utils.io_utils import HDF5Matrix
 from kcompile.keras.utils.serialization import CustomObjectScope, custom_object_scope, get_custom_objects
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, describe
@@ -17,6 +18,7 @@ from kcompile_runtime.errors import InputError, describe
 __all__ = [
     "CustomObjectScope",
     "GeneratorEnqueuer",
+    "HDF5Matrix",
     "OrderedEnqueuer",
     "PyDataset",
     "Sequence",
