@@ -15,6 +15,7 @@ PARTS = {
     "Cell",
     "ConvLSTM1DCell",
     "ConvLSTM3DCell",
+    "OverCells",
     "CuDNN",
     "CuDNNGRUCell",
     "CuDNNLSTMCell",

@@ -10,7 +10,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras.engine import InputSpec, KerasShape
 from kcompile.keras.layers.cells import LongShortTerm, Result
 from kcompile.keras.layers.convolutional import Windowed
-from kcompile.keras.layers.recurrent import RNN, Recurrent, constructor
+from kcompile.keras.layers.recurrent import RNN, OverCells, constructor
 from kcompile.keras.spatial import channels_back, channels_to_last, pads
 
 __all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM2DCell", "ConvLSTM3D", "ConvRNN2D"]
@@ -113,7 +113,7 @@ class _ConvLSTMCell(LongShortTerm, Windowed):
         return states[0], states
 
 
-class _ConvLSTM(Recurrent):
+class _ConvLSTM(OverCells):
     """The cell of this rank over the time axis of [batch, time, spatial..., channels], or channels before the
     spatial axes."""
 

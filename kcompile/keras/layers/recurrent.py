@@ -365,7 +365,7 @@ class RNN(Recurrence):
             variable.assign(value)
 
 
-class Recurrent(RNN):
+class OverCells(RNN):
     """An RNN over the cell of its own kind, whose arguments it takes too. The weights are named
     after the layer."""
 
@@ -414,8 +414,8 @@ def _cell_parameters(cell: type[Cell]) -> list[inspect.Parameter]:
 def constructor(cell: type[Cell]) -> Callable[..., None]:
     """The constructor of a layer over such cells. Its arguments are the cell's, then those of RNN by name."""
 
-    def __init__(self: Recurrent, *args: Any, **kwargs: Any) -> None:
-        Recurrent.__init__(self, *args, **kwargs)
+    def __init__(self: OverCells, *args: Any, **kwargs: Any) -> None:
+        OverCells.__init__(self, *args, **kwargs)
 
     own = inspect.signature(RNN.__init__).parameters
     rest = [
@@ -425,35 +425,35 @@ def constructor(cell: type[Cell]) -> Callable[..., None]:
     return __init__
 
 
-class SimpleRNN(Recurrent):
+class SimpleRNN(OverCells):
     """Fully connected: see `SimpleRNNCell` for the formula, `RNN` for the rest."""
 
     cell_class = SimpleRNNCell
     __init__ = constructor(SimpleRNNCell)
 
 
-class LSTM(Recurrent):
+class LSTM(OverCells):
     """Long short-term memory (Hochreiter and Schmidhuber 1997): see `LSTMCell`, `RNN`."""
 
     cell_class = LSTMCell
     __init__ = constructor(LSTMCell)
 
 
-class GRU(Recurrent):
+class GRU(OverCells):
     """Gated recurrent unit (Cho et al. 2014): see `GRUCell`, `RNN`."""
 
     cell_class = GRUCell
     __init__ = constructor(GRUCell)
 
 
-class CuDNNLSTM(Recurrent):
+class CuDNNLSTM(OverCells):
     """LSTM with the weights of cuDNN, and without the options that it has not: `CuDNNLSTMCell`."""
 
     cell_class = CuDNNLSTMCell
     __init__ = constructor(CuDNNLSTMCell)
 
 
-class CuDNNGRU(Recurrent):
+class CuDNNGRU(OverCells):
     """GRU with the weights of cuDNN, and without the options that it has not: `CuDNNGRUCell`."""
 
     cell_class = CuDNNGRUCell
