@@ -67,6 +67,10 @@ class ExtraError(KcompileError, ImportError):
     """A library that is not installed, and comes with an extra of the package."""
 
 
+class ProgramError(KcompileError, OSError):
+    """A program that draws or links is not installed, or failed."""
+
+
 class ArtifactError(KcompileError, ValueError):
     """A file that is no artifact, is damaged, or was made for another machine or version."""
 

@@ -89,10 +89,7 @@ class Progbar:
         head = f"{done:{len(str(total))}d}/{total}"
         if self.style == "line":
             return f"{head} {'━' * (LINE * done // max(total, 1)):<{LINE}}"
-        width = int(WIDTH * done / max(total, 1))
-        end = "=" if current >= self.target else ">"
-        filled = "=" * (width - 1) + end if width else ""
-        return f"{head} [{filled:.<{WIDTH}}]"
+        return f"{head} {arrow(current, self.target, WIDTH)}"
 
     def _times(self, current: int, elapsed: float) -> str:
         done, total = self._counts(current)
@@ -102,6 +99,13 @@ class Progbar:
         if current < self.target:
             return f" - ETA: {format_seconds(each * (total - done))}"
         return f" - {elapsed:.0f}s {format_each(each)}/step"
+
+
+def arrow(current: int, target: int, width: int) -> str:
+    """`[=====>....]`: the share of a target that is done, in so many characters."""
+    filled = int(width * current / max(target, 1))
+    body = "=" * (filled - 1) + ("=" if current >= target else ">") if filled > 0 else ""
+    return f"[{body:.<{width}}]"
 
 
 def format_each(seconds: float) -> str:

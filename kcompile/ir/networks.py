@@ -94,7 +94,7 @@ def summary(graph: Graph) -> str:
 def dot(graph: Graph) -> str:
     """A picture in Graphviz' language: nodes by op and type, a box around the nodes of each Keras layer, and
     regions as boxes within."""
-    lines = [f"digraph {_quoted(graph.name)} {{", "  node [shape=box, fontname=monospace];"]
+    lines = [f"digraph {quoted(graph.name)} {{", "  node [shape=box, fontname=monospace];"]
     lines += _drawn(graph, "", "  ")
     return "\n".join([*lines, "}", ""])
 
@@ -103,24 +103,25 @@ def _drawn(graph: Graph, prefix: str, indent: str) -> list[str]:
     lines, layers = [], dict[str, list[str]]()
     for node in graph.live():
         name = f"{prefix}{node.id}"
-        shown = _quoted(f"{node.op.name}\n{', '.join(map(str, node.types))}")
-        drawn = [f"{_quoted(name)} [label={shown}];"]
+        shown = quoted(f"{node.op.name}\n{', '.join(map(str, node.types))}")
+        drawn = [f"{quoted(name)} [label={shown}];"]
         for number, region in enumerate(node.regions):
-            drawn.append(f"subgraph {_quoted(f'cluster {name} {number}')} {{ style=dashed;")
+            drawn.append(f"subgraph {quoted(f'cluster {name} {number}')} {{ style=dashed;")
             drawn += ["  " + line for line in _drawn(region, f"{name}.{number}.", "")]
             drawn.append("}")
         layers.setdefault(node.label, []).extend(drawn)
-        lines += [f"{indent}{_quoted(f'{prefix}{value.node}')} -> {_quoted(name)};" for value in node.inputs]
+        lines += [f"{indent}{quoted(f'{prefix}{value.node}')} -> {quoted(name)};" for value in node.inputs]
     boxes = []
     for label, drawn in layers.items():
         inside = [indent + line for line in drawn]
         if label:
-            head = f"{indent}subgraph {_quoted(f'cluster {prefix}{label}')} {{ label={_quoted(label)};"
+            head = f"{indent}subgraph {quoted(f'cluster {prefix}{label}')} {{ label={quoted(label)};"
             inside = [head, *("  " + line for line in inside), indent + "}"]
         boxes += inside
     return boxes + lines
 
 
-def _quoted(text: Any) -> str:
+def quoted(text: Any) -> str:
+    """A text as a name or label of Graphviz' language."""
     escaped = str(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

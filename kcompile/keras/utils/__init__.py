@@ -11,6 +11,7 @@ from kcompile.keras.summary import print_summary
 from kcompile.keras.utils.data_utils import PyDataset, Sequence, get_file
 from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer, SequenceEnqueuer
 from kcompile.keras.utils.io_utils import HDF5Matrix
+from kcompile.keras.utils.progbar import Progbar
 from kcompile.keras.utils.serialization import CustomObjectScope, custom_object_scope, get_custom_objects
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, describe
@@ -20,6 +21,7 @@ __all__ = [
     "GeneratorEnqueuer",
     "HDF5Matrix",
     "OrderedEnqueuer",
+    "Progbar",
     "PyDataset",
     "Sequence",
     "SequenceEnqueuer",

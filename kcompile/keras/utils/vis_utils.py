@@ -1,0 +1,206 @@
+"""Pictures of models: `model_to_dot` and `plot_model`.
+
+Enters: a model. Leaves: its layers as a graph in Graphviz' language, DOT, as an object of pydot, or as a picture
+that Graphviz draws. The graph that a model is compiled to is drawn by `kcompile show --stage dot`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kcompile.ir.networks import quoted
+from kcompile.keras.engine import Layer
+from kcompile.keras.extras import library
+from kcompile.keras.functional import Model
+from kcompile.keras.layers.wrappers import Wrapper
+from kcompile_runtime.checks import check_number, check_path
+from kcompile_runtime.errors import InputError, ModelError, ProgramError, describe
+
+__all__ = ["model_to_dot", "plot_model"]
+
+RANKDIRS = ("TB", "LR", "BT", "RL")
+TEXTS = ("dot", "gv")  # formats that need no Graphviz
+
+
+@dataclass
+class Drawing:
+    """A graph to be drawn. options: its attributes. labels: of nodes, by their names. edges: pairs of names.
+    inside: the graphs of models within, each a box."""
+
+    name: str
+    options: dict[str, Any]
+    labels: dict[str, str] = field(default_factory=dict)
+    edges: dict[tuple[str, str], None] = field(default_factory=dict)
+    inside: list[Drawing] = field(default_factory=list)
+
+    def text(self) -> str:
+        """The graph in DOT."""
+        lines = [f"digraph {quoted(self.name)} {{", "  node [shape=record];", *self._body("  ")]
+        return "\n".join([*lines, "}", ""])
+
+    def _body(self, indent: str) -> Iterator[str]:
+        yield from (f"{indent}{key}={quoted(value)};" for key, value in self.options.items())
+        for name, label in self.labels.items():
+            yield f"{indent}{quoted(name)} [label={quoted(label)}];"
+        for box in self.inside:
+            yield f"{indent}subgraph {quoted(f'cluster_{box.name}')} {{"
+            yield from box._body(indent + "  ")
+            yield f"{indent}}}"
+        yield from (f"{indent}{quoted(a)} -> {quoted(b)};" for a, b in self.edges)
+
+    def of_pydot(self, pydot: Any, box: bool) -> Any:
+        """The graph as a Dot of pydot, or as a Cluster."""
+        graph = pydot.Cluster(self.name) if box else pydot.Dot(self.name, graph_type="digraph")
+        for key, value in self.options.items():
+            graph.set(key, value if isinstance(value, (int, float)) else quoted(value))
+        if not box:
+            graph.set_node_defaults(shape="record")
+        for name, label in self.labels.items():
+            graph.add_node(pydot.Node(name, label=quoted(label)))
+        for inner in self.inside:
+            graph.add_subgraph(inner.of_pydot(pydot, True))
+        for a, b in self.edges:
+            graph.add_edge(pydot.Edge(a, b))
+        return graph
+
+
+def model_to_dot(
+    model: Any,
+    show_shapes: bool = False,
+    show_layer_names: bool = True,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: float = 96,
+    subgraph: bool = False,
+) -> Any:
+    """The layers of a model as a pydot.Dot: a node for each, and an edge for each tensor between two.
+
+    show_shapes: with the shapes of inputs and outputs. show_layer_names: with the names. rankdir: the
+    direction, "TB" is down, "LR" to the right. expand_nested: models inside as boxes with their layers. dpi:
+    dots in an inch of a picture. subgraph: a pydot.Cluster, for a graph of one's own. Raises ExtraError (an
+    ImportError) without pydot; `plot_model` needs none.
+    """
+    found = drawing(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi, subgraph)
+    return found.of_pydot(library("pydot", "plot"), subgraph)
+
+
+def plot_model(
+    model: Any,
+    to_file: Any = "model.png",
+    show_shapes: bool = False,
+    show_layer_names: bool = True,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: float = 96,
+) -> Any:
+    """Write a picture of a model's layers to a file; arguments as `model_to_dot` has them.
+
+    The suffix of to_file is the format: .dot and .gv are text; .png (also without a suffix), .svg, .pdf and
+    others are drawn by Graphviz' program `dot`. Raises ProgramError (an OSError) where that is not installed
+    or does not know the format; then no file is written. In a notebook, gives the picture to be shown.
+    """
+    path = Path(check_path("plot_model: to_file", to_file))
+    text = drawing(model, show_shapes, show_layer_names, rankdir, expand_nested, dpi).text()
+    form = path.suffix[1:].lower() or "png"
+    if form in TEXTS:
+        path.write_text(text, encoding="utf-8")
+        return None
+    path.write_bytes(_rendered(text, form))
+    shown = sys.modules.get("IPython.display")
+    if shown is not None and form in ("png", "jpg", "jpeg", "gif"):
+        return shown.Image(filename=str(path))
+    return None
+
+
+def _rendered(text: str, form: str) -> bytes:
+    """The picture of a graph in DOT, in this format."""
+    program = shutil.which("dot")
+    if program is None:
+        raise ProgramError(
+            "plot_model: the program dot of Graphviz draws pictures, and is not installed: see "
+            "https://graphviz.org/download. A file whose name ends in .dot needs no program"
+        )
+    done = subprocess.run([program, f"-T{form}"], input=text.encode(), capture_output=True, check=False)
+    if done.returncode or not done.stdout:
+        raise ProgramError(f"plot_model: {program} -T{form}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def drawing(
+    model: Any,
+    show_shapes: bool = False,
+    show_layer_names: bool = True,
+    rankdir: str = "TB",
+    expand_nested: bool = False,
+    dpi: float = 96,
+    subgraph: bool = False,
+) -> Drawing:
+    """The graph of a model's layers. Raises ModelError for a model without a known input."""
+    if not isinstance(model, Model):
+        raise InputError(describe("plot_model: model", "a model", repr(model)))
+    if not model.built:
+        raise ModelError(f"model {model.name!r} is not built: its input shape is not known. Call build")
+    if rankdir not in RANKDIRS:
+        raise InputError(describe("rankdir", "one of " + ", ".join(map(repr, RANKDIRS)), repr(rankdir)))
+    check_number("dpi", dpi, 1)
+    return _drawn(
+        model, bool(show_shapes), bool(show_layer_names), bool(expand_nested), rankdir, dpi, subgraph
+    )
+
+
+def _drawn(
+    model: Model, shapes: bool, names: bool, expand: bool, rankdir: str, dpi: float, box: bool
+) -> Drawing:
+    options = {"style": "dashed", "label": model.name, "labeljust": "l"}
+    if not box:
+        options = {"rankdir": rankdir, "concentrate": "true", "dpi": f"{dpi:g}"}
+    made = Drawing(model.name, options)
+    ends: dict[Layer, tuple[str, str]] = {}  # the nodes at which a layer is entered and left
+    for layer in dict.fromkeys(node.layer for node in model.nodes):
+        name = str(id(layer))
+        ends[layer] = name, name
+        inner = layer.layer if isinstance(layer, Wrapper) else layer
+        opened = expand and isinstance(inner, Model)
+        if not opened or inner is not layer:
+            made.labels[name] = _label(layer, shapes, names, opened)
+        if opened:
+            part = _drawn(inner, shapes, names, expand, rankdir, dpi, True)
+            made.inside.append(part)
+            first, last = _first(part), _last(part)
+            ends[layer] = (first if inner is layer else name), last
+            if inner is not layer:
+                made.edges[name, first] = None
+    for node in model.nodes:
+        for tensor in node.inputs:
+            made.edges[ends[tensor.layer][1], ends[node.layer][0]] = None
+    return made
+
+
+def _first(part: Drawing) -> str:
+    return next(iter(part.labels)) if part.labels else _first(part.inside[0])
+
+
+def _last(part: Drawing) -> str:
+    return list(part.labels)[-1] if part.labels else _last(part.inside[-1])
+
+
+def _label(layer: Layer, shapes: bool, names: bool, opened: bool) -> str:
+    """What a node says: its name and class, those of the layer inside, and the shapes."""
+    name, kind = layer.name, type(layer).__name__
+    if isinstance(layer, Wrapper) and not opened:
+        name, kind = f"{name}({layer.layer.name})", f"{kind}({type(layer.layer).__name__})"
+    label = f"{name}: {kind}" if names else kind
+    if not shapes:
+        return label
+    found = {"input": "multiple", "output": "multiple"}
+    for which in found:
+        with suppress(AttributeError, ModelError):
+            found[which] = str(getattr(layer, f"{which}_shape"))
+    return f"{label}\n|{{input:|output:}}|{{{{{found['input']}}}|{{{found['output']}}}}}"
