@@ -74,7 +74,6 @@ LAYERS = (
 RENAMED = {
     **{f"layers.{name}": "layers" for name in LAYERS},
     "utils.np_utils": "utils",
-    "utils.vis_utils": "utils",
     "utils.layer_utils": "utils",
     "utils.io_utils": "utils",
     "utils.generic_utils": "utils",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.keras.lazy import lazily as _lazily
 from kcompile.keras.summary import print_summary
 from kcompile.keras.utils.data_utils import PyDataset, Sequence, get_file
 from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer, SequenceEnqueuer
@@ -15,6 +16,10 @@ from kcompile.keras.utils.progbar import Progbar
 from kcompile.keras.utils.serialization import CustomObjectScope, custom_object_scope, get_custom_objects
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, describe
+
+__getattr__, __dir__ = _lazily(
+    __name__, model_to_dot="vis_utils", multi_gpu_model="multi_gpu_utils", plot_model="vis_utils"
+)
 
 __all__ = [
     "CustomObjectScope",

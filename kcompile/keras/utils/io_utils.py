@@ -1,4 +1,4 @@
-"""Data in HDF5 files, read as they are needed: `HDF5Matrix`."""
+"""Data in HDF5 files, read as they are needed: `HDF5Matrix`; a question before a file is overwritten."""
 
 from __future__ import annotations
 
@@ -77,3 +77,13 @@ class HDF5Matrix:
     @property
     def dtype(self) -> Any:
         return self._dtype
+
+
+def ask_to_proceed_with_overwrite(filepath: Any) -> bool:
+    """Ask on the terminal whether a file may be overwritten, until the answer is y or n."""
+    question = f"{filepath} exists. Overwrite it? [y/n] "
+    while True:
+        answer = input(question).strip().lower()
+        if answer in ("y", "n"):
+            return answer == "y"
+        question = "Type y to overwrite it, n to keep it: "

@@ -17,8 +17,8 @@ __all__ = ["Progbar"]
 class Progbar:
     """How many of `target` steps are done (None: unknown), with values, each the mean over the steps so far.
 
-    width: of the bar, in characters. verbose: 0 nothing, 1 the bar, 2 one line at the end. interval: the least
-    time between two bars, in seconds. stateful_metrics: names of values that are shown as they are given.
+    width: of the bar, in characters. verbose: 0 nothing, 1 the bar, 2 one line at the end. interval: the
+    least time between two bars, in seconds. stateful_metrics: names of values that are shown as they are.
     """
 
     def __init__(
@@ -68,9 +68,8 @@ class Progbar:
         if self.target is None:
             line = f"{current:7d}/Unknown"
         else:
-            line = (
-                f"{current:{len(str(self.target))}d}/{self.target} {arrow(current, self.target, self.width)}"
-            )
+            bar = arrow(current, self.target, self.width)
+            line = f"{current:{len(str(self.target))}d}/{self.target} {bar}"
         if self.target is None or ends:
             line += f" - {elapsed:.0f}s {format_each(each)}/step"
         else:

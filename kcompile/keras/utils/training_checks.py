@@ -23,7 +23,7 @@ _SAME_SHAPE = (losses.mean_squared_error, losses.binary_crossentropy, losses.cat
 
 
 def batch_shuffle(index_array: np.ndarray, batch_size: int) -> np.ndarray:
-    """Numbers of samples with whole batches in random order; samples behind the last whole batch stay there."""
+    """Numbers of samples, whole batches in random order; those behind the last whole batch stay there."""
     whole = len(index_array) // batch_size * batch_size
     batches = np.array(index_array[:whole]).reshape(-1, batch_size)
     np.random.shuffle(batches)

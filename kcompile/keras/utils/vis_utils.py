@@ -1,7 +1,7 @@
 """Pictures of models: `model_to_dot` and `plot_model`.
 
-Enters: a model. Leaves: its layers as a graph in Graphviz' language, DOT, as an object of pydot, or as a picture
-that Graphviz draws. The graph that a model is compiled to is drawn by `kcompile show --stage dot`.
+Enters: a model. Leaves: its layers as a graph in Graphviz' language, DOT, as an object of pydot, or as a
+picture that Graphviz draws. The graph that a model is compiled to is drawn by `kcompile show --stage dot`.
 """
 
 from __future__ import annotations
@@ -150,18 +150,15 @@ def drawing(
     if rankdir not in RANKDIRS:
         raise InputError(describe("rankdir", "one of " + ", ".join(map(repr, RANKDIRS)), repr(rankdir)))
     check_number("dpi", dpi, 1)
-    return _drawn(
-        model, bool(show_shapes), bool(show_layer_names), bool(expand_nested), rankdir, dpi, subgraph
-    )
+    options = {"rankdir": rankdir, "concentrate": "true", "dpi": f"{dpi:g}"}
+    flags = bool(show_shapes), bool(show_layer_names), bool(expand_nested)
+    return _drawn(model, *flags, None if subgraph else options)
 
 
-def _drawn(
-    model: Model, shapes: bool, names: bool, expand: bool, rankdir: str, dpi: float, box: bool
-) -> Drawing:
-    options = {"style": "dashed", "label": model.name, "labeljust": "l"}
-    if not box:
-        options = {"rankdir": rankdir, "concentrate": "true", "dpi": f"{dpi:g}"}
-    made = Drawing(model.name, options)
+def _drawn(model: Model, shapes: bool, names: bool, expand: bool, options: Any = None) -> Drawing:
+    """A model's graph with these attributes, by default those of a box."""
+    box = {"style": "dashed", "label": model.name, "labeljust": "l"}
+    made = Drawing(model.name, box if options is None else options)
     ends: dict[Layer, tuple[str, str]] = {}  # the nodes at which a layer is entered and left
     for layer in dict.fromkeys(node.layer for node in model.nodes):
         name = str(id(layer))
@@ -170,8 +167,8 @@ def _drawn(
         opened = expand and isinstance(inner, Model)
         if not opened or inner is not layer:
             made.labels[name] = _label(layer, shapes, names, opened)
-        if opened:
-            part = _drawn(inner, shapes, names, expand, rankdir, dpi, True)
+        if expand and isinstance(inner, Model):
+            part = _drawn(inner, shapes, names, expand)
             made.inside.append(part)
             first, last = _first(part), _last(part)
             ends[layer] = (first if inner is layer else name), last
