@@ -8,7 +8,6 @@ else. The rest is as `python script.py` has it: sys.argv, sys.path, __main__, tr
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
 import os
@@ -18,7 +17,7 @@ import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -55,37 +54,6 @@ ONLY_KERAS3 = frozenset(
     }
 )
 
-# Modules that Keras 2 cuts otherwise, below `keras`
-LAYERS = (
-    "advanced_activations",
-    "convolutional",
-    "convolutional_recurrent",
-    "core",
-    "cudnn_recurrent",
-    "embeddings",
-    "local",
-    "merge",
-    "noise",
-    "normalization",
-    "pooling",
-    "recurrent",
-    "wrappers",
-)
-RENAMED = {
-    **{f"layers.{name}": "layers" for name in LAYERS},
-    "utils.np_utils": "utils",
-    "utils.layer_utils": "utils",
-    "utils.io_utils": "utils",
-    "utils.generic_utils": "utils",
-    "engine.topology": "engine",
-    "engine.base_layer": "engine",
-    "engine.input_layer": "engine",
-    "engine.network": "models",
-    "engine.training": "models",
-    "engine.sequential": "models",
-    "legacy.layers": "layers",
-}
-
 
 class TensorFlow(types.ModuleType):
     """What `import tensorflow` gives: `keras`, and an error for anything else."""
@@ -105,31 +73,22 @@ class TensorFlow(types.ModuleType):
 class _Alias(Loader):
     """Loads a module by making its name stand for another one."""
 
-    def __init__(self, target: str, root: str = "", relative: str = "") -> None:
+    def __init__(self, target: str) -> None:
         self.target = target
-        self.root = root
-        self.relative = relative
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
         return TensorFlow(spec.name) if self.target == "tensorflow" else None
 
     def exec_module(self, module: types.ModuleType) -> None:
-        if self.target == "tensorflow":
-            return
-        name = module.__name__
-        found = importlib.import_module(self.target)
-        sys.modules[name] = found
-        if not getattr(found, "__path__", None):  # Keras has a folder where we have a file
-            below = {old: new for old, new in RENAMED.items() if old.startswith(f"{self.relative}.")}
-            for old, new in below.items():
-                sys.modules[name + old[len(self.relative) :]] = importlib.import_module(f"{self.root}.{new}")
+        if self.target != "tensorflow":
+            sys.modules[module.__name__] = importlib.import_module(self.target)
 
 
 class Finder(MetaPathFinder):
     """Finds our modules under the names of Keras and TensorFlow. keras: the package that `keras` means."""
 
     def __init__(self, keras: str) -> None:
-        self.roots = {**dict.fromkeys(TF_NAMES, TF_KERAS), "keras": keras, **{home: home for home in CALLED}}
+        self.roots = {**dict.fromkeys(TF_NAMES, TF_KERAS), "keras": keras}
 
     def place(self, name: str) -> tuple[str, str] | None:
         """The package of ours that a module belongs to and its name below it, "" for the package itself; None
@@ -150,21 +109,21 @@ class Finder(MetaPathFinder):
                 )
             return None
         root, relative = found
-        meant = RENAMED.get(relative, relative)
-        home = f"{root}.{meant}".rstrip(".")
-        if name.startswith("kcompile.") and (name == home or PathFinder.find_spec(name, path)):
-            return None  # really ours
-        if not _exists(home):
-            raise ModuleNotFoundError(f"No module named {name!r}: {elsewhere(root, relative)}", name=name)
-        return ModuleSpec(name, _Alias(home, root, relative))
+        home = f"{root}.{relative}".rstrip(".")
+        missing = _missing(home)
+        if missing is not None:
+            reason = missing or elsewhere(root, relative)
+            raise ModuleNotFoundError(f"No module named {name!r}: {reason}", name=name)
+        return ModuleSpec(name, _Alias(home))
 
 
-def _exists(module: str) -> bool:
-    """Whether there is a module of ours of this name."""
-    with contextlib.suppress(ImportError):
-        importlib.import_module(module.rpartition(".")[0])  # which may make the modules below it
-        return module in sys.modules or importlib.util.find_spec(module) is not None
-    return False
+def _missing(module: str) -> str | None:
+    """None when there is a module of ours of this name; else why there is none, "" where nobody says."""
+    try:
+        found = module in sys.modules or importlib.util.find_spec(module)
+    except ModuleNotFoundError as error:
+        return str(error).partition(": ")[2]
+    return None if found else ""
 
 
 def elsewhere(root: str, name: str) -> str:
@@ -181,9 +140,9 @@ def elsewhere(root: str, name: str) -> str:
 def _has(root: str, name: str) -> bool:
     """Whether a package of ours has a module, or a name in a module."""
     module, _, last = name.rpartition(".")
-    home = f"{root}.{RENAMED.get(module, module)}".rstrip(".")
-    return _exists(f"{root}.{RENAMED.get(name, name)}") or (
-        _exists(home) and hasattr(importlib.import_module(home), last)
+    home = f"{root}.{module}".rstrip(".")
+    return _missing(f"{root}.{name}") is None or (
+        _missing(home) is None and hasattr(importlib.import_module(home), last)
     )
 
 
@@ -192,11 +151,11 @@ def explained(error: BaseException) -> BaseException:
     module, name = None, getattr(error, "name", None)
     if isinstance(error, AttributeError):
         module = getattr(getattr(error, "obj", None), "__name__", None)
-    elif isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError):
+    elif isinstance(error, ImportError):
         missing = re.search(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
         name, module = missing.groups() if missing else (None, None)
     root = next((home for home in CALLED if f"{module}.".startswith(f"{home}.")), None)
-    if root is None or not isinstance(name, str) or not isinstance(module, str):
+    if root is None or not isinstance(name, str) or not isinstance(module, str) or ": " in str(error):
         return error
     text = f"{error}: {elsewhere(root, f'{module[len(root) + 1 :]}.{name}'.lstrip('.'))}"
     error.args = (text,)

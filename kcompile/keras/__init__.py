@@ -21,6 +21,7 @@ from kcompile.keras import (
 from kcompile.keras.engine import Input
 from kcompile.keras.lazy import lazily as _lazily
 from kcompile.keras.models import Model, Sequential
+from kcompile.keras.places import install as _install
 
 __getattr__, __dir__ = _lazily(__name__, "datasets", "preprocessing")
 
@@ -43,3 +44,5 @@ __all__ = [
     "regularizers",
     "utils",
 ]
+
+_install(__name__)

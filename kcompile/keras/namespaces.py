@@ -20,6 +20,7 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 from kcompile.keras import layers as keras_layers
+from kcompile.keras import places
 from kcompile.keras.editions import Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
@@ -94,6 +95,7 @@ def publish(package: str, vintage: str) -> None:
         vars(sys.modules[f"{package}.{name}"]).update(maker.contents(name))
     vars(root).update((name, value) for name, value in maker.contents("").items() if not hasattr(root, name))
     vars(root)["__version__"] = maker.edition.version
+    places.install(package)
 
 
 class _Maker:

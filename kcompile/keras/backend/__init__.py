@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from kcompile.keras.backend.arrange import (
     arange,
@@ -387,7 +387,3 @@ for _name in __all__:
         and inspect.signature(_found).parameters
     ):
         globals()[_name] = _explained(_name, _found)
-
-
-def __getattr__(name: str) -> NoReturn:
-    raise AttributeError(f"keras.backend has no {name!r}: kcompile does not support this function")
