@@ -30,7 +30,9 @@ _HOMES = {
     "load": "kcompile.files",
 }
 
-__all__ = ["CompiledModel", "__version__", "compile", "export", "load"]
+backend_name = "kcompile"  # K.backend() says what scripts of Keras 2 look for
+
+__all__ = ["CompiledModel", "__version__", "backend_name", "compile", "export", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,8 +2,9 @@
 
 Enters: the path of a script, its arguments, and which Keras `keras` means in it: 2, or 3. While it runs,
 `keras` and all that is below it are the modules of `kcompile.keras` (or of `kcompile.keras3`), and those of
-`tensorflow.keras` and `tf_keras` are the modules of `kcompile.tf_keras`; of `tensorflow` there is nothing
-else. The rest is as `python script.py` has it: sys.argv, sys.path, __main__, tracebacks, the exit status.
+`tensorflow.keras` and `tf_keras` are the modules of `kcompile.tf_keras`; of `tensorflow` there is what
+scripts write around Keras, and nothing else. The rest is as `python script.py` has it: sys.argv, sys.path,
+__main__, tracebacks, the exit status.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ KERAS = {"2": "kcompile.keras", "3": "kcompile.keras3"}
 TF_KERAS = "kcompile.tf_keras"
 TF_NAMES = ("tensorflow.python.keras", "tensorflow.keras", "tf_keras")
 FRAMEWORKS = ("keras", "tensorflow", "tf_keras")
+TENSORFLOW = ("tensorflow", "tensorflow.python", "tensorflow.compat", "tensorflow.compat.v1")
 CALLED = {"kcompile.keras": "Keras 2", "kcompile.keras3": "Keras 3", "kcompile.tf_keras": "tf.keras"}
 # How a script gets each of them
 SWITCHES = {
@@ -56,7 +58,8 @@ ONLY_KERAS3 = frozenset(
 
 
 class TensorFlow(types.ModuleType):
-    """What `import tensorflow` gives: `keras`, and an error for anything else."""
+    """What `import tensorflow` gives: `keras`, what scripts write around it (`kcompile.keras.sessions`), and
+    an error for anything else."""
 
     __version__ = "2.15.0"
     __path__ = []  # noqa: RUF012 (a package's)
@@ -64,9 +67,16 @@ class TensorFlow(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name == "keras":
             return importlib.import_module(TF_KERAS)
+        if f"{self.__name__}.{name}" in TENSORFLOW:
+            return importlib.import_module(f"{self.__name__}.{name}")
+        around = importlib.import_module("kcompile.keras.sessions").NAMES
+        if name in around:
+            return around[name]
+        same = hasattr(importlib.import_module("kcompile.keras.backend"), name)
+        remedy = f"Write K.{name}, of keras.backend" if same else "Write tensors over keras.backend (K)"
         raise AttributeError(
-            f"tensorflow.{name}: under `kcompile run` tensorflow is its keras alone. Write tensors over "
-            "keras.backend (K), and models over keras.layers"
+            f"tensorflow.{name}: under `kcompile run` tensorflow is its keras alone, and what scripts write "
+            f"around it. {remedy}, and models over keras.layers"
         )
 
 
@@ -99,7 +109,7 @@ class Finder(MetaPathFinder):
         return None
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name in ("tensorflow", "tensorflow.python"):
+        if name in TENSORFLOW:
             return ModuleSpec(name, _Alias("tensorflow"), is_package=True)
         found = self.place(name)
         if found is None:

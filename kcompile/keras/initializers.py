@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.orthonormal import orthonormal
+from kcompile.keras.settings import new_seed
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.arrays import as_array
@@ -35,8 +36,7 @@ class Initializer:
         raise NotImplementedError(f"{type(self).__name__} must define fill(shape) or __call__")
 
     def generator(self) -> np.random.Generator:
-        seed = np.random.randint(2**31) if self.seed is None else self.seed
-        return np.random.default_rng(seed)
+        return np.random.default_rng(new_seed(31) if self.seed is None else self.seed)
 
     def get_config(self) -> dict[str, Any]:
         return dict(vars(self))

@@ -243,6 +243,14 @@ MEANS = ("sum_over_batch_size", "mean")  # two names
 REDUCTIONS = (*MEANS, "mean_with_sample_weight", "sum", "none")
 
 
+class Reduction:
+    """The names of reductions."""
+
+    NONE = "none"
+    SUM = "sum"
+    SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
+
+
 class Loss:
     """A loss with its reduction over the batch: "sum_over_batch_size" (the mean), "sum", or
     "mean_with_sample_weight", the sum of weighted losses over that of the weights.

@@ -12,15 +12,17 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+HOME = "kcompile.keras"
 _LAYERS = ("layers", "utils.generic_utils")
 _ENGINE = ("engine", "models", "utils.layer_utils", "utils.generic_utils")
 
 # A module of Keras 2 -> modules of ours that have its names, asked in this order.
 PLACES: dict[str, tuple[str, ...]] = {
+    "backend": ("utils.generic_utils",),
     "backend.common": ("backend",),
     "backend.load_backend": ("backend",),
     "backend.tensorflow_backend": ("backend",),
@@ -54,43 +56,76 @@ PLACES: dict[str, tuple[str, ...]] = {
     "legacy": (),
     "legacy.interfaces": (),
     "legacy.layers": _LAYERS,
-    "legacy.models": ("models",),
+    "legacy.models": ("models", "layers"),
     "models": ("utils.generic_utils",),
+    "metrics": ("layers", "utils.generic_utils"),
+    "optimizers": ("utils.generic_utils",),
+    "regularizers": ("utils.generic_utils",),
+    "losses": ("utils.generic_utils",),
+    "initializers": ("utils.generic_utils",),
+    "constraints": ("utils.generic_utils",),
+    "activations": ("layers", "utils.generic_utils"),
     "objectives": ("losses",),
-    "utils.conv_utils": (),
+    "utils.conv_utils": ("backend",),
     "utils.data_utils": ("utils",),
     "utils.generic_utils": ("utils",),
     "utils.io_utils": ("utils",),
-    "utils.layer_utils": ("utils",),
+    "utils.layer_utils": ("layer_utils", "utils"),
+    "utils": ("utils.generic_utils", "utils.layer_utils"),
     "utils.losses_utils": ("losses",),
-    "utils.metrics_utils": ("metrics", "utils.generic_utils"),
-    "utils.multi_gpu_utils": ("utils",),
+    "utils.metrics_utils": ("metrics", "losses", "utils.generic_utils"),
+    "utils.multi_gpu_utils": ("utils", "models", "layers", "utils.generic_utils"),
     "utils.np_utils": ("utils",),
-    "utils.test_utils": (),
-    "utils.training_utils": ("utils",),
-    "utils.vis_utils": ("utils",),
+    "utils.test_utils": ("layer_testing", "utils.generic_utils", "models"),
+    "utils.training_utils": ("utils", "models", "layers", "utils.generic_utils"),
+    "utils.vis_utils": ("utils", "models", "layers"),
     "utils.visualize_util": ("utils",),
 }
 
 _SYMBOLIC = "models are compiled from graphs, so there is no eager mode to switch"
 _LOOPS = "the loop over batches is compiled; use fit, evaluate and predict of the model"
 _CHECKS = "fit, evaluate and predict check their data themselves"
-_WEIGHTED = "compile weights losses itself; give it loss, loss_weights and sample_weight_mode"
+_WEIGHTED = "compile weights losses itself, by loss_weights and sample_weight_mode"
 _FILES = "load_model, save_model, load_weights and save_weights read and write files of every Keras"
 _PICKLED = "Python's bytecode in files is not run; give functions as custom_objects"
 _REPLICAS = "a model runs on one device, which its target names"
 _STATES = "metrics are averaged while batches run; write them as functions of (y_true, y_pred)"
 _OLD_NAMES = "layers take arguments of Keras 1 themselves; there are no decorators for them"
 _BASES = "layers are built otherwise here; subclass the layer, or keras.layers.Layer"
+_DRAWING = "plot_model and model_to_dot draw models themselves"
+_WORKERS = "fit and fit_generator start their workers themselves, and Sequence is what they read"
+_SPARSE = "there are no sparse tensors; write it over dense ones"
 _VALUES = "numbers have no backend of their own; K.eval, K.function and numpy compute"
+
+# Names of Keras 2 -> those that ours have.
+OTHERWISE = {
+    "Container": "Model",
+    "Convolution2DTranspose": "Conv2DTranspose",
+    "Deconv2D": "Conv2DTranspose",
+    "Deconv3D": "Conv3DTranspose",
+    "Network": "Model",
+    "_compute_fans": "_fans",
+    "normalize_data_format": "checked_data_format",
+}
 
 # Names of Keras 2 that we do not have, also with their module -> why, and what to do instead.
 ABSENT: dict[str, str] = {
-    "control_dependencies": "updates of a graph have no order; K.update, and Layer.add_update, say what changes",
+    "control_dependencies": "updates of a graph have no order; Layer.add_update says what changes",
     "disable_tracking": _BASES,
     "eager": _SYMBOLIC,
     "keras_modules_injection": "applications are written over kcompile.keras and need no other Keras",
     "symbolic": _SYMBOLIC,
+    "ctc_label_dense_to_sparse": _SPARSE,
+    "th_sparse_module": _SPARSE,
+    "v1_variable_initialization": "there are no sessions, and variables have values as soon as they are made",
+    "TFOptimizer": "optimizers of TensorFlow need it; keras.optimizers has those of Keras",
+    "clip_norm": "optimizers clip by their arguments clipnorm and clipvalue",
+    "print_layer_summary": "print_summary of keras.utils prints the layers of a model",
+    "tf_file_io_proxy": "files are read from folders, not from TensorFlow's file systems",
+    "dev": "there is one backend, which keras.backend is",
+    "tf": "tensorflow is not there; keras.backend has functions of tensors",
+    "legacy.interfaces.*": _OLD_NAMES,
+    "engine.training_generator.*": _LOOPS,
     "backend.cntk_backend": "there is one backend, which keras.backend is",
     "backend.theano_backend": "there is one backend, which keras.backend is",
     "backend.numpy_backend": _VALUES,
@@ -130,6 +165,12 @@ ABSENT: dict[str, str] = {
             "prepare_loss_weights",
             "prepare_sample_weights",
             "weighted_masked_objective",
+            "broadcast_weights",
+            "compute_weighted_loss",
+            "reduce_weighted_loss",
+            "squeeze_or_expand_dimensions",
+            "is_categorical_crossentropy",
+            "LossFunctionWrapper",
         ),
         _WEIGHTED,
     ),
@@ -150,13 +191,34 @@ ABSENT: dict[str, str] = {
         ),
         _FILES,
     ),
+    **dict.fromkeys(("H5Dict", "h5dict"), _FILES),
+    **dict.fromkeys(("add_edge", "is_model", "is_wrapped_model"), _DRAWING),
+    **dict.fromkeys(("get_index", "init_pool", "init_pool_generator", "next_sample"), _WORKERS),
+    **dict.fromkeys(("_get_available_devices", "_normalize_device_name"), _REPLICAS),
     **dict.fromkeys(("func_dump", "func_load"), _PICKLED),
     **dict.fromkeys(
         (
+            "AUC",
             "AUCCurve",
             "AUCSummationMethod",
             "ConfusionMatrix",
+            "FalseNegatives",
+            "FalsePositives",
+            "Mean",
+            "MeanIoU",
+            "Precision",
+            "Recall",
+            "Reduce",
+            "RootMeanSquaredError",
+            "SensitivityAtSpecificity",
+            "SensitivitySpecificityBase",
+            "SpecificityAtSensitivity",
+            "Sum",
+            "TrueNegatives",
+            "TruePositives",
             "assert_thresholds_range",
+            "clone_metric",
+            "clone_metrics",
             "filter_top_k",
             "parse_init_thresholds",
             "result_wrapper",
@@ -171,7 +233,7 @@ ABSENT: dict[str, str] = {
 
 def path_of(module: str) -> tuple[str, str] | None:
     """The package of ours that a module belongs to, and its path below; None for other modules."""
-    for root in ("kcompile.keras", "kcompile.keras3", "kcompile.tf_keras"):
+    for root in (HOME, "kcompile.keras3", "kcompile.tf_keras"):
         if module == root or module.startswith(f"{root}."):
             return root, module[len(root) + 1 :]
     return None
@@ -179,32 +241,70 @@ def path_of(module: str) -> tuple[str, str] | None:
 
 def why_absent(path: str) -> str:
     """Why there is no part of Keras of this path, as the end of a sentence; "" where nobody says."""
-    why = ABSENT.get(path) or ABSENT.get(path.rpartition(".")[2])
+    place, _, last = path.rpartition(".")
+    why = ABSENT.get(path) or ABSENT.get(last) or ABSENT.get(f"{place}.*")
     return f": {why}" if why else ""
 
 
-def _getter(root: str, path: str, known: dict[str, Any]) -> Callable[[str], Any]:
-    """`__getattr__` of the module of a path. known: what the module has until now."""
-    own, public = known.get("__getattr__"), known.pop("__all__", ())
-    sources = PLACES.get(path, ())
+def _sources(root: str, path: str) -> list[ModuleType]:
+    """The modules that have the names of a module of Keras 2, and those that have theirs."""
+    found: dict[str, ModuleType] = {}
+    left = [*PLACES.get(path, ()), *([path] if root != HOME and path.startswith("utils.") else [])]
+    while left:
+        source = left.pop(0)
+        if source not in found and (source != path or root != HOME):
+            # An edition has the helpers that Keras 2 has, where it has none
+            name = f"{root}.{source}"
+            home = root if name in sys.modules and source != path else HOME
+            found[source] = importlib.import_module(f"{home}.{source}")
+            left += PLACES.get(source, ())
+    return list(found.values())
+
+
+def _own(module: ModuleType, name: str) -> Any:
+    """What a module has without the table; `_own` when it has none."""
+    known = vars(module)
+    if name in known or "__getattr__" not in known:
+        return known.get(name, _own)
+    before = getattr(known["__getattr__"], "before", known["__getattr__"])
+    try:
+        return _own if before is None else before(name)
+    except AttributeError:
+        return _own
+
+
+def _public(module: ModuleType) -> Sequence[str]:
+    """What `import *` takes from a module without the table."""
+    known = vars(module)
+    found: Sequence[str] = known.get("__all__") or getattr(known.get("__getattr__"), "public", ())
+    return found
+
+
+def _getter(root: str, path: str, before: Any, public: Sequence[str]) -> Callable[[str], Any]:
+    """`__getattr__` of the module of a path. before: the one that it had; public: its `__all__`."""
+    home = f"{root}.{path}".rstrip(".")
 
     def get(name: str) -> Any:
         below = f"{path}.{name}".lstrip(".")
         if below in PLACES:
             return importlib.import_module(f"{root}.{below}")
+        sources = _sources(root, path)
         if name == "__all__":  # for `import *`
-            parts = (getattr(importlib.import_module(f"{root}.{source}"), name, ()) for source in sources)
-            return sorted({*public, *itertools.chain(*parts)})
-        for source in () if name.startswith("__") else sources:
-            found = getattr(importlib.import_module(f"{root}.{source}"), name, _getter)
-            if found is not _getter:
-                return found
-        if own is not None and below not in ABSENT:
-            return own(name)
-        home = f"{root}.{path}".rstrip(".")
-        text = f"module {home!r} has no attribute {name!r}{why_absent(below)}"
+            return sorted({*public, *itertools.chain(*map(_public, sources))})
+        if not name.startswith("__"):
+            meant = OTHERWISE.get(name, name)
+            if meant != name and hasattr(sys.modules[home], meant):
+                return getattr(sys.modules[home], meant)
+            for module in sources:
+                if (found := _own(module, meant)) is not _own:
+                    return found
+        why = why_absent(below)
+        if before is not None and not why:
+            return before(name)
+        text = f"module {home!r} has no attribute {name!r}{why}"
         raise AttributeError(text, name=name, obj=sys.modules[home])
 
+    get.before, get.public = before, public  # type: ignore[attr-defined]
     return get
 
 
@@ -214,35 +314,51 @@ def extend(module: ModuleType) -> None:
     assert found is not None
     known = vars(module)
     known.setdefault("__path__", [])  # modules are found below it
-    known["__getattr__"] = _getter(*found, known)
+    public = known.pop("__all__", ()) if PLACES.get(found[1]) else ()
+    known["__getattr__"] = _getter(*found, known.get("__getattr__"), public)
 
 
 class _Loader(Loader):
-    """Makes a module that has nothing but what the table says."""
+    """Loads a module and extends it. loader: of the file of ours; None where the table is all there is."""
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
+    def __init__(self, loader: Loader | None = None) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        if self.loader is not None:
+            return self.loader.create_module(spec)
         return ModuleType(spec.name, "Names of Keras 2, which other modules have.")
 
     def exec_module(self, module: ModuleType) -> None:
+        if self.loader is not None:
+            self.loader.exec_module(module)
         extend(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
 
 
 class _Finder(MetaPathFinder):
-    """Finds modules that Keras 2 has and that are no files of ours. It is asked last."""
+    """Finds the modules that the table speaks of."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
         found = path_of(name)
-        if found is None or found[1].startswith("_"):
+        if found is None:
             return None
-        root, below = found
-        if below in PLACES:
+        why = why_absent(found[1])
+        if not why and found[1] not in PLACES:
+            return None
+        ours = PathFinder.find_spec(name, path)
+        if ours is not None and ours.loader is not None:
+            ours.loader = _Loader(ours.loader) if found[1] in PLACES else ours.loader
+            return ours
+        if found[1] in PLACES:
             return ModuleSpec(name, _Loader(), is_package=True)
-        why = why_absent(below)
-        if not why:
-            return None
         place, _, last = name.rpartition(".")
         # Under the name in Keras: an error for a module of this very name, `from ... import` would hide
-        raise ModuleNotFoundError(f"cannot import name {last!r} from {place!r}{why}", name=f"keras.{below}")
+        raise ModuleNotFoundError(
+            f"cannot import name {last!r} from {place!r}{why}", name=f"keras.{found[1]}"
+        )
 
 
 def install(root: str) -> None:
@@ -253,4 +369,4 @@ def install(root: str) -> None:
         if module is not None:
             extend(module)
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.insert(0, _Finder())

@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+import numpy as np
+
+from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
 DATA_FORMATS = ("channels_last", "channels_first")
 FLOAT = "float32"
 
 _settings: dict[str, Any] = {"epsilon": 1e-7}
 _names: Counter[str] = Counter()
+_graph_seed: np.random.RandomState | None = None  # seeds come from it since `set_graph_seed`
 
 
 def epsilon() -> float:
@@ -84,8 +87,9 @@ def set_image_dim_ordering(dim_ordering: str) -> None:
 
 
 def backend() -> str:
-    """The name of the backend."""
-    return "kcompile"
+    """The name that scripts of Keras 2 look for before they go on with K: "tensorflow". Ours is
+    `kcompile.backend_name`."""
+    return "tensorflow"
 
 
 def set_learning_phase(value: int) -> None:
@@ -109,6 +113,25 @@ class LearningPhase:
 
 
 PHASE = LearningPhase()
+
+
+# ---------------------------------------------------------------- seeds
+
+
+def set_graph_seed(seed: int | None) -> None:
+    """Seeds that are not given follow from this one from now on, as from TensorFlow's set_random_seed; None:
+    from numpy's global generator alone."""
+    global _graph_seed
+    if seed is not None and not isinstance(seed, (int, np.integer)):
+        raise InputTypeError(describe("set_random_seed", "an integer", repr(seed)))
+    _graph_seed = None if seed is None else np.random.RandomState(seed % 2**32)
+
+
+def new_seed(bits: int, dtype: Any = int) -> int:
+    """A seed that was not given, below 2^bits. Numpy's global generator moves on in any case, as with Keras:
+    the data that a script draws are the same."""
+    drawn = np.random.randint(2**bits, dtype=dtype)
+    return int(drawn if _graph_seed is None else _graph_seed.randint(2**bits, dtype=dtype))
 
 
 # ---------------------------------------------------------------- names

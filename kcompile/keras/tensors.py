@@ -19,7 +19,7 @@ from kcompile.keras.copying import restore, state_of
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.operands import evaluate
 from kcompile.keras.operators import Operators
-from kcompile.keras.settings import FLOAT
+from kcompile.keras.settings import FLOAT, new_seed
 from kcompile.keras.tracing import emit, find_trace, trace_of
 from kcompile_runtime.arrays import aligned_copy, as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
@@ -133,9 +133,9 @@ FIRST_DRAW = 2**31
 
 
 def new_random_state() -> RandomState:
-    """A state whose seed comes from numpy's global generator."""
+    """A state whose seed is drawn."""
     return RandomState(
-        Variable(np.random.randint(2**32, dtype=np.uint32), "seed", False, "uint32"),
+        Variable(new_seed(32, np.uint32), "seed", False, "uint32"),
         Variable(0, "step", False, "uint32"),
         Variable(FIRST_DRAW, "draws", False, "uint32"),
     )

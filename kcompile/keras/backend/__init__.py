@@ -32,6 +32,7 @@ from kcompile.keras.backend.arrange import (
     resize_volumes,
     reverse,
     shape,
+    size,
     slice,
     spatial_2d_padding,
     spatial_3d_padding,
@@ -42,6 +43,7 @@ from kcompile.keras.backend.arrange import (
     transpose,
     zeros_like,
 )
+from kcompile.keras.backend.ctc import ctc_batch_cost, ctc_decode
 from kcompile.keras.backend.elementwise import (
     cast,
     cast_to_floatx,
@@ -84,10 +86,15 @@ from kcompile.keras.backend.nn import (
     conv2d_transpose,
     conv3d,
     conv3d_transpose,
+    depthwise_conv2d,
     in_top_k,
+    local_conv1d,
+    local_conv2d,
     normalize_batch_in_training,
     pool2d,
     pool3d,
+    separable_conv1d,
+    separable_conv2d,
     sparse_categorical_crossentropy,
 )
 from kcompile.keras.backend.random import (
@@ -97,7 +104,7 @@ from kcompile.keras.backend.random import (
     random_uniform,
     truncated_normal,
 )
-from kcompile.keras.backend.recurrence import rnn
+from kcompile.keras.backend.recurrence import foldl, foldr, map_fn, rnn
 from kcompile.keras.backend.reductions import (
     all,
     any,
@@ -119,32 +126,28 @@ from kcompile.keras.backend.values import (
     batch_get_value,
     batch_set_value,
     constant,
-    ctc_batch_cost,
-    ctc_decode,
     eval,
     eye,
-    foldl,
-    foldr,
     function,
-    get_session,
     get_value,
+    get_variable_shape,
     gradients,
     in_test_phase,
     in_train_phase,
     is_keras_tensor,
     is_placeholder,
     is_sparse,
+    is_symbolic,
     is_tensor,
     is_variable,
     learning_phase,
-    map_fn,
+    manual_variable_initialization,
     moving_average_update,
     ones,
     placeholder,
     print_tensor,
     random_normal_variable,
     random_uniform_variable,
-    set_session,
     set_value,
     to_dense,
     update,
@@ -154,6 +157,7 @@ from kcompile.keras.backend.values import (
     zeros,
 )
 from kcompile.keras.explain import explained
+from kcompile.keras.expressions import Function
 from kcompile.keras.operands import check_operands
 from kcompile.keras.operators import (
     abs,
@@ -171,6 +175,7 @@ from kcompile.keras.operators import (
     pow,
     subtract,
 )
+from kcompile.keras.sessions import get_session, set_session
 from kcompile.keras.settings import (
     DATA_FORMATS,
     FLOAT,
@@ -196,10 +201,13 @@ from kcompile.keras.settings import (
 )
 from kcompile.keras.updates import Update
 
+normalize_data_format = checked_data_format
+
 __all__ = [
     "DATA_FORMATS",
     "FLOAT",
     "PHASE",
+    "Function",
     "LearningPhase",
     "Update",
     "abs",
@@ -236,6 +244,7 @@ __all__ = [
     "ctc_decode",
     "cumprod",
     "cumsum",
+    "depthwise_conv2d",
     "divide",
     "dot",
     "dropout",
@@ -258,6 +267,7 @@ __all__ = [
     "get_session",
     "get_uid",
     "get_value",
+    "get_variable_shape",
     "getitem",
     "gradients",
     "greater",
@@ -273,17 +283,21 @@ __all__ = [
     "is_keras_tensor",
     "is_placeholder",
     "is_sparse",
+    "is_symbolic",
     "is_tensor",
     "is_variable",
     "l2_normalize",
     "learning_phase",
     "less",
     "less_equal",
+    "local_conv1d",
+    "local_conv2d",
     "log",
     "logical_and",
     "logical_not",
     "logical_or",
     "logsumexp",
+    "manual_variable_initialization",
     "map_fn",
     "max",
     "maximum",
@@ -296,6 +310,7 @@ __all__ = [
     "ndim",
     "negative",
     "normalize_batch_in_training",
+    "normalize_data_format",
     "not_equal",
     "one_hot",
     "ones",
@@ -322,6 +337,8 @@ __all__ = [
     "reverse",
     "rnn",
     "round",
+    "separable_conv1d",
+    "separable_conv2d",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
@@ -333,6 +350,7 @@ __all__ = [
     "sigmoid",
     "sign",
     "sin",
+    "size",
     "slice",
     "snake_case",
     "softmax",
@@ -387,3 +405,10 @@ for _name in __all__:
         and inspect.signature(_found).parameters
     ):
         globals()[_name] = _explained(_name, _found)
+
+_BACKEND = backend()
+
+
+def _get_available_gpus() -> list[str]:
+    """The graphics processors that TensorFlow would use: none."""
+    return []

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir import ops
-from kcompile.ir.tensor import Tensor
+from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch, Dim, axis_of, numel
 from kcompile.keras.operands import axes_of, graph, pair, sizes, tensor, traced
 from kcompile.keras.settings import checked_data_format
@@ -38,6 +38,13 @@ def shape(x: Any) -> tuple[Any, ...]:
         if isinstance(x, (list, int, float, np.ndarray))
         else x.shape
     )
+
+
+@traced
+def size(x: Any, name: str | None = None) -> Any:
+    """The number of elements, a scalar."""
+    x = tensor(x)
+    return as_tensor(x.graph, x.type.numel, "int32")
 
 
 def int_shape(x: Any) -> tuple[int | None, ...]:

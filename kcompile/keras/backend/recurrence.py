@@ -1,4 +1,4 @@
-"""K.rnn: a step function over the time axis, as one scan."""
+"""Functions over the items of an axis, as one scan: K.rnn, K.map_fn, K.foldl and K.foldr."""
 
 from __future__ import annotations
 
@@ -97,3 +97,66 @@ def _zero_output(
     with tracing(scratch.graph):
         output, _ = step_function(given[0], given[1:])
     return ops.broadcast_to(ops.constant(outer.graph, 0, output.dtype), output.shape)
+
+
+# ---------------------------------------------------------------- over the first axis
+
+
+@traced
+def map_fn(fn: Callable[..., Any], elems: Any, name: str | None = None, dtype: str | None = None) -> Any:
+    """fn(item) of each item along the first axis, whose size is known, as one tensor. elems may be a list of
+    tensors, whose items fn takes as a list."""
+    several = isinstance(elems, (list, tuple))
+    sequences = [tensor(x) for x in elems] if several else [tensor(elems)]
+    body = _body(_outer())
+
+    def step(carried: list[Tensor], items: list[Tensor], invariants: list[Tensor]) -> Any:
+        with tracing(body.graph):
+            made = tensor(fn(type(elems)(items) if several else items[0]))
+            return [], [made if dtype is None else ops.cast(made, dtype)]
+
+    return scan(step, [], sequences, [], _items("map_fn", sequences), False, body.graph)[1][0]
+
+
+def _fold(name: str, fn: Callable[..., Any], elems: Any, initializer: Any, backwards: bool) -> Tensor:
+    x = tensor(elems)
+    count = _items(name, [x])
+    if initializer is None:
+        state, rest = (x[-1], x[:-1]) if backwards else (x[0], x[1:])
+        count -= 1
+    else:
+        state, rest = tensor(initializer), x
+    if not count:
+        return state
+    body = _body(_outer())
+
+    def step(carried: list[Tensor], items: list[Tensor], invariants: list[Tensor]) -> Any:
+        with tracing(body.graph):
+            return [tensor(fn(carried[0], items[0]))], []
+
+    return scan(step, [state], [rest], [], count, backwards, body.graph)[0][0]
+
+
+@traced
+def foldl(fn: Callable[..., Any], elems: Any, initializer: Any = None, name: str | None = None) -> Any:
+    """fn(result so far, item) along the first axis, whose size is known; it begins with the initializer, or
+    with the first item."""
+    return _fold("foldl", fn, elems, initializer, False)
+
+
+@traced
+def foldr(fn: Callable[..., Any], elems: Any, initializer: Any = None, name: str | None = None) -> Any:
+    """`foldl` from the last item to the first."""
+    return _fold("foldr", fn, elems, initializer, True)
+
+
+def _items(name: str, sequences: Sequence[Tensor]) -> int:
+    """The number of items. Raises ValueError for the batch, whose size code does not know."""
+    counts = {x.shape[0] if x.rank else None for x in sequences}
+    count = counts.pop()
+    if counts or not isinstance(count, int):
+        raise ValueError(
+            f"{name}: expected a first axis of one known size. Received: "
+            f"{', '.join(str(x.type) for x in sequences)}. Functions of K take the batch as a whole"
+        )
+    return count

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from kcompile.ir.gradient import gradient
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch
 from kcompile.keras import expressions
-from kcompile.keras.backend.arrange import filled
+from kcompile.keras.backend.arrange import filled, int_shape
 from kcompile.keras.engine import InputLayer
 from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.operands import graph, leaves, record, tensor, traced, value_of
-from kcompile.keras.settings import FLOAT, PHASE, LearningPhase, fixed_phase
+from kcompile.keras.operators import identity
+from kcompile.keras.settings import FLOAT, PHASE, LearningPhase, fixed_phase, new_seed
 from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import current, find_trace
 from kcompile.keras.updates import Update
@@ -118,7 +120,7 @@ def random_uniform_variable(
     name: str | None = None,
     seed: int | None = None,
 ) -> Any:
-    generator = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
+    generator = np.random.default_rng(new_seed(31) if seed is None else seed)
     return variable(generator.uniform(low, high, tuple(shape)), dtype, name)
 
 
@@ -130,7 +132,7 @@ def random_normal_variable(
     name: str | None = None,
     seed: int | None = None,
 ) -> Any:
-    generator = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)
+    generator = np.random.default_rng(new_seed(31) if seed is None else seed)
     return variable(generator.normal(mean, scale, tuple(shape)), dtype, name)
 
 
@@ -282,22 +284,25 @@ def in_test_phase(x: Any, alt: Any, training: Any = None) -> Any:
     return in_train_phase(alt, x, training)
 
 
-# ---------------------------------------------------------------- what there is not
+# ---------------------------------------------------------------- what Keras 2 has for TensorFlow's sake
 
 
-def _missing(name: str, remedy: str) -> Callable[..., NoReturn]:
-    def raises(*args: Any, **kwargs: Any) -> NoReturn:
-        raise UnsupportedError(f"K.{name} is not supported. {remedy}")
-
-    raises.__name__ = raises.__qualname__ = name
-    raises.__doc__ = f"Not supported. {remedy}"
-    return raises
+def print_tensor(x: Any, message: str = "") -> Any:
+    """x. Warns: compiled code does not print; K.function gives the values of any tensor."""
+    text = f"K.print_tensor({message!r}): compiled code does not print. K.function gives the values"
+    warnings.warn(text, stacklevel=3)
+    return identity(x)
 
 
-_FOLDS = "Write whole tensors over K functions, a Python loop over a known size, or K.rnn"
-map_fn, foldl, foldr = (_missing(name, _FOLDS) for name in ("map_fn", "foldl", "foldr"))
-_SESSION = "There is no TensorFlow session: use K.function or K.eval"
-get_session, set_session = _missing("get_session", _SESSION), _missing("set_session", _SESSION)
-print_tensor = _missing("print_tensor", "Look at values with K.function, or kcompile's verify")
-ctc_batch_cost = _missing("ctc_batch_cost", "Connectionist temporal classification is not available")
-ctc_decode = _missing("ctc_decode", "Connectionist temporal classification is not available")
+def manual_variable_initialization(value: bool) -> None:
+    """Nothing: variables have their first values as soon as they are made."""
+
+
+def get_variable_shape(x: Any) -> tuple[int | None, ...]:
+    """The sizes of a variable."""
+    return int_shape(x)
+
+
+def is_symbolic(x: Any) -> bool:
+    """Whether x has no value yet."""
+    return isinstance(x, (Tensor, KerasTensor))

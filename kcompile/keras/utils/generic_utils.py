@@ -10,6 +10,7 @@ from kcompile.keras.utils import serialization
 from kcompile_runtime.errors import InputError, describe
 
 __all__ = [
+    "ask_to_proceed_with_overwrite",
     "check_for_unexpected_keys",
     "deserialize_keras_object",
     "getargspec",
@@ -109,7 +110,9 @@ def transpose_shape(shape: Sequence[Any], target_format: str, spatial_axes: Iter
     return tuple(moved) if isinstance(shape, tuple) else moved
 
 
-def check_for_unexpected_keys(name: str, input_dict: Mapping[str, Any], expected_values: Iterable[str]) -> None:
+def check_for_unexpected_keys(
+    name: str, input_dict: Mapping[str, Any], expected_values: Iterable[str]
+) -> None:
     """Raises InputError for keys that are not expected."""
     expected = list(expected_values)
     unknown = sorted(set(input_dict) - set(expected))
@@ -122,3 +125,11 @@ def check_for_unexpected_keys(name: str, input_dict: Mapping[str, Any], expected
 def make_batches(size: int, batch_size: int) -> list[tuple[int, int]]:
     """The first sample and the one behind the last of each batch."""
     return [(start, min(size, start + batch_size)) for start in range(0, size, batch_size)]
+
+
+def ask_to_proceed_with_overwrite(filepath: Any) -> bool:
+    """Ask on the terminal whether a file may be written over."""
+    answer = ""
+    while answer not in ("y", "n"):
+        answer = input(f"{filepath} exists. Write over it? [y/n] ").strip().lower()
+    return answer == "y"
