@@ -32,14 +32,14 @@ PLACES: dict[str, tuple[str, ...]] = {
     "engine": _ENGINE[1:],
     "engine.base_layer": _ENGINE,
     "engine.input_layer": _ENGINE,
-    "engine.network": _ENGINE,
+    "engine.network": (*_ENGINE, "utils.io_utils"),
     "engine.saving": ("models", "utils", "utils.io_utils"),
     "engine.sequential": _ENGINE,
     "engine.topology": _ENGINE,
     "engine.training": (*_ENGINE, "engine.training_utils"),
     "engine.training_arrays": ("engine.training_utils", "utils"),
     "engine.training_generator": ("engine.training_utils", "utils"),
-    "engine.training_utils": ("utils.generic_utils", "utils"),
+    "engine.training_utils": ("utils.training_checks", "utils.generic_utils", "utils"),
     "layers.advanced_activations": _LAYERS,
     "layers.convolutional": _LAYERS,
     "layers.convolutional_recurrent": _LAYERS,
@@ -68,7 +68,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "objectives": ("losses",),
     "utils.conv_utils": ("backend",),
     "utils.data_utils": ("utils",),
-    "utils.generic_utils": ("utils",),
+    "utils.generic_utils": ("utils", "utils.functions"),
     "utils.io_utils": ("utils",),
     "utils.layer_utils": ("layer_utils", "utils"),
     "utils": ("utils.generic_utils", "utils.layer_utils"),
@@ -87,7 +87,6 @@ _LOOPS = "the loop over batches is compiled; use fit, evaluate and predict of th
 _CHECKS = "fit, evaluate and predict check their data themselves"
 _WEIGHTED = "compile weights losses itself, by loss_weights and sample_weight_mode"
 _FILES = "load_model, save_model, load_weights and save_weights read and write files of every Keras"
-_PICKLED = "Python's bytecode in files is not run; give functions as custom_objects"
 _REPLICAS = "a model runs on one device, which its target names"
 _STATES = "metrics are averaged while batches run; write them as functions of (y_true, y_pred)"
 _OLD_NAMES = "layers take arguments of Keras 1 themselves; there are no decorators for them"
@@ -99,6 +98,8 @@ _VALUES = "numbers have no backend of their own; K.eval, K.function and numpy co
 
 # Names of Keras 2 -> those that ours have.
 OTHERWISE = {
+    "AtrousConv1D": "AtrousConvolution1D",
+    "AtrousConv2D": "AtrousConvolution2D",
     "Container": "Model",
     "Convolution2DTranspose": "Conv2DTranspose",
     "Deconv2D": "Conv2DTranspose",
@@ -111,6 +112,7 @@ OTHERWISE = {
 # Names of Keras 2 that we do not have, also with their module -> why, and what to do instead.
 ABSENT: dict[str, str] = {
     "control_dependencies": "updates of a graph have no order; Layer.add_update says what changes",
+    "ConvRecurrent2D": _BASES,
     "disable_tracking": _BASES,
     "eager": _SYMBOLIC,
     "keras_modules_injection": "applications are written over kcompile.keras and need no other Keras",
@@ -132,16 +134,12 @@ ABSENT: dict[str, str] = {
     **dict.fromkeys(("fit_loop", "predict_loop", "test_loop"), _LOOPS),
     **dict.fromkeys(
         (
-            "batch_shuffle",
-            "check_array_length_consistency",
             "check_generator_arguments",
-            "check_loss_and_target_compatibility",
             "check_num_samples",
             "get_input_shape_and_dtype",
             "get_static_batch_size",
             "is_generator_or_sequence",
             "is_sequence",
-            "iter_sequence_infinite",
             "should_run_validation",
             "standardize_class_weights",
             "standardize_input_data",
@@ -164,7 +162,6 @@ ABSENT: dict[str, str] = {
             "prepare_loss_functions",
             "prepare_loss_weights",
             "prepare_sample_weights",
-            "weighted_masked_objective",
             "broadcast_weights",
             "compute_weighted_loss",
             "reduce_weighted_loss",
@@ -195,7 +192,6 @@ ABSENT: dict[str, str] = {
     **dict.fromkeys(("add_edge", "is_model", "is_wrapped_model"), _DRAWING),
     **dict.fromkeys(("get_index", "init_pool", "init_pool_generator", "next_sample"), _WORKERS),
     **dict.fromkeys(("_get_available_devices", "_normalize_device_name"), _REPLICAS),
-    **dict.fromkeys(("func_dump", "func_load"), _PICKLED),
     **dict.fromkeys(
         (
             "AUC",
@@ -276,8 +272,7 @@ def _own(module: ModuleType, name: str) -> Any:
 def _public(module: ModuleType) -> Sequence[str]:
     """What `import *` takes from a module without the table."""
     known = vars(module)
-    found: Sequence[str] = known.get("__all__") or getattr(known.get("__getattr__"), "public", ())
-    return found
+    return tuple(known.get("__all__") or getattr(known.get("__getattr__"), "public", ()))
 
 
 def _getter(root: str, path: str, before: Any, public: Sequence[str]) -> Callable[[str], Any]:

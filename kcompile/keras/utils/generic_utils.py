@@ -10,7 +10,6 @@ from kcompile.keras.utils import serialization
 from kcompile_runtime.errors import InputError, describe
 
 __all__ = [
-    "ask_to_proceed_with_overwrite",
     "check_for_unexpected_keys",
     "deserialize_keras_object",
     "getargspec",
@@ -125,11 +124,3 @@ def check_for_unexpected_keys(
 def make_batches(size: int, batch_size: int) -> list[tuple[int, int]]:
     """The first sample and the one behind the last of each batch."""
     return [(start, min(size, start + batch_size)) for start in range(0, size, batch_size)]
-
-
-def ask_to_proceed_with_overwrite(filepath: Any) -> bool:
-    """Ask on the terminal whether a file may be written over."""
-    answer = ""
-    while answer not in ("y", "n"):
-        answer = input(f"{filepath} exists. Write over it? [y/n] ").strip().lower()
-    return answer == "y"
