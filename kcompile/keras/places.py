@@ -272,7 +272,8 @@ def _own(module: ModuleType, name: str) -> Any:
 def _public(module: ModuleType) -> Sequence[str]:
     """What `import *` takes from a module without the table."""
     known = vars(module)
-    return tuple(known.get("__all__") or getattr(known.get("__getattr__"), "public", ()))
+    own: Any = getattr(known.get("__getattr__"), "public", ())
+    return tuple(known.get("__all__", own))
 
 
 def _getter(root: str, path: str, before: Any, public: Sequence[str]) -> Callable[[str], Any]:
