@@ -163,7 +163,7 @@ EDITIONS = {
             },
             _NEUTRAL,
             {
-                "": frozenset({"preprocessing.text"}),
+                "": frozenset({"preprocessing.text", "wrappers", "wrappers.scikit_learn"}),
                 "layers": _OLD_LAYERS | {"ThresholdedReLU"},
                 "preprocessing.image": frozenset(
                     {

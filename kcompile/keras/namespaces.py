@@ -59,6 +59,9 @@ MODULES = (
     "regularizers",
     "utils",
     "utils.data_utils",
+    "utils.vis_utils",
+    "wrappers",
+    "wrappers.scikit_learn",
 )
 # Functions that make a layer, which is of the vintage too
 MAKERS = frozenset(
