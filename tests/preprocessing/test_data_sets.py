@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import random
 import tarfile
 import zipfile
 
@@ -302,6 +303,25 @@ def test_other_objects_are_refused(tmp_path, text):
     (tmp_path / "b").write_bytes(text)
     with pytest.raises(InputError, match="b: expected"):
         stored.read_pickle(tmp_path / "b")
+
+
+def test_changed_bytes_are_arrays_or_one_of_our_errors(tmp_path):
+    whole = [pickle.dumps({b"data": np.eye(3), b"n": objects([1, 2], [np.int64(3)])}, p) for p in range(5)]
+    rng, path = random.Random(0), tmp_path / "a"
+    refused = 0
+    for i in range(400):
+        text = bytearray(whole[i % 5])
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(text))
+            text[at : at + rng.randint(0, 2)] = bytes(
+                rng.choice(b"R.tbi(}]aslN\x81\x85\x93\x94qhr0c\x00\xff") for _ in "ab"
+            )
+        path.write_bytes(text)
+        try:
+            stored.read_pickle(path)
+        except InputError:
+            refused += 1
+    assert 100 < refused < 400
 
 
 def test_damaged_files(tmp_path, base):

@@ -133,6 +133,8 @@ def test_wrong_arguments(home, source):
     for arguments, told in (
         ({"fname": "a"}, "origin"),
         ({"origin": "https://example.org/"}, "fname"),
+        ({"origin": "https://example.org/a/%2e%2e"}, "fname"),
+        ({"origin": "https://example.org/a/..%5c.."}, "fname"),
         ({"fname": "a", "origin": source.as_uri(), "hash_algorithm": "crc"}, "hash_algorithm"),
         (
             {"fname": "a", "origin": source.as_uri(), "extract": True, "archive_format": "rar"},

@@ -339,6 +339,30 @@ def test_iterators_are_kept_by_pickle():
     assert np.array_equal(again[1][0], flow[1][0]) and len(next(again)[0]) == 4
 
 
+class Numbers(image.Iterator):
+    """An iterator in the way of scripts of Keras: its batches are the numbers of samples."""
+
+    def next(self):
+        with self.lock:
+            index_array = next(self.index_generator)
+        return self._get_batches_of_transformed_samples(index_array)
+
+    def _get_batches_of_transformed_samples(self, index_array):
+        return index_array.tolist()
+
+
+def test_iterators_of_ones_own():
+    numbers = Numbers(5, 2, shuffle=False, seed=None)
+    assert [next(numbers) for _ in range(4)] == [[0, 1], [2, 3], [4], [0, 1]]
+    assert numbers.total_batches_seen == 4 and numbers[1] == [2, 3] and len(numbers) == 3
+    np.random.seed(1)
+    order = np.random.permutation(5).tolist()
+    assert next(Numbers(5, 5, shuffle=True, seed=1)) == order
+    assert next(Numbers(0, 3, shuffle=True, seed=1)) == []
+    with pytest.raises(NotImplementedError, match="_get_batches_of_transformed_samples"):
+        next(image.Iterator(2, 1, False, None))
+
+
 def test_threads_get_each_batch_once():
     flow = image.ImageDataGenerator().flow(IMAGES, np.arange(10), batch_size=1, shuffle=False)
     found = []

@@ -187,8 +187,8 @@ def _fetched(
 
 
 def _last_part(origin: str) -> str:
-    name = unquote(urlsplit(origin).path).rpartition("/")[2]
-    if not name:
+    name = unquote(urlsplit(origin).path).replace("\\", "/").rpartition("/")[2]
+    if name in ("", ".", ".."):
         raise InputError(describe("get_file: fname", "a name, as the address ends in none", repr(origin)))
     return name
 
