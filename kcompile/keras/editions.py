@@ -58,6 +58,8 @@ _SINCE_TF: dict[str, Mapping[str, Any]] = {
     "Adadelta": {"learning_rate": 0.001},
     "Adamax": {"learning_rate": 0.001},
     "Nadam": {"learning_rate": 0.001},
+    "ModelCheckpoint": {},
+    "TensorBoard": {"log_dir": "logs"},
     "datasets.imdb.load_data": {"refill": False},
     "ImageDataGenerator": {**_TURNS, "scale_brightness": False},
     "apply_affine_transform": {**_TURNS, "row_axis": 1, "col_axis": 2, "channel_axis": 0},
@@ -66,7 +68,11 @@ _SINCE_TF: dict[str, Mapping[str, Any]] = {
     "random_shift": _TURNS,
     "random_zoom": _TURNS,
 }
+_CHECKPOINT = ("filepath", "monitor", "verbose", "save_best_only", "save_weights_only", "mode", "save_freq")
+_BOARD = ("log_dir", "histogram_freq", "write_graph", "write_images", "write_steps_per_second", "update_freq")
 _ORDER = {
+    "ModelCheckpoint": _CHECKPOINT,
+    "TensorBoard": (*_BOARD, "profile_batch", "embeddings_freq", "embeddings_metadata"),
     "SGD": ("learning_rate", "momentum", "nesterov"),
     "RMSprop": ("learning_rate", "rho"),
     "Adagrad": ("learning_rate", "initial_accumulator_value", "epsilon"),

@@ -152,6 +152,16 @@ class Semantics:
     # (or in "auc"), or a metric of which Keras knows it. Keras 3: monitor_callback.py.
     monitored_up: Literal["acc inside", "acc at the end", "by metric"]
 
+    # ModelCheckpoint(save_best_only=True) without a value to compare: the model is saved or not. Keras 3:
+    # model_checkpoint.py, _should_save_model.
+    checkpoint_without_value: Literal["skipped", "saved"]
+    # Whether CSVLogger has columns for a validation, also where none took place in the first epoch. tf_keras
+    # and Keras 3: CSVLogger.on_epoch_end.
+    validation_columns: bool
+    # TensorBoard writes the values of training and validation to one folder, or to one for each, with
+    # "epoch_" before their names. tf_keras and Keras 3: TensorBoard.on_epoch_end.
+    boards: Literal["one folder", "train and validation"]
+
     # ---- optimizers
 
     # Whether optimizers take lr and decay. Keras 3: optimizers/base_optimizer.py, __init__.
@@ -210,6 +220,9 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "baseline": ("as best", "beside best", "beside best", "beside best"),
     "first_epoch_stops": (True, False, False, False),
     "monitored_up": ("acc inside", "acc at the end", "acc at the end", "by metric"),
+    "checkpoint_without_value": ("skipped", "skipped", "skipped", "saved"),
+    "validation_columns": (False, True, True, True),
+    "boards": ("one folder", *("train and validation",) * 3),
     "old_optimizer_options": (True, True, True, False),
     "clipnorm": ("together", "each", "each", "each"),
     "epsilon": ("outside", "outside", "inside", "inside"),

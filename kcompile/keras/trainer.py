@@ -32,6 +32,7 @@ from kcompile_runtime.batching import no_samples
 from kcompile_runtime.errors import InputError, ModelError, describe
 
 Feed = Rows | Batches
+COUNTED = 100_000  # epochs that are looked at, to know how many batches their validations take
 
 
 class Trainable(Protocol):
@@ -214,8 +215,10 @@ class Trainer:
         """Train for passes over the data. Raises InputError, InputTypeError, ModelError before the first."""
         with ExitStack() as opened:
             span = range(initial_epoch, epochs)
-            feed, rest, lengths = self._training_feed(data, validation, shuffle, len(span), opened)
-            passes = sum(map(bool, map(validation.after, span)))
+            passes = max(0, epochs - initial_epoch)
+            feed, rest, lengths = self._training_feed(data, validation, shuffle, passes, opened)
+            if passes <= COUNTED:
+                passes = sum(map(validation.after, span))
             held = self._held(validation, rest, data.queue, passes, opened)
             return self._fit(feed, held, lengths, validation, callbacks, verbose, shuffle, span)
 
@@ -233,8 +236,8 @@ class Trainer:
         """Train on a feed, and validate on another, in the epochs of a span."""
         names = self.names(lengths)
         history = self.model.history = events.History()
-        bar = [events.ProgbarLogger(verbose=verbose)] if verbose else []  # in Keras 2's order
-        callback_list = events.CallbackList(
+        bar = [events.ProgbarLogger()] if verbose else []  # in Keras 2's order
+        callback_list = events.Events(
             [*bar, *callbacks, history],
             self.model,
             {
@@ -447,7 +450,7 @@ class Trainer:
             engine = self.engines.needed()
             engine.quick = engine.predictor()
 
-    def _test(self, feed: Feed, names: Sequence[str], callback_list: events.CallbackList) -> list[float]:
+    def _test(self, feed: Feed, names: Sequence[str], callback_list: events.Events) -> list[float]:
         self.engines.needed()
         callback_list.begin()
         values = feed.evaluate(names, callback_list)
@@ -456,9 +459,9 @@ class Trainer:
 
     def _progress(
         self, callbacks: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
-    ) -> events.CallbackList:
+    ) -> events.Events:
         bar = [events.BatchProgress()] if verbose == 1 else []
-        return events.CallbackList([*bar, *callbacks], self.model, {**feed.params, "verbose": verbose}, mode)
+        return events.Events([*bar, *callbacks], self.model, {**feed.params, "verbose": verbose}, mode)
 
 
 def refuse(method: str, **given: Any) -> None:

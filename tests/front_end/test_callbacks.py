@@ -92,7 +92,7 @@ def test_batches_are_told_only_to_who_listens():
     assert callbacks.LambdaCallback(on_batch_end=print).wants_batches("train")
     assert callbacks.TerminateOnNaN().wants_batches("train")
     assert not callbacks.TerminateOnNaN().wants_batches("test")
-    assert not callbacks.ProgbarLogger(verbose=2).wants_batches("train")
+    assert not callbacks.ProgbarLogger().wants_batches("train")
 
 
 def test_history(model, data):

@@ -135,11 +135,21 @@ def test_methods_of_a_model(method, kind):
         attempt(lambda: getattr(made(), method)(**{**given, wrong.name: WRONG[kind]}))  # noqa: B023
 
 
+OF_CALLBACKS = [module for module in vars(callbacks).values() if inspect.ismodule(module)]
+
+
 def constructors():
-    for module in (losses, metrics, optimizers, callbacks):
+    for module in (losses, metrics, optimizers, *OF_CALLBACKS):
         for name, cls in vars(module).items():
             public = inspect.isclass(cls) and cls.__module__ == module.__name__ and not name.startswith("_")
-            if public and name not in ("Bar", "BatchProgress", "CallbackList", "StepContext", "Slot"):
+            if public and name not in (
+                "Bar",
+                "BatchProgress",
+                "CallbackList",
+                "Events",
+                "StepContext",
+                "Slot",
+            ):
                 yield pytest.param(cls, id=f"{module.__name__.rpartition('.')[2]}.{name}")
 
 

@@ -24,6 +24,7 @@ from kcompile.keras.utils.workers import (
 )
 from kcompile_runtime.checks import check_count, check_flag
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
+from kcompile_runtime.threads import check_threads
 
 
 class SequenceEnqueuer:
@@ -50,6 +51,7 @@ class SequenceEnqueuer:
         """Begin to make batches. workers: how many threads or processes make them, 0 for the thread that
         takes them. max_queue_size: how many may be made before they are taken."""
         self.workers = check_count("workers", workers, 0)
+        check_threads("workers", workers or None)
         self._size = check_count("max_queue_size", max_queue_size) if self.workers else 1
         self._running = True
         try:

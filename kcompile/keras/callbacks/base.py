@@ -1,0 +1,220 @@
+"""Callbacks: what is told of training, and may stop it or change the learning rate.
+
+Enters: events of the loops in `kcompile_runtime.training`, with logs (values by name). Names, arguments
+and order are those of Keras 2.3. Batch events cost Python time for each batch, so the loop only sends them
+when some callback defines one; bars are told of progress between many batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kcompile.keras.copying import restore, state_of
+from kcompile_runtime.errors import InputTypeError, ModelError, describe
+from kcompile_runtime.training import Logs
+
+Report = Mapping[str, Any] | None
+
+
+class Callback:
+    """Base of callbacks: every method may be defined, none has to be.
+
+    params: dict with batch_size, epochs, steps, samples, verbose, do_validation, metrics.
+    model: the model in training. validation_data: arrays x, y, w of the validation, or None.
+    """
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.params: dict[str, Any] = {}
+        self.validation_data: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**state_of(self), "model": None, "validation_data": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state)
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def on_epoch_begin(self, epoch: int, logs: Report = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Report = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Report = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Report = None) -> None:
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Report = None) -> None:
+        self.on_batch_end(batch, logs)
+
+    def on_test_batch_begin(self, batch: int, logs: Report = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Report = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Report = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Report = None) -> None: ...
+    def on_train_begin(self, logs: Report = None) -> None: ...
+    def on_train_end(self, logs: Report = None) -> None: ...
+    def on_test_begin(self, logs: Report = None) -> None: ...
+    def on_test_end(self, logs: Report = None) -> None: ...
+    def on_predict_begin(self, logs: Report = None) -> None: ...
+    def on_predict_end(self, logs: Report = None) -> None: ...
+
+    def wants_batches(self, mode: str) -> bool:
+        """Whether the callback defines an event for batches of "train", "test" or "predict"."""
+        names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
+        if mode == "train":
+            names += ["on_batch_begin", "on_batch_end"]
+        return any(
+            getattr(getattr(self, name), "__func__", None) is not getattr(Callback, name) for name in names
+        )
+
+
+class Events:
+    """The events of one mode of a loop ("train", "test" or "predict"), told to several callbacks."""
+
+    def __init__(
+        self, callbacks: Sequence[Callback], model: Any, params: dict[str, Any], mode: str = "train"
+    ) -> None:
+        self.callbacks = list(callbacks)
+        self.model = model
+        self.mode = mode
+        for callback in self.callbacks:
+            callback.set_params(params)
+            callback.set_model(model)
+
+    def within(self, mode: str) -> Events:
+        """The same callbacks, not told their params and model again, in another mode."""
+        other = Events([], self.model, {}, mode)
+        other.callbacks = self.callbacks
+        return other
+
+    def change_params(self, **changed: Any) -> None:
+        """Tell all that some of what they know of the training is different now."""
+        for callback in self.callbacks:
+            callback.set_params({**callback.params, **changed})
+
+    @property
+    def wants_batches(self) -> bool:
+        return any(c.wants_batches(self.mode) for c in self.callbacks)
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self.model.stop_training)
+
+    def _tell(self, event: str, *arguments: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(*arguments)
+
+    def begin(self) -> None:
+        self._tell(f"on_{self.mode}_begin", {})
+
+    def end(self, logs: Report = None) -> None:
+        self._tell(f"on_{self.mode}_end", logs or {})
+
+    def epoch_begin(self, epoch: int) -> None:
+        self._tell("on_epoch_begin", epoch, {})
+
+    def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        self._tell("on_epoch_end", epoch, logs)
+
+    def batch_begin(self, batch: int, logs: dict[str, Any]) -> None:
+        self._tell(f"on_{self.mode}_batch_begin", batch, logs)
+
+    def batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        self._tell(f"on_{self.mode}_batch_end", batch, logs)
+
+    def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
+        for callback in self.callbacks:
+            if isinstance(callback, Bar) and self.mode in callback.modes:
+                callback.progress(samples, values)
+
+
+def check(callbacks: Any) -> list[Callback]:
+    """The callbacks a user gave, as a list. Raises ModelError for anything else."""
+    given = (
+        list(callbacks)
+        if isinstance(callbacks, (list, tuple))
+        else ([] if callbacks is None else [callbacks])
+    )
+    for callback in given:
+        if not isinstance(callback, Callback):
+            raise ModelError(
+                describe(
+                    "callbacks",
+                    "Callback objects",
+                    repr(callback),
+                    "Derive it from kcompile.keras.callbacks.Callback.",
+                )
+            )
+    return given
+
+
+# ---------------------------------------------------------------- always there
+
+
+class BaseLogger(Callback):
+    """Fits Keras scripts that name it: averages over the epoch are made by the loop itself, whatever
+    stateful_metrics says."""
+
+    def __init__(self, stateful_metrics: Any = None) -> None:
+        super().__init__()
+
+
+class History(Callback):
+    """epoch: the numbers of the epochs; history: the values of each epoch by name."""
+
+    def on_train_begin(self, logs: Report = None) -> None:
+        self.epoch: list[int] = []
+        self.history: Logs[list[Any]] = Logs()
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        self.epoch.append(epoch)
+        for key, value in (logs or {}).items():
+            self.history.setdefault(key, []).append(value)
+
+
+class Bar(Callback):
+    """A callback that shows how far a pass is, in the modes `modes`."""
+
+    modes: tuple[str, ...] = ()
+
+    def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
+        """Show that `done` samples are done; values() gives the averages so far."""
+        raise NotImplementedError
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions: on_epoch_begin(epoch, logs), on_epoch_end(epoch, logs),
+    on_batch_begin(batch, logs), on_batch_end(batch, logs), on_train_begin(logs), on_train_end(logs)."""
+
+    def __init__(
+        self,
+        on_epoch_begin: Callable[..., Any] | None = None,
+        on_epoch_end: Callable[..., Any] | None = None,
+        on_batch_begin: Callable[..., Any] | None = None,
+        on_batch_end: Callable[..., Any] | None = None,
+        on_train_begin: Callable[..., Any] | None = None,
+        on_train_end: Callable[..., Any] | None = None,
+        **others: Any,
+    ) -> None:
+        super().__init__()
+        given = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_batch_begin": on_batch_begin,
+            "on_batch_end": on_batch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+            **others,
+        }
+        for name, function in given.items():
+            if not name.startswith("on_") or not hasattr(Callback, name):
+                raise InputTypeError(describe("LambdaCallback", "events of a Callback", repr(name)))
+            if function is not None and not callable(function):
+                raise InputTypeError(describe(f"LambdaCallback: {name}", "a function", repr(function)))
+            if function is not None:
+                setattr(self, name, function)

@@ -1,0 +1,257 @@
+"""Callbacks that write down what was reached: models, tables of values, messages to a server."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kcompile.keras.callbacks.base import Callback, Report
+from kcompile.keras.callbacks.monitoring import better, check_mode, goes_up
+from kcompile_runtime.checks import check_count, check_flag, check_number, check_path, check_text
+from kcompile_runtime.errors import InputError, InputTypeError, describe
+from kcompile_runtime.training import Logs
+
+
+class MissingValueError(InputError, KeyError):
+    """A file name that asks for a value which is not reported; Keras has a KeyError there."""
+
+    __str__ = Exception.__str__
+
+
+class ModelCheckpoint(Callback):
+    """Saves the model after each `period` epochs, or where save_freq is a number, after so many batches.
+
+    filepath: may name values: "weights.{epoch:02d}-{val_loss:.2f}.hdf5"; epochs count from 1. Folders that
+    are not there are made. save_best_only: only when `monitor` is better than ever before, or than
+    initial_value_threshold; mode: "min", "max", or "auto", as the name or the metric says.
+    save_weights_only: `save_weights` instead of `save`. verbose: 1 prints what is saved.
+    """
+
+    def __init__(
+        self,
+        filepath: Any,
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        period: int = 1,
+        save_freq: Any = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__()
+        kind = "ModelCheckpoint"
+        self.filepath = os.fspath(check_path(f"{kind}: filepath", filepath))
+        self.monitor = check_text(f"{kind}: monitor", monitor)
+        self.verbose = verbose
+        self.save_best_only = check_flag(f"{kind}: save_best_only", save_best_only)
+        self.save_weights_only = check_flag(f"{kind}: save_weights_only", save_weights_only)
+        self.mode = check_mode(kind, mode)
+        self.period = check_count(f"{kind}: period", period)
+        by_epoch = isinstance(save_freq, str) and save_freq == "epoch"
+        self.save_freq = save_freq if by_epoch else check_count(f"{kind}: save_freq", save_freq)
+        if initial_value_threshold is not None:
+            check_number(f"{kind}: initial_value_threshold", initial_value_threshold)
+        self.best: float | None = initial_value_threshold
+        self.epochs_since_last_save = 0
+        self._batches = 0  # since the last save
+        self._epoch = 0
+
+    def wants_batches(self, mode: str) -> bool:
+        listens = self.save_freq != "epoch" or type(self) is not ModelCheckpoint
+        return listens and super().wants_batches(mode)
+
+    def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Report = None) -> None:
+        super().on_train_batch_end(batch, logs)
+        if self.save_freq != "epoch":
+            self._batches += 1
+            if self._batches >= self.save_freq:
+                self._batches = 0
+                self._save(self._epoch, {"batch": batch, **(logs or {})}, batch)
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        if self.save_freq != "epoch":
+            return
+        self.epochs_since_last_save += 1
+        if self.epochs_since_last_save >= self.period:
+            self.epochs_since_last_save = 0
+            self._save(epoch, logs or {})
+
+    def _save(self, epoch: int, logs: Mapping[str, Any], batch: int | None = None) -> None:
+        path = self._path(epoch, logs, batch)
+        if self.save_best_only and not self._improved(epoch, logs, path):
+            return
+        if not self.save_best_only and self.verbose:
+            print(f"\nEpoch {epoch + 1:05d}: saving model to {path}")
+        folder = os.path.dirname(path)
+        if folder:
+            os.makedirs(folder, exist_ok=True)
+        if self.save_weights_only:
+            self.model.save_weights(path, overwrite=True)
+        else:
+            self.model.save(path, overwrite=True)
+
+    def _path(self, epoch: int, logs: Mapping[str, Any], batch: int | None) -> str:
+        """The name of the file. Raises a KeyError where a value is not there."""
+        counts = {"epoch": epoch + 1} if batch is None else {"epoch": epoch + 1, "batch": batch + 1}
+        try:
+            return self.filepath.format_map(Logs({**logs, **counts}))
+        except KeyError as error:
+            raise MissingValueError(
+                describe(
+                    f"ModelCheckpoint: filepath {self.filepath!r}",
+                    f"names among epoch, {', '.join(logs)}",
+                    f"{error.args[0]}",
+                )
+            ) from None
+        except (ValueError, IndexError, TypeError, AttributeError) as error:
+            raise InputError(
+                describe(
+                    "ModelCheckpoint: filepath",
+                    "a name with values in braces, as in 'weights.{epoch:02d}.hdf5'",
+                    f"{self.filepath!r} ({error})",
+                )
+            ) from error
+
+    def _improved(self, epoch: int, logs: Mapping[str, Any], path: str) -> bool:
+        current = logs.get(self.monitor)
+        meaning = self.model.semantics
+        if current is None:
+            saved = meaning.checkpoint_without_value == "saved"
+            warnings.warn(
+                f"Can save best model only with {self.monitor} available" + ("" if saved else ", skipping."),
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return saved
+        how = meaning.monitored_up
+        up = (self.mode == "auto" and self.monitor.startswith("fmeasure")) or goes_up(
+            self, how if how == "by metric" else "acc inside"
+        )
+        before = (-np.inf if up else np.inf) if self.best is None else self.best
+        good = better(up, current, before, 0)
+        if good:
+            self.best = current
+        if self.verbose:
+            did = f"improved from {before:0.5f} to {current:0.5f}, saving model to {path}"
+            text = did if good else f"did not improve from {before:0.5f}"
+            print(f"\nEpoch {epoch + 1:05d}: {self.monitor} {text}")
+        return good
+
+
+class CSVLogger(Callback):
+    """Writes the values of each epoch as a line of a table: epoch, then the names in alphabetical order.
+
+    filename: of the table. separator: between two values. append: whether lines are added to a table that is
+    there. A value that an epoch does not have is NA; the columns are those of the first epoch.
+    """
+
+    def __init__(self, filename: Any, separator: str = ",", append: bool = False) -> None:
+        super().__init__()
+        self.filename = check_path("CSVLogger: filename", filename)
+        self.sep = check_text("CSVLogger: separator", separator)
+        if len(self.sep) != 1:
+            raise InputTypeError(describe("CSVLogger: separator", "one character", repr(separator)))
+        self.append = check_flag("CSVLogger: append", append)
+        self.keys: list[str] | None = None
+        self.csv_file: Any = None
+        self._header = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "csv_file": None}
+
+    def on_train_begin(self, logs: Report = None) -> None:
+        if self.append and os.path.exists(self.filename):
+            self._header = not os.path.getsize(self.filename)
+        self._close()
+        self.csv_file = open(self.filename, "a" if self.append else "w", newline="")  # noqa: SIM115
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        import csv
+
+        logs = logs or {}
+        writer = csv.writer(self.csv_file, delimiter=self.sep)
+        if self.keys is None:
+            self.keys = sorted(logs)
+            if self.model.semantics.validation_columns and not any(k.startswith("val_") for k in self.keys):
+                self.keys += [f"val_{key}" for key in self.keys]
+        if self._header:
+            writer.writerow(["epoch", *self.keys])
+            self._header = False
+        writer.writerow([epoch, *(_as_text(logs.get(key, "NA")) for key in self.keys)])
+        self.csv_file.flush()
+
+    def on_train_end(self, logs: Report = None) -> None:
+        self._close()
+        self.keys, self._header = None, not self.append
+
+    def _close(self) -> None:
+        if self.csv_file is not None:
+            self.csv_file.close()
+            self.csv_file = None
+
+    def __del__(self) -> None:
+        if getattr(self, "csv_file", None) is not None:
+            self._close()
+
+
+def _as_text(value: Any) -> Any:
+    """Several values as one of the table."""
+    several = isinstance(value, (list, tuple, set)) or (isinstance(value, np.ndarray) and value.ndim)
+    return f'"[{", ".join(map(str, value))}]"' if several else value
+
+
+class RemoteMonitor(Callback):
+    """Sends the values of each epoch to a server, which need not be there: then it warns.
+
+    root, path: its address. field: of the form that holds the values as JSON; with send_as_json they are
+    the message itself. headers: of the request.
+    """
+
+    TIMEOUT = 30  # seconds for an answer
+
+    def __init__(
+        self,
+        root: str = "http://localhost:9000",
+        path: str = "/publish/epoch/end/",
+        field: str = "data",
+        headers: Mapping[str, str] | None = None,
+        send_as_json: bool = False,
+    ) -> None:
+        super().__init__()
+        self.root = check_text("RemoteMonitor: root", root)
+        self.path = check_text("RemoteMonitor: path", path)
+        self.field = check_text("RemoteMonitor: field", field)
+        if headers is not None and not isinstance(headers, Mapping):
+            raise InputTypeError(describe("RemoteMonitor: headers", "a dict", repr(headers)))
+        self.headers = headers
+        self.send_as_json = check_flag("RemoteMonitor: send_as_json", send_as_json)
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        import json
+        from urllib.error import HTTPError
+        from urllib.parse import urlencode
+        from urllib.request import Request, urlopen
+
+        values = json.dumps({"epoch": epoch, **{k: _plain(v) for k, v in (logs or {}).items()}})
+        kind = "application/json" if self.send_as_json else "application/x-www-form-urlencoded"
+        body = values if self.send_as_json else urlencode({self.field: values})
+        headers = {"Content-Type": kind, **(self.headers or {})}
+        try:
+            urlopen(Request(self.root + self.path, body.encode(), headers), timeout=self.TIMEOUT).close()
+        except HTTPError as error:
+            error.close()  # the server is there, whatever it thinks of this
+        except OSError as error:
+            warnings.warn(f"could not reach RemoteMonitor root server at {self.root}: {error}", stacklevel=2)
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON has."""
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
