@@ -14,11 +14,11 @@ READER, WRITER = "kcompile/files/reader", "kcompile/files/writer.py"
 DATA_SETS = "kcompile/keras/datasets/stored.py"  # with an unpickler that knows arrays alone
 # What opens or interprets files, and who may use it for something that is no model file.
 MODULES = {
-    "h5py": {READER, WRITER},
+    "h5py": {READER, WRITER, "kcompile/keras/utils/io_utils.py"},  # arrays of scripts: HDF5Matrix
     "yaml": {READER, WRITER},
     "zipfile": {READER, WRITER, "kcompile/keras/utils/archives.py", DATA_SETS},
     "pickle": {DATA_SETS, "kcompile/keras/utils/workers.py"},  # an error of its own, on its way back
-    "marshal": set(),
+    "marshal": {"kcompile/keras/utils/functions.py"},  # func_dump and func_load, which scripts call
     "shelve": set(),
     "dill": set(),
     "tarfile": {"kcompile/keras/utils/archives.py"},
@@ -41,6 +41,7 @@ CALLS = {
         "kcompile/__init__.py",
         "kcompile/keras/namespaces.py",  # modules of ours
         "kcompile/keras/lazy.py",
+        "kcompile/keras/places.py",
         "kcompile/keras/extras.py",  # libraries of extras
         "kcompile/keras/copying.py",
     },  # a function's module, in a pickle: those run code anyway
