@@ -147,7 +147,7 @@ def _best_steps(logs: np.ndarray) -> Paths:
 
 def _search(logs: np.ndarray, width: int, count: int) -> Paths:
     """Search over prefixes of labels (Graves 2012, Hannun 2014): of each, log P of its paths that end in a
-    blank and in its last label."""
+    blank and in its last label. Sums leave out the paths through prefixes that a narrow beam has dropped."""
     logs = logs - np.logaddexp.reduce(logs, 1, keepdims=True)
     blank = logs.shape[1] - 1
     beam: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, -math.inf)}

@@ -121,13 +121,13 @@ def map_fn(fn: Callable[..., Any], elems: Any, name: str | None = None, dtype: s
 def _fold(name: str, fn: Callable[..., Any], elems: Any, initializer: Any, backwards: bool) -> Tensor:
     x = tensor(elems)
     count = _items(name, [x])
-    if initializer is None:
+    if initializer is not None:
+        state, rest = tensor(initializer), x
+    elif count == 1:
+        return x[0]
+    else:
         state, rest = (x[-1], x[:-1]) if backwards else (x[0], x[1:])
         count -= 1
-    else:
-        state, rest = tensor(initializer), x
-    if not count:
-        return state
     body = _body(_outer())
 
     def step(carried: list[Tensor], items: list[Tensor], invariants: list[Tensor]) -> Any:
