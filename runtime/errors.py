@@ -43,6 +43,10 @@ class InputTypeError(KcompileError, TypeError):
     """A value that is no array of numbers, or of a dtype that is not converted silently."""
 
 
+class OperandError(InputTypeError, ValueError):
+    """A layer called on what is no tensor of a model; Keras has a ValueError there."""
+
+
 class ModelError(KcompileError, ValueError):
     """A layer or model that makes no sense: a bad argument, shapes that do not fit, a wrong use."""
 

@@ -335,6 +335,12 @@ def _lambda(label: str, given: dict[str, Any], reading: _Reading) -> None:
         given.pop(
             "output_shape", None
         )  # a function, as bytecode or by its name: shapes follow from the other
+    mask = given.get("mask")
+    if isinstance(mask, str) and mask not in reading.custom:
+        reading.problems.add(
+            f"{label}: its mask is a function. Give it: custom_objects={{{mask!r}: function}}"
+        )
+        given["mask"] = None
     for key in ("function_type", "module", "output_shape_type", "output_shape_module"):
         given.pop(key, None)
 

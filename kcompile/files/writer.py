@@ -160,7 +160,7 @@ def _by_layer(model: Any, group: Any) -> None:
     """Weights by layer name, as tf.keras has them."""
     group.attrs["keras_version"] = KERAS2
     group.attrs["backend"] = "tensorflow"
-    named = [(weights.place_of(layer.name), layer) for layer in model.layers]
+    named = [(weights.place_of(layer.name), layer) for layer in model.owned_layers]
     _names(group, "layer_names", [name for name, _ in named])
     for name, layer in named:
         variables = [v for part in _effective_parts(layer) for v in part]
@@ -171,7 +171,7 @@ def _check_places(model: Any) -> None:
     """Raises ModelError where two names lead to one place of an HDF5 file, before anything is written."""
     groups: set[str] = set()
     arrays: set[str] = set()
-    for layer in model.layers:
+    for layer in model.owned_layers:
         group = weights.place_of(layer.name)
         inside = [f"{group}/{weights.place_of(f'{v.name}:0')}" for v in layer.weights]
         around = {path[:at] for path in (f"{group}/", *inside) for at, c in enumerate(path) if c == "/"}

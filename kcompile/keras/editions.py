@@ -24,7 +24,8 @@ class Edition:
     with the values at which they do nothing. removed: what a module has not; of "", modules that it has not.
     added: what a module has that ours have in another one. rate_log: the learning rate in logs.
     numbers_first: whether automatic names begin with dense_1, or with dense. eager: whether a model
-    called on arrays gives tensors. input, model: what automatic names begin with.
+    called on arrays gives tensors. own_layers: whether model.layers is the model's own list, which pop makes
+    shorter. input, model: what automatic names begin with.
     bar: counts samples, or steps, and how it looks. summary: how the table of layers looks.
     """
 
@@ -39,6 +40,7 @@ class Edition:
     rate_log: str = "lr"
     numbers_first: bool = True
     eager: bool = False
+    own_layers: bool = False
     input: str = "input"
     model: str = "model"
     bar: Literal["samples", "steps", "line"] = "samples"
@@ -140,7 +142,7 @@ _NEUTRAL = {
 EDITIONS = {
     edition.vintage: edition
     for edition in (
-        Edition("keras2", "2.3.1"),
+        Edition("keras2", "2.3.1", own_layers=True),
         Edition(
             "tf_keras",
             "2.15.0",

@@ -33,7 +33,7 @@ from kcompile.keras.layer_weights import Weights, kept_random_state, unique, wei
 from kcompile.keras.operands import leaves, record, sizes
 from kcompile.keras.operators import identity
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
-from kcompile.keras.settings import FLOAT, get_uid, snake_case
+from kcompile.keras.settings import FLOAT, dtype_name, get_uid, snake_case
 from kcompile.keras.tensors import (
     PROBE_SIZES,
     InputSpec,
@@ -55,6 +55,7 @@ from kcompile_runtime.errors import (
     KcompileError,
     KeywordError,
     ModelError,
+    OperandError,
     UnsupportedError,
     describe,
 )
@@ -132,7 +133,7 @@ class Layer(Weights, Nodes):
             )
         # The dtype of the input that the layer stands for; weights and results are float32
         options = DTYPES if self.batch_input_shape else (FLOAT,)
-        self.dtype = self.one_of("dtype", FLOAT if dtype is None else dtype, options)
+        self.dtype = self.one_of("dtype", FLOAT if dtype is None else dtype_name(dtype), options)
         self._is_trainable = self.flag("trainable", trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
@@ -237,7 +238,7 @@ class Layer(Weights, Nodes):
         if flat and edition(self.vintage).eager and all(isinstance(x, np.ndarray) for x in flat):
             return self._now(flat, single, arguments)
         if not flat or not all(isinstance(x, KerasTensor) for x in flat):
-            raise InputTypeError(
+            raise OperandError(
                 describe(
                     self.label,
                     "the output of Input(...) or of another layer",
@@ -566,10 +567,26 @@ class InputLayer(Layer):
 
     is_input = True
 
-    def __init__(self, **kwargs: Any) -> None:
-        if kwargs.pop("sparse", False) or kwargs.pop("input_tensor", None) is not None:
+    def __init__(
+        self,
+        input_shape: Any = None,
+        batch_size: int | None = None,
+        batch_input_shape: Any = None,
+        dtype: Any = None,
+        input_tensor: Any = None,
+        sparse: bool = False,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if sparse is not False or input_tensor is not None:
             raise UnsupportedError("InputLayer: sparse inputs and input_tensor are not supported")
-        super().__init__(**kwargs)
+        shapes = {
+            "input_shape": input_shape,
+            "batch_size": batch_size,
+            "batch_input_shape": batch_input_shape,
+        }
+        kwargs.update({key: value for key, value in shapes.items() if value is not None})
+        super().__init__(name=name, dtype=dtype, **kwargs)
         if self.batch_input_shape is None:
             raise ModelError(f"{self.label}: expected input_shape or batch_input_shape. Received: neither")
         self.built = True

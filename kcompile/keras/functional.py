@@ -91,6 +91,7 @@ class Model(Training, Saving, Layer):
         self.nodes: list[Node] = []
         self.added_losses: list[KerasTensor] = []
         self._layers: list[Layer] = []
+        self._shown: tuple[list[Layer], list[Layer]] = self._layers, []
         self._in_training: tuple[list[Node], Model] | None = None
         self._runs = 1
         self._inferred: dict[Any, Inferred] = {}
@@ -192,6 +193,17 @@ class Model(Training, Saving, Layer):
 
     @property
     def layers(self) -> list[Layer]:
+        """The layers. After Keras 2 the list is the model's own: layers.pop() shows in it, and leaves what
+        the model computes as it is."""
+        if not edition(self.vintage).own_layers:
+            return self.owned_layers
+        if self._shown[0] is not self._layers:
+            self._shown = self._layers, list(self._layers)
+        return self._shown[1]
+
+    @property
+    def owned_layers(self) -> list[Layer]:
+        """The layers that the model is of, whatever a script did with the list `layers`."""
         return list(self._layers)
 
     @property

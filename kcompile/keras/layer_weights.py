@@ -16,7 +16,7 @@ import numpy as np
 from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.layer_arguments import Arguments
 from kcompile.keras.operands import value_of
-from kcompile.keras.settings import FLOAT
+from kcompile.keras.settings import FLOAT, dtype_name
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile.keras.tracing import tracing
 from kcompile_runtime.arrays import as_array
@@ -88,7 +88,7 @@ class Weights(Arguments):
                     f"{self.label}: add_weight", "a name and positive sizes", f"name={name!r}, shape={shape}"
                 )
             )
-        kind = self.one_of("dtype of add_weight", dtype or FLOAT, (FLOAT, "int32", "uint32"))
+        kind = self.one_of("dtype of add_weight", dtype_name(dtype or FLOAT), (FLOAT, "int32", "uint32"))
         self._spend(4 * prod(map(int, sizes)), sizes)
         fill = initializers.get("glorot_uniform" if initializer is None else initializer)
         fill = np.zeros if _blank.get() else fill

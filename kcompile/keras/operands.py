@@ -19,6 +19,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch
+from kcompile.keras.settings import dtype_name
 from kcompile.keras.tracing import current, tracing
 from kcompile_runtime.arrays import as_array, is_array
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
@@ -93,9 +94,9 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     return function(tree)
 
 
-def _plain(x: Any) -> Any:
-    """numpy's numbers as Python's, which sizes, factors and operands alike may be."""
-    return x.item() if isinstance(x, np.generic) else x
+def plain(x: Any) -> Any:
+    """numpy's numbers as Python's, which sizes, factors and operands alike may be; its dtypes by name."""
+    return x.item() if isinstance(x, np.generic) else dtype_name(x)
 
 
 def check_operands(*given: Any) -> None:
@@ -124,8 +125,8 @@ def traced(function: F) -> F:
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
+        args, kwargs = map_leaves(plain, args), map_leaves(plain, kwargs)
         check_operands(args, kwargs)
-        args, kwargs = map_leaves(_plain, args), map_leaves(_plain, kwargs)
         graph = next((x.graph for x in leaves([args, kwargs]) if isinstance(x, Tensor)), current())
         if graph is None:
             return record(function, args, kwargs)

@@ -96,6 +96,9 @@ _WORKERS = "fit and fit_generator start their workers themselves, and Sequence i
 _SPARSE = "there are no sparse tensors; write it over dense ones"
 _VALUES = "numbers have no backend of their own; K.eval, K.function and numpy compute"
 
+# Modules whose names stand in others by chance: `import *` leaves them out
+_HELPERS = frozenset({"layer_utils", "utils.functions", "utils.generic_utils", "utils.layer_utils"})
+
 # Names of Keras 2 -> those that ours have.
 OTHERWISE = {
     "AtrousConv1D": "AtrousConvolution1D",
@@ -269,6 +272,10 @@ def _own(module: ModuleType, name: str) -> Any:
         return _own
 
 
+def _is_helper(module: ModuleType) -> bool:
+    return module.__name__.removeprefix(f"{HOME}.") in _HELPERS
+
+
 def _public(module: ModuleType) -> Sequence[str]:
     """What `import *` takes from a module without the table."""
     known = vars(module)
@@ -286,7 +293,7 @@ def _getter(root: str, path: str, before: Any, public: Sequence[str]) -> Callabl
             return importlib.import_module(f"{root}.{below}")
         sources = _sources(root, path)
         if name == "__all__":  # for `import *`
-            return sorted({*public, *itertools.chain(*map(_public, sources))})
+            return sorted({*public, *itertools.chain(*(_public(x) for x in sources if not _is_helper(x)))})
         if not name.startswith("__"):
             meant = OTHERWISE.get(name, name)
             if meant != name and hasattr(sys.modules[home], meant):
@@ -310,7 +317,7 @@ def extend(module: ModuleType) -> None:
     assert found is not None
     known = vars(module)
     known.setdefault("__path__", [])  # modules are found below it
-    public = known.pop("__all__", ()) if PLACES.get(found[1]) else ()
+    public = known.pop("__all__", ()) if set(PLACES.get(found[1], ())) - _HELPERS else ()
     known["__getattr__"] = _getter(*found, known.get("__getattr__"), public)
 
 

@@ -13,7 +13,7 @@ from kcompile.keras.functional import Model
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.utils.serialization import custom_object_scope
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 
 class Sequential(Model):
@@ -36,6 +36,10 @@ class Sequential(Model):
     @property
     def layers(self) -> list[Layer]:
         return [layer for layer in self._added if not isinstance(layer, InputLayer)]
+
+    @property
+    def owned_layers(self) -> list[Layer]:
+        return self.layers
 
     @property
     def functional(self) -> bool:
@@ -127,9 +131,9 @@ class Sequential(Model):
         self.structure_changed()
 
     def pop(self) -> None:
-        """Remove the last layer. Raises ModelError when there is none."""
+        """Remove the last layer. Raises InputTypeError when there is none."""
         if not self.layers:
-            raise ModelError(f"Model {self.name!r}: pop: there are no layers")
+            raise InputTypeError(f"Model {self.name!r}: pop: there are no layers")
         self._added.pop()
         if self._chain:
             self._chain.pop()

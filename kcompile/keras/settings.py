@@ -33,6 +33,12 @@ def set_epsilon(value: float) -> None:
     _settings["epsilon"] = float(value)
 
 
+def dtype_name(value: Any) -> Any:
+    """The name of a dtype of numpy's; anything else as it is."""
+    numpy_type = isinstance(value, type) and issubclass(value, np.generic)
+    return np.dtype(value).name if numpy_type or isinstance(value, np.dtype) else value
+
+
 def floatx() -> str:
     """The dtype of weights and of what layers compute: float32."""
     return FLOAT

@@ -7,6 +7,7 @@ engine's. This module decides nothing about numbers: they are in the graphs (`gr
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -98,6 +99,7 @@ class Trainer:
         self.arguments: dict[str, Any] | None = None
         self._resolved: CompileArguments | None = None
         self._names: list[str] | None = None  # of the results
+        self._compared = False  # what is trained now, with what was at `compile`
         self._running: loops.Averages | None = None  # over batches, see `batch`
         self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
 
@@ -116,6 +118,7 @@ class Trainer:
     def changed(self, entries: Iterable[str]) -> None:
         """Graphs of these entries are out of date: layers, what is trainable, or `compile` changed."""
         self._slicers = {}
+        self._compared = False
         self.adapter.forget_targets()
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
             self.adapter.forget()
@@ -163,6 +166,8 @@ class Trainer:
         several batches anew after it."""
         if not self.model.built:
             self.adapter.inputs(whole(x))  # builds the layers for x
+        if entry == "train" and not self._compared:
+            self._compare_trained()
         plain = sample_weight is None and class_weight is None
         arrays = self.adapter.conforming(x, y) if plain else None
         if arrays is None:
@@ -179,6 +184,17 @@ class Trainer:
         if by_name:
             return dict(zip(self.names(), values))
         return values[0] if len(values) == 1 else values
+
+    def _compare_trained(self) -> None:
+        """Warn where other weights are trainable than are trained."""
+        self._compared = True
+        resolved = graphs.compile_arguments(self.model)  # raises before `compile`
+        if len(resolved.trainable) != len(self.model.trainable_weights):
+            warnings.warn(
+                f"model {self.model.name!r}: `trainable` of a layer was set after compile. It counts from "
+                "the next compile on",
+                stacklevel=4,
+            )
 
     def _over_batches(self, n: int, results: Array, reset: bool) -> list[float]:
         """The values over the batches since they were last reset, and this one."""
@@ -217,6 +233,7 @@ class Trainer:
             span = range(initial_epoch, epochs)
             passes = max(0, epochs - initial_epoch)
             feed, rest, lengths = self._training_feed(data, validation, shuffle, passes, opened)
+            self._compare_trained()
             if passes <= COUNTED:
                 passes = sum(map(validation.after, span))
             held = self._held(validation, rest, data.queue, passes, opened)

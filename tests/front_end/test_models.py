@@ -182,7 +182,6 @@ def test_one_layer_may_give_several_outputs():
         (lambda: Sequential([Dense(1, name="d"), Dense(1, name="d")]), "a layer of another name"),
         (lambda: Sequential([Dense]), "add: expected a layer"),
         (lambda: Sequential([Dense(2), Input((2,))]), "must be the first layer"),
-        (lambda: Sequential().pop(), "there are no layers"),
         (lambda: Sequential([Dense(2)]).summary(), "its input shape is not known"),
         (lambda: Sequential([Dense(2)]).build(), "expected an input shape"),
         (lambda: Sequential().build((None, 2)), "has no layers"),

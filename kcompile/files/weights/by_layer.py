@@ -123,7 +123,7 @@ def load_by_layer(
     """Weights that are stored by layer. Layers are paired by name where all names agree, or with
     by_name (whose others stay as they are), else in order. Raises ModelError."""
     saved = [layer for layer in saved_layers(file, group) if layer.paths]
-    targets = [layer for layer in model.layers if layer.weights]
+    targets = [layer for layer in model.owned_layers if layer.weights]
     assignment = Assignment(file, vintage, skip_mismatch)
     known = {place_of(layer.name): layer for layer in targets}
     if by_name:

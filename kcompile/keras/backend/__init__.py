@@ -158,7 +158,7 @@ from kcompile.keras.backend.values import (
 )
 from kcompile.keras.explain import explained
 from kcompile.keras.expressions import Function
-from kcompile.keras.operands import check_operands
+from kcompile.keras.operands import check_operands, map_leaves, plain
 from kcompile.keras.operators import (
     abs,
     add,
@@ -390,6 +390,7 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         with explained(f"K.{name}"):
+            args, kwargs = map_leaves(plain, args), map_leaves(plain, kwargs)
             check_operands(args, kwargs)
             return function(*args, **kwargs)
 

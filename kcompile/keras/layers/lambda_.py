@@ -8,7 +8,7 @@ from typing import Any
 
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.engine import Layer, as_list, keras_shape, one_or_list
-from kcompile.keras.utils.serialization import deserialize, serialize
+from kcompile.keras.utils.serialization import FunctionName, deserialize, serialize
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
 __all__ = ["Lambda"]
@@ -19,8 +19,9 @@ class Lambda(Layer):
 
     output_shape: of a sample, or a function from the input's shape (with the batch) to the output's;
     shapes follow from the function, so it is checked. mask: a function of (inputs, mask), or a mask.
-    The function is given `mask` and `training` where it takes arguments of these names. In a
-    configuration it is known by its name, and found again through custom_objects.
+    The function is given `mask` and `training` where it takes arguments of these names. In the text of a
+    configuration functions are known by their names, and found again through custom_objects; a configuration
+    that never left the process knows them.
     """
 
     def __init__(
@@ -34,8 +35,8 @@ class Lambda(Layer):
         super().__init__(**kwargs)
         with self.named_errors():
             self.function = self._function(function)
-        self.output_shape_given = output_shape
-        self.mask = mask
+            self.output_shape_given = _known(output_shape)
+            self.mask = _known(mask)
         if not isinstance(arguments, (Mapping, type(None))):
             raise InputTypeError(
                 describe(
@@ -47,9 +48,7 @@ class Lambda(Layer):
         self.built = True
 
     def _function(self, function: Any) -> Callable[..., Any]:
-        found = function
-        if isinstance(function, str):
-            found = deserialize(function, {}, "function of a Lambda layer")
+        found = _known(function)
         if not callable(found):
             raise UnsupportedError(
                 describe(
@@ -100,9 +99,16 @@ class Lambda(Layer):
         return self.mask(inputs, mask) if callable(self.mask) else self.mask
 
     def get_config(self) -> dict[str, Any]:
-        shape = self.output_shape_given
-        if callable(shape) or callable(self.mask):
-            raise UnsupportedError(
-                f"{self.label}: an output_shape or mask that is a function cannot stand in a configuration"
-            )
-        return {**super().get_config(), "output_shape": serialize(shape)}
+        functions = {"function": self.function, "output_shape": self.output_shape_given, "mask": self.mask}
+        return {**super().get_config(), **{name: _named(value) for name, value in functions.items()}}
+
+
+def _known(value: Any) -> Any:
+    """The function of a name in a configuration; anything else as it is. Raises UnsupportedError."""
+    if isinstance(value, FunctionName):
+        return value.function
+    return deserialize(value, {}, "function of a Lambda layer") if isinstance(value, str) else value
+
+
+def _named(value: Any) -> Any:
+    return FunctionName(value) if callable(value) else serialize(value)

@@ -39,6 +39,21 @@ def custom_object_scope(*objects: Mapping[str, Any] | None) -> Iterator[None]:
 CustomObjectScope = custom_object_scope
 
 
+class FunctionName(str):
+    """The name of a function in a configuration, which in this process still knows the function. As text, in
+    a file, it is the name alone."""
+
+    function: Any
+
+    def __new__(cls, function: Any) -> FunctionName:
+        made = super().__new__(cls, getattr(function, "__name__", type(function).__name__))
+        made.function = function
+        return made
+
+    def __reduce__(self) -> Any:
+        return FunctionName, (self.function,)
+
+
 def serialize(value: Any) -> Any:
     """A value in the form of a configuration, made of what JSON can hold."""
     if value is None or isinstance(value, (bool, int, float, str)):
