@@ -54,7 +54,7 @@ class Events(Protocol):
     @property
     def wants_batches(self) -> bool: ...
     def batch_begin(self, batch: int, logs: dict[str, Any]) -> None: ...
-    def batch_end(self, batch: int, logs: dict[str, Any]) -> None: ...
+    def batch_end(self, batch: int, logs: dict[str, Any], values: Callable[[], list[float]]) -> None: ...
     def progress(self, samples: int, values: Callable[[], list[float]]) -> None: ...
 
 
@@ -263,7 +263,7 @@ def predict_loop(
             events.batch_begin(start // size, logs)
         outputs.append(run(arrays, None, size, start, end))
         if listening:
-            events.batch_end(start // size, dict(logs))
+            events.batch_end(start // size, {**logs, "outputs": outputs[-1]}, list)
         events.progress(end, list)
     return joined(outputs)
 
@@ -297,9 +297,8 @@ def _results(
         results = run(arrays, order, size, start, end)[0].reshape(batches, -1)
         averages.add(size, end - start, results)
         if listening:
-            events.batch_end(
-                number, Logs(zip(names, batch_values(results[0])), batch=number, size=end - start)
-            )
+            logs = Logs(zip(names, batch_values(results[0])), batch=number, size=end - start)
+            events.batch_end(number, logs, averages.values)
         events.progress(end, averages.values)
         yield number, results
 
@@ -308,15 +307,15 @@ def _results(
 
 
 def fit_batches(
-    run: Callable[[T], tuple[int, Array]],
-    passes: Callable[[], tuple[Iterator[T], int]],
+    run: Callable[[int, T], Array],
+    passes: Callable[[], tuple[Iterator[tuple[int, T]], int]],
     names: Sequence[str],
     events: FitEvents,
     **epochs: Any,
 ) -> None:
-    """Train on batches as they are given. run: a step, which gives the number of samples and the results.
-    passes: gives the batches of an epoch, and how many there should be. When there are fewer, training ends
-    with a warning, as in Keras. epochs: the arguments of `_epochs`."""
+    """Train on batches as they are given. run: a step on so many samples, which gives the results. passes:
+    gives the batches of an epoch with their numbers of samples, and how many there should be. When there are
+    fewer, training ends with a warning, as in Keras. epochs: the arguments of `_epochs`."""
     short = False
 
     def train(averages: Averages) -> Iterator[tuple[int, Array]]:
@@ -338,8 +337,8 @@ def fit_batches(
 
 
 def evaluate_batches(
-    run: Callable[[T], tuple[int, Array]],
-    batches: Iterator[T],
+    run: Callable[[int, T], Array],
+    batches: Iterator[tuple[int, T]],
     names: Sequence[str],
     events: Events,
     *,
@@ -354,39 +353,38 @@ def evaluate_batches(
 
 
 def predict_batches(
-    run: Callable[[T], tuple[int, list[Array]]], batches: Iterator[T], events: Events, *, steps: int
+    run: Callable[[int, T], list[Array]], batches: Iterator[tuple[int, T]], events: Events, *, steps: int
 ) -> list[Array]:
     """The outputs of `steps` batches, joined along axis 0. Raises InputError for fewer."""
     outputs: list[list[Array]] = []
-    for number, batch in enumerate(batches):
+    for number, (n, batch) in enumerate(batches):
         if events.wants_batches:
-            events.batch_begin(number, {"batch": number})
-        n, found = run(batch)
-        outputs.append(found)
+            events.batch_begin(number, {"batch": number, "size": n})
+        outputs.append(run(n, batch))
         if events.wants_batches:
-            events.batch_end(number, {"batch": number, "size": n})
+            events.batch_end(number, {"batch": number, "size": n, "outputs": outputs[-1]}, list)
         events.progress(number + 1, list)
     _check_complete(len(outputs), steps)
     return joined(outputs)
 
 
 def _given(
-    run: Callable[[T], tuple[int, Array]],
-    batches: Iterator[T],
+    run: Callable[[int, T], Array],
+    batches: Iterator[tuple[int, T]],
     names: Sequence[str],
     events: Events,
     averages: Averages,
 ) -> Iterator[tuple[int, Array]]:
     """The number and the results [1, results] of each batch, after the averages and the callbacks have them.
     Progress is counted in batches."""
-    for number, batch in enumerate(batches):
+    for number, (n, batch) in enumerate(batches):
         if events.wants_batches:
-            events.batch_begin(number, {"batch": number})
-        n, found = run(batch)
-        results = found.reshape(1, -1)
+            events.batch_begin(number, {"batch": number, "size": n})
+        results = run(n, batch).reshape(1, -1)
         averages.add(n, n, results)
         if events.wants_batches:
-            events.batch_end(number, Logs(zip(names, batch_values(results[0])), batch=number, size=n))
+            logs = Logs(zip(names, batch_values(results[0])), batch=number, size=n)
+            events.batch_end(number, logs, averages.values)
         events.progress(number + 1, averages.values)
         yield number, results
 

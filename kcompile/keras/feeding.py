@@ -206,28 +206,34 @@ class Batches:
 
         def batches() -> Iterator[Any]:
             before = self.steps
-            yield from self._pass()
+            yield from self._sized("train")
             if self.steps != before:
                 callbacks.change_params(steps=self.steps)
 
         loops.fit_batches(self._step("train"), lambda: (batches(), self.steps), names, callbacks, **epochs)
 
     def evaluate(self, names: Sequence[str], callbacks: Any) -> list[float]:
-        return loops.evaluate_batches(self._step("test"), self._pass(), names, callbacks, steps=self.steps)
+        return loops.evaluate_batches(
+            self._step("test"), self._sized("test"), names, callbacks, steps=self.steps
+        )
 
     def predict(self, callbacks: Any) -> list[Array]:
-        def run(item: Any) -> tuple[int, list[Array]]:
-            arrays, n = self._arrays("predict", item)
-            return n, self._trainer.engines.needed().run("predict", n, arrays)
+        def run(n: int, arrays: list[Array]) -> Any:
+            return self._trainer.engines.needed().run("predict", n, arrays)
 
-        return loops.predict_batches(run, self._pass(), callbacks, steps=self.steps)
+        return loops.predict_batches(run, self._sized("predict"), callbacks, steps=self.steps)
 
     def _step(self, entry: str) -> Any:
-        def run(item: Any) -> tuple[int, Array]:
-            arrays, n = self._arrays(entry, item)
-            return n, self._trainer.engines.needed().run(entry, n, arrays)[0]
+        def run(n: int, arrays: list[Array]) -> Any:
+            return self._trainer.engines.needed().run(entry, n, arrays)[0]
 
         return run
+
+    def _sized(self, entry: str) -> Iterator[tuple[int, list[Array]]]:
+        """The numbers of samples and the arrays of the batches of the next pass."""
+        for item in self._pass():
+            arrays, n = self._arrays(entry, item)
+            yield n, arrays
 
     def _arrays(self, entry: str, item: Any) -> tuple[list[Array], int]:
         """The arrays of a batch that the graph of an entry takes, and its number of samples."""

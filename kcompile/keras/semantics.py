@@ -152,6 +152,10 @@ class Semantics:
     # (or in "auc"), or a metric of which Keras knows it. Keras 3: monitor_callback.py.
     monitored_up: Literal["acc inside", "acc at the end", "by metric"]
 
+    # The logs of a batch have its own values, with "batch" and "size" (Keras 2.3 has averages of the metrics
+    # beside the loss of the batch), or the averages so far; then those of the last epoch come at the end of
+    # the training too. tf_keras and Keras 3: Trainer.fit.
+    batch_logs: Literal["of the batch", "averages"]
     # ModelCheckpoint(save_best_only=True) without a value to compare: the model is saved or not. Keras 3:
     # model_checkpoint.py, _should_save_model.
     checkpoint_without_value: Literal["skipped", "saved"]
@@ -220,6 +224,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "baseline": ("as best", "beside best", "beside best", "beside best"),
     "first_epoch_stops": (True, False, False, False),
     "monitored_up": ("acc inside", "acc at the end", "acc at the end", "by metric"),
+    "batch_logs": ("of the batch", *("averages",) * 3),
     "checkpoint_without_value": ("skipped", "skipped", "skipped", "saved"),
     "validation_columns": (False, True, True, True),
     "boards": ("one folder", *("train and validation",) * 3),

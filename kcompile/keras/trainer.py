@@ -258,7 +258,7 @@ class Trainer:
             [*bar, *callbacks, history],
             self.model,
             {
-                **feed.params,
+                **self._params(feed),
                 "epochs": span.stop,
                 "verbose": verbose,
                 "do_validation": held is not None,
@@ -474,11 +474,21 @@ class Trainer:
         callback_list.end(dict(zip(names, values)))
         return values
 
+    def _params(self, feed: Feed) -> dict[str, Any]:
+        """What callbacks are told of a feed; since tf.keras that is always how many steps there are."""
+        params = dict(feed.params)
+        if params["steps"] is None and self.model.semantics.batch_logs == "averages":
+            params["steps"] = -(-params["samples"] // params["batch_size"])
+        return params
+
     def _progress(
         self, callbacks: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
     ) -> events.Events:
         bar = [events.BatchProgress()] if verbose == 1 else []
-        return events.Events([*bar, *callbacks], self.model, {**feed.params, "verbose": verbose}, mode)
+        params = {**self._params(feed), "verbose": verbose}
+        if mode == "test":
+            params["metrics"] = self.names()
+        return events.Events([*bar, *callbacks], self.model, params, mode)
 
 
 def refuse(method: str, **given: Any) -> None:

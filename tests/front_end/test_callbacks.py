@@ -243,3 +243,18 @@ def test_spellings_of_older_keras():
     assert reduce.min_delta == 0.25 and reduce.cooldown_counter == 0 and not reduce.in_cooldown()
     assert callbacks.ProgbarLogger("steps", stateful_metrics=["acc"]).count_mode == "steps"
     callbacks.BaseLogger(stateful_metrics=["acc"])
+
+
+def test_what_a_batch_is_told_with(model, data):
+    said = []
+    listener = callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: said.append(dict(logs)),
+        on_train_batch_end=lambda batch, logs: said.append(dict(logs)),
+        on_predict_batch_end=lambda batch, logs: said.append(logs["outputs"][0].shape),
+    )
+    history = model.fit(*data, batch_size=6, verbose=0, callbacks=[listener]).history
+    model.predict(data[0], batch_size=6, callbacks=listener)
+    begin, first, second, last, *shapes = said
+    assert begin == {"batch": 0, "size": 6} and second == {"batch": 1, "size": 4}
+    mean = (6 * first["loss"] + 4 * last["loss"]) / 10
+    assert mean == pytest.approx(history["loss"][0]) and shapes == [(6, 1), (4, 1)]

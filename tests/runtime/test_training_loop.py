@@ -42,7 +42,7 @@ class Events:
     def batch_begin(self, batch, logs):
         pass
 
-    def batch_end(self, batch, logs):
+    def batch_end(self, batch, logs, values):
         self.said.append(("batch", batch, dict(logs)))
 
     def progress(self, samples, values):

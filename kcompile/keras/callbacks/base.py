@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kcompile.keras.copying import restore, state_of
+from kcompile.keras.tensors import one_or_list
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
 from kcompile_runtime.training import Logs
 
@@ -82,6 +83,7 @@ class Events:
         self.callbacks = list(callbacks)
         self.model = model
         self.mode = mode
+        self._last_epoch: Report = None
         for callback in self.callbacks:
             callback.set_params(params)
             callback.set_model(model)
@@ -113,18 +115,30 @@ class Events:
         self._tell(f"on_{self.mode}_begin", {})
 
     def end(self, logs: Report = None) -> None:
-        self._tell(f"on_{self.mode}_end", logs or {})
+        last = self._last_epoch if self._averages else None
+        self._tell(f"on_{self.mode}_end", logs or last or {})
 
     def epoch_begin(self, epoch: int) -> None:
         self._tell("on_epoch_begin", epoch, {})
 
+    @property
+    def _averages(self) -> bool:
+        """Whether logs of batches have the averages so far."""
+        return bool(self.model.semantics.batch_logs == "averages")
+
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        self._last_epoch = logs
         self._tell("on_epoch_end", epoch, logs)
 
     def batch_begin(self, batch: int, logs: dict[str, Any]) -> None:
-        self._tell(f"on_{self.mode}_batch_begin", batch, logs)
+        self._tell(f"on_{self.mode}_batch_begin", batch, {} if self._averages else logs)
 
-    def batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+    def batch_end(self, batch: int, logs: dict[str, Any], values: Callable[[], list[float]]) -> None:
+        if self._averages:
+            names = [name for name in logs if name not in ("batch", "size")]
+            logs = (
+                {"outputs": one_or_list(logs["outputs"])} if "outputs" in logs else Logs(zip(names, values()))
+            )
         self._tell(f"on_{self.mode}_batch_end", batch, logs)
 
     def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
