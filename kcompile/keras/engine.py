@@ -9,18 +9,16 @@ What a layer does with its arguments, its variables and its nodes stands in `lay
 
 from __future__ import annotations
 
-import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
-from kcompile.ir.tensor import Tensor, as_tensor, constant, emit
+from kcompile.ir.tensor import Tensor, as_tensor, constant
 from kcompile.ir.types import DTYPES, TensorType
 from kcompile.keras import keras1, regularizers
 from kcompile.keras.copying import restore, state_of
@@ -28,14 +26,14 @@ from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
 from kcompile.keras.evaluation import computed
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
+from kcompile.keras.layer_calls import anywhere, describe_types, probing, with_mask
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
-from kcompile.keras.operands import leaves, record, sizes
+from kcompile.keras.operands import sizes
 from kcompile.keras.operators import identity
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
 from kcompile.keras.settings import FLOAT, dtype_name, get_uid, snake_case
 from kcompile.keras.tensors import (
-    PROBE_SIZES,
     InputSpec,
     KerasShape,
     KerasTensor,
@@ -52,7 +50,6 @@ from kcompile.keras.tracing import Inferred, Trace, current, find_trace, trace_o
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import (
     InputTypeError,
-    KcompileError,
     KeywordError,
     ModelError,
     OperandError,
@@ -159,7 +156,7 @@ class Layer(Weights, Nodes):
         super().__init_subclass__(**kwargs)
         for name in ("call", "compute_mask", "get_initial_state"):
             if inspect.isfunction(vars(cls).get(name)):
-                setattr(cls, name, _anywhere(vars(cls)[name]))
+                setattr(cls, name, anywhere(vars(cls)[name]))
         if cls.__module__.startswith("kcompile.keras.") and cls.__name__ in keras1.LAYERS:
             keras1.accept(cls)
 
@@ -242,7 +239,7 @@ class Layer(Weights, Nodes):
                 describe(
                     self.label,
                     "the output of Input(...) or of another layer",
-                    _describe_types(flat),
+                    describe_types(flat),
                     "Data goes into predict, fit or evaluate of a model",
                 )
             )
@@ -252,7 +249,7 @@ class Layer(Weights, Nodes):
         """A call on tensors of a model, whose outputs' types and masks are inferred at both probes."""
         self._check_arguments(arguments)
         types, second_types = [x.type for x in flat], [x.second_type for x in flat]
-        with _probing(types != second_types):
+        with probing(types != second_types):
             self.ensure_built(
                 types, single, next((x.batch_size for x in flat if x.batch_size), None), second_types
             )
@@ -391,12 +388,12 @@ class Layer(Weights, Nodes):
             outputs = as_list(self.call(inputs[0] if single else list(inputs), **given))
             if not outputs or not all(isinstance(y, Tensor) for y in outputs):
                 raise InputTypeError(
-                    describe("call", "to return a tensor or a list of tensors", _describe_types(outputs))
+                    describe("call", "to return a tensor or a list of tensors", describe_types(outputs))
                 )
             if self.activity_regularizer is not None and regularized:
                 self._regularize(trace, outputs)
             made = self.output_masks(inputs, single, masks, outputs)
-            return [_with_mask(y, m, inputs) for y, m in zip(outputs, made)]
+            return [with_mask(y, m, inputs) for y, m in zip(outputs, made)]
 
     def emit(self, graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
         """The results of a call of this layer in a graph. Raises ModelError for an input, which has none."""
@@ -460,7 +457,7 @@ class Layer(Weights, Nodes):
             with kept_random_state():
                 layer = self.twin()
                 layer.ensure_built(types, single, None, second_types)
-        with _probing(types != second_types):
+        with probing(types != second_types):
             found, again = (layer.infer_types(t, single, {}) for t in (types, second_types))
         return one_or_list([keras_shape(first, None, second) for first, second in zip(found, again)])
 
@@ -510,53 +507,10 @@ class Layer(Weights, Nodes):
         restore(self, state)
 
 
-def _anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method over tensors of a graph, that on tensors of a model, outside any graph, is a function of K."""
-
-    @functools.wraps(method)
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if current() is None and any(isinstance(x, (KerasTensor, Variable)) for x in leaves([args, kwargs])):
-            return record(method, (self, *args), kwargs)
-        return method(self, *args, **kwargs)
-
-    return call
-
-
-@contextmanager
-def _probing(unknown: bool) -> Iterator[None]:
-    """Adds to errors about shapes, where some size of an input is unknown, the sizes that were tried."""
-    try:
-        yield
-    except KcompileError as error:
-        if not unknown or "unknown" in str(error):
-            raise
-        text = str(error).removesuffix(".")
-        raise type(error)(
-            f"{text}. Sizes unknown before there are data were tried as {PROBE_SIZES[0]} and "
-            f"{PROBE_SIZES[1]}: if others are needed, give the Input these sizes"
-        ) from error
-
-
-def _with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tensor:
-    """y, with this mask in its trace: another value, where y is an input that has another mask."""
-    masks = trace_of(y).masks
-    if masks.get(y.value) is not mask:
-        if y.value in [x.value for x in inputs]:
-            y = emit("reshape", [y], shape=y.shape)
-        masks.pop(y.value, None)
-        if mask is not None:
-            masks[y.value] = mask
-    return y
-
-
 def numbered(prefix: str, vintage: str) -> str:
     """An automatic name: dense_1, dense_2, ... in Keras 2, dense, dense_1, ... since tf.keras."""
     number = get_uid(prefix) - (0 if edition(vintage).numbers_first else 1)
     return f"{prefix}_{number}" if number else prefix
-
-
-def _describe_types(values: Sequence[Any]) -> str:
-    return ", ".join(type(v).__name__ for v in values) or "nothing"
 
 
 # ---------------------------------------------------------------- inputs

@@ -1,0 +1,60 @@
+"""What surrounds a call of a layer: where its methods run, masks of its results, errors that say more.
+
+Enters: methods, tensors and errors of a call. Leaves: the same, as the callers of layers see them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kcompile.ir.tensor import Tensor, emit
+from kcompile.keras.operands import leaves, record
+from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Variable
+from kcompile.keras.tracing import current, trace_of
+from kcompile_runtime.errors import KcompileError
+
+
+def anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method over tensors of a graph, that on tensors of a model, outside any graph, is a function of K."""
+
+    @functools.wraps(method)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if current() is None and any(isinstance(x, (KerasTensor, Variable)) for x in leaves([args, kwargs])):
+            return record(method, (self, *args), kwargs)
+        return method(self, *args, **kwargs)
+
+    return call
+
+
+@contextmanager
+def probing(unknown: bool) -> Iterator[None]:
+    """Adds to errors about shapes, where some size of an input is unknown, the sizes that were tried."""
+    try:
+        yield
+    except KcompileError as error:
+        if not unknown or "unknown" in str(error):
+            raise
+        text = str(error).removesuffix(".")
+        raise type(error)(
+            f"{text}. Sizes unknown before there are data were tried as {PROBE_SIZES[0]} and "
+            f"{PROBE_SIZES[1]}: if others are needed, give the Input these sizes"
+        ) from error
+
+
+def with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tensor:
+    """y, with this mask in its trace: another value, where y is an input that has another mask."""
+    masks = trace_of(y).masks
+    if masks.get(y.value) is not mask:
+        if y.value in [x.value for x in inputs]:
+            y = emit("reshape", [y], shape=y.shape)
+        masks.pop(y.value, None)
+        if mask is not None:
+            masks[y.value] = mask
+    return y
+
+
+def describe_types(values: Sequence[Any]) -> str:
+    return ", ".join(type(v).__name__ for v in values) or "nothing"
