@@ -31,10 +31,23 @@ def test_custom_layer(root, capsys):
     assert "Ripples" in capsys.readouterr().out
 
 
+def test_endless_images(root, capsys):
+    accuracy = main_of(root, "endless_images.py")
+    assert accuracy(epochs=6) > 0.9
+    assert accuracy(epochs=1, workers=0) == accuracy(epochs=1, workers=2)
+
+
 def test_tests_of_a_layer(root):
     runpy.run_path(str(root / "examples" / "test_a_layer.py"))["test_gate"]()
 
 
 def test_every_example_is_tested(root):
-    tested = {"mlp.py", "custom_layer.py", "shared_layer.py", "export_c.py", "test_a_layer.py"}
+    tested = {
+        "mlp.py",
+        "custom_layer.py",
+        "shared_layer.py",
+        "export_c.py",
+        "test_a_layer.py",
+        "endless_images.py",
+    }
     assert {path.name for path in (root / "examples").glob("*.py")} == tested
