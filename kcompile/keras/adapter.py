@@ -17,6 +17,7 @@ from kcompile.ir.types import TensorType
 from kcompile.keras import graphs, standardize
 from kcompile.keras.lengths import Lengths, LruCache, lengths_of
 from kcompile.keras.standardize import Target
+from kcompile.keras.target_tensors import held_labels, with_held
 from kcompile_runtime.arrays import Array, as_array
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, describe
@@ -143,6 +144,9 @@ class Adapter:
         """All inputs of the training graph: x, y, weights; and the number of samples."""
         model = self._model
         arrays, n = self.inputs(x)
+        if model.trainer.target_tensors is not None:
+            held = held_labels(model.trainer.target_tensors, model.output_names)
+            y = with_held(y, held, model.output_names)
         lengths = lengths_of(model, arrays)
         self._adopt_labels(y, lengths)
         self._adopt_weights(sample_weight, lengths)
@@ -161,7 +165,7 @@ class Adapter:
         """x, y and weights of 1 for a model with one input and one output, when nothing has to be
         converted; else None."""
         feeds = self._feeds or (None if self._model.varies else self.feeds())
-        if feeds is None or feeds.fast is None:
+        if feeds is None or feeds.fast is None or self._model.trainer.target_tensors is not None:
             return None
         (x_shape, x_dtype), (y_shape, y_dtype) = feeds.fast
         if not (

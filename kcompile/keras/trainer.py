@@ -26,6 +26,7 @@ from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.resolving import resolve_arguments
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.stored import StoredRows, holds_stored, leaves, len_of, whole
+from kcompile.keras.target_tensors import check_targets, held_labels
 from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array
@@ -97,6 +98,7 @@ class Trainer:
         self.engines = Engines(model)
         self.adapter = Adapter(model, self.training_changed)
         self.arguments: dict[str, Any] | None = None
+        self.target_tensors: Any = None  # of `compile`
         self._resolved: CompileArguments | None = None
         self._names: list[str] | None = None  # of the results
         self._compared = False  # what is trained now, with what was at `compile`
@@ -129,13 +131,18 @@ class Trainer:
     def training_changed(self) -> None:
         self.changed(("test", "train"))
 
-    def compile(self, arguments: dict[str, Any]) -> None:
+    def compile(self, arguments: dict[str, Any], target_tensors: Any = None) -> None:
         """Train as the arguments of `compile` say from now on. Raises ModelError, ValueError."""
-        resolved = resolve_arguments(self.model, arguments) if self.model.built else None
+        check_targets(target_tensors)
+        resolved = None
+        if self.model.built:
+            resolved = resolve_arguments(self.model, arguments)
+            held_labels(target_tensors, self.model.output_names)  # raises
         if self.arguments is not None:
             self.arguments["optimizer"].listeners.remove(self.training_changed)
         arguments["optimizer"].listeners.add(self.training_changed)
         self.arguments, self._resolved = arguments, resolved
+        self.target_tensors = target_tensors
         self.training_changed()
 
     @property
@@ -384,8 +391,8 @@ class Trainer:
             n = loops.split_at(n, share)
             # class weights count in training only
             plain = data.class_weight is None
-            whole = arrays if plain else self.adapter.batch(data.x, data.y, data.sample_weight)[0]
-            arrays, rest = [a[:n] for a in arrays], [a[n:] for a in whole]
+            full = arrays if plain else self.adapter.batch(data.x, data.y, data.sample_weight)[0]
+            arrays, rest = [a[:n] for a in arrays], [a[n:] for a in full]
         return self._over(arrays, n, data.batch_size, data.steps, "steps_per_epoch"), rest, lengths
 
     def _stored_feed(

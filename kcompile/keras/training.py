@@ -17,12 +17,11 @@ from kcompile.keras.feeding import Queue
 from kcompile.keras.generator_methods import GeneratorMethods
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.optimizer import Optimizer
-from kcompile.keras.resolving import values_of
 from kcompile.keras.tensors import one_or_list
 from kcompile.keras.trainer import Data, Trainer, Validation
 from kcompile_runtime.arrays import Array
 from kcompile_runtime.checks import check_count, check_flag, check_number
-from kcompile_runtime.errors import InputError, InputTypeError, UnsupportedError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, describe
 
 SHUFFLES = (False, True, "batch")
 
@@ -73,10 +72,10 @@ class Training(GeneratorMethods):
         weighted_metrics use them. loss_weights: a list or dict of numbers. sample_weight_mode:
         "temporal" where each step of a sample has a weight, sample_weight [n, time]; also a list, or a
         dict by output name. run_eagerly, steps_per_execution and jit_compile say how another Keras
-        computes, and mean nothing here. Raises UnsupportedError for target_tensors.
+        computes, and mean nothing here.
+        target_tensors: placeholders, which are fed as labels are, or variables, which hold the labels, so
+        that y is None: one, a list, or a dict by output name.
         """
-        if target_tensors is not None and any(v is not None for v in values_of(target_tensors)):
-            raise UnsupportedError(describe("compile: target_tensors", "None", repr(target_tensors)))
         self.trainer.compile(
             {
                 "optimizer": optimizers.get(optimizer, self.vintage),
@@ -85,7 +84,8 @@ class Training(GeneratorMethods):
                 "loss_weights": loss_weights,
                 "weighted_metrics": weighted_metrics,
                 "sample_weight_mode": sample_weight_mode,
-            }
+            },
+            target_tensors,
         )
 
     @property
