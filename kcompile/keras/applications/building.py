@@ -1,0 +1,214 @@
+"""What all networks of `keras.applications` share: arguments, input, top, pooling, weights.
+
+Enters: a `Network`, which says what is its own, and the arguments of Keras. Leaves: a model.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kcompile.keras.backend import int_shape
+from kcompile.keras.engine import Input
+from kcompile.keras.layers import (
+    Activation,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling2D,
+)
+from kcompile.keras.models import Model
+from kcompile.keras.semantics import DEFAULT
+from kcompile.keras.settings import image_data_format
+from kcompile.keras.utils.data_utils import get_file
+from kcompile.keras.utils.layer_utils import get_source_inputs
+from kcompile_runtime.checks import check_count
+from kcompile_runtime.errors import InputError, ModelError, describe
+
+CLASSES = 1000  # of ImageNet
+FCHOLLET = "https://github.com/fchollet/deep-learning-models/releases/download"
+KERAS_TEAM = "https://github.com/keras-team/keras-applications/releases/download"
+KERNELS = "weights_tf_dim_ordering_tf_kernels"
+
+Body = Callable[["Net", Any], Any]
+Top = Callable[["Net", Any, int], Any]
+
+
+class Net:
+    """Makes the layers of one network. vintage: theirs. axis: of the channels. bias: of convolutions."""
+
+    def __init__(self, vintage: str, last: int = 3, **norm: Any) -> None:
+        self.vintage = vintage
+        self.axis = 1 if image_data_format() == "channels_first" else last
+        self.normalization = norm
+
+    def __call__(self, kind: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        return kind(*args, vintage=self.vintage, **options)
+
+    def conv(self, x: Any, filters: int, size: Any, **options: Any) -> Any:
+        """A convolution, without a bias unless one is asked for."""
+        return self(Conv2D, filters, size, **{"use_bias": False, **options})(x)
+
+    def norm(self, x: Any, name: str | None = None, **options: Any) -> Any:
+        """A batch normalization."""
+        return self(BatchNormalization, axis=self.axis, name=name, **{**self.normalization, **options})(x)
+
+    def relu(self, x: Any, name: str | None = None) -> Any:
+        """A rectifier."""
+        return self(Activation, "relu", name=name)(x)
+
+    def channels(self, x: Any) -> int:
+        """How many channels a tensor has."""
+        return int(int_shape(x)[self.axis])
+
+    def sides(self, x: Any) -> tuple[int | None, int | None]:
+        """The height and width of a tensor."""
+        shape = int_shape(x)
+        return (shape[2], shape[3]) if self.axis == 1 else (shape[1], shape[2])
+
+    def halving_pad(self, x: Any, size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The padding for which a window of this size with strides of 2 sees what padding "same" does."""
+        odd = [1 if side is None else 1 - side % 2 for side in self.sides(x)]
+        return ((size // 2 - odd[0], size // 2), (size // 2 - odd[1], size // 2))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights for ImageNet. home: the address without the file's name. whole, headless: the name of the file
+    with and without the top, and its md5. saved: the names in the cache, where these are others."""
+
+    home: str
+    whole: tuple[str, str | None]
+    headless: tuple[str, str | None]
+    saved: tuple[str, str] | None = None
+
+    def path(self, top: bool) -> str:
+        """The file in Keras' cache, loaded where it is not there."""
+        name, digest = self.whole if top else self.headless
+        stored = name if self.saved is None else self.saved[0 if top else 1]
+        return get_file(stored, f"{self.home}/{name}", cache_subdir="models", file_hash=digest)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network. body: from the images to the features. top: from these to classes. size: of images where
+    nobody says another; least: the smallest. last: the number of the channels' axis in configurations. pools:
+    the names of the layers that pool instead of the top. norm: options of batch normalizations. fixed:
+    whether the size of images is needed without a top too."""
+
+    name: str
+    body: Body
+    top: Top
+    weights: Weights | None
+    size: int = 224
+    least: int = 32
+    last: int = 3
+    pools: tuple[str | None, str | None] = (None, None)
+    norm: tuple[tuple[str, Any], ...] = ()
+    fixed: bool = False
+
+    def build(
+        self,
+        include_top: bool,
+        weights: Any,
+        input_tensor: Any,
+        input_shape: Any,
+        pooling: str | None,
+        classes: int,
+        vintage: str,
+    ) -> Model:
+        """The model. Raises InputError for arguments that do not fit each other."""
+        _check(weights, include_top, classes, pooling)
+        shape = input_shape_of(self, input_shape, include_top or self.fixed, weights)
+        net = Net(vintage, self.last, **dict(self.norm))
+        given = Input(shape, vintage=vintage) if input_tensor is None else input_tensor
+        x = self.body(net, given)
+        if include_top:
+            x = self.top(net, x, check_count("classes", classes))
+        elif pooling is not None:
+            kinds = {"avg": (GlobalAveragePooling2D, self.pools[0]), "max": (GlobalMaxPooling2D, self.pools[1])}
+            kind, name = kinds[pooling]
+            x = net(kind, name=name)(x)
+        inputs = given if input_tensor is None else get_source_inputs(input_tensor)
+        model = Model(inputs, x, name=self.name, vintage=vintage)
+        if weights == "imagenet":
+            if self.weights is None:
+                raise InputError(f"{self.name}: there are no weights for ImageNet of this network")
+            model.load_weights(self.weights.path(bool(include_top)))
+        elif weights is not None:
+            model.load_weights(weights)
+        return model
+
+
+def classifier(*layers: str) -> Top:
+    """A top of the mean over each channel and one product; the names of both."""
+
+    def top(net: Net, x: Any, classes: int) -> Any:
+        x = net(GlobalAveragePooling2D, name=layers[0] or None)(x)
+        return net(Dense, classes, activation="softmax", name=layers[1])(x)
+
+    return top
+
+
+def published(network: Network) -> Callable[..., Model]:
+    """The function of a network, with the arguments of Keras."""
+
+    def make(
+        include_top: bool = True,
+        weights: Any = "imagenet",
+        input_tensor: Any = None,
+        input_shape: Sequence[int | None] | None = None,
+        pooling: str | None = None,
+        classes: int = CLASSES,
+        vintage: str = DEFAULT,
+    ) -> Model:
+        return network.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)
+
+    make.__name__ = make.__qualname__ = network.name
+    make.__doc__ = (
+        f"The network {network.name}. weights: None for fresh ones, 'imagenet' (from Keras' cache, or the "
+        "network), or the path of a file. include_top: with the layers that classify. input_tensor: an Input, "
+        "or what was computed of some. input_shape: without the batch. pooling: of the features without a top, "
+        "'avg', 'max' or None. classes: how many the top has."
+    )
+    return make
+
+
+def _check(weights: Any, include_top: bool, classes: Any, pooling: Any) -> None:
+    if weights is not None and weights != "imagenet" and not Path(weights).exists():
+        raise InputError(describe("weights", "None, 'imagenet' or the path of a file", repr(weights)))
+    if weights == "imagenet" and include_top and classes != CLASSES:
+        raise InputError(describe("classes", f"{CLASSES}, as the weights for ImageNet have", str(classes)))
+    if pooling not in (None, "avg", "max"):
+        raise InputError(describe("pooling", "None, 'avg' or 'max'", repr(pooling)))
+
+
+def input_shape_of(network: Network, given: Any, needed: bool, weights: Any) -> tuple[int | None, ...]:
+    """The shape of images, without the batch. needed: whether all sizes have to be known."""
+    first = image_data_format() == "channels_first"
+
+    def shape(side: int | None, channels: int) -> tuple[int | None, ...]:
+        return (channels, side, side) if first else (side, side, channels)
+
+    if given is None:
+        return shape(network.size if needed else None, 3)
+    found = tuple(given)
+    if len(found) != 3:
+        raise InputError(describe("input_shape", "three sizes", repr(given)))
+    channels, sides = (found[0], found[1:]) if first else (found[2], found[:2])
+    usual = shape(network.size, 3)
+    if weights == "imagenet" and needed and found != usual:
+        raise InputError(describe("input_shape", f"{usual}, as the weights for ImageNet have", repr(given)))
+    if weights == "imagenet" and channels != 3:
+        raise InputError(describe("input_shape", "3 channels, as the weights for ImageNet have", repr(given)))
+    if channels not in (1, 3):
+        warnings.warn(f"input_shape {given}: images usually have 1 or 3 channels", stacklevel=5)
+    if any(side is not None and side < network.least for side in sides):
+        raise InputError(describe("input_shape", f"sides of at least {network.least}", repr(given)))
+    if needed and None in found:
+        raise ModelError(describe("input_shape", "known sizes, which the top needs", repr(given)))
+    return found
