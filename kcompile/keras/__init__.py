@@ -23,7 +23,7 @@ from kcompile.keras.lazy import lazily as _lazily
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.places import install as _install
 
-__getattr__, __dir__ = _lazily(__name__, "datasets", "preprocessing", "wrappers")
+__getattr__, __dir__ = _lazily(__name__, "applications", "datasets", "preprocessing", "wrappers")
 
 __version__ = "2.3.1"  # of the Keras whose public API this is
 

@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec
 from typing import Any
 
+from kcompile.keras import applications, places
 from kcompile.keras import layers as keras_layers
-from kcompile.keras import places
 from kcompile.keras.editions import Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
@@ -31,6 +31,17 @@ from kcompile_runtime.errors import InputTypeError, describe
 HOME = "kcompile.keras"
 MODULES = (
     "activations",
+    "applications",
+    "applications.densenet",
+    "applications.imagenet_utils",
+    "applications.inception",
+    "applications.mobilenet",
+    "applications.nasnet",
+    "applications.resnet",
+    "applications.resnet50",
+    "applications.resnet_v2",
+    "applications.vgg",
+    "applications.xception",
     "backend",
     "callbacks",
     "constraints",
@@ -65,7 +76,18 @@ MODULES = (
 )
 # Functions that make a layer, which is of the vintage too
 MAKERS = frozenset(
-    {"Input", "add", "average", "concatenate", "dot", "maximum", "minimum", "multiply", "subtract"}
+    {
+        "Input",
+        "add",
+        "average",
+        "concatenate",
+        "dot",
+        "maximum",
+        "minimum",
+        "multiply",
+        "subtract",
+        *applications.__all__,
+    }
 )
 OLD_OPTIONS = ("lr", "decay")  # of the optimizers of Keras 2
 

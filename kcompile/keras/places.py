@@ -22,6 +22,13 @@ _ENGINE = ("engine", "models", "utils.layer_utils", "utils.generic_utils")
 
 # A module of Keras 2 -> modules of ours that have its names, asked in this order.
 PLACES: dict[str, tuple[str, ...]] = {
+    "applications": (),
+    "applications.inception_resnet_v2": ("applications.inception",),
+    "applications.inception_v3": ("applications.inception",),
+    "applications.mobilenet_v2": ("applications.mobilenet",),
+    "applications.mobilenetv2": ("applications.mobilenet",),
+    "applications.vgg16": ("applications.vgg",),
+    "applications.vgg19": ("applications.vgg",),
     "backend": ("utils.generic_utils",),
     "backend.common": ("backend",),
     "backend.load_backend": ("backend",),

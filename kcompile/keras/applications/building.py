@@ -13,6 +13,7 @@ from typing import Any
 
 from kcompile.keras.backend import int_shape
 from kcompile.keras.engine import Input
+from kcompile.keras.layer_utils import get_source_inputs
 from kcompile.keras.layers import (
     Activation,
     BatchNormalization,
@@ -25,7 +26,6 @@ from kcompile.keras.models import Model
 from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.settings import image_data_format
 from kcompile.keras.utils.data_utils import get_file
-from kcompile.keras.utils.layer_utils import get_source_inputs
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, ModelError, describe
 
@@ -39,7 +39,7 @@ Top = Callable[["Net", Any, int], Any]
 
 
 class Net:
-    """Makes the layers of one network. vintage: theirs. axis: of the channels. bias: of convolutions."""
+    """Makes the layers of one network. vintage: theirs. axis: of the channels. normalization: its options."""
 
     def __init__(self, vintage: str, last: int = 3, **norm: Any) -> None:
         self.vintage = vintage
@@ -63,7 +63,9 @@ class Net:
 
     def channels(self, x: Any) -> int:
         """How many channels a tensor has."""
-        return int(int_shape(x)[self.axis])
+        found = int_shape(x)[self.axis]
+        assert found is not None
+        return int(found)
 
     def sides(self, x: Any) -> tuple[int | None, int | None]:
         """The height and width of a tensor."""
@@ -130,7 +132,10 @@ class Network:
         if include_top:
             x = self.top(net, x, check_count("classes", classes))
         elif pooling is not None:
-            kinds = {"avg": (GlobalAveragePooling2D, self.pools[0]), "max": (GlobalMaxPooling2D, self.pools[1])}
+            kinds = {
+                "avg": (GlobalAveragePooling2D, self.pools[0]),
+                "max": (GlobalMaxPooling2D, self.pools[1]),
+            }
             kind, name = kinds[pooling]
             x = net(kind, name=name)(x)
         inputs = given if input_tensor is None else get_source_inputs(input_tensor)
@@ -171,9 +176,9 @@ def published(network: Network) -> Callable[..., Model]:
     make.__name__ = make.__qualname__ = network.name
     make.__doc__ = (
         f"The network {network.name}. weights: None for fresh ones, 'imagenet' (from Keras' cache, or the "
-        "network), or the path of a file. include_top: with the layers that classify. input_tensor: an Input, "
-        "or what was computed of some. input_shape: without the batch. pooling: of the features without a top, "
-        "'avg', 'max' or None. classes: how many the top has."
+        "network), or the path of a file. include_top: with the layers that classify. input_tensor: an "
+        "Input, or what was computed of some. input_shape: without the batch. pooling: of the features "
+        "without a top, 'avg', 'max' or None. classes: how many the top has."
     )
     return make
 
@@ -202,9 +207,9 @@ def input_shape_of(network: Network, given: Any, needed: bool, weights: Any) -> 
     channels, sides = (found[0], found[1:]) if first else (found[2], found[:2])
     usual = shape(network.size, 3)
     if weights == "imagenet" and needed and found != usual:
-        raise InputError(describe("input_shape", f"{usual}, as the weights for ImageNet have", repr(given)))
+        raise InputError(describe("input_shape", f"{usual}, as the weights have", repr(given)))
     if weights == "imagenet" and channels != 3:
-        raise InputError(describe("input_shape", "3 channels, as the weights for ImageNet have", repr(given)))
+        raise InputError(describe("input_shape", "3 channels, as the weights have", repr(given)))
     if channels not in (1, 3):
         warnings.warn(f"input_shape {given}: images usually have 1 or 3 channels", stacklevel=5)
     if any(side is not None and side < network.least for side in sides):

@@ -26,15 +26,17 @@ STATISTICS = {
 
 
 def preprocess_input(x: Any, data_format: str | None = None, mode: str = "caffe") -> Any:
-    """Images [rows, columns, channels], or a batch of them, with values in [0, 255], as a network wants them.
+    """Images [rows, columns, channels] or a batch, with values in [0, 255], as a network wants them.
 
-    mode: "caffe", blue first and without the mean of ImageNet's channels; "tf", in [-1, 1]; "torch", in [0, 1]
-    and then normalized by ImageNet's channels. An array of floats is changed in place, as Keras does; of a
-    tensor there comes another.
+    mode: "caffe", blue first and without the mean of ImageNet's channels; "tf", in [-1, 1]; "torch", in
+    [0, 1] and then normalized by ImageNet's channels. An array of floats is changed in place, as Keras does;
+    of a tensor there comes another.
     """
     data_format = checked_data_format(data_format)
     if mode not in MODES:
-        raise InputError(describe("preprocess_input: mode", "one of " + ", ".join(map(repr, MODES)), repr(mode)))
+        raise InputError(
+            describe("preprocess_input: mode", "one of " + ", ".join(map(repr, MODES)), repr(mode))
+        )
     if not isinstance(x, np.ndarray):
         return _of_tensor(x, data_format, mode)
     if not np.issubdtype(x.dtype, np.floating):
@@ -77,7 +79,8 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
         raise InputError(describe("decode_predictions", "probabilities (samples, 1000)", f"shape {shape}"))
     names = _class_names()
     return [
-        [(*names[i], row[i]) for i in np.argsort(row)[-top:][::-1]] if top else [] for row in np.asarray(preds)
+        [(*names[i], row[i]) for i in np.argsort(row)[-top:][::-1]] if top else []
+        for row in np.asarray(preds)
     ]
 
 
@@ -101,5 +104,5 @@ def of_mode(mode: str) -> Callable[..., Any]:
     def preprocess_input(x: Any, data_format: str | None = None) -> Any:
         return globals()["preprocess_input"](x, data_format, mode)
 
-    preprocess_input.__doc__ = f"Images with values in [0, 255], or a tensor of them, for these networks ({mode})."
+    preprocess_input.__doc__ = f"Images with values in [0, 255] as these networks want them ({mode})."
     return preprocess_input

@@ -24,13 +24,22 @@ preprocess_input = of_mode("tf")
 
 # A convolution of a branch: filters, size, and "/2" for strides of 2 without padding. "avg" and "max" pool.
 Step = tuple[Any, ...]
-STEM: tuple[Step, ...] = ((32, 3, "/2"), (32, 3, "valid"), (64, 3), ("max",), (80, 1, "valid"), (192, 3, "valid"))
+STEM: tuple[Step, ...] = (
+    (32, 3, "/2"),
+    (32, 3, "valid"),
+    (64, 3),
+    ("max",),
+    (80, 1, "valid"),
+    (192, 3, "valid"),
+)
 AVERAGE: Step = ("avg",)
 LARGEST: Step = ("max",)
 ACROSS, DOWN = (1, 7), (7, 1)
 
 
-def _conv(net: Net, x: Any, filters: int, size: Any, how: str = "same", names: Sequence[Any] = (None,) * 3) -> Any:
+def _conv(
+    net: Net, x: Any, filters: int, size: Any, how: str = "same", names: Sequence[Any] = (None,) * 3
+) -> Any:
     """A convolution, a normalization without a scale, and a rectifier. names: theirs."""
     strides = 2 if how == "/2" else 1
     padding = "valid" if how == "/2" else how
@@ -59,12 +68,7 @@ def _mixed(net: Net, x: Any, branches: Sequence[Sequence[Step]], name: str) -> A
 
 
 def _small(pooled: int) -> tuple[Sequence[Step], ...]:
-    return (
-        ((64, 1),),
-        ((48, 1), (64, 5)),
-        ((64, 1), (96, 3), (96, 3)),
-        (AVERAGE, (pooled, 1)),
-    )
+    return (((64, 1),), ((48, 1), (64, 5)), ((64, 1), (96, 3), (96, 3)), (AVERAGE, (pooled, 1)))
 
 
 def _long(inner: int) -> tuple[Sequence[Step], ...]:

@@ -56,8 +56,10 @@ def MobileNet(
     if weights == "imagenet":
         _check_width(alpha, tuple(WIDTHS))
         if depth_multiplier != 1:
-            raise InputError(describe("depth_multiplier", "1 with weights for ImageNet", str(depth_multiplier)))
-    usual = _side(input_shape, input_tensor if input_shape is None and False else None, SIDES)
+            raise InputError(
+                describe("depth_multiplier", "1 with weights for ImageNet", str(depth_multiplier))
+            )
+    usual = _side(input_shape, None, SIDES)
     rows = _rows(input_shape, usual, include_top)
     side = _stored_side(rows, SIDES) if weights == "imagenet" else rows
     text = WIDTHS.get(alpha, "")
@@ -124,7 +126,7 @@ def MobileNetV2(
     classes: int = CLASSES,
     vintage: str = DEFAULT,
 ) -> Model:
-    """MobileNetV2. alpha: the share of filters that the layers have. The others as in `building.published`."""
+    """MobileNetV2. alpha: the share of filters that a layer has. The others as in `building.published`."""
     if weights == "imagenet":
         _check_width(alpha, V2_WIDTHS)
     usual = _side(input_shape, input_tensor, (96, *SIDES))

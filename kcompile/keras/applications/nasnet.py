@@ -29,10 +29,12 @@ preprocess_input = of_mode("tf")
 
 def _body(filters: int, blocks: int, stem: int, skips: bool) -> Body:
     """filters: of the first cells. blocks: cells between two that halve. stem: filters of the first
-    convolution. skips: whether a cell behind one that halves also sees what was before the one before that."""
+    convolution. skips: whether a cell behind one that halves sees what that one saw second."""
 
     def body(net: Net, x: Any) -> Any:
-        x = net.norm(net.conv(x, stem, 3, strides=2, name="stem_conv1", kernel_initializer="he_normal"), "stem_bn1")
+        x = net.norm(
+            net.conv(x, stem, 3, strides=2, name="stem_conv1", kernel_initializer="he_normal"), "stem_bn1"
+        )
         x, before = _reduction(net, x, None, filters // 4, "stem_1"), x
         x, before = _reduction(net, x, before, filters // 2, "stem_2"), x
         for stage in range(3):
@@ -42,7 +44,7 @@ def _body(filters: int, blocks: int, stem: int, skips: bool) -> Body:
                 x, skipped = _reduction(net, x, before, count, place), x
                 before = before if skips else skipped
             for i in range(blocks):
-                x, before = _normal(net, x, before, count, str(stage * (blocks + 1) - (stage > 1) + i)), x
+                x, before = _normal(net, x, before, count, str(stage * blocks + i + bool(stage))), x
         return net.relu(x)
 
     return body
@@ -66,7 +68,7 @@ def _separable(net: Net, x: Any, filters: int, size: int, place: str, strides: i
             strides=strides if i == 1 else 1,
             padding="valid" if halves else "same",
             name=f"separable_conv_{i}_{place}",
-            **PLAIN,
+            use_bias=False,
         )(x)
         x = net.norm(x, f"separable_conv_{i}_bn_{place}")
     return x

@@ -1,0 +1,209 @@
+"""Networks of keras.applications: layers, connections and weights as in Keras 2, arguments, images, classes.
+
+`applications.json` holds what keras_applications 1.0.8 builds under Keras 2.3.1: the model's name, how many
+layers it has, and a digest of the layers' names, classes, weight shapes and inputs, in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kcompile import keras3, tf_keras
+from kcompile.keras import applications as A
+from kcompile.keras import backend as K
+from kcompile.keras.applications import building, imagenet_utils
+from kcompile.keras.applications.building import Weights
+from kcompile.keras.layers import Input
+from kcompile.keras.models import Model
+
+NETWORKS = json.loads((Path(__file__).parent / "applications.json").read_text())
+QUICK = ("MobileNet", "MobileNetV2", "ResNet50V2", "Xception")  # to build
+
+
+def digest(model: Model) -> str:
+    rows = [
+        [
+            layer.name,
+            type(layer).__name__,
+            [list(w.shape) for w in layer.weights],
+            [x.layer.name for x in layer.nodes_made[0].inputs],
+        ]
+        for layer in model.layers
+    ]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def row(found: dict[str, Any]) -> Any:
+    marks = () if found["network"] in QUICK else pytest.mark.slow
+    return pytest.param(found, id=f"{found['network']}-{found['options']}", marks=marks)
+
+
+@pytest.mark.parametrize("found", [*map(row, NETWORKS)])
+def test_a_network_has_the_layers_and_weights_of_keras(found: dict[str, Any]) -> None:
+    K.clear_session()  # automatic names begin anew
+    options = dict(found["options"])
+    data_format = options.pop("data_format", "channels_last")
+    before = K.image_data_format()
+    try:
+        K.set_image_data_format(data_format)
+        make = getattr(
+            importlib.import_module(f"kcompile.keras.applications.{found['module']}"), found["network"]
+        )
+        model = make(weights=None, **options)
+    finally:
+        K.set_image_data_format(before)
+    assert (model.name, len(model.layers), digest(model)) == (found["name"], found["layers"], found["digest"])
+
+
+def small(**options: Any) -> Model:
+    return A.MobileNet(alpha=0.25, weights=None, input_shape=(32, 32, 3), include_top=False, **options)
+
+
+def test_pooling_and_classes_say_what_stands_at_the_end() -> None:
+    assert small().output_shape == (None, 1, 1, 256)
+    assert small(pooling="avg").output_shape == small(pooling="max").output_shape == (None, 256)
+    made = A.MobileNetV2((32, 32, 3), 0.35, weights=None, classes=7)
+    assert made.output_shape == (None, 7)
+    assert A.MobileNet(alpha=0.25, weights=None, include_top=False).input_shape == (None, None, None, 3)
+
+
+def test_a_network_goes_on_from_a_tensor() -> None:
+    given = Input((16, 16, 3))
+    doubled = K.resize_images(given, 2, 2, "channels_last")
+    model = small_on(doubled)
+    assert model.inputs[0] is given and model.output_shape == (None, 1, 1, 256)
+    assert small_on(Input((32, 32, 3))).count_params() == small().count_params()
+
+
+def small_on(tensor: Any) -> Model:
+    return A.MobileNet(alpha=0.25, weights=None, include_top=False, input_tensor=tensor)
+
+
+@pytest.mark.slow
+def test_a_network_predicts_and_its_weights_come_from_a_file(tmp_path: Path) -> None:
+    model = small(pooling="avg")
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("f")
+    model.save_weights(str(tmp_path / "weights.h5"))
+    options = {"include_top": False, "input_shape": (32, 32, 3), "pooling": "avg"}
+    again = A.MobileNet(alpha=0.25, weights=str(tmp_path / "weights.h5"), **options)
+    assert again.predict(x).shape == (2, 256)
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+
+
+def test_weights_for_imagenet_come_from_the_cache_by_their_digest(tmp_path: Path, monkeypatch: Any) -> None:
+    asked = []
+
+    def get_file(name: str, origin: str, **options: Any) -> str:
+        asked.append((name, origin, options["file_hash"], options["cache_subdir"]))
+        return str(tmp_path / "weights.h5")
+
+    model = small()
+    model.save_weights(str(tmp_path / "weights.h5"))
+    monkeypatch.setattr(building, "get_file", get_file)
+    with pytest.warns(UserWarning, match="224 x 224"):
+        A.MobileNet(input_shape=(32, 32, 3), alpha=0.25, include_top=False)
+    home = "https://github.com/fchollet/deep-learning-models/releases/download/v0.6"
+    assert asked == [
+        ("mobilenet_2_5_224_tf_no_top.h5", f"{home}/mobilenet_2_5_224_tf_no_top.h5", None, "models")
+    ]
+    asked.clear()
+    files = Weights("https://host", ("a.h5", "1"), ("b.h5", "2"), ("c.h5", "d.h5"))
+    assert files.path(True) == files.path(False)
+    assert [a[:3] for a in asked] == [("c.h5", "https://host/a.h5", "1"), ("d.h5", "https://host/b.h5", "2")]
+
+
+@pytest.mark.parametrize(
+    "make, text",
+    [
+        (lambda: A.VGG16(weights="nowhere.h5"), "'imagenet'"),
+        (lambda: A.VGG16(classes=10), "1000"),
+        (lambda: A.VGG16(weights=None, pooling="sum"), "'avg'"),
+        (lambda: A.VGG16(weights=None, input_shape=(16, 16, 3)), "at least 32"),
+        (lambda: A.VGG16(weights=None, input_shape=(32, 3)), "three sizes"),
+        (lambda: A.VGG16(weights=None, input_shape=(None, None, 3)), "known sizes"),
+        (lambda: A.VGG16(input_shape=(64, 64, 3)), "224"),
+        (lambda: A.VGG16(include_top=False, input_shape=(64, 64, 1)), "3 channels"),
+        (lambda: A.MobileNet(alpha=0.3), "alpha"),
+        (lambda: A.MobileNetV2(alpha=0.3), "alpha"),
+        (lambda: A.MobileNet(depth_multiplier=2), "depth_multiplier"),
+        (lambda: A.NASNetMobile(weights=None, include_top=False, input_shape=(None, None, 3)), "known sizes"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_told(make: Any, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        make()
+
+
+def test_unusual_channels_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="1 or 3 channels"):
+        A.VGG16(weights=None, include_top=False, input_shape=(32, 32, 2))
+
+
+@pytest.mark.parametrize("keras", [tf_keras, keras3])
+def test_networks_of_another_edition_are_of_its_vintage(keras: Any) -> None:
+    model = keras.applications.MobileNet((32, 32, 3), 0.25, weights=None, include_top=False)
+    assert {layer.vintage for layer in model.layers} == {model.vintage} == {keras.layers.Dense.vintage}
+
+
+# What preprocess_input of Keras 2.2.4 makes of the pixels (0, 128, 255) and (10, 20, 30)
+PIXELS = {
+    "caffe": [[151.061, 11.221, -123.68], [-73.939, -96.779, -113.68]],
+    "tf": [[-1.0, 0.0039, 1.0], [-0.9216, -0.8431, -0.7647]],
+    "torch": [[-2.1179, 0.2052, 2.64], [-1.9467, -1.6856, -1.2816]],
+}
+
+
+@pytest.mark.parametrize("mode", PIXELS)
+def test_images_are_made_as_a_network_wants_them(mode: str) -> None:
+    x = np.array([[[[0, 128, 255], [10, 20, 30]]]], "float32")
+    right = np.array([[PIXELS[mode]]])
+    preprocess = imagenet_utils.preprocess_input
+    np.testing.assert_allclose(preprocess(x.copy(), mode=mode), right, atol=1e-4)
+    np.testing.assert_allclose(preprocess(x[0].copy(), mode=mode), right[0], atol=1e-4)
+    np.testing.assert_allclose(preprocess(x.astype("uint8"), mode=mode), right, atol=1e-4)
+    first = preprocess(np.moveaxis(x, -1, 1).copy(), "channels_first", mode)
+    np.testing.assert_allclose(np.moveaxis(first, 1, -1), right, atol=1e-4)
+    np.testing.assert_allclose(K.eval(preprocess(K.variable(x), mode=mode)), right, atol=1e-4)
+    given = Input((1, 2, 3))
+    np.testing.assert_allclose(Model(given, preprocess(given, mode=mode)).predict(x), right, atol=1e-4)
+    changed = x.copy()
+    assert np.shares_memory(preprocess(changed, mode=mode), changed), "floats are changed in place"
+
+
+def test_each_family_has_its_own_preprocessing() -> None:
+    modes = {"vgg16": "caffe", "resnet50": "caffe", "resnet_v2": "tf", "densenet": "torch", "nasnet": "tf"}
+    x = np.random.default_rng(0).uniform(0, 255, (2, 4, 4, 3)).astype("f")
+    for name, mode in modes.items():
+        module = importlib.import_module(f"kcompile.keras.applications.{name}")
+        right = imagenet_utils.preprocess_input(x.copy(), mode=mode)
+        np.testing.assert_array_equal(module.preprocess_input(x.copy()), right)
+    with pytest.raises(ValueError, match="'caffe'"):
+        imagenet_utils.preprocess_input(x, mode="rgb")
+
+
+def test_predictions_are_told_by_the_names_of_classes(tmp_path: Path, monkeypatch: Any) -> None:
+    index = {str(i): [f"n{i:08d}", f"thing {i}"] for i in range(1000)}
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    monkeypatch.setattr(imagenet_utils, "get_file", lambda *args, **options: str(tmp_path / "index.json"))
+    imagenet_utils._class_names.cache_clear()
+    try:
+        found = np.zeros((2, 1000), "f")
+        found[0, [3, 7, 9]] = 0.2, 0.5, 0.3
+        found[1, 999] = 1
+        decoded = A.vgg.decode_predictions(found, top=2)
+    finally:
+        imagenet_utils._class_names.cache_clear()
+    assert [(kind, name) for kind, name, _ in decoded[0]] == [
+        ("n00000007", "thing 7"),
+        ("n00000009", "thing 9"),
+    ]
+    assert decoded[1][0] == ("n00000999", "thing 999", 1.0) and len(decoded[1]) == 2
+    with pytest.raises(ValueError, match="1000"):
+        A.vgg.decode_predictions(np.zeros((2, 10)))
