@@ -41,6 +41,7 @@ from kcompile.keras.tensors import (
     Variable,
     as_list,
     is_integer,
+    is_number,
     keras_shape,
     one_or_list,
     type_of_shape,
@@ -189,7 +190,10 @@ class Layer(Weights, Nodes):
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """Add, in `call`, scalars (or tensors, which are summed) to the loss of the model."""
+        graph = current()
         for loss in as_list(losses):
+            if is_number(loss) and graph is not None:
+                loss = constant(graph, float(loss), FLOAT)
             if not isinstance(loss, Tensor):
                 raise UnsupportedError(
                     describe(f"{self.label}: add_loss", "a tensor computed in call", repr(loss))
@@ -203,10 +207,10 @@ class Layer(Weights, Nodes):
             "functions of (y_true, y_pred) of an output"
         )
 
-    def add_update(self, updates: Any, tensor: Any = None) -> None:
+    def add_update(self, updates: Any, tensor: Any = None, inputs: Any = None) -> None:
         """Add, in `call`, a pair (variable, its value after this call), which counts unless the layer is
-        frozen; or, as in Keras 2, results of K.update and the like, one or a list (`tensor` is the input
-        then), which count in training alone."""
+        frozen; or, as in Keras 2, results of K.update and the like, one or a list, which count in training
+        alone (`tensor` or `inputs` is the input then, which says nothing more here)."""
         if isinstance(updates, Variable):
             trace = trace_of(tensor)
             if not trace.frozen:
@@ -459,7 +463,8 @@ class Layer(Weights, Nodes):
                 layer.ensure_built(types, single, None, second_types)
         with probing(types != second_types):
             found, again = (layer.infer_types(t, single, {}) for t in (types, second_types))
-        return one_or_list([keras_shape(first, None, second) for first, second in zip(found, again)])
+        size = shapes[0][0] if is_integer(shapes[0][0]) else None
+        return one_or_list([keras_shape(first, size, second) for first, second in zip(found, again)])
 
     # ---- configuration
 

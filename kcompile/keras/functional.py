@@ -37,12 +37,13 @@ from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.layer_weights import distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
+from kcompile.keras.operators import identity
 from kcompile.keras.saving import Saving
 from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.settings import snake_case
 from kcompile.keras.standardize import by_name
 from kcompile.keras.summary import print_summary
-from kcompile.keras.tensors import new_random_state
+from kcompile.keras.tensors import is_number, new_random_state
 from kcompile.keras.topology import back_from, count_runs, sort_nodes
 from kcompile.keras.tracing import Inferred, infer_nodes, trace_nodes, trace_of
 from kcompile.keras.trainer import Trainer
@@ -130,18 +131,19 @@ class Model(Training, Saving, Layer):
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """Add scalars (of others, the mean) to the loss: functions of K over tensors of this model."""
-        for loss in as_list(losses):
+        found = [identity(x) if isinstance(x, Variable) or is_number(x) else x for x in as_list(losses)]
+        for loss in found:
             if not isinstance(loss, KerasTensor):
                 raise ModelError(
                     describe(
                         f"Model {self.name!r}: add_loss",
-                        "a tensor computed by K from tensors of the model",
+                        "numbers, and tensors computed by K from tensors of the model",
                         repr(loss),
                     )
                 )
         if self.semantics.losses_bring_layers:
-            self._take([*self.added_losses, *as_list(losses)])
-        self.added_losses += as_list(losses)
+            self._take([*self.added_losses, *found])
+        self.added_losses += found
         self.structure_changed()
 
     def _take(self, tensors: Sequence[KerasTensor]) -> None:

@@ -22,6 +22,7 @@ from kcompile.keras.operands import lift, over
 from kcompile.keras.settings import epsilon
 from kcompile.keras.tensors import is_integer, is_number
 from kcompile.keras.utils.serialization import custom_names
+from kcompile.keras.utils.serialization import serialize as serialize_object
 from kcompile_runtime.checks import check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
@@ -490,7 +491,7 @@ def serialize(loss: Any) -> Any:
     """A function's name, or {"class_name", "config"} of an object."""
     if isinstance(loss, Loss):
         return {"class_name": type(loss).__name__, "config": loss.get_config()}
-    return loss.__name__
+    return serialize_object(loss)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

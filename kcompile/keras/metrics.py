@@ -239,7 +239,7 @@ def serialize(metric: Any) -> Any:
     """A function's name, or {"class_name", "config"} of an object."""
     if isinstance(metric, (Metric, Loss)):
         return {"class_name": type(metric).__name__, "config": metric.get_config()}
-    return metric.__name__
+    return losses.serialize(metric)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

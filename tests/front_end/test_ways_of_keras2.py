@@ -11,7 +11,8 @@ import pytest
 import kcompile
 from kcompile import tf_keras
 from kcompile.keras import backend as K
-from kcompile.keras.layers import LSTM, Dense, Embedding, Input, InputLayer, Lambda
+from kcompile.keras import losses, metrics
+from kcompile.keras.layers import LSTM, RNN, Dense, Embedding, Input, InputLayer, Lambda, Layer, LSTMCell
 from kcompile.keras.models import Model, Sequential, clone_model, model_from_json, model_from_yaml
 
 X = np.array([[1.0, 3.0, 2.0], [-1.0, 0.5, 2.0]], "float32")
@@ -157,3 +158,87 @@ def test_an_input_layer_takes_its_shape_first():
     layer = InputLayer((3,), 4)
     assert layer.output_shape == (4, 3)
     assert InputLayer.from_config(layer.get_config()).output_shape == (4, 3)
+
+
+# ---------------------------------------------------------------- cells, sizes, losses
+
+
+class PlainCell:
+    """A cell that is no layer, as Keras 2 takes them."""
+
+    def __init__(self, units):
+        self.units = self.state_size = units
+
+    def build(self, input_shape):
+        self.kernel = K.variable(np.full((input_shape[-1], self.units), 0.1))
+        self.recurrent = K.variable(np.eye(self.units) * 0.5)
+
+    def call(self, inputs, states):
+        output = K.dot(inputs, self.kernel) + K.dot(states[0], self.recurrent)
+        return output, [output]
+
+
+def test_a_cell_need_not_be_a_layer():
+    i = Input((4, 3))
+    layer = RNN(PlainCell(2))
+    model = Model(i, layer(i))
+    x = np.random.RandomState(0).randn(5, 4, 3)
+    state = np.zeros((5, 2))
+    for t in range(4):
+        state = (x[:, t] * 0.1).sum(1, keepdims=True) + 0.5 * state
+    np.testing.assert_allclose(model.predict(x), state, rtol=1e-5)
+    assert layer.trainable_weights == []
+    stacked = Model(i, Dense(1)(RNN([PlainCell(2), LSTMCell(3)])(i)))
+    stacked.compile("sgd", "mse")
+    assert stacked.train_on_batch(x, np.ones((5, 1))) > 0
+    with pytest.raises(ValueError, match="PlainCell is no layer"):
+        layer.get_config()
+    with pytest.raises(ValueError, match="cell: expected a layer"):
+        RNN("tanh")
+
+
+def test_sizes_that_only_the_data_say_are_tensors():
+    """Deep dream divides by them."""
+    image = Input((None, None, 3))
+    scaling = K.prod(K.cast(K.shape(image), "float32"))
+    loss = K.sum(K.square(image[:, 2:-2, 2:-2, :])) / scaling
+    fetch = K.function([image], [scaling, loss, K.gradients(loss, image)[0]])
+    for rows in (8, 11):
+        count, value, slope = fetch([np.ones((1, rows, 9, 3))])
+        assert count == rows * 27
+        np.testing.assert_allclose(value, (rows - 4) * 5 * 3 / count, rtol=1e-6)
+        assert slope.shape == (1, rows, 9, 3) and slope[0, 0, 0, 0] == 0
+
+
+def test_numbers_and_variables_are_added_to_the_loss():
+    class Costs(Layer):
+        def call(self, inputs):
+            self.add_loss(3.0)
+            return inputs
+
+    def value(layers, *losses):
+        model = Sequential(layers)
+        for loss in losses:
+            model.add_loss(loss)
+        model.compile("sgd", "mse")
+        return model.evaluate(np.zeros((3, 3)), np.zeros((3, 2)), verbose=0)
+
+    assert value([Dense(2, input_dim=3)], 1) == 1
+    assert value([Dense(2, input_dim=3)], 1, K.variable(2.0)) == 3
+    assert value([Costs(input_shape=(3,)), Dense(2)]) == 3
+
+
+def test_a_shape_with_its_batch_keeps_it():
+    assert Dense(4).compute_output_shape((10, 3)) == (10, 4)
+    assert Dense(4).compute_output_shape((None, 3)) == (None, 4)
+    assert RNN(LSTMCell(4), return_state=True).compute_output_shape((2, 5, 3)) == [(2, 4)] * 3
+
+
+def test_objects_of_the_users_own_are_serialized_as_losses_and_metrics():
+    class Mine:
+        def get_config(self):
+            return {"a": 1}
+
+    for module in (losses, metrics):
+        assert module.serialize(Mine()) == {"class_name": "Mine", "config": {"a": 1}}
+        assert module.serialize(losses.mean_squared_error) == "mean_squared_error"

@@ -23,14 +23,11 @@ from kcompile_runtime.errors import UnsupportedError
 # ---------------------------------------------------------------- what a shape is
 
 
-def shape(x: Any) -> tuple[Any, ...]:
-    """The sizes of x; the batch is a symbolic number, which shapes, arithmetic and K.cast take. Raises
-    UnsupportedError outside a layer for a tensor of a model whose sizes the data say."""
+def shape(x: Any) -> Any:
+    """The sizes of x; the batch is a symbolic number, which shapes, arithmetic and K.cast take. Outside a
+    layer, of a tensor of a model whose sizes the data say: a tensor of them."""
     if getattr(x, "unknown_axes", ()):
-        raise UnsupportedError(
-            f"K.shape: sizes of {x!r} are not known before there are data. Call it in a "
-            "Lambda or another layer, where they are, or use K.int_shape"
-        )
+        return _sizes_of(x)
     return tuple(
         x.type.shape
         if hasattr(x, "type")
@@ -38,6 +35,11 @@ def shape(x: Any) -> tuple[Any, ...]:
         if isinstance(x, (list, int, float, np.ndarray))
         else x.shape
     )
+
+
+@traced
+def _sizes_of(x: Any) -> Any:
+    return tensor(list(tensor(x).type.shape), "int32")
 
 
 @traced

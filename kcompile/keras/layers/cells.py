@@ -20,7 +20,7 @@ from kcompile.keras.engine import KerasShape, Layer, as_list
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.layers.kernel import Weighted, known_channels
 from kcompile.keras.tracing import Trace, trace_of
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 __all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
 
@@ -367,6 +367,41 @@ class CuDNNGRUCell(CuDNN, GRUCell):
     fixed: Mapping[str, Any] = {**CuDNN.fixed, "reset_after": True}
 
 
+class ForeignCell(Layer):
+    """A cell of the user's own that is no layer: an object with `state_size` and `call(inputs, states)`. Its
+    variables are read, and not trained."""
+
+    def __init__(self, cell: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.cell = cell
+        vars(self)["call"] = cell.call  # with the arguments that it takes
+
+    @property
+    def state_size(self) -> Any:
+        return self.cell.state_size
+
+    @property
+    def output_size(self) -> Any:
+        return getattr(self.cell, "output_size", None)
+
+    def build(self, input_shape: Any) -> None:
+        if hasattr(self.cell, "build"):
+            self.cell.build(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        raise UnsupportedError(
+            f"{self.label}: {type(self.cell).__name__} is no layer, so that no configuration can hold it. "
+            "Make it a subclass of keras.layers.Layer"
+        )
+
+
+def as_cell(owner: Layer, argument: str, value: Any) -> Layer:
+    """A cell as a layer. Raises ModelError naming the owner."""
+    if not isinstance(value, (Layer, Mapping, type)) and hasattr(value, "state_size"):
+        value = ForeignCell(value)
+    return as_layer(owner, argument, value)
+
+
 class StackedRNNCells(Holder):
     """Cells one after the other, as one cell. States are those of the first cell first (as of Keras 2.2.3),
     in one flat list."""
@@ -375,7 +410,7 @@ class StackedRNNCells(Holder):
         super().__init__(**kwargs)
         if not isinstance(cells, (list, tuple)):
             raise ModelError(describe(f"{self.label}: cells", "a list of cells", repr(cells)))
-        self.cells: list[Any] = [as_layer(self, "cells", cell) for cell in cells]
+        self.cells: list[Any] = [as_cell(self, "cells", cell) for cell in cells]
         for cell in self.cells:
             check_cell(self, cell)
         if not self.cells:

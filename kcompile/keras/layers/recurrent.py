@@ -22,6 +22,7 @@ from kcompile.keras.layers.cells import (
     LSTMCell,
     SimpleRNNCell,
     StackedRNNCells,
+    as_cell,
     check_cell,
     has_step,
     output_shape,
@@ -30,7 +31,7 @@ from kcompile.keras.layers.cells import (
     state_sizes,
     takes,
 )
-from kcompile.keras.layers.held import Holder, as_layer
+from kcompile.keras.layers.held import Holder
 from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
@@ -145,7 +146,7 @@ class RNN(Recurrence):
         super().__init__(**kwargs)
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell, vintage=self.vintage)
-        self.cell: Any = as_layer(self, "cell", cell)
+        self.cell: Any = as_cell(self, "cell", cell)
         check_cell(self, self.cell)
         self.return_sequences = self.flag("return_sequences", return_sequences)
         self.return_state = self.flag("return_state", return_state)
