@@ -294,3 +294,21 @@ def test_what_makes_no_sense_is_a_value_error(name):
         warnings.simplefilter("error")
         with pytest.raises(ValueError):
             WRONG[name](model)
+
+
+@pytest.mark.parametrize(("workers", "processes"), [(2, False), pytest.param(2, True, marks=forks)])
+def test_batches_may_be_computed_by_a_model_of_the_worker(workers, processes):
+    features = Sequential([Dense(64, activation="tanh", input_dim=4), Dense(4)])
+    features.predict(X)  # with threads of its own, here and in the processes
+
+    class Computed(Cut):
+        def __getitem__(self, index):
+            x, y, weight = super().__getitem__(index)
+            return features.predict(x), y, weight
+
+    def trained(**options):
+        model = made(native=True)
+        model.fit_generator(Computed(), epochs=2, verbose=0, shuffle=False, **options)
+        return model
+
+    assert_same(trained(workers=workers, use_multiprocessing=processes), trained(workers=0))

@@ -85,8 +85,18 @@ def elsewhere(library: str, backend: str) -> dict[str, Any]:
     return found
 
 
-# Questions that callbacks ask: test_callbacks_with_keras.py runs the real ones
-OF_CALLBACKS = {"best_weights_back", "baseline", "monitored_up", "first_epoch_stops"}
+# Questions that callbacks ask: test_callbacks_with_keras.py, test_callback_files_with_keras.py and
+# test_events_with_keras.py run the real ones
+OF_CALLBACKS = {
+    "baseline",
+    "batch_logs",
+    "best_weights_back",
+    "boards",
+    "checkpoint_without_value",
+    "first_epoch_stops",
+    "monitored_up",
+    "validation_columns",
+}
 
 
 def test_every_question_has_a_model() -> None:
