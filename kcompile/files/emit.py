@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from kcompile.files import weights
+from kcompile.files import keras2_words, weights
 from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
@@ -23,6 +23,8 @@ from kcompile_runtime.errors import ModelError, describe
 from kcompile_runtime.texts import printable
 
 Config = dict[str, Any]
+# Whose words: those that Keras 2.2 and 2.3 read (as tf_keras does), those of tf.keras, or those of Keras 3
+Dialect = Literal["keras2", "tf_keras", "keras3"]
 # Where Keras 3 has the objects that stand under an argument.
 _MODULES = {
     "_initializer": "keras.initializers",
@@ -58,31 +60,46 @@ def check_built(model: Any, what: str) -> None:
         )
 
 
-def configuration(model: Any, keras3: bool) -> tuple[Config, Config]:
-    """The model as Keras 3 writes it to .keras, or as tf.keras writes it to .h5 and JSON; and what is
-    ours alone: the vintages of the model and its layers, by path, and which layers are operators."""
+def configuration(model: Any, dialect: Dialect) -> tuple[Config, Config]:
+    """The model as Keras 3 writes it to .keras, or as its predecessors write it to .h5 and JSON; and what
+    is ours alone: the vintages of the model and its layers, by path, and which layers are operators."""
     check_names(model)
-    writer = _Writer(keras3, False)
-    return writer.model(model, True, ""), writer.ours
+    writer = _Writer(dialect, False)
+    made = writer.model(model, True, "")
+    writer.warn()
+    return made, writer.ours
 
 
-def architecture(model: Any) -> tuple[Config, Config]:
+def architecture(model: Any, dialect: Dialect) -> tuple[Config, Config]:
     """The same for JSON and YAML, with the flags of frozen layers as they are."""
     check_names(model)
-    writer = _Writer(False, True)
+    writer = _Writer(dialect, True)
     made = writer.model(model, True, "")
+    writer.warn()
     kind = "Sequential" if made["class_name"] == "Sequential" else "Model"
     return {**made, "class_name": kind, "module": "keras", "registered_name": None}, writer.ours
 
 
 class _Writer:
-    """keras3: in the words of Keras 3. plain: a frozen model does not make the layers inside frozen.
-    ours: the vintages that were met and are not the default, and the operators."""
+    """dialect: in whose words. plain: a frozen model does not make the layers inside frozen.
+    ours: the vintages that were met and are not the default, and the operators. strange: what the
+    dialect has no words for."""
 
-    def __init__(self, keras3: bool, plain: bool) -> None:
-        self.keras3 = keras3
+    def __init__(self, dialect: Dialect, plain: bool) -> None:
+        self.dialect = dialect
+        self.keras3 = dialect == "keras3"
         self.plain = plain
         self.ours: Config = {"vintages": {}}
+        self.strange: list[str] = []
+
+    def warn(self) -> None:
+        """Says what only we, and not the Keras whose words these are, will read."""
+        if self.strange:
+            warnings.warn(
+                "Keras 2 will not open what is written, as it does not have "
+                f"{', '.join(sorted(set(self.strange)))}",
+                stacklevel=5,
+            )
 
     def model(self, model: Any, trainable: bool, path: str, held: bool = False) -> Config:
         """trainable: whether the model around it is. Keras hands that on to the layers inside. held: a
@@ -93,7 +110,8 @@ class _Writer:
         trainable = own or config["trainable"]
         if model.functional:
             config |= self.graph(model, trainable, path, held)
-            return self.entry("Functional", config, "keras.src.models.functional")
+            kind = "Model" if self.dialect == "keras2" else "Functional"
+            return self.entry(kind, config, "keras.src.models.functional")
         made = [self.layer(layer, trainable, path, True) for layer in model._layers]
         if model.built and not isinstance(model._layers[0], InputLayer):
             made.insert(0, self.layer(model.inputs[0].layer, trainable, path))
@@ -166,6 +184,8 @@ class _Writer:
             made["negative_slope"] = made.pop("alpha")
         for key in ("implementation", "input_length"):
             made.pop(key, None)  # which Keras 3 does not take
+        if self.dialect == "keras2":
+            self.strange += keras2_words.layer_config(kind, made)
         return made
 
     def held(self, key: str, value: Any, trainable: bool, path: str) -> Any:
@@ -295,8 +315,9 @@ def _leaves(model: Any) -> list[Any]:
 # ---------------------------------------------------------------- compile
 
 
-def compile_config(model: Any, keras3: bool) -> Config | None:
+def compile_config(model: Any, dialect: Dialect) -> Config | None:
     """The arguments of `compile`, or None: `compile_config` of Keras 3, `training_config` before."""
+    keras3 = dialect == "keras3"
     arguments = model.trainer.arguments
     if arguments is None:
         return None
@@ -310,13 +331,16 @@ def compile_config(model: Any, keras3: bool) -> Config | None:
     rules = semantics(arguments["optimizer"].vintage or model.vintage)
     if keras3 and rules.clipnorm == "together" and "clipnorm" in config:  # Keras 3 limits each
         config["global_clipnorm"] = min(config.pop("clipnorm"), config.get("global_clipnorm", math.inf))
+    if dialect == "keras2":
+        config = keras2_words.optimizer_config(optimizer["class_name"], config)
     optimizer = {"class_name": optimizer["class_name"], "config": config}
     made: Config = {
         key: _serialized(arguments[key], key, keras3) for key in ("loss", "metrics", "weighted_metrics")
     }
     made["loss_weights"] = serialize(arguments["loss_weights"])
     if not keras3:
-        if arguments["sample_weight_mode"] is not None:  # Keras 3 has none: there the data say it
+        # Keras 2 wants one, Keras 3 has none: there the data say it
+        if dialect == "keras2" or arguments["sample_weight_mode"] is not None:
             made["sample_weight_mode"] = serialize(arguments["sample_weight_mode"])
         return {**made, "optimizer_config": optimizer}
     if getattr(arguments["optimizer"], "decay", 0):
@@ -335,7 +359,7 @@ def compile_config(model: Any, keras3: bool) -> Config | None:
 
 def own_compile_config(model: Any) -> Config | None:
     """The same in our words."""
-    made = compile_config(model, False)
+    made = compile_config(model, "tf_keras")
     if made is None:
         return None
     optimizer = optimizers.serialize(model.trainer.arguments["optimizer"])

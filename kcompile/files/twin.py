@@ -148,7 +148,7 @@ class Twin:
 
     def _write_compilation(self) -> None:
         """Compile the live model as ours is. Raises UnsupportedError where it cannot be."""
-        config = emit.compile_config(self.model, True) or {}
+        config = emit.compile_config(self.model, "keras3") or {}
         if live.is_tf(self.live):
             config = {k: v for k, v in config.items() if k not in ("jit_compile", "run_eagerly")}
         try:

@@ -26,25 +26,37 @@ from kcompile_runtime.replacing import replacing
 from kcompile_runtime.texts import printable
 
 # What the files say that they were written by: the last versions whose form they have.
-KERAS2, KERAS3 = "2.15.0", "3.8.0"
+VERSIONS: dict[emit.Dialect, str] = {"keras2": "2.3.1", "tf_keras": "2.15.0", "keras3": "3.8.0"}
+DIALECTS: dict[str | None, emit.Dialect] = {"keras2": "keras2", "tf_keras": "tf_keras", "keras3": "tf_keras"}
 ATTRIBUTE_LIMIT = 64512  # bytes, of HDF5's object headers
 
 
-def save(model: Any, path: PathLike, overwrite: bool = True, include_optimizer: bool = True) -> None:
+def save(
+    model: Any,
+    path: PathLike,
+    overwrite: bool = True,
+    include_optimizer: bool = True,
+    vintage: str | None = None,
+) -> None:
     """The whole model: architecture, weights, training configuration, state of the optimizer.
 
-    path: ends in .keras, .h5 or .hdf5. overwrite: without it an existing file is an error. Raises
-    InputError, ModelError for a model without weights, OSError; an older file is then as it was.
+    path: ends in .keras, .h5 or .hdf5. overwrite: without it an existing file is an error. vintage: which
+    Keras is to open an .h5: "keras2" (2.2, 2.3, and tf_keras), "tf_keras", "keras3"; default the model's
+    own. Raises InputError, ModelError for a model without weights, OSError; an older file is then as it
+    was.
     """
     emit.check_built(model, "save")
     suffix = Path(path).suffix.lower()
+    dialect = _dialect(model, vintage)
     if suffix == ".keras":
+        if vintage not in (None, "keras3"):
+            raise InputError(describe("save: vintage", "'keras3', or a path that ends in .h5", repr(vintage)))
         emit.warn_of_activations(model, True)
         _write(path, overwrite, lambda file: _write_keras(model, file, include_optimizer))
     elif suffix in (".h5", ".hdf5"):
         emit.warn_of_activations(model, False)
         _check_places(model)
-        _write(path, overwrite, lambda file: _write_h5(model, file, include_optimizer))
+        _write(path, overwrite, lambda file: _write_h5(model, file, include_optimizer, dialect))
     else:
         raise InputError(
             describe(
@@ -65,7 +77,9 @@ def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
         _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_path(model, h, False)))
     elif name.endswith((".h5", ".hdf5")):
         _check_places(model)
-        _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_layer(model, h)))
+        _write(
+            path, overwrite, lambda file: _hdf5(file, lambda h: _by_layer(model, h, _dialect(model, None)))
+        )
     elif name.endswith(".npz"):
         _write(path, overwrite, lambda file: np.savez(file, *model.get_weights()))
     else:
@@ -74,9 +88,17 @@ def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
         )
 
 
-def to_json(model: Any, **options: Any) -> str:
-    """The architecture as JSON. options: those of json.dumps."""
-    return _text(_architecture(model), **options)
+def _dialect(model: Any, vintage: str | None) -> emit.Dialect:
+    """In whose words .h5, JSON and YAML are written. Those of tf.keras are what Keras 3 reads there."""
+    if vintage not in (None, *DIALECTS):
+        raise InputError(describe("vintage", "one of " + ", ".join(map(repr, DIALECTS)), repr(vintage)))
+    return DIALECTS.get(model.vintage if vintage is None else vintage, "tf_keras")
+
+
+def to_json(model: Any, vintage: str | None = None, **options: Any) -> str:
+    """The architecture as JSON. vintage: which Keras is to read it, as for `save`. options: those of
+    json.dumps."""
+    return _text(_architecture(model, vintage), **options)
 
 
 def _text(value: Any, **options: Any) -> str:
@@ -89,17 +111,18 @@ def _text(value: Any, **options: Any) -> str:
     return text
 
 
-def to_yaml(model: Any, **options: Any) -> str:
+def to_yaml(model: Any, vintage: str | None = None, **options: Any) -> str:
     """The architecture as YAML. options: those of yaml.safe_dump."""
     import yaml
 
-    text: str = yaml.safe_dump(json.loads(to_json(model)), **options)
+    text: str = yaml.safe_dump(json.loads(to_json(model, vintage)), **options)
     return text
 
 
-def _architecture(model: Any) -> dict[str, Any]:
-    config, ours = emit.architecture(model)
-    return {**config, "keras_version": KERAS2, "backend": "kcompile", "kcompile": ours}
+def _architecture(model: Any, vintage: str | None) -> dict[str, Any]:
+    dialect = _dialect(model, vintage)
+    config, ours = emit.architecture(model, dialect)
+    return {**config, "keras_version": VERSIONS[dialect], "backend": "kcompile", "kcompile": ours}
 
 
 # ---------------------------------------------------------------- whole or not at all
@@ -115,13 +138,13 @@ def _write(path: PathLike, overwrite: bool, fill: Callable[[IO[bytes]], Any]) ->
 
 
 def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
-    config, ours = emit.configuration(model, True)
-    compiled = emit.compile_config(model, True) if include_optimizer else None
+    config, ours = emit.configuration(model, "keras3")
+    compiled = emit.compile_config(model, "keras3") if include_optimizer else None
     if compiled is not None:
         config["compile_config"] = compiled
         ours["compile"] = emit.own_compile_config(model)
     saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
-    metadata = {"keras_version": KERAS3, "date_saved": saved, "kcompile": ours}
+    metadata = {"keras_version": VERSIONS["keras3"], "date_saved": saved, "kcompile": ours}
     data = io.BytesIO()
     _hdf5(data, lambda h: _by_path(model, h, compiled is not None))
     with zipfile.ZipFile(file, "w") as archive:
@@ -130,21 +153,21 @@ def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
         archive.writestr("model.weights.h5", data.getbuffer())
 
 
-def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
+def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool, dialect: emit.Dialect) -> None:
     def fill(h5: Any) -> None:
-        h5.attrs["keras_version"] = KERAS2
+        h5.attrs["keras_version"] = VERSIONS[dialect]
         h5.attrs["backend"] = "tensorflow"
-        config, ours = emit.configuration(model, False)
-        compiled = emit.compile_config(model, False) if include_optimizer else None
+        config, ours = emit.configuration(model, dialect)
+        compiled = emit.compile_config(model, dialect) if include_optimizer else None
         if compiled is not None and model.optimizer.vintage is not None:
             ours["optimizer_vintage"] = model.optimizer.vintage
         h5.attrs["kcompile"] = _text(ours)
         h5.attrs["model_config"] = _text(config)
-        _by_layer(model, h5.create_group("model_weights"))
+        _by_layer(model, h5.create_group("model_weights"), dialect)
         if compiled is not None:
             h5.attrs["training_config"] = _text(compiled)
             group = h5.create_group("optimizer_weights")
-            _arrays(group, _named_state(model))
+            _arrays(group, _named_state(model, dialect))
 
     _hdf5(file, fill)
 
@@ -156,9 +179,9 @@ def _hdf5(file: IO[bytes], fill: Callable[[Any], Any]) -> None:
         fill(h5)
 
 
-def _by_layer(model: Any, group: Any) -> None:
-    """Weights by layer name, as tf.keras has them."""
-    group.attrs["keras_version"] = KERAS2
+def _by_layer(model: Any, group: Any, dialect: emit.Dialect) -> None:
+    """Weights by layer name, as Keras 2 and tf.keras have them."""
+    group.attrs["keras_version"] = VERSIONS[dialect]
     group.attrs["backend"] = "tensorflow"
     named = [(weights.place_of(layer.name), layer) for layer in model.owned_layers]
     _names(group, "layer_names", [name for name, _ in named])
@@ -261,10 +284,11 @@ def _slots(model: Any) -> list[Variable]:
     return slots
 
 
-def _named_state(model: Any) -> list[tuple[str, Variable]]:
+def _named_state(model: Any, dialect: emit.Dialect) -> list[tuple[str, Variable]]:
     """The optimizer's state in the order and with the names that tf.keras up to 2.10 gives it in .h5,
     slot by slot. Later ones read that too, with the optimizers of then, as the configuration does not
-    deny it (`is_legacy_optimizer`, which Keras 3 would not take)."""
+    deny it (`is_legacy_optimizer`, which Keras 3 would not take). Keras 2.3 has that order too, and for
+    Adam a number for each variable where the largest v is not kept (optimizers.py, Adam.get_updates)."""
     optimizer, variables = model.optimizer, model.compile_arguments.trainable
     optimizer.build(variables)
     kind = type(optimizer).__name__
@@ -276,7 +300,10 @@ def _named_state(model: Any) -> list[tuple[str, Variable]]:
         for slot in optimizer.slots()
         for v in variables
     ]
-    return state + slots
+    unused = []
+    if dialect == "keras2" and kind == "Adam" and not optimizer.amsgrad:
+        unused = [(f"{kind}/{v.name}/vhat", Variable(np.zeros(1), "vhat", False)) for v in variables]
+    return state + slots + unused
 
 
 def _arrays(group: Any, named: Sequence[tuple[str, Variable]]) -> None:

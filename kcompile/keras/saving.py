@@ -25,14 +25,23 @@ def _files() -> Any:
 class Saving:
     """The part of `Model` that is about files and texts."""
 
-    def save(self, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True) -> None:
-        """Write the whole model to a .keras (Keras 3) or .h5 file (as tf.keras has it), which appears
-        whole or not at all. Raises InputError, ModelError for a model without weights, OSError."""
+    def save(
+        self,
+        filepath: PathLike,
+        overwrite: bool = True,
+        include_optimizer: bool = True,
+        vintage: str | None = None,
+    ) -> None:
+        """Write the whole model to a .keras (Keras 3) or .h5 file, which appears whole or not at all.
+
+        vintage: which Keras is to open an .h5: "keras2" (2.2, 2.3 and tf_keras), "tf_keras", "keras3";
+        default the model's own. Raises InputError, ModelError for a model without weights, OSError."""
         _files().save(
             self,
             _path(filepath),
             check_flag("overwrite", overwrite),
             check_flag("include_optimizer", include_optimizer),
+            vintage,
         )
 
     def save_weights(self, filepath: PathLike, overwrite: bool = True) -> None:
@@ -51,14 +60,15 @@ class Saving:
             self, _path(filepath), check_flag("by_name", by_name), check_flag("skip_mismatch", skip_mismatch)
         )
 
-    def to_json(self, **kwargs: Any) -> str:
-        """The architecture as JSON, as Keras 2 and 3 read it. kwargs: those of json.dumps."""
-        text: str = _files().to_json(self, **kwargs)
+    def to_json(self, vintage: str | None = None, **kwargs: Any) -> str:
+        """The architecture as JSON. vintage: which Keras is to read it, as for `save`; what is for Keras 2,
+        others read too. kwargs: those of json.dumps."""
+        text: str = _files().to_json(self, vintage, **kwargs)
         return text
 
-    def to_yaml(self, **kwargs: Any) -> str:
+    def to_yaml(self, vintage: str | None = None, **kwargs: Any) -> str:
         """The architecture as YAML. kwargs: those of yaml.safe_dump."""
-        text: str = _files().to_yaml(self, **kwargs)
+        text: str = _files().to_yaml(self, vintage, **kwargs)
         return text
 
 

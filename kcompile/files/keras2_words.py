@@ -1,0 +1,73 @@
+"""What Keras 2.2 and 2.3 call otherwise than their successors, or do not have.
+
+Enters: configurations of layers and optimizers in the words of tf.keras. Leaves: the same in words that
+Keras 2.2.4, Keras 2.3.1 and tf_keras read, and what they do not have. Sources: the constructors of both,
+compared by tests/keras_tier/test_files_with_keras2.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kcompile.keras import initializers
+
+Config = dict[str, Any]
+
+# Layers of our public names that Keras 2 has not
+LATER_LAYERS = frozenset({"Conv1DTranspose", "DepthwiseConv1D", "ConvLSTM1D", "ConvLSTM3D"})
+# Arguments that it has not, by class ("": of any), with the values at which they say nothing
+LATER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "": {"groups": 1, "keepdims": False},
+    "GaussianNoise": {"seed": None},
+    "GaussianDropout": {"seed": None},
+}
+# Arguments of optimizers that it has not; and learning rates that all Kerases have where none is given
+LATER_OPTIONS: Mapping[str, Any] = {"name": None, "initial_accumulator_value": 0.0}
+SAME_RATES = {"Adam": 0.001, "SGD": 0.01, "RMSprop": 0.001}
+
+
+def layer_config(kind: str, config: Config) -> list[str]:
+    """Rewrite a layer's configuration in place. What Keras 2 does not have of it."""
+    strange = [kind] if kind in LATER_LAYERS else []
+    for name, silent in {**LATER_ARGUMENTS[""], **LATER_ARGUMENTS.get(kind, {})}.items():
+        if name in config:
+            if config[name] == silent:
+                del config[name]
+            else:
+                strange.append(f"{name}={config[name]!r} of {kind}")
+    for name, value in config.items():
+        if name.endswith("_initializer") and isinstance(value, Mapping):
+            config[name] = initializer_config(value)
+        elif name.endswith("_regularizer") and isinstance(value, Mapping):
+            config[name] = regularizer_config(value)
+    return strange
+
+
+def initializer_config(value: Mapping[str, Any]) -> Config:
+    """An initializer as its class of Keras 2: all that scale are VarianceScaling."""
+    cls = vars(initializers).get(value["class_name"])
+    if not (isinstance(cls, type) and issubclass(cls, initializers.VarianceScaling)):
+        return dict(value)
+    made = cls(**value["config"])
+    distribution = "normal" if made.distribution == "truncated_normal" else made.distribution
+    config = {"scale": made.scale, "mode": made.mode, "distribution": distribution, "seed": made.seed}
+    return {"class_name": "VarianceScaling", "config": config}
+
+
+def regularizer_config(value: Mapping[str, Any]) -> Config:
+    """A regularizer as its class of Keras 2, which has one for both norms."""
+    if value["class_name"] not in ("L1", "L2"):
+        return dict(value)
+    factors = {"l1": 0.0, "l2": 0.0, **value["config"]}
+    return {"class_name": "L1L2", "config": {k: factors[k] for k in ("l1", "l2")}}
+
+
+def optimizer_config(kind: str, config: Mapping[str, Any]) -> Config:
+    """An optimizer's arguments. The learning rate is `lr`, which Keras 3 does not take: where it is the one
+    that all have, none says it, so that all read it."""
+    made = {k: v for k, v in config.items() if LATER_OPTIONS.get(k, ...) is ... and k != "learning_rate"}
+    kept = {k: v for k, v in config.items() if k in LATER_OPTIONS and v != LATER_OPTIONS[k] and k != "name"}
+    rate = config["learning_rate"]
+    same = kind in SAME_RATES and abs(rate - SAME_RATES[kind]) < 1e-8
+    return {**made, **kept} if same else {"lr": rate, **made, **kept}
