@@ -539,7 +539,7 @@ def test_optimizer_state_of_keras_2(tmp_path: Path) -> None:
         del file.attrs["kcompile"], file["optimizer_weights"]
         file.attrs["keras_version"] = "2.3.1"
         given = json.loads(file.attrs["training_config"])
-        given["optimizer_config"]["config"]["lr"] = given["optimizer_config"]["config"].pop("learning_rate")
+        given["optimizer_config"]["config"]["lr"] = 0.001
         file.attrs["training_config"] = json.dumps(given)
         group = file.create_group("optimizer_weights")
         stored = [np.int64(7), *arrays, *[np.zeros(1, "f4")] * 4]
@@ -595,7 +595,7 @@ def test_optimizers_of_every_vintage(
 def test_optimizer_state_that_does_not_fit_starts_afresh(tmp_path: Path) -> None:
     model = crafted.dense()
     model.compile("adam", "mse")
-    model.save(tmp_path / "m.h5")
+    model.save(tmp_path / "m.h5", vintage="tf_keras")
 
     def change(file: h5py.File) -> None:
         names = file["optimizer_weights"].attrs["weight_names"]
