@@ -37,30 +37,25 @@ def layer_config(kind: str, config: Config) -> list[str]:
             else:
                 strange.append(f"{name}={config[name]!r} of {kind}")
     for name, value in config.items():
-        if name.endswith("_initializer") and isinstance(value, Mapping):
-            config[name] = initializer_config(value)
-        elif name.endswith("_regularizer") and isinstance(value, Mapping):
-            config[name] = regularizer_config(value)
+        if isinstance(value, Mapping) and "class_name" in value:
+            config[name] = object_config(value)
     return strange
 
 
-def initializer_config(value: Mapping[str, Any]) -> Config:
-    """An initializer as its class of Keras 2: all that scale are VarianceScaling."""
-    cls = vars(initializers).get(value["class_name"])
+def object_config(value: Mapping[str, Any]) -> Any:
+    """What an argument holds, as an object of Keras 2: all initializers that scale are VarianceScaling, and
+    there is one regularizer for both norms."""
+    kind = value["class_name"]
+    if kind in ("L1", "L2"):
+        factors = {"l1": 0.0, "l2": 0.0, **value["config"]}
+        return {"class_name": "L1L2", "config": {name: factors[name] for name in ("l1", "l2")}}
+    cls = vars(initializers).get(kind)
     if not (isinstance(cls, type) and issubclass(cls, initializers.VarianceScaling)):
-        return dict(value)
+        return value
     made = cls(**value["config"])
     distribution = "normal" if made.distribution == "truncated_normal" else made.distribution
     config = {"scale": made.scale, "mode": made.mode, "distribution": distribution, "seed": made.seed}
     return {"class_name": "VarianceScaling", "config": config}
-
-
-def regularizer_config(value: Mapping[str, Any]) -> Config:
-    """A regularizer as its class of Keras 2, which has one for both norms."""
-    if value["class_name"] not in ("L1", "L2"):
-        return dict(value)
-    factors = {"l1": 0.0, "l2": 0.0, **value["config"]}
-    return {"class_name": "L1L2", "config": {k: factors[k] for k in ("l1", "l2")}}
 
 
 def optimizer_config(kind: str, config: Mapping[str, Any]) -> Config:

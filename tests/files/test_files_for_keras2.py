@@ -1,7 +1,7 @@
 """What is written for Keras 2 holds the classes and arguments that Keras 2.2.4 has.
 
-They were read from its constructors (`keras2_arguments.py`). Keras 2.2.4, 2.3.1 and tf_keras opened such files
-when this was written."""
+They were read from its constructors (`keras2_arguments.py`). Keras 2.2.4, 2.3.1 and tf_keras opened such
+files when this was written."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ def entries(value: Any, key: str = "layers") -> Iterator[tuple[str, str, dict[st
     """Every object of a configuration: its kind, its class, its arguments."""
     if isinstance(value, dict):
         if "class_name" in value and "config" in value:
-            kind = next((k for k in KERAS2 if key.endswith(f"_{k.removesuffix('s')}")), "layers")
-            yield kind, value["class_name"], value["config"]
+            kinds = [k for k in KERAS2 if value["class_name"] in KERAS2[k]]
+            named = [k for k in kinds if key.endswith(f"_{k.removesuffix('s')}")]
+            yield (*named, *kinds, "layers")[0], value["class_name"], value["config"]
         for name, inner in value.items():
             yield from entries(inner, key if name in ("config",) else name)
     elif isinstance(value, list):
