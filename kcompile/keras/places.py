@@ -125,7 +125,6 @@ ABSENT: dict[str, str] = {
     "ConvRecurrent2D": _BASES,
     "disable_tracking": _BASES,
     "eager": _SYMBOLIC,
-    "keras_modules_injection": "applications are written over kcompile.keras and need no other Keras",
     "symbolic": _SYMBOLIC,
     "ctc_label_dense_to_sparse": _SPARSE,
     "th_sparse_module": _SPARSE,
