@@ -99,12 +99,13 @@ _OLD_LAYERS = frozenset(
 
 _IMAGES = ("array_to_img", "img_to_array", "load_img", "save_img")
 _ADDED = {
+    "applications": {"ResNet50": "applications.resnet"},  # the newer one
     "utils": {
         "pad_sequences": "preprocessing.sequence",
         "model_to_dot": "utils.vis_utils",
         "plot_model": "utils.vis_utils",
         **dict.fromkeys(_IMAGES, "preprocessing.image"),
-    }
+    },
 }
 _RENAMED = {"l1": {"l1": "l"}, "l2": {"l2": "l"}}
 # Arguments that our layers do not have, with the values at which they do nothing.

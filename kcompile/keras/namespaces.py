@@ -136,14 +136,15 @@ class _Maker:
         source = importlib.import_module(f"{HOME}.{name}".rstrip("."))
         lacks = self.edition.removed.get(name, frozenset())
         elsewhere = {
-            key: getattr(importlib.import_module(f"{HOME}.{module}"), key)
+            key: self.of_edition(module, key, getattr(importlib.import_module(f"{HOME}.{module}"), key))
             for key, module in self.edition.added.get(name, {}).items()
         }
-        return elsewhere | {
+        here = {
             key: self.of_edition(name, key, value)
             for key, value in vars(source).items()
             if not key.startswith("_") and key not in lacks and not isinstance(value, types.ModuleType)
         }
+        return here | elsewhere
 
     def of_edition(self, module: str, name: str, value: Any) -> Any:
         """A class, function or constant of a module as the edition has it."""

@@ -159,8 +159,8 @@ def classifier(*layers: str) -> Top:
     return top
 
 
-def published(network: Network) -> Callable[..., Model]:
-    """The function of a network, with the arguments of Keras."""
+def published(name: str, network: Network) -> Callable[..., Model]:
+    """The function of a network, by this name, with the arguments of Keras."""
 
     def make(
         include_top: bool = True,
@@ -173,9 +173,9 @@ def published(network: Network) -> Callable[..., Model]:
     ) -> Model:
         return network.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)
 
-    make.__name__ = make.__qualname__ = network.name
+    make.__name__ = make.__qualname__ = name
     make.__doc__ = (
-        f"The network {network.name}. weights: None for fresh ones, 'imagenet' (from Keras' cache, or the "
+        f"The network {name}. weights: None for fresh ones, 'imagenet' (from Keras' cache, or the "
         "network), or the path of a file. include_top: with the layers that classify. input_tensor: an "
         "Input, or what was computed of some. input_shape: without the batch. pooling: of the features "
         "without a top, 'avg', 'max' or None. classes: how many the top has."

@@ -72,17 +72,20 @@ def _network(name: str, counts: tuple[int, ...], whole: str, headless: str) -> N
 
 
 DenseNet121 = published(
+    "DenseNet121",
     _network(
         "densenet121", (6, 12, 24, 16), "9d60b8095a5708f2dcce2bca79d332c7", "30ee3e1110167f948a6b9946edeeb738"
-    )
+    ),
 )
 DenseNet169 = published(
+    "DenseNet169",
     _network(
         "densenet169", (6, 12, 32, 32), "d699b8f76981ab1b30698df4c175e90b", "b8c4d4c20dd625c148057b9ff1c1176b"
-    )
+    ),
 )
 DenseNet201 = published(
+    "DenseNet201",
     _network(
         "densenet201", (6, 12, 48, 32), "1ceb130c1ea1b78c3bf6114dbdfd8807", "c13680b51ded0fb44dff2d8f86ac8bb1"
-    )
+    ),
 )

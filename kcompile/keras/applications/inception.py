@@ -170,6 +170,7 @@ def _residual(
 
 NORM = (("scale", False),)
 InceptionV3 = published(
+    "InceptionV3",
     Network(
         "inception_v3",
         _v3,
@@ -182,9 +183,10 @@ InceptionV3 = published(
         size=299,
         least=75,
         norm=NORM,
-    )
+    ),
 )
 InceptionResNetV2 = published(
+    "InceptionResNetV2",
     Network(
         "inception_resnet_v2",
         _resnet,
@@ -197,5 +199,5 @@ InceptionResNetV2 = published(
         size=299,
         least=75,
         norm=NORM,
-    )
+    ),
 )

@@ -69,26 +69,29 @@ def network(name: str, body: Body, whole: str, headless: str) -> Network:
 
 
 ResNet50 = published(
+    "ResNet50",
     network(
         "resnet50",
         _body((3, 4, 6, 3)),
         "2cb95161c43110f7111970584f804107",
         "4d473c1dd8becc155b73f8504c6f6626",
-    )
+    ),
 )
 ResNet101 = published(
+    "ResNet101",
     network(
         "resnet101",
         _body((3, 4, 23, 3)),
         "f1aeb4b969a6efcfb50fad2f0c20cfc5",
         "88cf7a10940856eca736dc7b7e228a21",
-    )
+    ),
 )
 ResNet152 = published(
+    "ResNet152",
     network(
         "resnet152",
         _body((3, 8, 36, 3)),
         "100835be76be38e30d865e96f2aaae62",
         "ee4c566cf9a93f14d82f913c2dc6dd0c",
-    )
+    ),
 )

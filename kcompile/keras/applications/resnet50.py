@@ -52,6 +52,7 @@ def _block(net: Net, x: Any, filters: int, strides: int, place: str, projected: 
 
 
 ResNet50 = published(
+    "ResNet50",
     Network(
         "resnet50",
         _body,
@@ -61,5 +62,5 @@ ResNet50 = published(
             (f"resnet50_{KERNELS}.h5", "a7b3fe01876f51b976af0dea6bc144eb"),
             (f"resnet50_{KERNELS}_notop.h5", "a268eb855778b3df3c7506639542a6af"),
         ),
-    )
+    ),
 )

@@ -43,26 +43,29 @@ def _block(net: Net, x: Any, filters: int, strides: int, name: str, projected: b
 
 
 ResNet50V2 = published(
+    "ResNet50V2",
     network(
         "resnet50v2",
         _body((3, 4, 6, 3)),
         "3ef43a0b657b3be2300d5770ece849e0",
         "fac2f116257151a9d068a22e544a4917",
-    )
+    ),
 )
 ResNet101V2 = published(
+    "ResNet101V2",
     network(
         "resnet101v2",
         _body((3, 4, 23, 3)),
         "6343647c601c52e1368623803854d971",
         "c0ed64b8031c3730f411d2eb4eea35b5",
-    )
+    ),
 )
 ResNet152V2 = published(
+    "ResNet152V2",
     network(
         "resnet152v2",
         _body((3, 8, 36, 3)),
         "a49b44d1979771252814e80f8ec446f9",
         "ed17cf2e0169df9d443503ef94b23b33",
-    )
+    ),
 )

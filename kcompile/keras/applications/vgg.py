@@ -42,8 +42,14 @@ def _network(name: str, counts: tuple[int, ...], whole: str, headless: str) -> N
 
 
 VGG16 = published(
-    _network("vgg16", (2, 2, 3, 3, 3), "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc")
+    "VGG16",
+    _network(
+        "vgg16", (2, 2, 3, 3, 3), "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc"
+    ),
 )
 VGG19 = published(
-    _network("vgg19", (2, 2, 4, 4, 4), "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6")
+    "VGG19",
+    _network(
+        "vgg19", (2, 2, 4, 4, 4), "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6"
+    ),
 )

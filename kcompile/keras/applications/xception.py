@@ -60,6 +60,7 @@ def _middle(net: Net, x: Any, block: int) -> Any:
 
 
 Xception = published(
+    "Xception",
     Network(
         "xception",
         _body,
@@ -72,5 +73,5 @@ Xception = published(
         size=299,
         least=71,
         last=-1,
-    )
+    ),
 )
