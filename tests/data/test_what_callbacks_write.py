@@ -383,3 +383,26 @@ def test_a_list_of_callbacks_tells_all_of_them():
     assert seen == [("batch", 4, {"loss": 1.0})] and history.history == {"loss": [2.0], "more": [0]}
     kinds = [type(c) for c in callbacks.CallbackList(add_history=True, add_progbar=True, model="m", epochs=2)]
     assert kinds == [callbacks.History, callbacks.ProgbarLogger]
+
+
+def test_a_loop_of_ones_own_with_averages_and_a_bar(capsys):
+    history, stateful = callbacks.History(), ["acc"]
+    listed = callbacks.CallbackList([callbacks.BaseLogger(stateful), history], add_progbar=True)
+    listed.set_model(Stand())
+    listed.set_params({"epochs": 1, "steps": 2, "metrics": ["loss", "acc"]})
+    listed.on_train_begin()
+    listed.on_epoch_begin(0)
+    for batch, (size, loss, acc) in enumerate([(6, 1.0, 0.5), (2, 3.0, 0.25)]):
+        listed.on_batch_begin(batch, {"batch": batch, "size": size})
+        listed.on_batch_end(batch, {"batch": batch, "size": size, "loss": loss, "acc": acc})
+    listed.on_epoch_end(0)
+    listed.on_train_end()
+    assert history.history == {"loss": [1.5], "acc": [0.25]}
+    assert capsys.readouterr().out.startswith("Epoch 1/1\n2/2 [")
+
+
+def test_averages_of_fit_stay_as_they_are(model):
+    expected = model.evaluate(X, Y, verbose=0)[0]
+    model.optimizer.lr = 0.0
+    history = model.fit(X, Y, batch_size=3, verbose=0, callbacks=[callbacks.BaseLogger()]).history
+    assert history["loss"][0] == pytest.approx(expected)

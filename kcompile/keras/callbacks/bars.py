@@ -7,6 +7,7 @@ from typing import Any
 
 from kcompile.keras.callbacks.base import Bar, Report
 from kcompile.keras.editions import edition
+from kcompile.keras.semantics import DEFAULT
 from kcompile_runtime.errors import ModelError, describe
 from kcompile_runtime.progress import Progbar
 
@@ -28,7 +29,7 @@ class ProgbarLogger(Bar):
         self.verbose = 1
 
     def on_train_begin(self, logs: Report = None) -> None:
-        self.verbose = self.params["verbose"]
+        self.verbose = self.params.get("verbose", 1)
 
     def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
         if self.verbose:
@@ -41,7 +42,7 @@ class ProgbarLogger(Bar):
             self.bar.update(samples, list(zip(self.params["metrics"], values())))
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
-        names = self.params["metrics"]
+        names = self.params.get("metrics", ())
         self.bar.update(self.bar.target, [(k, v) for k, v in (logs or {}).items() if k in names])
 
 
@@ -61,12 +62,12 @@ class BatchProgress(Bar):
 def progbar(model: Any, params: Mapping[str, Any], verbose: int, steps: bool = False) -> Progbar:
     """The bar of a pass over params["samples"], or where these are unknown over params["steps"], as the
     vintage of the model shows it."""
-    style, samples = edition(model.vintage).bar, params["samples"]
+    style, samples = edition(getattr(model, "vintage", DEFAULT)).bar, params.get("samples")
     if steps and style == "samples":
         style = "steps"
     return Progbar(
-        params["steps"] if samples is None else samples,
+        (params.get("steps") or 1) if samples is None else samples,
         verbose,
         style=style,
-        batch_size=params["batch_size"] or 1,
+        batch_size=params.get("batch_size") or 1,
     )

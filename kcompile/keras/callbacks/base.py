@@ -171,11 +171,38 @@ def check(callbacks: Any) -> list[Callback]:
 
 
 class BaseLogger(Callback):
-    """Fits Keras scripts that name it: averages over the epoch are made by the loop itself, whatever
-    stateful_metrics says."""
+    """Adds the averages over the batches of an epoch to its logs, weighted by their sizes; of the
+    stateful_metrics the last values. `fit` makes averages itself, so this is for loops of the user's own."""
 
     def __init__(self, stateful_metrics: Any = None) -> None:
         super().__init__()
+        given = () if stateful_metrics is None else stateful_metrics
+        if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(n, str) for n in given):
+            raise InputTypeError(describe("BaseLogger: stateful_metrics", "a list of names", repr(given)))
+        self.stateful_metrics = set(given)
+
+    def wants_batches(self, mode: str) -> bool:
+        return False  # `fit` knows the averages
+
+    def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
+        self.seen = 0
+        self.totals: dict[str, float] = {}
+
+    def on_batch_end(self, batch: int, logs: Report = None) -> None:
+        logs = logs or {}
+        size = logs.get("size", 0)
+        self.seen += size
+        for name, value in logs.items():
+            last = name in self.stateful_metrics
+            self.totals[name] = value if last else self.totals.get(name, 0) + value * size
+
+    def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
+        if not isinstance(logs, dict) or not self.totals:
+            return
+        for name in self.params.get("metrics", ()):
+            if name in self.totals and name not in logs:
+                total = self.totals[name]
+                logs[name] = total if name in self.stateful_metrics else total / max(self.seen, 1)
 
 
 class History(Callback):
