@@ -7,17 +7,8 @@ import warnings
 from typing import Any
 
 from kcompile.keras.feeding import gives_batches
+from kcompile.keras.keras1 import GENERATORS
 from kcompile_runtime.errors import InputError, InputTypeError, describe
-
-OLD = {
-    "samples_per_epoch": "steps_per_epoch",
-    "val_samples": "steps",
-    "nb_epoch": "epochs",
-    "nb_val_samples": "validation_steps",
-    "nb_worker": "workers",
-    "pickle_safe": "use_multiprocessing",
-    "max_q_size": "max_queue_size",
-}
 
 
 class GeneratorMethods:
@@ -136,17 +127,17 @@ def _batches(method: str, generator: Any) -> Any:
 
 def _renamed(method: str, generator: Any, given: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
     """The arguments of Keras 2, given as such or by their names in Keras 1. Raises InputTypeError."""
-    unknown = [name for name in old if OLD.get(name) not in given]
+    unknown = [name for name in old if GENERATORS.get(name) not in given]
     if unknown:
         raise InputTypeError(
             describe(method, f"the arguments of Keras' {method}", ", ".join(map(repr, unknown)))
         )
     if old:
-        pairs = ", ".join(f"{name} is {OLD[name]}" for name in old)
+        pairs = ", ".join(f"{name} is {GENERATORS[name]}" for name in old)
         counts = {"samples_per_epoch", "nb_val_samples", "val_samples"} & old.keys()
         note = f" {' and '.join(sorted(counts))} counted samples; Keras 2 counts batches" if counts else ""
         warnings.warn(f"{method}: names of Keras 1: {pairs}.{note}", stacklevel=3)
-    renamed = {OLD[name]: value for name, value in old.items()}
+    renamed = {GENERATORS[name]: value for name, value in old.items()}
     size = getattr(generator, "batch_size", None)
     if "samples_per_epoch" in old and size:
         renamed["steps_per_epoch"] = old["samples_per_epoch"] // size

@@ -140,25 +140,21 @@ LAYERS: dict[str, Spelling] = {
     "ZeroPadding2D": _OF_ORDERING,
     "ZeroPadding3D": _OF_ORDERING,
 }
-_GENERATORS = Spelling(
-    {
-        "samples_per_epoch": "steps_per_epoch",
-        "val_samples": "steps",
-        "nb_epoch": "epochs",
-        "nb_val_samples": "validation_steps",
-        "nb_worker": "workers",
-        "pickle_safe": "use_multiprocessing",
-        "max_q_size": "max_queue_size",
-    }
-)
+# Methods that generators feed; `generator_methods` reads it, as what counted samples counts batches now
+GENERATORS = {
+    "samples_per_epoch": "steps_per_epoch",
+    "val_samples": "steps",
+    "nb_epoch": "epochs",
+    "nb_val_samples": "validation_steps",
+    "nb_worker": "workers",
+    "pickle_safe": "use_multiprocessing",
+    "max_q_size": "max_queue_size",
+}
 # Methods and functions, by name; Model and Layer stand for their constructors
 FUNCTIONS: dict[str, Spelling] = {
     "Layer": Spelling({"input_dtype": "dtype"}),
     "Model": Spelling({"input": "inputs", "output": "outputs"}),
-    "evaluate_generator": _GENERATORS,
     "fit": Spelling({"nb_epoch": "epochs"}),
-    "fit_generator": _GENERATORS,
-    "predict_generator": _GENERATORS,
 }
 
 
