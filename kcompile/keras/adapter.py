@@ -6,7 +6,7 @@ of the graph's inputs, checked whole (`standardize`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from kcompile.keras import graphs, standardize
 from kcompile.keras.lengths import Lengths, LruCache, lengths_of
 from kcompile.keras.standardize import Target
 from kcompile.keras.target_tensors import held_labels, with_held
-from kcompile_runtime.arrays import Array, as_array
+from kcompile_runtime.arrays import Array
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.spec import TensorSpec
@@ -132,9 +132,7 @@ class Adapter:
         yet. Raises InputError, InputTypeError."""
         if self._specs is None:
             if not self._model.built:
-                value = next(iter(x.values())) if isinstance(x, Mapping) and len(x) == 1 else x
-                only = standardize.by_name(value, ["x"], "input")[0]
-                self._model.build((None, *as_array(only, "x").shape[1:]))
+                self._model.build_for_data(x)
             self._specs = input_specs(self._model)
         return standardize.inputs(x, self._specs)
 

@@ -386,10 +386,10 @@ class Layer(Weights, Nodes):
         ):
             wanted = inspect.signature(self.call).parameters
             if "training" in wanted:
-                given["training"] = trace.training
+                given["training"] = self._training_argument(trace, arguments.get("training"))
             if "mask" in wanted and any(m is not None for m in masks):
                 given.setdefault("mask", masks[0] if single else masks)
-            outputs = as_list(self.call(inputs[0] if single else list(inputs), **given))
+            outputs = self._called(inputs, single, given)
             if not outputs or not all(isinstance(y, Tensor) for y in outputs):
                 raise InputTypeError(
                     describe("call", "to return a tensor or a list of tensors", describe_types(outputs))
@@ -398,6 +398,14 @@ class Layer(Weights, Nodes):
                 self._regularize(trace, outputs)
             made = self.output_masks(inputs, single, masks, outputs)
             return [with_mask(y, m, inputs) for y, m in zip(outputs, made)]
+
+    def _called(self, inputs: Sequence[Tensor], single: bool, given: dict[str, Any]) -> list[Any]:
+        """What `call` returns, as a list."""
+        return as_list(self.call(inputs[0] if single else list(inputs), **given))
+
+    def _training_argument(self, trace: Trace, given: bool | None) -> bool | None:
+        """`training` as `call` sees it. given: by the caller."""
+        return trace.training
 
     def emit(self, graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
         """The results of a call of this layer in a graph. Raises ModelError for an input, which has none."""

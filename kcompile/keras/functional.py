@@ -49,6 +49,7 @@ from kcompile.keras.tracing import Inferred, infer_nodes, trace_nodes, trace_of
 from kcompile.keras.trainer import Trainer
 from kcompile.keras.training import Training
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
+from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
@@ -63,18 +64,26 @@ class Model(Training, Saving, Layer):
 
     input_keys: tuple[str, ...] | None = None
     output_keys: tuple[str, ...] | None = None
+    subclassed = False  # whether a `call` of the class's own says what it computes
+    adopt: Any = None  # takes in such a class; set by `subclassing`, which is above this module
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A class of a user's that defines `call` is a `SubclassedModel` too."""
+        super().__init_subclass__(**kwargs)
+        if (cls.subclassed or "call" in vars(cls)) and not cls.__module__.startswith("kcompile.keras."):
+            cls.adopt(cls)
 
     def __init__(
         self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any
     ) -> None:
         kwargs = keras1.renamed("Model", kwargs)
         inputs, outputs = kwargs.pop("inputs", inputs), kwargs.pop("outputs", outputs)
-        if inputs is None or outputs is None:
-            raise UnsupportedError(
-                "Model: expected inputs and outputs. Received: none. Models made "
-                "by subclassing are not supported: use the functional style"
-            )
+        if (inputs is None and outputs is None) != self.subclassed or (inputs is None) != (outputs is None):
+            wanted = "inputs and outputs, or, of a class that defines `call`, neither"
+            raise UnsupportedError(f"{type(self).__name__}: expected {wanted}")
         self._begin(name, kwargs)
+        if self.subclassed:
+            return
         self.input_keys, self.output_keys = _keys(inputs, "inputs"), _keys(outputs, "outputs")
         self._connect(
             *(
@@ -288,6 +297,12 @@ class Model(Training, Saving, Layer):
             )
         )
 
+    def build_for_data(self, x: Any) -> None:
+        """Build the layers for the first data."""
+        value = next(iter(x.values())) if isinstance(x, Mapping) and len(x) == 1 else x
+        only = by_name(value, ["x"], "input")[0]
+        self.build((None, *as_array(only, "x").shape[1:]))
+
     # ---- as a layer
 
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
@@ -440,7 +455,7 @@ class Model(Training, Saving, Layer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         calls, training = state.pop("calls"), state.pop("training")
         restore(self, state, nodes_made=[])
-        if self.built:
+        if self.built and not self.subclassed:
             self.nodes_made.append(Node(self, 0, tuple(self.inputs), len(self.inputs) == 1, {}, self.outputs))
         for node in calls:
             if node not in node.layer.nodes_made:

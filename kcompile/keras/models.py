@@ -11,6 +11,7 @@ from kcompile.keras.functional import Model
 from kcompile.keras.layers.registry import deserialize, sharing
 from kcompile.keras.saving import load_model, model_from_json, model_from_yaml, save_model
 from kcompile.keras.sequential import Sequential
+from kcompile.keras.subclassing import SubclassedModel as _SubclassedModel  # noqa: F401 (it registers itself)
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
 __all__ = [

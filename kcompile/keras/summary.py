@@ -76,7 +76,7 @@ class Row:
     name: str
     kind: str
     shape: str
-    params: int
+    params: str
     sources: tuple[str, ...]
 
 
@@ -86,11 +86,19 @@ def _rows(model: Any, chain: bool, style: str) -> list[Row]:
             printable(layer.name),
             printable(type(layer).__name__),
             _shape_of(layer, style),
-            layer.count_params(),
+            _params_of(layer, style),
             () if chain else tuple(_sources(model, layer)),
         )
         for layer in model.layers
     ]
+
+
+def _params_of(layer: Any, style: str) -> str:
+    """The number of parameters; of a layer that a `call` does not use, why it is 0."""
+    if not layer.built:
+        return "0 (unbuilt)" if style == "keras3" else "0 (unused)"
+    count = layer.count_params()
+    return f"{count:,}" if style == "keras3" else str(count)
 
 
 def _counts(model: Any) -> dict[str, tuple[int, int]]:
@@ -104,9 +112,11 @@ def _counts(model: Any) -> dict[str, tuple[int, int]]:
 
 def _shape_of(layer: Any, style: str) -> str:
     try:
-        shape = layer.output_shape
+        shape = None if getattr(layer, "subclassed", False) else layer.output_shape
     except AttributeError:
-        return "multiple"
+        shape = None
+    if shape is None:
+        return "?" if style == "keras3" else "multiple"
     entry = not any(node.inputs for node in layer.nodes_made[:1])
     return f"[{shape}]" if style == "tf_keras" and entry else str(shape)
 
@@ -122,7 +132,9 @@ def _sources(model: Any, layer: Any) -> list[str]:
 
 
 def _is_chain(model: Any) -> bool:
-    """Whether each layer is called once, on the output of the one before."""
+    """Whether each layer is called once, on the output of the one before; or nobody knows, as `call` says."""
+    if model.subclassed:
+        return True
     calls = [node for node in model.nodes if node.inputs]
     once = len({id(node.layer) for node in model.nodes}) == len(model.nodes)
     ends = [y for node in calls for y in node.inputs]
@@ -161,7 +173,7 @@ def _tf_keras(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[
     for row in rows:
         sources = "[" + ",\n ".join(map(repr, row.sources)) + "]"
         columns = [
-            *_wrapped([f"{row.name} ({row.kind})", row.shape, str(row.params)], widths),
+            *_wrapped([f"{row.name} ({row.kind})", row.shape, row.params], widths),
             sources.split("\n"),
         ]
         for fields in _lines(columns[: len(ends)]):
@@ -193,7 +205,7 @@ def _keras3(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[in
         sources = (",\n".join(row.sources) or "-").split("\n")
         columns = [
             [part for text in label for part in _pieces(text, widths[0])],
-            *_wrapped([row.shape, f"{row.params:,}"], [w + 1 for w in widths[1:]]),
+            *_wrapped([row.shape, row.params], [w + 1 for w in widths[1:]]),
             [part for s in sources for part in _pieces(s, widths[-1])],
         ]
         for fields in _lines(columns[: len(ends)]):

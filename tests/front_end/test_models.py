@@ -192,12 +192,12 @@ def test_models_that_make_no_sense(make, message):
         make()
 
 
-def test_subclassing_is_refused():
+def test_a_class_without_call_needs_inputs_and_outputs():
     class Mine(Model):
         def __init__(self):
             super().__init__()
 
-    with pytest.raises(UnsupportedError, match="subclassing"):
+    with pytest.raises(UnsupportedError, match="inputs and outputs"):
         Mine()
 
 

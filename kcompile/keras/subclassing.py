@@ -1,0 +1,352 @@
+"""Models by subclassing: layers are attributes, and `call` says what the model computes.
+
+Enters: a class whose `call` runs over symbolic tensors, and the first data or shapes. Leaves: a model of one
+node, the call itself, which is traced, trained and compiled as any other.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, TensorType
+from kcompile.keras.editions import edition
+from kcompile.keras.engine import Input, KerasTensor, Layer, Variable, as_list, keras_shape
+from kcompile.keras.functional import Model
+from kcompile.keras.layer_arguments import parameters
+from kcompile.keras.layer_weights import distinguish, weights_of_others
+from kcompile.keras.layers.held import check_nesting
+from kcompile.keras.settings import FLOAT
+from kcompile.keras.tracing import Inferred, Trace, trace_of
+from kcompile_runtime.arrays import as_array
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
+
+# Methods by which a class of another Keras takes over what fit, evaluate and predict do in a step.
+STEPS = ("train_step", "test_step", "predict_step", "make_train_function", "compute_loss", "compute_metrics")
+
+
+class ConfigurationError(UnsupportedError, NotImplementedError):
+    """A configuration, or a file with one, of a model that no configuration describes."""
+
+
+class SubclassedModel(Model):
+    """What a class that derives from `Model` and defines `call` is too: `Model` puts it among its bases.
+
+    Layers are found in the attributes, in the order in which these were first set, and in lists, tuples and
+    dicts there. Inputs are known with the first data, shapes or tensors: `call` is then traced.
+    """
+
+    subclassed = True
+
+    def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
+        taken_over = [step for step in STEPS if hasattr(type(self), step)]
+        if taken_over:
+            raise UnsupportedError(
+                f"{type(self).__name__}: {', '.join(taken_over)}: steps of one's own are not supported. "
+                "Say the loss with compile or add_loss"
+            )
+        self._prepared = False  # whether a `build` of the class's own has run
+        self._opening = False  # whether `call` is being traced on the inputs
+        super()._begin(name, kwargs)
+        self._not_tracked = frozenset(vars(self))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, Layer) and "_prepared" not in vars(self):
+            raise ModelError(
+                f"{type(self).__name__}: call super().__init__() before layers are made attributes of a model"
+            )
+        super().__setattr__(name, value)
+
+    # ---- parts
+
+    @property
+    def _attributes(self) -> list[Any]:
+        """The values of the attributes that are the class's own."""
+        mine = vars(self)
+        hidden = mine.get("_not_tracked", mine)
+        return [value for name, value in mine.items() if name not in hidden]
+
+    @property
+    def _layers(self) -> list[Layer]:
+        found = _layers_in(self._attributes)
+        return list({id(layer): layer for layer in found if layer is not self}.values())
+
+    @_layers.setter
+    def _layers(self, layers: Any) -> None:
+        """They follow from the attributes."""
+
+    @property
+    def built(self) -> bool:
+        """Whether the inputs are known."""
+        return bool(vars(self).get("nodes"))
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """It follows from the inputs; a `build` of one's own sets it too."""
+
+    @property
+    def functional(self) -> bool:
+        return False
+
+    @property
+    def runs(self) -> int:
+        return 1 + sum(layer.runs for layer in self._layers)
+
+    @property
+    def output_names(self) -> list[str]:
+        if self.output_keys is not None:
+            return list(self.output_keys)
+        return [f"output_{k + 1}" for k in range(len(self.outputs))]
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        found = Model.trainable_weights.fget(self)  # type: ignore[attr-defined]
+        own = self._trainable if self.trainable else []
+        return _distinct([*found, *own])
+
+    @trainable_weights.setter
+    def trainable_weights(self, variables: Sequence[Variable]) -> None:
+        raise weights_of_others(self)
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        trained = {id(v) for v in self.trainable_weights}
+        found = Model.non_trainable_weights.fget(self)  # type: ignore[attr-defined]
+        own = [*self._trainable, *self._non_trainable]
+        return [v for v in _distinct([*found, *own]) if id(v) not in trained]
+
+    @property
+    def weights(self) -> list[Variable]:
+        """Those of layers; those of the model itself are behind them, and before them in Keras 3. tf.keras
+        has the trainable ones of a list or dict of layers before its others."""
+        own = [*self._trainable, *self._non_trainable]
+        inner = Model.weights.fget(self)  # type: ignore[attr-defined]
+        if self.semantics.trained_weights == "own flag":
+            return _distinct([*own, *inner])
+        if edition(self.vintage).eager:
+            inner = [v for value in self._attributes for v in _weights_in(value)]
+        return _distinct([*inner, *own])
+
+    # ---- inputs
+
+    def build(self, input_shape: Any = None) -> None:
+        """Trace `call` for inputs of these shapes, whose first dim is the batch: a shape, a list or a dict
+        of them."""
+        if self.built or self._opening:
+            return
+        if not isinstance(input_shape, (Mapping, list, tuple)) or not input_shape:
+            raise ModelError(describe(f"{self.label}: build", "a shape, or several", repr(input_shape)))
+        keys = tuple(input_shape) if isinstance(input_shape, Mapping) else None
+        shapes: Any = list(input_shape.values()) if isinstance(input_shape, Mapping) else input_shape
+        several = isinstance(shapes[0], (list, tuple))
+        entries = [(tuple(shape), FLOAT) for shape in (shapes if several else [shapes])]
+        self._open(entries, not several, keys)
+
+    def build_for_data(self, x: Any) -> None:
+        keys = tuple(x) if isinstance(x, Mapping) else None
+        several = isinstance(x, (list, tuple)) and bool(x) and all(hasattr(v, "shape") for v in x)
+        values = list(x.values()) if isinstance(x, Mapping) else list(x) if several else [x]
+        arrays = [as_array(value, "x") for value in values]
+        self._open([self._entry(a) for a in arrays], not several and len(arrays) == 1, keys)
+
+    def _entry(self, array: np.ndarray) -> tuple[tuple[Any, ...], str]:
+        """The shape and dtype of the input that takes such arrays. In Keras 2, all are numbers of floatx."""
+        sizes = array.shape[1:]
+        if array.ndim == 1 and self.semantics.trained_weights != "own flag":
+            sizes = (1,)
+        whole = {"i": "int32", "u": "int32", "b": "bool"} if edition(self.vintage).eager else {}
+        return (None, *sizes), whole.get(array.dtype.kind, FLOAT)
+
+    def ensure_built(
+        self,
+        types: Sequence[TensorType],
+        single: bool,
+        batch_size: int | None = None,
+        second_types: Sequence[TensorType] | None = None,
+    ) -> None:
+        """With the first call, the inputs are known. Later calls may be on other shapes: layers say which."""
+        if not self.built and all(t.rank and t.shape[0] == Batch() for t in types):
+            shapes = [
+                keras_shape(*pair) for pair in zip(types, [batch_size] * len(types), second_types or types)
+            ]
+            self._open([(s, t.dtype) for s, t in zip(shapes, types)], single, self.input_keys)
+        self._prepare([keras_shape(t, batch_size) for t in types], single)
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self._initial_weights = None
+
+    def _open(
+        self, entries: Sequence[tuple[tuple[Any, ...], str]], single: bool, keys: tuple[str, ...] | None
+    ) -> None:
+        """Make the inputs, and trace `call` on them."""
+        if keys is not None:
+            order = sorted(range(len(keys)), key=keys.__getitem__)
+            keys, entries = tuple(sorted(keys)), [entries[k] for k in order]
+        names = keys or [f"input_{k + 1}" for k in range(len(entries))]
+        inputs: list[KerasTensor] = [
+            Input(batch_shape=shape, dtype=dtype, name=name, vintage=self.vintage)
+            for name, (shape, dtype) in zip(names, entries)
+        ]
+        before, self.input_keys, self._opening = self.input_keys, keys, True
+        try:
+            self._prepare([shape for shape, _ in entries], single)
+            check_nesting(self, self._layers)
+            node = self._add_node_of(inputs, single)
+        except BaseException:
+            self.input_keys = before
+            raise
+        finally:
+            self._opening = False
+        self.inputs, self.outputs = inputs, node.outputs
+        self.nodes = [*(x.node for x in inputs), node]
+        self._check_names(self._layers)
+        distinguish(self.weights)
+
+    def _add_node_of(self, inputs: Sequence[KerasTensor], single: bool) -> Any:
+        """The call on the inputs themselves."""
+        types, second_types = [x.type for x in inputs], [x.second_type for x in inputs]
+        found, again = (self._infer(t, single, {}, [None] * len(t)) for t in (types, second_types))
+        node = self._record(inputs, single, {}, found[0], again[0])
+        for y, mask, second_mask in zip(node.outputs, found[1], again[1]):
+            y.mask, y.second_mask = mask, second_mask
+        return node
+
+    def _prepare(self, shapes: Sequence[Any], single: bool) -> None:
+        """Run a `build` of the class's own, once."""
+        if not self._prepared and type(self).build is not SubclassedModel.build:
+            named = None if self.input_keys is None else dict(zip(self.input_keys, shapes))
+            self.build(named or (shapes[0] if single else list(shapes)))
+
+    # ---- as a layer
+
+    def __call__(self, inputs: Any, **arguments: Any) -> Any:
+        if isinstance(inputs, Mapping) and not self.built:
+            self.input_keys = tuple(sorted(inputs))
+        return super().__call__(inputs, **arguments)
+
+    def _infer(
+        self,
+        types: Sequence[TensorType],
+        single: bool,
+        arguments: dict[str, Any],
+        masks: Sequence[TensorType | None],
+    ) -> Inferred:
+        return Layer._infer(self, types, single, arguments, masks)
+
+    def _called(self, inputs: Sequence[Tensor], single: bool, given: dict[str, Any]) -> list[Any]:
+        value: Any = inputs[0] if single else list(inputs)
+        if self.input_keys is not None:
+            value = dict(zip(self.input_keys, inputs))
+        found = self.call(value, **given)
+        if not isinstance(found, Mapping):
+            return as_list(found)
+        self.output_keys = tuple(sorted(found))
+        return [found[key] for key in self.output_keys]
+
+    def _training_argument(self, trace: Trace, given: bool | None) -> bool | None:
+        """In Keras 2, the phase is none of Python's while `call` runs: None, unless the caller says it."""
+        return trace.training if edition(self.vintage).eager else given
+
+    def output_masks(
+        self,
+        inputs: Sequence[Tensor],
+        single: bool,
+        masks: Sequence[Tensor | None],
+        outputs: Sequence[Tensor],
+    ) -> list[Tensor | None]:
+        """What a `compute_mask` of the class's own says; else none in Keras 2, and later what layers gave."""
+        if type(self).compute_mask is not Layer.compute_mask:
+            return Layer.output_masks(self, inputs, single, masks, outputs)
+        if not edition(self.vintage).eager:
+            return [None] * len(outputs)
+        return [trace_of(y).masks.get(y.value) for y in outputs]
+
+    def add_loss(self, losses: Any, inputs: Any = None) -> None:
+        """In `call`, scalars of symbolic tensors; outside, functions of K over tensors of this model."""
+        inside = all(isinstance(loss, Tensor) for loss in as_list(losses))
+        (Layer if inside else Model).add_loss(self, losses, inputs)
+
+    # ---- configurations
+
+    def get_config(self) -> dict[str, Any]:
+        """Raises ConfigurationError (a NotImplementedError) unless the class defines it; since tf.keras, a
+        class whose constructor takes no arguments needs no more than its name."""
+        own = [p for p in parameters(type(self), Model) if p not in ("name", "trainable", "dtype")]
+        default = type(self).get_config is SubclassedModel.get_config
+        if not edition(self.vintage).eager or (default and own):
+            raise ConfigurationError(
+                f"{type(self).__name__}: a model by subclassing has no configuration. Define get_config and "
+                "from_config, or keep its weights with save_weights"
+            )
+        return {}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None, inputs: Any = None) -> Any:
+        """The model that the constructor makes of a configuration."""
+        return cls(**config)
+
+    def to_json(self, **kwargs: Any) -> str:
+        return json.dumps({"class_name": type(self).__name__, "config": self.get_config()}, **kwargs)
+
+    def to_yaml(self, **kwargs: Any) -> str:
+        import yaml
+
+        text: str = yaml.safe_dump(json.loads(self.to_json()), **kwargs)
+        return text
+
+    def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
+        """Raises ConfigurationError (a NotImplementedError): no file has the code of `call`."""
+        raise ConfigurationError(
+            f"{type(self).__name__}: save: a model by subclassing is code, which no file holds. Use "
+            "save_weights, and load_weights into a new model of the class"
+        )
+
+
+def adopt(cls: Any) -> None:
+    """Make a class a `SubclassedModel` too, if it is none, and note when its own `build` has run."""
+    if not cls.subclassed:
+        cls.__bases__ = (SubclassedModel, *cls.__bases__)
+    if "build" in vars(cls):
+        cls.build = _noted(vars(cls)["build"])
+
+
+def _noted(build: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(build)
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self._prepared = True
+        return build(self, *args, **kwargs)
+
+    return noted
+
+
+def _layers_in(value: Any) -> Iterator[Layer]:
+    """The layers in a value, and in lists, tuples and dicts, in their order."""
+    if isinstance(value, Layer):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _layers_in(part)
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _layers_in(part)
+
+
+def _weights_in(value: Any) -> list[Variable]:
+    """The weights of a layer; of several, first those that are trained."""
+    found = list(_layers_in(value))
+    if isinstance(value, Layer):
+        return value.weights
+    fixed = [v for layer in found for v in layer.non_trainable_weights]
+    return [*(v for layer in found for v in layer.trainable_weights), *fixed]
+
+
+def _distinct(variables: Sequence[Variable]) -> list[Variable]:
+    return list({id(v): v for v in variables}.values())
+
+
+Model.adopt = staticmethod(adopt)
