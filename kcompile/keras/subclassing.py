@@ -290,16 +290,28 @@ class SubclassedModel(Model):
         """The model that the constructor makes of a configuration."""
         return cls(**config)
 
-    def to_json(self, **kwargs: Any) -> str:
+    def _check_vintage(self, vintage: str | None) -> None:
+        """A configuration of the user's own is in one form."""
+        if vintage is not None:
+            raise UnsupportedError(describe(f"{self.label}: vintage", "None", repr(vintage)))
+
+    def to_json(self, vintage: str | None = None, **kwargs: Any) -> str:
+        self._check_vintage(vintage)
         return json.dumps({"class_name": type(self).__name__, "config": self.get_config()}, **kwargs)
 
-    def to_yaml(self, **kwargs: Any) -> str:
+    def to_yaml(self, vintage: str | None = None, **kwargs: Any) -> str:
         import yaml
 
-        text: str = yaml.safe_dump(json.loads(self.to_json()), **kwargs)
+        text: str = yaml.safe_dump(json.loads(self.to_json(vintage)), **kwargs)
         return text
 
-    def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None:
+    def save(
+        self,
+        filepath: Any,
+        overwrite: bool = True,
+        include_optimizer: bool = True,
+        vintage: str | None = None,
+    ) -> None:
         """Raises ConfigurationError (a NotImplementedError): no file has the code of `call`."""
         raise ConfigurationError(
             f"{type(self).__name__}: save: a model by subclassing is code, which no file holds. Use "
