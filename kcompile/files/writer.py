@@ -49,7 +49,7 @@ def save(
     suffix = Path(path).suffix.lower()
     dialect = _dialect(model, vintage)
     if suffix == ".keras":
-        if vintage not in (None, "keras3"):
+        if vintage is not None and vintage != "keras3":
             raise InputError(describe("save: vintage", "'keras3', or a path that ends in .h5", repr(vintage)))
         emit.warn_of_activations(model, True)
         _write(path, overwrite, lambda file: _write_keras(model, file, include_optimizer))
@@ -90,7 +90,7 @@ def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
 
 def _dialect(model: Any, vintage: str | None) -> emit.Dialect:
     """In whose words .h5, JSON and YAML are written. Those of tf.keras are what Keras 3 reads there."""
-    if vintage not in (None, *DIALECTS):
+    if vintage is not None and not (isinstance(vintage, str) and vintage in DIALECTS):
         raise InputError(describe("vintage", "one of " + ", ".join(map(repr, DIALECTS)), repr(vintage)))
     return DIALECTS.get(model.vintage if vintage is None else vintage, "tf_keras")
 

@@ -161,7 +161,12 @@ EDITIONS = {
         Edition(
             "keras3",
             "3.15.0",
-            {**_SINCE_TF, "l1_l2": {"l1": 0.0, "l2": 0.0}, "get_file": {"own_folder": True}},
+            {
+                **_SINCE_TF,
+                **{f"ConvLSTM{rank}D": _GATES for rank in (1, 2, 3)},
+                "l1_l2": {"l1": 0.0, "l2": 0.0},
+                "get_file": {"own_folder": True},
+            },
             {**_ORDER, "add_weight": ("shape", "initializer", "dtype", "trainable")},
             {
                 **_RENAMED,

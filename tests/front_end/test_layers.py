@@ -544,7 +544,7 @@ def test_bad_arguments_are_told(make, message):
         (lambda: layers.MaxPooling2D(6), (5, 5, 3), r"\(MaxPooling2D\): .*larger than the input"),
         (lambda: layers.MaxPooling2D(), (5, 3), r"expected an input of rank 4"),
         (lambda: layers.Reshape((4,)), (5,), r"\(Reshape\): target_shape: expected 5 elements"),
-        (lambda: layers.Dropout(0.5, (2, 1)), (5,), r"noise_shape: expected"),
+        (lambda: layers.Dropout(0.5, (2, 3)), (5,), r"noise_shape: expected"),
         (lambda: layers.BatchNormalization(axis=3), (5,), r"axis: expected an axis of the input"),
         (lambda: layers.BatchNormalization(axis=0), (5,), r"other than the batch"),
         (lambda: layers.Activation("softmax"), (), r"softmax: expected a tensor of rank 2"),

@@ -167,6 +167,7 @@ NEEDED = {
     "input_dim": 4,
     "output_dim": 3,
     "rate": 0.5,
+    "stddev": 0.5,
     "axes": 1,
     "target_shape": (4,),
     "dims": (2, 1),

@@ -12,6 +12,7 @@ from kcompile.keras.layers.cells import LongShortTerm, Result
 from kcompile.keras.layers.convolutional import Windowed
 from kcompile.keras.layers.recurrent import RNN, OverCells, constructor
 from kcompile.keras.spatial import channels_back, channels_to_last, pads
+from kcompile_runtime.errors import InputTypeError, describe
 
 __all__ = ["ConvLSTM1D", "ConvLSTM2D", "ConvLSTM2DCell", "ConvLSTM3D", "ConvRNN2D"]
 
@@ -163,5 +164,5 @@ class ConvRNN2D(RNN):
 
     def __init__(self, cell: Any, *args: Any, **kwargs: Any) -> None:
         if isinstance(cell, (list, tuple)):
-            raise TypeError("ConvRNN2D: expected one cell. Received: several; stack layers instead")
+            raise InputTypeError(describe("ConvRNN2D", "one cell", "several", "Stack layers instead"))
         super().__init__(cell, *args, **kwargs)

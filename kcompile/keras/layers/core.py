@@ -15,7 +15,7 @@ from kcompile.keras.layers.kernel import KernelLayer
 from kcompile.keras.operands import sizes
 from kcompile.keras.settings import checked_data_format
 from kcompile.keras.spatial import channels_to_last
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.errors import KeywordError, ModelError, describe
 
 __all__ = ["Activation", "ActivityRegularization", "Dense", "Flatten", "Permute", "RepeatVector", "Reshape"]
 
@@ -64,8 +64,12 @@ class ActivityRegularization(Layer):
     supports_masking = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
+        super().__init__(**kwargs)
         self.l1, self.l2 = self.number("l1", l1), self.number("l2", l2)
+        if self.activity_regularizer is not None:
+            raise KeywordError(describe(self.label, "l1 and l2", "activity_regularizer"))
+        with self.named_errors():
+            self.activity_regularizer = regularizers.L1L2(self.l1, self.l2)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -122,7 +126,8 @@ class Permute(Layer):
     def __init__(self, dims: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         given = sizes(dims)
-        if not isinstance(given, (list, tuple)) or sorted(given) != list(range(1, len(given) + 1)):
+        whole = isinstance(given, (list, tuple)) and all(map(is_integer, given))
+        if not whole or sorted(given) != list(range(1, len(given) + 1)):
             raise ModelError(
                 describe(f"{self.label}: dims", "the numbers 1, 2, ... in some order", repr(dims))
             )
