@@ -360,6 +360,7 @@ class Layer(Weights, Nodes):
     ) -> Inferred:
         """The types of the outputs and of their masks."""
         scratch = Trace("shape inference")
+        scratch.alone = True
         inputs = [scratch.input(f"x{i}", t) for i, t in enumerate(types)]
         for i, mask in enumerate(masks):
             if mask is not None:

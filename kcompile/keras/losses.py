@@ -34,9 +34,10 @@ def _like(y_true: Any, y_pred: Tensor) -> Tensor:
 
 
 def _feature_axis(name: str, axis: Any, y_pred: Tensor) -> int:
-    """An axis of y_pred that is not the batch's, from 0 on. Raises ModelError for any other."""
+    """An axis of y_pred that is not the batch's, from 0 on; of a vector (K.flatten gives one) the only
+    one. Raises ModelError for any other."""
     rank = y_pred.rank
-    if is_integer(axis) and axis % rank and -rank <= axis < rank:
+    if is_integer(axis) and -rank <= axis < rank and (axis % rank or rank == 1):
         return int(axis) % rank
     raise ModelError(describe(f"{name}: axis", f"an axis of {y_pred.type} other than the batch", repr(axis)))
 

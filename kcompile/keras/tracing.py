@@ -75,7 +75,8 @@ class Trace:
     layer or a model around it is not trainable. losses: scalars to be added to the loss.
     captured: the front end's variable behind each variable of the graph, by its name there; names: the
     other way round. masks: of values that have one, bool tensors of their first axes. known: the values of
-    the traced model's tensors, which losses may speak of. random_state, counter: what random numbers come
+    the traced model's tensors, which losses may speak of. alone: this is one layer, for the types
+    of its outputs, and how its inputs come about is unknown. random_state, counter: what random numbers come
     from, and which of its counters numbers the calls of this graph. loop: this is the body of one.
     """
 
@@ -89,6 +90,7 @@ class Trace:
         self.names: dict[Variable, str] = {}
         self.masks: dict[Value, Tensor] = {}
         self.known: dict[KerasTensor, Tensor] = {}
+        self.alone = False
         self.random_state: RandomState | None = None
         self.counter: Variable | None = None
         self.loop = False

@@ -382,3 +382,15 @@ def test_the_metric_cosine_similarity_is_the_cosine_and_the_loss_minus_it():
     np.testing.assert_allclose(found, -run(losses.get("cosine_similarity"), REALS, SCORES))
     np.testing.assert_allclose(found, run(metrics.CosineSimilarity(), REALS, SCORES))
     assert run(metrics.get("cosine_proximity"), REALS, SCORES)[0] == -found[0]  # that of Keras 2.2
+
+
+def test_binary_crossentropy_of_flattened_tensors_is_one_number():
+    """The reconstruction term of variational autoencoders: K.flatten takes the batch along."""
+    from kcompile import keras
+
+    K = keras.backend
+    given, predicted = keras.layers.Input((3, 2)), keras.layers.Input((3, 2))
+    loss = keras.losses.binary_crossentropy(K.flatten(given), K.flatten(predicted))
+    labels, chances = np.random.randint(0, 2, (5, 3, 2)), np.random.uniform(0.1, 0.9, (5, 3, 2))
+    expected = -np.mean(labels * np.log(chances) + (1 - labels) * np.log(1 - chances))
+    assert np.isclose(K.function([given, predicted], [loss])([labels, chances])[0], expected, rtol=1e-5)

@@ -207,7 +207,9 @@ def function(inputs: Sequence[Any], outputs: Any, updates: Any = (), **kwargs: A
 
 def gradients(loss: Any, variables: Any) -> Any:
     """The gradient of the sum of `loss` by each of the variables (or tensors), a list; one of them
-    gives a list of one. Raises ValueError where the loss does not depend on one."""
+    gives a list of one. A layer may ask for the gradient of one of its inputs by another that the former is
+    made of (of a pooled tensor by the one before, which says where the maxima are). Raises ValueError where
+    the loss does not depend on one."""
 
     wanted = list(leaves([variables]))
     if current() is not None or any(isinstance(x, Tensor) for x in (loss, *wanted)):
@@ -221,6 +223,8 @@ def _gradients(loss: Any, wanted: list[Any]) -> list[Tensor]:
     tensors = [tensor(x) for x in wanted]
     found: list[Tensor] = []
     for x, part in zip(wanted, gradient(ops.reduce_sum(tensor(loss)), tensors)):
+        if part is None and _is_given_alone(x):
+            part = x * 0.0  # of its type; what is between it and the loss is known in the model
         if part is None:
             raise ValueError(
                 f"gradients: the loss does not depend on {x!r}, or through operations "
@@ -228,6 +232,12 @@ def _gradients(loss: Any, wanted: list[Any]) -> list[Tensor]:
             )
         found.append(part)
     return found
+
+
+def _is_given_alone(x: Any) -> bool:
+    """Whether x is an input of a layer that is traced for the types of its outputs alone."""
+    found = find_trace(x.graph) if isinstance(x, Tensor) else None
+    return found is not None and found.alone and x.value in found.graph.inputs.values()
 
 
 # ---------------------------------------------------------------- updates
