@@ -1,4 +1,4 @@
-"""A stacked what-where autoencoder: gradients of the pooling say where the maxima were, and bring them back."""
+"""A stacked what-where autoencoder: gradients of the pooling say where maxima were, and bring them back."""
 
 import numpy as np
 from keras import backend as K
