@@ -133,6 +133,7 @@ class Adapter:
         if self._specs is None:
             if not self._model.built:
                 self._model.build_for_data(x)
+            graphs.check_takes_data(self._model)
             self._specs = input_specs(self._model)
         return standardize.inputs(x, self._specs)
 

@@ -26,7 +26,7 @@ from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
 from kcompile.keras.evaluation import computed
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
-from kcompile.keras.layer_calls import anywhere, describe_types, probing, with_mask
+from kcompile.keras.layer_calls import anywhere, describe_types, numbered, probing, with_mask
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
 from kcompile.keras.operands import sizes
@@ -521,12 +521,6 @@ class Layer(Weights, Nodes):
         restore(self, state)
 
 
-def numbered(prefix: str, vintage: str) -> str:
-    """An automatic name: dense_1, dense_2, ... in Keras 2, dense, dense_1, ... since tf.keras."""
-    number = get_uid(prefix) - (0 if edition(vintage).numbers_first else 1)
-    return f"{prefix}_{number}" if number else prefix
-
-
 # ---------------------------------------------------------------- inputs
 
 
@@ -546,26 +540,34 @@ class InputLayer(Layer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if sparse is not False or input_tensor is not None:
-            raise UnsupportedError("InputLayer: sparse inputs and input_tensor are not supported")
-        shapes = {
-            "input_shape": input_shape,
-            "batch_size": batch_size,
-            "batch_input_shape": batch_input_shape,
-        }
+        if sparse is not False:
+            raise UnsupportedError("InputLayer: sparse inputs are not supported")
+        if input_tensor is not None and not isinstance(input_tensor, (KerasTensor, Variable)):
+            wanted = "a variable, a placeholder or a tensor of K"
+            raise InputTypeError(describe("InputLayer: input_tensor", wanted, repr(input_tensor)))
+        self.input_tensor = input_tensor
+        if input_tensor is not None:
+            batch_input_shape, dtype = input_tensor.shape, input_tensor.dtype
+        shapes = dict(input_shape=input_shape, batch_size=batch_size, batch_input_shape=batch_input_shape)
         kwargs.update({key: value for key, value in shapes.items() if value is not None})
         super().__init__(name=name, dtype=dtype, **kwargs)
         if self.batch_input_shape is None:
             raise ModelError(f"{self.label}: expected input_shape or batch_input_shape. Received: neither")
         self.built = True
         with self.named_errors():
-            self._record(
-                (),
-                True,
-                {},
-                *([type_of_shape(self.batch_input_shape, self.dtype, probe)] for probe in (0, 1)),
-            )
+            types = [type_of_shape(self.batch_input_shape, self.dtype, probe) for probe in (0, 1)]
+            if isinstance(input_tensor, KerasTensor):
+                types = [input_tensor.type, input_tensor.second_type]
+            elif input_tensor is not None:
+                types = [TensorType(input_tensor.shape, input_tensor.dtype)] * 2
+            self._record((), True, {}, types[:1], types[1:])
         self.nodes_made[0].outputs[0].batch_size = self.batch_input_shape[0]
+
+    def emit(self, graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
+        """What its tensor is in the graph; of an input of data, nothing."""
+        if self.input_tensor is None:
+            return super().emit(graph, node, operands)
+        return [self.input_tensor.__tensor__(graph)]
 
     def _new_name(self) -> str:
         prefix = edition(self.vintage).input
@@ -585,13 +587,12 @@ def Input(
     """The input of a functional model: a tensor of `shape`, which leaves the batch out.
 
     batch_shape: the shape with the batch. None is a size that may differ from call to call; code is made
-    for each size that comes. vintage: see `Layer`. Raises ModelError without a shape, and UnsupportedError
-    for sparse and tensor.
+    for each size that comes. tensor: of K, which it is in K.function; a model over it takes no data. vintage:
+    see `Layer`. Raises ModelError without a shape, and UnsupportedError for sparse.
     """
+    if tensor is not None:
+        return InputLayer(input_tensor=tensor, sparse=sparse, name=name, vintage=vintage).output
     if shape is None and batch_shape is None:
         raise ModelError("Input: expected shape=(...) or batch_shape=(None, ...). Received: neither")
     full = batch_shape if batch_shape is not None else (batch_size, *as_list(sizes(shape)))
-    layer = InputLayer(
-        batch_input_shape=full, dtype=dtype, sparse=sparse, input_tensor=tensor, name=name, vintage=vintage
-    )
-    return layer.output
+    return InputLayer(batch_input_shape=full, dtype=dtype, sparse=sparse, name=name, vintage=vintage).output

@@ -230,6 +230,7 @@ class Function:
             x: trace.input(f"x{i}", type)
             for i, (x, type) in enumerate(zip(tensors, types or [x.type for x in tensors]))
         }
+        trace.known.update(known)  # for inputs that are tensors
         updated = [value for _, value in self.updates]
         made = self._in(trace, [*self.outputs, *updated], known)
         trace.graph.updates.clear()  # moving statistics change in training alone

@@ -29,11 +29,11 @@ from kcompile.keras.engine import (
     Variable,
     as_list,
     is_integer,
-    numbered,
     one_or_list,
     unique,
 )
 from kcompile.keras.expressions import TensorFunction
+from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layer_weights import distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register

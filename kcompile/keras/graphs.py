@@ -30,7 +30,14 @@ from kcompile.keras.results import Label, arranged, keys_of, label_of, reports_l
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon, fixed_phase
 from kcompile.keras.tracing import Trace, Traced, trace_model
-from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
+from kcompile_runtime.errors import (
+    InputError,
+    KcompileError,
+    ModelError,
+    NotCompiledError,
+    UnsupportedError,
+    describe,
+)
 
 OPTIMIZER = Source("optimizer")
 
@@ -203,7 +210,17 @@ def traced_names(model: Any, lengths: Lengths = ()) -> list[str]:
 # ---------------------------------------------------------------- parts
 
 
+def check_takes_data(model: Any) -> None:
+    """Raises UnsupportedError for a model over inputs that are tensors."""
+    if held := [x.name for x in model.inputs if x.layer.input_tensor is not None]:
+        raise UnsupportedError(
+            f"model {model.name!r}: input {held[0]!r} is a tensor, Input(tensor=...), and takes no data. "
+            "Compute with K.function, or make the input with Input(shape)"
+        )
+
+
 def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[Trace, list[Tensor]]:
+    check_takes_data(model)
     phase = fixed_phase()
     trace = Trace(name, training=training if phase is None else phase)
     trace.draws_from(model.random_state, training)

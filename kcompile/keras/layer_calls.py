@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from kcompile.ir.tensor import Tensor, emit
+from kcompile.keras.editions import edition
 from kcompile.keras.operands import leaves, record
+from kcompile.keras.settings import get_uid
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Variable
 from kcompile.keras.tracing import current, trace_of
 from kcompile_runtime.errors import KcompileError
@@ -58,3 +60,9 @@ def with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tenso
 
 def describe_types(values: Sequence[Any]) -> str:
     return ", ".join(type(v).__name__ for v in values) or "nothing"
+
+
+def numbered(prefix: str, vintage: str) -> str:
+    """An automatic name: dense_1, dense_2, ... in Keras 2, dense, dense_1, ... since tf.keras."""
+    number = get_uid(prefix) - (0 if edition(vintage).numbers_first else 1)
+    return f"{prefix}_{number}" if number else prefix
