@@ -1,7 +1,7 @@
 """`Model`: layers put together, called, described, written as configurations and read back.
 
-A model holds the nodes between its inputs and its outputs, in the order Keras runs them, and is a layer
-itself. Training and prediction are in `training`.
+A model holds the nodes from its inputs to its outputs, in Keras' order, and is a layer itself. Training and
+prediction are in `training`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Model(Training, Saving, Layer):
         kwargs = keras1.renamed("Model", kwargs)
         inputs, outputs = kwargs.pop("inputs", inputs), kwargs.pop("outputs", outputs)
         if (inputs is None and outputs is None) != self.subclassed or (inputs is None) != (outputs is None):
-            wanted = "inputs and outputs, or, of a class that defines `call`, neither"
+            wanted = "inputs and outputs, or neither for a class that defines `call`"
             raise UnsupportedError(f"{type(self).__name__}: expected {wanted}")
         self._begin(name, kwargs)
         if self.subclassed:

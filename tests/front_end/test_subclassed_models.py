@@ -71,6 +71,34 @@ def test_training_is_that_of_a_functional_model(name: str) -> None:
     assert model.evaluate(X, Y, verbose=0) == other.evaluate(X, Y, verbose=0)
 
 
+# What Keras 2.2.4 and 2.3.1 report for this model, from these weights
+LOSSES_OF_KERAS2 = {
+    "sgd": [1.2937880754470825, 1.2039432525634766, 1.1228569746017456, 1.0494595766067505],
+    "adam": [1.2937880754470825, 1.2811018228530884, 1.26851224899292, 1.2560211420059204],
+}
+
+
+@pytest.mark.parametrize("optimizer", list(LOSSES_OF_KERAS2))
+def test_losses_are_those_of_keras2(optimizer: str) -> None:
+    class Plain(keras.models.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = keras.layers.Dense(4, activation="tanh")
+            self.bn = keras.layers.BatchNormalization()
+            self.b = keras.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.b(self.bn(self.a(x)))
+
+    model, rng = Plain(), np.random.RandomState(0)
+    x, y = rng.rand(8, 5), rng.rand(8, 2)
+    model.compile(optimizer, "mse")
+    model.predict(x)
+    model.set_weights([np.random.RandomState(k).rand(*w.shape) for k, w in enumerate(model.get_weights())])
+    found = [model.train_on_batch(x, y) for _ in range(4)]
+    np.testing.assert_allclose(found, LOSSES_OF_KERAS2[optimizer], rtol=3e-6)
+
+
 def test_the_first_data_say_the_inputs() -> None:
     model = tower(keras)
     model.compile("sgd", "mse")
