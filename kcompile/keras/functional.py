@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ from kcompile.keras.engine import (
 )
 from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.layer_calls import numbered
-from kcompile.keras.layer_weights import distinguish, weights_of_others
+from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.operators import identity
@@ -390,8 +390,8 @@ class Model(Training, Saving, Layer):
         if not self.trainable:
             return []
         if self.semantics.trained_weights == "own flag":
-            return _distinct(self.flagged_weights)
-        return _distinct(v for layer in self._layers for v in layer.trainable_weights)
+            return distinct(self.flagged_weights)
+        return distinct(v for layer in self._layers for v in layer.trainable_weights)
 
     @trainable_weights.setter
     def trainable_weights(self, variables: Sequence[Variable]) -> None:
@@ -402,10 +402,10 @@ class Model(Training, Saving, Layer):
         trained = {id(v) for v in self.trainable_weights}
         if self.semantics.trained_weights == "own flag":
             return [v for v in self.weights if id(v) not in trained]
-        fixed = _distinct(v for layer in self._layers for v in layer.non_trainable_weights)
+        fixed = distinct(v for layer in self._layers for v in layer.non_trainable_weights)
         if not self.trainable:
-            fixed = [*_distinct(v for layer in self._layers for v in layer.trainable_weights), *fixed]
-        return [v for v in _distinct(fixed) if id(v) not in trained]
+            fixed = [*distinct(v for layer in self._layers for v in layer.trainable_weights), *fixed]
+        return [v for v in distinct(fixed) if id(v) not in trained]
 
     @property
     def weights(self) -> list[Variable]:
@@ -415,11 +415,11 @@ class Model(Training, Saving, Layer):
             nested = isinstance(layer, Model) and self.semantics.weights_of_inner == "trainable first"
             return layer.trainable_weights + layer.non_trainable_weights if nested else layer.weights
 
-        return _distinct(v for layer in self._layers for v in of(layer))
+        return distinct(v for layer in self._layers for v in of(layer))
 
     @property
     def state_variables(self) -> list[Variable]:
-        return _distinct(v for layer in self._layers for v in layer.state_variables)
+        return distinct(v for layer in self._layers for v in layer.state_variables)
 
     @property
     def stateful(self) -> bool:
@@ -592,10 +592,6 @@ def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:
         i in x.unknown_axes or a == b or (i == 0 and a == Batch() and isinstance(b, int))
         for i, (a, b) in enumerate(zip(x.type.shape, shape))
     )
-
-
-def _distinct(variables: Iterable[Variable]) -> list[Variable]:
-    return list({id(v): v for v in variables}.values())
 
 
 register({"Model": Model, "Functional": Model})

@@ -5,7 +5,7 @@ Enters: names, shapes, initializers. Leaves: `Variable`s, in the order in which 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
@@ -220,6 +220,11 @@ def weights_of_others(layer: Arguments) -> ModelError:
         f"{layer.label}: trainable_weights: they are those of the layers inside, and cannot be set. "
         "Set trainable of these layers"
     )
+
+
+def distinct(variables: Iterable[Variable]) -> list[Variable]:
+    """Each once, where it is first met."""
+    return list({id(v): v for v in variables}.values())
 
 
 def distinguish(variables: Sequence[Variable]) -> None:

@@ -19,7 +19,7 @@ from kcompile.keras.editions import edition
 from kcompile.keras.engine import Input, KerasTensor, Layer, Variable, as_list, keras_shape
 from kcompile.keras.functional import Model
 from kcompile.keras.layer_arguments import parameters
-from kcompile.keras.layer_weights import distinguish, weights_of_others
+from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.settings import FLOAT
 from kcompile.keras.tracing import Inferred, Trace, trace_of
@@ -107,7 +107,7 @@ class SubclassedModel(Model):
     def trainable_weights(self) -> list[Variable]:
         found = Model.trainable_weights.fget(self)  # type: ignore[attr-defined]
         own = self._trainable if self.trainable else []
-        return _distinct([*found, *own])
+        return distinct([*found, *own])
 
     @trainable_weights.setter
     def trainable_weights(self, variables: Sequence[Variable]) -> None:
@@ -118,7 +118,7 @@ class SubclassedModel(Model):
         trained = {id(v) for v in self.trainable_weights}
         found = Model.non_trainable_weights.fget(self)  # type: ignore[attr-defined]
         own = [*self._trainable, *self._non_trainable]
-        return [v for v in _distinct([*found, *own]) if id(v) not in trained]
+        return [v for v in distinct([*found, *own]) if id(v) not in trained]
 
     @property
     def weights(self) -> list[Variable]:
@@ -127,10 +127,10 @@ class SubclassedModel(Model):
         own = [*self._trainable, *self._non_trainable]
         inner = Model.weights.fget(self)  # type: ignore[attr-defined]
         if self.semantics.trained_weights == "own flag":
-            return _distinct([*own, *inner])
+            return distinct([*own, *inner])
         if edition(self.vintage).eager:
             inner = [v for value in self._attributes for v in _weights_in(value)]
-        return _distinct([*inner, *own])
+        return distinct([*inner, *own])
 
     # ---- inputs
 
@@ -355,10 +355,6 @@ def _weights_in(value: Any) -> list[Variable]:
         return value.weights
     fixed = [v for layer in found for v in layer.non_trainable_weights]
     return [*(v for layer in found for v in layer.trainable_weights), *fixed]
-
-
-def _distinct(variables: Sequence[Variable]) -> list[Variable]:
-    return list({id(v): v for v in variables}.values())
 
 
 Model.adopt = staticmethod(adopt)
