@@ -113,10 +113,15 @@ def _text(value: Any, **options: Any) -> str:
 
 def to_yaml(model: Any, vintage: str | None = None, **options: Any) -> str:
     """The architecture as YAML. options: those of yaml.safe_dump."""
+    return json_as_yaml(to_json(model, vintage), **options)
+
+
+def json_as_yaml(text: str, **options: Any) -> str:
+    """A configuration that is JSON as YAML. options: those of yaml.safe_dump."""
     import yaml
 
-    text: str = yaml.safe_dump(json.loads(to_json(model, vintage)), **options)
-    return text
+    made: str = yaml.safe_dump(json.loads(text), **options)
+    return made
 
 
 def _architecture(model: Any, vintage: str | None) -> dict[str, Any]:

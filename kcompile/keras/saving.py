@@ -16,7 +16,7 @@ PathLike = str | os.PathLike[str]
 Custom = Mapping[str, Any] | None
 
 
-def _files() -> Any:
+def files() -> Any:
     import kcompile
 
     return kcompile.files
@@ -36,7 +36,7 @@ class Saving:
 
         vintage: which Keras is to open an .h5: "keras2" (2.2, 2.3 and tf_keras), "tf_keras", "keras3";
         default the model's own. Raises InputError, ModelError for a model without weights, OSError."""
-        _files().save(
+        files().save(
             self,
             _path(filepath),
             check_flag("overwrite", overwrite),
@@ -46,7 +46,7 @@ class Saving:
 
     def save_weights(self, filepath: PathLike, overwrite: bool = True) -> None:
         """Write the weights to .weights.h5 (laid out as in Keras 3), .h5 (Keras 2) or .npz."""
-        _files().save_weights(self, _path(filepath), check_flag("overwrite", overwrite))
+        files().save_weights(self, _path(filepath), check_flag("overwrite", overwrite))
 
     def load_weights(
         self, filepath: PathLike, by_name: bool = False, skip_mismatch: bool = False, reshape: bool = False
@@ -56,19 +56,19 @@ class Saving:
         changed, where they do not fit, UnsupportedError for reshape=True."""
         if check_flag("reshape", reshape):
             raise UnsupportedError(describe("load_weights: reshape", "False", repr(reshape)))
-        _files().load_weights(
+        files().load_weights(
             self, _path(filepath), check_flag("by_name", by_name), check_flag("skip_mismatch", skip_mismatch)
         )
 
     def to_json(self, vintage: str | None = None, **kwargs: Any) -> str:
         """The architecture as JSON. vintage: which Keras is to read it, as for `save`; what is for Keras 2,
         others read too. kwargs: those of json.dumps."""
-        text: str = _files().to_json(self, vintage, **kwargs)
+        text: str = files().to_json(self, vintage, **kwargs)
         return text
 
     def to_yaml(self, vintage: str | None = None, **kwargs: Any) -> str:
         """The architecture as YAML. kwargs: those of yaml.safe_dump."""
-        text: str = _files().to_yaml(self, vintage, **kwargs)
+        text: str = files().to_yaml(self, vintage, **kwargs)
         return text
 
 
@@ -88,14 +88,14 @@ def save_model(
 
 def load_model(filepath: PathLike, custom_objects: Custom = None, compile: bool = True) -> Any:
     """The model in a .keras or .h5 file of any Keras; `kcompile.load` says more."""
-    return _files().load(_path(filepath), custom_objects=custom_objects, compile=compile)
+    return files().load(_path(filepath), custom_objects=custom_objects, compile=compile)
 
 
 def model_from_json(json_string: str, custom_objects: Custom = None) -> Any:
     """The model that `to_json` wrote, with fresh weights. Raises ModelError for other text."""
-    return _files().model_from_json(check_text("json_string", json_string), custom_objects)
+    return files().model_from_json(check_text("json_string", json_string), custom_objects)
 
 
 def model_from_yaml(yaml_string: str, custom_objects: Custom = None) -> Any:
     """The model that `to_yaml` wrote, with fresh weights. Raises ModelError for other text."""
-    return _files().model_from_yaml(check_text("yaml_string", yaml_string), custom_objects)
+    return files().model_from_yaml(check_text("yaml_string", yaml_string), custom_objects)

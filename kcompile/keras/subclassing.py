@@ -15,6 +15,7 @@ import numpy as np
 
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
+from kcompile.keras import saving
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Input, KerasTensor, Layer, Variable, as_list, keras_shape
 from kcompile.keras.functional import Model
@@ -300,9 +301,7 @@ class SubclassedModel(Model):
         return json.dumps({"class_name": type(self).__name__, "config": self.get_config()}, **kwargs)
 
     def to_yaml(self, vintage: str | None = None, **kwargs: Any) -> str:
-        import yaml
-
-        text: str = yaml.safe_dump(json.loads(self.to_json(vintage)), **kwargs)
+        text: str = saving.files().json_as_yaml(self.to_json(vintage), **kwargs)
         return text
 
     def save(
