@@ -217,8 +217,8 @@ def test_the_readme_has_every_variable_that_is_read(root: Path) -> None:
     ]
     read = set(re.findall(r'environ(?:\.get\(|\[)"(K\w+)"', "\n".join(sources)))
     table = re.findall(r"^\| `(K\w+)` \|", (root / "README.md").read_text(), re.MULTILINE)
-    assert read == set(table) and len(table) == len(read) >= 6
-    assert all(name.startswith("KC_") for name in read)
+    assert read - {"KERAS_HOME"} == set(table) and len(table) == len(set(table)) >= 6  # that is Keras' own
+    assert all(name.startswith("KC_") for name in table)
 
 
 # ---------------------------------------------------------------- errors in passes

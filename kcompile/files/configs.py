@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kcompile.files.calls import translate_call, translate_tensors, without_mask_ops
+from kcompile.files.keras2_words import named_object
 from kcompile.files.problems import HOMES, Problems
 from kcompile.files.sharing import HELD
 from kcompile.files.vintage import MAX_LAYERS
@@ -435,7 +436,7 @@ def _translate_arguments(
         elif isinstance(getattr(known[key], "default", None), bool):
             config[key] = bool(value)
         else:
-            config[key] = _held(value, label, reading) if key in HELD else plain(value)
+            config[key] = _held(value, label, reading) if key in HELD else named_object(plain(value))
     return config
 
 

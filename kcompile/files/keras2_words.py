@@ -27,6 +27,15 @@ LATER_OPTIONS: Mapping[str, Any] = {"name": None, "initial_accumulator_value": 0
 SAME_RATES = {"Adam": 0.001, "SGD": 0.01, "RMSprop": 0.001}
 
 
+# The initializers that are VarianceScaling with fixed arguments, and these in the words of all Kerases
+_FIXED = [
+    (name, [(made.scale, made.mode, distribution) for distribution in words])
+    for name in ("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal")
+    for made in (getattr(initializers, name)(),)
+    for words in (["uniform"] if made.distribution == "uniform" else ["normal", "truncated_normal"],)
+]
+
+
 def layer_config(kind: str, config: Config) -> list[str]:
     """Rewrite a layer's configuration in place. What Keras 2 does not have of it."""
     strange = [kind] if kind in LATER_LAYERS else []
@@ -56,6 +65,23 @@ def object_config(value: Mapping[str, Any]) -> Any:
     distribution = "normal" if made.distribution == "truncated_normal" else made.distribution
     config = {"scale": made.scale, "mode": made.mode, "distribution": distribution, "seed": made.seed}
     return {"class_name": "VarianceScaling", "config": config}
+
+
+def named_object(value: Any) -> Any:
+    """What an argument holds; a VarianceScaling or L1L2 that has a class of its own since tf.keras, as that
+    class."""
+    given = value.get("config") if isinstance(value, Mapping) else None
+    if not isinstance(given, Mapping):
+        return value
+    if value.get("class_name") == "L1L2" and set(given) == {"l1", "l2"}:
+        (kind, factor), *more = [(k, v) for k, v in given.items() if v != 0] or [("", 0)]
+        return value if more or not kind else {"class_name": kind.upper(), "config": {kind: factor}}
+    if value.get("class_name") != "VarianceScaling":
+        return value
+    options = [given.get(name) for name in ("scale", "mode", "distribution")]
+    found = (name for name, fixed in _FIXED for choice in fixed if list(choice) == options)
+    name = next(found, None)
+    return value if name is None else {"class_name": name, "config": {"seed": given.get("seed")}}
 
 
 def optimizer_config(kind: str, config: Mapping[str, Any]) -> Config:

@@ -28,6 +28,7 @@ from kcompile_runtime.texts import printable
 # What the files say that they were written by: the last versions whose form they have.
 VERSIONS: dict[emit.Dialect, str] = {"keras2": "2.3.1", "tf_keras": "2.15.0", "keras3": "3.8.0"}
 DIALECTS: dict[str | None, emit.Dialect] = {"keras2": "keras2", "tf_keras": "tf_keras", "keras3": "tf_keras"}
+OF_ARCHIVES = frozenset({"keras3"})  # whose files .keras are
 ATTRIBUTE_LIMIT = 64512  # bytes, of HDF5's object headers
 
 
@@ -49,7 +50,7 @@ def save(
     suffix = Path(path).suffix.lower()
     dialect = _dialect(model, vintage)
     if suffix == ".keras":
-        if vintage is not None and vintage != "keras3":
+        if vintage is not None and vintage not in OF_ARCHIVES:
             raise InputError(describe("save: vintage", "'keras3', or a path that ends in .h5", repr(vintage)))
         emit.warn_of_activations(model, True)
         _write(path, overwrite, lambda file: _write_keras(model, file, include_optimizer))
