@@ -164,7 +164,7 @@ class Semantics:
     validation_columns: bool
     # TensorBoard writes the values of training and validation to one folder, or to one for each, with
     # "epoch_" before their names. tf_keras and Keras 3: TensorBoard.on_epoch_end.
-    boards: Literal["one folder", "train and validation"]
+    boards: Literal["one folder", "two folders"]
 
     # ---- optimizers
 
@@ -224,10 +224,10 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "baseline": ("as best", "beside best", "beside best", "beside best"),
     "first_epoch_stops": (True, False, False, False),
     "monitored_up": ("acc inside", "acc at the end", "acc at the end", "by metric"),
-    "batch_logs": ("of the batch", *("averages",) * 3),
+    "batch_logs": ("of the batch", "averages", "averages", "averages"),
     "checkpoint_without_value": ("skipped", "skipped", "skipped", "saved"),
     "validation_columns": (False, True, True, True),
-    "boards": ("one folder", *("train and validation",) * 3),
+    "boards": ("one folder", "two folders", "two folders", "two folders"),
     "old_optimizer_options": (True, True, True, False),
     "clipnorm": ("together", "each", "each", "each"),
     "epsilon": ("outside", "outside", "inside", "inside"),
