@@ -7,8 +7,9 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import activations, constraints, initializers, regularizers
+from kcompile.keras import activations
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, as_list, is_integer
+from kcompile.keras.layers.kernel import Weighted
 from kcompile.keras.operands import sizes
 from kcompile_runtime.errors import ModelError, describe
 
@@ -28,7 +29,7 @@ class LeakyReLU(Layer):
         return activations.relu(x, self.alpha)
 
 
-class PReLU(Layer):
+class PReLU(Weighted):
     """x where positive, else alpha * x, with an alpha to learn for every element of a sample (He 2015).
 
     shared_axes: axes along which one alpha serves all elements, counted with the batch as 0.
@@ -45,10 +46,11 @@ class PReLU(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        with self.named_errors():
-            self.alpha_initializer = initializers.get(alpha_initializer)
-            self.alpha_regularizer = regularizers.get(alpha_regularizer)
-            self.alpha_constraint = constraints.get(alpha_constraint)
+        self.choose(
+            alpha_initializer=alpha_initializer,
+            alpha_regularizer=alpha_regularizer,
+            alpha_constraint=alpha_constraint,
+        )
         self.shared_axes = None if shared_axes is None else as_list(sizes(shared_axes))
 
     def build(self, input_shape: KerasShape) -> None:
@@ -58,13 +60,7 @@ class PReLU(Layer):
                 describe("shared_axes", f"axes of {input_shape} other than the batch", str(self.shared_axes))
             )
         shape = [1 if i in shared else d for i, d in enumerate(input_shape)][1:]
-        self.alpha = self.add_weight(
-            "alpha",
-            shape,
-            initializer=self.alpha_initializer,
-            regularizer=self.alpha_regularizer,
-            constraint=self.alpha_constraint,
-        )
+        self.alpha = self.add("alpha", shape)
         self.input_spec = InputSpec(
             ndim=len(input_shape), axes={i: d for i, d in enumerate(input_shape) if i and i not in shared}
         )

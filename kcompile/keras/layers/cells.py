@@ -15,7 +15,6 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.keras import activations
 from kcompile.keras.engine import KerasShape, Layer, as_list
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.layers.kernel import Weighted, known_channels
@@ -156,7 +155,7 @@ class UnitsCell(Cell):
         super().__init__(**kwargs)
         self.units = self.positive("units", units)
         self.choose(
-            activation,
+            activation=activation,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
             bias_initializer=bias_initializer,
@@ -199,8 +198,7 @@ class LongShortTerm(Cell):
     unit_forget_bias: bool
 
     def choose_gates(self, recurrent_activation: Any, unit_forget_bias: bool) -> None:
-        with self.named_errors():
-            self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
+        self.choose(recurrent_activation=recurrent_activation)
         self.unit_forget_bias = self.flag("unit_forget_bias", unit_forget_bias)
 
     @property
@@ -263,6 +261,7 @@ class GRUCell(UnitsCell):
     """
 
     gates = 3
+    recurrent_activation: Callable[[Tensor], Tensor]
 
     def __init__(
         self,
@@ -279,8 +278,7 @@ class GRUCell(UnitsCell):
         super().__init__(
             units, activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer, **kwargs
         )
-        with self.named_errors():
-            self.recurrent_activation = activations.get(recurrent_activation, self.semantics)
+        self.choose(recurrent_activation=recurrent_activation)
         self.reset_after = self.flag("reset_after", reset_after)
 
     def bias_shape(self) -> tuple[int, ...]:

@@ -49,7 +49,7 @@ class _ConvLSTMCell(LongShortTerm, Windowed):
         super().__init__(**kwargs)
         self.filters = self.positive("filters", filters)
         self.choose(
-            activation,
+            activation=activation,
             kernel_initializer=kernel_initializer,
             recurrent_initializer=recurrent_initializer,
             bias_initializer=bias_initializer,

@@ -62,7 +62,7 @@ class _DepthwiseConv(_Depthwise):
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.choose(
-            activation,
+            activation=activation,
             depthwise_initializer=depthwise_initializer,
             bias_initializer=bias_initializer,
             depthwise_regularizer=depthwise_regularizer,
@@ -119,7 +119,7 @@ class _SeparableConv(_Depthwise):
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.choose(
-            activation,
+            activation=activation,
             depthwise_initializer=depthwise_initializer,
             pointwise_initializer=pointwise_initializer,
             bias_initializer=bias_initializer,

@@ -6,14 +6,14 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.keras import constraints, initializers, regularizers
-from kcompile.keras.engine import KerasShape, Layer, as_list
+from kcompile.keras.engine import KerasShape, as_list
+from kcompile.keras.layers.kernel import Weighted
 from kcompile_runtime.errors import ModelError, describe
 
 __all__ = ["Embedding"]
 
 
-class Embedding(Layer):
+class Embedding(Weighted):
     """Numbers [batch, ...] to rows of a table [input_dim, output_dim]: [batch, ..., output_dim].
 
     mask_zero: 0 stands for padding, and the output has a mask. input_length: the length of the
@@ -41,10 +41,11 @@ class Embedding(Layer):
         self.dtype = "int32"
         self.input_dim = self.positive("input_dim", input_dim)
         self.output_dim = self.positive("output_dim", output_dim)
-        with self.named_errors():
-            self.embeddings_initializer = initializers.get(embeddings_initializer)
-            self.embeddings_regularizer = regularizers.get(embeddings_regularizer)
-            self.embeddings_constraint = constraints.get(embeddings_constraint)
+        self.choose(
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+        )
         self.mask_zero = self.flag("mask_zero", mask_zero)
         self.input_length = input_length
         self.likely_shape = (None, None)
@@ -62,13 +63,7 @@ class Embedding(Layer):
                     f"shape {input_shape}",
                 )
             )
-        self.embeddings = self.add_weight(
-            "embeddings",
-            (self.input_dim, self.output_dim),
-            initializer=self.embeddings_initializer,
-            regularizer=self.embeddings_regularizer,
-            constraint=self.embeddings_constraint,
-        )
+        self.embeddings = self.add("embeddings", (self.input_dim, self.output_dim))
 
     def call(self, x: Tensor) -> Tensor:
         return ops.gather(as_tensor(x.graph, self.embeddings), ops.cast(x, "int32"))

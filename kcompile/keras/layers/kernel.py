@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kcompile.ir.tensor import Tensor
@@ -26,23 +26,27 @@ class Weighted(Layer):
     bias: Variable | None
     bias_initializer: Any
 
-    def choose(self, activation: Any, **choices: Any) -> None:
-        """Keep the activation and the choices, each as an attribute of its name."""
+    def choose(self, **choices: Any) -> None:
+        """Keep activations and the choices for weights, each as an attribute of its name; the end of the name
+        says what kind it is."""
         with self.named_errors():
-            self.activation = activations.get(activation, self.semantics)
             for name, value in choices.items():
-                setattr(self, name, CHOICES[name.rpartition("_")[2]](value))
+                kind = name.rpartition("_")[2]
+                made = (
+                    activations.get(value, self.semantics) if kind == "activation" else CHOICES[kind](value)
+                )
+                setattr(self, name, made)
 
-    def add(self, name: str, shape: tuple[int, ...], initializer: Any = None) -> Variable:
-        """A weight by the choices for its name; those for `recurrent_kernel` are recurrent_initializer,
-        and so on. initializer: instead of the one that was chosen."""
+    def add(self, name: str, shape: Sequence[Any], initializer: Any = None) -> Variable:
+        """A weight by the choices for its name, as far as there are any; those for `recurrent_kernel` are
+        recurrent_initializer, and so on. initializer: instead of the one that was chosen."""
         choice = name.removesuffix("_kernel")
         return self.add_weight(
             name,
             shape,
             initializer=getattr(self, f"{choice}_initializer") if initializer is None else initializer,
-            regularizer=getattr(self, f"{choice}_regularizer"),
-            constraint=getattr(self, f"{choice}_constraint"),
+            regularizer=getattr(self, f"{choice}_regularizer", None),
+            constraint=getattr(self, f"{choice}_constraint", None),
         )
 
     def add_bias_weight(self, shape: tuple[int, ...], initializer: Any = None) -> None:
@@ -72,7 +76,7 @@ class KernelLayer(Weighted):
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.choose(
-            activation,
+            activation=activation,
             kernel_initializer=kernel_initializer,
             bias_initializer=bias_initializer,
             kernel_regularizer=kernel_regularizer,

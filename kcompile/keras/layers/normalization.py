@@ -9,8 +9,8 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim
-from kcompile.keras import constraints, initializers, regularizers
-from kcompile.keras.engine import InputSpec, KerasShape, Layer, Variable, is_integer
+from kcompile.keras.engine import InputSpec, KerasShape, Variable, is_integer
+from kcompile.keras.layers.kernel import Weighted
 from kcompile.keras.settings import epsilon
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
@@ -18,7 +18,7 @@ from kcompile_runtime.errors import ModelError, describe
 __all__ = ["BatchNormalization"]
 
 
-class BatchNormalization(Layer):
+class BatchNormalization(Weighted):
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta, along `axis`.
 
     In training mean and (biased) variance are the batch's, and the moving ones follow with
@@ -30,6 +30,8 @@ class BatchNormalization(Layer):
     """
 
     supports_masking = True
+    moving_mean_initializer: Any
+    moving_variance_initializer: Any
 
     def __init__(
         self,
@@ -56,15 +58,16 @@ class BatchNormalization(Layer):
         self.momentum = self.number("momentum", momentum, 0.0, 1.0 + 1e-9)
         self.epsilon = self.number("epsilon", epsilon, 0)
         self.center, self.scale = self.flag("center", center), self.flag("scale", scale)
-        with self.named_errors():
-            self.beta_initializer = initializers.get(beta_initializer)
-            self.gamma_initializer = initializers.get(gamma_initializer)
-            self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-            self.moving_variance_initializer = initializers.get(moving_variance_initializer)
-            self.beta_regularizer = regularizers.get(beta_regularizer)
-            self.gamma_regularizer = regularizers.get(gamma_regularizer)
-            self.beta_constraint = constraints.get(beta_constraint)
-            self.gamma_constraint = constraints.get(gamma_constraint)
+        self.choose(
+            beta_initializer=beta_initializer,
+            gamma_initializer=gamma_initializer,
+            moving_mean_initializer=moving_mean_initializer,
+            moving_variance_initializer=moving_variance_initializer,
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
 
     @property
     def meets_samples(self) -> bool:
@@ -77,28 +80,8 @@ class BatchNormalization(Layer):
                 describe("axis", f"an axis of the input {input_shape} other than the batch", str(self.axis))
             )
         size = (input_shape[self.axis],)
-        self.gamma = (
-            self.add_weight(
-                "gamma",
-                size,
-                initializer=self.gamma_initializer,
-                regularizer=self.gamma_regularizer,
-                constraint=self.gamma_constraint,
-            )
-            if self.scale
-            else None
-        )
-        self.beta = (
-            self.add_weight(
-                "beta",
-                size,
-                initializer=self.beta_initializer,
-                regularizer=self.beta_regularizer,
-                constraint=self.beta_constraint,
-            )
-            if self.center
-            else None
-        )
+        self.gamma = self.add("gamma", size) if self.scale else None
+        self.beta = self.add("beta", size) if self.center else None
         self.moving_mean = self.add_weight(
             "moving_mean", size, initializer=self.moving_mean_initializer, trainable=False
         )
