@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
-from options import TABLE, Case, cases, check
+from option_cases import Case, cases, check
+from options import TABLE
 
 from kcompile.keras import layers
 
