@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kcompile.keras.applications.building import (
@@ -21,6 +22,9 @@ __all__ = ["ResNet50", "ResNet101", "ResNet152", "decode_predictions", "preproce
 
 preprocess_input = of_mode("caffe")
 NORM = (("epsilon", 1.001e-5),)
+Block = Callable[
+    [Net, Any, int, int, str, bool], Any
+]  # of a tensor, filters, strides, name, whether projected
 
 
 def first_layers(net: Net, x: Any, normalized: bool) -> Any:
@@ -33,14 +37,22 @@ def first_layers(net: Net, x: Any, normalized: bool) -> Any:
     return net(MaxPooling2D, 3, strides=2, name="pool1_pool")(x)
 
 
+def stacked(
+    net: Net, x: Any, counts: Sequence[int], block: Block, shrinks: Callable[[int, int], bool]
+) -> Any:
+    """Stacks, numbered from 2, of so many blocks each. shrinks: whether a block of a stack, numbered from 1,
+    halves the image."""
+    for stack, count in enumerate(counts, 2):
+        for number in range(1, count + 1):
+            strides = 2 if shrinks(stack, number) else 1
+            x = block(net, x, 32 * 2 ** (stack - 1), strides, f"conv{stack}_block{number}", number == 1)
+    return x
+
+
 def _body(counts: tuple[int, ...]) -> Body:
     def body(net: Net, x: Any) -> Any:
         x = first_layers(net, x, True)
-        for stack, count in enumerate(counts, 2):
-            for block in range(1, count + 1):
-                strides = 2 if block == 1 and stack > 2 else 1
-                x = _block(net, x, 32 * 2 ** (stack - 1), strides, f"conv{stack}_block{block}", block == 1)
-        return x
+        return stacked(net, x, counts, _block, lambda stack, number: number == 1 and stack > 2)
 
     return body
 
@@ -59,39 +71,21 @@ def _block(net: Net, x: Any, filters: int, strides: int, name: str, projected: b
     return net.relu(net(Add, name=f"{name}_add")([shortcut, y]), f"{name}_out")
 
 
-def network(name: str, body: Body, whole: str, headless: str) -> Network:
-    """A network of this family and of ResNetV2."""
-    weights = Weights(
-        f"{KERAS_TEAM}/resnet", (f"{name}_{KERNELS}.h5", whole), (f"{name}_{KERNELS}_notop.h5", headless)
-    )
+def resnet(name: str, body: Body, whole: str, headless: str) -> Any:
+    """What makes a network of this family or of ResNetV2. whole, headless: digests of its weights' files."""
+    stem = f"{name.lower()}_{KERNELS}"
+    weights = Weights(f"{KERAS_TEAM}/resnet", (f"{stem}.h5", whole), (f"{stem}_notop.h5", headless))
     top = classifier("avg_pool", "probs")
-    return Network(name, body, top, weights, pools=("avg_pool", "max_pool"), norm=NORM)
+    network = Network(name.lower(), body, top, weights, pools=("avg_pool", "max_pool"), norm=NORM)
+    return published(name, network)
 
 
-ResNet50 = published(
-    "ResNet50",
-    network(
-        "resnet50",
-        _body((3, 4, 6, 3)),
-        "2cb95161c43110f7111970584f804107",
-        "4d473c1dd8becc155b73f8504c6f6626",
-    ),
+ResNet50 = resnet(
+    "ResNet50", _body((3, 4, 6, 3)), "2cb95161c43110f7111970584f804107", "4d473c1dd8becc155b73f8504c6f6626"
 )
-ResNet101 = published(
-    "ResNet101",
-    network(
-        "resnet101",
-        _body((3, 4, 23, 3)),
-        "f1aeb4b969a6efcfb50fad2f0c20cfc5",
-        "88cf7a10940856eca736dc7b7e228a21",
-    ),
+ResNet101 = resnet(
+    "ResNet101", _body((3, 4, 23, 3)), "f1aeb4b969a6efcfb50fad2f0c20cfc5", "88cf7a10940856eca736dc7b7e228a21"
 )
-ResNet152 = published(
-    "ResNet152",
-    network(
-        "resnet152",
-        _body((3, 8, 36, 3)),
-        "100835be76be38e30d865e96f2aaae62",
-        "ee4c566cf9a93f14d82f913c2dc6dd0c",
-    ),
+ResNet152 = resnet(
+    "ResNet152", _body((3, 8, 36, 3)), "100835be76be38e30d865e96f2aaae62", "ee4c566cf9a93f14d82f913c2dc6dd0c"
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kcompile.keras.applications.building import Body, Net, published
+from kcompile.keras.applications.building import Body, Net
 from kcompile.keras.applications.imagenet_utils import decode_predictions, of_mode
-from kcompile.keras.applications.resnet import first_layers, network
+from kcompile.keras.applications.resnet import first_layers, resnet, stacked
 from kcompile.keras.layers import Add, MaxPooling2D, ZeroPadding2D
 
 __all__ = ["ResNet50V2", "ResNet101V2", "ResNet152V2", "decode_predictions", "preprocess_input"]
@@ -17,10 +17,7 @@ preprocess_input = of_mode("tf")
 def _body(counts: tuple[int, ...]) -> Body:
     def body(net: Net, x: Any) -> Any:
         x = first_layers(net, x, False)
-        for stack, count in enumerate(counts, 2):
-            for block in range(1, count + 1):
-                strides = 2 if block == count and stack < 5 else 1
-                x = _block(net, x, 32 * 2 ** (stack - 1), strides, f"conv{stack}_block{block}", block == 1)
+        x = stacked(net, x, counts, _block, lambda stack, number: number == counts[stack - 2] and stack < 5)
         return net.relu(net.norm(x, "post_bn"), "post_relu")
 
     return body
@@ -42,30 +39,18 @@ def _block(net: Net, x: Any, filters: int, strides: int, name: str, projected: b
     return net(Add, name=f"{name}_out")([shortcut, y])
 
 
-ResNet50V2 = published(
-    "ResNet50V2",
-    network(
-        "resnet50v2",
-        _body((3, 4, 6, 3)),
-        "3ef43a0b657b3be2300d5770ece849e0",
-        "fac2f116257151a9d068a22e544a4917",
-    ),
+ResNet50V2 = resnet(
+    "ResNet50V2", _body((3, 4, 6, 3)), "3ef43a0b657b3be2300d5770ece849e0", "fac2f116257151a9d068a22e544a4917"
 )
-ResNet101V2 = published(
+ResNet101V2 = resnet(
     "ResNet101V2",
-    network(
-        "resnet101v2",
-        _body((3, 4, 23, 3)),
-        "6343647c601c52e1368623803854d971",
-        "c0ed64b8031c3730f411d2eb4eea35b5",
-    ),
+    _body((3, 4, 23, 3)),
+    "6343647c601c52e1368623803854d971",
+    "c0ed64b8031c3730f411d2eb4eea35b5",
 )
-ResNet152V2 = published(
+ResNet152V2 = resnet(
     "ResNet152V2",
-    network(
-        "resnet152v2",
-        _body((3, 8, 36, 3)),
-        "a49b44d1979771252814e80f8ec446f9",
-        "ed17cf2e0169df9d443503ef94b23b33",
-    ),
+    _body((3, 8, 36, 3)),
+    "a49b44d1979771252814e80f8ec446f9",
+    "ed17cf2e0169df9d443503ef94b23b33",
 )
