@@ -23,7 +23,7 @@ LATER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "GaussianDropout": {"seed": None},
 }
 # Arguments of optimizers that it has not; and learning rates that all Kerases have where none is given
-LATER_OPTIONS: Mapping[str, Any] = {"name": None, "initial_accumulator_value": 0.0}
+LATER_OPTIONS: Mapping[str, Any] = {"initial_accumulator_value": 0.0}
 SAME_RATES = {"Adam": 0.001, "SGD": 0.01, "RMSprop": 0.001}
 
 
@@ -87,8 +87,8 @@ def named_object(value: Any) -> Any:
 def optimizer_config(kind: str, config: Mapping[str, Any]) -> Config:
     """An optimizer's arguments. The learning rate is `lr`, which Keras 3 does not take: where it is the one
     that all have, none says it, so that all read it."""
-    made = {k: v for k, v in config.items() if LATER_OPTIONS.get(k, ...) is ... and k != "learning_rate"}
-    kept = {k: v for k, v in config.items() if k in LATER_OPTIONS and v != LATER_OPTIONS[k] and k != "name"}
-    rate = config["learning_rate"]
+    made = {k: v for k, v in config.items() if k not in LATER_OPTIONS or v != LATER_OPTIONS[k]}
+    made.pop("name", None)  # no optimizer of Keras 2 has one
+    rate = made.pop("learning_rate")
     same = kind in SAME_RATES and abs(rate - SAME_RATES[kind]) < 1e-8
-    return {**made, **kept} if same else {"lr": rate, **made, **kept}
+    return made if same else {"lr": rate, **made}

@@ -14,7 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from options import TABLE, Row
+from option_cases import Case, model_of
+from options import TABLE
 
 import kcompile
 from kcompile.keras import layers, models, optimizers
@@ -25,11 +26,9 @@ OF_LAYERS = {"name", "trainable", "dtype", "batch_input_shape"}
 LATER = {"Conv1DTranspose", "DepthwiseConv1D", "ConvLSTM1D", "ConvLSTM3D"}
 
 
-def model_of(row: Row, **given: Any) -> models.Model:
-    options = row.filled(given)
-    layer = row.make(**{k: v for k, v in options.items() if k not in ("shape", "batch", "masked", "vintage")})
-    xs = [layers.Input(options["shape"], dtype="int32" if row.words else None) for _ in range(row.copies)]
-    return models.Model(xs, layer(xs if row.copies > 1 else xs[0]))
+def model(name: str, **given: Any) -> Any:
+    """A model of a layer of the table of options."""
+    return model_of(Case(name, tuple(given.items())))
 
 
 def entries(value: Any, key: str = "layers") -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -58,25 +57,24 @@ def check(config: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", sorted(n for n in TABLE if n.rstrip(")").split("(")[-1] not in LATER))
 def test_layers_have_the_arguments_of_keras_2(name: str) -> None:
-    row = TABLE[name]
-    model = model_of(row)
+    alone = model(name)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check(json.loads(model.to_json()))
+        check(json.loads(alone.to_json()))
     for argument in ("kernel_initializer", "kernel_regularizer", "depthwise_initializer"):
-        for value in row.options.get(argument, ()):
-            check(json.loads(model_of(row, **{argument: value}).to_json()))
+        for value in TABLE[name].options.get(argument, ()):
+            check(json.loads(model(name, **{argument: value}).to_json()))
 
 
 def test_what_keras_2_has_not_is_said() -> None:
-    model = model_of(TABLE["Conv2D"], groups=2)
+    grouped = model("Conv2D", groups=2)
     with pytest.warns(UserWarning, match="Keras 2 will not open .* groups=2 of Conv2D"):
-        model.to_json()
+        grouped.to_json()
     with pytest.warns(UserWarning, match="DepthwiseConv1D"):
-        model_of(TABLE["DepthwiseConv1D"]).to_json()
+        model("DepthwiseConv1D").to_json()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model.to_json(vintage="keras3")
+        grouped.to_json(vintage="keras3")
 
 
 @pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam"])
