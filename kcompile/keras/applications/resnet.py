@@ -22,9 +22,8 @@ __all__ = ["ResNet50", "ResNet101", "ResNet152", "decode_predictions", "preproce
 
 preprocess_input = of_mode("caffe")
 NORM = (("epsilon", 1.001e-5),)
-Block = Callable[
-    [Net, Any, int, int, str, bool], Any
-]  # of a tensor, filters, strides, name, whether projected
+# Of a tensor, filters, strides, name, and whether the shortcut is a convolution
+Block = Callable[[Net, Any, int, int, str, bool], Any]
 
 
 def first_layers(net: Net, x: Any, normalized: bool) -> Any:
