@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kcompile.keras import constraints, initializers, layers, regularizers
+from kcompile.testing.models import ACTIVATIONS as NAMED
 from kcompile.testing.ranges import RANGES, pick
 
 Options = dict[str, Any]
@@ -45,20 +46,7 @@ def sizes(name: str, count: int, most: int | None = None) -> tuple[int, ...]:
     return tuple(sorted({low, high, *between}))
 
 
-ACTIVATIONS = (
-    None,
-    "linear",
-    "relu",
-    "tanh",
-    "sigmoid",
-    "hard_sigmoid",
-    "elu",
-    "selu",
-    "softplus",
-    "softsign",
-    "softmax",
-    "exponential",
-)
+ACTIVATIONS = (None, *NAMED, "exponential")
 INITIALIZERS = (
     "zeros",
     "ones",
