@@ -2,9 +2,11 @@
 
 Dense layers, convolutions and all their gradients are instances, which differ only in how an index
 (m, k or k, j) finds its element in the operand. Rows m, columns j and the summed k are each a tuple of
-dims, counted in row-major order; the output has shape `m + j`. Where each of many samples has its own A
-and B (attention), their dims g come first in both operands and in the output, `g + m + j`. Whoever
-generates code, for whatever target, reads this and nothing else.
+dims, counted in row-major order; the columns are one dim of the output, which has shape `m + (J,)`. A may
+depend on the first dims of j: these are *groups* of columns, each with an A of its own, wherever their
+coordinate stands in the operands (grouped convolutions; depthwise ones, whose groups are single columns).
+Where each of many samples has its own A and B (attention), their dims g come first in both operands and in
+the output, `g + m + (J,)`. Whoever generates code, for whatever target, reads this and nothing else.
 """
 
 from __future__ import annotations
@@ -71,6 +73,11 @@ class Affine:
             offset = offset + variables[variable] * coefficient
         return offset
 
+    def over(self, numbers: Mapping[int, int]) -> Affine:
+        """The same coordinate with new numbers for the variables; those without one are 0."""
+        terms = tuple((numbers[v], c) for v, c in self.terms if v in numbers)
+        return replace(self, terms=terms)
+
 
 @dataclass(frozen=True)
 class Access:
@@ -87,8 +94,8 @@ class Access:
 
 @dataclass(frozen=True, repr=False)
 class Contraction:
-    """A contraction, see the module. `a` uses only variables of m and k, `b` only of k and j; the accesses
-    are to one sample of g."""
+    """A contraction, see the module. `a` uses only variables of m, k and groups, the last of these in
+    coordinates without a guard; `b` only those of k and j. The accesses are to one sample of g."""
 
     m: tuple[Dim, ...]
     k: tuple[Dim, ...]
@@ -105,7 +112,35 @@ class Contraction:
     @property
     def shape(self) -> tuple[Dim, ...]:
         """The shape of the output."""
-        return self.g + self.m + self.j
+        return self.g + self.m + self.columns
+
+    @property
+    def columns(self) -> tuple[Dim, ...]:
+        """The dim of the output that the columns are."""
+        return (numel(self.j),)
+
+    @property
+    def groups(self) -> tuple[Dim, ...]:
+        """The first dims of j, up to the last one that A depends on."""
+        first = len(self.m) + len(self.k)
+        used = [v - first for affine in self.a.index for v, _ in affine.terms if v >= first]
+        return self.j[: max(used, default=-1) + 1]
+
+    @property
+    def of_group(self) -> Contraction:
+        """The contraction of the first group. Those of the others read A and B `group_steps` from there."""
+        first, count = len(self.m) + len(self.k), len(self.groups)
+        kept = range(first + count, first + len(self.j))
+        numbers = dict(zip((*range(first), *kept), range(first + len(kept))))
+        a, b = (replace(x, index=tuple(i.over(numbers) for i in x.index)) for x in (self.a, self.b))
+        return replace(self, j=self.j[count:], a=a, b=b)
+
+    def group_steps(self, access: Access) -> tuple[Affine, ...]:
+        """How far the coordinates of an operand are from those of the first group, by variables that number
+        the dims of `groups` from 0."""
+        first = len(self.m) + len(self.k)
+        numbers = {first + i: i for i in range(len(self.groups))}
+        return tuple(replace(x.over(numbers), offset=0) for x in access.index)
 
     @property
     def one(self) -> Contraction:
@@ -183,13 +218,20 @@ def reference(spec: Contraction, *operands: np.ndarray) -> np.ndarray:
         parts = [x.reshape(-1, *x.shape[len(spec.g) :]) for x in operands]
         made = [reference(spec.one, *sample) for sample in zip(*parts)]
         return np.array(made, operands[0].dtype).reshape(static(spec.shape))
-    m, k, j = static(spec.m), static(spec.k), static(spec.j)
-    rows, summed = len(m), len(m) + len(k)
-    a = gather(spec.a, operands[spec.a.operand], m + k, range(0, summed))
-    b = gather(spec.b, operands[spec.b.operand], k + j, range(rows, summed + len(j)))
-    depth = prod(k)
-    product: np.ndarray = a.reshape(-1, depth) @ b.reshape(depth, -1)
-    return product.reshape(m + j)
+    k, j, rows = static(spec.k), static(spec.j), len(spec.m)
+    b = gather(spec.b, operands[spec.b.operand], k + j, range(rows, rows + len(k + j)))
+    return product(spec, operands[spec.a.operand], b.reshape(prod(k), prod(j)))
+
+
+def product(spec: Contraction, a: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The meaning of a contraction of one sample, B being a matrix [K, J]."""
+    m, k, groups = static(spec.m), static(spec.k), static(spec.groups)
+    depth, count = prod(k), prod(groups)
+    of_a = gather(spec.a, a, m + k + groups, range(len(m + k + groups)))
+    rows = of_a.reshape(-1, depth, count).transpose(2, 0, 1)
+    columns = matrix.reshape(depth, count, -1).transpose(1, 0, 2)
+    sums = np.stack([x @ y for x, y in zip(rows, columns)], 1)
+    return sums.reshape(static(spec.shape))
 
 
 def matmul(a: TensorType, b: TensorType, transpose_a: bool, transpose_b: bool) -> Contraction:

@@ -86,11 +86,8 @@ def depthwise(
     [taps..., channels, multiplier]: [batch, positions..., channels * multiplier]."""
     *taps, channels, multiplier = static(kernel.shape)
     around = pads(padding, x.shape[1:-1], taps, strides, dilation)
-    seen = ops.windows_of(x, taps, strides, around, dilation)
-    products = ops.reshape(seen, (*seen.shape, 1)) * kernel
-    first = 1 + len(taps)
-    total = ops.reduce_sum(products, range(first, first + len(taps)))
-    return ops.reshape(total, (*total.shape[:-2], channels * multiplier))
+    grouped = ops.reshape(kernel, (*taps, 1, channels * multiplier))
+    return ops.conv(x, grouped, strides, around, dilation, channels)
 
 
 def local(

@@ -19,6 +19,8 @@ from kcompile.codegen.llvm import module
 from kcompile.codegen.loops import Buffer, evaluate
 from kcompile.codegen.targets import Target, named, native
 from kcompile.ir.contraction import Access, Affine, Contraction, gather, matmul, reference, variable
+from kcompile.ir.op import OPS
+from kcompile.ir.ops.contraction import same_padding
 from kcompile.ir.types import Batch, Dim, TensorType, bind
 from kcompile.testing.ranges import sizes
 
@@ -192,7 +194,7 @@ class Compiled:
         return out
 
     def __call__(self, n, a, b, *extras, parts=1):
-        shape = bind(self.spec.m + self.spec.j, n)
+        shape = bind(self.spec.shape, n)
         outs = [aligned(shape) for _ in range(self.outputs)]
         if self.panels:
             b = self.pack(b)
@@ -339,6 +341,38 @@ def test_conv_filter_gradient(n, x, kernel, stride, dilation, same, fused):
         same = True
     spec, a, b = conv2d_kernel_gradient(x, (kh, kw, x[3], co), stride, dilation, same)
     check(spec, a, b, n, fused=fused)
+
+
+@pytest.mark.parametrize("target", [native(), named("x86-64-v3")], ids=str)
+@SMALL
+@given(
+    st.integers(1, 4),
+    st.integers(1, 40),
+    st.sampled_from([(1, 1), (1, 1), (1, 3), (3, 1), (2, 5), (9, 20)]),
+    st.tuples(st.integers(1, 9), st.integers(1, 18)),
+    st.tuples(st.integers(1, 4), st.integers(1, 5)),
+    st.integers(1, 3),
+    st.booleans(),
+    st.booleans(),
+)
+def test_groups(target, n, groups, each, images, taps, stride, same, fused):
+    """Convolutions whose groups of columns have channels of their own, and their gradients."""
+    sizes = tuple(size + tap for size, tap in zip(images, taps))
+    (channels, filters), strides = each, (stride, 1)
+    around = tuple(same_padding(*a) for a in zip(sizes, taps, strides)) if same else ((0, 0), (0, 0))
+    attrs = {"strides": strides, "padding": around, "dilation": (1, 1), "groups": groups}
+    x = TensorType((N, *sizes, channels * groups))
+    w = TensorType((*taps, channels, filters * groups))
+    conv = OPS["conv"].contraction(x, w, **attrs)
+    y = TensorType(conv.shape)
+    options = {"fused": fused, "target": target}
+    check(conv, x.shape, w.shape, n, **options)
+    back = OPS["conv_data_gradient"].contraction(y, w, sizes=sizes, **attrs)
+    assert back.shape == x.shape
+    check(back, y.shape, w.shape, n, **options)
+    of_kernel = OPS["conv_filter_gradient"].contraction(x, y, taps=taps, **attrs)
+    assert of_kernel.shape == w.shape
+    check(of_kernel, x.shape, y.shape, n, **options)
 
 
 @pytest.mark.parametrize(

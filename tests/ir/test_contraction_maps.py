@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,13 @@ from kcompile.ir.types import Batch, TensorType, bind
 FAMILY = ("matmul", "conv", "conv_data_gradient", "conv_filter_gradient")
 
 
-def naive_conv(x: np.ndarray, w: np.ndarray, strides: tuple, padding: tuple, dilation: tuple) -> np.ndarray:
-    """Cross-correlation, one output element and one tap at a time."""
+def naive_conv(
+    x: np.ndarray, w: np.ndarray, strides: tuple, padding: tuple, dilation: tuple, groups: int = 1
+) -> np.ndarray:
+    """Cross-correlation, one output element and one tap at a time; group after group."""
+    if groups > 1:
+        parts = zip(np.split(x, groups, -1), np.split(w, groups, -1))
+        return np.concatenate([naive_conv(*part, strides, padding, dilation) for part in parts], -1)
     wide = np.pad(x, ((0, 0), *padding, (0, 0)))
     taps = w.shape[:-2]
     out = [(d - (t - 1) * e - 1) // s + 1 for d, t, s, e in zip(wide.shape[1:-1], taps, strides, dilation)]
@@ -91,7 +97,10 @@ def test_unguarded_coordinates_are_inside_and_guards_are_needed(name: str, data:
     m, k, j = (bind(dims, n) for dims in (spec.m, spec.k, spec.j))
     sizes = dict(enumerate((*m, *k, *j)))
     rows, summed = len(m), len(m) + len(k)
-    for access, allowed in ((spec.a, range(summed)), (spec.b, range(rows, summed + len(j)))):
+    for access, allowed in (
+        (spec.a, range(summed + len(spec.groups))),
+        (spec.b, range(rows, summed + len(j))),
+    ):
         shape = bind(case.types[access.operand].shape, n)
         assert len(access.index) == len(access.guarded) == len(shape)
         for at, affine, size, guarded in zip(coordinates(access, sizes), access.index, shape, access.guarded):
@@ -111,7 +120,7 @@ def test_the_result_type_is_rows_then_columns(name: str, data: st.DataObject) ->
     assert op.contraction is not None
     spec = op.contraction(*case.types, **case.attrs)
     (result,) = op.types(case.types, case.attrs)
-    assert result.shape == spec.m + spec.j
+    assert result.shape == spec.m + (math.prod(spec.j),)
 
 
 @pytest.mark.parametrize("name", FAMILY)

@@ -72,7 +72,9 @@ class BlockContext:
     block columns] for partial sums, or None when the tiles finish in registers. is_first, is_last:
     whether this is the first and the last block of k. in_registers: the tile itself applies the epilogue.
     partial_loads: lanes of B outside the columns must not be read. out: where statements go.
-    output_row: where in the output a row of the tiles' numbering is.
+    output_row: where in the output a row of the tiles' numbering is. by_column: whether A is read in
+    vectors, see `ReadA`. first_column: where the columns begin in a row of the output, which has `width`
+    (None: no others than these).
     """
 
     a: Buffer
@@ -89,6 +91,9 @@ class BlockContext:
     partial_loads: bool
     out: Builder
     output_row: Callable[[Expr], Expr]
+    by_column: bool = False
+    first_column: Expr = loops.ZERO
+    width: int | None = None
 
     def column(self, vector: Expr) -> Expr:
         """The first column of a vector of the block."""
@@ -232,8 +237,13 @@ def _over_depth(
             index = loops.ramp(b + context.b.step(v, lanes), lanes)
             row.append(out.let(loops.load(context.b.buffer, index, mask if v == vectors - 1 else None), "b"))
         for r, offset in enumerate(origin.offsets):
-            one = out.let(loops.broadcast(loops.load(context.a, a + offset), lanes), "x")
+            if not context.by_column:
+                one = out.let(loops.broadcast(loops.load(context.a, a + offset), lanes), "x")
             for i, of_b in enumerate(row, r * vectors):
+                if context.by_column:
+                    v = i - r * vectors
+                    index = loops.ramp(a + (offset + v * lanes), lanes)
+                    one = loops.load(context.a, index, mask if v == vectors - 1 else None)
                 out.store(sums, i, loops.fma(one, of_b, loops.load(sums, i), exact=False))
 
     def nest(rest: Sequence[DepthLoop], a: Expr, b: Expr) -> None:
@@ -244,7 +254,8 @@ def _over_depth(
         with out.loop("k", 0, rest[0].count) as k:
             nest(rest[1:], a + k * rest[0].a, b + k * rest[0].b)
 
-    nest(context.depth_loops, origin.a, context.b.start(vector, lanes))
+    first = origin.a + context.column(vector) if context.by_column else origin.a
+    nest(context.depth_loops, first, context.b.start(vector, lanes))
 
 
 def _finish_tile(
@@ -260,8 +271,8 @@ def _finish_tile(
 def write(context: BlockContext, value: Expr, row: Expr, column: Expr, mask: Expr | None) -> None:
     """The epilogue of one vector (or one element) and its stores."""
     out, epilogue = context.out, context.epilogue
-    row = out.let(context.output_row(row), "o")
-    index = loops.ramp(row * context.columns.total + column, value.lanes)
+    row, column = out.let(context.output_row(row), "o"), context.first_column + column
+    index = loops.ramp(row * (context.width or context.columns.total) + column, value.lanes)
     values = epilogue.values(value, row, loops.ramp(column, value.lanes), mask)
     if len(values) != len(epilogue.outputs):
         raise ValueError(f"the epilogue gives {len(values)} values for {len(epilogue.outputs)} outputs")

@@ -36,7 +36,7 @@ from kcompile.codegen.contraction.microkernel import (
     finish_rows,
 )
 from kcompile.codegen.contraction.packing import Copy, PanelCopy, Side, copy_box, copy_panels
-from kcompile.codegen.contraction.plan import Plan, make_plan
+from kcompile.codegen.contraction.plan import Plan, group_is_column, make_plan
 from kcompile.codegen.contraction.polyphase import Phase, phases
 from kcompile.codegen.groups.operands import Epilogue, Source
 from kcompile.codegen.loops import TRUE, ZERO, Buffer, Expr, Function, Var
@@ -72,13 +72,38 @@ def lower_contraction(
     )
     if spec.g:
         return _for_each_sample(name, spec, a, b, epilogue, target, parameters, note)
-    plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
-    items = _iterations(plans[0])
     out = Builder(target, target.lanes("float32"))
     with out.block() as body:
-        _interleaved([_Code(plan, out) for plan in plans], items)
+        if not spec.groups or group_is_column(spec):
+            plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
+            items = _iterations(plans[0])
+            _interleaved([_Code(plan, out) for plan in plans], items)
+        else:
+            with out.loop("group", 0, extent(numel(spec.groups))) as number:
+                plans = _group_by_group(spec, a, b, epilogue, out, number)
+            items = _iterations(plans[0])
     run = loops.loop(Var("part"), 0, extent(items), body, kind="chunk")
-    return Kernel(Function(name, parameters, (run,), note), size_of(items), _cycles_of_iteration(plans))
+    cycles = _cycles_of_iteration(plans)
+    if spec.groups and not group_is_column(spec):
+        count = multiple(numel(spec.groups))
+        cycles = Size(cycles.fixed * count, cycles.per_sample * count)
+    return Kernel(Function(name, parameters, (run,), note), size_of(items), cycles)
+
+
+def _group_by_group(
+    spec: Contraction, a: Source, b: Source, epilogue: Epilogue, out: Builder, number: Expr
+) -> list[Plan]:
+    """The iterations of one group, which all have the same plans: columns of its own in the same rows."""
+    one, at = spec.of_group, dict(enumerate(unflatten(number, spec.groups)))
+    a, b = (
+        x.moved([step.at(at, ZERO) for step in spec.group_steps(access)])
+        for x, access in ((a, spec.a), (b, spec.b))
+    )
+    plans = [make_plan(phase, a, b, epilogue, out.target, None) for phase in phases(one, a.shape)]
+    first = number * multiple(numel(one.j))
+    width = multiple(numel(spec.j))
+    _interleaved([_Code(plan, out, ZERO, first, width) for plan in plans], _iterations(plans[0]))
+    return plans
 
 
 def _interleaved(codes: Sequence[_Code], items: Dim) -> None:
@@ -168,11 +193,14 @@ def _cycles_of_plan(plan: Plan) -> Size:
 
 @dataclass(frozen=True)
 class _Code:
-    """A plan, where its statements go, and the flat row of the output where its rows begin."""
+    """A plan, where its statements go, and the flat row and the column of the output where its own begin.
+    width: columns of the output, None where these are all."""
 
     plan: Plan
     out: Builder
     first_row: Expr = ZERO
+    first_column: Expr = ZERO
+    width: int | None = None
 
 
 def _rectangle(code: _Code, iterations: Dim, low: Expr, high: Expr) -> None:
@@ -282,9 +310,12 @@ def _block(
         is_first=TRUE,
         is_last=TRUE,
         in_registers=plan.in_registers,
-        partial_loads=plan.columns.ragged and plan.read_b.panel is None,
+        partial_loads=plan.columns.ragged and (plan.read_b.panel is None or _masked_a(plan)),
         out=out,
         output_row=_output_row(plan.phase, code.first_row),
+        by_column=plan.read_a.by_column,
+        first_column=code.first_column,
+        width=code.width,
     )
 
     def one_block(outer: tuple[Expr, ...], start: Expr, length: Expr, first: Expr, last: Expr) -> None:
@@ -304,6 +335,11 @@ def _block(
     _over_blocks(code, one_block)
     if not plan.in_registers:
         _finish(code, base, item, count)
+
+
+def _masked_a(plan: Plan) -> bool:
+    """Whether vectors of A must not be read beyond the columns."""
+    return plan.read_a.by_column and plan.target.masks
 
 
 def _output_row(phase: Phase, first: Expr) -> Callable[[Expr], Expr]:
@@ -508,7 +544,7 @@ def _sides(plan: Plan, starts: Sequence[Expr], ragged: frozenset[int]) -> list[S
 def _copy_rows(code: _Code, buffer: Buffer, item: Expr, count: Expr) -> None:
     """Copy A for each row (packed rows) or each item (packed boxes)."""
     plan, rows, out = code.plan, code.plan.rows, code.out
-    m, k = len(plan.spec.m), [loops.const(0)] * len(plan.spec.k)
+    m, k = len(plan.spec.m), [loops.const(0)] * len((*plan.spec.k, *plan.spec.j))
     ragged: frozenset[int] = frozenset()
     starts: tuple[Expr, ...]
     with out.loop("q", 0, count) as q:
@@ -529,7 +565,7 @@ def _copy_depth(code: _Code, buffer: Buffer, outer: tuple[Expr, ...], start: Exp
     m = len(plan.spec.m)
     size = depth.axes[depth.cut].size
     even = depth.chunk == 1 or (isinstance(size, int) and size % depth.chunk == 0)
-    rest = [loops.const(0)] * (len(plan.spec.k) - len(outer) - 1)
+    rest = [loops.const(0)] * (len(plan.spec.k) - len(outer) - 1 + len(plan.spec.j))
     starts = (*[loops.const(0)] * m, *outer, start, *rest)
     ragged: frozenset[int] = frozenset() if even else frozenset([m + depth.cut])
     copy_box(Copy(plan.a, buffer, code.out), _sides(plan, starts, ragged), loops.const(0))

@@ -52,15 +52,17 @@ class ReadA:
 
     kind: "in_place", "packed_rows" (each row of A is copied) or "packed_box" (the part of the operand
     that a block needs is copied as it lies). offset, and the strides of the variables of m and k, are in
-    elements of the array that is read. sides: (size, stride) of the copied box, or row, for each dim of
-    the operand. reach: for each variable, how many of its values the copy covers; 0 where it covers the
-    one value at which the block is. size: elements of the copy.
+    elements of the array that is read. by_column: whether neighbouring columns read neighbours, so a tile
+    reads vectors; else they all read the same. sides: (size, stride) of the copied box, or row, for each
+    dim of the operand. reach: for each variable, how many of its values the copy covers; 0 where it covers
+    the one value at which the block is. size: elements of the copy.
     """
 
     kind: ReadKind
     offset: int
     m: tuple[int, ...]
     k: tuple[int, ...]
+    by_column: bool = False
     sides: tuple[tuple[int, int], ...] = ()
     reach: tuple[int, ...] = ()
     size: int = 0
@@ -128,7 +130,7 @@ def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
     if target.is_gpu:
         return None
     rows, total, depth = spec.sizes
-    if not isinstance(depth, int) or not isinstance(total, int):
+    if not isinstance(depth, int) or not isinstance(total, int) or spec.groups:
         return None
     lanes = target.lanes("float32")
     width = tile_vectors(ceil_div(total, lanes), lanes, target.registers) * lanes
@@ -157,8 +159,10 @@ def make_plan(
         raise ValueError(f"the batch must be among rows or summed dims. Received: {spec}")
     lanes, registers = target.lanes("float32"), target.registers
     columns = choose_columns(total, depth, rows, lanes, registers)
+    if spec.groups:  # a copy of A is of all columns
+        columns = replace(columns, part=columns.vectors, block=columns.vectors)
     in_registers = epilogue.light and (target.masks or total % lanes == 0)
-    kind = _kind(spec, a, columns)
+    kind = _kind(spec, a, columns, target)
     if kind == "packed_box" and isinstance(depth, int):
         spec = with_two_row_variables(spec, most_rows(columns.tile, registers))
     read_b = (
@@ -235,10 +239,34 @@ def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind
     return ReadB(columns.tile, True, 0, tuple(row * x for x in inner))
 
 
-def _kind(spec: Contraction, a: Source, columns: Columns) -> ReadKind:
+def group_is_column(spec: Contraction) -> bool:
+    """Whether each group is a column, and neighbouring columns are neighbours in both operands' memory."""
+    column = ((len(spec.m) + len(spec.k), 1),)
+    return len(spec.j) == len(spec.groups) == 1 and all(
+        access.index[-1].terms == column
+        and not access.guarded[-1]
+        and all(terms != column for terms in (x.terms for x in access.index[:-1]))
+        for access in (spec.a, spec.b)
+    )
+
+
+def _variables(spec: Contraction) -> int:
+    return len(spec.m) + len(spec.k) + len(spec.j)
+
+
+def _in_place(spec: Contraction, a: Source) -> ReadA:
+    place = linear(spec.a, a.shape, _variables(spec))
+    assert place is not None
+    m, k = len(spec.m), len(spec.m) + len(spec.k)
+    return ReadA("in_place", place[0], place[1][:m], place[1][m:k], bool(spec.groups))
+
+
+def _kind(spec: Contraction, a: Source, columns: Columns, target: Target) -> ReadKind:
     """How A is to be read, see `ReadA`."""
-    count = len(spec.m) + len(spec.k)
-    place = None if a.buffer is None else linear(spec.a, a.shape, count)
+    place = None if a.buffer is None else linear(spec.a, a.shape, _variables(spec))
+    if spec.groups:
+        readable = target.masks or not columns.ragged
+        return "packed_box" if place is None or not readable else "in_place"
     static = isinstance(spec.sizes[2], int)
     if place is not None:
         axes = merge([Axis(s, x) for s, x in zip(spec.m, place[1])])
@@ -274,7 +302,8 @@ def box(access: Access, reach: Sequence[int], pad: int = 0) -> ReadA:
             if reach[v]:
                 steps[v] += c * stride
                 offset += max(-c, 0) * (reach[v] - 1) * stride
-    return ReadA("packed_box", offset, tuple(steps), (), tuple(zip(sizes, strides)), tuple(reach), step)
+    sides = tuple(zip(sizes, strides))
+    return ReadA("packed_box", offset, tuple(steps), (), sides=sides, reach=tuple(reach), size=step)
 
 
 def spread_box(access: Access, reach: Sequence[int], variable: int) -> ReadA:
@@ -286,8 +315,11 @@ def spread_box(access: Access, reach: Sequence[int], variable: int) -> ReadA:
     return read
 
 
-def _split(read: ReadA, rows: int) -> ReadA:
-    return replace(read, m=read.m[:rows], k=read.m[rows:])
+def _split(read: ReadA, spec: Contraction, columns: Columns) -> ReadA:
+    """The steps of a copy by variables of m and of k. The last vector may be read beyond it."""
+    m, k = len(spec.m), len(spec.m) + len(spec.k)
+    more = columns.lanes if spec.groups and columns.ragged else 0
+    return replace(read, m=read.m[:m], k=read.m[m:k], by_column=bool(spec.groups), size=read.size + more)
 
 
 # ---------------------------------------------------------------- rewriting row variables
@@ -341,13 +373,12 @@ def _plan_by_rows(
     in_registers: bool,
 ) -> Plan:
     budget, registers = cache_elements(target), target.registers
-    m, count = len(spec.m), len(spec.m) + len(spec.k)
-    reach = [0] * m + [multiple(s) for s in spec.k]
     kept = 1 if in_registers else columns.block * columns.lanes
     total = multiple(spec.sizes[2])
     rows: FlatRows | GridRows
     if kind == "packed_rows":
-        read_a = _split(box(spec.a, reach), m)
+        reach = [0] * len(spec.m) + [multiple(s) for s in (*spec.k, *spec.j)]
+        read_a = _split(box(spec.a, reach), spec, columns)
         pitch = ceil_div(read_a.size, 16) * 16
         pitch += 16 * (pitch % 32 == 0)
         read_a = replace(read_a, kind="packed_rows", size=pitch)
@@ -357,9 +388,7 @@ def _plan_by_rows(
     elif kind == "packed_box":
         read_a, rows = _box_rows(spec, columns, target, kept)
     else:
-        place = linear(spec.a, a.shape, count)
-        assert place is not None
-        read_a = ReadA("in_place", place[0], place[1][:m], place[1][m:])
+        read_a = _in_place(spec, a)
     axes = [Axis(s, x, y) for s, x, y in zip(spec.k, read_a.k, read_b.k)]
     width = columns.tile * columns.lanes
     wide = columns.block * columns.lanes
@@ -400,12 +429,12 @@ def _box_rows(spec: Contraction, columns: Columns, target: Target, kept: int) ->
     wanted = cost.BLOCK_ROWS
     while True:
         item_lines = _lines_per_item(lines, width, wanted)
-        reach = [0] * (m - 2) + [item_lines, width] + [multiple(s) for s in spec.k]
+        reach = [0] * (m - 2) + [item_lines, width] + [multiple(s) for s in (*spec.k, *spec.j)]
         read = spread_box(spec.a, reach, m - 1)
         if item_lines == 1 or read.size <= 2 * budget:
             break
         wanted = wanted // 2
-    read = _split(read, m)
+    read = _split(read, spec, columns)
     axes = tuple(Axis(s, x) for s, x in zip(spec.m, read.m))
     grid = _grid(axes, columns, target, item_lines, kept)
     block_items = max(1, min(grid.block_items, budget // read.size))
@@ -440,37 +469,36 @@ def _plan_by_depth(
     in_registers: bool,
 ) -> Plan:
     """Blocks of k outside, partial sums of many rows in scratch."""
-    budget, m = cache_elements(target), len(spec.m)
+    budget = cache_elements(target)
     total = spec.sizes[0]
     assert isinstance(total, int)
-    count = m + len(spec.k)
     wide = columns.block * columns.lanes
     shortest, longest = cost.DEPTH_BLOCK
     longest = min(max(budget // (wide + min(total, longest)), shortest), longest)
     k = [Axis(s, 0, x) for s, x in zip(spec.k, read_b.k)]
     if kind == "in_place":
-        place = linear(spec.a, a.shape, count)
-        assert place is not None
-        read_a = ReadA("in_place", place[0], place[1][:m], place[1][m:])
+        read_a = _in_place(spec, a)
         axes = [replace(x, a=y) for x, y in zip(k, read_a.k)]
         depth = choose_depth(axes if read_b.copied else merge(axes), longest)
     else:
-        depth, read_a = _box_depth(spec, k, longest, budget)
+        depth, read_a = _box_depth(spec, k, longest, budget, columns)
     if read_b.copied:
         read_b = replace(read_b, stride=depth.longest * columns.tile * columns.lanes)
     rows = _static_rows([Axis(s, x) for s, x in zip(spec.m, read_a.m)], columns, target)
     return Plan(phase, spec, a, b, epilogue, target, columns, rows, depth, read_a, read_b, in_registers)
 
 
-def _box_depth(spec: Contraction, k: Sequence[Axis], longest: int, budget: int) -> tuple[DepthBlocks, ReadA]:
+def _box_depth(
+    spec: Contraction, k: Sequence[Axis], longest: int, budget: int, columns: Columns
+) -> tuple[DepthBlocks, ReadA]:
     """Blocks of k whose box fits the cache."""
-    m = [multiple(s) for s in spec.m]
+    m, j = [multiple(s) for s in spec.m], [multiple(s) for s in spec.j]
     while True:
         depth = choose_depth(k, longest)
         sizes = [multiple(x.size) for x in k]
         sizes[depth.cut] = depth.chunk
         sizes[: depth.cut] = [0] * depth.cut
-        read = _split(spread_box(spec.a, m + sizes, len(m) + len(k) - 1), len(m))
+        read = _split(spread_box(spec.a, m + sizes + j, len(m) + len(k) - 1), spec, columns)
         if longest <= 16 or read.size <= budget + budget // 8:
             break
         longest //= 2

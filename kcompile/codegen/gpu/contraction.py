@@ -6,6 +6,7 @@ What enters: the same index maps, operands and epilogue as on other processors
 covered, padding included. What leaves: a `Kernel` of a `DeviceFunction`. Each output element is one chain
 of fused multiply-adds over ascending k, as it is there: the bits are the same. Only where there are few
 results of very many terms (`is_split_k`), the threads of a block share a sum, in a tree of fixed shape.
+Where groups of columns have an A of their own, a thread has one result and reads its operands where they are.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def lower_contraction(
     parameters = tuple(buffers or dict.fromkeys(plain))
     if chosen is None and not spec.g and is_split_k(spec):
         return _split_k(name, spec, a, b, epilogue, target, parameters, note)
+    if spec.groups:
+        return _one_by_one(name, spec, a, b, epilogue, target, parameters, note)
     tile = chosen or choose_tile(rows, columns)
     wide = -(-columns // (cost.SIDE * tile.columns))
     grid = Grid(size_of(rows), cost.SIDE * tile.rows, wide, cost.SIDE * cost.SIDE)
@@ -107,6 +110,25 @@ def _split_k(
     code = _Code(spec, a, b, epilogue, Tile(1, 1), TeamBuilder(target, team))
     with code.b.block() as body:
         code.run_split_k(BLOCK // columns, BLOCK % columns)
+    return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(cost.THREAD_CYCLES))
+
+
+def _one_by_one(
+    name: str,
+    spec: Contraction,
+    a: Source,
+    b: Source,
+    epilogue: Epilogue,
+    target: Target,
+    buffers: tuple[Buffer, ...],
+    note: str,
+) -> Kernel:
+    """A kernel with a thread for each result."""
+    threads = cost.SIDE * cost.SIDE
+    grid = Grid(size_of(numel((*spec.m, *spec.j))), threads, 1, threads)
+    code = _Code(spec, a, b, epilogue, Tile(1, 1), Builder(target, 1))
+    with code.b.block() as body:
+        code.run_result(BLOCK * threads + THREAD)
     return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(cost.THREAD_CYCLES))
 
 
@@ -255,9 +277,7 @@ class _Code:
         """One result: all threads of the block share the terms of its sum."""
         b, spec = self.b, self.spec
         row, column = b.let(row), b.let(column)
-        ends = [
-            tuple(b.let(i) for i in b.unflatten(at, dims)) for at, dims in ((row, spec.m), (column, spec.j))
-        ]
+        ends = self._ends(row, column)
 
         def term(index: tuple[Expr, ...]) -> Expr:
             x, y = (self._element(side, ends[side], index[0], TRUE) for side in (0, 1))
@@ -265,6 +285,26 @@ class _Code:
 
         total = b.reduce("add", [spec.sizes[2]], term, loops.const(0, self.dtype))
         self._write(total, row, column, loops.binary("eq", THREAD, 0))
+
+    def _ends(self, row: Expr, column: Expr) -> tuple[tuple[Expr, ...], tuple[Expr, ...]]:
+        """What A is read at for a result, besides k (its row, and its group), and B (its column)."""
+        b, spec = self.b, self.spec
+        m, j = (tuple(map(b.let, b.unflatten(at, dims))) for at, dims in ((row, spec.m), (column, spec.j)))
+        return (*m, *j[: len(spec.groups)]), j
+
+    def run_result(self, number: Expr) -> None:
+        """The result of this number, row by row, where there is one."""
+        b = self.b
+        number = b.let(number)
+        with b.when(loops.binary("lt", number, self.rows * self.columns)):
+            row, column = b.let(number // self.columns), b.let(number % self.columns)
+            ends = self._ends(row, column)
+            b.alloc(self.sums)
+            b.store(self.sums, 0, 0.0)
+            with b.loop("k", 0, self.depth) as k:
+                x, y = (b.let(self._element(side, ends[side], k, TRUE)) for side in (0, 1))
+                self._fma([x], [y])
+            self._write(loops.load(self.sums, 0), row, column, TRUE)
 
     def run_samples(self, first: Expr, count: Expr, threads: int) -> None:
         """The rows [first, first + count), by one block. A thread has `tile.rows` neighbouring rows, in
@@ -338,13 +378,14 @@ class _Code:
         return out
 
     def _element(self, side: int, outer: tuple[Expr, ...], k: Expr, inside: Expr) -> Expr:
-        """The element of A at (row, k) or of B at (k, column); zero where that is not inside, or in
+        """The element of A at (row and group, k) or of B at (k, column); zero where that is not inside, or in
         the padding."""
         b, spec = self.b, self.spec
         source, access = self.operands[side], (spec.a, spec.b)[side]
-        first = 0 if side == 0 else len(spec.m) + len(spec.k)
-        known = {first + i: e for i, e in enumerate(outer)}
-        known |= {len(spec.m) + i: e for i, e in enumerate(b.unflatten(k, spec.k))}
+        m, k_dims, j = (len(dims) for dims in (spec.m, spec.k, spec.j))
+        columns = range(m + k_dims, m + k_dims + j)
+        known = dict(zip(columns if side else (*range(m), *columns), outer))
+        known |= {m + i: e for i, e in enumerate(b.unflatten(k, spec.k))}
         valid = inside
         coordinates = []
         for affine, guarded, size in zip(access.index, access.guarded, source.shape):

@@ -76,7 +76,7 @@ def _is_light(nodes: Sequence[Node]) -> bool:
         for m in body.nodes.values():
             if m.op.kind == "contraction":
                 spec = m.attrs["spec"]
-                if spec.g:
+                if spec.g or spec.groups:
                     return False
                 rows, (columns, depth) = numel(spec.m), spec.sizes[1:]
                 if not (isinstance(rows, Batch) and isinstance(columns, int) and isinstance(depth, int)):

@@ -85,7 +85,7 @@ def _flatten(body: Graph, anchor: Node) -> Graph:
     """The body with every value as a matrix [rows, columns], or a shape that broadcasts to it. The
     contraction becomes an input, whose elements `Inliner.defined` supplies. Ids of nodes stay the same."""
     spec = anchor.attrs["spec"]
-    rows, columns = spec.rows, spec.j
+    rows, columns = spec.rows, spec.columns
     whole = (numel(rows), numel(columns))
 
     def view(type: TensorType) -> TensorType:

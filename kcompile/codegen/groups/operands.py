@@ -6,7 +6,7 @@ element, and from a sum to the elements of the results. Every back end writes it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kcompile.codegen.loops import ZERO, Buffer, Expr
@@ -38,6 +38,20 @@ class Source:
             return self.at((*unflatten(number, samples), *index), mask)
 
         return Source(at, self.buffer, shape, number * extent(numel(shape)))
+
+    def moved(self, steps: Sequence[Expr]) -> Source:
+        """The operand as if element 0 of each dim were this many elements further on. The dims before one
+        that moves must not hold the batch."""
+
+        def at(index: tuple[Expr, ...], mask: Expr | None) -> Expr:
+            return self.at(tuple(i + step for i, step in zip(index, steps)), mask)
+
+        start, each = self.start, 1
+        for step, size in zip(reversed(steps), reversed(self.shape)):
+            start = start + step * each
+            if isinstance(size, int):
+                each *= size
+        return Source(at, self.buffer, self.shape, start)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from kcompile.ir import contraction as maps
 from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout, variable
 from kcompile.ir.op import Call, Case, Draw, Op, register
-from kcompile.ir.ops.movement import reshape
+from kcompile.ir.ops.movement import broadcast_to, reshape
 from kcompile.ir.ops.reduction import reduce_sum
 from kcompile.ir.tensor import Operand, Tensor, emit
 from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, static
@@ -231,22 +231,49 @@ def _positions(
     return sizes
 
 
+def _channel(groups: int, group: int, each: int, number: int) -> Affine:
+    """The coordinate of channel `number` (a variable) of a group of `each`; `group` is the group's variable,
+    where there is more than one."""
+    if groups == 1:
+        return variable(number)
+    return variable(group) if each == 1 else Affine(((group, each), (number, 1)))
+
+
+def _in_groups(columns: int, groups: int) -> tuple[int, ...]:
+    """The dims of the columns: groups and a group's, where there is more than one of each."""
+    return tuple(size for size in (groups, columns) if size > 1) or (1,)
+
+
+def _grouped(x: TensorType, w: TensorType, rank: int, groups: int) -> tuple[tuple[int, ...], int, int]:
+    """(taps, channels and filters of a group) of a kernel [taps..., channels of a group, filters]."""
+    (channels, each, filters) = static((x.shape[-1], *w.shape[-2:]))
+    if x.rank != rank + 2 or w.rank != rank + 2 or channels != each * groups or filters % groups:
+        many = f" of {groups} groups" if groups > 1 else ""
+        raise ValueError(f"convolution{many}: channels or ranks do not fit. Received: {x}, kernel {w}")
+    return static(w.shape[:rank]), each, filters // groups
+
+
 def conv_maps(
-    x: TensorType, w: TensorType, strides: tuple[int, ...], padding: Pads, dilation: tuple[int, ...]
+    x: TensorType,
+    w: TensorType,
+    strides: tuple[int, ...],
+    padding: Pads,
+    dilation: tuple[int, ...],
+    groups: int = 1,
 ) -> Contraction:
     """The index maps of a convolution."""
     rank = len(strides)
-    if x.rank != rank + 2 or w.rank != rank + 2 or x.shape[-1] != w.shape[-2]:
-        raise ValueError(f"convolution: channels or ranks do not fit. Received: {x}, kernel {w}")
-    taps, (channels, filters) = static(w.shape[:rank]), w.shape[rank:]
+    taps, channels, filters = _grouped(x, w, rank, groups)
     out = _positions(x, taps, strides, padding, dilation)
     index, guarded = _window_index(out, taps, x.shape[1:-1], (1, rank + 1), strides, padding, dilation)
-    kernel = tuple(variable(rank + 1 + i) for i in range(rank + 2))
+    depth, group = 2 * rank + 1, 2 * rank + 2
+    column = group + (groups > 1)
+    kernel = (*map(variable, range(rank + 1, depth + 1)), _channel(groups, group, filters, column))
     return Contraction(
         (x.shape[0], *out),
         (*taps, channels),
-        (filters,),
-        Access(0, (variable(0), *index, variable(2 * rank + 1)), (False, *guarded, False)),
+        _in_groups(filters, groups),
+        Access(0, (variable(0), *index, _channel(groups, group, channels, depth)), (False, *guarded, False)),
         Access(1, kernel, (False,) * (rank + 2)),
     )
 
@@ -258,9 +285,11 @@ def _conv_data_gradient(
     strides: tuple[int, ...],
     padding: Pads,
     dilation: tuple[int, ...],
+    groups: int = 1,
 ) -> Contraction:
     rank = len(strides)
-    taps, (channels, filters) = static(w.shape[:rank]), w.shape[rank:]
+    taps, (channels, filters) = static(w.shape[:rank]), static(w.shape[rank:])
+    filters //= groups
     index, guarded = [], []
     for i, (t, size) in enumerate(zip(taps, sizes)):
         terms = ((1 + i, 1), (rank + 1 + i, -dilation[i]))
@@ -268,12 +297,15 @@ def _conv_data_gradient(
         low = padding[i][0] - (t - 1) * dilation[i]
         guarded.append(strides[i] > 1 or not _inside(low, size - 1 + padding[i][0], g.shape[1 + i]))
     # kernel [taps..., in, out]: in is the column, out the last of the summed dims
-    kernel = (*(variable(rank + 1 + i) for i in range(rank)), variable(2 * rank + 2), variable(2 * rank + 1))
+    depth, group = 2 * rank + 1, 2 * rank + 2
+    made = _channel(groups, group, filters, depth)
+    column = variable(group + (groups > 1)) if channels > 1 else Affine(())
+    kernel = (*(variable(rank + 1 + i) for i in range(rank)), column, made)
     return Contraction(
         (g.shape[0], *sizes),
         (*taps, filters),
-        (channels,),
-        Access(0, (variable(0), *index, variable(2 * rank + 1)), (False, *guarded, False)),
+        _in_groups(channels, groups),
+        Access(0, (variable(0), *index, made), (False, *guarded, False)),
         Access(1, kernel, (False,) * (rank + 2)),
     )
 
@@ -285,21 +317,28 @@ def _conv_filter_gradient(
     strides: tuple[int, ...],
     padding: Pads,
     dilation: tuple[int, ...],
+    groups: int = 1,
 ) -> Contraction:
     rank = len(strides)
     out = static(g.shape[1:-1])
     index, guarded = _window_index(out, taps, x.shape[1:-1], (rank + 2, 0), strides, padding, dilation)
+    channels, filters = (size // groups for size in static((x.shape[-1], g.shape[-1])))
+    row, group = rank, 2 * rank + 2
+    made = _channel(groups, group, filters, group + (groups > 1))
     return Contraction(
-        (*taps, x.shape[-1]),
+        (*taps, channels),
         (x.shape[0], *out),
-        (g.shape[-1],),
-        Access(0, (variable(rank + 1), *index, variable(rank)), (False, *guarded, False)),
-        Access(1, tuple(variable(rank + 1 + i) for i in range(rank + 2)), (False,) * (rank + 2)),
+        _in_groups(filters, groups),
+        Access(
+            0, (variable(rank + 1), *index, _channel(groups, group, channels, row)), (False, *guarded, False)
+        ),
+        Access(1, (*(variable(rank + 1 + i) for i in range(rank + 1)), made), (False,) * (rank + 2)),
     )
 
 
 def _window_attrs(call: Call) -> dict[str, Any]:
-    return {name: call.attrs[name] for name in ("strides", "padding", "dilation")}
+    names = ("strides", "padding", "dilation", "groups")
+    return {name: call.attrs[name] for name in names if name in call.attrs}
 
 
 def _conv_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
@@ -340,10 +379,13 @@ def _conv_shapes(draw: Draw) -> tuple[TensorType, TensorType, dict[str, Any], tu
     batch = draw.choice((Batch(), 2))
     made = [window_size(*args) for args in zip(sizes, taps, strides, padding, dilation)]
     work = WORK // math.prod((*taps, *made))
-    channels = draw.size("channels", max(work // 2, 1))
-    x = TensorType((batch, *sizes, channels))
-    w = TensorType((*taps, channels, draw.size("channels", max(work // channels, 1))))
-    return x, w, {"strides": strides, "padding": padding, "dilation": dilation}, sizes
+    groups = draw.choice((1, draw.size("channels", max(work // 4, 1))))
+    work //= groups
+    channels = 1 if draw.choice((False, groups > 1)) else draw.size("channels", max(work // 2, 1))
+    filters = 1 if draw.choice((False, groups > 1)) else draw.size("channels", max(work // channels, 1))
+    x = TensorType((batch, *sizes, groups * channels))
+    w = TensorType((*taps, channels, groups * filters))
+    return x, w, _attributes(strides, padding, dilation, groups), sizes
 
 
 def _conv_case(draw: Draw) -> Case:
@@ -378,9 +420,26 @@ _register(
 )
 
 
-def conv(x: Operand, w: Operand, strides: Sequence[int], padding: Pads, dilation: Sequence[int]) -> Tensor:
-    """Cross-correlation of x [batch, spatial..., in] with w [spatial..., in, out], as Keras has it."""
-    return emit("conv", [x, w], strides=tuple(strides), padding=tuple(padding), dilation=tuple(dilation))
+def conv(
+    x: Operand, w: Operand, strides: Sequence[int], padding: Pads, dilation: Sequence[int], groups: int = 1
+) -> Tensor:
+    """Cross-correlation of x [batch, spatial..., in] with w [spatial..., in / groups, out], as Keras has it:
+    each group of channels makes a group of `out`."""
+    attrs = _attributes(strides, padding, dilation, groups)
+    if groups > 1 and isinstance(x, Tensor) and isinstance(w, Tensor):
+        filters, *rest = static((w.shape[-1], w.shape[-2]))
+        if rest == [1] and filters > groups:  # of one channel each: groups of one filter, of copies
+            copies = broadcast_to(reshape(x, (*x.shape, 1)), (*x.shape, filters // groups))
+            return conv(reshape(copies, (*x.shape[:-1], filters)), w, strides, padding, dilation, filters)
+    return emit("conv", [x, w], **attrs)
+
+
+def _attributes(
+    strides: Sequence[int], padding: Pads, dilation: Sequence[int], groups: int
+) -> dict[str, Any]:
+    """The attributes of a convolution; the number of groups where there is more than one."""
+    attrs = {"strides": tuple(strides), "padding": tuple(padding), "dilation": tuple(dilation)}
+    return {**attrs, "groups": groups} if groups > 1 else attrs
 
 
 def conv_transpose(
@@ -393,8 +452,7 @@ def conv_transpose(
 ) -> Tensor:
     """The transpose of `conv` by its input of these spatial sizes, applied to x [batch, spatial..., out],
     with w [spatial..., in, out]."""
-    attrs = {"strides": tuple(strides), "padding": tuple(padding), "dilation": tuple(dilation)}
-    return emit("conv_data_gradient", [x, w], sizes=sizes, **attrs)
+    return emit("conv_data_gradient", [x, w], sizes=sizes, **_attributes(strides, padding, dilation, 1))
 
 
 # ---------------------------------------------------------------- chosen algorithms
@@ -441,12 +499,8 @@ def _pack_case(draw: Draw) -> Case:
 def _contract_meaning(*arrays: np.ndarray, spec: Contraction, panels: int | None) -> np.ndarray:
     if panels is None:
         return maps.reference(spec, *arrays)
-    j = static(spec.j)
-    matrix = PanelLayout(panels).unpack(arrays[spec.b.operand], prod(j))
-    m, k = static(spec.m), static(spec.k)
-    a = maps.gather(spec.a, arrays[spec.a.operand], m + k, range(len(m) + len(k)))
-    product: np.ndarray = a.reshape(-1, len(matrix)) @ matrix
-    return product.reshape(m + j)
+    matrix = PanelLayout(panels).unpack(arrays[spec.b.operand], prod(static(spec.j)))
+    return maps.product(spec, arrays[spec.a.operand], matrix)
 
 
 register(

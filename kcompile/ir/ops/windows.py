@@ -4,7 +4,7 @@ The windows' view is [batch, positions..., taps..., channels...]; the input's vi
 taps..., channels...], where each tap has a copy of the input of its own. Position o sees, under tap t, the
 element o * stride + t * dilation - padding; beyond the input are zeros. The two ops move elements between
 the views, and each is the other's transpose: for a given tap no two windows see the same element. Products
-and sums around them are layers that no convolution is: depthwise, locally connected.
+and sums around them are layers that no convolution is: the locally connected ones.
 """
 
 from __future__ import annotations

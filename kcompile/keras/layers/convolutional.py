@@ -112,22 +112,8 @@ class _Conv(Sliding, KernelLayer):
 
     def product(self, x: Tensor) -> Tensor:
         padding = pads(self.padding, x.shape[1:-1], self.kernel_size, self.strides, self.dilation_rate)
-        parts = [
-            ops.conv(part, kernel, self.strides, padding, self.dilation_rate)
-            for part, kernel in self._groups(x)
-        ]
-        return ops.concatenate(parts)
-
-    def _groups(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """The channels of each group with the part of the kernel that sees them."""
         kernel = self.kernel.__tensor__(x.graph)
-        depth, filters = self.kernel.shape[-2], self.filters // self.groups
-        return [(_last(x, i * depth, depth), _last(kernel, i * filters, filters)) for i in range(self.groups)]
-
-
-def _last(x: Tensor, start: int, size: int) -> Tensor:
-    """`size` elements of the last axis from `start`."""
-    return ops.slice_(x, (0,) * (x.rank - 1) + (start,), (*x.shape[:-1], start + size))
+        return ops.conv(x, kernel, self.strides, padding, self.dilation_rate, self.groups)
 
 
 class Conv1D(_Conv):

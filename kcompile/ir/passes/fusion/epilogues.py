@@ -126,7 +126,7 @@ def _broadcasts_to_output(shape: Shape, anchor: Node) -> bool:
     """Whether an epilogue can read a value of this shape: one number, one for each column (a bias), for each
     row, or for each element."""
     spec = anchor.attrs["spec"]
-    rows, columns = spec.rows, spec.j
+    rows, columns = spec.rows, spec.columns
     return (
         numel(shape) == 1
         or shape == rows + columns
