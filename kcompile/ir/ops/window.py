@@ -22,7 +22,7 @@ import numpy as np
 from kcompile.ir.op import Call, Case, Draw, Op, register
 from kcompile.ir.ops.contraction import Pads, check_windows, same_padding, window_size
 from kcompile.ir.tensor import Tensor, constant, emit
-from kcompile.ir.types import FLOATS, TensorType
+from kcompile.ir.types import FLOATS, Dim, TensorType
 
 __all__ = ["average_pool", "max_pool"]
 
@@ -57,18 +57,31 @@ def _views(x: np.ndarray, size: Ints, strides: Ints, padding: Pads, fill: Any) -
         yield wide[(slice(None), *(slice(a, a + (o - 1) * s + 1, s) for a, o, s in zip(tap, out, strides)))]
 
 
+def element_at(
+    b: Any,
+    x: Any,
+    sizes: Sequence[Dim],
+    index: tuple[Any, ...],
+    places: Sequence[tuple[Any, int, bool]],
+    fill: Any,
+) -> Any:
+    """The element of x [batch, sizes..., rest...] at an index whose spatial coordinates are `places`:
+    (coordinate times a divisor, divisor, whether it may be none of the axis); `fill` where one is none."""
+    inside, at = None, [index[0]]
+    for (place, divisor, guarded), size in zip(places, sizes):
+        if guarded:
+            place, within = b.within(place, divisor, size)
+            inside = within if inside is None else b.logical_and(inside, within)
+        at.append(place)
+    at.extend(index[1:])
+    return x(tuple(at)) if inside is None else b.guard(inside, lambda: x(tuple(at)), fill)
+
+
 def _seen(b: Any, call: Any, index: Any, x: Any, tap: Sequence[Any], fill: Any) -> Any:
     """The element under a tap of the window at an output index."""
-    inside, at = None, [index[0]]
-    shape = call.types[0].shape[1:-1]
-    for i, (stride, pads) in enumerate(zip(call.attrs["strides"], call.attrs["padding"])):
-        position = index[1 + i] * stride + tap[i] - pads[0]
-        if any(pads):
-            position, within = b.within(position, 1, shape[i])
-            inside = within if inside is None else b.logical_and(inside, within)
-        at.append(position)
-    at.append(index[-1])
-    return x(tuple(at)) if inside is None else b.guard(inside, lambda: x(tuple(at)), fill)
+    windows = enumerate(zip(call.attrs["strides"], call.attrs["padding"]))
+    places = [(index[1 + i] * stride + tap[i] - pads[0], 1, any(pads)) for i, (stride, pads) in windows]
+    return element_at(b, x, call.types[0].shape[1:-1], (index[0], index[-1]), places, fill)
 
 
 def _lower_reduce(combine: str, start: float) -> Callable[..., Any]:

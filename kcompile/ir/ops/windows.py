@@ -18,6 +18,7 @@ import numpy as np
 from kcompile.ir.op import Case, Draw, Op, register
 from kcompile.ir.ops.contraction import Pads, check_windows, same_padding, window_size
 from kcompile.ir.ops.movement import broadcast_to, reshape
+from kcompile.ir.ops.window import element_at
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, Dim, TensorType
 
@@ -96,25 +97,18 @@ def _taps(x: Any, attrs: Mapping[str, Any]) -> tuple[int, Ints]:
 def _lower(back: bool) -> Any:
     def lower(b: Any, call: Any, index: Any, x: Any) -> Any:
         """The element that the index names in the other view, or zero where there is none."""
-        attrs, source = call.attrs, call.types[0].shape
-        rank, inside, at = len(attrs["strides"]), None, [index[0]]
+        attrs, rank = call.attrs, len(call.attrs["strides"])
+        places: list[tuple[Any, int, bool]] = []
         for i in range(rank):
             stride, (before, after), dilation = (attrs[k][i] for k in ("strides", "padding", "dilation"))
-            tap = index[1 + rank + i]
-            size = source[1 + i]
-            place = (
-                index[1 + i] + before - tap * dilation
-                if back
-                else index[1 + i] * stride + tap * dilation - before
-            )
-            if back or before or after:
-                place, within = b.within(place, stride if back else 1, size)
-                inside = within if inside is None else b.logical_and(inside, within)
-            at.append(place)
-        at.extend(index[1 + rank :])
-        if inside is None:
-            return x(tuple(at))
-        return b.guard(inside, lambda: x(tuple(at)), b.const(0, call.type.dtype))
+            at, reach = index[1 + i], index[1 + rank + i] * dilation
+            if back:
+                places.append((at + before - reach, stride, True))
+            else:
+                places.append((at * stride + reach - before, 1, bool(before or after)))
+        sizes = call.types[0].shape[1 : 1 + rank]
+        zero = b.const(0, call.type.dtype)
+        return element_at(b, x, sizes, (index[0], *index[1 + rank :]), places, zero)
 
     return lower
 
