@@ -51,7 +51,7 @@ def model_of(case: Case) -> Any:
     around = {key: o.pop(key) for key in AROUND}
     dated = {} if around["vintage"] is None else {"vintage": around["vintage"]}
     batch = around["batch"] if o.get("stateful") else None
-    dtype = "int32" if row.words else "float32"
+    dtype = "int32" if row.words else K.floatx()
     inputs = [
         layers.Input(batch_shape=(batch, *around["shape"]), dtype=dtype, **dated) for _ in range(row.copies)
     ]
@@ -73,10 +73,10 @@ def data(case: Case, model: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
     if row.words:
         x = [rng.integers(0, o["input_dim"], shape).astype(np.int32)]
     else:
-        x = [rng.uniform(-1, 1, shape).astype(np.float32) for _ in model.inputs]
+        x = [rng.uniform(-1, 1, shape).astype(K.floatx()) for _ in model.inputs]
     if o["masked"]:
-        x = [a * (rng.random(a.shape[:2] + (1,) * (a.ndim - 2)) > 0.3).astype(np.float32) for a in x]
-    return x, [rng.uniform(-1, 1, (o["batch"], *y.shape[1:])).astype(np.float32) for y in model.outputs]
+        x = [a * (rng.random(a.shape[:2] + (1,) * (a.ndim - 2)) > 0.3).astype(K.floatx()) for a in x]
+    return x, [rng.uniform(-1, 1, (o["batch"], *y.shape[1:])).astype(K.floatx()) for y in model.outputs]
 
 
 def close(got: Any, right: Any, what: str, tolerance: float, floor: float = 1e-6) -> None:
@@ -108,7 +108,8 @@ def step(model: Any, x: list[np.ndarray], y: list[np.ndarray], start: list[np.nd
 
 
 def check(case: Case, folder: Path, export: bool = False) -> bool:
-    """Whether the case is legal; AssertionError where it does not do what it should."""
+    """Whether the case is legal; AssertionError where it does not do what it should. Numbers are of
+    `K.floatx()`: in double precision they are the interpreter's."""
     row = TABLE[case.row]
     np.random.seed(0)
     K.clear_session()
@@ -120,6 +121,7 @@ def check(case: Case, folder: Path, export: bool = False) -> bool:
         return False
     assert not illegal, "an illegal combination is accepted"
     x, y = data(case, model)
+    double = K.floatx() == "float64" and "Gaussian" not in case.row  # normal noise is a float32
     model.compile(optimizers.SGD(0.5), "mse")
     start = model.get_weights()
     predicted, trained = listed(model.predict(x, batch_size=len(x[0]))), step(model, x, y, start)
@@ -128,11 +130,13 @@ def check(case: Case, folder: Path, export: bool = False) -> bool:
     model.reset_states()
     native = model.engine
     model.use_engine(reference)
-    close(predicted, listed(model.predict(x, batch_size=len(x[0]))), "predictions", 3e-5)
+    again = listed(model.predict(x, batch_size=len(x[0])))
+    close(predicted, again, "predictions", *((1e-12, 0) if double else (3e-5, 1e-6)))
     right = step(model, x, y, start)
     moves = [b - a for a, b in zip(start, right)]
     scale = max((np.abs(w).max(initial=0) for w in right), default=0)
-    close([a - b for a, b in zip(trained, start)], moves, "training", 2e-3, 1e-6 + 3e-7 * scale)
+    bounds = (1e-10, 1e-13) if double else (2e-3, 1e-6 + 3e-7 * scale)
+    close([a - b for a, b in zip(trained, start)], moves, "training", *bounds)
     model.set_weights(start)
     model.reset_states()
     model.use_engine(native)

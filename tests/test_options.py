@@ -9,6 +9,7 @@ import pytest
 from option_cases import Case, cases, check
 from options import TABLE
 
+from kcompile.keras import backend as K
 from kcompile.keras import layers
 
 PAIRS = 5  # of each row; `cases` with another seed draws others
@@ -65,6 +66,28 @@ def test_options_of(name: str, tmp_path: Path) -> None:
 def test_some_options(tmp_path: Path) -> None:
     names = random.Random(1).sample(sorted(TABLE), SAMPLE)
     told = failures([random.Random(name).choice(drawn(name)) for name in names], tmp_path)
+    assert not told, "\n\n".join(told)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_some_layers_in_double_precision(tmp_path: Path) -> None:
+    K.set_floatx("float64")
+    try:
+        told = failures([Case(name, ()) for name in sorted(TABLE)[:: len(TABLE) // SAMPLE]], tmp_path)
+    finally:
+        K.set_floatx("float32")
+    assert not told, "\n\n".join(told)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_double_precision_of(name: str, tmp_path: Path) -> None:
+    K.set_floatx("float64")
+    try:
+        told = failures([Case(name, ()), *drawn(name)[:3]], tmp_path)
+    finally:
+        K.set_floatx("float32")
     assert not told, "\n\n".join(told)
 
 

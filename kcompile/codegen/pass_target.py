@@ -29,8 +29,8 @@ class CodegenTarget:
     def columns_last(self) -> bool:
         return self.target.is_gpu
 
-    def panel_width(self, spec: Contraction, constant: bool) -> int | None:
-        return panel_width(spec, self.target, constant)
+    def panel_width(self, spec: Contraction, constant: bool, dtype: str) -> int | None:
+        return panel_width(spec, self.target, constant, dtype)
 
     def winograd_tiling(self, spec: Contraction) -> tuple[tuple[int, ...], int] | None:
         return choose_tiling(spec, self.target)

@@ -18,6 +18,7 @@ from kcompile.files.keras2_words import named_object
 from kcompile.files.problems import HOMES, Problems
 from kcompile.files.sharing import HELD
 from kcompile.files.vintage import MAX_LAYERS
+from kcompile.ir.types import FLOATS
 from kcompile.keras import layers
 from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
@@ -170,7 +171,7 @@ def _without_keys(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[st
     return listed, keys
 
 
-# What a model is configured with, but for its dtype, which says float32.
+# What a model is configured with, but for its dtype, which means nothing.
 _OF_MODELS = {"name", "layers", "input_layers", "output_layers", "trainable", "vintage", "build_input_shape"}
 
 
@@ -181,8 +182,8 @@ def _check_arguments(config: Mapping[str, Any], problems: Problems) -> None:
         problems.add(
             f"{label}: trainable: expected True or False. Received: {config['trainable']!r}"[:200], wrong=True
         )
-    if (dtype := _dtype(config.get("dtype"))) != "float32":
-        problems.add(f"{label}: dtype {dtype}. Use float32")
+    if (dtype := _dtype(config.get("dtype"))) not in FLOATS:
+        problems.add(f"{label}: dtype {dtype}. Use float32 or float64")
     for key in sorted(set(config) - _OF_MODELS - {"dtype"}):
         if config[key] is not None:
             problems.add(f"{label}: the argument {key}={config[key]!r}"[:200])
@@ -406,8 +407,8 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
         problems.add(f"{label}: layers of this class")
         return given
     dtype = _dtype(given.pop("dtype", None))
-    if dtype not in ("float32", "int32", "int64", "uint8", "bool"):
-        problems.add(f"{label}: dtype {dtype}. Use float32")
+    if dtype not in (*FLOATS, "int32", "int64", "uint8", "bool"):
+        problems.add(f"{label}: dtype {dtype}. Use float32 or float64")
         dtype = "float32"
     config: dict[str, Any] = {"dtype": dtype}
     if "batch_shape" in given:

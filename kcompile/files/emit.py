@@ -178,8 +178,6 @@ class _Writer:
         }
         if config.get("operator"):
             self.ours.setdefault("operators", []).append(path)
-        if kind == "Embedding":
-            made["dtype"] = "float32"  # of the vectors; ours is that of the numbers
         if kind == "LeakyReLU" and self.keras3:
             made["negative_slope"] = made.pop("alpha")
         for key in ("implementation", "input_length"):

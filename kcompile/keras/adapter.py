@@ -186,7 +186,7 @@ class Adapter:
             return None
         if feeds.targets[0].classes:
             standardize.check_classes(y, feeds.targets[0])
-        return [x, y, standardize.unit_weights(n)]
+        return [x, y, standardize.unit_weights(n, feeds.targets[0].weights.dtype)]
 
     def _adopt_labels(self, y: Any, lengths: Lengths) -> None:
         """A loss of one's own takes labels of any shape: the graph follows the data."""

@@ -151,7 +151,7 @@ EDITIONS = {
             _ORDER,
             _RENAMED,
             _NEUTRAL,
-            {"layers": _OLD_LAYERS},
+            {"": frozenset({"config"}), "layers": _OLD_LAYERS},
             _ADDED,
             numbers_first=False,
             eager=True,

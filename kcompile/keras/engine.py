@@ -19,7 +19,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor, as_tensor, constant
-from kcompile.ir.types import DTYPES, TensorType
+from kcompile.ir.types import DTYPES, FLOATS, TensorType
 from kcompile.keras import keras1, regularizers
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
@@ -32,7 +32,7 @@ from kcompile.keras.layer_weights import Weights, kept_random_state, unique, wei
 from kcompile.keras.operands import sizes
 from kcompile.keras.operators import identity
 from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
-from kcompile.keras.settings import FLOAT, dtype_name, get_uid, snake_case
+from kcompile.keras.settings import dtype_name, floatx, get_uid, snake_case
 from kcompile.keras.tensors import (
     InputSpec,
     KerasShape,
@@ -95,6 +95,7 @@ class Layer(Weights, Nodes):
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     supports_masking = False
     is_input = False  # the entry of a model
+    computes_in_dtype = True  # else in the type of its inputs
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
     likely_shape: KerasShape | None = None  # of the input, where the first layer of a Sequential says none
@@ -129,9 +130,9 @@ class Layer(Weights, Nodes):
                 f"{self.label}: unknown or unsupported keyword. Expected: "
                 f"{known}. Received: {', '.join(sorted(kwargs))}"
             )
-        # The dtype of the input that the layer stands for; weights and results are float32
-        options = DTYPES if self.batch_input_shape else (FLOAT,)
-        self.dtype = self.one_of("dtype", FLOAT if dtype is None else dtype_name(dtype), options)
+        # Of its weights, where it is a float type, and of the input that the layer stands for
+        options = DTYPES if self.batch_input_shape else FLOATS
+        self.dtype = self.one_of("dtype", floatx() if dtype is None else dtype_name(dtype), options)
         self._is_trainable = self.flag("trainable", trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
@@ -146,6 +147,11 @@ class Layer(Weights, Nodes):
     def _new_name(self) -> str:
         """The name of a layer that is given none: its class's, with a number."""
         return numbered(snake_case(type(self).__name__), self.vintage)
+
+    @property
+    def input_dtype(self) -> str:
+        """The dtype of the input that the layer stands for as the first of a Sequential."""
+        return self.dtype
 
     @property
     def semantics(self) -> Semantics:
@@ -193,7 +199,7 @@ class Layer(Weights, Nodes):
         graph = current()
         for loss in as_list(losses):
             if is_number(loss) and graph is not None:
-                loss = constant(graph, float(loss), FLOAT)
+                loss = constant(graph, float(loss), floatx())
             if not isinstance(loss, Tensor):
                 raise UnsupportedError(
                     describe(f"{self.label}: add_loss", "a tensor computed in call", repr(loss))
@@ -271,7 +277,7 @@ class Layer(Weights, Nodes):
     def _now(self, arrays: Sequence[np.ndarray], single: bool, arguments: dict[str, Any]) -> Any:
         """The values for arrays, without a node."""
         self._check_arguments(arguments)
-        given = [np.asarray(a, FLOAT) if a.dtype.kind == "f" else a for a in arrays]
+        given = [np.asarray(a, floatx()) if a.dtype.kind == "f" else a for a in arrays]
         self.ensure_built([TensorType(a.shape, a.dtype.name) for a in given], single)
         found = computed(
             lambda graph: self.trace([constant(graph, a, a.dtype.name) for a in given], single, arguments),
@@ -390,6 +396,8 @@ class Layer(Weights, Nodes):
                 given["training"] = self._training_argument(trace, arguments.get("training"))
             if "mask" in wanted and any(m is not None for m in masks):
                 given.setdefault("mask", masks[0] if single else masks)
+            if self.semantics.layers_cast_floats and self.computes_in_dtype and self.dtype in FLOATS:
+                inputs = [ops.cast(x, self.dtype) if x.dtype in FLOATS else x for x in inputs]
             outputs = self._called(inputs, single, given)
             if not outputs or not all(isinstance(y, Tensor) for y in outputs):
                 raise InputTypeError(
@@ -528,6 +536,7 @@ class InputLayer(Layer):
     """The entry of a model: a node without inputs. Made by `Input`."""
 
     is_input = True
+    computes_in_dtype = False
 
     def __init__(
         self,

@@ -32,6 +32,8 @@ FUNCTION_MODULES = ("activations", "losses", "metrics")  # besides K, of functio
 class TensorFunction(Layer):
     """One call of a function of K. Operands that depend on inputs are the node's inputs."""
 
+    computes_in_dtype = False
+
     def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         super().__init__()
         self.function, self.arguments = function, (args, kwargs)

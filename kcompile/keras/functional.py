@@ -64,6 +64,7 @@ class Model(Training, Saving, Layer):
 
     input_keys: tuple[str, ...] | None = None
     output_keys: tuple[str, ...] | None = None
+    computes_in_dtype = False
     subclassed = False  # whether a `call` of the class's own says what it computes
     adopt: Any = None  # takes in such a class; set by `subclassing`, which is above this module
 

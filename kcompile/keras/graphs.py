@@ -96,7 +96,12 @@ def target_type(loss: Loss | None, output: TensorType) -> TensorType:
 
 def weight_type(rank: int, output: TensorType) -> TensorType:
     """The type of the weights of an output: for each sample, or for each of its first axes."""
-    return TensorType((Batch(), *output.shape[1:rank]))
+    return TensorType((Batch(), *output.shape[1:rank]), floating_dtype([output]))
+
+
+def floating_dtype(types: Sequence[TensorType]) -> str:
+    """The dtype in which values of these types are scored: float64 where one is, else float32."""
+    return "float64" if any(t.dtype == "float64" for t in types) else "float32"
 
 
 def output_types(model: Any, lengths: Lengths) -> list[TensorType]:
@@ -285,7 +290,8 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
     """The loss to minimise, and what is reported beside it, by name."""
     every, meaning = compile_arguments(model).losses, model.semantics
     scored = _scored(model, trace, outputs)
-    n = ops.extent(trace.graph, Batch(), "float32")
+    kind = floating_dtype([y.type for y in outputs])
+    n = ops.extent(trace.graph, Batch(), kind)
     total: Tensor | None = None
     reported: list[Measure] = []
     measures: list[Measure] = []
@@ -294,6 +300,7 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
             label = f"Loss {output.loss.name!r} of output {output.name!r}"
             with trace.source(Source(f"loss of {output.name}")), explained(label):
                 value = _output_loss(output, output.loss, meaning)
+                value = ops.cast(value, kind)
                 total = _plus(total, value if output.scale == 1 else value * output.scale)
             if reports_loss(output.loss, output.prefix, every, meaning):
                 reported.append(Measure(Label("loss", output.prefix), value * n, n))
@@ -304,7 +311,7 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
             for metric in output.weighted_metrics:
                 measures += _measure(metric, output, output.w, n, meaning)
     for extra in trace.losses:
-        total = _plus(total, ops.cast(ops.reduce_mean(extra) if extra.rank else extra, "float32"))
+        total = _plus(total, ops.cast(ops.reduce_mean(extra) if extra.rank else extra, kind))
     if total is None:
         raise ModelError(
             f"model {model.name!r} has no loss, so that there is nothing to minimise or "
@@ -348,7 +355,7 @@ def _masked(each: Tensor, mask: Tensor | None, share: bool = True) -> Tensor:
                 str(each.type),
             )
         )
-    there = ops.cast(mask, "float32")
+    there = ops.cast(mask, each.dtype)
     if share:
         there = there / (ops.reduce_mean(there) + epsilon())
     return _rows(each, mask.rank) * there
@@ -390,7 +397,7 @@ def _output_loss(output: _Scored, loss: Loss, meaning: Semantics) -> Tensor:
                 "Write it over K functions.",
             )
         )
-    summed, each = loss.reduction == "sum", ops.cast(each, "float32")
+    summed, each = loss.reduction == "sum", ops.cast(each, w.dtype)
     ignored = losses.ignored_class(loss)
     if ignored is not None:
         counts = ops.not_equal(losses.indices(y, output.prediction), ignored)
@@ -406,7 +413,7 @@ def _output_loss(output: _Scored, loss: Loss, meaning: Semantics) -> Tensor:
     rows = _rows(each, max(w.rank, mask.rank if mask is not None else 1), summed)
     if loss.reduction == "mean_with_sample_weight":
         w = _over(w, rows.rank) * ops.ones_like(rows)
-        w = w if mask is None else w * ops.cast(_over(mask, rows.rank), "float32")
+        w = w if mask is None else w * ops.cast(_over(mask, rows.rank), w.dtype)
         count = ops.reduce_sum(w)
         return ops.reduce_sum(rows * w) / ops.select(ops.equal(count, 0.0), ops.ones_like(count), count)
     rows = _rows(_masked(rows, mask, share=not summed), w.rank, summed)
@@ -415,7 +422,7 @@ def _output_loss(output: _Scored, loss: Loss, meaning: Semantics) -> Tensor:
         return total
     if meaning.loss_divides_by == "weights":
         return total / ops.count(w, range(w.rank))
-    used = ops.reduce_sum(ops.cast(ops.not_equal(w, 0.0), "float32"))
+    used = ops.reduce_sum(ops.cast(ops.not_equal(w, 0.0), w.dtype))
     return total / ops.maximum(used, 1.0)
 
 
@@ -431,11 +438,11 @@ def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning:
     mask_weighs = meaning.mask_weighs_metrics or (w is not None and w.rank > 1)
     made = []
     for key, value in metrics.evaluate(function, label.name, y, prediction):
-        value, weight = ops.cast(value, "float32"), w
+        value, weight = ops.cast(value, n.dtype), w if w is None else ops.cast(w, n.dtype)
         if mask is not None and value.rank >= mask.rank:
             if mask_weighs:
-                there = ops.cast(mask, "float32")
-                weight = there if w is None else _over(there, w.rank) * _over(w, there.rank)
+                there = ops.cast(mask, n.dtype)
+                weight = there if weight is None else _over(there, weight.rank) * _over(weight, there.rank)
             else:
                 value = _masked(value, mask)
         count = n if weight is None else ops.reduce_sum(_rows(weight))
@@ -450,5 +457,5 @@ def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning:
 
 def _results(trace: Trace, loss: Tensor, measures: Measures) -> None:
     values = [loss, *(x for _, m in measures for x in (m.total, m.count))]
-    parts = [ops.reshape(ops.cast(x, "float32"), (1,)) for x in values]
+    parts = [ops.reshape(ops.cast(x, loss.dtype), (1,)) for x in values]
     trace.graph.outputs = {"results": ops.concatenate(parts, 0).value}

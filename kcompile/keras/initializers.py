@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.orthonormal import orthonormal
-from kcompile.keras.settings import new_seed
+from kcompile.keras.settings import floatx, new_seed
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.arrays import as_array
@@ -30,7 +30,7 @@ class Initializer:
     seed: int | None = None
 
     def __call__(self, shape: Shape, dtype: str | None = None) -> np.ndarray:
-        return np.asarray(self.fill(tuple(shape)), dtype or "float32")
+        return np.asarray(self.fill(tuple(shape)), dtype or floatx())
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         raise NotImplementedError(f"{type(self).__name__} must define fill(shape) or __call__")

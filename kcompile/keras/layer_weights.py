@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.types import BYTES, FLOATS
 from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.layer_arguments import Arguments
 from kcompile.keras.operands import value_of
-from kcompile.keras.settings import FLOAT, dtype_name
+from kcompile.keras.settings import dtype_name, floatx
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile.keras.tracing import tracing
 from kcompile_runtime.arrays import as_array
@@ -56,6 +57,7 @@ class Weights(Arguments):
     """The part of `Layer` that is about its variables."""
 
     trainable: Any
+    dtype: str
     built: bool
     semantics: Any
     _trainable: list[Variable]
@@ -88,13 +90,14 @@ class Weights(Arguments):
                     f"{self.label}: add_weight", "a name and positive sizes", f"name={name!r}, shape={shape}"
                 )
             )
-        kind = self.one_of("dtype of add_weight", dtype_name(dtype or FLOAT), (FLOAT, "int32", "uint32"))
-        self._spend(4 * prod(map(int, sizes)), sizes)
+        own = self.dtype if self.dtype in FLOATS else floatx()
+        kind = self.one_of("dtype of add_weight", dtype_name(dtype or own), (*FLOATS, "int32", "uint32"))
+        self._spend(BYTES[kind] * prod(map(int, sizes)), sizes)
         fill = initializers.get("glorot_uniform" if initializer is None else initializer)
         fill = np.zeros if _blank.get() else fill
         taken = {v.name for v in (*self._trainable, *self._non_trainable)}
         with tracing(None):  # first values are computed now
-            values = value_of(fill(sizes))
+            values = value_of(_filled(fill, sizes, kind))
         variable = Variable(
             values,
             unique(f"{self.name}/{name}", taken),
@@ -212,6 +215,11 @@ class Weights(Arguments):
                 "an input, or give it an input_shape in a Sequential"
             )
         return sum(v.value.size for v in self.weights)
+
+
+def _filled(fill: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    """First values. An initializer of ours makes them in this dtype; functions of users take a shape."""
+    return fill(shape, dtype) if isinstance(fill, initializers.Initializer) else fill(shape)
 
 
 def weights_of_others(layer: Arguments) -> ModelError:

@@ -44,6 +44,7 @@ MODULES = (
     "applications.xception",
     "backend",
     "callbacks",
+    "config",
     "constraints",
     "datasets",
     "datasets.boston_housing",

@@ -18,7 +18,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.ir.types import Batch
+from kcompile.ir.types import FLOATS, Batch
 from kcompile.keras.settings import dtype_name
 from kcompile.keras.tracing import current, tracing
 from kcompile_runtime.arrays import as_array, is_array
@@ -186,6 +186,11 @@ def tensor(x: Any, dtype: str | None = None) -> Tensor:
         array = as_array(x, "an operand")
         dtype = "int32" if array.dtype == np.int64 else None
     return as_tensor(graph(), x, dtype)
+
+
+def floating(x: Tensor, dtype: str) -> Tensor:
+    """x where it is of a float type, else its values in this one."""
+    return x if x.dtype in FLOATS else ops.cast(x, dtype)
 
 
 def pair(x: Any, y: Any) -> tuple[Any, Any]:

@@ -54,7 +54,7 @@ class Slot(NamedTuple):
 @dataclass(frozen=True)
 class StepContext:
     """The scalars that an update needs besides gradient and slots: the decayed learning rate, and t = 1, 2,
-    ... (float32); and the vintage's rules."""
+    ... (of its dtype); and the vintage's rules."""
 
     rate: Tensor
     t: Tensor
@@ -155,7 +155,7 @@ class Optimizer:
         with suppress(TypeError, ValueError):
             value = float(as_array(getattr(value, "value", value), "the learning rate"))
         value = check_number(f"{kind}: the learning rate", value, 0)
-        self.learning_rate_variable.assign(np.float32(value))
+        self.learning_rate_variable.assign(value)
 
     learning_rate = lr
 
@@ -230,8 +230,8 @@ class Optimizer:
         self.build([v for v, _ in gradients])
         meaning = semantics(self.vintage) if self.vintage else meaning
         iterations = trace.read(self.iterations)
-        done = ops.cast(iterations, "float32")
         rate = trace.read(self.learning_rate_variable)
+        done = ops.cast(iterations, rate.dtype)
         if self.decay:
             rate = rate / (done * self.decay + 1.0)
         at = StepContext(rate, done + 1.0, meaning)
@@ -239,9 +239,9 @@ class Optimizer:
         clipped = self.clip([g for _, g in gradients], meaning)
         values = []
         for (variable, _), g in zip(gradients, clipped):
-            known = self._slots[variable]
+            known, own = self._slots[variable], tuple(ops.cast(x, variable.dtype) for x in scalars)
             value, slots = self.update(
-                trace.read(variable), g, {k: trace.read(v) for k, v in known.items()}, scalars, at
+                trace.read(variable), g, {k: trace.read(v) for k, v in known.items()}, own, at
             )
             values.append(value)
             for slot, new in slots.items():

@@ -28,7 +28,7 @@ from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 def _power_gap(beta: float, t: Tensor) -> Tensor:
     """1 - beta^t, by expm1: beta^t near 1 would lose the difference. beta as Keras rounds it."""
-    logarithm = math.log(max(float(np.float32(beta)), 1e-30))
+    logarithm = math.log(max(float(np.asarray(beta, t.dtype)), 1e-30))
     return -ops.expm1(t * logarithm)
 
 

@@ -46,7 +46,7 @@ class L1L2(Regularizer):
             for f, factor in ((ops.abs, self.l1), (ops.square, self.l2))
             if factor
         ]
-        return sum(parts[1:], parts[0]) if parts else ops.constant(x.graph, 0.0)
+        return sum(parts[1:], parts[0]) if parts else ops.constant(x.graph, 0.0, x.dtype)
 
 
 class L1(L1L2):

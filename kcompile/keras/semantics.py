@@ -59,6 +59,9 @@ class Semantics:
 
     # ---- layers
 
+    # Whether a layer takes floats of any type, as numbers of its own dtype. Keras 2 multiplies no float32 by
+    # float64; tf_keras: base_layer.py, _maybe_cast_inputs; Keras 3: layers/layer.py, __call__, step 2.
+    layers_cast_floats: bool
     # hard_sigmoid is clip(0.2 x + 0.5), or relu6(x + 3) / 6. Both: activations.py.
     hard_sigmoid: Literal["x / 5", "x / 6"]
     # Where the elements of images enlarged by "bilinear" stand: first corners are matched, or the middles of
@@ -195,6 +198,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "constants_in_build": (True, False, False, False),
     "time_distributed": ("rows", "rows", "rows", "steps"),
     "mask_runs_models": (False, True, True, False),
+    "layers_cast_floats": (False, True, True, True),
     "hard_sigmoid": ("x / 5", "x / 5", "x / 5", "x / 6"),
     "bilinear": ("corners", "middles", "middles", "middles"),
     "frozen_batch_norm": ("batch", "moving", "moving", "moving"),

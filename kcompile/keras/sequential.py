@@ -83,7 +83,7 @@ class Sequential(Model):
             self._heads, self._chain = layer.branches.inputs, [layer.branches.outputs]
             self._added += layer.branches.layers
             return
-        shape, dtype = layer.batch_input_shape, layer.dtype
+        shape, dtype = layer.batch_input_shape, layer.input_dtype
         if isinstance(layer, Model) and layer.inputs:
             shape, dtype = layer.inputs[0].shape, layer.inputs[0].dtype
         if shape is None and self.semantics.builds_embedding_first and layer.likely_shape is not None:
@@ -154,7 +154,7 @@ class Sequential(Model):
             raise ModelError(f"Model {self.name!r}: build: expected an input shape. Received: None")
         self._build_shape = list(input_shape)
         first = self._added[0]
-        self._open(first, tuple(input_shape), first.dtype)
+        self._open(first, tuple(input_shape), first.input_dtype)
         for layer in self._added:
             self._extend(layer)
         self._settle()

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.types import FLOATS
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
 DATA_FORMATS = ("channels_last", "channels_first")
-FLOAT = "float32"
 
-_settings: dict[str, Any] = {"epsilon": 1e-7}
+_settings: dict[str, Any] = {"epsilon": 1e-7, "floatx": "float32"}
 _names: Counter[str] = Counter()
 _graph_seed: np.random.RandomState | None = None  # seeds come from it since `set_graph_seed`
 
@@ -40,13 +40,19 @@ def dtype_name(value: Any) -> Any:
 
 
 def floatx() -> str:
-    """The dtype of weights and of what layers compute: float32."""
-    return FLOAT
+    """The dtype of weights, inputs and numbers that are given none: "float32", or "float64"."""
+    return str(_settings["floatx"])
 
 
 def set_floatx(dtype: str) -> None:
-    if dtype != FLOAT:
-        raise UnsupportedError(describe("set_floatx", "'float32'", repr(dtype)))
+    """Make what is made from now on of this dtype. Raises UnsupportedError for a float type of Keras that is
+    not compiled, ModelError for what is none."""
+    if dtype in ("float16", "bfloat16"):
+        wanted = "'float32' or 'float64'"
+        raise UnsupportedError(describe("set_floatx", wanted, repr(dtype), "Half precision is not compiled."))
+    if not isinstance(dtype, str) or dtype not in FLOATS:
+        raise ModelError(describe("set_floatx", "'float32' or 'float64'", repr(dtype)))
+    _settings["floatx"] = dtype
 
 
 def image_data_format() -> str:

@@ -220,24 +220,24 @@ def label_type(value: Any, target: Target) -> TensorType | None:
     if array.ndim == 0 or target.spec.samples(array.shape) is not None:
         return None
     squeezed = array.ndim == len(target.spec.shape) - 1 and target.spec.shape[-1] == 1
-    return None if squeezed else TensorType((Batch(), *array.shape[1:]), "float32")
+    return None if squeezed else TensorType((Batch(), *array.shape[1:]), target.weights.dtype)
 
 
 # ---------------------------------------------------------------- weights of samples
 
 
-_ones: dict[int, Array] = {}
+_ones: dict[tuple[int, str], Array] = {}
 
 
-def unit_weights(n: int) -> Array:
+def unit_weights(n: int, dtype: str) -> Array:
     """Weights of 1; the same array for the same small n."""
-    known = _ones.get(n)
+    known = _ones.get((n, dtype))
     if known is None:
-        known = np.ones(n, np.float32)
+        known = np.ones(n, dtype)
         if n <= 4096:
             if len(_ones) > 64:
                 _ones.clear()
-            _ones[n] = known
+            _ones[n, dtype] = known
     return known
 
 
@@ -268,7 +268,7 @@ def _weight(value: Any, target: Target, n: int) -> Array:
     """The weights of an output. Where steps have weights, that of a sample is that of all its steps."""
     spec, rank = target.weights, len(target.weights.shape)
     if value is None:
-        return unit_weights(n) if rank == 1 else np.ones(spec.bind(n), np.float32)
+        return unit_weights(n, spec.dtype) if rank == 1 else np.ones(spec.bind(n), spec.dtype)
     array = as_array(value, spec.name)
     if rank == 1 and array.ndim == 2 and array.shape[1] > 1:
         raise InputError(
@@ -365,5 +365,5 @@ def class_factors(mapping: Mapping[Any, float], y: Array, target: Target, meanin
         raise InputError(
             describe("class_weight", "the classes from 0 on, as tf.keras has it", f"{sorted(mapping)}")
         )
-    factors = np.array([mapping.get(c, 1.0) for c in present.tolist()], np.float32)
+    factors = np.array([mapping.get(c, 1.0) for c in present.tolist()], target.weights.dtype)
     return factors[inverse.reshape(-1)]

@@ -22,7 +22,7 @@ from kcompile.keras.functional import Model
 from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting
-from kcompile.keras.settings import FLOAT
+from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -43,6 +43,7 @@ class SubclassedModel(Model):
     """
 
     subclassed = True
+    computes_in_dtype = True
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
         taken_over = [step for step in STEPS if hasattr(type(self), step)]
@@ -145,7 +146,7 @@ class SubclassedModel(Model):
         keys = tuple(input_shape) if isinstance(input_shape, Mapping) else None
         shapes: Any = list(input_shape.values()) if isinstance(input_shape, Mapping) else input_shape
         several = isinstance(shapes[0], (list, tuple))
-        entries = [(tuple(shape), FLOAT) for shape in (shapes if several else [shapes])]
+        entries = [(tuple(shape), floatx()) for shape in (shapes if several else [shapes])]
         self._open(entries, not several, keys)
 
     def build_for_data(self, x: Any) -> None:
@@ -161,7 +162,7 @@ class SubclassedModel(Model):
         if array.ndim == 1 and self.semantics.trained_weights != "own flag":
             sizes = (1,)
         whole = {"i": "int32", "u": "int32", "b": "bool"} if edition(self.vintage).eager else {}
-        return (None, *sizes), whole.get(array.dtype.kind, FLOAT)
+        return (None, *sizes), whole.get(array.dtype.kind, floatx())
 
     def ensure_built(
         self,

@@ -19,7 +19,7 @@ from kcompile.keras.copying import restore, state_of
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.operands import evaluate
 from kcompile.keras.operators import Operators
-from kcompile.keras.settings import FLOAT, new_seed
+from kcompile.keras.settings import floatx, new_seed
 from kcompile.keras.tracing import emit, find_trace, trace_of
 from kcompile_runtime.arrays import aligned_copy, as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
@@ -54,11 +54,11 @@ class Variable(Operators):
         value: Any,
         name: str,
         trainable: bool = True,
-        dtype: str = FLOAT,
+        dtype: str | None = None,
         regularizer: Callable[[Tensor], Tensor] | None = None,
         constraint: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self._value = aligned_copy(np.asarray(as_array(value, f"variable {name!r}"), dtype))
+        self._value = aligned_copy(np.asarray(as_array(value, f"variable {name!r}"), dtype or floatx()))
         self.name = name
         self.trainable = trainable
         self.regularizer = regularizer
@@ -252,12 +252,13 @@ def keras_shape(
     return tuple(map(dim, type.shape, (second_type or type).shape))
 
 
-def type_of_shape(shape: Sequence[Any], dtype: str = FLOAT, probe: int = 0) -> TensorType:
+def type_of_shape(shape: Sequence[Any], dtype: str | None = None, probe: int = 0) -> TensorType:
     """The type of a Keras shape, whose first dim is the batch, at one of the probes. Raises
     UnsupportedError."""
     if not shape or any(d is not None and not is_integer(d) for d in shape[1:]):
         raise UnsupportedError(describe("shape", "the batch, then sizes or None", str(tuple(shape))))
-    return TensorType((Batch(), *(PROBE_SIZES[probe] if d is None else int(d) for d in shape[1:])), dtype)
+    sizes = (PROBE_SIZES[probe] if d is None else int(d) for d in shape[1:])
+    return TensorType((Batch(), *sizes), dtype or floatx())
 
 
 def types_of_shapes(shapes: Sequence[KerasShape]) -> tuple[list[TensorType], list[TensorType]]:

@@ -15,8 +15,9 @@ from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Source
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import constraints
-from kcompile.keras.operands import graph, record, tensor
+from kcompile.keras.operands import floating, graph, record, tensor
 from kcompile.keras.semantics import DEFAULT, semantics
+from kcompile.keras.settings import floatx
 from kcompile.keras.tensors import KerasTensor, Node, Variable
 from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
@@ -151,7 +152,7 @@ def _losses(node: Node, inputs: list[Tensor]) -> list[Tensor]:
     trace.losses = []
     _call(trace, node, inputs)
     found, (trace.losses, trace.graph.updates) = trace.losses, before
-    return [ops.cast(ops.reduce_mean(x) if x.rank else x, "float32") for x in found]
+    return [floating(ops.reduce_mean(x) if x.rank else x, floatx()) for x in found]
 
 
 def _changed(node: Node, variables: list[Variable], inputs: list[Tensor]) -> list[Tensor]:

@@ -25,7 +25,7 @@ class Plain:
     row_passes: bool = True
     columns_last: bool = False
 
-    def panel_width(self, spec: Contraction, constant: bool) -> int | None:
+    def panel_width(self, spec: Contraction, constant: bool, dtype: str) -> int | None:
         return None
 
     def winograd_tiling(self, spec: Contraction) -> tuple[tuple[int, ...], int] | None:
@@ -36,7 +36,7 @@ class Plain:
 class Eager(Plain):
     """Packs and transforms whatever it can."""
 
-    def panel_width(self, spec: Contraction, constant: bool) -> int | None:
+    def panel_width(self, spec: Contraction, constant: bool, dtype: str) -> int | None:
         return 8 if all(isinstance(d, int) for d in spec.k + spec.j) else None
 
     def winograd_tiling(self, spec: Contraction) -> tuple[tuple[int, ...], int] | None:

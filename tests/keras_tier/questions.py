@@ -230,6 +230,21 @@ def constants_in_build(kit: Kit) -> Any:
 # ---------------------------------------------------------------- layers
 
 
+@case({True: ["float64", 3.0, "float32", 3.0], False: ["raises", "raises"]})
+def layers_cast_floats(kit: Kit) -> Any:
+    """The type and the sum that a layer of one float type makes of another."""
+    told: list[Any] = []
+    for of_input, of_layer in (("float32", "float64"), ("float64", "float32")):
+        x = kit.layers.Input((3,), dtype=of_input)
+        try:
+            y = kit.one(dtype=of_layer)(x)
+            told += [str(y.dtype).split("'")[-2 if "'" in str(y.dtype) else -1]]
+            told += kit.predicted(x, y, np.ones((1, 3), of_input))
+        except Exception:
+            told.append("raises")
+    return told
+
+
 @case({"x / 5": [0.7, 0.0, 1.0], "x / 6": [2 / 3, 1 / 12, 11 / 12]})
 def hard_sigmoid(kit: Kit) -> Any:
     x = kit.layers.Input((3,))

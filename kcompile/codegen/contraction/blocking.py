@@ -93,7 +93,8 @@ def divisor_at_most(size: int, limit: int) -> int:
 class Columns:
     """total: J. lanes: of a vector. vectors: ceil(J / lanes). tile: vectors of the main register
     tile. part: the unit in which columns are divided between threads where rows are few, in vectors: a
-    multiple of the tile's, or all. block: vectors of a block in the cache, a multiple of the part."""
+    multiple of the tile's, or all. block: vectors of a block in the cache, a multiple of the part. dtype: of
+    the operands and their sums."""
 
     total: int
     lanes: int
@@ -101,6 +102,7 @@ class Columns:
     tile: int
     part: int
     block: int
+    dtype: str = "float32"
 
     @property
     def parts(self) -> int:
@@ -143,18 +145,19 @@ def row_tile_vectors(rows: int, columns: Columns, registers: int) -> int:
     return vectors
 
 
-def choose_columns(total: int, depth: Dim, rows: Dim, lanes: int, registers: int) -> Columns:
+def choose_columns(total: int, depth: Dim, rows: Dim, dtype: str, target: Target) -> Columns:
     """Columns in tiles, parts and blocks. Threads share columns (`part` is less than all) only when a sample
     has too few rows for them."""
+    lanes = target.lanes(dtype)
     vectors = ceil_div(total, lanes)
-    tile = tile_vectors(vectors, lanes, registers)
+    tile = tile_vectors(vectors, lanes, target.registers)
     part = block = vectors
     few_rows = isinstance(rows, Batch) and multiple(rows) < cost.MANY_ROWS
     if vectors * lanes > cost.MANY_COLUMNS:
         part = block = _doubled(tile, cost.COLUMN_BLOCK // lanes)
     if few_rows and isinstance(depth, int) and total * depth >= cost.SHARED_OPERAND:
         part = _doubled(tile, cost.SHARED_COLUMNS[multiple(rows) > 1] // lanes)
-    return Columns(total, lanes, vectors, tile, min(part, vectors), min(block, vectors))
+    return Columns(total, lanes, vectors, tile, min(part, vectors), min(block, vectors), dtype)
 
 
 def _doubled(tile: int, limit: int) -> int:

@@ -164,7 +164,7 @@ def cover_rows(
 def tile(context: BlockContext, origin: TileOrigin, vectors: int, vector: Expr) -> None:
     """Emit one tile: start the sums, add the terms over k, keep or finish the sums."""
     out, rows = context.out, len(origin.offsets)
-    sums = Buffer("acc", "float32", "register", rows * vectors, context.columns.lanes)
+    sums = Buffer("acc", context.columns.dtype, "register", rows * vectors, context.columns.lanes)
     first = out.let(origin.sums_row, "c")
     places = [
         (r * vectors + v, context.sums_index(first + r, vector + v))
@@ -195,7 +195,7 @@ def tile(context: BlockContext, origin: TileOrigin, vectors: int, vector: Expr) 
 def _start(context: BlockContext, sums: Buffer, places: Sequence[tuple[int, Expr]]) -> None:
     """The sums of a tile before a block of k: zeros in the first, else what is in scratch. places:
     (register, index in scratch) of each vector."""
-    zero = loops.broadcast(loops.const(0.0, "float32"), context.columns.lanes)
+    zero = loops.broadcast(loops.const(0.0, context.columns.dtype), context.columns.lanes)
 
     def clear() -> None:
         for i, _ in places:

@@ -60,7 +60,7 @@ def lower_contraction(
     b_panels: int | None = None,
     note: str = "",
 ) -> Kernel:
-    """The kernel of a contraction of float32 operands.
+    """The kernel of a contraction of operands of one float type.
 
     buffers: the function's parameters in order, when there are others than the sources' and the
     epilogue's outputs. b_panels: the columns of the panels (`PanelLayout`) that `b.buffer` holds B in,
@@ -72,7 +72,7 @@ def lower_contraction(
     )
     if spec.g:
         return _for_each_sample(name, spec, a, b, epilogue, target, parameters, note)
-    out = Builder(target, target.lanes("float32"))
+    out = Builder(target, target.lanes(a.dtype))
     with out.block() as body:
         if not spec.groups or group_is_column(spec):
             plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
@@ -140,7 +140,7 @@ def _for_each_sample(
     whole = phases(spec.one, a.shape[dims:])[0]
     plan = make_plan(whole, a.sample(number, dims), b.sample(number, dims), epilogue, target, None)
     items = _iterations(plan)
-    out = Builder(target, target.lanes("float32"))
+    out = Builder(target, target.lanes(a.dtype))
     with out.block() as body:
         _rectangle(_Code(plan, out, number * multiple(numel(spec.m))), items, ZERO, extent(items))
     run = loops.loop(number, 0, extent(samples), body, kind="parallel")
@@ -275,7 +275,7 @@ def _b_buffer(code: _Code) -> Buffer | None:
     if not plan.read_b.copied:
         return None
     panels = ceil_div(plan.columns.block, plan.columns.tile)
-    return Buffer("panels", "float32", "scratch", panels * plan.read_b.stride)
+    return Buffer("panels", plan.columns.dtype, "scratch", panels * plan.read_b.stride)
 
 
 def _a_buffer(plan: Plan) -> Buffer | None:
@@ -283,7 +283,7 @@ def _a_buffer(plan: Plan) -> Buffer | None:
     if plan.read_a.kind == "in_place":
         return None
     boxes = 1 if plan.by_depth else plan.rows.block_items
-    return Buffer("copy", "float32", "scratch", boxes * plan.read_a.size)
+    return Buffer("copy", plan.columns.dtype, "scratch", boxes * plan.read_a.size)
 
 
 def _block(

@@ -125,7 +125,7 @@ def _run(
     element = _element(copy, side, index, width)
 
     def zero(x: Expr, lanes: int, mask: Expr | None) -> Expr:
-        return loops.broadcast(loops.const(0.0, "float32"), lanes)
+        return loops.broadcast(loops.const(0.0, copy.buffer.dtype), lanes)
 
     fill(copy, to, loops.const(0), first, zero, None)
     fill(copy, to, first, last, element, None)
@@ -161,7 +161,7 @@ def _element(copy: Copy, side: Side, index: tuple[Expr, ...], width: int) -> Ele
 def fill(copy: Copy, to: Expr, first: Expr, last: Expr, element: Element, count: int | None) -> None:
     """Elements first .. last of a run, in vectors and then the rest by mask or one by one.
     count: last - first when known, which leaves out what is not needed."""
-    out, lanes = copy.out, copy.out.target.lanes("float32")
+    out, lanes = copy.out, copy.out.target.lanes(copy.buffer.dtype)
     middle = out.let(first + loops.binary("sub", last, first) // lanes * lanes, "mid")
     if count is None or count >= lanes:
         with out.loop("x", first, middle, lanes) as x:

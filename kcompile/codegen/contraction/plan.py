@@ -118,21 +118,22 @@ class Plan:
             return None
         items = 1 if isinstance(self.rows, FlatRows) else self.rows.block_items
         columns = self.columns.block * self.columns.lanes
-        return Buffer("sums", "float32", "scratch", items * self.rows.sums_rows * columns)
+        return Buffer("sums", self.columns.dtype, "scratch", items * self.rows.sums_rows * columns)
 
 
-def panel_width(spec: Contraction, target: Target, weights: bool) -> int | None:
+def panel_width(spec: Contraction, target: Target, weights: bool, dtype: str = "float32") -> int | None:
     """The columns of the panels (`PanelLayout`) that B should be packed in before the contraction runs, or
     None when B is best read in place.
 
-    weights: B changes rarely, so packing costs nothing; else packing must pay for itself.
+    weights: B changes rarely, so packing costs nothing; else packing must pay for itself. dtype:
+    of its elements.
     """
     if target.is_gpu:
         return None
     rows, total, depth = spec.sizes
     if not isinstance(depth, int) or not isinstance(total, int) or spec.groups:
         return None
-    lanes = target.lanes("float32")
+    lanes = target.lanes(dtype)
     width = tile_vectors(ceil_div(total, lanes), lanes, target.registers) * lanes
     column = len(spec.m) + len(spec.k)
     trailing = [x.terms for x in spec.b.index[-len(spec.j) :]]
@@ -157,14 +158,13 @@ def make_plan(
     rows, total, depth = spec.sizes
     if not isinstance(total, int):
         raise ValueError(f"the batch must be among rows or summed dims. Received: {spec}")
-    lanes, registers = target.lanes("float32"), target.registers
-    columns = choose_columns(total, depth, rows, lanes, registers)
+    columns = choose_columns(total, depth, rows, a.dtype, target)
     if spec.groups:  # a copy of A is of all columns
         columns = replace(columns, part=columns.vectors, block=columns.vectors)
-    in_registers = epilogue.light and (target.masks or total % lanes == 0)
+    in_registers = epilogue.light and (target.masks or not columns.ragged)
     kind = _kind(spec, a, columns, target)
     if kind == "packed_box" and isinstance(depth, int):
-        spec = with_two_row_variables(spec, most_rows(columns.tile, registers))
+        spec = with_two_row_variables(spec, most_rows(columns.tile, target.registers))
     read_b = (
         _read_b(spec, b, target, columns, kind)
         if b_panels is None
@@ -178,7 +178,7 @@ def make_plan(
 
 
 def _b_in_place(
-    spec: Contraction, shape: Sequence[Dim], target: Target
+    spec: Contraction, shape: Sequence[Dim], target: Target, dtype: str
 ) -> tuple[int, tuple[int, ...]] | None:
     """(offset, strides of k) when rows of B can be read as vectors where they are."""
     first = len(spec.m)
@@ -191,7 +191,7 @@ def _b_in_place(
     total = spec.sizes[1]
     assert isinstance(total, int)
     plain = len(axes) == 1 and (axes[0].a == 1 or total == 1)
-    if not plain or not (target.masks or total % target.lanes("float32") == 0):
+    if not plain or not (target.masks or total % target.lanes(dtype) == 0):
         return None
     return offset, depth
 
@@ -213,7 +213,7 @@ def _read_panels(phase: Phase, b: Source, columns: Columns, width: int) -> ReadB
 
 
 def _read_b(spec: Contraction, b: Source, target: Target, columns: Columns, kind: ReadKind) -> ReadB:
-    place = None if b.buffer is None else _b_in_place(spec, b.shape, target)
+    place = None if b.buffer is None else _b_in_place(spec, b.shape, target, b.dtype)
     rows, total, depth = spec.sizes
     # A tile of columns takes little of each row of B: from behind L2, whole rows are copied at once.
     far = (
@@ -517,7 +517,7 @@ def _static_rows(axes: Sequence[Axis], columns: Columns, target: Target) -> Flat
         main = flat.tiles[0].rows
         return replace(flat, block_items=min(flat.block_items, ceil_div(size, main) * main))
     *outer, lines, width = axes
-    most = most_rows(columns.tile, registers)
+    most = most_rows(columns.tile, target.registers)
     size = multiple(width.size)
     if size > 4 * most:
         piece = divisor_at_most(size, 4 * most)

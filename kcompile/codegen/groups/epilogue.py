@@ -58,7 +58,7 @@ def anchored(node: Node, anchor: Node, target: Target) -> Anchored:
         def at(index: Index, mask: Expr | None) -> Expr:
             return loops.load(buffer, b.flatten(index, shape), mask)
 
-        return Source(at, buffer, shape)
+        return Source(at, buffer, shape, dtype=buffer.dtype)
 
     def values(accumulator: Expr, row: Expr, column: Expr, mask: Expr | None) -> tuple[Expr, ...]:
         with b.block(), b.where(mask):

@@ -22,13 +22,14 @@ class Source:
 
     at: (index for each dim, mask or None) -> element, any fused expression. The last index may be a `Ramp`;
     the result then has its lanes, and masked lanes are not read. buffer: of an operand that is a row-major
-    float32 array of exactly this shape, from its element `start` on; else None.
+    array of exactly this shape, from its element `start` on; else None. dtype: of its elements.
     """
 
     at: Callable[[tuple[Expr, ...], Expr | None], Expr]
     buffer: Buffer | None
     shape: tuple[Dim, ...]
     start: Expr = ZERO
+    dtype: str = "float32"
 
     def sample(self, number: Expr, dims: int) -> Source:
         """One sample of an operand whose first `dims` dims are those of samples."""
@@ -37,7 +38,7 @@ class Source:
         def at(index: tuple[Expr, ...], mask: Expr | None) -> Expr:
             return self.at((*unflatten(number, samples), *index), mask)
 
-        return Source(at, self.buffer, shape, number * extent(numel(shape)))
+        return Source(at, self.buffer, shape, number * extent(numel(shape)), self.dtype)
 
     def moved(self, steps: Sequence[Expr]) -> Source:
         """The operand as if element 0 of each dim were this many elements further on. The dims before one
@@ -51,7 +52,7 @@ class Source:
             start = start + step * each
             if isinstance(size, int):
                 each *= size
-        return Source(at, self.buffer, self.shape, start)
+        return Source(at, self.buffer, self.shape, start, self.dtype)
 
 
 @dataclass(frozen=True)

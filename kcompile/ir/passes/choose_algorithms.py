@@ -15,7 +15,7 @@ from kcompile.ir.ops.scan_build import build
 from kcompile.ir.rewrite import rebuild, weights_only
 from kcompile.ir.tensor import Tensor
 
-Width = Callable[[Contraction, bool], "int | None"]
+Width = Callable[[Contraction, bool, str], "int | None"]
 
 
 def choose_algorithms(
@@ -25,7 +25,7 @@ def choose_algorithms(
     fixed: frozenset[int] = frozenset(),
     columns_last: bool = False,
 ) -> Graph:
-    """See the module. panel_width(maps, B is the same in many calls) -> width of panels or None.
+    """See the module. panel_width(maps, B is the same in many calls, its dtype) -> width of panels or None.
 
     frozen: weights stay the same from call to call. In the body of a scan the invariants do from step
     to step (`fixed`: their nodes), and panels of them are made before the loop; or, with `columns_last`,
@@ -41,7 +41,8 @@ def choose_algorithms(
         assert node.op.contraction is not None
         spec = node.op.contraction(*(new.type(v) for v in inputs), **node.attrs)
         slot = spec.b.operand
-        width = None if spec.g else panel_width(spec, node.inputs[slot].node in unchanging)
+        constant, dtype = node.inputs[slot].node in unchanging, new.type(inputs[slot]).dtype
+        width = None if spec.g else panel_width(spec, constant, dtype)
         operands = list(inputs)
         if width is not None:
             packed = new.add("pack_panels", [inputs[slot]], spec=spec.of_b, width=width)

@@ -48,9 +48,9 @@ class PassTarget(Protocol):
     @property
     def columns_last(self) -> bool: ...
 
-    def panel_width(self, spec: Contraction, constant: bool) -> int | None:
+    def panel_width(self, spec: Contraction, constant: bool, dtype: str) -> int | None:
         """Columns of the panels that B is packed in, None where it is read in place. constant: B is the
-        same in many calls."""
+        same in many calls. dtype: of its elements."""
 
     def winograd_tiling(self, spec: Contraction) -> tuple[tuple[int, ...], int] | None:
         """(Outputs of a tile, columns of a panel) where Winograd's algorithm is faster, else None."""

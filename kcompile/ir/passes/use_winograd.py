@@ -31,6 +31,7 @@ def use_winograd(graph: Graph, choose: Choose) -> Graph:
         if (
             node.op.name != "conv"
             or node.inputs[1].node not in prepare_time
+            or node.types[0].dtype != "float32"
             or any(d != 1 for d in (*node.attrs["strides"], *node.attrs["dilation"]))
         ):
             return None

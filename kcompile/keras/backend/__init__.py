@@ -178,7 +178,6 @@ from kcompile.keras.operators import (
 from kcompile.keras.sessions import get_session, set_session
 from kcompile.keras.settings import (
     DATA_FORMATS,
-    FLOAT,
     PHASE,
     LearningPhase,
     backend,
@@ -205,7 +204,6 @@ normalize_data_format = checked_data_format
 
 __all__ = [
     "DATA_FORMATS",
-    "FLOAT",
     "PHASE",
     "Function",
     "LearningPhase",

@@ -16,7 +16,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch, Dim, axis_of, numel
 from kcompile.keras.operands import axes_of, graph, pair, sizes, tensor, traced
-from kcompile.keras.settings import checked_data_format
+from kcompile.keras.settings import checked_data_format, floatx
 from kcompile.keras.spatial import enlarged, repeated
 from kcompile_runtime.errors import UnsupportedError
 
@@ -163,7 +163,7 @@ def slice(x: Any, start: Sequence[int], size: Sequence[Any]) -> Any:
 def _alike(tensors: Sequence[Any]) -> list[Tensor]:
     made = [tensor(x) for x in tensors]
     kinds = {x.dtype for x in made}
-    return made if len(kinds) == 1 else [ops.cast(x, "float32") for x in made]
+    return made if len(kinds) == 1 else [ops.cast(x, floatx()) for x in made]
 
 
 @traced

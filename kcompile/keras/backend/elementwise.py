@@ -12,6 +12,7 @@ from kcompile.ir.types import FLOATS
 from kcompile.keras import activations
 from kcompile.keras.operands import pair, tensor, traced
 from kcompile.keras.operators import binary, unary
+from kcompile.keras.settings import floatx
 from kcompile_runtime.arrays import as_array
 
 maximum = binary(__name__, "maximum", ops.maximum, "The larger of x and y.")
@@ -79,9 +80,9 @@ def cast(x: Any, dtype: str) -> Any:
 
 
 def cast_to_floatx(x: Any) -> Any:
-    """A numpy array (or tensor) in float32."""
+    """A numpy array (or tensor) in the default float type."""
     symbolic = isinstance(x, Tensor) or hasattr(x, "__tensor__")
-    return cast(x, "float32") if symbolic else as_array(x, "K.cast_to_floatx").astype("float32", copy=False)
+    return cast(x, floatx()) if symbolic else as_array(x, "K.cast_to_floatx").astype(floatx(), copy=False)
 
 
 @traced

@@ -13,6 +13,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import initializers
 from kcompile.keras.backend.values import constant
 from kcompile.keras.operands import graph, sizes, tensor, traced
+from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import current, find_trace
 from kcompile_runtime.errors import UnsupportedError
 
@@ -39,7 +40,7 @@ def random_uniform(
 ) -> Any:
     """Uniform numbers in [minval, maxval)."""
     drawn = _drawn(ops.random_uniform, shape, seed)
-    return ops.cast(drawn * (maxval - minval) + minval, dtype or "float32")
+    return ops.cast(drawn * (maxval - minval) + minval, dtype or floatx())
 
 
 @traced
@@ -51,7 +52,7 @@ def random_normal(
     seed: int | None = None,
 ) -> Any:
     """Normal numbers (Box and Muller 1958)."""
-    return ops.cast(_drawn(ops.random_normal, shape, seed) * stddev + mean, dtype or "float32")
+    return ops.cast(_drawn(ops.random_normal, shape, seed) * stddev + mean, dtype or floatx())
 
 
 @traced
@@ -59,7 +60,7 @@ def random_binomial(
     shape: Sequence[Any], p: float = 0.0, dtype: str | None = None, seed: int | None = None
 ) -> Any:
     """1 with probability p, else 0."""
-    return ops.cast(_drawn(ops.random_uniform, shape, seed) < p, dtype or "float32")
+    return ops.cast(_drawn(ops.random_uniform, shape, seed) < p, dtype or floatx())
 
 
 def truncated_normal(
@@ -76,7 +77,7 @@ def truncated_normal(
             "truncated_normal is for first values of weights. Inside a model use K.random_normal"
         )
     values = initializers.TruncatedNormal(mean, stddev, seed)(tuple(shape))
-    return constant(np.asarray(values, dtype or "float32"))
+    return constant(np.asarray(values, dtype or floatx()))
 
 
 @traced

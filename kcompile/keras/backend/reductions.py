@@ -10,7 +10,8 @@ from kcompile.ir import ops
 from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, Dim, numel
-from kcompile.keras.operands import axes_of, tensor, traced
+from kcompile.keras.operands import axes_of, floating, tensor, traced
+from kcompile.keras.settings import floatx
 
 
 def _reduction(name: str, function: Callable[..., Tensor], doc: str) -> Callable[..., Any]:
@@ -24,11 +25,11 @@ def _reduction(name: str, function: Callable[..., Tensor], doc: str) -> Callable
 
 
 def _number(x: Tensor) -> Tensor:
-    return ops.cast(x, "float32") if x.dtype == "bool" else x
+    return ops.cast(x, floatx()) if x.dtype == "bool" else x
 
 
 def _mean(x: Tensor, axes: Any, keepdims: builtins.bool) -> Tensor:
-    return ops.reduce_mean(x if x.dtype in FLOATS else ops.cast(x, "float32"), axes, keepdims)
+    return ops.reduce_mean(floating(x, floatx()), axes, keepdims)
 
 
 def _variance(x: Tensor, axes: Any, keepdims: builtins.bool) -> Tensor:

@@ -19,7 +19,7 @@ from kcompile.keras.engine import InputLayer
 from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.operands import graph, leaves, record, tensor, traced, value_of
 from kcompile.keras.operators import identity
-from kcompile.keras.settings import FLOAT, PHASE, LearningPhase, fixed_phase, new_seed
+from kcompile.keras.settings import PHASE, LearningPhase, fixed_phase, floatx, new_seed
 from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import current, find_trace
 from kcompile.keras.updates import Update
@@ -41,7 +41,7 @@ def variable(value: Any, dtype: str | None = None, name: str | None = None, cons
         as_array(value, "K.variable"),
         f"{name or 'variable'}.{next(_numbers)}",
         True,
-        dtype or FLOAT,
+        dtype or floatx(),
         constraint=constraint,
     )
     made.shared = True
@@ -82,13 +82,13 @@ def constant(
     value: Any, dtype: str | None = None, shape: Sequence[int] | None = None, name: str | None = None
 ) -> Any:
     """A tensor of these numbers; shape: of a single number, repeated."""
-    made = ops.constant(graph(), as_array(value, "K.constant"), dtype or FLOAT)
+    made = ops.constant(graph(), as_array(value, "K.constant"), dtype or floatx())
     return made if shape is None else ops.broadcast_to(made, tuple(shape))
 
 
 def _full(value: float, shape: Sequence[Any], dtype: str | None, name: str | None) -> Any:
     if current() is not None or any(isinstance(d, Batch) for d in shape):
-        return _filled(value, shape, dtype or FLOAT)
+        return _filled(value, shape, dtype or floatx())
     return variable(np.full(tuple(shape), value), dtype, name)
 
 
@@ -157,7 +157,7 @@ def placeholder(
                 f"shape={shape}, ndim={ndim}, sparse={sparse}",
             )
         )
-    return expressions.placeholder(sizes, dtype or FLOAT, name)
+    return expressions.placeholder(sizes, dtype or floatx(), name)
 
 
 # ---------------------------------------------------------------- now

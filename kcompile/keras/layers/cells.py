@@ -124,7 +124,7 @@ class Cell(Weighted):
 
 def _mask(trace: Trace, like: Tensor, rate: float) -> Tensor:
     kept = ops.dropout_mask(trace.seed, trace.step, trace.stream(), like.shape, rate)
-    return ops.cast(kept, "float32") * (1 / (1 - rate))
+    return ops.cast(kept, like.dtype) * (1 / (1 - rate))
 
 
 class UnitsCell(Cell):

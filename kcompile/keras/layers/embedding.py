@@ -8,9 +8,13 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.engine import KerasShape, as_list
 from kcompile.keras.layers.kernel import Weighted
+from kcompile.keras.settings import dtype_name
 from kcompile_runtime.errors import ModelError, describe
 
 __all__ = ["Embedding"]
+
+
+WHOLE = ("int32", "int64", "uint32", "uint8")
 
 
 class Embedding(Weighted):
@@ -36,9 +40,10 @@ class Embedding(Weighted):
         given = {"input_shape", "batch_input_shape", "batch_shape"} & set(kwargs)
         if input_length is not None and not given:
             kwargs["input_shape"] = tuple(as_list(input_length))
-        kwargs.pop("dtype", None)  # of the numbers: any whole ones are taken
+        dtype = dtype_name(kwargs.get("dtype"))
+        if isinstance(dtype, str) and dtype in WHOLE:
+            del kwargs["dtype"]  # of the numbers: any whole ones are taken
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.dtype = "int32"
         self.input_dim = self.positive("input_dim", input_dim)
         self.output_dim = self.positive("output_dim", output_dim)
         self.choose(
@@ -49,6 +54,10 @@ class Embedding(Weighted):
         self.mask_zero = self.flag("mask_zero", mask_zero)
         self.input_length = input_length
         self.likely_shape = (None, None)
+
+    @property
+    def input_dtype(self) -> str:
+        return "int32"
 
     def build(self, input_shape: KerasShape) -> None:
         expected = () if self.input_length is None else tuple(as_list(self.input_length))

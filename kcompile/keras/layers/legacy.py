@@ -177,7 +177,7 @@ class Recurrent(Layer):
         size = getattr(self, "units", None) or getattr(self, "output_dim", None)
         if size is None:
             raise ModelError(f"{self.label}: expected a subclass that sets units")
-        zero = ops.constant(inputs.graph, 0.0)
+        zero = ops.constant(inputs.graph, 0.0, inputs.dtype)
         return [ops.broadcast_to(zero, (inputs.shape[0], size)) for _ in self.states]
 
     def call(self, x: Tensor, mask: Any = None) -> Any:

@@ -29,5 +29,5 @@ class Masking(Layer):
 
     def _there(self, x: Tensor, keepdims: bool) -> Tensor:
         """1 where some element differs from the mask value, else 0."""
-        differs = ops.cast(ops.not_equal(x, self.mask_value), "float32")
+        differs = ops.cast(ops.not_equal(x, self.mask_value), x.dtype)
         return ops.reduce_max(differs, -1, keepdims=keepdims)

@@ -52,7 +52,7 @@ class _Random(Layer):
         trace = trace_of(x)
         seed = trace.seed if self.seed is None else ops.constant(trace.graph, self.seed, "uint32")
         drawn: Tensor = function(seed, trace.step, trace.stream(), *args)
-        return drawn
+        return drawn if drawn.dtype == "bool" else ops.cast(drawn, x.dtype)
 
 
 class _Dropping(_Random):

@@ -164,7 +164,7 @@ class GlobalAveragePooling1D(_GlobalAverage):
             return super().call(x)
         (steps,) = self.axes
         shape = [d if i in (0, steps) else 1 for i, d in enumerate(x.shape)]
-        there = ops.reshape(ops.cast(mask, "float32"), shape)
+        there = ops.reshape(ops.cast(mask, x.dtype), shape)
         return ops.reduce_sum(x * there, steps, self.keepdims) / ops.reduce_sum(there, steps, self.keepdims)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:

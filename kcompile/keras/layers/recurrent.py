@@ -276,7 +276,7 @@ class RNN(Recurrence):
         """The output and the states after a step; where the step is masked, those before it, or the output 0
         as zero_output_for_mask says. place: the state that equals the output before."""
         zero = self.zero_output_for_mask
-        before = ops.broadcast_to(ops.constant(y.graph, 0.0), y.shape) if zero else states[place]
+        before = ops.broadcast_to(ops.constant(y.graph, 0.0, y.dtype), y.shape) if zero else states[place]
         return self._keep(mask, y, before), [self._keep(mask, a, b) for a, b in zip(new, states)]
 
     def _store_states(self, trace: Trace, finals: Sequence[Tensor], samples: Any) -> None:
@@ -324,12 +324,13 @@ class RNN(Recurrence):
         return [self._nothing(inputs, shape) for shape in state_shapes(self.cell, inputs.shape[2:])]
 
     def _nothing(self, inputs: Tensor, shape: tuple[Any, ...]) -> Tensor:
-        return ops.broadcast_to(ops.constant(inputs.graph, 0.0), (inputs.shape[0], *shape))
+        return ops.broadcast_to(ops.constant(inputs.graph, 0.0, inputs.dtype), (inputs.shape[0], *shape))
 
     def _dropout_masks(self, trace: Trace, first: Any, states: list[Tensor]) -> list[Tensor]:
         if not has_step(self.cell) or not trace.training:
             return []
-        like = ops.broadcast_to(ops.constant(trace.graph, 0.0), first.shape)  # only its shape is read
+        # Only its shape and dtype are read
+        like = ops.broadcast_to(ops.constant(trace.graph, 0.0, first.dtype), first.shape)
         masks: list[Tensor] = self.cell.dropout_masks(like, states[0])
         return masks
 
@@ -390,6 +391,7 @@ class OverCells(RNN):
             name=self.name,
             vintage=self.vintage,
             trainable=given.get("trainable", True),
+            dtype=given.get("dtype"),
         )
         super().__init__(cell, **{**given, "name": self.name})
         vars(self).update((name, getattr(cell, name)) for name in names)
