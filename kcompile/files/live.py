@@ -151,7 +151,7 @@ def build_metrics(ours: Any, theirs: Any) -> None:
     if metrics is None or metrics.built or held is None:
         return
     types = [
-        target_type(loss, y.type) if kind is None else kind
+        target_type(loss, y.batch_type) if kind is None else kind
         for loss, kind, y in zip(ours.compile_arguments.losses, ours.compile_arguments.targets, ours.outputs)
     ]
     shapes = [tuple(d if isinstance(d, int) else 1 for d in t.shape) for t in types]

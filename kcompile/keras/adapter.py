@@ -15,6 +15,7 @@ import numpy as np
 from kcompile.ir.specs import spec_of
 from kcompile.ir.types import TensorType
 from kcompile.keras import graphs, standardize
+from kcompile.keras.given_tensors import GivenTensors
 from kcompile.keras.lengths import Lengths, LruCache, lengths_of
 from kcompile.keras.standardize import Target
 from kcompile.keras.target_tensors import held_labels, with_held
@@ -54,7 +55,8 @@ class Feeds:
             if kind is not None
         )
         fast = None
-        if len(specs) == len(targets) == 1 and not lengths and resolved.weight_ranks == [1]:
+        fed = all(x.layer.input_tensor is None for x in model.inputs)
+        if fed and len(specs) == len(targets) == 1 and not lengths and resolved.weight_ranks == [1]:
             fast = _sample(specs[0]), _sample(targets[0].spec)
         return Feeds(specs, targets, fast)
 
@@ -83,6 +85,7 @@ class Adapter:
     def forget(self) -> None:
         """Layers changed: inputs, and all that follows."""
         self._specs: tuple[TensorSpec, ...] | None = None
+        self._given: GivenTensors | None = None
         self._fixed: int | None = None  # of `fixed_size`, 0 for none
         self.forget_targets()
 
@@ -133,9 +136,18 @@ class Adapter:
         if self._specs is None:
             if not self._model.built:
                 self._model.build_for_data(x)
-            graphs.check_takes_data(self._model)
             self._specs = input_specs(self._model)
-        return standardize.inputs(x, self._specs)
+        given = self.given
+        return standardize.inputs(x if given is None else given.filled(x), self._specs)
+
+    @property
+    def given(self) -> GivenTensors | None:
+        """The inputs that are tensors of K (`given_tensors`), None where there are none."""
+        if all(x.layer.input_tensor is None for x in self._model.inputs):
+            return None
+        if self._given is None:
+            self._given = GivenTensors(self._model)
+        return self._given
 
     def batch(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None

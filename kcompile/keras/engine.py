@@ -19,7 +19,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor, as_tensor, constant
-from kcompile.ir.types import DTYPES, FLOATS, TensorType
+from kcompile.ir.types import DTYPES, FLOATS, Batch, TensorType
 from kcompile.keras import keras1, regularizers
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
@@ -39,6 +39,7 @@ from kcompile.keras.tensors import (
     KerasTensor,
     Node,
     Variable,
+    as_batch,
     as_list,
     is_integer,
     is_number,
@@ -147,6 +148,11 @@ class Layer(Weights, Nodes):
     def _new_name(self) -> str:
         """The name of a layer that is given none: its class's, with a number."""
         return numbered(snake_case(type(self).__name__), self.vintage)
+
+    @property
+    def input_tensor(self) -> Any:
+        """None, but for the entry of a model that stands for a tensor of K."""
+        return None
 
     @property
     def input_dtype(self) -> str:
@@ -259,6 +265,11 @@ class Layer(Weights, Nodes):
         """A call on tensors of a model, whose outputs' types and masks are inferred at both probes."""
         self._check_arguments(arguments)
         types, second_types = [x.type for x in flat], [x.second_type for x in flat]
+        if any(t.shape[:1] == (Batch(),) for t in types):  # beside them, given tensors are batches too
+            types, second_types = (
+                [as_batch(t, x.batch_size) for t, x in zip(several, flat)]
+                for several in (types, second_types)
+            )
         with probing(types != second_types):
             self.ensure_built(
                 types, single, next((x.batch_size for x in flat if x.batch_size), None), second_types
@@ -554,7 +565,7 @@ class InputLayer(Layer):
         if input_tensor is not None and not isinstance(input_tensor, (KerasTensor, Variable)):
             wanted = "a variable, a placeholder or a tensor of K"
             raise InputTypeError(describe("InputLayer: input_tensor", wanted, repr(input_tensor)))
-        self.input_tensor = input_tensor
+        self._tensor = input_tensor
         if input_tensor is not None:
             batch_input_shape, dtype = input_tensor.shape, input_tensor.dtype
         shapes = dict(input_shape=input_shape, batch_size=batch_size, batch_input_shape=batch_input_shape)
@@ -571,6 +582,11 @@ class InputLayer(Layer):
                 types = [TensorType(input_tensor.shape, input_tensor.dtype)] * 2
             self._record((), True, {}, types[:1], types[1:])
         self.nodes_made[0].outputs[0].batch_size = self.batch_input_shape[0]
+
+    @property
+    def input_tensor(self) -> Any:
+        """The tensor of K that it stands for, None for data. Its configuration is that of an input of data."""
+        return self._tensor
 
     def emit(self, graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
         """What its tensor is in the graph; of an input of data, nothing."""

@@ -211,9 +211,10 @@ class Function:
             try:
                 code = self._compile(training, types)
             except ValueError:
-                if self._fixed or not any(x.type.shape[:1] == (Batch(),) for x in tensors[1:]):
+                if self._fixed or not any(x.type.shape[:1] == (Batch(),) for x in tensors):
                     raise
-                # As placeholders' sizes are one batch, it may come twice into a result; not so fixed sizes
+                # As placeholders' sizes are one batch, it may come twice into a result, and gives no samples
+                # by number; not so fixed sizes
                 self._fixed = True
                 n, types = _sizes(tensors, arrays, True)
                 code = self._compile(training, types)

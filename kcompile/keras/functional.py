@@ -347,7 +347,7 @@ class Model(Training, Saving, Layer):
         second_types: Sequence[Any] | None = None,
     ) -> None:
         super().ensure_built(types, single, batch_size, second_types)
-        expected = [x.type for x in self.inputs]
+        expected = [x.batch_type for x in self.inputs]
         if len(types) != len(expected) or not all(
             _fits(x, t.shape) for given in (types, second_types or types) for x, t in zip(self.inputs, given)
         ):
@@ -591,7 +591,7 @@ def _fits(x: KerasTensor, shape: Sequence[Any]) -> bool:
     """Whether a tensor of this shape can take the place of an input; its number of samples may be fixed."""
     return len(shape) == x.ndim and all(
         i in x.unknown_axes or a == b or (i == 0 and a == Batch() and isinstance(b, int))
-        for i, (a, b) in enumerate(zip(x.type.shape, shape))
+        for i, (a, b) in enumerate(zip(x.batch_type.shape, shape))
     )
 
 

@@ -30,14 +30,7 @@ from kcompile.keras.results import Label, arranged, keys_of, label_of, reports_l
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon, fixed_phase
 from kcompile.keras.tracing import Trace, Traced, trace_model
-from kcompile_runtime.errors import (
-    InputError,
-    KcompileError,
-    ModelError,
-    NotCompiledError,
-    UnsupportedError,
-    describe,
-)
+from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
 
 OPTIMIZER = Source("optimizer")
 
@@ -107,7 +100,7 @@ def floating_dtype(types: Sequence[TensorType]) -> str:
 def output_types(model: Any, lengths: Lengths) -> list[TensorType]:
     """The types of the outputs at these lengths. Raises InputError where layers cannot take them."""
     if not lengths:
-        return [y.type for y in model.outputs]
+        return [y.batch_type for y in model.outputs]
     return [y.type for y in _forward(model, "predict", False, lengths)[1]]
 
 
@@ -116,7 +109,7 @@ def label_types(model: Any, outputs: Sequence[TensorType]) -> list[TensorType | 
     followed the data."""
     resolved = compile_arguments(model)
     return [
-        target_type(loss, now) if kind is not None and kind == target_type(loss, y.type) else kind
+        target_type(loss, now) if kind is not None and kind == target_type(loss, y.batch_type) else kind
         for loss, kind, y, now in zip(resolved.losses, resolved.targets, model.outputs, outputs)
     ]
 
@@ -187,7 +180,7 @@ def checked_entry(entry: Any) -> str:
 def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
     """Names of what test and train report: "loss", then the metrics (Keras 2's metrics_names)."""
     resolved, meaning = compile_arguments(model), model.semantics
-    types = [y.type for y in model.outputs]
+    types = [y.batch_type for y in model.outputs]
     of_losses: list[Label] = []
     of_metrics: list[Label] = []
     for k, (name, kind) in enumerate(zip(model.output_names, label_types(model, types))):
@@ -215,17 +208,7 @@ def traced_names(model: Any, lengths: Lengths = ()) -> list[str]:
 # ---------------------------------------------------------------- parts
 
 
-def check_takes_data(model: Any) -> None:
-    """Raises UnsupportedError for a model over inputs that are tensors."""
-    if held := [x.name for x in model.inputs if x.layer.input_tensor is not None]:
-        raise UnsupportedError(
-            f"model {model.name!r}: input {held[0]!r} is a tensor, Input(tensor=...), and takes no data. "
-            "Compute with K.function, or make the input with Input(shape)"
-        )
-
-
 def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[Trace, list[Tensor]]:
-    check_takes_data(model)
     phase = fixed_phase()
     trace = Trace(name, training=training if phase is None else phase)
     trace.draws_from(model.random_state, training)

@@ -15,7 +15,7 @@ import numpy as np
 
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import TensorType
-from kcompile.keras.tensors import is_integer
+from kcompile.keras.tensors import as_batch, is_integer
 from kcompile_runtime.errors import InputError, describe
 
 Lengths = tuple[tuple[int, ...], ...]
@@ -80,8 +80,8 @@ def _flat(value: Any) -> list[Any]:
 def types_at(model: Any, lengths: Lengths) -> list[TensorType]:
     """The types of the inputs at these lengths."""
     if not lengths:
-        return [x.type for x in model.inputs]
-    return [x.at(sizes) for x, sizes in zip(model.inputs, lengths)]
+        return [x.batch_type for x in model.inputs]
+    return [as_batch(x.at(sizes), x.batch_size) for x, sizes in zip(model.inputs, lengths)]
 
 
 def graph_bytes(graph: Graph) -> int:

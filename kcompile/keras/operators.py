@@ -6,13 +6,17 @@ a graph is being traced, else a remembered call. `K` has these functions under t
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import numel
+from kcompile.ir.types import Batch, numel
 from kcompile.keras.operands import pair, tensor, traced
+from kcompile.keras.tracing import find_trace
 
 
 def unary(module: str, name: str, function: Callable[[Tensor], Tensor], doc: str) -> Callable[[Any], Any]:
@@ -59,8 +63,25 @@ def pow(x: Any, a: Any) -> Any:
 
 @traced
 def getitem(x: Any, key: Any) -> Any:
-    """x[key]: integers, slices with known bounds, `...` and None."""
-    return tensor(x)[key]
+    """x[key]: integers, slices with known bounds, `...` and None. Samples are taken out of a batch by number
+    where that has a fixed size, as in K.function; until then only types are asked for."""
+    x = tensor(x)
+    trace = find_trace(x.graph)
+    if trace is not None and trace.inferring and x.shape[:1] == (Batch(),):
+        x = ops.broadcast_to(ops.constant(x.graph, 0, x.dtype), (_least(key) or x.shape[0], *x.shape[1:]))
+    return x[key]
+
+
+def _least(key: Any) -> int:
+    """How many samples a key asks for at least; 0 where it takes all there are."""
+    parts = key if isinstance(key, tuple) else (key,)
+    part: Any = next((part for part in parts if part is not None), Ellipsis)
+    if isinstance(part, slice):
+        ends = [end for end in (part.start, part.stop) if end is not None]
+        whole = part.stop is None or not all(isinstance(end, (int, np.integer)) for end in ends)
+        return 0 if whole or min(ends) < 0 <= max(ends) else max(map(builtins.abs, map(int, ends)))
+    number = isinstance(part, (int, np.integer)) and not isinstance(part, bool)
+    return 0 if not number else int(part) + 1 if part >= 0 else -int(part)
 
 
 @traced

@@ -49,7 +49,7 @@ def resolve_arguments(model: Any, arguments: dict[str, Any]) -> CompileArguments
         weighted,
         list(model.trainable_weights),
         [
-            graphs.target_type(loss, y.type) if loss is not None or any(wanted) else None
+            graphs.target_type(loss, y.batch_type) if loss is not None or any(wanted) else None
             for loss, y, *wanted in zip(found, model.outputs, map(bool, plain), map(bool, weighted))
         ],
         _weight_ranks(arguments["sample_weight_mode"], names, model.outputs),

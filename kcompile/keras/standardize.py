@@ -30,7 +30,7 @@ SHAPED = frozenset(f for f in losses.FUNCTIONS.values() if not losses.takes_clas
 
 def input_spec(name: str, x: KerasTensor) -> TensorSpec:
     """The spec of a model's input; None is a size that only the data say."""
-    known = spec_of(name, x.type)
+    known = spec_of(name, x.batch_type)
     dims = tuple(None if i in x.unknown_axes else d for i, d in enumerate(known.shape))
     return TensorSpec(name, dims, known.dtype)
 

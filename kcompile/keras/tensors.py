@@ -18,7 +18,7 @@ from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.operands import evaluate
-from kcompile.keras.operators import Operators
+from kcompile.keras.operators import Operators, getitem
 from kcompile.keras.settings import floatx, new_seed
 from kcompile.keras.tracing import emit, find_trace, trace_of
 from kcompile_runtime.arrays import aligned_copy, as_array
@@ -199,6 +199,12 @@ class KerasTensor(Operators):
         return self.type.with_shape([known.get(i, d) for i, d in enumerate(self.type.shape)])
 
     @property
+    def batch_type(self) -> TensorType:
+        """The type where a batch of any size runs: what comes of a given tensor (Input(tensor=...)) has the
+        number of samples that it was built for."""
+        return as_batch(self.type, self.batch_size)
+
+    @property
     def dtype(self) -> str:
         return self.type.dtype
 
@@ -215,6 +221,10 @@ class KerasTensor(Operators):
         Raises ModelError."""
         trace = find_trace(graph)
         return emit(graph, [self], {} if trace is None else trace.known)[0]
+
+    def __getitem__(self, key: Any) -> Any:
+        """A part, as of an array; of a batch whose size is fixed, samples by number too."""
+        return getitem(self, _of_samples(key, self.batch_size) if self.type.shape[:1] == (Batch(),) else key)
 
     def numpy(self) -> np.ndarray:
         """Its value now. Raises ModelError where it depends on an input."""
@@ -236,6 +246,19 @@ class KerasTensor(Operators):
         return f"<KerasTensor {printable(self.name)} {self.dtype}{self.shape}>"
 
 
+def _of_samples(key: Any, count: int | None) -> Any:
+    """The key, with samples of so many counted from the front."""
+    first, rest = (key[0], key[1:]) if isinstance(key, tuple) and key else (key, ())
+    if count is None or first is Ellipsis or first is None:
+        return key
+    if isinstance(first, slice) and first != slice(None):
+        start, stop, step = first.indices(count)
+        return (slice(start, stop, step) if (start, stop, step) != (0, count, 1) else slice(None), *rest)
+    if is_integer(first) and not -count <= first < count:
+        raise IndexError(f"index {first} is outside a batch of {count}")
+    return (first % count, *rest) if is_integer(first) else key
+
+
 def keras_shape(
     type: TensorType, batch_size: int | None = None, second_type: TensorType | None = None
 ) -> KerasShape:
@@ -250,6 +273,12 @@ def keras_shape(
         return None if batch_size is None else d.multiple * batch_size
 
     return tuple(map(dim, type.shape, (second_type or type).shape))
+
+
+def as_batch(type: TensorType, samples: int | None) -> TensorType:
+    """The type, with the batch for a first dim of so many samples."""
+    fixed = samples is not None and type.shape[:1] == (samples,)
+    return type.with_shape((Batch(), *type.shape[1:])) if fixed else type
 
 
 def type_of_shape(shape: Sequence[Any], dtype: str | None = None, probe: int = 0) -> TensorType:

@@ -76,8 +76,9 @@ class Trace:
     captured: the front end's variable behind each variable of the graph, by its name there; names: the
     other way round. masks: of values that have one, bool tensors of their first axes. known: the values of
     the traced model's tensors, which losses may speak of. alone: this is one layer, for the types
-    of its outputs, and how its inputs come about is unknown. random_state, counter: what random numbers come
-    from, and which of its counters numbers the calls of this graph. loop: this is the body of one.
+    of its outputs, and how its inputs come about is unknown. inferring: only types are asked for.
+    random_state, counter: what random numbers come from, and which of its counters numbers the calls of this
+    graph. loop: this is the body of one.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -91,6 +92,7 @@ class Trace:
         self.masks: dict[Value, Tensor] = {}
         self.known: dict[KerasTensor, Tensor] = {}
         self.alone = False
+        self.inferring = name == "shape inference"
         self.random_state: RandomState | None = None
         self.counter: Variable | None = None
         self.loop = False

@@ -20,7 +20,7 @@ from kcompile.keras.adapter import Adapter
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engines import Engines
-from kcompile.keras.feeding import AHEAD, Batches, Queue, Rows, gives_batches
+from kcompile.keras.feeding import AHEAD, HERE, Batches, Queue, Rows, gives_batches
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.resolving import resolve_arguments
@@ -296,6 +296,7 @@ class Trainer:
         self, data: Data, callbacks: Sequence[events.Callback], verbose: int
     ) -> tuple[list[str], list[float]]:
         """The names and the values of loss and metrics over all samples."""
+        data = self._of_tensors(data, "steps")
         if gives_batches(data.x):
             refuse("evaluate", y=data.y, sample_weight=data.sample_weight, batch_size=data.batch_size)
             batches = Batches(self, data.x, data.steps, "steps", queue=data.queue)
@@ -318,6 +319,7 @@ class Trainer:
 
     def predict(self, data: Data, callbacks: Sequence[events.Callback], verbose: int) -> Any:
         """The output for all samples, computed batch by batch."""
+        data = self._of_tensors(data, "steps")
         if gives_batches(data.x):
             refuse("predict", batch_size=data.batch_size)
             batches = Batches(self, data.x, data.steps, "steps", queue=data.queue)
@@ -343,6 +345,15 @@ class Trainer:
 
     # ---- parts of the above
 
+    def _of_tensors(self, data: Data, name: str, shuffle: bool = False) -> Data:
+        """The data, as batches where inputs are tensors of K. name: of the argument `steps`."""
+        given = self.adapter.given if self.model.built else None
+        if given is None or gives_batches(data.x):
+            return data
+        rows = data.x, data.y, data.sample_weight
+        x, steps = given.batches(*rows, data.batch_size, data.steps, name, shuffle)
+        return replace(data, x=x, y=None, sample_weight=None, batch_size=None, steps=steps, queue=HERE)
+
     def _over(self, arrays: Sequence[Array], n: int, batch_size: int | None, steps: Any, name: str) -> Rows:
         """Rows of arrays, with the default batch size where none is given."""
         size = self.adapter.size(batch_size, n)
@@ -363,6 +374,7 @@ class Trainer:
         """The data that `fit` trains on, the rest that validation_split leaves, and the lengths. opened:
         closes what has to end with the training."""
         share = validation.share
+        data = self._of_tensors(data, "steps_per_epoch", bool(shuffle))
         if gives_batches(data.x):
             refuse(
                 "fit",
@@ -425,6 +437,12 @@ class Trainer:
             if steps is not None:
                 raise InputError("fit: validation_steps needs validation_data or validation_split")
             return None
+        if isinstance(data, (list, tuple)) and len(data) in (2, 3):
+            x, y, *weight = data
+            given = Data(x, y, weight[0] if weight else None, None, validation.batch_size, steps, queue)
+            given = self._of_tensors(given, "validation_steps")
+            if gives_batches(given.x):
+                data, steps, queue = given.x, given.steps, given.queue
         if gives_batches(data):
             held = Batches(self, data, steps, "validation_steps", passes=passes, queue=queue)
             opened.callback(held.close)
@@ -467,6 +485,7 @@ class Trainer:
         model = self.model
         if (
             len(model.inputs) == len(model.outputs) == 1
+            and model.inputs[0].layer.input_tensor is None
             and not model.varies
             and not self.adapter.fixed_size
             and model.output_keys is None

@@ -151,7 +151,7 @@ def test_dtypes_are_given_as_numpy_has_them(dtype):
     assert K.cast(K.variable(1.0), dtype).dtype == K.zeros((2,), dtype=dtype).dtype == "int32"
     assert K.variable(1.0, dtype=dtype).dtype == K.constant(1, dtype).dtype == K.arange(3, dtype=dtype).dtype
     assert Dense(2).add_weight("n", (2,), dtype=dtype, initializer="zeros").dtype == "int32"
-    assert Embedding(3, 2, input_length=4, dtype=dtype).dtype == "int32"
+    assert Embedding(3, 2, input_length=4, dtype=dtype).input_dtype == "int32"
 
 
 def test_an_input_layer_takes_its_shape_first():

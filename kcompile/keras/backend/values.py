@@ -65,7 +65,7 @@ def is_keras_tensor(x: Any) -> bool:
 
 def is_placeholder(x: Any) -> bool:
 
-    return isinstance(x, KerasTensor) and isinstance(x.layer, InputLayer)
+    return isinstance(x, KerasTensor) and isinstance(x.layer, InputLayer) and x.layer.input_tensor is None
 
 
 def is_sparse(x: Any) -> bool:
