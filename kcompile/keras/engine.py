@@ -585,7 +585,7 @@ class InputLayer(Layer):
 
     @property
     def input_tensor(self) -> Any:
-        """The tensor of K that it stands for, None for data. Its configuration is that of an input of data."""
+        """The tensor of K that it stands for, None for data. Configurations are of inputs of data."""
         return self._tensor
 
     def emit(self, graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
