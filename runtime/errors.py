@@ -44,7 +44,8 @@ class InputTypeError(KcompileError, TypeError):
 
 
 class OperandError(InputTypeError, ValueError):
-    """A layer called on what is no tensor of a model; Keras has a ValueError there."""
+    """A wrong kind of thing: a layer called on what is no tensor of a model, or added where it cannot be.
+    Keras has a ValueError or a TypeError there."""
 
 
 class ModelError(KcompileError, ValueError):
@@ -57,6 +58,10 @@ class UnsupportedError(KcompileError, ValueError):
 
 class NotCompiledError(ModelError, RuntimeError):
     """A model that is trained or evaluated before `compile`; Keras 2 has a RuntimeError there."""
+
+
+class NotBuiltError(ModelError, RuntimeError):
+    """A layer that has no weights yet; Keras 2 has a RuntimeError there."""
 
 
 class KeywordError(UnsupportedError, TypeError):

@@ -13,7 +13,7 @@ import numpy as np
 
 from kcompile.ir.graph import Graph, Value
 from kcompile.ir.op import Op
-from kcompile.ir.types import Batch, Dim, Shape, TensorType
+from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType
 from kcompile_runtime.arrays import as_array
 
 
@@ -165,6 +165,20 @@ class Tensor:
     def __rtruediv__(self, other: Operand) -> Tensor:
         return self._binary("div", other, True)
 
+    def __floordiv__(self, other: Operand) -> Tensor:
+        return _whole_part(*promote(self, other))
+
+    def __rfloordiv__(self, other: Operand) -> Tensor:
+        return _whole_part(*promote(other, self))
+
+    def __mod__(self, other: Operand) -> Tensor:
+        x, y = promote(self, other)
+        return x - _whole_part(x, y) * y
+
+    def __rmod__(self, other: Operand) -> Tensor:
+        x, y = promote(other, self)
+        return x - _whole_part(x, y) * y
+
     def __pow__(self, other: Operand) -> Tensor:
         return self._binary("pow", other)
 
@@ -213,6 +227,14 @@ class Tensor:
 
     def __le__(self, other: Operand) -> Tensor:
         return self._binary("less_equal", other)
+
+
+def _whole_part(x: Tensor, y: Tensor) -> Tensor:
+    """x / y towards -infinity, in their type."""
+    if x.dtype in FLOATS:
+        return emit("floor", [x / y])
+    ratio = emit("cast", [x], dtype="float64") / emit("cast", [y], dtype="float64")
+    return emit("cast", [emit("floor", [ratio])], dtype=x.dtype)
 
 
 def _graph(operands: Sequence[Any]) -> Graph:
@@ -289,7 +311,8 @@ def promote(*operands: Operand) -> list[Tensor]:
 
 
 def _indexed(x: Tensor, key: Any) -> Tensor:
-    """x[key]: one slice, and a reshape that drops the axes of integers and adds those of None."""
+    """x[key]: one slice, which may be turned round, and a reshape that drops the axes of integers and adds
+    those of None."""
     start: list[int] = []
     stop: list[Dim] = []
     step: list[int] = []
@@ -305,9 +328,11 @@ def _indexed(x: Tensor, key: Any) -> Tensor:
         else:
             place = _position(x, axis, part)
             start, stop, step = [*start, place], [*stop, place + 1], [*step, 1]
-    part_of_x = {"start": tuple(start), "stop": tuple(stop), "step": tuple(step)}
-    whole = not any(start) and tuple(stop) == x.shape and set(step) <= {1}
+    part_of_x = {"start": tuple(start), "stop": tuple(stop), "step": tuple(map(abs, step))}
+    whole = not any(start) and tuple(stop) == x.shape and set(step) <= {1, -1}
     cut = x if whole else emit("slice", [x], **part_of_x)
+    backwards = tuple(axis for axis, by in enumerate(step) if by < 0 and cut.shape[axis] != 1)
+    cut = emit("reverse", [cut], axes=backwards) if backwards else cut
     shape = tuple(1 if axis is None else cut.shape[axis] for axis in kept)
     return cut if shape == cut.shape else emit("reshape", [cut], shape=shape)
 
@@ -332,6 +357,7 @@ def _expanded(x: Tensor, key: tuple[Any, ...]) -> list[Any]:
 
 
 def _bounds(x: Tensor, axis: int, part: slice) -> tuple[int, Dim, int]:
+    """The first place, the one after the last, and the step, which is negative where they go backwards."""
     size = x.shape[axis]
     for bound in (part.start, part.stop, part.step):
         if bound is not None and not isinstance(bound, (int, np.integer, Batch)):
@@ -345,11 +371,10 @@ def _bounds(x: Tensor, axis: int, part: slice) -> tuple[int, Dim, int]:
             f"the batch (axis {axis} of {x.type}) can only be taken whole: `:`. Received: {part}"
         )
     low, high, by = part.indices(size)
-    if by < 0:
-        raise IndexError("slices of a symbolic tensor go forward. Use K.reverse(x, axes)")
-    if high <= low:
+    count = len(range(low, high, by))
+    if not count:
         raise IndexError(f"axis {axis} of {x.type}: the slice {low}:{high} is empty")
-    return low, high, by
+    return (low, high, by) if by > 0 else (low + (count - 1) * by, low + 1, by)
 
 
 def _position(x: Tensor, axis: int, place: int) -> int:

@@ -4,7 +4,7 @@ A layer is its configuration (the arguments of its constructor), `build` (create
 `call` (written over symbolic tensors). Calling a layer on a `KerasTensor` records a `Node` and gives
 tensors whose types come from tracing `call` once: shapes are the IR's rules, stated nowhere else.
 What a layer does with its arguments, its variables and its nodes stands in `layer_arguments`,
-`layer_weights` and `layer_nodes`.
+`layer_weights` and `layer_nodes`; what it adds to losses and updates in `layer_additions`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
-from kcompile.ir.tensor import Tensor, as_tensor, constant
+from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import DTYPES, FLOATS, Batch, TensorType
 from kcompile.keras import keras1, regularizers
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
 from kcompile.keras.evaluation import computed
+from kcompile.keras.layer_additions import Additions
 from kcompile.keras.layer_arguments import checked_name, input_shape_argument, parameters
-from kcompile.keras.layer_calls import anywhere, describe_types, numbered, probing, with_mask
+from kcompile.keras.layer_calls import anywhere, builds, describe_types, numbered, probing, with_mask
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
 from kcompile.keras.operands import sizes
@@ -42,13 +43,12 @@ from kcompile.keras.tensors import (
     as_batch,
     as_list,
     is_integer,
-    is_number,
     keras_shape,
     one_or_list,
     type_of_shape,
     types_of_shapes,
 )
-from kcompile.keras.tracing import Inferred, Trace, current, find_trace, trace_of, tracing
+from kcompile.keras.tracing import Inferred, Trace, trace_of, tracing
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import (
     InputTypeError,
@@ -82,7 +82,7 @@ __all__ = [
 _calls_made = itertools.count()  # on arrays
 
 
-class Layer(Weights, Nodes):
+class Layer(Weights, Additions, Nodes):
     """Base of all layers.
 
     name: default the class's name with a number. trainable: whether training changes the weights.
@@ -95,6 +95,7 @@ class Layer(Weights, Nodes):
     vintage = DEFAULT
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     supports_masking = False
+    stateful = False  # whether its state goes on from one batch to the next
     is_input = False  # the entry of a model
     computes_in_dtype = True  # else in the type of its inputs
     wants_list = False  # of one tensor too, as layers that merge do
@@ -138,6 +139,7 @@ class Layer(Weights, Nodes):
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self.nodes_made: list[Node] = []
+        self.consumers: list[Node] = []
         self._initial_weights = weights
         self._trainable: list[Variable] = []
         self._non_trainable: list[Variable] = []
@@ -170,6 +172,8 @@ class Layer(Weights, Nodes):
         for name in ("call", "compute_mask", "get_initial_state"):
             if inspect.isfunction(vars(cls).get(name)):
                 setattr(cls, name, anywhere(vars(cls)[name]))
+        if cls.__module__.startswith("kcompile.keras.layers.") and "build" in vars(cls):
+            cls.build = builds(vars(cls)["build"])  # type: ignore[method-assign]
         if cls.__module__.startswith("kcompile.keras.") and cls.__name__ in keras1.LAYERS:
             keras1.accept(cls)
 
@@ -195,46 +199,11 @@ class Layer(Weights, Nodes):
 
     def build(self, input_shape: Any) -> None:
         """Create the variables. input_shape: a Keras shape, or a list of them for several inputs."""
+        self.built = True
 
     def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """The outputs, as an expression over symbolic tensors. Each layer names the arguments it takes."""
         return inputs
-
-    def add_loss(self, losses: Any, inputs: Any = None) -> None:
-        """Add, in `call`, scalars (or tensors, which are summed) to the loss of the model."""
-        graph = current()
-        for loss in as_list(losses):
-            if is_number(loss) and graph is not None:
-                loss = constant(graph, float(loss), floatx())
-            if not isinstance(loss, Tensor):
-                raise UnsupportedError(
-                    describe(f"{self.label}: add_loss", "a tensor computed in call", repr(loss))
-                )
-            trace_of(loss).losses.append(ops.reduce_sum(loss))
-
-    def add_metric(self, *args: Any, **kwargs: Any) -> None:
-        """Raises UnsupportedError: metrics are given to `compile`."""
-        raise UnsupportedError(
-            f"{self.label}: add_metric is not supported. Give metrics to compile: "
-            "functions of (y_true, y_pred) of an output"
-        )
-
-    def add_update(self, updates: Any, tensor: Any = None, inputs: Any = None) -> None:
-        """Add, in `call`, a pair (variable, its value after this call), which counts unless the layer is
-        frozen; or, as in Keras 2, results of K.update and the like, one or a list, which count in training
-        alone (`tensor` or `inputs` is the input then, which says nothing more here)."""
-        if isinstance(updates, Variable):
-            trace = trace_of(tensor)
-            if not trace.frozen:
-                trace.update(updates, tensor)
-            return
-        graph = current()
-        found = None if graph is None else find_trace(graph)
-        if found is None:
-            raise UnsupportedError(f"{self.label}: add_update: expected to be called in `call`")
-        pairs = [updates] if isinstance(updates, tuple) else updates
-        for variable, value in pairs if found.training and not found.frozen else ():
-            found.update(variable, as_tensor(found.graph, value, variable.dtype))
 
     # ---- calling
 
@@ -318,6 +287,8 @@ class Layer(Weights, Nodes):
             for i, (first, second) in enumerate(zip(types, second_types))
         )
         self.nodes_made.append(node)
+        for layer in {x.layer for x in inputs} if self.consumes else ():
+            layer.consumers.append(node)
         return node
 
     def _check_arguments(self, arguments: dict[str, Any]) -> None:
@@ -355,12 +326,20 @@ class Layer(Weights, Nodes):
                 with tracing(None):
                     self.build(shapes[0] if single else shapes)
                 self.built = True
-            for spec, shape in zip(as_list(self.input_spec), shapes):
-                if spec is not None:
-                    spec.check(shape)
+            self._check_inputs(shapes)
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
             self._initial_weights = None
+
+    def _check_inputs(self, shapes: Sequence[KerasShape]) -> None:
+        for spec, shape in zip(as_list(self.input_spec), shapes):
+            if spec is not None:
+                spec.check(shape)
+
+    def assert_input_compatibility(self, inputs: Any) -> None:
+        """Raises ModelError for tensors of a model that `input_spec` does not allow."""
+        with self.named_errors():
+            self._check_inputs([x.shape for x in as_list(inputs)])
 
     def infer_types(
         self, types: Sequence[TensorType], single: bool, arguments: dict[str, Any]
@@ -447,7 +426,7 @@ class Layer(Weights, Nodes):
             return mask
         if self.semantics.unsupported_mask == "dropped":
             return None
-        raise ModelError(
+        raise OperandError(
             "this layer does not support masking, but its input has a mask (from "
             "Masking or Embedding(mask_zero=True)). Put it before them, or leave the "
             "mask out"
@@ -534,10 +513,10 @@ class Layer(Weights, Nodes):
 
     def __getstate__(self) -> dict[str, Any]:
         """Calls belong to the models that they are in, which keep them."""
-        return {**state_of(self), "nodes_made": [n for n in self.nodes_made if not n.inputs]}
+        return {**state_of(self, "consumers"), "nodes_made": [n for n in self.nodes_made if not n.inputs]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        restore(self, state)
+        restore(self, state, consumers=[])
 
 
 # ---------------------------------------------------------------- inputs
@@ -560,8 +539,9 @@ class InputLayer(Layer):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if sparse is not False:
-            raise UnsupportedError("InputLayer: sparse inputs are not supported")
+        if batch_input_shape is not None and input_shape is not None:
+            raise ModelError("InputLayer: expected input_shape or batch_input_shape. Received: both")
+        self.sparse = bool(sparse)
         if input_tensor is not None and not isinstance(input_tensor, (KerasTensor, Variable)):
             wanted = "a variable, a placeholder or a tensor of K"
             raise InputTypeError(describe("InputLayer: input_tensor", wanted, repr(input_tensor)))
@@ -582,6 +562,7 @@ class InputLayer(Layer):
                 types = [TensorType(input_tensor.shape, input_tensor.dtype)] * 2
             self._record((), True, {}, types[:1], types[1:])
         self.nodes_made[0].outputs[0].batch_size = self.batch_input_shape[0]
+        self.nodes_made[0].outputs[0].sparse = self.sparse
 
     @property
     def input_tensor(self) -> Any:
@@ -593,6 +574,11 @@ class InputLayer(Layer):
         if self.input_tensor is None:
             return super().emit(graph, node, operands)
         return [self.input_tensor.__tensor__(graph)]
+
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether it takes data."""
+        return self.input_tensor is None
 
     def _new_name(self) -> str:
         prefix = edition(self.vintage).input
@@ -612,8 +598,8 @@ def Input(
     """The input of a functional model: a tensor of `shape`, which leaves the batch out.
 
     batch_shape: the shape with the batch. None is a size that may differ from call to call; code is made
-    for each size that comes. tensor: of K, which it is in K.function; a model over it takes no data. vintage:
-    see `Layer`. Raises ModelError without a shape, and UnsupportedError for sparse.
+    for each size that comes. tensor: of K, which it is in K.function; a model over it takes no data. sparse:
+    see `K.is_sparse`. vintage: see `Layer`. Raises ModelError without a shape.
     """
     if tensor is not None:
         return InputLayer(input_tensor=tensor, sparse=sparse, name=name, vintage=vintage).output

@@ -14,13 +14,14 @@ from kcompile.ir import interpreter
 from kcompile.ir.graph import Graph
 from kcompile.ir.indices import check_rows
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.settings import fixed_phase
 from kcompile.keras.tensors import new_random_state
 from kcompile.keras.tracing import Trace, tracing
 
 
 def computed(make: Callable[[Graph], Sequence[Tensor]], number: int = 0) -> list[np.ndarray]:
     """The values of tensors that are made in a graph without inputs. number: of the draw."""
-    trace, state = Trace("eval"), new_random_state()
+    trace, state = Trace("eval", bool(fixed_phase())), new_random_state()
     state.draws.assign(state.draws.value + np.uint32(number))
     trace.draws_from(state, False)
     with tracing(trace.graph):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.evaluation import computed
 from kcompile.keras.lengths import LruCache
-from kcompile.keras.operands import leaves, map_leaves, remember_with, tensor
-from kcompile.keras.settings import LearningPhase
+from kcompile.keras.operands import leaves, map_leaves, remember_with, scalar, tensor
+from kcompile.keras.settings import LearningPhase, fixed_phase
+from kcompile.keras.stored import is_sparse
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array
@@ -33,6 +34,7 @@ class TensorFunction(Layer):
     """One call of a function of K. Operands that depend on inputs are the node's inputs."""
 
     computes_in_dtype = False
+    consumes = False
 
     def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         super().__init__()
@@ -123,9 +125,18 @@ def type_of(x: Any) -> TensorType:
     return x.type if isinstance(x, KerasTensor) else TensorType(x.shape, x.dtype)
 
 
+class _Placeholder(InputLayer):
+    """The layer behind K.placeholder."""
+
+
+def is_placeholder(x: KerasTensor) -> bool:
+    """Whether K.placeholder made it."""
+    return isinstance(x.layer, _Placeholder)
+
+
 def placeholder(shape: Sequence[Any], dtype: str, name: str | None) -> KerasTensor:
     """An input of this shape: a None in the first place is the batch, others are sizes not known yet."""
-    layer = InputLayer(batch_input_shape=(None,), dtype=dtype, name=name)
+    layer = _Placeholder(batch_input_shape=(None,), dtype=dtype, name=name)
     first, second = (
         TensorType(
             tuple(int(d) if d is not None else probe if place else Batch() for place, d in enumerate(shape)),
@@ -140,19 +151,35 @@ def placeholder(shape: Sequence[Any], dtype: str, name: str | None) -> KerasTens
 # ---------------------------------------------------------------- values
 
 
-def _calls(x: KerasTensor) -> set[TensorFunction]:
-    """The calls that an expression is made of."""
-    found: set[TensorFunction] = set()
+def behind(x: Any) -> set[Any]:
+    """The tensors and variables that a tensor is made of, itself included."""
+    found: set[Any] = set()
     left = [x]
     while left:
         x = left.pop()
-        layer, node = x.layer, x.node
-        if isinstance(layer, TensorFunction) and layer not in found:
-            found.add(layer)
-            left += [y for y in leaves(layer.arguments) if isinstance(y, KerasTensor)]
-        elif not isinstance(layer, TensorFunction):
-            left += node.inputs
+        if x in found:
+            continue
+        found.add(x)
+        if isinstance(x, KerasTensor):
+            if isinstance(x.layer, TensorFunction):
+                given = leaves(x.layer.arguments)
+            else:
+                given = leaves([x.node.inputs, x.node.arguments, x.layer.weights, x.layer.state_variables])
+            left += [y for y in given if hasattr(y, "__tensor__")]
     return found
+
+
+def is_constant(x: Any) -> bool:
+    """Whether x is a tensor of K.constant, outside of any graph."""
+    return (
+        isinstance(x, KerasTensor) and isinstance(x.layer, TensorFunction) and x.layer.label == "K.constant"
+    )
+
+
+def _calls(x: KerasTensor) -> set[TensorFunction]:
+    """The calls that an expression is made of."""
+    made = [y for y in behind(x) if isinstance(y, KerasTensor)]
+    return {y.layer for y in made if isinstance(y.layer, TensorFunction)}
 
 
 def evaluate(x: Any) -> np.ndarray:
@@ -170,10 +197,24 @@ def evaluate(x: Any) -> np.ndarray:
 
 class Function:
     """The result of K.function: a callable from a list of values (one for each input) to a list of arrays.
-    It is compiled on the first call in each phase."""
+    It is compiled on the first call in each phase.
 
-    def __init__(self, inputs: Any, outputs: Any, updates: Any = ()) -> None:
-        given = as_list(inputs)
+    feed_dict: of inputs that a call is not given, their values, which are looked up in each call. fetches:
+    updates, and tensors that are computed and not given back.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        outputs: Any,
+        updates: Any = (),
+        name: str | None = None,
+        feed_dict: dict[Any, Any] | None = None,
+        fetches: Any = (),
+    ) -> None:
+        self.name = name
+        self.feed_dict = {} if feed_dict is None else feed_dict
+        given = [*as_list(inputs), *self.feed_dict]
         for x in given:
             if not isinstance(x, (KerasTensor, LearningPhase)):
                 raise ModelError(
@@ -186,7 +227,10 @@ class Function:
         self.inputs = given
         self.single = not isinstance(outputs, (list, tuple))
         self.outputs = as_list(outputs)
-        self.updates = list(map(_pair, updates or ()))
+        fetched = as_list(fetches or ())
+        self.count = len(self.outputs)
+        self.outputs += [x for x in fetched if not isinstance(x, tuple)]
+        self.updates = [_pair(x) for x in (*(updates or ()), *(x for x in fetched if isinstance(x, tuple)))]
         self.random_state = new_random_state()
         self._fixed = False  # whether code is for fixed numbers of samples
         self._compiled: LruCache[Any] = LruCache(lambda code: code.nbytes)
@@ -194,16 +238,18 @@ class Function:
     def __call__(self, inputs: Sequence[Any] = ()) -> Any:
         """Raises InputError for values that do not fit."""
         values = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+        values += self.feed_dict.values()
         if len(values) != len(self.inputs):
             raise InputError(
                 describe("K.function", f"{len(self.inputs)} values, as it has inputs", str(len(values)))
             )
-        training, arrays = False, []
+        training, arrays = bool(fixed_phase()), []
         for x, value in zip(self.inputs, values):
             if isinstance(x, LearningPhase):
                 training = bool(value)
                 continue
-            arrays.append(np.ascontiguousarray(as_array(value, x.name), x.dtype))
+            value = cast(Any, value).toarray() if is_sparse(value) else value
+            arrays.append(np.asarray(as_array(value, x.name), x.dtype, "C"))
         tensors = [x for x in self.inputs if isinstance(x, KerasTensor)]
         n, types = _sizes(tensors, arrays, self._fixed)
         code = self._compiled.get((training, tuple(types)))
@@ -222,6 +268,7 @@ class Function:
         results = code(n, arrays)
         draws = self.random_state.draws
         draws.assign(draws.value + np.uint32(1))
+        results = list(map(scalar, results[: self.count]))
         return results[0] if self.single else results
 
     def graph(self, training: bool = False, types: Sequence[TensorType] | None = None) -> Traced:

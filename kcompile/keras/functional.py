@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import keras1
@@ -37,6 +35,7 @@ from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
+from kcompile.keras.network import Network
 from kcompile.keras.operators import identity
 from kcompile.keras.saving import Saving
 from kcompile.keras.semantics import DEFAULT
@@ -53,7 +52,7 @@ from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
-class Model(Training, Saving, Layer):
+class Model(Training, Saving, Network, Layer):  # type: ignore[override]
     """A graph of layers from `inputs` to `outputs`: tensors, lists of them, or dicts.
 
     Those of a dict are in the order of its keys, which are then the names of inputs or outputs, and outputs
@@ -418,20 +417,6 @@ class Model(Training, Saving, Layer):
 
         return distinct(v for layer in self._layers for v in of(layer))
 
-    @property
-    def state_variables(self) -> list[Variable]:
-        return distinct(v for layer in self._layers for v in layer.state_variables)
-
-    @property
-    def stateful(self) -> bool:
-        """Whether a layer keeps its state from one batch to the next."""
-        return bool(self.state_variables)
-
-    def reset_states(self) -> None:
-        """Set the states of all stateful layers to zeros."""
-        for variable in self.state_variables:
-            variable.assign(np.zeros(variable.shape))
-
     def output_masks(
         self,
         inputs: Sequence[Tensor],
@@ -450,12 +435,12 @@ class Model(Training, Saving, Layer):
         calls = list(
             dict.fromkeys([*self.nodes, *(back_from(self.added_losses, {})[0] if self.added_losses else [])])
         )
-        own = state_of(self, "nodes_made", "trainer")
+        own = state_of(self, "nodes_made", "consumers", "trainer")
         return {"calls": calls, **own, "training": self.trainer.saved_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         calls, training = state.pop("calls"), state.pop("training")
-        restore(self, state, nodes_made=[])
+        restore(self, state, nodes_made=[], consumers=[])
         if self.built and not self.subclassed:
             self.nodes_made.append(Node(self, 0, tuple(self.inputs), len(self.inputs) == 1, {}, self.outputs))
         for node in calls:
@@ -464,6 +449,8 @@ class Model(Training, Saving, Layer):
                 for y in node.outputs:
                     y.node_index = node.index
                 node.layer.nodes_made.append(node)
+                for layer in {x.layer for x in node.inputs} if node.layer.consumes else ():
+                    layer.consumers.append(node)
         self.trainer = Trainer(self)
         self.trainer.take(training)
 

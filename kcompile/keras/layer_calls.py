@@ -31,6 +31,18 @@ def anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def builds(build: Callable[..., Any]) -> Callable[..., Any]:
+    """`build`, after which the layer is built, whoever called it."""
+
+    @functools.wraps(build)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        made = build(self, *args, **kwargs)
+        self.built = True
+        return made
+
+    return call
+
+
 @contextmanager
 def probing(unknown: bool) -> Iterator[None]:
     """Adds to errors about shapes, where some size of an input is unknown, the sizes that were tried."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kcompile.keras import updates
 from kcompile.keras.layer_arguments import Arguments
-from kcompile.keras.tensors import Node, as_list, is_integer, one_or_list
+from kcompile.keras.tensors import Node, as_list, is_integer, mask_of, one_or_list
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -18,6 +17,8 @@ class Nodes(Arguments):
     """The part of `Layer` that is about its calls."""
 
     nodes_made: list[Node]
+    consumers: list[Node]  # the calls of layers on its outputs
+    consumes = True  # whether its calls are among the consumers of others
 
     def get_input_at(self, node_index: int) -> Any:
         return self._at(node_index, "input")
@@ -47,25 +48,32 @@ class Nodes(Arguments):
     def output_shape(self) -> Any:
         return self._common("output_shape", self.get_output_shape_at)
 
-    # ---- what calls leave behind, for K.function
+    @property
+    def uses_learning_phase(self) -> bool:
+        """Whether an output differs between training and inference."""
+        return any(x._uses_learning_phase for node in self.nodes_made for x in node.outputs)
+
+    def get_input_mask_at(self, node_index: int) -> Any:
+        return one_or_list([mask_of(x) for x in as_list(self._at(node_index, "input mask"))])
+
+    def get_output_mask_at(self, node_index: int) -> Any:
+        return one_or_list([mask_of(x) for x in as_list(self._at(node_index, "output mask"))])
 
     @property
-    def losses(self) -> list[Any]:
-        """Penalties on weights, and what the calls add to the loss: tensors."""
-        return self.get_losses_for(None) + self.get_losses_for(self)
+    def input_mask(self) -> Any:
+        return self.get_input_mask_at(self._only("input mask"))
 
     @property
-    def updates(self) -> list[Any]:
-        """(variable, new value) of moving statistics after the calls, as in training."""
-        return updates.updates_of_calls(self)
+    def output_mask(self) -> Any:
+        return self.get_output_mask_at(self._only("output mask"))
 
-    def get_losses_for(self, inputs: Any) -> list[Any]:
-        """None: the losses that follow from weights alone; else those of the calls."""
-        return (updates.losses_of_weights if inputs is None else updates.losses_of_calls)(self)
+    @property
+    def _inbound_nodes(self) -> list[Node]:
+        return self.nodes_made
 
-    def get_updates_for(self, inputs: Any) -> list[Any]:
-        """None: the updates that follow from no input, which are none; else those of the calls."""
-        return [] if inputs is None else self.updates
+    @property
+    def _outbound_nodes(self) -> list[Node]:
+        return self.consumers
 
     def _at(self, index: int, what: str) -> Any:
         if not self.nodes_made:

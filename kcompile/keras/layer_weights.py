@@ -21,7 +21,7 @@ from kcompile.keras.settings import dtype_name, floatx
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile.keras.tracing import tracing
 from kcompile_runtime.arrays import as_array
-from kcompile_runtime.errors import InputError, ModelError, describe
+from kcompile_runtime.errors import InputError, ModelError, NotBuiltError, describe
 
 
 @contextmanager
@@ -208,9 +208,9 @@ class Weights(Arguments):
             variable.assign(array)
 
     def count_params(self) -> int:
-        """The number of elements of all weights. Raises ModelError before the layer is built."""
+        """The number of elements of all weights. Raises NotBuiltError before the layer is built."""
         if not self.built:
-            raise ModelError(
+            raise NotBuiltError(
                 f"{self.label}: count_params: the layer has no weights yet. Call it on "
                 "an input, or give it an input_shape in a Sequential"
             )

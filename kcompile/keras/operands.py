@@ -38,6 +38,8 @@ class Outside(Protocol):
 
     def evaluate(self, x: Any) -> np.ndarray: ...
 
+    def is_constant(self, x: Any) -> bool: ...
+
 
 _outside: Outside
 
@@ -71,7 +73,12 @@ def value_of(x: Any) -> np.ndarray:
             "Make it an output, or use K.function"
         )
     found: np.ndarray = x.numpy() if hasattr(x, "__tensor__") else as_array(x, "K.eval")
-    return found
+    return scalar(found)
+
+
+def scalar(x: np.ndarray) -> Any:
+    """An array of rank 0 as numpy's number, as TensorFlow gives it; any other as it is."""
+    return x if x.ndim else x[()]
 
 
 def leaves(tree: Any) -> Iterator[Any]:
@@ -112,6 +119,11 @@ def check_operands(*given: Any) -> None:
                     f"{type(x).__module__}.{type(x).__qualname__}",
                 )
             )
+
+
+def known(x: Any) -> Any:
+    """The numbers of a tensor of constants, which says no more than they do; anything else as it is."""
+    return evaluate(x).tolist() if _outside.is_constant(x) else x
 
 
 def sizes(x: Any) -> Any:

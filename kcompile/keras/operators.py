@@ -47,9 +47,16 @@ greater = binary(__name__, "greater", ops.greater, "x > y, bool.")
 greater_equal = binary(__name__, "greater_equal", ops.greater_equal, "x >= y, bool.")
 less = binary(__name__, "less", ops.less, "x < y, bool.")
 less_equal = binary(__name__, "less_equal", ops.less_equal, "x <= y, bool.")
+floor_divide = binary(__name__, "floor_divide", lambda x, y: x // y, "x // y: x / y towards -infinity.")
+remainder = binary(__name__, "remainder", lambda x, y: x % y, "x % y, of the sign of y.")
 negative = unary(__name__, "negative", ops.neg, "-x")
 abs = unary(__name__, "abs", ops.abs, "|x|")
-identity = unary(__name__, "identity", lambda x: x, "x")
+
+
+@traced
+def identity(x: Any, name: str | None = None) -> Any:
+    """x, as another tensor. name: what TensorFlow calls it."""
+    return tensor(x)
 
 
 @traced
@@ -122,6 +129,8 @@ class Operators:
     __sub__, __rsub__ = _operator(subtract), _operator(subtract, True)
     __mul__, __rmul__ = _operator(multiply), _operator(multiply, True)
     __truediv__, __rtruediv__ = _operator(divide), _operator(divide, True)
+    __floordiv__, __rfloordiv__ = _operator(floor_divide), _operator(floor_divide, True)
+    __mod__, __rmod__ = _operator(remainder), _operator(remainder, True)
     __pow__, __rpow__ = _operator(pow), _operator(pow, True)
     __gt__, __ge__ = _operator(greater), _operator(greater_equal)
     __lt__, __le__ = _operator(less), _operator(less_equal)

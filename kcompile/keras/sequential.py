@@ -13,7 +13,7 @@ from kcompile.keras.functional import Model
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.utils.serialization import custom_object_scope
-from kcompile_runtime.errors import InputTypeError, ModelError, describe
+from kcompile_runtime.errors import InputTypeError, ModelError, OperandError, describe
 
 
 class Sequential(Model):
@@ -55,7 +55,7 @@ class Sequential(Model):
         if isinstance(layer, KerasTensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
         if not isinstance(layer, Layer):
-            raise ModelError(describe(f"Model {self.name!r}: add", "a layer", repr(layer)))
+            raise OperandError(describe(f"Model {self.name!r}: add", "a layer", repr(layer)))
         if any(layer.name == other.name for other in self._added):
             raise ModelError(
                 describe(f"Model {self.name!r}: add", "a layer of another name", f"a second {layer.name!r}")
@@ -63,7 +63,7 @@ class Sequential(Model):
         check_nesting(self, [layer])
         if isinstance(layer, InputLayer):
             if self._added:
-                raise ModelError(f"Model {self.name!r}: add: {layer.label} must be the first layer")
+                raise OperandError(f"Model {self.name!r}: add: {layer.label} must be the first layer")
             self._heads, self._chain = layer.nodes_made[0].outputs[:1], layer.nodes_made[0].outputs[:1]
         elif not self._added:
             self._start(layer)
@@ -141,6 +141,8 @@ class Sequential(Model):
             self._added = []
         if not self._added:
             self._heads, self._chain, self._guessed = [], [], False
+        else:
+            self._added[-1].consumers.clear()
         self._settle()
 
     def build(self, input_shape: Any = None) -> None:

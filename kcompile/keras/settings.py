@@ -70,9 +70,10 @@ def checked_data_format(value: str | None) -> str:
     """A data format, None meaning the default. Raises ModelError."""
     if value is None:
         return image_data_format()
-    if value not in DATA_FORMATS:
+    name = value.lower() if isinstance(value, str) else value
+    if name not in DATA_FORMATS:
         raise ModelError(describe("data_format", " or ".join(map(repr, DATA_FORMATS)), repr(value)))
-    return value
+    return name
 
 
 def keras_folder() -> Path:

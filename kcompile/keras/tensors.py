@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 import numpy as np
 
 from kcompile.ir.graph import Graph
+from kcompile.ir.ops import broadcast_to, constant
 from kcompile.ir.tensor import StaticShape, Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.listeners import Listeners
-from kcompile.keras.operands import evaluate
+from kcompile.keras.operands import evaluate, record
 from kcompile.keras.operators import Operators, getitem
+from kcompile.keras.phases import uses_phase
 from kcompile.keras.settings import floatx, new_seed
 from kcompile.keras.tracing import emit, find_trace, trace_of
 from kcompile_runtime.arrays import aligned_copy, as_array
@@ -47,6 +49,7 @@ class Variable(Operators):
     """
 
     shared = False
+    sparse = False  # whether it was made of a sparse matrix, see `K.is_sparse`
     elsewhere = False  # whether any variable is held on a device
 
     def __init__(
@@ -75,6 +78,13 @@ class Variable(Operators):
     @property
     def shape(self) -> tuple[int, ...]:
         return self._value.shape
+
+    _keras_shape = shape
+    _uses_learning_phase = False
+
+    def get_shape(self) -> StaticShape:
+        """TensorFlow's name of `shape`."""
+        return StaticShape(self.shape)
 
     @property
     def dtype(self) -> str:
@@ -148,9 +158,12 @@ class KerasTensor(Operators):
     """The symbolic result of Input and of layers while a model is put together: a type, and its origin.
 
     layer, node_index, tensor_index: output `tensor_index` of that node of the layer.
-    batch_size: the number of samples where the Input fixed it. mask: the type of its mask, if it has
-    one. second_type, second_mask: these types with the second probe for every size that is not known.
+    batch_size: the number of samples where the Input fixed it. sparse: see `K.is_sparse`. mask: the type of
+    its mask, if it has one. second_type, second_mask: these types with the second probe for every size that
+    is not known.
     """
+
+    sparse = False
 
     def __init__(
         self,
@@ -183,6 +196,17 @@ class KerasTensor(Operators):
         return keras_shape(self.type, self.batch_size, self.second_type)
 
     _keras_shape = shape
+
+    @property
+    def _keras_history(self) -> tuple[Layer, int, int]:
+        """Of what Input and layers gave, their layer, its call and the place among the results."""
+        if not self.layer.consumes:
+            raise AttributeError(f"{self!r} came out of no layer, and so has no _keras_history")
+        return self.history
+
+    @property
+    def _uses_learning_phase(self) -> bool:
+        return uses_phase(self)
 
     def get_shape(self) -> StaticShape:
         """TensorFlow's name of `shape`."""
@@ -331,6 +355,67 @@ class Node:
     arguments: dict[str, Any]
     outputs: list[KerasTensor] = field(default_factory=list)
 
+    # ---- as Keras 2 shows it; an Input is its own input there
+
+    @property
+    def outbound_layer(self) -> Layer:
+        return self.layer
+
+    @property
+    def inbound_layers(self) -> list[Layer]:
+        return [x.layer for x in self.inputs]
+
+    @property
+    def node_indices(self) -> list[int]:
+        return [x.node_index for x in self.inputs]
+
+    @property
+    def tensor_indices(self) -> list[int]:
+        return [x.tensor_index for x in self.inputs]
+
+    @property
+    def input_tensors(self) -> list[KerasTensor]:
+        return list(self.inputs or self.outputs)
+
+    @property
+    def output_tensors(self) -> list[KerasTensor]:
+        return self.outputs
+
+    @property
+    def input_masks(self) -> list[Any]:
+        return list(map(mask_of, self.input_tensors))
+
+    @property
+    def output_masks(self) -> list[Any]:
+        return list(map(mask_of, self.outputs))
+
+    @property
+    def input_shapes(self) -> list[KerasShape]:
+        return [x.shape for x in self.input_tensors]
+
+    @property
+    def output_shapes(self) -> list[KerasShape]:
+        return [x.shape for x in self.outputs]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "outbound_layer": self.layer.name,
+            "inbound_layers": [layer.name for layer in self.inbound_layers],
+            "node_indices": self.node_indices,
+            "tensor_indices": self.tensor_indices,
+        }
+
+
+def mask_of(x: KerasTensor) -> Any:
+    """The mask of a tensor of a model, as a tensor of K; None where it has none."""
+    return None if x.mask is None else record(_mask, (x, x.mask.rank), {})
+
+
+def _mask(x: Tensor, rank: int) -> Tensor:
+    """The mask that a tensor has in its trace: where types alone are asked for, one without gaps."""
+    found = trace_of(x).masks.get(x.value)
+    return broadcast_to(constant(x.graph, True, "bool"), x.shape[:rank]) if found is None else found
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -343,10 +428,14 @@ class InputSpec:
     min_ndim: int | None = None
     axes: dict[int, int | None] | None = None
 
+    def __post_init__(self) -> None:
+        if self.shape is not None:
+            object.__setattr__(self, "ndim", len(self.shape))
+
     def check(self, shape: KerasShape) -> None:
         """Raises ModelError, which says no layer name yet."""
         rank = len(shape)
-        ndim = len(self.shape) if self.shape else self.ndim
+        ndim = self.ndim
         low = self.min_ndim if ndim is None else ndim
         high = self.max_ndim if ndim is None else ndim
         axes = dict(enumerate(self.shape)) if self.shape else self.axes or {}

@@ -18,7 +18,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source, Value
-from kcompile.ir.tensor import Tensor
+from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import TensorType
 from kcompile.keras.explain import explained
 from kcompile.keras.topology import back_from
@@ -248,7 +248,24 @@ def trace_nodes(
         values.update(zip(node.outputs, results))
     if model.added_losses:
         trace.losses += emit(trace.graph, model.added_losses, values)
+    trace_given([*model.owned_layers, model], trace, values)
     return [values[y] for y in model.outputs]
+
+
+def trace_given(layers: Sequence[Any], trace: Trace, values: Mapping[KerasTensor, Tensor]) -> None:
+    """Put what was added to layers outside of `call` into the trace of a model. values: of the model's
+    tensors; what follows from others belongs to other models."""
+
+    def mine(behind: Sequence[Any] | None) -> bool:
+        return behind is None or all(x in values for x in behind)
+
+    for layer in layers:
+        losses = [loss for loss, behind in layer.given_losses if mine(behind)]
+        trace.losses += [ops.reduce_sum(x) for x in emit(trace.graph, losses, values)]
+        for (variable, value), behind in layer.given_updates if trace.training and not trace.frozen else ():
+            if mine(behind):
+                made = emit(trace.graph, [value], values)[0] if hasattr(value, "node") else value
+                trace.update(variable, as_tensor(trace.graph, made, variable.dtype))
 
 
 def emit(graph: Graph, outputs: Sequence[KerasTensor], known: Mapping[KerasTensor, Tensor]) -> list[Tensor]:

@@ -115,25 +115,21 @@ def losses_of_weights(layer: Any) -> list[Any]:
     return [v.regularizer(v) for v in counted if v.regularizer]
 
 
-def losses_of_calls(layer: Any) -> list[Any]:
-    """The scalars that the calls of a layer (or of the layers in a model) add to a loss."""
-    return [loss for node in _calls(layer) for loss in _recorded(_losses, node)]
+def losses_of_calls(calls: Sequence[Node]) -> list[Any]:
+    """The scalars that calls of a layer (or of the layers in a model) add to a loss."""
+    return [loss for node in calls for loss in _recorded(_losses, node)]
 
 
-def updates_of_calls(layer: Any) -> list[Update]:
-    """The new values of moving statistics after the calls of a layer, as in training."""
+def updates_of_calls(calls: Sequence[Node]) -> list[Update]:
+    """The new values of moving statistics after calls of a layer, as in training."""
     made: list[Update] = []
-    for node in _calls(layer):
+    for node in calls:
         scratch = Trace("shape inference", training=True)
         _call(scratch, node, [scratch.input(f"x{i}", x.type) for i, x in enumerate(node.inputs)])
         changed = [scratch.captured[name] for name in scratch.graph.updates]
         values = record(_changed, (node, changed, list(node.inputs)), {}, changed)
         made += [Update(variable, value) for variable, value in zip(changed, values)]
     return made
-
-
-def _calls(layer: Any) -> list[Node]:
-    return [node for node in layer.nodes_made if node.inputs]
 
 
 def _recorded(function: Any, node: Node) -> list[Any]:

@@ -493,7 +493,7 @@ def test_what_there_is_not_is_told():
         K.map_fn(lambda x: x, Input((2,)))
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         K.nothing  # noqa: B018
-    for wrong in ({}, {"shape": (3,), "sparse": True}, {"shape": (3, "n")}, {"shape": (0, 2)}):
+    for wrong in ({}, {"shape": (3, "n")}, {"shape": (0, 2)}):
         with pytest.raises(UnsupportedError, match="placeholder: expected a shape"):
             K.placeholder(**wrong)
     with pytest.raises(ModelError, match="input 'here'"):

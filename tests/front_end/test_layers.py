@@ -527,7 +527,6 @@ def test_weights_that_no_layer_of_the_model_owns_are_refused():
         (lambda: layers.Concatenate(axis=0), r"axis: expected an axis other than 0"),
         (lambda: Input(()).shape and Input((0,)), r"positive sizes"),
         (lambda: Input(), r"Input: expected shape"),
-        (lambda: Input((3,), sparse=True), r"sparse"),
     ],
 )
 def test_bad_arguments_are_told(make, message):

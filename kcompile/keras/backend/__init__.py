@@ -399,7 +399,8 @@ def _explained(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 for _name in __all__:
     _found = globals()[_name]
     if (
-        inspect.isfunction(_found)
+        _name != "function"  # it names itself in errors, and keeps the feed_dict that it is given
+        and inspect.isfunction(_found)
         and not hasattr(_found, "__wrapped__")
         and inspect.signature(_found).parameters
     ):

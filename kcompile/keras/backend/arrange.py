@@ -15,7 +15,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch, Dim, axis_of, numel
-from kcompile.keras.operands import axes_of, graph, pair, sizes, tensor, traced
+from kcompile.keras.operands import axes_of, graph, known, pair, sizes, tensor, traced
 from kcompile.keras.settings import checked_data_format, floatx
 from kcompile.keras.spatial import enlarged, repeated
 from kcompile_runtime.errors import UnsupportedError
@@ -166,9 +166,17 @@ def _alike(tensors: Sequence[Any]) -> list[Tensor]:
     return made if len(kinds) == 1 else [ops.cast(x, floatx()) for x in made]
 
 
-@traced
 def concatenate(tensors: Sequence[Any], axis: int = -1) -> Any:
-    """Tensors one after the other along `axis`, which must not be the batch."""
+    """Tensors one after the other along `axis`, which must not be the batch. It is sparse (see
+    `K.is_sparse`) where all of them are."""
+    made = _concatenate(tensors, axis)
+    if all(getattr(x, "sparse", False) for x in tensors) and not isinstance(made, Tensor):
+        made.sparse = True
+    return made
+
+
+@traced
+def _concatenate(tensors: Sequence[Any], axis: int) -> Any:
     return ops.concatenate(_alike(tensors), axis)
 
 
@@ -206,7 +214,7 @@ def repeat(x: Any, n: int) -> Any:
 @traced
 def tile(x: Any, n: Any) -> Any:
     """The whole tensor n[i] times along axis i."""
-    x, n = tensor(x), sizes(n)
+    x, n = tensor(x), sizes(known(n))
     counts = [n] if isinstance(n, int) else list(n)
     if len(counts) != x.rank or not all(isinstance(c, int) and c > 0 for c in counts):
         raise ValueError(f"tile: expected {x.rank} positive numbers. Received: {n}")
@@ -302,6 +310,7 @@ def reverse(x: Any, axes: Any) -> Any:
 @traced
 def arange(start: Any, stop: Any = None, step: int = 1, dtype: str = "int32") -> Any:
     """start, start + step, ... below stop (0 up to the one number given); stop may be a batch size."""
+    start, stop, step = map(known, (start, stop, step))
     low, high = (0, start) if stop is None else (start, stop)
     if any(isinstance(v, Tensor) or hasattr(v, "__tensor__") for v in (low, high, step)):
         raise UnsupportedError(

@@ -10,7 +10,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS
 from kcompile.keras import activations
-from kcompile.keras.operands import pair, tensor, traced
+from kcompile.keras.operands import leaves, map_leaves, pair, tensor, traced
 from kcompile.keras.operators import binary, unary
 from kcompile.keras.settings import floatx
 from kcompile_runtime.arrays import as_array
@@ -28,14 +28,27 @@ log = unary(__name__, "log", ops.log, "The natural logarithm; NaN below 0.")
 sign = unary(__name__, "sign", ops.sign, "-1, 0 or 1.")
 sin = unary(__name__, "sin", ops.sin, "The sine of radians.")
 cos = unary(__name__, "cos", ops.cos, "The cosine of radians.")
-square = unary(__name__, "square", ops.square, "x^2")
 sqrt = unary(__name__, "sqrt", lambda x: ops.sqrt(ops.maximum(x, 0.0)), "sqrt(max(x, 0)), as Keras 2 has it.")
 sigmoid = unary(__name__, "sigmoid", activations.sigmoid, "1 / (1 + exp(-x))")
 hard_sigmoid = unary(__name__, "hard_sigmoid", activations.hard_sigmoid, "0.2 x + 0.5 within [0, 1].")
 tanh = unary(__name__, "tanh", activations.tanh, "The hyperbolic tangent.")
 softplus = unary(__name__, "softplus", activations.softplus, "log(exp(x) + 1)")
 softsign = unary(__name__, "softsign", activations.softsign, "x / (|x| + 1)")
-stop_gradient = unary(__name__, "stop_gradient", ops.stop_gradient, "x, through which no gradient flows.")
+
+
+@traced
+def stop_gradient(variables: Any) -> Any:
+    """A tensor, or each of a list, through which no gradient flows."""
+    if isinstance(variables, (list, tuple)) and any(hasattr(x, "__tensor__") for x in leaves(variables)):
+        return map_leaves(lambda x: ops.stop_gradient(tensor(x)), variables)
+    return ops.stop_gradient(tensor(variables))
+
+
+@traced
+def square(x: Any) -> Any:
+    """x^2"""
+    x = tensor(x)
+    return ops.square(x) if is_float(x) else x * x
 
 
 @traced

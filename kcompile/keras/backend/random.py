@@ -77,7 +77,7 @@ def truncated_normal(
             "truncated_normal is for first values of weights. Inside a model use K.random_normal"
         )
     values = initializers.TruncatedNormal(mean, stddev, seed)(tuple(shape))
-    return constant(np.asarray(values, dtype or floatx()))
+    return constant(np.asarray(values), dtype)
 
 
 @traced

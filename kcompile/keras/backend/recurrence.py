@@ -9,14 +9,13 @@ from kcompile.ir import ops
 from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.arrange import reverse
-from kcompile.keras.operands import fixed_size, graph, tensor, traced
+from kcompile.keras.operands import fixed_size, graph, leaves, map_leaves, tensor, traced
 from kcompile.keras.tracing import Trace, find_trace, tracing
 from kcompile_runtime.errors import UnsupportedError
 
 Step = Callable[..., Any]
 
 
-@traced
 def rnn(
     step_function: Step,
     inputs: Any,
@@ -32,8 +31,22 @@ def rnn(
 
     inputs: [batch, time, ...]. mask: [batch, time]; where it is false, the states stay and the output
     is the one before (zeros at first). Outputs of go_backwards are in the order of computation.
-    `unroll` makes no difference to values.
+    `unroll` makes no difference to values. Raises ValueError for it where the number of steps is not known.
     """
+    if unroll and 1 in getattr(inputs, "unknown_axes", ()):
+        raise ValueError(f"rnn: unroll=True needs a known number of steps. Received: {inputs.shape}")
+    return _rnn(step_function, inputs, initial_states, go_backwards, mask, constants)
+
+
+@traced
+def _rnn(
+    step_function: Step,
+    inputs: Any,
+    initial_states: Sequence[Any],
+    go_backwards: bool,
+    mask: Any,
+    constants: Sequence[Any] | None,
+) -> Any:
     outer = _outer()
     x = tensor(inputs)
     states, fixed = [tensor(s) for s in initial_states], [tensor(c) for c in constants or ()]
@@ -105,17 +118,21 @@ def _zero_output(
 @traced
 def map_fn(fn: Callable[..., Any], elems: Any, name: str | None = None, dtype: str | None = None) -> Any:
     """fn(item) of each item along the first axis, whose size is known, as one tensor. elems may be a list of
-    tensors, whose items fn takes as a list."""
+    tensors, whose items fn takes as a list; fn may give a list, of which each part becomes a tensor."""
     several = isinstance(elems, (list, tuple))
     sequences = [tensor(x) for x in elems] if several else [tensor(elems)]
     body = _body(_outer())
 
+    nested: list[Any] = []  # how the results of fn are
+
     def step(carried: list[Tensor], items: list[Tensor], invariants: list[Tensor]) -> Any:
         with tracing(body.graph):
-            made = tensor(fn(type(elems)(items) if several else items[0]))
-            return [], [made if dtype is None else ops.cast(made, dtype)]
+            nested[:] = [fn(type(elems)(items) if several else items[0])]
+            made = map(tensor, leaves(nested))
+            return [], [x if dtype is None else ops.cast(x, dtype) for x in made]
 
-    return scan(step, [], sequences, [], _items("map_fn", sequences), False, body.graph)[1][0]
+    results = iter(scan(step, [], sequences, [], _items("map_fn", sequences), False, body.graph)[1])
+    return map_leaves(lambda _: next(results), nested[0])
 
 
 def _fold(name: str, fn: Callable[..., Any], elems: Any, initializer: Any, backwards: bool) -> Tensor:

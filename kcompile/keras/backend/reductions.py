@@ -36,8 +36,13 @@ def _variance(x: Tensor, axes: Any, keepdims: builtins.bool) -> Tensor:
     return _mean(ops.square(x - _mean(x, axes, True)), axes, keepdims)
 
 
-sum = _reduction("sum", ops.reduce_sum, "The sum.")
-prod = _reduction("prod", ops.reduce_prod, "The product.")
+def _of_its_type(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Integers are added up and multiplied as int64."""
+    return lambda x, axes, keepdims: ops.cast(function(x, axes, keepdims), x.dtype)
+
+
+sum = _reduction("sum", _of_its_type(ops.reduce_sum), "The sum.")
+prod = _reduction("prod", _of_its_type(ops.reduce_prod), "The product.")
 max = _reduction("max", ops.reduce_max, "The largest.")
 min = _reduction("min", ops.reduce_min, "The smallest.")
 mean = _reduction("mean", _mean, "The mean, of bools the share of true ones.")
@@ -62,14 +67,14 @@ all = _of_bools("all", ops.reduce_min, "Whether none is false (0), bool.")
 
 @traced
 def argmax(x: Any, axis: int = -1) -> Any:
-    """The first position of the largest element, int32; of the first NaN where there is one, as in numpy."""
-    return ops.argmax(tensor(x), axis)
+    """The first position of the largest element, int64; of the first NaN where there is one, as in numpy."""
+    return ops.cast(ops.argmax(tensor(x), axis), "int64")
 
 
 @traced
 def argmin(x: Any, axis: int = -1) -> Any:
-    """The first position of the smallest element, int32; of the first NaN where there is one."""
-    return ops.argmin(tensor(x), axis)
+    """The first position of the smallest element, int64; of the first NaN where there is one."""
+    return ops.cast(ops.argmin(tensor(x), axis), "int64")
 
 
 def _running(x: Tensor, axis: int, combine: Callable[[Tensor, Tensor], Tensor], first: float) -> Tensor:

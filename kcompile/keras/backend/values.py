@@ -12,9 +12,10 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch
-from kcompile.keras import expressions
+from kcompile.ir.types import Batch, numel
+from kcompile.keras import expressions, stored
 from kcompile.keras.backend.arrange import filled, int_shape
+from kcompile.keras.backend.elementwise import switch
 from kcompile.keras.engine import InputLayer
 from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.operands import graph, leaves, record, tensor, traced, value_of
@@ -24,7 +25,7 @@ from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import current, find_trace
 from kcompile.keras.updates import Update
 from kcompile_runtime.arrays import as_array
-from kcompile_runtime.errors import UnsupportedError, describe
+from kcompile_runtime.errors import InputError, UnsupportedError, describe
 
 _numbers = itertools.count(1)
 
@@ -33,9 +34,12 @@ _numbers = itertools.count(1)
 
 def variable(value: Any, dtype: str | None = None, name: str | None = None, constraint: Any = None) -> Any:
     """A new variable that no layer owns: any model may read it, and training leaves it as it is.
-    The weights that a layer trains are made by its `add_weight`."""
+    The weights that a layer trains are made by its `add_weight`. value: also a sparse matrix."""
 
-    if isinstance(value, Tensor) or hasattr(value, "__tensor__"):
+    sparse = stored.is_sparse(value)
+    if sparse:
+        value = value.toarray()
+    elif is_tensor(value):
         value = eval(value)
     made = Variable(
         as_array(value, "K.variable"),
@@ -44,7 +48,7 @@ def variable(value: Any, dtype: str | None = None, name: str | None = None, cons
         dtype or floatx(),
         constraint=constraint,
     )
-    made.shared = True
+    made.shared, made.sparse = True, sparse
     return made
 
 
@@ -58,9 +62,12 @@ def is_tensor(x: Any) -> bool:
 
 
 def is_keras_tensor(x: Any) -> bool:
-    """Whether x came out of Input or of a layer."""
-
-    return isinstance(x, KerasTensor) and not isinstance(x.layer, TensorFunction)
+    """Whether x came out of Input or of a layer. Raises InputError for what is no tensor."""
+    if not is_tensor(x):
+        raise InputError(describe("is_keras_tensor", "a tensor", type(x).__name__))
+    return isinstance(x, KerasTensor) and not (
+        isinstance(x.layer, TensorFunction) or expressions.is_placeholder(x)
+    )
 
 
 def is_placeholder(x: Any) -> bool:
@@ -69,21 +76,27 @@ def is_placeholder(x: Any) -> bool:
 
 
 def is_sparse(x: Any) -> bool:
-    """False: there are no sparse tensors."""
-    return False
+    """Whether x was made as a sparse tensor. It holds its zeros as any other does: sparse tensors are
+    computed with as dense ones."""
+    return bool(getattr(x, "sparse", False))
 
 
 def to_dense(x: Any) -> Any:
-    return x
+    """x as a tensor that is not sparse."""
+    return identity(x) if is_sparse(x) else x
 
 
 @traced
 def constant(
     value: Any, dtype: str | None = None, shape: Sequence[int] | None = None, name: str | None = None
 ) -> Any:
-    """A tensor of these numbers; shape: of a single number, repeated."""
+    """A tensor of these numbers; shape: another one for them, or of a single number, repeated."""
     made = ops.constant(graph(), as_array(value, "K.constant"), dtype or floatx())
-    return made if shape is None else ops.broadcast_to(made, tuple(shape))
+    if shape is None:
+        return made
+    return (
+        ops.reshape(made, shape) if made.type.numel == numel(shape) else ops.broadcast_to(made, tuple(shape))
+    )
 
 
 def _full(value: float, shape: Sequence[Any], dtype: str | None, name: str | None) -> Any:
@@ -144,20 +157,20 @@ def placeholder(
     name: str | None = None,
 ) -> Any:
     """An input for K.function, of a shape in which None is a size that may differ from call to call; or
-    of ndim such sizes."""
+    of ndim such sizes. sparse: see `is_sparse`."""
 
     if shape is None and is_integer(ndim):
         shape = (None,) * int(ndim)
     sizes = None if shape is None else as_list(shape.tolist() if isinstance(shape, np.ndarray) else shape)
-    if sizes is None or sparse or not all(d is None or (is_integer(d) and d > 0) for d in sizes):
+    if sizes is None or not all(d is None or (is_integer(d) and d > 0) for d in sizes):
         raise UnsupportedError(
             describe(
-                "placeholder",
-                "a shape of positive sizes and None, or ndim, and not sparse",
-                f"shape={shape}, ndim={ndim}, sparse={sparse}",
+                "placeholder", "a shape of positive sizes and None, or ndim", f"shape={shape}, ndim={ndim}"
             )
         )
-    return expressions.placeholder(sizes, dtype or floatx(), name)
+    made = expressions.placeholder(sizes, dtype or floatx(), name)
+    made.sparse = bool(sparse)
+    return made
 
 
 # ---------------------------------------------------------------- now
@@ -165,8 +178,10 @@ def placeholder(
 
 def eval(x: Any) -> np.ndarray:
     """The value of x now, which must depend on no input: a variable, or an expression over
-    variables, constants and random numbers."""
-
+    variables, constants and random numbers. An update is made, and its new value given."""
+    if isinstance(x, Update):
+        x.variable.assign(value_of(x.value))
+        return x.variable.numpy()
     return value_of(x)
 
 
@@ -194,27 +209,30 @@ def function(inputs: Sequence[Any], outputs: Any, updates: Any = (), **kwargs: A
     """A compiled function from values of `inputs` to those of `outputs`, lists both.
 
     inputs: tensors of models (inputs or intermediate results), placeholders, K.learning_phase().
-    updates: (variable, new value) pairs, made when it is called. Raises UnsupportedError for keywords
-    of other backends.
+    updates: (variable, new value) pairs, made when it is called. name, feed_dict, fetches: see
+    `expressions.Function`. Raises UnsupportedError for keywords of other backends.
     """
-
-    if kwargs.keys() - {"name"}:
+    known = ("name", "feed_dict", "fetches")
+    if kwargs.keys() - set(known):
         raise UnsupportedError(
-            describe("K.function", "inputs, outputs, updates and name", ", ".join(sorted(kwargs)))
+            describe("K.function", f"inputs, outputs, updates, {', '.join(known)}", ", ".join(sorted(kwargs)))
         )
-    return expressions.Function(inputs, outputs, updates)
+    return expressions.Function(inputs, outputs, updates, **kwargs)
 
 
 def gradients(loss: Any, variables: Any) -> Any:
-    """The gradient of the sum of `loss` by each of the variables (or tensors), a list; one of them
-    gives a list of one. A layer may ask for the gradient of one of its inputs by another that the former is
-    made of (of a pooled tensor by the one before, which says where the maxima are). Raises ValueError where
-    the loss does not depend on one."""
+    """The gradient of the sum of `loss` by each of the variables (or tensors), a list; one of them gives a
+    list of one. Outside a model it is None for what the loss is not made of. A layer may ask for the gradient
+    of one of its inputs by another that the former is made of (of a pooled tensor by the one before, which
+    says where the maxima are). Raises ValueError where the loss does not depend on one."""
 
     wanted = list(leaves([variables]))
     if current() is not None or any(isinstance(x, Tensor) for x in (loss, *wanted)):
         return _gradients(loss, wanted)
-    return record(_gradients, (loss, wanted), {}, wanted)
+    behind = expressions.behind(loss)
+    found = [x for x in wanted if x in behind]
+    made = iter(record(_gradients, (loss, found), {}, found) if found else ())
+    return [next(made) if x in behind else None for x in wanted]
 
 
 @traced
@@ -275,16 +293,20 @@ def learning_phase() -> Any:
     return PHASE if phase is None else int(phase)
 
 
-@traced
 def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
-    """x in training and alt in inference; both may be functions without arguments."""
+    """x in training and alt in inference; both may be functions without arguments. training: says it
+    instead of the phase; of a tensor, its value."""
+    if current() is None and (training is None or isinstance(training, LearningPhase)):
+        training = fixed_phase()
+    return _in_phase(x, alt, training)
+
+
+@traced
+def _in_phase(x: Any, alt: Any, training: Any) -> Any:
     if training is None or isinstance(training, LearningPhase):
         training = learning_phase()
-    if isinstance(training, Tensor) or hasattr(training, "__tensor__"):
-        raise UnsupportedError(
-            "in_train_phase: training must be True, False or None: graphs for "
-            "training and inference are compiled apart"
-        )
+    if is_tensor(training):
+        return switch(training, x, alt)
     chosen = x if training in (1, True) else alt
     return tensor(chosen() if callable(chosen) else chosen)
 

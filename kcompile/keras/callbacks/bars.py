@@ -26,6 +26,8 @@ class ProgbarLogger(Bar):
         if not isinstance(count_mode, str) or count_mode not in ("samples", "steps"):
             raise ModelError(describe("ProgbarLogger: count_mode", "'samples' or 'steps'", repr(count_mode)))
         self.count_mode = count_mode
+        self.use_steps = count_mode == "steps"
+        self.stateful_metrics = set(stateful_metrics or ())
         self.verbose = 1
 
     def on_train_begin(self, logs: Report = None) -> None:
@@ -34,7 +36,7 @@ class ProgbarLogger(Bar):
     def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
         if self.verbose:
             print(f"Epoch {epoch + 1}/{self.params['epochs']}")
-        self.bar = progbar(self.model, self.params, self.verbose, self.count_mode == "steps")
+        self.bar = progbar(self.model, self.params, self.verbose, self.use_steps)
 
     def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
         # the line of a finished epoch also has the validation, and is written at its end

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.callbacks.base import Callback, Report
-from kcompile.keras.callbacks.monitoring import better, check_mode, goes_up
+from kcompile.keras.callbacks.monitoring import Follower, better, check_mode, meaning_of
 from kcompile_runtime.checks import check_count, check_flag, check_number, check_path, check_text
 from kcompile_runtime.errors import InputError, InputTypeError, describe
 from kcompile_runtime.training import Logs
@@ -22,7 +22,7 @@ class MissingValueError(InputError, KeyError):
     __str__ = Exception.__str__
 
 
-class ModelCheckpoint(Callback):
+class ModelCheckpoint(Follower):
     """Saves the model after each `period` epochs, or where save_freq is a number, after so many batches.
 
     filepath: may name values: "weights.{epoch:02d}-{val_loss:.2f}.hdf5"; epochs count from 1. Folders that
@@ -60,6 +60,9 @@ class ModelCheckpoint(Callback):
         self.epochs_since_last_save = 0
         self._batches = 0  # since the last save
         self._epoch = 0
+
+    def up(self) -> bool:
+        return (self.mode == "auto" and self.monitor.startswith("fmeasure")) or super().up()
 
     def wants_batches(self, mode: str) -> bool:
         listens = self.save_freq != "epoch" or type(self) is not ModelCheckpoint
@@ -122,7 +125,7 @@ class ModelCheckpoint(Callback):
 
     def _improved(self, epoch: int, logs: Mapping[str, Any], path: str) -> bool:
         current = logs.get(self.monitor)
-        meaning = self.model.semantics
+        meaning = meaning_of(self.model)
         if current is None:
             saved = meaning.checkpoint_without_value == "saved"
             warnings.warn(
@@ -131,10 +134,7 @@ class ModelCheckpoint(Callback):
                 stacklevel=2,
             )
             return saved
-        how = meaning.monitored_up
-        up = (self.mode == "auto" and self.monitor.startswith("fmeasure")) or goes_up(
-            self, how if how == "by metric" else "acc inside"
-        )
+        up = self.up()
         before = (-np.inf if up else np.inf) if self.best is None else self.best
         good = better(up, current, before, 0)
         if good:
@@ -162,14 +162,14 @@ class CSVLogger(Callback):
         self.append = check_flag("CSVLogger: append", append)
         self.keys: list[str] | None = None
         self.csv_file: Any = None
-        self._header = True
+        self.append_header = True
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "csv_file": None}
 
     def on_train_begin(self, logs: Report = None) -> None:
         if self.append and os.path.exists(self.filename):
-            self._header = not os.path.getsize(self.filename)
+            self.append_header = not os.path.getsize(self.filename)
         self._close()
         self.csv_file = open(self.filename, "a" if self.append else "w", newline="")  # noqa: SIM115
 
@@ -180,17 +180,17 @@ class CSVLogger(Callback):
         writer = csv.writer(self.csv_file, delimiter=self.sep)
         if self.keys is None:
             self.keys = sorted(logs)
-            if self.model.semantics.validation_columns and not any(k.startswith("val_") for k in self.keys):
+            if meaning_of(self.model).validation_columns and not any(k.startswith("val_") for k in self.keys):
                 self.keys += [f"val_{key}" for key in self.keys]
-        if self._header:
+        if self.append_header:
             writer.writerow(["epoch", *self.keys])
-            self._header = False
+            self.append_header = False
         writer.writerow([epoch, *(_as_text(logs.get(key, "NA")) for key in self.keys)])
         self.csv_file.flush()
 
     def on_train_end(self, logs: Report = None) -> None:
         self._close()
-        self.keys, self._header = None, not self.append
+        self.keys, self.append_header = None, not self.append
 
     def _close(self) -> None:
         if self.csv_file is not None:

@@ -11,15 +11,45 @@ import numpy as np
 from kcompile.keras import metrics
 from kcompile.keras.callbacks.base import Callback, Report
 from kcompile.keras.editions import edition
-from kcompile.keras.semantics import Semantics
+from kcompile.keras.optimizer import Optimizer
+from kcompile.keras.semantics import DEFAULT, Semantics, semantics
+from kcompile.keras.tensors import Variable
 from kcompile_runtime.checks import check_number, check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 
 def check_mode(kind: str, mode: Any) -> str:
-    if not isinstance(mode, str) or mode not in ("auto", "min", "max"):
+    """ "auto", "min" or "max"; another text warns, and means "auto" as in Keras."""
+    if not isinstance(mode, str):
         raise ModelError(describe(f"{kind}: mode", "'auto', 'min' or 'max'", repr(mode)))
+    if mode not in ("auto", "min", "max"):
+        text = describe(f"{kind}: mode", "'auto', 'min' or 'max'", repr(mode), "It is taken for 'auto'")
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        return "auto"
     return mode
+
+
+def meaning_of(model: Any) -> Semantics:
+    """How callbacks behave for a model; for what only looks like one, as by default."""
+    found: Semantics = getattr(model, "semantics", None) or semantics(DEFAULT)
+    return found
+
+
+class Follower(Callback):
+    """A callback that follows a value, `monitor`, of which more is better or less is."""
+
+    monitor: str
+    mode: str
+
+    def up(self) -> bool:
+        """Whether larger values are better."""
+        how = meaning_of(self.model).monitored_up
+        return goes_up(self, how if how == "by metric" else "acc inside")  # all before Keras 3
+
+    @property
+    def monitor_op(self) -> Any:
+        """Keras' name of what compares two values."""
+        return np.greater if self.up() else np.less
 
 
 def goes_up(callback: Any, how: str) -> bool:
@@ -62,11 +92,20 @@ def better(up: bool, value: float, than: float, margin: float) -> bool:
 def report_rate(model: Any, logs: dict[str, Any]) -> None:
     """Add the learning rate to the logs. Until Keras 3 it is a float32 there: here the float that has its
     shortest digits, so that tables of values read 0.01 as theirs do."""
-    name, rate = edition(model.vintage).rate_log, model.optimizer.lr.value
+    name, rate = edition(getattr(model, "vintage", DEFAULT)).rate_log, float(model.optimizer.lr)
     logs[name] = float(str(np.float32(rate))) if name == "lr" else float(rate)
 
 
-class EarlyStopping(Callback):
+def set_rate(model: Any, rate: Any) -> None:
+    """Write the learning rate of the optimizer."""
+    held = model.optimizer.lr
+    if isinstance(held, Variable) and not isinstance(model.optimizer, Optimizer):
+        held.assign(rate)
+    else:
+        model.optimizer.lr = rate
+
+
+class EarlyStopping(Follower):
     """Stops when `monitor` has not improved by min_delta for `patience` epochs.
 
     mode: "min", "max", or "auto": as the name or the metric says. baseline: a value to be better than.
@@ -95,9 +134,12 @@ class EarlyStopping(Callback):
         self.restore_best_weights = restore_best_weights
         self.mode = check_mode("EarlyStopping", mode)
 
+    def up(self) -> bool:
+        return goes_up(self, meaning_of(self.model).monitored_up)
+
     def on_train_begin(self, logs: Report = None) -> None:
-        self._meaning: Semantics = self.model.semantics
-        self._up = goes_up(self, self._meaning.monitored_up)
+        self._meaning: Semantics = meaning_of(self.model)
+        self._up = self.up()
         self.wait = 0
         self.stopped_epoch = 0
         self.best_weights: list[np.ndarray] | None = None
@@ -114,6 +156,7 @@ class EarlyStopping(Callback):
             warnings.warn(
                 f"Early stopping conditioned on metric `{self.monitor}` which is not "
                 f"available. Available metrics are: {', '.join(logs)}",
+                RuntimeWarning,
                 stacklevel=2,
             )
             return
@@ -167,14 +210,14 @@ class LearningRateScheduler(Callback):
         self.verbose = verbose
 
     def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
-        rate = float(self.model.optimizer.lr.value)
+        rate = float(self.model.optimizer.lr)
         try:
             new = self.schedule(epoch, rate)
         except TypeError:  # Keras 2.0's schedules take the epoch alone
             new = self.schedule(epoch)
         if not isinstance(new, (float, np.floating)):
             raise ModelError(describe("LearningRateScheduler: the result of schedule", "a float", repr(new)))
-        self.model.optimizer.lr = new
+        set_rate(self.model, new)
         if self.verbose:
             print(f"\nEpoch {epoch + 1:05d}: LearningRateScheduler setting learning rate to {new}.")
 
@@ -183,7 +226,7 @@ class LearningRateScheduler(Callback):
             report_rate(self.model, logs)
 
 
-class ReduceLROnPlateau(Callback):
+class ReduceLROnPlateau(Follower):
     """Multiplies the learning rate by `factor` when `monitor` has not improved by min_delta for
     `patience` epochs; then waits for `cooldown` epochs. Not below min_lr. epsilon: min_delta, as Keras 2.0
     called it."""
@@ -222,8 +265,7 @@ class ReduceLROnPlateau(Callback):
         return self.cooldown_counter > 0
 
     def on_train_begin(self, logs: Report = None) -> None:
-        how = self.model.semantics.monitored_up
-        self._up = goes_up(self, how if how == "by metric" else "acc inside")  # all before Keras 3
+        self._up = self.up()
         self.wait, self.cooldown_counter = 0, 0.0
         self.best = -np.inf if self._up else np.inf
 
@@ -231,12 +273,13 @@ class ReduceLROnPlateau(Callback):
         if not isinstance(logs, dict):
             return
         report_rate(self.model, logs)
-        rate = float(self.model.optimizer.lr.value)
+        rate = float(self.model.optimizer.lr)
         current = logs.get(self.monitor)
         if current is None:
             warnings.warn(
                 f"Reduce LR on plateau conditioned on metric `{self.monitor}` which is not "
                 f"available. Available metrics are: {', '.join(logs)}",
+                RuntimeWarning,
                 stacklevel=2,
             )
             return
@@ -249,7 +292,7 @@ class ReduceLROnPlateau(Callback):
             self.wait += 1
             if self.wait >= self.patience and rate > self.min_lr:
                 new = max(rate * self.factor, self.min_lr)
-                self.model.optimizer.lr = new
+                set_rate(self.model, new)
                 self.cooldown_counter, self.wait = self.cooldown, 0
                 if self.verbose:
                     print(f"\nEpoch {epoch + 1:05d}: ReduceLROnPlateau reducing learning rate to {new}.")

@@ -70,8 +70,8 @@ class TensorBoard(Callback):
             "TensorBoard: write_steps_per_second", write_steps_per_second
         )
         profiles = not (profile_batch is None or (isinstance(profile_batch, int) and profile_batch == 0))
-        grads = check_flag("TensorBoard: write_grads", write_grads)
-        for name, wanted in (("write_grads", grads), ("profile_batch", profiles)):
+        self.write_grads = check_flag("TensorBoard: write_grads", write_grads)
+        for name, wanted in (("write_grads", self.write_grads), ("profile_batch", profiles)):
             if wanted:
                 warnings.warn(f"TensorBoard: {name} is not supported: nothing is written", stacklevel=2)
         self._writers: dict[str, Any] = {}
