@@ -44,8 +44,7 @@ class InputTypeError(KcompileError, TypeError):
 
 
 class OperandError(InputTypeError, ValueError):
-    """A wrong kind of thing: a layer called on what is no tensor of a model, or added where it cannot be.
-    Keras has a ValueError or a TypeError there."""
+    """A layer called on what is no tensor of a model; Keras has a ValueError there."""
 
 
 class ModelError(KcompileError, ValueError):
@@ -58,6 +57,10 @@ class UnsupportedError(KcompileError, ValueError):
 
 class NotCompiledError(ModelError, RuntimeError):
     """A model that is trained or evaluated before `compile`; Keras 2 has a RuntimeError there."""
+
+
+class KindError(ModelError, TypeError):
+    """A wrong use that Keras 2 has a TypeError for."""
 
 
 class NotBuiltError(ModelError, RuntimeError):

@@ -50,9 +50,11 @@ from kcompile.keras.tensors import (
 )
 from kcompile.keras.tracing import Inferred, Trace, trace_of, tracing
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
+from kcompile_runtime.checks import check_flag
 from kcompile_runtime.errors import (
     InputTypeError,
     KeywordError,
+    KindError,
     ModelError,
     OperandError,
     UnsupportedError,
@@ -426,7 +428,7 @@ class Layer(Weights, Additions, Nodes):
             return mask
         if self.semantics.unsupported_mask == "dropped":
             return None
-        raise OperandError(
+        raise KindError(
             "this layer does not support masking, but its input has a mask (from "
             "Masking or Embedding(mask_zero=True)). Put it before them, or leave the "
             "mask out"
@@ -541,7 +543,7 @@ class InputLayer(Layer):
     ) -> None:
         if batch_input_shape is not None and input_shape is not None:
             raise ModelError("InputLayer: expected input_shape or batch_input_shape. Received: both")
-        self.sparse = bool(sparse)
+        self.sparse = check_flag("InputLayer: sparse", sparse)
         if input_tensor is not None and not isinstance(input_tensor, (KerasTensor, Variable)):
             wanted = "a variable, a placeholder or a tensor of K"
             raise InputTypeError(describe("InputLayer: input_tensor", wanted, repr(input_tensor)))

@@ -21,10 +21,9 @@ from kcompile.keras.evaluation import computed
 from kcompile.keras.lengths import LruCache
 from kcompile.keras.operands import leaves, map_leaves, remember_with, scalar, tensor
 from kcompile.keras.settings import LearningPhase, fixed_phase
-from kcompile.keras.stored import is_sparse
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
-from kcompile_runtime.arrays import as_array
+from kcompile_runtime.arrays import as_array, is_sparse
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
 FUNCTION_MODULES = ("activations", "losses", "metrics")  # besides K, of functions that take tensors
@@ -164,7 +163,15 @@ def behind(x: Any) -> set[Any]:
             if isinstance(x.layer, TensorFunction):
                 given = leaves(x.layer.arguments)
             else:
-                given = leaves([x.node.inputs, x.node.arguments, x.layer.weights, x.layer.state_variables])
+                given = leaves(
+                    [
+                        getattr(x.layer, "input_tensor", None),
+                        x.node.inputs,
+                        x.node.arguments,
+                        x.layer.weights,
+                        x.layer.state_variables,
+                    ]
+                )
             left += [y for y in given if hasattr(y, "__tensor__")]
     return found
 

@@ -13,7 +13,7 @@ from kcompile.keras.functional import Model
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.utils.serialization import custom_object_scope
-from kcompile_runtime.errors import InputTypeError, ModelError, OperandError, describe
+from kcompile_runtime.errors import InputTypeError, KindError, ModelError, describe
 
 
 class Sequential(Model):
@@ -55,7 +55,7 @@ class Sequential(Model):
         if isinstance(layer, KerasTensor) and isinstance(layer.layer, InputLayer):
             layer = layer.layer
         if not isinstance(layer, Layer):
-            raise OperandError(describe(f"Model {self.name!r}: add", "a layer", repr(layer)))
+            raise KindError(describe(f"Model {self.name!r}: add", "a layer", repr(layer)))
         if any(layer.name == other.name for other in self._added):
             raise ModelError(
                 describe(f"Model {self.name!r}: add", "a layer of another name", f"a second {layer.name!r}")
@@ -63,7 +63,7 @@ class Sequential(Model):
         check_nesting(self, [layer])
         if isinstance(layer, InputLayer):
             if self._added:
-                raise OperandError(f"Model {self.name!r}: add: {layer.label} must be the first layer")
+                raise KindError(f"Model {self.name!r}: add: {layer.label} must be the first layer")
             self._heads, self._chain = layer.nodes_made[0].outputs[:1], layer.nodes_made[0].outputs[:1]
         elif not self._added:
             self._start(layer)

@@ -429,7 +429,7 @@ class InputSpec:
     axes: dict[int, int | None] | None = None
 
     def __post_init__(self) -> None:
-        if self.shape is not None:
+        if isinstance(self.shape, (list, tuple)):
             object.__setattr__(self, "ndim", len(self.shape))
 
     def check(self, shape: KerasShape) -> None:

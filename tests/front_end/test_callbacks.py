@@ -125,8 +125,8 @@ def test_early_stopping(model):
     assert drive(make("val_acc"), [0.1, 0.2, 0.2, 0.3], model, "val_acc") == 3
     assert drive(make("score", mode="max"), [0.1, 0.2, 0.1], model, "score") == 3
     assert drive(make(baseline=1.0, patience=2), [3, 2, 0.5], model) == 2
-    with pytest.raises(ValueError, match="mode"):
-        make(mode="up")
+    with pytest.warns(RuntimeWarning, match="mode"):
+        assert make(mode="up").mode == "auto"
 
 
 def test_early_stopping_goes_back_to_the_best_weights(model, capsys):
@@ -143,7 +143,7 @@ def test_early_stopping_goes_back_to_the_best_weights(model, capsys):
 
 
 def test_early_stopping_says_when_there_is_nothing_to_monitor(model, data):
-    with pytest.warns(UserWarning, match=r"`val_loss` which is not available.*loss"):
+    with pytest.warns(RuntimeWarning, match=r"`val_loss` which is not available.*loss"):
         model.fit(*data, verbose=0, callbacks=[callbacks.EarlyStopping()])
 
 

@@ -13,17 +13,18 @@ from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, numel
-from kcompile.keras import expressions, stored
+from kcompile.keras import expressions
 from kcompile.keras.backend.arrange import filled, int_shape
 from kcompile.keras.backend.elementwise import switch
 from kcompile.keras.engine import InputLayer
 from kcompile.keras.expressions import TensorFunction
-from kcompile.keras.operands import graph, leaves, record, tensor, traced, value_of
+from kcompile.keras.operands import graph, leaves, record, sizes, tensor, traced, value_of
 from kcompile.keras.operators import identity
 from kcompile.keras.settings import PHASE, LearningPhase, fixed_phase, floatx, new_seed
 from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import current, find_trace
 from kcompile.keras.updates import Update
+from kcompile_runtime import arrays
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 
@@ -36,7 +37,7 @@ def variable(value: Any, dtype: str | None = None, name: str | None = None, cons
     """A new variable that no layer owns: any model may read it, and training leaves it as it is.
     The weights that a layer trains are made by its `add_weight`. value: also a sparse matrix."""
 
-    sparse = stored.is_sparse(value)
+    sparse = arrays.is_sparse(value)
     if sparse:
         value = value.toarray()
     elif is_tensor(value):
@@ -94,9 +95,9 @@ def constant(
     made = ops.constant(graph(), as_array(value, "K.constant"), dtype or floatx())
     if shape is None:
         return made
-    return (
-        ops.reshape(made, shape) if made.type.numel == numel(shape) else ops.broadcast_to(made, tuple(shape))
-    )
+    wanted = tuple(sizes(shape))
+    same = numel(wanted) == made.type.numel and made.rank
+    return ops.reshape(made, wanted) if same else ops.broadcast_to(made, wanted)
 
 
 def _full(value: float, shape: Sequence[Any], dtype: str | None, name: str | None) -> Any:
@@ -161,14 +162,14 @@ def placeholder(
 
     if shape is None and is_integer(ndim):
         shape = (None,) * int(ndim)
-    sizes = None if shape is None else as_list(shape.tolist() if isinstance(shape, np.ndarray) else shape)
-    if sizes is None or not all(d is None or (is_integer(d) and d > 0) for d in sizes):
+    axes = None if shape is None else as_list(sizes(shape))
+    if axes is None or not all(d is None or (is_integer(d) and d > 0) for d in axes):
         raise UnsupportedError(
             describe(
                 "placeholder", "a shape of positive sizes and None, or ndim", f"shape={shape}, ndim={ndim}"
             )
         )
-    made = expressions.placeholder(sizes, dtype or floatx(), name)
+    made = expressions.placeholder(axes, dtype or floatx(), name)
     made.sparse = bool(sparse)
     return made
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kcompile.keras.callbacks.base import Bar, Report
+from kcompile.keras.callbacks.base import Bar, Report, names_of
 from kcompile.keras.editions import edition
 from kcompile.keras.semantics import DEFAULT
 from kcompile_runtime.errors import ModelError, describe
@@ -27,7 +27,7 @@ class ProgbarLogger(Bar):
             raise ModelError(describe("ProgbarLogger: count_mode", "'samples' or 'steps'", repr(count_mode)))
         self.count_mode = count_mode
         self.use_steps = count_mode == "steps"
-        self.stateful_metrics = set(stateful_metrics or ())
+        self.stateful_metrics = names_of("ProgbarLogger: stateful_metrics", stateful_metrics)
         self.verbose = 1
 
     def on_train_begin(self, logs: Report = None) -> None:

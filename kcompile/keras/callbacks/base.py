@@ -170,16 +170,21 @@ def check(callbacks: Any) -> list[Callback]:
 # ---------------------------------------------------------------- always there
 
 
+def names_of(what: str, given: Any) -> set[str]:
+    """Names in a list; None is none. Raises InputTypeError."""
+    given = () if given is None else given
+    if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(n, str) for n in given):
+        raise InputTypeError(describe(what, "a list of names", repr(given)))
+    return set(given)
+
+
 class BaseLogger(Callback):
     """Adds the averages over the batches of an epoch to its logs, weighted by their sizes; of the
     stateful_metrics the last values. `fit` makes averages itself, so this is for loops of the user's own."""
 
     def __init__(self, stateful_metrics: Any = None) -> None:
         super().__init__()
-        given = () if stateful_metrics is None else stateful_metrics
-        if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(n, str) for n in given):
-            raise InputTypeError(describe("BaseLogger: stateful_metrics", "a list of names", repr(given)))
-        self.stateful_metrics = set(given)
+        self.stateful_metrics = names_of("BaseLogger: stateful_metrics", stateful_metrics)
 
     def wants_batches(self, mode: str) -> bool:
         return False  # `fit` knows the averages
