@@ -180,6 +180,8 @@ class _Writer:
             self.ours.setdefault("operators", []).append(path)
         if kind == "LeakyReLU" and self.keras3:
             made["negative_slope"] = made.pop("alpha")
+        if kind.startswith("SpatialDropout") and self.dialect != "keras2":
+            made.pop("trainable", None)  # without weights, it says nothing
         for key in ("implementation", "input_length"):
             made.pop(key, None)  # which Keras 3 does not take
         if self.dialect == "keras2":

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from kcompile.keras.argument_orders import ORDERS
+
 
 @dataclass(frozen=True)
 class Edition:
@@ -148,7 +150,7 @@ EDITIONS = {
             "tf_keras",
             "2.15.0",
             _SINCE_TF,
-            _ORDER,
+            {**_ORDER, **ORDERS["tf_keras"]},
             _RENAMED,
             _NEUTRAL,
             {"": frozenset({"config"}), "layers": _OLD_LAYERS},
@@ -167,7 +169,7 @@ EDITIONS = {
                 "l1_l2": {"l1": 0.0, "l2": 0.0},
                 "get_file": {"own_folder": True},
             },
-            {**_ORDER, "add_weight": ("shape", "initializer", "dtype", "trainable")},
+            {**_ORDER, **ORDERS["keras3"], "add_weight": ("shape", "initializer", "dtype", "trainable")},
             {
                 **_RENAMED,
                 "LeakyReLU": {"negative_slope": "alpha"},

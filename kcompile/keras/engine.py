@@ -20,7 +20,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import DTYPES, FLOATS, Batch, TensorType
-from kcompile.keras import keras1, regularizers
+from kcompile.keras import argument_orders, keras1, regularizers
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
@@ -176,8 +176,11 @@ class Layer(Weights, Additions, Nodes):
                 setattr(cls, name, anywhere(vars(cls)[name]))
         if cls.__module__.startswith("kcompile.keras.layers.") and "build" in vars(cls):
             cls.build = builds(vars(cls)["build"])  # type: ignore[method-assign]
-        if cls.__module__.startswith("kcompile.keras.") and cls.__name__ in keras1.LAYERS:
-            keras1.accept(cls)
+        if cls.__module__.startswith("kcompile.keras."):
+            if cls.__name__ in argument_orders.ORDERS["keras2"]:
+                argument_orders.accept(cls)
+            if cls.__name__ in keras1.LAYERS:
+                keras1.accept(cls)
 
     @property
     def trainable(self) -> bool:

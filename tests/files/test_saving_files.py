@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -443,3 +444,12 @@ def test_what_a_lambda_says_of_its_shape_comes_back(tmp_path: Path, suffix: str)
     assert loaded.get_layer("twice").get_config()["output_shape"] == [7]
     with pytest.raises(ModelError, match="output_shape"):
         kcompile.load(tmp_path / f"m{suffix}", custom_objects={"twice": lambda x: x[:, 1:]})
+
+
+def test_spatial_dropout_is_written_as_the_class_of_keras_3_takes_it(tmp_path):
+    x = layers.Input((4, 3))
+    models.Model(x, layers.SpatialDropout1D(0.5, name="drop")(x)).save(tmp_path / "m.keras")
+    config = json.loads(zipfile.ZipFile(tmp_path / "m.keras").read("config.json"))
+    written = next(e["config"] for e in config["config"]["layers"] if e["config"]["name"] == "drop")
+    assert set(written) == {"name", "dtype", "rate", "seed"}
+    assert models.load_model(tmp_path / "m.keras").get_layer("drop").rate == 0.5

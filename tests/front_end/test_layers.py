@@ -511,7 +511,7 @@ def test_weights_that_no_layer_of_the_model_owns_are_refused():
         (lambda: layers.Dense(True), r"units: .*Received: True"),
         (lambda: layers.Dense(2.5), r"units: .*Received: 2.5"),
         (lambda: layers.Dense(2, kernel_init="ones"), r"\(Dense\): unknown or .* Received: kernel_init"),
-        (lambda: layers.Dense(2, dtype="float64"), r"dtype: expected one of 'float32'"),
+        (lambda: layers.Dense(2, dtype="float16"), r"dtype: expected one of 'float32', 'float64'"),
         (lambda: layers.Dense(2, activation="sine"), r"\(Dense\): activation 'sine' is not known"),
         (lambda: layers.Dense(2, kernel_initializer="foo"), r"initializer 'foo' is not known"),
         (lambda: layers.Dense(2, kernel_regularizer=regularizers.L1L2(-1.0)), r"l1: expected"),

@@ -447,3 +447,23 @@ def test_copies_of_cells_have_names_of_their_own() -> None:
     plain = net(L.Bidirectional(L.LSTM(UNITS)))
     plain.set_weights(model.get_weights())
     np.testing.assert_array_equal(model.predict(data()), plain.predict(data()))
+
+
+@pytest.mark.parametrize(
+    "activation, gates, first",
+    [
+        ("softmax", "sigmoid", [0.067611, 0.061368, 0.069876, 0.097378, 0.108010]),
+        ("tanh", "softmax", [0.008731, 0.042131, 0.065231, 0.061749, 0.048291]),
+    ],
+)
+def test_softmax_of_a_convolutional_lstm_goes_along_the_last_axis_of_the_user(activation, gates, first):
+    """Values of Keras 2.3.1, channels first."""
+    x = L.Input((2, 2, 4, 5))
+    layer = L.ConvLSTM2D(
+        3, 2, data_format="channels_first", activation=activation, recurrent_activation=gates
+    )
+    m = Model(x, layer(x))
+    sizes = [w.shape for w in m.get_weights()]
+    m.set_weights([np.sin(np.arange(np.prod(s)) + k + 1.0).reshape(s) for k, s in enumerate(sizes)])
+    found = m.predict(np.cos(np.arange(80.0)).reshape(1, 2, 2, 4, 5))
+    np.testing.assert_allclose(found.ravel()[:5], first, atol=2e-6)

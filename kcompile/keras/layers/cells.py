@@ -226,10 +226,14 @@ class LongShortTerm(Cell):
         if self.bias is not None:
             z = z + self.weight("bias", x)
         z = z + self.of_state(h, state_masks)
-        i, f, o = (self.recurrent_activation(self.gate(z, k)) for k in (0, 1, 3))
-        c = f * c + i * self.activation(self.gate(z, 2))
-        h = o * self.activation(c)
+        i, f, o = (self.activated(self.recurrent_activation, self.gate(z, k)) for k in (0, 1, 3))
+        c = f * c + i * self.activated(self.activation, self.gate(z, 2))
+        h = o * self.activated(self.activation, c)
         return h, [h, c]
+
+    def activated(self, activation: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """An activation of x, whose axes are those of a step's products."""
+        return activation(x)
 
 
 class LSTMCell(LongShortTerm, UnitsCell):

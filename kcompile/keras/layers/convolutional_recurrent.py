@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kcompile.ir import ops
@@ -112,6 +112,10 @@ class _ConvLSTMCell(LongShortTerm, Windowed):
         _, states = super().step(x, states, masks)
         states = [channels_back(v, self.data_format) for v in states]
         return states[0], states
+
+    def activated(self, activation: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Softmax goes along the user's last axis."""
+        return channels_to_last(activation(channels_back(x, self.data_format)), self.data_format)
 
 
 class _ConvLSTM(OverCells):
