@@ -148,6 +148,8 @@ class _Writer:
             return self.model(layer, trainable, path, held)
         config = self.arguments(layer, trainable, path)
         config["trainable"] = trainable and layer.trainable
+        if type(layer).__name__.startswith("SpatialDropout") and self.dialect != "keras2":
+            del config["trainable"]  # Keras 3's class does not take it
         shape = config.pop("batch_input_shape", None)
         if isinstance(layer, InputLayer):
             config.pop("trainable")
@@ -180,8 +182,6 @@ class _Writer:
             self.ours.setdefault("operators", []).append(path)
         if kind == "LeakyReLU" and self.keras3:
             made["negative_slope"] = made.pop("alpha")
-        if kind.startswith("SpatialDropout") and self.dialect != "keras2":
-            made.pop("trainable", None)  # without weights, it says nothing
         for key in ("implementation", "input_length"):
             made.pop(key, None)  # which Keras 3 does not take
         if self.dialect == "keras2":
