@@ -251,7 +251,12 @@ def _split(layer: Any, frozen: bool, trainable: list[list[Variable]], fixed: lis
 
 def _by_path(model: Any, h5: Any, optimizer: bool) -> None:
     """Weights by path, as Keras 3 has them."""
-    _container(model, h5)
+    if model.subclassed:
+        h5.create_group("layers")
+        for path, layer in weights.groups(model):
+            _vars(h5.require_group(path) if path else h5, weights.own_variables(layer), layer.name)
+    else:
+        _container(model, h5)
     if optimizer:
         state = [model.optimizer.iterations, model.optimizer.learning_rate_variable, *_slots(model)]
         state += model.optimizer.state()

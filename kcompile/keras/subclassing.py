@@ -67,15 +67,15 @@ class SubclassedModel(Model):
     # ---- parts
 
     @property
-    def _attributes(self) -> list[Any]:
-        """The values of the attributes that are the class's own."""
+    def attributes(self) -> dict[str, Any]:
+        """The attributes that are the class's own."""
         mine = vars(self)
         hidden = mine.get("_not_tracked", mine)
-        return [value for name, value in mine.items() if name not in hidden]
+        return {name: value for name, value in mine.items() if name not in hidden}
 
     @property
     def _layers(self) -> list[Layer]:
-        found = _layers_in(self._attributes)
+        found = _layers_in(list(self.attributes.values()))
         return list({id(layer): layer for layer in found if layer is not self}.values())
 
     @_layers.setter
@@ -131,7 +131,7 @@ class SubclassedModel(Model):
         if self.semantics.trained_weights == "own flag":
             return distinct([*own, *inner])
         if edition(self.vintage).eager:
-            inner = [v for value in self._attributes for v in _weights_in(value)]
+            inner = [v for value in self.attributes.values() for v in _weights_in(value)]
         return distinct([*inner, *own])
 
     # ---- inputs

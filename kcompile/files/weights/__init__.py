@@ -13,11 +13,12 @@ from kcompile.files.weights.assignment import load_in_order
 from kcompile.files.weights.by_layer import load_by_layer, place_of, saved_layers, weights_group
 from kcompile.files.weights.by_path import is_by_path, load_by_path, vars_of
 from kcompile.files.weights.conversion import FLIPPED
-from kcompile.files.weights.inside import all_layers, held, own_variables, path_names, run_inside
+from kcompile.files.weights.inside import all_layers, groups, held, own_variables, path_names, run_inside
 
 __all__ = [
     "FLIPPED",
     "all_layers",
+    "groups",
     "held",
     "is_by_path",
     "load_by_layer",

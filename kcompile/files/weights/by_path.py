@@ -13,7 +13,7 @@ from kcompile.files.reader import Hdf5
 from kcompile.files.vintage import Vintage
 from kcompile.files.weights.assignment import Assignment, Part
 from kcompile.files.weights.by_layer import some
-from kcompile.files.weights.inside import class_group, held, own_variables
+from kcompile.files.weights.inside import class_group, groups, held, own_variables
 from kcompile.keras.models import Model
 
 
@@ -36,6 +36,9 @@ def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:
     assignment = Assignment(file, Vintage((3,)), skip_mismatch)
     taken: set[str] = set()
     owned: dict[int, list[Any]] = {}
+    if model.subclassed and _by_attribute(model, assignment, taken):
+        assignment.finish()
+        return
     _claim(model, {id(model)}, owned)
     _load_container(model, "", assignment, taken, owned)
     left = [
@@ -47,6 +50,27 @@ def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:
     if left and not assignment.wrong:
         assignment.mismatch(model.label, "no other weights", some(left))
     assignment.finish()
+
+
+def _by_attribute(model: Any, assignment: Assignment, taken: set[str]) -> bool:
+    """The weights of a model by subclassing, whose groups are the attributes of the class. False for a file
+    of another layout, as this version wrote it first."""
+    file = assignment.file
+    wanted = [(path, layer, own) for path, layer in groups(model) if (own := own_variables(layer))]
+    if not any(path in file.filled for path, _, _ in wanted):
+        return False
+    for path, layer, own in wanted:
+        paths = vars_of(file, path)
+        taken.update(paths)
+        if path and not paths:
+            assignment.mismatch(layer.label, f"a group {path!r} in the file", "none")
+        else:
+            assignment.part(Part(layer, own), paths)
+    others = ("optimizer", "seed_generator")
+    left = [p for p in file.datasets if p not in taken and not any(word in p for word in others)]
+    if left and not assignment.wrong:
+        assignment.mismatch(model.label, "no other weights", some(left))
+    return True
 
 
 def _claim(layer: Any, seen: set[int], owned: dict[int, list[Any]]) -> bool:
@@ -121,6 +145,6 @@ def _numbered(file: Hdf5, container: str, name: str) -> list[str]:
 def vars_of(file: Hdf5, group: str) -> list[str]:
     """The paths of the arrays 0, 1, 2, ... of a group."""
     paths: list[str] = []
-    while (path := f"{group}/vars/{len(paths)}") in file.datasets:
+    while (path := f"{group}/vars/{len(paths)}".lstrip("/")) in file.datasets:
         paths.append(path)
     return paths

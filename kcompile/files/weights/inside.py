@@ -6,7 +6,7 @@ weights that are its own. Which attributes of a class hold layers is in the tabl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kcompile.keras.engine import Layer, Variable
@@ -53,9 +53,41 @@ def held(layer: Any) -> list[tuple[str, Any]]:
 def own_variables(layer: Any) -> Variables:
     """The weights of a layer that are not of the layers inside it."""
     if isinstance(layer, Model):
-        return []
+        return [*layer._trainable, *layer._non_trainable]
     others = {id(v) for _, part in held(layer) for v in part.weights}
     return [v for v in layer.weights if id(v) not in others]
+
+
+def groups(layer: Any, path: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
+    """A model by subclassing and all layers in it, each once, with the group that Keras 3 gives it: by the
+    attribute that holds it, in the order of names; by class and number in lists, dicts and other models."""
+    seen = set() if seen is None else seen
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    yield path, layer
+    for place, inner in _children(layer):
+        yield from groups(inner, f"{path}/{place}" if path else place, seen)
+
+
+def _children(layer: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(layer, Model):
+        yield from held(layer)
+        return
+    attributes = {"layers": layer._layers, **(layer.attributes if layer.subclassed else {})}
+    for name in sorted(attributes, key=lambda name: f"~{name}" if name.startswith("_") else name):
+        yield from _placed(name, attributes[name])
+
+
+def _placed(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """The layers in the value of an attribute, with their places."""
+    if isinstance(value, Layer):
+        yield place, value
+    elif isinstance(value, (list, tuple, dict)):
+        parts = list(value.values() if isinstance(value, dict) else value)
+        kept = [part for part in parts if isinstance(part, (Layer, list, tuple, dict))]
+        for name, part in zip(path_names(kept), kept):
+            yield from _placed(f"{place}/{name}", part)
 
 
 def run_inside(layer: Any) -> list[Any] | None:
@@ -98,6 +130,8 @@ def path_names(layers: Sequence[Any]) -> list[str]:
 
 
 def class_group(layer: Any) -> str:
+    if isinstance(layer, (list, tuple, dict)):
+        return "container"
     if isinstance(layer, Model):
         merged = isinstance(layer, Sequential) and layer.functional  # it is read again as a Model
         return "functional" if type(layer) is Model or merged else snake_case(type(layer).__name__)

@@ -1,0 +1,81 @@
+"""Weights of models by subclassing: files .weights.h5 of Keras 3 are read, and ours are read by Keras 3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kcompile import keras3
+
+pytestmark = pytest.mark.keras
+X = (np.arange(6).reshape(2, 3) % 4).astype("float32")
+
+
+def mixed(keras: Any) -> Any:
+    """Attributes before and behind "layers" in the order of names, one that two names share, lists, dicts,
+    lists in lists, models of layers, a model by subclassing inside."""
+    L = keras.layers
+
+    class Inner(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.beyond = L.Dense(3), L.Dense(3)
+
+        def call(self, x: Any) -> Any:
+            return self.beyond(self.first(x))
+
+    class Mixed(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.zeta, self.alpha = L.Dense(3), L.Dense(4, name="a_name")
+            self.blocks = [L.Dense(2), L.Dense(2), L.BatchNormalization()]
+            self.by = {"b": L.Dense(2), "a": L.Dense(1)}
+            self.again = self.zeta
+            self.inner, self._hidden = Inner(), L.Dense(3)
+            self.seq = keras.Sequential([keras.Input((3,)), L.Dense(3), L.Dense(3)])
+            self.emb, self.rnn = L.Embedding(4, 3), L.Bidirectional(L.LSTM(2))
+            self.drop = L.Dropout(0.5)
+            self.nested = [[L.Dense(2)], (L.Dense(2),)]
+
+        def call(self, x: Any) -> Any:
+            y = self.seq(self._hidden(self.inner(self.zeta(x))))
+            y = self.alpha(y)
+            for block in self.blocks:
+                y = block(y)
+            y = self.by["a"](self.by["b"](y)) + self.rnn(self.emb(x))[:, :1]
+            return self.nested[0][0](self.nested[1][0](self.drop(y)))
+
+    model = Mixed()
+    model.predict(X, verbose=0)
+    return model
+
+
+def randomized(model: Any) -> Any:
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.uniform(0.1, 1, w.shape) for w in model.get_weights()])
+    return model
+
+
+def test_files_of_keras_are_read(tmp_path) -> None:
+    import keras
+
+    theirs = randomized(mixed(keras))
+    theirs.save_weights(tmp_path / "m.weights.h5")
+    ours = mixed(keras3)
+    ours.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X, verbose=0), rtol=2e-5)
+
+
+def test_our_files_are_read_by_keras(tmp_path) -> None:
+    import keras
+
+    ours = randomized(mixed(keras3))
+    ours.save_weights(tmp_path / "m.weights.h5")
+    theirs = mixed(keras)
+    theirs.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X, verbose=0), rtol=2e-5)
+    again = mixed(keras3)
+    again.load_weights(tmp_path / "m.weights.h5")
+    np.testing.assert_array_equal(again.predict(X), ours.predict(X))
