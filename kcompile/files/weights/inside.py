@@ -74,7 +74,7 @@ def _children(layer: Any) -> Iterator[tuple[str, Any]]:
     if not isinstance(layer, Model):
         yield from held(layer)
         return
-    attributes = {"layers": layer._layers, **(layer.attributes if layer.subclassed else {})}
+    attributes = {"layers": layer._layers, **getattr(layer, "attributes", {})}
     for name in sorted(attributes, key=lambda name: f"~{name}" if name.startswith("_") else name):
         yield from _placed(name, attributes[name])
 
