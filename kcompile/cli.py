@@ -68,9 +68,9 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("run", help="run a Keras script unchanged, with `keras` meaning kcompile's")
     command.add_argument(
         "--keras",
-        choices=("2", "3"),
+        choices=("2", "2.2.4", "2.3.1", "3"),
         help="which Keras `keras` is (default: what KC_KERAS "
-        "says, else 2); tensorflow.keras is always tf.keras 2",
+        "says, else 2, which is 2.3.1); tensorflow.keras is always tf.keras 2",
     )
     command.add_argument("script", type=Path, metavar="SCRIPT.py")
     command.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of the script")

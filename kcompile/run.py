@@ -1,10 +1,10 @@
 """Run a Keras script unchanged, with `keras` meaning ours.
 
-Enters: the path of a script, its arguments, and which Keras `keras` means in it: 2, or 3. While it runs,
-`keras` and all that is below it are the modules of `kcompile.keras` (or of `kcompile.keras3`), and those of
-`tensorflow.keras` and `tf_keras` are the modules of `kcompile.tf_keras`; of `tensorflow` there is what
-scripts write around Keras, and nothing else. The rest is as `python script.py` has it: sys.argv, sys.path,
-__main__, tracebacks, the exit status.
+Enters: the path of a script, its arguments, and which Keras `keras` means in it: 2 (2.3.1, or 2.2.4), or
+3. While it runs, `keras` and all that is below it are the modules of `kcompile.keras` (or of
+`kcompile.keras3`), and those of `tensorflow.keras` and `tf_keras` are the modules of `kcompile.tf_keras`; of
+`tensorflow` there is what scripts write around Keras, and nothing else. The rest is as `python script.py`
+has it: sys.argv, sys.path, __main__, tracebacks, the exit status.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ from typing import Any
 
 from kcompile_runtime.errors import InputError, describe
 
-# What `keras` may mean, and what the names of tf.keras do
-KERAS = {"2": "kcompile.keras", "3": "kcompile.keras3"}
+# What `keras` may mean: the package, and its version where it has several; and what the names of tf.keras do
+KERAS: dict[str, tuple[str, str | None]] = {
+    "2": ("kcompile.keras", "2.3.1"),
+    "2.2.4": ("kcompile.keras", "2.2.4"),
+    "2.3.1": ("kcompile.keras", "2.3.1"),
+    "3": ("kcompile.keras3", None),
+}
 TF_KERAS = "kcompile.tf_keras"
 TF_NAMES = ("tensorflow.python.keras", "tensorflow.keras", "tf_keras")
 FRAMEWORKS = ("keras", "tensorflow", "tf_keras")
@@ -174,13 +179,16 @@ def explained(error: BaseException) -> BaseException:
     return error
 
 
-def chosen(keras: str | None) -> str:
-    """The package that `keras` means: for "2" or "3"; by default for what KC_KERAS says, else 2. Raises
-    InputError."""
-    version = keras or os.environ.get("KC_KERAS") or "2"
-    if version not in KERAS:
-        raise InputError(describe("KC_KERAS" if keras is None else "keras", "2 or 3", repr(version)))
-    return KERAS[version]
+def chosen(keras: str | None) -> tuple[str, str | None]:
+    """The package that `keras` means, and its version, None for the one that it is: for a key of KERAS, by
+    default for what KC_KERAS says, else 2. Raises InputError."""
+    given = keras or os.environ.get("KC_KERAS")
+    if given is None or given == "":
+        return KERAS["2"][0], None
+    if given not in KERAS:
+        known = f"{', '.join(list(KERAS)[:-1])} or {list(KERAS)[-1]}"
+        raise InputError(describe("KC_KERAS" if keras is None else "keras", known, repr(given)))
+    return KERAS[given]
 
 
 def _ours(name: str) -> bool:
@@ -189,13 +197,15 @@ def _ours(name: str) -> bool:
 
 @contextmanager
 def as_keras(keras: str | None = None) -> Iterator[None]:
-    """Inside the `with`, `import keras` and `import tensorflow` mean ours, for this process. keras: "2" or
-    "3", see `chosen`."""
-    finder = Finder(chosen(keras))
+    """Inside the `with`, `import keras` and `import tensorflow` mean ours, for this process. keras: "2",
+    "2.2.4", "2.3.1" or "3", see `chosen`."""
+    package, version = chosen(keras)
+    finder = Finder(package)
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if _ours(name)}
     sys.meta_path.insert(0, finder)
     try:
-        yield
+        with importlib.import_module("kcompile.keras.settings").at_version(version):
+            yield
     finally:
         sys.meta_path.remove(finder)
         for name in [name for name in sys.modules if _ours(name)]:
@@ -223,7 +233,7 @@ def _as_main(path: Path, arguments: Sequence[str]) -> Iterator[types.ModuleType]
 
 def run_script(path: str | Path, arguments: Sequence[str] = (), keras: str | None = None) -> int:
     """Run a script; gives 1 after printing the traceback of an exception, else 0. SystemExit passes,
-    as the script raised it. keras: which Keras `keras` is, "2" or "3" (see `chosen`). Raises OSError when
+    as the script raised it. keras: which Keras `keras` is (see `chosen`). Raises OSError when
     there is no such file."""
     script = Path(path)
     source = script.read_bytes()

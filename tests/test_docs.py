@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import test_layering
 
+from kcompile.keras.semantics import TABLE, VINTAGES
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 OURS = ("kcompile", "runtime", "tests", "docs", "examples", "benchmarks")
@@ -216,3 +218,28 @@ def test_what_is_not_there_is_found() -> None:
     assert belongs("cost", "THREAD_CYCLES") and belongs("Op", "kind") and not belongs("cost", "NOTHING")
     assert belongs("numpy", "add") is None
     assert resolves("kcompile.ir.op.Op.kind") and not resolves("kcompile.ir.nothing.Op")
+
+
+# ---------------------------------------------------------------- versions of Keras 2
+
+
+def test_the_page_of_keras_2_has_every_difference() -> None:
+    """The answers of both vintages are those of the table, and all that differ are there."""
+    page = (ROOT / "docs" / "keras2.md").read_text()
+    part = page.partition("## What they compute")[2].partition("\n## ")[0]
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    found = {row[0].strip("`"): row[1:] for row in rows if row[0].startswith("`")}
+    old, new = VINTAGES.index("keras2.2"), VINTAGES.index("keras2")
+    real = {question: cells[1] for question, cells in found.items() if cells[1] != cells[2]}
+    assert real == {
+        "loss_divides_by": "weights",
+        "metric_names": "given function",
+        "weighted_prefix": "if taken",
+    }
+    assert {question: (cells[0], cells[2]) for question, cells in found.items()} == {
+        question: (str(answers[old]), str(answers[new]))
+        for question, answers in TABLE.items()
+        if answers[old] != answers[new] or question in real
+    }
+    assert all(".py" in cells[3] or cells[3].startswith("the same") for cells in found.values())

@@ -375,6 +375,20 @@ DEFAULTS = """
     """
 
 
+WEIGHTED = """
+    import numpy as np
+    import keras
+    from keras.layers import Dense
+    from keras.models import Sequential
+
+    model = Sequential([Dense(1, kernel_initializer="ones", use_bias=False, input_shape=(1,))])
+    model.compile("sgd", "mse", weighted_metrics=["mse"])
+    x = np.arange(1.0, 6.0)[:, None]
+    found = model.evaluate(x, x * 0, 2, verbose=0, sample_weight=np.array([0.0, 1.0, 3.0, 1.0, 2.0]))
+    print(keras.__version__, *(round(float(value), 3) for value in found))
+"""
+
+
 @pytest.mark.parametrize(
     "keras, arguments, environment, told",
     [
@@ -384,6 +398,7 @@ DEFAULTS = """
         ("keras", ["--keras", "3"], {}, "sigmoid True dense_1 ['loss', 'accuracy']"),
         ("keras", [], {"KC_KERAS": "3"}, "sigmoid True dense_1 ['loss', 'accuracy']"),
         ("keras", ["--keras", "2"], {"KC_KERAS": "3"}, "hard_sigmoid False dense_2 ['loss', 'acc']"),
+        ("keras", ["--keras", "2.2.4"], {}, "hard_sigmoid False dense_2 ['loss', 'acc']"),
     ],
 )
 def test_a_script_has_a_vintage(tmp_path, keras, arguments, environment, told):
@@ -400,7 +415,29 @@ def test_a_script_has_a_vintage(tmp_path, keras, arguments, environment, told):
 
 def test_a_wrong_vintage_is_refused(tmp_path):
     status, _, err = run(tmp_path, "import keras", KC_KERAS="4")
-    assert status == 2 and "KC_KERAS: expected 2 or 3. Received: '4'" in err
+    assert status == 2 and "KC_KERAS: expected 2, 2.2.4, 2.3.1 or 3. Received: '4'" in err
+
+
+@pytest.mark.parametrize(
+    "arguments, environment, told",
+    [
+        ([], {}, "2.3.1 20.2 13.857"),
+        (["--keras", "2.3.1"], {"KC_KERAS": "2.2.4"}, "2.3.1 20.2 13.857"),
+        (["--keras", "2.2.4"], {}, "2.2.4 20.2 20.2"),
+        ([], {"KC_KERAS": "2.2.4"}, "2.2.4 20.2 20.2"),
+    ],
+)
+def test_a_script_of_keras_2_has_a_version(tmp_path, arguments, environment, told):
+    """The loss and a weighted metric, as Keras 2.2.4 has them (2.3.1: 19.4 and 13.857)."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(WEIGHTED))
+    done = subprocess.run(
+        [sys.executable, "-m", "kcompile", "run", *arguments, str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    assert (done.stdout, done.stderr) == (told + "\n", "")
 
 
 @pytest.mark.parametrize(

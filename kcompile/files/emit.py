@@ -170,7 +170,7 @@ class _Writer:
     def arguments(self, layer: Any, trainable: bool, path: str) -> Config:
         """The arguments of a layer's constructor, with the layers that it holds."""
         kind, config = type(layer).__name__, layer.get_config()
-        self.met(config.get("vintage", DEFAULT), path)
+        self.met(layer.vintage, path)
         made = {
             key: self.held(key, getattr(layer, key), trainable, path)
             if key in HELD and value is not None
@@ -321,7 +321,7 @@ def compile_config(model: Any, dialect: Dialect) -> Config | None:
     arguments = model.trainer.arguments
     if arguments is None:
         return None
-    optimizer = optimizers.serialize(arguments["optimizer"])
+    optimizer = _optimizer(arguments["optimizer"])
     silent = {"decay": 0.0, "schedule_decay": 0.004}  # which not all vintages know
     config = {
         key: value
@@ -357,12 +357,19 @@ def compile_config(model: Any, dialect: Dialect) -> Config | None:
     }
 
 
+def _optimizer(optimizer: Any) -> Config:
+    """An optimizer with its configuration, whose learning rate has the name that it has since Keras 2.3."""
+    made = optimizers.serialize(optimizer)
+    config = {"learning_rate" if key == "lr" else key: value for key, value in made["config"].items()}
+    return {**made, "config": config}
+
+
 def own_compile_config(model: Any) -> Config | None:
     """The same in our words."""
     made = compile_config(model, "tf_keras")
     if made is None:
         return None
-    optimizer = optimizers.serialize(model.trainer.arguments["optimizer"])
+    optimizer = _optimizer(model.trainer.arguments["optimizer"])
     return {**{k: v for k, v in made.items() if k != "optimizer_config"}, "optimizer": optimizer}
 
 

@@ -2,7 +2,7 @@
 
 Enters: configurations of layers and optimizers in the words of tf.keras. Leaves: the same in words that
 Keras 2.2.4, Keras 2.3.1 and tf_keras read, and what they do not have. Sources: the constructors of both,
-compared by tests/keras_tier/test_files_with_keras2.py.
+which tests/files/keras2_arguments.py lists.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ LATER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
 }
 # Arguments of optimizers that it has not; and learning rates that all Kerases have where none is given
 LATER_OPTIONS: Mapping[str, Any] = {"initial_accumulator_value": 0.0}
+# Optimizers whose weights have the number of steps in Keras 2.2, where no other number is beside it
+COUNTING_2_2 = frozenset({"SGD", "Adam", "Adamax", "Nadam"})
 SAME_RATES = {"Adam": 0.001, "SGD": 0.01, "RMSprop": 0.001}
 
 

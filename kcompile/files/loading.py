@@ -192,12 +192,13 @@ def _load_hdf5(
             given = reader.parse_json(training, f"{file}: training_config")
             names = opened.names("optimizer_weights", "weight_names") or []
             paths = [f"optimizer_weights/{name}" for name in names]
+            steps = ours.get("steps")
             _compile(
                 model,
                 given,
                 file,
                 vintage,
-                lambda: not paths or load_optimizer(model, opened, paths, vintage),
+                lambda: not paths or load_optimizer(model, opened, paths, vintage, steps),
             )
             if model.compile_arguments is not None and ours.get("optimizer_vintage") in VINTAGES:
                 model.optimizer.vintage = ours["optimizer_vintage"]

@@ -18,9 +18,9 @@ from kcompile.keras.engine import Variable
 from kcompile.keras.semantics import semantics
 
 
-def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintage) -> bool:
-    """The state of the model's optimizer from arrays of a file. False, with nothing assigned, when
-    they are not those of such an optimizer."""
+def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintage, steps: Any = None) -> bool:
+    """The state of the model's optimizer from arrays of a file. steps: how many it has made, where the file
+    says so elsewhere. False, with nothing assigned, when they are not those of such an optimizer."""
     optimizer = model.optimizer
     optimizer.build(model.compile_arguments.trainable)
     stored = [file.datasets.get(path) for path in paths]
@@ -32,6 +32,8 @@ def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintag
         return False
     for variable, i in targets:
         variable.assign(file.read(paths[i]))
+    if type(steps) is int and 0 <= steps < 2**31:
+        optimizer.iterations.assign(steps)
     if hasattr(optimizer, "product"):
         optimizer.product.assign(_nadam_product(optimizer, model.vintage))
     return True

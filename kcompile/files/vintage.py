@@ -64,7 +64,7 @@ def vintage_of(entry: Mapping[str, Any], version: str | None, backend: str | Non
         return Vintage(numbers, tf, backend)
     if "module" in entry:  # Keras 3 writes where its classes are, and no version
         return Vintage((3,), False, backend)
-    return Vintage((1,) if _is_old(entry) else (2,), False, backend)
+    return Vintage((1,) if _is_old(entry) else (2, 3), False, backend)
 
 
 def _text(entry: Mapping[str, Any], key: str) -> str | None:

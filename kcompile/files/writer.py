@@ -10,13 +10,14 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from kcompile.files import emit, weights
+from kcompile.files import emit, keras2_words, weights
 from kcompile.files.reader import PathLike
 from kcompile.files.reader.json_texts import parse_json
 from kcompile.keras.engine import Variable
@@ -25,9 +26,24 @@ from kcompile_runtime.errors import InputError, ModelError, describe
 from kcompile_runtime.replacing import replacing
 from kcompile_runtime.texts import printable
 
-# What the files say that they were written by: the last versions whose form they have.
-VERSIONS: dict[emit.Dialect, str] = {"keras2": "2.3.1", "tf_keras": "2.15.0", "keras3": "3.8.0"}
-DIALECTS: dict[str | None, emit.Dialect] = {"keras2": "keras2", "tf_keras": "tf_keras", "keras3": "tf_keras"}
+
+@dataclass(frozen=True)
+class Words:
+    """dialect: in whose words a file is written. version: of the Keras that, as it says, wrote it; the last
+    whose form it has."""
+
+    dialect: emit.Dialect
+    version: str
+
+
+_LATER = Words("tf_keras", "2.15.0")  # what Keras 3 reads in an .h5 too
+WORDS = {
+    "keras2.2": Words("keras2", "2.2.4"),
+    "keras2": Words("keras2", "2.3.1"),
+    "tf_keras": _LATER,
+    "keras3": _LATER,
+}
+ARCHIVE = Words("keras3", "3.8.0")
 OF_ARCHIVES = frozenset({"keras3"})  # whose files .keras are
 ATTRIBUTE_LIMIT = 64512  # bytes, of HDF5's object headers
 
@@ -42,13 +58,13 @@ def save(
     """The whole model: architecture, weights, training configuration, state of the optimizer.
 
     path: ends in .keras, .h5 or .hdf5. overwrite: without it an existing file is an error. vintage: which
-    Keras is to open an .h5: "keras2" (2.2, 2.3, and tf_keras), "tf_keras", "keras3"; default the model's
-    own. Raises InputError, ModelError for a model without weights, OSError; an older file is then as it
-    was.
+    Keras is to open an .h5: "keras2" (2.3, 2.2, and tf_keras), "keras2.2" (2.2, with the state of the
+    optimizer as it has it), "tf_keras", "keras3"; default the model's own. Raises InputError, ModelError for
+    a model without weights, OSError; an older file is then as it was.
     """
     emit.check_built(model, "save")
     suffix = Path(path).suffix.lower()
-    dialect = _dialect(model, vintage)
+    words = _words(model, vintage)
     if suffix == ".keras":
         if vintage is not None and vintage not in OF_ARCHIVES:
             raise InputError(describe("save: vintage", "'keras3', or a path that ends in .h5", repr(vintage)))
@@ -57,7 +73,7 @@ def save(
     elif suffix in (".h5", ".hdf5"):
         emit.warn_of_activations(model, False)
         _check_places(model)
-        _write(path, overwrite, lambda file: _write_h5(model, file, include_optimizer, dialect))
+        _write(path, overwrite, lambda file: _write_h5(model, file, include_optimizer, words))
     else:
         raise InputError(
             describe(
@@ -78,9 +94,8 @@ def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
         _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_path(model, h, False)))
     elif name.endswith((".h5", ".hdf5")):
         _check_places(model)
-        _write(
-            path, overwrite, lambda file: _hdf5(file, lambda h: _by_layer(model, h, _dialect(model, None)))
-        )
+        words = _words(model, None)
+        _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_layer(model, h, words)))
     elif name.endswith(".npz"):
         _write(path, overwrite, lambda file: np.savez(file, *model.get_weights()))
     else:
@@ -89,11 +104,11 @@ def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
         )
 
 
-def _dialect(model: Any, vintage: str | None) -> emit.Dialect:
-    """In whose words .h5, JSON and YAML are written. Those of tf.keras are what Keras 3 reads there."""
-    if vintage is not None and not (isinstance(vintage, str) and vintage in DIALECTS):
-        raise InputError(describe("vintage", "one of " + ", ".join(map(repr, DIALECTS)), repr(vintage)))
-    return DIALECTS.get(model.vintage if vintage is None else vintage, "tf_keras")
+def _words(model: Any, vintage: str | None) -> Words:
+    """In whose words .h5, JSON and YAML are written."""
+    if vintage is not None and not (isinstance(vintage, str) and vintage in WORDS):
+        raise InputError(describe("vintage", "one of " + ", ".join(map(repr, WORDS)), repr(vintage)))
+    return WORDS.get(model.vintage if vintage is None else vintage, _LATER)
 
 
 def to_json(model: Any, vintage: str | None = None, **options: Any) -> str:
@@ -126,9 +141,9 @@ def json_as_yaml(text: str, **options: Any) -> str:
 
 
 def _architecture(model: Any, vintage: str | None) -> dict[str, Any]:
-    dialect = _dialect(model, vintage)
-    config, ours = emit.architecture(model, dialect)
-    return {**config, "keras_version": VERSIONS[dialect], "backend": "kcompile", "kcompile": ours}
+    words = _words(model, vintage)
+    config, ours = emit.architecture(model, words.dialect)
+    return {**config, "keras_version": words.version, "backend": "kcompile", "kcompile": ours}
 
 
 # ---------------------------------------------------------------- whole or not at all
@@ -150,7 +165,7 @@ def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
         config["compile_config"] = compiled
         ours["compile"] = emit.own_compile_config(model)
     saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
-    metadata = {"keras_version": VERSIONS["keras3"], "date_saved": saved, "kcompile": ours}
+    metadata = {"keras_version": ARCHIVE.version, "date_saved": saved, "kcompile": ours}
     data = io.BytesIO()
     _hdf5(data, lambda h: _by_path(model, h, compiled is not None))
     with zipfile.ZipFile(file, "w") as archive:
@@ -159,21 +174,23 @@ def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
         archive.writestr("model.weights.h5", data.getbuffer())
 
 
-def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool, dialect: emit.Dialect) -> None:
+def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool, words: Words) -> None:
     def fill(h5: Any) -> None:
-        h5.attrs["keras_version"] = VERSIONS[dialect]
+        h5.attrs["keras_version"] = words.version
         h5.attrs["backend"] = "tensorflow"
-        config, ours = emit.configuration(model, dialect)
-        compiled = emit.compile_config(model, dialect) if include_optimizer else None
+        config, ours = emit.configuration(model, words.dialect)
+        compiled = emit.compile_config(model, words.dialect) if include_optimizer else None
         if compiled is not None and model.optimizer.vintage is not None:
             ours["optimizer_vintage"] = model.optimizer.vintage
+        if compiled is not None:
+            ours["steps"] = int(model.optimizer.iterations.value)  # which not every Keras has a place for
         h5.attrs["kcompile"] = _text(ours)
         h5.attrs["model_config"] = _text(config)
-        _by_layer(model, h5.create_group("model_weights"), dialect)
+        _by_layer(model, h5.create_group("model_weights"), words)
         if compiled is not None:
             h5.attrs["training_config"] = _text(compiled)
             group = h5.create_group("optimizer_weights")
-            _arrays(group, _named_state(model, dialect))
+            _arrays(group, _named_state(model, words))
 
     _hdf5(file, fill)
 
@@ -185,9 +202,9 @@ def _hdf5(file: IO[bytes], fill: Callable[[Any], Any]) -> None:
         fill(h5)
 
 
-def _by_layer(model: Any, group: Any, dialect: emit.Dialect) -> None:
+def _by_layer(model: Any, group: Any, words: Words) -> None:
     """Weights by layer name, as Keras 2 and tf.keras have them."""
-    group.attrs["keras_version"] = VERSIONS[dialect]
+    group.attrs["keras_version"] = words.version
     group.attrs["backend"] = "tensorflow"
     named = [(weights.place_of(layer.name), layer) for layer in model.owned_layers]
     _names(group, "layer_names", [name for name, _ in named])
@@ -295,25 +312,31 @@ def _slots(model: Any) -> list[Variable]:
     return slots
 
 
-def _named_state(model: Any, dialect: emit.Dialect) -> list[tuple[str, Variable]]:
+def _named_state(model: Any, words: Words) -> list[tuple[str, Variable]]:
     """The optimizer's state in the order and with the names that tf.keras up to 2.10 gives it in .h5,
     slot by slot. Later ones read that too, with the optimizers of then, as the configuration does not
     deny it (`is_legacy_optimizer`, which Keras 3 would not take). Keras 2.3 has that order too, and for
-    Adam a number for each variable where the largest v is not kept (optimizers.py, Adam.get_updates)."""
+    Adam a number for each variable where the largest v is not kept (optimizers.py, Adam.get_updates); Keras
+    2.2 has less, and wants momenta of SGD that are not used."""
     optimizer, variables = model.optimizer, model.compile_arguments.trainable
     optimizer.build(variables)
     kind = type(optimizer).__name__
     state = [(f"{kind}/iter", optimizer.iterations)]
     state += [(f"{kind}/momentum_cache", v) for v in optimizer.state()]
-    words = {slot.name: slot.stored for slot in optimizer.known_slots}
+    names = {slot.name: slot.stored for slot in optimizer.known_slots}
     slots = [
-        (f"{kind}/{v.name}/{words.get(slot, slot)}", optimizer._slots[v][slot])
+        (f"{kind}/{v.name}/{names.get(slot, slot)}", optimizer._slots[v][slot])
         for slot in optimizer.slots()
         for v in variables
     ]
     unused = []
-    if dialect == "keras2" and kind == "Adam" and not optimizer.amsgrad:
+    if words.dialect == "keras2" and kind == "Adam" and not optimizer.amsgrad:
         unused = [(f"{kind}/{v.name}/vhat", Variable(np.zeros(1), "vhat", False)) for v in variables]
+    if words == WORDS["keras2.2"]:
+        state = state[: int(kind in keras2_words.COUNTING_2_2)]
+        if kind == "SGD" and not slots:
+            zeros = [(v, Variable(np.zeros(v.shape), "momentum", False)) for v in variables]
+            unused = [(f"{kind}/{v.name}/momentum", zero) for v, zero in zeros]
     return state + slots + unused
 
 

@@ -1,8 +1,10 @@
 """The Keras-compatible front end: it describes models and never computes.
 
 Modules and names are Keras' own: `from keras.layers import Dense` becomes
-`from kcompile.keras.layers import Dense`.
+`from kcompile.keras.layers import Dense`. Which Keras 2 it is, 2.3.1 or 2.2.4, `set_version` says.
 """
+
+from typing import Any as _Any
 
 from kcompile.keras import (
     activations,
@@ -22,10 +24,15 @@ from kcompile.keras.engine import Input
 from kcompile.keras.lazy import lazily as _lazily
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.places import install as _install
+from kcompile.keras.settings import set_version
+from kcompile.keras.settings import version as _version
 
-__getattr__, __dir__ = _lazily(__name__, "applications", "datasets", "preprocessing", "wrappers")
+_get, __dir__ = _lazily(__name__, "applications", "datasets", "preprocessing", "wrappers")
 
-__version__ = "2.3.1"  # of the Keras whose public API this is
+
+def __getattr__(name: str) -> _Any:
+    return _version() if name == "__version__" else _get(name)
+
 
 __all__ = [
     "Input",
@@ -42,6 +49,7 @@ __all__ = [
     "models",
     "optimizers",
     "regularizers",
+    "set_version",
     "utils",
 ]
 

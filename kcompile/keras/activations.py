@@ -10,8 +10,9 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras import settings
 from kcompile.keras.operands import lift
-from kcompile.keras.semantics import DEFAULT, Semantics, semantics
+from kcompile.keras.semantics import Semantics
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 
@@ -119,8 +120,8 @@ _HARD_SIGMOIDS = {"x / 5": hard_sigmoid, "x / 6": hard_sigmoid_keras3}
 
 def get(identifier: Any, meaning: Semantics | None = None) -> Callable[..., Tensor]:
     """The function for a name, a function, or None (linear). meaning: whose names they are, default
-    those of Keras 2. Raises UnsupportedError."""
-    slope = (meaning or semantics(DEFAULT)).hard_sigmoid
+    those of the Keras that runs. Raises UnsupportedError."""
+    slope = (meaning or settings.meaning()).hard_sigmoid
     known = {**_KNOWN, "hard_sigmoid": _HARD_SIGMOIDS[slope]}
     found: Callable[..., Tensor] | None = _deserialize(identifier, known, "activation")
     return linear if found is None else found

@@ -24,11 +24,12 @@ class Edition:
     positions: the order of arguments of a class (and of Layer.add_weight), where it is another. renamed: of a
     class or function, its name of an argument -> ours. neutral: arguments of layers that ours do not have,
     with the values at which they do nothing. removed: what a module has not; of "", modules that it has not.
-    added: what a module has that ours have in another one. rate_log: the learning rate in logs.
-    numbers_first: whether automatic names begin with dense_1, or with dense. eager: whether a model
-    called on arrays gives tensors. own_layers: whether model.layers is the model's own list, which pop makes
-    shorter. input, model: what automatic names begin with.
-    bar: counts samples, or steps, and how it looks. summary: how the table of layers looks.
+    added: what a module has that ours have in another one. rate_log, rate: the learning rate in logs, and in
+    configurations of optimizers. numbers_first: whether automatic names begin with dense_1, or with dense.
+    eager: whether a model called on arrays gives tensors. own_layers: whether model.layers is the model's own
+    list, which pop makes shorter. keras1: whether layers take the spellings of Keras 1. input, model: what
+    automatic names begin with. bar: counts samples, or steps, and how it looks. summary: how the table of
+    layers looks.
     """
 
     vintage: str
@@ -40,9 +41,11 @@ class Edition:
     removed: Mapping[str, frozenset[str]] = field(default_factory=dict)
     added: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     rate_log: str = "lr"
+    rate: str = "learning_rate"
     numbers_first: bool = True
     eager: bool = False
     own_layers: bool = False
+    keras1: bool = False
     input: str = "input"
     model: str = "model"
     bar: Literal["samples", "steps", "line"] = "samples"
@@ -145,7 +148,8 @@ _NEUTRAL = {
 EDITIONS = {
     edition.vintage: edition
     for edition in (
-        Edition("keras2", "2.3.1", own_layers=True),
+        Edition("keras2.2", "2.2.4", own_layers=True, keras1=True, rate="lr"),
+        Edition("keras2", "2.3.1", own_layers=True, keras1=True),
         Edition(
             "tf_keras",
             "2.15.0",
@@ -224,6 +228,8 @@ EDITIONS = {
     )
 }
 EDITIONS["tf_keras2.10"] = EDITIONS["tf_keras"]
+# What `kcompile.keras` may be: version -> vintage
+KERAS2 = {EDITIONS[vintage].version: vintage for vintage in ("keras2.2", "keras2")}
 
 
 def edition(vintage: str) -> Edition:

@@ -20,7 +20,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import DTYPES, FLOATS, Batch, TensorType
-from kcompile.keras import argument_orders, keras1, regularizers
+from kcompile.keras import argument_orders, keras1, regularizers, settings
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
@@ -32,8 +32,8 @@ from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
 from kcompile.keras.operands import sizes
 from kcompile.keras.operators import identity
-from kcompile.keras.semantics import DEFAULT, VINTAGES, Semantics, semantics
-from kcompile.keras.settings import dtype_name, floatx, get_uid, snake_case
+from kcompile.keras.semantics import VINTAGES, Semantics, semantics
+from kcompile.keras.settings import OfScript, dtype_name, floatx, get_uid, running, snake_case
 from kcompile.keras.tensors import (
     InputSpec,
     KerasShape,
@@ -90,11 +90,11 @@ class Layer(Weights, Additions, Nodes):
     name: default the class's name with a number. trainable: whether training changes the weights.
     input_shape (without the batch), batch_input_shape, input_dim, input_length, batch_size, dtype:
     the input of the first layer of a Sequential. weights: initial values. activity_regularizer: a
-    loss on the outputs. vintage: which Keras' semantics where they differ,
-    one of `semantics.VINTAGES`. Raises UnsupportedError for any other keyword.
+    loss on the outputs. vintage: which Keras' semantics where they differ, one of
+    `semantics.VINTAGES`; default that of `set_version`. Raises UnsupportedError for any other keyword.
     """
 
-    vintage = DEFAULT
+    vintage = OfScript()
     input_spec: InputSpec | Sequence[InputSpec] | None = None
     supports_masking = False
     stateful = False  # whether its state goes on from one batch to the next
@@ -115,8 +115,7 @@ class Layer(Weights, Additions, Nodes):
         **kwargs: Any,
     ) -> None:
         self.name = type(self).__name__ if name is None else checked_name(name)
-        if vintage is not None:
-            self.vintage = self.one_of("vintage", vintage, VINTAGES)
+        self.vintage = self.vintage if vintage is None else self.one_of("vintage", vintage, VINTAGES)
         if name is None:
             self.name = self._new_name()
         kwargs = keras1.renamed("Layer", kwargs)
@@ -380,6 +379,7 @@ class Layer(Weights, Additions, Nodes):
         masks = [trace.masks.get(x.value) for x in inputs]
         with (
             self.named_errors(),
+            running(self.vintage),
             trace.mode(
                 given.pop("training", None),
                 not self.trainable,
@@ -498,7 +498,7 @@ class Layer(Weights, Additions, Nodes):
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
         if self.batch_input_shape is not None:
             config["batch_input_shape"] = list(self.batch_input_shape)
-        if self.vintage != DEFAULT:
+        if self.vintage != settings.vintage():
             config["vintage"] = self.vintage
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = serialize(self.activity_regularizer)

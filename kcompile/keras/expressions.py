@@ -19,8 +19,9 @@ from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.evaluation import computed
 from kcompile.keras.lengths import LruCache
+from kcompile.keras.moving import each_update
 from kcompile.keras.operands import leaves, map_leaves, remember_with, scalar, tensor
-from kcompile.keras.settings import LearningPhase, fixed_phase
+from kcompile.keras.settings import LearningPhase, fixed_phase, running, vintage_running
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array, is_sparse
@@ -36,7 +37,7 @@ class TensorFunction(Layer):
     consumes = False
 
     def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
-        super().__init__()
+        super().__init__(vintage=vintage_running())
         self.function, self.arguments = function, (args, kwargs)
         self.built = True
         self.operands = list(
@@ -59,7 +60,7 @@ class TensorFunction(Layer):
         args, kwargs = map_leaves(
             lambda x: table.get(x, x) if isinstance(x, KerasTensor) else x, self.arguments
         )
-        with self.named_errors(), tracing(graph):
+        with self.named_errors(), running(self.vintage), tracing(graph):
             self.structure = self.function(*args, **kwargs)
         return [y for y in leaves([self.structure]) if isinstance(y, Tensor)]
 
@@ -237,7 +238,8 @@ class Function:
         fetched = as_list(fetches or ())
         self.count = len(self.outputs)
         self.outputs += [x for x in fetched if not isinstance(x, tuple)]
-        self.updates = [_pair(x) for x in (*(updates or ()), *(x for x in fetched if isinstance(x, tuple)))]
+        made = (*each_update(updates or ()), *(x for x in fetched if isinstance(x, tuple)))
+        self.updates = list(map(_pair, made))
         self.random_state = new_random_state()
         self._fixed = False  # whether code is for fixed numbers of samples
         self._compiled: LruCache[Any] = LruCache(lambda code: code.nbytes)

@@ -13,7 +13,7 @@ from typing import Any
 
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras import keras1
+from kcompile.keras import keras1, settings
 from kcompile.keras.configurations import check_config, make_layers, own_arguments, replay, tensor_at
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
@@ -38,7 +38,6 @@ from kcompile.keras.layers.registry import register
 from kcompile.keras.network import Network
 from kcompile.keras.operators import identity
 from kcompile.keras.saving import Saving
-from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.settings import snake_case
 from kcompile.keras.standardize import by_name
 from kcompile.keras.summary import print_summary
@@ -506,7 +505,7 @@ class Model(Training, Saving, Network, Layer):  # type: ignore[override]
         for key in ("input_keys", "output_keys"):
             if getattr(self, key) is not None:
                 config[key] = list(getattr(self, key))
-        return config if self.vintage == DEFAULT else {**config, "vintage": self.vintage}
+        return config if self.vintage == settings.vintage() else {**config, "vintage": self.vintage}
 
     def _node_numbers(self) -> dict[int, int]:
         """Numbers of nodes among those of this model; a model inside starts at 1, after its own."""

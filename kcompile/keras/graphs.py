@@ -28,7 +28,7 @@ from kcompile.keras.losses import Loss
 from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.results import Label, arranged, keys_of, label_of, reports_loss
 from kcompile.keras.semantics import Semantics
-from kcompile.keras.settings import epsilon, fixed_phase
+from kcompile.keras.settings import epsilon, fixed_phase, running
 from kcompile.keras.tracing import Trace, Traced, trace_model
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
 
@@ -116,7 +116,8 @@ def label_types(model: Any, outputs: Sequence[TensorType]) -> list[TensorType | 
 
 def trace(model: Any, entry: str, lengths: Lengths = ()) -> Traced:
     """The graph of an entry, and the model's variables behind its own."""
-    return _ENTRIES[entry](model, lengths).traced
+    with running(model.vintage):
+        return _ENTRIES[entry](model, lengths).traced
 
 
 def _predict(model: Any, lengths: Lengths) -> Trace:
@@ -201,8 +202,9 @@ def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
 
 def traced_names(model: Any, lengths: Lengths = ()) -> list[str]:
     """The same, as the graph has them: for functions that speak of the model, and for tests."""
-    trace, outputs = _forward(model, "test", False, lengths)
-    return ["loss", *(name for name, _ in _objective(model, trace, outputs)[1])]
+    with running(model.vintage):
+        trace, outputs = _forward(model, "test", False, lengths)
+        return ["loss", *(name for name, _ in _objective(model, trace, outputs)[1])]
 
 
 # ---------------------------------------------------------------- parts
@@ -399,6 +401,13 @@ def _output_loss(output: _Scored, loss: Loss, meaning: Semantics) -> Tensor:
         w = w if mask is None else w * ops.cast(_over(mask, rows.rank), w.dtype)
         count = ops.reduce_sum(w)
         return ops.reduce_sum(rows * w) / ops.select(ops.equal(count, 0.0), ops.ones_like(count), count)
+    return _weighted_mean(rows, w, mask, meaning, summed)
+
+
+def _weighted_mean(
+    rows: Tensor, w: Tensor, mask: Tensor | None, meaning: Semantics, summed: bool = False
+) -> Tensor:
+    """The mean (or sum) of values by the weights and the mask, as a loss is weighed."""
     rows = _rows(_masked(rows, mask, share=not summed), w.rank, summed)
     total = ops.reduce_sum(_weighted(rows, w) if rows.rank else rows * w)
     if summed:
@@ -412,18 +421,23 @@ def _output_loss(output: _Scored, loss: Loss, meaning: Semantics) -> Tensor:
 def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning: Semantics) -> list[Measure]:
     """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
 
-    Keras 2 averages a masked metric over a batch's steps that are there, and these over the samples;
-    Keras 3, and Keras 2 where steps have weights, takes the mask for weights.
+    Keras 2.2 averages a masked metric over a batch's steps that are there, and these over the samples, and
+    weighs as it weighs losses; its successors take the mask for weights, and divide by the sum of weights.
     """
     y, prediction, mask = output.y, output.prediction, output.mask
     function = metrics.resolve(metric, output.loss, y, prediction, meaning)
     label = label_of(metric, output.prefix, w is not None, meaning)
-    mask_weighs = meaning.mask_weighs_metrics or (w is not None and w.rank > 1)
     made = []
     for key, value in metrics.evaluate(function, label.name, y, prediction):
         value, weight = ops.cast(value, n.dtype), w if w is None else ops.cast(w, n.dtype)
+        if weight is not None and meaning.weighted_metrics == "as losses":
+            value = value if _by_sample(value) or not value.rank else ops.reduce_mean(value)
+            fits = mask is not None and value.rank >= mask.rank
+            mean = _weighted_mean(value, weight, mask if fits else None, meaning)
+            made.append(Measure(replace(label, name=key), mean * n, n))
+            continue
         if mask is not None and value.rank >= mask.rank:
-            if mask_weighs:
+            if meaning.mask_weighs_metrics:
                 there = ops.cast(mask, n.dtype)
                 weight = there if weight is None else _over(there, weight.rank) * _over(weight, there.rank)
             else:

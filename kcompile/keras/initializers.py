@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.orthonormal import orthonormal
-from kcompile.keras.settings import floatx, new_seed
+from kcompile.keras.settings import floatx, meaning, new_seed
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.arrays import as_array
@@ -209,7 +209,7 @@ class Orthogonal(Initializer):
 
 
 class Identity(Initializer):
-    """The identity matrix times gain."""
+    """The identity matrix times gain; where the sides differ, see `Semantics.identity`."""
 
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = _finite("gain", gain)
@@ -217,7 +217,17 @@ class Identity(Initializer):
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         if len(shape) != 2:
             raise ModelError(describe("Identity", "a weight of rank 2", f"shape {shape}"))
-        return self.gain * np.eye(*shape)
+        if meaning().identity != "tiled":
+            return self.gain * np.eye(*shape)
+        if max(shape) % min(shape):
+            raise ModelError(describe("Identity", "a side that is a multiple of the other", f"shape {shape}"))
+        return self.gain * self.tiled(shape)
+
+    @staticmethod
+    def tiled(shape: tuple[int, ...]) -> np.ndarray:
+        """Identity matrices of the shorter side, beside or below each other."""
+        side = min(shape)
+        return np.tile(np.eye(side), [size // side for size in shape])
 
 
 zero = zeros = Zeros

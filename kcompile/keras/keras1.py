@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kcompile.keras.semantics import DEFAULT
+from kcompile.keras.editions import edition
 from kcompile.keras.tensors import is_integer
 from kcompile_runtime.errors import InputError, InputTypeError, describe
 
@@ -167,7 +167,7 @@ def accept(cls: Any) -> None:
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         made = type(self)
         outer = next(base for base in made.__mro__ if "takes_keras1" in vars(base))
-        if outer is cls and made.vintage == DEFAULT:
+        if outer is cls and edition(made.vintage).keras1:
             args, kwargs = translated(cls.__name__, LAYERS[cls.__name__], args, kwargs)
         init(self, *args, **kwargs)
 

@@ -14,6 +14,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor, constant
 from kcompile.keras import updates
 from kcompile.keras.layer_arguments import Arguments
+from kcompile.keras.moving import each_update
 from kcompile.keras.operators import identity
 from kcompile.keras.settings import floatx
 from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list, is_number
@@ -64,7 +65,7 @@ class Additions(Arguments):
             if not trace.frozen:
                 trace.update(updates, tensor)
             return
-        pairs = [updates] if isinstance(updates, tuple) else updates or []
+        pairs = [updates] if isinstance(updates, tuple) else list(each_update(updates or []))
         for update in pairs:
             if not (
                 isinstance(update, (list, tuple)) and len(update) == 2 and isinstance(update[0], Variable)

@@ -17,7 +17,7 @@ from kcompile.ir.types import BYTES, FLOATS
 from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.layer_arguments import Arguments
 from kcompile.keras.operands import value_of
-from kcompile.keras.settings import dtype_name, floatx
+from kcompile.keras.settings import dtype_name, floatx, running
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile.keras.tracing import tracing
 from kcompile_runtime.arrays import as_array
@@ -60,6 +60,7 @@ class Weights(Arguments):
     dtype: str
     built: bool
     semantics: Any
+    vintage: Any
     _trainable: list[Variable]
     _non_trainable: list[Variable]
 
@@ -96,7 +97,7 @@ class Weights(Arguments):
         fill = initializers.get("glorot_uniform" if initializer is None else initializer)
         fill = np.zeros if _blank.get() else fill
         taken = {v.name for v in (*self._trainable, *self._non_trainable)}
-        with tracing(None):  # first values are computed now
+        with tracing(None), running(self.vintage):  # first values are computed now
             values = value_of(_filled(fill, sizes, kind))
         variable = Variable(
             values,

@@ -19,7 +19,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.crossentropy import binary_terms, clipped, log_probabilities
 from kcompile.keras.operands import lift, over
-from kcompile.keras.settings import epsilon
+from kcompile.keras.settings import epsilon, meaning
 from kcompile.keras.tensors import is_integer, is_number
 from kcompile.keras.utils.serialization import custom_names
 from kcompile.keras.utils.serialization import serialize as serialize_object
@@ -101,8 +101,11 @@ def cosine_proximity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
 
 
 def _signed(y_true: Any, y_pred: Tensor) -> Tensor:
-    """Labels as -1 and 1: labels of 0 and 1 are converted when the whole batch holds no other."""
+    """Labels as -1 and 1: labels of 0 and 1 are converted when the whole batch holds no other (not in Keras
+    2.2)."""
     y_true = _like(y_true, y_pred)
+    if meaning().hinge_labels == "as given":
+        return y_true
     binary = ops.logical_or(ops.equal(y_true, 0.0), ops.equal(y_true, 1.0))
     every = ops.reduce_min(ops.cast(binary, y_pred.dtype))
     return ops.select(every > 0.5, y_true * 2.0 - 1.0, y_true)

@@ -17,6 +17,7 @@ from kcompile.keras import backend, losses
 from kcompile.keras.losses import Loss, _like, indices
 from kcompile.keras.operands import lift
 from kcompile.keras.semantics import Semantics
+from kcompile.keras.settings import meaning
 from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.checks import check_text
@@ -26,8 +27,10 @@ MetricFunction = Callable[[Any, Any], Any]
 
 
 def binary_accuracy(y_true: Any, y_pred: Tensor, threshold: float = 0.5) -> Tensor:
-    """The share of elements where y_true is 1 and y_pred above the threshold, or 0 and not above."""
-    said = ops.cast(y_pred > threshold, y_pred.dtype)
+    """The share of elements where y_true is 1 and y_pred above the threshold, or 0 and not above. In Keras 2
+    y_pred is rounded, unless there is another threshold than 0.5."""
+    rounded = threshold == 0.5 and meaning().binary_accuracy == "rounded"
+    said = backend.round(y_pred) if rounded else ops.cast(y_pred > threshold, y_pred.dtype)
     return ops.reduce_mean(_share(ops.equal(_like(y_true, y_pred), said), y_pred), -1)
 
 
@@ -58,6 +61,12 @@ def _share(hit: Tensor, like: Tensor) -> Tensor:
 def cosine_similarity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
     """The cosine of the angle between y_true and y_pred. The loss of this name is minus it."""
     return -losses.cosine_proximity(y_true, y_pred, axis)
+
+
+def cosine_proximity(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
+    """The same; in Keras 2.2 minus it, as the loss of this name."""
+    value = cosine_similarity(y_true, y_pred, axis)
+    return value if meaning().cosine_proximity == "plus" else -value
 
 
 def accuracy(y_true: Any, y_pred: Tensor) -> Tensor:
@@ -185,7 +194,7 @@ mae = MAE = mean_absolute_error = losses.mean_absolute_error
 mape = MAPE = mean_absolute_percentage_error = losses.mean_absolute_percentage_error
 msle = MSLE = mean_squared_logarithmic_error = losses.mean_squared_logarithmic_error
 kld = KLD = kullback_leibler_divergence = losses.kullback_leibler_divergence
-cosine = cosine_proximity = losses.cosine_proximity
+cosine = cosine_proximity
 hinge = losses.hinge
 squared_hinge = losses.squared_hinge
 categorical_hinge = losses.categorical_hinge
@@ -205,8 +214,10 @@ FUNCTIONS: dict[str, MetricFunction] = {
         top_k_categorical_accuracy,
         sparse_top_k_categorical_accuracy,
         cosine_similarity,
+        cosine_proximity,
     )
 }
+FUNCTIONS["cosine"] = cosine_proximity
 CLASSES: dict[str, type[Metric]] = {
     c.__name__: c
     for c in (

@@ -26,6 +26,7 @@ from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import semantics
+from kcompile.keras.settings import running
 from kcompile_runtime.errors import InputTypeError, describe
 
 HOME = "kcompile.keras"
@@ -90,6 +91,8 @@ MAKERS = frozenset(
         *applications.__all__,
     }
 )
+# Functions of K that ask which Keras they are of
+ASKING = frozenset({"batch_dot", "ones_like", "zeros_like"})
 OLD_OPTIONS = ("lr", "decay")  # of the optimizers of Keras 2
 
 
@@ -158,6 +161,8 @@ class _Maker:
             return _with_defaults(value, {"vintage": self.edition.vintage}, {})
         if value is keras_layers.deserialize:
             return functools.partial(value, vintage=self.edition.vintage)
+        if module == "backend" and name in ASKING:
+            return _running_as(value, self.edition.vintage)
         defaults = self.edition.defaults.get(f"{module}.{name}") or self.edition.defaults.get(name, {})
         return _with_defaults(value, defaults, self.edition.renamed.get(name, {}))
 
@@ -198,6 +203,17 @@ def _with_defaults(
         return function(*args, **{k: v for k, v in defaults.items() if k not in given}, **kwargs)
 
     show_parameters(call, _shown(parameters.values(), defaults, renamed))
+    return call
+
+
+def _running_as(function: Callable[..., Any], vintage: str) -> Callable[..., Any]:
+    """The function, which behaves as the Keras of this vintage has it."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with running(vintage):
+            return function(*args, **kwargs)
+
     return call
 
 

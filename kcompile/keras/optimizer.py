@@ -18,8 +18,9 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import updates
+from kcompile.keras import settings, updates
 from kcompile.keras.copying import restore, state_of
+from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.semantics import VINTAGES, Semantics, semantics
@@ -283,7 +284,7 @@ class Optimizer:
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {
             "name": self.name,
-            "learning_rate": float(self.learning_rate_variable.value),
+            edition(settings.vintage()).rate: float(self.learning_rate_variable.value),
         }
         config.update((key, getattr(self, key)) for key in (*self.options, "decay"))
         for key in ("clipnorm", "clipvalue", "global_clipnorm", "vintage"):

@@ -14,11 +14,12 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras import settings
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
 from kcompile.keras.optimizer import Optimizer as Optimizer
 from kcompile.keras.optimizer import Slot, Slots, StepContext
-from kcompile.keras.semantics import DEFAULT, Semantics
+from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon
 from kcompile.keras.tracing import Trace
 from kcompile.keras.utils.serialization import custom_names
@@ -59,6 +60,8 @@ class SGD(Optimizer):
         nesterov: bool = False,
         **options: Any,
     ) -> None:
+        if isinstance(decay, bool):  # Keras 2.3 has nesterov in its place
+            nesterov, decay = decay, 0.0
         lr = _rate("SGD", 0.01, lr, options)
         super().__init__(lr, decay, **options)
         self.momentum = check_number("SGD: momentum", momentum, 0, 1)
@@ -194,6 +197,8 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         **options: Any,
     ) -> None:
+        if isinstance(epsilon, bool):  # Keras 2.3 has amsgrad in its place
+            amsgrad, epsilon = epsilon, None
         lr = _rate("Adam", 0.001, lr, options)
         super().__init__(lr, decay, **options)
         self.beta_1 = beta_1
@@ -333,13 +338,13 @@ def _unknown(name: Any) -> ModelError:
     )
 
 
-def get(identifier: Any, vintage: str = DEFAULT) -> Optimizer:
+def get(identifier: Any, vintage: str | None = None) -> Optimizer:
     """An optimizer by name, config, class or object. vintage: whose defaults one by name has."""
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, str):
         found = CLASSES.get(identifier.lower())
-        defaults = edition(vintage).defaults.get(found.__name__, {}) if found else {}
+        defaults = edition(vintage or settings.vintage()).defaults.get(found.__name__, {}) if found else {}
         return deserialize({"class_name": identifier, "config": dict(defaults)})
     if isinstance(identifier, Mapping):
         return deserialize(identifier)

@@ -34,8 +34,9 @@ class Saving:
     ) -> None:
         """Write the whole model to a .keras (Keras 3) or .h5 file, which appears whole or not at all.
 
-        vintage: which Keras is to open an .h5: "keras2" (2.2, 2.3 and tf_keras), "tf_keras", "keras3";
-        default the model's own. Raises InputError, ModelError for a model without weights, OSError."""
+        vintage: which Keras is to open an .h5: "keras2" (2.3, 2.2 and tf_keras), "keras2.2" (2.2 alone,
+        with the state of the optimizer as it has it), "tf_keras", "keras3"; default the model's own.
+        Raises InputError, ModelError for a model without weights, OSError."""
         files().save(
             self,
             _path(filepath),

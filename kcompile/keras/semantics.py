@@ -7,7 +7,8 @@ question means, and which line of which Keras says so, stands at its field of `S
 questions.py has a model for each, which is run in the real libraries. Arguments that scripts leave out are no
 semantics: their values are in configurations, and `editions` has those that differ.
 
-Vintages: "keras2" (Keras 2.2 and 2.3), "tf_keras" (tf.keras and tf_keras 2.11 to 2.21), "tf_keras2.10"
+Vintages: "keras2.2" (Keras 2.2.4), "keras2" (Keras 2.3.1, with the names of results and the weighted losses
+of 2.2, which the manual has: docs/keras2.md), "tf_keras" (tf.keras and tf_keras 2.11 to 2.21), "tf_keras2.10"
 (tf.keras up to 2.10: the optimizers that are called legacy since), "keras3". A further one is a column.
 """
 
@@ -47,10 +48,11 @@ class Semantics:
     # Whether a mask counts where the call has an initial_state. Keras 3 looks for an argument
     # "sequences_mask" then, which `call` has not: layers/layer.py, __call__, step 6.
     mask_with_initial_state: bool
-    # What the output is at a masked step: the first state (of the last cell), which differs where states do
-    # not begin as zeros, or cells are the user's own. Keras 2: tensorflow_backend.py, rnn; tf_keras:
-    # backend.py, rnn; Keras 3: backend/jax/rnn.py (unrolled, and on TensorFlow, as tf_keras has it).
-    masked_output: Literal["first state", "previous output"]
+    # What the output is at a masked step: the first state (or the last cell's first), which differs where
+    # states do not begin as zeros, or cells are the user's own. Keras 2.2: tensorflow_backend.py, rnn; 2.3,
+    # which calls tf.keras' own, and tf_keras: backend.py, rnn; Keras 3: backend/jax/rnn.py (unrolled, and on
+    # TensorFlow, as tf_keras has it).
+    masked_output: Literal["first state", "last cell's", "previous output"]
     # Whether a Bidirectional that returns sequences merges zeros at masked steps. tf_keras and Keras 3:
     # bidirectional.py, force_zero_output_for_mask.
     bidirectional_zeros_masked: bool
@@ -82,7 +84,15 @@ class Semantics:
     # kernel (tf_keras); n / (n - 1 - epsilon) of it (Keras 2: normalization.py), and of what the fused kernel
     # gives, of four axes, which is n / (n - 1) of it already (tensorflow_backend.py,
     # normalize_batch_in_training).
-    moving_variance: Literal["biased", "unbiased if fused", "twice if fused"]
+    moving_variance: Literal["biased", "once if fused", "twice if fused"]
+    # Whether a moving average is rid of the bias of its zero start, by a second one that begins as zero and
+    # that no file has; what it was before does not count then. Keras 2.2: tensorflow_backend.py,
+    # moving_average_update (and TensorFlow's moving_averages.py, _zero_debias).
+    moving_averages: Literal["plain", "debiased"]
+    # What Identity is where the sides differ: squares beside each other (for sides that are multiples), so in
+    # the gates of LSTM and GRU alone, or ones on the diagonal. Keras 2.2: initializers.py, Identity; 2.3: the
+    # same and recurrent.py, build; tf_keras and Keras 3: Identity.
+    identity: Literal["tiled", "gates tiled", "diagonal"]
 
     # ---- models
 
@@ -113,12 +123,25 @@ class Semantics:
     activity_by_sample: bool
     # A weighted loss is divided by the number of weights, or of those that are not zero.
     loss_divides_by: Literal["weights", "nonzero weights"]
+    # Whether hinges take labels of 0 and 1 for -1 and 1. Keras 2.3: losses.py, _maybe_convert_labels.
+    hinge_labels: Literal["as given", "0 is -1"]
+    # What class_weight counts beside sample_weight. Keras 2.2: training_utils.py, standardize_weights.
+    class_weight_beside: Literal["nothing", "factor"]
+    # A weighted metric is weighed as a loss is, and its mean over samples reported; or is the sum of weighted
+    # values over that of all weights. Keras 2.2: training.py, handle_metrics (weighted_masked_objective);
+    # 2.3: metrics.py, Reduce.
+    weighted_metrics: Literal["as losses", "by weights"]
     # Whether [n, time] weights say by themselves that steps have weights (else: sample_weight_mode).
     step_weights_by_shape: bool
     # A mask makes a metric the mean over steps of a batch, whose mean over samples is reported; or weighs.
     mask_weighs_metrics: bool
     # "accuracy" is chosen by the loss first, or by the shapes of labels and outputs alone.
     accuracy_by: Literal["loss", "shapes"]
+    # What binary accuracy compares: the output rounded, or whether it is above the threshold. Keras 2:
+    # metrics.py, binary_accuracy.
+    binary_accuracy: Literal["rounded", "threshold"]
+    # The sign of the metric "cosine_proximity". Keras 2.2: metrics.py has the loss; 2.3: cosine_proximity.
+    cosine_proximity: Literal["minus", "plus"]
     # The name of a metric given as text: that text (of a class, in tf_keras: the name of its object), or
     # "acc" and the function's own.
     metric_names: Literal["given", "given function", "own"]
@@ -138,7 +161,7 @@ class Semantics:
     metrics_without_loss: Literal["left out", "computed"]
     # class_weight without some of the classes: is refused, must be of classes 0 to n - 1 (tf_keras:
     # data_adapter.py, _make_class_weight_map_fn), or gives the others 1 (Keras 3: data_adapter_utils.py).
-    classes_without_weight: Literal["refused", "refused, from 0 on", "weigh 1"]
+    classes_without_weight: Literal["refused", "from 0 on", "weigh 1"]
 
     # ---- callbacks
 
@@ -155,10 +178,13 @@ class Semantics:
     # (or in "auc"), or a metric of which Keras knows it. Keras 3: monitor_callback.py.
     monitored_up: Literal["acc inside", "acc at the end", "by metric"]
 
-    # The logs of a batch have its own values, with "batch" and "size" (Keras 2.3 has averages of the metrics
-    # beside the loss of the batch), or the averages so far; then those of the last epoch come at the end of
-    # the training too. tf_keras and Keras 3: Trainer.fit.
-    batch_logs: Literal["of the batch", "averages"]
+    # The logs of a batch have its own values, with "batch" and "size"; or the averages so far of the metrics
+    # beside these (Keras 2.3: metrics.py, Reduce); or averages alone, and then those of the last epoch come
+    # at the end of the training too. tf_keras and Keras 3: Trainer.fit.
+    batch_logs: Literal["of the batch", "averages of metrics", "averages"]
+    # Where the values of the validation stand in the logs of an epoch, and so in a History. Keras 2:
+    # training_arrays.py, fit_loop; tf_keras and Keras 3: Trainer.fit.
+    validation_logs: Literal["first", "last"]
     # ModelCheckpoint(save_best_only=True) without a value to compare: the model is saved or not. Keras 3:
     # model_checkpoint.py, _should_save_model.
     checkpoint_without_value: Literal["skipped", "saved"]
@@ -180,62 +206,80 @@ class Semantics:
     # Whether Nadam's momentum follows schedule_decay (else as if that were 1).
     nadam_schedule_decay: bool
 
+    # ---- functions of K
 
-VINTAGES = ("keras2", "tf_keras2.10", "tf_keras", "keras3")
+    # Whether the axes of both that K.batch_dot does not sum over are paired, as matrices are multiplied, or
+    # all stand beside each other. Keras 2.2: tensorflow_backend.py, batch_dot (tf.matmul); later: the same.
+    batch_dot: Literal["paired", "all"]
+    # The dtype of K.zeros_like and K.ones_like of whole numbers. Keras 2.3: tensorflow_backend.py.
+    likes: Literal["of x", "floatx"]
+
+
+VINTAGES = ("keras2.2", "keras2", "tf_keras2.10", "tf_keras", "keras3")
 DEFAULT = "keras2"  # of what no file or library made
 LEGACY_OPTIMIZERS = "tf_keras2.10"
 
 TABLE: dict[str, tuple[Any, ...]] = {
-    # question                   keras2             tf_keras2.10         tf_keras             keras3
-    "unsupported_mask": ("raises", "dropped", "dropped", "dropped"),
-    "merged_masks": ("all", "all", "all", "any"),
-    "merges_leave_out_masked": (False, False, False, True),
-    "operators_keep_masks": (True, False, False, False),
-    "merges_one": (False, True, True, True),
-    "mask_with_initial_state": (True, True, True, False),
-    "masked_output": ("first state", "previous output", "previous output", "first state"),
-    "bidirectional_zeros_masked": (False, True, True, True),
-    "constants_in_build": (True, False, False, False),
-    "time_distributed": ("rows", "rows", "rows", "steps"),
-    "mask_runs_models": (False, True, True, False),
-    "layers_cast_floats": (False, True, True, True),
-    "hard_sigmoid": ("x / 5", "x / 5", "x / 5", "x / 6"),
-    "bilinear": ("corners", "middles", "middles", "middles"),
-    "frozen_batch_norm": ("batch", "moving", "moving", "moving"),
-    "batch_norm_counts_masked": ("yes", "if fused", "if fused", "no"),
-    "moving_variance": ("twice if fused", "unbiased if fused", "unbiased if fused", "biased"),
-    "trainable_of_model": ("own", "each layer", "each layer", "each layer"),
-    "trained_weights": ("all flags", "all flags", "all flags", "own flag"),
-    "moving_statistics": ("all flags", "own flag", "own flag", "own flag"),
-    "penalty_of_frozen": (True, True, True, False),
-    "weights_of_inner": ("trainable first", "by layer", "by layer", "by layer"),
-    "builds_embedding_first": (True, True, True, False),
-    "losses_bring_layers": (False, True, True, True),
-    "activity_by_sample": (False, True, True, True),
-    "loss_divides_by": ("nonzero weights", "weights", "weights", "weights"),
-    "step_weights_by_shape": (False, True, True, True),
-    "mask_weighs_metrics": (False, True, True, True),
-    "accuracy_by": ("loss", "shapes", "shapes", "shapes"),
-    "metric_names": ("own", "given function", "given function", "given"),
-    "weighted_prefix": ("always", "if taken", "if taken", "if taken"),
-    "metrics_order": ("by output", "by output", "by output", "by name"),
-    "metric_objects_renamed": (False, True, True, False),
-    "metrics_list": ("each for all", "each for all", "each for all", "by output"),
-    "lone_loss_reported": (True, True, True, False),
-    "metrics_without_loss": ("left out", "computed", "computed", "computed"),
-    "classes_without_weight": ("refused", "refused, from 0 on", "refused, from 0 on", "weigh 1"),
-    "best_weights_back": ("when stopped", "when stopped", "at the end", "at the end"),
-    "baseline": ("as best", "beside best", "beside best", "beside best"),
-    "first_epoch_stops": (True, False, False, False),
-    "monitored_up": ("acc inside", "acc at the end", "acc at the end", "by metric"),
-    "batch_logs": ("of the batch", "averages", "averages", "averages"),
-    "checkpoint_without_value": ("skipped", "skipped", "skipped", "saved"),
-    "validation_columns": (False, True, True, True),
-    "boards": ("one folder", "two folders", "two folders", "two folders"),
-    "old_optimizer_options": (True, True, True, False),
-    "clipnorm": ("together", "each", "each", "each"),
-    "epsilon": ("outside", "outside", "inside", "inside"),
-    "nadam_schedule_decay": (True, True, False, False),
+    # question: keras2.2, keras2, tf_keras2.10, tf_keras, keras3
+    "unsupported_mask": ("raises", "raises", "dropped", "dropped", "dropped"),
+    "merged_masks": ("all", "all", "all", "all", "any"),
+    "merges_leave_out_masked": (False, False, False, False, True),
+    "operators_keep_masks": (True, True, False, False, False),
+    "merges_one": (False, False, True, True, True),
+    "mask_with_initial_state": (True, True, True, True, False),
+    "masked_output": ("first state", "previous output", "previous output", "previous output", "last cell's"),
+    "bidirectional_zeros_masked": (False, False, True, True, True),
+    "constants_in_build": (True, True, False, False, False),
+    "time_distributed": ("rows", "rows", "rows", "rows", "steps"),
+    "mask_runs_models": (False, False, True, True, False),
+    "layers_cast_floats": (False, False, True, True, True),
+    "hard_sigmoid": ("x / 5", "x / 5", "x / 5", "x / 5", "x / 6"),
+    "bilinear": ("corners", "corners", "middles", "middles", "middles"),
+    "frozen_batch_norm": ("batch", "batch", "moving", "moving", "moving"),
+    "batch_norm_counts_masked": ("yes", "yes", "if fused", "if fused", "no"),
+    "moving_variance": ("twice if fused", "twice if fused", "once if fused", "once if fused", "biased"),
+    "moving_averages": ("debiased", "plain", "plain", "plain", "plain"),
+    "identity": ("tiled", "gates tiled", "diagonal", "diagonal", "diagonal"),
+    "trainable_of_model": ("own", "own", "each layer", "each layer", "each layer"),
+    "trained_weights": ("all flags", "all flags", "all flags", "all flags", "own flag"),
+    "moving_statistics": ("all flags", "all flags", "own flag", "own flag", "own flag"),
+    "penalty_of_frozen": (True, True, True, True, False),
+    "weights_of_inner": ("trainable first", "trainable first", "by layer", "by layer", "by layer"),
+    "builds_embedding_first": (True, True, True, True, False),
+    "losses_bring_layers": (False, False, True, True, True),
+    "activity_by_sample": (False, False, True, True, True),
+    "loss_divides_by": ("nonzero weights", "nonzero weights", "weights", "weights", "weights"),
+    "hinge_labels": ("as given", "0 is -1", "0 is -1", "0 is -1", "0 is -1"),
+    "class_weight_beside": ("nothing", "factor", "factor", "factor", "factor"),
+    "weighted_metrics": ("as losses", "by weights", "by weights", "by weights", "by weights"),
+    "step_weights_by_shape": (False, False, True, True, True),
+    "mask_weighs_metrics": (False, True, True, True, True),
+    "accuracy_by": ("loss", "loss", "shapes", "shapes", "shapes"),
+    "binary_accuracy": ("rounded", "rounded", "threshold", "threshold", "threshold"),
+    "cosine_proximity": ("minus", "plus", "plus", "plus", "plus"),
+    "metric_names": ("own", "own", "given function", "given function", "given"),
+    "weighted_prefix": ("always", "always", "if taken", "if taken", "if taken"),
+    "metrics_order": ("by output", "by output", "by output", "by output", "by name"),
+    "metric_objects_renamed": (False, False, True, True, False),
+    "metrics_list": ("each for all", "each for all", "each for all", "each for all", "by output"),
+    "lone_loss_reported": (True, True, True, True, False),
+    "metrics_without_loss": ("left out", "left out", "computed", "computed", "computed"),
+    "classes_without_weight": ("refused", "refused", "from 0 on", "from 0 on", "weigh 1"),
+    "best_weights_back": ("when stopped", "when stopped", "when stopped", "at the end", "at the end"),
+    "baseline": ("as best", "as best", "beside best", "beside best", "beside best"),
+    "first_epoch_stops": (True, True, False, False, False),
+    "monitored_up": ("acc inside", "acc inside", "acc at the end", "acc at the end", "by metric"),
+    "batch_logs": ("of the batch", "averages of metrics", "averages", "averages", "averages"),
+    "validation_logs": ("first", "first", "last", "last", "last"),
+    "checkpoint_without_value": ("skipped", "skipped", "skipped", "skipped", "saved"),
+    "validation_columns": (False, False, True, True, True),
+    "boards": ("one folder", "one folder", "two folders", "two folders", "two folders"),
+    "old_optimizer_options": (True, True, True, True, False),
+    "clipnorm": ("together", "together", "each", "each", "each"),
+    "epsilon": ("outside", "outside", "outside", "inside", "inside"),
+    "nadam_schedule_decay": (True, True, True, False, False),
+    "batch_dot": ("paired", "all", "all", "all", "all"),
+    "likes": ("of x", "floatx", "of x", "of x", "of x"),
 }
 
 _RECORDS = {
@@ -255,4 +299,4 @@ def vintage_of_version(version: tuple[int, ...], tf: bool = False) -> str:
         return "keras3"
     if tf:
         return "tf_keras" if version >= (2, 11) else "tf_keras2.10"
-    return "keras2"
+    return "keras2" if version >= (2, 3) else "keras2.2"

@@ -1,5 +1,5 @@
-"""What holds for a whole script: the fuzz factor, the float type, the default data format, the learning
-phase, and the counters that name layers. Nothing here computes."""
+"""What holds for a whole script: which Keras it is written for, the fuzz factor, the float type, the default
+data format, the learning phase, and the counters that name layers. Nothing here computes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,100 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kcompile.ir.types import FLOATS
-from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
+from kcompile.keras.editions import KERAS2, edition
+from kcompile.keras.semantics import DEFAULT, Semantics, semantics
+from kcompile_runtime.errors import InputError, InputTypeError, ModelError, UnsupportedError, describe
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
 _settings: dict[str, Any] = {"epsilon": 1e-7, "floatx": "float32"}
 _names: Counter[str] = Counter()
 _graph_seed: np.random.RandomState | None = None  # seeds come from it since `set_graph_seed`
+# The vintage of the layer or model whose code runs now; None outside
+_running: ContextVar[str | None] = ContextVar("running", default=None)
+
+
+# ---------------------------------------------------------------- which Keras
+
+
+def set_version(version: str) -> None:
+    """Which Keras 2 `kcompile.keras` is from now on: "2.3.1" (the default) or "2.2.4". Layers, models and
+    optimizers made before keep theirs. Raises InputError for any other."""
+    _settings["vintage"] = vintage_of_setting("set_version", version)
+
+
+def vintage_of_setting(what: str, version: Any) -> str:
+    """The vintage of a version of Keras 2 that a user gives. Raises InputError, which begins with `what`."""
+    if not isinstance(version, str) or version not in KERAS2:
+        raise InputError(describe(what, " or ".join(map(repr, sorted(KERAS2))), repr(version)))
+    return KERAS2[version]
+
+
+def vintage() -> str:
+    """The vintage of what is made from now on: as `set_version` has it, else as KC_KERAS says ("2" and "3"
+    speak of `kcompile run`). Raises InputError for another value of KC_KERAS."""
+    if "vintage" not in _settings:
+        given = os.environ.get("KC_KERAS") or "2"
+        _settings["vintage"] = DEFAULT if given in ("2", "3") else vintage_of_setting("KC_KERAS", given)
+    return str(_settings["vintage"])
+
+
+def version() -> str:
+    """The version of Keras that `kcompile.keras` is: its `__version__`."""
+    return edition(vintage()).version
+
+
+@contextmanager
+def at_version(version: str | None) -> Iterator[None]:
+    """Inside the `with`, `kcompile.keras` is this version; None: the one that it is."""
+    before = vintage()
+    if version is not None:
+        set_version(version)
+    try:
+        yield
+    finally:
+        _settings["vintage"] = before
+
+
+@contextmanager
+def running(vintage: str) -> Iterator[None]:
+    """Inside the `with`, functions without a vintage of their own (of K, losses, metrics) behave as the Keras
+    of this one: code of a layer or a model of it runs."""
+    token = _running.set(vintage)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+def vintage_running() -> str:
+    """The vintage of the code that runs now: of a layer or model, else of the script."""
+    return _running.get() or vintage()
+
+
+def meaning() -> Semantics:
+    """How functions without a vintage of their own behave now."""
+    return semantics(vintage_running())
+
+
+class OfScript:
+    """The attribute `vintage` of a class whose instances keep the vintage that they are made with."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> str:
+        return str(vars(instance).get("vintage") or vintage()) if instance is not None else vintage()
+
+    def __set__(self, instance: Any, value: str) -> None:
+        vars(instance)["vintage"] = value
+
+
+# ---------------------------------------------------------------- numbers
 
 
 def epsilon() -> float:

@@ -250,15 +250,15 @@ def sample_weights(
     outputs: Sequence[str],
     meaning: Semantics,
 ) -> list[Array]:
-    """The weight of every sample (or step) for each output: sample_weight times class_weight, default 1.
-    outputs: the names of all outputs."""
+    """The weight of every sample (or step) for each output: sample_weight times class_weight (in Keras 2.2
+    sample_weight alone where both are given), default 1. outputs: the names of all outputs."""
     names = [t.spec.name for t in targets]
     given = by_name(value, names, "output", True, outputs) if targets else []
     classes = _class_weights(class_weight, names, outputs)
     result = []
     for weight, mapping, target, y in zip(given, classes, targets, label_arrays):
         array = _weight(weight, target, n)
-        if mapping is not None:
+        if mapping is not None and (weight is None or meaning.class_weight_beside == "factor"):
             array = array * class_factors(mapping, y, target, meaning)
         result.append(array)
     return result
@@ -360,7 +360,7 @@ def class_factors(mapping: Mapping[Any, float], y: Array, target: Target, meanin
                 f"none for {', '.join(f'{c:g}' for c in missing)}",
             )
         )
-    from_0 = meaning.classes_without_weight == "refused, from 0 on"
+    from_0 = meaning.classes_without_weight == "from 0 on"
     if from_0 and sorted(mapping) != list(range(len(mapping))):
         raise InputError(
             describe("class_weight", "the classes from 0 on, as tf.keras has it", f"{sorted(mapping)}")

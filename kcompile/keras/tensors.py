@@ -45,7 +45,7 @@ class Variable(Operators):
     value: the array. It is written in place and never replaced: compiled code holds its address.
     listeners: told after every `assign`, and by whatever writes the array otherwise. held: the copy on a
     device, which may be newer and is brought back before `value` is read. shared: it belongs to no layer
-    (made by K.variable), and any model may read it.
+    (made by K.variable), and any model may read it. behind: of a moving average, see `moving`.
     """
 
     shared = False
@@ -68,6 +68,7 @@ class Variable(Operators):
         self.constraint = constraint
         self.listeners = Listeners()
         self.held: Any = None
+        self.behind: dict[Any, tuple[Variable, Variable]] = {}
 
     @property
     def value(self) -> np.ndarray:

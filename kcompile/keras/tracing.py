@@ -208,9 +208,9 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
             label = f"Regularizer of {variable.name!r}"
             with trace.source(Source(variable.name.rpartition("/")[0])), explained(label):
                 trace.losses.append(variable.regularizer(trace.read(variable)))
-    known = {
-        id(v) for v in (*model.weights, *model.state_variables, *model.random_state, *_read_by_losses(model))
-    }
+    behind = [v for weight in model.weights for pair in weight.behind.values() for v in pair]
+    states = [*model.state_variables, *model.random_state, *behind]
+    known = {id(v) for v in (*model.weights, *states, *_read_by_losses(model))}
     for name, variable in trace.captured.items():
         if id(variable) not in known and not variable.shared:
             raise UnsupportedError(

@@ -16,8 +16,8 @@ from kcompile.ir.graph import Source
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import constraints
 from kcompile.keras.operands import floating, graph, record, tensor
-from kcompile.keras.semantics import DEFAULT, semantics
-from kcompile.keras.settings import floatx
+from kcompile.keras.semantics import semantics
+from kcompile.keras.settings import floatx, meaning
 from kcompile.keras.tensors import KerasTensor, Node, Variable
 from kcompile.keras.tracing import Trace, trace_of
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
@@ -162,4 +162,4 @@ def _changed(node: Node, variables: list[Variable], inputs: list[Tensor]) -> lis
 
 
 def _meaning(optimizer: Any) -> Any:
-    return semantics(optimizer.vintage or DEFAULT)
+    return semantics(optimizer.vintage) if optimizer.vintage else meaning()

@@ -97,6 +97,7 @@ METRICS = {
     "top_k_categorical_accuracy": (T, P, lambda t, p: rank(t, p) < 5),
     "sparse_top_k_categorical_accuracy": (CLASSES, P, lambda t, p: rank(one_hot(t), p) < 5),
     "cosine_similarity": (X, Q, lambda t, p: (unit(t) * unit(p)).sum(-1)),
+    "cosine_proximity": (X, Q, lambda t, p: (unit(t) * unit(p)).sum(-1)),
     "accuracy": (SIGNS, SIGNS[::-1].copy(), lambda t, p: t == p),
 }
 ACTIVATIONS = {

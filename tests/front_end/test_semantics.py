@@ -71,7 +71,8 @@ def test_layers_and_models_keep_their_vintage(vintage: str) -> None:
 @pytest.mark.parametrize(
     ("version", "tf", "expected"),
     [
-        ((1, 2, 2), False, "keras2"),
+        ((1, 2, 2), False, "keras2.2"),
+        ((2, 2, 4), False, "keras2.2"),
         ((2, 3, 1), False, "keras2"),
         ((2, 2, 4), True, "tf_keras2.10"),
         ((2, 10), True, "tf_keras2.10"),

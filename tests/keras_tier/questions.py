@@ -3,7 +3,7 @@
 A case is a function of a `Kit`, a Keras of whatever kind, and gives numbers or names; `@case` says which ones
 belong to each answer. The same code runs in the real libraries and in ours. By itself, one library as JSON:
 python questions.py keras|tf_keras, and python questions.py FOLDER for an unpacked Keras 2.2 or 2.3 (see
-`old_keras`), from where the numbers of the first column come.
+`old_keras`), from where the numbers of the first two columns come.
 """
 
 from __future__ import annotations
@@ -185,16 +185,26 @@ def mask_with_initial_state(kit: Kit) -> Any:
 
 
 @case(
-    {"first state": [1, 1, 101, 101, 101, 101, 102, 102], "previous output": [1, 1, 101, 101, 0, 0, 102, 102]}
+    {
+        "first state": [1, 1, 101, 101, 101, 101, 102, 102, 1, 1, 102, 101],
+        "last cell's": [1, 1, 101, 101, 101, 101, 102, 102, 1, 1, 102, 102],
+        "previous output": [1, 1, 101, 101, 0, 0, 102, 102, 1, 1, 102, 102],
+    }
 )
 def masked_output(kit: Kit) -> Any:
-    """Two batches through a stateful layer, the second of which begins with steps that are not there."""
+    """Two batches through a stateful layer, the second of which begins with steps that are not there; and one
+    through two cells, which add up what they see, the second all that the first has."""
     x = kit.layers.Input(batch_shape=(1, 4, 1))
     model = kit.run(kit.model(x, accumulate(kit, stateful=True)(kit.layers.Masking()(x))))
     later = np.array([[[0.0], [0.0], [1.0], [0.0]]], np.float32)
     # JAX's predict_on_batch keeps no states; a call does
     run = model if kit.real and not kit.old else model.predict_on_batch
-    return np.ravel([np.asarray(run(values)) for values in (STEPS, later)]).tolist()
+    found = np.ravel([np.asarray(run(values)) for values in (STEPS, later)]).tolist()
+    ones = dict(kernel_initializer="ones", recurrent_initializer="ones", use_bias=False)
+    cells = [kit.layers.SimpleRNNCell(1, activation="linear", **ones) for _ in range(2)]
+    x = kit.layers.Input((4, 1))
+    stack = kit.layers.RNN(cells, return_sequences=True)
+    return found + kit.predicted(x, stack(kit.layers.Masking()(x)), STEPS)
 
 
 @case({True: [True, True], False: [False, False]})
@@ -259,12 +269,12 @@ def bilinear(kit: Kit) -> Any:
     return kit.predicted(x, kit.layers.UpSampling2D((1, 2), interpolation="bilinear")(x), values)
 
 
-@case({"rows": [1.5], "steps": [2.5]})
+@case({"rows": [3.0], "steps": [4.0]})
 def time_distributed(kit: Kit) -> Any:
-    """The moving mean of a normalisation at each of two steps, whose values are 2 and 4: half of the mean
-    over both, or half of 2 after the first step, and half of that and of 4 after the second."""
+    """The mean of the batch for a normalisation at each of two steps, whose values are 2 and 4: of both, or
+    at last of the second."""
     x = kit.layers.Input((2, 1))
-    layer = kit.layers.TimeDistributed(kit.layers.BatchNormalization(momentum=0.5))
+    layer = kit.layers.TimeDistributed(kit.layers.BatchNormalization(momentum=0.0))
     model = kit.model(x, kit.one()(kit.layers.Flatten()(layer(x))))
     ready = kit.compiled(model, kit.make("SGD", 0.0))
     ready.train_on_batch(np.tile(np.array([[[2.0], [4.0]]], np.float32), (3, 1, 1)), np.ones((3, 1)))
@@ -322,7 +332,7 @@ def batch_norm_counts_masked(kit: Kit) -> Any:
     return found
 
 
-@case({"biased": [1.0, 1.0], "twice if fused": [2.0, 4.0], "unbiased if fused": [1.0, 2.0]})
+@case({"biased": [1.0, 1.0], "twice if fused": [2.0, 4.0], "once if fused": [1.0, 2.0]})
 def moving_variance(kit: Kit) -> Any:
     """Of 2 and 4: in two axes, and in four."""
     found = []
@@ -332,6 +342,35 @@ def moving_variance(kit: Kit) -> Any:
         model.train_on_batch(x, x)
         found += statistics(kit, model, "variance")
     return found
+
+
+@case({"plain": [1.5, 5.25], "debiased": [3.0, 7.0]})
+def moving_averages(kit: Kit) -> Any:
+    """The moving mean after a batch of 3 and after one of 9."""
+    x = kit.layers.Input((1,))
+    norm = kit.layers.BatchNormalization(momentum=0.5)
+    model = kit.compiled(kit.model(x, norm(x)), kit.make("SGD", 0.0))
+    found = []
+    for value in (3.0, 9.0):
+        model.train_on_batch(np.full((2, 1), value, np.float32), np.ones((2, 1)))
+        found += statistics(kit, model, "mean")
+    return found
+
+
+@case(
+    {
+        "tiled": [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0],
+        "gates tiled": [1, 0, 0, 0, 1, 0, 1, 0, 1, 0, 1, 0],
+        "diagonal": [1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+    }
+)
+def identity(kit: Kit) -> Any:
+    """The first rows of a kernel [2, 4] and of an LSTM's recurrent one, [2, 8]."""
+    x = kit.layers.Input((2,))
+    dense = kit.run(kit.model(x, kit.layers.Dense(4, kernel_initializer="identity")(x)))
+    x = kit.layers.Input((3, 1))
+    lstm = kit.run(kit.model(x, kit.layers.LSTM(2, recurrent_initializer="identity")(x)))
+    return [*dense.get_weights()[0][0].tolist(), *lstm.get_weights()[1][0].tolist()]
 
 
 # ---------------------------------------------------------------- models
@@ -447,6 +486,30 @@ def loss_divides_by(kit: Kit) -> Any:
     return [number(model.test_on_batch(x, x * 0, sample_weight=np.array([1.0, 0.0])))]
 
 
+@case({"as given": [1.0], "0 is -1": [2.0]})
+def hinge_labels(kit: Kit) -> Any:
+    """max(1 - 0 * 1, 0), or max(1 + 1 * 1, 0)."""
+    return [number(linear(kit, loss="hinge").test_on_batch(ONES, ONES * 0))]
+
+
+@case({"nothing": [2.0], "factor": [10.0]})
+def class_weight_beside(kit: Kit) -> Any:
+    """The loss, 1, of a sample that weighs 2, of a class that weighs 5."""
+    model = linear(kit, optimizer=kit.make("SGD", 0.0))
+    x, y = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
+    weights = {0: 1.0, 1: 5.0}
+    return [number(model.train_on_batch(x, y, sample_weight=np.array([2.0]), class_weight=weights))]
+
+
+@case({"as losses": [6.5, 6.5], "by weights": [3.25, 3.25]})
+def weighted_metrics(kit: Kit) -> Any:
+    """The distances 1 and 4 of samples that weigh 1 and 3, over the number of weights or over their sum."""
+    model, x = linear(kit, weighted_metrics=["mae"]), np.array([[1.0], [4.0]], np.float32)
+    weights = np.array([1.0, 3.0])
+    tested = model.evaluate(x, x * 0, sample_weight=weights, batch_size=2, verbose=0)
+    return [float(tested[1]), float(model.test_on_batch(x, x * 0, sample_weight=weights)[1])]
+
+
 @case({False: "raises", True: [4.0]})
 def step_weights_by_shape(kit: Kit) -> Any:
     model, x = linear(kit, (2, 1)), np.array([[[2.0], [4.0]]], np.float32)
@@ -475,6 +538,22 @@ def accuracy_by(kit: Kit) -> Any:
     scores = np.array([[0.9, 0.8], [0.3, 0.2]], np.float32)
     labels = np.array([[1.0, 1.0], [0.0, 1.0]], np.float32)
     return [float(model.test_on_batch(scores, labels)[1])]
+
+
+@case({"rounded": [0.75], "threshold": [1.0]})
+def binary_accuracy(kit: Kit) -> Any:
+    """Of 1.7, which is 2 when rounded, and of 1.2, 0.2 and -0.2."""
+    x = np.array([[1.7], [1.2], [0.2], [-0.2]], np.float32)
+    model = linear(kit, metrics=["binary_accuracy"])
+    return [float(model.test_on_batch(x, np.array([[1.0], [1.0], [0.0], [0.0]]))[1])]
+
+
+@case({"minus": [-0.6], "plus": [0.6]})
+def cosine_proximity(kit: Kit) -> Any:
+    x = kit.layers.Input((2,))
+    model = kit.model(x, kit.layers.Activation("linear")(x))
+    model = kit.compiled(model, metrics=["cosine_proximity"])
+    return [float(model.test_on_batch(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0]]))[1])]
 
 
 def reported(model: Any, x: Any, y: Any, **options: Any) -> list[str]:
@@ -560,7 +639,12 @@ def metrics_without_loss(kit: Kit) -> Any:
     return len([name for name in names if name.startswith("a_")])
 
 
-@case({"refused": ["raises", 4.0], "refused, from 0 on": ["raises", "raises"], "weigh 1": [2.5, 4.0]})
+@case({"first": ["val_loss", "loss"], "last": ["loss", "val_loss"]})
+def validation_logs(kit: Kit) -> Any:
+    return reported(linear(kit), ONES, ONES, validation_data=(ONES, ONES))
+
+
+@case({"refused": ["raises", 4.0], "from 0 on": ["raises", "raises"], "weigh 1": [2.5, 4.0]})
 def classes_without_weight(kit: Kit) -> Any:
     """The loss of classes 1 and 2, of which only 1, or both, have a weight, 4."""
     found: list[Any] = []
@@ -611,6 +695,26 @@ def epsilon(kit: Kit) -> Any:
 @case({True: [0.772279, 0.772279], False: [0.773335, 0.773335]}, optimizer=True)
 def nadam_schedule_decay(kit: Kit) -> Any:
     return walked(kit, kit.make("Nadam", 0.1))
+
+
+# ---------------------------------------------------------------- functions of K
+
+
+@case({"paired": [1, 2, 2, 2], "all": [1, 2, 2, 2, 2]}, live=False)
+def batch_dot(kit: Kit) -> Any:
+    """The shape of a product of matrices [2, 2, 3] and [2, 3, 2]."""
+    K = kit.keras.backend
+    x, y = kit.layers.Input((2, 2, 3)), kit.layers.Input((2, 3, 2))
+    product = kit.layers.Lambda(lambda both: K.batch_dot(both[0], both[1]))
+    ones = [np.ones((1, 2, 2, 3), np.float32), np.ones((1, 2, 3, 2), np.float32)]
+    return list(kit.run(kit.model([x, y], product([x, y]))).predict_on_batch(ones).shape)
+
+
+@case({"of x": ["int32", "int32"], "floatx": ["float32", "float32"]}, live=False)
+def likes(kit: Kit) -> Any:
+    K = kit.keras.backend
+    x = K.variable(np.array([1, 2]), dtype="int32")
+    return [K.dtype(K.zeros_like(x)), K.dtype(K.ones_like(x))]
 
 
 def observe(kit: Kit, names: Any = None) -> dict[str, Any]:

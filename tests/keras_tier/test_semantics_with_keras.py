@@ -1,8 +1,8 @@
 """Every answer of `kcompile.keras.semantics` beside the real library of its vintage: Keras 3 on JAX and on
 TensorFlow, tf_keras, and our editions of both, from scripts and from live models.
 
-Keras 2's column was executed in Keras 2.2.4; KERAS2=FOLDER, of an unpacked Keras 2 (see `old_keras`), runs it
-again here.
+The columns of Keras 2 were executed in 2.2.4 and 2.3.1; KERAS2=FOLDER, of an unpacked Keras 2 (see
+`old_keras`), or several with colons between, runs them again here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import pytest
 
 from kcompile.files.live import from_keras
 from kcompile.interpreted import InterpreterEngine
+from kcompile.keras.editions import KERAS2
 from kcompile.keras.semantics import TABLE, VINTAGES
+from kcompile.keras.settings import at_version
 
 sys.path.append(str(Path(__file__).parent))  # where the subprocesses find it too
 import questions
@@ -33,12 +35,19 @@ NOT_ASKED = {
     ("constants_in_build", "keras3"): "its RNN takes no constants, ours gives them to `call` alone",
     ("losses_bring_layers", "keras3"): "its models take no such tensors",
     ("operators_keep_masks", "keras2"): "it has no operators",
-    ("metric_objects_renamed", "keras2"): "2.2 has no metric objects",
+    ("operators_keep_masks", "keras2.2"): "it has no operators",
+    ("metric_objects_renamed", "keras2.2"): "it has no metric objects",
+    ("mask_runs_models", "keras2.2"): "its averages are rid of their start",
+    ("class_weight_beside", "keras3"): "refuses both, ours multiplies",
+    ("cosine_proximity", "keras3"): "calls it cosine_similarity",
+    ("batch_dot", "keras3"): "has no such function",
+    ("likes", "keras3"): "has no such function",
     ("old_optimizer_options", "tf_keras"): "ignores lr, refuses decay; ours takes both, as 2.10 does",
-    ("time_distributed", "keras2"): "2.2.4 debiases moving statistics by variables that no file has",
 }
 # Where Keras 3 on TensorFlow does otherwise than on JAX, and JAX's answer is ours: see `Semantics`
 ON_TENSORFLOW = {"masked_output": "previous output"}
+# What Keras 2.3.1 gives where ours has the names and the weighted losses of its manual
+OF_2_3_1 = {"loss_divides_by": [2.0], "metric_names": ["accuracy", "mae"], "weighted_prefix": ["loss", "mae"]}
 OPTIMIZERS = [name for name, case in CASES.items() if case.optimizer]
 
 
@@ -130,11 +139,22 @@ def test_keras_3_on_tensorflow(question: str) -> None:
     close(elsewhere("keras", "tensorflow")[question], right)
 
 
-@pytest.mark.parametrize("question", asked("keras2"))
-def test_keras_2(question: str) -> None:
-    if "KERAS2" not in os.environ:
-        pytest.skip("KERAS2 names no folder")
-    close(elsewhere(os.environ["KERAS2"], "tensorflow")[question], expected(question, "keras2"))
+def folder_of(version: str) -> str:
+    """Of an unpacked Keras 2 of this version. Skips the test where there is none."""
+    for folder in filter(None, os.environ.get("KERAS2", "").split(os.pathsep)):
+        if f'__version__ = "{version}"' in (Path(folder) / "keras/__init__.py").read_text().replace("'", '"'):
+            return folder
+    pytest.skip(f"KERAS2 names no folder of Keras {version}")
+
+
+@pytest.mark.parametrize(
+    ("version", "vintage", "question"),
+    [(version, vintage, question) for version, vintage in KERAS2.items() for question in asked(vintage)],
+)
+def test_keras_2(version: str, vintage: str, question: str) -> None:
+    found = elsewhere(folder_of(version), "tensorflow")[question]
+    other = OF_2_3_1.get(question) if vintage == "keras2" else None
+    close(found, expected(question, vintage) if other is None else other)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +170,13 @@ def test_our_editions(edition: str, question: str) -> None:
     vintage = "keras2" if edition == "keras" else edition
     kit = Kit(keras, real=False, old=vintage == "keras2", ready=interpreted)
     close(observed(kit, question), expected(question, vintage))
+
+
+@pytest.mark.parametrize("question", asked("keras2.2"))
+def test_ours_as_keras_2_2(question: str) -> None:
+    kit = Kit(importlib.import_module("kcompile.keras"), real=False, old=True, ready=interpreted)
+    with at_version("2.2.4"):
+        close(observed(kit, question), expected(question, "keras2.2"))
 
 
 @pytest.mark.parametrize("question", [name for name in CASES if CASES[name].live])

@@ -23,7 +23,6 @@ from kcompile.keras.layers import (
     GlobalMaxPooling2D,
 )
 from kcompile.keras.models import Model
-from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.settings import image_data_format
 from kcompile.keras.utils.data_utils import get_file
 from kcompile_runtime.checks import check_count
@@ -41,7 +40,7 @@ Top = Callable[["Net", Any, int], Any]
 class Net:
     """Makes the layers of one network. vintage: theirs. axis: of the channels. normalization: its options."""
 
-    def __init__(self, vintage: str, last: int = 3, **norm: Any) -> None:
+    def __init__(self, vintage: str | None, last: int = 3, **norm: Any) -> None:
         self.vintage = vintage
         self.axis = 1 if image_data_format() == "channels_first" else last
         self.normalization = norm
@@ -121,7 +120,7 @@ class Network:
         input_shape: Any,
         pooling: str | None,
         classes: int,
-        vintage: str,
+        vintage: str | None,
     ) -> Model:
         """The model. Raises InputError for arguments that do not fit each other."""
         _check(weights, include_top, classes, pooling)
@@ -169,7 +168,7 @@ def published(name: str, network: Network) -> Callable[..., Model]:
         input_shape: Sequence[int | None] | None = None,
         pooling: str | None = None,
         classes: int = CLASSES,
-        vintage: str = DEFAULT,
+        vintage: str | None = None,
     ) -> Model:
         return network.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)
 

@@ -21,7 +21,6 @@ from kcompile.keras.layers import (
     ZeroPadding2D,
 )
 from kcompile.keras.models import Model
-from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.settings import image_data_format
 from kcompile_runtime.errors import InputError, describe
 
@@ -49,7 +48,7 @@ def MobileNet(
     input_tensor: Any = None,
     pooling: str | None = None,
     classes: int = CLASSES,
-    vintage: str = DEFAULT,
+    vintage: str | None = None,
 ) -> Model:
     """MobileNet. alpha: the share of filters that every layer has. depth_multiplier: outputs of a depthwise
     convolution for each channel. dropout: of the top. The others as in `building.published`."""
@@ -124,7 +123,7 @@ def MobileNetV2(
     input_tensor: Any = None,
     pooling: str | None = None,
     classes: int = CLASSES,
-    vintage: str = DEFAULT,
+    vintage: str | None = None,
 ) -> Model:
     """MobileNetV2. alpha: the share of filters that a layer has. The others as in `building.published`."""
     if weights == "imagenet":

@@ -17,7 +17,6 @@ from kcompile.keras.layers import (
     ZeroPadding2D,
 )
 from kcompile.keras.models import Model
-from kcompile.keras.semantics import DEFAULT
 
 __all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]
 
@@ -184,7 +183,7 @@ def NASNetMobile(
     input_tensor: Any = None,
     pooling: str | None = None,
     classes: int = CLASSES,
-    vintage: str = DEFAULT,
+    vintage: str | None = None,
 ) -> Model:
     """The smaller network. Arguments as in `building.published`."""
     return MOBILE.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)
@@ -197,7 +196,7 @@ def NASNetLarge(
     input_tensor: Any = None,
     pooling: str | None = None,
     classes: int = CLASSES,
-    vintage: str = DEFAULT,
+    vintage: str | None = None,
 ) -> Model:
     """The larger network. Arguments as in `building.published`."""
     return LARGE.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)

@@ -16,7 +16,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch, Dim, axis_of, numel
 from kcompile.keras.operands import axes_of, graph, known, pair, sizes, tensor, traced
-from kcompile.keras.settings import checked_data_format, floatx
+from kcompile.keras.settings import checked_data_format, floatx, meaning
 from kcompile.keras.spatial import enlarged, repeated
 from kcompile_runtime.errors import UnsupportedError
 
@@ -335,14 +335,19 @@ def filled(value: float, shape: Sequence[Any], dtype: str) -> Tensor:
 def zeros_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
     """Zeros in the shape of x."""
     x = tensor(x)
-    return filled(0, x.shape, dtype or x.dtype)
+    return filled(0, x.shape, dtype or _dtype_like(x))
 
 
 @traced
 def ones_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
     """Ones in the shape of x."""
     x = tensor(x)
-    return filled(1, x.shape, dtype or x.dtype)
+    return filled(1, x.shape, dtype or _dtype_like(x))
+
+
+def _dtype_like(x: Tensor) -> str:
+    """The dtype of what is made like x."""
+    return x.dtype if meaning().likes == "of x" else floatx()
 
 
 @traced

@@ -11,7 +11,7 @@ from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, Dim, numel
 from kcompile.keras.operands import axes_of, floating, tensor, traced
-from kcompile.keras.settings import floatx
+from kcompile.keras.settings import floatx, meaning
 
 
 def _reduction(name: str, function: Callable[..., Tensor], doc: str) -> Callable[..., Any]:
@@ -117,10 +117,12 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
     """The product of x and y of each sample, summed over axis axes[0] of x and axes[1] of y; an int means
     both. Default: the last of x and the last but one of y (its last, for rank 2). Axes count the batch as
     0. Shape: that of x, then that of y without the batch, both without the axis; [batch, 1] for two of
-    rank 2."""
+    rank 2. In Keras 2.2 a product of matrices for each entry of all axes before the last two."""
     x, y = tensor(x), tensor(y)
     if x.rank < 2 or y.rank < 2:
         raise ValueError(f"batch_dot: expected tensors of rank 2 or more. Received: {x.type}, {y.type}")
+    if meaning().batch_dot == "paired":
+        return _paired_dot(x, y, axes)
     if axes is None:
         axes = (x.rank - 1, y.rank - 1 if y.rank == 2 else y.rank - 2)
     pairs = axes if isinstance(axes, (list, tuple)) else (axes, axes)
@@ -141,6 +143,42 @@ def batch_dot(x: Any, y: Any, axes: Any = None) -> Any:
             -1,
         )
     return ops.reshape(result, (x.shape[0], *shape) if shape else (x.shape[0], 1))
+
+
+def _paired_dot(x: Tensor, y: Tensor, axes: Any) -> Tensor:
+    """`batch_dot` of Keras 2.2: it sums over the last axis of x and of y where axes say so (not -1), and
+    over the last but one for any other."""
+    pair = axes if isinstance(axes, (list, tuple)) else (axes, axes)
+    a, b = (x.rank - 1, y.rank - 2) if axes is None else pair
+    if x.rank == y.rank == 2:
+        if a != b or x.shape != y.shape:
+            raise ValueError(f"batch_dot: axes {axes} of {x.type} and {y.type} differ")
+        found = ops.reduce_sum(x * y, axes_of(x, a))
+        return ops.reshape(found, (*found.shape, 1))
+    rank = builtins.max(x.rank, y.rank)
+    left, right = (ops.reshape(t, (*t.shape, *(1,) * (rank - t.rank))) for t in (x, y))
+    down, across = a != rank - 1, b == rank - 1
+    added = x.rank - 1 if x.rank < y.rank else x.rank + y.rank - 3  # the place of an axis that is to go
+    sides = left.shape[-1 if down else -2], right.shape[-2 if across else -1]
+    shape = (*left.shape[:-2], *sides)
+    if (
+        left.shape[:-2] != right.shape[:-2]
+        or left.shape[-2 if down else -1] != right.shape[-1 if across else -2]
+        or (x.rank != y.rank and (x.rank + y.rank != 2 * rank - 1 or shape[added : added + 1] != (1,)))
+    ):
+        raise ValueError(
+            f"batch_dot: as in Keras 2.2, {x.type} and {y.type} with axes {axes} are no matrices to be "
+            'multiplied. keras.set_version("2.3.1") sums over any axes'
+        )
+    if x.dtype in FLOATS:
+        result = ops.batch_matmul(left, right, down, across)
+    else:
+        swapped = [*range(rank - 2), rank - 1, rank - 2]
+        left = ops.transpose(left, swapped) if down else left
+        right = right if across else ops.transpose(right, swapped)
+        rows = ops.reshape(left, (*left.shape[:-1], 1, left.shape[-1]))
+        result = ops.reduce_sum(rows * ops.reshape(right, (*right.shape[:-2], 1, *right.shape[-2:])), -1)
+    return result if x.rank == y.rank else ops.reshape(result, (*shape[:added], *shape[added + 1 :]))
 
 
 def _matrices(x: Tensor, axis: int) -> tuple[Tensor, bool, Dim]:

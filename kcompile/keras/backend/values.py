@@ -18,9 +18,10 @@ from kcompile.keras.backend.arrange import filled, int_shape
 from kcompile.keras.backend.elementwise import switch
 from kcompile.keras.engine import InputLayer
 from kcompile.keras.expressions import TensorFunction
+from kcompile.keras.moving import followed
 from kcompile.keras.operands import graph, leaves, record, sizes, tensor, traced, value_of
 from kcompile.keras.operators import identity
-from kcompile.keras.settings import PHASE, LearningPhase, fixed_phase, floatx, new_seed
+from kcompile.keras.settings import PHASE, LearningPhase, fixed_phase, floatx, meaning, new_seed
 from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import current, find_trace
 from kcompile.keras.updates import Update
@@ -121,9 +122,9 @@ def ones(shape: Sequence[Any], dtype: str | None = None, name: str | None = None
     return _full(1, shape, dtype, name)
 
 
-def eye(size: int, dtype: str | None = None, name: str | None = None) -> Any:
-    """The identity matrix."""
-    return constant(np.eye(size), dtype)
+def eye(size: int | Sequence[int], dtype: str | None = None, name: str | None = None) -> Any:
+    """The identity matrix; size: of its sides, or (rows, columns)."""
+    return constant(np.eye(*as_list(size)), dtype)
 
 
 def random_uniform_variable(
@@ -275,9 +276,11 @@ def update_sub(x: Any, decrement: Any) -> Update:
     return Update(x, x - decrement)
 
 
-def moving_average_update(x: Any, value: Any, momentum: float) -> Update:
-    """x * momentum + value * (1 - momentum)."""
-    return Update(x, x * momentum + value * (1.0 - momentum))
+def moving_average_update(x: Any, value: Any, momentum: float) -> Update | list[Update]:
+    """x * momentum + value * (1 - momentum); in Keras 2.2 the average of all values so far, with the updates
+    of what it is made of."""
+    made = [Update(*pair) for pair in followed(x, value, momentum, meaning())]
+    return made[0] if len(made) == 1 else made
 
 
 # ---------------------------------------------------------------- phases

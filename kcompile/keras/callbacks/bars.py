@@ -7,7 +7,7 @@ from typing import Any
 
 from kcompile.keras.callbacks.base import Bar, Report, names_of
 from kcompile.keras.editions import edition
-from kcompile.keras.semantics import DEFAULT
+from kcompile.keras.settings import vintage
 from kcompile_runtime.errors import ModelError, describe
 from kcompile_runtime.progress import Progbar
 
@@ -44,8 +44,8 @@ class ProgbarLogger(Bar):
             self.bar.update(samples, list(zip(self.params["metrics"], values())))
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
-        names = self.params.get("metrics", ())
-        self.bar.update(self.bar.target, [(k, v) for k, v in (logs or {}).items() if k in names])
+        shown = [(k, (logs or {})[k]) for k in self.params.get("metrics", ()) if k in (logs or {})]
+        self.bar.update(self.bar.target, shown)
 
 
 class BatchProgress(Bar):
@@ -64,7 +64,7 @@ class BatchProgress(Bar):
 def progbar(model: Any, params: Mapping[str, Any], verbose: int, steps: bool = False) -> Progbar:
     """The bar of a pass over params["samples"], or where these are unknown over params["steps"], as the
     vintage of the model shows it."""
-    style, samples = edition(getattr(model, "vintage", DEFAULT)).bar, params.get("samples")
+    style, samples = edition(getattr(model, "vintage", vintage())).bar, params.get("samples")
     if steps and style == "samples":
         style = "steps"
     return Progbar(

@@ -127,6 +127,8 @@ class Events:
         return bool(self.model.semantics.batch_logs == "averages")
 
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None:
+        if self.model.semantics.validation_logs == "first":
+            logs = Logs(sorted(logs.items(), key=lambda entry: not entry[0].startswith("val_")))
         self._last_epoch = logs
         self._tell("on_epoch_end", epoch, logs)
 
@@ -134,7 +136,10 @@ class Events:
         self._tell(f"on_{self.mode}_batch_begin", batch, {} if self._averages else logs)
 
     def batch_end(self, batch: int, logs: dict[str, Any], values: Callable[[], list[float]]) -> None:
-        if self._averages:
+        if self.model.semantics.batch_logs == "averages of metrics" and "outputs" not in logs:
+            names = [name for name in logs if name not in ("batch", "size")]
+            logs = Logs({**logs, **dict(list(zip(names, values()))[1:])})
+        elif self._averages:
             names = [name for name in logs if name not in ("batch", "size")]
             logs = (
                 {"outputs": one_or_list(logs["outputs"])} if "outputs" in logs else Logs(zip(names, values()))

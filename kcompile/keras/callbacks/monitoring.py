@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.keras import metrics
+from kcompile.keras import metrics, settings
 from kcompile.keras.callbacks.base import Callback, Report
 from kcompile.keras.editions import edition
 from kcompile.keras.optimizer import Optimizer
-from kcompile.keras.semantics import DEFAULT, Semantics, semantics
+from kcompile.keras.semantics import Semantics
 from kcompile.keras.tensors import Variable
 from kcompile_runtime.checks import check_number, check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
@@ -31,7 +31,7 @@ def check_mode(kind: str, mode: Any) -> str:
 
 def meaning_of(model: Any) -> Semantics:
     """How callbacks behave for a model; for what only looks like one, as by default."""
-    found: Semantics = getattr(model, "semantics", None) or semantics(DEFAULT)
+    found: Semantics = getattr(model, "semantics", None) or settings.meaning()
     return found
 
 
@@ -92,7 +92,7 @@ def better(up: bool, value: float, than: float, margin: float) -> bool:
 def report_rate(model: Any, logs: dict[str, Any]) -> None:
     """Add the learning rate to the logs. Until Keras 3 it is a float32 there: here the float that has its
     shortest digits, so that tables of values read 0.01 as theirs do."""
-    name, rate = edition(getattr(model, "vintage", DEFAULT)).rate_log, float(model.optimizer.lr)
+    name, rate = edition(getattr(model, "vintage", settings.vintage())).rate_log, float(model.optimizer.lr)
     logs[name] = float(str(np.float32(rate))) if name == "lr" else float(rate)
 
 

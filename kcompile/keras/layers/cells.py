@@ -16,6 +16,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.engine import KerasShape, Layer, as_list
+from kcompile.keras.initializers import Identity
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.layers.kernel import Weighted, known_channels
 from kcompile.keras.tracing import Trace, trace_of
@@ -36,6 +37,7 @@ class Cell(Weighted):
     gates = 1
     fixed: Mapping[str, Any] = {}
     units: int
+    recurrent_initializer: Any
     dropout: float
     recurrent_dropout: float
     implementation: int = 1
@@ -61,8 +63,14 @@ class Cell(Weighted):
     def add_weights(self, kernel: tuple[int, ...], recurrent_kernel: tuple[int, ...]) -> None:
         """Create the weights, kernels of these shapes."""
         self.kernel = self.add("kernel", kernel)
-        self.recurrent_kernel = self.add("recurrent_kernel", recurrent_kernel)
+        self.recurrent_kernel = self.add("recurrent_kernel", recurrent_kernel, self.fill_recurrent)
         self.add_bias_weight(self.bias_shape(), self.fill_bias)
+
+    def fill_recurrent(self, shape: Sequence[int]) -> Any:
+        fill = self.recurrent_initializer
+        if isinstance(fill, Identity) and self.semantics.identity == "gates tiled":
+            return fill.gain * fill.tiled(tuple(shape))
+        return fill(shape)
 
     def bias_shape(self) -> tuple[int, ...]:
         return (self.gates * self.units,)

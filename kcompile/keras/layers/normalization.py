@@ -11,6 +11,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim
 from kcompile.keras.engine import InputSpec, KerasShape, Variable, is_integer
 from kcompile.keras.layers.kernel import Weighted
+from kcompile.keras.moving import followed
 from kcompile.keras.settings import epsilon
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
@@ -22,7 +23,8 @@ class BatchNormalization(Weighted):
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta, along `axis`.
 
     In training mean and (biased) variance are the batch's, and the moving ones follow with
-    `momentum`. The moving variance follows the biased one in Keras 3, an unbiased estimate in Keras 2;
+    `momentum` (in Keras 2.2 as averages of the batches so far: `kcompile.keras.moving`). The moving variance
+    follows the biased one in Keras 3, an unbiased estimate in Keras 2;
     in tf.keras an unbiased one for images and volumes, where
     it has a fused kernel, and the biased one elsewhere. A frozen layer (trainable=False) keeps its
     moving values; after Keras 2 it also uses them, in Keras 2 it goes on using the batch's. Otherwise it
@@ -139,8 +141,8 @@ class BatchNormalization(Weighted):
         return x.rank in (4, 5) and self.axis % x.rank in (1, x.rank - 1)
 
     def _follow(self, moving: Variable, batch: Tensor) -> None:
-        before = moving.__tensor__(batch.graph)
-        self.add_update(moving, before * self.momentum + batch * (1 - self.momentum))
+        for variable, value in followed(moving, batch, self.momentum, self.semantics):
+            self.add_update(variable, value)
 
     def _times_gamma(self, x: Tensor) -> Tensor:
         return x if self.gamma is None else x * self.gamma

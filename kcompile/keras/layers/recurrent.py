@@ -26,6 +26,7 @@ from kcompile.keras.layers.cells import (
     check_cell,
     has_step,
     output_shape,
+    output_size,
     run_cell,
     state_shapes,
     state_sizes,
@@ -267,6 +268,9 @@ class RNN(Recurrence):
     def _output_state(self) -> int:
         """The number of the state that equals the previous output, which masked steps repeat."""
         if isinstance(self.cell, StackedRNNCells):
+            first, last = (output_size(self.cell.cells[i]) for i in (0, -1))
+            if self.semantics.masked_output == "first state" and first == last:
+                return 0
             return len(self.cell.state_size) - len(state_sizes(self.cell.cells[-1]))
         return 0
 

@@ -13,7 +13,6 @@ from types import ModuleType
 from typing import Any
 
 from kcompile.keras.engine import Layer
-from kcompile.keras.semantics import DEFAULT
 from kcompile.keras.utils import serialization
 from kcompile_runtime.errors import ModelError, describe
 
@@ -50,10 +49,10 @@ def serialize(layer: Layer) -> dict[str, Any]:
 
 
 def deserialize(
-    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None, vintage: str = DEFAULT
+    config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None, vintage: str | None = None
 ) -> Layer:
-    """The layer (or model) of a configuration. vintage: of layers whose configuration says none. Raises
-    UnsupportedError for a class nobody knows."""
+    """The layer (or model) of a configuration. vintage: of layers whose configuration says none, default
+    that of `set_version`. Raises UnsupportedError for a class nobody knows."""
 
     def dated(value: Any, deep: int = 0) -> Any:
         if not isinstance(value, (list, tuple, Mapping)):
@@ -71,7 +70,7 @@ def deserialize(
     if shared is not None and number in shared:
         return shared[number]
     with _one_deeper():
-        if vintage != DEFAULT:
+        if vintage is not None:
             config = dated(config)
         with serialization.custom_object_scope(custom_objects):
             layer: Layer = serialization.deserialize(config, _classes, "layer")
