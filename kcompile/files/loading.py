@@ -437,13 +437,15 @@ def load_weights(
     skip_mismatch: bool = False,
     backend: str | None = None,
     isolated: bool = False,
+    reshape: bool = False,
 ) -> None:
     """Weights of a file into a built model.
 
     path: .h5 of any Keras (a whole model too), .weights.h5, .weights.json with its shards, .keras, or
     .npz. by_name: only layers whose names are in the file, which must be laid out by layer.
     skip_mismatch: leave layers that do not fit as they are, with a warning. backend, isolated: as in
-    `load`. Raises ModelError, with nothing changed.
+    `load`. reshape: kernels of convolutions of as many numbers are taken in their order, as in Keras 2.
+    Raises ModelError, with nothing changed.
     """
     if backend is not None and backend not in BACKENDS:
         raise InputError(describe("load_weights: backend", " or ".join(map(repr, BACKENDS)), repr(backend)))
@@ -453,13 +455,13 @@ def load_weights(
             "the first layer an input_shape, or call build"
         )
     if str(path).endswith(".npz"):
-        if by_name or skip_mismatch:
-            raise InputError("load_weights: by_name and skip_mismatch need a file with names (.h5)")
+        if by_name or skip_mismatch or reshape:
+            raise InputError("load_weights: by_name, skip_mismatch and reshape need a file with names (.h5)")
         weights.load_in_order(model, reader.read_arrays(path), str(path))
         return
     vintage = Vintage((2,), False, backend) if backend else None
     with _last_resort(path):
-        _load_weights(model, path, vintage, by_name, skip_mismatch, isolated)
+        _load_weights(model, path, vintage, by_name, skip_mismatch, isolated, reshape)
 
 
 def _load_weights(
@@ -469,11 +471,12 @@ def _load_weights(
     by_name: bool = False,
     skip: bool = False,
     isolated: bool = False,
+    reshape: bool = False,
 ) -> None:
     """vintage: of the architecture, where it says more than the file."""
     if reader.kind_of(path) == "zip" and not by_name:
         with reader.open_keras(path, isolated) as archive:
-            weights.load_by_path(model, archive.weights, skip)
+            weights.load_by_path(model, archive.weights, skip, reshape)
         return
     opened = reader.open_shards if reader.is_index(path) else reader.open_hdf5
     with opened(path, isolated) as file:
@@ -483,12 +486,12 @@ def _load_weights(
                     f"{path}: by_name needs weights that are stored by layer name, "
                     "as .h5 of Keras 2 has them; these are stored by path"
                 )
-            weights.load_by_path(model, file, skip)
+            weights.load_by_path(model, file, skip, reshape)
             return
         group = weights.weights_group(file)
         found = _weights_vintage(file, group, vintage)
         found = _settled(file, group, found, model)
-        weights.load_by_layer(model, file, group, found, by_name, skip)
+        weights.load_by_layer(model, file, group, found, by_name, skip, reshape)
 
 
 def _weights_vintage(file: Hdf5, group: str, architecture: Vintage | None) -> Vintage:

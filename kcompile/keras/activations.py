@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import settings
+from kcompile.keras.editions import edition
 from kcompile.keras.operands import lift
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.utils.serialization import deserialize as _deserialize
@@ -121,7 +123,11 @@ _HARD_SIGMOIDS = {"x / 5": hard_sigmoid, "x / 6": hard_sigmoid_keras3}
 def get(identifier: Any, meaning: Semantics | None = None) -> Callable[..., Tensor]:
     """The function for a name, a function, or None (linear). meaning: whose names they are, default
     those of the Keras that runs. Raises UnsupportedError."""
-    slope = (meaning or settings.meaning()).hard_sigmoid
+    meaning = meaning or settings.meaning()
+    if hasattr(identifier, "compute_output_shape") and not edition(meaning.name).eager:
+        kind = type(identifier).__name__
+        warnings.warn(f"activation: {kind} is a layer. Call it as one, behind this layer", stacklevel=2)
+    slope = meaning.hard_sigmoid
     known = {**_KNOWN, "hard_sigmoid": _HARD_SIGMOIDS[slope]}
     found: Callable[..., Tensor] | None = _deserialize(identifier, known, "activation")
     return linear if found is None else found

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kcompile_runtime.checks import check_flag, check_path, check_text
-from kcompile_runtime.errors import InputTypeError, UnsupportedError, describe
+from kcompile_runtime.errors import InputTypeError, describe
 
 PathLike = str | os.PathLike[str]
 Custom = Mapping[str, Any] | None
@@ -54,11 +54,14 @@ class Saving:
     ) -> None:
         """Read weights from a file of any Keras. by_name: only into layers whose name is in the file.
         skip_mismatch: leave layers that do not fit, with a warning. Raises ModelError, with nothing
-        changed, where they do not fit, UnsupportedError for reshape=True."""
-        if check_flag("reshape", reshape):
-            raise UnsupportedError(describe("load_weights: reshape", "False", repr(reshape)))
+        changed, where they do not fit. reshape: kernels of convolutions that have as many numbers are taken
+        in their order, as in Keras 2."""
         files().load_weights(
-            self, _path(filepath), check_flag("by_name", by_name), check_flag("skip_mismatch", skip_mismatch)
+            self,
+            _path(filepath),
+            check_flag("by_name", by_name),
+            check_flag("skip_mismatch", skip_mismatch),
+            reshape=check_flag("reshape", reshape),
         )
 
     def to_json(self, vintage: str | None = None, **kwargs: Any) -> str:

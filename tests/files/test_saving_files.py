@@ -453,3 +453,46 @@ def test_spatial_dropout_is_written_as_the_class_of_keras_3_takes_it(tmp_path):
     written = next(e["config"] for e in config["config"]["layers"] if e["config"]["name"] == "drop")
     assert set(written) == {"name", "dtype", "rate", "seed"}
     assert models.load_model(tmp_path / "m.keras").get_layer("drop").rate == 0.5
+
+
+def test_kernels_of_convolutions_are_reshaped_where_that_is_asked_for(tmp_path):
+    """As in Keras 2.2.4 and 2.3.1: in the order of the numbers, and of no other layer."""
+
+    def conv(*size):
+        return models.Sequential([layers.Conv2D(4, size, input_shape=(5, 5, 2), name="c")])
+
+    stored, other = conv(2, 3), conv(3, 2)
+    numbers = [np.arange(48.0).reshape(2, 3, 2, 4), np.arange(4.0)]
+    stored.set_weights(numbers)
+    stored.save_weights(tmp_path / "w.h5")
+    with pytest.raises(ModelError, match="shapes"):
+        other.load_weights(tmp_path / "w.h5")
+    for by_name in (False, True):
+        other.set_weights([np.zeros((3, 2, 2, 4)), np.zeros(4)])
+        other.load_weights(tmp_path / "w.h5", by_name=by_name, reshape=True)
+        np.testing.assert_array_equal(np.ravel(other.get_weights()[0]), np.arange(48))
+        np.testing.assert_array_equal(other.get_weights()[1], numbers[1])
+    models.Sequential([layers.Dense(4, input_shape=(2,))]).save_weights(tmp_path / "d.h5")
+    with pytest.raises(ModelError, match="shapes"):
+        models.Sequential([layers.Dense(2, input_shape=(4,))]).load_weights(tmp_path / "d.h5", reshape=True)
+    with pytest.raises(ModelError, match="shapes"):
+        conv(3, 3).load_weights(tmp_path / "w.h5", reshape=True)
+
+
+def test_layers_that_do_not_fit_are_left_out_by_name(tmp_path):
+    def net(size):
+        return models.Sequential(
+            [
+                layers.Conv2D(3, 2, input_shape=(size, size, 2), name="c"),
+                layers.Flatten(),
+                layers.Dense(2, name="d"),
+            ]
+        )
+
+    stored, other = net(5), net(6)
+    stored.save_weights(tmp_path / "w.h5")
+    before = other.layers[2].get_weights()
+    with pytest.warns(UserWarning, match="left out"):
+        other.load_weights(tmp_path / "w.h5", by_name=True, skip_mismatch=True)
+    np.testing.assert_array_equal(other.layers[0].get_weights()[0], stored.layers[0].get_weights()[0])
+    np.testing.assert_array_equal(other.layers[2].get_weights()[0], before[0])

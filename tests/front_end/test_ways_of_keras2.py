@@ -12,7 +12,18 @@ import kcompile
 from kcompile import tf_keras
 from kcompile.keras import backend as K
 from kcompile.keras import losses, metrics
-from kcompile.keras.layers import LSTM, RNN, Dense, Embedding, Input, InputLayer, Lambda, Layer, LSTMCell
+from kcompile.keras.layers import (
+    LSTM,
+    RNN,
+    Dense,
+    Embedding,
+    Input,
+    InputLayer,
+    Lambda,
+    Layer,
+    LeakyReLU,
+    LSTMCell,
+)
 from kcompile.keras.models import Model, Sequential, clone_model, model_from_json, model_from_yaml
 
 X = np.array([[1.0, 3.0, 2.0], [-1.0, 0.5, 2.0]], "float32")
@@ -242,3 +253,10 @@ def test_objects_of_the_users_own_are_serialized_as_losses_and_metrics():
     for module in (losses, metrics):
         assert module.serialize(Mine()) == {"class_name": "Mine", "config": {"a": 1}}
         assert module.serialize(losses.mean_squared_error) == "mean_squared_error"
+
+
+def test_a_layer_for_an_activation_is_warned_of():
+    with pytest.warns(UserWarning, match="LeakyReLU is a layer"):
+        found = Dense(2, activation=LeakyReLU(0.5), kernel_initializer="ones")(Input((1,)))
+    m = Model(found.node.inputs[0], found)
+    np.testing.assert_allclose(m.predict(np.array([[-2.0]])), [[-1.0, -1.0]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from kcompile.files import cudnn
 from kcompile.files.reader import Hdf5, Stored
 from kcompile.files.vintage import Vintage
-from kcompile.files.weights.conversion import KERAS1, convert
+from kcompile.files.weights.conversion import FLIPPED, KERAS1, convert
 from kcompile.files.weights.inside import Variables, all_layers, inner_layers
 from kcompile.keras.engine import Variable
 from kcompile_runtime.arrays import Array
@@ -38,10 +39,13 @@ _TAKES = {"f": "f", "i": "iu", "u": "iu", "b": "b"}
 class Assignment:
     """Arrays to be assigned once everything fits; what does not fit is reported in one error."""
 
-    def __init__(self, file: Hdf5, vintage: Vintage, skip_mismatch: bool = False) -> None:
+    def __init__(
+        self, file: Hdf5, vintage: Vintage, skip_mismatch: bool = False, reshape: bool = False
+    ) -> None:
         self.file = file
         self.vintage = vintage
         self.skip = skip_mismatch
+        self.reshape = reshape
         self.values: list[tuple[Variable, Array]] = []
         self.wrong: list[str] = []
         self.not_finite: list[str] = []
@@ -90,6 +94,9 @@ class Assignment:
             shapes = [a.shape for a in arrays]
         except (IndexError, ValueError):  # of axes that are not there
             arrays = None
+        if arrays is not None and self._reshapes(part, shapes):
+            arrays = [arrays[0].reshape(part.shapes[0]), *arrays[1:]]
+            shapes = part.shapes
         if arrays is None or shapes != part.shapes:
             self.mismatch(part.layer.label, f"shapes {part.shapes}", f"{shapes}")
             return None
@@ -104,9 +111,19 @@ class Assignment:
             self.not_finite.append(part.layer.name)
         self.values.extend(zip(part.variables, arrays))
 
+    def _reshapes(self, part: Part, shapes: Sequence[tuple[int, ...]]) -> bool:
+        """Whether the kernel of a convolution is taken in the order of its numbers."""
+        return (
+            self.reshape
+            and type(part.layer).__name__ in FLIPPED
+            and bool(shapes)
+            and prod(shapes[0]) == prod(part.shapes[0])
+            and list(shapes[1:]) == part.shapes[1:]
+        )
+
     def _fits(self, part: Part, stored: Sequence[Stored]) -> bool:
         """Whether shapes are the variables', or, of a class that was stored otherwise, as many numbers."""
-        if [s.shape for s in stored] == part.shapes:
+        if [s.shape for s in stored] == part.shapes or self._reshapes(part, [s.shape for s in stored]):
             return True
         if len(stored) == len(part.variables) and _other_biases(part, stored):
             return True

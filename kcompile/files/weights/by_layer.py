@@ -118,13 +118,19 @@ def _count(file: Hdf5, group: str) -> int:
 
 
 def load_by_layer(
-    model: Any, file: Hdf5, group: str, vintage: Vintage, by_name: bool = False, skip_mismatch: bool = False
+    model: Any,
+    file: Hdf5,
+    group: str,
+    vintage: Vintage,
+    by_name: bool = False,
+    skip_mismatch: bool = False,
+    reshape: bool = False,
 ) -> None:
     """Weights that are stored by layer. Layers are paired by name where all names agree, or with
     by_name (whose others stay as they are), else in order. Raises ModelError."""
     saved = [layer for layer in saved_layers(file, group) if layer.paths]
     targets = [layer for layer in model.owned_layers if layer.weights]
-    assignment = Assignment(file, vintage, skip_mismatch)
+    assignment = Assignment(file, vintage, skip_mismatch, reshape)
     known = {place_of(layer.name): layer for layer in targets}
     if by_name:
         pairs = [(known[s.name], s) for s in saved if s.name in known]

@@ -31,9 +31,9 @@ def is_by_path(file: Hdf5) -> bool:
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 
 
-def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False) -> None:
+def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False, reshape: bool = False) -> None:
     """Weights that are stored by path. Raises ModelError, also for weights that no layer takes."""
-    assignment = Assignment(file, Vintage((3,)), skip_mismatch)
+    assignment = Assignment(file, Vintage((3,)), skip_mismatch, reshape)
     taken: set[str] = set()
     owned: dict[int, list[Any]] = {}
     if model.subclassed and _by_attribute(model, assignment, taken):
