@@ -182,7 +182,7 @@ def _check_arguments(config: Mapping[str, Any], problems: Problems) -> None:
         problems.add(
             f"{label}: trainable: expected True or False. Received: {config['trainable']!r}"[:200], wrong=True
         )
-    if (dtype := _dtype(config.get("dtype"))) not in FLOATS:
+    if (dtype := dtype_of(config.get("dtype"))) not in FLOATS:
         problems.add(f"{label}: dtype {dtype}. Use float32 or float64")
     for key in sorted(set(config) - _OF_MODELS - {"dtype"}):
         if config[key] is not None:
@@ -406,7 +406,7 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
     if cls is None:
         problems.add(f"{label}: layers of this class")
         return given
-    dtype = _dtype(given.pop("dtype", None))
+    dtype = dtype_of(given.pop("dtype", None))
     if dtype not in (*FLOATS, "int32", "int64", "uint8", "bool"):
         problems.add(f"{label}: dtype {dtype}. Use float32 or float64")
         dtype = "float32"
@@ -508,7 +508,7 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter | None]:
     return known
 
 
-def _dtype(policy: Any) -> str:
+def dtype_of(policy: Any) -> str:
     """The name of a dtype, or of a policy in any of its spellings."""
     if isinstance(policy, Mapping):
         config = policy.get("config")

@@ -21,7 +21,7 @@ import numpy as np
 from kcompile.files import reader, weights
 from kcompile.files.calls import mapping
 from kcompile.files.compile_configs import translate_compile_config
-from kcompile.files.configs import MODELS, translate_model
+from kcompile.files.configs import MODELS, dtype_of, translate_model
 from kcompile.files.optimizer_state import load_optimizer
 from kcompile.files.problems import Problems
 from kcompile.files.reader import Hdf5, PathLike, limits
@@ -274,6 +274,9 @@ def _build(
         entry = upgrade(entry)
     mark_said(entry)
     kind = entry.get("class_name")
+    own = custom.get(entry.get("registered_name")) or custom.get(kind)
+    if isinstance(own, type) and issubclass(own, models.Model) and own.subclassed:
+        return _build_own(own, entry, file, overwritten)
     if (
         not isinstance(kind, str)
         or kind in vars(layers)
@@ -296,6 +299,24 @@ def _build(
         )
     _check_reached(translated["config"], model)
     _check_sizes(model)
+    return model
+
+
+def _build_own(own: Any, entry: Mapping[str, Any], file: PathLike, overwritten: bool) -> Any:
+    """A model by subclassing, of a class that the user gave: what its own `from_config` makes, for inputs as
+    the file says."""
+    config = dict(mapping(entry.get("config")))
+    if "dtype" in config:
+        config["dtype"] = dtype_of(config["dtype"])
+    with kept_random_state() if overwritten else nullcontext():
+        model = own.from_config(config)
+        shape = mapping(entry.get("build_config")).get("input_shape")
+        if not model.built and isinstance(shape, (list, tuple)) and shape:
+            single = not isinstance(shape[0], (list, tuple))
+            shapes = [(None, *one[1:]) for one in ([shape] if single else shape)]
+            model.build(shapes[0] if single else shapes)
+    if overwritten and not model.built:
+        raise ModelError(f"{file}: {own.__name__}: the file does not say what the model's input is")
     return model
 
 

@@ -159,19 +159,35 @@ def _write(path: PathLike, overwrite: bool, fill: Callable[[IO[bytes]], Any]) ->
 
 
 def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
-    config, ours = emit.configuration(model, "keras3")
+    config, ours = (_of_class(model), None) if model.subclassed else emit.configuration(model, "keras3")
     compiled = emit.compile_config(model, "keras3") if include_optimizer else None
     if compiled is not None:
         config["compile_config"] = compiled
-        ours["compile"] = emit.own_compile_config(model)
+        if ours is not None:
+            ours["compile"] = emit.own_compile_config(model)
     saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
-    metadata = {"keras_version": ARCHIVE.version, "date_saved": saved, "kcompile": ours}
+    metadata: dict[str, Any] = {"keras_version": ARCHIVE.version, "date_saved": saved}
+    if ours is not None:  # a class of the user's is read by its own from_config
+        metadata["kcompile"] = ours
     data = io.BytesIO()
     _hdf5(data, lambda h: _by_path(model, h, compiled is not None))
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("metadata.json", _text(metadata))
         archive.writestr("config.json", _text(config))
         archive.writestr("model.weights.h5", data.getbuffer())
+
+
+def _of_class(model: Any) -> dict[str, Any]:
+    """The configuration of a model by subclassing, which its class makes and reads."""
+    name = type(model).__name__
+    shapes = [list(x.shape) for x in model.inputs]
+    return {
+        "module": None,
+        "class_name": name,
+        "config": model.get_config(),
+        "registered_name": name,
+        "build_config": {"input_shape": shapes[0] if len(shapes) == 1 else shapes},
+    }
 
 
 def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool, words: Words) -> None:

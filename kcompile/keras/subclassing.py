@@ -312,7 +312,12 @@ class SubclassedModel(Model):
         include_optimizer: bool = True,
         vintage: str | None = None,
     ) -> None:
-        """Raises ConfigurationError (a NotImplementedError): no file has the code of `call`."""
+        """Write a .keras file, which is loaded with the class among custom_objects, where the class has a
+        configuration. Raises ConfigurationError (a NotImplementedError) for other files, and in Keras 2: no
+        file has the code of `call`."""
+        if edition(self.vintage).eager and str(filepath).endswith(".keras"):
+            self.get_config()  # raises
+            return super().save(filepath, overwrite, include_optimizer, vintage)
         raise ConfigurationError(
             f"{type(self).__name__}: save: a model by subclassing is code, which no file holds. Use "
             "save_weights, and load_weights into a new model of the class"

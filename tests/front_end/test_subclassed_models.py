@@ -312,3 +312,30 @@ def test_what_is_refused() -> None:
 
     with pytest.raises(UnsupportedError, match="call"):
         Plain()
+
+
+def test_archives_of_classes_with_a_configuration(tmp_path):
+    class Scaled(keras3.Model):
+        def __init__(self, units, **options):
+            super().__init__(**options)
+            self.units, self.out = units, keras3.layers.Dense(units)
+
+        def call(self, x):
+            return self.out(x)
+
+        def get_config(self):
+            return {"units": self.units}
+
+    model, x = Scaled(3), np.ones((2, 4), np.float32)
+    model.compile("adam", "mse")
+    model.fit(x, np.zeros((2, 3)), verbose=0)
+    model.save(tmp_path / "m.keras")
+    loaded = keras3.models.load_model(tmp_path / "m.keras", custom_objects={"Scaled": Scaled})
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))
+    assert loaded.train_on_batch(x, np.zeros((2, 3))) == model.train_on_batch(x, np.zeros((2, 3)))
+    made = keras3.models.model_from_json(model.to_json(), custom_objects={"Scaled": Scaled})
+    assert type(made) is Scaled and made.units == 3
+    with pytest.raises(UnsupportedError, match="Scaled"):
+        keras3.models.load_model(tmp_path / "m.keras")
+    with pytest.raises(NotImplementedError, match="code"):
+        model.save(tmp_path / "m.h5")

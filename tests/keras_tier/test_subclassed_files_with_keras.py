@@ -79,3 +79,56 @@ def test_our_files_are_read_by_keras(tmp_path) -> None:
     again = mixed(keras3)
     again.load_weights(tmp_path / "m.weights.h5")
     np.testing.assert_array_equal(again.predict(X), ours.predict(X))
+
+
+def configured(keras: Any) -> Any:
+    """A class with a configuration of its own."""
+
+    class Configured(keras.Model):
+        def __init__(self, units: int = 3, **options: Any) -> None:
+            super().__init__(**options)
+            self.units = units
+            self.hidden, self.out = keras.layers.Dense(units, activation="tanh"), keras.layers.Dense(2)
+
+        def call(self, x: Any) -> Any:
+            return self.out(self.hidden(x))
+
+        def get_config(self) -> dict[str, Any]:
+            return {**super().get_config(), "units": self.units}
+
+    return Configured
+
+
+def trained(cls: Any) -> Any:
+    model = cls(4)
+    model.compile("adam", "mse")
+    model.fit(X, X[:, :2], verbose=0)
+    return model
+
+
+def test_archives_go_both_ways(tmp_path) -> None:
+    import keras
+
+    classes = {"theirs": configured(keras), "ours": configured(keras3)}
+    load = {"theirs": keras.models.load_model, "ours": keras3.models.load_model}
+    for writer, cls in classes.items():
+        model = trained(cls)
+        model.save(tmp_path / f"{writer}.keras")
+        for reader, own in classes.items():
+            loaded = load[reader](tmp_path / f"{writer}.keras", custom_objects={"Configured": own})
+            assert type(loaded) is own and loaded.units == 4
+            np.testing.assert_allclose(
+                loaded.predict(X, verbose=0), model.predict(X, verbose=0), rtol=1e-5, atol=1e-6
+            )
+            assert int(loaded.optimizer.iterations.numpy()) == 1
+            loaded.fit(X, X[:, :2], verbose=0)
+
+
+def test_configurations_as_text_go_both_ways() -> None:
+    import keras
+
+    theirs, ours = configured(keras), configured(keras3)
+    made = keras3.models.model_from_json(trained(theirs).to_json(), custom_objects={"Configured": ours})
+    assert type(made) is ours and made.units == 4
+    back = keras.models.model_from_json(trained(ours).to_json(), custom_objects={"Configured": theirs})
+    assert type(back) is theirs and back.units == 4
