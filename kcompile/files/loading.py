@@ -274,7 +274,7 @@ def _build(
         entry = upgrade(entry)
     mark_said(entry)
     kind = entry.get("class_name")
-    own = custom.get(entry.get("registered_name")) or custom.get(kind)
+    own = custom.get(str(entry.get("registered_name"))) or custom.get(str(kind))
     if isinstance(own, type) and issubclass(own, models.Model) and own.subclassed:
         return _build_own(own, entry, file, overwritten)
     if (
