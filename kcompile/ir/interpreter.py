@@ -50,9 +50,10 @@ def _bind(attribute: Any, n: int, precision: str) -> Any:
     return attribute
 
 
-def _as(array: np.ndarray, precision: str) -> np.ndarray:
+def _as(array: np.ndarray, dtype: str, precision: str) -> np.ndarray:
+    """An array of a value of this dtype: floats are of the precision, and doubles stay what they are."""
     array = np.asarray(array)
-    return array.astype(precision) if array.dtype.kind == "f" else array
+    return array.astype(precision if dtype == "float32" else dtype) if array.dtype.kind == "f" else array
 
 
 def run_staged(
@@ -72,16 +73,16 @@ def run(graph: Graph, n: int, inputs: Arrays, variables: Arrays, precision: str 
         for node in graph.live():
             origin = node.op.origin
             if origin == "input":
-                results: Any = _as(inputs[node.attrs["name"]], precision)
+                results: Any = _as(inputs[node.attrs["name"]], node.types[0].dtype, precision)
             elif origin == "variable":
-                results = _as(variables[node.attrs["name"]], precision)
+                results = _as(variables[node.attrs["name"]], node.types[0].dtype, precision)
             else:
                 attrs = {k: _bind(a, n, precision) for k, a in node.attrs.items()}
                 if node.regions:
                     attrs["regions"] = tuple(_function(region, n, precision) for region in node.regions)
                 results = node.op.numpy(*(values[v] for v in node.inputs), **attrs)
                 if origin == "constant":
-                    results = _as(results, precision)
+                    results = _as(results, node.types[0].dtype, precision)
             many = results if isinstance(results, tuple) else (results,)
             for number, array in enumerate(many):
                 values[Value(node.id, number)] = np.asarray(array)

@@ -7,7 +7,7 @@ a model (`KerasTensor`) whose layer, a `TensorFunction`, is that one call. A mod
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -20,7 +20,7 @@ from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.evaluation import computed
 from kcompile.keras.lengths import LruCache
 from kcompile.keras.moving import each_update
-from kcompile.keras.operands import leaves, map_leaves, remember_with, scalar, tensor
+from kcompile.keras.operands import leaves, map_leaves, remember_with, scalar, tensor, value_of
 from kcompile.keras.settings import LearningPhase, fixed_phase, running, vintage_running
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
@@ -93,6 +93,28 @@ class TensorFunction(Layer):
             f"{self.label} was called on a tensor of a model outside a layer, which no "
             "configuration can hold. Put it into a Lambda layer"
         )
+
+
+class OnValues(TensorFunction):
+    """A call that computes on arrays, and has no code: K.function computes its operands, and then the call.
+    In a model, and below other functions, it is refused."""
+
+    def compute(self, graph: Graph, tensors: Sequence[Tensor]) -> list[Tensor]:
+        raise UnsupportedError(
+            f"{self.label} works on values, which K.function has where it is one of the outputs. In a model, "
+            "or under another function, there are none: give it what predict gives"
+        )
+
+    def run(self, values: Mapping[int, np.ndarray]) -> list[np.ndarray]:
+        """The results, for the values of its operands, which are given by their id."""
+        args, kwargs = map_leaves(lambda x: values.get(id(x), x), self.arguments)
+        return [value_of(y) for y in leaves([self.function(*args, **kwargs)])]
+
+
+def on_values(function: Callable[..., Any], args: Any, kwargs: Any, types: Sequence[TensorType]) -> list[Any]:
+    """The results of a call on arrays, of these types, that K.function is to make."""
+    layer = OnValues(function, args, kwargs)
+    return list(layer._record(layer.operands, False, {}, types, types).outputs)
 
 
 def depends(x: KerasTensor) -> bool:
@@ -236,6 +258,12 @@ class Function:
         self.single = not isinstance(outputs, (list, tuple))
         self.outputs = as_list(outputs)
         fetched = as_list(fetches or ())
+        self.wanted = self.outputs  # of which some are computed from the others' values
+        self.outputs = [
+            x
+            for y in self.wanted
+            for x in (y.layer.operands if isinstance(getattr(y, "layer", None), OnValues) else [y])
+        ]
         self.count = len(self.outputs)
         self.outputs += [x for x in fetched if not isinstance(x, tuple)]
         made = (*each_update(updates or ()), *(x for x in fetched if isinstance(x, tuple)))
@@ -277,8 +305,19 @@ class Function:
         results = code(n, arrays)
         draws = self.random_state.draws
         draws.assign(draws.value + np.uint32(1))
-        results = list(map(scalar, results[: self.count]))
+        results = self._from_values(list(map(scalar, results[: self.count])))
         return results[0] if self.single else results
+
+    def _from_values(self, results: list[Any]) -> list[Any]:
+        """The outputs, from the results of the code: some are computed on values."""
+        if all(a is b for a, b in zip(self.wanted, self.outputs)) and len(self.wanted) == self.count:
+            return results
+        values = {id(x): value for x, value in zip(self.outputs, results)}
+        made: dict[int, list[Any]] = {}
+        for y in self.wanted:
+            if id(y) not in values and id(y.layer) not in made:
+                made[id(y.layer)] = y.layer.run(values)
+        return [values[id(y)] if id(y) in values else made[id(y.layer)][y.tensor_index] for y in self.wanted]
 
     def graph(self, training: bool = False, types: Sequence[TensorType] | None = None) -> Traced:
         """The graph of a phase, for inputs of these types."""

@@ -144,9 +144,45 @@ def test_a_reader_is_trained():
     )
 
 
+def test_a_search_is_an_output_of_a_function():
+    """As scripts decode what a network says: a network, a number of steps, and the best paths."""
+    data, steps = Input((5, 3)), K.placeholder((None,))
+    scaled = Dense(3, activation="softmax", kernel_initializer="identity")(data)
+    paths, scores = K.ctc_decode(scaled, steps, greedy=False, beam_width=20, top_paths=2)
+    assert K.int_shape(scores) == (None, 2) and K.dtype(paths[0]) == "int64"
+    search = K.function([data, steps], [*paths, scaled, scores])
+    for count in (5, 3):
+        x, lengths = P[:count] * 5, STEPS[:count, 0]
+        first, second, y, found = search([x, lengths])
+        right = K.ctc_decode(y, lengths, greedy=False, beam_width=20, top_paths=2)
+        np.testing.assert_array_equal(first, K.eval(right[0][0]))
+        np.testing.assert_array_equal(second, K.eval(right[0][1]))
+        np.testing.assert_allclose(found, K.eval(right[1]), rtol=1e-6)
+    alone = K.function([data], K.ctc_decode(data, np.full(5, 4), greedy=False)[0][0])
+    np.testing.assert_array_equal(alone([P]), K.eval(K.ctc_decode(P, [4] * 5, greedy=False)[0][0]))
+
+
+def test_costs_and_labels_in_double_precision():
+    K.set_floatx("float64")
+    try:
+        given = [K.variable(a) for a in (LABELS, P, STEPS, USED)]
+        cost, (found, _) = K.eval(K.ctc_batch_cost(*given)), K.ctc_decode(Input((5, 3)), Input(()))
+    finally:
+        K.set_floatx("float32")
+    guarded = [
+        cost_by_paths(p[:s].astype(float), y[:u].astype(int))
+        for p, y, s, u in zip(P, LABELS, STEPS[:, 0], USED[:, 0])
+    ]
+    np.testing.assert_allclose(cost[:, 0], guarded, rtol=1e-12)
+    assert cost.dtype == np.float64 and K.int_shape(found[0]) == (None, 5)
+
+
 def test_wrong_questions_are_told():
     with pytest.raises(UnsupportedError, match="a search over prefixes works on values"):
-        K.ctc_decode(Input((5, 3)), Input(()), greedy=False)
+        Lambda(lambda y: K.ctc_decode(y, K.ones_like(y[:, 0, 0]), greedy=False)[1])(Input((5, 3)))
+    data = Input((5, 3))
+    with pytest.raises(UnsupportedError, match=r"K.ctc_decode works on values"):
+        K.function([data], [K.ctc_decode(data, [5] * 5, greedy=False)[1] * 2.0])([P])
     with pytest.raises(InputError, match="at most as many steps"):
         K.ctc_decode(P, [6] * 5)
     with pytest.raises(InputError, match="at most the"):

@@ -99,7 +99,8 @@ def test_what_is_made_without_a_dtype_is_of_floatx(double):
     made += (L.Dense(2)(x), K.cast_to_floatx(K.variable(1, dtype="float32")), K.ones_like(x))
     assert {str(t.dtype) for t in made} == {"float64"}
     assert L.Embedding(3, 2)(x).dtype == "float64" and L.Dense(2).dtype == "float64"
-    assert K.eval(K.variable(0.1)) == 0.1 and K.eval(K.constant(0.1) * 3) == 0.1 * 3
+    assert K.eval(K.variable(0.1)) == 0.1 and float(K.eval(K.constant(0.1) * 3)) == 0.1 * 3
+    assert K.eval(K.exp(K.variable(0.1))).dtype == np.float64
     m = Sequential([L.Dense(1, input_dim=2, kernel_initializer=keras.initializers.Constant(0.1))])
     assert m.get_weights()[0][0] == 0.1
     f = K.function([x], [K.sum(K.exp(x)), *K.gradients(K.sum(K.exp(x)), [x])])

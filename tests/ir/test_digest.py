@@ -165,7 +165,7 @@ def check_text(graph: Graph) -> int:
 def test_each_attribute_of_each_op_is_in_the_text(name: str, data: st.DataObject) -> None:
     graph = graph_of(OPS[name], data.draw(cases(OPS[name])))[0]
     if OPS[name].contraction is not None:
-        graph = passes.choose_algorithms(graph, lambda spec, often: 8)
+        graph = passes.choose_algorithms(graph, lambda spec, often, dtype: 8)
     assert check_text(graph) >= len(graph.inputs)
 
 

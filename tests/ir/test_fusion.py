@@ -34,7 +34,7 @@ def weight(graph: Graph, name: str, *shape: int) -> Tensor:
 
 
 def prepared(graph: Graph) -> Graph:
-    return choose_algorithms(graph, lambda spec, constant: None, frozen=False)
+    return choose_algorithms(graph, lambda spec, constant, dtype: None, frozen=False)
 
 
 def ops_of(plan: FusionPlan, ids: tuple[int, ...]) -> list[str]:

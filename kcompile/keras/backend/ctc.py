@@ -15,9 +15,11 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import TensorType
 from kcompile.keras.backend.recurrence import time_first
 from kcompile.keras.backend.values import constant
-from kcompile.keras.expressions import depends
+from kcompile.keras.expressions import depends, on_values
+from kcompile.keras.expressions import type_of as tensor_type
 from kcompile.keras.operands import fixed_size, tensor, traced, value_of
 from kcompile.keras.settings import epsilon
 from kcompile.keras.tensors import KerasTensor
@@ -50,23 +52,23 @@ def ctc_batch_cost(y_true: Any, y_pred: Any, input_length: Any, label_length: An
     before = ops.pad(path[:, :-2], [0, 2], [0, 0])
     skips = ops.logical_and(ops.not_equal(path, blank), ops.not_equal(path, before))
     skips = ops.logical_and(skips, ops.iota(logs.graph, (batch, places), 1) > 1)
-    skip = ops.select(skips, 0.0, ops.constant(logs.graph, _NEVER))
+    skip = ops.select(skips, 0.0, ops.constant(logs.graph, _NEVER, logs.dtype))
 
-    chosen = ops.one_hot(path, blank + 1)
+    chosen = ops.one_hot(path, blank + 1, logs.dtype)
     emitted = ops.batch_matmul(logs, chosen, transpose_b=True)  # [batch, time, places]
     time = fixed_size(logs, 1)
     counts = ops.iota(logs.graph, (time, batch), 0) < ops.reshape(steps, (1, batch))
 
     first = ops.equal(ops.iota(logs.graph, (batch, places), 1), 0)
-    start = ops.select(first, 0.0, ops.constant(logs.graph, _NEVER))
+    start = ops.select(first, 0.0, ops.constant(logs.graph, _NEVER, logs.dtype))
     final, _ = scan(_advance, [start], [time_first(emitted), counts], [skip])
     last = 2 * used
     here = ops.iota(logs.graph, (batch, places), 1)
     ends = ops.logical_or(ops.equal(here, last), ops.equal(here, last - 1))
-    reached = ops.select(ends, final[0], ops.constant(logs.graph, _NEVER))
+    reached = ops.select(ends, final[0], ops.constant(logs.graph, _NEVER, logs.dtype))
     top = ops.stop_gradient(ops.reduce_max(reached, 1, keepdims=True))
     total = top + ops.log(ops.reduce_sum(ops.exp(reached - top), 1, keepdims=True))
-    return ops.select(total > _NEVER / 2, -total, ops.constant(logs.graph, math.inf))
+    return ops.select(total > _NEVER / 2, -total, ops.constant(logs.graph, math.inf, logs.dtype))
 
 
 def _column(lengths: Any) -> Tensor:
@@ -103,19 +105,25 @@ def ctc_decode(
     y_pred: probabilities [batch, time, classes]. input_length: [batch], how many steps count. Labels are
     [batch, longest], -1 behind the last. greedy: the most likely class of each step, and minus the sum of
     their logarithms [batch, 1]; else the best of a search with beam_width prefixes, and log P [batch,
-    top_paths]. On values, results are constants. On tensors of a model the greedy labels are [batch, time];
-    a search needs values there: raises UnsupportedError.
+    top_paths]. On values, results are constants. On tensors of a model the greedy labels are [batch, time]; a
+    search is made by K.function, whose outputs its results are, and in a layer raises UnsupportedError.
     """
-    if current() is not None or any(
-        isinstance(x, KerasTensor) and depends(x) for x in (y_pred, input_length)
-    ):
-        if not greedy:
-            raise UnsupportedError(
-                "ctc_decode: a search over prefixes works on values, not on tensors of a model. Give it what "
-                "predict gives, or greedy=True"
-            )
+    symbolic = any(isinstance(x, KerasTensor) and depends(x) for x in (y_pred, input_length))
+    if greedy and (symbolic or current() is not None):
         labels, scores = _greedy_in_graph(y_pred, input_length)
         return [labels], scores
+    if current() is not None:
+        raise UnsupportedError(
+            "ctc_decode: a search over prefixes works on values, and there are none in a model. Give it what "
+            "predict gives, or greedy=True"
+        )
+    if symbolic:
+        time = tensor_type(y_pred).shape[1]
+        batch = tensor_type(y_pred).shape[0]
+        of_labels = [TensorType((batch, time), "int64")] * top_paths
+        types = [*of_labels, TensorType((batch, top_paths), "float32")]
+        made = on_values(ctc_decode, (y_pred, input_length, False, beam_width, top_paths), {}, types)
+        return made[:-1], made[-1]
     given = as_array(value_of(y_pred), "ctc_decode: y_pred")
     lengths = as_array(value_of(input_length), "ctc_decode: input_length").astype(int).ravel()
     if given.ndim != 3 or len(lengths) != len(given) or (lengths > given.shape[1]).any():
@@ -195,9 +203,9 @@ def _greedy_in_graph(y_pred: Any, input_length: Any) -> Any:
     kept = ops.logical_and(ops.logical_and(ops.not_equal(best, blank), ops.not_equal(best, before)), counts)
     # The place of each label that is kept is how many are kept before; so none is at a place twice
     kept_steps = ops.cast(kept, logs.dtype)
-    upto = ops.constant(logs.graph, np.triu(np.ones((time, time), np.float32), 1))
+    upto = ops.constant(logs.graph, np.triu(np.ones((time, time)), 1), logs.dtype)
     places = ops.cast(ops.matmul(kept_steps, upto), "int32")
-    moved = ops.one_hot(places, time) * ops.reshape(kept_steps, (batch, time, 1))
+    moved = ops.one_hot(places, time, logs.dtype) * ops.reshape(kept_steps, (batch, time, 1))
     labels = ops.reshape(ops.cast(best + 1, logs.dtype), (batch, 1, time))
     dense = ops.reshape(ops.batch_matmul(labels, moved), (batch, time))
     top = ops.select(counts, ops.reduce_max(logs, 2), 0.0)
