@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -528,6 +528,15 @@ def _weights_vintage(file: Hdf5, group: str, architecture: Vintage | None) -> Vi
             describe(file.name, f"backend={backend!r}, which the file says, or none", repr(given))
         )
     return Vintage(numbers, tf, backend or given)
+
+
+def converted_weights(
+    layer: Any, arrays: Sequence[Any], version: str | None, backend: str | None, reshape: bool
+) -> list[Any]:
+    """Arrays of a layer, or of a model, that a Keras of this version stored with this backend, as it has them
+    here. version: "1" is Keras 1; None: of now. Raises ModelError."""
+    numbers, tf = ((2,), False) if version is None else parse_version(version)
+    return weights.converted(layer, list(map(np.asarray, arrays)), Vintage(numbers, tf, backend), reshape)
 
 
 # ---------------------------------------------------------------- texts

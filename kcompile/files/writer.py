@@ -45,6 +45,7 @@ WORDS = {
 }
 ARCHIVE = Words("keras3", "3.8.0")
 OF_ARCHIVES = frozenset({"keras3"})  # whose files .keras are
+OTHER_KINDS = (".json", ".yaml", ".yml", ".npz", ".onnx", ".pb")  # no names of HDF5 files
 ATTRIBUTE_LIMIT = 64512  # bytes, of HDF5's object headers
 
 
@@ -57,10 +58,10 @@ def save(
 ) -> None:
     """The whole model: architecture, weights, training configuration, state of the optimizer.
 
-    path: ends in .keras, .h5 or .hdf5. overwrite: without it an existing file is an error. vintage: which
-    Keras is to open an .h5: "keras2" (2.3, 2.2, and tf_keras), "keras2.2" (2.2, with the state of the
-    optimizer as it has it), "tf_keras", "keras3"; default the model's own. Raises InputError, ModelError for
-    a model without weights, OSError; an older file is then as it was.
+    path: ends in .keras, .h5 or .hdf5; for Keras 2 another name is of an HDF5 file too. overwrite: without it
+    an existing file is an error. vintage: which Keras is to open an .h5: "keras2" (2.3, 2.2, and tf_keras),
+    "keras2.2" (2.2, with the state of the optimizer as it has it), "tf_keras", "keras3"; default the model's
+    own. Raises InputError, ModelError for a model without weights, OSError; an older file is then as it was.
     """
     emit.check_built(model, "save")
     suffix = Path(path).suffix.lower()
@@ -70,7 +71,7 @@ def save(
             raise InputError(describe("save: vintage", "'keras3', or a path that ends in .h5", repr(vintage)))
         emit.warn_of_activations(model, True)
         _write(path, overwrite, lambda file: _write_keras(model, file, include_optimizer))
-    elif suffix in (".h5", ".hdf5"):
+    elif _is_hdf5(path, words):
         emit.warn_of_activations(model, False)
         _check_places(model)
         _write(path, overwrite, lambda file: _write_h5(model, file, include_optimizer, words))
@@ -86,18 +87,17 @@ def save(
 
 
 def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
-    """The weights alone: by path for a name that ends in .weights.h5 (Keras 3), by layer for any other
-    that ends in .h5 or .hdf5 (Keras 2), in order for .npz. Raises as `save`."""
+    """The weights alone: by path for a name that ends in .weights.h5 (Keras 3), in order for .npz, by layer
+    for .h5, .hdf5 and, in Keras 2, any other. Raises as `save`."""
     emit.check_built(model, "save_weights")
-    name = str(path).lower()
+    name, words = str(path).lower(), _words(model, None)
     if name.endswith(".weights.h5"):
         _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_path(model, h, False)))
-    elif name.endswith((".h5", ".hdf5")):
-        _check_places(model)
-        words = _words(model, None)
-        _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_layer(model, h, words)))
     elif name.endswith(".npz"):
         _write(path, overwrite, lambda file: np.savez(file, *model.get_weights()))
+    elif _is_hdf5(path, words):
+        _check_places(model)
+        _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_layer(model, h, words)))
     else:
         raise InputError(
             describe("save_weights", "a path that ends in .weights.h5, .h5, .hdf5 or .npz", repr(str(path)))
@@ -109,6 +109,14 @@ def _words(model: Any, vintage: str | None) -> Words:
     if vintage is not None and not (isinstance(vintage, str) and vintage in WORDS):
         raise InputError(describe("vintage", "one of " + ", ".join(map(repr, WORDS)), repr(vintage)))
     return WORDS.get(model.vintage if vintage is None else vintage, _LATER)
+
+
+def _is_hdf5(path: PathLike, words: Words) -> bool:
+    """Whether a name is of an HDF5 file: until tf.keras any is that is of no other kind."""
+    suffix = Path(path).suffix.lower()
+    return suffix in (".h5", ".hdf5") or (
+        words.dialect == "keras2" and suffix not in (*OTHER_KINDS, ".keras")
+    )
 
 
 def to_json(model: Any, vintage: str | None = None, **options: Any) -> str:

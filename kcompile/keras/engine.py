@@ -18,7 +18,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
-from kcompile.ir.tensor import Tensor, constant
+from kcompile.ir.tensor import Tensor, as_tensor, constant
 from kcompile.ir.types import DTYPES, FLOATS, Batch, TensorType
 from kcompile.keras import argument_orders, keras1, regularizers, settings
 from kcompile.keras.copying import restore, state_of
@@ -453,7 +453,7 @@ class Layer(Weights, Additions, Nodes):
         """The penalties on the outputs, of all samples together."""
         assert self.activity_regularizer is not None
         for output in outputs:
-            penalty = self.activity_regularizer(output)
+            penalty = as_tensor(trace.graph, self.activity_regularizer(output), output.dtype)
             divided = self.semantics.activity_by_sample and output.rank
             trace.losses.append(penalty / ops.count(output, [0]) if divided else penalty)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.orthonormal import orthonormal
-from kcompile.keras.settings import floatx, meaning, new_seed
+from kcompile.keras.settings import DATA_FORMATS, checked_data_format, floatx, meaning, new_seed
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.arrays import as_array
@@ -154,8 +154,11 @@ class VarianceScaling(Initializer):
         return _truncated(generator, shape) * (math.sqrt(variance) / TRUNCATED_STDDEV)
 
 
-def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
-    """How many inputs an output sums, and how many outputs an input reaches."""
+def _fans(shape: Sequence[int], data_format: str = DATA_FORMATS[0]) -> tuple[float, float]:
+    """How many inputs an output sums, and how many outputs an input reaches. data_format: where a kernel has
+    its channels, which in those of layers are last."""
+    if len(shape) > 2 and checked_data_format(data_format) == "channels_first":
+        shape = (*shape[2:], shape[1], shape[0])
     if len(shape) < 2:
         root = math.sqrt(math.prod(shape))
         return root, root

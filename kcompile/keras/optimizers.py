@@ -24,7 +24,7 @@ from kcompile.keras.settings import epsilon
 from kcompile.keras.tracing import Trace
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.checks import check_number
-from kcompile_runtime.errors import InputTypeError, ModelError, describe
+from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
 
 def _power_gap(beta: float, t: Tensor) -> Tensor:
@@ -306,6 +306,15 @@ class Nadam(Optimizer):
         v = slots["v"] * self.beta_2 + ops.square(g) * (1.0 - self.beta_2)
         step = m * of_moment + g * of_gradient
         return p - step * rate / (ops.sqrt(v / gap) + self.epsilon), {"m": m, "v": v}
+
+
+class TFOptimizer(Optimizer):
+    """Keras 2's name for an optimizer of TensorFlow, which is not there. Raises UnsupportedError."""
+
+    def __init__(self, optimizer: Any, iterations: Any = None) -> None:
+        raise UnsupportedError(
+            f"TFOptimizer: {optimizer!r} is of TensorFlow, which is not there. Use one of keras.optimizers"
+        )
 
 
 sgd, rmsprop, adagrad, adadelta, adam, adamax, nadam = (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)

@@ -17,10 +17,10 @@ __all__ = ["L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "l1", "l1_l2
 
 
 class Regularizer:
-    """Base: called with a tensor, gives a scalar."""
+    """Base: called with a tensor, gives a scalar. Here 0."""
 
-    def __call__(self, x: Tensor) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} must define __call__(x)")
+    def __call__(self, x: Tensor) -> Any:
+        return 0.0
 
     def get_config(self) -> dict[str, Any]:
         return dict(vars(self))

@@ -6,9 +6,12 @@ The front end does not know files; it reaches them through the public package wh
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from kcompile.keras.utils.io_utils import ask_to_proceed_with_overwrite
 from kcompile_runtime.checks import check_flag, check_path, check_text
 from kcompile_runtime.errors import InputTypeError, describe
 
@@ -32,22 +35,26 @@ class Saving:
         include_optimizer: bool = True,
         vintage: str | None = None,
     ) -> None:
-        """Write the whole model to a .keras (Keras 3) or .h5 file, which appears whole or not at all.
+        """Write the whole model to a .keras (Keras 3) or .h5 file, which appears whole or not at all; or into
+        a group of h5py, as an open file is one. overwrite: False asks on the terminal, as Keras 2 does.
 
         vintage: which Keras is to open an .h5: "keras2" (2.3, 2.2 and tf_keras), "keras2.2" (2.2 alone,
         with the state of the optimizer as it has it), "tf_keras", "keras3"; default the model's own.
         Raises InputError, ModelError for a model without weights, OSError."""
-        files().save(
-            self,
-            _path(filepath),
-            check_flag("overwrite", overwrite),
-            check_flag("include_optimizer", include_optimizer),
-            vintage,
-        )
+        flags = check_flag("overwrite", overwrite), check_flag("include_optimizer", include_optimizer)
+        if not _is_group(filepath):
+            if (flag := _asked(filepath, flags[0])) is not None:
+                files().save(self, _path(filepath), flag, flags[1], vintage)
+            return
+        with _beside() as path:
+            files().save(self, path, *flags, vintage)
+            _copy(path, filepath)
 
     def save_weights(self, filepath: PathLike, overwrite: bool = True) -> None:
-        """Write the weights to .weights.h5 (laid out as in Keras 3), .h5 (Keras 2) or .npz."""
-        files().save_weights(self, _path(filepath), check_flag("overwrite", overwrite))
+        """Write the weights to .weights.h5 (laid out as in Keras 3), .h5 (Keras 2) or .npz. overwrite: as for
+        `save`."""
+        if (flag := _asked(filepath, check_flag("overwrite", overwrite))) is not None:
+            files().save_weights(self, _path(filepath), flag)
 
     def load_weights(
         self, filepath: PathLike, by_name: bool = False, skip_mismatch: bool = False, reshape: bool = False
@@ -81,6 +88,66 @@ def _path(value: Any) -> Any:
     return check_path("filepath", value, "Save to a file, and copy it.")
 
 
+def _asked(path: Any, overwrite: bool) -> bool | None:
+    """Whether a file may be overwritten; None where somebody was asked, and said no."""
+    if overwrite or not (isinstance(path, (str, os.PathLike)) and os.path.isfile(path)):
+        return overwrite
+    try:
+        return ask_to_proceed_with_overwrite(path) or None
+    except (EOFError, OSError):  # nobody is there to ask
+        return False
+
+
+def _is_group(value: Any) -> bool:
+    """Whether it is a group of h5py, which is not imported to find out."""
+    kinds = [f"{kind.__module__}.{kind.__name__}" for kind in type(value).__mro__]
+    return "h5py._hl.group.Group" in kinds
+
+
+@contextmanager
+def _beside() -> Iterator[str]:
+    """The path of an HDF5 file for the time being."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield os.path.join(folder, "model.h5")
+
+
+def _copy(path: str, group: Any) -> None:
+    """What a file has into a group. Raises a KeyError where a name is there already."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        for name in file:
+            if name in group:
+                raise KeyError(f"save: there is a {name!r} in {group.name!r} already")
+            file.copy(name, group)
+        group.attrs.update(file.attrs)
+
+
+def _copied(group: Any, path: str) -> None:
+    """A group as a file of its own."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        for name in group:
+            group.copy(name, file)
+        file.attrs.update(group.attrs)
+
+
+def preprocess_weights_for_loading(
+    layer: Any,
+    weights: Any,
+    original_keras_version: str | None = None,
+    original_backend: str | None = None,
+    reshape: bool = False,
+) -> list[Any]:
+    """Arrays of a layer as another Keras stored them ("1" is Keras 1; backend: "theano" or "tensorflow") as
+    the layer has them. reshape: kernels take another shape of as many numbers. Raises ModelError."""
+    made: list[Any] = files().converted_weights(
+        layer, weights, original_keras_version, original_backend, check_flag("reshape", reshape)
+    )
+    return made
+
+
 def save_model(
     model: Any, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True
 ) -> None:
@@ -91,7 +158,11 @@ def save_model(
 
 
 def load_model(filepath: PathLike, custom_objects: Custom = None, compile: bool = True) -> Any:
-    """The model in a .keras or .h5 file of any Keras; `kcompile.load` says more."""
+    """The model in a .keras or .h5 file of any Keras, or in a group of h5py; `kcompile.load` says more."""
+    if _is_group(filepath):
+        with _beside() as path:
+            _copied(filepath, path)
+            return files().load(path, custom_objects=custom_objects, compile=compile)
     return files().load(_path(filepath), custom_objects=custom_objects, compile=compile)
 
 

@@ -207,7 +207,8 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
         if variable.regularizer:
             label = f"Regularizer of {variable.name!r}"
             with trace.source(Source(variable.name.rpartition("/")[0])), explained(label):
-                trace.losses.append(variable.regularizer(trace.read(variable)))
+                weight = trace.read(variable)
+                trace.losses.append(as_tensor(trace.graph, variable.regularizer(weight), weight.dtype))
     behind = [v for weight in model.weights for pair in weight.behind.values() for v in pair]
     states = [*model.state_variables, *model.random_state, *behind]
     known = {id(v) for v in (*model.weights, *states, *_read_by_losses(model))}

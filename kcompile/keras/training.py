@@ -16,7 +16,6 @@ from kcompile.keras.engines import Engine
 from kcompile.keras.feeding import Queue
 from kcompile.keras.generator_methods import GeneratorMethods
 from kcompile.keras.graphs import CompileArguments
-from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.tensors import one_or_list
 from kcompile.keras.trainer import Data, Trainer, Validation
 from kcompile_runtime.arrays import Array
@@ -94,16 +93,24 @@ class Training(GeneratorMethods):
         return self.trainer.compile_arguments
 
     @property
-    def optimizer(self) -> Optimizer:
-        """The optimizer. Raises ModelError before `compile`."""
-        arguments = self.trainer.arguments or graphs.compile_arguments(self).given  # raises
-        optimizer: Optimizer = arguments["optimizer"]
-        return optimizer
+    def optimizer(self) -> Any:
+        """The optimizer; None before `compile`."""
+        return (self.trainer.arguments or {}).get("optimizer")
 
     @property
     def loss(self) -> Any:
         """The loss that `compile` was given."""
         return graphs.compile_arguments(self).given["loss"]
+
+    @property
+    def loss_weights(self) -> Any:
+        """The weights of losses that `compile` was given."""
+        return graphs.compile_arguments(self).given["loss_weights"]
+
+    @property
+    def sample_weight_mode(self) -> Any:
+        """What `compile` was told of the weights of samples."""
+        return graphs.compile_arguments(self).given["sample_weight_mode"]
 
     @property
     def metrics_names(self) -> list[str]:

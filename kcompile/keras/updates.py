@@ -8,7 +8,7 @@ updates that calls of layers leave behind, as such tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
@@ -16,6 +16,7 @@ from kcompile.ir.graph import Source
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import constraints
 from kcompile.keras.operands import floating, graph, record, tensor
+from kcompile.keras.operators import identity
 from kcompile.keras.semantics import semantics
 from kcompile.keras.settings import floatx, meaning
 from kcompile.keras.tensors import KerasTensor, Node, Variable
@@ -112,7 +113,8 @@ def _slopes(loss: Any, params: Sequence[Variable]) -> list[Tensor]:
 def losses_of_weights(layer: Any) -> list[Any]:
     """The penalties on a layer's weights."""
     counted = layer.weights if layer.semantics.penalty_of_frozen else layer.trainable_weights
-    return [v.regularizer(v) for v in counted if v.regularizer]
+    found: list[Any] = [cast(Any, v.regularizer)(v) for v in counted if v.regularizer]
+    return [x if hasattr(x, "__tensor__") else identity(x) for x in found]
 
 
 def losses_of_calls(calls: Sequence[Node]) -> list[Any]:

@@ -14,7 +14,13 @@ READER, WRITER = "kcompile/files/reader", "kcompile/files/writer.py"
 DATA_SETS = "kcompile/keras/datasets/stored.py"  # with an unpickler that knows arrays alone
 # What opens or interprets files, and who may use it for something that is no model file.
 MODULES = {
-    "h5py": {READER, WRITER, "kcompile/keras/utils/io_utils.py"},  # arrays of scripts: HDF5Matrix
+    "h5py": {
+        READER,
+        WRITER,
+        "kcompile/keras/utils/io_utils.py",  # arrays of scripts: HDF5Matrix
+        "kcompile/keras/utils/hdf5_dict.py",  # what scripts write themselves
+        "kcompile/keras/saving.py",  # groups of scripts, copied as they are into a file for the reader
+    },
     "yaml": {READER, WRITER},
     "zipfile": {READER, WRITER, "kcompile/keras/utils/archives.py", DATA_SETS},
     "pickle": {DATA_SETS, "kcompile/keras/utils/workers.py"},  # an error of its own, on its way back

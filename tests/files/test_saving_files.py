@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import kcompile
-from kcompile import keras
+from kcompile import keras, keras3
 from kcompile.files import emit
 from kcompile.keras import layers, models
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError
@@ -346,12 +346,26 @@ def test_permissions_are_those_of_new_files(tmp_path: Path) -> None:
         os.umask(mask)
 
 
-@pytest.mark.parametrize("name", ["m", "m.txt", "m.json"])
-def test_suffixes_that_say_no_format(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["m.onnx", "m.json"])
+def test_suffixes_that_say_another_format(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"\.keras, \.h5"):
         crafted.dense().save(tmp_path / name)
     with pytest.raises(InputError, match=r"\.weights\.h5"):
         crafted.dense().save_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["m", "m.ckpt"])
+def test_any_other_name_is_of_an_hdf5_file_in_keras_2(tmp_path: Path, name: str) -> None:
+    model = crafted.dense()
+    model.save(tmp_path / name)
+    model.save_weights(tmp_path / f"w{name}")
+    loaded, other = kcompile.load(tmp_path / name), crafted.dense()
+    other.load_weights(tmp_path / f"w{name}")
+    for one in (loaded, other):
+        for ours, theirs in zip(one.get_weights(), model.get_weights()):
+            np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match=r"\.keras, \.h5"):
+        keras3.Sequential([keras3.layers.Dense(2, input_shape=(3,))]).save(tmp_path / f"new{name}")
 
 
 def test_models_without_weights(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Snippets, and what Keras 2.2.4 and 2.3.1 answer: `answers/*.txt` and `answers/*.json` beside it.
 
 A snippet is a block of lines; its answer is the value of its last expression, or the kind of its error. Under
-a line that begins with `@each` every line is a snippet of its own, behind what that line says. To record
-answers: `python answers_of_keras2.py FOLDER NAME`, with the folder of an unpacked Keras (`old_keras.load`).
+a line that begins with `@each` every line is a snippet of its own, behind what that line says; a block that
+begins with `@all` is before all that follow. To record answers: `python answers_of_keras2.py FOLDER NAME`,
+with the folder of an unpacked Keras (`old_keras.load`).
 """
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ def W(function, *args, **kwargs):
 
 
 def snippets(name: str) -> Iterator[str]:
+    common = ""
     for block in (HERE / f"{name}.txt").read_text().split("\n\n"):
         lines = [line for line in block.split("\n") if line.strip() and not line.startswith("##")]
-        if lines and lines[0].startswith("@each"):
-            yield from (f"{lines[0][5:].strip()}\n{line}".strip() for line in lines[1:])
+        if lines and lines[0] == "@all":
+            common = "\n".join([*lines[1:], ""])
+        elif lines and lines[0].startswith("@each"):
+            yield from (common + f"{lines[0][5:].strip()}\n{line}".strip() for line in lines[1:])
         elif lines:
-            yield "\n".join(lines)
+            yield common + "\n".join(lines)
 
 
 def kinds(error: BaseException) -> str:

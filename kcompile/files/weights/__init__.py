@@ -10,7 +10,7 @@ variables assigned, all of them or none. Two layouts exist: `by_layer` and `by_p
 from __future__ import annotations
 
 from kcompile.files.weights.assignment import load_in_order
-from kcompile.files.weights.by_layer import load_by_layer, place_of, saved_layers, weights_group
+from kcompile.files.weights.by_layer import converted, load_by_layer, place_of, saved_layers, weights_group
 from kcompile.files.weights.by_path import is_by_path, load_by_path, vars_of
 from kcompile.files.weights.conversion import FLIPPED
 from kcompile.files.weights.inside import all_layers, groups, held, own_variables, path_names, run_inside
@@ -18,6 +18,7 @@ from kcompile.files.weights.inside import all_layers, groups, held, own_variable
 __all__ = [
     "FLIPPED",
     "all_layers",
+    "converted",
     "groups",
     "held",
     "is_by_path",

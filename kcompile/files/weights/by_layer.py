@@ -6,15 +6,17 @@ groups and datasets for those who write such a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from kcompile.files.reader import Hdf5
 from kcompile.files.vintage import Vintage
 from kcompile.files.weights.assignment import Assignment, Part
-from kcompile.files.weights.conversion import stored_count
+from kcompile.files.weights.conversion import FLIPPED, convert, stored_count
 from kcompile.files.weights.inside import run_inside
+from kcompile_runtime.arrays import Array
 from kcompile_runtime.errors import ModelError, describe
 from kcompile_runtime.texts import printable
 
@@ -164,6 +166,36 @@ def _pair(assignment: Assignment, layer: Any, stored: Group) -> None:
     for part, count in zip(parts, counts):
         assignment.part(part, stored.paths[start : start + count])
         start += count
+
+
+def converted(layer: Any, arrays: Sequence[Array], vintage: Vintage, reshape: bool) -> list[Array]:
+    """The weights of a layer, or of all layers of a model, as it has them. reshape: kernels take another
+    shape for as many numbers. Raises ModelError."""
+    parts, found, start = parts_of(layer), [], 0
+    counts = [len(p.variables) for p in parts]
+    if vintage.keras1 and sum(counts) != len(arrays):
+        counts = [stored_count(p.layer) or n for p, n in zip(parts, counts)]
+    if sum(counts) != len(arrays):
+        raise ModelError(describe(layer.label, f"{sum(counts)} arrays", str(len(arrays))))
+    for part, count in zip(parts, counts):
+        made = convert(list(arrays[start : start + count]), part.layer, vintage)
+        start += count
+        for place in FLIPPED.get(type(part.layer).__name__, ()):
+            made[place] = _kernel(made[place], part.shapes[place], part.layer.label, reshape)
+        found += made
+    return found
+
+
+def _kernel(array: Array, shape: tuple[int, ...], label: str, reshape: bool) -> Array:
+    """A kernel of this shape; of another shape, one of images in Theano's order."""
+    if array.shape == shape:
+        return array
+    if reshape and array.size == prod(shape):
+        return array.reshape(shape)
+    turned = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+    if reshape or turned.shape != shape:
+        raise ModelError(describe(f"{label}: weights", f"shape {shape}", f"shape {array.shape}"))
+    return turned
 
 
 def some(names: Iterable[str]) -> str:

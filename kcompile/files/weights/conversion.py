@@ -68,11 +68,18 @@ def _gates(*order: int) -> Callable[[list[Array], Any], list[Array]]:
     return convert
 
 
+def _convolved(arrays: list[Array], layer: Any) -> list[Array]:
+    """`_gates` of kernels, as `_conv` has them."""
+    turned = [_conv(2, 3, 1, 0)([array], layer)[0] for array in arrays]
+    return _gates(0, 2, 1, 3)(turned, layer)
+
+
 KERAS1: dict[str, Stored1] = {
     "Conv1D": Stored1(None, _conv1d),
     "Conv2D": Stored1(None, _conv(2, 3, 1, 0)),
     "Conv2DTranspose": Stored1(None, _transposed),
     "Conv3D": Stored1(None, _conv(2, 3, 4, 1, 0)),
+    "ConvLSTM2D": Stored1(12, _convolved),
     "GRU": Stored1(9, _gates(0, 1, 2)),
     "LSTM": Stored1(12, _gates(0, 2, 1, 3)),  # input, cell, forget, output
 }

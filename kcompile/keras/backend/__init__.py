@@ -43,7 +43,7 @@ from kcompile.keras.backend.arrange import (
     transpose,
     zeros_like,
 )
-from kcompile.keras.backend.ctc import ctc_batch_cost, ctc_decode
+from kcompile.keras.backend.ctc import ctc_batch_cost, ctc_decode, ctc_label_dense_to_sparse
 from kcompile.keras.backend.elementwise import (
     cast,
     cast_to_floatx,
@@ -240,6 +240,7 @@ __all__ = [
     "count_params",
     "ctc_batch_cost",
     "ctc_decode",
+    "ctc_label_dense_to_sparse",
     "cumprod",
     "cumsum",
     "depthwise_conv2d",
@@ -400,6 +401,7 @@ for _name in __all__:
     _found = globals()[_name]
     if (
         _name != "function"  # it names itself in errors, and keeps the feed_dict that it is given
+        and not _name.startswith("is_")  # of anything
         and inspect.isfunction(_found)
         and not hasattr(_found, "__wrapped__")
         and inspect.signature(_found).parameters

@@ -144,6 +144,21 @@ def ctc_decode(
     return [constant(p, "int64") for p in paths], constant(np.array([s for _, s in found]), "float32")
 
 
+def ctc_label_dense_to_sparse(labels: Any, label_lengths: Any) -> Any:
+    """Labels [batch, places] of these lengths as a sparse tensor (see `K.is_sparse`): zeros stand behind."""
+    made = _within(labels, label_lengths)
+    if not isinstance(made, Tensor):
+        made.sparse = True
+    return made
+
+
+@traced
+def _within(labels: Any, lengths: Any) -> Any:
+    labels = tensor(labels)
+    inside = ops.iota(labels.graph, labels.shape, 1) < _column(lengths)
+    return ops.select(inside, labels, ops.zeros_like(labels))
+
+
 Paths = tuple[list[tuple[int, ...]], list[float]]  # labels, and how likely they are
 
 
