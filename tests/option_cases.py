@@ -19,8 +19,8 @@ from options import TABLE, scaled
 import kcompile
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import backend as K
-from kcompile.keras import initializers, layers, optimizers
-from kcompile.keras.models import Model, load_model
+from kcompile.keras import optimizers
+from kcompile.keras.models import load_model
 from kcompile_runtime.errors import KcompileError
 
 
@@ -29,8 +29,20 @@ class Case:
     row: str
     given: tuple[tuple[str, Any], ...]
 
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
     def __repr__(self) -> str:
-        return f"{self.row}({', '.join(f'{k}={v!r}' for k, v in self.given)})"
+        return f"{self.row}({', '.join(f'{k}={told(v)}' for k, v in self.given)})"
+
+
+def told(value: Any) -> str:
+    """The value of an option, the same in every process."""
+    if callable(value):
+        arguments = value.get_config().items() if hasattr(value, "get_config") else ()
+        name = getattr(value, "__name__", type(value).__name__)
+        return f"{name}({', '.join(f'{k}={v!r}' for k, v in arguments)})"
+    return repr(value)
 
 
 def cases(row: Row, seed: int = 0) -> list[Case]:
@@ -44,25 +56,35 @@ def cases(row: Row, seed: int = 0) -> list[Case]:
     return [Case(row.name, ()), *alone, *pairs]
 
 
-def model_of(case: Case) -> Any:
-    """The model of a case. A layer with weights stands before it, so that gradients go through it."""
-    row = TABLE[case.row]
-    o = row.filled(dict(case.given))
+def model_of(case: Case, keras: Any = kcompile.keras, **defaults: Any) -> Any:
+    """The model of a case, in any Keras. A layer with weights stands before the layer that is tried, so that
+    gradients go through it. defaults: arguments, where the case does not say them."""
+    row, layers = TABLE[case.row], keras.layers
+    o = row.filled({**defaults, **dict(case.given)})
     around = {key: o.pop(key) for key in AROUND}
     dated = {} if around["vintage"] is None else {"vintage": around["vintage"]}
     batch = around["batch"] if o.get("stateful") else None
-    dtype = "int32" if row.words else K.floatx()
+    o = {key: spoken(value, keras) for key, value in o.items()}
+    dtype = "int32" if row.words else keras.backend.floatx()
     inputs = [
         layers.Input(batch_shape=(batch, *around["shape"]), dtype=dtype, **dated) for _ in range(row.copies)
     ]
     tensors = inputs
     if not row.words:
-        before = layers.PReLU(alpha_initializer=initializers.Constant(0.5), name="before", **dated)
+        before = layers.PReLU(alpha_initializer=keras.initializers.Constant(0.5), **dated)
         tensors = [before(x) for x in inputs]
     if around["masked"]:
         tensors = [layers.Masking(**dated)(x) for x in tensors]
-    outputs = row.make(**o, **dated)(tensors if row.copies > 1 else tensors[0])
-    return Model(inputs, outputs, **dated)
+    outputs = row.layer(layers, o, dated)(tensors if row.copies > 1 else tensors[0])
+    return keras.models.Model(inputs, outputs, **dated)
+
+
+def spoken(value: Any, keras: Any) -> Any:
+    """The value of an option in another Keras: an object of ours is its class there."""
+    home, _, module = type(value).__module__.rpartition(".")
+    if home != "kcompile.keras":
+        return value
+    return getattr(getattr(keras, module), type(value).__name__)(**value.get_config())
 
 
 def data(case: Case, model: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -75,8 +97,16 @@ def data(case: Case, model: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
     else:
         x = [rng.uniform(-1, 1, shape).astype(K.floatx()) for _ in model.inputs]
     if o["masked"]:
-        x = [a * (rng.random(a.shape[:2] + (1,) * (a.ndim - 2)) > 0.3).astype(K.floatx()) for a in x]
-    return x, [rng.uniform(-1, 1, (o["batch"], *y.shape[1:])).astype(K.floatx()) for y in model.outputs]
+        steps = min(len(shape) - 1, 2)  # samples, where they have no steps
+        kept = (*shape[:steps], *(1 for _ in shape[steps:]))
+        x = [a * (rng.random(kept) > 0.3).astype(K.floatx()) for a in x]
+    return x, [rng.uniform(-1, 1, (o["batch"], *y[1:])).astype(K.floatx()) for y in shapes_of(model)]
+
+
+def shapes_of(model: Any) -> list[tuple[int | None, ...]]:
+    """Of the outputs, with the batch."""
+    shapes = model.output_shape if isinstance(model.output_shape, list) else [model.output_shape]
+    return [tuple(d if d is None else int(d) for d in shape) for shape in shapes]
 
 
 def close(got: Any, right: Any, what: str, tolerance: float, floor: float = 1e-6) -> None:

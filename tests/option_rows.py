@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from kcompile.keras import constraints, initializers, layers, regularizers
+from kcompile.keras import constraints, initializers, regularizers
 from kcompile.testing.models import ACTIVATIONS as NAMED
 from kcompile.testing.ranges import RANGES, pick
 
@@ -22,17 +22,21 @@ AROUND = ("shape", "batch", "masked", "vintage")  # options of the model
 
 @dataclass(frozen=True)
 class Row:
-    """make: the layer of its options, which include `base`. shape: of a sample. words: inputs are whole
-    numbers. copies: how many inputs it merges."""
+    """shape: of a sample. base: what `options` stand beside. words: inputs are whole numbers. copies: how
+    many inputs it merges. make: the layer, of a module `layers`, its arguments, and those of all in it."""
 
     name: str
-    make: Callable[..., Any]
     shape: tuple[int | None, ...]
     base: Options = field(default_factory=dict)
     options: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     illegal: Callable[[Options], bool] = lambda o: False
     words: bool = False
     copies: int = 1
+    make: Callable[[Any, Options, Options], Any] | None = None
+
+    def layer(self, layers: Any, o: Options, every: Options) -> Any:
+        """The layer in a Keras. every: arguments of wrappers and of what they hold."""
+        return getattr(layers, self.name)(**o, **every) if self.make is None else self.make(layers, o, every)
 
     def filled(self, given: Options) -> Options:
         return {"shape": self.shape, "batch": 3, "masked": False, "vintage": None, **self.base, **given}
@@ -70,6 +74,7 @@ CONSTRAINTS = (
     constraints.MinMaxNorm(0.2, 0.8, rate=0.5, axis=0),
 )
 VINTAGES = ("tf_keras2.10", "tf_keras", "keras3")
+MASKED = {"masked": (True,)}
 ANY = {"trainable": (False,), "vintage": VINTAGES, "name": ("a_name",), "batch": (1, 33, 1000)}
 KERAS1_WEIGHTS = {
     "init": INITIALIZERS[:3],
@@ -143,7 +148,7 @@ def conv(rank: int) -> Row:
         **SEVERAL_AXES,
     }
     base = {"filters": 6, "kernel_size": 3}
-    return Row(f"Conv{rank}D", getattr(layers, f"Conv{rank}D"), shape, base, options, conv_illegal(rank))
+    return Row(f"Conv{rank}D", shape, base, options, conv_illegal(rank))
 
 
 def transposed(rank: int) -> Row:
@@ -175,7 +180,7 @@ def transposed(rank: int) -> Row:
     options |= {"padding": ("valid", "same"), "output_padding": (None, 0, 1)}
     shape = ((8, 6), (5, 4, 6), (3, 2, 4, 6))[rank - 1]
     name = f"Conv{rank}DTranspose"
-    return Row(name, getattr(layers, name), shape, row.base, options, illegal)
+    return Row(name, shape, row.base, options, illegal)
 
 
 def depthwise(rank: int) -> Row:
@@ -192,7 +197,7 @@ def depthwise(rank: int) -> Row:
         return row.illegal({**o, "filters": 1})
 
     name = f"DepthwiseConv{rank}D"
-    return Row(name, getattr(layers, name), row.shape, {"kernel_size": 3}, options, illegal)
+    return Row(name, row.shape, {"kernel_size": 3}, options, illegal)
 
 
 def separable(rank: int) -> Row:
@@ -204,19 +209,20 @@ def separable(rank: int) -> Row:
         "padding": row.options["padding"],
     }
     name = f"SeparableConv{rank}D"
-    return Row(name, getattr(layers, name), row.shape, row.base, options, row.illegal)
+    return Row(name, row.shape, row.base, options, row.illegal)
 
 
 def local(rank: int) -> Row:
     row = conv(rank)
-    options = {k: v for k, v in row.options.items() if k not in ("groups", "dilation_rate", "padding")}
+    options = {k: v for k, v in row.options.items() if k not in ("groups", "dilation_rate")}
+    options["padding"] = ("valid",)
     options["filters"] = sizes("channels", 4, 40)
     options["shape"] = (((4, 6), (13, 3), (7, 65)), ((3, 4, 6), (13, 7, 3), (3, 5, 33)))[rank - 1]
     if rank == 1:
         del options["data_format"]
     shape = ((9, 6), (5, 6, 4))[rank - 1]
     name = f"LocallyConnected{rank}D"
-    return Row(name, getattr(layers, name), shape, row.base, options, row.illegal)
+    return Row(name, shape, row.base, options, row.illegal)
 
 
 def edged(name: str, argument: str, rank: int) -> Row:
@@ -234,7 +240,7 @@ def edged(name: str, argument: str, rank: int) -> Row:
     shape = ((9, 3), (6, 7, 5), (5, 6, 4, 5))[rank - 1]
     options = {**ANY, argument: amounts, **({} if rank == 1 else SEVERAL_AXES)}
     layer = f"{name}{rank}D"
-    return Row(layer, getattr(layers, layer), shape, {argument: 1}, options, illegal)
+    return Row(layer, shape, {argument: 1}, options, illegal)
 
 
 def upsampling(rank: int) -> Row:
@@ -245,14 +251,14 @@ def upsampling(rank: int) -> Row:
     shape = ((4, 3), (4, 3, 2), (2, 3, 2, 3))[rank - 1]
     options["shape"] = (((1, 1), (5, 33)), ((1, 1, 3), (2, 5, 17)), ((1, 1, 1, 2),))[rank - 1]
     name = f"UpSampling{rank}D"
-    return Row(name, getattr(layers, name), shape, {}, options)
+    return Row(name, shape, {}, options)
 
 
 def spatial_dropout(rank: int) -> Row:
     shape = ((4, 3), (4, 3, 2), (2, 3, 2, 3))[rank - 1]
-    options = {**ANY, "rate": (0.0, 0.1, 0.9), "seed": (3,), **({} if rank == 1 else SEVERAL_AXES)}
+    options = {**ANY, **MASKED, "rate": (0.0, 0.1, 0.9), "seed": (3,), **({} if rank == 1 else SEVERAL_AXES)}
     name = f"SpatialDropout{rank}D"
-    return Row(name, getattr(layers, name), shape, {"rate": 0.4}, options)
+    return Row(name, shape, {"rate": 0.4}, options)
 
 
 def conv_lstm(rank: int) -> Row:
@@ -260,7 +266,7 @@ def conv_lstm(rank: int) -> Row:
         return row.illegal({**o, "shape": o["shape"][1:]})
 
     row = conv(rank)
-    left_out = ("units", "shape", "implementation", "activation")
+    left_out = ("units", "shape", "implementation", "activation", "masked")  # a mask is of single pixels here
     options = {k: v for k, v in (RECURRENT | GATED).items() if k not in left_out} | {
         "filters": (1, 3, 16, 17),
         "kernel_size": (1, 2, (3, 3, 2)[:rank] if rank > 1 else 3),
@@ -273,7 +279,7 @@ def conv_lstm(rank: int) -> Row:
     }
     shape = ((3, 5, 4), (3, 5, 4, 4), (2, 3, 4, 4, 4))[rank - 1]
     name = f"ConvLSTM{rank}D"
-    return Row(name, getattr(layers, name), shape, {"filters": 3, "kernel_size": 2}, options, illegal)
+    return Row(name, shape, {"filters": 3, "kernel_size": 2}, options, illegal)
 
 
 def pooling(kind: str, rank: int) -> Row:
@@ -299,7 +305,7 @@ def pooling(kind: str, rank: int) -> Row:
         "shape": shapes,
         **SEVERAL_AXES,
     }
-    return Row(f"{kind}Pooling{rank}D", getattr(layers, f"{kind}Pooling{rank}D"), shape, {}, options, illegal)
+    return Row(f"{kind}Pooling{rank}D", shape, {}, options, illegal)
 
 
 def global_pooling(kind: str, rank: int) -> Row:
@@ -309,7 +315,7 @@ def global_pooling(kind: str, rank: int) -> Row:
     if rank == 1 and kind == "Average":
         options["masked"] = (True,)
     name = f"Global{kind}Pooling{rank}D"
-    return Row(name, getattr(layers, name), shape, {}, options)
+    return Row(name, shape, {}, options)
 
 
 RECURRENT = {
@@ -335,49 +341,31 @@ GATED = {"recurrent_activation": ("sigmoid", "hard_sigmoid", "tanh", "linear", "
 
 
 def recurrent(name: str, **more: tuple[Any, ...]) -> Row:
-    return Row(name, getattr(layers, name), (5, 4), {"units": 6}, {**RECURRENT, **more})
+    return Row(name, (5, 4), {"units": 6}, {**RECURRENT, **more})
 
 
 def bidirectional(kind: str, **more: tuple[Any, ...]) -> Row:
     inner = {k: v for k, v in RECURRENT.items() if k not in ANY} | more
 
-    def make(
-        merge_mode: Any = "concat",
-        name: Any = None,
-        trainable: bool = True,
-        vintage: Any = None,
-        **options: Any,
-    ) -> Any:
-        dated = {} if vintage is None else {"vintage": vintage}
-        return layers.Bidirectional(
-            getattr(layers, kind)(**options, **dated),
-            merge_mode=merge_mode,
-            trainable=trainable,
-            name=name,
-            **dated,
-        )
+    def make(layers: Any, o: Options, every: Options) -> Any:
+        outer = {key: o[key] for key in ("merge_mode", "name", "trainable") if key in o}
+        inside = {key: value for key, value in o.items() if key not in outer}
+        return layers.Bidirectional(getattr(layers, kind)(**inside, **every), **outer, **every)
 
     return Row(
         f"Bidirectional({kind})",
-        make,
         (5, 4),
         {"units": 6},
         {**ANY, **inner, "merge_mode": ("concat", "sum", "ave", "mul", None)},
+        make=make,
     )
 
 
-def per_step(
-    name: str,
-    make: Callable[..., Any],
-    shape: tuple[int, ...],
-    base: Options,
-    options: dict[str, tuple[Any, ...]],
-) -> Row:
-    def wrapped(vintage: Any = None, **given: Any) -> Any:
-        dated = {} if vintage is None else {"vintage": vintage}
-        return layers.TimeDistributed(make(**given, **dated), **dated)
+def per_step(name: str, shape: tuple[int, ...], base: Options, options: dict[str, tuple[Any, ...]]) -> Row:
+    def make(layers: Any, o: Options, every: Options) -> Any:
+        return layers.TimeDistributed(getattr(layers, name)(**o, **every), **every)
 
-    return Row(f"TimeDistributed({name})", wrapped, shape, base, {**ANY, **options})
+    return Row(f"TimeDistributed({name})", shape, base, {**ANY, **options}, make=make)
 
 
 def merging(name: str, **more: tuple[Any, ...]) -> Row:
@@ -385,8 +373,8 @@ def merging(name: str, **more: tuple[Any, ...]) -> Row:
         rank = len(o["shape"]) + 1
         return not -rank < o.get("axis", -1) < rank
 
-    options = {**ANY, "shape": ((1,), (1000,), (4, 3), (3, 4, 5)), **more}
-    return Row(name, getattr(layers, name), (7,), {}, options, illegal, copies=2 if name == "Subtract" else 3)
+    options = {**ANY, **MASKED, "shape": ((1,), (1000,), (4, 3), (3, 4, 5)), **more}
+    return Row(name, (7,), {}, options, illegal, copies=2 if name == "Subtract" else 3)
 
 
 def dot() -> Row:
@@ -399,11 +387,11 @@ def dot() -> Row:
 
     return Row(
         "Dot",
-        layers.Dot,
         (4, 5),
         {"axes": 1},
         {
             **ANY,
+            **MASKED,
             "axes": (1, 2, -1, (1, 1), (2, 2), (1, 2)),
             "normalize": (True,),
             "shape": ((7,), (3, 3), (1, 9)),

@@ -16,6 +16,7 @@ from option_rows import (
     INITIALIZERS,
     KERAS1_WEIGHTS,
     KERNEL,
+    MASKED,
     SEVERAL_AXES,
     Options,
     Row,
@@ -39,8 +40,7 @@ from option_rows import (
     weights,
 )
 
-from kcompile.keras import backend as K
-from kcompile.keras import initializers, layers
+from kcompile.keras import initializers
 
 
 def reshape_illegal(o: Options) -> bool:
@@ -50,14 +50,14 @@ def reshape_illegal(o: Options) -> bool:
 
 
 def scaled(x: Any, by: float = 2.0) -> Any:
-    return K.tanh(x) * by
+    return x * x * by
 
 
 def shared_illegal(o: Options) -> bool:
     return any(a > len(o["shape"]) for a in o.get("shared_axes") or ())
 
 
-NOISE = {**ANY, "seed": (None, 3), "shape": ((1,), (257,), (5, 6)), "masked": (True,)}
+NOISE = {**ANY, "seed": (None, 3), "shape": ((1,), (257,), (5, 6)), **MASKED}
 
 
 def axis_illegal(o: Options) -> bool:
@@ -71,10 +71,9 @@ TABLE = {
     for row in (
         Row(
             "Dense",
-            layers.Dense,
             (7,),
             {"units": 6},
-            {**KERNEL, "units": sizes("units", 8), "shape": (*SHAPES, (1000,)), "masked": (True,)},
+            {**KERNEL, "units": sizes("units", 8), "shape": (*SHAPES, (1000,)), **MASKED},
         ),
         *(conv(rank) for rank in (1, 2, 3)),
         *(transposed(rank) for rank in (1, 2, 3)),
@@ -86,40 +85,24 @@ TABLE = {
         *(edged("ZeroPadding", "padding", rank) for rank in (1, 2, 3)),
         *(upsampling(rank) for rank in (1, 2, 3)),
         *(spatial_dropout(rank) for rank in (1, 2, 3)),
+        Row("GaussianNoise", (7,), {"stddev": 0.2}, {**NOISE, "stddev": (0.0, 0.5, 3.0)}),
+        Row("GaussianDropout", (7,), {"rate": 0.2}, {**NOISE, "rate": (0.0, 0.5, 0.9)}),
+        Row("AlphaDropout", (7,), {"rate": 0.2}, {**NOISE, "rate": (0.0, 0.5, 0.9)}),
         Row(
-            "GaussianNoise", layers.GaussianNoise, (7,), {"stddev": 0.2}, {**NOISE, "stddev": (0.0, 0.5, 3.0)}
-        ),
-        Row(
-            "GaussianDropout", layers.GaussianDropout, (7,), {"rate": 0.2}, {**NOISE, "rate": (0.0, 0.5, 0.9)}
-        ),
-        Row("AlphaDropout", layers.AlphaDropout, (7,), {"rate": 0.2}, {**NOISE, "rate": (0.0, 0.5, 0.9)}),
-        Row(
-            "ActivityRegularization",
-            layers.ActivityRegularization,
-            (7,),
-            {},
-            {**ANY, "l1": (0.1,), "l2": (0.2,), "shape": SHAPES, "masked": (True,)},
+            "ActivityRegularization", (7,), {}, {**ANY, "l1": (0.1,), "l2": (0.2,), "shape": SHAPES, **MASKED}
         ),
         Row(
             "Permute",
-            layers.Permute,
             (3, 4, 5),
             {"dims": (2, 3, 1)},
             {**ANY, "dims": ((1, 2, 3), (3, 2, 1), (1,), (2, 1)), "shape": ((7,), (3, 4))},
             lambda o: len(o["dims"]) != len(o["shape"]),
         ),
-        Row(
-            "RepeatVector",
-            layers.RepeatVector,
-            (7,),
-            {"n": 3},
-            {**ANY, "n": (1, 40), "shape": ((1,), (257,))},
-        ),
+        Row("RepeatVector", (7,), {"n": 3}, {**ANY, "n": (1, 40), "shape": ((1,), (257,))}),
         *(pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
         *(global_pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
         Row(
             "Embedding",
-            layers.Embedding,
             (6,),
             {"input_dim": 11, "output_dim": 5},
             {
@@ -139,30 +122,25 @@ TABLE = {
         bidirectional("SimpleRNN"),
         bidirectional("LSTM", **GATED),
         bidirectional("GRU", reset_after=(True, False)),
-        per_step(
-            "Dense", layers.Dense, (4, 5), {"units": 3}, {**KERNEL, "units": (1, 17), "masked": (True,)}
-        ),
+        per_step("Dense", (4, 5), {"units": 3}, {**KERNEL, "units": (1, 17), **MASKED}),
         per_step(
             "Conv2D",
-            layers.Conv2D,
             (3, 6, 5, 4),
             {"filters": 3, "kernel_size": 3},
             {**KERNEL, "padding": ("valid", "same"), **SEVERAL_AXES},
         ),
         per_step(
-            "LSTM", layers.LSTM, (3, 4, 5), {"units": 3}, {"return_sequences": (True,), "dropout": (0.0, 0.3)}
+            "LSTM", (3, 4, 5), {"units": 3}, {"return_sequences": (True,), "dropout": (0.0, 0.3), **MASKED}
         ),
-        per_step(
-            "BatchNormalization", layers.BatchNormalization, (3, 5), {}, {"center": (False,), "axis": (-1, 1)}
-        ),
-        per_step("Dropout", layers.Dropout, (3, 5), {"rate": 0.4}, {"rate": (0.0,)}),
+        per_step("BatchNormalization", (3, 5), {}, {"center": (False,), "axis": (-1, 1), **MASKED}),
+        per_step("Dropout", (3, 5), {"rate": 0.4}, {"rate": (0.0,), **MASKED}),
         Row(
             "BatchNormalization",
-            layers.BatchNormalization,
             (6,),
             {},
             {
                 **ANY,
+                **MASKED,
                 **weights("beta", "gamma"),
                 "moving_mean_initializer": INITIALIZERS,
                 "moving_variance_initializer": ("ones", initializers.Constant(0.5)),
@@ -177,11 +155,11 @@ TABLE = {
         ),
         Row(
             "Dropout",
-            layers.Dropout,
             (7,),
             {"rate": 0.4},
             {
                 **ANY,
+                **MASKED,
                 "rate": (0.0, 0.1, 0.5, 0.9),
                 "seed": (None, 3),
                 "shape": SHAPES,
@@ -189,10 +167,9 @@ TABLE = {
             },
             lambda o: o.get("noise_shape") is not None and len(o["noise_shape"]) != len(o["shape"]) + 1,
         ),
-        Row("Flatten", layers.Flatten, (3, 4, 5), {}, {**ANY, "shape": SHAPES, **SEVERAL_AXES}),
+        Row("Flatten", (3, 4, 5), {}, {**ANY, "shape": SHAPES, **SEVERAL_AXES}),
         Row(
             "Reshape",
-            layers.Reshape,
             (12,),
             {"target_shape": (3, 4)},
             {
@@ -207,27 +184,20 @@ TABLE = {
         dot(),
         Row(
             "Activation",
-            layers.Activation,
             (7,),
             {"activation": "relu"},
-            {**ANY, "activation": ACTIVATIONS, "shape": SHAPES},
+            {**ANY, **MASKED, "activation": ACTIVATIONS, "shape": SHAPES},
         ),
-        Row("LeakyReLU", layers.LeakyReLU, (7,), {}, {**ANY, "alpha": (0.0, 0.1, 1.0), "shape": SHAPES}),
-        Row("ELU", layers.ELU, (7,), {}, {**ANY, "alpha": (0.0, 0.1, 2.0), "shape": SHAPES}),
-        Row(
-            "ThresholdedReLU",
-            layers.ThresholdedReLU,
-            (7,),
-            {},
-            {**ANY, "theta": (0.0, 0.1, 2.0), "shape": SHAPES},
-        ),
+        Row("LeakyReLU", (7,), {}, {**ANY, **MASKED, "alpha": (0.0, 0.1, 1.0), "shape": SHAPES}),
+        Row("ELU", (7,), {}, {**ANY, **MASKED, "alpha": (0.0, 0.1, 2.0), "shape": SHAPES}),
+        Row("ThresholdedReLU", (7,), {}, {**ANY, **MASKED, "theta": (0.0, 0.1, 2.0), "shape": SHAPES}),
         Row(
             "ReLU",
-            layers.ReLU,
             (7,),
             {},
             {
                 **ANY,
+                **MASKED,
                 "max_value": (None, 0.5, 6.0),
                 "negative_slope": (0.0, 0.2),
                 "threshold": (0.0, 0.3),
@@ -236,35 +206,37 @@ TABLE = {
         ),
         Row(
             "PReLU",
-            layers.PReLU,
             (3, 4),
             {},
-            {**ANY, **weights("alpha"), "shape": SHAPES, "shared_axes": (None, (1,), (1, 2))},
+            {**ANY, **MASKED, **weights("alpha"), "shape": SHAPES, "shared_axes": (None, (1,), (1, 2))},
             shared_illegal,
         ),
-        Row("Highway", layers.Highway, (5,), {}, {**ANY, **KERAS1_WEIGHTS, "activation": (None, "tanh")}),
+        Row("Highway", (5,), {}, {**ANY, **KERAS1_WEIGHTS, "activation": (None, "tanh")}),
         Row(
             "MaxoutDense",
-            layers.MaxoutDense,
             (5,),
             {"output_dim": 3},
             {**ANY, **KERAS1_WEIGHTS, "nb_feature": (1, 2), "output_dim": (1, 7)},
         ),
         Row(
             "Softmax",
-            layers.Softmax,
             (7,),
             {},
-            {**ANY, "axis": (-1, 1, 2), "shape": SHAPES},
+            {**ANY, **MASKED, "axis": (-1, 1, 2), "shape": SHAPES},
             lambda o: not o.get("axis", -1) <= len(o["shape"]),
         ),
-        Row("Masking", layers.Masking, (4, 3), {}, {**ANY, "mask_value": (0.0, 1.0), "shape": SHAPES}),
+        Row("Masking", (4, 3), {}, {**ANY, **MASKED, "mask_value": (0.0, 1.0), "shape": SHAPES}),
         Row(
             "Lambda",
-            layers.Lambda,
             (7,),
             {"function": scaled},
-            {**ANY, "arguments": (None, {"by": 0.5}), "output_shape": (None, (7,)), "shape": SHAPES},
+            {
+                **ANY,
+                **MASKED,
+                "arguments": (None, {"by": 0.5}),
+                "output_shape": (None, (7,)),
+                "shape": SHAPES,
+            },
             lambda o: o.get("output_shape") is not None and o["output_shape"] != o["shape"],
         ),
     )

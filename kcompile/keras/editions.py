@@ -119,6 +119,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "lora_rank": (None,),
     "lora_alpha": (None,),
     "groups": (1,),
+    "implementation": (1,),  # of locally connected layers: others have other weights
     "synchronized": (False, None),
     "renorm": (False, None),
     "renorm_clipping": (None,),

@@ -56,25 +56,11 @@ class _Random(Layer):
 
 
 class _Dropping(_Random):
-    """Elements are dropped with probability `rate`. noise_shape: one choice for all elements along axes of
-    size 1 (None: the input's size; the batch may be written as a number)."""
+    """Elements, or more of them together, are dropped with probability `rate`."""
 
-    def __init__(
-        self,
-        rate: float,
-        noise_shape: Sequence[int | None] | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
         self.rate = self.number("rate", rate, 0, 1)
-        if noise_shape is not None and not isinstance(noise_shape, (list, tuple, np.ndarray)):
-            raise ModelError(describe(f"{self.label}: noise_shape", "a shape or None", repr(noise_shape)))
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-
-    def call(self, x: Tensor) -> Tensor:
-        self.mask_shape(x)  # which does not fit in inference either
-        return super().call(x)
 
     def disturb(self, x: Tensor) -> Tensor:
         return self.drop(x, self.draw(ops.dropout_mask, x, self.mask_shape(x), self.rate)) if self.rate else x
@@ -85,6 +71,30 @@ class _Dropping(_Random):
 
     def mask_shape(self, x: Tensor) -> Sequence[Any]:
         """The shape of what is drawn."""
+        raise NotImplementedError
+
+
+class _DroppingElements(_Dropping):
+    """noise_shape: one choice for all elements along axes of size 1 (None: the input's size; the batch may be
+    written as a number)."""
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(rate, seed, **kwargs)
+        if noise_shape is not None and not isinstance(noise_shape, (list, tuple, np.ndarray)):
+            raise ModelError(describe(f"{self.label}: noise_shape", "a shape or None", repr(noise_shape)))
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+
+    def call(self, x: Tensor) -> Tensor:
+        self.mask_shape(x)  # which does not fit in inference either
+        return super().call(x)
+
+    def mask_shape(self, x: Tensor) -> Sequence[Any]:
         noise = self.noise_shape or (None,) * x.rank
         fits = len(noise) == x.rank and all(
             d in (None, 1, size) or (i == 0 and is_integer(d) and not isinstance(size, int))
@@ -95,11 +105,11 @@ class _Dropping(_Random):
         return [1 if d == 1 else size for d, size in zip(noise, x.shape)]
 
 
-class Dropout(_Dropping):
+class Dropout(_DroppingElements):
     """In training, elements become 0 with probability `rate`, the others grow by 1 / (1 - rate)."""
 
 
-class AlphaDropout(_Dropping):
+class AlphaDropout(_DroppingElements):
     """Dropout that keeps mean and variance of what selu makes: dropped elements get selu's least value, and
     all are scaled and shifted (Klambauer 2017)."""
 
@@ -117,7 +127,7 @@ class _SpatialDropout(_Dropping):
     def __init__(
         self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any
     ) -> None:
-        super().__init__(rate, None, seed, **kwargs)
+        super().__init__(rate, seed, **kwargs)
         with self.named_errors():
             self.data_format = checked_data_format(data_format)
         self.input_spec = InputSpec(ndim=self.rank + 2)
@@ -125,11 +135,6 @@ class _SpatialDropout(_Dropping):
     def mask_shape(self, x: Tensor) -> Sequence[Any]:
         channels = 1 if self.data_format == "channels_first" else x.rank - 1
         return [d if i in (0, channels) else 1 for i, d in enumerate(x.shape)]
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["noise_shape"]
-        return config
 
 
 class SpatialDropout1D(_SpatialDropout):
