@@ -12,9 +12,21 @@ import importlib
 import inspect
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+
+def folder_of(version: str) -> str:
+    """The folder of an unpacked Keras 2 of this version, of those in KERAS2. Skips the test where there is
+    none."""
+    import pytest
+
+    for folder in filter(None, os.environ.get("KERAS2", "").split(os.pathsep)):
+        if f'__version__ = "{version}"' in (Path(folder) / "keras/__init__.py").read_text().replace("'", '"'):
+            return folder
+    pytest.skip(f"KERAS2 names no folder of Keras {version}")
 
 
 def load(folder: str) -> Any:
@@ -22,6 +34,7 @@ def load(folder: str) -> Any:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     sys.path.insert(0, folder)
     _restore_python()
+    _restore_h5py()
     sys.modules["tensorflow"] = _tensorflow()
     for name in [n for n in sys.modules if n.partition(".")[0] == "keras"]:
         del sys.modules[name]
@@ -34,6 +47,8 @@ def _restore_python() -> None:
     for kind in (bool, int, float, object, str):
         if not hasattr(np, kind.__name__):
             setattr(np, kind.__name__, kind)
+    if not hasattr(np, "string_"):
+        np.string_ = np.bytes_  # type: ignore[attr-defined]
     found = collections.namedtuple("found", "args varargs keywords defaults")
 
     def getargspec(function: Any) -> Any:
@@ -41,6 +56,19 @@ def _restore_python() -> None:
         return found(s.args, s.varargs, s.varkw, s.defaults)
 
     inspect.getargspec = getargspec  # type: ignore[attr-defined]
+
+
+def _restore_h5py() -> None:
+    """Texts in attributes were bytes, which Keras 2 decodes."""
+    from h5py import AttributeManager
+
+    read = AttributeManager.__getitem__
+
+    def getitem(self: Any, name: str) -> Any:
+        value = read(self, name)
+        return value.encode() if isinstance(value, str) else value
+
+    AttributeManager.__getitem__ = getitem
 
 
 def _tensorflow() -> Any:
