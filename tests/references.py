@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from option_cases import Case, data, listed, model_of, shapes_of
+from option_rows import Options
 from options import TABLE
 
 from kcompile.files.configs import INITIALIZER_NEUTRAL
@@ -177,11 +178,14 @@ def _record() -> dict[str, Any]:
 
 
 def recorded(name: str, version: str) -> dict[Case, dict[str, Any] | str]:
-    """What a version of Keras 2 did with the cases of a row, or why it refused them."""
+    """What a version of Keras 2 did with the cases of a row, or why it refused them. Of 2.2.4, those that it
+    does otherwise."""
     record = _record()
     of_row = {**record["2.3.1"][name], **record[version].get(name, {})}
     made = {}
     for case in asked(name):
+        if repr(case) not in record[version].get(name, {}):
+            continue
         found = of_row[repr(case)]
         if isinstance(found, dict):
             found = {**found, "config": {**of_row[repr(Case(name, ()))]["config"], **found["config"]}}
@@ -304,13 +308,13 @@ def _of(config: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(
-    case: Case, did: dict[str, Any], keras: Any, vintage: str, version: str, **defaults: Any
+    case: Case, did: dict[str, Any], keras: Any, vintage: str, version: str, defaults: Options | None = None
 ) -> list[str]:
     """What our edition of a Keras does otherwise with a case than the real one. defaults: arguments that ours
     are given where the case does not say them."""
     keras.backend.clear_session()
     try:
-        model = model_of(case, keras, **defaults)
+        model = model_of(case, keras, **(defaults or {}))
         model.use_engine(InterpreterEngine(model, "float64"))
         seen = observe(case, keras, model)
         found = computed_otherwise(seen, did)
