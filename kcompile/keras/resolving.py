@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kcompile.keras import graphs, losses, metrics
+from kcompile.keras.engine import Layer
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.losses import MEANS, Loss
 from kcompile.keras.semantics import Semantics
@@ -133,6 +134,14 @@ def _check_metric(metric: Any, what: str) -> None:
     """Raises for what is no metric, and for a loss as a metric that gives no mean."""
     if isinstance(metric, str) and metric in metrics.CHOSEN:  # by the labels, later
         return
+    if isinstance(metric, Layer) and getattr(metric, "stateful", False):
+        raise UnsupportedError(
+            describe(
+                f"compile: {what}",
+                "functions of (y_true, y_pred), of which there are means over the samples",
+                f"{type(metric).__name__}, which keeps state from batch to batch (stateful = True)",
+            )
+        )
     found = metrics.get(metric)
     if isinstance(found, Loss) and found.reduction not in MEANS:
         raise UnsupportedError(
