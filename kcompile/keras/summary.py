@@ -155,7 +155,8 @@ def _keras2(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[in
     yield _cut(HEADS[: len(ends)], ends)
     yield "=" * width
     for number, row in enumerate(rows, 1):
-        yield _cut([f"{row.name} ({row.kind})", row.shape, row.params, *row.sources[:1]], ends)
+        first = (*row.sources, "")[: len(ends) - 3][:1]
+        yield _cut([f"{row.name} ({row.kind})", row.shape, row.params, *first], ends)
         for source in row.sources[1:]:
             yield _cut(["", "", "", source], ends)
         yield ("=" if number == len(rows) else "_") * width
