@@ -249,6 +249,21 @@ def test_the_shape_may_come_later():
     assert other.built and other.input_shape == (None, 6)
 
 
+def test_a_sequence_comes_back_from_all_its_configurations():
+    model = Sequential([Dense(3, input_dim=4, name="dense_1"), Dense(2, name="dense_2")])
+    config = model.get_config()
+    early = config if isinstance(config, list) else config["layers"]  # Keras 2.2 wrote the list alone
+    for made in (
+        models.model_from_json(model.to_json()),
+        models.model_from_yaml(model.to_yaml()),
+        layers.deserialize({"class_name": "Sequential", "config": config}),
+        models.model_from_config({"class_name": "Sequential", "config": early}),
+        Sequential.from_config(early),
+    ):
+        assert [(layer.name, layer.units) for layer in made.layers] == [("dense_1", 3), ("dense_2", 2)]
+        assert made.input_shape == (None, 4)
+
+
 def test_input_layers_may_be_added():
     model = Sequential([Input((4,), name="in"), Dense(2)])
     assert len(model.layers) == 1 and model.input_names == ["in"]

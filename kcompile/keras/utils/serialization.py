@@ -104,7 +104,9 @@ def deserialize(identifier: Any, known: Mapping[str, Any], kind: str) -> Any:
             return found
         try:
             make = getattr(found, "from_config", None)
-            return make(dict(config)) if make else found(**config)
+            # A list: of a Sequential of early Keras 2
+            own = dict(config) if isinstance(config, Mapping) else config
+            return make(own) if make else found(**own)
         except TypeError as error:
             raise ModelError(f"{kind} {name!r}: {error}. Received: config={config}") from error
     if inspect.isclass(identifier):
