@@ -305,7 +305,7 @@ def pooling(kind: str, rank: int) -> Row:
         "shape": shapes,
         **SEVERAL_AXES,
     }
-    return Row(f"{kind}Pooling{rank}D", shape, {}, options, illegal)
+    return Row(f"{kind}Pooling{rank}D", shape, {"pool_size": 2}, options, illegal)
 
 
 def global_pooling(kind: str, rank: int) -> Row:
