@@ -325,15 +325,21 @@ class Layer(Weights, Additions, Nodes):
         shapes = [
             keras_shape(first, batch_size, second) for first, second in zip(types, second_types or types)
         ]
+        self._build_on(shapes, types, single, batch_size)
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self._initial_weights = None
+
+    def _build_on(
+        self, shapes: list[KerasShape], types: Sequence[TensorType], single: bool, batch_size: int | None
+    ) -> None:
+        """`build` for the shapes of these types, where it was not called, and the check of the inputs."""
         with self.named_errors():
             if not self.built:
                 with tracing(None):
                     self.build(shapes[0] if single else shapes)
                 self.built = True
             self._check_inputs(shapes)
-        if self._initial_weights is not None:
-            self.set_weights(self._initial_weights)
-            self._initial_weights = None
 
     def _check_inputs(self, shapes: Sequence[KerasShape]) -> None:
         for spec, shape in zip(as_list(self.input_spec), shapes):

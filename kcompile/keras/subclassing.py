@@ -17,7 +17,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import saving
 from kcompile.keras.editions import edition
-from kcompile.keras.engine import Input, KerasTensor, Layer, Variable, as_list, keras_shape
+from kcompile.keras.engine import Input, KerasShape, KerasTensor, Layer, Variable, as_list, keras_shape
 from kcompile.keras.functional import Model
 from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
@@ -164,23 +164,13 @@ class SubclassedModel(Model):
         whole = {"i": "int32", "u": "int32", "b": "bool"} if edition(self.vintage).eager else {}
         return (None, *sizes), whole.get(array.dtype.kind, floatx())
 
-    def ensure_built(
-        self,
-        types: Sequence[TensorType],
-        single: bool,
-        batch_size: int | None = None,
-        second_types: Sequence[TensorType] | None = None,
+    def _build_on(
+        self, shapes: list[KerasShape], types: Sequence[TensorType], single: bool, batch_size: int | None
     ) -> None:
         """With the first call, the inputs are known. Later calls may be on other shapes: layers say which."""
         if not self.built and all(t.rank and t.shape[0] == Batch() for t in types):
-            shapes = [
-                keras_shape(*pair) for pair in zip(types, [batch_size] * len(types), second_types or types)
-            ]
             self._open([(s, t.dtype) for s, t in zip(shapes, types)], single, self.input_keys)
         self._prepare([keras_shape(t, batch_size) for t in types], single)
-        if self._initial_weights is not None:
-            self.set_weights(self._initial_weights)
-            self._initial_weights = None
 
     def _open(
         self, entries: Sequence[tuple[tuple[Any, ...], str]], single: bool, keys: tuple[str, ...] | None
