@@ -69,6 +69,7 @@ _TF_KERAS = {
     "GRUCell": f"{_GATED} {_PENALTIES} {_LIMITS} {_DROPOUT} reset_after",
     "InputLayer": "input_shape batch_size dtype input_tensor sparse name ragged type_spec optional",
     "LSTM": f"{_GATED} unit_forget_bias {_OF_WEIGHTS} {_DROPOUT} {_RUN} time_major unroll",
+    **{f"LocallyConnected{rank}D": f"{_SLIDING} data_format {_KERNEL} implementation" for rank in (1, 2)},
     "RNN": f"cell {_RUN} unroll time_major",
     "SimpleRNN": f"{_SIMPLE} {_OF_WEIGHTS} {_DROPOUT} {_RUN} unroll",
     "SimpleRNNCell": f"{_SIMPLE} {_PENALTIES} {_LIMITS} {_DROPOUT}",
