@@ -123,6 +123,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "synchronized": (False, None),
     "renorm": (False, None),
     "renorm_clipping": (None,),
+    "renorm_momentum": (0.99,),
+    "use_cudnn": ("auto", False, True),  # by which kernels, which compute the same
     "keepdims": (False, None),
     "sparse": (False, None),
     "ragged": (False, None),

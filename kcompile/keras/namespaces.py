@@ -21,7 +21,7 @@ from typing import Any
 
 from kcompile.keras import applications, places
 from kcompile.keras import layers as keras_layers
-from kcompile.keras.editions import Edition, edition
+from kcompile.keras.editions import NEUTRAL, Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.optimizers import Optimizer
@@ -273,7 +273,7 @@ def _constructor(
                 given[name] = value
         base.__init__(self, **given)
 
-    known = {p.name: p.default for p in own} | dict(defaults)
+    known = {name: values[0] for name, values in NEUTRAL.items()} | _defaults(base) | dict(defaults)
     ordered = [inspect.Parameter(n, own[0].kind, default=known.get(n)) for n in order]
     rest = [
         p.replace(kind=p.KEYWORD_ONLY) if order and p.kind != p.VAR_KEYWORD else p
@@ -282,6 +282,16 @@ def _constructor(
     ]
     show_parameters(__init__, [own[0], *ordered, *_shown(rest, defaults, renamed)])
     return __init__
+
+
+def _defaults(cls: type[Any]) -> dict[str, Any]:
+    """The defaults of the constructor arguments of a class and its bases."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        if "__init__" in vars(base):
+            known = inspect.signature(vars(base)["__init__"]).parameters.values()
+            found |= {p.name: p.default for p in known}
+    return found
 
 
 def _check_old_options(kind: str, options: dict[str, Any], edition: Edition) -> None:

@@ -85,7 +85,7 @@ def test_call_arguments_and_dtypes_are_reported() -> None:
         "tf_keras",
     )
     assert [text.partition(": ")[2] for text in problems.found] == [
-        "dtype mixed_float16. Use float32",
+        "dtype mixed_float16. Use float32 or float64",
         "a call with the argument mask",
     ]
 
