@@ -1,0 +1,244 @@
+"""A small model for each question about training and optimizers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from asking import Kit, case, number
+
+# ---------------------------------------------------------------- training
+
+
+@case({False: [6.0], True: [2.0]})
+def activity_by_sample(kit: Kit) -> Any:
+    """The penalty on three samples of two ones."""
+    x = kit.layers.Input((2,))
+    y = kit.layers.Dense(
+        2, kernel_initializer="identity", use_bias=False, activity_regularizer=kit.keras.regularizers.l1(1.0)
+    )(x)
+    ones = np.ones((3, 2), np.float32)
+    return [number(kit.compiled(kit.model(x, y)).test_on_batch(ones, ones))]
+
+
+def linear(kit: Kit, shape: tuple[int, ...] = (1,), **options: Any) -> Any:
+    """A model whose output is its input, if not trained."""
+    x = kit.layers.Input(shape)
+    return kit.compiled(kit.model(x, kit.one(name="out")(x)), **options)
+
+
+@case({"nonzero weights": [4.0], "weights": [2.0]})
+def loss_divides_by(kit: Kit) -> Any:
+    model, x = linear(kit), np.full((2, 1), 2.0, np.float32)
+    return [number(model.test_on_batch(x, x * 0, sample_weight=np.array([1.0, 0.0])))]
+
+
+@case({"as given": [1.0], "0 is -1": [2.0]})
+def hinge_labels(kit: Kit) -> Any:
+    """max(1 - 0 * 1, 0), or max(1 + 1 * 1, 0)."""
+    return [number(linear(kit, loss="hinge").test_on_batch(ONES, ONES * 0))]
+
+
+@case({"nothing": [2.0], "factor": [10.0]})
+def class_weight_beside(kit: Kit) -> Any:
+    """The loss, 1, of a sample that weighs 2, of a class that weighs 5."""
+    model = linear(kit, optimizer=kit.make("SGD", 0.0))
+    x, y = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
+    weights = {0: 1.0, 1: 5.0}
+    return [number(model.train_on_batch(x, y, sample_weight=np.array([2.0]), class_weight=weights))]
+
+
+@case({"as losses": [6.5, 6.5], "by weights": [3.25, 3.25]})
+def weighted_metrics(kit: Kit) -> Any:
+    """The distances 1 and 4 of samples that weigh 1 and 3, over the number of weights or over their sum."""
+    model, x = linear(kit, weighted_metrics=["mae"]), np.array([[1.0], [4.0]], np.float32)
+    weights = np.array([1.0, 3.0])
+    tested = model.evaluate(x, x * 0, sample_weight=weights, batch_size=2, verbose=0)
+    return [float(tested[1]), float(model.test_on_batch(x, x * 0, sample_weight=weights)[1])]
+
+
+@case({False: "raises", True: [4.0]})
+def step_weights_by_shape(kit: Kit) -> Any:
+    model, x = linear(kit, (2, 1)), np.array([[[2.0], [4.0]]], np.float32)
+    try:
+        return [number(model.test_on_batch(x, x * 0, sample_weight=np.array([[2.0, 0.0]])))]
+    except Exception:
+        return "raises"
+
+
+@case({False: [3.5, 2.0], True: [2.0, 2.0]})
+def mask_weighs_metrics(kit: Kit) -> Any:
+    """The mean distance of a sample of four steps, and of one of which one step is there; in two batches,
+    and in one."""
+    x = kit.layers.Input((4, 1))
+    model = kit.compiled(kit.model(x, kit.one()(kit.layers.Masking()(x))), metrics=["mae"])
+    values = np.array([[[1.0], [1.0], [1.0], [1.0]], [[6.0], [0.0], [0.0], [0.0]]], np.float32)
+    return [float(model.evaluate(values, values * 0, batch_size=batch, verbose=0)[1]) for batch in (1, 2)]
+
+
+@case({"loss": [0.75], "shapes": [0.5]})
+def accuracy_by(kit: Kit) -> Any:
+    """Of binary labels of two classes: elements that agree, or samples."""
+    x = kit.layers.Input((2,))
+    model = kit.model(x, kit.layers.Activation("linear")(x))
+    model = kit.compiled(model, loss="binary_crossentropy", metrics=["accuracy"])
+    scores = np.array([[0.9, 0.8], [0.3, 0.2]], np.float32)
+    labels = np.array([[1.0, 1.0], [0.0, 1.0]], np.float32)
+    return [float(model.test_on_batch(scores, labels)[1])]
+
+
+@case({"rounded": [0.75], "threshold": [1.0]})
+def binary_accuracy(kit: Kit) -> Any:
+    """Of 1.7, which is 2 when rounded, and of 1.2, 0.2 and -0.2."""
+    x = np.array([[1.7], [1.2], [0.2], [-0.2]], np.float32)
+    model = linear(kit, metrics=["binary_accuracy"])
+    return [float(model.test_on_batch(x, np.array([[1.0], [1.0], [0.0], [0.0]]))[1])]
+
+
+@case({"minus": [-0.6], "plus": [0.6]})
+def cosine_proximity(kit: Kit) -> Any:
+    x = kit.layers.Input((2,))
+    model = kit.model(x, kit.layers.Activation("linear")(x))
+    model = kit.compiled(model, metrics=["cosine_proximity"])
+    return [float(model.test_on_batch(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0]]))[1])]
+
+
+def reported(model: Any, x: Any, y: Any, **options: Any) -> list[str]:
+    """Names in the history of an epoch."""
+    return list(model.fit(x, y, epochs=1, batch_size=4, verbose=0, **options).history)
+
+
+ONES = np.ones((4, 1), np.float32)
+
+
+@case(
+    {
+        "given": ["accuracy", "mae", "MeanSquaredError"],
+        "own": ["acc", "mean_absolute_error"],
+        "given function": ["accuracy", "mae", "mean_squared_error"],
+    }
+)
+def metric_names(kit: Kit) -> Any:
+    found = [
+        reported(linear(kit, metrics=[metric]), ONES, ONES)
+        for metric in ("accuracy", "mae", "MeanSquaredError")
+        if not (kit.old and metric[0] == "M")
+    ]
+    return [name for names in found for name in names if name != "loss"]
+
+
+@case({"always": ["loss", "weighted_mean_absolute_error"], "if taken": ["loss", "mae"]})
+def weighted_prefix(kit: Kit) -> Any:
+    return sorted(reported(linear(kit, weighted_metrics=["mae"]), ONES, ONES, sample_weight=np.ones(4)))
+
+
+def forked(kit: Kit, **options: Any) -> Any:
+    """A model of two outputs, "b" and "a"; the second has no weights."""
+    x = kit.layers.Input((1,))
+    y = kit.one(name="b")(x)
+    return kit.compiled(kit.model(x, [y, kit.layers.Activation("linear", name="a")(y)]), **options)
+
+
+@case({"by output": [1, 3], "by name": [3, 1]})
+def metrics_order(kit: Kit) -> Any:
+    """The mean distances of "b" and "a", as they come."""
+    model = forked(kit, loss=["mse", "mse"], metrics={"b": ["mae"], "a": ["mae"]})
+    return [float(v) for v in model.evaluate(ONES, [ONES * 2, ONES * 4], verbose=0)[3:]]
+
+
+@case({False: ["a_m", "b_m"], True: ["a_m", "b_m"]})
+def metric_objects_renamed(kit: Kit) -> Any:
+    """Names of metric objects, of a model that was trained before."""
+    x = kit.layers.Input((1,))
+    y = kit.one(name="b")(x)
+    model = kit.model(x, [y, kit.layers.Activation("linear", name="a")(y)])
+    metrics = [[kit.keras.metrics.MeanSquaredError(name="m")], [kit.keras.metrics.MeanSquaredError(name="m")]]
+    options = {"run_eagerly": True} if kit.real and not kit.old else {}
+    model.compile("sgd", ["mse", "mse"], metrics=metrics, **options)
+    if kit.real:
+        reported(model, ONES, [ONES, ONES])
+    return sorted(set(reported(kit.ready(model), ONES, [ONES, ONES])) - {"loss", "a_loss", "b_loss"})
+
+
+@case({"each for all": 4, "by output": 2})
+def metrics_list(kit: Kit) -> Any:
+    """How many metrics a list of two is."""
+    names = reported(forked(kit, loss=["mse", "mse"], metrics=["mae", "mse"]), ONES, [ONES, ONES])
+    return len(set(names) - {"loss", "a_loss", "b_loss"})
+
+
+@case({True: ["b_loss", "loss"], False: ["loss"]})
+def lone_loss_reported(kit: Kit) -> Any:
+    return sorted(
+        reported(
+            forked(kit, loss={"b": "mse"} if kit.old else ["mse", None]),
+            ONES,
+            [ONES] if kit.old else [ONES, ONES],
+        )
+    )
+
+
+@case({"left out": 0, "computed": 1})
+def metrics_without_loss(kit: Kit) -> Any:
+    model = forked(kit, loss={"b": "mse"} if kit.old else ["mse", None], metrics={"a": ["mae"]})
+    """How many metrics of an output without a loss there are."""
+    names = reported(model, ONES, [ONES] if kit.old else [ONES, ONES])
+    return len([name for name in names if name.startswith("a_")])
+
+
+@case({"first": ["val_loss", "loss"], "last": ["loss", "val_loss"]})
+def validation_logs(kit: Kit) -> Any:
+    return reported(linear(kit), ONES, ONES, validation_data=(ONES, ONES))
+
+
+@case({"refused": ["raises", 4.0], "from 0 on": ["raises", "raises"], "weigh 1": [2.5, 4.0]})
+def classes_without_weight(kit: Kit) -> Any:
+    """The loss of classes 1 and 2, of which only 1, or both, have a weight, 4."""
+    found: list[Any] = []
+    labels = np.array([[1.0], [2.0]])
+    for weights in ({1: 4.0}, {1: 4.0, 2: 4.0}):
+        model = linear(kit, optimizer=kit.make("SGD", 0.0))
+        try:
+            found.append(float(model.train_on_batch(labels - 1, labels, class_weight=weights)))
+        except Exception:
+            found.append("raises")
+    return found
+
+
+# ---------------------------------------------------------------- optimizers
+
+
+def walked(kit: Kit, optimizer: Any, steps: int = 3, scale: float = 1.0) -> list[float]:
+    """The weights of two layers after some steps."""
+    model = kit.compiled(kit.keras.models.Sequential([kit.one(1, input_shape=(1,)), kit.one(1)]), optimizer)
+    for _ in range(steps):
+        model.train_on_batch(ONES * scale, ONES * 0)
+    return np.ravel(model.get_weights()).tolist()
+
+
+@case({True: [0.72081, 0.72081], False: "raises"}, optimizer=True)
+def old_optimizer_options(kit: Kit) -> Any:
+    try:
+        return walked(kit, kit.make("SGD", lr=0.1, decay=1.0))
+    except Exception:
+        return "raises"
+
+
+@case({"together": [0.893934, 0.893934], "each": [0.85, 0.85]}, optimizer=True)
+def clipnorm(kit: Kit) -> Any:
+    return walked(kit, kit.make("SGD", 0.1, clipnorm=0.5))
+
+
+@case(
+    {"outside": [0.665463, 0.665463, 0.829593, 0.829593], "inside": [0.621783, 0.621783, 0.805701, 0.805701]},
+    optimizer=True,
+)
+def epsilon(kit: Kit) -> Any:
+    start = {} if kit.old else {"initial_accumulator_value": 0.0}  # of Keras 2 always
+    made = [kit.make("RMSprop", 0.1, epsilon=0.5), kit.make("Adagrad", 0.1, epsilon=0.5, **start)]
+    return [weight for optimizer in made for weight in walked(kit, optimizer)]
+
+
+@case({True: [0.772279, 0.772279], False: [0.773335, 0.773335]}, optimizer=True)
+def nadam_schedule_decay(kit: Kit) -> Any:
+    return walked(kit, kit.make("Nadam", 0.1))
