@@ -237,14 +237,17 @@ def _over_depth(
             index = loops.ramp(b + context.b.step(v, lanes), lanes)
             row.append(out.let(loops.load(context.b.buffer, index, mask if v == vectors - 1 else None), "b"))
         for r, offset in enumerate(origin.offsets):
-            if not context.by_column:
-                one = out.let(loops.broadcast(loops.load(context.a, a + offset), lanes), "x")
-            for i, of_b in enumerate(row, r * vectors):
-                if context.by_column:
-                    v = i - r * vectors
-                    index = loops.ramp(a + (offset + v * lanes), lanes)
-                    one = loops.load(context.a, index, mask if v == vectors - 1 else None)
-                out.store(sums, i, loops.fma(one, of_b, loops.load(sums, i), exact=False))
+            for v, (of_a, of_b) in enumerate(zip(elements_of_a(a + offset), row)):
+                i = r * vectors + v
+                out.store(sums, i, loops.fma(of_a, of_b, loops.load(sums, i), exact=False))
+
+    def elements_of_a(place: Expr) -> list[Expr]:
+        """What a row of the tile has of A, for each of its vectors."""
+        if not context.by_column:
+            return [out.let(loops.broadcast(loops.load(context.a, place), lanes), "x")] * vectors
+        ramps = [loops.ramp(place + v * lanes, lanes) for v in range(vectors)]
+        masks = [None] * (vectors - 1) + [mask]
+        return [loops.load(context.a, *at) for at in zip(ramps, masks)]
 
     def nest(rest: Sequence[DepthLoop], a: Expr, b: Expr) -> None:
         a, b = out.let(a, "p"), out.let(b, "q")

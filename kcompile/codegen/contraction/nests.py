@@ -73,8 +73,9 @@ def lower_contraction(
     if spec.g:
         return _for_each_sample(name, spec, a, b, epilogue, target, parameters, note)
     out = Builder(target, target.lanes(a.dtype))
+    by_group = bool(spec.groups) and not group_is_column(spec)
     with out.block() as body:
-        if not spec.groups or group_is_column(spec):
+        if not by_group:
             plans = [make_plan(phase, a, b, epilogue, target, b_panels) for phase in phases(spec, a.shape)]
             items = _iterations(plans[0])
             _interleaved([_Code(plan, out) for plan in plans], items)
@@ -84,7 +85,7 @@ def lower_contraction(
             items = _iterations(plans[0])
     run = loops.loop(Var("part"), 0, extent(items), body, kind="chunk")
     cycles = _cycles_of_iteration(plans)
-    if spec.groups and not group_is_column(spec):
+    if by_group:
         count = multiple(numel(spec.groups))
         cycles = Size(cycles.fixed * count, cycles.per_sample * count)
     return Kernel(Function(name, parameters, (run,), note), size_of(items), cycles)

@@ -57,10 +57,9 @@ def lower_contraction(
         )
     plain = [x for x in (a.buffer, b.buffer, *epilogue.outputs) if x is not None]
     parameters = tuple(buffers or dict.fromkeys(plain))
-    if chosen is None and not spec.g and is_split_k(spec):
-        return _split_k(name, spec, a, b, epilogue, target, parameters, note)
-    if spec.groups:
-        return _one_by_one(name, spec, a, b, epilogue, target, parameters, note)
+    shared = chosen is None and not spec.g and is_split_k(spec)
+    if shared or spec.groups:
+        return _by_result(name, spec, a, b, epilogue, target, parameters, note, shared)
     tile = chosen or choose_tile(rows, columns)
     wide = -(-columns // (cost.SIDE * tile.columns))
     grid = Grid(size_of(rows), cost.SIDE * tile.rows, wide, cost.SIDE * cost.SIDE)
@@ -92,7 +91,7 @@ def is_split_k(spec: Contraction) -> bool:
     )
 
 
-def _split_k(
+def _by_result(
     name: str,
     spec: Contraction,
     a: Source,
@@ -101,34 +100,23 @@ def _split_k(
     target: Target,
     buffers: tuple[Buffer, ...],
     note: str,
+    shared: bool,
 ) -> Kernel:
-    """A kernel with a block for each result."""
-    columns = spec.sizes[1]
+    """A kernel with a block for each result, whose threads share its sum (`shared`), or with a thread."""
+    rows, columns, _ = spec.sizes
     assert isinstance(columns, int)
-    team = Team(1, cost.SIDE * cost.SIDE, False)
-    grid = Grid(size_of(spec.sizes[0]), 1, columns, team.threads)
-    code = _Code(spec, a, b, epilogue, Tile(1, 1), TeamBuilder(target, team))
-    with code.b.block() as body:
-        code.run_split_k(BLOCK // columns, BLOCK % columns)
-    return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(cost.THREAD_CYCLES))
-
-
-def _one_by_one(
-    name: str,
-    spec: Contraction,
-    a: Source,
-    b: Source,
-    epilogue: Epilogue,
-    target: Target,
-    buffers: tuple[Buffer, ...],
-    note: str,
-) -> Kernel:
-    """A kernel with a thread for each result."""
     threads = cost.SIDE * cost.SIDE
-    grid = Grid(size_of(numel((*spec.m, *spec.j))), threads, 1, threads)
-    code = _Code(spec, a, b, epilogue, Tile(1, 1), Builder(target, 1))
+    team = Team(1, threads, False)
+    code = _Code(
+        spec, a, b, epilogue, Tile(1, 1), TeamBuilder(target, team) if shared else Builder(target, 1)
+    )
     with code.b.block() as body:
-        code.run_result(BLOCK * threads + THREAD)
+        if shared:
+            grid = Grid(size_of(rows), 1, columns, threads)
+            code.run_split_k(BLOCK // columns, BLOCK % columns)
+        else:
+            grid = Grid(size_of(numel((*spec.m, *spec.j))), threads, 1, threads)
+            code.run_result(BLOCK * threads + THREAD)
     return Kernel(device_function(name, buffers, grid, body, note), Size(1), Size(cost.THREAD_CYCLES))
 
 
