@@ -22,6 +22,7 @@ from kcompile.files.reader import PathLike
 from kcompile.files.reader.json_texts import parse_json
 from kcompile.keras.engine import Variable
 from kcompile.keras.models import Model
+from kcompile.keras.utils.hdf5_dict import in_parts
 from kcompile_runtime.errors import InputError, ModelError, describe
 from kcompile_runtime.replacing import replacing
 from kcompile_runtime.texts import printable
@@ -46,7 +47,6 @@ WORDS = {
 ARCHIVE = Words("keras3", "3.8.0")
 OF_ARCHIVES = frozenset({"keras3"})  # whose files .keras are
 OTHER_KINDS = (".json", ".yaml", ".yml", ".npz", ".onnx", ".pb")  # no names of HDF5 files
-ATTRIBUTE_LIMIT = 64512  # bytes, of HDF5's object headers
 
 
 def save(
@@ -373,9 +373,4 @@ def _arrays(group: Any, named: Sequence[tuple[str, Variable]]) -> None:
 
 def _names(group: Any, attribute: str, names: Sequence[str]) -> None:
     """A list of names, in parts that object headers hold."""
-    data = np.asarray([name.encode("utf-8") for name in names], dtype=np.bytes_)
-    parts = 1
-    while any(part.nbytes > ATTRIBUTE_LIMIT for part in np.array_split(data, parts)):
-        parts += 1
-    for i, part in enumerate(np.array_split(data, parts)):
-        group.attrs[attribute if parts == 1 else f"{attribute}{i}"] = part
+    group.attrs.update(in_parts(attribute, np.asarray([n.encode("utf-8") for n in names], dtype=np.bytes_)))

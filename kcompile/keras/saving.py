@@ -48,7 +48,8 @@ class Saving:
             return
         with _beside() as path:
             files().save(self, path, *flags, vintage)
-            _copy(path, filepath)
+            with _opened(path, "r") as file:
+                _copy(file, filepath)
 
     def save_weights(self, filepath: PathLike, overwrite: bool = True) -> None:
         """Write the weights to .weights.h5 (laid out as in Keras 3), .h5 (Keras 2) or .npz. overwrite: as for
@@ -111,26 +112,21 @@ def _beside() -> Iterator[str]:
         yield os.path.join(folder, "model.h5")
 
 
-def _copy(path: str, group: Any) -> None:
-    """What a file has into a group. Raises a KeyError where a name is there already."""
+@contextmanager
+def _opened(path: str, mode: str) -> Iterator[Any]:
     import h5py
 
-    with h5py.File(path, "r") as file:
-        for name in file:
-            if name in group:
-                raise KeyError(f"save: there is a {name!r} in {group.name!r} already")
-            file.copy(name, group)
-        group.attrs.update(file.attrs)
+    with h5py.File(path, mode) as file:
+        yield file
 
 
-def _copied(group: Any, path: str) -> None:
-    """A group as a file of its own."""
-    import h5py
-
-    with h5py.File(path, "w") as file:
-        for name in group:
-            group.copy(name, file)
-        file.attrs.update(group.attrs)
+def _copy(source: Any, target: Any) -> None:
+    """What a group of h5py has into another. Raises a KeyError where a name is there already."""
+    for name in source:
+        if name in target:
+            raise KeyError(f"save: there is a {name!r} in {target.name!r} already")
+        source.copy(name, target)
+    target.attrs.update(source.attrs)
 
 
 def preprocess_weights_for_loading(
@@ -161,7 +157,8 @@ def load_model(filepath: PathLike, custom_objects: Custom = None, compile: bool 
     """The model in a .keras or .h5 file of any Keras, or in a group of h5py; `kcompile.load` says more."""
     if _is_group(filepath):
         with _beside() as path:
-            _copied(filepath, path)
+            with _opened(path, "w") as file:
+                _copy(filepath, file)
             return files().load(path, custom_objects=custom_objects, compile=compile)
     return files().load(_path(filepath), custom_objects=custom_objects, compile=compile)
 

@@ -17,6 +17,14 @@ LIMIT = 64512  # bytes of an attribute of HDF5
 GROUP = "_is_group"  # marks a dict that stands for a group
 
 
+def in_parts(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+    """Attributes that hold an array: one, or as many as it takes, with numbers behind the name."""
+    parts = 1
+    while any(part.nbytes > LIMIT for part in np.array_split(values, parts)):
+        parts += 1
+    return {name if parts == 1 else f"{name}{i}": x for i, x in enumerate(np.array_split(values, parts))}
+
+
 class H5Dict:
     """`path`: of a file, which is opened in this mode; a group of h5py; or a dict, in which arrays are kept
     as they are."""
@@ -63,13 +71,7 @@ class H5Dict:
         values = [x.encode() if isinstance(x, str) else x for x in value]
         if long := [x for x in values if isinstance(x, bytes) and len(x) > LIMIT]:
             raise RuntimeError(f"h5dict: {name!r}: no attribute of HDF5 holds {len(long[0])} bytes")
-        array, parts = np.asarray(values), 1
-        while any(part.nbytes > LIMIT for part in np.array_split(array, parts)):
-            parts += 1
-        if parts == 1:
-            self.data.attrs[name] = array
-        for number, part in enumerate(np.array_split(array, parts) if parts > 1 else ()):
-            self.data.attrs[f"{_text(name)}{number}"] = part
+        self.data.attrs.update(in_parts(_text(name), np.asarray(values)))
 
     def __getitem__(self, name: Any) -> Any:
         name = _text(name)
