@@ -7,9 +7,10 @@ ours does not have means nothing but at its default.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcompile_runtime.errors import InputTypeError
+from kcompile_runtime.errors import InputTypeError, describe
 
 _START = "kernel_initializer recurrent_initializer bias_initializer"
 _PENALTIES = "kernel_regularizer recurrent_regularizer bias_regularizer"
@@ -108,19 +109,25 @@ ORDERS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
+def by_name(
+    kind: str, names: Sequence[str], args: Sequence[Any], others: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments by position, by their names. others: those by name. Raises InputTypeError for more than there
+    are, and for what is among the others too."""
+    if len(args) > len(names):
+        raise InputTypeError(describe(kind, f"at most {len(names)} arguments by position", str(len(args))))
+    given = dict(zip(names, args))
+    if twice := given.keys() & others.keys():
+        raise InputTypeError(f"{kind}: given twice: {', '.join(sorted(twice))}")
+    return given
+
+
 def accept(cls: Any) -> None:
     """Let the constructor of a layer take arguments by position in the order of Keras 2."""
     init, names = cls.__init__, ORDERS["keras2"][cls.__name__]
 
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if len(args) > len(names):
-            raise InputTypeError(
-                f"{cls.__name__}: at most {len(names)} arguments by position. Received: {len(args)}"
-            )
-        given = dict(zip(names, args))
-        if twice := given.keys() & kwargs.keys():
-            raise InputTypeError(f"{cls.__name__}: given twice: {', '.join(sorted(twice))}")
-        init(self, **given, **kwargs)
+        init(self, **by_name(cls.__name__, names, args, kwargs), **kwargs)
 
     cls.__init__ = __init__

@@ -21,6 +21,7 @@ from typing import Any
 
 from kcompile.keras import applications, places
 from kcompile.keras import layers as keras_layers
+from kcompile.keras.argument_orders import by_name
 from kcompile.keras.editions import NEUTRAL, Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
@@ -257,14 +258,8 @@ def _constructor(
     names = order or tuple(p.name for p in own[1:] if p.kind == p.POSITIONAL_OR_KEYWORD)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if len(args) > len(names):
-            raise InputTypeError(
-                describe(type(self).__name__, f"at most {len(names)} arguments by position", str(len(args)))
-            )
-        given = dict(zip(names, args))
         kwargs = _as_ours(kwargs, renamed)
-        if twice := given.keys() & kwargs.keys():
-            raise InputTypeError(f"{type(self).__name__}: given twice: {', '.join(sorted(twice))}")
+        given = by_name(type(self).__name__, names, args, kwargs)
         if order:
             _check_old_options(type(self).__name__, kwargs, edition)
         given.update(kwargs)
