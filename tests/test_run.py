@@ -390,6 +390,19 @@ WEIGHTED = """
 """
 
 
+def told_by(tmp_path, source, options, environment):
+    """What a script writes to stdout and stderr. options: of `kcompile run`."""
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(source))
+    done = subprocess.run(
+        [sys.executable, "-m", "kcompile", "run", *options, str(script)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    return done.stdout, done.stderr
+
+
 @pytest.mark.parametrize(
     "keras, arguments, environment, told",
     [
@@ -403,15 +416,7 @@ WEIGHTED = """
     ],
 )
 def test_a_script_has_a_vintage(tmp_path, keras, arguments, environment, told):
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(DEFAULTS.replace("{}", keras)))
-    done = subprocess.run(
-        [sys.executable, "-m", "kcompile", "run", *arguments, str(script)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert (done.stdout, done.stderr) == (told + "\n", "")
+    assert told_by(tmp_path, DEFAULTS.replace("{}", keras), arguments, environment) == (told + "\n", "")
 
 
 def test_a_wrong_vintage_is_refused(tmp_path):
@@ -430,15 +435,7 @@ def test_a_wrong_vintage_is_refused(tmp_path):
 )
 def test_a_script_of_keras_2_has_a_version(tmp_path, arguments, environment, told):
     """The loss and a weighted metric, as Keras 2.2.4 has them (2.3.1: 19.4 and 13.857)."""
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(WEIGHTED))
-    done = subprocess.run(
-        [sys.executable, "-m", "kcompile", "run", *arguments, str(script)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert (done.stdout, done.stderr) == (told + "\n", "")
+    assert told_by(tmp_path, WEIGHTED, arguments, environment) == (told + "\n", "")
 
 
 @pytest.mark.parametrize(

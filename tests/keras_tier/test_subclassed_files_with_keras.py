@@ -58,24 +58,25 @@ def randomized(model: Any) -> Any:
     return model
 
 
+def carried(source: Any, target: Any, path: Any) -> Any:
+    """A model of another Keras with the weights of the file that one writes. They predict alike."""
+    written, read = randomized(mixed(source)), mixed(target)
+    written.save_weights(path)
+    read.load_weights(path)
+    np.testing.assert_allclose(read.predict(X, verbose=0), written.predict(X, verbose=0), rtol=2e-5)
+    return written
+
+
 def test_files_of_keras_are_read(tmp_path) -> None:
     import keras
 
-    theirs = randomized(mixed(keras))
-    theirs.save_weights(tmp_path / "m.weights.h5")
-    ours = mixed(keras3)
-    ours.load_weights(tmp_path / "m.weights.h5")
-    np.testing.assert_allclose(ours.predict(X), theirs.predict(X, verbose=0), rtol=2e-5)
+    carried(keras, keras3, tmp_path / "m.weights.h5")
 
 
 def test_our_files_are_read_by_keras(tmp_path) -> None:
     import keras
 
-    ours = randomized(mixed(keras3))
-    ours.save_weights(tmp_path / "m.weights.h5")
-    theirs = mixed(keras)
-    theirs.load_weights(tmp_path / "m.weights.h5")
-    np.testing.assert_allclose(ours.predict(X), theirs.predict(X, verbose=0), rtol=2e-5)
+    ours = carried(keras3, keras, tmp_path / "m.weights.h5")
     again = mixed(keras3)
     again.load_weights(tmp_path / "m.weights.h5")
     np.testing.assert_array_equal(again.predict(X), ours.predict(X))
