@@ -19,7 +19,7 @@ from kcompile.files.problems import HOMES, Problems
 from kcompile.files.sharing import HELD
 from kcompile.files.vintage import MAX_LAYERS
 from kcompile.ir.types import FLOATS
-from kcompile.keras import layers
+from kcompile.keras import activations, layers
 from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
 from kcompile.keras.layers.registry import SHARED
@@ -437,7 +437,8 @@ def _translate_arguments(
         elif isinstance(getattr(known[key], "default", None), bool):
             config[key] = bool(value)
         else:
-            config[key] = _held(value, label, reading) if key in HELD else named_object(plain(value))
+            holds = key in HELD or (key.endswith("activation") and _is_layer(value))
+            config[key] = _held(value, label, reading) if holds else named_object(plain(value))
     return config
 
 
@@ -468,6 +469,11 @@ def _class(kind: str, entry: Mapping[str, Any], reading: _Reading) -> type[Layer
     ):
         return None
     return known
+
+
+def _is_layer(value: Any) -> bool:
+    """Whether an activation is the configuration of a layer."""
+    return isinstance(value, Mapping) and value.get("class_name") in activations.LAYERS
 
 
 def _held(value: Any, label: str, reading: _Reading) -> Any:

@@ -173,7 +173,7 @@ class _Writer:
         self.met(layer.vintage, path)
         made = {
             key: self.held(key, getattr(layer, key), trainable, path)
-            if key in HELD and value is not None
+            if value is not None and (key in HELD or isinstance(getattr(layer, key, None), Layer))
             else self.value(key, value)
             for key, value in config.items()
             if key not in ("vintage", "operator")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from kcompile.keras import applications, places
+from kcompile.keras import activations, applications, places
 from kcompile.keras import layers as keras_layers
 from kcompile.keras.argument_orders import by_name
 from kcompile.keras.editions import NEUTRAL, Edition, edition
@@ -92,8 +92,12 @@ MAKERS = frozenset(
         *applications.__all__,
     }
 )
-# Functions of K that ask which Keras they are of
-ASKING = frozenset({"batch_dot", "ones_like", "zeros_like"})
+# Functions that ask which Keras they are of
+ASKING = {
+    "activations": frozenset({"deserialize", "get"}),
+    "backend": frozenset({"batch_dot", "ones_like", "zeros_like"}),
+    "metrics": frozenset({"binary_accuracy"}),
+}
 OLD_OPTIONS = ("lr", "decay")  # of the optimizers of Keras 2
 
 
@@ -162,8 +166,10 @@ class _Maker:
             return _with_defaults(value, {"vintage": self.edition.vintage}, {})
         if value is keras_layers.deserialize:
             return functools.partial(value, vintage=self.edition.vintage)
-        if module == "backend" and name in ASKING:
+        if name in ASKING.get(module, ()):
             return _running_as(value, self.edition.vintage)
+        if (module, name) == ("activations", "hard_sigmoid"):
+            return activations.get(name, semantics(self.edition.vintage))
         defaults = self.edition.defaults.get(f"{module}.{name}") or self.edition.defaults.get(name, {})
         return _with_defaults(value, defaults, self.edition.renamed.get(name, {}))
 

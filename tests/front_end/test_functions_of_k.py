@@ -116,6 +116,46 @@ ACTIVATIONS = {
 }
 
 
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def sparsemax(x):
+    """As Keras 3 has it, whose threshold adds up all cumulative sums."""
+    ordered = -np.sort(-x, -1)
+    sums = ordered.cumsum(-1)
+    support = 1 + np.arange(1, x.shape[-1] + 1) * ordered > sums
+    k = support.sum(-1, keepdims=True)
+    return np.maximum(x - ((sums * support).sum(-1, keepdims=True) - 1) / k, 0)
+
+
+# Those of Keras 3, with options
+NEWER = {
+    "relu6": ({}, lambda x: np.clip(x, 0, 6)),
+    "leaky_relu": ({"negative_slope": 0.3}, lambda x: np.where(x > 0, x, 0.3 * x)),
+    "celu": ({"alpha": 0.7}, lambda x: np.where(x > 0, x, 0.7 * np.expm1(x / 0.7))),
+    "gelu": (
+        {"approximate": True},
+        lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    ),
+    "silu": ({}, lambda x: x * logistic(x)),
+    "mish": ({}, lambda x: x * np.tanh(np.log1p(np.exp(x)))),
+    "squareplus": ({"b": 3}, lambda x: (x + np.sqrt(x * x + 3)) / 2),
+    "log_sigmoid": ({}, lambda x: np.log(logistic(x))),
+    "hard_silu": ({}, lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    "hard_tanh": ({}, lambda x: np.clip(x, -1, 1)),
+    "tanh_shrink": ({}, lambda x: x - np.tanh(x)),
+    "hard_shrink": ({"threshold": 0.8}, lambda x: np.where(abs(x) > 0.8, x, 0)),
+    "soft_shrink": ({"threshold": 0.8}, lambda x: np.sign(x) * np.maximum(abs(x) - 0.8, 0)),
+    "threshold": ({"threshold": 0.2, "default_value": -3}, lambda x: np.where(x > 0.2, x, -3)),
+    "sparse_plus": ({}, lambda x: np.where(x < -1, 0, np.where(x < 1, (x + 1) ** 2 / 4, x))),
+    "sparse_sigmoid": ({}, lambda x: np.clip((x + 1) / 2, 0, 1)),
+    "glu": ({"axis": 1}, lambda x: x[:, :2] * logistic(x[:, 2:])),
+    "log_softmax": ({"axis": 1}, lambda x: np.log(np.exp(x) / np.exp(x).sum(1, keepdims=True))),
+    "sparsemax": ({"axis": 1}, sparsemax),
+}
+
+
 def norms(w):
     return np.sqrt((w * w).sum(0, keepdims=True))
 
@@ -175,7 +215,7 @@ def test_the_tables_have_every_function():
 
     assert names(losses, "y_true", "y_pred") - {"indices"} == set(LOSSES)
     assert names(metrics, "y_true", "y_pred") == set(METRICS)
-    assert own_functions(activations, "x") == set(ACTIVATIONS)
+    assert own_functions(activations, "x") == {*ACTIVATIONS, *NEWER, "swish", "hard_swish"}
 
 
 @pytest.mark.parametrize("name", sorted(LOSSES))
@@ -200,6 +240,12 @@ def test_activation(name):
     i = Input((4,))
     model = Model(i, Lambda(getattr(activations, name))(i))
     np.testing.assert_allclose(model.predict(X), ACTIVATIONS[name](X.astype("float64")), rtol=2e-5, atol=2e-6)
+
+
+def test_activations_of_keras3():
+    values = [getattr(activations, name)(K.variable(X), **options) for name, (options, _) in NEWER.items()]
+    for (name, (_, expected)), y in zip(NEWER.items(), K.function([], values)([])):
+        np.testing.assert_allclose(y, expected(X.astype("float64")), rtol=2e-5, atol=2e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("name", sorted(OBJECTS))

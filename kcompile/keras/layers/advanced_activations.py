@@ -129,3 +129,8 @@ class ReLU(Layer):
 
     def call(self, x: Tensor) -> Tensor:
         return activations.relu(x, self.negative_slope, self.max_value, self.threshold)
+
+
+activations.LAYERS.update(
+    (layer.__name__, layer) for layer in (ELU, LeakyReLU, ReLU, Softmax, ThresholdedReLU)
+)
