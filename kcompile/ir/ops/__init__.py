@@ -6,6 +6,7 @@ The file of each family lists its functions in `__all__`, and nothing lists them
 from __future__ import annotations
 
 from kcompile.ir.ops import contraction as _contraction
+from kcompile.ir.ops import einsum as _einsum
 from kcompile.ir.ops import elementwise as _elementwise
 from kcompile.ir.ops import gather as _gather
 from kcompile.ir.ops import group as group
@@ -17,6 +18,7 @@ from kcompile.ir.ops import window as _window
 from kcompile.ir.ops import windows as _windows
 from kcompile.ir.ops import winograd as winograd
 from kcompile.ir.ops.contraction import *
+from kcompile.ir.ops.einsum import *
 from kcompile.ir.ops.elementwise import *
 from kcompile.ir.ops.gather import *
 from kcompile.ir.ops.movement import *
@@ -28,6 +30,7 @@ from kcompile.ir.tensor import constant
 
 __all__ = ["constant"]
 __all__ += _contraction.__all__
+__all__ += _einsum.__all__
 __all__ += _elementwise.__all__
 __all__ += _gather.__all__
 __all__ += _movement.__all__

@@ -18,9 +18,9 @@ import numpy as np
 from kcompile.ir import contraction as maps
 from kcompile.ir.contraction import Access, Affine, Contraction, PanelLayout, variable
 from kcompile.ir.op import Call, Case, Draw, Op, register
-from kcompile.ir.ops.movement import broadcast_to, reshape
+from kcompile.ir.ops.movement import broadcast_to, reshape, transpose
 from kcompile.ir.ops.reduction import reduce_sum
-from kcompile.ir.tensor import Operand, Tensor, emit
+from kcompile.ir.tensor import Operand, Tensor, emit, promote
 from kcompile.ir.types import FLOATS, Batch, Dim, Shape, TensorType, static
 
 __all__ = ["batch_matmul", "conv", "conv_transpose", "matmul", "same_padding", "window_size"]
@@ -130,7 +130,11 @@ def _product(a: np.ndarray, b: np.ndarray, transpose_a: bool, transpose_b: bool)
 
 
 def matmul(a: Operand, b: Operand, transpose_a: bool = False, transpose_b: bool = False) -> Tensor:
-    """The product of two matrices, either of them transposed first."""
+    """The product of two matrices, either of them transposed first. Code has the batch among the rows or
+    what is summed, so where it would be the columns, the transpose is computed."""
+    a, b = promote(a, b)
+    if b.rank == 2 and isinstance(b.shape[0 if transpose_b else 1], Batch):
+        return transpose(matmul(b, a, not transpose_b, not transpose_a), (1, 0))
     return emit("matmul", [a, b], transpose_a=transpose_a, transpose_b=transpose_b)
 
 
