@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kcompile.files import load as load
     from kcompile.model import CompiledModel as CompiledModel
     from kcompile.model import compile as compile
+    from kcompile.model import compile_jax as compile_jax
     from kcompile.model import compile_trace as compile_trace
     from kcompile.model import export as export
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "attach_engine": "kcompile.model",
     "compile": "kcompile.model",
+    "compile_jax": "kcompile.model",
     "compile_trace": "kcompile.model",
     "export": "kcompile.model",
     "CompiledModel": "kcompile.model",
@@ -32,7 +34,7 @@ _HOMES = {
 
 backend_name = "kcompile"  # K.backend() says what scripts of Keras 2 look for
 
-__all__ = ["CompiledModel", "__version__", "backend_name", "compile", "export", "load"]
+__all__ = ["CompiledModel", "__version__", "backend_name", "compile", "compile_jax", "export", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -44,7 +44,7 @@ from kcompile_runtime.threads import check_threads
 if TYPE_CHECKING:
     from kcompile.codegen.binary.exported import Draws, Sample
 
-__all__ = ["CompiledModel", "VerificationError", "compile", "compile_trace", "export"]
+__all__ = ["CompiledModel", "VerificationError", "compile", "compile_jax", "compile_trace", "export"]
 
 
 class CompiledModel:
@@ -57,6 +57,11 @@ class CompiledModel:
         self.engine = engine
         self._twin = twin
         self._own = model, engine
+
+    @property
+    def way(self) -> str:
+        """How the model was taken: "configuration", or "tracing" of what a live model computes by JAX."""
+        return "tracing" if hasattr(self.model, "live_layer") else "configuration"
 
     def __reduce__(self) -> Any:
         """Pickled and copied as what it was compiled from, and how; a live model as itself."""
@@ -243,14 +248,20 @@ def compile(
     threads: int | None = None,
     verify: bool = False,
     custom_objects: Mapping[str, Any] | None = None,
+    examples: Any = None,
 ) -> CompiledModel:
     """Compile a model of `kcompile.keras`, a live Keras model, or the model in a file.
 
-    target: "native", or "cuda" for the first NVIDIA graphics processor (compute capability 8.0 or
-    newer; extra `cuda`). threads: how many to use, default KC_THREADS, or all processors. verify: run the
-    interpreter beside every call and raise `VerificationError` naming the first layer that differs. Raises
-    UnsupportedError listing everything of the model that cannot be compiled, DeviceError saying what
-    "cuda" needs and does not find.
+    A live model is taken by its configuration where all of its layers are known; else, where it computes by
+    JAX, by tracing what its code computes. `CompiledModel.way` says which.
+
+    target: "native", or "cuda" for the first NVIDIA graphics processor (compute capability 8.0 or newer;
+    extra `cuda`). threads: how many to use, default KC_THREADS, or all processors. verify: run the
+    interpreter beside every call and raise `VerificationError` naming the first layer that differs. examples:
+    of a live model, data such as it takes: an array, or a structure of arrays (a tuple: several arguments);
+    it is then traced, for inputs of their dtypes and shapes but for the batch. Raises UnsupportedError
+    listing everything of the model that cannot be compiled, DeviceError saying what "cuda" needs and does not
+    find.
     """
     if not isinstance(target, str) or target not in ("native", "cuda"):
         raise InputError(
@@ -290,7 +301,7 @@ def compile(
     elif not isinstance(model, keras_models.Model):
         from kcompile.files.twin import Twin
 
-        twin = Twin(model)
+        twin = Twin(model, examples)
         model = twin.model
     return CompiledModel(model, attach_engine(model, driver, threads, verify), twin)
 
@@ -324,6 +335,36 @@ class TraceCode(Made):
     def __call__(self, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         results: list[np.ndarray] = self.program.run("function", n, inputs)
         return results
+
+
+def compile_jax(function: Callable[..., Any], example_arguments: Sequence[Any]) -> JaxCode:
+    """Compile a function that computes by JAX, for arguments of the shapes and dtypes of the examples.
+
+    function: any that JAX can trace. example_arguments: its arguments, arrays in lists, tuples, dicts or
+    other structures that JAX knows. Gives a function from such arguments to numpy arrays in the structure of
+    the results. Needs the package `jax` (extra `jax`), to trace; nothing computes by it. Raises
+    UnsupportedError, which names the primitive and its line, for what is not supported (docs/jax.md lists
+    what is).
+    """
+    from kcompile.jaxpr.functions import FunctionGraph
+
+    return JaxCode(FunctionGraph(function, example_arguments, getattr(function, "__name__", "function")))
+
+
+class JaxCode:
+    """See `compile_jax`. graph: the IR of the function."""
+
+    def __init__(self, made: Any) -> None:
+        self._made, self._code = made, compile_trace(made.traced)
+
+    @property
+    def graph(self) -> Graph:
+        graph: Graph = self._made.traced.graph
+        return graph
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The results for arguments like the examples. Raises InputError for other structures or shapes."""
+        return self._made.results(self._code(1, self._made.arrays(arguments)))
 
 
 def _text(made: Compiled, stage: str, after: str | None) -> str:

@@ -141,7 +141,7 @@ def described(value: Any) -> Any:
         return {key: described(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [described(v) for v in value]
-    if value is None or isinstance(value, str):
+    if value is None or isinstance(value, (str, losses.Loss)) or getattr(value, "traced", False):
         return value
     kind = value if isinstance(value, type) else type(value)
     if isinstance(value, type):

@@ -21,7 +21,8 @@ from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
 from kcompile.files.weights.inside import holders, run_inside
-from kcompile.keras import models
+from kcompile.jaxpr.live_models import function_of, model_of
+from kcompile.keras import losses, models
 from kcompile.keras.engine import Variable, as_list
 from kcompile.keras.graphs import target_type
 from kcompile.keras.layer_weights import kept_random_state
@@ -35,10 +36,12 @@ def is_live(model: Any) -> bool:
     return names.get("Model") in PACKAGES
 
 
-def from_keras(model: Any) -> Any:
+def from_keras(model: Any, examples: Any = None) -> Any:
     """Our model with the configuration, weights and arguments of `compile` of a live one.
 
-    Raises UnsupportedError, naming every layer, argument, loss, metric or optimizer option that is not
+    A model with layers that are not ours is taken by what its code computes, where it computes by JAX
+    (`kcompile.jaxpr`); its inputs are of the shapes and dtypes of the examples, where these are given. Raises
+    UnsupportedError, naming every layer, argument, loss, metric or optimizer option that is not
     supported; ModelError for an object that is no Keras model, or one that is not built.
     """
     if not is_live(model):
@@ -55,12 +58,15 @@ def from_keras(model: Any) -> Any:
         )
     problems = Problems(model.name)
     vintage, tf = _vintage(model)
-    config, compiled = _config(model, problems), _compile_config(model, problems)
+    config = _config(model, problems)
     translated = translate_model(config, problems, vintage) if config else {}
+    made = _traced(model, problems, examples) if problems.found or examples is not None else None
+    compiled = _compile_config(model, problems)
     arguments = translate_compile_config(compiled, problems, tf) if compiled else None
     problems.report()
-    with kept_random_state():
-        made = models.model_from_config(translated)
+    if made is None:
+        with kept_random_state():
+            made = models.model_from_config(translated)
     for ours, theirs in pairs(made, model):
         ours.assign(value_of(theirs))
     for ours, theirs in layers_of(made, model):  # configurations of models of tf.keras lack their own
@@ -87,6 +93,19 @@ def compile_arguments(model: Any) -> dict[str, Any] | None:
 def is_tf(model: Any) -> bool:
     """Whether the live model is one of tf.keras 2."""
     return _vintage(model)[1]
+
+
+def _traced(model: Any, problems: Problems, examples: Any) -> Any:
+    """The model by tracing, after which its layers are no problems any more; None where that does not work,
+    which is one more."""
+    try:
+        with kept_random_state():
+            made = model_of(model, examples)
+    except UnsupportedError as error:
+        problems.add(f"and its code cannot be traced: {error}")
+        return None
+    problems.found.clear()
+    return made
 
 
 # ---------------------------------------------------------------- configuration
@@ -128,11 +147,44 @@ def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
         problems.add("the arguments of compile cannot be read")
         return None
     config = {
-        key: value if key == "loss_weights" else described(value)
+        key: value if key == "loss_weights" else described(_own(value, model))
         for key, value in given.items()
         if key in ("loss", "metrics", "loss_weights", "weighted_metrics", "sample_weight_mode")
     }
     return {**config, "optimizer": described(optimizer), "auto_scale_loss": given.get("auto_scale_loss")}
+
+
+def _own(value: Any, model: Any) -> Any:
+    """Losses and metrics with the functions of the user's own among them traced, where JAX computes them."""
+    if isinstance(value, Mapping):
+        return {k: _own(v, model) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_own(v, model) for v in value]
+    kind = type(value)
+    function = value if kind.__name__ == "function" else getattr(value, "call", None)
+    of_a_loss = any(c.__name__ == "Loss" for c in kind.__mro__)
+    home = value.__module__ if kind.__name__ == "function" else kind.__module__
+    if not callable(function) or home.partition(".")[0] in PACKAGES or isinstance(value, type):
+        return value
+    if (
+        not (of_a_loss or kind.__name__ == "function")
+        or home.startswith("kcompile.")
+        or not _computes_by_jax(model)
+    ):
+        return value
+    if of_a_loss:
+        made = function_of(function, value.name)
+        return losses.FunctionLoss(made, value.reduction, value.name)
+    return function_of(function, value.__name__)
+
+
+def _computes_by_jax(model: Any) -> bool:
+    package = sys.modules.get("keras")
+    return (
+        package is not None
+        and any(c.__module__.partition(".")[0] == "keras" for c in type(model).__mro__)
+        and getattr(getattr(package, "config", None), "backend", str)() == "jax"
+    )
 
 
 def _vintage(model: Any) -> tuple[str, bool]:
@@ -171,6 +223,8 @@ def value_of(variable: Any) -> np.ndarray:
 def layers_of(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any]]:
     """Each layer of ours beside the live one, those that hold others first."""
     yield ours, theirs
+    if hasattr(ours, "live_layer"):
+        return
     if isinstance(ours, models.Model):
         for layer in theirs.layers:
             yield from layers_of(ours.get_layer(layer.name), layer)
@@ -182,6 +236,9 @@ def layers_of(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any]]:
 
 def pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:
     """Each of our weights beside the live one. Raises ModelError where the models differ."""
+    if hasattr(ours, "live_layer"):
+        yield from ours.live_layer.pairs
+        return
     if isinstance(ours, models.Model):
         for layer in theirs.layers:
             yield from pairs(ours.get_layer(layer.name), layer)

@@ -73,8 +73,8 @@ def _same(variable: Any, seen: Any) -> bool:
 class Twin:
     """See the module. live: the live model. model: ours."""
 
-    def __init__(self, model: Any) -> None:
-        self.live, self.model = model, live.from_keras(model)
+    def __init__(self, model: Any, examples: Any = None) -> None:
+        self.live, self.model = model, live.from_keras(model, examples)
         self._layers = list(model.layers)
         self._weights = [Pair(ours, theirs) for ours, theirs in live.pairs(self.model, model)]
         self._trained: list[Pair] = []  # of the optimizer: its steps, its rate, its slots
@@ -84,11 +84,15 @@ class Twin:
     def sync(self, training: bool = True) -> None:
         """Take over what changed. training: also what counts in training alone. Raises ModelError for
         a live model with other layers, UnsupportedError for what it was compiled with since."""
-        layers = self.live.layers
-        if len(layers) != len(self._layers) or any(a is not b for a, b in zip(layers, self._layers)):
+        layers, code = self.live.layers, getattr(self.model, "live_layer", None)
+        if (
+            len(layers) != len(self._layers)
+            or any(a is not b for a, b in zip(layers, self._layers))
+            or (code is not None and code.live.flags != code.live.flags_now())
+        ):
             raise ModelError(
-                f"model {self.live.name!r} has other layers than when it was compiled. Compile "
-                "the changed model again"
+                f"model {self.live.name!r} has other layers, or trains others, than when it was compiled. "
+                "Compile the changed model again"
             )
         for pair in (*self._weights, *self._trained) if training else self._weights:
             pair.sync()

@@ -262,12 +262,15 @@ class _Scan:
         """Add the scan of what is left in the body. Gives final states and outputs."""
         inputs = list(self.body.inputs.values())
         k = len(self.states)
-        needed = ancestors(self.body, [*new, *outs], {*self.constant, *self.stacked})
+        for node in self.body.live():  # arrays lie outside, numbers are part of the code
+            if node.op.origin == "constant" and node.types[0].rank:
+                self.fixed(Value(node.id))
+        fixed = [v for v in self.constant if self.body.nodes[v.node].op.origin != "constant"]
+        fixed += [v for v in self.constant if v not in fixed and self.body.type(v).rank]
+        needed = ancestors(self.body, [*new, *outs], {*fixed, *self.stacked})
         read = {v for id in needed for v in self.body.nodes[id].inputs} | {*new, *outs}
         sequences = [v for v in self.stacked if v in read]
-        invariants = [
-            v for v in self.constant if v in read and self.body.nodes[v.node].op.origin != "constant"
-        ]
+        invariants = [v for v in fixed if v in read]
         inner = body_between(self.body, [*inputs[:k], *sequences, *invariants], needed, [*new, *outs])
         operands = [
             *self.states,

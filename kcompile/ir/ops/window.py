@@ -24,7 +24,7 @@ from kcompile.ir.ops.contraction import Pads, check_windows, same_padding, windo
 from kcompile.ir.tensor import Tensor, constant, emit
 from kcompile.ir.types import FLOATS, Dim, TensorType
 
-__all__ = ["average_pool", "max_pool"]
+__all__ = ["average_pool", "max_pool", "window_sum"]
 
 Ints = tuple[int, ...]
 
@@ -352,9 +352,14 @@ def max_pool(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pa
     return emit("window_max", [x], size=tuple(size), strides=tuple(strides), padding=tuple(padding))
 
 
+def window_sum(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pads) -> Tensor:
+    """The sum of the elements under each window."""
+    return emit("window_sum", [x], size=tuple(size), strides=tuple(strides), padding=tuple(padding))
+
+
 def average_pool(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pads) -> Tensor:
     """The mean of the elements under each window; padding is not counted."""
-    total = emit("window_sum", [x], size=tuple(size), strides=tuple(strides), padding=tuple(padding))
+    total = window_sum(x, size, strides, padding)
     counts = np.ones((1,) * x.rank, np.float32)
     for axis, (d, s, t, p) in enumerate(zip(x.shape[1:-1], size, strides, padding), 1):
         wide = np.pad(np.ones(d), p)

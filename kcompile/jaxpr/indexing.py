@@ -1,0 +1,288 @@
+"""Primitives of JAX that read and write at places: slices whose start is computed, gather and scatter.
+
+A place is made one number, its row in the operand with the axes that indices name as the first one. Rows are
+taken by `gather`; and where each sample has indices of its own, by comparing each place with each index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, Dim, numel, static
+from kcompile.jaxpr.contraction import dot
+from kcompile.jaxpr.movement import part_of
+from kcompile.jaxpr.replay import Equation, rule
+
+Index = Any  # an array that is known, or a tensor
+
+
+def _clipped(x: Index, high: int) -> Index:
+    """Within 0 and `high`."""
+    if isinstance(x, Tensor):
+        return ops.minimum(ops.maximum(x, 0), high)
+    return np.clip(x, 0, high)
+
+
+def _int32(x: Index) -> Index:
+    return ops.cast(x, "int32") if isinstance(x, Tensor) else np.asarray(x, np.int32)
+
+
+def _shaped(x: Index, shape: Sequence[Dim]) -> Index:
+    return ops.reshape(x, shape) if isinstance(x, Tensor) else np.reshape(x, static(shape))
+
+
+def _component(x: Index, k: int) -> Index:
+    """The numbers along one axis of the operand."""
+    if isinstance(x, Tensor):
+        return ops.reshape(part_of(x, x.rank - 1, k, k + 1), x.shape[:-1])
+    return x[..., k]
+
+
+def _rows(table: Tensor, places: Index) -> Tensor:
+    """The rows of a table at the places."""
+    if not isinstance(places, Tensor):
+        places = ops.constant(table.graph, np.asarray(places, np.int32), "int32")
+    return ops.gather(table, places)
+
+
+def take(x: Tensor, places: Index, axis: int) -> Tensor:
+    """x at places along one axis, which a list of numbers replaces."""
+    order = [axis, *(i for i in range(x.rank) if i != axis)]
+    rows = _rows(ops.transpose(x, order), places)
+    return ops.transpose(rows, [order.index(i) for i in range(x.rank)])
+
+
+# ---------------------------------------------------------------- gather
+
+
+@rule("gather")
+def _gather(e: Equation, x: Any, indices: Any) -> Tensor:
+    numbers, window = e["dimension_numbers"], e["slice_sizes"]
+    type, at = e.input_types
+    x = e.replay.tensor(x, type)
+    indices = _int32(indices if isinstance(indices, np.ndarray) else e.replay.tensor(indices, at))
+    clip = str(e.first.params["mode"]).rpartition(".")[2].upper().startswith("CLIP")
+    if numbers.operand_batching_dims:
+        return _gather_each(e, x, indices, clip)
+    axes = [int(a) for a in numbers.start_index_map]
+    free = [i for i in range(x.rank) if i not in axes]
+    if any(window[i] != x.shape[i] for i in free):
+        raise e.refuse("it takes parts of axes that no index names")
+    if any(isinstance(x.shape[a], Batch) for a in axes):
+        raise e.refuse("samples are not picked out of a batch")
+    collapsed = {int(a) for a in numbers.collapsed_slice_dims}
+    lead = tuple(indices.shape[:-1])
+    spans = [a for a in axes if a not in collapsed]
+    places: Index = 0
+    for k, axis in enumerate(axes):
+        size, length = x.shape[axis], window[axis]
+        assert isinstance(size, int)
+        start = _component(indices, k)
+        start = _clipped(start, size - length) if clip or length > 1 else start
+        start = _shaped(start, (*lead, *(1,) * len(spans)))
+        if axis in spans:
+            steps = np.arange(length, dtype=np.int32)
+            start = start + steps.reshape([-1 if a == axis else 1 for a in spans])
+        places = places * size + start if k else start
+    sizes = [x.shape[a] for a in axes]
+    table = ops.reshape(ops.transpose(x, [*axes, *free]), (numel(sizes), *(x.shape[i] for i in free)))
+    made = _rows(table, places)  # [lead..., spans..., free...]
+    kept = [*spans, *free]
+    order = _result_order(len(lead), [int(d) for d in numbers.offset_dims], kept, collapsed)
+    # free axes of length 1 may be collapsed too
+    shape = (*lead, *(window[a] for a in spans), *(x.shape[i] for i in free if i not in collapsed))
+    return ops.transpose(ops.reshape(made, shape), order)
+
+
+def _result_order(lead: int, offsets: Sequence[int], kept: Sequence[int], collapsed: set[int]) -> list[int]:
+    """Where each axis of the result is in [lead..., kept...]: axes of the operand come in their order at the
+    offsets, those of the indices at all other places."""
+    left = [axis for axis in kept if axis not in collapsed]
+    windows = iter(sorted(range(len(left)), key=left.__getitem__))
+    batches = iter(range(lead))
+    return [lead + next(windows) if i in offsets else next(batches) for i in range(lead + len(left))]
+
+
+def _gather_each(e: Equation, x: Tensor, indices: Index, clip: bool) -> Tensor:
+    """Where samples have indices of their own: `take_along_axis`."""
+    numbers, window = e["dimension_numbers"], e["slice_sizes"]
+    each = [int(a) for a in numbers.operand_batching_dims]
+    of_indices = [int(a) for a in numbers.start_indices_batching_dims]
+    axes = [int(a) for a in numbers.start_index_map]
+    if len(axes) != 1 or window[axes[0]] != 1:
+        raise e.refuse("where samples have indices of their own, these name one element of one axis")
+    (axis,) = axes
+    size = x.shape[axis]
+    free = [i for i in range(x.rank) if i not in (axis, *each)]
+    if isinstance(size, Batch) or any(window[i] != x.shape[i] for i in free):
+        raise e.refuse("it takes parts of axes that no index names")
+    collapsed = {int(a) for a in numbers.collapsed_slice_dims} | set(each)
+    places = indices if isinstance(indices, Tensor) else e.replay.tensor(indices, e.input_types[1])
+    places = ops.reshape(places, places.shape[:-1])
+    places = _clipped(places, size - 1) if clip else places
+    others = [i for i in range(places.rank) if i not in of_indices]
+    lead = [places.shape[i] for i in others]
+    at = ops.transpose(places, [*of_indices, *others])  # [each..., others...]
+    at = ops.reshape(at, (*at.shape, *(1,) * len(free), 1))
+    table = ops.transpose(x, [*each, *free, axis])
+    sizes = [x.shape[i] for i in free]
+    table = ops.reshape(table, (*(x.shape[i] for i in each), *(1,) * len(lead), *sizes, size))
+    number = ops.iota(x.graph, (1,) * (at.rank - 1) + (size,), at.rank - 1, "int32")
+    zero = ops.constant(x.graph, 0, table.dtype)
+    values = ops.cast(table, "int32") if table.dtype == "bool" else table
+    zero = ops.constant(x.graph, 0, values.dtype)
+    made = ops.cast(ops.reduce_sum(ops.select(ops.equal(at, number), values, zero), -1), x.dtype)
+    # [each..., others..., free...], where `each` and `others` go to the places of the indices' axes
+    spans = [] if axis in collapsed else [axis]
+    made = ops.reshape(made, (*made.shape, *(1,) * len(spans)))
+    where = [*of_indices, *others]
+    lead_order = [where.index(i) for i in range(len(where))]
+    kept = [*free, *spans]
+    order = _result_order(len(where), [int(d) for d in numbers.offset_dims], kept, collapsed)
+    return ops.transpose(made, [lead_order[i] if i < len(where) else i for i in order])
+
+
+# ---------------------------------------------------------------- slices
+
+
+@rule("dynamic_slice")
+def _dynamic_slice(e: Equation, x: Any, *starts: Any) -> Tensor:
+    """Cut so that it lies inside, as JAX has it."""
+    part: Tensor = e.tensors(x, *starts)[0]
+    for axis, (start, length) in enumerate(zip(starts, e["slice_sizes"])):
+        size = part.shape[axis]
+        if length == size:
+            continue
+        if isinstance(size, Batch):
+            raise e.refuse("batches are not cut")
+        start = _clipped(_int32(start), size - length)
+        if isinstance(start, np.ndarray):
+            part = part_of(part, axis, int(start), int(start) + length)
+        else:
+            steps = ops.constant(part.graph, np.arange(length, dtype=np.int32), "int32")
+            part = take(part, steps + start, axis)
+    return part
+
+
+@rule("dynamic_update_slice")
+def _dynamic_update_slice(e: Equation, x: Any, new: Any, *starts: Any) -> Tensor:
+    x, new, *_ = e.tensors(x, new, *starts)
+    inside = None
+    for axis, start in enumerate(starts):
+        size, length = x.shape[axis], new.shape[axis]
+        if length == size:
+            continue
+        if isinstance(size, Batch) or isinstance(length, Batch):
+            raise e.refuse("batches are not cut")
+        start = _clipped(_int32(start), size - length)
+        place = ops.iota(x.graph, (size,), 0, "int32") - (start if isinstance(start, Tensor) else int(start))
+        here = ops.logical_and(place >= 0, place < length)
+        here = ops.reshape(here, [size if i == axis else 1 for i in range(x.rank)])
+        inside = here if inside is None else ops.logical_and(inside, here)
+        new = take(new, _clipped(place, length - 1), axis)
+    return new if inside is None else ops.select(inside, new, x)
+
+
+# ---------------------------------------------------------------- scatter
+
+
+@rule("scatter", "scatter-add", "scatter_add", "scatter-mul", "scatter_mul", "scatter-min", "scatter-max",
+      "scatter_min", "scatter_max")  # fmt: skip
+def _scatter(e: Equation, x: Any, indices: Any, new: Any) -> Tensor:
+    """x with values set, or added, at places. Values are [rows..., free axes...] at rows of x with the axes
+    that indices name as the first."""
+    numbers = e["dimension_numbers"]
+    how = e.name.replace("-", "_")
+    if getattr(numbers, "operand_batching_dims", ()):
+        raise e.refuse("samples with indices of their own are not supported")
+    known = isinstance(indices, np.ndarray)
+    places = _int32(indices if known else e.tensors(x, indices, new)[1])
+    x, _, new = e.tensors(x, indices, new)
+    axes = [int(a) for a in numbers.scatter_dims_to_operand_dims]
+    free = [i for i in range(x.rank) if i not in axes]
+    inserted = {int(a) for a in numbers.inserted_window_dims}
+    windows = [int(d) for d in numbers.update_window_dims]
+    if any(isinstance(x.shape[a], Batch) for a in axes) or inserted & set(free):
+        raise e.refuse("samples are not picked out of a batch")
+    # The axis of the operand that each window axis of the values is along
+    along = dict(zip([i for i in range(x.rank) if i not in inserted], windows))
+    lead = [i for i in range(new.rank) if i not in windows]
+    spans = [a for a in axes if a not in inserted]
+    if any(new.shape[along[i]] != x.shape[i] for i in free):
+        raise e.refuse("it writes to parts of axes that no index names")
+    rows: Index = 0
+    shape = tuple(places.shape[:-1])
+    for k, axis in enumerate(axes):
+        size = x.shape[axis]
+        assert isinstance(size, int)
+        start = _shaped(_component(places, k), (*shape, *(1,) * len(spans)))
+        if axis in spans:
+            length = new.shape[along[axis]]
+            assert isinstance(length, int)
+            steps = np.arange(length, dtype=np.int32)
+            start = start + steps.reshape([-1 if a == axis else 1 for a in spans])
+        rows = rows * size + start if k else start
+    count = prod(d for d in (x.shape[a] for a in axes) if isinstance(d, int))
+    values = ops.transpose(new, [*lead, *(along[a] for a in spans), *(along[i] for i in free)])
+    over = values.shape[: len(lead) + len(spans)]
+    rest = values.shape[len(over) :]
+    values = ops.reshape(values, (numel(over), *rest))
+    rows = _shaped(rows, (numel(over),))
+    order = [*axes, *free]
+    table = ops.reshape(ops.transpose(x, order), (count, *rest))
+    made = _written(e, how, table, rows, values)
+    made = ops.reshape(made, [x.shape[i] for i in order])
+    return ops.transpose(made, [order.index(i) for i in range(x.rank)])
+
+
+def _written(e: Equation, how: str, table: Tensor, rows: Index, values: Tensor) -> Tensor:
+    """The table [rows, ...] with values [places, ...]."""
+    if how == "scatter_add":
+        return table + _summed(table, rows, values)
+    if isinstance(rows, Tensor):
+        if values.shape[0] != 1:
+            raise e.refuse("values are set, multiplied or compared at places that are known now, or at one")
+        spread = (table.shape[0], *(1,) * (table.rank - 1))
+        here = ops.reshape(ops.equal(ops.iota(table.graph, (table.shape[0],), 0, "int32"), rows), spread)
+        return ops.select(here, _combined(how, table, values), table)
+    unique, last = np.unique(rows[::-1], return_index=True)
+    if len(unique) < len(rows) and how != "scatter":
+        raise e.refuse("it meets one place more than once")
+    source = np.full(table.shape[0], -1, np.int32)
+    inside = (unique >= 0) & (unique < len(source))
+    source[unique[inside]] = (len(rows) - 1 - last)[inside]
+    taken = _rows(values, np.maximum(source, 0))
+    here = ops.constant(table.graph, (source >= 0).reshape(-1, *(1,) * (table.rank - 1)), "bool")
+    return ops.select(here, _combined(how, table, taken), table)
+
+
+def _combined(how: str, table: Tensor, values: Tensor) -> Tensor:
+    if how == "scatter":
+        return ops.broadcast_to(values, table.shape)
+    function = {"scatter_mul": ops.mul, "scatter_min": ops.minimum, "scatter_max": ops.maximum}[how]
+    return function(table, values)
+
+
+def _summed(table: Tensor, rows: Index, values: Tensor) -> Tensor:
+    """Values added up at their rows."""
+    count, rest = table.shape[0], values.shape[1:]
+    if isinstance(rows, Tensor):  # JAX drops what lies outside
+        inside = ops.logical_and(rows >= 0, ops.less(rows, ops.constant(rows.graph, count, "int32")))
+        inside = ops.reshape(inside, (*inside.shape, *(1,) * len(rest)))
+        values = ops.select(inside, values, ops.zeros_like(values))
+    if not any(isinstance(d, Batch) for d in rest):
+        if not isinstance(rows, Tensor):
+            rows = ops.constant(table.graph, rows, "int32")
+        return ops.scatter_rows(values, rows, count)
+    assert isinstance(count, int)
+    if isinstance(rows, Tensor):
+        one_hot = ops.one_hot(rows, count, values.dtype)
+    else:
+        one_hot = ops.constant(table.graph, (rows[:, None] == np.arange(count)).astype(values.dtype))
+    return ops.transpose(dot(values, one_hot, [0], [0], [], []), [len(rest), *range(len(rest))])
