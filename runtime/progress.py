@@ -9,7 +9,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
+
+import numpy as np
 
 from kcompile_runtime.texts import printable
 
@@ -115,8 +117,9 @@ def format_each(seconds: float) -> str:
     return f"{seconds * 1e3:.0f}ms" if seconds >= 1e-3 else f"{seconds * 1e6:.0f}us"
 
 
-def format_value(value: float) -> str:
-    """Four decimals, or an exponent for what would not be seen in them."""
+def format_value(value: Any) -> str:
+    """Four decimals, or an exponent for what would not be seen in them; of an array, of its mean."""
+    value = float(np.mean(value))
     return f"{value:.4f}" if abs(value) > 1e-3 or value != value else f"{value:.4e}"
 
 

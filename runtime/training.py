@@ -1,8 +1,8 @@
 """The training loop: epochs, order, batches, averages, validation. Knows arrays and step functions only.
 
 Enters: whole arrays whose first axis is the sample, and a `Runner` that runs batches of them, each of which
-leaves a vector of results: the loss, then total and count of every metric. Leaves: events for callbacks,
-and averages over samples. Where no callback listens to batches, a call of the runner takes many of them.
+leaves a vector of `Results`. Leaves: events for callbacks, and averages over samples. Where no callback
+listens to batches, a call of the runner takes many of them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar, Union
 
 import numpy as np
@@ -54,8 +56,8 @@ class Events(Protocol):
     @property
     def wants_batches(self) -> bool: ...
     def batch_begin(self, batch: int, logs: dict[str, Any]) -> None: ...
-    def batch_end(self, batch: int, logs: dict[str, Any], values: Callable[[], list[float]]) -> None: ...
-    def progress(self, samples: int, values: Callable[[], list[float]]) -> None: ...
+    def batch_end(self, batch: int, logs: dict[str, Any], values: Callable[[], list[Any]]) -> None: ...
+    def progress(self, samples: int, values: Callable[[], list[Any]]) -> None: ...
 
 
 class FitEvents(Events, Protocol):
@@ -67,13 +69,50 @@ class FitEvents(Events, Protocol):
     def epoch_end(self, epoch: int, logs: dict[str, Any]) -> None: ...
 
 
-# ---------------------------------------------------------------- averages
+# ---------------------------------------------------------------- results
 
 
-def batch_values(results: Array) -> list[float]:
-    """A batch's results as they are reported: the loss, and total / count of every metric."""
-    values: list[float] = results.tolist()
-    return [values[0], *(_ratio(t, c) for t, c in zip(values[1::2], values[2::2]))]
+@dataclass(frozen=True)
+class Results:
+    """What a vector of results holds, in order: the loss, then what is reported beside it.
+
+    names: of the values, the loss first. kept: by name, the shapes of those that stand for all batches so
+    far, as a metric with a state of its own gives them; a vector holds their elements. Of every other value
+    but the loss it holds a total and a count, whose ratio is reported.
+    """
+
+    names: Sequence[str]
+    kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def values(self, vector: Array) -> list[Any]:
+        """The values that a vector of results stands for: numbers, and arrays where shapes say so."""
+        numbers: list[float] = vector.tolist()
+        if not self.kept:
+            return [numbers[0], *(_ratio(t, c) for t, c in zip(numbers[1::2], numbers[2::2]))]
+        found: list[Any] = [numbers[0]]
+        for place, shape in self._places:
+            if shape is None:
+                found.append(_ratio(*numbers[place : place + 2]))
+            else:
+                part = vector[place : place + math.prod(shape)].reshape(shape)
+                found.append(part.copy() if shape else part.item())
+        return found
+
+    @cached_property
+    def _places(self) -> list[tuple[int, tuple[int, ...] | None]]:
+        """Where each value but the loss begins in a vector, and its shape if it is kept."""
+        found, place = [], 1
+        for name in self.names[1:]:
+            shape = self.kept.get(name)
+            found.append((place, shape))
+            place += 2 if shape is None else math.prod(shape)
+        return found
+
+    @cached_property
+    def kept_places(self) -> list[int]:
+        """The places of a vector that stand for all batches so far."""
+        spans = ((place, math.prod(shape)) for place, shape in self._places if shape is not None)
+        return [place + number for place, size in spans for number in range(size)]
 
 
 def _ratio(total: float, count: float) -> float:
@@ -81,27 +120,32 @@ def _ratio(total: float, count: float) -> float:
 
 
 class Averages:
-    """Averages over the batches so far: the loss by samples, metrics by their own counts."""
+    """Averages over the batches so far: the loss by samples, metrics by their own counts; and the latest of
+    the values that stand for all batches so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, results: Results) -> None:
         self.samples = 0
+        self._results = results
         self._sums: Array | None = None  # [results]: of losses times samples, then of the other results
 
-    def add(self, size: int, samples: int, results: Array) -> None:
-        """Count batches of `size` samples in, the last one maybe smaller, with their results [batches,
-        results]. Sums grow in double precision, batch after batch, however many come at once."""
-        parts = np.empty((len(results) + 1, results.shape[1]))
+    def add(self, size: int, samples: int, vectors: Array) -> None:
+        """Count batches of `size` samples in, the last one maybe smaller, with their vectors of results
+        [batches, results]. Sums grow in double precision, batch after batch, however many come at once."""
+        parts = np.empty((len(vectors) + 1, vectors.shape[1]))
         parts[0] = 0.0 if self._sums is None else self._sums
-        parts[1:] = results
+        parts[1:] = vectors
         parts[1:-1, 0] *= size
-        parts[-1, 0] *= samples - size * (len(results) - 1)
+        parts[-1, 0] *= samples - size * (len(vectors) - 1)
         self.samples += samples
         self._sums = np.add.accumulate(parts)[-1]
+        if self._results.kept:
+            places = self._results.kept_places
+            self._sums[places] = vectors[-1, places]
 
-    def values(self) -> list[float]:
+    def values(self) -> list[Any]:
         if self._sums is None:
             return []
-        loss, *values = batch_values(self._sums)
+        loss, *values = self._results.values(self._sums)
         return [loss / self.samples, *values]
 
 
@@ -167,7 +211,7 @@ def check_steps(name: str, steps: Any, batches: int) -> int | None:
 def fit_loop(
     run: Runner,
     arrays: Sequence[Array],
-    names: Sequence[str],
+    report: Results,
     events: FitEvents,
     *,
     slicer: TimeSlicer,
@@ -176,35 +220,38 @@ def fit_loop(
     steps: int | None = None,
     **epochs: Any,
 ) -> None:
-    """Train on rows of arrays. names: of the results, the loss first. slicer: knows the pace of earlier
-    calls. epochs: the arguments of `_epochs`. Raises InputError when steps exceed the batches."""
+    """Train on rows of arrays. report: what the results are. slicer: knows the pace of earlier calls.
+    epochs: the arguments of `_epochs`. Raises InputError when steps exceed the batches."""
     samples, size, stop = _sizes(arrays, batch_size, steps)
 
     def train(averages: Averages) -> Iterator[tuple[int, Array]]:
         order = shuffled(samples, size, shuffle)
-        return _results(run, arrays, order, names, events, slicer, averages, size, stop)
+        return _results(run, arrays, order, report, events, slicer, averages, size, stop)
 
-    _epochs(train, names, events, **epochs)
+    _epochs(train, report, events, **epochs)
 
 
 def _epochs(
     train: Callable[[Averages], Iterator[tuple[int, Array]]],
-    names: Sequence[str],
+    report: Results,
     events: FitEvents,
     *,
     epochs: int,
     initial_epoch: int = 0,
-    validate: Callable[[], Sequence[float]] | None = None,
+    begin: Callable[[], None] = lambda: None,
+    validate: Callable[[], Sequence[Any]] | None = None,
     validates: Callable[[int], bool] = lambda epoch: True,
     ended: Callable[[], bool] = lambda: False,
 ) -> None:
-    """The epochs from initial_epoch to epochs. train: one pass, which counts its results in. validate: gives
-    the values of a validation pass after each epoch that `validates`, which are reported as "val_" + name.
-    ended: whether there are no more data. Warns once when the loss of a batch is NaN."""
+    """The epochs from initial_epoch to epochs. train: one pass, which counts its results in. begin: called
+    before each epoch. validate: gives the values of a validation pass after each epoch that `validates`,
+    which are reported as "val_" + name. ended: whether there are no more data. Warns once when the loss of a
+    batch is NaN."""
     warned = False
     for epoch in range(initial_epoch, epochs):
+        begin()
         events.epoch_begin(epoch)
-        averages = Averages()
+        averages = Averages(report)
         for first, results in train(averages):
             bad = np.isnan(results[:, 0])
             if not warned and bad.any():
@@ -218,9 +265,9 @@ def _epochs(
                 break
         if ended() and not averages.samples:
             break
-        logs = Logs(zip(names, averages.values()))
+        logs = Logs(zip(report.names, averages.values()))
         if validate is not None and not events.stopped and validates(epoch):
-            logs.update(zip((f"val_{name}" for name in names), validate()))
+            logs.update(zip((f"val_{name}" for name in report.names), validate()))
         events.epoch_end(epoch, logs)
         if events.stopped or ended():
             break
@@ -229,17 +276,17 @@ def _epochs(
 def evaluate_loop(
     run: Runner,
     arrays: Sequence[Array],
-    names: Sequence[str],
+    report: Results,
     events: Events,
     *,
     slicer: TimeSlicer,
     batch_size: int,
     steps: int | None = None,
-) -> list[float]:
+) -> list[Any]:
     """The averages of all results over the samples, the loss first."""
     _, size, stop = _sizes(arrays, batch_size, steps)
-    averages = Averages()
-    for _ in _results(run, arrays, None, names, events, slicer, averages, size, stop):
+    averages = Averages(report)
+    for _ in _results(run, arrays, None, report, events, slicer, averages, size, stop):
         pass
     return averages.values()
 
@@ -279,7 +326,7 @@ def _results(
     run: Runner,
     arrays: Sequence[Array],
     order: Array | None,
-    names: Sequence[str],
+    report: Results,
     events: Events,
     slicer: TimeSlicer,
     averages: Averages,
@@ -297,7 +344,7 @@ def _results(
         results = run(arrays, order, size, start, end)[0].reshape(batches, -1)
         averages.add(size, end - start, results)
         if listening:
-            logs = Logs(zip(names, batch_values(results[0])), batch=number, size=end - start)
+            logs = Logs(zip(report.names, report.values(results[0])), batch=number, size=end - start)
             events.batch_end(number, logs, averages.values)
         events.progress(end, averages.values)
         yield number, results
@@ -309,7 +356,7 @@ def _results(
 def fit_batches(
     run: Callable[[int, T], Array],
     passes: Callable[[], tuple[Iterator[tuple[int, T]], int]],
-    names: Sequence[str],
+    report: Results,
     events: FitEvents,
     **epochs: Any,
 ) -> None:
@@ -322,7 +369,7 @@ def fit_batches(
         nonlocal short
         count = 0
         batches, steps = passes()
-        for found in _given(run, batches, names, events, averages):
+        for found in _given(run, batches, report, events, averages):
             count += 1
             yield found
         short = count < steps
@@ -333,20 +380,20 @@ def fit_batches(
                 stacklevel=6,
             )
 
-    _epochs(train, names, events, ended=lambda: short, **epochs)
+    _epochs(train, report, events, ended=lambda: short, **epochs)
 
 
 def evaluate_batches(
     run: Callable[[int, T], Array],
     batches: Iterator[tuple[int, T]],
-    names: Sequence[str],
+    report: Results,
     events: Events,
     *,
     steps: int,
-) -> list[float]:
+) -> list[Any]:
     """The averages of all results over the samples of `steps` batches. Raises InputError for fewer."""
-    averages, count = Averages(), 0
-    for _ in _given(run, batches, names, events, averages):
+    averages, count = Averages(report), 0
+    for _ in _given(run, batches, report, events, averages):
         count += 1
     _check_complete(count, steps)
     return averages.values()
@@ -371,7 +418,7 @@ def predict_batches(
 def _given(
     run: Callable[[int, T], Array],
     batches: Iterator[tuple[int, T]],
-    names: Sequence[str],
+    report: Results,
     events: Events,
     averages: Averages,
 ) -> Iterator[tuple[int, Array]]:
@@ -383,7 +430,7 @@ def _given(
         results = run(n, batch).reshape(1, -1)
         averages.add(n, n, results)
         if events.wants_batches:
-            logs = Logs(zip(names, batch_values(results[0])), batch=number, size=n)
+            logs = Logs(zip(report.names, report.values(results[0])), batch=number, size=n)
             events.batch_end(number, logs, averages.values)
         events.progress(number + 1, averages.values)
         yield number, results

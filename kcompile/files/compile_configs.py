@@ -91,7 +91,7 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         }
         if name == "MeanMetricWrapper":  # what tf.keras makes of a name or function
             found = _object(what, mapping(value.get("config")).get("fn"), get, problems)
-            config["fn"] = found.function if isinstance(found, metrics.MeanMetricWrapper) else found
+            config["fn"] = found.function if type(found) is metrics.MeanMetricWrapper else found
             return metrics.MeanMetricWrapper(**config) if found is not None else None
         config.pop("fn", None)  # the function of a loss class, which tf_keras writes beside it
         value = {"class_name": name, "config": config}

@@ -47,11 +47,11 @@ class Rows:
             "samples": self.samples if steps is None else min(steps * size, self.samples),
         }
 
-    def fit(self, names: Sequence[str], callbacks: Any, shuffle: Any, **epochs: Any) -> None:
+    def fit(self, report: loops.Results, callbacks: Any, shuffle: Any, **epochs: Any) -> None:
         loops.fit_loop(
             self._runner("train"),
             self.arrays,
-            names,
+            report,
             callbacks,
             slicer=self._trainer.slicer("train"),
             shuffle=shuffle,
@@ -59,11 +59,11 @@ class Rows:
             **epochs,
         )
 
-    def evaluate(self, names: Sequence[str], callbacks: Any) -> list[float]:
+    def evaluate(self, report: loops.Results, callbacks: Any) -> list[Any]:
         return loops.evaluate_loop(
             self._runner("test"),
             self.arrays,
-            names,
+            report,
             callbacks,
             slicer=self._trainer.slicer("test"),
             **self._options,
@@ -201,7 +201,7 @@ class Batches:
         """End what makes batches."""
         self._enqueuer.stop()
 
-    def fit(self, names: Sequence[str], callbacks: Any, shuffle: Any, **epochs: Any) -> None:
+    def fit(self, report: loops.Results, callbacks: Any, shuffle: Any, **epochs: Any) -> None:
         """Train. shuffle: as it was said when this was made."""
 
         def batches() -> Iterator[Any]:
@@ -210,11 +210,11 @@ class Batches:
             if self.steps != before:
                 callbacks.change_params(steps=self.steps)
 
-        loops.fit_batches(self._step("train"), lambda: (batches(), self.steps), names, callbacks, **epochs)
+        loops.fit_batches(self._step("train"), lambda: (batches(), self.steps), report, callbacks, **epochs)
 
-    def evaluate(self, names: Sequence[str], callbacks: Any) -> list[float]:
+    def evaluate(self, report: loops.Results, callbacks: Any) -> list[Any]:
         return loops.evaluate_batches(
-            self._step("test"), self._sized("test"), names, callbacks, steps=self.steps
+            self._step("test"), self._sized("test"), report, callbacks, steps=self.steps
         )
 
     def predict(self, callbacks: Any) -> list[Array]:

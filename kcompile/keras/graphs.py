@@ -4,14 +4,15 @@ Enters: a model, for test and train its `CompileArguments`, and the lengths of t
 where the model leaves sizes unknown (`lengths`). Leaves: a `Traced`, whose graph has as inputs the model's
 inputs by name, then "y:<output>" and "w:<output>" (weights of samples, or of their steps) for every output
 with a loss or metrics. predict leaves the outputs by name. test and train leave one vector "results": the
-loss, then total and count of every metric, so that averages over any number of batches are exact; see
-`result_names`. train also updates every variable: weights, optimizer state, moving statistics, the number
-of steps. The others update recurrent states, and where random numbers are drawn the number of the next batch.
+loss, then total and count of every metric, so that averages over any number of batches are exact, or what a
+metric's state gives; see `reported`. train also updates every variable: weights, optimizer state, moving
+statistics, the number of steps. The others update recurrent states, test those of metrics, and where random
+numbers are drawn the number of the next batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,18 +20,20 @@ from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Source, Value
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch, TensorType
+from kcompile.ir.types import Batch, TensorType, numel
 from kcompile.keras import losses, metrics
 from kcompile.keras.engine import Variable
 from kcompile.keras.explain import explained
 from kcompile.keras.lengths import Lengths, checked_lengths, probe_lengths, types_at
 from kcompile.keras.losses import Loss
+from kcompile.keras.metric import keeps_state
 from kcompile.keras.optimizer import Optimizer
-from kcompile.keras.results import Label, arranged, keys_of, label_of, reports_loss
+from kcompile.keras.results import Label, Reported, arranged, kept_shape, keys_of, label_of, reports_loss
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon, fixed_phase, running
 from kcompile.keras.tracing import Trace, Traced, trace_model
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
+from kcompile_runtime.training import Results
 
 OPTIMIZER = Source("optimizer")
 
@@ -58,11 +61,12 @@ class CompileArguments:
 
 @dataclass(frozen=True)
 class Measure:
-    """A reported value: `total / count` over all batches."""
+    """A reported value. parts: total and count, whose ratio over all batches it is; or the value itself, of
+    the shape `kept`, over all batches so far."""
 
     label: Label
-    total: Tensor
-    count: Tensor
+    parts: tuple[Tensor, ...]
+    kept: tuple[int, ...] | None = None
 
 
 Measures = list[tuple[str, Measure]]  # by the names they are reported by
@@ -130,7 +134,7 @@ def _predict(model: Any, lengths: Lengths) -> Trace:
 
 
 def _test(model: Any, lengths: Lengths) -> Trace:
-    """Loss and metrics of a batch; layers as in inference; only recurrent states are updated."""
+    """Loss and metrics of a batch; layers as in inference; only states are updated."""
     trace, outputs = _forward(model, "test", False, lengths)
     _results(trace, *_objective(model, trace, outputs))
     trace.graph.updates = _kept(model, trace)
@@ -139,8 +143,8 @@ def _test(model: Any, lengths: Lengths) -> Trace:
 
 
 def _kept(model: Any, trace: Trace) -> dict[str, Value]:
-    """The updates that are made outside training too: of recurrent states."""
-    states = {trace.names.get(v) for v in model.state_variables}
+    """The updates that are made outside training too: of recurrent states, and of those of metrics."""
+    states = {trace.names.get(v) for v in model.state_variables} | trace.measured
     return {name: v for name, v in trace.graph.updates.items() if name in states}
 
 
@@ -178,12 +182,13 @@ def checked_entry(entry: Any) -> str:
     return entry
 
 
-def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
-    """Names of what test and train report: "loss", then the metrics (Keras 2's metrics_names)."""
+def reported(model: Any, lengths: Lengths = ()) -> Results:
+    """What test and train report: "loss", then the metrics, by Keras 2's metrics_names."""
     resolved, meaning = compile_arguments(model), model.semantics
     types = [y.batch_type for y in model.outputs]
     of_losses: list[Label] = []
     of_metrics: list[Label] = []
+    shapes: list[tuple[int, ...] | None] = []
     for k, (name, kind) in enumerate(zip(model.output_names, label_types(model, types))):
         if kind is None:
             continue
@@ -195,16 +200,23 @@ def result_names(model: Any, lengths: Lengths = ()) -> list[str]:
                 label = label_of(metric, prefix, weighted, meaning)
                 keys = keys_of(metric, label.name, kind, types[k])
                 if keys is None:
-                    return traced_names(model, lengths or probe_lengths(model))
-                of_metrics += [replace(label, name=key) for key in keys]
-    return ["loss", *(name for _, name in arranged(of_losses, of_metrics, len(types), meaning))]
+                    return traced_report(model, lengths or probe_lengths(model))
+                of_metrics += [replace(label, name=key) for key, _ in keys]
+                shapes += [shape for _, shape in keys]
+    order = arranged(of_losses, of_metrics, len(types), meaning)
+    return _report((name, [*[None] * len(of_losses), *shapes][place]) for place, name in order)
 
 
-def traced_names(model: Any, lengths: Lengths = ()) -> list[str]:
+def _report(values: Iterable[Reported]) -> Results:
+    named = [("loss", None), *values]
+    return Results([name for name, _ in named], {name: shape for name, shape in named if shape is not None})
+
+
+def traced_report(model: Any, lengths: Lengths = ()) -> Results:
     """The same, as the graph has them: for functions that speak of the model, and for tests."""
     with running(model.vintage):
         trace, outputs = _forward(model, "test", False, lengths)
-        return ["loss", *(name for name, _ in _objective(model, trace, outputs)[1])]
+        return _report((name, measure.kept) for name, measure in _objective(model, trace, outputs)[1])
 
 
 # ---------------------------------------------------------------- parts
@@ -288,7 +300,7 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
                 value = ops.cast(value, kind)
                 total = _plus(total, value if output.scale == 1 else value * output.scale)
             if reports_loss(output.loss, output.prefix, every, meaning):
-                reported.append(Measure(Label("loss", output.prefix), value * n, n))
+                reported.append(Measure(Label("loss", output.prefix), (value * n, n)))
         label = f"Metric of output {output.name!r}"
         with trace.source(Source(f"metrics of {output.name}")), explained(label):
             for metric in output.metrics:
@@ -425,6 +437,8 @@ def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning:
     weighs as it weighs losses; its successors take the mask for weights, and divide by the sum of weights.
     """
     y, prediction, mask = output.y, output.prediction, output.mask
+    if keeps_state(metric):
+        return _state_measures(metric, output, w, meaning)
     function = metrics.resolve(metric, output.loss, y, prediction, meaning)
     label = label_of(metric, output.prefix, w is not None, meaning)
     made = []
@@ -434,7 +448,7 @@ def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning:
             value = value if _by_sample(value) or not value.rank else ops.reduce_mean(value)
             fits = mask is not None and value.rank >= mask.rank
             mean = _weighted_mean(value, weight, mask if fits else None, meaning)
-            made.append(Measure(replace(label, name=key), mean * n, n))
+            made.append(Measure(replace(label, name=key), (mean * n, n)))
             continue
         if mask is not None and value.rank >= mask.rank:
             if meaning.mask_weighs_metrics:
@@ -448,11 +462,25 @@ def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning:
         else:
             rows = value if weight is None else _weighted(_rows(value, weight.rank), weight)
             total = ops.reduce_sum(_rows(rows))
-        made.append(Measure(replace(label, name=key), total, count))
+        made.append(Measure(replace(label, name=key), (total, count)))
+    return made
+
+
+def _state_measures(metric: Any, output: _Scored, w: Tensor | None, meaning: Semantics) -> list[Measure]:
+    """What a metric's state gives after the batch, which it counts in with weights and mask."""
+    weight, mask = w, output.mask
+    if mask is not None and meaning.mask_weighs_states:
+        there = ops.cast(mask, output.w.dtype)
+        weight = there if weight is None else _over(there, weight.rank) * _over(weight, there.rank)
+    label = label_of(metric, output.prefix, w is not None, meaning)
+    made = []
+    for key, value in metrics.evaluate(metric, label.name, output.y, output.prediction, weight):
+        kept = kept_shape(metric, key, value)
+        made.append(Measure(replace(label, name=key), (value,), kept))
     return made
 
 
 def _results(trace: Trace, loss: Tensor, measures: Measures) -> None:
-    values = [loss, *(x for _, m in measures for x in (m.total, m.count))]
-    parts = [ops.reshape(ops.cast(x, loss.dtype), (1,)) for x in values]
+    values = [loss, *(x for _, m in measures for x in m.parts)]
+    parts = [ops.reshape(ops.cast(x, loss.dtype), (numel(x.shape),)) for x in values]
     trace.graph.outputs = {"results": ops.concatenate(parts, 0).value}

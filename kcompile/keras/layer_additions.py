@@ -79,7 +79,7 @@ class Additions(Arguments):
             given = None if behind is None else as_list(behind)
             self.given_updates = [*self.given_updates, *((update, given) for update in pairs)]
             return
-        for variable, value in pairs if found.training and not found.frozen else ():
+        for variable, value in pairs if (found.training or found.measures) and not found.frozen else ():
             found.update(variable, as_tensor(found.graph, value, variable.dtype))
 
     # ---- for K.function

@@ -98,7 +98,7 @@ class Weights(Arguments):
         fill = np.zeros if _blank.get() else fill
         taken = {v.name for v in (*self._trainable, *self._non_trainable)}
         with tracing(None), running(self.vintage):  # first values are computed now
-            values = value_of(_filled(fill, sizes, kind))
+            values = value_of(filled(fill, sizes, kind))
         variable = Variable(
             values,
             unique(f"{self.name}/{name}", taken),
@@ -218,7 +218,7 @@ class Weights(Arguments):
         return sum(v.value.size for v in self.weights)
 
 
-def _filled(fill: Any, shape: tuple[int, ...], dtype: str) -> Any:
+def filled(fill: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """First values. An initializer of ours makes them in this dtype; functions of users take a shape."""
     return fill(shape, dtype) if isinstance(fill, initializers.Initializer) else fill(shape)
 

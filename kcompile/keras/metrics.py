@@ -1,7 +1,8 @@
 """Metrics: like losses, functions of (y_true, y_pred) over ops, one number for each sample [n, ...].
 
 A metric function may also leave a scalar (a value of the whole batch) or a dict of such results by
-name. What a model reports is the average over samples. `accuracy` is chosen by the loss and the output,
+name. What a model reports is the average over samples; metrics with a state of their own give their result
+instead (`metric`). `accuracy` is chosen by the loss and the output,
 as Keras does. Formulas are those of `keras/metrics.py` in Keras 2.3.
 """
 
@@ -15,10 +16,10 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend, losses
 from kcompile.keras.losses import Loss, _like, indices
-from kcompile.keras.operands import lift
+from kcompile.keras.metric import Metric, keeps_state, measured
+from kcompile.keras.operands import lift, tensor
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import meaning
-from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.checks import check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
@@ -77,37 +78,40 @@ def accuracy(y_true: Any, y_pred: Tensor) -> Tensor:
 lift(globals(), "y_true", "y_pred")
 
 
-class Metric:
-    """A metric function with its options and a name: what is written in compile(metrics=[...])."""
+class Mean(Metric):
+    """The mean of values; with sample_weight, of their first axes, the sum of weighted values over the sum of
+    weights."""
+
+    def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
+        super().__init__(name, dtype)
+        self.total, self.count = self.add_weight("total"), self.add_weight("count")
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        values = ops.cast(tensor(values), self.dtype)
+        if sample_weight is None:
+            count = ops.count(values, range(values.rank)) if values.rank else 1.0
+        else:
+            weight = ops.cast(tensor(sample_weight), self.dtype)
+            if weight.rank == values.rank + 1 and weight.shape[-1] == 1:
+                weight = ops.reshape(weight, weight.shape[:-1])
+            if values.rank > weight.rank:
+                values = ops.reduce_mean(values, range(weight.rank, values.rank))
+            weight = ops.broadcast_to(weight, values.shape)
+            values, count = values * weight, ops.reduce_sum(weight)
+        self.total.assign_add(ops.reduce_sum(values))
+        self.count.assign_add(count)
+
+    def result(self) -> Any:
+        total, count = tensor(self.total), tensor(self.count)
+        none = ops.equal(count, 0.0)
+        return ops.select(none, ops.zeros_like(total), total / ops.select(none, ops.ones_like(count), count))
+
+
+class MeanMetricWrapper(Mean):
+    """The mean of a function of (y_true, y_pred, **arguments). In a model its values are averaged, and
+    nothing is kept; called on arrays it is a `Mean` of them."""
 
     function: MetricFunction
-
-    def __init__(self, name: str | None = None, **arguments: Any) -> None:
-        function = getattr(self, "function", None)
-        if function is None:
-            raise ModelError(
-                describe(type(self).__name__, "a class with a `function` of (y_true, y_pred)", "none")
-            )
-        name = check_text(f"{type(self).__name__}: name", name, optional=True)
-        self.name = name or getattr(function, "__name__", type(function).__name__)
-        self.arguments = arguments
-
-    def __call__(self, y_true: Any, y_pred: Any) -> Any:
-        """The values that are averaged, in a model's graph; their mean outside, for arrays, variables and
-        tensors of a model."""
-        values = self.function(y_true, y_pred, **self.arguments)
-        return backend.mean(values) if isinstance(values, KerasTensor) else values
-
-    def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, **self.arguments}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Metric:
-        return cls(**config)
-
-
-class MeanMetricWrapper(Metric):
-    """The mean of a function of (y_true, y_pred, **arguments)."""
 
     def __init__(
         self, fn: MetricFunction, name: str | None = None, dtype: Any = None, **arguments: Any
@@ -116,14 +120,35 @@ class MeanMetricWrapper(Metric):
             raise ModelError(describe("MeanMetricWrapper: fn", "a function of (y_true, y_pred)", repr(fn)))
         losses.bound_options("MeanMetricWrapper", [_NAME, _DTYPE], [], {"name": name, "dtype": dtype})
         self.function = fn
-        super().__init__(name, **arguments)
+        self._begin(name, dtype, arguments)
+
+    def _begin(self, name: str | None, dtype: Any, arguments: dict[str, Any]) -> None:
+        name = check_text(f"{type(self).__name__}: name", name, optional=True)
+        super().__init__(name or getattr(self.function, "__name__", type(self.function).__name__), dtype)
+        self.arguments = arguments
+
+    def is_averaged(self) -> bool:
+        """Whether no subclass says otherwise what is reported than by the mean of the function."""
+        mine = type(self).update_state, type(self).result
+        return mine == (MeanMetricWrapper.update_state, MeanMetricWrapper.result)
+
+    def values(self, y_true: Any, y_pred: Any) -> Any:
+        """The values of which the mean is reported."""
+        return self.function(y_true, y_pred, **self.arguments)
+
+    def update_state(  # type: ignore[override]  # it takes what the function does
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        super().update_state(self.values(y_true, y_pred), sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        return {"fn": serialize(self.function), **super().get_config()}
+        given = {"fn": serialize(self.function)} if type(self) is MeanMetricWrapper else {}
+        return {**given, "name": self.name, **self.arguments}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Metric:
-        return cls(**{**config, "fn": get(config.get("fn"))})
+        fn = {"fn": get(config["fn"])} if "fn" in config else {}
+        return cls(**{**config, **fn})
 
 
 _PLAIN = inspect.Parameter.POSITIONAL_OR_KEYWORD
@@ -132,7 +157,7 @@ _NAME, _DTYPE = (inspect.Parameter(key, _PLAIN, default=None) for key in ("name"
 
 def _class(
     cls: str, function: MetricFunction, label: str | None = None, behind: tuple[str, ...] = ()
-) -> type[Metric]:
+) -> type[MeanMetricWrapper]:
     """The class of a metric function; its constructor takes name, dtype and the function's options.
     label: the name that it has by default. behind: options that Keras has before the name."""
     options = losses.options_of(function)
@@ -143,18 +168,18 @@ def _class(
         *(p for p in options if p.name not in behind),
     ]
 
-    def __init__(self: Metric, *args: Any, **kwargs: Any) -> None:
+    def __init__(self: MeanMetricWrapper, *args: Any, **kwargs: Any) -> None:
         given = losses.bound_options(cls, parameters, args, kwargs)
         if given.get("ignore_class") is not None:
             raise UnsupportedError(
                 describe(f"metric {cls}: ignore_class", "None", repr(given["ignore_class"]))
             )
         name = check_text(f"{cls}: name", given.pop("name", None), True)
-        Metric.__init__(self, name or label, **losses.checked_options(cls, given))
+        self._begin(name or label, None, losses.checked_options(cls, given))
 
     return type(
         cls,
-        (Metric,),
+        (MeanMetricWrapper,),
         {
             "__init__": __init__,
             "__doc__": function.__doc__,
@@ -221,6 +246,7 @@ FUNCTIONS["cosine"] = cosine_proximity
 CLASSES: dict[str, type[Metric]] = {
     c.__name__: c
     for c in (
+        Mean,
         MeanMetricWrapper,
         Accuracy,
         BinaryAccuracy,
@@ -358,13 +384,15 @@ _MORE_IS_BETTER = frozenset((accuracy, *FUNCTIONS.values()))
 def _base(metric: Any) -> Any:
     """The function of a metric, without the options and names around it."""
     found = get(metric)
-    return found.function if isinstance(found, Metric) else losses.base_function(found)
+    return found.function if isinstance(found, MeanMetricWrapper) else losses.base_function(found)
 
 
 def is_ours(metric: Any) -> bool:
     """Whether a metric is one of ours, and so has one result."""
     if isinstance(metric, str) and metric in CHOSEN:
         return True
+    if keeps_state(metric):
+        return False
     return _base(metric) in _MORE_IS_BETTER or _base(metric) in losses.FUNCTIONS.values()
 
 
@@ -385,9 +413,19 @@ def name_of(function: Any) -> str:
     )
 
 
-def evaluate(function: MetricFunction, name: str, y_true: Tensor, y_pred: Tensor) -> list[tuple[str, Tensor]]:
-    """The results of a metric, by name. Raises InputTypeError for a result that is no tensor."""
-    result = function.call(y_true, y_pred) if isinstance(function, Loss) else function(y_true, y_pred)
+def evaluate(
+    function: MetricFunction, name: str, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+) -> list[tuple[str, Tensor]]:
+    """The results of a metric, by name: values for the model to average, or (sample_weight is for these) what
+    its state gives. Raises InputTypeError for a result that is no tensor."""
+    if keeps_state(function):
+        result = measured(function, y_true, y_pred, sample_weight)
+    elif isinstance(function, Loss):
+        result = function.call(y_true, y_pred)
+    elif isinstance(function, MeanMetricWrapper):
+        result = function.values(y_true, y_pred)
+    else:
+        result = function(y_true, y_pred)
     named = result.items() if isinstance(result, Mapping) else [(name, result)]
     for key, value in named:
         if not isinstance(value, Tensor):

@@ -25,6 +25,7 @@ from kcompile.keras.argument_orders import by_name
 from kcompile.keras.editions import NEUTRAL, Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
+from kcompile.keras.metric import Metric
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import semantics
 from kcompile.keras.settings import running
@@ -158,7 +159,7 @@ class _Maker:
     def of_edition(self, module: str, name: str, value: Any) -> Any:
         """A class, function or constant of a module as the edition has it."""
         if isinstance(value, type):
-            own = issubclass(value, (Layer, Optimizer)) or value.__name__ in self.edition.defaults
+            own = issubclass(value, (Layer, Optimizer, Metric)) or value.__name__ in self.edition.defaults
             return self.subclass(module, value) if own else value
         if not isinstance(value, types.FunctionType):
             return value
@@ -181,8 +182,9 @@ class _Maker:
                 "_same_as": base,
                 "__doc__": base.__doc__,
             }
-            if issubclass(base, Layer):
+            if issubclass(base, (Layer, Metric)):
                 members["vintage"] = self.edition.vintage
+            if issubclass(base, Layer):
                 if "add_weight" in self.edition.positions:
                     members["add_weight"] = _ordered(base.add_weight, self.edition.positions["add_weight"])
             defaults = self.edition.defaults.get(base.__name__, {})

@@ -1,7 +1,9 @@
 """What the arguments of `compile` mean for each output of a model.
 
 Enters: a built model, and the arguments as a user wrote them: one value, lists, dicts by output. Leaves: a
-`CompileArguments`. Everything that makes no sense is told here, before a graph is traced.
+`CompileArguments`. Everything that makes no sense is told here, before a graph is traced. A metric with a
+state that is written as a name, a class or a configuration becomes an object here, as does one of several
+outputs for each of them; `objects` remembers these, so that they stay the same until the next `compile`.
 """
 
 from __future__ import annotations
@@ -13,13 +15,17 @@ from kcompile.keras import graphs, losses, metrics
 from kcompile.keras.engine import Layer
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.losses import MEANS, Loss
+from kcompile.keras.metric import Metric, keeps_state
 from kcompile.keras.semantics import Semantics
+from kcompile.keras.settings import meaning, running
 from kcompile.keras.tensors import as_list
 from kcompile_runtime.checks import check_number
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
+Objects = dict[tuple[str, str, int], Any]  # metrics by argument, output and number
 
-def resolve_arguments(model: Any, arguments: dict[str, Any]) -> CompileArguments:
+
+def resolve_arguments(model: Any, arguments: dict[str, Any], objects: Objects) -> CompileArguments:
     """The arguments of `compile` for each output of a built model. Raises ModelError, ValueError."""
     names = list(model.output_names)
     found = [losses.as_loss(value) for value in _per_output(arguments["loss"], names, "loss")]
@@ -35,7 +41,7 @@ def resolve_arguments(model: Any, arguments: dict[str, Any]) -> CompileArguments
         )
     ]
     plain, weighted = (
-        _metrics(arguments[key], names, key, model.semantics) for key in ("metrics", "weighted_metrics")
+        _metrics(arguments[key], names, key, model, objects) for key in ("metrics", "weighted_metrics")
     )
     if model.semantics.metrics_without_loss == "left out":
         plain, weighted = (
@@ -106,20 +112,41 @@ def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True
     return [value] * len(names)
 
 
-def _metrics(value: Any, names: Sequence[str], what: str, meaning: Semantics) -> list[list[Any]]:
+def _metrics(value: Any, names: Sequence[str], what: str, model: Any, objects: Objects) -> list[list[Any]]:
     """The metrics of each output. A list of lists is one for each; what a flat list is, the vintage says."""
+    shared = False
     many = isinstance(value, (list, tuple))
     if value is None or (many and not value):
         return [[] for _ in names]
-    if isinstance(value, Mapping) or (many and _is_by_output(value, len(names), meaning)):
+    if isinstance(value, Mapping) or (many and _is_by_output(value, len(names), model.semantics)):
         chosen = [values_of(v) for v in _per_output(value, names, what)]
     else:
         chosen = [values_of(value) for _ in names]
+        shared = len(names) > 1
     chosen = [[m for m in several if m is not None] for several in chosen]
-    for several in chosen:
-        for metric in several:
+    for name, several in zip(names, chosen):
+        for number, metric in enumerate(several):
             _check_metric(metric, what)
+            with running(model.vintage):
+                several[number] = _with_state(metric, (what, name, number), shared, objects)
     return chosen
+
+
+def _with_state(metric: Any, place: tuple[str, str, int], shared: bool, objects: Objects) -> Any:
+    """The object of a metric that keeps a state; any other metric as it was written. shared: it was given for
+    several outputs, of which each has a copy."""
+    if (isinstance(metric, str) and metric in metrics.CHOSEN) or not keeps_state(metrics.get(metric)):
+        return metric
+    if isinstance(metric, Metric):
+        if not shared:
+            return metric
+        return objects.setdefault(place, type(metric).from_config(metric.get_config()))
+    if isinstance(metric, Layer):
+        return metric
+    made = objects.setdefault(place, metrics.get(metric))
+    if isinstance(metric, str) and meaning().metric_names == "given":
+        made.name = metric
+    return made
 
 
 def _is_by_output(value: Sequence[Any], outputs: int, meaning: Semantics) -> bool:
@@ -134,12 +161,13 @@ def _check_metric(metric: Any, what: str) -> None:
     """Raises for what is no metric, and for a loss as a metric that gives no mean."""
     if isinstance(metric, str) and metric in metrics.CHOSEN:  # by the labels, later
         return
-    if isinstance(metric, Layer) and getattr(metric, "stateful", False):
+    if isinstance(metric, Layer) and metric.stateful and what == "weighted_metrics":
         raise UnsupportedError(
             describe(
                 f"compile: {what}",
-                "functions of (y_true, y_pred), of which there are means over the samples",
-                f"{type(metric).__name__}, which keeps state from batch to batch (stateful = True)",
+                "metrics that take sample_weight",
+                f"{type(metric).__name__}, a layer that keeps state from batch to batch (stateful = True)",
+                "Give it in metrics.",
             )
         )
     found = metrics.get(metric)

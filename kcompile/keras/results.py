@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kcompile.ir.types import TensorType
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import metrics
 from kcompile.keras.losses import Loss
+from kcompile.keras.metric import keeps_state
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tracing import Trace, tracing
+from kcompile_runtime.errors import ModelError, describe
+
+Reported = tuple[str, "tuple[int, ...] | None"]  # a name, and the shape of what a metric's state gives
 
 
 @dataclass(frozen=True)
@@ -37,18 +42,30 @@ def label_of(metric: Any, prefix: str, weighted: bool, meaning: Semantics) -> La
     return Label(name, prefix, weighted)
 
 
-def keys_of(metric: Any, name: str, label: TensorType, output: TensorType) -> list[str] | None:
-    """The names of a metric's results: its own name, or the keys of the dict that a user's function returns,
-    which is called on tensors of these types. None where it cannot be called by itself."""
+def keys_of(metric: Any, name: str, label: TensorType, output: TensorType) -> list[Reported] | None:
+    """A metric's results: its own name, or the keys of the dict that a user's function returns, which is
+    called on tensors of these types. None where it cannot be called by itself."""
     if metrics.is_ours(metric):
-        return [name]
+        return [(name, None)]
     scratch = Trace("shape inference")
     try:
         with tracing(scratch.graph):
             y_true, y_pred = scratch.input("y_true", label), scratch.input("y_pred", output)
-            return [key for key, _ in metrics.evaluate(metrics.get(metric), name, y_true, y_pred)]
+            found = metrics.get(metric)
+            results = metrics.evaluate(found, name, y_true, y_pred)
+            return [(key, kept_shape(found, key, value)) for key, value in results]
     except Exception:  # the function's own; in the graph of the model it may work, or is explained
         return None
+
+
+def kept_shape(metric: Any, name: str, value: Tensor) -> tuple[int, ...] | None:
+    """The shape of what a metric's state gives, which is reported as it is; None for what is averaged."""
+    if not keeps_state(metric):
+        return None
+    if any(isinstance(size, Batch) for size in value.shape):
+        wanted = "a result of sizes that are known"
+        raise ModelError(describe(f"metric {name!r}", wanted, str(value.type)))
+    return tuple(int(size) for size in value.shape)
 
 
 def reports_loss(loss: Loss | None, prefix: str, losses: Sequence[Loss | None], meaning: Semantics) -> bool:

@@ -135,6 +135,9 @@ class Semantics:
     step_weights_by_shape: bool
     # A mask makes a metric the mean over steps of a batch, whose mean over samples is reported; or weighs.
     mask_weighs_metrics: bool
+    # Whether metrics that keep a state are given the mask, as weights. tf_keras: compile_utils.py,
+    # MetricsContainer.update_state; Keras 3: CompileMetrics.update_state (none).
+    mask_weighs_states: bool
     # "accuracy" is chosen by the loss first, or by the shapes of labels and outputs alone.
     accuracy_by: Literal["loss", "shapes"]
     # What binary accuracy compares: the output rounded, or whether it is above the threshold. Keras 2:
@@ -254,6 +257,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "weighted_metrics": ("as losses", "by weights", "by weights", "by weights", "by weights"),
     "step_weights_by_shape": (False, False, True, True, True),
     "mask_weighs_metrics": (False, True, True, True, True),
+    "mask_weighs_states": (False, True, True, True, False),
     "accuracy_by": ("loss", "loss", "shapes", "shapes", "shapes"),
     "binary_accuracy": ("rounded", "rounded", "threshold", "threshold", "threshold"),
     "cosine_proximity": ("minus", "plus", "plus", "plus", "plus"),

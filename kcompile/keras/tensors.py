@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 import numpy as np
 
 from kcompile.ir.graph import Graph
-from kcompile.ir.ops import broadcast_to, constant
-from kcompile.ir.tensor import StaticShape, Tensor
+from kcompile.ir.ops import broadcast_to, cast, constant
+from kcompile.ir.tensor import StaticShape, Tensor, as_tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.listeners import Listeners
@@ -22,7 +22,7 @@ from kcompile.keras.operands import evaluate, record
 from kcompile.keras.operators import Operators, getitem
 from kcompile.keras.phases import uses_phase
 from kcompile.keras.settings import floatx, new_seed
-from kcompile.keras.tracing import emit, find_trace, trace_of
+from kcompile.keras.tracing import Trace, current, emit, find_trace, trace_of
 from kcompile_runtime.arrays import aligned_copy, as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 from kcompile_runtime.texts import printable
@@ -91,8 +91,13 @@ class Variable(Operators):
     def dtype(self) -> str:
         return self._value.dtype.name
 
-    def assign(self, array: Any) -> None:
-        """Write new values. Raises InputError for another shape, InputTypeError for no numbers."""
+    def assign(self, array: Any) -> Any:
+        """Write new values, and give the variable; of a tensor of a graph, and where a metric counts a batch
+        in, after the graph's call. Raises InputError for another shape, InputTypeError for no numbers."""
+        graph = array.graph if isinstance(array, Tensor) else current()
+        trace = None if graph is None else find_trace(graph)
+        if trace is not None and (trace.measures or isinstance(array, Tensor)):
+            return self._assign_in(trace, array)
         new = as_array(array, f"variable {self.name!r}")
         if new.shape != self.shape:
             raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}", f"shape {new.shape}"))
@@ -105,6 +110,25 @@ class Variable(Operators):
         ):
             warnings.warn(f"variable {self.name!r}: values beyond {self.dtype} became infinite", stacklevel=3)
         self.listeners.tell()
+        return self
+
+    def _assign_in(self, trace: Trace, value: Any) -> Any:
+        new = cast(
+            as_tensor(trace.graph, value, None if hasattr(value, "__tensor__") else self.dtype), self.dtype
+        )
+        if new.shape != self.shape:
+            raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}", str(new.type)))
+        if not trace.frozen:
+            trace.update(self, new)
+        return self
+
+    def assign_add(self, increment: Any) -> Any:
+        """Add to the values, as `assign` writes them."""
+        return self.assign(self + increment)
+
+    def assign_sub(self, decrement: Any) -> Any:
+        """Subtract from the values, as `assign` writes them."""
+        return self.assign(self - decrement)
 
     def numpy(self) -> np.ndarray:
         return self.value.copy()

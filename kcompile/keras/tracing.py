@@ -78,7 +78,8 @@ class Trace:
     the traced model's tensors, which losses may speak of. alone: this is one layer, for the types
     of its outputs, and how its inputs come about is unknown. inferring: only types are asked for.
     random_state, counter: what random numbers come from, and which of its counters numbers the calls of this
-    graph. loop: this is the body of one.
+    graph. loop: this is the body of one. measures: a metric counts a batch in. measured: the names of the
+    variables of such states.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -96,6 +97,8 @@ class Trace:
         self.random_state: RandomState | None = None
         self.counter: Variable | None = None
         self.loop = False
+        self.measures = False
+        self.measured: set[str] = set()
         self._streams = itertools.count()
 
     @property
@@ -183,6 +186,20 @@ class Trace:
                 yield
         finally:
             self.training, self.frozen = outer
+
+    @contextmanager
+    def measuring(self) -> Iterator[None]:
+        """Inside the `with`, a metric counts a batch in: what updates a variable does so at once, and in
+        every graph."""
+        outer, before = self.measures, dict(self.graph.updates)
+        self.measures = True
+        try:
+            with tracing(self.graph):
+                yield
+        finally:
+            self.measures = outer
+            after = self.graph.updates
+            self.measured |= {name for name, value in after.items() if before.get(name) != value}
 
 
 def find_trace(graph: Graph) -> Trace | None:

@@ -23,7 +23,8 @@ from kcompile.keras.engines import Engines
 from kcompile.keras.feeding import AHEAD, HERE, Batches, Queue, Rows, gives_batches
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
-from kcompile.keras.resolving import resolve_arguments
+from kcompile.keras.metric import Metric, keeps_state, reset
+from kcompile.keras.resolving import Objects, resolve_arguments
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.stored import StoredRows, holds_stored, leaves, len_of, whole
 from kcompile.keras.target_tensors import check_targets, held_labels
@@ -100,14 +101,16 @@ class Trainer:
         self.arguments: dict[str, Any] | None = None
         self.target_tensors: Any = None  # of `compile`
         self._resolved: CompileArguments | None = None
-        self._names: list[str] | None = None  # of the results
+        self._report: loops.Results | None = None
+        self._objects: Objects = {}  # metrics that `compile` was given by name or class
         self._compared = False  # what is trained now, with what was at `compile`
         self._running: loops.Averages | None = None  # over batches, see `batch`
+        self._passed = False  # whether states of metrics are those of a pass over data, see `batch`
         self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
 
     def saved_state(self) -> dict[str, Any]:
         """The state that pickle and copy keep: nothing of this process."""
-        return state_of(self, "model", "engines", "adapter", "_names", "_slicers")
+        return state_of(self, "model", "engines", "adapter", "_report", "_slicers")
 
     def take(self, state: dict[str, Any]) -> None:
         """Go on where the trainer with this state was."""
@@ -125,7 +128,7 @@ class Trainer:
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
             self.adapter.forget()
             self._resolved = None
-        self._names = None
+        self._report = None
         self.engines.reset(entries)
 
     def training_changed(self) -> None:
@@ -134,14 +137,15 @@ class Trainer:
     def compile(self, arguments: dict[str, Any], target_tensors: Any = None) -> None:
         """Train as the arguments of `compile` say from now on. Raises ModelError, ValueError."""
         check_targets(target_tensors)
-        resolved = None
+        resolved: CompileArguments | None = None
+        objects: Objects = {}
         if self.model.built:
-            resolved = resolve_arguments(self.model, arguments)
+            resolved = resolve_arguments(self.model, arguments, objects)
             held_labels(target_tensors, self.model.output_names)  # raises
         if self.arguments is not None:
             self.arguments["optimizer"].listeners.remove(self.training_changed)
         arguments["optimizer"].listeners.add(self.training_changed)
-        self.arguments, self._resolved = arguments, resolved
+        self.arguments, self._resolved, self._objects = arguments, resolved, objects
         self.target_tensors = target_tensors
         self.training_changed()
 
@@ -154,15 +158,34 @@ class Trainer:
                     f"model {self.model.name!r} is not built: its input shape is not known. "
                     "Give the first layer an input_shape, or call build"
                 )
-            self._resolved = resolve_arguments(self.model, self.arguments)
+            self._resolved = resolve_arguments(self.model, self.arguments, self._objects)
         return self._resolved
 
     def names(self, lengths: Lengths = ()) -> list[str]:
         """Names of what is reported: "loss", then the metrics. Raises NotCompiledError."""
+        return list(self.report(lengths).names)
+
+    def report(self, lengths: Lengths = ()) -> loops.Results:
+        """What is reported: the loss, then the metrics. Raises NotCompiledError."""
         graphs.compile_arguments(self.model)  # raises before `compile`
-        if self._names is None:
-            self._names = graphs.result_names(self.model, lengths)
-        return list(self._names)
+        if self._report is None:
+            self._report = graphs.reported(self.model, lengths)
+        return self._report
+
+    @property
+    def states(self) -> list[Any]:
+        """The metrics that keep a state."""
+        found = graphs.compile_arguments(self.model)
+        every = (
+            m for each in zip(found.metrics, found.weighted_metrics) for several in each for m in several
+        )
+        return list({id(m): m for m in every if keeps_state(m)}.values())
+
+    def reset_states(self) -> None:
+        """Begin the states of metrics anew, as an epoch or a pass begins."""
+        self._passed = True
+        for metric in self.states:
+            reset(metric)
 
     # ---- one batch
 
@@ -183,13 +206,18 @@ class Trainer:
             n = len(arrays[0])
         self.adapter.size(n, n)
         engine = self.engines.found() or self.engines.needed()
+        report = self._report or self.report()
+        if report.kept and self._passed:
+            self._reset_after_batches()
         results = engine.run(entry, n, arrays)[0]
         if self._running is None and reset:
-            values = loops.batch_values(results)
+            values = report.values(results)
         else:
             values = self._over_batches(n, results, reset)
+        if report.kept and reset:
+            self._reset_after_batches()
         if by_name:
-            return dict(zip(self.names(), values))
+            return dict(zip(report.names, values))
         return values[0] if len(values) == 1 else values
 
     def _compare_trained(self) -> None:
@@ -203,9 +231,16 @@ class Trainer:
                 stacklevel=4,
             )
 
-    def _over_batches(self, n: int, results: Array, reset: bool) -> list[float]:
+    def _reset_after_batches(self) -> None:
+        """Begin the states of metrics anew, where single batches do so: not of layers, of Keras 2.2."""
+        self._passed = False
+        for metric in self.states:
+            if isinstance(metric, Metric):
+                reset(metric)
+
+    def _over_batches(self, n: int, results: Array, reset: bool) -> list[Any]:
         """The values over the batches since they were last reset, and this one."""
-        running = self._running or loops.Averages()
+        running = self._running or loops.Averages(self.report())
         running.add(n, n, results.reshape(1, -1))
         self._running = None if reset else running
         return running.values()
@@ -213,6 +248,8 @@ class Trainer:
     def reset_metrics(self) -> None:
         """Begin values over several batches anew."""
         self._running = None
+        if self.arguments is not None and self.model.built:
+            self._reset_after_batches()
 
     def predict_on_batch(self, x: Any) -> Any:
         """The output for all samples of x, as one batch."""
@@ -258,7 +295,8 @@ class Trainer:
         span: range,
     ) -> events.History:
         """Train on a feed, and validate on another, in the epochs of a span."""
-        names = self.names(lengths)
+        report = self.report(lengths)
+        names = list(report.names)
         history = self.model.history = events.History()
         bar = [events.ProgbarLogger()] if verbose else []  # in Keras 2's order
         callback_list = events.Events(
@@ -281,20 +319,21 @@ class Trainer:
         self.model.stop_training = False
         callback_list.begin()
         feed.fit(
-            names,
+            report,
             callback_list,
             shuffle,
             epochs=span.stop,
             initial_epoch=span.start,
             validates=validation.after,
-            validate=None if held is None else lambda: self._test(held, names, callback_list.within("test")),
+            begin=self.reset_states,
+            validate=None if held is None else lambda: self._test(held, report, callback_list.within("test")),
         )
         callback_list.end()
         return history
 
     def evaluate(
         self, data: Data, callbacks: Sequence[events.Callback], verbose: int
-    ) -> tuple[list[str], list[float]]:
+    ) -> tuple[list[str], list[Any]]:
         """The names and the values of loss and metrics over all samples."""
         data = self._of_tensors(data, "steps")
         if gives_batches(data.x):
@@ -312,10 +351,10 @@ class Trainer:
 
     def _evaluated(
         self, feed: Feed, lengths: Lengths, callbacks: Sequence[events.Callback], verbose: int
-    ) -> tuple[list[str], list[float]]:
-        names = self.names(lengths)
+    ) -> tuple[list[str], list[Any]]:
+        report = self.report(lengths)
         self.engines.needed().prepare("test", lengths)
-        return names, self._test(feed, names, self._progress(callbacks, verbose, feed, "test"))
+        return list(report.names), self._test(feed, report, self._progress(callbacks, verbose, feed, "test"))
 
     def predict(self, data: Data, callbacks: Sequence[events.Callback], verbose: int) -> Any:
         """The output for all samples, computed batch by batch."""
@@ -493,11 +532,12 @@ class Trainer:
             engine = self.engines.needed()
             engine.quick = engine.predictor()
 
-    def _test(self, feed: Feed, names: Sequence[str], callback_list: events.Events) -> list[float]:
+    def _test(self, feed: Feed, report: loops.Results, callback_list: events.Events) -> list[Any]:
         self.engines.needed()
+        self.reset_states()
         callback_list.begin()
-        values = feed.evaluate(names, callback_list)
-        callback_list.end(dict(zip(names, values)))
+        values = feed.evaluate(report, callback_list)
+        callback_list.end(dict(zip(report.names, values)))
         return values
 
     def _params(self, feed: Feed) -> dict[str, Any]:

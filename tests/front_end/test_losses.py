@@ -238,7 +238,7 @@ def test_accuracies():
     for k in (1, 2, 3):
         found = run(functools.partial(metrics.sparse_top_k_categorical_accuracy, k=k), labels, SCORES)
         np.testing.assert_array_equal(found, ranks < k)
-        found = run(metrics.TopKCategoricalAccuracy(k), ONE_HOT, SCORES)
+        found = run(metrics.TopKCategoricalAccuracy(k).values, ONE_HOT, SCORES)
         np.testing.assert_array_equal(found, ranks < k)
 
 
@@ -381,7 +381,7 @@ def test_options_that_make_no_sense_are_told_at_once(make):
 def test_the_metric_cosine_similarity_is_the_cosine_and_the_loss_minus_it():
     found = run(metrics.get("cosine_similarity"), REALS, SCORES)
     np.testing.assert_allclose(found, -run(losses.get("cosine_similarity"), REALS, SCORES))
-    np.testing.assert_allclose(found, run(metrics.CosineSimilarity(), REALS, SCORES))
+    np.testing.assert_allclose(found, run(metrics.CosineSimilarity().values, REALS, SCORES))
     assert run(metrics.get("cosine_proximity"), REALS, SCORES)[0] == found[0]
     with at_version("2.2.4"):
         assert run(metrics.get("cosine_proximity"), REALS, SCORES)[0] == -found[0]

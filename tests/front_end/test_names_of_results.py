@@ -63,19 +63,19 @@ def test_names_are_those_of_the_graph(data: st.DataObject) -> None:
         metrics=[data.draw(chosen) for _ in range(outputs)],
         weighted_metrics=[data.draw(chosen) for _ in range(outputs)],
     )
-    assert graphs.result_names(model) == graphs.traced_names(model)
+    assert graphs.reported(model) == graphs.traced_report(model)
 
 
 def test_names_of_our_metrics_need_no_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(2, VINTAGES[0])
     model.compile("sgd", ["mse", "mae"], metrics=["acc", "mae"], weighted_metrics=[["mse"], []])
-    expected = graphs.traced_names(model)
+    expected = graphs.traced_report(model)
 
     def traced(*_: Any) -> None:
         raise AssertionError("a graph was traced")
 
     monkeypatch.setattr(graphs, "_forward", traced)
-    assert model.metrics_names == expected
+    assert model.metrics_names == expected.names
 
 
 def test_a_function_that_speaks_of_the_model_names_its_results_in_the_graph() -> None:

@@ -25,7 +25,6 @@ from kcompile.keras.layers import (
     LSTMCell,
 )
 from kcompile.keras.models import Model, Sequential, clone_model, model_from_json, model_from_yaml
-from kcompile_runtime.errors import UnsupportedError
 
 X = np.array([[1.0, 3.0, 2.0], [-1.0, 0.5, 2.0]], "float32")
 
@@ -261,14 +260,3 @@ def test_a_layer_for_an_activation_is_warned_of():
         found = Dense(2, activation=LeakyReLU(0.5), kernel_initializer="ones")(Input((1,)))
     m = Model(found.node.inputs[0], found)
     np.testing.assert_allclose(m.predict(np.array([[-2.0]])), [[-1.0, -1.0]])
-
-
-def test_a_metric_that_keeps_state_is_refused_before_it_is_averaged():
-    class Count(Layer):
-        stateful = True
-
-        def __call__(self, y_true, y_pred):
-            return K.sum(y_pred)
-
-    with pytest.raises(UnsupportedError, match=r"Count, which keeps state"):
-        Sequential([Dense(1, input_dim=2)]).compile("sgd", "mse", metrics=["acc", Count()])

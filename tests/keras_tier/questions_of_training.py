@@ -76,6 +76,27 @@ def mask_weighs_metrics(kit: Kit) -> Any:
     return [float(model.evaluate(values, values * 0, batch_size=batch, verbose=0)[1]) for batch in (1, 2)]
 
 
+@case({False: [0.0], True: [2.0]}, live=False)
+def mask_weighs_states(kit: Kit) -> Any:
+    """In how many of two batches a metric of the script's own was given weights."""
+
+    class Given(kit.keras.metrics.Metric):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(name="given")
+            self.given = self.add_weight(name="given", shape=(), initializer="zeros")
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            return [self.given.assign_add(0.0 if sample_weight is None else 1.0)]
+
+        def result(self) -> Any:
+            return self.given + 0.0
+
+    x = kit.layers.Input((4, 1))
+    model = kit.compiled(kit.model(x, kit.one()(kit.layers.Masking()(x))), metrics=[Given()])
+    values = np.ones((2, 4, 1), np.float32)
+    return [float(model.evaluate(values, values * 0, batch_size=1, verbose=0)[1])]
+
+
 @case({"loss": [0.75], "shapes": [0.5]})
 def accuracy_by(kit: Kit) -> Any:
     """Of binary labels of two classes: elements that agree, or samples."""

@@ -38,6 +38,7 @@ NOT_ASKED = {
     ("operators_keep_masks", "keras2"): "it has no operators",
     ("operators_keep_masks", "keras2.2"): "it has no operators",
     ("metric_objects_renamed", "keras2.2"): "it has no metric objects",
+    ("mask_weighs_states", "keras2.2"): "it has no metric objects",
     ("layers_cast_floats", "keras2.2"): "its layers behind the first take no notice of dtype",
     ("mask_runs_models", "keras2.2"): "its averages are rid of their start",
     ("class_weight_beside", "keras3"): "refuses both, ours multiplies",

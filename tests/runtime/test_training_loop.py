@@ -9,12 +9,16 @@ from kcompile_runtime.loop import one_by_one
 from kcompile_runtime.progress import Progbar, format_seconds, format_value
 
 
-def fit_loop(*arguments, **options):
-    training.fit_loop(*arguments, slicer=training.TimeSlicer(), **options)
+def fit_loop(run, arrays, names, *arguments, **options):
+    training.fit_loop(
+        run, arrays, training.Results(names), *arguments, slicer=training.TimeSlicer(), **options
+    )
 
 
-def evaluate_loop(*arguments, **options):
-    return training.evaluate_loop(*arguments, slicer=training.TimeSlicer(), **options)
+def evaluate_loop(run, arrays, names, *arguments, **options):
+    return training.evaluate_loop(
+        run, arrays, training.Results(names), *arguments, slicer=training.TimeSlicer(), **options
+    )
 
 
 def predict_loop(*arguments, **options):

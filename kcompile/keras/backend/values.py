@@ -264,16 +264,21 @@ def _is_given_alone(x: Any) -> bool:
 
 
 def update(x: Any, new_x: Any) -> Update:
-    """The variable's next value."""
+    """The variable's next value. Where a metric counts a batch in, it is that from here on."""
+    graph = current()
+    trace = None if graph is None else find_trace(graph)
+    if trace is not None and trace.measures:
+        x.assign(new_x)
+        return Update(x, trace.read(x))
     return Update(x, new_x)
 
 
 def update_add(x: Any, increment: Any) -> Update:
-    return Update(x, x + increment)
+    return update(x, x + increment)
 
 
 def update_sub(x: Any, decrement: Any) -> Update:
-    return Update(x, x - decrement)
+    return update(x, x - decrement)
 
 
 def moving_average_update(x: Any, value: Any, momentum: float) -> Update | list[Update]:
