@@ -399,3 +399,41 @@ def dot() -> Row:
         illegal,
         copies=2,
     )
+
+
+def normalizing(name: str) -> Row:
+    """Of each sample by itself."""
+
+    def illegal(o: Options) -> bool:
+        rank = len(o["shape"]) + 1
+        axes = o.get("axis", -1)
+        places = [a % rank if -rank <= a < rank else 0 for a in (axes if isinstance(axes, list) else [axes])]
+        if 0 in places or len(set(places)) < len(places):
+            return True
+        channels, groups = (1, *o["shape"])[places[0]], o.get("groups", 1)
+        return "groups" in o and groups != -1 and bool(channels % groups)
+
+    options: Options = {
+        **ANY,
+        **MASKED,
+        **weights("beta", "gamma"),
+        "axis": (-1, 1, 2, 3),
+        "epsilon": (1e-3, 1e-5, 0.1),
+        "center": (False,),
+        "scale": (False,),
+        "shape": ((1,), (6,), (256,), (4, 6), (3, 4, 6), (2, 3, 4, 6)),
+    }
+    if name == "GroupNormalization":
+        return Row(name, (4, 6), {"groups": 2}, {**options, "groups": (1, 3, 6, -1)}, illegal)
+    options |= {"axis": (-1, 1, [1, 2], [2, 1], [-1, -2], [3]), "rms_scaling": (True,)}
+    return Row(name, (4, 6), {}, options, illegal)
+
+
+def spectral(name: str, shape: tuple[int, ...], base: Options) -> Row:
+    def make(layers: Any, o: Options, every: Options) -> Any:
+        outer = {key: o[key] for key in ("power_iterations", "name", "trainable") if key in o}
+        inside = {key: value for key, value in o.items() if key not in outer}
+        return layers.SpectralNormalization(getattr(layers, name)(**inside, **every), **outer, **every)
+
+    options = {**ANY, "power_iterations": (1, 3), "use_bias": (False,)}
+    return Row(f"SpectralNormalization({name})", shape, base, options, make=make)

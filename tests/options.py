@@ -29,12 +29,14 @@ from option_rows import (
     global_pooling,
     local,
     merging,
+    normalizing,
     per_step,
     pooling,
     recurrent,
     separable,
     sizes,
     spatial_dropout,
+    spectral,
     transposed,
     upsampling,
     weights,
@@ -63,6 +65,25 @@ NOISE = {**ANY, "seed": (None, 3), "shape": ((1,), (257,), (5, 6)), **MASKED}
 def axis_illegal(o: Options) -> bool:
     rank = len(o["shape"]) + 1
     return not -rank <= o.get("axis", -1) < rank or o.get("axis", -1) % rank == 0
+
+
+def several(o: Options) -> list[int]:
+    axis = o.get("axis", -1)
+    return list(axis) if isinstance(axis, list) else [axis]
+
+
+def several_illegal(o: Options) -> bool:
+    return any(axis_illegal({**o, "axis": a}) for a in several(o))
+
+
+def trailing(o: Options) -> bool:
+    """Whether the axes are the last ones: a scale broadcasts along these alone."""
+    rank = len(o["shape"]) + 1
+    return (
+        not several_illegal(o)
+        and sorted(a % rank for a in several(o))[-1] == rank - 1
+        and (len(several(o)) == 1 or rank == 3)
+    )
 
 
 SHAPES = ((1,), (257,), (5, 6), (3, 4, 5), (2, 3, 4, 5))
@@ -153,6 +174,24 @@ TABLE = {
             },
             axis_illegal,
         ),
+        *(normalizing(name) for name in ("LayerNormalization", "GroupNormalization")),
+        Row(
+            "RMSNormalization",
+            (6,),
+            {},
+            {**ANY, "axis": (-1, 1, [-1], [1, 2]), "epsilon": (1e-3, 0.1), "shape": SHAPES},
+            lambda o: not trailing(o),
+        ),
+        Row(
+            "UnitNormalization",
+            (6,),
+            {},
+            {**ANY, **MASKED, "axis": (-1, 1, 2, [-1], [2, 1]), "shape": SHAPES},
+            several_illegal,
+        ),
+        Row("Identity", (6,), {}, {**ANY, **MASKED, "shape": SHAPES}),
+        spectral("Dense", (6,), {"units": 4}),
+        spectral("Conv2D", (5, 4, 3), {"filters": 3, "kernel_size": 2}),
         Row(
             "Dropout",
             (7,),

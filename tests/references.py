@@ -181,6 +181,8 @@ def recorded(name: str, version: str) -> dict[Case, dict[str, Any] | str]:
     """What a version of Keras 2 did with the cases of a row, or why it refused them. Of 2.2.4, those that it
     does otherwise."""
     record = _record()
+    if name not in record["2.3.1"]:
+        return dict.fromkeys(asked(name), "it has no such layer")
     of_row = {**record["2.3.1"][name], **record[version].get(name, {})}
     made = {}
     for case in asked(name):

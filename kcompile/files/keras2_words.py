@@ -15,7 +15,20 @@ from kcompile.keras import initializers
 Config = dict[str, Any]
 
 # Layers of our public names that Keras 2 has not
-LATER_LAYERS = frozenset({"Conv1DTranspose", "DepthwiseConv1D", "ConvLSTM1D", "ConvLSTM3D"})
+LATER_LAYERS = frozenset(
+    {
+        "Conv1DTranspose",
+        "ConvLSTM1D",
+        "ConvLSTM3D",
+        "DepthwiseConv1D",
+        "GroupNormalization",
+        "Identity",
+        "LayerNormalization",
+        "RMSNormalization",
+        "SpectralNormalization",
+        "UnitNormalization",
+    }
+)
 # Arguments that it has not, by class ("": of any), with the values at which they say nothing
 LATER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "": {"groups": 1, "keepdims": False},
@@ -40,7 +53,9 @@ _FIXED = [
 
 def layer_config(kind: str, config: Config) -> list[str]:
     """Rewrite a layer's configuration in place. What Keras 2 does not have of it."""
-    strange = [kind] if kind in LATER_LAYERS else []
+    if kind in LATER_LAYERS:
+        return [kind]
+    strange = []
     for name, silent in {**LATER_ARGUMENTS[""], **LATER_ARGUMENTS.get(kind, {})}.items():
         if name in config:
             if config[name] == silent:

@@ -266,7 +266,7 @@ def _check_places(model: Any) -> None:
 def _effective_parts(layer: Any) -> list[list[Variable]]:
     """Trainable weights before the others, where a frozen model freezes the layers inside."""
     if weights.run_inside(layer) is None:
-        return [layer.weights]
+        return [[*layer.trainable_weights, *layer.non_trainable_weights]]
     trainable: list[list[Variable]] = []
     fixed: list[list[Variable]] = []
     _split(layer, False, trainable, fixed)

@@ -156,7 +156,11 @@ def _train(model: Any, lengths: Lengths) -> Trace:
     loss, measures = _objective(model, trace, outputs)
     _results(trace, loss, measures)
     graph, names = trace.graph, trace.names
-    start = [(v, Tensor(graph, graph.variables[names[v]])) for v in resolved.trainable if v in names]
+    start = [
+        (v, trace.read(v) if v in trace.assigned else Tensor(graph, graph.variables[names[v]]))
+        for v in resolved.trainable
+        if v in names
+    ]
     found = gradient(loss, [x for _, x in start]) if start else []
     # A weight that the loss does not depend on (of an output without a loss) stays as it is.
     pairs = [(v, g) for (v, _), g in zip(start, found) if g is not None]

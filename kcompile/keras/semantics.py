@@ -89,6 +89,13 @@ class Semantics:
     # that no file has; what it was before does not count then. Keras 2.2: tensorflow_backend.py,
     # moving_average_update (and TensorFlow's moving_averages.py, _zero_debias).
     moving_averages: Literal["plain", "debiased"]
+    # The norm that UnitNormalization takes a smaller one for. tf_keras: unit_normalization.py (of
+    # tf.linalg.l2_normalize); Keras 3: ops/nn.py, normalize.
+    smallest_norm: Literal["1e-6", "1e-12"]
+    # What SpectralNormalization makes of the quotient: the weights, before gradients are taken, or the
+    # kernel of this step. Keras 3 on JAX, which keeps no assignment to trained weights; on TensorFlow and
+    # in tf_keras the first: spectral_normalization.py, call.
+    spectral_kernel: Literal["assigned", "of the step"]
     # What Identity is where the sides differ: squares beside each other (for sides that are multiples), so in
     # the gates of LSTM and GRU alone, or ones on the diagonal. Keras 2.2: initializers.py, Identity; 2.3: the
     # same and recurrent.py, build; tf_keras and Keras 3: Identity.
@@ -242,6 +249,8 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "batch_norm_counts_masked": ("yes", "yes", "if fused", "if fused", "no"),
     "moving_variance": ("twice if fused", "twice if fused", "once if fused", "once if fused", "biased"),
     "moving_averages": ("debiased", "plain", "plain", "plain", "plain"),
+    "smallest_norm": ("1e-6", "1e-6", "1e-6", "1e-6", "1e-12"),
+    "spectral_kernel": ("of the step", "of the step", "assigned", "assigned", "of the step"),
     "identity": ("tiled", "gates tiled", "diagonal", "diagonal", "diagonal"),
     "trainable_of_model": ("own", "own", "each layer", "each layer", "each layer"),
     "trained_weights": ("all flags", "all flags", "all flags", "all flags", "own flag"),

@@ -79,7 +79,8 @@ class Trace:
     of its outputs, and how its inputs come about is unknown. inferring: only types are asked for.
     random_state, counter: what random numbers come from, and which of its counters numbers the calls of this
     graph. loop: this is the body of one. measures: a metric counts a batch in. measured: the names of the
-    variables of such states.
+    variables of such states. assigned: trained weights whose values are given by a layer, before gradients to
+    them are taken.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -99,6 +100,7 @@ class Trace:
         self.loop = False
         self.measures = False
         self.measured: set[str] = set()
+        self.assigned: set[Variable] = set()
         self._streams = itertools.count()
 
     @property

@@ -220,6 +220,23 @@ def normalised(kit: Kit, shape: tuple[int, ...], masked: bool, trainable: bool =
     return kit.compiled(kit.model(x, y), kit.make("SGD", 0.0))
 
 
+@case({"1e-6": [0.03, 0.04], "1e-12": [0.6, 0.8]})
+def smallest_norm(kit: Kit) -> Any:
+    """A vector of length 5e-8."""
+    x = kit.layers.Input((2,))
+    return kit.predicted(x, kit.layers.UnitNormalization()(x), np.array([[3e-8, 4e-8]], np.float32))
+
+
+@case({"assigned": [1.0], "of the step": [2.0]})
+def spectral_kernel(kit: Kit) -> Any:
+    """The kernel after a step, which was 2 and is 1 in it. A loss of 0 moves nothing else."""
+    x = kit.layers.Input((1,))
+    kernel = kit.layers.Dense(1, kernel_initializer=kit.keras.initializers.Constant(2.0), use_bias=False)
+    model = kit.compiled(kit.model(x, kit.layers.SpectralNormalization(kernel)(x)), kit.make("SGD", 1.0))
+    model.train_on_batch(np.zeros((1, 1), np.float32), np.zeros((1, 1), np.float32))
+    return np.ravel(kernel.get_weights()[0]).tolist()
+
+
 @case({"batch": [1.0], "moving": [10.0]})
 def frozen_batch_norm(kit: Kit) -> Any:
     """The mean square of 2 and 4, or of -1 and 1."""

@@ -45,10 +45,15 @@ NOT_ASKED = {
     ("cosine_proximity", "keras3"): "calls it cosine_similarity",
     ("batch_dot", "keras3"): "has no such function",
     ("likes", "keras3"): "has no such function",
+    ("smallest_norm", "keras2"): "has no such layer",
+    ("smallest_norm", "keras2.2"): "has no such layer",
+    ("spectral_kernel", "tf_keras"): "has the layer only as tensorflow.keras",
+    ("spectral_kernel", "keras2"): "has no such layer",
+    ("spectral_kernel", "keras2.2"): "has no such layer",
     ("old_optimizer_options", "tf_keras"): "ignores lr, refuses decay; ours takes both, as 2.10 does",
 }
 # Where Keras 3 on TensorFlow does otherwise than on JAX, and JAX's answer is ours: see `Semantics`
-ON_TENSORFLOW = {"masked_output": "previous output"}
+ON_TENSORFLOW = {"masked_output": "previous output", "spectral_kernel": "assigned"}
 # What Keras 2.3.1 gives where ours has the names and the weighted losses of its manual
 OF_2_3_1 = {"loss_divides_by": [2.0], "metric_names": ["accuracy", "mae"], "weighted_prefix": ["loss", "mae"]}
 OPTIMIZERS = [name for name, case in CASES.items() if case.optimizer]

@@ -73,7 +73,7 @@ def fixed_parts(layer: Any) -> list[Part]:
 def parts_of(layer: Any) -> list[Part]:
     """The weights of a layer as all vintages store them: trainable ones before the others."""
     if run_inside(layer) is None:
-        return [Part(layer, layer.weights)]
+        return [Part(layer, [*layer.trainable_weights, *layer.non_trainable_weights])]
     seen: set[int] = set()
     parts = []
     for part in (*trainable_parts(layer), *fixed_parts(layer)):

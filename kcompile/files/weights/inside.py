@@ -23,6 +23,7 @@ HELD: dict[str, tuple[str, ...]] = {
     "RNN": ("cell",),
     "SimpleRNN": ("cell",),
     "ConvLSTM2D": ("cell",),
+    "SpectralNormalization": ("layer",),
     "TimeDistributed": ("layer",),
     "StackedRNNCells": ("cells",),
     "Wrapper": ("layer",),
@@ -51,10 +52,11 @@ def held(layer: Any) -> list[tuple[str, Any]]:
 
 
 def own_variables(layer: Any) -> Variables:
-    """The weights of a layer that are not of the layers inside it."""
+    """The weights of a layer that are not of the layers inside it, or that it counts among its own too."""
     if isinstance(layer, Model):
         return [*layer._trainable, *layer._non_trainable]
     others = {id(v) for _, part in held(layer) for v in part.weights}
+    others -= {id(v) for v in getattr(layer, "repeated", ())}
     return [v for v in layer.weights if id(v) not in others]
 
 

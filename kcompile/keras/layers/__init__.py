@@ -27,6 +27,8 @@ from kcompile.keras.layers import pooling as _pooling
 from kcompile.keras.layers import recurrent as _recurrent
 from kcompile.keras.layers import registry as _registry
 from kcompile.keras.layers import resizing as _resizing
+from kcompile.keras.layers import sample_normalization as _sample_normalization
+from kcompile.keras.layers import spectral as _spectral
 from kcompile.keras.layers import wrappers as _wrappers
 from kcompile.keras.layers.advanced_activations import *
 from kcompile.keras.layers.cells import *
@@ -47,6 +49,8 @@ from kcompile.keras.layers.pooling import *
 from kcompile.keras.layers.recurrent import *
 from kcompile.keras.layers.registry import *
 from kcompile.keras.layers.resizing import *
+from kcompile.keras.layers.sample_normalization import *
+from kcompile.keras.layers.spectral import *
 from kcompile.keras.layers.wrappers import *
 
 __all__ = ["Input", "InputLayer", "InputSpec", "Layer"]
@@ -69,6 +73,8 @@ __all__ += _old_merge.__all__
 __all__ += _pooling.__all__
 __all__ += _recurrent.__all__
 __all__ += _registry.__all__
+__all__ += _sample_normalization.__all__
+__all__ += _spectral.__all__
 __all__ += _wrappers.__all__
 
 _registry.register(_registry.classes_of(sys.modules[__name__]))

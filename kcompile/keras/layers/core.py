@@ -17,7 +17,16 @@ from kcompile.keras.settings import checked_data_format
 from kcompile.keras.spatial import channels_to_last
 from kcompile_runtime.errors import KeywordError, ModelError, describe
 
-__all__ = ["Activation", "ActivityRegularization", "Dense", "Flatten", "Permute", "RepeatVector", "Reshape"]
+__all__ = [
+    "Activation",
+    "ActivityRegularization",
+    "Dense",
+    "Flatten",
+    "Identity",
+    "Permute",
+    "RepeatVector",
+    "Reshape",
+]
 
 
 class Dense(KernelLayer):
@@ -75,6 +84,15 @@ class ActivityRegularization(Layer):
         config = super().get_config()
         del config["activity_regularizer"]
         return config
+
+
+class Identity(Layer):
+    """Its inputs, one tensor or several, with their masks."""
+
+    supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
 
 
 class Flatten(Layer):
