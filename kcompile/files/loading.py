@@ -205,6 +205,14 @@ def _load_hdf5(
         return model
 
 
+def lacks_training(path: PathLike) -> bool:
+    """Whether a file is HDF5 that does not say how to train its model."""
+    if reader.kind_of(Path(path)) != "hdf5":
+        return False
+    with reader.open_hdf5(Path(path), False) as opened:
+        return opened.text("", "training_config") is None
+
+
 def _with_weights(
     entry: dict[str, Any],
     file: PathLike,

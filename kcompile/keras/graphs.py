@@ -136,7 +136,8 @@ def _predict(model: Any, lengths: Lengths) -> Trace:
 def _test(model: Any, lengths: Lengths) -> Trace:
     """Loss and metrics of a batch; layers as in inference; only states are updated."""
     trace, outputs = _forward(model, "test", False, lengths)
-    _results(trace, *_objective(model, trace, outputs))
+    loss, measures = _objective(model, trace, outputs)
+    _results(trace, _nothing(trace, outputs) if loss is None else loss, measures)
     trace.graph.updates = _kept(model, trace)
     trace.count_draws()
     return trace
@@ -154,14 +155,21 @@ def _train(model: Any, lengths: Lengths) -> Trace:
     resolved = compile_arguments(model)
     trace, outputs = _forward(model, "train", True, lengths)
     loss, measures = _objective(model, trace, outputs)
-    _results(trace, loss, measures)
+    if loss is None and model.semantics.without_loss != "zero":
+        raise ModelError(
+            f"model {model.name!r} has no loss, so that there is nothing to minimise. "
+            "Call model.compile(optimizer, loss=...) with a loss"
+        )
+    _results(trace, _nothing(trace, outputs) if loss is None else loss, measures)
     graph, names = trace.graph, trace.names
     start = [
         (v, trace.read(v) if v in trace.assigned else Tensor(graph, graph.variables[names[v]]))
         for v in resolved.trainable
         if v in names
     ]
-    found = gradient(loss, [x for _, x in start]) if start else []
+    found = gradient(loss, [x for _, x in start]) if start and loss is not None else []
+    if loss is None:  # weights still decay, and slots follow
+        found = [ops.zeros_like(x) for _, x in start]
     # A weight that the loss does not depend on (of an output without a loss) stays as it is.
     pairs = [(v, g) for (v, _), g in zip(start, found) if g is not None]
     if resolved.trainable and not pairs:
@@ -221,6 +229,12 @@ def traced_report(model: Any, lengths: Lengths = ()) -> Results:
     with running(model.vintage):
         trace, outputs = _forward(model, "test", False, lengths)
         return _report((name, measure.kept) for name, measure in _objective(model, trace, outputs)[1])
+
+
+def adds_losses(model: Any) -> bool:
+    """Whether layers add to the loss of a model: penalties, or by add_loss."""
+    with running(model.vintage):
+        return bool(_forward(model, "train", True, probe_lengths(model))[0].losses)
 
 
 # ---------------------------------------------------------------- parts
@@ -287,8 +301,13 @@ def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[_Scored
     ]
 
 
-def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor, Measures]:
-    """The loss to minimise, and what is reported beside it, by name."""
+def _nothing(trace: Trace, outputs: Sequence[Tensor]) -> Tensor:
+    """The loss where there is none."""
+    return ops.constant(trace.graph, 0.0, floating_dtype([y.type for y in outputs]))
+
+
+def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Tensor | None, Measures]:
+    """The loss to minimise, None where there is none, and what is reported beside it, by name."""
     every, meaning = compile_arguments(model).losses, model.semantics
     scored = _scored(model, trace, outputs)
     kind = floating_dtype([y.type for y in outputs])
@@ -313,11 +332,6 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
                 measures += _measure(metric, output, output.w, n, meaning)
     for extra in trace.losses:
         total = _plus(total, ops.cast(ops.reduce_mean(extra) if extra.rank else extra, kind))
-    if total is None:
-        raise ModelError(
-            f"model {model.name!r} has no loss, so that there is nothing to minimise or "
-            "to evaluate. Call model.compile(optimizer, loss=...) with a loss"
-        )
     found = [*reported, *measures]
     order = arranged([m.label for m in reported], [m.label for m in measures], len(outputs), meaning)
     return total, [(name, found[place]) for place, name in order]

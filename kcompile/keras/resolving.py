@@ -34,6 +34,9 @@ def resolve_arguments(model: Any, arguments: dict[str, Any], objects: Objects) -
             raise ModelError(
                 describe(f"compile: loss of {name!r}", "a reduction to one number", "reduction='none'")
             )
+    if model.semantics.without_loss == "refused" and not any(found) and not graphs.adds_losses(model):
+        wanted = "a loss of one of the outputs, or one that a layer adds"
+        raise ModelError(describe("compile: loss", wanted, repr(arguments["loss"])))
     scales = [
         1.0 if value is None else check_number(f"compile: loss_weights of {name!r}", value)
         for name, value in zip(

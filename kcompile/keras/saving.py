@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -154,13 +155,20 @@ def save_model(
 
 
 def load_model(filepath: PathLike, custom_objects: Custom = None, compile: bool = True) -> Any:
-    """The model in a .keras or .h5 file of any Keras, or in a group of h5py; `kcompile.load` says more."""
+    """The model in a .keras or .h5 file of any Keras, or in a group of h5py; `kcompile.load` says more. Warns
+    where HDF5 has a model that was saved before `compile`."""
     if _is_group(filepath):
         with _beside() as path:
             with _opened(path, "w") as file:
                 _copy(filepath, file)
-            return files().load(path, custom_objects=custom_objects, compile=compile)
-    return files().load(_path(filepath), custom_objects=custom_objects, compile=compile)
+            return load_model(path, custom_objects, compile)
+    model = files().load(_path(filepath), custom_objects=custom_objects, compile=compile)
+    if compile and model.trainer.arguments is None and files().lacks_training(filepath):
+        warnings.warn(
+            f"{filepath}: no training configuration was found, and the model is not compiled. Compile it",
+            stacklevel=2,
+        )
+    return model
 
 
 def model_from_json(json_string: str, custom_objects: Custom = None) -> Any:

@@ -167,6 +167,10 @@ class Semantics:
     metrics_list: Literal["each for all", "by output"]
     # Whether the loss of the only output that has one is reported by its own name too.
     lone_loss_reported: bool
+    # What becomes of a model that has no loss at all, also none that layers add. Keras 2: training.py,
+    # compile; tf_keras: Optimizer.compute_gradients finds none, tests go on; Keras 3: Trainer.compute_loss
+    # (on JAX; on TensorFlow it is neither trained nor tested).
+    without_loss: Literal["refused", "not trained", "zero"]
     # What becomes of metrics of an output without a loss. Keras 2: training.py, skip_target_indices.
     metrics_without_loss: Literal["left out", "computed"]
     # class_weight without some of the classes: is refused, must be of classes 0 to n - 1 (tf_keras:
@@ -276,6 +280,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "metric_objects_renamed": (False, False, True, True, False),
     "metrics_list": ("each for all", "each for all", "each for all", "each for all", "by output"),
     "lone_loss_reported": (True, True, True, True, False),
+    "without_loss": ("refused", "refused", "not trained", "not trained", "zero"),
     "metrics_without_loss": ("left out", "left out", "computed", "computed", "computed"),
     "classes_without_weight": ("refused", "refused", "from 0 on", "from 0 on", "weigh 1"),
     "best_weights_back": ("when stopped", "when stopped", "when stopped", "at the end", "at the end"),

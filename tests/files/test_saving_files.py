@@ -510,3 +510,20 @@ def test_layers_that_do_not_fit_are_left_out_by_name(tmp_path):
         other.load_weights(tmp_path / "w.h5", by_name=True, skip_mismatch=True)
     np.testing.assert_array_equal(other.layers[0].get_weights()[0], stored.layers[0].get_weights()[0])
     np.testing.assert_array_equal(other.layers[2].get_weights()[0], before[0])
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras"])
+def test_a_file_of_a_model_that_was_not_compiled_is_told_of_where_keras_does(
+    tmp_path: Path, name: str
+) -> None:
+    model = models.Sequential([layers.Dense(1, input_shape=(2,))])
+    model.save(tmp_path / name)
+    if name == "m.h5":
+        with pytest.warns(UserWarning, match=r"m\.h5: no training configuration"):
+            models.load_model(tmp_path / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        models.load_model(tmp_path / name, compile=name == "m.keras")
+        model.compile("sgd", "mse")
+        model.save(tmp_path / name)
+        assert models.load_model(tmp_path / name).optimizer is not None

@@ -16,11 +16,30 @@ def test_fit_before_compile_and_without_loss():
     for call in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
         with pytest.raises(ValueError, match="must be compiled before"):
             call(X, Y)
-    model.compile("sgd")
+    with pytest.raises(ValueError, match=r"compile: loss.*Received: None"):
+        model.compile("sgd")
     model.use_engine(InterpreterEngine(model))
-    with pytest.raises(ValueError, match=r"has no loss.*model.compile"):
-        model.fit(X, None)
     assert model.predict(X).shape == (20, 1)
+    for regular in ({"kernel_regularizer": "l2"}, {"activity_regularizer": "l1"}):
+        model = Sequential([Dense(1, input_shape=(4,), **regular)])
+        model.compile("sgd")
+        assert model.train_on_batch(X, None) > 0
+
+
+def test_without_a_loss_tf_keras_tests_and_keras_3_trains_on_zero():
+    model = Sequential([Dense(1, input_shape=(4,), vintage="tf_keras")], vintage="tf_keras")
+    model.compile("sgd", metrics=["mae"])
+    y = np.zeros((20, 1))
+    loss, distance = model.evaluate(X, y, verbose=0)
+    assert loss == 0 and distance == pytest.approx(np.abs(model.predict(X)).mean(), rel=1e-5)
+    with pytest.raises(ValueError, match=r"has no loss.*model.compile"):
+        model.fit(X, y)
+    model = Sequential([Dense(1, input_shape=(4,), vintage="keras3")], vintage="keras3")
+    model.compile("adam")
+    before = model.get_weights()
+    assert model.fit(X, None, epochs=2, verbose=0).history == {"loss": [0.0, 0.0]}
+    for old, new in zip(before, model.get_weights()):
+        np.testing.assert_array_equal(old, new)
 
 
 WRONG = {

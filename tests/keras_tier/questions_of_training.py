@@ -76,6 +76,32 @@ def mask_weighs_metrics(kit: Kit) -> Any:
     return [float(model.evaluate(values, values * 0, batch_size=batch, verbose=0)[1]) for batch in (1, 2)]
 
 
+WITHOUT_LOSS = {
+    "refused": ["compile"],
+    "not tested": ["evaluate"],
+    "not trained": [0.0, 1.0, "fit"],
+    "zero": [0.0, 1.0, 0.0],
+}
+
+
+@case(WITHOUT_LOSS)
+def without_loss(kit: Kit) -> Any:
+    """What a test gives, and then a training, where they are not refused."""
+    x = np.ones((2, 1), np.float32)
+    try:
+        model = linear(kit, loss=None, metrics=["mae"])
+    except ValueError:
+        return ["compile"]
+    try:
+        found = [float(value) for value in model.evaluate(x, x * 0, verbose=0)]
+    except ValueError:
+        return ["evaluate"]
+    try:
+        return [*found, number(model.train_on_batch(x, x * 0))]
+    except Exception:
+        return [*found, "fit"]
+
+
 @case({False: [0.0], True: [2.0]}, live=False)
 def mask_weighs_states(kit: Kit) -> Any:
     """In how many of two batches a metric of the script's own was given weights."""

@@ -53,7 +53,11 @@ NOT_ASKED = {
     ("old_optimizer_options", "tf_keras"): "ignores lr, refuses decay; ours takes both, as 2.10 does",
 }
 # Where Keras 3 on TensorFlow does otherwise than on JAX, and JAX's answer is ours: see `Semantics`
-ON_TENSORFLOW = {"masked_output": "previous output", "spectral_kernel": "assigned"}
+ON_TENSORFLOW = {
+    "masked_output": "previous output",
+    "spectral_kernel": "assigned",
+    "without_loss": "not tested",
+}
 # What Keras 2.3.1 gives where ours has the names and the weighted losses of its manual
 OF_2_3_1 = {"loss_divides_by": [2.0], "metric_names": ["accuracy", "mae"], "weighted_prefix": ["loss", "mae"]}
 OPTIMIZERS = [name for name, case in CASES.items() if case.optimizer]
