@@ -58,8 +58,8 @@ def index_checks(graph: Graph) -> list[IndexCheck]:
 
 def _reads(node: Node, graph: Graph) -> Iterator[tuple[int, int, str]]:
     """The operands of a node that are numbers of rows: (slot, rows, label)."""
-    if node.op.name == "gather":
-        rows = graph.type(node.inputs[0]).shape[0]
+    if node.op.numbered is not None:
+        rows = graph.type(node.inputs[0]).shape[node.op.numbered]
         assert isinstance(rows, int)
         yield 1, rows, node.label
     elif node.op.loop:

@@ -119,6 +119,7 @@ class Op:
     view: the result is the operand's memory, in row-major order, under another shape.
     broadcasts: each element is the operand's at the same place, by numpy's broadcasting to the result's
         shape.
+    numbered: the axis of the first operand whose places the second operand names.
     inlined: an element costs nothing that a kernel would notice, and is made wherever it is read.
     origin: of a source, where its value comes from; None for other ops.
     loop: the op's body runs many times, with values that one time hands to the next.
@@ -149,6 +150,7 @@ class Op:
     type_only: bool = False
     view: bool = False
     broadcasts: bool = False
+    numbered: int | None = None
     inlined: bool = False
     origin: Origin | None = None
     loop: bool = False

@@ -8,7 +8,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import FLOATS, Batch, Dim, numel
+from kcompile.ir.types import FLOATS, Dim
 from kcompile.jaxpr.replay import Equation, rule
 
 Pads = tuple[tuple[int, int], ...]
@@ -19,9 +19,8 @@ def _dot_general(e: Equation, x: Any, y: Any) -> Tensor:
     """Sums over pairs of axes, for each entry of axes that both have."""
     (of_x, of_y), (each_x, each_y) = e["dimension_numbers"]
     x, y = e.tensors(x, y)
-    axes = ([*map(int, several)] for several in (of_x, of_y, each_x, each_y))
     a, b = _as_floats(e, x, y)
-    made = dot(a, b, *axes)
+    made = ops.dot_general(a, b, (of_x, of_y), (each_x, each_y))
     return ops.cast(made, e.type.dtype)
 
 
@@ -29,31 +28,6 @@ def _as_floats(e: Equation, *operands: Tensor) -> list[Tensor]:
     """Integers are multiplied as float64, which holds them."""
     dtype = e.type.dtype if e.type.dtype in FLOATS else "float64"
     return [ops.cast(x, dtype) for x in operands]
-
-
-def dot(
-    x: Tensor,
-    y: Tensor,
-    of_x: Sequence[int],
-    of_y: Sequence[int],
-    each_x: Sequence[int],
-    each_y: Sequence[int],
-) -> Tensor:
-    """[each..., rest of x..., rest of y...]."""
-    rest_x = [i for i in range(x.rank) if i not in (*of_x, *each_x)]
-    rest_y = [i for i in range(y.rank) if i not in (*of_y, *each_y)]
-    each = tuple(x.shape[i] for i in each_x)
-    rows, columns = [x.shape[i] for i in rest_x], [y.shape[i] for i in rest_y]
-    depth = numel([x.shape[i] for i in of_x])
-    a = ops.reshape(ops.transpose(x, [*each_x, *rest_x, *of_x]), (*each, numel(rows), depth))
-    b = ops.reshape(ops.transpose(y, [*each_y, *of_y, *rest_y]), (*each, depth, numel(columns)))
-    if each:
-        made = ops.batch_matmul(a, b)
-    elif isinstance(numel(columns), Batch):  # columns are known sizes
-        made = ops.transpose(ops.matmul(ops.transpose(b, [1, 0]), ops.transpose(a, [1, 0])), [1, 0])
-    else:
-        made = ops.matmul(a, b)
-    return ops.reshape(made, (*each, *rows, *columns))
 
 
 # ---------------------------------------------------------------- convolution

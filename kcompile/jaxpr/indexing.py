@@ -15,7 +15,6 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, Dim, numel, static
-from kcompile.jaxpr.contraction import dot
 from kcompile.jaxpr.movement import part_of
 from kcompile.jaxpr.replay import Equation, rule
 
@@ -110,42 +109,37 @@ def _result_order(lead: int, offsets: Sequence[int], kept: Sequence[int], collap
 
 
 def _gather_each(e: Equation, x: Tensor, indices: Index, clip: bool) -> Tensor:
-    """Where samples have indices of their own: `take_along_axis`."""
+    """Where samples have indices of their own: `take_along_axis`, and functions under `vmap`."""
     numbers, window = e["dimension_numbers"], e["slice_sizes"]
     each = [int(a) for a in numbers.operand_batching_dims]
     of_indices = [int(a) for a in numbers.start_indices_batching_dims]
     axes = [int(a) for a in numbers.start_index_map]
-    if len(axes) != 1 or window[axes[0]] != 1:
-        raise e.refuse("where samples have indices of their own, these name one element of one axis")
-    (axis,) = axes
-    size = x.shape[axis]
-    free = [i for i in range(x.rank) if i not in (axis, *each)]
-    if isinstance(size, Batch) or any(window[i] != x.shape[i] for i in free):
+    free = [i for i in range(x.rank) if i not in (*axes, *each)]
+    if any(window[axis] != 1 for axis in axes):
+        raise e.refuse("where samples have indices of their own, these name single elements")
+    if any(isinstance(x.shape[a], Batch) for a in axes) or any(window[i] != x.shape[i] for i in free):
         raise e.refuse("it takes parts of axes that no index names")
     collapsed = {int(a) for a in numbers.collapsed_slice_dims} | set(each)
-    places = indices if isinstance(indices, Tensor) else e.replay.tensor(indices, e.input_types[1])
-    places = ops.reshape(places, places.shape[:-1])
-    places = _clipped(places, size - 1) if clip else places
+    starts = indices if isinstance(indices, Tensor) else e.replay.tensor(indices, e.input_types[1])
+    places: Any = 0
+    for k, axis in enumerate(axes):
+        size = x.shape[axis]
+        assert isinstance(size, int)
+        start = _component(starts, k)
+        places = places * size + (_clipped(start, size - 1) if clip or len(axes) > 1 else start)
     others = [i for i in range(places.rank) if i not in of_indices]
     lead = [places.shape[i] for i in others]
-    at = ops.transpose(places, [*of_indices, *others])  # [each..., others...]
-    at = ops.reshape(at, (*at.shape, *(1,) * len(free), 1))
-    table = ops.transpose(x, [*each, *free, axis])
-    sizes = [x.shape[i] for i in free]
-    table = ops.reshape(table, (*(x.shape[i] for i in each), *(1,) * len(lead), *sizes, size))
-    number = ops.iota(x.graph, (1,) * (at.rank - 1) + (size,), at.rank - 1, "int32")
-    zero = ops.constant(x.graph, 0, table.dtype)
-    values = ops.cast(table, "int32") if table.dtype == "bool" else table
-    zero = ops.constant(x.graph, 0, values.dtype)
-    made = ops.cast(ops.reduce_sum(ops.select(ops.equal(at, number), values, zero), -1), x.dtype)
+    samples, sizes = [x.shape[i] for i in each], [x.shape[i] for i in free]
+    at = ops.reshape(ops.transpose(places, [*of_indices, *others]), (numel(samples), *lead))
+    rows = numel([x.shape[a] for a in axes])
+    table = ops.reshape(ops.transpose(x, [*each, *axes, *free]), (numel(samples), rows, *sizes))
+    spans = [a for a in axes if a not in collapsed]
+    made = ops.reshape(ops.gather_each(table, at), (*samples, *lead, *sizes, *(1,) * len(spans)))
     # [each..., others..., free...], where `each` and `others` go to the places of the indices' axes
-    spans = [] if axis in collapsed else [axis]
-    made = ops.reshape(made, (*made.shape, *(1,) * len(spans)))
     where = [*of_indices, *others]
-    lead_order = [where.index(i) for i in range(len(where))]
     kept = [*free, *spans]
     order = _result_order(len(where), [int(d) for d in numbers.offset_dims], kept, collapsed)
-    return ops.transpose(made, [lead_order[i] if i < len(where) else i for i in order])
+    return ops.transpose(made, [where.index(i) if i < len(where) else i for i in order])
 
 
 # ---------------------------------------------------------------- slices
@@ -285,4 +279,5 @@ def _summed(table: Tensor, rows: Index, values: Tensor) -> Tensor:
         one_hot = ops.one_hot(rows, count, values.dtype)
     else:
         one_hot = ops.constant(table.graph, (rows[:, None] == np.arange(count)).astype(values.dtype))
-    return ops.transpose(dot(values, one_hot, [0], [0], [], []), [len(rest), *range(len(rest))])
+    summed = ops.dot_general(values, one_hot, ((0,), (0,)))
+    return ops.transpose(summed, [len(rest), *range(len(rest))])

@@ -22,7 +22,6 @@ MOST = 20
 NAMED = {
     'codegen/cpu/backend.py: anchor.op.name == "winograd"': "an algorithm with a kernel of its own",
     'codegen/cpu/scatter.py: scatter.op.name == "first_occurrence"': "positions are found, where others add",
-    'ir/indices.py: node.op.name == "gather"': "the one op with numbers of rows that data give",
     'ir/indices.py: node.op.name == "cast"': "a check reads the numbers that were cast to int32",
     'ir/passes/compact_scatters.py: node.op.name == "scatter_rows"': "what the pass is about",
     'ir/passes/fusion/rules.py: node.op.name != "concatenate"': "each element would ask all parts",

@@ -21,7 +21,7 @@ SEEDS = st.integers(0, 2**31 - 1)
 N = 3  # samples
 ALGEBRA = ("commutative", "neutral", "involution", "signs", "linear")
 OF_AXES = ("columnwise", "rowwise", "sums_rows")
-OF_MEMORY = ("permutes", "type_only", "view", "broadcasts", "inlined", "origin", "loop")
+OF_MEMORY = ("permutes", "type_only", "view", "broadcasts", "numbered", "inlined", "origin", "loop")
 
 # Elementwise ops of floats without attributes, of which all traits of algebra are known to be complete.
 PLAIN = [
@@ -239,6 +239,22 @@ def test_a_broadcast_is_numpys(name: str, data: st.DataObject, seed: int) -> Non
     (x,) = use.values
     made = use.of(x)
     np.testing.assert_array_equal(made, np.broadcast_to(x, made.shape))
+
+
+@that_are("numbered")
+@settings(max_examples=10)
+@given(data=st.data(), seed=SEEDS)
+def test_places_that_are_not_named_do_not_count(name: str, data: st.DataObject, seed: int) -> None:
+    use = Use(name, data, seed)
+    table, places = use.values
+    axis = use.op.numbered
+    assert axis is not None
+    unnamed = [i for i in range(table.shape[axis]) if i not in places]
+    other = table.copy()
+    np.moveaxis(other, axis, 0)[unnamed] += 1
+    np.testing.assert_array_equal(use.of(other, places), use.of(table, places))
+    np.moveaxis(other, axis, 0)[...] += 1
+    assert (use.of(other, places) != use.of(table, places)).all()
 
 
 @that_are("inlined")

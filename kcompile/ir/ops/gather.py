@@ -22,11 +22,11 @@ import numpy as np
 
 from kcompile.ir.indices import before_cast, outside_rows
 from kcompile.ir.op import Call, Case, Draw, Op, register
-from kcompile.ir.ops.movement import iota
-from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.ops.movement import iota, reshape
+from kcompile.ir.tensor import Tensor, constant, emit
 from kcompile.ir.types import Batch, Dim, TensorType, format_shape, numel
 
-__all__ = ["checked_places", "gather", "scatter_rows"]
+__all__ = ["checked_places", "gather", "gather_each", "scatter_rows"]
 
 Index = tuple[Any, ...]
 Element = Callable[[Index], Any]
@@ -80,6 +80,7 @@ register(
         lower=_lower_gather,
         cases=_gather_case,
         linear=(0,),
+        numbered=0,
     )
 )
 
@@ -102,6 +103,75 @@ def checked_places(indices: Tensor, size: int) -> Tensor:
     """int32 indices into an axis of this size as they are; one that is out of range is an error of the run,
     as that of a gather is."""
     return gather(iota(indices.graph, (size,), 0, "int32"), indices)
+
+
+def _infer_each(table: TensorType, places: TensorType) -> TensorType:
+    _check_indices("gather_each", places)
+    if min(table.rank - 1, places.rank) < 1 or table.shape[0] != places.shape[0]:
+        raise ValueError(
+            f"gather_each: expected a table for each of the samples. Received: {table}, {places}"
+        )
+    if not isinstance(table.shape[1], int) or table.shape[1] < 1:
+        raise ValueError(f"gather_each: expected a known number of rows. Received: {table}")
+    return table.with_shape((*places.shape, *table.shape[2:]))
+
+
+def _gather_of_each(table: np.ndarray, places: np.ndarray) -> np.ndarray:
+    sample = np.arange(len(table)).reshape(-1, *(1,) * (places.ndim - 1))
+    result: np.ndarray = table[sample, np.clip(places, 0, table.shape[1] - 1)]
+    return result
+
+
+def _lower_each(b: Any, call: Any, index: Index, table: Element, places: Element) -> Any:
+    rank = len(call.types[1].shape)
+    row = clamped(b, places(index[:rank]), call.types[0].shape[1])
+    return table((index[0], row, *index[rank:]))
+
+
+def _each_gradient(call: Call, g: Tensor) -> Sequence[Tensor | None]:
+    """As that of a gather from one table, where all rows of all samples are."""
+    table, places = call.inputs
+    samples, rows, *rest = table.shape
+    assert isinstance(rows, int)
+    sample = iota(places.graph, (samples, *(1,) * (places.rank - 1)), 0, "int32")
+    low, high = (constant(places.graph, at, "int32") for at in (0, rows - 1))
+    clipped = emit("minimum", [emit("maximum", [places, low]), high])
+    at = reshape(clipped + sample * rows, (numel(places.shape),))
+    values = reshape(g, (numel(places.shape), *rest))
+    return [reshape(scatter_rows(values, at, samples * rows), table.shape), None]
+
+
+def _each_case(draw: Draw) -> Case:
+    samples, rows = draw.choice((Batch(), 3)), draw.integer(1, 9)
+    rest = draw.choice(((), (1,), (4,), (2, 5), (33,)))
+    places = (samples, *draw.choice(((), (3,), (2, 4))))
+    return Case(
+        (TensorType((samples, rows, *rest)), TensorType(places, "int32")),
+        {},
+        low=(-2.0, 0.0),
+        high=(2.0, float(rows)),
+    )
+
+
+register(
+    Op(
+        "gather_each",
+        "movement",
+        _infer_each,
+        _gather_of_each,
+        gradient=_each_gradient,
+        lower=_lower_each,
+        cases=_each_case,
+        linear=(0,),
+        numbered=1,
+    )
+)
+
+
+def gather_each(table: Tensor, places: Tensor) -> Tensor:
+    """table [samples, rows, d...] by int32 places [samples, i...] -> [samples, i..., d...]: rows of each
+    sample's own. Places that are out of range are an error of the run."""
+    return emit("gather_each", [table, places])
 
 
 # ---------------------------------------------------------------- rows added up
