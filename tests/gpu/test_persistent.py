@@ -121,8 +121,36 @@ def test_a_barrier_between_steps_is_needed():
         evaluate.run(device_function("late", [y], grid, [read]), [out])
     other = loops.let("other", loops.load(y, (1 - BLOCK) * n + THREAD))
     far = [other[0], loops.Barrier(), write]
-    with pytest.raises(evaluate.RaceError, match="read before a barrier"):
+    with pytest.raises(evaluate.RaceError, match="after others read it"):
         evaluate.run(device_function("far", [y], grid, far), [out])
+
+
+def test_blocks_have_barriers_of_their_own():
+    y, n = Buffer("y", "float32"), 64
+    out = np.zeros(2 * n, np.float32)
+    first = [loops.store(y, BLOCK * n + THREAD, 1.0), loops.Barrier()]
+    for number, allowed in ((BLOCK, True), (THREAD, False)):
+        body = [loops.If(loops.binary("lt", number, 1), tuple(first))]
+        function = device_function("some", [y], Grid(Size(2), 1, 1, n), body)
+        if allowed:
+            evaluate.run(function, [out])
+            assert out.sum() == n
+        else:
+            with pytest.raises(evaluate.RaceError, match="not all threads reach"):
+                evaluate.run(function, [out])
+
+
+@pytest.mark.parametrize("together", [64, 192, evaluate.TOGETHER])
+def test_blocks_meet_however_many_run_together(together: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "TOGETHER", together)
+    y, n, blocks = Buffer("y", "float32"), 64, 5
+    own = [loops.store(y, BLOCK * n + THREAD, loops.load(y, BLOCK * n + THREAD) + 1.0)]
+    same = [loops.store(y, THREAD + loops.binary("mod", BLOCK, blocks - 1) * n, 1.0)]
+    out = np.zeros(blocks * n, np.float32)
+    evaluate.run(device_function("own", [y], Grid(Size(blocks), 1, 1, n), own), [out])
+    assert np.array_equal(out, np.ones(blocks * n))
+    with pytest.raises(evaluate.RaceError, match="written twice"):
+        evaluate.run(device_function("same", [y], Grid(Size(blocks), 1, 1, n), same), [out])
 
 
 def test_two_buffers_in_one_place_are_watched():

@@ -1,8 +1,8 @@
 """Blocks, threads and barriers on numpy arrays: the meaning of a schedule for graphics processors.
 
 What enters: a `DeviceFunction` and its buffers, or an entry of a program and its memory. What leaves: the
-buffers, changed in place, with the bits that a device gives. The threads of a block go through the code
-together and blocks one after the other, so what is missing in a schedule would not show in the numbers.
+buffers, changed in place, with the bits that a device gives. The threads of a block, and of many blocks, go
+through the code together, so what is missing in a schedule would not show in the numbers.
 Instead accesses are recorded: of shared memory, and of all memory that a kernel writes, whichever
 buffers lie there. A `RaceError` tells of two threads that meet without a barrier between them (threads
 of two blocks always do), of memory that is read before anything was written there, and of a barrier
@@ -26,6 +26,7 @@ from kcompile.codegen.program import Entry, Launch, Ref, Repeat
 NOBODY, MANY = -1, -2
 UNWRITTEN = "is read before it is written"
 MOST_BLOCKS, MOST_THREADS = 2**31 - 1, 1024
+TOGETHER = 1 << 13  # threads that go through the code at once, at least those of a block
 
 
 class RaceError(RuntimeError):
@@ -54,11 +55,25 @@ def run(function: DeviceFunction, buffers: Sequence[np.ndarray], n: int = 1) -> 
             raise ValueError(f"{function.name}: {count} blocks, its launch has {function.grid.blocks(n)}")
         if count > MOST_BLOCKS or function.grid.threads > MOST_THREADS:
             raise ValueError(f"{function.name}: {count} blocks of {function.grid.threads} threads")
-        for number in range(count):
-            threads = _Block(function, memory, watched, number)
-            threads.run(
-                block.body, {**names, grid.var.name: number, block.var.name: np.arange(function.grid.threads)}
-            )
+        at_once = max(1, TOGETHER // function.grid.threads)
+        for first in range(0, count, at_once):
+            blocks = _Blocks(function, memory, watched, np.arange(first, min(first + at_once, count)))
+            numbers = {grid.var.name: blocks.number, block.var.name: blocks.lane % function.grid.threads}
+            blocks.run(block.body, {**names, **numbers})
+
+
+@dataclass(frozen=True)
+class _Who:
+    """The threads of an access, an element each: numbers in the launch, their blocks, and the barriers that
+    these went through."""
+
+    threads: np.ndarray
+    blocks: np.ndarray
+    epochs: np.ndarray
+
+    def of_cells(self, width: int) -> _Who:
+        """Each as often as an element has cells."""
+        return _Who(*(np.repeat(x, width) for x in (self.threads, self.blocks, self.epochs)))
 
 
 class _PrivateCells:
@@ -67,11 +82,11 @@ class _PrivateCells:
     def __init__(self, size: int) -> None:
         self.filled = np.zeros(size, bool)
 
-    def read(self, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> str:
+    def read(self, at: np.ndarray, who: _Who) -> str:
         """What is wrong with these threads' reading, "" for nothing."""
         return "" if self.filled[at].all() else UNWRITTEN
 
-    def write(self, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> str:
+    def write(self, at: np.ndarray, who: _Who) -> str:
         self.filled[at] = True
         return ""
 
@@ -86,38 +101,38 @@ class _SharedCells:
             {way: np.full(size, NOBODY) for way in ("read", "write")} for _ in range(3)
         )
 
-    def clear(self, way: str, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> np.ndarray:
+    def clear(self, way: str, at: np.ndarray, who: _Who) -> np.ndarray:
         """For each cell, whether nobody else touched it in this way, but for threads of this block
         before its last barrier."""
         was = self.block[way][at]
-        apart = (self.epoch[way][at] < epoch) | (self.thread[way][at] == threads)
-        return np.asarray((was == NOBODY) | ((was == block) & apart))
+        apart = (self.epoch[way][at] < who.epochs) | (self.thread[way][at] == who.threads)
+        return np.asarray((was == NOBODY) | ((was == who.blocks) & apart))
 
-    def note(self, way: str, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> None:
-        was = self.block[way][at]
-        others = (was == block) & (self.epoch[way][at] == epoch) & (self.thread[way][at] != threads)
-        self.block[way][at] = np.where((was == NOBODY) | (was == block), block, MANY)
-        self.epoch[way][at] = epoch
-        self.thread[way][at] = threads
-        shared = others | (self.thread[way][at] != threads)  # by threads of the same access
-        self.thread[way][at[shared]] = MANY
+    def note(self, way: str, at: np.ndarray, who: _Who) -> None:
+        block, epoch, thread = self.block[way], self.epoch[way], self.thread[way]
+        was = block[at]
+        others = (was == who.blocks) & (epoch[at] == who.epochs) & (thread[at] != who.threads)
+        block[at] = np.where((was == NOBODY) | (was == who.blocks), who.blocks, MANY)
+        epoch[at], thread[at] = who.epochs, who.threads
+        block[at[block[at] != who.blocks]] = MANY  # also blocks of the same access
+        thread[at[others | (thread[at] != who.threads)]] = MANY  # also threads of the same access
 
-    def read(self, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> str:
+    def read(self, at: np.ndarray, who: _Who) -> str:
         """What is wrong with these threads' reading, "" for nothing."""
         if self.filled is not None and not self.filled[at].all():
             return UNWRITTEN
-        fine = self.clear("write", at, threads, block, epoch)
-        self.note("read", at, threads, block, epoch)
+        fine = self.clear("write", at, who)
+        self.note("read", at, who)
         return "" if fine.all() else "is read before a barrier"
 
-    def write(self, at: np.ndarray, threads: np.ndarray, block: int, epoch: int) -> str:
+    def write(self, at: np.ndarray, who: _Who) -> str:
         if self.filled is not None:
             self.filled[at] = True
         alone = len(np.unique(at)) == len(at)
-        if not alone or not self.clear("write", at, threads, block, epoch).all():
+        if not alone or not self.clear("write", at, who).all():
             return "is written twice"
-        fine = self.clear("read", at, threads, block, epoch)
-        self.note("write", at, threads, block, epoch)
+        fine = self.clear("read", at, who)
+        self.note("write", at, who)
         return "" if fine.all() else "is written before a barrier, after others read it"
 
 
@@ -129,11 +144,11 @@ class _Watch:
     first: int
     width: int
 
-    def cells(self, at: np.ndarray, threads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def cells(self, at: np.ndarray, who: _Who) -> tuple[np.ndarray, _Who]:
         if self.width == 1:
-            return at + self.first, threads
+            return at + self.first, who
         cells = self.first + at[:, None] * self.width + np.arange(self.width)
-        return cells.ravel(), np.repeat(threads, self.width)
+        return cells.ravel(), who.of_cells(self.width)
 
 
 def _watched(function: DeviceFunction, memory: Mapping[Buffer, np.ndarray]) -> dict[Buffer, _Watch]:
@@ -162,23 +177,30 @@ def _watched(function: DeviceFunction, memory: Mapping[Buffer, np.ndarray]) -> d
     return out
 
 
-class _Block:
-    """One block of threads."""
+class _Blocks:
+    """Blocks of threads, all of whose threads go through the code together.
+
+    lane: numbers of the threads here. number: of each thread's block in the launch. threads: of each thread
+    in the launch. epochs: how many barriers each block went through.
+    """
 
     def __init__(
         self,
         function: DeviceFunction,
         memory: Mapping[Buffer, np.ndarray],
         watched: Mapping[Buffer, _Watch],
-        number: int,
+        numbers: np.ndarray,
     ) -> None:
-        self.function, self.number, self.epoch = function, number, 0
-        self.threads = np.arange(function.grid.threads)
+        self.function, self.count, self.size = function, len(numbers), function.grid.threads
+        self.lane = np.arange(self.count * self.size)
+        self.number = np.repeat(numbers, self.size)
+        self.threads = self.lane + numbers[0] * self.size
+        self.epochs = np.zeros(self.count, int)
         self.memory = dict(memory)
         self.watched = dict(watched)
 
     def run(self, body: Sequence[Stmt], names: dict[str, Any]) -> None:
-        self.statements(body, names, np.ones(len(self.threads), bool))
+        self.statements(body, names, np.ones(len(self.lane), bool))
 
     def statements(self, body: Sequence[Stmt], names: dict[str, Any], active: np.ndarray) -> None:
         names = dict(names)
@@ -191,9 +213,7 @@ class _Block:
             elif isinstance(s, loops.Alloc):
                 self.alloc(s.buffer)
             elif isinstance(s, loops.Barrier):
-                if not active.all():
-                    raise RaceError(f"{self.function.name}: a barrier that not all threads reach")
-                self.epoch += 1
+                self.barrier(active)
             elif isinstance(s, loops.If):
                 condition = self.spread(values.value(s.condition))
                 for side, chosen in ((s.then, active & condition), (s.otherwise, active & ~condition)):
@@ -202,11 +222,19 @@ class _Block:
             else:
                 self.loop(s, values, names, active)
 
+    def barrier(self, active: np.ndarray) -> None:
+        """Of the blocks whose threads are here."""
+        here = active.reshape(self.count, self.size)
+        reached = here.all(1)
+        if not np.array_equal(reached, here.any(1)):
+            raise RaceError(f"{self.function.name}: a barrier that not all threads reach")
+        self.epochs += reached
+
     def spread(self, value: Any) -> np.ndarray:
         """A value for each thread."""
-        if isinstance(value, np.ndarray) and value.shape == self.threads.shape:
+        if isinstance(value, np.ndarray) and value.shape == self.lane.shape:
             return value
-        return np.broadcast_to(value, self.threads.shape)
+        return np.broadcast_to(value, self.lane.shape)
 
     def loop(self, s: loops.For, values: _ThreadValues, names: dict[str, Any], active: np.ndarray) -> None:
         at, stop = self.spread(values.value(s.start)), self.spread(values.value(s.stop))
@@ -216,54 +244,56 @@ class _Block:
 
     def alloc(self, buffer: Buffer) -> None:
         shared = buffer.space == "shared"
-        size = buffer.size if shared else buffer.size * len(self.threads)
+        size = buffer.size * (self.count if shared else len(self.lane))
         fill = np.nan if buffer.dtype in FLOATS else -1
         self.memory[buffer] = np.full(size, fill).astype(buffer.dtype)
         self.watched[buffer] = _Watch(_SharedCells(size, False) if shared else _PrivateCells(size), 0, 1)
 
     def place(self, buffer: Buffer, index: Any, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(element numbers, the threads that want them), for active threads."""
-        threads = self.threads[active]
+        """(element numbers, the threads here that want them), for active threads."""
+        lanes = self.lane[active]
         at = self.spread(index)[active]
-        private = buffer.space in ("stack", "register")
-        size = buffer.size if private else self.memory[buffer].size
+        size = self.memory[buffer].size if buffer.space == "global" else buffer.size
         if at.size and (at.min() < 0 or at.max() >= size):
             raise IndexError(
                 f"{self.function.name}: {buffer.name}: elements {at.min()} to {at.max()} of {size}"
             )
-        return (at + threads * size if private else at), threads
+        if buffer.space == "shared":
+            return at + lanes // self.size * size, lanes
+        return (at if buffer.space == "global" else at + lanes * size), lanes
 
     def store(self, s: loops.Store, values: _ThreadValues, active: np.ndarray) -> None:
         if s.mask is not None:
             active = active & self.spread(values.value(s.mask))
-        at, threads = self.place(s.buffer, values.value(s.index), active)
+        at, lanes = self.place(s.buffer, values.value(s.index), active)
         self.memory[s.buffer][at] = self.spread(values.value(s.value))[active]
-        self.touch("write", s.buffer, at, threads)
+        self.touch("write", s.buffer, at, lanes)
 
-    def touch(self, way: str, buffer: Buffer, at: np.ndarray, threads: np.ndarray) -> None:
+    def touch(self, way: str, buffer: Buffer, at: np.ndarray, lanes: np.ndarray) -> None:
         watch = self.watched.get(buffer)
         if watch is not None:
             touched = watch.touches.read if way == "read" else watch.touches.write
-            wrong = touched(*watch.cells(at, threads), self.number, self.epoch)
+            who = _Who(self.threads[lanes], self.number[lanes], self.epochs[lanes // self.size])
+            wrong = touched(*watch.cells(at, who))
             if wrong:
                 raise RaceError(f"{self.function.name}: {buffer.name} {wrong}")
 
 
 class _ThreadValues(Values):
-    """Expressions of one statement, for all threads of a block at once."""
+    """Expressions of one statement, for all threads at once."""
 
-    def __init__(self, block: _Block, names: dict[str, Any], active: np.ndarray) -> None:
-        super().__init__(names, block.memory)
-        self.block, self.active = block, active
+    def __init__(self, blocks: _Blocks, names: dict[str, Any], active: np.ndarray) -> None:
+        super().__init__(names, blocks.memory)
+        self.blocks, self.active = blocks, active
 
     def load(self, e: loops.Load) -> np.ndarray:
-        block, active = self.block, self.active
+        blocks, active = self.blocks, self.active
         if e.mask is not None:
-            active = active & block.spread(self.value(e.mask))
-        at, threads = block.place(e.buffer, self.value(e.index), active)
-        out = np.zeros(block.threads.shape, e.dtype)
-        out[active] = block.memory[e.buffer][at]
-        block.touch("read", e.buffer, at, threads)
+            active = active & blocks.spread(self.value(e.mask))
+        at, lanes = blocks.place(e.buffer, self.value(e.index), active)
+        out = np.zeros(blocks.lane.shape, e.dtype)
+        out[active] = blocks.memory[e.buffer][at]
+        blocks.touch("read", e.buffer, at, lanes)
         return out
 
 
