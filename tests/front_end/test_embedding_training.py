@@ -51,9 +51,10 @@ LIMITS: dict[str, dict[str, float]] = {
 
 
 def text(vintage: str = "keras2", width: int = 17, **options: Any) -> Any:
-    return Sequential(
-        [L.Embedding(WORDS, width, input_length=STEPS, **options), L.GRU(5), L.Dense(1)], vintage=vintage
-    )
+    """A recurrent layer where there is a mask to obey; its code is long, and no matter to the table."""
+    table = L.Embedding(WORDS, width, input_length=STEPS, **options)
+    reader = [L.GRU(5)] if table.mask_zero else [L.Flatten(), L.Dense(5, activation="tanh")]
+    return Sequential([table, *reader, L.Dense(1)], vintage=vintage)
 
 
 def shared() -> Any:
