@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("demo", help="train, export, reload and verify a small network")
     command.add_argument("--epochs", type=positive, default=20, help="default: %(default)s")
+    command.add_argument("--images", type=positive, help="to train on (default: all)")
     command.add_argument("--keep", type=Path, metavar="DIR", help="leave model.so and model.h in this folder")
     command.set_defaults(run=demo)
 
@@ -171,7 +172,8 @@ def positive(text: str) -> int:
 def demo(arguments: argparse.Namespace) -> int:
     from kcompile.demo import run
 
-    return OK if run(epochs=arguments.epochs, keep=arguments.keep) else CHECK_FAILED
+    held = run(epochs=arguments.epochs, keep=arguments.keep, images=arguments.images)
+    return OK if held else CHECK_FAILED
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # must neither use the code that an earlier version left in the user's cache nor fill it.
 _cache = tempfile.TemporaryDirectory(prefix="kcompile-tests-")
 os.environ["XDG_CACHE_HOME"] = _cache.name
+os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", f"{_cache.name}/zig")  # of the first process, for all of a run
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # Keras is a reference here, and compiles sooner
 os.environ.setdefault("KC_VERIFY", "1")  # every graph is verified after every pass

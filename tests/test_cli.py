@@ -241,6 +241,12 @@ def test_a_short_demo(capsys):
     assert status == 0 and "at least 0.5" in out and out.count("ok  ") == 3
 
 
+def test_a_demo_of_few_images(capsys):
+    """As processors that are emulated run it."""
+    status, out, _ = run(capsys, "demo", "--epochs", "1", "--images", "480")
+    assert status == 0 and "on 480 images" in out and "at least 0.2" in out and out.count("ok  ") == 3
+
+
 def test_demo(capsys, tmp_path):
     status, out, _ = run(capsys, "demo", "--keep", tmp_path)
     assert status == 0 and "FAIL" not in out and out.count("ok  ") == 3
