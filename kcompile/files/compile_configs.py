@@ -42,15 +42,8 @@ def translate_compile_config(
 
 def _optimizer(value: Any, problems: Problems, tf: bool) -> Any:
     config = value.get("config") if isinstance(value, Mapping) else None
-    rate = config.get("learning_rate") if isinstance(config, Mapping) else None
-    if isinstance(rate, Mapping):
-        problems.add(
-            f"compile: optimizer: the learning rate as a schedule "
-            f"({rate.get('class_name')}). Use callbacks.LearningRateScheduler"
-        )
-        return None
     if isinstance(config, Mapping):
-        given = {k: v for k, v in config.items() if config.get("use_ema") or not k.startswith("ema_")}
+        given = dict(config)
         legacy = given.get("is_legacy_optimizer", True)  # the only ones that do not say so
         if tf:
             given["vintage"] = LEGACY_OPTIMIZERS if legacy else "tf_keras"
@@ -87,7 +80,7 @@ def _object(what: str, value: Any, get: Any, problems: Problems) -> Any:
         config = {
             k: plain(v)
             for k, v in mapping(value.get("config")).items()
-            if v is not None and v not in _SILENT.get(k, ())
+            if (v is not None or what == "optimizer") and v not in _SILENT.get(k, ())
         }
         if name == "MeanMetricWrapper":  # what tf.keras makes of a name or function
             found = _object(what, mapping(value.get("config")).get("fn"), get, problems)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from kcompile.files import keras2_words, weights
@@ -17,6 +17,7 @@ from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
 from kcompile.keras.engine import InputLayer, Layer
 from kcompile.keras.models import Model
+from kcompile.keras.optimizer import COMMON
 from kcompile.keras.semantics import DEFAULT, semantics
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, describe
@@ -80,6 +81,13 @@ def architecture(model: Any, dialect: Dialect) -> tuple[Config, Config]:
     return {**made, "class_name": kind, "module": "keras", "registered_name": None}, writer.ours
 
 
+def _warn_of(strange: Iterable[str], level: int) -> None:
+    """Says what only we, and not the Keras whose words these are, will read."""
+    if names := ", ".join(sorted(set(strange))):
+        text = f"Keras 2 will not open what is written, as it does not have {names}"
+        warnings.warn(text, stacklevel=level + 1)
+
+
 class _Writer:
     """dialect: in whose words. plain: a frozen model does not make the layers inside frozen.
     ours: the vintages that were met and are not the default, and the operators. strange: what the
@@ -94,12 +102,7 @@ class _Writer:
 
     def warn(self) -> None:
         """Says what only we, and not the Keras whose words these are, will read."""
-        if self.strange:
-            warnings.warn(
-                "Keras 2 will not open what is written, as it does not have "
-                f"{', '.join(sorted(set(self.strange)))}",
-                stacklevel=5,
-            )
+        _warn_of(self.strange, 5)
 
     def model(self, model: Any, trainable: bool, path: str, held: bool = False) -> Config:
         """trainable: whether the model around it is. Keras hands that on to the layers inside. held: a
@@ -333,6 +336,7 @@ def compile_config(model: Any, dialect: Dialect) -> Config | None:
         config["global_clipnorm"] = min(config.pop("clipnorm"), config.get("global_clipnorm", math.inf))
     if dialect == "keras2":
         config = keras2_words.optimizer_config(optimizer["class_name"], config)
+        _warn_of(keras2_words.later_options(optimizer["class_name"], config, COMMON), 4)
     optimizer = {"class_name": optimizer["class_name"], "config": config}
     made: Config = {
         key: _serialized(arguments[key], key, keras3) for key in ("loss", "metrics", "weighted_metrics")

@@ -7,7 +7,7 @@ which tests/files/keras2_arguments.py lists.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kcompile.keras import initializers
@@ -36,7 +36,12 @@ LATER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "GaussianDropout": {"seed": None},
 }
 # Arguments of optimizers that it has not; and learning rates that all Kerases have where none is given
-LATER_OPTIONS: Mapping[str, Any] = {"initial_accumulator_value": 0.0}
+LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "Adagrad": {"initial_accumulator_value": 0.0},
+    "RMSprop": {"momentum": 0.0, "centered": False},
+}
+OPTIMIZERS = frozenset({"SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam"})
+OLD_OPTIONS = ("clipnorm", "clipvalue", "decay")
 # Optimizers whose weights have the number of steps in Keras 2.2, where no other number is beside it
 COUNTING_2_2 = frozenset({"SGD", "Adam", "Adamax", "Nadam"})
 SAME_RATES = {"Adam": 0.001, "SGD": 0.01, "RMSprop": 0.001}
@@ -104,8 +109,18 @@ def named_object(value: Any) -> Any:
 def optimizer_config(kind: str, config: Mapping[str, Any]) -> Config:
     """An optimizer's arguments. The learning rate is `lr`, which Keras 3 does not take: where it is the one
     that all have, none says it, so that all read it."""
-    made = {k: v for k, v in config.items() if k not in LATER_OPTIONS or v != LATER_OPTIONS[k]}
+    silent = LATER_OPTIONS.get(kind, {})
+    made = {k: v for k, v in config.items() if k not in silent or v != silent[k]}
     made.pop("name", None)  # no optimizer of Keras 2 has one
     rate = made.pop("learning_rate")
-    same = kind in SAME_RATES and abs(rate - SAME_RATES[kind]) < 1e-8
+    same = not isinstance(rate, Mapping) and kind in SAME_RATES and abs(rate - SAME_RATES[kind]) < 1e-8
     return made if same else {"lr": rate, **made}
+
+
+def later_options(kind: str, config: Mapping[str, Any], common: Iterable[str]) -> list[str]:
+    """What Keras 2 does not have of an optimizer, whose arguments these are. common: options of all."""
+    strange = [] if kind in OPTIMIZERS else [kind]
+    if isinstance(config.get("lr"), Mapping):
+        strange.append(str(config["lr"]["class_name"]))
+    later = {*common, *LATER_OPTIONS.get(kind, ())} - set(OLD_OPTIONS)
+    return strange + [f"{name} of {kind}" for name in config if name in later]

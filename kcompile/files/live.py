@@ -26,6 +26,7 @@ from kcompile.keras import losses, models
 from kcompile.keras.engine import Variable, as_list
 from kcompile.keras.graphs import target_type
 from kcompile.keras.layer_weights import kept_random_state
+from kcompile.keras.optimizer import COMMON_SLOTS
 from kcompile.keras.semantics import vintage_of_version
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
@@ -74,7 +75,7 @@ def from_keras(model: Any, examples: Any = None) -> Any:
     if arguments is not None:
         made.compile(**arguments)
         optimizer, other = made.optimizer, model.optimizer
-        optimizer.iterations.assign(value_of(other.iterations))
+        optimizer.iterations.assign(value_of(steps_of(other)))
         for ours, theirs in slots(made, model):
             ours.assign(value_of(theirs))
     return made
@@ -268,9 +269,13 @@ def slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
     optimizer.build(ours.compile_arguments.trainable)
     trained = _known(live, theirs)
     mine = [(w, v) for v, w in pairs(ours, theirs)]
-    found = []
-    live_names = {slot.name: slot.live for slot in optimizer.known_slots}
-    for slot in optimizer.slots():
+    found = [
+        (getattr(optimizer, name), getattr(live, attribute))
+        for name, attribute in optimizer.live_state.items()
+        if hasattr(live, attribute)
+    ]
+    live_names = {slot.name: slot.live for slot in (*COMMON_SLOTS, *optimizer.known_slots)}
+    for slot in (*optimizer.common_slots(), *optimizer.slots()):
         held = getattr(live, live_names.get(slot, ""), None)
         if not isinstance(held, Sequence) or len(held) != len(trained):
             raise UnsupportedError(
@@ -280,7 +285,9 @@ def slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
             )
         for variable, value in zip(trained, held):
             found += [
-                (optimizer._slots[v][slot], value) for w, v in mine if w is variable and v in optimizer._slots
+                (optimizer._slots[v][slot], value)
+                for w, v in mine
+                if w is variable and slot in optimizer._slots.get(v, ())
             ]
     return found
 
@@ -296,6 +303,12 @@ def _known(optimizer: Any, model: Any) -> list[Any]:
         return list(model.trainable_variables)
     by_key = {optimizer._var_key(v): v for v in model.weights}
     return [by_key.get(key) for key in sorted(places, key=places.__getitem__)]
+
+
+def steps_of(optimizer: Any) -> Any:
+    """The variable that counts the batches of a live optimizer. What Keras 3 calls iterations are its steps,
+    of several batches each."""
+    return getattr(optimizer, "_iterations", optimizer.iterations)
 
 
 def is_built(optimizer: Any) -> bool:

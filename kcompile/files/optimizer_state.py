@@ -15,6 +15,7 @@ from kcompile.files.reader import Hdf5
 from kcompile.files.vintage import Vintage
 from kcompile.files.weights.inside import Variables
 from kcompile.keras.engine import Variable
+from kcompile.keras.optimizer import COMMON_SLOTS
 from kcompile.keras.semantics import semantics
 
 
@@ -34,7 +35,7 @@ def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintag
         variable.assign(file.read(paths[i]))
     if type(steps) is int and 0 <= steps < 2**31:
         optimizer.iterations.assign(steps)
-    if hasattr(optimizer, "product"):
+    if hasattr(optimizer, "product") and all(v is not optimizer.product for v, _ in targets):
         optimizer.product.assign(_nadam_product(optimizer, model.vintage))
     return True
 
@@ -49,41 +50,55 @@ def _targets(
     """Each variable of the state with the number of its array; None where they are stored in an order that
     is not known."""
     scalars = next((i for i, shape in enumerate(shapes) if shape), len(shapes))
-    head: list[tuple[Variable, int]] = [(optimizer.iterations, 0)] if scalars else []
-    if scalars == len(shapes):
-        return head  # saved before the first step
-    found = _numbers(optimizer, paths, scalars, len(variables), vintage)
-    if found is None:
-        return None
+    if scalars == len(shapes) <= 2:
+        return [(optimizer.iterations, 0)]  # saved before the first step
+    by_slot = _by_slot(optimizer, paths, scalars, len(variables), vintage)
+    if by_slot is None:
+        return (
+            None
+            if vintage.version < (2, 1) and vintage.backend != "kcompile"
+            else _in_order(optimizer, variables, shapes)
+        )
     if any(
-        len(numbers) != len(variables) or max(numbers, default=0) >= len(paths) for numbers in found.values()
+        len(numbers) != len(variables) or max(numbers, default=0) >= len(paths)
+        for numbers in by_slot.values()
     ):
         return None
-    slots = optimizer.slots()
-    return head + [(optimizer._slots[v][slot], i) for slot in slots for v, i in zip(variables, found[slot])]
+    head: list[tuple[Variable, int]] = [(optimizer.iterations, 0)] if scalars else []
+    return head + [
+        (optimizer._slots[v][slot], i) for slot in by_slot for v, i in zip(variables, by_slot[slot])
+    ]
 
 
-def _numbers(
+def _by_slot(
     optimizer: Any, paths: Sequence[str], scalars: int, variables: int, vintage: Vintage
 ) -> dict[str, list[int]] | None:
-    """The numbers of the arrays of all variables for each slot; `scalars` others precede them."""
-    slots, ours = optimizer.slots(), vintage.backend == "kcompile"
-    suffixes = {slot.name: slot.stored for slot in optimizer.known_slots}
+    """The numbers of the arrays of all variables for each slot, where these are stored slot by slot or by
+    name; `scalars` others precede them. None where they are not."""
+    known = (*COMMON_SLOTS, *optimizer.known_slots)
+    slots, suffixes = (*optimizer.common_slots(), *optimizer.slots()), {s.name: s.stored for s in known}
     last = [path.rpartition("/")[2].partition(":")[0] for path in paths]
     if any(name in suffixes.values() for name in last):  # tf.keras up to 2.10
         return {slot: [i for i, name in enumerate(last) if name == suffixes[slot]] for slot in slots}
-    if vintage.version < (2, 1) and not ours:
-        return None  # by names that are not in the file
-    if vintage.version < (3,) and not vintage.tf and not ours:  # slot by slot
+    if (2, 1) <= vintage.version < (3,) and not vintage.tf and vintage.backend != "kcompile":
         starts = [scalars + k * variables for k in range(len(slots))]
         return {slot: list(range(start, start + variables)) for slot, start in zip(slots, starts)}
-    # Variable by variable; only the largest v of amsgrad are behind all of them
-    paired = [slot for slot in slots if slot != "vhat"]
-    end = scalars + variables * len(paired)
-    found = {slot: list(range(scalars + k, end, len(paired))) for k, slot in enumerate(paired)}
-    if "vhat" in slots:
-        found["vhat"] = list(range(end, end + variables))
-    return found
+    return None
+
+
+def _in_order(
+    optimizer: Any, variables: Variables, shapes: Sequence[tuple[int, ...]]
+) -> list[tuple[Variable, int]] | None:
+    """The order of Keras 3; tf_keras leaves out the rate and what is kept once, and so does Keras 3 for a
+    schedule."""
+    whole, kept = optimizer.stored_state(variables), optimizer.state()
+    rate = optimizer.learning_rate_variable
+    empty = [s for v in variables for s in optimizer._slots[v].values() if not s.shape and v.shape]
+    for absent in ([], [rate], kept, [rate, *kept], [rate, *kept, *empty]):
+        stored = [v for v in whole if all(v is not other for other in absent)]
+        if [v.shape for v in stored] == list(shapes):
+            return [(v, i) for i, v in enumerate(stored)]
+    return None
 
 
 def _nadam_product(optimizer: Any, model_vintage: str) -> float:

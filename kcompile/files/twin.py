@@ -176,9 +176,9 @@ class Twin:
         self._paired = live.is_built(theirs)
         rate = theirs.learning_rate
         found = [
-            (ours.iterations, theirs.iterations),
+            (ours.iterations, live.steps_of(theirs)),
             *slots,
-            *([(ours.learning_rate_variable, rate)] if hasattr(rate, "assign") else []),
+            *([(ours.learning_rate_variable, rate)] if _is_set(ours, rate) else []),
         ]
         self._trained = [Pair(*pair) for pair in found]
         for pair in self._trained:
@@ -207,6 +207,12 @@ class Twin:
             yield bound
         finally:
             self.sync()
+
+
+def _is_set(optimizer: Any, rate: Any) -> bool:
+    """Whether the rate of a live optimizer is a variable that both may set; tf_keras has one for what a
+    schedule gives too."""
+    return hasattr(rate, "assign") and optimizer.lr is optimizer.learning_rate_variable
 
 
 def _identical(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:

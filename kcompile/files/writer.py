@@ -22,6 +22,7 @@ from kcompile.files.reader import PathLike
 from kcompile.files.reader.json_texts import parse_json
 from kcompile.keras.engine import Variable
 from kcompile.keras.models import Model
+from kcompile.keras.optimizer import COMMON_SLOTS
 from kcompile.keras.utils.hdf5_dict import in_parts
 from kcompile_runtime.errors import InputError, ModelError, describe
 from kcompile_runtime.replacing import replacing
@@ -299,8 +300,7 @@ def _by_path(model: Any, h5: Any, optimizer: bool) -> None:
     else:
         _container(model, h5)
     if optimizer:
-        state = [model.optimizer.iterations, model.optimizer.learning_rate_variable, *_slots(model)]
-        state += model.optimizer.state()
+        state = model.optimizer.stored_state(model.compile_arguments.trainable)
         _vars(h5.create_group("optimizer"), state, model.optimizer.name.lower())
 
 
@@ -325,17 +325,6 @@ def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:
         made.create_dataset(str(i), data=variable.value)
 
 
-def _slots(model: Any) -> list[Variable]:
-    """The optimizer's slots, variable by variable; the largest v of amsgrad behind all others."""
-    optimizer, variables = model.optimizer, model.compile_arguments.trainable
-    optimizer.build(variables)
-    names = [name for name in optimizer.slots() if name != "vhat"]
-    slots = [optimizer._slots[v][name] for v in variables for name in names]
-    if "vhat" in optimizer.slots():
-        slots += [optimizer._slots[v]["vhat"] for v in variables]
-    return slots
-
-
 def _named_state(model: Any, words: Words) -> list[tuple[str, Variable]]:
     """The optimizer's state in the order and with the names that tf.keras up to 2.10 gives it in .h5,
     slot by slot. Later ones read that too, with the optimizers of then, as the configuration does not
@@ -347,11 +336,12 @@ def _named_state(model: Any, words: Words) -> list[tuple[str, Variable]]:
     kind = type(optimizer).__name__
     state = [(f"{kind}/iter", optimizer.iterations)]
     state += [(f"{kind}/momentum_cache", v) for v in optimizer.state()]
-    names = {slot.name: slot.stored for slot in optimizer.known_slots}
+    names = {slot.name: slot.stored for slot in (*COMMON_SLOTS, *optimizer.known_slots)}
     slots = [
         (f"{kind}/{v.name}/{names.get(slot, slot)}", optimizer._slots[v][slot])
-        for slot in optimizer.slots()
+        for slot in (*optimizer.common_slots(), *optimizer.slots())
         for v in variables
+        if slot in optimizer._slots[v]
     ]
     unused = []
     if words.dialect == "keras2" and kind == "Adam" and not optimizer.amsgrad:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from kcompile.keras import optimizer_orders
 from kcompile.keras.argument_orders import ORDERS
 
 
@@ -80,14 +81,15 @@ _BOARD = ("log_dir", "histogram_freq", "write_graph", "write_images", "write_ste
 _ORDER = {
     "ModelCheckpoint": _CHECKPOINT,
     "TensorBoard": (*_BOARD, "profile_batch", "embeddings_freq", "embeddings_metadata"),
-    "SGD": ("learning_rate", "momentum", "nesterov"),
-    "RMSprop": ("learning_rate", "rho"),
-    "Adagrad": ("learning_rate", "initial_accumulator_value", "epsilon"),
-    "Adadelta": ("learning_rate", "rho", "epsilon"),
-    "Adam": ("learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"),
-    "Adamax": ("learning_rate", "beta_1", "beta_2", "epsilon"),
-    "Nadam": ("learning_rate", "beta_1", "beta_2", "epsilon"),
 }
+_SCHEDULES = (
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+)
 _OLD_LAYERS = frozenset(
     {
         "AtrousConvolution1D",
@@ -156,11 +158,20 @@ EDITIONS = {
         Edition(
             "tf_keras",
             "2.15.0",
-            _SINCE_TF,
-            {**_ORDER, **ORDERS["tf_keras"]},
+            {
+                **_SINCE_TF,
+                "Lion": {"learning_rate": 0.0001},
+                "RMSprop": {"ema_overwrite_frequency": 100},
+                **{kind: {"name": None} for kind in _SCHEDULES},
+            },
+            {**_ORDER, **ORDERS["tf_keras"], **optimizer_orders.TF_KERAS},
             _RENAMED,
             _NEUTRAL,
-            {"": frozenset({"config"}), "layers": _OLD_LAYERS},
+            {
+                "": frozenset({"config"}),
+                "layers": _OLD_LAYERS,
+                "optimizers": frozenset({"Lamb", "Muon", "ScheduleFreeAdamW"}),
+            },
             _ADDED,
             numbers_first=False,
             eager=True,
@@ -176,7 +187,12 @@ EDITIONS = {
                 "l1_l2": {"l1": 0.0, "l2": 0.0},
                 "get_file": {"own_folder": True},
             },
-            {**_ORDER, **ORDERS["keras3"], "add_weight": ("shape", "initializer", "dtype", "trainable")},
+            {
+                **_ORDER,
+                **ORDERS["keras3"],
+                **optimizer_orders.KERAS3,
+                "add_weight": ("shape", "initializer", "dtype", "trainable"),
+            },
             {
                 **_RENAMED,
                 "LeakyReLU": {"negative_slope": "alpha"},
@@ -186,7 +202,15 @@ EDITIONS = {
             },
             _NEUTRAL,
             {
-                "": frozenset({"preprocessing.text", "wrappers", "wrappers.scikit_learn"}),
+                "": frozenset(
+                    {
+                        "optimizers.experimental",
+                        "optimizers.legacy",
+                        "preprocessing.text",
+                        "wrappers",
+                        "wrappers.scikit_learn",
+                    }
+                ),
                 "layers": _OLD_LAYERS | {"ThresholdedReLU"},
                 "preprocessing.image": frozenset(
                     {

@@ -167,7 +167,9 @@ def _train(model: Any, lengths: Lengths) -> Trace:
         for v in resolved.trainable
         if v in names
     ]
-    found = gradient(loss, [x for _, x in start]) if start and loss is not None else []
+    found = []
+    if start and loss is not None:
+        found = gradient(resolved.optimizer.scaled(trace, loss), [x for _, x in start])
     if loss is None:  # weights still decay, and slots follow
         found = [ops.zeros_like(x) for _, x in start]
     # A weight that the loss does not depend on (of an output without a loss) stays as it is.

@@ -26,6 +26,7 @@ from kcompile.keras.editions import NEUTRAL, Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.metric import Metric
+from kcompile.keras.optimizer import COMMON
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import semantics
 from kcompile.keras.settings import running
@@ -67,6 +68,9 @@ MODULES = (
     "metrics",
     "models",
     "optimizers",
+    "optimizers.experimental",
+    "optimizers.legacy",
+    "optimizers.schedules",
     "preprocessing",
     "preprocessing.image",
     "preprocessing.sequence",
@@ -78,6 +82,12 @@ MODULES = (
     "wrappers",
     "wrappers.scikit_learn",
 )
+# Modules whose names are in a module of ours that is called otherwise
+SOURCES = {
+    "optimizers.experimental": "optimizers",
+    "optimizers.legacy": "legacy_optimizers",
+    "optimizers.schedules": "schedules",
+}
 # Functions that make a layer, which is of the vintage too
 MAKERS = frozenset(
     {
@@ -120,7 +130,7 @@ def publish(package: str, vintage: str) -> None:
     root = sys.modules[package]
     modules = [name for name in MODULES if name not in maker.edition.removed.get("", ())]
     for name in modules:
-        module = types.ModuleType(f"{package}.{name}", importlib.import_module(f"{HOME}.{name}").__doc__)
+        module = types.ModuleType(f"{package}.{name}", _source(name).__doc__)
         module.__spec__ = ModuleSpec(module.__name__, None, is_package=True)
         module.__path__ = []
         sys.modules[module.__name__] = module
@@ -133,6 +143,11 @@ def publish(package: str, vintage: str) -> None:
     places.install(package)
 
 
+def _source(name: str) -> types.ModuleType:
+    """The module of ours that has the names of a module."""
+    return importlib.import_module(f"{HOME}.{SOURCES.get(name, name)}".rstrip("."))
+
+
 class _Maker:
     """Makes the modules of one edition."""
 
@@ -143,7 +158,7 @@ class _Maker:
 
     def contents(self, name: str) -> dict[str, Any]:
         """The public names of our module, without those that the edition lacks."""
-        source = importlib.import_module(f"{HOME}.{name}".rstrip("."))
+        source = _source(name)
         lacks = self.edition.removed.get(name, frozenset())
         elsewhere = {
             key: self.of_edition(module, key, getattr(importlib.import_module(f"{HOME}.{module}"), key))
@@ -276,7 +291,8 @@ def _constructor(
                 given[name] = value
         base.__init__(self, **given)
 
-    known = {name: values[0] for name, values in NEUTRAL.items()} | _defaults(base) | dict(defaults)
+    common = {**COMMON, **base.defaults, "jit_compile": True} if issubclass(base, Optimizer) else {}
+    known = {name: values[0] for name, values in NEUTRAL.items()} | common | _defaults(base) | dict(defaults)
     ordered = [inspect.Parameter(n, own[0].kind, default=known.get(n)) for n in order]
     rest = [
         p.replace(kind=p.KEYWORD_ONLY) if order and p.kind != p.VAR_KEYWORD else p

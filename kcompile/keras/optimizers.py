@@ -1,7 +1,7 @@
 """Optimizers: update formulas written in graph ops; what they share stands in `optimizer`.
 
 Formulas are those of `keras/optimizers.py` in Keras 2.3; where Keras 3 differs (where epsilon stands, how
-norms are clipped) the vintage of the model decides.
+norms are clipped) the vintage of the model decides. Those that came with Keras 3 are in `newer_optimizers`.
 """
 
 from __future__ import annotations
@@ -10,40 +10,19 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import settings
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
+from kcompile.keras.newer_optimizers import Adafactor, Lamb, Lion, Muon, ScheduleFreeAdamW
 from kcompile.keras.optimizer import Optimizer as Optimizer
-from kcompile.keras.optimizer import Slot, Slots, StepContext
+from kcompile.keras.optimizer import Slot, Slots, StepContext, given_epsilon, given_rate, power_gap
 from kcompile.keras.semantics import Semantics
-from kcompile.keras.settings import epsilon
 from kcompile.keras.tracing import Trace
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.checks import check_number
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
-
-
-def _power_gap(beta: float, t: Tensor) -> Tensor:
-    """1 - beta^t, by expm1: beta^t near 1 would lose the difference. beta as Keras rounds it."""
-    logarithm = math.log(max(float(np.asarray(beta, t.dtype)), 1e-30))
-    return -ops.expm1(t * logarithm)
-
-
-def _rate(kind: str, default: float, lr: Any, options: dict[str, Any]) -> Any:
-    """The learning rate under either of its names."""
-    if "learning_rate" in options:
-        if lr is not None:
-            raise InputTypeError(f"{kind}: give lr or learning_rate, not both")
-        lr = options.pop("learning_rate")
-    return default if lr is None else lr
-
-
-def _epsilon(given: float | None) -> float:
-    return epsilon() if given is None else given
 
 
 class SGD(Optimizer):
@@ -62,7 +41,7 @@ class SGD(Optimizer):
     ) -> None:
         if isinstance(decay, bool):  # Keras 2.3 has nesterov in its place
             nesterov, decay = decay, 0.0
-        lr = _rate("SGD", 0.01, lr, options)
+        lr = given_rate("SGD", 0.01, lr, options)
         super().__init__(lr, decay, **options)
         self.momentum = check_number("SGD: momentum", momentum, 0, 1)
         self.nesterov = nesterov
@@ -82,10 +61,18 @@ class SGD(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """a = rho a + (1 - rho) g^2; p = p - rate g / (sqrt(a) + epsilon). Keras 3: / sqrt(a + epsilon)."""
+    """a = rho a + (1 - rho) g^2; p = p - rate g / (sqrt(a) + epsilon). Keras 3: / sqrt(a + epsilon).
 
-    options = ("rho", "epsilon")
-    known_slots = (Slot("rms", "_velocities", "rms"),)
+    centered: a less the square of the moving average of g. momentum: p = p - m, m = momentum m + the step.
+    """
+
+    options = ("rho", "epsilon", "momentum", "centered")
+    known_slots = (
+        Slot("rms", "_velocities", "rms"),
+        Slot("momentum", "_momentums", "momentum"),
+        Slot("average", "_average_gradients", "mg"),
+    )
+    groups = (("rms",), ("momentum",), ("average",))
 
     def __init__(
         self,
@@ -93,21 +80,36 @@ class RMSprop(Optimizer):
         rho: float = 0.9,
         epsilon: float | None = None,
         decay: float = 0.0,
+        *,
+        momentum: float = 0.0,
+        centered: bool = False,
         **options: Any,
     ) -> None:
-        lr = _rate("RMSprop", 0.001, lr, options)
-        for key in ("momentum", "centered"):
-            if options.pop(key, None):
-                raise InputTypeError(f"RMSprop: {key} is not supported. Remove it")
+        lr = given_rate("RMSprop", 0.001, lr, options)
         super().__init__(lr, decay, **options)
         self.rho = rho
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = given_epsilon(epsilon)
+        self.momentum = check_number("RMSprop: momentum", momentum, 0, 1)
+        self.centered = centered
+
+    def slots(self) -> tuple[str, ...]:
+        kept = {"rms": True, "momentum": self.momentum > 0, "average": self.centered}
+        return tuple(slot for slot, wanted in kept.items() if wanted)
 
     def update(
         self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: StepContext
     ) -> tuple[Tensor, Slots]:
         a = slots["rms"] * self.rho + ops.square(g) * (1.0 - self.rho)
-        return p - g * scalars[0] / _root(a, self.epsilon, at.meaning), {"rms": a}
+        new = {"rms": a}
+        if self.centered:
+            new["average"] = slots["average"] * self.rho + g * (1.0 - self.rho)
+            a = a - ops.square(new["average"])
+        # With a momentum TensorFlow's own kernel computes, in optimizers of tf.keras up to 2.10 too
+        root = ops.sqrt(a + self.epsilon) if self.momentum else _root(a, self.epsilon, at.meaning)
+        step = g * scalars[0] / root
+        if self.momentum:
+            step = new["momentum"] = slots["momentum"] * self.momentum + step
+        return p - step, new
 
 
 def _root(x: Tensor, epsilon: float, meaning: Semantics) -> Tensor:
@@ -129,9 +131,9 @@ class Adagrad(Optimizer):
         initial_accumulator_value: float = 0.0,
         **options: Any,
     ) -> None:
-        lr = _rate("Adagrad", 0.01, lr, options)
+        lr = given_rate("Adagrad", 0.01, lr, options)
         super().__init__(lr, decay, **options)
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = given_epsilon(epsilon)
         self.initial_accumulator_value = initial_accumulator_value
 
     def initial(self, slot: str) -> float:
@@ -162,10 +164,10 @@ class Adadelta(Optimizer):
         decay: float = 0.0,
         **options: Any,
     ) -> None:
-        lr = _rate("Adadelta", 1.0, lr, options)
+        lr = given_rate("Adadelta", 1.0, lr, options)
         super().__init__(lr, decay, **options)
         self.rho = rho
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = given_epsilon(epsilon)
 
     def update(
         self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: StepContext
@@ -186,6 +188,7 @@ class Adam(Optimizer):
         Slot("v", "_velocities", "v"),
         Slot("vhat", "_velocity_hats", "vhat"),
     )
+    groups = (("m", "v"), ("vhat",))
 
     def __init__(
         self,
@@ -199,18 +202,18 @@ class Adam(Optimizer):
     ) -> None:
         if isinstance(epsilon, bool):  # Keras 2.3 has amsgrad in its place
             amsgrad, epsilon = epsilon, None
-        lr = _rate("Adam", 0.001, lr, options)
+        lr = given_rate("Adam", 0.001, lr, options)
         super().__init__(lr, decay, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = given_epsilon(epsilon)
         self.amsgrad = amsgrad
 
     def slots(self) -> tuple[str, ...]:
         return ("m", "v", "vhat") if self.amsgrad else ("m", "v")
 
     def scalars(self, trace: Trace, at: StepContext) -> tuple[Tensor, ...]:
-        return (at.rate * ops.sqrt(_power_gap(self.beta_2, at.t)) / _power_gap(self.beta_1, at.t),)
+        return (at.rate * ops.sqrt(power_gap(self.beta_2, at.t)) / power_gap(self.beta_1, at.t),)
 
     def update(
         self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: StepContext
@@ -221,6 +224,17 @@ class Adam(Optimizer):
         if self.amsgrad:
             v = new["vhat"] = ops.maximum(slots["vhat"], v)
         return p - m * scalars[0] / (ops.sqrt(v) + self.epsilon), new
+
+
+class AdamW(Adam):
+    """`Adam` with weight_decay, which is 0.004 where it is not given (Loshchilov and Hutter 2019)."""
+
+    defaults: Mapping[str, Any] = {"weight_decay": 0.004}
+
+    def checked(self, name: str, value: Any) -> Any:
+        if name == "weight_decay" and value is None:
+            raise ModelError(describe("AdamW: weight_decay", "a number", "None", "Use Adam without it"))
+        return super().checked(name, value)
 
 
 class Adamax(Optimizer):
@@ -238,14 +252,14 @@ class Adamax(Optimizer):
         decay: float = 0.0,
         **options: Any,
     ) -> None:
-        lr = _rate("Adamax", 0.002, lr, options)
+        lr = given_rate("Adamax", 0.002, lr, options)
         super().__init__(lr, decay, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = given_epsilon(epsilon)
 
     def scalars(self, trace: Trace, at: StepContext) -> tuple[Tensor, ...]:
-        return (at.rate / _power_gap(self.beta_1, at.t),)
+        return (at.rate / power_gap(self.beta_1, at.t),)
 
     def update(
         self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: StepContext
@@ -261,6 +275,7 @@ class Nadam(Optimizer):
 
     options = ("beta_1", "beta_2", "epsilon", "schedule_decay")
     known_slots = (Slot("m", "_momentums", "m"), Slot("v", "_velocities", "v"))
+    live_state: Mapping[str, str] = {"product": "_u_product"}
 
     def __init__(
         self,
@@ -271,11 +286,11 @@ class Nadam(Optimizer):
         schedule_decay: float = 0.004,
         **options: Any,
     ) -> None:
-        lr = _rate("Nadam", 0.002, lr, options)
+        lr = given_rate("Nadam", 0.002, lr, options)
         super().__init__(lr, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
-        self.epsilon = _epsilon(epsilon)
+        self.epsilon = given_epsilon(epsilon)
         self.schedule_decay = schedule_decay
         self.product = Variable(1, "training/Nadam/m_schedule", False)
 
@@ -295,7 +310,7 @@ class Nadam(Optimizer):
             at.rate,
             (1.0 - now) / (1.0 - product),
             following / (1.0 - product * following),
-            _power_gap(self.beta_2, at.t),
+            power_gap(self.beta_2, at.t),
         )
 
     def update(
@@ -306,6 +321,66 @@ class Nadam(Optimizer):
         v = slots["v"] * self.beta_2 + ops.square(g) * (1.0 - self.beta_2)
         step = m * of_moment + g * of_gradient
         return p - step * rate / (ops.sqrt(v / gap) + self.epsilon), {"m": m, "v": v}
+
+
+class Ftrl(Optimizer):
+    """Follow the regularized leader (McMahan et al. 2013), in the variant of TensorFlow: with an l2
+    shrinkage, which adds to the gradient, and beta, which adds to l2.
+
+    n = a + g^2; l = l + g - (n^-power - a^-power) / rate p; p = (clip(l, l1) - l) / (n^-power / rate + 2 l2).
+    """
+
+    options = (
+        "learning_rate_power",
+        "initial_accumulator_value",
+        "l1_regularization_strength",
+        "l2_regularization_strength",
+        "l2_shrinkage_regularization_strength",
+        "beta",
+    )
+    known_slots = (Slot("accumulator", "_accumulators", "accumulator"), Slot("linear", "_linears", "linear"))
+
+    def __init__(
+        self,
+        lr: Any = None,
+        learning_rate_power: float = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        l2_shrinkage_regularization_strength: float = 0.0,
+        beta: float = 0.0,
+        **options: Any,
+    ) -> None:
+        lr = given_rate("Ftrl", 0.001, lr, options)
+        super().__init__(lr, **options)
+        self.learning_rate_power = check_number("Ftrl: learning_rate_power", learning_rate_power, high=0)
+        for name, value in (
+            ("initial_accumulator_value", initial_accumulator_value),
+            ("l1_regularization_strength", l1_regularization_strength),
+            ("l2_regularization_strength", l2_regularization_strength),
+            ("l2_shrinkage_regularization_strength", l2_shrinkage_regularization_strength),
+        ):
+            setattr(self, name, check_number(f"Ftrl: {name}", value, 0))
+        self.beta = beta
+
+    initial_accumulator_value: float
+    l1_regularization_strength: float
+    l2_regularization_strength: float
+    l2_shrinkage_regularization_strength: float
+
+    def initial(self, slot: str) -> float:
+        return self.initial_accumulator_value if slot == "accumulator" else 0.0
+
+    def update(
+        self, p: Tensor, g: Tensor, slots: Slots, scalars: tuple[Tensor, ...], at: StepContext
+    ) -> tuple[Tensor, Slots]:
+        rate, power, l1 = scalars[0], -self.learning_rate_power, self.l1_regularization_strength
+        old, a = slots["accumulator"], slots["accumulator"] + ops.square(g)
+        shrunk = g + p * (2.0 * self.l2_shrinkage_regularization_strength)
+        linear = slots["linear"] + (shrunk - (ops.pow(a, power) - ops.pow(old, power)) / rate * p)
+        l2 = self.beta / (rate * 2.0) + self.l2_regularization_strength
+        value = (ops.clip(linear, -l1, l1) - linear) / (ops.pow(a, power) / rate + l2 * 2.0)
+        return value, {"accumulator": a, "linear": linear}
 
 
 class TFOptimizer(Optimizer):
@@ -319,7 +394,23 @@ class TFOptimizer(Optimizer):
 
 sgd, rmsprop, adagrad, adadelta, adam, adamax, nadam = (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)
 CLASSES: dict[str, type[Optimizer]] = {
-    c.__name__.lower(): c for c in (SGD, RMSprop, Adagrad, Adadelta, Adam, Adamax, Nadam)
+    c.__name__.lower(): c
+    for c in (
+        SGD,
+        RMSprop,
+        Adagrad,
+        Adadelta,
+        Adam,
+        AdamW,
+        Adamax,
+        Nadam,
+        Ftrl,
+        Lion,
+        Lamb,
+        Adafactor,
+        Muon,
+        ScheduleFreeAdamW,
+    )
 }
 
 

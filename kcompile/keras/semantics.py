@@ -219,6 +219,11 @@ class Semantics:
     epsilon: Literal["inside", "outside"]
     # Whether Nadam's momentum follows schedule_decay (else as if that were 1).
     nadam_schedule_decay: bool
+    # Whether the moving average of use_ema begins with the weights before the first step, or after it.
+    # Keras 3: base_optimizer.py, _update_model_variables_moving_average; tf_keras: optimizer.py, build.
+    average_begins: Literal["before", "after"]
+    # Where exclude_from_weight_decay looks for its patterns: in names with their layer's, or without.
+    decay_excludes: Literal["names", "own names"]
 
     # ---- functions of K
 
@@ -296,6 +301,8 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "clipnorm": ("together", "together", "each", "each", "each"),
     "epsilon": ("outside", "outside", "outside", "inside", "inside"),
     "nadam_schedule_decay": (True, True, True, False, False),
+    "average_begins": ("before", "before", "before", "before", "after"),
+    "decay_excludes": ("names", "names", "names", "names", "own names"),
     "batch_dot": ("paired", "all", "all", "all", "all"),
     "likes": ("of x", "floatx", "of x", "of x", "of x"),
 }

@@ -328,6 +328,8 @@ class Trainer:
             begin=self.reset_states,
             validate=None if held is None else lambda: self._test(held, report, callback_list.within("test")),
         )
+        if span:
+            graphs.compile_arguments(self.model).optimizer.settle()
         callback_list.end()
         return history
 

@@ -237,8 +237,8 @@ def test_configurations_of_keras_3_are_read():
     }
     made = optimizers.Adam.from_config(config)
     assert made.beta_1 == 0.8 and made.amsgrad
-    with pytest.raises(TypeError, match="use_ema"):
-        optimizers.Adam.from_config({**config, "use_ema": True})
+    with pytest.raises(TypeError, match="jit_compile"):
+        optimizers.Adam.from_config({**config, "jit_compile": 3})
 
 
 @pytest.mark.parametrize(

@@ -286,6 +286,28 @@ def epsilon(kit: Kit) -> Any:
     return [weight for optimizer in made for weight in walked(kit, optimizer)]
 
 
+def lacks_averages(kit: Kit) -> bool:
+    """Whether optimizers know no weight_decay and no use_ema: what they do then is ours alone."""
+    return kit.old or (kit.real and kit.optimizers is not None)
+
+
+@case({"before": [0.770519, 0.770519], "after": [0.706815, 0.706815]}, optimizer=True)
+def average_begins(kit: Kit) -> Any:
+    if lacks_averages(kit):
+        return [0.770519, 0.770519]
+    options = {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 1}
+    return walked(kit, kit.make("SGD", 0.1, **options))
+
+
+@case({"names": [0.629703, 0.629703], "own names": [0.547155, 0.547155]}, optimizer=True)
+def decay_excludes(kit: Kit) -> Any:
+    if lacks_averages(kit):
+        return [0.629703, 0.629703]
+    optimizer = kit.make("SGD", 0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["dense"])
+    return walked(kit, optimizer)
+
+
 @case({True: [0.772279, 0.772279], False: [0.773335, 0.773335]}, optimizer=True)
 def nadam_schedule_decay(kit: Kit) -> Any:
     return walked(kit, kit.make("Nadam", 0.1))
