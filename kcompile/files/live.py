@@ -78,6 +78,7 @@ def from_keras(model: Any, examples: Any = None) -> Any:
         optimizer.iterations.assign(value_of(steps_of(other)))
         for ours, theirs in slots(made, model):
             ours.assign(value_of(theirs))
+        copy_exclusions(made, model)
     return made
 
 
@@ -290,6 +291,16 @@ def slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
                 if w is variable and slot in optimizer._slots.get(v, ())
             ]
     return found
+
+
+def copy_exclusions(ours: Any, theirs: Any) -> None:
+    """Let the weights not decay that the live optimizer excludes."""
+    live, optimizer = theirs.optimizer, ours.optimizer
+    if getattr(live, "weight_decay", None) is None and not hasattr(live, "adam_weight_decay"):
+        return
+    excluded = [w for w, v in pairs(ours, theirs) if not live._use_weight_decay(v)]
+    if [id(v) for v in optimizer.excluded()] != [id(v) for v in excluded]:
+        optimizer.exclude_from_weight_decay(excluded)
 
 
 def _known(optimizer: Any, model: Any) -> list[Any]:

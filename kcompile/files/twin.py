@@ -174,6 +174,7 @@ class Twin:
         ours, theirs = self.model.optimizer, self.live.optimizer
         self._options, slots = (_options(theirs), _options(ours)), live.slots(self.model, self.live)
         self._paired = live.is_built(theirs)
+        live.copy_exclusions(self.model, self.live)
         rate = theirs.learning_rate
         found = [
             (ours.iterations, live.steps_of(theirs)),

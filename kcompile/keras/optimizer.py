@@ -408,6 +408,10 @@ class Optimizer:
         self._excluded = steps.Excluded(var_list, var_names)
         self.listeners.tell()
 
+    def excluded(self) -> list[Variable]:
+        """The variables that are excluded as such."""
+        return list(self._excluded.variables)
+
     def scaled(self, trace: Trace, loss: Tensor) -> Tensor:
         """The loss whose gradients `apply` is given."""
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor

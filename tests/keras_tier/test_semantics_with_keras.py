@@ -54,6 +54,7 @@ NOT_ASKED = {
 }
 # Where Keras 3 on TensorFlow does otherwise than on JAX, and JAX's answer is ours: see `Semantics`
 ON_TENSORFLOW = {
+    "decay_excludes": "names",
     "masked_output": "previous output",
     "spectral_kernel": "assigned",
     "without_loss": "not tested",
