@@ -63,6 +63,7 @@ def from_keras(model: Any, examples: Any = None) -> Any:
     translated = translate_model(config, problems, vintage) if config else {}
     made = _traced(model, problems, examples) if problems.found or examples is not None else None
     compiled = _compile_config(model, problems)
+    _note_own_steps(model, compiled is not None, problems)
     arguments = translate_compile_config(compiled, problems, tf) if compiled else None
     problems.report()
     if made is None:
@@ -154,6 +155,21 @@ def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
         if key in ("loss", "metrics", "loss_weights", "weighted_metrics", "sample_weight_mode")
     }
     return {**config, "optimizer": described(optimizer), "auto_scale_loss": given.get("auto_scale_loss")}
+
+
+# Methods that say how a model trains, and what they would have to be for ours to do the same
+_STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "stateless_compute_loss")
+
+
+def _note_own_steps(model: Any, compiled: bool, problems: Problems) -> None:
+    """Steps that a class of the user's own defines are not run here: a problem, where they would count."""
+    for name in ("predict_step", *(_STEPS if compiled else ())):
+        home = next((c.__module__ for c in type(model).__mro__ if name in vars(c)), "keras")
+        if home.partition(".")[0] not in PACKAGES:
+            problems.add(
+                f"a {name} of its own ({type(model).__name__}.{name}), which would not be called. Write it "
+                "as a loss, a metric or add_loss"
+            )
 
 
 def _own(value: Any, model: Any) -> Any:

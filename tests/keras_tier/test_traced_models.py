@@ -219,6 +219,21 @@ def test_what_cannot_be_traced_is_named() -> None:
         kcompile.compile(TwoOfEach())
 
 
+class Distilled(VisionTransformer):
+    def compute_loss(self, **_: Any) -> Any:
+        return ops.zeros(())
+
+
+def test_steps_of_its_own_are_refused_where_they_would_count() -> None:
+    model = Distilled()
+    x = floats(2, 8, 8, 3)
+    wanted = model(x)
+    np.testing.assert_allclose(kcompile.compile(model).predict(x), wanted, rtol=1e-4, atol=1e-5)
+    model.compile("sgd", "mse")
+    with pytest.raises(UnsupportedError, match=r"Distilled\.compute_loss"):
+        kcompile.compile(model)
+
+
 def test_files_are_left_to_the_live_model(tmp_path: Path) -> None:
     model = graph_network()
     with pytest.raises(UnsupportedError, match="Save the live model"):
