@@ -15,7 +15,8 @@ from kcompile.files import keras2_words, weights
 from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
-from kcompile.keras.engine import InputLayer, Layer
+from kcompile.keras.engine import Layer
+from kcompile.keras.inputs import InputLayer
 from kcompile.keras.models import Model
 from kcompile.keras.optimizer import COMMON
 from kcompile.keras.semantics import DEFAULT, semantics

@@ -22,7 +22,8 @@ from kcompile.jaxpr.primitives import Replay
 from kcompile.jaxpr.programs import jax, traced
 from kcompile.jaxpr.sizes import STAND_INS, Pair, Sizes
 from kcompile.keras import constraints, models
-from kcompile.keras.engine import Input, Layer
+from kcompile.keras.engine import Layer
+from kcompile.keras.inputs import Input
 from kcompile.keras.layers.core import Activation
 from kcompile.keras.tensors import Variable, as_list
 from kcompile.keras.tracing import trace_of

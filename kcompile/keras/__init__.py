@@ -20,7 +20,7 @@ from kcompile.keras import (
     regularizers,
     utils,
 )
-from kcompile.keras.engine import Input
+from kcompile.keras.inputs import Input
 from kcompile.keras.lazy import lazily as _lazily
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.places import install as _install

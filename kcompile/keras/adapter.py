@@ -15,7 +15,7 @@ import numpy as np
 from kcompile.ir.specs import spec_of
 from kcompile.ir.types import TensorType
 from kcompile.keras import graphs, standardize
-from kcompile.keras.given_tensors import GivenTensors
+from kcompile.keras.given_tensors import GivenTensors, takes_data
 from kcompile.keras.lengths import Lengths, LruCache, lengths_of
 from kcompile.keras.standardize import Target
 from kcompile.keras.target_tensors import held_labels, with_held
@@ -55,8 +55,12 @@ class Feeds:
             if kind is not None
         )
         fast = None
-        fed = all(x.layer.input_tensor is None for x in model.inputs)
-        if fed and len(specs) == len(targets) == 1 and not lengths and resolved.weight_ranks == [1]:
+        if (
+            takes_data(model)
+            and len(specs) == len(targets) == 1
+            and not lengths
+            and resolved.weight_ranks == [1]
+        ):
             fast = _sample(specs[0]), _sample(targets[0].spec)
         return Feeds(specs, targets, fast)
 
@@ -143,7 +147,7 @@ class Adapter:
     @property
     def given(self) -> GivenTensors | None:
         """The inputs that are tensors of K (`given_tensors`), None where there are none."""
-        if all(x.layer.input_tensor is None for x in self._model.inputs):
+        if takes_data(self._model):
             return None
         if self._given is None:
             self._given = GivenTensors(self._model)

@@ -30,10 +30,9 @@ from kcompile.keras.layer_arguments import checked_name, input_shape_argument, p
 from kcompile.keras.layer_calls import anywhere, builds, describe_types, numbered, probing, with_mask
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
-from kcompile.keras.operands import sizes
 from kcompile.keras.operators import identity
 from kcompile.keras.semantics import VINTAGES, Semantics, semantics
-from kcompile.keras.settings import OfScript, dtype_name, floatx, get_uid, running, snake_case
+from kcompile.keras.settings import OfScript, dtype_name, floatx, running, snake_case
 from kcompile.keras.tensors import (
     InputSpec,
     KerasShape,
@@ -50,7 +49,6 @@ from kcompile.keras.tensors import (
 )
 from kcompile.keras.tracing import Inferred, Trace, trace_of, tracing
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
-from kcompile_runtime.checks import check_flag
 from kcompile_runtime.errors import (
     InputTypeError,
     KeywordError,
@@ -63,8 +61,6 @@ from kcompile_runtime.errors import (
 from kcompile_runtime.texts import printable
 
 __all__ = [
-    "Input",
-    "InputLayer",
     "InputSpec",
     "KerasShape",
     "KerasTensor",
@@ -528,93 +524,3 @@ class Layer(Weights, Additions, Nodes):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state, consumers=[])
-
-
-# ---------------------------------------------------------------- inputs
-
-
-class InputLayer(Layer):
-    """The entry of a model: a node without inputs. Made by `Input`."""
-
-    is_input = True
-    computes_in_dtype = False
-
-    def __init__(
-        self,
-        input_shape: Any = None,
-        batch_size: int | None = None,
-        batch_input_shape: Any = None,
-        dtype: Any = None,
-        input_tensor: Any = None,
-        sparse: bool = False,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if batch_input_shape is not None and input_shape is not None:
-            raise ModelError("InputLayer: expected input_shape or batch_input_shape. Received: both")
-        self.sparse = check_flag("InputLayer: sparse", sparse)
-        if input_tensor is not None and not isinstance(input_tensor, (KerasTensor, Variable)):
-            wanted = "a variable, a placeholder or a tensor of K"
-            raise InputTypeError(describe("InputLayer: input_tensor", wanted, repr(input_tensor)))
-        self._tensor = input_tensor
-        if input_tensor is not None:
-            batch_input_shape, dtype = input_tensor.shape, input_tensor.dtype
-        shapes = dict(input_shape=input_shape, batch_size=batch_size, batch_input_shape=batch_input_shape)
-        kwargs.update({key: value for key, value in shapes.items() if value is not None})
-        super().__init__(name=name, dtype=dtype, **kwargs)
-        if self.batch_input_shape is None:
-            raise ModelError(f"{self.label}: expected input_shape or batch_input_shape. Received: neither")
-        self.built = True
-        with self.named_errors():
-            types = [type_of_shape(self.batch_input_shape, self.dtype, probe) for probe in (0, 1)]
-            if isinstance(input_tensor, KerasTensor):
-                types = [input_tensor.type, input_tensor.second_type]
-            elif input_tensor is not None:
-                types = [TensorType(input_tensor.shape, input_tensor.dtype)] * 2
-            self._record((), True, {}, types[:1], types[1:])
-        self.nodes_made[0].outputs[0].batch_size = self.batch_input_shape[0]
-        self.nodes_made[0].outputs[0].sparse = self.sparse
-
-    @property
-    def input_tensor(self) -> Any:
-        """The tensor of K that it stands for, None for data. Configurations are of inputs of data."""
-        return self._tensor
-
-    def emit(self, graph: Graph, node: Node, operands: Sequence[Tensor]) -> list[Tensor]:
-        """What its tensor is in the graph; of an input of data, nothing."""
-        if self.input_tensor is None:
-            return super().emit(graph, node, operands)
-        return [self.input_tensor.__tensor__(graph)]
-
-    @property
-    def is_placeholder(self) -> bool:
-        """Whether it takes data."""
-        return self.input_tensor is None
-
-    def _new_name(self) -> str:
-        prefix = edition(self.vintage).input
-        return f"input_{get_uid(prefix)}" if prefix == "input" else numbered(prefix, self.vintage)
-
-
-def Input(
-    shape: Sequence[int | None] | None = None,
-    batch_shape: Sequence[Any] | None = None,
-    name: str | None = None,
-    dtype: str | None = None,
-    sparse: bool = False,
-    tensor: Any = None,
-    batch_size: int | None = None,
-    vintage: str | None = None,
-) -> Any:
-    """The input of a functional model: a tensor of `shape`, which leaves the batch out.
-
-    batch_shape: the shape with the batch. None is a size that may differ from call to call; code is made
-    for each size that comes. tensor: of K, which it is in K.function; a model over it takes no data. sparse:
-    see `K.is_sparse`. vintage: see `Layer`. Raises ModelError without a shape.
-    """
-    if tensor is not None:
-        return InputLayer(input_tensor=tensor, sparse=sparse, name=name, vintage=vintage).output
-    if shape is None and batch_shape is None:
-        raise ModelError("Input: expected shape=(...) or batch_shape=(None, ...). Received: neither")
-    full = batch_shape if batch_shape is not None else (batch_size, *as_list(sizes(shape)))
-    return InputLayer(batch_input_shape=full, dtype=dtype, sparse=sparse, name=name, vintage=vintage).output

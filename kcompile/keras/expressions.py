@@ -16,8 +16,9 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras.engine import InputLayer, Layer
+from kcompile.keras.engine import Layer
 from kcompile.keras.evaluation import computed
+from kcompile.keras.inputs import InputLayer
 from kcompile.keras.lengths import LruCache
 from kcompile.keras.moving import each_update
 from kcompile.keras.operands import leaves, map_leaves, remember_with, scalar, tensor, value_of

@@ -18,19 +18,9 @@ from kcompile.keras.configurations import check_config, make_layers, own_argumen
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
-from kcompile.keras.engine import (
-    Input,
-    InputLayer,
-    KerasTensor,
-    Layer,
-    Node,
-    Variable,
-    as_list,
-    is_integer,
-    one_or_list,
-    unique,
-)
+from kcompile.keras.engine import KerasTensor, Layer, Node, Variable, as_list, is_integer, one_or_list, unique
 from kcompile.keras.expressions import TensorFunction
+from kcompile.keras.inputs import Input, InputLayer
 from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting

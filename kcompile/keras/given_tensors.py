@@ -27,6 +27,11 @@ def given_tensors(model: Any) -> dict[str, Any]:
     return {name: tensor for name, tensor in tensors if tensor is not None}
 
 
+def takes_data(model: Any) -> bool:
+    """Whether every input of a model takes data, and none is a tensor of K."""
+    return all(x.layer.is_placeholder for x in model.inputs)
+
+
 def _nothing(x: Any) -> bool:
     return x is None or (isinstance(x, (list, tuple, Mapping)) and not x)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kcompile.keras.configurations import make_layers, own_arguments
-from kcompile.keras.engine import Input, InputLayer, KerasTensor, Layer, as_list
+from kcompile.keras.engine import KerasTensor, Layer, as_list
 from kcompile.keras.functional import Model
+from kcompile.keras.inputs import Input, InputLayer
 from kcompile.keras.layers.registry import deserialize, sharing
 from kcompile.keras.saving import load_model, model_from_json, model_from_yaml, save_model
 from kcompile.keras.sequential import Sequential

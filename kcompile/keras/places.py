@@ -18,7 +18,7 @@ from typing import Any
 
 HOME = "kcompile.keras"
 _LAYERS = ("layers", "utils.generic_utils")
-_ENGINE = ("engine", "models", "utils.layer_utils", "utils.generic_utils")
+_ENGINE = ("engine", "inputs", "models", "utils.layer_utils", "utils.generic_utils")
 
 # A module of Keras 2 -> modules of ours that have its names, asked in this order.
 PLACES: dict[str, tuple[str, ...]] = {

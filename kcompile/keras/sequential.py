@@ -8,8 +8,9 @@ from typing import Any
 
 from kcompile.keras.configurations import check_config, make_layers, own_arguments
 from kcompile.keras.editions import edition
-from kcompile.keras.engine import Input, InputLayer, KerasTensor, Layer
+from kcompile.keras.engine import KerasTensor, Layer
 from kcompile.keras.functional import Model
+from kcompile.keras.inputs import Input, InputLayer
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.utils.serialization import custom_object_scope

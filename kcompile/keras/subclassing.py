@@ -17,8 +17,9 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import saving
 from kcompile.keras.editions import edition
-from kcompile.keras.engine import Input, KerasShape, KerasTensor, Layer, Variable, as_list, keras_shape
+from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, keras_shape
 from kcompile.keras.functional import Model
+from kcompile.keras.inputs import Input
 from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting

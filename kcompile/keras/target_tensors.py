@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcompile.keras.engine import InputLayer
+from kcompile.keras.inputs import InputLayer
 from kcompile.keras.standardize import by_name
 from kcompile.keras.tensors import KerasTensor, Variable
 from kcompile_runtime.errors import InputError, InputTypeError, UnsupportedError, describe

@@ -21,6 +21,7 @@ from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engines import Engines
 from kcompile.keras.feeding import AHEAD, HERE, Batches, Queue, Rows, gives_batches
+from kcompile.keras.given_tensors import takes_data
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.metric import Metric, keeps_state, reset
@@ -526,7 +527,7 @@ class Trainer:
         model = self.model
         if (
             len(model.inputs) == len(model.outputs) == 1
-            and model.inputs[0].layer.input_tensor is None
+            and takes_data(model)
             and not model.varies
             and not self.adapter.fixed_size
             and model.output_keys is None

@@ -3,7 +3,7 @@
 import numpy as np
 
 from kcompile.interpreted import InterpreterEngine
-from kcompile.keras.engine import Input
+from kcompile.keras.inputs import Input
 from kcompile.keras.layers import Concatenate, Dense
 from kcompile.keras.models import Model, Sequential
 

@@ -22,6 +22,7 @@ from kcompile.keras.applications import building, imagenet_utils
 from kcompile.keras.applications.building import Weights
 from kcompile.keras.layers import Input
 from kcompile.keras.models import Model
+from kcompile_runtime.errors import InputError
 
 NETWORKS = json.loads((Path(__file__).parent / "applications.json").read_text())
 QUICK = ("MobileNet", "MobileNetV2", "ResNet50V2", "Xception")  # to build
@@ -72,6 +73,21 @@ def test_pooling_and_classes_say_what_stands_at_the_end() -> None:
     made = A.MobileNetV2((32, 32, 3), 0.35, weights=None, classes=7)
     assert made.output_shape == (None, 7)
     assert A.MobileNet(alpha=0.25, weights=None, include_top=False).input_shape == (None, None, None, 3)
+
+
+def test_the_top_may_give_scores_and_the_model_has_a_name(tmp_path: Path) -> None:
+    small_images: dict[str, Any] = {"input_shape": (32, 32, 3), "alpha": 0.25, "classes": 4, "name": "mine"}
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("f")
+    for module in (A, tf_keras.applications, keras3.applications):
+        scores = module.MobileNet(weights=None, classifier_activation=None, **small_images)
+        shares = module.MobileNet(weights=None, **small_images)
+        assert scores.name == shares.name == "mine"
+        shares.set_weights(scores.get_weights())
+        expected = np.exp(scores.predict(x))
+        np.testing.assert_allclose(shares.predict(x), expected / expected.sum(-1, keepdims=True), rtol=1e-4)
+    scores.save_weights(str(tmp_path / "w.weights.h5"))
+    with pytest.raises(InputError, match=r"classifier_activation.*'sigmoid'"):
+        A.MobileNet(weights=str(tmp_path / "w.weights.h5"), classifier_activation="sigmoid", **small_images)
 
 
 def test_a_network_goes_on_from_a_tensor() -> None:

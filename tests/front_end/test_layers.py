@@ -10,7 +10,8 @@ import pytest
 from kcompile.ir import interpreter
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import activations, constraints, initializers, layers, regularizers
-from kcompile.keras.engine import Input, Variable
+from kcompile.keras.engine import Variable
+from kcompile.keras.inputs import Input
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.tracing import Trace, trace_model
 from kcompile_runtime.errors import InputError, InputTypeError, ModelError, UnsupportedError

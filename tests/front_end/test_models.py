@@ -9,8 +9,8 @@ import pytest
 
 from kcompile.ir import interpreter
 from kcompile.keras import backend, layers, models, utils
-from kcompile.keras.engine import Input
 from kcompile.keras.graphs import trace
+from kcompile.keras.inputs import Input
 from kcompile.keras.layers import (
     Activation,
     Add,

@@ -10,7 +10,7 @@ from kcompile.interpreted import InterpreterEngine
 from kcompile.ir import ops
 from kcompile.keras import callbacks, graphs, losses
 from kcompile.keras.constraints import MaxNorm
-from kcompile.keras.engine import Input
+from kcompile.keras.inputs import Input
 from kcompile.keras.layers import BatchNormalization, Concatenate, Dense, Dropout
 from kcompile.keras.models import Model, Sequential, clone_model
 from kcompile.keras.optimizers import SGD, Adam

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kcompile.keras.activations import get as get_activation
+from kcompile.keras.activations import linear, softmax
 from kcompile.keras.backend import int_shape
-from kcompile.keras.engine import Input
+from kcompile.keras.editions import edition
+from kcompile.keras.inputs import Input
 from kcompile.keras.layer_utils import get_source_inputs
 from kcompile.keras.layers import (
     Activation,
@@ -21,9 +24,10 @@ from kcompile.keras.layers import (
     Dense,
     GlobalAveragePooling2D,
     GlobalMaxPooling2D,
+    ZeroPadding2D,
 )
 from kcompile.keras.models import Model
-from kcompile.keras.settings import image_data_format
+from kcompile.keras.settings import image_data_format, vintage
 from kcompile.keras.utils.data_utils import get_file
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, ModelError, describe
@@ -38,12 +42,23 @@ Top = Callable[["Net", Any, int], Any]
 
 
 class Net:
-    """Makes the layers of one network. vintage: theirs. axis: of the channels. normalization: its options."""
+    """Makes the layers of one network. vintage: theirs. axis: of the channels. activation: of the classes.
+    normalization: its options."""
 
-    def __init__(self, vintage: str | None, last: int = 3, **norm: Any) -> None:
+    def __init__(self, vintage: str | None, last: int = 3, activation: Any = "softmax", **norm: Any) -> None:
         self.vintage = vintage
+        self.activation = activation
         self.axis = 1 if image_data_format() == "channels_first" else last
         self.normalization = norm
+
+    @property
+    def since_tf(self) -> bool:
+        """Whether layers have the names that they have since tf.keras."""
+        return not edition(self.vintage or vintage()).keras1
+
+    def named(self, name: str) -> str:
+        """The name of a layer that Keras 2 and tf.keras call with a slash in it."""
+        return name.replace("/", "_") if (self.vintage or vintage()) == "keras3" else name
 
     def __call__(self, kind: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return kind(*args, vintage=self.vintage, **options)
@@ -51,6 +66,12 @@ class Net:
     def conv(self, x: Any, filters: int, size: Any, **options: Any) -> Any:
         """A convolution, without a bias unless one is asked for."""
         return self(Conv2D, filters, size, **{"use_bias": False, **options})(x)
+
+    def halving_conv(self, x: Any, filters: int, name: str, pad: Any) -> Any:
+        """A convolution of 3 by 3 with strides of 2, of padding "same"; in Keras 2 by a layer that pads."""
+        if self.since_tf:
+            return self.conv(x, filters, 3, strides=2, padding="same", name=name)
+        return self.conv(self(ZeroPadding2D, pad, name=f"{name}_pad")(x), filters, 3, strides=2, name=name)
 
     def norm(self, x: Any, name: str | None = None, **options: Any) -> Any:
         """A batch normalization."""
@@ -120,12 +141,14 @@ class Network:
         input_shape: Any,
         pooling: str | None,
         classes: int,
+        classifier_activation: Any,
+        name: str | None,
         vintage: str | None,
     ) -> Model:
         """The model. Raises InputError for arguments that do not fit each other."""
-        _check(weights, include_top, classes, pooling)
+        _check(weights, include_top, classes, pooling, classifier_activation)
         shape = input_shape_of(self, input_shape, include_top or self.fixed, weights)
-        net = Net(vintage, self.last, **dict(self.norm))
+        net = Net(vintage, self.last, classifier_activation, **dict(self.norm))
         given = Input(shape, vintage=vintage) if input_tensor is None else input_tensor
         x = self.body(net, given)
         if include_top:
@@ -135,10 +158,10 @@ class Network:
                 "avg": (GlobalAveragePooling2D, self.pools[0]),
                 "max": (GlobalMaxPooling2D, self.pools[1]),
             }
-            kind, name = kinds[pooling]
-            x = net(kind, name=name)(x)
+            kind, called = kinds[pooling]
+            x = net(kind, name=called)(x)
         inputs = given if input_tensor is None else get_source_inputs(input_tensor)
-        model = Model(inputs, x, name=self.name, vintage=vintage)
+        model = Model(inputs, x, name=name or self.name, vintage=vintage)
         if weights == "imagenet":
             if self.weights is None:
                 raise InputError(f"{self.name}: there are no weights for ImageNet of this network")
@@ -149,11 +172,12 @@ class Network:
 
 
 def classifier(*layers: str) -> Top:
-    """A top of the mean over each channel and one product; the names of both."""
+    """A top of the mean over each channel and one product; the names of both, and that of the product since
+    tf.keras, where it is another."""
 
     def top(net: Net, x: Any, classes: int) -> Any:
         x = net(GlobalAveragePooling2D, name=layers[0] or None)(x)
-        return net(Dense, classes, activation="softmax", name=layers[1])(x)
+        return net(Dense, classes, activation=net.activation, name=layers[-1 if net.since_tf else 1])(x)
 
     return top
 
@@ -168,25 +192,32 @@ def published(name: str, network: Network) -> Callable[..., Model]:
         input_shape: Sequence[int | None] | None = None,
         pooling: str | None = None,
         classes: int = CLASSES,
+        classifier_activation: Any = "softmax",
+        name: str | None = None,
         vintage: str | None = None,
     ) -> Model:
-        return network.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)
+        arguments = include_top, weights, input_tensor, input_shape, pooling, classes
+        return network.build(*arguments, classifier_activation, name, vintage)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = (
         f"The network {name}. weights: None for fresh ones, 'imagenet' (from Keras' cache, or the "
         "network), or the path of a file. include_top: with the layers that classify. input_tensor: an "
         "Input, or what was computed of some. input_shape: without the batch. pooling: of the features "
-        "without a top, 'avg', 'max' or None. classes: how many the top has."
+        "without a top, 'avg', 'max' or None. classes: how many the top has. classifier_activation: of the "
+        "top, None for its scores. name: of the model."
     )
     return make
 
 
-def _check(weights: Any, include_top: bool, classes: Any, pooling: Any) -> None:
+def _check(weights: Any, include_top: bool, classes: Any, pooling: Any, activation: Any) -> None:
     if weights is not None and weights != "imagenet" and not Path(weights).exists():
         raise InputError(describe("weights", "None, 'imagenet' or the path of a file", repr(weights)))
     if weights == "imagenet" and include_top and classes != CLASSES:
         raise InputError(describe("classes", f"{CLASSES}, as the weights for ImageNet have", str(classes)))
+    if weights is not None and include_top and get_activation(activation) not in (softmax, linear):
+        wanted = "None or 'softmax', as the weights of a top were trained for"
+        raise InputError(describe("classifier_activation", wanted, repr(activation)))
     if pooling not in (None, "avg", "max"):
         raise InputError(describe("pooling", "None, 'avg' or 'max'", repr(pooling)))
 

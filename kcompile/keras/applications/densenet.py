@@ -27,8 +27,8 @@ preprocess_input = of_mode("torch")
 def _body(counts: tuple[int, ...]) -> Body:
     def body(net: Net, x: Any) -> Any:
         x = net(ZeroPadding2D, 3)(x)
-        x = net.conv(x, 64, 7, strides=2, name="conv1/conv")
-        x = net.relu(net.norm(x, "conv1/bn"), "conv1/relu")
+        x = net.conv(x, 64, 7, strides=2, name=net.named("conv1/conv"))
+        x = net.relu(net.norm(x, net.named("conv1/bn")), net.named("conv1/relu"))
         x = net(ZeroPadding2D, 1)(x)
         x = net(MaxPooling2D, 3, strides=2, name="pool1")(x)
         for stack, count in enumerate(counts, 2):
@@ -64,7 +64,7 @@ def _network(name: str, counts: tuple[int, ...], whole: str, headless: str) -> N
     return Network(
         name,
         _body(counts),
-        classifier("avg_pool", "fc1000"),
+        classifier("avg_pool", "fc1000", "predictions"),
         weights,
         pools=("avg_pool", "max_pool"),
         norm=(("epsilon", 1.001e-5),),

@@ -48,6 +48,8 @@ def MobileNet(
     input_tensor: Any = None,
     pooling: str | None = None,
     classes: int = CLASSES,
+    classifier_activation: Any = "softmax",
+    name: str | None = None,
     vintage: str | None = None,
 ) -> Model:
     """MobileNet. alpha: the share of filters that every layer has. depth_multiplier: outputs of a depthwise
@@ -71,13 +73,13 @@ def MobileNet(
         size=usual,
         last=-1,
     )
-    return network.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)
+    arguments = include_top, weights, input_tensor, input_shape, pooling, classes
+    return network.build(*arguments, classifier_activation, name, vintage)
 
 
 def _body(alpha: float, multiplier: int) -> Body:
     def body(net: Net, x: Any) -> Any:
-        x = net(ZeroPadding2D, ((0, 1), (0, 1)), name="conv1_pad")(x)
-        x = net.norm(net.conv(x, int(32 * alpha), 3, strides=2, name="conv1"), "conv1_bn")
+        x = net.norm(net.halving_conv(x, int(32 * alpha), "conv1", ((0, 1), (0, 1))), "conv1_bn")
         x = net(ReLU, 6.0, name="conv1_relu")(x)
         for i, (filters, strides) in enumerate(BLOCKS, 1):
             if strides == 2:
@@ -102,12 +104,16 @@ def _body(alpha: float, multiplier: int) -> Body:
 def _top(alpha: float, dropout: float) -> _Top:
     def top(net: Net, x: Any, classes: int) -> Any:
         filters = int(1024 * alpha)
-        x = net(GlobalAveragePooling2D)(x)
-        x = net(Reshape, (filters, 1, 1) if net.axis == 1 else (1, 1, filters), name="reshape_1")(x)
+        if net.since_tf:
+            x = net(GlobalAveragePooling2D, keepdims=True)(x)
+        else:
+            x = net(GlobalAveragePooling2D)(x)
+            x = net(Reshape, (filters, 1, 1) if net.axis == 1 else (1, 1, filters), name="reshape_1")(x)
         x = net(Dropout, dropout, name="dropout")(x)
         x = net.conv(x, classes, 1, padding="same", use_bias=True, name="conv_preds")
         x = net(Reshape, (classes,), name="reshape_2")(x)
-        return net(Activation, "softmax", name="act_softmax")(x)
+        name = "predictions" if net.since_tf else "act_softmax"
+        return net(Activation, net.activation or "linear", name=name)(x)
 
     return top
 
@@ -123,6 +129,8 @@ def MobileNetV2(
     input_tensor: Any = None,
     pooling: str | None = None,
     classes: int = CLASSES,
+    classifier_activation: Any = "softmax",
+    name: str | None = None,
     vintage: str | None = None,
 ) -> Model:
     """MobileNetV2. alpha: the share of filters that a layer has. The others as in `building.published`."""
@@ -135,19 +143,19 @@ def MobileNetV2(
     network = Network(
         f"mobilenetv2_{alpha:0.2f}_{side}",
         _v2(alpha),
-        classifier("", "Logits"),
+        classifier("", "Logits", "predictions"),
         Weights(V2_HOME, (f"{start}.h5", None), (f"{start}_no_top.h5", None)),
         size=usual,
         last=-1,
         norm=(("epsilon", 1e-3), ("momentum", 0.999)),
     )
-    return network.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)
+    arguments = include_top, weights, input_tensor, input_shape, pooling, classes
+    return network.build(*arguments, classifier_activation, name, vintage)
 
 
 def _v2(alpha: float) -> Body:
     def body(net: Net, x: Any) -> Any:
-        x = net(ZeroPadding2D, net.halving_pad(x, 3), name="Conv1_pad")(x)
-        x = net.norm(net.conv(x, _eights(32 * alpha), 3, strides=2, name="Conv1"), "bn_Conv1")
+        x = net.norm(net.halving_conv(x, _eights(32 * alpha), "Conv1", net.halving_pad(x, 3)), "bn_Conv1")
         x = net(ReLU, 6.0, name="Conv1_relu")(x)
         number = 0
         for filters, strides, count in V2_BLOCKS:

@@ -183,10 +183,13 @@ def NASNetMobile(
     input_tensor: Any = None,
     pooling: str | None = None,
     classes: int = CLASSES,
+    classifier_activation: Any = "softmax",
+    name: str | None = None,
     vintage: str | None = None,
 ) -> Model:
     """The smaller network. Arguments as in `building.published`."""
-    return MOBILE.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)
+    arguments = include_top, weights, input_tensor, input_shape, pooling, classes
+    return MOBILE.build(*arguments, classifier_activation, name, vintage)
 
 
 def NASNetLarge(
@@ -196,7 +199,10 @@ def NASNetLarge(
     input_tensor: Any = None,
     pooling: str | None = None,
     classes: int = CLASSES,
+    classifier_activation: Any = "softmax",
+    name: str | None = None,
     vintage: str | None = None,
 ) -> Model:
     """The larger network. Arguments as in `building.published`."""
-    return LARGE.build(include_top, weights, input_tensor, input_shape, pooling, classes, vintage)
+    arguments = include_top, weights, input_tensor, input_shape, pooling, classes
+    return LARGE.build(*arguments, classifier_activation, name, vintage)

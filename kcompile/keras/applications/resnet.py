@@ -74,7 +74,7 @@ def resnet(name: str, body: Body, whole: str, headless: str) -> Any:
     """What makes a network of this family or of ResNetV2. whole, headless: digests of its weights' files."""
     stem = f"{name.lower()}_{KERNELS}"
     weights = Weights(f"{KERAS_TEAM}/resnet", (f"{stem}.h5", whole), (f"{stem}_notop.h5", headless))
-    top = classifier("avg_pool", "probs")
+    top = classifier("avg_pool", "probs", "predictions")
     network = Network(name.lower(), body, top, weights, pools=("avg_pool", "max_pool"), norm=NORM)
     return published(name, network)
 

@@ -31,7 +31,7 @@ def _top(net: Net, x: Any, classes: int) -> Any:
     x = net(Flatten, name="flatten")(x)
     for name in ("fc1", "fc2"):
         x = net(Dense, 4096, activation="relu", name=name)(x)
-    return net(Dense, classes, activation="softmax", name="predictions")(x)
+    return net(Dense, classes, activation=net.activation, name="predictions")(x)
 
 
 def _network(name: str, counts: tuple[int, ...], whole: str, headless: str) -> Network:

@@ -16,8 +16,8 @@ from kcompile.ir.types import Batch, numel
 from kcompile.keras import expressions
 from kcompile.keras.backend.arrange import filled, int_shape
 from kcompile.keras.backend.elementwise import switch
-from kcompile.keras.engine import InputLayer
 from kcompile.keras.expressions import TensorFunction
+from kcompile.keras.inputs import InputLayer
 from kcompile.keras.moving import followed
 from kcompile.keras.operands import graph, leaves, record, sizes, tensor, traced, value_of
 from kcompile.keras.operators import identity

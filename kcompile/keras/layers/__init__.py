@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from kcompile.keras.engine import Input, InputLayer, InputSpec, Layer
+from kcompile.keras.engine import InputSpec, Layer
+from kcompile.keras.inputs import Input, InputLayer
 from kcompile.keras.layers import advanced_activations as _advanced_activations
 from kcompile.keras.layers import cells as _cells
 from kcompile.keras.layers import convolutional as _convolutional
