@@ -104,7 +104,7 @@ def _traced(model: Any, problems: Problems, examples: Any) -> Any:
     try:
         with kept_random_state():
             made = model_of(model, examples)
-    except UnsupportedError as error:
+    except Exception as error:  # whatever the user's code raises where it is given no data
         problems.add(f"and its code cannot be traced: {error}")
         return None
     problems.found.clear()
