@@ -15,11 +15,36 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import backend, losses
+from kcompile.keras.confusion import (
+    AUC,
+    FalseNegatives,
+    FalsePositives,
+    Precision,
+    PrecisionAtRecall,
+    Recall,
+    RecallAtPrecision,
+    SensitivityAtSpecificity,
+    SpecificityAtSensitivity,
+    TrueNegatives,
+    TruePositives,
+)
 from kcompile.keras.losses import Loss, _like, indices
 from kcompile.keras.metric import Metric, keeps_state, measured
 from kcompile.keras.operands import lift, tensor
+from kcompile.keras.score_metrics import (
+    BinaryIoU,
+    F1Score,
+    FBetaScore,
+    IoU,
+    MeanIoU,
+    OneHotIoU,
+    OneHotMeanIoU,
+    R2Score,
+    RootMeanSquaredError,
+    Sum,
+)
 from kcompile.keras.semantics import Semantics
-from kcompile.keras.settings import meaning
+from kcompile.keras.settings import epsilon, meaning
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.checks import check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
@@ -75,6 +100,26 @@ def accuracy(y_true: Any, y_pred: Tensor) -> Tensor:
     return _share(ops.equal(_like(y_true, y_pred), y_pred), y_pred)
 
 
+def pearson_correlation(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
+    """The correlation of y_true and y_pred along an axis (Pearson)."""
+    axis = losses._feature_axis("pearson_correlation", axis, y_pred)
+    parts = [y - ops.reduce_mean(y, axis, True) for y in (_like(y_true, y_pred), y_pred)]
+    first, second = (y / ops.sqrt(ops.reduce_mean(ops.square(y), axis, True)) for y in parts)
+    return ops.reduce_mean(first * second, axis)
+
+
+def concordance_correlation(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
+    """The correlation of y_true and y_pred along an axis, less where their means or variances differ (Lin),
+    as Keras 3 has it: it takes the distances of both from the mean of y_pred."""
+    axis = losses._feature_axis("concordance_correlation", axis, y_pred)
+    y_true = _like(y_true, y_pred)
+    first, second = (ops.reduce_mean(y, axis, True) for y in (y_true, y_pred))
+    spread = ops.square(first - second)
+    for y, mean in ((y_true, first), (y_pred, second)):
+        spread = spread + ops.reduce_mean(ops.square(y - mean), axis, True)
+    return ops.reduce_mean((y_true - second) * (y_pred - second) * 2.0 / (spread + epsilon()), axis)
+
+
 lift(globals(), "y_true", "y_pred")
 
 
@@ -89,6 +134,7 @@ class Mean(Metric):
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         values = ops.cast(tensor(values), self.dtype)
         if sample_weight is None:
+            values = ops.reduce_mean(values, range(1, values.rank)) if values.rank > 1 else values
             count = ops.count(values, range(values.rank)) if values.rank else 1.0
         else:
             weight = ops.cast(tensor(sample_weight), self.dtype)
@@ -208,6 +254,8 @@ Hinge = _class("Hinge", losses.hinge)
 SquaredHinge = _class("SquaredHinge", losses.squared_hinge)
 CategoricalHinge = _class("CategoricalHinge", losses.categorical_hinge)
 CosineSimilarity = _class("CosineSimilarity", cosine_similarity)
+PearsonCorrelation = _class("PearsonCorrelation", pearson_correlation)
+ConcordanceCorrelation = _class("ConcordanceCorrelation", concordance_correlation)
 BinaryCrossentropy = _class("BinaryCrossentropy", losses.binary_crossentropy)
 CategoricalCrossentropy = _class("CategoricalCrossentropy", losses.categorical_crossentropy)
 SparseCategoricalCrossentropy = _class(
@@ -218,12 +266,15 @@ mse = MSE = mean_squared_error = losses.mean_squared_error
 mae = MAE = mean_absolute_error = losses.mean_absolute_error
 mape = MAPE = mean_absolute_percentage_error = losses.mean_absolute_percentage_error
 msle = MSLE = mean_squared_logarithmic_error = losses.mean_squared_logarithmic_error
-kld = KLD = kullback_leibler_divergence = losses.kullback_leibler_divergence
+kld = KLD = kl_divergence = kullback_leibler_divergence = losses.kullback_leibler_divergence
 cosine = cosine_proximity
 hinge = losses.hinge
 squared_hinge = losses.squared_hinge
 categorical_hinge = losses.categorical_hinge
-logcosh = losses.logcosh
+log_cosh = logcosh = losses.logcosh
+huber = losses.huber_loss
+binary_focal_crossentropy = losses.binary_focal_crossentropy
+categorical_focal_crossentropy = losses.categorical_focal_crossentropy
 poisson = losses.poisson
 binary_crossentropy = losses.binary_crossentropy
 categorical_crossentropy = losses.categorical_crossentropy
@@ -240,6 +291,8 @@ FUNCTIONS: dict[str, MetricFunction] = {
         sparse_top_k_categorical_accuracy,
         cosine_similarity,
         cosine_proximity,
+        pearson_correlation,
+        concordance_correlation,
     )
 }
 FUNCTIONS["cosine"] = cosine_proximity
@@ -248,6 +301,29 @@ CLASSES: dict[str, type[Metric]] = {
     for c in (
         Mean,
         MeanMetricWrapper,
+        AUC,
+        FalseNegatives,
+        FalsePositives,
+        Precision,
+        PrecisionAtRecall,
+        Recall,
+        RecallAtPrecision,
+        SensitivityAtSpecificity,
+        SpecificityAtSensitivity,
+        TrueNegatives,
+        TruePositives,
+        BinaryIoU,
+        F1Score,
+        FBetaScore,
+        IoU,
+        MeanIoU,
+        OneHotIoU,
+        OneHotMeanIoU,
+        R2Score,
+        RootMeanSquaredError,
+        Sum,
+        PearsonCorrelation,
+        ConcordanceCorrelation,
         Accuracy,
         BinaryAccuracy,
         CategoricalAccuracy,
