@@ -33,7 +33,7 @@ class Sum(Metric):
         if sample_weight is not None:
             weight = ops.cast(tensor(sample_weight), self.dtype)
             if values.rank > weight.rank:
-                values = ops.reduce_mean(values, range(weight.rank, values.rank))
+                values = ops.reduce_sum(values, range(weight.rank, values.rank))
             values = values * weight
         self.total.assign_add(ops.reduce_sum(values))
 

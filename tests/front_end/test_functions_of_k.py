@@ -38,6 +38,17 @@ def unit(x):
     return x / np.sqrt(np.maximum((x * x).sum(-1, keepdims=True), 1e-12))
 
 
+def norm(x):
+    return (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
+
+
+def concordance(t, p):
+    """As Keras 3 has it, with the distances of both from the mean of p."""
+    m, n = t.mean(-1, keepdims=True), p.mean(-1, keepdims=True)
+    spread = t.var(-1, keepdims=True) + p.var(-1, keepdims=True) + (m - n) ** 2
+    return mean(2 * (t - n) * (p - n) / (spread + EPSILON))
+
+
 def shares(p):
     return np.log(safe(p / p.sum(-1, keepdims=True)))
 
@@ -99,6 +110,8 @@ METRICS = {
     "cosine_similarity": (X, Q, lambda t, p: (unit(t) * unit(p)).sum(-1)),
     "cosine_proximity": (X, Q, lambda t, p: (unit(t) * unit(p)).sum(-1)),
     "accuracy": (SIGNS, SIGNS[::-1].copy(), lambda t, p: t == p),
+    "pearson_correlation": (X, Q, lambda t, p: mean(norm(t) * norm(p))),
+    "concordance_correlation": (X, Q, concordance),
 }
 ACTIVATIONS = {
     "softmax": lambda x: np.exp(x) / np.exp(x).sum(-1, keepdims=True),
