@@ -146,7 +146,7 @@ class Layer(Weights, Additions, Nodes):
 
     def _new_name(self) -> str:
         """The name of a layer that is given none: its class's, with a number."""
-        return numbered(snake_case(type(self).__name__), self.vintage)
+        return numbered(snake_case(type(self).__name__, self.vintage), self.vintage)
 
     @property
     def input_tensor(self) -> Any:

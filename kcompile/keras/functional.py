@@ -186,7 +186,7 @@ class Model(Training, Saving, Network, Layer):  # type: ignore[override]
             )
 
     def _new_name(self) -> str:
-        kind = snake_case(type(self).__name__)
+        kind = snake_case(type(self).__name__, self.vintage)
         return numbered(edition(self.vintage).model if kind == "model" else kind, self.vintage)
 
     # ---- parts

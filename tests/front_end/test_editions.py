@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import io
 import pickle
 import re
 import subprocess
 import sys
+import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -272,3 +275,16 @@ Model: "functional"
         " add (Add)                   (None, 3)                    0         ['dense[0][0]'," + " " * 15
     )
     assert lines[14] == "Total params: 30 (120.00 Byte)"
+
+
+def test_convolutional_lstms_are_called_as_they_are_there(tmp_path):
+    first = {keras: "conv_lst_m2d_1", tf_keras: "conv_lstm2d", keras3: "conv_lstm2d"}
+    for library, name in first.items():
+        keras.backend.clear_session()
+        assert library.layers.ConvLSTM2D(1, 1).name == name
+    inputs = keras3.layers.Input((2, 3, 3, 1))
+    model = keras3.models.Model(inputs, keras3.layers.ConvLSTM2D(1, 1)(inputs))
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        weights = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
+    assert "layers/conv_lstm2d/cell/vars/0" in weights

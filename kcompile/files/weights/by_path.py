@@ -15,6 +15,7 @@ from kcompile.files.weights.assignment import Assignment, Part
 from kcompile.files.weights.by_layer import some
 from kcompile.files.weights.inside import class_group, groups, held, own_variables
 from kcompile.keras.models import Model
+from kcompile.keras.settings import snake_case
 
 
 def is_by_path(file: Hdf5) -> bool:
@@ -118,8 +119,9 @@ def _load_container(
             layers.setdefault(class_group(layer), []).append(layer)
     for name, members in layers.items():
         groups = _numbered(assignment.file, container, name) if container else []
-        if not groups and name == "functional" and container:
-            groups = _numbered(assignment.file, container, "model")
+        if not groups and container:  # in files of earlier Kerases, and of kcompile 0.1
+            older = "model" if name == "functional" else snake_case(type(members[0]).__name__)
+            groups = _numbered(assignment.file, container, older)
         if len(groups) != len(members):
             members = [layer for layer in members if any(layer is mine for mine in owned[id(model)])]
         if len(groups) != len(members):

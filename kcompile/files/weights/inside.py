@@ -136,5 +136,6 @@ def class_group(layer: Any) -> str:
         return "container"
     if isinstance(layer, Model):
         merged = isinstance(layer, Sequential) and layer.functional  # it is read again as a Model
-        return "functional" if type(layer) is Model or merged else snake_case(type(layer).__name__)
-    return snake_case(type(layer).__name__)
+        if type(layer) is Model or merged:
+            return "functional"
+    return snake_case(type(layer).__name__, "keras3")
