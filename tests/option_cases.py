@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from option_rows import AROUND, Row
+from option_rows import AROUND, Options, Row
 from options import TABLE, scaled
 
 import kcompile
@@ -61,22 +61,29 @@ def model_of(case: Case, keras: Any = kcompile.keras, **defaults: Any) -> Any:
     gradients go through it. defaults: arguments, where the case does not say them."""
     row, layers = TABLE[case.row], keras.layers
     o = row.filled({**defaults, **dict(case.given)})
-    around = {key: o.pop(key) for key in AROUND}
-    dated = {} if around["vintage"] is None else {"vintage": around["vintage"]}
-    batch = around["batch"] if o.get("stateful") else None
-    o = {key: spoken(value, keras) for key, value in o.items()}
+    dated, batch = dates(o), o["batch"] if o.get("stateful") else None
     dtype = "int32" if row.words else keras.backend.floatx()
-    inputs = [
-        layers.Input(batch_shape=(batch, *around["shape"]), dtype=dtype, **dated) for _ in range(row.copies)
-    ]
+    inputs = [layers.Input(batch_shape=(batch, *o["shape"]), dtype=dtype, **dated) for _ in range(row.copies)]
     tensors = inputs
     if not row.words:
         before = layers.PReLU(alpha_initializer=keras.initializers.Constant(0.5), **dated)
         tensors = [before(x) for x in inputs]
-    if around["masked"]:
+    if o["masked"]:
         tensors = [layers.Masking(**dated)(x) for x in tensors]
-    outputs = row.layer(layers, o, dated)(tensors if row.copies > 1 else tensors[0])
+    outputs = layer_of(case, keras, **defaults)(tensors if row.copies > 1 else tensors[0])
     return keras.models.Model(inputs, outputs, **dated)
+
+
+def layer_of(case: Case, keras: Any, **defaults: Any) -> Any:
+    """The layer that is tried."""
+    row = TABLE[case.row]
+    o = row.filled({**defaults, **dict(case.given)})
+    given = {key: spoken(value, keras) for key, value in o.items() if key not in AROUND}
+    return row.layer(keras.layers, given, dates(o))
+
+
+def dates(o: Options) -> Options:
+    return {} if o["vintage"] is None else {"vintage": o["vintage"]}
 
 
 def spoken(value: Any, keras: Any) -> Any:

@@ -314,8 +314,13 @@ def global_pooling(kind: str, rank: int) -> Row:
     options = {**ANY, "keepdims": (True,), "shape": shapes, **SEVERAL_AXES}
     if rank == 1 and kind == "Average":
         options["masked"] = (True,)
+
+    def illegal(o: Options) -> bool:
+        """A mask is of the axis that holds the channels then."""
+        return bool(o["masked"]) and o.get("data_format") == "channels_first"
+
     name = f"Global{kind}Pooling{rank}D"
-    return Row(name, shape, {}, options)
+    return Row(name, shape, {}, options, illegal)
 
 
 RECURRENT = {
