@@ -1,7 +1,8 @@
 """Networks of keras.applications: layers, connections and weights as in Keras 2, arguments, images, classes.
 
 `applications.json` holds what keras_applications 1.0.8 builds under Keras 2.3.1: the model's name, how many
-layers it has, and a digest of the layers' names, classes, weight shapes and inputs, in order.
+layers it has, and a digest of the layers' names, classes, weight shapes and inputs, in order;
+`applications_since_tf.json` the same of tf_keras 2.21 and Keras 3.15.
 """
 
 from __future__ import annotations
@@ -60,6 +61,28 @@ def test_a_network_has_the_layers_and_weights_of_keras(found: dict[str, Any]) ->
         model = make(weights=None, **options)
     finally:
         K.set_image_data_format(before)
+    assert (model.name, len(model.layers), digest(model)) == (found["name"], found["layers"], found["digest"])
+
+
+SINCE_TF = json.loads((Path(__file__).parent / "applications_since_tf.json").read_text())
+PROMPT = ("MobileNet", "MobileNetV2", "ResNet50V2")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(
+            found,
+            id=f"{found['edition']}-{found['network']}",
+            marks=() if found["network"] in PROMPT else pytest.mark.slow,
+        )
+        for found in SINCE_TF
+    ],
+)
+def test_a_network_has_the_layers_and_weights_of_tf_keras_and_keras_3(found: dict[str, Any]) -> None:
+    K.clear_session()
+    home = {"keras3": keras3, "tf_keras": tf_keras}[found["edition"]].applications
+    model = getattr(home, found["network"])(weights=None, **found["options"])
     assert (model.name, len(model.layers), digest(model)) == (found["name"], found["layers"], found["digest"])
 
 

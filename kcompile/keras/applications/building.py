@@ -54,11 +54,16 @@ class Net:
     @property
     def since_tf(self) -> bool:
         """Whether layers have the names that they have since tf.keras."""
-        return not edition(self.vintage or vintage()).keras1
+        return not edition(self.own_vintage).keras1
+
+    @property
+    def own_vintage(self) -> str:
+        """The vintage, also where it is the script's."""
+        return self.vintage or vintage()
 
     def named(self, name: str) -> str:
         """The name of a layer that Keras 2 and tf.keras call with a slash in it."""
-        return name.replace("/", "_") if (self.vintage or vintage()) == "keras3" else name
+        return name.replace("/", "_") if self.own_vintage == "keras3" else name
 
     def __call__(self, kind: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return kind(*args, vintage=self.vintage, **options)
@@ -120,7 +125,7 @@ class Network:
     """One network. body: from the images to the features. top: from these to classes. size: of images where
     nobody says another; least: the smallest. last: the number of the channels' axis in configurations. pools:
     the names of the layers that pool instead of the top. norm: options of batch normalizations. fixed:
-    whether the size of images is needed without a top too."""
+    whether the size of images is needed without a top too. newer: its name in Keras 3, where it differs."""
 
     name: str
     body: Body
@@ -132,6 +137,7 @@ class Network:
     pools: tuple[str | None, str | None] = (None, None)
     norm: tuple[tuple[str, Any], ...] = ()
     fixed: bool = False
+    newer: str | None = None
 
     def build(
         self,
@@ -160,8 +166,9 @@ class Network:
             }
             kind, called = kinds[pooling]
             x = net(kind, name=called)(x)
+        own = self.newer if self.newer and net.own_vintage == "keras3" else self.name
         inputs = given if input_tensor is None else get_source_inputs(input_tensor)
-        model = Model(inputs, x, name=name or self.name, vintage=vintage)
+        model = Model(inputs, x, name=name or own, vintage=vintage)
         if weights == "imagenet":
             if self.weights is None:
                 raise InputError(f"{self.name}: there are no weights for ImageNet of this network")

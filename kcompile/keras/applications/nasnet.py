@@ -157,6 +157,7 @@ def _network(body: Body, size: int, kind: str, whole: str, headless: str) -> Net
         last=-1,
         norm=(("momentum", 0.9997), ("epsilon", 1e-3)),
         fixed=True,
+        newer=f"nasnet_{kind}",
     )
 
 
