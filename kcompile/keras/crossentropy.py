@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras.settings import epsilon
+from kcompile.keras.settings import epsilon, meaning
 
 
 def clipped(p: Tensor) -> Tensor:
@@ -15,10 +15,14 @@ def clipped(p: Tensor) -> Tensor:
     return ops.clip(p, epsilon(), 1.0 - epsilon())
 
 
-def log_probabilities(x: Tensor, from_logits: bool, axis: int = -1) -> Tensor:
-    """log p: of logits exactly; of probabilities brought to sum 1 and clipped, as Keras has it."""
+def log_probabilities(x: Tensor, from_logits: bool, axis: int = -1, sparse: bool = False) -> Tensor:
+    """log p: of logits exactly; of probabilities brought to sum 1 and clipped, or clipped first where labels
+    are numbers (sparse) and the vintage has it so."""
     if from_logits:
         return ops.log_softmax(x, axis)
+    if sparse and meaning().sparse_probabilities == "clipped first":
+        x = clipped(x)
+        return ops.log(x / ops.reduce_sum(x, axis, keepdims=True))
     return ops.log(clipped(x / ops.reduce_sum(x, axis, keepdims=True)))
 
 

@@ -194,7 +194,7 @@ def sparse_categorical_crossentropy(
     if axis not in (-1, y_pred.rank - 1):
         raise UnsupportedError(describe("sparse_categorical_crossentropy: axis", "the last axis", repr(axis)))
     classes, count = indices(y_true, y_pred), _classes(y_pred)
-    logs = log_probabilities(y_pred, from_logits)
+    logs = log_probabilities(y_pred, from_logits, sparse=True)
     if ignore_class is None:
         return -ops.value_at(logs, ops.checked_places(classes, count))
     ignored = ops.equal(classes, ignore_class)

@@ -130,6 +130,10 @@ class Semantics:
     activity_by_sample: bool
     # A weighted loss is divided by the number of weights, or of those that are not zero.
     loss_divides_by: Literal["weights", "nonzero weights"]
+    # What the crossentropy of class numbers does with probabilities that do not sum to 1: it clips them, and
+    # divides by the sum of that (Keras 2: tensorflow_backend.py, tf_keras: backend.py, where logarithms go
+    # through a softmax); or divides first (Keras 3 on JAX: backend/jax/nn.py).
+    sparse_probabilities: Literal["clipped first", "divided first"]
     # Whether hinges take labels of 0 and 1 for -1 and 1. Keras 2.3: losses.py, _maybe_convert_labels.
     hinge_labels: Literal["as given", "0 is -1"]
     # What class_weight counts beside sample_weight. Keras 2.2: training_utils.py, standardize_weights.
@@ -270,6 +274,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "losses_bring_layers": (False, False, True, True, True),
     "activity_by_sample": (False, False, True, True, True),
     "loss_divides_by": ("nonzero weights", "nonzero weights", "weights", "weights", "weights"),
+    "sparse_probabilities": (*["clipped first"] * 4, "divided first"),
     "hinge_labels": ("as given", "0 is -1", "0 is -1", "0 is -1", "0 is -1"),
     "class_weight_beside": ("nothing", "factor", "factor", "factor", "factor"),
     "weighted_metrics": ("as losses", "by weights", "by weights", "by weights", "by weights"),

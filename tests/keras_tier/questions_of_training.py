@@ -33,6 +33,15 @@ def loss_divides_by(kit: Kit) -> Any:
     return [number(model.test_on_batch(x, x * 0, sample_weight=np.array([1.0, 0.0])))]
 
 
+@case({"clipped first": [np.log(3.0)], "divided first": [np.log(4.0)]})
+def sparse_probabilities(kit: Kit) -> Any:
+    """Of the scores 1, 2 and 1, the crossentropy of the first."""
+    x = kit.layers.Input((3,))
+    model = kit.model(x, kit.layers.Activation("linear")(x))
+    model = kit.compiled(model, loss="sparse_categorical_crossentropy")
+    return [number(model.test_on_batch(np.array([[1.0, 2.0, 1.0]], np.float32), np.array([[0]])))]
+
+
 @case({"as given": [1.0], "0 is -1": [2.0]})
 def hinge_labels(kit: Kit) -> Any:
     """max(1 - 0 * 1, 0), or max(1 + 1 * 1, 0)."""

@@ -58,6 +58,7 @@ ON_TENSORFLOW = {
     "masked_output": "previous output",
     "spectral_kernel": "assigned",
     "without_loss": "not tested",
+    "sparse_probabilities": "clipped first",
 }
 # What Keras 2.3.1 gives where ours has the names and the weighted losses of its manual
 OF_2_3_1 = {"loss_divides_by": [2.0], "metric_names": ["accuracy", "mae"], "weighted_prefix": ["loss", "mae"]}

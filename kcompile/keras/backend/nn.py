@@ -327,7 +327,7 @@ def sparse_categorical_crossentropy(
     output = tensor(output)
     (place,) = axes_of(output, axis)
     order = [*(i for i in range(output.rank) if i != place), place]
-    logs = ops.transpose(log_probabilities(output, from_logits, axis), order)
+    logs = ops.transpose(log_probabilities(output, from_logits, axis, sparse=True), order)
     numbers = ops.cast(ops.reshape(tensor(target), logs.shape[:-1]), "int32")
     return -ops.value_at(logs, ops.checked_places(numbers, fixed_size(logs, -1)))
 
