@@ -233,7 +233,7 @@ LACKS = (
     Lack("keras3", "Bidirectional(SimpleRNN)", "activity_regularizer", "its layer has lost the argument"),
     Lack("keras3", "Bidirectional*", "zero_output_for_mask", "its layers have lost the argument"),
     Lack("keras3", "Bidirectional*", "go_backwards", "it refuses a layer that goes backwards"),
-    Lack("keras3", "TimeDistributed(LSTM)", "", "not compared here yet"),
+    Lack("keras3", "TimeDistributed(LSTM)", "masked", "it cannot train: the mask is not of the loss's shape"),
     Lack("keras3", "ConvLSTM*", "", "not compared here yet"),
 )
 
