@@ -415,9 +415,8 @@ def _output_loss(output: _Scored, loss: Loss, meaning: Semantics) -> Tensor:
             )
         )
     summed, each = loss.reduction == "sum", ops.cast(each, w.dtype)
-    ignored = losses.ignored_class(loss)
-    if ignored is not None:
-        counts = ops.not_equal(losses.indices(y, output.prediction), ignored)
+    counts = losses.counted(loss, y, output.prediction, each)
+    if counts is not None:
         mask = counts if mask is None else ops.logical_and(_over(mask, counts.rank), counts)
     if each.rank and not _by_sample(each):
         raise ModelError(

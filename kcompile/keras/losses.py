@@ -18,6 +18,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.crossentropy import binary_terms, clipped, log_probabilities
+from kcompile.keras.newer_losses import circle, ctc, dice, tversky
 from kcompile.keras.operands import lift, over
 from kcompile.keras.settings import epsilon, meaning
 from kcompile.keras.tensors import is_integer, is_number
@@ -284,12 +285,22 @@ class Loss:
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss; sample_weight broadcasts to the losses of the samples."""
         each = self.call(y_true, y_pred)
-        if sample_weight is not None:
-            each = each * _like(sample_weight, each)
+        weight = None if sample_weight is None else _like(sample_weight, each)
+        if weight is not None and weight.rank < each.rank:
+            weight = ops.reshape(weight, (*weight.shape, *(1,) * (each.rank - weight.rank)))
+        counts = counted(self, y_true, y_pred, each)
+        if counts is not None:
+            there = ops.cast(counts, each.dtype)
+            if self.reduction in MEANS:
+                there = there / (ops.reduce_mean(there) + epsilon())
+            weight = there if weight is None else weight * there
+        if weight is not None:
+            weight = ops.broadcast_to(weight, each.shape)
+            each = each * weight
         if self.reduction == "none":
             return each
-        if self.reduction == "mean_with_sample_weight" and sample_weight is not None:
-            return ops.reduce_sum(each) / ops.reduce_sum(_like(sample_weight, each))
+        if self.reduction == "mean_with_sample_weight" and weight is not None:
+            return ops.reduce_sum(each) / ops.reduce_sum(weight)
         return ops.reduce_sum(each) if self.reduction == "sum" else ops.reduce_mean(each)
 
     def get_config(self) -> dict[str, Any]:
@@ -332,7 +343,14 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "from_logits": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
     "apply_class_balancing": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
     "label_smoothing": ("a number from 0 to 1", _share),
-    "alpha": ("a number from 0 to 1", _share),
+    "alpha": ("a number of at least 0", lambda v: is_number(v) and v >= 0),
+    "beta": ("a number of at least 0", lambda v: is_number(v) and v >= 0),
+    "margin": ("a number", is_number),
+    "remove_diagonal": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
+    "axes": (
+        "an integer, some of them, or None",
+        lambda v: v is None or is_integer(v) or (isinstance(v, (list, tuple)) and all(map(is_integer, v))),
+    ),
     "threshold": ("a number", is_number),
     "gamma": ("a number of at least 0", lambda v: is_number(v) and v >= 0),
     "delta": ("a number above 0", lambda v: is_number(v) and v > 0),
@@ -343,10 +361,13 @@ OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
+OVER_AXES = ("Dice", "Tversky")  # whose axis may be several
+
+
 def checked_options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Options as Python's own numbers. Raises ModelError for one that makes no sense."""
     for name, value in given.items():
-        expected, allowed = OPTIONS[name]
+        expected, allowed = OPTIONS["axes" if name == "axis" and kind in OVER_AXES else name]
         if not allowed(value):
             raise ModelError(describe(f"{kind}: {name}", expected, repr(value)))
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
@@ -373,14 +394,23 @@ def bound_options(
     return found
 
 
-def _class(name: str, function: Callable[..., Tensor], label: str | None = None) -> type[FunctionLoss]:
+def _class(
+    name: str,
+    function: Callable[..., Tensor],
+    label: str | None = None,
+    behind: tuple[str, ...] = (),
+    without: tuple[str, ...] = (),
+) -> type[FunctionLoss]:
     """The class of a loss function; its constructor takes the function's options, then a reduction, a name
-    and a dtype. label: the name that it has by default."""
+    and a dtype. label: the name that it has by default. behind: options that stand behind the name. without:
+    those of calls alone."""
     plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [
-        *options_of(function),
-        *(inspect.Parameter(key, plain, default=None) for key in ("reduction", "name", "dtype")),
-    ]
+    options = [p for p in options_of(function) if p.name not in without]
+    reduction, shown, dtype = (
+        inspect.Parameter(key, plain, default=None) for key in ("reduction", "name", "dtype")
+    )
+    last = [p for p in options if p.name in behind]
+    parameters = [*(p for p in options if p.name not in behind), reduction, shown, *last, dtype]
 
     def __init__(self: FunctionLoss, *args: Any, **kwargs: Any) -> None:
         given = bound_options(type(self).__name__, parameters, args, kwargs)
@@ -414,6 +444,11 @@ CategoricalGeneralizedCrossEntropy = _class(
     "CategoricalGeneralizedCrossEntropy", categorical_generalized_cross_entropy
 )
 
+Dice = _class("Dice", dice, behind=("axis",))
+Tversky = _class("Tversky", tversky, behind=("axis",))
+Circle = _class("Circle", circle, without=("ref_labels", "ref_embeddings"))
+CTC = _class("CTC", ctc)
+
 mse = MSE = mean_squared_error
 mae = MAE = mean_absolute_error
 mape = MAPE = mean_absolute_percentage_error
@@ -445,6 +480,10 @@ FUNCTIONS: dict[str, LossFunction] = {
         binary_focal_crossentropy,
         categorical_focal_crossentropy,
         categorical_generalized_cross_entropy,
+        dice,
+        tversky,
+        circle,
+        ctc,
     )
 }
 ALIASES: dict[str, LossFunction] = {
@@ -487,6 +526,10 @@ CLASSES: dict[str, Callable[..., Any]] = {
         BinaryFocalCrossentropy,
         CategoricalFocalCrossentropy,
         CategoricalGeneralizedCrossEntropy,
+        Dice,
+        Tversky,
+        Circle,
+        CTC,
     )
 }
 
@@ -545,15 +588,27 @@ def as_loss(identifier: Any) -> Loss | None:
     return found if found is None or isinstance(found, Loss) else FunctionLoss(found)
 
 
+OF_CLASSES = frozenset({sparse_categorical_crossentropy, categorical_generalized_cross_entropy})
+OF_ANY_LABELS = frozenset({circle, ctc})  # whose labels are not shaped as the outputs are
+
+
 def takes_classes(loss: Any) -> bool:
     """Whether the labels of a loss are class numbers."""
-    return base_function(loss) in (sparse_categorical_crossentropy, categorical_generalized_cross_entropy)
+    return base_function(loss) in OF_CLASSES
 
 
 def ignored_class(loss: Any) -> int | None:
     """The class whose labels do not count, if there is one."""
     found = loss.arguments.get("ignore_class") if isinstance(loss, FunctionLoss) else None
     return None if found is None else int(found)
+
+
+def counted(loss: Any, y_true: Any, y_pred: Tensor, each: Tensor) -> Tensor | None:
+    """Which of the losses count, bool; None: all of them. each: the losses."""
+    ignored = ignored_class(loss)
+    if ignored is not None:
+        return ops.not_equal(indices(y_true, y_pred), ignored)
+    return each > 0.0 if base_function(loss) is circle else None
 
 
 def base_function(loss: Any) -> Any:

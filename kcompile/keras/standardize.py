@@ -25,7 +25,7 @@ from kcompile_runtime.errors import InputError, describe
 from kcompile_runtime.spec import TensorSpec
 
 # Losses that take their labels in the output's shape. Others (functions of one's own) take any.
-SHAPED = frozenset(f for f in losses.FUNCTIONS.values() if not losses.takes_classes(f))
+SHAPED = frozenset(losses.FUNCTIONS.values()) - losses.OF_CLASSES - losses.OF_ANY_LABELS
 
 
 def input_spec(name: str, x: KerasTensor) -> TensorSpec:

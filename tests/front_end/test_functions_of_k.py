@@ -101,6 +101,7 @@ LOSSES = {
         lambda t, p: (1 - (one_hot(t) * p).sum(-1) ** 0.5) / 0.5,
     ),
 }
+OTHER_SHAPES = {"Dice", "Tversky", "Circle", "CTC"}  # compared in tests/keras_tier
 METRICS = {
     "binary_accuracy": (T, P, lambda t, p: mean((p > 0.5) == t)),
     "categorical_accuracy": (T, P, lambda t, p: t.argmax(-1) == p.argmax(-1)),
@@ -267,7 +268,7 @@ def test_regularizer_or_constraint(name):
     agree(function, expected, X)
 
 
-@pytest.mark.parametrize("name", sorted(losses.CLASSES))
+@pytest.mark.parametrize("name", sorted(losses.CLASSES.keys() - OTHER_SHAPES))
 def test_loss_objects_reduce(name):
     if name not in {type(losses.get(n)).__name__ for n in losses.CLASSES}:
         pytest.skip("another name of a class")

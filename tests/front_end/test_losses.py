@@ -10,6 +10,7 @@ from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
+from kcompile.keras import backend as K
 from kcompile.keras import losses, metrics
 from kcompile.keras.semantics import semantics
 from kcompile.keras.settings import at_version
@@ -105,6 +106,8 @@ KERAS3 = {
     "kullback_leibler_divergence": "kl_divergence",
 }
 
+# With other shapes, and compared by tests/keras_tier/test_losses_with_keras.py
+OTHER_SHAPES = {"dice", "tversky", "circle", "ctc"}
 NO_DEFAULT = {"categorical_generalized_cross_entropy": {"q": 0.5}}  # arguments that Keras' functions want
 SQUEEZED = {"categorical_generalized_cross_entropy"}  # labels without the last axis
 
@@ -129,7 +132,7 @@ def run(function, t, p, precision="float64", wants_gradient=False):
 
 
 def test_every_loss_has_a_case():
-    assert set(CASES) == set(losses.FUNCTIONS)
+    assert set(CASES) | OTHER_SHAPES == set(losses.FUNCTIONS)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -397,3 +400,20 @@ def test_binary_crossentropy_of_flattened_tensors_is_one_number():
     labels, chances = np.random.randint(0, 2, (5, 3, 2)), np.random.uniform(0.1, 0.9, (5, 3, 2))
     expected = -np.mean(labels * np.log(chances) + (1 - labels) * np.log(1 - chances))
     assert np.isclose(K.function([given, predicted], [loss])([labels, chances])[0], expected, rtol=1e-5)
+
+
+def test_overlaps_are_of_the_axes_or_of_the_batch():
+    y = np.array([[1.0, 0.0], [1.0, 1.0]], np.float32)
+    p = np.array([[0.5, 0.25], [1.0, 0.0]], np.float32)
+    both, truth, said = 1.5, 3.0, 1.75
+    assert K.eval(losses.Dice()(y, p)) == pytest.approx(1 - 2 * both / (truth + said), rel=1e-5)
+    each = losses.Dice(axis=(1,), reduction="none")(y, p)
+    np.testing.assert_allclose(K.eval(each), [1 - 1 / 1.75, 1 - 2 / 3], rtol=1e-5)
+    found = K.eval(losses.Tversky(alpha=0.2, beta=0.6)(y, p))
+    assert found == pytest.approx(1 - both / (both + 0.2 * (truth - both) + 0.6 * (said - both)), rel=1e-5)
+
+
+def test_losses_that_do_not_count_are_not_in_the_mean():
+    y, p = np.array([0, 1, 2]), np.eye(3, dtype=np.float32) * 0.4 + 0.2
+    one = -np.log(0.6)
+    assert K.eval(losses.SparseCategoricalCrossentropy(ignore_class=1)(y, p)) == pytest.approx(one, rel=1e-5)

@@ -133,7 +133,8 @@ def matmul(a: Operand, b: Operand, transpose_a: bool = False, transpose_b: bool 
     """The product of two matrices, either of them transposed first. Code has the batch among the rows or
     what is summed, so where it would be the columns, the transpose is computed."""
     a, b = promote(a, b)
-    if b.rank == 2 and isinstance(b.shape[0 if transpose_b else 1], Batch):
+    columns, rows = b.rank == 2 and b.shape[0 if transpose_b else 1], a.shape[1 if transpose_a else 0]
+    if isinstance(columns, Batch) and not isinstance(rows, Batch):
         return transpose(matmul(b, a, not transpose_b, not transpose_a), (1, 0))
     return emit("matmul", [a, b], transpose_a=transpose_a, transpose_b=transpose_b)
 

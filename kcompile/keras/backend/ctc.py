@@ -37,9 +37,13 @@ def ctc_batch_cost(y_true: Any, y_pred: Any, input_length: Any, label_length: An
     y_true: [batch, most labels]. y_pred: probabilities. input_length, label_length: [batch, 1], how many
     steps and labels count. The forward variables of Graves, as logarithms.
     """
-    labels = ops.cast(tensor(y_true), "int32")
     logs = ops.log_softmax(ops.log(tensor(y_pred) + epsilon()))
-    steps, used = _column(input_length), _column(label_length)
+    return unaligned(tensor(y_true), logs, _column(input_length), _column(label_length))
+
+
+def unaligned(labels: Tensor, logs: Tensor, steps: Tensor, used: Tensor) -> Tensor:
+    """The same of logarithms of probabilities, [batch, time, classes]. steps, used: [batch, 1], int32."""
+    labels = ops.cast(labels, "int32")
     batch, blank = logs.shape[0], fixed_size(logs, 2) - 1
     most = fixed_size(labels, 1)
     places = 2 * most + 1  # of the path: a blank before, between and behind the labels
