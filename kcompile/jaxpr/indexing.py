@@ -15,7 +15,6 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, Dim, numel, static
-from kcompile.jaxpr.movement import part_of
 from kcompile.jaxpr.replay import Equation, rule
 
 Index = Any  # an array that is known, or a tensor
@@ -39,22 +38,8 @@ def _shaped(x: Index, shape: Sequence[Dim]) -> Index:
 def _component(x: Index, k: int) -> Index:
     """The numbers along one axis of the operand."""
     if isinstance(x, Tensor):
-        return ops.reshape(part_of(x, x.rank - 1, k, k + 1), x.shape[:-1])
+        return ops.reshape(ops.part_of(x, x.rank - 1, k, k + 1), x.shape[:-1])
     return x[..., k]
-
-
-def _rows(table: Tensor, places: Index) -> Tensor:
-    """The rows of a table at the places."""
-    if not isinstance(places, Tensor):
-        places = ops.constant(table.graph, np.asarray(places, np.int32), "int32")
-    return ops.gather(table, places)
-
-
-def take(x: Tensor, places: Index, axis: int) -> Tensor:
-    """x at places along one axis, which a list of numbers replaces."""
-    order = [axis, *(i for i in range(x.rank) if i != axis)]
-    rows = _rows(ops.transpose(x, order), places)
-    return ops.transpose(rows, [order.index(i) for i in range(x.rank)])
 
 
 # ---------------------------------------------------------------- gather
@@ -91,7 +76,7 @@ def _gather(e: Equation, x: Any, indices: Any) -> Tensor:
         places = places * size + start if k else start
     sizes = [x.shape[a] for a in axes]
     table = ops.reshape(ops.transpose(x, [*axes, *free]), (numel(sizes), *(x.shape[i] for i in free)))
-    made = _rows(table, places)  # [lead..., spans..., free...]
+    made = ops.rows_at(table, places)  # [lead..., spans..., free...]
     kept = [*spans, *free]
     order = _result_order(len(lead), [int(d) for d in numbers.offset_dims], kept, collapsed)
     # free axes of length 1 may be collapsed too
@@ -157,10 +142,10 @@ def _dynamic_slice(e: Equation, x: Any, *starts: Any) -> Tensor:
             raise e.refuse("batches are not cut")
         start = _clipped(_int32(start), size - length)
         if isinstance(start, np.ndarray):
-            part = part_of(part, axis, int(start), int(start) + length)
+            part = ops.part_of(part, axis, int(start), int(start) + length)
         else:
             steps = ops.constant(part.graph, np.arange(length, dtype=np.int32), "int32")
-            part = take(part, steps + start, axis)
+            part = ops.take(part, steps + start, axis)
     return part
 
 
@@ -179,7 +164,7 @@ def _dynamic_update_slice(e: Equation, x: Any, new: Any, *starts: Any) -> Tensor
         here = ops.logical_and(place >= 0, place < length)
         here = ops.reshape(here, [size if i == axis else 1 for i in range(x.rank)])
         inside = here if inside is None else ops.logical_and(inside, here)
-        new = take(new, _clipped(place, length - 1), axis)
+        new = ops.take(new, _clipped(place, length - 1), axis)
     return new if inside is None else ops.select(inside, new, x)
 
 
@@ -251,7 +236,7 @@ def _written(e: Equation, how: str, table: Tensor, rows: Index, values: Tensor) 
     source = np.full(table.shape[0], -1, np.int32)
     inside = (unique >= 0) & (unique < len(source))
     source[unique[inside]] = (len(rows) - 1 - last)[inside]
-    taken = _rows(values, np.maximum(source, 0))
+    taken = ops.rows_at(values, np.maximum(source, 0))
     here = ops.constant(table.graph, (source >= 0).reshape(-1, *(1,) * (table.rank - 1)), "bool")
     return ops.select(here, _combined(how, table, taken), table)
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch, Dim, static
+from kcompile.ir.types import Batch, static
 from kcompile.jaxpr.replay import KNOWN, OPAQUE, Equation, rule
+from kcompile_runtime.errors import UnsupportedError
 
 # ---------------------------------------------------------------- shapes
 
@@ -158,7 +159,7 @@ def _split(e: Equation, x: Any) -> list[Tensor]:
         if isinstance(size, Batch) and size != x.shape[axis]:
             raise e.refuse("batches are not cut")
         end = x.shape[axis] if isinstance(size, Batch) else at + size
-        parts.append(part_of(x, axis, at, end))
+        parts.append(ops.part_of(x, axis, at, end))
         at = end
     return parts
 
@@ -166,12 +167,6 @@ def _split(e: Equation, x: Any) -> list[Tensor]:
 @_both("split")
 def _known_split(e: Equation, x: Any) -> Any:
     return np.split(x, np.cumsum(e.first.params["sizes"])[:-1], int(e.first.params["axis"]))
-
-
-def part_of(x: Tensor, axis: int, start: int, stop: Dim) -> Tensor:
-    """x[start:stop] along one axis."""
-    starts = [start if i == axis else 0 for i in range(x.rank)]
-    return ops.slice_(x, starts, [stop if i == axis else d for i, d in enumerate(x.shape)])
 
 
 for _name in (
@@ -229,22 +224,22 @@ def _along(e: Equation, x: Any, function: Callable[[Tensor, int], Tensor]) -> Te
 
 @rule("cumsum")
 def _cumsum(e: Equation, x: Any) -> Tensor:
-    return _along(e, x, lambda t, axis: running(t, axis, ops.add))
+    return _along(e, x, lambda t, axis: ops.running(t, axis, ops.add))
 
 
 @rule("cumprod")
 def _cumprod(e: Equation, x: Any) -> Tensor:
-    return _along(e, x, lambda t, axis: running(t, axis, ops.mul))
+    return _along(e, x, lambda t, axis: ops.running(t, axis, ops.mul))
 
 
 @rule("cummax")
 def _cummax(e: Equation, x: Any) -> Tensor:
-    return _along(e, x, lambda t, axis: running(t, axis, ops.maximum))
+    return _along(e, x, lambda t, axis: ops.running(t, axis, ops.maximum))
 
 
 @rule("cummin")
 def _cummin(e: Equation, x: Any) -> Tensor:
-    return _along(e, x, lambda t, axis: running(t, axis, ops.minimum))
+    return _along(e, x, lambda t, axis: ops.running(t, axis, ops.minimum))
 
 
 @rule("cumlogsumexp")
@@ -253,58 +248,17 @@ def _cumlogsumexp(e: Equation, x: Any) -> Tensor:
         high = ops.stop_gradient(ops.maximum(a, b))
         return high + ops.log(ops.exp(a - high) + ops.exp(b - high))
 
-    return _along(e, x, lambda t, axis: running(t, axis, combine))
-
-
-def running(x: Tensor, axis: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The results of all elements up to each, in log2(size) steps: in each, elements meet what lies a power
-    of two before them."""
-    size, step = x.shape[axis], 1
-    assert isinstance(size, int)
-    while step < size:
-        met = combine(part_of(x, axis, step, size), part_of(x, axis, 0, size - step))
-        x = ops.concatenate([part_of(x, axis, 0, step), met], axis)
-        step *= 2
-    return x
+    return _along(e, x, lambda t, axis: ops.running(t, axis, combine))
 
 
 # ---------------------------------------------------------------- order
 
 
-def _ranks(e: Equation, x: Tensor, axis: int, largest_first: bool) -> Tensor:
-    """The place of each element in the order along the last axis; equal ones in the order they are in. NaN
-    counts as the largest."""
-    size = x.shape[axis]
-    if not isinstance(size, int) or size > 4096:
-        raise e.refuse("sorting is supported along axes of a known size, of up to 4096")
-    a, b = ops.reshape(x, (*x.shape, 1)), ops.reshape(x, (*x.shape[:-1], 1, size))
-    if x.dtype == "bool":
-        a, b = ops.cast(a, "int32"), ops.cast(b, "int32")
-    i, j = (ops.iota(x.graph, (1,) * (x.rank - 1) + (size, size), x.rank - k, "int32") for k in (1, 0))
-    before = ops.greater(b, a) if largest_first else ops.less(b, a)
-    level = ops.logical_and(ops.equal(a, b), ops.less(j, i))
-    if x.dtype.startswith("float"):
-        odd_a, odd_b = ops.not_equal(a, a), ops.not_equal(b, b)
-        both = ops.logical_and(odd_a, odd_b)
-        first, other = (odd_b, odd_a) if largest_first else (odd_a, odd_b)
-        before = ops.logical_or(before, ops.logical_and(first, ops.logical_not(other)))
-        level = ops.logical_or(level, ops.logical_and(both, ops.less(j, i)))
-    return ops.reduce_sum(ops.cast(ops.logical_or(before, level), "int32"), -1)
-
-
-def _in_order(x: Tensor, ranks: Tensor, count: int) -> Tensor:
-    """The first `count` elements along the last axis, in the order of their ranks."""
-    places = ops.iota(x.graph, (1,) * (x.rank - 1) + (count, 1), x.rank - 1, "int32")
-    here = ops.equal(ops.reshape(ranks, (*ranks.shape[:-1], 1, ranks.shape[-1])), places)
-    rows = ops.reshape(ops.cast(x, "int32") if x.dtype == "bool" else x, (*x.shape[:-1], 1, x.shape[-1]))
-    zero = ops.constant(x.graph, 0, rows.dtype)
-    return ops.cast(ops.reduce_sum(ops.select(here, rows, zero), -1), x.dtype)
-
-
-def _last(x: Tensor, axis: int) -> tuple[Tensor, list[int]]:
-    """x with this axis as the last, and the order of axes that brings it back."""
-    order = [*(i for i in range(x.rank) if i != axis), axis]
-    return ops.transpose(x, order), [order.index(i) for i in range(x.rank)]
+def _ranks(e: Equation, x: Tensor, largest_first: bool) -> Tensor:
+    try:
+        return ops.ranks(x, largest_first)
+    except UnsupportedError as error:
+        raise e.refuse(str(error)) from None
 
 
 @rule("sort")
@@ -312,16 +266,16 @@ def _sort(e: Equation, *values: Any) -> list[Tensor]:
     axis = int(e["dimension"])
     if int(e["num_keys"]) != 1:
         raise e.refuse("one operand decides the order")
-    moved = [_last(x, axis) for x in e.tensors(*values)]
-    ranks = _ranks(e, moved[0][0], -1, False)
+    moved = [ops.axis_last(x, axis) for x in e.tensors(*values)]
+    ranks = _ranks(e, moved[0][0], False)
     (size,) = static(e.input_types[0].shape[axis : axis + 1])
-    return [ops.transpose(_in_order(x, ranks, size), back) for x, back in moved]
+    return [ops.transpose(ops.in_order(x, ranks, size), back) for x, back in moved]
 
 
 @rule("top_k")
 def _top_k(e: Equation, x: Any) -> list[Tensor]:
     axis, k = int(e.get("axis", -1)), int(e["k"])
-    x, back = _last(e.tensors(x)[0], axis % len(e.input_types[0].shape))
-    ranks = _ranks(e, x, -1, True)
+    x, back = ops.axis_last(e.tensors(x)[0], axis % len(e.input_types[0].shape))
+    ranks = _ranks(e, x, True)
     places = ops.broadcast_to(ops.iota(x.graph, (x.shape[-1],), 0, "int32"), x.shape)
-    return [ops.transpose(_in_order(v, ranks, k), back) for v in (x, places)]
+    return [ops.transpose(ops.in_order(v, ranks, k), back) for v in (x, places)]

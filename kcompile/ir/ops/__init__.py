@@ -11,9 +11,11 @@ from kcompile.ir.ops import elementwise as _elementwise
 from kcompile.ir.ops import gather as _gather
 from kcompile.ir.ops import group as group
 from kcompile.ir.ops import movement as _movement
+from kcompile.ir.ops import order as _order
 from kcompile.ir.ops import random as _random
 from kcompile.ir.ops import reduction as _reduction
 from kcompile.ir.ops import scan as scan
+from kcompile.ir.ops import special as _special
 from kcompile.ir.ops import window as _window
 from kcompile.ir.ops import windows as _windows
 from kcompile.ir.ops import winograd as winograd
@@ -22,8 +24,10 @@ from kcompile.ir.ops.einsum import *
 from kcompile.ir.ops.elementwise import *
 from kcompile.ir.ops.gather import *
 from kcompile.ir.ops.movement import *
+from kcompile.ir.ops.order import *
 from kcompile.ir.ops.random import *
 from kcompile.ir.ops.reduction import *
+from kcompile.ir.ops.special import *
 from kcompile.ir.ops.window import *
 from kcompile.ir.ops.windows import *
 from kcompile.ir.tensor import constant
@@ -34,7 +38,9 @@ __all__ += _einsum.__all__
 __all__ += _elementwise.__all__
 __all__ += _gather.__all__
 __all__ += _movement.__all__
+__all__ += _order.__all__
 __all__ += _random.__all__
 __all__ += _reduction.__all__
+__all__ += _special.__all__
 __all__ += _window.__all__
 __all__ += _windows.__all__

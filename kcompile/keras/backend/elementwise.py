@@ -55,13 +55,7 @@ def square(x: Any) -> Any:
 def round(x: Any) -> Any:
     """The nearest whole number, halves to the even one."""
     x = tensor(x)
-    if not is_float(x):
-        return x
-    low = ops.floor(x)
-    part = x - low  # exact, where x + 0.5 is rounded
-    odd = ops.not_equal(ops.floor(low * 0.5) * 2.0, low)
-    up = ops.logical_or(part > 0.5, ops.logical_and(ops.equal(part, 0.5), odd))
-    return ops.select(up, low + 1.0, low)
+    return ops.round_to_even(x) if is_float(x) else x
 
 
 @traced
