@@ -37,12 +37,12 @@ def translate_call(
 
 def _tensors(arguments: Sequence[Any], operation: bool) -> Sequence[Any] | None:
     """The tensors of a call of Keras 3, None where its arguments are others too."""
-    if operation and len(arguments) == 2 and all(map(_is_keras_tensor, arguments)):
+    if operation and len(arguments) == 2 and all(map(is_keras_tensor, arguments)):
         ranks = {len(x["config"].get("shape", ())) for x in arguments}
         arguments = [arguments] if len(ranks) == 1 else arguments
     first, *more = arguments
     tensors = first if isinstance(first, (list, tuple)) else [first]
-    if any(x is not None for x in more) or not all(map(_is_keras_tensor, tensors)):
+    if any(x is not None for x in more) or not all(map(is_keras_tensor, tensors)):
         return None
     return tensors
 
@@ -60,7 +60,7 @@ def _with_states(node: Any) -> Any:
         named, given = mapping(node.get("kwargs")), node.get("args") or [None]
         states = named.get("initial_state")
         states = list(states) if isinstance(states, (list, tuple)) else [states]
-        if not all(map(_is_keras_tensor, [given[0], *states])):
+        if not all(map(is_keras_tensor, [given[0], *states])):
             return node
         return {
             **node,
@@ -89,7 +89,7 @@ def _is_place(place: Any) -> bool:
     )
 
 
-def _is_keras_tensor(x: Any) -> bool:
+def is_keras_tensor(x: Any) -> bool:
     if not isinstance(x, Mapping) or x.get("class_name") != "__keras_tensor__":
         return False
     history = x["config"].get("keras_history") if isinstance(x.get("config"), Mapping) else None
@@ -164,14 +164,14 @@ def without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
         left = [
             layer
             for layer in kept
-            if layer.get("name") in read or layer["class_name"] not in MASK_OPS or not _is_operation(layer)
+            if layer.get("name") in read or layer["class_name"] not in MASK_OPS or not is_operation(layer)
         ]
         if len(left) == len(kept):
             return {**config, "layers": kept}
         kept = left
 
 
-def _is_operation(layer: Mapping[str, Any]) -> bool:
+def is_operation(layer: Mapping[str, Any]) -> bool:
     """Whether a layer of such a class is an operation of Keras 3, which names no module in .h5."""
     nodes = layer["inbound_nodes"]
     return (
@@ -190,7 +190,7 @@ def _without_mask(node: Any) -> Any:
 
 def _names_read(value: Any) -> list[str]:
     """The layers that the tensors in a part of a configuration come from."""
-    if _is_keras_tensor(value):
+    if is_keras_tensor(value):
         return [value["config"]["keras_history"][0]]
     if isinstance(value, Mapping):
         return [name for v in value.values() for name in _names_read(v)]

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kcompile.files.calls import translate_call, translate_tensors, without_mask_ops
+from kcompile.files.calls import is_keras_tensor, translate_call, translate_tensors, without_mask_ops
 from kcompile.files.keras2_words import named_object
+from kcompile.files.operations import is_call, translate_call_layer
 from kcompile.files.problems import HOMES, Problems
 from kcompile.files.sharing import HELD
 from kcompile.files.vintage import MAX_LAYERS
@@ -285,6 +286,8 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         raise ModelError(describe(f"configuration of a {kind}", "arguments by name", "a list"))
     else:
         kind = ALIASES.get(kind, kind)
+        if functional and is_call(kind, entry) and not _is_operation(kind, entry):
+            return _translate_operation(kind, entry, reading)
         if _is_operation(kind, entry):
             entry = {**entry, "config": {**config, "operator": True}}
         made = {"class_name": kind, "config": _translate_layer(kind, entry, reading)}
@@ -307,13 +310,29 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
     return made
 
 
+def _translate_operation(kind: str, entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
+    """The call of a function in a functional model, as one of ours."""
+    name = entry.get("name") or entry["config"].get("name")
+    label = f"Layer {name!r} ({kind})"
+    config, calls = translate_call_layer(kind, entry, label, reading.problems)
+    reading.spend("calls of layers", len(calls), MAX_RUNS)
+    config["vintage"] = entry["config"].get("vintage", reading.vintage)
+    if "function" in config:
+        _try(layers.Operation, config, label, reading)
+    return {"class_name": "Operation", "config": config, "name": name, "inbound_nodes": calls}
+
+
 def _is_operation(kind: str, entry: Mapping[str, Any]) -> bool:
-    """Whether it is an operation of Keras 3, and no layer. In .h5, only its two arguments tell."""
-    if kind not in OPERATIONS or "module" in entry:
-        return kind in OPERATIONS and str(entry["module"]).startswith("keras.src.ops.")
+    """Whether it is an operation of Keras 3 on two tensors that a merging layer computes. In .h5, only its
+    two arguments tell."""
+    if kind not in OPERATIONS or not str(entry.get("module", "keras.src.ops.")).startswith("keras.src.ops."):
+        return False
     nodes = entry.get("inbound_nodes")
     return isinstance(nodes, list) and any(
-        isinstance(node, Mapping) and isinstance(node.get("args"), list) and len(node["args"]) == 2
+        isinstance(node, Mapping)
+        and isinstance(node.get("args"), (list, tuple))
+        and len(node["args"]) == 2
+        and all(map(is_keras_tensor, node["args"]))
         for node in nodes
     )
 

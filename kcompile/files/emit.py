@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from kcompile.files import keras2_words, weights
+from kcompile.files.operations import written
 from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
@@ -150,6 +151,10 @@ class _Writer:
         path = f"{path}/{layer.name}"
         if isinstance(layer, Model):
             return self.model(layer, trainable, path, held)
+        if isinstance(layer, keras_layers.Operation) and self.keras3:
+            self.met(layer.vintage, path)
+            home, kind, given, _ = written(layer, [])
+            return self.entry(kind, {"name": layer.name, **given}, home)
         config = self.arguments(layer, trainable, path)
         config["trainable"] = trainable and layer.trainable
         if type(layer).__name__.startswith("SpatialDropout") and self.dialect != "keras2":
@@ -263,6 +268,8 @@ class _Writer:
                     },
                 }
             )
+        if isinstance(layer, keras_layers.Operation):
+            return written(layer, tensors)[3]
         arguments = call[0][3] if call and len(call[0]) > 3 else {}
         several = (len(tensors) > 1 or layer.wants_list) and not _is_operator(layer)
         return {"args": [tensors] if several else tensors, "kwargs": arguments}

@@ -95,7 +95,7 @@ def _integer_pow(e: Equation, x: Any) -> Tensor:
         left //= 2
         square = square * square if left else square
     if result is None:
-        return ops.ones_like(x)
+        return ops.broadcast_to(ops.ones_like(x), x.shape)
     return result if y > 0 else 1.0 / result
 
 

@@ -134,7 +134,7 @@ def _pad(e: Equation, x: Any, fill: Any) -> Tensor:
     if isinstance(fill, np.ndarray):
         return ops.pad(x, low, high, between, fill.item())
     (value,) = [e.replay.tensor(fill, e.input_types[1])]
-    inside = ops.pad(ops.ones_like(x), low, high, between)
+    inside = ops.pad(ops.broadcast_to(ops.ones_like(x), x.shape), low, high, between)
     return ops.select(inside > 0, ops.pad(x, low, high, between), value)
 
 

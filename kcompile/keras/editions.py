@@ -168,7 +168,7 @@ EDITIONS = {
             _RENAMED,
             _NEUTRAL,
             {
-                "": frozenset({"config"}),
+                "": frozenset({"config", "ops", "random"}),
                 "layers": _OLD_LAYERS,
                 "optimizers": frozenset({"Lamb", "Muon", "ScheduleFreeAdamW"}),
             },

@@ -96,6 +96,7 @@ class Layer(Weights, Additions, Nodes):
     stateful = False  # whether its state goes on from one batch to the next
     is_input = False  # the entry of a model
     computes_in_dtype = True  # else in the type of its inputs
+    listed = True  # among the layers of a model
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
     likely_shape: KerasShape | None = None  # of the input, where the first layer of a Sequential says none

@@ -6,6 +6,7 @@ a model (`KerasTensor`) whose layer, a `TensorFunction`, is that one call. A mod
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -39,7 +40,8 @@ class TensorFunction(Layer):
 
     def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any) -> None:
         super().__init__(vintage=vintage_running())
-        self.function, self.arguments = function, (args, kwargs)
+        self.function: Any = function
+        self.arguments: Any = (args, kwargs)
         self.built = True
         self.operands = list(
             dict.fromkeys(x for x in leaves([args, kwargs]) if isinstance(x, KerasTensor) and depends(x))
@@ -129,6 +131,9 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     like: tensors that a list of results have the types of, where they cannot be told from the
     operands' types alone.
     """
+    if function.__module__ == "kcompile.keras.operators" and _of_keras3([args, kwargs]):
+        operations = importlib.import_module("kcompile.keras.ops")
+        return getattr(operations, operations.OPERATORS[function.__name__])(*args, **kwargs)
     layer = TensorFunction(function, args, kwargs)
     if like is None:
         first, second = [x.type for x in layer.operands], [x.second_type for x in layer.operands]
@@ -141,6 +146,12 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     node = layer._record(layer.operands, False, {}, types, second_types)
     results = iter(node.outputs)
     return map_leaves(lambda y: next(results) if isinstance(y, (Tensor, TensorType)) else y, layer.structure)
+
+
+def _of_keras3(operands: Any) -> bool:
+    """Whether Python's operators on the operands make layers, as they do in Keras 3."""
+    given = [x for x in leaves(operands) if isinstance(x, KerasTensor) and depends(x)]
+    return any(x.layer.vintage == "keras3" and x.layer.consumes for x in given)
 
 
 def type_of(x: Any) -> TensorType:
@@ -185,7 +196,7 @@ def behind(x: Any) -> set[Any]:
         found.add(x)
         if isinstance(x, KerasTensor):
             if isinstance(x.layer, TensorFunction):
-                given = leaves(x.layer.arguments)
+                given = leaves([x.layer.arguments, x.node.inputs])
             else:
                 given = leaves(
                     [

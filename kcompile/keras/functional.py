@@ -196,10 +196,15 @@ class Model(Training, Saving, Network, Layer):  # type: ignore[override]
         """The layers. After Keras 2 the list is the model's own: layers.pop() shows in it, and leaves what
         the model computes as it is."""
         if not edition(self.vintage).own_layers:
-            return self.owned_layers
+            return [layer for layer in self._layers if layer.listed]
         if self._shown[0] is not self._layers:
             self._shown = self._layers, list(self._layers)
         return self._shown[1]
+
+    @property
+    def operations(self) -> list[Layer]:
+        """The layers, and the calls of functions of keras.ops among them."""
+        return self.owned_layers
 
     @property
     def owned_layers(self) -> list[Layer]:

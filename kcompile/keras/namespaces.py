@@ -67,6 +67,7 @@ MODULES = (
     "losses",
     "metrics",
     "models",
+    "ops",
     "optimizers",
     "optimizers.experimental",
     "optimizers.legacy",
@@ -75,6 +76,7 @@ MODULES = (
     "preprocessing.image",
     "preprocessing.sequence",
     "preprocessing.text",
+    "random",
     "regularizers",
     "utils",
     "utils.data_utils",
@@ -109,6 +111,8 @@ ASKING = {
     "backend": frozenset({"batch_dot", "ones_like", "zeros_like"}),
     "metrics": frozenset({"binary_accuracy"}),
 }
+# Modules that one Keras alone has, with its arguments
+ONE_EDITION = ("ops", "random")
 OLD_OPTIONS = ("lr", "decay")  # of the optimizers of Keras 2
 
 
@@ -173,6 +177,8 @@ class _Maker:
 
     def of_edition(self, module: str, name: str, value: Any) -> Any:
         """A class, function or constant of a module as the edition has it."""
+        if module in ONE_EDITION:
+            return value
         if isinstance(value, type):
             own = issubclass(value, (Layer, Optimizer, Metric)) or value.__name__ in self.edition.defaults
             return self.subclass(module, value) if own else value

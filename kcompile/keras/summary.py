@@ -84,12 +84,12 @@ def _rows(model: Any, chain: bool, style: str) -> list[Row]:
     return [
         Row(
             printable(layer.name),
-            printable(type(layer).__name__),
+            printable(getattr(layer, "kind", type(layer).__name__)),
             _shape_of(layer, style),
             _params_of(layer, style),
             () if chain else tuple(_sources(model, layer)),
         )
-        for layer in model.layers
+        for layer in (model.layers if edition(model.vintage).own_layers else model.operations)
     ]
 
 

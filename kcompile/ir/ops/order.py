@@ -21,11 +21,11 @@ from kcompile.ir.ops.elementwise import (
     not_equal,
     select,
 )
-from kcompile.ir.ops.gather import gather
-from kcompile.ir.ops.movement import concatenate, iota, reshape, slice_, transpose
+from kcompile.ir.ops.gather import gather, gather_each
+from kcompile.ir.ops.movement import broadcast_to, concatenate, iota, reshape, slice_, transpose
 from kcompile.ir.ops.reduction import reduce_sum
 from kcompile.ir.tensor import Tensor, constant
-from kcompile.ir.types import Dim
+from kcompile.ir.types import Batch, Dim
 from kcompile_runtime.errors import UnsupportedError
 
 __all__ = ["axis_last", "in_order", "part_of", "ranks", "rows_at", "running", "take"]
@@ -93,7 +93,19 @@ def rows_at(table: Tensor, places: Any) -> Tensor:
 
 
 def take(x: Tensor, places: Any, axis: int) -> Tensor:
-    """x at places along one axis, which a list of numbers replaces."""
-    order = [axis, *(i for i in range(x.rank) if i != axis)]
-    rows = rows_at(transpose(x, order), places)
-    return transpose(rows, [order.index(i) for i in range(x.rank)])
+    """x at places along one axis, which the axes of the places replace. Places that are out of range are an
+    error of the run."""
+    batch = [i for i, d in enumerate(x.shape) if isinstance(d, Batch)]
+    rest = [i for i in range(x.rank) if i not in (axis, *batch)]
+    if not isinstance(places, Tensor):
+        places = constant(x.graph, np.asarray(places, np.int32), "int32")
+    moved = transpose(x, [*batch, axis, *rest])
+    if batch:  # a table of each sample's own, so that its gradient is one too
+        each = broadcast_to(reshape(places, (1, *places.shape)), (x.shape[batch[0]], *places.shape))
+        made = gather_each(moved, each)
+    else:
+        made = gather(moved, places)
+    new = range(len(batch), len(batch) + places.rank)
+    at = {**dict(zip(batch, range(len(batch)))), **dict(zip(rest, range(new.stop, made.rank)))}
+    order = [place for i in range(x.rank) for place in (new if i == axis else [at[i]])]
+    return transpose(made, order)

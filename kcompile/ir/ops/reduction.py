@@ -76,7 +76,7 @@ def _make(
     """A reduction by one associative operation; an empty one gives `start`."""
 
     def meaning(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-        result: np.ndarray = ufunc.reduce(x, axis=axes, initial=_start(start, x.dtype))
+        result: np.ndarray = ufunc.reduce(x, axis=axes, dtype=x.dtype, initial=_start(start, x.dtype))
         return result
 
     def lower(b: Any, call: Any, index: tuple[Any, ...], x: Callable[..., Any]) -> Any:

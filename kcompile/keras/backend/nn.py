@@ -24,7 +24,7 @@ def _back(x: Tensor, data_format: str | None) -> Tensor:
     return channels_back(x, checked_data_format(data_format))
 
 
-def _each(value: Any, count: int) -> tuple[int, ...]:
+def each_of(value: Any, count: int) -> tuple[int, ...]:
     value = sizes(value)
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * count
     if len(values) != count or not all(isinstance(v, int) and v > 0 for v in values):
@@ -32,13 +32,15 @@ def _each(value: Any, count: int) -> tuple[int, ...]:
     return values
 
 
-def _conv(
+def convolved(
     rank: int, x: Any, kernel: Any, strides: Any, padding: str, data_format: str | None, dilation_rate: Any
 ) -> Tensor:
     x, kernel = _last(tensor(x), data_format), tensor(kernel)
-    strides, dilation = _each(strides, rank), _each(dilation_rate, rank)
+    strides, dilation = each_of(strides, rank), each_of(dilation_rate, rank)
     around = pads(padding, x.shape[1:-1], kernel.shape[:rank], strides, dilation)
-    return _back(ops.conv(x, kernel, strides, around, dilation), data_format)
+    many, own = x.shape[-1], kernel.shape[-2] if kernel.rank > 1 else 0
+    groups = many // own if isinstance(many, int) and isinstance(own, int) and own and many % own == 0 else 1
+    return _back(ops.conv(x, kernel, strides, around, dilation, groups), data_format)
 
 
 @traced
@@ -51,7 +53,7 @@ def conv1d(
     dilation_rate: Any = 1,
 ) -> Any:
     """[batch, steps, channels] with a kernel [taps, channels, filters]; padding may be 'causal'."""
-    return _conv(1, x, kernel, strides, padding, data_format, dilation_rate)
+    return convolved(1, x, kernel, strides, padding, data_format, dilation_rate)
 
 
 @traced
@@ -64,7 +66,7 @@ def conv2d(
     dilation_rate: Any = (1, 1),
 ) -> Any:
     """Images with a kernel [rows, columns, channels, filters]."""
-    return _conv(2, x, kernel, strides, padding, data_format, dilation_rate)
+    return convolved(2, x, kernel, strides, padding, data_format, dilation_rate)
 
 
 @traced
@@ -77,7 +79,7 @@ def conv3d(
     dilation_rate: Any = (1, 1, 1),
 ) -> Any:
     """Volumes with a kernel [three taps, channels, filters]."""
-    return _conv(3, x, kernel, strides, padding, data_format, dilation_rate)
+    return convolved(3, x, kernel, strides, padding, data_format, dilation_rate)
 
 
 def _conv_transpose(
@@ -94,7 +96,7 @@ def _conv_transpose(
     first = checked_data_format(data_format) == "channels_first"
     output_shape = sizes(output_shape)
     places = tuple(output_shape[2:] if first else output_shape[1:-1])
-    strides, dilation = _each(strides, rank), _each(dilation_rate, rank)
+    strides, dilation = each_of(strides, rank), each_of(dilation_rate, rank)
     return _back(spatial.conv_transpose(x, kernel, places, strides, padding, dilation), data_format)
 
 
@@ -133,7 +135,7 @@ def _depthwise(
     rank: int, x: Any, kernel: Any, strides: Any, padding: str, data_format: str | None, dilation_rate: Any
 ) -> Tensor:
     x, kernel = _last(tensor(x), data_format), tensor(kernel)
-    return spatial.depthwise(x, kernel, _each(strides, rank), padding, _each(dilation_rate, rank))
+    return spatial.depthwise(x, kernel, each_of(strides, rank), padding, each_of(dilation_rate, rank))
 
 
 @traced
@@ -151,7 +153,7 @@ def depthwise_conv2d(
     )
 
 
-def _separable(
+def separated(
     rank: int,
     x: Any,
     depthwise_kernel: Any,
@@ -177,7 +179,7 @@ def separable_conv1d(
     dilation_rate: Any = 1,
 ) -> Any:
     """A depthwise convolution over steps, whose channels a kernel [1, channels, filters] mixes."""
-    return _separable(1, x, depthwise_kernel, pointwise_kernel, strides, padding, data_format, dilation_rate)
+    return separated(1, x, depthwise_kernel, pointwise_kernel, strides, padding, data_format, dilation_rate)
 
 
 @traced
@@ -191,14 +193,14 @@ def separable_conv2d(
     dilation_rate: Any = (1, 1),
 ) -> Any:
     """The same over images, with a pointwise kernel [1, 1, channels, filters]."""
-    return _separable(2, x, depthwise_kernel, pointwise_kernel, strides, padding, data_format, dilation_rate)
+    return separated(2, x, depthwise_kernel, pointwise_kernel, strides, padding, data_format, dilation_rate)
 
 
 def _local(
     rank: int, inputs: Any, kernel: Any, kernel_size: Any, strides: Any, data_format: str | None
 ) -> Tensor:
     x, first = _last(tensor(inputs), data_format), checked_data_format(data_format) == "channels_first"
-    size, steps = _each(kernel_size, rank), _each(strides, rank)
+    size, steps = each_of(kernel_size, rank), each_of(strides, rank)
     return _back(spatial.local(x, tensor(kernel), size, steps, "valid", first), data_format)
 
 
@@ -228,11 +230,11 @@ def local_conv2d(
     return made
 
 
-def _pool(
+def pooled(
     rank: int, x: Any, pool_size: Any, strides: Any, padding: str, data_format: str | None, pool_mode: str
 ) -> Tensor:
     x = _last(tensor(x), data_format)
-    size, steps = _each(pool_size, rank), _each(strides, rank)
+    size, steps = each_of(pool_size, rank), each_of(strides, rank)
     around = pads(padding, x.shape[1:-1], size, steps, (1,) * rank)
     if pool_mode not in ("max", "avg"):
         raise ValueError(f"expected pool_mode 'max' or 'avg'. Received: {pool_mode!r}")
@@ -250,7 +252,7 @@ def pool2d(
     pool_mode: str = "max",
 ) -> Any:
     """The largest ('max') or the mean ('avg') element under each window of images."""
-    return _pool(2, x, pool_size, strides, padding, data_format, pool_mode)
+    return pooled(2, x, pool_size, strides, padding, data_format, pool_mode)
 
 
 @traced
@@ -263,7 +265,7 @@ def pool3d(
     pool_mode: str = "max",
 ) -> Any:
     """The same for volumes."""
-    return _pool(3, x, pool_size, strides, padding, data_format, pool_mode)
+    return pooled(3, x, pool_size, strides, padding, data_format, pool_mode)
 
 
 # ---------------------------------------------------------------- normalisation

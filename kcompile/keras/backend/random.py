@@ -18,7 +18,7 @@ from kcompile.keras.tracing import current, find_trace
 from kcompile_runtime.errors import UnsupportedError
 
 
-def _drawn(source: Callable[..., Tensor], shape: Sequence[Any], seed: int | None) -> Tensor:
+def drawn(source: Callable[..., Tensor], shape: Sequence[Any], seed: int | None) -> Tensor:
     """The numbers of a source: uniform in [0, 1), or normal."""
     trace = find_trace(graph())
     if trace is None or trace.loop:
@@ -39,8 +39,8 @@ def random_uniform(
     seed: int | None = None,
 ) -> Any:
     """Uniform numbers in [minval, maxval)."""
-    drawn = _drawn(ops.random_uniform, shape, seed)
-    return ops.cast(drawn * (maxval - minval) + minval, dtype or floatx())
+    numbers = drawn(ops.random_uniform, shape, seed)
+    return ops.cast(numbers * (maxval - minval) + minval, dtype or floatx())
 
 
 @traced
@@ -52,7 +52,7 @@ def random_normal(
     seed: int | None = None,
 ) -> Any:
     """Normal numbers (Box and Muller 1958)."""
-    return ops.cast(_drawn(ops.random_normal, shape, seed) * stddev + mean, dtype or floatx())
+    return ops.cast(drawn(ops.random_normal, shape, seed) * stddev + mean, dtype or floatx())
 
 
 @traced
@@ -60,7 +60,7 @@ def random_binomial(
     shape: Sequence[Any], p: float = 0.0, dtype: str | None = None, seed: int | None = None
 ) -> Any:
     """1 with probability p, else 0."""
-    return ops.cast(_drawn(ops.random_uniform, shape, seed) < p, dtype or floatx())
+    return ops.cast(drawn(ops.random_uniform, shape, seed) < p, dtype or floatx())
 
 
 def truncated_normal(
@@ -88,5 +88,5 @@ def dropout(x: Any, level: float, noise_shape: Sequence[Any] | None = None, seed
         raise ValueError(f"dropout: expected a level in [0, 1). Received: {level}")
     noise = noise_shape or (None,) * x.rank
     shape = [d if given is None else given for given, d in zip(noise, x.shape)]
-    kept = _drawn(ops.random_uniform, shape, seed) >= level
+    kept = drawn(ops.random_uniform, shape, seed) >= level
     return ops.select(kept, x * (1 / (1 - level)), ops.zeros_like(x))

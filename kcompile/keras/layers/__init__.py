@@ -24,6 +24,7 @@ from kcompile.keras.layers import merge as _merge
 from kcompile.keras.layers import noise as _noise
 from kcompile.keras.layers import normalization as _normalization
 from kcompile.keras.layers import old_merge as _old_merge
+from kcompile.keras.layers import operation as _operation
 from kcompile.keras.layers import pooling as _pooling
 from kcompile.keras.layers import recurrent as _recurrent
 from kcompile.keras.layers import registry as _registry
@@ -46,6 +47,7 @@ from kcompile.keras.layers.merge import *
 from kcompile.keras.layers.noise import *
 from kcompile.keras.layers.normalization import *
 from kcompile.keras.layers.old_merge import *
+from kcompile.keras.layers.operation import *
 from kcompile.keras.layers.pooling import *
 from kcompile.keras.layers.recurrent import *
 from kcompile.keras.layers.registry import *
@@ -71,6 +73,7 @@ __all__ += _local.__all__
 __all__ += _noise.__all__
 __all__ += _resizing.__all__
 __all__ += _old_merge.__all__
+__all__ += _operation.__all__
 __all__ += _pooling.__all__
 __all__ += _recurrent.__all__
 __all__ += _registry.__all__

@@ -1,0 +1,170 @@
+"""How a function of keras.ops meets its operands, and the dtype that operands have in common.
+
+Enters: tensors of a graph, tensors of a functional model, variables, arrays, numbers. Leaves: where a graph
+is being traced, a tensor of it; of tensors of a model, one that an `Operation` makes, as in Keras 3; of
+values alone, the value, computed at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import FLOATS
+from kcompile.keras.eager import as_eager
+from kcompile.keras.evaluation import performed
+from kcompile.keras.explain import explained
+from kcompile.keras.expressions import depends
+from kcompile.keras.layers.operation import recorded
+from kcompile.keras.operands import check_operands, leaves, map_leaves, plain, tensor, traced
+from kcompile.keras.settings import floatx, running
+from kcompile.keras.tensors import KerasTensor
+from kcompile.keras.tracing import current, tracing
+
+VINTAGE = "keras3"  # the Keras that has these functions
+# From the narrowest: what two dtypes have in common is the later one
+_ORDER = ("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64")
+
+
+def operation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function over tensors of a graph, as keras.ops has it: of anything that is an operand."""
+    signature, name = inspect.signature(function), function.__name__
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.arguments = {key: map_leaves(plain, value) for key, value in bound.arguments.items()}
+        given = list(leaves(list(bound.arguments.values())))
+        check_operands(given)
+        graph = next((x.graph for x in given if isinstance(x, Tensor)), current())
+        with explained(f"ops.{name}"):
+            if graph is not None:
+                with tracing(graph), running(VINTAGE):
+                    return function(*bound.args, **bound.kwargs)
+            if any(isinstance(x, KerasTensor) and depends(x) for x in given):
+                return recorded(name, bound.arguments)
+            return now(function, *bound.args, **bound.kwargs)
+
+    call.signature = signature  # type: ignore[attr-defined]
+    return call
+
+
+def anywhere(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that no file names, as it is given functions or draws numbers: traced in a graph, computed
+    at once on values, and on tensors of a model a call that no configuration holds."""
+    remembered = traced(function)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given = list(leaves([args, kwargs]))
+        inside = current() is not None or any(isinstance(x, (Tensor, KerasTensor)) for x in given)
+        return remembered(*args, **kwargs) if inside else now(function, *args, **kwargs)
+
+    return call
+
+
+def now(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a function that builds tensors gives for values, as arrays."""
+    with running(VINTAGE):
+        made, values = performed(lambda: function(*args, **kwargs))
+    found = iter(values)
+    return map_leaves(lambda y: as_eager(next(found), VINTAGE) if isinstance(y, Tensor) else y, made)
+
+
+# ---------------------------------------------------------------- dtypes
+
+
+def common_dtype(dtypes: Sequence[str]) -> str:
+    """The narrowest dtype that holds values of all of them."""
+    return max(dtypes, key=_ORDER.index)
+
+
+def alike(*operands: Any) -> list[Tensor]:
+    """Operands in the dtype that they have in common, where Python's numbers ask for no width."""
+    numbers = [isinstance(x, (bool, int, float)) for x in operands]
+    made = [x if number else tensor(x) for x, number in zip(operands, numbers)]
+    dtypes = [x.dtype for x, number in zip(made, numbers) if not number]
+    kinds = {type(x) for x, number in zip(made, numbers) if number}
+    dtype = common_dtype(dtypes) if dtypes else "bool"
+    if float in kinds and dtype not in FLOATS:
+        dtype = floatx()
+    if int in kinds and dtype == "bool":
+        dtype = "int32"
+    return [tensor(x, dtype) if number else to(x, dtype) for x, number in zip(made, numbers)]
+
+
+def to(x: Tensor, dtype: str) -> Tensor:
+    """x in a dtype; as bool, whether it is not 0."""
+    if x.dtype == dtype:
+        return x
+    return ops.not_equal(x, 0) if dtype == "bool" else ops.cast(x, dtype)
+
+
+def real(x: Any) -> Tensor:
+    """An operand of a float type: others as the default one."""
+    x = tensor(x)
+    return x if x.dtype in FLOATS else ops.cast(x, floatx())
+
+
+def reals(*operands: Any) -> list[Tensor]:
+    """Operands of one float type."""
+    made = alike(*operands)
+    return made if made[0].dtype in FLOATS else [ops.cast(x, floatx()) for x in made]
+
+
+def number(x: Any) -> Tensor:
+    """An operand, of bools as int32."""
+    x = tensor(x)
+    return ops.cast(x, "int32") if x.dtype == "bool" else x
+
+
+def flag(x: Any) -> Tensor:
+    """An operand as bool: whether it is not 0."""
+    return to(tensor(x), "bool")
+
+
+def places(x: Any) -> Tensor:
+    """An operand that numbers elements, as int32."""
+    return ops.cast(tensor(x), "int32")
+
+
+def alike_everywhere(x: Tensor, value: float) -> Tensor:
+    """A value in the shape and the dtype of x."""
+    return ops.broadcast_to(ops.constant(x.graph, value, x.dtype), x.shape)
+
+
+def unary(name: str, function: Callable[[Tensor], Tensor], doc: str, convert: Any = real) -> Any:
+    """A function of keras.ops of one operand."""
+
+    def apply(x: Any) -> Any:
+        return function(convert(x))
+
+    return _named(name, apply, doc)
+
+
+def binary(
+    name: str, function: Callable[[Tensor, Tensor], Tensor], doc: str, convert: Any = alike
+) -> Callable[..., Any]:
+    """`unary` for two operands."""
+
+    def apply(x1: Any, x2: Any) -> Any:
+        return function(*convert(x1, x2))
+
+    return _named(name, apply, doc)
+
+
+def _named(name: str, apply: Callable[..., Any], doc: str) -> Any:
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = doc
+    return operation(apply)
+
+
+def shape_of(x: Any) -> tuple[Any, ...]:
+    """The sizes of an operand."""
+    return tuple(x.shape) if hasattr(x, "shape") else np.shape(x)

@@ -1,0 +1,207 @@
+"""keras.ops that call functions: loops and branches, whose parts are traced; and what asks about operands."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import Batch
+from kcompile.keras.operands import leaves, map_leaves, sizes, tensor, value_of
+from kcompile.keras.ops.calls import alike, anywhere, flag, operation, places
+from kcompile.keras.tensors import KerasTensor
+from kcompile_runtime.errors import UnsupportedError
+
+
+def is_tensor(x: Any) -> bool:
+    """Whether x is a tensor: of a graph, of a model, or what a function of ops gave."""
+    return isinstance(x, (Tensor, KerasTensor)) or hasattr(x, "numpy")
+
+
+def dtype(x: Any) -> str:
+    """The dtype's name."""
+    return str(x.dtype)
+
+
+def convert_to_numpy(x: Any) -> np.ndarray:
+    """The value of x as an array. Raises ModelError in traced code, where there is none yet."""
+    return np.array(value_of(x))
+
+
+def _tree(function: Callable[..., Any], *trees: Any) -> Any:
+    """Results that are nested alike, leaf by leaf."""
+    first = trees[0]
+    if isinstance(first, (list, tuple)):
+        return type(first)(_tree(function, *parts) for parts in zip(*trees))
+    if isinstance(first, dict):
+        return {key: _tree(function, *(t[key] for t in trees)) for key in first}
+    return function(*trees)
+
+
+def _chosen(condition: Tensor, a: Any, b: Any) -> Any:
+    return _tree(lambda x, y: None if x is None else ops.select(condition, *alike(x, y)), a, b)
+
+
+@anywhere
+def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
+    """What the one function gives, or the other. Both are computed where the condition is not known now."""
+    if isinstance(pred, (bool, np.bool_)):
+        return (true_fn if pred else false_fn)()
+    return _chosen(flag(pred), true_fn(), false_fn())
+
+
+@anywhere
+def switch(index: Any, branches: Any, *operands: Any) -> Any:
+    """What the function of this number gives. All are computed."""
+    results = [branch(*operands) for branch in branches]
+    at = ops.minimum(ops.maximum(places(index), 0), len(results) - 1)
+    made = results[-1]
+    for number in reversed(range(len(results) - 1)):
+        made = _chosen(ops.equal(at, number), results[number], made)
+    return made
+
+
+@anywhere
+def fori_loop(lower: Any, upper: Any, body_fun: Any, init_val: Any) -> Any:
+    """body_fun(i, value) for i from lower up to upper, which are numbers that are known now."""
+    if not all(isinstance(v, (int, np.integer)) for v in (lower, upper)):
+        raise UnsupportedError(
+            "ops.fori_loop: the bounds are numbers that are known when the model is compiled"
+        )
+    value = init_val
+    for i in range(lower, upper):
+        value = body_fun(i, value)
+    return value
+
+
+def _rows(xs: Any, axis: int = 0) -> list[Any]:
+    """The parts of tensors along an axis, nested as they are."""
+    given = [tensor(x) for x in leaves(xs)]
+    counts = {x.shape[axis] for x in given}
+    if len(counts) != 1 or isinstance(count := counts.pop(), Batch):
+        raise UnsupportedError("a loop runs along an axis of a known size, the same of all tensors")
+
+    def row(i: int, x: Any) -> Tensor:
+        x = tensor(x)
+        part = ops.part_of(x, axis, i, i + 1)
+        return ops.reshape(part, [d for a, d in enumerate(x.shape) if a != axis])
+
+    return [map_leaves(functools.partial(row, i), xs) for i in range(count)]
+
+
+def _stacked(parts: list[Any], axis: int = 0) -> Any:
+    def joined(*rows: Any) -> Any:
+        made = [ops.reshape(r, (*r.shape[:axis], 1, *r.shape[axis:])) for r in alike(*rows)]
+        return made[0] if len(made) == 1 else ops.concatenate(made, axis)
+
+    return _tree(joined, *parts)
+
+
+@anywhere
+def map(f: Any, xs: Any) -> Any:
+    """What f gives for each part along the first axis, of a known size."""
+    return _stacked([f(row) for row in _rows(xs)])
+
+
+@anywhere
+def vectorized_map(function: Any, elements: Any) -> Any:
+    """What the function gives for each part along the first axis, of a known size."""
+    return _stacked([function(row) for row in _rows(elements)])
+
+
+@anywhere
+def scan(
+    f: Any, init: Any, xs: Any = None, length: int | None = None, reverse: bool = False, unroll: Any = 1
+) -> Any:
+    """The last carry, and what f(carry, part) gave beside it, for each part along the first axis. unroll:
+    how it is compiled elsewhere; here the loop is written out."""
+    rows = [None] * int(length or 0) if xs is None else _rows(xs)
+    carry, made = init, []
+    for row in reversed(rows) if reverse else rows:
+        carry, y = f(carry, row)
+        made.append(y)
+    made = made[::-1] if reverse else made
+    return carry, None if not made or made[0] is None else _stacked(made)
+
+
+@anywhere
+def associative_scan(f: Any, elems: Any, reverse: bool = False, axis: int = 0) -> Any:
+    """What f makes of all parts up to each, along an axis of a known size."""
+    rows = _rows(elems, axis)
+    rows = rows[::-1] if reverse else rows
+    made = [rows[0]]
+    for row in rows[1:]:
+        made.append(f(made[-1], row))
+    return _stacked(made[::-1] if reverse else made, axis)
+
+
+@anywhere
+def while_loop(cond: Any, body: Any, loop_vars: Any, maximum_iterations: int | None = None) -> Any:
+    """body(*vars) while cond(*vars) holds, at most maximum_iterations times, which must be given: all of them
+    are computed, and those after the condition ends change nothing."""
+    if maximum_iterations is None:
+        raise UnsupportedError(
+            "ops.while_loop: give maximum_iterations: how long a program runs is known when it is compiled"
+        )
+    several = isinstance(loop_vars, (list, tuple))
+    values: Any = map_leaves(tensor, loop_vars if several else (loop_vars,))
+    for _ in range(int(maximum_iterations)):
+        going = flag(cond(*values))
+        new = body(*values)
+        new = new if isinstance(new, (list, tuple)) else (new,)
+        values = _chosen(ops.reshape(going, ()), type(values)(new), values)
+    return values if several else values[0]
+
+
+@operation
+def rearrange(tensor: Any, pattern: str, **axes_lengths: Any) -> Any:
+    """Axes by name in another order, split and joined: "b (h w) c -> b h w c"."""
+    return rearranged(tensor, pattern, axes_lengths)
+
+
+def rearranged(x: Any, pattern: str, lengths: Any) -> Tensor:
+    x = tensor(x)
+    left, _, right = pattern.partition("->")
+    before, behind = _groups(left), _groups(right)
+    if len(before) != x.rank:
+        raise ValueError(f"rearrange: {pattern!r} names {len(before)} axes of {x.type}")
+    known: dict[str, Any] = dict(sizes(lengths))
+    for group, size in zip(before, x.shape):
+        open_ = [name for name in group if name not in known]
+        rest: Any = 1
+        for name in group:
+            rest = rest * known.get(name, 1)
+        if len(open_) > 1:
+            raise ValueError(f"rearrange: {pattern!r}: give the sizes of all but one of {', '.join(open_)}")
+        if open_:
+            known[open_[0]] = size if rest == 1 else size // rest
+    names = [name for group in before for name in group]
+    order = [names.index(name) for group in behind for name in group]
+    flat = ops.reshape(x, [known[name] for name in names])
+    flat = ops.transpose(flat, order)
+    shape = []
+    for group in behind:
+        total: Any = 1
+        for name in group:
+            total = known[name] * total
+        shape.append(total)
+    return ops.reshape(flat, shape)
+
+
+def _groups(text: str) -> list[list[str]]:
+    made: list[list[str]] = []
+    inside = False
+    for word in text.replace("(", " ( ").replace(")", " ) ").split():
+        if word in "()":
+            inside = word == "("
+            if inside:
+                made.append([])
+        elif inside:
+            made[-1].append(word)
+        else:
+            made.append([] if word == "1" else [word])
+    return made
