@@ -17,7 +17,7 @@ from kcompile.keras.ops.classes import CLASSES
 from kcompile.keras.ops.refused import REASONS
 
 # What a layer's configuration says that is none of a function's arguments
-_OF_LAYERS = ("name", "trainable")
+_OF_LAYERS = ("name", "trainable", "vintage")
 _FUNCTIONS = {row[0]: name for name, row in reversed(CLASSES.items())}
 _NAMES = {path.partition(".")[2]: path for path in _FUNCTIONS}
 _REFUSED = {name.replace("_", ""): name for name in REASONS}
@@ -121,18 +121,12 @@ def written(layer: Any, tensors: Sequence[Any]) -> tuple[str, str, dict[str, Any
     module, _, kind = path.partition(".")
     arguments = {key: _back(value, tensors) for key, value in layer.arguments.items()}
     args: list[Any] = []
-    kwargs: dict[str, Any] = {}
-    whole = True
     for name in names.split():
         if name.startswith("*"):
             args += arguments.pop(name[1:], [])
-        elif name in arguments and whole:
-            args.append(arguments.pop(name))
-        else:
-            whole = False
-            if name in arguments:
-                kwargs[name] = arguments.pop(name)
-    return f"keras.src.ops.{module}", kind, arguments, {"args": args, "kwargs": kwargs}
+        else:  # those that were not given too, as the function of Keras gives them to the class
+            args.append(arguments.pop(name, layer.signature.parameters[name].default))
+    return f"keras.src.ops.{module}", kind, arguments, {"args": args, "kwargs": {}}
 
 
 def _back(value: Any, tensors: Sequence[Any]) -> Any:

@@ -102,7 +102,7 @@ def _network(package: Any) -> Any:
     x = x[:, 1:5, ::-1, :]
     x = o.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)), mode="reflect")
     a, b = o.split(x, 2, axis=-1)
-    x = o.concatenate([o.gelu(a), o.sigmoid(b), o.max_pool(a, (3, 3), (1, 1), "same")], axis=-1)
+    x = o.concatenate([o.gelu(a), o.sigmoid(b), o.softplus(a)], axis=-1)
     x = o.layer_normalization(x, axis=-1)
     x = o.reshape(x, (-1, 36, 6))
     x = o.einsum("bij,bkj->bik", x, x) / 6.0
