@@ -59,10 +59,11 @@ def _each(names: str, *calls: Call) -> dict[str, list[Call]]:
 CASES: dict[str, list[Call]] = {
     **_each("abs absolute negative sign square", c(X), c(SIGNED)),
     **_each(
-        "ceil floor fabs trunc exp exp2 expm1 sin cos tan arctan sinh cosh tanh arcsinh deg2rad rad2deg "
-        "erf erfc cbrt sinc i0 angle conj conjugate imag real isreal relu relu6 sigmoid "
-        "softplus softsign silu swish log_sigmoid hard_sigmoid hard_silu hard_swish "
-        "hard_tanh tanh_shrink selu sparse_plus sparse_sigmoid leaky_relu elu celu gelu squareplus hard_shrink soft_shrink softmax log_softmax",
+        "ceil floor fabs trunc exp exp2 expm1 sin cos tan arctan sinh cosh tanh arcsinh "
+        "deg2rad rad2deg erf erfc cbrt sinc i0 angle conj conjugate imag real isreal relu "
+        "relu6 sigmoid softplus softsign silu swish log_sigmoid hard_sigmoid hard_silu "
+        "hard_swish hard_tanh tanh_shrink selu sparse_plus sparse_sigmoid leaky_relu elu celu "
+        "gelu squareplus hard_shrink soft_shrink softmax log_softmax",
         c(X * 3),
         c(SIGNED),
     ),
