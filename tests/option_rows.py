@@ -442,3 +442,62 @@ def spectral(name: str, shape: tuple[int, ...], base: Options) -> Row:
 
     options = {**ANY, "power_iterations": (1, 3), "use_bias": (False,)}
     return Row(f"SpectralNormalization({name})", shape, base, options, make=make)
+
+
+def attention(name: str, **more: tuple[Any, ...]) -> Row:
+    """Of a query to a value."""
+    options = {
+        **ANY,
+        **MASKED,
+        "use_scale": (True, False),
+        "dropout": (0.3,),
+        "causal_call": (True,),
+        "scores": (True,),
+        "shape": ((1, 1), (7, 33), (20, 3)),
+        **more,
+    }
+
+    def make(layers: Any, o: Options, every: Options) -> Any:
+        inside, called = _call_options(o)
+        layer = getattr(layers, name)(**inside, **every)
+        return lambda tensors: layer(tensors, **called)
+
+    return Row(name, (4, 5), {}, options, copies=2, make=make)
+
+
+def _call_options(o: Options) -> tuple[Options, Options]:
+    """Options of the constructor, and of the call."""
+    names = {"causal_call": "use_causal_mask", "scores": "return_attention_scores"}
+    inside = {key: value for key, value in o.items() if key not in names}
+    return inside, {names[key]: o[key] for key in names if key in o}
+
+
+def heads(name: str, base: Options, **more: tuple[Any, ...]) -> Row:
+    """Attention of several heads, to a value."""
+    options = {
+        **ANY,
+        **MASKED,
+        **ACTIVITY,
+        **weights("kernel"),
+        "bias_initializer": INITIALIZERS,
+        "bias_regularizer": REGULARIZERS,  # a constraint scales the rounding of a key's gradient, which is 0
+        "use_bias": (False,),
+        "dropout": (0.3,),
+        "sliding_window": (2,),
+        "use_gate": (True,),
+        "causal_call": (True,),
+        "shape": ((1, 1), (6, 17)),
+        **more,
+    }
+
+    def make(layers: Any, o: Options, every: Options) -> Any:
+        inside, called = _call_options(o)
+        layer = getattr(layers, name.replace("Grouped", "Group"))(**inside, **every)
+        return lambda tensors: layer(*tensors, **called)
+
+    def illegal(o: Options) -> bool:
+        if "num_query_heads" in o:
+            return bool(o["num_query_heads"] % o["num_key_value_heads"])
+        return False
+
+    return Row(name, (4, 5), base, options, illegal, copies=2, make=make)

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kcompile.files import attention_calls
 from kcompile.files.problems import Problems
 from kcompile_runtime.errors import ModelError, describe
 
 
 def translate_call(
-    node: Any, label: str, problems: Problems, operation: bool = False, ours: bool = False
+    node: Any, label: str, problems: Problems, operation: bool = False, ours: bool = False, kind: str = ""
 ) -> list[Any]:
     """An inbound node as Keras 2 writes it: [[layer, node index, tensor index, {}], ...]. operation:
-    it is one of Keras 3 on two tensors (x + y), which a merging layer computes. ours: we wrote it."""
+    it is one of Keras 3 on two tensors (x + y), which a merging layer computes. ours: we wrote it. kind: the
+    class of the layer."""
+    if kind in attention_calls.ORDERS:
+        return attention_calls.translate(node, kind, label, problems, _place, ours)
     node = _with_states(node)
     if not isinstance(node, Mapping):  # that is how Keras 1 and 2 write it, with the arguments inside
         if not (isinstance(node, (list, tuple)) and node and all(map(_is_place, node))):
@@ -89,6 +93,13 @@ def _is_place(place: Any) -> bool:
     )
 
 
+def _place(x: Any) -> list[Any] | None:
+    """The [layer, node, tensor] that a value means."""
+    if is_keras_tensor(x):
+        return list(x["config"]["keras_history"])
+    return list(x[:3]) if _is_place(x) else None
+
+
 def is_keras_tensor(x: Any) -> bool:
     if not isinstance(x, Mapping) or x.get("class_name") != "__keras_tensor__":
         return False
@@ -150,8 +161,9 @@ def without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
     if not any(isinstance(layer["config"], Mapping) and masks(layer) for layer in config["layers"]):
         return config
+    kinds = {layer.get("name"): layer["class_name"] for layer in config["layers"]}
     kept = [
-        {**layer, "inbound_nodes": [_without_mask(n) for n in layer.get("inbound_nodes", ())]}
+        {**layer, "inbound_nodes": [_without_mask(n, kinds) for n in layer.get("inbound_nodes", ())]}
         for layer in config["layers"]
     ]
     while True:
@@ -181,11 +193,18 @@ def is_operation(layer: Mapping[str, Any]) -> bool:
     )
 
 
-def _without_mask(node: Any) -> Any:
+def _without_mask(node: Any, kinds: Mapping[Any, str]) -> Any:
     named = node.get("kwargs") if isinstance(node, Mapping) else None
-    if not isinstance(named, Mapping) or not _names_read(named.get("mask")):
+    if not isinstance(named, Mapping):
         return node
-    return {**node, "kwargs": {k: v for k, v in named.items() if k != "mask"}}
+    left_out = {k for k in ("mask", "query_mask", "value_mask", "key_mask") if _of_masks(named.get(k), kinds)}
+    return {**node, "kwargs": {k: v for k, v in named.items() if k not in left_out}}
+
+
+def _of_masks(value: Any, kinds: Mapping[Any, str]) -> bool:
+    """Whether an argument is a mask that Keras made, and not an input of the model."""
+    names = _names_read(value)
+    return bool(names) and not all(kinds.get(name) == "InputLayer" for name in names)
 
 
 def _names_read(value: Any) -> list[str]:

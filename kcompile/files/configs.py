@@ -305,7 +305,7 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         operation = _is_operation(kind, entry)
         label = f"Layer {name!r} ({kind})"
         made["inbound_nodes"] = [
-            translate_call(node, label, problems, operation, reading.ours) for node in nodes
+            translate_call(node, label, problems, operation, reading.ours, kind) for node in nodes
         ]
     return made
 
@@ -378,6 +378,12 @@ def _slope(label: str, given: dict[str, Any], reading: _Reading) -> None:
         given.setdefault("alpha", given.pop("negative_slope"))
 
 
+def _shapes(label: str, given: dict[str, Any], reading: _Reading) -> None:
+    """tf.keras says for which shapes it was built."""
+    for name in ("query_shape", "key_shape", "value_shape"):
+        given.pop(name, None)
+
+
 def _reset_before(label: str, given: dict[str, Any], reading: _Reading) -> None:
     """A GRU of before reset_after existed."""
     given.setdefault("reset_after", False)
@@ -412,6 +418,7 @@ CHANGES = {
     "GRUCell": _reset_before,
     "LeakyReLU": _slope,
     "Lambda": _lambda,
+    "MultiHeadAttention": _shapes,
 }
 
 

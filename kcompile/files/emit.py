@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from kcompile.files import keras2_words, weights
+from kcompile.files import attention_calls, keras2_words, weights
 from kcompile.files.operations import written
 from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
@@ -36,6 +36,8 @@ _MODULES = {
 }
 
 
+# Classes that Keras 3 writes by the names under which it shows them, and does not find by these in .h5
+PUBLIC = {"GroupedQueryAttention": "GroupQueryAttention"}
 LONGEST_NAME = 1000  # characters, of the names in a configuration
 
 
@@ -189,6 +191,9 @@ class _Writer:
         }
         if config.get("operator"):
             self.ours.setdefault("operators", []).append(path)
+        if kind == "MultiHeadAttention" and not self.keras3 and layer.semantics.masked_scores == "lowered":
+            shapes = zip(("query_shape", "value_shape", "key_shape"), layer.shapes)
+            made |= {name: list(shape) for name, shape in shapes}  # without which tf.keras does not read it
         if kind == "LeakyReLU" and self.keras3:
             made["negative_slope"] = made.pop("alpha")
         for key in ("implementation", "input_length"):
@@ -214,6 +219,7 @@ class _Writer:
 
     def entry(self, kind: str, config: Config, module: str | None, held: bool = False) -> Config:
         """held: inside a layer. There Keras 3 needs the module even in files of Keras 2."""
+        kind = PUBLIC.get(kind, kind) if self.keras3 else kind
         made: Config = {"class_name": kind, "config": config}
         if self.keras3 or (held and module is not None):
             known = module in ("keras", "keras.layers")
@@ -250,29 +256,42 @@ class _Writer:
         return [name, node, index]
 
     def node(self, model: Any, layer: Any, call: Any) -> Any:
+        kind = type(layer).__name__
+        if kind in attention_calls.ORDERS:
+            return self.attention(model, layer, call)
         if not self.keras3:
             return [[*self.place(model, place), *place[3:]] for place in call]
-        tensors = []
-        for place in call:
-            source = model.get_layer(place[0])
-            shape = source.get_output_at(0) if not isinstance(source, Model) else None
-            number, index = self.place(model, place)[1:]
-            outputs = source.outputs if shape is None else (shape if isinstance(shape, list) else [shape])
-            tensors.append(
-                {
-                    "class_name": "__keras_tensor__",
-                    "config": {
-                        "shape": list(outputs[index].shape),
-                        "dtype": outputs[index].dtype,
-                        "keras_history": [place[0], number, index],
-                    },
-                }
-            )
+        tensors = [self.tensor(model, place) for place in call]
         if isinstance(layer, keras_layers.Operation):
             return written(layer, tensors)[3]
         arguments = call[0][3] if call and len(call[0]) > 3 else {}
         several = (len(tensors) > 1 or layer.wants_list) and not _is_operator(layer)
         return {"args": [tensors] if several else tensors, "kwargs": arguments}
+
+    def tensor(self, model: Any, place: Any) -> Config:
+        """A tensor of the model as Keras 3 writes it."""
+        source = model.get_layer(place[0])
+        shape = source.get_output_at(0) if not isinstance(source, Model) else None
+        number, index = self.place(model, place)[1:]
+        outputs = source.outputs if shape is None else (shape if isinstance(shape, list) else [shape])
+        return {
+            "class_name": "__keras_tensor__",
+            "config": {
+                "shape": list(outputs[index].shape),
+                "dtype": outputs[index].dtype,
+                "keras_history": [place[0], number, index],
+            },
+        }
+
+    def attention(self, model: Any, layer: Any, call: Any) -> Any:
+        """A call whose tensors have names. That of a layer of Keras 3 is written in its form in .h5 too, as
+        it finds no such tensors in the other."""
+        old = layer.semantics.masked_scores == "lowered" and not self.keras3
+        places = [self.place(model, place) if old else self.tensor(model, place) for place in call]
+        first, named = attention_calls.written(type(layer).__name__, call, places, not old)
+        if old:
+            return [[*place, named] for place in first]
+        return {"args": first if len(first) == 1 else [first], "kwargs": named}
 
 
 def _is_operator(layer: Any) -> bool:

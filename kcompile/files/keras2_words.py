@@ -17,13 +17,18 @@ Config = dict[str, Any]
 # Layers of our public names that Keras 2 has not
 LATER_LAYERS = frozenset(
     {
+        "AdditiveAttention",
+        "Attention",
         "Conv1DTranspose",
         "ConvLSTM1D",
         "ConvLSTM3D",
         "DepthwiseConv1D",
+        "EinsumDense",
         "GroupNormalization",
+        "GroupedQueryAttention",
         "Identity",
         "LayerNormalization",
+        "MultiHeadAttention",
         "RMSNormalization",
         "SpectralNormalization",
         "UnitNormalization",

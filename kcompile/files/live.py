@@ -20,7 +20,7 @@ from kcompile.files.configs import translate_model
 from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
-from kcompile.files.weights.inside import holders, run_inside
+from kcompile.files.weights.inside import held_by, holders, run_inside
 from kcompile.jaxpr.live_models import function_of, model_of
 from kcompile.keras import losses, models
 from kcompile.keras.engine import Variable, as_list
@@ -248,7 +248,8 @@ def layers_of(ours: Any, theirs: Any) -> Iterator[tuple[Any, Any]]:
             yield from layers_of(ours.get_layer(layer.name), layer)
         return
     for name in holders(ours):
-        for mine, other in zip(as_list(getattr(ours, name)), as_list(getattr(theirs, name))):
+        live = getattr(theirs, name, getattr(theirs, f"_{name}", None))
+        for mine, other in zip(held_by(ours, name), [] if live is None else as_list(live)):
             yield from layers_of(mine, other)
 
 

@@ -71,6 +71,11 @@ _TF_KERAS = {
     "InputLayer": "input_shape batch_size dtype input_tensor sparse name ragged type_spec optional",
     "LSTM": f"{_GATED} unit_forget_bias {_OF_WEIGHTS} {_DROPOUT} {_RUN} time_major unroll",
     **{f"LocallyConnected{rank}D": f"{_SLIDING} data_format {_KERNEL} implementation" for rank in (1, 2)},
+    "MultiHeadAttention": (
+        "num_heads key_dim value_dim dropout use_bias output_shape attention_axes kernel_initializer "
+        "bias_initializer kernel_regularizer bias_regularizer activity_regularizer kernel_constraint "
+        "bias_constraint softmax_robust_masking"
+    ),
     "RNN": f"cell {_RUN} unroll time_major",
     "SimpleRNN": f"{_SIMPLE} {_OF_WEIGHTS} {_DROPOUT} {_RUN} unroll",
     "SimpleRNNCell": f"{_SIMPLE} {_PENALTIES} {_LIMITS} {_DROPOUT}",
@@ -87,6 +92,11 @@ _KERAS3 = {
     "BatchNormalization": f"{_NORMALIZED} renorm renorm_clipping renorm_momentum synchronized",
     "Conv3DTranspose": f"{_SLIDING} data_format output_padding dilation_rate {_KERNEL}",
     "Dense": f"units {_KERNEL} lora_rank lora_alpha quantization_config",
+    "EinsumDense": (
+        "equation output_shape activation bias_axes kernel_initializer bias_initializer kernel_regularizer "
+        "bias_regularizer kernel_constraint bias_constraint lora_rank lora_alpha gptq_unpacked_column_size "
+        "quantization_config"
+    ),
     "Embedding": (
         "input_dim output_dim embeddings_initializer embeddings_regularizer embeddings_constraint mask_zero "
         "weights lora_rank lora_alpha quantization_config"

@@ -138,7 +138,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "virtual_batch_size": (None,),
     "adjustment": (None,),
     "time_major": (False, None),
-    "query_shape": (None,),
+    "softmax_robust_masking": (False,),
+    "gptq_unpacked_column_size": (None,),
     "zero_output_for_mask": (False, None),
 }
 _NEUTRAL = {

@@ -89,6 +89,17 @@ class Semantics:
     # that no file has; what it was before does not count then. Keras 2.2: tensorflow_backend.py,
     # moving_average_update (and TensorFlow's moving_averages.py, _zero_debias).
     moving_averages: Literal["plain", "debiased"]
+    # What becomes of scores at masked keys: a large number is subtracted; or they are left out, where the
+    # products are one function, and are 0, where all are masked too, where scores are written out.
+    # tf_keras: multi_head_attention.py and softmax.py, call; Keras 3: multi_head_attention.py,
+    # _compute_attention, and softmax.py, call.
+    masked_scores: Literal["lowered", "left out"]
+    # Whether an EinsumDense has its penalty on outputs, as the projections of a MultiHeadAttention do then,
+    # or leaves it out, and the attention has it on its own. tf_keras: einsum_dense.py, __init__.
+    projections_penalised: bool
+    # What an initializer that scales counts of an EinsumDense's kernel: its axes that are summed over and
+    # those of the result, or the last two as any kernel's. Keras 3: einsum_dense.py, build.
+    einsum_fans: Literal["of the shape", "of the equation"]
     # The norm that UnitNormalization takes a smaller one for. tf_keras: unit_normalization.py (of
     # tf.linalg.l2_normalize); Keras 3: ops/nn.py, normalize.
     smallest_norm: Literal["1e-6", "1e-12"]
@@ -262,6 +273,9 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "batch_norm_counts_masked": ("yes", "yes", "if fused", "if fused", "no"),
     "moving_variance": ("twice if fused", "twice if fused", "once if fused", "once if fused", "biased"),
     "moving_averages": ("debiased", "plain", "plain", "plain", "plain"),
+    "masked_scores": ("left out", "left out", "lowered", "lowered", "left out"),
+    "projections_penalised": (True, True, False, False, True),
+    "einsum_fans": ("of the equation", "of the equation", "of the shape", "of the shape", "of the equation"),
     "smallest_norm": ("1e-6", "1e-6", "1e-6", "1e-6", "1e-12"),
     "spectral_kernel": ("of the step", "of the step", "assigned", "assigned", "of the step"),
     "identity": ("tiled", "gates tiled", "diagonal", "diagonal", "diagonal"),

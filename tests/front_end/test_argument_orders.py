@@ -22,6 +22,7 @@ EDITIONS = {"keras2": keras, "tf_keras": tf_keras, "keras3": keras3}
 OTHERS: dict[str, Any] = {
     "activation": "tanh",
     "axis": 1,
+    "bias_axes": "c",
     "constraint": "nonneg",
     "data_format": "channels_first",
     "dilation_rate": 2,
@@ -46,6 +47,7 @@ REQUIRED: dict[str, Any] = {
     "stddev": 0.5,
     "activation": "tanh",
     "axes": 1,
+    "equation": "ab,bc->ac",
     "dims": (2, 1),
     "function": "relu",
     "target_shape": (2, 2),

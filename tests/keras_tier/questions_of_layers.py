@@ -220,6 +220,38 @@ def normalised(kit: Kit, shape: tuple[int, ...], masked: bool, trainable: bool =
     return kit.compiled(kit.model(x, y), kit.make("SGD", 0.0))
 
 
+@case({"lowered": [0.5, 0.5], "left out": [0.0, 0.0]})
+def masked_scores(kit: Kit) -> Any:
+    """Scores of one query to two keys that are masked."""
+    x, y = kit.layers.Input((1, 1)), kit.layers.Input((2, 1))
+    layer = kit.layers.MultiHeadAttention(1, 1, kernel_initializer="ones")
+    _, scores = layer(x, kit.layers.Masking()(y), return_attention_scores=True)
+    values = [np.ones((1, 1, 1), np.float32), np.zeros((1, 2, 1), np.float32)]
+    return kit.predicted([x, y], scores, values)
+
+
+@case({True: [8.0], False: [4.0]})
+def projections_penalised(kit: Kit) -> Any:
+    """A loss of 4, and the square of the output beside it."""
+    x = kit.layers.Input((1,))
+    layer = kit.layers.EinsumDense(
+        "ab,bc->ac", 1, kernel_initializer="ones", activity_regularizer=kit.keras.regularizers.L2(1.0)
+    )
+    model = kit.compiled(kit.model(x, layer(x)))
+    return [number(model.train_on_batch(np.full((1, 1), 2.0, np.float32), np.zeros((1, 1), np.float32)))]
+
+
+@case({"of the shape": ["small"], "of the equation": ["large"]})
+def einsum_fans(kit: Kit) -> Any:
+    """Bounds of uniform numbers for 10 sums of 20 values each: sqrt(6 / 30) = 0.45; counted as a kernel of 20
+    values for 10 places of a window, of 2 and 5: sqrt(6 / 140) = 0.21."""
+    x = kit.layers.Input((20,))
+    layer = kit.layers.EinsumDense("ab,bcd->acd", (2, 5))
+    kit.model(x, layer(x))
+    largest = np.abs(layer.get_weights()[0]).max()
+    return ["small" if largest < 0.25 else "large"]
+
+
 @case({"1e-6": [0.03, 0.04], "1e-12": [0.6, 0.8]})
 def smallest_norm(kit: Kit) -> Any:
     """A vector of length 5e-8."""

@@ -45,6 +45,11 @@ NOT_ASKED = {
     ("cosine_proximity", "keras3"): "calls it cosine_similarity",
     ("batch_dot", "keras3"): "has no such function",
     ("likes", "keras3"): "has no such function",
+    **{
+        (question, vintage): "has no such layer"
+        for question in ("einsum_fans", "masked_scores", "projections_penalised")
+        for vintage in ("keras2", "keras2.2")
+    },
     ("smallest_norm", "keras2"): "has no such layer",
     ("smallest_norm", "keras2.2"): "has no such layer",
     ("spectral_kernel", "tf_keras"): "has the layer only as tensorflow.keras",

@@ -98,8 +98,10 @@ def _load_group(
         taken.update(paths)
         assignment.part(Part(owner, own), paths)
     for place, part in held(layer):
-        if f"{group}/{place}" in assignment.file.filled or any(part is mine for mine in owned[id(layer)]):
-            _load_group(part, owner, f"{group}/{place}", assignment, taken, owned)
+        names = (f"{group}/{place}", f"{group}/_{place}")  # tf.keras has private attributes
+        path = next((path for path in names if path in assignment.file.filled), None)
+        if path is not None or any(part is mine for mine in owned[id(layer)]):
+            _load_group(part, owner, path or names[0], assignment, taken, owned)
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kcompile.keras.engine import Layer, Variable
+from kcompile.keras.engine import Layer, Variable, as_list
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.settings import snake_case
 
@@ -27,7 +27,8 @@ HELD: dict[str, tuple[str, ...]] = {
     "TimeDistributed": ("layer",),
     "StackedRNNCells": ("cells",),
     "Wrapper": ("layer",),
-    "MultiHeadAttention": ("query_dense", "key_dense", "value_dense", "output_dense"),
+    "MultiHeadAttention": ("query_dense", "key_dense", "_gate_dense", "value_dense", "output_dense"),
+    "GroupedQueryAttention": ("_query_dense", "_key_dense", "_gate_dense", "_value_dense", "_output_dense"),
 }
 
 
@@ -36,12 +37,20 @@ def holders(layer: Any) -> tuple[str, ...]:
     return next((HELD[c.__name__] for c in type(layer).__mro__ if c.__name__ in HELD), ())
 
 
+def held_by(layer: Any, name: str) -> list[Any]:
+    """The layers in an attribute that may hold some."""
+    inner = getattr(layer, name, None)
+    return [] if inner is None else as_list(inner)
+
+
 def held(layer: Any) -> list[tuple[str, Any]]:
     """The layers that a wrapper or a recurrent layer holds, each with its place below the group that
     Keras 3 gives to the layer."""
     found: list[tuple[str, Any]] = []
     for name in holders(layer):
-        inner = getattr(layer, name)
+        inner = getattr(layer, name, None)
+        if inner is None:
+            continue
         several = isinstance(inner, (list, tuple))
         found += (
             [(f"{name}/{below}", part) for below, part in zip(path_names(inner), inner)]

@@ -10,17 +10,20 @@ import sys
 from kcompile.keras.engine import InputSpec, Layer
 from kcompile.keras.inputs import Input, InputLayer
 from kcompile.keras.layers import advanced_activations as _advanced_activations
+from kcompile.keras.layers import attention as _attention
 from kcompile.keras.layers import cells as _cells
 from kcompile.keras.layers import convolutional as _convolutional
 from kcompile.keras.layers import convolutional_recurrent as _convolutional_recurrent
 from kcompile.keras.layers import core as _core
 from kcompile.keras.layers import depthwise as _depthwise
+from kcompile.keras.layers import einsum_dense as _einsum_dense
 from kcompile.keras.layers import embedding as _embedding
 from kcompile.keras.layers import lambda_ as _lambda
 from kcompile.keras.layers import legacy as _legacy
 from kcompile.keras.layers import local as _local
 from kcompile.keras.layers import masking as _masking
 from kcompile.keras.layers import merge as _merge
+from kcompile.keras.layers import multi_head_attention as _multi_head_attention
 from kcompile.keras.layers import noise as _noise
 from kcompile.keras.layers import normalization as _normalization
 from kcompile.keras.layers import old_merge as _old_merge
@@ -33,17 +36,20 @@ from kcompile.keras.layers import sample_normalization as _sample_normalization
 from kcompile.keras.layers import spectral as _spectral
 from kcompile.keras.layers import wrappers as _wrappers
 from kcompile.keras.layers.advanced_activations import *
+from kcompile.keras.layers.attention import *
 from kcompile.keras.layers.cells import *
 from kcompile.keras.layers.convolutional import *
 from kcompile.keras.layers.convolutional_recurrent import *
 from kcompile.keras.layers.core import *
 from kcompile.keras.layers.depthwise import *
+from kcompile.keras.layers.einsum_dense import *
 from kcompile.keras.layers.embedding import *
 from kcompile.keras.layers.lambda_ import *
 from kcompile.keras.layers.legacy import *
 from kcompile.keras.layers.local import *
 from kcompile.keras.layers.masking import *
 from kcompile.keras.layers.merge import *
+from kcompile.keras.layers.multi_head_attention import *
 from kcompile.keras.layers.noise import *
 from kcompile.keras.layers.normalization import *
 from kcompile.keras.layers.old_merge import *
@@ -79,6 +85,9 @@ __all__ += _recurrent.__all__
 __all__ += _registry.__all__
 __all__ += _sample_normalization.__all__
 __all__ += _spectral.__all__
+__all__ += _attention.__all__
+__all__ += _einsum_dense.__all__
+__all__ += _multi_head_attention.__all__
 __all__ += _wrappers.__all__
 
 _registry.register(_registry.classes_of(sys.modules[__name__]))
