@@ -285,9 +285,13 @@ def slots(ours: Any, theirs: Any) -> list[tuple[Variable, Any]]:
     if not is_built(live):
         return []
     optimizer.build(ours.compile_arguments.trainable)
+    around = []
+    if hasattr(live, "inner_optimizer"):
+        around = [(optimizer.counter, live.step_counter), (optimizer.scale, live.dynamic_scale)]
+        optimizer, live = optimizer.inner_optimizer, live.inner_optimizer
     trained = _known(live, theirs)
     mine = [(w, v) for v, w in pairs(ours, theirs)]
-    found = [
+    found = around + [
         (getattr(optimizer, name), getattr(live, attribute))
         for name, attribute in optimizer.live_state.items()
         if hasattr(live, attribute)
@@ -336,7 +340,8 @@ def _known(optimizer: Any, model: Any) -> list[Any]:
 def steps_of(optimizer: Any) -> Any:
     """The variable that counts the batches of a live optimizer. What Keras 3 calls iterations are its steps,
     of several batches each."""
-    return getattr(optimizer, "_iterations", optimizer.iterations)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return getattr(inner, "_iterations", inner.iterations)
 
 
 def is_built(optimizer: Any) -> bool:

@@ -171,7 +171,7 @@ EDITIONS = {
             {
                 "": frozenset({"config", "ops", "random"}),
                 "layers": _OLD_LAYERS,
-                "optimizers": frozenset({"Lamb", "Muon", "ScheduleFreeAdamW"}),
+                "optimizers": frozenset({"Lamb", "LossScaleOptimizer", "Muon", "ScheduleFreeAdamW"}),
             },
             _ADDED,
             numbers_first=False,

@@ -15,12 +15,13 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import settings
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
+from kcompile.keras.loss_scaling import LossScaleOptimizer
 from kcompile.keras.newer_optimizers import Adafactor, Lamb, Lion, Muon, ScheduleFreeAdamW
 from kcompile.keras.optimizer import Optimizer as Optimizer
 from kcompile.keras.optimizer import Slot, Slots, StepContext, given_epsilon, given_rate, power_gap
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tracing import Trace
-from kcompile.keras.utils.serialization import custom_names
+from kcompile.keras.utils.serialization import custom_names, custom_object_scope
 from kcompile_runtime.checks import check_number
 from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
 
@@ -412,6 +413,7 @@ CLASSES: dict[str, type[Optimizer]] = {
         ScheduleFreeAdamW,
     )
 }
+AROUND = {"lossscaleoptimizer": LossScaleOptimizer}  # those that are made of another optimizer
 
 
 def serialize(optimizer: Optimizer) -> dict[str, Any]:
@@ -425,10 +427,15 @@ def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | N
     name = config.get("class_name") if isinstance(config, Mapping) else None
     if not isinstance(name, str):
         raise _unknown(config)
-    found = custom_names(custom_objects).get(name) or CLASSES.get(name.lower())
+    known: dict[str, type[Optimizer]] = {**CLASSES, **AROUND}
+    found = custom_names(custom_objects).get(name) or known.get(name.lower())
     if found is None:
         raise _unknown(name)
-    made: Optimizer = found.from_config(config.get("config") or {})
+    arguments = dict(config.get("config") or {})
+    if isinstance(arguments.get("inner_optimizer"), Mapping):
+        arguments["inner_optimizer"] = deserialize(arguments["inner_optimizer"], custom_objects)
+    with custom_object_scope(custom_objects):
+        made: Optimizer = found.from_config(arguments)
     return made
 
 

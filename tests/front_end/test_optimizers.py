@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kcompile.interpreted import InterpreterEngine
-from kcompile.keras import optimizer, optimizers
+from kcompile.keras import backend as K
+from kcompile.keras import optimizer, optimizers, schedules
 from kcompile.keras.layers import Dense
 from kcompile.keras.models import Sequential
 
@@ -257,6 +258,75 @@ def test_configurations_of_keras_3_are_read():
 def test_bad_arguments(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+class Warm(schedules.LearningRateSchedule):
+    """A schedule as scripts write them."""
+
+    def __init__(self, peak, steps=3):
+        self.peak, self.steps = peak, steps
+
+    def __call__(self, step):
+        step = K.cast(step, "float32") + 1.0
+        return self.peak * K.minimum(step / self.steps, K.sqrt(self.steps / step))
+
+    def get_config(self):
+        return {"peak": self.peak, "steps": self.steps}
+
+
+RATES = {
+    "own": (Warm(0.6), [0.2, 0.4, 0.6, 0.6 * 0.75**0.5]),
+    "exponential": (schedules.ExponentialDecay(0.8, 2, 0.25), [0.8, 0.4, 0.2, 0.1]),
+    "staircase": (schedules.ExponentialDecay(0.8, 2, 0.25, staircase=True), [0.8, 0.8, 0.2, 0.2]),
+    "pieces": (schedules.PiecewiseConstantDecay([0, 2], [1.0, 0.5, 0.1]), [1.0, 0.5, 0.5, 0.1]),
+    "polynomial": (schedules.PolynomialDecay(1.0, 2, 0.5), [1.0, 0.75, 0.5, 0.5]),
+    "inverse": (schedules.InverseTimeDecay(1.0, 1, 1.0), [1.0, 1 / 2, 1 / 3, 1 / 4]),
+    "cosine": (schedules.CosineDecay(1.0, 2, 0.5), [1.0, 0.75, 0.5, 0.5]),
+    "warm-up": (schedules.CosineDecay(0.0, 2, warmup_target=1.0, warmup_steps=2), [0.0, 0.5, 1.0, 0.5]),
+    "restarts": (schedules.CosineDecayRestarts(1.0, 1, m_mul=0.5), [1.0, 0.5, 0.25, 0.25]),
+}
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_rates_of_schedules(name):
+    """The step of a weight whose gradient is -1 is the rate, which the compiled step counts itself."""
+    schedule, expected = RATES[name]
+    model = model_of(optimizers.SGD(schedule))
+    places = []
+    for _ in range(5):
+        places.append(model.get_weights()[1][0])
+        model.train_on_batch(np.zeros((4, 2)), np.full((4, 3), -3.0))
+    np.testing.assert_allclose(np.diff(places), expected, rtol=1e-5, atol=1e-6)
+    assert float(model.optimizer.lr) == pytest.approx(float(K.eval(schedule(5.0))))
+    with pytest.raises(TypeError, match="the learning rate is a schedule"):
+        model.optimizer.lr = 0.1
+    config = model.optimizer.get_config()
+    again = optimizers.deserialize({"class_name": "SGD", "config": config}, {"Warm": Warm})
+    assert again.get_config() == config
+
+
+def test_gradients_of_several_batches_make_one_step():
+    weights, _ = run(optimizers.SGD(0.1, gradient_accumulation_steps=2), steps=4)
+    _, gradients = run(optimizers.SGD(0.1), steps=4)
+    np.testing.assert_array_equal(weights[1], weights[0])
+    expected = weights[0] - 0.1 * (gradients[0] + gradients[1]) / 2
+    np.testing.assert_allclose(weights[2], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_decay_but_for_those_that_are_excluded():
+    for excluded, factor in (((), 0.95), (("kernel",), 1.0)):
+        optimizer = optimizers.SGD(0.1, weight_decay=0.5)
+        optimizer.exclude_from_weight_decay(var_names=list(excluded))
+        weights, gradients = run(optimizer, steps=1)
+        np.testing.assert_allclose(weights[1], weights[0] * factor - 0.1 * gradients[0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_moving_average_becomes_the_weights_when_fit_ends():
+    model = model_of(optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75), "keras3")
+    start = model.get_weights()[1]
+    model.fit(np.zeros((8, 2)), np.full((8, 3), -3.0), batch_size=4, verbose=0)
+    first, second = start + 1, start + 2  # the biases after each step
+    np.testing.assert_allclose(model.get_weights()[1], 0.75 * first + 0.25 * second, rtol=1e-5)
 
 
 # ---------------------------------------------------------------- real Keras
