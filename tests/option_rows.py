@@ -501,3 +501,10 @@ def heads(name: str, base: Options, **more: tuple[Any, ...]) -> Row:
         return False
 
     return Row(name, (4, 5), base, options, illegal, copies=2, make=make)
+
+
+def adaptive_pooling(kind: str, rank: int) -> Row:
+    shape = ((7, 5), (7, 5, 4), (4, 5, 3, 3))[rank - 1]  # no output is larger, where Keras 3 gives NaN
+    uneven = ((1, 5), ((2, 4), (1, 3)), ((1, 3, 2), (3, 2, 3)))[rank - 1]
+    options = {**ANY, "output_size": (2, 3, *uneven), **SEVERAL_AXES}
+    return Row(f"Adaptive{kind}Pooling{rank}D", shape, {"output_size": 3}, options)

@@ -20,6 +20,7 @@ from option_rows import (
     SEVERAL_AXES,
     Options,
     Row,
+    adaptive_pooling,
     attention,
     bidirectional,
     conv,
@@ -124,6 +125,7 @@ TABLE = {
         Row("RepeatVector", (7,), {"n": 3}, {**ANY, "n": (1, 40), "shape": ((1,), (257,))}),
         *(pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
         *(global_pooling(kind, rank) for kind in ("Max", "Average") for rank in (1, 2, 3)),
+        *(adaptive_pooling(kind, rank) for kind in ("Average", "Max") for rank in (1, 2, 3)),
         Row(
             "Embedding",
             (6,),

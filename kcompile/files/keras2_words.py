@@ -17,6 +17,7 @@ Config = dict[str, Any]
 # Layers of our public names that Keras 2 has not
 LATER_LAYERS = frozenset(
     {
+        *(f"Adaptive{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3)),
         "AdditiveAttention",
         "Attention",
         "Conv1DTranspose",

@@ -9,6 +9,7 @@ import sys
 
 from kcompile.keras.engine import InputSpec, Layer
 from kcompile.keras.inputs import Input, InputLayer
+from kcompile.keras.layers import adaptive_pooling as _adaptive_pooling
 from kcompile.keras.layers import advanced_activations as _advanced_activations
 from kcompile.keras.layers import attention as _attention
 from kcompile.keras.layers import cells as _cells
@@ -35,6 +36,7 @@ from kcompile.keras.layers import resizing as _resizing
 from kcompile.keras.layers import sample_normalization as _sample_normalization
 from kcompile.keras.layers import spectral as _spectral
 from kcompile.keras.layers import wrappers as _wrappers
+from kcompile.keras.layers.adaptive_pooling import *
 from kcompile.keras.layers.advanced_activations import *
 from kcompile.keras.layers.attention import *
 from kcompile.keras.layers.cells import *
@@ -88,6 +90,7 @@ __all__ += _spectral.__all__
 __all__ += _attention.__all__
 __all__ += _einsum_dense.__all__
 __all__ += _multi_head_attention.__all__
+__all__ += _adaptive_pooling.__all__
 __all__ += _wrappers.__all__
 
 _registry.register(_registry.classes_of(sys.modules[__name__]))
