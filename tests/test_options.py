@@ -19,6 +19,7 @@ SAMPLE = 12
 WITHOUT = {
     "InputLayer",
     "InputSpec",
+    "Operation",  # of functional models, see test_ops
     "Layer",
     "Wrapper",
     "RNN",

@@ -157,6 +157,8 @@ class _Writer:
             self.met(layer.vintage, path)
             home, kind, given, _ = written(layer, [])
             return self.entry(kind, {"name": layer.name, **given}, home)
+        if isinstance(layer, keras_layers.Operation):
+            self.strange.append("calls of keras.ops as layers")
         config = self.arguments(layer, trainable, path)
         config["trainable"] = trainable and layer.trainable
         if type(layer).__name__.startswith("SpatialDropout") and self.dialect != "keras2":

@@ -11,10 +11,12 @@ from typing import Any
 
 from kcompile.files.calls import is_keras_tensor, is_operation, mapping
 from kcompile.files.problems import Problems
+from kcompile.files.tf_operations import KINDS, translated
 from kcompile.keras.layers.operation import OPERAND
 from kcompile.keras.ops import OPERATIONS
 from kcompile.keras.ops.classes import CLASSES
 from kcompile.keras.ops.refused import REASONS
+from kcompile_runtime.errors import UnsupportedError
 
 # What a layer's configuration says that is none of a function's arguments
 _OF_LAYERS = ("name", "trainable", "vintage")
@@ -28,6 +30,8 @@ Places = list[list[Any]]
 def is_call(kind: str, entry: Mapping[str, Any]) -> bool:
     """Whether an entry is a call of a function of keras.ops. In .h5 no module tells: there it is one where
     Keras has no such layer, or where the configuration is none of a layer."""
+    if kind in KINDS:
+        return True
     if "module" in entry:
         return str(entry["module"]).startswith("keras.src.ops.")
     return (
@@ -46,6 +50,8 @@ def translate_call_layer(
     kind: str, entry: Mapping[str, Any], label: str, problems: Problems
 ) -> tuple[dict[str, Any], list[Places]]:
     """The configuration of an `Operation`, and its inbound nodes in the form of Keras 2."""
+    if kind in KINDS:
+        return _of_tensorflow(kind, entry, label, problems)
     module = str(entry.get("module", "")).rpartition(".")[2]
     path = f"{module}.{kind}" if module else _NAMES.get(kind, "")
     function = _FUNCTIONS.get(path)
@@ -77,6 +83,26 @@ def translate_call_layer(
     if arguments and arguments.get("sparse"):
         problems.add(f"{label}: sparse arrays")
     return {"name": config.get("name"), "function": function, "arguments": arguments or {}}, calls
+
+
+def _of_tensorflow(
+    kind: str, entry: Mapping[str, Any], label: str, problems: Problems
+) -> tuple[dict[str, Any], list[Places]]:
+    config, nodes = mapping(entry["config"]), entry.get("inbound_nodes")
+    made: dict[str, Any] = {"name": config.get("name")}
+    calls: list[Places] = []
+    for node in nodes if isinstance(nodes, (list, tuple)) else ():
+        try:
+            function, arguments, places = translated(kind, config, node)
+        except UnsupportedError as error:
+            problems.add(f"{label}: {error}")
+            return made, []
+        if made.get("arguments", arguments) != arguments or not places:
+            problems.add(f"{label}: a call on no tensor, or with other arguments than its first")
+            return made, []
+        made.update(function=function, arguments=arguments)
+        calls.append(places)
+    return made, calls
 
 
 def _bound(function: str, node: Mapping[str, Any], places: Places) -> dict[str, Any] | None:

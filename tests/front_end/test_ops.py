@@ -1,0 +1,242 @@
+"""keras.ops and keras.random: on values, in layers, and as layers of functional models and in their files."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kcompile import keras3 as keras
+from kcompile.keras.models import load_model, model_from_json
+from kcompile.keras.ops.refused import REASONS
+from kcompile_runtime.errors import KcompileError, UnsupportedError
+
+ops, layers, random = keras.ops, keras.layers, keras.random
+X = np.random.default_rng(1).normal(size=(3, 4)).astype(np.float32)
+
+
+def test_functions_compute_at_once_on_arrays_and_variables() -> None:
+    weight = keras.backend.variable(X)
+    for x in (X, weight, X.tolist()):
+        np.testing.assert_allclose(ops.arctan2(ops.sum(x, axis=1), 2.0), np.arctan2(X.sum(1), 2.0), 1e-6)
+    values, places = ops.top_k(X, 2)
+    np.testing.assert_array_equal(values, -np.sort(-X)[:, :2])
+    np.testing.assert_array_equal(places, np.argsort(-X)[:, :2])
+    assert ops.add(1, 2).numpy() == 3 and ops.shape(X) == (3, 4)
+    assert ops.convert_to_numpy(ops.ones((2,))).tolist() == [1.0, 1.0]
+
+
+def test_operands_of_several_dtypes_meet_in_the_one_that_holds_both() -> None:
+    whole = np.arange(3, dtype=np.int32)
+    assert ops.add(whole, 1).dtype == np.int32
+    assert ops.add(whole, 1.5).dtype == ops.divide(whole, 2).dtype == ops.mean(whole).dtype == np.float32
+    assert ops.add(whole, X[0, :3]).dtype == np.float32
+    assert ops.sum(whole > 0).dtype == np.int32 and ops.maximum(whole > 0, False).dtype == bool
+
+
+class Attending(layers.Layer):
+    """A layer whose call is written over ops."""
+
+    def build(self, input_shape: Any) -> None:
+        self.scale = self.add_weight((1,), initializer="ones", name="scale")
+
+    def call(self, x: Any) -> Any:
+        scores = ops.softmax(ops.einsum("bij,bkj->bik", x, x) * self.scale, axis=-1)
+        x = ops.matmul(scores, x) + ops.roll(x, 1, axis=1)
+        return ops.take(ops.sort(x, axis=1), [3, 0], axis=1)[:, 0] + ops.cond(True, lambda: 1.0, lambda: 0.0)
+
+
+def test_a_layer_over_ops_gives_compiled_what_the_functions_give() -> None:
+    layer = Attending()
+    model = keras.Sequential([keras.Input((4, 3)), layer])
+    x = np.random.default_rng(2).normal(size=(5, 4, 3)).astype(np.float32)
+    np.testing.assert_allclose(model.predict(x, verbose=0), layer.call(x), 1e-5, 1e-6)
+    model.compile("sgd", "mse")
+    losses = model.fit(x, np.ones((5, 3), np.float32), epochs=4, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def _model() -> Any:
+    given = keras.Input((4,), name="given")
+    x = layers.Dense(3, name="dense")(given) * 2 + 1
+    x = ops.concatenate([x, ops.relu(given[:, :2])], axis=-1)
+    x = x / (1 + ops.sum(ops.absolute(x), axis=-1, keepdims=True))
+    a, b = ops.split(x, [2], axis=1)
+    return keras.Model(given, [a, b, ops.matmul(x, np.ones((5, 2), np.float32)) > 0.5])
+
+
+def test_calls_on_tensors_of_a_model_are_operations_beside_its_layers() -> None:
+    model = _model()
+    assert [layer.name for layer in model.layers] == ["given", "dense"]
+    kinds = {getattr(layer, "kind", "") for layer in model.operations}
+    assert kinds > {
+        "Multiply",
+        "Add",
+        "GetItem",
+        "Relu",
+        "Concatenate",
+        "Sum",
+        "TrueDivide",
+        "Split",
+        "Matmul",
+    }
+    lines: list[str] = []
+    model.summary(print_fn=lines.append)
+    assert "get_item (GetItem)" in " ".join(" ".join(lines).split())
+
+
+def test_a_model_of_operations_is_the_same_after_every_way_out_and_in(tmp_path: Path) -> None:
+    model = _model()
+    wanted = model.predict(X, verbose=0)
+    model.save(str(tmp_path / "m.keras"))
+    with pytest.warns(UserWarning, match=r"keras\.ops"):
+        model.save(str(tmp_path / "m.h5"))
+    again = model_from_json(model.to_json())
+    again.set_weights(model.get_weights())
+    cloned = keras.Model.from_config(json.loads(json.dumps(model.get_config())))
+    cloned.set_weights(model.get_weights())
+    made = [load_model(str(tmp_path / f"m.{kind}"), compile=False) for kind in ("keras", "h5")]
+    for other in (*made, again, cloned, pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        for mine, theirs in zip(other.predict(X, verbose=0), wanted):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_model_of_operations_may_be_called_and_be_of_unknown_sizes() -> None:
+    given = keras.Input((None, 3))
+    inner = keras.Model(given, ops.mean(given * 2, axis=1) - ops.max(given[:, 1:], axis=1))
+    outer = keras.Input((5, 3))
+    model = keras.Model(outer, inner(outer) + 1)
+    x = np.random.default_rng(3).normal(size=(2, 5, 3)).astype(np.float32)
+    wanted = 2 * x.mean(1) - x[:, 1:].max(1)
+    np.testing.assert_allclose(inner.predict(x, verbose=0), wanted, 1e-5, 1e-6)
+    np.testing.assert_allclose(model.predict(x, verbose=0), wanted + 1, 1e-5, 1e-6)
+
+
+def test_what_cannot_be_is_refused_by_name_with_the_reason() -> None:
+    for name, reason in REASONS.items():
+        with pytest.raises(UnsupportedError) as told:
+            getattr(ops, name)(X)
+        assert str(told.value) == f"ops.{name}: {reason}"
+    with pytest.raises(UnsupportedError, match="depends on the data"):
+        ops.where(X > 0)
+    with pytest.raises(UnsupportedError, match="maximum_iterations"):
+        ops.while_loop(lambda i: i < 3, lambda i: i + 1, (0,))
+    for refused in (random.gamma, random.beta, random.binomial):
+        with pytest.raises(UnsupportedError, match=r"random\."):
+            refused((2,), 1.0)
+    with pytest.raises(KcompileError, match=r"ops\.reshape"):
+        ops.reshape(X, (5, 5))
+
+
+def test_loops_and_branches_are_written_out() -> None:
+    assert ops.fori_loop(0, 4, lambda i, v: v + i, 1.0) == 7.0
+    total, each = ops.scan(lambda c, x: (c + x, c * x), np.zeros(4, np.float32), X)
+    np.testing.assert_allclose(total, X.sum(0), 1e-6)
+    assert each.shape == X.shape
+    np.testing.assert_allclose(ops.map(lambda x: ops.sum(x), X), X.sum(1), 1e-6)
+    np.testing.assert_allclose(ops.associative_scan(ops.add, X), np.cumsum(X, 0), 1e-5)
+    np.testing.assert_allclose(ops.switch(1, [ops.exp, ops.negative], X), -X)
+    assert ops.while_loop(lambda i: i < 3, lambda i: i + 1, (0,), maximum_iterations=9)[0] == 3
+
+
+# ---------------------------------------------------------------- random numbers
+
+
+def test_numbers_follow_from_integers_and_differ_with_a_generator() -> None:
+    first, second = (random.normal((4, 3), seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    seeds = [random.SeedGenerator(5) for _ in range(2)]
+    (a, b), (c, d) = ([random.uniform((6,), 2.0, 3.0, seed=s) for _ in range(2)] for s in seeds)
+    np.testing.assert_array_equal([a, b], [c, d])
+    assert (a != b).all() and (a >= 2.0).all() and (a < 3.0).all()
+    assert set(random.randint((300,), 2, 5, seed=1).tolist()) == {2, 3, 4}
+    cut = random.truncated_normal((4000,), 1.0, 2.0, seed=1)
+    assert abs(cut - 1.0).max() <= 4.0 and 1.6 < cut.std() < 1.9  # 2 * 0.88
+    shares = np.bincount(random.categorical(np.log([[0.7, 0.2, 0.1]] * 2), 3000, seed=1)[0]) / 3000
+    np.testing.assert_allclose(shares, [0.7, 0.2, 0.1], atol=0.04)
+    assert sorted(random.shuffle(np.arange(9), seed=2).tolist()) == list(range(9))
+    kept = random.dropout(np.ones((1000,), np.float32), 0.25, seed=1)
+    np.testing.assert_allclose([(kept == 0).mean(), kept.max()], [0.25, 4 / 3], atol=0.05)
+
+
+class Noisy(layers.Layer):
+    """x with noise of the generator's, in every batch another."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.generator = random.SeedGenerator(4)
+
+    def call(self, x: Any) -> Any:
+        return x + random.normal(ops.shape(x), seed=self.generator)
+
+
+def test_a_layer_draws_other_numbers_in_every_batch() -> None:
+    model = keras.Sequential([keras.Input((4,)), Noisy()])
+    first, second = (model.predict(np.zeros((3, 4), np.float32), verbose=0) for _ in range(2))
+    assert (first != second).all() and len(np.unique(first)) == first.size
+
+
+# ---------------------------------------------------------------- functions of TensorFlow
+
+RECORDED = {
+    "class_name": "Functional",
+    "config": {
+        "name": "model",
+        "layers": [
+            {"class_name": "InputLayer", "name": "i", "inbound_nodes": [],
+             "config": {"batch_input_shape": [None, 3, 4], "dtype": "float32", "sparse": False, "name": "i"}},
+            {"class_name": "TFOpLambda", "name": "tf.math.subtract",
+             "config": {"name": "tf.math.subtract", "trainable": True, "dtype": "float32",
+                        "function": "math.subtract"},
+             "inbound_nodes": [["_CONSTANT_VALUE", -1, 1.0, {"y": ["i", 0, 0], "name": None}]]},
+            {"class_name": "SlicingOpLambda", "name": "tf.__operators__.getitem",
+             "config": {"name": "tf.__operators__.getitem", "trainable": True, "dtype": "float32",
+                        "function": "__operators__.getitem"},
+             "inbound_nodes": [["tf.math.subtract", 0, 0, {"slice_spec": [
+                 {"start": None, "stop": None, "step": None}, {"start": 1, "stop": None, "step": None}]}]]},
+            {"class_name": "TFOpLambda", "name": "tf.concat",
+             "config": {"name": "tf.concat", "trainable": True, "dtype": "float32", "function": "concat"},
+             "inbound_nodes": [[["tf.__operators__.getitem", 0, 0, {"axis": 1}], ["i", 0, 0, {"axis": 1}]]]},
+            {"class_name": "TFOpLambda", "name": "tf.linalg.matmul",
+             "config": {"name": "tf.linalg.matmul", "trainable": True, "dtype": "float32",
+                        "function": "linalg.matmul"},
+             "inbound_nodes": [["tf.concat", 0, 0, {"b": ["i", 0, 0], "transpose_b": True}]]},
+            {"class_name": "TFOpLambda", "name": "tf.math.reduce_mean",
+             "config": {"name": "tf.math.reduce_mean", "trainable": True, "dtype": "float32",
+                        "function": "math.reduce_mean"},
+             "inbound_nodes": [["tf.linalg.matmul", 0, 0, {"axis": [1], "keepdims": True}]]},
+        ],
+        "input_layers": [["i", 0, 0]],
+        "output_layers": [["tf.math.reduce_mean", 0, 0]],
+    },
+    "keras_version": "2.15.0",
+    "backend": "tensorflow",
+}  # fmt: skip
+
+
+def test_functions_of_tensorflow_in_a_configuration_are_functions_of_ops() -> None:
+    model = model_from_json(json.dumps(RECORDED))
+    x = np.random.default_rng(4).normal(size=(2, 3, 4)).astype(np.float32)
+    joined = np.concatenate([(1 - x)[:, 1:], x], 1)
+    wanted = (joined @ x.transpose(0, 2, 1)).mean(1, keepdims=True)
+    np.testing.assert_allclose(model.predict(x, verbose=0), wanted, 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"function": "math.lgamma"}, r"tf\.math\.lgamma"),
+        ({"function": ["math.add"]}, "function tf"),
+        ({"function": "math.reduce_sum"}, "argument b"),
+    ],
+)
+def test_other_functions_of_tensorflow_are_refused(change: dict[str, Any], told: str) -> None:
+    wrong = copy.deepcopy(RECORDED)
+    wrong["config"]["layers"][4]["config"].update(change)  # type: ignore[index]
+    with pytest.raises(UnsupportedError, match=told):
+        model_from_json(json.dumps(wrong))

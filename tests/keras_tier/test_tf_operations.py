@@ -1,0 +1,136 @@
+"""Functions of TensorFlow in models of tf.keras: each of the table against tf.keras, from files and live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kcompile
+from kcompile.files.tf_operations import TWINS
+from kcompile.keras.models import load_model
+
+tf = pytest.importorskip("tensorflow")
+tf_keras = pytest.importorskip("tf_keras")
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+# Arguments after the first, where a function of one tensor would lack some
+MORE: dict[str, dict[str, Any]] = {
+    "cast": {"dtype": "int32"},
+    "clip_by_value": {"clip_value_min": -0.5, "clip_value_max": 0.5},
+    "expand_dims": {"axis": 1},
+    "gather": {"indices": [2, 0], "axis": 1},
+    "linalg.matmul": {"transpose_b": True},
+    "math.argmax": {"axis": 1},
+    "math.argmin": {"axis": -1},
+    "math.cumprod": {"axis": 1},
+    "math.cumsum": {"axis": 1},
+    "linalg.l2_normalize": {"axis": -1},
+    "math.l2_normalize": {"axis": -1},
+    "nn.l2_normalize": {"axis": -1},
+    "matmul": {"transpose_b": True},
+    "one_hot": {"depth": 3},
+    "pad": {"paddings": [[0, 0], [1, 0], [0, 2]], "constant_values": 2.0},
+    "repeat": {"repeats": 2, "axis": 1},
+    "reshape": {"shape": [-1, 12]},
+    "reverse": {"axis": [1]},
+    "roll": {"shift": 1, "axis": 1},
+    "split": {"num_or_size_splits": [1, 2], "axis": -1},
+    "stack": {"axis": 1},
+    "tensordot": {"axes": [[2], [0]]},
+    "tile": {"multiples": [1, 2, 1]},
+    "transpose": {"perm": [0, 2, 1]},
+    "unstack": {"axis": 2},
+}
+PAIRS = {"add", "subtract", "multiply", "divide", "divide_no_nan", "maximum", "minimum", "greater", "less"}
+PAIRS |= {
+    "greater_equal",
+    "less_equal",
+    "equal",
+    "not_equal",
+    "truediv",
+    "floordiv",
+    "floormod",
+    "mod",
+    "pow",
+}
+PAIRS |= {"atan2", "logical_and", "logical_or", "logical_xor", "matmul"}
+ABOVE_ZERO = {"log", "log1p", "sqrt", "rsqrt", "pow", "reciprocal", "floordiv", "floormod", "mod", "atan2"}
+
+
+def _called(name: str, x: Any, y: Any) -> list[Any]:
+    """The results of a function on tensors of a model."""
+    function, last = tf, name.rpartition(".")[2]
+    for part in name.split("."):
+        function = getattr(function, part)
+    if last in ABOVE_ZERO:
+        x, y = tf.abs(x) + 0.5, tf.abs(y) + 0.5
+    if last.startswith("logical"):
+        x, y = x > 0.0, y > 0.0
+    if last in ("reduce_any", "reduce_all"):
+        x = x > 0.0
+    more = dict(MORE.get(name, {}))
+    if last.startswith("reduce"):
+        more = {"axis": [1], "keepdims": True}
+    if last in ("concat", "stack"):
+        found = function([x, y], **{"axis": -1, **more})
+    elif last == "where":
+        found = function(x > 0.0, x, y)
+    elif last == "one_hot":
+        found = function(tf.cast(tf.abs(x), "int32"), **more)
+    elif last == "bias_add":
+        found = function(x, np.ones(3, np.float32))
+    elif last == "tensordot":
+        found = function(x, np.ones((3, 2), np.float32), **more)
+    elif last in PAIRS:
+        found = function(x, y, **more)
+    else:
+        found = function(x, **more)
+    return list(found) if isinstance(found, (list, tuple)) else [found]
+
+
+def _model(names: list[str]) -> Any:
+    x, y = tf_keras.Input((4, 3), name="x"), tf_keras.Input((4, 3), name="y")
+    found = [z for name in names for z in _called(name, x, y)]
+    found += [x[:, 1:, 0], y[:, ::2], x[..., tf.newaxis, 1], 1.0 - y, x / 2.0]
+    found = [z if z.dtype == tf.float32 else tf.cast(z, "float32") for z in found]
+    return tf_keras.Model([x, y], found)
+
+
+def _inputs() -> list[np.ndarray]:
+    draw = np.random.default_rng(2)
+    return [draw.normal(size=(5, 4, 3)).astype(np.float32) for _ in range(2)]
+
+
+def test_every_function_of_the_table_computes_what_tensorflow_does(tmp_path: Path) -> None:
+    names = sorted(name for name in TWINS if not name.startswith("__") and name != "floor_div")
+    model, inputs = _model(names), _inputs()
+    wanted = [np.asarray(y) for y in model(inputs)]
+    model.save(tmp_path / "model.h5")
+    for ours in (load_model(str(tmp_path / "model.h5"), compile=False), kcompile.compile(model)):
+        for mine, other, source in zip(ours.predict(inputs), wanted, model.outputs):
+            np.testing.assert_allclose(mine, other, 2e-5, 2e-5, err_msg=source.name)
+
+
+def test_a_model_of_functions_trains_as_in_tf_keras(tmp_path: Path) -> None:
+    x = tf_keras.Input((4, 3))
+    y = tf_keras.layers.Dense(3)(x)
+    y = tf.nn.softmax(tf.matmul(y, x, transpose_b=True) * 0.5)
+    y = tf.reduce_mean(tf.concat([y, tf.nn.relu(y - 0.2)], -1)[:, 1:], axis=1)
+    model = tf_keras.Model(x, tf_keras.layers.Dense(2)(y))
+    model.compile(tf_keras.optimizers.SGD(0.1), "mse")
+    model.save(tmp_path / "model.h5")
+    ours = load_model(str(tmp_path / "model.h5"))
+    inputs, labels = _inputs()[0], np.random.default_rng(3).normal(size=(5, 2)).astype(np.float32)
+    fit = {"epochs": 4, "batch_size": 5, "shuffle": False, "verbose": 0}
+    losses = [m.fit(inputs, labels, **fit).history["loss"] for m in (model, ours)]
+    np.testing.assert_allclose(losses[1], losses[0], 1e-4)
+
+
+def test_a_function_without_a_twin_is_refused_by_its_name(tmp_path: Path) -> None:
+    x = tf_keras.Input((4, 3))
+    tf_keras.Model(x, tf.math.lgamma(x)).save(tmp_path / "model.h5")
+    with pytest.raises(ValueError, match=r"tf\.math\.lgamma"):
+        load_model(str(tmp_path / "model.h5"), compile=False)
