@@ -19,7 +19,7 @@ SAMPLE = 12
 WITHOUT = {
     "InputLayer",
     "InputSpec",
-    "Operation",  # of functional models, see test_ops
+    "Operation",  # of functional models, see test_keras_ops
     "Layer",
     "Wrapper",
     "RNN",
