@@ -366,6 +366,8 @@ def compile_config(model: Any, dialect: Dialect) -> Config | None:
     if dialect == "keras2":
         config = keras2_words.optimizer_config(optimizer["class_name"], config)
         _warn_of(keras2_words.later_options(optimizer["class_name"], config, COMMON), 4)
+    if dialect == "tf_keras" and rules.old_optimizer_options and is_newer(arguments["optimizer"]):
+        config["is_legacy_optimizer"] = False  # tf_keras takes it for an optimizer of 2.10 otherwise
     optimizer = {"class_name": optimizer["class_name"], "config": config}
     made: Config = {
         key: _serialized(arguments[key], key, keras3) for key in ("loss", "metrics", "weighted_metrics")
@@ -388,6 +390,20 @@ def compile_config(model: Any, dialect: Dialect) -> Config | None:
         "steps_per_execution": 1,
         "jit_compile": "auto",
     }
+
+
+def is_newer(optimizer: Any) -> bool:
+    """Whether optimizers of tf.keras up to 2.10 cannot be what it is."""
+    options = {key for key, nothing in COMMON.items() if getattr(optimizer, key) != nothing}
+    options -= {
+        "clipnorm",
+        "clipvalue",
+        "global_clipnorm",
+        "vintage",
+        "ema_momentum",
+        "ema_overwrite_frequency",
+    }
+    return bool(options) or type(optimizer).__name__ not in (*keras2_words.OPTIMIZERS, "Ftrl")
 
 
 def _optimizer(optimizer: Any) -> Config:

@@ -215,7 +215,8 @@ def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool, words: Words
         if compiled is not None:
             h5.attrs["training_config"] = _text(compiled)
             group = h5.create_group("optimizer_weights")
-            _arrays(group, _named_state(model, words))
+            newer = compiled["optimizer_config"]["config"].get("is_legacy_optimizer") is False
+            _arrays(group, _state_in_order(model) if newer else _named_state(model, words))
 
     _hdf5(file, fill)
 
@@ -323,6 +324,13 @@ def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:
     made.attrs["name"] = printable(name)
     for i, variable in enumerate(variables):
         made.create_dataset(str(i), data=variable.value)
+
+
+def _state_in_order(model: Any) -> list[tuple[str, Variable]]:
+    """The optimizer's state in the order that tf.keras gives it since 2.11."""
+    optimizer = model.optimizer
+    stored = optimizer.stored(model.compile_arguments.trainable)
+    return [("iteration", optimizer.iterations), *((f"slots/{i}", v) for i, v in enumerate(stored))]
 
 
 def _named_state(model: Any, words: Words) -> list[tuple[str, Variable]]:

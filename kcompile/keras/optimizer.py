@@ -456,7 +456,8 @@ class Optimizer:
         config: dict[str, Any] = {"name": self.name, edition(settings.vintage()).rate: rate}
         config.update((key, getattr(self, key)) for key in (*self.options, "decay"))
         for key, nothing in {**COMMON, **self.defaults}.items():
-            if key not in self.options and getattr(self, key) != nothing:
+            said = self.use_ema or not key.startswith("ema_")
+            if key not in self.options and said and getattr(self, key) != nothing:
                 config[key] = getattr(self, key)
         return config
 

@@ -266,3 +266,17 @@ def test_files_and_live_models_keep_the_state(kind: str, tmp_path: Path) -> None
     for model, library in zip(models, (keras, keras3)):
         trained(model, made(library, kind, {**options, **more}), start, library)
     goes_on(models[0], models[1], tmp_path, kind)
+
+
+def test_h5_files_of_tf_keras_keep_newer_options(tmp_path: Path) -> None:
+    """tf_keras takes an optimizer for one of 2.10, which has none of them, unless the file says otherwise."""
+    tf_keras = pytest.importorskip("tf_keras")
+    ours, path = importlib.import_module("kcompile.tf_keras"), str(tmp_path / "model.h5")
+    x, y = data()
+    for options in ({"weight_decay": 0.1}, {"use_ema": True}, {}):
+        model = net(ours)
+        model.compile(ours.optimizers.RMSprop(0.05, **options), "mse")
+        model.train_on_batch(x, y)
+        model.save(path)
+        back = tf_keras.models.load_model(path)
+        assert trained_on(back, x, y) == pytest.approx(trained_on(kcompile.load(path), x, y), rel=1e-4)
