@@ -25,7 +25,7 @@ from kcompile.keras.layers.held import MOST_NESTED
 from kcompile.keras.models import Model, Sequential, load_model, model_from_json
 from kcompile_runtime.errors import ModelError
 
-LONG = 300
+LONG = 150
 
 
 def tower(step, length=LONG):
