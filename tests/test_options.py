@@ -32,6 +32,7 @@ WITHOUT = {
     "ConvRNN2D",
     "CuDNNGRU",
     "CuDNNLSTM",
+    "Operation",
 }  # no options of their own
 
 

@@ -30,7 +30,9 @@ class Edition:
     eager: whether a model called on arrays gives tensors. own_layers: whether model.layers is the model's own
     list, which pop makes shorter. keras1: whether layers take the spellings of Keras 1. input, model: what
     automatic names begin with. bar: counts samples, or steps, and how it looks. summary: how the table of
-    layers looks.
+    layers looks. digits_in_words: of automatic names: conv_lst_m2d, or conv_lstm2d. operations: whether
+    operators on tensors make layers of keras.ops. newer_networks: whether networks of applications, and their
+    layers, have the names of Keras 3.
     """
 
     vintage: str
@@ -51,6 +53,9 @@ class Edition:
     model: str = "model"
     bar: Literal["samples", "steps", "line"] = "samples"
     summary: Literal["keras2", "tf_keras", "keras3"] = "keras2"
+    digits_in_words: bool = True
+    operations: bool = False
+    newer_networks: bool = False
 
 
 _GATES = {"recurrent_activation": "sigmoid"}
@@ -178,6 +183,7 @@ EDITIONS = {
             eager=True,
             bar="steps",
             summary="tf_keras",
+            digits_in_words=False,
         ),
         Edition(
             "keras3",
@@ -252,6 +258,9 @@ EDITIONS = {
             model="functional",
             bar="line",
             summary="keras3",
+            digits_in_words=False,
+            operations=True,
+            newer_networks=True,
         ),
     )
 }

@@ -6,7 +6,6 @@ a model (`KerasTensor`) whose layer, a `TensorFunction`, is that one call. A mod
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -17,9 +16,11 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
+from kcompile.keras.editions import edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.evaluation import computed
 from kcompile.keras.inputs import InputLayer
+from kcompile.keras.lazy import lazily
 from kcompile.keras.lengths import LruCache
 from kcompile.keras.moving import each_update
 from kcompile.keras.operands import leaves, map_leaves, remember_with, scalar, tensor, value_of
@@ -28,6 +29,8 @@ from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_
 from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array, is_sparse
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+
+_late, _ = lazily("kcompile.keras", "ops")  # whose functions are made of those here
 
 FUNCTION_MODULES = ("activations", "losses", "metrics")  # besides K, of functions that take tensors
 
@@ -132,7 +135,7 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     operands' types alone.
     """
     if function.__module__ == "kcompile.keras.operators" and _of_keras3([args, kwargs]):
-        operations = importlib.import_module("kcompile.keras.ops")
+        operations = _late("ops")
         return getattr(operations, operations.OPERATORS[function.__name__])(*args, **kwargs)
     layer = TensorFunction(function, args, kwargs)
     if like is None:
@@ -151,7 +154,7 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
 def _of_keras3(operands: Any) -> bool:
     """Whether Python's operators on the operands make layers, as they do in Keras 3."""
     given = [x for x in leaves(operands) if isinstance(x, KerasTensor) and depends(x)]
-    return any(x.layer.vintage == "keras3" and x.layer.consumes for x in given)
+    return any(edition(x.layer.vintage).operations and x.layer.consumes for x in given)
 
 
 def type_of(x: Any) -> TensorType:

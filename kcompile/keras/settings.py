@@ -257,7 +257,7 @@ def clear_session() -> None:
 def snake_case(name: str, vintage: str = "keras2") -> str:
     """Keras' way from a class to the names of its layers: MaxPooling2D -> max_pooling2d. ConvLSTM2D is
     conv_lst_m2d in Keras 2, and conv_lstm2d since."""
-    word = "[a-z]" if vintage in ("tf_keras", "keras3") else "[a-z0-9]"
+    word = "[a-z0-9]" if edition(vintage).digits_in_words else "[a-z]"
     spaced = re.sub(rf"(.)([A-Z]{word}+)", r"\1_\2", name)
     spaced = re.sub(r"([a-z])([A-Z])", r"\1_\2", spaced).lower()
     return spaced if not spaced.startswith("_") else "private" + spaced

@@ -161,6 +161,14 @@ def layer_classes():
 
 
 NEEDED = {
+    "arguments": {},
+    "equation": "ab,bc->ac",
+    "output_shape": (3,),
+    "num_heads": 2,
+    "key_dim": 3,
+    "head_dim": 3,
+    "num_query_heads": 4,
+    "num_key_value_heads": 2,
     "units": 3,
     "filters": 3,
     "kernel_size": 2,

@@ -63,7 +63,7 @@ class Net:
 
     def named(self, name: str) -> str:
         """The name of a layer that Keras 2 and tf.keras call with a slash in it."""
-        return name.replace("/", "_") if self.own_vintage == "keras3" else name
+        return name.replace("/", "_") if edition(self.own_vintage).newer_networks else name
 
     def __call__(self, kind: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return kind(*args, vintage=self.vintage, **options)
@@ -166,7 +166,7 @@ class Network:
             }
             kind, called = kinds[pooling]
             x = net(kind, name=called)(x)
-        own = self.newer if self.newer and net.own_vintage == "keras3" else self.name
+        own = self.newer if self.newer and edition(net.own_vintage).newer_networks else self.name
         inputs = given if input_tensor is None else get_source_inputs(input_tensor)
         model = Model(inputs, x, name=name or own, vintage=vintage)
         if weights == "imagenet":

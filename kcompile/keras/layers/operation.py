@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.expressions import TensorFunction, depends
 from kcompile.keras.layer_calls import numbered, with_mask
+from kcompile.keras.lazy import lazily
 from kcompile.keras.operands import leaves, map_leaves
 from kcompile.keras.settings import dtype_name, running, snake_case
 from kcompile.keras.tensors import KerasTensor
@@ -21,7 +21,7 @@ from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError
 
 __all__ = ["Operation"]
 
-HOME = "kcompile.keras.ops"
+_late, _ = lazily("kcompile.keras", "ops", CLASSES="ops.classes")
 OPERAND = "__operand__"  # in place of the tensor of this number among the inputs
 
 
@@ -35,7 +35,7 @@ class Operation(TensorFunction):
     def __init__(self, function: str, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         self.function = function
         super(TensorFunction, self).__init__(**kwargs)
-        if not isinstance(function, str) or function not in importlib.import_module(HOME).OPERATIONS:
+        if not isinstance(function, str) or function not in _late("ops").OPERATIONS:
             raise UnsupportedError(
                 describe(self.label, "a function of keras.ops that is supported", repr(function)[:80])
             )
@@ -54,7 +54,7 @@ class Operation(TensorFunction):
     @property
     def called(self) -> Any:
         """The function."""
-        found = importlib.import_module(HOME).OPERATIONS[self.function]
+        found = _late("ops").OPERATIONS[self.function]
         return found
 
     @property
@@ -101,7 +101,7 @@ class Operation(TensorFunction):
 
 def _class_name(function: Any) -> str:
     """The class that the function's calls are of in Keras 3."""
-    row = importlib.import_module(f"{HOME}.classes").CLASSES.get(function)
+    row = _late("CLASSES").get(function) if isinstance(function, str) else None
     return "Operation" if row is None else str(row[0].partition(".")[2])
 
 
