@@ -32,7 +32,6 @@ WITHOUT = {
     "ConvRNN2D",
     "CuDNNGRU",
     "CuDNNLSTM",
-    "Operation",
 }  # no options of their own
 
 

@@ -277,8 +277,8 @@ class MultiHeadAttention(_Heads):
             self.positive("num_heads", num_heads),
             self.positive("key_dim", key_dim),
         )
-        self.value_dim = self.positive("value_dim", value_dim) if value_dim else self.key_dim
-        shape = None if not output_shape else as_list(output_shape)
+        self.value_dim = self.key_dim if value_dim is None else self.positive("value_dim", value_dim)
+        shape = None if output_shape is None else as_list(output_shape)
         self._output = None if shape is None else [self.positive("output_shape", d) for d in shape]
         axes = None if attention_axes is None else as_list(attention_axes)
         if axes is not None and (not axes or not all(map(is_integer, axes))):
