@@ -29,6 +29,7 @@ from kcompile.keras.layers.attention import (
 from kcompile.keras.layers.einsum_dense import EinsumDense
 from kcompile.keras.layers.held import Holder
 from kcompile.keras.layers.kernel import Weighted
+from kcompile.keras.operands import sizes
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
@@ -278,9 +279,9 @@ class MultiHeadAttention(_Heads):
             self.positive("key_dim", key_dim),
         )
         self.value_dim = self.key_dim if value_dim is None else self.positive("value_dim", value_dim)
-        shape = None if output_shape is None else as_list(output_shape)
+        shape = None if output_shape is None else as_list(sizes(output_shape))
         self._output = None if shape is None else [self.positive("output_shape", d) for d in shape]
-        axes = None if attention_axes is None else as_list(attention_axes)
+        axes = None if attention_axes is None else as_list(sizes(attention_axes))
         if axes is not None and (not axes or not all(map(is_integer, axes))):
             raise ModelError(describe(f"{self.label}: attention_axes", "axes", repr(attention_axes)))
         self.attention_axes = axes
