@@ -163,6 +163,7 @@ def layer_classes():
 NEEDED = {
     "arguments": {},
     "equation": "ab,bc->ac",
+    "output_size": 2,
     "output_shape": (3,),
     "num_heads": 2,
     "key_dim": 3,
