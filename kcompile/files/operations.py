@@ -89,7 +89,7 @@ def _of_tensorflow(
     kind: str, entry: Mapping[str, Any], label: str, problems: Problems
 ) -> tuple[dict[str, Any], list[Places]]:
     config, nodes = mapping(entry["config"]), entry.get("inbound_nodes")
-    made: dict[str, Any] = {"name": config.get("name")}
+    made: dict[str, Any] = {"name": entry.get("name") or config.get("name")}
     calls: list[Places] = []
     for node in nodes if isinstance(nodes, (list, tuple)) else ():
         try:

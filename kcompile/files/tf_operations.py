@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kcompile.files.calls import mapping
+from kcompile.files.tf_graph_ops import call_of
 from kcompile.keras.layers.operation import OPERAND
 from kcompile_runtime.errors import UnsupportedError
 
@@ -240,9 +241,7 @@ def translated(kind: str, config: Mapping[str, Any], node: Any) -> tuple[str, Ar
     which says what is not supported."""
     places: Places = []
     if kind == "TensorFlowOpLayer":
-        raise UnsupportedError(
-            "ops of graphs of TensorFlow 2.0 to 2.3. Save the model by TensorFlow 2.4 or later"
-        )
+        return (*_graph_op(config, node, places), places)
     name = str(config.get("function")).removeprefix("compat.v1.")
     first, named = _call(node, places)
     if name == "__operators__.getitem":
@@ -258,6 +257,21 @@ def translated(kind: str, config: Mapping[str, Any], node: Any) -> tuple[str, Ar
             raise UnsupportedError(f"tf.{name} with the argument {key}={value!r}"[:200])
     function, made = (None, made) if twin.change is None else twin.change(made)
     return function or twin.function, made, places
+
+
+def _graph_op(config: Mapping[str, Any], node: Any, places: Places) -> tuple[str, Arguments]:
+    definition, constants = config.get("node_def"), mapping(config.get("constants"))
+    if not isinstance(definition, Mapping):
+        raise UnsupportedError("an op of a graph as TensorFlow 2.0 wrote it. Save the model by a later one")
+    first, _ = _call(node, places)
+    operands = list(first) if isinstance(first, list) else [first]
+    try:
+        given = sorted((int(index), value) for index, value in constants.items())
+    except (TypeError, ValueError):
+        raise UnsupportedError("constants without their places") from None
+    for index, value in given:
+        operands.insert(index, value.tolist() if hasattr(value, "tolist") else value)
+    return call_of(definition.get("op"), definition.get("attr"), operands)
 
 
 def _says_nothing(key: str, value: Any) -> bool:

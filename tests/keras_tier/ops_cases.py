@@ -60,14 +60,16 @@ CASES: dict[str, list[Call]] = {
     **_each("abs absolute negative sign square", c(X), c(SIGNED)),
     **_each(
         "ceil floor fabs trunc exp exp2 expm1 sin cos tan arctan sinh cosh tanh arcsinh "
-        "deg2rad rad2deg erf erfc cbrt sinc i0 angle conj conjugate imag real isreal relu "
-        "relu6 sigmoid softplus softsign silu swish log_sigmoid hard_sigmoid hard_silu "
-        "hard_swish hard_tanh tanh_shrink selu sparse_plus sparse_sigmoid leaky_relu elu celu "
-        "gelu squareplus hard_shrink soft_shrink softmax log_softmax",
+        "deg2rad rad2deg erfc cbrt sinc i0 angle conj conjugate imag real isreal relu relu6 "
+        "softplus softsign log_sigmoid hard_sigmoid hard_silu hard_swish hard_tanh tanh_shrink "
+        "selu sparse_plus sparse_sigmoid leaky_relu elu celu gelu squareplus hard_shrink "
+        "soft_shrink softmax log_softmax",
         c(X * 3),
         c(SIGNED),
     ),
-    **_each("log log10 log2 log1p sqrt rsqrt reciprocal", c(P), c(COUNTS)),
+    **_each("log log10 log2 log1p sqrt reciprocal", c(P), c(COUNTS)),
+    "rsqrt": [c(P)],
+    **_each("erf sigmoid silu swish", c(X * 3)),  # which Keras has of floats alone
     **_each("arcsin arccos arctanh erfinv", c(U)),
     **_each("isnan isfinite isinf isposinf isneginf signbit", c(SPECIAL)),
     "arccosh": [c(P + 1)],

@@ -134,3 +134,61 @@ def test_a_function_without_a_twin_is_refused_by_its_name(tmp_path: Path) -> Non
     tf_keras.Model(x, tf.math.lgamma(x)).save(tmp_path / "model.h5")
     with pytest.raises(ValueError, match=r"tf\.math\.lgamma"):
         load_model(str(tmp_path / "model.h5"), compile=False)
+
+
+# Ops of graphs: the op, its attributes, constants by their place, and how many tensors it is called on
+GRAPH_OPS: list[tuple[str, dict[str, Any], dict[int, Any], int]] = [
+    ("AddV2", {}, {}, 2),
+    ("Sub", {}, {0: 1.0}, 1),
+    ("Mul", {}, {1: 2.0}, 1),
+    ("Maximum", {}, {1: 0.1}, 1),
+    ("RealDiv", {}, {1: 4.0}, 1),
+    ("Relu", {}, {}, 1),
+    ("Tanh", {}, {}, 1),
+    ("LeakyRelu", {"alpha": {"f": 0.3}}, {}, 1),
+    ("Softmax", {}, {}, 1),
+    ("Mean", {"keep_dims": {"b": True}, "Tidx": {"type": "DT_INT32"}}, {1: [1]}, 1),
+    ("Sum", {"keep_dims": {"b": False}, "Tidx": {"type": "DT_INT32"}}, {1: [-1]}, 1),
+    ("ConcatV2", {"N": {"i": "2"}, "Tidx": {"type": "DT_INT32"}}, {2: 1}, 2),
+    ("Pack", {"N": {"i": "2"}, "axis": {"i": "1"}}, {}, 2),
+    ("Reshape", {"Tshape": {"type": "DT_INT32"}}, {1: [-1, 6, 2]}, 1),
+    ("Transpose", {"Tperm": {"type": "DT_INT32"}}, {1: [0, 2, 1]}, 1),
+    ("ExpandDims", {"Tdim": {"type": "DT_INT32"}}, {1: 1}, 1),
+    ("Tile", {"Tmultiples": {"type": "DT_INT32"}}, {1: [1, 2, 1]}, 1),
+    ("Pad", {"Tpaddings": {"type": "DT_INT32"}}, {1: [[0, 0], [1, 0], [0, 2]]}, 1),
+    ("Split", {"num_split": {"i": "2"}}, {0: 1}, 1),
+    ("BatchMatMulV2", {"adj_x": {"b": False}, "adj_y": {"b": True}}, {}, 2),
+    (
+        "StridedSlice",
+        {"Index": {"type": "DT_INT32"}, "begin_mask": {"i": "1"}, "end_mask": {"i": "1"},
+         "shrink_axis_mask": {"i": "4"}},
+        {1: [0, 1, 0], 2: [0, 3, 1], 3: [1, 1, 1]},
+        1,
+    ),
+]  # fmt: skip
+
+
+def test_ops_of_graphs_compute_what_tensorflow_does(tmp_path: Path) -> None:
+    from tf_keras.src.engine.base_layer import TensorFlowOpLayer
+
+    tensors = [tf_keras.Input((4, 3), name=name) for name in "xy"]
+    found: list[Any] = []
+    for number, (op, attributes, constants, count) in enumerate(GRAPH_OPS):
+        operands = ["a", "b", "c", "d"][: count + len(constants)]
+        node = {
+            "name": f"{op}_{number}",
+            "op": op,
+            "input": operands,
+            "attr": {"T": {"type": "DT_FLOAT"}, **attributes},
+        }
+        arrays = {
+            i: np.asarray(v, np.float32 if isinstance(v, float) else np.int32) for i, v in constants.items()
+        }
+        made = TensorFlowOpLayer(node, f"{op}_{number}", arrays)(tensors[:count] if count > 1 else tensors[0])
+        found += made if isinstance(made, (list, tuple)) else [made]
+    model, inputs = tf_keras.Model(tensors, found), _inputs()
+    wanted = [np.asarray(y) for y in model.predict(inputs, verbose=0)]
+    model.save(tmp_path / "model.h5")
+    ours = load_model(str(tmp_path / "model.h5"), compile=False)
+    for mine, other, source in zip(ours.predict(inputs), wanted, model.outputs):
+        np.testing.assert_allclose(mine, other, 2e-5, 2e-5, err_msg=source.name)
