@@ -308,7 +308,12 @@ CASES: dict[str, list[Call]] = {
         c(A(2, 5, 3), A(3, 4, 3), 2, "same"),
         c(A(2, 5, 3), A(3, 4, 3), 2, "same", 1),
     ],
-    **_each("max_pool average_pool", c(IMAGES, (2, 2)), c(IMAGES, (2, 2), 1, "same"), c(A(2, 7, 3), 3, 2)),
+    **_each(
+        "max_pool average_pool",
+        c(IMAGES, (2, 2), (2, 2)),
+        c(IMAGES, (2, 2), (1, 1), "same"),
+        c(A(2, 7, 3), 3, 2),
+    ),
     **_each("adaptive_average_pool adaptive_max_pool", c(IMAGES, 3), c(IMAGES, (4, 2))),
     "depth_to_space": [c(A(2, 3, 2, 8), 2)],
     "space_to_depth": [c(A(2, 4, 6, 3), 2)],
