@@ -165,7 +165,6 @@ NEEDED = {
     "equation": "ab,bc->ac",
     "output_size": 2,
     "output_shape": (3,),
-    "output_size": 2,
     "num_heads": 2,
     "key_dim": 3,
     "head_dim": 3,
