@@ -7,9 +7,9 @@ FOLDER` writes the texts themselves, for `diff -r` of two commits.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -157,4 +157,6 @@ def main(folder: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", default="", help="write the texts here, not the digests")
+    main(parser.parse_args().folder)
