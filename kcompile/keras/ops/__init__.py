@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from kcompile.keras.ops import core, elementwise, nn, products, reductions, shapes
+from kcompile.keras.ops import core, elementwise, indexing, nn, products, reductions, shapes
 from kcompile.keras.ops.refused import REASONS, refusing
 
 # Python's operators on tensors of a model, which are calls of these in Keras 3
@@ -31,7 +31,7 @@ OPERATORS = {
     "remainder": "mod",
     "subtract": "subtract",
 }
-_MODULES: tuple[ModuleType, ...] = (elementwise, shapes, reductions, products, nn, core)
+_MODULES: tuple[ModuleType, ...] = (elementwise, shapes, indexing, reductions, products, nn, core)
 
 
 def _defined() -> dict[str, Any]:

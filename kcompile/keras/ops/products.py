@@ -11,7 +11,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import axis_of, numel
 from kcompile.keras.operands import axes_of, fixed_size
 from kcompile.keras.ops.calls import alike, number, operation, real, reals
-from kcompile.keras.ops.shapes import diagonal_of
+from kcompile.keras.ops.indexing import diagonal_of
 from kcompile_runtime.errors import UnsupportedError
 
 

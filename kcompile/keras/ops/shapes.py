@@ -1,4 +1,4 @@
-"""keras.ops that make arrays, give them other shapes, and move their elements."""
+"""keras.ops that make arrays, give them other shapes, join, cut, repeat and pad them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.ir.types import Batch, axis_of, numel
+from kcompile.ir.types import Batch, axis_of
 from kcompile.keras.backend.arrange import target_shape
-from kcompile.keras.operands import axes_of, fixed_size, graph, sizes, tensor
-from kcompile.keras.operators import getitem
-from kcompile.keras.ops.calls import alike, alike_everywhere, number, operation, places, reals, to
+from kcompile.keras.operands import axes_of, graph, sizes, tensor
+from kcompile.keras.ops.calls import alike, alike_everywhere, operation, reals, to
 from kcompile.keras.ops.elementwise import dtype_of
 from kcompile.keras.spatial import repeated
 from kcompile_runtime.errors import UnsupportedError, describe
 
 
-def _listed(value: Any) -> list[Any]:
+def listed(value: Any) -> list[Any]:
+    """Sizes, or one size, as a list."""
     value = sizes(value)
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
@@ -30,7 +30,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _filled(shape: Any, value: Any, dtype: Any) -> Tensor:
-    return ops.broadcast_to(tensor(value, dtype_of(dtype)), tuple(_listed(shape)))
+    return ops.broadcast_to(tensor(value, dtype_of(dtype)), tuple(listed(shape)))
 
 
 @operation
@@ -54,7 +54,7 @@ def empty(shape: Any, dtype: Any = None) -> Any:
 @operation
 def full(shape: Any, fill_value: Any, dtype: Any = None) -> Any:
     """One value everywhere."""
-    return ops.broadcast_to(to(tensor(fill_value), dtype_of(dtype)), tuple(_listed(shape)))
+    return ops.broadcast_to(to(tensor(fill_value), dtype_of(dtype)), tuple(listed(shape)))
 
 
 def _like(x: Any, value: Any, dtype: Any) -> Tensor:
@@ -184,7 +184,7 @@ def geomspace(
 @operation
 def array(x: Any, dtype: Any = None) -> Any:
     """x as an array."""
-    return _converted(x, dtype)
+    return converted(x, dtype)
 
 
 @operation
@@ -192,12 +192,13 @@ def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None, ragged: Any
     """x as an array, or the tensor that it is."""
     if sparse or ragged:
         raise UnsupportedError("ops.convert_to_tensor: sparse and ragged arrays are not supported")
-    return _converted(x, dtype)
+    return converted(x, dtype)
 
 
-def _converted(x: Any, dtype: Any) -> Tensor:
+def converted(x: Any, dtype: Any) -> Tensor:
+    """A tensor, a value, or a list of them, as one tensor of this dtype (None: its own)."""
     if isinstance(x, (list, tuple)) and any(hasattr(v, "__tensor__") or isinstance(v, Tensor) for v in x):
-        x = _joined([ops.reshape(t, (1, *t.shape)) for t in alike(*x)], 0)
+        x = joined([ops.reshape(t, (1, *t.shape)) for t in alike(*x)], 0)
     return tensor(x) if dtype is None else to(tensor(x), dtype_of(dtype))
 
 
@@ -241,7 +242,7 @@ def kaiser(x: int, beta: float) -> Any:
 def reshape(x: Any, newshape: Any) -> Any:
     """The elements in another shape, where -1 (or None) follows from the others."""
     x = tensor(x)
-    wanted = [-1 if d is None else d for d in _listed(newshape)]
+    wanted = [-1 if d is None else d for d in listed(newshape)]
     if wanted and wanted[0] == -1 and isinstance(x.type.numel, Batch) and wanted.count(-1) == 2:
         wanted[0] = x.shape[0]
     return ops.reshape(x, target_shape(x, wanted))
@@ -275,7 +276,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 def moveaxis(x: Any, source: Any, destination: Any) -> Any:
     """Axes at other places, the others in their order."""
     x = tensor(x)
-    from_, to_ = axes_of(x, _listed(source)), axes_of(x, _listed(destination))
+    from_, to_ = axes_of(x, listed(source)), axes_of(x, listed(destination))
     order = [i for i in range(x.rank) if i not in from_]
     for place, axis in sorted(zip(to_, from_)):
         order.insert(place, axis)
@@ -285,7 +286,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Any:
 @operation
 def expand_dims(x: Any, axis: Any) -> Any:
     """New axes of size 1 at these places of the result."""
-    x, given = tensor(x), _listed(axis)
+    x, given = tensor(x), listed(axis)
     new = {axis_of(a, x.rank + len(given)) for a in given}
     left = iter(x.shape)
     return ops.reshape(x, [1 if i in new else next(left) for i in range(x.rank + len(given))])
@@ -295,7 +296,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
 def squeeze(x: Any, axis: Any = None) -> Any:
     """Without axes of size 1."""
     x = tensor(x)
-    gone = [i for i, d in enumerate(x.shape) if d == 1] if axis is None else axes_of(x, _listed(axis))
+    gone = [i for i, d in enumerate(x.shape) if d == 1] if axis is None else axes_of(x, listed(axis))
     if any(x.shape[i] != 1 for i in gone):
         raise ValueError(f"squeeze: axis {axis} of {x.type} is not of size 1")
     return ops.reshape(x, [d for i, d in enumerate(x.shape) if i not in gone])
@@ -304,7 +305,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
 @operation
 def broadcast_to(x: Any, shape: Any) -> Any:
     """x as often as the shape says."""
-    return ops.broadcast_to(tensor(x), tuple(_listed(shape)))
+    return ops.broadcast_to(tensor(x), tuple(listed(shape)))
 
 
 @operation
@@ -339,7 +340,8 @@ def ndim(x: Any) -> Any:
 # ---------------------------------------------------------------- joined and cut
 
 
-def _joined(parts: Sequence[Tensor], axis: int) -> Tensor:
+def joined(parts: Sequence[Tensor], axis: int) -> Tensor:
+    """Tensors one after the other along an axis; one alone as it is."""
     return parts[0] if len(parts) == 1 else ops.concatenate(list(parts), axis)
 
 
@@ -347,7 +349,7 @@ def _joined(parts: Sequence[Tensor], axis: int) -> Tensor:
 def concatenate(xs: Any, axis: int = 0) -> Any:
     """Tensors one after the other along an axis, which must not be the batch."""
     parts = alike(*xs)
-    return _joined(parts, axis_of(axis, parts[0].rank))
+    return joined(parts, axis_of(axis, parts[0].rank))
 
 
 @operation
@@ -356,7 +358,7 @@ def append(x1: Any, x2: Any, axis: int | None = None) -> Any:
     parts = alike(x1, x2)
     if axis is None:
         parts, axis = [ops.reshape(p, (p.type.numel,)) for p in parts], 0
-    return _joined(parts, axis_of(axis, parts[0].rank))
+    return joined(parts, axis_of(axis, parts[0].rank))
 
 
 @operation
@@ -364,7 +366,7 @@ def stack(x: Any, axis: int = 0) -> Any:
     """Tensors of one shape as one, along a new axis."""
     parts = alike(*x)
     place = axis_of(axis, parts[0].rank + 1)
-    return _joined([ops.reshape(p, (*p.shape[:place], 1, *p.shape[place:])) for p in parts], place)
+    return joined([ops.reshape(p, (*p.shape[:place], 1, *p.shape[place:])) for p in parts], place)
 
 
 def _at_least(x: Tensor, rank: int) -> Tensor:
@@ -378,19 +380,19 @@ def _at_least(x: Tensor, rank: int) -> Tensor:
 def hstack(xs: Any) -> Any:
     """Tensors side by side: along the second axis, vectors along their only one."""
     parts = [_at_least(p, 1) for p in alike(*xs)]
-    return _joined(parts, 0 if parts[0].rank == 1 else 1)
+    return joined(parts, 0 if parts[0].rank == 1 else 1)
 
 
 @operation
 def vstack(xs: Any) -> Any:
     """Tensors below each other: along the first axis, of matrices at least."""
-    return _joined([_at_least(p, 2) for p in alike(*xs)], 0)
+    return joined([_at_least(p, 2) for p in alike(*xs)], 0)
 
 
 @operation
 def dstack(xs: Any) -> Any:
     """Tensors behind each other: along the third axis."""
-    return _joined([_at_least(p, 3) for p in alike(*xs)], 2)
+    return joined([_at_least(p, 3) for p in alike(*xs)], 2)
 
 
 def _cut(x: Tensor, parts: Any, axis: int, even: bool) -> list[Tensor]:
@@ -489,7 +491,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
 @operation
 def tile(x: Any, repeats: Any) -> Any:
     """The whole x repeats[i] times along axis i."""
-    x, counts = tensor(x), _listed(repeats)
+    x, counts = tensor(x), listed(repeats)
     rank = builtins.max(x.rank, len(counts))
     x = ops.reshape(x, (*(1,) * (rank - x.rank), *x.shape))
     return repeated(x, [*(1,) * (rank - len(counts)), *counts], False)
@@ -537,12 +539,12 @@ def rot90(array: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
 def roll(x: Any, shift: Any, axis: Any = None) -> Any:
     """Elements moved on along axes; those that leave at the end come in at the beginning."""
     x = tensor(x)
-    shape, shifts = x.shape, _listed(shift)
+    shape, shifts = x.shape, listed(shift)
     if axis is None:
         x, axes = ops.reshape(x, (x.type.numel,)), [0]
         shifts = [sum(shifts)]
     else:
-        axes = [axis_of(a, x.rank) for a in _listed(axis)]
+        axes = [axis_of(a, x.rank) for a in listed(axis)]
         shifts = shifts * len(axes) if len(shifts) == 1 else shifts
     for place, by in zip(axes, shifts):
         count = x.shape[place]
@@ -581,246 +583,3 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = N
             rows = np.pad(np.arange(x.shape[axis], dtype=np.int32), (before, behind), mode)  # type: ignore[call-overload]
             x = ops.take(x, rows, axis)
     return x
-
-
-# ---------------------------------------------------------------- at places
-
-
-def _key_part(x: Tensor, axis: int, at: Any) -> Tensor:
-    """x at a tensor of places along one axis, counted from behind where they are negative."""
-    at = places(at)
-    size = x.shape[axis]
-    return ops.take(x, ops.select(at < 0, at + size, at), axis)
-
-
-@operation
-def get_item(x: Any, key: Any) -> Any:
-    """x[key]: integers, slices with known bounds, `...` and None; and one array or tensor of places."""
-    x, parts = tensor(x), list(key) if isinstance(key, (list, tuple)) else [key]
-    arrays = [
-        i for i, p in enumerate(parts) if isinstance(p, (np.ndarray, Tensor)) or hasattr(p, "__tensor__")
-    ]
-    if not arrays:
-        return getitem(x, tuple(parts))
-    if len(arrays) > 1 or any(p is None or p is Ellipsis for p in parts[: arrays[0]]):
-        raise UnsupportedError("x[key]: one array or tensor of places is supported, behind no `...` or None")
-    at = arrays[0]
-    if to(tensor(parts[at]), tensor(parts[at]).dtype).dtype == "bool":
-        raise UnsupportedError("x[mask]: the number of elements depends on the data. Use ops.where")
-    axis = at - sum(isinstance(p, int) for p in parts[:at])
-    rest = getitem(x, tuple(builtins.slice(None) if i == at else p for i, p in enumerate(parts)))
-    return _key_part(rest, axis, parts[at])
-
-
-@operation
-def take(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """x at places along an axis, negative ones counted from behind; without one, of a vector of all."""
-    x = tensor(x)
-    if axis is None:
-        x, axis = ops.reshape(x, (x.type.numel,)), 0
-    return _key_part(x, axis_of(axis, x.rank), indices)
-
-
-@operation
-def take_along_axis(x: Any, indices: Any, axis: int | None = None) -> Any:
-    """x at places along an axis, which differ from row to row."""
-    x, at = tensor(x), places(indices)
-    if axis is None:
-        x, axis = ops.reshape(x, (x.type.numel,)), 0
-    return along(x, at, axis_of(axis, x.rank))
-
-
-def along(x: Tensor, at: Tensor, axis: int) -> Tensor:
-    """x at int32 places [...], of its rank, along an axis."""
-    moved, back = ops.axis_last(x, axis)
-    places_, _ = ops.axis_last(at, axis)
-    size = moved.shape[-1]
-    if isinstance(size, Batch):
-        raise ValueError("samples are not picked out of a batch")
-    lead = [b if a == 1 else a for a, b in zip(moved.shape[:-1], places_.shape[:-1])]
-    count = places_.shape[-1]
-    rows = ops.broadcast_to(ops.reshape(moved, (*moved.shape[:-1], 1, size)), (*lead, count, size))
-    places_ = ops.broadcast_to(places_, (*lead, count))
-    whole = ops.cast(rows, "int32") if rows.dtype == "bool" else rows
-    made = ops.value_at(whole, ops.select(places_ < 0, places_ + size, places_))
-    return ops.transpose(to(made, x.dtype), back)
-
-
-@operation
-def slice(inputs: Any, start_indices: Any, shape: Any) -> Any:
-    """`shape` elements from `start_indices` on."""
-    x, starts, lengths = tensor(inputs), sizes(start_indices), _listed(shape)
-    if isinstance(starts, (list, tuple)) and all(isinstance(s, int) for s in starts):
-        stops = [d if isinstance(n, Batch) or n == -1 else s + n for s, n, d in zip(starts, lengths, x.shape)]
-        return ops.slice_(x, list(starts), stops)
-    at = places(_converted(starts, None))
-    for axis, length in enumerate(lengths):
-        if length != x.shape[axis]:
-            first = ops.reshape(ops.part_of(at, 0, axis, axis + 1), ())
-            first = ops.minimum(ops.maximum(first, 0), x.shape[axis] - length)
-            x = ops.take(x, tensor(np.arange(length), "int32") + first, axis)
-    return x
-
-
-@operation
-def slice_update(inputs: Any, start_indices: Any, updates: Any) -> Any:
-    """x with these values from `start_indices` on."""
-    x, new, starts = tensor(inputs), tensor(updates), sizes(start_indices)
-    if not (isinstance(starts, (list, tuple)) and all(isinstance(s, int) for s in starts)):
-        raise UnsupportedError("ops.slice_update: the places are numbers that are known now")
-    new = to(new, x.dtype)
-    high: list[Any] = []
-    for s, n, d in zip(starts, new.shape, x.shape):
-        high.append(0 if n == d else d - s - n)
-    inside = ops.pad(alike_everywhere(to(new, "float32"), 1.0), list(starts), high) > 0.0
-    return ops.select(inside, ops.pad(new, list(starts), high), x)
-
-
-@operation
-def scatter(indices: Any, values: Any, shape: Any) -> Any:
-    """Zeros of a shape, to which values are added at places."""
-    values = number(values)
-    return _scattered(
-        ops.broadcast_to(tensor(0, values.dtype), tuple(_listed(shape))), indices, values, "add"
-    )
-
-
-@operation
-def scatter_update(inputs: Any, indices: Any, updates: Any, reduction: str | None = None) -> Any:
-    """x with values at places: in place of those there, or with 'add', 'max', 'min', 'mul', 'sub' of both."""
-    x = tensor(inputs)
-    return _scattered(x, indices, to(tensor(updates), x.dtype), reduction)
-
-
-def _scattered(x: Tensor, indices: Any, values: Tensor, how: str | None) -> Tensor:
-    """x [sizes..., rest...] with values [places..., rest...] at [places..., k]."""
-    at = places(indices)
-    depth = at.shape[-1]
-    if not isinstance(depth, int) or any(isinstance(d, Batch) for d in x.shape[:depth]):
-        raise UnsupportedError("scatter: samples are not picked out of a batch")
-    sizes_, rest = x.shape[:depth], x.shape[depth:]
-    row: Any = 0
-    for k, d in enumerate(sizes_):
-        part = ops.reshape(ops.part_of(at, at.rank - 1, k, k + 1), at.shape[:-1])
-        part = ops.select(part < 0, part + fixed_size(x, k), part)
-        row = part if k == 0 else row * d + part
-    count = numel(at.shape[:-1])
-    row, values = ops.reshape(row, (count,)), ops.reshape(values, (count, *rest))
-    total = numel(sizes_)
-    table = ops.reshape(x, (total, *rest))
-    if how in ("add", "sub"):
-        summed = ops.scatter_rows(values, row, total)
-        made = table + summed if how == "add" else table - summed
-    else:
-        made = _put(table, row, values, how)
-    return ops.reshape(made, x.shape)
-
-
-def _put(table: Tensor, row: Tensor, values: Tensor, how: str | None) -> Tensor:
-    """Values one after the other, so that the last one counts."""
-    if how not in (None, "max", "min", "mul"):
-        raise ValueError(
-            f"expected a reduction among None, 'add', 'max', 'min', 'mul', 'sub'. Received: {how!r}"
-        )
-    number_ = ops.iota(table.graph, (table.shape[0],), 0, "int32")
-    count = values.shape[0]
-    if isinstance(count, Batch) or count > 256:
-        raise UnsupportedError("scatter_update: up to 256 places that are set, multiplied or compared")
-    combine = {None: lambda a, b: b, "max": ops.maximum, "min": ops.minimum, "mul": ops.mul}[how]
-    for k in range(count):
-        here = ops.equal(number_, ops.part_of(row, 0, k, k + 1))
-        here = ops.reshape(here, (table.shape[0], *(1,) * (table.rank - 1)))
-        new = ops.broadcast_to(ops.part_of(values, 0, k, k + 1), table.shape)
-        table = ops.select(here, combine(table, new), table)
-    return table
-
-
-@operation
-def unravel_index(indices: Any, shape: Any) -> Any:
-    """The places along each axis of elements that are numbered."""
-    at, made = number(indices), []
-    sizes_ = _listed(shape)
-    for axis in range(len(sizes_)):
-        step = math.prod(sizes_[axis + 1 :])
-        made.append((at // step) % sizes_[axis])
-    return tuple(made)
-
-
-@operation
-def diag(x: Any, k: int = 0) -> Any:
-    """A matrix with a vector on a diagonal; of a matrix, the diagonal."""
-    x = tensor(x)
-    return on_diagonal(x, k) if x.rank == 1 else diagonal_of(x, k, 0, 1)
-
-
-@operation
-def diagflat(x: Any, k: int = 0) -> Any:
-    """A matrix with all elements on a diagonal."""
-    x = tensor(x)
-    return on_diagonal(ops.reshape(x, (x.type.numel,)), k)
-
-
-def on_diagonal(x: Tensor, k: int) -> Tensor:
-    """A matrix with a vector on its k-th diagonal."""
-    side = fixed_size(x, 0) + builtins.abs(k)
-    here = tensor(np.eye(side, k=k, dtype=bool))
-    padded = ops.pad(x, [builtins.max(0, -k)], [builtins.max(0, k)])
-    rows = ops.reshape(padded, (side, 1))
-    return ops.select(here, rows, ops.zeros_like(rows))
-
-
-def diagonal_of(x: Tensor, offset: int, axis1: int, axis2: int) -> Tensor:
-    """The elements of a diagonal of two axes, as the last axis."""
-    a, b = axis_of(axis1, x.rank), axis_of(axis2, x.rank)
-    rows, columns = x.shape[a], x.shape[b]
-    if isinstance(rows, Batch) or isinstance(columns, Batch):
-        raise ValueError("diagonal: of two axes of known size")
-    top, left = builtins.max(0, -offset), builtins.max(0, offset)
-    count = builtins.min(rows - top, columns - left)
-    return ops.diagonal(ops.part_of(ops.part_of(x, a, top, top + count), b, left, left + count), a, b)
-
-
-@operation
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
-    """The elements on a diagonal of two axes, as the last axis."""
-    return diagonal_of(tensor(x), offset, axis1, axis2)
-
-
-def _triangle(x: Tensor, k: int, lower: bool) -> Tensor:
-    shape = fixed_size(x, x.rank - 2), fixed_size(x, x.rank - 1)
-    below = np.subtract.outer(np.arange(shape[0]), np.arange(shape[1])) >= (-k if lower else 1 - k)
-    here = tensor(below if lower else np.logical_not(below))
-    return ops.select(here, x, ops.zeros_like(x))
-
-
-@operation
-def tril(x: Any, k: int = 0) -> Any:
-    """Matrices with zeros above a diagonal."""
-    return _triangle(number(x), k, True)
-
-
-@operation
-def triu(x: Any, k: int = 0) -> Any:
-    """Matrices with zeros below a diagonal."""
-    return _triangle(number(x), k, False)
-
-
-@operation
-def vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
-    """Powers of a vector's elements, as columns."""
-    x = number(x)
-    count = x.shape[0] if N is None else N
-    column = ops.reshape(x, (*x.shape, 1))
-    powers = [alike_everywhere(column, 1)]
-    for _ in range(count - 1):
-        powers.append(powers[-1] * column)
-    return _joined(powers if increasing else powers[::-1], 1)
-
-
-@operation
-def isin(x1: Any, x2: Any, assume_unique: bool = False, invert: bool = False) -> Any:
-    """Whether each element is one of x2's."""
-    x, among = (number(t) for t in alike(x1, x2))
-    hit = ops.equal(ops.reshape(x, (*x.shape, 1)), ops.reshape(among, (among.type.numel,)))
-    found = ops.reduce_max(ops.cast(hit, "int32"), -1) > 0
-    return ops.logical_not(found) if invert else found
