@@ -28,6 +28,7 @@ from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.metric import Metric
 from kcompile.keras.optimizer import COMMON
 from kcompile.keras.optimizers import Optimizer
+from kcompile.keras.places import ONE_EDITION
 from kcompile.keras.semantics import semantics
 from kcompile.keras.settings import running
 from kcompile_runtime.errors import InputTypeError, describe
@@ -111,8 +112,6 @@ ASKING = {
     "backend": frozenset({"batch_dot", "ones_like", "zeros_like"}),
     "metrics": frozenset({"binary_accuracy"}),
 }
-# Modules that one Keras alone has, with its arguments
-ONE_EDITION = ("ops", "random")
 OLD_OPTIONS = ("lr", "decay")  # of the optimizers of Keras 2
 
 

@@ -16,7 +16,7 @@ PACKAGE = Path(machine_model.__file__).parents[1]
 FACTS = {
     "codegen/contraction/blocking.py": {"FLOAT"},
     "codegen/gpu/emission.py": {"WIDEST"},
-    "codegen/gpu/evaluate.py": {"NOBODY", "MANY", "MOST_BLOCKS", "MOST_THREADS"},
+    "codegen/gpu/evaluate.py": {"NOBODY", "MANY", "MOST_BLOCKS", "MOST_THREADS", "TOGETHER"},
     "ir/passes/check_indices.py": {"_SHIFT"},
 }
 ROOMS = ("codegen/contraction", "codegen/cpu", "codegen/gpu", "codegen/groups", "ir/passes")

@@ -19,7 +19,7 @@ from kcompile.ir.types import Dim, numel, static
 from kcompile.keras.engine import Layer, as_list
 from kcompile.keras.layers.noise import Dropout
 from kcompile.keras.tracing import trace_of
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 __all__ = ["AdditiveAttention", "Attention"]
 
@@ -86,7 +86,7 @@ def without_masks(tensors: Sequence[Tensor]) -> Iterator[None]:
         masks.update(kept)
 
 
-class Attending(Layer):
+class _Attending(Layer):
     """The mask of its output is the query's; scores have none."""
 
     supports_masking = True
@@ -113,7 +113,7 @@ class Attending(Layer):
         return self._dropping.call(x) if self.dropout else x
 
 
-class Attention(Attending):
+class Attention(_Attending):
     """softmax(scores) @ value, for each query (Luong et al. 2015). Called on [query, value] or [query, value,
     key], each [batch, steps, features].
 
@@ -160,7 +160,7 @@ class Attention(Attending):
     def build(self, input_shape: Any) -> None:
         several = isinstance(input_shape, list)
         if not several or len(input_shape) < 2 or any(len(shape) < 3 for shape in input_shape[:3]):
-            raise ModelError(
+            raise UnsupportedError(
                 describe(
                     "call", "[query, value] or [query, value, key] of three axes", f"shapes {input_shape}"
                 )

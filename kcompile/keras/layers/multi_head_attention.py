@@ -17,7 +17,7 @@ from kcompile.keras.engine import Layer, as_list, is_integer
 from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.layers.attention import (
     LOW,
-    Attending,
+    _Attending,
     as_bool,
     given_tensors,
     joined,
@@ -38,7 +38,7 @@ __all__ = ["GroupQueryAttention", "GroupedQueryAttention", "MultiHeadAttention"]
 _MASKS = ("value_mask", "key_mask", "attention_mask")
 
 
-class _Heads(Attending, Holder, Weighted):
+class _Heads(_Attending, Holder, Weighted):
     """Called on a query, a value, and perhaps a key, and masks by name."""
 
     wants_list = True

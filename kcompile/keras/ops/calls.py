@@ -28,8 +28,6 @@ from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.tracing import current, tracing
 
 VINTAGE = "keras3"  # the Keras that has these functions
-# From the narrowest: what two dtypes have in common is the later one
-_ORDER = ("bool", "uint8", "int8", "int16", "uint16", "int32", "uint32", "int64", "float32", "float64")
 
 
 def operation(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,7 +80,13 @@ def now(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 def common_dtype(dtypes: Sequence[str]) -> str:
     """The narrowest dtype that holds values of all of them."""
-    return max(dtypes, key=_ORDER.index)
+    return max(dtypes, key=_width)
+
+
+def _width(dtype: str) -> tuple[bool, int, bool]:
+    """Floats hold integers, more bytes fewer, and of two integers the one without a sign counts as wider."""
+    kind = np.dtype(dtype)
+    return kind.kind == "f", kind.itemsize, kind.kind == "u"
 
 
 def alike(*operands: Any) -> list[Tensor]:
