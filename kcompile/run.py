@@ -22,7 +22,6 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
-from kcompile.keras.places import ONE_EDITION
 from kcompile_runtime.errors import InputError, describe
 
 # What `keras` may mean: the package, and its version where it has several; and what the names of tf.keras do
@@ -134,10 +133,7 @@ class Finder(MetaPathFinder):
 
 
 def _missing(module: str) -> str | None:
-    """None when there is a module of ours of this name; else why there is none, "" where nobody says. Modules
-    that Keras 3 alone has lie in kcompile.keras, whose scripts do not see them."""
-    if module.startswith(tuple(f"kcompile.keras.{name}" for name in ONE_EDITION)):
-        return ""
+    """None when there is a module of ours of this name; else why there is none, "" where nobody says."""
     try:
         found = module in sys.modules or importlib.util.find_spec(module)
     except ModuleNotFoundError as error:
@@ -158,8 +154,6 @@ def elsewhere(root: str, name: str) -> str:
 
 def _has(root: str, name: str) -> bool:
     """Whether a package of ours has a module, or a name in a module."""
-    if root == "kcompile.keras" and name.split(".")[0] in ONE_EDITION:
-        return False
     module, _, last = name.rpartition(".")
     home = f"{root}.{module}".rstrip(".")
     return _missing(f"{root}.{name}") is None or (

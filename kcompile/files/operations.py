@@ -12,10 +12,10 @@ from typing import Any
 from kcompile.files.calls import is_keras_tensor, is_operation, mapping
 from kcompile.files.problems import Problems
 from kcompile.files.tf_operations import KINDS, translated
+from kcompile.keras.keras3_ops import OPERATIONS
+from kcompile.keras.keras3_ops.classes import CLASSES
+from kcompile.keras.keras3_ops.refused import REASONS
 from kcompile.keras.layers.operation import OPERAND
-from kcompile.keras.ops import OPERATIONS
-from kcompile.keras.ops.classes import CLASSES
-from kcompile.keras.ops.refused import REASONS
 from kcompile_runtime.errors import UnsupportedError
 
 # What a layer's configuration says that is none of a function's arguments

@@ -30,7 +30,7 @@ from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array, is_sparse
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
-_late, _ = lazily("kcompile.keras", "ops")  # whose functions are made of those here
+_late, _ = lazily("kcompile.keras", "keras3_ops")  # whose functions are made of those here
 
 FUNCTION_MODULES = ("activations", "losses", "metrics")  # besides K, of functions that take tensors
 
@@ -135,7 +135,7 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     operands' types alone.
     """
     if function.__module__ == "kcompile.keras.operators" and _of_keras3([args, kwargs]):
-        operations = _late("ops")
+        operations = _late("keras3_ops")
         return getattr(operations, operations.OPERATORS[function.__name__])(*args, **kwargs)
     layer = TensorFunction(function, args, kwargs)
     if like is None:

@@ -28,7 +28,6 @@ from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.metric import Metric
 from kcompile.keras.optimizer import COMMON
 from kcompile.keras.optimizers import Optimizer
-from kcompile.keras.places import ONE_EDITION
 from kcompile.keras.semantics import semantics
 from kcompile.keras.settings import running
 from kcompile_runtime.errors import InputTypeError, describe
@@ -85,8 +84,11 @@ MODULES = (
     "wrappers",
     "wrappers.scikit_learn",
 )
+# Modules that one Keras alone has, with its arguments: where scripts of another do not find them
+ONE_EDITION = {"ops": "keras3_ops", "random": "keras3_random"}
 # Modules whose names are in a module of ours that is called otherwise
 SOURCES = {
+    **ONE_EDITION,
     "optimizers.experimental": "optimizers",
     "optimizers.legacy": "legacy_optimizers",
     "optimizers.schedules": "schedules",

@@ -17,8 +17,6 @@ from types import ModuleType
 from typing import Any
 
 HOME = "kcompile.keras"
-# Modules that no Keras 2 has, and one edition alone, with its arguments
-ONE_EDITION = ("ops", "random")
 _LAYERS = ("layers", "utils.generic_utils")
 _ENGINE = ("engine", "inputs", "models", "utils.layer_utils", "utils.generic_utils")
 

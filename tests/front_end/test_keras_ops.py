@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from kcompile import keras3 as keras
+from kcompile.keras.keras3_ops.refused import REASONS
 from kcompile.keras.models import load_model, model_from_json
-from kcompile.keras.ops.refused import REASONS
 from kcompile_runtime.errors import KcompileError, UnsupportedError
 
 ops, layers, random = keras.ops, keras.layers, keras.random
@@ -71,6 +71,7 @@ def _model() -> Any:
 
 
 def test_calls_on_tensors_of_a_model_are_operations_beside_its_layers() -> None:
+    keras3.backend.clear_session()  # names begin anew
     model = _model()
     assert [layer.name for layer in model.layers] == ["given", "dense"]
     kinds = {getattr(layer, "kind", "") for layer in model.operations}

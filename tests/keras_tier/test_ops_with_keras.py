@@ -13,11 +13,11 @@ from ops_cases import CASES, A
 
 import kcompile
 from kcompile import keras3
-from kcompile.keras import ops
+from kcompile.keras import keras3_ops as ops
+from kcompile.keras.keras3_ops.classes import CLASSES
+from kcompile.keras.keras3_ops.refused import REASONS
 from kcompile.keras.models import load_model
 from kcompile.keras.operands import leaves
-from kcompile.keras.ops.classes import CLASSES
-from kcompile.keras.ops.refused import REASONS
 from kcompile_runtime.errors import UnsupportedError
 
 keras = pytest.importorskip("keras")

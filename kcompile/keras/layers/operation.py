@@ -21,7 +21,7 @@ from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError
 
 __all__ = ["Operation"]
 
-_late, _ = lazily("kcompile.keras", "ops", CLASSES="ops.classes")
+_late, _ = lazily("kcompile.keras", "keras3_ops", CLASSES="keras3_ops.classes")
 OPERAND = "__operand__"  # in place of the tensor of this number among the inputs
 
 
@@ -35,7 +35,7 @@ class Operation(TensorFunction):
     def __init__(self, function: str, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         self.function = function
         super(TensorFunction, self).__init__(**kwargs)
-        if not isinstance(function, str) or function not in _late("ops").OPERATIONS:
+        if not isinstance(function, str) or function not in _late("keras3_ops").OPERATIONS:
             raise UnsupportedError(
                 describe(self.label, "a function of keras.ops that is supported", repr(function)[:80])
             )
@@ -54,7 +54,7 @@ class Operation(TensorFunction):
     @property
     def called(self) -> Any:
         """The function."""
-        found = _late("ops").OPERATIONS[self.function]
+        found = _late("keras3_ops").OPERATIONS[self.function]
         return found
 
     @property

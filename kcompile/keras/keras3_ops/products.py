@@ -9,9 +9,9 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import axis_of, numel
+from kcompile.keras.keras3_ops.calls import alike, number, operation, real, reals
+from kcompile.keras.keras3_ops.indexing import diagonal_of
 from kcompile.keras.operands import axes_of, fixed_size
-from kcompile.keras.ops.calls import alike, number, operation, real, reals
-from kcompile.keras.ops.indexing import diagonal_of
 from kcompile_runtime.errors import UnsupportedError
 
 

@@ -11,8 +11,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS
-from kcompile.keras.operands import plain, tensor
-from kcompile.keras.ops.calls import (
+from kcompile.keras.keras3_ops.calls import (
     alike,
     alike_everywhere,
     binary,
@@ -25,6 +24,7 @@ from kcompile.keras.ops.calls import (
     to,
     unary,
 )
+from kcompile.keras.operands import plain, tensor
 from kcompile.keras.settings import dtype_name, floatx
 from kcompile_runtime.errors import UnsupportedError
 

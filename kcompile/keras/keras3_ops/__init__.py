@@ -10,8 +10,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from kcompile.keras.ops import core, elementwise, indexing, nn, products, reductions, shapes
-from kcompile.keras.ops.refused import REASONS, refusing
+from kcompile.keras.keras3_ops import core, elementwise, indexing, nn, products, reductions, shapes
+from kcompile.keras.keras3_ops.refused import REASONS, refusing
 
 # Python's operators on tensors of a model, which are calls of these in Keras 3
 OPERATORS = {

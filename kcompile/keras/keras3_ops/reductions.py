@@ -11,10 +11,20 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, axis_of
+from kcompile.keras.keras3_ops.calls import (
+    alike,
+    alike_everywhere,
+    flag,
+    number,
+    operation,
+    places,
+    real,
+    reals,
+    to,
+)
+from kcompile.keras.keras3_ops.elementwise import dtype_of
+from kcompile.keras.keras3_ops.indexing import along
 from kcompile.keras.operands import axes_of, fixed_size, tensor
-from kcompile.keras.ops.calls import alike, alike_everywhere, flag, number, operation, places, real, reals, to
-from kcompile.keras.ops.elementwise import dtype_of
-from kcompile.keras.ops.indexing import along
 from kcompile_runtime.errors import UnsupportedError
 
 Reduce = Callable[[Tensor, Any, bool], Tensor]

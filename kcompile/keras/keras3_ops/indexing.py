@@ -11,10 +11,10 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, axis_of, numel
+from kcompile.keras.keras3_ops.calls import alike, alike_everywhere, number, operation, places, to
+from kcompile.keras.keras3_ops.shapes import converted, joined, listed
 from kcompile.keras.operands import fixed_size, sizes, tensor
 from kcompile.keras.operators import getitem
-from kcompile.keras.ops.calls import alike, alike_everywhere, number, operation, places, to
-from kcompile.keras.ops.shapes import converted, joined, listed
 from kcompile_runtime.errors import UnsupportedError
 
 # ---------------------------------------------------------------- at places

@@ -13,9 +13,9 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch, axis_of
 from kcompile.keras.backend.arrange import target_shape
+from kcompile.keras.keras3_ops.calls import alike, alike_everywhere, operation, reals, to
+from kcompile.keras.keras3_ops.elementwise import dtype_of
 from kcompile.keras.operands import axes_of, graph, sizes, tensor
-from kcompile.keras.ops.calls import alike, alike_everywhere, operation, reals, to
-from kcompile.keras.ops.elementwise import dtype_of
 from kcompile.keras.spatial import repeated
 from kcompile_runtime.errors import UnsupportedError, describe
 

@@ -19,9 +19,9 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, axis_of
 from kcompile.keras.backend.random import drawn
+from kcompile.keras.keras3_ops.calls import anywhere, real, to
+from kcompile.keras.keras3_ops.elementwise import dtype_of
 from kcompile.keras.operands import leaves, sizes, tensor
-from kcompile.keras.ops.calls import anywhere, real, to
-from kcompile.keras.ops.elementwise import dtype_of
 from kcompile.keras.settings import new_seed
 from kcompile.keras.tensors import KerasTensor, is_integer
 from kcompile.keras.tracing import current

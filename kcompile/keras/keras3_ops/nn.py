@@ -14,10 +14,10 @@ from kcompile.keras.backend.nn import binary_crossentropy as _binary_crossentrop
 from kcompile.keras.backend.nn import categorical_crossentropy as _categorical_crossentropy
 from kcompile.keras.backend.nn import convolved, each_of, pooled, separated
 from kcompile.keras.backend.nn import sparse_categorical_crossentropy as _sparse_crossentropy
+from kcompile.keras.keras3_ops.calls import flag, number, operation, places, real, reals, to, unary
+from kcompile.keras.keras3_ops.elementwise import dtype_of
+from kcompile.keras.keras3_ops.products import multiplied
 from kcompile.keras.operands import axes_of, fixed_size, sizes, tensor
-from kcompile.keras.ops.calls import flag, number, operation, places, real, reals, to, unary
-from kcompile.keras.ops.elementwise import dtype_of
-from kcompile.keras.ops.products import multiplied
 from kcompile.keras.settings import checked_data_format
 from kcompile.keras.settings import epsilon as default_epsilon
 from kcompile.keras.spatial import channels_back, channels_to_last

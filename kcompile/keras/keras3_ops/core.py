@@ -11,8 +11,8 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch
+from kcompile.keras.keras3_ops.calls import alike, anywhere, flag, operation, places
 from kcompile.keras.operands import leaves, map_leaves, sizes, tensor, value_of
-from kcompile.keras.ops.calls import alike, anywhere, flag, operation, places
 from kcompile.keras.tensors import KerasTensor
 from kcompile_runtime.errors import UnsupportedError
 
