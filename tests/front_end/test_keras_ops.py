@@ -71,7 +71,7 @@ def _model() -> Any:
 
 
 def test_calls_on_tensors_of_a_model_are_operations_beside_its_layers() -> None:
-    keras3.backend.clear_session()  # names begin anew
+    keras.backend.clear_session()  # names begin anew
     model = _model()
     assert [layer.name for layer in model.layers] == ["given", "dense"]
     kinds = {getattr(layer, "kind", "") for layer in model.operations}
