@@ -107,7 +107,12 @@ def data(case: Case, model: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
         steps = min(len(shape) - 1, 2)  # samples, where they have no steps
         kept = (*shape[:steps], *(1 for _ in shape[steps:]))
         x = [a * (rng.random(kept) > 0.3).astype(K.floatx()) for a in x]
-    return x, [rng.uniform(-1, 1, (o["batch"], *y[1:])).astype(K.floatx()) for y in shapes_of(model)]
+    # A size that a layer leaves open is that of its input
+    known = [
+        (o["batch"], *(s if d is None else d for s, d in zip((*o["shape"], *y), y[1:])))
+        for y in shapes_of(model)
+    ]
+    return x, [rng.uniform(-1, 1, y).astype(K.floatx()) for y in known]
 
 
 def shapes_of(model: Any) -> list[tuple[int | None, ...]]:

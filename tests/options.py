@@ -197,12 +197,12 @@ TABLE = {
         Row(
             "EinsumDense",
             (4, 6),
-            {"equation": "abc,cd->abd", "output_shape": (None, 5)},
+            {"equation": "abc,cd->abd", "output_shape": (4, 5)},
             {
                 **{k: v for k, v in KERNEL.items() if k not in ("use_bias", "vintage")},
                 "equation": ("abc,bcd->abd", "abc,cbd->abd"),
                 "bias_axes": ("d", "bd", "b"),
-                "output_shape": ((4, 5), (None, 1), (3, 5)),
+                "output_shape": ((None, 5), (4, 1), (3, 5)),
                 "shape": ((1, 1), (4, 33)),
             },
             lambda o: o["output_shape"][0] not in (None, o["shape"][0]),

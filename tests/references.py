@@ -227,6 +227,7 @@ LACKS = (
     Lack("keras3", "*", "batch", "a size of its own is code of its own; the others are asked"),
     Lack("keras3", "SpatialDropout*", "trainable", "its constructor has no such argument"),
     Lack("keras3", "GaussianNoise", "stddev", "it refuses more than 1"),
+    Lack("keras3", "EinsumDense", "output_shape", "it leaves sizes open that are those of the input"),
     Lack("keras3", "SeparableConv1D", "padding", "it refuses causal padding"),
     Lack("keras3", "Softmax", "masked", "its masks are of single scores"),
     Lack("keras3", "SimpleRNN", "activity_regularizer", "it takes the argument and leaves it out"),

@@ -150,7 +150,9 @@ def test_every_class_is_listed() -> None:
     assert classes - listed == set()
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind == "images")) for kind in MODELS]
+)
 def test_layers_are_traced(kind: str) -> None:
     data, table = MODELS[kind]
     model = model_of(data, table)

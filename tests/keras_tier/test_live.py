@@ -85,7 +85,7 @@ def test_everything_unsupported_is_told_at_once() -> None:
     live = small(
         Mine(name="mine"),
         layers.Dense(2, name="half", dtype="mixed_float16"),
-        layers.Hashing(3, name="hashed"),
+        layers.Pipeline([layers.Rescaling(2.0)], name="line"),
     )
     live.compile("sgd", loss="mse", metrics=[Share()])
     text = refused(live)
@@ -93,7 +93,7 @@ def test_everything_unsupported_is_told_at_once() -> None:
         "'mine' (Mine)",
         "'half' (Dense): dtype",
         "mixed_float16",
-        "'hashed'",
+        "'line'",
         "cannot be traced",
         "Share",
     ):

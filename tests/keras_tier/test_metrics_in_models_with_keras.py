@@ -56,6 +56,7 @@ def compiled(library: Any, start: list[np.ndarray]) -> Any:
     return model
 
 
+@pytest.mark.slow
 def test_fit_evaluate_and_files_report_what_keras_does(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(22, 3)).astype("f"), rng.integers(0, 4, 22)

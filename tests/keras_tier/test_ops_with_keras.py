@@ -133,6 +133,8 @@ def _data() -> tuple[list[np.ndarray], np.ndarray]:
 
 
 def test_a_model_of_operations_predicts_trains_and_is_read_both_ways(tmp_path: Path) -> None:
+    keras.utils.clear_session()  # names begin anew
+    keras3.backend.clear_session()
     inputs, labels = _data()
     theirs, ours = _network(keras), _network(keras3)
     assert [x.name for x in ours.operations] == [x.name for x in theirs.operations]

@@ -100,7 +100,22 @@ def has_size(case: Case) -> bool:
     return "batch" in dict(case.given)
 
 
-@pytest.mark.parametrize("name", sorted(TABLE))
+# Loops take Keras long to compile; `test_recurrent_layers` and `test_attention_with_keras` are in each run
+LONG = {
+    "Bidirectional(GRU)",
+    "Bidirectional(LSTM)",
+    "Bidirectional(SimpleRNN)",
+    "GRU",
+    "GroupedQueryAttention",
+    "LSTM",
+    "MultiHeadAttention",
+    "SimpleRNN",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in sorted(TABLE)]
+)
 def test_options_are_those_of_keras_3(name: str) -> None:
     found = told([case for case in compared(name) if not has_size(case)])
     assert not found, "\n".join(found)
