@@ -80,14 +80,22 @@ def _plain(value: Any) -> Any:
     return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
 
-class ExponentialDecay(_Formula):
-    """initial_learning_rate * decay_rate^(step / decay_steps); staircase: with whole exponents."""
+class _Stairs(_Formula):
+    """A decay by step / decay_steps; staircase: by its whole part."""
 
     options = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
     initial_learning_rate: float
     decay_steps: float
     decay_rate: float
     staircase: bool
+
+    def progress(self, step: Tensor) -> Tensor:
+        p = step / self.decay_steps
+        return ops.floor(p) if self.staircase else p
+
+
+class ExponentialDecay(_Stairs):
+    """initial_learning_rate * decay_rate^(step / decay_steps); staircase: with whole exponents."""
 
     def __init__(
         self,
@@ -107,19 +115,12 @@ class ExponentialDecay(_Formula):
         )
 
     def rate(self, step: Tensor) -> Tensor:
-        p = step / self.decay_steps
-        base = ops.zeros_like(p) + self.decay_rate
-        return ops.pow(base, ops.floor(p) if self.staircase else p) * self.initial_learning_rate
+        p = self.progress(step)
+        return ops.pow(ops.zeros_like(p) + self.decay_rate, p) * self.initial_learning_rate
 
 
-class InverseTimeDecay(_Formula):
+class InverseTimeDecay(_Stairs):
     """initial_learning_rate / (1 + decay_rate * step / decay_steps); staircase: with whole quotients."""
-
-    options = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase")
-    initial_learning_rate: float
-    decay_steps: float
-    decay_rate: float
-    staircase: bool
 
     def __init__(
         self,
@@ -139,8 +140,7 @@ class InverseTimeDecay(_Formula):
         )
 
     def rate(self, step: Tensor) -> Tensor:
-        p = step / self.decay_steps
-        return self.initial_learning_rate / ((ops.floor(p) if self.staircase else p) * self.decay_rate + 1.0)
+        return self.initial_learning_rate / (self.progress(step) * self.decay_rate + 1.0)
 
 
 class PolynomialDecay(_Formula):
