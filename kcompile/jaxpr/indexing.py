@@ -1,12 +1,12 @@
 """Primitives of JAX that read and write at places: slices whose start is computed, gather and scatter.
 
 A place is made one number, its row in the operand with the axes that indices name as the first one. Rows are
-taken by `gather`; and where each sample has indices of its own, by comparing each place with each index.
+taken by `gather`, and by `gather_each` where each sample has indices of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -42,6 +42,26 @@ def _component(x: Index, k: int) -> Index:
     return x[..., k]
 
 
+def _row_numbers(
+    x: Tensor, indices: Index, axes: Sequence[int], spans: Mapping[int, Any], inside: Sequence[int]
+) -> Index:
+    """[indices..., spans...]: the numbers of rows of x, whose axes that indices name are one. spans: axes of
+    which an index names the first of so many places. inside: axes along which indices are brought within."""
+    lead = tuple(indices.shape[:-1])
+    rows: Index = 0
+    for k, axis in enumerate(axes):
+        size = x.shape[axis]
+        assert isinstance(size, int)
+        start = _component(indices, k)
+        start = _clipped(start, size - spans.get(axis, 1)) if axis in inside else start
+        start = _shaped(start, (*lead, *(1,) * len(spans)))
+        if axis in spans:
+            steps = np.arange(spans[axis], dtype=np.int32)
+            start = start + steps.reshape([-1 if a == axis else 1 for a in spans])
+        rows = rows * size + start if k else start
+    return rows
+
+
 # ---------------------------------------------------------------- gather
 
 
@@ -63,17 +83,8 @@ def _gather(e: Equation, x: Any, indices: Any) -> Tensor:
     collapsed = {int(a) for a in numbers.collapsed_slice_dims}
     lead = tuple(indices.shape[:-1])
     spans = [a for a in axes if a not in collapsed]
-    places: Index = 0
-    for k, axis in enumerate(axes):
-        size, length = x.shape[axis], window[axis]
-        assert isinstance(size, int)
-        start = _component(indices, k)
-        start = _clipped(start, size - length) if clip or length > 1 else start
-        start = _shaped(start, (*lead, *(1,) * len(spans)))
-        if axis in spans:
-            steps = np.arange(length, dtype=np.int32)
-            start = start + steps.reshape([-1 if a == axis else 1 for a in spans])
-        places = places * size + start if k else start
+    inside = [a for a in axes if clip or window[a] > 1]
+    places = _row_numbers(x, indices, axes, {a: window[a] for a in spans}, inside)
     sizes = [x.shape[a] for a in axes]
     table = ops.reshape(ops.transpose(x, [*axes, *free]), (numel(sizes), *(x.shape[i] for i in free)))
     made = ops.rows_at(table, places)  # [lead..., spans..., free...]
@@ -106,12 +117,7 @@ def _gather_each(e: Equation, x: Tensor, indices: Index, clip: bool) -> Tensor:
         raise e.refuse("it takes parts of axes that no index names")
     collapsed = {int(a) for a in numbers.collapsed_slice_dims} | set(each)
     starts = indices if isinstance(indices, Tensor) else e.replay.tensor(indices, e.input_types[1])
-    places: Any = 0
-    for k, axis in enumerate(axes):
-        size = x.shape[axis]
-        assert isinstance(size, int)
-        start = _component(starts, k)
-        places = places * size + (_clipped(start, size - 1) if clip or len(axes) > 1 else start)
+    places = _row_numbers(x, starts, axes, {}, axes if clip or len(axes) > 1 else ())
     others = [i for i in range(places.rank) if i not in of_indices]
     lead = [places.shape[i] for i in others]
     samples, sizes = [x.shape[i] for i in each], [x.shape[i] for i in free]
@@ -195,18 +201,7 @@ def _scatter(e: Equation, x: Any, indices: Any, new: Any) -> Tensor:
     spans = [a for a in axes if a not in inserted]
     if any(new.shape[along[i]] != x.shape[i] for i in free):
         raise e.refuse("it writes to parts of axes that no index names")
-    rows: Index = 0
-    shape = tuple(places.shape[:-1])
-    for k, axis in enumerate(axes):
-        size = x.shape[axis]
-        assert isinstance(size, int)
-        start = _shaped(_component(places, k), (*shape, *(1,) * len(spans)))
-        if axis in spans:
-            length = new.shape[along[axis]]
-            assert isinstance(length, int)
-            steps = np.arange(length, dtype=np.int32)
-            start = start + steps.reshape([-1 if a == axis else 1 for a in spans])
-        rows = rows * size + start if k else start
+    rows = _row_numbers(x, places, axes, {a: new.shape[along[a]] for a in spans}, ())
     count = prod(d for d in (x.shape[a] for a in axes) if isinstance(d, int))
     values = ops.transpose(new, [*lead, *(along[a] for a in spans), *(along[i] for i in free)])
     over = values.shape[: len(lead) + len(spans)]
