@@ -21,7 +21,7 @@ from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
 from kcompile.files.weights.inside import held_by, holders, run_inside
-from kcompile.jaxpr.live_models import function_of, model_of
+from kcompile.jaxpr.live_models import backend_of, function_of, model_of
 from kcompile.keras import losses, models
 from kcompile.keras.engine import Variable, as_list
 from kcompile.keras.graphs import target_type
@@ -187,22 +187,13 @@ def _own(value: Any, model: Any) -> Any:
     if (
         not (of_a_loss or kind.__name__ == "function")
         or home.startswith("kcompile.")
-        or not _computes_by_jax(model)
+        or backend_of(model)[1] != "jax"
     ):
         return value
     if of_a_loss:
         made = function_of(function, value.name)
         return losses.FunctionLoss(made, value.reduction, value.name)
     return function_of(function, value.__name__)
-
-
-def _computes_by_jax(model: Any) -> bool:
-    package = sys.modules.get("keras")
-    return (
-        package is not None
-        and any(c.__module__.partition(".")[0] == "keras" for c in type(model).__mro__)
-        and getattr(getattr(package, "config", None), "backend", str)() == "jax"
-    )
 
 
 def _vintage(model: Any) -> tuple[str, bool]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import DTYPES, Batch, TensorType
+from kcompile.ir.types import DTYPES, TensorType
 from kcompile.jaxpr.keys import State, boxed
 from kcompile.jaxpr.primitives import Replay
 from kcompile.jaxpr.programs import jax, traced
@@ -32,12 +32,18 @@ from kcompile_runtime.errors import ModelError, UnsupportedError
 VINTAGE = "keras3"
 
 
+def backend_of(model: Any) -> tuple[Any, str]:
+    """The package of a live model, also of a class of the user's own, and what it computes by."""
+    roots = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
+    if "keras" not in roots:
+        return sys.modules[roots[0]], "another library"
+    package = sys.modules["keras"]
+    return package, getattr(getattr(package, "config", None), "backend", lambda: "another library")()
+
+
 def keras_of(model: Any) -> Any:
     """The package of a live model. Raises UnsupportedError for one that does not compute by JAX."""
-    package = sys.modules[type(model).__module__.partition(".")[0]]
-    if any(kind.__module__.partition(".")[0] == "keras" for kind in type(model).__mro__):
-        package = sys.modules["keras"]  # that of a class of the user's own
-    backend = getattr(getattr(package, "config", None), "backend", lambda: "another library")()
+    package, backend = backend_of(model)
     if backend != "jax":
         raise UnsupportedError(
             f"a model with code of its own is traced by JAX, and this Keras computes by {backend}. Set "
@@ -50,8 +56,11 @@ class LiveModel:
     """A live model seen as a function of its variables and inputs.
 
     names, types: of the inputs, in the order of its tree. variables: those that are trained, then the others
-    but for the states of seed generators, which are no numbers here.
+    but for the states of seed generators, which are no numbers here. structure: of the outputs, once the
+    model was traced, with 0 in place of each.
     """
+
+    structure: Any = None
 
     def __init__(self, model: Any, examples: Any = None) -> None:
         self.keras, self.model = keras_of(model), model
@@ -88,6 +97,7 @@ class LiveModel:
             outputs, new, losses = self.model.stateless_call(
                 trained, held, *args, return_losses=True, **self._mode(training)
             )
+            self.structure = self._tree.map_structure(lambda _: 0, outputs)
             flat = self._tree.flatten(outputs)
             masks = [getattr(y, "_keras_mask", None) for y in flat]
             return flat, new, losses, {i: m for i, m in enumerate(masks) if m is not None}
@@ -115,21 +125,6 @@ class LiveModel:
         a, b, c = len(outputs), len(outputs) + len(held), len(outputs) + len(held) + len(losses)
         news = {id(v): value for v, value in zip(self._held, made[a:b])}
         return made[:a], [news[id(v)] for v in self.others], made[b:c], dict(zip(sorted(masks), made[c:]))
-
-    def structure(self, training: bool, types: Sequence[TensorType]) -> Any:
-        """Keys of the outputs where they are a dict, else None."""
-        outputs = None
-
-        def function(variables: Any, *inputs: Any) -> Any:
-            nonlocal outputs
-            trained, held = variables
-            args = self.inputs.packed(inputs)
-            made, _ = self.model.stateless_call(trained, held, *args, **self._mode(training))
-            outputs = self._tree.map_structure(lambda _: 0, made)
-            return self._tree.flatten(made)
-
-        traced(function, self._arguments(), types, Sizes((2, 2)))
-        return outputs
 
 
 def _is_seed(variable: Any) -> bool:
@@ -170,14 +165,6 @@ class LiveInputs:
         """The arguments of `call`."""
         made: tuple[Any, ...] = self._pack(list(arrays))
         return made
-
-    @property
-    def types(self) -> list[TensorType]:
-        """With sizes that are small, where the model leaves them unknown."""
-        return [
-            TensorType((Batch(), *(d or 8 for d in shape[1:])), dtype)
-            for shape, dtype in zip(self.shapes, self.dtypes)
-        ]
 
 
 def _inputs(live: LiveModel, examples: Any) -> LiveInputs:
@@ -330,7 +317,7 @@ def model_of(live_model: Any, examples: Any = None) -> Any:
     ]
     layer = LiveLayer(live, name=f"{live_model.name}_code")
     outputs = as_list(layer(entries[0] if len(entries) == 1 else entries))
-    structure = live.structure(False, live.inputs.types)
+    structure = live.structure
     if isinstance(structure, dict):
         keys = sorted(structure)
         if any(isinstance(structure[k], (dict, list, tuple)) for k in keys):
