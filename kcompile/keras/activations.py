@@ -221,9 +221,7 @@ def glu(x: Tensor, axis: int = -1) -> Tensor:
     if not isinstance(size, int) or size % 2:
         raise ValueError(f"glu: expected an even size of axis {axis}. Received: {x.type}")
     half = size // 2
-    first = ops.slice_(x, [0] * x.rank, [half if a == at else d for a, d in enumerate(x.shape)])
-    second = ops.slice_(x, [half if a == at else 0 for a in range(x.rank)], x.shape)
-    return first * ops.sigmoid(second)
+    return ops.part_of(x, at, 0, half) * ops.sigmoid(ops.part_of(x, at, half, size))
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:

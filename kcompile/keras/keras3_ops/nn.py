@@ -75,12 +75,7 @@ def gelu(x: Any, approximate: bool = True) -> Any:
 @operation
 def glu(x: Any, axis: int = -1) -> Any:
     """a * sigmoid(b), where a and b are the halves of x along an axis."""
-    x = real(x)
-    half = fixed_size(x, axis_of(axis, x.rank))
-    if half % 2:
-        raise ValueError(f"glu: expected an even size of axis {axis}. Received: {x.type}")
-    at = axis_of(axis, x.rank)
-    return ops.part_of(x, at, 0, half // 2) * ops.sigmoid(ops.part_of(x, at, half // 2, half))
+    return activations.glu(real(x), axis)
 
 
 @operation
@@ -115,16 +110,9 @@ def _over(x: Tensor, axis: Any, function: Callable[[Tensor, int], Tensor]) -> Te
     rest = [i for i in range(x.rank) if i not in axes]
     order = [*rest, *axes]
     moved = ops.transpose(x, order)
-    flat = ops.reshape(moved, (*(x.shape[i] for i in rest), _count(x, axes)))
+    flat = ops.reshape(moved, (*(x.shape[i] for i in rest), numel([x.shape[i] for i in axes])))
     made = ops.reshape(function(flat, len(rest)), moved.shape)
     return ops.transpose(made, [order.index(i) for i in range(x.rank)])
-
-
-def _count(x: Tensor, axes: Any) -> Any:
-    total: Any = 1
-    for axis in axes:
-        total = x.shape[axis] * total
-    return total
 
 
 @operation
