@@ -12,6 +12,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import axis_of
 from kcompile.keras import settings
 from kcompile.keras.editions import edition
 from kcompile.keras.operands import lift
@@ -216,9 +217,9 @@ def sparse_sigmoid(x: Tensor) -> Tensor:
 
 def glu(x: Tensor, axis: int = -1) -> Tensor:
     """a * sigmoid(b), where a and b are the halves of x along `axis` (Dauphin 2017)."""
-    at = _axis("glu", x, axis)
+    at = axis_of(axis, x.rank)
     size = x.shape[at]
-    if not isinstance(size, int) or size % 2:
+    if not isinstance(size, int) or size % 2:  # the batch's has no halves
         raise ValueError(f"glu: expected an even size of axis {axis}. Received: {x.type}")
     half = size // 2
     return ops.part_of(x, at, 0, half) * ops.sigmoid(ops.part_of(x, at, half, size))

@@ -118,7 +118,9 @@ def compare(theirs: Any, ours: Any, cases: list[tuple[str, dict[str, Any]]]) -> 
         right, right_losses = trained(net(theirs), made(theirs, kind, options), start, theirs)
         got, losses = trained(net(ours), made(ours, kind, options), start, ours)
         for a, b in zip(got, right):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5, err_msg=f"{kind} {options}")
+            # Muon's polynomial mixes all elements: its small ones carry the rounding of its largest.
+            atol = 2e-5 * max(1.0, float(np.abs(b).max()))
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=atol, err_msg=f"{kind} {options}")
         np.testing.assert_allclose(losses, right_losses, rtol=1e-5, err_msg=f"{kind} {options}")
 
 
