@@ -44,6 +44,7 @@ from option_rows import (
     upsampling,
     weights,
 )
+from option_rows_preprocessing import PREPROCESSING
 
 from kcompile.keras import initializers
 
@@ -251,6 +252,7 @@ TABLE = {
             },
             reshape_illegal,
         ),
+        *PREPROCESSING,
         *(merging(name) for name in ("Add", "Multiply", "Subtract", "Average", "Maximum", "Minimum")),
         merging("Concatenate", axis=(-1, 1, 2, -2)),
         dot(),

@@ -30,7 +30,9 @@ LATER_LAYERS = frozenset(
         "Identity",
         "LayerNormalization",
         "MultiHeadAttention",
+        "Normalization",
         "RMSNormalization",
+        "Rescaling",
         "SpectralNormalization",
         "UnitNormalization",
     }

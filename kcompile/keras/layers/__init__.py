@@ -30,6 +30,7 @@ from kcompile.keras.layers import normalization as _normalization
 from kcompile.keras.layers import old_merge as _old_merge
 from kcompile.keras.layers import operation as _operation
 from kcompile.keras.layers import pooling as _pooling
+from kcompile.keras.layers import preprocessing as _preprocessing
 from kcompile.keras.layers import recurrent as _recurrent
 from kcompile.keras.layers import registry as _registry
 from kcompile.keras.layers import resizing as _resizing
@@ -57,6 +58,7 @@ from kcompile.keras.layers.normalization import *
 from kcompile.keras.layers.old_merge import *
 from kcompile.keras.layers.operation import *
 from kcompile.keras.layers.pooling import *
+from kcompile.keras.layers.preprocessing import *
 from kcompile.keras.layers.recurrent import *
 from kcompile.keras.layers.registry import *
 from kcompile.keras.layers.resizing import *
@@ -83,6 +85,7 @@ __all__ += _resizing.__all__
 __all__ += _old_merge.__all__
 __all__ += _operation.__all__
 __all__ += _pooling.__all__
+__all__ += _preprocessing.__all__
 __all__ += _recurrent.__all__
 __all__ += _registry.__all__
 __all__ += _sample_normalization.__all__
