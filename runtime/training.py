@@ -355,14 +355,15 @@ def _results(
 
 def fit_batches(
     run: Callable[[int, T], Array],
-    passes: Callable[[], tuple[Iterator[tuple[int, T]], int]],
+    passes: Callable[[], tuple[Iterator[tuple[int, T]], int | None]],
     report: Results,
     events: FitEvents,
     **epochs: Any,
 ) -> None:
     """Train on batches as they are given. run: a step on so many samples, which gives the results. passes:
-    gives the batches of an epoch with their numbers of samples, and how many there should be. When there are
-    fewer, training ends with a warning, as in Keras. epochs: the arguments of `_epochs`."""
+    gives the batches of an epoch with their numbers of samples, and how many there should be, None where
+    nobody knows. When there are fewer (then: none), training ends with a warning, as in Keras. epochs: the
+    arguments of `_epochs`."""
     short = False
 
     def train(averages: Averages) -> Iterator[tuple[int, Array]]:
@@ -372,10 +373,10 @@ def fit_batches(
         for found in _given(run, batches, report, events, averages):
             count += 1
             yield found
-        short = count < steps
+        short = count < (1 if steps is None else steps)
         if short:
             warnings.warn(
-                f"the data ended after {count} of {steps} batches of an epoch; training ends here. "
+                f"the data ended after {count} of {steps or 'all'} batches of an epoch; training ends here. "
                 "Give steps_per_epoch * epochs batches",
                 stacklevel=6,
             )
@@ -389,20 +390,25 @@ def evaluate_batches(
     report: Results,
     events: Events,
     *,
-    steps: int,
+    steps: int | None,
 ) -> list[Any]:
-    """The averages of all results over the samples of `steps` batches. Raises InputError for fewer."""
+    """The averages of all results over the samples of `steps` batches, None for all. Raises InputError for
+    fewer."""
     averages, count = Averages(report), 0
     for _ in _given(run, batches, report, events, averages):
         count += 1
-    _check_complete(count, steps)
+    _check_complete(count, steps or 1)
     return averages.values()
 
 
 def predict_batches(
-    run: Callable[[int, T], list[Array]], batches: Iterator[tuple[int, T]], events: Events, *, steps: int
+    run: Callable[[int, T], list[Array]],
+    batches: Iterator[tuple[int, T]],
+    events: Events,
+    *,
+    steps: int | None,
 ) -> list[Array]:
-    """The outputs of `steps` batches, joined along axis 0. Raises InputError for fewer."""
+    """The outputs of `steps` batches, None for all, joined along axis 0. Raises InputError for fewer."""
     outputs: list[list[Array]] = []
     for number, (n, batch) in enumerate(batches):
         if events.wants_batches:
@@ -411,7 +417,7 @@ def predict_batches(
         if events.wants_batches:
             events.batch_end(number, {"batch": number, "size": n, "outputs": outputs[-1]}, list)
         events.progress(number + 1, list)
-    _check_complete(len(outputs), steps)
+    _check_complete(len(outputs), steps or 1)
     return joined(outputs)
 
 

@@ -110,6 +110,8 @@ _OLD_LAYERS = frozenset(
 )
 
 _IMAGES = ("array_to_img", "img_to_array", "load_img", "save_img")
+_DATA_SETS = ("image_dataset_from_directory", "text_dataset_from_directory", "timeseries_dataset_from_array")
+
 _ADDED = {
     "applications": {"ResNet50": "applications.resnet"},  # the newer one
     "utils": {
@@ -117,7 +119,12 @@ _ADDED = {
         "model_to_dot": "utils.vis_utils",
         "plot_model": "utils.vis_utils",
         **dict.fromkeys(_IMAGES, "preprocessing.image"),
+        **dict.fromkeys(_DATA_SETS, "pipelines"),
+        "audio_dataset_from_directory": "pipelines",
+        "split_dataset": "pipelines",
     },
+    "preprocessing": dict.fromkeys(_DATA_SETS, "pipelines"),
+    "preprocessing.image": {"smart_resize": "preprocessing.image.sampling"},
 }
 _RENAMED = {"l1": {"l1": "l"}, "l2": {"l2": "l"}}
 # Arguments that our layers do not have, with the values at which they do nothing.

@@ -115,7 +115,8 @@ AHEAD, HERE = Queue(), Queue(workers=0)
 class Batches:
     """An object of batches: each an array x (or several), or a tuple (x, y) or (x, y, sample_weight).
 
-    steps: batches in a pass, by default as many as the object says that it has. A pass goes on where the
+    steps: batches in a pass, by default as many as the object says that it has; since tf.keras, where it does
+    not say, None: all that it gives. A pass goes on where the
     last one ended, and begins anew at the end where that is possible. passes: how many there will be at most.
     queue: how batches are made ahead; an object that can be iterated again makes them when they are asked
     for. shuffle: the order of what has numbers. Raises InputError for an object of unknown length without
@@ -139,7 +140,7 @@ class Batches:
         length = _length(data)
         if length == 0:
             raise InputError(describe(f"data ({type(data).__name__})", "at least one batch", "none"))
-        if steps is None and length is None:
+        if steps is None and length is None and not trainer.model.semantics.unknown_steps:
             raise InputError(
                 describe(
                     name,
@@ -148,7 +149,8 @@ class Batches:
                     "None",
                 )
             )
-        self.steps = check_count(name, length if steps is None else steps)
+        known = length if steps is None else steps
+        self.steps = None if known is None else check_count(name, known)
         self._passes = max(passes, 1)  # a batch is looked at in any case
         self._counts_again = steps is None and hasattr(data, "__getitem__")
         self._queue = queue.of(data)
@@ -181,7 +183,11 @@ class Batches:
     def _stream(self) -> Iterator[Any]:
         """All batches from here on."""
         if self._going is None:
-            self._enqueuer.limit = None if self._counts_again else self._passes * self.steps
+            if self.steps is None and not hasattr(self._data, "__next__"):
+                self._going = iter(self._data)  # of this pass
+                return self._going
+            known = None if self._counts_again or self.steps is None else self._passes * self.steps
+            self._enqueuer.limit = known
             self._enqueuer.start(self._queue.workers, self._queue.size)
             self._going = self._enqueuer.get()
         return self._going
@@ -189,6 +195,11 @@ class Batches:
     def _pass(self) -> Iterator[Any]:
         """The batches of the next pass."""
         self._passes -= 1
+        if self.steps is None:
+            yield from self._stream()
+            if not hasattr(self._data, "__next__"):  # it gives the same again
+                self._going = None
+            return
         yield from islice(self._stream(), self.steps)
         if isinstance(self._enqueuer, OrderedEnqueuer):
             if self._passes <= 0:
@@ -254,6 +265,8 @@ def labelled(item: Any) -> tuple[Any, Any, Any]:
         return x, y, weight[0] if weight else None
     if isinstance(item, tuple) and len(item) == 1:
         return item[0], None, None
+    if is_array(item) or isinstance(item, dict):  # a model may say its loss itself, by add_loss
+        return item, None, None
     got = f"{type(item).__name__} of {len(item)}" if hasattr(item, "__len__") else type(item).__name__
     raise InputError(describe("a batch", "a tuple (x, y) or (x, y, sample_weight)", got))
 

@@ -155,6 +155,9 @@ class Semantics:
     weighted_metrics: Literal["as losses", "by weights"]
     # Whether [n, time] weights say by themselves that steps have weights (else: sample_weight_mode).
     step_weights_by_shape: bool
+    # Whether batches of an object that does not say how many it has are all that it gives. tf_keras:
+    # data_adapter.py, DataHandler; Keras 3: epoch_iterator.py.
+    unknown_steps: bool
     # A mask makes a metric the mean over steps of a batch, whose mean over samples is reported; or weighs.
     mask_weighs_metrics: bool
     # Whether metrics that keep a state are given the mask, as weights. tf_keras: compile_utils.py,
@@ -293,6 +296,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "class_weight_beside": ("nothing", "factor", "factor", "factor", "factor"),
     "weighted_metrics": ("as losses", "by weights", "by weights", "by weights", "by weights"),
     "step_weights_by_shape": (False, False, True, True, True),
+    "unknown_steps": (False, False, True, True, True),
     "mask_weighs_metrics": (False, True, True, True, True),
     "mask_weighs_states": (False, True, True, True, False),
     "accuracy_by": ("loss", "loss", "shapes", "shapes", "shapes"),

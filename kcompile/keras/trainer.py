@@ -546,7 +546,8 @@ class Trainer:
     def _params(self, feed: Feed) -> dict[str, Any]:
         """What callbacks are told of a feed; since tf.keras that is always how many steps there are."""
         params = dict(feed.params)
-        if params["steps"] is None and self.model.semantics.batch_logs == "averages":
+        rows = params["steps"] is None and params["samples"] is not None
+        if rows and self.model.semantics.batch_logs == "averages":
             params["steps"] = -(-params["samples"] // params["batch_size"])
         return params
 
