@@ -9,19 +9,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcompile.files import attention_calls
+from kcompile.files import attention_calls, custom_calls
 from kcompile.files.problems import Problems
 from kcompile_runtime.errors import ModelError, describe
 
 
 def translate_call(
-    node: Any, label: str, problems: Problems, operation: bool = False, ours: bool = False, kind: str = ""
+    node: Any,
+    label: str,
+    problems: Problems,
+    operation: bool = False,
+    ours: bool = False,
+    kind: str = "",
+    call: Any = None,
 ) -> list[Any]:
     """An inbound node as Keras 2 writes it: [[layer, node index, tensor index, {}], ...]. operation:
     it is one of Keras 3 on two tensors (x + y), which a merging layer computes. ours: we wrote it. kind: the
-    class of the layer."""
+    class of the layer. call: its method, of a class of the user's own."""
     if kind in attention_calls.ORDERS:
         return attention_calls.translate(node, kind, label, problems, _place, ours)
+    custom = None if call is None else custom_calls.translate(node, call, label, problems, _place)
+    if custom is not None:
+        return custom
     node = _with_states(node)
     if not isinstance(node, Mapping):  # that is how Keras 1 and 2 write it, with the arguments inside
         if not (isinstance(node, (list, tuple)) and node and all(map(_is_place, node))):

@@ -23,6 +23,7 @@ from kcompile.ir.types import FLOATS
 from kcompile.keras import activations, layers
 from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
+from kcompile.keras.layers.custom import Custom
 from kcompile.keras.layers.registry import SHARED
 from kcompile.keras.topology import MAX_RUNS
 from kcompile.keras.utils.serialization import custom_object_scope
@@ -300,12 +301,14 @@ def _translate_entry(entry: Mapping[str, Any], functional: bool, reading: _Readi
         if not isinstance(nodes, (list, tuple)):
             raise ModelError(describe(f"Layer {name!r}", "a list of inbound_nodes", repr(nodes)[:80]))
         reading.spend("calls of layers", len(nodes), MAX_RUNS)
-        known = kind in MODELS or _class(kind, entry, reading) is not None
+        found = None if kind in MODELS else _class(kind, entry, reading)
+        known = kind in MODELS or found is not None
+        call = found.call if isinstance(found, type) and issubclass(found, Custom) else None
         problems = reading.problems if known else Problems("")  # one complaint a layer is enough
         operation = _is_operation(kind, entry)
         label = f"Layer {name!r} ({kind})"
         made["inbound_nodes"] = [
-            translate_call(node, label, problems, operation, reading.ours, kind) for node in nodes
+            translate_call(node, label, problems, operation, reading.ours, kind, call) for node in nodes
         ]
     return made
 

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from kcompile.files import attention_calls, keras2_words, weights
+from kcompile.files import attention_calls, custom_calls, keras2_words, weights
 from kcompile.files.operations import written
 from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
@@ -267,6 +267,8 @@ class _Writer:
         if isinstance(layer, keras_layers.Operation):
             return written(layer, tensors)[3]
         arguments = call[0][3] if call and len(call[0]) > 3 else {}
+        if custom_calls.FORM in arguments:
+            return custom_calls.written(arguments, tensors)
         several = (len(tensors) > 1 or layer.wants_list) and not _is_operator(layer)
         return {"args": [tensors] if several else tensors, "kwargs": arguments}
 

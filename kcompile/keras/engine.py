@@ -99,6 +99,9 @@ class Layer(Weights, Additions, Nodes):
     listed = True  # among the layers of a model
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
+    adopt_layer: Any = (
+        None  # takes in a class of a user's; set by `layers.custom`, which is above this module
+    )
     likely_shape: KerasShape | None = None  # of the input, where the first layer of a Sequential says none
 
     def __init__(
@@ -172,6 +175,8 @@ class Layer(Weights, Additions, Nodes):
                 setattr(cls, name, anywhere(vars(cls)[name]))
         if cls.__module__.startswith("kcompile.keras.layers.") and "build" in vars(cls):
             cls.build = builds(vars(cls)["build"])  # type: ignore[method-assign]
+        if not cls.__module__.startswith("kcompile.") and not hasattr(cls, "subclassed"):
+            cls.adopt_layer(cls)
         if cls.__module__.startswith("kcompile.keras."):
             if cls.__name__ in argument_orders.ORDERS["keras2"]:
                 argument_orders.accept(cls)
@@ -333,10 +338,13 @@ class Layer(Weights, Additions, Nodes):
         """`build` for the shapes of these types, where it was not called, and the check of the inputs."""
         with self.named_errors():
             if not self.built:
-                with tracing(None):
-                    self.build(shapes[0] if single else shapes)
-                self.built = True
+                self._build_from([shapes[0] if single else shapes])
             self._check_inputs(shapes)
+
+    def _build_from(self, shapes: Sequence[Any]) -> None:
+        with tracing(None):
+            self.build(*shapes)
+        self.built = True
 
     def _check_inputs(self, shapes: Sequence[KerasShape]) -> None:
         for spec, shape in zip(as_list(self.input_spec), shapes):

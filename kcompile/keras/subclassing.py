@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input
 from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
-from kcompile.keras.layers.held import check_nesting
+from kcompile.keras.layers.held import check_nesting, layers_in
 from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
 from kcompile_runtime.arrays import as_array
@@ -76,7 +76,7 @@ class SubclassedModel(Model):
 
     @property
     def _layers(self) -> list[Layer]:
-        found = _layers_in(list(self.attributes.values()))
+        found = layers_in(list(self.attributes.values()))
         return list({id(layer): layer for layer in found if layer is not self}.values())
 
     @_layers.setter
@@ -332,21 +332,9 @@ def _noted(build: Callable[..., Any]) -> Callable[..., Any]:
     return noted
 
 
-def _layers_in(value: Any) -> Iterator[Layer]:
-    """The layers in a value, and in lists, tuples and dicts, in their order."""
-    if isinstance(value, Layer):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            yield from _layers_in(part)
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _layers_in(part)
-
-
 def _weights_in(value: Any) -> list[Variable]:
     """The weights of a layer; of several, first those that are trained."""
-    found = list(_layers_in(value))
+    found = list(layers_in(value))
     if isinstance(value, Layer):
         return value.weights
     fixed = [v for layer in found for v in layer.non_trainable_weights]

@@ -238,7 +238,7 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
                     f"model {model.name!r}",
                     "layers that use their own weights alone",
                     f"{name!r}, which belongs to no layer of the model",
-                    "Layers inside custom layers are not supported",
+                    "Make layers and variables attributes of the layer that uses them (not in Keras 2.2)",
                 )
             )
     return outputs

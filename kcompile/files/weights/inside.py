@@ -6,10 +6,11 @@ weights that are its own. Which attributes of a class hold layers is in the tabl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from kcompile.keras.engine import Layer, Variable, as_list
+from kcompile.keras.layers.custom import Custom
 from kcompile.keras.models import Model, Sequential
 from kcompile.keras.settings import snake_case
 
@@ -47,6 +48,11 @@ def held(layer: Any) -> list[tuple[str, Any]]:
     """The layers that a wrapper or a recurrent layer holds, each with its place below the group that
     Keras 3 gives to the layer."""
     found: list[tuple[str, Any]] = []
+    if isinstance(layer, Custom):
+        kept = {id(part) for part in layer.parts}
+        for name in _sorted(vars(layer)):
+            found += [(place, part) for place, part in _placed(name, vars(layer)[name]) if id(part) in kept]
+        return found
     for name in holders(layer):
         inner = getattr(layer, name, None)
         if inner is None:
@@ -86,8 +92,13 @@ def _children(layer: Any) -> Iterator[tuple[str, Any]]:
         yield from held(layer)
         return
     attributes = {"layers": layer._layers, **getattr(layer, "attributes", {})}
-    for name in sorted(attributes, key=lambda name: f"~{name}" if name.startswith("_") else name):
+    for name in _sorted(attributes):
         yield from _placed(name, attributes[name])
+
+
+def _sorted(names: Iterable[str]) -> list[str]:
+    """Names of attributes, in the order in which Keras 3 writes them."""
+    return sorted(names, key=lambda name: f"~{name}" if name.startswith("_") else name)
 
 
 def _placed(place: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -16,6 +16,7 @@ from kcompile.keras.layers import cells as _cells
 from kcompile.keras.layers import convolutional as _convolutional
 from kcompile.keras.layers import convolutional_recurrent as _convolutional_recurrent
 from kcompile.keras.layers import core as _core
+from kcompile.keras.layers import custom as _custom  # noqa: F401 (takes in the classes of users)
 from kcompile.keras.layers import depthwise as _depthwise
 from kcompile.keras.layers import einsum_dense as _einsum_dense
 from kcompile.keras.layers import embedding as _embedding

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kcompile.keras.engine import Layer, Variable
@@ -70,6 +70,15 @@ def as_layer(owner: Layer, argument: str, value: Any) -> Layer:
         raise ModelError(describe(f"{owner.label}: {argument}", "a layer", repr(value)))
     check_nesting(owner, [value])
     return value
+
+
+def layers_in(value: Any) -> Iterator[Layer]:
+    """The layers in a value, and in lists, tuples and dicts, in their order."""
+    if isinstance(value, Layer):
+        yield value
+    elif isinstance(value, (list, tuple, dict)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from layers_in(part)
 
 
 def check_nesting(owner: Layer, held: Iterable[Layer]) -> None:
