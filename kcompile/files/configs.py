@@ -23,6 +23,7 @@ from kcompile.ir.types import FLOATS
 from kcompile.keras import activations, layers
 from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
+from kcompile.keras.layers import of_networks
 from kcompile.keras.layers.custom import Custom
 from kcompile.keras.layers.registry import SHARED
 from kcompile.keras.topology import MAX_RUNS
@@ -31,7 +32,11 @@ from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 IGNORED = {"renorm_momentum", "build_input_shape"}  # say nothing by themselves
 # Names that classes had in other versions.
-ALIASES = {"BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization"}
+ALIASES = {
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "Custom>CustomScaleLayer": "CustomScaleLayer",  # as tf.keras registers it
+}
 # Operations of Keras 3 on two tensors that are layers too, of the same name.
 OPERATIONS = ("Add", "Multiply", "Subtract", "Maximum", "Minimum")
 MODELS = ("Sequential", "Functional", "Model")
@@ -489,10 +494,10 @@ def _class(kind: str, entry: Mapping[str, Any], reading: _Reading) -> type[Layer
         if isinstance(found, type) and issubclass(found, Layer):
             return found
     foreign = str(entry.get("module", "keras")).partition(".")[0] not in HOMES
-    known = vars(layers).get(kind)
+    known = vars(layers).get(kind) or vars(of_networks).get(kind)
     if (
         foreign
-        or registered not in (None, kind)
+        or ALIASES.get(str(registered), registered) not in (None, kind)
         or known is Layer
         or not (isinstance(known, type) and issubclass(known, Layer))
     ):

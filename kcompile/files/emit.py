@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from kcompile.files import attention_calls, custom_calls, keras2_words, weights
-from kcompile.files.operations import written
+from kcompile.files.operations import as_layer, written
 from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers
+from kcompile.keras.editions import edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.inputs import InputLayer
+from kcompile.keras.layers.of_networks import HOMES
 from kcompile.keras.models import Model
 from kcompile.keras.optimizer import COMMON
 from kcompile.keras.semantics import DEFAULT, semantics
@@ -38,6 +40,7 @@ _MODULES = {
 
 # Classes that Keras 3 writes by the names under which it shows them, and does not find by these in .h5
 PUBLIC = {"GroupedQueryAttention": "GroupQueryAttention"}
+REGISTERED = {"CustomScaleLayer": "Custom>CustomScaleLayer"}  # names that tf.keras has for classes
 LONGEST_NAME = 1000  # characters, of the names in a configuration
 
 
@@ -158,6 +161,17 @@ class _Writer:
             home, kind, given, _ = written(layer, [])
             return self.entry(kind, {"name": layer.name, **given}, home)
         if isinstance(layer, keras_layers.Operation):
+            if (same := as_layer(layer)) is not None:
+                kind, given = same
+                if not given:
+                    self.ours.setdefault("operators", []).append(path)
+                self.met(layer.vintage, path)
+                self.strange += keras2_words.layer_config(kind, given) if self.dialect == "keras2" else []
+                return self.entry(
+                    kind,
+                    {"name": layer.name, "trainable": True, "dtype": layer.dtype, **given},
+                    "keras.layers",
+                )
             self.strange.append("calls of keras.ops as layers")
         config = self.arguments(layer, trainable, path)
         config["trainable"] = trainable and layer.trainable
@@ -167,14 +181,17 @@ class _Writer:
         if isinstance(layer, InputLayer):
             config.pop("trainable")
             config["batch_shape" if self.keras3 else "batch_input_shape"] = shape
-        module = self.home(type(layer).__name__)
+        kind = type(layer).__name__
+        module = self.home(kind)
+        if self.dialect == "tf_keras" and not edition(layer.vintage).newer_networks:
+            kind = REGISTERED.get(kind, kind)
         if _is_operator(layer) and self.keras3:
             config, module = {"name": layer.name}, "keras.src.ops.numpy"
-        return self.entry(type(layer).__name__, config, module)
+        return self.entry(kind, config, module)
 
     def home(self, kind: str) -> str | None:
         """The module of a layer class of Keras, None for the user's own."""
-        return "keras.layers" if isinstance(vars(keras_layers).get(kind), type) else None
+        return "keras.layers" if isinstance(vars(keras_layers).get(kind), type) else HOMES.get(kind)
 
     def met(self, vintage: str, path: str) -> None:
         if vintage != DEFAULT:

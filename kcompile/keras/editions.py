@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from kcompile.keras import optimizer_orders
 from kcompile.keras.argument_orders import ORDERS
+from kcompile.keras.newer_networks import FAMILIES, OF_TF_KERAS
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,10 @@ _IMAGES = ("array_to_img", "img_to_array", "load_img", "save_img")
 _DATA_SETS = ("image_dataset_from_directory", "text_dataset_from_directory", "timeseries_dataset_from_array")
 
 _ADDED = {
-    "applications": {"ResNet50": "applications.resnet"},  # the newer one
+    "applications": {
+        "ResNet50": "applications.resnet",  # the newer one
+        **{name: f"newer_networks.{family}" for family, names in FAMILIES.items() for name in names},
+    },
     "utils": {
         "pad_sequences": "preprocessing.sequence",
         "model_to_dot": "utils.vis_utils",
@@ -126,7 +130,19 @@ _ADDED = {
     "preprocessing": dict.fromkeys(_DATA_SETS, "pipelines"),
     "preprocessing.image": {"smart_resize": "preprocessing.image.sampling"},
 }
+_TF_KERAS_ADDED = {
+    **_ADDED,
+    "applications": {
+        **_ADDED["applications"],
+        **{name: f"newer_networks.{family}" for family, names in OF_TF_KERAS.items() for name in names},
+    },
+}
 _RENAMED = {"l1": {"l1": "l"}, "l2": {"l2": "l"}}
+_NAMED_FIRST = (*FAMILIES["convnext"], *OF_TF_KERAS["regnet"])
+_CONVNEXT = (
+    "name include_top include_preprocessing weights input_tensor input_shape pooling classes "
+    "classifier_activation"
+)
 # Arguments that our layers do not have, with the values at which they do nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
@@ -177,15 +193,20 @@ EDITIONS = {
                 "RMSprop": {"ema_overwrite_frequency": 100},
                 **{kind: {"name": None} for kind in _SCHEDULES},
             },
-            {**_ORDER, **ORDERS["tf_keras"], **optimizer_orders.TF_KERAS},
-            _RENAMED,
+            {
+                **_ORDER,
+                **ORDERS["tf_keras"],
+                **optimizer_orders.TF_KERAS,
+                **dict.fromkeys(_NAMED_FIRST, tuple(_CONVNEXT.split())),
+            },
+            {**_RENAMED, **{name: {"model_name": "name"} for name in _NAMED_FIRST}},
             _NEUTRAL,
             {
                 "": frozenset({"config", "ops", "random"}),
                 "layers": _OLD_LAYERS,
                 "optimizers": frozenset({"Lamb", "LossScaleOptimizer", "Muon", "ScheduleFreeAdamW"}),
             },
-            _ADDED,
+            _TF_KERAS_ADDED,
             numbers_first=False,
             eager=True,
             bar="steps",
@@ -218,6 +239,7 @@ EDITIONS = {
             {
                 "": frozenset(
                     {
+                        *(f"applications.{family}" for family in OF_TF_KERAS),
                         "optimizers.experimental",
                         "optimizers.legacy",
                         "preprocessing.text",

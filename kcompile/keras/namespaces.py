@@ -12,10 +12,11 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import itertools
 import sys
 import types
 from abc import ABCMeta
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
 
@@ -26,6 +27,7 @@ from kcompile.keras.editions import NEUTRAL, Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.metric import Metric
+from kcompile.keras.newer_networks import FAMILIES, OF_TF_KERAS
 from kcompile.keras.optimizer import COMMON
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import semantics
@@ -36,13 +38,19 @@ HOME = "kcompile.keras"
 MODULES = (
     "activations",
     "applications",
+    "applications.convnext",
     "applications.densenet",
+    "applications.efficientnet",
+    "applications.efficientnet_v2",
     "applications.imagenet_utils",
     "applications.inception",
     "applications.mobilenet",
+    "applications.mobilenet_v3",
     "applications.nasnet",
+    "applications.regnet",
     "applications.resnet",
     "applications.resnet50",
+    "applications.resnet_rs",
     "applications.resnet_v2",
     "applications.vgg",
     "applications.xception",
@@ -89,6 +97,7 @@ ONE_EDITION = {"ops": "keras3_ops", "random": "keras3_random"}
 # Modules whose names are in a module of ours that is called otherwise
 SOURCES = {
     **ONE_EDITION,
+    **{f"applications.{family}": f"newer_networks.{family}" for family in (*FAMILIES, *OF_TF_KERAS)},
     "optimizers.experimental": "optimizers",
     "optimizers.legacy": "legacy_optimizers",
     "optimizers.schedules": "schedules",
@@ -106,6 +115,7 @@ MAKERS = frozenset(
         "multiply",
         "subtract",
         *applications.__all__,
+        *itertools.chain(*FAMILIES.values(), *OF_TF_KERAS.values()),
     }
 )
 # Functions that ask which Keras they are of
@@ -186,7 +196,8 @@ class _Maker:
         if not isinstance(value, types.FunctionType):
             return value
         if name in MAKERS and value.__module__.startswith(HOME):
-            return _with_defaults(value, {"vintage": self.edition.vintage}, {})
+            renamed, order = self.edition.renamed.get(name, {}), self.edition.positions.get(name, ())
+            return _with_defaults(value, {"vintage": self.edition.vintage}, renamed, order)
         if value is keras_layers.deserialize:
             return functools.partial(value, vintage=self.edition.vintage)
         if name in ASKING.get(module, ()):
@@ -219,21 +230,28 @@ class _Maker:
 
 
 def _with_defaults(
-    function: Callable[..., Any], defaults: Mapping[str, Any], renamed: Mapping[str, str]
+    function: Callable[..., Any],
+    defaults: Mapping[str, Any],
+    renamed: Mapping[str, str],
+    order: Sequence[str] = (),
 ) -> Callable[..., Any]:
-    """The function, with these values of arguments that are not given, and these names of arguments."""
+    """The function, with these values of arguments that are not given, and these names of arguments. order:
+    of those by position, where it is another."""
     if not defaults and not renamed:
         return function
-    parameters = inspect.signature(function).parameters
-    names = list(parameters)
+    known = inspect.signature(function).parameters
+    names = list(order) or list(known)
+    parameters = [known[name] for name in (*names, *(n for n in known if n not in names))]
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         kwargs = _as_ours(kwargs, renamed)
+        if order:
+            args, kwargs = (), {**by_name(function.__name__, order, args, kwargs), **kwargs}
         given = {*names[: len(args)], *kwargs}
         return function(*args, **{k: v for k, v in defaults.items() if k not in given}, **kwargs)
 
-    show_parameters(call, _shown(parameters.values(), defaults, renamed))
+    show_parameters(call, _shown(parameters, defaults, renamed))
     return call
 
 

@@ -2,14 +2,17 @@
 
 `applications.json` holds what keras_applications 1.0.8 builds under Keras 2.3.1: the model's name, how many
 layers it has, and a digest of the layers' names, classes, weight shapes and inputs, in order;
-`applications_since_tf.json` the same of tf_keras 2.21 and Keras 3.15.
+`applications_since_tf.json` and `newer_networks.json` the same of tf_keras 2.21 and Keras 3.15, where calls
+of functions of TensorFlow count as the layers that compute the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +22,33 @@ import pytest
 from kcompile import keras3, tf_keras
 from kcompile.keras import applications as A
 from kcompile.keras import backend as K
+from kcompile.keras import newer_networks
 from kcompile.keras.applications import building, imagenet_utils
 from kcompile.keras.applications.building import Weights
 from kcompile.keras.layers import Input
+from kcompile.keras.layers.of_networks import CustomScaleLayer, LayerScale, StochasticDepth
 from kcompile.keras.models import Model
-from kcompile_runtime.errors import InputError
+from kcompile_runtime.errors import InputError, ModelError
 
 NETWORKS = json.loads((Path(__file__).parent / "applications.json").read_text())
 QUICK = ("MobileNet", "MobileNetV2", "ResNet50V2", "Xception")  # to build
 
 
-def digest(model: Model) -> str:
-    rows = [
+def rows(model: Model) -> list[Any]:
+    return [
         [
             layer.name,
             type(layer).__name__,
             [list(w.shape) for w in layer.weights],
-            [x.layer.name for x in layer.nodes_made[0].inputs],
+            [x.layer.name for x in layer.nodes_made[-1].inputs],
+            *([rows(layer)] if isinstance(layer, Model) else []),
         ]
         for layer in model.layers
     ]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+def digest(model: Model) -> str:
+    return hashlib.sha256(json.dumps(rows(model)).encode()).hexdigest()[:16]
 
 
 def row(found: dict[str, Any]) -> Any:
@@ -64,8 +73,12 @@ def test_a_network_has_the_layers_and_weights_of_keras(found: dict[str, Any]) ->
     assert (model.name, len(model.layers), digest(model)) == (found["name"], found["layers"], found["digest"])
 
 
-SINCE_TF = json.loads((Path(__file__).parent / "applications_since_tf.json").read_text())
-PROMPT = ("MobileNet", "MobileNetV2", "ResNet50V2")
+SINCE_TF = [
+    found
+    for file in ("applications_since_tf.json", "newer_networks.json")
+    for found in json.loads((Path(__file__).parent / file).read_text())
+]
+PROMPT = ("ConvNeXtTiny", "EfficientNetV2B0", "MobileNet", "MobileNetV2", "MobileNetV3Small", "ResNet50V2")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +86,7 @@ PROMPT = ("MobileNet", "MobileNetV2", "ResNet50V2")
     [
         pytest.param(
             found,
-            id=f"{found['edition']}-{found['network']}",
+            id=f"{found['edition']}-{found['network']}-{found['options']}",
             marks=() if found["network"] in PROMPT else pytest.mark.slow,
         )
         for found in SINCE_TF
@@ -158,6 +171,85 @@ def test_weights_for_imagenet_come_from_the_cache_by_their_digest(tmp_path: Path
     assert [a[:3] for a in asked] == [("c.h5", "https://host/a.h5", "1"), ("d.h5", "https://host/b.h5", "2")]
 
 
+# Files of weights and the digests of them, by the arguments that ask for them
+PRETRAINED: list[tuple[str, dict[str, Any], str, str]] = [
+    ("EfficientNetB0", {}, "efficientnetb0.h5", "902e53a9f72be733fc0bcb005b3ebbac"),
+    ("EfficientNetV2S", {}, "efficientnetv2-s_notop.h5", "af0682fb74e8c54910f2d4393339c070"),
+    ("MobileNetV3Small", {"minimalistic": True},
+     "weights_mobilenet_v3_small_minimalistic_224_1.0_float_no_top_v2.h5",
+     "cde8136e733e811080d9fcd8a252f7e4"),
+    ("ConvNeXtTiny", {}, "convnext_tiny.h5",
+     "8ae6e78ce2933352b1ef4008e6dd2f17bc40771563877d156bc6426c7cf503ff"),
+    ("ResNetRS50", {"weights": "imagenet-i160"}, "resnet-rs-50-i160.h5", "69d9d925319f00a8bdd4af23c04e4102"),
+    ("RegNetX002", {}, "regnetx002.h5", "49fb46e56cde07fdaf57bffd851461a86548f6a3a4baef234dd37290b826c0b8"),
+]  # fmt: skip
+
+
+def test_newer_networks_ask_for_their_weights_by_name_and_digest(monkeypatch: Any) -> None:
+    asked: list[Any] = []
+
+    def get_file(name: str, origin: str, **options: Any) -> str:
+        asked.append((name, origin.rpartition("/")[2], options["file_hash"]))
+        raise OSError("no network")
+
+    monkeypatch.setattr(building, "get_file", get_file)
+    for network, options, file, sha in PRETRAINED:
+        with pytest.raises(OSError, match="no network"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            getattr(tf_keras.applications, network)(include_top="top" not in file, **options)
+        assert asked.pop() == (file, file, sha)
+
+
+def test_arguments_of_newer_networks() -> None:
+    """Positions differ between editions, a preprocessing layer may be left out, names begin layers."""
+    first, second = tf_keras.applications.ConvNeXtTiny, keras3.applications.ConvNeXtTiny
+    assert list(inspect.signature(first).parameters)[:2] == ["model_name", "include_top"]
+    assert list(inspect.signature(second).parameters)[:2] == ["include_top", "include_preprocessing"]
+    small_images: dict[str, Any] = {"weights": None, "input_shape": (32, 32, 3)}
+    made = second(False, False, name="mine", **small_images)
+    assert made.layers[1].name == "mine_stem" and made.name == "mine"
+    whole = tf_keras.applications.RegNetX002(model_name="mine", classes=3, **small_images)
+    assert whole.layers[1].name == "mine_prestem_rescaling" and whole.output_shape == (None, 3)
+    with pytest.raises(TypeError, match=r"EfficientNetB0.*include_preprocessing"):
+        keras3.applications.EfficientNetB0(include_preprocessing=False, **small_images)
+    with pytest.raises(InputError, match="channels_last"):
+        K.set_image_data_format("channels_first")
+        try:
+            second(weights=None)
+        finally:
+            K.set_image_data_format("channels_last")
+
+
+def test_editions_have_the_networks_that_their_keras_has() -> None:
+    assert not hasattr(A, "EfficientNetB0") and not hasattr(keras3.applications, "RegNetX002")
+    for keras in (keras3, tf_keras):
+        assert keras.applications.EfficientNetB7.__name__ == "EfficientNetB7"
+        assert set(newer_networks.FAMILIES["efficientnet"]) <= set(vars(keras.applications.efficientnet))
+        x = np.ones((1, 2, 2, 3), "f")
+        assert keras.applications.mobilenet_v3.preprocess_input(x) is x
+    assert tf_keras.applications.regnet.RegNetY320 and tf_keras.applications.resnet_rs.ResNetRS420
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("kcompile.keras3.applications.regnet")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("kcompile.keras.applications.efficientnet")
+
+
+def test_layers_of_networks_compute_train_and_are_read() -> None:
+    x = keras3.layers.Input((4, 4, 3))
+    y = LayerScale(0.5, 3)(x)
+    z = CustomScaleLayer(2.0)([x, StochasticDepth(0.25)(y)])
+    model = keras3.Model(x, z)
+    again = keras3.models.model_from_json(model.to_json())
+    ones = np.ones((4000, 4, 4, 3), "f")
+    np.testing.assert_allclose(again.predict(ones), np.full_like(ones, 2.0))
+    model.compile("sgd", "mse")
+    # Samples are 1 + 2 * 0.5 / 0.75 with probability 0.75, and 1 else
+    expected = 0.75 * (1 / 0.75) ** 2
+    assert model.train_on_batch(ones, ones) == pytest.approx(expected, rel=0.1)
+    with pytest.raises(ModelError, match="drop_path_rate"):
+        StochasticDepth(1.0)
+
+
 @pytest.mark.parametrize(
     "make, text",
     [
@@ -170,6 +262,10 @@ def test_weights_for_imagenet_come_from_the_cache_by_their_digest(tmp_path: Path
         (lambda: A.VGG16(input_shape=(64, 64, 3)), "224"),
         (lambda: A.VGG16(include_top=False, input_shape=(64, 64, 1)), "3 channels"),
         (lambda: A.MobileNet(alpha=0.3), "alpha"),
+        (lambda: keras3.applications.MobileNetV3Small(alpha=0.5), "0.75 or 1.0"),
+        (lambda: keras3.applications.MobileNetV3Large(alpha=0.75, minimalistic=True), "alpha.*1.0"),
+        (lambda: tf_keras.applications.ResNetRS50(weights="imagenet-i224"), "'imagenet-i160'"),
+        (lambda: keras3.applications.EfficientNetB0(classes=3), "1000"),
         (lambda: A.MobileNetV2(alpha=0.3), "alpha"),
         (lambda: A.MobileNet(depth_multiplier=2), "depth_multiplier"),
         (lambda: A.NASNetMobile(weights=None, include_top=False, input_shape=(None, None, 3)), "known sizes"),

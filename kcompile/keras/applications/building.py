@@ -5,51 +5,73 @@ Enters: a `Network`, which says what is its own, and the arguments of Keras. Lea
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kcompile.keras.activations import get as get_activation
 from kcompile.keras.activations import linear, softmax
 from kcompile.keras.backend import int_shape
 from kcompile.keras.editions import edition
 from kcompile.keras.inputs import Input
+from kcompile.keras.layer_arguments import show_parameters
+from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layer_utils import get_source_inputs
 from kcompile.keras.layers import (
     Activation,
+    Add,
     BatchNormalization,
     Conv2D,
     Dense,
     GlobalAveragePooling2D,
     GlobalMaxPooling2D,
+    Multiply,
     ZeroPadding2D,
 )
+from kcompile.keras.layers.preprocessing.scaling import Rescaling
 from kcompile.keras.models import Model
-from kcompile.keras.settings import image_data_format, vintage
+from kcompile.keras.settings import image_data_format
+from kcompile.keras.settings import vintage as running_vintage
 from kcompile.keras.utils.data_utils import get_file
-from kcompile_runtime.checks import check_count
-from kcompile_runtime.errors import InputError, ModelError, describe
+from kcompile_runtime.checks import check_count, check_flag
+from kcompile_runtime.errors import InputError, InputTypeError, ModelError, describe
 
 CLASSES = 1000  # of ImageNet
 FCHOLLET = "https://github.com/fchollet/deep-learning-models/releases/download"
 KERAS_TEAM = "https://github.com/keras-team/keras-applications/releases/download"
+GOOGLE = "https://storage.googleapis.com/tensorflow/keras-applications"
 KERNELS = "weights_tf_dim_ordering_tf_kernels"
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels, in [0, 1]
 
 Body = Callable[["Net", Any], Any]
 Top = Callable[["Net", Any, int], Any]
 
 
 class Net:
-    """Makes the layers of one network. vintage: theirs. axis: of the channels. activation: of the classes.
-    normalization: its options."""
+    """Makes the layers of one network. vintage: theirs. axis: of the channels. normalization: options of its
+    batch normalizations. activation: of the classes. name: of the model. preprocessed: whether layers of it
+    prepare the images. pretrained: whether it gets the weights for ImageNet."""
 
-    def __init__(self, vintage: str | None, last: int = 3, activation: Any = "softmax", **norm: Any) -> None:
+    def __init__(
+        self,
+        vintage: str | None,
+        last: int = 3,
+        normalization: Mapping[str, Any] | None = None,
+        activation: Any = "softmax",
+        name: str = "",
+        preprocessed: bool = True,
+        pretrained: bool = False,
+    ) -> None:
         self.vintage = vintage
         self.activation = activation
         self.axis = 1 if image_data_format() == "channels_first" else last
-        self.normalization = norm
+        self.normalization = normalization or {}
+        self.name = name
+        self.preprocessed = preprocessed
+        self.pretrained = pretrained
 
     @property
     def since_tf(self) -> bool:
@@ -59,11 +81,16 @@ class Net:
     @property
     def own_vintage(self) -> str:
         """The vintage, also where it is the script's."""
-        return self.vintage or vintage()
+        return self.vintage or running_vintage()
+
+    @property
+    def newer(self) -> bool:
+        """Whether it is a network as Keras 3 has it."""
+        return edition(self.own_vintage).newer_networks
 
     def named(self, name: str) -> str:
         """The name of a layer that Keras 2 and tf.keras call with a slash in it."""
-        return name.replace("/", "_") if edition(self.own_vintage).newer_networks else name
+        return name.replace("/", "_") if self.newer else name
 
     def __call__(self, kind: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return kind(*args, vintage=self.vintage, **options)
@@ -85,6 +112,24 @@ class Net:
     def relu(self, x: Any, name: str | None = None) -> Any:
         """A rectifier."""
         return self(Activation, "relu", name=name)(x)
+
+    def plus(self, x: Any, y: Any) -> Any:
+        """x + y as an operator makes it; y: a tensor or a number."""
+        if edition(self.own_vintage).operations:
+            return x + y
+        name = numbered("tf.__operators__.add", self.own_vintage)
+        if isinstance(y, float):
+            return self(Rescaling, 1.0, y, name=name)(x)
+        return self(Add, name=name)([x, y])
+
+    def times(self, x: Any, y: Any) -> Any:
+        """x * y as an operator makes it; y: a tensor, a number, or one for each channel."""
+        if edition(self.own_vintage).operations:
+            return x * y
+        name = numbered("tf.math.multiply", self.own_vintage)
+        if isinstance(y, (float, list)):
+            return self(Rescaling, y, name=name)(x)
+        return self(Multiply, name=name)([x, y])
 
     def channels(self, x: Any) -> int:
         """How many channels a tensor has."""
@@ -124,58 +169,74 @@ class Weights:
 class Network:
     """One network. body: from the images to the features. top: from these to classes. size: of images where
     nobody says another; least: the smallest. last: the number of the channels' axis in configurations. pools:
-    the names of the layers that pool instead of the top. norm: options of batch normalizations. fixed:
-    whether the size of images is needed without a top too. newer: its name in Keras 3, where it differs."""
+    the names of the layers that pool instead of the top. end: what stands behind these. norm: options of
+    batch normalizations. sizes: when the size of images is needed. newer: its name in Keras 3, where it
+    differs. variants: weights for ImageNet by another name than "imagenet"."""
 
     name: str
     body: Body
     top: Top
-    weights: Weights | None
+    weights: Weights
     size: int = 224
     least: int = 32
     last: int = 3
     pools: tuple[str | None, str | None] = (None, None)
     norm: tuple[tuple[str, Any], ...] = ()
-    fixed: bool = False
+    sizes: Literal["for the top", "always", "never"] = "for the top"
     newer: str | None = None
+    end: Body | None = None
+    variants: Mapping[str, Weights] = field(default_factory=dict)
+
+    @property
+    def known(self) -> dict[str, Weights]:
+        """The weights for ImageNet, by what the argument `weights` says."""
+        return {"imagenet": self.weights, **self.variants}
 
     def build(
         self,
-        include_top: bool,
-        weights: Any,
-        input_tensor: Any,
-        input_shape: Any,
-        pooling: str | None,
-        classes: int,
-        classifier_activation: Any,
-        name: str | None,
-        vintage: str | None,
+        include_top: bool = True,
+        weights: Any = "imagenet",
+        input_tensor: Any = None,
+        input_shape: Any = None,
+        pooling: str | None = None,
+        classes: int = CLASSES,
+        classifier_activation: Any = "softmax",
+        name: str | None = None,
+        vintage: str | None = None,
+        include_preprocessing: bool = True,
     ) -> Model:
         """The model. Raises InputError for arguments that do not fit each other."""
-        _check(weights, include_top, classes, pooling, classifier_activation)
-        shape = input_shape_of(self, input_shape, include_top or self.fixed, weights)
-        net = Net(vintage, self.last, classifier_activation, **dict(self.norm))
+        known = self.known
+        pretrained = isinstance(weights, str) and weights in known
+        _check(weights, list(known), include_top, classes, pooling, classifier_activation)
+        needed = self.sizes == "always" or (self.sizes == "for the top" and bool(include_top))
+        shape = input_shape_of(self, input_shape, needed, weights)
+        if pretrained:
+            weights = known[weights].path(bool(include_top))
+        newer = edition(vintage or running_vintage()).newer_networks
+        called = name or (self.newer if self.newer and newer else self.name)
+        preprocessed = check_flag("include_preprocessing", include_preprocessing)
+        net = Net(
+            vintage, self.last, dict(self.norm), classifier_activation, called, preprocessed, pretrained
+        )
         given = Input(shape, vintage=vintage) if input_tensor is None else input_tensor
         x = self.body(net, given)
         if include_top:
             x = self.top(net, x, check_count("classes", classes))
-        elif pooling is not None:
-            kinds = {
-                "avg": (GlobalAveragePooling2D, self.pools[0]),
-                "max": (GlobalMaxPooling2D, self.pools[1]),
-            }
-            kind, called = kinds[pooling]
-            x = net(kind, name=called)(x)
-        own = self.newer if self.newer and edition(net.own_vintage).newer_networks else self.name
+        else:
+            x = self.without_top(net, x, pooling)
         inputs = given if input_tensor is None else get_source_inputs(input_tensor)
-        model = Model(inputs, x, name=name or own, vintage=vintage)
-        if weights == "imagenet":
-            if self.weights is None:
-                raise InputError(f"{self.name}: there are no weights for ImageNet of this network")
-            model.load_weights(self.weights.path(bool(include_top)))
-        elif weights is not None:
+        model = Model(inputs, x, name=called, vintage=vintage)
+        if weights is not None:
             model.load_weights(weights)
         return model
+
+    def without_top(self, net: Net, x: Any, pooling: str | None) -> Any:
+        """The features, pooled or not."""
+        kinds = {"avg": GlobalAveragePooling2D, "max": GlobalMaxPooling2D}
+        if pooling is not None:
+            x = net(kinds[pooling], name=self.pools[pooling == "max"])(x)
+        return x if self.end is None else self.end(net, x)
 
 
 def classifier(*layers: str) -> Top:
@@ -189,24 +250,25 @@ def classifier(*layers: str) -> Top:
     return top
 
 
-def published(name: str, network: Network) -> Callable[..., Model]:
-    """The function of a network, by this name, with the arguments of Keras."""
+# The order of arguments, which the functions of some networks have otherwise
+ORDER = "include_top weights input_tensor input_shape pooling classes classifier_activation name vintage"
+PREPROCESSING = ORDER.replace("name", "include_preprocessing name")
 
-    def make(
-        include_top: bool = True,
-        weights: Any = "imagenet",
-        input_tensor: Any = None,
-        input_shape: Sequence[int | None] | None = None,
-        pooling: str | None = None,
-        classes: int = CLASSES,
-        classifier_activation: Any = "softmax",
-        name: str | None = None,
-        vintage: str | None = None,
-    ) -> Model:
-        arguments = include_top, weights, input_tensor, input_shape, pooling, classes
-        return network.build(*arguments, classifier_activation, name, vintage)
+
+def published(name: str, network: Network, order: str = ORDER) -> Callable[..., Model]:
+    """The function of a network, by this name, with the arguments of Keras in this order."""
+    known = inspect.signature(network.build).parameters
+    signature = inspect.Signature([known[argument] for argument in order.split()])
+
+    def make(*args: Any, **kwargs: Any) -> Model:
+        try:
+            given = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise InputTypeError(f"{name}: {error}") from None
+        return network.build(**given.arguments)
 
     make.__name__ = make.__qualname__ = name
+    show_parameters(make, signature.parameters.values())
     make.__doc__ = (
         f"The network {name}. weights: None for fresh ones, 'imagenet' (from Keras' cache, or the "
         "network), or the path of a file. include_top: with the layers that classify. input_tensor: an "
@@ -214,13 +276,18 @@ def published(name: str, network: Network) -> Callable[..., Model]:
         "without a top, 'avg', 'max' or None. classes: how many the top has. classifier_activation: of the "
         "top, None for its scores. name: of the model."
     )
+    if "include_preprocessing" in order:
+        make.__doc__ += " include_preprocessing: with layers that scale pixels in [0, 255]."
     return make
 
 
-def _check(weights: Any, include_top: bool, classes: Any, pooling: Any, activation: Any) -> None:
-    if weights is not None and weights != "imagenet" and not Path(weights).exists():
-        raise InputError(describe("weights", "None, 'imagenet' or the path of a file", repr(weights)))
-    if weights == "imagenet" and include_top and classes != CLASSES:
+def _check(
+    weights: Any, known: Sequence[str], include_top: bool, classes: Any, pooling: Any, activation: Any
+) -> None:
+    if weights is not None and weights not in known and not Path(weights).exists():
+        wanted = ", ".join(["None", *map(repr, known)]) + " or the path of a file"
+        raise InputError(describe("weights", wanted, repr(weights)))
+    if weights in known and include_top and classes != CLASSES:
         raise InputError(describe("classes", f"{CLASSES}, as the weights for ImageNet have", str(classes)))
     if weights is not None and include_top and get_activation(activation) not in (softmax, linear):
         wanted = "None or 'softmax', as the weights of a top were trained for"
@@ -243,7 +310,7 @@ def input_shape_of(network: Network, given: Any, needed: bool, weights: Any) -> 
         raise InputError(describe("input_shape", "three sizes", repr(given)))
     channels, sides = (found[0], found[1:]) if first else (found[2], found[:2])
     usual = shape(network.size, 3)
-    if weights == "imagenet" and needed and found != usual:
+    if weights == "imagenet" and needed and not network.variants and found != usual:
         raise InputError(describe("input_shape", f"{usual}, as the weights have", repr(given)))
     if weights == "imagenet" and channels != 3:
         raise InputError(describe("input_shape", "3 channels, as the weights have", repr(given)))

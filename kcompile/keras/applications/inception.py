@@ -16,8 +16,8 @@ from kcompile.keras.applications.building import (
 )
 from kcompile.keras.applications.imagenet_utils import decode_predictions, of_mode
 from kcompile.keras.backend import int_shape
-from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layers import AveragePooling2D, Concatenate, Lambda, MaxPooling2D
+from kcompile.keras.layers.of_networks import CustomScaleLayer
 
 __all__ = ["InceptionResNetV2", "InceptionV3", "decode_predictions", "preprocess_input"]
 
@@ -165,8 +165,11 @@ def _residual(
     y = _mixed(net, x, branches, f"{name}_mixed")
     y = net.conv(y, net.channels(x), 1, padding="same", use_bias=True, name=f"{name}_conv")
     shape = int_shape(x)[1:]
-    called = numbered("custom_scale_layer", net.own_vintage) if net.since_tf else name
-    x = net(Lambda, scaled_sum, output_shape=shape, arguments={"scale": scale}, name=called)([x, y])
+    if net.since_tf:
+        x = net(CustomScaleLayer, scale)([x, y])
+    else:
+        arguments = {"scale": scale}
+        x = net(Lambda, scaled_sum, output_shape=shape, arguments=arguments, name=name)([x, y])
     return net.relu(x, f"{name}_ac") if activated else x
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from kcompile.keras.applications.building import CLASSES, Body, Net, Network, Weights, classifier
+from kcompile.keras.applications.building import Body, Net, Network, Weights, classifier, published
 from kcompile.keras.applications.imagenet_utils import decode_predictions, of_mode
 from kcompile.keras.layers import (
     Add,
@@ -16,10 +15,10 @@ from kcompile.keras.layers import (
     SeparableConv2D,
     ZeroPadding2D,
 )
-from kcompile.keras.models import Model
 
 __all__ = ["NASNetLarge", "NASNetMobile", "decode_predictions", "preprocess_input"]
 
+ORDER = "input_shape include_top weights input_tensor pooling classes classifier_activation name vintage"
 HOME = "https://github.com/titu1994/Keras-NASNet/releases/download/v1.2"
 PLAIN = {"use_bias": False, "kernel_initializer": "he_normal"}
 
@@ -156,7 +155,7 @@ def _network(body: Body, size: int, kind: str, whole: str, headless: str) -> Net
         size=size,
         last=-1,
         norm=(("momentum", 0.9997), ("epsilon", 1e-3)),
-        fixed=True,
+        sizes="always",
         newer=f"nasnet_{kind}",
     )
 
@@ -177,33 +176,5 @@ LARGE = _network(
 )
 
 
-def NASNetMobile(
-    input_shape: Sequence[int | None] | None = None,
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    pooling: str | None = None,
-    classes: int = CLASSES,
-    classifier_activation: Any = "softmax",
-    name: str | None = None,
-    vintage: str | None = None,
-) -> Model:
-    """The smaller network. Arguments as in `building.published`."""
-    arguments = include_top, weights, input_tensor, input_shape, pooling, classes
-    return MOBILE.build(*arguments, classifier_activation, name, vintage)
-
-
-def NASNetLarge(
-    input_shape: Sequence[int | None] | None = None,
-    include_top: bool = True,
-    weights: Any = "imagenet",
-    input_tensor: Any = None,
-    pooling: str | None = None,
-    classes: int = CLASSES,
-    classifier_activation: Any = "softmax",
-    name: str | None = None,
-    vintage: str | None = None,
-) -> Model:
-    """The larger network. Arguments as in `building.published`."""
-    arguments = include_top, weights, input_tensor, input_shape, pooling, classes
-    return LARGE.build(*arguments, classifier_activation, name, vintage)
+NASNetMobile = published("NASNetMobile", MOBILE, ORDER)
+NASNetLarge = published("NASNetLarge", LARGE, ORDER)

@@ -28,6 +28,7 @@ from kcompile.keras.layers import merge as _merge
 from kcompile.keras.layers import multi_head_attention as _multi_head_attention
 from kcompile.keras.layers import noise as _noise
 from kcompile.keras.layers import normalization as _normalization
+from kcompile.keras.layers import of_networks as _of_networks
 from kcompile.keras.layers import old_merge as _old_merge
 from kcompile.keras.layers import operation as _operation
 from kcompile.keras.layers import pooling as _pooling
@@ -98,3 +99,4 @@ __all__ += _adaptive_pooling.__all__
 __all__ += _wrappers.__all__
 
 _registry.register(_registry.classes_of(sys.modules[__name__]))
+_registry.register(_registry.classes_of(_of_networks))
