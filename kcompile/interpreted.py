@@ -34,7 +34,7 @@ class InterpreterEngine:
     def traced(self, entry: str, lengths: Any = None) -> Traced:
         """The graph of "predict", "test" or "train". lengths: the sizes that the model's inputs leave
         unknown."""
-        key = (graphs.checked_entry(entry), checked_lengths(self.model, lengths))
+        key = (graphs.checked_entry(entry), checked_lengths(self.model, lengths, entry))
         return self._graphs.get(key) or self._graphs.put(key, graphs.trace(self.model, entry, key[1]))
 
     def graph(self, entry: str, lengths: Any = None) -> Graph:
@@ -51,7 +51,7 @@ class InterpreterEngine:
 
     def run(self, entry: str, n: int, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """The outputs for n samples; updates are written into the variables' arrays."""
-        traced = self.traced(entry, lengths_of(self.model, inputs) or None)
+        traced = self.traced(entry, lengths_of(self.model, inputs, entry) or None)
         graph, variables = traced.graph, traced.state
         result = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), variables, self.precision)
         check_rows(entry, graph, result.values)

@@ -112,7 +112,7 @@ class NativeEngine:
     def _key(self, entry: str, lengths: Any) -> tuple[str, Lengths]:
         """lengths: None for those of the data seen last."""
         return graphs.checked_entry(entry), checked_lengths(
-            self.model, self._latest if lengths is None else lengths
+            self.model, self._latest if lengths is None else lengths, entry
         )
 
     def graph(self, entry: str, lengths: Any = None) -> Graph:
@@ -185,11 +185,11 @@ class NativeEngine:
 
     def _program_for(self, entry: str, inputs: Sequence[np.ndarray]) -> rt.Program:
         made = self._made.get((entry, ()))
-        return (made and made.program) or self.program(entry, self._lengths(inputs))
+        return (made and made.program) or self.program(entry, self._lengths(inputs, entry))
 
     def batches(self, entry: str) -> Runner:
         """What runs an entry over the rows of arrays, many batches in one native call."""
-        if self.verify:
+        if self.verify or self.model.fixed_step(entry):
             return one_by_one(lambda n, parts: self.run(entry, n, parts))
         held: tuple[Any, Runner] | None = None
 
@@ -209,12 +209,14 @@ class NativeEngine:
 
     # ---- verification
 
-    def _lengths(self, inputs: Sequence[np.ndarray]) -> Lengths | None:
-        self._latest = lengths_of(self.model, inputs) or None
-        return self._latest
+    def _lengths(self, inputs: Sequence[np.ndarray], entry: str) -> Lengths | None:
+        found: Lengths | None = lengths_of(self.model, inputs, entry) or None
+        if entry not in self.model.own_steps:
+            self._latest = found
+        return found
 
     def _state(self, entry: str, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        captured = self._found(entry, self._lengths(inputs)).traced.captured
+        captured = self._found(entry, self._lengths(inputs, entry)).traced.captured
         return {name: variable.value.copy() for name, variable in captured.items()}
 
     def _compare(
@@ -225,7 +227,7 @@ class NativeEngine:
         before: Mapping[str, np.ndarray],
         results: Sequence[np.ndarray],
     ) -> None:
-        graph = self.compiled(entry, self._lengths(inputs)).graph
+        graph = self.compiled(entry, self._lengths(inputs, entry)).graph
         expected = interpreter.run(graph, n, dict(zip(graph.inputs, inputs)), before, "float64")
         for name, got, right in zip(graph.outputs, results, expected.outputs.values()):
             error = _error(name, got, right)
@@ -245,7 +247,7 @@ class NativeEngine:
         n: int | None = None,
     ) -> Verification:
         """Compare layer by layer: the graph with every layer's result as an output."""
-        graph = self.graph(entry, self._lengths(inputs))
+        graph = self.graph(entry, self._lengths(inputs, entry))
         opened = _with_layers(graph)
         made = compiler.compile_graph(opened, entry, self.target, frozen=entry != "train")
         program = self.load(
@@ -264,7 +266,7 @@ class NativeEngine:
     def check(self, inputs: Sequence[np.ndarray]) -> Verification:
         """Compare prediction layer by layer, on copies of the variables; then the program that predicts,
         over its own arrays and what it prepared from them. What it writes is taken back."""
-        lengths, n = self._lengths(inputs), len(inputs[0])
+        lengths, n = self._lengths(inputs, "predict"), len(inputs[0])
         traced, before = self._found("predict", lengths).traced, self._state("predict", inputs)
         graph = traced.graph
         layers = self.verification(inputs, before).layers

@@ -78,18 +78,20 @@ class Results:
 
     names: of the values, the loss first. kept: by name, the shapes of those that stand for all batches so
     far, as a metric with a state of its own gives them; a vector holds their elements. Of every other value
-    but the loss it holds a total and a count, whose ratio is reported.
+    but the loss it holds a total and a count, whose ratio is reported. averages_loss: whether the first value
+    is the loss of a batch, which is averaged by samples; else every value is kept.
     """
 
     names: Sequence[str]
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    averages_loss: bool = True
 
     def values(self, vector: Array) -> list[Any]:
         """The values that a vector of results stands for: numbers, and arrays where shapes say so."""
         numbers: list[float] = vector.tolist()
-        if not self.kept:
+        if not self.kept and self.averages_loss:
             return [numbers[0], *(_ratio(t, c) for t, c in zip(numbers[1::2], numbers[2::2]))]
-        found: list[Any] = [numbers[0]]
+        found: list[Any] = [numbers[0]] if self.averages_loss else []
         for place, shape in self._places:
             if shape is None:
                 found.append(_ratio(*numbers[place : place + 2]))
@@ -100,9 +102,9 @@ class Results:
 
     @cached_property
     def _places(self) -> list[tuple[int, tuple[int, ...] | None]]:
-        """Where each value but the loss begins in a vector, and its shape if it is kept."""
-        found, place = [], 1
-        for name in self.names[1:]:
+        """Where each value but an averaged loss begins in a vector, and its shape if it is kept."""
+        found, place = [], int(self.averages_loss)
+        for name in self.names[place:]:
             shape = self.kept.get(name)
             found.append((place, shape))
             place += 2 if shape is None else math.prod(shape)
@@ -113,6 +115,13 @@ class Results:
         """The places of a vector that stand for all batches so far."""
         spans = ((place, math.prod(shape)) for place, shape in self._places if shape is not None)
         return [place + number for place, size in spans for number in range(size)]
+
+    @cached_property
+    def loss_place(self) -> int | None:
+        """Where the loss stands in a vector; None where nothing of this name is reported."""
+        if self.averages_loss:
+            return 0
+        return dict(zip(self.names, (place for place, _ in self._places))).get("loss")
 
 
 def _ratio(total: float, count: float) -> float:
@@ -134,8 +143,9 @@ class Averages:
         parts = np.empty((len(vectors) + 1, vectors.shape[1]))
         parts[0] = 0.0 if self._sums is None else self._sums
         parts[1:] = vectors
-        parts[1:-1, 0] *= size
-        parts[-1, 0] *= samples - size * (len(vectors) - 1)
+        if self._results.averages_loss:
+            parts[1:-1, 0] *= size
+            parts[-1, 0] *= samples - size * (len(vectors) - 1)
         self.samples += samples
         self._sums = np.add.accumulate(parts)[-1]
         if self._results.kept:
@@ -145,8 +155,8 @@ class Averages:
     def values(self) -> list[Any]:
         if self._sums is None:
             return []
-        loss, *values = self._results.values(self._sums)
-        return [loss / self.samples, *values]
+        values = self._results.values(self._sums)
+        return [values[0] / self.samples, *values[1:]] if self._results.averages_loss else values
 
 
 # ---------------------------------------------------------------- batches
@@ -239,25 +249,25 @@ def _epochs(
     epochs: int,
     initial_epoch: int = 0,
     begin: Callable[[], None] = lambda: None,
-    validate: Callable[[], Sequence[Any]] | None = None,
+    validate: Callable[[], Mapping[str, Any]] | None = None,
     validates: Callable[[int], bool] = lambda epoch: True,
     ended: Callable[[], bool] = lambda: False,
 ) -> None:
     """The epochs from initial_epoch to epochs. train: one pass, which counts its results in. begin: called
-    before each epoch. validate: gives the values of a validation pass after each epoch that `validates`,
-    which are reported as "val_" + name. ended: whether there are no more data. Warns once when the loss of a
-    batch is NaN."""
+    before each epoch. validate: gives the values of a validation pass by name after each epoch that
+    `validates`, which are reported as "val_" + name. ended: whether there are no more data. Warns once when
+    the loss of a batch is NaN."""
     warned = False
     for epoch in range(initial_epoch, epochs):
         begin()
         events.epoch_begin(epoch)
         averages = Averages(report)
         for first, results in train(averages):
-            bad = np.isnan(results[:, 0])
-            if not warned and bad.any():
+            bad = () if report.loss_place is None else np.isnan(results[:, report.loss_place])
+            if not warned and np.any(bad):
                 warned = True
                 warnings.warn(
-                    f"loss is nan in epoch {epoch + 1}, batch {first + bad.argmax() + 1}. Look for "
+                    f"loss is nan in epoch {epoch + 1}, batch {first + np.argmax(bad) + 1}. Look for "
                     "NaN in the data, or lower the learning rate",
                     stacklevel=5,
                 )
@@ -267,7 +277,7 @@ def _epochs(
             break
         logs = Logs(zip(report.names, averages.values()))
         if validate is not None and not events.stopped and validates(epoch):
-            logs.update(zip((f"val_{name}" for name in report.names), validate()))
+            logs.update({f"val_{name}": value for name, value in validate().items()})
         events.epoch_end(epoch, logs)
         if events.stopped or ended():
             break

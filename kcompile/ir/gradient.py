@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from kcompile.ir.graph import Graph, Node, Value
 from kcompile.ir.op import Call
@@ -10,10 +10,29 @@ from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import FLOATS
 
 
-def _between(graph: Graph, targets: Sequence[Value], wrt: Sequence[Value]) -> list[Node]:
-    """The nodes on a path from wrt to a target, last first."""
+def everywhere(node: int) -> bool:
+    """Every node counts."""
+    return True
+
+
+def reached_from(
+    graph: Graph, wrt: Sequence[Value], within: Callable[[int], bool] = everywhere
+) -> tuple[list[Node], set[int]]:
+    """The nodes that depend on wrt by way of nodes that count, and their numbers."""
     reached = {v.node for v in wrt}
-    forward = [node for node in graph.nodes.values() if node.id in reached or _note(node, reached)]
+    found = [
+        node
+        for node in graph.nodes.values()
+        if node.id in reached or (within(node.id) and _note(node, reached))
+    ]
+    return found, reached
+
+
+def _between(
+    graph: Graph, targets: Sequence[Value], wrt: Sequence[Value], within: Callable[[int], bool]
+) -> list[Node]:
+    """The nodes on a path from wrt to a target, last first."""
+    forward, _ = reached_from(graph, wrt, within)
     needed = {v.node for v in targets}
     path = []
     for node in reversed(forward):
@@ -42,10 +61,14 @@ def gradient(target: Tensor, wrt: Sequence[Tensor]) -> list[Tensor | None]:
 
 
 def pull_back(
-    targets: Sequence[Tensor], cotangents: Sequence[Tensor], wrt: Sequence[Tensor]
+    targets: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    wrt: Sequence[Tensor],
+    within: Callable[[int], bool] = everywhere,
 ) -> list[Tensor | None]:
     """The gradient of sum(target * cotangent) over all elements and targets (a vector-Jacobian
-    product), for each x in `wrt`; None where no target depends on x."""
+    product), for each x in `wrt`; None where no target depends on x. within: whether the node of this number
+    counts; what others give is a constant."""
     graph = wrt[0].graph if wrt else targets[0].graph
     gradients: dict[Value, Tensor] = {}
 
@@ -55,7 +78,9 @@ def pull_back(
 
     for target, cotangent in zip(targets, cotangents):
         add(target.value, cotangent)
-    for node in _between(graph, [t.value for t in targets], [x.value for x in wrt]):
+    for node in _between(graph, [t.value for t in targets], [x.value for x in wrt], within):
+        if not within(node.id):
+            continue
         outputs = [Value(node.id, i) for i in range(len(node.types))]
         received = [gradients.get(v) for v in outputs]
         if not node.inputs or all(g is None for g in received) or node.op.gradient is None:

@@ -46,6 +46,8 @@ NO_DATA = (
     "compiled model, and runs later"
 )
 
+NO_TAPE = "Gradients in a step are tape.gradient(loss, weights), of `with tf.GradientTape() as tape:`"
+
 
 class StaticShape(tuple[Union[int, None], ...]):
     """A shape as TensorFlow's scripts read it."""
@@ -92,7 +94,7 @@ class Tensor:
     def __bool__(self) -> bool:
         raise TypeError(
             "a symbolic tensor has no truth value: the branch would be decided before "
-            "the data is known. Use `select(condition, a, b)` (K.switch)"
+            "the data is known. Use `select(condition, a, b)` (K.switch, keras.ops.where, tf.cond)"
         )
 
     def __iter__(self) -> Any:
@@ -131,6 +133,7 @@ class Tensor:
 
     def __getattr__(self, name: str) -> NoReturn:
         hint = f". {NO_DATA}" if name in ("numpy", "eval", "item", "tolist") else ""
+        hint = f". {NO_TAPE}" if name in ("backward", "grad") else hint
         raise AttributeError(
             f"a symbolic tensor has no attribute {name!r}{hint}. Functions of "
             "keras.backend (K), Python's operators and x.shape work on it"

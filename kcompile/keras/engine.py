@@ -329,7 +329,8 @@ class Layer(Weights, Additions, Nodes):
         ]
         self._build_on(shapes, types, single, batch_size)
         if self._initial_weights is not None:
-            self.set_weights(self._initial_weights)
+            with tracing(None):
+                self.set_weights(self._initial_weights)
             self._initial_weights = None
 
     def _build_on(
@@ -404,6 +405,7 @@ class Layer(Weights, Additions, Nodes):
                 given.setdefault("mask", masks[0] if single else masks)
             if self.semantics.layers_cast_floats and self.computes_in_dtype and self.dtype in FLOATS:
                 inputs = [ops.cast(x, self.dtype) if x.dtype in FLOATS else x for x in inputs]
+            before = len(trace.losses)
             outputs = self._called(inputs, single, given)
             if not outputs or not all(isinstance(y, Tensor) for y in outputs):
                 raise InputTypeError(
@@ -411,6 +413,8 @@ class Layer(Weights, Additions, Nodes):
                 )
             if self.activity_regularizer is not None and regularized:
                 self._regularize(trace, outputs)
+            if trace.stepping:
+                trace.added[self] = trace.losses[before:]
             made = self.output_masks(inputs, single, masks, outputs)
             return [with_mask(y, m, inputs) for y, m in zip(outputs, made)]
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
+from kcompile.keras.step_data import weighted
 from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, is_array
@@ -248,6 +249,10 @@ class Batches:
 
     def _arrays(self, entry: str, item: Any) -> tuple[list[Array], int]:
         """The arrays of a batch that the graph of an entry takes, and its number of samples."""
+        if self._trainer.owns(entry):
+            given = weighted(item, self._class_weight if entry == "train" else None)
+            own: tuple[list[Array], int] = self._trainer.model.see(entry, given)
+            return own
         if entry == "predict":
             found: tuple[list[Array], int] = self._trainer.adapter.inputs(
                 item[0] if isinstance(item, tuple) and item else item

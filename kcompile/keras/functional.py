@@ -55,6 +55,7 @@ class Model(Training, Saving, Network, Layer):  # type: ignore[override]
     computes_in_dtype = False
     subclassed = False  # whether a `call` of the class's own says what it computes
     adopt: Any = None  # takes in such a class; set by `subclassing`, which is above this module
+    without_call: Any = None  # makes one of a class that defines steps alone; set there too
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """A class of a user's that defines `call` is a `SubclassedModel` too."""
@@ -67,6 +68,8 @@ class Model(Training, Saving, Network, Layer):  # type: ignore[override]
     ) -> None:
         kwargs = keras1.renamed("Model", kwargs)
         inputs, outputs = kwargs.pop("inputs", inputs), kwargs.pop("outputs", outputs)
+        if inputs is None and outputs is None and not self.subclassed and self.own_steps:
+            self.__class__ = self.without_call(type(self))  # its steps alone say what it does
         if (inputs is None and outputs is None) != self.subclassed or (inputs is None) != (outputs is None):
             wanted = "inputs and outputs, or neither for a class that defines `call`"
             raise UnsupportedError(f"{type(self).__name__}: expected {wanted}")
@@ -83,6 +86,7 @@ class Model(Training, Saving, Network, Layer):  # type: ignore[override]
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
         Layer.__init__(self, name=name, **kwargs)
+        self.check_own_steps()
         self.trainer = Trainer(self)
         self.random_state = new_random_state()
         self.inputs: list[KerasTensor] = []
@@ -385,7 +389,8 @@ class Model(Training, Saving, Network, Layer):  # type: ignore[override]
             return []
         if self.semantics.trained_weights == "own flag":
             return distinct(self.flagged_weights)
-        return distinct(v for layer in self._layers for v in layer.trainable_weights)
+        found = [v for layer in self._layers for v in layer.trainable_weights]
+        return distinct([*found, *self._trainable])
 
     @trainable_weights.setter
     def trainable_weights(self, variables: Sequence[Variable]) -> None:
@@ -399,17 +404,24 @@ class Model(Training, Saving, Network, Layer):  # type: ignore[override]
         fixed = distinct(v for layer in self._layers for v in layer.non_trainable_weights)
         if not self.trainable:
             fixed = [*distinct(v for layer in self._layers for v in layer.trainable_weights), *fixed]
+        fixed += [*self._trainable, *self._non_trainable]
         return [v for v in distinct(fixed) if id(v) not in trained]
 
     @property
     def weights(self) -> list[Variable]:
-        """Layer by layer. A model inside gives, in Keras 2, its trainable weights before the others."""
+        """Layer by layer. A model inside gives, in Keras 2, its trainable weights before the others. Those of
+        the model itself are behind them, and before them in Keras 3."""
 
         def of(layer: Layer) -> list[Variable]:
             nested = isinstance(layer, Model) and self.semantics.weights_of_inner == "trainable first"
             return layer.trainable_weights + layer.non_trainable_weights if nested else layer.weights
 
-        return distinct(v for layer in self._layers for v in of(layer))
+        inner, own = (
+            [v for layer in self._layers for v in of(layer)],
+            [*self._trainable, *self._non_trainable],
+        )
+        first = self.semantics.trained_weights == "own flag"
+        return distinct([*own, *inner] if first else [*inner, *own])
 
     def output_masks(
         self,

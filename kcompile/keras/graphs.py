@@ -31,6 +31,7 @@ from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.results import Label, Reported, arranged, kept_shape, keys_of, label_of, reports_loss
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon, fixed_phase, running
+from kcompile.keras.step_data import Signature
 from kcompile.keras.tracing import Trace, Traced, trace_model
 from kcompile_runtime.errors import InputError, KcompileError, ModelError, NotCompiledError, describe
 from kcompile_runtime.training import Results
@@ -118,8 +119,12 @@ def label_types(model: Any, outputs: Sequence[TensorType]) -> list[TensorType | 
     ]
 
 
-def trace(model: Any, entry: str, lengths: Lengths = ()) -> Traced:
-    """The graph of an entry, and the model's variables behind its own."""
+def trace(model: Any, entry: str, lengths: Any = ()) -> Traced:
+    """The graph of an entry, and the model's variables behind its own. lengths: a `Signature` where the entry
+    is a step of the model's own."""
+    if isinstance(lengths, Signature):
+        own: Traced = model.traced_step(entry, lengths).trace.traced
+        return own
     with running(model.vintage):
         return _ENTRIES[entry](model, lengths).traced
 
@@ -177,7 +182,7 @@ def _train(model: Any, lengths: Lengths) -> Trace:
     if resolved.trainable and not pairs:
         raise ModelError(f"model {model.name!r}: the loss depends on no trainable weight")
     with trace.source(OPTIMIZER):
-        values = resolved.optimizer.apply(trace, pairs, model.semantics)
+        values = resolved.optimizer.new_values(trace, pairs, model.semantics)
         for (variable, _), value in zip(pairs, values):
             trace.update(variable, variable.constraint(value) if variable.constraint else value)
         trace.read(model.random_state.step)  # counts whether anything is drawn or not
@@ -260,7 +265,7 @@ def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[T
 
 
 @dataclass(frozen=True)
-class _Scored:
+class Scored:
     """An output that is looked at: its loss, times scale, and its metrics; labels y, predictions, weights w
     and mask. prefix: of the names of its results."""
 
@@ -276,7 +281,7 @@ class _Scored:
     mask: Tensor | None
 
 
-def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[_Scored]:
+def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]:
     """The outputs that have labels; the graph gets inputs for the labels, then for the weights."""
     resolved = compile_arguments(model)
     kinds = label_types(model, [y.type for y in outputs])
@@ -287,7 +292,7 @@ def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[_Scored
         for k, name in seen
     }
     return [
-        _Scored(
+        Scored(
             name,
             f"{name}_" if len(outputs) > 1 else "",
             resolved.losses[k],
@@ -321,7 +326,7 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         if output.loss is not None:
             label = f"Loss {output.loss.name!r} of output {output.name!r}"
             with trace.source(Source(f"loss of {output.name}")), explained(label):
-                value = _output_loss(output, output.loss, meaning)
+                value = output_loss(output, output.loss, meaning)
                 value = ops.cast(value, kind)
                 total = _plus(total, value if output.scale == 1 else value * output.scale)
             if reports_loss(output.loss, output.prefix, every, meaning):
@@ -348,8 +353,9 @@ def _input(trace: Trace, name: str, type: TensorType | None) -> Tensor:
     return trace.input(name, type)
 
 
-def _by_sample(value: Tensor) -> bool:
-    return bool(value.rank) and value.shape[0] == Batch()
+def _by_sample(value: Tensor, like: Tensor) -> bool:
+    """Whether it has a value for each sample of a tensor."""
+    return bool(value.rank) and value.shape[0] == like.shape[0]
 
 
 def _rows(value: Tensor, rank: int = 1, summed: bool = False) -> Tensor:
@@ -396,7 +402,7 @@ def _over(x: Tensor, rank: int) -> Tensor:
     return ops.reshape(x, (*x.shape, *(1,) * (rank - x.rank)))
 
 
-def _output_loss(output: _Scored, loss: Loss, meaning: Semantics) -> Tensor:
+def output_loss(output: Scored, loss: Loss, meaning: Semantics) -> Tensor:
     """The weighted loss of an output, a scalar.
 
     The mean over what the weights are of, samples or steps; Keras 2 divides by the number of weights
@@ -418,7 +424,7 @@ def _output_loss(output: _Scored, loss: Loss, meaning: Semantics) -> Tensor:
     counts = losses.counted(loss, y, output.prediction, each)
     if counts is not None:
         mask = counts if mask is None else ops.logical_and(_over(mask, counts.rank), counts)
-    if each.rank and not _by_sample(each):
+    if each.rank and not _by_sample(each, output.prediction):
         raise ModelError(
             describe(
                 f"loss {loss.name!r} of output {output.name!r}",
@@ -449,7 +455,7 @@ def _weighted_mean(
     return total / ops.maximum(used, 1.0)
 
 
-def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning: Semantics) -> list[Measure]:
+def _measure(metric: Any, output: Scored, w: Tensor | None, n: Tensor, meaning: Semantics) -> list[Measure]:
     """Totals and counts of a metric; weights enter only where w is given (weighted_metrics).
 
     Keras 2.2 averages a masked metric over a batch's steps that are there, and these over the samples, and
@@ -464,7 +470,7 @@ def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning:
     for key, value in metrics.evaluate(function, label.name, y, prediction):
         value, weight = ops.cast(value, n.dtype), w if w is None else ops.cast(w, n.dtype)
         if weight is not None and meaning.weighted_metrics == "as losses":
-            value = value if _by_sample(value) or not value.rank else ops.reduce_mean(value)
+            value = value if _by_sample(value, prediction) or not value.rank else ops.reduce_mean(value)
             fits = mask is not None and value.rank >= mask.rank
             mean = _weighted_mean(value, weight, mask if fits else None, meaning)
             made.append(Measure(replace(label, name=key), (mean * n, n)))
@@ -476,7 +482,7 @@ def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning:
             else:
                 value = _masked(value, mask)
         count = n if weight is None else ops.reduce_sum(_rows(weight))
-        if not _by_sample(value):
+        if not _by_sample(value, prediction):
             total = (ops.reduce_mean(value) if value.rank else value) * count
         else:
             rows = value if weight is None else _weighted(_rows(value, weight.rank), weight)
@@ -485,7 +491,7 @@ def _measure(metric: Any, output: _Scored, w: Tensor | None, n: Tensor, meaning:
     return made
 
 
-def _state_measures(metric: Any, output: _Scored, w: Tensor | None, meaning: Semantics) -> list[Measure]:
+def _state_measures(metric: Any, output: Scored, w: Tensor | None, meaning: Semantics) -> list[Measure]:
     """What a metric's state gives after the batch, which it counts in with weights and mask."""
     weight, mask = w, output.mask
     if mask is not None and meaning.mask_weighs_states:

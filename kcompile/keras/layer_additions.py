@@ -86,7 +86,12 @@ class Additions(Arguments):
 
     @property
     def losses(self) -> list[Any]:
-        """Penalties on weights, and what the calls add to the loss: tensors."""
+        """Penalties on weights, and what the calls add to the loss: tensors. In a step of a model's own, what
+        the latest calls added."""
+        graph = current()
+        trace = None if graph is None else find_trace(graph)
+        if trace is not None and trace.stepping:
+            return updates.losses_in_step(self, trace)
         calls = updates.losses_of_calls(self._own_calls())
         return [*updates.losses_of_weights(self), *calls, *(loss for loss, _ in self.given_losses)]
 

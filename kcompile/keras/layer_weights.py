@@ -145,6 +145,24 @@ class Weights(Arguments):
         _budget.set(left - size)
 
     @property
+    def variables(self) -> list[Variable]:
+        """The weights, by the name that Keras has for them since tf.keras."""
+        found: list[Variable] = self.weights
+        return found
+
+    @property
+    def trainable_variables(self) -> list[Variable]:
+        """Those that are trained."""
+        found: list[Variable] = self.trainable_weights
+        return found
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """Those that are not."""
+        found: list[Variable] = self.non_trainable_weights
+        return found
+
+    @property
     def inside(self) -> Sequence[Any]:
         """The layers that this one holds."""
         return ()

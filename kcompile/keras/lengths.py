@@ -15,6 +15,7 @@ import numpy as np
 
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import TensorType
+from kcompile.keras.step_data import Signature
 from kcompile.keras.tensors import as_batch, is_integer
 from kcompile_runtime.errors import InputError, describe
 
@@ -26,8 +27,11 @@ MEMORY = 512 * 1024 * 1024  # bytes that an engine keeps for all lengths, beside
 NODE = 6000  # bytes of a node of a graph with what belongs to it, as measured
 
 
-def lengths_of(model: Any, arrays: Sequence[np.ndarray]) -> Lengths:
-    """The lengths of arrays that fit the model's inputs; more arrays may follow."""
+def lengths_of(model: Any, arrays: Sequence[np.ndarray], entry: str = "predict") -> Any:
+    """The lengths of arrays that fit the model's inputs; more arrays may follow. Of a step of the model's own
+    the signature of the data seen last."""
+    if entry in model.own_steps:
+        return model.signature(entry, len(arrays[0]))
     if not model.varies:
         return ()
     return tuple(
@@ -44,9 +48,11 @@ def probe_lengths(model: Any) -> Lengths:
     )
 
 
-def checked_lengths(model: Any, given: Any) -> Lengths:
+def checked_lengths(model: Any, given: Any, entry: str = "predict") -> Any:
     """The lengths that a user gives: the unknown sizes in the order of inputs and their axes, as a number,
-    or a list that may be nested. Raises InputError."""
+    or a list that may be nested; of a step of the model's own the signature of data. Raises InputError."""
+    if entry in model.own_steps:
+        return given if isinstance(given, Signature) else model.signature(entry)
     axes = [x.unknown_axes for x in model.inputs]
     count = sum(map(len, axes))
     sizes = [] if given is None else _flat(given)

@@ -92,7 +92,7 @@ class LossScaleOptimizer(Optimizer):
     def scaled(self, trace: Trace, loss: Tensor) -> Tensor:
         return loss * ops.cast(trace.read(self.scale), loss.dtype)
 
-    def apply(self, trace: Trace, gradients: steps.Pairs, meaning: Semantics) -> list[Tensor]:
+    def new_values(self, trace: Trace, gradients: steps.Pairs, meaning: Semantics) -> list[Tensor]:
         variables, inner = [v for v, _ in gradients], self.inner_optimizer
         self.build(variables)
         scale, counter = trace.read(self.scale), trace.read(self.counter)
@@ -100,7 +100,7 @@ class LossScaleOptimizer(Optimizer):
         before = {v: trace.read(v) for v in variables}
         kept = [inner.iterations, *inner.state(), *(s for v in variables for s in self._slots[v].values())]
         state = {v: trace.read(v) for v in kept}
-        made = inner.apply(trace, [(v, g / ops.cast(scale, g.dtype)) for v, g in gradients], meaning)
+        made = inner.new_values(trace, [(v, g / ops.cast(scale, g.dtype)) for v, g in gradients], meaning)
         steps.update_where(trace, finite, state)
         grows = ops.equal(counter, int(self.dynamic_growth_steps) - 1)
         goes_on = ops.logical_and(finite, ops.logical_not(grows))

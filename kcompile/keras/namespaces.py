@@ -195,7 +195,7 @@ class _Maker:
             return self.subclass(module, value) if own else value
         if not isinstance(value, types.FunctionType):
             return value
-        if name in MAKERS and value.__module__.startswith(HOME):
+        if name in MAKERS and module != "backend" and value.__module__.startswith(HOME):
             renamed, order = self.edition.renamed.get(name, {}), self.edition.positions.get(name, ())
             return _with_defaults(value, {"vintage": self.edition.vintage}, renamed, order)
         if value is keras_layers.deserialize:

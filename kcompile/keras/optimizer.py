@@ -26,6 +26,7 @@ from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
 from kcompile.keras.explain import explained
 from kcompile.keras.listeners import Listeners
+from kcompile.keras.optimizer_calls import OptimizerCalls
 from kcompile.keras.semantics import VINTAGES, Semantics, semantics
 from kcompile.keras.settings import epsilon, floatx
 from kcompile.keras.tracing import Trace
@@ -84,7 +85,7 @@ COMMON: dict[str, Any] = {
 }
 
 
-class Optimizer:
+class Optimizer(OptimizerCalls):
     """Base of all optimizers.
 
     lr (also learning_rate): positive float, a LearningRateSchedule, or a function without arguments, which is
@@ -334,7 +335,7 @@ class Optimizer:
         """The scalars that all updates share, computed once a step. May update `state` on the graph."""
         return (at.rate,)
 
-    def apply(self, trace: Trace, gradients: steps.Pairs, meaning: Semantics) -> list[Tensor]:
+    def new_values(self, trace: Trace, gradients: steps.Pairs, meaning: Semantics) -> list[Tensor]:
         """One step: new values of the variables, in order. Slots, state and iterations are updated
         on the graph. meaning: the model's semantics."""
         variables = [v for v, _ in gradients]
@@ -413,7 +414,7 @@ class Optimizer:
         return list(self._excluded.variables)
 
     def scaled(self, trace: Trace, loss: Tensor) -> Tensor:
-        """The loss whose gradients `apply` is given."""
+        """The loss whose gradients `new_values` is given."""
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
 
     def clip(self, gradients: Sequence[Tensor], meaning: Semantics) -> list[Tensor]:

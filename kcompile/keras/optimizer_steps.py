@@ -2,7 +2,7 @@
 moving average of the weights, a scaled loss.
 
 Enters: tensors of the graph of a training step. Leaves: others, and updates of the optimizer's state on the
-graph. `Optimizer.apply` calls these in the order that Keras 3 has (optimizers/base_optimizer.py).
+graph. `Optimizer.new_values` calls these in the order that Keras 3 has (optimizers/base_optimizer.py).
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ Objects = dict[tuple[str, str, int], Any]  # metrics by argument, output and num
 def resolve_arguments(model: Any, arguments: dict[str, Any], objects: Objects) -> CompileArguments:
     """The arguments of `compile` for each output of a built model. Raises ModelError, ValueError."""
     names = list(model.output_names)
-    found = [losses.as_loss(value) for value in _per_output(arguments["loss"], names, "loss")]
+    found = [losses.as_loss(value) for value in per_output(arguments["loss"], names, "loss")]
     for name, loss in zip(names, found):
         if loss is not None and loss.reduction == "none":
             raise ModelError(
@@ -40,11 +40,12 @@ def resolve_arguments(model: Any, arguments: dict[str, Any], objects: Objects) -
     scales = [
         1.0 if value is None else check_number(f"compile: loss_weights of {name!r}", value)
         for name, value in zip(
-            names, _per_output(arguments["loss_weights"], names, "loss_weights", single=False)
+            names, per_output(arguments["loss_weights"], names, "loss_weights", single=False)
         )
     ]
     plain, weighted = (
-        _metrics(arguments[key], names, key, model, objects) for key in ("metrics", "weighted_metrics")
+        metrics_by_output(arguments[key], names, key, model, objects)
+        for key in ("metrics", "weighted_metrics")
     )
     if model.semantics.metrics_without_loss == "left out":
         plain, weighted = (
@@ -70,7 +71,7 @@ def resolve_arguments(model: Any, arguments: dict[str, Any], objects: Objects) -
 def _weight_ranks(modes: Any, names: Sequence[str], outputs: Sequence[Any]) -> list[int]:
     """How many axes the weights of each output have. Raises ModelError."""
     ranks = []
-    for name, y, mode in zip(names, outputs, _per_output(modes, names, "sample_weight_mode")):
+    for name, y, mode in zip(names, outputs, per_output(modes, names, "sample_weight_mode")):
         if mode is not None and not (isinstance(mode, str) and mode == "temporal"):
             raise ModelError(
                 describe(f"compile: sample_weight_mode of {name!r}", "None or 'temporal'", repr(mode))
@@ -87,7 +88,7 @@ def _weight_ranks(modes: Any, names: Sequence[str], outputs: Sequence[Any]) -> l
     return ranks
 
 
-def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True) -> list[Any]:
+def per_output(value: Any, names: Sequence[str], what: str, single: bool = True) -> list[Any]:
     """A value for each output, from a dict by name, a list, or (if `single`) one for all."""
     if isinstance(value, Mapping) and "class_name" not in value:
         unknown = [key for key in value if key not in names]
@@ -115,14 +116,16 @@ def _per_output(value: Any, names: Sequence[str], what: str, single: bool = True
     return [value] * len(names)
 
 
-def _metrics(value: Any, names: Sequence[str], what: str, model: Any, objects: Objects) -> list[list[Any]]:
+def metrics_by_output(
+    value: Any, names: Sequence[str], what: str, model: Any, objects: Objects
+) -> list[list[Any]]:
     """The metrics of each output. A list of lists is one for each; what a flat list is, the vintage says."""
     shared = False
     many = isinstance(value, (list, tuple))
     if value is None or (many and not value):
         return [[] for _ in names]
     if isinstance(value, Mapping) or (many and _is_by_output(value, len(names), model.semantics)):
-        chosen = [values_of(v) for v in _per_output(value, names, what)]
+        chosen = [values_of(v) for v in per_output(value, names, what)]
     else:
         chosen = [values_of(value) for _ in names]
         shared = len(names) > 1

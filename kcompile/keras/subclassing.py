@@ -21,15 +21,12 @@ from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_l
 from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input
 from kcompile.keras.layer_arguments import parameters
-from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
+from kcompile.keras.layer_weights import distinct, distinguish
 from kcompile.keras.layers.held import check_nesting, layers_in
 from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
-
-# Methods by which a class of another Keras takes over what fit, evaluate and predict do in a step.
-STEPS = ("train_step", "test_step", "predict_step", "make_train_function", "compute_loss", "compute_metrics")
 
 
 class ConfigurationError(UnsupportedError, NotImplementedError):
@@ -47,12 +44,6 @@ class SubclassedModel(Model):
     computes_in_dtype = True
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
-        taken_over = [step for step in STEPS if hasattr(type(self), step)]
-        if taken_over:
-            raise UnsupportedError(
-                f"{type(self).__name__}: {', '.join(taken_over)}: steps of one's own are not supported. "
-                "Say the loss with compile or add_loss"
-            )
         self._prepared = False  # whether a `build` of the class's own has run
         self._opening = False  # whether `call` is being traced on the inputs
         super()._begin(name, kwargs)
@@ -107,33 +98,14 @@ class SubclassedModel(Model):
         return [f"output_{k + 1}" for k in range(len(self.outputs))]
 
     @property
-    def trainable_weights(self) -> list[Variable]:
-        found = Model.trainable_weights.fget(self)  # type: ignore[attr-defined]
-        own = self._trainable if self.trainable else []
-        return distinct([*found, *own])
-
-    @trainable_weights.setter
-    def trainable_weights(self, variables: Sequence[Variable]) -> None:
-        raise weights_of_others(self)
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        trained = {id(v) for v in self.trainable_weights}
-        found = Model.non_trainable_weights.fget(self)  # type: ignore[attr-defined]
-        own = [*self._trainable, *self._non_trainable]
-        return [v for v in distinct([*found, *own]) if id(v) not in trained]
-
-    @property
     def weights(self) -> list[Variable]:
         """Those of layers; those of the model itself are behind them, and before them in Keras 3. tf.keras
         has the trainable ones of a list or dict of layers before its others."""
-        own = [*self._trainable, *self._non_trainable]
-        inner = Model.weights.fget(self)  # type: ignore[attr-defined]
-        if self.semantics.trained_weights == "own flag":
-            return distinct([*own, *inner])
-        if edition(self.vintage).eager:
-            inner = [v for value in self.attributes.values() for v in _weights_in(value)]
-        return distinct([*inner, *own])
+        if self.semantics.trained_weights == "own flag" or not edition(self.vintage).eager:
+            found: list[Variable] = Model.weights.fget(self)  # type: ignore[attr-defined]
+            return found
+        inner = [v for value in self.attributes.values() for v in _weights_in(value)]
+        return distinct([*inner, *self._trainable, *self._non_trainable])
 
     # ---- inputs
 
@@ -323,6 +295,20 @@ def adopt(cls: Any) -> None:
         cls.build = _noted(vars(cls)["build"])
 
 
+@functools.cache
+def without_call(cls: Any) -> Any:
+    """The class of the models of a class that defines steps, and no `call`: they compute nothing by
+    themselves."""
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise ModelError(
+            f"{cls.__name__}: the class defines no call(self, inputs), so that it has no outputs"
+        )
+
+    members = {"call": call, "__module__": cls.__module__, "__qualname__": cls.__qualname__}
+    return type(cls)(cls.__name__, (cls,), members)
+
+
 def _noted(build: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(build)
     def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -342,3 +328,4 @@ def _weights_in(value: Any) -> list[Variable]:
 
 
 Model.adopt = staticmethod(adopt)
+Model.without_call = staticmethod(without_call)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -80,7 +80,8 @@ class Trace:
     random_state, counter: what random numbers come from, and which of its counters numbers the calls of this
     graph. loop: this is the body of one. measures: a metric counts a batch in. measured: the names of the
     variables of such states. assigned: trained weights whose values are given by a layer, before gradients to
-    them are taken.
+    them are taken. stepping: this is a step of a model's own. added: in one, what the latest call of each
+    layer added to losses.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -101,6 +102,8 @@ class Trace:
         self.measures = False
         self.measured: set[str] = set()
         self.assigned: set[Variable] = set()
+        self.stepping = False
+        self.added: dict[Any, list[Tensor]] = {}
         self._streams = itertools.count()
 
     @property
@@ -215,6 +218,24 @@ def trace_of(x: Tensor | Graph) -> Trace:
     found = find_trace(x.graph if isinstance(x, Tensor) else x)
     assert found is not None, "a graph that layers are traced into"
     return found
+
+
+def branched(condition: Tensor, then: Callable[[], Any], otherwise: Callable[[], Any]) -> tuple[Any, Any]:
+    """What two functions give, both of them. The updates of variables that one makes count where the
+    condition, a scalar, chooses it."""
+    graph = condition.graph
+    before, made, after = dict(graph.updates), [], []
+    for function in (then, otherwise):
+        graph.updates = dict(before)
+        made.append(function())
+        after.append(graph.updates)
+    graph.updates = before
+    for name in {**after[0], **after[1]}:
+        one, other = (u.get(name, before.get(name, graph.variables[name])) for u in after)
+        if one != other:
+            one = ops.select(condition, Tensor(graph, one), Tensor(graph, other)).value
+        graph.updates[name] = one
+    return made[0], made[1]
 
 
 def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tensor]:

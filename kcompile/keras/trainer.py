@@ -17,6 +17,7 @@ from kcompile.ir.specs import spec_of
 from kcompile.keras import callbacks as events
 from kcompile.keras import graphs
 from kcompile.keras.adapter import Adapter
+from kcompile.keras.compiled_steps import CompiledSteps
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engines import Engines
@@ -25,8 +26,10 @@ from kcompile.keras.given_tensors import takes_data
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.metric import Metric, keeps_state, reset
+from kcompile.keras.operands import map_leaves
 from kcompile.keras.resolving import Objects, resolve_arguments
 from kcompile.keras.semantics import Semantics
+from kcompile.keras.step_data import Signature, packed, weighted
 from kcompile.keras.stored import StoredRows, holds_stored, leaves, len_of, whole
 from kcompile.keras.target_tensors import check_targets, held_labels
 from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
@@ -63,6 +66,18 @@ class Trainable(Protocol):
     def state_variables(self) -> list[Variable]: ...
     @property
     def varies(self) -> bool: ...
+    @property
+    def has_steps(self) -> bool: ...
+    @property
+    def own_steps(self) -> frozenset[str]: ...
+    @property
+    def own_optimizers(self) -> list[Any]: ...
+    @property
+    def metrics(self) -> list[Any]: ...
+    def see(self, entry: str, data: Any, size: int | None = None) -> tuple[list[Array], int]: ...
+    def fixed_step(self, entry: str) -> bool: ...
+    def signature(self, entry: str, n: int | None = None) -> Signature: ...
+    def traced_step(self, entry: str) -> Any: ...
     def build(self, input_shape: Any) -> None: ...
 
 
@@ -108,14 +123,33 @@ class Trainer:
         self._running: loops.Averages | None = None  # over batches, see `batch`
         self._passed = False  # whether states of metrics are those of a pass over data, see `batch`
         self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
+        self.compiled_steps: CompiledSteps | None = None
+        self._forget_steps()
+
+    def _forget_steps(self, entries: Iterable[str] = ("predict", "test", "train")) -> None:
+        """Drop the traces of the model's own steps."""
+        gone = set(entries)
+        if gone >= {"predict", "test", "train"}:
+            self.signatures: dict[str, Signature] = {}  # of the data seen last, by entry
+            self.step_traces: dict[tuple[str, Signature], Any] = {}
+            self.fixed_steps: set[tuple[str, Signature]] = (
+                set()
+            )  # those with a trace for each number of samples
+            return
+        for entry in gone:
+            self.signatures.pop(entry, None)
+        self.step_traces = {key: v for key, v in self.step_traces.items() if key[0] not in gone}
+        self.fixed_steps = {key for key in self.fixed_steps if key[0] not in gone}
 
     def saved_state(self) -> dict[str, Any]:
         """The state that pickle and copy keep: nothing of this process."""
-        return state_of(self, "model", "engines", "adapter", "_report", "_slicers")
+        parts = ("signatures", "step_traces", "fixed_steps")
+        return state_of(self, "model", "engines", "adapter", "_report", "_slicers", *parts)
 
     def take(self, state: dict[str, Any]) -> None:
         """Go on where the trainer with this state was."""
         restore(self, state)
+        self._forget_steps()
         if self.arguments is not None:
             self.arguments["optimizer"].listeners.add(self.training_changed)
 
@@ -126,6 +160,7 @@ class Trainer:
         self._slicers = {}
         self._compared = False
         self.adapter.forget_targets()
+        self._forget_steps(entries)
         if "predict" in entries:  # layers changed: outputs, what is trained, and all that follows
             self.adapter.forget()
             self._resolved = None
@@ -140,7 +175,7 @@ class Trainer:
         check_targets(target_tensors)
         resolved: CompileArguments | None = None
         objects: Objects = {}
-        if self.model.built:
+        if self.model.built and not self.owns("train"):
             resolved = resolve_arguments(self.model, arguments, objects)
             held_labels(target_tensors, self.model.output_names)  # raises
         if self.arguments is not None:
@@ -148,6 +183,7 @@ class Trainer:
         arguments["optimizer"].listeners.add(self.training_changed)
         self.arguments, self._resolved, self._objects = arguments, resolved, objects
         self.target_tensors = target_tensors
+        self.compiled_steps = CompiledSteps(self.model, arguments) if self.model.has_steps else None
         self.training_changed()
 
     @property
@@ -162,12 +198,22 @@ class Trainer:
             self._resolved = resolve_arguments(self.model, self.arguments, self._objects)
         return self._resolved
 
+    def owns(self, entry: str) -> bool:
+        """Whether the graph of an entry is traced by a step of the model's own."""
+        return entry in self.model.own_steps
+
     def names(self, lengths: Lengths = ()) -> list[str]:
         """Names of what is reported: "loss", then the metrics. Raises NotCompiledError."""
-        return list(self.report(lengths).names)
+        if self.owns("test"):
+            return [metric.name for metric in self.model.metrics]
+        return list(self.report("test", lengths).names)
 
-    def report(self, lengths: Lengths = ()) -> loops.Results:
-        """What is reported: the loss, then the metrics. Raises NotCompiledError."""
+    def report(self, entry: str, lengths: Lengths = ()) -> loops.Results:
+        """What is reported: the loss, then the metrics; of a step of the model's own, what it returned for
+        the data seen last. Raises NotCompiledError."""
+        if self.owns(entry):
+            own: loops.Results = self.model.traced_step(entry).report
+            return own
         graphs.compile_arguments(self.model)  # raises before `compile`
         if self._report is None:
             self._report = graphs.reported(self.model, lengths)
@@ -176,6 +222,8 @@ class Trainer:
     @property
     def states(self) -> list[Any]:
         """The metrics that keep a state."""
+        if self.owns("train"):
+            return list(self.model.metrics)
         found = graphs.compile_arguments(self.model)
         every = (
             m for each in zip(found.metrics, found.weighted_metrics) for several in each for m in several
@@ -195,6 +243,8 @@ class Trainer:
     ) -> Any:
         """One step on one batch: the loss, or the list of all values, or a dict. reset: begin values over
         several batches anew after it."""
+        if self.owns(entry):
+            return self._own_batch(entry, x, y, sample_weight, class_weight, reset, by_name)
         if not self.model.built:
             self.adapter.inputs(whole(x))  # builds the layers for x
         if entry == "train" and not self._compared:
@@ -207,7 +257,7 @@ class Trainer:
             n = len(arrays[0])
         self.adapter.size(n, n)
         engine = self.engines.found() or self.engines.needed()
-        report = self._report or self.report()
+        report = self._report or self.report(entry)
         if report.kept and self._passed:
             self._reset_after_batches()
         results = engine.run(entry, n, arrays)[0]
@@ -221,9 +271,28 @@ class Trainer:
             return dict(zip(report.names, values))
         return values[0] if len(values) == 1 else values
 
+    def _own_batch(
+        self, entry: str, x: Any, y: Any, sample_weight: Any, class_weight: Any, reset: bool, by_name: bool
+    ) -> Any:
+        """The same by a step of the model's own."""
+        data = tuple(map(whole, (x, y, sample_weight)))
+        arrays, n = self.model.see(entry, weighted(packed(*data), class_weight))
+        if self._passed:
+            self._reset_after_batches()
+        results = self.engines.needed().run(entry, n, arrays)[0]
+        report = self.report(entry)
+        values = report.values(results)
+        if reset:
+            self._reset_after_batches()
+        if by_name:
+            return dict(zip(report.names, values))
+        return values[0] if len(values) == 1 else values
+
     def _compare_trained(self) -> None:
         """Warn where other weights are trainable than are trained."""
         self._compared = True
+        if self.owns("train"):
+            return
         resolved = graphs.compile_arguments(self.model)  # raises before `compile`
         if len(resolved.trainable) != len(self.model.trainable_weights):
             warnings.warn(
@@ -241,7 +310,7 @@ class Trainer:
 
     def _over_batches(self, n: int, results: Array, reset: bool) -> list[Any]:
         """The values over the batches since they were last reset, and this one."""
-        running = self._running or loops.Averages(self.report())
+        running = self._running or loops.Averages(self.report("test"))
         running.add(n, n, results.reshape(1, -1))
         self._running = None if reset else running
         return running.values()
@@ -249,11 +318,14 @@ class Trainer:
     def reset_metrics(self) -> None:
         """Begin values over several batches anew."""
         self._running = None
-        if self.arguments is not None and self.model.built:
+        if self.arguments is not None and (self.model.built or self.owns("train")):
             self._reset_after_batches()
 
     def predict_on_batch(self, x: Any) -> Any:
         """The output for all samples of x, as one batch."""
+        if self.owns("predict"):
+            arrays, n = self.model.see("predict", packed(whole(x)))
+            return self.packed(self.engines.needed().run("predict", n, arrays))
         arrays, n = self.adapter.inputs(whole(x))
         if not n:
             return self._no_samples(arrays)
@@ -296,8 +368,9 @@ class Trainer:
         span: range,
     ) -> events.History:
         """Train on a feed, and validate on another, in the epochs of a span."""
-        report = self.report(lengths)
+        report = self.report("train", lengths)
         names = list(report.names)
+        tested = names if held is None else list(self.report("test", lengths).names)
         history = self.model.history = events.History()
         bar = [events.ProgbarLogger()] if verbose else []  # in Keras 2's order
         callback_list = events.Events(
@@ -308,7 +381,7 @@ class Trainer:
                 "epochs": span.stop,
                 "verbose": verbose,
                 "do_validation": held is not None,
-                "metrics": names + [f"val_{name}" for name in names] if held else names,
+                "metrics": names + [f"val_{name}" for name in tested] if held else names,
             },
         )
         for callback in callback_list.callbacks:
@@ -327,12 +400,19 @@ class Trainer:
             initial_epoch=span.start,
             validates=validation.after,
             begin=self.reset_states,
-            validate=None if held is None else lambda: self._test(held, report, callback_list.within("test")),
+            validate=None if held is None else lambda: self._validated(held, tested, lengths, callback_list),
         )
-        if span:
-            graphs.compile_arguments(self.model).optimizer.settle()
+        for optimizer in self.model.own_optimizers if span else ():
+            optimizer.settle()
         callback_list.end()
         return history
+
+    def _validated(
+        self, held: Feed, names: Sequence[str], lengths: Lengths, callback_list: events.Events
+    ) -> dict[str, Any]:
+        """The values of a pass over the validation data by name."""
+        report = self.report("test", lengths)
+        return dict(zip(names, self._test(held, report, callback_list.within("test"))))
 
     def evaluate(
         self, data: Data, callbacks: Sequence[events.Callback], verbose: int
@@ -343,19 +423,19 @@ class Trainer:
             refuse("evaluate", y=data.y, sample_weight=data.sample_weight, batch_size=data.batch_size)
             batches = Batches(self, data.x, data.steps, "steps", queue=data.queue)
             with closing(batches):
-                lengths = lengths_of(self.model, batches.first("test"))
+                lengths = self._lengths("test", batches.first("test"))
                 return self._evaluated(batches, lengths, callbacks, verbose)
-        if holds_stored(data.x, data.y, data.sample_weight):
+        if holds_stored(data.x, data.y, data.sample_weight) and not self.owns("test"):
             rows, lengths = self._stored(data, "test", "steps")
             return self._evaluated(rows, lengths, callbacks, verbose)
-        arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight)
+        arrays, n = self._arrays("test", data)
         feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
-        return self._evaluated(feed, lengths_of(self.model, arrays), callbacks, verbose)
+        return self._evaluated(feed, self._lengths("test", arrays), callbacks, verbose)
 
     def _evaluated(
         self, feed: Feed, lengths: Lengths, callbacks: Sequence[events.Callback], verbose: int
     ) -> tuple[list[str], list[Any]]:
-        report = self.report(lengths)
+        report = self.report("test", lengths)
         self.engines.needed().prepare("test", lengths)
         return list(report.names), self._test(feed, report, self._progress(callbacks, verbose, feed, "test"))
 
@@ -368,9 +448,12 @@ class Trainer:
             with closing(batches):
                 batches.first("predict")
                 return self._predicted(batches, callbacks, verbose)
-        if holds_stored(data.x) and len_of(leaves(data.x)[0]):
+        if holds_stored(data.x) and len_of(leaves(data.x)[0]) and not self.owns("predict"):
             return self._predicted(self._stored(data, "predict", "steps")[0], callbacks, verbose)
-        arrays, n = self.adapter.inputs(whole(data.x))
+        if self.owns("predict"):
+            arrays, n = self.model.see("predict", packed(whole(data.x)), data.batch_size or 32)
+        else:
+            arrays, n = self.adapter.inputs(whole(data.x))
         if not n:
             return self._no_samples(arrays)
         feed = self._over(arrays, n, data.batch_size, data.steps, "steps")
@@ -386,6 +469,19 @@ class Trainer:
         return self.packed(outputs)
 
     # ---- parts of the above
+
+    def _lengths(self, entry: str, arrays: Sequence[Array]) -> Any:
+        """The lengths of the arrays of an entry, or the signature of data that its step was traced for."""
+        return self.model.signature(entry) if self.owns(entry) else lengths_of(self.model, arrays)
+
+    def _arrays(self, entry: str, data: Data) -> tuple[list[Array], int]:
+        """All arrays that a graph of training or testing takes, and the number of samples."""
+        if not self.owns(entry):
+            weights = data.class_weight if entry == "train" else None
+            return self.adapter.batch(data.x, data.y, data.sample_weight, weights)
+        given = packed(*map(whole, (data.x, data.y, data.sample_weight)))
+        given = weighted(given, data.class_weight) if entry == "train" else given
+        return self.model.see(entry, given, data.batch_size or 32)
 
     def _of_tensors(self, data: Data, name: str, shuffle: bool = False) -> Data:
         """The data, as batches where inputs are tensors of K. name: of the argument `steps`."""
@@ -436,16 +532,16 @@ class Trainer:
                 shuffle=shuffle,
             )
             opened.callback(batches.close)
-            return batches, None, lengths_of(self.model, batches.first("train"))
-        if holds_stored(data.x, data.y, data.sample_weight):
+            return batches, None, self._lengths("train", batches.first("train"))
+        if holds_stored(data.x, data.y, data.sample_weight) and not self.owns("train"):
             return self._stored_feed(data, validation)
-        arrays, n = self.adapter.batch(data.x, data.y, data.sample_weight, data.class_weight)
-        lengths, rest = lengths_of(self.model, arrays), None
+        arrays, n = self._arrays("train", data)
+        lengths, rest = self._lengths("train", arrays), None
         if share and validation.data is None:
             n = loops.split_at(n, share)
             # class weights count in training only
-            plain = data.class_weight is None
-            full = arrays if plain else self.adapter.batch(data.x, data.y, data.sample_weight)[0]
+            plain = data.class_weight is None and not self.owns("test")
+            full = arrays if plain else self._arrays("test", data)[0]
             arrays, rest = [a[:n] for a in arrays], [a[n:] for a in full]
         return self._over(arrays, n, data.batch_size, data.steps, "steps_per_epoch"), rest, lengths
 
@@ -499,17 +595,22 @@ class Trainer:
                         type(data).__name__,
                     )
                 )
-            if holds_stored(*data):
+            if holds_stored(*data) and not self.owns("test"):
                 x, y, *weight = data
                 size = validation.batch_size
                 given = Data(x, y, weight[0] if weight else None, batch_size=size, steps=steps)
                 return self._stored(given, "test", "validation_steps")[0]
-            rest = self.adapter.batch(*data)[0]
+            x, y, *weight = data
+            given = Data(x, y, weight[0] if weight else None, batch_size=validation.batch_size)
+            rest = self._arrays("test", given)[0]
         assert rest is not None
         return self._over(rest, len(rest[0]), validation.batch_size, steps, "validation_steps")
 
     def packed(self, outputs: Sequence[Any]) -> Any:
         """Outputs as the model gives them: one, a list, or a dict."""
+        if self.owns("predict"):
+            values = iter(outputs)
+            return map_leaves(lambda _: next(values), self.model.traced_step("predict").outputs)
         keys = self.model.output_keys
         return one_or_list(outputs) if keys is None else dict(zip(keys, outputs))
 
@@ -526,7 +627,8 @@ class Trainer:
         """Take the engine's predictor where the model may have one: a conforming array is all of x."""
         model = self.model
         if (
-            len(model.inputs) == len(model.outputs) == 1
+            not self.owns("predict")
+            and len(model.inputs) == len(model.outputs) == 1
             and takes_data(model)
             and not model.varies
             and not self.adapter.fixed_size

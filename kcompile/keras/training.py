@@ -16,6 +16,7 @@ from kcompile.keras.engines import Engine
 from kcompile.keras.feeding import Queue
 from kcompile.keras.generator_methods import GeneratorMethods
 from kcompile.keras.graphs import CompileArguments
+from kcompile.keras.steps import Steps
 from kcompile.keras.tensors import one_or_list
 from kcompile.keras.trainer import Data, Trainer, Validation
 from kcompile_runtime.arrays import Array
@@ -25,7 +26,7 @@ from kcompile_runtime.errors import InputError, InputTypeError, describe
 SHUFFLES = (False, True, "batch")
 
 
-class Training(GeneratorMethods):
+class Training(Steps, GeneratorMethods):
     """The part of `Model` that is about data. It has a trainer, which does what the methods say."""
 
     trainer: Trainer

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Source
-from kcompile.ir.tensor import Tensor
+from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras import constraints
 from kcompile.keras.operands import floating, graph, record, tensor
 from kcompile.keras.operators import identity
@@ -87,7 +87,7 @@ def _step(
 ) -> list[Tensor]:
     trace = trace_of(graph())
     before = dict(trace.graph.updates)
-    values = optimizer.apply(trace, list(zip(params, _slopes(loss, params))), _meaning(optimizer))
+    values = optimizer.new_values(trace, list(zip(params, _slopes(loss, params))), _meaning(optimizer))
     for number, variable in enumerate(params):
         limit = limits.get(variable, variable.constraint)
         values[number] = values[number] if limit is None else limit(values[number])
@@ -115,6 +115,20 @@ def losses_of_weights(layer: Any) -> list[Any]:
     counted = layer.weights if layer.semantics.penalty_of_frozen else layer.trainable_weights
     found: list[Any] = [cast(Any, v.regularizer)(v) for v in counted if v.regularizer]
     return [x if hasattr(x, "__tensor__") else identity(x) for x in found]
+
+
+def losses_in_step(layer: Any, trace: Trace) -> list[Any]:
+    """The penalties on a layer's weights, and what its latest call in a trace added to losses, or those of
+    the layers inside it."""
+    counted = layer.weights if layer.semantics.penalty_of_frozen else layer.trainable_weights
+    found = [as_tensor(trace.graph, v.regularizer(trace.read(v)), v.dtype) for v in counted if v.regularizer]
+    return [*found, *_added(layer, trace)]
+
+
+def _added(layer: Any, trace: Trace) -> list[Tensor]:
+    if layer in trace.added:
+        return [ops.reduce_mean(x) if x.rank else x for x in trace.added[layer]]
+    return [x for inner in layer.inside for x in _added(inner, trace)]
 
 
 def losses_of_calls(calls: Sequence[Node]) -> list[Any]:

@@ -297,16 +297,6 @@ def test_what_is_refused() -> None:
     with pytest.raises(ModelError, match="super"):
         Early()
 
-    class Stepping(tf_keras.Model):
-        def call(self, inputs: Any) -> Any:
-            return inputs
-
-        def train_step(self, data: Any) -> Any:
-            return {}
-
-    with pytest.raises(UnsupportedError, match="train_step"):
-        Stepping()
-
     class Plain(keras.models.Model):
         pass
 

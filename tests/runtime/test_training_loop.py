@@ -163,7 +163,7 @@ def test_validation_values_come_with_the_epoch():
         events,
         batch_size=2,
         epochs=1,
-        validate=lambda: [7.0, 8.0],
+        validate=lambda: {"loss": 7.0, "m": 8.0},
     )
     assert events.said[-1][2] == {"loss": 0, "m": 0, "val_loss": 7, "val_m": 8}
 

@@ -13,6 +13,7 @@ from kcompile.keras import activations
 from kcompile.keras.operands import leaves, map_leaves, pair, tensor, traced
 from kcompile.keras.operators import binary, unary
 from kcompile.keras.settings import floatx
+from kcompile.keras.tracing import branched
 from kcompile_runtime.arrays import as_array
 
 maximum = binary(__name__, "maximum", ops.maximum, "The larger of x and y.")
@@ -123,9 +124,9 @@ def switch(condition: Any, then_expression: Any, else_expression: Any) -> Any:
     if isinstance(condition, (bool, int, float)):
         chosen = then_expression if condition else else_expression
         return chosen() if callable(chosen) else tensor(chosen)
-    then, other = (e() if callable(e) else e for e in (then_expression, else_expression))
-    then, other = pair(then, other)
     chosen = boolean(condition)
+    functions = [e if callable(e) else lambda e=e: e for e in (then_expression, else_expression)]
+    then, other = pair(*(f() for f in functions) if chosen.rank else branched(chosen, *functions))
     rank = max(x.rank for x in (then, other) if isinstance(x, Tensor))
     if 0 < chosen.rank < rank:
         chosen = ops.reshape(chosen, (*chosen.shape, *(1,) * (rank - chosen.rank)))

@@ -14,6 +14,7 @@ from kcompile.ir.types import Batch
 from kcompile.keras.keras3_ops.calls import alike, anywhere, flag, operation, places
 from kcompile.keras.operands import leaves, map_leaves, sizes, tensor, value_of
 from kcompile.keras.tensors import KerasTensor
+from kcompile.keras.tracing import branched
 from kcompile_runtime.errors import UnsupportedError
 
 
@@ -35,6 +36,8 @@ def convert_to_numpy(x: Any) -> np.ndarray:
 def _tree(function: Callable[..., Any], *trees: Any) -> Any:
     """Results that are nested alike, leaf by leaf."""
     first = trees[0]
+    if any(tree is None for tree in trees):
+        return function(*trees)
     if isinstance(first, (list, tuple)):
         return type(first)(_tree(function, *parts) for parts in zip(*trees))
     if isinstance(first, dict):
@@ -43,26 +46,33 @@ def _tree(function: Callable[..., Any], *trees: Any) -> Any:
 
 
 def _chosen(condition: Tensor, a: Any, b: Any) -> Any:
-    return _tree(lambda x, y: None if x is None else ops.select(condition, *alike(x, y)), a, b)
+    return _tree(lambda x, y: None if x is None or y is None else ops.select(condition, *alike(x, y)), a, b)
 
 
 @anywhere
 def cond(pred: Any, true_fn: Any, false_fn: Any) -> Any:
-    """What the one function gives, or the other. Both are computed where the condition is not known now."""
+    """What the one function gives, or the other. Both are computed where the condition is not known now, and
+    values that they assign to variables count where they are chosen."""
     if isinstance(pred, (bool, np.bool_)):
         return (true_fn if pred else false_fn)()
-    return _chosen(flag(pred), true_fn(), false_fn())
+    chosen = flag(pred)
+    return _chosen(chosen, *branched(chosen, true_fn, false_fn))
 
 
 @anywhere
 def switch(index: Any, branches: Any, *operands: Any) -> Any:
     """What the function of this number gives. All are computed."""
-    results = [branch(*operands) for branch in branches]
-    at = ops.minimum(ops.maximum(places(index), 0), len(results) - 1)
-    made = results[-1]
-    for number in reversed(range(len(results) - 1)):
-        made = _chosen(ops.equal(at, number), results[number], made)
-    return made
+    last = len(branches) - 1
+    at = ops.minimum(ops.maximum(places(index), 0), last)
+
+    def from_on(number: int) -> Any:
+        branch = functools.partial(branches[number], *operands)
+        if number == last:
+            return branch()
+        here = ops.equal(at, number)
+        return _chosen(here, *branched(here, branch, functools.partial(from_on, number + 1)))
+
+    return from_on(0)
 
 
 @anywhere
