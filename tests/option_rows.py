@@ -354,14 +354,22 @@ def bidirectional(kind: str, **more: tuple[Any, ...]) -> Row:
 
     def make(layers: Any, o: Options, every: Options) -> Any:
         outer = {key: o[key] for key in ("merge_mode", "name", "trainable") if key in o}
-        inside = {key: value for key, value in o.items() if key not in outer}
+        inside = {key: value for key, value in o.items() if key not in (*outer, "backward_layer")}
+        if "backward_layer" in o:
+            other = {**inside, **o["backward_layer"], "go_backwards": not inside.get("go_backwards")}
+            outer["backward_layer"] = getattr(layers, kind)(**other, **every)
         return layers.Bidirectional(getattr(layers, kind)(**inside, **every), **outer, **every)
 
     return Row(
         f"Bidirectional({kind})",
         (5, 4),
         {"units": 6},
-        {**ANY, **inner, "merge_mode": ("concat", "sum", "ave", "mul", None)},
+        {
+            **ANY,
+            **inner,
+            "merge_mode": ("concat", "sum", "ave", "mul", None),
+            "backward_layer": ({"activation": "softsign", "use_bias": False},),
+        },
         make=make,
     )
 

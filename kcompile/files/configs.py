@@ -386,6 +386,12 @@ def _slope(label: str, given: dict[str, Any], reading: _Reading) -> None:
         given.setdefault("alpha", given.pop("negative_slope"))
 
 
+def _of_whole_kernel(label: str, given: dict[str, Any], reading: _Reading) -> None:
+    """tf.keras says of a separable convolution's kernel, which it has none of, what any convolution says."""
+    for kind in ("initializer", "regularizer", "constraint"):
+        given.pop(f"kernel_{kind}", None)
+
+
 def _shapes(label: str, given: dict[str, Any], reading: _Reading) -> None:
     """tf.keras says for which shapes it was built."""
     for name in ("query_shape", "key_shape", "value_shape"):
@@ -400,7 +406,7 @@ def _reset_before(label: str, given: dict[str, Any], reading: _Reading) -> None:
 def _backward(label: str, given: dict[str, Any], reading: _Reading) -> None:
     """Keras 3 writes the layer that goes backwards always. Where it is a copy, it is made from the other."""
     first, second = given.get("layer"), given.get("backward_layer")
-    own = ("name", "go_backwards", "build_config", "dtype")
+    own = ("name", "go_backwards", "build_config", "dtype", "zero_output_for_mask")
     if second is None or (
         isinstance(first, Mapping)
         and isinstance(second, Mapping)
@@ -427,6 +433,8 @@ CHANGES = {
     "LeakyReLU": _slope,
     "Lambda": _lambda,
     "MultiHeadAttention": _shapes,
+    "SeparableConv1D": _of_whole_kernel,
+    "SeparableConv2D": _of_whole_kernel,
 }
 
 

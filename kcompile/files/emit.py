@@ -97,8 +97,8 @@ def _warn_of(strange: Iterable[str], level: int) -> None:
 
 class _Writer:
     """dialect: in whose words. plain: a frozen model does not make the layers inside frozen.
-    ours: the vintages that were met and are not the default, and the operators. strange: what the
-    dialect has no words for."""
+    ours: the vintages that were met and are not the default, the operators, and layers whose flag has no
+    place. strange: what the dialect has no words for."""
 
     def __init__(self, dialect: Dialect, plain: bool) -> None:
         self.dialect = dialect
@@ -176,7 +176,8 @@ class _Writer:
         config = self.arguments(layer, trainable, path)
         config["trainable"] = trainable and layer.trainable
         if type(layer).__name__.startswith("SpatialDropout") and self.dialect != "keras2":
-            del config["trainable"]  # Keras 3's class does not take it
+            if not config.pop("trainable"):  # Keras 3's class does not take it
+                self.ours.setdefault("frozen", []).append(path)
         shape = config.pop("batch_input_shape", None)
         if isinstance(layer, InputLayer):
             config.pop("trainable")
@@ -213,10 +214,16 @@ class _Writer:
         if kind == "MultiHeadAttention" and not self.keras3 and layer.semantics.masked_scores == "lowered":
             shapes = zip(("query_shape", "value_shape", "key_shape"), layer.shapes)
             made |= {name: list(shape) for name, shape in shapes}  # without which tf.keras does not read it
+        if isinstance(layer, keras_layers.Bidirectional) and self.keras3:  # it writes what is run
+            made["backward_layer"] = self.held("backward_layer", layer.backward_layer, trainable, path)
+            made["layer"]["config"]["trainable"] = layer.forward_layer.trainable
         if kind == "LeakyReLU" and self.keras3:
             made["negative_slope"] = made.pop("alpha")
-        for key in ("implementation", "input_length"):
-            made.pop(key, None)  # which Keras 3 does not take
+        made.pop("implementation", None)  # which Keras 3 does not take
+        if self.keras3 or made.get("input_length") is None:
+            made.pop("input_length", None)  # which it warns of
+        if kind == "Lambda" and not self.keras3:
+            made = _with_types(made)
         if self.dialect == "keras2":
             self.strange += keras2_words.layer_config(kind, made)
         return made
@@ -313,6 +320,15 @@ class _Writer:
         if old:
             return [[*place, named] for place in first]
         return {"args": first if len(first) == 1 else [first], "kwargs": named}
+
+
+def _with_types(config: Config) -> Config:
+    """The configuration of a Lambda with the kinds of its functions, which stand there by their names."""
+    named = {name: config[name] for name in ("function", "output_shape", "mask")}
+    if config["mask"] is None:
+        del config["mask"], named["mask"]
+    types = {f"{name}_type": "function" if isinstance(value, str) else "raw" for name, value in named.items()}
+    return {**config, **types}
 
 
 def _is_operator(layer: Any) -> bool:

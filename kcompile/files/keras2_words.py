@@ -43,6 +43,7 @@ LATER_LAYERS = frozenset(
 # Arguments that it has not, by class ("": of any), with the values at which they say nothing
 LATER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "": {"groups": 1, "keepdims": False},
+    "BatchNormalization": {"synchronized": False},
     "GaussianNoise": {"seed": None},
     "GaussianDropout": {"seed": None},
 }
@@ -101,14 +102,10 @@ def object_config(value: Mapping[str, Any]) -> Any:
 
 
 def named_object(value: Any) -> Any:
-    """What an argument holds; a VarianceScaling or L1L2 that has a class of its own since tf.keras, as that
-    class."""
+    """What an argument holds; a VarianceScaling that has a class of its own since tf.keras, as that class."""
     given = value.get("config") if isinstance(value, Mapping) else None
     if not isinstance(given, Mapping):
         return value
-    if value.get("class_name") == "L1L2" and set(given) == {"l1", "l2"}:
-        (kind, factor), *more = [(k, v) for k, v in given.items() if v != 0] or [("", 0)]
-        return value if more or not kind else {"class_name": kind.upper(), "config": {kind: factor}}
     if value.get("class_name") != "VarianceScaling":
         return value
     options = [given.get(name) for name in ("scale", "mode", "distribution")]

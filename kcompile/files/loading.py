@@ -406,31 +406,37 @@ def _flips(layer: Any) -> bool:
     return type(layer).__name__ in weights.FLIPPED and max(np.ravel(layer.kernel_size)) > 1
 
 
+Switch = tuple[str, bool, list[Any]]  # an argument, a value, and the paths of the layers that have it
+
+
 def _restore(entry: dict[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """The vintages that Keras' form of a configuration has no place for, put back."""
-    vintages, operators = mapping(ours.get("vintages")), ours.get("operators")
-    _put_vintages(entry, "", vintages, operators if isinstance(operators, list) else [])
+    """What Keras' form of a configuration has no place for, put back."""
+    switches = [
+        (key, value, paths)
+        for name, key, value in (("operators", "operator", True), ("frozen", "trainable", False))
+        if isinstance(paths := ours.get(name), list)
+    ]
+    _put(entry, "", mapping(ours.get("vintages")), switches)
     return entry
 
 
-def _put_vintages(entry: Any, path: str, vintages: Mapping[str, Any], operators: list[Any]) -> None:
+def _put(entry: Any, path: str, vintages: Mapping[str, Any], switches: list[Switch]) -> None:
     """The paths are those of `emit`: names of layers, and arguments that are layers."""
     config = entry.get("config") if isinstance(entry, dict) else None
     if not isinstance(config, dict):
         return
     if isinstance(vintages.get(path), str):
         config["vintage"] = vintages[path]
-    if path in operators:
-        config["operator"] = True
+    config.update((key, value) for key, value, paths in switches if path in paths)
     layers = config.get("layers")
     for layer in layers if isinstance(layers, list) else ():
         inner = layer.get("config") if isinstance(layer, dict) else None
         if isinstance(inner, dict):
-            _put_vintages(layer, f"{path}/{inner.get('name')}", vintages, operators)
+            _put(layer, f"{path}/{inner.get('name')}", vintages, switches)
     for key in HELD:
         held = config.get(key)
         for i, inner in enumerate(held if isinstance(held, list) else [held]):
-            _put_vintages(inner, f"{path}/{key}/{i}", vintages, operators)
+            _put(inner, f"{path}/{key}/{i}", vintages, switches)
 
 
 # ---------------------------------------------------------------- training configuration

@@ -33,7 +33,7 @@ class Edition:
     automatic names begin with. bar: counts samples, or steps, and how it looks. summary: how the table of
     layers looks. digits_in_words: of automatic names: conv_lst_m2d, or conv_lstm2d. operations: whether
     operators on tensors make layers of keras.ops. newer_networks: whether networks of applications, and their
-    layers, have the names of Keras 3.
+    layers, have the names of Keras 3. norms: the classes of the regularizers "l1" and "l2".
     """
 
     vintage: str
@@ -57,6 +57,7 @@ class Edition:
     digits_in_words: bool = True
     operations: bool = False
     newer_networks: bool = False
+    norms: Literal["L1L2", "L1 and L2"] = "L1L2"
 
 
 _GATES = {"recurrent_activation": "sigmoid"}
@@ -96,17 +97,32 @@ _SCHEDULES = (
     "PiecewiseConstantDecay",
     "PolynomialDecay",
 )
+# Layers of our public names that keras.layers of later Kerases has not
 _OLD_LAYERS = frozenset(
     {
         "AtrousConvolution1D",
         "AtrousConvolution2D",
+        "ConvLSTM2DCell",
+        "ConvRNN2D",
         "CuDNNGRU",
         "CuDNNLSTM",
+        "Deconvolution2D",
+        "Deconvolution3D",
+        "GroupedQueryAttention",
         "Highway",
         "MaxoutDense",
         "Merge",
+        "Operation",
         "Recurrent",
         "merge",
+    }
+)
+# ... and those that tf.keras has not
+_NEW_LAYERS = frozenset(
+    {
+        *(f"Adaptive{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3)),
+        "GroupQueryAttention",
+        "RMSNormalization",
     }
 )
 
@@ -203,7 +219,7 @@ EDITIONS = {
             _NEUTRAL,
             {
                 "": frozenset({"config", "ops", "random"}),
-                "layers": _OLD_LAYERS,
+                "layers": _OLD_LAYERS | _NEW_LAYERS,
                 "optimizers": frozenset({"Lamb", "LossScaleOptimizer", "Muon", "ScheduleFreeAdamW"}),
             },
             _TF_KERAS_ADDED,
@@ -212,6 +228,7 @@ EDITIONS = {
             bar="steps",
             summary="tf_keras",
             digits_in_words=False,
+            norms="L1 and L2",
         ),
         Edition(
             "keras3",
@@ -247,7 +264,7 @@ EDITIONS = {
                         "wrappers.scikit_learn",
                     }
                 ),
-                "layers": _OLD_LAYERS | {"ThresholdedReLU"},
+                "layers": _OLD_LAYERS | {"LocallyConnected1D", "LocallyConnected2D", "ThresholdedReLU"},
                 "preprocessing.image": frozenset(
                     {
                         "BatchFromFilesMixin",
@@ -290,6 +307,7 @@ EDITIONS = {
             digits_in_words=False,
             operations=True,
             newer_networks=True,
+            norms="L1 and L2",
         ),
     )
 }

@@ -137,7 +137,8 @@ class Layer(Weights, Additions, Nodes):
         options = DTYPES if self.batch_input_shape else FLOATS
         self.dtype = self.one_of("dtype", floatx() if dtype is None else dtype_name(dtype), options)
         self._is_trainable = self.flag("trainable", trainable)
-        self.activity_regularizer = regularizers.get(activity_regularizer)
+        with running(self.vintage):
+            self.activity_regularizer = regularizers.get(activity_regularizer)
         self.built = False
         self.nodes_made: list[Node] = []
         self.consumers: list[Node] = []

@@ -99,12 +99,13 @@ class Weights(Arguments):
         taken = {v.name for v in (*self._trainable, *self._non_trainable)}
         with tracing(None), running(self.vintage):  # first values are computed now
             values = value_of(filled(fill, sizes, kind))
+            penalty = regularizers.get(regularizer)
         variable = Variable(
             values,
             unique(f"{self.name}/{name}", taken),
             trainable,
             kind,
-            regularizers.get(regularizer),
+            penalty,
             constraints.get(constraint),
         )
         if variable.shape != sizes:

@@ -123,6 +123,7 @@ ASKING = {
     "activations": frozenset({"deserialize", "get"}),
     "backend": frozenset({"batch_dot", "ones_like", "zeros_like"}),
     "metrics": frozenset({"binary_accuracy"}),
+    "regularizers": frozenset({"deserialize", "get", "l1", "l2"}),
 }
 OLD_OPTIONS = ("lr", "decay")  # of the optimizers of Keras 2
 
@@ -200,12 +201,11 @@ class _Maker:
             return _with_defaults(value, {"vintage": self.edition.vintage}, renamed, order)
         if value is keras_layers.deserialize:
             return functools.partial(value, vintage=self.edition.vintage)
-        if name in ASKING.get(module, ()):
-            return _running_as(value, self.edition.vintage)
         if (module, name) == ("activations", "hard_sigmoid"):
             return activations.get(name, semantics(self.edition.vintage))
         defaults = self.edition.defaults.get(f"{module}.{name}") or self.edition.defaults.get(name, {})
-        return _with_defaults(value, defaults, self.edition.renamed.get(name, {}))
+        made = _with_defaults(value, defaults, self.edition.renamed.get(name, {}))
+        return _running_as(made, self.edition.vintage) if name in ASKING.get(module, ()) else made
 
     def subclass(self, module: str, base: type) -> type:
         """The subclass of a class of ours, found in the first module that has it."""

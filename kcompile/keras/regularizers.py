@@ -7,7 +7,9 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.keras.editions import edition
 from kcompile.keras.operands import over
+from kcompile.keras.settings import vintage_running
 from kcompile.keras.tensors import is_number
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
@@ -70,24 +72,29 @@ class L2(L1L2):
 
 
 def l1(l: float = 0.01) -> L1L2:  # noqa: E741 (Keras' name)
-    return L1L2(l1=l)
+    return L1(l) if _have_classes() else L1L2(l1=l)
 
 
 def l2(l: float = 0.01) -> L1L2:  # noqa: E741 (Keras' name)
-    return L1L2(l2=l)
+    return L2(l) if _have_classes() else L1L2(l2=l)
 
 
 def l1_l2(l1: float = 0.01, l2: float = 0.01) -> L1L2:
     return L1L2(l1, l2)
 
 
-_KNOWN = {"l1": L1, "l2": L2, "L1": L1, "L2": L2, "L1L2": L1L2}
+def _have_classes() -> bool:
+    return edition(vintage_running()).norms == "L1 and L2"
+
+
+_NAMED: dict[str, Callable[[], L1L2]] = {"l1": l1, "l2": l2, "l1_l2": l1_l2}
+_KNOWN = {"L1": L1, "L2": L2, "L1L2": L1L2}
 
 
 def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:
     """The regularizer for a name, an object, a function of a tensor, or a configuration."""
-    if isinstance(identifier, str) and identifier == "l1_l2":
-        return l1_l2()
+    if isinstance(identifier, str) and identifier in _NAMED:
+        return _NAMED[identifier]()
     found: Callable[[Tensor], Tensor] | None = _deserialize(identifier, _KNOWN, "regularizer")
     return found
 

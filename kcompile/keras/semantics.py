@@ -103,6 +103,14 @@ class Semantics:
     # The norm that UnitNormalization takes a smaller one for. tf_keras: unit_normalization.py (of
     # tf.linalg.l2_normalize); Keras 3: ops/nn.py, normalize.
     smallest_norm: Literal["1e-6", "1e-12"]
+    # Whether Identity passes masks on. tf_keras: core/identity.py; Keras 3: identity.py, __init__.
+    identity_keeps_masks: bool
+    # The order of the sizes of LayerNormalization's weights. tf_keras: layer_normalization.py, build, where
+    # they are reshaped as they are; Keras 3: layer_normalization.py, __init__ (sorted).
+    normalized_axes: Literal["sorted", "as given"]
+    # What GroupNormalization does with a mask: it goes on, or counts too, and must be of single elements.
+    # tf_keras: group_normalization.py, _apply_normalization.
+    group_norm_mask: Literal["goes on", "counts"]
     # What SpectralNormalization makes of the quotient: the weights, before gradients are taken, or the
     # kernel of this step. Keras 3 on JAX, which keeps no assignment to trained weights; on TensorFlow and
     # in tf_keras the first: spectral_normalization.py, call.
@@ -283,6 +291,9 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "projections_penalised": (True, True, False, False, True),
     "einsum_fans": ("of the equation", "of the equation", "of the shape", "of the shape", "of the equation"),
     "smallest_norm": ("1e-6", "1e-6", "1e-6", "1e-6", "1e-12"),
+    "identity_keeps_masks": (True, True, False, False, True),
+    "normalized_axes": ("sorted", "sorted", "as given", "as given", "sorted"),
+    "group_norm_mask": ("goes on", "goes on", "counts", "counts", "goes on"),
     "spectral_kernel": ("of the step", "of the step", "assigned", "assigned", "of the step"),
     "identity": ("tiled", "gates tiled", "diagonal", "diagonal", "diagonal"),
     "trainable_of_model": ("own", "own", "each layer", "each layer", "each layer"),

@@ -44,6 +44,24 @@ def test_a_fresh_process_imports_a_module_below_at_once():
 
 
 @BOTH
+def test_layers_have_the_names_that_each_keras_has(edition):
+    layers = edition.layers
+    for name in (
+        "Convolution1D",
+        "Convolution2DTranspose",
+        "Convolution3DTranspose",
+        "SeparableConvolution1D",
+    ):
+        assert issubclass(getattr(layers, name), keras.layers.Layer)
+    assert layers.Convolution1DTranspose is layers.Conv1DTranspose
+    newer = {"RMSNormalization", "GroupQueryAttention", "AdaptiveMaxPooling2D"}
+    older = {"LocallyConnected1D", "ThresholdedReLU"}
+    of_keras_2 = {"Deconvolution2D", "ConvRNN2D", "Highway"}
+    there = {name for name in newer | older | of_keras_2 if hasattr(layers, name)}
+    assert there == (newer if edition is keras3 else older)
+
+
+@BOTH
 def test_classes_are_subclasses_and_ask_what_kind_a_layer_is(edition):
     layers = edition.layers
     dense = layers.Dense(3)

@@ -259,6 +259,34 @@ def smallest_norm(kit: Kit) -> Any:
     return kit.predicted(x, kit.layers.UnitNormalization()(x), np.array([[3e-8, 4e-8]], np.float32))
 
 
+@case({True: [2.0], False: [1.0]})
+def identity_keeps_masks(kit: Kit) -> Any:
+    """The mean of 2 and of a masked 0."""
+    x = kit.layers.Input((2, 1))
+    steps = kit.layers.Identity()(kit.layers.Masking()(x))
+    mean = kit.layers.GlobalAveragePooling1D()(steps)
+    return kit.predicted(x, mean, np.array([[[2.0], [0.0]]], np.float32))
+
+
+@case({"sorted": [[2, 3]], "as given": [[3, 2]]})
+def normalized_axes(kit: Kit) -> Any:
+    x = kit.layers.Input((2, 3))
+    layer = kit.layers.LayerNormalization(axis=[2, 1], center=False)
+    kit.model(x, layer(x))
+    return [list(w.shape) for w in layer.get_weights()]
+
+
+@case({"goes on": "runs", "counts": "raises"}, live=False)
+def group_norm_mask(kit: Kit) -> Any:
+    """A mask of steps."""
+    x = kit.layers.Input((2, 3))
+    try:
+        kit.layers.GroupNormalization(1)(kit.layers.Masking()(x))
+    except ValueError:
+        return "raises"
+    return "runs"
+
+
 @case({"assigned": [1.0], "of the step": [2.0]})
 def spectral_kernel(kit: Kit) -> Any:
     """The kernel after a step, which was 2 and is 1 in it. A loss of 0 moves nothing else."""

@@ -47,7 +47,14 @@ NOT_ASKED = {
     ("likes", "keras3"): "has no such function",
     **{
         (question, vintage): "has no such layer"
-        for question in ("einsum_fans", "masked_scores", "projections_penalised")
+        for question in (
+            "einsum_fans",
+            "group_norm_mask",
+            "identity_keeps_masks",
+            "masked_scores",
+            "normalized_axes",
+            "projections_penalised",
+        )
         for vintage in ("keras2", "keras2.2")
     },
     ("smallest_norm", "keras2"): "has no such layer",

@@ -89,7 +89,9 @@ class ActivityRegularization(Layer):
 class Identity(Layer):
     """Its inputs, one tensor or several, with their masks."""
 
-    supports_masking = True
+    @property
+    def supports_masking(self) -> bool:  # type: ignore[override]
+        return self.semantics.identity_keeps_masks
 
     def call(self, inputs: Any) -> Any:
         return inputs

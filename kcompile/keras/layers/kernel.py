@@ -8,6 +8,7 @@ from typing import Any
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import activations, constraints, initializers, regularizers
 from kcompile.keras.engine import KerasShape, Layer, Variable
+from kcompile.keras.settings import running
 from kcompile_runtime.errors import ModelError, describe
 
 CHOICES: dict[str, Callable[[Any], Any]] = {
@@ -29,7 +30,7 @@ class Weighted(Layer):
     def choose(self, **choices: Any) -> None:
         """Keep activations and the choices for weights, each as an attribute of its name; the end of the name
         says what kind it is."""
-        with self.named_errors():
+        with self.named_errors(), running(self.vintage):
             for name, value in choices.items():
                 kind = name.rpartition("_")[2]
                 made = (

@@ -12,6 +12,7 @@ from kcompile.keras import activations, constraints, initializers, regularizers
 from kcompile.keras.backend.recurrence import rnn
 from kcompile.keras.engine import InputSpec, KerasShape, Layer
 from kcompile.keras.layers.convolutional import Conv1D, Conv2D
+from kcompile.keras.settings import running
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 __all__ = ["AtrousConvolution1D", "AtrousConvolution2D", "Highway", "MaxoutDense", "Recurrent"]
@@ -55,7 +56,7 @@ class _Product(Layer):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.input_dim = input_dim
         self.bias = self.flag("bias", bias)
-        with self.named_errors():
+        with self.named_errors(), running(self.vintage):
             self.init = initializers.get(init)
             self.W_regularizer = regularizers.get(W_regularizer)
             self.b_regularizer = regularizers.get(b_regularizer)

@@ -30,6 +30,7 @@ from kcompile.keras.layers.einsum_dense import EinsumDense
 from kcompile.keras.layers.held import Holder
 from kcompile.keras.layers.kernel import Weighted
 from kcompile.keras.operands import sizes
+from kcompile.keras.settings import running
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
@@ -71,7 +72,8 @@ class _Heads(_Attending, Holder, Weighted):
         self._flash = self.flag("flash_attention", flash_attention)  # by which kernels; the same numbers
         if self._flash and self.dropout:
             raise ModelError(f"{self.label}: flash_attention and dropout are not possible together")
-        self._penalty = regularizers.get(activity_regularizer)  # of the projections
+        with running(self.vintage):
+            self._penalty = regularizers.get(activity_regularizer)  # of the projections
         if not self.semantics.projections_penalised:
             self.activity_regularizer = self._penalty
         self.choose(**choices)

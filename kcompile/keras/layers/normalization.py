@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,12 @@ from kcompile.keras.layers.kernel import Weighted
 from kcompile.keras.moving import followed
 from kcompile.keras.settings import epsilon
 from kcompile.keras.tracing import trace_of
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.errors import KeywordError, ModelError, UnsupportedError, describe
 
 __all__ = ["BatchNormalization"]
+
+# Arguments of tf.keras, with the values at which they do nothing
+_UNSUPPORTED = {"renorm": False, "virtual_batch_size": None, "adjustment": None}
 
 
 class BatchNormalization(Weighted):
@@ -50,9 +53,19 @@ class BatchNormalization(Weighted):
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
+        synchronized: bool = False,
+        fused: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        options = {name: kwargs.pop(name, silent) for name, silent in _UNSUPPORTED.items()}
         super().__init__(**kwargs)
+        self._refuse(options)
+        self.synchronized = self.flag("synchronized", synchronized)  # devices, of which there is one
+        self.fused = fused if fused is None else self.flag("fused", fused)
+        if fused is not None and self.semantics.moving_variance != "once if fused":
+            raise KeywordError(f"{self.label}: unknown keyword: fused, which tf.keras alone has")
+        if self.fused and self.synchronized:
+            raise ModelError(describe(f"{self.label}: fused", "None or False with synchronized=True", "True"))
         # tf.keras writes the axis as a list of one
         self.axis = axis[0] if isinstance(axis, (list, tuple)) and len(axis) == 1 else axis
         if not is_integer(self.axis):
@@ -71,6 +84,20 @@ class BatchNormalization(Weighted):
             gamma_constraint=gamma_constraint,
         )
 
+    def _refuse(self, options: Mapping[str, Any]) -> None:
+        """Raises UnsupportedError for options of tf.keras that change what a batch is."""
+        for name, value in options.items():
+            if value is not None and value is not False:
+                raise UnsupportedError(
+                    f"{self.label}: {name}={value!r} is not supported. Leave it out, or write the layer as a "
+                    "subclass of Layer, with moving statistics by add_weight(trainable=False) and add_update"
+                )
+
+    def get_config(self) -> dict[str, Any]:
+        """As tf.keras has it, without `fused`, and with `synchronized` where it is set."""
+        silent = ("fused",) if self.synchronized else ("fused", "synchronized")
+        return {key: value for key, value in super().get_config().items() if key not in silent}
+
     @property
     def meets_samples(self) -> bool:
         return True
@@ -81,6 +108,9 @@ class BatchNormalization(Weighted):
             raise ModelError(
                 describe("axis", f"an axis of the input {input_shape} other than the batch", str(self.axis))
             )
+        if self.fused and not self._fused(rank):
+            wanted = "None or False, but for images and volumes whose channels come first or last"
+            raise ModelError(describe("fused", wanted, f"True, for an input of shape {input_shape}"))
         size = (input_shape[self.axis],)
         self.gamma = self.add("gamma", size) if self.scale else None
         self.beta = self.add("beta", size) if self.center else None
@@ -97,7 +127,7 @@ class BatchNormalization(Weighted):
         frozen = trace.frozen and self.semantics.frozen_batch_norm == "moving"
         if trace.training and not frozen:
             counted = self.semantics.batch_norm_counts_masked
-            every = counted == "yes" or (counted == "if fused" and self._fused(x))
+            every = counted == "yes" or (counted == "if fused" and self._fused(x.rank))
             return self._normalize_batch(x, None if every else mask)
         mean, variance = trace.read(self.moving_mean), trace.read(self.moving_variance)
         scale = self._times_gamma(ops.rsqrt(variance + self.epsilon))
@@ -131,14 +161,16 @@ class BatchNormalization(Weighted):
         one, or that where n is 1; Keras 2 takes n / (n - 1 - epsilon) of what it is given."""
         followed = self.semantics.moving_variance
         twice = followed == "twice if fused"
-        if followed != "biased" and self._fused(x) and (x.rank == 4 or not twice):
+        if followed != "biased" and self._fused(x.rank) and (x.rank == 4 or not twice):
             rest = max(count - 1.0, 1.0) if isinstance(count, float) else ops.maximum(count - 1.0, 1.0)
             variance = variance * (count / rest)
         return variance * (count / (count - (1.0 + self.epsilon))) if twice else variance
 
-    def _fused(self, x: Tensor) -> bool:
-        """Whether TensorFlow has a fused kernel."""
-        return x.rank in (4, 5) and self.axis % x.rank in (1, x.rank - 1)
+    def _fused(self, rank: int) -> bool:
+        """Whether TensorFlow has a fused kernel, and takes it."""
+        if self.fused is False or self.synchronized:
+            return False
+        return rank in (4, 5) and self.axis % rank in (1, rank - 1)
 
     def _follow(self, moving: Variable, batch: Tensor) -> None:
         for variable, value in followed(moving, batch, self.momentum, self.semantics):

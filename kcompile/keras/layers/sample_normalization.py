@@ -5,7 +5,8 @@ Nothing is kept between calls, and training and prediction are the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from kcompile.ir import ops
@@ -132,7 +133,7 @@ class LayerNormalization(_Scaled):
     def build(self, input_shape: KerasShape) -> None:
         axes = self.axis if isinstance(self.axis, list) else [self.axis]
         axes_within(axes, input_shape)
-        self.axis = sorted(axes)
+        self.axis = sorted(axes) if self.semantics.normalized_axes == "sorted" else list(axes)
         scale, self.scale = self.scale, self.scale or self.rms_scaling
         self.add_both(
             [known_channels(input_shape, a) for a in self.axis], self.center and not self.rms_scaling
@@ -154,7 +155,8 @@ class GroupNormalization(_Scaled):
     """The same with mean and variance of each of `groups` groups of channels of a sample (Wu and He 2018).
 
     groups: -1 makes each channel a group. axis: of the channels, of whose size gamma and beta are. A mask
-    goes on, and all steps count.
+    goes on, and all steps count; in tf.keras a mask of single elements
+    leaves out the others.
     """
 
     supports_masking = True
@@ -200,16 +202,45 @@ class GroupNormalization(_Scaled):
         self.add_both((channels,), self.center)
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         place = self.axis % x.rank
         each = x.shape[place] // self.groups
-        split = ops.reshape(x, (*x.shape[:place], self.groups, each, *x.shape[place + 1 :]))
+
+        def in_groups(values: Tensor) -> Tensor:
+            return ops.reshape(values, (*x.shape[:place], self.groups, each, *x.shape[place + 1 :]))
+
+        split = in_groups(x)
         axes = [i for i in range(1, split.rank) if i != place]
-        centered = split - ops.reduce_mean(split, axes, keepdims=True)
-        variance = ops.reduce_mean(ops.square(centered), axes, keepdims=True)
+        mean_of: Callable[[Tensor], Tensor]
+        if mask is None or self.semantics.group_norm_mask == "goes on":
+            mean_of = partial(ops.reduce_mean, axes=axes, keepdims=True)
+        else:
+            mean_of = partial(_mean_of_some, in_groups(self._counted(mask, x)), axes)
+        centered = split - mean_of(split)
+        variance = mean_of(ops.square(centered))
         y = ops.reshape(centered * ops.rsqrt(variance + self.epsilon), x.shape)
         y = y if self.gamma is None else y * along(self.gamma, x, [place])
         return y if self.beta is None else y + along(self.beta, x, [place])
+
+    def _counted(self, mask: Tensor, x: Tensor) -> Tensor:
+        """1 where elements count, else 0. Raises ModelError for a mask of anything else than single elements,
+        which tf.keras does not broadcast either."""
+        if mask.rank != x.rank:
+            raise ModelError(
+                describe(
+                    "mask",
+                    f"one of single elements, of {x.rank} axes",
+                    f"shape {tuple(mask.shape)}",
+                    "GroupNormalization of tf.keras takes no mask of steps: put it before the mask is made",
+                )
+            )
+        return ops.broadcast_to(ops.cast(mask, x.dtype), x.shape)
+
+
+def _mean_of_some(counted: Tensor, axes: Sequence[int], x: Tensor) -> Tensor:
+    """The mean of the elements of x at which `counted` is 1."""
+    total = ops.reduce_sum(x * counted, axes, keepdims=True)
+    return total / ops.reduce_sum(counted, axes, keepdims=True)
 
 
 class RMSNormalization(Layer):
