@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.crossentropy import binary_terms, clipped, log_probabilities
+from kcompile.keras.loss_options import bound_options, checked_options, options_of
 from kcompile.keras.newer_losses import circle, ctc, dice, tversky
 from kcompile.keras.operands import lift, over
 from kcompile.keras.settings import epsilon, meaning
-from kcompile.keras.tensors import is_integer, is_number
+from kcompile.keras.tensors import is_integer
 from kcompile.keras.utils.serialization import custom_names
 from kcompile.keras.utils.serialization import serialize as serialize_object
 from kcompile_runtime.checks import check_text
-from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 LossFunction = Callable[[Any, Any], Tensor]
 
@@ -332,66 +331,6 @@ class FunctionLoss(Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.arguments}
-
-
-def _share(value: Any) -> bool:
-    return is_number(value) and 0 <= value <= 1
-
-
-# What options of losses and metrics may be: for messages, and as a test.
-OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "from_logits": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
-    "apply_class_balancing": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
-    "label_smoothing": ("a number from 0 to 1", _share),
-    "alpha": ("a number of at least 0", lambda v: is_number(v) and v >= 0),
-    "beta": ("a number of at least 0", lambda v: is_number(v) and v >= 0),
-    "margin": ("a number", is_number),
-    "remove_diagonal": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
-    "axes": (
-        "an integer, some of them, or None",
-        lambda v: v is None or is_integer(v) or (isinstance(v, (list, tuple)) and all(map(is_integer, v))),
-    ),
-    "threshold": ("a number", is_number),
-    "gamma": ("a number of at least 0", lambda v: is_number(v) and v >= 0),
-    "delta": ("a number above 0", lambda v: is_number(v) and v > 0),
-    "q": ("a number between 0 and 1", lambda v: is_number(v) and 0 < v < 1),
-    "axis": ("an integer", is_integer),
-    "ignore_class": ("an integer or None", lambda v: v is None or is_integer(v)),
-    "k": ("an integer of at least 1", lambda v: is_integer(v) and v >= 1),
-}
-
-
-OVER_AXES = ("Dice", "Tversky")  # whose axis may be several
-
-
-def checked_options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as Python's own numbers. Raises ModelError for one that makes no sense."""
-    for name, value in given.items():
-        expected, allowed = OPTIONS["axes" if name == "axis" and kind in OVER_AXES else name]
-        if not allowed(value):
-            raise ModelError(describe(f"{kind}: {name}", expected, repr(value)))
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
-
-
-def options_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """The parameters of a loss or metric function behind y_true and y_pred."""
-    return list(inspect.signature(function).parameters.values())[2:]
-
-
-def bound_options(
-    kind: str, parameters: Sequence[inspect.Parameter], args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The arguments of a constructor by name. Raises InputTypeError where they do not fit it."""
-    try:
-        found = inspect.Signature(list(parameters)).bind(*args, **kwargs).arguments
-    except TypeError as error:
-        raise InputTypeError(
-            describe(kind, "arguments " + ", ".join(p.name for p in parameters), str(error))
-        ) from None
-    dtype = found.pop("dtype", None)
-    if dtype is not None and not (isinstance(dtype, (str, np.dtype)) and str(dtype) == "float32"):
-        raise UnsupportedError(describe(f"{kind}: dtype", "None or 'float32'", repr(dtype)))
-    return found
 
 
 def _class(

@@ -14,7 +14,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.keras import backend, losses
+from kcompile.keras import backend, loss_options, losses
 from kcompile.keras.confusion import (
     AUC,
     FalseNegatives,
@@ -164,7 +164,7 @@ class MeanMetricWrapper(Mean):
     ) -> None:
         if not callable(fn):
             raise ModelError(describe("MeanMetricWrapper: fn", "a function of (y_true, y_pred)", repr(fn)))
-        losses.bound_options("MeanMetricWrapper", [_NAME, _DTYPE], [], {"name": name, "dtype": dtype})
+        loss_options.bound_options("MeanMetricWrapper", [_NAME, _DTYPE], [], {"name": name, "dtype": dtype})
         self.function = fn
         self._begin(name, dtype, arguments)
 
@@ -206,7 +206,7 @@ def _class(
 ) -> type[MeanMetricWrapper]:
     """The class of a metric function; its constructor takes name, dtype and the function's options.
     label: the name that it has by default. behind: options that Keras has before the name."""
-    options = losses.options_of(function)
+    options = loss_options.options_of(function)
     parameters = [
         *(p for p in options if p.name in behind),
         _NAME,
@@ -215,13 +215,13 @@ def _class(
     ]
 
     def __init__(self: MeanMetricWrapper, *args: Any, **kwargs: Any) -> None:
-        given = losses.bound_options(cls, parameters, args, kwargs)
+        given = loss_options.bound_options(cls, parameters, args, kwargs)
         if given.get("ignore_class") is not None:
             raise UnsupportedError(
                 describe(f"metric {cls}: ignore_class", "None", repr(given["ignore_class"]))
             )
         name = check_text(f"{cls}: name", given.pop("name", None), True)
-        self._begin(name or label, None, losses.checked_options(cls, given))
+        self._begin(name or label, None, loss_options.checked_options(cls, given))
 
     return type(
         cls,
