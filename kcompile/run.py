@@ -34,7 +34,7 @@ KERAS: dict[str, tuple[str, str | None]] = {
 TF_KERAS = "kcompile.tf_keras"
 TF_NAMES = ("tensorflow.python.keras", "tensorflow.keras", "tf_keras")
 FRAMEWORKS = ("keras", "tensorflow", "tf_keras")
-TENSORFLOW = ("tensorflow", "tensorflow.python", "tensorflow.compat", "tensorflow.compat.v1")
+TENSORFLOW = ("", "python", "compat", "compat.v1", "compat.v2")  # its modules without names of their own
 CALLED = {"kcompile.keras": "Keras 2", "kcompile.keras3": "Keras 3", "kcompile.tf_keras": "tf.keras"}
 # How a script gets each of them
 SWITCHES = {
@@ -63,26 +63,39 @@ ONLY_KERAS3 = frozenset(
 
 
 class TensorFlow(types.ModuleType):
-    """What `import tensorflow` gives: `keras`, what scripts write around it (`kcompile.keras.sessions`), and
-    an error for anything else."""
+    """What `import tensorflow` gives, and the modules below it: `keras`, what scripts write around it
+    (`kcompile.tensorflow`, and of TensorFlow 1 `kcompile.keras.sessions`), and an error for anything else."""
 
     __version__ = "2.15.0"
     __path__ = []  # noqa: RUF012 (a package's)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "keras":
+        path = f"{below_tensorflow(self.__name__)}.{name}".lstrip(".")
+        if path in ("keras", "python.keras"):
             return importlib.import_module(TF_KERAS)
-        if f"{self.__name__}.{name}" in TENSORFLOW:
+        thin = importlib.import_module("kcompile.tensorflow")
+        if path in TENSORFLOW or path in thin.MODULES:
             return importlib.import_module(f"{self.__name__}.{name}")
-        around = importlib.import_module("kcompile.keras.sessions").NAMES
-        if name in around:
-            return around[name]
-        same = hasattr(importlib.import_module("kcompile.keras.backend"), name)
-        remedy = f"Write K.{name}, of keras.backend" if same else "Write tensors over keras.backend (K)"
-        raise AttributeError(
-            f"tensorflow.{name}: under `kcompile run` tensorflow is its keras alone, and what scripts write "
-            f"around it. {remedy}, and models over keras.layers"
+        place = path.rpartition(".")[0]
+        sessions = importlib.import_module("kcompile.keras.sessions").NAMES
+        old = sessions if not place else vars(sessions.get(place, types.SimpleNamespace()))
+        first, second = (
+            (old, thin.names(place)) if self.__name__.endswith(".v1") else (thin.names(place), old)
         )
+        for names in (first, second):
+            if name in names:
+                return names[name]
+        same = hasattr(importlib.import_module("kcompile.keras.backend"), name)
+        raise AttributeError(thin.why_absent(path, same), name=name, obj=self)
+
+
+def below_tensorflow(module: str) -> str:
+    """The path of a module below tensorflow, "" for itself and for the older names of it."""
+    path = module.partition(".")[2]
+    for older in ("compat.v1", "compat.v2"):
+        if path == older or path.startswith(f"{older}."):
+            return path[len(older) + 1 :]
+    return path
 
 
 class _Alias(Loader):
@@ -114,15 +127,9 @@ class Finder(MetaPathFinder):
         return None
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name in TENSORFLOW:
-            return ModuleSpec(name, _Alias("tensorflow"), is_package=True)
         found = self.place(name)
         if found is None:
-            if name.split(".")[0] == "tensorflow":
-                raise ModuleNotFoundError(
-                    f"No module named {name!r}: under `kcompile run` tensorflow is its keras alone", name=name
-                )
-            return None
+            return _of_tensorflow(name) if name.split(".")[0] == "tensorflow" else None
         root, relative = found
         home = f"{root}.{relative}".rstrip(".")
         missing = _missing(home)
@@ -130,6 +137,16 @@ class Finder(MetaPathFinder):
             reason = missing or elsewhere(root, relative)
             raise ModuleNotFoundError(f"No module named {name!r}: {reason}", name=name)
         return ModuleSpec(name, _Alias(home))
+
+
+def _of_tensorflow(name: str) -> ModuleSpec:
+    """Where a module of TensorFlow beside its keras is."""
+    path = below_tensorflow(name)
+    if name.partition(".")[2] not in TENSORFLOW:
+        thin = importlib.import_module("kcompile.tensorflow")
+        if path not in thin.MODULES:
+            raise ModuleNotFoundError(f"No module named {name!r}: {thin.why_absent(path, False)}", name=name)
+    return ModuleSpec(name, _Alias("tensorflow"), is_package=True)
 
 
 def _missing(module: str) -> str | None:

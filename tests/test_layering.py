@@ -49,7 +49,8 @@ ALLOWED = {
     "public": {"version", "model", "keras", "files", "runtime"},
     "demo": {"public", "keras", "runtime"},
     "testing": {"public", "model", "interpreted", "ir", "keras", "runtime"},
-    "run": {"keras", "runtime"},
+    "tensorflow": {"keras", "ir", "runtime"},
+    "run": {"keras", "tensorflow", "runtime"},
     "cli": {"public", "demo", "run", "stages", "runtime"},
 }
 # The rooms of packages: room -> the rooms of the same package that it may import besides itself. A room is

@@ -1,0 +1,37 @@
+"""The thin `tensorflow` that scripts find under `kcompile run`.
+
+Enters: names of TensorFlow, as scripts of tf.keras and Keras 3 write them around their models. Leaves:
+functions of keras.ops and keras.random with TensorFlow's arguments (`functions`, `networks`, `images`), which
+are traced in layers, losses and metrics, are layers on tensors of a model, and are computed at once on
+arrays; `tf.data` over numpy (`kcompile.keras.pipelines`); switches that do no harm (`around`). All else is
+refused by name, with what to write instead (`absent`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kcompile.tensorflow import around, functions, images, networks
+from kcompile.tensorflow.absent import why_absent
+
+__all__ = ["names", "why_absent"]
+
+
+def names(path: str) -> dict[str, Any]:
+    """The names of `tensorflow`, or of a module below it: "nn", "data.experimental"."""
+    return _NAMES.get(path, {})
+
+
+def _collected() -> dict[str, dict[str, Any]]:
+    made: dict[str, dict[str, Any]] = {"": {}}
+    for table in (functions.FUNCTIONS, networks.FUNCTIONS, images.FUNCTIONS, around.NAMES):
+        for dotted, value in table.items():
+            place, _, name = dotted.rpartition(".")
+            made.setdefault(place, {})[name] = value
+    return made
+
+
+_NAMES = _collected()
+MODULES = frozenset(
+    path for place in _NAMES for path in (place, place.rpartition(".")[0]) if path
+)  # below tensorflow

@@ -1,0 +1,93 @@
+"""What to write instead of names of TensorFlow that are not here."""
+
+from __future__ import annotations
+
+_STRINGS = "models take numbers: make them from text in Python, before"
+_READ = "read files in Python, or by keras.utils (load_img, image_dataset_from_directory)"
+_MATRICES = "there is no op that factorises or inverts matrices: compute it by numpy, outside the model"
+_COMPLEX = "complex numbers are not supported"
+_RAGGED = "pad sequences to one length: keras.utils.pad_sequences, Dataset.padded_batch"
+_SPARSE = "write it over dense tensors"
+_RANDOM = "use the layer of keras.layers that does it ({layer}), or numpy on arrays"
+_LAYERS = "use the layers of keras.layers, or keras.ops"
+_LOOP = "use Model.fit, or a class with a train_step of its own"
+_ARRAYS = "lists of Python's, which a loop over a known number of steps fills"
+
+REMEDIES: dict[str, str] = {
+    "GradientTape": _LOOP,
+    "gradients": _LOOP,
+    "hessians": _LOOP,
+    "custom_gradient": "gradients follow from the ops: use tf.stop_gradient where none shall flow",
+    "RaggedTensor": _RAGGED,
+    "ragged": _RAGGED,
+    "SparseTensor": _SPARSE,
+    "sparse": _SPARSE,
+    "IndexedSlices": _SPARSE,
+    "TensorArray": _ARRAYS,
+    "strings": _STRINGS,
+    "string": _STRINGS,
+    "lookup": "use keras.layers.IntegerLookup, or a dict of Python's on values",
+    "feature_column": "use the layers of keras.layers: Normalization, CategoryEncoding, Discretization",
+    "estimator": _LOOP,
+    "io": _READ,
+    "audio": "read sounds by scipy.io.wavfile",
+    "signal": _COMPLEX,
+    "complex": _COMPLEX,
+    "saved_model": "use Model.save (.keras) or kcompile.export",
+    "lite": "use kcompile.export, which writes a library for a target",
+    "train": "use keras.callbacks.ModelCheckpoint, BackupAndRestore and Model.save_weights",
+    "train.Checkpoint": "use Model.save_weights and keras.callbacks.BackupAndRestore",
+    "summary": "use keras.callbacks.TensorBoard",
+    "py_function": "code of Python's cannot be traced: use tf functions, or Dataset.from_generator",
+    "numpy_function": "code of Python's cannot be traced: use tf functions, or Dataset.from_generator",
+    "distribute": "a model runs on one device, which its target names",
+    "tpu": "a model runs on one device, which its target names",
+    "quantization": "weights are float32 or float64",
+    "raw_ops": _LAYERS,
+    "Module": "derive from keras.layers.Layer or keras.Model",
+    "bitcast": "there are no ops on the bits of numbers",
+    "scan": "use keras.ops.scan over a known number of steps",
+    "foldl": "use keras.ops.fori_loop over a known number of steps",
+    "gather_nd": "use tf.gather, or x[..., i]",
+    "scatter_nd": "use keras.ops.scatter",
+    "dynamic_partition": "the size of its result depends on the data: use tf.where",
+    "data.TFRecordDataset": _READ,
+    "data.TextLineDataset": "Dataset.from_tensor_slices of the lines that Python reads, as numbers",
+    "data.FixedLengthRecordDataset": "Dataset.from_tensor_slices of numpy.fromfile",
+    "random.Generator": "use keras.random.SeedGenerator",
+    "random.stateless_uniform": "use keras.random.uniform with a seed",
+    "random.stateless_normal": "use keras.random.normal with a seed",
+    "nn.conv1d": "use keras.ops.conv",
+    "nn.conv2d_transpose": "use keras.ops.conv_transpose",
+    "nn.conv3d": "use keras.ops.conv",
+    "nn.depthwise_conv2d": "use keras.ops.depthwise_conv",
+    "nn.separable_conv2d": "use keras.ops.separable_conv",
+    "nn.ctc_loss": "use keras.backend.ctc_batch_cost",
+    "nn.sampled_softmax_loss": "use the whole softmax",
+    "nn.nce_loss": "use the whole softmax",
+    "image.ssim": "write it by keras.ops.average_pool",
+    "image.sobel_edges": "write it by keras.ops.conv",
+    "image.extract_patches": "use keras.ops.image.extract_patches",
+    "image.random_flip_left_right": _RANDOM.format(layer="RandomFlip"),
+    "image.random_flip_up_down": _RANDOM.format(layer="RandomFlip"),
+    "image.random_brightness": _RANDOM.format(layer="RandomBrightness"),
+    "image.random_contrast": _RANDOM.format(layer="RandomContrast"),
+    "image.random_crop": _RANDOM.format(layer="RandomCrop"),
+    "image.rot90": "use keras.ops.rot90",
+    **{f"io.{name}": _READ for name in ("read_file", "decode_image", "decode_jpeg", "decode_png", "gfile")},
+    **{
+        f"linalg.{name}": _MATRICES
+        for name in ("cholesky", "det", "eigh", "inv", "logdet", "lstsq", "pinv", "qr", "solve", "svd")
+    },
+}
+
+
+def why_absent(path: str, same: bool) -> str:
+    """What to write instead of tensorflow.PATH. same: whether K has a function of the name."""
+    name = path.rpartition(".")[2]
+    parts = path.split(".")
+    known = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    remedy = next((REMEDIES[one] for one in known if one in REMEDIES), None)
+    if remedy is None:
+        remedy = f"write K.{name}, of keras.backend" if same else _LAYERS
+    return f"tensorflow.{path}: the tensorflow of `kcompile run` does not have it; {remedy}"

@@ -1,0 +1,216 @@
+"""What scripts of TensorFlow 2 write around models: dtypes, variables, constants, data sets, switches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import DTYPES
+from kcompile.keras import pipelines, settings
+from kcompile.keras.eager import EagerArray
+from kcompile.keras.operands import map_leaves
+from kcompile.keras.pipelines.elements import element
+from kcompile.keras.settings import get_uid
+from kcompile.keras.tensors import KerasTensor
+from kcompile.keras.tensors import Variable as _Variable
+from kcompile.tensorflow.functions import o
+
+
+class DType(str):
+    """The name of a dtype, which says more of it, as TensorFlow's dtypes do."""
+
+    @property
+    def name(self) -> str:
+        """The name alone."""
+        return str(self)
+
+    @property
+    def as_numpy_dtype(self) -> Any:
+        """numpy's type."""
+        return np.dtype(str(self)).type
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether its values are fractions."""
+        return np.dtype(str(self)).kind == "f"
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether its values are whole."""
+        return np.dtype(str(self)).kind in "iu"
+
+    @property
+    def min(self) -> Any:
+        """Its least value."""
+        return (np.finfo if self.is_floating else np.iinfo)(str(self)).min
+
+    @property
+    def max(self) -> Any:
+        """Its largest value."""
+        return (np.finfo if self.is_floating else np.iinfo)(str(self)).max
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return np.dtype(str(self)).itemsize
+
+
+def constant(value: Any, dtype: Any = None, shape: Any = None, name: str = "Const") -> Any:
+    """The values as an array."""
+    made = np.asarray(element(list(value) if isinstance(value, tuple) else value))
+    made = made if dtype is None else made.astype(str(dtype))
+    return (
+        made if shape is None else np.broadcast_to(made, shape) if made.ndim == 0 else made.reshape(shape)
+    ).view(EagerArray)
+
+
+def convert_to_tensor(value: Any, dtype: Any = None, dtype_hint: Any = None, name: Any = None) -> Any:
+    """The values as an array; tensors as they are."""
+    if isinstance(value, (Tensor, KerasTensor)):
+        return value if dtype is None else o.cast(value, str(dtype))
+    if isinstance(value, (list, tuple)) and any(isinstance(v, (Tensor, KerasTensor)) for v in value):
+        return o.stack(list(value))
+    return constant(value, dtype)
+
+
+class Variable(_Variable):
+    """An array that is written in place: a weight of the layer or model whose attribute it becomes."""
+
+    def __init__(
+        self,
+        initial_value: Any = None,
+        trainable: Any = None,
+        validate_shape: bool = True,
+        caching_device: Any = None,
+        name: str | None = None,
+        variable_def: Any = None,
+        dtype: Any = None,
+        import_scope: Any = None,
+        constraint: Any = None,
+        synchronization: Any = None,
+        aggregation: Any = None,
+        shape: Any = None,
+    ) -> None:
+        value = initial_value() if callable(initial_value) else initial_value
+        made = constant(np.asarray(element(value)), dtype)
+        super().__init__(
+            made,
+            f"Variable_{get_uid('tf.Variable')}" if name is None else name,
+            trainable is not False,
+            made.dtype.name,
+            constraint=constraint,
+        )
+
+    def read_value(self) -> Any:
+        """The values now."""
+        return self.numpy().view(EagerArray)
+
+
+def function(func: Any = None, *args: Any, **kwargs: Any) -> Any:
+    """The function itself: code is traced where a model is compiled, and arguments of tf.function say how
+    TensorFlow traces it."""
+    return (lambda given: given) if func is None else func
+
+
+def printed(*inputs: Any, **kwargs: Any) -> None:
+    """print, of what is known now."""
+    print(*inputs, sep=kwargs.get("sep", " "), end=kwargs.get("end", "\n"))
+
+
+@contextmanager
+def _scope(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    """A scope of TensorFlow's: a strategy, a device, a recording."""
+    yield None
+
+
+def _ignored(*args: Any, **kwargs: Any) -> None:
+    """A switch of TensorFlow that has no counterpart."""
+
+
+def _none(*args: Any, **kwargs: Any) -> list[Any]:
+    """The devices that TensorFlow would have."""
+    return []
+
+
+class Strategy:
+    """tf.distribute.Strategy: there is one device."""
+
+    num_replicas_in_sync = 1
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def scope(self) -> Any:
+        """Nothing: models made in it are as others."""
+        return _scope()
+
+
+NAMES: dict[str, Any] = {
+    **{dtype: DType(dtype) for dtype in DTYPES},
+    **{f"dtypes.{dtype}": DType(dtype) for dtype in DTYPES},
+    "double": DType("float64"),
+    "dtypes.as_dtype": lambda type_value: DType(np.dtype(getattr(type_value, "name", type_value)).name),
+    "dtypes.cast": lambda x, dtype, name=None: o.cast(x, str(dtype)),
+    "as_dtype": lambda type_value: DType(np.dtype(getattr(type_value, "name", type_value)).name),
+    "Tensor": KerasTensor,
+    "TensorShape": lambda dims: tuple(dims),
+    "TensorSpec": pipelines.TensorSpec,
+    "Variable": Variable,
+    "constant": constant,
+    "convert_to_tensor": convert_to_tensor,
+    "executing_eagerly": lambda: True,
+    "function": function,
+    "autograph.experimental.do_not_convert": function,
+    "is_tensor": o.is_tensor,
+    "no_op": _ignored,
+    "print": printed,
+    "autograph.set_verbosity": _ignored,
+    "config.run_functions_eagerly": _ignored,
+    "config.functions_run_eagerly": lambda: False,
+    "config.list_physical_devices": _none,
+    "config.list_logical_devices": _none,
+    "config.get_visible_devices": _none,
+    "config.set_visible_devices": _ignored,
+    "config.set_soft_device_placement": _ignored,
+    "config.optimizer.set_jit": _ignored,
+    "config.threading.set_inter_op_parallelism_threads": _ignored,
+    "config.threading.set_intra_op_parallelism_threads": _ignored,
+    "config.experimental.list_physical_devices": _none,
+    "config.experimental.list_logical_devices": _none,
+    "config.experimental.set_memory_growth": _ignored,
+    "config.experimental.enable_op_determinism": _ignored,
+    "config.experimental.set_visible_devices": _ignored,
+    "data.Dataset": pipelines.Dataset,
+    "data.Options": pipelines.Options,
+    "data.AUTOTUNE": pipelines.AUTOTUNE,
+    "data.INFINITE_CARDINALITY": pipelines.INFINITE,
+    "data.UNKNOWN_CARDINALITY": pipelines.UNKNOWN,
+    "data.experimental.AUTOTUNE": pipelines.AUTOTUNE,
+    "data.experimental.INFINITE_CARDINALITY": pipelines.INFINITE,
+    "data.experimental.UNKNOWN_CARDINALITY": pipelines.UNKNOWN,
+    "data.experimental.cardinality": lambda dataset: dataset.cardinality(),
+    "debugging.set_log_device_placement": _ignored,
+    "debugging.enable_check_numerics": _ignored,
+    "debugging.disable_traceback_filtering": _ignored,
+    "debugging.enable_traceback_filtering": _ignored,
+    "distribute.MirroredStrategy": Strategy,
+    "distribute.OneDeviceStrategy": Strategy,
+    "distribute.get_strategy": Strategy,
+    "experimental.numpy.experimental_enable_numpy_behavior": _ignored,
+    "get_logger": lambda: SimpleNamespace(setLevel=_ignored, propagate=False),
+    "nest.map_structure": lambda func, *structure, **kwargs: map_leaves(func, structure[0]),
+    "profiler.experimental.start": _ignored,
+    "profiler.experimental.stop": _ignored,
+    "random.set_seed": settings.set_graph_seed,
+    "random.set_random_seed": settings.set_graph_seed,
+    "sysconfig.get_build_info": lambda: {"is_cuda_build": False},
+    "test.is_built_with_cuda": lambda: False,
+    "test.is_gpu_available": lambda *args, **kwargs: False,
+    "test.gpu_device_name": lambda: "",
+    "version.VERSION": "2.15.0",
+    "version.GIT_VERSION": "unknown",
+}
