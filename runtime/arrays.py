@@ -173,6 +173,8 @@ def as_array(value: Any, name: str) -> Array:
                 name, "what converts itself to an array", f"{type(value).__name__}, which does not: {error}"
             )
         ) from error
+    if array.dtype.name == "bfloat16":  # of a library's own, which numpy counts as no number
+        return array.astype(np.float32)
     if array.dtype.kind not in "buif":
         raise InputTypeError(
             describe(name, "numbers (float, int or bool)", f"{type(value).__name__} of dtype {array.dtype}")

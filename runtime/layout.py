@@ -22,12 +22,12 @@ def round_up(size: int, to: int = ALIGNMENT) -> int:
 @dataclass(frozen=True)
 class ElementType:
     """A type of numbers. name: numpy's of it. kind: as numpy's `dtype.kind`. bytes: of an element in memory.
-    code: its number in the C interface of exported models, 0 for a type that only kernels use."""
+    code: its number in the C interface of exported models."""
 
     name: str
     kind: Literal["f", "i", "u", "b"]
     bytes: int
-    code: int = 0
+    code: int
 
 
 _ALL = (
@@ -38,7 +38,9 @@ _ALL = (
     ElementType("uint32", "u", 4, 5),
     ElementType("uint8", "u", 1, 6),
     ElementType("bool", "b", 1, 7),
-    ElementType("uint64", "u", 8),
-    ElementType("int8", "i", 1),
+    ElementType("int8", "i", 1, 8),
+    ElementType("int16", "i", 2, 9),
+    ElementType("uint16", "u", 2, 10),
+    ElementType("uint64", "u", 8, 11),
 )
 ELEMENTS = {e.name: e for e in _ALL}

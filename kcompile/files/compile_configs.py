@@ -13,6 +13,7 @@ from kcompile.files.calls import mapping
 from kcompile.files.configs import plain
 from kcompile.files.problems import HOMES, Problems
 from kcompile.keras import losses, metrics, optimizers
+from kcompile.keras.loss_scaling import LossScaleOptimizer
 from kcompile.keras.semantics import LEGACY_OPTIMIZERS
 from kcompile.keras.utils.serialization import custom_names
 
@@ -33,8 +34,7 @@ def translate_compile_config(
         made[key] = _nested(
             key, config.get(key), metrics.get, problems, ("accuracy", "acc", "crossentropy", "ce")
         )
-    if config.get("auto_scale_loss") and config.get("loss_scale_factor"):
-        problems.add("compile: loss scaling")
+    made["auto_scale_loss"] = config.get("auto_scale_loss") is not False
     mode = config.get("sample_weight_mode")
     made["sample_weight_mode"] = None if mode in ([None], {}) else mode
     return made
@@ -42,6 +42,8 @@ def translate_compile_config(
 
 def _optimizer(value: Any, problems: Problems, tf: bool) -> Any:
     config = value.get("config") if isinstance(value, Mapping) else None
+    if isinstance(config, Mapping) and isinstance(config.get("inner_optimizer"), Mapping):
+        return _around(config, problems, tf)
     if isinstance(config, Mapping):
         given = dict(config)
         legacy = given.get("is_legacy_optimizer", True)  # the only ones that do not say so
@@ -52,6 +54,22 @@ def _optimizer(value: Any, problems: Problems, tf: bool) -> Any:
                 given["schedule_decay"] = given.pop("decay", None)
         value = {**value, "config": given}
     return _object("optimizer", value, optimizers.get, problems)
+
+
+def _around(config: Mapping[str, Any], problems: Problems, tf: bool) -> Any:
+    """A LossScaleOptimizer of Keras 3, or one of the two of tf.keras."""
+    inner = _optimizer(config["inner_optimizer"], problems, tf)
+    given = {k: v for k, v in config.items() if k != "inner_optimizer" and v is not None}
+    if given.pop("dynamic", True) is not True:
+        problems.add(
+            "compile: a LossScaleOptimizer with a fixed scale. Use loss_scale_factor of the optimizer"
+        )
+        return None
+    try:
+        return inner and LossScaleOptimizer(inner, **given)
+    except (ValueError, TypeError) as error:
+        problems.add(f"compile: LossScaleOptimizer: {error}")
+        return None
 
 
 def _nested(what: str, value: Any, get: Any, problems: Problems, names: tuple[str, ...] = ()) -> Any:

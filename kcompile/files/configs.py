@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +19,13 @@ from kcompile.files.operations import is_call, translate_call_layer
 from kcompile.files.problems import HOMES, Problems
 from kcompile.files.sharing import HELD
 from kcompile.files.vintage import MAX_LAYERS
-from kcompile.ir.types import FLOATS
 from kcompile.keras import activations, layers
 from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
 from kcompile.keras.layers import of_networks
 from kcompile.keras.layers.custom import Custom
 from kcompile.keras.layers.registry import SHARED
+from kcompile.keras.policies import FLOAT_NAMES, NAMES, REMEDY, is_quantized, named
 from kcompile.keras.topology import MAX_RUNS
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -82,7 +82,7 @@ def translate_model(
 def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     config, keys = _without_keys(_checked_config(entry))
     reading.spend("layers", len(config["layers"]), MAX_LAYERS)
-    _check_arguments(config, reading.problems)
+    policy = _check_arguments(config, reading.problems)
     functional = "input_layers" in config
     if functional:
         config = without_mask_ops(config)
@@ -91,6 +91,7 @@ def _model(entry: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
         "trainable": config.get("trainable", True),
         "vintage": config.get("vintage", reading.vintage),
         "layers": [],
+        **({} if config.get("dtype") is None else {"dtype": policy}),
         **keys,
     }
     for layer in config["layers"]:
@@ -178,22 +179,22 @@ def _without_keys(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[st
     return listed, keys
 
 
-# What a model is configured with, but for its dtype, which means nothing.
+# What a model is configured with, but for its dtype.
 _OF_MODELS = {"name", "layers", "input_layers", "output_layers", "trainable", "vintage", "build_input_shape"}
 
 
-def _check_arguments(config: Mapping[str, Any], problems: Problems) -> None:
-    """Report problems of what a model says of itself beside its layers."""
+def _check_arguments(config: Mapping[str, Any], problems: Problems) -> str:
+    """Report problems of what a model says of itself beside its layers. Gives its policy."""
     label = f"model {config.get('name')!r}"
     if not isinstance(config.get("trainable", True), bool):
         problems.add(
             f"{label}: trainable: expected True or False. Received: {config['trainable']!r}"[:200], wrong=True
         )
-    if (dtype := dtype_of(config.get("dtype"))) not in FLOATS:
-        problems.add(f"{label}: dtype {dtype}. Use float32 or float64")
+    policy = _policy(config.get("dtype"), FLOAT_NAMES, label, problems)
     for key in sorted(set(config) - _OF_MODELS - {"dtype"}):
         if config[key] is not None:
             problems.add(f"{label}: the argument {key}={config[key]!r}"[:200])
+    return policy
 
 
 def _check_names(made: Mapping[str, Any], functional: bool) -> None:
@@ -448,11 +449,7 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
     if cls is None:
         problems.add(f"{label}: layers of this class")
         return given
-    dtype = dtype_of(given.pop("dtype", None))
-    if dtype not in (*FLOATS, "int32", "int64", "uint8", "bool"):
-        problems.add(f"{label}: dtype {dtype}. Use float32 or float64")
-        dtype = "float32"
-    config: dict[str, Any] = {"dtype": dtype}
+    config: dict[str, Any] = {"dtype": _policy(given.pop("dtype", None), NAMES, label, problems)}
     if "batch_shape" in given:
         given["batch_input_shape"] = given.pop("batch_shape")
     known = _parameters(cls)
@@ -557,11 +554,18 @@ def _parameters(cls: type) -> dict[str, inspect.Parameter | None]:
 
 
 def dtype_of(policy: Any) -> str:
-    """The name of a dtype, or of a policy in any of its spellings."""
-    if isinstance(policy, Mapping):
-        config = policy.get("config")
-        policy = (config.get("name") if isinstance(config, Mapping) else None) or policy.get("class_name")
-    return str(policy or "float32")
+    """The name of a dtype, or of a policy in any of its spellings; that of what says none."""
+    return str(named(policy) or "float32")
+
+
+def _policy(given: Any, known: Sequence[str], label: str, problems: Problems) -> str:
+    """The policy of a layer or model, by its name. One that is not known is a problem."""
+    policy = dtype_of(given)
+    if policy in known:
+        return policy
+    quantized = is_quantized(policy)
+    problems.add(f"{label}: dtype {policy}. {REMEDY if quantized else 'Use float32 or float64'}"[:300])
+    return "float32"
 
 
 def plain(value: Any) -> Any:

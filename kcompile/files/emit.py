@@ -22,6 +22,7 @@ from kcompile.keras.inputs import InputLayer
 from kcompile.keras.layers.of_networks import HOMES
 from kcompile.keras.models import Model
 from kcompile.keras.optimizer import COMMON
+from kcompile.keras.policies import DEFAULT_POLICY, MIXED
 from kcompile.keras.semantics import DEFAULT, semantics
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, describe
@@ -125,6 +126,8 @@ class _Writer:
         made = [self.layer(layer, trainable, path, True) for layer in model._layers]
         if model.built and not isinstance(model._layers[0], InputLayer):
             made.insert(0, self.layer(model.inputs[0].layer, trainable, path))
+        if self.keras3 and model.dtype_policy.name != DEFAULT_POLICY:  # of a functional model no file tells
+            config["dtype"] = model.dtype_policy.name
         return self.entry("Sequential", {**config, "layers": made}, "keras")
 
     def graph(self, model: Any, trainable: bool, path: str, held: bool) -> Config:
@@ -224,6 +227,8 @@ class _Writer:
             made.pop("input_length", None)  # which it warns of
         if kind == "Lambda" and not self.keras3:
             made = _with_types(made)
+        if self.dialect == "keras2" and str(config["dtype"]).startswith(MIXED):
+            self.strange.append(f"the policy {config['dtype']}")
         if self.dialect == "keras2":
             self.strange += keras2_words.layer_config(kind, made)
         return made
@@ -404,6 +409,8 @@ def compile_config(model: Any, dialect: Dialect) -> Config | None:
     if dialect == "tf_keras" and rules.old_optimizer_options and is_newer(arguments["optimizer"]):
         config["is_legacy_optimizer"] = False  # tf_keras takes it for an optimizer of 2.10 otherwise
     optimizer = {"class_name": optimizer["class_name"], "config": config}
+    if "inner_optimizer" in config and dialect == "tf_keras" and rules.old_optimizer_options:
+        optimizer = _around_in_tf(config)
     made: Config = {
         key: _serialized(arguments[key], key, keras3) for key in ("loss", "metrics", "weighted_metrics")
     }
@@ -425,6 +432,15 @@ def compile_config(model: Any, dialect: Dialect) -> Config | None:
         "steps_per_execution": 1,
         "jit_compile": "auto",
     }
+
+
+def _around_in_tf(config: Mapping[str, Any]) -> Config:
+    """A LossScaleOptimizer in the words of tf.keras since 2.11."""
+    inner = config["inner_optimizer"]
+    kept = {k: v for k, v in inner["config"].items() if k not in ("decay", "schedule_decay", "vintage")}
+    made = {"inner_optimizer": {**inner, "config": {**kept, "is_legacy_optimizer": False}}, "dynamic": True}
+    options = {key: config[key] for key in ("initial_scale", "dynamic_growth_steps")}
+    return {"class_name": "LossScaleOptimizerV3", "config": {**made, **options}}
 
 
 def is_newer(optimizer: Any) -> bool:

@@ -154,7 +154,8 @@ def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
         for key, value in given.items()
         if key in ("loss", "metrics", "loss_weights", "weighted_metrics", "sample_weight_mode")
     }
-    return {**config, "optimizer": described(optimizer), "auto_scale_loss": given.get("auto_scale_loss")}
+    # Keras has already put the optimizer into one that scales the loss, where it should be
+    return {**config, "optimizer": described(optimizer), "auto_scale_loss": False}
 
 
 # Methods that say how a model trains, and what they would have to be for ours to do the same

@@ -29,6 +29,7 @@ from kcompile.files.sharing import HELD, mark_said
 from kcompile.files.vintage import BACKENDS, OURS, Vintage, parse_version, upgrade, vintage_of
 from kcompile.keras import layers, models
 from kcompile.keras.layer_weights import kept_random_state, weight_budget
+from kcompile.keras.loss_scaling import scaling
 from kcompile.keras.semantics import VINTAGES
 from kcompile.keras.utils.serialization import custom_names, custom_object_scope
 from kcompile_runtime.checks import check_path
@@ -149,12 +150,14 @@ def _load_keras(
         training = training or entry.get("compile_config")
         if compiled and isinstance(training, Mapping) and training.get("optimizer"):
             paths = weights.vars_of(archive.weights, "optimizer")
+            scaled = bool(weights.vars_of(archive.weights, "optimizer/inner_optimizer"))
             _compile(
                 model,
                 training,
                 file,
                 vintage,
                 lambda: not paths or load_optimizer(model, archive.weights, paths, vintage),
+                scaled,
             )
         return model
 
@@ -442,13 +445,22 @@ def _put(entry: Any, path: str, vintages: Mapping[str, Any], switches: list[Swit
 # ---------------------------------------------------------------- training configuration
 
 
-def _compile(model: Any, training: Any, file: PathLike, vintage: Vintage, state: Callable[[], bool]) -> None:
+def _compile(
+    model: Any,
+    training: Any,
+    file: PathLike,
+    vintage: Vintage,
+    state: Callable[[], bool],
+    scaled: bool = False,
+) -> None:
     """Compile the model as it was, and take over the optimizer's state. What is not supported leaves
-    the model as it is, with a warning: its predictions do not depend on it."""
+    the model as it is, with a warning: its predictions do not depend on it. scaled: the state is of an
+    optimizer that Keras put into one that scales the loss, of which the configuration does not speak."""
     problems = Problems(model.name)
     try:
         arguments = translate_compile_config(training, problems, vintage.tf)
         problems.report()
+        arguments["optimizer"] = scaling(arguments["optimizer"], scaled)
         model.compile(**arguments)
     except (KcompileError, ValueError, TypeError, AttributeError, KeyError) as error:
         warnings.warn(

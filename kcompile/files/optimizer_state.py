@@ -58,6 +58,7 @@ def _targets(
             None
             if vintage.version < (2, 1) and vintage.backend != "kcompile"
             else _in_order(optimizer, variables, shapes)
+            or _in_order(getattr(optimizer, "inner_optimizer", optimizer), variables, shapes)
         )
     if any(
         len(numbers) != len(variables) or max(numbers, default=0) >= len(paths)

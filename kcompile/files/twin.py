@@ -111,7 +111,7 @@ class Twin:
             for layer, wanted in layers:
                 layer.trainable = wanted
             if changed and self._arguments is not None:
-                self.model.compile(**self._arguments)
+                self.model.compile(**self._arguments, auto_scale_loss=False)
                 self._note()
         elif [layer.trainable for layer, _ in layers] != [mine for mine, _ in self._flags]:
             _set_flags(self.model, self.live)

@@ -215,7 +215,14 @@ def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool, words: Words
         if compiled is not None:
             h5.attrs["training_config"] = _text(compiled)
             group = h5.create_group("optimizer_weights")
-            newer = compiled["optimizer_config"]["config"].get("is_legacy_optimizer") is False
+            written = compiled["optimizer_config"]
+            if written["class_name"] == "LossScaleOptimizer":  # Keras 3's, with a state of its own
+                state = model.optimizer.stored_state(model.compile_arguments.trainable)
+                _arrays(group, [(f"state/{i}", v) for i, v in enumerate(state)])
+                return
+            newer = "inner_optimizer" in written["config"] or (
+                written["config"].get("is_legacy_optimizer") is False
+            )
             _arrays(group, _state_in_order(model) if newer else _named_state(model, words))
 
     _hdf5(file, fill)
@@ -328,7 +335,7 @@ def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:
 
 def _state_in_order(model: Any) -> list[tuple[str, Variable]]:
     """The optimizer's state in the order that tf.keras gives it since 2.11."""
-    optimizer = model.optimizer
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     stored = optimizer.stored(model.compile_arguments.trainable)
     return [("iteration", optimizer.iterations), *((f"slots/{i}", v) for i, v in enumerate(stored))]
 

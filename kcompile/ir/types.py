@@ -13,7 +13,7 @@ from typing import Union
 
 from kcompile_runtime.layout import ELEMENTS
 
-DTYPES = tuple(name for name, e in ELEMENTS.items() if e.code)  # of values; kernels use more
+DTYPES = tuple(ELEMENTS)
 FLOATS = tuple(name for name, e in ELEMENTS.items() if e.kind == "f")
 BYTES = {name: e.bytes for name, e in ELEMENTS.items()}
 

@@ -12,7 +12,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS
 from kcompile.jaxpr.replay import KNOWN, Equation, rule
-from kcompile.jaxpr.sizes import STAND_INS
+from kcompile.keras.policies import dtype_here
 
 # ---------------------------------------------------------------- one operand
 
@@ -230,7 +230,7 @@ def _known_div(e: Equation, x: Any, y: Any) -> Any:
 @rule("convert_element_type", table=KNOWN)
 def _known_convert(e: Equation, x: Any) -> Any:
     name = str(np.dtype(e.first.params["new_dtype"]))
-    return x.astype(STAND_INS.get(name, name))
+    return x.astype(dtype_here(name))
 
 
 @rule("select_n", table=KNOWN)

@@ -14,7 +14,8 @@ import numpy as np
 from kcompile.ir.types import DTYPES, TensorType
 from kcompile.jaxpr.primitives import Replay
 from kcompile.jaxpr.programs import jax, traced
-from kcompile.jaxpr.sizes import STAND_INS, Sizes
+from kcompile.jaxpr.sizes import Sizes
+from kcompile.keras.policies import dtype_here
 from kcompile.keras.tensors import new_random_state
 from kcompile.keras.tracing import Trace, Traced, tracing
 from kcompile_runtime.errors import InputError, describe
@@ -70,7 +71,7 @@ def _dtype(array: np.ndarray) -> str:
     """The dtype that JAX gives an array, unless it is told to keep 64 bits."""
     wide = {"float64": "float32", "int64": "int32"} if not jax().config.jax_enable_x64 else {}
     name = wide.get(array.dtype.name, array.dtype.name)
-    name = STAND_INS.get(name, name)
+    name = dtype_here(name)
     if name not in DTYPES:
         raise InputError(describe("arguments", "arrays of numbers", array.dtype.name))
     return name

@@ -20,11 +20,12 @@ from kcompile.ir.types import DTYPES, TensorType
 from kcompile.jaxpr.keys import State, boxed
 from kcompile.jaxpr.primitives import Replay
 from kcompile.jaxpr.programs import jax, traced
-from kcompile.jaxpr.sizes import STAND_INS, Pair, Sizes
+from kcompile.jaxpr.sizes import Pair, Sizes
 from kcompile.keras import constraints, models
 from kcompile.keras.engine import Layer
 from kcompile.keras.inputs import Input
 from kcompile.keras.layers.core import Activation
+from kcompile.keras.policies import dtype_here
 from kcompile.keras.tensors import Variable, as_list
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, UnsupportedError
@@ -155,7 +156,7 @@ class LiveInputs:
             sorted(structure) if isinstance(structure, dict) and len(structure) == len(shapes) else None
         )
         self.names = list(names) if self.keys is None else self.keys
-        self.dtypes = [STAND_INS.get(d, d) for d in dtypes]
+        self.dtypes = [dtype_here(d) for d in dtypes]
         self._pack = pack
         for dtype in self.dtypes:
             if dtype not in DTYPES:
@@ -252,7 +253,7 @@ class LiveLayer(Layer):
         for group, trainable in ((self.live.trained, True), (self.live.others, False)):
             for theirs in group:
                 value = np.asarray(theirs.value)
-                name = STAND_INS.get(value.dtype.name, value.dtype.name)
+                name = dtype_here(value.dtype.name)
                 made = self.add_weight(
                     theirs.path,
                     value.shape,

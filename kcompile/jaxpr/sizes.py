@@ -12,20 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kcompile.ir.types import Batch, Dim, TensorType
+from kcompile.keras.policies import dtype_here
 from kcompile_runtime.errors import UnsupportedError
 
 # Primes, so that sizes of a model are seldom multiples of both
 TRACED = (29, 37)
-
-# In place of what processors compute no faster, and of what values here have no type for
-STAND_INS = {
-    "float16": "float32",
-    "bfloat16": "float32",
-    "int8": "int32",
-    "int16": "int32",
-    "uint16": "int32",
-    "uint64": "int64",
-}
 
 
 class Pair(NamedTuple):
@@ -44,7 +35,7 @@ def dtype_of(aval: Any) -> str:
         return "uint32"
     if name.startswith("complex"):
         raise UnsupportedError(f"{name}: complex numbers are not supported")
-    return STAND_INS.get(name, name)
+    return dtype_here(name)
 
 
 class Sizes:

@@ -12,7 +12,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import axis_of
+from kcompile.ir.types import FLOATS, axis_of
 from kcompile.keras import settings
 from kcompile.keras.editions import edition
 from kcompile.keras.operands import lift
@@ -96,7 +96,7 @@ def softsign(x: Tensor) -> Tensor:
 def relu(x: Tensor, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Tensor:
     """x above the threshold, at most max_value; alpha * (x - threshold) below."""
     if alpha == 0.0 and threshold == 0.0:
-        above = ops.relu(x)
+        above = ops.relu(x) if x.dtype in FLOATS else ops.maximum(x, 0)
         return above if max_value is None else ops.minimum(above, max_value)
     above = x if max_value is None else ops.minimum(x, max_value)
     below = (x - threshold) * alpha if alpha else ops.zeros_like(x)

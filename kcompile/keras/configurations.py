@@ -23,7 +23,7 @@ def check_config(config: Any, *keys: str) -> None:
 
 
 def own_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: config[key] for key in ("name", "trainable", "vintage") if key in config}
+    return {key: config[key] for key in ("name", "trainable", "dtype", "vintage") if key in config}
 
 
 def make_layers(entries: Sequence[Mapping[str, Any]]) -> list[Layer]:

@@ -128,7 +128,7 @@ _NEW_LAYERS = frozenset(
 
 _IMAGES = ("array_to_img", "img_to_array", "load_img", "save_img")
 _DATA_SETS = ("image_dataset_from_directory", "text_dataset_from_directory", "timeseries_dataset_from_array")
-
+_POLICIES = dict.fromkeys(("DTypePolicy", "FloatDTypePolicy"), "dtype_policies")
 _ADDED = {
     "applications": {
         "ResNet50": "applications.resnet",  # the newer one
@@ -218,7 +218,8 @@ EDITIONS = {
             {**_RENAMED, **{name: {"model_name": "name"} for name in _NAMED_FIRST}},
             _NEUTRAL,
             {
-                "": frozenset({"config", "ops", "random"}),
+                "": frozenset({"config", "dtype_policies", "ops", "random"}),
+                "mixed_precision": frozenset({"DTypePolicy", "dtype_policy", "set_dtype_policy"}),
                 "layers": _OLD_LAYERS | _NEW_LAYERS,
                 "optimizers": frozenset({"Lamb", "LossScaleOptimizer", "Muon", "ScheduleFreeAdamW"}),
             },
@@ -296,7 +297,7 @@ EDITIONS = {
                     }
                 ),
             },
-            _ADDED,
+            {**_ADDED, "": _POLICIES},
             "learning_rate",
             numbers_first=False,
             eager=True,

@@ -19,7 +19,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor, as_tensor, constant
-from kcompile.ir.types import DTYPES, FLOATS, Batch, TensorType
+from kcompile.ir.types import FLOATS, Batch, TensorType
 from kcompile.keras import argument_orders, keras1, regularizers, settings
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
@@ -31,8 +31,9 @@ from kcompile.keras.layer_calls import anywhere, builds, describe_types, numbere
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
 from kcompile.keras.operators import identity
+from kcompile.keras.policies import dtype_here
 from kcompile.keras.semantics import VINTAGES, Semantics, semantics
-from kcompile.keras.settings import OfScript, dtype_name, floatx, running, snake_case
+from kcompile.keras.settings import OfScript, floatx, running, snake_case
 from kcompile.keras.tensors import (
     InputSpec,
     KerasShape,
@@ -96,6 +97,7 @@ class Layer(Weights, Additions, Nodes):
     stateful = False  # whether its state goes on from one batch to the next
     is_input = False  # the entry of a model
     computes_in_dtype = True  # else in the type of its inputs
+    wants_floats = False  # so that whole numbers become numbers of its dtype
     listed = True  # among the layers of a model
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
@@ -133,9 +135,9 @@ class Layer(Weights, Additions, Nodes):
                 f"{self.label}: unknown or unsupported keyword. Expected: "
                 f"{known}. Received: {', '.join(sorted(kwargs))}"
             )
+        self.dtype_policy = self.policy(dtype, bool(self.batch_input_shape))
         # Of its weights, where it is a float type, and of the input that the layer stands for
-        options = DTYPES if self.batch_input_shape else FLOATS
-        self.dtype = self.one_of("dtype", floatx() if dtype is None else dtype_name(dtype), options)
+        self.dtype = dtype_here(self.dtype_policy.compute_dtype)
         self._is_trainable = self.flag("trainable", trainable)
         with running(self.vintage):
             self.activity_regularizer = regularizers.get(activity_regularizer)
@@ -405,7 +407,9 @@ class Layer(Weights, Additions, Nodes):
             if "mask" in wanted and any(m is not None for m in masks):
                 given.setdefault("mask", masks[0] if single else masks)
             if self.semantics.layers_cast_floats and self.computes_in_dtype and self.dtype in FLOATS:
-                inputs = [ops.cast(x, self.dtype) if x.dtype in FLOATS else x for x in inputs]
+                inputs = [
+                    ops.cast(x, self.dtype) if self.wants_floats or x.dtype in FLOATS else x for x in inputs
+                ]
             before = len(trace.losses)
             outputs = self._called(inputs, single, given)
             if not outputs or not all(isinstance(y, Tensor) for y in outputs):
@@ -511,7 +515,11 @@ class Layer(Weights, Additions, Nodes):
         Every argument that the layer keeps in an attribute of the same name is included, so layers
         need not write this method.
         """
-        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable, "dtype": self.dtype}
+        config: dict[str, Any] = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": self.dtype_policy.name,
+        }
         if self.batch_input_shape is not None:
             config["batch_input_shape"] = list(self.batch_input_shape)
         if self.vintage != settings.vintage():

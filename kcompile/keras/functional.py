@@ -27,6 +27,7 @@ from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.network import Network
 from kcompile.keras.operators import identity
+from kcompile.keras.policies import DEFAULT_POLICY
 from kcompile.keras.saving import Saving
 from kcompile.keras.settings import snake_case
 from kcompile.keras.standardize import by_name
@@ -509,6 +510,8 @@ class Model(Training, Saving, Network, Layer):  # type: ignore[override]
 
     def _own_config(self) -> dict[str, Any]:
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        if self.dtype_policy.name != DEFAULT_POLICY:
+            config["dtype"] = self.dtype_policy.name
         for key in ("input_keys", "output_keys"):
             if getattr(self, key) is not None:
                 config[key] = list(getattr(self, key))

@@ -16,7 +16,7 @@ from kcompile.keras.editions import edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_calls import numbered
 from kcompile.keras.operands import sizes
-from kcompile.keras.settings import get_uid
+from kcompile.keras.settings import get_uid, said_floatx
 from kcompile.keras.tensors import KerasTensor, Node, Variable, as_list, type_of_shape
 from kcompile_runtime.checks import check_flag
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
@@ -50,7 +50,7 @@ class InputLayer(Layer):
             batch_input_shape, dtype = input_tensor.shape, input_tensor.dtype
         shapes = dict(input_shape=input_shape, batch_size=batch_size, batch_input_shape=batch_input_shape)
         kwargs.update({key: value for key, value in shapes.items() if value is not None})
-        super().__init__(name=name, dtype=dtype, **kwargs)
+        super().__init__(name=name, dtype=said_floatx() if dtype is None else dtype, **kwargs)
         if self.batch_input_shape is None:
             raise ModelError(f"{self.label}: expected input_shape or batch_input_shape. Received: neither")
         self.built = True

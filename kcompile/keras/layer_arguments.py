@@ -15,15 +15,18 @@ import numpy as np
 
 from kcompile.keras.explain import explained
 from kcompile.keras.operands import sizes
+from kcompile.keras.policies import FLOAT_NAMES, REMEDY, DTypePolicy, policy_of
+from kcompile.keras.settings import dtype_name, dtype_policy
 from kcompile.keras.tensors import KerasShape, as_list, is_integer
 from kcompile_runtime.checks import check_flag, finite
-from kcompile_runtime.errors import ModelError, describe
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
 class Arguments:
     """The part of `Layer` that is about arguments, and about its name."""
 
     name: str
+    dtype_policy: DTypePolicy
 
     @property
     def label(self) -> str:
@@ -91,6 +94,29 @@ class Arguments:
             return number
         bounds = "" if low == -np.inf else f" in [{low:g}, {high:g})"
         raise ModelError(describe(f"{self.label}: {argument}", f"a number{bounds}", repr(value)))
+
+    def policy(self, value: Any, whole: bool) -> DTypePolicy:
+        """The policy that `dtype` says. whole: whether it may be of whole numbers. Raises ModelError,
+        UnsupportedError, InputTypeError, naming the layer."""
+        if value is None:
+            return dtype_policy()
+        with self.named_errors():
+            policy = policy_of(dtype_name(value))
+        return policy if whole else DTypePolicy(self.one_of("dtype", policy.name, FLOAT_NAMES))
+
+    @property
+    def compute_dtype(self) -> str:
+        """The dtype in which Keras computes by the layer's policy."""
+        return self.dtype_policy.compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        """The dtype in which Keras keeps the weights by the layer's policy."""
+        return self.dtype_policy.variable_dtype
+
+    def quantize(self, mode: Any = None, **options: Any) -> None:
+        """Raises UnsupportedError."""
+        raise UnsupportedError(f"{self.label}: quantize: {REMEDY}")
 
 
 def parameters(cls: type, stop: type = object) -> dict[str, None]:

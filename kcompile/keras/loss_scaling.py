@@ -46,6 +46,7 @@ class LossScaleOptimizer(Optimizer):
             "LossScaleOptimizer: dynamic_growth_steps", dynamic_growth_steps
         )
         inner_optimizer.loss_scale_factor = None
+        self.vintage = inner_optimizer.vintage
         inner_optimizer.listeners.add(self.listeners.tell)
         # Code that asks for steps and slots asks for the inner optimizer's
         self.own_iterations, self.iterations = self.iterations, inner_optimizer.iterations
@@ -126,3 +127,9 @@ class LossScaleOptimizer(Optimizer):
             "initial_scale": self.initial_scale,
             "dynamic_growth_steps": int(np.int64(self.dynamic_growth_steps)),
         }
+
+
+def scaling(optimizer: Optimizer, wanted: bool) -> Optimizer:
+    """The optimizer, inside one that scales the loss, where that is wanted."""
+    around = wanted and not isinstance(optimizer, LossScaleOptimizer)
+    return LossScaleOptimizer(optimizer) if around else optimizer

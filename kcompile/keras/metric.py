@@ -35,6 +35,7 @@ from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layer_weights import filled, unique
 from kcompile.keras.moving import each_update
 from kcompile.keras.operands import graph, leaves, map_leaves, record, tensor, value_of
+from kcompile.keras.policies import dtype_here, named
 from kcompile.keras.settings import OfScript, dtype_name, floatx, running, snake_case
 from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import Trace, current, trace_of, tracing
@@ -62,7 +63,7 @@ class Metric:
         if unknown:
             raise InputTypeError(describe(kind, "name and dtype", ", ".join(map(repr, unknown))))
         name = check_text(f"{kind}: name", name, optional=True)
-        dtype = floatx() if dtype is None else dtype_name(dtype)
+        dtype = floatx() if dtype is None else dtype_here(named(dtype_name(dtype)))
         if not isinstance(dtype, str) or dtype not in (*FLOATS, "int32"):
             raise ModelError(describe(f"{kind}: dtype", ", ".join((*FLOATS, "int32")), repr(dtype)))
         self._variables: list[Variable] = []

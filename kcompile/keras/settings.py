@@ -17,8 +17,9 @@ import numpy as np
 
 from kcompile.ir.types import FLOATS
 from kcompile.keras.editions import KERAS2, edition
+from kcompile.keras.policies import HALVES, DTypePolicy, dtype_here, is_float, policy_of
 from kcompile.keras.semantics import DEFAULT, Semantics, semantics
-from kcompile_runtime.errors import InputError, InputTypeError, ModelError, UnsupportedError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, ModelError, describe
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
@@ -121,19 +122,44 @@ def dtype_name(value: Any) -> Any:
 
 
 def floatx() -> str:
-    """The dtype of weights, inputs and numbers that are given none: "float32", or "float64"."""
+    """The dtype here of weights, inputs and numbers that are given none: "float32", or "float64"."""
+    return dtype_here(said_floatx())
+
+
+def dtype_of(dtype: Any) -> str:
+    """The dtype here for one that a script asks for; None: floatx."""
+    return floatx() if dtype is None else dtype_here(dtype_name(dtype))
+
+
+def said_floatx() -> str:
+    """K.floatx: the dtype that was set, which may be half precision, or "float32"."""
     return str(_settings["floatx"])
 
 
 def set_floatx(dtype: str) -> None:
-    """Make what is made from now on of this dtype. Raises UnsupportedError for a float type of Keras that is
-    not compiled, ModelError for what is none."""
-    if dtype in ("float16", "bfloat16"):
-        wanted = "'float32' or 'float64'"
-        raise UnsupportedError(describe("set_floatx", wanted, repr(dtype), "Half precision is not compiled."))
-    if not isinstance(dtype, str) or dtype not in FLOATS:
-        raise ModelError(describe("set_floatx", "'float32' or 'float64'", repr(dtype)))
+    """Make what is made from now on of this dtype; half precision counts as float32. Raises ModelError for
+    what is no float type."""
+    if not isinstance(dtype, str) or dtype not in (*FLOATS, *HALVES):
+        wanted = "one of " + ", ".join(map(repr, (*FLOATS, *HALVES)))
+        raise ModelError(describe("set_floatx", wanted, repr(dtype)))
     _settings["floatx"] = dtype
+
+
+def dtype_policy() -> DTypePolicy:
+    """The policy of layers that are given none: as set, else that of floatx."""
+    policy: DTypePolicy | None = _settings.get("policy")
+    return DTypePolicy(said_floatx()) if policy is None else policy
+
+
+def set_dtype_policy(policy: Any) -> None:
+    """Give layers that are made from now on this policy: a DTypePolicy, or the name of one. Raises
+    ModelError for a policy of whole numbers, and what `DTypePolicy` raises."""
+    if policy is not None and not isinstance(policy, (str, DTypePolicy)):
+        raise InputTypeError(describe("set_dtype_policy", "a DTypePolicy, or its name", repr(policy)))
+    made = None if policy is None else policy_of(policy)
+    if made is not None and not is_float(made):
+        raise ModelError(describe("set_dtype_policy", "a policy of floats", repr(made.name)))
+    _settings["policy"] = made
 
 
 def image_data_format() -> str:

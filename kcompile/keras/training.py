@@ -16,6 +16,7 @@ from kcompile.keras.engines import Engine
 from kcompile.keras.feeding import Queue
 from kcompile.keras.generator_methods import GeneratorMethods
 from kcompile.keras.graphs import CompileArguments
+from kcompile.keras.loss_scaling import scaling
 from kcompile.keras.steps import Steps
 from kcompile.keras.tensors import one_or_list
 from kcompile.keras.trainer import Data, Trainer, Validation
@@ -30,6 +31,7 @@ class Training(Steps, GeneratorMethods):
     """The part of `Model` that is about data. It has a trainer, which does what the methods say."""
 
     trainer: Trainer
+    dtype_policy: Any
     vintage: str
     history: Any = None
     stop_training = False
@@ -63,6 +65,7 @@ class Training(Steps, GeneratorMethods):
         run_eagerly: Any = None,
         steps_per_execution: Any = None,
         jit_compile: Any = None,
+        auto_scale_loss: Any = True,
     ) -> None:
         """Say how to train.
 
@@ -72,13 +75,15 @@ class Training(Steps, GeneratorMethods):
         weighted_metrics use them. loss_weights: a list or dict of numbers. sample_weight_mode:
         "temporal" where each step of a sample has a weight, sample_weight [n, time]; also a list, or a
         dict by output name. run_eagerly, steps_per_execution and jit_compile say how another Keras
-        computes, and mean nothing here.
+        computes, and mean nothing here. auto_scale_loss: whether the optimizer of a model whose policy is
+        mixed_float16 scales the loss (LossScaleOptimizer).
         target_tensors: placeholders, which are fed as labels are, or variables, which hold the labels, so
         that y is None: one, a list, or a dict by output name.
         """
+        scales = check_flag("auto_scale_loss", auto_scale_loss) and self.dtype_policy.name == "mixed_float16"
         self.trainer.compile(
             {
-                "optimizer": optimizers.get(optimizer, self.vintage),
+                "optimizer": scaling(optimizers.get(optimizer, self.vintage), scales),
                 "loss": loss,
                 "metrics": metrics,
                 "loss_weights": loss_weights,

@@ -229,7 +229,8 @@ def test_thousands_of_layers(tmp_path: Path) -> None:
     [
         ({"colour": "red"}, "model 'm': the argument colour='red'"),
         ({"trainable": 3}, "trainable"),
-        ({"dtype": {"config": {"name": "mixed_float16"}}}, "dtype mixed_float16"),
+        ({"dtype": {"config": {"name": "mixed_float128"}}}, "dtype mixed_float128"),
+        ({"dtype": "uint8"}, "dtype uint8"),
     ],
 )
 def test_arguments_of_models_that_are_refused(tmp_path: Path, config: dict[str, Any], said: str) -> None:
@@ -249,7 +250,19 @@ def test_arguments_of_models_that_are_refused(tmp_path: Path, config: dict[str, 
             "get_file",
         ),
         ({"weights": [[1.0]]}, "the argument weights"),
-        ({"dtype": "float16"}, "float16"),
+        ({"dtype": "float8_from_mixed_bfloat16"}, "dtype float8_from_mixed_bfloat16. Quantized"),
+        (
+            {
+                "dtype": {
+                    "class_name": "QuantizedDTypePolicy",
+                    "config": {"mode": "int8", "source_name": "float32"},
+                }
+            },
+            "dtype int8_from_float32. Quantized weights are not supported: use the model as it was before",
+        ),
+        ({"dtype": {"class_name": "DTypePolicyMap", "config": {"policy_map": {"a": "x"}}}}, "DTypePolicyMap"),
+        ({"dtype": {"class_name": "DTypePolicy", "config": {"name": ["float32"]}}}, "dtype"),
+        ({"dtype": 16}, "dtype 16"),
     ],
 )
 def test_arguments_that_are_refused(tmp_path: Path, config: dict[str, Any], said: str) -> None:

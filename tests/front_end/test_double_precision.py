@@ -11,7 +11,7 @@ from kcompile import keras, keras3, tf_keras
 from kcompile.keras import backend as K
 from kcompile.keras import layers as L
 from kcompile.keras.models import Model, Sequential, load_model
-from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError
+from kcompile_runtime.errors import InputTypeError, ModelError
 
 # The losses of four steps, by Keras 2.2.4
 LOSSES = {
@@ -124,10 +124,22 @@ def test_models_keep_the_dtype_that_they_were_made_in():
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_is_refused_at_once(dtype):
-    with pytest.raises(UnsupportedError, match=r"'float32' or 'float64'.*Half precision"):
+def test_half_precision_is_a_name_for_float32(dtype):
+    try:
         K.set_floatx(dtype)
-    assert K.floatx() == "float32"
+        assert K.floatx() == dtype
+        half = Sequential([L.Dense(2, input_shape=(3,))])
+        numbers = [
+            K.zeros((2,)),
+            K.variable([1.0], dtype),
+            K.placeholder((2,), dtype=dtype),
+            K.cast(half.output, dtype),
+        ]
+    finally:
+        K.set_floatx("float32")
+    assert {x.dtype for x in numbers} == {half.get_weights()[0].dtype.name} == {"float32"}
+    assert half.layers[0].get_config()["dtype"] == dtype
+    assert half.predict(np.ones((1, 3), "float16")).dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", ["int32", "double", None])

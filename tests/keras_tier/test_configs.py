@@ -78,14 +78,14 @@ def test_call_arguments_and_dtypes_are_reported() -> None:
                 "d",
                 [[["x", 0, 0, {"mask": ["y", 0, 0]}]]],
                 units=4,
-                dtype={"class_name": "Policy", "config": {"name": "mixed_float16"}},
+                dtype={"class_name": "Policy", "config": {"name": "float128"}},
             )
         ),
         problems,
         "tf_keras",
     )
     assert [text.partition(": ")[2] for text in problems.found] == [
-        "dtype mixed_float16. Use float32 or float64",
+        "dtype float128. Use float32 or float64",
         "a call with the argument mask",
     ]
 

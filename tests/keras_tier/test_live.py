@@ -84,15 +84,14 @@ def test_everything_unsupported_is_told_at_once() -> None:
 
     live = small(
         Mine(name="mine"),
-        layers.Dense(2, name="half", dtype="mixed_float16"),
+        layers.Dense(2, name="few", dtype="int8_from_float32"),
         layers.Pipeline([layers.Rescaling(2.0)], name="line"),
     )
     live.compile("sgd", loss="mse", metrics=[Share()])
     text = refused(live)
     for part in (
         "'mine' (Mine)",
-        "'half' (Dense): dtype",
-        "mixed_float16",
+        "'few' (Dense): dtype int8_from_float32. Quantized",
         "'line'",
         "cannot be traced",
         "Share",

@@ -24,7 +24,7 @@ from kcompile_runtime.threads import MAX_THREADS
 
 ABI = 1
 MAX_RANK = 8
-DTYPE_CODES = {name: e.code for name, e in ELEMENTS.items() if e.code}
+DTYPE_CODES = {name: e.code for name, e in ELEMENTS.items()}
 
 _OK, _NULL, _WORKSPACE, _BATCH, _SELFTEST = 0, 1, 2, 3, 6
 _MAX_N = 2**31 - 1  # far from where sizes in bytes would overflow

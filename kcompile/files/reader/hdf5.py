@@ -104,7 +104,7 @@ def open_here(stream: IO[bytes], name: str) -> Iterator[Hdf5]:
 
     def values(path: str) -> np.ndarray:
         with _errors(name):
-            return np.asarray(file[path][()])
+            return _numbers(np.asarray(file[path][()]))
 
     try:
         checked = Hdf5(name, {}, {}, values)
@@ -192,9 +192,10 @@ def _stored(name: str, path: str, dataset: Any) -> Stored:
         if (code := plist.get_filter(number)[0]) not in known:
             raise bad(name, "the filters gzip, shuffle, fletcher32", f"{path!r} with filter {code}")
     type_ = dataset.get_type()
-    if type_.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) and not _is_bool(type_):
+    half = type_.get_class() == h5py.h5t.OPAQUE and type_.get_size() == 2
+    if not half and type_.get_class() not in (h5py.h5t.INTEGER, h5py.h5t.FLOAT) and not _is_bool(type_):
         raise bad(name, "datasets of numbers", f"{path!r} of another type")
-    dtype = type_.dtype
+    dtype = np.dtype(np.float32) if half else type_.dtype
     shape = tuple(map(int, dataset.shape))
     if dtype.itemsize > 8 or dtype.kind not in "fiub":
         raise bad(name, "numbers of at most 64 bits", f"{path!r} of dtype {dtype}")
@@ -205,6 +206,14 @@ def _stored(name: str, path: str, dataset: Any) -> Stored:
         if chunk > max(math.prod(shape) * dtype.itemsize, limits.CHUNK):
             raise bad(name, "chunks no larger than the data", f"{path!r} with chunks of {chunk} bytes")
     return Stored(shape, dtype)
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """Values as numbers: Keras 3 writes bfloat16, the upper half of a float32, as two bytes that HDF5 has no
+    type for."""
+    if values.dtype.kind != "V":
+        return values
+    return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
 
 
 def _is_bool(type_: Any) -> bool:

@@ -168,6 +168,8 @@ def binary(
 ) -> Binary:
     def infer(x: TensorType, y: TensorType) -> TensorType:
         _same(name, x, y)
+        if name in ("add", "sub", "div") and x.dtype == "bool":
+            raise TypeError(f"{name}: expected numbers. Received: {x}")
         return TensorType(broadcast_shapes(x.shape, y.shape), result or x.dtype)
 
     def spread(call: Call, g: Tensor) -> Sequence[Tensor | None]:

@@ -110,6 +110,8 @@ def _make(
         chosen = tuple(sorted({axis_of(a, x.rank) for a in axes}))
         if not chosen:
             return x
+        if combine == "add" and x.dtype == "bool":
+            raise TypeError(f"{name}: expected numbers. Received: {x.type}")
         reduced = emit(name, [x], axes=chosen)
         return _keep(x, chosen, reduced) if keepdims else reduced
 

@@ -168,7 +168,9 @@ def acos(x: Tensor) -> Tensor:
 
 def magnitude(x: Tensor) -> Tensor:
     """|x|, of integers too."""
-    return abs(x) if x.dtype in FLOATS else maximum(x, zeros_like(x) - x)
+    if x.dtype in FLOATS:
+        return abs(x)
+    return x if x.dtype[0] == "u" else maximum(x, zeros_like(x) - x)
 
 
 def cosh(x: Tensor) -> Tensor:

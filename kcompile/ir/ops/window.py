@@ -22,7 +22,7 @@ import numpy as np
 from kcompile.ir.op import Call, Case, Draw, Op, register
 from kcompile.ir.ops.contraction import Pads, check_windows, same_padding, window_size
 from kcompile.ir.tensor import Tensor, constant, emit
-from kcompile.ir.types import FLOATS, Dim, TensorType
+from kcompile.ir.types import BYTES, FLOATS, Dim, TensorType
 
 __all__ = ["average_pool", "max_pool", "window_sum"]
 
@@ -349,12 +349,21 @@ register(
 
 def max_pool(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pads) -> Tensor:
     """The largest element under each window; the gradient goes to the first such element."""
-    return emit("window_max", [x], size=tuple(size), strides=tuple(strides), padding=tuple(padding))
+    return _windows("window_max", x, size, strides, padding)
 
 
 def window_sum(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pads) -> Tensor:
     """The sum of the elements under each window."""
-    return emit("window_sum", [x], size=tuple(size), strides=tuple(strides), padding=tuple(padding))
+    return _windows("window_sum", x, size, strides, padding)
+
+
+def _windows(name: str, x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pads) -> Tensor:
+    """Whole numbers go as floats that hold them, of 64 bits up to 2^53."""
+    seen = dict(size=tuple(size), strides=tuple(strides), padding=tuple(padding))
+    if x.dtype in FLOATS:
+        return emit(name, [x], **seen)
+    wide = emit("cast", [x], dtype="float32" if BYTES[x.dtype] == 1 else "float64")
+    return emit("cast", [emit(name, [wide], **seen)], dtype=x.dtype)
 
 
 def average_pool(x: Tensor, size: Sequence[int], strides: Sequence[int], padding: Pads) -> Tensor:

@@ -185,7 +185,6 @@ from kcompile.keras.settings import (
     clear_session,
     epsilon,
     fixed_phase,
-    floatx,
     get_uid,
     image_data_format,
     image_dim_ordering,
@@ -198,6 +197,7 @@ from kcompile.keras.settings import (
     set_learning_phase,
     snake_case,
 )
+from kcompile.keras.settings import said_floatx as floatx
 from kcompile.keras.updates import Update
 
 normalize_data_format = checked_data_format

@@ -16,7 +16,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import Batch, Dim, axis_of, numel
 from kcompile.keras.operands import axes_of, graph, known, pair, sizes, tensor, traced
-from kcompile.keras.settings import checked_data_format, floatx, meaning
+from kcompile.keras.settings import checked_data_format, dtype_of, floatx, meaning
 from kcompile.keras.spatial import enlarged, repeated
 from kcompile_runtime.errors import UnsupportedError
 
@@ -320,8 +320,8 @@ def arange(start: Any, stop: Any = None, step: int = 1, dtype: str = "int32") ->
     if isinstance(high, Batch):
         if low != 0 or step != 1:
             raise ValueError("arange: up to a batch size it goes from 0, by 1")
-        return ops.iota(graph(), (high,), 0, dtype)
-    return ops.constant(graph(), np.arange(low, high, step), dtype)
+        return ops.iota(graph(), (high,), 0, dtype_of(dtype))
+    return ops.constant(graph(), np.arange(low, high, step), dtype_of(dtype))
 
 
 # ---------------------------------------------------------------- filled
@@ -335,14 +335,14 @@ def filled(value: float, shape: Sequence[Any], dtype: str) -> Tensor:
 def zeros_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
     """Zeros in the shape of x."""
     x = tensor(x)
-    return filled(0, x.shape, dtype or _dtype_like(x))
+    return filled(0, x.shape, dtype_of(dtype or _dtype_like(x)))
 
 
 @traced
 def ones_like(x: Any, dtype: str | None = None, name: str | None = None) -> Any:
     """Ones in the shape of x."""
     x = tensor(x)
-    return filled(1, x.shape, dtype or _dtype_like(x))
+    return filled(1, x.shape, dtype_of(dtype or _dtype_like(x)))
 
 
 def _dtype_like(x: Tensor) -> str:

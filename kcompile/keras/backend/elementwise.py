@@ -12,7 +12,7 @@ from kcompile.ir.types import FLOATS
 from kcompile.keras import activations
 from kcompile.keras.operands import leaves, map_leaves, pair, tensor, traced
 from kcompile.keras.operators import binary, unary
-from kcompile.keras.settings import floatx
+from kcompile.keras.settings import dtype_of, floatx
 from kcompile.keras.tracing import branched
 from kcompile_runtime.arrays import as_array
 
@@ -84,7 +84,7 @@ def cast(x: Any, dtype: str) -> Any:
     x = tensor(x)
     if dtype == "bool" and x.dtype != "bool":
         return ops.not_equal(x, 0)
-    return ops.cast(x, dtype)
+    return ops.cast(x, dtype_of(dtype))
 
 
 def cast_to_floatx(x: Any) -> Any:

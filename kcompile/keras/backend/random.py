@@ -13,7 +13,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras import initializers
 from kcompile.keras.backend.values import constant
 from kcompile.keras.operands import graph, sizes, tensor, traced
-from kcompile.keras.settings import floatx
+from kcompile.keras.settings import dtype_of
 from kcompile.keras.tracing import current, find_trace
 from kcompile_runtime.errors import UnsupportedError
 
@@ -40,7 +40,7 @@ def random_uniform(
 ) -> Any:
     """Uniform numbers in [minval, maxval)."""
     numbers = drawn(ops.random_uniform, shape, seed)
-    return ops.cast(numbers * (maxval - minval) + minval, dtype or floatx())
+    return ops.cast(numbers * (maxval - minval) + minval, dtype_of(dtype))
 
 
 @traced
@@ -52,7 +52,7 @@ def random_normal(
     seed: int | None = None,
 ) -> Any:
     """Normal numbers (Box and Muller 1958)."""
-    return ops.cast(drawn(ops.random_normal, shape, seed) * stddev + mean, dtype or floatx())
+    return ops.cast(drawn(ops.random_normal, shape, seed) * stddev + mean, dtype_of(dtype))
 
 
 @traced
@@ -60,7 +60,7 @@ def random_binomial(
     shape: Sequence[Any], p: float = 0.0, dtype: str | None = None, seed: int | None = None
 ) -> Any:
     """1 with probability p, else 0."""
-    return ops.cast(drawn(ops.random_uniform, shape, seed) < p, dtype or floatx())
+    return ops.cast(drawn(ops.random_uniform, shape, seed) < p, dtype_of(dtype))
 
 
 def truncated_normal(

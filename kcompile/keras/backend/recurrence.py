@@ -10,6 +10,7 @@ from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.arrange import reverse
 from kcompile.keras.operands import fixed_size, graph, leaves, map_leaves, tensor, traced
+from kcompile.keras.settings import dtype_of
 from kcompile.keras.tracing import Trace, find_trace, tracing
 from kcompile_runtime.errors import UnsupportedError
 
@@ -129,7 +130,7 @@ def map_fn(fn: Callable[..., Any], elems: Any, name: str | None = None, dtype: s
         with tracing(body.graph):
             nested[:] = [fn(type(elems)(items) if several else items[0])]
             made = map(tensor, leaves(nested))
-            return [], [x if dtype is None else ops.cast(x, dtype) for x in made]
+            return [], [x if dtype is None else ops.cast(x, dtype_of(dtype)) for x in made]
 
     results = iter(scan(step, [], sequences, [], _items("map_fn", sequences), False, body.graph)[1])
     return map_leaves(lambda _: next(results), nested[0])

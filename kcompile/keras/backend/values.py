@@ -21,7 +21,7 @@ from kcompile.keras.inputs import InputLayer
 from kcompile.keras.moving import followed
 from kcompile.keras.operands import graph, leaves, record, sizes, tensor, traced, value_of
 from kcompile.keras.operators import identity
-from kcompile.keras.settings import PHASE, LearningPhase, fixed_phase, floatx, meaning, new_seed
+from kcompile.keras.settings import PHASE, LearningPhase, dtype_of, fixed_phase, meaning, new_seed
 from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import current, find_trace
 from kcompile.keras.updates import Update
@@ -47,7 +47,7 @@ def variable(value: Any, dtype: str | None = None, name: str | None = None, cons
         as_array(value, "K.variable"),
         f"{name or 'variable'}.{next(_numbers)}",
         True,
-        dtype or floatx(),
+        dtype_of(dtype),
         constraint=constraint,
     )
     made.shared, made.sparse = True, sparse
@@ -93,7 +93,7 @@ def constant(
     value: Any, dtype: str | None = None, shape: Sequence[int] | None = None, name: str | None = None
 ) -> Any:
     """A tensor of these numbers; shape: another one for them, or of a single number, repeated."""
-    made = ops.constant(graph(), as_array(value, "K.constant"), dtype or floatx())
+    made = ops.constant(graph(), as_array(value, "K.constant"), dtype_of(dtype))
     if shape is None:
         return made
     wanted = tuple(sizes(shape))
@@ -103,7 +103,7 @@ def constant(
 
 def _full(value: float, shape: Sequence[Any], dtype: str | None, name: str | None) -> Any:
     if current() is not None or any(isinstance(d, Batch) for d in shape):
-        return _filled(value, shape, dtype or floatx())
+        return _filled(value, shape, dtype_of(dtype))
     return variable(np.full(tuple(shape), value), dtype, name)
 
 
@@ -170,7 +170,7 @@ def placeholder(
                 "placeholder", "a shape of positive sizes and None, or ndim", f"shape={shape}, ndim={ndim}"
             )
         )
-    made = expressions.placeholder(axes, dtype or floatx(), name)
+    made = expressions.placeholder(axes, dtype_of(dtype), name)
     made.sparse = bool(sparse)
     return made
 

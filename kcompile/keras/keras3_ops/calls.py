@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import FLOATS
+from kcompile.ir.types import BYTES, FLOATS
 from kcompile.keras.eager import as_eager
 from kcompile.keras.evaluation import performed
 from kcompile.keras.explain import explained
 from kcompile.keras.expressions import depends
 from kcompile.keras.layers.operation import recorded
 from kcompile.keras.operands import check_operands, leaves, map_leaves, plain, tensor, traced
+from kcompile.keras.policies import common_dtype
 from kcompile.keras.settings import floatx, running
 from kcompile.keras.tensors import KerasTensor
 from kcompile.keras.tracing import current, tracing
@@ -78,17 +79,6 @@ def now(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 # ---------------------------------------------------------------- dtypes
 
 
-def common_dtype(dtypes: Sequence[str]) -> str:
-    """The narrowest dtype that holds values of all of them."""
-    return max(dtypes, key=_width)
-
-
-def _width(dtype: str) -> tuple[bool, int, bool]:
-    """Floats hold integers, more bytes fewer, and of two integers the one without a sign counts as wider."""
-    kind = np.dtype(dtype)
-    return kind.kind == "f", kind.itemsize, kind.kind == "u"
-
-
 def alike(*operands: Any) -> list[Tensor]:
     """Operands in the dtype that they have in common, where Python's numbers ask for no width."""
     numbers = [isinstance(x, (bool, int, float)) for x in operands]
@@ -126,6 +116,14 @@ def number(x: Any) -> Tensor:
     """An operand, of bools as int32."""
     x = tensor(x)
     return ops.cast(x, "int32") if x.dtype == "bool" else x
+
+
+def summed(x: Any) -> Tensor:
+    """An operand to be added up: bools and narrow integers as 32 bits, with a sign if they have one."""
+    x = number(x)
+    if x.dtype in FLOATS or BYTES[x.dtype] >= BYTES["int32"]:
+        return x
+    return ops.cast(x, common_dtype([x.dtype, "uint32" if x.dtype[0] == "u" else "int32"]))
 
 
 def flag(x: Any) -> Tensor:

@@ -25,6 +25,7 @@ from kcompile.keras.keras3_ops.calls import (
     unary,
 )
 from kcompile.keras.operands import plain, tensor
+from kcompile.keras.policies import dtype_here
 from kcompile.keras.settings import dtype_name, floatx
 from kcompile_runtime.errors import UnsupportedError
 
@@ -372,6 +373,6 @@ def saturate_cast(x: Any, dtype: Any) -> Any:
 
 
 def dtype_of(dtype: Any) -> str:
-    """The name of a dtype; None: the default float type; float16 and bfloat16 count as float32."""
+    """The name of the dtype here; None: the default float type."""
     name = floatx() if dtype is None else str(plain(dtype_name(dtype)))
-    return {"float16": "float32", "bfloat16": "float32", "int": "int32", "float": floatx()}.get(name, name)
+    return dtype_here({"int": "int32", "float": floatx()}.get(name, name))

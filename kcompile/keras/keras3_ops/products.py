@@ -9,7 +9,7 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import axis_of, numel
-from kcompile.keras.keras3_ops.calls import alike, number, operation, real, reals
+from kcompile.keras.keras3_ops.calls import alike, number, operation, real, reals, summed
 from kcompile.keras.keras3_ops.indexing import diagonal_of
 from kcompile.keras.operands import axes_of, fixed_size
 from kcompile_runtime.errors import UnsupportedError
@@ -22,7 +22,12 @@ def _numbers(x: Any, y: Any) -> list[Tensor]:
 @operation
 def matmul(x1: Any, x2: Any) -> Any:
     """The product of matrices, for each entry of the axes before; of vectors too."""
-    return multiplied(*_numbers(x1, x2))
+    return multiplied(*_of_bytes(_numbers(x1, x2)))
+
+
+def _of_bytes(operands: Sequence[Tensor]) -> list[Tensor]:
+    """Operands of a product whose sums are of 32 bits where all are int8, as in Keras 3."""
+    return [ops.cast(x, "int32") if x.dtype == "int8" else x for x in operands]
 
 
 def multiplied(x: Tensor, y: Tensor) -> Tensor:
@@ -91,7 +96,7 @@ def tensordot(x1: Any, x2: Any, axes: Any = 2) -> Any:
 @operation
 def einsum(subscripts: str, *operands: Any) -> Any:
     """The sum of products over axes that letters name (Einstein's notation)."""
-    return ops.einsum(subscripts, *(number(x) for x in alike(*operands)))
+    return ops.einsum(subscripts, *_of_bytes([number(x) for x in alike(*operands)]))
 
 
 @operation
@@ -137,8 +142,7 @@ def kron(x1: Any, x2: Any) -> Any:
 @operation
 def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The sum of a diagonal of two axes."""
-    x = number(x)
-    return ops.reduce_sum(diagonal_of(x, offset, axis1, axis2), -1)
+    return ops.reduce_sum(diagonal_of(summed(x), offset, axis1, axis2), -1)
 
 
 @operation

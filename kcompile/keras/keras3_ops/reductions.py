@@ -20,6 +20,7 @@ from kcompile.keras.keras3_ops.calls import (
     places,
     real,
     reals,
+    summed,
     to,
 )
 from kcompile.keras.keras3_ops.elementwise import dtype_of
@@ -28,13 +29,6 @@ from kcompile.keras.operands import axes_of, fixed_size, tensor
 from kcompile_runtime.errors import UnsupportedError
 
 Reduce = Callable[[Tensor, Any, bool], Tensor]
-
-
-def _wide(x: Any, dtype: Any = None) -> Tensor:
-    """An operand to be added up: bools and narrow integers as int32."""
-    x = number(x)
-    x = ops.cast(x, "int32") if x.dtype == "uint8" else x
-    return x if dtype is None else to(x, dtype_of(dtype))
 
 
 def _variance(x: Tensor, axes: Any, keepdims: bool) -> Tensor:
@@ -55,7 +49,7 @@ def _flags(reduce: Callable[..., Tensor]) -> Reduce:
     return lambda x, axes, keepdims: reduce(ops.cast(x, "int32"), axes, keepdims) > 0
 
 
-sum = _reduction("sum", ops.reduce_sum, "The sum.", _wide)
+sum = _reduction("sum", ops.reduce_sum, "The sum.", summed)
 mean = _reduction("mean", ops.reduce_mean, "The mean.", real)
 var = _reduction("var", _variance, "The (biased) variance.", real)
 std = _reduction("std", lambda *a: ops.sqrt(_variance(*a)), "The (biased) standard deviation.", real)
@@ -81,7 +75,7 @@ logsumexp = _reduction("logsumexp", _logsumexp, "log(sum(exp(x))), without overf
 @operation
 def prod(x: Any, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Any:
     """The product."""
-    x = _wide(x, dtype)
+    x = summed(x) if dtype is None else to(tensor(x), dtype_of(dtype))
     return ops.reduce_prod(x, axes_of(x, axis), keepdims)
 
 
@@ -157,10 +151,10 @@ def _nan_extremum(reduce: Callable[..., Tensor], start: float) -> Reduce:
 
 
 nansum = _reduction(
-    "nansum", lambda x, a, k: ops.reduce_sum(_or(x, 0.0), a, k), "The sum without NaN.", _wide
+    "nansum", lambda x, a, k: ops.reduce_sum(_or(x, 0.0), a, k), "The sum without NaN.", summed
 )
 nanprod = _reduction(
-    "nanprod", lambda x, a, k: ops.reduce_prod(_or(x, 1.0), a, k), "The product without NaN.", _wide
+    "nanprod", lambda x, a, k: ops.reduce_prod(_or(x, 1.0), a, k), "The product without NaN.", summed
 )
 nanmean = _reduction("nanmean", _nanmean, "The mean without NaN.", real)
 nanvar = _reduction("nanvar", _nanvar, "The (biased) variance without NaN.", real)
@@ -207,7 +201,7 @@ def _running(
 ) -> Any:
     def apply(x: Any, axis: int | None = None, dtype: Any = None) -> Any:
         x, place = _vector_or_axis(x, axis)
-        x = _wide(x, dtype)
+        x = number(x) if dtype is None else to(x, dtype_of(dtype))
         fixed_size(x, place)
         return ops.running(x if instead is None else _or(x, instead), place, combine)
 

@@ -20,6 +20,7 @@ class LeakyReLU(Layer):
     """x where positive, else alpha * x."""
 
     supports_masking = True
+    wants_floats = True
 
     def __init__(self, alpha: float = 0.3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -73,6 +74,7 @@ class ELU(Layer):
     """x where positive, else alpha * (exp(x) - 1) (Clevert 2015)."""
 
     supports_masking = True
+    wants_floats = True
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -99,6 +101,7 @@ class Softmax(Layer):
     """exp(x) / sum(exp(x)) along `axis`, which is not the batch."""
 
     supports_masking = True
+    wants_floats = True
 
     def __init__(self, axis: int = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -126,6 +129,7 @@ class ReLU(Layer):
         self.max_value = None if max_value is None else self.number("max_value", max_value, 0)
         self.negative_slope = self.number("negative_slope", negative_slope, 0)
         self.threshold = self.number("threshold", threshold, 0)
+        self.wants_floats = max_value is not None or bool(negative_slope or threshold)
 
     def call(self, x: Tensor) -> Tensor:
         return activations.relu(x, self.negative_slope, self.max_value, self.threshold)

@@ -62,6 +62,7 @@ class Activation(Layer):
         super().__init__(**kwargs)
         with self.named_errors():
             self.activation = activations.get(activation, self.semantics)
+        self.wants_floats = self.activation not in (activations.linear, activations.relu)
 
     def call(self, x: Tensor) -> Tensor:
         return self.activation(x)
@@ -71,6 +72,7 @@ class ActivityRegularization(Layer):
     """Its input; l1 * sum(|x|) + l2 * sum(x^2) is added to the loss."""
 
     supports_masking = True
+    wants_floats = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -25,6 +25,8 @@ class Embedding(Weighted):
     on is an error wherever the layer runs, with its place and before anything is computed from it.
     """
 
+    wants_floats = False
+
     def __init__(
         self,
         input_dim: int,

@@ -22,6 +22,8 @@ class Weighted(Layer):
     """A layer whose weights have an initializer, a regularizer and a constraint each, which arguments
     of the constructor choose: `kernel_initializer`, `kernel_regularizer`, ..."""
 
+    wants_floats = True
+
     activation: Callable[[Tensor], Tensor]
     use_bias: bool
     bias: Variable | None

@@ -6,6 +6,7 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import FLOATS
 from kcompile.keras.engine import InputSpec, Layer
 
 __all__ = ["Masking"]
@@ -22,12 +23,13 @@ class Masking(Layer):
         self.mask_value = self.number("mask_value", mask_value)
 
     def call(self, x: Tensor) -> Tensor:
-        return x * self._there(x, True)
+        return x * ops.cast(self._there(x, True), x.dtype)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor:
         return self._there(inputs, False) > 0.5
 
     def _there(self, x: Tensor, keepdims: bool) -> Tensor:
-        """1 where some element differs from the mask value, else 0."""
+        """1 where some element differs from the mask value, else 0, as floats."""
+        x = x if x.dtype in FLOATS else ops.cast(x, self.dtype)
         differs = ops.cast(ops.not_equal(x, self.mask_value), x.dtype)
         return ops.reduce_max(differs, -1, keepdims=keepdims)

@@ -8,8 +8,11 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import FLOATS
 from kcompile.keras import backend
 from kcompile.keras.engine import Layer, as_list, is_integer
+from kcompile.keras.policies import common_dtype
+from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
 
@@ -79,6 +82,11 @@ class _Merge(Layer):
         if not several or len(input_shape) < least:
             raise ModelError(describe("call", f"a list of at least {least} tensors", f"shapes {input_shape}"))
 
+    def _called(self, inputs: Sequence[Tensor], single: bool, given: dict[str, Any]) -> list[Any]:
+        """Tensors of several dtypes meet in the one that they have in common."""
+        dtype = common_dtype([x.dtype for x in inputs])
+        return super()._called([ops.cast(x, dtype) for x in inputs], single, given)
+
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         rank = max(x.rank for x in inputs)
         return reduce(self.merge, [_with_rank(x, rank) for x in inputs])
@@ -98,10 +106,10 @@ def _all_true(x: Tensor) -> Tensor:
 
 
 class Add(_Merge):
-    """The sum of the inputs."""
+    """The sum of the inputs; of bools, whether any is true."""
 
     def merge(self, x: Tensor, y: Tensor) -> Tensor:
-        return x + y
+        return ops.logical_or(x, y) if x.dtype == "bool" else x + y
 
 
 class Multiply(_Merge):
@@ -117,7 +125,7 @@ class Multiply(_Merge):
         return ops.select(reduce(ops.logical_or, there), product, ops.zeros_like(product))
 
     def merge(self, x: Tensor, y: Tensor) -> Tensor:
-        return x * y
+        return ops.logical_and(x, y) if x.dtype == "bool" else x * y
 
 
 class Subtract(_Merge):
@@ -136,10 +144,12 @@ class Average(_Merge):
     """The mean of the inputs, element by element."""
 
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
-        return super().call(inputs) * (1.0 / len(inputs))
+        total = super().call(inputs)
+        total = total if total.dtype in FLOATS else ops.cast(total, floatx())
+        return total * (1.0 / len(inputs))
 
     def merge(self, x: Tensor, y: Tensor) -> Tensor:
-        return x + y
+        return ops.logical_or(x, y) if x.dtype == "bool" else x + y
 
 
 class _Extremum(_Merge):

@@ -43,6 +43,7 @@ class _Heads(_Attending, Holder, Weighted):
     """Called on a query, a value, and perhaps a key, and masks by name."""
 
     wants_list = True
+    wants_floats = False  # masks are among its inputs; its projections do
     _PARTS: tuple[str, ...]  # attributes of the projections, as Keras 3 names their groups
     key_dim: int
     value_dim: int

@@ -91,6 +91,8 @@ class _Max(_Pooling):
 class _Average(_Pooling):
     """The mean of the elements under each window; padding is not counted."""
 
+    wants_floats = True
+
     def pool(self, x: Tensor, size: Any, strides: Any, pads: Any) -> Tensor:
         return ops.average_pool(x, size, strides, pads)
 
@@ -112,6 +114,8 @@ class _GlobalMax(_Global):
 
 class _GlobalAverage(_Global):
     """The mean of each channel."""
+
+    wants_floats = True
 
     def call(self, x: Tensor) -> Tensor:
         return ops.reduce_mean(x, self.axes, self.keepdims)

@@ -48,6 +48,7 @@ class Recurrence(Holder):
     """
 
     num_constants = 0
+    wants_floats = True
 
     @property
     def _num_constants(self) -> int | None:

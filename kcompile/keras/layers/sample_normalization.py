@@ -52,6 +52,8 @@ def along(values: Variable | Tensor, x: Tensor, places: Sequence[int]) -> Tensor
 class _Scaled(Weighted):
     """Its choices for gamma and beta, and the weights."""
 
+    wants_floats = False  # Keras 3 takes whole numbers, and cuts its results down to whole numbers
+
     def __init__(
         self,
         axis: Axes = -1,
