@@ -14,9 +14,19 @@ from comparing import as_list
 import kcompile
 from kcompile_runtime.errors import UnsupportedError
 
-HALVES = ("mixed_float16", "mixed_bfloat16", "float16", "bfloat16")
+SLOW = pytest.mark.slow
+HALVES = (
+    "mixed_float16",
+    pytest.param("mixed_bfloat16", marks=SLOW),
+    pytest.param("float16", marks=SLOW),
+    "bfloat16",
+)
 ROUNDING = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
-WIDTHS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "bool")
+WIDTHS = (
+    "uint8",
+    "int16",
+    *(pytest.param(d, marks=SLOW) for d in ("int8", "uint16", "int32", "uint32", "bool")),
+)
 
 
 def library_of(name: str) -> Any:
