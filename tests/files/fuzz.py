@@ -35,6 +35,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import crafted
+import newer_sources
 
 import kcompile
 from kcompile.keras import layers, models
@@ -126,6 +127,7 @@ def sources(folder: Path) -> list[Source]:
             for suffix in ("weights.h5", "w.h5", "npz"):
                 model.save_weights(folder / f"{name}.{suffix}")
                 found.append(Source(folder / f"{name}.json", {"weights": folder / f"{name}.{suffix}"}))
+        found += [Source(path) for path in newer_sources.written(folder)]
     for path in sorted(WILD.glob("*")) if WILD.is_dir() else ():
         if path.suffix in (".h5", ".keras", ".json") and path.stat().st_size < 5_000_000:
             architecture = Path(str(path).replace("_weights.h5", "_arch.json"))
@@ -330,10 +332,10 @@ def load(source: Source, folder: Path, content: bytes, isolated: bool = False) -
     path = source.path if given else place
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return kcompile.load(path, **given, custom_objects=LAMBDAS, isolated=isolated)
+        return kcompile.load(path, **given, custom_objects=GIVEN, isolated=isolated)
 
 
-LAMBDAS = {
+GIVEN = {
     name: lambda x: x
     for name in (
         "Preprocess",
@@ -343,7 +345,7 @@ LAMBDAS = {
         "square_of_tensors",
         "lambda_1",
     )
-}
+} | newer_sources.CUSTOM
 
 
 def wrong(source: Source, change: str, folder: Path, content: bytes) -> str | None:
@@ -466,6 +468,8 @@ def _run(numbers: range, seed: int) -> int:
         if found:
             failures += 1
             print(f"case {number}: {name}, {change}: {found}", flush=True)
+        if (number - numbers.start) % 5000 == 4999:
+            print(f"up to case {number}: {failures} failures, {crashes} crashes", flush=True)
     worker.close()
     print(
         f"{len(numbers)} files, {failures} failures, {crashes} times the HDF5 library crashed, did not "
