@@ -157,22 +157,20 @@ MASK_OPS = frozenset(
         "Concatenate",
     )
 )
+# Layers to whose calls Keras 3 adds no masks: one that stands there was given
+GIVEN_MASKS = ("AdditiveAttention", "Attention")
 
 
 def without_mask_ops(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """A functional model without the masks that Keras 3 writes out, as operations and as arguments of
     calls. They begin at Masking and Embedding(mask_zero=True); ours follow from these by themselves."""
-
-    def masks(layer: Mapping[str, Any]) -> bool:
-        return layer["class_name"] == "Masking" or (
-            layer["class_name"] == "Embedding" and layer["config"].get("mask_zero") is True
-        )
-
-    if not any(isinstance(layer["config"], Mapping) and masks(layer) for layer in config["layers"]):
+    made = _made_masks(config["layers"])
+    if not made:
         return config
-    kinds = {layer.get("name"): layer["class_name"] for layer in config["layers"]}
     kept = [
-        {**layer, "inbound_nodes": [_without_mask(n, kinds) for n in layer.get("inbound_nodes", ())]}
+        {**layer, "inbound_nodes": [_without_mask(n, made) for n in layer.get("inbound_nodes", ())]}
+        if layer["class_name"] not in GIVEN_MASKS
+        else layer
         for layer in config["layers"]
     ]
     while True:
@@ -202,29 +200,69 @@ def is_operation(layer: Mapping[str, Any]) -> bool:
     )
 
 
-def _without_mask(node: Any, kinds: Mapping[Any, str]) -> Any:
+def _made_masks(layers: Sequence[Mapping[str, Any]]) -> set[Any]:
+    """The operations that Keras 3 made of masks, by name: not those of the model itself, of which a user may
+    have given one to a call as its mask."""
+    begin = [
+        (tensor, layer["config"].get("mask_value", 0))
+        for layer in layers
+        if isinstance(layer["config"], Mapping)
+        if layer["class_name"] == "Masking"
+        or (layer["class_name"] == "Embedding" and layer["config"].get("mask_zero") is True)
+        for node in layer.get("inbound_nodes", ())
+        for tensor in _tensors_read(node)
+    ]
+    operations = [
+        layer for layer in layers if begin and layer["class_name"] in MASK_OPS and is_operation(layer)
+    ]
+    made: set[Any] = set()
+    likes = {layer.get("name") for layer in operations if layer["class_name"] in ("OnesLike", "ZerosLike")}
+    while True:
+        found = {layer.get("name") for layer in operations if _made_of(layer, begin, made, likes)}
+        if found <= made:
+            return made
+        made |= found
+
+
+def _made_of(layer: Mapping[str, Any], begin: Sequence[Any], made: set[Any], likes: set[Any]) -> bool:
+    """Whether an operation compares what a layer masks with its value, or joins masks that were made."""
+    if layer["class_name"] == "NotEqual":
+        calls = (mapping(node).get("args") for node in layer["inbound_nodes"])
+        return any(
+            isinstance(args, (list, tuple)) and (_tensors_read(args), args[1:]) == ([tensor], [value])
+            for args in calls
+            for tensor, value in begin
+        )
+    read = set(_names_read(layer["inbound_nodes"]))
+    return bool(read & made) and read <= made | likes
+
+
+def _tensors_read(value: Any) -> list[Any]:
+    """The [layer, node, tensor] that a part of a configuration reads."""
+    if is_keras_tensor(value):
+        return [list(value["config"]["keras_history"])]
+    if isinstance(value, Mapping):
+        return [place for v in value.values() for place in _tensors_read(v)]
+    if isinstance(value, (list, tuple)):
+        return [place for v in value for place in _tensors_read(v)]
+    return []
+
+
+def _without_mask(node: Any, made: set[Any]) -> Any:
     named = node.get("kwargs") if isinstance(node, Mapping) else None
     if not isinstance(named, Mapping):
         return node
-    left_out = {k for k in ("mask", "query_mask", "value_mask", "key_mask") if _of_masks(named.get(k), kinds)}
+    left_out = {
+        k
+        for k in ("mask", "query_mask", "value_mask", "key_mask")
+        if (names := _names_read(named.get(k))) and made.issuperset(names)
+    }
     return {**node, "kwargs": {k: v for k, v in named.items() if k not in left_out}}
-
-
-def _of_masks(value: Any, kinds: Mapping[Any, str]) -> bool:
-    """Whether an argument is a mask that Keras made, and not an input of the model."""
-    names = _names_read(value)
-    return bool(names) and not all(kinds.get(name) == "InputLayer" for name in names)
 
 
 def _names_read(value: Any) -> list[str]:
     """The layers that the tensors in a part of a configuration come from."""
-    if is_keras_tensor(value):
-        return [value["config"]["keras_history"][0]]
-    if isinstance(value, Mapping):
-        return [name for v in value.values() for name in _names_read(v)]
-    if isinstance(value, (list, tuple)):
-        return [name for v in value for name in _names_read(v)]
-    return []
+    return [place[0] for place in _tensors_read(value)]
 
 
 # ---------------------------------------------------------------- parts of configurations

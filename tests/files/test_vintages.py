@@ -504,16 +504,19 @@ def test_moving_variances_of_every_vintage(
 )
 def test_what_joins_masked_inputs_is_no_operation_on_masks(node: Any) -> None:
     """Keras 3 names no module in .h5, and calls an operation on masks as a layer is called."""
+    x = {"class_name": "__keras_tensor__", "config": {"keras_history": ["i", 0, 0]}}
+    embedded = {"args": [x], "kwargs": {}}
     entries = [
-        {"class_name": "Embedding", "name": "e", "config": {"mask_zero": True}, "inbound_nodes": []},
+        {"class_name": "InputLayer", "name": "i", "config": {}, "inbound_nodes": []},
+        {"class_name": "Embedding", "name": "e", "config": {"mask_zero": True}, "inbound_nodes": [embedded]},
         {"class_name": "Concatenate", "name": "c", "config": {"axis": -1}, "inbound_nodes": [node]},
-        {"class_name": "NotEqual", "name": "n", "config": {}, "inbound_nodes": [{"args": []}]},
+        {"class_name": "NotEqual", "name": "n", "config": {}, "inbound_nodes": [{"args": [x, 0]}]},
     ]
     last = [["c", 0, 0]] if isinstance(node, dict) else [["r", 0, 0]]
     if isinstance(node, list):
         entries.append(
             {"class_name": "Dense", "name": "r", "config": {}, "inbound_nodes": [[["c", 0, 0, {}]]]}
         )
-    kept = without_mask_ops({"layers": entries, "input_layers": [["e", 0, 0]], "output_layers": last})
+    kept = without_mask_ops({"layers": entries, "input_layers": [["i", 0, 0]], "output_layers": last})
     names = [layer["name"] for layer in kept["layers"]]
     assert "c" in names and "n" not in names

@@ -1,0 +1,66 @@
+"""Masks that a model computes itself and gives to calls, beside those that Keras 3 makes of Masking and
+Embedding: in its files both are operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kcompile import keras3
+from kcompile.files.live import from_keras
+from kcompile.interpreted import InterpreterEngine
+from kcompile_runtime.errors import UnsupportedError
+
+pytestmark = [pytest.mark.keras, pytest.mark.filterwarnings("ignore")]
+WORDS = np.array([[1, 3, 0, 2], [3, 3, 1, 0]], np.int32)
+X = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+
+
+def model_in(keras: Any) -> Any:
+    layers, ops = keras.layers, keras.ops
+    x, words = keras.Input((4, 3)), keras.Input((4,), dtype="int32")
+    embedded = layers.Embedding(5, 3, mask_zero=True)(words)
+    both = layers.Add()([embedded, layers.Masking()(x)])
+    outputs = [
+        layers.Attention()([x, embedded], mask=[None, ops.not_equal(words, 3)]),
+        layers.Attention()([x, both], mask=[None, ops.not_equal(words, 0)]),
+        layers.Attention()([both, embedded]),
+        layers.MultiHeadAttention(2, 3)(x, x, value_mask=ops.not_equal(words, 1)),
+        # Of its own tensors, from which Keras 3 takes the masks away
+        layers.MultiHeadAttention(2, 3)(layers.Masking()(x), layers.Embedding(5, 3, mask_zero=True)(words)),
+        layers.SimpleRNN(2)(both),
+    ]
+    return keras.Model([x, words], outputs)
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5"])
+def test_given_masks_are_kept_and_made_ones_follow(name: str, tmp_path: Path) -> None:
+    theirs = pytest.importorskip("keras")
+    model = model_in(theirs)
+    right = model([X, WORDS])
+    model.save(tmp_path / name)
+    for found in (keras3.models.load_model(tmp_path / name), from_keras(model)):
+        found.use_engine(InterpreterEngine(found, "float64"))
+        for got, expected in zip(found.predict_on_batch([X, WORDS]), right, strict=True):
+            np.testing.assert_allclose(got, np.asarray(expected), atol=1e-5)
+    if name == "m.h5":
+        return  # where Keras 3 does not find operations of functional models
+    mine = model_in(keras3)
+    mine.set_weights(model.get_weights())
+    mine.save(tmp_path / name)
+    opened = theirs.models.load_model(tmp_path / name, compile=False)
+    for got, expected in zip(opened([X, WORDS]), right, strict=True):
+        np.testing.assert_allclose(np.asarray(got), np.asarray(expected), atol=1e-5)
+
+
+def test_a_given_mask_of_a_recurrent_layer_is_not_dropped(tmp_path: Path) -> None:
+    theirs = pytest.importorskip("keras")
+    words = theirs.Input((4,), dtype="int32")
+    embedded = theirs.layers.Embedding(5, 3, mask_zero=True)(words)
+    model = theirs.Model(words, theirs.layers.SimpleRNN(2)(embedded, mask=theirs.ops.not_equal(words, 3)))
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(UnsupportedError, match="mask"):
+        keras3.models.load_model(tmp_path / "m.keras")
