@@ -452,6 +452,19 @@ def spectral(name: str, shape: tuple[int, ...], base: Options) -> Row:
     return Row(f"SpectralNormalization({name})", shape, base, options, make=make)
 
 
+def reversible(**more: tuple[Any, ...]) -> Row:
+    """There and back."""
+
+    def make(layers: Any, o: Options, every: Options) -> Any:
+        layer = layers.ReversibleEmbedding(**o, **every)
+        return lambda words: layer(layer(words), reverse=True)
+
+    options: Options = {**ANY, **weights("embeddings"), "mask_zero": (True,), "tie_weights": (False,)}
+    options |= {"reverse_dtype": ("float32",), "logit_soft_cap": (0.5, 2.0), "shape": ((1,), (2, 3)), **more}
+    base = {"input_dim": 7, "output_dim": 3}
+    return Row("ReversibleEmbedding", (6,), base, options, words=True, make=make)
+
+
 def attention(name: str, **more: tuple[Any, ...]) -> Row:
     """Of a query to a value."""
     options = {

@@ -15,7 +15,7 @@ import kcompile.keras
 
 SINCE_2_3 = {"recurrent_activation": "sigmoid"}  # a default; ours is that of 2.2 and of the documents
 GATED = ("LSTM", "GRU", "Bidirectional(LSTM)", "Bidirectional(GRU)", "TimeDistributed(LSTM)")
-LEAST = {"keras2": 795, "keras3": 725}  # pairs of a layer and an option
+LEAST = {"keras2": 795, "tf_keras": 975, "keras3": 925}  # pairs of a layer and an option
 MASKED = {"masked", "mask_zero"}
 
 

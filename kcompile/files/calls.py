@@ -37,15 +37,17 @@ def translate_call(
             problems.add(f"{label}: a call of another form than [[layer, node, tensor, arguments], ...]")
             return []
         for _, _, _, *arguments in node:
-            _arguments(arguments[0] if arguments else {}, label, problems)
-        return [[*place[:3], _training(place[3] if len(place) == 4 else {})] for place in node]
-    _arguments(node.get("kwargs", {}), label, problems)
+            _arguments(arguments[0] if arguments else {}, kind, label, problems)
+        return [[*place[:3], _flags(place[3] if len(place) == 4 else {}, kind)] for place in node]
+    _arguments(node.get("kwargs", {}), kind, label, problems)
     tensors = _tensors(node.get("args") or [None], operation)
     if tensors is None:
         problems.add(f"{label}: a call with other arguments than one tensor, or a list of them")
         return []
-    training = _training(node.get("kwargs", {})) if ours else {}
-    return [[*x["config"]["keras_history"], training] for x in tensors]
+    flags = _flags(node.get("kwargs", {}), kind)
+    if not ours:
+        flags.pop("training", None)
+    return [[*x["config"]["keras_history"], flags] for x in tensors]
 
 
 def _tensors(arguments: Sequence[Any], operation: bool) -> Sequence[Any] | None:
@@ -60,11 +62,12 @@ def _tensors(arguments: Sequence[Any], operation: bool) -> Sequence[Any] | None:
     return tensors
 
 
-def _training(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The training flag of a call, which Keras 2 and tf.keras heed. Keras 3 runs a model with its own,
-    whatever a call says of it."""
-    value = arguments.get("training")
-    return {"training": value} if isinstance(value, bool) else {}
+def _flags(arguments: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The training flag of a call, which Keras 2 and tf.keras heed (Keras 3 runs a model with its own,
+    whatever a call says of it), and those of a class."""
+    given = mapping(arguments)
+    names = ("training", *FLAGS.get(kind, ()))
+    return {name: given[name] for name in names if isinstance(given.get(name), bool)}
 
 
 def _with_states(node: Any) -> Any:
@@ -116,13 +119,14 @@ def is_keras_tensor(x: Any) -> bool:
     return isinstance(history, (list, tuple)) and len(history) == 3 and isinstance(history[0], str)
 
 
-def _arguments(arguments: Mapping[str, Any], label: str, problems: Problems) -> None:
-    """Arguments of a call other than the training flag are not supported."""
+def _arguments(arguments: Mapping[str, Any], kind: str, label: str, problems: Problems) -> None:
+    """Arguments of a call other than flags are not supported."""
     if not isinstance(arguments, Mapping):
         problems.add(f"{label}: a call with arguments that have no names")
         return
     for key, value in arguments.items():
-        if key != "training" and value is not None:
+        flag = key in FLAGS.get(kind, ()) and isinstance(value, bool)
+        if key != "training" and not flag and value is not None:
             problems.add(f"{label}: a call with the argument {key}")
 
 
@@ -157,6 +161,8 @@ MASK_OPS = frozenset(
         "Concatenate",
     )
 )
+# True and False in calls, by class
+FLAGS = {"ReversibleEmbedding": ("reverse",)}
 # Layers to whose calls Keras 3 adds no masks: one that stands there was given
 GIVEN_MASKS = ("AdditiveAttention", "Attention")
 

@@ -34,6 +34,7 @@ LATER_LAYERS = frozenset(
         "MultiHeadAttention",
         "Normalization",
         "RMSNormalization",
+        "ReversibleEmbedding",
         "Rescaling",
         "SpectralNormalization",
         "StochasticDepth",

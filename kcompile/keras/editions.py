@@ -123,6 +123,7 @@ _NEW_LAYERS = frozenset(
         *(f"Adaptive{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3)),
         "GroupQueryAttention",
         "RMSNormalization",
+        "ReversibleEmbedding",
     }
 )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from option_cases import Case, model_of
 from options import scaled
-from references import joined, set_weights, within
+from references import joined, plain, set_weights, within
 
 Models = dict[Case, Any]
 
@@ -62,4 +62,4 @@ def _otherwise(found: Any, ours: Any, right: Any) -> list[str]:
 
 def _plain(config: Any) -> Any:
     """As JSON has it: a tuple is a list."""
-    return json.loads(json.dumps(config, default=repr))
+    return json.loads(json.dumps(config, default=plain))

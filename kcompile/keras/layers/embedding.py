@@ -6,12 +6,13 @@ from typing import Any
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.ir.types import FLOATS, numel
 from kcompile.keras.engine import KerasShape, as_list
 from kcompile.keras.layers.kernel import Weighted
 from kcompile.keras.settings import dtype_name
 from kcompile_runtime.errors import ModelError, describe
 
-__all__ = ["Embedding"]
+__all__ = ["Embedding", "ReversibleEmbedding"]
 
 
 WHOLE = ("int32", "int64", "uint32", "uint8")
@@ -81,3 +82,71 @@ class Embedding(Weighted):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
         return ops.not_equal(ops.cast(inputs, "int32"), 0) if self.mask_zero else None
+
+
+class ReversibleEmbedding(Embedding):
+    """An Embedding that is called with reverse=True as well: vectors [..., output_dim] to scores of the
+    numbers [..., input_dim], by the transposed table (Press and Wolf 2016) or, without tie_weights, by one
+    of their own.
+
+    reverse_dtype: of the scores. logit_soft_cap: s makes of scores x s * tanh(x / s). As Keras 3 has it.
+    """
+
+    embeddings_initializer: Any
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        tie_weights: bool = True,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        embeddings_constraint: Any = None,
+        mask_zero: bool = False,
+        reverse_dtype: str | None = None,
+        logit_soft_cap: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            input_dim,
+            output_dim,
+            embeddings_initializer,
+            embeddings_regularizer,
+            embeddings_constraint=embeddings_constraint,
+            mask_zero=mask_zero,
+            **kwargs,
+        )
+        self.tie_weights = self.flag("tie_weights", tie_weights)
+        given = dtype_name(reverse_dtype)
+        self.reverse_dtype = None if given is None else self.one_of("reverse_dtype", given, FLOATS)
+        self.logit_soft_cap = (
+            None if logit_soft_cap is None else self.number("logit_soft_cap", logit_soft_cap)
+        )
+        if self.logit_soft_cap == 0:
+            raise ModelError(describe(f"{self.label}: logit_soft_cap", "a number other than 0, or None", "0"))
+        self._backwards = False
+
+    def build(self, input_shape: KerasShape) -> None:
+        super().build(input_shape)
+        self.reverse_embeddings = None
+        if not self.tie_weights:
+            self.reverse_embeddings = self.add_weight(
+                "reverse_embeddings",
+                (self.output_dim, self.input_dim),
+                initializer=self.embeddings_initializer,
+            )
+
+    def call(self, x: Tensor, reverse: bool = False) -> Tensor:
+        self._backwards = self.flag("reverse", reverse)
+        if not self._backwards:
+            return super().call(x)
+        table = self.embeddings if self.reverse_embeddings is None else self.reverse_embeddings
+        kernel, dtype = as_tensor(x.graph, table), self.reverse_dtype or self.dtype
+        rows = ops.reshape(ops.cast(x, dtype), (numel(x.shape[:-1]), x.shape[-1]))
+        y = ops.matmul(rows, ops.cast(kernel, dtype), transpose_b=self.reverse_embeddings is None)
+        y, cap = ops.reshape(y, (*x.shape[:-1], self.input_dim)), self.logit_soft_cap
+        return y if cap is None else ops.tanh(y / cap) * cap
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Tensor | None:
+        """That of the numbers; scores have none."""
+        return None if self._backwards else super().compute_mask(inputs, mask)

@@ -134,8 +134,8 @@ class LayerNormalization(_Scaled):
 
     def build(self, input_shape: KerasShape) -> None:
         axes = self.axis if isinstance(self.axis, list) else [self.axis]
-        axes_within(axes, input_shape)
-        self.axis = sorted(axes) if self.semantics.normalized_axes == "sorted" else list(axes)
+        places = axes_within(axes, input_shape)
+        self.axis = sorted(axes) if self.semantics.normalized_axes == "sorted" else places
         scale, self.scale = self.scale, self.scale or self.rms_scaling
         self.add_both(
             [known_channels(input_shape, a) for a in self.axis], self.center and not self.rms_scaling
