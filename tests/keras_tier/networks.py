@@ -67,19 +67,23 @@ def usual(variable: Any, rng: np.random.Generator) -> np.ndarray:
     return value if value.any() else rng.uniform(-0.1, 0.1, size).astype("float32")
 
 
-def network(name: str, **options: Any) -> Any:
-    """A live network that draws nothing in training, with weights as after training."""
+def network(name: str) -> Any:
+    """A live network with weights as after training."""
+    options = {"classes": CLASSES, "classifier_activation": None, "input_shape": images(name).shape[1:]}
+    return settled(getattr(keras.applications, name)(weights=None, **options))
+
+
+def settled(model: Any) -> Any:
+    """The model, which draws nothing in training any more, with weights as after training."""
     rng = np.random.default_rng(0)
-    side = LARGER.get(name, SIDE)
-    make = getattr(keras.applications, name)
-    model = make(
-        weights=None, input_shape=(side, side, 3), classes=CLASSES, classifier_activation=None, **options
-    )
     for layer in model.layers:
         for rate in ("rate", "drop_path_rate"):
             if hasattr(layer, rate):
                 setattr(layer, rate, 0.0)
     model.set_weights([usual(v, rng) for v in model.weights])
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # without which Keras computes by the weights of before
     return model
 
 
@@ -107,14 +111,15 @@ def share(found: np.ndarray, right: np.ndarray) -> float:
     return float(np.linalg.norm(found - right) / np.linalg.norm(right))
 
 
-def compare(name: str, files: bool = True) -> Row:
-    """Predictions, a training step and files of one network, by real Keras and by us."""
-    model, x = network(name), images(name)
+def compare(name: str, model: Any = None) -> Row:
+    """Predictions, a training step and files of one network, by real Keras and by us. model: instead of that
+    of this name."""
+    model, x = network(name) if model is None else settled(model), images(name)
     y = np.arange(BATCH) % CLASSES
     right = model.predict(x, verbose=0)
     loaded = {"keras": math.nan, "h5": math.nan}
     with tempfile.TemporaryDirectory() as folder:
-        for ending in loaded if files else ():
+        for ending in loaded:
             path = str(Path(folder) / f"model.{ending}")
             model.save(path)
             loaded[ending] = largest(kcompile.compile(path).predict(x), right)
@@ -138,6 +143,13 @@ def compare(name: str, files: bool = True) -> Row:
         one_bit,
         *loaded.values(),
     )
+
+
+def check(row: Row) -> None:
+    """Raises AssertionError where the errors are more than rounding makes of them."""
+    assert max(row.predicted, row.keras_file, row.h5_file) < 1e-4, str(row)
+    assert row.loss < 1e-4, str(row)
+    assert row.step < max(1e-3, 30 * row.one_bit), str(row)
 
 
 def main(wanted: list[str]) -> None:
