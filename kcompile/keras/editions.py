@@ -130,6 +130,19 @@ _NEW_LAYERS = frozenset(
 _IMAGES = ("array_to_img", "img_to_array", "load_img", "save_img")
 _DATA_SETS = ("image_dataset_from_directory", "text_dataset_from_directory", "timeseries_dataset_from_array")
 _POLICIES = dict.fromkeys(("DTypePolicy", "FloatDTypePolicy"), "dtype_policies")
+
+_UTILS = (
+    "disable_interactive_logging",
+    "enable_interactive_logging",
+    "get_registered_name",
+    "get_registered_object",
+    "is_interactive_logging_enabled",
+    "pack_x_y_sample_weight",
+    "register_keras_serializable",
+    "unpack_x_y_sample_weight",
+    "deserialize_keras_object",
+    "serialize_keras_object",
+)
 _ADDED = {
     "applications": {
         "ResNet50": "applications.resnet",  # the newer one
@@ -142,13 +155,37 @@ _ADDED = {
         **dict.fromkeys(_IMAGES, "preprocessing.image"),
         **dict.fromkeys(_DATA_SETS, "pipelines"),
         "audio_dataset_from_directory": "pipelines",
+        **dict.fromkeys(_UTILS, "utils.newer"),
         "split_dataset": "pipelines",
     },
     "preprocessing": dict.fromkeys(_DATA_SETS, "pipelines"),
     "preprocessing.image": {"smart_resize": "preprocessing.image.sampling"},
 }
+_KERAS3_ADDED = {
+    **_ADDED,
+    "utils": {
+        **_ADDED["utils"],
+        **dict.fromkeys(("Config", "clear_session", "is_keras_tensor", "standardize_dtype"), "utils.newer"),
+    },
+    "": {
+        **_POLICIES,
+        "Initializer": "initializers",
+        "InputSpec": "layers",
+        "KerasTensor": "tensors",
+        "Layer": "layers",
+        "Loss": "losses",
+        "Metric": "metrics",
+        "Optimizer": "optimizers",
+        "Regularizer": "regularizers",
+        "Variable": "weights_of_scripts",
+        "device": "weights_of_scripts",
+        "name_scope": "settings",
+        "version": "weights_of_scripts",
+    },
+}
 _TF_KERAS_ADDED = {
     **_ADDED,
+    "utils": {**_ADDED["utils"], "to_ordinal": "utils.newer"},
     "applications": {
         **_ADDED["applications"],
         **{name: f"newer_networks.{family}" for family, names in OF_TF_KERAS.items() for name in names},
@@ -298,7 +335,7 @@ EDITIONS = {
                     }
                 ),
             },
-            {**_ADDED, "": _POLICIES},
+            _KERAS3_ADDED,
             "learning_rate",
             numbers_first=False,
             eager=True,

@@ -30,6 +30,7 @@ from kcompile.keras.layer_arguments import checked_name, input_shape_argument, p
 from kcompile.keras.layer_calls import anywhere, builds, describe_types, numbered, probing, with_mask
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
+from kcompile.keras.newer_members import LayerMembers
 from kcompile.keras.operators import identity
 from kcompile.keras.policies import dtype_here
 from kcompile.keras.semantics import VINTAGES, Semantics, semantics
@@ -81,7 +82,7 @@ __all__ = [
 _calls_made = itertools.count()  # on arrays
 
 
-class Layer(Weights, Additions, Nodes):
+class Layer(Weights, Additions, Nodes, LayerMembers):
     """Base of all layers.
 
     name: default the class's name with a number. trainable: whether training changes the weights.

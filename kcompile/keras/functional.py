@@ -26,6 +26,7 @@ from kcompile.keras.layer_weights import distinct, distinguish, weights_of_other
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.network import Network
+from kcompile.keras.newer_members import ModelMembers
 from kcompile.keras.operators import identity
 from kcompile.keras.policies import DEFAULT_POLICY
 from kcompile.keras.saving import Saving
@@ -42,7 +43,7 @@ from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
-class Model(Training, Saving, Network, Layer):  # type: ignore[override]
+class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[override]
     """A graph of layers from `inputs` to `outputs`: tensors, lists of them, or dicts.
 
     Those of a dict are in the order of its keys, which are then the names of inputs or outputs, and outputs

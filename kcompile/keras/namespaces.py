@@ -88,6 +88,7 @@ MODULES = (
     "preprocessing.text",
     "random",
     "regularizers",
+    "saving",
     "utils",
     "utils.data_utils",
     "utils.vis_utils",
@@ -98,6 +99,7 @@ MODULES = (
 ONE_EDITION = {"ops": "keras3_ops", "random": "keras3_random"}
 # Modules whose names are in a module of ours that is called otherwise
 SOURCES = {
+    "saving": "keras3_saving",
     **ONE_EDITION,
     **{f"applications.{family}": f"newer_networks.{family}" for family in (*FAMILIES, *OF_TF_KERAS)},
     "optimizers.experimental": "optimizers",

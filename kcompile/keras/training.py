@@ -66,6 +66,7 @@ class Training(Steps, GeneratorMethods):
         steps_per_execution: Any = None,
         jit_compile: Any = None,
         auto_scale_loss: Any = True,
+        pss_evaluation_shards: Any = 0,
     ) -> None:
         """Say how to train.
 
@@ -74,9 +75,9 @@ class Training(Steps, GeneratorMethods):
         (for all outputs), a list of lists, or a dict by output name; they ignore sample weights, and
         weighted_metrics use them. loss_weights: a list or dict of numbers. sample_weight_mode:
         "temporal" where each step of a sample has a weight, sample_weight [n, time]; also a list, or a
-        dict by output name. run_eagerly, steps_per_execution and jit_compile say how another Keras
-        computes, and mean nothing here. auto_scale_loss: whether the optimizer of a model whose policy is
-        mixed_float16 scales the loss (LossScaleOptimizer).
+        dict by output name. run_eagerly, steps_per_execution, jit_compile and pss_evaluation_shards say how
+        another Keras computes, and mean nothing here. auto_scale_loss: whether the optimizer of a model whose
+        policy is mixed_float16 scales the loss (LossScaleOptimizer).
         target_tensors: placeholders, which are fed as labels are, or variables, which hold the labels, so
         that y is None: one, a list, or a dict by output name.
         """

@@ -14,7 +14,6 @@ _LOOP = "use Model.fit, or a class with a train_step of its own"
 _ARRAYS = "lists of Python's, which a loop over a known number of steps fills"
 
 REMEDIES: dict[str, str] = {
-    "GradientTape": _LOOP,
     "gradients": _LOOP,
     "hessians": _LOOP,
     "custom_gradient": "gradients follow from the ops: use tf.stop_gradient where none shall flow",

@@ -13,6 +13,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import DTYPES
 from kcompile.keras import pipelines, settings
 from kcompile.keras.eager import EagerArray
+from kcompile.keras.gradient_tape import GradientTape
 from kcompile.keras.operands import map_leaves
 from kcompile.keras.pipelines.elements import element
 from kcompile.keras.settings import get_uid
@@ -156,6 +157,7 @@ NAMES: dict[str, Any] = {
     "dtypes.as_dtype": lambda type_value: DType(np.dtype(getattr(type_value, "name", type_value)).name),
     "dtypes.cast": lambda x, dtype, name=None: o.cast(x, str(dtype)),
     "as_dtype": lambda type_value: DType(np.dtype(getattr(type_value, "name", type_value)).name),
+    "GradientTape": GradientTape,
     "Tensor": KerasTensor,
     "TensorShape": lambda dims: tuple(dims),
     "TensorSpec": pipelines.TensorSpec,

@@ -20,6 +20,7 @@ from kcompile.ir.tensor import Tensor, constant
 from kcompile.ir.types import TensorType
 from kcompile.keras import backend
 from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, one_or_list
+from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layers.held import Holder, layers_in
 from kcompile.keras.layers.operation import OPERAND
 from kcompile.keras.operands import leaves, map_leaves
@@ -59,7 +60,8 @@ class Custom(Holder):
         it: as Keras 3 has it."""
         config = super().get_config()
         if type(self).get_config is Custom.get_config:
-            kept = {k: v for k, v in self._given.items() if k not in config and _is_simple(v)}
+            known = {*config, *parameters(Layer)}
+            kept = {k: v for k, v in self._given.items() if k not in known and _is_simple(v)}
             config |= {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
         return config
 

@@ -1,0 +1,162 @@
+"""Members of layers and models that came after Keras 2.
+
+They give way: a class or an object of a user's may have an attribute of the same name. Those that mean
+nothing where models are compiled from graphs are refused by name, with what to use instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from kcompile.keras.utils.serialization import serialize
+from kcompile_runtime.errors import UnsupportedError, describe
+
+_LOOPS = "the loop over batches is compiled; define train_step, test_step or predict_step"
+_QUANTIZED = "weights are float32 or float64"
+_STATELESS = "call the layer on arrays, or compile a JAX function by kcompile.compile_jax"
+REFUSED_OF_LAYERS = {
+    "quantize": _QUANTIZED,
+    "quantized_build": _QUANTIZED,
+    "quantized_call": _QUANTIZED,
+    "quantization_mode": _QUANTIZED,
+    "rematerialized_call": "memory is planned when a model is compiled",
+    "stateless_call": _STATELESS,
+    "symbolic_call": "call the layer on a tensor of a model",
+    "load_own_variables": "files are read by load_weights and load_model; set_weights writes weights",
+    "save_own_variables": "files are written by save_weights and save; get_weights gives weights",
+    "with_name_scope": "there are no scopes of names: layers name their weights",
+    "name_scope": "there are no scopes of names: layers name their weights",
+}
+REFUSED_OF_MODELS = {
+    "make_train_function": _LOOPS,
+    "make_test_function": _LOOPS,
+    "make_predict_function": _LOOPS,
+    "compute_loss_and_updates": _LOOPS,
+    "jax_state_sync": "there is no state of JAX's",
+    "get_state_tree": "use get_weights, and optimizer.variables",
+    "set_state_tree": "use set_weights",
+    "stateless_compute_loss": _STATELESS,
+    "get_quantization_layer_structure": _QUANTIZED,
+    "distribute_strategy": "a model runs on one device, which its target names",
+    "autotune_steps_per_execution": "many steps are one native call in any case",
+}
+
+
+class Derived:
+    """An attribute that follows from others, unless it is set."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return self if owner is None else self.function(owner)
+
+
+class Refused:
+    """An attribute that is refused by name: there is none."""
+
+    def __init__(self, remedy: str) -> None:
+        self.remedy = remedy
+
+    def __set_name__(self, owner: Any, name: str) -> None:
+        self.name = name
+
+    def __get__(self, owner: Any, kind: Any = None) -> NoReturn:
+        label = getattr(owner, "label", getattr(kind, "__name__", "a layer"))
+        raise AttributeError(
+            f"{label}: {self.name} is not supported: {self.remedy}", name=self.name, obj=owner
+        )
+
+
+class LayerMembers:
+    """Those of layers."""
+
+    dynamic = False
+    submodules = Derived(lambda self: (*self.inside, *(y for x in self.inside for y in x.submodules)))
+    inbound_nodes = Derived(lambda self: list(self.nodes_made))
+    outbound_nodes = Derived(lambda self: list(self.consumers))
+
+    @Derived
+    def path(self: Any) -> str:
+        """The name, as there are no layers around that are known here."""
+        return str(self.name)
+
+    @Derived
+    def metrics(self: Any) -> list[Any]:
+        """The metrics in the attributes of the layer, and of those inside."""
+        own = [m for m in vars(self).values() if hasattr(m, "update_state") and hasattr(m, "result")]
+        return [*own, *(m for layer in self.inside for m in layer.metrics)]
+
+    metrics_variables = Derived(lambda self: [v for m in self.metrics for v in m.variables])
+
+    def get_build_config(self: Any) -> dict[str, Any] | None:
+        """The shape that the layer was built for."""
+        try:
+            return {"input_shape": self.input_shape} if self.built else None
+        except AttributeError:
+            return None
+
+    def build_from_config(self: Any, config: Any) -> None:
+        """Build the layer for the shape of `get_build_config`."""
+        if config and config.get("input_shape") is not None:
+            shape = config["input_shape"]
+            self.build(tuple(shape) if shape and not isinstance(shape[0], (list, tuple)) else shape)
+
+    def add_variable(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """The older name of `add_weight`."""
+        return self.add_weight(*args, **kwargs)
+
+    def compute_output_spec(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """What the layer gives for tensors of a model, which a call tells."""
+        return self(*args, **kwargs)
+
+    def finalize_state(self) -> None:
+        """Nothing: weights may be changed at any time."""
+
+
+class ModelMembers:
+    """Those of models."""
+
+    run_eagerly = Derived(lambda self: False)
+    jit_compile = Derived(lambda self: True)
+    steps_per_execution = Derived(lambda self: 1)
+
+    def get_compile_config(self: Any) -> dict[str, Any] | None:
+        """The arguments of `compile`, made of what JSON can hold; None before it."""
+        arguments = self.trainer.arguments
+        return None if arguments is None else {k: serialize(v) for k, v in arguments.items()}
+
+    def compile_from_config(self: Any, config: dict[str, Any]) -> None:
+        """`compile`, with the arguments of `get_compile_config`."""
+        self.compile(**config)
+
+    def get_weight_paths(self: Any) -> dict[str, Any]:
+        """The weights by name."""
+        return {v.name: v for v in self.weights}
+
+    def export(
+        self: Any, filepath: Any, format: str | None = None, verbose: Any = None, **options: Any
+    ) -> None:
+        """Write a library for predictions, as `kcompile.export` does, with its options (target, batch, ...).
+
+        format: None or "library". Raises UnsupportedError for the formats of other systems.
+        """
+        import kcompile
+
+        if format not in (None, "library"):
+            remedy = "Keras exports it: save the model as .keras, and load it there"
+            raise UnsupportedError(
+                describe("Model.export: format", "None or 'library'", repr(format), remedy)
+            )
+        path = kcompile.export(self, filepath, **options)
+        if verbose:
+            print(f"Saved artifact at '{path}'.")
+
+
+for _members, _names in ((LayerMembers, REFUSED_OF_LAYERS), (ModelMembers, REFUSED_OF_MODELS)):
+    for _name, _remedy in _names.items():
+        _made = Refused(_remedy)
+        _made.__set_name__(_members, _name)
+        setattr(_members, _name, _made)

@@ -1,0 +1,89 @@
+"""Members of layers and models, and names of keras.utils and keras.saving, that came after Keras 2."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kcompile import keras3, tf_keras
+
+
+def test_members_that_mean_nothing_here_are_refused_by_name():
+    layer = keras3.layers.Dense(2)
+    model = keras3.Sequential([keras3.Input((3,)), layer])
+    for owner, name, remedy in (
+        (layer, "quantize", "float32 or float64"),
+        (layer, "stateless_call", "compile_jax"),
+        (model, "make_train_function", "train_step"),
+        (model, "get_state_tree", "get_weights"),
+    ):
+        with pytest.raises(AttributeError, match=f"{name} is not supported: .*{remedy}"):
+            getattr(owner, name)
+        assert not hasattr(owner, name)
+    with pytest.raises(ValueError, match=r"format: expected None or 'library'.*onnx"):
+        model.export("m.onnx", format="onnx")
+
+
+def test_members_give_way_to_attributes_of_users():
+    class Mine(keras3.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.path, self.metrics, self.quantize = "here", [], 8
+
+    layer = Mine()
+    assert (layer.path, layer.metrics, layer.quantize) == ("here", [], 8)
+
+
+def test_compile_is_made_again_from_its_configuration():
+    model = keras3.Sequential([keras3.Input((3,)), keras3.layers.Dense(2)])
+    assert model.get_compile_config() is None
+    model.compile("adam", "mse", metrics=["mae"], auto_scale_loss=False, jit_compile=False, run_eagerly=True)
+    again = keras3.Sequential([keras3.Input((3,)), keras3.layers.Dense(2)])
+    again.compile_from_config(model.get_compile_config())
+    assert type(again.optimizer) is type(model.optimizer) and again.loss == "mse"
+    assert again.metrics_names == model.metrics_names
+
+
+def test_registered_classes_are_found_by_both_names(tmp_path):
+    @keras3.saving.register_keras_serializable(package="mine")
+    class Twice(keras3.layers.Layer):
+        def call(self, x):
+            return x * 2
+
+    assert keras3.saving.get_registered_name(Twice) == "mine>Twice"
+    assert keras3.utils.get_registered_object("mine>Twice") is Twice
+    model = keras3.Sequential([keras3.Input((3,)), Twice()])
+    model.save(tmp_path / "m.keras")
+    again = keras3.saving.load_model(tmp_path / "m.keras")
+    assert again.predict(np.ones((1, 3)), verbose=0).tolist() == [[2, 2, 2]]
+    made = keras3.saving.deserialize_keras_object(
+        keras3.saving.serialize_keras_object(keras3.layers.Dense(3))
+    )
+    assert type(made).__name__ == "Dense" and made.units == 3
+
+
+def test_parts_of_batches():
+    utils = keras3.utils
+    assert utils.unpack_x_y_sample_weight((1, 2)) == (1, 2, None)
+    assert utils.unpack_x_y_sample_weight(1) == (1, None, None)
+    assert utils.pack_x_y_sample_weight(1, 2) == (1, 2) and utils.pack_x_y_sample_weight(1) == 1
+    assert tf_keras.utils.to_ordinal([0, 2], 3).tolist() == [[0, 0], [1, 1]]
+    with pytest.raises(ValueError, match="4 parts"):
+        utils.unpack_x_y_sample_weight((1, 2, 3, 4))
+
+
+def test_a_variable_in_an_attribute_is_a_weight():
+    class Scaled(keras3.Layer):
+        def __init__(self):
+            super().__init__()
+            self.factor = keras3.Variable([2.0, 3.0])
+            self.count = keras3.Variable("zeros", shape=(), trainable=False)
+
+        def call(self, x):
+            return x * self.factor
+
+    layer = Scaled()
+    assert layer(np.ones((1, 2), "float32")).tolist() == [[2, 3]]
+    assert len(layer.trainable_variables) == 1 and len(layer.non_trainable_variables) == 1
+    with pytest.raises(ValueError, match="Variable: shape"):
+        keras3.Variable("zeros")
