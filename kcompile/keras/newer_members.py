@@ -16,7 +16,6 @@ _LOOPS = "the loop over batches is compiled; define train_step, test_step or pre
 _QUANTIZED = "weights are float32 or float64"
 _STATELESS = "call the layer on arrays, or compile a JAX function by kcompile.compile_jax"
 REFUSED_OF_LAYERS = {
-    "quantize": _QUANTIZED,
     "quantized_build": _QUANTIZED,
     "quantized_call": _QUANTIZED,
     "quantization_mode": _QUANTIZED,

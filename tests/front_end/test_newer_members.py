@@ -12,7 +12,7 @@ def test_members_that_mean_nothing_here_are_refused_by_name():
     layer = keras3.layers.Dense(2)
     model = keras3.Sequential([keras3.Input((3,)), layer])
     for owner, name, remedy in (
-        (layer, "quantize", "float32 or float64"),
+        (layer, "quantized_call", "float32 or float64"),
         (layer, "stateless_call", "compile_jax"),
         (model, "make_train_function", "train_step"),
         (model, "get_state_tree", "get_weights"),
@@ -28,10 +28,10 @@ def test_members_give_way_to_attributes_of_users():
     class Mine(keras3.layers.Layer):
         def __init__(self):
             super().__init__()
-            self.path, self.metrics, self.quantize = "here", [], 8
+            self.path, self.metrics, self.submodules = "here", [], 8
 
     layer = Mine()
-    assert (layer.path, layer.metrics, layer.quantize) == ("here", [], 8)
+    assert (layer.path, layer.metrics, layer.submodules) == ("here", [], 8)
 
 
 def test_compile_is_made_again_from_its_configuration():
