@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
-from option_rows import ANY, MASKED, Row
+from typing import Any
+
+from option_rows import ANY, MASKED, SEVERAL_AXES, Options, Row
+
+IMAGES: dict[str, Any] = {"trainable": (False,), "vintage": ANY["vintage"], "batch": (1, 33), **SEVERAL_AXES}
+DRAWN = {**IMAGES, "seed": (None, 3, -1)}
+MOVED = {
+    **DRAWN,
+    "fill_mode": ("reflect", "wrap", "constant", "nearest"),
+    "interpolation": ("nearest",),
+    "fill_value": (0.5,),
+    "shape": ((1, 7, 2), (6, 1, 1)),
+}
+RANGE = {"value_range": ((0, 1), (-1.0, 1.0))}
+
+
+def without(options: Options, *names: str) -> Options:
+    return {key: value for key, value in options.items() if key not in names}
+
+
+def coloured(name: str, start: Any = 0.4, make: Any = None, **options: Any) -> Row:
+    base = {} if start is None else {"factor": start}
+    given = {"factor": ((0.1, 0.3), 0.0), **options} if base else options
+    kinds = without(DRAWN, "data_format") if name.startswith(("RandomHue", "RandomS", "RandomG")) else DRAWN
+    return Row(name, (5, 4, 3), {"value_range": (-1, 1), **base}, {**kinds, **RANGE, **given}, make=make)
+
+
+def before_a_dense(name: str) -> Any:
+    """A layer without a gradient, and one with weights behind it."""
+
+    def make(layers: Any, o: Options, every: Options) -> Any:
+        given = {key: value for key, value in o.items() if key != "input_dim"}
+        layer, dense = getattr(layers, name)(**given, **every), layers.Dense(2, **every)
+        return lambda x: dense(layer(x))
+
+    return make
+
 
 PREPROCESSING = (
     Row(
         "Rescaling",
         (4, 3),
         {"scale": 0.5},
-        {
-            **ANY,
-            **MASKED,
-            "scale": (2, [1.0, 2.0, 0.5]),
-            "offset": (-1.0, [0.1, 0.2, 0.3]),
-            "shape": ((5, 4, 3),),
-        },
+        {**ANY, **MASKED, "scale": (2, [1.0, 2.0, 0.5]), "offset": (-1.0, [1, 2, 3]), "shape": ((5, 4, 3),)},
     ),
     Row(
         "Normalization",
@@ -30,4 +60,96 @@ PREPROCESSING = (
         },
         lambda o: o.get("axis", -1) not in (-1, None, 1) and len(o["shape"]) < 2,
     ),
+    Row(
+        "Resizing",
+        (5, 4, 3),
+        {"height": 3, "width": 6},
+        {
+            **IMAGES,
+            "interpolation": ("nearest", "bicubic", "lanczos3", "lanczos5"),
+            "crop_to_aspect_ratio": (True,),
+            "pad_to_aspect_ratio": (True,),
+            "fill_value": (2.0,),
+            "antialias": (True,),
+            "height": (1, 5, 17),
+            "width": (1, 4, 33),
+            "shape": ((1, 1, 1), (9, 7, 2)),
+        },
+        lambda o: bool(o.get("crop_to_aspect_ratio") and o.get("pad_to_aspect_ratio")),
+    ),
+    *(
+        Row(
+            name,
+            (5, 4, 3),
+            {"height": 3, "width": 2},
+            {**options, "height": (1, 5, 8), "width": (1, 4, 8), "shape": ((9, 7, 2),)},
+        )
+        for name, options in (("CenterCrop", IMAGES), ("RandomCrop", DRAWN))
+    ),
+    Row(
+        "CategoryEncoding",
+        (4,),
+        {"num_tokens": 6, "input_dim": 6},
+        {**ANY, "output_mode": ("one_hot", "count", "multi_hot"), "shape": ((1,),)},
+        words=True,
+        make=before_a_dense("CategoryEncoding"),
+    ),
+    Row(
+        "Discretization",
+        (4,),
+        {"bin_boundaries": [-0.5, 0.1, 0.3], "output_mode": "one_hot"},
+        {**ANY, "output_mode": ("count", "multi_hot"), "shape": ((1,),)},
+        make=before_a_dense("Discretization"),
+    ),
+    Row("RandomFlip", (5, 4, 3), {}, {**DRAWN, "mode": ("horizontal", "vertical")}),
+    Row("RandomRotation", (5, 4, 3), {"factor": 0.2}, {**MOVED, "factor": ((-0.5, 0.1), 0.0)}),
+    Row(
+        "RandomZoom",
+        (5, 4, 3),
+        {"height_factor": 0.2},
+        {**MOVED, "height_factor": ((-0.5, 0.1),), "width_factor": (None, 0.3, (0.1, 0.2))},
+    ),
+    Row(
+        "RandomTranslation",
+        (5, 4, 3),
+        {"height_factor": 0.2, "width_factor": 0.1},
+        {**MOVED, "height_factor": ((-0.5, 0.1), 1), "width_factor": (0.3, (0.1, 0.2))},
+    ),
+    Row(
+        "RandomShear",
+        (5, 4, 3),
+        {"x_factor": 0.3, "y_factor": 0.1},
+        {**MOVED, "x_factor": ((0.5, 0.1), 1.0), "y_factor": (0.0, (0.1, 0.2))},
+    ),
+    coloured("RandomContrast"),
+    coloured("RandomBrightness"),
+    coloured("RandomHue"),
+    coloured("RandomSaturation"),
+    coloured("RandomSharpness"),
+    coloured("RandomInvert"),
+    coloured("RandomPosterization", 3, before_a_dense("RandomPosterization"), factor=((2, 6), 8)),
+    coloured("RandomGaussianBlur", 0.9, kernel_size=(1, (5, 3)), sigma=((0.2, 0.9),)),
+    coloured("RandomErasing", 0.9, scale=((0.2, 0.9),), fill_value=(0.5, (0.1, 0.2, 0.3)), seed=(3,)),
+    coloured("Solarization", None, addition_factor=(0.3, (0.1, 0.2)), threshold_factor=(0.5, (0.1, 0.9))),
+    coloured(
+        "RandomColorJitter",
+        None,
+        brightness_factor=(0.3,),
+        contrast_factor=((0.1, 0.2),),
+        saturation_factor=((0.4, 0.5),),
+        hue_factor=(0.1,),
+        data_format=("channels_last",),
+    ),
+    Row(
+        "RandomGrayscale",
+        (5, 4, 3),
+        {},
+        {**DRAWN, "factor": (0.0, 0.2, 1.0), "shape": ((5, 4, 1),)},
+        lambda o: (
+            (o["shape"][0] if o.get("data_format") == "channels_first" else o["shape"][-1]) not in (1, 3)
+        ),
+    ),
+    Row("RandomColorDegeneration", (5, 4, 3), {"factor": 0.4}, {**without(DRAWN, "data_format"), **RANGE}),
+    Row("AutoContrast", (5, 4, 3), {"value_range": (-1, 1)}, {**IMAGES, **RANGE, "shape": ((2, 3, 2),)}),
+    Row("Equalization", (5, 4, 3), {"value_range": (-1, 1)}, {**IMAGES, "bins": (2, 16, 256)}),
 )

@@ -70,28 +70,33 @@ def _flags(arguments: Mapping[str, Any], kind: str) -> dict[str, Any]:
     return {name: given[name] for name in names if isinstance(given.get(name), bool)}
 
 
+# Arguments of calls that are tensors, beside the first
+FURTHER = ("initial_state", "count_weights")
+
+
 def _with_states(node: Any) -> Any:
-    """The call of a recurrent layer, with its initial_state as further inputs, as Keras 2 has it."""
+    """The call of a recurrent layer, with its initial_state as further inputs, as Keras 2 has it; and that of
+    a CategoryEncoding, with its count_weights."""
     if isinstance(node, Mapping):
         named, given = mapping(node.get("kwargs")), node.get("args") or [None]
-        states = named.get("initial_state")
+        states = next((named[name] for name in FURTHER if named.get(name) is not None), None)
         states = list(states) if isinstance(states, (list, tuple)) else [states]
         if not all(map(is_keras_tensor, [given[0], *states])):
             return node
         return {
             **node,
             "args": [[given[0], *states], *given[1:]],
-            "kwargs": {k: v for k, v in named.items() if k != "initial_state"},
+            "kwargs": {k: v for k, v in named.items() if k not in FURTHER},
         }
     if not (isinstance(node, list) and len(node) == 1 and _is_place(node[0]) and len(node[0]) == 4):
         return node
     *place, named = node[0]
-    states = named.get("initial_state")
+    states = next((named[name] for name in FURTHER if named.get(name) is not None), None)
     states = [states] if _is_place(states) else states
     if not isinstance(states, (list, tuple)) or not states or not all(map(_is_place, states)):
         return node
     return [
-        [*place, {k: v for k, v in named.items() if k != "initial_state"}],
+        [*place, {k: v for k, v in named.items() if k not in FURTHER}],
         *([*state[:3], {}] for state in states),
     ]
 

@@ -42,6 +42,7 @@ _MODULES = {
 # Classes that Keras 3 writes by the names under which it shows them, and does not find by these in .h5
 PUBLIC = {"GroupedQueryAttention": "GroupQueryAttention"}
 REGISTERED = {"CustomScaleLayer": "Custom>CustomScaleLayer"}  # names that tf.keras has for classes
+WITHOUT_FLAG = ("Discretization", "SpatialDropout")  # classes that do not take `trainable` in Keras 3
 LONGEST_NAME = 1000  # characters, of the names in a configuration
 
 
@@ -178,8 +179,8 @@ class _Writer:
             self.strange.append("calls of keras.ops as layers")
         config = self.arguments(layer, trainable, path)
         config["trainable"] = trainable and layer.trainable
-        if type(layer).__name__.startswith("SpatialDropout") and self.dialect != "keras2":
-            if not config.pop("trainable"):  # Keras 3's class does not take it
+        if type(layer).__name__.startswith(WITHOUT_FLAG) and self.dialect != "keras2":
+            if not config.pop("trainable"):
                 self.ours.setdefault("frozen", []).append(path)
         shape = config.pop("batch_input_shape", None)
         if isinstance(layer, InputLayer):
@@ -220,6 +221,8 @@ class _Writer:
         if isinstance(layer, keras_layers.Bidirectional) and self.keras3:  # it writes what is run
             made["backward_layer"] = self.held("backward_layer", layer.backward_layer, trainable, path)
             made["layer"]["config"]["trainable"] = layer.forward_layer.trainable
+        if kind == "Discretization" and not self.keras3 and made["bin_boundaries"] is not None:
+            made["num_bins"] = None  # tf.keras takes one of both
         if kind == "LeakyReLU" and self.keras3:
             made["negative_slope"] = made.pop("alpha")
         made.pop("implementation", None)  # which Keras 3 does not take
@@ -290,6 +293,8 @@ class _Writer:
         kind = type(layer).__name__
         if kind in attention_calls.ORDERS:
             return self.attention(model, layer, call)
+        if kind == "CategoryEncoding" and len(call) == 2:
+            return self.counted(model, call, self.keras3 or layer.semantics.masked_scores == "left out")
         if not self.keras3:
             return [[*self.place(model, place), *place[3:]] for place in call]
         tensors = [self.tensor(model, place) for place in call]
@@ -315,6 +320,14 @@ class _Writer:
                 "keras_history": [place[0], number, index],
             },
         }
+
+    def counted(self, model: Any, call: Any, named: bool) -> Any:
+        """A call with weights of what is counted. named: in Keras 3's form, as `attention`."""
+        if named:
+            tensors = [self.tensor(model, place) for place in call]
+            return {"args": tensors[:1], "kwargs": {"count_weights": tensors[1]}}
+        places = [self.place(model, place) for place in call]
+        return [[*places[0], {"count_weights": places[1]}]]
 
     def attention(self, model: Any, layer: Any, call: Any) -> Any:
         """A call whose tensors have names. That of a layer of Keras 3 is written in its form in .h5 too, as

@@ -115,6 +115,22 @@ class Semantics:
     # kernel of this step. Keras 3 on JAX, which keeps no assignment to trained weights; on TensorFlow and
     # in tf_keras the first: spectral_normalization.py, call.
     spectral_kernel: Literal["assigned", "of the step"]
+    # What Resizing makes of whole numbers. tf_keras: image_preprocessing.py; Keras 3: resizing.py.
+    resized_integers: Literal["floats", "stay"]
+    # Whether RandomCrop crops images that are as large on some axis, or resizes them as smaller ones, from
+    # where their middle begins. tf_keras: image_preprocessing.py; Keras 3: random_crop.py.
+    crops: Literal["what fits", "what is larger"]
+    # Whether RandomFlip in both ways draws each way on its own. Keras 3: random_flip.py, _flip_inputs.
+    flips: Literal["apart", "together"]
+    # Whether RandomContrast draws one factor for a batch, by a factor f from 1 - f to 1 + f, or one for each
+    # sample, from 1 to 1 + f. Keras 3: random_contrast.py and base_image_preprocessing_layer.py, _set_factor.
+    contrast: Literal["of the batch", "of each sample"]
+    # What CategoryEncoding makes of a number that is none of its categories'. tf_keras: category_encoding.py;
+    # Keras 3: numerical_utils.py, encode_categorical_inputs.
+    categories_out_of_range: Literal["an error", "in none"]
+    # Which values of a batch Discretization keeps, of every so many, and whether arrays are cut into batches.
+    # tf_keras and Keras 3: discretization.py, summarize.
+    quantiles: Literal["first", "last"]
     # What Identity is where the sides differ: squares beside each other (for sides that are multiples), so in
     # the gates of LSTM and GRU alone, or ones on the diagonal. Keras 2.2: initializers.py, Identity; 2.3: the
     # same and recurrent.py, build; tf_keras and Keras 3: Identity.
@@ -295,6 +311,12 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "normalized_axes": ("sorted", "sorted", "as given", "as given", "sorted"),
     "group_norm_mask": ("goes on", "goes on", "counts", "counts", "goes on"),
     "spectral_kernel": ("of the step", "of the step", "assigned", "assigned", "of the step"),
+    "resized_integers": ("floats", "floats", "floats", "floats", "stay"),
+    "crops": (*["what fits"] * 4, "what is larger"),
+    "flips": ("apart", "apart", "apart", "apart", "together"),
+    "contrast": (*["of the batch"] * 4, "of each sample"),
+    "categories_out_of_range": (*["an error"] * 4, "in none"),
+    "quantiles": ("first", "first", "first", "first", "last"),
     "identity": ("tiled", "gates tiled", "diagonal", "diagonal", "diagonal"),
     "trainable_of_model": ("own", "own", "each layer", "each layer", "each layer"),
     "layers_in_layers": ("none", "attributes", "nested", "nested", "nested"),

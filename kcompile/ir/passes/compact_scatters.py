@@ -81,7 +81,7 @@ class _Compact:
         inlined = value not in self.results and all(
             user.op.kind in ("elementwise", "reduction") for user, _ in self.users.get(value, [])
         )
-        if not inlined or not _names_few(indices.type, rows):
+        if not inlined or isinstance(rows, Batch) or not _names_few(indices.type, rows):
             return None
         key = (indices.value, rows)
         if key not in self.places:

@@ -62,11 +62,14 @@ def _narrow(array: np.ndarray) -> np.ndarray:
     return array.astype({"f": floatx(), "i": "int32"}.get(array.dtype.kind, array.dtype))
 
 
-def batches(data: Any, what: str, batch_size: int | None = None, steps: int | None = None) -> Iterator[Any]:
-    """Arrays of data that `adapt` is given: an array whole, of an object of batches each batch's first part.
+def batches(
+    data: Any, what: str, batch_size: int | None = None, steps: int | None = None, cut: bool = False
+) -> Iterator[Any]:
+    """Arrays of data that `adapt` is given: an array whole, or cut; of an object of batches each batch's
+    first part.
 
-    steps: how many batches, default all. batch_size: how arrays are cut, where steps are given. Raises
-    InputError for data without a batch, KindError for what is no data."""
+    steps: how many batches, default all. batch_size: of arrays. Raises InputError for data without a batch,
+    KindError for what is no data."""
     size = 32 if batch_size is None else check_count(f"{what}: batch_size", batch_size)
     steps = None if steps is None else check_count(f"{what}: steps", steps)
     if isinstance(data, (list, tuple)) and data and all(hasattr(part, "shape") for part in data):
@@ -74,7 +77,8 @@ def batches(data: Any, what: str, batch_size: int | None = None, steps: int | No
     plain = as_plain_array(data)
     if isinstance(plain, np.ndarray):
         whole = plain if steps is None else plain[: steps * size]
-        yield _filled(whole, what)
+        for start in range(0, max(len(whole), 1), size if cut else max(len(whole), 1)):
+            yield _filled(whole[start : start + size] if cut else whole, what)
         return
     if not gives_batches(plain):
         raise KindError(
