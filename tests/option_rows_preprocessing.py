@@ -98,7 +98,7 @@ PREPROCESSING = (
         "Discretization",
         (4,),
         {"bin_boundaries": [-0.5, 0.1, 0.3], "output_mode": "one_hot"},
-        {**ANY, "output_mode": ("count", "multi_hot"), "shape": ((1,),)},
+        {**without(ANY, "trainable"), "output_mode": ("count", "multi_hot"), "shape": ((1,),)},
         make=before_a_dense("Discretization"),
     ),
     Row("RandomFlip", (5, 4, 3), {}, {**DRAWN, "mode": ("horizontal", "vertical")}),

@@ -186,6 +186,13 @@ NEEDED = {
     "cell": layers.LSTMCell(3),
     "cells": [layers.LSTMCell(3)],
     "layer": layers.LSTM(3, return_sequences=True),
+    "factor": 1.0,
+    "height": 3,
+    "height_factor": 0.2,
+    "num_bins": 3,
+    "scale": 0.5,
+    "width": 3,
+    "width_factor": 0.2,
 }
 OF_ALL = (
     "trainable",

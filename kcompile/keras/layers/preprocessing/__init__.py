@@ -5,10 +5,15 @@ from __future__ import annotations
 from kcompile.keras.layers.preprocessing import categories as _categories
 from kcompile.keras.layers.preprocessing import colours as _colours
 from kcompile.keras.layers.preprocessing import geometry as _geometry
+from kcompile.keras.layers.preprocessing import hashing as _hashing
+from kcompile.keras.layers.preprocessing import lookup as _lookup
 from kcompile.keras.layers.preprocessing import scaling as _scaling
 from kcompile.keras.layers.preprocessing.categories import *
 from kcompile.keras.layers.preprocessing.colours import *
 from kcompile.keras.layers.preprocessing.geometry import *
+from kcompile.keras.layers.preprocessing.hashing import *
+from kcompile.keras.layers.preprocessing.lookup import *
 from kcompile.keras.layers.preprocessing.scaling import *
 
-__all__ = [*_categories.__all__, *_colours.__all__, *_geometry.__all__, *_scaling.__all__]
+__all__ = [*_categories.__all__, *_colours.__all__, *_geometry.__all__, *_hashing.__all__]
+__all__ += [*_lookup.__all__, *_scaling.__all__]

@@ -84,7 +84,8 @@ class Discretization(Encoding):
         self.bin_boundaries = None if bin_boundaries is None else self._checked(bin_boundaries)
 
     def _checked(self, given: Any) -> list[float]:
-        numbers = [finite(v) for v in np.ravel(np.asarray(given, dtype=object)).tolist()]
+        listed = given.ravel().tolist() if isinstance(given, np.ndarray) else given
+        numbers = [finite(v) for v in listed] if isinstance(listed, (list, tuple)) else [None]
         known = [n for n in numbers if n is not None]
         if len(known) != len(numbers) or not known or sorted(known) != known:
             raise ModelError(describe(f"{self.label}: bin_boundaries", "numbers in order", repr(given)))

@@ -24,11 +24,12 @@ class Encoding(Preprocessing):
     """
 
     modes: tuple[str, ...] = MODES
+    whole = "int32"  # the type of numbers in the mode "int"
 
     def __init__(self, dtype: Any = None, **kwargs: Any) -> None:
         """dtype: of the vectors, or, in the mode "int", of the numbers."""
         given = None if dtype is None else dtype_name(dtype)
-        self.whole_dtype = given if given in ("int32", "int64") else None
+        self.whole_dtype = given if isinstance(given, str) and given in ("int32", "int64") else None
         super().__init__(dtype=dtype if self.whole_dtype is None else None, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
@@ -55,7 +56,7 @@ class Encoding(Preprocessing):
         """Whole numbers in the form of a mode. depth: how many categories there are. weights: of each number,
         when it is counted."""
         if mode == "int":
-            kind = self.whole_dtype or "int32"
+            kind = self.whole_dtype or self.whole
             return places if places.dtype == kind else ops.cast(places, kind)
         if places.rank == 0:
             places = ops.reshape(places, (1,))

@@ -13,6 +13,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras.eager import as_eager
 from kcompile.keras.engine import InputSpec, KerasShape, Variable, is_integer
 from kcompile.keras.layers.preprocessing.data import Preprocessing, batches
+from kcompile.keras.operands import leaves
 from kcompile.keras.settings import epsilon, image_data_format
 from kcompile_runtime.checks import finite
 from kcompile_runtime.errors import InputError, ModelError, describe
@@ -176,7 +177,14 @@ def as_numbers(layer: Preprocessing, argument: str, value: Any) -> Any:
     """A number, or numbers in lists, as a configuration holds them. Raises ModelError naming the layer."""
     if isinstance(value, dict) and value.get("class_name") == "__numpy__":  # how Keras 3 writes an array
         value = value["config"]["value"]
-    array = np.asarray(value.value if isinstance(value, Variable) else value)
+    value = value.value if isinstance(value, Variable) else value
+    listed = isinstance(value, (bool, int, float, np.generic, np.ndarray)) or all(
+        isinstance(v, (int, float, np.generic)) for v in leaves([value])
+    )
+    try:
+        array = np.asarray(value if listed else "")
+    except ValueError:  # lists of several lengths
+        array = np.asarray("")
     number = finite(array.item()) if array.ndim == 0 and array.dtype.kind in "fiu" else None
     if number is not None:
         return number

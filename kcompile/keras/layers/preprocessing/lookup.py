@@ -1,0 +1,406 @@
+"""IntegerLookup and StringLookup: places of tokens in a vocabulary that is given, or learned from data."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.keras import hashes
+from kcompile.keras.layers.preprocessing.data import as_plain_array, batches
+from kcompile.keras.layers.preprocessing.encoding import Encoding, place_in
+from kcompile.keras.layers.preprocessing.on_arrays import OnArrays, salt_of, texts
+from kcompile_runtime.checks import finite
+from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+
+__all__ = ["IntegerLookup", "StringLookup"]
+
+
+class _Lookup(Encoding):
+    """Places: 0 of mask_token (in the mode "int", where there is one), then those of num_oov_indices for
+    tokens that the vocabulary does not have, then its tokens.
+
+    max_tokens: of all places. vocabulary: the tokens, perhaps with the special ones before them; idf_weights:
+    of each, for "tf_idf". invert: tokens of places. pad_to_max_tokens: vectors of max_tokens. A model takes
+    the vocabulary as it is when the model is compiled.
+    """
+
+    whole = "int64"
+
+    def __init__(
+        self,
+        max_tokens: int | None,
+        num_oov_indices: int,
+        mask_token: Any,
+        oov_token: Any,
+        vocabulary: Any,
+        idf_weights: Any,
+        invert: bool,
+        output_mode: str,
+        sparse: bool,
+        pad_to_max_tokens: bool,
+        salt: Any,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.max_tokens = None if max_tokens is None else self.positive("max_tokens", max_tokens)
+        (self.num_oov_indices,) = self.counts("num_oov_indices", num_oov_indices, 1)
+        self.mask_token, self.oov_token = mask_token, oov_token
+        self.invert, self.sparse = self.flag("invert", invert), self.dense(sparse)
+        self.output_mode = self.mode(output_mode)
+        self.pad_to_max_tokens = self.flag("pad_to_max_tokens", pad_to_max_tokens)
+        self.salt = salt_of(self, salt)
+        if self.invert and self.output_mode != "int":
+            raise ModelError(
+                describe(f"{self.label}: output_mode", "'int', where invert is True", output_mode)
+            )
+        if self.pad_to_max_tokens and self.max_tokens is None:
+            raise ModelError(describe(self.label, "max_tokens, where pad_to_max_tokens is True", "None"))
+        self._tokens: list[Any] = []
+        self._idf: np.ndarray | None = None
+        self._given = vocabulary is not None
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary, idf_weights)
+        elif idf_weights is not None:
+            raise ModelError(describe(self.label, "idf_weights together with a vocabulary", "them alone"))
+
+    @property
+    def _first(self) -> int:
+        """The first place that is not the mask's."""
+        return int(self.mask_token is not None and self.output_mode == "int")
+
+    @property
+    def _start(self) -> int:
+        """The place of the first token."""
+        return self._first + self.num_oov_indices
+
+    @property
+    def depth(self) -> int:
+        """The size of vectors."""
+        if self.pad_to_max_tokens and self.max_tokens is not None:
+            return self.max_tokens
+        return self.vocabulary_size()
+
+    def vocabulary_size(self) -> int:
+        """The number of places."""
+        return self._start + len(self._tokens)
+
+    def get_vocabulary(self, include_special_tokens: bool = True) -> list[Any]:
+        """The tokens by place."""
+        special = [self.mask_token] * self._first + [self.oov_token] * self.num_oov_indices
+        return [*special, *self._tokens] if include_special_tokens else list(self._tokens)
+
+    def token(self, value: Any) -> Any:
+        """A token of a vocabulary. Raises ModelError."""
+        raise NotImplementedError
+
+    def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
+        """Take these tokens, in this order. Raises ModelError for too many, or one that is twice there."""
+        if isinstance(vocabulary, str):
+            raise UnsupportedError(
+                f"{self.label}: vocabulary: expected the tokens. Received: the file {vocabulary!r}. "
+                "Read its lines: vocabulary=open(name).read().splitlines()"
+            )
+        listed = vocabulary.ravel().tolist() if isinstance(vocabulary, np.ndarray) else vocabulary
+        if not isinstance(listed, (list, tuple)):
+            raise ModelError(describe(f"{self.label}: vocabulary", "a list of tokens", repr(vocabulary)[:80]))
+        tokens = [self.token(value) for value in listed]
+        special = [self.mask_token] * self._first + [self.oov_token] * self.num_oov_indices
+        whole = bool(special) and tokens[: len(special)] == special
+        tokens = tokens[len(special) :] if whole else tokens
+        twice = [token for token, count in Counter(tokens).items() if count > 1]
+        reserved = [t for t in (self.mask_token, self.oov_token if self.invert else None) if t is not None]
+        if not tokens or twice or any(t in tokens for t in reserved):
+            found = f"{(twice or reserved)[:3]} among them" if tokens else "none"
+            raise ModelError(
+                describe(f"{self.label}: vocabulary", f"tokens, each once, or behind {special}", found)
+            )
+        if self.max_tokens is not None and self._start + len(tokens) > self.max_tokens:
+            raise ModelError(
+                describe(
+                    f"{self.label}: vocabulary",
+                    f"at most {self.max_tokens} places (max_tokens)",
+                    str(self._start + len(tokens)),
+                )
+            )
+        self._tokens = tokens
+        self._idf = self._weights(idf_weights, len(special) if whole else 0)
+
+    def _weights(self, given: Any, special: int) -> np.ndarray | None:
+        """idf_weights of the tokens, and their average for the places before. special: for how many of those
+        before there are weights too."""
+        if (given is None) != (self.output_mode != "tf_idf"):
+            raise ModelError(
+                describe(
+                    f"{self.label}: idf_weights",
+                    "them with output_mode 'tf_idf', and there alone",
+                    repr(given),
+                )
+            )
+        if given is None:
+            return None
+        listed = given.ravel().tolist() if isinstance(given, np.ndarray) else given
+        numbers = [finite(v) for v in listed] if isinstance(listed, (list, tuple)) else [None]
+        weights = np.array([n for n in numbers if n is not None])
+        if len(weights) != special + len(self._tokens):
+            raise ModelError(
+                describe(
+                    f"{self.label}: idf_weights", f"{special + len(self._tokens)} numbers", str(len(weights))
+                )
+            )
+        before = weights[:special] if special else np.full(self._start, weights.mean())
+        return np.concatenate([before, weights[special:]])
+
+    @property
+    def idf_weights(self) -> Any:
+        """The weights of all places in vectors, None but for "tf_idf"."""
+        if self._idf is None:
+            return None
+        return np.pad(self._idf, (0, self.depth - len(self._idf)))
+
+    # ---- learned
+
+    def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
+        """Take the tokens of data as the vocabulary, the most frequent first. A sample is a document, for the
+        weights of "tf_idf". batch_size, steps: those of tf.keras, how much of the data counts."""
+        if self._given:
+            raise InputError(f"{self.label}: adapt: a vocabulary was given, nothing is left to learn")
+        tokens: Counter[Any] = Counter()
+        documents: Counter[Any] = Counter()
+        samples = 0
+        for batch in batches(data, f"{self.label}: adapt", batch_size, steps):
+            for sample in self.samples(batch, batch is as_plain_array(data)):
+                tokens.update(sample)
+                documents.update(set(sample))
+                samples += 1
+        self.learn(tokens, documents, samples)
+
+    def samples(self, batch: np.ndarray, whole: bool) -> Iterable[Sequence[Any]]:
+        """The tokens of each sample. whole: the data were this array, whose elements are samples where it has
+        one axis; those of a batch are one sample."""
+        rows = batch.reshape(1, -1) if batch.ndim == 1 and not whole else batch.reshape(len(batch), -1)
+        return [self.tokens_of(row) for row in rows]
+
+    def tokens_of(self, row: np.ndarray) -> Sequence[Any]:
+        """An array of tokens, as a list."""
+        return row.tolist()
+
+    def learn(self, tokens: Counter[Any], documents: Counter[Any], samples: int) -> None:
+        """A vocabulary of counted tokens."""
+        for special in (self.mask_token, self.oov_token):
+            tokens.pop(special, None)
+        order = sorted(tokens, key=lambda token: (tokens[token], self.sorted_by(token)), reverse=True)
+        if self.max_tokens is not None:
+            order = order[: max(self.max_tokens - self._start, 0)]
+        self._tokens = order
+        if self.output_mode == "tf_idf":
+            weights = np.array([math.log(1 + samples / (1 + documents[token])) for token in order])
+            self._idf = np.concatenate([np.full(self._start, weights.mean() if order else 0.0), weights])
+
+    def sorted_by(self, token: Any) -> Any:
+        """What orders tokens that are as frequent."""
+        return token
+
+    # ---- as vectors
+
+    def known(self) -> None:
+        """Raises ModelError where there is no vocabulary."""
+        if not self._tokens:
+            raise ModelError("its vocabulary is not known: give a vocabulary, or call adapt")
+
+    def of_places(self, places: Tensor) -> Tensor:
+        """Places in the form of the output_mode."""
+        if self.output_mode != "tf_idf":
+            return self.encoded(places, self.output_mode, self.depth)
+        counts = self.encoded(places, "count", self.depth)
+        return counts * ops.constant(places.graph, self.idf_weights, counts.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        start = self._start
+        idf = None if self._idf is None else self._idf[start:].tolist()
+        return {**config, "vocabulary": self._tokens or None, "idf_weights": idf}
+
+
+class IntegerLookup(_Lookup):
+    """The places of whole numbers in a vocabulary (see `_Lookup`). Numbers that it does not have are at the
+    remainder of their division by num_oov_indices (oov_method="farmhash", of their hash, which is computed of
+    arrays alone); without such places they are an error of the run."""
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: int | None = None,
+        oov_token: int | None = -1,
+        vocabulary: Any = None,
+        vocabulary_dtype: str = "int64",
+        idf_weights: Any = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        sparse: bool = False,
+        pad_to_max_tokens: bool = False,
+        oov_method: str = "floormod",
+        salt: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.oov_method = oov_method
+        super().__init__(
+            max_tokens,
+            num_oov_indices,
+            mask_token,
+            oov_token,
+            vocabulary,
+            idf_weights,
+            invert,
+            output_mode,
+            sparse,
+            pad_to_max_tokens,
+            salt,
+            **kwargs,
+        )
+        self.oov_method = self.one_of("oov_method", oov_method, ("floormod",))
+        self.vocabulary_dtype = self.one_of("vocabulary_dtype", vocabulary_dtype, ("int64", "int32"))
+        if salt is not None:
+            raise ModelError(
+                describe(f"{self.label}: salt", "None, but for oov_method='farmhash'", repr(salt))
+            )
+
+    def token(self, value: Any) -> int:
+        if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and abs(int(value)) < 2**63:
+            return int(value)
+        raise ModelError(describe(f"{self.label}: vocabulary", "whole numbers", repr(value)))
+
+    def call(self, x: Tensor) -> Tensor:
+        self.known()
+        x = ops.cast(x, "int64")
+        if self.invert:
+            return self._inverted(x)
+        tokens = np.asarray(self._tokens, np.int64)
+        order = np.argsort(tokens, kind="stable")
+        before = ops.maximum(place_in(x, tokens[order]) - 1, 0)
+        found = ops.equal(ops.rows_at(ops.constant(x.graph, tokens[order], "int64"), before), x)
+        place = ops.rows_at(ops.constant(x.graph, order + self._start, "int32"), before)
+        masked = None if self.mask_token is None else ops.equal(x, int(self.mask_token))
+        place = ops.select(
+            found, place, self._others(x, found if masked is None else ops.logical_or(found, masked))
+        )
+        if masked is not None:
+            place = ops.select(masked, 0 if self.output_mode == "int" else -1, place)
+        return self.of_places(place)
+
+    def _others(self, x: Tensor, known: Tensor) -> Tensor:
+        """The places of numbers that are not known. Where there are none, -1 is an error of the run."""
+        zero = ops.broadcast_to(ops.constant(x.graph, 0, "int32"), x.shape)
+        if self.num_oov_indices == 0:
+            return ops.checked_places(ops.select(known, zero, zero - 1), 1)
+        if self.num_oov_indices == 1:
+            return zero + self._first
+        rest = ops.remainder(x, ops.constant(x.graph, self.num_oov_indices, x.dtype))
+        rest = ops.select(rest < 0, rest + self.num_oov_indices, rest)
+        return ops.cast(rest, "int32") + self._first
+
+    def _inverted(self, x: Tensor) -> Tensor:
+        """The tokens at places."""
+        other = 0 if self.oov_token is None else int(self.oov_token)
+        table = [other if token is None else int(token) for token in self.get_vocabulary()]
+        inside = ops.logical_and(x >= 0, x < len(table))
+        rows = ops.cast(ops.select(inside, x, ops.zeros_like(x)), "int32")
+        found = ops.rows_at(ops.constant(x.graph, np.asarray(table), "int64"), rows)
+        return self.encoded(ops.select(inside, found, other), "int", 0)
+
+
+class StringLookup(_Lookup, OnArrays):
+    """The places of texts in a vocabulary (see `_Lookup`), or texts of places (invert=True): of arrays and
+    lists of texts, not in models. A text that it does not have is at a place by its hash; salt: a key for
+    that, of two numbers or one."""
+
+    def __init__(
+        self,
+        max_tokens: int | None = None,
+        num_oov_indices: int = 1,
+        mask_token: str | None = None,
+        oov_token: str | None = "[UNK]",
+        vocabulary: Any = None,
+        idf_weights: Any = None,
+        invert: bool = False,
+        output_mode: str = "int",
+        pad_to_max_tokens: bool = False,
+        sparse: bool = False,
+        encoding: str = "utf-8",
+        salt: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.encoding = encoding
+        super().__init__(
+            max_tokens,
+            num_oov_indices,
+            mask_token,
+            oov_token,
+            vocabulary,
+            idf_weights,
+            invert,
+            output_mode,
+            sparse,
+            pad_to_max_tokens,
+            salt,
+            **kwargs,
+        )
+
+    def token(self, value: Any) -> str:
+        if isinstance(value, bytes):
+            value = value.decode(self.encoding)
+        if isinstance(value, str):
+            return value
+        raise ModelError(describe(f"{self.label}: vocabulary", "texts", repr(value)))
+
+    def tokens_of(self, row: np.ndarray) -> Sequence[Any]:
+        return texts(self, row).tolist()
+
+    def sorted_by(self, token: str) -> bytes:
+        return token.encode(self.encoding)
+
+    def of_arrays(self, array: Any) -> Any:
+        self.known()
+        if self.invert:
+            table = self.get_vocabulary()
+            numbers = np.asarray(array)
+            found = [table[i] if 0 <= i < len(table) else self.oov_token for i in numbers.ravel().tolist()]
+            return np.array(found, dtype=object).reshape(numbers.shape)
+        given = texts(self, array)
+        places = np.array([self.place(token) for token in given.ravel().tolist()], np.int64)
+        return self.computed_now(places.reshape(given.shape), self.of_places)
+
+    def place(self, token: str) -> int:
+        """The place of a token. Raises InputError where it has none."""
+        if token == self.mask_token:
+            return 0 if self.output_mode == "int" else -1
+        found = self._places.get(token)
+        if found is not None:
+            return found
+        if self.num_oov_indices == 0:
+            raise InputError(
+                describe(
+                    f"{self.label}: input", "tokens of the vocabulary, as num_oov_indices is 0", repr(token)
+                )
+            )
+        if self.num_oov_indices == 1:
+            return self._first
+        text = token.encode(self.encoding)
+        number = hashes.fingerprint(text) if self.salt is None else hashes.keyed(text, self.salt)
+        return self._first + number % self.num_oov_indices
+
+    @property
+    def _places(self) -> dict[str, int]:
+        if self._known_by is not self._tokens:
+            self._known_by = self._tokens
+            self._by_token = {token: self._start + i for i, token in enumerate(self._tokens)}
+        return self._by_token
+
+    _known_by: Any = None
+    _by_token: dict[str, int]

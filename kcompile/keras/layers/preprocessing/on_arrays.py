@@ -1,0 +1,74 @@
+"""Layers that work on arrays alone, as what they compute has no place in a compiled model: texts, hashes.
+
+Scripts call them on their data, and train a model on what they give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kcompile.ir.tensor import Tensor, constant
+from kcompile.keras.eager import as_eager
+from kcompile.keras.engine import Layer, is_integer
+from kcompile.keras.evaluation import computed
+from kcompile.keras.layers.preprocessing.data import as_plain_array
+from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+
+
+class OnArrays(Layer):
+    """A layer that is called on arrays, and lists, and refused in models."""
+
+    takes = "texts have no place in a compiled model"
+
+    def __call__(self, inputs: Any, **arguments: Any) -> Any:
+        if arguments:
+            raise UnsupportedError(describe(f"{self.label}: call", "its inputs", ", ".join(arguments)))
+        given = [as_plain_array(x) for x in inputs] if self.wants_list else as_plain_array(inputs)
+        if not all(isinstance(x, np.ndarray) for x in (given if self.wants_list else [given])):
+            raise self.refusal()
+        return as_eager(self.of_arrays(given), self.vintage)
+
+    def refusal(self) -> UnsupportedError:
+        """Why it is in no model, and what to do."""
+        return UnsupportedError(
+            f"{self.label}: {self.takes}. Call the layer on the data before the model "
+            f"(x = layer(x), as arrays), and give the model what it returns"
+        )
+
+    def call(self, inputs: Any) -> Any:
+        raise self.refusal()
+
+    def of_arrays(self, array: Any) -> Any:
+        """What the layer makes of an array (or a list of them)."""
+        raise NotImplementedError
+
+    def computed_now(self, array: np.ndarray, function: Callable[[Tensor], Tensor]) -> np.ndarray:
+        """The values of a function over tensors, of an array."""
+        with self.named_errors():
+            return computed(lambda graph: [function(constant(graph, array, array.dtype.name))])[0]
+
+
+def texts(layer: Layer, array: Any) -> np.ndarray:
+    """An array of str, of texts or bytes. Raises InputError."""
+    encoding = getattr(layer, "encoding", "utf-8")
+    given = np.asarray(array)
+    if given.dtype.kind == "U":
+        return given
+    parts = [x.decode(encoding) if isinstance(x, bytes) else x for x in given.ravel().tolist()]
+    if not all(isinstance(x, str) for x in parts):
+        odd = next(x for x in parts if not isinstance(x, str))
+        raise InputError(describe(f"{layer.label}: input", "texts", repr(odd)))
+    return np.array(parts, dtype=object).reshape(given.shape)
+
+
+def salt_of(layer: Layer, value: Any) -> list[int] | None:
+    """A key of two numbers, of two or one. Raises ModelError."""
+    given = value if isinstance(value, (list, tuple)) else [value, value]
+    if value is None:
+        return None
+    if len(given) == 2 and all(map(is_integer, given)):
+        return [int(v) for v in given]
+    raise ModelError(describe(f"{layer.label}: salt", "a whole number, or two of them", repr(value)))
