@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 import questions_of_layers  # noqa: F401
+import questions_of_preprocessing  # noqa: F401
 import questions_of_training  # noqa: F401
 from asking import CASES, Kit
 

@@ -54,6 +54,12 @@ NOT_ASKED = {
             "masked_scores",
             "normalized_axes",
             "projections_penalised",
+            "resized_integers",
+            "crops",
+            "flips",
+            "contrast",
+            "categories_out_of_range",
+            "quantiles",
         )
         for vintage in ("keras2", "keras2.2")
     },
