@@ -95,6 +95,21 @@ PREPROCESSING = (
         make=before_a_dense("CategoryEncoding"),
     ),
     Row(
+        "IntegerLookup",
+        (4,),
+        {"vocabulary": [3, 1, 4], "output_mode": "one_hot", "input_dim": 6},
+        {
+            **ANY,
+            "output_mode": ("count", "multi_hot"),
+            "num_oov_indices": (2,),
+            "mask_token": (2,),
+            "max_tokens": (9,),
+            "shape": ((1,),),
+        },
+        words=True,
+        make=before_a_dense("IntegerLookup"),
+    ),
+    Row(
         "Discretization",
         (4,),
         {"bin_boundaries": [-0.5, 0.1, 0.3], "output_mode": "one_hot"},
