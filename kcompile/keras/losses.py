@@ -16,10 +16,11 @@ from typing import Any
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.crossentropy import binary_terms, clipped, log_probabilities
+from kcompile.keras.editions import edition
 from kcompile.keras.loss_options import bound_options, checked_options, options_of
 from kcompile.keras.newer_losses import circle, ctc, dice, tversky
 from kcompile.keras.operands import lift, over
-from kcompile.keras.settings import epsilon, meaning
+from kcompile.keras.settings import epsilon, meaning, vintage_running
 from kcompile.keras.tensors import is_integer
 from kcompile.keras.utils.serialization import custom_names
 from kcompile.keras.utils.serialization import serialize as serialize_object
@@ -31,6 +32,23 @@ LossFunction = Callable[[Any, Any], Tensor]
 
 def _like(y_true: Any, y_pred: Tensor) -> Tensor:
     return ops.cast(as_tensor(y_pred.graph, y_true), y_pred.dtype)
+
+
+def same_rank(y_true: Any, y_pred: Tensor) -> tuple[Any, Tensor]:
+    """Both with as many axes, where the last one of either has size 1 and is all that the other lacks: since
+    tf.keras."""
+    if not edition(vintage_running()).eager:
+        return y_true, y_pred
+    y_true = as_tensor(y_pred.graph, y_true)
+    if y_true.rank == y_pred.rank - 1 and y_pred.shape[-1] == 1:
+        return ops.reshape(y_true, (*y_true.shape, 1)), y_pred
+    if y_true.rank == y_pred.rank + 1 and y_true.shape[-1] == 1:
+        return (
+            (y_true, ops.reshape(y_pred, (*y_pred.shape, 1)))
+            if y_pred.rank == 1
+            else (ops.reshape(y_true, y_true.shape[:-1]), y_pred)
+        )
+    return y_true, y_pred
 
 
 def _feature_axis(name: str, axis: Any, y_pred: Tensor) -> int:
@@ -283,6 +301,7 @@ class Loss:
     @over("y_true", "y_pred", "sample_weight")
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss; sample_weight broadcasts to the losses of the samples."""
+        y_true, y_pred = same_rank(y_true, y_pred)
         each = self.call(y_true, y_pred)
         weight = None if sample_weight is None else _like(sample_weight, each)
         if weight is not None and weight.rank < each.rank:

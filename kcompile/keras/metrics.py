@@ -185,6 +185,7 @@ class MeanMetricWrapper(Mean):
     def update_state(  # type: ignore[override]  # it takes what the function does
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
+        y_true, y_pred = losses.same_rank(y_true, tensor(y_pred))
         super().update_state(self.values(y_true, y_pred), sample_weight)
 
     def get_config(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from kcompile.keras.tensors import one_or_list
 from kcompile.keras.trainer import Data, Trainer, Validation
 from kcompile_runtime.arrays import Array
 from kcompile_runtime.checks import check_count, check_flag, check_number
-from kcompile_runtime.errors import InputError, InputTypeError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, NotCompiledError, describe
 
 SHUFFLES = (False, True, "batch")
 
@@ -103,6 +103,15 @@ class Training(Steps, GeneratorMethods):
     def optimizer(self) -> Any:
         """The optimizer; None before `compile`."""
         return (self.trainer.arguments or {}).get("optimizer")
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Any) -> None:
+        """Train by this one from now on. Raises NotCompiledError before `compile`, which takes it."""
+        arguments = self.trainer.arguments
+        if arguments is None:
+            raise NotCompiledError(f"model {self.name!r}: call compile with the optimizer first")
+        chosen = optimizers.get(optimizer, self.vintage)
+        self.trainer.compile({**arguments, "optimizer": chosen}, self.trainer.target_tensors)
 
     @property
     def loss(self) -> Any:

@@ -312,6 +312,27 @@ def test_a_step_of_a_copy_goes_on() -> None:
     assert model.train_on_batch(X, Y) != model.train_on_batch(X, Y)  # momentum goes on
     model.compile(keras3.optimizers.SGD(0.0))
     assert model.train_on_batch(X, Y) == model.train_on_batch(X, Y)
+    model.optimizer = keras3.optimizers.SGD(0.1)
+    assert model.train_on_batch(X, Y) > model.train_on_batch(X, Y)
+
+
+@pytest.mark.parametrize("edition", list(EDITIONS))
+def test_labels_meet_outputs_of_one_axis_more(edition: str) -> None:
+    """Labels [n] and outputs [n, 1], as losses and metrics since tf.keras take them."""
+    script = EDITIONS[edition][0]
+
+    def step(self: Any, data: Any) -> Any:
+        x, y = data
+        self.mae.update_state(y, self(x))
+        return {"mse": script.losses.MeanSquaredError()(y, self(x)), "mae": self.mae.result()}
+
+    start = script.Input((3,))
+    model = type("Model", (script.Model,), {"train_step": step})(start, script.layers.Dense(1)(start))
+    model.mae = script.metrics.MeanAbsoluteError()
+    model.compile("sgd")
+    found = model.train_on_batch(X, Y[:, 0], return_dict=True)
+    off = model.predict(X) - Y
+    np.testing.assert_allclose([found["mse"], found["mae"]], [(off**2).mean(), abs(off).mean()], rtol=1e-5)
 
 
 def test_metrics_of_compile_in_a_step() -> None:
