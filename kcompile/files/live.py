@@ -10,7 +10,7 @@ supported is reported at once, before anything is built.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
 from kcompile.files.weights.inside import held_by, holders, run_inside
 from kcompile.jaxpr.live_models import backend_of, function_of, model_of
+from kcompile.jaxpr.live_steps import stepping_model
 from kcompile.keras import losses, models
 from kcompile.keras.engine import Variable, as_list
 from kcompile.keras.graphs import target_type
@@ -61,10 +62,14 @@ def from_keras(model: Any, examples: Any = None) -> Any:
     vintage, tf = _vintage(model)
     config = _config(model, problems)
     translated = translate_model(config, problems, vintage) if config else {}
-    made = _traced(model, problems, examples) if problems.found or examples is not None else None
-    compiled = _compile_config(model, problems)
-    _note_own_steps(model, compiled is not None, problems)
-    arguments = translate_compile_config(compiled, problems, tf) if compiled else None
+    steps = own_steps(model)
+    traces = problems.found or examples is not None or steps
+    made = _traced(model, problems, examples, stepping_model if steps else model_of) if traces else None
+    _note_own_steps(model, problems)
+    arguments = None
+    if not steps:
+        compiled = _compile_config(model, problems)
+        arguments = translate_compile_config(compiled, problems, tf) if compiled else None
     problems.report()
     if made is None:
         with kept_random_state():
@@ -73,6 +78,8 @@ def from_keras(model: Any, examples: Any = None) -> Any:
         ours.assign(value_of(theirs))
     for ours, theirs in layers_of(made, model):  # configurations of models of tf.keras lack their own
         ours.trainable = bool(theirs.trainable)
+    if steps:
+        made.compile()  # what it trains by is in its steps
     if arguments is not None:
         made.compile(**arguments)
         optimizer, other = made.optimizer, model.optimizer
@@ -98,12 +105,12 @@ def is_tf(model: Any) -> bool:
     return _vintage(model)[1]
 
 
-def _traced(model: Any, problems: Problems, examples: Any) -> Any:
+def _traced(model: Any, problems: Problems, examples: Any, way: Callable[..., Any]) -> Any:
     """The model by tracing, after which its layers are no problems any more; None where that does not work,
     which is one more."""
     try:
         with kept_random_state():
-            made = model_of(model, examples)
+            made = way(model, examples)
     except Exception as error:  # whatever the user's code raises where it is given no data
         problems.add(f"and its code cannot be traced: {error}")
         return None
@@ -158,18 +165,36 @@ def _compile_config(model: Any, problems: Problems) -> dict[str, Any] | None:
     return {**config, "optimizer": described(optimizer), "auto_scale_loss": False}
 
 
-# Methods that say how a model trains, and what they would have to be for ours to do the same
+# Methods that say how a model trains
 _STEPS = ("train_step", "test_step", "compute_loss", "compute_metrics", "stateless_compute_loss")
 
 
-def _note_own_steps(model: Any, compiled: bool, problems: Problems) -> None:
-    """Steps that a class of the user's own defines are not run here: a problem, where they would count."""
-    for name in ("predict_step", *(_STEPS if compiled else ())):
-        home = next((c.__module__ for c in type(model).__mro__ if name in vars(c)), "keras")
-        if home.partition(".")[0] not in PACKAGES:
+def _is_own(model: Any, name: str) -> bool:
+    """Whether a class of the user's own defines a method of Keras' models."""
+    home = next((c.__module__ for c in type(model).__mro__ if name in vars(c)), "keras")
+    return home.partition(".")[0] not in PACKAGES
+
+
+def own_steps(model: Any) -> bool:
+    """Whether a live model trains by steps of its own that JAX traces."""
+    if getattr(model, "optimizer", None) is None or backend_of(model)[1] != "jax":
+        return False
+    return any(_is_own(model, name) for name in _STEPS)
+
+
+def _note_own_steps(model: Any, problems: Problems) -> None:
+    """Steps of the user's own that are not traced: a problem, where they would count."""
+    trains = getattr(model, "optimizer", None) is not None and backend_of(model)[1] != "jax"
+    for name in ("predict_step", *(_STEPS if trains else ())):
+        if _is_own(model, name):
             problems.add(
-                f"a {name} of its own ({type(model).__name__}.{name}), which would not be called. Write it "
-                "as a loss, a metric or add_loss"
+                f"a {name} of its own ({type(model).__name__}.{name}), which would not be called. "
+                + (
+                    "Compute what it changes in `call`"
+                    if name == "predict_step"
+                    else "Set KERAS_BACKEND=jax before keras is imported, where steps are traced, or write "
+                    "it as a loss, a metric or add_loss"
+                )
             )
 
 

@@ -119,6 +119,9 @@ class Twin:
 
     def _sync_compile_arguments(self) -> None:
         """Copy the arguments of `compile`, options of optimizers set since, and slots made since."""
+        if self._steps is not None:
+            self._sync_steps(self._steps)
+            return
         if not _identical(_compiled_as(self.live), self._live_compiled):
             self._read_compilation()
         elif self.model.trainer.arguments is not self._arguments:
@@ -134,6 +137,19 @@ class Twin:
                 self._note()
             if not self._paired:
                 self._pair_slots()
+
+    def _sync_steps(self, steps: Any) -> None:
+        """Pair what the live model's steps have made since. Raises ModelError where it was compiled anew:
+        the traced steps hold what it was compiled with."""
+        changed = not _identical(_compiled_as(self.live), self._live_compiled)
+        if changed or self.model.trainer.arguments is not self._arguments:
+            raise ModelError(
+                f"model {self.live.name!r} trains by steps of its own, and was compiled anew since. Give the "
+                "live model to kcompile.compile again"
+            )
+        for pair in steps.pairs[len(self._trained) :]:
+            self._trained.append(Pair(*pair))
+            self._trained[-1].align(mine=True)  # ours were trained since they were made
 
     def _pair_slots(self) -> None:
         """One of the optimizers has made its slots since, or ours was trained."""
@@ -168,8 +184,9 @@ class Twin:
         not theirs."""
         self._live_compiled, self._arguments = _compiled_as(self.live), self.model.trainer.arguments
         self._trained, self._paired = [], False
+        self._steps = getattr(self.model, "live_steps", None)
         self._options: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-        if self._arguments is None or self._live_compiled[0] is None:
+        if self._arguments is None or self._live_compiled[0] is None or self._steps is not None:
             return
         ours, theirs = self.model.optimizer, self.live.optimizer
         self._options, slots = (_options(theirs), _options(ours)), live.slots(self.model, self.live)
@@ -201,7 +218,8 @@ class Twin:
             wrapped = [Foreign(c, self) if _is_foreign(c) else c for c in several]
             foreign = [c for c in wrapped if isinstance(c, Foreign)]
             batches = any(c.wants_batches("train") for c in foreign)
-            if foreign and self._arguments is not None and self._live_compiled[0] is not None:
+            compiled = self._arguments is not None and self._live_compiled[0] is not None
+            if foreign and compiled and self._steps is None:
                 live.build_metrics(self.model, self.live)
             bound.arguments["callbacks"] = [Syncs(self, batches), *wrapped, Syncs(self, batches)]
         try:

@@ -69,8 +69,8 @@ class LiveModel:
         self.inputs = _inputs(self, examples)
         self.trained = list(model.trainable_variables)
         held = list(model.non_trainable_variables)
-        self.others = [v for v in held if not _is_seed(v)]
-        self._seeds = [v for v in held if _is_seed(v)]
+        self.others = [v for v in held if not is_seed(v)]
+        self._seeds = [v for v in held if is_seed(v)]
         self._held = held
         self._programs: dict[Any, tuple[Pair, Any]] = {}
         self.flags = self.flags_now()
@@ -121,18 +121,18 @@ class LiveModel:
         replay = Replay(trace.graph, sizes, trace, rules=trace.training)
         values = replay.run(programs, [*(given[id(v)] for v in (*self.trained, *self._held)), *inputs])
         avals = zip(values, programs.first.out_avals, programs.second.out_avals)
-        made = [v if _is_state(v) else replay.tensor(v, sizes.type(a, b)) for v, a, b in avals]
+        made = [v if is_state(v) else replay.tensor(v, sizes.type(a, b)) for v, a, b in avals]
         outputs, held, losses, masks = tree
         a, b, c = len(outputs), len(outputs) + len(held), len(outputs) + len(held) + len(losses)
         news = {id(v): value for v, value in zip(self._held, made[a:b])}
         return made[:a], [news[id(v)] for v in self.others], made[b:c], dict(zip(sorted(masks), made[c:]))
 
 
-def _is_seed(variable: Any) -> bool:
+def is_seed(variable: Any) -> bool:
     return str(variable.path).rpartition("/")[2] == "seed_generator_state"
 
 
-def _is_state(value: Any) -> bool:
+def is_state(value: Any) -> bool:
     return isinstance(value, np.ndarray) and value.dtype == object
 
 
@@ -308,9 +308,9 @@ def _constraint(variable: Any) -> Any:
     return constraints.get({"class_name": type(given).__name__, "config": given.get_config()})
 
 
-def model_of(live_model: Any, examples: Any = None) -> Any:
-    """Our model of a live one, by tracing. Raises UnsupportedError, which names the primitive of JAX and the
-    layer, for what is not supported."""
+def model_of(live_model: Any, examples: Any = None, kind: Any = models.Model) -> Any:
+    """Our model of a live one, by tracing. kind: its class. Raises UnsupportedError, which names the
+    primitive of JAX and the layer, for what is not supported."""
     live = LiveModel(live_model, examples)
     entries = [
         Input(batch_shape=shape, dtype=dtype, name=name, vintage=VINTAGE)
@@ -333,7 +333,7 @@ def model_of(live_model: Any, examples: Any = None) -> Any:
         ]
         named = named[0] if len(named) == 1 and not isinstance(structure, (list, tuple)) else named
     given = entries if live.inputs.keys is None else dict(zip(live.inputs.keys, entries))
-    made: Any = models.Model(given, named, name=live_model.name, vintage=VINTAGE)
+    made: Any = kind(given, named, name=live_model.name, vintage=VINTAGE)
     made.live_layer = layer
     return made
 
