@@ -40,8 +40,6 @@ def _known(sizes: Sequence[Dim]) -> list[int]:
 @rule("conv_general_dilated")
 def _conv(e: Equation, x: Any, w: Any) -> Tensor:
     """Any layout: it is brought to ours, [batch, spatial..., channels] and [spatial..., in, out]."""
-    if e["batch_group_count"] != 1:
-        raise e.refuse("groups of samples (batch_group_count) are not supported")
     x, w = _as_floats(e, *e.tensors(x, w))
     in_x, in_w, in_y = e["dimension_numbers"]  # of each: batch, channels, spatial...; out, in, spatial...
     x = ops.transpose(x, [in_x[0], *in_x[2:], in_x[1]])
@@ -49,6 +47,8 @@ def _conv(e: Equation, x: Any, w: Any) -> Tensor:
     strides, dilation, between = (tuple(e[k]) for k in ("window_strides", "rhs_dilation", "lhs_dilation"))
     padding: Pads = tuple((int(a), int(b)) for a, b in e["padding"])
     groups = int(e["feature_group_count"])
+    if e["batch_group_count"] != 1:
+        x, groups = _samples_as_channels(e, x), int(e["batch_group_count"])
     made = None
     if max(between) > 1 and groups == 1 and set(strides) == {1}:
         made = _transposed(x, w, e, between, padding, dilation)
@@ -57,6 +57,17 @@ def _conv(e: Equation, x: Any, w: Any) -> Tensor:
         made = ops.conv(x, w, strides, padding, dilation, groups)
     there = [in_y[0], *in_y[2:], in_y[1]]
     return ops.cast(ops.transpose(made, [there.index(i) for i in range(made.rank)]), e.type.dtype)
+
+
+def _samples_as_channels(e: Equation, x: Tensor) -> Tensor:
+    """Groups of samples, each of which meets kernels of its own, as groups of channels: the same sums, as the
+    gradient of a convolution of groups has them."""
+    groups, samples = int(e["batch_group_count"]), x.shape[0]
+    if not isinstance(samples, int) or e["feature_group_count"] != 1:
+        raise e.refuse("groups of a number of samples that is not known, or of samples and channels at once")
+    x = ops.reshape(x, (groups, samples // groups, *x.shape[1:]))
+    x = ops.transpose(x, [*range(1, x.rank - 1), 0, x.rank - 1])
+    return ops.reshape(x, (*x.shape[:-2], groups * _known(x.shape)[-1]))
 
 
 def _spread(x: Tensor, between: Sequence[int], padding: Pads) -> tuple[Tensor, Pads]:

@@ -11,7 +11,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS
-from kcompile.jaxpr.replay import KNOWN, Equation, rule
+from kcompile.jaxpr.replay import FUNCTIONS, KNOWN, Equation, rule
 from kcompile.keras.policies import dtype_here
 
 # ---------------------------------------------------------------- one operand
@@ -236,3 +236,12 @@ def _known_convert(e: Equation, x: Any) -> Any:
 @rule("select_n", table=KNOWN)
 def _known_select(e: Equation, which: Any, *cases: Any) -> Any:
     return np.choose(which.astype(np.int64), cases)
+
+
+@rule("signbit", table=FUNCTIONS)
+def _signbit(e: Equation, x: Any) -> list[Tensor] | None:
+    """Whether a float has a minus, as -0 has it. None for whole numbers, where JAX asks otherwise."""
+    (value,) = e.tensors(x)
+    if value.dtype not in FLOATS:
+        return None
+    return [ops.logical_or(ops.less(value, 0.0), ops.less(1.0 / value, 0.0))]

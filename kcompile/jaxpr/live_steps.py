@@ -20,10 +20,11 @@ from kcompile.jaxpr.keys import State, boxed
 from kcompile.jaxpr.live_models import LiveModel, is_seed, is_state, model_of
 from kcompile.jaxpr.primitives import Replay
 from kcompile.jaxpr.programs import jax, traced
-from kcompile.jaxpr.sizes import STAND_INS, Sizes
+from kcompile.jaxpr.sizes import Sizes
 from kcompile.keras import models
 from kcompile.keras.layer_weights import kept_random_state
 from kcompile.keras.operands import leaves, map_leaves
+from kcompile.keras.policies import dtype_here
 from kcompile.keras.tensors import Variable
 from kcompile.keras.tracing import trace_of
 
@@ -138,7 +139,7 @@ class LiveSteps:
             model._symbolic_build(data_batch=example if isinstance(example, tuple) else (example,))
         for theirs in (*model.optimizer.variables, *model.metrics_variables):
             value = np.asarray(theirs.value)
-            ours = Variable(value, theirs.path, False, STAND_INS.get(value.dtype.name, value.dtype.name))
+            ours = Variable(value, theirs.path, False, dtype_here(value.dtype.name))
             ours.shared = True
             self._of[id(theirs)] = ours
             self.pairs.append((ours, theirs))

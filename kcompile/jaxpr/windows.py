@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from kcompile.ir import ops
+from kcompile.ir.gradient import pull_back
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import numel
 from kcompile.jaxpr.replay import Equation, rule
@@ -37,6 +38,18 @@ def _min(e: Equation, x: Any) -> Tensor:
     return _windows(e, e.tensors(x)[0], "min")
 
 
+@rule("select_and_scatter_add")
+def _select(e: Equation, source: Any, operand: Any) -> Tensor:
+    """The gradient of the largest (or smallest) of each window."""
+    source, x = e.tensors(source, operand)
+    how = {"ge": "max", "le": "min"}.get(str(e["select_prim"].name))
+    if how is None:
+        raise e.refuse("windows are selected by ge or le")
+    (made,) = pull_back([_windows(e, x, how, source.shape)], [source], [x])
+    assert made is not None
+    return made
+
+
 @rule("reduce_window")
 def _any(e: Equation, x: Any, start: Any) -> Tensor:
     """By a function of two elements, which is a program; from a number that changes nothing."""
@@ -50,7 +63,8 @@ def _any(e: Equation, x: Any, start: Any) -> Tensor:
     return _windows(e, e.tensors(x, start)[0], names[0])
 
 
-def _windows(e: Equation, x: Tensor, how: str) -> Tensor:
+def _windows(e: Equation, x: Tensor, how: str, shape: Sequence[Any] | None = None) -> Tensor:
+    """x reduced in windows. shape: of the result, where it is not that of the equation."""
     size, strides = e["window_dimensions"], e["window_strides"]
     pads = [(int(a), int(b)) for a, b in e["padding"]]
     between, dilation = (e.get(k) or (1,) * x.rank for k in ("base_dilation", "window_dilation"))
@@ -77,5 +91,5 @@ def _windows(e: Equation, x: Tensor, how: str) -> Tensor:
         wide = ops.pad(moved, (0, *low, 0), (0, *high, 0), None, start)
         seen = ops.windows_of(wide, taps, steps, ((0, 0),) * len(taps), apart)
         made = reduce(seen, range(1 + len(taps), 1 + 2 * len(taps)))
-    kept = [e.type.shape[i] for i in order]
+    kept = [(e.type.shape if shape is None else shape)[i] for i in order]
     return ops.transpose(ops.reshape(made, kept), [order.index(i) for i in range(x.rank)])

@@ -111,6 +111,31 @@ def test_training_is_that_of_keras(kind: Any) -> None:
         np.testing.assert_allclose([mine[k] for k in theirs], list(theirs.values()), rtol=1e-4)
 
 
+def test_gradients_of_jax_through_convolutions_pools_and_recurrence() -> None:
+    """The programs of JAX's gradients: of strided, depthwise and transposed convolutions, pools, an LSTM."""
+    x = RNG.rand(16, 8, 8, 2).astype("float32")
+    y = RNG.rand(16, 2).astype("float32")
+
+    def made() -> Any:
+        keras.utils.set_random_seed(2)
+        start = keras.Input((8, 8, 2))
+        h = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(start)
+        h = layers.DepthwiseConv2D(3, padding="same")(layers.MaxPooling2D(2)(h))
+        h = layers.Conv2DTranspose(3, 3, strides=2, padding="same")(h)
+        h = layers.LSTM(3)(layers.Reshape((4, 12))(layers.AveragePooling2D(2, strides=1, padding="same")(h)))
+        model = OwnLoss(start, layers.Dense(2, activation="softmax")(layers.LayerNormalization()(h)))
+        model.compile(keras.optimizers.SGD(0.5), loss="mse", metrics=["categorical_accuracy"])
+        return model
+
+    found, right = made(), made()
+    options: dict[str, Any] = {"batch_size": 8, "epochs": 2, "shuffle": False, "verbose": 0}
+    mine, theirs = kcompile.compile(found).fit(x, y, **options).history, right.fit(x, y, **options).history
+    for name, values in theirs.items():
+        np.testing.assert_allclose(mine[name], values, rtol=1e-4, err_msg=name)
+    for a, b in zip(found.variables, right.variables):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-3, atol=1e-5, err_msg=a.path)
+
+
 def test_what_is_compiled_anew_is_told() -> None:
     model = functional(OwnLoss)
     compiled = kcompile.compile(model)

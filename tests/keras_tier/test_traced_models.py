@@ -220,7 +220,7 @@ def test_what_cannot_be_traced_is_named() -> None:
 
 
 class Distilled(VisionTransformer):
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **_: Any) -> Any:
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
         return ops.mean(ops.square(y_pred - 2.0 * ops.cast(y, "float32")))
 
 
