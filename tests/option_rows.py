@@ -368,7 +368,7 @@ def bidirectional(kind: str, **more: tuple[Any, ...]) -> Row:
             **ANY,
             **inner,
             "merge_mode": ("concat", "sum", "ave", "mul", None),
-            "backward_layer": ({"activation": "softsign", "use_bias": False},),
+            "backward_layer": ({"activation": "softsign"},),
         },
         make=make,
     )
