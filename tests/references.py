@@ -176,7 +176,10 @@ def written(case: Case, seen: Seen) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """What is no value of JSON in a configuration: a shape, a number of numpy, the function of a Lambda."""
+    """What is no value of JSON in a configuration: a shape, a number of numpy, the function of a Lambda; and
+    dicts, as TensorFlow wraps them."""
+    if isinstance(value, dict):
+        return dict(value)
     if hasattr(value, "as_list"):
         return value.as_list()
     return value.item() if isinstance(value, (np.generic, np.ndarray)) else repr(value)
