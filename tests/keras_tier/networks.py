@@ -3,8 +3,8 @@
 `python tests/keras_tier/networks.py [NAME ...]` prints a line for each network, or for those that are named.
 Images are as small as a network allows. The error of predictions is a share of the largest output, that of
 the loss a share of the loss, and that of a training step a share of the norm of the step (of all weights
-together). `one bit` is what that last one is between two steps of ours, one of which begins with every weight
-rounded otherwise: a step of a network with normalisations over few small images is worth no more digits.
+together). `one bit` is what the number before is between two steps of ours, one of which begins with every
+weight rounded otherwise: with normalisations over few small images, it is worth no more digits.
 """
 
 from __future__ import annotations
@@ -42,18 +42,27 @@ class Row:
     way: str
     predicted: float
     loss: float
+    loss_bit: float
     step: float
     one_bit: float
     keras_file: float
     h5_file: float
 
     def __str__(self) -> str:
-        errors = (self.predicted, self.loss, self.step, self.one_bit, self.keras_file, self.h5_file)
+        errors = (
+            self.predicted,
+            self.loss,
+            self.loss_bit,
+            self.step,
+            self.one_bit,
+            self.keras_file,
+            self.h5_file,
+        )
         return f"{self.name:20}{self.parameters:12,} {self.way:14}" + "".join(f"{e:10.1e}" for e in errors)
 
 
 TITLE = f"{'network':20}{'parameters':>12} {'way':14}" + "".join(
-    f"{title:>10}" for title in ("predict", "loss", "step", "one bit", ".keras", ".h5")
+    f"{title:>10}" for title in ("predict", "loss", "one bit", "step", "one bit", ".keras", ".h5")
 )
 
 
@@ -131,7 +140,7 @@ def compare(name: str, model: Any = None) -> Row:
     compiled = kcompile.compile(model)  # which shares the weights
     predicted = largest(compiled.predict(x), right)
     loss, step = moved(model, lambda: compiled.train_on_batch(x, y), start)
-    one_bit = share(moved(model, lambda: compiled.train_on_batch(x, y), other)[1], step)
+    near = moved(model, lambda: compiled.train_on_batch(x, y), other)
     real_loss, real_step = moved(model, lambda: model.train_on_batch(x, y), start)
     return Row(
         name,
@@ -139,8 +148,9 @@ def compare(name: str, model: Any = None) -> Row:
         compiled.way,
         predicted,
         largest(loss, np.array(real_loss)),
+        largest(near[0], np.array(loss)),
         share(step, real_step),
-        one_bit,
+        share(near[1], step),
         *loaded.values(),
     )
 
@@ -148,7 +158,7 @@ def compare(name: str, model: Any = None) -> Row:
 def check(row: Row) -> None:
     """Raises AssertionError where the errors are more than rounding makes of them."""
     assert max(row.predicted, row.keras_file, row.h5_file) < 1e-4, str(row)
-    assert row.loss < 1e-4, str(row)
+    assert row.loss < max(1e-4, 30 * row.loss_bit), str(row)
     assert row.step < max(1e-3, 30 * row.one_bit), str(row)
 
 

@@ -50,7 +50,7 @@ def small(name: str) -> Any:
     return module.EfficientNet(0.25, 0.3, 64, **arguments)
 
 
-@pytest.mark.parametrize("name", ["ConvNeXt", "EfficientNet"])
+@pytest.mark.parametrize("name", ["ConvNeXt", pytest.param("EfficientNet", marks=pytest.mark.slow)])
 def test_a_small_network_predicts_trains_and_goes_through_files(name: str) -> None:
     found = networks.compare(name, small(name))
     print(f"\n{networks.TITLE}\n{found}")
