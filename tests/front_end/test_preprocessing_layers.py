@@ -1,0 +1,51 @@
+"""Layers that prepare data: hashes beside recorded answers of TensorFlow, state of `adapt`, refusals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kcompile import keras3
+from kcompile.keras import hashes
+from kcompile_runtime.errors import UnsupportedError
+
+L = keras3.layers
+# Of tf.strings.to_hash_bucket_fast and to_hash_bucket_strong with the key (133, 137), of 2**62 buckets
+RECORDED = {
+    "0": (1363911219970409023, 3811194907141297369),
+    "123": (1389097997109478219, 2750855035396548436),
+    "12345": (2715825699093921016, 1644766953199143810),
+    "12345678": (3430003927990384362, 1592922254571014780),
+    "123456789012345678": (704066306491908369, 3532372298948791141),
+    "-9223372036854775808": (1493431938208774112, 2580724138282598084),
+}
+
+
+def test_hashes_are_those_of_tensorflow() -> None:
+    for text, (fast, strong) in RECORDED.items():
+        assert hashes.fingerprint(text.encode()) % 2**62 == fast
+        assert hashes.keyed(text.encode(), (133, 137)) % 2**62 == strong
+    assert hashes.crossed((1, 2, 3)) % 1000003 == 948881
+
+
+def test_normalization_learns_from_batches_as_from_the_whole() -> None:
+    data = np.random.default_rng(0).normal(3, 2, (60, 4)).astype("float32")
+    whole, parts = L.Normalization(), L.Normalization()
+    whole.adapt(data)
+    parts.adapt([data[:7], data[7:30], data[30:]])
+    np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-6)
+    np.testing.assert_allclose(parts.variance, whole.variance, rtol=1e-6)
+    np.testing.assert_allclose(np.std(whole(data), 0), 1, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [L.StringLookup(vocabulary=["a"]), L.Hashing(3)])
+def test_layers_on_arrays_are_refused_in_models(layer: object) -> None:
+    with pytest.raises(UnsupportedError, match="Call the layer on the data before the model"):
+        layer(keras3.Input((3,)))  # type: ignore[operator]
+
+
+def test_images_change_in_training_alone() -> None:
+    x = np.random.default_rng(0).random((8, 5, 6, 3)).astype("float32")
+    for layer in (L.RandomFlip(seed=1), L.RandomRotation(0.3), L.RandomContrast(0.5, (0, 1))):
+        np.testing.assert_array_equal(layer(x, training=False), x)
+        assert np.abs(layer(x, training=True) - x).max() > 0.01
