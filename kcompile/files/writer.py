@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy as np
 from kcompile.files import emit, keras2_words, weights
 from kcompile.files.reader import PathLike
 from kcompile.files.reader.json_texts import parse_json
-from kcompile.keras.engine import Variable
+from kcompile.keras.engine import Variable, unique
 from kcompile.keras.models import Model
 from kcompile.keras.optimizer import COMMON_SLOTS
 from kcompile.keras.utils.hdf5_dict import in_parts
@@ -243,7 +243,7 @@ def _by_layer(model: Any, group: Any, words: Words) -> None:
     _names(group, "layer_names", [name for name, _ in named])
     for name, layer in named:
         variables = [v for part in _effective_parts(layer) for v in part]
-        _arrays(group.require_group(name), [(v.name, v) for v in variables])
+        _arrays(group.require_group(name), [(v.path, v) for v in variables])
 
 
 def _check_places(model: Any) -> None:
@@ -252,7 +252,7 @@ def _check_places(model: Any) -> None:
     arrays: set[str] = set()
     for layer in model.owned_layers:
         group = weights.place_of(layer.name)
-        inside = [f"{group}/{weights.place_of(f'{v.name}:0')}" for v in layer.weights]
+        inside = [f"{group}/{place}" for place in _places(v.path for v in layer.weights)]
         around = {path[:at] for path in (f"{group}/", *inside) for at, c in enumerate(path) if c == "/"}
         if (
             group in groups
@@ -353,24 +353,32 @@ def _named_state(model: Any, words: Words) -> list[tuple[str, Variable]]:
     state += [(f"{kind}/momentum_cache", v) for v in optimizer.state()]
     names = {slot.name: slot.stored for slot in (*COMMON_SLOTS, *optimizer.known_slots)}
     slots = [
-        (f"{kind}/{v.name}/{names.get(slot, slot)}", optimizer._slots[v][slot])
+        (f"{kind}/{v.path}/{names.get(slot, slot)}", optimizer._slots[v][slot])
         for slot in (*optimizer.common_slots(), *optimizer.slots())
         for v in variables
         if slot in optimizer._slots[v]
     ]
     unused = []
     if words.dialect == "keras2" and kind == "Adam" and not optimizer.amsgrad:
-        unused = [(f"{kind}/{v.name}/vhat", Variable(np.zeros(1), "vhat", False)) for v in variables]
+        unused = [(f"{kind}/{v.path}/vhat", Variable(np.zeros(1), "vhat", False)) for v in variables]
     if words == WORDS["keras2.2"]:
         state = state[: int(kind in keras2_words.COUNTING_2_2)]
         if kind == "SGD" and not slots:
             zeros = [(v, Variable(np.zeros(v.shape), "momentum", False)) for v in variables]
-            unused = [(f"{kind}/{v.name}/momentum", zero) for v, zero in zeros]
+            unused = [(f"{kind}/{v.path}/momentum", zero) for v, zero in zeros]
     return state + slots + unused
 
 
+def _places(names: Iterable[str]) -> list[str]:
+    """Where the arrays of a layer are in its group; layers inside a user's own may have the same names."""
+    taken: list[str] = []
+    for name in names:
+        taken.append(unique(name, set(taken)))
+    return [weights.place_of(f"{name}:0") for name in taken]
+
+
 def _arrays(group: Any, named: Sequence[tuple[str, Variable]]) -> None:
-    names = [weights.place_of(f"{name}:0") for name, _ in named]
+    names = _places(name for name, _ in named)
     _names(group, "weight_names", names)
     for name, (_, variable) in zip(names, named):
         group.create_dataset(name, data=variable.value)

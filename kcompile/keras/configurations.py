@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kcompile.keras.engine import KerasTensor, Layer
+from kcompile.keras.layers.custom import Custom
 from kcompile.keras.layers.registry import deserialize
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
@@ -31,7 +32,10 @@ def make_layers(entries: Sequence[Mapping[str, Any]]) -> list[Layer]:
     made, errors = [], []
     for entry in entries:
         try:
-            made.append(deserialize(entry))
+            layer = deserialize(entry)
+            if isinstance(layer, Custom) and "name" in entry:  # Keras 3's own configuration has no name
+                layer.name = entry["name"]
+            made.append(layer)
         except (ModelError, UnsupportedError) as error:
             errors.append(error)
     if len(errors) == 1:

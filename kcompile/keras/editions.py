@@ -22,18 +22,20 @@ class Edition:
     """One vintage, as a script meets it.
 
     version: `keras.__version__`. defaults: by the name of a class or function (also with its module),
-    arguments that have others.
-    positions: the order of arguments of a class (and of Layer.add_weight), where it is another. renamed: of a
-    class or function, its name of an argument -> ours. neutral: arguments of layers that ours do not have,
-    with the values at which they do nothing. removed: what a module has not; of "", modules that it has not.
-    added: what a module has that ours have in another one. rate_log, rate: the learning rate in logs, and in
-    configurations of optimizers. numbers_first: whether automatic names begin with dense_1, or with dense.
-    eager: whether a model called on arrays gives tensors. own_layers: whether model.layers is the model's own
-    list, which pop makes shorter. keras1: whether layers take the spellings of Keras 1. input, model: what
-    automatic names begin with. bar: counts samples, or steps, and how it looks. summary: how the table of
-    layers looks. digits_in_words: of automatic names: conv_lst_m2d, or conv_lstm2d. operations: whether
-    operators on tensors make layers of keras.ops. newer_networks: whether networks of applications, and their
-    layers, have the names of Keras 3. norms: the classes of the regularizers "l1" and "l2".
+    arguments that have others. positions: the order of arguments of a class (and of Layer.add_weight), where
+    it is another. renamed: of a class or function, its name of an argument -> ours. neutral: arguments of
+    layers that ours do not have, with the values at which they do nothing. removed: what a module has not; of
+    "", modules that it has not. added: what a module has that ours have in another one. rate_log, rate: the
+    learning rate in logs, and in configurations of optimizers. numbers_first: whether automatic names begin
+    with dense_1, or with dense. eager: whether a model called on arrays gives tensors. own_layers: whether
+    model.layers is the model's own list, which pop makes shorter. keras1: whether layers take the spellings
+    of Keras 1. input, model: what automatic names begin with. bar: counts samples, or steps, and how it
+    looks. summary: how the table of layers looks. digits_in_words: of automatic names: conv_lst_m2d, or
+    conv_lstm2d. operations: whether operators on tensors make layers of keras.ops. newer_networks: whether
+    networks of applications, and their layers, have the names of Keras 3. variables: how names of weights
+    look: dense/kernel:0, or kernel. unnamed: classes whose name is not in the paths of weights (see
+    `scopes`); unnamed_inside: classes whose parts' names are not. builds_in_scope: whether a layer whose
+    `build` is called has its name there. norms: the classes of the regularizers "l1" and "l2".
     """
 
     vintage: str
@@ -58,8 +60,16 @@ class Edition:
     operations: bool = False
     newer_networks: bool = False
     norms: Literal["L1L2", "L1 and L2"] = "L1L2"
+    variables: Literal["tensors", "last part"] = "tensors"
+    unnamed: frozenset[str] = frozenset()
+    unnamed_inside: frozenset[str] = frozenset({"TimeDistributed", "_ConvLSTM"})
+    builds_in_scope: bool = False
 
 
+_GRAPH: dict[str, Any] = {
+    "unnamed": frozenset({"SubclassedModel"}),
+    "unnamed_inside": frozenset({"TimeDistributed", "RNN", "StackedRNNCells"}),
+}
 _GATES = {"recurrent_activation": "sigmoid"}
 _RESET = {**_GATES, "reset_after": True}
 _TURNS = {"center_offset": -0.5, "transposed": True}  # images
@@ -236,8 +246,8 @@ _NEUTRAL = {
 EDITIONS = {
     edition.vintage: edition
     for edition in (
-        Edition("keras2.2", "2.2.4", own_layers=True, keras1=True, rate="lr"),
-        Edition("keras2", "2.3.1", own_layers=True, keras1=True),
+        Edition("keras2.2", "2.2.4", own_layers=True, keras1=True, rate="lr", **_GRAPH),
+        Edition("keras2", "2.3.1", own_layers=True, keras1=True, **_GRAPH),
         Edition(
             "tf_keras",
             "2.15.0",
@@ -344,6 +354,9 @@ EDITIONS = {
             bar="line",
             summary="keras3",
             digits_in_words=False,
+            variables="last part",
+            unnamed_inside=frozenset(),
+            builds_in_scope=True,
             operations=True,
             newer_networks=True,
             norms="L1 and L2",

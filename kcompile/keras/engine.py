@@ -33,6 +33,7 @@ from kcompile.keras.layer_weights import Weights, kept_random_state, unique, wei
 from kcompile.keras.newer_members import LayerMembers
 from kcompile.keras.operators import identity
 from kcompile.keras.policies import dtype_here
+from kcompile.keras.scopes import scope
 from kcompile.keras.semantics import VINTAGES, Semantics, semantics
 from kcompile.keras.settings import OfScript, floatx, running, snake_case
 from kcompile.keras.tensors import (
@@ -347,7 +348,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
             self._check_inputs(shapes)
 
     def _build_from(self, shapes: Sequence[Any]) -> None:
-        with tracing(None):
+        with tracing(None), scope(self):
             self.build(*shapes)
         self.built = True
 
@@ -396,6 +397,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         with (
             self.named_errors(),
             running(self.vintage),
+            scope(self),
             trace.mode(
                 given.pop("training", None),
                 not self.trainable,

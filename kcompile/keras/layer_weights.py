@@ -17,6 +17,7 @@ from kcompile.ir.types import BYTES, FLOATS
 from kcompile.keras import constraints, initializers, regularizers
 from kcompile.keras.layer_arguments import Arguments
 from kcompile.keras.operands import value_of
+from kcompile.keras.scopes import path_in
 from kcompile.keras.settings import dtype_name, floatx, running
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile.keras.tracing import tracing
@@ -96,18 +97,16 @@ class Weights(Arguments):
         self._spend(BYTES[kind] * prod(map(int, sizes)), sizes)
         fill = initializers.get("glorot_uniform" if initializer is None else initializer)
         fill = np.zeros if _blank.get() else fill
-        taken = {v.name for v in (*self._trainable, *self._non_trainable)}
+        taken = {v.path for v in (*self._trainable, *self._non_trainable)}
         with tracing(None), running(self.vintage):  # first values are computed now
-            values = value_of(filled(fill, sizes, kind))
-            penalty = regularizers.get(regularizer)
-        variable = Variable(
-            values,
-            unique(f"{self.name}/{name}", taken),
-            trainable,
-            kind,
-            penalty,
-            constraints.get(constraint),
-        )
+            variable = Variable(
+                value_of(filled(fill, sizes, kind)),
+                unique(path_in(self, name), taken),
+                trainable,
+                kind,
+                regularizers.get(regularizer),
+                constraints.get(constraint),
+            )
         if variable.shape != sizes:
             raise ModelError(
                 describe(
@@ -220,7 +219,7 @@ class Weights(Arguments):
                 raise InputError(
                     describe(
                         f"{self.label}: set_weights",
-                        f"shape {variable.shape} for {variable.name!r}",
+                        f"shape {variable.shape} for {variable.path!r}",
                         f"shape {array.shape}",
                     )
                 )
@@ -256,11 +255,11 @@ def distinct(variables: Iterable[Variable]) -> list[Variable]:
 
 
 def distinguish(variables: Sequence[Variable]) -> None:
-    """Layers inside others may have the same names; give each variable a name of its own."""
+    """Layers inside others may have the same names; give each variable a path of its own."""
     taken: set[str] = set()
     for variable in variables:
-        variable.name = unique(variable.name, taken)
-        taken.add(variable.name)
+        variable.path = unique(variable.path, taken)
+        taken.add(variable.path)
 
 
 def unique(name: str, taken: set[str]) -> str:

@@ -104,7 +104,7 @@ class Metric:
         with tracing(None), running(self.vintage):  # first values are computed now
             values = value_of(filled(fill, shape, floatx()))
         name = f"{self.name}/{given.get('name') or 'variable'}"
-        variable = Variable(values, unique(name, {v.name for v in self.variables}), False, dtype)
+        variable = Variable(values, unique(name, {v.path for v in self.variables}), False, dtype)
         variable.shared = True  # it belongs to no layer
         self._variables.append(variable)
         return variable

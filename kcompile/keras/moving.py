@@ -43,8 +43,8 @@ def _behind(average: Variable) -> tuple[Variable, Variable]:
     call = () if graph is None else graph.current
     if call not in average.behind:
         made = (
-            Variable(np.zeros(average.shape), f"{average.name}/biased", False),
-            Variable(1.0, f"{average.name}/left", False),
+            Variable(np.zeros(average.shape), f"{average.path}/biased", False),
+            Variable(1.0, f"{average.path}/left", False),
         )
         for variable in made:
             variable.shared = average.shared

@@ -266,7 +266,7 @@ class Muon(Optimizer):
 
     def by_adam(self, variable: Variable) -> bool:
         """Whether Adam updates a variable."""
-        name = variable.name
+        name = variable.path
         return (
             len(variable.shape) != 2
             or (self.exclude_embeddings and "embedding" in name.lower())

@@ -265,7 +265,7 @@ class Optimizer(OptimizerCalls):
                 plain = variable.value if slot == "ema" else np.zeros(variable.shape)
                 value = self.first(slot, variable) if slot in self.slots() else plain
                 if value is not None:
-                    name = f"training/{type(self).__name__}/{variable.name}/{slot}"
+                    name = f"training/{type(self).__name__}/{variable.path}/{slot}"
                     known[slot] = Variable(value, name, False, variable.dtype)
 
     def stored(self, variables: Sequence[Variable]) -> list[Variable]:

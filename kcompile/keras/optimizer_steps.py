@@ -71,6 +71,6 @@ class Excluded:
         """own_name: patterns are looked for in the last part of its name."""
         if any(variable is excluded for excluded in self.variables):
             return True
-        name = variable.name.partition(":")[0]
+        name = variable.path.partition(":")[0]
         name = name.rpartition("/")[2] if own_name else name
         return self.pattern is not None and self.pattern.search(name) is not None

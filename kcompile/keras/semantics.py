@@ -142,8 +142,10 @@ class Semantics:
     # Keras 2: engine/network.py; tf_keras: base_layer.py, trainable; Keras 3: layers/layer.py, trainable.
     trainable_of_model: Literal["own", "each layer"]
     # Whether a layer of a user's has the layers and variables in its attributes: those that are attributes
-    # themselves, or nested in lists and dicts too. Keras 2.3: engine/base_layer.py, __setattr__.
-    layers_in_layers: Literal["none", "attributes", "nested"]
+    # themselves, or nested in lists and dicts too, whose order is that of their keys, or the one in which
+    # they were filled. Keras 2.3: base_layer.py, __setattr__; tf_keras: base_layer.py, _flatten_layers; Keras
+    # 3: utils/tracking.py.
+    layers_in_layers: Literal["none", "attributes", "nested by key", "nested"]
     # Weights are trained where no layer around them is frozen, or where the flag of their own layer says
     # so (and that of the model that is trained). Keras 3: layers/layer.py, trainable_variables.
     trained_weights: Literal["all flags", "own flag"]
@@ -319,7 +321,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "quantiles": ("first", "first", "first", "first", "last"),
     "identity": ("tiled", "gates tiled", "diagonal", "diagonal", "diagonal"),
     "trainable_of_model": ("own", "own", "each layer", "each layer", "each layer"),
-    "layers_in_layers": ("none", "attributes", "nested", "nested", "nested"),
+    "layers_in_layers": ("none", "attributes", "nested by key", "nested by key", "nested"),
     "trained_weights": ("all flags", "all flags", "all flags", "all flags", "own flag"),
     "moving_statistics": ("all flags", "all flags", "own flag", "own flag", "own flag"),
     "penalty_of_frozen": (True, True, True, True, False),

@@ -13,6 +13,7 @@ from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input, InputLayer
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
+from kcompile.keras.scopes import chained
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import InputTypeError, KindError, ModelError, describe
 
@@ -110,7 +111,8 @@ class Sequential(Model):
         return True
 
     def _extend(self, layer: Layer) -> None:
-        output = layer(self._chain[-1])
+        with chained(self):
+            output = layer(self._chain[-1])
         if not isinstance(output, KerasTensor):
             raise ModelError(
                 describe(

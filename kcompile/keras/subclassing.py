@@ -23,6 +23,7 @@ from kcompile.keras.inputs import Input
 from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layer_weights import distinct, distinguish
 from kcompile.keras.layers.held import check_nesting, layers_in
+from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
 from kcompile_runtime.arrays import as_array
@@ -67,7 +68,7 @@ class SubclassedModel(Model):
 
     @property
     def _layers(self) -> list[Layer]:
-        found = layers_in(list(self.attributes.values()))
+        found = layers_in(list(self.attributes.values()), self.semantics)
         return list({id(layer): layer for layer in found if layer is not self}.values())
 
     @_layers.setter
@@ -104,7 +105,7 @@ class SubclassedModel(Model):
         if self.semantics.trained_weights == "own flag" or not edition(self.vintage).eager:
             found: list[Variable] = Model.weights.fget(self)  # type: ignore[attr-defined]
             return found
-        inner = [v for value in self.attributes.values() for v in _weights_in(value)]
+        inner = [v for value in self.attributes.values() for v in _weights_in(value, self.semantics)]
         return distinct([*inner, *self._trainable, *self._non_trainable])
 
     # ---- inputs
@@ -318,9 +319,9 @@ def _noted(build: Callable[..., Any]) -> Callable[..., Any]:
     return noted
 
 
-def _weights_in(value: Any) -> list[Variable]:
+def _weights_in(value: Any, semantics: Semantics) -> list[Variable]:
     """The weights of a layer; of several, first those that are trained."""
-    found = list(layers_in(value))
+    found = list(layers_in(value, semantics))
     if isinstance(value, Layer):
         return value.weights
     fixed = [v for layer in found for v in layer.non_trainable_weights]

@@ -17,11 +17,12 @@ from kcompile.ir.ops import broadcast_to, cast, constant
 from kcompile.ir.tensor import StaticShape, Tensor, as_tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras.copying import restore, state_of
+from kcompile.keras.editions import edition
 from kcompile.keras.listeners import Listeners
 from kcompile.keras.operands import evaluate, record
 from kcompile.keras.operators import Operators, getitem
 from kcompile.keras.phases import uses_phase
-from kcompile.keras.settings import floatx, new_seed
+from kcompile.keras.settings import floatx, new_seed, vintage_running
 from kcompile.keras.tracing import Trace, current, emit, find_trace, trace_of
 from kcompile_runtime.arrays import aligned_copy, as_array
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
@@ -42,6 +43,7 @@ PROBE_SIZES = (960, 1920)
 class Variable(Operators):
     """A named array that outlives calls: a weight, a moving statistic, an optimizer's slot.
 
+    path: its name with those of the layers around it. vintage: in which Keras' words `name` says it.
     value: the array. It is written in place and never replaced: compiled code holds its address.
     listeners: told after every `assign`, and by whatever writes the array otherwise. held: the copy on a
     device, which may be newer and is brought back before `value` is read. shared: it belongs to no layer
@@ -55,20 +57,29 @@ class Variable(Operators):
     def __init__(
         self,
         value: Any,
-        name: str,
+        path: str,
         trainable: bool = True,
         dtype: str | None = None,
         regularizer: Callable[[Tensor], Tensor] | None = None,
         constraint: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self._value = aligned_copy(np.asarray(as_array(value, f"variable {name!r}"), dtype or floatx()))
-        self.name = name
+        self._value = aligned_copy(np.asarray(as_array(value, f"variable {path!r}"), dtype or floatx()))
+        self.path, self.vintage = path, vintage_running()
         self.trainable = trainable
         self.regularizer = regularizer
         self.constraint = constraint
         self.listeners = Listeners()
         self.held: Any = None
         self.behind: dict[Any, tuple[Variable, Variable]] = {}
+
+    @property
+    def name(self) -> str:
+        """dense/kernel:0 in Keras 2 and tf.keras, kernel in Keras 3."""
+        return (
+            self.path.rpartition("/")[2]
+            if edition(self.vintage).variables == "last part"
+            else f"{self.path}:0"
+        )
 
     @property
     def value(self) -> np.ndarray:
@@ -98,9 +109,9 @@ class Variable(Operators):
         trace = None if graph is None else find_trace(graph)
         if trace is not None and (trace.measures or isinstance(array, Tensor)):
             return self._assign_in(trace, array)
-        new = as_array(array, f"variable {self.name!r}")
+        new = as_array(array, f"variable {self.path!r}")
         if new.shape != self.shape:
-            raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}", f"shape {new.shape}"))
+            raise InputError(describe(f"variable {self.path!r}", f"shape {self.shape}", f"shape {new.shape}"))
         with np.errstate(over="ignore"):
             np.copyto(self.value, new, casting="unsafe")
         if (
@@ -108,7 +119,7 @@ class Variable(Operators):
             and new.itemsize > self._value.itemsize
             and (np.isfinite(new).all() and not np.isfinite(self._value).all())
         ):
-            warnings.warn(f"variable {self.name!r}: values beyond {self.dtype} became infinite", stacklevel=3)
+            warnings.warn(f"variable {self.path!r}: values beyond {self.dtype} became infinite", stacklevel=3)
         self.listeners.tell()
         return self
 
@@ -117,7 +128,7 @@ class Variable(Operators):
             as_tensor(trace.graph, value, None if hasattr(value, "__tensor__") else self.dtype), self.dtype
         )
         if new.shape != self.shape:
-            raise InputError(describe(f"variable {self.name!r}", f"shape {self.shape}", str(new.type)))
+            raise InputError(describe(f"variable {self.path!r}", f"shape {self.shape}", str(new.type)))
         if not trace.frozen:
             trace.update(self, new)
         return self
@@ -143,13 +154,13 @@ class Variable(Operators):
         restore(self, state, listeners=Listeners(), held=None, _value=aligned_copy(state["_value"]))
 
     def __iter__(self) -> Any:
-        raise TypeError(f"variable {self.name!r} cannot be iterated over. K.get_value gives its array")
+        raise TypeError(f"variable {self.path!r} cannot be iterated over. K.get_value gives its array")
 
     def __tensor__(self, graph: Graph) -> Tensor:
         return trace_of(graph).read(self)
 
     def __repr__(self) -> str:
-        return f"<Variable {printable(self.name)} {self.dtype}{list(self.shape)}>"
+        return f"<Variable {printable(self.path)} {self.dtype}{list(self.shape)}>"
 
 
 class RandomState(NamedTuple):

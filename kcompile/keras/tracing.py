@@ -165,7 +165,7 @@ class Trace:
         """The variable's value at this point of the trace: its update, if it has one already."""
         name = self.names.get(variable)
         if name is None:  # two models that share a layer may each have given it another name
-            name = variable.name
+            name = variable.path
             while name in self.captured:
                 name += "'"
             self.names[variable], self.captured[name] = name, variable
@@ -245,8 +245,9 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
     # That of a frozen weight moves the loss and no gradient.
     for variable in model.weights if model.semantics.penalty_of_frozen else model.trainable_weights:
         if variable.regularizer:
-            label = f"Regularizer of {variable.name!r}"
-            with trace.source(Source(variable.name.rpartition("/")[0])), explained(label):
+            label = f"Regularizer of {variable.path!r}"
+            owner = next((x.name for x in model.owned_layers if variable in x.weights), "")
+            with trace.source(Source(owner)), explained(label):
                 weight = trace.read(variable)
                 trace.losses.append(as_tensor(trace.graph, variable.regularizer(weight), weight.dtype))
     behind = [v for weight in model.weights for pair in weight.behind.values() for v in pair]

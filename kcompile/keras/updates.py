@@ -101,7 +101,7 @@ def _slopes(loss: Any, params: Sequence[Variable]) -> list[Tensor]:
     for variable, slope in zip(params, found):
         if slope is None:
             raise ModelError(
-                f"the loss does not depend on {variable.name!r}, or through operations without "
+                f"the loss does not depend on {variable.path!r}, or through operations without "
                 "a gradient alone. Leave it out of params"
             )
     return [slope for slope in found if slope is not None]

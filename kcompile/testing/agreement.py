@@ -162,11 +162,11 @@ class _Probe(InterpreterEngine):
                 compared += 1
                 if not abs(float(gradient[place]) - narrow) <= bound:
                     yield (
-                        f"{variable.name}{list(place)}: the gradient is {float(gradient[place]):.6g}, "
+                        f"{variable.path}{list(place)}: the gradient is {float(gradient[place]):.6g}, "
                         f"by finite differences {narrow:.6g}"
                     )
             if not compared:
-                yield f"{variable.name}: the loss has a kink at every entry that was tried; take other data"
+                yield f"{variable.path}: the loss has a kink at every entry that was tried; take other data"
 
     def loss(self) -> Callable[[Any, np.ndarray], float]:
         """(variable, its value) -> the loss, the other weights being what they are."""

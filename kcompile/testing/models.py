@@ -364,7 +364,7 @@ def _randomise(model: Any, seed: int) -> None:
         shape = variable.shape
         if len(shape) > 1:
             value = rng.normal(size=shape) / np.sqrt(np.prod(shape[:-1]))
-        elif variable.name.endswith(("moving_variance", "gamma")):
+        elif variable.path.endswith(("moving_variance", "gamma")):
             value = rng.uniform(0.5, 1.5, shape)
         else:
             value = rng.normal(size=shape) * 0.1

@@ -43,7 +43,7 @@ def test_weights_inside_are_the_layers(kind, tmp_path):
     model = kind.Model([x, beside], made["y"])
     block = model.layers[-1]
     assert len(model.trainable_weights) == 7 and len(model.weights) == 9
-    assert block.weights[0].name.endswith("/scale")
+    assert block.weights[0].path.endswith("/scale")
     model.compile("sgd", "mse")
     before = model.get_weights()
     data = [np.random.rand(8, 3).astype("f"), np.random.rand(8, 4).astype("f")]
@@ -77,7 +77,7 @@ def test_layers_of_layers_of_layers(kind):
 
     x = kind.Input((3,))
     model = kind.Model(x, Outer()(x))
-    assert len(model.trainable_weights) == 7 + 6 and len({v.name for v in model.weights}) == 17
+    assert len(model.trainable_weights) == 7 + 6 and len({v.path for v in model.weights}) == 17
 
 
 def test_keras_2_3_has_layers_that_are_attributes_themselves_and_2_2_none():

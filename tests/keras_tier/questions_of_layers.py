@@ -416,6 +416,31 @@ def penalty_of_frozen(kit: Kit) -> Any:
 
 
 @case(
+    {"no": [], "themselves": [1], "and in dicts by key": [1, 2, 4, 3], "and in dicts": [1, 2, 3, 4]},
+    live=False,
+)
+def layers_in_attributes(kit: Kit) -> Any:
+    """The units of the layers whose weights a layer of one's own has."""
+
+    class Holder(kit.layers.Layer):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.single, self.several = kit.one(1), [kit.one(2)]
+            self.named = {"b": kit.one(3), "a": kit.one(4)}
+
+        def call(self, x: Any) -> Any:
+            for layer in (self.single, *self.several, *self.named.values()):
+                layer(x)
+            return x
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    x = kit.layers.Input((2,))
+    return [int(w.shape[-1]) for w in kit.model(x, Holder()(x)).weights]
+
+
+@case(
     {
         "trainable first": [[2], [2], [2, 3], [2], [2], [3, 1]],
         "by layer": [[2], [2], [2], [2], [2, 3], [3, 1]],

@@ -81,7 +81,7 @@ class Assignment:
                 return inner.label, needed, f"weights of cuDNN, with a bias {bias}"
         for variable, one in zip(part.variables, stored):
             if one.dtype.kind not in _TAKES[variable.value.dtype.kind]:
-                return label, f"{variable.dtype} for {variable.name!r}", f"{one.dtype}"
+                return label, f"{variable.dtype} for {variable.path!r}", f"{one.dtype}"
         return None
 
     def _converted(

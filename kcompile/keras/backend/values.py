@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,20 +15,28 @@ from kcompile.ir.types import Batch, numel
 from kcompile.keras import expressions
 from kcompile.keras.backend.arrange import filled, int_shape
 from kcompile.keras.backend.elementwise import switch
+from kcompile.keras.editions import edition
 from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.inputs import InputLayer
 from kcompile.keras.moving import followed
 from kcompile.keras.operands import graph, leaves, record, sizes, tensor, traced, value_of
 from kcompile.keras.operators import identity
-from kcompile.keras.settings import PHASE, LearningPhase, dtype_of, fixed_phase, meaning, new_seed
+from kcompile.keras.settings import (
+    PHASE,
+    LearningPhase,
+    dtype_of,
+    fixed_phase,
+    get_uid,
+    meaning,
+    new_seed,
+    vintage,
+)
 from kcompile.keras.tensors import KerasTensor, Variable, as_list, is_integer
 from kcompile.keras.tracing import current, find_trace
 from kcompile.keras.updates import Update
 from kcompile_runtime import arrays
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
-
-_numbers = itertools.count(1)
 
 # ---------------------------------------------------------------- variables
 
@@ -45,13 +52,19 @@ def variable(value: Any, dtype: str | None = None, name: str | None = None, cons
         value = eval(value)
     made = Variable(
         as_array(value, "K.variable"),
-        f"{name or 'variable'}.{next(_numbers)}",
+        name if edition(vintage()).eager and name else _numbered(name or "Variable"),
         True,
         dtype_of(dtype),
         constraint=constraint,
     )
     made.shared, made.sparse = True, sparse
     return made
+
+
+def _numbered(name: str) -> str:
+    """As TensorFlow's graphs tell names apart."""
+    number = get_uid(f"variable {name}") - 1
+    return f"{name}_{number}" if number else name
 
 
 def is_variable(x: Any) -> bool:

@@ -25,13 +25,14 @@ from kcompile.keras.layers.held import Holder, layers_in
 from kcompile.keras.layers.operation import OPERAND
 from kcompile.keras.operands import leaves, map_leaves
 from kcompile.keras.tracing import current
-from kcompile_runtime.errors import OperandError, describe
+from kcompile_runtime.errors import ModelError, OperandError, describe
 
 FORM = "call_arguments"  # of a node: those of its call, with numbers in the places of tensors
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 OPTIONS = ("training", "mask")  # which every layer is given
 
 
+_OF_LAYER = frozenset(inspect.signature(Layer.__init__).parameters)
 _SIMPLE = (type(None), bool, int, float, str)
 
 
@@ -51,7 +52,8 @@ class Custom(Holder):
             return made  # the constructor says what is wrong
         bound.apply_defaults()
         kinds = bound.signature.parameters
-        given = {k: v for k, v in list(bound.arguments.items())[1:] if kinds[k].kind in _NAMED}
+        own = [k for k in list(bound.arguments)[1:] if kinds[k].kind in _NAMED and k not in _OF_LAYER]
+        given = {k: bound.arguments[k] for k in own}
         vars(made)["_given"] = given
         return made
 
@@ -71,10 +73,11 @@ class Custom(Holder):
     def parts(self) -> list[Layer]:
         """The layers in the attributes, in the order in which these were first set; none in Keras 2.2, and in
         Keras 2.3 those that are attributes themselves."""
-        known, values = self.semantics.layers_in_layers, vars(self).values()
+        known = self.semantics.layers_in_layers
+        values = [value for name, value in vars(self).items() if name != "_given"]
         found = (
-            [layer for value in values for layer in layers_in(value)]
-            if known == "nested"
+            list(layers_in(values, self.semantics))
+            if known.startswith("nested")
             else [value for value in values if known == "attributes" and isinstance(value, Layer)]
         )
         return list({id(layer): layer for layer in found if layer is not self}.values())
@@ -239,11 +242,20 @@ def _filled(value: Any, inputs: Sequence[Any]) -> Any:
     """An argument, with inputs in the places of their numbers."""
     if isinstance(value, Mapping):
         if value.get("class_name") == OPERAND:
-            return inputs[value["config"]["index"]]
+            return inputs[_number(value, len(inputs))]
         return {key: _filled(part, inputs) for key, part in value.items()}
     if type(value) in (list, tuple):
         return type(value)(_filled(part, inputs) for part in value)
     return value
+
+
+def _number(value: Mapping[str, Any], count: int) -> int:
+    """Which input stands there. Raises ModelError for none, as files may say."""
+    config = value.get("config")
+    number = config.get("index") if isinstance(config, Mapping) else None
+    if type(number) is not int or not 0 <= number < count:
+        raise ModelError(describe("call", f"the number of one of {count} inputs", repr(config)[:40]))
+    return number
 
 
 def _traced(graph: Graph, x: Any) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 from kcompile.keras.engine import Layer, Variable
 from kcompile.keras.layer_weights import weights_of_others
 from kcompile.keras.layers.registry import MOST_NESTED, deserialize
+from kcompile.keras.semantics import Semantics
 from kcompile_runtime.errors import ModelError, describe
 
 
@@ -35,11 +36,11 @@ class Holder(Layer):
         if self.semantics.trained_weights == "own flag":
             flagged = {id(v) for v in self.trainable_weights}
             return [v for v in self.weights if id(v) not in flagged]
-        fixed = [v for part in self.parts for v in part.non_trainable_weights]
         if self.trainable:
+            fixed = [v for part in self.parts for v in part.non_trainable_weights]
             return [*self._non_trainable, *fixed]
-        trained = [v for part in self.parts for v in part.trainable_weights]
-        return [*self._trainable, *trained, *self._non_trainable, *fixed]
+        inner = [v for part in self.parts for v in part.weights]
+        return [*self._trainable, *self._non_trainable, *inner]
 
     @property
     def weights(self) -> list[Variable]:
@@ -72,13 +73,17 @@ def as_layer(owner: Layer, argument: str, value: Any) -> Layer:
     return value
 
 
-def layers_in(value: Any) -> Iterator[Layer]:
-    """The layers in a value, and in lists, tuples and dicts, in their order."""
+def layers_in(value: Any, semantics: Semantics) -> Iterator[Layer]:
+    """The layers in a value, and in lists, tuples and dicts, in the order of a vintage."""
     if isinstance(value, Layer):
         yield value
-    elif isinstance(value, (list, tuple, dict)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from layers_in(part)
+    elif isinstance(value, dict):
+        by_key = semantics.layers_in_layers == "nested by key"
+        for key in sorted(value, key=str) if by_key else value:
+            yield from layers_in(value[key], semantics)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from layers_in(part, semantics)
 
 
 def check_nesting(owner: Layer, held: Iterable[Layer]) -> None:
