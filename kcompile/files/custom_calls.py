@@ -87,8 +87,10 @@ def _restored(named: Mapping[str, Any], places: Sequence[list[Any]]) -> dict[str
     return {**made, **{k: v for k, v in named.items() if k != FORM}}
 
 
-def written(arguments: Mapping[str, Any], tensors: Sequence[Any]) -> dict[str, Any]:
-    """A call as Keras 3 writes it. tensors: of the model, as it writes those."""
+def written(arguments: Mapping[str, Any], tensors: Sequence[Any], newer: bool) -> Any:
+    """A call as Keras 3 writes it, or (not newer) as tf.keras, which has further arguments behind each tensor
+    of the first. tensors: of the model, as it writes those. A first argument in which tensors are nested
+    keeps our form before Keras 3."""
 
     def filled(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -99,5 +101,10 @@ def written(arguments: Mapping[str, Any], tensors: Sequence[Any]) -> dict[str, A
 
     given = {name: filled(value) for name, value in arguments[FORM].items()}
     options = {name: value for name, value in arguments.items() if name != FORM}
-    first = next(iter(given))
-    return {"args": [given.pop(first)], "kwargs": {**given, **options}}
+    first = given.pop(next(iter(given)))
+    if newer:
+        return {"args": [first], "kwargs": {**given, **options}}
+    flat = [first] if first in tensors else first
+    if not isinstance(flat, list) or not all(one in tensors for one in flat):
+        return [[*tensor, arguments] for tensor in tensors]
+    return [[*tensor, {**given, **options}] for tensor in flat]

@@ -295,14 +295,17 @@ class _Writer:
             return self.attention(model, layer, call)
         if kind == "CategoryEncoding" and len(call) == 2:
             return self.counted(model, call, self.keras3 or layer.semantics.masked_scores == "left out")
+        arguments = call[0][3] if call and len(call[0]) > 3 else {}
+        if custom_calls.FORM in arguments:
+            # Keras 3 finds no further tensors in the other form, and has its own in .h5 too
+            newer = self.keras3 or layer.semantics.trained_weights == "own flag"
+            tensors = [self.tensor(model, place) if newer else self.place(model, place) for place in call]
+            return custom_calls.written(arguments, tensors, newer)
         if not self.keras3:
             return [[*self.place(model, place), *place[3:]] for place in call]
         tensors = [self.tensor(model, place) for place in call]
         if isinstance(layer, keras_layers.Operation):
             return written(layer, tensors)[3]
-        arguments = call[0][3] if call and len(call[0]) > 3 else {}
-        if custom_calls.FORM in arguments:
-            return custom_calls.written(arguments, tensors)
         several = (len(tensors) > 1 or layer.wants_list) and not _is_operator(layer)
         return {"args": [tensors] if several else tensors, "kwargs": arguments}
 
