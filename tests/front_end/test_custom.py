@@ -149,7 +149,7 @@ class Everything(Layer):
 def test_custom_layer_of_the_manual():
     model = Sequential([MyLayer(3, input_shape=(4,))])
     (kernel,) = model.get_weights()
-    assert kernel.shape == (4, 3) and model.layers[0].kernel.name.endswith("/kernel")
+    assert kernel.shape == (4, 3) and model.layers[0].kernel.path.endswith("/kernel")
     close(model.predict(X), X @ kernel)
     model.compile("sgd", "mse")
     before = model.evaluate(X, Y, verbose=0)
@@ -216,7 +216,7 @@ def test_weights_without_names_and_layers_inside_expressions():
 
     model = Sequential([Unnamed(input_shape=(4,))])
     a, b = model.get_weights()
-    assert len({v.name for v in model.weights}) == 2
+    assert len({v.path for v in model.weights}) == 2
     close(model.predict(X), X @ (2 * a) + b)
 
 

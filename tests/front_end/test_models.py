@@ -135,7 +135,7 @@ def test_variables_of_equal_layers_in_nested_models_are_told_apart():
         return Sequential([Dense(2, name="same", input_shape=(2,))], name=name)
 
     model = Sequential([inner("first"), inner("second")])
-    names = [v.name for v in model.weights]
+    names = [v.path for v in model.weights]
     assert len(set(names)) == 4
     x = draw(3, 2)
     w = model.get_weights()
@@ -293,16 +293,16 @@ def test_trainable_flags():
     model = Sequential([Dense(3, input_dim=2), BatchNormalization(), Dense(1)])
     assert len(model.trainable_weights) == 6 and len(model.non_trainable_weights) == 2
     model.layers[0].trainable = False
-    assert [v.name for v in model.trainable_weights] == [
+    assert [v.path for v in model.trainable_weights] == [
         f"{model.layers[1].name}/gamma",
         f"{model.layers[1].name}/beta",
         "dense_2/kernel",
         "dense_2/bias",
     ]
-    names = [v.name for v in model.weights]
+    names = [v.path for v in model.weights]
     model.trainable = False
     assert model.trainable_weights == [] and len(model.non_trainable_weights) == 8
-    assert [v.name for v in model.weights] == names
+    assert [v.path for v in model.weights] == names
     model.trainable = True  # Keras 2: what was frozen inside stays frozen
     assert len(model.trainable_weights) == 4
     later = Sequential([Dense(3, input_dim=2)], vintage="keras3")
@@ -316,7 +316,7 @@ def test_a_nested_model_gives_trainable_weights_first_in_keras_2():
         return Sequential([inner, Dense(1)], vintage=vintage)
 
     def shapes(model):
-        return [v.name.split("/")[1] for v in model.weights[:6]]
+        return [v.path.split("/")[1] for v in model.weights[:6]]
 
     moving = ["moving_mean", "moving_variance"]
     assert shapes(build("keras2")) == ["gamma", "beta", "kernel", "bias", *moving]

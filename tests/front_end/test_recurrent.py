@@ -174,8 +174,8 @@ def test_bidirectional_is_two_layers() -> None:
     states = Model(inputs, outputs).predict(x)
     np.testing.assert_array_equal(states[0], states[2])
     np.testing.assert_array_equal(states[1], states[4])
-    names = [w.name for w in layer.weights]
-    assert names[0].startswith("forward_lstm") and names[3].startswith("backward_lstm")
+    names = [w.path for w in layer.weights]
+    assert "forward_lstm" in names[0] and "backward_lstm" in names[3]
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_configurations_round_trip(layer: Any) -> None:
 
 def test_weights_are_named_and_shaped_as_keras_has_them() -> None:
     layer = net(L.LSTM(UNITS, name="memory")).layers[0]
-    assert [(w.name, w.shape) for w in layer.weights] == [
+    assert [(w.path, w.shape) for w in layer.weights] == [
         ("memory/kernel", (INPUTS, 16)),
         ("memory/recurrent_kernel", (UNITS, 16)),
         ("memory/bias", (16,)),
