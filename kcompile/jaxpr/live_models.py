@@ -100,10 +100,17 @@ class LiveModel:
             )
             self.structure = self._tree.map_structure(lambda _: 0, outputs)
             flat = self._tree.flatten(outputs)
-            masks = [getattr(y, "_keras_mask", None) for y in flat]
+            masks = [self._mask_of(y) for y in flat]
             return flat, new, losses, {i: m for i, m in enumerate(masks) if m is not None}
 
         return function
+
+    def _mask_of(self, output: Any) -> Any:
+        """The mask of an output, which later Kerases keep elsewhere than at the array: a tracer may take no
+        attribute."""
+        asked = getattr(getattr(self.keras, "src", None), "backend", None)
+        known = getattr(asked, "get_keras_mask", None)
+        return getattr(output, "_keras_mask", None) if known is None else known(output)
 
     def _mode(self, training: bool) -> dict[str, bool]:
         """The argument of `call`, where it has it: Keras trains by it alone."""

@@ -154,7 +154,48 @@ class _Builder:
         ]
         if depth < 2:
             options += [lambda: self.chain(depth + 1), lambda: self.graph(depth + 1)] * 2
-        return self.pick(options)()
+        return self.pick(options if self.chance(0.5) else self.newer(True))()
+
+    def newer(self, sequences: bool) -> list[Callable[[], Any]]:
+        """Makers of layers that came after Keras 2, from [n, STEPS, 3] (else [n, 3]) to the same."""
+        activations = (
+            "gelu",
+            "silu",
+            "mish",
+            "softsign",
+            "selu",
+            "elu",
+            "relu6",
+            "log_softmax",
+            "leaky_relu",
+        )
+        if self.library.__name__ == "tf_keras":
+            activations = ("gelu", "swish", "mish", "softsign", "selu", "elu", "softplus")
+        makers: list[Callable[[], Any]] = [
+            lambda: self.make("LayerNormalization", epsilon=0.01, center=self.chance(0.5)),
+            lambda: self.make("UnitNormalization"),
+            lambda: self.make("GroupNormalization", self.pick((1, 3)), epsilon=0.01),
+            lambda: self.make("Activation", self.pick(activations)),
+            lambda: self.make("Dense", 3, activation=self.pick(activations), **self.penalties()),
+            lambda: self.make("Rescaling", 0.5, offset=0.25),
+            lambda: self.make("ELU", self.pick((1.0, 0.5))),
+            lambda: self.make("ReLU", max_value=2.0),
+            lambda: self.make("GaussianDropout", 0.0),
+        ]
+        if self.library.__name__ == "keras":
+            makers += [lambda: self.make("RMSNormalization", epsilon=0.01), lambda: self.make("Identity")]
+        if sequences:
+            makers += [
+                lambda: self.make("EinsumDense", "abc,cd->abd", (None, 3), bias_axes="d"),
+                lambda: self.make("DepthwiseConv1D", 2, padding="same"),
+                lambda: self.make("SeparableConv1D", 3, 2, padding="same", depth_multiplier=2),
+                lambda: self.make("Conv1DTranspose", 3, 2, padding="same"),
+                lambda: self.make("Conv1D", 3, 3, padding="causal", dilation_rate=self.pick((1, 2))),
+                lambda: self.make("SpatialDropout1D", 0.0),
+                lambda: self.make("MaxPooling1D", 3, strides=1, padding="same"),
+                lambda: self.make("AveragePooling1D", 2, strides=1, padding="same"),
+            ]
+        return makers
 
     def over_vectors(self, depth: int = 0) -> Any:
         """A layer (or a model) from [n, 3] to the same."""
@@ -165,7 +206,7 @@ class _Builder:
         ]
         if depth < 2:
             options += [lambda: self.chain(depth + 1, (3,)), lambda: self.graph(depth + 1, (3,))]
-        return self.pick(options)()
+        return self.pick(options if self.chance(0.6) else self.newer(False))()
 
     def chain(self, depth: int, shape: tuple[int, ...] = (STEPS, 3)) -> Any:
         inner = self.over_sequences if len(shape) == 2 else self.over_vectors
@@ -198,6 +239,7 @@ class _Builder:
             self.merge,
             self.merge,
             self.operate,
+            self.attend,
             self.sequence,
             self.sequence,
             self.shrink,
@@ -244,14 +286,49 @@ class _Builder:
         options = {"axis": self.pick((-1, 1))} if kind == "Concatenate" and len(pair[0].shape) == 3 else {}
         self.call(self.make(kind, **options), *pair)
 
+    def attend(self) -> None:
+        """Attention of two sequences, which may be the same."""
+        query, value = self.narrow(), self.narrow()
+        kind = self.pick(("Attention", "AdditiveAttention", "MultiHeadAttention", "MultiHeadAttention"))
+        causal = {"use_causal_mask": True} if self.chance(0.3) else {}
+        if kind == "MultiHeadAttention":
+            layer = self.make(kind, 2, 2, use_bias=self.chance(0.5))
+            y = layer(query, value, **causal)
+        else:
+            layer = self.make(kind)
+            y = layer([query, value], **causal)
+        self.notes.append(f"{layer.name}{causal} of {query.name}, {value.name}")
+        self.add(y)
+
     def operate(self) -> None:
-        """x + y and the like, in Keras 3 (in tf_keras these are other layers)."""
+        """x + y and the like, and functions of keras.ops, in Keras 3; some operators in tf_keras."""
+        x, y = self.narrow(), self.narrow()
+        if x is y:
+            return
+        made: list[tuple[str, Callable[[], Any]]] = [
+            ("+", lambda: x + y),
+            ("*", lambda: x * y),
+            ("-", lambda: x - y),
+            ("0.5 *", lambda: 0.5 * x - 1.0),
+        ]
         if self.library.__name__ == "keras":
-            x, y = self.narrow(), self.narrow()
-            if x is not y:
-                z, text = self.pick(((x + y, "+"), (x * y, "*"), (x - y, "-")))
-                self.notes.append(f"{text}{tuple(x.shape)}")
-                self.add(z)
+            ops = self.library.ops
+            made += [
+                ("maximum", lambda: ops.maximum(x, y * 0.5)),
+                ("tanh", lambda: ops.tanh(x)),
+                ("softmax", lambda: ops.softmax(x, axis=-1) * y),
+                ("where", lambda: ops.where(x > 0.1, x, y)),
+                ("flip", lambda: ops.flip(x, axis=1)),
+                ("concatenate", lambda: ops.concatenate([x[:, 1:], y[:, :1]], axis=1)),
+                ("transpose", lambda: ops.transpose(ops.transpose(x, (0, 2, 1)) * 2.0, (0, 2, 1))),
+                ("cumsum", lambda: ops.cumsum(x, axis=1) * 0.3),
+                ("mean", lambda: x - ops.mean(y, axis=1, keepdims=True)),
+                ("einsum", lambda: ops.einsum("abc,adc->abd", x, y)[:, :, :3]),
+                ("clip", lambda: ops.clip(x, -0.5, 0.7) + ops.square(y) * 0.1),
+            ]
+        text, make = self.pick(made)
+        self.notes.append(f"{text}{tuple(x.shape)}")
+        self.add(make())
 
     def again(self) -> None:
         """A layer that was called, on another tensor."""
@@ -404,8 +481,8 @@ def differences(
     with tempfile.TemporaryDirectory() as folder:
         for way in ways:
             try:
-                if way == "live":
-                    read = from_keras(build(library, seed).model)
+                if way in ("live", "traced"):
+                    read = from_keras(build(library, seed).model, sample.x if way == "traced" else None)
                 else:
                     sample.model.save(Path(folder) / f"m.{way}")
                     read = kcompile.load(Path(folder) / f"m.{way}")
@@ -422,7 +499,7 @@ def differences(
             try:
                 got = list(_run(model, sample, steps, False))
                 differs = _first_difference(got, right)
-                if differs and way != "live":  # a file may not hold all that a model was
+                if differs and way not in ("live", "traced"):  # a file may not hold all that a model was
                     theirs = sample.library.models.load_model(Path(folder) / f"m.{way}")
                     theirs.run_eagerly = eager
                     differs = _first_difference(got, list(_run(theirs, sample, steps, True)))
@@ -451,7 +528,8 @@ def main() -> None:
     parser.add_argument("library", choices=("keras", "tf_keras"))
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the first model")
-    parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--ways", default=",".join(WAYS), help="these, and traced, for Keras 3 on JAX")
+    parser.add_argument("--steps", type=int, default=3, help="of training")
     parser.add_argument(
         "--compiled",
         type=int,
@@ -468,7 +546,7 @@ def main() -> None:
     for seed in range(options.seed, options.seed + options.count):
         interpreted = seed % options.compiled != 0
         try:
-            found = differences(options.library, seed, ways, interpreted=interpreted, eager=options.eager)
+            found = differences(options.library, seed, ways, options.steps, interpreted, options.eager)
         except Impossible as error:
             counts["not possible there"] += 1
             if options.verbose:
