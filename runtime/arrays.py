@@ -8,6 +8,7 @@ way to an array's data pointer.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -276,3 +277,16 @@ def check_output(array: Any, spec: TensorSpec, n: int) -> None:
                 f"{type(array).__name__} of dtype {getattr(array, 'dtype', None)}, shape {shape}",
             )
         )
+
+
+def gives_batches(data: Any) -> bool:
+    """Whether data are an object of batches, and not arrays."""
+    if (
+        data is None
+        or is_array(data)
+        or hasattr(data, "shape")
+        or isinstance(data, (list, tuple, Mapping, str, bytes, type))
+    ):
+        return False
+    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    return indexed or hasattr(data, "__iter__") or hasattr(data, "__next__")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from kcompile.keras import optimizer_orders
 from kcompile.keras.argument_orders import ORDERS
-from kcompile.keras.newer_networks import FAMILIES, OF_TF_KERAS
+from kcompile.keras.network_names import FAMILIES, OF_TF_KERAS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ training is the same as if they were not.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -20,19 +20,6 @@ from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, is_array
 from kcompile_runtime.checks import check_count, check_flag
 from kcompile_runtime.errors import InputError, describe
-
-
-def gives_batches(data: Any) -> bool:
-    """Whether data are an object of batches, and not arrays."""
-    if (
-        data is None
-        or is_array(data)
-        or hasattr(data, "shape")
-        or isinstance(data, (list, tuple, Mapping, str, bytes, type))
-    ):
-        return False
-    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
-    return indexed or hasattr(data, "__iter__") or hasattr(data, "__next__")
 
 
 class Rows:

@@ -6,8 +6,8 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from kcompile.keras.feeding import gives_batches
 from kcompile.keras.keras1 import GENERATORS
+from kcompile_runtime.arrays import gives_batches
 from kcompile_runtime.errors import InputError, InputTypeError, describe
 
 

@@ -27,7 +27,7 @@ from kcompile.keras.editions import NEUTRAL, Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.metric import Metric
-from kcompile.keras.newer_networks import FAMILIES, OF_TF_KERAS
+from kcompile.keras.network_names import FAMILIES, OF_TF_KERAS
 from kcompile.keras.optimizer import COMMON
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import semantics

@@ -21,7 +21,7 @@ from kcompile.keras.compiled_steps import CompiledSteps
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engines import Engines
-from kcompile.keras.feeding import AHEAD, HERE, Batches, Queue, Rows, gives_batches
+from kcompile.keras.feeding import AHEAD, HERE, Batches, Queue, Rows
 from kcompile.keras.given_tensors import takes_data
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
@@ -34,7 +34,7 @@ from kcompile.keras.stored import StoredRows, holds_stored, leaves, len_of, whol
 from kcompile.keras.target_tensors import check_targets, held_labels
 from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
 from kcompile_runtime import training as loops
-from kcompile_runtime.arrays import Array
+from kcompile_runtime.arrays import Array, gives_batches
 from kcompile_runtime.batching import no_samples
 from kcompile_runtime.errors import InputError, ModelError, describe
 

@@ -19,7 +19,7 @@ from kcompile.keras.layers import Activation, Conv2D, Dense, GlobalAveragePoolin
 from kcompile.keras.layers.of_networks import LayerScale, StochasticDepth
 from kcompile.keras.layers.preprocessing.scaling import Normalization
 from kcompile.keras.models import Sequential
-from kcompile.keras.newer_networks import FAMILIES
+from kcompile.keras.network_names import FAMILIES
 from kcompile.keras.newer_networks.efficientnet import preprocess_input
 from kcompile_runtime.errors import InputError, describe
 

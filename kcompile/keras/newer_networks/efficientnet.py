@@ -21,7 +21,7 @@ from kcompile.keras.layers import (
     ZeroPadding2D,
 )
 from kcompile.keras.layers.preprocessing.scaling import Normalization, Rescaling
-from kcompile.keras.newer_networks import FAMILIES
+from kcompile.keras.network_names import FAMILIES
 
 __all__ = [*FAMILIES["efficientnet"], "decode_predictions", "preprocess_input"]
 

@@ -19,7 +19,7 @@ from kcompile.keras.applications.building import (
 from kcompile.keras.applications.imagenet_utils import decode_predictions
 from kcompile.keras.initializers import Constant
 from kcompile.keras.layers.preprocessing.scaling import Normalization, Rescaling
-from kcompile.keras.newer_networks import FAMILIES
+from kcompile.keras.network_names import FAMILIES
 from kcompile.keras.newer_networks.efficientnet import (
     Block,
     activated,

@@ -21,7 +21,7 @@ from kcompile.keras.layers import (
 )
 from kcompile.keras.layers.preprocessing.scaling import Rescaling
 from kcompile.keras.models import Model
-from kcompile.keras.newer_networks import FAMILIES
+from kcompile.keras.network_names import FAMILIES
 from kcompile.keras.newer_networks.efficientnet import preprocess_input, rounded
 from kcompile.keras.settings import image_data_format
 from kcompile_runtime.checks import check_flag

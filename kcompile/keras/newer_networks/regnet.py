@@ -9,7 +9,7 @@ from kcompile.keras.applications.imagenet_utils import decode_predictions
 from kcompile.keras.backend import get_uid
 from kcompile.keras.layers import Dense, GlobalAveragePooling2D, ReLU
 from kcompile.keras.layers.preprocessing.scaling import Rescaling
-from kcompile.keras.newer_networks import OF_TF_KERAS
+from kcompile.keras.network_names import OF_TF_KERAS
 from kcompile.keras.newer_networks.convnext import ORDER
 from kcompile.keras.newer_networks.efficientnet import preprocess_input
 

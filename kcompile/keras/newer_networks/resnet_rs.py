@@ -30,7 +30,7 @@ from kcompile.keras.layers import (
     ZeroPadding2D,
 )
 from kcompile.keras.layers.preprocessing.scaling import Normalization, Rescaling
-from kcompile.keras.newer_networks import OF_TF_KERAS
+from kcompile.keras.network_names import OF_TF_KERAS
 from kcompile.keras.newer_networks.efficientnet import normal, preprocess_input
 
 __all__ = [*OF_TF_KERAS["resnet_rs"], "decode_predictions", "preprocess_input"]

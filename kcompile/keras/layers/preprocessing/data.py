@@ -16,9 +16,9 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Layer
-from kcompile.keras.feeding import gives_batches
 from kcompile.keras.operands import leaves
 from kcompile.keras.settings import floatx
+from kcompile_runtime.arrays import gives_batches
 from kcompile_runtime.checks import check_count
 from kcompile_runtime.errors import InputError, KindError, describe
 
