@@ -56,6 +56,8 @@ def differences(ours, theirs):
             mine, real = arguments(value), arguments(other)
             mine.pop("learning_rate", None)  # compared as a value, see `rates`
             for argument in mine.keys() & real.keys():
+                if argument == "name" and mine[argument] is None and real[argument] == name:
+                    continue  # that of the class, when none is given
                 if not same(mine[argument], real[argument]):
                     yield f"{module}.{name}({argument}): {mine[argument]!r}, there {real[argument]!r}"
 
