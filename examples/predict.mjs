@@ -11,7 +11,8 @@
 
 const ARRAYS = {
   float32: Float32Array, float64: Float64Array, int32: Int32Array, int64: BigInt64Array,
-  uint32: Uint32Array, uint8: Uint8Array, bool: Uint8Array,
+  uint32: Uint32Array, uint64: BigUint64Array, uint8: Uint8Array, int8: Int8Array,
+  int16: Int16Array, uint16: Uint16Array, bool: Uint8Array,
 };
 const PAGE = 65536;
 

@@ -31,7 +31,7 @@ _said: set[str] = set()
 
 def dtype_here(dtype: str) -> str:
     """The dtype that values of a dtype of Keras have here: its own, but for half precision."""
-    if dtype not in HALVES:
+    if not isinstance(dtype, str) or dtype not in HALVES:  # what is no dtype is refused by who asked
         return dtype
     if not _said:
         _log.warning(

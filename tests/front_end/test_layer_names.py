@@ -22,6 +22,7 @@ PARTS = {
     "CuDNN",
     "CuDNNGRUCell",
     "CuDNNLSTMCell",
+    "Custom",
     "Holder",
     "KernelLayer",
     "LongShortTerm",
@@ -36,6 +37,8 @@ PARTS = {
 
 def listed_by(family):
     """What the file of a family lists; its module may have more names, for scripts of Keras 2."""
+    if hasattr(family, "__path__"):  # a package, which joins what its modules list
+        return list(family.__all__)
     for node in ast.parse(Path(family.__file__).read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return ast.literal_eval(node.value)
