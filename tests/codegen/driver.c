@@ -25,7 +25,7 @@ static void *function(const char *name) {
 }
 
 static size_t bytes(const tensor *t, int64_t n) {
-  static const size_t width[] = {0, 4, 8, 4, 8, 4, 1, 1};
+  static const size_t width[] = {0, 4, 8, 4, 8, 4, 1, 1, 1, 2, 2, 8};
   size_t size = width[t->dtype];
   for (int i = 0; i < t->rank; ++i) size *= (size_t)(t->fixed[i] + n * t->per_sample[i]);
   return size;
