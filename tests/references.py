@@ -269,6 +269,15 @@ LACKS = (
     Lack("keras3", "Bidirectional(SimpleRNN)", "activity_regularizer", "its layer has lost the argument"),
     Lack("keras3", "Bidirectional*", "zero_output_for_mask", "its layers have lost the argument"),
     Lack("keras3", "Bidirectional*", "go_backwards", "it refuses a layer that goes backwards"),
+    Lack("keras3", "Random*", "", "it draws other numbers; fixed transformations are compared by themselves"),
+    Lack(
+        "keras3",
+        "Solarization",
+        "",
+        "it draws other numbers; fixed transformations are compared by themselves",
+    ),
+    Lack("keras3", "IntegerLookup", "", "it looks up in TensorFlow's tables"),
+    Lack("keras3", "Normalization", "", "its weights have a count, which takes no random numbers"),
     Lack("keras3", "TimeDistributed(LSTM)", "masked", "it cannot train: the mask is not of the loss's shape"),
 )
 

@@ -10,7 +10,9 @@ from kcompile.keras.engine import Layer
 from kcompile.keras.layers import registry
 
 FAMILIES = [
-    importlib.import_module(m.name) for m in pkgutil.iter_modules(layers.__path__, "kcompile.keras.layers.")
+    importlib.import_module(m.name)
+    for m in pkgutil.iter_modules(layers.__path__, "kcompile.keras.layers.")
+    if m.name != "kcompile.keras.layers.of_networks"  # which configurations name, and no script
 ]
 # What layers are made of, and no script names
 PARTS = {
@@ -37,7 +39,7 @@ PARTS = {
 
 def listed_by(family):
     """What the file of a family lists; its module may have more names, for scripts of Keras 2."""
-    if hasattr(family, "__path__"):  # a package, which joins what its modules list
+    if family.__file__.endswith("__init__.py"):  # a package, which joins what its modules list
         return list(family.__all__)
     for node in ast.parse(Path(family.__file__).read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":

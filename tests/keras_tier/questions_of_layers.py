@@ -415,11 +415,8 @@ def penalty_of_frozen(kit: Kit) -> Any:
     return [number(kit.compiled(kit.model(x, layer(x))).test_on_batch(np.zeros((1, 2)), np.zeros((1, 1))))]
 
 
-@case(
-    {"no": [], "themselves": [1], "and in dicts by key": [1, 2, 4, 3], "and in dicts": [1, 2, 3, 4]},
-    live=False,
-)
-def layers_in_attributes(kit: Kit) -> Any:
+@case({"none": [], "attributes": [1], "nested by key": [1, 2, 4, 3], "nested": [1, 2, 3, 4]}, live=False)
+def layers_in_layers(kit: Kit) -> Any:
     """The units of the layers whose weights a layer of one's own has."""
 
     class Holder(kit.layers.Layer):

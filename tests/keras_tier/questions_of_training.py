@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,24 @@ def weighted_metrics(kit: Kit) -> Any:
     weights = np.array([1.0, 3.0])
     tested = model.evaluate(x, x * 0, sample_weight=weights, batch_size=2, verbose=0)
     return [float(tested[1]), float(model.test_on_batch(x, x * 0, sample_weight=weights)[1])]
+
+
+@case({True: 3, False: "raises"})
+def unknown_steps(kit: Kit) -> Any:
+    """How many steps an epoch over a generator has that says no number of them."""
+    model = kit.compiled(kit.keras.models.Sequential([kit.one(1, input_shape=(2,))]))
+    counted: list[int] = []
+    count = kit.keras.callbacks.LambdaCallback(on_batch_end=lambda batch, logs: counted.append(batch))
+    batches = ((np.ones((4, 2)), np.ones((4, 1))) for _ in range(3))
+    try:
+        with warnings.catch_warnings():  # that the data have ended
+            warnings.simplefilter("ignore")
+            getattr(model, "fit_generator" if kit.old else "fit")(
+                batches, epochs=1, verbose=0, callbacks=[count]
+            )
+    except Exception:
+        return "raises"
+    return len(counted)
 
 
 @case({False: "raises", True: [4.0]})
