@@ -164,6 +164,7 @@ MASK_OPS = frozenset(
         "ZerosLike",
         "OnesLike",
         "Concatenate",
+        "ConvertToTensor",
     )
 )
 # True and False in calls, by class
@@ -240,7 +241,7 @@ def _made_of(layer: Mapping[str, Any], begin: Sequence[Any], made: set[Any], lik
     if layer["class_name"] == "NotEqual":
         calls = (mapping(node).get("args") for node in layer["inbound_nodes"])
         return any(
-            isinstance(args, (list, tuple)) and (_tensors_read(args), args[1:]) == ([tensor], [value])
+            isinstance(args, (list, tuple)) and (_tensors_read(args), *args[1:]) == ([tensor], value)
             for args in calls
             for tensor, value in begin
         )
