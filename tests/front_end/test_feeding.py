@@ -8,9 +8,9 @@ import pytest
 
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras.callbacks import LambdaCallback
-from kcompile.keras.feeding import gives_batches
 from kcompile.keras.layers import Dense, Input
 from kcompile.keras.models import Model, Sequential
+from kcompile_runtime.arrays import gives_batches
 from kcompile_runtime.errors import InputError, KcompileError
 
 rng = np.random.default_rng(5)
