@@ -276,6 +276,7 @@ LACKS = (
         "",
         "it draws other numbers; fixed transformations are compared by themselves",
     ),
+    Lack("keras3", "Equalization", "", "its call makes a model with a cycle"),
     Lack("keras3", "IntegerLookup", "", "it looks up in TensorFlow's tables"),
     Lack("keras3", "Normalization", "", "its weights have a count, which takes no random numbers"),
     Lack("keras3", "TimeDistributed(LSTM)", "masked", "it cannot train: the mask is not of the loss's shape"),

@@ -401,7 +401,9 @@ class AutoContrast(Images):
 
     def of_images(self, x: Tensor) -> Tensor:
         x = self.floats(x)
-        low, high = (f(x, [1, 2], keepdims=True) for f in (ops.reduce_min, ops.reduce_max))
+        # Keras 3.15 takes the axes 1 and 2 together, where channels stand first too
+        axes = [1, 3] if self.data_format == "channels_first" else [1, 2]
+        low, high = (f(x, axes, keepdims=True) for f in (ops.reduce_min, ops.reduce_max))
         flat = ops.equal(low, high)
         span = ops.select(flat, ops.ones_like(low), high - low)
         y = scaled(ops.clip((x - low) / span, 0.0, 1.0), (0.0, 1.0), self.value_range)
