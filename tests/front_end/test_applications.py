@@ -22,12 +22,12 @@ import pytest
 from kcompile import keras3, tf_keras
 from kcompile.keras import applications as A
 from kcompile.keras import backend as K
-from kcompile.keras import newer_networks
 from kcompile.keras.applications import building, imagenet_utils
 from kcompile.keras.applications.building import Weights
 from kcompile.keras.layers import Input
 from kcompile.keras.layers.of_networks import CustomScaleLayer, LayerScale, StochasticDepth
 from kcompile.keras.models import Model
+from kcompile.keras.network_names import FAMILIES
 from kcompile_runtime.errors import InputError, ModelError
 
 NETWORKS = json.loads((Path(__file__).parent / "applications.json").read_text())
@@ -224,7 +224,7 @@ def test_editions_have_the_networks_that_their_keras_has() -> None:
     assert not hasattr(A, "EfficientNetB0") and not hasattr(keras3.applications, "RegNetX002")
     for keras in (keras3, tf_keras):
         assert keras.applications.EfficientNetB7.__name__ == "EfficientNetB7"
-        assert set(newer_networks.FAMILIES["efficientnet"]) <= set(vars(keras.applications.efficientnet))
+        assert set(FAMILIES["efficientnet"]) <= set(vars(keras.applications.efficientnet))
         x = np.ones((1, 2, 2, 3), "f")
         assert keras.applications.mobilenet_v3.preprocess_input(x) is x
     assert tf_keras.applications.regnet.RegNetY320 and tf_keras.applications.resnet_rs.ResNetRS420
