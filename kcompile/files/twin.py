@@ -311,7 +311,9 @@ class Foreign(Callback):
         base = next(c for c in type(self._callback).__mro__ if c.__name__ == "Callback")
         names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
         names += ["on_batch_begin", "on_batch_end"] if mode == "train" else []
-        return any(getattr(type(self._callback), name) is not getattr(base, name) for name in names)
+        # an instance may have them too, as LambdaCallback gives them to it
+        own = (getattr(getattr(self._callback, name), "__func__", None) for name in names)
+        return any(found is not getattr(base, name) for found, name in zip(own, names))
 
 
 def _forward(event: str) -> Callable[..., None]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kcompile
 from kcompile.files.live import from_keras, is_live
 from kcompile_runtime.errors import ModelError, UnsupportedError
 
@@ -110,3 +111,13 @@ def test_what_is_no_model(thing: Any) -> None:
     assert not is_live(thing)
     with pytest.raises(ModelError, match="Received"):
         from_keras(thing)
+
+
+def test_callbacks_of_functions_hear_the_batches() -> None:
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    heard: list[int] = []
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: heard.append(batch))
+    batches = ((np.ones((4, 2)), np.ones((4, 1))) for _ in range(3))
+    kcompile.compile(model).fit(batches, epochs=1, verbose=0, callbacks=[callback])
+    assert heard == [0, 1, 2]
