@@ -1,8 +1,8 @@
 """Calls of layers of a user's own in a functional model: arguments that hold tensors, in files.
 
 Enters: a node as Keras 3, tf.keras or we wrote it; nothing in a file is trusted. Leaves: the places of its
-tensors,
-and the arguments of the call with numbers instead of them (`kcompile.keras.layers.custom`); and back.
+tensors, and the arguments of the call with numbers in their places (see `kcompile.keras.layers.custom`);
+and back.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kcompile.files.problems import Problems
-from kcompile.keras.layers.custom import FORM, OPTIONS
-from kcompile.keras.layers.operation import OPERAND
+from kcompile.keras.layers.custom import FORM, OPTIONS, filled
+from kcompile.keras.layers.operation import OPERAND, operand
 
 __all__ = ["FORM", "translate", "written"]
 
@@ -31,7 +31,7 @@ def translate(node: Any, call: Any, label: str, problems: Problems, place: Place
         at = place(value)
         if at is not None:
             places.append(at)
-            return {"class_name": OPERAND, "config": {"index": len(places) - 1}}
+            return operand(len(places) - 1)
         if isinstance(value, (list, tuple)):
             return [numbered(part) for part in value]
         return {k: numbered(v) for k, v in value.items()} if isinstance(value, Mapping) else value
@@ -91,20 +91,12 @@ def written(arguments: Mapping[str, Any], tensors: Sequence[Any], newer: bool) -
     """A call as Keras 3 writes it, or (not newer) as tf.keras, which has further arguments behind each tensor
     of the first. tensors: of the model, as it writes those. A first argument in which tensors are nested
     keeps our form before Keras 3."""
-
-    def filled(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            if value.get("class_name") == OPERAND:
-                return tensors[value["config"]["index"]]
-            return {k: filled(v) for k, v in value.items()}
-        return [filled(part) for part in value] if isinstance(value, (list, tuple)) else value
-
-    given = {name: filled(value) for name, value in arguments[FORM].items()}
+    given = {name: filled(value, tensors) for name, value in arguments[FORM].items()}
     options = {name: value for name, value in arguments.items() if name != FORM}
     first = given.pop(next(iter(given)))
     if newer:
         return {"args": [first], "kwargs": {**given, **options}}
     flat = [first] if first in tensors else first
-    if not isinstance(flat, list) or not all(one in tensors for one in flat):
+    if not isinstance(flat, (list, tuple)) or not all(one in tensors for one in flat):
         return [[*tensor, arguments] for tensor in tensors]
     return [[*tensor, {**given, **options}] for tensor in flat]

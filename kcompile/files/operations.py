@@ -16,7 +16,7 @@ from kcompile.ir.types import FLOATS
 from kcompile.keras.keras3_ops import OPERATIONS
 from kcompile.keras.keras3_ops.classes import CLASSES
 from kcompile.keras.keras3_ops.refused import REASONS
-from kcompile.keras.layers.operation import OPERAND
+from kcompile.keras.layers.operation import OPERAND, operand
 from kcompile_runtime.errors import UnsupportedError
 
 # What a layer's configuration says that is none of a function's arguments
@@ -131,7 +131,7 @@ def numbered(value: Any, places: Places) -> Any:
         place = [*value["config"]["keras_history"], {}]
         if place not in places:
             places.append(place)
-        return {"class_name": OPERAND, "config": {"index": places.index(place)}}
+        return operand(places.index(place))
     if isinstance(value, (list, tuple)):
         return [numbered(v, places) for v in value]
     if isinstance(value, Mapping):

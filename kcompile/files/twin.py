@@ -20,6 +20,7 @@ import numpy as np
 from kcompile.files import emit, live
 from kcompile.files.problems import PACKAGES
 from kcompile.keras.callbacks import Callback
+from kcompile.keras.callbacks.base import hears_batches
 from kcompile.keras.tensors import Variable
 from kcompile_runtime.errors import ModelError, UnsupportedError
 
@@ -309,11 +310,7 @@ class Foreign(Callback):
 
     def wants_batches(self, mode: str) -> bool:
         base = next(c for c in type(self._callback).__mro__ if c.__name__ == "Callback")
-        names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
-        names += ["on_batch_begin", "on_batch_end"] if mode == "train" else []
-        # an instance may have them too, as LambdaCallback gives them to it
-        own = (getattr(getattr(self._callback, name), "__func__", None) for name in names)
-        return any(found is not getattr(base, name) for found, name in zip(own, names))
+        return hears_batches(self._callback, base, mode)
 
 
 def _forward(event: str) -> Callable[..., None]:

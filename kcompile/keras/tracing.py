@@ -243,13 +243,15 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
     with trace.mode(frozen=not model.trainable):
         outputs = trace_nodes(model, trace, inputs, trace.known)
     # That of a frozen weight moves the loss and no gradient.
-    for variable in model.weights if model.semantics.penalty_of_frozen else model.trainable_weights:
-        if variable.regularizer:
-            label = f"Regularizer of {variable.path!r}"
-            owner = next((x.name for x in model.owned_layers if variable in x.weights), "")
-            with trace.source(Source(owner)), explained(label):
-                weight = trace.read(variable)
-                trace.losses.append(as_tensor(trace.graph, variable.regularizer(weight), weight.dtype))
+    penalised = model.weights if model.semantics.penalty_of_frozen else model.trainable_weights
+    penalised = [variable for variable in penalised if variable.regularizer]
+    layers = reversed(model.owned_layers) if penalised else ()  # the first that has a weight counts
+    owners = {id(v): layer.name for layer in layers for v in layer.weights}
+    for variable in penalised:
+        label = f"Regularizer of {variable.path!r}"
+        with trace.source(Source(owners.get(id(variable), ""))), explained(label):
+            weight = trace.read(variable)
+            trace.losses.append(as_tensor(trace.graph, variable.regularizer(weight), weight.dtype))
     behind = [v for weight in model.weights for pair in weight.behind.values() for v in pair]
     states = [*model.state_variables, *model.random_state, *behind]
     known = {id(v) for v in (*model.weights, *states, *_read_by_losses(model))}

@@ -66,12 +66,18 @@ class Callback:
 
     def wants_batches(self, mode: str) -> bool:
         """Whether the callback defines an event for batches of "train", "test" or "predict"."""
-        names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
-        if mode == "train":
-            names += ["on_batch_begin", "on_batch_end"]
-        return any(
-            getattr(getattr(self, name), "__func__", None) is not getattr(Callback, name) for name in names
-        )
+        return hears_batches(self, Callback, mode)
+
+
+def hears_batches(callback: Any, base: type, mode: str) -> bool:
+    """Whether a callback, by its class or of its own, defines an event for batches that its base, of any
+    Keras, leaves empty."""
+    names = [f"on_{mode}_batch_begin", f"on_{mode}_batch_end"]
+    if mode == "train":
+        names += ["on_batch_begin", "on_batch_end"]
+    return any(
+        getattr(getattr(callback, name), "__func__", None) is not getattr(base, name) for name in names
+    )
 
 
 class Events:

@@ -22,7 +22,7 @@ from kcompile.keras import backend
 from kcompile.keras.engine import KerasShape, KerasTensor, Layer, Variable, as_list, one_or_list
 from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layers.held import Holder, layers_in
-from kcompile.keras.layers.operation import OPERAND
+from kcompile.keras.layers.operation import OPERAND, operand
 from kcompile.keras.operands import leaves, map_leaves
 from kcompile.keras.tracing import current
 from kcompile_runtime.errors import ModelError, OperandError, describe
@@ -116,7 +116,7 @@ class Custom(Holder):
         options |= {name: given.pop(name) for name in OPTIONS if name in given}
         options = {name: value for name, value in options.items() if value is not None}
         flat = list({id(x): x for x in leaves(dict(given)) if _is_tensor(x)}.values())
-        numbers = {id(x): {"class_name": OPERAND, "config": {"index": k}} for k, x in enumerate(flat)}
+        numbers = {id(x): operand(k) for k, x in enumerate(flat)}
         form = {name: map_leaves(lambda x: numbers.get(id(x), x), value) for name, value in given.items()}
         before, self._form = self._form, form
         try:
@@ -177,7 +177,7 @@ class Custom(Holder):
         signature = inspect.signature(self.call)
         bound = signature.bind_partial()
         for name, value in form.items():
-            made = _filled(value, inputs)
+            made = filled(value, inputs)
             several = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
             bound.arguments[name] = tuple(made) if several else made
         return bound
@@ -238,14 +238,14 @@ def _first(bound: inspect.BoundArguments) -> list[Any]:
     return list(leaves(next(iter(bound.arguments.values()), [])))
 
 
-def _filled(value: Any, inputs: Sequence[Any]) -> Any:
+def filled(value: Any, inputs: Sequence[Any]) -> Any:
     """An argument, with inputs in the places of their numbers."""
     if isinstance(value, Mapping):
         if value.get("class_name") == OPERAND:
             return inputs[_number(value, len(inputs))]
-        return {key: _filled(part, inputs) for key, part in value.items()}
+        return {key: filled(part, inputs) for key, part in value.items()}
     if type(value) in (list, tuple):
-        return type(value)(_filled(part, inputs) for part in value)
+        return type(value)(filled(part, inputs) for part in value)
     return value
 
 

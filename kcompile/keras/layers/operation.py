@@ -126,7 +126,7 @@ def recorded(function: str, arguments: Mapping[str, Any]) -> Any:
 def encoded(value: Any, operands: Sequence[KerasTensor]) -> Any:
     """An argument, made of what JSON can hold, where it holds no variable."""
     if isinstance(value, KerasTensor) and value in operands:
-        return _object(OPERAND, index=operands.index(value))
+        return operand(operands.index(value))
     if isinstance(value, (list, tuple)):
         return [encoded(v, operands) for v in value]
     if isinstance(value, slice):
@@ -140,6 +140,11 @@ def encoded(value: Any, operands: Sequence[KerasTensor]) -> Any:
     raise InputTypeError(
         describe("an operation on tensors of a model", "tensors, arrays, numbers and text", repr(value)[:80])
     )
+
+
+def operand(number: int) -> dict[str, Any]:
+    """What stands in arguments for the input of this number."""
+    return _object(OPERAND, index=number)
 
 
 def _object(kind: str, **config: Any) -> dict[str, Any]:
