@@ -102,6 +102,10 @@ class Variable(Operators):
     def dtype(self) -> str:
         return self._value.dtype.name
 
+    @property
+    def ndim(self) -> int:
+        return self._value.ndim
+
     def assign(self, array: Any) -> Any:
         """Write new values, and give the variable; of a tensor of a graph, and where a metric counts a batch
         in, after the graph's call. Raises InputError for another shape, InputTypeError for no numbers."""
@@ -144,8 +148,22 @@ class Variable(Operators):
     def numpy(self) -> np.ndarray:
         return self.value.copy()
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        if current() is not None:
+            raise TypeError(
+                f"numpy cannot read variable {self.path!r} while a model is traced: what it gives would stay "
+                "as it is now. Use keras.ops, or functions of K"
+            )
+        return np.array(self.value, dtype)
+
     def __float__(self) -> float:
         return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __len__(self) -> int:
+        return len(self.value)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**state_of(self, "listeners", "held"), "_value": self.value}

@@ -87,3 +87,21 @@ def test_a_variable_in_an_attribute_is_a_weight():
     assert len(layer.trainable_variables) == 1 and len(layer.non_trainable_variables) == 1
     with pytest.raises(ValueError, match="Variable: shape"):
         keras3.Variable("zeros")
+
+
+def test_a_variable_is_an_array_outside_of_models():
+    layer = keras3.layers.Dense(2)
+    layer.build((None, 3))
+    kernel = layer.kernel
+    assert isinstance(np.asarray(kernel), np.ndarray) and np.array(kernel).mean() == kernel.numpy().mean()
+    assert np.asarray(kernel, "float64").dtype == np.float64 and np.linalg.norm(kernel) > 0
+    assert (kernel.ndim, len(kernel)) == (2, 3)
+    np.asarray(kernel)[:] = 0  # a copy
+    assert kernel.numpy().any()
+
+    class Frozen(keras3.layers.Dense):
+        def call(self, inputs):
+            return inputs @ np.asarray(self.kernel)
+
+    with pytest.raises(TypeError, match=r"numpy cannot read variable .*Use keras\.ops"):
+        Frozen(2)(keras3.Input((3,)))
