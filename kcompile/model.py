@@ -416,6 +416,12 @@ def export(
     if batch is not None:
         batch = check_count("export: batch", batch)
         check_number("export: batch", batch, 1, 2**31 - 1)
+    if cm.model.prelude is not None:
+        behind = ", ".join(cm.model.fed_names)
+        raise UnsupportedError(
+            f"model {cm.model.name!r} has layers of texts or hashes, which run on arrays. "
+            f"Export a model of the layers behind them, over Inputs of what they give ({behind})"
+        )
     if cm.model.stateful:
         raise UnsupportedError(
             f"export: model {cm.model.name!r} keeps states between calls, and the "

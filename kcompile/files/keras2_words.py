@@ -67,6 +67,7 @@ LATER_LAYERS = frozenset(
         "SpectralNormalization",
         "StochasticDepth",
         "StringLookup",
+        "TextVectorization",
         "UnitNormalization",
     }
 )

@@ -59,6 +59,7 @@ class Feeds:
             takes_data(model)
             and len(specs) == len(targets) == 1
             and not lengths
+            and model.prelude is None
             and resolved.weight_ranks == [1]
         ):
             fast = _sample(specs[0]), _sample(targets[0].spec)
@@ -74,7 +75,7 @@ def _sample(spec: TensorSpec) -> Conforming:
 
 
 def input_specs(model: Any) -> tuple[TensorSpec, ...]:
-    return tuple(standardize.input_spec(name, x) for name, x in zip(model.input_names, model.inputs))
+    return tuple(standardize.input_spec(name, x) for name, x in zip(model.fed_names, model.fed))
 
 
 class Adapter:
@@ -141,7 +142,9 @@ class Adapter:
             if not self._model.built:
                 self._model.build_for_data(x)
             self._specs = input_specs(self._model)
-        given = self.given
+        given, prelude = self.given, self._model.prelude
+        if prelude is not None:
+            x = prelude.arrays(x)
         return standardize.inputs(x if given is None else given.filled(x), self._specs)
 
     @property

@@ -47,6 +47,7 @@ from kcompile.keras.tensors import (
     is_integer,
     keras_shape,
     one_or_list,
+    refuse_texts,
     type_of_shape,
     types_of_shapes,
 )
@@ -101,6 +102,8 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
     computes_in_dtype = True  # else in the type of its inputs
     wants_floats = False  # so that whole numbers become numbers of its dtype
     listed = True  # among the layers of a model
+    runs_on_arrays = False  # in a model too, before its graphs (`prelude`)
+    takes_texts = False  # tensors that stand for texts
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
     adopt_layer: Any = (
@@ -276,6 +279,12 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         )
         return one_or_list([as_eager(y, self.vintage) for y in found])
 
+    def on_arrays(
+        self, arrays: Sequence[np.ndarray], single: bool, arguments: dict[str, Any]
+    ) -> list[np.ndarray]:
+        """The outputs for arrays, as in inference."""
+        return as_list(self._now(arrays, single, {**arguments, "training": False}))
+
     def _record(
         self,
         inputs: Sequence[KerasTensor],
@@ -285,6 +294,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         second_types: Sequence[TensorType],
     ) -> Node:
         """A node, whose outputs have these types at the two probes."""
+        refuse_texts(self, inputs)
         if [t.rank for t in types] != [t.rank for t in second_types]:
             raise ModelError(
                 f"{self.label}: the number of axes depends on sizes that the model's "

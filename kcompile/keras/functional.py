@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
 from kcompile.keras import keras1, settings
@@ -29,6 +31,7 @@ from kcompile.keras.network import Network
 from kcompile.keras.newer_members import ModelMembers
 from kcompile.keras.operators import identity
 from kcompile.keras.policies import DEFAULT_POLICY
+from kcompile.keras.prelude import Prelude, prelude_of
 from kcompile.keras.saving import Saving
 from kcompile.keras.settings import snake_case
 from kcompile.keras.standardize import by_name
@@ -100,6 +103,7 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
         self._in_training: tuple[list[Node], Model] | None = None
         self._runs = 1
         self._inferred: dict[Any, Inferred] = {}
+        self.prelude: Prelude | None = None
 
     def _connect(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
         """Take the nodes between inputs and outputs as this model's."""
@@ -128,6 +132,7 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
         self._runs, self._inferred = count_runs(f"Model {self.name!r}", self.nodes), {}
         self.inputs, self.outputs = list(inputs), list(outputs)
         self._check_names(self._layers)
+        self.prelude = prelude_of(self)
         distinguish(self.weights)
         self.built = True
         # A model is a layer whose first node is itself, as Keras has it
@@ -221,6 +226,38 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
     def input_names(self) -> list[str]:
         return [x.name for x in self.inputs] if self.input_keys is None else list(self.input_keys)
 
+    # ---- what runs on arrays, and what is compiled
+
+    @property
+    def runs_on_arrays(self) -> bool:  # type: ignore[override]
+        """Whether a part of it does: then all of it does, inside another model."""
+        return self.prelude is not None
+
+    @property
+    def takes_texts(self) -> bool:  # type: ignore[override]
+        """Whether an input is of texts."""
+        return any(x.texts for x in self.inputs)
+
+    @property
+    def fed(self) -> list[KerasTensor]:
+        """The inputs of the graphs: those of the model, or what its prelude gives."""
+        return self.inputs if self.prelude is None else self.prelude.fed
+
+    @property
+    def fed_names(self) -> list[str]:
+        """Their names."""
+        return self.input_names if self.prelude is None else self.prelude.names
+
+    @property
+    def compiled_nodes(self) -> list[Node]:
+        """The calls that are compiled."""
+        return self.nodes if self.prelude is None else self.prelude.rest
+
+    def on_arrays(self, arrays: Sequence[Any], single: bool, arguments: dict[str, Any]) -> list[Any]:
+        """The predictions for arrays."""
+        found = self.predict_on_batch(list(arrays))
+        return as_list(found if self.output_keys is None else [found[key] for key in self.output_keys])
+
     @property
     def output_names(self) -> list[str]:
         """Names of the layers the outputs come from; the second of a layer gets "_1" behind it. Of a dict,
@@ -267,7 +304,7 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
     @property
     def varies(self) -> bool:
         """Whether sizes of the inputs, besides the batch, are unknown until there are data."""
-        return any(x.unknown_axes for x in self.inputs)
+        return any(x.unknown_axes for x in self.fed)
 
     def _need_inputs(self, what: str) -> None:
         if not self.built:
@@ -301,7 +338,8 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
         """Build the layers for the first data."""
         value = next(iter(x.values())) if isinstance(x, Mapping) and len(x) == 1 else x
         only = by_name(value, ["x"], "input")[0]
-        self.build((None, *as_array(only, "x").shape[1:]))
+        texts = self._layers and self._layers[0].takes_texts
+        self.build((None, *(np.asarray(only) if texts else as_array(only, "x")).shape[1:]))
 
     # ---- as a layer
 
@@ -358,8 +396,21 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
                 )
             )
 
+    def _add_node(self, flat: Sequence[KerasTensor], single: bool, arguments: dict[str, Any]) -> Node:
+        if self.prelude is None:
+            return super()._add_node(flat, single, arguments)
+        self.ensure_built([x.type for x in flat], single, None, [x.second_type for x in flat])
+        return self._record(
+            flat, single, arguments, [y.type for y in self.outputs], [y.second_type for y in self.outputs]
+        )
+
     def call(self, inputs: Any) -> Any:
         tensors = as_list(inputs)
+        if self.prelude is not None:
+            raise UnsupportedError(
+                f"Model {self.name!r}: its layers of texts or hashes run on arrays, and here are tensors of "
+                "what is compiled. Call the model on the data"
+            )
         return one_or_list(trace_nodes(self, trace_of(tensors[0]), tensors))
 
     def _infer(
@@ -443,12 +494,12 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
         calls = list(
             dict.fromkeys([*self.nodes, *(back_from(self.added_losses, {})[0] if self.added_losses else [])])
         )
-        own = state_of(self, "nodes_made", "consumers", "trainer")
+        own = state_of(self, "nodes_made", "consumers", "trainer", "prelude")
         return {"calls": calls, **own, "training": self.trainer.saved_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         calls, training = state.pop("calls"), state.pop("training")
-        restore(self, state, nodes_made=[], consumers=[])
+        restore(self, state, nodes_made=[], consumers=[], prelude=None)
         if self.built and not self.subclassed:
             self.nodes_made.append(Node(self, 0, tuple(self.inputs), len(self.inputs) == 1, {}, self.outputs))
         for node in calls:
@@ -459,6 +510,7 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
                 node.layer.nodes_made.append(node)
                 for layer in {x.layer for x in node.inputs} if node.layer.consumes else ():
                     layer.consumers.append(node)
+        self.prelude = prelude_of(self)
         self.trainer = Trainer(self)
         self.trainer.take(training)
 

@@ -252,13 +252,13 @@ def _forward(model: Any, name: str, training: bool, lengths: Lengths) -> tuple[T
     trace = Trace(name, training=training if phase is None else phase)
     trace.draws_from(model.random_state, training)
     types = types_at(model, checked_lengths(model, lengths or None))
-    inputs = [trace.input(key, type) for key, type in zip(model.input_names, types)]
+    inputs = [trace.input(key, type) for key, type in zip(model.fed_names, types)]
     try:
         return trace, trace_model(model, trace, inputs)
     except KcompileError as error:
         if not lengths:
             raise
-        shapes = ", ".join(f"{key!r} of {type}" for key, type in zip(model.input_names, types))
+        shapes = ", ".join(f"{key!r} of {type}" for key, type in zip(model.fed_names, types))
         raise InputError(
             f"model {model.name!r} cannot take inputs of these sizes: {shapes}. {error}"
         ) from error

@@ -42,6 +42,8 @@ class InputLayer(Layer):
         if batch_input_shape is not None and input_shape is not None:
             raise ModelError("InputLayer: expected input_shape or batch_input_shape. Received: both")
         self.sparse = check_flag("InputLayer: sparse", sparse)
+        self.texts = dtype in ("string", "str", str)
+        dtype = "int64" if self.texts else dtype  # their shapes alone count in what is compiled
         if input_tensor is not None and not isinstance(input_tensor, (KerasTensor, Variable)):
             wanted = "a variable, a placeholder or a tensor of K"
             raise InputTypeError(describe("InputLayer: input_tensor", wanted, repr(input_tensor)))
@@ -63,6 +65,7 @@ class InputLayer(Layer):
             self._record((), True, {}, types[:1], types[1:])
         self.nodes_made[0].outputs[0].batch_size = self.batch_input_shape[0]
         self.nodes_made[0].outputs[0].sparse = self.sparse
+        self.nodes_made[0].outputs[0].texts = self.texts
 
     @property
     def input_tensor(self) -> Any:
@@ -74,6 +77,20 @@ class InputLayer(Layer):
         if self.input_tensor is None:
             return super().emit(graph, node, operands)
         return [self.input_tensor.__tensor__(graph)]
+
+    @property
+    def takes_texts(self) -> bool:  # type: ignore[override]
+        """Whether its data are texts."""
+        return self.texts
+
+    @property
+    def input_dtype(self) -> str:
+        """The dtype of its data."""
+        return "string" if self.texts else self.dtype
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {**config, "dtype": "string"} if self.texts else config
 
     @property
     def is_placeholder(self) -> bool:

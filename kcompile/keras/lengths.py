@@ -34,17 +34,13 @@ def lengths_of(model: Any, arrays: Sequence[np.ndarray], entry: str = "predict")
         return model.signature(entry, len(arrays[0]))
     if not model.varies:
         return ()
-    return tuple(
-        tuple(array.shape[axis] for axis in x.unknown_axes) for x, array in zip(model.inputs, arrays)
-    )
+    return tuple(tuple(array.shape[axis] for axis in x.unknown_axes) for x, array in zip(model.fed, arrays))
 
 
 def probe_lengths(model: Any) -> Lengths:
     """The lengths of the first probe, for what does not depend on them (the names of results)."""
     return (
-        tuple(tuple(x.type.shape[axis] for axis in x.unknown_axes) for x in model.inputs)
-        if model.varies
-        else ()
+        tuple(tuple(x.type.shape[axis] for axis in x.unknown_axes) for x in model.fed) if model.varies else ()
     )
 
 
@@ -53,11 +49,11 @@ def checked_lengths(model: Any, given: Any, entry: str = "predict") -> Any:
     or a list that may be nested; of a step of the model's own the signature of data. Raises InputError."""
     if entry in model.own_steps:
         return given if isinstance(given, Signature) else model.signature(entry)
-    axes = [x.unknown_axes for x in model.inputs]
+    axes = [x.unknown_axes for x in model.fed]
     count = sum(map(len, axes))
     sizes = [] if given is None else _flat(given)
     if len(sizes) != count or not all(is_integer(d) and d > 0 for d in sizes):
-        unknown = ", ".join(f"input {x.name!r} of shape {x.shape}" for x in model.inputs if x.unknown_axes)
+        unknown = ", ".join(f"input {x.name!r} of shape {x.shape}" for x in model.fed if x.unknown_axes)
         wanted = (
             f"lengths={count} positive sizes, for those not known of {unknown}"
             if count
@@ -86,8 +82,8 @@ def _flat(value: Any) -> list[Any]:
 def types_at(model: Any, lengths: Lengths) -> list[TensorType]:
     """The types of the inputs at these lengths."""
     if not lengths:
-        return [x.batch_type for x in model.inputs]
-    return [as_batch(x.at(sizes), x.batch_size) for x, sizes in zip(model.inputs, lengths)]
+        return [x.batch_type for x in model.fed]
+    return [as_batch(x.at(sizes), x.batch_size) for x, sizes in zip(model.fed, lengths)]
 
 
 def graph_bytes(graph: Graph) -> int:

@@ -16,12 +16,16 @@ from kcompile.keras.tracing import Trace, tracing
 
 def uses_phase(x: Any) -> bool:
     """Whether a tensor depends on the learning phase. On none, once `set_learning_phase` fixed it."""
-    return fixed_phase() is None and any(map(_differs, back_from([x])[0]))
+    return fixed_phase() is None and any(map(differs, back_from([x])[0]))
 
 
-def _differs(node: Any) -> bool:
+def differs(node: Any) -> bool:
     """Whether a call is another graph in training."""
-    return not node.layer.is_input and _digest(node, True) != _digest(node, False)
+    return (
+        not node.layer.is_input
+        and not node.layer.runs_on_arrays
+        and _digest(node, True) != _digest(node, False)
+    )
 
 
 def _digest(node: Any, training: bool) -> str:

@@ -131,6 +131,9 @@ class Semantics:
     # Which values of a batch Discretization keeps, of every so many, and whether arrays are cut into batches.
     # tf_keras and Keras 3: discretization.py, summarize.
     quantiles: Literal["first", "last"]
+    # What documents StringLookup and IntegerLookup count in an array with one axis. tf_keras:
+    # index_lookup.py, update_state; Keras 3: the same, adapt.
+    loose_tokens: Literal["of a batch", "each"]
     # What Identity is where the sides differ: squares beside each other (for sides that are multiples), so in
     # the gates of LSTM and GRU alone, or ones on the diagonal. Keras 2.2: initializers.py, Identity; 2.3: the
     # same and recurrent.py, build; tf_keras and Keras 3: Identity.
@@ -319,6 +322,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "contrast": (*["of the batch"] * 4, "of each sample"),
     "categories_out_of_range": (*["an error"] * 4, "in none"),
     "quantiles": ("first", "first", "first", "first", "last"),
+    "loose_tokens": (*["of a batch"] * 4, "each"),
     "identity": ("tiled", "gates tiled", "diagonal", "diagonal", "diagonal"),
     "trainable_of_model": ("own", "own", "each layer", "each layer", "each layer"),
     "layers_in_layers": ("none", "attributes", "nested by key", "nested by key", "nested"),

@@ -129,6 +129,7 @@ class Sequential(Model):
             self._connect(self._heads, self._chain[-1:])
         else:
             self.inputs, self.outputs, self.nodes, self.built = [], [], [], False
+            self.prelude = None
         if not self.functional:  # an Input that was not added by name is no layer of a chain
             self._layers = list(self._added)
         self.structure_changed()

@@ -1,8 +1,8 @@
-"""Data whose rows become arrays batch by batch: they lie in a file, or are sparse.
+"""Data whose rows become arrays batch by batch: they lie in a file, are sparse, or texts.
 
-Enters: an `HDF5Matrix`, a data set of h5py, a `numpy.memmap`, a sparse matrix of scipy; lists and dicts of
-these and of arrays. Leaves: `StoredRows`, over which a model is trained, evaluated and predicts as over rows
-of arrays. No more than a batch of them is in memory.
+Enters: an `HDF5Matrix`, a data set of h5py, a `numpy.memmap`, a sparse matrix of scipy, texts; lists and
+dicts of these and of arrays. Leaves: `StoredRows`, over which a model is trained, evaluated and predicts as
+over rows of arrays. No more than a batch of them is in memory.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ def _readable(leaf: Any) -> Any:
         if len(leaf.shape) != 2:
             raise InputTypeError(describe("sparse data", "a matrix", f"shape {leaf.shape}"))
         return leaf.tocsr()
-    return leaf if is_stored(leaf) else as_array(leaf, "data")
+    if is_stored(leaf):
+        return leaf
+    found = np.asarray(leaf)
+    return found if found.dtype.kind in "USO" else as_array(leaf, "data")
 
 
 def rows_of(leaf: Any, rows: Any) -> Array:
@@ -151,4 +154,5 @@ class StoredRows(Rows):
 
 def len_of(leaf: Any) -> int:
     """The number of rows; a sparse matrix has no len."""
-    return int(leaf.shape[0]) if leaf.shape else 0
+    shape = leaf.shape if hasattr(leaf, "shape") else np.shape(leaf)
+    return int(shape[0]) if shape else 0

@@ -214,10 +214,11 @@ class KerasTensor(Operators):
     layer, node_index, tensor_index: output `tensor_index` of that node of the layer.
     batch_size: the number of samples where the Input fixed it. sparse: see `K.is_sparse`. mask: the type of
     its mask, if it has one. second_type, second_mask: these types with the second probe for every size that
-    is not known.
+    is not known. texts: it stands for texts, of which its type has the shape alone.
     """
 
     sparse = False
+    texts = False
 
     def __init__(
         self,
@@ -284,7 +285,7 @@ class KerasTensor(Operators):
 
     @property
     def dtype(self) -> str:
-        return self.type.dtype
+        return "string" if self.texts else self.type.dtype
 
     @property
     def ndim(self) -> int:
@@ -395,6 +396,20 @@ def as_list(value: Any) -> list[Any]:
 def one_or_list(values: Sequence[Any]) -> Any:
     """Keras' way with results: the thing itself where there is one."""
     return values[0] if len(values) == 1 else list(values)
+
+
+def refuse_texts(layer: Any, inputs: Sequence[KerasTensor]) -> None:
+    """Raises ModelError where a layer of numbers is called on texts."""
+    found = [x for x in inputs if x.texts]
+    if found and not layer.takes_texts:
+        raise ModelError(
+            describe(
+                layer.label,
+                "numbers",
+                f"texts, of {found[0].layer.label}",
+                "Put StringLookup, TextVectorization or Hashing before it",
+            )
+        )
 
 
 @dataclass(frozen=True, eq=False)

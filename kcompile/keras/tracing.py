@@ -281,8 +281,8 @@ def trace_nodes(
     """Run the nodes of a model (or of a model inside one) in their order. values: is given the value
     of every tensor of the model."""
     values = {} if values is None else values
-    values.update(zip(model.inputs, inputs))
-    for node in model.nodes:
+    values.update(zip(model.fed, inputs))
+    for node in model.compiled_nodes:
         if not node.inputs:  # an input, or a function of variables and constants
             values.update((y, y.__tensor__(trace.graph)) for y in node.outputs if y not in values)
             continue

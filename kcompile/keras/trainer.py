@@ -67,6 +67,11 @@ class Trainable(Protocol):
     @property
     def varies(self) -> bool: ...
     @property
+    def prelude(self) -> Any: ...
+    @property
+    def owned_layers(self) -> list[Any]: ...
+    def build_for_data(self, x: Any) -> None: ...
+    @property
     def has_steps(self) -> bool: ...
     @property
     def own_steps(self) -> frozenset[str]: ...
@@ -425,7 +430,7 @@ class Trainer:
             with closing(batches):
                 lengths = self._lengths("test", batches.first("test"))
                 return self._evaluated(batches, lengths, callbacks, verbose)
-        if holds_stored(data.x, data.y, data.sample_weight) and not self.owns("test"):
+        if self._by_rows(data.x, data.y, data.sample_weight) and not self.owns("test"):
             rows, lengths = self._stored(data, "test", "steps")
             return self._evaluated(rows, lengths, callbacks, verbose)
         arrays, n = self._arrays("test", data)
@@ -448,7 +453,7 @@ class Trainer:
             with closing(batches):
                 batches.first("predict")
                 return self._predicted(batches, callbacks, verbose)
-        if holds_stored(data.x) and len_of(leaves(data.x)[0]) and not self.owns("predict"):
+        if self._by_rows(data.x) and len_of(leaves(data.x)[0]) and not self.owns("predict"):
             return self._predicted(self._stored(data, "predict", "steps")[0], callbacks, verbose)
         if self.owns("predict"):
             arrays, n = self.model.see("predict", packed(whole(data.x)), data.batch_size or 32)
@@ -492,6 +497,14 @@ class Trainer:
         x, steps = given.batches(*rows, data.batch_size, data.steps, name, shuffle)
         return replace(data, x=x, y=None, sample_weight=None, batch_size=None, steps=steps, queue=HERE)
 
+    def _by_rows(self, x: Any, *rest: Any) -> bool:
+        """Whether data become arrays batch by batch: they are stored, or texts whose batches are as long as
+        their longest text."""
+        model = self.model
+        if not model.built and any(layer.takes_texts for layer in model.owned_layers[:1]):
+            model.build_for_data(x)
+        return holds_stored(x, *rest) or (model.prelude is not None and model.varies)
+
     def _over(self, arrays: Sequence[Array], n: int, batch_size: int | None, steps: Any, name: str) -> Rows:
         """Rows of arrays, with the default batch size where none is given."""
         size = self.adapter.size(batch_size, n)
@@ -533,7 +546,7 @@ class Trainer:
             )
             opened.callback(batches.close)
             return batches, None, self._lengths("train", batches.first("train"))
-        if holds_stored(data.x, data.y, data.sample_weight) and not self.owns("train"):
+        if self._by_rows(data.x, data.y, data.sample_weight) and not self.owns("train"):
             return self._stored_feed(data, validation)
         arrays, n = self._arrays("train", data)
         lengths, rest = self._lengths("train", arrays), None
@@ -595,7 +608,7 @@ class Trainer:
                         type(data).__name__,
                     )
                 )
-            if holds_stored(*data) and not self.owns("test"):
+            if self._by_rows(*data) and not self.owns("test"):
                 x, y, *weight = data
                 size = validation.batch_size
                 given = Data(x, y, weight[0] if weight else None, batch_size=size, steps=steps)
@@ -630,6 +643,7 @@ class Trainer:
             not self.owns("predict")
             and len(model.inputs) == len(model.outputs) == 1
             and takes_data(model)
+            and model.prelude is None
             and not model.varies
             and not self.adapter.fixed_size
             and model.output_keys is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_STRINGS = "models take numbers: make them from text in Python, before"
+_STRINGS = "models take numbers: make them from text in Python, or by TextVectorization, before"
 _READ = "read files in Python, or by keras.utils (load_img, image_dataset_from_directory)"
 _MATRICES = "there is no op that factorises or inverts matrices: compute it by numpy, outside the model"
 _COMPLEX = "complex numbers are not supported"
@@ -24,7 +24,6 @@ REMEDIES: dict[str, str] = {
     "IndexedSlices": _SPARSE,
     "TensorArray": _ARRAYS,
     "strings": _STRINGS,
-    "string": _STRINGS,
     "lookup": "use keras.layers.IntegerLookup, or a dict of Python's on values",
     "feature_column": "use the layers of keras.layers: Normalization, CategoryEncoding, Discretization",
     "estimator": _LOOP,

@@ -154,6 +154,8 @@ NAMES: dict[str, Any] = {
     **{dtype: DType(dtype) for dtype in DTYPES},
     **{f"dtypes.{dtype}": DType(dtype) for dtype in DTYPES},
     "double": DType("float64"),
+    "string": DType("string"),
+    "dtypes.string": DType("string"),
     "dtypes.as_dtype": lambda type_value: DType(np.dtype(getattr(type_value, "name", type_value)).name),
     "dtypes.cast": lambda x, dtype, name=None: o.cast(x, str(dtype)),
     "as_dtype": lambda type_value: DType(np.dtype(getattr(type_value, "name", type_value)).name),

@@ -7,7 +7,7 @@ import pytest
 
 from kcompile import keras3
 from kcompile.keras import hashes
-from kcompile_runtime.errors import UnsupportedError
+from kcompile_runtime.errors import ModelError, UnsupportedError
 
 L = keras3.layers
 # Of tf.strings.to_hash_bucket_fast and to_hash_bucket_strong with the key (133, 137), of 2**62 buckets
@@ -38,10 +38,16 @@ def test_normalization_learns_from_batches_as_from_the_whole() -> None:
     np.testing.assert_allclose(np.std(whole(data), 0), 1, rtol=1e-4)
 
 
-@pytest.mark.parametrize("layer", [L.StringLookup(vocabulary=["a"]), L.Hashing(3)])
-def test_layers_on_arrays_are_refused_in_models(layer: object) -> None:
-    with pytest.raises(UnsupportedError, match="Call the layer on the data before the model"):
-        layer(keras3.Input((3,)))  # type: ignore[operator]
+def test_layers_on_arrays_are_refused_behind_what_is_learned() -> None:
+    x = keras3.Input((3,))
+    with pytest.raises(UnsupportedError, match=r"has weights to train.*call them on the data"):
+        keras3.Model(x, L.Hashing(3)(L.Dense(2)(x)))
+    with pytest.raises(ModelError, match="dtype='string'"):
+        L.StringLookup(vocabulary=["a"])(x)
+    with pytest.raises(ModelError, match="Put StringLookup, TextVectorization or Hashing before it"):
+        L.Dense(2)(keras3.Input((3,), dtype="string"))
+    with pytest.raises(UnsupportedError, match="let the model give numbers"):
+        keras3.Model(x, L.StringLookup(vocabulary=["a"], invert=True)(x))
 
 
 def test_images_change_in_training_alone() -> None:

@@ -52,3 +52,11 @@ def quantiles(kit: Kit) -> Any:
     layer = kit.layers.Discretization(num_bins=2, epsilon=0.1)
     layer.adapt(np.arange(30, dtype=np.float32)[:, None])
     return [float(layer.bin_boundaries[0])]
+
+
+@case({"of a batch": [0.6019864], "each": [1.0663514]}, live=False)
+def loose_tokens(kit: Kit) -> Any:
+    """The mean weight of two tokens, 20 times each, of which one is in both batches."""
+    layer = kit.layers.StringLookup(output_mode="tf_idf")
+    layer.adapt(np.array(["a"] * 20 + ["b"] * 20))
+    return [float(np.asarray(layer.idf_weights)[0])]

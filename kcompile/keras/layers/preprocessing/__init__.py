@@ -8,12 +8,14 @@ from kcompile.keras.layers.preprocessing import geometry as _geometry
 from kcompile.keras.layers.preprocessing import hashing as _hashing
 from kcompile.keras.layers.preprocessing import lookup as _lookup
 from kcompile.keras.layers.preprocessing import scaling as _scaling
+from kcompile.keras.layers.preprocessing import text_vectorization as _text_vectorization
 from kcompile.keras.layers.preprocessing.categories import *
 from kcompile.keras.layers.preprocessing.colours import *
 from kcompile.keras.layers.preprocessing.geometry import *
 from kcompile.keras.layers.preprocessing.hashing import *
 from kcompile.keras.layers.preprocessing.lookup import *
 from kcompile.keras.layers.preprocessing.scaling import *
+from kcompile.keras.layers.preprocessing.text_vectorization import *
 
 __all__ = [*_categories.__all__, *_colours.__all__, *_geometry.__all__, *_hashing.__all__]
-__all__ += [*_lookup.__all__, *_scaling.__all__]
+__all__ += [*_lookup.__all__, *_scaling.__all__, *_text_vectorization.__all__]

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
 from kcompile.keras import hashes
 from kcompile.keras.layers.preprocessing.encoding import Encoding
 from kcompile.keras.layers.preprocessing.on_arrays import OnArrays, salt_of, texts
@@ -15,8 +17,9 @@ __all__ = ["HashedCrossing", "Hashing"]
 
 
 class _Hashed(Encoding, OnArrays):
+    needs_texts = False
     whole = "int64"
-    takes = "its hashes of 64 bits are computed of arrays, and have no place in a compiled model"
+    takes = "its hashes of 64 bits are computed of arrays, and have no place in a compiled graph"
 
 
 class Hashing(_Hashed):
@@ -43,6 +46,9 @@ class Hashing(_Hashed):
         self.mask_value, self.salt = mask_value, salt_of(self, salt)
         self.output_mode = self.mode(output_mode)
         self.sparse = self.dense(sparse)
+
+    def stand_in(self, x: Tensor) -> Tensor:
+        return self.encoded(ops.cast(x, "int64"), self.output_mode, self.num_bins)
 
     def of_arrays(self, array: Any) -> Any:
         numbers = array.dtype.kind in "fiub"
@@ -80,6 +86,9 @@ class HashedCrossing(_Hashed):
                 describe(f"{self.label}: call", "a list of at least two inputs", repr(inputs)[:80])
             )
         return super().__call__(inputs, **arguments)
+
+    def stand_in(self, x: Tensor) -> Tensor:
+        return self.encoded(ops.cast(x, "int64"), self.output_mode, self.num_bins)
 
     def of_arrays(self, arrays: Any) -> Any:
         shape = arrays[0].shape

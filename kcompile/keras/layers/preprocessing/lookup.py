@@ -63,6 +63,7 @@ class _Lookup(Encoding):
             raise ModelError(describe(self.label, "max_tokens, where pad_to_max_tokens is True", "None"))
         self._tokens: list[Any] = []
         self._idf: np.ndarray | None = None
+        self._counted: tuple[Counter[Any], Counter[Any], int] | None = None
         self._given = vocabulary is not None
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, idf_weights)
@@ -168,33 +169,54 @@ class _Lookup(Encoding):
     def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Take the tokens of data as the vocabulary, the most frequent first. A sample is a document, for the
         weights of "tf_idf". batch_size, steps: those of tf.keras, how much of the data counts."""
+        self.reset_state()
+        plain = as_plain_array(data)
+        # tf.keras cuts arrays too, and a batch without axes of its own is one document there
+        array = isinstance(plain, np.ndarray)
+        cut = array and plain.ndim == 1 and self.semantics.loose_tokens == "of a batch"
+        for batch in batches(plain if array else data, f"{self.label}: adapt", batch_size, steps, cut):
+            self.count(self.samples(batch, array and not cut))
+        self.finalize_state()
+
+    def reset_state(self) -> None:
+        """Forget what was counted. Raises InputError where a vocabulary was given."""
         if self._given:
             raise InputError(f"{self.label}: adapt: a vocabulary was given, nothing is left to learn")
-        tokens: Counter[Any] = Counter()
-        documents: Counter[Any] = Counter()
-        samples = 0
-        for batch in batches(data, f"{self.label}: adapt", batch_size, steps):
-            for sample in self.samples(batch, batch is as_plain_array(data)):
-                tokens.update(sample)
-                documents.update(set(sample))
-                samples += 1
-        self.learn(tokens, documents, samples)
+        self._counted = Counter(), Counter(), 0
+
+    def update_state(self, data: Any) -> None:
+        """Count the tokens of a batch."""
+        self.count(self.samples(np.asarray(as_plain_array(data)), False))
+
+    def count(self, samples: Iterable[Sequence[Any]]) -> None:
+        """Count the tokens of samples."""
+        if self._counted is None:
+            self.reset_state()
+        assert self._counted is not None
+        tokens, documents, number = self._counted
+        for sample in samples:
+            tokens.update(sample)
+            documents.update(set(sample))
+            number += 1
+        self._counted = tokens, documents, number
 
     def samples(self, batch: np.ndarray, whole: bool) -> Iterable[Sequence[Any]]:
         """The tokens of each sample. whole: the data were this array, whose elements are samples where it has
         one axis; those of a batch are one sample."""
-        rows = batch.reshape(1, -1) if batch.ndim == 1 and not whole else batch.reshape(len(batch), -1)
+        rows = batch.reshape(1, -1) if batch.ndim < 2 and not whole else batch.reshape(len(batch), -1)
         return [self.tokens_of(row) for row in rows]
 
     def tokens_of(self, row: np.ndarray) -> Sequence[Any]:
         """An array of tokens, as a list."""
         return row.tolist()
 
-    def learn(self, tokens: Counter[Any], documents: Counter[Any], samples: int) -> None:
-        """A vocabulary of counted tokens."""
-        for special in (self.mask_token, self.oov_token):
-            tokens.pop(special, None)
-        order = sorted(tokens, key=lambda token: (tokens[token], self.sorted_by(token)), reverse=True)
+    def finalize_state(self) -> None:
+        """Take the tokens that were counted as the vocabulary; none: leave it."""
+        tokens, documents, samples = self._counted or (Counter(), Counter(), 0)
+        order = [token for token in tokens if token not in (self.mask_token, self.oov_token)]
+        if not order:
+            return
+        order.sort(key=lambda token: (tokens[token], self.sorted_by(token)), reverse=True)
         if self.max_tokens is not None:
             order = order[: max(self.max_tokens - self._start, 0)]
         self._tokens = order
@@ -219,6 +241,15 @@ class _Lookup(Encoding):
             return self.encoded(places, self.output_mode, self.depth)
         counts = self.encoded(places, "count", self.depth)
         return counts * ops.constant(places.graph, self.idf_weights, counts.dtype)
+
+    def vectors(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """The places of each sample as a vector: "multi_hot", "count" or "tf_idf"."""
+        made = np.zeros((len(rows), self.depth), self.float_dtype)
+        for counts, row in zip(made, rows):
+            counts += np.bincount([p for p in row if p >= 0], minlength=self.depth)
+        if self.output_mode == "multi_hot":
+            return np.minimum(made, 1.0)
+        return made if self._idf is None else made * self.idf_weights.astype(made.dtype)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -352,6 +383,8 @@ class StringLookup(_Lookup, OnArrays):
             **kwargs,
         )
 
+        self.takes_texts, self.gives_texts = not self.invert, self.invert
+
     def token(self, value: Any) -> str:
         if isinstance(value, bytes):
             value = value.decode(self.encoding)
@@ -364,6 +397,16 @@ class StringLookup(_Lookup, OnArrays):
 
     def sorted_by(self, token: str) -> bytes:
         return token.encode(self.encoding)
+
+    @property
+    def input_dtype(self) -> str:
+        """The dtype of an input that the layer stands for."""
+        return "int64" if self.invert else "string"
+
+    def stand_in(self, x: Tensor) -> Tensor:
+        if self.output_mode != "int" and not self.pad_to_max_tokens:
+            self.known()
+        return x if self.invert else self.of_places(ops.cast(x, "int64"))
 
     def of_arrays(self, array: Any) -> Any:
         self.known()

@@ -1,0 +1,169 @@
+"""TextVectorization beside recorded answers of Keras 3 and tf_keras; layers of texts and hashes in models."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kcompile
+from kcompile import keras3, tf_keras
+from kcompile.tensorflow import names
+from kcompile_runtime.errors import InputError, KcompileError, ModelError, UnsupportedError
+
+L = keras3.layers
+TEXTS = np.array(["Hello, World! hello", "The CAT's sat; on the mat.", "", "ÄB äb É x  y\tz\nw", "a b c d"])
+WORDS = "the hello äb É Äb z y x world w sat on mat d cats c b a"
+VOCABULARY = WORDS.split(" ")
+
+
+def adapted(**options: Any) -> Any:
+    layer = L.TextVectorization(**options)
+    layer.adapt(TEXTS)
+    return layer
+
+
+def test_words_become_numbers() -> None:
+    layer = adapted()
+    assert layer.get_vocabulary() == ["", "[UNK]", *VOCABULARY]
+    right = [[3, 10, 3], [2, 16, 12, 13, 2, 14], [], [6, 4, 5, 9, 8, 7, 11], [19, 18, 17, 15]]
+    made = layer(TEXTS)
+    assert [row[: len(r)].tolist() for row, r in zip(made, right)] == right and made.shape == (5, 7)
+    np.testing.assert_array_equal(layer(TEXTS[:, None]), made)
+    assert layer("hello dog").tolist() == [3, 1] and layer([b"the cat", "x"]).tolist() == [[2, 1], [9, 0]]
+    short = adapted(output_sequence_length=3)
+    assert short(TEXTS[:2]).tolist() == [[3, 10, 3], [2, 16, 12]] and short(TEXTS[2:3]).tolist() == [[0] * 3]
+
+
+def test_words_become_vectors() -> None:
+    counts = adapted(output_mode="count", max_tokens=4)
+    assert counts.get_vocabulary() == ["[UNK]", "the", "hello", "äb"]
+    assert counts(TEXTS[:2]).tolist() == [[1, 0, 2, 0], [4, 2, 0, 0]]
+    hot = adapted(output_mode="multi_hot", max_tokens=4, pad_to_max_tokens=True)
+    assert hot(TEXTS[:2]).tolist() == [[1, 0, 1, 0], [1, 1, 0, 0]]
+    weighted = adapted(output_mode="tf_idf", max_tokens=4)
+    np.testing.assert_allclose(weighted(TEXTS[:1]), [[1.252763, 0, 2.505526, 0]], rtol=1e-6)
+    given = L.TextVectorization(vocabulary=["a", "b", "c"], output_mode="tf_idf", idf_weights=[0.1, 0.2, 0.6])
+    np.testing.assert_allclose(given(["a b z", "c c"]), [[0.3, 0.1, 0.2, 0], [0, 0, 0, 1.2]], rtol=1e-6)
+
+
+def test_ways_to_standardize_and_split() -> None:
+    runs = L.TextVectorization(ngrams=(2, 3), vocabulary=["cats sat", "the cats sat"])
+    assert runs(TEXTS[1:2]).tolist() == [[1, 2, 1, 1, 1, 3, 1, 1, 1]]
+    letters = adapted(split="character", standardize="lower")
+    assert letters.get_vocabulary()[2:8] == [" ", "t", "l", "o", "h", "e"]
+    whole = adapted(split=None, standardize=None)
+    assert whole(TEXTS[:4].reshape(2, 2)).tolist() == [[5, 4], [0, 2]]
+    strings = names("strings")
+
+    def without_breaks(x: Any) -> Any:
+        return strings["regex_replace"](strings["lower"](x), f"[{re.escape('!.')}]|<br />", " ")
+
+    own = L.TextVectorization(
+        standardize=without_breaks, split=lambda x: np.char.split(x, " "), vocabulary=["a", "b"]
+    )
+    assert own(["A!b", "a<br />B"]).tolist() == [[2, 3], [2, 3]]
+    with pytest.raises(InputError, match="shape"):
+        adapted()(TEXTS[:4].reshape(2, 2))
+
+
+def test_state_goes_with_configurations() -> None:
+    layer = adapted(output_mode="tf_idf")
+    again = L.TextVectorization.from_config(layer.get_config())
+    np.testing.assert_allclose(again(TEXTS), layer(TEXTS))
+    with pytest.raises(InputError, match="a vocabulary was given"):
+        again.adapt(TEXTS)
+    parts = L.TextVectorization()
+    parts.adapt([TEXTS[:2], TEXTS[2:]])
+    assert parts.get_vocabulary() == adapted().get_vocabulary()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"ragged": True}, "zeros"),
+        ({"sparse": True}, "sparse"),
+        ({"output_mode": "one_hot"}, "multi_hot"),
+        ({"split": "letters"}, "whitespace"),
+        ({"ngrams": 0}, "positive"),
+        ({"output_mode": "count", "output_sequence_length": 3}, "output_sequence_length"),
+    ],
+)
+def test_what_is_refused_says_what_to_do(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(KcompileError, match=why):
+        L.TextVectorization(**options)
+
+
+# ---- in models
+
+DATA = {
+    "text": np.array([["the cat"], ["a dog ran"], ["the the mat"], ["b"]]),
+    "number": np.arange(8, dtype=np.float32).reshape(4, 2),
+    "key": np.array([[3], [70], [-5], [3]]),
+    "kind": np.array(["red", "green", "blue", "red"]),
+}
+
+
+def mixed() -> tuple[Any, Any, list[Any]]:
+    """A model of texts, whole numbers that are hashed, and numbers; and that of what its layers give."""
+    words, kinds = (
+        adapted(output_mode="count"),
+        L.StringLookup(vocabulary=["red", "green"], output_mode="one_hot"),
+    )
+    hashed = L.Hashing(5, output_mode="one_hot")
+    inputs = {
+        "text": keras3.Input((1,), dtype="string", name="text"),
+        "number": keras3.Input((2,), name="number"),
+        "key": keras3.Input((1,), dtype="int64", name="key"),
+        "kind": keras3.Input((), dtype="string", name="kind"),
+    }
+    made = [words(inputs["text"]), inputs["number"], hashed(inputs["key"]), kinds(inputs["kind"])]
+    dense = L.Dense(2)
+    model = keras3.Model(inputs, dense(L.Concatenate()(made)))
+    behind = [keras3.Input(t.shape[1:]) for t in made]
+    rest = keras3.Model(behind, dense(L.Concatenate()(behind)))
+    arrays = [words(DATA["text"]), DATA["number"], hashed(DATA["key"]), kinds(DATA["kind"])]
+    return model, rest, arrays
+
+
+def test_layers_of_texts_are_the_beginning_of_models() -> None:
+    model, rest, arrays = mixed()
+    np.testing.assert_array_equal(model.predict(DATA, verbose=0), rest.predict(arrays, verbose=0))
+    y = np.ones((4, 2))
+    before = model.get_weights()
+    losses = []
+    for each, x in ((model, DATA), (rest, arrays)):
+        rest.set_weights(before)
+        each.compile("sgd", "mse")
+        losses.append(each.fit(x, y, epochs=2, shuffle=False, verbose=0).history["loss"])
+        losses[-1].append(each.evaluate(x, y, verbose=0))
+    assert losses[0] == losses[1]
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(DATA, verbose=0), model.predict(DATA, verbose=0))
+    with pytest.raises(UnsupportedError, match="Export a model of the layers behind them"):
+        kcompile.export(model, "unused.so")
+
+
+def test_batches_are_as_long_as_their_longest_text() -> None:
+    layer = tf_keras.layers.TextVectorization(vocabulary=["a", "b"])
+    embedded = tf_keras.layers.Embedding(4, 1, weights=[np.array([[0.0], [1], [2], [3]])])
+    model = tf_keras.Sequential([layer, embedded, tf_keras.layers.GlobalAveragePooling1D()])
+    texts = ["a", "b b", "a a a a", "b"]
+    found = model.predict(texts, batch_size=2, verbose=0)
+    np.testing.assert_allclose(found, [[1], [3], [2], [0.75]])
+    assert model.input_shape == (None,) and model.output_shape == (None, 1)
+    data = names("data")["Dataset"].from_tensor_slices(texts).batch(2)
+    np.testing.assert_allclose(model.predict(data, verbose=0), found)
+    ready = data.map(layer)
+    assert [x.shape for x in ready] == [(2, 2), (2, 4)]
+
+
+def test_texts_for_a_model_have_its_shape() -> None:
+    model = mixed()[0]
+    with pytest.raises(InputError, match="text"):
+        model.predict({**DATA, "text": np.array([["a", "b"]] * 4)})
+    with pytest.raises(ModelError, match="texts"):
+        L.Dense(1)(keras3.Input((2,), dtype="string"))
