@@ -1,7 +1,7 @@
 """Scripts in the style of today's guides, run by kcompile: a few of them, against the losses that the real
 Keras ended in (losses.json, which `python tests/today/recording.py` writes).
 
-tests/keras_tier/test_scripts_of_today.py runs all of them beside the real Keras.
+tests/keras_tier/test_today_with_keras.py runs all of them beside the real Keras.
 """
 
 from __future__ import annotations
