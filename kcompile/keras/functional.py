@@ -521,15 +521,18 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
         line_length: int | None = None,
         positions: Sequence[float] | None = None,
         print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
     ) -> None:
-        """Print the layers with their output shapes and numbers of parameters. Raises ModelError
-        before the input shape is known."""
-        if not self.built:
+        """Print the layers with their output shapes and numbers of parameters; `print_summary` says more.
+        Raises ModelError before the input shape is known, but in Keras 3."""
+        if not self.built and edition(self.vintage).summary != "keras3":
             raise ModelError(
                 f"Model {self.name!r} is not built: its input shape is not known. Give "
                 "the first layer an input_shape, call build, or fit it first"
             )
-        print_summary(self, line_length, positions, print_fn)
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
     def get_config(self) -> dict[str, Any]:
         """Layers with the calls they are in, as Keras 2 writes it. `from_config` reads it."""

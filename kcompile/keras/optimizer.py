@@ -268,6 +268,16 @@ class Optimizer(OptimizerCalls):
                     name = f"training/{type(self).__name__}/{variable.path}/{slot}"
                     known[slot] = Variable(value, name, False, variable.dtype)
 
+    @property
+    def built(self) -> bool:
+        """Whether slots were made: training has begun, or a state was read."""
+        return bool(self._variables)
+
+    @property
+    def built_for(self) -> list[Variable]:
+        """The variables that slots were made for."""
+        return list(self._variables)
+
     def stored(self, variables: Sequence[Variable]) -> list[Variable]:
         """The slots of variables as Keras 3 and tf_keras since 2.11 store them: what all optimizers may have
         first, then group by group, and in a group variable by variable."""

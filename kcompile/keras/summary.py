@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import ceil
 from typing import Any
 
 from kcompile.keras.editions import edition
-from kcompile_runtime.checks import check_count, check_number
-from kcompile_runtime.errors import InputTypeError, describe
+from kcompile_runtime.checks import check_count, check_flag, check_number
+from kcompile_runtime.errors import InputError, InputTypeError, describe
 from kcompile_runtime.texts import printable
 
 HEADS = ("Layer (type)", "Output Shape", "Param #", "Connected to")
+TRAINABLE = "Trainable"
 
 
 @dataclass(frozen=True)
 class Table:
-    """How a table of layers looks: its width, and where columns end, for chains and for other models, as
-    shares of the width or absolute."""
+    """How a table of layers looks: its width, and where columns end as shares of it, for chains and for other
+    models. trainable: by how much the column of what is trained makes it wider. by_window: the width is at
+    most the terminal's, less 4."""
 
     chain: tuple[int, tuple[float, ...]]
     graph: tuple[int, tuple[float, ...]]
-
-    def ends(self, chain: bool, line_length: int | None, positions: Sequence[float] | None) -> list[int]:
-        width, shares = self.chain if chain else self.graph
-        width, shares = line_length or width, tuple(positions or shares)
-        return [int(width * p) if shares[-1] <= 1 else int(p) for p in shares]
+    trainable: int = 0
+    by_window: bool = False
 
 
 TABLES = {
     "keras2": Table((65, (0.45, 0.85, 1.0)), (98, (0.33, 0.55, 0.67, 1.0))),
-    "tf_keras": Table((65, (28, 54, 65)), (98, (28, 57, 67, 98))),
-    "keras3": Table((75, (34, 59, 75)), (75, (22, 42, 55, 75))),
+    "tf_keras": Table((65, (0.45, 0.85, 1.0)), (98, (0.3, 0.6, 0.7, 1.0)), 11),
+    "keras3": Table((88, (0.45, 0.8, 1.0)), (108, (0.3, 0.56, 0.74, 1.0)), 12, True),
 }
 
 
@@ -40,15 +43,30 @@ def print_summary(
     line_length: int | None = None,
     positions: Sequence[float] | None = None,
     print_fn: Callable[[str], Any] | None = None,
+    expand_nested: bool = False,
+    show_trainable: bool = False,
+    layer_range: Sequence[str] | None = None,
 ) -> None:
     """Print a table of the layers with output shapes and numbers of parameters, as the vintage of the model
     has it.
 
     A model that is not a chain gets a fourth column, the tensors that each layer is called on.
-    positions: where columns end, as shares of line_length or absolute. print_fn: called with each line.
+    positions: where columns end, as shares of line_length or (not in Keras 3) absolute. print_fn: called with
+    each line, in Keras 3 once with all of it. Since tf.keras: expand_nested: layers of a model that is a
+    layer are listed below it; show_trainable: a column says which layers are trained; layer_range: the names,
+    or regular expressions of names, of the first and the last layer that are listed. Raises InputError,
+    InputTypeError.
     """
-    show = print if print_fn is None else print_fn
-    if not callable(show):
+    style = edition(model.vintage).summary
+    expand_nested = check_flag("summary: expand_nested", expand_nested)
+    show_trainable = check_flag("summary: show_trainable", show_trainable)
+    if style == "keras2" and (expand_nested or show_trainable or layer_range is not None):
+        wanted = "line_length, positions and print_fn, which Keras 2 has"
+        remedy = "Set the vintage: kcompile.tf_keras, or kcompile.keras3"
+        raise InputTypeError(
+            describe("summary", wanted, "expand_nested, show_trainable or layer_range", remedy)
+        )
+    if print_fn is not None and not callable(print_fn):
         raise InputTypeError(describe("summary: print_fn", "a function of a line", repr(print_fn)))
     if line_length is not None:
         check_count("summary: line_length", line_length)
@@ -57,13 +75,67 @@ def print_summary(
         if not isinstance(positions, (list, tuple)) or len(positions) < 3:
             raise InputTypeError(describe("summary: positions", "a list of 3 or 4 numbers", repr(positions)))
         positions = [check_number("summary: positions", p, 0) for p in positions]
-    style = edition(model.vintage).summary
     chain = _is_chain(model)
-    ends = TABLES[style].ends(chain, line_length, positions)
-    lines = {"keras2": _keras2, "tf_keras": _tf_keras, "keras3": _keras3}[style]
-    show(f'Model: "{printable(model.name)}"')
-    for line in lines(_rows(model, chain, style), ends, _counts(model)):
-        show(line)
+    layers = _chosen(model.layers if edition(model.vintage).own_layers else model.operations, layer_range)
+    rows = list(_rows(model, layers, chain, style, expand_nested, show_trainable))
+    heads = [*HEADS[: 3 if chain else 4], *([TRAINABLE] if show_trainable else [])]
+    made = {"keras2": _keras2, "tf_keras": _tf_keras, "keras3": _keras3}[style](
+        rows, heads, _Widths(TABLES[style], chain, line_length, positions, show_trainable), _counts(model)
+    )
+    lines = [f'Model: "{printable(model.name)}"', *made]
+    if style == "keras3" and print_fn is not None:
+        print_fn("".join(f"{line}\n" for line in lines))
+        return
+    for line in lines:
+        (print if print_fn is None else print_fn)(line)
+
+
+@dataclass(frozen=True)
+class _Widths:
+    """What says where columns end."""
+
+    table: Table
+    chain: bool
+    line_length: int | None
+    positions: Sequence[float] | None
+    trainable: bool
+
+    def ends(self) -> list[int]:
+        """Where columns end, as Keras 2 and tf.keras have it."""
+        width, shares = self.table.chain if self.chain else self.table.graph
+        width, shares = self.line_length or width, tuple(self.positions or shares)
+        ends = [int(width * p) if shares[-1] <= 1 else int(p) for p in shares]
+        return [*ends, width + self.table.trainable] if self.trainable else ends
+
+    def length(self) -> int:
+        """The length of rules between lines, in tf.keras."""
+        width = self.line_length or (self.table.chain if self.chain else self.table.graph)[0]
+        return width + (self.table.trainable if self.trainable else 0)
+
+    def columns(self, count: int) -> list[int]:
+        """The room of each column of Keras 3's table: all columns give way alike where the borders, and a
+        space at either side, leave less room than they want. count: of columns. Raises InputError."""
+        usual, shares = self.table.chain if self.chain else self.table.graph
+        shares = tuple(self.positions or shares)
+        if self.trainable:
+            usual, shares = usual + self.table.trainable, (*(p * 0.9 for p in shares), 1.0)
+        length = self.line_length or min(usual, shutil.get_terminal_size().columns - 4)
+        ends = [0]
+        for share in shares[:count]:
+            ends.append(ends[-1] + int(share * length) - ends[-1])
+            if ends[-1] - ends[-2] < 4:
+                wanted = "columns of 4 characters or more"
+                raise InputError(describe("summary: line_length and positions", wanted, str(shares)))
+        widths = [end - start + 2 for start, end in pairwise(ends)]
+        missing, weights = sum(widths) - (length - len(widths) - 1), list(widths)
+        for number, width in enumerate(widths):
+            if missing > 0:
+                part = round(missing / (len(widths) - number))
+            else:  # room that is left, by how wide columns are
+                part = -ceil(-missing * width / sum(weights[number:]))
+            widths[number] = max(width - part, 3)
+            missing -= part
+        return [width - 2 for width in widths]
 
 
 # ---------------------------------------------------------------- what the table says
@@ -71,26 +143,70 @@ def print_summary(
 
 @dataclass(frozen=True)
 class Row:
-    """A layer: its fields, and the tensors it is called on."""
+    """A layer: its fields, the tensors it is called on, whether it is trained ("Y", "N" or "-"), and of which
+    level it is: 0 for the layers of the model. inside: the rows of a model's own layers."""
 
     name: str
     kind: str
     shape: str
     params: str
-    sources: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    trained: str = ""
+    level: int = 0
+    inside: list[Row] = field(default_factory=list)
 
 
-def _rows(model: Any, chain: bool, style: str) -> list[Row]:
-    return [
-        Row(
+def _chosen(layers: Sequence[Any], bounds: Sequence[str] | None) -> Sequence[Any]:
+    """The layers between the first that one of the names fits and the last that the other does, in either
+    order."""
+    if bounds is None:
+        return layers
+    if (
+        not isinstance(bounds, (list, tuple))
+        or len(bounds) != 2
+        or not all(isinstance(b, str) for b in bounds)
+    ):
+        raise InputTypeError(describe("summary: layer_range", "two names of layers", repr(bounds)))
+    try:
+        first, last = ([k for k, layer in enumerate(layers) if re.match(b, layer.name)] for b in bounds)
+    except re.error as error:
+        wanted = "names of layers, or regular expressions"
+        raise InputError(describe("summary: layer_range", wanted, f"{bounds!r} ({error})")) from None
+    if not first or not last:
+        wanted = "names among " + ", ".join(layer.name for layer in layers)
+        raise InputError(describe("summary: layer_range", wanted, repr(bounds)))
+    low, high = min(first), max(last)
+    return layers[low : high + 1] if low <= high else layers[min(last) : max(first) + 1]
+
+
+def _rows(
+    model: Any, layers: Sequence[Any], chain: bool, style: str, nested: bool, trained: bool, level: int = 0
+) -> Iterator[Row]:
+    for layer in layers:
+        row = Row(
             printable(layer.name),
-            printable(getattr(layer, "kind", type(layer).__name__)),
+            printable(_kind(layer)),
             _shape_of(layer, style),
             _params_of(layer, style),
             () if chain else tuple(_sources(model, layer)),
+            _trained(layer, style) if trained else "",
+            level,
         )
-        for layer in (model.layers if edition(model.vintage).own_layers else model.operations)
-    ]
+        if nested and hasattr(layer, "layers"):
+            row.inside.extend(_rows(model, layer.layers, chain, style, nested, trained, level + 1))
+        yield row
+
+
+def _kind(layer: Any) -> str:
+    """The name of the class. What Keras 2 calls a Model is of class Functional since."""
+    kind = str(getattr(layer, "kind", type(layer).__name__))
+    return "Functional" if kind == "Model" and edition(layer.vintage).eager else kind
+
+
+def _trained(layer: Any, style: str) -> str:
+    if style == "keras3" and not layer.weights:
+        return "-"
+    return "Y" if layer.trainable else "N"
 
 
 def _params_of(layer: Any, style: str) -> str:
@@ -102,12 +218,24 @@ def _params_of(layer: Any, style: str) -> str:
 
 
 def _counts(model: Any) -> dict[str, tuple[int, int]]:
-    """Numbers of parameters and their bytes: in all, trainable, and not."""
-    trained, fixed = (
-        [v.value for v in variables] for variables in (model.trainable_weights, model.non_trainable_weights)
-    )
-    kinds = {"Total": trained + fixed, "Trainable": trained, "Non-trainable": fixed}
-    return {kind: (sum(a.size for a in found), sum(a.nbytes for a in found)) for kind, found in kinds.items()}
+    """Numbers of parameters and their bytes: in all, trainable, and not; in Keras 3 those of an optimizer
+    that has begun to train too, whose whole numbers have 4 bytes."""
+    kinds = {
+        "Trainable": [v.value for v in model.trainable_weights],
+        "Non-trainable": [v.value for v in model.non_trainable_weights],
+    }
+    counts = {
+        kind: (sum(a.size for a in found), sum(a.nbytes for a in found)) for kind, found in kinds.items()
+    }
+    optimizer = model.optimizer
+    if edition(model.vintage).summary == "keras3" and optimizer is not None and optimizer.built:
+        sizes = [
+            (v.value.size, v.value.size * (4 if v.value.dtype.kind == "i" else v.value.itemsize))
+            for v in optimizer.stored_state(optimizer.built_for)
+        ]
+        counts["Optimizer"] = (sum(size for size, _ in sizes), sum(size for _, size in sizes))
+    total = tuple(map(sum, zip(*counts.values())))
+    return {"Total": (total[0], total[1]), **counts}
 
 
 def _shape_of(layer: Any, style: str) -> str:
@@ -122,18 +250,23 @@ def _shape_of(layer: Any, style: str) -> str:
 
 
 def _sources(model: Any, layer: Any) -> list[str]:
-    """`layer[node][tensor]` for each tensor that the layer is called on in this model."""
+    """`layer[node][tensor]` for each tensor that the layer is called on in this model. In Keras 2 alone the
+    first node of a model is that it was made."""
     return [
-        f"{printable(x.layer.name)}[{x.node_index}][{x.tensor_index}]"
+        f"{printable(x.layer.name)}[{x.node_index - _own_nodes(x.layer)}][{x.tensor_index}]"
         for node in model.nodes
         if node.layer is layer
         for x in node.inputs
     ]
 
 
+def _own_nodes(layer: Any) -> int:
+    return int(hasattr(layer, "trainer") and edition(layer.vintage).eager)
+
+
 def _is_chain(model: Any) -> bool:
     """Whether each layer is called once, on the output of the one before; or nobody knows, as `call` says."""
-    if model.subclassed:
+    if not model.functional:
         return True
     calls = [node for node in model.nodes if node.inputs]
     once = len({id(node.layer) for node in model.nodes}) == len(model.nodes)
@@ -149,10 +282,13 @@ def _is_chain(model: Any) -> bool:
 # ---------------------------------------------------------------- how it looks
 
 
-def _keras2(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[int, int]]) -> Iterator[str]:
+def _keras2(
+    rows: Sequence[Row], heads: Sequence[str], widths: _Widths, counts: dict[str, tuple[int, int]]
+) -> Iterator[str]:
+    ends = widths.ends()
     width = ends[-1]
     yield "_" * width
-    yield _cut(HEADS[: len(ends)], ends)
+    yield _cut(heads[: len(ends)], ends)
     yield "=" * width
     for number, row in enumerate(rows, 1):
         first = (*row.sources, "")[: len(ends) - 3][:1]
@@ -165,57 +301,6 @@ def _keras2(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[in
     yield "_" * width
 
 
-def _tf_keras(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[int, int]]) -> Iterator[str]:
-    width = ends[-1]
-    widths = _widths(ends)
-    yield "_" * width
-    yield "".join(f" {head}".ljust(w) for head, w in zip(HEADS, widths))
-    yield "=" * width
-    for row in rows:
-        sources = "[" + ",\n ".join(map(repr, row.sources)) + "]"
-        columns = [
-            *_wrapped([f"{row.name} ({row.kind})", row.shape, row.params], widths),
-            sources.split("\n"),
-        ]
-        for fields in _lines(columns[: len(ends)]):
-            yield "".join(f" {field}".ljust(w) for field, w in zip(fields, widths))
-        yield " " * width
-    yield "=" * width
-    for kind, (count, size) in counts.items():
-        yield f"{kind} params: {count} ({_size(size, 'Byte')})"
-    yield "_" * width
-
-
-def _keras3(rows: Sequence[Row], ends: Sequence[int], counts: dict[str, tuple[int, int]]) -> Iterator[str]:
-    widths = [w - 3 for w in _widths(ends)]
-
-    def rule(left: str, line: str, between: str, right: str) -> str:
-        return left + between.join(line * (w + 2) for w in widths) + right
-
-    def line(fields: Sequence[str], bar: str) -> str:
-        padded = [f.rjust(w) if k == 2 else f.ljust(w) for k, (f, w) in enumerate(zip(fields, widths))]
-        return f"{bar} " + f" {bar} ".join(padded) + f" {bar}"
-
-    yield rule("┏", "━", "┳", "┓")
-    yield line(HEADS, "┃")
-    for number, row in enumerate(rows):
-        yield rule("├", "─", "┼", "┤") if number else rule("┡", "━", "╇", "┩")
-        label = [f"{row.name} ({row.kind})"]
-        if len(label[0]) > widths[0]:
-            label = [row.name, f"({row.kind})"]
-        sources = (",\n".join(row.sources) or "-").split("\n")
-        columns = [
-            [part for text in label for part in _pieces(text, widths[0])],
-            *_wrapped([row.shape, row.params], [w + 1 for w in widths[1:]]),
-            [part for s in sources for part in _pieces(s, widths[-1])],
-        ]
-        for fields in _lines(columns[: len(ends)]):
-            yield line(fields, "│")
-    yield rule("└", "─", "┴", "┘")
-    for kind, (count, size) in counts.items():
-        yield f" {kind} params: {count:,} ({_size(size, 'B')})"
-
-
 def _cut(fields: Sequence[Any], ends: Sequence[int]) -> str:
     """Each field cut off before its column's end, with a space between columns."""
     line = ""
@@ -225,22 +310,107 @@ def _cut(fields: Sequence[Any], ends: Sequence[int]) -> str:
     return line
 
 
-def _widths(ends: Sequence[int]) -> list[int]:
-    return [end - start for start, end in zip([0, *ends], ends)]
+def _tf_keras(
+    rows: Sequence[Row], heads: Sequence[str], widths: _Widths, counts: dict[str, tuple[int, int]]
+) -> Iterator[str]:
+    length, ends = widths.length(), widths.ends()
+    yield "_" * length
+    yield from _broken(heads, ends)
+    yield "=" * length
+    yield from _levels(rows, len(heads), ends, length)
+    yield "=" * length
+    for kind, (count, size) in counts.items():
+        yield f"{kind} params: {count} ({_size(size, 'Byte')})"
+    yield "_" * length
 
 
-def _pieces(text: str, width: int) -> list[str]:
-    return [text[k : k + width] for k in range(0, len(text), width)] or [""]
+def _levels(rows: Sequence[Row], columns: int, ends: Sequence[int], length: int) -> Iterator[str]:
+    """The rows, each with those inside it in a box."""
+    for number, row in enumerate(rows):
+        bars, room = "|" * row.level, length - 2 * row.level
+        fields = [f"{row.name} ({row.kind})", row.shape, row.params]
+        fields += [str(list(row.sources))] if columns - bool(row.trained) == 4 else []
+        yield from _broken([*fields, *([row.trained] if row.trained else [])], ends, row.level)
+        if row.inside:
+            yield f"{bars}|{'¯' * (room - 2)}|{bars}"
+            yield from _levels(row.inside, columns, ends, length)
+            yield f"{bars}{'¯' * room}{bars}"
+        if not row.inside and (not row.level or number < len(rows) - 1):
+            yield f"{bars}{' ' * room}{bars}"
 
 
-def _wrapped(texts: Sequence[str], widths: Sequence[int]) -> list[list[str]]:
-    """Each text in pieces that its column has room for, besides a space."""
-    return [_pieces(text, max(width - 1, 1)) for text, width in zip(texts, widths)]
+def _broken(fields: Sequence[str], ends: Sequence[int], level: int = 0) -> Iterator[str]:
+    """The lines of a row: a field goes on in the next line behind what closes a tuple, or where its column is
+    full. Each column but the last leaves two characters free at its end, and one before it."""
+    rest, bars = list(fields), "|" * level
+    while any(rest):
+        line = ""
+        for column, (start, end) in enumerate(zip([0, *ends], ends[: len(rest)])):
+            last = column == len(ends) - 1
+            room = end - start - (0 if last else 3) - (0 if column else level)
+            part = rest[column][:room]
+            found = [part.find(mark) + len(mark) for mark in ("),", "},", "],", "',") if mark in part]
+            cut = min(found) if found else room
+            part, rest[column] = part[:cut], rest[column][cut:]
+            line += ("" if column else f"{bars} ") + part + ("" if last else "  ")
+            line = line.ljust(end - (level if last else 0))
+        yield line + bars
 
 
-def _lines(columns: Sequence[Sequence[str]]) -> Iterator[list[str]]:
-    for number in range(max(map(len, columns))):
-        yield [column[number] if number < len(column) else "" for column in columns]
+def _keras3(
+    rows: Sequence[Row], heads: Sequence[str], widths: _Widths, counts: dict[str, tuple[int, int]]
+) -> Iterator[str]:
+    rooms = widths.columns(len(heads))
+    sides = ["right" if head == HEADS[2] else "center" if head == TRAINABLE else "left" for head in heads]
+
+    def rule(left: str, line: str, between: str, right: str) -> str:
+        return left + between.join(line * (w + 2) for w in rooms) + right
+
+    def lines(fields: Sequence[str], bar: str, bottom: bool = False) -> Iterator[str]:
+        columns = [_words(text, room) for text, room in zip(fields, rooms)]
+        height = max(map(len, columns))
+        free = [[""] * (height - len(column)) for column in columns]
+        columns = [[*f, *c] if bottom else [*c, *f] for f, c in zip(free, columns)]
+        for parts in zip(*columns):
+            padded = (_padded(part, room, side) for part, room, side in zip(parts, rooms, sides))
+            yield f"{bar} " + f" {bar} ".join(padded) + f" {bar}"
+
+    yield rule("┏", "━", "┳", "┓")
+    yield from lines(heads, "┃", bottom=True)
+    for number, row in enumerate(_flat(rows)):
+        yield rule("├", "─", "┼", "┤") if number else rule("┡", "━", "╇", "┩")
+        name = f"{'   ' * row.level}└ {row.name}" if row.level else row.name
+        fields = [f"{name} ({row.kind})", row.shape, row.params]
+        fields += [", ".join(row.sources) or "-"] if len(heads) - bool(row.trained) == 4 else []
+        yield from lines([*fields, row.trained], "│")
+    yield rule("└", "─", "┴", "┘")
+    for kind, (count, size) in counts.items():
+        yield f" {kind} params: {count:,} ({_size(size, 'B')})"
+
+
+def _flat(rows: Sequence[Row]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        yield from _flat(row.inside)
+
+
+def _padded(text: str, room: int, side: str) -> str:
+    if side == "left":
+        return text.ljust(room)
+    before = room - len(text) if side == "right" else (room - len(text)) // 2
+    return " " * before + text + " " * (room - len(text) - before)
+
+
+def _words(text: str, room: int) -> list[str]:
+    """The text in lines, broken between words; a word that no line has room for ends in an ellipsis."""
+    lines, line = [], ""
+    for word in re.findall(r"\s*\S+\s*", text):
+        if line and len(line) + len(word.rstrip()) > room:
+            lines.append(line)
+            line = ""
+        line += word
+    cut = [found.rstrip() for found in (*lines, line)]
+    return [found if len(found) <= room else f"{found[: room - 1]}…" for found in cut]
 
 
 def _size(count: int, unit: str) -> str:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from kcompile import tf_keras
 from kcompile.ir import interpreter
 from kcompile.keras import backend, layers, models, utils
 from kcompile.keras.graphs import trace
@@ -23,7 +24,7 @@ from kcompile.keras.layers import (
     Multiply,
 )
 from kcompile.keras.models import Model, Sequential
-from kcompile_runtime.errors import InputError, ModelError, UnsupportedError
+from kcompile_runtime.errors import InputError, InputTypeError, ModelError, UnsupportedError
 
 
 @pytest.fixture(autouse=True)
@@ -471,6 +472,26 @@ def test_summary_with_connections():
 def test_summary_line_length(capsys):
     utils.print_summary(Sequential([Dense(3, input_dim=2)]), line_length=40)
     assert capsys.readouterr().out.splitlines()[1] == "_" * 40
+
+
+def test_what_later_summaries_take_is_refused_in_keras2():
+    model = Sequential([Dense(3, input_dim=2)])
+    for options in ({"expand_nested": True}, {"show_trainable": True}, {"layer_range": ["a", "b"]}):
+        with pytest.raises(InputTypeError, match="which Keras 2 has"):
+            model.summary(**options)
+
+
+def test_summaries_of_a_range_and_of_what_is_trained():
+    layers = tf_keras.layers
+    inner = tf_keras.Sequential([layers.Dense(2, input_shape=(3,), name="a")], name="inner")
+    model = tf_keras.Sequential([inner, layers.Dense(1, name="b")])
+    inner.trainable = False
+    lines = lines_of(model, expand_nested=True, show_trainable=True, layer_range=["inner", "inner"])
+    assert lines[4].split() == ["inner", "(Sequential)", "(None,", "2)", "8", "N"]
+    assert lines[6].split() == ["|", "a", "(Dense)", "(None,", "2)", "8", "N", "|"]
+    assert lines[8] == "=" * 76
+    with pytest.raises(InputError, match="names among inner, b"):
+        model.summary(layer_range=["inner", "c"])
 
 
 # ---------------------------------------------------------------- training, by the interpreter
