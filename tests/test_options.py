@@ -32,6 +32,7 @@ WITHOUT = {
     "ConvRNN2D",
     "CuDNNGRU",
     "CuDNNLSTM",
+    "TextVectorization",
     "StringLookup",  # on arrays alone, see test_preprocessing_layers
     "Hashing",
     "HashedCrossing",

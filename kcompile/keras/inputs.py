@@ -42,7 +42,7 @@ class InputLayer(Layer):
         if batch_input_shape is not None and input_shape is not None:
             raise ModelError("InputLayer: expected input_shape or batch_input_shape. Received: both")
         self.sparse = check_flag("InputLayer: sparse", sparse)
-        self.texts = dtype in ("string", "str", str)
+        self.texts = dtype is str or (isinstance(dtype, str) and dtype in ("string", "str"))
         dtype = "int64" if self.texts else dtype  # their shapes alone count in what is compiled
         if input_tensor is not None and not isinstance(input_tensor, (KerasTensor, Variable)):
             wanted = "a variable, a placeholder or a tensor of K"

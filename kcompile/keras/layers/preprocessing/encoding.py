@@ -28,6 +28,8 @@ class Encoding(Preprocessing):
 
     def __init__(self, dtype: Any = None, **kwargs: Any) -> None:
         """dtype: of the vectors, or, in the mode "int", of the numbers."""
+        if isinstance(dtype, str) and dtype == "string":  # as tf.keras writes the type of what is taken
+            dtype = None
         given = None if dtype is None else dtype_name(dtype)
         self.whole_dtype = given if isinstance(given, str) and given in ("int32", "int64") else None
         super().__init__(dtype=dtype if self.whole_dtype is None else None, **kwargs)

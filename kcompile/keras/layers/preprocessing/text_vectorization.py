@@ -24,6 +24,7 @@ __all__ = ["TextVectorization"]
 
 Rows = list[list[str]]  # the tokens of each text
 
+LONGEST_RUN = 1000  # of tokens
 _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}  # TensorFlow's: of ASCII alone
 _SPACES = re.compile(r"[ \t\n\r\v\f]+")
@@ -58,8 +59,6 @@ class TextVectorization(Encoding, OnArrays):
         vocabulary_size: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if kwargs.get("dtype") == "string":  # as tf.keras writes it
-            del kwargs["dtype"]
         super().__init__(**kwargs)
         self.max_tokens = None if max_tokens is None else self.positive("max_tokens", max_tokens)
         if self.max_tokens == 1:
@@ -128,11 +127,15 @@ class TextVectorization(Encoding, OnArrays):
         """The lengths of runs."""
         if ngrams is None:
             return ()
-        longest = 1000
-        widths = tuple(range(1, min(ngrams, longest) + 1)) if is_integer(ngrams) else ngrams
+        few = is_integer(ngrams) and ngrams <= LONGEST_RUN
+        widths = tuple(range(1, ngrams + 1)) if few else ngrams
         if isinstance(widths, (tuple, list)) and widths and all(is_integer(w) and w > 0 for w in widths):
             return tuple(int(w) for w in widths)
-        raise ModelError(describe(f"{self.label}: ngrams", "a positive number, or several", repr(ngrams)))
+        raise ModelError(
+            describe(
+                f"{self.label}: ngrams", f"a positive number up to {LONGEST_RUN}, or several", repr(ngrams)
+            )
+        )
 
     # ---- the vocabulary
 
