@@ -15,7 +15,6 @@ from kcompile.files.tf_operations import KINDS, translated
 from kcompile.ir.types import FLOATS
 from kcompile.keras.keras3_ops import OPERATIONS
 from kcompile.keras.keras3_ops.classes import CLASSES
-from kcompile.keras.keras3_ops.refused import REASONS
 from kcompile.keras.layers.operation import OPERAND, operand
 from kcompile_runtime.errors import UnsupportedError
 
@@ -23,7 +22,6 @@ from kcompile_runtime.errors import UnsupportedError
 _OF_LAYERS = ("name", "trainable", "vintage")
 _FUNCTIONS = {row[0]: name for name, row in reversed(CLASSES.items())}
 _NAMES = {path.partition(".")[2]: path for path in _FUNCTIONS}
-_REFUSED = {name.replace("_", ""): name for name in REASONS}
 
 Places = list[list[Any]]
 
@@ -36,7 +34,7 @@ def is_call(kind: str, entry: Mapping[str, Any]) -> bool:
     if "module" in entry:
         return str(entry["module"]).startswith("keras.src.ops.")
     return (
-        (kind in _NAMES or kind.lower() in _REFUSED)
+        kind in _NAMES
         and is_operation(entry)
         and "dtype" not in (set(mapping(entry["config"])) - set(_parameters(kind)))
     )
@@ -57,9 +55,9 @@ def translate_call_layer(
     path = f"{module}.{kind}" if module else _NAMES.get(kind, "")
     function = _FUNCTIONS.get(path)
     config = mapping(entry["config"])
+    config = {"name": entry.get("name"), **config}  # which the classes of few functions leave out
     if function is None or function not in OPERATIONS:
-        reason = REASONS.get(_REFUSED.get(kind.lower(), ""))
-        problems.add(f"{label}: operations of this class" + (f": {reason}" if reason else ""))
+        problems.add(f"{label}: operations of this class")
         return {"name": config.get("name")}, []
     known = OPERATIONS[function].signature.parameters
     given = {key: value for key, value in config.items() if key in known or key not in _OF_LAYERS}

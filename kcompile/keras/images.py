@@ -6,6 +6,8 @@ Enters: tensors [batch, height, width, channels]. Leaves: the same. Interpolatio
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,6 +75,47 @@ def weights_of(size: int, target: int, interpolation: str, antialias: bool = Fal
     return weights / weights.sum(1, keepdims=True)
 
 
+def weights_between(
+    size: int, target: int, scale: Tensor, move: Tensor, interpolation: str, antialias: bool
+) -> Tensor:
+    """`weights_of` where what is at p comes to p * scale + move, both tensors [1, 1]: [target, size]. What
+    comes from beyond the edges is 0."""
+    graph, dtype = scale.graph, scale.dtype
+    places = ops.constant(graph, np.arange(size)[None, :], dtype)
+    middles = (ops.constant(graph, np.arange(target)[:, None] + 0.5, dtype) - move) / scale - 0.5
+    around = ops.maximum(1.0 / scale, 1.0) if antialias else ops.ones_like(scale)
+    weights = _KERNELS[interpolation](ops.abs(middles - places) / around)
+    total = ops.reduce_sum(weights, -1, keepdims=True)
+    some = ops.abs(total) > 1000 * float(np.finfo(np.float32).eps)
+    inside = ops.logical_and(middles >= -0.5, middles <= size - 0.5)
+    share = weights / ops.select(some, total, ops.ones_like(total))
+    return ops.select(ops.logical_and(some, inside), share, ops.zeros_like(share))
+
+
+def _keys_now(x: Tensor) -> Tensor:
+    near, far = (x * 1.5 - 2.5) * x * x + 1.0, ((x * -0.5 + 2.5) * x - 4.0) * x + 2.0
+    return ops.select(x >= 2.0, ops.zeros_like(x), ops.select(x >= 1.0, far, near))
+
+
+def _sinc_now(x: Tensor) -> Tensor:
+    at_zero = ops.equal(x, 0.0)
+    turn = ops.select(at_zero, ops.ones_like(x), x) * float(np.pi)
+    return ops.select(at_zero, ops.ones_like(x), ops.sin(turn) / turn)
+
+
+def _lanczos_now(radius: float) -> Callable[[Tensor], Tensor]:
+    return lambda x: ops.select(x > radius, ops.zeros_like(x), _sinc_now(x) * _sinc_now(x / radius))
+
+
+# KERNELS of distances that are computed when a model runs
+_KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
+    "bilinear": lambda x: ops.relu(1.0 - x),
+    "bicubic": _keys_now,
+    "lanczos3": _lanczos_now(3.0),
+    "lanczos5": _lanczos_now(5.0),
+}
+
+
 def resized(x: Tensor, size: Sequence[int], interpolation: str, antialias: bool = False) -> Tensor:
     """Images of another height and width, each axis on its own; as floats, but by "nearest"."""
     for axis, target in zip((1, 2), size):
@@ -133,26 +176,24 @@ def moved(
     if c:
         below = columns * c[0] + rows * c[1] + 1.0
         at_column, at_row = at_column / below, at_row / below
-    return sampled(x, at_row, at_column, interpolation, fill, value)
+    return sampled(x, (at_row, at_column), interpolation, fill, value)
 
 
-def sampled(
-    x: Tensor, rows: Tensor, columns: Tensor, interpolation: str, fill: str, value: float = 0.0
-) -> Tensor:
-    """x [batch, h, w, c] at places [batch or 1, i, j] that are between pixels: [batch, i, j, c]. fill: what
-    is beyond the edges: the value, the last pixel, the other side, or the mirror image, with the last pixel
-    once ("mirror") or twice ("reflect")."""
-    shape = (x.shape[0], *rows.shape[1:])
-    rows, columns = (ops.broadcast_to(places, shape) for places in (rows, columns))
+def sampled(x: Tensor, places: Sequence[Tensor], interpolation: str, fill: str, value: float = 0.0) -> Tensor:
+    """x [batch, sizes..., channels] at places between its elements, [batch or 1, i...] along each axis of
+    sizes: [batch, i..., channels]. fill: what is beyond the edges: the value, the last pixel, the other side,
+    or the mirror image, with the last pixel once ("mirror") or twice ("reflect")."""
+    shape = (x.shape[0], *places[0].shape[1:])
+    places = [ops.broadcast_to(at, shape) for at in places]
     around = _around_nearest if interpolation == "nearest" else _around
     total: Any = None
-    for row, row_weight in around(rows):
-        for column, column_weight in around(columns):
-            found = _pixels(x, row, column, fill, value)
-            if row_weight is not None and column_weight is not None:
-                weight = ops.cast(row_weight * column_weight, x.dtype)
-                found = found * ops.reshape(weight, (*shape, 1))
-            total = found if total is None else total + found
+    for corner in itertools.product(*map(around, places)):
+        found = _pixels(x, [at for at, _ in corner], fill, value)
+        weights = [weight for _, weight in corner if weight is not None]
+        if weights:
+            weight = ops.cast(functools.reduce(ops.mul, weights), x.dtype)
+            found = found * ops.reshape(weight, (*shape, 1))
+        total = found if total is None else total + found
     return total
 
 
@@ -169,21 +210,22 @@ def _around_nearest(places: Tensor) -> list[tuple[Tensor, Tensor | None]]:
     return [(ops.select(places < 0.0, -whole, whole), None)]
 
 
-def _pixels(x: Tensor, rows: Tensor, columns: Tensor, fill: str, value: float) -> Tensor:
+def _pixels(x: Tensor, places: Sequence[Tensor], fill: str, value: float) -> Tensor:
     """x at whole places, which are floats."""
-    height, width = static(x.shape[1:3])
-    inside = ops.cast(_inside(rows, height, fill) * width + _inside(columns, width, fill), "int32")
-    shape = inside.shape
-    table = ops.reshape(x, (x.shape[0], height * width, x.shape[3]))
-    found = ops.gather_each(table, ops.reshape(inside, (shape[0], numel(shape[1:]))))
-    found = ops.reshape(found, (*shape, x.shape[3]))
+    sizes = static(x.shape[1:-1])
+    at: Any = None
+    for axis, size in zip(places, sizes):
+        inside = _inside(axis, size, fill)
+        at = inside if at is None else at * size + inside
+    shape = at.shape
+    table = ops.reshape(x, (x.shape[0], numel(sizes), x.shape[-1]))
+    rows = ops.reshape(ops.cast(at, "int32"), (shape[0], numel(shape[1:])))
+    found = ops.reshape(ops.gather_each(table, rows), (*shape, x.shape[-1]))
     if fill != "constant":
         return found
-    valid = ops.logical_and(
-        ops.logical_and(rows >= 0.0, rows < float(height)),
-        ops.logical_and(columns >= 0.0, columns < float(width)),
-    )
-    valid = ops.broadcast_to(ops.reshape(valid, (*shape, 1)), found.shape)
+    tests = [test for axis, size in zip(places, sizes) for test in (axis >= 0.0, axis < float(size))]
+    valid = ops.reshape(functools.reduce(ops.logical_and, tests), (*shape, 1))
+    valid = ops.broadcast_to(valid, found.shape)
     return ops.select(valid, found, ops.broadcast_to(ops.constant(x.graph, value, x.dtype), found.shape))
 
 

@@ -78,6 +78,10 @@ MODULES = (
     "mixed_precision",
     "models",
     "ops",
+    "ops.image",
+    "ops.linalg",
+    "ops.nn",
+    "ops.numpy",
     "optimizers",
     "optimizers.experimental",
     "optimizers.legacy",
@@ -101,6 +105,7 @@ ONE_EDITION = {"ops": "keras3_ops", "random": "keras3_random"}
 SOURCES = {
     "saving": "keras3_saving",
     **ONE_EDITION,
+    **{f"ops.{part}": "keras3_ops" for part in ("image", "linalg", "nn", "numpy")},
     **{f"applications.{family}": f"newer_networks.{family}" for family in (*FAMILIES, *OF_TF_KERAS)},
     "optimizers.experimental": "optimizers",
     "optimizers.legacy": "legacy_optimizers",
@@ -148,7 +153,8 @@ def publish(package: str, vintage: str) -> None:
     """Fill the package, and make its modules. Called by the package while it is imported."""
     maker = _Maker(package, edition(vintage))
     root = sys.modules[package]
-    modules = [name for name in MODULES if name not in maker.edition.removed.get("", ())]
+    gone = maker.edition.removed.get("", ())
+    modules = [name for name in MODULES if not {name, name.partition(".")[0]} & {*gone}]
     for name in modules:
         module = types.ModuleType(f"{package}.{name}", _source(name).__doc__)
         module.__spec__ = ModuleSpec(module.__name__, None, is_package=True)
@@ -178,6 +184,9 @@ class _Maker:
 
     def contents(self, name: str) -> dict[str, Any]:
         """The public names of our module, without those that the edition lacks."""
+        parent, _, part = name.partition(".")
+        if parent in ONE_EDITION and part:
+            return dict(_source(parent).SUBMODULES[part])
         source = _source(name)
         lacks = self.edition.removed.get(name, frozenset())
         elsewhere = {

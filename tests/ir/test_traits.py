@@ -27,7 +27,9 @@ OF_MEMORY = ("permutes", "type_only", "view", "broadcasts", "numbered", "inlined
 PLAIN = [
     name
     for name in DRAWN
-    if OPS[name].kind == "elementwise" and name not in ("cast", "select") and not name.startswith("logical")
+    if OPS[name].kind == "elementwise"
+    and name not in ("bitcast", "cast", "select")
+    and not name.startswith(("bitwise", "logical", "shift"))
 ]
 
 

@@ -43,6 +43,14 @@ COUNTS = I(3, 4, low=1)
 SIGNED = I(3, 4, low=-3)
 IMAGES = A(2, 6, 5, 3)
 FIRST = np.transpose(IMAGES, (0, 3, 1, 2)).copy()
+SQUARE, MATRICES = A(4, 4), A(2, 3, 3, 3)
+TALL, WIDE = A(5, 3), A(3, 5)
+POSITIVE = SQUARE @ SQUARE.T + np.eye(4, dtype=np.float32)
+WHOLE, SHIFTS = I(3, 4, low=-40, high=40), I(3, 4, high=7)
+COLOURS = A(2, 6, 5, 3, low=0.0, high=1.0)
+BYTES = I(2, 6, 5, 3, high=256).astype(np.uint8)
+MOVES = np.array([[1.1, 0.1, -0.7, 0.05, 0.9, 0.4, 0, 0], [1, 0, 1.2, 0, 1, -2.3, 0, 0]], np.float32)
+CORNERS = np.array([[0, 0], [0, 4], [3, 0], [4, 4]], np.float32)
 Q, KV = A(2, 3, 4, 8), A(2, 5, 4, 8)
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -97,7 +105,16 @@ CASES: dict[str, list[Call]] = {
     **_each("arctan2 hypot logaddexp logaddexp2", c(X, Y)),
     "heaviside": [c(np.array([-1.0, 0.0, 2.0], np.float32), 0.5)],
     "ldexp": [c(X, SIGNED)],
-    **_each("bitwise_and bitwise_or bitwise_xor", c(B(3, 4), B(3, 4))),
+    **_each("bitwise_and bitwise_or bitwise_xor", c(B(3, 4), B(3, 4)), c(WHOLE, SHIFTS), c(BYTES, 15)),
+    **_each("bitwise_invert bitwise_not", c(WHOLE), c(BYTES), c(B(3, 4))),
+    **_each(
+        "bitwise_left_shift bitwise_right_shift left_shift right_shift",
+        c(WHOLE, SHIFTS),
+        c(WHOLE, 2),
+        c(BYTES, I(3, high=8).astype(np.uint8)),
+    ),
+    **_each("gcd lcm", c(WHOLE, SHIFTS), c(I(3, 1, high=90), I(4, high=60)), c(WHOLE * 1000, 360)),
+    "nextafter": [c(X, Y), c(SPECIAL, np.float32(0)), c(np.zeros(2, np.float32), np.float32([1, -1]))],
     **_each(
         "isclose allclose", c(X, X + 1e-6), c(X, X + 1e-3, rtol=1e-2), c(N(2, 3), N(2, 3), equal_nan=True)
     ),
@@ -241,6 +258,49 @@ CASES: dict[str, list[Call]] = {
     **_each(
         "segment_sum segment_max segment_min segment_prod", c(A(4, 2), np.array([0, 0, 2, 1]), num_segments=3)
     ),
+    **_each("nanargmax nanargmin", c(N(3, 4)), c(N(3, 4), 1), c(N(3, 4), 0, True), c(SIGNED, 1)),
+    "histogram": [c(A(20)), c(A(20), 4, (-1.0, 1.0)), c(np.ones(3, np.float32), 3), c(I(9), 3)],
+    # ---- of values alone
+    "nonzero": [c(SIGNED), c(X > 0)],
+    "unique": [
+        c(SIGNED),
+        c(SIGNED, return_index=True, return_inverse=True, return_counts=True),
+        c(np.array([[1, 2], [1, 2], [0, 1]]), axis=0, return_counts=True),
+        c(SIGNED, size=9, fill_value=7, return_counts=True),
+    ],
+    "bincount": [c(I(9)), c(I(9), A(9), 6), c(I(2, 5), minlength=5)],
+    "polar": [c(P, X)],
+    "view_as_complex": [c(A(3, 2))],
+    "view_as_real": [c(np.array([1 + 2j, -3j], np.complex64))],
+    # ---- matrices
+    **_each("det slogdet inv lu_factor", c(SQUARE), c(MATRICES)),
+    "lu_factor": [c(SQUARE), c(MATRICES), c(TALL), c(WIDE)],
+    "logdet": [c(POSITIVE)],
+    "cholesky": [c(POSITIVE), c(POSITIVE, True)],
+    "cholesky_inverse": [c(np.linalg.cholesky(POSITIVE)), c(np.linalg.cholesky(POSITIVE).T.copy(), True)],
+    "solve": [c(SQUARE, A(4)), c(SQUARE, A(4, 2)), c(MATRICES, A(2, 3, 3, 2))],
+    "solve_triangular": [c(SQUARE, A(4, 2)), c(SQUARE, A(4), True)],
+    "qr": [c(x, mode) for x in (SQUARE, TALL, WIDE, MATRICES) for mode in ("reduced", "complete")],
+    "matrix_rank": [c(TALL), c(np.ones((2, 3, 3), np.float32)), c(SQUARE, 0.5)],
+    "pinv": [c(TALL), c(WIDE), c(MATRICES), c(np.ones((3, 2), np.float32)), c(SQUARE, 0.3)],
+    "lstsq": [c(TALL, A(5)), c(WIDE, A(3, 2)), c(TALL, A(5, 2), 0.5)],
+    "svd": [c(TALL, False, False), c(MATRICES, compute_uv=False)],  # the vectors: see below
+    # ---- Fourier
+    **_each("fft", c((X, Y)), c((A(2, 96), A(2, 96))), c((A(7), A(7)))),
+    **_each("fft2 ifft2", c((CUBE, CUBE + 1)), c((A(6, 80), A(6, 80)))),
+    "rfft": [c(X), c(A(2, 7)), c(A(2, 100)), c(X, 6), c(X, 3)],
+    "irfft": [c((A(2, 5), A(2, 5))), c((A(2, 5), A(2, 5)), 9), c((A(2, 5), A(2, 5)), 6), c((A(2), A(2)))],
+    "stft": [
+        c(A(2, 40), 8, 4, 8),
+        c(A(40), 6, 3, 8, "hamming", False),
+        c(A(2, 2, 40), 6, 3, 9, None),
+        c(A(40), 4, 2, 4, np.array([0.1, 0.5, 1.0, 0.5], np.float32)),
+    ],
+    "istft": [
+        c((A(2, 9, 5), A(2, 9, 5)), 8, 4, 8),
+        c((A(9, 5), A(9, 5)), 6, 2, 8, 20, "hamming"),
+        c((A(9, 5), A(9, 5)), 8, 4, 8, None, None, False),
+    ],
     # ---- products
     "matmul": [
         c(X, A(4, 2)),
@@ -276,6 +336,8 @@ CASES: dict[str, list[Call]] = {
     "corrcoef": [c(X)],
     "cdist": [c(A(3, 4), A(2, 4))],
     "norm": [
+        *(c(X, o) for o in (2, -2, "nuc")),
+        c(MATRICES, "nuc", (1, 3), True),
         c(X),
         c(X, axis=1),
         c(X, 1, axis=1),
@@ -334,8 +396,90 @@ CASES: dict[str, list[Call]] = {
         c(Q, KV, KV, bias=A(2, 4, 3, 5), scale=0.5),
         c(Q, KV[:, :, :2], KV[:, :, :2]),
     ],
+    "fold": [c(A(2, 12, 20), (6, 5), 2), c(A(2, 18, 12), (5, 4), (2, 3), 1, 1, (2, 1))],
+    "ctc_loss": [
+        c(I(2, 3, low=1, high=5), A(2, 8, 5), np.array([3, 2]), np.array([8, 7])),
+        c(np.array([[0, 2, 2], [1, 3, 4]]), A(2, 8, 6), np.array([2, 3]), np.array([8, 8]), mask_index=5),
+    ],
+    "ctc_decode": [
+        c(A(2, 7, 4), np.array([7, 5])),
+        c(A(2, 7, 4), np.array([7, 5]), merge_repeated=False, mask_index=2),
+        c(A(2, 5, 4), np.array([5, 3]), "beam_search", 20, 2),
+    ],
     "psnr": [c(X, Y, 2.0)],
     "unfold": [c(FIRST, 2), c(FIRST, (2, 3), padding=1, stride=2), c(FIRST, 2, dilation=2)],
     "extract_sequences": [c(X, 2, 1), c(A(2, 7), 3, 2)],
     "rearrange": [c(X, "a b -> b a"), c(CUBE, "a b (c d) -> a (b c) d", c=2)],
+}
+
+# Of keras.ops.image, which draw nothing
+IMAGE_CASES: dict[str, list[Call]] = {
+    **_each("rgb_to_grayscale", c(COLOURS), c(COLOURS[0]), c(BYTES), c(FIRST, "channels_first")),
+    **_each("rgb_to_hsv hsv_to_rgb", c(COLOURS), c(COLOURS[0]), c(FIRST * 0.2 + 0.5, "channels_first")),
+    "resize": [
+        c(IMAGES, (4, 7)),
+        c(IMAGES[0], (9, 3), "nearest"),
+        c(IMAGES, (3, 3), "bicubic", True),
+        c(BYTES, (3, 10)),
+        c(BYTES, (4, 7), "lanczos3"),
+        c(BYTES, (4, 7), "nearest"),
+        c(FIRST, (4, 4), "lanczos5", data_format="channels_first"),
+        c(IMAGES, (4, 6), crop_to_aspect_ratio=True),
+        c(IMAGES, (3, 6), pad_to_aspect_ratio=True, fill_value=0.5),
+    ],
+    "affine_transform": [
+        c(IMAGES, MOVES),
+        c(IMAGES[0], MOVES[0], "nearest", "reflect"),
+        c(FIRST, MOVES, fill_mode="wrap", data_format="channels_first"),
+        c(IMAGES, MOVES, fill_value=2.0),
+        c(BYTES, MOVES, fill_mode="nearest"),
+        c(IMAGES, MOVES + np.float32([0] * 6 + [0.3, 0.6]), fill_mode="mirror"),
+    ],
+    "extract_patches": [
+        c(IMAGES, 2),
+        c(IMAGES[0], (3, 2), 1),
+        c(IMAGES, 3, 2, 1, "same"),
+        c(IMAGES, 2, 1, 2),
+        c(FIRST, 2, 2, data_format="channels_first"),
+        c(A(1, 4, 4, 4, 2), (2, 2, 2)),
+    ],
+    "extract_patches_3d": [c(A(1, 4, 4, 4, 2), 2), c(A(4, 4, 4, 2), (2, 3, 2), 1)],
+    "map_coordinates": [
+        c(IMAGES[0, :, :, 0], A(2, 4, 3, low=-1, high=6), 1),
+        c(CUBE, A(3, 5, low=-1, high=4), 1, "reflect"),
+        c(CUBE, A(3, 5, low=-1, high=4), 0, "nearest"),
+        c(BYTES[0, :, :, 0], A(2, 7, low=0, high=5), 1, "constant", 9),
+    ],
+    "pad_images": [
+        c(IMAGES, 1, 2, target_height=9, target_width=8),
+        c(FIRST, 1, 0, 1, 3, data_format="channels_first"),
+        c(BYTES[0], bottom_padding=2, right_padding=0, target_height=8, target_width=5),
+    ],
+    "crop_images": [
+        c(IMAGES, 1, 2, target_height=3, target_width=2),
+        c(FIRST, 1, 0, 1, 3, data_format="channels_first"),
+        c(BYTES[0], bottom_cropping=2, right_cropping=0, target_height=3, target_width=5),
+    ],
+    "perspective_transform": [
+        c(IMAGES[:1], CORNERS, CORNERS + A(4, 2, low=-0.5, high=0.5)),
+        c(IMAGES[0], CORNERS + A(4, 2, low=-0.5, high=0.5), CORNERS, "nearest", 1.0),
+        c(FIRST, np.stack([CORNERS] * 2), A(2, 4, 2) * 0.3 + CORNERS, data_format="channels_first"),
+    ],
+    "gaussian_blur": [
+        c(IMAGES, (3, 3), (1.0, 1.0), "channels_last"),
+        c(IMAGES[0], (3, 5), (0.7, 1.5), "channels_last"),
+        c(FIRST, (4, 3), (0.7, 1.5), "channels_first"),
+    ],
+    "elastic_transform": [c(IMAGES, 0.0, 1.0)],
+    "scale_and_translate": [
+        c(IMAGES, (2, 8, 9, 3), np.float32([1.5, 1.8]), np.float32([0.3, -1.0]), (1, 2), m)
+        for m in ("linear", "cubic", "lanczos3", "lanczos5")
+    ]
+    + [c(IMAGES, (2, 3, 5, 3), np.float32([0.5]), np.float32([0.1]), (1,), "bilinear", False)],
+    "sobel_edges": [c(IMAGES), c(FIRST, "channels_first")],
+    "ssim": [
+        c(COLOURS, COLOURS**2, filter_size=3),
+        c(COLOURS[0], COLOURS[1], 1.0, 4, 1.0, 0.02, 0.05),
+        c(FIRST, FIRST + 0.1, 2.0, 5, data_format="channels_first"),
+    ],
 }

@@ -9,26 +9,34 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ops_cases import CASES, A
+from ops_cases import CASES, IMAGE_CASES, MATRICES, POSITIVE, TALL, WIDE
 
 import kcompile
 from kcompile import keras3
 from kcompile.keras import keras3_ops as ops
 from kcompile.keras.keras3_ops.classes import CLASSES
-from kcompile.keras.keras3_ops.refused import REASONS
 from kcompile.keras.models import load_model
 from kcompile.keras.operands import leaves
 from kcompile_runtime.errors import UnsupportedError
 
 keras = pytest.importorskip("keras")
 
-SOME = sorted(CASES)[::9]  # the rest in the slow tier
+ALL = sorted({**CASES, **IMAGE_CASES})
+SOME = [*ALL[::9], "resize", "solve", "svd"]  # the rest in the slow tier
+
+
+def _results(made: Any) -> list[Any]:
+    """The arrays of a result, whose tuples may have names."""
+    return list(leaves([tuple(made) if isinstance(made, tuple) else made]))
 
 
 def _agree(name: str) -> None:
-    for args, kwargs in CASES[name]:
-        theirs = list(leaves(getattr(keras.ops, name)(*args, **kwargs)))
-        ours = list(leaves(getattr(ops, name)(*args, **kwargs)))
+    images = name in IMAGE_CASES
+    mine_, theirs_ = (
+        (ops.SUBMODULES["image"], vars(keras.ops.image)) if images else (vars(ops), vars(keras.ops))
+    )
+    for args, kwargs in (IMAGE_CASES if images else CASES)[name]:
+        theirs, ours = (_results(found[name](*args, **kwargs)) for found in (theirs_, mine_))
         assert len(ours) == len(theirs)
         for mine, other in zip(ours, theirs):
             mine, other = np.asarray(mine), np.asarray(other)
@@ -44,37 +52,64 @@ def test_a_function_gives_what_keras_gives(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(CASES) - set(SOME)))
+@pytest.mark.parametrize("name", sorted(set(ALL) - set(SOME)))
 def test_every_other_function_gives_what_keras_gives(name: str) -> None:
     _agree(name)
 
 
-def test_every_function_of_keras_is_there_or_refused() -> None:
-    theirs = {name for name, value in vars(keras.ops).items() if not name.startswith("_") and callable(value)}
-    assert theirs == set(ops.__all__)
-    assert set(ops.OPERATIONS) - set(CASES) == {"empty", "empty_like"}
+def _names(module: Any) -> set[str]:
+    return {name for name, value in vars(module).items() if not name.startswith("_") and callable(value)}
 
 
-def test_every_refused_function_says_why() -> None:
-    for name, reason in REASONS.items():
-        with pytest.raises(UnsupportedError, match=f"ops.{name}: "):
-            getattr(ops, name)(A(2))
-        assert reason
+def test_vectors_of_eigenvalues_and_singular_values_are_those_of_keras_up_to_their_sign() -> None:
+    symmetric = MATRICES + np.swapaxes(MATRICES, -1, -2)
+    calls: list[tuple[str, Any, dict[str, Any]]] = [("eigh", x, {}) for x in (POSITIVE, symmetric)]
+    calls += [("svd", x, {"full_matrices": False}) for x in (POSITIVE, TALL, WIDE, MATRICES)]
+    for name, x, options in calls:
+        ours, theirs = (_results(getattr(package, name)(x, **options)) for package in (ops, keras.ops))
+        for mine, other in zip(ours, theirs):
+            np.testing.assert_allclose(np.abs(mine), np.abs(other), 2e-4, 2e-5, err_msg=name)
+    for x in (TALL, WIDE, np.ones((4, 3), np.float32)):
+        u, values, v = ops.svd(x)
+        count = len(values)
+        assert u.shape == (len(x),) * 2 and v.shape == (x.shape[1],) * 2
+        np.testing.assert_allclose(u.T @ u, np.eye(len(u)), atol=1e-5)
+        np.testing.assert_allclose((u[:, :count] * values) @ v[:count], x, atol=1e-5)
+
+
+def test_every_function_of_keras_is_there() -> None:
+    assert _names(keras.ops) == set(ops.__all__)
+    for part, found in ops.SUBMODULES.items():
+        assert _names(getattr(keras.ops, part)) == set(found), part
+        assert set(found) == {
+            n for n in vars(importlib.import_module(f"kcompile.keras3.ops.{part}")) if n[0] != "_"
+        }
+    assert set(ops.OPERATIONS) - set(ALL) == {"eig", "eigh", "empty", "empty_like"}
+
+
+def test_what_only_values_have_is_refused_in_a_model() -> None:
+    x = keras3.Input((4, 2))
+    for name in ("bincount", "eig", "nonzero", "polar", "unique", "view_as_complex", "view_as_real"):
+        arguments = (x, x) if name == "polar" else (x,)
+        with pytest.raises(UnsupportedError, match=f"ops.{name}: .* (Use|Keep) "):
+            getattr(ops, name)(*arguments)
+    with pytest.raises(UnsupportedError, match="predict gives, or strategy='greedy'"):
+        ops.ctc_decode(x, np.array([4]), "beam_search")
 
 
 def test_arguments_have_the_names_and_the_order_that_keras_has() -> None:
-    for name in sorted(set(ops.__all__) - set(REASONS)):
-        theirs = [
-            p
-            for p in inspect.signature(getattr(keras.ops, name)).parameters.values()
-            if p.kind != p.VAR_KEYWORD
-        ]
-        ours = [
-            p for p in inspect.signature(getattr(ops, name)).parameters.values() if p.kind != p.VAR_KEYWORD
-        ]
-        assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs], (
-            name
+    pairs = [(name, getattr(keras.ops, name), getattr(ops, name)) for name in ops.__all__]
+    pairs += [(n, getattr(keras.ops.image, n), f) for n, f in ops.SUBMODULES["image"].items()]
+    for name, *both in pairs:
+        theirs, ours = (
+            [
+                (p.name, p.kind, p.default)
+                for p in inspect.signature(f).parameters.values()
+                if p.kind != p.VAR_KEYWORD
+            ]
+            for f in both
         )
+        assert ours == theirs, name
 
 
 def test_classes_of_operations_are_those_of_keras() -> None:
@@ -88,7 +123,7 @@ def test_classes_of_operations_are_those_of_keras() -> None:
         ]
         assert names.split() == call, name
         own = set(inspect.signature(found.__init__).parameters) - {"self", "name", "kwargs"}
-        known = inspect.signature(getattr(ops, name)).parameters
+        known = inspect.signature(getattr(ops, name, ops.SUBMODULES["image"].get(name))).parameters
         assert own | {n.lstrip("*") for n in call} <= {*known, "rms_scaling"}, name
 
 
@@ -126,17 +161,62 @@ def _network(package: Any) -> Any:
     return package.Model([image, row], layers.Dense(2, name="out")(z))
 
 
-def _data() -> tuple[list[np.ndarray], np.ndarray]:
+def _other_network(package: Any) -> Any:
+    """The same of matrices, transforms, bits and images."""
+    o, layers = package.ops, package.layers
+    image = package.Input((8, 6, 3), name="image")
+    row = package.Input((9,), name="row")
+    x = o.image.resize(image, (6, 8), interpolation="bicubic")
+    x = o.image.gaussian_blur(o.image.rgb_to_hsv(o.sigmoid(x)), (3, 3), (1.0, 0.8), "channels_last")
+    moves = layers.Dense(8, name="moves")(row) * 0.05 + np.array(
+        [1, 0.1, 0.2, -0.1, 1, 0.3, 0, 0], np.float32
+    )
+    x = o.image.affine_transform(x, moves, fill_mode="reflect")
+    x = o.image.pad_images(o.image.crop_images(x, 1, 1, target_height=4, target_width=6), 0, 1, 0, 1)
+    edges = o.mean(o.image.sobel_edges(x), axis=(1, 2, 3))
+    x = o.image.extract_patches(x, 2, padding="valid")
+    x = layers.Dense(4, name="mix")(o.reshape(x, (-1, 8, 12)))
+    real, imaginary = o.rfft(o.transpose(x, (0, 2, 1)))
+    x = o.log1p(real**2 + imaginary**2)
+    y = layers.Dense(9, name="dense")(row)
+    m = o.reshape(y, (-1, 3, 3))
+    p = o.matmul(m, o.transpose(m, (0, 2, 1))) + np.diag(np.float32([1, 3, 6]))
+    lower = o.cholesky(p)
+    q, r = o.qr(m + 3 * np.eye(3, dtype=np.float32))
+    values, vectors = o.eigh(p)
+    s = o.svd(m, compute_uv=False)
+    z = (
+        o.solve(p, o.reshape(row, (-1, 3, 3)))
+        + o.inv(p) * 0.5
+        + o.linalg.solve_triangular(lower, p, lower=True)
+    )
+    z = z + o.abs(q) + r + o.square(vectors) + o.expand_dims(o.log(values) + s, 1)
+    z = z + o.pinv(p) + o.expand_dims(o.expand_dims(o.logdet(p) * 0.1, 1), 1)
+    whole = o.cast(o.round(row * 4), "int32")
+    bits = o.cast(
+        o.bitwise_xor(o.right_shift(whole, 1), np.array([5], "int32")) + o.gcd(whole, np.array([6], "int32")),
+        "float32",
+    )
+    flat = [o.tanh(o.reshape(z, (-1, 9)) * 0.1), o.reshape(x, (-1, 20)), edges, bits * 0.1]
+    return package.Model([image, row], layers.Dense(2, name="out")(o.concatenate(flat, axis=-1)))
+
+
+def _data(shapes: Any) -> tuple[list[np.ndarray], np.ndarray]:
     draw = np.random.default_rng(5)
-    inputs = [draw.normal(size=(12, *shape)).astype(np.float32) for shape in ((6, 6, 4), (8,))]
+    inputs = [draw.normal(size=(12, *shape)).astype(np.float32) for shape in shapes]
     return inputs, draw.normal(size=(12, 2)).astype(np.float32)
 
 
-def test_a_model_of_operations_predicts_trains_and_is_read_both_ways(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("network", "shapes"), [(_network, ((6, 6, 4), (8,))), (_other_network, ((8, 6, 3), (9,)))]
+)
+def test_a_model_of_operations_predicts_trains_and_is_read_both_ways(
+    network: Any, shapes: Any, tmp_path: Path
+) -> None:
     keras.utils.clear_session()  # names begin anew
     keras3.backend.clear_session()
-    inputs, labels = _data()
-    theirs, ours = _network(keras), _network(keras3)
+    inputs, labels = _data(shapes)
+    theirs, ours = network(keras), network(keras3)
     assert [x.name for x in ours.operations] == [x.name for x in theirs.operations]
     assert len(ours.layers) == len(theirs.layers)
     ours.set_weights(theirs.get_weights())

@@ -247,6 +247,7 @@ class Builder:
 
     const = staticmethod(loops.const)
     cast = staticmethod(loops.cast)
+    bitcast = staticmethod(loops.bitcast)
     select = staticmethod(loops.select)
 
     def add(self, a: Expr, b: Expr) -> Expr:
@@ -299,6 +300,15 @@ class Builder:
 
     def logical_not(self, a: Expr) -> Expr:
         return loops.unary("not", a)
+
+    def bitwise_xor(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("xor", a, b)
+
+    def shift_left(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("shl", a, b)
+
+    def shift_right(self, a: Expr, b: Expr) -> Expr:
+        return loops.binary("shr", a, b)
 
     def neg(self, x: Expr) -> Expr:
         return loops.unary("neg", x)

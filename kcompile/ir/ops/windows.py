@@ -18,11 +18,12 @@ import numpy as np
 from kcompile.ir.op import Case, Draw, Op, register
 from kcompile.ir.ops.contraction import Pads, check_windows, same_padding, window_size
 from kcompile.ir.ops.movement import broadcast_to, reshape
+from kcompile.ir.ops.reduction import reduce_sum
 from kcompile.ir.ops.window import element_at
 from kcompile.ir.tensor import Tensor, emit
 from kcompile.ir.types import Batch, Dim, TensorType
 
-__all__ = ["windows_of"]
+__all__ = ["windows_added", "windows_of"]
 
 Ints = tuple[int, ...]
 Index = tuple[Any, ...]
@@ -181,3 +182,20 @@ def windows_of(
         dilation=tuple(dilation),
         sizes=sizes,
     )
+
+
+def windows_added(
+    x: Tensor, sizes: Sequence[int], strides: Sequence[int], padding: Pads, dilation: Sequence[int]
+) -> Tensor:
+    """The way back: x [batch, positions..., taps..., channels] added up where windows overlap, [batch,
+    sizes..., channels]. Raises ValueError where the windows do not fit the sizes."""
+    rank = len(strides)
+    made = emit(
+        "from_windows",
+        [x],
+        strides=tuple(strides),
+        padding=tuple(padding),
+        dilation=tuple(dilation),
+        sizes=tuple(sizes),
+    )
+    return reduce_sum(made, list(range(1 + rank, 1 + 2 * rank)))

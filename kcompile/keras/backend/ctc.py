@@ -143,7 +143,7 @@ def ctc_decode(
     if greedy:
         top_paths, found = 1, [_best_steps(steps) for steps in samples]
     else:
-        found = [_search(steps, beam_width, top_paths) for steps in samples]
+        found = [search_prefixes(steps, beam_width, top_paths) for steps in samples]
     paths = [_dense([labels[k] for labels, _ in found]) for k in range(top_paths)]
     return [constant(p, "int64") for p in paths], constant(np.array([s for _, s in found]), "float32")
 
@@ -172,7 +172,7 @@ def _best_steps(logs: np.ndarray) -> Paths:
     return [tuple(kept)], [-float(logs.max(1, initial=-math.inf).sum())]
 
 
-def _search(logs: np.ndarray, width: int, count: int) -> Paths:
+def search_prefixes(logs: np.ndarray, width: int, count: int) -> Paths:
     """Search over prefixes of labels (Graves 2012, Hannun 2014): of each, log P of its paths that end in a
     blank and in its last label. Sums leave out the paths through prefixes that a narrow beam has dropped."""
     logs = logs - np.logaddexp.reduce(logs, 1, keepdims=True)

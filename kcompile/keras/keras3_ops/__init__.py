@@ -2,7 +2,8 @@
 
 They take tensors of a graph that is being traced (inside layers, losses, metrics), tensors of a functional
 model (each call is a layer, `layers.Operation`), and values: arrays, variables, numbers, which give arrays.
-Those that cannot be are refused by name (`refused`).
+Those whose results have sizes that depend on the data, or are complex, are functions of values alone
+(`values`). `SUBMODULES` has what is in `keras.ops.numpy`, `nn`, `linalg` and `image`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,22 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from kcompile.keras.keras3_ops import core, elementwise, indexing, nn, products, reductions, shapes
-from kcompile.keras.keras3_ops.refused import REASONS, refusing
+from kcompile.keras.keras3_ops import (
+    bits,
+    core,
+    ctc,
+    elementwise,
+    fourier,
+    image,
+    indexing,
+    linalg,
+    nn,
+    products,
+    reductions,
+    shapes,
+    values,
+)
+from kcompile.keras.keras3_ops.classes import CLASSES
 
 # Python's operators on tensors of a model, which are calls of these in Keras 3
 OPERATORS = {
@@ -31,14 +46,34 @@ OPERATORS = {
     "remainder": "mod",
     "subtract": "subtract",
 }
-_MODULES: tuple[ModuleType, ...] = (elementwise, shapes, indexing, reductions, products, nn, core)
+_MODULES: tuple[ModuleType, ...] = (
+    elementwise,
+    bits,
+    shapes,
+    indexing,
+    reductions,
+    products,
+    linalg,
+    fourier,
+    nn,
+    ctc,
+    core,
+    values,
+)
+# Functions that no class of Keras 3 has, by the submodule that they are in too
+_OTHERS = {
+    "numpy": [
+        *("bartlett", "blackman", "empty", "eye", "hamming", "hanning"),
+        *("identity", "kaiser", "ones", "tri", "vectorize", "zeros"),
+    ]
+}
 
 
-def _defined() -> dict[str, Any]:
-    """The functions of the modules, by their own names."""
+def _defined(*modules: ModuleType) -> dict[str, Any]:
+    """The functions of modules, by their own names."""
     return {
         value.__name__: value
-        for module in _MODULES
+        for module in modules
         for name, value in vars(module).items()
         if callable(value)
         and not name.startswith("_")
@@ -47,11 +82,26 @@ def _defined() -> dict[str, Any]:
     }
 
 
-_PLAIN = ("convert_to_numpy", "dtype", "is_tensor", "shape")  # which ask about an operand alone
-_FUNCTIONS = _defined()
+# Those that ask about an operand alone, or make functions of functions
+_PLAIN = ("convert_to_numpy", "custom_gradient", "dtype", "is_tensor", "shape", "vectorize")
+_FUNCTIONS = _defined(*_MODULES)
 _FUNCTIONS["real"] = elementwise.real_part
+_IMAGES = {name: getattr(image, name) for name in image.__all__}
 # Those whose calls on tensors of a model are layers
-OPERATIONS = {name: function for name, function in _FUNCTIONS.items() if hasattr(function, "signature")}
-__all__ = sorted({*_FUNCTIONS, *REASONS})
+OPERATIONS = {
+    name: function for name, function in {**_FUNCTIONS, **_IMAGES}.items() if hasattr(function, "signature")
+}
+# The submodules of keras.ops
+SUBMODULES: dict[str, dict[str, Any]] = {
+    "image": _IMAGES,
+    **{
+        module: {
+            name: function
+            for name, function in sorted(_FUNCTIONS.items())
+            if CLASSES.get(name, ("",))[0].startswith(f"{module}.") or name in _OTHERS.get(module, ())
+        }
+        for module in ("linalg", "nn", "numpy")
+    },
+}
+__all__ = sorted(_FUNCTIONS)
 globals().update(_FUNCTIONS)
-globals().update((name, refusing(name, reason)) for name, reason in REASONS.items())

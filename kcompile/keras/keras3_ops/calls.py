@@ -22,7 +22,7 @@ from kcompile.keras.evaluation import performed
 from kcompile.keras.explain import explained
 from kcompile.keras.expressions import depends
 from kcompile.keras.layers.operation import recorded
-from kcompile.keras.operands import check_operands, leaves, map_leaves, plain, tensor, traced
+from kcompile.keras.operands import check_operands, leaves, map_leaves, plain, tensor, traced, value_of
 from kcompile.keras.policies import common_dtype
 from kcompile.keras.settings import floatx, running
 from kcompile.keras.tensors import KerasTensor
@@ -74,6 +74,47 @@ def now(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         made, values = performed(lambda: function(*args, **kwargs))
     found = iter(values)
     return map_leaves(lambda y: as_eager(next(found), VINTAGE) if isinstance(y, Tensor) else y, made)
+
+
+def on_values(compute: Callable[..., Any]) -> Callable[[Any], Any]:
+    """Makes an operation one that `compute` is asked of first where all operands are values: a function of
+    numpy's arrays with the same arguments, that gives arrays, or NotImplemented to leave it to the graph."""
+
+    def decorate(function: Any) -> Any:
+        signature = function.signature
+
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(*args, **kwargs)
+            given = list(leaves(list(bound.arguments.values())))
+            if current() is None and not any(
+                isinstance(x, Tensor) or (isinstance(x, KerasTensor) and depends(x)) for x in given
+            ):
+                bound.apply_defaults()
+                with explained(f"ops.{function.__name__}"):
+                    made = compute(**{key: _as_value(value) for key, value in bound.arguments.items()})
+                if made is not NotImplemented:
+                    return map_leaves(lambda y: as_eager(_narrow(np.asarray(y)), VINTAGE), made)
+            return function(*args, **kwargs)
+
+        call.signature = signature  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def _as_value(x: Any) -> Any:
+    if hasattr(x, "__tensor__") or isinstance(x, KerasTensor):
+        return np.asarray(value_of(x))
+    if isinstance(x, np.ndarray):
+        return _narrow(np.asarray(x))
+    return x
+
+
+def _narrow(x: np.ndarray) -> np.ndarray:
+    """Numbers in the types that Keras 3 has where nothing is said."""
+    known = {"int64": "int32", "float64": "float32", "complex128": "complex64"}
+    return x.astype(known.get(x.dtype.name, x.dtype))
 
 
 # ---------------------------------------------------------------- dtypes

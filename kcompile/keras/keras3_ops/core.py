@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from kcompile.ir import ops
+from kcompile.ir.gradient import pull_back
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch
+from kcompile.ir.types import FLOATS, Batch, broadcast_shapes, numel
 from kcompile.keras.keras3_ops.calls import alike, anywhere, flag, operation, places
 from kcompile.keras.operands import leaves, map_leaves, sizes, tensor, value_of
 from kcompile.keras.tensors import KerasTensor
@@ -165,6 +166,106 @@ def while_loop(cond: Any, body: Any, loop_vars: Any, maximum_iterations: int | N
         new = new if isinstance(new, (list, tuple)) else (new,)
         values = _chosen(ops.reshape(going, ()), type(values)(new), values)
     return values if several else values[0]
+
+
+# ---------------------------------------------------------------- gradients
+
+
+def _pulled(results: Any, inputs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    """Numbers in place of the gradients of results, and what they give as those of the inputs."""
+    floats = [y for y in leaves([results]) if isinstance(y, Tensor) and y.dtype in FLOATS]
+    seeds = [ops.copy(ops.broadcast_to(ops.zeros_like(y), y.shape)) for y in floats]
+    made = pull_back(floats, seeds, inputs)
+    zeros = [ops.broadcast_to(ops.zeros_like(x), x.shape) for x in inputs]
+    return seeds, [z if m is None else m for m, z in zip(made, zeros)]
+
+
+def _transposed(values: list[Tensor], seeds: list[Tensor], moves: list[Tensor]) -> list[Tensor]:
+    """The linear function whose transpose takes `seeds` to `values`, of `moves`: the gradient by the seeds
+    of the sum of products."""
+    made = pull_back(values, moves, seeds)
+    return [ops.broadcast_to(ops.zeros_like(s), s.shape) if m is None else m for m, s in zip(made, seeds)]
+
+
+def custom_gradient(f: Any) -> Any:
+    """Makes a function of one that gives a result and what its gradient is: f(*args) -> (y, grad), where
+    grad(upstream) gives the gradients of the arguments, linear in the upstream one."""
+
+    @anywhere
+    def call(*args: Any) -> Any:
+        given = [tensor(x) for x in args]
+        results, rule = f(*given)
+        results = map_leaves(tensor, results)
+        places = [k for k, x in enumerate(given) if x.dtype in FLOATS]
+        still = [ops.stop_gradient(x) for x in given]
+        floats = [y for y in leaves([results]) if y.dtype in FLOATS]
+        seeds = [ops.copy(ops.broadcast_to(ops.zeros_like(y), y.shape)) for y in floats]
+        shaped = iter(seeds)
+        upstream = map_leaves(lambda y: next(shaped) if y.dtype in FLOATS else y, results)
+        made = rule(*upstream) if isinstance(upstream, (list, tuple)) else rule(upstream)
+        gradients = list(made) if isinstance(made, (list, tuple)) else [made]
+        if len(gradients) != len(given):
+            raise ValueError(f"custom_gradient: {len(given)} arguments, and gradients of {len(gradients)}")
+        pairs = [(tensor(gradients[k]), given[k] - still[k]) for k in places if gradients[k] is not None]
+        added = iter(_transposed([g for g, _ in pairs], seeds, [m for _, m in pairs]))
+        return map_leaves(lambda y: ops.stop_gradient(y) + next(added) if y.dtype in FLOATS else y, results)
+
+    return call
+
+
+@anywhere
+def jvp(fun: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+    """fun(*primals), and how it moves where these move by the tangents; has_aux: fun gives more beside its
+    result, which comes third."""
+    given, moves = [tensor(x) for x in primals], [tensor(t) for t in tangents]
+    if len(given) != len(moves) or any(x.shape != t.shape for x, t in zip(given, moves)):
+        raise ValueError("jvp: expected tangents of the shapes of the primals")
+    inputs = [ops.copy(x) for x in given]
+    results, aux = fun(*inputs) if has_aux else (fun(*inputs), None)
+    results = map_leaves(tensor, results)
+    seeds, values = _pulled(results, inputs)
+    moved = iter(_transposed(values, seeds, moves))
+    tangent = map_leaves(
+        lambda y: next(moved) if y.dtype in FLOATS else ops.broadcast_to(ops.zeros_like(y), y.shape), results
+    )
+    return (results, tangent, aux) if has_aux else (results, tangent)
+
+
+def vectorize(pyfunc: Any, *, excluded: Any = None, signature: str | None = None) -> Any:
+    """A function of arrays, of one of numbers (or, with a signature as numpy has it, of their last axes):
+    it is called for each combination of the other axes, which must be of known sizes in a model."""
+    if not callable(pyfunc):
+        raise ValueError(f"vectorize: expected a function. Received: {pyfunc!r}")
+    known = set(excluded or ())
+    inside = (signature or "").replace(" ", "").partition("->")[0]
+    ranks = [len([n for n in part.split(",") if n]) for part in inside.strip("()").split("),(")]
+
+    @anywhere
+    def call(*args: Any, **kwargs: Any) -> Any:
+        places = [k for k in range(len(args)) if k not in known]
+        if signature is not None and len(ranks) != len(places):
+            raise ValueError(f"vectorize: {signature} is of {len(ranks)} arguments. Received: {len(places)}")
+        given = {k: tensor(args[k]) for k in places}
+        cores = dict(zip(places, ranks if signature is not None else [0] * len(places)))
+        lead = broadcast_shapes(*(x.shape[: x.rank - cores[k]] for k, x in given.items()))
+        if any(isinstance(d, Batch) for d in lead):
+            raise UnsupportedError("ops.vectorize over the batch: write it over whole tensors, by ops")
+        flat = {}
+        for k, x in given.items():
+            core = x.shape[x.rank - cores[k] :]
+            flat[k] = ops.reshape(ops.broadcast_to(x, (*lead, *core)), (numel(lead), *core))
+        rows = [
+            pyfunc(*(_rows_of(flat[k], i) if k in flat else v for k, v in enumerate(args)), **kwargs)
+            for i in range(int(numel(lead)))
+        ]
+        made = _stacked([map_leaves(tensor, row) for row in rows])
+        return map_leaves(lambda y: ops.reshape(y, (*lead, *y.shape[1:])), made)
+
+    return call
+
+
+def _rows_of(x: Tensor, i: int) -> Tensor:
+    return ops.reshape(ops.part_of(x, 0, i, i + 1), x.shape[1:])
 
 
 @operation

@@ -17,6 +17,7 @@ from kcompile.keras.keras3_ops.calls import (
     binary,
     flag,
     number,
+    on_values,
     operation,
     places,
     real,
@@ -288,23 +289,6 @@ def ldexp(x1: Any, x2: Any) -> Any:
     return x * ops.exp(half * math.log(2.0)) * ops.exp(rest * math.log(2.0))
 
 
-def _bits(name: str, bools: Callable[..., Tensor], doc: str) -> Any:
-    def apply(x: Any, y: Any) -> Any:
-        x, y = alike(x, y)
-        if x.dtype != "bool":
-            raise UnsupportedError(f"ops.{name}: of integers there are no bits here, it takes bools")
-        return bools(x, y)
-
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = doc
-    return operation(apply)
-
-
-bitwise_and = _bits("bitwise_and", ops.logical_and, "Both of two bools.")
-bitwise_or = _bits("bitwise_or", ops.logical_or, "At least one of two bools.")
-bitwise_xor = _bits("bitwise_xor", ops.not_equal, "One of two bools.")
-
-
 @operation
 def isclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """|x1 - x2| <= atol + rtol * |x2|, bool."""
@@ -331,9 +315,14 @@ def allclose(x1: Any, x2: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan
 # ---------------------------------------------------------------- choice and dtypes
 
 
+def _places_where(condition: Any, x1: Any, x2: Any) -> Any:
+    return tuple(np.nonzero(condition)) if x1 is None and x2 is None else NotImplemented
+
+
+@on_values(_places_where)
 @operation
 def where(condition: Any, x1: Any = None, x2: Any = None) -> Any:
-    """x1 where the condition holds, else x2."""
+    """x1 where the condition holds, else x2. Of a condition alone, on values, the places where it holds."""
     if x1 is None or x2 is None:
         raise UnsupportedError("ops.where of a condition alone: the number of places depends on the data")
     return ops.select(flag(condition), *alike(x1, x2))
@@ -357,7 +346,10 @@ def cast(x: Any, dtype: Any) -> Any:
 @operation
 def saturate_cast(x: Any, dtype: Any) -> Any:
     """x in another dtype, limited to what that holds."""
-    x, dtype = tensor(x), dtype_of(dtype)
+    return saturated(tensor(x), dtype_of(dtype))
+
+
+def saturated(x: Tensor, dtype: str) -> Tensor:
     if dtype in FLOATS or dtype == "bool" or x.dtype == "bool":
         return to(x, dtype)
     limits = np.iinfo(dtype)

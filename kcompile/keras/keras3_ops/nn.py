@@ -499,6 +499,27 @@ def unfold(x: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride
 
 
 @operation
+def fold(
+    x: Any, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Any:
+    """The way back of `unfold`: columns [batch, channels * taps, windows] added up where windows overlap, as
+    images [batch, channels, rows, columns] of `output_size`."""
+    x = real(x)
+    whole, size, apart, steps = (each_of(v, 2) for v in (output_size, kernel_size, dilation, stride))
+    around = tuple((p, p) for p in _each_int(padding, 2))
+    taps = size[0] * size[1]
+    if x.rank != 3 or fixed_size(x, 1) % taps:
+        raise ValueError(f"fold: expected [batch, channels * {taps}, windows]. Received: {x.type}")
+    places = [
+        (d + 2 * p - a * (k - 1) - 1) // s + 1
+        for d, (p, _), a, k, s in zip(whole, around, apart, size, steps)
+    ]
+    seen = ops.reshape(x, (x.shape[0], fixed_size(x, 1) // taps, *size, *places))
+    seen = ops.transpose(seen, (0, 4, 5, 2, 3, 1))
+    return ops.transpose(ops.windows_added(seen, whole, steps, around, apart), (0, 3, 1, 2))
+
+
+@operation
 def extract_sequences(x: Any, sequence_length: int, sequence_stride: int) -> Any:
     """Parts of the last axis, of one length, that begin at equal distances."""
     x = tensor(x)

@@ -1,8 +1,7 @@
-"""keras.ops that are products: of vectors and matrices, over named axes; norms and correlations."""
+"""keras.ops that are products: of vectors and matrices, over named axes; distances and correlations."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import axis_of, numel
 from kcompile.keras.keras3_ops.calls import alike, number, operation, real, reals, summed
 from kcompile.keras.keras3_ops.indexing import diagonal_of
-from kcompile.keras.operands import axes_of, fixed_size
+from kcompile.keras.operands import fixed_size
 from kcompile_runtime.errors import UnsupportedError
 
 
@@ -193,48 +192,3 @@ def _root(x: Tensor) -> Tensor:
     """The square root, whose gradient at 0 is 0."""
     none = ops.equal(x, 0.0)
     return ops.select(none, ops.zeros_like(x), ops.sqrt(ops.select(none, ops.ones_like(x), x)))
-
-
-@operation
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The length of vectors, or a norm of matrices, over one axis or two."""
-    x = real(x)
-    axes = axes_of(x, axis)
-    if ord is None:
-        return ops.sqrt(ops.reduce_sum(x * x, axes, keepdims))
-    if axis is None and x.rank > 2:
-        raise ValueError(f"norm: ord={ord!r} of {x.type} is over one axis, or two: give axis")
-    if len(axes) == 1:
-        return _vector_norm(x, ord, axes, keepdims)
-    if len(axes) == 2:
-        return _matrix_norm(x, ord, axes, keepdims)
-    raise ValueError(f"norm: ord={ord!r} is over one axis, or two. Received: axis={axis}")
-
-
-def _vector_norm(x: Tensor, ord: Any, axes: Sequence[int], keepdims: bool) -> Tensor:
-    size = ops.abs(x)
-    if ord in ("fro", "nuc"):
-        raise ValueError(f"norm: ord={ord!r} is of matrices")
-    if ord == math.inf:
-        return ops.reduce_max(size, axes, keepdims)
-    if ord == -math.inf:
-        return ops.reduce_min(size, axes, keepdims)
-    if ord == 0:
-        return ops.reduce_sum(ops.cast(ops.not_equal(x, 0.0), x.dtype), axes, keepdims)
-    if ord == 1:
-        return ops.reduce_sum(size, axes, keepdims)
-    if ord == 2:
-        return ops.sqrt(ops.reduce_sum(x * x, axes, keepdims))
-    return ops.pow(ops.reduce_sum(ops.pow(size, float(ord)), axes, keepdims), 1.0 / float(ord))
-
-
-def _matrix_norm(x: Tensor, ord: Any, axes: Sequence[int], keepdims: bool) -> Tensor:
-    if ord == "fro":
-        return ops.sqrt(ops.reduce_sum(x * x, axes, keepdims))
-    if ord in ("nuc", 2, -2):
-        raise UnsupportedError(f"ops.norm: ord={ord!r} needs singular values, for which there is no op")
-    if ord not in (1, -1, math.inf, -math.inf):
-        raise ValueError(f"norm: ord={ord!r} of matrices")
-    summed = axes[0] if abs(ord) == 1 else axes[1]
-    kept = ops.reduce_sum(ops.abs(x), summed, True)
-    return (ops.reduce_max if ord > 0 else ops.reduce_min)(kept, list(axes), keepdims)

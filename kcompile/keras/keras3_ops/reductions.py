@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable
 from typing import Any
@@ -166,19 +167,21 @@ nanmin = _reduction("nanmin", _nan_extremum(ops.reduce_min, math.inf), "The smal
 # ---------------------------------------------------------------- places
 
 
-def _place(name: str, find: Callable[..., Tensor], doc: str, skipped: float | None = None) -> Any:
+def _found(find: Callable[..., Tensor], x: Tensor, axis: Any, keepdims: bool, skipped: Any = None) -> Tensor:
+    """Where along an axis (None: in all elements) `find` finds its element; NaN counts as `skipped`."""
+    rank = x.rank
+    x = x if skipped is None else _or(x, skipped)
+    if axis is None:
+        made = find(ops.reshape(x, (x.type.numel,)), 0)
+        return ops.reshape(made, (1,) * rank) if keepdims else made
+    place = axis_of(axis, rank)
+    made = find(x, place)
+    return ops.reshape(made, [1 if i == place else d for i, d in enumerate(x.shape)]) if keepdims else made
+
+
+def _place(name: str, find: Callable[..., Tensor], doc: str) -> Any:
     def apply(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
-        x = number(x)
-        rank = x.rank
-        x = x if skipped is None else _or(x, skipped)
-        if axis is None:
-            made = find(ops.reshape(x, (x.type.numel,)), 0)
-            return ops.reshape(made, (1,) * rank) if keepdims else made
-        place = axis_of(axis, rank)
-        made = find(x, place)
-        return (
-            ops.reshape(made, [1 if i == place else d for i, d in enumerate(x.shape)]) if keepdims else made
-        )
+        return _found(find, number(x), axis, keepdims)
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
@@ -187,6 +190,28 @@ def _place(name: str, find: Callable[..., Tensor], doc: str, skipped: float | No
 
 argmax = _place("argmax", ops.argmax, "The place of the first that is largest.")
 argmin = _place("argmin", ops.argmin, "The place of the first that is smallest.")
+
+
+def _nan_place(name: str, find: Callable[..., Tensor], doc: str, skipped: float) -> Any:
+    def apply(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+        x = number(x)
+        made = _found(find, x, axis, keepdims, skipped)
+        if x.dtype not in FLOATS:
+            return made
+        none = ops.equal(_count(x, axes_of(x, axis), keepdims), 0.0)
+        return ops.select(none, ops.ones_like(made) * -1, made)
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = doc
+    return operation(apply)
+
+
+nanargmax = _nan_place(
+    "nanargmax", ops.argmax, "The place of the largest but NaN; -1 where all are NaN.", -math.inf
+)
+nanargmin = _nan_place(
+    "nanargmin", ops.argmin, "The place of the smallest but NaN; -1 where all are NaN.", math.inf
+)
 
 
 def _vector_or_axis(x: Any, axis: int | None) -> tuple[Tensor, int]:
@@ -315,6 +340,31 @@ def digitize(x: Any, bins: Any) -> Any:
     x, among = alike(x, bins)
     each = ops.reshape(x, (*x.shape, 1))
     return ops.reduce_sum(ops.cast(ops.less_equal(among, each), "int32"), -1)
+
+
+@operation
+def histogram(x: Any, bins: int = 10, range: Any = None) -> Any:
+    """How many elements of a vector are in each bin, and the edges of the bins. range: the first edge and
+    the last, by default the smallest element and the largest."""
+    if not isinstance(bins, int) or isinstance(bins, bool) or bins < 0:
+        raise ValueError(f"histogram: expected bins, an integer of 0 or more. Received: {bins!r}")
+    x = real(x)
+    if x.rank > 1:
+        raise ValueError(f"histogram: expected a vector. Received: {x.type}")
+    if range:
+        low, high = (ops.constant(x.graph, float(v), x.dtype) for v in range)
+    else:
+        low, high = ops.reduce_min(x), ops.reduce_max(x)
+    same = ops.equal(low, high)
+    low, high = ops.select(same, low - 0.5, low), ops.select(same, high + 0.5, high)
+    at = ops.constant(x.graph, np.arange(bins + 1) / builtins.max(bins, 1), x.dtype)
+    edges = low * (1.0 - at) + high * at
+    each = ops.reshape(x, (x.type.numel, 1))
+    from_, to_ = ops.part_of(edges, 0, 0, bins), ops.part_of(edges, 0, 1, bins + 1)
+    last = ops.equal(ops.iota(x.graph, (bins,), 0, "int32"), bins - 1)
+    below = ops.logical_or(each < to_, ops.logical_and(last, ops.equal(each, to_)))
+    inside = ops.logical_and(each >= from_, below)
+    return ops.reduce_sum(ops.cast(inside, x.dtype), 0), edges
 
 
 METHODS = ("linear", "lower", "higher", "midpoint", "nearest")
