@@ -449,7 +449,8 @@ def _translate_layer(kind: str, entry: Mapping[str, Any], reading: _Reading) -> 
     if cls is None:
         problems.add(f"{label}: layers of this class")
         return given
-    config: dict[str, Any] = {"dtype": _policy(given.pop("dtype", None), NAMES, label, problems)}
+    said = given.pop("dtype", None)  # texts are an input's, and of what takes them
+    config: dict[str, Any] = {"dtype": said if said == "string" else _policy(said, NAMES, label, problems)}
     if "batch_shape" in given:
         given["batch_input_shape"] = given.pop("batch_shape")
     known = _parameters(cls)

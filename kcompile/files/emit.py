@@ -223,6 +223,12 @@ class _Writer:
             made["layer"]["config"]["trainable"] = layer.forward_layer.trainable
         if kind == "Discretization" and not self.keras3 and made["bin_boundaries"] is not None:
             made["num_bins"] = None  # tf.keras takes one of both
+        if kind in ("IntegerLookup", "StringLookup"):  # whose newer arguments not every Keras has
+            made = {
+                k: v for k, v in made.items() if (k, v) not in (("salt", None), ("oov_method", "floormod"))
+            }
+        if kind == "TextVectorization" and not self.keras3:
+            made["dtype"] = "string"  # the only one that tf.keras takes
         if kind == "LeakyReLU" and self.keras3:
             made["negative_slope"] = made.pop("alpha")
         made.pop("implementation", None)  # which Keras 3 does not take

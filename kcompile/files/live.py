@@ -17,6 +17,7 @@ import numpy as np
 
 from kcompile.files.compile_configs import described, translate_compile_config
 from kcompile.files.configs import translate_model
+from kcompile.files.learned import APART, from_live
 from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.sharing import mark_live
 from kcompile.files.vintage import parse_version
@@ -138,6 +139,7 @@ def _config(model: Any, problems: Problems) -> dict[str, Any] | None:
         return None
     entry = {"class_name": "Sequential" if kind.__name__ == "Sequential" else "Functional", "config": config}
     mark_live(entry, model)
+    from_live(entry, model)
     return entry
 
 
@@ -282,7 +284,7 @@ def pairs(ours: Any, theirs: Any) -> Iterator[tuple[Variable, Any]]:
     if run_inside(ours) is not None:  # a wrapper around a model
         yield from pairs(ours.layer, theirs.layer)
         return
-    live = list(theirs.weights)
+    live = [] if type(theirs).__name__ in APART else list(theirs.weights)
     if len(live) != len(ours.weights) or any(tuple(v.shape) != w.shape for v, w in zip(live, ours.weights)):
         raise ModelError(
             describe(

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.files import reader, weights
+from kcompile.files import learned, reader, weights
 from kcompile.files.calls import mapping
 from kcompile.files.compile_configs import translate_compile_config
 from kcompile.files.configs import MODELS, dtype_of, translate_model
@@ -144,8 +144,9 @@ def _load_keras(
         ours = metadata.get("kcompile")
         if isinstance(ours, Mapping):
             entry, vintage = _restore(entry, ours), OURS
+        taken = learned.from_archive(entry, archive.assets, archive.weights)
         model = _build(entry, vintage, custom, file, True)
-        weights.load_by_path(model, archive.weights)
+        weights.load_by_path(model, archive.weights, known=taken)
         training = ours.get("compile") if isinstance(ours, Mapping) else None
         training = training or entry.get("compile_config")
         if compiled and isinstance(training, Mapping) and training.get("optimizer"):
@@ -187,9 +188,10 @@ def _load_hdf5(
         ours = mapping(None if text is None else reader.parse_json(text, f"{file}: kcompile"))
         if text is not None:
             entry, vintage = _restore(entry, ours), OURS
+        taken = learned.from_layers(entry, opened, "model_weights")
         model = _build(entry, vintage, custom, file, True)
         vintage = _settled(opened, "model_weights", vintage, model)
-        weights.load_by_layer(model, opened, "model_weights", vintage)
+        weights.load_by_layer(model, opened, "model_weights", vintage, taken=taken)
         training = opened.text("", "training_config")
         if compiled and training is not None:
             given = reader.parse_json(training, f"{file}: training_config")

@@ -19,7 +19,7 @@ HELD = ("layer", "backward_layer", "cell", "cells")
 
 def mark_live(entry: dict[str, Any], live: Any) -> None:
     """Mark what is one object in the live model."""
-    found = list(_with_live(entry, live))
+    found = list(with_live(entry, live))
     counts = Counter(id(layer) for _, layer in found)
     for part, layer in found:
         if counts[id(layer)] > 1:
@@ -55,7 +55,7 @@ def _unmarked(value: Any) -> Any:
     return [_unmarked(v) for v in value] if isinstance(value, list) else value
 
 
-def _with_live(entry: Any, live: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+def with_live(entry: Any, live: Any) -> Iterator[tuple[dict[str, Any], Any]]:
     """Each layer in a configuration with the live one."""
     config = entry.get("config")
     if not isinstance(config, Mapping):
@@ -72,7 +72,7 @@ def _with_live(entry: Any, live: Any) -> Iterator[tuple[dict[str, Any], Any]]:
         layer = named.get(_name(part)) if layer is None and isinstance(part, Mapping) else layer
         if layer is not None and _is_layer(part):
             yield part, layer
-            yield from _with_live(part, layer)
+            yield from with_live(part, layer)
 
 
 def _parts(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

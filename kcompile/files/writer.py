@@ -316,6 +316,8 @@ def _container(layer: Any, group: Any) -> None:
     """A layer and those inside it. One that is in several models is written with each: readers make one
     of each entry of the configuration."""
     _vars(group, weights.own_variables(layer), layer.name)
+    if isinstance(getattr(layer, "idf_weights", None), np.ndarray):
+        _tables(group, layer)
     inside = weights.held(layer)
     if isinstance(layer, Model):
         group.create_group("layers")
@@ -331,6 +333,15 @@ def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:
     made.attrs["name"] = printable(name)
     for i, variable in enumerate(variables):
         made.create_dataset(str(i), data=variable.value)
+
+
+def _tables(group: Any, layer: Any) -> None:
+    """The weights of a lookup's tokens, which Keras 3 reads here though the configuration has them; of
+    TextVectorization in two places."""
+    table = layer.idf_weights.astype(np.float32)
+    group["vars"].create_dataset("idf_weights", data=table)
+    if not hasattr(layer, "oov_token"):
+        group.create_group("_lookup_layer/vars").create_dataset("idf_weights", data=table)
 
 
 def _state_in_order(model: Any) -> list[tuple[str, Variable]]:

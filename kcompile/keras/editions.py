@@ -233,6 +233,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "softmax_robust_masking": (False,),
     "gptq_unpacked_column_size": (None,),
     "zero_output_for_mask": (False, None),
+    "oov_method": ("floormod", "farmhash"),  # of texts, which are hashed in any case
 }
 _NEUTRAL = {
     **NEUTRAL,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import kcompile
 from kcompile import keras3
 from kcompile import tf_keras as ours_tf
 from kcompile.tensorflow import names
@@ -131,3 +137,76 @@ def test_strings_of_tensorflow(function: str, given: Any, options: dict[str, Any
 
     mine, right = (f(*given, **options) for f in (names("strings")[function], getattr(tf.strings, function)))
     assert plain(mine) == plain(right)
+
+
+DATA = {
+    "text": np.array(["the cat sat", "a dog", "the dog ran"]),
+    "kind": np.array([["x"], ["q"], ["y"]]),
+    "key": np.array([[1, 5], [3, 4], [9, 7]]),
+    "number": np.array([[1.0], [15.0], [29.0]], np.float32),
+}
+
+
+def learned(library: Any, texts: bool = True) -> Any:
+    """A model of layers that learned what no configuration says; without texts, of two of one class."""
+    layers = library.layers
+    number = library.Input((1,), name="number")
+    several = [layers.Discretization(num_bins=bins, output_mode="one_hot") for bins in (3, 4)]
+    for layer, count in zip(several, (30.0, 50.0)):
+        layer.adapt(np.arange(count))
+    if not texts:
+        inside = library.Sequential([library.Input((1,)), several[1], layers.Dense(2)])
+        return library.Model(number, layers.Concatenate()([several[0](number), inside(number)]))
+    text, kind, key = (
+        library.Input(shape, dtype=dtype, name=name)
+        for name, shape, dtype in (("text", (), "string"), ("kind", (1,), "string"), ("key", (2,), "int64"))
+    )
+    words = layers.TextVectorization(output_sequence_length=4)
+    weighted = layers.TextVectorization(output_mode="tf_idf")
+    kinds, keys = layers.StringLookup(output_mode="one_hot"), layers.IntegerLookup(output_mode="tf_idf")
+    given = layers.IntegerLookup(vocabulary=[3, 4], output_mode="multi_hot")
+    for layer, data in ((words, "text"), (weighted, "text"), (kinds, "kind"), (keys, "key")):
+        layer.adapt(DATA[data])
+    embedded = layers.Flatten()(layers.Embedding(words.vocabulary_size(), 2)(words(text)))
+    parts = [embedded, weighted(text), kinds(kind), keys(key), given(key), several[0](number)]
+    inputs = {"text": text, "kind": kind, "key": key, "number": number}
+    return library.Model(inputs, layers.Dense(2)(layers.Concatenate()(parts)))
+
+
+def of_tensorflow(model: Any, data: Any = None) -> np.ndarray:
+    """The outputs of a live model, for which Keras 3 takes no arrays of texts."""
+    given = DATA if data is None else data
+    return np.asarray(model({k: tf.constant(v) for k, v in given.items()}))
+
+
+def test_files_and_live_models_with_vocabularies(tmp_path: Any) -> None:
+    model = learned(tf_keras)
+    wanted = of_tensorflow(model)
+    model.save(tmp_path / "theirs.keras")
+    again = kcompile.load(tmp_path / "theirs.keras")
+    np.testing.assert_allclose(again.predict(DATA), wanted, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(kcompile.compile(model).predict(DATA), wanted, rtol=1e-6, atol=1e-6)
+    again.save(tmp_path / "ours.keras")
+    code = (
+        "import keras, numpy as np, tensorflow as tf, pickle, sys\n"
+        "data = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "model = keras.models.load_model(sys.argv[2])\n"
+        "made = np.asarray(model({k: tf.constant(v) for k, v in data.items()}))\n"
+        "model.save(sys.argv[3])\n"
+        "np.save(sys.argv[4], made)\n"
+    )
+    paths = [str(tmp_path / name) for name in ("data", "ours.keras", "keras3.keras", "made.npy")]
+    Path(paths[0]).write_bytes(pickle.dumps(DATA))
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    subprocess.run([sys.executable, "-c", code, *paths], check=True, env=environment)
+    np.testing.assert_allclose(np.load(paths[3]), wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(kcompile.load(paths[2]).predict(DATA), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_boundaries_in_files_of_tf_keras(tmp_path: Any) -> None:
+    model = learned(tf_keras, texts=False)
+    wanted = model.predict(DATA["number"], verbose=0)
+    for name in ("model.h5", "model.keras"):
+        model.save(tmp_path / name)
+        found = kcompile.load(tmp_path / name).predict(DATA["number"])
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)

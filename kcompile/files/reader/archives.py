@@ -12,7 +12,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -111,11 +111,13 @@ def _stream(
 
 @dataclass(frozen=True)
 class KerasArchive:
-    """A .keras file: its configuration and metadata, and its weights as an open HDF5 file."""
+    """A .keras file: its configuration and metadata, its weights as an open HDF5 file, and the vocabularies
+    of its layers by the names of their members."""
 
     config: Any
     metadata: Any
     weights: Hdf5
+    assets: Mapping[str, str]
 
 
 @contextmanager
@@ -131,7 +133,8 @@ def open_keras(path: PathLike, isolated: bool = False) -> Iterator[KerasArchive]
         if extra := [
             name
             for name in members
-            if name not in wanted and not (name.startswith("assets/") and name.endswith("/"))
+            if name not in wanted
+            and not (name.startswith("assets/") and name.endswith(("/", "/vocabulary.txt")))
         ]:
             raise bad(path, "no members but " + ", ".join(wanted), ", ".join(map(repr, extra[:5])))
         texts = []
@@ -139,13 +142,32 @@ def open_keras(path: PathLike, isolated: bool = False) -> Iterator[KerasArchive]
             data = bytearray()
             _stream(archive, members[name], path, limits.MAX_TEXT, data.extend)
             texts.append(parse_json(bytes(data), f"{path}: {name}"))
+        assets = _vocabularies(archive, members, path)
         _stream(archive, members[wanted[2]], path, limits.MAX_ARRAYS, unpacked.write)
         unpacked.seek(0)
         if unpacked.read(8) != HDF5_SIGNATURE:
             raise bad(path, f"HDF5 in {wanted[2]}", "other data")
         unpacked.seek(0)
         with open_stream(unpacked, f"{path}: {wanted[2]}", isolated) as weights:
-            yield KerasArchive(texts[1], texts[0], weights)
+            yield KerasArchive(texts[1], texts[0], weights, assets)
+
+
+def _vocabularies(
+    archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], path: PathLike
+) -> dict[str, str]:
+    """The texts of the members that are vocabularies, at most as long together as a text may be."""
+    found: dict[str, str] = {}
+    room = limits.MAX_TEXT
+    for name in members:
+        if name.endswith("/vocabulary.txt"):
+            data = bytearray()
+            _stream(archive, members[name], path, room, data.extend)
+            room -= len(data)
+            try:
+                found[name] = data.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise bad(path, f"UTF-8 in {name!r}", str(error)) from error
+    return found
 
 
 # ---------------------------------------------------------------- npz

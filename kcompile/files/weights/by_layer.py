@@ -6,7 +6,7 @@ groups and datasets for those who write such a file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -127,10 +127,13 @@ def load_by_layer(
     by_name: bool = False,
     skip_mismatch: bool = False,
     reshape: bool = False,
+    taken: Collection[str] = (),
 ) -> None:
-    """Weights that are stored by layer. Layers are paired by name where all names agree, or with
-    by_name (whose others stay as they are), else in order. Raises ModelError."""
-    saved = [layer for layer in saved_layers(file, group) if layer.paths]
+    """Weights that are stored by layer. taken: paths of arrays that are none. Layers are paired by
+    name where all names agree, or with by_name (whose others stay as they are), else in order. Raises
+    ModelError."""
+    found = [(s.name, tuple(p for p in s.paths if p not in taken)) for s in saved_layers(file, group)]
+    saved = [Group(name, paths) for name, paths in found if paths]
     targets = [layer for layer in model.owned_layers if layer.weights]
     assignment = Assignment(file, vintage, skip_mismatch, reshape)
     known = {place_of(layer.name): layer for layer in targets}

@@ -7,6 +7,7 @@ its layer and a number, in the order of the model's layers.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 from kcompile.files.reader import Hdf5
@@ -32,10 +33,13 @@ def is_by_path(file: Hdf5) -> bool:
 _CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 
 
-def load_by_path(model: Any, file: Hdf5, skip_mismatch: bool = False, reshape: bool = False) -> None:
-    """Weights that are stored by path. Raises ModelError, also for weights that no layer takes."""
+def load_by_path(
+    model: Any, file: Hdf5, skip_mismatch: bool = False, reshape: bool = False, known: Collection[str] = ()
+) -> None:
+    """Weights that are stored by path. known: paths of arrays that are none, and were taken.
+    Raises ModelError, also for weights that no layer takes."""
     assignment = Assignment(file, Vintage((3,)), skip_mismatch, reshape)
-    taken: set[str] = set()
+    taken: set[str] = set(known)
     owned: dict[int, list[Any]] = {}
     if model.subclassed and _by_attribute(model, assignment, taken):
         assignment.finish()

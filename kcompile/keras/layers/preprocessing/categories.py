@@ -111,7 +111,7 @@ class Discretization(Encoding):
             new = self._summarized(np.asarray(batch, np.float32))
             both = np.concatenate([new, summary], 1)
             summary = _compressed(both[:, np.argsort(both[0], kind="stable")], self.epsilon)
-        self.bin_boundaries = _compressed(summary, 1.0 / self.num_bins)[0, :-1].tolist()
+        self.bin_boundaries = boundaries(summary, self.num_bins)
 
     def _summarized(self, values: np.ndarray) -> np.ndarray:
         """Some of the values, in order, and for how many each stands: [2, about 1 / epsilon]."""
@@ -124,6 +124,13 @@ class Discretization(Encoding):
             step = float(max(int(share), 1))
             kept = ordered[int(share) :: int(step)]
         return np.stack([kept, np.full_like(kept, step)])
+
+
+def boundaries(summary: np.ndarray, bins: int) -> list[float]:
+    """The boundaries of bins, each with as many of the numbers as the others, of a summary [2, n]: some of
+    the numbers, in order, and for how many each stands."""
+    found: list[float] = _compressed(summary, 1.0 / bins)[0, :-1].tolist()
+    return found
 
 
 def _compressed(summary: np.ndarray, epsilon: float) -> np.ndarray:

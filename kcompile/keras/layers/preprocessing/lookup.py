@@ -15,6 +15,7 @@ from kcompile.keras import hashes
 from kcompile.keras.layers.preprocessing.data import as_plain_array, batches
 from kcompile.keras.layers.preprocessing.encoding import Encoding, place_in
 from kcompile.keras.layers.preprocessing.on_arrays import OnArrays, salt_of, texts
+from kcompile.keras.tracing import trace_of
 from kcompile_runtime.checks import finite
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
@@ -45,6 +46,8 @@ class _Lookup(Encoding):
         sparse: bool,
         pad_to_max_tokens: bool,
         salt: Any,
+        vocabulary_size: int | None = None,
+        has_input_vocabulary: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,7 +67,10 @@ class _Lookup(Encoding):
         self._tokens: list[Any] = []
         self._idf: np.ndarray | None = None
         self._counted: tuple[Counter[Any], Counter[Any], int] | None = None
-        self._given = vocabulary is not None
+        if vocabulary_size is not None:
+            (vocabulary_size,) = self.counts("vocabulary_size", vocabulary_size, 1)
+        self._announced = vocabulary_size  # of a vocabulary that is still to be given
+        self._given = vocabulary is not None and has_input_vocabulary is not False
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, idf_weights)
         elif idf_weights is not None:
@@ -85,7 +91,7 @@ class _Lookup(Encoding):
         """The size of vectors."""
         if self.pad_to_max_tokens and self.max_tokens is not None:
             return self.max_tokens
-        return self.vocabulary_size()
+        return self._announced or self.vocabulary_size() if not self._tokens else self.vocabulary_size()
 
     def vocabulary_size(self) -> int:
         """The number of places."""
@@ -235,11 +241,19 @@ class _Lookup(Encoding):
         if not self._tokens:
             raise ModelError("its vocabulary is not known: give a vocabulary, or call adapt")
 
+    def announced(self) -> None:
+        """Raises ModelError where not even the number of places is known, and the shape of the output needs
+        it."""
+        if self.output_mode != "int" and not self.pad_to_max_tokens and not self._announced:
+            self.known()
+
     def of_places(self, places: Tensor) -> Tensor:
         """Places in the form of the output_mode."""
         if self.output_mode != "tf_idf":
             return self.encoded(places, self.output_mode, self.depth)
         counts = self.encoded(places, "count", self.depth)
+        if self._idf is None:
+            return counts  # of a vocabulary that is still to be given
         return counts * ops.constant(places.graph, self.idf_weights, counts.dtype)
 
     def vectors(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
@@ -255,7 +269,8 @@ class _Lookup(Encoding):
         config = super().get_config()
         start = self._start
         idf = None if self._idf is None else self._idf[start:].tolist()
-        return {**config, "vocabulary": self._tokens or None, "idf_weights": idf}
+        config = {**config, "vocabulary": self._tokens or None, "idf_weights": idf}
+        return config if self._given or not self._tokens else {**config, "has_input_vocabulary": False}
 
 
 class IntegerLookup(_Lookup):
@@ -278,6 +293,8 @@ class IntegerLookup(_Lookup):
         pad_to_max_tokens: bool = False,
         oov_method: str = "floormod",
         salt: Any = None,
+        vocabulary_size: int | None = None,
+        has_input_vocabulary: bool | None = None,
         **kwargs: Any,
     ) -> None:
         self.oov_method = oov_method
@@ -293,6 +310,8 @@ class IntegerLookup(_Lookup):
             sparse,
             pad_to_max_tokens,
             salt,
+            vocabulary_size,
+            has_input_vocabulary,
             **kwargs,
         )
         self.oov_method = self.one_of("oov_method", oov_method, ("floormod",))
@@ -308,8 +327,11 @@ class IntegerLookup(_Lookup):
         raise ModelError(describe(f"{self.label}: vocabulary", "whole numbers", repr(value)))
 
     def call(self, x: Tensor) -> Tensor:
-        self.known()
         x = ops.cast(x, "int64")
+        if trace_of(x).inferring and not self._tokens:
+            self.announced()
+            return x if self.invert else self.of_places(x)
+        self.known()
         if self.invert:
             return self._inverted(x)
         tokens = np.asarray(self._tokens, np.int64)
@@ -365,6 +387,8 @@ class StringLookup(_Lookup, OnArrays):
         sparse: bool = False,
         encoding: str = "utf-8",
         salt: Any = None,
+        vocabulary_size: int | None = None,
+        has_input_vocabulary: bool | None = None,
         **kwargs: Any,
     ) -> None:
         self.encoding = encoding
@@ -380,6 +404,8 @@ class StringLookup(_Lookup, OnArrays):
             sparse,
             pad_to_max_tokens,
             salt,
+            vocabulary_size,
+            has_input_vocabulary,
             **kwargs,
         )
 
@@ -405,7 +431,7 @@ class StringLookup(_Lookup, OnArrays):
 
     def stand_in(self, x: Tensor) -> Tensor:
         if self.output_mode != "int" and not self.pad_to_max_tokens:
-            self.known()
+            self.announced()
         return x if self.invert else self.of_places(ops.cast(x, "int64"))
 
     def of_arrays(self, array: Any) -> Any:

@@ -57,6 +57,7 @@ class TextVectorization(Encoding, OnArrays):
         ragged: bool = False,
         encoding: str = "utf-8",
         vocabulary_size: int | None = None,
+        has_input_vocabulary: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -102,6 +103,8 @@ class TextVectorization(Encoding, OnArrays):
                 output_mode=output_mode,
                 pad_to_max_tokens=pad_to_max_tokens,
                 encoding=encoding,
+                vocabulary_size=vocabulary_size,
+                has_input_vocabulary=has_input_vocabulary,
                 name=f"{self.name}_lookup",
                 vintage=self.vintage,
             )
@@ -176,6 +179,11 @@ class TextVectorization(Encoding, OnArrays):
     def get_vocabulary(self, include_special_tokens: bool = True) -> list[str]:
         """The tokens by place."""
         return self._lookup.get_vocabulary(include_special_tokens)
+
+    @property
+    def idf_weights(self) -> Any:
+        """The weights of all places in vectors, None but for "tf_idf"."""
+        return self._lookup.idf_weights
 
     def vocabulary_size(self) -> int:
         """The number of places."""
@@ -299,7 +307,8 @@ class TextVectorization(Encoding, OnArrays):
         for name in ("standardize", "split"):
             value = getattr(self, name)
             config[name] = FunctionName(value) if callable(value) else value
-        return {**config, "vocabulary": inner["vocabulary"], "idf_weights": inner["idf_weights"]}
+        kept = ("vocabulary", "idf_weights", "has_input_vocabulary")
+        return {**config, **{name: inner[name] for name in kept if name in inner}}
 
 
 _STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation")
