@@ -27,8 +27,9 @@ LONGEST_TABLE = 10_000_000  # tokens
 
 def from_archive(entry: Mapping[str, Any], assets: Mapping[str, str], file: Hdf5) -> set[str]:
     """Complete a configuration by what a .keras file has beside it. Gives the paths of the arrays that were
-    taken."""
+    taken. Raises ModelError for a vocabulary of no layer."""
     taken: set[str] = set()
+    known: set[str] = set()
 
     def array(path: str) -> np.ndarray | None:
         if path not in file.datasets:
@@ -37,6 +38,8 @@ def from_archive(entry: Mapping[str, Any], assets: Mapping[str, str], file: Hdf5
         return _read(file, path)
 
     for group, kind, config in _grouped(entry, ""):
+        if kind in LOOKUPS:
+            known.update(f"assets/{group}/{inner}vocabulary.txt" for inner in ("", "_lookup_layer/"))
         if kind in LOOKUPS and config.get("vocabulary") is None:
             text = assets.get(f"assets/{group}/vocabulary.txt")
             weights = array(f"{group}/vars/idf_weights")
@@ -46,6 +49,10 @@ def from_archive(entry: Mapping[str, Any], assets: Mapping[str, str], file: Hdf5
             array(f"{group}/vars/idf_weights")  # the configuration says them
         elif kind == "Discretization" and config.get("bin_boundaries") is None:
             _take_summary(config, array(f"{group}/vars/0"))
+    if strange := sorted(set(assets) - known):
+        raise ModelError(
+            describe(file.name, "vocabularies of its lookup layers", ", ".join(map(repr, strange[:5])))
+        )
     return taken
 
 
