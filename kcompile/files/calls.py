@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kcompile.files import attention_calls, custom_calls
+from kcompile.files import attention_calls, custom_calls, further_calls
 from kcompile.files.problems import Problems
 from kcompile_runtime.errors import ModelError, describe
 
@@ -31,14 +31,15 @@ def translate_call(
     custom = None if call is None else custom_calls.translate(node, call, label, problems, _place)
     if custom is not None:
         return custom
-    node = _with_states(node)
+    node, masks = further_calls.translate(node, _place)
     if not isinstance(node, Mapping):  # that is how Keras 1 and 2 write it, with the arguments inside
         if not (isinstance(node, (list, tuple)) and node and all(map(_is_place, node))):
             problems.add(f"{label}: a call of another form than [[layer, node, tensor, arguments], ...]")
             return []
         for _, _, _, *arguments in node:
             _arguments(arguments[0] if arguments else {}, kind, label, problems)
-        return [[*place[:3], _flags(place[3] if len(place) == 4 else {}, kind)] for place in node]
+        named = [_flags(place[3] if len(place) == 4 else {}, kind) for place in node]
+        return [[*place[:3], {**given, **masks}] for place, given in zip(node, named)]
     _arguments(node.get("kwargs", {}), kind, label, problems)
     tensors = _tensors(node.get("args") or [None], operation)
     if tensors is None:
@@ -47,7 +48,7 @@ def translate_call(
     flags = _flags(node.get("kwargs", {}), kind)
     if not ours:
         flags.pop("training", None)
-    return [[*x["config"]["keras_history"], flags] for x in tensors]
+    return [[*x["config"]["keras_history"], {**flags, **masks}] for x in tensors]
 
 
 def _tensors(arguments: Sequence[Any], operation: bool) -> Sequence[Any] | None:
@@ -68,37 +69,6 @@ def _flags(arguments: Mapping[str, Any], kind: str) -> dict[str, Any]:
     given = mapping(arguments)
     names = ("training", *FLAGS.get(kind, ()))
     return {name: given[name] for name in names if isinstance(given.get(name), bool)}
-
-
-# Arguments of calls that are tensors, beside the first
-FURTHER = ("initial_state", "count_weights")
-
-
-def _with_states(node: Any) -> Any:
-    """The call of a recurrent layer, with its initial_state as further inputs, as Keras 2 has it; and that of
-    a CategoryEncoding, with its count_weights."""
-    if isinstance(node, Mapping):
-        named, given = mapping(node.get("kwargs")), node.get("args") or [None]
-        states = next((named[name] for name in FURTHER if named.get(name) is not None), None)
-        states = list(states) if isinstance(states, (list, tuple)) else [states]
-        if not all(map(is_keras_tensor, [given[0], *states])):
-            return node
-        return {
-            **node,
-            "args": [[given[0], *states], *given[1:]],
-            "kwargs": {k: v for k, v in named.items() if k not in FURTHER},
-        }
-    if not (isinstance(node, list) and len(node) == 1 and _is_place(node[0]) and len(node[0]) == 4):
-        return node
-    *place, named = node[0]
-    states = next((named[name] for name in FURTHER if named.get(name) is not None), None)
-    states = [states] if _is_place(states) else states
-    if not isinstance(states, (list, tuple)) or not states or not all(map(_is_place, states)):
-        return node
-    return [
-        [*place, {k: v for k, v in named.items() if k not in FURTHER}],
-        *([*state[:3], {}] for state in states),
-    ]
 
 
 def _is_place(place: Any) -> bool:

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from kcompile.files import attention_calls, custom_calls, keras2_words, weights
+from kcompile.files import attention_calls, custom_calls, further_calls, keras2_words, weights
 from kcompile.files.operations import as_layer, written
 from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
@@ -299,17 +299,17 @@ class _Writer:
         kind = type(layer).__name__
         if kind in attention_calls.ORDERS:
             return self.attention(model, layer, call)
-        if kind == "CategoryEncoding" and len(call) == 2:
-            return self.counted(model, call, self.keras3 or layer.semantics.masked_scores == "left out")
         arguments = call[0][3] if call and len(call[0]) > 3 else {}
+        # Keras 3 finds no further tensors in the other form, and has its own in .h5 too
+        newer = self.keras3 or layer.semantics.trained_weights == "own flag"
+        tensors = [self.tensor(model, place) if newer else self.place(model, place) for place in call]
         if custom_calls.FORM in arguments:
-            # Keras 3 finds no further tensors in the other form, and has its own in .h5 too
-            newer = self.keras3 or layer.semantics.trained_weights == "own flag"
-            tensors = [self.tensor(model, place) if newer else self.place(model, place) for place in call]
             return custom_calls.written(arguments, tensors, newer)
+        further = further_calls.written(layer, arguments, tensors, newer)
+        if further is not None:
+            return further
         if not self.keras3:
             return [[*self.place(model, place), *place[3:]] for place in call]
-        tensors = [self.tensor(model, place) for place in call]
         if isinstance(layer, keras_layers.Operation):
             return written(layer, tensors)[3]
         several = (len(tensors) > 1 or layer.wants_list) and not _is_operator(layer)
@@ -329,14 +329,6 @@ class _Writer:
                 "keras_history": [place[0], number, index],
             },
         }
-
-    def counted(self, model: Any, call: Any, named: bool) -> Any:
-        """A call with weights of what is counted. named: in Keras 3's form, as `attention`."""
-        if named:
-            tensors = [self.tensor(model, place) for place in call]
-            return {"args": tensors[:1], "kwargs": {"count_weights": tensors[1]}}
-        places = [self.place(model, place) for place in call]
-        return [[*places[0], {"count_weights": places[1]}]]
 
     def attention(self, model: Any, layer: Any, call: Any) -> Any:
         """A call whose tensors have names. That of a layer of Keras 3 is written in its form in .h5 too, as

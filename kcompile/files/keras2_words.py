@@ -77,6 +77,11 @@ LATER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
     "BatchNormalization": {"synchronized": False},
     "GaussianNoise": {"seed": None},
     "GaussianDropout": {"seed": None},
+    **{
+        kind + suffix: {"seed": None}
+        for kind in ("SimpleRNN", "GRU", "LSTM", "ConvLSTM2D")
+        for suffix in ("", "Cell")
+    },
 }
 # Arguments of optimizers that it has not; and learning rates that all Kerases have where none is given
 LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {

@@ -105,7 +105,7 @@ def _uniform(e: Equation, key: Key, type: TensorType) -> Tensor:
             )
         trace = replay.trace
         known = key.value is not None
-        seed = as_tensor(trace.graph, hash(key.path) % 2**32, "uint32") if known else trace.seed
+        seed = as_tensor(trace.graph, hash(key.path) % 2**32, "uint32") if known else trace.seed()
         step = as_tensor(trace.graph, 0, "uint32") if known else trace.step
         replay.drawn[at] = ops.random_uniform(seed, step, trace.stream(), type.shape)
     return replay.drawn[at]

@@ -20,7 +20,7 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source
 from kcompile.ir.tensor import Tensor, as_tensor, constant
 from kcompile.ir.types import FLOATS, Batch, TensorType
-from kcompile.keras import argument_orders, keras1, regularizers, settings
+from kcompile.keras import argument_orders, given_masks, keras1, regularizers, settings
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
@@ -104,6 +104,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
     listed = True  # among the layers of a model
     runs_on_arrays = False  # in a model too, before its graphs (`prelude`)
     takes_texts = False  # tensors that stand for texts
+    takes_mask = False  # in its call, beside the layers whose `call` has it among its arguments
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
     adopt_layer: Any = (
@@ -247,6 +248,8 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
     def _add_node(self, flat: Sequence[KerasTensor], single: bool, arguments: dict[str, Any]) -> Node:
         """A call on tensors of a model, whose outputs' types and masks are inferred at both probes."""
         self._check_arguments(arguments)
+        with self.named_errors():
+            flat, single, arguments = given_masks.joined(flat, single, arguments, self.wants_list)
         types, second_types = [x.type for x in flat], [x.second_type for x in flat]
         if any(t.shape[:1] == (Batch(),) for t in types):  # beside them, given tensors are batches too
             types, second_types = (
@@ -254,9 +257,9 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
                 for several in (types, second_types)
             )
         with probing(types != second_types):
-            self.ensure_built(
-                types, single, next((x.batch_size for x in flat if x.batch_size), None), second_types
-            )
+            own = slice(len(flat) - int(arguments.get(given_masks.COUNT, 0)))
+            size = next((x.batch_size for x in flat if x.batch_size), None)
+            self.ensure_built(types[own], single, size, second_types[own])
             found = self._infer(types, single, arguments, [x.mask for x in flat])
             again = (
                 found
@@ -314,8 +317,12 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
 
     def _check_arguments(self, arguments: dict[str, Any]) -> None:
         known = {*inspect.signature(self.call).parameters, "training"}
+        if self.takes_mask:
+            known.add("mask")
         for name, value in arguments.items():
-            if name not in known or isinstance(value, KerasTensor):
+            if name == given_masks.COUNT and "mask" in known:
+                continue
+            if name not in known or (name != "mask" and isinstance(value, KerasTensor)):
                 raise UnsupportedError(
                     describe(
                         f"{self.label}: call",
@@ -403,7 +410,12 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         the outputs to its masks."""
         trace = trace_of(inputs[0])
         given = dict(arguments)
-        masks = [trace.masks.get(x.value) for x in inputs]
+        inputs, told = given_masks.apart(inputs, given)
+        masks = implicit = [trace.masks.get(x.value) for x in inputs]
+        if told is not None:  # layers inside find them at the tensors
+            masks = [*told, *[None] * (len(inputs) - len(told))]
+            inputs = [with_mask(x, mask, [x]) for x, mask in zip(inputs, masks)]
+            trace.told |= {mask.value for mask in told if mask is not None}
         with (
             self.named_errors(),
             running(self.vintage),
@@ -418,7 +430,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
             if "training" in wanted:
                 given["training"] = self._training_argument(trace, arguments.get("training"))
             if "mask" in wanted and any(m is not None for m in masks):
-                given.setdefault("mask", masks[0] if single else masks)
+                given["mask"] = masks[0] if single or (told and len(told) == 1) else masks
             if self.semantics.layers_cast_floats and self.computes_in_dtype and self.dtype in FLOATS:
                 inputs = [
                     ops.cast(x, self.dtype) if self.wants_floats or x.dtype in FLOATS else x for x in inputs
@@ -433,7 +445,8 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
                 self._regularize(trace, outputs)
             if trace.stepping:
                 trace.added[self] = trace.losses[before:]
-            made = self.output_masks(inputs, single, masks, outputs)
+            kept = masks if self.semantics.given_masks_go_on else implicit
+            made = self.output_masks(inputs, single, kept, outputs)
             return [with_mask(y, m, inputs) for y, m in zip(outputs, made)]
 
     def _called(self, inputs: Sequence[Tensor], single: bool, given: dict[str, Any]) -> list[Any]:

@@ -95,6 +95,13 @@ class Arguments:
         bounds = "" if low == -np.inf else f" in [{low:g}, {high:g})"
         raise ModelError(describe(f"{self.label}: {argument}", f"a number{bounds}", repr(value)))
 
+    def random_seed(self, seed: Any) -> int | None:
+        """The seed of what the layer draws: a whole number, or None for the model's. Raises ModelError
+        naming the layer."""
+        if seed is None or is_integer(seed):
+            return None if seed is None else int(seed)
+        raise ModelError(describe(f"{self.label}: seed", "an integer, or None", repr(seed)))
+
     def policy(self, value: Any, whole: bool) -> DTypePolicy:
         """The policy that `dtype` says. whole: whether it may be of whole numbers. Raises ModelError,
         UnsupportedError, InputTypeError, naming the layer."""

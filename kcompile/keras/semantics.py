@@ -40,6 +40,10 @@ class Semantics:
     # Whether operators (x + y, x * 2, x[:, 1:]) keep masks. Keras 2 has none; here they do what the merges
     # and Lambda do. tf_keras: tf_op_layer.py, where no layer supports masks; Keras 3: ops/operation.py.
     operators_keep_masks: bool
+    # Whether the mask of a layer's output follows from a mask that the call is given (mask=...), or else from
+    # that of the input. Keras 2: base_layer.py, __call__; tf_keras: base_layer.py, _get_input_masks; Keras 3:
+    # layers/layer.py, __call__, step 6.
+    given_masks_go_on: bool
     # Whether a merge takes a list of one tensor.
     merges_one: bool
 
@@ -56,6 +60,10 @@ class Semantics:
     # Whether a Bidirectional that returns sequences merges zeros at masked steps. tf_keras and Keras 3:
     # bidirectional.py, force_zero_output_for_mask.
     bidirectional_zeros_masked: bool
+    # Where states come from that nobody gives: they are zeros; or the cell's `get_initial_state` says them,
+    # given a batch size and a dtype, or a batch size alone. Keras 2.2 and 2.3: recurrent.py; tf_keras:
+    # base_rnn.py; Keras 3: rnn.py; all: RNN.get_initial_state.
+    initial_states: Literal["zeros", "of a dtype", "of a size"]
     # Whether a cell's `build` is given the shapes of the constants.
     constants_in_build: bool
 
@@ -293,11 +301,13 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "unsupported_mask": ("raises", "raises", "dropped", "dropped", "dropped"),
     "merged_masks": ("all", "all", "all", "all", "any"),
     "merges_leave_out_masked": (False, False, False, False, True),
+    "given_masks_go_on": (False, False, True, True, True),
     "operators_keep_masks": (True, True, False, False, False),
     "merges_one": (False, False, True, True, True),
     "mask_with_initial_state": (True, True, True, True, False),
     "masked_output": ("first state", "previous output", "previous output", "previous output", "last cell's"),
     "bidirectional_zeros_masked": (False, False, True, True, True),
+    "initial_states": ("zeros", "zeros", "of a dtype", "of a dtype", "of a size"),
     "constants_in_build": (True, True, False, False, False),
     "time_distributed": ("rows", "rows", "rows", "rows", "steps"),
     "mask_runs_models": (False, False, True, True, False),

@@ -13,7 +13,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Dim, static
+from kcompile.ir.types import Batch, Dim, static
 
 
 def channels_to_last(x: Tensor, data_format: str) -> Tensor:
@@ -106,10 +106,13 @@ def local(
     return ops.reshape(ops.reduce_sum(flat * kernel, 2), (x.shape[0], *positions, kernel.shape[2]))
 
 
-def repeated(x: Tensor, counts: Sequence[int], each: bool) -> Tensor:
+def repeated(x: Tensor, counts: Sequence[Any], each: bool) -> Tensor:
     """x [...] with every axis counts[i] times as long: each element repeated, or the whole one after the
-    other."""
-    if not all(isinstance(count, (int, np.integer)) and count > 0 for count in counts):
+    other. Of axes of known sizes, a count may be the number of samples."""
+    if not all(
+        isinstance(d, int) if isinstance(count, Batch) else isinstance(count, (int, np.integer)) and count > 0
+        for d, count in zip(x.shape, counts)
+    ):
         raise ValueError(f"expected factors that are positive integers. Received: {list(counts)}")
     split: list[Dim] = []
     wide: list[Dim] = []

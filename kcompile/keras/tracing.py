@@ -93,6 +93,7 @@ class Trace:
         self.captured: dict[str, Variable] = {}
         self.names: dict[Variable, str] = {}
         self.masks: dict[Value, Tensor] = {}
+        self.told: set[Value] = set()  # the masks that calls were given by the caller
         self.known: dict[KerasTensor, Tensor] = {}
         self.alone = False
         self.inferring = name == "shape inference"
@@ -120,6 +121,10 @@ class Trace:
         with self.graph.source(*sources), tracing(self.graph):
             yield
 
+    def was_told(self, mask: Tensor | None) -> bool:
+        """Whether the caller of a layer gave this mask, as `layer(x, mask=mask)`."""
+        return mask is not None and mask.value in self.told
+
     def stream(self) -> int:
         """A number of its own for each random op, in the order of tracing."""
         return next(self._streams)
@@ -137,9 +142,10 @@ class Trace:
         """Random numbers come from this state: those of a training step, or of any other call."""
         self.random_state, self.counter = state, state.step if training else state.draws
 
-    @property
-    def seed(self) -> Tensor:
-        """The model's seed, a uint32 scalar."""
+    def seed(self, given: int | None = None) -> Tensor:
+        """The seed that a layer was given, or the model's: a uint32 scalar."""
+        if given is not None:
+            return ops.constant(self.graph, given % 2**32, "uint32")
         return self._random("seed", self.random_state and self.random_state.seed)
 
     @property

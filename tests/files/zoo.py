@@ -37,10 +37,14 @@ def samples(made: Any, n: int = 4) -> list[np.ndarray]:
         found.append(
             generator.integers(0, 5, shape).astype("int32")
             if whole
+            else generator.random(shape) < 0.6
+            if "bool" in str(x.dtype)
             else generator.normal(size=shape).astype("float32")
         )
         if len(shape) == 3 and not whole:  # steps that Masking leaves out
             found[-1][0, -2:] = found[-1][1, :1] = 0
+        if found[-1].dtype == bool:  # masks: Kerases differ in the outputs of samples without a step
+            found[-1][:, 1] = True
     return found
 
 
@@ -450,6 +454,16 @@ def states_from_layer_to_layer(keras: Any) -> Any:
     _, *both = layers.Bidirectional(layers.GRU(2, return_state=True, reset_after=True, **GATES))(a)
     g = layers.GRU(2, reset_after=True, go_backwards=True, **GATES)(h, initial_state=both[0])
     return keras.models.Model([a, b], [layers.Dense(2, activation="softmax")(h), g])
+
+
+@model
+def masks_given_to_calls(keras: Any) -> Any:
+    layers = keras.layers
+    x, there, state = layers.Input((5, 3)), layers.Input((5,), dtype="bool"), layers.Input((4,))
+    both = layers.Bidirectional(layers.GRU(2, reset_after=True, **GATES))(x, mask=there)
+    last = layers.SimpleRNN(4)(x, initial_state=state, mask=there)
+    mean = layers.GlobalAveragePooling1D()(x, mask=there)
+    return keras.models.Model([x, there, state], layers.Concatenate()([both, last, mean]))
 
 
 @model

@@ -467,3 +467,30 @@ def test_softmax_of_a_convolutional_lstm_goes_along_the_last_axis_of_the_user(ac
     m.set_weights([np.sin(np.arange(np.prod(s)) + k + 1.0).reshape(s) for k, s in enumerate(sizes)])
     found = m.predict(np.cos(np.arange(80.0)).reshape(1, 2, 2, 4, 5))
     np.testing.assert_allclose(found.ravel()[:5], first, atol=2e-6)
+
+
+@pytest.mark.parametrize("layer", [L.SimpleRNN, L.LSTM, L.GRU])
+def test_dropout_by_a_seed_of_its_own(layer: Any) -> None:
+    """Masks follow from the layer's seed, whatever the global one is."""
+
+    def losses(start: int, **seed: Any) -> list[float]:
+        np.random.seed(start)
+        model = net(layer(UNITS, dropout=0.5, recurrent_dropout=0.3, **seed))
+        model.compile("sgd", "mse")
+        return [model.train_on_batch(data(), np.ones((5, UNITS))) for _ in range(2)]
+
+    assert losses(1, seed=3) == losses(2, seed=3) == losses(1, seed=3 + 2**32)
+    assert losses(1, seed=3) != losses(1, seed=4)
+    assert losses(1) != losses(2)
+    assert layer(2, seed=7).get_config()["seed"] == 7
+    assert "seed" not in layer(2).get_config()
+    with pytest.raises(ModelError, match="seed"):
+        layer(2, seed=0.5)
+
+
+def test_seeds_of_recurrent_layers_in_files(tmp_path: Any) -> None:
+    model = net(L.LSTM(2, dropout=0.5, seed=7))
+    model.save(tmp_path / "m.keras")
+    assert keras.models.load_model(tmp_path / "m.keras").layers[-1].get_config()["seed"] == 7
+    with pytest.warns(UserWarning, match="does not have seed=7 of LSTM"):
+        model.save(tmp_path / "m.h5", vintage="keras2")

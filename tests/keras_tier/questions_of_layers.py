@@ -52,6 +52,18 @@ def operators_keep_masks(kit: Kit) -> Any:
     ]
 
 
+@case({True: [1.0, 1.0], False: [1.0, 2.0]})
+def given_masks_go_on(kit: Kit) -> Any:
+    """Where the input has no mask, and a call is given one of a single step: the sum of ones over steps, for
+    which the mask counts; and the sum of a layer behind, of two steps."""
+    x, there = kit.layers.Input((2, 1)), kit.layers.Input((2,), dtype="bool")
+    ones = dict(activation="linear", use_bias=False, kernel_initializer="ones", recurrent_initializer="zeros")
+    steps = kit.layers.SimpleRNN(1, return_sequences=True, **ones)(x, mask=there)
+    values = [np.ones((1, 2, 1), np.float32), np.array([[True, False]])]
+    last = kit.layers.SimpleRNN(1, **ones)(x, mask=there)
+    return kit.predicted([x, there], last, values) + kit.predicted([x, there], kit.total(steps), values)
+
+
 @case({True: [1, 0, 100, 0], False: "raises"})
 def merges_one(kit: Kit) -> Any:
     x = kit.layers.Input((4, 1))
@@ -122,6 +134,39 @@ def bidirectional_zeros_masked(kit: Kit) -> Any:
     both = kit.layers.Bidirectional(accumulate(kit), merge_mode="sum")
     found = kit.predicted(x, both(kit.layers.Masking()(x)), STEPS)
     return [found[1] == 0, found[3] == 0]
+
+
+@case(
+    {
+        "zeros": [[0.0], [0.0], [0.0], [0.0]],
+        "of a dtype": [[5.0], [5.0], [5.0], [0.0]],
+        "of a size": [[3.0], [3.0], [3.0], [0.0]],
+    },
+    live=False,
+)
+def initial_states(kit: Kit) -> Any:
+    """What a cell gives that passes its state on, which begins at 3, or 5 where a dtype is said: alone, one
+    of two, and in a stateful layer, before and after its states are reset."""
+
+    class Cell(kit.layers.Layer):  # type: ignore[misc, name-defined]
+        state_size = output_size = 1
+
+        def call(self, inputs: Any, states: Any) -> Any:
+            return states[0] + 0.0 * inputs, [states[0]]
+
+        def get_initial_state(self, inputs: Any = None, batch_size: Any = None, dtype: Any = None) -> Any:
+            if dtype is None:
+                return kit.keras.ops.full((batch_size, 1), 3.0)
+            return kit.keras.backend.tile(kit.keras.backend.constant([[5.0]]), [batch_size, 1])
+
+    x, values = kit.layers.Input(batch_shape=(1, 2, 1)), np.ones((1, 2, 1), "float32")
+    found = [kit.predicted(x, kit.layers.RNN(cell)(x), values) for cell in (Cell(), [Cell(), Cell()])]
+    layer = kit.layers.RNN(Cell(), stateful=True)
+    model = kit.run(kit.model(x, layer(x)))
+    for _ in range(2):
+        found.append(np.ravel(model.predict_on_batch(values)).tolist())
+        layer.reset_states()
+    return found
 
 
 @case({True: "with constants", False: "alone"}, live=False)

@@ -213,10 +213,12 @@ def repeat(x: Any, n: int) -> Any:
 
 @traced
 def tile(x: Any, n: Any) -> Any:
-    """The whole tensor n[i] times along axis i."""
+    """The whole tensor n[i] times along axis i; the number of samples is one that an n may be."""
     x, n = tensor(x), sizes(known(n))
     counts = [n] if isinstance(n, int) else list(n)
-    if len(counts) != x.rank or not all(isinstance(c, int) and c > 0 for c in counts):
+    if len(counts) != x.rank or not all(
+        isinstance(c, Batch) or (isinstance(c, int) and c > 0) for c in counts
+    ):
         raise ValueError(f"tile: expected {x.rank} positive numbers. Received: {n}")
     return repeated(x, counts, False)
 

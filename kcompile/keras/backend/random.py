@@ -26,7 +26,7 @@ def drawn(source: Callable[..., Tensor], shape: Sequence[Any], seed: int | None)
             "random numbers inside the step of a recurrent layer would be the same at "
             "all steps: draw them before, and give them as a sequence"
         )
-    key = trace.seed if seed is None else ops.constant(trace.graph, int(seed) % 2**32, "uint32")
+    key = trace.seed(None if seed is None else int(seed))
     return source(key, trace.step, trace.stream(), tuple(sizes(shape)))
 
 

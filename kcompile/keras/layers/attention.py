@@ -17,6 +17,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim, numel, static
 from kcompile.keras.engine import Layer, as_list
+from kcompile.keras.given_masks import as_bool
 from kcompile.keras.layers.noise import Dropout
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
@@ -32,10 +33,6 @@ def given_tensors(query: Any, value: Any, key: Any, masks: Mapping[str, Any]) ->
     if key is None and not names:
         return [query, value], names
     return [query, value, value if key is None else key, *(masks[name] for name in names)], names
-
-
-def as_bool(mask: Tensor) -> Tensor:
-    return mask if mask.dtype == "bool" else ops.not_equal(mask, 0)
 
 
 def joined(*masks: Tensor | None) -> Tensor | None:

@@ -15,11 +15,12 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.keras.engine import KerasShape, Layer, as_list
+from kcompile.keras.eager import as_eager
+from kcompile.keras.engine import KerasShape, Layer, as_list, one_or_list
 from kcompile.keras.initializers import Identity
 from kcompile.keras.layers.held import Holder, as_layer
 from kcompile.keras.layers.kernel import Weighted, known_channels
-from kcompile.keras.tracing import Trace, trace_of
+from kcompile.keras.tracing import Trace, current, trace_of
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 __all__ = ["GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"]
@@ -41,9 +42,13 @@ class Cell(Weighted):
     dropout: float
     recurrent_dropout: float
     implementation: int = 1
+    seed: int | None = None
+    sample: tuple[Any, ...] = ()  # the shape of a step's input without the batch, where states depend on it
 
-    def choose_dropout(self, dropout: float, recurrent_dropout: float) -> None:
-        """Of the input and of the state before, with masks that are the same at all steps."""
+    def choose_dropout(self, dropout: float, recurrent_dropout: float, seed: int | None) -> None:
+        """Of the input and of the state before, with masks that are the same at all steps. seed: of this
+        layer alone; default the model's."""
+        self.seed = self.random_seed(seed)
         self.dropout = self.number("dropout", dropout, 0, 1)
         self.recurrent_dropout = self.number("recurrent_dropout", recurrent_dropout, 0, 1)
 
@@ -59,6 +64,18 @@ class Cell(Weighted):
     def state_shapes(self, sample: Sequence[Any]) -> list[tuple[Any, ...]]:
         """The shape of each state, without the batch, where the input of a step has this shape without it."""
         return [dims(size) for size in state_sizes(self)]
+
+    def get_initial_state(self, inputs: Any = None, batch_size: Any = None, dtype: Any = None) -> Any:
+        """The states to begin with, zeros, for as many samples as the inputs have, or batch_size: a list, and
+        in tf.keras a single one alone. Inside a layer they are tensors, else arrays."""
+        rows = batch_size if inputs is None else inputs.shape[0]
+        shapes = self.state_shapes(self.sample if inputs is None else inputs.shape[1:])
+        states = [zeros((rows, *shape), dtype or self.dtype, self.vintage) for shape in shapes]
+        return states if self.semantics.initial_states == "of a size" else one_or_list(states)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments; a seed only where there is one, as only Keras 3 knows it."""
+        return without_seed(super().get_config())
 
     def add_weights(self, kernel: tuple[int, ...], recurrent_kernel: tuple[int, ...]) -> None:
         """Create the weights, kernels of these shapes."""
@@ -94,7 +111,7 @@ class Cell(Weighted):
             return []
         count = self.gates if self.implementation == 1 else 1
         return [
-            _mask(trace, like, rate)
+            _mask(trace, self.seed, like, rate)
             for like, rate in ((x, self.dropout), (state, self.recurrent_dropout))
             if rate
             for _ in range(count)
@@ -130,8 +147,8 @@ class Cell(Weighted):
         return ops.concatenate([product(x * mask, self.gate(kernel, k)) for k, mask in enumerate(masks)], -1)
 
 
-def _mask(trace: Trace, like: Tensor, rate: float) -> Tensor:
-    kept = ops.dropout_mask(trace.seed, trace.step, trace.stream(), like.shape, rate)
+def _mask(trace: Trace, seed: int | None, like: Tensor, rate: float) -> Tensor:
+    kept = ops.dropout_mask(trace.seed(seed), trace.step, trace.stream(), like.shape, rate)
     return ops.cast(kept, like.dtype) * (1 / (1 - rate))
 
 
@@ -158,6 +175,7 @@ class UnitsCell(Cell):
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         implementation: int = 1,
+        seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -175,7 +193,7 @@ class UnitsCell(Cell):
             bias_constraint=bias_constraint,
         )
         self.use_bias = self.flag("use_bias", use_bias)
-        self.choose_dropout(dropout, recurrent_dropout)
+        self.choose_dropout(dropout, recurrent_dropout, seed)
         self.implementation = self.one_of("implementation", implementation, (0, 1, 2))
 
     def build(self, input_shape: KerasShape) -> None:
@@ -344,6 +362,7 @@ class CuDNN(Cell):
         "dropout": 0.0,
         "recurrent_dropout": 0.0,
         "implementation": 2,
+        "seed": None,
     }
 
     def bias_shape(self) -> tuple[int, ...]:
@@ -385,6 +404,8 @@ class ForeignCell(Layer):
         super().__init__(**kwargs)
         self.cell = cell
         vars(self)["call"] = cell.call  # with the arguments that it takes
+        if hasattr(cell, "get_initial_state"):
+            vars(self)["get_initial_state"] = cell.get_initial_state
 
     @property
     def state_size(self) -> Any:
@@ -438,6 +459,19 @@ class StackedRNNCells(Holder):
     def output_size(self) -> Any:
         return output_size(self.cells[-1])
 
+    def get_initial_state(self, **given: Any) -> list[Any]:
+        """The states to begin with: those that the cells say, or zeros."""
+        rows, dtype = given["batch_size"], given.get("dtype") or self.dtype
+        return [
+            state
+            for cell in self.cells
+            for state in (
+                as_list(cell.get_initial_state(**given))
+                if hasattr(cell, "get_initial_state")
+                else [zeros((rows, *dims(size)), dtype, self.vintage) for size in state_sizes(cell)]
+            )
+        ]
+
     def build(self, input_shape: Any) -> None:
         shape, *constants = input_shape if isinstance(input_shape, list) else [input_shape]
         for cell in self.cells:
@@ -454,6 +488,11 @@ class StackedRNNCells(Holder):
         for cell in self.cells:
             x, after[id(cell)] = run_cell(cell, x, given[id(cell)], constants)
         return x, [s for cell in self.cells for s in after[id(cell)]]
+
+
+def without_seed(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without a seed that is None."""
+    return {k: v for k, v in config.items() if k != "seed" or v is not None}
 
 
 def takes(cell: Any, argument: str) -> bool:
@@ -481,9 +520,23 @@ def run_cell(cell: Any, x: Tensor, states: Sequence[Tensor], constants: Sequence
     return y, as_list(new)
 
 
+def zeros(shape: tuple[Any, ...], dtype: str, vintage: str) -> Any:
+    """Zeros: a tensor while a model is traced, else an array, as this Keras has them."""
+    graph = current()
+    if graph is None:
+        return as_eager(np.zeros(shape, dtype), vintage)
+    return ops.broadcast_to(ops.constant(graph, 0, dtype), shape)
+
+
 def dims(size: Any) -> tuple[int, ...]:
     """The size of a state as a shape."""
     return tuple(size) if isinstance(size, (list, tuple)) else (int(size),)
+
+
+def says_states(cell: Any) -> bool:
+    """Whether a cell has a `get_initial_state` of the user's own."""
+    own = getattr(type(cell), "get_initial_state", None) is not Cell.get_initial_state
+    return own and hasattr(cell, "get_initial_state")
 
 
 def check_cell(owner: Layer, cell: Layer) -> None:

@@ -44,6 +44,7 @@ class _ConvLSTMCell(LongShortTerm, Windowed):
         bias_constraint: Any = None,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
+        seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -63,7 +64,7 @@ class _ConvLSTMCell(LongShortTerm, Windowed):
         self.use_bias = self.flag("use_bias", use_bias)
         self.slide(kernel_size, strides, padding, data_format, dilation_rate)
         self.choose_gates(recurrent_activation, unit_forget_bias)
-        self.choose_dropout(dropout, recurrent_dropout)
+        self.choose_dropout(dropout, recurrent_dropout, seed)
 
     @property
     def units(self) -> int:  # type: ignore[override]
@@ -80,6 +81,7 @@ class _ConvLSTMCell(LongShortTerm, Windowed):
         return [(self.filters, *places) if first else (*places, self.filters)] * 2
 
     def build(self, input_shape: KerasShape) -> None:
+        self.sample = tuple(input_shape[1:])
         width = self.gates * self.filters
         self.add_weights(
             (*self.kernel_size, self.check_input(input_shape), width),

@@ -14,11 +14,11 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import regularizers
 from kcompile.keras.engine import Layer, as_list, is_integer
+from kcompile.keras.given_masks import as_bool
 from kcompile.keras.layer_weights import distinguish
 from kcompile.keras.layers.attention import (
     LOW,
     _Attending,
-    as_bool,
     given_tensors,
     joined,
     reachable,

@@ -36,9 +36,7 @@ class _Random(Layer):
 
     def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.seed = seed
-        if seed is not None and not (is_integer(seed) and 0 <= seed < 2**32):
-            raise ModelError(describe(f"{self.label}: seed", "an integer in [0, 2**32)", repr(seed)))
+        self.seed = self.random_seed(seed)
 
     def call(self, x: Tensor) -> Tensor:
         return self.disturb(x) if trace_of(x).training else x
@@ -50,8 +48,7 @@ class _Random(Layer):
     def draw(self, function: Any, x: Tensor, *args: Any) -> Tensor:
         """Random numbers by a function of (seed, step, stream, ...)."""
         trace = trace_of(x)
-        seed = trace.seed if self.seed is None else ops.constant(trace.graph, self.seed, "uint32")
-        drawn: Tensor = function(seed, trace.step, trace.stream(), *args)
+        drawn: Tensor = function(trace.seed(self.seed), trace.step, trace.stream(), *args)
         return drawn if drawn.dtype == "bool" else ops.cast(drawn, x.dtype)
 
 

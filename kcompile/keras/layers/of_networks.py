@@ -67,5 +67,5 @@ class StochasticDepth(Layer):
         if not trace.training or not rate:
             return x
         shape = [x.shape[0], *(1,) * (x.rank - 1)]
-        kept = ops.dropout_mask(trace.seed, trace.step, trace.stream(), shape, rate)
+        kept = ops.dropout_mask(trace.seed(), trace.step, trace.stream(), shape, rate)
         return ops.select(kept, x * (1 / (1 - rate)), ops.zeros_like(x))

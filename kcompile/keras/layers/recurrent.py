@@ -13,6 +13,7 @@ from kcompile.ir.ops.scan_build import scan
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.backend.recurrence import choose, time_first
 from kcompile.keras.engine import InputSpec, KerasTensor, Layer, Variable, as_list, is_integer
+from kcompile.keras.evaluation import computed
 from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.layers.cells import (
     Cell,
@@ -28,9 +29,12 @@ from kcompile.keras.layers.cells import (
     output_shape,
     output_size,
     run_cell,
+    says_states,
     state_shapes,
     state_sizes,
     takes,
+    without_seed,
+    zeros,
 )
 from kcompile.keras.layers.held import Holder
 from kcompile.keras.tracing import Trace, trace_of
@@ -157,6 +161,7 @@ class RNN(Recurrence):
         self.unroll = self.flag("unroll", unroll)
         self.zero_output_for_mask = self.flag("zero_output_for_mask", zero_output_for_mask)
         self.states: list[Variable] = []
+        self._sample: tuple[Any, ...] = ()  # the shape of a step's input, without the batch
         self.fix_constants(0 if num_constants is None else num_constants)
 
     def fix_constants(self, count: int) -> None:
@@ -193,16 +198,16 @@ class RNN(Recurrence):
                     "a stateful layer needs a fixed batch size. Give the first layer "
                     "batch_input_shape=(batch, time, ...), or Input a batch_shape"
                 )
-            self.states = [
-                Variable(np.zeros((shape[0], *state)), f"{self.name}/state_{i}", False)
-                for i, state in enumerate(state_shapes(self.cell, shape[2:]))
-            ]
+            self._sample = tuple(shape[2:])
+            first = computed(lambda graph: as_list(self.get_initial_state(batch_size=shape[0])))
+            self.states = [Variable(value, f"{self.name}/state_{i}", False) for i, value in enumerate(first)]
         self.input_spec = InputSpec(min_ndim=3, axes={-1: shape[-1]})
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         x, initial, constants = self.split(inputs)
-        forgotten = initial and not self.semantics.mask_with_initial_state
-        there = None if forgotten else as_list(mask)[0]
+        there = as_list(mask)[0]
+        if initial and not self.semantics.mask_with_initial_state and not trace_of(x).was_told(there):
+            there = None
         outputs, last, states = self.run(x, initial, there, constants)
         if self.return_sequences:
             assert outputs is not None
@@ -322,11 +327,22 @@ class RNN(Recurrence):
             trace = trace_of(x)
             rows = ops.iota(x.graph, (x.shape[0],), 0)
             return [ops.gather(trace.read(v), rows) for v in self.states]
-        return self.get_initial_state(x)
+        self._sample = x.shape[2:]
+        if self.semantics.initial_states == "of a size":
+            return as_list(self.get_initial_state(batch_size=x.shape[0]))
+        return as_list(self.get_initial_state(x))
 
-    def get_initial_state(self, inputs: Tensor) -> list[Tensor]:
-        """The states to begin with where none are given: zeros."""
-        return [self._nothing(inputs, shape) for shape in state_shapes(self.cell, inputs.shape[2:])]
+    def get_initial_state(self, inputs: Any = None, batch_size: Any = None) -> list[Any]:
+        """The states to begin with where none are given, for inputs [batch, time, ...] or a batch size: what
+        `get_initial_state` of the cell says, where this Keras asks it, or zeros."""
+        asked, dtype = self.semantics.initial_states, self.dtype
+        if inputs is not None:
+            batch_size, dtype, self._sample = inputs.shape[0], inputs.dtype, inputs.shape[2:]
+        if asked != "zeros" and says_states(self.cell):
+            more = {} if asked == "of a size" else {"inputs": None, "dtype": dtype}
+            return as_list(self.cell.get_initial_state(batch_size=batch_size, **more))
+        shapes = state_shapes(self.cell, self._sample)
+        return [zeros((batch_size, *shape), dtype, self.vintage) for shape in shapes]
 
     def _nothing(self, inputs: Tensor, shape: tuple[Any, ...]) -> Tensor:
         return ops.broadcast_to(ops.constant(inputs.graph, 0.0, inputs.dtype), (inputs.shape[0], *shape))
@@ -404,7 +420,7 @@ class OverCells(RNN):
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["cell"]
-        return config
+        return without_seed(config)
 
 
 def _cell_parameters(cell: type[Cell]) -> list[inspect.Parameter]:

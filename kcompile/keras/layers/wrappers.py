@@ -44,6 +44,7 @@ class TimeDistributed(Wrapper):
     axis for it."""
 
     supports_masking = True
+    takes_mask = True
 
     def build(self, input_shape: Any) -> None:
         InputSpec(min_ndim=3).check(tuple(input_shape))
@@ -151,6 +152,7 @@ class Bidirectional(Recurrence, Wrapper):
     """
 
     supports_masking = True
+    takes_mask = True
 
     def __init__(
         self,

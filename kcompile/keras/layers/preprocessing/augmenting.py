@@ -15,7 +15,6 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim
 from kcompile.keras import spatial
-from kcompile.keras.engine import is_integer
 from kcompile.keras.layers.preprocessing.data import Preprocessing
 from kcompile.keras.settings import checked_data_format, fixed_phase
 from kcompile.keras.tracing import trace_of
@@ -91,9 +90,7 @@ class Augmentation(Images):
 
     def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(data_format, **kwargs)
-        if seed is not None and not is_integer(seed):
-            raise ModelError(describe(f"{self.label}: seed", "an integer, or None", repr(seed)))
-        self.seed = None if seed is None else int(seed)
+        self.seed = self.random_seed(seed)
 
     def _now(self, arrays: Sequence[np.ndarray], single: bool, arguments: dict[str, Any]) -> Any:
         if arguments.get("training") is None:
@@ -125,8 +122,7 @@ class Augmentation(Images):
 
     def seed_of(self, x: Tensor) -> Tensor:
         """The seed, as the draws take it."""
-        trace = trace_of(x)
-        return trace.seed if self.seed is None else ops.constant(trace.graph, self.seed % 2**32, "uint32")
+        return trace_of(x).seed(self.seed)
 
     def each(self, x: Tensor, bounds: Sequence[float] = (0.0, 1.0)) -> Tensor:
         """A uniform number for each sample: [batch, 1, 1, 1]."""
