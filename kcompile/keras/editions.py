@@ -55,7 +55,7 @@ class Edition:
     input: str = "input"
     model: str = "model"
     bar: Literal["samples", "steps", "line"] = "samples"
-    summary: Literal["keras2", "tf_keras", "keras3"] = "keras2"
+    summary: Literal["ruled", "titled", "boxed"] = "ruled"
     digits_in_words: bool = True
     operations: bool = False
     newer_networks: bool = False
@@ -276,7 +276,7 @@ EDITIONS = {
             numbers_first=False,
             eager=True,
             bar="steps",
-            summary="tf_keras",
+            summary="titled",
             digits_in_words=False,
             norms="L1 and L2",
         ),
@@ -353,7 +353,7 @@ EDITIONS = {
             input="input_layer",
             model="functional",
             bar="line",
-            summary="keras3",
+            summary="boxed",
             digits_in_words=False,
             variables="last part",
             unnamed_inside=frozenset(),

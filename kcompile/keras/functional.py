@@ -527,7 +527,7 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
     ) -> None:
         """Print the layers with their output shapes and numbers of parameters; `print_summary` says more.
         Raises ModelError before the input shape is known, but in Keras 3."""
-        if not self.built and edition(self.vintage).summary != "keras3":
+        if not self.built and edition(self.vintage).summary != "boxed":
             raise ModelError(
                 f"Model {self.name!r} is not built: its input shape is not known. Give "
                 "the first layer an input_shape, call build, or fit it first"

@@ -32,9 +32,9 @@ class Table:
 
 
 TABLES = {
-    "keras2": Table((65, (0.45, 0.85, 1.0)), (98, (0.33, 0.55, 0.67, 1.0))),
-    "tf_keras": Table((65, (0.45, 0.85, 1.0)), (98, (0.3, 0.6, 0.7, 1.0)), 11),
-    "keras3": Table((88, (0.45, 0.8, 1.0)), (108, (0.3, 0.56, 0.74, 1.0)), 12, True),
+    "ruled": Table((65, (0.45, 0.85, 1.0)), (98, (0.33, 0.55, 0.67, 1.0))),
+    "titled": Table((65, (0.45, 0.85, 1.0)), (98, (0.3, 0.6, 0.7, 1.0)), 11),
+    "boxed": Table((88, (0.45, 0.8, 1.0)), (108, (0.3, 0.56, 0.74, 1.0)), 12, True),
 }
 
 
@@ -60,7 +60,7 @@ def print_summary(
     style = edition(model.vintage).summary
     expand_nested = check_flag("summary: expand_nested", expand_nested)
     show_trainable = check_flag("summary: show_trainable", show_trainable)
-    if style == "keras2" and (expand_nested or show_trainable or layer_range is not None):
+    if style == "ruled" and (expand_nested or show_trainable or layer_range is not None):
         wanted = "line_length, positions and print_fn, which Keras 2 has"
         remedy = "Set the vintage: kcompile.tf_keras, or kcompile.keras3"
         raise InputTypeError(
@@ -79,11 +79,11 @@ def print_summary(
     layers = _chosen(model.layers if edition(model.vintage).own_layers else model.operations, layer_range)
     rows = list(_rows(model, layers, chain, style, expand_nested, show_trainable))
     heads = [*HEADS[: 3 if chain else 4], *([TRAINABLE] if show_trainable else [])]
-    made = {"keras2": _keras2, "tf_keras": _tf_keras, "keras3": _keras3}[style](
+    made = {"ruled": _keras2, "titled": _tf_keras, "boxed": _keras3}[style](
         rows, heads, _Widths(TABLES[style], chain, line_length, positions, show_trainable), _counts(model)
     )
     lines = [f'Model: "{printable(model.name)}"', *made]
-    if style == "keras3" and print_fn is not None:
+    if style == "boxed" and print_fn is not None:
         print_fn("".join(f"{line}\n" for line in lines))
         return
     for line in lines:
@@ -204,7 +204,7 @@ def _kind(layer: Any) -> str:
 
 
 def _trained(layer: Any, style: str) -> str:
-    if style == "keras3" and not layer.weights:
+    if style == "boxed" and not layer.weights:
         return "-"
     return "Y" if layer.trainable else "N"
 
@@ -212,9 +212,9 @@ def _trained(layer: Any, style: str) -> str:
 def _params_of(layer: Any, style: str) -> str:
     """The number of parameters; of a layer that a `call` does not use, why it is 0."""
     if not layer.built:
-        return "0 (unbuilt)" if style == "keras3" else "0 (unused)"
+        return "0 (unbuilt)" if style == "boxed" else "0 (unused)"
     count = layer.count_params()
-    return f"{count:,}" if style == "keras3" else str(count)
+    return f"{count:,}" if style == "boxed" else str(count)
 
 
 def _counts(model: Any) -> dict[str, tuple[int, int]]:
@@ -228,7 +228,7 @@ def _counts(model: Any) -> dict[str, tuple[int, int]]:
         kind: (sum(a.size for a in found), sum(a.nbytes for a in found)) for kind, found in kinds.items()
     }
     optimizer = model.optimizer
-    if edition(model.vintage).summary == "keras3" and optimizer is not None and optimizer.built:
+    if edition(model.vintage).summary == "boxed" and optimizer is not None and optimizer.built:
         sizes = [
             (v.value.size, v.value.size * (4 if v.value.dtype.kind == "i" else v.value.itemsize))
             for v in optimizer.stored_state(optimizer.built_for)
@@ -244,9 +244,9 @@ def _shape_of(layer: Any, style: str) -> str:
     except AttributeError:
         shape = None
     if shape is None:
-        return "?" if style == "keras3" else "multiple"
+        return "?" if style == "boxed" else "multiple"
     entry = not any(node.inputs for node in layer.nodes_made[:1])
-    return f"[{shape}]" if style == "tf_keras" and entry else str(shape)
+    return f"[{shape}]" if style == "titled" and entry else str(shape)
 
 
 def _sources(model: Any, layer: Any) -> list[str]:
