@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from kcompile.files import attention_calls, custom_calls, further_calls, keras2_words, weights
-from kcompile.files.operations import as_layer, written
+from kcompile.files.operation_layers import as_layer
+from kcompile.files.operations import written
 from kcompile.files.sharing import HELD
 from kcompile.keras import layers as keras_layers
 from kcompile.keras import losses, metrics, optimizers

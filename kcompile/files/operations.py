@@ -12,7 +12,6 @@ from typing import Any
 from kcompile.files.calls import is_keras_tensor, is_operation, mapping
 from kcompile.files.problems import Problems
 from kcompile.files.tf_operations import KINDS, translated
-from kcompile.ir.types import FLOATS
 from kcompile.keras.keras3_ops import OPERATIONS
 from kcompile.keras.keras3_ops.classes import CLASSES
 from kcompile.keras.layers.operation import OPERAND, operand
@@ -162,43 +161,3 @@ def _back(value: Any, tensors: Sequence[Any]) -> Any:
             return tensors[value["config"]["index"]] if tensors else None
         return {k: _back(v, tensors) for k, v in value.items()}
     return value
-
-
-# Functions of keras.ops -> the layers that compute the same of two tensors
-_MERGES = {
-    "add": "Add",
-    "maximum": "Maximum",
-    "minimum": "Minimum",
-    "multiply": "Multiply",
-    "subtract": "Subtract",
-}
-
-
-def as_layer(layer: Any) -> tuple[str, dict[str, Any]] | None:
-    """The class of a layer that computes what an `Operation` does, which every Keras has or Keras since
-    tf.keras, and its own arguments; None where there is none."""
-    function, arguments = layer.function, layer.arguments
-    places = [_place(arguments.get(name)) for name in ("x1", "x2")]
-    if function not in _MERGES or set(arguments) != {"x1", "x2"}:
-        return None
-    tensors = [x for node in layer.nodes_made for x in node.inputs]
-    if any(x.dtype not in FLOATS for x in tensors):
-        return None
-    if places == [0, 1]:
-        # Merges put axes of size 1 behind the batch where ranks differ, operators before it
-        alike = len({len(x.shape) for x in tensors}) == 1
-        return (_MERGES[function], {}) if alike else None
-    number = arguments["x2"] if places[0] == 0 else arguments["x1"]
-    if places.count(0) != 1 or isinstance(number, bool) or not isinstance(number, (int, float)):
-        return None
-    if function == "multiply":
-        return "Rescaling", {"scale": number, "offset": 0.0}
-    if function == "add" or (function == "subtract" and places[0] == 0):
-        return "Rescaling", {"scale": 1.0, "offset": number if function == "add" else -number}
-    return None
-
-
-def _place(value: Any) -> int | None:
-    """The number of the input that stands for an argument; None where none does."""
-    is_place = isinstance(value, Mapping) and value.get("class_name") == OPERAND
-    return value["config"]["index"] if is_place else None
