@@ -179,17 +179,22 @@ def owner(cls: type, name: str) -> type:
     return next(base for base in cls.__mro__ if name in vars(base))
 
 
-def drawing(random: Any, name: str) -> Any:
-    """A function of keras.random that draws the same numbers for each sample and in each call."""
+def drawing(random: Any, name: str, ops: Any) -> Any:
+    """A function of keras.random (or tf.random) that draws the same numbers in each call, others for each
+    sample."""
     real = getattr(random, name)
 
     def call(shape: Any, *args: Any, **kwargs: Any) -> Any:
         made = real(shape, *args, **kwargs)
-        sizes = tuple(made.shape)[1:]
+        rank, sizes = len(made.shape), tuple(made.shape)[1:]
         fixed = values(("drawn", *sizes), sizes)
         if name == "uniform":
-            fixed = np.float32(0.5) + np.arctan(fixed).astype("float32") / np.float32(np.pi)
-        return made * 0 + fixed
+            fixed = np.float32(0.5) + np.arctan(fixed).astype("float32") / np.float32(2 * np.pi)
+        if not rank:
+            return made * 0 + fixed
+        count = ops.shape(made)[0]
+        rows = ops.cast(ops.arange(count) if hasattr(ops, "arange") else ops.range(count), "float32")
+        return made * 0 + fixed + 0.2 * ops.reshape(ops.sin(rows), (-1, *[1] * (rank - 1)))
 
     return call
 
@@ -231,7 +236,7 @@ def run_ours(script: Path) -> Events:
     events: Events = []
     with on_terms(events, layers, home.Model, home.initializers, "fill"), contextlib.ExitStack() as stack:
         for name in ("normal", "uniform"):
-            drawn = drawing(keras3.random, name)
+            drawn = drawing(keras3.random, name, keras3.ops)
             stack.enter_context(mock.patch.object(keras3.random, name, drawn))
             stack.enter_context(mock.patch.dict("kcompile.tensorflow._NAMES", _tf_random(name, drawn)))
         stack.enter_context(mock.patch.object(Dataset, "shuffle", lambda self, *args, **kwargs: self))
@@ -263,9 +268,10 @@ def run_real(script: Path) -> Events:
 
             data = owner(tensorflow.data.Dataset, "shuffle")
             stack.enter_context(mock.patch.object(data, "shuffle", lambda self, *args, **kwargs: self))
-        random = tensorflow.random if of_tf_keras(script) else keras.random
+        tf = of_tf_keras(script)
+        random, ops = (tensorflow.random, tensorflow) if tf else (keras.random, keras.ops)
         for name in ("normal", "uniform"):
-            stack.enter_context(mock.patch.object(random, name, drawing(random, name)))
+            stack.enter_context(mock.patch.object(random, name, drawing(random, name, ops)))
         stack.enter_context(on_terms(events, keras.layers, keras.Model, keras.initializers, "__call__"))
         runpy.run_path(str(script), run_name="__main__")
     return events

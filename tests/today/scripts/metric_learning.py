@@ -21,10 +21,10 @@ class_idx_to_train_idxs = {c: np.where(y_train == c)[0] for c in range(num_class
 class AnchorPositivePairs(keras.utils.Sequence):
     def __init__(self, num_batches):
         super().__init__()
-        self.num_batches = num_batches
+        self.batches = num_batches
 
     def __len__(self):
-        return self.num_batches
+        return self.batches
 
     def __getitem__(self, _idx):
         x = np.empty((2, num_classes, height_width, height_width, 3), dtype=np.float32)
