@@ -31,6 +31,7 @@ KERAS: dict[str, tuple[str, str | None]] = {
     "2.3.1": ("kcompile.keras", "2.3.1"),
     "3": ("kcompile.keras3", None),
 }
+HOME = "kcompile.keras"  # of Keras 2, whose functions on values give tensors for later
 TF_KERAS = "kcompile.tf_keras"
 TF_NAMES = ("tensorflow.python.keras", "tensorflow.keras", "tf_keras")
 FRAMEWORKS = ("keras", "tensorflow", "tf_keras")
@@ -131,6 +132,8 @@ class Finder(MetaPathFinder):
         if found is None:
             return _of_tensorflow(name) if name.split(".")[0] == "tensorflow" else None
         root, relative = found
+        if root != HOME:
+            importlib.import_module(f"{HOME}.settings").compute_at_once()
         home = f"{root}.{relative}".rstrip(".")
         missing = _missing(home)
         if missing is not None:
@@ -220,8 +223,9 @@ def as_keras(keras: str | None = None) -> Iterator[None]:
     finder = Finder(package)
     before = {name: sys.modules.pop(name) for name in list(sys.modules) if _ours(name)}
     sys.meta_path.insert(0, finder)
+    settings = importlib.import_module(f"{HOME}.settings")
     try:
-        with importlib.import_module("kcompile.keras.settings").at_version(version):
+        with settings.at_version(version), settings.script_of_its_own():
             yield
     finally:
         sys.meta_path.remove(finder)

@@ -17,6 +17,7 @@ from kcompile.ir.types import TensorType
 from kcompile.keras import graphs, standardize
 from kcompile.keras.given_tensors import GivenTensors, takes_data
 from kcompile.keras.lengths import Lengths, LruCache, lengths_of
+from kcompile.keras.own_code import has_own
 from kcompile.keras.standardize import Target
 from kcompile.keras.target_tensors import held_labels, with_held
 from kcompile_runtime.arrays import Array
@@ -210,15 +211,20 @@ class Adapter:
     def _adopt_labels(self, y: Any, lengths: Lengths) -> None:
         """A loss of one's own takes labels of any shape: the graph follows the data."""
         targets = self.feeds(lengths).targets
-        if y is None or not any(t.any_shape for t in targets):
-            return
         resolved = graphs.compile_arguments(self._model)
+        sees = self._model.semantics.metrics_see_labels == "as given" and has_own(resolved.given)
+        if y is None or not (sees or any(t.any_shape for t in targets)):
+            return
         names = [t.spec.name for t in targets]
         given = standardize.by_name(y, names, "output", among=self._model.output_names)
         for value, t in zip(given, targets):
             found = standardize.label_type(value, t) if t.any_shape else None
             if found is not None:
                 resolved.targets[t.index] = found
+                self._changed()
+            flat = sees and np.ndim(value) == 1 and len(t.spec.shape) == 2
+            if flat != resolved.flat[t.index]:
+                resolved.flat[t.index] = flat
                 self._changed()
 
     def _adopt_weights(self, sample_weight: Any, lengths: Lengths) -> None:

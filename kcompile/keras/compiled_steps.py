@@ -17,6 +17,7 @@ from kcompile.keras.losses import Loss
 from kcompile.keras.metric import Metric
 from kcompile.keras.metrics import Mean, MeanMetricWrapper
 from kcompile.keras.operands import tensor
+from kcompile.keras.own_code import is_own
 from kcompile.keras.resolving import metrics_by_output, per_output
 from kcompile.keras.results import arranged, label_of, reports_loss
 from kcompile.keras.settings import running
@@ -171,7 +172,8 @@ class CompiledMetrics(Metric):
             self._chosen = self._choose(outputs, labels, every)
         for _, name, weighted, metric in self._chosen:
             prediction = outputs[name]
-            y_true = labels_for(every[name], labels[name], prediction)
+            given = self._model.semantics.metrics_see_labels == "as given" and is_own(metric)
+            y_true = tensor(labels[name]) if given else labels_for(every[name], labels[name], prediction)
             kind = graphs.floating_dtype([prediction.type])
             given = weights[name] if weighted else None
             weight = None if given is None else weights_for(given, prediction, kind)

@@ -276,11 +276,22 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         self._check_arguments(arguments)
         given = [np.asarray(a, floatx()) if a.dtype.kind == "f" else a for a in arrays]
         self.ensure_built([TensorType(a.shape, a.dtype.name) for a in given], single)
-        found = computed(
-            lambda graph: self.trace([constant(graph, a, a.dtype.name) for a in given], single, arguments),
-            next(_calls_made),
-        )
-        return one_or_list([as_eager(y, self.vintage) for y in found])
+        counts: dict[Any, int] = {}
+
+        def make(graph: Graph) -> list[Tensor]:
+            trace = trace_of(graph)
+            trace.stepping = True  # so that it knows which layer added what to the loss
+            outputs = self.trace([constant(graph, a, a.dtype.name) for a in given], single, arguments)
+            losses = [ops.reduce_mean(x) if x.rank else x for added in trace.added.values() for x in added]
+            counts.update((layer, len(added)) for layer, added in trace.added.items())
+            return [*outputs, *losses]
+
+        found = [as_eager(y, self.vintage) for y in computed(make, next(_calls_made))]
+        added = found[len(found) - sum(counts.values()) :]
+        for layer, count in reversed(counts.items()):
+            vars(layer)["called_losses"] = added[len(added) - count :]
+            added = added[: len(added) - count]
+        return one_or_list(found[: len(found) - sum(counts.values())])
 
     def on_arrays(
         self, arrays: Sequence[np.ndarray], single: bool, arguments: dict[str, Any]

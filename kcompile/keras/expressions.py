@@ -16,15 +16,16 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
+from kcompile.keras.eager import EagerArray
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Layer
-from kcompile.keras.evaluation import computed
+from kcompile.keras.evaluation import computed, performed
 from kcompile.keras.inputs import InputLayer
 from kcompile.keras.lazy import lazily
 from kcompile.keras.lengths import LruCache
 from kcompile.keras.moving import each_update
 from kcompile.keras.operands import leaves, map_leaves, remember_with, scalar, tensor, value_of
-from kcompile.keras.settings import LearningPhase, fixed_phase, running, vintage_running
+from kcompile.keras.settings import LearningPhase, computes_at_once, fixed_phase, running, vintage_running
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Node, Variable, as_list, new_random_state
 from kcompile.keras.tracing import Trace, Traced, emit, find_trace, tracing
 from kcompile_runtime.arrays import as_array, is_sparse
@@ -137,6 +138,8 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     if function.__module__ == "kcompile.keras.operators" and _of_keras3([args, kwargs]):
         operations = _late("keras3_ops")
         return getattr(operations, operations.OPERATORS[function.__name__])(*args, **kwargs)
+    if like is None and _at_once([args, kwargs]):
+        return _values(function, args, kwargs)
     layer = TensorFunction(function, args, kwargs)
     if like is None:
         first, second = [x.type for x in layer.operands], [x.second_type for x in layer.operands]
@@ -155,6 +158,20 @@ def _of_keras3(operands: Any) -> bool:
     """Whether Python's operators on the operands make layers, as they do in Keras 3."""
     given = [x for x in leaves(operands) if isinstance(x, KerasTensor) and depends(x)]
     return any(edition(x.layer.vintage).operations and x.layer.consumes for x in given)
+
+
+def _at_once(operands: Any) -> bool:
+    """Whether operands are values alone, and the script, or a variable, of a Keras that computes at once."""
+    given = list(leaves(operands))
+    eager = computes_at_once() or any(isinstance(x, Variable) and edition(x.vintage).eager for x in given)
+    return eager and not any(isinstance(x, KerasTensor) or hasattr(x, "nodes_made") for x in given)
+
+
+def _values(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What a call on values gives, as arrays."""
+    made, values = performed(lambda: function(*args, **kwargs))
+    found = iter(values)
+    return map_leaves(lambda y: next(found).view(EagerArray) if isinstance(y, Tensor) else y, made)
 
 
 def type_of(x: Any) -> TensorType:

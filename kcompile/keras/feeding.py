@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
+from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import weighted
 from kcompile.keras.utils.enqueuers import GeneratorEnqueuer, OrderedEnqueuer
 from kcompile_runtime import training as loops
@@ -246,8 +247,9 @@ class Batches:
             )
             return found
         given = labelled(item)
-        found = self._trainer.adapter.batch(*given, self._class_weight if entry == "train" else None)
-        return found
+        classes = self._class_weight if entry == "train" else None
+        found = self._trainer.adapter.batch(*given, classes)
+        return needs_steps(self._trainer, entry, given, classes, found)
 
 
 def labelled(item: Any) -> tuple[Any, Any, Any]:

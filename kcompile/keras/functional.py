@@ -361,6 +361,9 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
                     ", ".join(arguments) or repr(training),
                 )
             )
+        if edition(self.vintage).eager:
+            single = not isinstance(inputs, (list, tuple, Mapping))
+            vars(self)["called_on"] = [np.asarray(x) for x in values], single, bool(training)
         model = self._as_in_training() if training else self
         return as_eager(model.predict_on_batch(inputs), self.vintage)
 
@@ -494,7 +497,7 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
         calls = list(
             dict.fromkeys([*self.nodes, *(back_from(self.added_losses, {})[0] if self.added_losses else [])])
         )
-        own = state_of(self, "nodes_made", "consumers", "trainer", "prelude")
+        own = state_of(self, "nodes_made", "consumers", "trainer", "prelude", "called_on")
         return {"calls": calls, **own, "training": self.trainer.saved_state()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

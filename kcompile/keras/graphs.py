@@ -28,6 +28,7 @@ from kcompile.keras.lengths import Lengths, checked_lengths, probe_lengths, type
 from kcompile.keras.losses import Loss
 from kcompile.keras.metric import keeps_state
 from kcompile.keras.optimizer import Optimizer
+from kcompile.keras.own_code import is_own
 from kcompile.keras.results import Label, Reported, arranged, kept_shape, keys_of, label_of, reports_loss
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import epsilon, fixed_phase, running
@@ -46,7 +47,8 @@ class CompileArguments:
     losses: None for an output that is not trained. trainable: the weights that are trained, as they
     were at `compile` (Keras 2: setting `layer.trainable` later counts from the next `compile` on).
     targets: types of the labels, None for an output that is not looked at. weight_ranks: 1 for a weight
-    for each sample, 2 for one for each of its steps. given: the arguments as they were written.
+    for each sample, 2 for one for each of its steps. flat: whether metrics of the script's own see
+    the labels of an output as [n], of which the graph has [n, 1]. given: the arguments as they were written.
     """
 
     optimizer: Optimizer
@@ -57,6 +59,7 @@ class CompileArguments:
     trainable: list[Variable]
     targets: list[TensorType | None]
     weight_ranks: list[int]
+    flat: list[bool]
     given: dict[str, Any] = field(default_factory=dict)
 
 
@@ -279,6 +282,7 @@ class Scored:
     prediction: Tensor
     w: Tensor
     mask: Tensor | None
+    flat: bool = False
 
 
 def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]:
@@ -303,6 +307,7 @@ def _scored(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> list[Scored]
             outputs[k],
             weights[k],
             trace.masks.get(outputs[k].value),
+            resolved.flat[k],
         )
         for k, name in seen
     ]
@@ -461,7 +466,7 @@ def _measure(metric: Any, output: Scored, w: Tensor | None, n: Tensor, meaning: 
     Keras 2.2 averages a masked metric over a batch's steps that are there, and these over the samples, and
     weighs as it weighs losses; its successors take the mask for weights, and divide by the sum of weights.
     """
-    y, prediction, mask = output.y, output.prediction, output.mask
+    y, prediction, mask = _labels(metric, output), output.prediction, output.mask
     if keeps_state(metric):
         return _state_measures(metric, output, w, meaning)
     function = metrics.resolve(metric, output.loss, y, prediction, meaning)
@@ -491,6 +496,12 @@ def _measure(metric: Any, output: Scored, w: Tensor | None, n: Tensor, meaning: 
     return made
 
 
+def _labels(metric: Any, output: Scored) -> Tensor:
+    """The labels that a metric sees."""
+    own = output.flat and is_own(metric)
+    return ops.reshape(output.y, output.y.shape[:1]) if own else output.y
+
+
 def _state_measures(metric: Any, output: Scored, w: Tensor | None, meaning: Semantics) -> list[Measure]:
     """What a metric's state gives after the batch, which it counts in with weights and mask."""
     weight, mask = w, output.mask
@@ -499,7 +510,8 @@ def _state_measures(metric: Any, output: Scored, w: Tensor | None, meaning: Sema
         weight = there if weight is None else _over(there, weight.rank) * _over(weight, there.rank)
     label = label_of(metric, output.prefix, w is not None, meaning)
     made = []
-    for key, value in metrics.evaluate(metric, label.name, output.y, output.prediction, weight):
+    y = _labels(metric, output)
+    for key, value in metrics.evaluate(metric, label.name, y, output.prediction, weight):
         kept = kept_shape(metric, key, value)
         made.append(Measure(replace(label, name=key), (value,), kept))
     return made

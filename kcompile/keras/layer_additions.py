@@ -28,7 +28,10 @@ class Additions(Arguments):
     """The part of `Layer` that is about its losses and updates."""
 
     nodes_made: list[Node]
+    _now: Any
     given_losses: Given | tuple[()] = ()
+    called_losses: list[Any] | None = None  # what the latest call on arrays added
+    called_on: Any = None  # the arguments of a model's latest call on arrays, until its losses are asked for
     given_updates: Given | tuple[()] = ()
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
@@ -87,11 +90,17 @@ class Additions(Arguments):
     @property
     def losses(self) -> list[Any]:
         """Penalties on weights, and what the calls add to the loss: tensors. In a step of a model's own, what
-        the latest calls added."""
+        the latest calls added; after a call on arrays, their values."""
         graph = current()
         trace = None if graph is None else find_trace(graph)
         if trace is not None and trace.stepping:
             return updates.losses_in_step(self, trace)
+        if self.called_on is not None:
+            arrays, single, training = self.called_on
+            vars(self)["called_on"] = None
+            self._now(arrays, single, {"training": training})
+        if self.called_losses is not None:
+            return [*updates.losses_of_weights(self), *self.called_losses]
         calls = updates.losses_of_calls(self._own_calls())
         return [*updates.losses_of_weights(self), *calls, *(loss for loss, _ in self.given_losses)]
 

@@ -543,6 +543,8 @@ def get(identifier: Any) -> Any:
 def as_loss(identifier: Any) -> Loss | None:
     """The same as an object with a reduction."""
     found = get(identifier)
+    if isinstance(found, Loss) and type(found).__call__ is not Loss.__call__:  # it reduces by itself
+        return FunctionLoss(lambda y_true, y_pred: found(y_true, y_pred), name=found.name)
     return found if found is None or isinstance(found, Loss) else FunctionLoss(found)
 
 

@@ -64,6 +64,7 @@ def resolve_arguments(model: Any, arguments: dict[str, Any], objects: Objects) -
             for loss, y, *wanted in zip(found, model.outputs, map(bool, plain), map(bool, weighted))
         ],
         _weight_ranks(arguments["sample_weight_mode"], names, model.outputs),
+        [False] * len(names),
         arguments,
     )
 

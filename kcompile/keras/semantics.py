@@ -195,6 +195,9 @@ class Semantics:
     weighted_metrics: Literal["as losses", "by weights"]
     # Whether [n, time] weights say by themselves that steps have weights (else: sample_weight_mode).
     step_weights_by_shape: bool
+    # How labels [n] come to metrics of the script's own: as [n, 1], beside outputs [n, 1], or so. tf_keras:
+    # data_adapter.py, expand_1d; Keras 3: CompileMetrics.update_state.
+    metrics_see_labels: Literal["as outputs", "as given"]
     # Whether batches of an object that does not say how many it has are all that it gives. tf_keras:
     # data_adapter.py, DataHandler; Keras 3: epoch_iterator.py.
     unknown_steps: bool
@@ -349,6 +352,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "class_weight_beside": ("nothing", "factor", "factor", "factor", "factor"),
     "weighted_metrics": ("as losses", "by weights", "by weights", "by weights", "by weights"),
     "step_weights_by_shape": (False, False, True, True, True),
+    "metrics_see_labels": (*["as outputs"] * 4, "as given"),
     "unknown_steps": (False, False, True, True, True),
     "mask_weighs_metrics": (False, True, True, True, True),
     "mask_weighs_states": (False, True, True, True, False),

@@ -23,7 +23,7 @@ from kcompile_runtime.errors import InputError, InputTypeError, ModelError, desc
 
 DATA_FORMATS = ("channels_last", "channels_first")
 
-_settings: dict[str, Any] = {"epsilon": 1e-7, "floatx": "float32"}
+_settings: dict[str, Any] = {"epsilon": 1e-7, "floatx": "float32", "at_once": False}
 _names: Counter[str] = Counter()
 _graph_seed: np.random.RandomState | None = None  # seeds come from it since `set_graph_seed`
 # The vintage of the layer or model whose code runs now; None outside
@@ -70,6 +70,27 @@ def at_version(version: str | None) -> Iterator[None]:
         yield
     finally:
         _settings["vintage"] = before
+
+
+@contextmanager
+def script_of_its_own() -> Iterator[None]:
+    """Inside the `with` a script runs, which begins as one of Keras 2, and ends with the `with`."""
+    before = _settings["at_once"]
+    _settings["at_once"] = False
+    try:
+        yield
+    finally:
+        _settings["at_once"] = before
+
+
+def compute_at_once() -> None:
+    """The script uses a Keras in which calls on values give values, not tensors for later."""
+    _settings["at_once"] = True
+
+
+def computes_at_once() -> bool:
+    """Whether it does."""
+    return bool(_settings["at_once"])
 
 
 @contextmanager

@@ -99,7 +99,9 @@ class Steps:
     def own_steps(self) -> frozenset[str]:
         """The entries whose graphs are traced by methods, as the class takes over one of them."""
         mine = self.taken_over | (TAKEN_OVER.keys() & vars(self).keys())
-        return frozenset(e for name in mine for e in TAKEN_OVER[name]) if mine else mine
+        found = frozenset(e for name in mine for e in TAKEN_OVER[name]) if mine else mine
+        trainer = vars(self).get("trainer")
+        return found | {"train", "test"} if trainer is not None and trainer.by_steps else found
 
     def check_own_steps(self) -> None:
         """Raises UnsupportedError for what is taken over and not traced."""

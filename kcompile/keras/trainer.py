@@ -29,6 +29,7 @@ from kcompile.keras.metric import Metric, keeps_state, reset
 from kcompile.keras.operands import map_leaves
 from kcompile.keras.resolving import Objects, resolve_arguments
 from kcompile.keras.semantics import Semantics
+from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import Signature, packed, weighted
 from kcompile.keras.stored import StoredRows, holds_stored, leaves, len_of, whole
 from kcompile.keras.target_tensors import check_targets, held_labels
@@ -129,6 +130,7 @@ class Trainer:
         self._passed = False  # whether states of metrics are those of a pass over data, see `batch`
         self._slicers: dict[str, loops.TimeSlicer] = {}  # the pace of each entry
         self.compiled_steps: CompiledSteps | None = None
+        self.by_steps: bool | None = None  # see `needs_steps`; None: not known yet
         self._forget_steps()
 
     def _forget_steps(self, entries: Iterable[str] = ("predict", "test", "train")) -> None:
@@ -178,6 +180,7 @@ class Trainer:
     def compile(self, arguments: dict[str, Any], target_tensors: Any = None) -> None:
         """Train as the arguments of `compile` say from now on. Raises ModelError, ValueError."""
         check_targets(target_tensors)
+        self.by_steps = None
         resolved: CompileArguments | None = None
         objects: Objects = {}
         if self.model.built and not self.owns("train"):
@@ -255,9 +258,13 @@ class Trainer:
         if entry == "train" and not self._compared:
             self._compare_trained()
         plain = sample_weight is None and class_weight is None
-        arrays = self.adapter.conforming(x, y) if plain else None
+        arrays = self.adapter.conforming(x, y) if plain and self.by_steps is not None else None
         if arrays is None:
-            arrays, n = self.adapter.batch(whole(x), whole(y), whole(sample_weight), class_weight)
+            data = whole(x), whole(y), whole(sample_weight)
+            arrays, n = self.adapter.batch(*data, class_weight)
+            needs_steps(self, entry, data, class_weight, (arrays, n))
+            if self.owns(entry):
+                return self._own_batch(entry, x, y, sample_weight, class_weight, reset, by_name)
         else:
             n = len(arrays[0])
         self.adapter.size(n, n)
@@ -483,7 +490,9 @@ class Trainer:
         """All arrays that a graph of training or testing takes, and the number of samples."""
         if not self.owns(entry):
             weights = data.class_weight if entry == "train" else None
-            return self.adapter.batch(data.x, data.y, data.sample_weight, weights)
+            found = self.adapter.batch(data.x, data.y, data.sample_weight, weights)
+            rows = tuple(map(whole, (data.x, data.y, data.sample_weight)))
+            return needs_steps(self, entry, rows, weights, found, data.batch_size or 32)
         given = packed(*map(whole, (data.x, data.y, data.sample_weight)))
         given = weighted(given, data.class_weight) if entry == "train" else given
         return self.model.see(entry, given, data.batch_size or 32)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+
 from kcompile.ir import ops
 from kcompile.ir.gradient import gradient
 from kcompile.ir.graph import Source
@@ -114,7 +116,7 @@ def losses_of_weights(layer: Any) -> list[Any]:
     """The penalties on a layer's weights."""
     counted = layer.weights if layer.semantics.penalty_of_frozen else layer.trainable_weights
     found: list[Any] = [cast(Any, v.regularizer)(v) for v in counted if v.regularizer]
-    return [x if hasattr(x, "__tensor__") else identity(x) for x in found]
+    return [x if hasattr(x, "__tensor__") or isinstance(x, np.ndarray) else identity(x) for x in found]
 
 
 def losses_in_step(layer: Any, trace: Trace) -> list[Any]:

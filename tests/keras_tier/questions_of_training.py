@@ -94,6 +94,20 @@ def step_weights_by_shape(kit: Kit) -> Any:
         return "raises"
 
 
+@case({"as outputs": 2, "as given": 1}, live=False)
+def metrics_see_labels(kit: Kit) -> Any:
+    """The axes of labels [n] in a metric of one's own, beside outputs [n, 1]."""
+    ranks: list[int] = []
+
+    def metric(y_true: Any, y_pred: Any) -> Any:
+        ranks.append(len(y_true.shape))
+        return y_pred[:, 0]
+
+    model, x = linear(kit, metrics=[metric]), np.array([[1.0], [4.0]], np.float32)
+    model.evaluate(x, x[:, 0], verbose=0)
+    return ranks[-1]
+
+
 @case({False: [3.5, 2.0], True: [2.0, 2.0]})
 def mask_weighs_metrics(kit: Kit) -> Any:
     """The mean distance of a sample of four steps, and of one of which one step is there; in two batches,

@@ -1,0 +1,48 @@
+"""Losses and metrics of a script's own that look at all pairs of samples.
+
+Enters: what the graph of training or testing takes. Leaves: whether it can be traced for any number of
+samples; else Keras' own steps train and test the model, which are traced for each number that comes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kcompile.keras import graphs
+from kcompile.keras.lengths import lengths_of
+from kcompile.keras.own_code import has_own
+from kcompile.keras.step_data import packed, weighted
+from kcompile_runtime.arrays import Array
+from kcompile_runtime.errors import KcompileError
+
+
+def needs_steps(
+    trainer: Any,
+    entry: str,
+    data: Any,
+    class_weight: Any,
+    found: tuple[list[Array], int],
+    size: int | None = None,
+) -> tuple[list[Array], int]:
+    """The arrays of data and the number of samples, as the graph of an entry takes them. Where that cannot be
+    traced for any number of samples, it is that of Keras' own step, and the trainer's `by_steps` says so.
+
+    data: a batch, or a tuple (x, y, sample_weight). found: what the graph takes otherwise. size: of a batch.
+    """
+    model = trainer.model
+    if trainer.by_steps is not None:
+        return found
+    trainer.by_steps = False
+    if not model.has_steps or not has_own(trainer.arguments):
+        return found
+    try:
+        graphs.trace(model, entry, lengths_of(model, found[0]))
+    except KcompileError:
+        trainer.by_steps = True
+        given = packed(*data) if isinstance(data, tuple) else data
+        try:
+            seen: tuple[list[Array], int] = model.see(entry, weighted(given, class_weight), size)
+            return seen
+        except KcompileError:
+            trainer.by_steps = False  # the first error is about what the script says
+    return found
