@@ -6,6 +6,8 @@ a model (`KerasTensor`) whose layer, a `TensorFunction`, is that one call. A mod
 
 from __future__ import annotations
 
+import functools
+import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -138,6 +140,10 @@ def record(function: Callable[..., Any], args: Any, kwargs: Any, like: Sequence[
     if function.__module__ == "kcompile.keras.operators" and _of_keras3([args, kwargs]):
         operations = _late("keras3_ops")
         return getattr(operations, operations.OPERATORS[function.__name__])(*args, **kwargs)
+    if function.__module__ == "kcompile.keras.activations" and _of_keras3([args, kwargs]):
+        operation = activation_operation(function, args, kwargs)
+        if operation is not None:
+            return operation()
     if like is None and _at_once([args, kwargs]):
         return _values(function, args, kwargs)
     layer = TensorFunction(function, args, kwargs)
@@ -158,6 +164,22 @@ def _of_keras3(operands: Any) -> bool:
     """Whether Python's operators on the operands make layers, as they do in Keras 3."""
     given = [x for x in leaves(operands) if isinstance(x, KerasTensor) and depends(x)]
     return any(edition(x.layer.vintage).operations and x.layer.consumes for x in given)
+
+
+# Activations that have another name among keras.ops
+OPERATIONS = {"exponential": "exp", "linear": "identity"}
+
+
+def activation_operation(function: Callable[..., Any], args: Any, kwargs: Any) -> Callable[[], Any] | None:
+    """The call of keras.ops that an activation of a model's tensors is in Keras 3; else None."""
+    name = function.__name__
+    operation = getattr(_late("keras3_ops"), OPERATIONS.get(name, name), None)
+    if operation is None or (name == "relu" and len(args) + len(kwargs) > 1):
+        return None
+    try:
+        return functools.partial(operation, **inspect.signature(function).bind(*args, **kwargs).arguments)
+    except TypeError:
+        return None
 
 
 def _at_once(operands: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from kcompile.keras import graphs
 from kcompile.keras.lengths import lengths_of
 from kcompile.keras.own_code import has_own
-from kcompile.keras.step_data import packed, weighted
+from kcompile.keras.step_data import check_pairs, packed, weighted
 from kcompile_runtime.arrays import Array
 from kcompile_runtime.errors import KcompileError
 
@@ -36,7 +36,7 @@ def needs_steps(
     if not model.has_steps or not has_own(trainer.arguments):
         return found
     try:
-        graphs.trace(model, entry, lengths_of(model, found[0]))
+        check_pairs(graphs.trace(model, entry, lengths_of(model, found[0])).graph)
     except KcompileError:
         trainer.by_steps = True
         given = packed(*data) if isinstance(data, tuple) else data

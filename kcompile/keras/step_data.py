@@ -14,10 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from kcompile.ir.types import Batch, TensorType
+from kcompile.ir.graph import Graph
+from kcompile.ir.types import Batch, TensorType, numel
 from kcompile.keras.settings import floatx
 from kcompile_runtime.arrays import Array, aligned_copy, as_array
-from kcompile_runtime.errors import InputError, describe
+from kcompile_runtime.errors import InputError, ModelError, describe
+
+
+def check_pairs(graph: Graph) -> None:
+    """Raises ModelError where a tensor has a value for each pair of samples, whose number is not known."""
+    try:
+        for node in graph.nodes.values():
+            for type in node.types:
+                numel(type.shape)
+    except ValueError as error:
+        raise ModelError(str(error)) from error
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from kcompile.keras.metric import Metric
 from kcompile.keras.operands import leaves
 from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.settings import floatx, running
-from kcompile.keras.step_data import Signature, taken, unpacked
+from kcompile.keras.step_data import Signature, check_pairs, taken, unpacked
 from kcompile.keras.tensors import Variable
 from kcompile.keras.tracing import Trace, trace_of, tracing
 from kcompile_runtime.errors import KcompileError, ModelError, NotCompiledError, UnsupportedError, describe
@@ -348,6 +348,7 @@ def _traced(model: Any, entry: str, signature: Signature) -> TracedStep:
             step = _reported(model, trace, found)
         if entry == "train":
             trace.read(model.random_state.step)  # counts whether anything is drawn or not
+        check_pairs(trace.graph)
     trace.count_draws()
     for optimizer in model.own_optimizers:
         optimizer.listeners.add(model.trainer.training_changed)

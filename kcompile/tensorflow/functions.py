@@ -146,8 +146,12 @@ def _running(function: str) -> Function:
         made = o.flip(twin(o.flip(x, axis), axis), axis) if reverse else twin(x, axis)
         if exclusive and function == "cumsum":
             return o.subtract(made, x)
-        if exclusive:
-            raise UnsupportedError(f"tensorflow.math.{function}: exclusive. Shift the result by one")
+        if exclusive:  # the product of the others so far: 1, and then without the last
+            axis = axis % len(made.shape)
+            part = slice(1, None) if reverse else slice(None, -1)
+            kept = made[(*[slice(None)] * axis, part)]
+            one = o.ones_like(made[(*[slice(None)] * axis, slice(0, 1))])
+            return o.concatenate([kept, one] if reverse else [one, kept], axis)
         return made
 
     return running

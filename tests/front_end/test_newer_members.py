@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kcompile import keras3, tf_keras
+from kcompile.run import run_script
 
 
 def test_members_that_mean_nothing_here_are_refused_by_name():
@@ -105,3 +106,57 @@ def test_a_variable_is_an_array_outside_of_models():
 
     with pytest.raises(TypeError, match=r"numpy cannot read variable .*Use keras\.ops"):
         Frozen(2)(keras3.Input((3,)))
+
+
+def test_operators_on_variables_give_values():
+    for keras in (keras3, tf_keras):
+        layer = keras.layers.Dense(2, kernel_initializer="ones", kernel_regularizer="l2")
+        layer.build((None, 3))
+        assert (
+            np.asarray(layer.kernel * 2 + 1) == 3
+        ).all() and f"{(layer.kernel[0] @ [1.0, 1.0]):.1f}" == "2.0"
+        assert [float(loss) for loss in layer.losses] == pytest.approx([0.06])
+
+
+def test_losses_hold_values_after_a_call_on_arrays():
+    class Rated(keras3.layers.Layer):
+        def call(self, inputs):
+            self.add_loss(0.01 * keras3.ops.mean(inputs))
+            return inputs
+
+    class Outer(keras3.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras3.layers.Dense(2, kernel_initializer="ones", kernel_regularizer="l2")
+            self.rated = Rated()
+
+        def call(self, inputs):
+            return self.rated(self.dense(inputs))
+
+    layer, x = Outer(), np.ones((4, 3), "float32")
+    layer(x)
+    assert [float(loss) for loss in layer.losses] == pytest.approx([0.06, 0.03])
+    assert [float(loss) for loss in layer.rated.losses] == pytest.approx([0.03])
+    layer(x * 2)
+    assert [float(loss) for loss in layer.losses] == pytest.approx([0.06, 0.06])
+    model = keras3.Sequential([keras3.Input((3,)), layer])
+    model(x * 4)
+    assert sorted(float(loss) for loss in model.losses) == pytest.approx([0.06, 0.12])
+
+
+def test_activations_on_tensors_of_a_model_are_saved(tmp_path):
+    x = keras3.Input((3,))
+    model = keras3.Model(x, keras3.activations.gelu(keras3.activations.relu(x)))
+    model.save(tmp_path / "m.keras")
+    data = np.array([[-1.0, 0.5, 2.0]], "float32")
+    found = keras3.models.load_model(tmp_path / "m.keras").predict(data, verbose=0)
+    np.testing.assert_allclose(found, [[0, 0.345714, 1.954598]], rtol=1e-5)
+
+
+def test_scripts_of_newer_kerases_compute_values_at_once(tmp_path, capsys):
+    code = "import numpy as np\nfrom {0} import losses\nx = np.ones((2, 3))\n"
+    code += "found = losses.MeanSquaredError()(x, x * 3)\nprint(f'{{found:.2f}}', found < 5)\n"
+    for package in ("keras", "tensorflow.keras"):
+        (tmp_path / "script.py").write_text(code.format(package))
+        assert run_script(tmp_path / "script.py", keras="3" if package == "keras" else "2") == 0
+        assert capsys.readouterr().out == "4.00 True\n"

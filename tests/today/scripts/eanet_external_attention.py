@@ -66,10 +66,7 @@ def external_attention(x, dim, num_heads, dim_coefficient=4, attention_dropout=0
     attn = layers.Softmax(axis=2)(attn)
     # dobule-normalization
     attn = layers.Lambda(
-        lambda attn: ops.divide(
-            attn,
-            ops.convert_to_tensor(1e-9) + ops.sum(attn, axis=-1, keepdims=True),
-        )
+        lambda attn: ops.divide(attn, ops.convert_to_tensor(1e-9) + ops.sum(attn, axis=-1, keepdims=True))
     )(attn)
     attn = layers.Dropout(attention_dropout)(attn)
     # a linear layer M_v

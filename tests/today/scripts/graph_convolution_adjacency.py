@@ -10,7 +10,9 @@ rng = np.random.RandomState(0)
 labels = rng.randint(0, num_classes, num_nodes)
 features = (rng.normal(size=(num_nodes, num_features)) + labels[:, None]).astype("float32")
 same = labels[:, None] == labels[None]
-edges = np.array([(i, j) for i in range(num_nodes) for j in range(num_nodes) if same[i, j] and rng.rand() < 0.3]).T
+edges = np.array(
+    [(i, j) for i in range(num_nodes) for j in range(num_nodes) if same[i, j] and rng.rand() < 0.3]
+).T
 edge_weights = np.ones(edges.shape[1], "float32")
 graph_info = (features, edges, edge_weights)
 

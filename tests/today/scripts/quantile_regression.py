@@ -35,7 +35,9 @@ h = layers.Dense(16, activation="swish", kernel_initializer="he_normal")(h)
 outputs = {name: layers.Dense(1, name=name)(h) for name in quantiles}
 model = keras.Model(inputs, outputs)
 model.compile(
-    optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, 40, warmup_target=2e-2, warmup_steps=4)),
+    optimizer=keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(1e-2, 40, warmup_target=2e-2, warmup_steps=4)
+    ),
     loss={name: QuantileLoss(q) for name, q in quantiles.items()},
     loss_weights={"low": 1.0, "median": 0.5, "high": 1.0},
     metrics={name: [coverage] for name in quantiles},

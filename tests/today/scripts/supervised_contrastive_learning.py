@@ -13,11 +13,7 @@ x_train = (rng.rand(96, *input_shape) + 0.5 * y_train[:, :, None, None]).astype(
 x_test, y_test = x_train[:32] + 0.1, y_train[:32]
 
 data_augmentation = keras.Sequential(
-    [
-        layers.Normalization(),
-        layers.RandomFlip("horizontal"),
-        layers.RandomRotation(0.02),
-    ]
+    [layers.Normalization(), layers.RandomFlip("horizontal"), layers.RandomRotation(0.02)]
 )
 data_augmentation.layers[0].adapt(x_train)
 
@@ -98,8 +94,7 @@ def add_projection_head(encoder):
 
 encoder_with_projection_head = add_projection_head(encoder)
 encoder_with_projection_head.compile(
-    optimizer=keras.optimizers.Adam(learning_rate),
-    loss=SupervisedContrastiveLoss(temperature),
+    optimizer=keras.optimizers.Adam(learning_rate), loss=SupervisedContrastiveLoss(temperature)
 )
 encoder_with_projection_head.summary()
 history = encoder_with_projection_head.fit(x=x_train, y=y_train, batch_size=batch_size, epochs=num_epochs)

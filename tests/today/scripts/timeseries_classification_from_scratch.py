@@ -43,9 +43,7 @@ callbacks = [
     keras.callbacks.EarlyStopping(monitor="val_loss", patience=50, verbose=1),
 ]
 model.compile(
-    optimizer="adam",
-    loss="sparse_categorical_crossentropy",
-    metrics=["sparse_categorical_accuracy"],
+    optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["sparse_categorical_accuracy"]
 )
 history = model.fit(
     x_train, y_train, batch_size=32, epochs=6, callbacks=callbacks, validation_split=0.2, verbose=1
