@@ -177,8 +177,14 @@ _KERAS3_ADDED = {
         **_ADDED["utils"],
         **dict.fromkeys(("Config", "clear_session", "is_keras_tensor", "standardize_dtype"), "utils.newer"),
     },
+    "backend": dict.fromkeys(("is_float_dtype", "is_int_dtype", "result_type"), "keras3_parts"),
+    **dict.fromkeys(
+        ("legacy.saving", "utils.legacy"),
+        dict.fromkeys(("deserialize_keras_object", "serialize_keras_object"), "utils.newer"),
+    ),
     "": {
         **_POLICIES,
+        **dict.fromkeys(("Function", "Operation", "RematScope", "remat"), "keras3_parts"),
         "Initializer": "initializers",
         "InputSpec": "layers",
         "KerasTensor": "tensors",
@@ -267,7 +273,16 @@ EDITIONS = {
             {**_RENAMED, **{name: {"model_name": "name"} for name in _NAMED_FIRST}},
             _NEUTRAL,
             {
-                "": frozenset({"config", "dtype_policies", "ops", "random"}),
+                "": frozenset(
+                    {
+                        *("config", "distillation", "distribution", "dtype_policies", "export"),
+                        *("ops", "quantizers", "random", "tree", "visualization"),
+                        *("legacy.saving", "utils.bounding_boxes", "utils.legacy"),
+                    }
+                ),
+                "initializers": frozenset(
+                    {"IdentityInitializer", "OrthogonalInitializer", "STFT", "STFTInitializer", "stft"}
+                ),
                 "mixed_precision": frozenset({"DTypePolicy", "dtype_policy", "set_dtype_policy"}),
                 "layers": _OLD_LAYERS | _NEW_LAYERS,
                 "optimizers": frozenset({"Lamb", "LossScaleOptimizer", "Muon", "ScheduleFreeAdamW"}),
@@ -310,7 +325,6 @@ EDITIONS = {
                         "optimizers.experimental",
                         "optimizers.legacy",
                         "preprocessing.text",
-                        "wrappers",
                         "wrappers.scikit_learn",
                     }
                 ),

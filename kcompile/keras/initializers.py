@@ -233,6 +233,50 @@ class Identity(Initializer):
         return np.tile(np.eye(side), [size // side for size in shape])
 
 
+class STFT(Initializer):
+    """Kernels [frame, 1, frequencies] of a convolution that is a short-time Fourier transform: the cosines
+    (side "real") or sines ("imag") of each frequency, times a window.
+
+    window: "hann", "hamming", the numbers, or None. scaling: the window has the length 1 ("density"), the sum
+    1 ("spectrum"), or is as it is (None). periodic: the window is one of a period, and not symmetric.
+    """
+
+    def __init__(
+        self,
+        side: str = "real",
+        window: Any = "hann",
+        scaling: str | None = "density",
+        periodic: bool = False,
+    ) -> None:
+        if side not in ("real", "imag"):
+            raise ModelError(describe("STFT: side", "'real' or 'imag'", repr(side)))
+        if isinstance(window, str) and window not in _WINDOWS:
+            raise ModelError(describe("STFT: window", "'hann', 'hamming', numbers or None", repr(window)))
+        if scaling not in ("density", "spectrum", None):
+            raise ModelError(describe("STFT: scaling", "'density', 'spectrum' or None", repr(scaling)))
+        self.side, self.window, self.scaling, self.periodic = side, window, scaling, periodic
+
+    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+        frame, _, frequencies = shape
+        turns = np.outer(np.arange(frame), np.arange(frequencies)) / max(2 * (frequencies - 1), 1)
+        made = (np.cos if self.side == "real" else np.sin)(-2 * np.pi * turns)[:, None, :]
+        if self.window is None:
+            return made
+        weights = self.window
+        if isinstance(weights, str):
+            share = _WINDOWS[weights]
+            around = max(frame if self.periodic else frame - 1, 1)
+            weights = share - (1 - share) * np.cos(2 * np.pi * np.arange(frame) / around)
+            weights = np.ones(1) if frame == 1 else weights
+        weights = np.asarray(weights, float)
+        if weights.shape != (frame,):
+            raise ModelError(describe("STFT: window", f"{frame} numbers", f"{weights.shape}"))
+        size = {"density": np.sqrt(np.sum(weights**2)), "spectrum": np.abs(weights).sum(), None: 1.0}
+        return made * weights[:, None, None] / size[self.scaling]
+
+
+_WINDOWS = {"hann": 0.5, "hamming": 0.54}  # the constant term of the cosine that they are
+
 zero = zeros = Zeros
 one = ones = Ones
 constant = Constant
@@ -240,8 +284,9 @@ normal = random_normal = RandomNormal
 uniform = random_uniform = RandomUniform
 truncated_normal = TruncatedNormal
 variance_scaling = VarianceScaling
-orthogonal = Orthogonal
-identity = Identity
+orthogonal = OrthogonalInitializer = Orthogonal
+identity = IdentityInitializer = Identity
+stft = STFTInitializer = STFT
 glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
 he_uniform, he_normal = HeUniform, HeNormal
 lecun_uniform, lecun_normal = LecunUniform, LecunNormal

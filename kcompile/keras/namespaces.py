@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from typing import Any
 
-from kcompile.keras import activations, applications, places
+from kcompile.keras import activations, applications, keras3_absent, places
 from kcompile.keras import layers as keras_layers
 from kcompile.keras.argument_orders import by_name
 from kcompile.keras.editions import NEUTRAL, Edition, edition
@@ -69,10 +69,15 @@ MODULES = (
     "datasets.imdb",
     "datasets.mnist",
     "datasets.reuters",
+    "distillation",
+    "distribution",
     "dtype_policies",
     "engine",
+    "export",
     "initializers",
     "layers",
+    "legacy",
+    "legacy.saving",
     "losses",
     "metrics",
     "mixed_precision",
@@ -90,17 +95,27 @@ MODULES = (
     "preprocessing.image",
     "preprocessing.sequence",
     "preprocessing.text",
+    "quantizers",
     "random",
     "regularizers",
     "saving",
+    "tree",
     "utils",
+    "utils.bounding_boxes",
     "utils.data_utils",
+    "utils.legacy",
     "utils.vis_utils",
+    "visualization",
     "wrappers",
     "wrappers.scikit_learn",
 )
 # Modules that one Keras alone has, with its arguments: where scripts of another do not find them
-ONE_EDITION = {"ops": "keras3_ops", "random": "keras3_random"}
+ONE_EDITION = {
+    "distribution": "keras3_distribution",
+    "ops": "keras3_ops",
+    "random": "keras3_random",
+    "tree": "keras3_tree",
+}
 # Modules whose names are in a module of ours that is called otherwise
 SOURCES = {
     "saving": "keras3_saving",
@@ -171,6 +186,8 @@ def publish(package: str, vintage: str) -> None:
 
 def _source(name: str) -> types.ModuleType:
     """The module of ours that has the names of a module."""
+    if name in keras3_absent.BARE:
+        return keras3_absent
     return importlib.import_module(f"{HOME}.{SOURCES.get(name, name)}".rstrip("."))
 
 
@@ -185,7 +202,7 @@ class _Maker:
     def contents(self, name: str) -> dict[str, Any]:
         """The public names of our module, without those that the edition lacks."""
         parent, _, part = name.partition(".")
-        if parent in ONE_EDITION and part:
+        if parent == "ops" and part:
             return dict(_source(parent).SUBMODULES[part])
         source = _source(name)
         lacks = self.edition.removed.get(name, frozenset())
@@ -196,7 +213,10 @@ class _Maker:
         here = {
             key: self.of_edition(name, key, value)
             for key, value in vars(source).items()
-            if not key.startswith("_") and key not in lacks and not isinstance(value, types.ModuleType)
+            if not key.startswith("_")
+            and key not in lacks
+            and name not in keras3_absent.BARE
+            and not isinstance(value, types.ModuleType)
         }
         return here | elsewhere
 

@@ -16,7 +16,9 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
-HOME = "kcompile.keras"
+from kcompile.keras import keras3_absent
+
+HOME, KERAS3 = "kcompile.keras", "kcompile.keras3"
 _LAYERS = ("layers", "utils.generic_utils")
 _ENGINE = ("engine", "inputs", "models", "utils.layer_utils", "utils.generic_utils")
 
@@ -223,23 +225,25 @@ ABSENT: dict[str, str] = {
 
 def path_of(module: str) -> tuple[str, str] | None:
     """The package of ours that a module belongs to, and its path below; None for other modules."""
-    for root in (HOME, "kcompile.keras3", "kcompile.tf_keras"):
+    for root in (HOME, KERAS3, "kcompile.tf_keras"):
         if module == root or module.startswith(f"{root}."):
             return root, module[len(root) + 1 :]
     return None
 
 
-def why_absent(path: str) -> str:
+def why_absent(path: str, root: str = HOME) -> str:
     """Why there is no part of Keras of this path, as the end of a sentence; "" where nobody says."""
     place, _, last = path.rpartition(".")
-    why = ABSENT.get(path) or ABSENT.get(last) or ABSENT.get(f"{place}.*")
+    newer = keras3_absent.why(path) if root == KERAS3 else None
+    why = newer or ABSENT.get(path) or ABSENT.get(last) or ABSENT.get(f"{place}.*")
     return f": {why}" if why else ""
 
 
 def _sources(root: str, path: str) -> list[ModuleType]:
     """The modules that have the names of a module of Keras 2, and those that have theirs."""
     found: dict[str, ModuleType] = {}
-    left = [*PLACES.get(path, ()), *([path] if root != HOME and path.startswith("utils.") else [])]
+    ours = root != HOME and path.startswith("utils.") and path not in keras3_absent.BARE
+    left = [*PLACES.get(path, ()), *([path] if ours else [])]
     while left:
         source = left.pop(0)
         if source not in found and (source != path or root != HOME):
@@ -292,7 +296,7 @@ def _getter(root: str, path: str, before: Any, public: Sequence[str]) -> Callabl
             for module in sources:
                 if (found := _own(module, meant)) is not _own:
                     return found
-        why = why_absent(below)
+        why = why_absent(below, root)
         if before is not None and not why:
             return before(name)
         text = f"module {home!r} has no attribute {name!r}{why}"
@@ -339,7 +343,7 @@ class _Finder(MetaPathFinder):
         found = path_of(name)
         if found is None:
             return None
-        why = why_absent(found[1])
+        why = why_absent(found[1], found[0])
         if not why and found[1] not in PLACES:
             return None
         ours = PathFinder.find_spec(name, path)
@@ -357,7 +361,8 @@ class _Finder(MetaPathFinder):
 
 def install(root: str) -> None:
     """Modules of the package that are loaded get their further names, the others are found."""
-    parents = {place.rpartition(".")[0] for place in PLACES}
+    places = (*PLACES, *(keras3_absent.ABSENT if root == KERAS3 else ()))
+    parents = {place.rpartition(".")[0] for place in places}
     for path in sorted({*PLACES, *parents}):
         module = sys.modules.get(f"{root}.{path}".rstrip("."))
         if module is not None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import static
 from kcompile.keras.editions import edition
 from kcompile.keras.operands import over
 from kcompile.keras.settings import vintage_running
@@ -16,6 +19,7 @@ from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.errors import ModelError, describe
 
 __all__ = ["L1", "L1L2", "L2", "Regularizer", "deserialize", "get", "l1", "l1_l2", "l2", "serialize"]
+__all__ += ["OrthogonalRegularizer", "orthogonal_regularizer"]
 
 
 class Regularizer:
@@ -71,6 +75,33 @@ class L2(L1L2):
         return {"l2": self.l2}
 
 
+class OrthogonalRegularizer(Regularizer):
+    """factor * the mean |cosine| of the angles between each two rows (or columns) of a matrix."""
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        if not is_number(factor) or not factor >= 0:
+            raise ModelError(describe("OrthogonalRegularizer: factor", "a number >= 0", repr(factor)))
+        if mode not in ("rows", "columns"):
+            raise ModelError(describe("OrthogonalRegularizer: mode", "'rows' or 'columns'", repr(mode)))
+        self.factor, self.mode = float(factor), mode
+
+    @over("inputs")
+    def __call__(self, inputs: Any) -> Any:
+        if inputs.rank != 2:
+            raise ModelError(describe("OrthogonalRegularizer", "weights of rank 2", str(inputs.type)))
+        axis = 1 if self.mode == "rows" else 0
+        least = ops.maximum(ops.reduce_sum(inputs * inputs, axis, True), 1e-12)
+        x = inputs * ops.rsqrt(least)
+        cosines = ops.abs(ops.dot_general(x, x, ([axis], [axis])))
+        (count, _) = static(cosines.shape)
+        apart = 1.0 - np.eye(count)
+        total = ops.reduce_sum(cosines * ops.constant(x.graph, apart, x.dtype))
+        return total * (0.5 * self.factor / (count * (count - 1.0) / 2.0))
+
+
+orthogonal_regularizer = OrthogonalRegularizer
+
+
 def l1(l: float = 0.01) -> L1L2:  # noqa: E741 (Keras' name)
     return L1(l) if _have_classes() else L1L2(l1=l)
 
@@ -88,7 +119,7 @@ def _have_classes() -> bool:
 
 
 _NAMED: dict[str, Callable[[], L1L2]] = {"l1": l1, "l2": l2, "l1_l2": l1_l2}
-_KNOWN = {"L1": L1, "L2": L2, "L1L2": L1L2}
+_KNOWN = {"L1": L1, "L2": L2, "L1L2": L1L2, "OrthogonalRegularizer": OrthogonalRegularizer}
 
 
 def get(identifier: Any) -> Callable[[Tensor], Tensor] | None:

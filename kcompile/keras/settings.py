@@ -152,6 +152,19 @@ def dtype_of(dtype: Any) -> str:
     return floatx() if dtype is None else dtype_here(dtype_name(dtype))
 
 
+def max_epochs() -> int | None:
+    """How many epochs `fit` runs at most; None: as many as it is told."""
+    found: int | None = _settings.get("max epochs")
+    return found
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Limit the epochs of every `fit`, for short trials. Raises InputTypeError for what is no number."""
+    if max_epochs is not None and (not isinstance(max_epochs, int) or isinstance(max_epochs, bool)):
+        raise InputTypeError(describe("set_max_epochs", "an integer, or None", repr(max_epochs)))
+    _settings["max epochs"] = max_epochs
+
+
 def said_floatx() -> str:
     """K.floatx: the dtype that was set, which may be half precision, or "float32"."""
     return str(_settings["floatx"])

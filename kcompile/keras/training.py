@@ -5,6 +5,7 @@ Enters: arguments as Keras takes them. Leaves: what the model's `Trainer` makes 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +18,7 @@ from kcompile.keras.feeding import Queue
 from kcompile.keras.generator_methods import GeneratorMethods
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.loss_scaling import scaling
+from kcompile.keras.settings import max_epochs
 from kcompile.keras.steps import Steps
 from kcompile.keras.tensors import one_or_list
 from kcompile.keras.trainer import Data, Trainer, Validation
@@ -221,6 +223,9 @@ class Training(Steps, GeneratorMethods):
         InputTypeError and ModelError before the first step.
         """
         epochs = check_count("epochs", _old_epochs(epochs, old), 0)
+        if (most := max_epochs()) and most < epochs:
+            warnings.warn(f"Limiting epochs to {most}", stacklevel=2)
+            epochs = most
         initial_epoch = check_count("initial_epoch", initial_epoch, 0)
         verbose = check_verbose(verbose)
         if not (isinstance(shuffle, (bool, int, str, np.bool_)) and shuffle in SHUFFLES):

@@ -48,3 +48,17 @@ def load_data(
 def get_word_index(path: str = "reuters_word_index.json") -> dict[str, int]:
     """The numbers of words, without index_from. path: of the file in Keras' cache."""
     return texts.word_index("reuters_word_index.json", path)
+
+
+def get_label_names() -> tuple[str, ...]:
+    """The topics of the numbers 0 to 45."""
+    return TOPICS
+
+
+TOPICS = (
+    *("cocoa", "grain", "veg-oil", "earn", "acq", "wheat", "copper", "housing", "money-supply"),
+    *("coffee", "sugar", "trade", "reserves", "ship", "cotton", "carcass", "crude", "nat-gas"),
+    *("cpi", "money-fx", "interest", "gnp", "meal-feed", "alum", "oilseed", "gold", "tin"),
+    *("strategic-metal", "livestock", "retail", "ipi", "iron-steel", "rubber", "heat", "jobs"),
+    *("lei", "bop", "zinc", "orange", "pet-chem", "dlr", "gas", "silver", "wpi", "hog", "lead"),
+)
