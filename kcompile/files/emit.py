@@ -469,7 +469,8 @@ def is_newer(optimizer: Any) -> bool:
         "ema_momentum",
         "ema_overwrite_frequency",
     }
-    return bool(options) or type(optimizer).__name__ not in (*keras2_words.OPTIMIZERS, "Ftrl")
+    older = [*keras2_words.OPTIMIZERS, *(["Ftrl"] if optimizer.vintage else [])]  # theirs follows other rules
+    return bool(options) or type(optimizer).__name__ not in older
 
 
 def _optimizer(optimizer: Any) -> Config:

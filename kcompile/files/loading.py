@@ -22,7 +22,7 @@ from kcompile.files import learned, reader, weights
 from kcompile.files.calls import mapping
 from kcompile.files.compile_configs import translate_compile_config
 from kcompile.files.configs import MODELS, dtype_of, translate_model
-from kcompile.files.optimizer_state import load_optimizer
+from kcompile.files.optimizer_state import OWN_STATE, load_optimizer, load_state_beside
 from kcompile.files.problems import Problems
 from kcompile.files.reader import Hdf5, PathLike, limits
 from kcompile.files.sharing import HELD, mark_said
@@ -195,8 +195,11 @@ def _load_hdf5(
         training = opened.text("", "training_config")
         if compiled and training is not None:
             given = reader.parse_json(training, f"{file}: training_config")
-            names = opened.names("optimizer_weights", "weight_names") or []
-            paths = [f"optimizer_weights/{name}" for name in names]
+            paths = [
+                f"{group}/{name}"
+                for group in ("optimizer_weights", OWN_STATE)
+                for name in opened.names(group, "weight_names") or []
+            ]
             steps = ours.get("steps")
             _compile(
                 model,
@@ -526,6 +529,7 @@ def _load_weights(
     if reader.kind_of(path) == "zip" and not by_name:
         with reader.open_keras(path, isolated) as archive:
             weights.load_by_path(model, archive.weights, skip, reshape)
+            load_state_beside(model, archive.weights, weights.vars_of(archive.weights, "optimizer"))
         return
     opened = reader.open_shards if reader.is_index(path) else reader.open_hdf5
     with opened(path, isolated) as file:
@@ -536,6 +540,7 @@ def _load_weights(
                     "as .h5 of Keras 2 has them; these are stored by path"
                 )
             weights.load_by_path(model, file, skip, reshape)
+            load_state_beside(model, file, weights.vars_of(file, "optimizer"))
             return
         group = weights.weights_group(file)
         found = _weights_vintage(file, group, vintage)

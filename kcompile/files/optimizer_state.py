@@ -6,6 +6,7 @@ assigned; or nothing, where they are not those of such an optimizer.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,10 @@ from kcompile.files.vintage import Vintage
 from kcompile.files.weights.inside import Variables
 from kcompile.keras.engine import Variable
 from kcompile.keras.optimizer import COMMON_SLOTS
+from kcompile.keras.optimizers import SGD
 from kcompile.keras.semantics import semantics
+
+OWN_STATE = "kcompile_optimizer_weights"  # the group of .h5 for Keras 3, see `writer.Words`
 
 
 def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintage, steps: Any = None) -> bool:
@@ -38,6 +42,26 @@ def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintag
     if hasattr(optimizer, "product") and all(v is not optimizer.product for v, _ in targets):
         optimizer.product.assign(_nadam_product(optimizer, model.vintage))
     return True
+
+
+def load_state_beside(model: Any, file: Hdf5, paths: Sequence[str]) -> None:
+    """The state of the optimizer that a file of weights has, into that of a compiled model that has begun to
+    train. As in Keras another one, also one without its slots yet, is left as it is, with a warning."""
+    optimizer = model.optimizer
+    if optimizer is None or not paths:
+        return
+    if not optimizer.built and len(paths) <= len(optimizer.scalars_kept):
+        optimizer.iterations.assign(file.read(paths[0]))
+        return
+    if optimizer.built and load_optimizer(model, file, paths, Vintage((3,))):
+        return
+    known = len(optimizer.variables) if optimizer.built else len(optimizer.scalars_kept)
+    warnings.warn(
+        f"{file.name}: skipping variable loading for optimizer {optimizer.name!r}, because it has {known} "
+        f"variables whereas the saved optimizer has {len(paths)} variables. To go on where the file was, "
+        "train a batch or call optimizer.build(model.trainable_variables) first",
+        stacklevel=5,
+    )
 
 
 def _targets(
@@ -95,10 +119,12 @@ def _in_order(
     whole, kept = optimizer.stored_state(variables), optimizer.state()
     rate = optimizer.learning_rate_variable
     empty = [s for v in variables for s in optimizer._slots[v].values() if not s.shape and v.shape]
+    unused = isinstance(optimizer, SGD) and not optimizer.momentum  # which tf_keras stores all the same
     for absent in ([], [rate], kept, [rate, *kept], [rate, *kept, *empty]):
         stored = [v for v in whole if all(v is not other for other in absent)]
-        if [v.shape for v in stored] == list(shapes):
-            return [(v, i) for i, v in enumerate(stored)]
+        for behind in ([], [v.shape for v in variables] if unused else []):
+            if [v.shape for v in stored] + behind == list(shapes):
+                return [(v, i) for i, v in enumerate(stored)]
     return None
 
 

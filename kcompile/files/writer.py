@@ -10,7 +10,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
@@ -18,11 +18,14 @@ from typing import IO, Any
 import numpy as np
 
 from kcompile.files import emit, keras2_words, weights
+from kcompile.files.optimizer_state import OWN_STATE
 from kcompile.files.reader import PathLike
 from kcompile.files.reader.json_texts import parse_json
 from kcompile.keras.engine import Variable, unique
 from kcompile.keras.models import Model
 from kcompile.keras.optimizer import COMMON_SLOTS
+from kcompile.keras.optimizer_variables import in_order_of_tf
+from kcompile.keras.optimizers import SGD
 from kcompile.keras.utils.hdf5_dict import in_parts
 from kcompile_runtime.errors import InputError, ModelError, describe
 from kcompile_runtime.replacing import replacing
@@ -32,10 +35,13 @@ from kcompile_runtime.texts import printable
 @dataclass(frozen=True)
 class Words:
     """dialect: in whose words a file is written. version: of the Keras that, as it says, wrote it; the last
-    whose form it has."""
+    whose form it has. keeps_state: whether the state of an optimizer stands where no Keras looks for it:
+    Keras 3, also for files of its own, makes an optimizer of no weights of such a state, which cannot train
+    any (legacy/saving/legacy_h5_format.py, load_model_from_hdf5)."""
 
     dialect: emit.Dialect
     version: str
+    keeps_state: bool = False
 
 
 _LATER = Words("tf_keras", "2.15.0")  # what Keras 3 reads in an .h5 too
@@ -43,7 +49,7 @@ WORDS = {
     "keras2.2": Words("keras2", "2.2.4"),
     "keras2": Words("keras2", "2.3.1"),
     "tf_keras": _LATER,
-    "keras3": _LATER,
+    "keras3": replace(_LATER, keeps_state=True),
 }
 ARCHIVE = Words("keras3", "3.8.0")
 OF_ARCHIVES = frozenset({"keras3"})  # whose files .keras are
@@ -88,12 +94,13 @@ def save(
 
 
 def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
-    """The weights alone: by path for a name that ends in .weights.h5 (Keras 3), in order for .npz, by layer
-    for .h5, .hdf5 and, in Keras 2, any other. Raises as `save`."""
+    """The weights alone: by path for a name that ends in .weights.h5 (Keras 3), since tf.keras with the state
+    of the optimizer; in order for .npz, by layer for .h5, .hdf5 and, in Keras 2, any other. Raises as
+    `save`."""
     emit.check_built(model, "save_weights")
     name, words = str(path).lower(), _words(model, None)
     if name.endswith(".weights.h5"):
-        _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_path(model, h, False)))
+        _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_path(model, h, _state_beside(model))))
     elif name.endswith(".npz"):
         _write(path, overwrite, lambda file: np.savez(file, *model.get_weights()))
     elif _is_hdf5(path, words):
@@ -179,7 +186,8 @@ def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
     if ours is not None:  # a class of the user's is read by its own from_config
         metadata["kcompile"] = ours
     data = io.BytesIO()
-    _hdf5(data, lambda h: _by_path(model, h, compiled is not None))
+    state = None if compiled is None else model.optimizer.stored_state(model.compile_arguments.trainable)
+    _hdf5(data, lambda h: _by_path(model, h, state))
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("metadata.json", _text(metadata))
         archive.writestr("config.json", _text(config))
@@ -214,9 +222,10 @@ def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool, words: Words
         _by_layer(model, h5.create_group("model_weights"), words)
         if compiled is not None:
             h5.attrs["training_config"] = _text(compiled)
-            group = h5.create_group("optimizer_weights")
+            group = h5.create_group(OWN_STATE if words.keeps_state else "optimizer_weights")
             written = compiled["optimizer_config"]
-            if written["class_name"] == "LossScaleOptimizer":  # Keras 3's, with a state of its own
+            # That of LossScaleOptimizer is Keras 3's, with a state of its own
+            if words.keeps_state or written["class_name"] == "LossScaleOptimizer":
                 state = model.optimizer.stored_state(model.compile_arguments.trainable)
                 _arrays(group, [(f"state/{i}", v) for i, v in enumerate(state)])
                 return
@@ -299,17 +308,44 @@ def _split(layer: Any, frozen: bool, trainable: list[list[Variable]], fixed: lis
     fixed.append(layer.weights if frozen else layer.non_trainable_weights)
 
 
-def _by_path(model: Any, h5: Any, optimizer: bool) -> None:
-    """Weights by path, as Keras 3 has them."""
+def _state_beside(model: Any) -> list[Variable] | None:
+    """The state of the optimizer that .weights.h5 has since tf.keras: of one that has not begun, the number
+    of steps and in Keras 3 the rate; None for a model that is not compiled."""
+    order = model.semantics.optimizer_variables
+    if model.optimizer is None or order == "by slot":
+        return None
+    optimizer = model.optimizer
+    if order == "by variable":
+        return _in_order_of_tf(optimizer, optimizer.built_for)
+    scalars = list(optimizer.scalars_kept.values())
+    return optimizer.stored_state(optimizer.built_for) if optimizer.built else scalars
+
+
+def _in_order_of_tf(optimizer: Any, variables: Sequence[Variable]) -> list[Variable]:
+    """The number of steps and the slots, as tf.keras has them since 2.11: SGD has momenta there that it may
+    not use."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    state = [optimizer.iterations, *in_order_of_tf(optimizer, variables)]
+    if isinstance(optimizer, SGD) and not optimizer.momentum:
+        state += [Variable(np.zeros(v.shape), "momentum", False) for v in variables]
+    return state
+
+
+def _by_path(model: Any, h5: Any, state: Sequence[Variable] | None) -> None:
+    """Weights by path, as Keras 3 has them. state: of the optimizer."""
     if model.subclassed:
         h5.create_group("layers")
         for path, layer in weights.groups(model):
             _vars(h5.require_group(path) if path else h5, weights.own_variables(layer), layer.name)
     else:
         _container(model, h5)
-    if optimizer:
-        state = model.optimizer.stored_state(model.compile_arguments.trainable)
-        _vars(h5.create_group("optimizer"), state, model.optimizer.name.lower())
+    if state is not None:
+        group = h5.create_group("optimizer")
+        _vars(group, state, model.optimizer.name.lower())
+        inner = getattr(model.optimizer, "inner_optimizer", None)
+        if inner is not None and any(v is inner.learning_rate_variable for v in state):  # both have it there
+            behind = state[len(model.optimizer.scalars_kept) :]
+            _vars(group.create_group("inner_optimizer"), behind, inner.name.lower())
 
 
 def _container(layer: Any, group: Any) -> None:
@@ -346,9 +382,8 @@ def _tables(group: Any, layer: Any) -> None:
 
 def _state_in_order(model: Any) -> list[tuple[str, Variable]]:
     """The optimizer's state in the order that tf.keras gives it since 2.11."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    stored = optimizer.stored(model.compile_arguments.trainable)
-    return [("iteration", optimizer.iterations), *((f"slots/{i}", v) for i, v in enumerate(stored))]
+    iterations, *slots = _in_order_of_tf(model.optimizer, model.compile_arguments.trainable)
+    return [("iteration", iterations), *((f"slots/{i}", v) for i, v in enumerate(slots))]
 
 
 def _named_state(model: Any, words: Words) -> list[tuple[str, Variable]]:

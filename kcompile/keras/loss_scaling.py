@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,8 @@ class LossScaleOptimizer(Optimizer):
                 describe("LossScaleOptimizer: inner_optimizer", wanted, repr(inner_optimizer))
             )
         self.inner_optimizer = inner_optimizer
+        self.counter = Variable(0, "step_counter", False, "int32")
+        self.scale = Variable(initial_scale, "dynamic_scale", False)
         super().__init__(0.0, name=name)
         self.initial_scale = check_number("LossScaleOptimizer: initial_scale", initial_scale, 1e-30)
         self.dynamic_growth_steps = check_count(
@@ -55,8 +57,6 @@ class LossScaleOptimizer(Optimizer):
             inner_optimizer.learning_rate_variable,
         )
         self._slots, self.known_slots = inner_optimizer._slots, inner_optimizer.known_slots
-        self.counter = Variable(0, "training/LossScaleOptimizer/step_counter", False, "int32")
-        self.scale = Variable(initial_scale, "training/LossScaleOptimizer/dynamic_scale", False)
 
     @property
     def lr(self) -> Any:
@@ -72,6 +72,20 @@ class LossScaleOptimizer(Optimizer):
 
     def slots(self) -> tuple[str, ...]:
         return self.inner_optimizer.slots()
+
+    @property
+    def scalars_kept(self) -> dict[str, Variable]:
+        own = "own_iterations" in vars(self)
+        return {
+            "iteration": self.own_iterations if own else self.iterations,
+            "learning_rate": self.own_rate if own else self.learning_rate_variable,
+            "step_counter": self.counter,
+            "dynamic_scale": self.scale,
+        }
+
+    @property
+    def kept(self) -> Mapping[Variable, dict[str, Variable]]:
+        return {}  # those of the inner optimizer, which names them
 
     def common_slots(self) -> tuple[str, ...]:
         return self.inner_optimizer.common_slots()

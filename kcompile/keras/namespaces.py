@@ -250,6 +250,8 @@ class _Maker:
             }
             if issubclass(base, (Layer, Metric)):
                 members["vintage"] = self.edition.vintage
+            if issubclass(base, Optimizer):
+                members["home"] = self.edition.vintage
             if issubclass(base, Layer):
                 if "add_weight" in self.edition.positions:
                     members["add_weight"] = _ordered(base.add_weight, self.edition.positions["add_weight"])

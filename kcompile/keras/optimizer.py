@@ -20,7 +20,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras import optimizer_steps as steps
-from kcompile.keras import schedules, settings, updates
+from kcompile.keras import optimizer_variables, schedules, settings, updates
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
@@ -107,6 +107,7 @@ class Optimizer(OptimizerCalls):
     # The order of slots in files: within a group variable by variable. Empty: one group of them all
     groups: tuple[tuple[str, ...], ...] = ()
     defaults: Mapping[str, Any] = {}  # options of all optimizers that have another default here
+    home: str | None = None  # the vintage of the package that has the class
     live_state: Mapping[str, str] = {}  # what is kept once -> the attribute of live optimizers that holds it
     shared = ("decay", *COMMON)
 
@@ -138,7 +139,7 @@ class Optimizer(OptimizerCalls):
                     f"{kind}: the argument {key!r} is not supported. Received: {key}={value!r}. Remove it"
                 )
         self.listeners = Listeners()
-        self.name = check_text(f"{kind}: name", name, optional=True) or kind
+        self.name = check_text(f"{kind}: name", name, optional=True) or optimizer_variables.usual_name(self)
         self.iterations = Variable(0, f"training/{kind}/iterations", False, "int64")
         self.learning_rate_variable = Variable(0, f"training/{kind}/learning_rate", False)
         self._schedule: Any = None
@@ -148,6 +149,7 @@ class Optimizer(OptimizerCalls):
         self.lr = lr
         for key, value in values.items():
             setattr(self, key, value)
+        optimizer_variables.name_all(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.options or name in self.shared:
@@ -265,8 +267,8 @@ class Optimizer(OptimizerCalls):
                 plain = variable.value if slot == "ema" else np.zeros(variable.shape)
                 value = self.first(slot, variable) if slot in self.slots() else plain
                 if value is not None:
-                    name = f"training/{type(self).__name__}/{variable.path}/{slot}"
-                    known[slot] = Variable(value, name, False, variable.dtype)
+                    known[slot] = Variable(value, slot, False, variable.dtype)
+        optimizer_variables.name_all(self)
 
     @property
     def built(self) -> bool:
@@ -277,6 +279,29 @@ class Optimizer(OptimizerCalls):
     def built_for(self) -> list[Variable]:
         """The variables that slots were made for."""
         return list(self._variables)
+
+    @property
+    def kept(self) -> Mapping[Variable, dict[str, Variable]]:
+        """The slots of each variable."""
+        return self._slots
+
+    @property
+    def scalars_kept(self) -> dict[str, Variable]:
+        """What is kept once, by its names in Keras 3."""
+        return {"iteration": self.iterations, "learning_rate": self.learning_rate_variable}
+
+    @property
+    def stored_words(self) -> dict[str, str]:
+        """The last words of names of slots in files of tf.keras up to 2.10."""
+        return {slot.name: slot.stored for slot in (*COMMON_SLOTS, *self.known_slots)}
+
+    @property
+    def naming(self) -> Semantics:
+        """Whose lists and names of the state it has: those of the vintage that it was made for, of the
+        weights, or of the script."""
+        owners = self._variables[:1]
+        vintage = self.vintage or (owners[0].vintage if owners else self.home)
+        return semantics(vintage) if vintage else settings.meaning()
 
     def stored(self, variables: Sequence[Variable]) -> list[Variable]:
         """The slots of variables as Keras 3 and tf_keras since 2.11 store them: what all optimizers may have
@@ -304,17 +329,9 @@ class Optimizer(OptimizerCalls):
 
     @property
     def weights(self) -> list[Variable]:
-        """The state in Keras 2's order: iterations, shared state, then slot by slot over variables."""
-        return [
-            self.iterations,
-            *self.state(),
-            *(
-                self._slots[v][slot]
-                for slot in (*self.common_slots(), *self.slots())
-                for v in self._variables
-                if slot in self._slots[v]
-            ),
-        ]
+        """The state in the order of its Keras: in Keras 2 the number of steps, shared state, then slot by
+        slot over variables; since tf.keras variable by variable, in Keras 3 with the rate."""
+        return optimizer_variables.listed(self)
 
     variables = weights
 

@@ -287,13 +287,13 @@ class Nadam(Optimizer):
         schedule_decay: float = 0.004,
         **options: Any,
     ) -> None:
+        self.product = Variable(1, "training/Nadam/m_schedule", False)
         lr = given_rate("Nadam", 0.002, lr, options)
         super().__init__(lr, **options)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = given_epsilon(epsilon)
         self.schedule_decay = schedule_decay
-        self.product = Variable(1, "training/Nadam/m_schedule", False)
 
     def state(self) -> list[Variable]:
         return [self.product]

@@ -283,6 +283,9 @@ class Semantics:
     # Whether the moving average of use_ema begins with the weights before the first step, or after it.
     # Keras 3: base_optimizer.py, _update_model_variables_moving_average; tf_keras: optimizer.py, build.
     average_begins: Literal["before", "after"]
+    # In which order the variables of an optimizer are listed: slot by slot over weights, or weight by weight,
+    # in Keras 3 with the learning rate. tf_keras: optimizer.py, variables; Keras 3: base_optimizer.py.
+    optimizer_variables: Literal["by slot", "by variable", "by variable, and the rate"]
     # Where exclude_from_weight_decay looks for its patterns: in names with their layer's, or without.
     decay_excludes: Literal["names", "own names"]
 
@@ -382,6 +385,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "epsilon": ("outside", "outside", "outside", "inside", "inside"),
     "nadam_schedule_decay": (True, True, True, False, False),
     "average_begins": ("before", "before", "before", "before", "after"),
+    "optimizer_variables": (*["by slot"] * 3, "by variable", "by variable, and the rate"),
     "decay_excludes": ("names", "names", "names", "names", "own names"),
     "batch_dot": ("paired", "all", "all", "all", "all"),
     "likes": ("of x", "floatx", "of x", "of x", "of x"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kcompile import keras, keras3, tf_keras
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import backend as K
 from kcompile.keras import optimizer, optimizers, schedules
@@ -423,3 +424,42 @@ def test_each_optimizer_says_what_others_call_its_slots(kind):
     assert list(used) == [slot.name for slot in kind.known_slots]
     for words in zip(*kind.known_slots):
         assert len(set(words)) == len(kind.known_slots) and all(words)
+
+
+# ---------------------------------------------------------------- the state as scripts see it
+
+
+@pytest.mark.parametrize(
+    "edition, names",
+    [
+        (keras3, ["iteration", "learning_rate", "net_d_kernel_momentum", "net_d_kernel_velocity"]),
+        (tf_keras, ["iteration:0", "Adam/m/d/kernel:0", "Adam/v/d/kernel:0", "Adam/m/d/bias:0"]),
+        (keras, ["training/Adam/iteration:0", "training/Adam/d/kernel/m:0", "training/Adam/d/bias/m:0"]),
+    ],
+)
+def test_variables_of_an_optimizer_are_those_of_its_keras(edition, names):
+    model = edition.models.Sequential([edition.layers.Dense(2, input_shape=(3,), name="d")], name="net")
+    optimizer = edition.optimizers.Adam(0.01)
+    assert not optimizer.built
+    optimizer.build(model.trainable_weights)
+    assert optimizer.built and [v.name for v in optimizer.variables][: len(names)] == names
+
+
+@pytest.mark.parametrize("edition", [keras3, tf_keras])
+def test_weights_files_hold_the_state_of_the_optimizer(edition, tmp_path):
+    def made():
+        model = edition.models.Sequential([edition.layers.Dense(1, input_shape=(2,))])
+        model.compile(edition.optimizers.Adam(0.1), "mse")
+        return model
+
+    path, x, y = tmp_path / "a.weights.h5", np.ones((4, 2)), np.ones((4, 1)) * 3
+    model, other = made(), made()
+    model.train_on_batch(x, y)
+    model.save_weights(path)
+    with pytest.warns(UserWarning, match="skipping variable loading for optimizer"):
+        other.load_weights(path)
+    other.optimizer.build(other.trainable_variables)
+    other.load_weights(path)
+    assert int(other.optimizer.iterations.value) == 1
+    for _ in range(2):
+        assert other.train_on_batch(x, y) == model.train_on_batch(x, y)

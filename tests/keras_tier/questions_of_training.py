@@ -341,6 +341,24 @@ def average_begins(kit: Kit) -> Any:
     return walked(kit, kit.make("SGD", 0.1, **options))
 
 
+@case(
+    {
+        "by slot": [1.0, 0.2, 0.2, 0.004],
+        "by variable": [1.0, 0.2, 0.004, 0.2],
+        "by variable, and the rate": [1.0, 0.25, 0.2, 0.004],
+    },
+    live=False,  # its own optimizer has its state when it is asked for
+    optimizer=True,
+)
+def optimizer_variables(kit: Kit) -> Any:
+    """After a step of Adam: the number of steps, the rate, averages of gradients and of their squares."""
+    optimizer = kit.make("Adam", 0.25, beta_1=0.9, beta_2=0.999)
+    walked(kit, optimizer, steps=1)
+    found = optimizer.weights if hasattr(optimizer, "weights") else optimizer.variables
+    read = kit.keras.backend.get_value if kit.old else lambda variable: variable.numpy()
+    return [round(float(np.ravel(read(variable))[0]), 3) for variable in list(found)[:4]]
+
+
 @case({"names": [0.629703, 0.629703], "own names": [0.547155, 0.547155]}, optimizer=True)
 def decay_excludes(kit: Kit) -> Any:
     if lacks_averages(kit):
