@@ -59,7 +59,7 @@ class Listed(list[Variable]):
 def listed(optimizer: Any) -> list[Variable]:
     """The variables of the state: the number of steps, in Keras 3 the rate, then the slots."""
     variables, order = optimizer.built_for, optimizer.naming.optimizer_variables
-    if order == "by variable, and the rate":
+    if order == "with the rate":
         return Listed(optimizer.stored_state(variables))
     if order == "by variable":
         return Listed([optimizer.iterations, *in_order_of_tf(optimizer, variables)])
@@ -117,7 +117,7 @@ def _path(optimizer: Any, owner: Variable, slot: str, words: Words, rules: Seman
     kind, order = type(optimizer).__name__, rules.optimizer_variables
     if order == "by variable":
         return f"{kind}/{words.tf}/{owner.path}"
-    if order == "by variable, and the rate":
+    if order == "with the rate":
         around = snake_case(optimizer.name, rules.name)
         if slot in ("r", "c"):  # Adafactor names averages over rows and columns as their weight
             last = owner.path.rpartition("/")[2]

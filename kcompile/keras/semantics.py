@@ -285,7 +285,7 @@ class Semantics:
     average_begins: Literal["before", "after"]
     # In which order the variables of an optimizer are listed: slot by slot over weights, or weight by weight,
     # in Keras 3 with the learning rate. tf_keras: optimizer.py, variables; Keras 3: base_optimizer.py.
-    optimizer_variables: Literal["by slot", "by variable", "by variable, and the rate"]
+    optimizer_variables: Literal["by slot", "by variable", "with the rate"]
     # Where exclude_from_weight_decay looks for its patterns: in names with their layer's, or without.
     decay_excludes: Literal["names", "own names"]
 
@@ -385,7 +385,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "epsilon": ("outside", "outside", "outside", "inside", "inside"),
     "nadam_schedule_decay": (True, True, True, False, False),
     "average_begins": ("before", "before", "before", "before", "after"),
-    "optimizer_variables": (*["by slot"] * 3, "by variable", "by variable, and the rate"),
+    "optimizer_variables": (*["by slot"] * 3, "by variable", "with the rate"),
     "decay_excludes": ("names", "names", "names", "names", "own names"),
     "batch_dot": ("paired", "all", "all", "all", "all"),
     "likes": ("of x", "floatx", "of x", "of x", "of x"),

@@ -345,7 +345,7 @@ def average_begins(kit: Kit) -> Any:
     {
         "by slot": [1.0, 0.2, 0.2, 0.004],
         "by variable": [1.0, 0.2, 0.004, 0.2],
-        "by variable, and the rate": [1.0, 0.25, 0.2, 0.004],
+        "with the rate": [1.0, 0.25, 0.2, 0.004],
     },
     live=False,  # its own optimizer has its state when it is asked for
     optimizer=True,
