@@ -10,7 +10,8 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import FLOATS
+from kcompile.ir.types import BYTES, FLOATS
+from kcompile.jaxpr.programs import is_of_jax
 from kcompile.jaxpr.replay import FUNCTIONS, KNOWN, Equation, rule
 from kcompile.keras.policies import dtype_here
 
@@ -77,9 +78,7 @@ def _round(e: Equation, x: Any) -> Tensor:
 @rule("not")
 def _not(e: Equation, x: Any) -> Tensor:
     (x,) = e.tensors(x)
-    if x.dtype != "bool":
-        raise e.refuse("of integers, it is supported for values that are known when the model is compiled")
-    return ops.logical_not(x)
+    return ops.logical_not(x) if x.dtype == "bool" else ops.bitwise_not(x)
 
 
 @rule("integer_pow")
@@ -110,7 +109,12 @@ def _convert(e: Equation, x: Any) -> Tensor:
 
 # ---------------------------------------------------------------- two operands
 
-_LOGICAL = {"and": ops.logical_and, "or": ops.logical_or, "xor": ops.not_equal}
+# Of bools, and of integers
+_LOGICAL = {
+    "and": (ops.logical_and, ops.bitwise_and),
+    "or": (ops.logical_or, ops.bitwise_or),
+    "xor": (ops.not_equal, ops.bitwise_xor),
+}
 BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
     "add": ops.add,
     "add_any": ops.add,
@@ -127,6 +131,8 @@ BINARY: dict[str, Callable[[Any, Any], Tensor]] = {
     "mul": ops.mul,
     "ne": ops.not_equal,
     "pow": ops.pow,
+    "shift_left": ops.shift_left,
+    "shift_right_arithmetic": ops.shift_right,
     "sub": ops.sub,
 }
 
@@ -139,15 +145,28 @@ def _broadcasting(e: Equation, function: Callable[..., Tensor], *values: Any) ->
 
 for _name, _binary in BINARY.items():
     rule(_name)(lambda e, x, y, f=_binary: _broadcasting(e, f, x, y))
-for _name, _binary in _LOGICAL.items():
+for _name, _pair in _LOGICAL.items():
 
     @rule(_name)
-    def _logical(e: Equation, x: Any, y: Any, f: Callable[..., Tensor] = _binary) -> Tensor:
-        if e.input_types[0].dtype != "bool":
-            raise e.refuse(
-                "of integers, it is supported for values that are known when the model is compiled"
-            )
-        return _broadcasting(e, f, x, y)
+    def _logical(e: Equation, x: Any, y: Any, pair: tuple[Any, Any] = _pair) -> Tensor:
+        return _broadcasting(e, pair[e.input_types[0].dtype != "bool"], x, y)
+
+
+@rule("shift_right_logical")
+def _shift_right_logical(e: Equation, x: Any, y: Any) -> Tensor:
+    """With zeros in place of the sign."""
+    signed = e.type.dtype
+    plain = signed if signed[0] == "u" else f"u{signed}"
+
+    def shifted(a: Tensor, b: Tensor) -> Tensor:
+        return ops.bitcast(ops.shift_right(ops.bitcast(a, plain), ops.bitcast(b, plain)), signed)
+
+    return _broadcasting(e, shifted, x, y)
+
+
+@rule("nextafter")
+def _next_after(e: Equation, x: Any, y: Any) -> Tensor:
+    return e.replay.tensor(ops.next_after(*e.tensors(x, y)), e.type)
 
 
 @rule("div")
@@ -245,3 +264,21 @@ def _signbit(e: Equation, x: Any) -> list[Tensor] | None:
     if value.dtype not in FLOATS:
         return None
     return [ops.logical_or(ops.less(value, 0.0), ops.less(1.0 / value, 0.0))]
+
+
+@rule("gcd", table=FUNCTIONS)
+def _gcd(e: Equation, *values: Any) -> list[Tensor] | None:
+    """JAX's loop, as long as Euclid's algorithm may take."""
+    dtypes = {t.dtype for t in e.input_types}
+    if len(values) != 2 or dtypes != {e.type.dtype} or not is_of_jax(e.first.params["jaxpr"]):
+        return None
+    operands = [ops.broadcast_to(x, e.type.shape) for x in e.operands(*values)]
+    return [ops.common_divisor(*operands)] if BYTES[e.type.dtype] <= 4 else None
+
+
+@rule("bitcast_convert_type")
+def _bitcast(e: Equation, x: Any) -> Tensor:
+    (x,) = e.tensors(x)
+    if BYTES[x.dtype] != BYTES[e.type.dtype] or "bool" in (x.dtype, e.type.dtype):
+        raise e.refuse("between numbers of other sizes, it is not supported")
+    return ops.bitcast(x, e.type.dtype)

@@ -7,6 +7,7 @@ from kcompile.jaxpr import control as control
 from kcompile.jaxpr import draws as draws
 from kcompile.jaxpr import elementwise as elementwise
 from kcompile.jaxpr import indexing as indexing
+from kcompile.jaxpr import linalg as linalg
 from kcompile.jaxpr import movement as movement
 from kcompile.jaxpr import windows as windows
 from kcompile.jaxpr.replay import OPAQUE, RULES, Replay

@@ -276,7 +276,8 @@ EDITIONS = {
                 "": frozenset(
                     {
                         *("config", "distillation", "distribution", "dtype_policies", "export"),
-                        *("ops", "quantizers", "random", "tree", "visualization"),
+                        *("ops", "ops.image", "ops.linalg", "ops.nn", "ops.numpy"),
+                        *("quantizers", "random", "tree", "visualization"),
                         *("legacy.saving", "utils.bounding_boxes", "utils.legacy"),
                     }
                 ),

@@ -17,6 +17,7 @@ from kcompile.keras.settings import DATA_FORMATS, checked_data_format, floatx, m
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.arrays import as_array
+from kcompile_runtime.checks import check_flag
 from kcompile_runtime.errors import ModelError, describe
 
 Shape = Sequence[int]
@@ -248,13 +249,16 @@ class STFT(Initializer):
         scaling: str | None = "density",
         periodic: bool = False,
     ) -> None:
-        if side not in ("real", "imag"):
+        if not isinstance(side, str) or side not in ("real", "imag"):
             raise ModelError(describe("STFT: side", "'real' or 'imag'", repr(side)))
         if isinstance(window, str) and window not in _WINDOWS:
             raise ModelError(describe("STFT: window", "'hann', 'hamming', numbers or None", repr(window)))
-        if scaling not in ("density", "spectrum", None):
+        if scaling is not None and (not isinstance(scaling, str) or scaling not in ("density", "spectrum")):
             raise ModelError(describe("STFT: scaling", "'density', 'spectrum' or None", repr(scaling)))
-        self.side, self.window, self.scaling, self.periodic = side, window, scaling, periodic
+        if window is not None and not isinstance(window, str):
+            window = as_array(window, "STFT: window").tolist()
+        self.side, self.window, self.scaling = side, window, scaling
+        self.periodic = check_flag("STFT: periodic", periodic)
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
         frame, _, frequencies = shape

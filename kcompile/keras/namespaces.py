@@ -168,8 +168,7 @@ def publish(package: str, vintage: str) -> None:
     """Fill the package, and make its modules. Called by the package while it is imported."""
     maker = _Maker(package, edition(vintage))
     root = sys.modules[package]
-    gone = maker.edition.removed.get("", ())
-    modules = [name for name in MODULES if not {name, name.partition(".")[0]} & {*gone}]
+    modules = [name for name in MODULES if name not in maker.edition.removed.get("", ())]
     for name in modules:
         module = types.ModuleType(f"{package}.{name}", _source(name).__doc__)
         module.__spec__ = ModuleSpec(module.__name__, None, is_package=True)

@@ -81,7 +81,7 @@ class OrthogonalRegularizer(Regularizer):
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
         if not is_number(factor) or not factor >= 0:
             raise ModelError(describe("OrthogonalRegularizer: factor", "a number >= 0", repr(factor)))
-        if mode not in ("rows", "columns"):
+        if not isinstance(mode, str) or mode not in ("rows", "columns"):
             raise ModelError(describe("OrthogonalRegularizer: mode", "'rows' or 'columns'", repr(mode)))
         self.factor, self.mode = float(factor), mode
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 _STRINGS = "models take numbers: make them from text in Python, or by TextVectorization, before"
 _READ = "read files in Python, or by keras.utils (load_img, image_dataset_from_directory)"
-_MATRICES = "there is no op that factorises or inverts matrices: compute it by numpy, outside the model"
 _COMPLEX = "complex numbers are not supported"
 _RAGGED = "pad sequences to one length: keras.utils.pad_sequences, Dataset.padded_batch"
 _SPARSE = "write it over dense tensors"
@@ -16,7 +15,6 @@ _ARRAYS = "lists of Python's, which a loop over a known number of steps fills"
 REMEDIES: dict[str, str] = {
     "gradients": _LOOP,
     "hessians": _LOOP,
-    "custom_gradient": "gradients follow from the ops: use tf.stop_gradient where none shall flow",
     "RaggedTensor": _RAGGED,
     "ragged": _RAGGED,
     "SparseTensor": _SPARSE,
@@ -29,7 +27,6 @@ REMEDIES: dict[str, str] = {
     "estimator": _LOOP,
     "io": _READ,
     "audio": "read sounds by scipy.io.wavfile",
-    "signal": _COMPLEX,
     "complex": _COMPLEX,
     "saved_model": "use Model.save (.keras) or kcompile.export",
     "lite": "use kcompile.export, which writes a library for a target",
@@ -60,12 +57,8 @@ REMEDIES: dict[str, str] = {
     "nn.conv3d": "use keras.ops.conv",
     "nn.depthwise_conv2d": "use keras.ops.depthwise_conv",
     "nn.separable_conv2d": "use keras.ops.separable_conv",
-    "nn.ctc_loss": "use keras.backend.ctc_batch_cost",
     "nn.sampled_softmax_loss": "use the whole softmax",
     "nn.nce_loss": "use the whole softmax",
-    "image.ssim": "write it by keras.ops.average_pool",
-    "image.sobel_edges": "write it by keras.ops.conv",
-    "image.extract_patches": "use keras.ops.image.extract_patches",
     "image.random_flip_left_right": _RANDOM.format(layer="RandomFlip"),
     "image.random_flip_up_down": _RANDOM.format(layer="RandomFlip"),
     "image.random_brightness": _RANDOM.format(layer="RandomBrightness"),
@@ -73,10 +66,9 @@ REMEDIES: dict[str, str] = {
     "image.random_crop": _RANDOM.format(layer="RandomCrop"),
     "image.rot90": "use keras.ops.rot90",
     **{f"io.{name}": _READ for name in ("read_file", "decode_image", "decode_jpeg", "decode_png", "gfile")},
-    **{
-        f"linalg.{name}": _MATRICES
-        for name in ("cholesky", "det", "eigh", "inv", "logdet", "lstsq", "pinv", "qr", "solve", "svd")
-    },
+    "linalg.eig": "complex numbers are not supported: use tf.linalg.eigh of a symmetric matrix",
+    "linalg.lu": "use tf.linalg.solve, or keras.ops.lu_factor",
+    "signal": "complex numbers are pairs of keras.ops.fft, rfft, stft and their inverses",
 }
 
 

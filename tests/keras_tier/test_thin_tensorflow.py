@@ -7,11 +7,11 @@ import inspect
 import numpy as np
 import pytest
 
-from kcompile.tensorflow import around, functions, images, networks
+from kcompile.tensorflow import around, functions, images, matrices, networks
 
 pytestmark = pytest.mark.keras
 
-TABLES = {**functions.FUNCTIONS, **networks.FUNCTIONS, **images.FUNCTIONS}
+TABLES = {**functions.FUNCTIONS, **networks.FUNCTIONS, **images.FUNCTIONS, **matrices.FUNCTIONS}
 X = np.random.RandomState(0).uniform(0.1, 0.9, (2, 3, 4)).astype("float32")
 Y = np.random.RandomState(1).uniform(0.1, 0.9, (2, 3, 4)).astype("float32")
 N = np.array([[0, 2, 1], [1, 1, 0]], "int32")
@@ -38,6 +38,10 @@ def test_arguments_have_the_order_of_tensorflow():
         assert path.startswith("random.set_") or named(tf, path) is not NotImplemented, path
 
 
+DEFINITE = np.random.default_rng(6).normal(size=(2, 4, 4)).astype("float32") / 3
+DEFINITE = DEFINITE @ np.swapaxes(DEFINITE, -1, -2) + np.eye(4, dtype="float32")
+LABELS = np.array([[1, 0, 2], [3, 3, 0]], "int32")
+SCORES = np.random.default_rng(7).normal(size=(7, 2, 5)).astype("float32")
 CASES = {
     **{f"math.{name}": (X,) for name in functions._ONES if name not in ("acosh", "logical_not")},
     "math.acosh": (X + 1,),
@@ -104,6 +108,29 @@ CASES = {
     "linalg.matrix_transpose": (X,),
     "linalg.matvec": (X, Y[:, 0]),
     "linalg.trace": (X,),
+    **{
+        f"linalg.{name}": (DEFINITE,)
+        for name in ("cholesky", "det", "inv", "logdet", "slogdet", "pinv", "qr")
+    },
+    "linalg.cholesky_solve": (np.linalg.cholesky(DEFINITE), DEFINITE[..., :2] + 1),
+    "linalg.eigvalsh": (DEFINITE,),
+    "linalg.solve": (DEFINITE, DEFINITE[..., :2] + 1, True),
+    "linalg.triangular_solve": (DEFINITE, DEFINITE[..., :2] + 1, True, True),
+    "linalg.svd": (DEFINITE, False, False),
+    "linalg.lstsq": (DEFINITE[..., :2], DEFINITE[..., :1] + 1),
+    "linalg.matrix_rank": (DEFINITE,),
+    **{f"bitwise.bitwise_{name}": (N, N + 2) for name in ("and", "or", "xor")},
+    "bitwise.invert": (N,),
+    "bitwise.left_shift": (N, N),
+    "bitwise.right_shift": (N * 9, N),
+    "math.bessel_i0": (X,),
+    "math.nextafter": (X, Y),
+    "nn.ctc_loss": (LABELS, SCORES, np.array([3, 2], "int32"), np.array([7, 6], "int32"), True, None, -1),
+    "image.extract_patches": (PICTURES, [1, 2, 3, 1], [1, 2, 1, 1], [1, 1, 1, 1], "SAME"),
+    "image.hsv_to_rgb": (PICTURES,),
+    "image.rgb_to_hsv": (PICTURES,),
+    "image.sobel_edges": (PICTURES,),
+    "image.ssim": (PICTURES, PICTURES**2, 1.0, 3),
     **{
         f"nn.{n}": (X - 0.5,)
         for n in ["elu", "relu", "relu6", "selu", "softplus", "gelu", "leaky_relu", "silu", "softmax"]

@@ -44,6 +44,7 @@ __all__ = [
     "lu",
     "matrix_product",
     "matrix_transpose",
+    "permutation",
     "pseudo_inverse",
     "qr",
     "singular_values",
@@ -183,6 +184,13 @@ def _rows_swapped(x: Tensor, pivots: Tensor) -> Tensor:
         return [select(here, _flat(_row(a, other)), select(other, _flat(_row(a, here)), a))], []
 
     return scan(step, [x], [_steps(x, static(pivots.shape[-1:])[0]), _last_first(pivots)])[0][0]
+
+
+def permutation(pivots: Tensor, rows: int) -> Tensor:
+    """Which of so many rows each one is after they were swapped as `lu` says, int32."""
+    order = iota(pivots.graph, (rows, 1), 0, "int32")
+    order = broadcast_to(order, (*pivots.shape[:-1], rows, 1))
+    return reshape(_rows_swapped(order, pivots), (*pivots.shape[:-1], rows))
 
 
 def solve_triangular(a: Tensor, b: Tensor, lower: bool, unit: bool = False) -> Tensor:
