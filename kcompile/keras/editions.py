@@ -99,6 +99,10 @@ _ORDER = {
     "ModelCheckpoint": _CHECKPOINT,
     "TensorBoard": (*_BOARD, "profile_batch", "embeddings_freq", "embeddings_metadata"),
 }
+_EVENTS = (
+    *("on_epoch_begin", "on_epoch_end", "on_train_begin", "on_train_end"),
+    *("on_train_batch_begin", "on_train_batch_end"),
+)
 _SCHEDULES = (
     "CosineDecay",
     "CosineDecayRestarts",
@@ -154,6 +158,7 @@ _UTILS = (
     "serialize_keras_object",
 )
 _ADDED = {
+    "callbacks": {"BackupAndRestore": "callbacks.resuming"},
     "applications": {
         "ResNet50": "applications.resnet",  # the newer one
         **{name: f"newer_networks.{family}" for family, names in FAMILIES.items() for name in names},
@@ -173,6 +178,7 @@ _ADDED = {
 }
 _KERAS3_ADDED = {
     **_ADDED,
+    "callbacks": dict.fromkeys(("BackupAndRestore", "SwapEMAWeights"), "callbacks.resuming"),
     "utils": {
         **_ADDED["utils"],
         **dict.fromkeys(("Config", "clear_session", "is_keras_tensor", "standardize_dtype"), "utils.newer"),
@@ -304,11 +310,13 @@ EDITIONS = {
                 **{f"ConvLSTM{rank}D": _GATES for rank in (1, 2, 3)},
                 "l1_l2": {"l1": 0.0, "l2": 0.0},
                 "get_file": {"own_folder": True},
+                "LambdaCallback": {},
             },
             {
                 **_ORDER,
                 **ORDERS["keras3"],
                 **optimizer_orders.KERAS3,
+                "LambdaCallback": _EVENTS,
                 "add_weight": ("shape", "initializer", "dtype", "trainable"),
             },
             {

@@ -21,8 +21,6 @@ ABSENT: dict[str, str] = {
     "StatelessScope": _STATE,
     "SymbolicScope": "calls on tensors of keras.Input are symbolic anyway",
     "Quantizer": _BITS,
-    "callbacks.BackupAndRestore": "use ModelCheckpoint, load its file, and give fit initial_epoch",
-    "callbacks.SwapEMAWeights": "give the optimizer ema_overwrite_frequency",
     "callbacks.OrbaxCheckpoint": "use ModelCheckpoint, whose .keras files keep the optimizer too",
     "config.enable_unsafe_deserialization": "code in files is never run; give load_model custom_objects",
     "config.set_backend": "there is one backend; a live Keras model of any is taken by kcompile.compile",

@@ -5,7 +5,7 @@ Enters: names, shapes, initializers. Leaves: `Variable`s, in the order in which 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
@@ -22,7 +22,14 @@ from kcompile.keras.settings import dtype_name, floatx, running
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile.keras.tracing import tracing
 from kcompile_runtime.arrays import as_array
-from kcompile_runtime.errors import InputError, ModelError, NotBuiltError, describe
+from kcompile_runtime.errors import (
+    InputError,
+    InputTypeError,
+    ModelError,
+    NotBuiltError,
+    UnsupportedError,
+    describe,
+)
 
 
 @contextmanager
@@ -54,6 +61,29 @@ def weight_budget(limit: int, blank: bool = False) -> Iterator[None]:
         _blank.reset(tokens[1])
 
 
+# Arguments of add_weight since tf.keras that change nothing on one device, and those that may have these
+# values
+MEANINGLESS = ("autocast", "aggregation", "experimental_autocast", "synchronization", "use_resource")
+DEFAULTS: dict[str, Any] = {
+    "caching_device": None,
+    "collections": None,
+    "getter": None,
+    "overwrite_with_gradient": False,
+    "partitioner": None,
+}
+
+
+def _check_others(label: str, others: Mapping[str, Any]) -> None:
+    """Raises UnsupportedError, and InputTypeError for what no Keras has."""
+    for name, value in others.items():
+        if name in DEFAULTS and value != DEFAULTS[name]:
+            what = f"{label}: add_weight: {name}"
+            raise UnsupportedError(describe(what, repr(DEFAULTS[name]), repr(value)))
+        if name not in DEFAULTS and name not in MEANINGLESS:
+            wanted = "the arguments of Keras' add_weight"
+            raise InputTypeError(describe(f"{label}: add_weight", wanted, repr(name)))
+
+
 class Weights(Arguments):
     """The part of `Layer` that is about its variables."""
 
@@ -74,8 +104,11 @@ class Weights(Arguments):
         regularizer: Any = None,
         trainable: bool = True,
         constraint: Any = None,
+        **others: Any,
     ) -> Variable:
-        """A new variable of this layer, filled by `initializer` (default glorot_uniform)."""
+        """A new variable of this layer, filled by `initializer` (default glorot_uniform). others: what later
+        Kerases have besides, which says how variables are kept elsewhere and means nothing here."""
+        _check_others(self.label, others)
         sizes, name = tuple(shape or ()), "weight" if name is None else name
         if None in sizes:
             raise ModelError(

@@ -26,12 +26,14 @@ from kcompile.keras.argument_orders import by_name
 from kcompile.keras.editions import NEUTRAL, Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
+from kcompile.keras.method_orders import METHODS, of_edition
 from kcompile.keras.metric import Metric
 from kcompile.keras.network_names import FAMILIES, OF_TF_KERAS
 from kcompile.keras.optimizer import COMMON
 from kcompile.keras.optimizers import Optimizer
 from kcompile.keras.semantics import semantics
 from kcompile.keras.settings import running
+from kcompile.keras.training import Training
 from kcompile_runtime.errors import InputTypeError, describe
 
 HOME = "kcompile.keras"
@@ -249,6 +251,10 @@ class _Maker:
             }
             if issubclass(base, (Layer, Metric)):
                 members["vintage"] = self.edition.vintage
+            if issubclass(base, Training):
+                methods = METHODS.get(self.edition.vintage, {})
+                for method, (order, values) in methods.items():
+                    members[method] = of_edition(getattr(base, method), order, values)
             if issubclass(base, Optimizer):
                 members["home"] = self.edition.vintage
             if issubclass(base, Layer):

@@ -12,12 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.utils.io_utils import ask_to_proceed_with_overwrite
 from kcompile_runtime.checks import check_flag, check_path, check_text
-from kcompile_runtime.errors import InputTypeError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, UnsupportedError, describe
 
 PathLike = str | os.PathLike[str]
 Custom = Mapping[str, Any] | None
+FORMATS = {"keras": (".keras",), "h5": (".h5", ".hdf5"), "hdf5": (".h5", ".hdf5")}  # and how paths end
+SAVED_MODEL = "SavedModels and checkpoints of TensorFlow are not written. Save as .keras or .h5"
 
 
 def files() -> Any:
@@ -29,20 +32,35 @@ def files() -> Any:
 class Saving:
     """The part of `Model` that is about files and texts."""
 
+    @of_vintage
     def save(
         self,
         filepath: PathLike,
         overwrite: bool = True,
         include_optimizer: bool = True,
         vintage: str | None = None,
+        save_format: str | None = None,
+        zipped: bool | None = None,
+        signatures: Any = None,
+        options: Any = None,
+        save_traces: bool = True,
     ) -> None:
         """Write the whole model to a .keras (Keras 3) or .h5 file, which appears whole or not at all; or into
         a group of h5py, as an open file is one. overwrite: False asks on the terminal, as Keras 2 does.
 
         vintage: which Keras is to open an .h5: "keras2" (2.3, 2.2 and tf_keras), "keras2.2" (2.2 alone,
         with the state of the optimizer as it has it), "tf_keras", "keras3"; default the model's own.
-        Raises InputError, ModelError for a model without weights, OSError."""
+        save_format: "keras" or "h5", as the path ends, or None. zipped: True or None. signatures, options and
+        save_traces are of TensorFlow's SavedModel, which is refused. Raises InputError, UnsupportedError,
+        ModelError for a model without weights, OSError."""
         flags = check_flag("overwrite", overwrite), check_flag("include_optimizer", include_optimizer)
+        _check_format("save", filepath, save_format)
+        check_flag("save: save_traces", save_traces)
+        for name, value in (("signatures", signatures), ("options", options)):
+            if value is not None:
+                raise UnsupportedError(describe(f"save: {name}", "None", repr(value), SAVED_MODEL))
+        if zipped is not None and not check_flag("save: zipped", zipped):
+            raise UnsupportedError(describe("save: zipped", "True: a .keras file is one archive", "False"))
         if not _is_group(filepath):
             if (flag := _asked(filepath, flags[0])) is not None:
                 files().save(self, _path(filepath), flag, flags[1], vintage)
@@ -52,19 +70,43 @@ class Saving:
             with _opened(path, "r") as file:
                 _copy(file, filepath)
 
-    def save_weights(self, filepath: PathLike, overwrite: bool = True) -> None:
-        """Write the weights to .weights.h5 (laid out as in Keras 3), .h5 (Keras 2) or .npz. overwrite: as for
-        `save`."""
+    @of_vintage
+    def save_weights(
+        self,
+        filepath: PathLike,
+        overwrite: bool = True,
+        save_format: str | None = None,
+        options: Any = None,
+        max_shard_size: float | None = None,
+    ) -> None:
+        """Write the weights to .weights.h5 (laid out as in Keras 3, since tf.keras with the state of the
+        optimizer), .h5 (Keras 2) or .npz. overwrite: as for `save`. save_format: "h5" or None. Raises
+        UnsupportedError for max_shard_size, of several files, and options, of TensorFlow's checkpoints."""
+        _check_format("save_weights", filepath, save_format)
+        for name, value in (("options", options), ("max_shard_size", max_shard_size)):
+            if value is not None:
+                raise UnsupportedError(
+                    describe(f"save_weights: {name}", "None: weights are one file", repr(value))
+                )
         if (flag := _asked(filepath, check_flag("overwrite", overwrite))) is not None:
             files().save_weights(self, _path(filepath), flag)
 
+    @of_vintage
     def load_weights(
-        self, filepath: PathLike, by_name: bool = False, skip_mismatch: bool = False, reshape: bool = False
+        self,
+        filepath: PathLike,
+        by_name: bool = False,
+        skip_mismatch: bool = False,
+        reshape: bool = False,
+        options: Any = None,
     ) -> None:
         """Read weights from a file of any Keras. by_name: only into layers whose name is in the file.
         skip_mismatch: leave layers that do not fit, with a warning. Raises ModelError, with nothing
         changed, where they do not fit. reshape: kernels of convolutions that have as many numbers are taken
-        in their order, as in Keras 2."""
+        in their order, as in Keras 2. The state of an optimizer that has begun is read too, where
+        .weights.h5 has one."""
+        if options is not None:
+            raise UnsupportedError(describe("load_weights: options", "None", repr(options), SAVED_MODEL))
         files().load_weights(
             self,
             _path(filepath),
@@ -83,6 +125,18 @@ class Saving:
         """The architecture as YAML. kwargs: those of yaml.safe_dump."""
         text: str = files().to_yaml(self, vintage, **kwargs)
         return text
+
+
+def _check_format(what: str, path: Any, save_format: Any) -> None:
+    """A format that the path has. Raises InputError, UnsupportedError."""
+    if save_format is None or _is_group(path):
+        return
+    label, endings = f"{what}: save_format", FORMATS.get(save_format if isinstance(save_format, str) else "")
+    if endings is None:
+        raise UnsupportedError(describe(label, "'keras' or 'h5'", repr(save_format), SAVED_MODEL))
+    if not str(path).lower().endswith(endings):
+        wanted = f"a path that ends in {' or '.join(endings)}"
+        raise InputError(describe(f"{label}={save_format!r}", wanted, repr(str(path))))
 
 
 def _path(value: Any) -> Any:
@@ -146,12 +200,12 @@ def preprocess_weights_for_loading(
 
 
 def save_model(
-    model: Any, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True
+    model: Any, filepath: PathLike, overwrite: bool = True, include_optimizer: bool = True, **options: Any
 ) -> None:
-    """`model.save`."""
+    """`model.save`, with its options."""
     if not isinstance(model, Saving):
         raise InputTypeError(describe("save_model", "a model", type(model).__name__))
-    model.save(filepath, overwrite, include_optimizer)
+    model.save(filepath, overwrite=overwrite, include_optimizer=include_optimizer, **options)
 
 
 def load_model(filepath: PathLike, custom_objects: Custom = None, compile: bool = True) -> Any:

@@ -403,13 +403,14 @@ class Trainer:
             print(f"Train on {feed.samples} samples, validate on {held.samples} samples")
         self.engines.needed().prepare("train", lengths)  # what cannot be compiled is told before it begins
         self.model.stop_training = False
+        self._first_epoch: int | None = None
         callback_list.begin()
         feed.fit(
             report,
             callback_list,
             shuffle,
             epochs=span.stop,
-            initial_epoch=span.start,
+            initial_epoch=self._first_epoch or span.start,
             validates=validation.after,
             begin=self.reset_states,
             validate=None if held is None else lambda: self._validated(held, tested, lengths, callback_list),
@@ -418,6 +419,10 @@ class Trainer:
             optimizer.settle()
         callback_list.end()
         return history
+
+    def begin_at(self, epoch: int) -> None:
+        """Let the training that begins now go on with this epoch: for a callback's on_train_begin."""
+        self._first_epoch = epoch
 
     def _validated(
         self, held: Feed, names: Sequence[str], lengths: Lengths, callback_list: events.Events

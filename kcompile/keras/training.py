@@ -18,6 +18,7 @@ from kcompile.keras.feeding import Queue
 from kcompile.keras.generator_methods import GeneratorMethods
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.loss_scaling import scaling
+from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.settings import max_epochs
 from kcompile.keras.steps import Steps
 from kcompile.keras.tensors import one_or_list
@@ -55,6 +56,7 @@ class Training(Steps, GeneratorMethods):
 
     # ---- compile
 
+    @of_vintage
     def compile(
         self,
         optimizer: Any = "rmsprop",
@@ -70,7 +72,7 @@ class Training(Steps, GeneratorMethods):
         auto_scale_loss: Any = True,
         pss_evaluation_shards: Any = 0,
     ) -> None:
-        """Say how to train.
+        """Say how to train. Arguments by position: in the order of the model's Keras.
 
         optimizer: a name or an Optimizer. loss: a name, a Loss or a function of (y_true, y_pred); for
         several outputs also a list, or a dict by output name (None: not trained). metrics: a list
@@ -245,6 +247,7 @@ class Training(Steps, GeneratorMethods):
             initial_epoch,
         )
 
+    @of_vintage
     def evaluate(
         self,
         x: Any = None,

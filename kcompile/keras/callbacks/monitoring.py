@@ -14,7 +14,7 @@ from kcompile.keras.editions import edition
 from kcompile.keras.optimizer import Optimizer
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.tensors import Variable
-from kcompile_runtime.checks import check_number, check_text
+from kcompile_runtime.checks import check_flag, check_number, check_text
 from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 
@@ -299,10 +299,17 @@ class ReduceLROnPlateau(Follower):
 
 
 class TerminateOnNaN(Callback):
-    """Stops training when the loss of a batch is NaN or infinite."""
+    """Stops training when the loss of a batch is NaN or infinite. raise_error: by a RuntimeError, so that no
+    callback is told of an end."""
+
+    def __init__(self, raise_error: bool = False) -> None:
+        super().__init__()
+        self.raise_error = check_flag("TerminateOnNaN: raise_error", raise_error)
 
     def on_batch_end(self, batch: int, logs: Report = None) -> None:
         loss = (logs or {}).get("loss")
         if loss is not None and not np.isfinite(loss):
+            if self.raise_error:
+                raise RuntimeError(f"NaN or Inf loss encountered at batch {batch}. Loss value: {loss}")
             print(f"Batch {batch}: Invalid loss, terminating training")
             self.model.stop_training = True
