@@ -23,6 +23,9 @@ from kcompile.keras import optimizers
 from kcompile.keras.models import load_model
 from kcompile_runtime.errors import KcompileError
 
+# Normal noise is a float32 in double precision too
+NORMAL = ("Gaussian", "MixUp", "CutMix", "AugMix", "RandomElasticTransform")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -163,7 +166,7 @@ def check(case: Case, folder: Path, export: bool = False) -> bool:
         return False
     assert not illegal, "an illegal combination is accepted"
     x, y = data(case, model)
-    double = K.floatx() == "float64" and "Gaussian" not in case.row  # normal noise is a float32
+    double = K.floatx() == "float64" and not any(name in case.row for name in NORMAL)
     model.compile(optimizers.SGD(0.5), "mse")
     start = model.get_weights()
     predicted, trained = listed(model.predict(x, batch_size=len(x[0]))), step(model, x, y, start)

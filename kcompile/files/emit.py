@@ -43,7 +43,11 @@ _MODULES = {
 # Classes that Keras 3 writes by the names under which it shows them, and does not find by these in .h5
 PUBLIC = {"GroupedQueryAttention": "GroupQueryAttention"}
 REGISTERED = {"CustomScaleLayer": "Custom>CustomScaleLayer"}  # names that tf.keras has for classes
-WITHOUT_FLAG = ("Discretization", "SpatialDropout")  # classes that do not take `trainable` in Keras 3
+WITHOUT_FLAG = (
+    "Discretization",
+    "Pipeline",
+    "SpatialDropout",
+)  # classes that do not take `trainable` in Keras 3
 LONGEST_NAME = 1000  # characters, of the names in a configuration
 
 
@@ -232,6 +236,8 @@ class _Writer:
             made["dtype"] = "string"  # the only one that tf.keras takes
         if kind == "LeakyReLU" and self.keras3:
             made["negative_slope"] = made.pop("alpha")
+        if kind == "Pipeline":
+            made = {"name": made["name"], "layers": made["layers"]}  # which is all that Keras takes
         made.pop("implementation", None)  # which Keras 3 does not take
         if self.keras3 or made.get("input_length") is None:
             made.pop("input_length", None)  # which it warns of

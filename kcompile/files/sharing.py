@@ -14,7 +14,7 @@ from typing import Any
 from kcompile.keras.layers.registry import SHARED
 
 # Arguments that are layers, or lists of them.
-HELD = ("layer", "backward_layer", "cell", "cells")
+HELD = ("layer", "layers", "backward_layer", "cell", "cells")
 
 
 def mark_live(entry: dict[str, Any], live: Any) -> None:
@@ -79,7 +79,7 @@ def _parts(entry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Each layer in a configuration."""
     config = entry.get("config")
     if isinstance(config, Mapping):
-        for key in ("layers", *HELD):
+        for key in HELD:
             for part in _listed(config.get(key)):
                 if _is_layer(part):
                     yield part

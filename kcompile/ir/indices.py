@@ -60,8 +60,8 @@ def _reads(node: Node, graph: Graph) -> Iterator[tuple[int, int, str]]:
     """The operands of a node that are numbers of rows: (slot, rows, label)."""
     if node.op.numbered is not None:
         rows = graph.type(node.inputs[0]).shape[node.op.numbered]
-        assert isinstance(rows, int)
-        yield 1, rows, node.label
+        if isinstance(rows, int):
+            yield 1, rows, node.label
     elif node.op.loop:
         body, states = node.body, node.attrs["states"]
         slots = {value: slot for slot, value in enumerate(body.inputs.values()) if slot >= states}

@@ -135,7 +135,20 @@ _OLD_LAYERS = frozenset(
 _NEW_LAYERS = frozenset(
     {
         *(f"Adaptive{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3)),
+        "AugMix",
+        "ContrastLimitedAdaptiveHistogramEqualization",
+        "CutMix",
+        "FlaxLayer",
         "GroupQueryAttention",
+        "JaxLayer",
+        "MaxNumBoundingBoxes",
+        "MixUp",
+        "Pipeline",
+        "RandAugment",
+        "RandomElasticTransform",
+        "RandomPerspective",
+        "TFSMLayer",
+        "TorchModuleWrapper",
         "RMSNormalization",
         "ReversibleEmbedding",
     }
@@ -337,7 +350,11 @@ EDITIONS = {
                         "wrappers.scikit_learn",
                     }
                 ),
-                "layers": _OLD_LAYERS | {"LocallyConnected1D", "LocallyConnected2D", "ThresholdedReLU"},
+                "layers": _OLD_LAYERS
+                | {
+                    *("DenseFeatures", "LocallyConnected1D", "LocallyConnected2D"),
+                    *("RandomHeight", "RandomWidth", "ThresholdedReLU"),
+                },
                 "preprocessing.image": frozenset(
                     {
                         "BatchFromFilesMixin",

@@ -179,6 +179,27 @@ def moved(
     return sampled(x, (at_row, at_column), interpolation, fill, value)
 
 
+def homography(ends: Sequence[Sequence[Tensor]], size: tuple[float, float]) -> list[Tensor]:
+    """The eight numbers of `moved` that lead from four points to the corners of an image: (0, 0), (w, 0), (0,
+    h), (w, h), where size is (w, h). ends: the points (column, row), tensors of one shape. Source: Heckbert,
+    "Fundamentals of texture mapping and image warping", 1989, for the way from the square; this is back."""
+    (x0, y0), (x1, y1), (x3, y3), (x2, y2) = ends
+    dx1, dx2, sx = x1 - x2, x3 - x2, x0 - x1 + x2 - x3
+    dy1, dy2, sy = y1 - y2, y3 - y2, y0 - y1 + y2 - y3
+    below = dx1 * dy2 - dx2 * dy1
+    g, h = (sx * dy2 - dx2 * sy) / below, (dx1 * sy - sx * dy1) / below
+    a, b, c = x1 - x0 + g * x1, x3 - x0 + h * x3, x0
+    d, e, f = y1 - y0 + g * y1, y3 - y0 + h * y3, y0
+    across, down = size
+    back = [
+        (e - f * h) * across, (c * h - b) * across, (b * f - c * e) * across,
+        (f * g - d) * down, (a - c * g) * down, (c * d - a * f) * down,
+        d * h - e * g, b * g - a * h,
+    ]  # fmt: skip
+    whole = a * e - b * d
+    return [number / whole for number in back]
+
+
 def sampled(x: Tensor, places: Sequence[Tensor], interpolation: str, fill: str, value: float = 0.0) -> Tensor:
     """x [batch, sizes..., channels] at places between its elements, [batch or 1, i...] along each axis of
     sizes: [batch, i..., channels]. fill: what is beyond the edges: the value, the last pixel, the other side,

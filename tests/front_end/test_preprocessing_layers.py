@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kcompile import keras3
+from kcompile import keras3, tf_keras
 from kcompile.keras import hashes
 from kcompile_runtime.errors import ModelError, UnsupportedError
 
@@ -55,3 +55,28 @@ def test_images_change_in_training_alone() -> None:
     for layer in (L.RandomFlip(seed=1), L.RandomRotation(0.3), L.RandomContrast(0.5, (0, 1))):
         np.testing.assert_array_equal(layer(x, training=False), x)
         assert np.abs(layer(x, training=True) - x).max() > 0.01
+
+
+def test_samples_of_a_batch_meet_in_compiled_models() -> None:
+    x = np.arange(5, dtype=np.float32).reshape(5, 1, 1, 1)
+    inside = keras3.Sequential([keras3.Input((1, 1, 1)), L.MixUp(1.0), L.Flatten()])
+    np.testing.assert_array_equal(inside.predict(x, verbose=0), x.reshape(5, 1))
+    found = np.concatenate([inside(x, training=True) for _ in range(9)], 1)  # one may meet itself
+    assert np.abs(found - x.reshape(5, 1)).max() > 0.01 and 0 <= found.min() <= found.max() <= 4
+
+
+def test_boxes_are_as_many_as_they_may_be() -> None:
+    given = {"boxes": np.ones((2, 3, 4)), "labels": np.array([[1, 2, 3], [4, 5, 6]])}
+    images = np.zeros((2, 4, 4, 3), np.float32)
+    for count, labels in ((2, [[1, 2], [4, 5]]), (4, [[1, 2, 3, -1], [4, 5, 6, -1]])):
+        made = L.MaxNumBoundingBoxes(count)({"images": images, "bounding_boxes": given})["bounding_boxes"]
+        assert made["labels"].tolist() == labels and made["boxes"].shape == (2, count, 4)
+    with pytest.raises(UnsupportedError, match="Boxes and masks"):
+        L.RandomFlip()({"images": images, "bounding_boxes": given})
+
+
+def test_layers_of_other_libraries_say_what_to_use() -> None:
+    with pytest.raises(UnsupportedError, match="save it as"):
+        L.TFSMLayer("model")
+    with pytest.raises(UnsupportedError, match="RandomZoom"):
+        tf_keras.layers.RandomHeight(0.2)

@@ -185,6 +185,8 @@ NEEDED = {
     "function": abs,
     "cell": layers.LSTMCell(3),
     "cells": [layers.LSTMCell(3)],
+    "layers": [layers.Dense(3)],
+    "max_number": 3,
     "layer": layers.LSTM(3, return_sequences=True),
     "factor": 1.0,
     "height": 3,

@@ -25,6 +25,7 @@ HELD: dict[str, tuple[str, ...]] = {
     "SimpleRNN": ("cell",),
     "ConvLSTM2D": ("cell",),
     "SpectralNormalization": ("layer",),
+    "Pipeline": ("layers",),
     "TimeDistributed": ("layer",),
     "StackedRNNCells": ("cells",),
     "Wrapper": ("layer",),

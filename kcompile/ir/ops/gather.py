@@ -39,8 +39,8 @@ def _check_indices(name: str, indices: TensorType) -> None:
 
 def _infer_gather(table: TensorType, indices: TensorType) -> TensorType:
     _check_indices("gather", indices)
-    if table.rank < 1 or not isinstance(table.shape[0], int) or table.shape[0] < 1:
-        raise ValueError(f"gather: expected a table with a known number of rows. Received: {table}")
+    if table.rank < 1 or table.shape[0] == 0:
+        raise ValueError(f"gather: expected a table with rows. Received: {table}")
     return table.with_shape((*indices.shape, *table.shape[1:]))
 
 
@@ -65,6 +65,11 @@ def _gather_case(draw: Draw) -> Case:
     table = TensorType((draw.integer(1, 9), *draw.shape(0, 2)))
     if any(not isinstance(d, int) for d in table.shape):
         table = TensorType((table.shape[0], draw.choice((1, 4, 17, 33))))
+    if draw.integer(0, 4) == 0:
+        table = TensorType((Batch(), *table.shape[1:]))
+        return Case(
+            (table, TensorType((draw.choice((Batch(), 3)),), "int32")), {}, low=(-2.0, 0.0), high=(2.0, 1.0)
+        )
     return Case(
         (table, TensorType(draw.shape(0, 2), "int32")), {}, low=(-2.0, 0.0), high=(2.0, float(table.shape[0]))
     )
@@ -87,7 +92,8 @@ register(
 
 def gather(table: Tensor, indices: Tensor) -> Tensor:
     """table [rows, d...] by int32 indices [i...] -> [i..., d...]. Raises ValueError where the indices are
-    numbers of the graph that are out of range; others are checked in each run (`ir.indices`)."""
+    numbers of the graph that are out of range; others are checked in each run (`ir.indices`), but for those
+    of the samples of a batch: these are the first or last one then."""
     known, rows = indices.graph.nodes[before_cast(indices.graph, indices.value).node], table.shape[0]
     if known.op.origin == "constant" and isinstance(rows, int):
         numbers = np.ravel(known.attrs["value"].array)

@@ -19,6 +19,7 @@ from kcompile.keras.layers import core as _core
 from kcompile.keras.layers import custom as _custom  # noqa: F401 (takes in the classes of users)
 from kcompile.keras.layers import depthwise as _depthwise
 from kcompile.keras.layers import einsum_dense as _einsum_dense
+from kcompile.keras.layers import elsewhere as _elsewhere
 from kcompile.keras.layers import embedding as _embedding
 from kcompile.keras.layers import lambda_ as _lambda
 from kcompile.keras.layers import legacy as _legacy
@@ -48,6 +49,7 @@ from kcompile.keras.layers.convolutional_recurrent import *
 from kcompile.keras.layers.core import *
 from kcompile.keras.layers.depthwise import *
 from kcompile.keras.layers.einsum_dense import *
+from kcompile.keras.layers.elsewhere import *
 from kcompile.keras.layers.embedding import *
 from kcompile.keras.layers.lambda_ import *
 from kcompile.keras.layers.legacy import *
@@ -74,6 +76,7 @@ __all__ += _cells.__all__
 __all__ += _convolutional.__all__
 __all__ += _convolutional_recurrent.__all__
 __all__ += _core.__all__
+__all__ += _elsewhere.__all__
 __all__ += _embedding.__all__
 __all__ += _lambda.__all__
 __all__ += _legacy.__all__

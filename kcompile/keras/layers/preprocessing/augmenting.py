@@ -33,12 +33,23 @@ class Images(Preprocessing):
             self.data_format = checked_data_format(data_format)
 
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
-        if isinstance(inputs, dict):
-            raise UnsupportedError(
-                f"{self.label}: images in a dict, with their labels, boxes or masks, are not supported. "
-                "Give the images alone"
-            )
+        if isinstance(inputs, dict):  # labels stay as they are
+            images, _ = self.images_and_labels(inputs)
+            return {**inputs, "images": super().__call__(images, **arguments)}
         return super().__call__(inputs, **arguments)
+
+    def images_and_labels(self, inputs: dict[str, Any]) -> tuple[Any, Any]:
+        """The two parts of a dict. Raises UnsupportedError for others."""
+        if "images" not in inputs or set(inputs) - {"images", "labels"}:
+            raise UnsupportedError(
+                describe(
+                    f"{self.label}: images in a dict",
+                    "'images', and 'labels'",
+                    ", ".join(map(repr, inputs)),
+                    "Boxes and masks of images are not supported",
+                )
+            )
+        return inputs["images"], inputs.get("labels")
 
     def call(self, x: Tensor) -> Tensor:
         if x.rank not in (3, 4) or (x.rank == 3 and not isinstance(x.shape[0], int)):

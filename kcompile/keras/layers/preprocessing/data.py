@@ -47,7 +47,7 @@ class Preprocessing(Layer):
 def as_plain_array(inputs: Any) -> Any:
     """Numbers, texts, lists of them, and tables, as an array; tensors, and lists with any, as they are."""
     listed = isinstance(inputs, (list, tuple))
-    if isinstance(inputs, np.ndarray) or (not listed and hasattr(inputs, "layer")):
+    if isinstance(inputs, (np.ndarray, Tensor)) or (not listed and hasattr(inputs, "layer")):
         return inputs
     parts = list(leaves([inputs]))
     if parts and all(isinstance(x, (bool, int, float, str, bytes, np.generic)) for x in parts):

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import static
@@ -17,7 +19,9 @@ from kcompile_runtime.errors import ModelError, describe
 __all__ = [
     "CenterCrop",
     "RandomCrop",
+    "RandomElasticTransform",
     "RandomFlip",
+    "RandomPerspective",
     "RandomRotation",
     "RandomShear",
     "RandomTranslation",
@@ -306,3 +310,101 @@ class RandomShear(_Moving):
 
     def changed(self, x: Tensor, drawn: Drawn) -> Tensor:
         return self.moved(x, 1.0, drawn["x"], 0.0, drawn["y"], 1.0, 0.0)
+
+
+class RandomPerspective(Augmentation):
+    """In training, images seen from another side, with a probability drawn from `factor`: their corners move
+    by parts of their coordinates up to half of `scale`. fill_value: what is beyond the edges."""
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        scale: float = 1.0,
+        interpolation: str = "bilinear",
+        fill_value: float = 0.0,
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        self.factor = self.pair("factor", factor, 0.0, 1.0)
+        self.scale = self.number("scale", scale, 0.0, math.nextafter(1.0, 2.0))
+        self.interpolation = self.one_of("interpolation", interpolation, ("bilinear", "nearest"))
+        self.fill_value = self.number("fill_value", fill_value)
+
+    def drawn(self, x: Tensor) -> Drawn:
+        moves = self.uniform(x, (x.shape[0], 8), (-0.5 * self.scale, 0.5 * self.scale))
+        return {"chosen": self.chosen(x, self.factor), "moves": moves}
+
+    def changed(self, x: Tensor, drawn: Drawn) -> Tensor:
+        height, width = static(x.shape[1:3])
+        if height == 1 or width == 1:  # which has no sides to be seen from
+            return x
+        across, down = float(width - 1), float(height - 1)
+        corners = [(0.0, 0.0), (across, 0.0), (0.0, down), (across, down)]
+        part = drawn["moves"]
+        ends = [
+            tuple((part[:, 2 * k + i : 2 * k + i + 1] + 1.0) * at for i, at in enumerate(corner))
+            for k, corner in enumerate(corners)
+        ]
+        matrix = ops.concatenate(images.homography(ends, (across, down)), 1)
+        made = images.moved(x, matrix, self.interpolation, "constant", self.fill_value)
+        return where(drawn["chosen"], made, x)
+
+
+class RandomElasticTransform(Augmentation):
+    """In training, images whose pixels move by smoothed noise, with a probability drawn from `factor`. For a
+    number f drawn from `scale` for the batch, the noise and its window have the deviation 0.05 f of the
+    shorter side, and moves are 0.1 f of the longer side times it; along the diagonal, as Keras 3.15 draws
+    both coordinates from one seed."""
+
+    def __init__(
+        self,
+        factor: Any = 1.0,
+        scale: Any = 1.0,
+        interpolation: str = "bilinear",
+        fill_mode: str = "reflect",
+        fill_value: float = 0.0,
+        value_range: Sequence[float] = (0, 255),
+        seed: int | None = None,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(seed, data_format, **kwargs)
+        self.factor = self.pair("factor", factor, 0.0, 1.0)
+        self.scale = self.pair("scale", scale, 0.0, 1.0)
+        self.interpolation = self.one_of("interpolation", interpolation, ("bilinear", "nearest"))
+        self.fill_mode = self.one_of("fill_mode", fill_mode, images.FILL_MODES)
+        self.fill_value = self.number("fill_value", fill_value)
+        self.value_range = self.value_range_of(value_range)
+
+    def drawn(self, x: Tensor) -> Drawn:
+        trace = trace_of(x)
+        shape = (*x.shape[:3], 1)
+        noise = ops.random_normal(self.seed_of(x), trace.step, trace.stream(), shape)
+        return {
+            "chosen": self.chosen(x, self.factor),
+            "scale": self.uniform(x, (1,), self.scale),
+            "noise": ops.cast(noise, x.dtype),
+        }
+
+    def changed(self, x: Tensor, drawn: Drawn) -> Tensor:
+        if self.scale[1] == 0 or self.factor[1] == 0:
+            return x
+        height, width = static(x.shape[1:3])
+        deviation = ops.maximum(drawn["scale"] * (0.05 * min(height, width)), 1e-6)
+        widest = int(6 * 0.05 * min(height, width) * self.scale[1]) | 1
+        window = images.bell(widest, deviation)
+        places = ops.constant(x.graph, abs(np.arange(widest) - widest // 2), x.dtype)
+        # The window is int(6 deviation), or one more where that is even, wide
+        reach = ops.floor(ops.floor(deviation * 6.0) / 2.0)
+        inside = ops.broadcast_to(places, window.shape) <= ops.reshape(reach, (1, 1))
+        window = ops.select(inside, window, ops.zeros_like(window))
+        window = window / ops.reduce_sum(window, -1, keepdims=True)
+        noise = images.blurred(drawn["noise"] * ops.reshape(deviation, (1, 1, 1, 1)), window, window)
+        by = ops.reshape(drawn["scale"] * (0.1 * max(height, width)), (1, 1, 1))
+        moves = ops.reshape(noise, noise.shape[:3]) * by
+        rows = moves + ops.constant(x.graph, np.arange(height).reshape(1, -1, 1), x.dtype)
+        columns = moves + ops.constant(x.graph, np.arange(width).reshape(1, 1, -1), x.dtype)
+        made = images.sampled(x, (rows, columns), self.interpolation, self.fill_mode, self.fill_value)
+        return ops.clip(where(drawn["chosen"], made, x), *self.value_range)
