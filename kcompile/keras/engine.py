@@ -31,6 +31,7 @@ from kcompile.keras.layer_calls import anywhere, builds, describe_types, numbere
 from kcompile.keras.layer_nodes import Nodes
 from kcompile.keras.layer_weights import Weights, kept_random_state, unique, weight_budget
 from kcompile.keras.newer_members import LayerMembers
+from kcompile.keras.operands import tensor
 from kcompile.keras.operators import identity
 from kcompile.keras.policies import dtype_here
 from kcompile.keras.scopes import scope
@@ -51,7 +52,7 @@ from kcompile.keras.tensors import (
     type_of_shape,
     types_of_shapes,
 )
-from kcompile.keras.tracing import Inferred, Trace, trace_of, tracing
+from kcompile.keras.tracing import Inferred, Trace, current, trace_of, tracing
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.errors import (
     InputTypeError,
@@ -79,6 +80,13 @@ __all__ = [
     "unique",
     "weight_budget",
 ]
+
+
+def in_graph(x: np.ndarray) -> Any:
+    """An array as a constant of the graph that is being traced, where one is: what a layer makes of it there
+    follows from its weights."""
+    graph = current()
+    return x if graph is None else tensor(x)
 
 
 _calls_made = itertools.count()  # on arrays
@@ -229,6 +237,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         flat, single = as_list(inputs), not isinstance(inputs, (list, tuple))
         if any(isinstance(x, Variable) for x in flat):
             flat = [identity(x) if isinstance(x, Variable) else x for x in flat]
+        flat = [x if not isinstance(x, np.ndarray) else in_graph(x) for x in flat]
         if flat and all(isinstance(x, Tensor) for x in flat):
             self.ensure_built([x.type for x in flat], single)
             return one_or_list(self.trace(flat, single, arguments))
@@ -280,6 +289,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
 
         def make(graph: Graph) -> list[Tensor]:
             trace = trace_of(graph)
+            trace.untold = "training" not in arguments
             trace.stepping = True  # so that it knows which layer added what to the loss
             outputs = self.trace([constant(graph, a, a.dtype.name) for a in given], single, arguments)
             losses = [ops.reduce_mean(x) if x.rank else x for added in trace.added.values() for x in added]

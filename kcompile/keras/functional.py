@@ -20,7 +20,17 @@ from kcompile.keras.configurations import check_config, make_layers, own_argumen
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
-from kcompile.keras.engine import KerasTensor, Layer, Node, Variable, as_list, is_integer, one_or_list, unique
+from kcompile.keras.engine import (
+    KerasTensor,
+    Layer,
+    Node,
+    Variable,
+    as_list,
+    in_graph,
+    is_integer,
+    one_or_list,
+    unique,
+)
 from kcompile.keras.expressions import TensorFunction
 from kcompile.keras.inputs import Input, InputLayer
 from kcompile.keras.layer_calls import numbered
@@ -29,6 +39,7 @@ from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
 from kcompile.keras.network import Network
 from kcompile.keras.newer_members import ModelMembers
+from kcompile.keras.operands import map_leaves
 from kcompile.keras.operators import identity
 from kcompile.keras.policies import DEFAULT_POLICY
 from kcompile.keras.prelude import Prelude, prelude_of
@@ -38,7 +49,7 @@ from kcompile.keras.standardize import by_name
 from kcompile.keras.summary import print_summary
 from kcompile.keras.tensors import is_number, new_random_state
 from kcompile.keras.topology import back_from, count_runs, sort_nodes
-from kcompile.keras.tracing import Inferred, infer_nodes, trace_nodes, trace_of
+from kcompile.keras.tracing import Inferred, current, infer_nodes, trace_nodes, trace_of
 from kcompile.keras.trainer import Trainer
 from kcompile.keras.training import Training
 from kcompile.keras.utils.serialization import custom_object_scope, serialize
@@ -58,6 +69,7 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
     input_keys: tuple[str, ...] | None = None
     output_keys: tuple[str, ...] | None = None
     computes_in_dtype = False
+    calls_as_written = False  # whether calls are told of training what they say in every vintage
     subclassed = False  # whether a `call` of the class's own says what it computes
     adopt: Any = None  # takes in such a class; set by `subclassing`, which is above this module
     without_call: Any = None  # makes one of a class that defines steps alone; set there too
@@ -346,6 +358,8 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
         """On tensors of a model: a node. On arrays: predictions for this batch; training=True: with layers as
         in training (dropout, statistics of the batch), but for what training updates."""
+        if current() is not None:
+            inputs = map_leaves(lambda x: in_graph(x) if isinstance(x, np.ndarray) else x, inputs)
         values = list(inputs.values()) if isinstance(inputs, Mapping) else as_list(inputs)
         if values and all(isinstance(x, (KerasTensor, Tensor, Variable)) for x in values):
             if isinstance(inputs, Mapping):
@@ -364,18 +378,24 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
         if edition(self.vintage).eager:
             single = not isinstance(inputs, (list, tuple, Mapping))
             vars(self)["called_on"] = [np.asarray(x) for x in values], single, bool(training)
+        told = self.semantics.training_of_calls == "of the model"
+        if told and training is None and any("training" in node.arguments for node in self.nodes):
+            return self._now([np.asarray(x) for x in values], len(values) == 1, {})
+        if training and not self.built:
+            self.build_for_data(inputs)
         model = self._as_in_training() if training else self
         return as_eager(model.predict_on_batch(inputs), self.vintage)
 
     def _as_in_training(self) -> Model:
         """A model that calls this one with training=True, over the same weights and random numbers."""
         if self._in_training is None or self._in_training[0] != self.nodes:
-            if not self.built:
+            if not self.built:  # no data said it
                 raise ModelError(f"Model {self.name!r} is not built: its input shape is not known")
             inputs = [Input(batch_shape=x.shape, dtype=x.dtype, vintage=self.vintage) for x in self.inputs]
             outputs = self(one_or_list(inputs), training=True)
             model = Model(inputs, outputs, name=f"{self.name}_in_training", vintage=self.vintage)
             model.random_state = self.random_state
+            model.calls_as_written = True
             self._in_training = list(self.nodes), model
         return self._in_training[1]
 

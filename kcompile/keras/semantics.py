@@ -157,6 +157,12 @@ class Semantics:
     # they were filled. Keras 2.3: base_layer.py, __setattr__; tf_keras: base_layer.py, _flatten_layers; Keras
     # 3: utils/tracking.py.
     layers_in_layers: Literal["none", "attributes", "nested by key", "nested"]
+    # Whether layers in the `call` of a class of Model are told of training where that takes no `training`.
+    # Keras 3: backend/tensorflow/trainer.py, train_step.
+    training_of_subclassed: Literal["told", "told if taken"]
+    # What calls with training=True or False are told where their functional model trains or predicts.
+    # Keras 3: functional.py, operation_fn.
+    training_of_calls: Literal["their own", "of the model"]
     # Weights are trained where no layer around them is frozen, or where the flag of their own layer says
     # so (and that of the model that is trained). Keras 3: layers/layer.py, trainable_variables.
     trained_weights: Literal["all flags", "own flag"]
@@ -342,6 +348,8 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "identity": ("tiled", "gates tiled", "diagonal", "diagonal", "diagonal"),
     "trainable_of_model": ("own", "own", "each layer", "each layer", "each layer"),
     "layers_in_layers": ("none", "attributes", "nested by key", "nested by key", "nested"),
+    "training_of_subclassed": (*["told"] * 4, "told if taken"),
+    "training_of_calls": (*["their own"] * 4, "of the model"),
     "trained_weights": ("all flags", "all flags", "all flags", "all flags", "own flag"),
     "moving_statistics": ("all flags", "all flags", "own flag", "own flag", "own flag"),
     "penalty_of_frozen": (True, True, True, True, False),

@@ -292,7 +292,14 @@ class Steps:
 
     def _run(self, x: Any, training: bool) -> Any:
         model: Any = self
-        return model(list(x) if isinstance(x, tuple) else x, training=training)
+        return model(list(x) if isinstance(x, tuple) else x, training=training and self.told_of_training)
+
+    @property
+    def told_of_training(self) -> bool:
+        """Whether fit tells the layers inside of training."""
+        model: Any = self
+        taken = not model.subclassed or "training" in inspect.signature(model.call).parameters
+        return taken or model.semantics.training_of_subclassed == "told"
 
     def _loss_of(self, x: Any, y: Any, y_pred: Any, sample_weight: Any, training: bool) -> Any:
         """`compute_loss`, whose mean is reported. A class's own may not take `training`."""

@@ -81,7 +81,8 @@ class Trace:
     graph. loop: this is the body of one. measures: a metric counts a batch in. measured: the names of the
     variables of such states. assigned: trained weights whose values are given by a layer, before gradients to
     them are taken. stepping: this is a step of a model's own. added: in one, what the latest call of each
-    layer added to losses.
+    layer added to losses. untold: nobody says whether this is training, as
+    where a model is called on arrays. top: the model that is traced, and not one inside of it.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -104,6 +105,8 @@ class Trace:
         self.measured: set[str] = set()
         self.assigned: set[Variable] = set()
         self.stepping = False
+        self.untold = False
+        self.top: Any = None
         self.added: dict[Any, list[Tensor]] = {}
         self._streams = itertools.count()
 
@@ -246,6 +249,7 @@ def branched(condition: Tensor, then: Callable[[], Any], otherwise: Callable[[],
 
 def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tensor]:
     """The outputs of `model` for `inputs`; regularisation goes to `trace.losses`."""
+    trace.top = model
     with trace.mode(frozen=not model.trainable):
         outputs = trace_nodes(model, trace, inputs, trace.known)
     # That of a frozen weight moves the loss and no gradient.
@@ -294,12 +298,22 @@ def trace_nodes(
             continue
         operands = [values[x] for x in node.inputs]
         with trace.source(Source(node.layer.name, node.index)):
-            results = node.layer.trace(operands, node.single, node.arguments)
+            results = node.layer.trace(operands, node.single, _arguments(model, trace, node))
         values.update(zip(node.outputs, results))
     if model.added_losses:
         trace.losses += emit(trace.graph, model.added_losses, values)
     trace_given([*model.owned_layers, model], trace, values)
     return [values[y] for y in model.outputs]
+
+
+def _arguments(model: Any, trace: Trace, node: Any) -> dict[str, Any]:
+    """The arguments of a call in a model: in Keras 3 what the model is told of training is what all of its
+    calls are told. A class of Model is told of it where its `call` takes it."""
+    if node.layer is trace.top and not model.told_of_training:
+        return {**node.arguments, "training": False}
+    if model.semantics.training_of_calls == "their own" or trace.untold or model.calls_as_written:
+        return node.arguments
+    return {key: value for key, value in node.arguments.items() if key != "training"}
 
 
 def trace_given(layers: Sequence[Any], trace: Trace, values: Mapping[KerasTensor, Tensor]) -> None:

@@ -52,6 +52,35 @@ def operators_keep_masks(kit: Kit) -> Any:
     ]
 
 
+@case({"their own": [True, False], "of the model": [False, True]})
+def training_of_calls(kit: Kit) -> Any:
+    """Whether a Dropout that is called with training=True draws in predict; and whether a batch normalisation
+    that is called with training=False takes statistics of its own in training."""
+    x, ones = kit.layers.Input((100,)), np.ones((1, 100), np.float32)
+    drawn = kit.predicted(x, kit.layers.Dropout(0.5)(x, training=True), ones)
+    y = kit.layers.Input((1,))
+    model = kit.compiled(kit.model(y, kit.one(1)(kit.layers.BatchNormalization()(y, training=False))))
+    loss = number(model.train_on_batch(np.array([[1.0], [3.0]]), np.array([[0.0], [0.0]])))
+    return [bool((np.asarray(drawn) != 1).any()), loss < 3.0]  # 1 by their own, else near 5
+
+
+@case({"told": True, "told if taken": False}, live=False)
+def training_of_subclassed(kit: Kit) -> Any:
+    """Whether a batch normalisation in a `call` that takes no `training` takes a batch's statistics."""
+    layer = kit.layers.BatchNormalization()
+
+    class Net(kit.keras.models.Model):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def call(self, inputs: Any) -> Any:
+            return self.layer(inputs)
+
+    model = kit.compiled(Net())
+    return number(model.train_on_batch(np.array([[1.0], [3.0]]), np.array([[0.0], [0.0]]))) < 3.0
+
+
 @case({True: [1.0, 1.0], False: [1.0, 2.0]})
 def given_masks_go_on(kit: Kit) -> Any:
     """Where the input has no mask, and a call is given one of a single step: the sum of ones over steps, for

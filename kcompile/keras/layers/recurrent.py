@@ -366,6 +366,10 @@ class RNN(Recurrence):
             del config["zero_output_for_mask"]
         return config
 
+    def reset_state(self, states: Any = None) -> None:
+        """`reset_states`, as Keras 3 calls it."""
+        self.reset_states(states)
+
     def reset_states(self, states: Any = None) -> None:
         """Set the states of a stateful layer: to zeros, or to these arrays [batch, size]. Raises
         ModelError, InputError."""

@@ -262,6 +262,10 @@ class Bidirectional(Recurrence, Wrapper):
             masks += [None] * (2 * len(self.forward_layer.compute_mask(inputs, None)) - 2)
         return masks if len(masks) > 1 else masks[0]
 
+    def reset_state(self) -> None:
+        """`reset_states`, as Keras 3 calls it."""
+        self.reset_states()
+
     def reset_states(self) -> None:
         """Set the states of both directions to zeros."""
         self.forward_layer.reset_states()

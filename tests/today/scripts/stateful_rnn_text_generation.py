@@ -1,5 +1,9 @@
 """A stateful LSTM over characters, whose states are reset between epochs by a callback; sampling at the end."""
 
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
 import numpy as np
 
 import keras
