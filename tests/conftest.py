@@ -19,6 +19,10 @@ os.environ["XDG_CACHE_HOME"] = _cache.name
 os.environ.setdefault("ZIG_GLOBAL_CACHE_DIR", f"{_cache.name}/zig")  # of the first process, for all of a run
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")  # Keras is a reference here, and compiles sooner
+# What one process of a run compiles for Keras, the others need not
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{_cache.name}/jax")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 os.environ.setdefault("KC_VERIFY", "1")  # every graph is verified after every pass
 
 # The first example compiles code, so a deadline for each example would be a timed test.
