@@ -151,7 +151,7 @@ def observe(case: Case, keras: Any, model: Any, eager: bool = False, opened: boo
             model.layers[-1].reset_states()
         model.compile(keras.optimizers.SGD(0.5), "mse", **({"run_eagerly": True} if eager else {}))
         loss = float(np.ravel(model.train_on_batch(one(x), one(y)))[0])
-        moves = [b - a for a, b in zip(start, model.get_weights())]
+        moves = [b - np.asarray(a, b.dtype) for a, b in zip(start, model.get_weights())]
     return Seen(config, shapes_of(model), predicted, loss, moves)
 
 
@@ -217,7 +217,7 @@ class Lack:
 
     reference: str
     rows: str  # a pattern
-    options: str  # all of them together
+    options: str  # all of them together; of "-option", where it is not given
     why: str
 
 
@@ -250,8 +250,29 @@ LACKS = (
     Lack("tf_keras", "SpectralNormalization*", "", "it does not find its own class in files"),
     *(
         Lack("tf_keras", rows, "", "it has no such layer")
-        for rows in ("Adaptive*", "GroupedQueryAttention", "RMSNormalization")
+        for rows in (
+            "Adaptive*",
+            "AutoContrast",
+            "Equalization",
+            "GroupedQueryAttention",
+            "RMSNormalization",
+            "Solarization",
+        )
     ),
+    Lack("tf_keras", "Random*", "", "it draws other numbers, or has no such layer"),
+    *(
+        Lack("tf_keras", rows, option, "it has no such argument")
+        for rows, option in (
+            *((rows, "data_format") for rows in ("CenterCrop", "Resizing")),
+            *(("Resizing", option) for option in ("antialias", "fill_value", "pad_to_aspect_ratio")),
+        )
+    ),
+    Lack("tf_keras", "CategoryEncoding", "", "it makes no vectors of numbers that stand in rows"),
+    *(
+        Lack("tf_keras", rows, "-output_mode", "it makes no vectors of numbers that stand in rows")
+        for rows in ("Discretization", "IntegerLookup")
+    ),
+    Lack("tf_keras", "CenterCrop", "height width", "it cuts some images to no pixels, and fails"),
     Lack("tf_keras", "Highway", "", "it has no layers of Keras 1"),
     Lack("tf_keras", "MaxoutDense", "", "it has no layers of Keras 1"),
     Lack("keras3", "Highway", "", "it has no layers of Keras 1"),
@@ -290,7 +311,7 @@ def without(reference: str, case: Case) -> str | None:
         lack.why
         for lack in LACKS
         if lack.reference == reference
-        and given.issuperset(lack.options.split())
+        and all((name[1:] not in given) if name[0] == "-" else name in given for name in lack.options.split())
         and fnmatch(case.row, lack.rows)
     )
     return next(found, None)

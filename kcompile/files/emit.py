@@ -95,10 +95,10 @@ def architecture(model: Any, dialect: Dialect) -> tuple[Config, Config]:
     return {**made, "class_name": kind, "module": "keras", "registered_name": None}, writer.ours
 
 
-def _warn_of(strange: Iterable[str], level: int) -> None:
+def _warn_of(strange: Iterable[str], level: int, reader: str = "Keras 2") -> None:
     """Says what only we, and not the Keras whose words these are, will read."""
     if names := ", ".join(sorted(set(strange))):
-        text = f"Keras 2 will not open what is written, as it does not have {names}"
+        text = f"{reader} will not open what is written, as it does not have {names}"
         warnings.warn(text, stacklevel=level + 1)
 
 
@@ -116,7 +116,7 @@ class _Writer:
 
     def warn(self) -> None:
         """Says what only we, and not the Keras whose words these are, will read."""
-        _warn_of(self.strange, 5)
+        _warn_of(self.strange, 5, "Keras 2" if self.dialect == "keras2" else "tf.keras")
 
     def model(self, model: Any, trainable: bool, path: str, held: bool = False) -> Config:
         """trainable: whether the model around it is. Keras hands that on to the layers inside. held: a
@@ -247,6 +247,9 @@ class _Writer:
             self.strange.append(f"the policy {config['dtype']}")
         if self.dialect == "keras2":
             self.strange += keras2_words.layer_config(kind, made)
+        elif self.dialect == "tf_keras":
+            later = keras2_words.without_later(kind, made, keras2_words.LATER_THAN_TF)
+            self.strange += later if layer.semantics.trained_weights != "own flag" else []
         return made
 
     def held(self, key: str, value: Any, trainable: bool, path: str) -> Any:

@@ -92,6 +92,35 @@ LATER_ARGUMENTS: Mapping[str, Mapping[str, Any]] = {
         for suffix in ("", "Cell")
     },
 }
+# The same of tf.keras: layers that prepare data
+_LAST = {"data_format": "channels_last"}
+LATER_THAN_TF: Mapping[str, Mapping[str, Any]] = {
+    "": {},
+    **{
+        kind: _LAST
+        for kind in (
+            "CenterCrop",
+            "RandomBrightness",
+            "RandomCrop",
+            "RandomFlip",
+            "RandomHeight",
+            "RandomRotation",
+            "RandomTranslation",
+            "RandomWidth",
+            "RandomZoom",
+        )
+    },
+    "IntegerLookup": {"oov_method": "floormod", "salt": None},
+    "RandomContrast": {**_LAST, "value_range": [0.0, 255.0]},
+    "Resizing": {
+        **_LAST,
+        "pad_to_aspect_ratio": False,
+        "fill_mode": "constant",
+        "fill_value": 0.0,
+        "antialias": False,
+    },
+    "StringLookup": {"oov_method": "floormod", "salt": None},
+}
 # Arguments of optimizers that it has not; and learning rates that all Kerases have where none is given
 LATER_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "Adagrad": {"initial_accumulator_value": 0.0},
@@ -113,17 +142,23 @@ _FIXED = [
 ]
 
 
-def layer_config(kind: str, config: Config) -> list[str]:
-    """Rewrite a layer's configuration in place. What Keras 2 does not have of it."""
-    if kind in LATER_LAYERS:
-        return [kind]
+def without_later(kind: str, config: Config, later: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Take arguments that came later out of a configuration, where they say nothing. Those that do."""
     strange = []
-    for name, silent in {**LATER_ARGUMENTS[""], **LATER_ARGUMENTS.get(kind, {})}.items():
+    for name, silent in {**later[""], **later.get(kind, {})}.items():
         if name in config:
             if config[name] == silent:
                 del config[name]
             else:
                 strange.append(f"{name}={config[name]!r} of {kind}")
+    return strange
+
+
+def layer_config(kind: str, config: Config) -> list[str]:
+    """Rewrite a layer's configuration in place. What Keras 2 does not have of it."""
+    if kind in LATER_LAYERS:
+        return [kind]
+    strange = without_later(kind, config, LATER_ARGUMENTS)
     for name, value in config.items():
         if isinstance(value, Mapping) and "class_name" in value:
             config[name] = object_config(value)

@@ -116,6 +116,9 @@ class Semantics:
     # The order of the sizes of LayerNormalization's weights. tf_keras: layer_normalization.py, build, where
     # they are reshaped as they are; Keras 3: layer_normalization.py, __init__ (sorted).
     normalized_axes: Literal["sorted", "as given"]
+    # Whether Rescaling and Normalization pass masks on. tf_keras: base_preprocessing_layer.py; Keras 3:
+    # rescaling.py and normalization.py, __init__.
+    scaling_keeps_masks: bool
     # What GroupNormalization does with a mask: it goes on, or counts too, and must be of single elements.
     # tf_keras: group_normalization.py, _apply_normalization.
     group_norm_mask: Literal["goes on", "counts"]
@@ -336,6 +339,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "smallest_norm": ("1e-6", "1e-6", "1e-6", "1e-6", "1e-12"),
     "identity_keeps_masks": (True, True, False, False, True),
     "normalized_axes": ("sorted", "sorted", "as given", "as given", "sorted"),
+    "scaling_keeps_masks": (True, True, False, False, True),
     "group_norm_mask": ("goes on", "goes on", "counts", "counts", "goes on"),
     "spectral_kernel": ("of the step", "of the step", "assigned", "assigned", "of the step"),
     "resized_integers": ("floats", "floats", "floats", "floats", "stay"),

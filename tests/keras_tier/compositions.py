@@ -434,7 +434,11 @@ def _compiled(made: _Builder, model: Any, rng: np.random.Generator) -> Sample:
                 values *= rng.random((*shape[:2], 1)) > 0.4
                 values[:, 1] = 1.0
             x.append(values.astype("float32"))
-    y = [rng.normal(size=(BATCH, *t.shape[1:])).astype("float32") for t in model.outputs]
+    shapes = [(BATCH, *t.shape[1:]) for t in model.outputs]
+    if any(None in shape for shape in shapes):  # sizes that the library does not infer
+        made_of_x = model(x if len(x) > 1 else x[0], training=False)
+        shapes = [tuple(np.shape(v)) for v in (made_of_x if isinstance(made_of_x, list) else [made_of_x])]
+    y = [rng.normal(size=shape).astype("float32") for shape in shapes]
     weights = [rng.uniform(0.1, 2, BATCH).astype("float32") for _ in y] if weighted else None
     return Sample(made.library, model, x, y, weights, [loss is not None for loss in losses], made.notes)
 

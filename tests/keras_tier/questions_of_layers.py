@@ -342,6 +342,15 @@ def identity_keeps_masks(kit: Kit) -> Any:
     return kit.predicted(x, mean, np.array([[[2.0], [0.0]]], np.float32))
 
 
+@case({True: [2.0], False: [1.0]})
+def scaling_keeps_masks(kit: Kit) -> Any:
+    """The mean of 2 and of a masked 0."""
+    x = kit.layers.Input((2, 1))
+    steps = kit.layers.Rescaling(1.0)(kit.layers.Masking()(x))
+    mean = kit.layers.GlobalAveragePooling1D()(steps)
+    return kit.predicted(x, mean, np.array([[[2.0], [0.0]]], np.float32))
+
+
 @case({"sorted": [[2, 3]], "as given": [[3, 2]]})
 def normalized_axes(kit: Kit) -> Any:
     x = kit.layers.Input((2, 3))

@@ -51,6 +51,7 @@ NOT_ASKED = {
             "einsum_fans",
             "group_norm_mask",
             "identity_keeps_masks",
+            "scaling_keeps_masks",
             "masked_scores",
             "normalized_axes",
             "projections_penalised",

@@ -27,8 +27,6 @@ class Preprocessing(Layer):
     """A layer that prepares data. It takes numbers of any type, and, where its Keras computes at once, lists
     and tables too."""
 
-    supports_masking = True
-
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
         if edition(self.vintage).eager:
             inputs = as_plain_array(inputs)

@@ -21,7 +21,13 @@ from kcompile_runtime.errors import InputError, ModelError, describe
 __all__ = ["Normalization", "Rescaling"]
 
 
-class Rescaling(Preprocessing):
+class _Scaling(Preprocessing):
+    @property
+    def supports_masking(self) -> bool:  # type: ignore[override]
+        return self.semantics.scaling_keeps_masks
+
+
+class Rescaling(_Scaling):
     """x * scale + offset, in floats. scale, offset: numbers, or arrays that broadcast to x (where K's
     image_data_format is channels_first, a scale's first axis is that of the channels)."""
 
@@ -43,7 +49,7 @@ class Rescaling(Preprocessing):
         return x * ops.constant(x.graph, scale, x.dtype) + ops.constant(x.graph, shift, x.dtype)
 
 
-class Normalization(Preprocessing):
+class Normalization(_Scaling):
     """(x - mean) / sqrt(variance) along axes, of `adapt`'s data or as given; the largest of the divisor and
     K.epsilon() counts.
 
