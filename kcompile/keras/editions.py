@@ -184,6 +184,7 @@ _ADDED = {
         **dict.fromkeys(_DATA_SETS, "pipelines"),
         "audio_dataset_from_directory": "pipelines",
         **dict.fromkeys(_UTILS, "utils.newer"),
+        "FeatureSpace": "feature_space",
         "split_dataset": "pipelines",
     },
     "preprocessing": dict.fromkeys(_DATA_SETS, "pipelines"),

@@ -94,12 +94,11 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
         if self.subclassed:
             return
         self.input_keys, self.output_keys = _keys(inputs, "inputs"), _keys(outputs, "outputs")
-        self._connect(
-            *(
-                as_list(value) if keys is None else [value[key] for key in keys]
-                for value, keys in ((inputs, self.input_keys), (outputs, self.output_keys))
-            )
-        )
+        given = [
+            as_list(value) if keys is None else [value[key] for key in keys]
+            for value, keys in ((inputs, self.input_keys), (outputs, self.output_keys))
+        ]
+        self._connect(*(_from_between(*given) if edition(self.vintage).eager else given))
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
         Layer.__init__(self, name=name, **kwargs)
@@ -651,6 +650,30 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
 def _calls(layer: Layer) -> int:
     """How often a layer has been called; that an input and a model make their tensors is no call."""
     return max(0, len(layer.nodes_made) - isinstance(layer, (InputLayer, Model)))
+
+
+def _from_between(inputs: list[Any], outputs: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Inputs and outputs, where tensors that layers gave may be inputs since tf.keras: a new Input for each,
+    from which the calls behind it are made again."""
+    tensors = [*inputs, *outputs]
+    if not all(isinstance(x, KerasTensor) for x in tensors) or all(
+        isinstance(x.layer, InputLayer) for x in inputs
+    ):
+        return inputs, outputs
+    values: dict[KerasTensor, Any] = {
+        x: x
+        if isinstance(x.layer, InputLayer)
+        else Input(batch_shape=x.shape, dtype=x.dtype, vintage=x.layer.vintage)
+        for x in inputs
+    }
+    for node in back_from(outputs, values)[0]:
+        operands = [values.get(x, x) for x in node.inputs]
+        if all(new is x for new, x in zip(operands, node.inputs)):
+            values.update((y, y) for y in node.outputs)
+            continue
+        made = node.layer(operands[0] if node.single else operands, **node.arguments)
+        values.update(zip(node.outputs, as_list(made)))
+    return [values[x] for x in inputs], [values[y] for y in outputs]
 
 
 def _keys(value: Any, what: str) -> tuple[str, ...] | None:
