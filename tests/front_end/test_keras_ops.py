@@ -127,9 +127,8 @@ def test_what_cannot_be_is_refused_by_name_with_the_reason() -> None:
             call(x)
     with pytest.raises(UnsupportedError, match="maximum_iterations"):
         ops.while_loop(lambda i: i < 3, lambda i: i + 1, (0,))
-    for refused in (random.gamma, random.beta, random.binomial):
-        with pytest.raises(UnsupportedError, match=r"random\."):
-            refused((2,), 1.0)
+    with pytest.raises(UnsupportedError, match="by numpy"):
+        random.binomial((2,), 5000, 0.5)
     with pytest.raises(KcompileError, match=r"ops\.reshape"):
         ops.reshape(X, (5, 5))
 
@@ -186,6 +185,21 @@ def test_images_and_matrices_on_values_and_in_models_of_unknown_batch() -> None:
     np.testing.assert_allclose(made[2], [np.linalg.norm(p, 2) for p in plane], 1e-5)
     with pytest.raises(ValueError, match="not positive definite"):
         ops.cholesky(-np.eye(2, dtype=np.float32))
+
+
+def test_numbers_of_gamma_beta_and_binomial_distributions() -> None:
+    for alpha in (0.4, 1.0, 6.5):
+        x = random.gamma((20000,), alpha, seed=3)
+        np.testing.assert_allclose([x.mean(), x.var()], [alpha, alpha], rtol=0.06)
+    x = random.beta((20000,), 2.0, 5.0, seed=4)
+    np.testing.assert_allclose([x.mean(), x.var()], [2 / 7, 10 / (49 * 8)], rtol=0.05)
+    x = random.binomial((5000, 2), np.float32([10, 3]), 0.3, seed=5)
+    np.testing.assert_allclose(x.mean(0), [3.0, 0.9], rtol=0.05)
+    assert set(np.unique(x[:, 1])) == {0.0, 1.0, 2.0, 3.0}
+    given = keras.Input((3,))
+    noisy = keras.layers.Lambda(lambda x: x * 0 + random.gamma(ops.shape(x), 2.0, seed=6))(given)
+    made = keras.Model(given, noisy).predict(np.zeros((2000, 3), np.float32), batch_size=2000, verbose=0)
+    np.testing.assert_allclose(made.mean(), 2.0, rtol=0.05)
 
 
 def test_loops_and_branches_are_written_out() -> None:
