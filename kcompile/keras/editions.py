@@ -205,6 +205,7 @@ _KERAS3_ADDED = {
     "": {
         **_POLICIES,
         **dict.fromkeys(("Function", "Operation", "RematScope", "remat"), "keras3_parts"),
+        "Quantizer": "keras3_quantizers",
         "Initializer": "initializers",
         "InputSpec": "layers",
         "KerasTensor": "tensors",

@@ -11,16 +11,12 @@ _BITS = (
     "weights of few bits are not supported; models compute in float32, and `Layer.dtype_policy` keeps halves"
 )
 _STEPS = "write a train_step, or a loss on the outputs of both models; see keras.Model.train_step"
-_IMAGES = "use the augmenting layers that are here, or change images by keras.ops.image before the model"
-_MIXED = "mix samples and labels in a Sequence, or in a Dataset's map"
 _DRAW = "results are numpy arrays, which Pillow and matplotlib draw"
 _STATE = "variables are read and written by the layers and steps that are compiled; there is no other state"
-_OTHER = "code of other libraries is not compiled; give the model itself to kcompile.compile"
 
 ABSENT: dict[str, str] = {
     "StatelessScope": _STATE,
     "SymbolicScope": "calls on tensors of keras.Input are symbolic anyway",
-    "Quantizer": _BITS,
     "callbacks.OrbaxCheckpoint": "use ModelCheckpoint, whose .keras files keep the optimizer too",
     "config.enable_unsafe_deserialization": "code in files is never run; give load_model custom_objects",
     "config.set_backend": "there is one backend; a live Keras model of any is taken by kcompile.compile",
@@ -38,36 +34,31 @@ ABSENT: dict[str, str] = {
     "distribution.distribute_tensor": _DEVICES,
     "distribution.initialize": _DEVICES,
     "export.*": "use Model.export, or kcompile build, which write a library that needs no Keras",
-    "layers.AugMix": _IMAGES,
-    "layers.ContrastLimitedAdaptiveHistogramEqualization": _IMAGES,
-    "layers.CutMix": _MIXED,
-    "layers.FlaxLayer": _OTHER,
-    "layers.JaxLayer": "use kcompile.compile_jax for a function of JAX, or write the layer over keras.ops",
-    "layers.MaxNumBoundingBoxes": "pad the boxes by numpy before the model",
     "layers.MelSpectrogram": "write a layer over keras.ops.stft and a matrix of filters",
-    "layers.MixUp": _MIXED,
-    "layers.Pipeline": "use keras.Sequential of the layers",
-    "layers.RandAugment": _IMAGES,
-    "layers.RandomElasticTransform": "write a layer over keras.ops.image.elastic_transform",
-    "layers.RandomPerspective": "write a layer over keras.ops.image.perspective_transform",
     "layers.STFTSpectrogram": "write a layer over keras.ops.stft",
-    "layers.TFSMLayer": _OTHER,
-    "layers.TorchModuleWrapper": _OTHER,
     "optimizers.MultiOptimizer": "write a train_step with several optimizers",
     "optimizers.OptimizerMap": "write a train_step with several optimizers",
-    "quantizers.*": _BITS,
+    **{
+        f"quantizers.{name}": _BITS
+        for name in (
+            "AWQConfig",
+            "Float8QuantizationConfig",
+            "GPTQConfig",
+            "Int4QuantizationConfig",
+            "Int8QuantizationConfig",
+            "QuantizationConfig",
+            "abs_max_quantize_grouped_with_zero_point",
+            "quantize_and_dequantize",
+        )
+    },
     "saving.KerasFileEditor": "load the model, change its weights, and save it",
     "utils.FeatureSpace": "use the preprocessing layers that it is made of, on one input for each feature",
-    "utils.bounding_boxes.*": "they are not supported; write them over keras.ops",
     "visualization.*": _DRAW,
     "wrappers.*": "use KerasClassifier and KerasRegressor of kcompile.keras.wrappers.scikit_learn",
 }
 # Modules that have their names from the edition alone (`Edition.added`), or none
 BARE = frozenset(
-    {
-        *("distillation", "export", "legacy", "legacy.saving", "quantizers"),
-        *("utils.bounding_boxes", "utils.legacy", "visualization", "wrappers"),
-    }
+    {*("distillation", "export", "legacy", "legacy.saving"), *("utils.legacy", "visualization", "wrappers")}
 )
 
 

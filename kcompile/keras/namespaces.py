@@ -115,8 +115,10 @@ MODULES = (
 ONE_EDITION = {
     "distribution": "keras3_distribution",
     "ops": "keras3_ops",
+    "quantizers": "keras3_quantizers",
     "random": "keras3_random",
     "tree": "keras3_tree",
+    "utils.bounding_boxes": "keras3_boxes",
 }
 # Modules whose names are in a module of ours that is called otherwise
 SOURCES = {
@@ -206,6 +208,7 @@ class _Maker:
         if parent == "ops" and part:
             return dict(_source(parent).SUBMODULES[part])
         source = _source(name)
+        public = set(source.__all__) if name in ONE_EDITION else vars(source)
         lacks = self.edition.removed.get(name, frozenset())
         elsewhere = {
             key: self.of_edition(module, key, getattr(importlib.import_module(f"{HOME}.{module}"), key))
@@ -215,6 +218,7 @@ class _Maker:
             key: self.of_edition(name, key, value)
             for key, value in vars(source).items()
             if not key.startswith("_")
+            and key in public
             and key not in lacks
             and name not in keras3_absent.BARE
             and not isinstance(value, types.ModuleType)

@@ -242,7 +242,7 @@ def why_absent(path: str, root: str = HOME) -> str:
 def _sources(root: str, path: str) -> list[ModuleType]:
     """The modules that have the names of a module of Keras 2, and those that have theirs."""
     found: dict[str, ModuleType] = {}
-    ours = root != HOME and path.startswith("utils.") and path not in keras3_absent.BARE
+    ours = root != HOME and path.startswith("utils.") and path not in ("utils.bounding_boxes", "utils.legacy")
     left = [*PLACES.get(path, ()), *([path] if ours else [])]
     while left:
         source = left.pop(0)
