@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ class BackupAndRestore(Callback):
     backup_dir: the folder of the two files, which Keras 3's callback reads too. save_freq: "epoch" or a
     number of batches. double_checkpoint: keep the files before these too, and read them where the last are
     damaged. delete_checkpoint: whether the folder is deleted when the training comes to its end. Raises
-    ModelError for a model that is not built.
+    ModelError for a model that is not built, and where the files are of another model or another kind of
+    optimizer; warns where they are of other data, by their samples and batches.
     """
 
     def __init__(
@@ -72,15 +74,46 @@ class BackupAndRestore(Callback):
 
     def _restore(self, behind: str) -> None:
         state, notes = self._path(STATE, behind), self._path(NOTES, behind)
+        epoch: Any = None
+        if os.path.exists(notes):
+            with open(notes) as file:
+                found = json.load(file)
+            epoch = found["epoch"]
+            self._compare(found)
         if os.path.exists(state):
             optimizer = self.model.optimizer
             if optimizer is not None and not optimizer.built:
                 optimizer.build(self.model.trainable_weights)
             self.model.load_weights(state)
-        if os.path.exists(notes):
-            with open(notes) as file:
-                epoch = json.load(file)["epoch"]
+        if epoch is not None:
             self.model.trainer.begin_at(check_count(f"{notes}: epoch", epoch, 0))
+
+    def _training(self) -> dict[str, Any]:
+        """What a training is of, beside its model: the kind of optimizer, how many samples and batches."""
+        sizes = {name: self.params.get(name) for name in ("samples", "steps", "batch_size")}
+        return {"optimizer": type(self.model.optimizer).__name__, **sizes}
+
+    def _compare(self, notes: Any) -> None:
+        """Tell where this training is of something else than that of the files, as these say since they are
+        ours."""
+        now = self._training()
+        odd = [name for name, value in now.items() if name in notes and notes[name] != value]
+        if "optimizer" in odd:
+            raise ModelError(
+                describe(
+                    f"BackupAndRestore: {self.backup_dir}",
+                    f"the optimizer {now['optimizer']}, with which this model is compiled",
+                    f"the state of {notes['optimizer']}",
+                    "Compile the model with that one, or delete the folder to begin anew",
+                )
+            )
+        if odd:
+            told = ", ".join(f"{name} {now[name]} in place of {notes[name]}" for name in odd)
+            warnings.warn(
+                f"BackupAndRestore: {self.backup_dir} is of a training on other data: {told}. It goes on "
+                "with these",
+                stacklevel=2,
+            )
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         self._epoch, self._batch = epoch + 1, 0
@@ -104,7 +137,7 @@ class BackupAndRestore(Callback):
                 shutil.copyfile(self._path(name), self._path(name, ".bkp"))
         self.model.save_weights(self._path(STATE), overwrite=True)
         with replacing(self._path(NOTES), True) as part, open(part, "w") as file:
-            json.dump({"epoch": self._epoch, "batch": self._batch}, file)
+            json.dump({"epoch": self._epoch, "batch": self._batch, **self._training()}, file)
 
     def on_train_end(self, logs: Report = None) -> None:
         if self.delete_checkpoint and os.path.exists(self.backup_dir):
