@@ -99,6 +99,7 @@ _ORDER = {
     "ModelCheckpoint": _CHECKPOINT,
     "TensorBoard": (*_BOARD, "profile_batch", "embeddings_freq", "embeddings_metadata"),
 }
+_BACKUP = ("backup_dir", "save_freq", "delete_checkpoint", "save_before_preemption")
 _EVENTS = (
     *("on_epoch_begin", "on_epoch_end", "on_train_begin", "on_train_end"),
     *("on_train_batch_begin", "on_train_batch_end"),
@@ -281,6 +282,7 @@ EDITIONS = {
             "2.15.0",
             {
                 **_SINCE_TF,
+                "BackupAndRestore": {},
                 "Lion": {"learning_rate": 0.0001},
                 "RMSprop": {"ema_overwrite_frequency": 100},
                 **{kind: {"name": None} for kind in _SCHEDULES},
@@ -289,6 +291,7 @@ EDITIONS = {
                 **_ORDER,
                 **ORDERS["tf_keras"],
                 **optimizer_orders.TF_KERAS,
+                "BackupAndRestore": _BACKUP,
                 **dict.fromkeys(_NAMED_FIRST, tuple(_CONVNEXT.split())),
             },
             {**_RENAMED, **{name: {"model_name": "name"} for name in _NAMED_FIRST}},
@@ -325,6 +328,7 @@ EDITIONS = {
                 **{f"ConvLSTM{rank}D": _GATES for rank in (1, 2, 3)},
                 "l1_l2": {"l1": 0.0, "l2": 0.0},
                 "get_file": {"own_folder": True},
+                "KLDivergence": {"name": "kl_divergence"},
                 "LambdaCallback": {},
             },
             {

@@ -119,11 +119,18 @@ class VarianceScaling(Initializer):
     """Variance `scale / n`, n being fan_in, fan_out or their mean (Glorot 2010, He 2015).
 
     distribution: "uniform", "normal" or "truncated_normal" (cut off at two standard deviations),
-    "untruncated_normal".
+    "untruncated_normal". input_axes, output_axes (both, or neither): the axes whose sizes make up fan_in and
+    fan_out, where they are others than those of a kernel.
     """
 
     def __init__(
-        self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "normal", seed: int | None = None
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "normal",
+        seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
     ) -> None:
         distributions = ("uniform", "normal", "truncated_normal", "untruncated_normal")
         named = isinstance(mode, str) and isinstance(distribution, str)
@@ -142,9 +149,28 @@ class VarianceScaling(Initializer):
                 )
             )
         self.scale, self.mode, self.distribution, self.seed = scale, mode, distribution, seed
+        self.input_axes, self.output_axes = _axes("input_axes", input_axes), _axes("output_axes", output_axes)
+        if (self.input_axes is None) != (self.output_axes is None):
+            wanted = "both input_axes and output_axes, or neither"
+            raise ModelError(describe(type(self).__name__, wanted, "one of them"))
+
+    def get_config(self) -> dict[str, Any]:
+        own = {k: v for k, v in vars(self).items() if not k.endswith("_axes")}
+        return {**own, **self._axes_config()}
+
+    def _axes_config(self) -> dict[str, Any]:
+        if self.input_axes is None or self.output_axes is None:
+            return {}
+        return {"input_axes": list(self.input_axes), "output_axes": list(self.output_axes)}
+
+    def _fans(self, shape: tuple[int, ...]) -> tuple[float, float]:
+        if self.input_axes is None or self.output_axes is None:
+            return _fans(shape)
+        sizes = [[shape[k] for k in axes] for axes in (self.input_axes, self.output_axes)]
+        return math.prod(sizes[0]), math.prod(sizes[1])
 
     def fill(self, shape: tuple[int, ...]) -> np.ndarray:
-        fan_in, fan_out = _fans(shape)
+        fan_in, fan_out = self._fans(shape)
         fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance, generator = self.scale / max(1.0, fan), self.generator()
         if self.distribution == "uniform":
@@ -153,6 +179,15 @@ class VarianceScaling(Initializer):
         if self.distribution == "untruncated_normal":
             return generator.normal(0, math.sqrt(variance), shape)
         return _truncated(generator, shape) * (math.sqrt(variance) / TRUNCATED_STDDEV)
+
+
+def _axes(name: str, value: Any) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    axes = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not all(isinstance(axis, (int, np.integer)) and not isinstance(axis, bool) for axis in axes):
+        raise ModelError(describe(f"VarianceScaling: {name}", "a list of axes", repr(value)))
+    return tuple(int(axis) for axis in axes)
 
 
 def _fans(shape: Sequence[int], data_format: str = DATA_FORMATS[0]) -> tuple[float, float]:
@@ -170,11 +205,16 @@ def _fans(shape: Sequence[int], data_format: str = DATA_FORMATS[0]) -> tuple[flo
 def _scaling(name: str, scale: float, mode: str, distribution: str) -> type[VarianceScaling]:
     """A VarianceScaling with only its seed left to choose."""
 
-    def __init__(self: VarianceScaling, seed: int | None = None) -> None:
-        VarianceScaling.__init__(self, scale, mode, distribution, seed)
+    def __init__(
+        self: VarianceScaling,
+        seed: int | None = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
+        VarianceScaling.__init__(self, scale, mode, distribution, seed, input_axes, output_axes)
 
     def get_config(self: VarianceScaling) -> dict[str, Any]:
-        return {"seed": self.seed}
+        return {"seed": self.seed, **self._axes_config()}
 
     return type(
         name,

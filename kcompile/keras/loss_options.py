@@ -23,6 +23,7 @@ def _share(value: Any) -> bool:
 # What options of losses and metrics may be: for messages, and as a test.
 OPTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "from_logits": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
+    "from_sorted_ids": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
     "apply_class_balancing": ("True or False", lambda v: isinstance(v, (bool, np.bool_))),
     "label_smoothing": ("a number from 0 to 1", _share),
     "alpha": ("a number of at least 0", lambda v: is_number(v) and v >= 0),

@@ -17,6 +17,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.crossentropy import binary_terms, clipped, log_probabilities
 from kcompile.keras.editions import edition
+from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.loss_options import bound_options, checked_options, options_of
 from kcompile.keras.newer_losses import circle, ctc, dice, tversky
 from kcompile.keras.operands import lift, over
@@ -358,24 +359,31 @@ def _class(
     label: str | None = None,
     behind: tuple[str, ...] = (),
     without: tuple[str, ...] = (),
+    between: tuple[str, ...] = (),
+    first: tuple[str, ...] = (),
 ) -> type[FunctionLoss]:
     """The class of a loss function; its constructor takes the function's options, then a reduction, a name
-    and a dtype. label: the name that it has by default. behind: options that stand behind the name. without:
-    those of calls alone."""
+    and a dtype. label: the name that it has by default. behind: options that stand behind the name; between:
+    behind the reduction, before it. without: those of calls alone. first: those that begin."""
     plain = inspect.Parameter.POSITIONAL_OR_KEYWORD
     options = [p for p in options_of(function) if p.name not in without]
+    options.sort(key=lambda p: first.index(p.name) if p.name in first else len(first))
+    shown_name = label or function.__name__
     reduction, shown, dtype = (
-        inspect.Parameter(key, plain, default=None) for key in ("reduction", "name", "dtype")
+        inspect.Parameter(key, plain, default=value)
+        for key, value in (("reduction", MEANS[0]), ("name", shown_name), ("dtype", None))
     )
-    last = [p for p in options if p.name in behind]
-    parameters = [*(p for p in options if p.name not in behind), reduction, shown, *last, dtype]
+    middle, last = ([p for p in options if p.name in names] for names in (between, behind))
+    others = [p for p in options if p not in middle and p not in last]
+    parameters = [*others, reduction, *middle, shown, *last, dtype]
 
     def __init__(self: FunctionLoss, *args: Any, **kwargs: Any) -> None:
         given = bound_options(type(self).__name__, parameters, args, kwargs)
         reduction = given.pop("reduction", "sum_over_batch_size")
-        shown = check_text(f"{name}: name", given.pop("name", None), True) or label or function.__name__
+        shown = check_text(f"{name}: name", given.pop("name", None), True) or shown_name
         FunctionLoss.__init__(self, function, reduction, shown, **checked_options(type(self).__name__, given))
 
+    show_parameters(__init__, [inspect.Parameter("self", plain), *parameters])
     return type(
         name, (FunctionLoss,), {"__init__": __init__, "__doc__": function.__doc__, "__module__": __name__}
     )
@@ -387,7 +395,9 @@ MeanAbsolutePercentageError = _class("MeanAbsolutePercentageError", mean_absolut
 MeanSquaredLogarithmicError = _class("MeanSquaredLogarithmicError", mean_squared_logarithmic_error)
 BinaryCrossentropy = _class("BinaryCrossentropy", binary_crossentropy)
 CategoricalCrossentropy = _class("CategoricalCrossentropy", categorical_crossentropy)
-SparseCategoricalCrossentropy = _class("SparseCategoricalCrossentropy", sparse_categorical_crossentropy)
+SparseCategoricalCrossentropy = _class(
+    "SparseCategoricalCrossentropy", sparse_categorical_crossentropy, between=("axis",)
+)
 Hinge = _class("Hinge", hinge)
 SquaredHinge = _class("SquaredHinge", squared_hinge)
 CategoricalHinge = _class("CategoricalHinge", categorical_hinge)
@@ -404,7 +414,7 @@ CategoricalGeneralizedCrossEntropy = _class(
 
 Dice = _class("Dice", dice, behind=("axis",))
 Tversky = _class("Tversky", tversky, behind=("axis",))
-Circle = _class("Circle", circle, without=("ref_labels", "ref_embeddings"))
+Circle = _class("Circle", circle, without=("ref_labels", "ref_embeddings"), first=("gamma", "margin"))
 CTC = _class("CTC", ctc)
 
 mse = MSE = mean_squared_error
@@ -550,6 +560,11 @@ def as_loss(identifier: Any) -> Loss | None:
 
 OF_CLASSES = frozenset({sparse_categorical_crossentropy, categorical_generalized_cross_entropy})
 OF_ANY_LABELS = frozenset({circle, ctc})  # whose labels are not shaped as the outputs are
+
+
+def compares_samples(loss: Any) -> bool:
+    """Whether a loss looks at all pairs of the samples of a batch."""
+    return loss is not None and base_function(loss) is circle
 
 
 def takes_classes(loss: Any) -> bool:

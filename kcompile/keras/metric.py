@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ from kcompile.keras.tracing import Trace, current, trace_of, tracing
 from kcompile.keras.updates import Update
 from kcompile_runtime.arrays import as_array, is_array
 from kcompile_runtime.checks import check_text
-from kcompile_runtime.errors import InputError, InputTypeError, ModelError, describe
+from kcompile_runtime.errors import InputError, InputTypeError, ModelError, UnsupportedError, describe
 
 
 class Metric:
@@ -177,6 +178,47 @@ class Metric:
             self.reset_state()
         else:
             self._zero()
+
+    def merge_state(self, metrics: Sequence[Any]) -> None:
+        """Count in what other metrics of the class have counted, as tf.keras does: their states are added."""
+        for metric in metrics:
+            if type(metric) is not type(self) or len(metric.variables) != len(self.variables):
+                wanted = f"metrics of the class {type(self).__name__}"
+                raise InputError(describe(f"{self.label}: merge_state", wanted, repr(metric)))
+            for own, other in zip(self.variables, metric.variables):
+                own.assign(own.value + other.value)
+
+    # ---- Keras 3's functions of a state that is given, on arrays
+
+    def stateless_update_state(self, metric_variables: Sequence[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """The state after a batch is counted into another one; the metric's own stays."""
+        with self._lent(metric_variables):
+            self.update_state(*args, **kwargs)
+            return self.get_weights()
+
+    def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
+        """The value of a state."""
+        with self._lent(metric_variables):
+            return self.result()
+
+    def stateless_reset_state(self) -> list[Any]:
+        """The state before all batches."""
+        with self._lent(self.get_weights()):
+            self.reset_state()
+            return self.get_weights()
+
+    @contextmanager
+    def _lent(self, state: Sequence[Any]) -> Iterator[None]:
+        """Another state for the time being. Raises UnsupportedError inside a graph that is traced."""
+        if current() is not None:
+            remedy = "Call update_state and result there"
+            raise UnsupportedError(describe(f"{self.label}: stateless methods", "arrays", "tensors", remedy))
+        before = self.get_weights()
+        try:
+            self.set_weights([np.asarray(getattr(array, "value", array)) for array in state])
+            yield
+        finally:
+            self.set_weights(before)
 
     def _zero(self) -> None:
         for variable in self.variables:

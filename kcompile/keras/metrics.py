@@ -28,6 +28,7 @@ from kcompile.keras.confusion import (
     TrueNegatives,
     TruePositives,
 )
+from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.losses import Loss, _like, indices
 from kcompile.keras.metric import Metric, keeps_state, measured
 from kcompile.keras.operands import lift, tensor
@@ -75,8 +76,15 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Tensor, k: int = 5) -> Tenso
     return sparse_top_k_categorical_accuracy(ops.argmax(_like(y_true, y_pred)), y_pred, k)
 
 
-def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Tensor, k: int = 5) -> Tensor:
-    """1 where fewer than k classes score higher than the class number's."""
+def sparse_top_k_categorical_accuracy(
+    y_true: Any, y_pred: Tensor, k: int = 5, from_sorted_ids: bool = False
+) -> Tensor:
+    """1 where fewer than k classes score higher than the class number's. from_sorted_ids: y_pred holds class
+    numbers, the best first."""
+    if from_sorted_ids:
+        y_true = ops.reshape(tensor(y_true), (*y_pred.shape[:-1], 1))
+        found = ops.equal(ops.cast(y_pred, "int32")[..., :k], ops.cast(y_true, "int32"))
+        return ops.reduce_max(ops.cast(found, y_pred.dtype), -1)
     return _share(backend.in_top_k(y_pred, indices(y_true, y_pred), k), y_pred)
 
 
@@ -210,20 +218,21 @@ def _class(
     options = loss_options.options_of(function)
     parameters = [
         *(p for p in options if p.name in behind),
-        _NAME,
+        _NAME.replace(default=label or function.__name__),
         _DTYPE,
         *(p for p in options if p.name not in behind),
     ]
 
     def __init__(self: MeanMetricWrapper, *args: Any, **kwargs: Any) -> None:
         given = loss_options.bound_options(cls, parameters, args, kwargs)
-        if given.get("ignore_class") is not None:
+        if given.get("ignore_class") is not None:  # its losses are masked, and the Kerases differ in means
             raise UnsupportedError(
                 describe(f"metric {cls}: ignore_class", "None", repr(given["ignore_class"]))
             )
         name = check_text(f"{cls}: name", given.pop("name", None), True)
         self._begin(name or label, None, loss_options.checked_options(cls, given))
 
+    show_parameters(__init__, [inspect.Parameter("self", _PLAIN), *parameters])
     return type(
         cls,
         (MeanMetricWrapper,),

@@ -225,6 +225,11 @@ class R2Score(Metric):
 # ---------------------------------------------------------------- overlaps
 
 
+def _flat(x: Tensor) -> Tensor:
+    """All elements in one axis."""
+    return x if x.rank == 1 else ops.reshape(x, (x.type.numel,))
+
+
 class _Overlap(Metric):
     """The mean of intersection over union of classes, from how often each class is taken for each."""
 
@@ -269,7 +274,7 @@ class _Overlap(Metric):
     def classes(self, y: Tensor, sparse: bool) -> Tensor:
         """Class numbers, int32, in one axis."""
         y = y if sparse else ops.argmax(y, self.axis)
-        return ops.reshape(ops.cast(y, "int32"), (-1,)) if y.rank != 1 else ops.cast(y, "int32")
+        return _flat(ops.cast(y, "int32"))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         truth = self.classes(tensor(y_true), self.sparse_y_true)
@@ -277,7 +282,7 @@ class _Overlap(Metric):
         weight = ops.ones_like(ops.cast(truth, floatx()))
         if sample_weight is not None:
             given = ops.cast(ops.cast(tensor(sample_weight), self.dtype), floatx())
-            given = given if given.rank < 2 else ops.reshape(given, (-1,))
+            given = given if given.rank < 2 else _flat(given)
             weight = weight * given
         if self.ignore_class is not None:
             weight = weight * ops.cast(ops.not_equal(truth, self.ignore_class), floatx())

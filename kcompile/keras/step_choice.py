@@ -1,4 +1,4 @@
-"""Losses and metrics of a script's own that look at all pairs of samples.
+"""Losses and metrics that look at all pairs of samples.
 
 Enters: what the graph of training or testing takes. Leaves: whether it can be traced for any number of
 samples; else Keras' own steps train and test the model, which are traced for each number that comes.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kcompile.keras import graphs
+from kcompile.keras import graphs, losses
 from kcompile.keras.lengths import lengths_of
 from kcompile.keras.own_code import has_own
 from kcompile.keras.step_data import check_pairs, packed, weighted
@@ -33,7 +33,7 @@ def needs_steps(
     if trainer.by_steps is not None:
         return found
     trainer.by_steps = False
-    if not model.has_steps or not has_own(trainer.arguments):
+    if not model.has_steps or not (has_own(trainer.arguments) or _pairs(model)):
         return found
     try:
         check_pairs(graphs.trace(model, entry, lengths_of(model, found[0])).graph)
@@ -46,3 +46,11 @@ def needs_steps(
         except KcompileError:
             trainer.by_steps = False  # the first error is about what the script says
     return found
+
+
+def _pairs(model: Any) -> bool:
+    """Whether an output has the samples on two axes, as scores of each for each have, or a loss compares
+    them."""
+    losses_of = graphs.compile_arguments(model).losses
+    axes = [d for y in model.outputs for d in y.batch_type.shape[1:]]
+    return any(not isinstance(d, int) for d in axes) or any(map(losses.compares_samples, losses_of))

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from kcompile import keras3
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import callbacks
 from kcompile.keras.layers import Dense
 from kcompile.keras.models import Sequential
 from kcompile.keras.optimizers import SGD
+from kcompile_runtime.errors import ModelError
 
 
 @pytest.fixture
@@ -258,3 +260,66 @@ def test_what_a_batch_is_told_with(model, data):
     assert begin == {"batch": 0, "size": 6} and second == {"batch": 1, "size": 4}
     mean = (6 * first["loss"] + 4 * last["loss"]) / 10
     assert mean == pytest.approx(history["loss"][0]) and shapes == [(6, 1), (4, 1)]
+
+
+# ---------------------------------------------------------------- those of tf.keras and Keras 3
+
+
+def of_one_weight(**options):
+    model = keras3.Sequential([keras3.layers.Dense(1, kernel_initializer="ones", input_shape=(2,))])
+    model.compile(keras3.optimizers.SGD(0.1, **options), "mse")
+    return model
+
+
+ONES, NONES = np.ones((8, 2), np.float32), np.zeros((8, 1), np.float32)
+
+
+def test_a_training_goes_on_where_it_was_interrupted(tmp_path):
+    class Interrupted(keras3.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def fit(callbacks):
+        model = of_one_weight(momentum=0.9)
+        fitted = model.fit(ONES, NONES, 4, 4, verbose=0, shuffle=False, callbacks=callbacks)
+        return fitted.history["loss"], fitted.epoch
+
+    whole, _ = fit([])
+    folder = tmp_path / "backup"
+    with pytest.raises(KeyboardInterrupt):
+        fit([keras3.callbacks.BackupAndRestore(folder), Interrupted()])
+    assert {path.name for path in folder.iterdir()} == {"latest.weights.h5", "training_metadata.json"}
+    rest, epochs = fit([keras3.callbacks.BackupAndRestore(folder)])
+    assert epochs == [2, 3] and rest == pytest.approx(whole[2:]) and not folder.exists()
+
+
+def test_averages_of_weights_stand_in_for_them_in_tests():
+    model = of_one_weight(use_ema=True, ema_momentum=0.5)
+    history = model.fit(
+        ONES,
+        NONES,
+        4,
+        2,
+        verbose=0,
+        validation_data=(ONES, NONES),
+        callbacks=[keras3.callbacks.SwapEMAWeights()],
+    ).history
+    plain = of_one_weight().fit(ONES, NONES, 4, 2, verbose=0, validation_data=(ONES, NONES)).history
+    assert history["loss"] == pytest.approx(plain["loss"])
+    assert history["val_loss"][0] > plain["val_loss"][0]
+    with pytest.raises(ModelError, match="use_ema=True"):
+        of_one_weight().evaluate(ONES, NONES, callbacks=[keras3.callbacks.SwapEMAWeights()], verbose=0)
+
+
+def test_a_loss_that_is_no_number_may_raise():
+    terminate = keras3.callbacks.TerminateOnNaN(raise_error=True)
+    with pytest.raises(RuntimeError, match="NaN or Inf loss encountered at batch 0"):
+        of_one_weight().fit(ONES * np.inf, NONES, verbose=0, callbacks=[terminate])
+
+
+def test_events_of_keras3_come_in_its_order():
+    told = []
+    callback = keras3.callbacks.LambdaCallback(None, None, lambda logs: told.append("begin"))
+    of_one_weight().fit(ONES, NONES, verbose=0, callbacks=[callback])
+    assert told == ["begin"]

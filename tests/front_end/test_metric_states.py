@@ -294,3 +294,32 @@ def test_what_is_no_metric_is_told() -> None:
 
     with pytest.raises(ModelError, match="sizes that are known"):
         model_of(metrics=[Long()]).evaluate(X, Y, verbose=0)
+
+
+def test_functions_of_a_given_state_leave_the_metrics_own() -> None:
+    metric, other = keras3.metrics.MeanSquaredError(), keras3.metrics.MeanSquaredError()
+    y, p = np.zeros((4, 1), "float32"), np.full((4, 1), 2.0, "float32")
+    metric.update_state(y, p)
+    state = metric.stateless_update_state(metric.stateless_reset_state(), y, p / 2)
+    assert float(metric.stateless_result(state)) == 1 and float(metric.result()) == 4
+    other.update_state(y, p / 2)
+    metric.merge_state([other])
+    assert float(metric.result()) == 2.5
+
+
+def test_overlaps_of_pictures_are_counted_by_their_pixels() -> None:
+    """Values of tf_keras 2.21."""
+    y = np.arange(16).reshape(2, 2, 2, 2) % 3 % 2
+    scores = np.linspace(0, 1, 16, dtype="float32").reshape(2, 2, 2, 2)
+    binary = keras3.metrics.BinaryIoU([0, 1], threshold=0.4)
+    binary.update_state(y, scores)
+    found = [float(binary.result())]
+    mean = keras3.metrics.OneHotMeanIoU(2, axis=1)
+    mean.update_state(np.eye(2, dtype="float32")[y[..., 0]].transpose(0, 3, 1, 2), scores)
+    np.testing.assert_allclose([*found, float(mean.result())], [0.278846, 0.125000], rtol=1e-5)
+
+
+def test_class_numbers_may_be_sorted_already() -> None:
+    metric = keras3.metrics.SparseTopKCategoricalAccuracy(k=2, from_sorted_ids=True)
+    metric.update_state(np.array([1, 0]), np.array([[2, 1, 0], [1, 2, 0]]))
+    assert float(metric.result()) == 0.5

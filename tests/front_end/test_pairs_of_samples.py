@@ -90,3 +90,36 @@ def test_tf_keras_gives_metrics_labels_with_a_last_axis():
     net.compile("sgd", "mse", metrics=[metric])
     net.evaluate(X, X[:, 0], verbose=0)
     assert set(seen) == {"(n, 1)"}
+
+
+# ---------------------------------------------------------------- losses of Keras over pairs
+
+
+def scores_of_each_for_each():
+    class Scores(keras3.layers.Layer):
+        def call(self, x):
+            return keras3.ops.matmul(x, keras3.ops.transpose(x))
+
+    inputs = keras3.Input((4,))
+    dense = keras3.layers.Dense(3, kernel_initializer="ones", use_bias=False)
+    return keras3.Model(inputs, Scores()(dense(inputs)))
+
+
+def test_classes_may_be_the_samples_of_the_batch():
+    model = scores_of_each_for_each()
+    model.compile("sgd", keras3.losses.SparseCategoricalCrossentropy(from_logits=True))
+    x = np.linspace(-1, 1, 24, dtype=np.float32).reshape(6, 4)
+    options = {"epochs": 3, "batch_size": 6, "shuffle": False, "verbose": 0}
+    history = model.fit(x, np.arange(6), **options).history["loss"]
+    np.testing.assert_allclose(history, [4.85817, 4.78225, 4.70762], rtol=1e-5)  # Keras 3.15
+
+
+def test_the_circle_loss_trains_a_model():
+    inputs = keras3.Input((4,))
+    y = keras3.layers.UnitNormalization()(keras3.layers.Dense(3, kernel_initializer="ones")(inputs))
+    model = keras3.Model(inputs, y)
+    model.compile("sgd", keras3.losses.Circle(gamma=2.0))
+    x = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)
+    before = model.evaluate(x, np.array([0, 1, 0, 1, 2, 2]), verbose=0)
+    wanted = keras3.losses.Circle(gamma=2.0)(np.array([0, 1, 0, 1, 2, 2]), model.predict(x, verbose=0))
+    np.testing.assert_allclose(before, wanted, rtol=1e-5)

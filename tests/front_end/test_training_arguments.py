@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from small_models import CLASSES, ONE_HOT, X, Y, classifier, regressor, two, two_outputs
 
+from kcompile import keras3, tf_keras
 from kcompile.interpreted import InterpreterEngine
 from kcompile.keras import losses
 from kcompile.keras.layers import Dense
 from kcompile.keras.models import Sequential
-from kcompile_runtime.errors import KcompileError
+from kcompile_runtime.errors import InputError, KcompileError, UnsupportedError
 
 
 def test_fit_before_compile_and_without_loss():
@@ -244,3 +245,43 @@ def test_arguments_of_fit_that_make_no_sense(options):
 def test_how_another_keras_computes_is_no_error():
     model = regressor(run_eagerly=False, steps_per_execution=4, jit_compile="auto")
     assert model.evaluate(X, Y, verbose=0) > 0
+
+
+# ---------------------------------------------------------------- arguments by position
+
+
+def test_compile_takes_arguments_in_the_order_of_its_keras():
+    for edition, given in ((keras3, [None, ["mae"]]), (tf_keras, [["mae"], None])):
+        model = edition.Sequential([edition.layers.Dense(1, input_shape=(2,))])
+        model.compile("sgd", "mse", *given)
+        assert model.metrics_names == ["loss", "mae"]
+        assert type(model.evaluate(np.ones((2, 2)), np.ones((2, 1)), 2, 0)) is list
+
+
+def test_predictions_have_a_bar_since_tf_keras(capsys):
+    for edition in (keras3, tf_keras):
+        model = edition.Sequential([edition.layers.Dense(1, input_shape=(2,))])
+        model.predict(np.ones((2, 2)))
+        assert "1/1" in capsys.readouterr().out
+        model.predict(np.ones((2, 2)), verbose=0)
+        assert capsys.readouterr().out == ""
+
+
+def test_formats_of_files_are_named_or_refused(tmp_path):
+    model = tf_keras.Sequential([tf_keras.layers.Dense(1, input_shape=(2,))])
+    model.save(tmp_path / "a.h5", True, "h5")
+    model.save(tmp_path / "a.keras", save_format="keras")
+    for options, text in (
+        ({"save_format": "tf"}, "SavedModels"),
+        ({"signatures": 1}, "signatures"),
+        ({"options": 1}, "options"),
+        ({"zipped": False}, "zipped"),
+    ):
+        with pytest.raises(UnsupportedError, match=text):
+            model.save(tmp_path / "b.keras", **options)
+    with pytest.raises(InputError, match="a path that ends in"):
+        model.save(tmp_path / "b.keras", save_format="h5")
+    with pytest.raises(UnsupportedError, match="max_shard_size"):
+        model.save_weights(tmp_path / "b.weights.h5", max_shard_size=1.0)
+    with pytest.raises(UnsupportedError, match="options"):
+        model.load_weights(tmp_path / "a.h5", options=1)
