@@ -296,7 +296,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
             counts.update((layer, len(added)) for layer, added in trace.added.items())
             return [*outputs, *losses]
 
-        found = [as_eager(y, self.vintage) for y in computed(make, next(_calls_made))]
+        found = [as_eager(y, self.vintage) for y in computed(make, next(_calls_made), True)]
         added = found[len(found) - sum(counts.values()) :]
         for layer, count in reversed(counts.items()):
             vars(layer)["called_losses"] = added[len(added) - count :]
@@ -458,6 +458,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
                 ]
             before = len(trace.losses)
             outputs = self._called(inputs, single, given)
+            outputs = [tensor(y) if isinstance(y, (Variable, np.ndarray)) else y for y in outputs]
             if not outputs or not all(isinstance(y, Tensor) for y in outputs):
                 raise InputTypeError(
                     describe("call", "to return a tensor or a list of tensors", describe_types(outputs))

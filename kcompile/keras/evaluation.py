@@ -21,14 +21,20 @@ from kcompile.keras.tensors import new_random_state
 from kcompile.keras.tracing import Trace, tracing
 
 
-def computed(make: Callable[[Graph], Sequence[Tensor]], number: int = 0) -> list[np.ndarray]:
-    """The values of tensors that are made in a graph without inputs. number: of the draw."""
+def computed(
+    make: Callable[[Graph], Sequence[Tensor]], number: int = 0, writes: bool = False
+) -> list[np.ndarray]:
+    """The values of tensors that are made in a graph without inputs. number: of the draw. writes: whether the
+    updates that are left in the graph are written."""
     trace, state = _new_trace(), new_random_state()
     state.draws.assign(state.draws.value + np.uint32(number))
     trace.draws_from(state, False)
     with tracing(trace.graph):
         outputs = make(trace.graph)
-    return _run(trace, outputs)[0]
+    values, updates = _run(trace, outputs)
+    for name, value in updates.items() if writes else ():
+        trace.captured[name].assign(value)
+    return values
 
 
 def performed(make: Callable[[], Any]) -> tuple[Any, list[np.ndarray]]:

@@ -305,6 +305,11 @@ class Loss:
         y_true, y_pred = same_rank(y_true, y_pred)
         each = self.call(y_true, y_pred)
         weight = None if sample_weight is None else _like(sample_weight, each)
+        if weight is not None and weight.rank == each.rank + 1 and weight.shape[-1] == 1:
+            if edition(vintage_running()).operations:
+                each = ops.reshape(each, (*each.shape, 1))
+            else:
+                weight = ops.reshape(weight, weight.shape[:-1])
         if weight is not None and weight.rank < each.rank:
             weight = ops.reshape(weight, (*weight.shape, *(1,) * (each.rank - weight.rank)))
         counts = counted(self, y_true, y_pred, each)

@@ -327,6 +327,11 @@ class Optimizer(OptimizerCalls):
         for variable in self._variables if self.use_ema else ():
             variable.assign(self._slots[variable]["ema"].value)
 
+    def finalize_variable_values(self, var_list: Any = None) -> None:
+        """The moving averages become the weights, as `fit` does at its end. var_list: the weights, which the
+        optimizer knows."""
+        self.settle()
+
     @property
     def weights(self) -> list[Variable]:
         """The state in the order of its Keras: in Keras 2 the number of steps, shared state, then slot by

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kcompile import keras3, tf_keras
+from kcompile.keras.settings import running
 from kcompile.run import run_script
 
 
@@ -160,3 +161,58 @@ def test_scripts_of_newer_kerases_compute_values_at_once(tmp_path, capsys):
         (tmp_path / "script.py").write_text(code.format(package))
         assert run_script(tmp_path / "script.py", keras="3" if package == "keras" else "2") == 0
         assert capsys.readouterr().out == "4.00 True\n"
+
+
+def test_a_call_on_arrays_writes_what_it_updates():
+    class Sums(keras3.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.total = self.add_weight(initializer="zeros", shape=(2,), trainable=False)
+
+        def call(self, inputs):
+            self.total.assign_add(keras3.ops.sum(inputs, axis=0))
+            return self.total
+
+    sums = Sums()
+    assert [np.asarray(sums(np.ones((2, 2)))).tolist() for _ in range(2)] == [[2.0, 2.0], [4.0, 4.0]]
+    norm = keras3.layers.BatchNormalization(momentum=0.5)
+    norm(np.array([[1.0], [3.0]]), training=True)
+    assert [float(w[0]) for w in norm.get_weights()[2:]] == [1.0, 1.0]
+
+
+def test_layers_on_arrays_inside_of_call_are_trained():
+    features = np.arange(8.0).reshape(4, 2)
+
+    class Rows(keras3.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras3.layers.Dense(1, kernel_initializer="zeros")
+
+        def call(self, numbers):
+            return keras3.ops.take(self.dense(features), numbers, axis=0)
+
+    model = Rows()
+    model.compile(keras3.optimizers.SGD(0.01), "mse")
+    model.fit(np.arange(4), np.ones((4, 1)), verbose=0)
+    assert model.dense.get_weights()[0].all()
+
+
+def test_weights_of_samples_with_a_last_axis_weigh_losses():
+    x, weights = np.ones((3, 2), "float32"), np.array([[0.0], [1.0], [2.0]])
+    for keras, shape in ((keras3, (3, 1)), (tf_keras, (3,))):
+        with running(keras.layers.Layer.vintage):
+            found = np.asarray(
+                keras.losses.MeanSquaredError(reduction="none")(x, x * 2, sample_weight=weights)
+            )
+        assert found.shape == shape and found.ravel().tolist() == [0.0, 1.0, 2.0]
+
+
+def test_an_if_on_a_tensor_tells_the_remedy():
+    class Chosen(keras3.layers.Layer):
+        def call(self, inputs):
+            if keras3.ops.sum(inputs) > 0:
+                return inputs
+            return -inputs
+
+    with pytest.raises(TypeError, match=r"Layer 'chosen'.*ops\.where.*if keras3\.ops\.sum"):
+        Chosen()(keras3.Input((3,)))

@@ -123,6 +123,7 @@ def recorder(events: Events, drawn: Drawn) -> Callable[[str, Any], Any]:
     inside: list[str] = []
 
     def recorded(name: str, method: Any) -> Any:
+        @functools.wraps(method)
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             if name == "fit":
                 kwargs["shuffle"] = False
@@ -200,7 +201,7 @@ def drawing(random: Any, name: str, ops: Any) -> Any:
 
 
 @contextlib.contextmanager
-def on_terms(events: Events, layers: Any, model: type, initializers: Any, method: str) -> Iterator[None]:
+def on_terms(events: Events, layers: Any, models: Any, initializers: Any, method: str) -> Iterator[None]:
     """Inside the `with`, a Keras is on the terms above. method: where its initializers make their values."""
     drawn = Drawn()
     recorded = recorder(events, drawn)
@@ -210,8 +211,8 @@ def on_terms(events: Events, layers: Any, model: type, initializers: Any, method
             stack.enter_context(mock.patch.object(cls, name, value))
 
         for name in METHODS:
-            base = owner(model, name)
-            patch(base, name, recorded(name, vars(base)[name]))
+            for base in {owner(model, name): None for model in models}:
+                patch(base, name, recorded(name, vars(base)[name]))
         for name in INITIALIZERS:
             base = owner(getattr(initializers, name), method)
             if base.__name__ != "Initializer":
@@ -228,13 +229,16 @@ def on_terms(events: Events, layers: Any, model: type, initializers: Any, method
 def run_ours(script: Path) -> Events:
     """The events of a script that kcompile runs."""
     import kcompile.keras as home
-    from kcompile import keras3
+    from kcompile import keras3, tf_keras
     from kcompile.keras import layers
     from kcompile.keras.pipelines import Dataset
     from kcompile.run import run_script
 
     events: Events = []
-    with on_terms(events, layers, home.Model, home.initializers, "fill"), contextlib.ExitStack() as stack:
+    models = [keras.Model for keras in (keras3, tf_keras)] + [
+        keras.Sequential for keras in (keras3, tf_keras)
+    ]
+    with on_terms(events, layers, models, home.initializers, "fill"), contextlib.ExitStack() as stack:
         for name in ("normal", "uniform"):
             drawn = drawing(keras3.random, name, keras3.ops)
             stack.enter_context(mock.patch.object(keras3.random, name, drawn))
@@ -272,7 +276,7 @@ def run_real(script: Path) -> Events:
         random, ops = (tensorflow.random, tensorflow) if tf else (keras.random, keras.ops)
         for name in ("normal", "uniform"):
             stack.enter_context(mock.patch.object(random, name, drawing(random, name, ops)))
-        stack.enter_context(on_terms(events, keras.layers, keras.Model, keras.initializers, "__call__"))
+        stack.enter_context(on_terms(events, keras.layers, [keras.Model], keras.initializers, "__call__"))
         runpy.run_path(str(script), run_name="__main__")
     return events
 

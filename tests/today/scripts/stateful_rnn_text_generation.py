@@ -47,7 +47,7 @@ def build(batch_size, steps, stateful=True):
 
 
 model = build(batch_size, steps)
-model.compile(loss="sparse_categorical_crossentropy", optimizer=keras.optimizers.Adam(1e-2))
+model.compile(loss="sparse_categorical_crossentropy", optimizer=keras.optimizers.SGD(0.5))
 model.fit(Stretches(), epochs=3, callbacks=[ResetStatesCallback()], shuffle=False)
 
 single = build(1, None, stateful=False)
