@@ -122,7 +122,10 @@ class _ConvLSTMCell(LongShortTerm, Windowed):
 
 class _ConvLSTM(OverCells):
     """The cell of this rank over the time axis of [batch, time, spatial..., channels], or channels before the
-    spatial axes."""
+    spatial axes. As in Keras, the cell does not hear of `trainable`, so that Keras 3, where each weight has a
+    flag of its own, trains what a constructor froze; `layer.trainable = False` freezes it."""
+
+    freezes_cell = False
 
     def build(self, input_shape: Any) -> None:
         super().build(input_shape)

@@ -397,6 +397,7 @@ class OverCells(RNN):
     after the layer."""
 
     cell_class: type[Cell]
+    freezes_cell = True  # whether the constructor's `trainable` is the cell's too
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         names = [p.name for p in _cell_parameters(self.cell_class)]
@@ -415,7 +416,7 @@ class OverCells(RNN):
             **self.cell_class.fixed,
             name=self.name,
             vintage=self.vintage,
-            trainable=given.get("trainable", True),
+            trainable=given.get("trainable", True) if self.freezes_cell else True,
             dtype=given.get("dtype"),
         )
         super().__init__(cell, **{**given, "name": self.name})
