@@ -202,14 +202,47 @@ _ARRAYS = {
     **{name: _MATH[name] for name in ("reduce_sum", "reduce_mean", "reduce_max", "reduce_min", "abs", "pow")},
     **_same("exp sqrt square tanh sigmoid sin cos floor round"),
 }
+
+
+def _euclidean(arguments: Arguments) -> tuple[str | None, Arguments]:
+    """A norm: the length of all elements by default."""
+    plain = str(arguments.get("ord", "euclidean")) == "euclidean"
+    if not plain and arguments.get("axis") is None:
+        raise UnsupportedError("a norm by its order, over all elements")
+    made = {**arguments, "keepdims": bool(arguments.get("keepdims") or False)}
+    return None, {**made, "ord": None} if plain else made
+
+
+_LINALG = {
+    **_same("det inv logdet cholesky eigh"),
+    "qr": Twin("qr"),
+    "solve": Twin("solve", "a", {"rhs": "b"}),
+    "triangular_solve": Twin("solve_triangular", "a", {"rhs": "b", "lower": "lower"}, {"lower": True}),
+    "norm": Twin("norm", "x", {k: k for k in ("ord", "axis", "keepdims")}, change=_euclidean),
+    "diag_part": Twin("diagonal", "x", given={"axis1": -2, "axis2": -1}),
+    "matmul": _ARRAYS["matmul"],
+    "l2_normalize": _MATH["l2_normalize"],
+}
+_OTHERS = {
+    **{f"bitwise.bitwise_{name}": Twin(f"bitwise_{name}", "x", {"y": "y"}) for name in ("and", "or", "xor")},
+    "norm": _LINALG["norm"],
+    "math.real": Twin("real"),
+    "bitwise.invert": Twin("bitwise_not"),
+    "bitwise.left_shift": Twin("left_shift", "x", {"y": "y"}),
+    "bitwise.right_shift": Twin("right_shift", "x", {"y": "y"}),
+    "image.flip_left_right": Twin("flip", given={"axis": -2}),
+    "image.flip_up_down": Twin("flip", given={"axis": -3}),
+    "image.hsv_to_rgb": Twin("hsv_to_rgb", "images"),
+    "image.rgb_to_hsv": Twin("rgb_to_hsv", "images"),
+}
 # Names as files have them, without the modules that hold a function twice
 TWINS: dict[str, Twin] = {
     **{f"math.{name}": twin for name, twin in _MATH.items()},
     **{f"nn.{name}": twin for name, twin in _NN.items()},
     **_ARRAYS,
     "floor_div": _two("floor_divide"),
-    "linalg.matmul": _ARRAYS["matmul"],
-    "linalg.l2_normalize": _MATH["l2_normalize"],
+    **{f"linalg.{name}": twin for name, twin in _LINALG.items()},
+    **_OTHERS,
     **{
         f"__operators__.{name}": _two(ours)
         for name, ours in {"add": "add", "subtract": "subtract", "multiply": "multiply"}.items()
@@ -230,6 +263,8 @@ NEUTRAL: dict[str, tuple[Any, ...] | None] = {
         ("adjoint_a", "adjoint_b", "a_is_sparse", "b_is_sparse", "grad_a", "grad_b"), (False, None)
     ),
     "output_dtype": (None,),
+    "adjoint": (False,),
+    "full_matrices": (False,),
     "keep_dims": (None,),
     "squeeze_dims": (None,),
     "layout": (None,),

@@ -134,8 +134,6 @@ def test_arguments_that_do_nothing_here(edition):
     assert edition.layers.LSTM(3, seed=3).units == edition.layers.Dense(3, lora_rank=None).units == 3
     with pytest.raises(UnsupportedError, match="lora_rank"):
         edition.layers.Dense(3, lora_rank=2)
-    with pytest.raises(UnsupportedError, match="seed"):
-        keras.layers.LSTM(3, seed=None)
 
 
 @pytest.mark.parametrize("edition, name", [(keras, "lr"), (tf_keras, "lr"), (keras3, "learning_rate")])

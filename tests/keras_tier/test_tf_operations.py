@@ -31,6 +31,7 @@ MORE: dict[str, dict[str, Any]] = {
     "math.l2_normalize": {"axis": -1},
     "nn.l2_normalize": {"axis": -1},
     "matmul": {"transpose_b": True},
+    "norm": {"axis": -1},
     "one_hot": {"depth": 3},
     "pad": {"paddings": [[0, 0], [1, 0], [0, 2]], "constant_values": 2.0},
     "repeat": {"repeats": 2, "axis": 1},
@@ -74,7 +75,23 @@ def _called(name: str, x: Any, y: Any) -> list[Any]:
     more = dict(MORE.get(name, {}))
     if last.startswith("reduce"):
         more = {"axis": [1], "keepdims": True}
-    if last in ("concat", "stack"):
+    if name in ("linalg.solve", "linalg.triangular_solve"):
+        found = function(tf.matmul(x, x, transpose_b=True) + 2.0 * np.eye(4, dtype=np.float32), y)
+    elif name.startswith("linalg.") and last == "norm":
+        found = function(x, ord=1, axis=1, keepdims=True)
+    elif name.startswith("linalg.") and last not in ("matmul", "l2_normalize"):
+        ladder = np.diag(np.arange(1, 5, dtype=np.float32))
+        found = function(tf.matmul(x, x, transpose_b=True) + ladder)
+        found = [found[0]] if last in ("eigh", "qr") else found  # vectors have any sign
+        found = [tf.abs(f) for f in found] if last == "qr" else found
+    elif name.startswith("bitwise"):
+        a, b = (tf.cast(tf.abs(v) * 3.0, "int32") for v in (x, y))
+        found = function(a) if last == "invert" else function(a, b)
+    elif name.startswith("image.") and last.endswith(("rgb", "hsv")):
+        found = function(tf.sigmoid(x))
+    elif name.startswith("image."):
+        found = function(tf.expand_dims(x, -1))
+    elif last in ("concat", "stack"):
         found = function([x, y], **{"axis": -1, **more})
     elif last == "where":
         found = function(x > 0.0, x, y)

@@ -63,7 +63,6 @@ def _batch(images: Any, data_format: Any, rank: int = 2) -> tuple[Tensor, Back]:
         y = spatial.channels_back(y, layout)
         return ops.reshape(y, y.shape[1:]) if one else y
 
-    static(x.shape[1:])
     return x, back
 
 
