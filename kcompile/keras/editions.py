@@ -261,6 +261,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "softmax_robust_masking": (False,),
     "gptq_unpacked_column_size": (None,),
     "zero_output_for_mask": (False, None),
+    "rng_type": (None, "stateful", "legacy_stateful"),  # of generators, none of which draws our numbers
     "oov_method": ("floormod", "farmhash"),  # of texts, which are hashed in any case
 }
 _NEUTRAL = {

@@ -19,6 +19,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, axis_of
 from kcompile.keras.backend.random import drawn
+from kcompile.keras.gamma import log_gamma
 from kcompile.keras.keras3_ops.calls import anywhere, real, to
 from kcompile.keras.keras3_ops.elementwise import dtype_of
 from kcompile.keras.operands import graph, leaves, sizes, tensor
@@ -161,43 +162,30 @@ def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:
     return ops.take(x, order, place)
 
 
-TRIES = 8  # of numbers that are accepted with a share of 0.95 at least: all are refused once in 2e10
-
-
-def _gamma(shape: tuple[Any, ...], alpha: Any, seed: int | None) -> Tensor:
-    """By Marsaglia and Tsang (2000), below 1 with a power of a uniform number. No gradient flows."""
-    given = ops.broadcast_to(real(alpha), shape)
-    small = given < 1.0
-    d = ops.select(small, given + 1.0, given) - 1.0 / 3.0
-    c = ops.rsqrt(d * 9.0)
-    found: Any = None
-    done: Any = None
-    for _ in range(TRIES):
-        x, u = drawn(ops.random_normal, shape, seed), drawn(ops.random_uniform, shape, seed)
-        root = x * c + 1.0
-        above = root > 0.0
-        v = ops.select(above, root * root * root, ops.ones_like(root))
-        bound = x * x * 0.5 + d - d * v + d * ops.log(v)
-        good = ops.logical_and(above, ops.log(ops.maximum(u, 1e-30)) < bound)
-        found = d * v if found is None else ops.select(done, found, d * v)
-        done = good if done is None else ops.logical_or(done, good)
-    share = ops.maximum(drawn(ops.random_uniform, shape, seed), 1e-30)
-    power = ops.exp(ops.log(share) / ops.select(small, given, ops.ones_like(given)))
-    return ops.stop_gradient(ops.select(small, found * power, found))
+def _log_gamma(shape: tuple[Any, ...], alpha: Any, seed: int | None) -> Tensor:
+    """Logarithms of numbers of the gamma distribution. No gradient flows."""
+    return ops.stop_gradient(
+        log_gamma(
+            lambda s: drawn(ops.random_uniform, tuple(s), seed),
+            lambda s: drawn(ops.random_normal, tuple(s), seed),
+            shape,
+            ops.broadcast_to(real(alpha), shape),
+        )
+    )
 
 
 @_seeded
 def gamma(shape: Any, alpha: Any, dtype: Any = None, seed: Any = None) -> Any:
     """Numbers of the gamma distribution of this shape parameter and the scale 1."""
-    return to(_gamma(_shape(shape), alpha, seed), dtype_of(dtype))
+    return to(ops.exp(_log_gamma(_shape(shape), alpha, seed)), dtype_of(dtype))
 
 
 @_seeded
 def beta(shape: Any, alpha: Any, beta: Any, dtype: Any = None, seed: Any = None) -> Any:
     """Numbers of the beta distribution, in [0, 1]."""
     size = _shape(shape)
-    one, other = _gamma(size, alpha, seed), _gamma(size, beta, seed)
-    return to(one / (one + other), dtype_of(dtype))
+    one, other = _log_gamma(size, alpha, seed), _log_gamma(size, beta, seed)
+    return to(ops.sigmoid(one - other), dtype_of(dtype))
 
 
 MOST = 4096  # draws that are counted for one binomial number

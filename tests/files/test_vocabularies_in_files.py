@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import kcompile
+import kcompile.tf_keras
 from kcompile import keras3
-from kcompile_runtime.errors import ModelError
+from kcompile_runtime.errors import ModelError, UnsupportedError
 
 L = keras3.layers
 TEXTS = np.array(["the cat sat", "a dog", "the dog ran"])
@@ -95,3 +96,17 @@ def test_a_vocabulary_that_no_file_has(tmp_path: Path) -> None:
         model.predict(np.array(["a"]), verbose=0)
     layer.set_vocabulary(["a", "b"])
     assert model.predict(np.array(["a"]), verbose=0).shape == (1, 1)
+
+
+def test_how_tf_keras_draws_means_nothing(tmp_path: Path) -> None:
+    """It writes the kind of its generator with each layer that draws."""
+    layer = kcompile.tf_keras.layers.RandomFlip()
+    config = kcompile.tf_keras.Sequential([kcompile.tf_keras.Input((4, 4, 3)), layer]).get_config()
+    entry = {"class_name": "Sequential", "config": config, "keras_version": "2.15.0", "backend": "tensorflow"}
+    config["layers"][-1]["config"]["rng_type"] = "stateful"
+    (tmp_path / "a.json").write_text(json.dumps(entry))
+    assert kcompile.load(tmp_path / "a.json").output_shape == (None, 4, 4, 3)
+    config["layers"][-1]["config"]["rng_type"] = "stateless"  # by which all batches draw the same
+    (tmp_path / "a.json").write_text(json.dumps(entry))
+    with pytest.raises(UnsupportedError, match="rng_type"):
+        kcompile.load(tmp_path / "a.json")
