@@ -166,6 +166,12 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
         self.added_losses += found
         self.structure_changed()
 
+    def add_metric(self, value: Any, name: str | None = None, aggregation: str | None = "mean") -> None:
+        """As of a layer. Metrics count from now on."""
+        super().add_metric(value, name, aggregation)
+        if self.built:
+            self.structure_changed(("test", "train"))
+
     def _take(self, tensors: Sequence[KerasTensor]) -> None:
         """Make the layers that `tensors` need, and the model's outputs do not, layers of the model, behind
         the others. Functions of K that no such layer needs stay outside."""

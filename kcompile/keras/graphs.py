@@ -207,6 +207,8 @@ def checked_entry(entry: Any) -> str:
 def reported(model: Any, lengths: Lengths = ()) -> Results:
     """What test and train report: "loss", then the metrics, by Keras 2's metrics_names."""
     resolved, meaning = compile_arguments(model), model.semantics
+    if _adds_metrics(model):
+        return traced_report(model, lengths or probe_lengths(model))
     types = [y.batch_type for y in model.outputs]
     of_losses: list[Label] = []
     of_metrics: list[Label] = []
@@ -227,6 +229,11 @@ def reported(model: Any, lengths: Lengths = ()) -> Results:
                 shapes += [shape for _, shape in keys]
     order = arranged(of_losses, of_metrics, len(types), meaning)
     return _report((name, [*[None] * len(of_losses), *shapes][place]) for place, name in order)
+
+
+def _adds_metrics(layer: Any) -> bool:
+    """Whether the layer, or one inside it, reports by add_metric."""
+    return bool(layer.adds_metrics) or any(map(_adds_metrics, layer.inside))
 
 
 def _report(values: Iterable[Reported]) -> Results:
@@ -346,7 +353,15 @@ def _objective(model: Any, trace: Trace, outputs: Sequence[Tensor]) -> tuple[Ten
         total = _plus(total, ops.cast(ops.reduce_mean(extra) if extra.rank else extra, kind))
     found = [*reported, *measures]
     order = arranged([m.label for m in reported], [m.label for m in measures], len(outputs), meaning)
-    return total, [(name, found[place]) for place, name in order]
+    added = [(name, Measure(Label(name, ""), _mean_parts(x, kind))) for name, x in trace.added_metrics]
+    return total, [*((name, found[place]) for place, name in order), *added]
+
+
+def _mean_parts(x: Tensor, kind: str) -> tuple[Tensor, Tensor]:
+    """The sum of all elements, and their number."""
+    x = ops.cast(x, kind)
+    ones = ops.broadcast_to(ops.constant(x.graph, 1.0, kind), x.shape)
+    return (ops.reduce_sum(x), ops.reduce_sum(ones)) if x.rank else (x, ones)
 
 
 def _plus(total: Tensor | None, part: Tensor) -> Tensor:

@@ -33,6 +33,8 @@ class Additions(Arguments):
     called_losses: list[Any] | None = None  # what the latest call on arrays added
     called_on: Any = None  # the arguments of a model's latest call on arrays, until its losses are asked for
     given_updates: Given | tuple[()] = ()
+    given_metrics: Sequence[tuple[str, Any]] = ()
+    adds_metrics = False  # whether add_metric was called
 
     def add_loss(self, losses: Any, inputs: Any = None) -> None:
         """Add scalars (or tensors, which are summed) to the loss of the model. Outside `call` they are
@@ -51,12 +53,29 @@ class Additions(Arguments):
                 raise UnsupportedError(describe(f"{self.label}: add_loss", wanted, repr(loss)))
             trace_of(loss).losses.append(ops.reduce_sum(loss))
 
-    def add_metric(self, *args: Any, **kwargs: Any) -> None:
-        """Raises UnsupportedError: metrics are given to `compile`."""
-        raise UnsupportedError(
-            f"{self.label}: add_metric is not supported. Give metrics to compile: "
-            "functions of (y_true, y_pred) of an output"
-        )
+    def add_metric(self, value: Any, name: str | None = None, aggregation: str | None = "mean") -> None:
+        """Report the mean of a tensor over its elements and over all batches, by this name, beside the
+        metrics of `compile`: in `call`, or outside of it of a tensor of the model. Raises UnsupportedError
+        in steps of a model's own and in loops; ModelError for values that are no tensors."""
+        if not isinstance(name, str) or not name or aggregation not in ("mean", None):
+            wanted, found = "a name, and aggregation='mean'", f"name={name!r}, aggregation={aggregation!r}"
+            raise ModelError(describe(f"{self.label}: add_metric", wanted, found))
+        graph = current()
+        if graph is None and isinstance(value, KerasTensor):
+            self.given_metrics = [*self.given_metrics, (name, value)]
+        elif graph is not None and isinstance(value, Tensor):
+            trace = trace_of(value)
+            if trace.loop or trace.stepping:
+                where = "a loop" if trace.loop else "a step of the model's own"
+                remedy = "Return the value, and give it to a metric there"
+                raise UnsupportedError(describe(f"{self.label}: add_metric", "a call", where, remedy))
+            own = getattr(trace, "top", None) is self
+            trace.added_metrics.insert(trace.own_metrics if own else len(trace.added_metrics), (name, value))
+            trace.own_metrics += own
+        else:
+            wanted = "a tensor computed in call, or of the model"
+            raise ModelError(describe(f"{self.label}: add_metric", wanted, repr(value)))
+        self.adds_metrics = True
 
     def add_update(self, updates: Any, tensor: Any = None, inputs: Any = None) -> None:
         """Add, in `call`, a pair (variable, its value after this call), which counts unless the layer is

@@ -23,6 +23,7 @@ from kcompile.keras.inputs import Input
 from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layer_weights import distinct, distinguish
 from kcompile.keras.layers.held import check_nesting, layers_in
+from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import floatx
 from kcompile.keras.tracing import Inferred, Trace, trace_of
@@ -269,19 +270,14 @@ class SubclassedModel(Model):
         text: str = saving.files().json_as_yaml(self.to_json(vintage), **kwargs)
         return text
 
-    def save(
-        self,
-        filepath: Any,
-        overwrite: bool = True,
-        include_optimizer: bool = True,
-        vintage: str | None = None,
-    ) -> None:
+    @of_vintage
+    def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
         """Write a .keras file, which is loaded with the class among custom_objects, where the class has a
         configuration. Raises ConfigurationError (a NotImplementedError) for other files, and in Keras 2: no
         file has the code of `call`."""
         if edition(self.vintage).eager and str(filepath).endswith(".keras"):
             self.get_config()  # raises
-            return super().save(filepath, overwrite, include_optimizer, vintage)
+            return super().save(filepath, overwrite=overwrite, **options)
         raise ConfigurationError(
             f"{type(self).__name__}: save: a model by subclassing is code, which no file holds. Use "
             "save_weights, and load_weights into a new model of the class"

@@ -71,18 +71,19 @@ class Traced:
 class Trace:
     """Layers being traced into a graph.
 
-    training: layers behave as in training. frozen: updates of variables are left out, because the
-    layer or a model around it is not trainable. losses: scalars to be added to the loss.
-    captured: the front end's variable behind each variable of the graph, by its name there; names: the
-    other way round. masks: of values that have one, bool tensors of their first axes. known: the values of
-    the traced model's tensors, which losses may speak of. alone: this is one layer, for the types
-    of its outputs, and how its inputs come about is unknown. inferring: only types are asked for.
-    random_state, counter: what random numbers come from, and which of its counters numbers the calls of this
-    graph. loop: this is the body of one. measures: a metric counts a batch in. measured: the names of the
-    variables of such states. assigned: trained weights whose values are given by a layer, before gradients to
-    them are taken. stepping: this is a step of a model's own. added: in one, what the latest call of each
-    layer added to losses. untold: nobody says whether this is training, as
-    where a model is called on arrays. top: the model that is traced, and not one inside of it.
+    added_metrics: what layers report by name, first the own_metrics of the model's own `call`. training:
+    layers behave as in training. frozen: updates of variables are left out, because the layer or a model
+    around it is not trainable. losses: scalars to be added to the loss. captured: the front end's variable
+    behind each variable of the graph, by its name there; names: the other way round. masks: of values that
+    have one, bool tensors of their first axes. known: the values of the traced model's tensors, which
+    losses may speak of. alone: this is one layer, for the types of its outputs, and how its inputs come
+    about is unknown. inferring: only types are asked for. random_state, counter: what random numbers come
+    from, and which of its counters numbers the calls of this graph. loop: this is the body of one.
+    measures: a metric counts a batch in. measured: the names of the variables of such states. assigned:
+    trained weights whose values are given by a layer, before gradients to them are taken. stepping: this is
+    a step of a model's own. added: in one, what the latest call of each layer added to losses. untold: nobody
+    says whether this is training, as where a model is called on arrays. top: the model that is traced, and
+    not one inside of it.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -91,6 +92,8 @@ class Trace:
         self.training = training
         self.frozen = False
         self.losses: list[Tensor] = []
+        self.added_metrics: list[tuple[str, Tensor]] = []
+        self.own_metrics = 0
         self.captured: dict[str, Variable] = {}
         self.names: dict[Variable, str] = {}
         self.masks: dict[Value, Tensor] = {}
@@ -326,6 +329,8 @@ def trace_given(layers: Sequence[Any], trace: Trace, values: Mapping[KerasTensor
     for layer in layers:
         losses = [loss for loss, behind in layer.given_losses if mine(behind)]
         trace.losses += [ops.reduce_sum(x) for x in emit(trace.graph, losses, values)]
+        for name, value in layer.given_metrics:
+            trace.added_metrics.append((name, *emit(trace.graph, [value], values)))
         for (variable, value), behind in layer.given_updates if trace.training and not trace.frozen else ():
             if mine(behind):
                 made = emit(trace.graph, [value], values)[0] if hasattr(value, "node") else value

@@ -86,3 +86,52 @@ def test_losses_that_do_not_fit_leave_the_model_as_it_is() -> None:
             model.add_loss(tf_keras.backend.mean(tensor))
     assert [layer.name for layer in model.layers][1:] == ["shared", "out", "side"]
     assert np.isfinite(model.train_on_batch(X, Y))
+
+
+# ---------------------------------------------------------------- added metrics
+
+
+def test_layers_and_models_report_what_they_add():
+    """Values of tf_keras 2.21."""
+    keras, layers = tf_keras, tf_keras.layers
+
+    class Reports(layers.Layer):
+        def call(self, x):
+            self.add_metric(keras.backend.mean(x), name="mean", aggregation="mean")
+            self.add_metric(x * 2, name="each", aggregation="mean")
+            return x
+
+    inputs = keras.Input((3,))
+    hidden = Reports()(layers.Dense(4, kernel_initializer="ones")(inputs))
+    model = keras.Model(inputs, layers.Dense(1, kernel_initializer="ones")(hidden))
+    model.add_metric(keras.backend.std(hidden), name="std", aggregation="mean")
+    model.compile("sgd", "mse", metrics=["mae"])
+    x = np.linspace(-1, 1, 30, dtype=np.float32).reshape(10, 3)
+    history = model.fit(x, x[:, :1], 4, 2, shuffle=False, verbose=0).history
+    assert list(history) == ["loss", "mae", "mean", "each", "std"] == model.metrics_names
+    np.testing.assert_allclose(history["mean"], [0.38715, 0.37371], rtol=1e-4)
+    np.testing.assert_allclose(history["each"], [-0.00114, 0.06565], atol=1e-5)
+    np.testing.assert_allclose(history["std"], [0.53292, 0.46709], rtol=1e-4)
+    found = model.evaluate(x, x[:, :1], 4, verbose=0)
+    np.testing.assert_allclose(found[2:], [0.36491, 0.06075, 0.45766], rtol=1e-3)
+    with pytest.raises(ModelError, match="a name, and aggregation='mean'"):
+        model.add_metric(hidden)
+    with pytest.raises(ModelError, match="a tensor computed in call, or of the model"):
+        model.add_metric(3.0, name="three")
+
+
+def test_a_model_of_ones_own_reports_first():
+    class Own(tf_keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = tf_keras.layers.Dense(1)
+
+        def call(self, x):
+            y = self.dense(x)
+            self.add_metric(tf_keras.backend.sum(y), name="sum")
+            return y
+
+    model = Own()
+    model.compile("sgd", "mse")
+    x = np.ones((4, 2), np.float32)
+    assert list(model.fit(x, x[:, :1], verbose=0).history) == ["loss", "sum"]
