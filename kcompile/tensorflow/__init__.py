@@ -30,6 +30,7 @@ def _collected() -> dict[str, dict[str, Any]]:
         for dotted, value in table.items():
             place, _, name = dotted.rpartition(".")
             made.setdefault(place, {})[name] = value
+    made[""].update((name, texts.also_texts(name, made[""][name])) for name in texts.ON_TEXTS)
     return made
 
 

@@ -6,6 +6,7 @@ numbers; where texts are split, a list of lists, as rows of any length are no ar
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -176,3 +177,33 @@ FUNCTIONS: dict[str, Any] = {
         to_hash_bucket_strong,
     )
 }
+
+
+def _is_text(x: Any) -> bool:
+    return not hasattr(x, "node") and not hasattr(x, "graph") and np.asarray(x).dtype.kind in "USO"
+
+
+def _with_axis(input: Any, axis: Any, name: Any = None) -> Any:
+    return np.expand_dims(np.asarray(input), int(axis)).view(EagerArray)
+
+
+def _without_axis(input: Any, axis: Any = None, name: Any = None) -> Any:
+    return np.squeeze(np.asarray(input), axis).view(EagerArray)
+
+
+def _reshaped(tensor: Any, shape: Any, name: Any = None) -> Any:
+    return np.reshape(np.asarray(tensor), [int(d) for d in np.ravel(shape)]).view(EagerArray)
+
+
+ON_TEXTS = {"expand_dims": _with_axis, "squeeze": _without_axis, "reshape": _reshaped}
+
+
+def also_texts(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors that takes arrays of texts too."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        first = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
+        return (ON_TEXTS[name] if _is_text(first) else function)(*args, **kwargs)
+
+    return call
