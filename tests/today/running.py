@@ -112,8 +112,8 @@ def first_input(x: Any) -> Any:
 
 def prepare(model: Any, drawn: Drawn, args: Any, kwargs: Any) -> None:
     """Build a model, where its data can build it, and settle its weights."""
-    if not model.built and hasattr(type(model), "call") and not model.weights:
-        with contextlib.suppress(NotImplementedError):
+    if not model.built:
+        with contextlib.suppress(Exception):  # a class without call, whose parts are built
             model.predict(first_input(args[0] if args else kwargs["x"]), verbose=0)
     drawn.settle(model)
 
@@ -235,9 +235,7 @@ def run_ours(script: Path) -> Events:
     from kcompile.run import run_script
 
     events: Events = []
-    models = [keras.Model for keras in (keras3, tf_keras)] + [
-        keras.Sequential for keras in (keras3, tf_keras)
-    ]
+    models = [cls for keras in (home, keras3, tf_keras) for cls in (keras.Model, keras.Sequential)]
     with on_terms(events, layers, models, home.initializers, "fill"), contextlib.ExitStack() as stack:
         for name in ("normal", "uniform"):
             drawn = drawing(keras3.random, name, keras3.ops)
@@ -294,9 +292,14 @@ def differences(ours: Any, theirs: Any, relative: float = 1e-3, absolute: float 
         found += [
             f"{at} {name}{key}: {value!r} here, {there[key]!r} there"
             for key, value in here.items()
-            if not np.isclose(value, there[key], relative, absolute, equal_nan=True)
+            if not np.isclose(value, there[key], relative * _slack(key), absolute, equal_nan=True)
         ]
     return found
+
+
+def _slack(key: str) -> float:
+    """How much more may differ what counts samples than losses and predictions."""
+    return 1 if "loss" in key or "#" in key or key in ("", "/0") else 10
 
 
 def backend_of(script: Path) -> str:

@@ -37,7 +37,9 @@ model = Sequential(
     ]
 )
 model.compile(
-    loss=losses.BinaryCrossentropy(from_logits=True), optimizer=optimizers.Adam(1e-2), metrics=["accuracy"]
+    loss=losses.BinaryCrossentropy(from_logits=True),
+    optimizer=optimizers.SGD(0.1, momentum=0.9),
+    metrics=["accuracy"],
 )
 
 
