@@ -52,7 +52,6 @@ ABSENT: dict[str, str] = {
         )
     },
     "saving.KerasFileEditor": "load the model, change its weights, and save it",
-    "utils.FeatureSpace": "use the preprocessing layers that it is made of, on one input for each feature",
     "visualization.*": _DRAW,
     "wrappers.*": "use KerasClassifier and KerasRegressor of kcompile.keras.wrappers.scikit_learn",
 }
