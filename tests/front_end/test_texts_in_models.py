@@ -74,8 +74,10 @@ def test_state_goes_with_configurations() -> None:
     layer = adapted(output_mode="tf_idf")
     again = L.TextVectorization.from_config(layer.get_config())
     np.testing.assert_allclose(again(TEXTS), layer(TEXTS))
+    again.adapt(np.array(["new"]))  # as what was learned may be
+    assert again.get_vocabulary() == ["[UNK]", "new"]
     with pytest.raises(InputError, match="a vocabulary was given"):
-        again.adapt(TEXTS)
+        L.TextVectorization(vocabulary=["a"]).adapt(TEXTS)
     parts = L.TextVectorization()
     parts.adapt([TEXTS[:2], TEXTS[2:]])
     assert parts.get_vocabulary() == adapted().get_vocabulary()
