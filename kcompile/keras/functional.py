@@ -15,8 +15,9 @@ import numpy as np
 
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType
-from kcompile.keras import keras1, settings
-from kcompile.keras.configurations import check_config, make_layers, own_arguments, replay, tensor_at
+from kcompile.keras import keras1
+from kcompile.keras.between import from_between
+from kcompile.keras.configured import Configured
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
@@ -41,7 +42,6 @@ from kcompile.keras.network import Network
 from kcompile.keras.newer_members import ModelMembers
 from kcompile.keras.operands import map_leaves
 from kcompile.keras.operators import identity
-from kcompile.keras.policies import DEFAULT_POLICY
 from kcompile.keras.prelude import Prelude, prelude_of
 from kcompile.keras.saving import Saving
 from kcompile.keras.settings import snake_case
@@ -52,12 +52,11 @@ from kcompile.keras.topology import back_from, count_runs, sort_nodes
 from kcompile.keras.tracing import Inferred, current, infer_nodes, trace_nodes, trace_of
 from kcompile.keras.trainer import Trainer
 from kcompile.keras.training import Training
-from kcompile.keras.utils.serialization import custom_object_scope, serialize
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 
-class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[override]
+class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type: ignore[override]
     """A graph of layers from `inputs` to `outputs`: tensors, lists of them, or dicts.
 
     Those of a dict are in the order of its keys, which are then the names of inputs or outputs, and outputs
@@ -98,7 +97,7 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
             as_list(value) if keys is None else [value[key] for key in keys]
             for value, keys in ((inputs, self.input_keys), (outputs, self.output_keys))
         ]
-        self._connect(*(_from_between(*given) if edition(self.vintage).eager else given))
+        self._connect(*(from_between(*given) if edition(self.vintage).eager else given))
 
     def _begin(self, name: str | None, kwargs: dict[str, Any]) -> None:
         Layer.__init__(self, name=name, **kwargs)
@@ -561,125 +560,6 @@ class Model(Training, Saving, Network, ModelMembers, Layer):  # type: ignore[ove
                 "the first layer an input_shape, call build, or fit it first"
             )
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
-
-    def get_config(self) -> dict[str, Any]:
-        """Layers with the calls they are in, as Keras 2 writes it. `from_config` reads it."""
-        renumbered = self._node_numbers()
-        nodes = sorted(self.nodes, key=lambda node: node.index)  # the n-th listed is the one numbered n
-
-        def place(x: KerasTensor) -> list[Any]:
-            return [x.layer.name, renumbered[id(x.node)], x.tensor_index]
-
-        entries = []
-        for layer in self._layers:
-            calls = [
-                [[*place(x), serialize(node.arguments)] for x in node.inputs]
-                for node in nodes
-                if node.layer is layer and node.inputs
-            ]
-            entries.append(
-                {
-                    "name": layer.name,
-                    "class_name": type(layer).__name__,
-                    "config": layer.get_config(),
-                    "inbound_nodes": calls,
-                }
-            )
-        return {
-            **self._own_config(),
-            "layers": entries,
-            "input_layers": [place(x) for x in self.inputs],
-            "output_layers": [place(y) for y in self.outputs],
-        }
-
-    def _own_config(self) -> dict[str, Any]:
-        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
-        if self.dtype_policy.name != DEFAULT_POLICY:
-            config["dtype"] = self.dtype_policy.name
-        for key in ("input_keys", "output_keys"):
-            if getattr(self, key) is not None:
-                config[key] = list(getattr(self, key))
-        return config if self.vintage == settings.vintage() else {**config, "vintage": self.vintage}
-
-    def _node_numbers(self) -> dict[int, int]:
-        """Numbers of nodes among those of this model; a model inside starts at 1, after its own."""
-        counts: dict[int, int] = {}
-        numbers = {}
-        for node in sorted(self.nodes, key=lambda node: node.index):
-            first = 1 if isinstance(node.layer, Model) else 0
-            numbers[id(node)] = counts.get(id(node.layer), first)
-            counts[id(node.layer)] = numbers[id(node)] + 1
-        return numbers
-
-    @classmethod
-    def from_config(
-        cls,
-        config: Mapping[str, Any],
-        custom_objects: Mapping[str, Any] | None = None,
-        inputs: Mapping[str, KerasTensor] | None = None,
-    ) -> Model:
-        """The model of a configuration, with fresh weights. inputs: by the names of input layers, tensors
-        that take their place. Raises UnsupportedError, in one message for all layers and arguments that
-        are not supported."""
-        check_config(config, "layers", "input_layers", "output_layers")
-        with custom_object_scope(custom_objects):
-            made = dict(zip((e["name"] for e in config["layers"]), make_layers(config["layers"])))
-            made.update((name, x.layer) for name, x in (inputs or {}).items())
-            # A layer that another model has too was called there before
-            first = {name: _calls(layer) for name, layer in made.items()}
-            replay(made, config["layers"], first)
-
-        def tensors(places: Sequence[Any]) -> list[KerasTensor]:
-            # One place alone may stand without the list around it
-            places = [places] if places and isinstance(places[0], str) else places
-            return [tensor_at(made, place, first) for place in places]
-
-        ends: list[Any] = [
-            tensors(config[f"{kind}_layers"])
-            if config.get(f"{kind}_keys") is None
-            else dict(zip(config[f"{kind}_keys"], tensors(config[f"{kind}_layers"])))
-            for kind in ("input", "output")
-        ]
-        model = cls(ends[0], ends[1], **own_arguments(config))
-        if model.semantics.losses_bring_layers:
-            others = [
-                y
-                for name, layer in made.items()
-                if layer not in model._layers
-                for node in layer.nodes_made[first[name] :]
-                for y in node.outputs
-            ]
-            model._take([y for y in others if not model._foreign_inputs([y])])
-        return model
-
-
-def _calls(layer: Layer) -> int:
-    """How often a layer has been called; that an input and a model make their tensors is no call."""
-    return max(0, len(layer.nodes_made) - isinstance(layer, (InputLayer, Model)))
-
-
-def _from_between(inputs: list[Any], outputs: list[Any]) -> tuple[list[Any], list[Any]]:
-    """Inputs and outputs, where tensors that layers gave may be inputs since tf.keras: a new Input for each,
-    from which the calls behind it are made again."""
-    tensors = [*inputs, *outputs]
-    if not all(isinstance(x, KerasTensor) for x in tensors) or all(
-        isinstance(x.layer, InputLayer) for x in inputs
-    ):
-        return inputs, outputs
-    values: dict[KerasTensor, Any] = {
-        x: x
-        if isinstance(x.layer, InputLayer)
-        else Input(batch_shape=x.shape, dtype=x.dtype, vintage=x.layer.vintage)
-        for x in inputs
-    }
-    for node in back_from(outputs, values)[0]:
-        operands = [values.get(x, x) for x in node.inputs]
-        if all(new is x for new, x in zip(operands, node.inputs)):
-            values.update((y, y) for y in node.outputs)
-            continue
-        made = node.layer(operands[0] if node.single else operands, **node.arguments)
-        values.update(zip(node.outputs, as_list(made)))
-    return [values[x] for x in inputs], [values[y] for y in outputs]
 
 
 def _keys(value: Any, what: str) -> tuple[str, ...] | None:

@@ -424,6 +424,12 @@ class Node:
     arguments: dict[str, Any]
     outputs: list[KerasTensor] = field(default_factory=list)
 
+    def made_on(self, tensors: Sequence[Any], layer: Any = None) -> Any:
+        """The results of the same call on other tensors (masks that it is given among them), of this layer
+        or another."""
+        alone = self.single and len(tensors) == 1
+        return (layer or self.layer)(tensors[0] if alone else list(tensors), **self.arguments)
+
     # ---- as Keras 2 shows it; an Input is its own input there
 
     @property

@@ -8,9 +8,8 @@ engine's. This module decides nothing about numbers: they are in the graphs (`gr
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from kcompile.ir.specs import spec_of
@@ -21,7 +20,7 @@ from kcompile.keras.compiled_steps import CompiledSteps
 from kcompile.keras.copying import restore, state_of
 from kcompile.keras.editions import edition
 from kcompile.keras.engines import Engines
-from kcompile.keras.feeding import AHEAD, HERE, Batches, Queue, Rows
+from kcompile.keras.feeding import Batches, Rows
 from kcompile.keras.given_tensors import takes_data
 from kcompile.keras.graphs import CompileArguments
 from kcompile.keras.lengths import Lengths, lengths_of
@@ -31,15 +30,15 @@ from kcompile.keras.resolving import Objects, resolve_arguments
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.step_choice import needs_steps
 from kcompile.keras.step_data import Signature, packed, weighted
-from kcompile.keras.stored import StoredRows, holds_stored, leaves, len_of, whole
+from kcompile.keras.stored import leaves, len_of, whole
 from kcompile.keras.target_tensors import check_targets, held_labels
 from kcompile.keras.tensors import KerasTensor, Variable, one_or_list
+from kcompile.keras.trainer_feeds import Data, Feed, OfData, Validation, refuse
 from kcompile_runtime import training as loops
 from kcompile_runtime.arrays import Array, gives_batches
 from kcompile_runtime.batching import no_samples
-from kcompile_runtime.errors import InputError, ModelError, describe
+from kcompile_runtime.errors import ModelError
 
-Feed = Rows | Batches
 COUNTED = 100_000  # epochs that are looked at, to know how many batches their validations take
 
 
@@ -87,33 +86,7 @@ class Trainable(Protocol):
     def build(self, input_shape: Any) -> None: ...
 
 
-@dataclass(frozen=True)
-class Data:
-    """The data of training or evaluation, as a user gave them. steps: batches in a pass, None for all. queue:
-    how an object of batches is asked ahead."""
-
-    x: Any
-    y: Any = None
-    sample_weight: Any = None
-    class_weight: Any = None
-    batch_size: int | None = None
-    steps: Any = None
-    queue: Queue = AHEAD
-
-
-@dataclass(frozen=True)
-class Validation:
-    """The data that `fit` validates on, given or the share at the end of the training data, and the epochs
-    after which it does."""
-
-    data: Any
-    share: float
-    batch_size: int | None
-    steps: Any
-    after: Callable[[int], bool]
-
-
-class Trainer:
+class Trainer(OfData):
     """Trains and runs one model. arguments: those of `compile`, None before it."""
 
     def __init__(self, model: Trainable) -> None:
@@ -487,152 +460,6 @@ class Trainer:
 
     # ---- parts of the above
 
-    def _lengths(self, entry: str, arrays: Sequence[Array]) -> Any:
-        """The lengths of the arrays of an entry, or the signature of data that its step was traced for."""
-        return self.model.signature(entry) if self.owns(entry) else lengths_of(self.model, arrays)
-
-    def _arrays(self, entry: str, data: Data) -> tuple[list[Array], int]:
-        """All arrays that a graph of training or testing takes, and the number of samples."""
-        if not self.owns(entry):
-            weights = data.class_weight if entry == "train" else None
-            found = self.adapter.batch(data.x, data.y, data.sample_weight, weights)
-            rows = tuple(map(whole, (data.x, data.y, data.sample_weight)))
-            return needs_steps(self, entry, rows, weights, found, data.batch_size or 32)
-        given = packed(*map(whole, (data.x, data.y, data.sample_weight)))
-        given = weighted(given, data.class_weight) if entry == "train" else given
-        return self.model.see(entry, given, data.batch_size or 32)
-
-    def _of_tensors(self, data: Data, name: str, shuffle: bool = False) -> Data:
-        """The data, as batches where inputs are tensors of K. name: of the argument `steps`."""
-        given = self.adapter.given if self.model.built else None
-        if given is None or gives_batches(data.x):
-            return data
-        rows = data.x, data.y, data.sample_weight
-        x, steps = given.batches(*rows, data.batch_size, data.steps, name, shuffle)
-        return replace(data, x=x, y=None, sample_weight=None, batch_size=None, steps=steps, queue=HERE)
-
-    def _by_rows(self, x: Any, *rest: Any) -> bool:
-        """Whether data become arrays batch by batch: they are stored, or texts whose batches are as long as
-        their longest text."""
-        model = self.model
-        if not model.built and any(layer.takes_texts for layer in model.owned_layers[:1]):
-            model.build_for_data(x)
-        return holds_stored(x, *rest) or (model.prelude is not None and model.varies)
-
-    def _over(self, arrays: Sequence[Array], n: int, batch_size: int | None, steps: Any, name: str) -> Rows:
-        """Rows of arrays, with the default batch size where none is given."""
-        size = self.adapter.size(batch_size, n)
-        return Rows(self, arrays, size, loops.check_steps(name, steps, -(-n // size)))
-
-    def _stored(
-        self, data: Data, entry: str, name: str, start: int = 0, stop: int | None = None
-    ) -> tuple[StoredRows, Lengths]:
-        """Rows of stored data, from start to stop, and the lengths. name: of the argument `steps`."""
-        rows = StoredRows(self, (data.x, data.y, data.sample_weight), data.class_weight, start, stop)
-        lengths = lengths_of(self.model, rows.first(entry, data.batch_size or 32))
-        size = self.adapter.size(data.batch_size, rows.count)
-        return rows.of_size(size, loops.check_steps(name, data.steps, -(-rows.count // size))), lengths
-
-    def _training_feed(
-        self, data: Data, validation: Validation, shuffle: Any, passes: int, opened: ExitStack
-    ) -> tuple[Feed, list[Array] | StoredRows | None, Lengths]:
-        """The data that `fit` trains on, the rest that validation_split leaves, and the lengths. opened:
-        closes what has to end with the training."""
-        share = validation.share
-        data = self._of_tensors(data, "steps_per_epoch", bool(shuffle))
-        if gives_batches(data.x):
-            refuse(
-                "fit",
-                y=data.y,
-                sample_weight=data.sample_weight,
-                batch_size=data.batch_size,
-                validation_split=share or None,
-            )
-            batches = Batches(
-                self,
-                data.x,
-                data.steps,
-                "steps_per_epoch",
-                data.class_weight,
-                passes=passes,
-                queue=data.queue,
-                shuffle=shuffle,
-            )
-            opened.callback(batches.close)
-            return batches, None, self._lengths("train", batches.first("train"))
-        if self._by_rows(data.x, data.y, data.sample_weight) and not self.owns("train"):
-            return self._stored_feed(data, validation)
-        arrays, n = self._arrays("train", data)
-        lengths, rest = self._lengths("train", arrays), None
-        if share and validation.data is None:
-            n = loops.split_at(n, share)
-            # class weights count in training only
-            plain = data.class_weight is None and not self.owns("test")
-            full = arrays if plain else self._arrays("test", data)[0]
-            arrays, rest = [a[:n] for a in arrays], [a[n:] for a in full]
-        return self._over(arrays, n, data.batch_size, data.steps, "steps_per_epoch"), rest, lengths
-
-    def _stored_feed(
-        self, data: Data, validation: Validation
-    ) -> tuple[StoredRows, StoredRows | None, Lengths]:
-        """The same as `_training_feed`, of stored data."""
-        at, rest = None, None
-        if validation.share and validation.data is None:
-            count = StoredRows(self, (data.x, data.y, data.sample_weight)).count
-            at = loops.split_at(count, validation.share)
-            size, steps = validation.batch_size, validation.steps
-            held = replace(data, class_weight=None, batch_size=size, steps=steps)
-            rest, _ = self._stored(held, "test", "validation_steps", at)
-        found, lengths = self._stored(data, "train", "steps_per_epoch", stop=at)
-        return found, rest, lengths
-
-    def _held(
-        self,
-        validation: Validation,
-        rest: list[Array] | StoredRows | None,
-        queue: Queue,
-        passes: int,
-        opened: ExitStack,
-    ) -> Feed | None:
-        """The validation data: those that were given, or the rest that was split off."""
-        data, steps = validation.data, validation.steps
-        if isinstance(rest, StoredRows):
-            return rest
-        if data is None and rest is None:
-            if steps is not None:
-                raise InputError("fit: validation_steps needs validation_data or validation_split")
-            return None
-        if isinstance(data, (list, tuple)) and len(data) in (2, 3):
-            x, y, *weight = data
-            given = Data(x, y, weight[0] if weight else None, None, validation.batch_size, steps, queue)
-            given = self._of_tensors(given, "validation_steps")
-            if gives_batches(given.x):
-                data, steps, queue = given.x, given.steps, given.queue
-        if gives_batches(data):
-            held = Batches(self, data, steps, "validation_steps", passes=passes, queue=queue)
-            opened.callback(held.close)
-            held.first("test")
-            return held
-        if data is not None:
-            if not isinstance(data, (list, tuple)) or len(data) not in (2, 3):
-                raise InputError(
-                    describe(
-                        "validation_data",
-                        "(x, y) or (x, y, sample_weight), or an object of batches",
-                        type(data).__name__,
-                    )
-                )
-            if self._by_rows(*data) and not self.owns("test"):
-                x, y, *weight = data
-                size = validation.batch_size
-                given = Data(x, y, weight[0] if weight else None, batch_size=size, steps=steps)
-                return self._stored(given, "test", "validation_steps")[0]
-            x, y, *weight = data
-            given = Data(x, y, weight[0] if weight else None, batch_size=validation.batch_size)
-            rest = self._arrays("test", given)[0]
-        assert rest is not None
-        return self._over(rest, len(rest[0]), validation.batch_size, steps, "validation_steps")
-
     def packed(self, outputs: Sequence[Any]) -> Any:
         """Outputs as the model gives them: one, a list, or a dict."""
         if self.owns("predict"):
@@ -689,17 +516,3 @@ class Trainer:
         if mode == "test":
             params["metrics"] = self.names()
         return events.Events([*bar, *callbacks], self.model, params, mode)
-
-
-def refuse(method: str, **given: Any) -> None:
-    """Arguments that say nothing beside an object of batches."""
-    wrong = [name for name, value in given.items() if value is not None]
-    if wrong:
-        raise InputError(
-            describe(
-                f"{method} on an object of batches",
-                "no " + ", no ".join(given),
-                ", ".join(wrong),
-                "The batches themselves say it.",
-            )
-        )

@@ -22,7 +22,8 @@ from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.settings import max_epochs
 from kcompile.keras.steps import Steps
 from kcompile.keras.tensors import one_or_list
-from kcompile.keras.trainer import Data, Trainer, Validation
+from kcompile.keras.trainer import Trainer
+from kcompile.keras.trainer_feeds import Data, Validation
 from kcompile_runtime.arrays import Array
 from kcompile_runtime.checks import check_count, check_flag, check_number
 from kcompile_runtime.errors import InputError, InputTypeError, NotCompiledError, describe

@@ -97,7 +97,7 @@ def _rebuilt(cuts: Sequence[Any], outputs: Sequence[Any], skipped: Any) -> Any |
         if layer not in copies:
             copies[layer] = type(layer).from_config(layer.get_config())
             weights.append((copies[layer], layer.get_weights()))
-        made = copies[layer](given[0] if node.single else given, **node.arguments)
+        made = node.made_on(given, copies[layer])
         table.update(zip(node.outputs, made if isinstance(made, (list, tuple)) else [made]))
     ends = [table[y] for y in outputs]
     if any(y in inputs for y in ends):

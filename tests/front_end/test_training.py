@@ -320,7 +320,7 @@ def test_graphs_have_the_promised_boundary():
     result = train.outputs["results"]
     assert train.type(result).shape == (2 * len(model.metrics_names) - 1,)
     assert {v.path for v in model.trainable_weights} < set(train.updates)
-    assert "training/SGD/iterations" in train.updates
+    assert "training/SGD/iteration" in train.updates
     assert "training/SGD/learning_rate" not in train.updates
     for graph in (train, graphs.trace(model, "test").graph, graphs.trace(model, "predict").graph):
         graph.verify()
