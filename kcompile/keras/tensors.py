@@ -5,6 +5,7 @@ Shapes as Keras writes them (None for the batch) meet the IR's types here.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -82,7 +83,11 @@ class Variable(Operators):
         )
 
     @property
-    def value(self) -> np.ndarray:
+    def value(self) -> Any:
+        """The array; to code of a script's own that is being traced, the tensor that it is there."""
+        graph = current()
+        if graph is not None and not sys._getframe(1).f_globals.get("__name__", "").startswith("kcompile"):
+            return self.__tensor__(graph)
         if self.held is not None:
             self.held.to_host()
         return self._value

@@ -216,3 +216,18 @@ def test_an_if_on_a_tensor_tells_the_remedy():
 
     with pytest.raises(TypeError, match=r"Layer 'chosen'.*ops\.where.*if keras3\.ops\.sum"):
         Chosen()(keras3.Input((3,)))
+
+
+def test_the_value_of_a_variable_is_traced():
+    class Scaled(keras3.layers.Layer):
+        def build(self, shape):
+            self.scale = self.add_weight(shape=(), initializer="ones")
+
+        def call(self, inputs):
+            return inputs * self.scale.value
+
+    layer = Scaled()
+    model = keras3.Sequential([keras3.Input((1,)), layer])
+    model.predict(np.ones((1, 1)), verbose=0)
+    layer.scale.assign(3.0)
+    assert model.predict(np.ones((1, 1)), verbose=0) == 3.0
