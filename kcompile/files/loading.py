@@ -436,11 +436,13 @@ def _put(entry: Any, path: str, vintages: Mapping[str, Any], switches: list[Swit
     if isinstance(vintages.get(path), str):
         config["vintage"] = vintages[path]
     config.update((key, value) for key, value, paths in switches if path in paths)
-    layers = config.get("layers")
-    for layer in layers if isinstance(layers, list) else ():
-        inner = layer.get("config") if isinstance(layer, dict) else None
-        if isinstance(inner, dict):
-            _put(layer, f"{path}/{inner.get('name')}", vintages, switches)
+    if entry.get("class_name") in ("Model", "Sequential"):
+        layers = config.get("layers")
+        for layer in layers if isinstance(layers, list) else ():
+            inner = layer.get("config") if isinstance(layer, dict) else None
+            if isinstance(inner, dict):
+                _put(layer, f"{path}/{inner.get('name')}", vintages, switches)
+        return
     for key in HELD:
         held = config.get(key)
         for i, inner in enumerate(held if isinstance(held, list) else [held]):
