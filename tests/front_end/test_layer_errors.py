@@ -37,7 +37,7 @@ from kcompile_runtime.errors import InputError, InputTypeError, ModelError, Unsu
         (lambda: layers.Conv2D(2, 3, data_format="NHWC"), r"data_format: expected 'channels_last'"),
         (lambda: layers.MaxPooling2D(0), r"pool_size: .*Received: 0"),
         (lambda: layers.Dropout(1.0), r"rate: expected a number in \[0, 1\)"),
-        (lambda: layers.Dropout(0.5, seed=-1), r"seed: expected"),
+        (lambda: layers.Dropout(0.5, seed=1.5), r"seed: expected"),
         (lambda: layers.Reshape((-1, -1)), r"target_shape: expected"),
         (lambda: layers.BatchNormalization(axis=[1, 2]), r"axis: expected an integer"),
         (lambda: layers.Concatenate(axis=0), r"axis: expected an axis other than 0"),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.callbacks.base import Callback, Report
+from kcompile.keras.saving import files
 from kcompile_runtime.checks import check_count, check_flag, check_path
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 from kcompile_runtime.replacing import replacing
@@ -76,8 +77,9 @@ class BackupAndRestore(Callback):
         state, notes = self._path(STATE, behind), self._path(NOTES, behind)
         epoch: Any = None
         if os.path.exists(notes):
-            with open(notes) as file:
-                found = json.load(file)
+            found = files().reader.read_json(notes)
+            if not isinstance(found, dict) or "epoch" not in found:
+                raise ModelError(describe(notes, "a JSON object with an epoch", repr(found)[:80]))
             epoch = found["epoch"]
             self._compare(found)
         if os.path.exists(state):
