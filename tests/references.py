@@ -252,10 +252,14 @@ LACKS = (
         Lack("tf_keras", rows, "", "it has no such layer")
         for rows in (
             "Adaptive*",
+            "AugMix",
             "AutoContrast",
+            "CutMix",
             "Equalization",
             "GroupedQueryAttention",
+            "MixUp",
             "RMSNormalization",
+            "RandAugment",
             "Solarization",
         )
     ),
@@ -291,11 +295,9 @@ LACKS = (
     Lack("keras3", "Bidirectional*", "zero_output_for_mask", "its layers have lost the argument"),
     Lack("keras3", "Bidirectional*", "go_backwards", "it refuses a layer that goes backwards"),
     Lack("keras3", "Random*", "", "it draws other numbers; fixed transformations are compared by themselves"),
-    Lack(
-        "keras3",
-        "Solarization",
-        "",
-        "it draws other numbers; fixed transformations are compared by themselves",
+    *(
+        Lack("keras3", rows, "", "it draws other numbers; fixed transformations are compared by themselves")
+        for rows in ("AugMix", "CutMix", "MixUp", "RandAugment", "Solarization")
     ),
     Lack("keras3", "Equalization", "", "its call makes a model with a cycle"),
     Lack("keras3", "IntegerLookup", "", "it looks up in TensorFlow's tables"),

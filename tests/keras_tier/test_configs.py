@@ -76,7 +76,7 @@ def test_call_arguments_and_dtypes_are_reported() -> None:
             layer(
                 "Dense",
                 "d",
-                [[["x", 0, 0, {"mask": ["y", 0, 0]}]]],
+                [[["x", 0, 0, {"scale": 2.0}]]],
                 units=4,
                 dtype={"class_name": "Policy", "config": {"name": "float128"}},
             )
@@ -86,7 +86,7 @@ def test_call_arguments_and_dtypes_are_reported() -> None:
     )
     assert [text.partition(": ")[2] for text in problems.found] == [
         "dtype float128. Use float32 or float64",
-        "a call with the argument mask",
+        "a call with the argument scale",
     ]
 
 

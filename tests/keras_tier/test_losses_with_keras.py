@@ -106,11 +106,3 @@ def test_models_are_trained_on_them(kind: str) -> None:
         model.compile(library.optimizers.SGD(0.1), loss, **eager)
         steps.append([float(np.ravel(model.train_on_batch(x, y))[0]) for _ in range(3)])
     np.testing.assert_allclose(steps[1], steps[0], rtol=2e-4)
-
-
-def test_circle_is_refused_in_models() -> None:
-    """Which have the batch on one axis, and pairs of samples on two."""
-    model = keras3.Sequential([keras3.layers.Input((3,)), keras3.layers.Dense(4)])
-    model.compile("sgd", keras3.losses.Circle())
-    with pytest.raises(ValueError, match="circle: expected embeddings of a known number of samples"):
-        model.train_on_batch(np.ones((6, 3), "f"), np.zeros((6, 1)))
