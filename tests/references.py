@@ -254,6 +254,7 @@ LACKS = (
             "Adaptive*",
             "AugMix",
             "AutoContrast",
+            "ContrastLimited*",
             "CutMix",
             "Equalization",
             "GroupedQueryAttention",
