@@ -245,7 +245,7 @@ class RandAugment(_Several):
 class AugMix(_Several):
     """In training, between each image and the mean of num_chains chains of chain_depth augmentations: by a
     share of the beta distribution, and shares of the chains of Dirichlet's, with alpha. Of which kinds the
-    chains are is drawn when code is made, as in Keras under jit; all_ops: colours are among them."""
+    chains are is drawn when the layer is made; all_ops: colours are among them."""
 
     def __init__(
         self,
@@ -269,16 +269,17 @@ class AugMix(_Several):
         self.all_ops = self.flag("all_ops", all_ops)
         self.interpolation = self.one_of("interpolation", interpolation, ("bilinear", "nearest"))
         self._kinds = self.kinds((*FIRST, *REST) if self.all_ops else FIRST)
-        self._choices = np.random.default_rng(new_seed(31) if self.seed is None else self.seed % 2**32)
+        self._chosen_by = new_seed(31) if self.seed is None else self.seed % 2**32
 
     def changed(self, x: Tensor, drawn: Drawn) -> Tensor:
         shares = gamma.dirichlet(
             lambda s: self.uniform(x, s), lambda s: self.normal(x, s), self.num_chains, self.alpha
         )
         total = ops.zeros_like(x)
+        choices = np.random.default_rng(self._chosen_by)  # the same chains whenever the layer is traced
         for k in range(self.num_chains):
             y = x
-            for number in self._choices.integers(len(self._kinds) + 1, size=self.chain_depth):
+            for number in choices.integers(len(self._kinds) + 1, size=self.chain_depth):
                 if number < len(self._kinds):
                     layer = self._kinds[number]
                     y = _changed(layer, y, _drawn(layer, y))
