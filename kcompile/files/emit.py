@@ -43,11 +43,7 @@ _MODULES = {
 # Classes that Keras 3 writes by the names under which it shows them, and does not find by these in .h5
 PUBLIC = {"GroupedQueryAttention": "GroupQueryAttention"}
 REGISTERED = {"CustomScaleLayer": "Custom>CustomScaleLayer"}  # names that tf.keras has for classes
-WITHOUT_FLAG = (
-    "Discretization",
-    "Pipeline",
-    "SpatialDropout",
-)  # classes that do not take `trainable` in Keras 3
+WITHOUT_FLAG = ("Discretization", "Pipeline", "SpatialDropout")  # do not take `trainable` in Keras 3
 LONGEST_NAME = 1000  # characters, of the names in a configuration
 
 

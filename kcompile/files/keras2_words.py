@@ -103,10 +103,8 @@ LATER_THAN_TF: Mapping[str, Mapping[str, Any]] = {
             "RandomBrightness",
             "RandomCrop",
             "RandomFlip",
-            "RandomHeight",
             "RandomRotation",
             "RandomTranslation",
-            "RandomWidth",
             "RandomZoom",
         )
     },

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.files.compile_configs import described, translate_compile_config
-from kcompile.files.configs import translate_model
+from kcompile.files.configs import MODELS, translate_model
 from kcompile.files.learned import APART, from_live
 from kcompile.files.problems import PACKAGES, Problems
 from kcompile.files.sharing import mark_live
@@ -130,7 +130,7 @@ def _config(model: Any, problems: Problems) -> dict[str, Any] | None:
             "Model of the layers it calls"
         )
         return None
-    if kind.__name__ not in ("Sequential", "Functional", "Model") or not hasattr(model, "layers"):
+    if kind.__name__ not in MODELS or not hasattr(model, "layers"):
         problems.add(f"models of class {kind.__name__}")
         return None
     config = dict(model.get_config())

@@ -436,7 +436,7 @@ def _put(entry: Any, path: str, vintages: Mapping[str, Any], switches: list[Swit
     if isinstance(vintages.get(path), str):
         config["vintage"] = vintages[path]
     config.update((key, value) for key, value, paths in switches if path in paths)
-    if entry.get("class_name") in ("Functional", "Model", "Sequential"):
+    if entry.get("class_name") in MODELS:
         layers = config.get("layers")
         for layer in layers if isinstance(layers, list) else ():
             inner = layer.get("config") if isinstance(layer, dict) else None

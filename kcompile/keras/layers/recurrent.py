@@ -231,7 +231,8 @@ class RNN(Recurrence):
         body = trace.inside(f"{self.name}.step")
         count, place = len(states), self._output_state
         if mask is not None and self._carries_output(initial):
-            states, place = [*states, self._nothing(x, output_shape(self.cell, x.shape[2:]))], count
+            shape = (x.shape[0], *output_shape(self.cell, x.shape[2:]))
+            states, place = [*states, zeros(shape, x.dtype, self.vintage)], count
         shared = []  # whether the output is a state
 
         def step(
@@ -343,9 +344,6 @@ class RNN(Recurrence):
             return as_list(self.cell.get_initial_state(batch_size=batch_size, **more))
         shapes = state_shapes(self.cell, self._sample)
         return [zeros((batch_size, *shape), dtype, self.vintage) for shape in shapes]
-
-    def _nothing(self, inputs: Tensor, shape: tuple[Any, ...]) -> Tensor:
-        return ops.broadcast_to(ops.constant(inputs.graph, 0.0, inputs.dtype), (inputs.shape[0], *shape))
 
     def _dropout_masks(self, trace: Trace, first: Any, states: list[Tensor]) -> list[Tensor]:
         if not has_step(self.cell) or not trace.training:
