@@ -217,7 +217,7 @@ class NativeEngine:
 
     def _state(self, entry: str, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         captured = self._found(entry, self._lengths(inputs, entry)).traced.captured
-        return {name: variable.value.copy() for name, variable in captured.items()}
+        return {name: variable.array.copy() for name, variable in captured.items()}
 
     def _compare(
         self,
@@ -312,7 +312,7 @@ class CudaEngine(NativeEngine):
     def _held(self, variable: Variable) -> Held:
         """The variable's copy on the device, the same for all programs there."""
         if variable.held is None or variable.held.driver is not self._driver:
-            variable.held = Held(self._driver, variable.value)
+            variable.held = Held(self._driver, variable.array)
             variable.listeners.add(variable.held.host_wrote)
             Variable.elsewhere = True
         held: Held = variable.held
@@ -332,11 +332,11 @@ def load_program(
     def refresh() -> None:
         if Variable.elsewhere:
             for variable in variables.values():
-                _ = variable.value  # brings it back from a device
+                _ = variable.array  # brings it back from a device
 
     program = compiler.load(
         made,
-        {name: variables[name].value for name in made.variables},
+        {name: variables[name].array for name in made.variables},
         threads,
         wrote=_audience(made, variables),
         refresh=refresh,

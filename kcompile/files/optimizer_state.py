@@ -132,5 +132,5 @@ def _nadam_product(optimizer: Any, model_vintage: str) -> float:
     """The product of Nadam's momenta so far, which most files leave out."""
     rules = semantics(optimizer.vintage or model_vintage)
     stretch = optimizer.schedule_decay if rules.nadam_schedule_decay else 1.0
-    t = np.arange(1, min(int(optimizer.iterations.value), 100_000) + 1)
+    t = np.arange(1, min(int(optimizer.iterations.array), 100_000) + 1)
     return float(np.prod(optimizer.beta_1 * (1 - 0.5 * 0.96 ** (t * stretch))))

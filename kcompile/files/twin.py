@@ -51,7 +51,7 @@ class Pair:
             self._seen = _seen(self.theirs)
             self.ours.assign(live.value_of(self.theirs))
         elif self._mine_changed:
-            self.theirs.assign(self.ours.value)
+            self.theirs.assign(self.ours.array)
             self._seen = _seen(self.theirs)
         self._mine_changed = False
 
@@ -154,7 +154,7 @@ class Twin:
 
     def _pair_slots(self) -> None:
         """One of the optimizers has made its slots since, or ours was trained."""
-        optimizer, trained = self.live.optimizer, int(self.model.optimizer.iterations.value) > 0
+        optimizer, trained = self.live.optimizer, int(self.model.optimizer.iterations.array) > 0
         if live.is_built(optimizer):
             self._note()
         elif trained:

@@ -216,7 +216,7 @@ def _write_h5(model: Any, file: IO[bytes], include_optimizer: bool, words: Words
         if compiled is not None and model.optimizer.vintage is not None:
             ours["optimizer_vintage"] = model.optimizer.vintage
         if compiled is not None:
-            ours["steps"] = int(model.optimizer.iterations.value)  # which not every Keras has a place for
+            ours["steps"] = int(model.optimizer.iterations.array)  # which not every Keras has a place for
         h5.attrs["kcompile"] = _text(ours)
         h5.attrs["model_config"] = _text(config)
         _by_layer(model, h5.create_group("model_weights"), words)
@@ -368,7 +368,7 @@ def _vars(group: Any, variables: Sequence[Variable], name: str) -> None:
     made = group.create_group("vars")
     made.attrs["name"] = printable(name)
     for i, variable in enumerate(variables):
-        made.create_dataset(str(i), data=variable.value)
+        made.create_dataset(str(i), data=variable.array)
 
 
 def _tables(group: Any, layer: Any) -> None:
@@ -427,7 +427,7 @@ def _arrays(group: Any, named: Sequence[tuple[str, Variable]]) -> None:
     names = _places(name for name, _ in named)
     _names(group, "weight_names", names)
     for name, (_, variable) in zip(names, named):
-        group.create_dataset(name, data=variable.value)
+        group.create_dataset(name, data=variable.array)
 
 
 def _names(group: Any, attribute: str, names: Sequence[str]) -> None:

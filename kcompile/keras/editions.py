@@ -337,6 +337,8 @@ EDITIONS = {
                 **ORDERS["keras3"],
                 **optimizer_orders.KERAS3,
                 "LambdaCallback": _EVENTS,
+                "Loss": ("name", "reduction", "dtype"),
+                "Metric": ("dtype", "name"),
                 "add_weight": ("shape", "initializer", "dtype", "trainable"),
             },
             {
@@ -357,6 +359,7 @@ EDITIONS = {
                         "wrappers.scikit_learn",
                     }
                 ),
+                "metrics": frozenset({"MeanRelativeError", "MeanTensor"}),
                 "layers": _OLD_LAYERS
                 | {
                     *("DenseFeatures", "LocallyConnected1D", "LocallyConnected2D"),

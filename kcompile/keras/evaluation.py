@@ -27,7 +27,7 @@ def computed(
     """The values of tensors that are made in a graph without inputs. number: of the draw. writes: whether the
     updates that are left in the graph are written."""
     trace, state = _new_trace(), new_random_state()
-    state.draws.assign(state.draws.value + np.uint32(number))
+    state.draws.assign(state.draws.array + np.uint32(number))
     trace.draws_from(state, False)
     with tracing(trace.graph):
         outputs = make(trace.graph)

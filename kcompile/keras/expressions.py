@@ -358,7 +358,7 @@ class Function:
             self._compiled.put((training, tuple(types)), code)
         results = code(n, arrays)
         draws = self.random_state.draws
-        draws.assign(draws.value + np.uint32(1))
+        draws.assign(draws.array + np.uint32(1))
         results = self._from_values(list(map(scalar, results[: self.count])))
         return results[0] if self.single else results
 

@@ -57,7 +57,7 @@ class GivenTensors:
     def _value(self, name: str) -> Array:
         tensor = self.tensors[name]
         if isinstance(tensor, Variable):
-            return tensor.value
+            return tensor.array
         if depends(tensor):
             raise UnsupportedError(
                 f"model {self.model.name!r}: input {name!r} is a tensor that depends on a placeholder or an "

@@ -430,7 +430,7 @@ def output_loss(output: Scored, loss: Loss, meaning: Semantics) -> Tensor:
     count. reduction="sum" adds up all there is, "mean_with_sample_weight" divides by the sum of weights.
     """
     y, w, mask = output.y, output.w, output.mask
-    each = loss.call(y, output.prediction)
+    each = loss.values(y, output.prediction)
     if not isinstance(each, Tensor):
         raise ModelError(
             describe(

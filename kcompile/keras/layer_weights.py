@@ -266,7 +266,7 @@ class Weights(Arguments):
                 f"{self.label}: count_params: the layer has no weights yet. Call it on "
                 "an input, or give it an input_shape in a Sequential"
             )
-        return sum(v.value.size for v in self.weights)
+        return sum(v.array.size for v in self.weights)
 
 
 def filled(fill: Any, shape: tuple[int, ...], dtype: str) -> Any:

@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir.types import FLOATS
+from kcompile.keras.policies import MIXED, dtype_here, named
+from kcompile.keras.settings import dtype_name
 from kcompile.keras.tensors import is_integer, is_number
-from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
+from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 
 def _share(value: Any) -> bool:
@@ -71,7 +74,22 @@ def bound_options(
         raise InputTypeError(
             describe(kind, "arguments " + ", ".join(p.name for p in parameters), str(error))
         ) from None
-    dtype = found.pop("dtype", None)
-    if dtype is not None and not (isinstance(dtype, (str, np.dtype)) and str(dtype) == "float32"):
-        raise UnsupportedError(describe(f"{kind}: dtype", "None or 'float32'", repr(dtype)))
     return found
+
+
+def number_type(kind: str, dtype: Any) -> str | None:
+    """The dtype that a loss computes in: of its name or policy; None: of its outputs. Raises ModelError."""
+    if dtype is None:
+        return None
+    found = dtype_here(str(named(dtype_name(dtype))).removeprefix(MIXED))
+    if found not in FLOATS:
+        raise ModelError(describe(f"{kind}: dtype", f"None or one of {', '.join(FLOATS)}", repr(dtype)))
+    return str(found)
+
+
+class Reduction:
+    """The names of reductions."""
+
+    NONE = "none"
+    SUM = "sum"
+    SUM_OVER_BATCH_SIZE = "sum_over_batch_size"

@@ -18,10 +18,11 @@ from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.crossentropy import binary_terms, clipped, log_probabilities
 from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import show_parameters
-from kcompile.keras.loss_options import bound_options, checked_options, options_of
+from kcompile.keras.loss_options import Reduction as Reduction
+from kcompile.keras.loss_options import bound_options, checked_options, number_type, options_of
 from kcompile.keras.newer_losses import circle, ctc, dice, tversky
 from kcompile.keras.operands import lift, over
-from kcompile.keras.settings import epsilon, meaning, vintage_running
+from kcompile.keras.settings import epsilon, floatx, meaning, vintage_running
 from kcompile.keras.tensors import is_integer
 from kcompile.keras.utils.serialization import custom_names
 from kcompile.keras.utils.serialization import serialize as serialize_object
@@ -267,22 +268,19 @@ MEANS = ("sum_over_batch_size", "mean")  # two names
 REDUCTIONS = (*MEANS, "mean_with_sample_weight", "sum", "none")
 
 
-class Reduction:
-    """The names of reductions."""
-
-    NONE = "none"
-    SUM = "sum"
-    SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
-
-
 class Loss:
     """A loss with its reduction over the batch: "sum_over_batch_size" (the mean), "sum", or
-    "mean_with_sample_weight", the sum of weighted losses over that of the weights.
+    "mean_with_sample_weight", the sum of weighted losses over that of the weights. dtype: what it computes
+    in; None: the dtype of the outputs.
 
     Subclasses define `call(y_true, y_pred)`, one number for each sample.
     """
 
-    def __init__(self, reduction: str | None = "sum_over_batch_size", name: str | None = None) -> None:
+    number_type: str | None = None
+
+    def __init__(
+        self, reduction: str | None = "sum_over_batch_size", name: str | None = None, dtype: Any = None
+    ) -> None:
         if reduction is None or isinstance(reduction, str):
             reduction = {"auto": "sum_over_batch_size", None: "none"}.get(reduction, reduction)
         if not isinstance(reduction, str) or reduction not in REDUCTIONS:
@@ -295,6 +293,12 @@ class Loss:
             )
         self.reduction: str = reduction
         self.name = check_text(f"{type(self).__name__}: name", name, optional=True) or type(self).__name__
+        self.number_type = number_type(type(self).__name__, dtype)
+        self.dtype = self.number_type or floatx()
+
+    def values(self, y_true: Any, y_pred: Tensor) -> Tensor:
+        """What `call` gives, in the dtype of the loss."""
+        return self.call(y_true, y_pred if self.number_type is None else ops.cast(y_pred, self.number_type))
 
     def call(self, y_true: Any, y_pred: Tensor) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} must define call(y_true, y_pred)")
@@ -303,7 +307,7 @@ class Loss:
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The reduced loss; sample_weight broadcasts to the losses of the samples."""
         y_true, y_pred = same_rank(y_true, y_pred)
-        each = self.call(y_true, y_pred)
+        each = self.values(y_true, y_pred)
         weight = None if sample_weight is None else _like(sample_weight, each)
         if weight is not None and weight.rank == each.rank + 1 and weight.shape[-1] == 1:
             if edition(vintage_running()).operations:
@@ -328,7 +332,8 @@ class Loss:
         return ops.reduce_sum(each) if self.reduction == "sum" else ops.reduce_mean(each)
 
     def get_config(self) -> dict[str, Any]:
-        return {"reduction": self.reduction, "name": self.name}
+        typed = {} if self.number_type is None else {"dtype": self.number_type}
+        return {"reduction": self.reduction, "name": self.name, **typed}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Loss:
@@ -343,9 +348,10 @@ class FunctionLoss(Loss):
         function: LossFunction,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
+        dtype: Any = None,
         **arguments: Any,
     ) -> None:
-        super().__init__(reduction, name)
+        super().__init__(reduction, name, dtype)
         if name is None:
             self.name = getattr(function, "__name__", type(function).__name__)
         self.function = function
@@ -386,7 +392,9 @@ def _class(
         given = bound_options(type(self).__name__, parameters, args, kwargs)
         reduction = given.pop("reduction", "sum_over_batch_size")
         shown = check_text(f"{name}: name", given.pop("name", None), True) or shown_name
-        FunctionLoss.__init__(self, function, reduction, shown, **checked_options(type(self).__name__, given))
+        dtype = given.pop("dtype", None)
+        options = checked_options(type(self).__name__, given)
+        FunctionLoss.__init__(self, function, reduction, shown, dtype, **options)
 
     show_parameters(__init__, [inspect.Parameter("self", plain), *parameters])
     return type(
@@ -460,23 +468,15 @@ FUNCTIONS: dict[str, LossFunction] = {
     )
 }
 ALIASES: dict[str, LossFunction] = {
-    "mse": mse,
-    "MSE": mse,
-    "mae": mae,
-    "MAE": mae,
-    "mape": mape,
-    "MAPE": mape,
-    "msle": msle,
-    "MSLE": msle,
-    "kld": kld,
-    "KLD": kld,
-    "kl_divergence": kld,
-    "cosine": cosine,
-    "cosine_similarity": cosine,
+    **dict.fromkeys(("mse", "MSE"), mse),
+    **dict.fromkeys(("mae", "MAE"), mae),
+    **dict.fromkeys(("mape", "MAPE"), mape),
+    **dict.fromkeys(("msle", "MSLE"), msle),
+    **dict.fromkeys(("kld", "KLD", "kl_divergence"), kld),
+    **dict.fromkeys(("cosine", "cosine_similarity"), cosine),
+    **dict.fromkeys(("bce", "BCE"), bce),
     "log_cosh": logcosh,
     "huber": huber_loss,
-    "bce": bce,
-    "BCE": bce,
 }
 CLASSES: dict[str, Callable[..., Any]] = {
     c.__name__: c

@@ -186,7 +186,7 @@ class Metric:
                 wanted = f"metrics of the class {type(self).__name__}"
                 raise InputError(describe(f"{self.label}: merge_state", wanted, repr(metric)))
             for own, other in zip(self.variables, metric.variables):
-                own.assign(own.value + other.value)
+                own.assign(own.array + other.array)
 
     # ---- Keras 3's functions of a state that is given, on arrays
 
@@ -215,7 +215,7 @@ class Metric:
             raise UnsupportedError(describe(f"{self.label}: stateless methods", "arrays", "tensors", remedy))
         before = self.get_weights()
         try:
-            self.set_weights([np.asarray(getattr(array, "value", array)) for array in state])
+            self.set_weights([np.asarray(array) for array in state])
             yield
         finally:
             self.set_weights(before)

@@ -27,9 +27,13 @@ from kcompile.keras.confusion import (
     SpecificityAtSensitivity,
     TrueNegatives,
     TruePositives,
+    weights_of,
 )
+from kcompile.keras.editions import edition
 from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.losses import Loss, _like, indices
+from kcompile.keras.mean_metrics import Mean as Mean
+from kcompile.keras.mean_metrics import MeanRelativeError, MeanTensor, Sum
 from kcompile.keras.metric import Metric, keeps_state, measured
 from kcompile.keras.operands import lift, tensor
 from kcompile.keras.score_metrics import (
@@ -42,13 +46,13 @@ from kcompile.keras.score_metrics import (
     OneHotMeanIoU,
     R2Score,
     RootMeanSquaredError,
-    Sum,
 )
-from kcompile.keras.semantics import Semantics
-from kcompile.keras.settings import epsilon, meaning
+from kcompile.keras.semantics import Semantics, semantics
+from kcompile.keras.settings import epsilon, floatx, meaning
+from kcompile.keras.tensors import is_integer
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.checks import check_text
-from kcompile_runtime.errors import InputTypeError, ModelError, UnsupportedError, describe
+from kcompile_runtime.errors import InputTypeError, ModelError, describe
 
 MetricFunction = Callable[[Any, Any], Any]
 
@@ -108,18 +112,16 @@ def accuracy(y_true: Any, y_pred: Tensor) -> Tensor:
     return _share(ops.equal(_like(y_true, y_pred), y_pred), y_pred)
 
 
-def pearson_correlation(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
-    """The correlation of y_true and y_pred along an axis (Pearson)."""
-    axis = losses._feature_axis("pearson_correlation", axis, y_pred)
+def pearson_correlation(y_true: Any, y_pred: Tensor, axis: Any = -1) -> Tensor:
+    """The correlation of y_true and y_pred along an axis, or several (Pearson); the batch is one too."""
     parts = [y - ops.reduce_mean(y, axis, True) for y in (_like(y_true, y_pred), y_pred)]
     first, second = (y / ops.sqrt(ops.reduce_mean(ops.square(y), axis, True)) for y in parts)
     return ops.reduce_mean(first * second, axis)
 
 
-def concordance_correlation(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tensor:
-    """The correlation of y_true and y_pred along an axis, less where their means or variances differ (Lin),
-    as Keras 3 has it: it takes the distances of both from the mean of y_pred."""
-    axis = losses._feature_axis("concordance_correlation", axis, y_pred)
+def concordance_correlation(y_true: Any, y_pred: Tensor, axis: Any = -1) -> Tensor:
+    """The correlation of y_true and y_pred along an axis, or several, less where their means or variances
+    differ (Lin), as Keras 3 has it: it takes the distances of both from the mean of y_pred."""
     y_true = _like(y_true, y_pred)
     first, second = (ops.reduce_mean(y, axis, True) for y in (y_true, y_pred))
     spread = ops.square(first - second)
@@ -129,36 +131,6 @@ def concordance_correlation(y_true: Any, y_pred: Tensor, axis: int = -1) -> Tens
 
 
 lift(globals(), "y_true", "y_pred")
-
-
-class Mean(Metric):
-    """The mean of values; with sample_weight, of their first axes, the sum of weighted values over the sum of
-    weights."""
-
-    def __init__(self, name: str | None = "mean", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
-        self.total, self.count = self.add_weight("total"), self.add_weight("count")
-
-    def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        values = ops.cast(tensor(values), self.dtype)
-        if sample_weight is None:
-            values = ops.reduce_mean(values, range(1, values.rank)) if values.rank > 1 else values
-            count = ops.count(values, range(values.rank)) if values.rank else 1.0
-        else:
-            weight = ops.cast(tensor(sample_weight), self.dtype)
-            if weight.rank == values.rank + 1 and weight.shape[-1] == 1:
-                weight = ops.reshape(weight, weight.shape[:-1])
-            if values.rank > weight.rank:
-                values = ops.reduce_mean(values, range(weight.rank, values.rank))
-            weight = ops.broadcast_to(weight, values.shape)
-            values, count = values * weight, ops.reduce_sum(weight)
-        self.total.assign_add(ops.reduce_sum(values))
-        self.count.assign_add(count)
-
-    def result(self) -> Any:
-        total, count = tensor(self.total), tensor(self.count)
-        none = ops.equal(count, 0.0)
-        return ops.select(none, ops.zeros_like(total), total / ops.select(none, ops.ones_like(count), count))
 
 
 class MeanMetricWrapper(Mean):
@@ -172,7 +144,6 @@ class MeanMetricWrapper(Mean):
     ) -> None:
         if not callable(fn):
             raise ModelError(describe("MeanMetricWrapper: fn", "a function of (y_true, y_pred)", repr(fn)))
-        loss_options.bound_options("MeanMetricWrapper", [_NAME, _DTYPE], [], {"name": name, "dtype": dtype})
         self.function = fn
         self._begin(name, dtype, arguments)
 
@@ -182,9 +153,17 @@ class MeanMetricWrapper(Mean):
         self.arguments = arguments
 
     def is_averaged(self) -> bool:
-        """Whether no subclass says otherwise what is reported than by the mean of the function."""
+        """Whether no subclass says otherwise what is reported than by the mean of the function, and that has
+        a value for each sample, of the numbers that models compute in."""
         mine = type(self).update_state, type(self).result
-        return mine == (MeanMetricWrapper.update_state, MeanMetricWrapper.result)
+        axis = self.arguments.get("axis", -1)
+        return (
+            mine == (MeanMetricWrapper.update_state, MeanMetricWrapper.result)
+            and self.dtype == floatx()
+            and is_integer(axis)
+            and (axis == -1 or axis > 0)
+            and self.arguments.get("ignore_class") is None
+        )
 
     def values(self, y_true: Any, y_pred: Any) -> Any:
         """The values of which the mean is reported."""
@@ -193,12 +172,25 @@ class MeanMetricWrapper(Mean):
     def update_state(  # type: ignore[override]  # it takes what the function does
         self, y_true: Any, y_pred: Any, sample_weight: Any = None
     ) -> None:
-        y_true, y_pred = losses.same_rank(y_true, tensor(y_pred))
-        super().update_state(self.values(y_true, y_pred), sample_weight)
+        y_true, y_pred = losses.same_rank(y_true, ops.cast(tensor(y_pred), self.dtype))
+        ignored, values = self.arguments.get("ignore_class"), self.values(y_true, y_pred)
+        always = semantics(self.vintage).ignored_class == "left out"
+        if ignored is not None and (always or sample_weight is not None):
+            there = ops.cast(ops.not_equal(indices(y_true, y_pred), ignored), self.dtype)
+            sample_weight = there if sample_weight is None else there * weights_of(sample_weight, there)
+        super().update_state(values, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        given = {"fn": serialize(self.function)} if type(self) is MeanMetricWrapper else {}
-        return {**given, "name": self.name, **self.arguments}
+        own = {"fn": serialize(self.function)} if type(self) is MeanMetricWrapper else self._defaults()
+        return {**super().get_config(), **own, **self.arguments}
+
+    def _defaults(self) -> dict[str, Any]:
+        """The options of the function that are not given, as far as configurations of all editions may have
+        them: Keras 2's constructors do not take those that came later."""
+        if not edition(self.vintage).eager:
+            return {}
+        options = {p.name: p.default for p in loss_options.options_of(type(self).function)}
+        return {key: value for key, value in options.items() if key != "from_sorted_ids"}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Metric:
@@ -225,12 +217,8 @@ def _class(
 
     def __init__(self: MeanMetricWrapper, *args: Any, **kwargs: Any) -> None:
         given = loss_options.bound_options(cls, parameters, args, kwargs)
-        if given.get("ignore_class") is not None:  # its losses are masked, and the Kerases differ in means
-            raise UnsupportedError(
-                describe(f"metric {cls}: ignore_class", "None", repr(given["ignore_class"]))
-            )
-        name = check_text(f"{cls}: name", given.pop("name", None), True)
-        self._begin(name or label, None, loss_options.checked_options(cls, given))
+        name, dtype = check_text(f"{cls}: name", given.pop("name", None), True), given.pop("dtype", None)
+        self._begin(name or label, dtype, loss_options.checked_options(cls, given))
 
     show_parameters(__init__, [inspect.Parameter("self", _PLAIN), *parameters])
     return type(
@@ -311,6 +299,8 @@ CLASSES: dict[str, type[Metric]] = {
     for c in (
         Mean,
         MeanMetricWrapper,
+        MeanRelativeError,
+        MeanTensor,
         AUC,
         FalseNegatives,
         FalsePositives,
@@ -506,9 +496,7 @@ def evaluate(
     its state gives. Raises InputTypeError for a result that is no tensor."""
     if keeps_state(function):
         result = measured(function, y_true, y_pred, sample_weight)
-    elif isinstance(function, Loss):
-        result = function.call(y_true, y_pred)
-    elif isinstance(function, MeanMetricWrapper):
+    elif isinstance(function, (Loss, MeanMetricWrapper)):
         result = function.values(y_true, y_pred)
     else:
         result = function(y_true, y_pred)

@@ -26,6 +26,7 @@ from kcompile.keras.argument_orders import by_name
 from kcompile.keras.editions import NEUTRAL, Edition, edition
 from kcompile.keras.engine import Layer
 from kcompile.keras.layer_arguments import show_parameters
+from kcompile.keras.losses import Loss
 from kcompile.keras.method_orders import METHODS, of_edition
 from kcompile.keras.metric import Metric
 from kcompile.keras.network_names import FAMILIES, OF_TF_KERAS
@@ -230,7 +231,8 @@ class _Maker:
         if module in ONE_EDITION:
             return value
         if isinstance(value, type):
-            own = issubclass(value, (Layer, Optimizer, Metric)) or value.__name__ in self.edition.defaults
+            of_all = issubclass(value, (Layer, Optimizer, Metric)) or value is Loss
+            own = of_all or value.__name__ in self.edition.defaults
             return self.subclass(module, value) if own else value
         if not isinstance(value, types.FunctionType):
             return value

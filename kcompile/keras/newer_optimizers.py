@@ -169,7 +169,7 @@ class ScheduleFreeAdamW(Optimizer):
         self.warmup_steps = check_number("ScheduleFreeAdamW: warmup_steps", warmup_steps, 0)
 
     def first(self, slot: str, variable: Variable) -> np.ndarray | None:
-        return variable.value if slot == "z" else np.zeros(variable.shape)
+        return variable.array if slot == "z" else np.zeros(variable.shape)
 
     def scalars(self, trace: Trace, at: StepContext) -> tuple[Tensor, ...]:
         rate = at.rate

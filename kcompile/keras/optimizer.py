@@ -186,7 +186,7 @@ class Optimizer(OptimizerCalls):
         """The learning rate, a variable; `optimizer.lr = 0.1` sets its value. Of a schedule: its rate now."""
         if self._schedule is None:
             return self.learning_rate_variable
-        return self.scheduled(int(self.iterations.value))
+        return self.scheduled(int(self.iterations.array))
 
     @lr.setter
     def lr(self, value: Any) -> None:
@@ -208,7 +208,8 @@ class Optimizer(OptimizerCalls):
                 "number. Make the optimizer with a number to set it"
             )
         with suppress(TypeError, ValueError):
-            value = float(as_array(getattr(value, "value", value), "the learning rate"))
+            given = value.array if isinstance(value, Variable) else getattr(value, "value", value)
+            value = float(as_array(given, "the learning rate"))
         value = check_number(f"{kind}: the learning rate", value, 0)
         self.learning_rate_variable.assign(value)
 
@@ -264,7 +265,7 @@ class Optimizer(OptimizerCalls):
             for slot in (*self.common_slots(), *self.slots()):
                 if slot in known:
                     continue
-                plain = variable.value if slot == "ema" else np.zeros(variable.shape)
+                plain = variable.array if slot == "ema" else np.zeros(variable.shape)
                 value = self.first(slot, variable) if slot in self.slots() else plain
                 if value is not None:
                     known[slot] = Variable(value, slot, False, variable.dtype)
@@ -325,7 +326,7 @@ class Optimizer(OptimizerCalls):
     def settle(self) -> None:
         """What ends a training: the moving average of the weights becomes the weights."""
         for variable in self._variables if self.use_ema else ():
-            variable.assign(self._slots[variable]["ema"].value)
+            variable.assign(self._slots[variable]["ema"].array)
 
     def finalize_variable_values(self, var_list: Any = None) -> None:
         """The moving averages become the weights, as `fit` does at its end. var_list: the weights, which the
@@ -481,7 +482,7 @@ class Optimizer(OptimizerCalls):
     # ---- configuration
 
     def get_config(self) -> dict[str, Any]:
-        rate: Any = float(self.learning_rate_variable.value)
+        rate: Any = float(self.learning_rate_variable.array)
         if isinstance(self._schedule, schedules.LearningRateSchedule):
             rate = schedules.serialize(self._schedule)
         elif self._schedule is not None:

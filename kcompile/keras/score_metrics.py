@@ -1,8 +1,7 @@
 """Metrics over sums of all batches: scores of classes, of regressions, and overlaps of segmentations.
 
 Enters: labels, outputs and weights of batches. Leaves: a number, or one for each class where that is asked
-for. Formulas are those of f_score_metrics.py, regression_metrics.py, iou_metrics.py and
-reduction_metrics.py in Keras 3.
+for. Formulas are those of f_score_metrics.py, regression_metrics.py and iou_metrics.py in Keras 3.
 """
 
 from __future__ import annotations
@@ -15,30 +14,11 @@ from kcompile.ir.tensor import Tensor
 from kcompile.keras.confusion import quotient, weights_of
 from kcompile.keras.metric import Metric
 from kcompile.keras.operands import tensor
+from kcompile.keras.semantics import semantics
 from kcompile.keras.settings import epsilon, floatx
 from kcompile.keras.tensors import Variable, is_integer
 from kcompile_runtime.checks import check_count, check_flag, check_number
 from kcompile_runtime.errors import InputError, ModelError, describe
-
-
-class Sum(Metric):
-    """The sum of values, each times its weight."""
-
-    def __init__(self, name: str | None = "sum", dtype: Any = None) -> None:
-        super().__init__(name, dtype)
-        self.total = self.add_weight("total")
-
-    def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        values = ops.cast(tensor(values), self.dtype)
-        if sample_weight is not None:
-            weight = ops.cast(tensor(sample_weight), self.dtype)
-            if values.rank > weight.rank:
-                values = ops.reduce_sum(values, range(weight.rank, values.rank))
-            values = values * weight
-        self.total.assign_add(ops.reduce_sum(values))
-
-    def result(self) -> Any:
-        return tensor(self.total)
 
 
 def _classes_of(metric: Metric, y_pred: Tensor) -> int:
@@ -245,7 +225,8 @@ class _Overlap(Metric):
         sparse_y_pred: bool,
         axis: int,
     ) -> None:
-        super().__init__(name, "int32" if dtype is None else dtype)  # as in Keras: weights too
+        whole = dtype is None and semantics(self.vintage).overlaps_counted == "int32"
+        super().__init__(name, "int32" if whole else dtype)
         kind = type(self).__name__
         self.num_classes = check_count(f"{kind}: num_classes", num_classes)
         if ignore_class is not None and not is_integer(ignore_class):
@@ -272,18 +253,16 @@ class _Overlap(Metric):
         return [int(i) for i in ids]
 
     def classes(self, y: Tensor, sparse: bool) -> Tensor:
-        """Class numbers, int32, in one axis."""
-        y = y if sparse else ops.argmax(y, self.axis)
-        return _flat(ops.cast(y, "int32"))
+        """Class numbers, int32."""
+        return ops.cast(y if sparse else ops.argmax(y, self.axis), "int32")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        truth = self.classes(tensor(y_true), self.sparse_y_true)
-        said = self.classes(tensor(y_pred), self.sparse_y_pred)
+        labels = self.classes(tensor(y_true), self.sparse_y_true)
+        truth, said = _flat(labels), _flat(self.classes(tensor(y_pred), self.sparse_y_pred))
         weight = ops.ones_like(ops.cast(truth, floatx()))
         if sample_weight is not None:
             given = ops.cast(ops.cast(tensor(sample_weight), self.dtype), floatx())
-            given = given if given.rank < 2 else _flat(given)
-            weight = weight * given
+            weight = _flat(weights_of(given, ops.cast(labels, floatx())))
         if self.ignore_class is not None:
             weight = weight * ops.cast(ops.not_equal(truth, self.ignore_class), floatx())
         rows, columns = (ops.one_hot(x, self.num_classes, floatx()) for x in (truth, said))

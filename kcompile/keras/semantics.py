@@ -202,6 +202,12 @@ class Semantics:
     # values over that of all weights. Keras 2.2: training.py, handle_metrics (weighted_masked_objective);
     # 2.3: metrics.py, Reduce.
     weighted_metrics: Literal["as losses", "by weights"]
+    # Whether metrics.SparseCategoricalCrossentropy leaves what is of ignore_class out of its mean, or counts
+    # it as 0 where there are no weights. tf_keras: base_metric.py, MeanMetricWrapper; Keras 3:
+    # reduction_metrics.py, reduce_to_samplewise_values.
+    ignored_class: Literal["left out", "zero"]
+    # The dtype in which IoU metrics count, weights too, unless one is given. Keras 3: iou_metrics.py.
+    overlaps_counted: Literal["floatx", "int32"]
     # Whether [n, time] weights say by themselves that steps have weights (else: sample_weight_mode).
     step_weights_by_shape: bool
     # How labels [n] come to metrics of the script's own: as [n, 1], beside outputs [n, 1], or so. tf_keras:
@@ -366,6 +372,8 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "hinge_labels": ("as given", "0 is -1", "0 is -1", "0 is -1", "0 is -1"),
     "class_weight_beside": ("nothing", "factor", "factor", "factor", "factor"),
     "weighted_metrics": ("as losses", "by weights", "by weights", "by weights", "by weights"),
+    "ignored_class": (*["left out"] * 4, "zero"),
+    "overlaps_counted": (*["floatx"] * 4, "int32"),
     "step_weights_by_shape": (False, False, True, True, True),
     "metrics_see_labels": (*["as outputs"] * 4, "as given"),
     "unknown_steps": (False, False, True, True, True),

@@ -221,8 +221,8 @@ def _counts(model: Any) -> dict[str, tuple[int, int]]:
     """Numbers of parameters and their bytes: in all, trainable, and not; in Keras 3 those of an optimizer
     that has begun to train too, whose whole numbers have 4 bytes."""
     kinds = {
-        "Trainable": [v.value for v in model.trainable_weights],
-        "Non-trainable": [v.value for v in model.non_trainable_weights],
+        "Trainable": [v.array for v in model.trainable_weights],
+        "Non-trainable": [v.array for v in model.non_trainable_weights],
     }
     counts = {
         kind: (sum(a.size for a in found), sum(a.nbytes for a in found)) for kind, found in kinds.items()
@@ -230,7 +230,7 @@ def _counts(model: Any) -> dict[str, tuple[int, int]]:
     optimizer = model.optimizer
     if edition(model.vintage).summary == "boxed" and optimizer is not None and optimizer.built:
         sizes = [
-            (v.value.size, v.value.size * (4 if v.value.dtype.kind == "i" else v.value.itemsize))
+            (v.array.size, v.array.size * (4 if v.array.dtype.kind == "i" else v.array.itemsize))
             for v in optimizer.stored_state(optimizer.built_for)
         ]
         counts["Optimizer"] = (sum(size for size, _ in sizes), sum(size for _, size in sizes))

@@ -76,4 +76,4 @@ def with_held(y: Any, held: Mapping[str, Variable], outputs: Sequence[str]) -> A
             describe("y", "None, as variables hold the labels (target_tensors)", type(y).__name__)
         )
     given = dict(zip(fed, by_name(y, fed, "output"))) if fed else {}
-    return {**given, **{name: variable.value for name, variable in held.items()}}
+    return {**given, **{name: variable.array for name, variable in held.items()}}

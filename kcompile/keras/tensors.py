@@ -5,7 +5,6 @@ Shapes as Keras writes them (None for the batch) meet the IR's types here.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -45,9 +44,9 @@ class Variable(Operators):
     """A named array that outlives calls: a weight, a moving statistic, an optimizer's slot.
 
     path: its name with those of the layers around it. vintage: in which Keras' words `name` says it.
-    value: the array. It is written in place and never replaced: compiled code holds its address.
+    array: its numbers. It is written in place and never replaced: compiled code holds its address.
     listeners: told after every `assign`, and by whatever writes the array otherwise. held: the copy on a
-    device, which may be newer and is brought back before `value` is read. shared: it belongs to no layer
+    device, which may be newer and is brought back before `array` is read. shared: it belongs to no layer
     (made by K.variable), and any model may read it. behind: of a moving average, see `moving`.
     """
 
@@ -83,14 +82,17 @@ class Variable(Operators):
         )
 
     @property
-    def value(self) -> Any:
-        """The array; to code of a script's own that is being traced, the tensor that it is there."""
-        graph = current()
-        if graph is not None and not sys._getframe(1).f_globals.get("__name__", "").startswith("kcompile"):
-            return self.__tensor__(graph)
+    def array(self) -> np.ndarray:
+        """The numbers as they are now, in a trace too: what our own code reads."""
         if self.held is not None:
             self.held.to_host()
         return self._value
+
+    @property
+    def value(self) -> Any:
+        """The variable's value as scripts read it: the array, and in code that is being traced the tensor."""
+        graph = current()
+        return self.array if graph is None else self.__tensor__(graph)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -122,7 +124,7 @@ class Variable(Operators):
         if new.shape != self.shape:
             raise InputError(describe(f"variable {self.path!r}", f"shape {self.shape}", f"shape {new.shape}"))
         with np.errstate(over="ignore"):
-            np.copyto(self.value, new, casting="unsafe")
+            np.copyto(self.array, new, casting="unsafe")
         if (
             new.dtype.kind == "f"
             and new.itemsize > self._value.itemsize
@@ -151,7 +153,7 @@ class Variable(Operators):
         return self.assign(self - decrement)
 
     def numpy(self) -> np.ndarray:
-        return self.value.copy()
+        return self.array.copy()
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         if current() is not None:
@@ -159,19 +161,19 @@ class Variable(Operators):
                 f"numpy cannot read variable {self.path!r} while a model is traced: what it gives would stay "
                 "as it is now. Use keras.ops, or functions of K"
             )
-        return np.array(self.value, dtype)
+        return np.array(self.array, dtype)
 
     def __float__(self) -> float:
-        return float(self.value)
+        return float(self.array)
 
     def __int__(self) -> int:
-        return int(self.value)
+        return int(self.array)
 
     def __len__(self) -> int:
-        return len(self.value)
+        return len(self.array)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**state_of(self, "listeners", "held"), "_value": self.value}
+        return {**state_of(self, "listeners", "held"), "_value": self.array}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state, listeners=Listeners(), held=None, _value=aligned_copy(state["_value"]))

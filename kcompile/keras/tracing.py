@@ -65,7 +65,7 @@ class Traced:
     @property
     def state(self) -> dict[str, np.ndarray]:
         """The arrays of the variables as they are now, by name: not copies."""
-        return {name: variable.value for name, variable in self.captured.items()}
+        return {name: variable.array for name, variable in self.captured.items()}
 
 
 class Trace:

@@ -114,7 +114,7 @@ def assert_gradients(
             model.use_engine(engine)
             model.train_on_batch(x, y, sample_weight=sample_weight)
             put_back()
-            return [-m.value for m in model.optimizer.weights[1:]]  # of iterations and momentums
+            return [-m.array for m in model.optimizer.weights[1:]]  # of iterations and momentums
 
         native = model.engine
         gradients(probe)  # which keeps what a step is given
@@ -188,7 +188,7 @@ def _slope(
     loss: Callable[[Any, np.ndarray], float], variable: Any, place: tuple[int, ...], size: float
 ) -> float:
     """The central difference of the loss by one entry of a weight."""
-    value = variable.value.astype(np.float64)
+    value = variable.array.astype(np.float64)
     size *= max(1.0, abs(float(value[place])))
     sides = []
     for sign in (1, -1):
@@ -202,7 +202,7 @@ def _slope(
 def _borrowed(model: Any) -> Iterator[Callable[[], None]]:
     """The model is afterwards what it is before. Gives what puts its weights and random numbers back."""
     arguments, engine = compile_arguments(model).given, model.engine
-    weights, drawn = model.get_weights(), model.random_state.step.value.copy()
+    weights, drawn = model.get_weights(), model.random_state.step.array.copy()
 
     def put_back() -> None:
         model.set_weights(weights)

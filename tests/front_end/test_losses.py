@@ -365,7 +365,7 @@ def test_options_of_losses(loss, labels, scores, expected):
         lambda: losses.CategoricalCrossentropy(label_smoothing=2),
         lambda: losses.MeanSquaredError(delta=1),
         lambda: losses.MeanSquaredError("mistake"),
-        lambda: losses.MeanSquaredError(dtype="float64"),
+        lambda: losses.MeanSquaredError(dtype="int32"),
         lambda: metrics.TopKCategoricalAccuracy(0),
         lambda: metrics.BinaryAccuracy(threshold="a"),
         lambda: metrics.MeanMetricWrapper("mse"),
@@ -373,7 +373,7 @@ def test_options_of_losses(loss, labels, scores, expected):
         lambda: metrics.get(None),
         lambda: losses.deserialize({"config": {}}),
         lambda: metrics.deserialize({"class_name": ["a"]}),
-        lambda: metrics.SparseCategoricalCrossentropy(ignore_class=1),
+        lambda: metrics.SparseCategoricalCrossentropy(ignore_class=1.5),
     ],
 )
 def test_options_that_make_no_sense_are_told_at_once(make):

@@ -85,6 +85,27 @@ def unknown_steps(kit: Kit) -> Any:
     return len(counted)
 
 
+@case({"left out": [0.5], "zero": [0.25]}, live=False)
+def ignored_class(kit: Kit) -> Any:
+    """A crossentropy of 0.5 and one of the class that is ignored."""
+    if kit.old:
+        return [0.5]  # it has no such option
+    metric = kit.keras.metrics.SparseCategoricalCrossentropy(ignore_class=1)
+    share = float(np.exp(-0.5))
+    metric.update_state(np.array([0, 1]), np.array([[share, 1 - share]] * 2, np.float32))
+    return [float(metric.result())]
+
+
+@case({"floatx": [0.75], "int32": [1.0]}, live=False)
+def overlaps_counted(kit: Kit) -> Any:
+    """A sample of class 0 that weighs 1.5 and is found, and one that weighs 0.5 and is not."""
+    if kit.old:
+        return [0.75]  # only MeanIoU of 2.3 has weights, and sees floats
+    metric = kit.keras.metrics.IoU(2, [0])
+    metric.update_state(np.array([0, 0]), np.array([0, 1]), sample_weight=np.array([1.5, 0.5]))
+    return [float(metric.result())]
+
+
 @case({False: "raises", True: [4.0]})
 def step_weights_by_shape(kit: Kit) -> Any:
     model, x = linear(kit, (2, 1)), np.array([[[2.0], [4.0]]], np.float32)

@@ -58,8 +58,6 @@ KNOWN = {
     "sparse_categorical_crossentropy": "has ignore_class before the axis in Keras 3, behind it in tf_keras",
     "SparseCategoricalCrossentropy": "has an axis before the name in Keras 3 alone",
     "Optimizer": "is the base of ours, which takes lr",
-    "Loss": "takes the reduction first in Keras 2 and tf.keras",
-    "Metric": "takes the name first in Keras 2 and tf.keras",
 }
 
 

@@ -80,7 +80,7 @@ class Assignment:
             if needed is not None:
                 return inner.label, needed, f"weights of cuDNN, with a bias {bias}"
         for variable, one in zip(part.variables, stored):
-            if one.dtype.kind not in _TAKES[variable.value.dtype.kind]:
+            if one.dtype.kind not in _TAKES[variable.array.dtype.kind]:
                 return label, f"{variable.dtype} for {variable.path!r}", f"{one.dtype}"
         return None
 
@@ -131,7 +131,7 @@ class Assignment:
         return (
             self.vintage.keras1
             and not classes.isdisjoint(KERAS1)
-            and sum(s.size for s in stored) == sum(v.value.size for v in part.variables)
+            and sum(s.size for s in stored) == sum(v.array.size for v in part.variables)
         )
 
     def finish(self) -> None:

@@ -166,8 +166,8 @@ class SwapEMAWeights(Callback):
     def _swap(self, averages_in: bool) -> None:
         if self._averages_in != averages_in:
             for variable, average in self._pairs():
-                value = np.array(variable.value)
-                variable.assign(average.value)
+                value = np.array(variable.array)
+                variable.assign(average.array)
                 average.assign(value)
             self._averages_in = averages_in
 
@@ -180,7 +180,7 @@ class SwapEMAWeights(Callback):
             self._swap(True)
             if epoch == self.params["epochs"] - 1:
                 for variable, average in self._pairs():
-                    average.assign(variable.value)
+                    average.assign(variable.array)
 
     def on_test_begin(self, logs: Report = None) -> None:
         self._swap(True)

@@ -165,7 +165,7 @@ class TensorBoard(Callback):
         writer = self._writer("train")
         for layer in self.model.layers:
             for weight in layer.weights:
-                name, value = weight.name.replace(":", "_"), np.asarray(weight.value)
+                name, value = weight.name.replace(":", "_"), np.asarray(weight.array)
                 tag = name if self._one_folder else f"{name}/histogram"
                 if value.size:
                     writer.add_histogram(tag, value, epoch)
@@ -216,7 +216,7 @@ class TensorBoard(Callback):
         if self._one_folder:
             points = self._computed([layer.output for layer in layers], self.embeddings_data)
         else:
-            points = [np.asarray(layer.weights[0].value) for layer in layers]
+            points = [np.asarray(layer.weights[0].array) for layer in layers]
         for layer, value in zip(layers, points):
             matrix = value.reshape(len(value), -1)
             rows, header = self._metadata(layer.name, len(matrix))

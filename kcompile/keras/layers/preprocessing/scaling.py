@@ -183,7 +183,7 @@ def as_numbers(layer: Preprocessing, argument: str, value: Any) -> Any:
     """A number, or numbers in lists, as a configuration holds them. Raises ModelError naming the layer."""
     if isinstance(value, dict) and value.get("class_name") == "__numpy__":  # how Keras 3 writes an array
         value = value["config"]["value"]
-    value = value.value if isinstance(value, Variable) else value
+    value = value.array if isinstance(value, Variable) else value
     listed = isinstance(value, (bool, int, float, np.generic, np.ndarray)) or all(
         isinstance(v, (int, float, np.generic)) for v in leaves([value])
     )

@@ -1,0 +1,69 @@
+"""Options of metrics and losses, as each Keras has them: values recorded from executed Keras 3 and tf_keras
+(tests/keras_tier/test_metric_options_with_keras.py compares all of them)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kcompile import keras3, tf_keras
+from kcompile.keras.tracing import Trace, tracing
+from kcompile_runtime.errors import InputError
+
+SHARE = float(np.exp(-0.5))
+
+
+@pytest.mark.parametrize(("library", "plain", "weighted"), [(keras3, 0.25, 0.5), (tf_keras, 0.5, 0.5)])
+def test_what_is_of_the_ignored_class(library, plain, weighted):
+    y, p = np.array([0, 1]), np.array([[SHARE, 1 - SHARE]] * 2, "f")
+    metric = library.metrics.SparseCategoricalCrossentropy(ignore_class=1)
+    assert float(metric(y, p)) == pytest.approx(plain)
+    metric.reset_state()
+    assert float(metric(y, p, sample_weight=np.array([3.0, 1.0]))) == pytest.approx(weighted)
+    assert metric.get_config()["ignore_class"] == 1
+
+
+def test_a_model_reports_metrics_of_a_batch_as_a_whole():
+    x = np.array([[1.0, 3.0], [2.0, 1.0], [4.0, 2.0]], "f")
+    model = keras3.Sequential([keras3.layers.Input((2,)), keras3.layers.Activation("linear")])
+    metrics = [keras3.metrics.PearsonCorrelation(axis=0), keras3.metrics.MeanSquaredError(dtype="float64")]
+    model.compile("sgd", "mse", metrics=metrics)
+    found = model.evaluate(x, x[::-1], verbose=0, return_dict=True)
+    assert found["pearson_correlation"] == pytest.approx(np.mean([-0.9285714, 0.5]), rel=1e-5)
+    assert found["mean_squared_error"] == pytest.approx(found["loss"])
+
+
+def test_means_of_places():
+    metric = tf_keras.metrics.MeanTensor()
+    with pytest.raises(InputError, match="no value"):
+        metric.result()
+    metric.update_state([0.0, 1.0, 2.0, 3.0])
+    metric.update_state([4.0, 5.0, 6.0, 7.0])
+    metric.update_state([12.0, 10.0, 8.0, 6.0], sample_weight=[0, 0.2, 0.5, 1])
+    np.testing.assert_allclose(metric.result(), [2.0, 3.6363635, 4.8, 5.3333335], rtol=1e-6)
+    with pytest.raises(InputError, match="shape"):
+        metric.update_state([1.0])
+
+
+def test_relative_errors():
+    metric = tf_keras.metrics.MeanRelativeError(normalizer=[1, 3, 2, 3])
+    metric.update_state([1, 3, 2, 3], [2, 4, 6, 8])
+    assert float(metric.result()) == pytest.approx(1.25)
+    assert metric.get_config()["normalizer"] == [1.0, 3.0, 2.0, 3.0]
+    assert not hasattr(keras3.metrics, "MeanRelativeError")
+
+
+def test_losses_compute_in_their_dtype():
+    loss = keras3.losses.MeanSquaredError(dtype="float64")
+    assert loss.dtype == "float64" and loss.get_config()["dtype"] == "float64"
+    assert loss(np.ones((2, 2), "f"), np.zeros((2, 2), "f")).dtype == "float64"
+    assert keras3.losses.Loss("mine", "sum").reduction == "sum"
+    assert tf_keras.losses.Loss("sum", "mine").reduction == "sum"
+
+
+def test_a_variable_has_the_value_of_the_trace_that_reads_it():
+    variable = keras3.Variable([1.0, 2.0])
+    np.testing.assert_array_equal(variable.value, [1.0, 2.0])
+    trace = Trace("test")
+    with tracing(trace.graph):
+        assert variable.value.shape == (2,) and variable.value.graph is trace.graph
