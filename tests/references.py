@@ -258,9 +258,11 @@ LACKS = (
             "CutMix",
             "Equalization",
             "GroupedQueryAttention",
+            "MelSpectrogram",
             "MixUp",
             "RMSNormalization",
             "RandAugment",
+            "STFTSpectrogram",
             "Solarization",
         )
     ),

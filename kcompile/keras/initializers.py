@@ -14,6 +14,7 @@ import numpy as np
 
 from kcompile.keras.orthonormal import orthonormal
 from kcompile.keras.settings import DATA_FORMATS, checked_data_format, floatx, meaning, new_seed
+from kcompile.keras.signal_windows import window_name, window_of
 from kcompile.keras.utils.serialization import deserialize as _deserialize
 from kcompile.keras.utils.serialization import serialize
 from kcompile_runtime.arrays import as_array
@@ -278,8 +279,9 @@ class STFT(Initializer):
     """Kernels [frame, 1, frequencies] of a convolution that is a short-time Fourier transform: the cosines
     (side "real") or sines ("imag") of each frequency, times a window.
 
-    window: "hann", "hamming", the numbers, or None. scaling: the window has the length 1 ("density"), the sum
-    1 ("spectrum"), or is as it is (None). periodic: the window is one of a period, and not symmetric.
+    window: a name of `signal_windows`, the numbers, or None. scaling: the window has the length 1
+    ("density"), the sum 1 ("spectrum"), or is as it is (None). periodic: the window is one of a period, and
+    not symmetric.
     """
 
     def __init__(
@@ -291,8 +293,7 @@ class STFT(Initializer):
     ) -> None:
         if not isinstance(side, str) or side not in ("real", "imag"):
             raise ModelError(describe("STFT: side", "'real' or 'imag'", repr(side)))
-        if isinstance(window, str) and window not in _WINDOWS:
-            raise ModelError(describe("STFT: window", "'hann', 'hamming', numbers or None", repr(window)))
+        window_name("STFT", window)
         if scaling is not None and (not isinstance(scaling, str) or scaling not in ("density", "spectrum")):
             raise ModelError(describe("STFT: scaling", "'density', 'spectrum' or None", repr(scaling)))
         if window is not None and not isinstance(window, str):
@@ -300,26 +301,28 @@ class STFT(Initializer):
         self.side, self.window, self.scaling = side, window, scaling
         self.periodic = check_flag("STFT: periodic", periodic)
 
-    def fill(self, shape: tuple[int, ...]) -> np.ndarray:
+    def __call__(self, shape: Shape, dtype: str | None = None) -> np.ndarray:
+        """Angles are rounded as Keras rounds them: of the highest frequency all sines are rounding errors,
+        and their signs say by which of two equal angles a wave is turned."""
         frame, _, frequencies = shape
-        turns = np.outer(np.arange(frame), np.arange(frequencies)) / max(2 * (frequencies - 1), 1)
-        made = (np.cos if self.side == "real" else np.sin)(-2 * np.pi * turns)[:, None, :]
+        kind = np.dtype(dtype or floatx()).type
+        share = np.arange(frequencies, dtype=kind) / kind(max(2 * (frequencies - 1), 1))
+        angles = np.outer(-2 * np.arange(frame, dtype=kind), share) * kind(np.pi)
+        made = (np.cos if self.side == "real" else np.sin)(angles)[:, None, :]
+        return np.asarray(self._weighted(made.astype(float), frame), kind)
+
+    def _weighted(self, made: np.ndarray, frame: int) -> np.ndarray:
         if self.window is None:
             return made
         weights = self.window
         if isinstance(weights, str):
-            share = _WINDOWS[weights]
-            around = max(frame if self.periodic else frame - 1, 1)
-            weights = share - (1 - share) * np.cos(2 * np.pi * np.arange(frame) / around)
-            weights = np.ones(1) if frame == 1 else weights
+            weights = window_of(weights, frame, self.periodic)
         weights = np.asarray(weights, float)
         if weights.shape != (frame,):
             raise ModelError(describe("STFT: window", f"{frame} numbers", f"{weights.shape}"))
         size = {"density": np.sqrt(np.sum(weights**2)), "spectrum": np.abs(weights).sum(), None: 1.0}
         return made * weights[:, None, None] / size[self.scaling]
 
-
-_WINDOWS = {"hann": 0.5, "hamming": 0.54}  # the constant term of the cosine that they are
 
 zero = zeros = Zeros
 one = ones = Ones

@@ -34,8 +34,6 @@ ABSENT: dict[str, str] = {
     "distribution.distribute_tensor": _DEVICES,
     "distribution.initialize": _DEVICES,
     "export.*": "use Model.export, or kcompile build, which write a library that needs no Keras",
-    "layers.MelSpectrogram": "write a layer over keras.ops.stft and a matrix of filters",
-    "layers.STFTSpectrogram": "write a layer over keras.ops.stft",
     "optimizers.MultiOptimizer": "write a train_step with several optimizers",
     "optimizers.OptimizerMap": "write a train_step with several optimizers",
     **{

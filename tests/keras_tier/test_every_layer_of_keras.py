@@ -113,8 +113,8 @@ MODELS = {
 }
 # Taken by their configuration alone: traced, they draw numbers that have no stream here, or count a batch
 BY_CONFIGURATION = ("AugMix", "ContrastLimitedAdaptiveHistogramEqualization", "CutMix",
-                    "RandAugment", "RandomCrop", "RandomElasticTransform", "RandomPerspective",
-                    "RandomPosterization")  # fmt: skip
+                    "MelSpectrogram", "RandAugment", "RandomCrop", "RandomElasticTransform",
+                    "RandomPerspective", "RandomPosterization")  # fmt: skip
 # By their configuration, where they stand behind the inputs of a model (test_texts_with_keras)
 ON_ARRAYS = ("HashedCrossing", "Hashing", "StringLookup", "TextVectorization")
 NOT_HERE = {
@@ -122,10 +122,7 @@ NOT_HERE = {
     "IntegerLookup": "configuration (Keras makes it of TensorFlow)",
     "MixUp": "configuration (Keras does not run it in models on JAX)",
 }
-REFUSED = {
-    "complex numbers": ("MelSpectrogram",),
-    "code of another library": ("FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"),
-}
+REFUSED = {"code of another library": ("FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper")}
 NO_LAYERS = (
     "GRUCell",
     "InputLayer",
@@ -179,7 +176,7 @@ def test_layers_are_traced(kind: str) -> None:
 
 
 def test_layers_that_are_taken_by_their_configuration() -> None:
-    given: dict[str, Any] = {"RandomCrop": [5, 5], "RandomPosterization": [4]}
+    given: dict[str, Any] = {"MelSpectrogram": [16, 4], "RandomCrop": [5, 5], "RandomPosterization": [4]}
     model = model_of(IMAGES, {name: given.get(name, []) for name in BY_CONFIGURATION})
     compiled = kcompile.compile(model)
     assert compiled.way == "configuration"

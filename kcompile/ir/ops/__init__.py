@@ -9,6 +9,7 @@ from kcompile.ir.ops import bits as _bits
 from kcompile.ir.ops import contraction as _contraction
 from kcompile.ir.ops import einsum as _einsum
 from kcompile.ir.ops import elementwise as _elementwise
+from kcompile.ir.ops import fourier as _fourier
 from kcompile.ir.ops import gather as _gather
 from kcompile.ir.ops import group as group
 from kcompile.ir.ops import linalg as _linalg
@@ -25,6 +26,7 @@ from kcompile.ir.ops.bits import *
 from kcompile.ir.ops.contraction import *
 from kcompile.ir.ops.einsum import *
 from kcompile.ir.ops.elementwise import *
+from kcompile.ir.ops.fourier import *
 from kcompile.ir.ops.gather import *
 from kcompile.ir.ops.linalg import *
 from kcompile.ir.ops.movement import *
@@ -41,6 +43,7 @@ __all__ += _bits.__all__
 __all__ += _contraction.__all__
 __all__ += _einsum.__all__
 __all__ += _elementwise.__all__
+__all__ += _fourier.__all__
 __all__ += _gather.__all__
 __all__ += _linalg.__all__
 __all__ += _movement.__all__
