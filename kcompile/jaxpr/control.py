@@ -55,7 +55,11 @@ def _custom(e: Equation, *values: Any) -> list[Any]:
     its gradient."""
     inside = e["call_jaxpr"] if "call_jaxpr" in e.first.params else e["fun_jaxpr"]
     made = run(e.replay, inside, values)
-    if is_of_jax(inside.first) or not e.replay.rules or not all(is_number(v) for v in values):
+    if is_of_jax(inside.first) or not e.replay.rules:
+        return made
+    if e.gives_complex or any(e.complex_inputs):
+        raise e.refuse("a function with a gradient of its own is one of real numbers")
+    if not all(is_number(v) for v in values):
         return made
     floats = [
         k

@@ -18,6 +18,7 @@ from kcompile.ir.types import Batch, Dim, numel, static
 from kcompile.jaxpr.replay import Equation, rule
 
 Index = Any  # an array that is known, or a tensor
+MOST_PLACES = 4096  # that are compared with each other
 
 
 def _clipped(x: Index, high: int) -> Index:
@@ -45,10 +46,12 @@ def _component(x: Index, k: int) -> Index:
 def _row_numbers(
     x: Tensor, indices: Index, axes: Sequence[int], spans: Mapping[int, Any], inside: Sequence[int]
 ) -> Index:
-    """[indices..., spans...]: the numbers of rows of x, whose axes that indices name are one. spans: axes of
-    which an index names the first of so many places. inside: axes along which indices are brought within."""
+    """[indices..., spans...]: the numbers of rows of x, whose axes that indices name are one, -1 for what
+    lies outside along one of several. spans: axes of which an index names the first of so many places.
+    inside: axes along which indices are brought within."""
     lead = tuple(indices.shape[:-1])
     rows: Index = 0
+    outside: Index | None = None
     for k, axis in enumerate(axes):
         size = x.shape[axis]
         assert isinstance(size, int)
@@ -59,7 +62,26 @@ def _row_numbers(
             steps = np.arange(spans[axis], dtype=np.int32)
             start = start + steps.reshape([-1 if a == axis else 1 for a in spans])
         rows = rows * size + start if k else start
-    return rows
+        if len(axes) > 1 and axis not in inside:
+            here = _outside(start, size)
+            outside = here if outside is None else _either(outside, here)
+    if outside is None:
+        return rows
+    if isinstance(rows, Tensor):
+        return ops.select(outside, -1, rows)
+    return np.where(outside, np.int32(-1), rows)
+
+
+def _outside(x: Index, size: int) -> Index:
+    if isinstance(x, Tensor):
+        return ops.logical_or(x < 0, x > size - 1)
+    return (x < 0) | (x >= size)
+
+
+def _either(x: Index, y: Index) -> Index:
+    if isinstance(x, Tensor) and isinstance(y, Tensor):
+        return ops.logical_or(x, y)
+    return x | y
 
 
 # ---------------------------------------------------------------- gather
@@ -75,6 +97,14 @@ def _gather(e: Equation, x: Any, indices: Any) -> Tensor:
     if numbers.operand_batching_dims:
         return _gather_each(e, x, indices, clip)
     axes = [int(a) for a in numbers.start_index_map]
+    named = [k for k, a in enumerate(axes) if window[a] != x.shape[a] or a in numbers.collapsed_slice_dims]
+    if 0 < len(named) < len(axes) and (clip or "FILL" not in str(e.first.params["mode"]).upper()):
+        axes = [axes[k] for k in named]  # the others are taken whole, so from 0 on
+        indices = (
+            ops.concatenate([_component(indices, k)[..., None] for k in named], -1)
+            if isinstance(indices, Tensor)
+            else indices[..., named]
+        )
     free = [i for i in range(x.rank) if i not in axes]
     if any(window[i] != x.shape[i] for i in free):
         raise e.refuse("it takes parts of axes that no index names")
@@ -87,7 +117,15 @@ def _gather(e: Equation, x: Any, indices: Any) -> Tensor:
     places = _row_numbers(x, indices, axes, {a: window[a] for a in spans}, inside)
     sizes = [x.shape[a] for a in axes]
     table = ops.reshape(ops.transpose(x, [*axes, *free]), (numel(sizes), *(x.shape[i] for i in free)))
+    fill = e.first.params.get("fill_value")
+    outside = None if clip or fill is None else _outside(places, int(numel(sizes)))
+    if outside is not None:
+        places = _clipped(places, int(numel(sizes)) - 1)
     made = ops.rows_at(table, places)  # [lead..., spans..., free...]
+    if outside is not None:
+        far = _shaped(outside, (*outside.shape, *(1,) * len(free)))
+        far = far if isinstance(far, Tensor) else ops.constant(made.graph, far, "bool")
+        made = ops.select(far, ops.constant(made.graph, fill, made.dtype), made)
     kept = [*spans, *free]
     order = _result_order(len(lead), [int(d) for d in numbers.offset_dims], kept, collapsed)
     # free axes of length 1 may be collapsed too
@@ -221,7 +259,7 @@ def _written(e: Equation, how: str, table: Tensor, rows: Index, values: Tensor) 
         return table + _summed(table, rows, values)
     if isinstance(rows, Tensor):
         if values.shape[0] != 1:
-            raise e.refuse("values are set, multiplied or compared at places that are known now, or at one")
+            return _placed(e, how, table, rows, values)
         spread = (table.shape[0], *(1,) * (table.rank - 1))
         here = ops.reshape(ops.equal(ops.iota(table.graph, (table.shape[0],), 0, "int32"), rows), spread)
         return ops.select(here, _combined(how, table, values), table)
@@ -234,6 +272,27 @@ def _written(e: Equation, how: str, table: Tensor, rows: Index, values: Tensor) 
     taken = ops.rows_at(values, np.maximum(source, 0))
     here = ops.constant(table.graph, (source >= 0).reshape(-1, *(1,) * (table.rank - 1)), "bool")
     return ops.select(here, _combined(how, table, taken), table)
+
+
+def _placed(e: Equation, how: str, table: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """The table with values at rows that the data name; of those at one row, the last is set."""
+    (count,) = static(values.shape[:1])
+    if not e.get("unique_indices", False):
+        if how != "scatter" or count > MOST_PLACES:
+            raise e.refuse(
+                f"at places that depend on the data, {MOST_PLACES} values are set; multiplied or compared, "
+                "they need unique_indices"
+            )
+        i, j = (ops.iota(table.graph, (count, count), axis, "int32") for axis in (0, 1))
+        same = ops.equal(ops.reshape(rows, (count, 1)), ops.reshape(rows, (1, count)))
+        later = ops.cast(ops.logical_and(same, j > i), "int32")
+        rows = ops.select(ops.reduce_sum(later, 1) > 0, -1, rows)
+    whole = ops.cast(values, "int32") if values.dtype == "bool" else values
+    placed = ops.cast(_summed(table, rows, whole), values.dtype)
+    ones = ops.broadcast_to(ops.constant(table.graph, 1, "int32"), (count,))
+    hit = _summed(ops.broadcast_to(ops.constant(table.graph, 0, "int32"), table.shape[:1]), rows, ones) > 0
+    here = ops.reshape(hit, (*hit.shape, *(1,) * (table.rank - 1)))
+    return ops.select(here, _combined(how, table, placed), table)
 
 
 def _combined(how: str, table: Tensor, values: Tensor) -> Tensor:
@@ -250,6 +309,11 @@ def _summed(table: Tensor, rows: Index, values: Tensor) -> Tensor:
         inside = ops.logical_and(rows >= 0, ops.less(rows, ops.constant(rows.graph, count, "int32")))
         inside = ops.reshape(inside, (*inside.shape, *(1,) * len(rest)))
         values = ops.select(inside, values, ops.zeros_like(values))
+    elif isinstance(count, int) and not ((rows >= 0) & (rows < count)).all():
+        kept = np.flatnonzero((rows >= 0) & (rows < count))
+        if not len(kept):
+            return ops.zeros_like(table)
+        rows, values = rows[kept], ops.rows_at(values, kept)
     if not any(isinstance(d, Batch) for d in rest):
         if not isinstance(rows, Tensor):
             rows = ops.constant(table.graph, rows, "int32")

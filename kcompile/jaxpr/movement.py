@@ -264,12 +264,13 @@ def _ranks(e: Equation, x: Tensor, largest_first: bool) -> Tensor:
 @rule("sort")
 def _sort(e: Equation, *values: Any) -> list[Tensor]:
     axis = int(e["dimension"])
-    if int(e["num_keys"]) != 1:
-        raise e.refuse("one operand decides the order")
-    moved = [ops.axis_last(x, axis) for x in e.tensors(*values)]
-    ranks = _ranks(e, moved[0][0], False)
+    moved, backs = zip(*(ops.axis_last(x, axis) for x in e.tensors(*values)))
     (size,) = static(e.input_types[0].shape[axis : axis + 1])
-    return [ops.transpose(ops.in_order(x, ranks, size), back) for x, back in moved]
+    # What a key has alike keeps the order of later keys
+    for key in reversed(range(int(e["num_keys"]))):
+        ranks = _ranks(e, moved[key], False)
+        moved = tuple(ops.in_order(x, ranks, size) for x in moved)
+    return [ops.transpose(x, back) for x, back in zip(moved, backs)]
 
 
 @rule("top_k")

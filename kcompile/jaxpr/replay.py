@@ -4,13 +4,15 @@ Enters: the program, traced for two sizes of the batch, and values for its input
 outputs.
 
 A value is a `Tensor` of the graph; an array that is known now, numbers and what follows from them, so that
-indices and tables cost nothing later; or what random numbers come from (`draws`), which is no number here.
+indices and tables cost nothing later; a `Complex` of two of these; or what random numbers come from
+(`draws`), which is no number here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,8 @@ KNOWN: dict[str, Rule] = {}
 FUNCTIONS: dict[str, Rule] = {}
 # Primitives that look into values which are no numbers here.
 OPAQUE: dict[str, Rule] = {}
+# What primitives make of complex numbers, or make into them.
+COMPLEX: dict[str, Rule] = {}
 
 
 def rule(*names: str, table: dict[str, Rule] = RULES) -> Callable[[Rule], Rule]:
@@ -48,6 +52,14 @@ def rule(*names: str, table: dict[str, Rule] = RULES) -> Callable[[Rule], Rule]:
         return function
 
     return register
+
+
+@dataclass(frozen=True)
+class Complex:
+    """Complex numbers: both parts are tensors, or arrays that are known and broadcast to the whole shape."""
+
+    real: Any
+    imaginary: Any
 
 
 class Equation:
@@ -85,6 +97,15 @@ class Equation:
     def varies(self) -> bool:
         """Whether shapes of the results hold the batch."""
         return any(a.aval.shape != b.aval.shape for a, b in zip(self.first.outvars, self.second.outvars))
+
+    @property
+    def complex_inputs(self) -> list[bool]:
+        """Which operands are complex numbers."""
+        return [_is_complex(v.aval) for v in self.first.invars]
+
+    @property
+    def gives_complex(self) -> bool:
+        return any(_is_complex(v.aval) for v in self.first.outvars)
 
     @property
     def place(self) -> str:
@@ -153,6 +174,11 @@ class Replay:
     def step(self, equation: Equation, values: Sequence[Any]) -> Sequence[Any]:
         """The results of an equation."""
         name = equation.name
+        if equation.gives_complex or any(equation.complex_inputs):
+            if name not in PROGRAMS:
+                return self._of_complex(equation, values)
+            if name in LOOPS:
+                raise equation.refuse("complex numbers go into no loop or branch; give it both parts")
         if any(not is_number(v) for v in values) and name not in PROGRAMS:
             if name not in OPAQUE:
                 raise equation.refuse("keys of random numbers go into the functions of keras.random alone")
@@ -173,6 +199,22 @@ class Replay:
                 raise equation.refuse(str(error)) from error
             finally:
                 self.outer = outer
+
+    def _of_complex(self, equation: Equation, values: Sequence[Any]) -> Sequence[Any]:
+        """The results of an equation of complex numbers."""
+        if not equation.varies and all(_is_known(v) for v in values):
+            whole = [
+                np.broadcast_to(v.real, x.aval.shape) + 1j * np.broadcast_to(v.imaginary, x.aval.shape)
+                if isinstance(v, Complex)
+                else v
+                for v, x in zip(values, equation.first.invars)
+            ]
+            return [_split(np.asarray(v)) for v in evaluate(equation.first, whole)]
+        found = COMPLEX.get(equation.name)
+        if found is None:
+            raise equation.refuse("of complex numbers, it is not supported")
+        with self._source(equation):
+            return _listed(found(equation, *values))
 
     def _source(self, equation: Equation) -> Any:
         """What is written is known by the layer that it comes from."""
@@ -196,7 +238,7 @@ class Replay:
         if a is None or b is None:
             return known_key(first)
         if a.shape == b.shape and a.tobytes() == b.tobytes():
-            return a
+            return _split(a)
         if a.shape == b.shape == () and self.sizes.traced[0] != self.sizes.traced[1]:
             return self._of_batch(a, b)
         raise UnsupportedError("an array that is made for one size of the batch, outside of JAX, is used")
@@ -215,6 +257,10 @@ class Replay:
 
     def tensor(self, value: Any, type: TensorType, spread: bool = True) -> Tensor:
         """A value as a tensor of the graph. spread: to the shape of the type, else to one that broadcasts."""
+        if isinstance(value, Complex):
+            raise UnsupportedError(
+                "complex numbers are computed with, but are no results: give their real and imaginary parts"
+            )
         if isinstance(value, Tensor):
             return value if not spread or value.shape == type.shape else ops.broadcast_to(value, type.shape)
         small = ops.constant(self.graph, squeezed(np.asarray(value, type.dtype)), type.dtype)
@@ -235,6 +281,8 @@ class Replay:
 
 # Primitives that hold programs: they are walked through, whatever their operands are.
 PROGRAMS: set[str] = set()
+# ... again and again, or one of several
+LOOPS = frozenset({"cond", "scan", "while"})
 
 
 def is_number(value: Any) -> bool:
@@ -263,4 +311,19 @@ def _array(value: Any) -> np.ndarray | None:
     if str(getattr(value, "dtype", "")).startswith("key<"):
         return None
     array = np.asarray(value)
-    return array if array.dtype.kind in "fiub" else np.asarray(value, np.float32)
+    return array if array.dtype.kind in "fiubc" else np.asarray(value, np.float32)
+
+
+def _is_complex(aval: Any) -> bool:
+    return str(getattr(aval, "dtype", "")).startswith("complex")
+
+
+def _is_known(value: Any) -> bool:
+    if isinstance(value, Complex):
+        return _is_known(value.real) and _is_known(value.imaginary)
+    return isinstance(value, np.ndarray) and value.dtype != object
+
+
+def _split(array: np.ndarray) -> Any:
+    """Complex numbers by their parts; others as they are."""
+    return Complex(array.real.copy(), array.imag.copy()) if array.dtype.kind == "c" else array

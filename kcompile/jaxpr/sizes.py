@@ -28,13 +28,13 @@ class Pair(NamedTuple):
 
 
 def dtype_of(aval: Any) -> str:
-    """The dtype here for that of an array of JAX, keys of random numbers counting as what they are made of.
-    Raises UnsupportedError for complex numbers."""
+    """The dtype here for that of an array of JAX, keys of random numbers counting as what they are made of,
+    complex numbers as their parts."""
     name = str(aval.dtype)
     if name.startswith("key<"):
         return "uint32"
     if name.startswith("complex"):
-        raise UnsupportedError(f"{name}: complex numbers are not supported")
+        return "float64" if name == "complex128" else "float32"
     return dtype_here(name)
 
 

@@ -55,6 +55,10 @@ def conv(x: Any, w: Any, strides: Any, padding: Any, **options: Any) -> Any:
     return lax.conv_general_dilated(x, w, strides, padding, dimension_numbers=LAYOUT, **options)
 
 
+def halves(*values: Any) -> list[Any]:
+    return [part(z) for z in values for part in (jnp.real, jnp.imag)]
+
+
 def window(x: Any, start: float, function: Any, size: Any, strides: Any, padding: str, **options: Any) -> Any:
     return lax.reduce_window(x, start, function, (1, *size, 1), (1, *strides, 1), padding, **options)
 
@@ -163,6 +167,26 @@ CASES: dict[str, tuple[Callable[..., Any], Sequence[Any]]] = {
             x + jax.random.bernoulli(jax.random.split(jax.random.key(5))[1], 0.5, (6, 8))),
         [X],
     ),
+    "complex numbers": (
+        lambda x, y: halves(
+            jnp.fft.fft(x), jnp.fft.ifft2(x + 1j * y), jnp.fft.rfft2(x)[:, 1:], jnp.fft.fft(x * 1j, 5, 0),
+            (x + 1j * y) * (y - 2j * x) / (1 + 1j * x), (x + 1j * y) @ (y.T - 1j * x.T), (x + 1j * y) ** 3,
+            jnp.exp(x + 1j * y), jnp.log(x + 1j * y), jnp.sqrt(x + 1j * y), jnp.sin(x + 1j * y),
+            jnp.cosh(x + 1j), jnp.sign(y + 1j * x), jnp.conj(x + 1j * y), (x + 1j * y) ** 0.3,
+            jnp.where(x > 0, x + 1j * y, 0).sum(0), jnp.take(x + 1j * y, PLACES, 1)[::-1], 1 / (x + 1j * y),
+            jnp.concatenate([x + 1j, jnp.ones((6, 2)) * 1j], 1), (x + 1j * y).at[:, 2].set(1j))
+        + [jnp.abs(x + 1j * y), jnp.angle(x + 1j * y), jnp.fft.irfft2(x + 1j * y, (4, 7)), x + 1j == x,
+            jnp.linalg.norm(x + 1j * y), jax.grad(lambda z: jnp.abs(jnp.fft.fft(z * 1j)).sum())(x)],
+        [X, X[::-1]],
+    ),
+    "what occurs": (
+        lambda i, j: (jnp.unique(i, True, True, True, size=6, fill_value=-1), jnp.nonzero(i > 2, size=5),
+            jnp.intersect1d(i, j, size=4), jnp.lexsort((j, i)), jnp.zeros(9).at[i].set(jnp.arange(6.0)),
+            jnp.zeros(9, bool).at[i].set(True), jnp.arange(9.0).at[j[1:5]].max(2.0, unique_indices=True),
+            jnp.zeros((4, 4)).at[i, j].add(1.0, mode="drop"), jnp.zeros(3).at[jnp.array([1, 5])].add(1.0),
+            jnp.ones((4, 4)).at[i, j].get(mode="fill", fill_value=7)),
+        [PLACES, ROWS],
+    ),
     "vmap": (
         jax.vmap(lambda r, i: r[i] * 2 + jnp.interp(r, jnp.array([-1.0, 0, 1]), jnp.array([0.0, 1, 3]))),
         [X, PLACES],
@@ -250,7 +274,9 @@ def test_structures_and_other_shapes() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: jnp.fft.fft(x).real, "complex"),
+        (jnp.fft.fft, "give their real and imaginary parts"),
+        (lambda x: jnp.prod(x + 1j), "'reduce_prod'.* of complex numbers"),
+        (lambda x: lax.fori_loop(0, 3, lambda _, z: z * 2, x + 1j).real, "no loop or branch"),
         (lambda x: jnp.linalg.eig(x @ x.T)[0].real, "'eig'"),
         (lambda x: lax.while_loop(lambda c: c.sum() < 5, lambda c: c + 1, x), "must not depend on the data"),
         (lambda x: lax.bitcast_convert_type(x, jnp.int8), "other sizes"),

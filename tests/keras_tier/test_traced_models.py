@@ -66,6 +66,21 @@ class GraphConvolution(layers.Layer):
         return ops.relu(ops.convert_to_tensor(ADJACENCY) @ (x @ self.w))
 
 
+class Waves(layers.Layer):
+    """Sequences mixed by Fourier's transform over both axes, then filtered by a number for each wave."""
+
+    def build(self, shape: Any) -> None:
+        self.w = self.add_weight(shape=(shape[1] // 2 + 1, 2, shape[2]), initializer="glorot_normal")
+
+    def call(self, x: Any) -> Any:
+        x = x + ops.fft2((x, ops.zeros_like(x)))[0] / 8
+        a, b = ops.rfft(ops.swapaxes(x, 1, 2))
+        z = (a + 1j * b) * ops.transpose(self.w[:, 0] + 1j * self.w[:, 1])
+        return (
+            ops.swapaxes(ops.irfft((ops.real(z), ops.imag(z)), ops.shape(x)[1]), 1, 2) + ops.angle(z)[..., :1]
+        )
+
+
 class Statistics(keras.Model):
     """Batch normalisation, a mask, a loss and a counter of its own."""
 
@@ -98,6 +113,10 @@ def wavenet() -> Any:
     return keras.Model(x, layers.Dense(1, name="level")(y))
 
 
+def waves() -> Any:
+    return keras.Sequential([keras.Input((6, 6)), layers.Dense(6), Waves(), layers.Dense(2)])
+
+
 def graph_network() -> Any:
     return keras.Sequential([keras.Input((7, 3)), GraphConvolution(), layers.Flatten(), layers.Dense(2)])
 
@@ -125,6 +144,7 @@ CASES: dict[str, Any] = {
                                  "sparse_categorical_crossentropy", "adam"),
     "WaveNet": (wavenet, floats(6, 16, 4), floats(6, 1), {"level": "mse"}, "sgd"),
     "a convolution of graphs": (graph_network, floats(6, 7, 3), floats(6, 2), squares, "rmsprop"),
+    "waves": (waves, floats(6, 6, 6), floats(6, 6, 2), "mse", "adam"),
     "statistics": (Statistics, R.integers(0, 9, (6, 5)).astype("int32"), floats(6, 2), Cubes(), "adam"),
     "dicts": (TwoOfEach, {"x": floats(6, 3), "y": floats(6, 4)}, {"u": floats(6, 2), "v": floats(6, 1)},
               {"u": "mse", "v": "mae"}, "adam"),
