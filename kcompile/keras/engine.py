@@ -113,6 +113,7 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
     runs_on_arrays = False  # in a model too, before its graphs (`prelude`)
     takes_texts = False  # tensors that stand for texts
     takes_mask = False  # in its call, beside the layers whose `call` has it among its arguments
+    masks_of_tensors = False  # where a mask of `call` is no argument in Keras 3
     wants_list = False  # of one tensor too, as layers that merge do
     branches: Any = None  # of a Merge that holds some
     adopt_layer: Any = (

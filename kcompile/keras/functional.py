@@ -68,6 +68,7 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
     input_keys: tuple[str, ...] | None = None
     output_keys: tuple[str, ...] | None = None
     computes_in_dtype = False
+    takes_mask = True
     calls_as_written = False  # whether calls are told of training what they say in every vintage
     subclassed = False  # whether a `call` of the class's own says what it computes
     adopt: Any = None  # takes in such a class; set by `subclassing`, which is above this module

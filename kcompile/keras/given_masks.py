@@ -15,9 +15,8 @@ from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, constant
 from kcompile.keras.tensors import KerasTensor, as_list
+from kcompile.keras.written_masks import COUNT as COUNT
 from kcompile_runtime.errors import ModelError, describe
-
-COUNT = "given_masks"  # an argument of a node: how many of its inputs, the last ones, are masks
 
 
 def joined(

@@ -180,7 +180,9 @@ def _train(model: Any, lengths: Lengths) -> Trace:
         found = gradient(resolved.optimizer.scaled(trace, loss), [x for _, x in start])
     if loss is None:  # weights still decay, and slots follow
         found = [ops.zeros_like(x) for _, x in start]
-    # A weight that the loss does not depend on (of an output without a loss) stays as it is.
+    if model.semantics.missing_gradients == "zeros":
+        found = [ops.zeros_like(x) if g is None else g for (_, x), g in zip(start, found)]
+    # Else a weight that the loss does not depend on (of an output without a loss) stays as it is.
     pairs = [(v, g) for (v, _), g in zip(start, found) if g is not None]
     if resolved.trainable and not pairs:
         raise ModelError(f"model {model.name!r}: the loss depends on no trainable weight")

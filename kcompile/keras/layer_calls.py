@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from kcompile.ir.tensor import Tensor, emit
+from kcompile.ir.tensor import Tensor
 from kcompile.keras.editions import edition
 from kcompile.keras.operands import leaves, record
 from kcompile.keras.settings import get_uid
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Variable
 from kcompile.keras.tracing import current, trace_of
+from kcompile.keras.written_masks import marked
 from kcompile_runtime.errors import KcompileError
 
 
@@ -60,14 +61,7 @@ def probing(unknown: bool) -> Iterator[None]:
 
 def with_mask(y: Tensor, mask: Tensor | None, inputs: Sequence[Tensor]) -> Tensor:
     """y, with this mask in its trace: another value, where y is an input that has another mask."""
-    masks = trace_of(y).masks
-    if masks.get(y.value) is not mask:
-        if y.value in [x.value for x in inputs]:
-            y = emit("reshape", [y], shape=y.shape)
-        masks.pop(y.value, None)
-        if mask is not None:
-            masks[y.value] = mask
-    return y
+    return marked(trace_of(y).masks, y, mask, inputs)
 
 
 def describe_types(values: Sequence[Any]) -> str:

@@ -44,6 +44,9 @@ class Semantics:
     # that of the input. Keras 2: base_layer.py, __call__; tf_keras: base_layer.py, _get_input_masks; Keras 3:
     # layers/layer.py, __call__, step 6.
     given_masks_go_on: bool
+    # Whether a MultiHeadAttention takes the masks off the tensors that it is called on, so that layers which
+    # run later find none there. Keras 3 since 3.8: multi_head_attention.py, call.
+    attention_takes_masks: bool
     # Whether a merge takes a list of one tensor.
     merges_one: bool
 
@@ -247,6 +250,10 @@ class Semantics:
     # compile; tf_keras: Optimizer.compute_gradients finds none, tests go on; Keras 3: Trainer.compute_loss
     # (on JAX; on TensorFlow it is neither trained nor tested).
     without_loss: Literal["refused", "not trained", "zero"]
+    # What becomes of trained weights on which the loss does not depend: they stay as they are, or have a
+    # gradient of zeros, so that they decay and have slots, and a model of them alone trains. Keras 3 on JAX,
+    # where jax.grad gives zeros: backend/jax/trainer.py. (On TensorFlow there is no gradient.)
+    missing_gradients: Literal["left out", "zeros"]
     # What becomes of metrics of an output without a loss. Keras 2: training.py, skip_target_indices.
     metrics_without_loss: Literal["left out", "computed"]
     # class_weight without some of the classes: is refused, must be of classes 0 to n - 1 (tf_keras:
@@ -324,6 +331,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "merges_leave_out_masked": (False, False, False, False, True),
     "given_masks_go_on": (False, False, True, True, True),
     "operators_keep_masks": (True, True, False, False, False),
+    "attention_takes_masks": (False, False, False, False, True),
     "merges_one": (False, False, True, True, True),
     "mask_with_initial_state": (True, True, True, True, False),
     "masked_output": ("first state", "previous output", "previous output", "previous output", "last cell's"),
@@ -389,6 +397,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "metrics_list": ("each for all", "each for all", "each for all", "each for all", "by output"),
     "lone_loss_reported": (True, True, True, True, False),
     "without_loss": ("refused", "refused", "not trained", "not trained", "zero"),
+    "missing_gradients": ("left out", "left out", "left out", "left out", "zeros"),
     "metrics_without_loss": ("left out", "left out", "computed", "computed", "computed"),
     "classes_without_weight": ("refused", "refused", "from 0 on", "from 0 on", "weigh 1"),
     "best_weights_back": ("when stopped", "when stopped", "when stopped", "at the end", "at the end"),

@@ -22,6 +22,7 @@ from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.ir.types import TensorType
 from kcompile.keras.explain import explained
 from kcompile.keras.topology import back_from
+from kcompile.keras.written_masks import WrittenMasks
 from kcompile_runtime.errors import UnsupportedError, describe
 
 if TYPE_CHECKING:
@@ -295,13 +296,17 @@ def trace_nodes(
     of every tensor of the model."""
     values = {} if values is None else values
     values.update(zip(model.fed, inputs))
+    masks = WrittenMasks(trace.masks) if model.semantics.attention_takes_masks else None
     for node in model.compiled_nodes:
         if not node.inputs:  # an input, or a function of variables and constants
             values.update((y, y.__tensor__(trace.graph)) for y in node.outputs if y not in values)
             continue
         operands = [values[x] for x in node.inputs]
         with trace.source(Source(node.layer.name, node.index)):
-            results = node.layer.trace(operands, node.single, _arguments(model, trace, node))
+            seen = operands if masks is None else masks.operands(node, operands)
+            results = node.layer.trace(seen, node.single, _arguments(model, trace, node))
+            if masks is not None:
+                masks.note(node, operands, results)
         values.update(zip(node.outputs, results))
     if model.added_losses:
         trace.losses += emit(trace.graph, model.added_losses, values)

@@ -304,6 +304,17 @@ def masked_scores(kit: Kit) -> Any:
     return kit.predicted([x, y], scores, values)
 
 
+@case({True: [1 / (1 + np.exp(-1))], False: [1.0]})
+def attention_takes_masks(kit: Kit) -> Any:
+    """What a second attention gives for a value of 1 and a masked 0, if its query of 1 looks at both."""
+    x, y = kit.layers.Input((1, 1)), kit.layers.Input((2, 1))
+    steps, found = kit.layers.Masking()(y), x
+    for _ in range(2):
+        found = kit.layers.MultiHeadAttention(1, 1, kernel_initializer="ones")(found, steps)
+    values = [np.zeros((1, 1, 1), np.float32), np.array([[[1.0], [0.0]]], np.float32)]
+    return kit.predicted([x, y], found, values)
+
+
 @case({True: [8.0], False: [4.0]})
 def projections_penalised(kit: Kit) -> Any:
     """A loss of 4, and the square of the output beside it."""

@@ -165,6 +165,18 @@ def without_loss(kit: Kit) -> Any:
         return [*found, "fit"]
 
 
+@case({"left out": [1.0], "zeros": [0.95]})
+def missing_gradients(kit: Kit) -> Any:
+    """What decay makes of a weight of 1 whose output has no loss."""
+    x = kit.layers.Input((1,))
+    outputs = [kit.layers.Dense(1, use_bias=False, kernel_initializer="ones", name=n)(x) for n in "ab"]
+    model = kit.model(x, outputs)
+    model.compile(kit.make("SGD", 0.1, weight_decay=0.5), {"a": "mse", "b": None})
+    ones = np.ones((1, 1), np.float32)
+    model.train_on_batch(ones, {"a": ones, "b": ones})
+    return [number(model.get_layer("b").get_weights()[0])]
+
+
 @case({False: [0.0], True: [2.0]}, live=False)
 def mask_weighs_states(kit: Kit) -> Any:
     """In how many of two batches a metric of the script's own was given weights."""

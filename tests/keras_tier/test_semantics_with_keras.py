@@ -52,6 +52,7 @@ NOT_ASKED = {
             "group_norm_mask",
             "identity_keeps_masks",
             "scaling_keeps_masks",
+            "attention_takes_masks",
             "masked_scores",
             "normalized_axes",
             "projections_penalised",
@@ -65,6 +66,8 @@ NOT_ASKED = {
         )
         for vintage in ("keras2", "keras2.2")
     },
+    ("missing_gradients", "keras2"): "raises, ours leaves the weights",
+    ("missing_gradients", "keras2.2"): "raises, ours leaves the weights",
     ("smallest_norm", "keras2"): "has no such layer",
     ("smallest_norm", "keras2.2"): "has no such layer",
     ("spectral_kernel", "tf_keras"): "has the layer only as tensorflow.keras",
@@ -76,6 +79,7 @@ NOT_ASKED = {
 ON_TENSORFLOW = {
     "decay_excludes": "names",
     "masked_output": "previous output",
+    "missing_gradients": "left out",
     "spectral_kernel": "assigned",
     "without_loss": "not tested",
     "sparse_probabilities": "clipped first",

@@ -73,14 +73,14 @@ def softmax_over(scores: Tensor, count: int) -> Tensor:
 
 
 @contextmanager
-def without_masks(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Inside the `with`, these tensors have no masks."""
+def without_masks(tensors: Sequence[Tensor], ever: bool = False) -> Iterator[None]:
+    """Inside the `with`, these tensors have no masks. ever: nor after it."""
     masks = trace_of(tensors[0]).masks
     kept = {x.value: masks.pop(x.value) for x in tensors if x.value in masks}
     try:
         yield
     finally:
-        masks.update(kept)
+        masks.update({} if ever else kept)
 
 
 class _Attending(Layer):

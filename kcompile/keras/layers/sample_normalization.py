@@ -162,6 +162,7 @@ class GroupNormalization(_Scaled):
     """
 
     supports_masking = True
+    masks_of_tensors = True
 
     def __init__(
         self,
