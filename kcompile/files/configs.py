@@ -15,15 +15,17 @@ from typing import Any
 
 from kcompile.files.calls import is_keras_tensor, translate_call, translate_tensors, without_mask_ops
 from kcompile.files.keras2_words import named_object
-from kcompile.files.operations import is_call, translate_call_layer
+from kcompile.files.operations import as_resizing, is_call, translate_call_layer
 from kcompile.files.problems import HOMES, Problems
 from kcompile.files.sharing import HELD
+from kcompile.files.tf_operations import KINDS
 from kcompile.files.vintage import MAX_LAYERS
 from kcompile.keras import activations, layers
 from kcompile.keras.editions import NEUTRAL
 from kcompile.keras.engine import Layer, is_integer
 from kcompile.keras.layers import of_networks
 from kcompile.keras.layers.custom import Custom
+from kcompile.keras.layers.preprocessing.geometry import Resizing
 from kcompile.keras.layers.registry import SHARED
 from kcompile.keras.policies import FLOAT_NAMES, NAMES, REMEDY, is_quantized, named
 from kcompile.keras.topology import MAX_RUNS
@@ -326,6 +328,11 @@ def _translate_operation(kind: str, entry: Mapping[str, Any], reading: _Reading)
     config, calls = translate_call_layer(kind, entry, label, reading.problems)
     reading.spend("calls of layers", len(calls), MAX_RUNS)
     config["vintage"] = entry["config"].get("vintage", reading.vintage)
+    if config.get("function") == "resize" and kind in KINDS:
+        if config["arguments"]["interpolation"] != "nearest":
+            config = as_resizing(config)
+            _try(Resizing, config, label, reading)
+            return {"class_name": "Resizing", "config": config, "name": name, "inbound_nodes": calls}
     if "function" in config:
         _try(layers.Operation, config, label, reading)
     return {"class_name": "Operation", "config": config, "name": name, "inbound_nodes": calls}

@@ -103,6 +103,16 @@ def _of_tensorflow(
     return made, calls
 
 
+def as_resizing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a Resizing layer that does what a call of tf.image.resize does: it gives floats of
+    integers, which keras.ops rounds."""
+    arguments = config["arguments"]
+    height, width = arguments["size"]
+    made = {"height": height, "width": width, "interpolation": arguments["interpolation"]}
+    kept = {"name": config["name"], "vintage": config["vintage"]}
+    return {**made, **kept, "antialias": bool(arguments.get("antialias"))}
+
+
 def _bound(function: str, node: Mapping[str, Any], places: Places) -> dict[str, Any] | None:
     """The arguments of a call by name, whose tensors go to `places`; None for a call of another form."""
     args, kwargs = node.get("args", []), node.get("kwargs", {})
@@ -112,6 +122,8 @@ def _bound(function: str, node: Mapping[str, Any], places: Places) -> dict[str, 
     values = [numbered(x, places) for x in args]
     made: dict[str, Any] = {}
     for i, name in enumerate(names):
+        if name.startswith("**"):
+            break
         if name.startswith("*"):
             made[name[1:]] = values[i:]
             values = values[:i]
@@ -119,7 +131,13 @@ def _bound(function: str, node: Mapping[str, Any], places: Places) -> dict[str, 
             made[name] = values[i]
     if len(values) > len(names):
         return None
-    return {**made, **{str(k): numbered(v, places) for k, v in kwargs.items()}}
+    named = {str(k): numbered(v, places) for k, v in kwargs.items()}
+    if names[-1].startswith("**"):  # what has no name of its own
+        known = OPERATIONS[function].signature.parameters
+        others = {k: v for k, v in named.items() if k not in known}
+        named = {k: v for k, v in named.items() if k in known}
+        made.update({names[-1][2:]: others} if others else {})
+    return {**made, **named}
 
 
 def numbered(value: Any, places: Places) -> Any:
@@ -145,12 +163,15 @@ def written(layer: Any, tensors: Sequence[Any]) -> tuple[str, str, dict[str, Any
     module, _, kind = path.partition(".")
     arguments = {key: _back(value, tensors) for key, value in layer.arguments.items()}
     args: list[Any] = []
+    named: dict[str, Any] = {}
     for name in names.split():
-        if name.startswith("*"):
+        if name.startswith("**"):
+            named = arguments.pop(name[2:], {})
+        elif name.startswith("*"):
             args += arguments.pop(name[1:], [])
         else:  # those that were not given too, as the function of Keras gives them to the class
             args.append(arguments.pop(name, layer.signature.parameters[name].default))
-    return f"keras.src.ops.{module}", kind, arguments, {"args": args, "kwargs": {}}
+    return f"keras.src.ops.{module}", kind, arguments, {"args": args, "kwargs": named}
 
 
 def _back(value: Any, tensors: Sequence[Any]) -> Any:

@@ -223,6 +223,21 @@ _LINALG = {
     "matmul": _ARRAYS["matmul"],
     "l2_normalize": _MATH["l2_normalize"],
 }
+
+
+def _resize(arguments: Arguments) -> tuple[str | None, Arguments]:
+    """Images in a size that is numbers."""
+    if arguments.pop("preserve_aspect_ratio", False):
+        raise UnsupportedError("preserve_aspect_ratio. Use a Resizing layer with pad_to_aspect_ratio")
+    size = arguments.get("size")
+    size = mapping(size.get("config")).get("value") if isinstance(size, Mapping) else size
+    if not isinstance(size, (list, tuple)) or not all(type(n) is int for n in size):
+        raise UnsupportedError("a size that is no two numbers")
+    method = str(arguments.get("interpolation", "bilinear")).rpartition(".")[2].lower()
+    return None, {**arguments, "size": list(size), "interpolation": method}
+
+
+_RESIZED = {"method": "interpolation"} | {k: k for k in ("size", "antialias", "preserve_aspect_ratio")}
 _OTHERS = {
     **{f"bitwise.bitwise_{name}": Twin(f"bitwise_{name}", "x", {"y": "y"}) for name in ("and", "or", "xor")},
     "norm": _LINALG["norm"],
@@ -232,6 +247,7 @@ _OTHERS = {
     "bitwise.right_shift": Twin("right_shift", "x", {"y": "y"}),
     "image.flip_left_right": Twin("flip", given={"axis": -2}),
     "image.flip_up_down": Twin("flip", given={"axis": -3}),
+    "image.resize": Twin("resize", "images", _RESIZED, change=_resize),
     "image.hsv_to_rgb": Twin("hsv_to_rgb", "images"),
     "image.rgb_to_hsv": Twin("rgb_to_hsv", "images"),
 }

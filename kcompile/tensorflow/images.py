@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kcompile.keras.eager import EagerArray
+from kcompile.keras.layers.preprocessing.geometry import Resizing
 from kcompile.keras.preprocessing.image.sampling import resized, with_margins
 from kcompile.tensorflow.functions import o, on_values
 from kcompile_runtime.errors import UnsupportedError
@@ -24,8 +25,12 @@ def resize(
     name: Any = None,
 ) -> Any:
     """Images in another size."""
+    if not on_values(images) and not preserve_aspect_ratio:
+        height, width = size
+        way = str(method).rpartition(".")[2].lower()
+        return Resizing(height, width, way, antialias=antialias, vintage="tf_keras")(images)
     if not on_values(images):
-        raise UnsupportedError("tensorflow.image.resize on tensors of a model: use keras.layers.Resizing")
+        raise UnsupportedError("tensorflow.image.resize: preserve_aspect_ratio, on tensors of a model")
     array, (rows, columns) = np.asarray(images), (int(d) for d in size)
     if preserve_aspect_ratio:
         scale = min(rows / array.shape[-3], columns / array.shape[-2])

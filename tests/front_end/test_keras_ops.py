@@ -147,6 +147,38 @@ class OwnGradient(layers.Layer):
         return _doubled(x * self.w)
 
 
+def test_what_occurs_is_found_in_a_graph_where_its_number_is_said() -> None:
+    given = keras.Variable(np.array([[3, 1, 3, 2], [7, 1, 1, 2]], np.float32))
+
+    class Occurring(keras.layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.given = given
+
+        def call(self, x: Any) -> Any:
+            parts = ops.unique(self.given, True, True, True, True, size=6, fill_value=9.0)
+            flat = [ops.reshape(ops.cast(part, "float32"), (-1,)) for part in parts]
+            return x + ops.concatenate(flat)
+
+    made = keras.Sequential([keras.Input((26,)), Occurring()]).predict(np.zeros((1, 26)), verbose=0)[0]
+    wanted = ops.unique(given, True, True, True, True, size=6, fill_value=9.0)
+    assert wanted[0].tolist() == [1, 2, 3, 7, 9, 9] and wanted[1].tolist() == [1, 3, 0, 4, 1, 1]
+    assert made.tolist() == np.concatenate([np.ravel(part) for part in wanted]).tolist()
+
+
+def test_axes_by_name_are_split_and_joined_in_models_and_files(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(size=(2, 4, 6, 3)).astype(np.float32)
+    wanted = x.reshape(2, 4, 3, 2, 3).reshape(2, 12, 6)
+    kinds = {None: ["Reshape", "Reshape"], 2: ["Rearrange"]}  # Keras 3 has its class of known sizes alone
+    for batch, classes in kinds.items():
+        given = keras.Input(batch_shape=(batch, 4, 6, 3))
+        model = keras.Model(given, ops.rearrange(given, "b h (w k) c -> b (h w) (k c)", k=2))
+        model.save(tmp_path / "model.keras")
+        for one in (model, keras.models.load_model(tmp_path / "model.keras")):
+            np.testing.assert_array_equal(one.predict(x, verbose=0), wanted)
+        assert [layer.kind for layer in model.operations[1:]] == classes
+
+
 def test_gradients_of_ones_own_and_those_along_a_direction() -> None:
     np.testing.assert_allclose(_doubled(X), X**2, 1e-6)
     model = keras.Sequential([keras.Input((4,)), OwnGradient()])

@@ -89,6 +89,11 @@ def _called(name: str, x: Any, y: Any) -> list[Any]:
         found = function(a) if last == "invert" else function(a, b)
     elif name.startswith("image.") and last.endswith(("rgb", "hsv")):
         found = function(tf.sigmoid(x))
+    elif last == "resize":
+        whole = tf.image.resize(tf.cast(tf.abs(tf.expand_dims(x, -1)) * 9.0, "uint8"), (3, 5))
+        ways = {"bicubic": True, "area": False, "nearest": False, "mitchellcubic": False}
+        found = [function(tf.expand_dims(x, -1), (7, 2), way, antialias=a) for way, a in ways.items()]
+        found.append(whole)
     elif name.startswith("image."):
         found = function(tf.expand_dims(x, -1))
     elif last in ("concat", "stack"):

@@ -242,6 +242,7 @@ CLASSES: dict[str, tuple[str, str]] = {
     "rad2deg": ("numpy.Rad2deg", "x"),
     "ravel": ("numpy.Ravel", "x"),
     "real": ("numpy.Real", "x"),
+    "rearrange": ("einops.Rearrange", "tensor pattern **axes_lengths"),
     "reciprocal": ("numpy.Reciprocal", "x"),
     "relu": ("nn.Relu", "x"),
     "relu6": ("nn.Relu6", "x"),

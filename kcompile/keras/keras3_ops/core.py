@@ -13,9 +13,10 @@ from kcompile.ir.gradient import pull_back
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, broadcast_shapes, numel
 from kcompile.keras.keras3_ops.calls import alike, anywhere, flag, operation, places
+from kcompile.keras.keras3_ops.shapes import reshape, transpose
 from kcompile.keras.operands import leaves, map_leaves, sizes, tensor, value_of
 from kcompile.keras.tensors import KerasTensor
-from kcompile.keras.tracing import branched
+from kcompile.keras.tracing import branched, current
 from kcompile_runtime.errors import UnsupportedError
 
 
@@ -268,6 +269,29 @@ def _rows_of(x: Tensor, i: int) -> Tensor:
     return ops.reshape(ops.part_of(x, 0, i, i + 1), x.shape[1:])
 
 
+def _by_other_operations(function: Any) -> Any:
+    """Makes rearrange of a batch whose size is not known reshapes and a transpose: Keras 3.15 has its own
+    class for one of a known size alone."""
+
+    @functools.wraps(function)
+    def call(tensor: Any, pattern: str, **axes_lengths: Any) -> Any:
+        if current() is None and isinstance(tensor, KerasTensor) and list(tensor.shape).count(None) == 1:
+            split, order, joined = _rearrangement(tensor.shape, pattern, axes_lengths)
+            for shape in (split, joined):
+                if sum(size is None or size < 0 for size in shape) > 1:
+                    break
+            else:
+                split, joined = ([-1 if d is None else d for d in shape] for shape in (split, joined))
+                flat = reshape(tensor, split) if len(split) > len(tensor.shape) else tensor
+                turned = transpose(flat, order) if order != sorted(order) else flat
+                return reshape(turned, joined) if len(joined) < len(order) else turned
+        return function(tensor, pattern, **axes_lengths)
+
+    call.signature = function.signature  # type: ignore[attr-defined]
+    return call
+
+
+@_by_other_operations
 @operation
 def rearrange(tensor: Any, pattern: str, **axes_lengths: Any) -> Any:
     """Axes by name in another order, split and joined: "b (h w) c -> b h w c"."""
@@ -276,12 +300,23 @@ def rearrange(tensor: Any, pattern: str, **axes_lengths: Any) -> Any:
 
 def rearranged(x: Any, pattern: str, lengths: Any) -> Tensor:
     x = tensor(x)
+    split, order, joined = _rearrangement(x.shape, pattern, lengths)
+    return ops.reshape(ops.transpose(ops.reshape(x, split), order), joined)
+
+
+def _times(a: Any, b: Any) -> Any:
+    """The product of two sizes; None where one is not known."""
+    return None if a is None or b is None else a * b
+
+
+def _rearrangement(shape: Any, pattern: str, lengths: Any) -> tuple[list[Any], list[int], list[Any]]:
+    """A shape with all axes apart, their order in the result, and its shape."""
     left, _, right = pattern.partition("->")
     before, behind = _groups(left), _groups(right)
-    if len(before) != x.rank:
-        raise ValueError(f"rearrange: {pattern!r} names {len(before)} axes of {x.type}")
+    if len(before) != len(shape):
+        raise ValueError(f"rearrange: {pattern!r} names {len(before)} axes of a tensor of shape {shape}")
     known: dict[str, Any] = dict(sizes(lengths))
-    for group, size in zip(before, x.shape):
+    for group, size in zip(before, shape):
         open_ = [name for name in group if name not in known]
         rest: Any = 1
         for name in group:
@@ -289,18 +324,16 @@ def rearranged(x: Any, pattern: str, lengths: Any) -> Tensor:
         if len(open_) > 1:
             raise ValueError(f"rearrange: {pattern!r}: give the sizes of all but one of {', '.join(open_)}")
         if open_:
-            known[open_[0]] = size if rest == 1 else size // rest
+            known[open_[0]] = size if rest == 1 or size is None else size // rest
     names = [name for group in before for name in group]
     order = [names.index(name) for group in behind for name in group]
-    flat = ops.reshape(x, [known[name] for name in names])
-    flat = ops.transpose(flat, order)
-    shape = []
+    made = []
     for group in behind:
         total: Any = 1
         for name in group:
-            total = known[name] * total
-        shape.append(total)
-    return ops.reshape(flat, shape)
+            total = _times(known[name], total)
+        made.append(total)
+    return [known[name] for name in names], order, made
 
 
 def _groups(text: str) -> list[list[str]]:

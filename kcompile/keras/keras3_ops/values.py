@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.ir import ops
+from kcompile.ir.tensor import Tensor
+from kcompile.ir.types import numel, static
 from kcompile.keras.keras3_ops.calls import on_values, operation
+from kcompile.keras.operands import tensor
 from kcompile_runtime.errors import UnsupportedError
 
 _SIZES = "the size of its result depends on the data, and sizes are known when a model is compiled"
@@ -69,8 +73,45 @@ def unique(
     size: int | None = None,
     fill_value: Any = None,
 ) -> Any:
-    """The values that occur, from the smallest on: of values. size: so many, the rest of `fill_value`."""
-    raise UnsupportedError(f"ops.unique: {_SIZES}. Use ops.sort, and compare neighbours")
+    """The values that occur, from the smallest on. size: so many, the rest of `fill_value` (by default the
+    smallest); without it, of values alone. In a graph, of all elements (axis=None), up to 4096."""
+    if size is None:
+        raise UnsupportedError(f"ops.unique: {_SIZES}. Use size=, or ops.sort, and compare neighbours")
+    x = tensor(x)
+    if axis is not None or not all(isinstance(d, int) for d in x.shape):
+        raise UnsupportedError(
+            "along an axis, or of a batch of unknown size, of values alone. Use ops.sort, and "
+            "compare neighbours"
+        )
+    (count,) = static([numel(x.shape)])
+    flat = ops.reshape(x, (count,))
+    order = ops.ranks(flat)
+    ascending = ops.in_order(flat, order, count)
+    source = ops.in_order(ops.iota(x.graph, (count,), 0, "int32"), order, count)
+    before, behind = ops.part_of(ascending, 0, 0, count - 1), ops.part_of(ascending, 0, 1, count)
+    one = ops.constant(x.graph, np.ones(1, np.int32), "int32")
+    new = ops.concatenate([one, ops.cast(ops.not_equal(before, behind), "int32")], 0)
+    number = ops.running(new, 0, ops.add) - 1
+    row = ops.iota(x.graph, (int(size), 1), 0, "int32")
+    member = ops.equal(ops.reshape(number, (1, count)), row)
+    here = ops.logical_and(member, ops.reshape(ops.equal(new, 1), (1, count)))
+    there = ops.reduce_max(ops.cast(here, "int32"), 1) > 0
+
+    def firsts(values: Tensor, rest: Any) -> Tensor:
+        whole = ops.cast(values, "int32") if values.dtype == "bool" else values
+        picked = ops.reduce_sum(ops.select(here, ops.reshape(whole, (1, count)), 0), 1)
+        return ops.cast(ops.select(there, picked, ops.cast(rest, whole.dtype)), values.dtype)
+
+    smallest = ops.part_of(ascending, 0, 0, 1)
+    fill = smallest if fill_value is None else tensor(fill_value, x.dtype)
+    made = [firsts(ascending, fill)]
+    if return_index:
+        made.append(firsts(source, ops.part_of(source, 0, 0, 1)))
+    if return_inverse:
+        made.append(ops.reshape(ops.rows_at(number, order), x.shape))
+    if return_counts:
+        made.append(ops.reduce_sum(ops.cast(member, "int32"), 1))
+    return tuple(made) if len(made) > 1 else made[0]
 
 
 def _bincount(x: Any, weights: Any, minlength: int, sparse: bool) -> Any:

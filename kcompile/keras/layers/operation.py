@@ -137,6 +137,8 @@ def encoded(value: Any, operands: Sequence[KerasTensor]) -> Any:
         return _object("__numpy__", value=value.tolist(), dtype=value.dtype.name)
     if value is None or isinstance(value, (bool, int, float, str)) or hasattr(value, "__tensor__"):
         return value
+    if isinstance(value, dict) and all(isinstance(key, str) and key != "class_name" for key in value):
+        return {key: encoded(v, operands) for key, v in value.items()}
     raise InputTypeError(
         describe("an operation on tensors of a model", "tensors, arrays, numbers and text", repr(value)[:80])
     )
@@ -157,6 +159,8 @@ def decoded(value: Any, tensors: Sequence[Any]) -> Any:
         return [decoded(v, tensors) for v in value]
     if not isinstance(value, Mapping):
         return value
+    if "class_name" not in value:
+        return {str(key): decoded(v, tensors) for key, v in value.items()}
     kind, config = value.get("class_name"), value.get("config")
     config = config if isinstance(config, Mapping) else {}
     number = config.get("index")
