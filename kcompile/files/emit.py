@@ -81,14 +81,19 @@ def configuration(model: Any, dialect: Dialect) -> tuple[Config, Config]:
     return made, writer.ours
 
 
+def in_archive(made: Config) -> Config:
+    """A model in the words of tf.keras as its .keras files have it, which name a class of every tf.keras."""
+    kind = "Sequential" if made["class_name"] == "Sequential" else "Model"
+    return {**made, "class_name": kind, "module": "keras", "registered_name": None}
+
+
 def architecture(model: Any, dialect: Dialect) -> tuple[Config, Config]:
     """The same for JSON and YAML, with the flags of frozen layers as they are."""
     check_names(model)
     writer = _Writer(dialect, True)
     made = writer.model(model, True, "")
     writer.warn()
-    kind = "Sequential" if made["class_name"] == "Sequential" else "Model"
-    return {**made, "class_name": kind, "module": "keras", "registered_name": None}, writer.ours
+    return in_archive(made), writer.ours
 
 
 def _warn_of(strange: Iterable[str], level: int, reader: str = "Keras 2") -> None:
@@ -407,8 +412,9 @@ def _leaves(model: Any) -> list[Any]:
 # ---------------------------------------------------------------- compile
 
 
-def compile_config(model: Any, dialect: Dialect) -> Config | None:
-    """The arguments of `compile`, or None: `compile_config` of Keras 3, `training_config` before."""
+def compile_config(model: Any, dialect: Dialect, archive: bool = False) -> Config | None:
+    """The arguments of `compile`, or None: `compile_config` of .keras files (archive), `training_config` of
+    others."""
     keras3 = dialect == "keras3"
     arguments = model.trainer.arguments
     if arguments is None:
@@ -426,15 +432,20 @@ def compile_config(model: Any, dialect: Dialect) -> Config | None:
     if dialect == "keras2":
         config = keras2_words.optimizer_config(optimizer["class_name"], config)
         _warn_of(keras2_words.later_options(optimizer["class_name"], config, COMMON), 4)
-    if dialect == "tf_keras" and rules.old_optimizer_options and is_newer(arguments["optimizer"]):
+    old = rules.old_optimizer_options
+    if dialect == "tf_keras" and old and not archive and is_newer(arguments["optimizer"]):
         config["is_legacy_optimizer"] = False  # tf_keras takes it for an optimizer of 2.10 otherwise
     optimizer = {"class_name": optimizer["class_name"], "config": config}
     if "inner_optimizer" in config and dialect == "tf_keras" and rules.old_optimizer_options:
         optimizer = _around_in_tf(config)
     made: Config = {
-        key: _serialized(arguments[key], key, keras3) for key in ("loss", "metrics", "weighted_metrics")
+        key: _serialized(arguments[key], key, archive) for key in ("loss", "metrics", "weighted_metrics")
     }
     made["loss_weights"] = serialize(arguments["loss_weights"])
+    if archive and not keras3:
+        legacy = rules.optimizer_variables == "by slot" and not is_newer(arguments["optimizer"])
+        home = "keras.optimizers.legacy" if legacy else "keras.optimizers"
+        return {**made, "optimizer": _with_module(optimizer, home)}
     if not keras3:
         # Keras 2 wants one, Keras 3 has none: there the data say it
         if dialect == "keras2" or arguments["sample_weight_mode"] is not None:
@@ -503,15 +514,15 @@ _FULL = {
 }
 
 
-def _serialized(value: Any, what: str, keras3: bool) -> Any:
+def _serialized(value: Any, what: str, archive: bool) -> Any:
     if value is None or isinstance(value, str):
         return _FULL.get(str(value).lower(), value) if what == "loss" else value
     if isinstance(value, (list, tuple)):
-        return [_serialized(v, what, keras3) for v in value]
+        return [_serialized(v, what, archive) for v in value]
     if isinstance(value, Mapping):
-        return {k: _serialized(v, what, keras3) for k, v in value.items()}
+        return {k: _serialized(v, what, archive) for k, v in value.items()}
     made = losses.serialize(value) if what == "loss" else metrics.serialize(value)
-    if keras3 and isinstance(made, Mapping):
+    if archive and isinstance(made, Mapping):
         made = _with_module(made, "keras.losses" if isinstance(value, losses.Loss) else "keras.metrics")
     return made
 

@@ -52,7 +52,7 @@ WORDS = {
     "keras3": replace(_LATER, keeps_state=True),
 }
 ARCHIVE = Words("keras3", "3.8.0")
-OF_ARCHIVES = frozenset({"keras3"})  # whose files .keras are
+ARCHIVES = {"keras3": ARCHIVE, "tf_keras": _LATER, "tf_keras2.10": _LATER}  # whose files .keras are
 OTHER_KINDS = (".json", ".yaml", ".yml", ".npz", ".onnx", ".pb")  # no names of HDF5 files
 
 
@@ -66,18 +66,21 @@ def save(
     """The whole model: architecture, weights, training configuration, state of the optimizer.
 
     path: ends in .keras, .h5 or .hdf5; for Keras 2 another name is of an HDF5 file too. overwrite: without it
-    an existing file is an error. vintage: which Keras is to open an .h5: "keras2" (2.3, 2.2, and tf_keras),
-    "keras2.2" (2.2, with the state of the optimizer as it has it), "tf_keras", "keras3"; default the model's
-    own. Raises InputError, ModelError for a model without weights, OSError; an older file is then as it was.
+    an existing file is an error. vintage: which Keras is to open it: "keras2" (an .h5 for 2.3, 2.2, and
+    tf_keras), "keras2.2" (2.2, with the state of the optimizer as it has it), "tf_keras", "keras3"; default
+    the model's own, of Keras 2 a .keras for Keras 3. Raises InputError, ModelError for a model without
+    weights, OSError; an older file is then as it was.
     """
     emit.check_built(model, "save")
     suffix = Path(path).suffix.lower()
     words = _words(model, vintage)
     if suffix == ".keras":
-        if vintage is not None and vintage not in OF_ARCHIVES:
-            raise InputError(describe("save: vintage", "'keras3', or a path that ends in .h5", repr(vintage)))
-        emit.warn_of_activations(model, True)
-        _write(path, overwrite, lambda file: _write_keras(model, file, include_optimizer))
+        if vintage is not None and vintage not in ARCHIVES:
+            wanted = "'keras3' or 'tf_keras', or a path that ends in .h5"
+            raise InputError(describe("save: vintage", wanted, repr(vintage)))
+        words = ARCHIVES.get(model.vintage if vintage is None else vintage, ARCHIVE)
+        emit.warn_of_activations(model, words is ARCHIVE)
+        _write(path, overwrite, lambda file: _write_keras(model, file, include_optimizer, words))
     elif _is_hdf5(path, words):
         emit.warn_of_activations(model, False)
         _check_places(model)
@@ -174,19 +177,24 @@ def _write(path: PathLike, overwrite: bool, fill: Callable[[IO[bytes]], Any]) ->
 # ---------------------------------------------------------------- formats
 
 
-def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool) -> None:
-    config, ours = (_of_class(model), None) if model.subclassed else emit.configuration(model, "keras3")
-    compiled = emit.compile_config(model, "keras3") if include_optimizer else None
+def _write_keras(model: Any, file: IO[bytes], include_optimizer: bool, words: Words) -> None:
+    config, ours = (_of_class(model), None) if model.subclassed else emit.configuration(model, words.dialect)
+    if words is not ARCHIVE and ours is not None:
+        config = emit.in_archive(config)
+    compiled = emit.compile_config(model, words.dialect, True) if include_optimizer else None
     if compiled is not None:
         config["compile_config"] = compiled
         if ours is not None:
             ours["compile"] = emit.own_compile_config(model)
     saved = datetime.now(timezone.utc).strftime("%Y-%m-%d@%H:%M:%S")
-    metadata: dict[str, Any] = {"keras_version": ARCHIVE.version, "date_saved": saved}
+    metadata: dict[str, Any] = {"keras_version": words.version, "date_saved": saved}
     if ours is not None:  # a class of the user's is read by its own from_config
         metadata["kcompile"] = ours
     data = io.BytesIO()
-    state = None if compiled is None else model.optimizer.stored_state(model.compile_arguments.trainable)
+    trained = [] if compiled is None else model.compile_arguments.trainable
+    state = None if compiled is None else model.optimizer.stored_state(trained)
+    if compiled is not None and words is not ARCHIVE:
+        state = _in_order_of_tf(model.optimizer, trained)
     _hdf5(data, lambda h: _by_path(model, h, state))
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("metadata.json", _text(metadata))

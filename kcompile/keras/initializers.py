@@ -197,8 +197,9 @@ def _fans(shape: Sequence[int], data_format: str = DATA_FORMATS[0]) -> tuple[flo
     if len(shape) > 2 and checked_data_format(data_format) == "channels_first":
         shape = (*shape[2:], shape[1], shape[0])
     if len(shape) < 2:
-        root = math.sqrt(math.prod(shape))
-        return root, root
+        size = float(math.prod(shape))
+        fan = math.sqrt(size) if meaning().vector_fans == "root" else size
+        return fan, fan
     taps = math.prod(shape[:-2])
     return shape[-2] * taps, shape[-1] * taps
 

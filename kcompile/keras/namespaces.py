@@ -29,6 +29,7 @@ from kcompile.keras.layer_arguments import show_parameters
 from kcompile.keras.losses import Loss
 from kcompile.keras.method_orders import METHODS, of_edition
 from kcompile.keras.metric import Metric
+from kcompile.keras.models import Model, Sequential
 from kcompile.keras.network_names import FAMILIES, OF_TF_KERAS
 from kcompile.keras.optimizer import COMMON
 from kcompile.keras.optimizers import Optimizer
@@ -147,6 +148,8 @@ MAKERS = frozenset(
         *itertools.chain(*FAMILIES.values(), *OF_TF_KERAS.values()),
     }
 )
+# Functions that give models, which are of the edition's classes
+READERS = frozenset({"clone_model", "load_model", "model_from_config", "model_from_json", "model_from_yaml"})
 # Functions that ask which Keras they are of
 ASKING = {
     "activations": frozenset({"deserialize", "get"}),
@@ -239,6 +242,8 @@ class _Maker:
         if name in MAKERS and module != "backend" and value.__module__.startswith(HOME):
             renamed, order = self.edition.renamed.get(name, {}), self.edition.positions.get(name, ())
             return _with_defaults(value, {"vintage": self.edition.vintage}, renamed, order)
+        if name in READERS and module in ("models", "saving", ""):
+            return self.giving(value)
         if value is keras_layers.deserialize:
             return functools.partial(value, vintage=self.edition.vintage)
         if (module, name) == ("activations", "hard_sigmoid"):
@@ -247,11 +252,27 @@ class _Maker:
         made = _with_defaults(value, defaults, self.edition.renamed.get(name, {}))
         return _running_as(made, self.edition.vintage) if name in ASKING.get(module, ()) else made
 
+    def giving(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that reads models, whose models (and those inside) are of the edition's classes."""
+
+        @functools.wraps(read)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            found = read(*args, **kwargs)
+            waiting = [found]
+            while waiting:
+                model = waiting.pop()
+                if type(model) in (Model, Sequential):
+                    model.__class__ = self.subclass("models", type(model))
+                waiting += [layer for layer in getattr(model, "layers", []) if isinstance(layer, Training)]
+            return found
+
+        return call
+
     def subclass(self, module: str, base: type) -> type:
         """The subclass of a class of ours, found in the first module that has it."""
         if base not in self._made:
             members: dict[str, Any] = {
-                "__module__": f"{self.package}.{module}",
+                "__module__": f"{self.package}.{'models' if issubclass(base, Training) else module}",
                 "_same_as": base,
                 "__doc__": base.__doc__,
             }

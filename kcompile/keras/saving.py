@@ -208,14 +208,18 @@ def save_model(
     model.save(filepath, overwrite=overwrite, include_optimizer=include_optimizer, **options)
 
 
-def load_model(filepath: PathLike, custom_objects: Custom = None, compile: bool = True) -> Any:
+def load_model(
+    filepath: PathLike, custom_objects: Custom = None, compile: bool = True, safe_mode: bool = True
+) -> Any:
     """The model in a .keras or .h5 file of any Keras, or in a group of h5py; `kcompile.load` says more. Warns
-    where HDF5 has a model that was saved before `compile`."""
+    where HDF5 has a model that was saved before `compile`. safe_mode: True or False mean the same, as code
+    in files is never run."""
+    check_flag("load_model: safe_mode", safe_mode)
     if _is_group(filepath):
         with _beside() as path:
             with _opened(path, "w") as file:
                 _copy(filepath, file)
-            return load_model(path, custom_objects, compile)
+            return load_model(path, custom_objects, compile, safe_mode)
     model = files().load(_path(filepath), custom_objects=custom_objects, compile=compile)
     if compile and model.trainer.arguments is None and files().lacks_training(filepath):
         warnings.warn(

@@ -111,6 +111,9 @@ class Semantics:
     # What an initializer that scales counts of an EinsumDense's kernel: its axes that are summed over and
     # those of the result, or the last two as any kernel's. Keras 3: einsum_dense.py, build.
     einsum_fans: Literal["of the shape", "of the equation"]
+    # What an initializer that scales counts of a vector of n weights: n inputs and outputs, or sqrt(n). Keras
+    # 2: initializers.py, _compute_fans; tf_keras and Keras 3: compute_fans.
+    vector_fans: Literal["root", "size"]
     # The norm that UnitNormalization takes a smaller one for. tf_keras: unit_normalization.py (of
     # tf.linalg.l2_normalize); Keras 3: ops/nn.py, normalize.
     smallest_norm: Literal["1e-6", "1e-12"]
@@ -350,6 +353,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "masked_scores": ("left out", "left out", "lowered", "lowered", "left out"),
     "projections_penalised": (True, True, False, False, True),
     "einsum_fans": ("of the equation", "of the equation", "of the shape", "of the shape", "of the equation"),
+    "vector_fans": ("root", "root", "size", "size", "size"),
     "smallest_norm": ("1e-6", "1e-6", "1e-6", "1e-6", "1e-12"),
     "identity_keeps_masks": (True, True, False, False, True),
     "normalized_axes": ("sorted", "sorted", "as given", "as given", "sorted"),

@@ -337,6 +337,15 @@ def einsum_fans(kit: Kit) -> Any:
     return ["small" if largest < 0.25 else "large"]
 
 
+@case({"root": ["large"], "size": ["small"]}, live=False)
+def vector_fans(kit: Kit) -> Any:
+    """Bounds of uniform numbers for a vector of 10,000: sqrt(3 / 100) = 0.17, or sqrt(3 / 10,000)."""
+    x = kit.layers.Input((1,))
+    layer = kit.layers.Dense(10_000, bias_initializer="lecun_uniform")
+    kit.model(x, layer(x))
+    return ["large" if np.abs(layer.get_weights()[1]).max() > 0.1 else "small"]
+
+
 @case({"1e-6": [0.03, 0.04], "1e-12": [0.6, 0.8]})
 def smallest_norm(kit: Kit) -> Any:
     """A vector of length 5e-8."""
