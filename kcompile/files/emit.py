@@ -240,6 +240,9 @@ class _Writer:
         if kind == "Pipeline":
             made = {"name": made["name"], "layers": made["layers"]}  # which is all that Keras takes
         made.pop("implementation", None)  # which Keras 3 does not take
+        if self.keras3:  # where nothing depends on them
+            made.pop("robust_masking", None)
+            made.pop("softmax_robust_masking", None)
         if self.keras3 or made.get("input_length") is None:
             made.pop("input_length", None)  # which it warns of
         if kind == "Lambda" and not self.keras3:

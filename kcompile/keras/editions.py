@@ -260,7 +260,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "virtual_batch_size": (None,),
     "adjustment": (None,),
     "time_major": (False, None),
-    "softmax_robust_masking": (False,),
     "gptq_unpacked_column_size": (None,),
     "zero_output_for_mask": (False, None),
     "rng_type": (None, "stateful", "legacy_stateful"),  # of generators, none of which draws our numbers
@@ -271,7 +270,6 @@ _NEUTRAL = {
     "renorm_momentum": (0.99,),
     "use_cudnn": ("auto", True, False),
     "dynamic": (False,),
-    "robust_masking": (False,),
     "type_spec": (None,),
 }
 

@@ -105,6 +105,9 @@ class Semantics:
     # tf_keras: multi_head_attention.py and softmax.py, call; Keras 3: multi_head_attention.py,
     # _compute_attention, and softmax.py, call.
     masked_scores: Literal["lowered", "left out"]
+    # What a Softmax layer does with a mask: it goes on, or lowers by a large number what it leaves out, or
+    # makes 0 of it, also where it leaves out all. tf_keras and Keras 3: softmax.py, call.
+    softmax_mask: Literal["ignored", "lowered", "left out"]
     # Whether an EinsumDense has its penalty on outputs, as the projections of a MultiHeadAttention do then,
     # or leaves it out, and the attention has it on its own. tf_keras: einsum_dense.py, __init__.
     projections_penalised: bool
@@ -351,6 +354,7 @@ TABLE: dict[str, tuple[Any, ...]] = {
     "moving_variance": ("twice if fused", "twice if fused", "once if fused", "once if fused", "biased"),
     "moving_averages": ("debiased", "plain", "plain", "plain", "plain"),
     "masked_scores": ("left out", "left out", "lowered", "lowered", "left out"),
+    "softmax_mask": ("ignored", "ignored", "lowered", "lowered", "left out"),
     "projections_penalised": (True, True, False, False, True),
     "einsum_fans": ("of the equation", "of the equation", "of the shape", "of the shape", "of the equation"),
     "vector_fans": ("root", "root", "size", "size", "size"),

@@ -304,6 +304,15 @@ def masked_scores(kit: Kit) -> Any:
     return kit.predicted([x, y], scores, values)
 
 
+@case({"ignored": "not asked", "lowered": [0.0, 1.0, 0.5, 0.5], "left out": [0.0, 1.0, 0.0, 0.0]})
+def softmax_mask(kit: Kit) -> Any:
+    """Two pairs of values: the larger of the first is masked, and all of the second."""
+    x, there = kit.layers.Input((2,)), kit.layers.Input((2,), dtype="bool")
+    y = kit.layers.Softmax()(x, mask=there)
+    values = np.array([[5.0, 1.0], [0.0, 0.0]], np.float32)
+    return kit.predicted([x, there], y, [values, np.array([[False, True], [False, False]])])
+
+
 @case({True: [1 / (1 + np.exp(-1))], False: [1.0]})
 def attention_takes_masks(kit: Kit) -> Any:
     """What a second attention gives for a value of 1 and a masked 0, if its query of 1 looks at both."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kcompile import keras3
+from kcompile import keras3, tf_keras
 from kcompile.files.live import from_keras
 from kcompile.interpreted import InterpreterEngine
 
@@ -28,9 +28,13 @@ def model_in(keras: Any) -> Any:
         layers.Attention()([x, both], mask=[None, ops.not_equal(words, 0)]),
         layers.Attention()([both, embedded]),
         layers.MultiHeadAttention(2, 3)(x, x, value_mask=ops.not_equal(words, 1)),
-        # Of its own tensors, from which Keras 3 takes the masks away
-        layers.MultiHeadAttention(2, 3)(layers.Masking()(x), layers.Embedding(5, 3, mask_zero=True)(words)),
+        layers.MultiHeadAttention(2, 3)(both, embedded),  # which takes their masks away
+        layers.MultiHeadAttention(2, 3)(both, embedded),
+        layers.Add()([both, embedded]),
         layers.SimpleRNN(2)(both),
+        layers.Softmax()(x, mask=ops.not_equal(x, x[:, :1])),
+        layers.Softmax(axis=[1, 2])(x, mask=ops.not_equal(words, 1)[:, :, None]),
+        layers.Softmax((2, 1))(x),
     ]
     return keras.Model([x, words], outputs)
 
@@ -64,3 +68,30 @@ def test_a_given_mask_of_a_recurrent_layer_counts(tmp_path: Path) -> None:
     x = np.array([[1, 3, 2, 4], [3, 3, 1, 0], [2, 1, 4, 3]], "int32")
     ours = keras3.models.load_model(tmp_path / "m.keras")
     np.testing.assert_allclose(ours.predict(x, verbose=0), np.asarray(model(x)), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_softmax_of_tf_keras(robust: bool, tmp_path: Path) -> None:
+    theirs = pytest.importorskip("tf_keras")
+
+    def model_of(keras: Any) -> Any:
+        x, m = keras.layers.Input((4, 3)), keras.layers.Input((4, 3), dtype="bool")
+        outputs = [
+            keras.layers.Softmax(axis=[1, 2], robust_masking=robust)(x, mask=m),
+            keras.layers.Softmax(1, robust)(x, mask=m),
+            keras.layers.MultiHeadAttention(2, 3, softmax_robust_masking=robust)(x, x),
+        ]
+        return keras.models.Model([x, m], outputs)
+
+    model = model_of(theirs)
+    there = np.random.default_rng(1).random((2, 4, 3)) < 0.5
+    there[0, :, 0] = False
+    right = model.predict([X * 10, there], verbose=0)
+    model.save(tmp_path / "m.h5")
+    mine = model_of(tf_keras)
+    mine.set_weights(model.get_weights())
+    mine.save(tmp_path / "n.h5")
+    opened = theirs.models.load_model(tmp_path / "n.h5", compile=False)
+    for found in (mine, tf_keras.models.load_model(tmp_path / "m.h5"), opened):
+        for got, expected in zip(found.predict([X * 10, there], verbose=0), right, strict=True):
+            np.testing.assert_allclose(got, expected, atol=1e-5)

@@ -66,6 +66,8 @@ NOT_ASKED = {
         )
         for vintage in ("keras2", "keras2.2")
     },
+    ("softmax_mask", "keras2"): "its Softmax takes no mask",
+    ("softmax_mask", "keras2.2"): "its Softmax takes no mask",
     ("missing_gradients", "keras2"): "raises, ours leaves the weights",
     ("missing_gradients", "keras2.2"): "raises, ours leaves the weights",
     ("smallest_norm", "keras2"): "has no such layer",

@@ -9,9 +9,11 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.keras import activations
 from kcompile.keras.engine import InputSpec, KerasShape, Layer, as_list, is_integer
+from kcompile.keras.layers.attention import LOW, softmax_over
 from kcompile.keras.layers.kernel import Weighted
 from kcompile.keras.operands import sizes
-from kcompile_runtime.errors import ModelError, describe
+from kcompile.keras.written_masks import COUNT
+from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
 __all__ = ["ELU", "LeakyReLU", "PReLU", "ReLU", "Softmax", "ThresholdedReLU"]
 
@@ -98,19 +100,57 @@ class ThresholdedReLU(Layer):
 
 
 class Softmax(Layer):
-    """exp(x) / sum(exp(x)) along `axis`, which is not the batch."""
+    """exp(x) / sum(exp(x)) along `axis`, or along several axes together, none of which is the batch.
+
+    A mask (since tf.keras) leaves out elements: of x, or of last axes of x, or 1 for all of an axis.
+    robust_masking (tf.keras): values that are left out count as a low number, and are not lowered by one.
+    """
 
     supports_masking = True
     wants_floats = True
 
-    def __init__(self, axis: int = -1, **kwargs: Any) -> None:
+    def __init__(self, axis: Any = -1, robust_masking: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not is_integer(axis):
-            raise ModelError(describe(f"{self.label}: axis", "an integer", repr(axis)))
-        self.axis = int(axis)
+        axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+        if not axes or not all(map(is_integer, axes)):
+            raise ModelError(describe(f"{self.label}: axis", "an integer, or a list of them", repr(axis)))
+        self.axis = [int(a) for a in axes] if isinstance(axis, (list, tuple)) else int(axis)
+        self.robust_masking = self.flag("robust_masking", robust_masking)
 
-    def call(self, x: Tensor) -> Tensor:
-        return activations.softmax(x, self.axis)
+    def _check_arguments(self, arguments: dict[str, Any]) -> None:
+        if self.semantics.softmax_mask == "ignored" and ("mask" in arguments or COUNT in arguments):
+            raise UnsupportedError(
+                f"{self.label}: call: Keras 2 takes no mask. Multiply by it, or use tf.keras"
+            )
+        super()._check_arguments(arguments)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        if not self.robust_masking:
+            del config["robust_masking"]  # which not all Kerases know
+        return config
+
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        masks = self.semantics.softmax_mask
+        if mask is None or masks == "ignored":
+            return self._softmax(x)
+        if mask.rank > x.rank or any(m not in (1, d) for m, d in zip(mask.shape[::-1], x.shape[::-1])):
+            raise ModelError(describe("call: mask", f"sizes of {x.type} or of 1", str(mask.type)))
+        mask = ops.broadcast_to(mask, x.shape)
+        lowered = masks == "lowered" and not self.robust_masking
+        y = self._softmax(ops.select(mask, x, x - LOW if lowered else -LOW))
+        return ops.select(mask, y, ops.zeros_like(y)) if masks == "left out" else y
+
+    def _softmax(self, x: Tensor) -> Tensor:
+        axes = self.axis if isinstance(self.axis, list) else [self.axis]
+        if len(axes) == 1:
+            return activations.softmax(x, axes[0])
+        if not all(-x.rank <= a < x.rank and a % x.rank for a in axes):
+            raise ModelError(describe("axis", f"axes of {x.type} but the batch", repr(axes)))
+        last = [a % x.rank for a in axes]
+        order = [i for i in range(x.rank) if i not in last] + last
+        back = [order.index(i) for i in range(x.rank)]
+        return ops.transpose(softmax_over(ops.transpose(x, order), len(last)), back)
 
 
 class ReLU(Layer):

@@ -44,6 +44,7 @@ class _Heads(_Attending, Holder, Weighted):
 
     wants_list = True
     masks_of_tensors = True
+    softmax_robust_masking = False
     takes_masks = False  # off its tensors, where an attention does
     wants_floats = False  # masks are among its inputs; its projections do
     _PARTS: tuple[str, ...]  # attributes of the projections, as Keras 3 names their groups
@@ -83,7 +84,12 @@ class _Heads(_Attending, Holder, Weighted):
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "activity_regularizer": serialize(self._penalty)}
-        silent = {"use_gate": False, "sliding_window": None, "seed": None}  # which not all Kerases know
+        silent = {
+            "use_gate": False,
+            "sliding_window": None,
+            "seed": None,
+            "softmax_robust_masking": False,
+        }  # which not all Kerases know
         return {k: v for k, v in config.items() if k not in silent or v != silent[k]}
 
     @property
@@ -221,13 +227,14 @@ class _Heads(_Attending, Holder, Weighted):
         to_scores, to_values = equations(query.rank, self.axes)
         scores = ops.einsum(to_scores, key, query * (1.0 / math.sqrt(self.key_dim)))
         lowered = self.semantics.masked_scores == "lowered"
+        robust = self.softmax_robust_masking
         if mask is not None:
             while mask.rank < scores.rank:
                 found = with_axis(mask, -2 * len(self.axes) - 1)
                 assert found is not None
                 mask = found
             mask = ops.broadcast_to(mask, scores.shape)
-            scores = ops.select(mask, scores, scores - LOW if lowered else -LOW)
+            scores = ops.select(mask, scores, scores - LOW if lowered and not robust else -LOW)
         weights = softmax_over(scores, len(self.axes))
         if mask is not None and not lowered and not plain:
             weights = ops.select(mask, weights, ops.zeros_like(weights))
@@ -277,9 +284,11 @@ class MultiHeadAttention(_Heads):
         bias_constraint: Any = None,
         use_gate: bool = False,
         seed: int | None = None,
+        softmax_robust_masking: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.softmax_robust_masking = self.flag("softmax_robust_masking", softmax_robust_masking)
         self.num_heads, self.key_dim = (
             self.positive("num_heads", num_heads),
             self.positive("key_dim", key_dim),
