@@ -32,7 +32,7 @@ from kcompile.keras.topology import MAX_RUNS
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import ModelError, UnsupportedError, describe
 
-IGNORED = {"renorm_momentum", "build_input_shape"}  # say nothing by themselves
+IGNORED = {"build_input_shape"}  # say nothing by themselves
 # Names that classes had in other versions.
 ALIASES = {
     "BatchNormalizationV1": "BatchNormalization",

@@ -245,9 +245,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "groups": (1,),
     "implementation": (1,),  # of locally connected layers: others have other weights
     "synchronized": (False, None),
-    "renorm": (False, None),
-    "renorm_clipping": (None,),
-    "renorm_momentum": (0.99,),
     "use_cudnn": ("auto", False, True),  # by which kernels, which compute the same
     "keepdims": (False, None),
     "sparse": (False, None),
@@ -265,13 +262,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "rng_type": (None, "stateful", "legacy_stateful"),  # of generators, none of which draws our numbers
     "oov_method": ("floormod", "farmhash"),  # of texts, which are hashed in any case
 }
-_NEUTRAL = {
-    **NEUTRAL,
-    "renorm_momentum": (0.99,),
-    "use_cudnn": ("auto", True, False),
-    "dynamic": (False,),
-    "type_spec": (None,),
-}
+_NEUTRAL = {**NEUTRAL, "use_cudnn": ("auto", True, False), "dynamic": (False,), "type_spec": (None,)}
 
 EDITIONS = {
     edition.vintage: edition

@@ -134,10 +134,37 @@ def test_the_length_of_an_embedding_is_in_files_of_keras_2(tmp_path: Path) -> No
     assert again(model, keras, tmp_path / "m.h5").layers[-1].input_length == 3
 
 
-@pytest.mark.parametrize("option", [{"renorm": True}, {"virtual_batch_size": 2}, {"adjustment": len}])
+@pytest.mark.parametrize("option", [{"virtual_batch_size": 2}, {"adjustment": len}])
 def test_batch_normalization_refuses_other_batches(option: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedError, match=f"{next(iter(option))}.*Leave it out"):
         tf_keras.layers.BatchNormalization(**option)
+
+
+def test_batch_renormalization_checks_its_limits() -> None:
+    normalization = tf_keras.layers.BatchNormalization
+    for clipping in ({"rmax": 0.5, "rmin": 1.0}, {"dmax": -1.0}, {"r": 1.0}, 3):
+        with pytest.raises(ModelError, match="renorm_clipping"):
+            normalization(renorm=True, renorm_clipping=clipping)
+    with pytest.raises(ModelError, match="fused"):
+        normalization(renorm=True, fused=True)
+    with pytest.raises(TypeError, match="renorm"):
+        keras.layers.BatchNormalization(renorm=True)
+
+
+def test_a_renormalizing_layer_computes_the_same_compiled(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32) * 2 + 1
+    found = []
+    for interpreted in (True, False):
+        layer = keras3.layers.BatchNormalization(
+            momentum=0.5, renorm=True, renorm_clipping={"rmax": 1.2, "dmax": 0.4}, renorm_momentum=0.6
+        )
+        model = keras3.Sequential([keras3.Input((3,)), layer])
+        model.compile("sgd", "mse")
+        if interpreted:
+            model.use_engine(InterpreterEngine(model))
+        losses = [np.ravel(model.train_on_batch(x, x))[0] for _ in range(3)]
+        found.append([*losses, *np.ravel(model.predict(x, verbose=0)), *np.ravel(model.get_weights())])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5, atol=1e-6)
 
 
 def test_batch_normalization_has_the_kernel_that_tf_keras_takes() -> None:

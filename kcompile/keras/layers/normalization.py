@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Dim
+from kcompile.keras import initializers
 from kcompile.keras.engine import InputSpec, KerasShape, Variable, is_integer
+from kcompile.keras.layer_weights import filled
 from kcompile.keras.layers.kernel import Weighted
 from kcompile.keras.moving import followed
 from kcompile.keras.settings import epsilon
@@ -19,7 +25,8 @@ from kcompile_runtime.errors import KeywordError, ModelError, UnsupportedError, 
 __all__ = ["BatchNormalization"]
 
 # Arguments of tf.keras, with the values at which they do nothing
-_UNSUPPORTED = {"renorm": False, "virtual_batch_size": None, "adjustment": None}
+_UNSUPPORTED = {"virtual_batch_size": None, "adjustment": None}
+_LIMITS = ("rmin", "rmax", "dmax")  # of the corrections of renorm
 
 
 class BatchNormalization(Weighted):
@@ -32,6 +39,9 @@ class BatchNormalization(Weighted):
     it has a fused kernel, and the biased one elsewhere. A frozen layer (trainable=False) keeps its
     moving values; after Keras 2 it also uses them, in Keras 2 it goes on using the batch's. Otherwise it
     is x * s + t with s and t made of variables alone, which a pass folds into the layer before.
+    renorm (since tf.keras): training normalizes by averages of mean and standard deviation, which follow with
+    `renorm_momentum`, as far as renorm_clipping lets the corrections r (from rmin to rmax) and d (up to dmax,
+    either way) go; gradients pass through neither (Ioffe 2017, arXiv 1702.03275).
     """
 
     supports_masking = True
@@ -53,6 +63,9 @@ class BatchNormalization(Weighted):
         gamma_regularizer: Any = None,
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
+        renorm: bool = False,
+        renorm_clipping: Mapping[str, float] | None = None,
+        renorm_momentum: float = 0.99,
         synchronized: bool = False,
         fused: bool | None = None,
         **kwargs: Any,
@@ -64,6 +77,7 @@ class BatchNormalization(Weighted):
         self.fused = fused if fused is None else self.flag("fused", fused)
         if fused is not None and self.semantics.moving_variance != "once if fused":
             raise KeywordError(f"{self.label}: unknown keyword: fused, which tf.keras alone has")
+        self._choose_renorm(renorm, renorm_clipping, renorm_momentum)
         if self.fused and self.synchronized:
             raise ModelError(describe(f"{self.label}: fused", "None or False with synchronized=True", "True"))
         # tf.keras writes the axis as a list of one
@@ -84,6 +98,26 @@ class BatchNormalization(Weighted):
             gamma_constraint=gamma_constraint,
         )
 
+    def _choose_renorm(self, renorm: bool, clipping: Mapping[str, float] | None, momentum: float) -> None:
+        self.renorm = self.flag("renorm", bool(renorm) if renorm is None else renorm)
+        if self.renorm and self.semantics.moving_variance == "twice if fused":
+            raise KeywordError(f"{self.label}: unknown keyword: renorm, which Keras has since tf.keras")
+        if self.renorm and self.fused:
+            raise ModelError(describe(f"{self.label}: fused", "None or False with renorm=True", "True"))
+        limits = {} if clipping is None else clipping
+        if not isinstance(limits, Mapping) or not set(limits) <= set(_LIMITS):
+            wanted = "a dict of rmin, rmax and dmax"
+            raise ModelError(describe(f"{self.label}: renorm_clipping", wanted, repr(clipping)))
+        self._limits = {
+            name: self.number(f"renorm_clipping: {name}", limits[name], 0)
+            for name in _LIMITS
+            if limits.get(name) is not None
+        }
+        if self._limits.get("rmin", 0.0) > self._limits.get("rmax", np.inf):
+            raise ModelError(describe(f"{self.label}: renorm_clipping", "rmin up to rmax", repr(clipping)))
+        self.renorm_clipping = dict(limits) if clipping is not None or self.renorm else None
+        self.renorm_momentum = self.number("renorm_momentum", momentum, 0.0, 1.0 + 1e-9)
+
     def _refuse(self, options: Mapping[str, Any]) -> None:
         """Raises UnsupportedError for options of tf.keras that change what a batch is."""
         for name, value in options.items():
@@ -95,7 +129,8 @@ class BatchNormalization(Weighted):
 
     def get_config(self) -> dict[str, Any]:
         """As tf.keras has it, without `fused`, and with `synchronized` where it is set."""
-        silent = ("fused",) if self.synchronized else ("fused", "synchronized")
+        silent = ["fused"] if self.synchronized else ["fused", "synchronized"]
+        silent += [] if self.renorm else ["renorm", "renorm_clipping", "renorm_momentum"]
         return {key: value for key, value in super().get_config().items() if key not in silent}
 
     @property
@@ -120,7 +155,22 @@ class BatchNormalization(Weighted):
         self.moving_variance = self.add_weight(
             "moving_variance", size, initializer=self.moving_variance_initializer, trainable=False
         )
+        if self.renorm:
+            self.moving_stddev = self._statistic("moving_stddev", size, True)
+            self.renorm_mean = self._statistic("renorm_mean", size, False)
+            self.renorm_stddev = self._statistic("renorm_stddev", size, True)
         self.input_spec = InputSpec(ndim=rank, axes={self.axis: size[0]})
+
+    def _statistic(self, name: str, size: tuple[int, ...], deviation: bool) -> Variable:
+        """A further average, which begins as the moving mean or the root of the moving variance do."""
+        first = initializers.get(copy.copy(self.moving_mean_initializer))
+        if deviation:
+            variance = copy.copy(self.moving_variance_initializer)
+
+            def first(shape: Any) -> Any:
+                return np.sqrt(np.asarray(filled(variance, shape, self.dtype)))
+
+        return self.add_weight(name, size, initializer=first, trainable=False)
 
     def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         trace = trace_of(x)
@@ -150,11 +200,32 @@ class BatchNormalization(Weighted):
         mean = mean_of(x)
         centered = x - self._along(x, mean)
         variance = mean_of(ops.square(centered))
-        self._follow(self.moving_mean, mean)
-        self._follow(self.moving_variance, self._estimate(x, variance, ops.count(x, axes)))
-        scale = self._times_gamma(ops.rsqrt(variance + self.epsilon))
-        y = centered * self._along(x, scale)
+        if self.renorm:
+            factor, offset = self._renormalize(mean, variance)
+            y = centered * self._along(x, self._times_gamma(factor))
+            y = y + self._along(x, self._times_gamma(offset))
+        else:
+            self._follow(self.moving_mean, mean)
+            self._follow(self.moving_variance, self._estimate(x, variance, ops.count(x, axes)))
+            y = centered * self._along(x, self._times_gamma(ops.rsqrt(variance + self.epsilon)))
         return y if self.beta is None else y + self._along(x, self.beta.__tensor__(x.graph))
+
+    def _renormalize(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """What centered values are multiplied by, and what is added then."""
+        trace = trace_of(mean)
+        deviation = ops.sqrt(variance + self.epsilon)
+        usual = ops.maximum(trace.read(self.renorm_stddev), math.sqrt(self.epsilon))
+        ratio, shift = deviation / usual, (mean - trace.read(self.renorm_mean)) / usual
+        ratio = ops.clip(ratio, self._limits.get("rmin", 0.0), self._limits.get("rmax", np.inf))
+        furthest = self._limits.get("dmax", np.inf)
+        shift = ops.clip(shift, -furthest, furthest)
+        for average, value in ((self.renorm_mean, mean), (self.renorm_stddev, deviation)):
+            self.add_update(average, average * self.renorm_momentum + value * (1.0 - self.renorm_momentum))
+        self._follow(self.moving_mean, mean)
+        moved = self.moving_stddev * self.momentum + deviation * (1.0 - self.momentum)
+        self.add_update(self.moving_stddev, moved)
+        self.add_update(self.moving_variance, ops.maximum(ops.square(moved) - self.epsilon, 0.0))
+        return ops.stop_gradient(ratio) / deviation, ops.stop_gradient(shift)
 
     def _estimate(self, x: Tensor, variance: Tensor, count: Any) -> Tensor:
         """The variance that the moving one follows. TensorFlow's fused kernels give n / (n - 1) of the biased
@@ -168,7 +239,7 @@ class BatchNormalization(Weighted):
 
     def _fused(self, rank: int) -> bool:
         """Whether TensorFlow has a fused kernel, and takes it."""
-        if self.fused is False or self.synchronized:
+        if self.fused is False or self.synchronized or self.renorm:
             return False
         return rank in (4, 5) and self.axis % rank in (1, rank - 1)
 
