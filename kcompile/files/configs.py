@@ -15,6 +15,7 @@ from typing import Any
 
 from kcompile.files.calls import is_keras_tensor, translate_call, translate_tensors, without_mask_ops
 from kcompile.files.keras2_words import named_object
+from kcompile.files.learned import take_lines
 from kcompile.files.operations import as_resizing, is_call, translate_call_layer
 from kcompile.files.problems import HOMES, Problems
 from kcompile.files.sharing import HELD
@@ -433,16 +434,23 @@ def _without(config: Any, names: tuple[str, ...]) -> Any:
 
 # What of a class is more than its arguments by name: class -> change of its configuration. A class
 # that needs no change needs no line: it is found in `kcompile.keras.layers`.
+def _vocabulary(label: str, given: dict[str, Any], reading: _Reading) -> None:
+    take_lines(label, given, reading.custom, reading.problems)
+
+
 CHANGES = {
     "BatchNormalization": _of_tf,
     "Bidirectional": _backward,
     "GRU": _reset_before,
     "GRUCell": _reset_before,
     "LeakyReLU": _slope,
+    "IntegerLookup": _vocabulary,
     "Lambda": _lambda,
     "MultiHeadAttention": _shapes,
     "SeparableConv1D": _of_whole_kernel,
     "SeparableConv2D": _of_whole_kernel,
+    "StringLookup": _vocabulary,
+    "TextVectorization": _vocabulary,
 }
 
 

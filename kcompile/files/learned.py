@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kcompile.files.problems import Problems
 from kcompile.files.reader import Hdf5
 from kcompile.files.sharing import with_live
 from kcompile.keras.layers.preprocessing.categories import boundaries
@@ -23,6 +24,20 @@ APART = ("Discretization", "IntegerLookup", "StringLookup", "TextVectorization")
 LOOKUPS = ("IntegerLookup", "StringLookup", "TextVectorization")
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 LONGEST_TABLE = 10_000_000  # tokens
+
+
+def take_lines(label: str, config: dict[str, Any], custom: Mapping[str, Any], problems: Problems) -> None:
+    """A vocabulary that is the name of a file, as its lines, which custom_objects have: a model does not make
+    anybody read a file that it names."""
+    name = config.get("vocabulary")
+    if not isinstance(name, str):
+        return
+    config["vocabulary"] = lines = custom.get(name)
+    if not isinstance(lines, (list, tuple)):
+        problems.add(
+            f"{label}: its vocabulary is the file {name!r}, which no model has read. Give its lines: "
+            f"custom_objects={{{name!r}: open({name!r}).read().splitlines()}}"
+        )
 
 
 def from_archive(entry: Mapping[str, Any], assets: Mapping[str, str], file: Hdf5) -> set[str]:
@@ -86,7 +101,7 @@ def from_live(entry: dict[str, Any], model: Any) -> None:
     """The same by the layers of a live model."""
     for part, layer in with_live(entry, model):
         kind, config = part["class_name"], part["config"]
-        if kind in LOOKUPS and config.get("vocabulary") is None:
+        if kind in LOOKUPS and isinstance(config.get("vocabulary"), (str, type(None))):
             inner = getattr(layer, "_lookup_layer", layer)
             tokens = [getattr(token, "item", lambda t=token: t)() for token in layer.get_vocabulary()]
             weights = getattr(inner, "idf_weights", None) if config.get("output_mode") == "tf_idf" else None

@@ -434,7 +434,7 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
 
     def call(self, inputs: Any) -> Any:
         tensors = as_list(inputs)
-        if self.prelude is not None:
+        if self.prelude is not None and id(self) not in trace_of(tensors[0]).fed:
             raise UnsupportedError(
                 f"Model {self.name!r}: its layers of texts or hashes run on arrays, and here are tensors of "
                 "what is compiled. Call the model on the data"

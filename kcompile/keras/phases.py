@@ -21,16 +21,20 @@ def uses_phase(x: Any) -> bool:
 
 def differs(node: Any) -> bool:
     """Whether a call is another graph in training."""
-    return (
-        not node.layer.is_input
-        and not node.layer.runs_on_arrays
-        and _digest(node, True) != _digest(node, False)
-    )
+    plain = node.layer.is_input or (node.layer.runs_on_arrays and _fed(node) is None)
+    return not plain and _digest(node, True) != _digest(node, False)
+
+
+def _fed(node: Any) -> Any:
+    """The inputs of the graphs of a model that begins with texts; None of any other layer."""
+    return node.layer.fed if getattr(node.layer, "prelude", None) is not None else None
 
 
 def _digest(node: Any, training: bool) -> str:
     trace = Trace("phases", training)
-    inputs = [trace.input(f"x{i}", x.type) for i, x in enumerate(node.inputs)]
+    inputs = [trace.input(f"x{i}", x.type) for i, x in enumerate(_fed(node) or node.inputs)]
+    if _fed(node) is not None:
+        trace.fed.add(id(node.layer))
     with tracing(trace.graph):
         made = node.layer.emit(trace.graph, node, inputs)
     trace.graph.outputs = {f"y{i}": y.value for i, y in enumerate(made)}

@@ -13,20 +13,52 @@ import numpy as np
 
 from kcompile.keras.phases import differs
 from kcompile.keras.standardize import by_name
-from kcompile.keras.tensors import KerasTensor, Node, one_or_list
+from kcompile.keras.tensors import KerasTensor, Node, as_list, one_or_list
 from kcompile.keras.topology import back_from
 from kcompile_runtime.arrays import as_array
 from kcompile_runtime.errors import InputError, UnsupportedError, describe
 
 
-class Prelude:
-    """nodes: the calls that run on arrays, in order. fed: the inputs of the graphs; names: of these."""
+class _Head:
+    """What runs on arrays of a model inside another: a layer that gives what that model's graphs are fed."""
 
-    def __init__(self, model: Any, nodes: Sequence[Node]) -> None:
+    is_input = False
+
+    def __init__(self, model: Any) -> None:
         self.model = model
-        self.nodes = list(nodes)
+
+    def on_arrays(self, arrays: Sequence[Any], single: bool, arguments: dict[str, Any]) -> list[Any]:
+        return as_list(self.model.prelude.arrays(list(arrays)))
+
+
+def _halves(node: Node) -> tuple[Node, Node]:
+    """The call of a model that begins with texts, as its two parts, and tensors between them."""
+    model: Any = node.layer
+    between = [_copied(x) for x in model.fed]
+    head = Node(_Head(model), node.index, node.inputs, node.single, {}, between)  # type: ignore[arg-type]
+    single = len(between) == 1
+    return head, Node(model, node.index, tuple(between), single, node.arguments, node.outputs, fed=True)
+
+
+def _copied(x: KerasTensor) -> KerasTensor:
+    made = KerasTensor(x.type, x.layer, x.node_index, x.tensor_index, x.batch_size, x.second_type)
+    made.mask, made.second_mask = x.mask, x.second_mask
+    return made
+
+
+class Prelude:
+    """nodes: the calls that run on arrays, in order. cut: calls of models that begin with such layers, whose
+    other part is compiled. fed: the inputs of the graphs; names: of these."""
+
+    def __init__(self, model: Any, nodes: Sequence[Node], cut: Sequence[Node] = ()) -> None:
+        self.model = model
         own = {id(node) for node in nodes}
-        rest = [node for node in model.nodes if id(node) not in own]
+        halves = {id(node): _halves(node) for node in cut}
+        self.nodes = [*nodes, *(head for head, _ in halves.values())]
+        nodes = self.nodes
+        rest = [
+            halves[id(node)][1] if id(node) in halves else node for node in model.nodes if id(node) not in own
+        ]
         used = {x for node in rest for x in node.inputs} | {y for y in model.outputs}
         used_here = {x for node in nodes for x in node.inputs}
         inputs = [x for x in model.inputs if x in used or not (x in used_here or x.texts)]
@@ -95,13 +127,19 @@ def prelude_of(model: Any) -> Prelude | None:
     heads = [node for node in model.nodes if node.layer.runs_on_arrays]
     if not heads and not any(x.texts for x in model.inputs):
         return None
-    needed = (
-        {id(node) for node in back_from([y for node in heads for y in node.outputs])[0]} if heads else set()
-    )
+    models = [node for node in heads if getattr(node.layer, "prelude", None) is not None]
+    needed = _behind([y for node in heads if node not in models for y in node.outputs])
+    needed |= _behind([x for node in models for x in node.inputs])
+    cut = [node for node in models if id(node) not in needed]
     nodes = [node for node in model.nodes if id(node) in needed and node.inputs]
     for node in nodes:
         _check(model, node)
-    return Prelude(model, nodes)
+    return Prelude(model, nodes, cut)
+
+
+def _behind(tensors: Sequence[KerasTensor]) -> set[int]:
+    """The calls that tensors follow from."""
+    return {id(node) for node in back_from(tensors)[0]} if tensors else set()
 
 
 def _check(model: Any, node: Node) -> None:

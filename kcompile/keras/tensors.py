@@ -422,7 +422,8 @@ def refuse_texts(layer: Any, inputs: Sequence[KerasTensor]) -> None:
 @dataclass(frozen=True, eq=False)
 class Node:
     """One call of `layer`: its `index`-th. single: it was called on a tensor, not on a list.
-    arguments: the call's other arguments. Outputs are filled in when the node is made."""
+    arguments: the call's other arguments. Outputs are filled in when the node is made. fed: inputs are
+    those of the graphs of a model that begins with texts (`prelude`)."""
 
     layer: Layer
     index: int
@@ -430,6 +431,7 @@ class Node:
     single: bool
     arguments: dict[str, Any]
     outputs: list[KerasTensor] = field(default_factory=list)
+    fed: bool = False
 
     def made_on(self, tensors: Sequence[Any], layer: Any = None) -> Any:
         """The results of the same call on other tensors (masks that it is given among them), of this layer

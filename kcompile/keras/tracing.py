@@ -84,7 +84,7 @@ class Trace:
     trained weights whose values are given by a layer, before gradients to them are taken. stepping: this is
     a step of a model's own. added: in one, what the latest call of each layer added to losses. untold: nobody
     says whether this is training, as where a model is called on arrays. top: the model that is traced, and
-    not one inside of it.
+    not one inside of it. fed: models that begin with texts, whose calls are given what their graphs take.
     """
 
     def __init__(self, name: str = "trace", training: bool = False) -> None:
@@ -111,6 +111,7 @@ class Trace:
         self.stepping = False
         self.untold = False
         self.top: Any = None
+        self.fed: set[int] = set()
         self.added: dict[Any, list[Tensor]] = {}
         self._streams = itertools.count()
 
@@ -302,6 +303,8 @@ def trace_nodes(
             values.update((y, y.__tensor__(trace.graph)) for y in node.outputs if y not in values)
             continue
         operands = [values[x] for x in node.inputs]
+        if node.fed:
+            trace.fed.add(id(node.layer))
         with trace.source(Source(node.layer.name, node.index)):
             seen = operands if masks is None else masks.operands(node, operands)
             results = node.layer.trace(seen, node.single, _arguments(model, trace, node))

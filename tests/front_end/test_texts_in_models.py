@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -173,3 +175,62 @@ def test_texts_for_a_model_have_its_shape() -> None:
         model.predict({**DATA, "text": np.array([["a", "b"]] * 4)})
     with pytest.raises(ModelError, match="texts"):
         L.Dense(1)(keras3.Input((2,), dtype="string"))
+
+
+def test_a_model_of_texts_trains_inside_another() -> None:
+    words = L.TextVectorization(vocabulary=["red", "blue"], output_sequence_length=3)
+    chain = [keras3.Input((1,), dtype="string"), words, L.Embedding(4, 3), L.GlobalAveragePooling1D()]
+    inner = keras3.Sequential([*chain, L.BatchNormalization()])
+    texts, numbers = keras3.Input((1,), dtype="string"), keras3.Input((2,))
+    end = L.Dense(1)
+    outer = keras3.Model([texts, numbers], end(L.Concatenate()([inner(texts), numbers])))
+    x = [np.array([["red blue"], ["x"], ["blue"]]), np.ones((3, 2), np.float32)]
+    y = np.array([[0.0], [1.0], [2.0]])
+    outer.compile(keras3.optimizers.SGD(0.1), "mse")
+    before = inner.get_weights()
+    losses = outer.fit(x, y, epochs=3, verbose=0).history["loss"]
+    assert losses[2] < losses[0]
+    assert all(np.abs(a - b).max() > 0 for a, b in zip(before, inner.get_weights()))
+    right = end(np.concatenate([inner.predict(x[0], verbose=0), x[1]], 1))
+    np.testing.assert_allclose(outer.predict(x, verbose=0), right, rtol=1e-5, atol=1e-6)
+    again = keras3.Model.from_config(outer.get_config())
+    again.set_weights(outer.get_weights())
+    np.testing.assert_array_equal(again.predict(x, verbose=0), outer.predict(x, verbose=0))
+
+
+def test_numbers_without_a_place_are_found_by_their_hash() -> None:
+    """As Keras 3.15 does."""
+    x = np.array([[1, 5, 99, -7], [42, 7, 3, 123456789]])
+    options = {"vocabulary": [1, 42, 3], "num_oov_indices": 4, "oov_method": "farmhash"}
+    layer = L.IntegerLookup(**options)
+    assert layer(x).tolist() == [[4, 3, 2, 2], [5, 0, 6, 2]]
+    salted = L.IntegerLookup(**options, salt=3, mask_token=5)
+    assert salted(x).tolist() == [[5, 0, 2, 2], [6, 2, 7, 2]]
+    given = keras3.Input((4,), dtype="int64")
+    model = keras3.Model(given, L.Embedding(8, 2)(L.IntegerLookup.from_config(salted.get_config())(given)))
+    assert model.predict(x, verbose=0).shape == (2, 4, 2)
+    with pytest.raises(ModelError, match="oov_method='farmhash'"):
+        L.IntegerLookup(vocabulary=[1], salt=3)
+
+
+def test_vocabularies_are_the_lines_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("red\nblue\n")
+    (tmp_path / "numbers.txt").write_text("3\n7")
+    words, numbers = str(tmp_path / "words.txt"), str(tmp_path / "numbers.txt")
+    assert L.StringLookup(vocabulary=words)(["blue", "x"]).tolist() == [2, 0]
+    assert L.StringLookup(vocabulary=words, max_tokens=2).get_vocabulary() == ["[UNK]", "red", "blue"]
+    assert L.IntegerLookup(vocabulary=numbers)(np.array([7, 3, 1])).tolist() == [2, 1, 0]
+    assert L.TextVectorization(vocabulary=words)(["red green"]).tolist() == [[2, 1]]
+    for wrong in ({"vocabulary": str(tmp_path / "none.txt")}, {"vocabulary": words, "output_mode": "tf_idf"}):
+        with pytest.raises(ModelError, match="vocabulary: expected"):
+            L.StringLookup(**wrong)
+    with pytest.raises(ModelError, match="a whole number in each line"):
+        L.IntegerLookup(vocabulary=words)
+    text = tf_keras.Input((1,), dtype="string")
+    model = tf_keras.Model(text, tf_keras.layers.StringLookup(vocabulary=words, output_mode="count")(text))
+    told = json.loads(model.to_json())
+    told["config"]["layers"][1]["config"]["vocabulary"] = words  # as tf.keras writes it
+    with pytest.raises(UnsupportedError, match="which no model has read"):
+        tf_keras.models.model_from_json(json.dumps(told))
+    again = tf_keras.models.model_from_json(json.dumps(told), {words: ["red", "blue"]})
+    assert again.predict([["red"]], verbose=0).tolist() == [[0, 1, 0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from kcompile.keras.layers.preprocessing.encoding import Encoding, place_in
 from kcompile.keras.layers.preprocessing.on_arrays import OnArrays, salt_of, texts
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.checks import finite
-from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
+from kcompile_runtime.errors import InputError, ModelError, describe
 
 __all__ = ["IntegerLookup", "StringLookup"]
 
@@ -107,18 +108,17 @@ class _Lookup(Encoding):
         raise NotImplementedError
 
     def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
-        """Take these tokens, in this order. Raises ModelError for too many, or one that is twice there."""
-        if isinstance(vocabulary, str):
-            raise UnsupportedError(
-                f"{self.label}: vocabulary: expected the tokens. Received: the file {vocabulary!r}. "
-                "Read its lines: vocabulary=open(name).read().splitlines()"
-            )
+        """Take these tokens, in this order, or the lines of a file. Raises ModelError for too many, or one
+        that is twice there."""
+        of_file = isinstance(vocabulary, str)
+        if of_file:
+            vocabulary = self._lines(vocabulary)
         listed = vocabulary.ravel().tolist() if isinstance(vocabulary, np.ndarray) else vocabulary
         if not isinstance(listed, (list, tuple)):
             raise ModelError(describe(f"{self.label}: vocabulary", "a list of tokens", repr(vocabulary)[:80]))
         tokens = [self.token(value) for value in listed]
         special = [self.mask_token] * self._first + [self.oov_token] * self.num_oov_indices
-        whole = bool(special) and tokens[: len(special)] == special
+        whole = bool(special) and not of_file and tokens[: len(special)] == special
         tokens = tokens[len(special) :] if whole else tokens
         twice = [token for token, count in Counter(tokens).items() if count > 1]
         reserved = [t for t in (self.mask_token, self.oov_token if self.invert else None) if t is not None]
@@ -127,7 +127,7 @@ class _Lookup(Encoding):
             raise ModelError(
                 describe(f"{self.label}: vocabulary", f"tokens, each once, or behind {special}", found)
             )
-        if self.max_tokens is not None and self._start + len(tokens) > self.max_tokens:
+        if self.max_tokens is not None and self._start + len(tokens) > self.max_tokens and not of_file:
             raise ModelError(
                 describe(
                     f"{self.label}: vocabulary",
@@ -137,6 +137,23 @@ class _Lookup(Encoding):
             )
         self._tokens = tokens
         self._idf = self._weights(idf_weights, len(special) if whole else 0)
+
+    def _lines(self, name: str) -> list[Any]:
+        """The tokens that a file has, one in each line. Raises ModelError."""
+        if self.output_mode == "tf_idf":
+            wanted = "the tokens, with their idf_weights"
+            raise ModelError(describe(f"{self.label}: vocabulary", wanted, f"the file {name!r}"))
+        try:
+            text = Path(name).read_bytes().decode(getattr(self, "encoding", "utf-8"))
+        except (OSError, ValueError) as error:
+            raise ModelError(
+                describe(f"{self.label}: vocabulary", "tokens, or a file of them", f"{name!r} ({error})")
+            ) from None
+        return [self.read(line) for line in text.removesuffix("\n").split("\n")]
+
+    def read(self, line: str) -> Any:
+        """The token of a line."""
+        return line
 
     def _weights(self, given: Any, special: int) -> np.ndarray | None:
         """idf_weights of the tokens, and their average for the places before. special: for how many of those
@@ -169,6 +186,37 @@ class _Lookup(Encoding):
         if self._idf is None:
             return None
         return np.pad(self._idf, (0, self.depth - len(self._idf)))
+
+    # ---- places
+
+    def place(self, token: Any) -> int:
+        """The place of a token. Raises InputError where it has none."""
+        if token == self.mask_token:
+            return 0 if self.output_mode == "int" else -1
+        found = self._places.get(token)
+        if found is not None:
+            return found
+        if self.num_oov_indices == 0:
+            raise InputError(
+                describe(
+                    f"{self.label}: input", "tokens of the vocabulary, as num_oov_indices is 0", repr(token)
+                )
+            )
+        if self.num_oov_indices == 1:
+            return self._first
+        text = str(token).encode(getattr(self, "encoding", "utf-8"))
+        number = hashes.fingerprint(text) if self.salt is None else hashes.keyed(text, self.salt)
+        return self._first + number % self.num_oov_indices
+
+    @property
+    def _places(self) -> dict[Any, int]:
+        if self._known_by is not self._tokens:
+            self._known_by = self._tokens
+            self._by_token = {token: self._start + i for i, token in enumerate(self._tokens)}
+        return self._by_token
+
+    _known_by: Any = None
+    _by_token: dict[Any, int]
 
     # ---- learned
 
@@ -273,10 +321,14 @@ class _Lookup(Encoding):
         return config if self._given or not self._tokens else {**config, "has_input_vocabulary": False}
 
 
-class IntegerLookup(_Lookup):
+class IntegerLookup(_Lookup, OnArrays):
     """The places of whole numbers in a vocabulary (see `_Lookup`). Numbers that it does not have are at the
-    remainder of their division by num_oov_indices (oov_method="farmhash", of their hash, which is computed of
-    arrays alone); without such places they are an error of the run."""
+    remainder of their division by num_oov_indices (oov_method="farmhash": at that of the hash of their
+    digits, salt: a key for it, which is computed on arrays, and in models directly behind the inputs);
+    without such places they are an error of the run."""
+
+    takes_texts = False
+    takes = "its hashes of 64 bits are computed of arrays, and have no place in a compiled graph"
 
     def __init__(
         self,
@@ -314,9 +366,11 @@ class IntegerLookup(_Lookup):
             has_input_vocabulary,
             **kwargs,
         )
-        self.oov_method = self.one_of("oov_method", oov_method, ("floormod",))
+        self.oov_method = self.one_of("oov_method", oov_method, ("floormod", "farmhash"))
         self.vocabulary_dtype = self.one_of("vocabulary_dtype", vocabulary_dtype, ("int64", "int32"))
-        if salt is not None:
+        hashed = self.oov_method == "farmhash" and self.num_oov_indices > 1 and not self.invert
+        self.runs_on_arrays = hashed
+        if salt is not None and self.oov_method != "farmhash":
             raise ModelError(
                 describe(f"{self.label}: salt", "None, but for oov_method='farmhash'", repr(salt))
             )
@@ -326,7 +380,27 @@ class IntegerLookup(_Lookup):
             return int(value)
         raise ModelError(describe(f"{self.label}: vocabulary", "whole numbers", repr(value)))
 
+    def read(self, line: str) -> int:
+        try:
+            return int(line)
+        except ValueError:
+            wanted = "a whole number in each line"
+            raise ModelError(describe(f"{self.label}: vocabulary", wanted, repr(line))) from None
+
+    def stand_in(self, x: Tensor) -> Tensor:
+        self.announced()
+        return self.of_places(ops.cast(x, "int64"))
+
+    def of_arrays(self, array: Any) -> Any:
+        self.known()
+        numbers = np.asarray(array).astype(np.int64)
+        known, inverse = np.unique(numbers, return_inverse=True)
+        places = np.array([self.place(number) for number in known.tolist()], np.int64)
+        return self.computed_now(places[inverse.ravel()].reshape(numbers.shape), self.of_places)
+
     def call(self, x: Tensor) -> Tensor:
+        if self.runs_on_arrays:
+            return super().call(x)
         x = ops.cast(x, "int64")
         if trace_of(x).inferring and not self._tokens:
             self.announced()
@@ -444,32 +518,3 @@ class StringLookup(_Lookup, OnArrays):
         given = texts(self, array)
         places = np.array([self.place(token) for token in given.ravel().tolist()], np.int64)
         return self.computed_now(places.reshape(given.shape), self.of_places)
-
-    def place(self, token: str) -> int:
-        """The place of a token. Raises InputError where it has none."""
-        if token == self.mask_token:
-            return 0 if self.output_mode == "int" else -1
-        found = self._places.get(token)
-        if found is not None:
-            return found
-        if self.num_oov_indices == 0:
-            raise InputError(
-                describe(
-                    f"{self.label}: input", "tokens of the vocabulary, as num_oov_indices is 0", repr(token)
-                )
-            )
-        if self.num_oov_indices == 1:
-            return self._first
-        text = token.encode(self.encoding)
-        number = hashes.fingerprint(text) if self.salt is None else hashes.keyed(text, self.salt)
-        return self._first + number % self.num_oov_indices
-
-    @property
-    def _places(self) -> dict[str, int]:
-        if self._known_by is not self._tokens:
-            self._known_by = self._tokens
-            self._by_token = {token: self._start + i for i, token in enumerate(self._tokens)}
-        return self._by_token
-
-    _known_by: Any = None
-    _by_token: dict[str, int]

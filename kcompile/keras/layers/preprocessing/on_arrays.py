@@ -29,6 +29,8 @@ class OnArrays(Layer):
     gives_texts = False
 
     def __call__(self, inputs: Any, **arguments: Any) -> Any:
+        if not self.runs_on_arrays:
+            return super().__call__(inputs, **arguments)
         if arguments:
             raise UnsupportedError(describe(f"{self.label}: call", "its inputs", ", ".join(arguments)))
         flat = as_list(inputs)
