@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar, Union
@@ -79,12 +79,19 @@ class Results:
     names: of the values, the loss first. kept: by name, the shapes of those that stand for all batches so
     far, as a metric with a state of its own gives them; a vector holds their elements. Of every other value
     but the loss it holds a total and a count, whose ratio is reported. averages_loss: whether the first value
-    is the loss of a batch, which is averaged by samples; else every value is kept.
+    is the loss of a batch, which is averaged by samples; else every value is kept. by_name: values by name
+    are in the order of the names, and not as here.
     """
 
     names: Sequence[str]
     kept: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     averages_loss: bool = True
+    by_name: bool = False
+
+    def named(self, values: Iterable[Any]) -> dict[str, Any]:
+        """Values by name, as callbacks and histories have them."""
+        found = dict(zip(self.names, values))
+        return {name: found[name] for name in sorted(found)} if self.by_name else found
 
     def values(self, vector: Array) -> list[Any]:
         """The values that a vector of results stands for: numbers, and arrays where shapes say so."""
@@ -157,6 +164,10 @@ class Averages:
             return []
         values = self._results.values(self._sums)
         return [values[0] / self.samples, *values[1:]] if self._results.averages_loss else values
+
+    def logged(self) -> list[Any]:
+        """The same in the order of logs."""
+        return list(self._results.named(self.values()).values())
 
 
 # ---------------------------------------------------------------- batches
@@ -275,7 +286,7 @@ def _epochs(
                 break
         if ended() and not averages.samples:
             break
-        logs = Logs(zip(report.names, averages.values()))
+        logs = Logs(report.named(averages.values()))
         if validate is not None and not events.stopped and validates(epoch):
             logs.update({f"val_{name}": value for name, value in validate().items()})
         events.epoch_end(epoch, logs)
@@ -354,9 +365,9 @@ def _results(
         results = run(arrays, order, size, start, end)[0].reshape(batches, -1)
         averages.add(size, end - start, results)
         if listening:
-            logs = Logs(zip(report.names, report.values(results[0])), batch=number, size=end - start)
-            events.batch_end(number, logs, averages.values)
-        events.progress(end, averages.values)
+            logs = Logs(report.named(report.values(results[0])), batch=number, size=end - start)
+            events.batch_end(number, logs, averages.logged)
+        events.progress(end, averages.logged)
         yield number, results
 
 
@@ -446,9 +457,9 @@ def _given(
         results = run(n, batch).reshape(1, -1)
         averages.add(n, n, results)
         if events.wants_batches:
-            logs = Logs(zip(report.names, report.values(results[0])), batch=number, size=n)
-            events.batch_end(number, logs, averages.values)
-        events.progress(number + 1, averages.values)
+            logs = Logs(report.named(report.values(results[0])), batch=number, size=n)
+            events.batch_end(number, logs, averages.logged)
+        events.progress(number + 1, averages.logged)
         yield number, results
 
 

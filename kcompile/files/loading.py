@@ -503,7 +503,7 @@ def load_weights(
     """
     if backend is not None and backend not in BACKENDS:
         raise InputError(describe("load_weights: backend", " or ".join(map(repr, BACKENDS)), repr(backend)))
-    if not model.built:
+    if not model.has_weights:
         raise ModelError(
             f"model {model.name!r} has no weights yet: its input shape is not known. Give "
             "the first layer an input_shape, or call build"

@@ -27,12 +27,14 @@ def load_optimizer(model: Any, file: Hdf5, paths: Sequence[str], vintage: Vintag
     """The state of the model's optimizer from arrays of a file. steps: how many it has made, where the file
     says so elsewhere. False, with nothing assigned, when they are not those of such an optimizer."""
     optimizer = model.optimizer
-    optimizer.build(model.compile_arguments.trainable)
+    if model.built or not optimizer.built:
+        optimizer.build(model.compile_arguments.trainable)
+    trained = optimizer.built_for  # of a model without inputs, what its own steps train
     stored = [file.datasets.get(path) for path in paths]
     if not paths or any(s is None for s in stored):
         return False
     shapes = [s.shape for s in stored if s is not None]
-    targets = _targets(optimizer, model.compile_arguments.trainable, paths, shapes, vintage)
+    targets = _targets(optimizer, trained, paths, shapes, vintage)
     if targets is None or any(shapes[i] != v.shape for v, i in targets):
         return False
     for variable, i in targets:

@@ -100,7 +100,8 @@ def save_weights(model: Any, path: PathLike, overwrite: bool = True) -> None:
     """The weights alone: by path for a name that ends in .weights.h5 (Keras 3), since tf.keras with the state
     of the optimizer; in order for .npz, by layer for .h5, .hdf5 and, in Keras 2, any other. Raises as
     `save`."""
-    emit.check_built(model, "save_weights")
+    if not model.has_weights:
+        emit.check_built(model, "save_weights")
     name, words = str(path).lower(), _words(model, None)
     if name.endswith(".weights.h5"):
         _write(path, overwrite, lambda file: _hdf5(file, lambda h: _by_path(model, h, _state_beside(model))))

@@ -6,7 +6,7 @@ are in `kcompile.ir.ops`; this holds the handle they take and give.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, Protocol, Union
 
 import numpy as np
@@ -25,20 +25,28 @@ class HasTensor(Protocol):
 
 Operand = Union["Tensor", HasTensor, int, float, bool, np.ndarray]
 
-# numpy's functions that Python's operators call when an array stands on the left
+# Python's operators, by numpy's functions that they call when an array stands on the left
 UFUNCS = {
     "add": "add",
     "subtract": "sub",
     "multiply": "mul",
-    "divide": "div",
+    "divide": "truediv",
+    "floor_divide": "floordiv",
+    "remainder": "mod",
     "power": "pow",
-    "greater": "greater",
-    "greater_equal": "greater_equal",
-    "less": "less",
-    "less_equal": "less_equal",
-    "equal": "equal",
-    "not_equal": "not_equal",
+    "matmul": "matmul",
+    "bitwise_and": "and",
+    "bitwise_or": "or",
+    "bitwise_xor": "xor",
+    "greater": "gt",
+    "greater_equal": "ge",
+    "less": "lt",
+    "less_equal": "le",
+    "equal": "eq",
+    "not_equal": "ne",
 }
+# Of comparisons, the one with the operands turned round
+REFLECTED = {"gt": "lt", "ge": "le", "lt": "gt", "le": "ge", "eq": "eq", "ne": "ne"}
 # Names under which K has what numpy calls otherwise
 RENAMED = {"absolute": "abs", "amax": "max", "amin": "min", "negative": "-x", "arange": "arange"}
 NO_DATA = (
@@ -47,6 +55,16 @@ NO_DATA = (
 )
 
 NO_TAPE = "Gradients in a step are tape.gradient(loss, weights), of `with tf.GradientTape() as tape:`"
+
+
+# What operators are made of that is made of tensors itself, by name
+_made_later: dict[str, Callable[..., Tensor]] = {}
+
+
+def operator_of(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A decorator: the function, which an operator of tensors calls."""
+    _made_later[function.__name__] = function
+    return function
 
 
 class StaticShape(tuple[Union[int, None], ...]):
@@ -119,14 +137,14 @@ class Tensor:
         )
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Tensor:
-        name = ufunc.__name__
-        if method == "__call__" and name in UFUNCS and not options:
-            return (
-                self._binary(UFUNCS[name], inputs[0], True)
-                if inputs[1] is self
-                else (self._binary(UFUNCS[name], inputs[1]))
-            )
-        _refuse_numpy(name)
+        name = UFUNCS.get(ufunc.__name__)
+        if method == "__call__" and name is not None and not options:
+            if inputs[0] is self:
+                made: Tensor = getattr(self, f"__{name}__")(inputs[1])
+                return made
+            made = getattr(self, f"__{REFLECTED.get(name, f'r{name}')}__")(inputs[0])
+            return made
+        _refuse_numpy(ufunc.__name__)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
         _refuse_numpy(function.__name__)
@@ -141,8 +159,35 @@ class Tensor:
 
     # ---- operators
 
+    def _pair(self, other: Operand, swap: bool = False) -> list[Tensor]:
+        """Both operands. Those of two dtypes are as the code that is traced has it."""
+        if type(other) is not int:
+            tracer = self.graph.tracer and self.graph.tracer()
+            if tracer is not None and (self.dtype in FLOATS, self.dtype) != _kind(other, self.dtype):
+                made: list[Tensor] = tracer.alike(*((other, self) if swap else (self, other)))
+                return made
+        return promote(other, self) if swap else promote(self, other)
+
     def _binary(self, name: str, other: Operand, swap: bool = False) -> Tensor:
-        return emit(name, promote(other, self) if swap else promote(self, other))
+        return emit(name, self._pair(other, swap))
+
+    def _bits(self, name: str, other: Operand, swap: bool = False) -> Tensor:
+        """An operator on bits of integers, and on bools."""
+        x, y = self._pair(other, swap)
+        of_bools = {"and": "logical_and", "or": "logical_or", "xor": "not_equal"}
+        return emit(of_bools[name] if x.dtype == "bool" else f"bitwise_{name}", [x, y])
+
+    def _quotient(self, other: Operand, swap: bool = False) -> Tensor:
+        """x / y: of integers, of the dtype that the code that is traced has for it."""
+        x, y = self._pair(other, swap)
+        tracer = self.graph.tracer and self.graph.tracer()
+        if x.dtype not in FLOATS and tracer is not None:
+            x, y = (emit("cast", [t], dtype=tracer.quotient_dtype) for t in (x, y))
+        return emit("div", [x, y])
+
+    def _product(self, other: Operand, swap: bool = False) -> Tensor:
+        """The product of matrices, for each entry of the axes before."""
+        return _made_later["product"](*self._pair(other, swap))
 
     def __add__(self, other: Operand) -> Tensor:
         return self._binary("add", other)
@@ -163,26 +208,34 @@ class Tensor:
         return self._binary("mul", other, True)
 
     def __truediv__(self, other: Operand) -> Tensor:
-        return self._binary("div", other)
+        return self._quotient(other)
 
     def __rtruediv__(self, other: Operand) -> Tensor:
-        return self._binary("div", other, True)
+        return self._quotient(other, True)
 
     def __floordiv__(self, other: Operand) -> Tensor:
-        return _whole_part(*promote(self, other))
+        return _whole_part(*self._pair(other))
 
     def __rfloordiv__(self, other: Operand) -> Tensor:
-        return _whole_part(*promote(other, self))
+        return _whole_part(*self._pair(other, True))
 
     def __mod__(self, other: Operand) -> Tensor:
-        x, y = promote(self, other)
+        x, y = self._pair(other)
         return x - _whole_part(x, y) * y
 
     def __rmod__(self, other: Operand) -> Tensor:
-        x, y = promote(other, self)
+        x, y = self._pair(other, True)
         return x - _whole_part(x, y) * y
 
+    def __matmul__(self, other: Operand) -> Tensor:
+        return self._product(other)
+
+    def __rmatmul__(self, other: Operand) -> Tensor:
+        return self._product(other, True)
+
     def __pow__(self, other: Operand) -> Tensor:
+        if self.dtype not in FLOATS and type(other) is int and 0 < other < 64:
+            return self if other == 1 else self ** (other // 2) * self ** (other - other // 2)
         return self._binary("pow", other)
 
     def __rpow__(self, other: Operand) -> Tensor:
@@ -194,14 +247,31 @@ class Tensor:
     def __abs__(self) -> Tensor:
         return emit("abs", [self])
 
+    def __round__(self, digits: int | None = None) -> Tensor:
+        if digits:
+            raise TypeError(f"round of a tensor: to integers alone. Received: {digits} digits")
+        return emit("round_to_even", [self]) if self.dtype in FLOATS else self
+
     def __invert__(self) -> Tensor:
-        return emit("logical_not", [self])
+        if self.dtype == "bool":
+            return emit("logical_not", [self])
+        ones = -1 if self.dtype.startswith("int") else 2 ** (8 * np.dtype(self.dtype).itemsize) - 1
+        return self._bits("xor", ones)
 
     def __and__(self, other: Operand) -> Tensor:
-        return self._binary("logical_and", other)
+        return self._bits("and", other)
+
+    __rand__ = __and__
 
     def __or__(self, other: Operand) -> Tensor:
-        return self._binary("logical_or", other)
+        return self._bits("or", other)
+
+    __ror__ = __or__
+
+    def __xor__(self, other: Operand) -> Tensor:
+        return self._bits("xor", other)
+
+    __rxor__ = __xor__
 
     def __getitem__(self, key: Any) -> Tensor:
         """Numpy's basic indexing: integers, slices with bounds known now, `...` and None. The batch
@@ -230,6 +300,22 @@ class Tensor:
 
     def __le__(self, other: Operand) -> Tensor:
         return self._binary("less_equal", other)
+
+
+def _kind(other: Any, dtype: str) -> tuple[bool, str]:
+    """Whether an operand is a float, and its dtype. Numbers and arrays have that of the tensor, where both
+    are floats or none is."""
+    own = getattr(other, "dtype", None)
+    if isinstance(other, np.ndarray):
+        floats = other.dtype.kind == "f"
+        return floats, dtype if floats == (dtype in FLOATS) or not floats else "float32"
+    if own is None:
+        floats = isinstance(other, float)
+        return (floats, "float32") if floats and dtype not in FLOATS else (dtype in FLOATS, dtype)
+    name = str(own)
+    if isinstance(other, np.generic):
+        return (name in FLOATS, name) if name in FLOATS and dtype not in FLOATS else (dtype in FLOATS, dtype)
+    return name in FLOATS, name
 
 
 def _whole_part(x: Tensor, y: Tensor) -> Tensor:

@@ -434,7 +434,9 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         given = dict(arguments)
         inputs, told = given_masks.apart(inputs, given)
         masks = implicit = [trace.masks.get(x.value) for x in inputs]
-        if told is not None:  # layers inside find them at the tensors
+        numbers = given_masks.numeric(self, told)
+        if told is not None and numbers is None:  # layers inside find them at the tensors
+            told = [None if m is None else given_masks.as_bool(m) for m in told]
             masks = [*told, *[None] * (len(inputs) - len(told))]
             inputs = [with_mask(x, mask, [x]) for x, mask in zip(inputs, masks)]
             trace.told |= {mask.value for mask in told if mask is not None}
@@ -451,8 +453,9 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
             wanted = inspect.signature(self.call).parameters
             if "training" in wanted:
                 given["training"] = self._training_argument(trace, arguments.get("training"))
-            if "mask" in wanted and any(m is not None for m in masks):
-                given["mask"] = masks[0] if single or (told and len(told) == 1) else masks
+            passed = masks if numbers is None else numbers
+            if "mask" in wanted and any(m is not None for m in passed):
+                given["mask"] = passed[0] if single or (told and len(told) == 1) else passed
             if self.semantics.layers_cast_floats and self.computes_in_dtype and self.dtype in FLOATS:
                 inputs = [
                     ops.cast(x, self.dtype) if self.wants_floats or x.dtype in FLOATS else x for x in inputs

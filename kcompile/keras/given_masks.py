@@ -6,6 +6,7 @@ its arguments, which say how many these are; and, where the node is run, both ap
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph
-from kcompile.ir.tensor import Tensor, constant
+from kcompile.ir.tensor import Tensor, as_tensor
 from kcompile.keras.tensors import KerasTensor, as_list
 from kcompile.keras.written_masks import COUNT as COUNT
 from kcompile_runtime.errors import ModelError, describe
@@ -40,15 +41,24 @@ def joined(
 
 
 def apart(inputs: Sequence[Tensor], arguments: dict[str, Any]) -> tuple[Sequence[Tensor], list[Any] | None]:
-    """The inputs without the masks, and these as bools; None where the call has none. Both are taken out of
-    the arguments."""
+    """The inputs without the masks, and these as they are given; None where the call has none. Both are taken
+    out of the arguments."""
     count = arguments.pop(COUNT, 0)
     if count:
-        return inputs[:-count], [as_bool(m) for m in inputs[-count:]]
+        return inputs[:-count], list(inputs[-count:])
     masks = arguments.pop("mask", None)
     if masks is None:
         return inputs, None
     return inputs, [_tensor(inputs[0].graph, m) for m in as_list(masks)]
+
+
+def numeric(layer: Any, masks: list[Any] | None) -> list[Any] | None:
+    """The masks, where they are numbers and `call` is a script's own, which gets them as they are; else
+    None: they say what is there."""
+    ours = type(layer).call.__module__.startswith("kcompile.")
+    if masks is None or ours or all(m is None or m.dtype == "bool" for m in masks):
+        return None
+    return masks if "mask" in inspect.signature(layer.call).parameters else None
 
 
 def as_bool(mask: Tensor) -> Tensor:
@@ -58,5 +68,5 @@ def as_bool(mask: Tensor) -> Tensor:
 
 def _tensor(graph: Graph, mask: Any) -> Tensor | None:
     if mask is None or isinstance(mask, Tensor):
-        return None if mask is None else as_bool(mask)
-    return constant(graph, np.asarray(mask) != 0, "bool")
+        return mask
+    return as_tensor(graph, mask if hasattr(mask, "__tensor__") else np.asarray(mask))

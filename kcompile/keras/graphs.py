@@ -22,6 +22,7 @@ from kcompile.ir.graph import Source, Value
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import Batch, TensorType, numel
 from kcompile.keras import losses, metrics
+from kcompile.keras.editions import edition
 from kcompile.keras.engine import Variable
 from kcompile.keras.explain import explained
 from kcompile.keras.lengths import Lengths, checked_lengths, probe_lengths, types_at
@@ -230,7 +231,8 @@ def reported(model: Any, lengths: Lengths = ()) -> Results:
                 of_metrics += [replace(label, name=key) for key, _ in keys]
                 shapes += [shape for _, shape in keys]
     order = arranged(of_losses, of_metrics, len(types), meaning)
-    return _report((name, [*[None] * len(of_losses), *shapes][place]) for place, name in order)
+    found = [*[None] * len(of_losses), *shapes]
+    return _report(model, ((name, found[place]) for place, name in order))
 
 
 def _adds_metrics(layer: Any) -> bool:
@@ -238,16 +240,19 @@ def _adds_metrics(layer: Any) -> bool:
     return bool(layer.adds_metrics) or any(map(_adds_metrics, layer.inside))
 
 
-def _report(values: Iterable[Reported]) -> Results:
+def _report(model: Any, values: Iterable[Reported]) -> Results:
     named = [("loss", None), *values]
-    return Results([name for name, _ in named], {name: shape for name, shape in named if shape is not None})
+    kept = {name: shape for name, shape in named if shape is not None}
+    return Results([name for name, _ in named], kept, by_name=edition(model.vintage).operations)
 
 
 def traced_report(model: Any, lengths: Lengths = ()) -> Results:
     """The same, as the graph has them: for functions that speak of the model, and for tests."""
     with running(model.vintage):
         trace, outputs = _forward(model, "test", False, lengths)
-        return _report((name, measure.kept) for name, measure in _objective(model, trace, outputs)[1])
+        return _report(
+            model, ((name, measure.kept) for name, measure in _objective(model, trace, outputs)[1])
+        )
 
 
 def adds_losses(model: Any) -> bool:

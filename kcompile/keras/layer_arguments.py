@@ -45,6 +45,10 @@ class Arguments:
             describe(f"{self.label}: {argument}", "one of " + ", ".join(map(repr, options)), repr(value))
         )
 
+    def word(self, argument: str, value: Any, options: Sequence[str]) -> Any:
+        """The same for a word that Keras takes in capitals too: in small letters."""
+        return self.one_of(argument, value.lower() if isinstance(value, str) else value, options)
+
     def flag(self, argument: str, value: Any) -> bool:
         """True or False (1 or 0; None is False). Raises InputError naming the layer."""
         if value is None or isinstance(value, bool):

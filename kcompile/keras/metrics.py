@@ -8,6 +8,7 @@ as Keras does. Formulas are those of `keras/metrics.py` in Keras 2.3.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -48,7 +49,7 @@ from kcompile.keras.score_metrics import (
     RootMeanSquaredError,
 )
 from kcompile.keras.semantics import Semantics, semantics
-from kcompile.keras.settings import epsilon, floatx, meaning
+from kcompile.keras.settings import epsilon, floatx, meaning, snake_case, uncounted
 from kcompile.keras.tensors import is_integer
 from kcompile.keras.utils.serialization import custom_names
 from kcompile_runtime.checks import check_text
@@ -367,7 +368,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
             raise _unknown(name)
         return found.from_config(config.get("config") or {})
     found = custom.get(name, FUNCTIONS.get(name, losses.FUNCTIONS.get(name, losses.ALIASES.get(name))))
-    found = CLASSES.get(name) if found is None else found
+    found = CLASSES.get(name, _by_words().get(name)) if found is None else found
     if found is None:
         raise _unknown(name)
     return found() if isinstance(found, type) else found
@@ -382,6 +383,18 @@ def _unknown(name: Any) -> ModelError:
             repr(name),
         )
     )
+
+
+@functools.cache
+def _by_words() -> dict[str, type[Metric]]:
+    """The classes by the words of their names, by which Keras 3 knows them too: root_mean_squared_error."""
+    return {snake_case(name): found for name, found in CLASSES.items()}
+
+
+def seen(identifier: Any) -> Any:
+    """What `get` gives, to be asked what it is: an object that is made takes no number for its name."""
+    with uncounted():
+        return get(identifier)
 
 
 def get(identifier: Any) -> Any:
@@ -425,7 +438,7 @@ BY_KIND: dict[str, dict[str, MetricFunction]] = {
         "sparse": losses.sparse_categorical_crossentropy,
     },
 }
-CHOSEN = {"accuracy": "acc", "acc": "acc", "crossentropy": "ce", "ce": "ce"}
+CHOSEN = {"accuracy": "acc", "acc": "acc", "ACC": "acc", "crossentropy": "ce", "ce": "ce"}
 
 
 def resolve(metric: Any, loss: Any, y_true: Tensor, y_pred: Tensor, meaning: Semantics) -> MetricFunction:
@@ -444,7 +457,7 @@ def name_in(metric: Any, meaning: Semantics) -> str:
     """
     if isinstance(metric, str) and metric in CHOSEN:
         return CHOSEN[metric] if meaning.metric_names == "own" else metric
-    function = get(metric)
+    function = seen(metric)
     if isinstance(metric, str) and (
         meaning.metric_names == "given"
         or (meaning.metric_names == "given function" and not isinstance(function, (Metric, Loss)))
@@ -459,7 +472,7 @@ _MORE_IS_BETTER = frozenset((accuracy, *FUNCTIONS.values()))
 
 def _base(metric: Any) -> Any:
     """The function of a metric, without the options and names around it."""
-    found = get(metric)
+    found = seen(metric)
     return found.function if isinstance(found, MeanMetricWrapper) else losses.base_function(found)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
-from kcompile.ir.types import Batch, numel
+from kcompile.ir.types import FLOATS, Batch, numel
 from kcompile.keras.operands import pair, tensor, traced
 from kcompile.keras.tracing import find_trace
 
@@ -42,7 +42,13 @@ def binary(module: str, name: str, function: Callable[[Any, Any], Tensor], doc: 
 add = binary(__name__, "add", ops.add, "x + y")
 subtract = binary(__name__, "subtract", ops.sub, "x - y")
 multiply = binary(__name__, "multiply", ops.mul, "x * y")
-divide = binary(__name__, "divide", ops.div, "x / y")
+divide = binary(__name__, "divide", lambda x, y: x / y, "x / y")
+matmul = binary(__name__, "matmul", lambda x, y: x @ y, "x @ y: products of matrices.")
+both = binary(__name__, "both", lambda x, y: x & y, "x & y: of bools, and of the bits of integers.")
+either = binary(__name__, "either", lambda x, y: x | y, "x | y")
+one_alone = binary(__name__, "one_alone", lambda x, y: x ^ y, "x ^ y")
+inverse = unary(__name__, "inverse", lambda x: ~x, "~x")
+rounded = unary(__name__, "rounded", ops.round_to_even, "round(x): halves to the even integer.")
 greater = binary(__name__, "greater", ops.greater, "x > y, bool.")
 greater_equal = binary(__name__, "greater_equal", ops.greater_equal, "x >= y, bool.")
 less = binary(__name__, "less", ops.less, "x < y, bool.")
@@ -62,10 +68,11 @@ def identity(x: Any, name: str | None = None) -> Any:
 @traced
 def pow(x: Any, a: Any) -> Any:
     """x^a. Whole small powers are products, so that they hold for negative x and are fast."""
-    if isinstance(a, (int, float)) and a in (0.5, 1, 2, 3):
-        x = tensor(x)
+    x = tensor(x) if isinstance(a, (int, float)) else x
+    if isinstance(a, (int, float)) and a in (0.5, 1, 2, 3) and x.dtype in FLOATS:
         return {0.5: ops.sqrt, 1: lambda x: x, 2: ops.square, 3: lambda x: ops.square(x) * x}[a](x)
-    return ops.pow(*pair(x, a))
+    x, a = pair(x, a)
+    return x**a
 
 
 @traced
@@ -134,7 +141,10 @@ class Operators:
     __pow__, __rpow__ = _operator(pow), _operator(pow, True)
     __gt__, __ge__ = _operator(greater), _operator(greater_equal)
     __lt__, __le__ = _operator(less), _operator(less_equal)
-    __matmul__ = _operator(dot)
+    __matmul__, __rmatmul__ = _operator(matmul), _operator(matmul, True)
+    __and__, __rand__ = _operator(both), _operator(both, True)
+    __or__, __ror__ = _operator(either), _operator(either, True)
+    __xor__, __rxor__ = _operator(one_alone), _operator(one_alone, True)
     __getitem__ = _operator(getitem)
 
     def __neg__(self) -> Any:
@@ -142,3 +152,11 @@ class Operators:
 
     def __abs__(self) -> Any:
         return abs(self)
+
+    def __invert__(self) -> Any:
+        return inverse(self)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        if digits:
+            raise TypeError(f"round of a tensor: to integers alone. Received: {digits} digits")
+        return rounded(self)

@@ -118,7 +118,7 @@ def _have_classes() -> bool:
     return edition(vintage_running()).norms == "L1 and L2"
 
 
-_NAMED: dict[str, Callable[[], L1L2]] = {"l1": l1, "l2": l2, "l1_l2": l1_l2}
+_NAMED: dict[str, Callable[[], L1L2]] = {"l1": l1, "l2": l2, "l1_l2": l1_l2, "l1l2": lambda: L1L2(0.0, 0.0)}
 _KNOWN = {"L1": L1, "L2": L2, "L1L2": L1L2, "OrthogonalRegularizer": OrthogonalRegularizer}
 
 

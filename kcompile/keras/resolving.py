@@ -142,7 +142,7 @@ def metrics_by_output(
 def _with_state(metric: Any, place: tuple[str, str, int], shared: bool, objects: Objects) -> Any:
     """The object of a metric that keeps a state; any other metric as it was written. shared: it was given for
     several outputs, of which each has a copy."""
-    if (isinstance(metric, str) and metric in metrics.CHOSEN) or not keeps_state(metrics.get(metric)):
+    if (isinstance(metric, str) and metric in metrics.CHOSEN) or not keeps_state(metrics.seen(metric)):
         return metric
     if isinstance(metric, Metric):
         if not shared:
@@ -150,7 +150,9 @@ def _with_state(metric: Any, place: tuple[str, str, int], shared: bool, objects:
         return objects.setdefault(place, type(metric).from_config(metric.get_config()))
     if isinstance(metric, Layer):
         return metric
-    made = objects.setdefault(place, metrics.get(metric))
+    if place not in objects:
+        objects[place] = metrics.get(metric)
+    made = objects[place]
     if isinstance(metric, str) and meaning().metric_names == "given":
         made.name = metric
     return made
@@ -177,7 +179,7 @@ def _check_metric(metric: Any, what: str) -> None:
                 "Give it in metrics.",
             )
         )
-    found = metrics.get(metric)
+    found = metrics.seen(metric)
     if isinstance(found, Loss) and found.reduction not in MEANS:
         raise UnsupportedError(
             describe(

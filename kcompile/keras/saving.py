@@ -32,6 +32,10 @@ def files() -> Any:
 class Saving:
     """The part of `Model` that is about files and texts."""
 
+    built: bool
+    subclassed: bool
+    weights: Any
+
     @of_vintage
     def save(
         self,
@@ -69,6 +73,11 @@ class Saving:
             files().save(self, path, *flags, vintage)
             with _opened(path, "r") as file:
                 _copy(file, filepath)
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the weights are made; those of the parts of a class's model are before it has inputs."""
+        return bool(self.built or (self.subclassed and self.weights))
 
     @of_vintage
     def save_weights(

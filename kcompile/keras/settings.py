@@ -303,6 +303,17 @@ def get_uid(prefix: str = "") -> int:
     return _names[prefix]
 
 
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """What is made inside the `with` takes no number: it is made to be asked what it is."""
+    before = dict(_names)
+    try:
+        yield
+    finally:
+        _names.clear()
+        _names.update(before)
+
+
 def reset_uids() -> None:
     _names.clear()
 

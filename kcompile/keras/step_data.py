@@ -50,7 +50,7 @@ class Tree:
 @dataclass(frozen=True)
 class Signature:
     """Of which structure data are, and of which types their arrays. samples: None where the step is for
-    batches of any size, else the size that it is for."""
+    batches of any size, else the size that it is for (of the first array)."""
 
     tree: Any
     types: tuple[TensorType, ...]
@@ -108,14 +108,20 @@ def weighted(data: Any, class_weight: Any) -> Any:
     return x, y, np.array([class_weight.get(int(c), 1.0) for c in classes], floatx())
 
 
-def taken(data: Any) -> tuple[Signature, list[Array], int]:
-    """The signature and the arrays of data, and the number of samples. Raises InputError, InputTypeError."""
+def taken(data: Any, uneven: bool = False) -> tuple[Signature, list[Array], int]:
+    """The signature and the arrays of data, and the number of samples. uneven: a batch may be of arrays of
+    several numbers, as of labelled and unlabelled samples: the signature is then of these numbers alone.
+    Raises InputError, InputTypeError.
+    """
     arrays: list[Array] = []
     tree = _tree(data, lambda x: arrays.append(_array(x, len(arrays))))
     counts = {len(a) for a in arrays}
-    if len(counts) != 1 or counts == {0}:
+    if not counts or 0 in counts or (len(counts) > 1 and not uneven):
         found = ", ".join(str(a.shape) for a in arrays) or "no arrays"
         raise InputError(describe("data", "arrays of the same number of samples, at least one", found))
+    if len(counts) > 1:
+        fixed = tuple(TensorType(a.shape, a.dtype.name) for a in arrays)
+        return Signature(tree, fixed, len(arrays[0])), arrays, len(arrays[0])
     types = tuple(TensorType((Batch(), *a.shape[1:]), a.dtype.name) for a in arrays)
     return Signature(tree, types), arrays, counts.pop()
 

@@ -132,9 +132,11 @@ class Steps:
     def see(self, entry: str, data: Any, size: int | None = None) -> tuple[list[Any], int]:
         """The arrays of data for a step, and the number of samples; the step is traced for data of this
         signature, where it is not. size: of a batch."""
-        signature, arrays, n = taken(data)
+        signature, arrays, n = taken(data, uneven=size is None)
         seen = self.trainer.step_traces
-        if (entry, signature) not in seen and (entry, signature) not in self.trainer.fixed_steps:
+        if signature.samples is not None:
+            self.traced_step(entry, signature)
+        elif (entry, signature) not in seen and (entry, signature) not in self.trainer.fixed_steps:
             count = n if size is None else min(size, n)
             try:
                 seen[entry, signature] = _traced(self, entry, signature)
@@ -150,7 +152,8 @@ class Steps:
 
     def fixed_step(self, entry: str) -> bool:
         """Whether the step of the data seen last is traced for batches of one size at a time."""
-        return (entry, self.trainer.signatures.get(entry)) in self.trainer.fixed_steps
+        found: Signature | None = self.trainer.signatures.get(entry)
+        return (entry, found) in self.trainer.fixed_steps or bool(found and found.samples)
 
     def signature(self, entry: str, n: int | None = None) -> Signature:
         """That of the data seen last, for n samples. Raises ModelError where there were none."""
@@ -160,7 +163,7 @@ class Steps:
                 f"model {self.name!r}: {entry}_step is of its own, so that its graph follows from data. "
                 "Call fit, evaluate or train_on_batch first"
             )
-        if not self.fixed_step(entry):
+        if not self.fixed_step(entry) or found.samples is not None:
             return found
         sizes = [s.samples for e, s in self.trainer.step_traces if e == entry and s.samples]
         return found.of_size(sizes[-1] if n is None else n)
@@ -395,7 +398,7 @@ def _reported(model: Any, trace: Trace, logs: Any) -> TracedStep:
         parts = [ops.reshape(ops.constant(trace.graph, 0.0, floatx()), (1,))]
     trace.graph.outputs = {"results": ops.concatenate(parts, 0).value}
     shapes = {name: tuple(int(d) for d in values[name].shape) for name in names}
-    return TracedStep(trace, Results(names, shapes, averages_loss=False))
+    return TracedStep(trace, Results(names, shapes, averages_loss=False, by_name=model.counts_losses))
 
 
 def _flat(logs: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:

@@ -18,9 +18,12 @@ import numpy as np
 
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph, Source, Value
-from kcompile.ir.tensor import Tensor, as_tensor
+from kcompile.ir.tensor import Tensor, as_tensor, promote
 from kcompile.ir.types import TensorType
+from kcompile.keras.editions import edition
 from kcompile.keras.explain import explained
+from kcompile.keras.lazy import lazily
+from kcompile.keras.settings import floatx, vintage_running
 from kcompile.keras.topology import back_from
 from kcompile.keras.written_masks import WrittenMasks
 from kcompile_runtime.errors import UnsupportedError, describe
@@ -28,6 +31,8 @@ from kcompile_runtime.errors import UnsupportedError, describe
 if TYPE_CHECKING:
     from kcompile.keras.tensors import KerasTensor, RandomState, Variable
 
+
+_late, _ = lazily("kcompile.keras", "keras3_ops.calls")
 
 # The types of the outputs of a layer, and of their masks.
 Inferred = tuple[list[TensorType], list["TensorType | None"]]
@@ -114,6 +119,19 @@ class Trace:
         self.fed: set[int] = set()
         self.added: dict[Any, list[Tensor]] = {}
         self._streams = itertools.count()
+
+    def alike(self, x: Any, y: Any) -> list[Tensor]:
+        """The operands of an operator that have two dtypes: in Keras 3 in the one that both have in common.
+        Raises InputTypeError elsewhere, where dtypes do not meet."""
+        if edition(vintage_running()).operations:
+            found: list[Tensor] = _late("keras3_ops.calls").alike(x, y)
+            return found
+        return promote(x, y)
+
+    @property
+    def quotient_dtype(self) -> str:
+        """The dtype of a quotient of integers."""
+        return floatx() if edition(vintage_running()).operations else "float64"
 
     @property
     def traced(self) -> Traced:
@@ -270,8 +288,15 @@ def trace_model(model: Any, trace: Trace, inputs: Sequence[Tensor]) -> list[Tens
     behind = [v for weight in model.weights for pair in weight.behind.values() for v in pair]
     states = [*model.state_variables, *model.random_state, *behind]
     known = {id(v) for v in (*model.weights, *states, *_read_by_losses(model))}
+    meaning = edition(model.vintage)
     for name, variable in trace.captured.items():
-        if id(variable) not in known and not variable.shared:
+        if id(variable) in known or variable.shared:
+            continue
+        if (
+            meaning.operations
+        ):  # read, and what would be assigned to it is lost, as it is no part of the model
+            trace.graph.updates.pop(name, None)
+        elif not meaning.eager:
             raise UnsupportedError(
                 describe(
                     f"model {model.name!r}",

@@ -253,7 +253,7 @@ class Trainer(OfData):
         if report.kept and reset:
             self._reset_after_batches()
         if by_name:
-            return dict(zip(report.names, values))
+            return report.named(values)
         return values[0] if len(values) == 1 else values
 
     def _own_batch(
@@ -270,7 +270,7 @@ class Trainer(OfData):
         if reset:
             self._reset_after_batches()
         if by_name:
-            return dict(zip(report.names, values))
+            return report.named(values)
         return values[0] if len(values) == 1 else values
 
     def _compare_trained(self) -> None:
@@ -357,9 +357,10 @@ class Trainer(OfData):
         names = list(report.names)
         tested = names if held is None else list(self.report("test", lengths).names)
         history = self.model.history = events.History()
-        bar = [events.ProgbarLogger()] if verbose else []  # in Keras 2's order
+        bar = [events.ProgbarLogger()] if verbose else []
+        eager = edition(self.model.vintage).eager  # where the bar shows what callbacks add to the logs
         callback_list = events.Events(
-            [*bar, *callbacks, history],
+            [*callbacks, *bar, history] if eager else [*bar, *callbacks, history],
             self.model,
             {
                 **self._params(feed),
@@ -402,7 +403,8 @@ class Trainer(OfData):
     ) -> dict[str, Any]:
         """The values of a pass over the validation data by name."""
         report = self.report("test", lengths)
-        return dict(zip(names, self._test(held, report, callback_list.within("test"))))
+        found = dict(zip(names, self._test(held, report, callback_list.within("test"))))
+        return {name: found[name] for name in sorted(found)} if report.by_name else found
 
     def evaluate(
         self, data: Data, callbacks: Sequence[events.Callback], verbose: int
@@ -511,7 +513,8 @@ class Trainer(OfData):
     def _progress(
         self, callbacks: Sequence[events.Callback], verbose: int, feed: Feed, mode: str
     ) -> events.Events:
-        bar = [events.BatchProgress()] if verbose == 1 else []
+        line = 2 if edition(self.model.vintage).eager else 1  # Keras 2 shows nothing for verbose=2
+        bar = [events.BatchProgress()] if 1 <= verbose <= line else []
         params = {**self._params(feed), "verbose": verbose}
         if mode == "test":
             params["metrics"] = self.names()

@@ -13,6 +13,7 @@ import numpy as np
 
 from kcompile.keras import callbacks as events
 from kcompile.keras import graphs, keras1, optimizers
+from kcompile.keras.editions import edition
 from kcompile.keras.engines import Engine
 from kcompile.keras.feeding import Queue
 from kcompile.keras.generator_methods import GeneratorMethods
@@ -120,13 +121,17 @@ class Training(Steps, GeneratorMethods):
 
     @property
     def loss(self) -> Any:
-        """The loss that `compile` was given."""
-        return graphs.compile_arguments(self).given["loss"]
+        """The loss that `compile` was given. Raises NotCompiledError before it."""
+        if self.trainer.arguments is None:
+            raise NotCompiledError(f"model {self.name!r}: call compile with a loss first")
+        return self.trainer.arguments["loss"]
 
     @property
     def loss_weights(self) -> Any:
-        """The weights of losses that `compile` was given."""
-        return graphs.compile_arguments(self).given["loss_weights"]
+        """The weights of losses that `compile` was given. Raises NotCompiledError before it."""
+        if self.trainer.arguments is None:
+            raise NotCompiledError(f"model {self.name!r}: call compile first")
+        return self.trainer.arguments["loss_weights"]
 
     @property
     def sample_weight_mode(self) -> Any:
@@ -271,7 +276,10 @@ class Training(Steps, GeneratorMethods):
         size = _batch_size("batch_size", batch_size)
         data = Data(x, y, sample_weight, None, size, steps, queue)
         names, values = self.trainer.evaluate(data, listed, verbose)
-        return dict(zip(names, values)) if by_name else one_or_list(values)
+        found = dict(zip(names, values))
+        if by_name:
+            return {n: found[n] for n in sorted(found)} if edition(self.vintage).operations else found
+        return one_or_list(values)
 
     def predict(
         self,

@@ -34,7 +34,8 @@ class Variable(_Variable):
         synchronization: Any = "auto",
         name: str | None = None,
     ) -> None:
-        kind = None if dtype is None else str(dtype)
+        name = dtype.__name__ if isinstance(dtype, type) else str(dtype)
+        kind = None if dtype is None else {"int": "int32", "float": floatx()}.get(name, name)
         if callable(initializer) or isinstance(initializer, str):
             if shape is None:
                 raise InputError(describe("Variable: shape", "a shape, where values are drawn", "None"))

@@ -16,12 +16,12 @@ import numpy as np
 
 from kcompile.ir.ops.contraction import batch_matmul, conv, matmul
 from kcompile.ir.ops.elementwise import cast, not_equal
-from kcompile.ir.ops.movement import reshape, slice_, transpose
+from kcompile.ir.ops.movement import broadcast_to, reshape, slice_, transpose
 from kcompile.ir.ops.reduction import reduce_sum
-from kcompile.ir.tensor import Tensor, emit, promote
+from kcompile.ir.tensor import Tensor, emit, operator_of, promote
 from kcompile.ir.types import FLOATS, Batch, Dim, axis_of, numel, static
 
-__all__ = ["diagonal", "dot_general", "einsum"]
+__all__ = ["diagonal", "dot_general", "einsum", "product"]
 
 Pairs = tuple[Sequence[int], Sequence[int]]
 _SAMPLES = 8  # for the order of products, where the number of samples is not known
@@ -245,3 +245,21 @@ def _product(x: Tensor, names: str, y: Tensor, others: str, kept: set[str]) -> t
     )
     rest = [n for n in names + others if n not in summed and n not in shared]
     return made, "".join((*shared, *rest))
+
+
+@operator_of
+def product(x: Tensor, y: Tensor) -> Tensor:
+    """The product of matrices x [..., n, k] and y [..., k, m], where axes before broadcast; of vectors too.
+    Raises ValueError for scalars."""
+    if not x.rank or not y.rank:
+        raise ValueError(f"matmul: expected tensors of rank 1 or more. Received: {x.type}, {y.type}")
+    if y.rank <= 2:
+        return dot_general(x, y, ([x.rank - 1], [max(y.rank - 2, 0)]))
+    if x.rank == 1:
+        return dot_general(x, y, ([0], [y.rank - 2]))
+    lead = max(x.rank, y.rank) - 2
+    letters = string.ascii_lowercase[:lead]
+    a, b = (reshape(t, (*(1,) * (lead + 2 - t.rank), *t.shape)) for t in (x, y))
+    shape = [q if p == 1 else p for p, q in zip(a.shape[:lead], b.shape[:lead])]
+    a, b = (broadcast_to(t, (*shape, *t.shape[lead:])) for t in (a, b))
+    return einsum(f"{letters}YK,{letters}KZ->{letters}YZ", a, b)

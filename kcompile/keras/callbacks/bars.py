@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,41 +35,80 @@ class ProgbarLogger(Bar):
         self.verbose = self.params.get("verbose", 1)
 
     def on_epoch_begin(self, epoch: int, logs: Report = None) -> None:
-        if self.verbose:
+        told = edition(_vintage(self.model))
+        if self.verbose and (not told.eager or self.params["epochs"] > 1):
             print(f"Epoch {epoch + 1}/{self.params['epochs']}")
         self.bar = progbar(self.model, self.params, self.verbose, self.use_steps)
+        self.seen = 0
 
     def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
+        self.seen = samples
         # the line of a finished epoch also has the validation, and is written at its end
         if samples < self.bar.target and self.bar.due(samples):
-            self.bar.update(samples, list(zip(self.params["metrics"], values())))
+            names = list(self.params["metrics"])
+            if edition(_vintage(self.model)).operations:
+                names = sorted(name for name in names if not name.startswith("val_"))
+            self.bar.update(samples, list(zip(names, values())))
 
     def on_epoch_end(self, epoch: int, logs: Report = None) -> None:
         shown = [(k, (logs or {})[k]) for k in self.params.get("metrics", ()) if k in (logs or {})]
+        if edition(_vintage(self.model)).eager:
+            shown = list((logs or {}).items())
+        if _unknown(self.params):
+            self.bar.target = max(self.seen, 1)
         self.bar.update(self.bar.target, shown)
 
 
 class BatchProgress(Bar):
-    """The bar of evaluate and predict."""
+    """The bar of evaluate and predict; since tf.keras with the values so far."""
 
     modes = ("test", "predict")
 
     def progress(self, samples: int, values: Callable[[], list[float]]) -> None:
-        self.bar.update(samples)
+        self.seen, self.values = samples, values
+        if not _unknown(self.params):
+            self.bar.update(samples, self._shown() if self.bar.due(samples) else ())
 
     def set_model(self, model: Any) -> None:
         super().set_model(model)
-        self.bar = progbar(model, self.params, 1)
+        self.bar = progbar(model, self.params, self.params.get("verbose", 1))
+        self.seen = 0
+
+    def _shown(self) -> list[tuple[str, float]]:
+        told, names = edition(_vintage(self.model)), self.params.get("metrics", ())
+        if not told.eager or not names:
+            return []
+        return list(zip(sorted(names) if told.operations else names, self.values()))
+
+    def _ended(self) -> None:
+        if _unknown(self.params) and self.seen:
+            self.bar.target = self.seen
+            self.bar.update(self.bar.target, self._shown())
+
+    def on_test_end(self, logs: Report = None) -> None:
+        self._ended()
+
+    def on_predict_end(self, logs: Report = None) -> None:
+        self._ended()
+
+
+def _unknown(params: Mapping[str, Any]) -> bool:
+    """Whether it shows only at the end how many batches a pass has."""
+    return params.get("samples") is None and not params.get("steps")
+
+
+def _vintage(model: Any) -> str:
+    return str(getattr(model, "vintage", vintage()))
 
 
 def progbar(model: Any, params: Mapping[str, Any], verbose: int, steps: bool = False) -> Progbar:
     """The bar of a pass over params["samples"], or where these are unknown over params["steps"], as the
     vintage of the model shows it."""
-    style, samples = edition(getattr(model, "vintage", vintage())).bar, params.get("samples")
+    style, samples = edition(_vintage(model)).bar, params.get("samples")
     if steps and style == "samples":
         style = "steps"
     return Progbar(
-        (params.get("steps") or 1) if samples is None else samples,
+        (params.get("steps") or sys.maxsize) if samples is None else samples,
         verbose,
         style=style,
         batch_size=params.get("batch_size") or 1,

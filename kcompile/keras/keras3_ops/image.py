@@ -222,7 +222,7 @@ def extract_patches(
     rank = 2 if isinstance(size, int) else len(size)
     x, back = _batch(images, data_format, rank)
     patch, steps, apart = (each_of(v, rank) for v in (size, sizes(strides) or size, dilation_rate))
-    around = spatial.pads(padding, x.shape[1:-1], patch, steps, apart)
+    around = spatial.pads(padding.lower(), x.shape[1:-1], patch, steps, apart)
     seen = ops.windows_of(x, patch, steps, around, apart)
     return back(ops.reshape(seen, (*seen.shape[: rank + 1], numel(seen.shape[rank + 1 :]))))
 

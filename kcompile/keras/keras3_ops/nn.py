@@ -16,7 +16,6 @@ from kcompile.keras.backend.nn import convolved, each_of, pooled, separated
 from kcompile.keras.backend.nn import sparse_categorical_crossentropy as _sparse_crossentropy
 from kcompile.keras.keras3_ops.calls import flag, number, operation, places, real, reals, to, unary
 from kcompile.keras.keras3_ops.elementwise import dtype_of
-from kcompile.keras.keras3_ops.products import multiplied
 from kcompile.keras.operands import axes_of, fixed_size, sizes, tensor
 from kcompile.keras.settings import checked_data_format
 from kcompile.keras.settings import epsilon as default_epsilon
@@ -161,7 +160,7 @@ def conv(
     """A convolution over one to three spatial axes, with a kernel [taps..., channels, filters]; of more
     channels than the kernel has: in groups."""
     x, kernel = reals(inputs, kernel)
-    return convolved(_rank(x), x, kernel, strides, padding, data_format, dilation_rate)
+    return convolved(_rank(x), x, kernel, strides, padding.lower(), data_format, dilation_rate)
 
 
 @operation
@@ -178,7 +177,11 @@ def depthwise_conv(
     rank = _rank(x)
     layout = checked_data_format(data_format)
     made = spatial.depthwise(
-        channels_to_last(x, layout), kernel, each_of(strides, rank), padding, each_of(dilation_rate, rank)
+        channels_to_last(x, layout),
+        kernel,
+        each_of(strides, rank),
+        padding.lower(),
+        each_of(dilation_rate, rank),
     )
     return channels_back(made, layout)
 
@@ -195,7 +198,7 @@ def separable_conv(
 ) -> Any:
     """A depthwise convolution, whose channels a kernel of one tap mixes."""
     x, depthwise, pointwise = reals(inputs, depthwise_kernel, pointwise_kernel)
-    return separated(_rank(x), x, depthwise, pointwise, strides, padding, data_format, dilation_rate)
+    return separated(_rank(x), x, depthwise, pointwise, strides, padding.lower(), data_format, dilation_rate)
 
 
 @operation
@@ -210,7 +213,7 @@ def conv_transpose(
 ) -> Any:
     """The transpose of a convolution, with a kernel [taps..., filters, channels]."""
     x, kernel = reals(inputs, kernel)
-    rank, layout = _rank(x), checked_data_format(data_format)
+    rank, layout, padding = _rank(x), checked_data_format(data_format), padding.lower()
     x = channels_to_last(x, layout)
     steps, dilation = each_of(strides, rank), each_of(dilation_rate, rank)
     more = [None] * rank if output_padding is None else list(_each_int(output_padding, rank))
@@ -233,7 +236,7 @@ def max_pool(
     """The largest element under each window."""
     x = real(inputs)
     return pooled(
-        _rank(x), x, pool_size, pool_size if strides is None else strides, padding, data_format, "max"
+        _rank(x), x, pool_size, pool_size if strides is None else strides, padding.lower(), data_format, "max"
     )
 
 
@@ -244,7 +247,7 @@ def average_pool(
     """The mean of the elements under each window."""
     x = real(inputs)
     return pooled(
-        _rank(x), x, pool_size, pool_size if strides is None else strides, padding, data_format, "avg"
+        _rank(x), x, pool_size, pool_size if strides is None else strides, padding.lower(), data_format, "avg"
     )
 
 
@@ -453,7 +456,7 @@ def dot_product_attention(
         k, v = (spatial.repeated(t, (1, 1, heads, 1), True) for t in (k, v))
     q, k, v = (ops.transpose(t, (0, 2, 1, 3)) for t in (q, k, v))
     factor = 1.0 / math.sqrt(fixed_size(q, 3)) if scale is None else scale
-    logits = multiplied(q, ops.transpose(k, (0, 1, 3, 2))) * factor
+    logits = ops.product(q, ops.transpose(k, (0, 1, 3, 2))) * factor
     if attn_logits_soft_cap is not None:
         logits = ops.tanh(logits / attn_logits_soft_cap) * attn_logits_soft_cap
     logits = logits if bias is None else logits + to(tensor(bias), logits.dtype)
@@ -466,7 +469,7 @@ def dot_product_attention(
         logits = _masked(logits, at[0] >= at[1])
     if mask is not None:
         logits = _masked(logits, flag(mask))
-    return ops.transpose(multiplied(ops.softmax(logits), v), (0, 2, 1, 3))
+    return ops.transpose(ops.product(ops.softmax(logits), v), (0, 2, 1, 3))
 
 
 def _masked(logits: Tensor, mask: Tensor) -> Tensor:

@@ -21,32 +21,12 @@ def _numbers(x: Any, y: Any) -> list[Tensor]:
 @operation
 def matmul(x1: Any, x2: Any) -> Any:
     """The product of matrices, for each entry of the axes before; of vectors too."""
-    return multiplied(*_of_bytes(_numbers(x1, x2)))
+    return ops.product(*_of_bytes(_numbers(x1, x2)))
 
 
 def _of_bytes(operands: Sequence[Tensor]) -> list[Tensor]:
     """Operands of a product whose sums are of 32 bits where all are int8, as in Keras 3."""
     return [ops.cast(x, "int32") if x.dtype == "int8" else x for x in operands]
-
-
-def multiplied(x: Tensor, y: Tensor) -> Tensor:
-    """x [..., n, k] times y [..., k, m], where axes before broadcast."""
-    if not x.rank or not y.rank:
-        raise ValueError(f"matmul: expected tensors of rank 1 or more. Received: {x.type}, {y.type}")
-    if y.rank <= 2:
-        return ops.dot_general(x, y, ([x.rank - 1], [max(y.rank - 2, 0)]))
-    if x.rank == 1:
-        return ops.dot_general(x, y, ([0], [y.rank - 2]))
-    lead = max(x.rank, y.rank) - 2
-    letters = "abcdefghijklmnopqrstuvwxyz"[:lead]
-    a, b = (_widened(t, lead) for t in (x, y))
-    shape = [q if p == 1 else p for p, q in zip(a.shape[:lead], b.shape[:lead])]
-    a, b = (ops.broadcast_to(t, (*shape, *t.shape[lead:])) for t in (a, b))
-    return ops.einsum(f"{letters}YK,{letters}KZ->{letters}YZ", a, b)
-
-
-def _widened(x: Tensor, lead: int) -> Tensor:
-    return ops.reshape(x, (*(1,) * (lead + 2 - x.rank), *x.shape))
 
 
 @operation

@@ -44,7 +44,7 @@ class Windowed(Weighted):
         self.kernel_size = self.positives("kernel_size", kernel_size, self.rank)
         self.strides = self.positives("strides", strides, self.rank)
         self.dilation_rate = self.positives("dilation_rate", dilation_rate, self.rank)
-        self.padding = self.one_of("padding", padding, self.paddings)
+        self.padding = self.word("padding", padding, self.paddings)
         with self.named_errors():
             self.data_format = checked_data_format(data_format)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:

@@ -70,7 +70,7 @@ class _Pooling(Spatial):
         super().__init__(data_format, **kwargs)
         self.pool_size = self.positives("pool_size", pool_size, self.rank)
         self.strides = self.positives("strides", pool_size if strides is None else strides, self.rank)
-        self.padding = self.one_of("padding", padding, ("valid", "same"))
+        self.padding = self.word("padding", padding, ("valid", "same"))
 
     def call(self, x: Tensor) -> Tensor:
         x = channels_to_last(x, self.data_format)

@@ -151,7 +151,7 @@ class UpSampling2D(_UpSampling):
         self, size: Any = 2, data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
     ) -> None:
         super().__init__(size, data_format, **kwargs)
-        self.interpolation = self.one_of("interpolation", interpolation, ("nearest", "bilinear"))
+        self.interpolation = self.word("interpolation", interpolation, ("nearest", "bilinear"))
 
     def call(self, x: Tensor) -> Tensor:
         if self.interpolation == "nearest":

@@ -12,6 +12,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import static
 from kcompile.keras import images
+from kcompile.keras.editions import edition
 from kcompile.keras.layers.preprocessing.augmenting import Augmentation, Drawn, Images, where
 from kcompile.keras.tracing import trace_of
 from kcompile_runtime.errors import ModelError, describe
@@ -161,7 +162,8 @@ class RandomFlip(Augmentation):
         self, mode: str = BOTH, seed: int | None = None, data_format: str | None = None, **kwargs: Any
     ) -> None:
         super().__init__(seed, data_format, **kwargs)
-        self.mode = self.one_of("mode", mode, ("horizontal", "vertical", BOTH))
+        capitals = edition(self.vintage).operations and isinstance(mode, str)  # Keras 3 takes them
+        self.mode = self.one_of("mode", mode.lower() if capitals else mode, ("horizontal", "vertical", BOTH))
 
     def drawn(self, x: Tensor) -> Drawn:
         first = self.each(x) <= 0.5

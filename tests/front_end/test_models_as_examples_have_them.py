@@ -1,0 +1,142 @@
+"""What models of today's examples rely on: layers of nobody's, masks that are numbers, batches of labelled
+and unlabelled samples, weights before the first call. Losses are those of Keras 3.15 and tf_keras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kcompile import keras, keras3, tf_keras
+from kcompile.interpreted import InterpreterEngine
+from kcompile.keras.gradient_tape import GradientTape
+from kcompile.keras.pipelines import Dataset
+from kcompile_runtime.errors import InputError, KcompileError
+
+X = np.arange(24).reshape(8, 3).astype("float32") / 10
+Y = np.ones((8, 1))
+BOTH = pytest.mark.parametrize("edition", [tf_keras, keras3], ids=["tf_keras", "keras3"])
+
+
+def interpreted(model: Any) -> Any:
+    model.use_engine(InterpreterEngine(model))
+    return model
+
+
+@BOTH
+def test_layers_that_no_model_has_are_read_and_not_trained(edition: Any) -> None:
+    layers = edition.layers
+    dense, norm, given = (
+        layers.Dense(4, kernel_initializer="ones"),
+        layers.BatchNormalization(),
+        layers.Normalization(),
+    )
+    given.adapt(X)
+    dense.build((None, 3))
+    norm.build((None, 4))
+    outside = edition.Sequential([given, dense])
+
+    class Own(edition.Model):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = layers.Dense(1, kernel_initializer="ones")
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return self.last(norm(outside(x), training=training))
+
+    model = interpreted(Own())
+    model.compile("sgd", "mse")
+    found = model.fit(X, Y, epochs=3, batch_size=8, verbose=0, shuffle=False).history["loss"]
+    np.testing.assert_allclose(found, [16.9982, 14.5016, 12.3838], rtol=1e-4)
+    assert len(model.weights) == 2 and (np.asarray(dense.kernel) == 1).all()
+    # tf.keras counts what the layer counts, and Keras 3 has it in no state of the model's
+    right = [-12.7668, -9.1024] if edition is tf_keras else [-14.2081, -10.1318]
+    np.testing.assert_allclose(model.predict(X, verbose=0)[:2].ravel(), right, rtol=1e-4)
+
+
+def test_keras_2_has_weights_of_layers_alone() -> None:
+    dense = keras.layers.Dense(4)
+    dense.build((None, 3))
+
+    class Own(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return dense(x)
+
+    start = keras.layers.Input((3,))
+    model = interpreted(keras.models.Model(start, Own()(start)))
+    with pytest.raises(KcompileError, match="belongs to no layer"):
+        model.predict(X)
+
+
+@BOTH
+def test_a_call_of_ones_own_gets_a_mask_of_numbers_as_it_is(edition: Any) -> None:
+    class Shifted(edition.layers.Layer):  # type: ignore[name-defined, misc]
+        def call(self, x: Any, mask: Any = None) -> Any:
+            return x if mask is None else x + mask
+
+    class Outer(edition.layers.Layer):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Shifted()
+            self.shift = self.add_weight(
+                name="shift", shape=(3,), initializer=edition.initializers.Constant(-100.0)
+            )
+
+        def call(self, x: Any) -> Any:
+            return self.inner(x, mask=self.shift)
+
+    start = edition.Input((3,))
+    model = interpreted(edition.Model(start, Outer()(start)))
+    np.testing.assert_allclose(model.predict(X, verbose=0), X - 100, rtol=1e-6)
+
+
+class Pairs(keras3.Model):  # type: ignore[misc]
+    """Labelled and unlabelled samples, of which there are several numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = keras3.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+        self.dense.build((None, 3))
+        self.mean = keras3.metrics.Mean(name="mean")
+
+    def train_step(self, data: Any) -> Any:
+        (unlabelled, _), (x, y) = data
+        with GradientTape() as tape:
+            every = keras3.ops.concatenate((unlabelled, x), axis=0)
+            spread = keras3.ops.mean(self.dense(every) ** 2)
+            loss = self.loss(y, self.dense(x)) + 0.1 * spread
+        weights = self.dense.trainable_weights
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        self.mean.update_state(loss)
+        return {"mean": self.mean.result()}
+
+
+def test_batches_of_several_numbers_of_samples(tmp_path: Path) -> None:
+    model = interpreted(Pairs())
+    model.compile(keras3.optimizers.SGD(0.01), keras3.losses.MeanSquaredError())
+    unlabelled = Dataset.from_tensor_slices((np.tile(X, (3, 1)), np.zeros(24))).batch(9)  # 9, 9, 6
+    labelled = Dataset.from_tensor_slices((X, Y)).batch(3)  # 3, 3, 2
+    found = model.fit(Dataset.zip((unlabelled, labelled)), epochs=2, verbose=0).history["mean"]
+    weights, means = np.ones(3), []
+    for _ in range(2):
+        values = []
+        for k, (a, b) in enumerate([(9, 3), (9, 3), (6, 2)]):
+            every = np.concatenate([np.tile(X, (3, 1))[9 * k : 9 * k + a], X[3 * k : 3 * k + b]])
+            x = X[3 * k : 3 * k + b]
+            values.append(np.mean((x @ weights - 1) ** 2) + 0.1 * np.mean((every @ weights) ** 2))
+            slope = 2 * x.T @ (x @ weights - 1) / b + 0.2 * every.T @ (every @ weights) / len(every)
+            weights = weights - 0.01 * slope
+        means.append(np.mean(values))
+    np.testing.assert_allclose(found, means, rtol=1e-5)
+    np.testing.assert_allclose(model.dense.kernel.numpy().ravel(), weights, rtol=1e-5)
+    with pytest.raises(InputError, match="same number of samples"):
+        model.fit(X, np.ones((7, 1)), verbose=0)
+
+    # Its inputs are known to nobody; its weights and those of the optimizer are there
+    kept = model.get_weights()
+    model.save_weights(tmp_path / "kept.weights.h5")
+    model.set_weights([w * 0 for w in kept])
+    model.load_weights(tmp_path / "kept.weights.h5")
+    np.testing.assert_array_equal(model.get_weights()[0], kept[0])
