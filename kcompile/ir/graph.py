@@ -119,7 +119,7 @@ class Graph:
 
     inputs, variables: name -> value. outputs: name -> value. updates: variable name -> new value.
     current: the sources that the next node will carry. tracer: gives what traces into this graph, of which
-    the IR knows nothing.
+    the IR knows nothing. types_only: sizes in it may be tried ones, so that numbers are not checked.
     """
 
     def __init__(self, name: str = "graph") -> None:
@@ -131,6 +131,7 @@ class Graph:
         self.updates: dict[str, Value] = {}
         self.current: tuple[Source, ...] = ()
         self.tracer: Callable[[], Any] | None = None
+        self.types_only = False
         self._nx: networkx.MultiDiGraph | None = None
 
     @property

@@ -139,6 +139,8 @@ class Adapter:
     def inputs(self, x: Any) -> tuple[list[Array], int]:
         """The inputs of the prediction graph, and the number of samples; builds a model that is not built
         yet. Raises InputError, InputTypeError."""
+        if self._model.widened_for(x):
+            self._specs = None
         if self._specs is None:
             if not self._model.built:
                 self._model.build_for_data(x)

@@ -164,7 +164,9 @@ class Layer(Weights, Additions, Nodes, LayerMembers):
         self._non_trainable: list[Variable] = []
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {printable(self.name)}>"
+        kind, name = type(self).__name__, printable(self.name)
+        newer = edition(self.vintage).operations
+        return f"<{kind} name={name}, built={self.built}>" if newer else f"<{kind} {name}>"
 
     def _new_name(self) -> str:
         """The name of a layer that is given none: its class's, with a number."""

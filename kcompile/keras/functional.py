@@ -22,6 +22,7 @@ from kcompile.keras.copying import restore, state_of
 from kcompile.keras.eager import as_eager
 from kcompile.keras.editions import edition
 from kcompile.keras.engine import (
+    KerasShape,
     KerasTensor,
     Layer,
     Node,
@@ -38,6 +39,7 @@ from kcompile.keras.layer_calls import numbered
 from kcompile.keras.layer_weights import distinct, distinguish, weights_of_others
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
+from kcompile.keras.lengths import shapes_of
 from kcompile.keras.network import Network
 from kcompile.keras.newer_members import ModelMembers
 from kcompile.keras.operands import map_leaves
@@ -412,6 +414,8 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
         second_types: Sequence[Any] | None = None,
     ) -> None:
         super().ensure_built(types, single, batch_size, second_types)
+        for given in (types, second_types or types):
+            self.widened_to([(None, *t.shape[1:]) for t in given])
         expected = [x.batch_type for x in self.inputs]
         if len(types) != len(expected) or not all(
             _fits(x, t.shape) for given in (types, second_types or types) for x, t in zip(self.inputs, given)
@@ -423,6 +427,15 @@ class Model(Training, Saving, Configured, Network, ModelMembers, Layer):  # type
                     ", ".join(map(str, types)),
                 )
             )
+
+    def widened_to(self, shapes: Sequence[KerasShape]) -> bool:
+        """Whether the sizes of the inputs follow from first data or a first call, and not all of these shapes
+        have them: then the model is put together anew, for inputs whose sizes there only the data say."""
+        return False
+
+    def widened_for(self, x: Any) -> bool:
+        """`widened_to`, for data of the model."""
+        return self.built and self.widened_to(shapes_of(x, self.input_keys, len(self.inputs)))
 
     def _add_node(self, flat: Sequence[KerasTensor], single: bool, arguments: dict[str, Any]) -> Node:
         if self.prelude is None:

@@ -19,6 +19,7 @@ from kcompile.ir import ops
 from kcompile.ir.tensor import Tensor
 from kcompile.ir.types import FLOATS, Batch, axis_of
 from kcompile.keras.backend.random import drawn
+from kcompile.keras.eager import EagerArray
 from kcompile.keras.gamma import log_gamma
 from kcompile.keras.keras3_ops.calls import anywhere, real, to
 from kcompile.keras.keras3_ops.elementwise import dtype_of
@@ -58,6 +59,11 @@ class SeedGenerator:
         made = np.array([self.seed % 2**32, self.count], np.uint32)
         self.count += 1
         return made
+
+    @property
+    def state(self) -> np.ndarray:
+        """The seed, and the number of the next draw: uint32 (2,)."""
+        return np.array([self.seed % 2**32, self.count], np.uint32).view(EagerArray)
 
     def get_config(self) -> dict[str, Any]:
         return {"seed": self.seed}

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from kcompile.ir.tensor import Tensor
 from kcompile.keras.editions import edition
-from kcompile.keras.operands import leaves, record
+from kcompile.keras.operands import leaves, map_leaves, record, tensor
 from kcompile.keras.settings import get_uid
 from kcompile.keras.tensors import PROBE_SIZES, KerasTensor, Variable
 from kcompile.keras.tracing import current, trace_of
@@ -21,15 +23,25 @@ from kcompile_runtime.errors import KcompileError
 
 
 def anywhere(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method over tensors of a graph, that on tensors of a model, outside any graph, is a function of K."""
+    """A method over tensors of a graph, that outside any graph is a function of K on tensors of a model, and
+    on arrays gives values, where the layer's Keras computes at once."""
 
     @functools.wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if current() is None and any(isinstance(x, (KerasTensor, Variable)) for x in leaves([args, kwargs])):
+        given = list(leaves([args, kwargs])) if current() is None else []
+        if any(isinstance(x, (KerasTensor, Variable)) for x in given):
             return record(method, (self, *args), kwargs)
+        arrays = any(isinstance(x, np.ndarray) for x in given)
+        if arrays and not any(isinstance(x, Tensor) for x in given) and edition(self.vintage).eager:
+            return record(lambda *a, **k: method(self, *_tensors(list(a)), **_tensors(k)), args, kwargs)
         return method(self, *args, **kwargs)
 
     return call
+
+
+def _tensors(arguments: Any) -> Any:
+    """The same, with tensors of the graph that is being traced for arrays."""
+    return map_leaves(lambda x: tensor(x) if isinstance(x, np.ndarray) else x, arguments)
 
 
 def builds(build: Callable[..., Any]) -> Callable[..., Any]:

@@ -8,7 +8,7 @@ type for both: what differs between them is unknown. Graphs are made for sizes i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from kcompile.ir.graph import Graph
 from kcompile.ir.types import TensorType
 from kcompile.keras.step_data import Signature
-from kcompile.keras.tensors import as_batch, is_integer
+from kcompile.keras.tensors import KerasShape, KerasTensor, as_batch, is_integer
 from kcompile_runtime.errors import InputError, describe
 
 Lengths = tuple[tuple[int, ...], ...]
@@ -161,3 +161,23 @@ class LruCache(Generic[T]):
     def _drop(self, key: Key) -> None:
         self._values.pop(key, None)
         self._sizes.pop(key, None)
+
+
+def shapes_of(x: Any, keys: Sequence[str] | None, count: int) -> list[KerasShape]:
+    """The shapes of the arrays of so many inputs, by these keys where they are named."""
+    if isinstance(x, Mapping):
+        values = [x[key] for key in keys or () if key in x]
+    else:
+        values = list(x) if isinstance(x, (list, tuple)) and len(x) == count > 1 else [x]
+    return [tuple(getattr(value, "shape", ())) for value in values]
+
+
+def wider(inputs: Sequence[KerasTensor], shapes: Sequence[KerasShape]) -> list[KerasShape] | None:
+    """The shapes of inputs that take these too: None stands where sizes differ. None where all fit, or
+    numbers of axes differ."""
+    if [len(shape) for shape in shapes] != [x.ndim for x in inputs]:
+        return None
+    pairs = [list(zip(x.shape[1:], shape[1:])) for x, shape in zip(inputs, shapes)]
+    if all(a is None or a == b for pair in pairs for a, b in pair):
+        return None
+    return [(x.shape[0], *(a if a == b else None for a, b in pair)) for x, pair in zip(inputs, pairs)]

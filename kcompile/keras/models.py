@@ -13,6 +13,7 @@ from kcompile.keras.layers.registry import deserialize, sharing
 from kcompile.keras.saving import load_model, model_from_json, model_from_yaml, save_model
 from kcompile.keras.sequential import Sequential
 from kcompile.keras.subclassing import SubclassedModel as _SubclassedModel  # noqa: F401 (it registers itself)
+from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import InputError, ModelError, UnsupportedError, describe
 
 __all__ = [
@@ -50,6 +51,11 @@ def clone_model(model: Model, input_tensors: Any = None, clone_function: Any = N
         raise InputError(describe("clone_model", "a model", repr(model)))
     if clone_function is not None:
         raise UnsupportedError(describe("clone_model: clone_function", "None", repr(clone_function)))
+    with custom_object_scope(*(layer.classes() for layer in model.owned_layers)):
+        return _clone(model, input_tensors)
+
+
+def _clone(model: Model, input_tensors: Any) -> Model:
     config = model.get_config()
     if input_tensors is None:
         return type(model).from_config(config)

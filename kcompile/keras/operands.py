@@ -18,7 +18,7 @@ import numpy as np
 from kcompile.ir import ops
 from kcompile.ir.graph import Graph
 from kcompile.ir.tensor import Tensor, as_tensor
-from kcompile.ir.types import FLOATS, Batch
+from kcompile.ir.types import FLOATS, Batch, Dim
 from kcompile.keras.settings import dtype_name
 from kcompile.keras.tracing import current, tracing
 from kcompile_runtime.arrays import as_array, is_array
@@ -127,8 +127,39 @@ def known(x: Any) -> Any:
 
 
 def sizes(x: Any) -> Any:
-    """numpy's arrays as lists of Python's numbers; anything else as it is."""
-    return x.tolist() if isinstance(x, np.ndarray) else x
+    """numpy's arrays as lists of Python's numbers, and tensors that are made of sizes and numbers alone as
+    what they hold; anything else as it is."""
+    if isinstance(x, np.ndarray):
+        return x.tolist()
+    if isinstance(x, Tensor):
+        found = dims_in(x)
+        return x if found is None else found if x.rank else found[0]
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(sizes, x)) if type(x) in (list, tuple) else x
+    return x
+
+
+# Ops whose elements are those of their operand, in the same order where there are as many
+_SAME_ELEMENTS = ("reshape", "cast", "broadcast_to", "transpose", "stop_gradient")
+
+
+def dims_in(x: Tensor) -> list[Dim] | None:
+    """The elements of a scalar or vector that says sizes: numbers, and the number of samples, put together.
+    None for one that is made of data."""
+    node = x.graph.nodes[x.value.node]
+    inputs = [Tensor(x.graph, value) for value in node.inputs]
+    if x.rank > 1:
+        return None
+    if node.op.origin == "constant":
+        return [int(d) for d in np.ravel(node.attrs["value"].array)]
+    if node.op.origin == "size":
+        return [node.attrs["dim"]]
+    if node.op.name in _SAME_ELEMENTS:
+        return dims_in(inputs[0]) if inputs[0].type.numel == x.type.numel else None
+    if node.op.name == "concatenate":
+        parts = [dims_in(part) for part in inputs]
+        return None if None in parts else [d for part in parts for d in part or ()]
+    return None
 
 
 def traced(function: F) -> F:

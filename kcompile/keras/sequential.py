@@ -8,12 +8,14 @@ from typing import Any
 
 from kcompile.keras.configurations import check_config, make_layers, own_arguments
 from kcompile.keras.editions import edition
-from kcompile.keras.engine import KerasTensor, Layer
+from kcompile.keras.engine import KerasShape, KerasTensor, Layer
 from kcompile.keras.functional import Model
 from kcompile.keras.inputs import Input, InputLayer
 from kcompile.keras.layers.held import check_nesting
 from kcompile.keras.layers.registry import register
+from kcompile.keras.lengths import wider
 from kcompile.keras.scopes import chained
+from kcompile.keras.settings import get_uid
 from kcompile.keras.utils.serialization import custom_object_scope
 from kcompile_runtime.errors import InputTypeError, KindError, ModelError, describe
 
@@ -127,6 +129,8 @@ class Sequential(Model):
         """Take over what the chain is now."""
         if len(self._chain) > 1:
             self._connect(self._heads, self._chain[-1:])
+            if edition(self.vintage).operations:  # which makes a functional model here, that takes a number
+                get_uid("functional")
         else:
             self.inputs, self.outputs, self.nodes, self.built = [], [], [], False
             self.prelude = None
@@ -164,6 +168,22 @@ class Sequential(Model):
         for layer in self._added:
             self._extend(layer)
         self._settle()
+
+    def widened_to(self, shapes: Sequence[KerasShape]) -> bool:
+        """That of a model whose input nobody said: Keras 2 has one for the first data."""
+        found = wider(self.inputs, shapes) if self._build_shape is not None and self.built else None
+        if found is None or not edition(self.vintage).eager:
+            return False
+        for x in self._chain[1:]:
+            made = x.layer.nodes_made
+            if x.node is made[-1]:
+                made.pop()
+        self._heads, self._chain = [], []
+        self._open(self._added[0], found[0], self.inputs[0].dtype)
+        for layer in self._added:
+            self._extend(layer)
+        self._settle()
+        return True
 
     def predict_proba(self, x: Any, batch_size: int | None = None, verbose: Any = 0) -> Any:
         """The output for all samples, which should be probabilities: warns where it is none."""

@@ -23,6 +23,7 @@ from kcompile.keras.inputs import Input
 from kcompile.keras.layer_arguments import parameters
 from kcompile.keras.layer_weights import distinct, distinguish
 from kcompile.keras.layers.held import check_nesting, layers_in
+from kcompile.keras.lengths import wider
 from kcompile.keras.method_orders import of_vintage
 from kcompile.keras.semantics import Semantics
 from kcompile.keras.settings import floatx
@@ -131,6 +132,15 @@ class SubclassedModel(Model):
         arrays = [as_array(value, "x") for value in values]
         self._open([self._entry(a) for a in arrays], not several and len(arrays) == 1, keys)
 
+    def widened_to(self, shapes: Sequence[KerasShape]) -> bool:
+        """Keras 2 has one model for the first data."""
+        found = wider(self.inputs, shapes) if self.built and not self._opening else None
+        if found is None or not edition(self.vintage).eager:
+            return False
+        self._open([(shape, x.dtype) for shape, x in zip(found, self.inputs)], self._single, self.input_keys)
+        self.structure_changed()
+        return True
+
     def _entry(self, array: np.ndarray) -> tuple[tuple[Any, ...], str]:
         """The shape and dtype of the input that takes such arrays. In Keras 2, all are numbers of floatx."""
         sizes = array.shape[1:]
@@ -159,7 +169,7 @@ class SubclassedModel(Model):
             Input(batch_shape=shape, dtype=dtype, name=name, vintage=self.vintage)
             for name, (shape, dtype) in zip(names, entries)
         ]
-        before, self.input_keys, self._opening = self.input_keys, keys, True
+        before, self.input_keys, self._opening, self._single = self.input_keys, keys, True, single
         try:
             self._prepare([shape for shape, _ in entries], single)
             check_nesting(self, self._layers)

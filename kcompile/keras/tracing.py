@@ -106,7 +106,7 @@ class Trace:
         self.told: set[Value] = set()  # the masks that calls were given by the caller
         self.known: dict[KerasTensor, Tensor] = {}
         self.alone = False
-        self.inferring = name == "shape inference"
+        self.inferring = self.graph.types_only = name == "shape inference"
         self.random_state: RandomState | None = None
         self.counter: Variable | None = None
         self.loop = False

@@ -412,7 +412,8 @@ class Trainer(OfData):
         """The names and the values of loss and metrics over all samples."""
         data = self._of_tensors(data, "steps")
         if gives_batches(data.x):
-            refuse("evaluate", y=data.y, sample_weight=data.sample_weight, batch_size=data.batch_size)
+            given = {"y": data.y, "sample_weight": data.sample_weight, "batch_size": data.batch_size}
+            refuse(self.model.vintage, "evaluate", **given)
             batches = Batches(self, data.x, data.steps, "steps", queue=data.queue)
             with closing(batches):
                 lengths = self._lengths("test", batches.first("test"))
@@ -435,7 +436,7 @@ class Trainer(OfData):
         """The output for all samples, computed batch by batch."""
         data = self._of_tensors(data, "steps")
         if gives_batches(data.x):
-            refuse("predict", batch_size=data.batch_size)
+            refuse(self.model.vintage, "predict", batch_size=data.batch_size)
             batches = Batches(self, data.x, data.steps, "steps", queue=data.queue)
             with closing(batches):
                 batches.first("predict")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kcompile.keras.adapter import Adapter
+from kcompile.keras.editions import edition
 from kcompile.keras.feeding import AHEAD, HERE, Batches, Queue, Rows
 from kcompile.keras.lengths import Lengths, lengths_of
 from kcompile.keras.step_choice import needs_steps
@@ -116,6 +117,7 @@ class OfData:
         data = self._of_tensors(data, "steps_per_epoch", bool(shuffle))
         if gives_batches(data.x):
             refuse(
+                self.model.vintage,
                 "fit",
                 y=data.y,
                 sample_weight=data.sample_weight,
@@ -208,8 +210,11 @@ class OfData:
         return self._over(rest, len(rest[0]), validation.batch_size, steps, "validation_steps")
 
 
-def refuse(method: str, **given: Any) -> None:
-    """Arguments that say nothing beside an object of batches."""
+def refuse(vintage: str, method: str, **given: Any) -> None:
+    """Raises InputError for arguments that say nothing beside an object of batches. Since tf.keras scripts
+    give a batch_size there, of which the Kerases make nothing."""
+    if edition(vintage).eager:
+        given.pop("batch_size", None)
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:
         raise InputError(

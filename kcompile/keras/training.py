@@ -296,6 +296,9 @@ class Training(Steps, GeneratorMethods):
         by batch. x: as `fit` takes it; what an object of batches gives beside inputs is left out."""
         size = check_count("batch_size", 32 if batch_size is None else batch_size)
         verbose = check_verbose(verbose)
+        model: Any = self
+        if type(x) is np.ndarray:
+            model.widened_for(x)
         engine = self.trainer.engines.found()
         if (
             engine is not None

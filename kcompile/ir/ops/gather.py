@@ -95,7 +95,7 @@ def gather(table: Tensor, indices: Tensor) -> Tensor:
     numbers of the graph that are out of range; others are checked in each run (`ir.indices`), but for those
     of the samples of a batch: these are the first or last one then."""
     known, rows = indices.graph.nodes[before_cast(indices.graph, indices.value).node], table.shape[0]
-    if known.op.origin == "constant" and isinstance(rows, int):
+    if known.op.origin == "constant" and isinstance(rows, int) and not indices.graph.types_only:
         numbers = np.ravel(known.attrs["value"].array)
         outside = outside_rows(numbers, rows)
         if outside.any():

@@ -110,15 +110,14 @@ class _Heads(_Attending, Holder, Weighted):
         **arguments: Any,
     ) -> Any:
         """attention_mask: of [batch, queries, keys], beside those of the tensors; a tensor or an array.
-        value_mask, key_mask: in place of those of these tensors."""
+        value_mask, key_mask: in place of those of these tensors. query_mask: nothing, as in Keras 3, which
+        takes the mask of the query itself."""
         if isinstance(query, (list, tuple)):  # as nodes are made again
             if attention_mask is not None:
                 arguments["attention_mask"] = attention_mask
             return super().__call__(list(query), **arguments)
-        if query_mask is not None:
-            raise UnsupportedError(
-                f"{self.label}: query_mask: Keras takes the mask of the query itself. Give attention_mask"
-            )
+        if query_mask is not None and self.semantics.masked_scores == "lowered":
+            raise ModelError(f"{self.label}: query_mask: tf.keras has no such argument. Give attention_mask")
         if value is None:
             raise ModelError(describe(f"{self.label}: call", "a query and a value", "a query"))
         if isinstance(attention_mask, (list, tuple, np.ndarray)) and not isinstance(query, np.ndarray):
